@@ -20,6 +20,8 @@ from migration.models import (
     Comparison,
     GroupMember,
     KnownValue,
+    Offboarding,
+    OffboardingState,
     PhaseChoices,
     Rotation,
     Standing,
@@ -286,11 +288,16 @@ class PlainTextFilter(ClientFilter):
 
 
 class ActiveFilter(ClientFilter):
-    """NOVA serves a client only if its `is_active` is true, and not if it is NULL."""
+    """NOVA serves a client only if its `is_active` is true, and not if it is NULL. Some of the others have left."""
 
     title = _("active")
     parameter_name = "active"
-    options: ClassVar[Options] = [("yes", _("Yes")), ("no", _("No, or not set"))]
+    options: ClassVar[Options] = [
+        ("yes", _("Yes")),
+        ("no", _("No, or not set")),
+        ("left", _("Offboarded")),
+        ("interrupted", _("Offboarded or brought back in part")),
+    ]
 
     def find_condition(self, value: str) -> Q | None:
         match value:
@@ -298,6 +305,10 @@ class ActiveFilter(ClientFilter):
                 return Q(is_active=True)
             case "no":
                 return Q(is_active=False) | Q(is_active=None)
+            case "left":
+                return Q(offboarding__state=OffboardingState.OFFBOARDED)
+            case "interrupted":
+                return Q(pk__in=Offboarding.objects.interrupted().values("pk"))
         return None
 
 

@@ -86,10 +86,15 @@ def offboard_client(
             raise _refuse(snapshot, *objections)
         if leaving is None or leaving.state == OffboardingState.COMING_BACK:
             leaving = _begin(snapshot, leaving, reason=reason, by=by)
-        try:
-            return _schedule_deletions(leaving, by=by)
-        except SecretsManagerError as error:
-            raise NotOffboardedError(told.OFFBOARDING_STOPPED(error=error.message)) from None
+        return finish_offboarding(leaving, by=by)
+
+
+def finish_offboarding(leaving: Offboarding, *, by: User | None) -> Message:
+    """Schedule the deletions of a client that is being offboarded, whose lease is held; raises `NotOffboardedError`."""
+    try:
+        return _schedule_deletions(leaving, by=by)
+    except SecretsManagerError as error:
+        raise NotOffboardedError(told.OFFBOARDING_STOPPED(error=error.message)) from None
 
 
 def bring_back(*, client_id: int, reason: str, by: User | None = None) -> Message:

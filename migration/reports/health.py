@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from migration.models import Run, Worker
-from migration.reports.alerts import VIEW_COMPARISONS, VIEW_READERS, VIEW_RUNS
+from migration.reports.alert import VIEW_COMPARISONS, VIEW_READERS, VIEW_RUNS
 from migration.reports.readers import describe_readers
 
 if TYPE_CHECKING:
