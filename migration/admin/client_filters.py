@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 from django.db.models import Count, Q
 from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from migration.admin.base import read_number
 from migration.admin.counted_filters import ClientFilter
+from migration.audit_sentences import CLIENT_ADDED
+from migration.correlation import read_correlation
 from migration.models import (
     TO_ROTATE,
     Act,
+    AuditEvent,
     Blocker,
     ClientGroup,
     ClientOwner,
@@ -287,6 +292,28 @@ class PlainTextFilter(ClientFilter):
         return Q(pk__in=KnownValue.objects.filter(TO_ROTATE).values("client_id"))
 
 
+class ImportFilter(ClientFilter):
+    """Shows the clients that one import added. The page of an import leads to it; without its name there is no filter."""
+
+    title = _("import")
+    parameter_name = "import"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Client]) -> Options:
+        value = self.value()
+        if not value:
+            return []
+        first = AuditEvent.objects.of_import(read_correlation(value)).last()
+        when = first and date_format(timezone.localtime(first.at), "DATETIME_FORMAT")
+        known = gettext("New in the import of %(when)s") % {"when": when}
+        return [(value, known if when else _("An import that the audit does not have"))]
+
+    def find_condition(self, value: str) -> Q | None:
+        if not value:
+            return None
+        added = AuditEvent.objects.of_import(read_correlation(value), key=CLIENT_ADDED.key)
+        return Q(pk__in=added.order_by().values("client_id"))
+
+
 class ActiveFilter(ClientFilter):
     """NOVA serves a client only if its `is_active` is true, and not if it is NULL. Some of the others have left."""
 
@@ -314,5 +341,5 @@ class ActiveFilter(ClientFilter):
 
 CLIENT_FILTERS = (
     *(NextStepFilter, PhaseFilter, OwnerFilter, GroupFilter, ComparisonFilter, PushFilter),
-    *(FailureFilter, RotationFilter, ReadFilter, PlainTextFilter, ActiveFilter),
+    *(FailureFilter, RotationFilter, ReadFilter, PlainTextFilter, ActiveFilter, ImportFilter),
 )

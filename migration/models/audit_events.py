@@ -117,6 +117,14 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
             names_user |= models.Q(facts__contains=f'"{each}":{written}')
         return self.filter(names_user, code__in=ON_USERS)
 
+    def of_import(self, correlation: str, *, key: str | None = None) -> Self:
+        """Select the entries of one import; with `key` those whose sentence has this key."""
+        found = self.filter(code=AuditCode.IMPORT, correlation=correlation)
+        if key is None:
+            return found
+        # As text, as above: this is how each entry begins.
+        return found.filter(facts__startswith=f'{{"key":{json.dumps(key)},')
+
     def record_many(self, events: Collection[AuditEvent]) -> None:
         """Write entries that `AuditEvent.sign_new` made, in one statement."""
         if events:
