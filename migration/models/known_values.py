@@ -48,6 +48,18 @@ class KnownValueQuerySet(models.QuerySet["KnownValue"]):
             self.filter(client_id=client_id, replaced_at=None).order_by("kind", "credential_id")
         )
 
+    def list_in_doubt(self, client_id: int, *, key_id: str) -> list[KnownValue]:
+        """List the present values, to be rotated, that may count so only as the key of fingerprints was changed.
+
+        `key_id` is that of the present key. Values of the client that stood in clear are known by another key's digest
+        alone, and can't be told from a newer value.
+        """
+        stood = models.Q(stood_in_tables=True) | models.Q(stood_in_copy=True)
+        stood |= models.Q(stood_in_legacy=True)
+        if not self.filter(stood, client_id=client_id).exclude(key_id=key_id).exists():
+            return []
+        return list(self.to_rotate().filter(client_id=client_id, key_id=key_id))
+
     @transaction.atomic
     def record_rows(self, seen: Collection[SeenClient], *, key_id: str) -> None:
         """Store what the rows of whole clients hold; where a newer look was stored, that it stood there."""
