@@ -293,7 +293,7 @@ class PlainTextFilter(ClientFilter):
 
 
 class ImportFilter(ClientFilter):
-    """Shows the clients that one import added. The page of an import leads to it; without its name there is no filter."""
+    """Shows the clients that one import added. An import leads to it; without its name there is no such filter."""
 
     title = _("import")
     parameter_name = "import"

@@ -71,7 +71,9 @@ class AssumptionsForm(forms.Form):
                     "placeholder": shown,
                 }
         if defaults.own_key:
-            self.fields["own_key"].help_text = _("The settings name one, so it is counted in any case.")
+            self.fields["own_key"].help_text = _(
+                "The settings name one, so it is counted in any case."
+            )
 
     def list_named(self) -> dict[str, Any]:
         """Return what was entered and is valid."""

@@ -144,7 +144,9 @@ class ImportView(AdminView):
         clients = reverse("admin:credentials_client_changelist")
         if result.new:
             clients += "?" + urlencode({ImportFilter.parameter_name: result.correlation})
-            link = format_html('<a class="underline" href="{}">{}</a>', clients, _("See the new clients"))
+            link = format_html(
+                '<a class="underline" href="{}">{}</a>', clients, _("See the new clients")
+            )
             messages.success(self.request, format_html("{} {}", text % numbers, link))
         else:
             messages.success(self.request, text % numbers)

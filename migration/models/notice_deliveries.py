@@ -94,7 +94,9 @@ class NoticeDeliveryQuerySet(models.QuerySet["NoticeDelivery"]):
         due = self.filter(state=DeliveryState.WAITING, next_try_at__lte=timezone.now())
         if notice_id is not None:
             due = due.filter(notice=notice_id)
-        found = due.filter(way__in=ways).exclude(target__in=without).select_related("notice", "user")
+        found = (
+            due.filter(way__in=ways).exclude(target__in=without).select_related("notice", "user")
+        )
         # What was never tried first: what fails again and again keeps nobody waiting.
         free = found.select_for_update(skip_locked=True, of=("self",)).order_by("tries", "pk")
         claimed = free.first()

@@ -99,9 +99,7 @@ def deliver_notices(*, seconds: float, notice_id: int | None = None) -> None:
     """
     until, failed, ways = time.monotonic() + seconds, set[str](), set(NoticeWay)
     while time.monotonic() < until:
-        delivery = NoticeDelivery.objects.claim_next(
-            without=failed, ways=ways, notice_id=notice_id
-        )
+        delivery = NoticeDelivery.objects.claim_next(without=failed, ways=ways, notice_id=notice_id)
         if delivery is None:
             return
         attempt = _try_delivery(delivery)

@@ -99,12 +99,12 @@ def _list_begun_under_former_slugs(snapshot: ClientSnapshot) -> dict[str, str]:
 
     The client's own secrets under that slug were pushed, so their names tell it; begun ones never were.
     """
-    pushed = set(
-        Secret.objects.filter(client_id=snapshot.client_id).values_list("name", flat=True)
-    )
+    pushed = set(Secret.objects.filter(client_id=snapshot.client_id).values_list("name", flat=True))
     start = f"{settings.NOVA_SECRET_PREFIX}/"
     # A slug has no slash; the names of one secret per service have one behind it.
-    slugs = {name.removeprefix(start).partition("/")[0] for name in pushed if name.startswith(start)}
+    slugs = {
+        name.removeprefix(start).partition("/")[0] for name in pushed if name.startswith(start)
+    }
     return {
         name: slug
         for slug in sorted(slugs - {snapshot.slug})

@@ -246,7 +246,9 @@ def test_a_chosen_row_without_a_number_is_refused(administrator, nothing_changes
     assert administrator.post("/admin/auth/group/", chosen).status_code == 400
 
 
-@pytest.mark.parametrize("key", ["x", "1", "00000000-0000-0000-0000-000000000000", "a%00b", "9" * 25])
+@pytest.mark.parametrize(
+    "key", ["x", "1", "00000000-0000-0000-0000-000000000000", "a%00b", "9" * 25]
+)
 def test_no_object_has_a_page_on_a_public_site_whatever_its_key_is(administrator, key):
     for model in (AuditEvent, Session, Run):
         kind = ContentType.objects.get_for_model(model).pk

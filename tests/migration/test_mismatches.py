@@ -242,7 +242,9 @@ def test_pushes_that_overwrite_what_differs_do_not_block_each_other_for_ever(mon
 
     def count_and_meet(self, comparison_ids: list[int]) -> None:
         count_up(self, comparison_ids)
-        with suppress(BrokenBarrierError):  # the other one waits for the end of this one's transaction
+        with suppress(
+            BrokenBarrierError
+        ):  # the other one waits for the end of this one's transaction
             both_have_counted.wait(timeout=1)
 
     def record(client_id: int, *statuses: str) -> None:

@@ -102,7 +102,13 @@ def test_counted_reads_grow_at_most_with_a_shorter_cache(cache, reads):
 
 @pytest.mark.parametrize(
     ("hours", "reads", "rough"),
-    [(0.1, 720_000, True), (2, 360_000, True), (23, 31_304, True), (24, 30_000, False), (240, 3_000, False)],
+    [
+        (0.1, 720_000, True),
+        (2, 360_000, True),
+        (23, 31_304, True),
+        (24, 30_000, False),
+        (240, 3_000, False),
+    ],
 )
 def test_reads_count_for_the_time_in_which_they_were_counted(hours, reads, rough):
     usage = Usage(1, 1, 1, 1000, timezone.now() - timedelta(hours=hours))

@@ -1,4 +1,4 @@
-"""Logins through a real PgBouncer: what it refuses is told apart from a server that is gone, and never called proven."""
+"""Logins through a real PgBouncer: what it refuses is told apart from a server that is gone, and proves nothing."""
 
 import socket
 

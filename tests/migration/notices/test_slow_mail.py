@@ -1,4 +1,4 @@
-"""Mail servers that answer, but never to an end: a mail takes so many seconds at most, and keeps nobody else waiting."""
+"""Mail servers that answer, but never to an end: a mail takes so many seconds at most, and holds up nobody else."""
 
 import socket
 import threading
@@ -23,10 +23,11 @@ SECONDS = 0.6
 OTHERS = "others@ops.example"
 
 
+ANSWERS = {b"EHLO": b"250 here", b"MAIL": b"250 yes", b"RCPT": b"250 yes", b"DATA": b"354 go"}
+
+
 class DribblingServer:
     """Speaks SMTP up to a command, to which it answers with a line that never ends; "": it begins so."""
-
-    ANSWERS = {b"EHLO": b"250 here", b"MAIL": b"250 yes", b"RCPT": b"250 yes", b"DATA": b"354 go"}
 
     def __init__(self, at: str) -> None:
         self.at, self.over, self.mails, self.calls = at.encode(), threading.Event(), [], 0
@@ -55,7 +56,7 @@ class DribblingServer:
                 if command == self.at:
                     self._dribble(accepted, b"221" if command == b"QUIT" else b"250")
                     return
-                accepted.sendall(self.ANSWERS[command] + b"\r\n")
+                accepted.sendall(ANSWERS[command] + b"\r\n")
                 if command == b"DATA":
                     mail = b"".join(iter(lines.readline, b".\r\n"))
                     if self.at == b"DONE":

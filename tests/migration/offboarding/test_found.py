@@ -1,4 +1,4 @@
-"""What somebody looks for when a client is to leave, or came back: the way there, the search, and no false certificate."""
+"""What somebody looks for when a client is to leave, or came back: the way there, the search, no false certificate."""
 
 import pytest
 from django.urls import reverse

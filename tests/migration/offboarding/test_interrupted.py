@@ -1,4 +1,4 @@
-"""An offboarding that was killed or hindered: the workers finish it, and until then the dashboard and the list name it."""
+"""An offboarding that was killed or hindered: the workers finish it; until then the dashboard and the list name it."""
 
 import pytest
 from django.urls import reverse
@@ -13,7 +13,13 @@ from migration.operations.offboarding import NotOffboardedError, bring_back, off
 from nova_credentials.phases import Phase
 from tests.factories import make_in_role, make_user
 from tests.migration.moves.clients import NAME, phase_of
-from tests.migration.offboarding.clients import PASSWORDS, activate, is_scheduled, make_inactive, rows_of
+from tests.migration.offboarding.clients import (
+    PASSWORDS,
+    activate,
+    is_scheduled,
+    make_inactive,
+    rows_of,
+)
 from tests.migration.offboarding.killed import perform_and_kill, perform_and_list
 
 
