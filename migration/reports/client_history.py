@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from django.db.models import F, Q, Subquery, Window
 from django.db.models.functions import Lag
 from django.urls import reverse
 from django.utils import formats
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -45,7 +47,11 @@ SHOWN = 20
 PAGES = 50
 FIELDS_NAMED = 3
 # The acts that the audit alone keeps.
-AUDITED_ICONS: dict[str, str] = {AuditCode.LAYOUT: "key", AuditCode.IMPORT: "upload"}
+AUDITED_ICONS: dict[str, str] = {
+    AuditCode.LAYOUT: "key",
+    AuditCode.IMPORT: "upload",
+    AuditCode.OFFBOARDING: "logout",
+}
 
 
 @dataclass(frozen=True)
@@ -201,8 +207,25 @@ def _list_edits(client_id: int, number: int, _has_permission: HasPermission) -> 
         content_type=ContentType.objects.get_for_model(Client), object_id=str(client_id)
     )
     for entry in entries.select_related("user").order_by("-action_time", "-pk")[:number]:
-        values = {"who": entry.user, "what": entry.get_change_message()}
+        values = {"who": entry.user, "what": _describe_edit(entry)}
         yield Event(entry.action_time, "edit", _("%(who)s on this site: %(what)s") % values)
+
+
+def _describe_edit(entry: LogEntry) -> str:
+    """Say what was edited. Django's log has the fields' labels, whose capital letters no translation has."""
+    try:
+        parts = json.loads(entry.change_message)
+        for act in [act for part in parts for act in part.values() if "fields" in act]:
+            act["fields"] = [_translate_label(label) for label in act["fields"]]
+        entry.change_message = json.dumps(parts)
+    except (ValueError, TypeError, AttributeError):  # a sentence, as it is
+        pass
+    return str(entry.get_change_message())
+
+
+def _translate_label(label: str) -> str:
+    found = _(label)
+    return capfirst(_(label[:1].lower() + label[1:])) if found == label else found
 
 
 def _list_requests(client_id: int, number: int, has_permission: HasPermission) -> Iterator[Event]:
@@ -221,10 +244,10 @@ def _list_reveals(client_id: int, number: int, _has_permission: HasPermission) -
         yield Event(row.revealed_at, "visibility", _make_sentence(row.reveal_text))
 
 
-def _list_layouts_and_imports(
+def _list_audited_acts(
     client_id: int, number: int, _has_permission: HasPermission
 ) -> Iterator[Event]:
-    """Yield the changes of layout and the imports. What a run changed is listed as its item."""
+    """Yield the changes of layout, imports and offboardings. What a run changed is listed as its item."""
     entries = _select_entries(client_id, *AUDITED_ICONS).exclude(correlation__startswith="run ")
     for entry in entries[:number]:
         yield _make_event(entry, AUDITED_ICONS[entry.code])
@@ -250,7 +273,7 @@ def _select_entries(client_id: int, *codes: str) -> AuditEventQuerySet:
 
 
 def _make_event(entry: AuditEvent, icon: str) -> Event:
-    what = _make_sentence(entry.code_label, entry.who)
+    what = _make_sentence(entry.code_label, entry.who, entry.reason)
     return Event(entry.at, icon, what, (entry.message,))
 
 
@@ -264,7 +287,7 @@ def _list_rotations(client_id: int, number: int, _has_permission: HasPermission)
 
 SOURCES: tuple[Source, ...] = (
     _list_moves,
-    _list_layouts_and_imports,
+    _list_audited_acts,
     _list_login_tests,
     _list_runs,
     _list_comparisons,
