@@ -87,7 +87,7 @@ class _BoundedBackend(EmailBackend):
         self._deadline = deadline
 
     @property
-    def connection_class(self) -> Callable[..., smtplib.SMTP]:
+    def connection_class(self) -> Callable[..., smtplib.SMTP]:  # type: ignore[override]  # Django only calls it
         return partial(
             _BoundedSMTPOverTLS if self.use_ssl else _BoundedSMTP, deadline=self._deadline
         )

@@ -55,6 +55,6 @@ def go_on_with_offboarding(*, client_id: int) -> Message | None:
         # Who began it has acknowledged the reads before; of an inactive client there are none since.
         reasons = list_objections(read_snapshot(client_id), acknowledged=True)
         if reasons:
-            refused = told.OFFBOARDING_REFUSED(slug=leaving.slug, reasons=reasons)
+            refused = told.OFFBOARDING_REFUSED(slug=leaving.slug, reasons=tuple(reasons))
             raise NotOffboardedError(refused)
         return finish_offboarding(leaving, by=leaving.by)

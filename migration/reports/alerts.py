@@ -45,6 +45,11 @@ if TYPE_CHECKING:
     from migration.reports.alert import AlertData
 
 
+def list_alerts(data: AlertData) -> list[Alert]:
+    """List the alerts, the most pressing first, in one query."""
+    return [alert for source in SOURCES for alert in source(data)]
+
+
 def _alert_refused_writes(_data: AlertData) -> Iterator[Alert]:
     if refusal := find_write_refusal():
         yield Alert(localize(refusal), reverse("admin:migration_run_aws_writes"), VIEW_RUNS)
