@@ -310,7 +310,7 @@ class ImportFilter(ClientFilter):
     def find_condition(self, value: str) -> Q | None:
         if not value:
             return None
-        added = AuditEvent.objects.of_import(read_correlation(value), key=CLIENT_ADDED.key)
+        added = AuditEvent.objects.of_import(read_correlation(value)).telling(CLIENT_ADDED)
         return Q(pk__in=added.order_by().values("client_id"))
 
 

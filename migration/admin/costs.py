@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from django import forms
-from django.utils.formats import localize_input
+from django.template.defaultfilters import floatformat
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import BASE_INPUT_CLASSES
@@ -64,7 +64,7 @@ class AssumptionsForm(forms.Form):
             field.required = False
             if name != "own_key":
                 value = getattr(defaults, name)
-                shown = "" if value is None else localize_input(value)
+                shown = "" if value is None else floatformat(value)
                 field.help_text = WHERE_EMPTY[name] % {"value": shown}
                 field.widget.attrs |= {
                     "class": " ".join(BASE_INPUT_CLASSES),

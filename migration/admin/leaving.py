@@ -88,8 +88,6 @@ class LeavingView(ClientView):
         request, client_id = self.request, self.client.pk
         if act in ("activate", "deactivate"):
             set_activity(client_id=client_id, active=act == "activate", by=user)
-            # Its history tells it as it tells a save of the client's form.
-            self.model_admin.log_change(request, self.client, [{"changed": {"fields": ["Active"]}}])
             done = (
                 _("The client is active: NOVA reads it.")
                 if act == "activate"

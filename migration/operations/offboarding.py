@@ -340,11 +340,7 @@ def _store_activity(now: ClientSnapshot, *, active: bool, by: User | None) -> No
     if now.phase == Phase.PURGED and not now.push_pending:  # no value was written
         revision = read_locked_snapshot(now.client_id).revision
         ClientRevision.objects.record_pushed([(now.client_id, revision)])
-    changed = audit_sentences.FIELDS_OF_CLIENT(fields="is_active")
+    done = audit_sentences.CLIENT_ACTIVATED if active else audit_sentences.CLIENT_DEACTIVATED
     AuditEvent.objects.record(
-        AuditCode.CLIENT_SAVED,
-        audit_sentences.CLIENT_SAVED(changes=(changed,)),
-        by=by,
-        client_id=now.client_id,
-        slug=now.slug,
+        AuditCode.CLIENT_SAVED, done(), by=by, client_id=now.client_id, slug=now.slug
     )

@@ -17,7 +17,9 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from credentials.localization import localize
 from credentials.models import CREDENTIAL_MODELS, Client
+from migration.audit_sentences import CLIENT_ACTIVATED, CLIENT_DEACTIVATED
 from migration.models import (
     AuditCode,
     AuditEvent,
@@ -253,6 +255,14 @@ def _list_audited_acts(
         yield _make_event(entry, AUDITED_ICONS[entry.code])
 
 
+def _list_activity(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:
+    """Yield when the client was activated or deactivated by the button for it. Other saves are edits."""
+    saves = _select_entries(client_id, AuditCode.CLIENT_SAVED)
+    for entry in saves.telling(CLIENT_ACTIVATED, CLIENT_DEACTIVATED)[:number]:
+        what = localize(entry.message).removesuffix(".")
+        yield Event(entry.at, "power_settings_new", _make_sentence(what, entry.who))
+
+
 def _list_login_tests(
     client_id: int, number: int, has_permission: HasPermission
 ) -> Iterator[Event]:
@@ -288,6 +298,7 @@ def _list_rotations(client_id: int, number: int, _has_permission: HasPermission)
 SOURCES: tuple[Source, ...] = (
     _list_moves,
     _list_audited_acts,
+    _list_activity,
     _list_login_tests,
     _list_runs,
     _list_comparisons,

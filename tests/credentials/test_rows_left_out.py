@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
-from django.db import connection
+from django.db import connection, transaction
 from django.urls import reverse
 
 from credentials.copying import copy_document
@@ -101,13 +101,15 @@ def test_a_client_whose_own_row_is_swallowed_is_not_added(root):
 
 def test_a_login_that_a_copy_adds_and_a_trigger_swallows_is_missed(db):
     pk = make_full_client("idom")
-    client = all_clients().get(pk=pk)
-    client.read_all()
+    found = all_clients().filter(pk=pk)
+    found.read_all()
+    (client,) = found
     document = client.build_document()
     document["other_databases"] = [document["database"] | {"label": "second"}]
 
     with (
         swallowing("client_database_credentials", "INSERT"),
         pytest.raises(RefusedByDatabaseError, match=LEFT_OUT),
+        transaction.atomic(),
     ):
         copy_document(client, document)

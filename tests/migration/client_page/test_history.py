@@ -254,7 +254,7 @@ def test_that_it_left_and_came_back_is_told_with_the_reason(root, idom, stores):
     found = told(idom)
 
     for sentence in (
-        "root on this site: Changed Active.",
+        "Deactivated the client by root",
         "Client offboarded or brought back by system: CHG-7. Began to offboard the client.",
         "The client is offboarded.",
         "Began to bring the client back.",

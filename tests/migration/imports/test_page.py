@@ -62,7 +62,7 @@ def test_no_cell_but_the_slug_is_in_the_preview(browser):
 def test_the_same_file_is_stored_once_it_is_confirmed(browser):
     response = confirm(browser, make_csv(make_row("acme"), make_row("b", groups="wave 1")))
 
-    assert response.url == reverse("admin:credentials_client_changelist")
+    assert response.url.startswith(f"{LIST}?import=")
     assert "2 clients are new" in browser.get(response.url).content.decode()
     assert Client.objects.count() == 2
 
@@ -113,16 +113,16 @@ def test_it_leads_to_exactly_the_clients_that_are_new(browser):
     first = confirm(browser, make_csv(*rows)).url
     second = confirm(browser, make_csv(make_row("c"), *rows)).url
 
+    html = browser.get(second).content.decode()
+    assert "See the new clients" in html
+    assert "New in the import of" in html
     assert first != second
     assert (slugs_at(browser, first), slugs_at(browser, second)) == (["acme", "b"], ["c"])
-    html = browser.get(second).content.decode()
-    assert "New in the import of" in html
-    assert "See the new clients" in html
     # Only what the address names: there is no such filter beside the others.
     assert "New in the import of" not in browser.get(LIST).content.decode()
 
 
-@pytest.mark.parametrize("name", ["x", "%00", "9" * 5000, "00000000-0000-0000-0000-000000000000"])
+@pytest.mark.parametrize("name", ["x", "9" * 5000, "00000000-0000-0000-0000-000000000000"])
 def test_an_import_that_there_is_not_shows_no_client(browser, name):
     make_full_client("idom")
 

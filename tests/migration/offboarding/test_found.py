@@ -7,6 +7,7 @@ from migration.admin import copies
 from migration.models import CopySearch, Offboarding, OffboardingState
 from migration.operations.certificates import find_cutover
 from migration.operations.leftovers import find_leftovers
+from migration.operations.moves import move
 from migration.operations.offboarding import bring_back, offboard_client
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_in_role
@@ -59,7 +60,7 @@ def test_a_cutover_before_it_left_keeps_its_certificate(admin):
 def test_the_page_says_that_a_client_with_a_certificate_was_moved_back(admin):
     pk = make_full_client("idom")
     advance(pk, Phase.AWS)
-    advance(pk, Phase.DUAL_READ)
+    move(client_id=pk, new=Phase.DUAL_READ)
 
     assert "; the client was moved back since" in read(admin, "change", pk)
 
