@@ -33,6 +33,7 @@ from migration.models import (
     Run,
     RunItem,
 )
+from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -214,13 +215,19 @@ def _list_edits(client_id: int, number: int, _has_permission: HasPermission) -> 
 
 
 def _describe_edit(entry: LogEntry) -> str:
-    """Say what was edited. Django's log has the fields' labels, whose capital letters no translation has."""
+    """Say what was edited. Django's log has the fields' labels, whose capital letters no translation has.
+
+    A login is called there by the name of its kind and its id.
+    """
     try:
         parts = json.loads(entry.change_message)
-        for act in [act for part in parts for act in part.values() if "fields" in act]:
-            act["fields"] = [_translate_label(label) for label in act["fields"]]
+        for act in [act for part in parts for act in part.values()]:
+            if "fields" in act:
+                act["fields"] = [_translate_label(label) for label in act["fields"]]
+            if (name := act.get("name", "")) and act["object"].startswith(f"{name} "):
+                act["object"] = _(name) + act["object"].removeprefix(name)
         entry.change_message = json.dumps(parts)
-    except (ValueError, TypeError, AttributeError):  # a sentence, as it is
+    except (ValueError, TypeError, AttributeError, KeyError):  # a sentence, as it is
         pass
     return str(entry.get_change_message())
 
@@ -290,7 +297,9 @@ def _make_event(entry: AuditEvent, icon: str) -> Event:
 def _list_rotations(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:
     for row in Rotation.objects.filter(client_id=client_id)[:number]:
         outcome = row.get_outcome_display() if row.is_finished else _("not finished")
-        what = _("Rotation of %(login)s") % {"login": row.login_text}
+        kind = CREDENTIAL_MODELS[CredentialType(row.credential_type)]._meta.verbose_name
+        login = f"{kind} › {row.label}" if row.label else kind
+        what = _("Rotation of %(login)s") % {"login": login}
         text = _make_sentence(what, row.by_name, outcome)
         yield Event(row.ended_at or row.begun_at, "autorenew", text, (row.message,))
 

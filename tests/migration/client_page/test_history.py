@@ -19,12 +19,14 @@ from migration.models import (
     PhaseChange,
     Resolution,
     Reveal,
+    Rotation,
     Run,
     RunItem,
 )
 from migration.operations.client_login_tests import try_typed_login
 from migration.operations.offboarding import bring_back, offboard_client
 from migration.reports.client_history import PAGES, SHOWN, load_history
+from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_comparison, make_full_client, make_user, sent_form
@@ -265,13 +267,17 @@ def test_that_it_left_and_came_back_is_told_with_the_reason(root, idom, stores):
 
 def test_an_edit_names_its_fields_in_the_page_s_language(root, idom):
     data = sent_form(page(root, idom, "logins").content.decode())
-    root.post(page_of("credentials_client", idom), data | {"is_active": "false", "name": "Idom 2"})
+    changed = {"is_active": "false", "databases-0-db_password": "example-password-2"}
+    root.post(page_of("credentials_client", idom), data | changed)
+    Rotation.objects.begin(Client.objects.get(pk=idom), CredentialType.DATABASE, "archive", by=None)
 
     with override("es"):
-        (sentence,) = told(idom)
+        rotation, edit = told(idom)
 
-    assert "Activo" in sentence
-    assert "Active" not in sentence
+    assert rotation.startswith("Rotación de acceso a base de datos › archive")
+    assert "Activo" in edit
+    assert "“acceso a base de datos " in edit
+    assert "login" not in edit
 
 
 @pytest.mark.parametrize("stored", ["Changed by hand.", "", "{}"])

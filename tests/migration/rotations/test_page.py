@@ -75,7 +75,7 @@ def test_the_page_rotates_a_database_password(client, role_in, by_socket):
     assert (entry.who, entry.slug) == ("maria", "idom")
     assert role.in_row() not in answer.text
     history = f"/admin/credentials/client/{role.client_id}/change/?tab=history"
-    assert "Rotation of idom › database by maria: secret rotated" in client.get(history).text
+    assert "Rotation of database login by maria: secret rotated" in client.get(history).text
 
     role.change_at_server("by-hand")
     told_why = client.post(url, {"confirmed": "1"})

@@ -86,6 +86,7 @@ def test_the_page_says_that_the_key_was_changed_where_that_is_why_a_value_is_to_
         return {each["login"] for each in describe_values(pk) if each["is_in_doubt"]}
 
     pk = make_purged()
+    save_password(browser, pk, SECOND)
     assert in_doubt(pk) == set()
     settings.NOVA_FINGERPRINT_KEY = LOST_KEY
     save_password(browser, pk, THIRD)
