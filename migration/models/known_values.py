@@ -49,16 +49,18 @@ class KnownValueQuerySet(models.QuerySet["KnownValue"]):
         )
 
     def list_in_doubt(self, client_id: int, *, key_id: str) -> list[KnownValue]:
-        """List the present values, to be rotated, that may count so only as the key of fingerprints was changed.
+        """List the present values that count as to be rotated only as they can't be told from former ones.
 
-        `key_id` is that of the present key. Values of the client that stood in clear are known by another key's digest
-        alone, and can't be told from a newer value.
+        Those stood in clear and were replaced before, and are known by a digest of another key than `key_id`, which is
+        that of the present one.
         """
         stood = models.Q(stood_in_tables=True) | models.Q(stood_in_copy=True)
         stood |= models.Q(stood_in_legacy=True)
-        if not self.filter(stood, client_id=client_id).exclude(key_id=key_id).exists():
-            return []
-        return list(self.to_rotate().filter(client_id=client_id, key_id=key_id))
+        former = KnownValue.objects.filter(
+            stood, client_id=client_id, replaced_at__lte=models.OuterRef("since")
+        ).exclude(key_id=key_id)
+        newer = self.to_rotate().filter(client_id=client_id, key_id=key_id)
+        return list(newer.filter(models.Exists(former)))
 
     @transaction.atomic
     def record_rows(self, seen: Collection[SeenClient], *, key_id: str) -> None:
