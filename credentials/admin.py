@@ -20,7 +20,7 @@ from credentials.onboarding_views import (
     MailServersView,
     OnboardClientView,
 )
-from credentials.refusals import RefusedByDatabaseError, database_refusals
+from credentials.refusals import RefusedByDatabaseError, database_refusals, insert_rows
 from credentials.secret_names import find_name_warning
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class ClientAdmin(StoredRowFields, ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Client, form: ClientForm, change: bool) -> None:
         if not change:
-            super().save_model(request, obj, form, change)
+            insert_rows(Client, [obj])
         elif form.changed_data:
             save_columns(obj, form.changed_data)
         if "slug" in form.changed_data and (warning := find_name_warning(obj.slug)):

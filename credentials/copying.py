@@ -13,6 +13,7 @@ from credentials.models import (
     write_extra,
 )
 from credentials.pointers import is_purged, list_all_rows, list_purged_extras
+from credentials.refusals import insert_rows
 from credentials.row_matching import match_rows
 from nova_credentials import document as documents
 from nova_credentials.credential_types import keys_of
@@ -162,7 +163,7 @@ def _add_row(
     row.client_id = client.pk
     for name in keys_of(type(login)):
         setattr(row, name, getattr(login, name))
-    row.save()
+    insert_rows(type(row), [row])
     mapped = list_mapped_columns(client.nova_columns or (), row.NOVA_TABLE)
     row.extra = dict.fromkeys((column.name for column in mapped), NO_VALUE)
     write_extra(row, extra)

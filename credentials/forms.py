@@ -22,6 +22,7 @@ from credentials.models import (
     save_columns,
 )
 from credentials.pointers import POINTER
+from credentials.refusals import insert_rows
 from credentials.secret_names import find_name_problem
 
 if TYPE_CHECKING:
@@ -225,6 +226,11 @@ class CredentialFormSet(PaginationInlineFormSet):
                 ),
                 params={"number": len(primary), "kind": self.model._meta.verbose_name_plural},
             )
+
+    def save_new(self, form: CredentialForm, commit: bool = True) -> Credential:
+        row: Credential = super().save_new(form, commit=False)
+        insert_rows(type(row), [row])
+        return row
 
     def save_existing(
         self, form: CredentialForm, obj: Credential, commit: bool = True

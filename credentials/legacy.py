@@ -105,9 +105,15 @@ def fold_slug(slug: str | None) -> str:
     return "".join(unicodedata.normalize("NFKC", slug or "").casefold().split())
 
 
-def count_legacy_rows(slug: str) -> int:
-    """Return how many rows of the table people take for this client's. Raises `LegacyTableError`."""
-    return sum(fold_slug(row.slug) == fold_slug(slug) for row in read_legacy_table().rows)
+def count_legacy_rows(slug: str) -> int | None:
+    """Return how many rows of the table people take for this client's; None where there is no table.
+
+    Raises `LegacyTableError`.
+    """
+    table = read_legacy_table()
+    if not table.exists:
+        return None
+    return sum(fold_slug(row.slug) == fold_slug(slug) for row in table.rows)
 
 
 def _read(cursor: CursorWrapper) -> LegacyTable:

@@ -19,6 +19,7 @@ from credentials.inlines import CredentialInline
 from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
 from credentials.onboarding_hints import find_hints
 from credentials.prices import SECRET_A_MONTH
+from credentials.refusals import insert_rows
 from credentials.secret_names import configured_layout, find_name_problem, find_name_warning
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
@@ -228,11 +229,14 @@ class OnboardingForms:
         self.client.add_error(None, reason)
 
     def save_client(self) -> tuple[Client, list[Credential]]:
-        """Store the client and its filled logins, within the caller's transaction, and return them."""
-        self.client.save()
+        """Store the client and its filled logins, within the caller's transaction, and return them.
+
+        Raises `RefusedByDatabaseError` where a trigger left a row out.
+        """
+        insert_rows(Client, [self.client.save(commit=False)])
         for form in self.filled_logins.values():
             form.instance.client_id = self.client.instance.pk
-            form.save()
+            insert_rows(form.instance.__class__, [form.save(commit=False)])
         return self.client.instance, [form.instance for form in self.filled_logins.values()]
 
     @property

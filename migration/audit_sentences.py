@@ -8,6 +8,8 @@ LOGIN_ADDED = Sentence("login_added", "%(row)s added: %(fields)s")
 LOGIN_CHANGED = Sentence("login_changed", "%(row)s: %(fields)s")
 CLIENT_ADDED = Sentence("client_added", "Added a client: %(changes)s.", glue="; ")
 CLIENT_SAVED = Sentence("client_saved", "Changed %(changes)s.", glue="; ")
+CLIENT_ACTIVATED = Sentence("client_activated", "Activated the client.")
+CLIENT_DEACTIVATED = Sentence("client_deactivated", "Deactivated the client.")
 IMPORTED_CLIENTS = Sentence(
     "imported_clients",
     "Imported clients: %(new)s new, %(changed)s changed, %(unchanged)s as they were.",

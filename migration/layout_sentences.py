@@ -47,6 +47,9 @@ LAYOUT_WRITTEN_MEANWHILE = Sentence(
 KEPT_AS_WRITTEN = Sentence(
     "kept_as_written", "%(name)s was not changed: somebody else wrote its current version."
 )
+KEPT_OF_ANOTHER = Sentence(
+    "kept_of_another", "%(name)s stays: another client has, or had, the slug that is in its name."
+)
 OWN_SECRETS_LACK = Sentence(
     "own_secrets_lack",
     "Its secrets hold no login of these types, which its rows have: %(kinds)s. Push or restore them first.",

@@ -6,6 +6,11 @@ OUTCOMES = {
     "works": Sentence("login_works", "the login works"),
     "refused": Sentence("login_was_refused", "the server refuses user or password"),
     "no_database": Sentence("login_no_database", "the server has no database of this name"),
+    "pooler": Sentence(
+        "login_refused_by_pooler",
+        "the pooler (PgBouncer) there refuses user or password, or can't check them: what it knows of the user may be"
+        " out of date",
+    ),
     "unreachable": Sentence(
         "login_unreachable", "no server answers there, or it takes no logins now"
     ),

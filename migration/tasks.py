@@ -6,14 +6,12 @@ Tasks take ids and can run twice.
 from __future__ import annotations
 
 import logging
-import os
-import threading
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db import Error, connection
+from django.db import connection
 from django.utils import timezone
 from django_q.brokers import get_broker
 from django_q.models import Schedule
@@ -32,7 +30,6 @@ from migration.models import (
     Run,
     RunItem,
     RunPlan,
-    Worker,
     all_clients,
     rotation_schedules,
 )
@@ -40,6 +37,7 @@ from migration.operations import (
     audit_heads,
     campaign_steps,
     copy_search,
+    interrupted_offboardings,
     interrupted_searches,
     known_values,
     notice_looks,
@@ -63,7 +61,6 @@ GIVE_UP_ON_A_RUN_AFTER = timedelta(minutes=10)
 WORKERS_A_RUN = 4
 # After that a task goes to the end of the queue.
 WORK_SECONDS = 60.0
-BEAT_SECONDS = 5.0
 # A search for copies that takes longer is ended; `find_copies` has no such limit.
 SEARCH_SECONDS = 12 * 60 * 60
 MANY_TASKS = 100
@@ -196,6 +193,11 @@ def go_on_with_rotations() -> None:
     rotations.go_on_with_rotations(seconds=WORK_SECONDS)
 
 
+def go_on_with_offboardings() -> None:
+    """Finish the offboardings whose process was killed or hindered. Scheduled every minute."""
+    interrupted_offboardings.go_on_with_offboardings(seconds=WORK_SECONDS)
+
+
 def start_due_rotations() -> None:
     """Rotate the database passwords whose day has come, each client once a day. Scheduled every hour."""
     day = datetime.combine(rotation_schedules.today(), time_of_day.min, tzinfo=UTC)
@@ -308,6 +310,7 @@ def ensure_schedules(**_: object) -> None:
         ("Take up runs that stand still", resume_stalled_runs, 1),
         ("Take campaigns further", take_campaigns_further, 1),
         ("Go on with rotations", go_on_with_rotations, 1),
+        ("Go on with offboardings", go_on_with_offboardings, 1),
         ("Rotate what is due", start_due_rotations, 60),
         ("Take up searches for copies that stand still", resume_dead_searches, 1),
         ("Keep counting NOVA's writes", keep_counting, 1),
@@ -330,20 +333,3 @@ def ensure_schedules(**_: object) -> None:
                 "minutes": minutes,
             },
         )
-
-
-def start_heartbeat(**_: object) -> None:
-    """Start a thread, in each worker process, that notes every BEAT_SECONDS that the process lives."""
-    threading.Thread(target=_beat_for_ever, name="heartbeat", daemon=True).start()
-
-
-def _beat_for_ever() -> None:
-    name = f"{settings.NOVA_HOST_NAME}:{os.getpid()}"
-    never = threading.Event()
-    while True:
-        try:
-            Worker.objects.record_heartbeat(name)
-        except Error:
-            # PostgreSQL may be restarting; the next beat connects again.
-            connection.close()
-        never.wait(BEAT_SECONDS)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from django.contrib import admin
 from django.contrib.auth.models import AnonymousUser
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.translation import get_language_from_request, gettext, override
@@ -69,6 +69,11 @@ def render_error(
         }
         page = render_to_string("error.html", context, as_nobody)
     return HttpResponse(page, status=status, headers={"Content-Language": language})
+
+
+def refuse_view_on_site(request: HttpRequest, of_object: str) -> HttpResponse:
+    """Answer that there is no page of the object on a public site, whatever the object is."""
+    raise Http404
 
 
 def show_refusal(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

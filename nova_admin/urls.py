@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 
 from migration.admin.search import show_search
 from nova_admin.documents import DocumentListView, DocumentView
+from nova_admin.error_pages import refuse_view_on_site
 from nova_admin.login.urls import urlpatterns as login_patterns
 from nova_admin.session_end import SessionEndView
 
@@ -13,13 +14,18 @@ admin_patterns, app_name, namespace = admin.site.urls
 
 # Before Unfold's own at the same address.
 search = path("search/", admin.site.admin_view(show_search), name="search")
+# Before Django's, which leads to an object's page on a public site. Nothing here has one, and a key that is none of its
+# model's would be an error there.
+view_on_site = path(
+    "r/<path:of_object>", admin.site.admin_view(refuse_view_on_site), name="view_on_site"
+)
 
 urlpatterns = [
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/session/", SessionEndView.as_view(), name="session_end"),
     path("admin/docs/", admin.site.admin_view(DocumentListView.as_view()), name="documents"),
     path("admin/docs/<str:name>", admin.site.admin_view(DocumentView.as_view()), name="document"),
-    path("admin/", ([*login_patterns, search, *admin_patterns], app_name, namespace)),
+    path("admin/", ([*login_patterns, search, view_on_site, *admin_patterns], app_name, namespace)),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]
 

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials import sentences
 from credentials.fields import NaiveUTCDateTimeField
+from credentials.refusals import update_row
 from nova_credentials.credential_types import (
     CredentialType,
 )
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
 
 
 def save_columns(row: Client | Credential, columns: Iterable[str]) -> None:
-    """Write these columns of a stored row, and no other: NOVA may have written the others since it was read."""
+    """Write these columns of a stored row, and no other: NOVA may have written the others since it was read.
+
+    Raises `RefusedByDatabaseError` where a trigger left the row out.
+    """
     row.updated_at = timezone.now()
-    row.save(update_fields=[*columns, "updated_at"])
+    update_row(row, [*columns, "updated_at"])
 
 
 def save_changed_columns(row: Credential, values: Mapping[str, object]) -> None:

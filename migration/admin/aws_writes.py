@@ -39,6 +39,7 @@ class AwsWritesView(AdminView):
     """The page, for everybody who may see runs."""
 
     template_name = "admin/migration/aws_writes.html"
+    is_of_site = True
 
     @property
     def title(self) -> str:

@@ -34,6 +34,8 @@ RUN_PERMISSION = "migration.add_run"
 # PostgreSQL's bigint has 19, and Python converts no text of thousands.
 MOST_DIGITS = 19
 RESOLVE_PERMISSION = "migration.resolve_mismatch"
+# Without a model the path above the page is the page's own title, as the menu calls it.
+NO_MODEL_IN_PATH: dict[str, object] = {"opts": None, "model_admin": None}
 
 AnyModel = TypeVar("AnyModel", bound="Model")
 
@@ -76,6 +78,8 @@ class AdminView(UnfoldModelAdminViewMixin, TemplateResponseMixin, ContextMixin, 
     permission_required: str | None = None
     # Whether opening it is a use of the site, which keeps the user logged in.
     renews_session: ClassVar[bool] = True
+    # Whether it is about the site as a whole, though the admin of a model has it.
+    is_of_site: ClassVar[bool] = False
 
     @property
     def title(self) -> str:
@@ -99,7 +103,8 @@ class AdminView(UnfoldModelAdminViewMixin, TemplateResponseMixin, ContextMixin, 
         return super().has_permission()
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
-        return super().get_context_data(opts=self.model_admin.opts, **kwargs)
+        context: dict[str, object] = super().get_context_data(opts=self.model_admin.opts, **kwargs)
+        return context | NO_MODEL_IN_PATH if self.is_of_site else context
 
 
 class ClientView(AdminView):

@@ -19,9 +19,9 @@ from migration.operations.certificate_facts import (
 from migration.operations.certificates import (
     NotCutOverError,
     collect_facts,
+    find_cutover,
     make_certificate,
     record_download,
-    was_cut_over,
 )
 from migration.reports.certificate_sheet import make_sheet, show_moment
 
@@ -45,8 +45,8 @@ def may_view_certificates(request: HttpRequest) -> bool:
 
 
 def get_certificate_context(request: HttpRequest, client_id: int) -> dict[str, object]:
-    """Return for the client's page whether it has a certificate that this user may see."""
-    return {"has_certificate": may_view_certificates(request) and was_cut_over(client_id)}
+    """Return for the client's page the cutover of which it has a certificate that this user may see."""
+    return {"cutover": may_view_certificates(request) and find_cutover(client_id)}
 
 
 class CertificateView(ClientView):

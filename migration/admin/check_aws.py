@@ -42,6 +42,7 @@ class CheckAwsView(AdminView):
     """Shows the policies; on POST, what AWS permits, for those who may start runs. Every role sees the page."""
 
     template_name = "admin/migration/check_aws.html"
+    is_of_site = True
     permission_required = "migration.view_worker"
 
     @property

@@ -31,6 +31,7 @@ class CheckNovaView(AdminView):
     """
 
     template_name = "admin/migration/check_nova.html"
+    is_of_site = True
     permission_required = "migration.view_worker"
 
     @property

@@ -7,20 +7,27 @@ from typing import TYPE_CHECKING, ClassVar
 
 from django.db.models import Count, Q
 from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from migration.admin.base import read_number
 from migration.admin.campaign_filters import CampaignFilter
 from migration.admin.counted_filters import ClientFilter
+from migration.audit_sentences import CLIENT_ADDED
+from migration.correlation import read_correlation
 from migration.models import (
     TO_ROTATE,
     Act,
+    AuditEvent,
     Blocker,
     ClientGroup,
     ClientOwner,
     Comparison,
     GroupMember,
     KnownValue,
+    Offboarding,
+    OffboardingState,
     PhaseChoices,
     Rotation,
     Standing,
@@ -300,12 +307,39 @@ class PlainTextFilter(ClientFilter):
         return Q(pk__in=KnownValue.objects.filter(TO_ROTATE).values("client_id"))
 
 
+class ImportFilter(ClientFilter):
+    """Shows the clients that one import added. An import leads to it; without its name there is no such filter."""
+
+    title = _("import")
+    parameter_name = "import"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Client]) -> Options:
+        value = self.value()
+        if not value:
+            return []
+        first = AuditEvent.objects.of_import(read_correlation(value)).last()
+        when = first and date_format(timezone.localtime(first.at), "DATETIME_FORMAT")
+        known = gettext("New in the import of %(when)s") % {"when": when}
+        return [(value, known if when else _("An import that the audit does not have"))]
+
+    def find_condition(self, value: str) -> Q | None:
+        if not value:
+            return None
+        added = AuditEvent.objects.of_import(read_correlation(value)).telling(CLIENT_ADDED)
+        return Q(pk__in=added.order_by().values("client_id"))
+
+
 class ActiveFilter(ClientFilter):
-    """NOVA serves a client only if its `is_active` is true, and not if it is NULL."""
+    """NOVA serves a client only if its `is_active` is true, and not if it is NULL. Some of the others have left."""
 
     title = _("active")
     parameter_name = "active"
-    options: ClassVar[Options] = [("yes", _("Yes")), ("no", _("No, or not set"))]
+    options: ClassVar[Options] = [
+        ("yes", _("Yes")),
+        ("no", _("No, or not set")),
+        ("left", _("Offboarded")),
+        ("interrupted", _("Offboarded or brought back in part")),
+    ]
 
     def find_condition(self, value: str) -> Q | None:
         match value:
@@ -313,10 +347,15 @@ class ActiveFilter(ClientFilter):
                 return Q(is_active=True)
             case "no":
                 return Q(is_active=False) | Q(is_active=None)
+            case "left":
+                return Q(offboarding__state=OffboardingState.OFFBOARDED)
+            case "interrupted":
+                return Q(pk__in=Offboarding.objects.interrupted().values("pk"))
         return None
 
 
 CLIENT_FILTERS = (
     *(NextStepFilter, PhaseFilter, OwnerFilter, GroupFilter, ComparisonFilter, PushFilter),
     *(FailureFilter, RotationFilter, ReadFilter, PlainTextFilter, ActiveFilter, CampaignFilter),
+    ImportFilter,
 )

@@ -21,6 +21,7 @@ from migration.admin.client_live import get_live_context
 from migration.admin.client_tabs import HISTORY_PAGE, ClientTab, list_tabs
 from migration.admin.copying import get_undo_context
 from migration.admin.layouts import LAYOUT_PERMISSION
+from migration.admin.leaving import LEAVING_PERMISSIONS
 from migration.admin.login_tests import get_advice_context, get_login_tests_context
 from migration.admin.secret_versions import get_console_url
 from migration.models import (
@@ -28,6 +29,7 @@ from migration.models import (
     ClientGroup,
     Comparison,
     LayoutChoices,
+    Offboarding,
     OtherSecrets,
     PhaseChoices,
     ReadCount,
@@ -75,7 +77,7 @@ def get_client_context(
     """Return the context of the client's page: its header, and what the tab shows except for moves and forms."""
     context = {
         "tabs": list(list_tabs(request, client.pk, tab)),
-        "overview": _make_header(client),
+        "overview": _make_header(request, client),
         "names_itself": True,
         "campaign_notes": note_campaigns(request, [client.pk]),
         **get_live_context(request, client.pk),
@@ -91,9 +93,12 @@ def get_client_context(
     return context | (add_tab(request, client) if add_tab else {})
 
 
-def _make_header(client: ClientRow) -> dict[str, object]:
+def _make_header(request: HttpRequest, client: ClientRow) -> dict[str, object]:
     """Return what every tab says of the client."""
     return {
+        "leaving": Offboarding.objects.filter(pk=client.pk).first(),
+        "may_end": any(map(request.user.has_perm, LEAVING_PERMISSIONS)),
+        "is_moved_back": not Phase(client.phase).aws_is_authority,
         "phase": client.phase,
         "phase_since": client.phase_since,
         "description": describe_phase(Phase(client.phase)),

@@ -12,7 +12,13 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from migration import tasks
-from migration.admin.base import AdminView, ObjectView, ReadOnlyAdmin, get_signed_in_user
+from migration.admin.base import (
+    AdminView,
+    ObjectView,
+    ReadOnlyAdmin,
+    get_signed_in_user,
+    read_number,
+)
 from migration.models import MOST_SEARCH_TRIES, CopySearch, SearchState
 from migration.operations.interrupted_searches import begin_background_search
 from migration.reports.copies import load_copies_report, load_search
@@ -78,7 +84,10 @@ class CopySearchView(ObjectView[CopySearch]):
 
 
 class StartSearchView(AdminView):
-    """Has a worker search for the values of all clients, unless a search is already running."""
+    """Has a worker search for the values of all clients, unless a search is already running.
+
+    Leads back to the page of what is left of a client, where that was the page that asked.
+    """
 
     permission_required = SEARCH_PERMISSION
 
@@ -88,7 +97,10 @@ class StartSearchView(AdminView):
             messages.warning(request, gettext("A search is already running."))
         else:
             self.queue_search(search)
-        return HttpResponseRedirect(reverse("admin:migration_copysearch_report"))
+        client_id = read_number(request.POST.get("client", ""))
+        if client_id is None:
+            return HttpResponseRedirect(reverse("admin:migration_copysearch_report"))
+        return HttpResponseRedirect(reverse("admin:credentials_client_leaving", args=[client_id]))
 
     def queue_search(self, search: CopySearch) -> None:
         """Queue the stored search; without a queue there is none."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from django import forms
+from django.template.defaultfilters import floatformat
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import BASE_INPUT_CLASSES
@@ -20,8 +21,19 @@ if TYPE_CHECKING:
     from typing import Any
 
     from django.http import HttpRequest, HttpResponse
+    from django_stubs_ext import StrPromise
 
 MOST = 1_000_000
+
+
+# What an empty field means, beside its value then.
+WHERE_EMPTY: dict[str, StrPromise] = {
+    "cache_seconds": gettext_lazy("Empty: %(value)s, as NOVA_CACHE_SECONDS is set"),
+    "sweep_minutes": gettext_lazy("Empty: %(value)s, as NOVA_SWEEP_MINUTES is set"),
+    "replica_regions": gettext_lazy("Empty: %(value)s, as NOVA_REPLICA_REGIONS is set"),
+    "reads_a_day": gettext_lazy("Empty: as many as NOVA's reader has counted"),
+    "processes": gettext_lazy("Empty: %(value)s, as many as read in the last hour, at least 1"),
+}
 
 
 class AssumptionsForm(forms.Form):
@@ -46,12 +58,22 @@ class AssumptionsForm(forms.Form):
     )
     own_key = forms.BooleanField(label=gettext_lazy("With a KMS key of your own"))
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, defaults: CostAssumptions, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name, field in self.fields.items():
             field.required = False
             if name != "own_key":
-                field.widget.attrs["class"] = " ".join(BASE_INPUT_CLASSES)
+                value = getattr(defaults, name)
+                shown = "" if value is None else floatformat(value)
+                field.help_text = WHERE_EMPTY[name] % {"value": shown}
+                field.widget.attrs |= {
+                    "class": " ".join(BASE_INPUT_CLASSES),
+                    "placeholder": shown,
+                }
+        if defaults.own_key:
+            self.fields["own_key"].help_text = _(
+                "The settings name one, so it is counted in any case."
+            )
 
     def list_named(self) -> dict[str, Any]:
         """Return what was entered and is valid."""
@@ -65,19 +87,20 @@ class CostView(AdminView):
     """Shows the estimate beside what was counted, the alternatives and the plan's rule. Asks AWS nothing."""
 
     template_name = "admin/migration/cost.html"
+    is_of_site = True
 
     @property
     def title(self) -> str:
         return _("Cost")
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        form = AssumptionsForm(request.GET)
         counted = count_use()
         assumed = replace(
             CostAssumptions.from_settings(),
             processes=count_processes(),
             writes_a_month=counted.writes,
         )
+        form = AssumptionsForm(request.GET, defaults=assumed)
         assumed = replace(assumed, **form.list_named())
         estimate = estimate_costs(KeptCounts.objects.read_or_count().usage, assumed)
         return self.render_to_response(

@@ -15,7 +15,7 @@ from migration.admin.costs import list_prices
 from migration.admin.ready_moves import READY_PERMISSIONS
 from migration.admin.run_views import make_run_badge
 from migration.models import Campaign, Standing, count_by_phase
-from migration.reports.alerts import VIEW_CAMPAIGNS
+from migration.reports.alert import VIEW_CAMPAIGNS
 from migration.reports.dashboard import load_dashboard
 from nova_credentials.phases import Phase
 

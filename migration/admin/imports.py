@@ -6,6 +6,7 @@ import csv
 import io
 from functools import cached_property
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.humanize.templatetags.humanize import intcomma
@@ -14,6 +15,7 @@ from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.decorators import method_decorator
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from unfold.widgets import CHECKBOX_CLASSES
@@ -22,6 +24,7 @@ from credentials.import_columns import IMPORT_COLUMNS, SECRET_COLUMNS
 from migration import import_sentences as sentences
 from migration.admin.base import RUN_PERMISSION, AdminView, get_signed_in_user
 from migration.admin.campaign_notes import note_groups_taken
+from migration.admin.client_filters import ImportFilter
 from migration.admin.run_plans import make_plan
 from migration.operations.import_files import MOST_BYTES, MOST_LINES, ImportRefusedError
 from migration.operations.import_plans import LineOutcome
@@ -132,19 +135,27 @@ class ImportView(AdminView):
         return bytes(file.read())
 
     def lead_on(self, result: ImportResult) -> HttpResponse:
-        """Say what was stored, and lead to the plan of the migration that was asked for, or to the clients."""
+        """Say what was stored, and lead to the plan of the migration that was asked for, or to the new clients."""
         text = _(
             "Imported: %(new)s clients are new, %(changed)s were changed, %(unchanged)s are as they were."
         )
         numbers = {name: intcomma(getattr(result, name)) for name in ("new", "changed")}
         numbers["unchanged"] = intcomma(result.unchanged)
-        messages.success(self.request, text % numbers)
+        clients = reverse("admin:credentials_client_changelist")
+        if result.new:
+            clients += "?" + urlencode({ImportFilter.parameter_name: result.correlation})
+            link = format_html(
+                '<a class="underline" href="{}">{}</a>', clients, _("See the new clients")
+            )
+            messages.success(self.request, format_html("{} {}", text % numbers, link))
+        else:
+            messages.success(self.request, text % numbers)
         for note in note_groups_taken(self.request, result.group_ids):
             messages.warning(self.request, note)
         if "migrate" in self.request.POST and self.request.user.has_perm(RUN_PERMISSION):
             answer: HttpResponse = make_plan(self.request, chosen=result.client_ids)
         else:
-            answer = HttpResponseRedirect(reverse("admin:credentials_client_changelist"))
+            answer = HttpResponseRedirect(clients)
         if self.sent_by_script:
             # What a redirect leads to, htmx would show inside the page.
             return HttpResponse(status=204, headers={"HX-Redirect": answer["Location"]})

@@ -13,6 +13,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration.admin.base import ClientView, get_signed_in_user, get_typed_reason
+from migration.admin.copies import SEARCH_PERMISSION
 from migration.models import RECOVERY_DAYS, ReasonError
 from migration.operations.leaving_checks import RECENT_DAYS
 from migration.operations.leftovers import find_leftovers
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 # Who may say in the form that a client is inactive; and who may take the values out of the rows.
 ACTIVITY_PERMISSION = "credentials.change_client"
 OFFBOARD_PERMISSION = "migration.purge_client"
+LEAVING_PERMISSIONS = (ACTIVITY_PERMISSION, OFFBOARD_PERMISSION)
 NEEDED = {
     **dict.fromkeys(("deactivate", "activate"), ACTIVITY_PERMISSION),
     **dict.fromkeys(("offboard", "back"), OFFBOARD_PERMISSION),
@@ -61,6 +63,7 @@ class LeavingView(ClientView):
             may_set_activity=may(ACTIVITY_PERMISSION),
             may_offboard=may(OFFBOARD_PERMISSION),
             may_view_copies=may("migration.view_copysearch"),
+            may_search=may(SEARCH_PERMISSION) and left.leaving is None,
             may_view_campaigns=may("migration.view_campaign"),
             input_classes=" ".join(BASE_INPUT_CLASSES),
         )

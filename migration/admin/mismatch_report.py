@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 CLIENTS_A_PAGE = 50
 FIELDS_SHOWN = 20
 UNCHECKED_SHOWN = 10
-# Without a model the path above the page is the page's own title: the menu says mismatches, the model comparisons.
-NO_MODEL_IN_PATH: dict[str, object] = {"opts": None, "model_admin": None}
 # The names that filters had in the addresses of an earlier release, which people have kept.
 FORMER_NAMES = {"assigned": "owner"}
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from migration.admin.base import AdminView, get_signed_in_user
+from migration.admin.base import NO_MODEL_IN_PATH, AdminView, get_signed_in_user
 from migration.admin.bulk_resolutions import (
     AcknowledgeMismatchesView,
     AssignMismatchesView,
@@ -16,7 +16,7 @@ from migration.admin.bulk_resolutions import (
     CopyToAwsView,
     CopyToPostgresView,
 )
-from migration.admin.mismatch_report import NO_MODEL_IN_PATH, get_report_context, read_filters
+from migration.admin.mismatch_report import get_report_context, read_filters
 from migration.admin.mismatch_undo import UndoResolutionsView, describe_undo
 from migration.models import Resolution
 

@@ -31,6 +31,7 @@ class NoticesView(AdminView):
     """The page, for administrators."""
 
     template_name = "admin/migration/notices.html"
+    is_of_site = True
     permission_required = SET_NOTICES
 
     @property

@@ -13,6 +13,7 @@ from unfold.widgets import BASE_INPUT_CLASSES, SELECT_CLASSES
 
 from credentials.localization import localize
 from migration.admin.base import (
+    NO_MODEL_IN_PATH,
     RESOLVE_PERMISSION,
     AdminView,
     get_signed_in_user,
@@ -20,7 +21,7 @@ from migration.admin.base import (
     read_number,
     read_text,
 )
-from migration.admin.mismatch_report import NO_MODEL_IN_PATH, list_assignable_users, read_filters
+from migration.admin.mismatch_report import list_assignable_users, read_filters
 from migration.admin.mismatch_undo import redirect_to_report
 from migration.models import PhaseChoices, ReasonError
 from migration.operations.bulk_resolutions import resolve_each

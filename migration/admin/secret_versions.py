@@ -23,6 +23,7 @@ from migration.admin.base import (
     read_text,
 )
 from migration.models import KnownValue, ReasonError, all_clients
+from migration.operations.keys import fingerprint_key_id
 from migration.operations.listed_versions import list_secrets
 from migration.operations.pending_stages import take_pending_off
 from migration.operations.resolutions import NotResolved
@@ -151,12 +152,14 @@ def _get_versions_url(client_id: int) -> str:
 
 def describe_values(client_id: int) -> list[dict[str, object]]:
     """Return what is known of the value of each of the client's credentials, in words."""
+    in_doubt = KnownValue.objects.list_in_doubt(client_id, key_id=fingerprint_key_id())
     return [
         {
             "login": localize(ROWS[CredentialType(value.kind)](id=str(value.credential_id))),
             "since": value.since,
             "places": describe_places(value),
             "is_to_rotate": value.is_to_rotate,
+            "is_in_doubt": value in in_doubt,
         }
         for value in KnownValue.objects.list_present(client_id)
     ]

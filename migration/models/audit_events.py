@@ -6,6 +6,8 @@ Nothing here is ever changed or deleted; the database refuses it (`migration.aud
 from __future__ import annotations
 
 import json
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, ClassVar, TypedDict
 
 from django.contrib.auth.models import User
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Self, Unpack
 
     from migration.models.audit_signatures import AuditKeys
+    from nova_credentials.messages import Sentence
 
 
 class AuditCode(models.TextChoices):
@@ -116,6 +119,16 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
             # As text: what somebody wrote over may be no JSON. Within a value the quotes are escaped.
             names_user |= models.Q(facts__contains=f'"{each}":{written}')
         return self.filter(names_user, code__in=ON_USERS)
+
+    def of_import(self, correlation: str) -> Self:
+        """Select the entries of one import."""
+        return self.filter(code=AuditCode.IMPORT, correlation=correlation)
+
+    def telling(self, *sentences: Sentence) -> Self:
+        """Select the entries that tell one of these."""
+        # As text, as above: this is how each entry begins.
+        starts = [f'{{"key":{json.dumps(sentence.key)},' for sentence in sentences]
+        return self.filter(reduce(or_, [models.Q(facts__startswith=start) for start in starts]))
 
     def record_many(self, events: Collection[AuditEvent]) -> None:
         """Write entries that `AuditEvent.sign_new` made, in one statement."""

@@ -68,7 +68,6 @@ WHERE m.client_id = ANY(%s) AND (
 
 
 class ComparisonQuerySet(models.QuerySet["Comparison"]):
-    @transaction.atomic(savepoint=False)  # nobody goes on with a transaction in which it failed
     def record(
         self, comparisons: Iterable[Comparison], *, read_back: bool = False
     ) -> list[Comparison]:
@@ -78,15 +77,25 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         that counted, and not by a push that `read_back` its own write. What differs ends the streak.
         """
         rows = list(comparisons)
+        self.record_in_turn(rows, read_back=read_back)
+        return rows
+
+    @transaction.atomic(savepoint=False)  # nobody goes on with a transaction in which it failed
+    def record_in_turn(self, *batches: list[Comparison], read_back: bool = False) -> None:
+        """Store batches as `record` does, one after the other: a client may be in more than one of them."""
+        filled = filter(None, batches)
+        ids = [pk for batch in filled for pk in self._record_batch(batch, read_back=read_back)]
+        # Last, and all at once in one order: others wait on the rows of the day until the transaction ends.
+        DailyComparisons.objects.count_up(ids)
+
+    def _record_batch(self, rows: list[Comparison], *, read_back: bool) -> list[int]:
         ids = self._insert_rows(rows)
         self._set_as_newest(ids, read_back=read_back)
         if opened := OpenMismatch.objects.update_from(ids):
             Notice.objects.add_to_digest(
                 Digest.MISMATCHES, {*opened}, number=len(opened), run_id=rows[0].run_id
             )
-        # Last: concurrent batches wait for each other on the row of the day.
-        DailyComparisons.objects.count_up(ids)
-        return rows
+        return ids
 
     def _set_as_newest(self, ids: list[int], *, read_back: bool) -> None:
         with connection.cursor() as cursor:

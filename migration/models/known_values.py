@@ -48,6 +48,20 @@ class KnownValueQuerySet(models.QuerySet["KnownValue"]):
             self.filter(client_id=client_id, replaced_at=None).order_by("kind", "credential_id")
         )
 
+    def list_in_doubt(self, client_id: int, *, key_id: str) -> list[KnownValue]:
+        """List the present values that count as to be rotated only as they can't be told from former ones.
+
+        Those stood in clear and were replaced before, and are known by a digest of another key than `key_id`, which is
+        that of the present one.
+        """
+        stood = models.Q(stood_in_tables=True) | models.Q(stood_in_copy=True)
+        stood |= models.Q(stood_in_legacy=True)
+        former = KnownValue.objects.filter(
+            stood, client_id=client_id, replaced_at__lte=models.OuterRef("since")
+        ).exclude(key_id=key_id)
+        newer = self.to_rotate().filter(client_id=client_id, key_id=key_id)
+        return list(newer.filter(models.Exists(former)))
+
     @transaction.atomic
     def record_rows(self, seen: Collection[SeenClient], *, key_id: str) -> None:
         """Store what the rows of whole clients hold; where a newer look was stored, that it stood there."""

@@ -35,6 +35,8 @@ class LoginOutcome(models.TextChoices):
     WORKS = "works", _("Works")
     REFUSED = "refused", _("Login refused")
     NO_DATABASE = "no_database", _("No such database")
+    # A wrong password, or one that the pooler can't check: it has a code for both.
+    POOLER = "pooler", _("Refused by a pooler")
     UNREACHABLE = "unreachable", _("Unreachable")
     NO_SUCH_HOST = "no_such_host", _("No such host")
     TLS_PROBLEM = "tls_problem", _("TLS problem")

@@ -81,16 +81,22 @@ class Attempt:
 class NoticeDeliveryQuerySet(models.QuerySet["NoticeDelivery"]):
     @transaction.atomic
     def claim_next(
-        self, *, without: Collection[str] = (), notice_id: int | None = None
+        self,
+        *,
+        without: Collection[str] = (),
+        ways: Collection[NoticeWay] = tuple(NoticeWay),
+        notice_id: int | None = None,
     ) -> NoticeDelivery | None:
         """Claim what is to be tried next for CLAIMED_FOR; commits before anything is sent. None where there is nothing.
 
-        `without`: recipients that are left out. `notice_id`: of this notice alone.
+        `without`: recipients that are left out. `ways`: on these alone. `notice_id`: of this notice alone.
         """
         due = self.filter(state=DeliveryState.WAITING, next_try_at__lte=timezone.now())
         if notice_id is not None:
             due = due.filter(notice=notice_id)
-        found = due.exclude(target__in=without).select_related("notice", "user")
+        found = (
+            due.filter(way__in=ways).exclude(target__in=without).select_related("notice", "user")
+        )
         # What was never tried first: what fails again and again keeps nobody waiting.
         free = found.select_for_update(skip_locked=True, of=("self",)).order_by("tries", "pk")
         claimed = free.first()

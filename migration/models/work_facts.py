@@ -9,9 +9,11 @@ from django.db import connection
 from django.utils import timezone
 
 from migration.models.campaigns import Campaign
+from migration.models.offboardings import OffboardingState
 from migration.models.reader_processes import SEEN_WITHIN
 from migration.models.rotation_schedules import make_next_query, today
 from migration.models.runs import Run
+from nova_credentials.tables import CLIENTS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,6 +32,8 @@ class WorkFacts:
     campaigns: dict[int, str]
     # The clients whose rotation stopped, is not finished, or is overdue: as the filter of their list calls them.
     rotations: dict[str, int]
+    # The clients that left, or came back, in part only.
+    interrupted_offboardings: int
 
 
 def read_work_facts() -> WorkFacts:
@@ -48,6 +52,8 @@ def read_work_facts() -> WorkFacts:
                 )),
                 (SELECT count(*) FROM migration_rotation WHERE outcome = '' AND message IS NOT NULL),
                 (SELECT count(*) FROM ({make_next_query()}) AS next WHERE due < %(today)s),
+                (SELECT count(*) FROM migration_offboarding AS o JOIN {CLIENTS} AS c ON c.id = o.client_id
+                 WHERE o.state <> %(offboarded)s),
                 ARRAY(SELECT id FROM migration_campaign WHERE state = ANY(%(not_over)s) ORDER BY id),
                 ARRAY(SELECT state::text FROM migration_campaign WHERE state = ANY(%(not_over)s) ORDER BY id)
             """,  # noqa: S608  # constants
@@ -57,9 +63,10 @@ def read_work_facts() -> WorkFacts:
                 "requested": Run.State.REQUESTED,
                 "called_since": timezone.now() - SEEN_WITHIN,
                 "not_over": list(Campaign.NOT_OVER),
+                "offboarded": OffboardingState.OFFBOARDED,
             },
         )
-        seen_at, swept_at, requested, others, *rotations, ids, states = cursor.fetchone()
+        seen_at, swept_at, requested, others, *rotations, left, ids, states = cursor.fetchone()
     campaigns = dict(zip(ids, states, strict=True))
     numbers = dict(zip(("stopped", "unfinished", "overdue"), rotations, strict=True))
-    return WorkFacts(seen_at, swept_at, requested, others, campaigns, numbers)
+    return WorkFacts(seen_at, swept_at, requested, others, campaigns, numbers, left)

@@ -23,6 +23,7 @@ from migration.models import (
     SearchedClient,
 )
 from migration.models.audit_signatures import audit_keys, describe_moment, first_id_at
+from migration.offboarding_sentences import MOVED_TO_LEAVE
 from migration.operations.audit_chain import read_head, seal_audit
 from migration.operations.certificate_facts import (
     FORMAT,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from django.contrib.auth.models import User
-    from django.db.models import QuerySet
 
     from credentials.models import Client
     from migration.models import Run
@@ -74,7 +74,7 @@ def make_certificate(*, client: Client, by: User) -> tuple[Certificate, SignedFa
 
     Raises `NotCutOverError`.
     """
-    cutover = _find_cutover(client)
+    cutover = _require_cutover(client)
     _record(AuditCode.CERTIFICATE, sentences.CERTIFICATE_MADE, client, cutover, by)
     seal_audit(wait=True)
     certificate = collect_facts(client=client, by=by)
@@ -83,18 +83,21 @@ def make_certificate(*, client: Client, by: User) -> tuple[Certificate, SignedFa
 
 def record_download(*, client: Client, by: User) -> None:
     """Record that somebody downloaded a certificate of the client's; raises `NotCutOverError`."""
-    cutover = _find_cutover(client)
+    cutover = _require_cutover(client)
     _record(AuditCode.CERTIFICATE, sentences.CERTIFICATE_DOWNLOADED, client, cutover, by)
 
 
-def was_cut_over(client_id: int) -> bool:
-    """Say whether there is something to certify."""
-    return _select_cutovers(client_id).exists()
+def find_cutover(client_id: int) -> PhaseChange | None:
+    """Return the client's newest cutover; None where there is nothing to certify."""
+    changes = PhaseChange.objects.filter(client_id=client_id, old=Phase.DUAL_READ, new=Phase.AWS)
+    found = changes.select_related("comparison").order_by("-pk")
+    # An offboarding passes every phase on its way to `purged`: through no gate, and nobody read the client meanwhile.
+    return next((each for each in found if not _is_of_offboarding(each)), None)
 
 
 def collect_facts(*, client: Client, by: User) -> Certificate:
     """Collect what is stored about the client's newest cutover; raises `NotCutOverError`."""
-    cutover = _find_cutover(client)
+    cutover = _require_cutover(client)
     began = _find_dual_read(cutover)
     changes = list(PhaseChange.objects.filter(client_id=client.pk)[:MOST_MOVES])[::-1]
     if cutover not in changes:
@@ -197,12 +200,12 @@ class _MoveRecord:
         return min(found, key=lambda entry: abs(entry.at - change.changed_at), default=None)
 
 
-def _select_cutovers(client_id: int) -> QuerySet[PhaseChange]:
-    return PhaseChange.objects.filter(client_id=client_id, old=Phase.DUAL_READ, new=Phase.AWS)
+def _is_of_offboarding(change: PhaseChange) -> bool:
+    return change.note is not None and change.note.key == MOVED_TO_LEAVE.key
 
 
-def _find_cutover(client: Client) -> PhaseChange:
-    found = _select_cutovers(client.pk).select_related("comparison").order_by("-pk").first()
+def _require_cutover(client: Client) -> PhaseChange:
+    found = find_cutover(client.pk)
     if found is None:
         raise NotCutOverError
     return found

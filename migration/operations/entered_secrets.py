@@ -100,6 +100,10 @@ def _save(
     """Save the row, and AWS where it decides; in the caller's transaction, which has locked the rows."""
     client = Client.objects.get(pk=row.client_id)
     save = AdminSave(client.pk)
+    # The row of a purged client has a pointer; its value was read from AWS just now.
+    stored = {name: getattr(row, name) for name in entered} | save.secrets.get(row, {})
+    if all(stored[name] == value for name, value in entered.items()):
+        raise NotRotated(rotation_sentences.ROTATION_SAME_SECRET())
     for name, value in entered.items():
         setattr(row, name, value)
     secrets = {name: value for name, value in entered.items() if name in row.SECRET_FIELDS}

@@ -92,13 +92,17 @@ class ImportPlan:
 
 @dataclass(frozen=True)
 class ImportResult:
-    """The numbers of clients by what was done with them, and the ids of the file's clients and of its groups."""
+    """The numbers of clients by what was done with them, and the ids of the file's clients and of its groups.
+
+    `correlation` is that of the import's entries in the audit.
+    """
 
     new: int
     changed: int
     unchanged: int
     client_ids: list[int]
     group_ids: list[int]
+    correlation: str
 
 
 def preview_import(*, data: bytes) -> ImportPlan:
@@ -262,11 +266,12 @@ def _store(plan: ImportPlan, by: User | None, tell: Callable[[int], None]) -> Im
         "changed": len(changed) - new,
         "unchanged": len(plan.clients) - len(changed),
     }
-    _record(changed, numbers, by)
+    correlation = _record(changed, numbers, by)
     return ImportResult(
         **numbers,
         client_ids=[planned.client.pk for planned in plan.clients],
         group_ids=[group.pk for group in groups],
+        correlation=correlation,
     )
 
 
@@ -314,8 +319,8 @@ def _put_into_groups(changed: Iterable[PlannedImport], by: User | None) -> list[
     return groups
 
 
-def _record(changed: Iterable[PlannedImport], numbers: dict[str, int], by: User | None) -> None:
-    """Record the numbers, and for each client which of its fields were written."""
+def _record(changed: Iterable[PlannedImport], numbers: dict[str, int], by: User | None) -> str:
+    """Record the numbers, and for each client which of its fields were written; return what these entries share."""
     events = [
         AuditEvent.sign_new(AuditCode.IMPORT, audit_sentences.IMPORTED_CLIENTS(**numbers), by=by)
     ]
@@ -333,6 +338,7 @@ def _record(changed: Iterable[PlannedImport], numbers: dict[str, int], by: User 
             )
         )
     AuditEvent.objects.record_many(events)
+    return events[0].correlation
 
 
 def _describe_changes(planned: PlannedImport) -> Iterator[Message]:

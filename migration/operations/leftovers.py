@@ -82,6 +82,7 @@ class Leftovers:
     rows: tuple[RowLeft, ...]
     secrets: tuple[SecretLeft, ...]
     copies: CopiesLeft
+    has_legacy_table: bool  # be it one that can't be read
     legacy_rows: int | None  # None: `legacy_problem` says why it isn't known
     legacy_problem: Message | None
     last_read_at: datetime | None
@@ -126,7 +127,8 @@ def find_leftovers(*, client_id: int) -> Leftovers:
         ),
         secrets=tuple(_list_secrets(snapshot.slug, leaving)),
         copies=_find_copies(client_id),
-        legacy_rows=legacy_rows,
+        has_legacy_table=legacy_rows is not None or legacy_problem is not None,
+        legacy_rows=None if legacy_problem else legacy_rows or 0,
         legacy_problem=legacy_problem,
         last_read_at=read.last_read_at if read else None,
         recent_read_at=find_recent_read(client_id),

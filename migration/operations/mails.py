@@ -7,10 +7,11 @@ from smtplib import SMTPException
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.core.mail import send_mail
+from django.core.mail import EmailMessage
 
 from credentials.localization import localize
 from credentials.shown_names import show_name
+from migration.operations.bounded_mail import send_mail_in_time
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -32,7 +33,7 @@ def send_mail_to(
     if settings.EMAIL_BACKEND == NO_SERVER or not address:
         return False
     try:
-        send_mail(localize(subject), localize(text), None, [address])
+        send_mail_in_time(EmailMessage(localize(subject), localize(text), None, [address]))
     except (OSError, SMTPException, ValueError) as error:
         # Its text may quote addresses and what the server said.
         logger.error("no mail to %s: %s", show_name(user.username), type(error).__name__)  # noqa: TRY400

@@ -30,6 +30,7 @@ from migration.models import (
     NoticeRule,
     NoticeWay,
 )
+from migration.operations.bounded_mail import send_mail_in_time
 from migration.operations.mails import NO_SERVER
 from migration.operations.notice_recipients import find_address, plan_deliveries
 from migration.operations.notice_texts import make_text, make_webhook_body
@@ -46,6 +47,8 @@ MAIL_PROBLEMS: tuple[tuple[type[Exception], DeliveryOutcome], ...] = (
     (ssl.SSLError, DeliveryOutcome.TLS_PROBLEM),
     (ConnectionError, DeliveryOutcome.UNREACHABLE),
 )
+# All mails go by one server.
+NO_MAIL_SERVER_THERE = frozenset(outcome for _kinds, outcome in MAIL_PROBLEMS)
 
 logger = logging.getLogger(__name__)
 
@@ -91,17 +94,20 @@ def _put_together(notices: list[Notice]) -> list[Notice]:
 def deliver_notices(*, seconds: float, notice_id: int | None = None) -> None:
     """Try the deliveries that are due, of all notices or of one; none is begun after so many seconds.
 
-    A recipient that fails is left out for the rest: one that hangs costs one time-out.
+    A recipient that fails is left out for the rest, and every mail where the mail server does not answer: one that
+    hangs costs one time-out.
     """
-    until, failed = time.monotonic() + seconds, set[str]()
+    until, failed, ways = time.monotonic() + seconds, set[str](), set(NoticeWay)
     while time.monotonic() < until:
-        delivery = NoticeDelivery.objects.claim_next(without=failed, notice_id=notice_id)
+        delivery = NoticeDelivery.objects.claim_next(without=failed, ways=ways, notice_id=notice_id)
         if delivery is None:
             return
         attempt = _try_delivery(delivery)
         delivery.settle(attempt)
         if attempt.outcome != DeliveryOutcome.SENT:
             failed.add(delivery.target)
+            if delivery.way == NoticeWay.MAIL and attempt.outcome in NO_MAIL_SERVER_THERE:
+                ways.discard(NoticeWay.MAIL)
             logger.warning(
                 "notice %s (%s) to %s at %s: %s",
                 delivery.notice_id,
@@ -146,7 +152,7 @@ def _send_mail(delivery: NoticeDelivery, address: str) -> Attempt:
         headers={"Message-ID": make_message_id(delivery), "Auto-Submitted": "auto-generated"},
     )
     try:
-        mail.send()
+        send_mail_in_time(mail)
     except (OSError, SMTPException, ValueError) as error:
         # Its text may quote addresses and what the server said.
         found = (outcome for kinds, outcome in MAIL_PROBLEMS if isinstance(error, kinds))

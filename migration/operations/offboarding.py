@@ -86,10 +86,15 @@ def offboard_client(
             raise _refuse(snapshot, *objections)
         if leaving is None or leaving.state == OffboardingState.COMING_BACK:
             leaving = _begin(snapshot, leaving, reason=reason, by=by)
-        try:
-            return _schedule_deletions(leaving, by=by)
-        except SecretsManagerError as error:
-            raise NotOffboardedError(told.OFFBOARDING_STOPPED(error=error.message)) from None
+        return finish_offboarding(leaving, by=by)
+
+
+def finish_offboarding(leaving: Offboarding, *, by: User | None) -> Message:
+    """Schedule the deletions of a client that is being offboarded, whose lease is held; raises `NotOffboardedError`."""
+    try:
+        return _schedule_deletions(leaving, by=by)
+    except SecretsManagerError as error:
+        raise NotOffboardedError(told.OFFBOARDING_STOPPED(error=error.message)) from None
 
 
 def bring_back(*, client_id: int, reason: str, by: User | None = None) -> Message:
@@ -335,11 +340,7 @@ def _store_activity(now: ClientSnapshot, *, active: bool, by: User | None) -> No
     if now.phase == Phase.PURGED and not now.push_pending:  # no value was written
         revision = read_locked_snapshot(now.client_id).revision
         ClientRevision.objects.record_pushed([(now.client_id, revision)])
-    changed = audit_sentences.FIELDS_OF_CLIENT(fields="is_active")
+    done = audit_sentences.CLIENT_ACTIVATED if active else audit_sentences.CLIENT_DEACTIVATED
     AuditEvent.objects.record(
-        AuditCode.CLIENT_SAVED,
-        audit_sentences.CLIENT_SAVED(changes=(changed,)),
-        by=by,
-        client_id=now.client_id,
-        slug=now.slug,
+        AuditCode.CLIENT_SAVED, done(), by=by, client_id=now.client_id, slug=now.slug
     )

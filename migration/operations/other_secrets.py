@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import transaction
 
+from credentials.models import Client
 from migration import audit_sentences, layout_sentences, sentences
 from migration.models import (
     AuditCode,
@@ -22,7 +23,12 @@ from migration.models import (
     ReaderProcess,
     Secret,
 )
-from migration.operations.aws_store import find_known_secrets, read_aws, secrets_manager
+from migration.operations.aws_store import (
+    find_known_secrets,
+    read_aws,
+    secret_names,
+    secrets_manager,
+)
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.deletions import delete_secret
 from migration.operations.keys import version_keys
@@ -31,7 +37,7 @@ from migration.operations.snapshots import look_at_client, read_snapshots
 from migration.operations.version_plans import plan_versions
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.document import DocumentError
+from nova_credentials.document import DocumentError, Layout
 from nova_credentials.messages import in_a_row
 
 if TYPE_CHECKING:
@@ -88,16 +94,46 @@ def _require_complete(snapshot: ClientSnapshot, found: AwsCopy) -> None:
         raise DocumentError(layout_sentences.OWN_SECRETS_LACK(kinds=tuple(lacking)))
 
 
+def _list_begun_under_former_slugs(snapshot: ClientSnapshot) -> dict[str, str]:
+    """Return name -> slug of the secrets that an interrupted change may have begun before NOVA renamed the client.
+
+    The client's own secrets under that slug were pushed, so their names tell it; begun ones never were.
+    """
+    pushed = set(Secret.objects.filter(client_id=snapshot.client_id).values_list("name", flat=True))
+    start = f"{settings.NOVA_SECRET_PREFIX}/"
+    # A slug has no slash; the names of one secret per service have one behind it.
+    slugs = {
+        name.removeprefix(start).partition("/")[0] for name in pushed if name.startswith(start)
+    }
+    return {
+        name: slug
+        for slug in sorted(slugs - {snapshot.slug})
+        for layout in Layout
+        for name in secret_names(slug, layout).values()
+        if name not in pushed
+    }
+
+
+def _is_taken(slug: str, client_id: int) -> bool:
+    """Say whether another client has this slug now: the secrets under it are that client's, or will be."""
+    return Client.objects.filter(slug=slug).exclude(pk=client_id).exists()
+
+
 def _remove_from(snapshot: ClientSnapshot, sm: SecretsManager) -> None:
     """Schedule their deletion, then forget them: killed in between, it is done again."""
     if snapshot.phase.reads_aws:
         _require_complete(snapshot, read_aws(snapshot, sm=sm))
-    names = list(snapshot.other_names.values())
+    begun = _list_begun_under_former_slugs(snapshot)
+    names = [*snapshot.other_names.values(), *begun]
     known, keys = find_known_secrets(names), version_keys()
     # A change back takes them over for as long as AWS can restore them, which is longer than plans are kept.
     plan_versions([secret.version_id for secret in known.values() if secret.version_id])
 
     def find_objection(there: SecretDescription) -> Message | None:
+        if there.name in begun and (
+            there.name in known or _is_taken(begun[there.name], snapshot.client_id)
+        ):
+            return layout_sentences.KEPT_OF_ANOTHER(name=there.name)
         current = [pk for pk, stages in there.versions.items() if CURRENT_STAGE in stages]
         pushed = known[there.name].version_id if there.name in known else ""
         if all(pk == pushed or keys.is_ours(there.name, pk) for pk in current):

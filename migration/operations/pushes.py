@@ -305,12 +305,9 @@ def _record_results(
             for pending in writes
             if pending.snapshot.client_id in matched
         )
-        # Last: concurrent batches wait for each other on the row of the day, until the end of the transaction.
-        if overwritten:
-            Comparison.objects.record(overwritten, read_back=True)
-        Comparison.objects.record(
-            [result.comparison for result in results if result.comparison], read_back=True
-        )
+        # Last: concurrent batches wait for each other on the rows of the day, until the end of the transaction.
+        compared = [result.comparison for result in results if result.comparison]
+        Comparison.objects.record_in_turn(overwritten, compared, read_back=True)
 
 
 def _record_writes(writes: Collection[PendingWrite]) -> None:

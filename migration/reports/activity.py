@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from migration.models import PhaseChange, PhaseChoices, Resolution, Run, WriteStop
-from migration.reports.alerts import VIEW_CLIENTS, VIEW_COMPARISONS, VIEW_RUNS
+from migration.reports.alert import VIEW_CLIENTS, VIEW_COMPARISONS, VIEW_RUNS
 from nova_credentials.messages import Message
 
 if TYPE_CHECKING:

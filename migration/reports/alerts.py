@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.contrib.humanize.templatetags.humanize import intcomma
@@ -17,69 +16,33 @@ from migration.models import (
     Campaign,
     Comparison,
     MoveRequest,
-    ReaderSummary,
     Run,
     Worker,
-    WorkFacts,
 )
 from migration.operations.aws_writes import find_write_refusal
+from migration.reports.alert import (
+    APPROVE_MOVES,
+    START_RUNS,
+    VIEW_CAMPAIGNS,
+    VIEW_CLIENTS,
+    VIEW_COMPARISONS,
+    VIEW_READERS,
+    VIEW_REQUESTS,
+    VIEW_RUNS,
+    VIEW_TABLES,
+    Action,
+    Alert,
+    get_clients_url,
+)
+from migration.reports.client_alerts import alert_offboardings, alert_plain_text, alert_rotations
 from migration.reports.failures import describe_failures
 from migration.reports.readers import describe_failing
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime
 
-    from migration.operations.nova_tables import NovaTables
-    from migration.reports.client_counts import ClientCounts, ComparisonCounts
-    from migration.reports.failures import FailureCounts
-
-VIEW_CLIENTS = "credentials.view_client"
-VIEW_TABLES = "credentials.view_columnmapping"
-VIEW_COMPARISONS = "migration.view_comparison"
-VIEW_RUNS = "migration.view_run"
-VIEW_CAMPAIGNS = "migration.view_campaign"
-VIEW_REQUESTS = "migration.view_moverequest"
-VIEW_READERS = "migration.view_readerprocess"
-START_RUNS = "migration.add_run"
-APPROVE_MOVES = "migration.approve_move"
-
-
-@dataclass(frozen=True)
-class Action:
-    """A link, or a button that posts, which helps with an alert."""
-
-    label: str
-    url: str
-    permission: str
-    posts: bool = False
-
-
-@dataclass(frozen=True)
-class Alert:
-    """Something that a user has to look at: how many, a sentence, and the address of their list."""
-
-    sentence: str
-    url: str
-    permission: str
-    count: int | None = None
-    since: datetime | None = None
-    command: str = ""
-    actions: tuple[Action, ...] = ()
-
-
-@dataclass(frozen=True)
-class AlertData:
-    """Numbers that the dashboard has read already."""
-
-    clients: ClientCounts
-    comparisons: ComparisonCounts
-    tables: NovaTables
-    work: WorkFacts
-    readers: ReaderSummary
-    failures: FailureCounts
-    to_rotate: int = 0
+    from migration.reports.alert import AlertData
 
 
 def list_alerts(data: AlertData) -> list[Alert]:
@@ -148,7 +111,7 @@ def _describe_others(number: int) -> str:
 def _list_fixes(status: Comparison.Status) -> Iterator[Action]:
     """Return the one action that resolves this status, if there is one."""
     if status == Comparison.Status.MISSING_IN_AWS:
-        yield Action(_("See the clients"), f"{_clients_url()}?comparison={status}", VIEW_CLIENTS)
+        yield Action(_("See the clients"), f"{get_clients_url()}?comparison={status}", VIEW_CLIENTS)
 
 
 def _describe_status(status: str, number: int) -> str:
@@ -207,13 +170,9 @@ def _alert_pushes(data: AlertData) -> Iterator[Alert]:
 
 
 def _make_push_alert(which: str, number: int, sentence: str) -> Alert:
-    url = f"{_clients_url()}?push={which}"
+    url = f"{get_clients_url()}?push={which}"
     actions = (Action(_("See the clients"), url, VIEW_CLIENTS),)
     return Alert(sentence, url, VIEW_CLIENTS, count=number, actions=actions)
-
-
-def _clients_url() -> str:
-    return reverse("admin:credentials_client_changelist")
 
 
 def _alert_requests(_data: AlertData) -> Iterator[Alert]:
@@ -296,52 +255,9 @@ def _alert_readers(data: AlertData) -> Iterator[Alert]:
         )
 
 
-def _alert_rotations(data: AlertData) -> Iterator[Alert]:
-    """Yield the clients whose rotation stopped, waits, or is overdue."""
-    for which, number in data.work.rotations.items():
-        if number:
-            url = f"{_clients_url()}?rotation={which}"
-            action = Action(_("See the clients"), url, VIEW_CLIENTS)
-            sentence = _describe_rotations(which, number)
-            yield Alert(sentence, url, VIEW_CLIENTS, count=number, actions=(action,))
-
-
-def _describe_rotations(which: str, number: int) -> str:
-    return {
-        "stopped": ngettext(
-            "client's rotation stopped: somebody has to look which password is valid",
-            "clients' rotations stopped: somebody has to look which password is valid",
-            number,
-        ),
-        "unfinished": ngettext(
-            "client's rotation is not finished: the workers try it every minute",
-            "clients' rotations are not finished: the workers try them every minute",
-            number,
-        ),
-        "overdue": ngettext(
-            "client's database password is overdue for its rotation",
-            "clients' database passwords are overdue for their rotation",
-            number,
-        ),
-    }[which]
-
-
-def _alert_plain_text(data: AlertData) -> Iterator[Alert]:
-    """Yield how many credentials have a value that somebody may have read where it stood in clear."""
-    if number := data.to_rotate:
-        sentence = ngettext(
-            "credential stood in plain text and was not rotated since",
-            "credentials stood in plain text and were not rotated since",
-            number,
-        )
-        url = f"{_clients_url()}?plain_text=rotate"
-        action = Action(_("See the clients"), url, VIEW_CLIENTS)
-        yield Alert(sentence, url, VIEW_CLIENTS, count=number, actions=(action,))
-
-
 # The most pressing first. A new alert is one more function here.
 SOURCES: tuple[Callable[[AlertData], Iterator[Alert]], ...] = (
     _alert_refused_writes, _alert_missing_worker, _alert_nova_tables, _alert_readers, _alert_campaigns,
-    _alert_rotations, _alert_mismatches, _alert_failures, _alert_pushes, _alert_requests,
-    _alert_requested_runs, _alert_plain_text,
+    alert_rotations, alert_offboardings, _alert_mismatches, _alert_failures, _alert_pushes, _alert_requests,
+    _alert_requested_runs, alert_plain_text,
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -12,10 +13,13 @@ from django.db.models import F, Q, Subquery, Window
 from django.db.models.functions import Lag
 from django.urls import reverse
 from django.utils import formats
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from credentials.localization import localize
 from credentials.models import CREDENTIAL_MODELS, Client
+from migration.audit_sentences import CLIENT_ACTIVATED, CLIENT_DEACTIVATED
 from migration.models import (
     AuditCode,
     AuditEvent,
@@ -29,6 +33,7 @@ from migration.models import (
     Run,
     RunItem,
 )
+from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +50,11 @@ SHOWN = 20
 PAGES = 50
 FIELDS_NAMED = 3
 # The acts that the audit alone keeps.
-AUDITED_ICONS: dict[str, str] = {AuditCode.LAYOUT: "key", AuditCode.IMPORT: "upload"}
+AUDITED_ICONS: dict[str, str] = {
+    AuditCode.LAYOUT: "key",
+    AuditCode.IMPORT: "upload",
+    AuditCode.OFFBOARDING: "logout",
+}
 
 
 @dataclass(frozen=True)
@@ -201,8 +210,31 @@ def _list_edits(client_id: int, number: int, _has_permission: HasPermission) -> 
         content_type=ContentType.objects.get_for_model(Client), object_id=str(client_id)
     )
     for entry in entries.select_related("user").order_by("-action_time", "-pk")[:number]:
-        values = {"who": entry.user, "what": entry.get_change_message()}
+        values = {"who": entry.user, "what": _describe_edit(entry)}
         yield Event(entry.action_time, "edit", _("%(who)s on this site: %(what)s") % values)
+
+
+def _describe_edit(entry: LogEntry) -> str:
+    """Say what was edited. Django's log has the fields' labels, whose capital letters no translation has.
+
+    A login is called there by the name of its kind and its id.
+    """
+    try:
+        parts = json.loads(entry.change_message)
+        for act in [act for part in parts for act in part.values()]:
+            if "fields" in act:
+                act["fields"] = [_translate_label(label) for label in act["fields"]]
+            if (name := act.get("name", "")) and act["object"].startswith(f"{name} "):
+                act["object"] = _(name) + act["object"].removeprefix(name)
+        entry.change_message = json.dumps(parts)
+    except (ValueError, TypeError, AttributeError, KeyError):  # a sentence, as it is
+        pass
+    return str(entry.get_change_message())
+
+
+def _translate_label(label: str) -> str:
+    found = _(label)
+    return capfirst(_(label[:1].lower() + label[1:])) if found == label else found
 
 
 def _list_requests(client_id: int, number: int, has_permission: HasPermission) -> Iterator[Event]:
@@ -221,13 +253,21 @@ def _list_reveals(client_id: int, number: int, _has_permission: HasPermission) -
         yield Event(row.revealed_at, "visibility", _make_sentence(row.reveal_text))
 
 
-def _list_layouts_and_imports(
+def _list_audited_acts(
     client_id: int, number: int, _has_permission: HasPermission
 ) -> Iterator[Event]:
-    """Yield the changes of layout and the imports. What a run changed is listed as its item."""
+    """Yield the changes of layout, imports and offboardings. What a run changed is listed as its item."""
     entries = _select_entries(client_id, *AUDITED_ICONS).exclude(correlation__startswith="run ")
     for entry in entries[:number]:
         yield _make_event(entry, AUDITED_ICONS[entry.code])
+
+
+def _list_activity(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:
+    """Yield when the client was activated or deactivated by the button for it. Other saves are edits."""
+    saves = _select_entries(client_id, AuditCode.CLIENT_SAVED)
+    for entry in saves.telling(CLIENT_ACTIVATED, CLIENT_DEACTIVATED)[:number]:
+        what = localize(entry.message).removesuffix(".")
+        yield Event(entry.at, "power_settings_new", _make_sentence(what, entry.who))
 
 
 def _list_login_tests(
@@ -250,21 +290,24 @@ def _select_entries(client_id: int, *codes: str) -> AuditEventQuerySet:
 
 
 def _make_event(entry: AuditEvent, icon: str) -> Event:
-    what = _make_sentence(entry.code_label, entry.who)
+    what = _make_sentence(entry.code_label, entry.who, entry.reason)
     return Event(entry.at, icon, what, (entry.message,))
 
 
 def _list_rotations(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:
     for row in Rotation.objects.filter(client_id=client_id)[:number]:
         outcome = row.get_outcome_display() if row.is_finished else _("not finished")
-        what = _("Rotation of %(login)s") % {"login": row.login_text}
+        kind = CREDENTIAL_MODELS[CredentialType(row.credential_type)]._meta.verbose_name
+        login = f"{kind} › {row.label}" if row.label else kind
+        what = _("Rotation of %(login)s") % {"login": login}
         text = _make_sentence(what, row.by_name, outcome)
         yield Event(row.ended_at or row.begun_at, "autorenew", text, (row.message,))
 
 
 SOURCES: tuple[Source, ...] = (
     _list_moves,
-    _list_layouts_and_imports,
+    _list_audited_acts,
+    _list_activity,
     _list_login_tests,
     _list_runs,
     _list_comparisons,

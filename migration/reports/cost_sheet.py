@@ -48,6 +48,9 @@ def describe_costs(estimate: CostEstimate, counted: CountedUse) -> dict[str, Any
             "processes": assumed.processes,
             "replica_regions": assumed.replica_regions,
             "own_key": assumed.own_key,
+            "reads_counted_hours": estimate.counted_hours
+            if estimate.counted_for is not None
+            else None,
         },
         "layouts": [_describe_layout(cost) for cost in estimate.costs],
         "counted": {

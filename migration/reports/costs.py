@@ -37,6 +37,9 @@ MONTH_DAYS = 30
 MONTH_MINUTES = MONTH_DAYS * 24 * 60
 MONTH_SECONDS = MONTH_MINUTES * 60
 DAY_SECONDS = 24 * 60 * 60
+# Reads of a shorter time are taken as those of so long a time; up to a day their rate is a rough one.
+LEAST_COUNTED = timedelta(hours=1)
+ROUGH_BELOW = timedelta(days=1)
 CENT = Decimal("0.01")
 
 
@@ -149,6 +152,18 @@ class CostEstimate:
     sweeps: int
     reads_a_month: int
     assumptions: CostAssumptions
+    # For how long NOVA's reads have been counted; None: not yet, or they are not estimated by that.
+    counted_for: timedelta | None = None
+
+    @property
+    def is_rough(self) -> bool:
+        """Say whether NOVA's reads were counted for too short a time to know a day's."""
+        return self.counted_for is not None and self.counted_for < ROUGH_BELOW
+
+    @property
+    def counted_hours(self) -> int:
+        """Return for how many hours, at least, NOVA's reads have been counted."""
+        return int(self.counted_for / timedelta(hours=1)) if self.counted_for else 0
 
     @property
     def recommended_step(self) -> RolloutStep:
@@ -203,6 +218,7 @@ def estimate_costs(usage: Usage, assumed: CostAssumptions | None = None) -> Cost
         sweeps=sweeps,
         reads_a_month=reads,
         assumptions=assumed,
+        counted_for=_find_counted_time(usage, assumed),
     )
 
 
@@ -228,17 +244,23 @@ def _estimate_reads(usage: Usage, assumed: CostAssumptions) -> int:
     if assumed.reads_a_day is not None:
         wanted = assumed.reads_a_day * MONTH_DAYS * usage.holders
         return round(min(wanted, most / cache) if cache else wanted)
-    counted = _project_reads(usage.reads, usage.reads_since)
+    counted = _project_reads(usage)
     # A longer cache may save reads, and how many isn't known; a shorter one can at most lose as many as fit in.
     return round(counted * counted_with / cache) if 0 < cache < counted_with else counted
 
 
-def _project_reads(reads: int, since: datetime | None) -> int:
-    """Return the reads a month at the rate counted so far; less than a day is taken as a day."""
-    if not since:
+def _project_reads(usage: Usage) -> int:
+    """Return the reads a month at the rate counted so far."""
+    if not usage.reads_since:
         return 0
-    days = max((timezone.now() - since).total_seconds() / DAY_SECONDS, 1)
-    return round(reads / days * MONTH_DAYS)
+    counted_for = max(timezone.now() - usage.reads_since, LEAST_COUNTED)
+    return round(usage.reads * (timedelta(days=MONTH_DAYS) / counted_for))
+
+
+def _find_counted_time(usage: Usage, assumed: CostAssumptions) -> timedelta | None:
+    if not usage.reads_since or assumed.reads_a_day is not None:
+        return None
+    return max(timezone.now() - usage.reads_since, timedelta())
 
 
 @dataclass(frozen=True)

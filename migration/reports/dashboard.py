@@ -10,7 +10,8 @@ from django.db.models import Case, When
 from migration.models import Campaign, KeptCounts, ReaderProcess, Run, read_work_facts
 from migration.operations.nova_tables import read_nova_tables
 from migration.reports.activity import list_activity
-from migration.reports.alerts import AlertData, list_alerts
+from migration.reports.alert import AlertData
+from migration.reports.alerts import list_alerts
 from migration.reports.client_counts import describe_counts
 from migration.reports.costs import estimate_costs
 from migration.reports.daily_comparisons import load_comparison_chart
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from migration.models import ReaderSummary
     from migration.reports.activity import Activity
-    from migration.reports.alerts import Alert
+    from migration.reports.alert import Alert
     from migration.reports.client_counts import ClientCounts, ComparisonCounts
     from migration.reports.costs import CostEstimate
     from migration.reports.daily_comparisons import ComparisonChart

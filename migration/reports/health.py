@@ -17,7 +17,7 @@ from django.utils.translation import ngettext
 
 from migration.models import Run, Worker
 from migration.operations.notice_recipients import count_failing_recipients, list_recipients
-from migration.reports.alerts import VIEW_COMPARISONS, VIEW_READERS, VIEW_RUNS
+from migration.reports.alert import VIEW_COMPARISONS, VIEW_READERS, VIEW_RUNS
 from migration.reports.readers import describe_readers
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ VALUES = (
 # Names that pages read from an address, of ours and of Django's lists and forms.
 NAMES = (
     *("q", "o", "p", "e", "all", "id", "id__exact", "_popup", "_to_field", "_facets", "_changelist_filters"),
-    *("phase", "comparison", "push", "read", "active", "seen", "state", "kind__exact", "status__exact"),
+    *("phase", "comparison", "push", "read", "active", "import", "seen", "state", "kind__exact", "status__exact"),
     *("tab", "history", "items", "page", "status", "kind", "field", "age", "assigned", "owner", "next", "language"),
     *("is_staff__exact", "groups__id__exact", "groups", "date_joined", "email-email_provider"),
     *("app_label", "model_name", "field_name", "term", "s", "compared_at__gte", "client_id", "test"),

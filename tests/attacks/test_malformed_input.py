@@ -9,12 +9,14 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.contrib.contenttypes.models import ContentType
+from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import Client
 from django.urls import get_resolver
 
 from credentials.models import DatabaseCredential
-from migration.models import Campaign, Run, RunPlan
+from migration.models import AuditEvent, Campaign, Run, RunPlan
 from nova_credentials.phases import Phase
 from tests.attacks import malformed
 from tests.attacks.malformed import DIGITS, NUL
@@ -241,3 +243,14 @@ def test_a_chosen_row_without_a_number_is_refused(administrator, nothing_changes
     chosen = {"action": "delete_selected", "_selected_action": key}
 
     assert administrator.post("/admin/auth/group/", chosen).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "key", ["x", "1", "00000000-0000-0000-0000-000000000000", "a%00b", "9" * 25]
+)
+def test_no_object_has_a_page_on_a_public_site_whatever_its_key_is(administrator, key):
+    for model in (AuditEvent, Session, Run):
+        kind = ContentType.objects.get_for_model(model).pk
+        assert administrator.get(f"/admin/r/{kind}/{key}/").status_code == 404
+    assert administrator.get(f"/admin/r/{key}/1/").status_code == 404
+    assert sign_out().get(f"/admin/r/1/{key}/").status_code in (302, 404)

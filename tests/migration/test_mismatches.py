@@ -1,8 +1,10 @@
 """What is open, since when, and the counts of a day: they follow from the comparisons as they are recorded."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from importlib import import_module
+from threading import Barrier, BrokenBarrierError
 
 import pytest
 from django.contrib.auth.models import User
@@ -17,6 +19,7 @@ from migration.models import (
     OpenMismatch,
     PhaseChange,
 )
+from migration.models.daily_comparisons import DailyComparisonsQuerySet
 from tests.factories import make_client, make_comparison
 
 pytestmark = pytest.mark.django_db
@@ -227,6 +230,38 @@ def test_workers_that_record_at_once_wait_for_each_other_and_lose_no_count():
     times = list(OpenMismatch.objects.values_list("times", flat=True))
     assert len(times) == 20
     assert all(5 <= number <= 10 for number in times)
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE public.clients CASCADE")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_pushes_that_overwrite_what_differs_do_not_block_each_other_for_ever(monkeypatch):
+    """Each records what it overwrote, then what it read back: results of two kinds, here in either order."""
+    clients = make_client("first"), make_client("second")
+    both_have_counted, count_up = Barrier(2), DailyComparisonsQuerySet.count_up
+
+    def count_and_meet(self, comparison_ids: list[int]) -> None:
+        count_up(self, comparison_ids)
+        with suppress(
+            BrokenBarrierError
+        ):  # the other one waits for the end of this one's transaction
+            both_have_counted.wait(timeout=1)
+
+    def record(client_id: int, *statuses: str) -> None:
+        batches = [
+            [Comparison(client_id=client_id, slug="x", status=status)] for status in statuses
+        ]
+        try:
+            Comparison.objects.record_in_turn(*batches)
+        finally:
+            connection.close()
+
+    monkeypatch.setattr(DailyComparisonsQuerySet, "count_up", count_and_meet)
+    with ThreadPoolExecutor(2) as workers:
+        list(workers.map(record, clients, ("match", "mismatch"), ("mismatch", "match")))
+
+    counted = dict(DailyComparisons.objects.values_list("status", "number"))
+    assert counted == {"match": 2, "mismatch": 2}
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE public.clients CASCADE")
 

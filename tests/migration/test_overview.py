@@ -187,10 +187,12 @@ def test_a_sweep_of_many_clients_takes_a_call_for_each_twenty_names():
     assert service.sweep_calls == 2880 * 8  # 150 names
 
 
-def test_reads_of_less_than_a_day_are_not_made_bigger():
+def test_reads_of_less_than_an_hour_are_not_made_bigger_and_those_of_a_day_are_a_rough_guess():
     ReadCount.objects.create(client_id=make_client("a"), reads=10)
 
-    assert estimate_costs(SiteCounts.count_now().usage).reads_a_month == 300
+    found = estimate_costs(SiteCounts.count_now().usage)
+
+    assert (found.reads_a_month, found.is_rough) == (10 * 24 * 30, True)
 
 
 def test_an_empty_database_costs_nothing():

@@ -67,6 +67,10 @@ class Command(FormattedCommand):
             f" {counted.reads:,} reads by NOVA of {counted.clients_read:,} clients: {counted.calls:,} calls,"
             f" ${counted.dollars:,}"
         )
+        if estimate.is_rough:
+            self.stdout.write(
+                f"NOVA's reads have been counted for {estimate.counted_hours} hours only: a month's are a rough guess"
+            )
         for each in found["alternatives"]:
             least, most = each["dollars_least"], each["dollars_most"]
             price = f"${least:g}" if least == most else f"${least:g} to ${most:g}"

@@ -26,7 +26,7 @@ _BY_CERTAINTY = (
     *(LoginOutcome.REFUSED, LoginOutcome.NO_DATABASE),
     *(LoginOutcome.NOT_TESTABLE, LoginOutcome.NO_SUCH_HOST, LoginOutcome.NOT_ALLOWED),
     *(LoginOutcome.UNSAFE, LoginOutcome.TLS_PROBLEM, LoginOutcome.UNEXPECTED),
-    *(LoginOutcome.UNREACHABLE, LoginOutcome.TIMED_OUT, LoginOutcome.WORKS),
+    *(LoginOutcome.POOLER, LoginOutcome.UNREACHABLE, LoginOutcome.TIMED_OUT, LoginOutcome.WORKS),
 )
 PORTS = ("port", "imap_port", "smtp_port")
 TEXTS = (

@@ -70,6 +70,10 @@ _PINNED = {key: value for key, value in _NOTHING_FROM_ELSEWHERE.items() if key i
 UNPINNED_VARIABLES = ("PGSERVICE", "PGDATESTYLE", "PGTZ", "PGGEQO")
 # The server's own error in libpq's trace: the SQLSTATE comes before the text.
 _SQLSTATE = re.compile(rb'ErrorResponse\t.*? C "([0-9A-Z]{5})"')
+# PgBouncer's words where it refuses who logs in. It says 08P01 of nearly everything, also of a server that is gone.
+_POOLER_REFUSES = re.compile(
+    rb'ErrorResponse\t.*? C "08P01" M "(?:password|SASL|PAM) authentication failed"'
+)
 # libpq's own words, which no server's error can hold that has a SQLSTATE.
 _NOT_AS_REQUIRED = b"authentication method requirement"
 # By the SQLSTATE or its class. 28: user, password or pg_hba.conf; 42501: no right to connect.
@@ -160,9 +164,12 @@ def _log_in(pgconn: PGconn, relay: Relay, deadline: Deadline) -> None:
         if pgconn.status == pq.ConnStatus.OK:
             return
         pgconn.untrace()  # flushes
-        code = _find_code(os.pread(trace, os.fstat(trace).st_size, 0))
+        answers = os.pread(trace, os.fstat(trace).st_size, 0)
     if relay.is_overrun:
         raise LoginFailedError(LoginOutcome.UNEXPECTED)
+    code = _find_code(answers)
+    if _POOLER_REFUSES.search(answers):
+        raise LoginFailedError(LoginOutcome.POOLER, code=code)
     raise LoginFailedError(_judge_failure(reached, code, pgconn.error_message), code=code)
 
 

@@ -8,6 +8,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 from django.utils import timezone
+from django.utils.translation import override
 
 from credentials.localization import localize
 from credentials.models import Client, DatabaseCredential
@@ -18,11 +19,14 @@ from migration.models import (
     PhaseChange,
     Resolution,
     Reveal,
+    Rotation,
     Run,
     RunItem,
 )
 from migration.operations.client_login_tests import try_typed_login
+from migration.operations.offboarding import bring_back, offboard_client
 from migration.reports.client_history import PAGES, SHOWN, load_history
+from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_comparison, make_full_client, make_user, sent_form
@@ -241,3 +245,47 @@ def test_an_edit_in_the_admin_is_told_without_its_value(root, idom):
 
     assert sentence.startswith("root on this site: Changed Password for database login")
     assert "MARKER" not in page(root, idom, "history").content.decode()
+
+
+def test_that_it_left_and_came_back_is_told_with_the_reason(root, idom, stores):
+    page_of_leaving = f"/admin/credentials/client/{idom}/leaving/"
+    root.post(page_of_leaving, {"act": "deactivate"})
+    offboard_client(client_id=idom, reason="CHG-7")
+    bring_back(client_id=idom, reason="CHG-8")
+
+    found = told(idom)
+
+    for sentence in (
+        "Deactivated the client by root",
+        "Client offboarded or brought back by system: CHG-7. Began to offboard the client.",
+        "The client is offboarded.",
+        "Began to bring the client back.",
+        "by system: CHG-8. The client is back in",
+    ):
+        assert any(sentence in each for each in found), (sentence, found)
+
+
+def test_an_edit_names_its_fields_in_the_page_s_language(root, idom):
+    data = sent_form(page(root, idom, "logins").content.decode())
+    changed = {"is_active": "false", "databases-0-db_password": "example-password-2"}
+    root.post(page_of("credentials_client", idom), data | changed)
+    Rotation.objects.begin(Client.objects.get(pk=idom), CredentialType.DATABASE, "archive", by=None)
+
+    with override("es"):
+        rotation, edit = told(idom)
+
+    assert rotation.startswith("Rotación de acceso a base de datos › archive")
+    assert "Activo" in edit
+    assert "“acceso a base de datos " in edit
+    assert "login" not in edit
+
+
+@pytest.mark.parametrize("stored", ["Changed by hand.", "", "{}"])
+def test_what_another_release_logged_of_an_edit_is_told_as_it_is(root, idom, stored):
+    kind = ContentType.objects.get_for_model(Client)
+    who = User.objects.get(username="root")
+    LogEntry.objects.create(
+        user=who, content_type=kind, object_id=str(idom), action_flag=2, change_message=stored
+    )
+
+    assert len(told(idom)) == 1

@@ -7,11 +7,12 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 from django.utils import timezone
 
+from credentials.models import Client
 from migration.models import DailyComparisons, PlannedVersion, ReadCount, Usage
 from migration.reports.costs import (
     Advice,
@@ -21,6 +22,7 @@ from migration.reports.costs import (
     estimate_costs,
 )
 from tests.factories import (
+    count_reads,
     make_aws,
     make_client,
     make_database,
@@ -96,6 +98,26 @@ def test_the_cache_bounds_the_reads(assumed, reads):
 @pytest.mark.parametrize(("cache", "reads"), [(30, 600), (15, 1200), (60, 600), (0, 600)])
 def test_counted_reads_grow_at_most_with_a_shorter_cache(cache, reads):
     assert estimate(reads=600, cache_seconds=cache).reads_a_month == reads
+
+
+@pytest.mark.parametrize(
+    ("hours", "reads", "rough"),
+    [
+        (0.1, 720_000, True),
+        (2, 360_000, True),
+        (23, 31_304, True),
+        (24, 30_000, False),
+        (240, 3_000, False),
+    ],
+)
+def test_reads_count_for_the_time_in_which_they_were_counted(hours, reads, rough):
+    usage = Usage(1, 1, 1, 1000, timezone.now() - timedelta(hours=hours))
+
+    found = estimate_costs(usage, PLAIN)
+
+    assert found.reads_a_month == pytest.approx(reads, rel=0.001)
+    assert (found.is_rough, found.counted_hours) == (rough, int(hours))
+    assert not estimate_costs(usage, replace(PLAIN, reads_a_day=10)).is_rough
 
 
 def test_a_key_of_your_own_costs_in_each_region_and_for_each_value():
@@ -239,6 +261,48 @@ def test_other_numbers_are_in_the_address(viewer):
     plan = viewer.get(PAGE, {"replica_regions": "2", "own_key": "on"}).context["plan"]
 
     assert [(cost.replicas, cost.keys) for cost in plan.costs] == [(4, 3), (8, 3)]
+
+
+@pytest.mark.usefixtures("two_clients")
+def test_each_field_says_what_it_is_if_it_stays_empty(viewer, settings):
+    settings.NOVA_SWEEP_MINUTES, settings.NOVA_CACHE_SECONDS = 17, 41
+
+    text = viewer.get(PAGE, {"sweep_minutes": "", "processes": "3"}).content.decode()
+
+    for said in (
+        "Empty: 17, as NOVA_SWEEP_MINUTES is set",
+        "Empty: 41, as NOVA_CACHE_SECONDS is set",
+        "Empty: 0, as NOVA_REPLICA_REGIONS is set",
+        "Empty: as many as NOVA&#x27;s reader has counted",
+        "Empty: 1, as many as read in the last hour",
+        'placeholder="17"',
+        "a comparison every 17 min",
+    ):
+        assert said in text
+
+
+@pytest.mark.usefixtures("two_clients")
+def test_reads_that_were_counted_for_some_hours_are_called_a_rough_guess(viewer, capsys):
+    count_reads(Client.objects.earliest("pk").pk, reads=10)
+    ReadCount.objects.update(counted_since=timezone.now() - timedelta(hours=3, minutes=10))
+
+    assert "counted for 3 hours only" in viewer.get(PAGE).content.decode()
+    assert "counted for" not in viewer.get(PAGE, {"reads_a_day": "5"}).content.decode()
+    call_command("cost_estimate")
+    assert "counted for 3 hours only" in capsys.readouterr().out
+    assert run()["assumptions"]["reads_counted_hours"] == 3
+
+
+@pytest.mark.parametrize("name", ["cost", "notices", "check_nova", "check_aws", "aws_writes"])
+def test_a_page_of_the_site_stands_under_its_own_name_and_not_under_runs(client, db, name, stores):
+    client.force_login(User.objects.create_superuser("root"))
+
+    html = client.get(reverse(f"admin:migration_run_{name}")).content.decode()
+
+    path = html[html.index("<h1") : html.index("</h1>")]
+    title = html[html.index("<title>") + 7 : html.index("</title>")].split("|")[0]
+    assert "Runs" not in path
+    assert title.strip() in path
 
 
 @pytest.mark.usefixtures("two_clients")

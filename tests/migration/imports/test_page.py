@@ -17,6 +17,7 @@ from tests.factories import make_full_client, make_user
 from tests.migration.imports.files import make_csv, make_row
 
 PAGE = reverse("admin:credentials_client_import")
+LIST = reverse("admin:credentials_client_changelist")
 VIEW_CLIENT = "credentials.view_client"
 
 
@@ -61,7 +62,7 @@ def test_no_cell_but_the_slug_is_in_the_preview(browser):
 def test_the_same_file_is_stored_once_it_is_confirmed(browser):
     response = confirm(browser, make_csv(make_row("acme"), make_row("b", groups="wave 1")))
 
-    assert response.url == reverse("admin:credentials_client_changelist")
+    assert response.url.startswith(f"{LIST}?import=")
     assert "2 clients are new" in browser.get(response.url).content.decode()
     assert Client.objects.count() == 2
 
@@ -101,6 +102,48 @@ def test_a_migration_goes_through_its_plan(browser):
     assert not Run.objects.exists()
 
 
+def slugs_at(browser, url: str) -> list[str]:
+    return sorted(row.slug for row in browser.get(url).context["cl"].queryset)
+
+
+def test_it_leads_to_exactly_the_clients_that_are_new(browser):
+    make_full_client("idom"), make_full_client("other")
+    rows = [make_row("acme"), make_row("b"), {"slug": "idom", "name": "Idom & Co"}]
+
+    first = confirm(browser, make_csv(*rows)).url
+    second = confirm(browser, make_csv(make_row("c"), *rows)).url
+
+    html = browser.get(second).content.decode()
+    assert "See the new clients" in html
+    assert "New in the import of" in html
+    assert first != second
+    assert (slugs_at(browser, first), slugs_at(browser, second)) == (["acme", "b"], ["c"])
+    # Only what the address names: there is no such filter beside the others.
+    assert "New in the import of" not in browser.get(LIST).content.decode()
+
+
+@pytest.mark.parametrize("name", ["x", "9" * 5000, "00000000-0000-0000-0000-000000000000"])
+def test_an_import_that_there_is_not_shows_no_client(browser, name):
+    make_full_client("idom")
+
+    assert slugs_at(browser, f"{LIST}?import={name}") == []
+
+
+def test_an_import_without_a_new_client_leads_to_all(browser):
+    make_full_client("idom")
+
+    answer = confirm(browser, make_csv({"slug": "idom", "name": "Idom & Co"}))
+
+    assert answer.url == LIST
+
+
+def test_a_viewer_follows_the_link_too(browser, client):
+    url = confirm(browser, make_csv(make_row("acme"))).url
+    client.force_login(make_user("eva", VIEW_CLIENT))
+
+    assert slugs_at(client, url) == ["acme"]
+
+
 def test_a_script_is_led_on_by_a_header(browser):
     data = make_csv(make_row("acme"))
     token = send(browser, data).context["token"]
@@ -110,7 +153,7 @@ def test_a_script_is_led_on_by_a_header(browser):
     response = browser.post(PAGE, sent, headers={"HX-Request": "true"})
 
     assert response.status_code == 204
-    assert response["HX-Redirect"] == reverse("admin:credentials_client_changelist")
+    assert response["HX-Redirect"].startswith(f"{LIST}?import=")
 
 
 @pytest.mark.parametrize(

@@ -248,13 +248,7 @@ def test_a_change_that_was_never_finished_leaves_nothing_behind(sm, monkeypatch)
     pk = make_full_client("idom")
     enter_phase(pk, Phase.AWS)
 
-    def die(*_, **__):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(layouts, "_switch", die)
-        with pytest.raises(KeyboardInterrupt):
-            change_layout(client_id=pk, layout=Layout.SERVICE)
+    begin_and_die(pk, monkeypatch)
     assert (own(pk).layout, own(pk).other_secrets) == ("client", "begun")
     # It is not written meanwhile, as nobody reads it.
     write_password(pk, "example-new")
@@ -269,6 +263,63 @@ def test_a_change_that_was_never_finished_leaves_nothing_behind(sm, monkeypatch)
     # The next try takes them back, and writes what is there now.
     assert change_layout(client_id=pk, layout=Layout.SERVICE).outcome == Outcome.UPDATED
     assert held(sm, SERVICES[0]) == "example-new"
+
+
+def begin_and_die(pk: int, monkeypatch) -> None:
+    """A change of layout that is killed once its secrets are written."""
+
+    def die(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(layouts, "_switch", die)
+        with pytest.raises(KeyboardInterrupt):
+            change_layout(client_id=pk, layout=Layout.SERVICE)
+
+
+@pytest.mark.parametrize("phase", [Phase.DUAL_WRITE, Phase.AWS])
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_what_was_begun_goes_though_the_client_was_renamed_meanwhile(
+    sm, monkeypatch, phase, goes_on
+):
+    pk = make_full_client("idom")
+    enter_phase(pk, phase)
+    begin_and_die(pk, monkeypatch)
+    update("clients", pk, slug="renamed")
+    push(client_ids=[pk])
+    if goes_on:
+        change_layout(client_id=pk, layout=Layout.SERVICE)
+
+    make_due(pk)
+    remove_other_secrets()
+
+    assert own(pk).other_secrets == ""
+    assert all(sm.describe_secret(name).deleted_at for name in SERVICES)
+    # Its own ones are not touched, neither under this name nor under the former one.
+    assert sm.describe_secret(NAME).deleted_at is None
+    now = "nova/clients/renamed" + ("/database" if goes_on else "")
+    assert sm.describe_secret(now).deleted_at is None
+
+
+@pytest.mark.parametrize("has_pushed", [False, True])
+def test_what_was_begun_under_a_slug_that_another_client_has_now_stays(
+    sm, monkeypatch, has_pushed, settings
+):
+    pk = make_full_client("idom")
+    enter_phase(pk, Phase.DUAL_WRITE)
+    begin_and_die(pk, monkeypatch)
+    update("clients", pk, slug="renamed")
+    push(client_ids=[pk])
+    other = make_full_client("idom")
+    if has_pushed:
+        settings.NOVA_SECRET_LAYOUT = "service"
+        push(client_ids=[other])
+        update("clients", other, slug="another")
+
+    make_due(pk)
+    remove_other_secrets()
+
+    assert [sm.describe_secret(name).deleted_at for name in SERVICES] == [None] * 3
 
 
 def refusal(pk: int, **options) -> LayoutRefusedError:

@@ -105,6 +105,13 @@ def test_answers_of_servers(servers, settings):
         (make_error("53300"), LoginOutcome.UNREACHABLE),
         (make_error("57P03"), LoginOutcome.UNREACHABLE),
         (make_error("08P01"), LoginOutcome.UNREACHABLE),
+        (make_error("08P01", "password authentication failed"), LoginOutcome.POOLER),
+        (make_error("08P01", "SASL authentication failed"), LoginOutcome.POOLER),
+        (make_error("08P01", "server login failed"), LoginOutcome.UNREACHABLE),
+        (
+            make_error("08P01", "the server says: password authentication failed"),
+            LoginOutcome.UNREACHABLE,
+        ),
         (make_error("55000"), LoginOutcome.UNREACHABLE),
         (make_error("42704"), LoginOutcome.UNEXPECTED),
         (make_error("XX000"), LoginOutcome.UNEXPECTED),

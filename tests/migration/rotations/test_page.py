@@ -7,6 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
+from credentials.models import AwsCredential
 from migration import rotation_sentences as told
 from migration.admin import rotations as pages
 from migration.management.commands import rotate_credential
@@ -74,7 +75,7 @@ def test_the_page_rotates_a_database_password(client, role_in, by_socket):
     assert (entry.who, entry.slug) == ("maria", "idom")
     assert role.in_row() not in answer.text
     history = f"/admin/credentials/client/{role.client_id}/change/?tab=history"
-    assert "Rotation of idom › database by maria: secret rotated" in client.get(history).text
+    assert "Rotation of database login by maria: secret rotated" in client.get(history).text
 
     role.change_at_server("by-hand")
     told_why = client.post(url, {"confirmed": "1"})
@@ -121,6 +122,32 @@ def test_the_present_secret_entered_again_is_no_rotation(client, stores, logins_
     assert "is the present secret" in answer.text
     assert not logins_work
     assert not Rotation.objects.exists()
+
+
+def test_the_present_secret_of_a_purged_client_entered_again_is_no_rotation(
+    client, stores, logins_work
+):
+    pk = make_client("idom")
+    mailbox, key = make_email(pk, email_password_encrypted="example-now"), make_aws(pk)
+    bring(pk, Phase.PURGED)
+    client.force_login(make_user("maria", *MAY_ROTATE))
+    same_key = {
+        "access_key_id": AwsCredential.objects.get(pk=key).access_key_id,
+        "secret_access_key": "example-secret-key-3",
+    }
+
+    answers = [
+        client.post(page_of(pk, "email", mailbox), {"confirmed": "1", "email_password": "example-now"}),
+        client.post(page_of(pk, "aws", key), {"confirmed": "1", **same_key}),
+    ]  # fmt: skip
+
+    assert ["is the present secret" in answer.text for answer in answers] == [True, True]
+    assert not Rotation.objects.exists()
+    # Another id with the same secret is another key.
+    client.post(
+        page_of(pk, "aws", key), {"confirmed": "1", **same_key, "access_key_id": "EXAMPLE-KEY-2"}
+    )
+    assert Rotation.objects.get().outcome == "rotated"
 
 
 def test_without_the_permission_there_is_neither_link_nor_page(client, stores):

@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from credentials.models import DatabaseCredential
+from migration.admin.secret_versions import describe_values
 from migration.models import (
     Fingerprint,
     KnownValue,
@@ -76,6 +77,27 @@ def test_after_a_change_of_the_key_no_typed_value_can_be_told_from_one_that_stoo
     assert (
         facts(pk) == []
     )  # AWS held it at the first save, in the version that the site had written
+
+
+def test_the_page_says_that_the_key_was_changed_where_that_is_why_a_value_is_to_be_rotated(
+    browser, settings
+):
+    def in_doubt(pk: int) -> set[str]:
+        return {each["login"] for each in describe_values(pk) if each["is_in_doubt"]}
+
+    pk = make_purged()
+    save_password(browser, pk, SECOND)
+    assert in_doubt(pk) == set()
+    settings.NOVA_FINGERPRINT_KEY = LOST_KEY
+    save_password(browser, pk, THIRD)
+
+    (login,) = in_doubt(pk)
+    assert "database" in login
+    page = browser.get(f"/admin/credentials/client/{pk}/versions/").content.decode()
+    assert page.count("NOVA_FINGERPRINT_KEY was changed") == 1
+    key = ("database", known(pk).credential_id)
+    note_new_values(pk, {key: "example-random"}, origin=ValueOrigin.GENERATED)
+    assert in_doubt(pk) == set()
 
 
 def test_a_save_tells_the_value_that_aws_holds_from_the_typed_one_under_the_new_key(

@@ -1,0 +1,93 @@
+"""Sends a mail by the mail server of the settings, within so many seconds for everything. Knows no notice and no user.
+
+Django's EMAIL_TIMEOUT is for each read: a server that sends a byte every few seconds would never meet it. The look-up
+of the server's name has the time-outs of the system's resolver.
+"""
+
+from __future__ import annotations
+
+import smtplib
+import socket
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.core.mail import get_connection
+from django.core.mail.backends.smtp import EmailBackend
+
+from migration.operations.login_tests.deadlines import Deadline
+from migration.operations.login_tests.outcomes import LoginFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.core.mail import EmailMessage
+
+MAIL_SECONDS = 15.0
+
+
+def send_mail_in_time(mail: EmailMessage, *, seconds: float | None = None) -> None:
+    """Send the mail, or raise TimeoutError; other errors are Django's: OSError, SMTPException, ValueError.
+
+    Without `seconds` MAIL_SECONDS. What the server took before the end is sent, even if it is slow to say goodbye.
+    """
+    mail.connection = get_connection()
+    if type(mail.connection) is not EmailBackend:  # development prints mails, and tests keep them
+        mail.send()
+        return
+    with Deadline(MAIL_SECONDS if seconds is None else seconds) as deadline:
+        mail.connection = _BoundedBackend(deadline)
+        try:
+            mail.send()
+        except (OSError, LoginFailedError):  # every SMTPException is an OSError
+            if deadline.is_over:
+                raise TimeoutError from None
+            raise
+
+
+class _BoundedSMTP(smtplib.SMTP):
+    """A connection whose socket is shut at the deadline."""
+
+    def __init__(self, *args: Any, deadline: Deadline, **kwargs: Any) -> None:
+        self._deadline = deadline
+        super().__init__(*args, **kwargs)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        """Connect to the first address of the host that answers, as `smtplib` does, each within the time left."""
+        places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for others, (family, kind, protocol, _name, place) in zip(
+            reversed(range(len(places))), places, strict=True
+        ):
+            connected = socket.socket(family, kind, protocol)
+            try:
+                connected.settimeout(min(timeout, self._deadline.seconds_left()))
+                connected.connect(place)
+                self._deadline.watch_socket(connected.fileno())
+            except (OSError, LoginFailedError):
+                connected.close()
+                if not others:
+                    raise
+            else:
+                return connected
+        raise ConnectionError
+
+
+class _BoundedSMTPOverTLS(smtplib.SMTP_SSL, _BoundedSMTP):
+    """The same with TLS from its first byte on: `SMTP_SSL` wraps the socket that is made above."""
+
+    def __init__(self, *args: Any, deadline: Deadline, **kwargs: Any) -> None:
+        self._deadline = deadline
+        smtplib.SMTP_SSL.__init__(self, *args, **kwargs)
+
+
+class _BoundedBackend(EmailBackend):
+    """Django's, with such connections."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    @property
+    def connection_class(self) -> Callable[..., smtplib.SMTP]:  # type: ignore[override]  # Django only calls it
+        return partial(
+            _BoundedSMTPOverTLS if self.use_ssl else _BoundedSMTP, deadline=self._deadline
+        )

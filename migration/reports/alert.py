@@ -1,0 +1,66 @@
+"""Holds what an alert of the dashboard is: a sentence, a number, the address of a list and actions that help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.urls import reverse
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from migration.models import ReaderSummary, WorkFacts
+    from migration.operations.nova_tables import NovaTables
+    from migration.reports.client_counts import ClientCounts, ComparisonCounts
+    from migration.reports.failures import FailureCounts
+
+VIEW_CLIENTS = "credentials.view_client"
+VIEW_TABLES = "credentials.view_columnmapping"
+VIEW_COMPARISONS = "migration.view_comparison"
+VIEW_RUNS = "migration.view_run"
+VIEW_CAMPAIGNS = "migration.view_campaign"
+VIEW_REQUESTS = "migration.view_moverequest"
+VIEW_READERS = "migration.view_readerprocess"
+START_RUNS = "migration.add_run"
+APPROVE_MOVES = "migration.approve_move"
+
+
+@dataclass(frozen=True)
+class Action:
+    """A link, or a button that posts, which helps with an alert."""
+
+    label: str
+    url: str
+    permission: str
+    posts: bool = False
+
+
+@dataclass(frozen=True)
+class Alert:
+    """Something that a user has to look at: how many, a sentence, and the address of their list."""
+
+    sentence: str
+    url: str
+    permission: str
+    count: int | None = None
+    since: datetime | None = None
+    command: str = ""
+    actions: tuple[Action, ...] = ()
+
+
+@dataclass(frozen=True)
+class AlertData:
+    """Numbers that the dashboard has read already."""
+
+    clients: ClientCounts
+    comparisons: ComparisonCounts
+    tables: NovaTables
+    work: WorkFacts
+    readers: ReaderSummary
+    failures: FailureCounts
+    to_rotate: int = 0
+
+
+def get_clients_url() -> str:
+    return reverse("admin:credentials_client_changelist")

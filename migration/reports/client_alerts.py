@@ -1,0 +1,71 @@
+"""Lists the alerts about what is done with single clients: rotations, offboardings, values that stood in plain text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from migration.reports.alert import VIEW_CLIENTS, Action, Alert, get_clients_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from migration.reports.alert import AlertData
+
+
+def alert_rotations(data: AlertData) -> Iterator[Alert]:
+    """Yield the clients whose rotation stopped, waits, or is overdue."""
+    for which, number in data.work.rotations.items():
+        if number:
+            url = f"{get_clients_url()}?rotation={which}"
+            action = Action(_("See the clients"), url, VIEW_CLIENTS)
+            sentence = _describe_rotations(which, number)
+            yield Alert(sentence, url, VIEW_CLIENTS, count=number, actions=(action,))
+
+
+def _describe_rotations(which: str, number: int) -> str:
+    return {
+        "stopped": ngettext(
+            "client's rotation stopped: somebody has to look which password is valid",
+            "clients' rotations stopped: somebody has to look which password is valid",
+            number,
+        ),
+        "unfinished": ngettext(
+            "client's rotation is not finished: the workers try it every minute",
+            "clients' rotations are not finished: the workers try them every minute",
+            number,
+        ),
+        "overdue": ngettext(
+            "client's database password is overdue for its rotation",
+            "clients' database passwords are overdue for their rotation",
+            number,
+        ),
+    }[which]
+
+
+def alert_plain_text(data: AlertData) -> Iterator[Alert]:
+    """Yield how many credentials have a value that somebody may have read where it stood in clear."""
+    if number := data.to_rotate:
+        sentence = ngettext(
+            "credential stood in plain text and was not rotated since",
+            "credentials stood in plain text and were not rotated since",
+            number,
+        )
+        url = f"{get_clients_url()}?plain_text=rotate"
+        action = Action(_("See the clients"), url, VIEW_CLIENTS)
+        yield Alert(sentence, url, VIEW_CLIENTS, count=number, actions=(action,))
+
+
+def alert_offboardings(data: AlertData) -> Iterator[Alert]:
+    """Yield how many clients left, or came back, in part only."""
+    if number := data.work.interrupted_offboardings:
+        sentence = ngettext(
+            "client was offboarded or brought back in part only: do it again on its page",
+            "clients were offboarded or brought back in part only: do it again on their pages",
+            number,
+        )
+        url = f"{get_clients_url()}?active=interrupted"
+        action = Action(_("See the clients"), url, VIEW_CLIENTS)
+        yield Alert(sentence, url, VIEW_CLIENTS, count=number, actions=(action,))
