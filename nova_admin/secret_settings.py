@@ -50,7 +50,11 @@ def read_secret_settings(env: Environment) -> tuple[str, Replicas | None]:
 
     Raises ImproperlyConfigured where a key isn't in the region that it is for, or a replica would have none.
     """
-    home, key, replicas = str(env("AWS_REGION")), str(env("NOVA_KMS_KEY_ID")), env("NOVA_REPLICA_REGIONS")
+    home, key, replicas = (
+        str(env("AWS_REGION")),
+        str(env("NOVA_KMS_KEY_ID")),
+        env("NOVA_REPLICA_REGIONS"),
+    )
     _require_region("NOVA_KMS_KEY_ID", key, home)
     if replicas is None:
         return key, None

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 REMOVAL_SECONDS, _POLL_SECONDS = 5.0, 0.5
 
 
-def update_secret(sm: SecretsManager, arn: str, *, description: str = "", kms_key: str = "") -> None:
+def update_secret(
+    sm: SecretsManager, arn: str, *, description: str = "", kms_key: str = ""
+) -> None:
     """Set the description, the KMS key or both; what is empty stays. Without a value AWS makes no version.
 
     With another key AWS encrypts the labelled versions anew, and goes on to decrypt them with the former one, too.

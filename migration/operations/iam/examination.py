@@ -240,9 +240,7 @@ def list_unexamined() -> list[PermissionFinding]:
 def list_needed() -> list[Permission]:
     """Return the permissions that the site needs by its settings and its clients' layouts."""
     replicas = settings.NOVA_REPLICA_REGIONS
-    return list_permissions(
-        Role.ADMIN, find_layouts_in_use(), kms=has_own_key(), replicas=replicas
-    )
+    return list_permissions(Role.ADMIN, find_layouts_in_use(), kms=has_own_key(), replicas=replicas)
 
 
 def has_own_key() -> bool:

@@ -51,7 +51,9 @@ class PolicyFacts:
     prefix: str
     layouts: frozenset[Layout]
     kms_key: str = ""  # an id, an alias or an ARN; empty: AWS's own key for Secrets Manager
-    replicas: Mapping[str, str] | None = None  # region -> KMS key there; None: the settings say nothing
+    replicas: Mapping[str, str] | None = (
+        None  # region -> KMS key there; None: the settings say nothing
+    )
 
     @property
     def partition(self) -> str:
@@ -70,7 +72,9 @@ class PolicyFacts:
         was given, and has to be answered by "no such secret" and not by a refusal.
         """
         region = region or self.region
-        start = f"arn:{self.partition}:secretsmanager:{region}:{self.account}:secret:{self.prefix}/*"
+        start = (
+            f"arn:{self.partition}:secretsmanager:{region}:{self.account}:secret:{self.prefix}/*"
+        )
         if Layout.CLIENT in self.layouts:  # it holds those of the other layout too
             return [start]
         services = (f"{start}/{credential_type}" for credential_type in CredentialType)
@@ -158,9 +162,7 @@ def find_layouts_in_use() -> frozenset[Layout]:
 
 def make_statements(role: Role, facts: PolicyFacts) -> list[Statement]:
     """Return the statements of the role's policy, one for each scope."""
-    needed = list_permissions(
-        role, facts.layouts, kms=bool(facts.kms_key), replicas=facts.replicas
-    )
+    needed = list_permissions(role, facts.layouts, kms=bool(facts.kms_key), replicas=facts.replicas)
     return [
         Statement(
             _SIDS[scope], actions, _list_resources(scope, facts), _list_conditions(scope, facts)
