@@ -1,4 +1,4 @@
-"""The page that compares secrets with the settings, and starts the run that makes them so: what it will do stands there."""
+"""The page that compares secrets with the settings, shows what a run would do, and starts it."""
 
 from __future__ import annotations
 

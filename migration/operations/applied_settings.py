@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -55,7 +55,7 @@ class SecretLook:
     """One secret as AWS describes it now, and what has to be changed of it; or why that is not known."""
 
     name: str
-    changes: Changes = Changes()
+    changes: Changes = field(default_factory=Changes)
     problem: Message | None = None
 
 
@@ -80,14 +80,17 @@ def apply_settings(
         except NovaSchemaError as error:
             raise ItemRefusedError(error.message, ErrorClass.SCHEMA) from None
         sm = secrets_manager(interactive=interactive)
-        results = [_apply_to_secret(snapshot, sm, name, by=by) for name in snapshot.all_names]
-    problems = [each for each in results if isinstance(each, ItemRefusedError)]
+        outcomes, problems = [], []
+        for name in snapshot.all_names:
+            try:
+                outcomes.append(_apply_to_secret(snapshot, sm, name, by=by))
+            except ItemRefusedError as refusal:
+                problems.append(refusal)
     if problems:
         passing = next((p for p in problems if p.error_class != ErrorClass.CONFLICT), problems[0])
         message = in_a_row(*(each.message for each in problems)) or passing.message
         raise ItemRefusedError(message, passing.error_class)
-    outcomes = [each for each in results if isinstance(each, Outcome)]
-    if not outcomes:
+    if not any(outcomes):
         return Outcome.SKIPPED, told.NO_SECRET_TO_SET()
     changed = Outcome.UPDATED in outcomes
     return (Outcome.UPDATED if changed else Outcome.UNCHANGED), None
@@ -95,28 +98,27 @@ def apply_settings(
 
 def _apply_to_secret(
     snapshot: ClientSnapshot, sm: SecretsManager, name: str, *, by: User | None
-) -> Outcome | ItemRefusedError | None:
-    """Return the outcome of one secret, or why it isn't as it should be; None where there is none to change."""
+) -> Outcome | None:
+    """Return the outcome of one secret, None where there is none to change; raises `ItemRefusedError`."""
     try:
         there = sm.describe_secret(name)
         if there.deleted_at:
             return None
         if not there.is_ours:
-            return ItemRefusedError(sentences.NOT_OURS(name=name))
+            raise ItemRefusedError(sentences.NOT_OURS(name=name))
         changes = find_changes(there, slug=snapshot.slug)
         after = _change(snapshot, sm, there, changes, by=by) if changes else there
     except SecretsManagerError as error:
         if error.not_found and error.operation == "DescribeSecret":
             return None
         message = told.SETTINGS_NOT_APPLIED(name=name, error=error.message)
-        return ItemRefusedError(message, error.error_class)
+        raise ItemRefusedError(message, error.error_class) from None
     _store_look(name, after)
     left = find_changes(after, slug=snapshot.slug)
     if left.differs:
         message = told.SETTINGS_STILL_DIFFER(name=name, differences=left.messages)
-        return ItemRefusedError(message)
-    if problem := _find_unreadable(sm, after):
-        return problem
+        raise ItemRefusedError(message)
+    _require_readable(sm, after)
     return Outcome.UPDATED if changes else Outcome.UNCHANGED
 
 
@@ -154,19 +156,15 @@ def _change(
     return sm.describe_secret(there.arn)
 
 
-def _find_unreadable(sm: SecretsManager, there: SecretDescription) -> ItemRefusedError | None:
-    """Say that the site can't read a secret with the key of the settings; nothing where these name none.
-
-    A secret without a value is none that can't be read.
-    """
+def _require_readable(sm: SecretsManager, there: SecretDescription) -> None:
+    """Raise `ItemRefusedError` where the site can't read a secret that has a value, with the key of the settings."""
     if not settings.NOVA_KMS_KEY_ID or not there.versions:
-        return None
+        return
     try:
         sm.get_value(there.arn)
     except SecretsManagerError as error:
         message = told.KEY_READS_NOT(name=there.name, error=error.message)
-        return ItemRefusedError(message, error.error_class)
-    return None
+        raise ItemRefusedError(message, error.error_class) from None
 
 
 def look_at_secrets(*, client_id: int) -> list[SecretLook]:

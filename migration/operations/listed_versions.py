@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -68,7 +68,7 @@ class SecretRow:
     versions: tuple[VersionRow, ...] = ()
     error: SecretsManagerError | None = None
     # How it differs from the settings beside its value.
-    changes: Changes = Changes()
+    changes: Changes = field(default_factory=Changes)
 
 
 def list_secrets(client: Client) -> Iterator[SecretRow]:

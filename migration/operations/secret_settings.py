@@ -1,4 +1,4 @@
-"""Compares what secrets have beside their values (tags, description, KMS key, replicas) with the settings. Asks nobody."""
+"""Compares tags, description, KMS key and replicas of secrets with the settings. Asks nobody."""
 
 from __future__ import annotations
 

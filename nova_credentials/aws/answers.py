@@ -63,7 +63,7 @@ class SecretValue(SecretVersion):
 
 @dataclass(frozen=True)
 class Replica:
-    """A replica of a secret as its primary shows it. AWS's own words on why one failed are left out: see the console."""
+    """A replica of a secret as its primary shows it. AWS's own words on a failure are left out."""
 
     region: str
     status: str  # InSync, InProgress or Failed

@@ -246,13 +246,10 @@ class SecretsManager:
 
         Without a `kms_key` it has AWS's own. `replicas`: region -> KMS key there, which AWS makes later.
         """
-        answer = _call_aws(
-            name,
-            self.sm.create_secret,
-            **make_new_secret(name, slug=slug, kms_key=kms_key, replicas=replicas),
-            SecretString=_require_sendable(text, "CreateSecret", name),
-            ClientRequestToken=token or str(uuid4()),
-        )
+        request = make_new_secret(name, slug=slug, kms_key=kms_key, replicas=replicas)
+        request["SecretString"] = _require_sendable(text, "CreateSecret", name)
+        request["ClientRequestToken"] = token or str(uuid4())
+        answer = _call_aws(name, self.sm.create_secret, **request)
         return SecretVersion(answer["Name"], answer["ARN"], answer["VersionId"])
 
     def put_value(self, name: str, text: str, *, token: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""`apply_secret_settings`: gives secrets the tags, description, KMS key and replicas of the settings, or compares them."""
+"""`apply_secret_settings`: gives secrets the tags, description, KMS key and replicas of the settings."""
 
 from __future__ import annotations
 

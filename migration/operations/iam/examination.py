@@ -196,7 +196,8 @@ class _Examination:
     def _try_on_present(self, permission: Permission, why: Message) -> PermissionFinding:
         action, there = permission.action, self.present
         needed = [f"{SM}:DescribeSecret"]
-        needed += [f"{SM}:GetSecretValue"] if action != f"{SM}:CreateSecret" else []
+        if action not in (f"{SM}:CreateSecret", f"{SM}:UpdateSecret"):
+            needed += [f"{SM}:GetSecretValue"]
         if lacking := next((other for other in needed if other in self.refused), None):
             return _leave(permission, iam_sentences.IAM_NEEDS_OTHER(action=lacking, why=why))
         if there is None:
