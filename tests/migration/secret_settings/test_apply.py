@@ -62,6 +62,11 @@ def apply(pk: int, **more):
     return applied_settings.apply_settings(client_id=pk, wanted=describe_settings(), **more)
 
 
+def made(aws) -> int:
+    """How often a secret was described."""
+    return aws.conditions.report()["calls"]["DescribeSecret"]["calls"]
+
+
 def replicas(sm, name: str = NAME) -> dict[str, str]:
     return {each.region: each.status for each in sm.describe_secret(name).replicas}
 

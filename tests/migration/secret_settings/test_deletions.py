@@ -61,7 +61,7 @@ def test_offboarding_removes_them_also_where_it_was_killed_in_the_middle(sm, aws
     deactivate(pk)
     rule = FaultRule(fault=Fault.DOWN, operations=(operation,))
     aws.conditions.set(Conditions(faults=(rule,)))
-    with pytest.raises(Exception, match="DeleteSecret|RemoveRegions"):
+    with pytest.raises(Exception, match=r"DeleteSecret|RemoveRegions"):
         offboard_client(client_id=pk, reason="CHG-7", acknowledged=True)
     aws.conditions.clear()
 
