@@ -30,6 +30,7 @@ from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.held_leases import held_elsewhere
+from tests.iam.recorder import recorder
 from tests.migration.moves.clients import NAME, enter_phase
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -75,7 +76,8 @@ def test_a_new_secret_has_the_key_and_the_replicas_at_once(settings, sm):
     settings.NOVA_KMS_KEY_ID = KEY
     settings.NOVA_REPLICA_REGIONS = {"eu-west-1": "", "eu-west-2": OTHER}
 
-    (pushed,) = push(client_ids=[make_full_client("idom")])
+    with recorder.rotating():  # before a rotation, too: who only rotates has to be allowed to
+        (pushed,) = push(client_ids=[make_full_client("idom")])
 
     there = sm.describe_secret(NAME)
     assert pushed.outcome == Outcome.CREATED
