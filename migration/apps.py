@@ -28,6 +28,7 @@ class MigrationConfig(AppConfig):
 
         from migration import checks, exposure_checks, login_checks  # noqa: F401  # registers them
         from migration.audit_signals import connect_signals
+        from migration.heartbeat import start_heartbeat
         from migration.operations.address_changes import tell_old_address
         from migration.operations.aws_calls import store_calls
         from migration.operations.database_identity import note_database, note_new_connection
@@ -37,7 +38,7 @@ class MigrationConfig(AppConfig):
         from migration.roles import ensure_roles
         from migration.task_context import name_request, task_context
         from migration.task_queue import replace_foreign_task
-        from migration.tasks import ensure_schedules, start_heartbeat
+        from migration.tasks import ensure_schedules
 
         connect_signals()
         pre_save.connect(

@@ -6,15 +6,12 @@ Tasks take ids and can run twice.
 from __future__ import annotations
 
 import logging
-import os
-import socket
-import threading
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db import Error, connection
+from django.db import connection
 from django.utils import timezone
 from django_q.brokers import get_broker
 from django_q.models import Schedule
@@ -34,7 +31,6 @@ from migration.models import (
     Run,
     RunItem,
     RunPlan,
-    Worker,
     all_clients,
     rotation_schedules,
 )
@@ -65,7 +61,6 @@ GIVE_UP_ON_A_RUN_AFTER = timedelta(minutes=10)
 WORKERS_A_RUN = 4
 # After that a task goes to the end of the queue.
 WORK_SECONDS = 60.0
-BEAT_SECONDS = 5.0
 # A search for copies that takes longer is ended; `find_copies` has no such limit.
 SEARCH_SECONDS = 12 * 60 * 60
 MANY_TASKS = 100
@@ -338,20 +333,3 @@ def ensure_schedules(**_: object) -> None:
                 "minutes": minutes,
             },
         )
-
-
-def start_heartbeat(**_: object) -> None:
-    """Start a thread, in each worker process, that notes every BEAT_SECONDS that the process lives."""
-    threading.Thread(target=_beat_for_ever, name="heartbeat", daemon=True).start()
-
-
-def _beat_for_ever() -> None:
-    name = f"{socket.gethostname()}:{os.getpid()}"
-    never = threading.Event()
-    while True:
-        try:
-            Worker.objects.record_heartbeat(name)
-        except Error:
-            # PostgreSQL may be restarting; the next beat connects again.
-            connection.close()
-        never.wait(BEAT_SECONDS)

@@ -71,7 +71,11 @@ class SecretQuerySet(models.QuerySet["Secret"]):
 
     def find(self, names: Collection[str]) -> dict[str, Secret]:
         """Return name -> secret of those of these names that there are."""
-        found = self.raw("SELECT * FROM migration_secret WHERE name = ANY(%s)", [list(names)])
+        found = self.raw(
+            # Without the facts, which take longer to read than all the others.
+            "SELECT name, client_id, arn, version_id, seen_at FROM migration_secret WHERE name = ANY(%s)",
+            [list(names)],
+        )
         return {secret.name: secret for secret in found}
 
 

@@ -34,6 +34,7 @@ from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.messages import in_a_row
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from django.contrib.auth.models import User
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 LOCK_WAIT_SECONDS = 5.0
 # Each secret is looked at once a day: a call each, and a cent a month for 70 of them.
 LOOKED_AT_EVERY = timedelta(days=1)
+# Of secrets that AWS doesn't describe, one after the other, before the rest waits too.
+MOST_ERRORS = 10
 
 logger = logging.getLogger(__name__)
 
@@ -80,37 +83,39 @@ def apply_settings(
         except NovaSchemaError as error:
             raise ItemRefusedError(error.message, ErrorClass.SCHEMA) from None
         sm = secrets_manager(interactive=interactive)
-        outcomes, problems = [], []
+        applied: list[tuple[Outcome, Message | None]] = []
+        problems: list[ItemRefusedError] = []
         for name in snapshot.all_names:
             try:
-                outcomes.append(_apply_to_secret(snapshot, sm, name, by=by))
+                applied += _apply_to_secret(snapshot, sm, name, by=by)
             except ItemRefusedError as refusal:
                 problems.append(refusal)
     if problems:
         passing = next((p for p in problems if p.error_class != ErrorClass.CONFLICT), problems[0])
-        message = in_a_row(*(each.message for each in problems)) or passing.message
-        raise ItemRefusedError(message, passing.error_class)
-    if not any(outcomes):
+        why = in_a_row(*(each.message for each in problems)) or passing.message
+        raise ItemRefusedError(why, passing.error_class)
+    if not applied:
         return Outcome.SKIPPED, told.NO_SECRET_TO_SET()
-    changed = Outcome.UPDATED in outcomes
-    return (Outcome.UPDATED if changed else Outcome.UNCHANGED), None
+    is_changed = any(outcome == Outcome.UPDATED for outcome, _ in applied)
+    message = in_a_row(*(message for _, message in applied))
+    return (Outcome.UPDATED if is_changed else Outcome.UNCHANGED), message
 
 
 def _apply_to_secret(
     snapshot: ClientSnapshot, sm: SecretsManager, name: str, *, by: User | None
-) -> Outcome | None:
-    """Return the outcome of one secret, None where there is none to change; raises `ItemRefusedError`."""
+) -> Iterator[tuple[Outcome, Message | None]]:
+    """Yield the outcome of a secret and what was otherwise; nothing where there is none. Raises `ItemRefusedError`."""
     try:
         there = sm.describe_secret(name)
         if there.deleted_at:
-            return None
+            return
         if not there.is_ours:
             raise ItemRefusedError(sentences.NOT_OURS(name=name))
         changes = find_changes(there, slug=snapshot.slug)
         after = _change(snapshot, sm, there, changes, by=by) if changes else there
     except SecretsManagerError as error:
         if error.not_found and error.operation == "DescribeSecret":
-            return None
+            return
         message = told.SETTINGS_NOT_APPLIED(name=name, error=error.message)
         raise ItemRefusedError(message, error.error_class) from None
     _store_look(name, after)
@@ -119,7 +124,14 @@ def _apply_to_secret(
         message = told.SETTINGS_STILL_DIFFER(name=name, differences=left.messages)
         raise ItemRefusedError(message)
     _require_readable(sm, after)
-    return Outcome.UPDATED if changes else Outcome.UNCHANGED
+    if changes:
+        yield Outcome.UPDATED, _name_changes(there, changes)
+    else:
+        yield Outcome.UNCHANGED, None
+
+
+def _name_changes(there: SecretDescription, changes: Changes) -> Message:
+    return told.SETTINGS_APPLIED(name=there.name, differences=changes.messages)
 
 
 def _change(
@@ -132,28 +144,41 @@ def _change(
 ) -> SecretDescription:
     """Change what differs, and describe the secret again. By its ARN: another one may get this name meanwhile.
 
-    The audit has what is about to be changed: a process that is killed leaves no change without an entry.
+    The audit has it as soon as AWS has taken the first change, whatever becomes of the others.
     """
+    steps = _list_steps(snapshot, sm, there, changes)
+    next(steps)
     with transaction.atomic():
         require_client_locks()
-        facts = told.SETTINGS_APPLIED(name=there.name, differences=changes.messages)
         AuditEvent.objects.record(
             AuditCode.SECRET_SETTINGS,
-            facts,
+            _name_changes(there, changes),
             by=by,
             client_id=snapshot.client_id,
             slug=snapshot.slug,
         )
+    for _step in steps:
+        pass
+    return sm.describe_secret(there.arn)
+
+
+def _list_steps(
+    snapshot: ClientSnapshot, sm: SecretsManager, there: SecretDescription, changes: Changes
+) -> Iterator[None]:
+    """Make the changes that are wanted, of which there is one at least; yields after each."""
     if changes.tags:
         sm.tag_secret(there.arn, slug=snapshot.slug)
+        yield
     if changes.description or changes.kms_key:
         values = {"description": changes.description, "kms_key": changes.kms_key}
         update_secret(sm, there.arn, **values)
+        yield
     if changes.removed:
         remove_replicas(sm, there.arn, changes.removed)
+        yield
     if changes.added:
         add_replicas(sm, there.arn, changes.added)
-    return sm.describe_secret(there.arn)
+        yield
 
 
 def _require_readable(sm: SecretsManager, there: SecretDescription) -> None:
@@ -186,17 +211,20 @@ def look_at_secrets(*, client_id: int) -> list[SecretLook]:
 
 def describe_due_secrets(*, seconds: float) -> None:
     """Describe the secrets that were not looked at for a day, the oldest look first, for at most so many seconds."""
-    until, sm = time.monotonic() + seconds, secrets_manager()
+    until, sm, errors = time.monotonic() + seconds, secrets_manager(), 0
     for name in list(Secret.objects.due_for_look(LOOKED_AT_EVERY).values_list("name", flat=True)):
-        if time.monotonic() > until:
+        if time.monotonic() > until or errors > MOST_ERRORS:
             break
         try:
             _store_look(name, sm.describe_secret(name))
         except SecretsManagerError as error:
-            if not error.not_found:
-                logger.warning("Secrets are looked at later: %s", error)
+            if error.not_found:
+                _store_look(name, None)
+                continue
+            logger.warning("A secret is looked at later: %s", error)
+            errors += 1
+            if error.error_class in (ErrorClass.UNAVAILABLE, ErrorClass.THROTTLED):
                 break
-            _store_look(name, None)
 
 
 def _store_look(name: str, there: SecretDescription | None) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
+from migration import sentences
 from migration import setting_sentences as told
 from nova_credentials.aws.answers import Replica, SecretDescription
 from nova_credentials.aws.kms_keys import AWS_KEY, is_same_key
@@ -118,12 +119,15 @@ def store_facts(there: SecretDescription) -> dict[str, Any]:
     }
 
 
-def find_stored_changes(facts: dict[str, Any], *, slug: str) -> Changes:
-    """Compare with the settings what was kept of a secret; one that was gone or about to go has nothing to change."""
+def find_stored_changes(facts: dict[str, Any], *, name: str, slug: str) -> Changes:
+    """Compare with the settings what was kept of a secret; one that was gone or about to go has nothing to change.
+
+    One without this site's tag is told, though a run will refuse it.
+    """
     if not facts or facts["deleted"]:
         return Changes()
     there = SecretDescription(
-        name="",
+        name=name,
         arn=facts["arn"],
         tags=facts["tags"],
         deleted_at=None,
@@ -132,4 +136,6 @@ def find_stored_changes(facts: dict[str, Any], *, slug: str) -> Changes:
         description=facts["description"],
         replicas=tuple(Replica(*each) for each in facts["replicas"]),
     )
+    if not there.is_ours:
+        return Changes(messages=(sentences.NOT_OURS(name=name),))
     return find_changes(there, slug=slug)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.utils import timezone
 
 from credentials.models import Client
@@ -98,12 +99,16 @@ def find_drift() -> Drift:
     looked_at, overdue, oldest, since = 0, 0, None, timezone.now() - LOOKED_AT_WITHIN
     columns = ("name", "client_id", "client__slug", "facts", "described_at", "seen_at")
     for name, client_id, slug, facts, at, seen_at in present.values_list(*columns).iterator():
+        # Of a client that was renamed, the secrets under its former slug are nobody's any more.
+        own = f"{settings.NOVA_SECRET_PREFIX}/{slug}"
+        if name != own and not name.startswith(f"{own}/"):
+            continue
         if at is None:
             unlooked[name] = client_id
             overdue += seen_at < since
             continue
         looked_at, oldest = looked_at + 1, min(oldest or at, at)
-        if changes := find_stored_changes(facts, slug=slug):
+        if changes := find_stored_changes(facts, name=name, slug=slug):
             client = clients.setdefault(client_id, DifferingClient(client_id, slug))
             client.secrets.append(DifferingSecret(name, changes))
     return Drift(list(clients.values()), unlooked, looked_at, overdue, oldest)

@@ -92,9 +92,11 @@ def test_a_secret_moves_to_the_key_and_gets_replicas_and_nothing_else_changes(wa
     before, value = sm.describe_secret(NAME), sm.get_value(NAME)
     streak = ClientMigration.objects.get(pk=idom)
 
-    assert apply(idom) == (Outcome.UPDATED, None)
+    outcome, message = apply(idom)
 
     after = sm.describe_secret(NAME)
+    assert outcome == Outcome.UPDATED
+    assert "Its KMS key is alias/aws/secretsmanager, and should be" in str(message)
     assert after.kms_key == KEY
     assert replicas(sm) == {"eu-west-1": "InSync", "eu-west-2": "InSync"}
     assert (after.versions, after.tags, after.description) == (
@@ -125,7 +127,7 @@ def test_what_somebody_changed_by_hand_is_mended_and_tags_of_others_stay(idom, s
         SecretId=arn, Tags=[{"Key": "Client", "Value": "acme"}, {"Key": "Cost", "Value": "7"}]
     )
 
-    assert apply(idom) == (Outcome.UPDATED, None)
+    assert apply(idom)[0] == Outcome.UPDATED
 
     after = sm.describe_secret(NAME)
     assert after.description == "NOVA credentials for client idom"
@@ -149,12 +151,12 @@ def test_a_region_that_is_taken_out_loses_its_replica_and_the_way_back_to_awss_k
     wanted.NOVA_REPLICA_REGIONS = {"eu-west-2": OTHER}
     wanted.NOVA_KMS_KEY_ID = "alias/aws/secretsmanager"
 
-    assert apply(idom) == (Outcome.UPDATED, None)
+    assert apply(idom)[0] == Outcome.UPDATED
 
     assert set(replicas(sm)) == {"eu-west-2"}
     assert sm.describe_secret(NAME).kms_key == ""
     wanted.NOVA_REPLICA_REGIONS = {}
-    assert apply(idom) == (Outcome.UPDATED, None)
+    assert apply(idom)[0] == Outcome.UPDATED
     assert replicas(sm) == {}
 
 
@@ -162,7 +164,7 @@ def test_a_replica_with_another_key_is_made_anew(wanted, idom, sm):
     apply(idom)
     wanted.NOVA_REPLICA_REGIONS = {"eu-west-1": "", "eu-west-2": KEY}
 
-    assert apply(idom) == (Outcome.UPDATED, None)
+    assert apply(idom)[0] == Outcome.UPDATED
 
     keys = {each.region: each.kms_key for each in sm.describe_secret(NAME).replicas}
     assert keys["eu-west-2"] == KEY
@@ -185,7 +187,7 @@ def test_a_replica_that_failed_is_told_and_tried_again_and_no_secret_is_overwrit
     assert abroad.get_value(NAME).text == "theirs"
     assert replicas(sm) == {"eu-west-1": "Failed", "eu-west-2": "InSync"}
     abroad.sm.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
-    assert apply(idom) == (Outcome.UPDATED, None)
+    assert apply(idom)[0] == Outcome.UPDATED
     assert replicas(sm) == {"eu-west-1": "InSync", "eu-west-2": "InSync"}
 
 
@@ -193,7 +195,7 @@ def test_an_alias_beside_an_id_is_set_as_the_settings_name_it(wanted, idom, sm):
     apply(idom)
     wanted.NOVA_KMS_KEY_ID = "alias/nova"
 
-    assert apply(idom) == (Outcome.UPDATED, None)
+    assert apply(idom)[0] == Outcome.UPDATED
     assert sm.describe_secret(NAME).kms_key == "alias/nova"
 
 
@@ -326,6 +328,27 @@ def test_the_command_compares_and_applies(wanted, idom, capsys, sm):
     assert str(run) == f"Key and regions {run.pk}"
     call_command("apply_secret_settings", "idom", "--check")
     assert capsys.readouterr().out == "1 secrets, 0 differing\n"
+
+
+def test_the_audit_has_what_aws_took_and_nothing_of_what_it_refused(wanted, idom, aws):
+    for operation, entries in (("UpdateSecret", 0), ("ReplicateSecretToRegions", 1)):
+        rule = FaultRule(fault=Fault.DENIED, operations=(operation,))
+        aws.conditions.set(Conditions(faults=(rule,)))
+        with pytest.raises(ItemRefusedError):
+            apply(idom)
+        assert AuditEvent.objects.filter(code="secret_settings").count() == entries
+
+
+def test_one_secret_that_aws_does_not_describe_keeps_no_other_from_being_looked_at(
+    wanted, idom, aws
+):
+    enter_phase(make_full_client("acme"), Phase.AWS)
+    rule = FaultRule(fault=Fault.DENIED, operations=("DescribeSecret",), calls=1)
+    aws.conditions.set(Conditions(faults=(rule,)))
+
+    applied_settings.describe_due_secrets(seconds=10)
+
+    assert Secret.objects.filter(described_at=None).count() == 1
 
 
 def test_each_secret_is_looked_at_once_a_day(wanted, idom, aws):

@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
@@ -84,6 +85,18 @@ def test_what_was_not_looked_at_is_part_of_the_run_and_called_so_after_a_while(o
     assert findings() == ["ok"]
     Secret.objects.update(seen_at=timezone.now() - timedelta(hours=3))
     assert findings() == ["not_looked_at"]
+
+
+def test_the_secret_under_a_former_slug_is_nobodys_any_more(operator, clients, settings):
+    tasks.describe_secrets()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE public.clients SET slug = 'renamed' WHERE slug = 'idom'")
+    settings.NOVA_KMS_KEY_ID = KEY
+
+    shown = operator.get(PAGE).content.decode()
+
+    assert "Apply to 1 client" in shown
+    assert "nova/clients/idom" not in shown
 
 
 def test_who_opened_it_before_a_restart_with_other_settings_starts_nothing(

@@ -9,7 +9,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from migration import tasks
+from migration import heartbeat, tasks
 from migration.models import Run, Worker, all_clients
 from migration.operations import aws_store, run_batches, runs
 from tests.factories import make_full_client, start_run
@@ -216,11 +216,11 @@ def test_a_worker_that_beats_is_seen_and_the_old_are_forgotten():
 
 def test_the_heart_beats_on_after_the_database_was_away(monkeypatch):
     beats = iter([OperationalError(), InterfaceError(), SystemExit()])
-    monkeypatch.setattr(tasks, "BEAT_SECONDS", 0)
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0)
     monkeypatch.setattr(type(Worker.objects), "record_heartbeat", lambda *_: raise_(next(beats)))
 
     with pytest.raises(SystemExit):
-        tasks._beat_for_ever()
+        heartbeat._beat_for_ever()
 
 
 def raise_(error: BaseException) -> None:
