@@ -241,7 +241,7 @@ class Site:
             "_map",
             "_accept",
             "report",
-            *("_nova", "_aws", "_cost"),
+            *("_nova", "_aws", "_cost", "_secret_settings"),
             "_start",
             "_all",
             *("_check", "_to_aws", "_to_postgres", "_acknowledge", "_assign", "_undo"),
