@@ -45,6 +45,22 @@ IAM_FOR_DECRYPTING = Sentence(
 IAM_FOR_ENCRYPTING = Sentence(
     "iam_for_encrypting", "writing secrets that have a KMS key of your own"
 )
+IAM_FOR_UPDATING = Sentence(
+    "iam_for_updating", "giving secrets the KMS key and the description that they should have"
+)
+IAM_FOR_REPLICATING = Sentence(
+    "iam_for_replicating", "replicas of secrets in the regions of NOVA_REPLICA_REGIONS"
+)
+IAM_FOR_REMOVING_REPLICAS = Sentence(
+    "iam_for_removing_replicas",
+    "removing replicas that nobody wants any more, and before the deletion of a secret",
+)
+IAM_FOR_ANOTHER_KEY = Sentence(
+    "iam_for_another_key", "encrypting secrets anew that get another KMS key"
+)
+IAM_FOR_REPLICA_KEYS = Sentence(
+    "iam_for_replica_keys", "replicas that have a KMS key of your own in their region"
+)
 
 # The policies
 IAM_ACCOUNT_UNKNOWN = Sentence(

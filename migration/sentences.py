@@ -37,6 +37,7 @@ RUNS = {
     "layout": Sentence("run_layout", "Change of layout %(id)s"),
     "test_logins": Sentence("run_test_logins", "Login tests %(id)s"),
     "rotate": Sentence("run_rotate", "Rotation %(id)s"),
+    "secret_settings": Sentence("run_secret_settings", "Key and regions %(id)s"),
 }
 
 # Conditions of a gate

@@ -34,6 +34,7 @@ from migration.models import (
     rotation_schedules,
 )
 from migration.operations import (
+    applied_settings,
     audit_heads,
     campaign_steps,
     copy_search,
@@ -266,6 +267,11 @@ def remove_other_secrets() -> None:
     other_secrets.remove_other_secrets()
 
 
+def describe_secrets() -> None:
+    """Look at the tags, keys and replicas of secrets, each once a day. Scheduled every ten minutes."""
+    applied_settings.describe_due_secrets(seconds=WORK_SECONDS)
+
+
 def count_clients() -> None:
     """Count all clients for the dashboard where there are very many. Scheduled every minute."""
     KeptCounts.objects.renew()
@@ -319,6 +325,7 @@ def ensure_schedules(**_: object) -> None:
         ("Seal the audit", seal_audit, 1),
         ("Count very many clients", count_clients, 1),
         ("Remove secrets that changes of layout left", remove_other_secrets, 10),
+        ("Look at secrets' keys and replicas", describe_secrets, 10),
         ("Note the values of written credentials", note_values, 1),
         ("Publish the audit's head", publish_audit_head, 60),
         ("Send notices", send_notices, 1),

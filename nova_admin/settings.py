@@ -14,6 +14,7 @@ from nova_admin import (
     environment,
     notify_settings,
     queue_settings,
+    secret_settings,
     site_names,
 )
 from nova_admin.environment import (
@@ -38,6 +39,7 @@ env = environment.Environment(
     SECRET_KEY=(str, ""),
     NOVA_FINGERPRINT_KEY=(str, ""),
     **audit_settings.SCHEME,
+    **secret_settings.SCHEME,
     **notify_settings.SCHEME,
     ALLOWED_HOSTS=(parse_names, []),
     CSRF_TRUSTED_ORIGINS=(parse_names, []),
@@ -123,6 +125,8 @@ if problem := name_problem("x", prefix=NOVA_SECRET_PREFIX, layout=Layout(NOVA_SE
     raise ImproperlyConfigured(
         f"NOVA_SECRET_PREFIX can't be the prefix of a secret's name: {problem}."
     )
+# The KMS key of the secrets and the regions with replicas, each with its key there. None: left as they are.
+NOVA_KMS_KEY_ID, NOVA_REPLICA_REGIONS = secret_settings.read_secret_settings(env)
 # As NOVA's own processes have it: what they cached, they use for so long.
 NOVA_CACHE_SECONDS = env("NOVA_CACHE_SECONDS")
 

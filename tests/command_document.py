@@ -42,6 +42,7 @@ SUBJECTS = {
         "check_aws": "iam",
         "iam_policy": "iam",
         "cost_estimate": "cost",
+        "apply_secret_settings": "secret-settings",
         "stop_aws_writes": "aws-writes",
         "start_aws_writes": "aws-writes",
         "claim_database": "aws-writes",

@@ -43,6 +43,7 @@ os.environ |= {
 os.environ["AWS_ACCESS_KEY_ID"] = os.environ["AWS_SECRET_ACCESS_KEY"] = "embedded"
 for name in (
     *("NOVA_SECRET_PREFIX", "NOVA_SECRET_LAYOUT", "NOVA_REQUIRE_APPROVAL"),
+    *("NOVA_KMS_KEY_ID", "NOVA_REPLICA_REGIONS"),
     *(
         "AWS_REGION",
         "AWS_PROFILE",

@@ -1,9 +1,15 @@
 """Pages and commands about permissions in AWS, the cost and CloudTrail, with unmistakable passwords in both stores."""
 
+import json
+
 import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
 
+from migration import tasks
+from migration.models import Run
+from migration.operations.aws_store import secrets_manager
+from migration.operations.secret_settings import describe_settings
 from nova_credentials.phases import Phase
 from tests.haystack import Haystack, everything_logged
 from tests.migration.moves.clients import advance
@@ -16,7 +22,7 @@ def browser(stores, client):
     return client
 
 
-def test_neither_checking_aws_nor_the_cost_shows_or_keeps_a_value(browser):
+def test_neither_checking_aws_nor_the_cost_nor_keys_show_or_keep_a_value(browser, settings):
     pk, haystack = seed(), Haystack()
     advance(pk, Phase.AWS)
     with everything_logged(haystack):
@@ -24,6 +30,14 @@ def test_neither_checking_aws_nor_the_cost_shows_or_keeps_a_value(browser):
             command(haystack, *arguments)
             command(haystack, *arguments, "--format", "json")
         command(haystack, "iam_policy", "reader", "--format", "terraform")
+        command(haystack, "apply_secret_settings", "--all", "--check")
+        settings.NOVA_KMS_KEY_ID, settings.NOVA_REPLICA_REGIONS = "alias/nova", {"eu-west-1": ""}
+        tasks.describe_secrets()
+        place = reverse("admin:migration_run_secret_settings")
+        page(haystack, browser, place)
+        page(haystack, browser, place, {"seen": json.dumps(describe_settings(), sort_keys=True)})
+        tasks.work_on(Run.objects.get(kind=Run.Kind.SECRET_SETTINGS).pk)
+        page(haystack, browser, reverse("admin:credentials_client_versions", args=[pk]))
         url = reverse("admin:migration_run_check_aws")
         page(haystack, browser, url), page(haystack, browser, url, {})
         page(haystack, browser, reverse("admin:migration_run_cost"))
@@ -35,5 +49,7 @@ def test_neither_checking_aws_nor_the_cost_shows_or_keeps_a_value(browser):
     assert "AWS permits it" in haystack.text("output of check_aws")
     assert "AWS permits it" in haystack.text(f"page {url}")
     assert "ReadSecrets" in haystack.text("output of iam_policy")
+    assert "Its KMS key is alias/aws/secretsmanager" in haystack.text(f"page {place}")
+    assert secrets_manager().describe_secret("nova/clients/idom").kms_key == "alias/nova"
     assert "$" in haystack.text("output of cost_estimate")
     assert not [place for place in haystack.pieces if place.startswith("exception")]

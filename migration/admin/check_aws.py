@@ -12,12 +12,11 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from migration.admin.base import RUN_PERMISSION, AdminView
 from migration.admin.check_nova import count_findings
 from migration.operations.doctor import FindingState
-from migration.operations.iam.examination import examine_account
-from migration.operations.iam.permissions import Role, list_permissions
+from migration.operations.iam.examination import examine_account, list_needed
+from migration.operations.iam.permissions import Role
 from migration.operations.iam.policies import (
     PolicyError,
     find_account,
-    find_layouts_in_use,
     find_policy_facts,
     make_policy,
 )
@@ -65,7 +64,6 @@ class CheckAwsView(AdminView):
             policies = list_policies(account)
         except PolicyError as error:
             problem = error.message
-        needed = list_permissions(Role.ADMIN, find_layouts_in_use(), kms=False)
         return self.render_to_response(
             self.get_context_data(
                 findings=findings,
@@ -74,7 +72,7 @@ class CheckAwsView(AdminView):
                 account=account,
                 policies=policies,
                 problem=problem,
-                permissions=[{"action": each.action, "why": each.why()} for each in needed],
+                permissions=[{"action": each.action, "why": each.why()} for each in list_needed()],
                 may_check=self.request.user.has_perm(RUN_PERMISSION),
                 input_classes=" ".join(BASE_INPUT_CLASSES),
             )

@@ -20,6 +20,7 @@ from nova_credentials.phases import MOVES
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from typing import Any
 
     from django.http import HttpRequest
 
@@ -36,14 +37,19 @@ def start_run(
     chosen: ClientPhaseQuerySet,
     *,
     stores: LoginStores | None = None,
+    secret_settings: dict[str, Any] | None = None,
 ) -> HttpResponseRedirect:
-    """Start a run in the user's name, enqueue it, and lead to its page. One of login tests names the `stores`."""
+    """Start a run in the user's name, enqueue it, and lead to its page.
+
+    One of login tests names the `stores`, one that applies `secret_settings` these.
+    """
     run = Run.start(
         kind=kind,
         chosen=chosen,
         by=get_signed_in_user(request),
         tries=MANY_TRIES,
         stores=stores,
+        secret_settings=secret_settings,
     )
     announce_run(request, run)
     return HttpResponseRedirect(get_run_url(run))

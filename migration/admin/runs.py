@@ -44,6 +44,7 @@ from migration.admin.run_views import (
     SteerRunView,
     make_run_badge,
 )
+from migration.admin.secret_settings import SecretSettingsView
 from migration.models import Run
 from migration.operations.run_batches import count_in_work
 from migration.templatetags.migration_pages import make_label, moment
@@ -148,6 +149,7 @@ class RunAdmin(ReadOnlyAdmin):
         ("check-nova/", "check_nova", CheckNovaView),
         ("check-aws/", "check_aws", CheckAwsView),
         ("cost/", "cost", CostView),
+        ("secret-settings/", "secret_settings", SecretSettingsView),
         ("failures/", "failures", FailuresView),
         ("plan/<int:pk>/", "plan", PlanView),
         ("plan/<int:pk>/live/", "plan_live", LivePlanView),

@@ -22,6 +22,7 @@ from migration.admin.base import (
     get_typed_reason,
     read_text,
 )
+from migration.admin.run_starts import VIEW_RUNS
 from migration.models import KnownValue, ReasonError, all_clients
 from migration.operations.keys import fingerprint_key_id
 from migration.operations.listed_versions import list_secrets
@@ -57,6 +58,8 @@ class SecretVersionsView(ClientView):
             "client": client,
             "secrets": list(list_secrets(client)),
             "values": describe_values(client_id),
+            "may_view_runs": request.user.has_perm(VIEW_RUNS)
+            or request.user.has_perm(RUN_PERMISSION),
             "may_run": request.user.has_perm(RUN_PERMISSION),
             "may_take_off": may_restore,
             "may_restore": may_restore and phase != Phase.POSTGRES,

@@ -73,6 +73,7 @@ class Act(models.TextChoices):
     LAYOUT = "layout", _("Change of layout")
     TEST_LOGINS = "test_logins", _("Login tests")
     ROTATE = "rotate", _("Rotation")
+    SECRET_SETTINGS = "secret_settings", _("Key and regions")
 
 
 ACTS = {
@@ -83,6 +84,7 @@ ACTS = {
     "layout": Act.LAYOUT,
     "test_logins": Act.TEST_LOGINS,
     "rotate": Act.ROTATE,
+    "secret_settings": Act.SECRET_SETTINGS,
 }
 
 

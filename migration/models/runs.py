@@ -124,6 +124,7 @@ class Run(SteeredRun):
         LAYOUT = "layout", _("Change of layout")
         TEST_LOGINS = "test_logins", _("Login tests")
         ROTATE = "rotate", _("Rotation")
+        SECRET_SETTINGS = "secret_settings", _("Key and regions")
 
     READS_ONLY: ClassVar = (Kind.COMPARE, Kind.TEST_LOGINS)
     # Large enough for few statements a client, small enough that repeating a batch is cheap.
@@ -161,6 +162,8 @@ class Run(SteeredRun):
     only_where_equal = models.BooleanField(default=False, db_default=False)
     # Of a change of layout: the layout that its clients get.
     layout = models.CharField(max_length=16, choices=LayoutChoices, blank=True, db_default="")
+    # Of a run that applies them: the key and regions that were planned (`describe_settings`).
+    secret_settings = models.JSONField(null=True)
     # The wave of a campaign that it is a step of, or rolls back.
     wave = models.ForeignKey("Wave", models.SET_NULL, null=True, related_name="runs")
     # The number of times that a client is tried if its error may pass by itself.
@@ -267,6 +270,7 @@ class Run(SteeredRun):
         moves: PlannedMoves | None = None,
         layout: str = "",
         stores: LoginStores | None = None,
+        secret_settings: dict[str, Any] | None = None,
         campaign_wave: Wave | None = None,
         approved_by: User | None = None,
         approved_by_name: str = "",
@@ -278,6 +282,7 @@ class Run(SteeredRun):
         """
         options: dict[str, Any] = {"adopt": adopt, "overwrite": overwrite, "layout": layout}
         options |= {"include_inactive": include_inactive, "stores": stores.value if stores else ""}
+        options |= {"secret_settings": secret_settings}
         if moves:
             chosen, options = chosen.in_phases(moves.old), moves.columns
             if moves.needs_approval:

@@ -13,6 +13,8 @@ from credentials.secret_names import configured_layout
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+    from datetime import timedelta
+    from typing import Self
 
 
 class SecretQuerySet(models.QuerySet["Secret"]):
@@ -60,9 +62,20 @@ class SecretQuerySet(models.QuerySet["Secret"]):
                 [json.dumps(rows), configured_layout()],
             )
 
+    def due_for_look(self, every: timedelta) -> Self:
+        """Select the secrets of present clients that were not described for so long, the oldest look first."""
+        due = models.Q(described_at=None) | models.Q(described_at__lt=timezone.now() - every)
+        present = models.Exists(Client.objects.filter(pk=models.OuterRef("client_id")))
+        first = models.F("described_at").asc(nulls_first=True)
+        return self.filter(due, present).order_by(first, "name")
+
     def find(self, names: Collection[str]) -> dict[str, Secret]:
         """Return name -> secret of those of these names that there are."""
-        found = self.raw("SELECT * FROM migration_secret WHERE name = ANY(%s)", [list(names)])
+        found = self.raw(
+            # Without the facts, which take longer to read than all the others.
+            "SELECT name, client_id, arn, version_id, seen_at FROM migration_secret WHERE name = ANY(%s)",
+            [list(names)],
+        )
         return {secret.name: secret for secret in found}
 
 
@@ -76,6 +89,9 @@ class Secret(models.Model):
     arn = models.CharField(max_length=2048)
     version_id = models.CharField(max_length=64)
     seen_at = models.DateTimeField(default=timezone.now)
+    # What DescribeSecret said last of its tags, description, KMS key and replicas: {} where there is no such secret.
+    facts = models.JSONField(default=dict, db_default={})
+    described_at = models.DateTimeField(null=True)
 
     objects = SecretQuerySet.as_manager()
 

@@ -16,12 +16,15 @@ from migration.models import (
     Rotation,
 )
 from migration.operations.aws_store import secrets_manager
+from migration.setting_sentences import REPLICAS_REMOVED
+from nova_credentials.aws.secret_settings import remove_replicas
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.answers import SecretDescription
@@ -84,12 +87,28 @@ def delete_secret(
             return sentences.KEPT_NOT_OURS(name=name)
         if objection := find_objection(there):
             return objection
-        # By its ARN: another secret may get this name in the meantime.
-        at = sm.schedule_deletion(there.arn, days=RECOVERY_DAYS)
+        at = schedule_with_replicas(sm, there)
     except SecretsManagerError as error:
         if (
             error.not_found
         ):  # in the layout of one secret per service, a service without rows has none
             return None
         raise
-    return sentences.DELETED_ON(name=name, day=at.date())
+    return in_a_row(sentences.DELETED_ON(name=name, day=at.date()), name_replicas(there))
+
+
+def schedule_with_replicas(sm: SecretsManager, there: SecretDescription) -> datetime:
+    """Remove the secret's replicas, as AWS deletes none that has some, then schedule its deletion and return its time.
+
+    Killed in between, it is done again. Who takes the secret back gets its replicas anew by `apply_settings`.
+    """
+    # By its ARN: another secret may get this name in the meantime.
+    if there.replicas:
+        remove_replicas(sm, there.arn, [each.region for each in there.replicas])
+    return sm.schedule_deletion(there.arn, days=RECOVERY_DAYS)
+
+
+def name_replicas(there: SecretDescription) -> Message | None:
+    """Say which replicas a secret had that is to be deleted; None where it had none."""
+    regions = tuple(each.region for each in there.replicas)
+    return REPLICAS_REMOVED(name=there.name, regions=regions) if regions else None

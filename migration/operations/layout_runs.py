@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
-from credentials.models import Client
-from migration import sentences
-from migration.models import Outcome, Run
-from migration.operations.aws_writes import find_write_refusal
-from migration.operations.layouts import LayoutRefusedError, change_layout
+from migration.operations.layouts import change_layout
+from migration.operations.single_items import process_one_by_one
 from nova_credentials.document import Layout
 
 if TYPE_CHECKING:
-    from migration.models import RunItem
-
-# No change is begun later in a batch; the rest of it is claimed again.
-BATCH_SECONDS = 60.0
+    from migration.models import Outcome, Run, RunItem
+    from nova_credentials.messages import Message
 
 
-def process_layout_items(run: Run, items: dict[int, RunItem]) -> None:
-    """Give each item its outcome, or leave it open where the run is paused, stopped or over its time."""
-    until = time.monotonic() + BATCH_SECONDS
-    for pk, item in items.items():
-        if (
-            time.monotonic() > until
-            or not Run.objects.is_running(run.pk)
-            or find_write_refusal() is not None
-        ):
-            item.leave_open()
-            continue
-        try:
-            changed = change_layout(
-                client_id=pk,
-                layout=Layout(run.layout),
-                by=run.by,
-                adopt=run.adopt,
-                interactive=False,
-            )
-        except LayoutRefusedError as refusal:
-            item.outcome, item.error_class = Outcome.FAILED, refusal.error_class
-            item.message = refusal.message
-        except Client.DoesNotExist:
-            item.outcome, item.message = Outcome.SKIPPED, sentences.CLIENT_NOT_THERE()
-        else:
-            item.outcome, item.message = changed.outcome, changed.message
+def process_layout_items(run: Run, items: dict[int, RunItem]) -> list[RunItem]:
+    """Give each item its outcome, or leave it open; return those that may succeed at another try."""
+
+    def change(client_id: int) -> tuple[Outcome, Message]:
+        changed = change_layout(
+            client_id=client_id,
+            layout=Layout(run.layout),
+            by=run.by,
+            adopt=run.adopt,
+            interactive=False,
+        )
+        return changed.outcome, changed.message
+
+    return process_one_by_one(run, items, change)

@@ -44,12 +44,13 @@ from migration.operations.locks import hold_client_locks, require_client_locks
 from migration.operations.pending_writes import PendingWrite
 from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
 from migration.operations.secret_writer import PushOptions, RefusedError, make_writer
+from migration.operations.single_items import ItemRefusedError
 from migration.operations.snapshots import read_locked_client, read_locked_snapshot, read_snapshot
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
 from nova_credentials.comparison import are_equal
 from nova_credentials.document import DocumentError, Layout
-from nova_credentials.messages import MessageError, in_a_row
+from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -66,12 +67,8 @@ LOCK_WAIT_SECONDS = 5.0
 PENDING_STAGE, CURRENT_STAGE = "AWSPENDING", "AWSCURRENT"
 
 
-class LayoutRefusedError(MessageError):
+class LayoutRefusedError(ItemRefusedError):
     """The client keeps its layout; what the new secrets hold so far, nobody reads."""
-
-    def __init__(self, message: Message, error_class: str = ErrorClass.CONFLICT) -> None:
-        super().__init__(message)
-        self.error_class = error_class
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from migration.models.audit_signatures import first_id_at
 from migration.operations.aws_store import find_known_secrets, secret_names, secrets_manager
 from migration.operations.pending_secrets import is_kept_by_us
 from migration.operations.pushes import SHOWN_DIGITS
+from migration.operations.secret_settings import Changes, find_changes
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.aws.versions import CURRENT, PENDING, list_versions
 from nova_credentials.messages import Message
@@ -66,6 +67,8 @@ class SecretRow:
     description: SecretDescription | None = None
     versions: tuple[VersionRow, ...] = ()
     error: SecretsManagerError | None = None
+    # How it differs from the settings beside its value.
+    changes: Changes = field(default_factory=Changes)
 
 
 def list_secrets(client: Client) -> Iterator[SecretRow]:
@@ -102,7 +105,8 @@ def list_secrets(client: Client) -> Iterator[SecretRow]:
             )
             for version in listed
         )
-        yield SecretRow(name, description, rows)
+        changes = find_changes(description, slug=client.slug)
+        yield SecretRow(name, description, rows, changes=changes)
 
 
 def _find_writers(client_id: int, versions: list[ListedVersion]) -> dict[tuple[str, str], str]:

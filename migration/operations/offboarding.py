@@ -22,7 +22,6 @@ from migration import audit_sentences
 from migration import offboarding_sentences as told
 from migration.models import (
     PUSHED,
-    RECOVERY_DAYS,
     AuditCode,
     AuditEvent,
     Campaign,
@@ -35,6 +34,7 @@ from migration.models import (
 )
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.aws_writes import find_write_refusal
+from migration.operations.deletions import name_replicas, schedule_with_replicas
 from migration.operations.gates import ShutGate
 from migration.operations.known_values import note_purge
 from migration.operations.leaving_checks import list_objections, needs_purge
@@ -261,7 +261,7 @@ def _schedule_deletions(leaving: Offboarding, *, by: User | None) -> Message:
         else told.SECRET_KEPT_NOT_OURS(name=each.name)
         for each in found
     ]
-    result = in_a_row(*results) or told.NO_SECRET_LEFT()
+    result = in_a_row(*results, *map(name_replicas, ours)) or told.NO_SECRET_LEFT()
     with transaction.atomic():
         require_client_locks()
         leaving.end(deletions, result, by=by)
@@ -298,8 +298,7 @@ def _schedule_one(sm: SecretsManager, there: SecretDescription, leaving: Offboar
     """Schedule the deletion of the secret and return its time, unless somebody made the client active meanwhile."""
     if Client.objects.filter(pk=leaving.client_id, is_active=True).exists():
         raise NotOffboardedError(told.OFFBOARDING_STOPPED(error=told.OFFBOARDING_WOKEN()))
-    # By its ARN: another secret may get this name in the meantime.
-    return sm.schedule_deletion(there.arn, days=RECOVERY_DAYS)
+    return schedule_with_replicas(sm, there)
 
 
 # The way back

@@ -43,11 +43,14 @@ from migration.operations.run_batches import (
     try_lock_batch,
 )
 from migration.operations.secret_writer import Differing
+from migration.operations.setting_runs import process_setting_items
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from migration.operations.push_results import PushResult
     from nova_credentials.messages import Message
 
@@ -61,6 +64,11 @@ HEAD_START_SECONDS = 0.05
 # A batch that waits longer for the rate limiter is left; the rest of it is claimed again.
 BATCH_SECONDS = 60.0
 RETRY_POLL_SECONDS = 0.5
+# The acts that are done to one client after the other.
+ONE_BY_ONE: dict[str, Callable[[Run, dict[int, RunItem]], list[RunItem]]] = {
+    Run.Kind.LAYOUT: process_layout_items,
+    Run.Kind.SECRET_SETTINGS: process_setting_items,
+}
 
 
 def finish_inline(run: Run, *, interrupted: threading.Event | None = None) -> None:
@@ -229,8 +237,9 @@ def _process_items(run: Run, items: dict[int, RunItem]) -> None:
 def _give_outcomes(run: Run, items: dict[int, RunItem]) -> None:
     if moves := run.moves:
         process_move_items(run, moves, items)
-    elif run.kind == Run.Kind.LAYOUT:
-        _change_layouts(run, items)
+    elif process := ONE_BY_ONE.get(run.kind):
+        for item in process(run, items):
+            _schedule_retry(run, item)
     elif run.kind == Run.Kind.COMPARE:
         _compare_items(run, items)
     elif run.kind == Run.Kind.TEST_LOGINS:
@@ -240,13 +249,6 @@ def _give_outcomes(run: Run, items: dict[int, RunItem]) -> None:
             _schedule_retry(run, item)
     else:
         _push_items(run, items)
-
-
-def _change_layouts(run: Run, items: dict[int, RunItem]) -> None:
-    process_layout_items(run, items)
-    for item in items.values():
-        if item.outcome == Outcome.FAILED and item.error_class in TRANSIENT:
-            _schedule_retry(run, item)
 
 
 def skip_open_items(run: Run, *, why: Message | None = None) -> None:

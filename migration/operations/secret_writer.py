@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from django.conf import settings
+
 from migration import plan_sentences, sentences
 from migration.models import Outcome, Secret
 from migration.operations.aws_store import find_known_secrets
@@ -266,7 +268,14 @@ class SecretWriter:
         text = documents.encode_document(pending.documents[name])
         token = self.keys.new_id(name, replaced="", text=text)
         try:
-            made = self.sm.create_secret(name, text, token=token, slug=pending.snapshot.slug)
+            made = self.sm.create_secret(
+                name,
+                text,
+                token=token,
+                slug=pending.snapshot.slug,
+                kms_key=settings.NOVA_KMS_KEY_ID,
+                replicas=settings.NOVA_REPLICA_REGIONS,
+            )
         except SecretsManagerError as refusal:
             if refusal.code != EXISTS_ALREADY:
                 raise

@@ -24,6 +24,7 @@ from credentials.prices import (
     TEN_THOUSAND_KEY_REQUESTS,
 )
 from migration.models import DailyComparisons, PlannedVersion, ReadCount, ReaderProcess
+from nova_credentials.aws.kms_keys import KeyName
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Layout
 
@@ -87,12 +88,11 @@ class CostAssumptions:
     @classmethod
     def from_settings(cls) -> CostAssumptions:
         """Return the settings' own."""
-        regions = getattr(settings, "NOVA_REPLICA_REGIONS", ())
         return cls(
             sweep_minutes=settings.NOVA_SWEEP_MINUTES,
             cache_seconds=settings.NOVA_CACHE_SECONDS,
-            replica_regions=len(regions),
-            own_key=bool(getattr(settings, "NOVA_KMS_KEY_ID", "")),
+            replica_regions=len(settings.NOVA_REPLICA_REGIONS or ()),
+            own_key=not KeyName.parse(settings.NOVA_KMS_KEY_ID).is_aws_own,
         )
 
 

@@ -144,6 +144,11 @@ def describe_failures(act: Act, number: int) -> str:
             "clients kept their layout in their newest change of layout",
             number,
         ),
+        Act.SECRET_SETTINGS: ngettext(
+            "client has secrets that its newest run of key and regions left otherwise",
+            "clients have secrets that their newest run of key and regions left otherwise",
+            number,
+        ),
         Act.TEST_LOGINS: ngettext(
             "client has a login that failed in its newest test",
             "clients have a login that failed in their newest test",

@@ -92,10 +92,11 @@ def _estimate_seconds(*, reads: int, creates: int, updates: int) -> float:
 
 
 def _price_secrets(secrets: int) -> Decimal:
-    """Return the dollars a month of so many secrets, each compared in every sweep."""
+    """Return the dollars a month of so many secrets and their replicas, each secret compared in every sweep."""
     sweeps = MONTH_MINUTES / settings.NOVA_SWEEP_MINUTES
     calls = ceil(sweeps * ceil(secrets / SECRETS_A_CALL))
-    dollars: Decimal = SECRET_A_MONTH * secrets + TEN_THOUSAND_CALLS * calls / 10_000
+    copies = 1 + len(settings.NOVA_REPLICA_REGIONS or ())
+    dollars: Decimal = SECRET_A_MONTH * secrets * copies + TEN_THOUSAND_CALLS * calls / 10_000
     return dollars.quantize(Decimal("0.01"))
 
 

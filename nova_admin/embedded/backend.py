@@ -18,9 +18,10 @@ from moto.secretsmanager.exceptions import (
 )
 from moto.secretsmanager.models import FakeSecret, SecretsManagerBackend, _matches
 
-from nova_admin.embedded.parameters import MAX_BATCH, check_tag_count
+from nova_admin.embedded.parameters import MAX_BATCH, check_key_region, check_tag_count
 from nova_admin.embedded.secret_files import State
 from nova_admin.embedded.strict_secret import SecretIndex, StrictSecret
+from nova_credentials.aws.kms_keys import AWS_KEY, KMS_ARN
 
 MAX_PAGE = 100
 
@@ -38,11 +39,14 @@ class StrictBackend(SecretsManagerBackend):
         *,
         save: Callable[[State], None] = lambda _: None,
         remove: Callable[[State], None] = lambda _: None,
+        is_taken: Callable[[str, str], bool] = lambda _region, _name: False,
     ) -> None:
         super().__init__(region_name, account_id)
         self.secrets: SecretIndex = SecretIndex()
         self._save = save
         self._remove = remove
+        # Whether a region has a secret of that name, which keeps a replica from being made there.
+        self._is_taken = is_taken
 
     def find_secret(self, identifier: str) -> StrictSecret:
         secret = self.secrets.get(identifier)
@@ -146,11 +150,60 @@ class StrictBackend(SecretsManagerBackend):
                 created_date=int(time.time()),
             )
             self.secrets[secret_id] = secret
-        secret.update(description, tags, kms_key_id)
+        check_key_region(kms_key_id, self.region_name)
+        # Without a value this makes no version: AWS encrypts the present ones anew.
+        secret.update(description, tags, kms_key_id or (None if kms_key_id is None else AWS_KEY))
+        self._add_replicas(secret, replica_regions or [])
         value = {"secret_string": secret_string, "secret_binary": secret_binary}
         if given := {key: text for key, text in value.items() if text is not None}:
             secret.add_version(version_id, given, version_stages or ["AWSCURRENT"])
         return secret, bool(given)
+
+    def _add_replicas(self, secret: StrictSecret, replicas: list[dict[str, str]]) -> None:
+        for each in replicas:
+            region, key = each["Region"], each.get("KmsKeyId") or AWS_KEY
+            there = secret.replica_states.get(region)
+            if region == self.region_name or (there and there["Status"] != "Failed"):
+                raise InvalidParameterException("Invalid replica region.")
+            named = KMS_ARN.fullmatch(key)
+            failed = self._is_taken(region, secret.name) or (named and named["region"] != region)
+            status = "Failed" if failed else "InSync"
+            secret.replica_states[region] = {"Region": region, "KmsKeyId": key, "Status": status}
+
+    def replicate_secret_to_regions(
+        self,
+        secret_id: str,
+        replica_regions: list[dict[str, str]],
+        force_overwrite: bool,
+    ) -> tuple[str, list[dict[str, str]]]:
+        if force_overwrite:
+            raise InvalidParameterException("The embedded AWS overwrites no secret.")
+        secret = self.find_secret(secret_id)
+        self._add_replicas(secret, replica_regions)
+        return secret.arn, secret.list_replicas()
+
+    def remove_regions_from_replication(
+        self, secret_id: str, replica_regions: list[str]
+    ) -> tuple[str, list[dict[str, str]]]:
+        secret = self.find_secret(secret_id)
+        if not secret.replica_states.keys() >= set(replica_regions):
+            raise InvalidParameterException("The secret has no replica in this region.")
+        for region in replica_regions:
+            del secret.replica_states[region]
+        return secret.arn, secret.list_replicas()
+
+    def delete_secret(
+        self,
+        secret_id: str,
+        recovery_window_in_days: int | None,
+        force_delete_without_recovery: bool,
+    ) -> tuple[str, str, float]:
+        secret = self.secrets.get(secret_id)
+        if secret is not None and secret.replica_states:
+            raise InvalidParameterException("The secret still has replica regions.")
+        return super().delete_secret(
+            secret_id, recovery_window_in_days, force_delete_without_recovery
+        )
 
     def update_secret_version_stage(
         self,

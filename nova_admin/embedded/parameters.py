@@ -11,6 +11,8 @@ from typing import Any
 
 from moto.secretsmanager.exceptions import InvalidParameterException, ValidationException
 
+from nova_credentials.aws.kms_keys import KMS_ARN, KMS_NAME
+
 Parameters = dict[str, Any]
 
 MAX_NAME = 512
@@ -22,6 +24,7 @@ MAX_TAG_KEY = 128
 MAX_TAG_VALUE = 256
 
 _NAME = re.compile(rf"[A-Za-z0-9/_+=.@-]{{1,{MAX_NAME}}}")
+_REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-[0-9]+")
 _TAG_PUNCTUATION = frozenset("_.:/=+-@")
 
 
@@ -37,8 +40,28 @@ def check_parameters(parameters: Parameters) -> None:
         raise ValidationException(f"VersionStages can't hold more than {MAX_LABELS} labels.")
     if len(parameters.get("SecretIdList") or []) > MAX_BATCH:
         raise InvalidParameterException(f"SecretIdList can't hold more than {MAX_BATCH} ids.")
-    if parameters.get("AddReplicaRegions"):
-        raise InvalidParameterException("The embedded AWS has no replicas.")
+    for key in _list_keys(parameters):
+        # Of well-formed keys the embedded AWS knows all: it has no KMS. `conditions.py` has the faults of keys.
+        if key and not (KMS_ARN.fullmatch(key) or KMS_NAME.fullmatch(key)):
+            raise ValidationException("Invalid KMS key.")
+    regions = [each.get("Region", "") for each in parameters.get("AddReplicaRegions") or []]
+    regions += parameters.get("RemoveReplicaRegions") or []
+    if not all(_REGION.fullmatch(region) for region in regions):
+        raise ValidationException("Invalid region.")
+    if len(set(regions)) < len(regions):
+        raise InvalidParameterException("A region can be given only once.")
+
+
+def check_key_region(key: str | None, region: str) -> None:
+    """Raise the error of a key whose ARN names another region than that of the secret."""
+    named = KMS_ARN.fullmatch(key or "")
+    if named and named["region"] != region:
+        raise InvalidParameterException("The KMS key isn't in the region of the secret.")
+
+
+def _list_keys(parameters: Parameters) -> list[str]:
+    replicas = parameters.get("AddReplicaRegions") or []
+    return [parameters.get("KmsKeyId", ""), *(each.get("KmsKeyId", "") for each in replicas)]
 
 
 def _check_value(text: str | None, binary: str | None) -> None:

@@ -12,7 +12,10 @@ PER_SECOND: dict[tuple[str, ...], int] = {
     ("DeleteSecret",): 50,
     ("RestoreSecret",): 50,
     ("GetRandomPassword",): 50,
-    ("PutSecretValue", "UpdateSecret", "UpdateSecretVersionStage"): 50,
+    (
+        *("PutSecretValue", "UpdateSecret", "UpdateSecretVersionStage"),
+        *("ReplicateSecretToRegions", "RemoveRegionsFromReplication"),
+    ): 50,
     ("TagResource", "UntagResource"): 50,
 }
 # AWS doesn't document its burst. A bucket of a whole second would let twice the quota through in the first second, and

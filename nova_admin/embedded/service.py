@@ -37,6 +37,8 @@ _CHANGES = {
     "DeleteSecret",
     "PutResourcePolicy",
     "PutSecretValue",
+    "RemoveRegionsFromReplication",
+    "ReplicateSecretToRegions",
     "RestoreSecret",
     "TagResource",
     "UntagResource",
@@ -148,9 +150,16 @@ class Service:
     def _backend_for(self, region: str) -> StrictBackend:
         if region not in self._backends:
             self._backends[region] = StrictBackend(
-                region, ACCOUNT, save=self._save_state, remove=self._remove_state
+                region,
+                ACCOUNT,
+                save=self._save_state,
+                remove=self._remove_state,
+                is_taken=self._is_taken,
             )
         return self._backends[region]
+
+    def _is_taken(self, region: str, name: str) -> bool:
+        return region in self._backends and name in self._backends[region].secrets
 
     def _load_secrets(self) -> None:
         states = self._files.load_states() if self._files else ()

@@ -1,9 +1,10 @@
 """Owns an embedded secret with its versions and labels, and the index of all secrets. Knows no operation."""
 
+import json
 import re
 import time
 from collections.abc import Iterable
-from typing import Self, cast
+from typing import Any, Self, cast
 
 from moto.core.exceptions import JsonRESTError
 from moto.secretsmanager.models import FakeSecret, ReplicaSecret, SecretsStore
@@ -30,15 +31,36 @@ class StrictSecret(FakeSecret):
     def __new__(cls, *_: object, **__: object) -> Self:
         return object.__new__(cls)  # moto would keep every copy alive in a list of instances
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Region -> what DescribeSecret says of the replica there. No replica holds a value here.
+        self.replica_states: dict[str, dict[str, str]] = {}
+
     @classmethod
     def from_state(cls, state: State) -> Self:
         secret = cls.__new__(cls)
-        vars(secret).update(state)
+        vars(secret).update({"replica_states": {}} | state)
         return secret
 
     @property
     def state(self) -> State:
         return vars(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        described = super().to_dict()
+        if self.replica_states:
+            described["ReplicationStatus"] = self.list_replicas()
+            described["PrimaryRegion"] = self.region
+        return described
+
+    def list_replicas(self) -> list[dict[str, str]]:
+        return [self.replica_states[region] for region in sorted(self.replica_states)]
+
+    def to_short_dict(self, *args: Any, **kwargs: Any) -> str:
+        answer = json.loads(super().to_short_dict(*args, **kwargs))
+        if self.replica_states:
+            answer["ReplicationStatus"] = self.list_replicas()
+        return json.dumps(answer)
 
     def is_past_recovery(self) -> bool:
         return self.deleted_date is not None and self.deleted_date < time.time()

@@ -62,6 +62,19 @@ class SecretValue(SecretVersion):
 
 
 @dataclass(frozen=True)
+class Replica:
+    """A replica of a secret as its primary shows it. AWS's own words on a failure are left out."""
+
+    region: str
+    status: str  # InSync, InProgress or Failed
+    kms_key: str = ""  # an id, an alias or an ARN
+
+    @property
+    def is_failed(self) -> bool:
+        return self.status == "Failed"
+
+
+@dataclass(frozen=True)
 class SecretDescription:
     """A secret as DescribeSecret shows it, without its value."""
 
@@ -71,6 +84,8 @@ class SecretDescription:
     deleted_at: datetime | None
     versions: dict[str, tuple[str, ...]]
     kms_key: str = ""  # empty: the account's own key for Secrets Manager
+    description: str = ""
+    replicas: tuple[Replica, ...] = ()
 
     @property
     def is_ours(self) -> bool:

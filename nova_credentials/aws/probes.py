@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from nova_credentials.aws.secrets_manager import SecretsManagerError, _call_aws, _make_tags
+from nova_credentials.aws.requests import make_tags
+from nova_credentials.aws.secrets_manager import SecretsManagerError, _call_aws
 from nova_credentials.aws.versions import CURRENT, PENDING, list_versions
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def try_create(sm: SecretsManager, present: str) -> None:
         SecretString="{}",
         SecretBinary=b"{}",
         ClientRequestToken=str(uuid4()),
-        Tags=_make_tags(present.rpartition("/")[2]),
+        Tags=make_tags(present.rpartition("/")[2]),
     )
 
 
@@ -78,6 +79,12 @@ def try_write(sm: SecretsManager, present: str) -> None:
     value = sm.get_value(present)
     if value.text is not None:
         sm.put_value(present, value.text, token=value.version_id)
+
+
+def try_update(sm: SecretsManager, present: str) -> None:
+    """Update a secret with a text and a binary value, of which AWS takes only one."""
+    both: Any = {"SecretString": "{}", "SecretBinary": b"{}", "ClientRequestToken": str(uuid4())}
+    _expect_failure(present, sm.sm.update_secret, SecretId=present, **both)
 
 
 def try_stage(sm: SecretsManager, present: str) -> None:

@@ -22,6 +22,7 @@ from nova_credentials.aws.answers import (
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.endpoint import read_endpoint, refuse_configured_endpoint
 from nova_credentials.aws.pacing import register_pacer
+from nova_credentials.aws.requests import make_new_secret, make_tags, parse_description
 from nova_credentials.aws.session import own_botocore_session, own_session, session_lock
 from nova_credentials.document import MAX_BYTES, MAX_NAME
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
         GetSecretValueResponseTypeDef,
         ListSecretsRequestTypeDef,
         SecretValueEntryTypeDef,
-        TagTypeDef,
     )
 
     from nova_credentials.aws.pacing import Pacer
@@ -215,14 +215,7 @@ class SecretsManager:
     def describe_secret(self, name: str) -> SecretDescription:
         """Read everything but the value, also of a secret that is scheduled for deletion."""
         answer = _call_aws(name, self.sm.describe_secret, SecretId=name)
-        return SecretDescription(
-            name=answer["Name"],
-            arn=answer["ARN"],
-            tags={tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])},
-            deleted_at=answer.get("DeletedDate"),
-            versions={k: tuple(v) for k, v in answer.get("VersionIdsToStages", {}).items()},
-            kms_key=answer.get("KmsKeyId", ""),
-        )
+        return parse_description(answer)
 
     def list_kms_keys(self, prefixes: list[str], page: str = "") -> tuple[dict[str, str], str]:
         """Read name -> KMS key of the secrets whose names begin with one of at most ten prefixes; and the next page.
@@ -240,18 +233,23 @@ class SecretsManager:
         return keys, answer.get("NextToken", "")
 
     def create_secret(
-        self, name: str, text: str, *, slug: str, token: str | None = None
+        self,
+        name: str,
+        text: str,
+        *,
+        slug: str,
+        token: str | None = None,
+        kms_key: str = "",
+        replicas: Mapping[str, str] | None = None,
     ) -> SecretVersion:
-        """Create the secret with its tags. A second call with the same token and text changes nothing."""
-        answer = _call_aws(
-            name,
-            self.sm.create_secret,
-            Name=name,
-            Description=f"NOVA credentials for client {slug}",
-            SecretString=_require_sendable(text, "CreateSecret", name),
-            ClientRequestToken=token or str(uuid4()),
-            Tags=_make_tags(slug),
-        )
+        """Create the secret with its tags. A second call with the same token and text changes nothing.
+
+        Without a `kms_key` it has AWS's own. `replicas`: region -> KMS key there, which AWS makes later.
+        """
+        request = make_new_secret(name, slug=slug, kms_key=kms_key, replicas=replicas)
+        request["SecretString"] = _require_sendable(text, "CreateSecret", name)
+        request["ClientRequestToken"] = token or str(uuid4())
+        answer = _call_aws(name, self.sm.create_secret, **request)
         return SecretVersion(answer["Name"], answer["ARN"], answer["VersionId"])
 
     def put_value(self, name: str, text: str, *, token: str | None = None) -> str:
@@ -301,7 +299,7 @@ class SecretsManager:
 
     def tag_secret(self, name: str, *, slug: str) -> None:
         """Adopt a secret: put this app's tags on it."""
-        _call_aws(name, self.sm.tag_resource, SecretId=name, Tags=_make_tags(slug))
+        _call_aws(name, self.sm.tag_resource, SecretId=name, Tags=make_tags(slug))
 
     def schedule_deletion(self, name: str, *, days: int = 30) -> datetime:
         """Schedule the deletion and return its time; until then it can be restored."""
@@ -343,8 +341,3 @@ def _parse_value(answer: GetSecretValueResponseTypeDef | SecretValueEntryTypeDef
     text = answer.get("SecretString")
     created_at = answer.get("CreatedDate")
     return SecretValue(answer["Name"], answer["ARN"], answer["VersionId"], text, created_at)
-
-
-def _make_tags(slug: str) -> list[TagTypeDef]:
-    tags = {"Project": "NOVA", "ManagedBy": "nova-admin", "Client": slug}
-    return [{"Key": key, "Value": value} for key, value in tags.items()]

@@ -112,6 +112,7 @@ WITHOUT_FIELDS = (
         "/delete/",
         "/check-nova/",
         "/check-aws/",
+        "/secret-settings/",
     ),
 )
 

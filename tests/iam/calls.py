@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from nova_admin.embedded.service import ACCOUNT, Service, _read_region
+from nova_credentials.aws.kms_keys import AWS_KEY
 from tests.iam.evaluator import Request, allows
 
 WITHOUT_RESOURCE = ("BatchGetSecretValue", "ListSecrets", "GetRandomPassword")
@@ -31,10 +32,12 @@ def needed_requests(
     actions = [action]
     if operation == "CreateSecret" and parameters.get("Tags"):
         actions.append("secretsmanager:TagResource")
+    if operation == "CreateSecret" and parameters.get("AddReplicaRegions"):
+        actions.append("secretsmanager:ReplicateSecretToRegions")
     for resource in _resources(identifier, secret, region):
         for each in actions:
             yield Request(each, resource, context)
-    yield from _key_requests(operation, secret, region)
+    yield from _key_requests(operation, parameters, secret, region)
 
 
 def _resources(identifier: str, secret: Any, region: str) -> list[str]:
@@ -56,19 +59,24 @@ def _context(
         for tag in sent:
             yield f"aws:RequestTag/{tag['Key']}", tag["Value"]
         yield "aws:TagKeys", tuple(tag["Key"] for tag in sent)
+    if replicas := parameters.get("AddReplicaRegions"):
+        yield "secretsmanager:AddReplicaRegions", tuple(each["Region"] for each in replicas)
     for name in ("RecoveryWindowInDays", "ForceDeleteWithoutRecovery", "VersionStage"):
         if name in parameters:
             yield f"secretsmanager:{name}", str(parameters[name]).lower()
 
 
-def _key_requests(operation: str, secret: Any, region: str) -> Iterator[Request]:
+def _key_requests(
+    operation: str, parameters: dict[str, Any], secret: Any, region: str
+) -> Iterator[Request]:
     """A secret with a key of its own: Secrets Manager asks KMS in the caller's name."""
-    key = secret.kms_key_id if secret is not None else None
+    key = parameters.get("KmsKeyId") or (secret.kms_key_id if secret is not None else None)
     asked = {
         "GetSecretValue": ["kms:Decrypt"],
         "PutSecretValue": ["kms:GenerateDataKey", "kms:Decrypt"],
+        "UpdateSecret": ["kms:GenerateDataKey", "kms:Encrypt", "kms:Decrypt"],
     }
-    if not key:
+    if not key or secret is None or key == AWS_KEY:
         return
     arn = key if key.startswith("arn:") else f"arn:aws:kms:{region}:{ACCOUNT}:key/{key}"
     context = {

@@ -33,6 +33,7 @@ OUTPUT = "iam_permissions_used"
 BOTH = frozenset(Layout)
 
 Used = set[tuple[str, str]]  # role and action
+Replicas = tuple[tuple[str, str], ...]  # region and KMS key there
 
 
 class Recorder:
@@ -80,11 +81,12 @@ class Recorder:
             region,
             request.action,
             request.resource,
+            read_replicas(),
             *request.context.items(),
         )
         if asked in self._allowed:
             return
-        if allows([policy_of(role, prefix, region)], request):
+        if allows([policy_of(role, prefix, region, read_replicas())], request):
             self._allowed.add(asked)
             if uses:
                 self.used.add((role, request.action))
@@ -97,9 +99,18 @@ class Recorder:
         return refused
 
 
+def read_replicas() -> Replicas | None:
+    """The replicas of the settings now, which a test may set."""
+    replicas = settings.NOVA_REPLICA_REGIONS
+    return None if replicas is None else tuple(replicas.items())
+
+
 @cache
-def policy_of(role: str, prefix: str, region: str) -> dict[str, Any]:
-    facts = PolicyFacts(service.ACCOUNT, region, prefix, BOTH)
+def policy_of(
+    role: str, prefix: str, region: str, replicas: Replicas | None = None
+) -> dict[str, Any]:
+    named = None if replicas is None else dict(replicas)
+    facts = PolicyFacts(service.ACCOUNT, region, prefix, BOTH, replicas=named)
     return make_policy(Role(role), facts)
 
 
@@ -108,7 +119,7 @@ def find_never_made(used: Used) -> list[str]:
     given = {
         (role.value, each.action)
         for role in Role
-        for each in list_permissions(role, BOTH, kms=False)
+        for each in list_permissions(role, BOTH, kms=False, replicas={"eu-west-1": ""})
     }
     return [f"{role}: {action}" for role, action in sorted(given - used)]
 

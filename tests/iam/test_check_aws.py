@@ -146,9 +146,8 @@ def test_a_version_that_waits_as_aws_own_rotation_leaves_it_stays(pushed):
 def test_before_the_first_push_what_needs_a_secret_is_not_looked_at():
     found = look()
 
-    needing = {
-        f"{SM}{action}" for action in ("CreateSecret", "PutSecretValue", "UpdateSecretVersionStage")
-    }
+    actions = ("CreateSecret", "PutSecretValue", "UpdateSecretVersionStage", "UpdateSecret")
+    needing = {f"{SM}{action}" for action in actions}
     assert {action for action, state in found.items() if state != "ok"} == needing | UNTOLD.keys()
 
 
@@ -173,6 +172,20 @@ def test_while_aws_writes_are_stopped_what_writes_is_not_tried(pushed):
     assert {found[SM + action] for action in writing} == {"not_looked_at"}
     assert found[f"{SM}GetSecretValue"] == "ok"
     assert "INC-42" not in str(messages())
+
+
+def test_replicas_and_a_key_of_the_settings_are_named_and_no_trial_makes_one(pushed, settings):
+    settings.NOVA_KMS_KEY_ID, settings.NOVA_REPLICA_REGIONS = KEY, {"eu-west-1": KEY}
+    before = secrets_as_they_are()
+
+    found = look()
+
+    untold = ("ReplicateSecretToRegions", "RemoveRegionsFromReplication")
+    assert {found[SM + action] for action in untold} == {"not_looked_at"}
+    assert {found[f"kms:{action}"] for action in ("GenerateDataKey", "Encrypt")} == {
+        "not_looked_at"
+    }
+    assert secrets_as_they_are() == before
 
 
 def test_an_aws_that_does_not_answer_is_asked_once(asked, pushed):
@@ -201,7 +214,7 @@ def test_a_key_of_your_own_is_asked_for_too(asked, pushed):
     asked["admin"] = policy(kms_key=KEY)
     found = look()
     assert found == dict.fromkeys(ALL, "ok") | UNTOLD | {
-        "kms:Decrypt": "ok", "kms:GenerateDataKey": "not_looked_at",
+        "kms:Decrypt": "ok", "kms:GenerateDataKey": "not_looked_at", "kms:Encrypt": "not_looked_at",
     }  # fmt: skip
     asked["admin"] = policy()
 
@@ -242,8 +255,8 @@ def test_it_exits_with_1_where_one_lacks_and_says_so_first(asked, pushed):
 
     assert code == 1
     assert printed.startswith("FAILED: secretsmanager:RestoreSecret: AWS refuses it on ")
-    assert "10 ok" not in printed
-    assert "9 ok, 1 failed, 1 not looked at" in printed
+    assert "11 ok" not in printed
+    assert "10 ok, 1 failed, 1 not looked at" in printed
     assert "iam_policy reader" in printed
 
 

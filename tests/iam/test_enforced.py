@@ -16,6 +16,7 @@ from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_admin.embedded.aws import AwsServer
 from nova_admin.embedded.service import ACCOUNT
+from nova_credentials.aws.secret_settings import update_secret
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.aws.versions import list_versions
 from nova_credentials.document import Layout
@@ -107,6 +108,7 @@ CALLS = {
     "secretsmanager:UpdateSecretVersionStage": lambda sm: sm.move_stage(
         f"{PREFIX}/idom", "OTHER", away_from=sm.get_value(f"{PREFIX}/idom").version_id
     ),
+    "secretsmanager:UpdateSecret": lambda sm: update_secret(sm, f"{PREFIX}/idom", description="x"),
     "secretsmanager:RestoreSecret": lambda sm: sm.restore_secret(f"{PREFIX}/idom"),
     "secretsmanager:DeleteSecret": lambda sm: sm.schedule_deletion(f"{PREFIX}/idom"),
 }

@@ -186,6 +186,47 @@ def test_an_own_key_is_used_only_through_secrets_manager_for_these_secrets(
     assert not allows([reader], Request("kms:GenerateDataKey", resource, context))
 
 
+def test_replicas_are_allowed_in_the_regions_of_the_settings_alone():
+    name = f"{SECRET}nova/clients/idom-a1B2c3"
+    there = {"secretsmanager:AddReplicaRegions": ("eu-west-3",)}
+    elsewhere = {"secretsmanager:AddReplicaRegions": ("eu-west-3", "us-east-1")}
+    add, remove = "ReplicateSecretToRegions", "RemoveRegionsFromReplication"
+    replicas = {"eu-west-3": "", "eu-west-2": ""}
+
+    # Also of a secret that is being created, which has no tag yet.
+    assert may(Role.ADMIN, add, name, there, replicas=replicas)
+    assert may(Role.ROTATION, add, name, there, replicas=replicas)
+    assert not may(Role.ADMIN, add, name, elsewhere, replicas=replicas)
+    assert not may(Role.READER, add, name, there, replicas=replicas)
+    assert may(Role.ADMIN, remove, name, OURS, replicas=replicas)
+    assert not may(Role.ADMIN, remove, name, replicas=replicas)
+    assert not may(Role.ROTATION, remove, name, OURS, replicas=replicas)
+    # None wanted: what is there may be removed. Not set: neither.
+    assert not may(Role.ADMIN, add, name, there, replicas={})
+    assert may(Role.ADMIN, remove, name, OURS, replicas={})
+    assert not may(Role.ADMIN, add, name, there)
+    assert not may(Role.ADMIN, remove, name, OURS)
+
+
+def test_the_key_of_a_replica_is_used_in_its_region_for_these_secrets():
+    other = KEY.replace("1234", "4321")
+    replicas = {"eu-west-3": other, "eu-west-2": "alias/aws/secretsmanager"}
+    policy = make_policy(Role.ADMIN, facts(kms_key=KEY, replicas=replicas))
+    context = {
+        "kms:ViaService": "secretsmanager.eu-west-3.amazonaws.com",
+        "kms:EncryptionContext:SecretARN": f"{SECRET}nova/clients/idom-a1B2c3".replace(
+            "eu-west-1", "eu-west-3"
+        ),
+    }
+    there = f"arn:aws:kms:eu-west-3:{ACCOUNT}:key/{other}"
+    for action in ("kms:GenerateDataKey", "kms:Encrypt"):
+        assert allows([policy], Request(action, there, context))
+        here = context | {"kms:ViaService": "secretsmanager.eu-west-1.amazonaws.com"}
+        assert not allows([policy], Request(action, there, here))
+    assert not allows([policy], Request("kms:Decrypt", there, context))
+    assert lint(policy) == []
+
+
 @pytest.mark.parametrize(
     ("region", "start", "host"),
     [
@@ -196,8 +237,9 @@ def test_an_own_key_is_used_only_through_secrets_manager_for_these_secrets(
 def test_other_partitions_have_arns_of_their_own(region, start, host):
     made = facts(region=region, kms_key=KEY)
 
-    assert all(arn.startswith(start) for arn in made.list_secret_arns() + made.list_key_arns())
-    assert made.service_host == host
+    key = made.find_key_arn(KEY, region)
+    assert all(arn.startswith(start) for arn in (*made.list_secret_arns(), key))
+    assert made.get_service_host(region) == host
 
 
 # --- The command

@@ -17,7 +17,7 @@ ROOT = Path(plugin.ROOT)
 EVERYTHING = {
     (role.value, each.action)
     for role in Role
-    for each in list_permissions(role, frozenset(Layout), kms=False)
+    for each in list_permissions(role, frozenset(Layout), kms=False, replicas={"eu-west-1": ""})
 }
 
 

@@ -155,6 +155,7 @@ def test_the_sweep_compares_those_that_write_both_and_lets_streaks_grow(idom):
         "migration.tasks.publish_audit_head": 60,
         "migration.tasks.count_clients": 1,
         "migration.tasks.remove_other_secrets": 10,
+        "migration.tasks.describe_secrets": 10,
         "migration.tasks.note_values": 1,
         "migration.tasks.go_on_with_rotations": 1,
         "migration.tasks.go_on_with_offboardings": 1,

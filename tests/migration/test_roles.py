@@ -70,7 +70,7 @@ PAGES = {
     "migration_comparison_report": EVERYBODY,
     **{
         f"migration_run_{page}": EVERYBODY
-        for page in ("check_nova", "check_aws", "cost", "failures")
+        for page in ("check_nova", "check_aws", "cost", "failures", "secret_settings")
     },
     "migration_copysearch_report": EVERYBODY,
     **{
@@ -158,7 +158,10 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "migration_run_start_all": ({}, OPERATORS),
     "migration_run_compare_all": ({}, OPERATORS),
     "migration_run_plan_order": ({"order": "start"}, OPERATORS),
-    **{f"migration_run_{page}": ({}, OPERATORS) for page in ("check_nova", "check_aws")},
+    **{
+        f"migration_run_{page}": ({}, OPERATORS)
+        for page in ("check_nova", "check_aws", "secret_settings")
+    },
     "migration_run_stop_writes": ({}, OPERATORS),
     "migration_run_start_writes": ({}, OPERATORS),
     "migration_run_claim": ({}, ADMINISTRATORS),
@@ -238,7 +241,7 @@ class Site:
             "_map",
             "_accept",
             "report",
-            *("_nova", "_aws", "_cost"),
+            *("_nova", "_aws", "_cost", "_secret_settings"),
             "_start",
             "_all",
             *("_check", "_to_aws", "_to_postgres", "_acknowledge", "_assign", "_undo"),
@@ -490,7 +493,7 @@ OPERATORS_BUTTONS = {
         f"migration_run_{what}"
         for what in (
             *("start_all", "compare_all", "steer", "rate", "check_nova", "stop_writes"),
-            *("check_aws", "plan_order"),
+            *("check_aws", "plan_order", "secret_settings"),
         )
     ),
     *(f"migration_comparison_{what}" for what in ("check", "assign", "acknowledge")),

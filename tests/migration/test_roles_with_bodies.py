@@ -108,6 +108,7 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         "migration_run_set_notices": {"shown": "run_ended", "mail": "run_ended"},
         "migration_run_test_notices": {},
         "migration_run_compare_all": {},
+        "migration_run_secret_settings": {"seen": '{"kms_key": "", "replicas": null}'},
         "migration_run_steer": {"order": "stop"},
         "migration_run_rate": {"writes": "7", "reads": "7", "logins": "7"},
         "migration_copysearch_start": {},

@@ -33,6 +33,7 @@ from migration.operations.doctor.pooler import examine_pooler
 from migration.operations.doctor.readers import examine_readers
 from migration.operations.doctor.roles import examine_boundary, examine_create_rights
 from migration.operations.doctor.schema import examine_schema, examine_schema_migrations
+from migration.operations.doctor.secret_settings import examine_secret_settings
 from migration.operations.doctor.stages import examine_stages
 from migration.operations.doctor.workers import examine_workers
 
@@ -62,6 +63,7 @@ READING: Mapping[CheckName, Examination] = {
     CheckName.WORKERS: examine_workers,
     CheckName.COPIES: examine_copies,
     CheckName.NOTICES: examine_notices,
+    CheckName.SECRET_SETTINGS: examine_secret_settings,
 }
 # These do more than read the database: they try updates that are undone, connect anew, or ask AWS.
 THOROUGH: Mapping[CheckName, Examination] = {

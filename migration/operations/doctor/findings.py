@@ -43,6 +43,7 @@ class CheckName(TextChoices):
     COPIES = "copies", _("Copies of secret values")
     NOTICES = "notices", _("Notices")
     STAGES = "stages", _("Versions that wait to be current")
+    SECRET_SETTINGS = "secret_settings", _("Key and regions of the secrets")
     CLOCKS = "clocks", _("Clocks")
 
 

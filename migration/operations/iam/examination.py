@@ -19,6 +19,7 @@ from migration.operations.doctor.findings import FindingState
 from migration.operations.iam.permissions import KMS, SM, Role, list_permissions
 from migration.operations.iam.policies import find_layouts_in_use
 from nova_credentials.aws import probes
+from nova_credentials.aws.kms_keys import KeyName
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.document import secret_names
 
@@ -53,7 +54,14 @@ ON_PRESENT: dict[str, Trial] = {
     f"{SM}:CreateSecret": probes.try_create,
     f"{SM}:PutSecretValue": probes.try_write,
     f"{SM}:UpdateSecretVersionStage": probes.try_stage,
+    f"{SM}:UpdateSecret": probes.try_update,
 }
+# No trial of these is harmless.
+UNTRIED = {
+    *(f"{SM}:DeleteSecret", f"{SM}:ReplicateSecretToRegions"),
+    f"{SM}:RemoveRegionsFromReplication",
+}
+UNTRIED_OF_KEYS = {f"{KMS}:GenerateDataKey", f"{KMS}:Encrypt"}
 
 
 @dataclass(frozen=True)
@@ -156,7 +164,7 @@ class _Examination:
 
     def _try_permission(self, permission: Permission, why: Message) -> PermissionFinding:
         action = permission.action
-        if action == f"{SM}:DeleteSecret":
+        if action in UNTRIED:
             return _leave(permission, iam_sentences.IAM_NOT_HARMLESS(why=why), is_untold=True)
         if action in ON_PRESENT or action.startswith(f"{KMS}:"):
             return self._try_on_present(permission, why)
@@ -188,12 +196,13 @@ class _Examination:
     def _try_on_present(self, permission: Permission, why: Message) -> PermissionFinding:
         action, there = permission.action, self.present
         needed = [f"{SM}:DescribeSecret"]
-        needed += [f"{SM}:GetSecretValue"] if action != f"{SM}:CreateSecret" else []
+        if action not in (f"{SM}:CreateSecret", f"{SM}:UpdateSecret"):
+            needed += [f"{SM}:GetSecretValue"]
         if lacking := next((other for other in needed if other in self.refused), None):
             return _leave(permission, iam_sentences.IAM_NEEDS_OTHER(action=lacking, why=why))
         if there is None:
             return _leave(permission, iam_sentences.IAM_NO_SECRET_TO_TRY(why=why))
-        if action == f"{KMS}:GenerateDataKey":
+        if action in UNTRIED_OF_KEYS:
             return _leave(permission, iam_sentences.IAM_KEY_NOT_PROVEN(why=why), is_untold=True)
         if action == f"{SM}:UpdateSecretVersionStage" and probes.current_is_pending(
             self.sm, there.name
@@ -217,16 +226,27 @@ def examine_account() -> list[PermissionFinding]:
     """Try every permission that the site needs: first those that AWS refused, then what was not looked at."""
     examination = _Examination(secrets_manager(interactive=True))
     layouts = find_layouts_in_use()
-    own_key = bool(examination.present and examination.present.kms_key)
-    needed = list_permissions(Role.ADMIN, layouts, kms=own_key)
+    own_key = bool(examination.present and examination.present.kms_key) or has_own_key()
+    replicas = settings.NOVA_REPLICA_REGIONS
+    needed = list_permissions(Role.ADMIN, layouts, kms=own_key, replicas=replicas)
     findings = [examination.examine(permission) for permission in needed]
     return sorted(findings, key=lambda finding: WORST_FIRST.index(finding.state))
 
 
 def list_unexamined() -> list[PermissionFinding]:
     """Return the permissions that the site needs, none of them tried."""
-    needed = list_permissions(Role.ADMIN, find_layouts_in_use(), kms=False)
-    return [_leave(each, each.why()) for each in needed]
+    return [_leave(each, each.why()) for each in list_needed()]
+
+
+def list_needed() -> list[Permission]:
+    """Return the permissions that the site needs by its settings and its clients' layouts."""
+    replicas = settings.NOVA_REPLICA_REGIONS
+    return list_permissions(Role.ADMIN, find_layouts_in_use(), kms=has_own_key(), replicas=replicas)
+
+
+def has_own_key() -> bool:
+    """Say whether the settings name a KMS key of your own."""
+    return not KeyName.parse(settings.NOVA_KMS_KEY_ID).is_aws_own
 
 
 def _is_refusal(error: SecretsManagerError) -> bool:

@@ -10,9 +10,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from migration import iam_sentences
+from nova_credentials.aws.kms_keys import KeyName
 from nova_credentials.document import Layout
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from nova_credentials.messages import Sentence
 
 
@@ -37,7 +40,12 @@ class Scope(StrEnum):
     OURS = "ours"
     # And the deletion has to leave time to restore it.
     OURS_RECOVERABLE = "ours_recoverable"
+    # Only to the regions of the settings; also of a secret that the call creates, which has no tag before.
+    REPLICATED = "replicated"
+    # As `OURS`, where the settings say anything of replicas.
+    OURS_REPLICATED = "ours_replicated"
     KMS_KEY = "kms_key"
+    REPLICA_KEYS = "replica_keys"
 
 
 @dataclass(frozen=True)
@@ -84,15 +92,56 @@ PERMISSIONS = (
     Permission(f"{SM}:UpdateSecretVersionStage", Scope.OURS, iam_sentences.IAM_FOR_STAGES, WRITERS),
     Permission(f"{SM}:RestoreSecret", Scope.RESTORABLE, iam_sentences.IAM_FOR_RESTORING, ADMIN),
     Permission(f"{SM}:DeleteSecret", Scope.OURS_RECOVERABLE, iam_sentences.IAM_FOR_DELETING, ADMIN),
+    Permission(f"{SM}:UpdateSecret", Scope.OURS, iam_sentences.IAM_FOR_UPDATING, ADMIN),
+    Permission(
+        f"{SM}:ReplicateSecretToRegions",
+        Scope.REPLICATED,
+        iam_sentences.IAM_FOR_REPLICATING,
+        WRITERS,
+    ),
+    Permission(
+        f"{SM}:RemoveRegionsFromReplication",
+        Scope.OURS_REPLICATED,
+        iam_sentences.IAM_FOR_REMOVING_REPLICAS,
+        ADMIN,
+    ),
     Permission(f"{KMS}:Decrypt", Scope.KMS_KEY, iam_sentences.IAM_FOR_DECRYPTING),
     Permission(f"{KMS}:GenerateDataKey", Scope.KMS_KEY, iam_sentences.IAM_FOR_ENCRYPTING, WRITERS),
+    Permission(f"{KMS}:Encrypt", Scope.KMS_KEY, iam_sentences.IAM_FOR_ANOTHER_KEY, ADMIN),
+    *(
+        Permission(
+            f"{KMS}:{action}", Scope.REPLICA_KEYS, iam_sentences.IAM_FOR_REPLICA_KEYS, WRITERS
+        )
+        for action in ("GenerateDataKey", "Encrypt")
+    ),
 )
 
 
-def list_permissions(role: Role, layouts: frozenset[Layout], *, kms: bool) -> list[Permission]:
-    """Return what the role needs; with `kms` where secrets have a key of your own."""
+def list_permissions(
+    role: Role,
+    layouts: frozenset[Layout],
+    *,
+    kms: bool,
+    replicas: Mapping[str, str] | None = None,
+) -> list[Permission]:
+    """Return what the role needs; with `kms` where secrets have a key of your own.
+
+    `replicas`: region -> KMS key there; None where the settings say nothing of replicas.
+    """
+    wanted = {
+        Scope.KMS_KEY: kms,
+        Scope.REPLICATED: bool(replicas),
+        Scope.OURS_REPLICATED: replicas is not None,
+        Scope.REPLICA_KEYS: bool(find_own_keys(replicas)),
+    }
     return [
         permission
         for permission in PERMISSIONS
-        if permission.is_needed(role, layouts) and (kms or permission.scope != Scope.KMS_KEY)
+        if permission.is_needed(role, layouts) and wanted.get(permission.scope, True)
     ]
+
+
+def find_own_keys(replicas: Mapping[str, str] | None) -> dict[str, str]:
+    """Return region -> KMS key of the replicas that have one of your own."""
+    named = (replicas or {}).items()
+    return {region: key for region, key in named if not KeyName.parse(key).is_aws_own}

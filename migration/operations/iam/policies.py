@@ -14,23 +14,20 @@ from django.conf import settings
 from credentials.secret_names import configured_layout
 from migration import iam_sentences
 from migration.models import RECOVERY_DAYS, ClientMigration, OtherSecrets, Secret
-from migration.operations.iam.permissions import Scope, list_permissions
+from migration.operations.iam.permissions import Scope, find_own_keys, list_permissions
+from nova_credentials.aws.kms_keys import KeyName
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Layout
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from migration.operations.iam.permissions import Role
 
 # What comes before the account in an ARN depends on the region.
 PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
 ACCOUNT = re.compile(r"[0-9]{12}")
-KMS_ARN = re.compile(
-    r"arn:[a-z0-9-]+:kms:(?P<region>[a-z0-9-]+):[0-9]{12}:(?:key/[A-Za-z0-9-]+|alias/[A-Za-z0-9/_-]+)"
-)
-KMS_NAME = re.compile(r"(?:alias/[A-Za-z0-9/_-]+|(?:mrk-)?[A-Fa-f0-9-]{32,40})")
 # AWS appends a hyphen and six characters to each name.
 SUFFIX = "-??????"
 TAGS = {"Project": "NOVA", "ManagedBy": "nova-admin"}
@@ -54,42 +51,46 @@ class PolicyFacts:
     prefix: str
     layouts: frozenset[Layout]
     kms_key: str = ""  # an id, an alias or an ARN; empty: AWS's own key for Secrets Manager
+    replicas: Mapping[str, str] | None = (
+        None  # region -> KMS key there; None: the settings say nothing
+    )
 
     @property
     def partition(self) -> str:
         """Return what an ARN of this region begins with."""
         return next((p for start, p in PARTITIONS.items() if self.region.startswith(start)), "aws")
 
-    @property
-    def service_host(self) -> str:
-        """Return the name by which KMS knows Secrets Manager in this region."""
+    def get_service_host(self, region: str) -> str:
+        """Return the name by which KMS knows Secrets Manager in the region."""
         domain = "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
-        return f"secretsmanager.{self.region}.{domain}"
+        return f"secretsmanager.{region}.{domain}"
 
-    def list_secret_arns(self) -> list[str]:
-        """Return the patterns of the secrets' ARNs.
+    def list_secret_arns(self, region: str = "") -> list[str]:
+        """Return the patterns of the secrets' ARNs; of their replicas' in another region.
 
         Those of one secret per service have one without AWS's suffix too: a name without a secret may be judged as it
         was given, and has to be answered by "no such secret" and not by a refusal.
         """
-        start = f"arn:{self.partition}:secretsmanager:{self.region}:{self.account}:secret:{self.prefix}/*"
+        region = region or self.region
+        start = (
+            f"arn:{self.partition}:secretsmanager:{region}:{self.account}:secret:{self.prefix}/*"
+        )
         if Layout.CLIENT in self.layouts:  # it holds those of the other layout too
             return [start]
         services = (f"{start}/{credential_type}" for credential_type in CredentialType)
         return [pattern for name in services for pattern in (name, f"{name}{SUFFIX}")]
 
-    def list_key_arns(self) -> list[str]:
+    def find_key_arn(self, key: str, region: str) -> str:
         """Return the pattern of the KMS key's ARN. An alias is no resource of its own: a condition names it."""
-        if self.kms_key.startswith("arn:") and ":alias/" not in self.kms_key:
-            return [self.kms_key]
-        key = "*" if "alias/" in self.kms_key else self.kms_key
-        return [f"arn:{self.partition}:kms:{self.region}:{self.account}:key/{key}"]
+        if key.startswith("arn:") and ":alias/" not in key:
+            return key
+        name = "*" if "alias/" in key else key
+        return f"arn:{self.partition}:kms:{region}:{self.account}:key/{name}"
 
     @property
-    def kms_alias(self) -> str:
-        """Return the alias that names the KMS key, or nothing."""
-        _, found, name = self.kms_key.partition("alias/")
-        return found + name
+    def keys(self) -> dict[str, str]:
+        """Return region -> KMS key of your own, of the secrets alone."""
+        return {self.region: self.kms_key} if self.kms_key else {}
 
 
 @dataclass(frozen=True)
@@ -123,21 +124,22 @@ def find_policy_facts(
         raise PolicyError(iam_sentences.IAM_ACCOUNT_UNKNOWN())
     if not ACCOUNT.fullmatch(account):
         raise PolicyError(iam_sentences.IAM_ACCOUNT_MALFORMED())
-    key = kms_key or getattr(settings, "NOVA_KMS_KEY_ID", "")
-    if key and not KMS_NAME.fullmatch(key):
-        named = KMS_ARN.fullmatch(key)
-        if not named:
-            raise PolicyError(iam_sentences.IAM_KEY_MALFORMED())
-        if named["region"] != settings.AWS_REGION:
-            raise PolicyError(
-                iam_sentences.IAM_KEY_ELSEWHERE(region=named["region"], wanted=settings.AWS_REGION)
-            )
+    key = kms_key or settings.NOVA_KMS_KEY_ID
+    try:
+        named = KeyName.parse(key)
+    except ValueError:
+        raise PolicyError(iam_sentences.IAM_KEY_MALFORMED()) from None
+    if named.region not in ("", settings.AWS_REGION):
+        raise PolicyError(
+            iam_sentences.IAM_KEY_ELSEWHERE(region=named.region, wanted=settings.AWS_REGION)
+        )
     return PolicyFacts(
         account=account,
         region=settings.AWS_REGION,
         prefix=settings.NOVA_SECRET_PREFIX,
         layouts=find_layouts_in_use() | frozenset(layouts),
-        kms_key=key,
+        kms_key="" if named.is_aws_own else key,
+        replicas=settings.NOVA_REPLICA_REGIONS,
     )
 
 
@@ -160,7 +162,7 @@ def find_layouts_in_use() -> frozenset[Layout]:
 
 def make_statements(role: Role, facts: PolicyFacts) -> list[Statement]:
     """Return the statements of the role's policy, one for each scope."""
-    needed = list_permissions(role, facts.layouts, kms=bool(facts.kms_key))
+    needed = list_permissions(role, facts.layouts, kms=bool(facts.kms_key), replicas=facts.replicas)
     return [
         Statement(
             _SIDS[scope], actions, _list_resources(scope, facts), _list_conditions(scope, facts)
@@ -176,6 +178,7 @@ def make_policy(role: Role, facts: PolicyFacts) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [each.to_json() for each in statements]}
 
 
+KEY_SCOPES = (Scope.KMS_KEY, Scope.REPLICA_KEYS)
 _SIDS = {
     Scope.ANY: "AskAboutMany",
     Scope.UNDER_PREFIX: "ReadSecrets",
@@ -183,14 +186,24 @@ _SIDS = {
     Scope.WITH_OUR_TAGS: "CreateAndTag",
     Scope.OURS: "WriteOwnSecrets",
     Scope.OURS_RECOVERABLE: "DeleteOwnSecrets",
+    Scope.REPLICATED: "Replicate",
+    Scope.OURS_REPLICATED: "RemoveReplicas",
     Scope.KMS_KEY: "UseKey",
+    Scope.REPLICA_KEYS: "UseKeysOfReplicas",
 }
 
 
 def _list_resources(scope: Scope, facts: PolicyFacts) -> list[str]:
     if scope == Scope.ANY:
         return ["*"]
-    return facts.list_key_arns() if scope == Scope.KMS_KEY else facts.list_secret_arns()
+    if scope in KEY_SCOPES:
+        keys = _find_keys(scope, facts).items()
+        return list(dict.fromkeys(facts.find_key_arn(key, region) for region, key in keys))
+    return facts.list_secret_arns()
+
+
+def _find_keys(scope: Scope, facts: PolicyFacts) -> dict[str, str]:
+    return facts.keys if scope == Scope.KMS_KEY else find_own_keys(facts.replicas)
 
 
 def _list_conditions(scope: Scope, facts: PolicyFacts) -> Conditions:
@@ -199,19 +212,35 @@ def _list_conditions(scope: Scope, facts: PolicyFacts) -> Conditions:
             "StringEquals": {f"aws:RequestTag/{key}": value for key, value in TAGS.items()},
             "ForAllValues:StringEquals": {"aws:TagKeys": TAG_KEYS},
         }
-    if scope == Scope.OURS:
+    if scope in (Scope.OURS, Scope.OURS_REPLICATED):
         return {"StringEquals": {**OUR_TAG}}
+    if scope == Scope.REPLICATED:
+        regions = sorted(facts.replicas or ())
+        return {"ForAllValues:StringEquals": {"secretsmanager:AddReplicaRegions": regions}}
     if scope == Scope.OURS_RECOVERABLE:
         # A deletion at once has no window: the key is absent then, and nothing is allowed.
         window = {"secretsmanager:RecoveryWindowInDays": str(RECOVERY_DAYS)}
         return {"StringEquals": {**OUR_TAG}, "NumericGreaterThanEquals": {**window}}
-    if scope == Scope.KMS_KEY:
-        # Not the key itself, only through Secrets Manager, and only for these secrets.
-        conditions: Conditions = {
-            "StringEquals": {"kms:ViaService": facts.service_host},
-            "StringLike": {"kms:EncryptionContext:SecretARN": facts.list_secret_arns()},
-        }
-        if facts.kms_alias:
-            conditions["ForAnyValue:StringEquals"] = {"kms:ResourceAliases": facts.kms_alias}
-        return conditions
+    if scope in KEY_SCOPES:
+        return _list_key_conditions(_find_keys(scope, facts), facts)
     return {}
+
+
+def _list_key_conditions(keys: Mapping[str, str], facts: PolicyFacts) -> Conditions:
+    """Return the bounds of the use of keys: only through Secrets Manager, and only for these secrets."""
+    hosts = [facts.get_service_host(region) for region in keys]
+    conditions: Conditions = {
+        "StringEquals": {"kms:ViaService": hosts[0] if len(hosts) == 1 else hosts},
+        "StringLike": {
+            "kms:EncryptionContext:SecretARN": [
+                arn for region in keys for arn in facts.list_secret_arns(region)
+            ]
+        },
+    }
+    names = [KeyName.parse(key) for key in keys.values()]
+    # A condition holds for all keys of the statement, so it names aliases only where all are aliases.
+    if all(name.is_alias for name in names):
+        aliases = sorted({name.name for name in names})
+        named = aliases[0] if len(aliases) == 1 else aliases
+        conditions["ForAnyValue:StringEquals"] = {"kms:ResourceAliases": named}
+    return conditions

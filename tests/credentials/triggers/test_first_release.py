@@ -59,7 +59,9 @@ ADDED = {
         *("by_name", "steered_by_name", "overwrite", "approved_by_id", "approved_by_name"),
         *("move_from", "move_to", "reason", "override_reason", "override_lines"),
         *("schedule_deletion", "only_where_equal", "wave_id", "stores", "layout"),
+        "secret_settings",
     ),
+    "migration_secret": ("facts", "described_at"),
     "migration_readcount": ("last_failure_at", "last_answer_at"),
 }
 OLD_STANDS = "SELECT to_regprocedure('public.nova_admin_count_write()') IS NOT NULL"

@@ -1,0 +1,76 @@
+"""The page that compares secrets with the settings, shows what a run would do, and starts it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponseRedirect
+from django.utils.translation import gettext as _
+
+from credentials.prices import SECRET_A_MONTH
+from migration.admin.base import RUN_PERMISSION, AdminView, read_text
+from migration.admin.run_starts import start_run
+from migration.models import Run, all_clients
+from migration.operations.secret_settings import describe_settings
+from migration.operations.stored_looks import find_drift
+from nova_credentials.aws.kms_keys import AWS_KEY
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+# The page names so many clients; `apply_secret_settings --check` names all.
+CLIENTS_SHOWN = 100
+
+
+class SecretSettingsView(AdminView):
+    """Shows, by what AWS last said, which clients' secrets differ; on POST, starts the run over these."""
+
+    template_name = "admin/migration/secret_settings.html"
+
+    @property
+    def title(self) -> str:
+        return _("Key and regions of the secrets")
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        drift = find_drift()
+        replicas = settings.NOVA_REPLICA_REGIONS
+        return self.render_to_response(
+            self.get_context_data(
+                drift=drift,
+                number=len(drift.client_ids),
+                clients=drift.clients[:CLIENTS_SHOWN],
+                key=settings.NOVA_KMS_KEY_ID,
+                replicas=None
+                if replicas is None
+                else [(region, key or AWS_KEY) for region, key in sorted(replicas.items())],
+                dollars=SECRET_A_MONTH * abs(drift.more_replicas),
+                seen=_sign_settings(),
+                may_run=request.user.has_perm(RUN_PERMISSION),
+                may_view_clients=request.user.has_perm("credentials.view_client"),
+            )
+        )
+
+    def post(self, request: HttpRequest) -> HttpResponseRedirect:
+        if not request.user.has_perm(RUN_PERMISSION):
+            raise PermissionDenied
+        here = HttpResponseRedirect(request.path)
+        if read_text(request, "seen") != _sign_settings():
+            text = _("Nothing was started: the settings are others than this page showed.")
+            messages.error(request, text)
+            return here
+        chosen = all_clients().filter(pk__in=find_drift().client_ids)
+        if not chosen.exists():
+            messages.info(request, _("Nothing was started: no secret differs."))
+            return here
+        return start_run(
+            request, Run.Kind.SECRET_SETTINGS, chosen, secret_settings=describe_settings()
+        )
+
+
+def _sign_settings() -> str:
+    """Return the settings as one text, by which a page that was opened before a restart is known."""
+    return json.dumps(describe_settings(), sort_keys=True)

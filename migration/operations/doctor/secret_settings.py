@@ -1,0 +1,34 @@
+"""Examines whether secrets have the tags, description, KMS key and replicas of the settings, as last described."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from migration import setting_sentences as told
+from migration.operations.doctor.findings import (
+    CheckName,
+    report_failure,
+    report_ok,
+    report_unlooked,
+)
+from migration.operations.stored_looks import find_drift
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from migration.operations.doctor.findings import Asked, Finding
+
+CHECK = CheckName.SECRET_SETTINGS
+
+
+def examine_secret_settings(_asked: Asked) -> Iterator[Finding]:
+    """Report the clients whose secrets differ, and the secrets that no worker has described yet."""
+    found = find_drift()
+    if number := len(found.clients):
+        yield report_failure(CHECK, told.SECRETS_NOT_AS_SET(n=number), told.APPLY_THE_SETTINGS())
+    if found.overdue:
+        yield report_unlooked(
+            CHECK, told.SECRETS_NOT_DESCRIBED(n=found.overdue), told.WORKERS_DESCRIBE()
+        )
+    if not (found.clients or found.overdue):
+        yield report_ok(CHECK, told.SECRETS_AS_SET(n=found.looked_at))

@@ -1,0 +1,22 @@
+"""Applies the settings to the secrets of a run's clients, one client after the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from migration.operations.applied_settings import apply_settings
+from migration.operations.single_items import process_one_by_one
+
+if TYPE_CHECKING:
+    from migration.models import Outcome, Run, RunItem
+    from nova_credentials.messages import Message
+
+
+def process_setting_items(run: Run, items: dict[int, RunItem]) -> list[RunItem]:
+    """Give each item its outcome, or leave it open; return those that may succeed at another try."""
+    wanted = run.secret_settings or {}
+
+    def apply(client_id: int) -> tuple[Outcome, Message | None]:
+        return apply_settings(client_id=client_id, wanted=wanted, by=run.by, interactive=False)
+
+    return process_one_by_one(run, items, apply)

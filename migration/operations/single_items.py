@@ -1,0 +1,64 @@
+"""Works on a run's clients one after the other, each under its own lease, as a page does it. Knows no act."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from credentials.models import Client
+from migration import sentences
+from migration.models import TRANSIENT, Outcome, Run
+from migration.operations.aws_writes import find_write_refusal
+from nova_credentials.aws.secrets_manager import ErrorClass
+from nova_credentials.messages import MessageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from migration.models import RunItem
+    from nova_credentials.messages import Message
+
+# No client is begun later in a batch; the rest of it is claimed again.
+BATCH_SECONDS = 60.0
+
+
+class ItemRefusedError(MessageError):
+    """The client stays as it is, wholly or in part: the message says why."""
+
+    def __init__(self, message: Message, error_class: str = ErrorClass.CONFLICT) -> None:
+        super().__init__(message)
+        self.error_class = error_class
+
+
+def process_one_by_one(
+    run: Run,
+    items: dict[int, RunItem],
+    work: Callable[[int], tuple[Outcome, Message | None]],
+) -> list[RunItem]:
+    """Give each item the outcome of `work`, or leave it open where the run is paused, stopped or over its time.
+
+    Returns the items that may succeed at another try.
+
+    `work` is called with the client's id, and may raise `ItemRefusedError` and `Client.DoesNotExist`.
+    """
+    until = time.monotonic() + BATCH_SECONDS
+    for pk, item in items.items():
+        if (
+            time.monotonic() > until
+            or not Run.objects.is_running(run.pk)
+            or find_write_refusal() is not None
+        ):
+            item.leave_open()
+            continue
+        try:
+            item.outcome, item.message = work(pk)
+        except ItemRefusedError as refusal:
+            item.outcome, item.error_class = Outcome.FAILED, refusal.error_class
+            item.message = refusal.message
+        except Client.DoesNotExist:
+            item.outcome, item.message = Outcome.SKIPPED, sentences.CLIENT_NOT_THERE()
+    return [
+        item
+        for item in items.values()
+        if item.outcome == Outcome.FAILED and item.error_class in TRANSIENT
+    ]

@@ -1,0 +1,152 @@
+"""The page says beforehand what a run would do, and starts it; a client's page and check_nova say what differs."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.urls import reverse
+from django.utils import timezone
+
+from migration import tasks
+from migration.models import Run, Secret
+from migration.operations import aws_store
+from migration.operations.doctor.secret_settings import examine_secret_settings
+from migration.operations.pushes import push
+from migration.operations.secret_settings import describe_settings
+from nova_credentials.phases import Phase
+from tests.factories import make_full_client, make_user
+from tests.migration.moves.clients import NAME, enter_phase_together
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+KEY = "1234abcd-12ab-34cd-56ef-1234567890ab"
+PAGE = reverse("admin:migration_run_secret_settings")
+
+
+@pytest.fixture
+def clients() -> list[int]:
+    pks = [make_full_client(slug) for slug in ("acme", "idom")]
+    enter_phase_together(pks, Phase.DUAL_READ)
+    return pks
+
+
+@pytest.fixture
+def operator(client):
+    permissions = ("migration.add_run", "migration.view_run", "credentials.view_client")
+    client.force_login(make_user("ada", *permissions))
+    return client
+
+
+def seen() -> dict[str, str]:
+    return {"seen": json.dumps(describe_settings(), sort_keys=True)}
+
+
+def findings() -> list[str]:
+    return [finding.state.value for finding in examine_secret_settings(None)]
+
+
+def test_it_says_what_will_be_made_and_removed_then_a_run_does_it(operator, clients, settings):
+    settings.NOVA_REPLICA_REGIONS = {"eu-west-3": ""}
+    tasks.describe_secrets()
+    operator.post(PAGE, seen())
+    tasks.work_on(Run.objects.get().pk)
+    settings.NOVA_KMS_KEY_ID, settings.NOVA_REPLICA_REGIONS = KEY, {"eu-west-1": "alias/nova"}
+
+    shown = operator.get(PAGE).content.decode()
+
+    assert "2 secrets get the KMS key of the settings." in shown
+    assert "2 replicas are made in eu-west-1, or tried again." in shown
+    assert "2 replicas in eu-west-3." in shown
+    assert "a month more" not in shown  # as many go as come
+    assert "Before it starts" in shown
+    assert findings() == ["failed"]
+    assert "Apply to 2 clients" in shown
+
+    said = operator.post(PAGE, seen(), follow=True).content.decode()
+    run = Run.objects.latest("pk")
+    assert f"Key and regions {run.pk}" in said
+    tasks.work_on(run.pk)
+
+    assert set(run.items.values_list("outcome", flat=True)) == {"updated"}
+    there = aws_store.secrets_manager().describe_secret(NAME)
+    assert (there.kms_key, [each.region for each in there.replicas]) == (KEY, ["eu-west-1"])
+    assert "Nothing: no secret differs from the settings." in operator.get(PAGE).content.decode()
+    assert findings() == ["ok"]
+    said = operator.post(PAGE, seen(), follow=True).content.decode()
+    assert "Nothing was started: no secret differs." in said
+
+
+def test_what_was_not_looked_at_is_part_of_the_run_and_called_so_after_a_while(operator, clients):
+    shown = operator.get(PAGE).content.decode()
+
+    assert "2 secrets were not looked at yet" in shown
+    assert "Apply to 2 clients" in shown
+    assert findings() == ["ok"]
+    Secret.objects.update(seen_at=timezone.now() - timedelta(hours=3))
+    assert findings() == ["not_looked_at"]
+
+
+def test_the_secret_under_a_former_slug_is_nobodys_any_more(operator, clients, settings):
+    tasks.describe_secrets()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE public.clients SET slug = 'renamed' WHERE slug = 'idom'")
+    settings.NOVA_KMS_KEY_ID = KEY
+
+    shown = operator.get(PAGE).content.decode()
+
+    assert "Apply to 1 client" in shown
+    assert "nova/clients/idom" not in shown
+
+
+def test_who_opened_it_before_a_restart_with_other_settings_starts_nothing(
+    operator, clients, settings
+):
+    before = seen()
+    settings.NOVA_REPLICA_REGIONS = {}
+
+    said = operator.post(PAGE, before, follow=True).content.decode()
+
+    assert "Nothing was started: the settings are others than this page showed." in said
+    assert not Run.objects.exists()
+
+
+def test_who_may_only_view_sees_it_and_starts_nothing(client, clients):
+    client.force_login(make_user("viewer", "migration.view_run"))
+
+    shown = client.get(PAGE).content.decode()
+
+    assert "Apply to" not in shown
+    assert client.post(PAGE, seen()).status_code == 403
+    client.force_login(make_user("nobody"))
+    assert client.get(PAGE).status_code == 403
+
+
+def test_a_clients_page_shows_its_key_its_replicas_and_what_differs(operator, clients, settings):
+    settings.NOVA_KMS_KEY_ID = KEY
+    page = reverse("admin:credentials_client_versions", args=[clients[1]])
+
+    shown = operator.get(page).content.decode()
+
+    assert f"Its KMS key is alias/aws/secretsmanager, and should be {KEY}." in shown
+    assert PAGE in shown
+    (pushed,) = push(client_ids=[make_full_client("new")])
+    assert pushed.outcome == "created"
+    new = reverse("admin:credentials_client_versions", args=[pushed.client_id])
+    shown = operator.get(new).content.decode()
+    assert f"<code>{KEY}</code>" in shown
+    assert "Differs" not in shown
+
+
+@pytest.mark.parametrize("number", [1, 50])
+def test_the_page_asks_as_often_for_many_clients_as_for_one(
+    operator, number, django_assert_max_num_queries
+):
+    for n in range(number):
+        pk = make_full_client(f"client-{n}")
+        Secret.objects.create(
+            name=f"nova/clients/client-{n}", client_id=pk, arn="x", version_id="v"
+        )
+
+    with django_assert_max_num_queries(12):
+        operator.get(PAGE)
