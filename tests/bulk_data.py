@@ -2,6 +2,7 @@
 
 from django.db import connection
 
+from credentials.models import ClientRevision
 from migration.models import Comparison, DailyComparisons, OpenMismatch
 
 COMPARISONS_EACH = 10
@@ -65,6 +66,18 @@ FIELDS = """[
      "actual": "4e5f6072", "expected_length": "1-8", "actual_length": "1-8"}
 ]"""
 
+UNMOVED = """
+WITH made AS (
+    INSERT INTO public.clients (name, slug)
+    SELECT 'Crowd ' || n, 'crowd-' || to_char(n, 'FM000000') FROM generate_series(1, %(clients)s) AS n RETURNING id
+), databases AS (
+    INSERT INTO public.client_database_credentials (client_id, db_host, db_name, db_user, db_password_encrypted)
+    SELECT id, 'db.example.test', 'app', 'app', 'example-password-' || id FROM made
+)
+INSERT INTO public.client_email_credentials (client_id, email_user, email_password_encrypted)
+SELECT id, 'invoices@example.test', 'example-app-password-' || id FROM made WHERE id %% 2 = 0
+"""
+
 
 def make_crowd(clients: int, *, comparisons_each: int = COMPARISONS_EACH) -> None:
     """So many clients in every phase but the last, compared so often over a month, and one run over all of them."""
@@ -76,4 +89,15 @@ def make_crowd(clients: int, *, comparisons_each: int = COMPARISONS_EACH) -> Non
         ids = list(Comparison.objects.values_list("pk", flat=True))
         OpenMismatch.objects.update_from(ids)
         DailyComparisons.objects.count_up(ids)
+        cursor.execute("ANALYZE")
+
+
+def make_unmoved(clients: int) -> None:
+    """So many clients that only PostgreSQL holds, with their writes folded as the workers do it every minute.
+
+    No slug is the beginning of another.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(UNMOVED, {"clients": clients})
+        ClientRevision.objects.fold_writes()
         cursor.execute("ANALYZE")

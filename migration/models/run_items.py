@@ -265,7 +265,7 @@ class ActField(models.CharField):  # type: ignore[type-arg]  # generic only in t
 class RunItem(models.Model):
     """One client in a run."""
 
-    run = models.ForeignKey("Run", models.CASCADE, related_name="items")
+    run = models.ForeignKey("Run", models.CASCADE, related_name="items", db_index=False)
     client = models.ForeignKey(
         Client, models.DO_NOTHING, db_constraint=False, related_name="run_items"
     )
@@ -292,7 +292,9 @@ class RunItem(models.Model):
     class Meta:
         ordering: ClassVar = ["id"]
         indexes: ClassVar = [
-            models.Index(fields=["run", "outcome"], name="item_outcome"),
+            # With the batch, though the next one has it too: of a run that has just begun PostgreSQL knows nothing yet,
+            # and takes either to find the items of a batch.
+            models.Index(fields=["run", "outcome", "batch"], name="item_outcome"),
             models.Index(
                 fields=["run", "batch"], name="open_item_batch", condition=models.Q(outcome="")
             ),
