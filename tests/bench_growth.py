@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 import cProfile
 import gc
+import itertools
 import json
 import os
 import pstats
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
 from contextlib import ExitStack
@@ -35,152 +37,168 @@ from tests.bench import (
     ROOT,
     describe_machine,
     most_memory,
-    run,
     set_rates,
 )
 from tests.bench_aws import ARN, fill_aws, plain_aws
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from migration.models import Run
 
 FEW, MANY = 10_000, 100_000
-SAMPLE = 5000
+# So many clients of a run over all of them.
+SAMPLE = 3000
 AT_MOST = 1.3
-ROUNDS = 8
+ROUNDS = 6
 NO_LIMIT = 1_000_000.0
 ACT_SECONDS = 1800
 LIST, DASHBOARD = "/admin/credentials/client/", "/admin/"
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What an act over a whole site took: seconds, of it of a processor in Python and PostgreSQL, and the memory."""
+@dataclass(frozen=True, order=True)
+class Took:
+    """The seconds that something took, and those of a processor in Python and PostgreSQL."""
 
     seconds: float
     processor: float
+
+    def __add__(self, other: Took) -> Took:
+        return Took(self.seconds + other.seconds, self.processor + other.processor)
+
+    def __mul__(self, share: float) -> Took:
+        return Took(self.seconds * share, self.processor * share)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an act took, and the most memory that its process ever had."""
+
+    took: Took
     megabytes: float
 
 
-# The acts: each does one thing to the whole site and returns the seconds that it took.
+# The acts: each does one thing to the site and returns what that took.
 
 
-def make_site(clients: int) -> float:
+def make_site(clients: int) -> Took:
     from tests.bulk_data import make_unmoved
 
     set_rates(NO_LIMIT)
-    return seconds(lambda: make_unmoved(clients))
+    return measure(lambda: make_unmoved(clients))
 
 
-def make_plan(clients: int) -> float:
+def make_plan(clients: int) -> Took:
     from migration.models import RunPlan
     from migration.operations import run_plans
 
     plan = RunPlan.request(by=None, chosen=None)
-    took = seconds(lambda: run_plans.work_on_plan(plan_id=plan.pk))
+    took = measure(lambda: run_plans.work_on_plan(plan_id=plan.pk))
     plan.refresh_from_db()
     assert plan.read_counts().classes == {"new": clients}, plan.counts
     return took
 
 
-def push_some(clients: int) -> float:
-    """Push the last clients for the first time: each is a call of its own, for which AWS's quota leaves 20 ms."""
-    return run_over("migrate", "created", size_sample(clients), **find_sample(clients))
+def push_some(clients: int) -> Took:
+    """Push for the first time: each client is a call of its own, for which AWS's quota leaves 20 ms."""
+    return run_some("migrate", "created")
 
 
-def fill_stores(clients: int) -> float:
-    """Have AWS and the site know the secrets of all other clients too, as after their push."""
+def fill_stores(clients: int) -> Took:
+    """Have AWS and the site know the secrets of the next clients too, as after their push."""
     from django.conf import settings
 
     from migration.models import Secret, all_clients
     from migration.operations.snapshots import read_snapshots
     from nova_credentials.document import encode_document
 
-    began, ids = (
-        time.perf_counter(),
-        all_clients().filter(secrets=None).values_list("pk", flat=True),
+    ids = all_clients().filter(secrets=None).order_by("pk")
+    made = [
+        (each.client_id, name, encode_document(each.document), str(uuid4()))
+        for each in read_snapshots(ids.values_list("pk", flat=True)[: SAMPLE // 2]).values()
+        for name in each.names.values()
+    ]
+    fill_aws(settings.AWS_ENDPOINT_URL, [row[1:] for row in made])
+    Secret.objects.record(
+        Secret(name=name, arn=ARN + name, version_id=version, client_id=pk)
+        for pk, name, _text, version in made
     )
-    for some in batched(list(ids), 1000):
-        made = [
-            (each.client_id, name, encode_document(each.document), str(uuid4()))
-            for each in read_snapshots(some).values()
-            for name in each.names.values()
-        ]
-        fill_aws(settings.AWS_ENDPOINT_URL, [row[1:] for row in made])
-        Secret.objects.record(
-            Secret(name=name, arn=ARN + name, version_id=version, client_id=pk)
-            for pk, name, _text, version in made
-        )
-    return time.perf_counter() - began
+    return Took(0, 0)
 
 
-def push_again(clients: int) -> float:
-    return run_over("migrate", "unchanged", clients)
+def push_again(clients: int) -> Took:
+    return run_some("migrate", "unchanged", more=0.15)
 
 
-def compare_all(clients: int) -> float:
-    return run_over("compare", "matched", clients)
+def compare_some(clients: int) -> Took:
+    return run_some("compare", "compared", more=0.3)
 
 
-def run_over(kind: str, outcome: str, number: int, **chosen: object) -> float:
-    done = []
-    took = seconds(lambda: done.append(run(kind, **chosen)))
-    counts = done[0].count_items()
-    assert counts[outcome] == number, counts
-    return took
+def run_some(kind: str, outcome: str, *, more: float = 0.0) -> Took:
+    """Do the first batches of a run over all; return what SAMPLE clients took, with their share of the start."""
+    from migration.models import Run, all_clients
+
+    return do_first_batches(lambda: Run.start(kind=kind, chosen=all_clients()), outcome, more=more)
 
 
-def size_sample(clients: int) -> int:
-    return min(SAMPLE, clients // 2)
-
-
-def find_sample(clients: int) -> dict[str, int]:
-    """Return the condition of the last clients."""
-    from migration.models import all_clients
-
-    ids = all_clients().order_by("-pk").values_list("pk", flat=True)
-    return {"pk__gt": ids[size_sample(clients)]}
-
-
-def batched(ids: list[int], number: int) -> Iterator[list[int]]:
-    for start in range(0, len(ids), number):
-        yield ids[start : start + number]
-
-
-def move_some(clients: int) -> float:
-    """Cut the last clients over: of all moves of many it asks most. The one before it was made by hand."""
-    from migration.models import ClientMigration, all_clients
+def do_first_batches(start: Callable[[], Run], outcome: str, *, more: float = 0.0) -> Took:
+    """Start the run and do the batches of SAMPLE clients; of a share more, where the next act needs them."""
+    from migration.models import Run
     from migration.operations import runs
+
+    plain, over, numbers = runs.process_batch, threading.Event(), itertools.count(1)
+
+    def process_batch(run_id: int, batch: int) -> bool:
+        done = plain(run_id, batch)
+        if next(numbers) >= SAMPLE * (1 + more) // Run.BATCH:
+            over.set()
+        return done
+
+    started: list[Run] = []
+    starting = measure(lambda: started.append(start()))
+    (run,) = started
+    runs.process_batch = process_batch
+    working = measure(lambda: runs.work_on_run(run_id=run.pk, interrupted=over))
+    clients, done = run.items.count(), run.items.filter(outcome=outcome).count()
+    # Those that were in work when the last batch ended are done too.
+    assert SAMPLE <= done == run.items.exclude(outcome="").count(), run.count_items()
+    run.stop(by=None)
+    runs.skip_open_items(run)
+    return working * SAMPLE / done + starting * SAMPLE / clients
+
+
+def make_history(clients: int) -> Took:
+    """Give every client a history, for the pages."""
+    from tests import bulk_data
+
+    return measure(lambda: bulk_data.make_history(comparisons_each=2))
+
+
+def move_some(clients: int) -> Took:
+    """Cut over: of all moves of many it asks most. The one before it is made by hand."""
+    from migration.models import ClientMigration, all_clients
     from migration.operations.run_approvals import start_move_run
     from nova_credentials.phases import Phase
 
-    def cut_over() -> None:
-        chosen = all_clients().filter(**find_sample(clients))
-        started = start_move_run(chosen=chosen, old=Phase.DUAL_READ, new=Phase.AWS)
-        runs.finish_inline(started)
-
-    took = seconds(cut_over)
-    moved = ClientMigration.objects.filter(phase=Phase.AWS).count()
-    assert moved == size_sample(clients), moved
-    return took
-
-
-def open_cutover(clients: int) -> float:
-    """Open the page that confirms the cutover of all, and counts the evidence that each client lacks."""
-    from migration.models import ClientMigration
-    from nova_credentials.phases import Phase
-
+    ClientMigration.objects._give_rows(all_clients().values_list("pk", flat=True))
     ClientMigration.objects.update(phase=Phase.DUAL_READ)
-    return open_page("/admin/credentials/client/ready/aws/", data={}, rounds=2)
+    old, new = Phase.DUAL_READ, Phase.AWS
+    return do_first_batches(lambda: start_move_run(chosen=all_clients(), old=old, new=new), "moved")
 
 
-def count_clients(clients: int) -> float:
+def open_cutover(clients: int) -> Took:
+    """Open the page that confirms the cutover of all, and counts the evidence that each client lacks."""
+    return open_page("/admin/credentials/client/ready/aws/", data={}, rounds=1)
+
+
+def count_clients(clients: int) -> Took:
     """Count for the dashboard, as the workers do it every minute."""
-    from migration.models import KeptCounts
+    from migration.models import SiteCounts
 
-    return min(seconds(KeptCounts.objects.renew) for _ in range(ROUNDS // 2))
+    return min(measure(SiteCounts.count_now) for _ in range(ROUNDS))
 
 
-def scan_tables(clients: int) -> float:
+def scan_tables(clients: int) -> Took:
     """Have PostgreSQL read what counting can't do without, once: the limit of every count and list."""
     from django.db import connection
 
@@ -193,47 +211,47 @@ def scan_tables(clients: int) -> float:
             )
             assert cursor.fetchone()[0] == clients
 
-    return min(seconds(scan) for _ in range(ROUNDS))
+    return min(measure(scan) for _ in range(ROUNDS))
 
 
-def open_dashboard(clients: int) -> float:
+def open_dashboard(clients: int) -> Took:
     from migration.models import KeptCounts
 
     KeptCounts.objects.renew()
     return open_page(DASHBOARD)
 
 
-def open_list(clients: int) -> float:
+def open_list(clients: int) -> Took:
     return open_page(LIST)
 
 
-def search_list(clients: int) -> float:
+def search_list(clients: int) -> Took:
     return open_page(f"{LIST}?q=000042")
 
 
-def filter_list(clients: int) -> float:
+def filter_list(clients: int) -> Took:
     return open_page(f"{LIST}?phase=aws&o=-2")
 
 
-def open_plan(clients: int) -> float:
+def open_plan(clients: int) -> Took:
     from migration.models import RunPlan
 
     return open_page(f"/admin/migration/run/plan/{RunPlan.objects.get().pk}/")
 
 
-def open_run(clients: int) -> float:
+def open_run(clients: int) -> Took:
     from migration.models import Run
 
     return open_page(f"/admin/migration/run/{Run.objects.first().pk}/change/")
 
 
-def poll_run(clients: int) -> float:
+def poll_run(clients: int) -> Took:
     from migration.models import Run
 
     return open_page(f"/admin/migration/run/{Run.objects.first().pk}/live/")
 
 
-def open_page(url: str, *, data: dict[str, str] | None = None, rounds: int = ROUNDS) -> float:
+def open_page(url: str, *, data: dict[str, str] | None = None, rounds: int = ROUNDS) -> Took:
     """Return the least seconds of some rounds: other work on the machine only adds."""
     from django.conf import settings
     from django.contrib.auth.models import User
@@ -248,7 +266,7 @@ def open_page(url: str, *, data: dict[str, str] | None = None, rounds: int = ROU
         answer = browser.get(url) if data is None else browser.post(url, data)
         assert answer.status_code == 200, url
 
-    return min(seconds(ask) for _ in range(rounds))
+    return min(measure(ask) for _ in range(rounds))
 
 
 @dataclass(frozen=True)
@@ -256,24 +274,26 @@ class Act:
     """One row of the table: what is measured, and how much more of it the larger site may take."""
 
     name: str
-    work: Callable[[int], float]
+    work: Callable[[int], Took]
     # How much longer the whole act may take, where it is a page; otherwise it is judged by client.
     most_whole: float | None = None
     is_bounded: bool = True
-    # Whether only the clients of the sample take part.
+    # Whether it is done to the first SAMPLE clients of all; and whether it only prepares what comes next.
     is_sample: bool = False
+    prepares: bool = False
 
 
 ACTS = {
-    "make": Act("making the clients by SQL", make_site, is_bounded=False),
+    "make": Act("making the clients by SQL", make_site, prepares=True),
     "first_list": Act("list, all in PostgreSQL", open_list, most_whole=10 * AT_MOST),
     "plan": Act("plan of a push of all", make_plan),
-    "push": Act("first push of 5,000 of them", push_some, is_sample=True),
-    "fill": Act("the others into AWS, by hand", fill_stores, is_bounded=False),
-    "push_again": Act("push of all, nothing changed", push_again),
-    "compare": Act("compare all", compare_all),
+    "push": Act("first push", push_some, is_sample=True),
+    "fill": Act("more secrets, by hand", fill_stores, prepares=True),
+    "push_again": Act("push, nothing changed", push_again, is_sample=True),
+    "compare": Act("compare", compare_some, is_sample=True),
+    "move": Act("cutover", move_some, is_sample=True),
+    "history": Act("a history by SQL", make_history, prepares=True),
     "open_cutover": Act("page before a cutover of all", open_cutover, most_whole=10 * AT_MOST),
-    "move": Act("cutover of 5,000 of them", move_some, is_sample=True),
     "count": Act("counting for the dashboard", count_clients),
     "scan": Act("PostgreSQL reads the same tables", scan_tables, is_bounded=False),
     "dashboard": Act("dashboard", open_dashboard, most_whole=1.5),
@@ -286,11 +306,12 @@ ACTS = {
 }
 
 
-def seconds(work: Callable[[], object]) -> float:
+def measure(work: Callable[[], object]) -> Took:
     gc.collect()
-    began = time.perf_counter()
+    server, own, began = seconds_of_postgres(), time.process_time(), time.perf_counter()
     work()
-    return time.perf_counter() - began
+    took, used = time.perf_counter() - began, time.process_time() - own
+    return Took(took, used + seconds_of_postgres() - server)
 
 
 def main() -> None:
@@ -345,9 +366,11 @@ def measure_site(clients: int, name: str, *, until: str = "") -> dict[str, Measu
         subprocess.run(migrate, cwd=ROOT, env=environment, check=True, timeout=ACT_SECONDS)
         for act in ACTS:
             found[act] = measure_act(act, clients, environment, profiles=act == until)
-            told = "{seconds:8.3f} s, {processor:8.3f} s of a processor, {megabytes:5.0f} MB"
-            line = f"{clients:7,} {act:12} {told.format(**asdict(found[act]))}"
-            print(line, file=sys.stderr, flush=True)
+            took, memory = found[act].took, found[act].megabytes
+            line = (
+                f"{took.seconds:9.3f} s, {took.processor:9.3f} s of a processor, {memory:5.0f} MB"
+            )
+            print(f"{clients:7,} {act:12} {line}", file=sys.stderr, flush=True)
             if act == until:
                 break
     return found
@@ -368,14 +391,13 @@ def measure_act(act: str, clients: int, environment: dict[str, str], *, profiles
     ]
     if profiles:
         command += ["--profile", act]
-    before = seconds_of_postgres()
     done = subprocess.run(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=ACT_SECONDS
     )  # fmt: skip
     *shown, told = done.stdout.splitlines()
     print("\n".join(shown), end="\n" if shown else "")
     took, processor, megabytes = json.loads(told)
-    return Measured(took, processor + seconds_of_postgres() - before, megabytes)
+    return Measured(Took(took, processor), megabytes)
 
 
 def seconds_of_postgres() -> float:
@@ -396,9 +418,8 @@ def do_act(name: str, clients: int, *, profiles: bool) -> None:
     """Do it in this process, and print what it took as the last line."""
     prepare_site()
     work = ACTS[name].work
-    began = time.process_time()
     took = profile(lambda: work(clients)) if profiles else work(clients)
-    print(json.dumps([took, time.process_time() - began, most_memory() / 1000]))
+    print(json.dumps([took.seconds, took.processor, most_memory() / 1000]))
 
 
 def prepare_site() -> None:
@@ -410,7 +431,7 @@ def prepare_site() -> None:
     settings.DEBUG = False  # in development Django keeps every statement in memory
 
 
-def profile(work: Callable[[], float]) -> float:
+def profile(work: Callable[[], Took]) -> Took:
     """Do it in one thread, and print what took longest: functions by their own time, and statements."""
     from django.db.backends.utils import CursorWrapper
 
@@ -449,6 +470,8 @@ def tell(
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, act in ACTS.items():
+        if act.prepares:
+            continue
         row, is_missed = compare_sites(act, (few, before[name]), (many, after[name]))
         lines.append(row)
         holds &= not is_missed
@@ -472,12 +495,10 @@ def compare_sites(
     The smaller of both ratios counts: other work on the machine adds to the time, and not to that of a processor.
     """
     (few, old), (many, new) = small, large
-    share = 1.0 if act.most_whole else few / many
-    if act.is_sample:
-        share = size_sample(few) / size_sample(many)
+    share = 1.0 if act.most_whole or act.is_sample else few / many
     took, processor = (
-        new.seconds / old.seconds * share,
-        new.processor / old.processor * share,
+        new.took.seconds / old.took.seconds * share,
+        new.took.processor / old.took.processor * share,
     )
     memory, most = new.megabytes / old.megabytes, act.most_whole or AT_MOST
     slow, large_one = min(took, processor) > most, memory > AT_MOST
@@ -492,8 +513,8 @@ def compare_sites(
 
 def show(measured: Measured, clients: int, act: Act) -> str:
     if act.most_whole or act.work in (count_clients, scan_tables):
-        return f"{measured.seconds * 1000:,.0f} ms"
-    each = measured.seconds / (size_sample(clients) if act.is_sample else clients) * 1000
+        return f"{measured.took.seconds * 1000:,.0f} ms"
+    each = measured.took.seconds / (SAMPLE if act.is_sample else clients) * 1000
     return f"{each:.2f} ms a client, {measured.megabytes:.0f} MB"
 
 

@@ -1,6 +1,7 @@
 """Many clients with a history each, made in a few statements: for the pages' query counts and for the benchmark."""
 
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 
 from credentials.models import ClientRevision
 from migration.models import Comparison, DailyComparisons, OpenMismatch
@@ -79,6 +80,29 @@ SELECT id, 'invoices@example.test', 'example-app-password-' || id FROM made WHER
 """
 
 
+STANDINGS = """
+WITH moves AS (
+    INSERT INTO nova_admin.migration_phasechange (client_id, slug, old, new, reason, changed_at)
+    SELECT id, slug, 'dual_write', 'dual_read', '', now() FROM public.clients
+)
+INSERT INTO nova_admin.migration_clientmigration (client_id, phase)
+SELECT id, (ARRAY['dual_write', 'dual_read', 'dual_read', 'aws'])[1 + id %% 4] FROM public.clients
+ON CONFLICT (client_id) DO UPDATE SET phase = excluded.phase
+"""
+
+
+def make_history(*, comparisons_each: int) -> None:
+    """A history of the clients of `make_unmoved`: in each phase, compared so often, in one run."""
+    asked = {"each": comparisons_each, "fields": FIELDS}
+    with connection.cursor() as cursor:
+        for statement in (STANDINGS, COMPARED, RUN):
+            cursor.execute(statement, asked if "%" in statement else None)
+        cursor.execute(
+            "UPDATE nova_admin.credentials_clientrevision SET pushed_revision = revision"
+        )
+        _keep_counts(cursor)
+
+
 def make_crowd(clients: int, *, comparisons_each: int = COMPARISONS_EACH) -> None:
     """So many clients in every phase but the last, compared so often over a month, and one run over all of them."""
     asked = {"clients": clients, "each": comparisons_each, "fields": FIELDS}
@@ -86,10 +110,14 @@ def make_crowd(clients: int, *, comparisons_each: int = COMPARISONS_EACH) -> Non
         for statement in (CROWD, COMPARED, RUN, PUSHED):
             cursor.execute(statement, asked if "%" in statement else None)
         cursor.execute("DELETE FROM nova_admin.credentials_clientwrite")
-        ids = list(Comparison.objects.values_list("pk", flat=True))
-        OpenMismatch.objects.update_from(ids)
-        DailyComparisons.objects.count_up(ids)
-        cursor.execute("ANALYZE")
+        _keep_counts(cursor)
+
+
+def _keep_counts(cursor: CursorWrapper) -> None:
+    ids = list(Comparison.objects.values_list("pk", flat=True))
+    OpenMismatch.objects.update_from(ids)
+    DailyComparisons.objects.count_up(ids)
+    cursor.execute("ANALYZE")
 
 
 def make_unmoved(clients: int) -> None:
