@@ -50,7 +50,7 @@ FEW, MANY = 10_000, 100_000
 # So many clients of a run over all of them.
 SAMPLE = 3000
 AT_MOST = 1.3
-ROUNDS = 6
+ROUNDS = 4
 NO_LIMIT = 1_000_000.0
 ACT_SECONDS = 1800
 LIST, DASHBOARD = "/admin/credentials/client/", "/admin/"
@@ -164,7 +164,7 @@ def do_first_batches(start: Callable[[], Run], outcome: str, *, more: float = 0.
     assert SAMPLE <= done == run.items.exclude(outcome="").count(), run.count_items()
     run.stop(by=None)
     runs.skip_open_items(run)
-    return working * SAMPLE / done + starting * SAMPLE / clients
+    return working * (SAMPLE / done) + starting * (SAMPLE / clients)
 
 
 def make_history(clients: int) -> Took:
@@ -180,7 +180,7 @@ def move_some(clients: int) -> Took:
     from migration.operations.run_approvals import start_move_run
     from nova_credentials.phases import Phase
 
-    ClientMigration.objects._give_rows(all_clients().values_list("pk", flat=True))
+    ClientMigration.objects.all()._give_rows(all_clients().values_list("pk", flat=True))
     ClientMigration.objects.update(phase=Phase.DUAL_READ)
     old, new = Phase.DUAL_READ, Phase.AWS
     return do_first_batches(lambda: start_move_run(chosen=all_clients(), old=old, new=new), "moved")
@@ -348,11 +348,8 @@ def main() -> None:
         few, many = options.clients
         first = measure_site(few, "first")
         large = measure_site(many, "large")
-        again = measure_site(few, "again")
-    better = {
-        name: first[name] if first[name].seconds < again[name].seconds else again[name]
-        for name in ACTS
-    }
+        again = first if options.once else measure_site(few, "again")
+    better = {name: min(first[name], again[name], key=lambda each: each.took) for name in ACTS}
     if not tell(few, many, better, large, write=options.write):
         sys.exit(1)
 

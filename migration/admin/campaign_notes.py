@@ -26,7 +26,7 @@ VIEW_CAMPAIGNS = "migration.view_campaign"
 
 def note_campaigns(
     request: HttpRequest,
-    client_ids: Collection[int] | QuerySet[Any, dict[str, Any]],
+    client_ids: Collection[int] | QuerySet[Any, int],
     *,
     number: int | None = None,
 ) -> list[SafeString]:

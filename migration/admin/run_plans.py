@@ -88,11 +88,8 @@ class MigrateAllView(AdminView):
         return make_plan(request, chosen=None)
 
 
-class PlanView(AdminView):
-    """The page of one plan."""
-
-    template_name = "admin/migration/run_plan.html"
-    most_shown: ClassVar[int | None] = CLIENTS_SHOWN
+class OnePlanView(AdminView):
+    """A page or a file about one plan; 404 if there is no such plan."""
 
     @property
     def title(self) -> str:
@@ -103,6 +100,13 @@ class PlanView(AdminView):
         # The ids that were chosen may be very many, and no page shows them.
         plans = RunPlan.objects.select_related("run").defer("chosen")
         return get_object_or_404(plans, pk=self.kwargs["pk"])
+
+
+class PlanView(OnePlanView):
+    """The page of one plan."""
+
+    template_name = "admin/migration/run_plan.html"
+    most_shown: ClassVar[int | None] = CLIENTS_SHOWN
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self.render_to_response(self.get_context_data())
@@ -136,7 +140,7 @@ class PlanView(AdminView):
         """Return which campaigns have some of its clients, while it can be started."""
         if not self.plan.is_open:
             return []
-        planned = self.plan.rows.values("client_id")
+        planned = self.plan.rows.values_list("client_id", flat=True)
         return note_campaigns(self.request, planned, number=counts.clients)
 
 
@@ -162,7 +166,7 @@ class PlanSheetView(PlanView):
     most_shown = None
 
 
-class DownloadPlanView(PlanView):
+class DownloadPlanView(OnePlanView):
     """The plan as a JSON file."""
 
     def get(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:

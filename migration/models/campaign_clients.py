@@ -28,7 +28,7 @@ _WAITS = """
 
 
 def count_in_campaigns(
-    client_ids: Collection[int] | QuerySet[Any, dict[str, Any]],
+    client_ids: Collection[int] | QuerySet[Any, int],
 ) -> list[tuple[Campaign, int]]:
     """Return the campaigns that are not over and how many of the clients each has. Takes one query.
 
