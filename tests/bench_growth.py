@@ -51,6 +51,8 @@ FEW, MANY = 10_000, 100_000
 SAMPLE = 3000
 AT_MOST = 1.3
 ROUNDS = 4
+# Set for the children where NOVA's tables have no index on their clients.
+BARE = "BENCH_GROWTH_BARE"
 NO_LIMIT = 1_000_000.0
 ACT_SECONDS = 1800
 LIST, DASHBOARD = "/admin/credentials/client/", "/admin/"
@@ -85,7 +87,7 @@ def make_site(clients: int) -> Took:
     from tests.bulk_data import make_unmoved
 
     set_rates(NO_LIMIT)
-    return measure(lambda: make_unmoved(clients))
+    return measure(lambda: make_unmoved(clients, indexes=not os.environ.get(BARE)))
 
 
 def make_plan(clients: int) -> Took:
@@ -144,7 +146,7 @@ def run_some(kind: str, outcome: str, *, more: float = 0.0) -> Took:
 def do_first_batches(start: Callable[[], Run], outcome: str, *, more: float = 0.0) -> Took:
     """Start the run and do the batches of SAMPLE clients; of a share more, where the next act needs them."""
     from migration.models import Run
-    from migration.operations import runs
+    from migration.operations import runs, skipped_items
 
     plain, over, numbers = runs.process_batch, threading.Event(), itertools.count(1)
 
@@ -163,7 +165,7 @@ def do_first_batches(start: Callable[[], Run], outcome: str, *, more: float = 0.
     # Those that were in work when the last batch ended are done too.
     assert SAMPLE <= done == run.items.exclude(outcome="").count(), run.count_items()
     run.stop(by=None)
-    runs.skip_open_items(run)
+    skipped_items.skip_open_items(run)
     return working * (SAMPLE / done) + starting * (SAMPLE / clients)
 
 
@@ -321,6 +323,9 @@ def main() -> None:
     parser.add_argument(
         "--once", action="store_true", help="the smaller site once, before the other"
     )
+    parser.add_argument(
+        "--bare", action="store_true", help="NOVA's tables without the indexes of docs/scaling.md"
+    )
     parser.add_argument("--profile", choices=ACTS)
     parser.add_argument("--act", choices=ACTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -330,6 +335,7 @@ def main() -> None:
 
     from nova_admin.embedded import postgres
 
+    os.environ |= {BARE: "1"} if options.bare else {}
     with ExitStack() as stack:
         endpoint = stack.enter_context(plain_aws())
         os.environ |= {

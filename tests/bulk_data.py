@@ -120,12 +120,15 @@ def _keep_counts(cursor: CursorWrapper) -> None:
     cursor.execute("ANALYZE")
 
 
-def make_unmoved(clients: int) -> None:
+def make_unmoved(clients: int, *, indexes: bool = True) -> None:
     """So many clients that only PostgreSQL holds, with their writes folded as the workers do it every minute.
 
-    No slug is the beginning of another.
+    No slug is the beginning of another. `indexes`: those of `docs/scaling.md`, which NOVA's owner has to make.
     """
     with connection.cursor() as cursor:
+        for table in ("client_database_credentials", "client_email_credentials"):
+            if indexes:
+                cursor.execute(f"CREATE INDEX ON public.{table} (client_id)")
         cursor.execute(UNMOVED, {"clients": clients})
         ClientRevision.objects.fold_writes()
         cursor.execute("ANALYZE")

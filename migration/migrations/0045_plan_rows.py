@@ -121,9 +121,16 @@ class Migration(migrations.Migration):
                 index=models.Index(fields=["run", "client"], name="move_of_run"),
             ),
             migrations.RemoveIndex(model_name="runitem", name="item_outcome"),
+            migrations.RemoveIndex(model_name="runitem", name="open_item_batch"),
             migrations.AddIndex(
                 model_name="runitem",
                 index=models.Index(fields=["run", "outcome", "batch"], name="item_outcome"),
+            ),
+            migrations.AddIndex(
+                model_name="runitem",
+                index=models.Index(
+                    condition=models.Q(("outcome", "")), fields=["client"], name="open_item_client"
+                ),
             ),
             migrations.AlterField(
                 model_name="runitem",

@@ -292,11 +292,11 @@ class RunItem(models.Model):
     class Meta:
         ordering: ClassVar = ["id"]
         indexes: ClassVar = [
-            # With the batch, though the next one has it too: of a run that has just begun PostgreSQL knows nothing yet,
-            # and takes either to find the items of a batch.
+            # Of a run that has just begun PostgreSQL knows nothing yet: whichever index it takes for the items of a
+            # batch, or for the open items of some clients, has to lead to these and no others.
             models.Index(fields=["run", "outcome", "batch"], name="item_outcome"),
             models.Index(
-                fields=["run", "batch"], name="open_item_batch", condition=models.Q(outcome="")
+                fields=["client"], name="open_item_client", condition=models.Q(outcome="")
             ),
             # Both for `needing_attention`.
             models.Index(

@@ -3,10 +3,11 @@
 import pytest
 from django.db import connection
 
-from migration.models import PhaseChange, Run, RunItem
+from migration.models import ClientMigration, PhaseChange, Run, RunItem
 from migration.operations.gate_facts import GateFacts
 from migration.operations.move_batches import MoveBatch
 from migration.operations.run_batches import CANDIDATE_BATCHES, lock_free_batch
+from migration.operations.skipped_items import skip_open_items
 from nova_credentials.phases import Phase
 from tests.explained import count_rows_read
 
@@ -61,7 +62,7 @@ def test_a_batch_asks_only_for_its_own_moves(run, is_analyzed):
 @pytest.mark.parametrize("is_analyzed", [False, True])
 def test_a_gate_looks_for_the_open_items_of_its_own_clients(run, is_analyzed):
     analyze(is_analyzed)
-    facts = GateFacts(range(CLIENTS - Run.BATCH, CLIENTS))
+    facts = GateFacts(range(CLIENTS - Run.BATCH, CLIENTS), run=run)
 
     read = count_rows_read(RunItem._meta.db_table, lambda: facts.open_items)
 
@@ -87,6 +88,37 @@ def test_a_batch_reads_its_own_items_alone(run, is_analyzed):
     items = run.items.free().filter(batch=150)
 
     assert count_rows_read(RunItem._meta.db_table, lambda: list(items)) <= Run.BATCH
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+def test_who_stops_a_run_reads_its_moves_once(run, is_analyzed):
+    analyze(is_analyzed)
+    Run.objects.filter(pk=run.pk).update(state=Run.State.STOPPED)
+
+    read = count_rows_read(PhaseChange._meta.db_table, lambda: skip_open_items(run))
+
+    assert read <= CLIENTS // 2 + Run.BATCH
+    assert not run.items.open().exists()
+
+
+def test_a_batch_locks_its_own_clients_though_all_have_just_come_into_the_phase(db):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO migration_clientmigration (client_id, phase)"
+            " SELECT n, 'postgres' FROM generate_series(1, %s) AS n",
+            [CLIENTS],
+        )
+        cursor.execute("ANALYZE")
+    ClientMigration.objects.update(phase=Phase.DUAL_READ)
+    ids = list(range(1, Run.BATCH + 1))
+
+    read = count_rows_read(
+        ClientMigration._meta.db_table,
+        lambda: ClientMigration.objects.change_phase(ids, Phase.DUAL_READ, Phase.AWS),
+    )
+
+    # There are no such clients, and it reads no others.
+    assert read <= 2 * Run.BATCH
 
 
 def analyze(is_analyzed: bool) -> None:
