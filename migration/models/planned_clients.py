@@ -156,9 +156,9 @@ class PlanCounts:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         """Return the numbers that `to_json` stored; all are 0 before the first look has ended."""
-        counted = {name: Counter(data.get(name, {})) for name in ("classes", "writes")}
+        classes, writes = Counter(data.get("classes", {})), Counter(data.get("writes", {}))
         plain = {name: data.get(name, 0) for name in ("clients", "present", "spared")}
-        return cls(**plain, **counted)
+        return cls(classes=classes, writes=writes, **plain)
 
 
 class PlanRowQuerySet(models.QuerySet["PlanRow"]):

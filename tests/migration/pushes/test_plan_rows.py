@@ -40,7 +40,7 @@ def make_plan() -> RunPlan:
 
 def count_in_memory() -> int:
     gc.collect()
-    return sum(isinstance(each, PlannedClient) for each in gc.get_objects())
+    return sum(type(each) is PlannedClient for each in gc.get_objects())
 
 
 @pytest.mark.usefixtures("stores")
