@@ -50,6 +50,7 @@ from migration.operations import (
     run_batches,
     run_plans,
     runs,
+    skipped_items,
 )
 from migration.operations.aws_writes import find_write_refusal
 from migration.queue_errors import QUEUE_ERRORS
@@ -139,11 +140,9 @@ def enqueue_search(search: CopySearch) -> bool:
     """
     try:
         # It is one task however long it takes. A worker that gets it a second time leaves it to the first.
+        name = f"search {search.pk}"
         async_task(
-            "migration.tasks.search_copies",
-            search.pk,
-            task_name=f"search {search.pk}",
-            timeout=SEARCH_SECONDS,
+            "migration.tasks.search_copies", search.pk, task_name=name, timeout=SEARCH_SECONDS
         )
     except QUEUE_ERRORS as error:
         logger.warning("No search: the task queue can't be reached (%s)", type(error).__name__)
@@ -179,7 +178,7 @@ def resume_stalled_runs() -> None:
         ):
             continue
         if run.state == Run.State.STOPPED:
-            runs.skip_open_items(run)
+            skipped_items.skip_open_items(run)
         elif not run.finish_if_done() and not busy:  # its worker may have been killed before it did
             Run.objects.record_work(run.pk)
             enqueue(run)

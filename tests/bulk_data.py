@@ -1,7 +1,9 @@
 """Many clients with a history each, made in a few statements: for the pages' query counts and for the benchmark."""
 
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 
+from credentials.models import ClientRevision
 from migration.models import Comparison, DailyComparisons, OpenMismatch
 
 COMPARISONS_EACH = 10
@@ -65,6 +67,41 @@ FIELDS = """[
      "actual": "4e5f6072", "expected_length": "1-8", "actual_length": "1-8"}
 ]"""
 
+UNMOVED = """
+WITH made AS (
+    INSERT INTO public.clients (name, slug)
+    SELECT 'Crowd ' || n, 'crowd-' || to_char(n, 'FM000000') FROM generate_series(1, %(clients)s) AS n RETURNING id
+), databases AS (
+    INSERT INTO public.client_database_credentials (client_id, db_host, db_name, db_user, db_password_encrypted)
+    SELECT id, 'db.example.test', 'app', 'app', 'example-password-' || id FROM made
+)
+INSERT INTO public.client_email_credentials (client_id, email_user, email_password_encrypted)
+SELECT id, 'invoices@example.test', 'example-app-password-' || id FROM made WHERE id %% 2 = 0
+"""
+
+
+STANDINGS = """
+WITH moves AS (
+    INSERT INTO nova_admin.migration_phasechange (client_id, slug, old, new, reason, changed_at)
+    SELECT id, slug, 'dual_write', 'dual_read', '', now() FROM public.clients
+)
+INSERT INTO nova_admin.migration_clientmigration (client_id, phase)
+SELECT id, (ARRAY['dual_write', 'dual_read', 'dual_read', 'aws'])[1 + id %% 4] FROM public.clients
+ON CONFLICT (client_id) DO UPDATE SET phase = excluded.phase
+"""
+
+
+def make_history(*, comparisons_each: int) -> None:
+    """A history of the clients of `make_unmoved`: in each phase, compared so often, in one run."""
+    asked = {"each": comparisons_each, "fields": FIELDS}
+    with connection.cursor() as cursor:
+        for statement in (STANDINGS, COMPARED, RUN):
+            cursor.execute(statement, asked if "%" in statement else None)
+        cursor.execute(
+            "UPDATE nova_admin.credentials_clientrevision SET pushed_revision = revision"
+        )
+        _keep_counts(cursor)
+
 
 def make_crowd(clients: int, *, comparisons_each: int = COMPARISONS_EACH) -> None:
     """So many clients in every phase but the last, compared so often over a month, and one run over all of them."""
@@ -73,7 +110,25 @@ def make_crowd(clients: int, *, comparisons_each: int = COMPARISONS_EACH) -> Non
         for statement in (CROWD, COMPARED, RUN, PUSHED):
             cursor.execute(statement, asked if "%" in statement else None)
         cursor.execute("DELETE FROM nova_admin.credentials_clientwrite")
-        ids = list(Comparison.objects.values_list("pk", flat=True))
-        OpenMismatch.objects.update_from(ids)
-        DailyComparisons.objects.count_up(ids)
+        _keep_counts(cursor)
+
+
+def _keep_counts(cursor: CursorWrapper) -> None:
+    ids = list(Comparison.objects.values_list("pk", flat=True))
+    OpenMismatch.objects.update_from(ids)
+    DailyComparisons.objects.count_up(ids)
+    cursor.execute("ANALYZE")
+
+
+def make_unmoved(clients: int, *, indexes: bool = True) -> None:
+    """So many clients that only PostgreSQL holds, with their writes folded as the workers do it every minute.
+
+    No slug is the beginning of another. `indexes`: those of `docs/scaling.md`, which NOVA's owner has to make.
+    """
+    with connection.cursor() as cursor:
+        for table in ("client_database_credentials", "client_email_credentials"):
+            if indexes:
+                cursor.execute(f"CREATE INDEX ON public.{table} (client_id)")
+        cursor.execute(UNMOVED, {"clients": clients})
+        ClientRevision.objects.fold_writes()
         cursor.execute("ANALYZE")

@@ -48,6 +48,7 @@ SUBJECTS = {
         "claim_database": "aws-writes",
     },
     "The site": {
+        "migrate": "upgrading",
         "createsuperuser": "roles",
         "changepassword": "login",
         "qcluster": "scaling",

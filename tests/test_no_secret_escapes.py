@@ -107,7 +107,7 @@ def page(haystack: Haystack, browser, url: str, data=None) -> str:
     except Exception:  # noqa: BLE001 - whatever it is, its text is looked through
         haystack.add(f"exception of {url}", traceback.format_exc())
         return ""
-    text = response.content.decode(errors="replace")
+    text = response.getvalue().decode(errors="replace")
     haystack.add(f"page {url}", text + repr(response.headers) + repr(response.cookies))
     return text
 

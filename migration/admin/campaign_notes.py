@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.urls import reverse
@@ -15,6 +15,7 @@ from migration.models import Takes, count_in_campaigns, list_groups_taken
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from django.db.models import QuerySet
     from django.http import HttpRequest
     from django.utils.safestring import SafeString
 
@@ -23,15 +24,21 @@ if TYPE_CHECKING:
 VIEW_CAMPAIGNS = "migration.view_campaign"
 
 
-def note_campaigns(request: HttpRequest, client_ids: Collection[int]) -> list[SafeString]:
+def note_campaigns(
+    request: HttpRequest,
+    client_ids: Collection[int] | QuerySet[Any, int],
+    *,
+    number: int | None = None,
+) -> list[SafeString]:
     """Return a sentence for each campaign that is not over and has some of the clients. Takes one query.
 
-    It links to the campaign where the user may view campaigns.
+    It links to the campaign where the user may view campaigns. With a query of ids goes their number, as it isn't run.
     """
+    asked = len(client_ids) if number is None else number
     may_view = request.user.has_perm(VIEW_CAMPAIGNS)
     notes = []
-    for campaign, number in count_in_campaigns(client_ids):
-        if len(client_ids) == 1:
+    for campaign, found in count_in_campaigns(client_ids):
+        if asked == 1:
             text = _(
                 "This client is in %(campaign)s, which moves its clients by itself, each when its wave begins."
             )
@@ -39,10 +46,10 @@ def note_campaigns(request: HttpRequest, client_ids: Collection[int]) -> list[Sa
             text = ngettext(
                 "%(n)s of these clients is in %(campaign)s, which moves its clients by itself.",
                 "%(n)s of these clients are in %(campaign)s, which moves its clients by itself.",
-                number,
+                found,
             )
         shown = _link(campaign) if may_view else str(campaign)
-        notes.append(format_html(text % {"n": intcomma(number), "campaign": "{}"}, shown))
+        notes.append(format_html(text % {"n": intcomma(found), "campaign": "{}"}, shown))
     return notes
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, ClassVar
 
 from django.contrib import messages
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.http import HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.functional import cached_property
@@ -25,14 +24,15 @@ from migration.admin.campaign_notes import note_campaigns
 from migration.admin.run_starts import enqueue_run, get_run_url, start_run
 from migration.models import Drift, PlanClass, Run, RunPlan, StalePlanError
 from migration.operations import run_plans
-from migration.reports.run_plans import explain_waiting, export_plan, summarize_clients
+from migration.reports.run_plans import explain_waiting, export_plan, summarize_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from django.http import HttpRequest
+    from django.utils.safestring import SafeString
 
-    from migration.models import ClientPhaseQuerySet, PlannedClient
+    from migration.models import ClientPhaseQuerySet, PlanCounts
 
 # A run over more clients has a plan first.
 FEW_CLIENTS = 50
@@ -88,11 +88,8 @@ class MigrateAllView(AdminView):
         return make_plan(request, chosen=None)
 
 
-class PlanView(AdminView):
-    """The page of one plan."""
-
-    template_name = "admin/migration/run_plan.html"
-    most_shown: ClassVar[int | None] = CLIENTS_SHOWN
+class OnePlanView(AdminView):
+    """A page or a file about one plan; 404 if there is no such plan."""
 
     @property
     def title(self) -> str:
@@ -100,15 +97,23 @@ class PlanView(AdminView):
 
     @cached_property
     def plan(self) -> RunPlan:
-        return get_object_or_404(RunPlan.objects.select_related("run"), pk=self.kwargs["pk"])
+        # The ids that were chosen may be very many, and no page shows them.
+        plans = RunPlan.objects.select_related("run").defer("chosen")
+        return get_object_or_404(plans, pk=self.kwargs["pk"])
+
+
+class PlanView(OnePlanView):
+    """The page of one plan."""
+
+    template_name = "admin/migration/run_plan.html"
+    most_shown: ClassVar[int | None] = CLIENTS_SHOWN
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self.render_to_response(self.get_context_data())
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
-        clients = self.plan.list_clients()
-        summary = summarize_clients(clients)
-        planned = [client.client_id for client in clients]
+        counts = self.plan.read_counts()
+        summary = summarize_plan(counts)
         has_perm = self.request.user.has_perm
         return super().get_context_data(
             plan=self.plan,
@@ -119,15 +124,24 @@ class PlanView(AdminView):
                 for name in PlanClass
                 for number in [summary.counts[name.value]]
             ],
-            sections=list_sections(clients, most=self.most_shown),
-            differences=describe_differences(self.plan),
-            sparing=sum(is_spared(client) for client in clients),
-            campaign_notes=note_campaigns(self.request, planned) if self.plan.is_open else [],
+            sections=list_sections(self.plan, counts, most=self.most_shown),
+            differences=describe_differences(self.plan, most=self.most_shown),
+            differing=len(self.plan.differences),
+            most_shown=self.most_shown,
+            sparing=counts.spared,
+            campaign_notes=self.note_campaigns(counts),
             may_run=has_perm(RUN_PERMISSION),
             may_overwrite=has_perm(RUN_PERMISSION) and has_perm(RESOLVE_PERMISSION),
             may_view_clients=has_perm("credentials.view_client"),
             **kwargs,
         )
+
+    def note_campaigns(self, counts: PlanCounts) -> list[SafeString]:
+        """Return which campaigns have some of its clients, while it can be started."""
+        if not self.plan.is_open:
+            return []
+        planned = self.plan.rows.values_list("client_id", flat=True)
+        return note_campaigns(self.request, planned, number=counts.clients)
 
 
 class LivePlanView(PlanView):
@@ -152,12 +166,12 @@ class PlanSheetView(PlanView):
     most_shown = None
 
 
-class DownloadPlanView(PlanView):
+class DownloadPlanView(OnePlanView):
     """The plan as a JSON file."""
 
-    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return HttpResponse(
-            json.dumps(export_plan(self.plan), indent=1),
+    def get(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
+        return StreamingHttpResponse(
+            export_plan(self.plan),
             content_type="application/json",
             headers={"Content-Disposition": f'attachment; filename="plan-{pk}.json"'},
         )
@@ -227,32 +241,27 @@ ORDERS: dict[str, Callable[[HttpRequest, RunPlan], HttpResponseRedirect]] = {
 }
 
 
-def is_spared(client: PlannedClient) -> bool:
-    """Say whether the client is left alone as it differs, and a plan that overwrites would write it."""
-    return bool(client.message and client.message.key == "left_alone")
-
-
 def list_sections(
-    clients: Collection[PlannedClient], *, most: int | None
+    plan: RunPlan, counts: PlanCounts, *, most: int | None
 ) -> list[dict[str, object]]:
     """Return the classes whose clients are named, each with at most so many of them."""
-    by_class = {name: [c for c in clients if c.plan_class == name] for name in NAMED}
+    names = [name for name in NAMED if counts.classes[name.value]]
+    clients = plan.rows.list_classes([name.value for name in names], most=most)
     return [
         {
             "key": name.value,
             "title": name.label,
-            "clients": found[:most],
-            "number": len(found),
+            "clients": clients[name.value],
+            "number": counts.classes[name.value],
             "shown": most,
-            "replaces": any(client.replaced for client in found),
+            "replaces": any(client.replaced for client in clients[name.value]),
         }
-        for name, found in by_class.items()
-        if found
+        for name in names
     ]
 
 
-def describe_differences(plan: RunPlan) -> list[dict[str, object]]:
-    """Return what was not as planned, in the page's language."""
+def describe_differences(plan: RunPlan, *, most: int | None) -> list[dict[str, object]]:
+    """Return what was not as planned, in the page's language: at most so many clients."""
     classes = dict(PlanClass.choices)
     return [
         {
@@ -262,5 +271,5 @@ def describe_differences(plan: RunPlan) -> list[dict[str, object]]:
             "planned": classes.get(row["planned"], "–"),
             "found": classes.get(row["found"], "–"),
         }
-        for row in plan.differences
+        for row in plan.differences[:most]
     ]

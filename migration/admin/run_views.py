@@ -33,7 +33,7 @@ from migration.models import (
     WithdrawnRunError,
     all_clients,
 )
-from migration.operations import runs
+from migration.operations import skipped_items
 from migration.reports.run_progress import Progress, find_progress, select_runs_for_progress
 from migration.templatetags.migration_pages import make_label
 
@@ -263,7 +263,7 @@ def show_rate(rate: float) -> str:
 def stop_run(run: Run, *, by: User) -> None:
     """Stop the run and skip the items that no worker has begun."""
     run.stop(by=by)
-    runs.skip_open_items(run)
+    skipped_items.skip_open_items(run)
 
 
 ORDERS: dict[str, Callable[..., None]] = {

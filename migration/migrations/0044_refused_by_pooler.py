@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("migration", "0040_offboardings")]
+    dependencies = [("migration", "0041_secret_settings")]
 
     operations = [
         migrations.AlterField(

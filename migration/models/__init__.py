@@ -95,6 +95,14 @@ from migration.models.offboardings import (
 )
 from migration.models.password_resets import PasswordReset
 from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH, PhaseChoices
+from migration.models.planned_clients import (
+    Drift,
+    PlanClass,
+    PlanCounts,
+    PlannedClient,
+    PlanRow,
+    ReplacedSecret,
+)
 from migration.models.planned_moves import PlannedMoves
 from migration.models.planned_versions import PlannedVersion
 from migration.models.rates import Rate
@@ -139,14 +147,7 @@ from migration.models.run_items import (
     Outcome,
     RunItem,
 )
-from migration.models.run_plans import (
-    Drift,
-    PlanClass,
-    PlannedClient,
-    ReplacedSecret,
-    RunPlan,
-    StalePlanError,
-)
+from migration.models.run_plans import RunPlan, StalePlanError
 from migration.models.runs import MANY_TRIES, Run
 from migration.models.saved_views import SavedView, SavedViewError
 from migration.models.secrets import Secret
@@ -262,6 +263,8 @@ __all__ = [
     "PhaseChange",
     "PhaseChoices",
     "PlanClass",
+    "PlanCounts",
+    "PlanRow",
     "PlannedChange",
     "PlannedClient",
     "PlannedMoves",

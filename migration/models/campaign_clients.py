@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from migration.models.campaigns import Campaign
 from migration.models.waves import Wave
@@ -26,8 +27,17 @@ _WAITS = """
 """
 
 
-def count_in_campaigns(client_ids: Collection[int]) -> list[tuple[Campaign, int]]:
-    """Return the campaigns that are not over and how many of the clients each has. Takes one query."""
+def count_in_campaigns(
+    client_ids: Collection[int] | QuerySet[Any, int],
+) -> list[tuple[Campaign, int]]:
+    """Return the campaigns that are not over and how many of the clients each has. Takes one query.
+
+    Very many ids are given as the query of one column that selects them, which becomes a part of it.
+    """
+    if isinstance(client_ids, QuerySet):
+        chosen, values = client_ids.query.sql_with_params()
+    else:
+        chosen, values = "SELECT unnest(%s::int[])", ([*client_ids],)
     found = Campaign.objects.raw(
         f"""
         SELECT campaign.*, counted.number
@@ -45,12 +55,12 @@ def count_in_campaigns(client_ids: Collection[int]) -> list[tuple[Campaign, int]
                 JOIN migration_groupmember AS member ON member.group_id = wave.group_id
                 WHERE wave.campaign_id = campaign.id AND {_WAITS}
             ) AS every_client
-            WHERE client_id = ANY(%s)
+            WHERE client_id IN ({chosen})
         ) AS counted ON counted.number > 0
         WHERE campaign.state = ANY(%s)
         ORDER BY campaign.id
-        """,  # noqa: S608  # a constant
-        [list(client_ids), [state.value for state in Campaign.NOT_OVER]],
+        """,  # noqa: S608  # a constant, and Django's own query
+        [*values, [state.value for state in Campaign.NOT_OVER]],
     )
     return [(campaign, campaign.number) for campaign in found]  # type: ignore[attr-defined]  # selected
 

@@ -237,12 +237,11 @@ class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]
     def _lock_in_phase(self, client_ids: Collection[int], phase: Phase) -> list[ClientMigration]:
         """Lock and return the rows of the clients in `phase`; a client without a row is given one."""
         self._give_rows(client_ids)
-        return list(
-            self.filter(client_id__in=client_ids, phase=phase)
-            .select_for_update(of=("self",))
-            .order_by("client_id")
-            .select_related("client")
-        )
+        found = self.filter(client_id__in=client_ids).select_for_update(of=("self",))
+        # By id alone: while very many clients change their phase, PostgreSQL may take the few of a batch to be all that
+        # are in it, and read every client of the phase.
+        locked = found.order_by("client_id").select_related("client")
+        return [row for row in locked if row.phase == phase]
 
     def record_refused(self, revisions: Iterable[tuple[int, int | None]]) -> None:
         """Store which revision of each client's rows was refused, as (client id, revision); None: it was not."""

@@ -58,7 +58,9 @@ class PhaseChange(models.Model):
     # The text as the user typed it; `note` is this site's own message about the move.
     reason = models.TextField(_("reason"), blank=True)
     note = MessageField(_("note"), null=True)
-    run = models.ForeignKey("Run", models.SET_NULL, null=True, related_name="phase_changes")
+    run = models.ForeignKey(
+        "Run", models.SET_NULL, null=True, related_name="phase_changes", db_index=False
+    )
     comparison = models.ForeignKey("Comparison", models.SET_NULL, null=True, related_name="+")
     # The evidence that was missing and was overridden, and why, as the user typed it.
     overridden = MessageListField(default=list, db_default=[])
@@ -73,7 +75,9 @@ class PhaseChange(models.Model):
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [
             # For the dashboard's newest moves, where a run stands for the moves that it made.
-            models.Index(fields=["-id"], condition=models.Q(run=None), name="move_by_hand")
+            models.Index(fields=["-id"], condition=models.Q(run=None), name="move_by_hand"),
+            # Each batch of a run asks which of its clients the run has moved: not to be read of all that it has moved.
+            models.Index(fields=["run", "client"], name="move_of_run"),
         ]
         constraints: ClassVar = [
             limit_reason("phasechange"),

@@ -267,7 +267,7 @@ class ActField(models.CharField):  # type: ignore[type-arg]  # generic only in t
 class RunItem(models.Model):
     """One client in a run."""
 
-    run = models.ForeignKey("Run", models.CASCADE, related_name="items")
+    run = models.ForeignKey("Run", models.CASCADE, related_name="items", db_index=False)
     client = models.ForeignKey(
         Client, models.DO_NOTHING, db_constraint=False, related_name="run_items"
     )
@@ -294,9 +294,11 @@ class RunItem(models.Model):
     class Meta:
         ordering: ClassVar = ["id"]
         indexes: ClassVar = [
-            models.Index(fields=["run", "outcome"], name="item_outcome"),
+            # Of a run that has just begun PostgreSQL knows nothing yet: whichever index it takes for the items of a
+            # batch, or for the open items of some clients, has to lead to these and no others.
+            models.Index(fields=["run", "outcome", "batch"], name="item_outcome"),
             models.Index(
-                fields=["run", "batch"], name="open_item_batch", condition=models.Q(outcome="")
+                fields=["client"], name="open_item_client", condition=models.Q(outcome="")
             ),
             # Both for `needing_attention`.
             models.Index(

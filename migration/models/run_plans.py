@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from uuid import uuid4
 
 from django.conf import settings
 from django.db import models, transaction
@@ -15,10 +15,11 @@ from django.utils.translation import gettext_lazy as _
 from migration import audit_sentences, plan_sentences
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.kept_names import KeptNameField, get_kept_name, require_kept_name
-from nova_credentials.messages import Message, MessageError
+from migration.models.planned_clients import PlanCounts, PlannedClient, PlanRow, PlanRowQuerySet
+from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Iterator
 
     from django.contrib.auth.models import User
 
@@ -28,110 +29,8 @@ if TYPE_CHECKING:
 # Longer than a look at thousands of clients takes at AWS's read quota.
 STALLED_AFTER = timedelta(minutes=5)
 PLANS_ARE_KEPT = timedelta(days=30)
-
-
-class PlanClass(models.TextChoices):
-    """What a run would do with a client."""
-
-    NEW = "new", _("New in AWS")
-    UNCHANGED = "unchanged", _("Unchanged")
-    UPDATED = "updated", _("Updated over this site's version")
-    OVERWRITTEN = "overwritten", _("Overwritten: somebody else's version")
-    LEFT_ALONE = "left_alone", _("Left alone")
-    FAILING = "failing", _("Will fail")
-
-
-class Drift(models.TextChoices):
-    """How a client differs from its plan."""
-
-    CAME = "came", _("came after the plan: not part of the run")
-    WENT = "went", _("no longer exists")
-    PHASE = "phase", _("another phase")
-    REVISION = "revision", _("rows were written")
-    VERSION = "version", _("another version in AWS")
-    CLASS = "class", _("another outcome")
-
-
-@dataclass(frozen=True)
-class ReplacedSecret:
-    """A secret whose current version the run replaces, and who wrote that version, as far as it is known."""
-
-    name: str
-    version_id: str
-    by_this_site: bool
-    who: str = ""
-    written_at: str = ""  # ISO 8601; empty where AWS doesn't say
-
-    @property
-    def written(self) -> datetime | None:
-        """Return when the version was written; None where it is not known."""
-        return datetime.fromisoformat(self.written_at) if self.written_at else None
-
-    def to_json(self) -> dict[str, object]:
-        """Return the secret as plans store it."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class PlannedClient:
-    """One client of a plan: where it stands, and what the run would do with it."""
-
-    client_id: int
-    slug: str
-    phase: str
-    revision: int
-    plan_class: str
-    outcome: str
-    error_class: str = ""
-    message: Message | None = None
-    # Secret name -> id of the version that AWS holds.
-    versions: dict[str, str] = field(default_factory=dict)
-    # Secret name -> its outcome, of those that are written.
-    writes: dict[str, str] = field(default_factory=dict)
-    replaced: tuple[ReplacedSecret, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the client as plans store and export it."""
-        return {
-            "id": self.client_id,
-            "slug": self.slug,
-            "phase": str(self.phase),
-            "revision": self.revision,
-            "class": str(self.plan_class),
-            "outcome": str(self.outcome),
-            "error_class": str(self.error_class),
-            "message": self.message.to_json() if self.message else None,
-            "versions": self.versions,
-            "writes": self.writes,
-            "replaced": [each.to_json() for each in self.replaced],
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """Return the client that `to_json` stored."""
-        return cls(
-            client_id=data["id"],
-            slug=data["slug"],
-            phase=data["phase"],
-            revision=data["revision"],
-            plan_class=data["class"],
-            outcome=data["outcome"],
-            error_class=data["error_class"],
-            message=data["message"] and Message.from_json(data["message"]),
-            versions=data["versions"],
-            writes=data["writes"],
-            replaced=tuple(ReplacedSecret(**each) for each in data["replaced"]),
-        )
-
-    def list_drifts(self, now: PlannedClient) -> list[Drift]:
-        """Return in what the client is not as planned now."""
-        pairs = (
-            (Drift.PHASE, self.phase, now.phase),
-            (Drift.REVISION, self.revision, now.revision),
-            (Drift.VERSION, self.versions, now.versions),
-            (Drift.CLASS, self.plan_class, now.plan_class),
-        )
-        return [drift for drift, planned, found in pairs if planned != found]
+# So many of a plan's clients are in memory at once.
+CLIENTS_AT_ONCE = 500
 
 
 class StalePlanError(MessageError):
@@ -147,14 +46,14 @@ class RunPlanQuerySet(models.QuerySet["RunPlan"]):
         """Select the plans that are neither started nor discarded."""
         return self.filter(state__in=RunPlan.OPEN)
 
-    def without_rows(self) -> Self:
-        """Leave out what is large: a row for each client."""
-        return self.defer("rows", "differences")
+    def without_clients(self) -> Self:
+        """Leave out what grows with the number of clients."""
+        return self.defer("chosen", "differences")
 
     def stalled(self) -> Self:
         """Select the plans whose look was not ended for STALLED_AFTER."""
         before = timezone.now() - STALLED_AFTER
-        return self.without_rows().filter(state__in=RunPlan.LOOKING, worked_at__lt=before)
+        return self.without_clients().filter(state__in=RunPlan.LOOKING, worked_at__lt=before)
 
     def forget_old(self) -> None:
         """Delete the plans that no run was started from."""
@@ -192,8 +91,9 @@ class RunPlan(models.Model):
     started_by_name = KeptNameField("started_by")
     created_at = models.DateTimeField(default=timezone.now)
     made_at = models.DateTimeField(null=True)
-    # A `PlannedClient` each.
-    rows = models.JSONField(default=list)
+    # The look that it was made by, whose rows are its own; and the `PlanCounts` of that look.
+    look = models.UUIDField(null=True)
+    counts = models.JSONField(default=dict, db_default={})
     # What was found otherwise when it was to be started, and when.
     differences = models.JSONField(default=list)
     checked_at = models.DateTimeField(null=True)
@@ -244,16 +144,42 @@ class RunPlan(models.Model):
     def is_looking(self) -> bool:
         return self.state in RunPlan.LOOKING
 
-    def list_clients(self) -> list[PlannedClient]:
-        """Return the clients of the plan."""
-        return [PlannedClient.from_json(row) for row in self.rows]
+    @property
+    def rows(self) -> PlanRowQuerySet:
+        """Select the rows of its clients; none before the first look has ended."""
+        return PlanRow.objects.filter(plan=self.pk, look=self.look)  # type: ignore[misc]  # no row has NULL
 
-    def store_look(self, found: Collection[PlannedClient]) -> None:
-        """Keep what was found as the plan."""
-        rows = [client.to_json() for client in found]
-        self._change_state(
-            RunPlan.State.READY, RunPlan.State.MAKING, rows=rows, made_at=timezone.now()
-        )
+    def list_clients(self) -> list[PlannedClient]:
+        """Return all clients of the plan at once."""
+        return self.rows.list_clients()
+
+    def iterate_clients(self) -> Iterator[PlannedClient]:
+        """Yield the clients of the plan, with some of them in memory at a time."""
+        contents = self.rows.order_by("client_id").values_list("content", flat=True)
+        for content in contents.iterator(chunk_size=CLIENTS_AT_ONCE):
+            yield PlannedClient.from_json(content)
+
+    def read_counts(self) -> PlanCounts:
+        """Return its numbers."""
+        return PlanCounts.from_json(self.counts)
+
+    def store_look(self, batches: Iterable[Collection[PlannedClient]]) -> None:
+        """Keep what is found as the plan, batch by batch; raises StalePlanError where another look made it already.
+
+        Two workers may look at the same plan: each has rows of its own, and those of the one that is late are deleted.
+        """
+        look, counts = uuid4(), PlanCounts()
+        for found in batches:
+            PlanRow.objects.add(self.pk, look, found)
+            counts.add(found)
+        made = {"look": look, "counts": counts.to_json(), "made_at": timezone.now()}
+        own = PlanRow.objects.filter(plan=self.pk, look=look)
+        try:
+            self._change_state(RunPlan.State.READY, RunPlan.State.MAKING, **made)
+        except StalePlanError:
+            own.delete()
+            raise
+        PlanRow.objects.filter(plan=self.pk).exclude(look=look).delete()
 
     def begin_check(self, *, by: User | None) -> None:
         """Have it looked at again before it starts."""

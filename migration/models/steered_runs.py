@@ -165,7 +165,7 @@ class SteeredRun(models.Model):
         self._change_state(by, self.State.RUNNING, self.State.PAUSED)
 
     def stop(self, *, by: User | None) -> None:
-        """Stop it until somebody goes on with it; its open items are skipped by `operations.runs.skip_open_items`."""
+        """Stop it until somebody goes on with it; `operations.skipped_items` skips its open items."""
         self._change_state(by, self.State.STOPPED, self.State.RUNNING, self.State.PAUSED)
 
     def approve(self, *, by: User) -> None:
@@ -174,7 +174,7 @@ class SteeredRun(models.Model):
         self._change_state(by, self.State.RUNNING, self.State.REQUESTED, **approved)
 
     def cancel_request(self, *, by: User | None) -> None:
-        """Stop a run that nobody has approved; its items are skipped by `operations.runs.skip_open_items`."""
+        """Stop a run that nobody has approved; `operations.skipped_items` skips its items."""
         self._change_state(by, self.State.STOPPED, self.State.REQUESTED)
 
     def retry_failed(self, *, by: User | None, item_id: int | None = None) -> None:

@@ -24,7 +24,7 @@ from migration.models import (
     Wave,
 )
 from migration.operations.gates import needs_approval
-from migration.operations.runs import skip_open_items
+from migration.operations.skipped_items import skip_open_items
 from nova_credentials.messages import in_a_row
 from nova_credentials.phases import MOVES, Phase
 

@@ -67,8 +67,12 @@ class GateFacts:
     @cached_property
     def open_items(self) -> dict[int, RunItem]:
         """Return client id -> an open item of a run that writes, and that workers work on."""
-        items = select_open_items().filter(client_id__in=self._client_ids)
-        found = items.exclude(run=self._run).select_related("run")
+        # By client first: of a run that has just begun PostgreSQL knows nothing, and would read all its items.
+        items = RunItem.objects.open().filter(client_id__in=self._client_ids)
+        ids = list(items.exclude(run=self._run).values_list("pk", flat=True))
+        if not ids:
+            return {}
+        found = select_open_items().filter(pk__in=ids).select_related("run")
         return {item.client_id: item for item in found.order_by("-pk")}
 
     @cached_property

@@ -18,7 +18,7 @@ from migration.models import (
 from migration.operations.approvals import NotApproved, find_second_user_refusal
 from migration.operations.evidence_counts import count_missing_kinds
 from migration.operations.gates import needs_approval
-from migration.operations.runs import skip_open_items
+from migration.operations.skipped_items import skip_open_items
 from nova_credentials.phases import check_move
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from migration.operations.secret_writer import Differing
 from nova_credentials.aws.secrets_manager import ErrorClass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from datetime import datetime
 
     from django.contrib.auth.models import User
@@ -67,7 +67,7 @@ def work_on_plan(
     plan = RunPlan.objects.get(pk=plan_id)
     try:
         if plan.state == RunPlan.State.MAKING:
-            plan.store_look(look_at_clients(plan, interactive=interactive, tell=tell))
+            plan.store_look(look_at_batches(plan, interactive=interactive, tell=tell))
         elif plan.state == RunPlan.State.CHECKING:
             return _check_plan(plan, interactive=interactive)
     except StalePlanError:
@@ -76,8 +76,8 @@ def work_on_plan(
 
 
 def _check_plan(plan: RunPlan, *, interactive: bool) -> Run | None:
-    found = look_at_clients(plan, interactive=interactive)
-    if differences := list_differences(plan.list_clients(), found):
+    found = look_at_batches(plan, interactive=interactive)
+    if differences := list(find_differences(plan, found)):
         plan.store_differences(differences)
         return None
     return start_run(plan=plan, by=plan.started_by)
@@ -87,7 +87,7 @@ def start_run(*, plan: RunPlan, by: User | None) -> Run:
     """Start the run over the plan's clients that are still there; raises StalePlanError where it may not start."""
     return Run.start(
         kind=Run.Kind.MIGRATE,
-        chosen=all_clients().filter(pk__in=[row["id"] for row in plan.rows]),
+        chosen=all_clients().filter(pk__in=plan.rows.values("client_id")),
         by=by,
         adopt=plan.adopt,
         overwrite=plan.overwrite,
@@ -95,6 +95,18 @@ def start_run(*, plan: RunPlan, by: User | None) -> Run:
         tries=MANY_TRIES,
         plan=plan,
     )
+
+
+def find_differences(
+    plan: RunPlan, batches: Iterable[list[PlannedClient]]
+) -> Iterator[dict[str, object]]:
+    """Yield what `list_differences` finds, batch by batch, each by the ids of its clients."""
+    last = 0
+    for found in batches:
+        up_to = found[-1].client_id
+        yield from list_differences(plan.rows.list_between(last, up_to), found)
+        last = up_to
+    yield from list_differences(plan.rows.list_between(last, None), [])
 
 
 def list_differences(
@@ -132,24 +144,34 @@ def _select_clients(plan: RunPlan) -> ClientPhaseQuerySet:
 def look_at_clients(
     plan: RunPlan, *, interactive: bool = False, tell: Callable[[int], None] | None = None
 ) -> list[PlannedClient]:
-    """Find out what a run would do with each client, 20 secrets a call; a plan that is not stored will do.
+    """Return all that `look_at_batches` finds; a plan that is not stored will do."""
+    batches = look_at_batches(plan, interactive=interactive, tell=tell)
+    return [client for found in batches for client in found]
+
+
+def look_at_batches(
+    plan: RunPlan, *, interactive: bool = False, tell: Callable[[int], None] | None = None
+) -> Iterator[list[PlannedClient]]:
+    """Find out what a run would do with each client, 20 secrets a call, and yield some clients at a time, by id.
 
     `tell` is called with the number of clients looked at so far.
     """
-    ids = list(_select_clients(plan).values_list("pk", flat=True))
-    found: list[PlannedClient] = []
+    ids, seen = list(_select_clients(plan).values_list("pk", flat=True)), 0
+    is_down = False
     for start in range(0, len(ids), CLIENTS_AT_ONCE):
         batch = ids[start : start + CLIENTS_AT_ONCE]
-        looked = list(_look_at_batch(plan, batch, interactive=interactive))
-        found += looked
+        if is_down:  # every further batch would wait for the same time-out
+            looked = list(_list_unseen(batch))
+        else:
+            looked = list(_look_at_batch(plan, batch, interactive=interactive))
+            is_down = _is_aws_down(looked)
+        if looked:
+            yield looked
+        seen += len(looked)
         if plan.pk:
             plan.record_work()
         if tell:
-            tell(len(found))
-        if _is_aws_down(looked):
-            # Every further batch would wait for the same time-out.
-            return found + list(_list_unseen(ids[start + CLIENTS_AT_ONCE :]))
-    return found
+            tell(seen)
 
 
 def _look_at_batch(

@@ -10,7 +10,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from django.db import InterfaceError, OperationalError, connection
-from django.db.models import Exists, OuterRef, Subquery
 from django.utils import timezone
 
 from credentials.nova_columns import NovaSchemaError
@@ -22,7 +21,6 @@ from migration.models import (
     ClientMigration,
     Comparison,
     Outcome,
-    PhaseChange,
     Run,
     RunItem,
     StaleRunError,
@@ -38,12 +36,12 @@ from migration.operations.pushes import push
 from migration.operations.rotation_runs import rotate_items
 from migration.operations.run_batches import (
     RETRY_LOCK,
-    held_batches,
     lock_free_batch,
     try_lock_batch,
 )
 from migration.operations.secret_writer import Differing
 from migration.operations.setting_runs import process_setting_items
+from migration.operations.skipped_items import skip_open_items
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.phases import Phase
@@ -52,7 +50,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from migration.operations.push_results import PushResult
-    from nova_credentials.messages import Message
 
 
 logger = logging.getLogger(__name__)
@@ -249,27 +246,6 @@ def _give_outcomes(run: Run, items: dict[int, RunItem]) -> None:
             _schedule_retry(run, item)
     else:
         _push_items(run, items)
-
-
-def skip_open_items(run: Run, *, why: Message | None = None) -> None:
-    """Skip the open items of a stopped run, except in batches that a worker still holds: that worker skips the rest.
-
-    They say why; without `why` that the run was stopped.
-    """
-    # The state is checked in the same statement, as the run may be retried at any time.
-    stopped = run.items.open().filter(run__state=Run.State.STOPPED)
-    free = stopped.exclude(batch__in=held_batches(run.pk))
-    # A worker that was killed may have moved them, and not noted it.
-    made = PhaseChange.objects.filter(run=run, client_id=OuterRef("client_id"))
-    free.filter(Exists(made)).update(
-        outcome=Outcome.MOVED, message=Subquery(made.values("note")[:1]), finished_at=timezone.now()
-    )
-    free.update(
-        outcome=Outcome.SKIPPED,
-        message=why or sentences.RUN_STOPPED(),
-        finished_at=timezone.now(),
-    )
-    run.finish_if_done()
 
 
 def _push_items(run: Run, items: dict[int, RunItem]) -> None:

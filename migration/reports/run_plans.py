@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import json
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from math import ceil
@@ -14,12 +14,12 @@ from django.utils import timezone
 
 from credentials.prices import SECRET_A_MONTH, TEN_THOUSAND_CALLS
 from migration import sentences
-from migration.models import Outcome, PlanClass, Rate, Worker
+from migration.models import Outcome, PlanClass, PlanCounts, Rate, Worker
 from migration.operations.aws_store import secret_names
 from migration.reports.costs import MONTH_MINUTES, SECRETS_A_CALL
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from migration.models import PlannedClient, RunPlan
     from nova_credentials.messages import Message
@@ -61,19 +61,25 @@ SUMMARY_NUMBERS = (
 
 
 def summarize_clients(clients: Collection[PlannedClient]) -> PlanSummary:
-    """Sum up the clients of a plan, in one query."""
-    classes = Counter(str(client.plan_class) for client in clients)
-    writes = Counter(outcome for client in clients for outcome in client.writes.values())
+    """Sum up the clients of a plan that is not stored, in one query."""
+    counts = PlanCounts()
+    counts.add(clients)
+    return summarize_plan(counts)
+
+
+def summarize_plan(counts: PlanCounts) -> PlanSummary:
+    """Sum up a plan by its numbers, in one query."""
+    writes = counts.writes
     written = sum(writes.values())
     creates = writes[Outcome.CREATED]
     # A secret that is taken back from its deletion is written too, if it differs.
     updates = writes[Outcome.UPDATED] + 2 * writes[Outcome.RESTORED]
-    asked = len(clients) * len(secret_names("x"))
+    asked = counts.clients * len(secret_names("x"))
     reads = ceil(asked / SECRETS_A_CALL) + ceil(written / SECRETS_A_CALL)
-    there = sum(len(client.versions) for client in clients) + writes[Outcome.RESTORED]
+    there = counts.present + writes[Outcome.RESTORED]
     return PlanSummary(
-        clients=len(clients),
-        counts={plan_class.value: classes[plan_class.value] for plan_class in PlanClass},
+        clients=counts.clients,
+        counts={plan_class.value: counts.classes[plan_class.value] for plan_class in PlanClass},
         batch_reads=reads,
         creates=creates,
         updates=updates,
@@ -126,10 +132,9 @@ def describe_client(client: PlannedClient) -> dict[str, Any]:
     }
 
 
-def export_plan(plan: RunPlan) -> dict[str, Any]:
-    """Return the plan with all its clients, for somebody to review."""
-    clients = plan.list_clients()
-    return {
+def export_plan(plan: RunPlan) -> Iterator[str]:
+    """Yield the plan with all its clients as one JSON object, piece by piece, for somebody to review."""
+    head = {
         "plan": plan.pk,
         "state": plan.state,
         "by": plan.by_name,
@@ -138,7 +143,13 @@ def export_plan(plan: RunPlan) -> dict[str, Any]:
         "adopt": plan.adopt,
         "overwrite": plan.overwrite,
         "include_inactive": plan.include_inactive,
-        "summary": summarize_clients(clients).to_json(),
-        "clients": [describe_client(client) for client in clients],
+        "summary": summarize_plan(plan.read_counts()).to_json(),
         "differences": plan.differences,
     }
+    yield json.dumps(head, indent=1).removesuffix("\n}")
+    yield ',\n "clients": ['
+    separator = "\n  "
+    for client in plan.iterate_clients():
+        yield separator + json.dumps(describe_client(client))
+        separator = ",\n  "
+    yield "\n ]\n}"

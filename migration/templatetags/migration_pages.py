@@ -107,7 +107,7 @@ register.simple_tag(describe_environment, name="find_environment")
 @register.simple_tag
 def find_open_plan() -> RunPlan | None:
     """Return the newest plan that was neither started nor discarded."""
-    return RunPlan.objects.open().without_rows().first()
+    return RunPlan.objects.open().without_clients().first()
 
 
 @register.simple_tag

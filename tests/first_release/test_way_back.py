@@ -132,7 +132,6 @@ def back(carried, first_site) -> FirstSite:
     return site
 
 
-@pytest.mark.long(60)
 def test_the_first_release_goes_on_with_what_the_day_brought_and_is_upgraded_again(back):
     check_clients(back)
     check_pages(back)

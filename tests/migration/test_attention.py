@@ -11,7 +11,7 @@ from django.utils import timezone
 from credentials.nova_columns import NovaSchemaError
 from migration import sentences
 from migration.models import Act, ClientMigration, Outcome, Run, RunItem, Worker, all_clients
-from migration.operations import runs
+from migration.operations import runs, skipped_items
 from migration.operations.comparisons import compare
 from migration.operations.moves import move
 from migration.operations.pushes import push
@@ -170,7 +170,7 @@ def test_what_a_stopped_run_left_out_did_not_fail_and_ended_no_failure(stores, t
     fail(stores, two[0])
     run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients())
     run.stop(by=None)
-    runs.skip_open_items(run)
+    skipped_items.skip_open_items(run)
 
     assert failing() == {two[0]}
     shown = root.get(reverse("admin:migration_run_change", args=[run.pk])).content.decode()

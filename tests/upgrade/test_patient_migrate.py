@@ -6,7 +6,6 @@ import threading
 import time
 
 import psycopg
-import pytest
 
 from tests.checkout import manage
 from tests.migrated import migrate, migrated_database
@@ -21,7 +20,6 @@ WHERE attrelid = 'nova_admin.migration_clientmigration'::regclass AND attname = 
 LONGEST_SECONDS = 5  # a wait for the other transaction's end would last as long as the test
 
 
-@pytest.mark.long(40)
 def test_a_table_that_is_in_use_keeps_nobody_waiting_and_migrate_goes_on_once_it_is_free():
     with migrated_database() as uri:
         migrate(uri, "migration", "0033")
@@ -54,7 +52,6 @@ def test_a_table_that_is_in_use_keeps_nobody_waiting_and_migrate_goes_on_once_it
             assert nova.execute("SHOW lock_timeout").fetchone() == ("0",)
 
 
-@pytest.mark.long(10)
 def test_a_schema_migration_that_was_ended_between_its_steps_is_begun_again():
     with migrated_database() as uri:
         migrate(uri, "credentials", "0004")

@@ -16,7 +16,6 @@ PATIENCE_SECONDS = 120
 FIRST_RELEASE = [("credentials", "0002_written_at"), ("migration", "0006_approvals_and_reveals")]
 
 
-@pytest.mark.long(20)
 def test_no_schema_migration_makes_nova_wait_there_or_back():
     spawn = multiprocessing.get_context("spawn")
     answers, theirs = spawn.Pipe(duplex=False)

@@ -10,7 +10,7 @@ from migration.management.counted_work import show_work
 from migration.management.run_items import name_outcome
 from migration.models import Outcome, PlanClass, Run, RunPlan
 from migration.operations.run_plans import look_at_clients, work_on_plan
-from migration.reports.run_plans import describe_client, summarize_clients
+from migration.reports.run_plans import describe_client, summarize_clients, summarize_plan
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -87,7 +87,7 @@ class Command(ClientsCommand):
         with show_work(self.stderr, str(plan), chosen.count()) as work:
             work_on_plan(plan_id=plan.pk, tell=work.count)
         plan.refresh_from_db()
-        self.stderr.write(f"{plan}: {describe_summary(summarize_clients(plan.list_clients()))}")
+        self.stderr.write(f"{plan}: {describe_summary(summarize_plan(plan.read_counts()))}")
         return plan
 
     def _print_plan(self, clients: Collection[PlannedClient], options: Options) -> None:

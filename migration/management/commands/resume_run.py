@@ -16,7 +16,7 @@ from migration.models import (
     StaleRunError,
     WithdrawnRunError,
 )
-from migration.operations.runs import skip_open_items
+from migration.operations.skipped_items import skip_open_items
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -75,6 +75,7 @@ def make_first_release(connection) -> None:
         " DELETE FROM nova_admin.django_migrations WHERE app = 'credentials' AND name >= '0003'"
         " OR app = 'migration' AND name >= '0009' OR app IN ('axes', 'account', 'mfa', 'socialaccount')"
     )
+    connection.execute("DROP INDEX nova_admin.move_of_run, nova_admin.open_item_client")
     for table, columns in ADDED.items():
         for column in columns:
             connection.execute(f"ALTER TABLE nova_admin.{table} DROP COLUMN {column}")

@@ -7,7 +7,7 @@ from django_q.models import OrmQ
 
 from credentials.models import Client
 from migration.admin import run_plans as plan_pages
-from migration.models import ClientMigration, Run, RunPlan
+from migration.models import ClientMigration, PlannedClient, Run, RunPlan, planned_clients
 from migration.operations import aws_store, run_plans, runs
 from migration.operations.comparisons import compare
 from migration.operations.pushes import push
@@ -176,7 +176,7 @@ def test_the_sheet_and_the_file_name_every_client(operator, monkeypatch, differi
     assert all(slug in sheet for slug in ("idom", "b d", "c d"))
     file = operator.get(f"{plan_page(plan)}plan.json")
     assert file["Content-Disposition"] == f'attachment; filename="plan-{plan.pk}.json"'
-    exported = json.loads(file.content)
+    exported = json.loads(file.getvalue())
     assert [(c["slug"], c["class"]) for c in exported["clients"]] == [
         ("idom", "left_alone"),
         ("b d", "failing"),
@@ -205,3 +205,48 @@ def test_the_page_takes_as_many_queries_for_many_clients_as_for_few(
 
     with django_assert_max_num_queries(12):
         operator.get(plan_page(plan))
+
+
+@pytest.fixture
+def read_from_rows(monkeypatch):
+    """The slugs of the clients that were read from rows."""
+    read = []
+    plain = PlannedClient.from_json.__func__
+    monkeypatch.setattr(
+        planned_clients.PlannedClient,
+        "from_json",
+        classmethod(lambda cls, data: read.append(data["slug"]) or plain(cls, data)),
+    )
+    return read
+
+
+def test_its_page_reads_the_clients_that_it_names_and_no_others(
+    operator, monkeypatch, read_from_rows
+):
+    monkeypatch.setattr(plan_pages.PlanView, "most_shown", 2)
+    for slug in ("a d", "b d", "c d", "fine"):
+        make_full_client(slug)
+    plan = RunPlan.request(by=None, chosen=None)
+    run_plans.work_on_plan(plan_id=plan.pk)
+
+    operator.get(plan_page(plan))
+
+    assert read_from_rows == ["a d", "b d"]
+
+
+def test_the_notes_of_campaigns_are_of_the_clients_of_the_plan(operator, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        plan_pages,
+        "note_campaigns",
+        lambda request, ids, number: asked.append((ids.query, number)) or [],
+    )
+    make_full_client("idom")
+    plan = RunPlan.request(by=None, chosen=None)
+    run_plans.work_on_plan(plan_id=plan.pk)
+
+    operator.get(plan_page(plan))
+
+    ((query, number),) = asked
+    assert number == 1
+    assert "migration_planrow" in str(query)

@@ -91,7 +91,6 @@ def read_as_nova(site: Site) -> dict[str, str]:
 AHEAD = {**dict.fromkeys(PHASES, SINCE), "added": IN_DUMP}
 
 
-@pytest.mark.long(20)
 def test_a_restored_dump_overwrites_nothing_until_it_is_claimed_and_nothing_newer_afterwards(
     restored, aws
 ):
@@ -141,7 +140,6 @@ def test_a_restored_dump_overwrites_nothing_until_it_is_claimed_and_nothing_newe
     assert values_in_aws() == AHEAD | {"written": "example-after-all"}
 
 
-@pytest.mark.long(15)
 def test_with_other_keys_the_site_still_knows_its_versions_and_says_that_the_audit_does_not_hold(
     restored, aws
 ):

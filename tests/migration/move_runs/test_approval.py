@@ -16,7 +16,7 @@ from migration.models import (
     Run,
     WithdrawnRunError,
 )
-from migration.operations import runs
+from migration.operations import runs, skipped_items
 from migration.operations.approvals import NotApproved
 from migration.operations.evidence import Evidence
 from migration.operations.run_approvals import approve_run, cancel_run_request
@@ -209,7 +209,7 @@ def test_the_rest_of_an_approved_run_needs_another_approval_by_whatever_way_it_g
     run = request(maria)
     run = approve_run(run_id=run.pk, by=ana)
     run.stop(by=ana)
-    runs.skip_open_items(run)
+    skipped_items.skip_open_items(run)
     make_user("operator", "migration.add_run", "migration.move_client")
 
     with pytest.raises(CommandError, match="once somebody else has approved it") as left:

@@ -20,7 +20,7 @@ from migration.models import (
     all_clients,
 )
 from migration.models.audit_actors import Actor, acting
-from migration.operations import campaign_steps, runs
+from migration.operations import campaign_steps, runs, skipped_items
 from migration.operations.approvals import approve_request, cancel_request, request_move
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.campaigns import approve_campaign, cancel_campaign, start_campaign
@@ -171,7 +171,7 @@ def test_a_run_that_was_stopped_says_what_it_left(stores):
     make_full_client("idom")
     run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients(), by=make_user("ana"))
     run.stop(by=None)
-    runs.skip_open_items(run)
+    skipped_items.skip_open_items(run)
 
     assert told(NoticeEvent.RUN_ENDED) == [
         f"{run} was stopped: one client, 1 not begun, 0 failed, 0 refused, 0 differs."
@@ -236,7 +236,7 @@ def test_a_run_that_goes_on_and_waits_for_approval_again_tells_so(two_people):
     approve_run(run_id=run.pk, by=ana)
     run.refresh_from_db()
     run.stop(by=maria)
-    runs.skip_open_items(run)
+    skipped_items.skip_open_items(run)
     run.refresh_from_db()
 
     run.go_on(by=maria)

@@ -50,7 +50,6 @@ def test_the_workers_finish_it_in_the_name_of_who_began_it(monkeypatch):
     assert rows_of(pk) == PASSWORDS
 
 
-@pytest.mark.long(20)
 def test_killed_anywhere_after_its_rows_were_purged_the_workers_finish_it():
     pk = make_inactive(Phase.DUAL_READ)
     points = perform_and_list("offboard", pk)

@@ -13,7 +13,7 @@ from django.utils import timezone
 from migration import sentences
 from migration.management.run_display import describe_progress
 from migration.models import Outcome, Run
-from migration.operations import run_batches, runs
+from migration.operations import run_batches, runs, skipped_items
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from tests.factories import make_client
 from tests.migration.admin.pages import RUNS, close, make_run, run_page, text
@@ -125,7 +125,7 @@ def test_a_stopped_run_does_not_look_done(root):
     run.items.filter(slug="empty").update(batch=0)
     runs.process_batch(run.pk, 0)
     run.stop(by=None)
-    runs.skip_open_items(run)
+    skipped_items.skip_open_items(run)
     run.refresh_from_db()
 
     page = text(root.get(run_page(run)))
@@ -145,7 +145,7 @@ def test_a_command_whose_run_somebody_stops_says_what_was_not_begun_and_exits_wi
     def stop(run, _output):
         runs.process_batch(run.pk, 0)
         run.stop(by=None)
-        runs.skip_open_items(run)
+        skipped_items.skip_open_items(run)
         run.refresh_from_db()
 
     monkeypatch.setattr("migration.management.base.wait_for_workers", stop)

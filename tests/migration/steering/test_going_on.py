@@ -9,7 +9,7 @@ from django.urls import reverse
 from django_q.models import OrmQ
 
 from migration.models import AuditEvent, Outcome, Run, StaleRunError
-from migration.operations import runs
+from migration.operations import runs, skipped_items
 from migration.operations.aws_writes import stop_aws_writes
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from tests.factories import VIEW, make_client, make_user
@@ -26,7 +26,7 @@ def start_stopped(number: int = 4) -> Run:
     runs.process_batch(run.pk, 0)
     run.items.filter(slug="client-0").update(outcome=Outcome.FAILED, error_class="permission")
     run.stop(by=None)
-    runs.skip_open_items(run)
+    skipped_items.skip_open_items(run)
     run.refresh_from_db()
     OrmQ.objects.all().delete()
     return run

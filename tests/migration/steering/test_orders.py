@@ -5,7 +5,7 @@ from django_q.models import OrmQ
 
 from migration import tasks
 from migration.models import Outcome, Run, StaleRunError, all_clients
-from migration.operations import runs
+from migration.operations import runs, skipped_items
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
@@ -56,7 +56,7 @@ def test_a_stopped_run_ends_after_the_batch_in_work_and_skips_the_rest(monkeypat
         mine = Run.objects.get(pk=run.pk)
         mine.stop(by=somebody)
         # Its batch has a lock: what is in work is not skipped.
-        runs.skip_open_items(mine)
+        skipped_items.skip_open_items(mine)
         return left(run)
 
     done = during_first_batch(monkeypatch, stop)
@@ -108,10 +108,10 @@ def test_a_run_that_is_stopping_is_not_taken_up_by_a_retry():
     with pytest.raises(StaleRunError):
         run.retry_failed(by=None)
 
-    runs.skip_open_items(run)
+    skipped_items.skip_open_items(run)
     run.retry_failed(by=None)
     # A worker that had a batch when it was stopped comes now.
-    runs.skip_open_items(run)
+    skipped_items.skip_open_items(run)
     assert left(run) == 1
 
 

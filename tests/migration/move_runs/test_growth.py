@@ -1,0 +1,127 @@
+"""What a batch reads: as many rows in a run of 20,000 clients as in a small one, also before PostgreSQL knows of it."""
+
+import pytest
+from django.db import connection
+
+from migration.models import ClientMigration, PhaseChange, Run, RunItem
+from migration.operations.gate_facts import GateFacts
+from migration.operations.move_batches import MoveBatch
+from migration.operations.run_batches import CANDIDATE_BATCHES, lock_free_batch
+from migration.operations.skipped_items import skip_open_items
+from nova_credentials.phases import Phase
+from tests.explained import count_rows_read
+
+CLIENTS = 20_000
+
+
+@pytest.fixture
+def run(db) -> Run:
+    """A run of moves that has moved half of its clients; PostgreSQL has statistics of an earlier one alone."""
+    make_run(Run.BATCH)
+    analyze(True)
+    return make_run(CLIENTS)
+
+
+def make_run(clients: int) -> Run:
+    run = Run.objects.create(kind=Run.Kind.MOVE, move_from=Phase.DUAL_READ, move_to=Phase.AWS)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO migration_runitem
+                (run_id, act, client_id, slug, batch, outcome, error_class, comparison_status)
+            SELECT %s, 'move', n, 'c' || n, n / 100, CASE WHEN n <= %s THEN 'moved' ELSE '' END, '', ''
+            FROM generate_series(1, %s) AS n
+            """,
+            [run.pk, clients // 2, clients],
+        )
+        cursor.execute(
+            """
+            INSERT INTO migration_phasechange (client_id, slug, old, new, reason, run_id, changed_at)
+            SELECT n, 'c' || n, 'dual_read', 'aws', '', %s, now() FROM generate_series(1, %s) AS n
+            """,
+            [run.pk, clients // 2],
+        )
+    return run
+
+
+def items_of(run: Run, first: int) -> dict[int, RunItem]:
+    ids = range(first, first + Run.BATCH)
+    return {pk: RunItem(run=run, client_id=pk, slug=f"c{pk}") for pk in ids}
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+def test_a_batch_asks_only_for_its_own_moves(run, is_analyzed):
+    analyze(is_analyzed)
+    batch = MoveBatch(run, run.moves, items_of(run, first=CLIENTS // 2 - 49))
+
+    read = count_rows_read(PhaseChange._meta.db_table, batch.read_moves_made)
+
+    assert read <= Run.BATCH
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+def test_a_gate_looks_for_the_open_items_of_its_own_clients(run, is_analyzed):
+    analyze(is_analyzed)
+    facts = GateFacts(range(CLIENTS - Run.BATCH, CLIENTS), run=run)
+
+    read = count_rows_read(RunItem._meta.db_table, lambda: facts.open_items)
+
+    assert read <= 2 * Run.BATCH
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+def test_who_claims_a_batch_looks_at_the_first_free_ones_alone(run, is_analyzed):
+    analyze(is_analyzed)
+
+    def claim() -> None:
+        with lock_free_batch(run.pk) as batch:
+            assert batch == CLIENTS // 2 // Run.BATCH
+
+    read = count_rows_read(RunItem._meta.db_table, claim)
+
+    assert read <= CANDIDATE_BATCHES * Run.BATCH
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+def test_a_batch_reads_its_own_items_alone(run, is_analyzed):
+    analyze(is_analyzed)
+    items = run.items.free().filter(batch=150)
+
+    assert count_rows_read(RunItem._meta.db_table, lambda: list(items)) <= Run.BATCH
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+def test_who_stops_a_run_reads_its_moves_once(run, is_analyzed):
+    analyze(is_analyzed)
+    Run.objects.filter(pk=run.pk).update(state=Run.State.STOPPED)
+
+    read = count_rows_read(PhaseChange._meta.db_table, lambda: skip_open_items(run))
+
+    assert read <= CLIENTS // 2 + Run.BATCH
+    assert not run.items.open().exists()
+
+
+def test_a_batch_locks_its_own_clients_though_all_have_just_come_into_the_phase(db):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO migration_clientmigration (client_id, phase)"
+            " SELECT n, 'postgres' FROM generate_series(1, %s) AS n",
+            [CLIENTS],
+        )
+        cursor.execute("ANALYZE")
+    ClientMigration.objects.update(phase=Phase.DUAL_READ)
+    ids = list(range(1, Run.BATCH + 1))
+
+    read = count_rows_read(
+        ClientMigration._meta.db_table,
+        lambda: ClientMigration.objects.change_phase(ids, Phase.DUAL_READ, Phase.AWS),
+    )
+
+    # There are no such clients, and it reads no others.
+    assert read <= 2 * Run.BATCH
+
+
+def analyze(is_analyzed: bool) -> None:
+    if is_analyzed:
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
