@@ -7,19 +7,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from django.db.models import Count, Q
 from django.utils import timezone
-from django.utils.formats import date_format
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from migration.admin.base import read_number
 from migration.admin.campaign_filters import CampaignFilter
 from migration.admin.counted_filters import ClientFilter
-from migration.audit_sentences import CLIENT_ADDED
-from migration.correlation import read_correlation
+from migration.admin.import_filters import ImportFilter
 from migration.models import (
     TO_ROTATE,
     Act,
-    AuditEvent,
     Blocker,
     ClientGroup,
     ClientOwner,
@@ -305,28 +301,6 @@ class PlainTextFilter(ClientFilter):
         if value != "rotate":
             return None
         return Q(pk__in=KnownValue.objects.filter(TO_ROTATE).values("client_id"))
-
-
-class ImportFilter(ClientFilter):
-    """Shows the clients that one import added. An import leads to it; without its name there is no such filter."""
-
-    title = _("import")
-    parameter_name = "import"
-
-    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Client]) -> Options:
-        value = self.value()
-        if not value:
-            return []
-        first = AuditEvent.objects.of_import(read_correlation(value)).last()
-        when = first and date_format(timezone.localtime(first.at), "DATETIME_FORMAT")
-        known = gettext("New in the import of %(when)s") % {"when": when}
-        return [(value, known if when else _("An import that the audit does not have"))]
-
-    def find_condition(self, value: str) -> Q | None:
-        if not value:
-            return None
-        added = AuditEvent.objects.of_import(read_correlation(value)).telling(CLIENT_ADDED)
-        return Q(pk__in=added.order_by().values("client_id"))
 
 
 class ActiveFilter(ClientFilter):
