@@ -24,7 +24,7 @@ from credentials.import_columns import IMPORT_COLUMNS, SECRET_COLUMNS
 from migration import import_sentences as sentences
 from migration.admin.base import RUN_PERMISSION, AdminView, get_signed_in_user
 from migration.admin.campaign_notes import note_groups_taken
-from migration.admin.client_filters import ImportFilter
+from migration.admin.import_filters import ImportFilter
 from migration.admin.run_plans import make_plan
 from migration.operations.import_files import MOST_BYTES, MOST_LINES, ImportRefusedError
 from migration.operations.import_plans import LineOutcome
