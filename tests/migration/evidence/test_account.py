@@ -162,11 +162,11 @@ def test_a_name_with_more_longer_ones_than_a_page_is_found(calls):
     names = [f"nova/clients/c{number:03}" for number in range(120)]
     for name in [*names, "nova/clients/c"]:
         sm.sm.create_secret(Name=name)
-    sm.sm.update_secret(SecretId="nova/clients/c", KmsKeyId="example-key")
+    sm.sm.update_secret(SecretId="nova/clients/c", KmsKeyId="alias/example-key")
     calls.clear()
     answers = AccountAnswers()
 
     answers.read_keys(["nova/clients/c", *names[:3]], sm=sm)
 
-    assert answers.keys == {"nova/clients/c": "example-key"} | dict.fromkeys(names[:3], "")
+    assert answers.keys == {"nova/clients/c": "alias/example-key"} | dict.fromkeys(names[:3], "")
     assert calls == {"ListSecrets": 2}
