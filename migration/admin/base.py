@@ -78,7 +78,7 @@ class AdminView(UnfoldModelAdminViewMixin, TemplateResponseMixin, ContextMixin, 
     permission_required: str | None = None
     # Whether opening it is a use of the site, which keeps the user logged in.
     renews_session: ClassVar[bool] = True
-    # Whether it is about the site as a whole, though the admin of a model has it.
+    # True for a page about the whole site: only its address is below a model, and the path above it names none.
     is_of_site: ClassVar[bool] = False
 
     @property

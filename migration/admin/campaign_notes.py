@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from migration.models import Takes, count_in_campaigns, list_groups_taken
+from migration.reports.alert import VIEW_CAMPAIGNS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
     from migration.models import Campaign
-
-VIEW_CAMPAIGNS = "migration.view_campaign"
 
 
 def note_campaigns(

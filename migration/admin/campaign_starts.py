@@ -250,7 +250,6 @@ class StartCampaignView(AdminView):
         groups = list(counted[: GROUPS_SHOWN + 1])
         taken = Wave.objects.filter(campaign__state__in=Campaign.NOT_OVER, group__in=groups)
         taken_by = {wave.group_id: wave.campaign for wave in taken.select_related("campaign")}
-        self.template_name = "admin/migration/campaign_start.html"
         return self.render_to_response(
             self.get_context_data(
                 form=form,

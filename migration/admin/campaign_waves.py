@@ -26,7 +26,7 @@ WAVE_LOOKS = {
     WaveState.ROLLED_BACK: ("warning", "undo"),
     WaveState.FINISHED: ("success", "check"),
 }
-# Where the clients of each number of a wave are listed.
+# Each number of a wave leads to a list of exactly the clients that it counts.
 COUNTED_LISTS = {
     "refused": Counted.REFUSED,
     "mismatches": Counted.DIFFERING,

@@ -115,7 +115,7 @@ def _is_meant(value: str, standing: Standing, blocker: Blocker) -> bool:
 def read_reason(value: str) -> tuple[tuple[Standing, ...], Blocker] | None:
     """Return the reason that the address names, and how clients stand that it means; None where it names none."""
     if value == KEPT_BY_NOTHING:
-        # Where nobody can go on, as AWS's writes are stopped, the list shows them as blocked.
+        # While AWS writes are stopped nobody can go on, and the list shows these clients as blocked.
         return (Standing.READY, Standing.BLOCKED), Blocker.READY
     code = value.removeprefix(IN_AWS_ALREADY)
     if not code or code not in set(Blocker):

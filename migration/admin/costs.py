@@ -9,7 +9,7 @@ from django import forms
 from django.template.defaultfilters import floatformat
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from unfold.widgets import BASE_INPUT_CLASSES
+from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES
 
 from credentials import prices
 from migration.admin.base import AdminView
@@ -62,7 +62,9 @@ class AssumptionsForm(forms.Form):
         super().__init__(*args, **kwargs)
         for name, field in self.fields.items():
             field.required = False
-            if name != "own_key":
+            if name == "own_key":
+                field.widget.attrs["class"] = " ".join([*CHECKBOX_CLASSES, "self-start"])
+            else:
                 value = getattr(defaults, name)
                 shown = "" if value is None else floatformat(value)
                 field.help_text = WHERE_EMPTY[name] % {"value": shown}

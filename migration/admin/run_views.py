@@ -21,7 +21,6 @@ from migration.admin.base import (
     get_signed_in_user,
     read_number,
 )
-from migration.admin.campaign_notes import VIEW_CAMPAIGNS
 from migration.admin.run_approvals import get_moves_context
 from migration.admin.run_items import get_items_context, iterate_csv_lines
 from migration.admin.run_starts import enqueue_run, get_run_url, start_run
@@ -34,6 +33,7 @@ from migration.models import (
     all_clients,
 )
 from migration.operations import skipped_items
+from migration.reports.alert import VIEW_CAMPAIGNS
 from migration.reports.run_progress import Progress, find_progress, select_runs_for_progress
 from migration.templatetags.migration_pages import make_label
 

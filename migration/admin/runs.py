@@ -20,7 +20,6 @@ from migration.admin.aws_writes import (
     StopWritesView,
 )
 from migration.admin.base import RUN_PERMISSION, ReadOnlyAdmin
-from migration.admin.campaign_notes import VIEW_CAMPAIGNS
 from migration.admin.check_aws import CheckAwsView
 from migration.admin.check_nova import CheckNovaView
 from migration.admin.costs import CostView
@@ -47,6 +46,7 @@ from migration.admin.run_views import (
 from migration.admin.secret_settings import SecretSettingsView
 from migration.models import Run
 from migration.operations.run_batches import count_in_work
+from migration.reports.alert import VIEW_CAMPAIGNS
 from migration.templatetags.migration_pages import make_label, moment
 
 if TYPE_CHECKING:

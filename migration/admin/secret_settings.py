@@ -30,6 +30,7 @@ class SecretSettingsView(AdminView):
     """Shows, by what AWS last said, which clients' secrets differ; on POST, starts the run over these."""
 
     template_name = "admin/migration/secret_settings.html"
+    is_of_site = True
 
     @property
     def title(self) -> str:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import smtplib
 import socket
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.core.mail import get_connection
 from django.core.mail.backends.smtp import EmailBackend
@@ -18,8 +17,6 @@ from migration.operations.login_tests.deadlines import Deadline
 from migration.operations.login_tests.outcomes import LoginFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from django.core.mail import EmailMessage
 
 MAIL_SECONDS = 15.0
@@ -47,9 +44,7 @@ def send_mail_in_time(mail: EmailMessage, *, seconds: float | None = None) -> No
 class _BoundedSMTP(smtplib.SMTP):
     """A connection whose socket is shut at the deadline."""
 
-    def __init__(self, *args: Any, deadline: Deadline, **kwargs: Any) -> None:
-        self._deadline = deadline
-        super().__init__(*args, **kwargs)
+    deadline: Deadline
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         """Connect to the first address of the host that answers, as `smtplib` does, each within the time left."""
@@ -59,9 +54,9 @@ class _BoundedSMTP(smtplib.SMTP):
         ):
             connected = socket.socket(family, kind, protocol)
             try:
-                connected.settimeout(min(timeout, self._deadline.seconds_left()))
+                connected.settimeout(min(timeout, self.deadline.seconds_left()))
                 connected.connect(place)
-                self._deadline.watch_socket(connected.fileno())
+                self.deadline.watch_socket(connected.fileno())
             except (OSError, LoginFailedError):
                 connected.close()
                 if not others:
@@ -74,10 +69,6 @@ class _BoundedSMTP(smtplib.SMTP):
 class _BoundedSMTPOverTLS(smtplib.SMTP_SSL, _BoundedSMTP):
     """The same with TLS from its first byte on: `SMTP_SSL` wraps the socket that is made above."""
 
-    def __init__(self, *args: Any, deadline: Deadline, **kwargs: Any) -> None:
-        self._deadline = deadline
-        smtplib.SMTP_SSL.__init__(self, *args, **kwargs)
-
 
 class _BoundedBackend(EmailBackend):
     """Django's, with such connections."""
@@ -87,7 +78,7 @@ class _BoundedBackend(EmailBackend):
         self._deadline = deadline
 
     @property
-    def connection_class(self) -> Callable[..., smtplib.SMTP]:  # type: ignore[override]  # Django only calls it
-        return partial(
-            _BoundedSMTPOverTLS if self.use_ssl else _BoundedSMTP, deadline=self._deadline
-        )
+    def connection_class(self) -> type[smtplib.SMTP]:
+        # A connection is made at once with its socket, so its class has the deadline.
+        kind = _BoundedSMTPOverTLS if self.use_ssl else _BoundedSMTP
+        return type(kind.__name__, (kind,), {"deadline": self._deadline})

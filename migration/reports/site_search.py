@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from credentials.shown_names import show_name
 from migration.models import Campaign, ClientGroup, PhaseChoices, Run, all_clients
 from migration.models.folding import Folded, fold_text, fold_value
+from migration.reports.alert import VIEW_CAMPAIGNS, VIEW_CLIENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
     from nova_credentials.credential_types import CredentialType
     from nova_credentials.messages import Message
 
-VIEW_CLIENTS = "credentials.view_client"
 VIEW_RUNS = ("migration.view_run", "migration.add_run")
-VIEW_CAMPAIGNS = "migration.view_campaign"
 VIEW_GROUPS = "migration.view_clientgroup"
 # Of each kind; the list of clients shows all that match.
 MOST_FOUND = 8

@@ -11,7 +11,7 @@ from django.db.utils import OperationalError
 from migration.management.patient_executor import PatientExecutor, met_lock
 
 # Django's command makes its executor by this name. The plan that it tells to whoever listens stays the first one.
-migrate.MigrationExecutor = PatientExecutor  # type: ignore[attr-defined]
+migrate.MigrationExecutor = PatientExecutor  # type: ignore[attr-defined]  # imported there, not declared
 
 
 class Command(migrate.Command):
