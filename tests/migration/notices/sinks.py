@@ -52,15 +52,15 @@ class WebhookSink:
 
 
 class MailSink:
-    """Keeps the mails that it took; `refuses`: it takes none."""
+    """Keeps the mails that it took; `refuses`: it takes none; `tls`: the context of one that speaks TLS at once."""
 
-    def __init__(self):
+    def __init__(self, tls=None):
         self.mails = []
         self.refuses = False
         # The controller connects to its own port, which it has to know.
         with socket.create_server((HOST, 0)) as free:
             self.port = free.getsockname()[1]
-        self.controller = Controller(self, hostname=HOST, port=self.port)
+        self.controller = Controller(self, hostname=HOST, port=self.port, ssl_context=tls)
         self.controller.start()
 
     async def handle_DATA(self, server, session, envelope):  # noqa: N802  # aiosmtpd's name

@@ -13,8 +13,9 @@ from migration.operations.mails import send_mail_to
 from migration.sentences import NO_SECRET
 from nova_admin.notify_settings import NotifySettings
 from tests.factories import make_user
+from tests.migration.login_tests.servers import Certificates
 from tests.migration.notices.conftest import TEAM, send_now
-from tests.migration.notices.sinks import HOST
+from tests.migration.notices.sinks import HOST, MailSink, opened
 from tests.migration.notices.test_sending import record
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -110,6 +111,23 @@ def test_a_mail_server_that_dribbles_is_left_in_time(settings, at, over_tls):
     delivery = NoticeDelivery.objects.get()
     assert delivery.outcome in (DeliveryOutcome.TIMED_OUT, DeliveryOutcome.TLS_PROBLEM)
     assert over_tls or delivery.outcome == DeliveryOutcome.TIMED_OUT
+
+
+def test_a_mail_gets_to_a_server_that_speaks_tls_from_the_first_byte_on(
+    settings, monkeypatch, tmp_path
+):
+    certificates = Certificates(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", certificates.file)
+    settings.NOVA_NOTIFY = NotifySettings(emails=(TEAM,))
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    record()
+
+    with opened(MailSink(certificates.right)) as sink:
+        settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_USE_SSL = HOST, sink.port, True
+        send_now()
+
+    assert NoticeDelivery.objects.get().outcome == DeliveryOutcome.SENT
+    assert len(sink.mails) == 1
 
 
 def test_a_mail_that_was_taken_is_sent_though_the_server_is_slow_to_say_goodbye(settings):
