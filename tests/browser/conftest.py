@@ -12,7 +12,11 @@ from django.db import connections
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from nova_credentials.phases import Phase
 from tests.browser import CHROMIUM, do_without, launch
+from tests.browser.axe import violations
+from tests.factories import make_full_client
+from tests.migration.moves.clients import advance
 
 # Of a machine that has much else to do; who waits so long fails.
 PATIENCE_MS = 30_000
@@ -115,3 +119,37 @@ def listen(page: Page, site: str, complaints: list[str]) -> None:
     page.on("response", lambda r: r.status >= 400 and complaints.append(f"{r.status}: {r.url}"))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
+
+
+@pytest.fixture
+def look_at(visit):
+    """Goes from page to page and says of each what axe-core finds."""
+    pages = []
+
+    def look_at(*addresses: str, **options) -> dict[str, list[str]]:
+        found = {}
+        for address in addresses:
+            if pages:
+                site = "/".join(pages[0].url.split("/", 3)[:3])
+                pages[0].goto(
+                    "about:blank"
+                )  # a page that loads itself anew now would end what is loading
+                pages[0].goto(site + address)
+            else:
+                pages.append(visit(address, **options))
+            found[address] = violations(pages[0])
+        return {address: lines for address, lines in found.items() if lines}
+
+    return look_at
+
+
+@pytest.fixture
+def client_in(stores):
+    """A client that stands in the phase."""
+
+    def client_in(phase: Phase, slug: str = "") -> int:
+        pk = make_full_client(slug or f"in_{phase}")
+        advance(pk, phase)
+        return pk
+
+    return client_in

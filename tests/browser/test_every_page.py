@@ -3,49 +3,33 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, Group, User
-from django.db import connection
+from django.contrib.auth.models import AnonymousUser, User
 from django.utils import timezone
 
-from migration.admin import bulk_moves
 from migration.admin.client_tabs import ClientTab
 from migration.models import (
     AuditEvent,
     Campaign,
     ClientGroup,
     ClientOwner,
-    Comparison,
-    CopySearch,
-    Redaction,
     Run,
     RunPlan,
     all_clients,
 )
-from migration.operations import aws_store, runs
-from migration.operations.approvals import request_move
-from migration.operations.aws_writes import stop_aws_writes
+from migration.operations import aws_store
 from migration.operations.campaign_steps import find_broken_rule
 from migration.operations.comparisons import compare
-from migration.operations.copy_search import search_copies
-from migration.operations.gates import Override
-from migration.operations.notice_sending import send_test_notice
 from migration.operations.run_plans import work_on_plan
-from nova_admin.notify_settings import NotifySettings
-from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
 from tests.factories import (
     make_client,
-    make_comparison,
-    make_database,
     make_full_client,
     make_reader_process,
     make_user,
-    start_run,
 )
 from tests.migration.campaigns.shown import begin_wave, make_campaign, make_group
-from tests.migration.copies.nova_tables import add_execution, novas_tables
-from tests.migration.moves.clients import LINE, advance, change_in_aws
+from tests.migration.moves.clients import LINE, change_in_aws
 from tests.migration.readers import statistics
 from tests.migration.readers.test_other_statements import HELPER
 
@@ -61,40 +45,6 @@ GROUPS = "/admin/migration/clientgroup/"
 READERS = "/admin/migration/readerprocess/"
 COPIES = "/admin/migration/copysearch/"
 AUDIT = "/admin/migration/auditevent/"
-
-
-@pytest.fixture
-def look_at(visit):
-    """Goes from page to page and says of each what axe-core finds."""
-    pages = []
-
-    def look_at(*addresses: str, **options) -> dict[str, list[str]]:
-        found = {}
-        for address in addresses:
-            if pages:
-                site = "/".join(pages[0].url.split("/", 3)[:3])
-                pages[0].goto(
-                    "about:blank"
-                )  # a page that loads itself anew now would end what is loading
-                pages[0].goto(site + address)
-            else:
-                pages.append(visit(address, **options))
-            found[address] = violations(pages[0])
-        return {address: lines for address, lines in found.items() if lines}
-
-    return look_at
-
-
-@pytest.fixture
-def client_in(stores):
-    """A client that stands in the phase."""
-
-    def client_in(phase: Phase, slug: str = "") -> int:
-        pk = make_full_client(slug or f"in_{phase}")
-        advance(pk, phase)
-        return pk
-
-    return client_in
 
 
 def test_the_login_with_an_error_and_after_the_logout(visit):
@@ -354,193 +304,3 @@ def test_the_permissions_in_aws_the_cost_and_who_read_a_client(look_at, visit, c
     page.get_by_text("What AWS permits this site").wait_for()
 
     assert (found, opened, violations(page)) == ({}, [], [])
-
-
-def test_aws_writes_while_they_go_on_and_while_they_are_stopped(look_at, client_in):
-    pk = client_in(Phase.DUAL_WRITE)
-    found = [look_at(f"{RUNS}aws-writes/")]
-    stop_aws_writes(reason="INC-42")
-
-    found.append(look_at(f"{RUNS}aws-writes/", "/admin/", CLIENT, f"{CLIENT}{pk}/change/"))
-
-    assert found == [{}, {}]
-
-
-def test_notices_that_nobody_and_that_some_get(look_at, client_in, settings):
-    client_in(Phase.DUAL_WRITE)
-    found = [look_at(f"{RUNS}notices/")]
-    urls = ("http://127.0.0.1:1/example",)
-    settings.NOVA_NOTIFY = NotifySettings(urls, ("team@ops.example",), loopback_allowed=True)
-    stop_aws_writes(reason="INC-42")
-    notice = send_test_notice(by=make_user("ana"), seconds=5)
-
-    found.append(look_at(f"{RUNS}notices/", f"{RUNS}notices/?test={notice.pk}"))
-
-    assert found == [{}, {}]
-
-
-def test_requests(look_at, client_in, settings):
-    settings.NOVA_REQUIRE_APPROVAL = True
-    pk = client_in(Phase.DUAL_READ)
-    settings.NOVA_MIN_READS = 20
-    maria = make_user("maria", "migration.override_gate")
-    asked = request_move(
-        client_id=pk,
-        new=Phase.AWS,
-        by=maria,
-        reason="INC-42",
-        override=Override("A test client", maria),
-    )
-
-    found = look_at(
-        REQUESTS,
-        f"{REQUESTS}{asked.pk}/change/",
-        f"{CLIENT}{pk}/change/",
-        f"{CLIENT}{pk}/move/aws/",
-    )
-
-    assert found == {}
-
-
-def test_reveal(visit, client_in):
-    page = visit(f"{CLIENT}{client_in(Phase.DUAL_WRITE)}/change/?tab=logins")
-    page.get_by_role("link", name="Reveal").first.click()
-    asking = violations(page)
-    page.goto(page.url)
-    page.get_by_label("Reason or ticket").fill("INC-42")
-    page.get_by_role("button", name="Reveal").click()
-    page.locator("pre code").wait_for()
-
-    assert (asking, violations(page)) == ([], [])
-
-
-def test_rotating_a_database_password_and_a_mailbox(visit, client_in):
-    pk = client_in(Phase.DUAL_WRITE)
-    found = []
-    for number, button in ((0, "Rotate the password"), (1, "Test and store the new secret")):
-        page = visit(f"{CLIENT}{pk}/change/?tab=logins")
-        page.get_by_role("link", name="Rotate").nth(number).click()
-        page.get_by_role("button", name=button).wait_for()
-        found += violations(page)
-
-    assert found == []
-
-
-def test_runs_in_each_state(look_at):
-    for slug in ("idom", "b d", "acme"):
-        make_full_client(slug)
-    waiting, paused, finished = (
-        start_run(kind=Run.Kind.MIGRATE, chosen=all_clients()) for _ in range(3)
-    )
-    paused.pause(by=None)
-    runs.finish_inline(finished)
-
-    found = look_at(
-        "/admin/",
-        RUNS,
-        *(f"{RUNS}{run.pk}/change/" for run in (waiting, paused, finished)),
-        f"{RUNS}{finished.pk}/change/?items=failed",
-        f"{RUNS}{finished.pk}/change/?items=skipped",
-        f"{RUNS}failures/",
-        f"{RUNS}failures/?act=push",
-    )
-
-    assert finished.count_items()["failed"] == 1
-    assert found == {}
-
-
-def test_the_cutover_of_many_as_a_run_and_its_request(
-    visit, look_at, client_in, settings, monkeypatch
-):
-    monkeypatch.setattr(bulk_moves, "MOST_CLIENTS", 1)
-    settings.NOVA_REQUIRE_APPROVAL = True
-    for slug in ("idom", "acme"):
-        client_in(Phase.DUAL_READ, slug)
-    page = visit(CLIENT)
-    page.get_by_role("checkbox").first.check()
-    page.get_by_role("combobox", name="Action").select_option("cut_over")
-    page.get_by_role("button", name="Run").click()
-    asked = violations(page)
-    page.get_by_label("Type the number of clients").fill("2")
-    page.get_by_label("Reason or ticket").fill("INC-42")
-    page.get_by_role("button", name="Request the cutover").click()
-    page.get_by_text("Requested").first.wait_for()
-
-    run = Run.objects.get(kind=Run.Kind.MOVE)
-    assert (asked, run.state) == ([], Run.State.REQUESTED)
-    assert look_at("/admin/", RUNS, f"{RUNS}{run.pk}/change/") == {}
-
-
-def test_the_mismatch_report_and_comparisons(look_at, client_in):
-    pk = client_in(Phase.DUAL_WRITE, "idom")
-    change_in_aws(aws_store.secrets_manager(), password="another")
-    compare(client_ids=[pk])
-    make_comparison(
-        make_client("silent"), "unchecked", message=Message.of_text("AWS did not answer.")
-    )
-    newest = Comparison.objects.filter(client_id=pk).latest("pk")
-
-    found = look_at(
-        "/admin/",
-        f"{COMPARISONS}report/",
-        f"{COMPARISONS}report/?status=mismatch&kind=different",
-        f"{COMPARISONS}report/?status=match",
-        f"{COMPARISONS}report/?status=unchecked",
-        f"{COMPARISONS}report/?field=nothing",
-        COMPARISONS,
-        f"{COMPARISONS}{newest.pk}/change/",
-    )
-
-    assert found == {}
-
-
-def test_novas_tables_with_a_column_and_an_object(look_at, stores):
-    statements = (
-        "ALTER TABLE public.clients ADD more text, ADD much integer",
-        "CREATE RULE r AS ON DELETE TO public.clients DO NOTHING",
-        "ALTER TABLE public.client_email_credentials ALTER email_user DROP NOT NULL",
-    )
-    back = (
-        "ALTER TABLE public.clients DROP more, DROP much",
-        "DROP RULE r ON public.clients",
-        "ALTER TABLE public.client_email_credentials ALTER email_user SET NOT NULL",
-    )
-    with connection.cursor() as cursor:
-        cursor.execute("; ".join(statements))
-        try:
-            assert look_at("/admin/credentials/columnmapping/", "/admin/") == {}
-        finally:
-            cursor.execute("; ".join(back))
-
-
-def test_copies(look_at, client_in):
-    pk, short = client_in(Phase.DUAL_WRITE, "idom"), make_client("short")
-    make_database(short, db_password_encrypted="abcde")
-    with novas_tables() as nova:
-        add_execution(nova, '["example-password-1"]')
-        nova.execute("CREATE TABLE public.notes (pickled bytea)")
-        search = search_copies(client_ids=[pk, short])
-    Redaction.objects.create(client_id=pk, slug="idom", table="public.x", column="y", rows=3)
-    CopySearch.objects.create()
-
-    found = look_at(COPIES, f"{COPIES}report/", f"{COPIES}{search.pk}/change/")
-
-    assert search.found_copies.exists()
-    assert found == {}
-
-
-def test_users_and_groups(look_at):
-    user = make_user("maria", first_name="Maria")
-    group = Group.objects.get(name="Operator")
-
-    found = look_at(
-        "/admin/auth/user/",
-        "/admin/auth/user/add/",
-        f"/admin/auth/user/{user.pk}/change/",
-        f"/admin/auth/user/{user.pk}/password/",
-        "/admin/auth/group/",
-        f"/admin/auth/group/{group.pk}/change/",
-        "/admin/password_change/",
-    )
-
-    assert found == {}

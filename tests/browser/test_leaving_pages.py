@@ -5,7 +5,6 @@ import pytest
 from migration.operations import aws_store
 from migration.operations.offboarding import bring_back, offboard_client
 from nova_credentials.phases import Phase
-from tests.browser import test_every_page
 from tests.factories import count_reads, make_client, make_database
 from tests.migration.copies.nova_tables import novas_tables
 from tests.migration.legacy.rows import add_row
@@ -14,9 +13,7 @@ from tests.migration.offboarding.clients import activate, deactivate
 
 pytestmark = pytest.mark.browser
 
-CLIENT = test_every_page.CLIENT
-look_at = test_every_page.look_at
-client_in = test_every_page.client_in
+CLIENT = "/admin/credentials/client/"
 
 
 def test_clients_of_the_legacy_table(look_at, transactional_db):
