@@ -18,9 +18,7 @@ def main() -> None:
     try:
         environment.load_env_file()
         if environment.is_development():
-            from nova_admin.embedded.starting import start_stores
-
-            start_stores()
+            _start_stores()
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(_print_usage_error(f"Not configured: {error}"))
@@ -31,6 +29,19 @@ def main() -> None:
         sys.exit(_print_usage_error(message))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _start_stores() -> None:
+    from django.core.exceptions import ImproperlyConfigured
+
+    try:
+        from nova_admin.embedded.starting import start_stores
+    except ModuleNotFoundError as error:
+        raise ImproperlyConfigured(
+            f"DEBUG=1 is for development, and {error.name} is not installed. Install requirements-dev.lock, or leave"
+            " DEBUG empty and name the stores."
+        ) from None
+    start_stores()
 
 
 def _describe_refusal(error: BaseException) -> str:
@@ -45,7 +56,10 @@ def _describe_refusal(error: BaseException) -> str:
         case errors.UndefinedTable():
             return "The tables are not there, or this role may not use the schema nova_admin: run manage.py migrate."
         case errors.InsufficientPrivilege():
-            return "This role lacks a right in the database; PostgreSQL's log says which."
+            # Only what PostgreSQL itself says, which names what is refused and nothing that is in it.
+            said = cause.diag.message_primary or ""
+            which = f": {said}" if said.startswith(("permission denied for ", "must be ")) else ""
+            return f"This role lacks a right in the database{which or '; its log says which'}."
         case errors.LockNotAvailable():
             return "A table is in use; try again."
     return f"The database does not answer: {error}" if isinstance(error, OperationalError) else ""

@@ -19,7 +19,7 @@ def find_name_problem(slug: str, layout: Layout | None = None) -> str | None:
 
 def find_name_warning(slug: str, layout: Layout | None = None) -> str | None:
     """Say, in the page's language, what is risky about a secret named after this slug; None if nothing is."""
-    warning = documents.name_warning(
+    warning = documents.warn_of_arn_like_name(
         slug, prefix=settings.NOVA_SECRET_PREFIX, layout=layout or configured_layout()
     )
     return localize(warning) or None

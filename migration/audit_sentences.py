@@ -108,12 +108,12 @@ CAMPAIGN_STEERED = Sentence("campaign_steered", "Set %(campaign)s to: %(state)s.
 CAMPAIGN_STOPPED = Sentence("campaign_stopped", "%(campaign)s stopped by itself: %(why)s")
 GOES_ON_WITHOUT = Sentence(
     "goes_on_without",
-    "%(campaign)s goes on without %(n)s clients that it could not move.",
-    one="%(campaign)s goes on without %(n)s client that it could not move.",
+    "%(campaign)s goes on without %(n)s clients that held it up.",
+    one="%(campaign)s goes on without %(n)s client that held it up.",
 )
 LEFT_OUT_OF_CAMPAIGN = Sentence(
     "left_out_of_campaign",
-    "Left out: %(campaign)s could not move the client, and goes on without it.",
+    "Left out: %(campaign)s was held up by the client, and goes on without it.",
 )
 WAVE_BEGUN = Sentence(
     "wave_begun",

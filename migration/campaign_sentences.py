@@ -47,10 +47,10 @@ RUN_STILL_IN_WORK = Sentence(
     "run_still_in_work",
     "Nothing was done: %(run)s is still in work, and may leave more clients. Try again once it has ended.",
 )
-OTHER_NUMBER_REFUSED = Sentence(
-    "other_number_refused",
-    "Nothing was done: it is %(n)s clients now. Look at them again.",
-    one="Nothing was done: it is %(n)s client now. Look at it again.",
+OTHERS_ARE_STUCK = Sentence(
+    "others_are_stuck",
+    "Nothing was done: other clients hold it up now, %(n)s of them. Look at them again.",
+    one="Nothing was done: another client holds it up now. Look at it again.",
 )
 
 # Why a campaign stopped by itself
@@ -149,6 +149,10 @@ KEPT_SHORT_TIME = Sentence(
 KEPT_FEW_READS = Sentence(
     "kept_few_reads", "%(n)s with too few reads by NOVA so far (needed: %(wanted)s)"
 )
+KEPT_BY_READER = Sentence(
+    "kept_by_reader",
+    "%(n)s of which NOVA's reader met a mismatch or a failure in the last %(wanted)s",
+)
 STEP_IS_DUE = Sentence(
     "step_is_due",
     "The next step has been due for %(since)s; the workers look each minute whether it may begin.",
@@ -167,4 +171,8 @@ USUAL_STREAK = Sentence(
 )
 USUAL_PUSH = Sentence("usual_push", "Usually a push is made within a minute.")
 USUAL_RUN = Sentence("usual_run", "Usually a run takes some minutes.")
+USUAL_READER = Sentence(
+    "usual_reader",
+    "After a mismatch or a failure that NOVA's reader met, %(wanted)s have to pass without another.",
+)
 USUAL_READS = Sentence("usual_reads", "NOVA's reads are counted as NOVA serves these clients.")

@@ -72,8 +72,16 @@ MAY_NOT_OVERRIDE = Sentence(
 )
 OVERRIDDEN = Sentence("overridden", "Missing evidence was overridden: %(lines)s")
 OVERRIDES = Sentence("overrides", "The request overrides missing evidence: %(lines)s")
+READER_MET_MISMATCH = Sentence(
+    # The 30 minutes are FRESH; a test fails where they differ.
+    "reader_met_mismatch",
+    "NOVA's reader found a mismatch %(ago)s ago; this passes 30 minutes after the last one.",
+)
+READER_MET_NONE = Sentence("reader_met_none", "NOVA's reader found no mismatch recently.")
 READER_FAILED_AT_AWS = Sentence(
-    "reader_failed_at_aws", "NOVA's reader could not read it from AWS %(ago)s ago."
+    # The 30 minutes are FRESH; a test fails where they differ.
+    "reader_failed_at_aws",
+    "NOVA's reader could not read it from AWS %(ago)s ago; this passes 30 minutes after the last failure.",
 )
 READER_FAILED_NEVER = Sentence(
     "reader_failed_never", "NOVA's reader had no failure at AWS recently."

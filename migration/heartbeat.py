@@ -19,11 +19,14 @@ def start_heartbeat(**_: object) -> None:
 
 
 def _beat_for_ever() -> None:
-    name = f"{settings.NOVA_HOST_NAME}:{os.getpid()}"
+    name = ""
     never = threading.Event()
     while True:
         try:
-            Worker.objects.record_heartbeat(name)
+            if name:
+                Worker.objects.record_heartbeat(name)
+            else:
+                name = Worker.objects.record_start(f"{settings.NOVA_HOST_NAME}:{os.getpid()}")
         except Error:
             # PostgreSQL may be restarting; the next beat connects again.
             connection.close()

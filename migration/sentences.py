@@ -70,8 +70,6 @@ WERE_UNCOUNTED = Sentence(
     "Writes were not counted for a time: every client has to be pushed again first.",
 )
 WRITES_COUNTED = Sentence("writes_counted", "Every write to this client's rows is counted.")
-READER_MET_MISMATCH = Sentence("reader_met_mismatch", "NOVA's reader found a mismatch %(ago)s ago.")
-READER_MET_NONE = Sentence("reader_met_none", "NOVA's reader found no mismatch recently.")
 ACCOUNT_NOT_READY = Sentence("account_not_ready", "The AWS account is not ready: %(error)s")
 ACCOUNT_READY = Sentence("account_ready", "The AWS account has the permissions for this.")
 GATE_IS_SHUT = Sentence("gate_is_shut", "%(slug)s can't move to %(new)s yet: %(reasons)s")
@@ -306,41 +304,3 @@ CLIENT_NOT_THERE = Sentence("client_not_there", "The client no longer exists.")
 UNEXPECTED_ERROR = Sentence(
     "unexpected_error", "Unexpected error %(code)s: the worker's log shows where."
 )
-RUN_REQUESTED = Sentence(
-    "run_requested", "Requested: it begins once somebody else has approved it."
-)
-RUN_PAUSED = Sentence("run_paused", "Paused. Resume it, or stop it.")
-RUN_STOPPING = Sentence("run_stopping", "Stopping: workers finish their current batches.")
-BATCHES_TAKE_LONG = Sentence(
-    "batches_take_long", "Batches are slow: AWS answers late, or the rate is low."
-)
-NO_WORKER = Sentence("no_worker", "No worker is running. Start one with: manage.py qcluster")
-NOT_BEGUN_NO_WORKER = Sentence(
-    "not_begun_no_worker",
-    "No worker is running, so nothing happens. Start one with: manage.py qcluster"
-    " (or press Ctrl+C and run this command again with --inline; the run stays queued for the next worker)",
-)
-NOT_BEGUN = Sentence(
-    "not_begun",
-    "No worker has begun this run: all are busy, or the last one has just ended."
-    " Then start one with: manage.py qcluster",
-)
-WORKER_GONE = Sentence(
-    "worker_gone", "The worker is gone or busy with other runs; this run continues within a minute."
-)
-TRIED_AGAIN = Sentence(
-    "tried_again",
-    "%(n)s clients are tried again in %(wait)s s: %(why)s",
-    one="%(n)s client is tried again in %(wait)s s: %(why)s",
-)
-THROTTLED = Sentence("throttled", "AWS throttles (ThrottlingException); all workers slow down.")
-RATE_REACHED = {
-    "create": Sentence(
-        "rate_reached_create", "The rate allows no more: %(rate)s new secrets a second."
-    ),
-    "write": Sentence("rate_reached_write", "The rate allows no more: %(rate)s updates a second."),
-    "read": Sentence(
-        "rate_reached_read", "The rate allows no more: %(rate)s batch reads a second."
-    ),
-    "login": Sentence("rate_reached_login", "The rate allows no more: %(rate)s logins a second."),
-}

@@ -71,6 +71,17 @@ APPLY_THE_SETTINGS = Sentence(
     "apply_the_settings",
     "See “Key and regions of the secrets”, or apply_secret_settings --all --check.",
 )
+KEYS_UNTOLD = Sentence(
+    "keys_untold",
+    "Of the secrets of %(n)s clients it can't be told whether they have the KMS key of the settings: AWS and the"
+    " settings name it in two ways.",
+    one="Of the secrets of %(n)s client it can't be told whether they have the KMS key of the settings: AWS and the"
+    " settings name it in two ways.",
+)
+APPLY_ONCE = Sentence(
+    "apply_once",
+    "A run sets the key as the settings name it, once: then it is known. Or name the key by its ARN.",
+)
 SECRETS_NOT_DESCRIBED = Sentence(
     "secrets_not_described",
     "%(n)s secrets were not looked at yet.",

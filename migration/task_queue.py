@@ -9,7 +9,6 @@ import inspect
 import io
 import pickle
 import uuid
-from typing import TYPE_CHECKING
 
 from django.apps import apps
 from django.conf import settings
@@ -21,10 +20,7 @@ from django_q.conf import Conf
 from django_q.signing import BadSignature, SignedPackage
 
 from migration import tasks
-from migration.queue_errors import QUEUE_ERRORS
-
-if TYPE_CHECKING:
-    from redis import Redis
+from migration.redis_queue import QUEUE_ERRORS, connect_to_redis
 
 if settings.NOVA_REDIS_URL:
     from django_q.brokers.redis_broker import Redis as Broker
@@ -37,8 +33,6 @@ PLAIN = {("datetime", "datetime"), ("datetime", "timedelta"), ("datetime", "time
 # The entries that a refused package keeps. Others could name a hook or a chain, or ask to be run at once.
 KEPT = ("id", "name", "group", "started")
 LONGEST_NAME = 200
-# Seconds to connect to Redis and to wait for its answer, so that a page doesn't hang; workers ask for a task for 1 s.
-REDIS_TIMEOUTS = {"socket_connect_timeout": 2.0, "socket_timeout": 5.0}
 
 
 class TaskQueue(Broker):
@@ -57,13 +51,6 @@ class TaskQueue(Broker):
         return [
             (key, _replace_foreign_package(payload)) for key, payload in super().dequeue() or ()
         ]
-
-
-def connect_to_redis(url: str) -> Redis:
-    """Make a client that gives up after REDIS_TIMEOUTS, unless the URL's own parameters say otherwise."""
-    from redis import from_url  # noqa: PLC0415  # an extra, which only this needs
-
-    return from_url(url, **REDIS_TIMEOUTS)
 
 
 def count_queued_tasks() -> int | None:

@@ -38,6 +38,7 @@ from migration.operations import (
     audit_heads,
     campaign_steps,
     copy_search,
+    hung_sessions,
     interrupted_offboardings,
     interrupted_searches,
     known_values,
@@ -53,7 +54,7 @@ from migration.operations import (
     skipped_items,
 )
 from migration.operations.aws_writes import find_write_refusal
-from migration.queue_errors import QUEUE_ERRORS
+from migration.redis_queue import QUEUE_ERRORS
 
 if TYPE_CHECKING:
     from migration.models import ClientPhaseQuerySet
@@ -66,6 +67,9 @@ WORK_SECONDS = 60.0
 # A search for copies that takes longer is ended; `find_copies` has no such limit.
 SEARCH_SECONDS = 12 * 60 * 60
 MANY_TASKS = 100
+# A schedule comes due once a minute at most, and runs that stand still are taken up twice as often: by two of them.
+TAKE_UP = "Take up runs that stand still"
+TAKE_UP_BETWEEN = f"{TAKE_UP}, in between"
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +132,7 @@ def enqueue_plan(plan: RunPlan) -> bool:
 
 
 def work_on_plan(plan_id: int) -> None:
-    """Make a plan, or look at it again and start its run."""
+    """Make a plan, or look at it again before it is started, and then queue its run."""
     if run := run_plans.work_on_plan(plan_id=plan_id):
         enqueue(run)
 
@@ -169,7 +173,8 @@ def refuse(function: str) -> None:
 
 
 def resume_stalled_runs() -> None:
-    """Enqueue runs and plans again whose workers were killed, or that were never queued. Scheduled every minute."""
+    """Queue runs and plans again whose workers were killed, or that were never queued. Scheduled every half minute."""
+    hung_sessions.end_hung_sessions()
     # In a long queue the tasks of these runs may still be waiting; more would pile up every minute.
     busy = get_broker().queue_size() >= MANY_TASKS
     for run in Run.objects.stalled():
@@ -267,8 +272,9 @@ def remove_other_secrets() -> None:
 
 
 def describe_secrets() -> None:
-    """Look at the tags, keys and replicas of secrets, each once a day. Scheduled every ten minutes."""
+    """Look at tags, keys and replicas of secrets, each once a day; tell what differs. Scheduled every ten minutes."""
     applied_settings.describe_due_secrets(seconds=WORK_SECONDS)
+    notice_looks.look_at_secret_settings()
 
 
 def count_clients() -> None:
@@ -312,7 +318,8 @@ def ensure_schedules(**_: object) -> None:
     """Store the workers' schedules, after every `migrate`."""
     for name, function, minutes in (
         ("Push pending clients", push_pending, 1),
-        ("Take up runs that stand still", resume_stalled_runs, 1),
+        (TAKE_UP, resume_stalled_runs, 1),
+        (TAKE_UP_BETWEEN, resume_stalled_runs, 1),
         ("Take campaigns further", take_campaigns_further, 1),
         ("Go on with rotations", go_on_with_rotations, 1),
         ("Go on with offboardings", go_on_with_offboardings, 1),
@@ -339,3 +346,5 @@ def ensure_schedules(**_: object) -> None:
                 "minutes": minutes,
             },
         )
+    first = Schedule.objects.get(name=TAKE_UP).next_run
+    Schedule.objects.filter(name=TAKE_UP_BETWEEN).update(next_run=first + timedelta(seconds=30))

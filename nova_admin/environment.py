@@ -41,7 +41,7 @@ TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 @cache
 def load_env_file(path: Path = BASE_DIR / ".env") -> None:
-    """Add the variables of `.env` to the environment, where they aren't set already.
+    """Add the variables of `.env` to the environment, where they aren't set already; drop AWS_ ones that are blank.
 
     `manage.py` and `wsgi.py` call it first, so that boto3 and child processes find them too; importing the settings
     changes nothing. Raises ImproperlyConfigured for a line that is no assignment.

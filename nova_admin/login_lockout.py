@@ -9,7 +9,7 @@ from django.utils.formats import time_format
 from django.utils.translation import gettext as _
 
 from migration.operations.lockouts import find_account, find_lock_end
-from nova_admin.session_end import render_refusal
+from nova_admin.session_end import render_refusal_page
 from nova_admin.trusted_proxies import parse_address
 
 if TYPE_CHECKING:
@@ -54,6 +54,6 @@ def answer_locked_out(
         ),
     ]
     title = _("You are locked out for now")
-    response = render_refusal(request, title, texts, status=429, may_log_in=False)
+    response = render_refusal_page(request, title, texts, status=429, may_log_in=False)
     response.headers["Retry-After"] = str(int((ends_at - now).total_seconds()) + 1)
     return response

@@ -149,7 +149,7 @@ class Collector:
         )
         yield make_gauge(
             "nova_aws_writes_allowed",
-            "1 if this site may write to AWS; 0 if that is stopped, or its database is a copy.",
+            "1 if this site may write to AWS; 0 if that is stopped, or its database is a duplicate.",
             int(numbers.may_write_to_aws),
         )
         yield make_gauge(

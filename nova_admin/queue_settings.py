@@ -10,6 +10,9 @@ from django.utils.translation import gettext_lazy as _
 # All hosts take from this queue; it is also the salt of django-q's signatures.
 QUEUE = "nova_admin"
 NOT_A_URL = "not the URL of a Redis (redis://…, rediss://… or unix://…)"
+# A worker asks for a task and waits for a second: a shorter time would end each such wait with an error.
+SHORTEST_TIMEOUT = 2
+TOO_SHORT = f"socket_timeout is too short: {SHORTEST_TIMEOUT} seconds or more, as workers wait for a task for a second"
 NO_CLIENT = (
     "NOVA_REDIS_URL is set, and the package redis is not installed: it is an extra. Install it"
     " (python -m pip install --require-hashes -r requirements-redis.lock), or leave NOVA_REDIS_URL empty: the queue is"
@@ -29,9 +32,12 @@ def parse_redis_url(value: str) -> str:
     import redis  # noqa: PLC0415  # only where it is used
 
     try:
-        redis.from_url(value).connection_pool.make_connection()
+        made = redis.from_url(value).connection_pool.make_connection()
     except (ValueError, TypeError, redis.RedisError):  # a port or a parameter that it doesn't know
         raise ValueError(NOT_A_URL) from None
+    timeout: float | None = getattr(made, "socket_timeout", None)  # no client declares it
+    if timeout is not None and timeout < SHORTEST_TIMEOUT:
+        raise ValueError(TOO_SHORT)
     return value
 
 

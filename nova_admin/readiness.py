@@ -1,4 +1,4 @@
-"""Finds out whether this site can work: its database, schema, workers and AWS, each in bounded time.
+"""Finds out whether this site can work: its database, schema, workers, their queue and AWS, each in bounded time.
 
 Anybody may ask, so an answer is kept for some seconds, and it says of each part only whether it is well.
 """
@@ -18,6 +18,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from migration.models import Worker
 from migration.operations.aws_store import secrets_manager
+from migration.task_queue import count_queued_tasks
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Part(StrEnum):
     DATABASE = "database"
     SCHEMA = "schema"
     WORKERS = "workers"
+    QUEUE = "queue"
     AWS = "aws"
 
 
@@ -59,6 +61,11 @@ def check_workers() -> bool:
     return Worker.objects.alive().exists()
 
 
+def check_queue() -> bool:
+    """Say whether tasks can be queued. A queue in PostgreSQL is as well as that."""
+    return not settings.NOVA_REDIS_URL or count_queued_tasks() is not None
+
+
 def check_aws() -> bool:
     """Say whether AWS answers this site's role. The secret that is asked for need not be there."""
     try:
@@ -74,11 +81,12 @@ def check_aws() -> bool:
 CHECKS: dict[Part, tuple[Callable[[], bool], float]] = {
     Part.DATABASE: (check_database, KEPT_SECONDS),
     Part.WORKERS: (check_workers, KEPT_SECONDS),
+    Part.QUEUE: (check_queue, KEPT_SECONDS),
     Part.SCHEMA: (check_schema, KEPT_SECONDS_OF_SLOW),
     Part.AWS: (check_aws, KEPT_SECONDS_OF_SLOW),
 }
-# Looked at by a thread each, one part after the other: where PostgreSQL hangs, AWS is still asked.
-GROUPS = ((Part.DATABASE, Part.WORKERS, Part.SCHEMA), (Part.AWS,))
+# Looked at by a thread each, one part after the other: where PostgreSQL hangs, AWS and Redis are still asked.
+GROUPS = ((Part.DATABASE, Part.WORKERS, Part.SCHEMA), (Part.AWS,), (Part.QUEUE,))
 
 
 @dataclass

@@ -35,7 +35,11 @@ def parse_replica_regions(value: str) -> Replicas:
         region, _equals, key = (each.strip() for each in part.partition("="))
         if parse_region(region) in replicas:
             raise ValueError("a region is named twice")
+        if region == NO_REGIONS:
+            raise ValueError(f"regions and {NO_REGIONS} at once")
         replicas[region] = parse_kms_key(key) if key else ""
+    if not replicas:  # of commas alone: nobody wants all replicas removed by these
+        raise ValueError(f"without a region; {NO_REGIONS} wants none")
     return replicas
 
 
@@ -78,7 +82,7 @@ def _require_region(variable: str, key: str, region: str) -> None:
 
 def _find_key_there(key: str, region: str) -> str:
     """Return the key of a replica for which none is named: AWS's own only where the secret has it, too."""
-    there = KeyName.parse(key).elsewhere
+    there = KeyName.parse(key).name_in(region)
     if not there:
         raise ImproperlyConfigured(
             f"NOVA_REPLICA_REGIONS names no key for {region}, and that of NOVA_KMS_KEY_ID is in one region only."

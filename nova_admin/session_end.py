@@ -125,7 +125,7 @@ def end_session(request: HttpRequest, count: int) -> HttpResponse:
         " It is recorded. Log in again to go on."
     )
     title = _("Your session has been ended")
-    return render_refusal(request, title, [text % {"n": count}], status=403, may_log_in=True)
+    return render_refusal_page(request, title, [text % {"n": count}], status=403, may_log_in=True)
 
 
 def is_poll(request: HttpRequest, view: Callable[..., HttpResponse]) -> bool:
@@ -172,10 +172,10 @@ def add_session_end(request: HttpRequest) -> dict[str, object]:
     return {"session_end": SimpleLazyObject(lambda: SessionEnd.of_session(request.session))}
 
 
-def render_refusal(
+def render_refusal_page(
     request: HttpRequest, title: str, texts: list[str], *, status: int, may_log_in: bool
 ) -> HttpResponse:
-    """Return a page, outside the menus, that says in plain words why somebody gets no further."""
+    """Return a page, outside the menus, that says why somebody gets no further; `may_log_in` adds the way to do so."""
     context = admin.site.each_context(request) | {"title": title, "texts": texts}
     context["may_log_in"] = may_log_in
     return render(request, "admin/refusal.html", context, status=status)

@@ -170,7 +170,7 @@ class _Comparison:
         return key if is_known else UNKNOWN_NAME + self.make_code(f"{path}?", key)
 
     def make_code(self, path: str, value: object) -> str:
-        """Return eight hex digits for a value at a path. Equal values of different JSON types have different codes."""
+        """Return eight hex digits for a value at a path, or "" where there is none; 1 and "1" have different codes."""
         if value is _ABSENT:
             return ""
         text = f"{path}\0{_canonical_json(value)}".encode("utf-8", "surrogatepass")

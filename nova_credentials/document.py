@@ -342,8 +342,8 @@ def size_problem(document: Document, slug: str, *, prefix: str, layout: Layout) 
     return None
 
 
-def name_warning(slug: str, *, prefix: str, layout: Layout) -> Message | None:
-    """Say that a name ends like an ARN (a hyphen and six characters), or None."""
+def warn_of_arn_like_name(slug: str, *, prefix: str, layout: Layout) -> Message | None:
+    """Say which of the client's secrets has a name that ends like an ARN (a hyphen, six characters), or None."""
     for name in secret_names(slug, prefix=prefix, layout=layout).values():
         if re.search(r"-.{6}$", name):
             return sentences.NAME_LIKE_ARN(name=name)

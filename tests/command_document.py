@@ -16,7 +16,7 @@ SUBJECTS = {
     "Clients come in": {
         "import_clients": "import",
         "import_legacy_clients": "nova-tables",
-        "group_clients": "phases",
+        "group_clients": "campaigns",
     },
     "To AWS, and back": {
         "migrate_clients": "phases",
@@ -25,8 +25,8 @@ SUBJECTS = {
         "start_campaign": "campaigns",
         "steer_campaign": "campaigns",
         "campaign_status": "campaigns",
-        "push_pending": "architecture",
-        "resume_run": "reliability",
+        "push_pending": "phases",
+        "resume_run": "phases",
         "change_layout": "layouts",
         "client_status": "phases",
         "offboard_client": "leaving",

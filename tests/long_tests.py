@@ -1,10 +1,13 @@
 """Which tests take long: `make test` leaves them to `make thorough`, where each process begins with its share.
 
 `long_tests.txt` names them, with their seconds on two busy cores. After a run with `--junitxml=FILE`,
-`python -m tests.long_tests FILE` writes it anew.
+`python -m tests.long_tests FILE` writes it anew. Where a run may not take for ever, BEGIN_LONG_TESTS_UNTIL is the
+moment (in seconds since 1970) after which none of them begins any more; the run's end says how many that were.
 """
 
+import os
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -16,6 +19,8 @@ NAMED = Path(__file__).with_suffix(".txt")
 LONG_SECONDS = 4
 # Measured alone or beside the others, a test takes up to twice as long: what is named stays so until it takes less.
 STAYS_FROM_SECONDS = 2
+
+NO_TIME_LEFT = "no time was left to begin it"
 
 
 def read_seconds() -> dict[str, int]:
@@ -55,6 +60,22 @@ def deal_long_tests(config: pytest.Config, items: list[pytest.Item]) -> None:
     items[:] = dealt + others
 
 
+@pytest.hookimpl(tryfirst=True)  # before its fixtures
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    until = float(os.environ.get("BEGIN_LONG_TESTS_UNTIL") or "inf")
+    if seconds_of(item) and time.time() > until:
+        pytest.skip(NO_TIME_LEFT)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = terminalreporter.getreports("skipped")
+    if number := sum(NO_TIME_LEFT in str(report.longrepr) for report in reports):
+        terminalreporter.write_line(
+            f"Long tests that were NOT RUN, as there was no time left: {number}. `make thorough` takes its time.",
+            red=True,
+        )
+
+
 def seconds_of(item: pytest.Item) -> int:
     mark = item.get_closest_marker("long")
     return mark.args[0] if mark else 0
@@ -64,6 +85,8 @@ def write_seconds(report: Path) -> None:
     """Names the long tests of a run, by its report; of a test that the run left out, what was known stays."""
     known, found = read_seconds(), Counter[str]()
     for case in ET.parse(report).iter("testcase"):
+        if case.find("skipped") is not None:
+            continue
         file, function = case.attrib["classname"], case.attrib["name"].partition("[")[0]
         name = f"{file.replace('.', '/')}.py::{function}"
         found[name] = max(found[name], round(float(case.attrib["time"])))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 REDIS_SERVER = shutil.which("redis-server")
 HOW_TO_GET_IT = "there is no redis-server: apt-get install redis-server"
-SECONDS = 30
+SECONDS = 300
 
 
 def do_without() -> None:
@@ -46,7 +46,11 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return self.url_for()
+
+    def url_for(self, login: str = "", database: int = 0) -> str:
+        """Return its address for this login (`user:password@`) and database."""
+        return f"redis://{login}127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
         self.runner = subprocess.Popen(

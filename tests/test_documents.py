@@ -12,6 +12,16 @@ from tests.migration.admin.pages import DIFFERENT, EXTRA, REPORT, page_of
 
 DOCUMENTS = sorted(path.name for path in (settings.BASE_DIR / "docs").glob("*.md"))
 LIST = "/admin/docs/"
+# What is written in italics and is no text of a page: words that are stressed or explained, and what is said elsewhere.
+NO_TEXTS = """
+a killed worker / and every later link / at least / at least since when / batch reads alone / CSV UTF-8 /
+delivered twice / everybody / few calls / head / InProgress / last /
+no open transaction while AWS answers / not found or inactive /
+not ready: aws … / other writers / pause, stop, a new rate / progress by client / retries by client / run of moves /
+session-level / soaked / staff status / turn / wave 1, part 1 / wave 1, part 2 / without /
+after a save has been confirmed, every later read returns that value or a newer one /
+X-Forwarded headers of 10.0.0.5 are not believed
+"""
 
 
 @pytest.fixture
@@ -87,3 +97,55 @@ def test_each_word_is_explained_by_a_paragraph_and_a_document(client, db):
         assert f"<summary>{word} <span" in shown
         assert f'href="{LIST}{document}"' in shown
         assert document in DOCUMENTS
+
+
+def simplify(text: str) -> str:
+    """The text as names of pages and buttons are compared: what is filled in is …"""
+    one_line = re.sub(r"\s+", " ", text).strip()
+    return re.sub(r"%\(\w+\)[sd]", "…", re.sub(r"(?<=\S)[….:]+$", "", one_line)).lower()
+
+
+def list_shown_texts() -> set[str]:
+    found = re.findall(
+        r'^msgid(?:_plural)? ((?:"(?:[^"\\]|\\.)*"\n)+)',
+        (settings.BASE_DIR / "locale/es/LC_MESSAGES/django.po").read_text(),
+        re.MULTILINE,
+    )
+    return {
+        simplify("".join(re.findall(r'"((?:[^"\\]|\\.)*)"', text)).replace('\\"', '"'))
+        for text in found
+    }
+
+
+def test_pages_and_buttons_that_documents_name_are_called_so():
+    """In italics stands what a page shows; a part of a text is at least three words long."""
+    shown, stressed = list_shown_texts(), {simplify(text) for text in NO_TEXTS.split("/")}
+    files = [settings.BASE_DIR / "README.md", *(settings.BASE_DIR / "docs").glob("*.md")]
+    named = {
+        (path.name, simplify(name))
+        for path in files
+        for name in re.findall(
+            r"(?<![\w*])\*(?!\*)([^*\n]+(?:\n[^*\n]+)?)\*(?!\*)",
+            re.sub(r"```.*?```|`[^`]*`", "…", path.read_text(), flags=re.DOTALL),
+        )
+    }
+    # "Move back to …" is "Move back to PostgreSQL" on a page.
+    parts = (text.split("…") for text in shown if re.search("\\w.*…|….*\\w", text))
+    forms = [re.compile(".+".join(map(re.escape, each))) for each in parts]
+    alerts = (settings.BASE_DIR / "deploy/alerts.yaml").read_text()
+    named |= {
+        ("alerts.yaml", simplify(name))
+        for name in re.findall(r'page "([^"]+)"', alerts, re.IGNORECASE)
+    }
+
+    unknown = {
+        (file, name)
+        for file, name in named
+        if name not in shown | stressed
+        and not (name.count(" ") >= 2 and any(name in text for text in shown))
+        and not any(filled.fullmatch(name) for filled in forms)
+    }
+
+    assert len(named) > 150
+    assert unknown == set()
+    assert stressed <= {name for _file, name in named}

@@ -1,10 +1,14 @@
 """The long tests that are named are there; of the others `make test` leaves out none."""
 
 import re
+import time
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 from tests.checkout import ROOT
-from tests.long_tests import read_seconds, write_seconds
+from tests.long_tests import pytest_runtest_setup, read_seconds, write_seconds
 
 
 def test_each_long_test_that_is_named_is_there():
@@ -23,6 +27,7 @@ REPORT = """\
 <testcase classname="tests.test_a" name="test_is_quick_now" time="1"/>
 <testcase classname="tests.test_c" name="test_is_a_little_quicker" time="3"/>
 <testcase classname="tests.test_d" name="test_quick" time="3"/>
+<testcase classname="tests.test_b" name="test_not_run" time="0"><skipped/></testcase>
 <testcase classname="tests.test_d" name="test_long[1]" time="4"/>
 <testcase classname="tests.test_d" name="test_long[2]" time="7"/>
 </testsuites>
@@ -42,3 +47,17 @@ def test_what_took_long_is_named_and_what_was_not_run_stays(tmp_path: Path, monk
         "tests/test_c.py::test_is_a_little_quicker": 3,
         "tests/test_d.py::test_long": 7,
     }
+
+
+def test_a_long_test_does_not_begin_once_the_time_is_over(monkeypatch):
+    mark = pytest.mark.long(9)
+    long = SimpleNamespace(get_closest_marker=lambda _name: mark)
+    short = SimpleNamespace(get_closest_marker=lambda _name: None)
+
+    for until in ("", str(time.time() + 60)):
+        monkeypatch.setenv("BEGIN_LONG_TESTS_UNTIL", until)
+        pytest_runtest_setup(long)
+    monkeypatch.setenv("BEGIN_LONG_TESTS_UNTIL", str(time.time() - 1))
+    pytest_runtest_setup(short)
+    with pytest.raises(pytest.skip.Exception, match="no time was left"):
+        pytest_runtest_setup(long)

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.checkout import ROOT
+from tests.checkout import ROOT, TIMEOUT_SECONDS
 from tests.reliability import DOC, SCENARIOS, replace_rows
 
 
@@ -16,7 +16,7 @@ def test_two_workers_of_which_one_is_killed_bring_a_migration_to_its_end():
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=420,
+        timeout=2 * TIMEOUT_SECONDS,
         check=False,
     )
 

@@ -1,4 +1,4 @@
-"""The page on which a stopped campaign goes on without the clients that it could not move."""
+"""The page on which a stopped campaign goes on without the clients that hold it up."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from django.contrib import messages
 from django.core.exceptions import BadRequest
 from django.http import HttpResponseRedirect
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
-from migration.admin.base import get_signed_in_user, get_typed_reason, read_number
+from migration.admin.base import get_signed_in_user, get_typed_reason
 from migration.admin.campaign_views import (
     MOVE_PERMISSION,
     STEER_PERMISSION,
@@ -19,26 +20,28 @@ from migration.admin.campaign_views import (
     get_campaign_url,
     read_seen,
 )
-from migration.models import (
-    CampaignNotChangedError,
-    ReasonError,
-    go_on_without_refused,
+from migration.models import CampaignNotChangedError, ReasonError
+from migration.models.left_clients import (
+    digest_clients,
+    find_stuck_clients,
+    go_on_without,
     select_refused_items,
 )
 from migration.reports.campaign_left import NAMED_IN_ALL, find_frequent_reason
+from migration.reports.campaign_now import list_kept_now
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 
 class GoOnWithoutView(CampaignButtonView):
-    """Names the clients first; their number is sent along, so that nobody leaves out others than were shown."""
+    """Names the clients first; their digest is sent along, so that nobody leaves out others than were shown."""
 
     template_name = "admin/migration/campaign_go_on.html"
 
     @property
     def title(self) -> str:
-        return _("Go on with %(campaign)s without the clients that were refused") % {
+        return _("Go on with %(campaign)s without the clients that hold it up") % {
             "campaign": self.campaign
         }
 
@@ -48,14 +51,17 @@ class GoOnWithoutView(CampaignButtonView):
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
         refused = select_refused_items(self.campaign).order_by("client_id", "-pk")
         newest = list(refused.distinct("client_id")[: NAMED_IN_ALL + 1])
-        number = refused.order_by().values("client_id").distinct().count()
+        number_refused = refused.order_by().values("client_id").distinct().count()
+        stuck = find_stuck_clients(self.campaign)
         return self.render_to_response(
             self.get_context_data(
                 original=self.campaign,
                 is_stopped=self.campaign.state == self.campaign.State.STOPPED,
-                number=number,
+                number=len(stuck),
+                digest=digest_clients(stuck),
                 items=newest[:NAMED_IN_ALL],
-                not_named=max(0, number - NAMED_IN_ALL),
+                not_named=max(0, number_refused - NAMED_IN_ALL),
+                kept_now=[each for each in list_kept_now(self.campaign) if not each.passes_soon],
                 frequent_reason=find_frequent_reason(self.campaign),
                 may_view_clients=request.user.has_perm("credentials.view_client"),
                 input_classes=" ".join(BASE_INPUT_CLASSES),
@@ -64,23 +70,28 @@ class GoOnWithoutView(CampaignButtonView):
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponse:
         here = HttpResponseRedirect(request.path)
-        reason, expected = get_typed_reason(request), read_number(request.POST.get("number", ""))
-        if expected is None:
+        reason, digest = get_typed_reason(request), request.POST.get("clients", "")
+        if not digest:
             raise BadRequest
         if not reason:
             messages.error(request, _("Nothing was done: give a reason or a ticket."))
             return here
         try:
-            number = go_on_without_refused(
+            number = go_on_without(
                 self.campaign,
                 by=get_signed_in_user(request),
+                find=find_stuck_clients,
                 seen=read_seen(request),
-                expected=expected,
+                digest=digest,
                 reason=reason,
             )
         except (CampaignNotChangedError, ReasonError) as refusal:
             messages.error(request, localize(refusal.message))
             return here
-        text = _("The campaign goes on without the clients that were refused: %(n)d were left out.")
+        text = ngettext(
+            "The campaign goes on without the client that held it up: it was left out.",
+            "The campaign goes on without the clients that held it up: %(n)d were left out.",
+            number,
+        )
         messages.success(request, text % {"n": number})
         return HttpResponseRedirect(get_campaign_url(pk))

@@ -7,6 +7,7 @@ from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Self
 
+from django.conf import settings as site_settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponseRedirect
@@ -308,6 +309,7 @@ class StartCampaignView(AdminView):
                 lasts=localize(describe_duration(soaks * settings.soak)) if settings.soak else "",
                 sent=[(name, value) for name, value in sent.items() if value],
                 waits=form.waits,
+                wants_reads=site_settings.NOVA_MIN_READS if settings.goal == Phase.AWS else 0,
                 time_zone=timezone.get_default_timezone_name(),
                 phases=PhaseChoices.labels,
                 may_view_clients=self.request.user.has_perm("credentials.view_client"),

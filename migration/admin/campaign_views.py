@@ -39,6 +39,7 @@ from migration.models import (
     WaveClient,
     all_clients,
 )
+from migration.models.left_clients import select_refused_items
 from migration.operations.approvals import NotApproved, find_second_user_refusal
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
 from migration.operations.notice_recipients import is_told
@@ -52,11 +53,12 @@ from migration.templatetags.migration_pages import make_label
 from nova_credentials.phases import Move
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from django.http import HttpRequest, HttpResponse
 
     from migration.models import ClientPhaseQuerySet
+    from migration.reports.campaign_now import KeptNow
     from migration.reports.campaigns import CampaignSummary
 
 STEER_PERMISSION = "migration.change_campaign"
@@ -225,6 +227,7 @@ def get_campaign_context(request: HttpRequest, campaign: Campaign) -> dict[str, 
         read_number(request.GET.get("page", "")) or find_page_in_work(campaign)
     )
     summary = summarize_campaign(campaign, waves=list(page.object_list))
+    kept_now = list_kept_now(campaign) if campaign.state == Campaign.State.STOPPED else []
     may = request.user.has_perm
     whole_history = request.GET.get("history") == "all"
     return {
@@ -232,7 +235,7 @@ def get_campaign_context(request: HttpRequest, campaign: Campaign) -> dict[str, 
         "campaign_badge": make_campaign_badge(campaign),
         # Of one that is over, the run in work may still end.
         "goes_on": not campaign.is_over or summary.waits_for is not None,
-        "kept_now": list_kept_now(campaign) if campaign.state == Campaign.State.STOPPED else [],
+        "kept_now": kept_now,
         "history": list_history(campaign, MOST_EVENTS if whole_history else EVENTS_SHOWN),
         "whole_history": whole_history,
         # The wave whose rollback somebody is about to confirm: the page says so in its address, as it renews itself.
@@ -247,8 +250,15 @@ def get_campaign_context(request: HttpRequest, campaign: Campaign) -> dict[str, 
         "may_view_audit": may(VIEW_AUDIT),
         "frequent_reason": summary.frequent_reason,
         **get_progress_context(summary.unfinished_run),
-        **get_buttons_context(request, campaign, summary),
+        **get_buttons_context(request, campaign, summary, kept_now),
     }
+
+
+def count_stuck(campaign: Campaign, kept_now: Collection[KeptNow]) -> int:
+    """Count the clients without which the campaign may go on; `kept_now`: those of its stop, which were read."""
+    refused = select_refused_items(campaign).order_by().values_list("client_id", flat=True)
+    stuck = {pk for each in kept_now if not each.passes_soon for pk, _slug in each.clients}
+    return len(stuck | set(refused))
 
 
 def get_told_context(request: HttpRequest) -> dict[str, bool]:
@@ -273,7 +283,10 @@ def get_progress_context(run: Run | None) -> dict[str, object]:
 
 
 def get_buttons_context(
-    request: HttpRequest, campaign: Campaign, summary: CampaignSummary
+    request: HttpRequest,
+    campaign: Campaign,
+    summary: CampaignSummary,
+    kept_now: Collection[KeptNow],
 ) -> dict[str, object]:
     """Return which buttons the campaign's state and the user's permissions allow."""
     user, state = get_signed_in_user(request), campaign.state
@@ -281,7 +294,6 @@ def get_buttons_context(
     approves = state == Campaign.State.REQUESTED and user.has_perm(APPROVE_PERMISSION)
     why_not = find_second_user_refusal(campaign.by, campaign.by_name, user) if approves else None
     may_go_on = may_steer and state == Campaign.State.STOPPED and user.has_perm(MOVE_PERMISSION)
-    refused, in_work = summary.frequent_reason, summary.unfinished_run
     return {
         "may_roll_back": user.has_perm(MOVE_PERMISSION)
         and user.has_perm("credentials.view_client"),
@@ -292,7 +304,7 @@ def get_buttons_context(
         "may_stop": may_steer and state == Campaign.State.RUNNING,
         "may_go_on": may_go_on,
         # While a run is in work it may leave more.
-        "refused": refused.of_all if may_go_on and refused and not in_work else 0,
+        "stuck": count_stuck(campaign, kept_now) if may_go_on and not summary.unfinished_run else 0,
         "may_cancel": not campaign.is_over and may_cancel(request, campaign),
         "may_approve": approves and why_not is None,
         "why_not_approved": why_not,

@@ -6,6 +6,8 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from django.contrib.admin.options import IS_FACETS_VAR
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.html import format_html, format_html_join
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from django.contrib.admin.views.main import ChangeList
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponse
     from django.utils.safestring import SafeString
 
     from migration.admin.base import ClientRow
@@ -81,6 +83,16 @@ def may_view_groups(request: HttpRequest) -> bool:
     return request.user.has_perm(VIEW_GROUPS)
 
 
+def counts_choices(request: HttpRequest) -> bool:
+    """Say whether the numbers of clients behind the filters' choices are asked for, by Django's own parameter."""
+    return IS_FACETS_VAR in request.GET
+
+
+def wants_filters_only(request: HttpRequest) -> bool:
+    """Say whether only the filters are asked for, by the page that shows the list."""
+    return counts_choices(request) and "HX-Request" in request.headers
+
+
 class ClientColumns(ModelAdmin):
     """The columns of the list. One that would be empty for every client is left out."""
 
@@ -117,9 +129,21 @@ class ClientColumns(ModelAdmin):
         return empty
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """Note at each client of the page how it stands, and at each filter how many clients it would show."""
+        """Note at each client of the page how it stands, or at each filter how many clients it would show.
+
+        To count for the filters takes longer than all the rest, with very many clients: only who opens them asks.
+        """
         changelist = super().get_changelist_instance(request)
-        count_choices(changelist)
+        if counts_choices(request):
+            count_choices(changelist)
+            # The choices lead to lists that are not asked for their numbers.
+            del changelist.filter_params[IS_FACETS_VAR]
+        if wants_filters_only(request):
+            return changelist
+        # The ids first: with all columns PostgreSQL puts those of every client together before it takes the first 50.
+        ids = list(changelist.result_list.values_list("pk", flat=True))
+        found = self.get_queryset(request).in_bulk(ids)
+        changelist.result_list = [found[pk] for pk in ids if pk in found]
         note_standings(changelist.result_list, get_site_facts(request))
         may_set, may_view = request.user.has_perm(OWN_PERMISSION), may_view_errors(request)
         for client in changelist.result_list:
@@ -127,6 +151,15 @@ class ClientColumns(ModelAdmin):
             page = reverse("admin:credentials_client_owner", args=[client.pk]) if may_set else ""
             client.owner_url = page
         return changelist
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
+        """Show the list; of it the choices of the filters alone, with their numbers, to the page that has the rest."""
+        response = super().changelist_view(request, extra_context)
+        if wants_filters_only(request) and isinstance(response, TemplateResponse):
+            response.template_name = "admin/migration/filter_sections.html"
+        return response
 
     @display(description=_("client"), ordering="name")
     def name_shown(self, client: ClientRow) -> SafeString:

@@ -13,6 +13,7 @@ from migration.admin.base import read_number
 from migration.admin.campaign_filters import CampaignFilter
 from migration.admin.counted_filters import ClientFilter
 from migration.admin.import_filters import ImportFilter
+from migration.admin.setting_filters import SettingsFilter
 from migration.models import (
     TO_ROTATE,
     Act,
@@ -330,6 +331,6 @@ class ActiveFilter(ClientFilter):
 
 CLIENT_FILTERS = (
     *(NextStepFilter, PhaseFilter, OwnerFilter, GroupFilter, ComparisonFilter, PushFilter),
-    *(FailureFilter, RotationFilter, ReadFilter, PlainTextFilter, ActiveFilter, CampaignFilter),
-    ImportFilter,
+    *(FailureFilter, RotationFilter, SettingsFilter, ReadFilter, PlainTextFilter, ActiveFilter),
+    *(CampaignFilter, ImportFilter),
 )

@@ -180,13 +180,15 @@ def _describe_next_step(request: HttpRequest, client: ClientRow) -> dict[str, ob
     new = NEXT_PHASE.get(phase)
     if new is None:
         return {"title": _("Last phase reached")}
-    checks = list(database_checks(ClientState(client.pk, has_push_pending(client)), new))
-    if phase == Phase.POSTGRES:
-        checks = [
+    pending = has_push_pending(client)
+    checks = list(database_checks(ClientState(client.pk, pending), new))
+    if phase == Phase.POSTGRES or pending:
+        of_push = [
             *_check_document(client, *_build_document(client)),
             *_check_last_push(client.pk),
-            *checks,
         ]
+        # Of a push after the first, only what it will be refused for.
+        checks = [each for each in of_push if phase == Phase.POSTGRES or not each.passed] + checks
     possible_at = find_purge_time(client.phase_since) if new == Phase.PURGED else None
     # No page offers a purge before its time, with an override or without.
     shown = show_checks(
@@ -222,7 +224,7 @@ def _build_document(client: ClientRow) -> tuple[Document | None, Message | None]
 def _check_document(
     client: ClientRow, document: Document | None, problem: Message | None
 ) -> Iterator[Check]:
-    """Yield the checks of a first push: name, logins and size of the secret."""
+    """Yield the checks of a push: name, logins and size of the secret."""
     slug, prefix, layout = client.slug, settings.NOVA_SECRET_PREFIX, find_layout(client.layout)
     illegal = documents.name_problem(slug, prefix=prefix, layout=layout)
     name = sentences.NAME_NOT_ALLOWED(why=illegal) if illegal else sentences.NAME_ALLOWED()

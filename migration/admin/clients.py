@@ -83,6 +83,10 @@ if TYPE_CHECKING:
     from migration.models import ClientPhaseQuerySet
 
 
+# To look for a text reads every client and login, and the list has several statements: so few are named in them by id.
+FEW_FOUND = 500
+
+
 class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
     list_filter = CLIENT_FILTERS
     list_per_page = 50
@@ -155,7 +159,18 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
         self, request: HttpRequest, queryset: ClientPhaseQuerySet, search_term: str
     ) -> tuple[ClientPhaseQuerySet, bool]:
         """Search without accents, also the hosts and users of the logins that the user may see."""
+        few = self._find_few(request, search_term) if search_term.strip() else None
+        if few is not None:
+            return queryset.filter(pk__in=few), False
         return queryset.search(search_term, logins=list_visible_logins(request)), False
+
+    def _find_few(self, request: HttpRequest, text: str) -> list[int] | None:
+        """Return the clients that are found, by one search a request; None where they are more than FEW_FOUND."""
+        kept: dict[str, list[int]] = request.__dict__.setdefault("found_clients", {})
+        if text not in kept:
+            found = all_clients().search(text, logins=list_visible_logins(request)).order_by()
+            kept[text] = list(found.values_list("pk", flat=True)[: FEW_FOUND + 1])
+        return kept[text] if len(kept[text]) <= FEW_FOUND else None
 
     def has_run_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(RUN_PERMISSION)

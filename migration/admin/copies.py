@@ -72,11 +72,13 @@ class CopySearchView(ObjectView[CopySearch]):
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         search = self.original
+        page, clients = load_search(search, self.request.GET.get("page"))
         return super().get_context_data(
             search=search,
             search_badge=make_search_badge(search),
             most_tries=MOST_SEARCH_TRIES,
-            clients=load_search(search),
+            page=page,
+            clients=clients,
             unsearched=list(search.unsearched_places.filter(client=None)),
             may_view_clients=self.request.user.has_perm("credentials.view_client"),
             **kwargs,

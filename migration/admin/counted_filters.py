@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
@@ -27,8 +26,8 @@ class ClientFilter(admin.SimpleListFilter):
     """A filter with a list of values. A subclass says in `find_condition` which clients each value is for."""
 
     options: ClassVar[Options]
-    # Value -> how many clients it would show; by `count_choices`.
-    counts: Mapping[str, int] = MappingProxyType({})
+    # Value -> how many clients it would show; None where `count_choices` has not counted.
+    counts: Mapping[str, int] | None = None
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Client]) -> Options:
         return self.options
@@ -49,11 +48,11 @@ class ClientFilter(admin.SimpleListFilter):
         return queryset if condition is None else queryset.filter(condition)
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        """Yield Django's choices, each with its number of clients."""
+        """Yield Django's choices, each with its number of clients; None where it was not counted."""
         everybody, *others = super().choices(changelist)
         yield {**everybody, "display": _("Any")}
         for (value, _label), choice in zip(self.lookup_choices, others, strict=True):
-            yield {**choice, "count": self.counts.get(value)}
+            yield {**choice, "count": None if self.counts is None else self.counts.get(value, 0)}
 
 
 def count_choices(changelist: ChangeList) -> None:

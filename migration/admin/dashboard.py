@@ -12,19 +12,19 @@ from migration.admin.base import RUN_PERMISSION
 from migration.admin.campaign_starts import may_start_campaign
 from migration.admin.check_nova import CheckNovaView
 from migration.admin.costs import list_prices
-from migration.admin.ready_moves import READY_PERMISSIONS
+from migration.admin.ready_moves import READY_PERMISSIONS, select_free
 from migration.admin.run_views import make_run_badge
 from migration.models import Campaign, Standing, count_by_phase
+from migration.models.site_counts import KEPT_FROM_CLIENTS
 from migration.reports.alert import VIEW_CAMPAIGNS
 from migration.reports.dashboard import load_dashboard
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from django.http import HttpRequest
 
     from migration.reports.client_counts import BlockerCount, ClientCounts
+    from migration.reports.dashboard import Dashboard
 
 
 def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> dict[str, object]:
@@ -51,9 +51,7 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
         "counted_at": found.counted_at,
         "headline": found.headline if sees_clients else None,
         "pulses": [item for item in found.pulses if may(item.permission)],
-        "next_steps": list_next_steps(request, found.clients, found.running_campaigns)
-        if sees_clients
-        else [],
+        "next_steps": list_next_steps(request, found) if sees_clients else [],
         "campaigns": [Campaign(pk=pk) for pk in found.running_campaigns]
         if may(VIEW_CAMPAIGNS)
         else [],
@@ -70,33 +68,37 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
     }
 
 
-def list_next_steps(
-    request: HttpRequest, clients: ClientCounts, campaigns: Collection[int]
-) -> list[dict[str, object]]:
+def list_next_steps(request: HttpRequest, found: Dashboard) -> list[dict[str, object]]:
     """Return each phase with clients that are ready for the next, and the page that moves them if the user may.
 
     The first step of the most clients is the main one, unless a campaign takes clients further.
     """
     page = reverse("admin:credentials_client_changelist")
+    clients, running = found.clients, found.running_campaigns
     most = max(clients.phases, key=lambda row: row.ready)
-    taken = count_by_phase(campaigns) if campaigns else {}
+    taken = count_by_phase(running) if running else {}
     steps = []
     for row in clients.phases:
         if not row.ready:
             continue
         permission = READY_PERMISSIONS.get(Phase(row.next_phase))
         may_move = permission is not None and request.user.has_perm(permission)
-        # Whoever is in a campaign is moved by it, in its waves.
-        is_left = taken.get(row.phase, 0) < row.ready
+        # The button moves only clients that are in no campaign. Looking for one takes long where there are very many:
+        # there the page behind the button says it.
+        is_offered = may_move and (
+            not found.has_campaigns
+            or clients.total >= KEPT_FROM_CLIENTS
+            or select_free(Phase(row.phase)).exists()
+        )
         steps.append(
             {
                 "number": row.ready,
                 "label": row.next_label,
                 "list_url": f"{page}?{row.ready_query}",
                 "move_url": reverse("admin:credentials_client_ready", args=[row.next_phase])
-                if may_move and is_left
+                if is_offered
                 else "",
-                "is_main": row is most and not campaigns,
+                "is_main": row is most and not running,
                 # Ready or not: who is ready may be kept a moment later.
                 "taken": taken.get(row.phase, 0),
             }

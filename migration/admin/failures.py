@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from migration.admin.base import RUN_PERMISSION, AdminView
 from migration.admin.run_items import list_rows
 from migration.models import MOVE_PERMISSIONS, Act
-from migration.models.run_items import is_mended
+from migration.models.run_items import was_written_since_refusal
 from migration.reports.failures import count_failures, select_failures
 
 if TYPE_CHECKING:
@@ -35,7 +35,11 @@ class FailuresView(AdminView):
         counts = count_failures().by_act
         chosen = request.GET.get("act", "")
         act = Act(chosen) if chosen in Act else None
-        found = select_failures(act).annotate(is_mended=is_mended()).select_related("run")
+        found = (
+            select_failures(act)
+            .annotate(is_mended=was_written_since_refusal())
+            .select_related("run")
+        )
         pages = Paginator(found.order_by("slug", "act"), FAILURES_A_PAGE)
         page = pages.get_page(request.GET.get("page"))
         rows = list_rows(request, page)

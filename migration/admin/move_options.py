@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from migration.admin.base import RESOLVE_PERMISSION
-from migration.models import MOVE_PERMISSIONS, Comparison, MoveRequest, PhaseChoices
+from migration.models import MOVE_PERMISSIONS, Comparison, MoveRequest, Offboarding, PhaseChoices
 from migration.operations.evidence import find_purge_time
 from migration.operations.gates import NEED_APPROVAL, needs_approval
 from migration.reports.client_status import watch_cutover
@@ -89,7 +89,12 @@ def get_moves_context(request: HttpRequest, client: ClientRow) -> dict[str, obje
 
 
 def list_moves(request: HttpRequest, client: ClientRow, phase: Phase) -> list[MoveOption]:
-    """Return the moves that the user may make, the rollback first, and no purge before its time."""
+    """Return the moves that the user may make, the rollback first, and no purge before its time.
+
+    A client that was offboarded, or is about to be, makes none: it is brought back first.
+    """
+    if Offboarding.objects.on_the_way_out().filter(client=client.pk).exists():
+        return []
     found = [
         MoveOption(kind, old, new, client.pk)
         for (old, new), kind in MOVES.items()

@@ -1,4 +1,4 @@
-"""The page that moves every client which is ready for its next phase: from the dashboard's "1,970 ready: move them"."""
+"""The page that moves clients which are ready for their next phase: from the dashboard's "1,970 ready: move them"."""
 
 from __future__ import annotations
 
@@ -12,15 +12,23 @@ from django.utils.translation import gettext as _
 
 from migration.admin.base import RUN_PERMISSION, AdminView
 from migration.admin.bulk_moves import move_clients, open_bulk_cutover
-from migration.admin.campaign_notes import note_campaigns
 from migration.admin.run_plans import FEW_CLIENTS, plan_or_start_run
-from migration.models import MOVE_PERMISSIONS, Blocker, PhaseChoices, all_clients, select_blocked
+from migration.models import (
+    MOVE_PERMISSIONS,
+    Blocker,
+    PhaseChoices,
+    all_clients,
+    list_clients_in_campaigns,
+    select_blocked,
+)
 from migration.reports.client_counts import KEPT_BY_NOTHING
 from nova_credentials.phases import Move, Phase
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from django.http.response import HttpResponseBase
+
+    from migration.models import ClientPhaseQuerySet
 
 
 # Into which phase clients move from which, all that are ready at once. A purge is none: it wants each slug typed.
@@ -36,9 +44,20 @@ READY_PERMISSIONS = {
 }
 
 
+def select_free(old: Phase) -> ClientPhaseQuerySet:
+    """Select the clients of the phase that are ready for the next one, and that no campaign is to take there."""
+    return select_ready(old).exclude(pk__in=list_clients_in_campaigns(beyond=old))
+
+
+def select_ready(old: Phase) -> ClientPhaseQuerySet:
+    """Select the clients of the phase that nothing of their own keeps from the next one."""
+    return select_blocked(all_clients().in_phases(old), Blocker.READY)
+
+
 class MoveReadyView(AdminView):
     """Says how many clients are ready for the phase, and moves exactly those that are when the button is pressed.
 
+    Those of a campaign that is not over are left to it.
     Into dual write through a plan where they are many, into AWS through the page with the checks.
     """
 
@@ -58,27 +77,26 @@ class MoveReadyView(AdminView):
     def has_permission(self) -> bool:
         return self.request.user.has_perm(READY_PERMISSIONS[self.phase])
 
-    def list_ready(self) -> list[int]:
-        """Return the ids of the clients that are ready now."""
-        ready = select_blocked(all_clients().in_phases(READY_MOVES[self.phase]), Blocker.READY)
-        return list(ready.values_list("pk", flat=True))
+    def list_free(self) -> list[int]:
+        """Return the ids of the clients that are ready now, and in no campaign."""
+        return list(select_free(READY_MOVES[self.phase]).values_list("pk", flat=True))
 
     def get(self, request: HttpRequest, new: str) -> HttpResponse:
-        ids = self.list_ready()
+        old, number = READY_MOVES[self.phase], len(self.list_free())
         return self.render_to_response(
             self.get_context_data(
-                number=len(ids),
-                campaign_notes=note_campaigns(request, ids),
-                old=READY_MOVES[self.phase],
+                number=number,
+                taken=select_ready(old).count() - number,
+                old=old,
                 new=self.phase,
-                has_plan=self.phase == Phase.DUAL_WRITE and len(ids) > FEW_CLIENTS,
+                has_plan=self.phase == Phase.DUAL_WRITE and number > FEW_CLIENTS,
                 list_url=self.list_url,
             )
         )
 
     def post(self, request: HttpRequest, new: str) -> HttpResponseBase:
         # By their ids: what is selected stays what it is while it is used.
-        ids = self.list_ready()
+        ids = self.list_free()
         ready = all_clients().filter(pk__in=ids)
         if not ids:
             messages.warning(request, _("No client is ready for this move now."))

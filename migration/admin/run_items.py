@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from migration.admin.run_remedies import can_succeed, list_remedies
 from migration.models import CAN_BE_RETRIED, Comparison, Outcome, RunItem
-from migration.models.run_items import is_due, is_left_out, is_mended
+from migration.models.run_items import is_due, is_left_out, was_written_since_refusal
 from migration.operations import run_batches
 from migration.operations.csv_cells import defuse_formula
 
@@ -101,7 +101,9 @@ def _select_items(run: Run, tab: str) -> QuerySet[Any]:
     items: QuerySet[Any] = RunItem.objects.filter(TABS[tab][1], run=run)
     # Of a run that is over there is no lease to look at.
     held = Q(pk__in=[]) if run.finished_at else is_due() & run_batches.is_in_work(run.pk)
-    items = items.annotate(is_held=ExpressionWrapper(held, BooleanField()), is_mended=is_mended())
+    items = items.annotate(
+        is_held=ExpressionWrapper(held, BooleanField()), is_mended=was_written_since_refusal()
+    )
     if tab == "in_progress":
         items = items.filter(is_held=True)
     elif tab == "waiting":

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from migration import login_sentences, sentences
 from migration.admin.base import RUN_PERMISSION
-from migration.models import TRANSIENT, Comparison, Outcome
+from migration.models import TRANSIENT, Act, Comparison, Outcome
 from nova_credentials.aws.secrets_manager import ErrorClass
 
 if TYPE_CHECKING:
@@ -68,7 +68,10 @@ def _find_remedies(item: RunItem, user: AbstractBaseUser | AnonymousUser) -> Ite
     if not may(VIEW_CLIENT):
         return
     keys = item.message.codes if item.message else []
-    if failed and item.error_class == ErrorClass.DATA:
+    if failed and item.act == Act.SECRET_SETTINGS and sentences.NOT_OURS.key not in keys:
+        page = reverse("admin:migration_run_secret_settings")
+        yield Remedy(_("See key and regions"), page)
+    elif failed and item.error_class == ErrorClass.DATA:
         label = _("Mend its rows") if may(CHANGE_CLIENT) else _("See its rows")
         yield Remedy(label, f"{page}?tab=logins")
     elif failed and sentences.NOT_OURS.key in keys:

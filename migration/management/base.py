@@ -19,7 +19,7 @@ from migration import command_sentences, tasks
 from migration.management.output import OneLineOutput
 from migration.management.run_items import (
     describe_mismatch,
-    list_items,
+    iterate_items,
     name_outcome,
     print_item_table,
 )
@@ -29,7 +29,7 @@ from migration.operations.aws_writes import find_write_refusal
 from migration.operations.doctor.pooler import require_own_backends
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from migration.management.run_items import Item
     from migration.models import ClientPhaseQuerySet
@@ -122,6 +122,11 @@ class FormattedCommand(OneLineCommand):
     def print_json(self, value: object) -> None:
         cast("OneLineOutput", self.stdout).write_json(value)
 
+    def print_json_items(
+        self, items: Iterable[object], head: Mapping[str, object] | None = None
+    ) -> None:
+        cast("OneLineOutput", self.stdout).write_json_items(items, head)
+
 
 class RunCommand(FormattedCommand):
     """A command that waits for a run and reports it."""
@@ -137,15 +142,15 @@ class RunCommand(FormattedCommand):
 
     def report_run(self, run: Run, options: Options) -> None:
         """Print the run's counts and items; exit with 1 if a client failed, was refused, differs or was not begun."""
-        self.report_counts({"run": run.pk, **run.count_items()}, list_items(run), options)
+        self.report_counts({"run": run.pk, **run.count_items()}, iterate_items(run), options)
         if run.finished_at is None:
             sys.exit(1)
 
     def report_counts(
-        self, counts: Mapping[str, int | None], items: Sequence[Item], options: Options
+        self, counts: Mapping[str, int | None], items: Iterable[Item], options: Options
     ) -> None:
         if options["format"] == "json":
-            self.print_json({**counts, "items": items})
+            self.print_json_items(items, counts)
         else:
             self.print_items(items)
             self.stdout.write(
@@ -158,10 +163,11 @@ class RunCommand(FormattedCommand):
         if any(counts.get(name) for name in NOT_WELL):
             sys.exit(1)
 
-    def print_items(self, items: Sequence[Item]) -> None:
-        """Print the items: on a terminal as a table, elsewhere in lines."""
-        if (terminal := cast("OneLineOutput", self.stdout).terminal) and items:
-            print_item_table(terminal, items)
+    def print_items(self, items: Iterable[Item]) -> None:
+        """Print the items: on a terminal as a table, elsewhere in lines, each as it comes."""
+        if terminal := cast("OneLineOutput", self.stdout).terminal:
+            if listed := list(items):
+                print_item_table(terminal, listed)
             return
         for item in items:
             self.print_item(item)

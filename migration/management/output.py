@@ -11,7 +11,7 @@ from django.core.management.base import OutputWrapper
 from credentials.shown_names import show_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import TextIO
 
 
@@ -28,10 +28,20 @@ class OneLineOutput(OutputWrapper):
 
     def write_json(self, value: object) -> None:
         """Write one line of JSON. What can't be seen is escaped as JSON does it, so that no value changes."""
-        text = json.dumps(value, ensure_ascii=False, default=str)
-        super().write(
-            "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
+        super().write(_encode_json(value))
+
+    def write_json_items(self, items: Iterable[object], head: Mapping[str, object] | None) -> None:
+        """Write the items as one line of JSON, each as it comes: they need not be in memory at once.
+
+        They are a list, or where there is a head the last value of its object.
+        """
+        begin, end = (
+            ("[", "]") if head is None else (f'{_encode_json(head)[:-1]}, "items": [', "]}")
         )
+        self.write_unchanged(begin)
+        for number, item in enumerate(items):
+            self.write_unchanged(f"{', ' if number else ''}{_encode_json(item)}")
+        self.write_unchanged(f"{end}\n")
 
     @property
     def terminal(self) -> TextIO | None:
@@ -42,3 +52,8 @@ class OneLineOutput(OutputWrapper):
     def write_unchanged(self, text: str) -> None:
         """Write a piece of a larger text in which nothing steers a terminal."""
         super().write(text, ending="")
+
+
+def _encode_json(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)

@@ -1,9 +1,13 @@
-"""Begins a schema migration again that met a lock, as none waits long for one (`nova_admin/database/editor.py`)."""
+"""Begins a schema migration again that met a lock, as none waits long for one (`nova_admin/database/editor.py`).
+
+Each is recorded in its own transaction: Django records some after it, and whoever ends `migrate` in between has one
+that is done and can't be done again.
+"""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import OperationalError
@@ -12,7 +16,9 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.migrations import Migration
+    from django.db.migrations.recorder import MigrationRecorder
     from django.db.migrations.state import ProjectState
 
 # Some ten seconds: a transaction that is open for longer has to end before an upgrade.
@@ -30,15 +36,47 @@ class PatientExecutor(MigrationExecutor):
         fake: bool = False,
         fake_initial: bool = False,
     ) -> ProjectState:
-        apply = super().apply_migration
+        apply, whole = super().apply_migration, WholeMigration(migration, self.recorder)
         # Applying changes the state, also where it fails.
-        return try_often(lambda: apply(state.clone(), migration, fake, fake_initial))
+        return try_often(lambda: apply(state.clone(), whole, fake, fake_initial))  # type: ignore[arg-type]  # it has what Django uses
 
     def unapply_migration(
         self, state: ProjectState, migration: Migration, fake: bool = False
     ) -> ProjectState:
-        unapply = super().unapply_migration
-        return try_often(lambda: unapply(state, migration, fake))
+        unapply, whole = super().unapply_migration, WholeMigration(migration, self.recorder)
+        return try_often(lambda: unapply(state, whole, fake))  # type: ignore[arg-type]  # the same
+
+
+class WholeMigration:
+    """A schema migration that leaves nothing to be done, nor recorded, after its transaction."""
+
+    def __init__(self, migration: Migration, recorder: MigrationRecorder) -> None:
+        self._migration, self._recorder = migration, recorder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._migration, name)
+
+    def __str__(self) -> str:
+        return str(self._migration)
+
+    def apply(self, state: ProjectState, editor: BaseDatabaseSchemaEditor) -> ProjectState:
+        """Apply it. Django records it in the same transaction where no statement is left for the end."""
+        state = self._migration.apply(state, editor)
+        execute_deferred(editor)
+        return state
+
+    def unapply(self, state: ProjectState, editor: BaseDatabaseSchemaEditor) -> ProjectState:
+        """Undo it, and record that."""
+        state = self._migration.unapply(state, editor)
+        execute_deferred(editor)
+        self._recorder.record_unapplied(self._migration.app_label, self._migration.name)
+        return state
+
+
+def execute_deferred(editor: BaseDatabaseSchemaEditor) -> None:
+    """Execute now what Django leaves for the end of a schema migration: foreign keys and indexes."""
+    while editor.deferred_sql:
+        editor.execute(editor.deferred_sql.pop(0), None)
 
 
 def try_often(step: Callable[[], ProjectState]) -> ProjectState:

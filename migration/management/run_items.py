@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from credentials.shown_names import show_name, show_text
@@ -9,14 +10,17 @@ from migration.models import Comparison, LoginStores, LoginTest, Outcome, Run
 from migration.models.run_items import LEFT_OUT_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import TextIO
 
+    from migration.models import RunItem
     from nova_credentials.messages import Message
 
     Item: TypeAlias = Mapping[str, Any]
 
 NOT_BEGUN = "not begun"
+# How many of a run's items are in memory at once.
+ITEMS_AT_ONCE = 500
 # The worse an outcome is, the nearer it is to the prompt.
 SEVERITY: dict[str, int] = {
     Outcome.SKIPPED: 1,
@@ -28,41 +32,42 @@ SEVERITY: dict[str, int] = {
 }
 
 
-def list_items(run: Run) -> list[Item]:
-    """Return the run's items as commands print them; those of a comparison with what differs."""
-    if run.kind == Run.Kind.COMPARE:
-        return _list_compared_items(run)
-    if run.kind == Run.Kind.TEST_LOGINS:
-        return _list_tested_items(run)
-    return [
-        {
+def iterate_items(run: Run) -> Iterator[Item]:
+    """Yield the run's items as commands print them, with some of them in memory at a time."""
+    describe = DESCRIBERS.get(run.kind, _describe_items)
+    items = run.items.all().iterator(chunk_size=ITEMS_AT_ONCE)
+    while some := list(islice(items, ITEMS_AT_ONCE)):
+        yield from describe(run, some)
+
+
+def _describe_items(_run: Run, items: Sequence[RunItem]) -> Iterator[Item]:
+    for item in items:
+        yield {
             "slug": item.slug,
             "outcome": item.outcome,
             "error_class": item.error_class,
             **describe_message(item.message),
         }
-        for item in run.items.all()
-    ]
 
 
-def _list_compared_items(run: Run) -> list[Item]:
-    mismatches = dict(run.comparisons.values_list("client_id", "mismatches"))
-    return [
-        {
+def _describe_compared_items(run: Run, items: Sequence[RunItem]) -> Iterator[Item]:
+    """Describe items of a comparison, with what differs."""
+    compared = run.comparisons.filter(client_id__in=[item.client_id for item in items])
+    mismatches = dict(compared.values_list("client_id", "mismatches"))
+    for item in items:
+        yield {
             "slug": item.slug,
             "status": item.comparison_status or (NOT_BEGUN if item.is_left_out else item.outcome),
             "error_class": item.error_class,
             **describe_message(item.message),
             "mismatches": mismatches.get(item.client_id, []),
         }
-        for item in run.items.all()
-    ]
 
 
-def _list_tested_items(run: Run) -> list[Item]:
+def _describe_tested_items(run: Run, items: Sequence[RunItem]) -> Iterator[Item]:
     logins: dict[int, list[dict[str, object]]] = {}
     for test in LoginTest.objects.filter(
-        client__in=run.items.values("client"),
+        client__in=[item.client_id for item in items],
         store__in=LoginStores(run.stores).each,
         is_newest=True,
     ).order_by("pk"):
@@ -76,16 +81,20 @@ def _list_tested_items(run: Run) -> list[Item]:
                 "service": test.service,
             }
         )
-    return [
-        {
+    for item in items:
+        yield {
             "slug": item.slug,
             "outcome": item.outcome,
             "error_class": item.error_class,
             **describe_message(item.message),
             "logins": logins.get(item.client_id, []) if item.finished_at else [],
         }
-        for item in run.items.all()
-    ]
+
+
+DESCRIBERS: dict[str, Callable[[Run, Sequence[RunItem]], Iterator[Item]]] = {
+    Run.Kind.COMPARE: _describe_compared_items,
+    Run.Kind.TEST_LOGINS: _describe_tested_items,
+}
 
 
 def name_outcome(item: Item) -> str:

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connection
 
-from migration import command_sentences, sentences
+from migration import command_sentences, run_sentences
 from migration.management.run_display import make_display
 from migration.models import Run
 from migration.operations import runs
@@ -178,4 +178,8 @@ def explain_late_begin(progress: Progress) -> Message | None:
     # A run that this site's writes are refused for says so itself.
     if begun or progress.run.state != Run.State.RUNNING or is_held(progress.run):
         return None
-    return sentences.NOT_BEGUN_NO_WORKER() if progress.worker_is_gone else sentences.NOT_BEGUN()
+    return (
+        run_sentences.NOT_BEGUN_NO_WORKER()
+        if progress.worker_is_gone
+        else run_sentences.NOT_BEGUN()
+    )

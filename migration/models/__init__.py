@@ -63,11 +63,6 @@ from migration.models.layouts import (
     has_layout,
 )
 from migration.models.leases import Lease, LeaseKind
-from migration.models.left_clients import (
-    go_on_without_refused,
-    select_left_items,
-    select_refused_items,
-)
 from migration.models.login_tests import (
     LOGIN_PERMISSION,
     PROVEN_WRONG,
@@ -150,7 +145,7 @@ from migration.models.run_items import (
 from migration.models.run_plans import RunPlan, StalePlanError
 from migration.models.runs import MANY_TRIES, Run
 from migration.models.saved_views import SavedView, SavedViewError
-from migration.models.secrets import Secret
+from migration.models.secrets import Secret, has_differing_secrets
 from migration.models.seen_values import (
     CredentialKey,
     Fingerprint,
@@ -329,7 +324,7 @@ __all__ = [
     "find_other_layout",
     "find_standing",
     "get_wanted_time",
-    "go_on_without_refused",
+    "has_differing_secrets",
     "has_layout",
     "is_leaving",
     "late_push_threshold",
@@ -341,9 +336,7 @@ __all__ = [
     "read_write_state",
     "require_reason",
     "select_blocked",
-    "select_left_items",
     "select_open_items",
-    "select_refused_items",
     "select_standing",
     "with_blocker",
 ]

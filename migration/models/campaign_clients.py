@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection
 from django.db.models import QuerySet
 
-from migration.models.campaigns import Campaign
+from migration.models.campaigns import GOALS, Campaign
 from migration.models.waves import Wave
 from nova_credentials.phases import Phase
 
@@ -65,14 +65,15 @@ def count_in_campaigns(
     return [(campaign, campaign.number) for campaign in found]  # type: ignore[attr-defined]  # selected
 
 
-# Who is in one of these campaigns: in a wave of it, or waiting for one.
+# Who is in one of these campaigns, in a wave of it or waiting for one, and its goal.
 _CHOSEN = f"""
-    SELECT taken.client_id
+    SELECT taken.client_id, campaign.goal
     FROM migration_wave AS wave
+    JOIN migration_campaign AS campaign ON campaign.id = wave.campaign_id
     JOIN migration_waveclient AS taken ON taken.wave_id = wave.id
     WHERE wave.campaign_id = ANY(%(campaigns)s) AND taken.left_out_at IS NULL
     UNION
-    SELECT member.client_id
+    SELECT member.client_id, campaign.goal
     FROM migration_wave AS wave
     JOIN migration_campaign AS campaign ON campaign.id = wave.campaign_id
     JOIN migration_groupmember AS member ON member.group_id = wave.group_id
@@ -81,27 +82,39 @@ _CHOSEN = f"""
 
 
 def count_by_phase(campaign_ids: Collection[int]) -> dict[str, int]:
-    """Return phase -> how many clients in it these campaigns take further. Takes one query."""
+    """Return phase -> how many clients in it these campaigns are to take further. Takes one query."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            SELECT coalesce(kept.phase, %(postgres)s), count(*)
+            SELECT coalesce(kept.phase, %(postgres)s), count(DISTINCT chosen.client_id)
             FROM ({_CHOSEN}) AS chosen
             JOIN public.clients AS present ON present.id = chosen.client_id
             LEFT JOIN migration_clientmigration AS kept ON kept.client_id = chosen.client_id
+            WHERE array_position(%(line)s, coalesce(kept.phase, %(postgres)s)::text)
+                < array_position(%(line)s, chosen.goal::text)
             GROUP BY 1
             """,  # noqa: S608  # a constant
-            {"campaigns": list(campaign_ids), "postgres": Phase.POSTGRES.value},
+            {
+                "campaigns": list(campaign_ids),
+                "postgres": Phase.POSTGRES.value,
+                "line": [phase.value for phase in Phase],
+            },
         )
         return dict(cursor.fetchall())
 
 
-def list_clients_in_campaigns() -> set[int]:
-    """Return the ids of the clients that are in a campaign that is not over. Takes two queries."""
-    campaigns = list(Campaign.objects.not_over().values_list("pk", flat=True))
+def list_clients_in_campaigns(*, beyond: Phase | None = None) -> set[int]:
+    """Return the ids of the clients that are in a campaign that is not over, with a goal beyond this phase if given.
+
+    Takes two queries.
+    """
+    line = list(Phase)
+    goals = [goal for goal in GOALS if beyond is None or line.index(goal) > line.index(beyond)]
+    found = Campaign.objects.not_over().filter(goal__in=[goal.value for goal in goals])
+    campaigns = list(found.values_list("pk", flat=True))
     with connection.cursor() as cursor:
         cursor.execute(_CHOSEN, {"campaigns": campaigns})
-        return {pk for (pk,) in cursor}
+        return {pk for pk, _goal in cursor}
 
 
 class Takes(Enum):

@@ -105,7 +105,7 @@ class Condition(models.Model):
         return f"{self.event}:{self.subject}:{self.began_at.isoformat()}"
 
     def end(self) -> None:
-        """Forget it, and tell that it is over if its beginning was told by itself."""
+        """Delete it; send a notice that it is over where one said that it had begun."""
         self.delete()
         if self.facts:
             facts = sentences.IS_OVER(ago=self.began_at, what=self.facts)

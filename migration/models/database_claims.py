@@ -1,4 +1,4 @@
-"""Owns what this database notes of itself, so that a copy of it is recognised: one row for each claim."""
+"""Owns what this database notes of itself, so that a duplicate of it is recognised: one row for each claim."""
 
 from __future__ import annotations
 

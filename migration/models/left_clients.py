@@ -1,7 +1,8 @@
-"""Owns what becomes of clients that a campaign could not move: it goes on without them, if somebody says so."""
+"""Owns what becomes of clients that hold a campaign up: it goes on without them, if somebody says so."""
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from django.db import models, transaction
@@ -10,6 +11,8 @@ from django.utils import timezone
 from migration import audit_sentences, campaign_sentences
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.campaigns import Campaign, CampaignNotChangedError
+from migration.models.clients import all_clients
+from migration.models.readiness import Blocker, Standing, select_standing
 from migration.models.reasons import check_reason
 from migration.models.run_items import CAN_BE_RETRIED, RunItem
 from migration.models.runs import Run
@@ -17,13 +20,17 @@ from migration.models.waves import WaveClient
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
     from django.contrib.auth.models import User
 
+    from migration.models.clients import ClientPhaseQuerySet
     from migration.models.run_items import RunItemQuerySet
     from migration.models.waves import Wave
+
+# These pass soon: the first with the next comparison, the second after half an hour without another failed read.
+PASSES_SOON = (Blocker.UNCHECKED, Blocker.READER)
 
 
 def select_left_items(waves: Collection[Wave]) -> RunItemQuerySet:
@@ -57,18 +64,48 @@ def select_refused_items(campaign: Campaign) -> RunItemQuerySet:
     return items
 
 
-def go_on_without_refused(
+def select_kept_now(campaign: Campaign) -> ClientPhaseQuerySet:
+    """Select the clients of its waves that something keeps now which needs somebody, with `blocker`. Takes a query."""
+    taken = WaveClient.objects.taken_along().filter(wave__in=campaign.waves.begun())
+    ids = list(taken.order_by().values_list("client_id", flat=True))
+    # By their ids: see `count_waited_for`.
+    kept = select_standing(all_clients().filter(pk__in=ids), Standing.BLOCKED)
+    # At the goal no move is left to be kept, but the campaign stops again for what differs there.
+    return kept.exclude(
+        models.Q(phase__in=campaign.reached) & ~models.Q(blocker=Blocker.DIFFERS.value)
+    )
+
+
+def find_refused_clients(campaign: Campaign) -> dict[int, str]:
+    """Return id and slug of each client that a step of the campaign could not move."""
+    refused = select_refused_items(campaign).order_by().values_list("client_id", "slug")
+    return dict(refused.distinct())
+
+
+def find_stuck_clients(campaign: Campaign) -> dict[int, str]:
+    """Return these, and those that something keeps now which doesn't pass by itself."""
+    kept = select_kept_now(campaign).exclude(blocker__in=[code.value for code in PASSES_SOON])
+    return find_refused_clients(campaign) | dict(kept.values_list("pk", "slug"))
+
+
+def digest_clients(client_ids: Collection[int]) -> str:
+    """Return what is the same for the same clients alone, and short enough for a form of many."""
+    return sha256(" ".join(map(str, sorted(client_ids))).encode()).hexdigest()
+
+
+def go_on_without(
     campaign: Campaign,
     *,
     by: User | None,
+    find: Callable[[Campaign], dict[int, str]],
     seen: datetime | None = None,
-    expected: int | None = None,
+    digest: str | None = None,
     reason: str = "",
 ) -> int:
-    """Let a stopped campaign go on without the clients that its steps could not move; return their number.
+    """Let a stopped campaign go on without the clients that `find` returns; return their number.
 
-    They stay in their phase. `expected` is their number as the user saw it. Raises `CampaignNotChangedError`, and
-    `ReasonError`.
+    They stay in their phase. `digest` is `digest_clients` of those that the user saw. Raises `CampaignNotChangedError`,
+    and `ReasonError`.
     """
     check_reason(reason)
     with transaction.atomic():
@@ -79,16 +116,14 @@ def go_on_without_refused(
             raise CampaignNotChangedError(
                 campaign_sentences.RUN_STILL_IN_WORK(run=run.name_message)
             )
-        refused = dict(
-            select_refused_items(campaign).order_by().values_list("client_id", "slug").distinct()
-        )
-        if expected is not None and expected != len(refused):
-            raise CampaignNotChangedError(campaign_sentences.OTHER_NUMBER_REFUSED(n=len(refused)))
-        taken = WaveClient.objects.taken_along().filter(wave__campaign=campaign, client__in=refused)
+        stuck = find(campaign)
+        if digest is not None and digest != digest_clients(stuck):
+            raise CampaignNotChangedError(campaign_sentences.OTHERS_ARE_STUCK(n=len(stuck)))
+        taken = WaveClient.objects.taken_along().filter(wave__campaign=campaign, client__in=stuck)
         taken.update(left_out_at=timezone.now())
-        _record(campaign, refused, by=by, reason=reason)
+        _record(campaign, stuck, by=by, reason=reason)
         campaign.go_on(by=by, seen=seen)
-    return len(refused)
+    return len(stuck)
 
 
 def _record(campaign: Campaign, slugs: dict[int, str], *, by: User | None, reason: str) -> None:

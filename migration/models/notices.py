@@ -52,6 +52,7 @@ class NoticeEvent(models.TextChoices):
     DUPLICATE = "duplicate", _("Duplicate of the database")
     COPIES_FOUND = "copies_found", _("Copies of secret values found")
     WRITES_STOPPED = "writes_stopped", _("AWS writes stopped or started")
+    SETTINGS_DIFFER = "settings_differ", _("Key and regions differ from the settings")
     AUDIT_BROKEN = "audit_broken", _("Audit does not hold")
     TEST = "test", _("Test of the notices")
 
@@ -211,7 +212,7 @@ class Notice(models.Model):
 
     @property
     def message(self) -> Message | None:
-        """Say what happened."""
+        """Say what happened; of several at once their number, and the names of the first."""
         kind = self.digest.partition(":")[0]
         if kind not in set(Digest):
             facts: Message | None = self.facts

@@ -56,7 +56,7 @@ class ReplacedSecret:
         return datetime.fromisoformat(self.written_at) if self.written_at else None
 
     def to_json(self) -> dict[str, object]:
-        """Return the secret as plans store it."""
+        """Return the planned secret as JSON has it in a plan's row."""
         return asdict(self)
 
 

@@ -71,6 +71,9 @@ PASSES = (
     *(Blocker.IN_A_RUN, Blocker.PUSH_PENDING, Blocker.NEVER_COMPARED, Blocker.TOO_OLD),
     *(Blocker.STREAK, Blocker.TIME, Blocker.READS),
 )
+# A campaign's step waits for all that passes by itself, and after a mismatch or failure of NOVA's reader until FRESH is
+# over. Where the reader meets another one meanwhile, the stop rule counts it.
+WAITED_FOR = (*PASSES, Blocker.READER)
 # What a client that NOVA reads from AWS lacks for its purge alone: as it is, all is well with it.
 BEFORE_PURGE = (
     *(Blocker.NEVER_COMPARED, Blocker.TOO_OLD, Blocker.INACTIVE, Blocker.STREAK),
@@ -160,8 +163,8 @@ def select_standing(
     return found
 
 
-def count_kept_for_now(clients: ClientPhaseQuerySet) -> dict[Blocker, int]:
-    """Count the clients that something keeps from their next phase which passes by itself, by what that is.
+def count_waited_for(clients: ClientPhaseQuerySet) -> dict[Blocker, int]:
+    """Count the clients that something keeps from their next phase for which a campaign waits, by what that is.
 
     In two queries: where one query joins the clients to others and filters by what keeps them, PostgreSQL may find that
     out for each pair of rows.
@@ -170,7 +173,7 @@ def count_kept_for_now(clients: ClientPhaseQuerySet) -> dict[Blocker, int]:
     counted = with_blocker(all_clients().filter(pk__in=ids)).order_by()
     numbers = counted.values_list("blocker").annotate(number=models.Count("pk"))
     found = {Blocker(code): number for code, number in numbers}
-    return {code: number for code, number in found.items() if code.passes_by_itself}
+    return {code: number for code, number in found.items() if code in WAITED_FOR}
 
 
 def select_open_items() -> RunItemQuerySet:

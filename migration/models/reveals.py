@@ -42,10 +42,10 @@ class Reveal(models.Model):
         verbose_name_plural = _("reveals")
 
     def __str__(self) -> str:
-        return self.reveal_text
+        return self.who_saw_what
 
     @property
-    def reveal_text(self) -> str:
+    def who_saw_what(self) -> str:
         """Say who saw which field, why and from where, in the page's language."""
         model = CREDENTIAL_MODELS[CredentialType(self.kind)]
         values = {

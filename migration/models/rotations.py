@@ -181,7 +181,7 @@ class Rotation(models.Model):
         self.save(update_fields=[*facts, "tried_at"])
 
     def end(self, outcome: RotationOutcome, message: Message | None = None) -> None:
-        """Store what became of it, with its entry in the audit."""
+        """Store what became of it, with its entry in the audit; a failure is added to a notice, too."""
         if outcome == RotationOutcome.ROTATED:
             facts = rotation_sentences.SECRET_ROTATED(
                 login=self.login_text, kind=self.credential_type

@@ -22,6 +22,7 @@ from migration.models.login_tests import LoginOutcome, LoginTest
 from migration.models.newest_failures import is_newest_failed
 from migration.models.phases import WRITES_BOTH
 from migration.models.rotations import Rotation
+from migration.models.secrets import have_been_set
 from nova_credentials.aws.secrets_manager import ErrorClass
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def is_due() -> models.Q:
     return models.Q(outcome="") & ~later
 
 
-def is_mended() -> models.Exists:
+def was_written_since_refusal() -> models.Exists:
     """Return the condition that an item's client was written since its push was refused."""
     written = models.Q(client_migration__refused_revision__lt=models.F("revision"))
     return models.Exists(
@@ -160,6 +161,8 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
         relaid = models.Q(client__client_migration__layout=models.F("run__layout"))
         pushed = models.Q(client__client_revision__pushed_at__gt=at)
         compared = models.Q(client__client_migration__compared_at__gt=at)
+        unread = Comparison.Status.UNCHECKED
+        read = compared & ~models.Q(client__client_migration__comparison_status=unread)
         failed_still = LoginTest.objects.filter(client=models.OuterRef("client"), is_newest=True)
         rotated = models.Exists(
             Rotation.objects.rotated().filter(
@@ -173,6 +176,7 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
             | (models.Q(act=Act.LAYOUT) & relaid)
             | (models.Q(act=Act.PUSH) & (pushed | left))
             | (models.Q(act=Act.ROTATE) & rotated)
+            | (models.Q(act=Act.SECRET_SETTINGS) & have_been_set("finished_at") & read)
             | (models.Q(act=Act.COMPARE) & (compared | ~models.Q(comparison_status="")))
             | models.Q(
                 models.Exists(failed_still.filter(tested_at__gt=models.OuterRef("finished_at"))),

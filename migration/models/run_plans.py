@@ -146,7 +146,7 @@ class RunPlan(models.Model):
 
     @property
     def rows(self) -> PlanRowQuerySet:
-        """Select the rows of its clients; none before the first look has ended."""
+        """Select what its latest look found, a row for each client; none before the first look has ended."""
         return PlanRow.objects.filter(plan=self.pk, look=self.look)  # type: ignore[misc]  # no row has NULL
 
     def list_clients(self) -> list[PlannedClient]:

@@ -3,18 +3,47 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from django.conf import settings
 from django.db import connection, models
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from credentials.models import Client
 from credentials.secret_names import configured_layout
+from migration.models.fields import MessageField
+from nova_credentials.tables import CLIENTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from datetime import timedelta
-    from typing import Self
+
+# The present clients with secrets that differ from the settings. Of one that NOVA renamed, those under its former slug
+# are nobody's any more.
+DIFFERING_CLIENTS = f"""
+    SELECT DISTINCT secret.client_id FROM migration_secret AS secret
+    JOIN {CLIENTS} AS client ON client.id = secret.client_id
+    WHERE secret.differs AND starts_with(secret.name || '/', {{prefix}} || '/' || client.slug || '/')
+"""  # noqa: S608  # constants
+
+
+def has_differing_secrets() -> models.Q:
+    """Return the condition that a secret of a client differs from the settings, by the newest look at it."""
+    query = DIFFERING_CLIENTS.format(prefix="%s")
+    return models.Q(pk__in=RawSQL(query, [settings.NOVA_SECRET_PREFIX]))  # noqa: S611  # as above
+
+
+def have_been_set(since: str) -> models.Q:
+    """Return the condition that all secrets of a row's client were described since, and none differs.
+
+    `since` names the row's time.
+    """
+    secrets = Secret.objects.filter(client=models.OuterRef("client"))
+    late = models.Q(described_at=None) | models.Q(described_at__lte=models.OuterRef(since))
+    differing = secrets.filter(late | models.Q(differs=True))
+    return models.Q(models.Exists(secrets), ~models.Exists(differing))
 
 
 class SecretQuerySet(models.QuerySet["Secret"]):
@@ -52,22 +81,36 @@ class SecretQuerySet(models.QuerySet["Secret"]):
                     ORDER BY client_id
                     ON CONFLICT (client_id) DO UPDATE SET layout = coalesce(kept.layout, excluded.layout)
                 )
-                INSERT INTO migration_secret (name, client_id, arn, version_id, seen_at)
+                INSERT INTO migration_secret AS known (name, client_id, arn, version_id, seen_at)
                 SELECT name, client_id, arn, version_id, seen_at FROM new
                 ORDER BY name
                 ON CONFLICT (name) DO UPDATE
                 SET client_id = excluded.client_id, arn = excluded.arn, version_id = excluded.version_id,
-                    seen_at = excluded.seen_at
+                    seen_at = excluded.seen_at,
+                    -- Another secret of this name, or one that was taken back from its deletion: it is described anew.
+                    described_at = CASE
+                        WHEN known.arn = excluded.arn AND known.facts -> 'deleted' IS DISTINCT FROM 'true'
+                        THEN known.described_at
+                    END
                 """,
                 [json.dumps(rows), configured_layout()],
             )
 
-    def due_for_look(self, every: timedelta) -> Self:
-        """Select the secrets of present clients that were not described for so long, the oldest look first."""
+    def look_again(self, names: Collection[str]) -> None:
+        """Have workers describe these secrets soon, whenever they were described."""
+        self.filter(name__in=names).update(described_at=None)
+
+    def due_for_look(self, every: timedelta) -> list[str]:
+        """Return the names of present clients' secrets that were not described for so long, the oldest look first.
+
+        Those that AWS did not describe count as looked at then, so that they keep no other waiting.
+        """
         due = models.Q(described_at=None) | models.Q(described_at__lt=timezone.now() - every)
         present = models.Exists(Client.objects.filter(pk=models.OuterRef("client_id")))
-        first = models.F("described_at").asc(nulls_first=True)
-        return self.filter(due, present).order_by(first, "name")
+        first = Greatest("described_at", "tried_at").asc(nulls_first=True)
+        return list(
+            self.filter(due, present).order_by(first, "name").values_list("name", flat=True)
+        )
 
     def find(self, names: Collection[str]) -> dict[str, Secret]:
         """Return name -> secret of those of these names that there are."""
@@ -92,8 +135,21 @@ class Secret(models.Model):
     # What DescribeSecret said last of its tags, description, KMS key and replicas: {} where there is no such secret.
     facts = models.JSONField(default=dict, db_default={})
     described_at = models.DateTimeField(null=True)
+    # When AWS last failed to describe it.
+    tried_at = models.DateTimeField(null=True)
+    # True where it certainly differs from the settings with which it was compared, named by `hash_settings`.
+    differs = models.BooleanField(default=False, db_default=False)
+    compared_with = models.CharField(max_length=16, default="", db_default="")
+    # A run notes here what it is about to change, and the facts before, until the change is in the audit.
+    begun = MessageField(null=True)
+    begun_on = models.JSONField(null=True)
 
     objects = SecretQuerySet.as_manager()
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["client"], name="secret_differs", condition=models.Q(differs=True))
+        ]
 
     def __str__(self) -> str:
         return self.name

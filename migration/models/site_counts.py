@@ -62,8 +62,9 @@ class SiteCounts:
     usage: Usage
     # Day -> how many clients were cut over on it, less those that were rolled back.
     cutovers: dict[date, int]
-    # The credentials whose value stood in clear and was not rotated since.
+    # The credentials whose value stood in clear and was not rotated since, and the clients that have them.
     to_rotate: int
+    clients_to_rotate: int
     # True where the workers counted it some time before the page was opened.
     is_kept: bool = False
 
@@ -71,8 +72,9 @@ class SiteCounts:
     def count_now(cls) -> Self:
         """Count in four queries."""
         at = timezone.now()
-        rows, pushes, (usage, to_rotate) = _count_rows(), _count_pushes(), _count_usage()
-        return cls(at, rows, pushes, usage, _count_cutovers(), to_rotate)
+        rows, pushes, (usage, *of_values) = _count_rows(), _count_pushes(), _count_usage()
+        to_rotate, clients_to_rotate = of_values
+        return cls(at, rows, pushes, usage, _count_cutovers(), to_rotate, clients_to_rotate)
 
     @property
     def clients(self) -> int:
@@ -85,6 +87,7 @@ class SiteCounts:
             "usage": vars(self.usage) | {"reads_since": _write_time(self.usage.reads_since)},
             "cutovers": {day.isoformat(): number for day, number in self.cutovers.items()},
             "to_rotate": self.to_rotate,
+            "clients_to_rotate": self.clients_to_rotate,
         }
 
     @classmethod
@@ -96,7 +99,9 @@ class SiteCounts:
             pushes=kept["pushes"],
             usage=Usage(**{**kept["usage"], "reads_since": _read_time(since)}),
             cutovers={date.fromisoformat(day): n for day, n in kept["cutovers"].items()},
-            to_rotate=kept.get("to_rotate", 0),  # a worker of the release before may have counted
+            # A worker of the release before may have counted.
+            to_rotate=kept.get("to_rotate", 0),
+            clients_to_rotate=kept.get("clients_to_rotate", 0),
             is_kept=True,
         )
 
@@ -202,8 +207,8 @@ def _count_pushes() -> dict[str, int]:
     )
 
 
-def _count_usage() -> tuple[Usage, int]:
-    """Count the usage and, in the same statement, the credentials that are to be rotated."""
+def _count_usage() -> tuple[Usage, int, int]:
+    """Count the usage and, in the same statement, the credentials that are to be rotated and their clients."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -214,7 +219,7 @@ def _count_usage() -> tuple[Usage, int]:
             ), services AS (SELECT client_id, bit_or(service) AS bits FROM held GROUP BY client_id)
             SELECT count(*), count(bits), coalesce(sum((bits & 1) + (bits >> 1 & 1) + (bits >> 2)), 0)::int,
                 coalesce(max(reads.n), 0)::bigint, min(reads.since), (
-                    SELECT count(*) FROM migration_knownvalue AS known
+                    SELECT ARRAY[count(*), count(DISTINCT client_id)] FROM migration_knownvalue AS known
                     WHERE replaced_at IS NULL AND NOT stands_in_tables
                         AND (stood_in_tables OR stood_in_copy OR stood_in_legacy)
                         AND EXISTS (SELECT FROM public.clients WHERE id = known.client_id)
@@ -225,7 +230,7 @@ def _count_usage() -> tuple[Usage, int]:
             """
         )
         *usage, to_rotate = cursor.fetchone()
-        return Usage(*usage), to_rotate
+        return Usage(*usage), *to_rotate
 
 
 def _count_cutovers() -> dict[date, int]:

@@ -18,7 +18,7 @@ from migration.models.campaigns import Campaign
 from migration.models.client_groups import NAME_LENGTH, ClientGroup, GroupMember, fold_group_name
 from migration.models.clients import all_clients
 from migration.models.moves import PhaseChange, is_move_back
-from migration.models.readiness import count_kept_for_now
+from migration.models.readiness import count_waited_for
 from migration.models.steered_runs import SteeredRun
 from migration.models.wave_counts import count_waves
 
@@ -235,7 +235,7 @@ class Wave(models.Model):
 
     def count_waited_for(self, phase: Phase) -> dict[Blocker, int]:
         """Count the clients for which its step from `phase` waits, by what keeps them."""
-        return count_kept_for_now(self.list_clients_to_move().in_phases(phase))
+        return count_waited_for(self.list_clients_to_move().in_phases(phase))
 
     def count_against_rule(self) -> WaveCounts:
         """Count what the stop rule limits, since the wave is watched."""

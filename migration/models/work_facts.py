@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
@@ -13,6 +14,7 @@ from migration.models.offboardings import OffboardingState
 from migration.models.reader_processes import SEEN_WITHIN
 from migration.models.rotation_schedules import make_next_query, today
 from migration.models.runs import Run
+from migration.models.secrets import DIFFERING_CLIENTS
 from nova_credentials.tables import CLIENTS
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ class WorkFacts:
     rotations: dict[str, int]
     # The clients that left, or came back, in part only.
     interrupted_offboardings: int
+    # The clients whose secrets differ from the settings of key and regions.
+    differing_secrets: int
 
 
 def read_work_facts() -> WorkFacts:
@@ -54,6 +58,7 @@ def read_work_facts() -> WorkFacts:
                 (SELECT count(*) FROM ({make_next_query()}) AS next WHERE due < %(today)s),
                 (SELECT count(*) FROM migration_offboarding AS o JOIN {CLIENTS} AS c ON c.id = o.client_id
                  WHERE o.state <> %(offboarded)s),
+                (SELECT count(*) FROM ({DIFFERING_CLIENTS.format(prefix="%(prefix)s")}) AS differing),
                 ARRAY(SELECT id FROM migration_campaign WHERE state = ANY(%(not_over)s) ORDER BY id),
                 ARRAY(SELECT state::text FROM migration_campaign WHERE state = ANY(%(not_over)s) ORDER BY id)
             """,  # noqa: S608  # constants
@@ -64,9 +69,12 @@ def read_work_facts() -> WorkFacts:
                 "called_since": timezone.now() - SEEN_WITHIN,
                 "not_over": list(Campaign.NOT_OVER),
                 "offboarded": OffboardingState.OFFBOARDED,
+                "prefix": settings.NOVA_SECRET_PREFIX,
             },
         )
-        seen_at, swept_at, requested, others, *rotations, left, ids, states = cursor.fetchone()
+        seen_at, swept_at, requested, others, *rotations, left, differing, ids, states = (
+            cursor.fetchone()
+        )
     campaigns = dict(zip(ids, states, strict=True))
     numbers = dict(zip(("stopped", "unfinished", "overdue"), rotations, strict=True))
-    return WorkFacts(seen_at, swept_at, requested, others, campaigns, numbers, left)
+    return WorkFacts(seen_at, swept_at, requested, others, campaigns, numbers, left, differing)

@@ -24,13 +24,20 @@ from migration.operations.locks import hold_client_locks, require_client_locks
 from migration.operations.secret_settings import (
     Changes,
     describe_settings,
-    find_changes,
-    store_facts,
 )
 from migration.operations.single_items import ItemRefusedError
 from migration.operations.snapshots import look_at_clients, read_snapshot
+from migration.operations.stored_looks import (
+    begin_change,
+    compare_secret,
+    end_change,
+    find_begun_change,
+    store_look,
+)
 from nova_credentials.aws.secret_settings import add_replicas, remove_replicas, update_secret
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
+from nova_credentials.aws.versions import CURRENT
+from nova_credentials.document import name_problem
 from nova_credentials.messages import in_a_row
 
 if TYPE_CHECKING:
@@ -47,7 +54,7 @@ if TYPE_CHECKING:
 LOCK_WAIT_SECONDS = 5.0
 # Each secret is looked at once a day: a call each, and a cent a month for 70 of them.
 LOOKED_AT_EVERY = timedelta(days=1)
-# Of secrets that AWS doesn't describe, one after the other, before the rest waits too.
+# Of secrets that AWS doesn't describe, before the rest waits for the next time, when these come last.
 MOST_ERRORS = 10
 
 logger = logging.getLogger(__name__)
@@ -82,6 +89,8 @@ def apply_settings(
             snapshot = read_snapshot(client_id)
         except NovaSchemaError as error:
             raise ItemRefusedError(error.message, ErrorClass.SCHEMA) from None
+        if problem := _find_name_problem(snapshot):
+            return Outcome.SKIPPED, problem
         sm = secrets_manager(interactive=interactive)
         applied: list[tuple[Outcome, Message | None]] = []
         problems: list[ItemRefusedError] = []
@@ -90,6 +99,13 @@ def apply_settings(
                 applied += _apply_to_secret(snapshot, sm, name, by=by)
             except ItemRefusedError as refusal:
                 problems.append(refusal)
+    return _sum_up(applied, problems)
+
+
+def _sum_up(
+    applied: list[tuple[Outcome, Message | None]], problems: list[ItemRefusedError]
+) -> tuple[Outcome, Message | None]:
+    """Return the outcome of all secrets of a client; raises `ItemRefusedError` where there was a problem."""
     if problems:
         passing = next((p for p in problems if p.error_class != ErrorClass.CONFLICT), problems[0])
         why = in_a_row(*(each.message for each in problems)) or passing.message
@@ -107,22 +123,27 @@ def _apply_to_secret(
     """Yield the outcome of a secret and what was otherwise; nothing where there is none. Raises `ItemRefusedError`."""
     try:
         there = sm.describe_secret(name)
+        store_look(name, there)
+        if begun := find_begun_change(there):
+            _record_change(snapshot, name, begun, by=by)
         if there.deleted_at:
             return
         if not there.is_ours:
             raise ItemRefusedError(sentences.NOT_OURS(name=name))
-        changes = find_changes(there, slug=snapshot.slug)
+        changes = compare_secret(there, slug=snapshot.slug)
         after = _change(snapshot, sm, there, changes, by=by) if changes else there
     except SecretsManagerError as error:
         if error.not_found and error.operation == "DescribeSecret":
+            store_look(name, None)
             return
         message = told.SETTINGS_NOT_APPLIED(name=name, error=error.message)
         raise ItemRefusedError(message, error.error_class) from None
-    _store_look(name, after)
-    left = find_changes(after, slug=snapshot.slug)
+    left = compare_secret(after, slug=snapshot.slug)
     if left.differs:
         message = told.SETTINGS_STILL_DIFFER(name=name, differences=left.messages)
-        raise ItemRefusedError(message)
+        # AWS answers what was before for a moment, and takes its time to remove a replica.
+        error_class = ErrorClass.UNAVAILABLE if left.may_pass else ErrorClass.CONFLICT
+        raise ItemRefusedError(message, error_class)
     _require_readable(sm, after)
     if changes:
         yield Outcome.UPDATED, _name_changes(there, changes)
@@ -144,22 +165,36 @@ def _change(
 ) -> SecretDescription:
     """Change what differs, and describe the secret again. By its ARN: another one may get this name meanwhile.
 
-    The audit has it as soon as AWS has taken the first change, whatever becomes of the others.
+    The audit has it as soon as AWS has taken the first change, whatever becomes of the others. Of a change of which
+    nobody learned whether AWS took it, the next try learns it.
     """
+    begin_change(there, _name_changes(there, changes))
     steps = _list_steps(snapshot, sm, there, changes)
-    next(steps)
+    try:
+        next(steps)
+    except SecretsManagerError as error:
+        if error.error_class != ErrorClass.UNAVAILABLE:
+            end_change(there.name)  # AWS took nothing
+        raise
+    _record_change(snapshot, there.name, _name_changes(there, changes), by=by)
+    for _step in steps:
+        pass
+    after = sm.describe_secret(there.arn)
+    store_look(there.name, after, key_as=changes.kms_key)
+    return after
+
+
+def _record_change(snapshot: ClientSnapshot, name: str, what: Message, *, by: User | None) -> None:
     with transaction.atomic():
         require_client_locks()
         AuditEvent.objects.record(
             AuditCode.SECRET_SETTINGS,
-            _name_changes(there, changes),
+            what,
             by=by,
             client_id=snapshot.client_id,
             slug=snapshot.slug,
         )
-    for _step in steps:
-        pass
-    return sm.describe_secret(there.arn)
+        end_change(name)
 
 
 def _list_steps(
@@ -173,17 +208,20 @@ def _list_steps(
         values = {"description": changes.description, "kms_key": changes.kms_key}
         update_secret(sm, there.arn, **values)
         yield
+    left: set[str] = set()
     if changes.removed:
-        remove_replicas(sm, there.arn, changes.removed)
+        left = remove_replicas(sm, there.arn, changes.removed)
         yield
-    if changes.added:
-        add_replicas(sm, there.arn, changes.added)
+    # One that isn't gone yet would have AWS refuse the others, too.
+    if added := {region: key for region, key in changes.added.items() if region not in left}:
+        add_replicas(sm, there.arn, added)
         yield
 
 
 def _require_readable(sm: SecretsManager, there: SecretDescription) -> None:
     """Raise `ItemRefusedError` where the site can't read a secret that has a value, with the key of the settings."""
-    if not settings.NOVA_KMS_KEY_ID or not there.versions:
+    has_value = any(CURRENT in stages for stages in there.versions.values())
+    if not settings.NOVA_KMS_KEY_ID or not has_value:
         return
     try:
         sm.get_value(there.arn)
@@ -192,41 +230,50 @@ def _require_readable(sm: SecretsManager, there: SecretDescription) -> None:
         raise ItemRefusedError(message, error.error_class) from None
 
 
+def _find_name_problem(snapshot: ClientSnapshot) -> Message | None:
+    """Say why no secret can be named after the slug: one with a slash could name another client's."""
+    prefix = settings.NOVA_SECRET_PREFIX
+    return name_problem(snapshot.slug, prefix=prefix, layout=snapshot.layout)
+
+
 def look_at_secrets(*, client_id: int) -> list[SecretLook]:
-    """Describe the client's secrets now, and compare them with the settings. Raises `NovaSchemaError`, `KeyError`."""
-    snapshot, sm = look_at_clients([client_id])[client_id], secrets_manager()
-    looks = []
+    """Describe the client's secrets now, and compare them with the settings. Raises `NovaSchemaError`.
+
+    A client that NOVA has deleted has none, nor has one with a slug that no secret can be named after.
+    """
+    snapshot, sm = look_at_clients([client_id]).get(client_id), secrets_manager()
+    looks: list[SecretLook] = []
+    if snapshot is None or _find_name_problem(snapshot):
+        return looks
     for name in snapshot.all_names:
         try:
             there = sm.describe_secret(name)
         except SecretsManagerError as error:
-            if not error.not_found:
+            if error.not_found:
+                store_look(name, None)
+            else:
                 looks.append(SecretLook(name, problem=error.message))
             continue
-        _store_look(name, there)
+        store_look(name, there)
         foreign = None if there.is_ours else sentences.NOT_OURS(name=name)
-        looks.append(SecretLook(name, find_changes(there, slug=snapshot.slug), foreign))
+        looks.append(SecretLook(name, compare_secret(there, slug=snapshot.slug), foreign))
     return looks
 
 
 def describe_due_secrets(*, seconds: float) -> None:
     """Describe the secrets that were not looked at for a day, the oldest look first, for at most so many seconds."""
     until, sm, errors = time.monotonic() + seconds, secrets_manager(), 0
-    for name in list(Secret.objects.due_for_look(LOOKED_AT_EVERY).values_list("name", flat=True)):
+    for name in Secret.objects.due_for_look(LOOKED_AT_EVERY):
         if time.monotonic() > until or errors > MOST_ERRORS:
             break
         try:
-            _store_look(name, sm.describe_secret(name))
+            store_look(name, sm.describe_secret(name))
         except SecretsManagerError as error:
             if error.not_found:
-                _store_look(name, None)
+                store_look(name, None)
                 continue
             logger.warning("A secret is looked at later: %s", error)
+            Secret.objects.filter(name=name).update(tried_at=timezone.now())
             errors += 1
             if error.error_class in (ErrorClass.UNAVAILABLE, ErrorClass.THROTTLED):
                 break
-
-
-def _store_look(name: str, there: SecretDescription | None) -> None:
-    facts = store_facts(there) if there else {}
-    Secret.objects.filter(name=name).update(facts=facts, described_at=timezone.now())

@@ -1,4 +1,4 @@
-"""Decides whether this process may write to AWS: not from a copy of the database, and not while writes are stopped.
+"""Decides whether this process may write to AWS: not from a duplicate database, and not while writes are stopped.
 
 The limiter asks `require_writes` before each attempt of each call that writes, so no write gets around it.
 """

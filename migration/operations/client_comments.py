@@ -8,7 +8,7 @@ from migration import comment_sentences
 from migration.models import AuditCode, ClientComment, CommentError, check_comment
 from migration.operations.bounded_refusals import record_refusal
 from migration.operations.escaped_forms import list_forms
-from migration.operations.secret_values import list_values_in_rows
+from migration.operations.secret_values import list_searchable_values
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -41,6 +41,6 @@ def _holds_secret(client_id: int, text: str) -> bool:
     typed = text.encode()
     return any(
         form in typed
-        for value in list_values_in_rows(client_id)
+        for value in list_searchable_values(client_id)
         for form in list_forms(value.replace("\r\n", "\n").strip())
     )

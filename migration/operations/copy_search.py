@@ -116,7 +116,7 @@ def search_copies(
     by: User | None = None,
     tell: Callable[[SearchProgress], None] = lambda _progress: None,
 ) -> CopySearch:
-    """Search for the values of these clients and store the result; `tell` is called about once a second."""
+    """Search for the values of these clients; return the stored result. `tell` is called about once a second."""
     search = CopySearch.objects.create(by=by)
     with hold_search(search.pk):
         try:

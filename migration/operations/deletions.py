@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -16,6 +17,7 @@ from migration.models import (
     Rotation,
 )
 from migration.operations.aws_store import secrets_manager
+from migration.operations.stored_looks import store_look
 from migration.setting_sentences import REPLICAS_REMOVED
 from nova_credentials.aws.secret_settings import remove_replicas
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -105,7 +107,9 @@ def schedule_with_replicas(sm: SecretsManager, there: SecretDescription) -> date
     # By its ARN: another secret may get this name in the meantime.
     if there.replicas:
         remove_replicas(sm, there.arn, [each.region for each in there.replicas])
-    return sm.schedule_deletion(there.arn, days=RECOVERY_DAYS)
+    at = sm.schedule_deletion(there.arn, days=RECOVERY_DAYS)
+    store_look(there.name, replace(there, deleted_at=at, replicas=()))
+    return at
 
 
 def name_replicas(there: SecretDescription) -> Message | None:

@@ -297,7 +297,11 @@ def _check_reads(counts: ReadCount | None) -> Iterator[Check]:
         for at in (counts.last_mismatch_at, counts.last_failure_at)
     )
     mismatch, failure = lately
-    text = sentences.READER_MET_MISMATCH(ago=mismatch) if mismatch else sentences.READER_MET_NONE()
+    text = (
+        evidence_sentences.READER_MET_MISMATCH(ago=mismatch)
+        if mismatch
+        else evidence_sentences.READER_MET_NONE()
+    )
     yield Check(Condition.READER_MET_MISMATCH, not mismatch, text, CheckFix.READS)
     text = (
         evidence_sentences.READER_FAILED_AT_AWS(ago=failure)

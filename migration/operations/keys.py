@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+from django.db import connections, transaction
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
@@ -85,9 +85,11 @@ def make_version_keys(*, using: str, **_options: object) -> None:
     made = VersionKey.objects.using(using)
     if made.exists():
         return
-    if any(model.objects.using(using).exists() for model in (ClientMigration, Secret)):
-        made.create(key=first_release_key(settings.SECRET_KEY))
-    made.create(key=secrets.token_bytes(KEY_BYTES))
+    # Both or none: a `migrate` that is killed in between would leave the first release's key as the newest.
+    with transaction.atomic(using=using):
+        if any(model.objects.using(using).exists() for model in (ClientMigration, Secret)):
+            made.create(key=first_release_key(settings.SECRET_KEY))
+        made.create(key=secrets.token_bytes(KEY_BYTES))
 
 
 def first_release_key(secret_key: str) -> bytes:

@@ -100,7 +100,7 @@ class Leftovers:
 
     @property
     def lost_secrets(self) -> list[str]:
-        """Return the names of those secrets."""
+        """Return which secrets, to be deleted when the client left, are not there any more, or not as ours."""
         known = self.leaving.deletions if self.leaving else {}
         there = {s.name for s in self.secrets if s.problem or (s.is_there and s.is_ours)}
         return [name for name in known if name not in there]

@@ -16,9 +16,10 @@ from migration.models import (
 )
 from migration.models.audit_signatures import first_id_at
 from migration.operations.aws_store import find_known_secrets, secret_names, secrets_manager
-from migration.operations.pending_secrets import is_kept_by_us
+from migration.operations.pending_secrets import is_made_by_rotation
 from migration.operations.pushes import SHOWN_DIGITS
-from migration.operations.secret_settings import Changes, find_changes
+from migration.operations.secret_settings import Changes
+from migration.operations.stored_looks import compare_secret
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.aws.versions import CURRENT, PENDING, list_versions
 from nova_credentials.messages import Message
@@ -91,7 +92,7 @@ def list_secrets(client: Client) -> Iterator[SecretRow]:
         except SecretsManagerError as error:
             yield SecretRow(name, error=error)
             continue
-        ours = {v.version_id for v in listed if is_kept_by_us(name, v.version_id)}
+        ours = {v.version_id for v in listed if is_made_by_rotation(name, v.version_id)}
         writers = _find_writers(client.pk, [v for v in listed if v.version_id in ours])
         pushed = known[name].version_id if name in known else ""
         rows = tuple(
@@ -105,7 +106,7 @@ def list_secrets(client: Client) -> Iterator[SecretRow]:
             )
             for version in listed
         )
-        changes = find_changes(description, slug=client.slug)
+        changes = compare_secret(description, slug=client.slug)
         yield SecretRow(name, description, rows, changes=changes)
 
 

@@ -94,7 +94,8 @@ def move(
     where it does. `answers` is shared by the moves of one run. `run` is the run of which it is a part: nobody waits for
     it, and what refuses it is recorded by the run.
 
-    Raises `Client.DoesNotExist`, `IllegalMove`, `StalePhase`, `ReasonError`, or `ShutGate` with every failing check.
+    Returns the move, with the missing evidence that was let pass. Raises `Client.DoesNotExist`, `IllegalMove`,
+    `StalePhase`, `ReasonError`, or `ShutGate` with every failing check.
     """
     check_reason(reason)
     if override:

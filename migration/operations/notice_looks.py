@@ -15,6 +15,7 @@ from django.utils import timezone
 from credentials.models import Client
 from migration import notice_sentences as sentences
 from migration import sentences as own_sentences
+from migration import setting_sentences
 from migration.models import (
     Comparison,
     Condition,
@@ -25,11 +26,13 @@ from migration.models import (
     RotationSchedule,
     Worker,
     all_clients,
+    has_differing_secrets,
     rotation_schedules,
 )
 from migration.operations.audit_verification import verify_audit
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.doctor import process_sentences
+from migration.operations.stored_looks import compare_anew
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.phases import Phase
 
@@ -130,6 +133,16 @@ def look_for_overdue_rotations() -> None:
         for pk, slug in slugs
     ]
     Condition.objects.settle((NoticeEvent.ROTATION_OVERDUE,), found, over_after=timedelta(0))
+
+
+def look_at_secret_settings() -> None:
+    """Tell if secrets differ from the present settings of key and regions, by the newest look at each."""
+    compare_anew()
+    found = []
+    if number := Client.objects.filter(has_differing_secrets()).count():
+        facts = setting_sentences.SECRETS_NOT_AS_SET(n=number)
+        found = [FoundCondition(NoticeEvent.SETTINGS_DIFFER, "settings", facts)]
+    Condition.objects.settle((NoticeEvent.SETTINGS_DIFFER,), found, over_after=timedelta(0))
 
 
 def look_at_audit() -> None:

@@ -29,6 +29,7 @@ from migration.models import (
     Offboarding,
     OffboardingState,
     RotationSchedule,
+    Secret,
     WaveClient,
     require_reason,
 )
@@ -319,6 +320,7 @@ def _take_secrets_back(
             leaving.store_state(OffboardingState.COMING_BACK, audit_sentences.COMING_BACK(), by=by)
     for name, secret in there.items():
         if secret and secret.deleted_at and secret.is_ours:
+            Secret.objects.look_again([name])
             sm.restore_secret(name)
 
 

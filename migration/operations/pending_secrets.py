@@ -297,7 +297,7 @@ class PendingSecret:
         )
 
     def _is_ours(self, version_id: str) -> bool:
-        return is_kept_by_us(self.name, version_id)
+        return is_made_by_rotation(self.name, version_id)
 
 
 def _list_passwords(value: SecretValue | None, login: DatabaseLogin) -> set[str]:
@@ -315,7 +315,7 @@ def _replace_password(current: SecretValue, login: DatabaseLogin, password: str)
     return document
 
 
-def is_kept_by_us(name: str, version_id: str) -> bool:
+def is_made_by_rotation(name: str, version_id: str) -> bool:
     """Say whether this site, in a rotation, made the version."""
     keys = version_keys()
     return keys.is_ours(name, version_id) or keys.is_ours(_carried(name), version_id)

@@ -11,7 +11,7 @@ from migration.operations import pending_secrets
 from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.locks import hold_client_locks, require_client_locks
-from migration.operations.pending_secrets import PENDING, is_kept_by_us
+from migration.operations.pending_secrets import PENDING, is_made_by_rotation
 from migration.operations.resolutions import LOCK_WAIT_SECONDS, NotResolved
 from migration.operations.snapshots import read_snapshot
 from migration.operations.version_logins import (
@@ -69,7 +69,7 @@ def _require_unneeded(sm: SecretsManager, version: TriedVersion) -> None:
     pending = sm.get_stage(name, PENDING)
     if pending is None or pending.version_id != version.version_id:
         raise NotResolved(version_sentences.PENDING_IS_GONE(name=name))
-    if not is_kept_by_us(name, version.version_id):
+    if not is_made_by_rotation(name, version.version_id):
         raise NotResolved(version_sentences.PENDING_IS_FOREIGN(name=name))
     current = sm.get_value(name)
     if current.version_id != version.version_id:

@@ -95,7 +95,7 @@ def make_result(
         error_class, message = ErrorClass.CONFLICT, sentences.READ_BACK_DIFFERS()
     else:
         outcome = pending.client_outcome
-        message = documents.name_warning(
+        message = documents.warn_of_arn_like_name(
             snapshot.slug, prefix=settings.NOVA_SECRET_PREFIX, layout=snapshot.layout
         )
     before = (writer.before[name] for name in snapshot.names.values())

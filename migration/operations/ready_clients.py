@@ -62,6 +62,7 @@ class SiteFacts(GateFacts):
 
     @cached_property
     def nova_columns(self) -> NovaColumns:
+        """Return what NOVA's tables have as columns, read once."""
         return read_nova_columns()
 
 

@@ -214,7 +214,7 @@ def record_resolution(
     message: Message | None,
     **more: object,
 ) -> Resolution:
-    """Store what was done with a mismatch, and its entry in the audit."""
+    """Store what was done with a mismatch, and its entry in the audit; return it."""
     slug = Client.objects.values_list("slug", flat=True).get(pk=client_id)
     with transaction.atomic():
         AuditEvent.objects.record(

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 BATCH_BITS = 24
 # The batch number of the lease that the one worker holds that waits for items to be retried.
 RETRY_LOCK = (1 << BATCH_BITS) - 1
+# The largest key of PostgreSQL's bigint.
+LAST_KEY = 2**63 - 1
 # More than all workers together hold at any time, so that a free one is among them.
 CANDIDATE_BATCHES = 64
 
@@ -30,6 +32,11 @@ def held_batches(run_id: int) -> set[int]:
     """Return the batches that workers hold now, on whichever host."""
     first = run_id << BATCH_BITS
     return {key - first for key in list_held(LeaseKind.BATCH, first, first | RETRY_LOCK)}
+
+
+def list_runs_in_work() -> set[int]:
+    """Return the ids of the runs of which workers hold batches now, on whichever host."""
+    return {key >> BATCH_BITS for key in list_held(LeaseKind.BATCH, 0, LAST_KEY)}
 
 
 def is_in_work(run_id: int) -> Q:

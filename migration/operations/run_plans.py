@@ -141,14 +141,6 @@ def _select_clients(plan: RunPlan) -> ClientPhaseQuerySet:
     return chosen if plan.chosen is None else chosen.filter(pk__in=plan.chosen)
 
 
-def look_at_clients(
-    plan: RunPlan, *, interactive: bool = False, tell: Callable[[int], None] | None = None
-) -> list[PlannedClient]:
-    """Return all that `look_at_batches` finds; a plan that is not stored will do."""
-    batches = look_at_batches(plan, interactive=interactive, tell=tell)
-    return [client for found in batches for client in found]
-
-
 def look_at_batches(
     plan: RunPlan, *, interactive: bool = False, tell: Callable[[int], None] | None = None
 ) -> Iterator[list[PlannedClient]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -39,20 +41,35 @@ class Changes:
         """Say whether something is certainly otherwise: not where two names of a key can't be compared."""
         return any(message.key != told.KEY_UNTOLD.key for message in self.messages)
 
+    @property
+    def may_pass(self) -> bool:
+        """Say whether a difference that is left after a change may be gone at the next look: not a failed replica."""
+        stay = (told.KEY_UNTOLD.key, told.REPLICA_FAILED.key)
+        return any(message.key not in stay for message in self.messages)
+
 
 def describe_settings() -> dict[str, Any]:
     """Return the settings as a run keeps them: who works on it has to have the same."""
     return {"kms_key": settings.NOVA_KMS_KEY_ID, "replicas": settings.NOVA_REPLICA_REGIONS}
 
 
-def find_changes(there: SecretDescription, *, slug: str) -> Changes:
-    """Compare a secret with the settings. One that isn't ours, or is about to be deleted, is left as it is."""
+def hash_settings() -> str:
+    """Return a short name of these settings and of this site's tags and description: other ones have another."""
+    texts = [describe_settings(), list_tags("x"), make_description("x")]
+    return hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def find_changes(there: SecretDescription, *, slug: str, key_as: str = "") -> Changes:
+    """Compare a secret with the settings. One that isn't ours, or is about to be deleted, is left as it is.
+
+    `key_as`: the name by which a run set the KMS key that the secret has still (`recall_key`).
+    """
     if not there.is_ours or there.deleted_at:
         return Changes()
     tags = any(there.tags.get(key) != value for key, value in list_tags(slug).items())
     description = make_description(slug)
     described = there.description == description
-    key_message = _compare_key(there.kms_key)
+    key_message = _compare_key(there.kms_key, key_as)
     wanted: Mapping[str, str] | None = settings.NOVA_REPLICA_REGIONS
     replicas = list(_compare_replicas(there.replicas, wanted)) if wanted is not None else []
     found = [told.TAGS_DIFFER()] if tags else []
@@ -68,12 +85,13 @@ def find_changes(there: SecretDescription, *, slug: str) -> Changes:
     )
 
 
-def _compare_key(now: str) -> Message | None:
+def _compare_key(now: str, key_as: str) -> Message | None:
     wanted = settings.NOVA_KMS_KEY_ID
     if not wanted:
         return None
     is_same = is_same_key(now, wanted)
-    if is_same:
+    # AWS took the settings' name for the key that it calls `now`: only then is it known what no comparison tells.
+    if is_same or (is_same is None and key_as == wanted):
         return None
     sentence = told.KEY_UNTOLD if is_same is None else told.KEY_DIFFERS
     return sentence(now=now or AWS_KEY, wanted=wanted)
@@ -107,13 +125,20 @@ def _compare_replicas(
             yield _ReplicaChange(region, told.REPLICA_FAILED(region=region), key)
 
 
-def store_facts(there: SecretDescription) -> dict[str, Any]:
+def recall_key(facts: dict[str, Any], there: SecretDescription) -> str:
+    """Return the name by which a run set the KMS key that the secret has still; "" where none did."""
+    kept = facts.get("arn"), facts.get("kms_key")
+    return facts.get("key_as", "") if kept == (there.arn, there.kms_key) else ""
+
+
+def store_facts(there: SecretDescription, *, key_as: str = "") -> dict[str, Any]:
     """Return what is kept of a secret: nothing of it is secret, and AWS's own words are left out."""
     return {
         "arn": there.arn,
         "tags": {key: there.tags.get(key, "") for key in list_tags("")},
         "description": there.description[:500],
         "kms_key": there.kms_key,
+        "key_as": key_as,
         "deleted": there.deleted_at is not None,
         "replicas": [[each.region, each.status, each.kms_key] for each in there.replicas],
     }
@@ -138,4 +163,4 @@ def find_stored_changes(facts: dict[str, Any], *, name: str, slug: str) -> Chang
     )
     if not there.is_ours:
         return Changes(messages=(sentences.NOT_OURS(name=name),))
-    return find_changes(there, slug=slug)
+    return find_changes(there, slug=slug, key_as=facts.get("key_as", ""))

@@ -110,7 +110,7 @@ def list_values_in_all_rows() -> set[str]:
     return found
 
 
-def list_values_in_rows(client_id: int) -> set[str]:
+def list_searchable_values(client_id: int) -> set[str]:
     """Return the secret values of at least SHORTEST_VALUE characters in the client's rows."""
     return {value for _client, client in _read_rows([client_id]) for value in client.values}
 

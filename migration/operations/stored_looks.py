@@ -1,26 +1,35 @@
-"""Finds the clients whose secrets differ from the settings, by what AWS last said of each. Asks AWS nothing."""
+"""Keeps what AWS last said of each secret, and finds by it the clients whose secrets differ. Asks AWS nothing."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.utils import timezone
 
 from credentials.models import Client
 from migration.models import Secret
-from migration.operations.secret_settings import find_stored_changes
+from migration.operations.secret_settings import (
+    find_changes,
+    find_stored_changes,
+    hash_settings,
+    recall_key,
+    store_facts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
     from migration.operations.secret_settings import Changes
+    from nova_credentials.aws.answers import SecretDescription
+    from nova_credentials.messages import Message
 
-
+COMPARED_AT_ONCE = 1000
 # A worker looks at a new secret within ten minutes, if AWS answers.
 LOOKED_AT_WITHIN = timedelta(hours=2)
 
@@ -40,6 +49,11 @@ class DifferingClient:
     client_id: int
     slug: str
     secrets: list[DifferingSecret] = field(default_factory=list)
+
+    @property
+    def differs(self) -> bool:
+        """Say whether one of them certainly does: not where two names of a key can't be compared."""
+        return any(secret.changes.differs for secret in self.secrets)
 
 
 @dataclass(frozen=True)
@@ -100,8 +114,7 @@ def find_drift() -> Drift:
     columns = ("name", "client_id", "client__slug", "facts", "described_at", "seen_at")
     for name, client_id, slug, facts, at, seen_at in present.values_list(*columns).iterator():
         # Of a client that was renamed, the secrets under its former slug are nobody's any more.
-        own = f"{settings.NOVA_SECRET_PREFIX}/{slug}"
-        if name != own and not name.startswith(f"{own}/"):
+        if not _is_named_after(slug, name):
             continue
         if at is None:
             unlooked[name] = client_id
@@ -112,3 +125,71 @@ def find_drift() -> Drift:
             client = clients.setdefault(client_id, DifferingClient(client_id, slug))
             client.secrets.append(DifferingSecret(name, changes))
     return Drift(list(clients.values()), unlooked, looked_at, overdue, oldest)
+
+
+def store_look(name: str, there: SecretDescription | None, *, key_as: str = "") -> None:
+    """Keep what AWS says of a secret now; None where there is none.
+
+    `key_as`: the name by which its KMS key was set just now. What is known from before stays for as long as AWS names
+    the same key.
+    """
+    slug = Secret.objects.filter(name=name).values_list("client__slug", flat=True).first()
+    if slug is None:
+        return  # no push has met it, or NOVA has deleted its client
+    facts = store_facts(there, key_as=key_as or _recall_key(there)) if there else {}
+    Secret.objects.filter(name=name).update(
+        facts=facts,
+        described_at=timezone.now(),
+        differs=_do_facts_differ(facts, name=name, slug=slug),
+        compared_with=hash_settings(),
+    )
+
+
+def _is_named_after(slug: str, name: str) -> bool:
+    return f"{name}/".startswith(f"{settings.NOVA_SECRET_PREFIX}/{slug}/")
+
+
+def _do_facts_differ(facts: dict[str, Any], *, name: str, slug: str) -> bool:
+    changes = find_stored_changes(facts, name=name, slug=slug)
+    return changes.differs and _is_named_after(slug, name)
+
+
+def compare_anew() -> None:
+    """Compare with the present settings what is kept of the secrets that were compared with other ones."""
+    code = hash_settings()
+    others = Secret.objects.exclude(described_at=None).exclude(compared_with=code)
+    rows = others.values_list("name", "client__slug", "facts").order_by("name").iterator()
+    while some := list(islice(rows, COMPARED_AT_ONCE)):
+        differing: dict[bool, list[str]] = {True: [], False: []}
+        for name, slug, facts in some:
+            differing[_do_facts_differ(facts, name=name, slug=slug)].append(name)
+        for differs, names in differing.items():
+            # Not those that somebody has described meanwhile.
+            others.filter(name__in=names).update(differs=differs, compared_with=code)
+
+
+def begin_change(there: SecretDescription, what: Message) -> None:
+    """Keep what is about to be changed of a secret, until the audit has it: a killed process can't tell it."""
+    Secret.objects.filter(name=there.name).update(begun=what, begun_on=store_facts(there))
+
+
+def end_change(name: str) -> None:
+    """Forget what was begun, in the transaction in which the audit has it."""
+    Secret.objects.filter(name=name).update(begun=None, begun_on=None)
+
+
+def find_begun_change(there: SecretDescription) -> Message | None:
+    """Return what a process that was killed, or had no answer, has changed of the secret; None where nothing was."""
+    begun = Secret.objects.filter(name=there.name).values_list("begun", "begun_on").first()
+    what, before = begun or (None, None)
+    return None if before == store_facts(there) else what
+
+
+def compare_secret(there: SecretDescription, *, slug: str) -> Changes:
+    """Compare a secret as AWS describes it now with the settings, and with what is kept of it."""
+    return find_changes(there, slug=slug, key_as=_recall_key(there))
+
+
+def _recall_key(there: SecretDescription) -> str:
+    facts = Secret.objects.filter(name=there.name).values_list("facts", flat=True).first()
+    return recall_key(facts or {}, there)

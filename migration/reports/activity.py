@@ -11,8 +11,8 @@ from django.db.models.functions import Cast
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from migration.models import PhaseChange, PhaseChoices, Resolution, Run, WriteStop
-from migration.reports.alert import VIEW_CLIENTS, VIEW_COMPARISONS, VIEW_RUNS
+from migration.models import Campaign, PhaseChange, PhaseChoices, Resolution, Run, WriteStop
+from migration.reports.alert import VIEW_CAMPAIGNS, VIEW_CLIENTS, VIEW_COMPARISONS, VIEW_RUNS
 from nova_credentials.messages import Message
 
 if TYPE_CHECKING:
@@ -38,9 +38,10 @@ class Activity:
 
 def list_activity() -> list[Activity]:
     """List the newest activity, in one query."""
-    # A run stands for its moves, and the runs of the schedule are no user's activity.
+    # A run stands for its moves, a campaign for its runs, and the runs of the schedule are no user's activity.
     moves = PhaseChange.objects.filter(run=None)
-    runs = Run.objects.filter(~Q(by_name="") | Q(kind=Run.Kind.MIGRATE))
+    runs = Run.objects.filter(~Q(by_name="") | Q(kind=Run.Kind.MIGRATE), wave=None)
+    campaigns = Campaign.objects.all()
     resolutions, stops = Resolution.objects.all(), WriteStop.objects.all()
     # Several stops end in the same moment, where several people stopped.
     ended = stops.exclude(started_at=None).order_by("started_at", "-pk").distinct("started_at")
@@ -50,6 +51,7 @@ def list_activity() -> list[Activity]:
             moves, "move", "changed_at", "client_id", "slug", "old", "new", "reason", "note", "override_reason"
         ),
         _select_newest(runs, "run", "created_at", "pk", "", "kind", "", "", "", ""),
+        _select_newest(campaigns, "campaign", "created_at", "pk", "", "", "", "reason", "", ""),
         _select_newest(
             resolutions, "resolution", "resolved_at", "client_id", "slug", "kind", "", "reason", "message", ""
         ),
@@ -84,7 +86,13 @@ def _make_activity(row: _Row) -> Activity:
     what, target = row["what"], row["target"]
     if what == "run":
         url = reverse("admin:migration_run_change", args=[target])
-        return Activity(row["at"], _describe_run(row), url, VIEW_RUNS)
+        return Activity(
+            row["at"], _describe_start(row, Run(pk=target, kind=row["of_first"])), url, VIEW_RUNS
+        )
+    if what == "campaign":
+        url = reverse("admin:migration_campaign_change", args=[target])
+        sentence = _with_reason(_describe_start(row, Campaign(pk=target)), row["of_why"])
+        return Activity(row["at"], sentence, url, VIEW_CAMPAIGNS)
     if what in ("stop", "start"):
         url = reverse("admin:migration_run_aws_writes")
         sentence = _with_reason(_describe_switch(row), row["of_why"])
@@ -104,9 +112,8 @@ def _actor_name(row: _Row) -> str:
     return row["who"] or _("A command")
 
 
-def _describe_run(row: _Row) -> str:
-    values = {"who": _actor_name(row), "kind": Run.Kind(row["of_first"]).label, "n": row["target"]}
-    return _("%(who)s started %(kind)s %(n)s") % values
+def _describe_start(row: _Row, started: Run | Campaign) -> str:
+    return _("%(who)s started %(what)s") % {"who": _actor_name(row), "what": started}
 
 
 def _describe_move(row: _Row) -> str:

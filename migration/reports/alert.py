@@ -59,7 +59,7 @@ class AlertData:
     work: WorkFacts
     readers: ReaderSummary
     failures: FailureCounts
-    to_rotate: int = 0
+    clients_to_rotate: int = 0
 
 
 def get_clients_url() -> str:

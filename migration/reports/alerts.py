@@ -34,7 +34,12 @@ from migration.reports.alert import (
     Alert,
     get_clients_url,
 )
-from migration.reports.client_alerts import alert_offboardings, alert_plain_text, alert_rotations
+from migration.reports.client_alerts import (
+    alert_offboardings,
+    alert_plain_text,
+    alert_rotations,
+    alert_secret_settings,
+)
 from migration.reports.failures import describe_failures
 from migration.reports.readers import describe_failing
 from nova_credentials.phases import Phase
@@ -259,5 +264,5 @@ def _alert_readers(data: AlertData) -> Iterator[Alert]:
 SOURCES: tuple[Callable[[AlertData], Iterator[Alert]], ...] = (
     _alert_refused_writes, _alert_missing_worker, _alert_nova_tables, _alert_readers, _alert_campaigns,
     alert_rotations, alert_offboardings, _alert_mismatches, _alert_failures, _alert_pushes, _alert_requests,
-    _alert_requested_runs, alert_plain_text,
+    _alert_requested_runs, alert_secret_settings, alert_plain_text,
 )  # fmt: skip

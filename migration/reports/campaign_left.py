@@ -15,9 +15,8 @@ from migration.models import (
     Run,
     RunItem,
     WaveClient,
-    select_left_items,
-    select_refused_items,
 )
+from migration.models.left_clients import select_left_items, select_refused_items
 from migration.reports.campaign_lists import Counted, make_list_query
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ def find_frequent_reason(campaign: Campaign) -> FrequentReason | None:
 
 
 def list_left_out(waves: list[Wave], number: int) -> LeftOutClients:
-    """Return some of the `number` clients that the campaign went on without in these waves."""
+    """Return that `number` clients were left out in these waves, with the names of the first of them."""
     if not number:
         return LeftOutClients(0, ())
     left_out = WaveClient.objects.filter(wave__in=waves, left_out_at__isnull=False)

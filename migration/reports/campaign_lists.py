@@ -10,17 +10,12 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.localization import localize
 from migration.models import (
-    Blocker,
     Campaign,
     Run,
-    Standing,
     Wave,
     WaveClient,
-    all_clients,
-    select_left_items,
-    select_refused_items,
-    select_standing,
 )
+from migration.models.left_clients import select_kept_now, select_left_items, select_refused_items
 from migration.models.wave_counts import (
     list_differing,
     list_with_failed_reads,
@@ -31,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from django.db.models import QuerySet
-
-    from migration.models import ClientPhaseQuerySet
 
     ClientIds = Iterable[int] | QuerySet[models.Model, int]
 
@@ -88,16 +81,6 @@ def _find_of_run(pk: int) -> tuple[str, ClientIds] | None:
     if run is None or run.wave is None:
         return None
     return f"{run}, {_name_wave(run.wave)}", _list_left(run, run.wave)
-
-
-def select_kept_now(campaign: Campaign) -> ClientPhaseQuerySet:
-    """Select the clients of its waves that something keeps now which needs somebody, with `blocker`. Takes a query."""
-    taken = WaveClient.objects.taken_along().filter(wave__in=campaign.waves.begun())
-    ids = list(taken.order_by().values_list("client_id", flat=True))
-    # By their ids: see `count_kept_for_now`.
-    kept = select_standing(all_clients().filter(pk__in=ids), Standing.BLOCKED)
-    # An inactive client at the goal lacks reads for a move that the campaign doesn't make.
-    return kept.exclude(phase__in=campaign.reached, blocker=Blocker.INACTIVE.value)
 
 
 def _name_wave(wave: Wave) -> str:

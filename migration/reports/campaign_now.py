@@ -6,12 +6,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from django.db.models import Max
+from django.db.models.functions import Greatest
 from django.utils.translation import gettext as _
 
-from migration.models import FRESH, Blocker
-from migration.reports.campaign_lists import Counted, make_list_query, select_kept_now
+from migration.models import FRESH, Blocker, ReadCount
+from migration.models.left_clients import PASSES_SOON, select_kept_now
+from migration.reports.campaign_lists import Counted, make_list_query
+from migration.reports.campaign_waits import show_time
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from migration.models import Campaign
 
 # How many clients are named of each reason.
@@ -26,10 +32,15 @@ class KeptNow:
     campaign: Campaign
     blocker: Blocker
     clients: tuple[tuple[int, str], ...]  # id and slug
+    passes_at: datetime | None = None  # where it is enough to wait
 
     @property
     def named(self) -> tuple[tuple[int, str], ...]:
         return self.clients[:NAMED]
+
+    @property
+    def passes_soon(self) -> bool:
+        return self.blocker in PASSES_SOON
 
     @property
     def number(self) -> int:
@@ -42,11 +53,13 @@ class KeptNow:
     @property
     def note(self) -> str:
         """Say what to wait for, where that is enough; "" elsewhere."""
-        if self.blocker != Blocker.READER:
+        if self.passes_at is None:
             return ""
-        minutes = FRESH // timedelta(minutes=1)
-        text = _("this passes %(n)d minutes after the last one: if it is mended, wait that long")
-        return text % {"n": minutes}
+        text = _(
+            "this passes %(n)d minutes after the last one, at %(time)s: if it is mended, have it go on, and it"
+            " waits until then"
+        )
+        return text % {"n": FRESH // timedelta(minutes=1), "time": show_time(self.passes_at)}
 
     @property
     def tab_query(self) -> str:
@@ -60,10 +73,22 @@ class KeptNow:
 
 
 def list_kept_now(campaign: Campaign) -> list[KeptNow]:
-    """Return what keeps clients of its waves now, the most frequent first, in two queries."""
+    """Return what keeps clients of its waves now, the most frequent first, in three queries."""
     kept = select_kept_now(campaign)
     found: dict[str, list[tuple[int, str]]] = {}
     for pk, slug, blocker in kept.order_by("slug", "pk").values_list("pk", "slug", "blocker"):
         found.setdefault(blocker, []).append((pk, slug))
-    numbers = [KeptNow(campaign, Blocker(code), tuple(clients)) for code, clients in found.items()]
+    numbers = [
+        KeptNow(campaign, Blocker(code), tuple(clients), _find_end(Blocker(code), clients))
+        for code, clients in found.items()
+    ]
     return sorted(numbers, key=lambda each: -len(each.clients))
+
+
+def _find_end(blocker: Blocker, clients: list[tuple[int, str]]) -> datetime | None:
+    """Return when the trouble that NOVA's reader met has passed for all of these; None for what doesn't pass so."""
+    if blocker != Blocker.READER:
+        return None
+    counts = ReadCount.objects.filter(client_id__in=[pk for pk, _slug in clients])
+    last = counts.aggregate(last=Max(Greatest("last_mismatch_at", "last_failure_at")))["last"]
+    return last + FRESH if last else None

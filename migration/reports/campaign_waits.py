@@ -9,9 +9,9 @@ from django.conf import settings
 from django.db.models import Max
 from django.utils import formats, timezone
 
-from migration import campaign_sentences, sentences
-from migration.models import Blocker, Campaign, Run, Worker
-from migration.operations.evidence import describe_wanted
+from migration import campaign_sentences, run_sentences
+from migration.models import FRESH, Blocker, Campaign, Run, Worker
+from migration.operations.evidence import describe_duration, describe_wanted
 from migration.reports.campaign_lists import Counted, make_list_query
 from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase
@@ -35,6 +35,7 @@ KEPT_SENTENCES: dict[Blocker, Sentence] = {
     Blocker.STREAK: campaign_sentences.KEPT_FEW_MATCHES,
     Blocker.TIME: campaign_sentences.KEPT_SHORT_TIME,
     Blocker.READS: campaign_sentences.KEPT_FEW_READS,
+    Blocker.READER: campaign_sentences.KEPT_BY_READER,
 }
 # What a comparison brings.
 BY_COMPARISON = (Blocker.NEVER_COMPARED, Blocker.TOO_OLD, Blocker.STREAK)
@@ -103,6 +104,7 @@ class WaitingStep:
             Blocker.PUSH_PENDING: campaign_sentences.USUAL_PUSH(),
             Blocker.IN_A_RUN: campaign_sentences.USUAL_RUN(),
             Blocker.READS: campaign_sentences.USUAL_READS(),
+            Blocker.READER: campaign_sentences.USUAL_READER(wanted=describe_duration(FRESH)),
         }
         found = [told[code] for code in self.numbers if code in told]
         return [message for place, message in enumerate(found) if message not in found[:place]]
@@ -163,7 +165,7 @@ def _explain_next_step(campaign: Campaign, now: datetime) -> Wait:
         return Wait(hours)
     seen_at = Worker.objects.last_seen_at()
     if seen_at is None or now - seen_at > Worker.GONE_AFTER:
-        return Wait(sentences.NO_WORKER())
+        return Wait(run_sentences.NO_WORKER())
     step = wave and _find_waiting_step(wave, now, has_soaked=until is not None)
     if step:
         return Wait(step.message, step)
@@ -189,7 +191,8 @@ def _find_waiting_step(wave: Wave, now: datetime, *, has_soaked: bool) -> Waitin
 
 def _name_kept(code: Blocker, number: int) -> Message:
     """Return the number of clients with what they lack, and how much of it the gate wants."""
-    wanted = describe_wanted(code, Phase.AWS)
+    by_reader = code == Blocker.READER
+    wanted = describe_duration(FRESH) if by_reader else describe_wanted(code, Phase.AWS)
     return KEPT_SENTENCES[code](n=number, **({} if wanted is None else {"wanted": wanted}))
 
 

@@ -119,6 +119,7 @@ class CampaignSummary:
     groups: tuple[str, ...]  # in their order, as they were called when it was started
     waves_done: int
     waves_all: int  # with those into which what is left of a group will be divided
+    waves_to_come: int  # of these, those that are only made once the one before is done
     waits_for: Message | None  # None where it is over, and where it stopped and nothing is in work
     waiting: WaitingStep | None
     unfinished_run: Run | None
@@ -130,6 +131,11 @@ class CampaignSummary:
     @property
     def percent_done(self) -> float:
         return 100 * self.waves_done / self.waves_all if self.waves_all else 0
+
+    @property
+    def seconds_to_soak(self) -> float:
+        """Return for how many seconds the steps of one wave soak in all, where it makes every step."""
+        return len(self.campaign.steps) * self.campaign.soak.total_seconds()
 
     def to_json(self) -> dict[str, object]:
         """Return the campaign as commands print it: messages in English, and their keys; times with their zone."""
@@ -171,11 +177,13 @@ def summarize_campaign(
     summaries = tuple(_summarize_waves(campaign, shown, wait.step))
     left_out = sum(wave.left_out for wave in summaries)
     stopped = campaign.state == Campaign.State.STOPPED
+    waves_all = _count_waves(campaign, every_wave)
     return CampaignSummary(
         campaign=campaign,
         groups=tuple(campaign.waves.filter(part=1).values_list("group_name", flat=True)),
         waves_done=sum(wave.finished_at is not None for wave in every_wave),
-        waves_all=_count_waves(campaign, every_wave),
+        waves_all=waves_all,
+        waves_to_come=max(0, waves_all - len(every_wave)),
         waits_for=wait.message,
         waiting=wait.step,
         unfinished_run=run,

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from migration.reports.alert import VIEW_CLIENTS, Action, Alert, get_clients_url
+from migration.reports.alert import (
+    VIEW_CLIENTS,
+    VIEW_RUNS,
+    Action,
+    Alert,
+    get_clients_url,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,16 +53,34 @@ def _describe_rotations(which: str, number: int) -> str:
 
 
 def alert_plain_text(data: AlertData) -> Iterator[Alert]:
-    """Yield how many credentials have a value that somebody may have read where it stood in clear."""
-    if number := data.to_rotate:
+    """Yield how many clients have a credential that somebody may have read where it stood in clear."""
+    if number := data.clients_to_rotate:
         sentence = ngettext(
-            "credential stood in plain text and was not rotated since",
-            "credentials stood in plain text and were not rotated since",
+            "client has a credential that stood in plain text and was not rotated since",
+            "clients have credentials that stood in plain text and were not rotated since",
             number,
         )
         url = f"{get_clients_url()}?plain_text=rotate"
         action = Action(_("See the clients"), url, VIEW_CLIENTS)
         yield Alert(sentence, url, VIEW_CLIENTS, count=number, actions=(action,))
+
+
+def alert_secret_settings(data: AlertData) -> Iterator[Alert]:
+    """Yield how many clients have secrets that are not as the settings of key and regions say."""
+    if number := data.work.differing_secrets:
+        sentence = ngettext(
+            "client has secrets whose tags, description, KMS key or replicas are not as the settings say",
+            "clients have secrets whose tags, description, KMS key or replicas are not as the settings say",
+            number,
+        )
+        url = f"{get_clients_url()}?settings=differ"
+        actions = (
+            Action(_("See the clients"), url, VIEW_CLIENTS),
+            Action(
+                _("See key and regions"), reverse("admin:migration_run_secret_settings"), VIEW_RUNS
+            ),
+        )
+        yield Alert(sentence, url, VIEW_CLIENTS, count=number, actions=actions)
 
 
 def alert_offboardings(data: AlertData) -> Iterator[Alert]:

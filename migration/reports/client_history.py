@@ -250,7 +250,7 @@ def _list_requests(client_id: int, number: int, has_permission: HasPermission) -
 
 def _list_reveals(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:
     for row in Reveal.objects.filter(client_id=client_id)[:number]:
-        yield Event(row.revealed_at, "visibility", _make_sentence(row.reveal_text))
+        yield Event(row.revealed_at, "visibility", _make_sentence(row.who_saw_what))
 
 
 def _list_audited_acts(

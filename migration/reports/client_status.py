@@ -17,6 +17,7 @@ from migration.models import (
     ReadCount,
     ReadsSince,
     RunItem,
+    all_clients,
 )
 from migration.operations.aws_store import secret_names
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
@@ -24,40 +25,44 @@ from nova_credentials.phases import Phase
 from nova_credentials.tables import is_push_pending
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from migration.models import ClientPhaseQuerySet
 
 JsonObject = dict[str, Any]
+# How many clients are described at once.
+CLIENTS_AT_ONCE = 500
 # A client's page watches its cutover for this time.
 WATCHED_FOR = timedelta(minutes=10)
 
 
-def list_client_statuses(chosen: ClientPhaseQuerySet) -> list[JsonObject]:
-    """Describe each client as a JSON object, sorted by slug, in a fixed number of queries."""
-    found = list(chosen.with_phase().with_layout().with_revision().order_by("slug"))
-    ids = [client.pk for client in found]
-    in_run = _find_open_runs(ids)
+def iterate_client_statuses(chosen: ClientPhaseQuerySet) -> Iterator[JsonObject]:
+    """Describe each client as a JSON object, sorted by slug, with some of them in memory at a time."""
+    ids = list(chosen.order_by("slug").values_list("pk", flat=True))
+    runs: dict[int, JsonObject] = {}
+    for start in range(0, len(ids), CLIENTS_AT_ONCE):
+        yield from _describe_clients(ids[start : start + CLIENTS_AT_ONCE], runs)
+
+
+def _describe_clients(ids: list[int], runs: dict[int, JsonObject]) -> Iterator[JsonObject]:
+    """Describe these in a fixed number of queries. `runs` are those that were described, to which it adds."""
+    found = all_clients().filter(pk__in=ids).with_phase().with_layout().with_revision()
+    in_run = _find_open_runs(ids, runs)
     newest = {row.client_id: row for row in Comparison.objects.newest().filter(client_id__in=ids)}
     phases, counts = ClientMigration.objects.in_bulk(ids), ReadCount.objects.in_bulk(ids)
-    return [
-        _describe_client(client, newest.get(client.pk), in_run.get(client.pk))
-        | _describe_reads(phases.get(client.pk), counts.get(client.pk))
-        for client in found
-    ]
+    for client in found.order_by("slug"):
+        described = _describe_client(client, newest.get(client.pk), in_run.get(client.pk))
+        yield described | _describe_reads(phases.get(client.pk), counts.get(client.pk))
 
 
-def _find_open_runs(client_ids: list[int]) -> dict[int, JsonObject]:
+def _find_open_runs(client_ids: list[int], runs: dict[int, JsonObject]) -> dict[int, JsonObject]:
     """Return each client's newest unfinished run and the reason why it waits."""
     items = RunItem.objects.open().filter(client_id__in=client_ids, run__finished_at=None)
     run_of = dict(items.order_by("run_id").values_list("client_id", "run_id"))
-    states = {
-        run.pk: {
-            "run": run.pk,
-            "state": run.state,
-            "reason": str(measure_progress(run).delay_reason or ""),
-        }
-        for run in select_runs_for_progress().filter(pk__in=set(run_of.values()))
-    }
-    return {pk: states[run_id] for pk, run_id in run_of.items()}
+    for run in select_runs_for_progress().filter(pk__in=set(run_of.values()) - runs.keys()):
+        reason = str(measure_progress(run).delay_reason or "")
+        runs[run.pk] = {"run": run.pk, "state": run.state, "reason": reason}
+    return {pk: runs[run_id] for pk, run_id in run_of.items()}
 
 
 def has_push_pending(client: Any) -> bool:

@@ -81,12 +81,15 @@ def load_copies_report(page_number: str | None) -> CopiesReport:
     )
 
 
-def load_search(search: CopySearch) -> list[ClientCopies]:
-    """Load the clients of one search that have copies, or values that were not looked for."""
+def load_search(
+    search: CopySearch, page_number: str | None
+) -> tuple[Page[SearchedClient], list[ClientCopies]]:
+    """Load one page of the clients of one search that have copies, or values that were not looked for."""
     at_risk = search.searched_clients.filter(
         Q(rows_found__gt=0) | Q(client_id__in=search.unsearched_places.values("client_id"))
     )
-    return _load_clients(list(at_risk.order_by("slug")))
+    page = Paginator(at_risk.order_by("slug", "pk"), CLIENTS_A_PAGE).get_page(page_number)
+    return page, _load_clients(list(page.object_list))
 
 
 def _load_clients(rows: list[SearchedClient]) -> list[ClientCopies]:

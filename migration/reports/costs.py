@@ -13,6 +13,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -23,21 +24,18 @@ from credentials.prices import (
     TEN_THOUSAND_CALLS,
     TEN_THOUSAND_KEY_REQUESTS,
 )
-from migration.models import DailyComparisons, PlannedVersion, ReadCount, ReaderProcess
+from migration.models import DailyComparisons, PlannedVersion, ReaderProcess
 from nova_credentials.aws.kms_keys import KeyName
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Layout
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from migration.models import Usage
 
 SECRETS_A_CALL = 20  # of BatchGetSecretValue
 MONTH_DAYS = 30
 MONTH_MINUTES = MONTH_DAYS * 24 * 60
 MONTH_SECONDS = MONTH_MINUTES * 60
-DAY_SECONDS = 24 * 60 * 60
 # Reads of a shorter time are taken as those of so long a time; up to a day their rate is a rough one.
 LEAST_COUNTED = timedelta(hours=1)
 ROUGH_BELOW = timedelta(days=1)
@@ -87,7 +85,7 @@ class CostAssumptions:
 
     @classmethod
     def from_settings(cls) -> CostAssumptions:
-        """Return the settings' own."""
+        """Return the assumptions that follow from this site's settings."""
         return cls(
             sweep_minutes=settings.NOVA_SWEEP_MINUTES,
             cache_seconds=settings.NOVA_CACHE_SECONDS,
@@ -291,20 +289,31 @@ def count_use() -> CountedUse:
         DailyComparisons.objects.filter(day__gte=since).aggregate(n=Sum("number"))["n"] or 0
     )
     names = 1 if settings.NOVA_SECRET_LAYOUT == Layout.CLIENT else len(CredentialType)
-    rows = list(ReadCount.objects.exclude(reads=0).values_list("reads", "counted_since"))
+    reads, clients_read = _count_reads()
     return CountedUse(
         comparisons=comparisons,
         compare_calls=ceil(comparisons * names / SECRETS_A_CALL),
         writes=PlannedVersion.objects.count(),  # kept for 30 days
-        reads=sum(_reads_of_month(reads, counted_since) for reads, counted_since in rows),
-        clients_read=len(rows),
+        reads=reads,
+        clients_read=clients_read,
     )
 
 
-def _reads_of_month(reads: int, since: datetime) -> int:
-    """Return the share of the last 30 days, of reads that may have been counted for longer."""
-    days = (timezone.now() - since).total_seconds() / DAY_SECONDS
-    return round(reads * min(MONTH_DAYS / days, 1)) if days > 0 else reads
+def _count_reads() -> tuple[int, int]:
+    """Return NOVA's reads of the last 30 days, a share of those counted for longer, and how many clients it read."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT coalesce(sum(round(reads * 30 / greatest(days, 30))), 0)::bigint, count(*)
+            FROM (
+                SELECT reads, (extract(epoch FROM %s - counted_since) / 86400)::float8 AS days
+                FROM migration_readcount WHERE reads <> 0
+            ) AS counted
+            """,
+            [timezone.now()],
+        )
+        reads, clients_read = cursor.fetchone()
+        return reads, clients_read
 
 
 def count_processes() -> int:

@@ -50,6 +50,8 @@ class Dashboard:
     pulses: list[Pulse]
     # The campaigns that take clients further by themselves.
     running_campaigns: list[int]
+    # True while any campaign is not over.
+    has_campaigns: bool
     # When the clients were counted, where that may be a moment ago.
     counted_at: datetime | None
 
@@ -71,7 +73,7 @@ def load_dashboard() -> Dashboard:
         work,
         readers,
         count_failures(),
-        counts.to_rotate,
+        counts.clients_to_rotate,
     )
     return Dashboard(
         clients=clients,
@@ -87,6 +89,7 @@ def load_dashboard() -> Dashboard:
         running_campaigns=[
             pk for pk, state in work.campaigns.items() if state == Campaign.State.RUNNING
         ],
+        has_campaigns=bool(work.campaigns),
         counted_at=counts.at if counts.is_kept else None,
     )
 

@@ -18,7 +18,7 @@ from django.utils.translation import ngettext
 from migration.models import Run, Worker
 from migration.operations.notice_recipients import count_failing_recipients, list_recipients
 from migration.reports.alert import VIEW_COMPARISONS, VIEW_READERS, VIEW_RUNS
-from migration.reports.readers import describe_readers
+from migration.reports.readers import describe_failing, describe_readers
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -77,7 +77,9 @@ def list_pulses(
         Pulse(
             _("NOVA's processes"),
             bool(readers.seen) and not readers.failing,
-            describe_readers(readers),
+            f"{readers.failing} {describe_failing(readers.failing)}"
+            if readers.failing
+            else describe_readers(readers),
             reverse("admin:migration_readerprocess_changelist"),
             VIEW_READERS,
         ),

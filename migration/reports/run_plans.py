@@ -13,13 +13,13 @@ from django.db.models import Q
 from django.utils import timezone
 
 from credentials.prices import SECRET_A_MONTH, TEN_THOUSAND_CALLS
-from migration import sentences
+from migration import run_sentences
 from migration.models import Outcome, PlanClass, PlanCounts, Rate, Worker
 from migration.operations.aws_store import secret_names
 from migration.reports.costs import MONTH_MINUTES, SECRETS_A_CALL
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
     from migration.models import PlannedClient, RunPlan
     from nova_credentials.messages import Message
@@ -58,13 +58,6 @@ SUMMARY_NUMBERS = (
     "seconds",
     "new_secrets",
 )
-
-
-def summarize_clients(clients: Collection[PlannedClient]) -> PlanSummary:
-    """Sum up the clients of a plan that is not stored, in one query."""
-    counts = PlanCounts()
-    counts.add(clients)
-    return summarize_plan(counts)
 
 
 def summarize_plan(counts: PlanCounts) -> PlanSummary:
@@ -112,7 +105,7 @@ def explain_waiting(plan: RunPlan) -> Message | None:
         return None
     seen_at = Worker.objects.last_seen_at()
     is_gone = seen_at is None or timezone.now() - seen_at > Worker.GONE_AFTER
-    return sentences.NO_WORKER() if is_gone else None
+    return run_sentences.NO_WORKER() if is_gone else None
 
 
 def describe_client(client: PlannedClient) -> dict[str, Any]:

@@ -16,12 +16,12 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from migration import sentences
+from migration import run_sentences, sentences
 from migration.models import CAN_BE_RETRIED, Comparison, Outcome, Rate, Run, RunItem, Worker
 from migration.models.run_items import is_due, is_left_out
 from migration.models.runs import STALLED_AFTER
 from migration.operations.aws_writes import find_write_refusal
-from migration.operations.run_batches import held_batches, is_in_work
+from migration.operations.run_batches import is_in_work, list_runs_in_work
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Message, in_a_row
 
@@ -271,26 +271,27 @@ class Progress:
         if self.finished:
             return None
         if self.run.state == Run.State.REQUESTED:
-            return sentences.RUN_REQUESTED()
+            return run_sentences.RUN_REQUESTED()
         if self.run.state == Run.State.PAUSED:
-            return sentences.RUN_PAUSED()
+            return run_sentences.RUN_PAUSED()
         writes = self.run.state == Run.State.RUNNING and self.run.writes_to_aws
         if writes and (refusal := find_write_refusal()):
             return refusal
         idle = self._explain_idle_run()
         if self.run.state == Run.State.STOPPED:
-            return in_a_row(sentences.RUN_STOPPING(), idle)
+            return in_a_row(run_sentences.RUN_STOPPING(), idle)
         return idle or self._explain_retries() or self._explain_throttling() or self._explain_rate()
 
     def _explain_idle_run(self) -> Message | None:
         gone = self.worker_is_gone and self._is_idle_for(Worker.GONE_AFTER)
         if not gone and not self._is_idle_for(STALLED_AFTER):
             return None
-        if held_batches(self.run.pk):
-            return sentences.BATCHES_TAKE_LONG()
+        in_work = list_runs_in_work()
+        if self.run.pk in in_work:
+            return run_sentences.BATCHES_TAKE_LONG()
         if gone:
-            return sentences.NO_WORKER()
-        return sentences.WORKER_GONE()
+            return run_sentences.NO_WORKER()
+        return run_sentences.WORKERS_ARE_BUSY() if in_work else run_sentences.WORKER_GONE()
 
     def _explain_retries(self) -> Message | None:
         again = self.retry_groups
@@ -299,12 +300,13 @@ class Progress:
         number = sum(group["number"] for group in again)
         wait = max(0, (again[0]["next_try_at"] - timezone.now()).total_seconds())
         why = again[0]["why"]
-        return sentences.TRIED_AGAIN(
-            n=number, wait=round(wait), why=Message.from_json(json.loads(why)) if why else ""
-        )
+        if not why:
+            return run_sentences.TRIED_AGAIN_WITHOUT_REASON(n=number, wait=round(wait))
+        reason = Message.from_json(json.loads(why))
+        return run_sentences.TRIED_AGAIN(n=number, wait=round(wait), why=reason)
 
     def _explain_throttling(self) -> Message | None:
-        return sentences.THROTTLED() if self.throttled_lately else None
+        return run_sentences.THROTTLED() if self.throttled_lately else None
 
     def _explain_rate(self) -> Message | None:
         if self.elapsed_seconds < MEASURED_AFTER_SECONDS:
@@ -314,7 +316,9 @@ class Progress:
             rate = getattr(self.run, f"{kind}_rate") or kind.default_rate
             lately = sum(group["lately"] for group in self.groups if group["outcome"] == outcome)
             if lately / clients_a_call >= NEARLY_ALL * rate * seconds:
-                return sentences.RATE_REACHED[kind](rate=int(rate) if rate == int(rate) else rate)
+                return run_sentences.RATE_REACHED[kind](
+                    rate=int(rate) if rate == int(rate) else rate
+                )
         return None
 
     @property

@@ -57,6 +57,11 @@ class ShownFilters:
         return sum(bool(each.chosen) for each in self.all)
 
     @property
+    def lacks_counts(self) -> bool:
+        """Say whether the number of rows behind each choice can be counted and was not."""
+        return any(choice.get("count", 0) is None for each in self.all for choice in each.choices)
+
+    @property
     def chips(self) -> list[Chip]:
         used = [
             Chip(each.title, str(choice["display"]), each.remove)

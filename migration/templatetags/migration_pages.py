@@ -291,7 +291,7 @@ def show_exactly(revealed: RevealedValue) -> SafeString:
 
 
 @register.filter
-def describe_value(revealed: RevealedValue) -> list[str]:
+def describe_length_and_blanks(revealed: RevealedValue) -> list[str]:
     """Return what the eye misses in a value: its length, blanks at its ends, line breaks."""
     value = revealed.value
     number = ngettext("%(n)d character", "%(n)d characters", len(value)) % {"n": len(value)}

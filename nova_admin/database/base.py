@@ -27,7 +27,20 @@ if TYPE_CHECKING:
     from psycopg.rows import TupleRow
 
 # `row_security = off`: a policy that somebody puts on NOVA's tables fails our statement instead of filtering its rows.
-SESSION = f"SET search_path = {SCHEMA}, pg_temp; SET row_security = off"
+# The leases of a host that vanishes are free once PostgreSQL notices: within a minute, and not after two hours. Over a
+# socket of this machine these settings do nothing.
+NOTICE_THE_END = (
+    "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;"
+    " SET tcp_user_timeout = '60s'"
+)
+SESSION = f"SET search_path = {SCHEMA}, pg_temp; SET row_security = off; {NOTICE_THE_END}"
+# The same the other way round: a worker would wait for two hours for a PostgreSQL that vanished.
+KEEPALIVES = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 
 _CREDENTIAL_TABLES = tuple(name.partition(".")[2] for name in CREDENTIALS.values())
 _FIRST_WORD = re.compile(r"[\s(]*(?:SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
@@ -41,6 +54,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, settings_dict: dict[str, Any], alias: str = DEFAULT_DB_ALIAS) -> None:
         super().__init__(settings_dict, alias)
         self.execute_wrappers.append(execute_marked)
+
+    def get_connection_params(self) -> dict[str, Any]:
+        """Add KEEPALIVES to Django's parameters; what DATABASE_URL says of them comes first."""
+        return KEEPALIVES | super().get_connection_params()
 
     def get_new_connection(self, conn_params: dict[str, object]) -> psycopg.Connection[TupleRow]:
         """Connect and set the search_path before any other statement, as PgBouncer may drop `options`."""

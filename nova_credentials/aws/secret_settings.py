@@ -43,15 +43,16 @@ def add_replicas(sm: SecretsManager, arn: str, replicas: Mapping[str, str]) -> N
     _call_aws(arn, sm.sm.replicate_secret_to_regions, SecretId=arn, AddReplicaRegions=added)
 
 
-def remove_replicas(sm: SecretsManager, arn: str, regions: Collection[str]) -> None:
-    """Remove the replicas in these regions, and wait a little until AWS lists them no more.
+def remove_replicas(sm: SecretsManager, arn: str, regions: Collection[str]) -> set[str]:
+    """Remove the replicas in these regions, wait a little until AWS lists none, and return those that it lists still.
 
-    If AWS takes longer, the call that wants them gone is refused, and can be tried again.
+    While AWS lists one, a call that wants it gone is refused, and can be tried again.
     """
     remove = sm.sm.remove_regions_from_replication
     _call_aws(arn, remove, SecretId=arn, RemoveReplicaRegions=sorted(regions))
     until = time.monotonic() + REMOVAL_SECONDS
-    while {each.region for each in sm.describe_secret(arn).replicas} & set(regions):
+    while left := {each.region for each in sm.describe_secret(arn).replicas} & set(regions):
         if time.monotonic() > until:
             break
         time.sleep(_POLL_SECONDS)
+    return left

@@ -31,7 +31,7 @@ from tests.attacks.hostile import NOVA_TABLES, Hostile
 from tests.factories import make_full_client, start_run
 
 ROOT = Path(__file__).parents[2]
-WORKERS_SECONDS = 180
+WORKERS_SECONDS = 300
 # As docs/reader.md says.
 READERS_RIGHTS = f"""
 GRANT SELECT ON {NOVA_TABLES} TO {{role}};

@@ -19,7 +19,7 @@ from tests.factories import make_full_client
 from tests.migration.moves.clients import advance
 
 # Of a machine that has much else to do; who waits so long fails.
-PATIENCE_MS = 30_000
+PATIENCE_MS = 120_000
 
 
 @contextmanager

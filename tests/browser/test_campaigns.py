@@ -1,4 +1,4 @@
-"""A campaign by keyboard: requested, approved by somebody else, stopped, gone on with; and its waves as columns."""
+"""A campaign by keyboard: requested, approved by somebody else, stopped (also by a mismatch), gone on with."""
 
 import pytest
 from playwright.sync_api import expect
@@ -7,11 +7,14 @@ from credentials.models import Client
 from migration.models import Campaign
 from migration.operations.campaign_steps import take_further
 from migration.operations.comparisons import compare
+from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
+from tests.browser.axe import violations
 from tests.browser.keyboard import TELEPHONE, fits, press
 from tests.factories import make_in_role
 from tests.migration.campaigns.shown import do_next, make_group
-from tests.migration.moves.clients import phase_of
+from tests.migration.campaigns.taken import begin_cutover, go, phases, sweep, take
+from tests.migration.moves.clients import change_in_aws, phase_of
 
 pytestmark = pytest.mark.browser
 
@@ -64,3 +67,28 @@ def test_a_campaign_is_requested_approved_stopped_and_gone_on_with(visit, stores
     assert do_next(campaign) is None
     assert campaign.state == Campaign.State.REQUESTED
     assert [phase_of(pk) for pk in pks] == [Phase.DUAL_READ, Phase.AWS]
+
+
+def test_one_that_a_mismatch_stopped_goes_on_without_that_client(visit, stores):
+    campaign, group = begin_cutover(most_mismatches=1)
+    change_in_aws(SecretsManager(), "nova/clients/north-1", password="example-other")
+    sweep(), take(campaign)
+    page = visit("/admin/", user=make_in_role("olga", "Operator"), viewport=TELEPHONE)
+    press(page.get_by_role("link", name=f"Campaign {campaign.pk}").first)
+    stuck = page.locator("#campaign").get_by_role("link", name="north-1").first
+    expect(stuck).to_be_visible()
+    assert fits(page)
+
+    press(page.get_by_role("link", name="Go on without this 1 client…"))
+    expect(page.get_by_text("Stores differ: 1 client")).to_be_visible()
+    assert fits(page)
+    assert violations(page) == []
+    page.get_by_label("Reason or ticket").fill("INC-42")
+    press(page.get_by_role("button", name="Go on without this 1 client"))
+    expect(page.get_by_text("goes on without the client that held it up")).to_be_visible()
+    expect(page.get_by_text("1 that it goes on without")).to_be_visible()
+
+    go(campaign)
+    page.reload()
+    expect(page.get_by_text("1 of 1 waves done")).to_be_visible()
+    assert phases(group) == [Phase.AWS] * 3

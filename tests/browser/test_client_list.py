@@ -127,6 +127,7 @@ def test_filters_and_search_without_a_script(visit, two_clients):
     page = visit(CLIENTS, java_script_enabled=False)
 
     page.locator("summary", has_text="Filters").click()
+    page.get_by_role("link", name="Count the clients behind each choice").click()
     page.get_by_role("link", name=re.compile("^PostgreSQL 2")).click()
     page.get_by_role("link", name="Phase: PostgreSQL").click()
     assert page.url.endswith(f"{CLIENTS}?")
@@ -134,6 +135,22 @@ def test_filters_and_search_without_a_script(visit, two_clients):
     page.keyboard.press("Enter")
     page.get_by_role("link", name="Café Norte").click()
     assert page.url.endswith(f"{CLIENTS}{two_clients}/change/")
+
+
+def test_the_numbers_of_the_filters_come_when_they_are_opened_and_leave_the_focus(
+    visit, two_clients
+):
+    page = visit(CLIENTS)
+    choice = page.get_by_role("link", name="PostgreSQL", exact=True)
+    page.route("**/*_facets=*", lambda route: (choice.focus(), route.continue_()))
+
+    page.locator("summary", has_text="Filters").press("Enter")
+
+    counted = page.get_by_role("link", name="PostgreSQL 2", exact=True)
+    expect(counted).to_be_focused()
+    expect(page.get_by_role("link", name="Count the clients behind each choice")).to_have_count(0)
+    counted.press("Enter")
+    page.wait_for_url(f"**{CLIENTS}?phase=postgres")
 
 
 def test_on_a_phone_a_client_is_a_few_lines_and_a_run_too(visit, two_clients):

@@ -2,13 +2,14 @@
 
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.checkout import ROOT
+from tests.checkout import ROOT, TIMEOUT_SECONDS
 
 TOKEN = secrets.token_urlsafe(64)
 
@@ -21,9 +22,23 @@ def built_site(tmp_path_factory) -> Path:
     build = [ROOT / "deploy" / "build.sh", folder]
     # Whatever the settings of the machine are, the build needs none.
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    done = subprocess.run(build, env=kept, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        build, env=kept, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     return folder
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """Prometheus' own reader of rules."""
+    found = shutil.which("promtool")
+    if found is None:
+        missing = "there is no promtool (apt-get install promtool)"
+        if os.environ.get("REQUIRE_PROMTOOL"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return found
 
 
 def list_files(folder: Path) -> dict[str, int]:

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from nova_admin.embedded import run_while_parent_lives
-from tests.checkout import ROOT
+from tests.checkout import ROOT, TIMEOUT_SECONDS
 from tests.deploy.conftest import TOKEN, list_files
 from tests.factories import nova_uri
 from tests.test_settings import PRODUCTION
 
-SECONDS = 90
+SECONDS = 300
 SITE = ("-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "nova_admin.wsgi")
 WORKER = ("manage.py", "qcluster")
 
@@ -98,7 +98,7 @@ def test_a_site_is_built_runs_as_in_production_and_ends(site, tmp_path):
         site.wait_for("/healthz", "ok")
         check = [sys.executable, "deploy/check_health.py"]
         health = subprocess.run(
-            check, cwd=site.folder, env=site.environment, timeout=30, check=False
+            check, cwd=site.folder, env=site.environment, timeout=TIMEOUT_SECONDS, check=False
         )
         assert health.returncode == 0
         status, told = site.ask("/readyz")
@@ -107,6 +107,7 @@ def test_a_site_is_built_runs_as_in_production_and_ends(site, tmp_path):
             "database": "ok",
             "schema": "ok",
             "workers": "failed",
+            "queue": "ok",
             "aws": "failed",
         }
         with running(site.folder, tmp_path / "worker.log", WORKER, site.environment):

@@ -1,7 +1,10 @@
 """compose.yaml: its services fit together, and its site works with its embedded AWS, here without containers."""
 
+import os
 import re
 import secrets
+import subprocess
+import sys
 from contextlib import ExitStack
 
 import boto3
@@ -18,18 +21,29 @@ ENVIRONMENT = OURS["site"]["environment"]
 
 
 def test_each_of_our_services_is_confined():
-    assert OURS.keys() == {"aws", "migrate", "site", "worker"}
+    assert OURS.keys() == {"aws", "migrate", "site", "worker", "nova"}
     for service in OURS.values():
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert service["image"] == OURS["aws"]["image"]
-        assert service["environment"] == ENVIRONMENT
+    for name in OURS.keys() - {"nova"}:
+        assert OURS[name]["environment"] == ENVIRONMENT
+
+
+def test_nova_has_a_role_of_its_own_and_differs_in_nothing_else():
+    nova = OURS["nova"]["environment"]
+    roles = [re.match(r"postgresql://(\w+):", each["DATABASE_URL"]) for each in (ENVIRONMENT, nova)]
+
+    assert [role[1] for role in roles] == ["nova_site", "nova"]
+    assert nova | {"DATABASE_URL": ENVIRONMENT["DATABASE_URL"]} == ENVIRONMENT
+    script = "./deploy/trial_database.sh:/docker-entrypoint-initdb.d/trial_database.sh:ro"
+    assert script in SERVICES["database"]["volumes"]
 
 
 def test_they_share_the_network_of_the_embedded_aws_and_only_this_machine_reaches_them():
     assert {n for n, service in OURS.items() if service.get("network_mode") == "service:aws"} == {
-        *("migrate", "site", "worker")
+        *("migrate", "site", "worker", "nova")
     }
     published = [port for service in SERVICES.values() for port in service.get("ports", ())]
     assert published == ["127.0.0.1:8000:8000"]
@@ -42,6 +56,24 @@ def test_its_settings_are_settings():
     assert ENVIRONMENT.keys() <= known
     assert ENVIRONMENT["AWS_ENDPOINT_URL_SECRETS_MANAGER"] == ENVIRONMENT["NOVA_EMBEDDED_AWS"]
     assert OURS["aws"]["command"][-1] in ENVIRONMENT["NOVA_EMBEDDED_AWS"]
+
+
+def test_development_without_its_packages_says_what_to_install():
+    """As an image for production has none of them."""
+    code = (
+        "import runpy, sys; sys.modules['psutil'] = None; sys.argv = ['manage.py', 'check'];"
+        " runpy.run_path('manage.py', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=ENVIRONMENT | {"PATH": os.environ["PATH"]},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        "Not configured: DEBUG=1 is for development, and psutil is not installed. Install requirements-dev.lock, or"
+        " leave DEBUG empty and name the stores.\n"
+    )
 
 
 def test_the_trial_works_with_its_embedded_aws(built_site, stores, tmp_path):

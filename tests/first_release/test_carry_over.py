@@ -180,7 +180,7 @@ def test_a_session_that_is_ended_in_the_middle_leaves_everything_in_public(first
     """
 
     def end() -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         with psycopg.connect(first.uri, autocommit=True) as watcher:
             while not ended and time.monotonic() < deadline:
                 ended.extend(watcher.execute(waits).fetchall())

@@ -15,6 +15,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from nova_admin.database.schema import CARRIED_OVER
+from tests.checkout import TIMEOUT_SECONDS
 from tests.first_release.back import SCRIPT, go_back, run_script
 from tests.first_release.database import NOVA_TABLES, First, answer
 from tests.first_release.load import SECRET_KEY
@@ -91,7 +92,7 @@ class FirstSite:
             },
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=TIMEOUT_SECONDS,
             check=False,
         )
 

@@ -159,6 +159,12 @@ def test_the_plans_own_policy_lets_its_own_code_create_nothing():
         (KMS, KMS, ()),
         ("alias/nova", KMS, ("alias/nova", "alias/other")),
         (f"arn:aws:kms:eu-west-1:{ACCOUNT}:alias/nova", KMS, ("alias/nova",)),
+        # The alias is of the account that owns the key, which may be another one.
+        (
+            "arn:aws:kms:eu-west-1:111122223333:alias/nova",
+            KMS.replace(ACCOUNT, "111122223333"),
+            ("alias/nova",),
+        ),
     ],
 )
 def test_an_own_key_is_used_only_through_secrets_manager_for_these_secrets(

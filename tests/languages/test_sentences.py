@@ -12,7 +12,7 @@ from credentials.localization import localize, localize_html
 from credentials.models import CREDENTIAL_MODELS
 from credentials.nova_columns import ColumnChange
 from credentials.sentences import COLUMN_CHANGES, ROWS
-from migration import layout_sentences, login_sentences, sentences, version_sentences
+from migration import layout_sentences, login_sentences, run_sentences, sentences, version_sentences
 from migration.audit_sentences import RESOLUTIONS
 from migration.evidence_sentences import EVIDENCE
 from migration.models import (
@@ -123,7 +123,7 @@ BY_CODE = (
     (COLUMN_CHANGES, ColumnChange),
     (EVIDENCE, Evidence),
     (RESOLUTIONS, Resolution.Kind),
-    (sentences.RATE_REACHED, Rate.Kind),
+    (run_sentences.RATE_REACHED, Rate.Kind),
     (login_sentences.OUTCOMES, LoginOutcome),
     (login_sentences.ADVICE, CopyAdvice),
     (version_sentences.KINDS, CredentialType),

@@ -60,7 +60,7 @@ FIELDS = {
 }
 ATTRIBUTES = {"password": "db_password", "port": "db_port", "mail": "email_password"}
 # No machine is so slow that AWS fails by itself.
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 300
 # Nobody waits for a lock here: where one would, it gives up, as if it came later.
 LOCK_TIMEOUT = "SET lock_timeout = '100ms'"
 FORGET = "; ".join(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.law.environment import World
 
 STATEMENT_WRITES = ("INSERT", "UPDATE", "DELETE", "WITH")
-CALL_WRITES = (b"Create", b"Put", b"Update", b"Tag", b"Restore", b"Delete")
+CALL_WRITES = (b"Create", b"Put", b"Update", b"Tag", b"Restore", b"Delete", b"Remove", b"Replicate")
 
 
 class What(StrEnum):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 # Longer than any other process takes; whoever waits in vain ends with an error.
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 300
 GO_ON = "go on"
 
 

@@ -8,6 +8,7 @@ from nova_credentials.phases import Phase
 from tests.law.actions import (
     Change,
     an_hour_passes,
+    back,
     compare,
     console_writes,
     forward,
@@ -37,6 +38,7 @@ from tests.law.layout_mutations import (
 from tests.law.leaving_acts import the_client_comes_back, the_client_leaves_and_comes_back
 from tests.law.leaving_mutations import LEAVING_FAULTS
 from tests.law.mutations import FAULTS, Fault
+from tests.law.setting_acts import the_key_and_the_regions_change
 from tests.law.state_machine import Play, actors, machine, relive, run
 
 # `make test` lives the same lives each time; `make soak` as many others as it is told to.
@@ -46,6 +48,7 @@ SEEDS = dict(zip(Phase, range(len(Phase)), strict=True))
 
 @pytest.fixture
 def world(stores, settings, monkeypatch):
+    settings.NOVA_KMS_KEY_ID, settings.NOVA_REPLICA_REGIONS = "", None  # gone after the test
     with a_world(stores, settings, monkeypatch) as world:
         world.stage = Stage(world, actors())
         yield world
@@ -201,6 +204,38 @@ LIVES |= {
     )
     for start in (Phase.DUAL_READ, Phase.AWS)
     for what in (What.NOVA_WRITES, What.COLLEAGUE_MOVES_BACK)
+}
+
+
+# What comes in between waits for the run, or the run for it; the run after it, and a move back, go well.
+SET = Play(the_key_and_the_regions_change, MAIL, None)
+LIVES |= {
+    f"another key and other regions, {what}, in {start}": (
+        start,
+        [
+            SET,
+            *(
+                play
+                for at in steps
+                for play in (
+                    Play(the_key_and_the_regions_change, MAIL, Interruption(what, at)),
+                    Play(save, MAIL, None),
+                )
+            ),
+            SET,
+            Play(back, MAIL, None),
+            Play(push, MAIL, None),
+        ],
+    )
+    for start, what, steps in (
+        (Phase.AWS, What.KILLED, range(0, 14, 2)),
+        (Phase.DUAL_READ, What.LOST, range(4)),
+        (Phase.DUAL_READ, What.COLLEAGUE_MOVES_ON, (4, 16)),
+        (Phase.DUAL_WRITE, What.COLLEAGUE_MOVES_BACK, (4, 16)),
+        (Phase.PURGED, What.COLLEAGUE_CHANGES_LAYOUT, (4, 16)),
+        (Phase.AWS, What.COLLEAGUE_OFFBOARDS, (4, 16)),
+        (Phase.AWS, What.CONSOLE_WRITES, (8, 20)),
+    )
 }
 
 

@@ -12,6 +12,7 @@ from django.db import connection
 
 from migration.models import PasswordPlace, Reveal, WrongPassword
 from migration.operations.wrong_passwords import check_own_password
+from tests.checkout import TIMEOUT_SECONDS
 from tests.factories import make_full_client, make_user
 from tests.logins.conftest import PASSWORD
 from tests.migration.test_reveals import REVEAL, address, age_the_login
@@ -129,7 +130,7 @@ def test_two_at_once_count_as_two_and_no_sixth_is_looked_at(transactional_db, cl
         user = User.objects.get(pk=maria.pk)
         check = user.check_password
         user.check_password = lambda typed: looked.append(number) or check(typed)  # type: ignore[method-assign]
-        waiting.wait(timeout=60)
+        waiting.wait(timeout=TIMEOUT_SECONDS)
         try:
             return check_own_password(
                 user=user,

@@ -174,11 +174,14 @@ def test_before_the_first_migrate_every_command_says_so_in_one_line():
 
 @pytest.fixture
 def without_rights():
-    """The URI of a role that may enter the database, and nothing more."""
+    """The URI of a role that may enter the database and read NOVA's clients, and nothing more."""
     role = f"nobody_{uuid4().hex}"
     with migrated_database() as uri, psycopg.connect(uri, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {role} LOGIN")
+        connection.execute(f"GRANT SELECT ON clients TO {role}")
+        connection.execute("INSERT INTO clients (slug, name) VALUES ('idom', 'Idom')")
         yield psycopg.conninfo.make_conninfo(uri, user=role)
+        connection.execute(f"REVOKE SELECT ON clients FROM {role}")
         connection.execute(f"DROP ROLE {role}")
 
 
@@ -204,7 +207,9 @@ def test_a_right_on_one_table_that_is_missing_is_one_line(without_rights):
         connection.execute(f"REVOKE USAGE ON SCHEMA nova_admin FROM {role}")
 
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "This role lacks a right in the database" in done.stderr
+    assert done.stderr.startswith(
+        "This role lacks a right in the database: permission denied for table "
+    )
 
 
 def test_a_server_that_is_not_there_is_named_in_one_line():

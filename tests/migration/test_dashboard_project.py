@@ -17,6 +17,7 @@ from migration.models import (
     ClientMigration,
     KeptCounts,
     PhaseChange,
+    ReaderProcess,
     Run,
     SiteCounts,
     Worker,
@@ -31,6 +32,7 @@ from tests.factories import (
     make_comparison,
     make_full_client,
     make_many,
+    make_reader_process,
     make_user,
 )
 from tests.migration.admin.pages import text
@@ -134,6 +136,39 @@ def test_those_before_a_push_get_a_plan_and_those_before_a_cutover_its_page(stor
     assert root.get(ready_page("purged")).status_code == 404
 
 
+def test_who_is_in_a_campaign_is_left_to_it_and_the_others_can_be_moved(root):
+    make_many(2)
+    group = ClientGroup.objects.create(name="north")
+    group.put_clients(all_clients())
+    push_all()
+    campaign = start_campaign(groups=[group], goal=Phase.AWS)
+    ready = ready_page("dual_read")
+    assert ready not in root.get(HOME).content.decode()
+    assert "2 more clients are ready, and left to their campaigns" in text(root.get(ready))
+    assert "No other client is ready for this move now." in text(root.get(ready))
+    campaign.stop(by=None)
+    assert ready not in root.get(HOME).content.decode()
+    Campaign.objects.filter(pk=campaign.pk).update(goal=Phase.DUAL_WRITE)
+    assert "2 clients are ready" in text(root.get(ready))
+    Campaign.objects.filter(pk=campaign.pk).update(goal=Phase.AWS)
+
+    make_many(51), push_all()
+    # Others of the campaign, which are not ready: it has more clients of the phase than are ready.
+    known = set(all_clients().values_list("pk", flat=True))
+    make_many(52)
+    group.put_clients(all_clients().exclude(pk__in=known))
+    assert ready in root.get(HOME).content.decode()
+    page = text(root.get(ready))
+    assert "51 clients are ready" in page
+    assert "2 more clients are ready" in page
+    root.post(ready)
+
+    in_campaign = set(group.members.values_list("client_id", flat=True))
+    moved = set(Run.objects.get(kind=Run.Kind.MOVE).items.values_list("client_id", flat=True))
+    assert len(moved) == 51
+    assert not moved & in_campaign
+
+
 def test_who_may_not_move_them_is_told_how_many_and_offered_nothing(client, db):
     make_many(2)
     push_all()
@@ -216,6 +251,17 @@ def test_the_health_line_says_how_old_its_knowledge_is(root, settings):
 
     assert pulses() == dict.fromkeys(pulses(), False)
     assert "answered 31 minutes ago" in text(root.get(HOME))
+
+
+def test_the_health_line_says_that_a_process_of_nova_fails_and_not_that_it_reads(root):
+    make_reader_process()
+    assert "1 process of NOVA has read through the package" in text(root.get(HOME))
+
+    ReaderProcess.objects.update(aws_error_at=timezone.now())
+
+    words = text(root.get(HOME))
+    assert "has read through the package" not in words
+    assert "NOVA's processes 1 process of NOVA failed to read AWS in the last 30 minutes" in words
 
 
 def test_very_many_clients_are_counted_by_the_workers_and_the_page_says_when(root, monkeypatch):

@@ -13,6 +13,7 @@ from django.utils import timezone
 from credentials.models import Client, ClientRevision, ClientWrite
 from migration import sentences
 from migration.models import (
+    ClientGroup,
     ClientMigration,
     DailyComparisons,
     OpenMismatch,
@@ -24,7 +25,10 @@ from migration.models import (
     SiteCounts,
     Worker,
     WriteStop,
+    all_clients,
 )
+from migration.operations.campaign_steps import take_further
+from migration.operations.campaigns import start_campaign
 from migration.reports.activity import list_activity
 from migration.reports.client_counts import describe_counts
 from migration.reports.costs import estimate_costs, list_steps
@@ -38,6 +42,7 @@ from tests.factories import (
     make_comparison,
     make_database,
     make_email,
+    make_full_client,
     make_user,
     update,
 )
@@ -272,6 +277,19 @@ def test_what_people_did_is_told_in_sentences_the_newest_first():
     assert [item.note for item in found] == [sentences.STATUSES["match"](), None, None, None]
     assert found[1].url == reverse("admin:migration_run_change", args=[run.pk])
     assert found[2].url == reverse("admin:credentials_client_change", args=[pk])
+
+
+def test_a_campaign_is_told_and_not_each_of_its_runs():
+    by = User.objects.create(username="maria")
+    group = ClientGroup.objects.get_or_add("Spain")
+    group.put_clients(all_clients().filter(pk=make_full_client("idom")))
+    campaign = start_campaign(groups=[group], goal=Phase.DUAL_WRITE, by=by, reason="T-42")
+    assert take_further(campaign.pk) is not None
+
+    (activity,) = list_activity()
+
+    assert activity.sentence == f"maria started Campaign {campaign.pk}, reason: T-42"
+    assert activity.url == reverse("admin:migration_campaign_change", args=[campaign.pk])
 
 
 def test_an_override_is_told_with_its_reason():

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
 from migration.models import PUSHED, Rate, Run, Worker, all_clients
-from migration.task_queue import connect_to_redis
+from migration.redis_queue import connect_to_redis
 from nova_admin.embedded.management.commands.demo import add_clients
 from nova_admin.queue_settings import parse_redis_url
 from nova_credentials.phases import Phase
@@ -210,6 +210,12 @@ def test_an_address_that_is_none_of_a_redis_is_refused_at_start_and_not_repeated
         parse_redis_url(url)
 
     assert "example-word" not in str(refusal.value)
+
+
+def test_a_time_out_that_ends_each_wait_for_a_task_is_refused():
+    """Before, workers with nothing to do logged an error each second, and took ten seconds to look again."""
+    with pytest.raises(ValueError, match=r"^socket_timeout is too short: 2 seconds or more"):
+        parse_redis_url("redis://:example-word@redis.example/0?socket_timeout=1")
 
 
 @pytest.mark.parametrize(

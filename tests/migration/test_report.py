@@ -225,7 +225,9 @@ def test_the_page_of_an_old_comparison_says_so_and_leads_to_the_newest(browser, 
 
     response = browser.get(page)
 
-    assert "This is an old comparison; the newest was made now . See the newest" in text(response)
+    # However slow this machine is.
+    made = r"This is an old comparison; the newest was made (now|an? .* ago|\d+ .* ago) \. See the newest"
+    assert re.search(made, text(response))
     assert f"/comparison/{newest.pk}/change/" in response.content.decode()
     assert "version 01234567…" in text(response)
     assert "None now: the newest comparison matches." in text(response)

@@ -83,12 +83,12 @@ def test_a_value_is_shown_to_who_may_gives_a_reason_and_is_recorded(idom, maria,
     assert shown(response) == VALUE
     record = Reveal.objects.get()
     assert (record.by, record.client_id, record.field) == (maria, idom, "db_password")
-    assert record.reveal_text == (
+    assert record.who_saw_what == (
         f"maria revealed idom › database login {record.credential_id} › password,"
         " reason INC-42, from 10.0.0.8"
     )
     page = client.get(f"/admin/credentials/client/{idom}/change/?tab=history").content.decode()
-    assert unescape(page).count(record.reveal_text) == 1
+    assert unescape(page).count(record.who_saw_what) == 1
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_the_record_keeps_the_name_of_a_user_who_is_gone(idom, maria, client):
 
     Reveal.objects.update(by=None)
 
-    assert Reveal.objects.get().reveal_text.startswith("maria revealed idom")
+    assert Reveal.objects.get().who_saw_what.startswith("maria revealed idom")
 
 
 def test_comparing_first_comes_back_to_the_same_page(idom, client):

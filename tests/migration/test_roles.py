@@ -170,7 +170,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "migration_run_cancel": ({}, APPROVERS),
     "migration_campaign_start": ({}, OPERATORS),
     "migration_campaign_steer": ({"order": "go_on"}, OPERATORS),
-    "migration_campaign_go_on_without": ({"number": "1", "reason": "INC-42"}, OPERATORS),
+    "migration_campaign_go_on_without": ({"clients": "none", "reason": "INC-42"}, OPERATORS),
     "migration_campaign_cancel": ({}, OPERATORS),
     "migration_campaign_approve": ({}, APPROVERS),
     "migration_comparison_check": ({}, OPERATORS),

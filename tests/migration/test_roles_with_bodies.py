@@ -8,6 +8,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.test import Client as Browser
 
 from migration.models import ClientComment, ClientGroup, ClientMigration, Comparison
+from migration.models.left_clients import digest_clients
 from nova_credentials.phases import Phase
 from tests.factories import make_user
 from tests.migration.test_roles import (
@@ -80,7 +81,7 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         f"{CLIENT}_group": {"confirmed": "1", "clients": client, "new_name": "Spain"},
         "migration_campaign_steer": {"order": "stop"},
         # None of its clients was refused.
-        "migration_campaign_go_on_without": {"number": "1", "reason": "INC-42"},
+        "migration_campaign_go_on_without": {"clients": digest_clients([]), "reason": "INC-42"},
         "migration_campaign_cancel": {},
         # The group is free once the other campaign is cancelled, and until it is deleted.
         "migration_campaign_start": {

@@ -20,7 +20,7 @@ from nova_admin.embedded import run_while_parent_lives
 from tests.factories import nova_uri
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 120
+SECONDS = 300
 # A module that leaves a file behind as soon as it is imported, and another where its function is called.
 CANARY = """
 from pathlib import Path

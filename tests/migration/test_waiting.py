@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from migration import sentences
+from migration import run_sentences
 from migration.management import run_display, run_waiting
 from migration.models import Run, RunItem, Worker
 from migration.operations import run_batches, runs
@@ -88,7 +88,7 @@ def test_after_five_seconds_without_a_worker_it_says_so_once_and_what_to_do(idom
     call_command(command, *COMMANDS[command], stderr=errors, stdout=io.StringIO())
 
     assert before == [""]
-    assert after == [f"{sentences.NOT_BEGUN_NO_WORKER()}\n"]
+    assert after == [f"{run_sentences.NOT_BEGUN_NO_WORKER()}\n"]
     assert errors.getvalue() == after[0]
     assert ADVICE in after[0]
     assert "--inline" in after[0]
@@ -127,7 +127,7 @@ def test_it_says_nothing_of_workers_where_a_client_waits_for_a_retry(idom, clock
 def test_where_a_worker_was_alive_lately_it_does_not_say_that_none_is(idom, clock):
     Worker.objects.create(name="host:1")
     clock.at = {9: finish}
-    assert said("compare_clients") == f"{sentences.NOT_BEGUN()}\n"
+    assert said("compare_clients") == f"{run_sentences.NOT_BEGUN()}\n"
 
 
 def test_a_run_that_waits_can_be_left_and_goes_on(idom, clock):
@@ -168,7 +168,7 @@ def test_a_line_every_ten_seconds_has_counts_rate_failures_and_the_reason(idom, 
     lines = said("compare_clients").splitlines()
 
     run = Run.objects.get(kind=Run.Kind.COMPARE)
-    assert lines[0] == str(sentences.RUN_PAUSED())
+    assert lines[0] == str(run_sentences.RUN_PAUSED())
     assert len(lines) == 3
     for line in lines[1:]:
         assert re.fullmatch(

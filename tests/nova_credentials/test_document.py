@@ -28,11 +28,11 @@ from nova_credentials.document import (
     encode_document,
     join_parts,
     name_problem,
-    name_warning,
     parse_document,
     secret_names,
     size_in_bytes,
     split_document,
+    warn_of_arn_like_name,
 )
 from nova_credentials.reader.routing import _differing_paths
 
@@ -461,7 +461,7 @@ def test_an_illegal_prefix_is_a_problem_too():
     ],
 )
 def test_a_name_that_ends_like_an_arn_is_warned_of(slug, layout, warned):
-    assert (name_warning(slug, prefix="nova/clients", layout=layout) is not None) == warned
+    assert (warn_of_arn_like_name(slug, prefix="nova/clients", layout=layout) is not None) == warned
 
 
 @pytest.mark.parametrize("layout", Layout)

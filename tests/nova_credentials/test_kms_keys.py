@@ -20,6 +20,7 @@ ALIAS_ARN = "arn:aws:kms:us-east-1:123456789012:alias/nova"
         (ID, ID.replace("a", "b"), False),
         ("alias/nova", ALIAS_ARN, True),
         ("alias/nova", "alias/other", False),
+        ("alias/nova", "alias/Nova", False),
         ("alias/nova", ID, None),
         (ALIAS_ARN, ARN, None),
         ("", AWS_KEY, True),
@@ -41,6 +42,14 @@ def test_what_names_no_key_is_refused(text):
 
 
 def test_only_an_alias_and_a_multi_region_key_can_be_in_another_region():
-    assert KeyName.parse(ALIAS_ARN).elsewhere == "alias/nova"
-    assert KeyName.parse(f"mrk-{'a' * 32}").elsewhere == f"mrk-{'a' * 32}"
-    assert KeyName.parse(ARN).elsewhere == ""
+    key = f"mrk-{'a' * 32}"
+    for name, there in (
+        ("alias/nova", "alias/nova"),
+        (key, key),
+        (ID, ""),
+        (ARN, ""),
+        # The bare name would be a key of the secret's own account.
+        (ALIAS_ARN, ALIAS_ARN.replace("us-east-1", "eu-west-1")),
+        (ARN.replace(ID, key), ARN.replace(ID, key).replace("us-east-1", "eu-west-1")),
+    ):
+        assert KeyName.parse(name).name_in("eu-west-1") == there

@@ -12,7 +12,7 @@ from nova_admin.embedded.faults import Fault
 from nova_admin.readiness import Part
 from tests.embedded.conditions.calls import strike
 
-ALL_WELL = dict.fromkeys(("database", "schema", "workers", "aws"), "ok")
+ALL_WELL = dict.fromkeys(("database", "schema", "workers", "queue", "aws"), "ok")
 
 
 @pytest.mark.parametrize("address", ["/healthz", "/readyz"])
@@ -79,6 +79,17 @@ def test_aws_that_is_away_or_refuses_shows_and_nothing_more(
     assert b"127.0.0.1" not in answer.content
 
 
+@pytest.mark.parametrize(("waiting", "told"), [(None, "failed"), (0, "ok"), (7, "ok")])
+def test_a_queue_in_redis_that_is_away_shows(
+    stores, client, readiness, settings, monkeypatch, waiting, told
+):
+    Worker.objects.record_heartbeat("host:1")
+    settings.NOVA_REDIS_URL = "redis://redis.example"
+    monkeypatch.setattr(module, "count_queued_tasks", lambda: waiting)
+
+    assert client.get("/readyz").json() == ALL_WELL | {"queue": told}
+
+
 def test_aws_is_asked_once_however_many_ask_the_site(stores, client, readiness):
     asked = []
     check, seconds = module.CHECKS[Part.AWS]
@@ -108,7 +119,7 @@ def test_what_hangs_is_not_waited_for_and_the_others_are_still_told(client, read
     answers = [client.get("/readyz").json() for _ in range(3)]
 
     assert time.monotonic() - began < 3
-    assert answers == [dict.fromkeys(ALL_WELL, "failed") | {"aws": "ok"}] * 3
+    assert answers == [dict.fromkeys(ALL_WELL, "failed") | {"aws": "ok", "queue": "ok"}] * 3
     assert threading.active_count() <= threads + 1
     end.set()
 

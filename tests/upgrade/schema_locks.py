@@ -37,6 +37,8 @@ LONG = re.compile(
         |.*\bADD\s+CONSTRAINT\b(?!.*\bNOT\s+VALID\b)""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
+# The row that says that a schema migration is done, or undone.
+RECORD = re.compile(r'\s*(?:INSERT INTO|DELETE FROM) "?django_migrations', re.IGNORECASE)
 MADE = re.compile(r'CREATE TABLE (?:IF NOT EXISTS )?"?([\w.]+)')
 LOCKS = """
 SELECT l.relation::regclass::text, l.mode, extract(epoch FROM current_setting('lock_timeout')::interval) * 1000
@@ -50,6 +52,8 @@ class SchemaLocks:
     """What is wrong, each with the schema migration and the statement."""
 
     migration: str = ""
+    is_atomic: bool = True
+    is_recorded: bool = False
     found: list[str] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
     locked: set[str] = field(default_factory=set)
@@ -58,6 +62,7 @@ class SchemaLocks:
     def watch(self, execute: Any, statement: Any, params: Any, many: bool, context: Any) -> Any:
         """Execute the statement and look what it left locked; Django's `execute_wrapper`."""
         raw = context["connection"].connection
+        self.look_at_record(str(statement), is_inside=context["connection"].in_atomic_block)
         if not raw.info.transaction_status:
             self.locked.clear()
             self.made.clear()
@@ -77,6 +82,13 @@ class SchemaLocks:
             if alone:
                 raw.cursor().execute("COMMIT")
         return answer
+
+    def look_at_record(self, statement: str, *, is_inside: bool) -> None:
+        """Complain of one that is recorded after its transaction: ended in between, it can't be done again."""
+        if RECORD.match(statement):
+            if self.is_atomic and not (is_inside or self.is_recorded):
+                self.complain("is recorded after its own transaction", statement)
+            self.is_recorded = True
 
     def look(self, raw: Any, statement: str) -> None:
         asked = [[*WRITTEN_BY_NOVA, *WRITTEN_BY_READER, *READ_BY_READER]]
@@ -126,6 +138,7 @@ def run_migrations(
         if action in {"apply_start", "unapply_start"}:
             way = "" if action == "apply_start" else "back from "
             locks.migration = f"{way}{migration.app_label}.{migration.name}"
+            locks.is_atomic, locks.is_recorded = migration.atomic, False
 
     def go(targets: list[tuple[str, str]]) -> None:
         executor = PatientExecutor(connection, tell)

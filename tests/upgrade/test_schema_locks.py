@@ -12,7 +12,7 @@ from tests import nova_database
 from tests.migrated import make_nova_tables
 from tests.upgrade.schema_locks import LONG, run_migrations
 
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 300
 FIRST_RELEASE = [("credentials", "0002_written_at"), ("migration", "0006_approvals_and_reveals")]
 
 

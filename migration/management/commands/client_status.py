@@ -7,7 +7,7 @@ from django.core.management.base import CommandParser
 from credentials.shown_names import show_name
 from migration.management.base import ClientsCommand
 from migration.models import all_clients
-from migration.reports.client_status import list_client_statuses
+from migration.reports.client_status import iterate_client_statuses
 
 
 class Command(ClientsCommand):
@@ -23,11 +23,11 @@ class Command(ClientsCommand):
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
-        statuses = list_client_statuses(
+        statuses = iterate_client_statuses(
             self.find_named_clients(options["slugs"]) if options["slugs"] else all_clients()
         )
         if options["format"] == "json":
-            self.print_json(statuses)
+            self.print_json_items(statuses)
             return
         for status in statuses:
             self._print_status(status)

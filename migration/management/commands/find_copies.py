@@ -122,9 +122,9 @@ class Command(ClientsCommand):
                 self.stdout.write(describe_copy(copy))
         unsearched = list(search.unsearched_places.all())
         for place in unsearched:
-            self.stderr.write(f"not looked at: {describe_place(place)}")
+            self.stderr.write(f"not looked at: {describe_unsearched(place)}")
         if not found and not unsearched:
-            self.stderr.write(f"No copy found; {search.tables} tables were read.")
+            self.stderr.write(f"No copy found. Tables read: {search.tables}.")
         if found or unsearched:
             sys.exit(1)
 
@@ -134,7 +134,7 @@ def describe_copy(copy: FoundCopy) -> str:
     return f"{show_name(copy.slug)}: {show_name(f'{copy.table}.{copy.column}')}, {copy.rows} rows"
 
 
-def describe_place(place: UnsearchedPlace) -> str:
+def describe_unsearched(place: UnsearchedPlace) -> str:
     """Return client, place and reason, fit to be shown."""
     detail = f" ({show_name(place.detail)})" if place.detail else ""
     of_client = f"{show_name(place.slug)}, " if place.slug else ""

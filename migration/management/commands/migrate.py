@@ -1,25 +1,49 @@
-"""Runs `migrate` so that no statement of NOVA waits long for it."""
+"""Runs `migrate` so that no statement of NOVA waits long for it, and one at a time."""
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 from django.core.management.commands import migrate
+from django.db import connections
 from django.db.utils import OperationalError
 
+from credentials.shown_names import show_text
 from migration.management.patient_executor import PatientExecutor, met_lock
+from migration.operations.doctor.pooler import require_own_backends
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
 # Django's command makes its executor by this name. The plan that it tells to whoever listens stays the first one.
 migrate.MigrationExecutor = PatientExecutor  # type: ignore[attr-defined]  # imported there, not declared
+
+# The number of the advisory lock that a `migrate` holds to its end, however it ends.
+TURN = 0x6E6F7661
+# An upgrade of 100,000 clients takes two.
+WAIT_MINUTES = 10
+PAUSE_SECONDS = 0.5
+# Who has the lock: any role may take it.
+HOLDER = """
+SELECT a.pid, a.usename::text FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.granted AND l.classid = 0 AND l.objid = %s AND l.objsubid = 1
+    AND a.datname = current_database()
+"""
 
 
 class Command(migrate.Command):
     """Django's own, with an executor that tries again, and a sentence where that was in vain."""
 
     def handle(self, *args: Any, **options: Any) -> None:
+        require_own_backends()
         try:
-            super().handle(*args, **options)
+            with having_turn(connections[options["database"]], tell=self.stderr.write):
+                super().handle(*args, **options)
         except OperationalError as error:
             if not met_lock(error):
                 raise
@@ -28,3 +52,45 @@ class Command(migrate.Command):
                 " End that transaction, then run migrate again.",
                 returncode=1,
             ) from None
+
+
+@contextmanager
+def having_turn(
+    connection: BaseDatabaseWrapper,
+    *,
+    tell: Callable[[str], object],
+    seconds: float = WAIT_MINUTES * 60,
+) -> Iterator[None]:
+    """Keep other `migrate`s on this database waiting meanwhile; raise CommandError where one lasts for `seconds`."""
+    _wait_for_turn(connection, tell, seconds)
+    try:
+        yield
+    finally:
+        if connection.is_usable():  # else the lock went with its session
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [TURN])
+
+
+def _wait_for_turn(
+    connection: BaseDatabaseWrapper, tell: Callable[[str], object], seconds: float
+) -> None:
+    deadline = time.monotonic() + seconds
+    told = False
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [TURN])
+            if cursor.fetchone()[0]:
+                return
+            if time.monotonic() >= deadline:
+                break
+            if not told:
+                tell("Another migrate is running on this database. Waiting for its end.")
+                told = True
+            time.sleep(PAUSE_SECONDS)
+        cursor.execute(HOLDER, [TURN])
+        pid, role = cursor.fetchone() or ("?", "?")
+    raise CommandError(
+        f"Another migrate is running on this database: PostgreSQL's process {pid} of the role {show_text(role)}."
+        " Wait for its end, or end that process by pg_terminate_backend; then run migrate again.",
+        returncode=1,
+    )

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, cast
 
 from credentials.shown_names import show_name
 from migration.management.base import ClientsCommand
 from migration.management.counted_work import show_work
 from migration.management.run_items import name_outcome
-from migration.models import Outcome, PlanClass, Run, RunPlan
-from migration.operations.run_plans import look_at_clients, work_on_plan
-from migration.reports.run_plans import describe_client, summarize_clients, summarize_plan
+from migration.models import Outcome, PlanClass, PlanCounts, Run, RunPlan
+from migration.operations.run_plans import look_at_batches, work_on_plan
+from migration.reports.run_plans import describe_client, summarize_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from django.core.management.base import CommandParser
 
     from migration.management.base import Options
     from migration.management.run_items import Item
-    from migration.models import ClientPhaseQuerySet, PlannedClient
+    from migration.models import ClientPhaseQuerySet
     from migration.reports.run_plans import PlanSummary
 
 # A run over more clients keeps its plan.
 FEW_CLIENTS = 50
+# The characters of a plan that is printed: some thousand clients.
+MOST_IN_MEMORY = 1_000_000
 LEFT_ALONE = ("left_alone", "left_to_aws")
 
 
@@ -57,9 +60,7 @@ class Command(ClientsCommand):
     def handle(self, *args: object, **options: Any) -> None:
         chosen = self.find_clients(options)
         if options["dry_run"]:
-            with show_work(self.stderr, "Plan", chosen.count()) as work:
-                clients = look_at_clients(make_plan(chosen, options), tell=work.count)
-            self._print_plan(clients, options)
+            self._print_plan(chosen, options)
             return
         run = self.finish_run(
             inline=options["inline"],
@@ -90,24 +91,30 @@ class Command(ClientsCommand):
         self.stderr.write(f"{plan}: {describe_summary(summarize_plan(plan.read_counts()))}")
         return plan
 
-    def _print_plan(self, clients: Collection[PlannedClient], options: Options) -> None:
+    def _print_plan(self, chosen: ClientPhaseQuerySet, options: Options) -> None:
         """Print what a run would do, in the same form as a run."""
-        summary = summarize_clients(clients)
-        items = [describe_client(client) for client in clients]
-        counts = {
-            outcome.value: sum(client.outcome == outcome for client in clients)
-            for outcome in Outcome
-        }
-        differing = sum(item["code"] in LEFT_ALONE for item in items)
-        if options["format"] == "json":
-            items_and_plan: dict[str, Any] = {"items": items, "plan": summary.to_json()}
-            numbers = {"run": None, "clients": len(items), **counts}
-            self.print_json({**numbers, "matched": 0, "mismatched": differing, **items_and_plan})
-        else:
-            for item in items:
-                self.print_item(item)
-            self.stdout.write(describe_summary(summary))
-        if counts["failed"] or differing:
+        counts, outcomes = PlanCounts(), Counter[str]({outcome.value: 0 for outcome in Outcome})
+        differing = 0
+        # Its numbers are printed first, so the clients wait in a file where they are many.
+        with SpooledTemporaryFile(MOST_IN_MEMORY, "w+") as kept:
+            with show_work(self.stderr, "Plan", chosen.count()) as work:
+                for found in look_at_batches(make_plan(chosen, options), tell=work.count):
+                    counts.add(found)
+                    for item in map(describe_client, found):
+                        outcomes[item["outcome"]] += 1
+                        differing += item["code"] in LEFT_ALONE
+                        kept.write(f"{json.dumps(item)}\n")
+            kept.seek(0)
+            items, summary = map(json.loads, kept), summarize_plan(counts)
+            if options["format"] == "json":
+                numbers = {"run": None, "clients": counts.clients, **outcomes}
+                compared = {"matched": 0, "mismatched": differing, "plan": summary.to_json()}
+                self.print_json_items(items, {**numbers, **compared})
+            else:
+                for item in items:
+                    self.print_item(item)
+                self.stdout.write(describe_summary(summary))
+        if outcomes["failed"] or differing:
             raise SystemExit(1)
 
     def print_item(self, item: Item) -> None:

@@ -273,7 +273,7 @@ def make_report(slug: str, phase: str, *reasons: Message, moved: bool = False) -
 
 
 def list_move_reports(run: Run) -> list[MoveReport]:
-    """Return what is printed of each client of a run of moves."""
+    """Return, for each client of a run of moves, its phase now and what became of its move, by slug."""
     phases = dict(all_clients().with_phase().values_list("pk", "phase"))
     waits = sentences.MOVES_ASKED_FOR(run=run.name_message)
     reports = []

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django_q import cluster
 from django_q.management.commands.qcluster import Command as ClusterCommand
 
+from migration.host_queue import HostQueue
 from migration.operations.audit_starts import record_start
 from migration.operations.doctor.pooler import require_own_backends
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
+
+# django-q's cluster makes its queues by this name.
+cluster.Queue = HostQueue
 
 
 class Command(ClusterCommand):  # type: ignore[misc]  # django-q has no types

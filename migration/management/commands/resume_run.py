@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from migration import command_sentences, sentences
+from migration import command_sentences, run_sentences
 from migration.admin.base import RUN_PERMISSION
 from migration.management.base import RunCommand, find_user, require_writes
 from migration.models import (
@@ -55,7 +55,7 @@ class Command(RunCommand):
         except StaleRunError as error:
             raise CommandError(str(error), returncode=1) from None
         if run.state == Run.State.REQUESTED:
-            raise CommandError(f"{run}: {sentences.RUN_REQUESTED()}", returncode=1)
+            raise CommandError(f"{run}: {run_sentences.RUN_REQUESTED()}", returncode=1)
         if resumed and not options["inline"]:
             self.enqueue_run(run)
         if run.finished_at is None:

@@ -8,7 +8,8 @@ from django.core.management.base import CommandError
 
 from migration.management.base import find_user
 from migration.management.campaigns import CampaignCommand, find_campaign
-from migration.models import CampaignNotChangedError, ReasonError, go_on_without_refused
+from migration.models import CampaignNotChangedError, ReasonError
+from migration.models.left_clients import find_refused_clients, go_on_without
 from migration.operations.campaigns import cancel_campaign, stop_campaign
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ class Command(CampaignCommand):
             find_user(options["by"], permission=permission)
         try:
             if options["without_refused"]:
-                go_on_without_refused(campaign, by=by, reason=options["reason"].strip())
+                go_on_without(
+                    campaign, by=by, find=find_refused_clients, reason=options["reason"].strip()
+                )
             else:
                 steer(campaign, options["act"], by)
         except ReasonError as refusal:
@@ -60,7 +63,7 @@ class Command(CampaignCommand):
 
 
 def steer(campaign: Campaign, act: str, by: User | None) -> None:
-    """Do the act; raise `StaleCampaignError`."""
+    """Stop, cancel or go on with the campaign; raise `StaleCampaignError` where its state doesn't allow it any more."""
     if act == "stop":
         stop_campaign(campaign, by=by)
     elif act == "cancel":

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from django.db import Error, connection
 
-from migration.models import Secret
+from migration.models import Secret, Worker
 from migration.operations.aws_store import secret_names, secrets_manager
 from migration.operations.doctor import sentences
+from migration.operations.doctor.brief_reads import read_briefly
 from migration.operations.doctor.findings import (
     CheckName,
     report_failure,
@@ -32,6 +33,7 @@ TOLERATED = timedelta(seconds=5)
 def examine_clocks(_asked: Asked) -> Iterator[Finding]:
     """Compare both stores' clocks with this host's."""
     yield _compare_clocks(sentences.CLOCK_POSTGRES(), ask_postgres)
+    yield from _compare_workers()
     name = _choose_secret()
     try:
         yield _compare_clocks(sentences.CLOCK_AWS(), lambda: ask_aws(name))
@@ -39,6 +41,21 @@ def examine_clocks(_asked: Asked) -> Iterator[Finding]:
         yield report_unlooked(
             CheckName.CLOCKS, sentences.CLOCK_NOT_ASKED(code=error.code), sentences.REACH_AWS()
         )
+
+
+def _compare_workers() -> Iterator[Finding]:
+    """Name the hosts with workers whose clocks are off: they hold runs, streaks and times in a phase against theirs."""
+    off: dict[str, timedelta] = {}
+    with read_briefly():
+        workers = list(Worker.objects.alive().order_by("name").values_list("name", "clock_ahead"))
+    for name, ahead in workers:
+        if ahead is not None and abs(ahead) > TOLERATED:
+            off.setdefault(name.partition(":")[0], ahead)
+    for host, ahead in off.items():
+        seconds = round(abs(ahead).total_seconds())
+        differs = sentences.HOST_CLOCK_AHEAD if ahead > timedelta() else sentences.HOST_CLOCK_BEHIND
+        message = differs(host=host, n=seconds)
+        yield report_failure(CheckName.CLOCKS, message, sentences.SET_THE_CLOCKS())
 
 
 def ask_postgres() -> datetime:
@@ -55,7 +72,8 @@ def ask_aws(name: str) -> datetime:
 def _choose_secret() -> str:
     """Return the name of a secret that is known, or one as a client's, which the site's policy allows to ask for."""
     try:
-        known = Secret.objects.order_by("name").values_list("name", flat=True).first()
+        with read_briefly():
+            known = Secret.objects.order_by("name").values_list("name", flat=True).first()
     except Error:
         known = None
     return known or next(iter(secret_names("check_nova").values()))

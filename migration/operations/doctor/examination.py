@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db import Error, connection, transaction
+from django.db import Error, connection
 from psycopg import Error as PsycopgError
 from psycopg.errors import UndefinedFunction, UndefinedTable
 
 from migration.operations.doctor import sentences
 from migration.operations.doctor.aws_writes import examine_aws_writes
+from migration.operations.doctor.brief_reads import read_briefly
 from migration.operations.doctor.clocks import examine_clocks
 from migration.operations.doctor.columns import examine_columns
 from migration.operations.doctor.copies import examine_copies
@@ -25,11 +26,13 @@ from migration.operations.doctor.findings import (
     report_unlooked,
 )
 from migration.operations.doctor.grants import examine_reader_grants, examine_site_grants
+from migration.operations.doctor.indexes import examine_indexes
 from migration.operations.doctor.notices import examine_notices
 from migration.operations.doctor.objects import examine_objects
 from migration.operations.doctor.other_readers import examine_other_readers
 from migration.operations.doctor.owners import examine_owners
 from migration.operations.doctor.pooler import examine_pooler
+from migration.operations.doctor.queue import examine_queue, examine_stored_queue
 from migration.operations.doctor.readers import examine_readers
 from migration.operations.doctor.roles import examine_boundary, examine_create_rights
 from migration.operations.doctor.schema import examine_schema, examine_schema_migrations
@@ -57,24 +60,25 @@ READING: Mapping[CheckName, Examination] = {
     CheckName.TRIGGERS: examine_triggers,
     CheckName.COUNTING_PROOF: examine_stored_proof,
     CheckName.COLUMNS: examine_columns,
+    CheckName.INDEXES: examine_indexes,
     CheckName.NOVA_OBJECTS: examine_objects,
     CheckName.READERS: examine_readers,
     CheckName.OTHER_READERS: examine_other_readers,
     CheckName.WORKERS: examine_workers,
+    CheckName.QUEUE: examine_stored_queue,
     CheckName.COPIES: examine_copies,
     CheckName.NOTICES: examine_notices,
     CheckName.SECRET_SETTINGS: examine_secret_settings,
 }
-# These do more than read the database: they try updates that are undone, connect anew, or ask AWS.
+# These do more than read the database: they try updates that are undone, connect anew, or ask AWS or Redis.
 THOROUGH: Mapping[CheckName, Examination] = {
     CheckName.COUNTING_PROOF: examine_proof,
     CheckName.POOLER: examine_pooler,
+    CheckName.QUEUE: examine_queue,
     CheckName.STAGES: examine_stages,
     CheckName.CLOCKS: examine_clocks,
 }
 WORST_FIRST = (FindingState.FAILED, FindingState.NOT_LOOKED_AT, FindingState.OK)
-# A table that somebody has locked must not make the doctor wait.
-LIMITS = "SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '1s'"
 
 
 def examine_nova(*, role: str | None = None, thorough: bool = True) -> list[Finding]:
@@ -97,9 +101,7 @@ def _examine_subject(check: CheckName, asked: Asked) -> list[Finding]:
             return list(examine(asked))
         if check not in READING:
             return [report_unlooked(check, sentences.NOT_ASKED_YET())]
-        with transaction.atomic():
-            with connection.cursor() as cursor:
-                cursor.execute(LIMITS)
+        with read_briefly():
             return list(READING[check](asked))
     except Error as error:
         if not connection.in_atomic_block:

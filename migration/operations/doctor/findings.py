@@ -35,11 +35,13 @@ class CheckName(TextChoices):
     TRIGGERS = "triggers", _("Triggers that count writes")
     COUNTING_PROOF = "counting_proof", _("Proof that writes are counted")
     COLUMNS = "columns", _("Columns of NOVA's tables")
+    INDEXES = "indexes", _("Indexes of NOVA's tables")
     NOVA_OBJECTS = "nova_objects", _("Objects of others on NOVA's tables")
     POOLER = "pooler", _("Pooler in front of PostgreSQL")
     READERS = "readers", _("NOVA's reader")
     OTHER_READERS = "other_readers", _("Reads past the package")
     WORKERS = "workers", _("Workers")
+    QUEUE = "queue", _("Task queue")
     COPIES = "copies", _("Copies of secret values")
     NOTICES = "notices", _("Notices")
     STAGES = "stages", _("Versions that wait to be current")
@@ -91,6 +93,13 @@ class Finding:
 
 def report_ok(check: CheckName, message: Message) -> Finding:
     return Finding(check, FindingState.OK, message)
+
+
+def report_advice(
+    check: CheckName, message: Message, remedy: Message, *, statements: tuple[str, ...]
+) -> Finding:
+    """Report that the site works as it is, with what would make it better."""
+    return Finding(check, FindingState.OK, message, remedy, statements)
 
 
 def report_failure(

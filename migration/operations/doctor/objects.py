@@ -19,7 +19,7 @@ MOST_OBJECTS = 50
 
 
 def examine_objects(_asked: Asked) -> Iterator[Finding]:
-    """Name each object on NOVA's tables that runs its owner's code and that nobody has accepted as it is now."""
+    """Report each object on NOVA's tables that runs its owner's code, until somebody accepts it as it is now."""
     unknown, accepted = split_accepted(list_nova_objects())
     for each in unknown[:MOST_OBJECTS]:
         message = sentences.FOREIGN_OBJECT(

@@ -83,6 +83,14 @@ WORKERS_ARE_ALIVE = Sentence(
     glue=", ",
     one="%(n)s worker process is alive: %(names)s.",
 )
+WORKERS_DO_NOTHING = Sentence(
+    "workers_do_nothing", "The workers are alive, and have ended no task for %(ago)s."
+)
+START_WORKERS_ANEW = Sentence(
+    "start_workers_anew",
+    "Look whether all of them are on long searches or runs, and at the task queue. Otherwise start them anew: what they"
+    " had begun is done again.",
+)
 WORKERS_ARE_GONE = Sentence(
     "workers_are_gone", "No worker is alive; the last one was seen %(ago)s ago."
 )

@@ -24,8 +24,12 @@ CHECK = CheckName.SECRET_SETTINGS
 def examine_secret_settings(_asked: Asked) -> Iterator[Finding]:
     """Report the clients whose secrets differ, and the secrets that no worker has described yet."""
     found = find_drift()
-    if number := len(found.clients):
-        yield report_failure(CHECK, told.SECRETS_NOT_AS_SET(n=number), told.APPLY_THE_SETTINGS())
+    differing = sum(client.differs for client in found.clients)
+    untold = len(found.clients) - differing
+    if differing:
+        yield report_failure(CHECK, told.SECRETS_NOT_AS_SET(n=differing), told.APPLY_THE_SETTINGS())
+    if untold:
+        yield report_unlooked(CHECK, told.KEYS_UNTOLD(n=untold), told.APPLY_ONCE())
     if found.overdue:
         yield report_unlooked(
             CHECK, told.SECRETS_NOT_DESCRIBED(n=found.overdue), told.WORKERS_DESCRIBE()

@@ -303,6 +303,16 @@ CLOCK_IS_BEHIND = Sentence(
     "%(whose)s is %(n)s seconds behind this host's.",
     one="%(whose)s is %(n)s second behind this host's.",
 )
+HOST_CLOCK_AHEAD = Sentence(
+    "host_clock_ahead",
+    "The clock of the workers' host %(host)s is %(n)s seconds ahead of PostgreSQL's.",
+    one="The clock of the workers' host %(host)s is %(n)s second ahead of PostgreSQL's.",
+)
+HOST_CLOCK_BEHIND = Sentence(
+    "host_clock_behind",
+    "The clock of the workers' host %(host)s is %(n)s seconds behind PostgreSQL's.",
+    one="The clock of the workers' host %(host)s is %(n)s second behind PostgreSQL's.",
+)
 SET_THE_CLOCKS = Sentence(
     "set_the_clocks",
     "Let the hosts take their time from NTP. AWS refuses what is signed five minutes early or late.",

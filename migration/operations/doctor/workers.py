@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
+
+from django.apps import apps
+from django.db.models import Max, Min
+from django.utils import timezone
 
 from migration.models import Worker
 from migration.operations.doctor import process_sentences as sentences
@@ -14,11 +19,22 @@ if TYPE_CHECKING:
     from migration.operations.doctor.findings import Asked, Finding
 
 
+# The schedule has tasks for every minute.
+IDLE_AFTER = timedelta(minutes=10)
+
+
 def examine_workers(_asked: Asked) -> Iterator[Finding]:
-    """Say how many worker processes are alive."""
-    names = tuple(Worker.objects.alive().order_by("name").values_list("name", flat=True))
+    """Say how many worker processes are alive, and whether they do anything."""
+    alive = Worker.objects.alive().order_by("name")
+    names = tuple(alive.values_list("name", flat=True))
     if names:
         yield report_ok(CheckName.WORKERS, sentences.WORKERS_ARE_ALIVE(n=len(names), names=names))
+        began = alive.aggregate(at=Min("started_at"))["at"]
+        ended = apps.get_model("django_q", "Task").objects.aggregate(at=Max("stopped"))["at"]
+        last = max(began, ended) if ended else began
+        if timezone.now() - last > IDLE_AFTER:
+            idle = sentences.WORKERS_DO_NOTHING(ago=last)
+            yield report_failure(CheckName.WORKERS, idle, sentences.START_WORKERS_ANEW())
         return
     last = Worker.objects.last_seen_at()
     message = sentences.WORKERS_ARE_GONE(ago=last) if last else sentences.NO_WORKER_EVER()

@@ -82,9 +82,10 @@ class PolicyFacts:
 
     def find_key_arn(self, key: str, region: str) -> str:
         """Return the pattern of the KMS key's ARN. An alias is no resource of its own: a condition names it."""
-        if key.startswith("arn:") and ":alias/" not in key:
-            return key
-        name = "*" if "alias/" in key else key
+        if key.startswith("arn:"):  # perhaps of another account
+            owner, alias, _name = key.partition(":alias/")
+            return f"{owner}:key/*" if alias else key
+        name = "*" if key.startswith("alias/") else key
         return f"arn:{self.partition}:kms:{region}:{self.account}:key/{name}"
 
     @property

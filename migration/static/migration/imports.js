@@ -4,11 +4,16 @@
 // Unfold shows the chosen file in a text field beside the input, and fails where there is none: the browser shows it here.
 document.querySelector("#import-form [type=file]").hasChangeListener = true;
 
+const wait = document.getElementById("import-wait");
+
 const showFailure = (event) => {
   if (event.target.closest("#import-form")) document.getElementById("import-failed").hidden = false;
 };
 
 for (const name of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) document.addEventListener(name, showFailure);
-document.addEventListener("htmx:beforeRequest", () => {
+document.addEventListener("htmx:beforeRequest", (event) => {
   document.getElementById("import-failed").hidden = true;
+  // Beside the button that was pressed. What is swapped out takes it along, so it goes back before.
+  event.detail.requestConfig.triggeringEvent?.submitter?.after(wait);
 });
+document.addEventListener("htmx:beforeSwap", () => document.getElementById("import-beside-preview").append(wait));

@@ -61,7 +61,11 @@ ADDED = {
         *("schedule_deletion", "only_where_equal", "wave_id", "stores", "layout"),
         "secret_settings",
     ),
-    "migration_secret": ("facts", "described_at"),
+    "migration_secret": (
+        *("facts", "described_at"),
+        *("differs", "compared_with", "tried_at", "begun", "begun_on"),
+    ),
+    "migration_worker": ("clock_ahead",),
     "migration_readcount": ("last_failure_at", "last_answer_at"),
 }
 OLD_STANDS = "SELECT to_regprocedure('public.nova_admin_count_write()') IS NOT NULL"

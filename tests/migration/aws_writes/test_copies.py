@@ -26,7 +26,7 @@ from tests.migration.aws_writes.servers import (
 )
 from tests.migration.aws_writes.sites import KEY, WRITE, Site
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 300
 # Noted a day ago, by another name.
 CLAIM_EARLIER = """
 INSERT INTO nova_admin.migration_databaseclaim (system_identifier, database_oid, place, aws, reason, claimed_at)

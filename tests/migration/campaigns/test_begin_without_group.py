@@ -119,8 +119,12 @@ def test_the_selected_clients_are_taken_and_nobody_else(client, clients):
 
 def test_who_has_groups_that_wait_is_asked_for_their_order_first(client, clients):
     group = make_group("Spain")
-    kept = sent_form(client.get(START).content.decode(), "campaign_form")
+    html = client.get(START).content.decode()
+    kept = sent_form(html, "campaign_form")
     assert kept["source"] == "groups"
+    # The name stands between the ways of which it is the group, and the groups.
+    ways = [html.index(f'id="id_{name}"') for name in ("source_all", "group_name", "source_groups")]
+    assert ways == sorted(ways)
 
     words = text(client.post(START, typed("all", step="look") | {f"place_{group.pk}": "1"}))
 

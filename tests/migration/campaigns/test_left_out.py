@@ -4,7 +4,7 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -16,18 +16,21 @@ from migration.models import (
     CampaignNotChangedError,
     ClientMigration,
     Outcome,
+    ReadCount,
     WaveClient,
     all_clients,
-    go_on_without_refused,
 )
+from migration.models.left_clients import digest_clients, find_stuck_clients, go_on_without
 from migration.reports.campaign_forecast import forecast_end
 from migration.reports.campaigns import WaveState, summarize_campaign
+from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
 from tests.factories import make_comparison, make_many, make_user
 from tests.migration.admin.pages import page_of, text
 from tests.migration.campaigns.shown import begin_wave
 from tests.migration.campaigns.taken import (
     begin,
+    begin_cutover,
     go,
     make_group,
     members,
@@ -42,7 +45,7 @@ from tests.migration.campaigns.taken import (
     work,
 )
 from tests.migration.campaigns.test_two_at_once import end, fork
-from tests.migration.moves.clients import write_password
+from tests.migration.moves.clients import change_in_aws, write_password
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -58,6 +61,10 @@ def stop_with_refused(number: int = 3, **options) -> Campaign:
     return campaign
 
 
+def without_stuck(campaign: Campaign, **options) -> int:
+    return go_on_without(campaign, find=find_stuck_clients, **options)
+
+
 def left_out() -> list[str]:
     found = WaveClient.objects.filter(left_out_at__isnull=False)
     return list(found.order_by("slug").values_list("slug", flat=True))
@@ -67,7 +74,7 @@ def test_it_goes_on_without_them_and_they_stay_in_their_phase():
     campaign = stop_with_refused(wave_size=3)
     ana = make_user("ana")
 
-    assert go_on_without_refused(campaign, by=ana, expected=1, reason="INC-9") == 1
+    assert without_stuck(campaign, by=ana, reason="INC-9") == 1
     go(campaign)
 
     assert (left_out(), stand(campaign)) == (["north-0"], (Campaign.State.FINISHED, []))
@@ -81,7 +88,7 @@ def test_it_goes_on_without_them_and_they_stay_in_their_phase():
 def test_what_they_do_later_counts_no_more_and_another_campaign_may_take_them():
     campaign = stop_with_refused()
     group = campaign.waves.get().group
-    go_on_without_refused(campaign, by=None)
+    without_stuck(campaign, by=None)
     make_comparison(members(group)[0], "mismatch")
     take(campaign)
     assert stand(campaign) == (Campaign.State.RUNNING, [])
@@ -93,11 +100,68 @@ def test_what_they_do_later_counts_no_more_and_another_campaign_may_take_them():
     assert taken(second) == [["north-0", "other-0"]]
 
 
-def test_of_another_number_than_was_shown_nobody_is_left_out():
+def test_one_that_was_stopped_by_a_mismatch_goes_on_without_whom_it_met_it_at(client):
+    campaign, group = begin_cutover(most_mismatches=1)
+    change_in_aws(SecretsManager(), "nova/clients/north-1", password="example-other")
+    sweep(), take(campaign)
+    assert stand(campaign) == (Campaign.State.STOPPED, ["mismatches_reached"])
+    client.force_login(User.objects.create_superuser("root"))
+    assert "Go on without this 1 client…" in text(
+        client.get(page_of("migration_campaign", campaign.pk))
+    )
+    shown = text(client.get(address(campaign)))
+    assert "Stores differ: 1 client" in shown
+
+    sent = form(campaign) | {"reason": "INC-9"}
+    client.post(address(campaign), sent)
+    go(campaign)
+
+    assert (left_out(), stand(campaign)) == (["north-1"], (Campaign.State.FINISHED, []))
+    assert phases(group) == [Phase.AWS] * 3
+
+
+def test_whom_the_next_comparison_mends_it_keeps_and_one_at_its_goal_too(client):
+    group = make_group("north", 4, Phase.DUAL_READ)
+    campaign, north = begin(group), members(group)
+    take(campaign).stop(by=None), campaign.stop(by=None)
+    campaign.waves.get().runs.update(finished_at=timezone.now())
+    make_comparison(north[0], "unchecked"), make_comparison(north[1], "mismatch")
+    make_comparison(north[2], "unchecked")
+    ClientMigration.objects.filter(client_id=north[2]).update(phase=Phase.AWS)
+    ReadCount.objects.filter(client_id=north[3]).delete()
+    ReadCount.objects.create(client_id=north[3], aws_failures=1, last_failure_at=timezone.now())
+    client.force_login(User.objects.create_superuser("root"))
+
+    assert find_stuck_clients(campaign) == {north[1]: "north-1"}
+    page = text(client.get(page_of("migration_campaign", campaign.pk)))
+    assert "Go on without this 1 client…" in page
+    assert "north-0" in page
+    words = text(client.get(address(campaign)))
+    assert "north-1" in words
+    assert "north-0" not in words
+    assert "north-2" not in words
+
+
+def test_when_another_one_differs_than_was_shown_nobody_is_left_out(client):
+    campaign, group = begin_cutover()
+    campaign.stop(by=None)
+    north = members(group)
+    make_comparison(north[0], "mismatch")
+    client.force_login(User.objects.create_superuser("root"))
+    shown = form(campaign)
+    make_comparison(north[0], "match"), make_comparison(north[1], "mismatch")
+
+    done = client.post(address(campaign), shown | {"reason": "INC-9"}, follow=True)
+
+    assert "another client holds it up now" in text(done)
+    assert (left_out(), stand(campaign)[0]) == ([], Campaign.State.STOPPED)
+
+
+def test_of_others_than_were_shown_nobody_is_left_out():
     campaign = stop_with_refused()
 
-    with pytest.raises(CampaignNotChangedError, match="it is 1 client now"):
-        go_on_without_refused(campaign, by=None, expected=2)
+    with pytest.raises(CampaignNotChangedError, match="another client holds it up now"):
+        without_stuck(campaign, by=None, digest=digest_clients([1, 2]))
 
     assert (left_out(), stand(campaign)[0]) == ([], Campaign.State.STOPPED)
 
@@ -107,7 +171,7 @@ def test_while_a_run_is_in_work_nobody_is_left_out():
     campaign.waves.get().runs.update(finished_at=None)
 
     with pytest.raises(CampaignNotChangedError, match="is still in work"):
-        go_on_without_refused(campaign, by=None)
+        without_stuck(campaign, by=None)
 
     assert left_out() == []
 
@@ -115,10 +179,10 @@ def test_while_a_run_is_in_work_nobody_is_left_out():
 def test_of_two_people_who_go_on_without_them_one_is_told_so():
     campaign = stop_with_refused()
     one, two = Campaign.objects.get(), Campaign.objects.get()
-    go_on_without_refused(one, by=None, seen=campaign.changed_at, expected=1)
+    without_stuck(one, by=None, seen=campaign.changed_at)
 
     with pytest.raises(CampaignNotChangedError):
-        go_on_without_refused(two, by=None, seen=campaign.changed_at, expected=1)
+        without_stuck(two, by=None, seen=campaign.changed_at)
 
     assert Campaign.objects.get().state == Campaign.State.RUNNING
     assert AuditEvent.objects.filter(facts__contains="goes_on_without").count() == 1
@@ -129,7 +193,7 @@ def test_one_that_has_gone_on_already_leaves_nobody_out():
     campaign.go_on(by=None)
 
     with pytest.raises(CampaignNotChangedError):
-        go_on_without_refused(campaign, by=None)
+        without_stuck(campaign, by=None)
 
     assert left_out() == []
 
@@ -138,7 +202,7 @@ def test_killed_between_any_two_statements_it_is_done_whole_or_not_at_all():
     campaign = stop_with_refused()
     at, done = 0, False
     while not done:
-        done = end(fork(partial(go_on_without_refused, campaign, by=None), steps=at))
+        done = end(fork(partial(without_stuck, campaign, by=None), steps=at))
         at += 1
         if not done:
             went_on = Campaign.objects.get().state == Campaign.State.RUNNING
@@ -164,7 +228,7 @@ def test_two_thousand_cost_as_many_queries_as_two():
         begin_wave(campaign, slugs, move_from="dual_write", move_to="dual_read")
         campaign.stop(by=None)
         with CaptureQueriesContext(connection) as asked:
-            assert go_on_without_refused(campaign, by=None) == number
+            assert without_stuck(campaign, by=None) == number
         return len(asked)
 
     few = count(2, "few")
@@ -189,6 +253,12 @@ def address(campaign: Campaign) -> str:
     return f"/admin/migration/campaign/{campaign.pk}/go-on-without/"
 
 
+def form(campaign: Campaign) -> dict[str, str]:
+    """Return what the page's form sends beside the reason."""
+    shown = digest_clients(find_stuck_clients(campaign))
+    return {"clients": shown, "seen": campaign.changed_at.isoformat()}
+
+
 def test_an_operator_sees_them_first_and_goes_on_without_them(client, log_in):
     log_in("Operator")
     campaign = stop_with_refused()
@@ -201,12 +271,12 @@ def test_an_operator_sees_them_first_and_goes_on_without_them(client, log_in):
 
     words = text(client.get(address(campaign)))
     assert "north-0" in words
-    sent = {"number": "1", "seen": campaign.changed_at.isoformat(), "reason": "INC-9"}
+    sent = form(campaign) | {"reason": "INC-9"}
     done = client.post(address(campaign), sent, follow=True)
 
     assert left_out() == ["north-0"]
     words = text(done)
-    assert "1 were left out" in words or "1 was left out" in words
+    assert "The campaign goes on without the client that held it up: it was left out." in words
     assert "Clients that it goes on without" in words
     assert "1 that it goes on without" in words
 
@@ -214,22 +284,21 @@ def test_an_operator_sees_them_first_and_goes_on_without_them(client, log_in):
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
-        ({"number": "1"}, 302),
-        ({"number": "1", "reason": " "}, 302),
-        ({"number": "2", "reason": "T"}, 302),
-        ({"number": "1", "reason": "x" * 501}, 302),
-        ({"number": "1", "reason": "a\0b"}, 302),
-        ({"number": "1", "reason": "T", "seen": "2020-01-01T00:00:00+00:00"}, 302),
-        ({"number": "1", "reason": "T", "seen": "x"}, 400),
-        ({"number": "x", "reason": "T"}, 400),
-        ({"reason": "T"}, 400),
+        ({}, 302),
+        ({"reason": " "}, 302),
+        ({"clients": "x" * 64, "reason": "T"}, 302),
+        ({"reason": "x" * 501}, 302),
+        ({"reason": "a\0b"}, 302),
+        ({"reason": "T", "seen": "2020-01-01T00:00:00+00:00"}, 302),
+        ({"reason": "T", "seen": "x"}, 400),
+        ({"clients": "", "reason": "T"}, 400),
     ],
 )
 def test_a_malformed_or_late_form_leaves_nobody_out(client, log_in, sent, status):
     log_in("Operator")
     campaign = stop_with_refused()
 
-    assert client.post(address(campaign), sent).status_code == status
+    assert client.post(address(campaign), form(campaign) | sent).status_code == status
 
     assert (left_out(), stand(campaign)[0]) == ([], Campaign.State.STOPPED)
 
@@ -239,9 +308,9 @@ def test_who_may_not_steer_or_move_sees_nothing_of_it(client, log_in):
     log_in("Viewer")
     assert "Go on without" not in text(client.get(page_of("migration_campaign", campaign.pk)))
     assert client.get(address(campaign)).status_code == 403
-    assert client.post(address(campaign), {"number": "1", "reason": "T"}).status_code == 403
+    assert client.post(address(campaign), form(campaign) | {"reason": "T"}).status_code == 403
     client.force_login(make_user("clerk", "migration.view_campaign", "migration.change_campaign"))
-    assert client.post(address(campaign), {"number": "1", "reason": "T"}).status_code == 403
+    assert client.post(address(campaign), form(campaign) | {"reason": "T"}).status_code == 403
     assert left_out() == []
 
 

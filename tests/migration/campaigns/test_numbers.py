@@ -1,6 +1,7 @@
 """Each number on a campaign's page leads to the list of just these clients; waves of several parts have plain names."""
 
 import re
+from datetime import timedelta
 from html import unescape
 
 import pytest
@@ -14,8 +15,9 @@ from migration.models import (
     ReadCount,
     Worker,
     all_clients,
-    go_on_without_refused,
 )
+from migration.models.left_clients import find_stuck_clients, go_on_without
+from migration.reports.campaign_waits import show_time
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison, make_full_client, make_user
 from tests.migration.admin.pages import CLIENTS, page_of, text
@@ -134,7 +136,7 @@ def test_whom_a_stopped_campaign_could_not_move_are_listed(viewer):
 
     assert (query, "See these 2 clients") in links_of(viewer.get(page(campaign)))
     assert listed(viewer, query) == {"spain-0", "spain-1"}
-    go_on_without_refused(campaign, by=None)
+    go_on_without(campaign, find=find_stuck_clients, by=None)
     assert listed(viewer, query) == set()
 
 
@@ -183,9 +185,10 @@ def test_who_only_has_to_wait_after_it_was_mended_is_told_so(viewer):
 
     words = text(viewer.get(page(campaign)))
 
+    when = show_time(ReadCount.objects.get().last_mismatch_at + timedelta(minutes=30))
     assert (
         "NOVA's reader met a mismatch or a failure lately: 1 client – spain-1 (this passes 30 minutes after the last"
-        in words
+        f" one, at {when}: if it is mended, have it go on, and it waits until then)" in words
     )
     assert "Stands still" in words
     assert "Step under way" not in words
@@ -247,6 +250,25 @@ def test_a_group_that_is_taken_in_several_waves_has_parts_with_one_name_everywhe
     )
 
 
+def test_the_waves_that_are_yet_to_be_made_have_a_place_and_the_time_that_one_soaks_is_told(viewer):
+    Worker.objects.record_heartbeat("worker:1")
+    campaign = make_campaign(make_group("Spain", 5), wave_size=2, soak_minutes=30)
+    do_next(campaign)
+
+    words = text(viewer.get(page(campaign)))
+    assert "0 of 3 waves done" in words
+    assert "2 more waves Made of what is left of the group" in words
+    steps = len(campaign.steps)
+    assert f"A wave soaks for up to {30 * steps} minutes in all." in words
+
+    campaign.waves.update(finished_at=timezone.now())
+    do_next(campaign)
+
+    words = text(viewer.get(page(campaign)))
+    assert "1 more wave Made of" in words
+    assert "A wave soaks for up to" not in words
+
+
 def test_a_part_of_a_group_that_is_called_like_its_wave_is_named_once():
     campaign = make_campaign(make_group("Wave 1", 2), wave_size=1)
     do_next(campaign), do_next(campaign)
@@ -267,7 +289,7 @@ def test_the_history_tells_who_did_what_and_what_each_run_did_with_a_link_to_it(
     campaign = make_campaign(make_group("Spain", 3), by=maria, reason="CHG-7", most_refused=1)
     _wave, run = begin_wave(campaign, ["spain-0", "spain-1"])
     do_next(campaign)
-    go_on_without_refused(campaign, by=ana, reason="CHG-8")
+    go_on_without(campaign, find=find_stuck_clients, by=ana, reason="CHG-8")
 
     response = client.get(page(campaign))
 
@@ -277,7 +299,7 @@ def test_the_history_tells_who_did_what_and_what_each_run_did_with_a_link_to_it(
         f"Move run {run.pk} takes 2 clients of wave 1 (Spain) further: PostgreSQL → Dual write.",
         f"Move run {run.pk} of wave 1 (Spain) ended. Refused: 2.",
         f"Campaign {campaign.pk} stopped by itself: In wave 1 (Spain) the moves of at least 2 clients",
-        f"Campaign {campaign.pk} goes on without 2 clients that it could not move. (ana) Reason: CHG-8",
+        f"Campaign {campaign.pk} goes on without 2 clients that held it up. (ana) Reason: CHG-8",
         "ana had it go on.",
     ]
     places = [history.index(each) for each in told]

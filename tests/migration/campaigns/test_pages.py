@@ -214,8 +214,11 @@ def test_why_it_stopped_is_told_until_it_goes_on(client, log_in):
     assert [history.count(event) for event in events] == [1, 1, 1]
     campaign.finish()
     words = text(client.get(page(campaign)))
-    assert "0 of 1 waves done ended now" in words
-    assert "operator had it go on. now It finished." in words
+    # However slow this machine is.
+    assert re.search(r"0 of 1 waves done ended (now|an? second ago|\d+ seconds ago)", words)
+    assert re.search(
+        r"operator had it go on\. (now|an? second ago|\d+ seconds ago) It finished\.", words
+    )
 
 
 def test_the_run_in_work_is_shown_with_its_progress(client, log_in):

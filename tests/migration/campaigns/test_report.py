@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from migration import campaign_sentences, sentences
+from migration import campaign_sentences, run_sentences
 from migration.models import Campaign, Run, WaveClient, WaveCounts, Worker
 from migration.operations.campaign_steps import take_further
 from migration.reports.campaign_left import NAMED_IN_ALL, NAMED_OF_A_RUN
@@ -84,10 +84,10 @@ def test_outside_its_hours_it_names_them_and_the_time_zone():
 
 def test_without_a_worker_it_does_not_say_that_it_goes_further():
     campaign = make_campaign()
-    assert waits_for(campaign) == [sentences.NO_WORKER.key]
+    assert waits_for(campaign) == [run_sentences.NO_WORKER.key]
     worker_lives()
     Worker.objects.update(seen_at=timezone.now() - timedelta(minutes=5))
-    assert waits_for(campaign) == [sentences.NO_WORKER.key]
+    assert waits_for(campaign) == [run_sentences.NO_WORKER.key]
 
 
 def test_a_stopped_campaign_waits_for_a_rollback_alone():

@@ -85,6 +85,15 @@ def test_the_soak_time_that_the_gate_wants_is_suggested(client, maria, settings)
         assert form["soak_time"].value() == suggested
 
 
+def test_before_one_to_aws_it_says_how_many_reads_each_client_needs(client, maria, settings):
+    settings.NOVA_MIN_READS = 20
+    group = make_group("Spain", 1)
+
+    words = text(client.post(START, typed(group, goal="aws", step="look")))
+
+    assert "Before its cutover each client needs 20 reads by NOVA in dual read" in words
+
+
 def test_before_it_starts_the_numbers_are_shown_and_nothing_is_stored(client, maria):
     spain, italy = make_group("Spain", 3), make_group("Italy", 2, Phase.DUAL_READ)
 
@@ -94,6 +103,7 @@ def test_before_it_starts_the_numbers_are_shown_and_nothing_is_stored(client, ma
     assert "3 clients stand before the goal." in words
     assert "2 clients stand at the goal already, or further, and stay there." in words
     assert "1 Italy 2 0 0 2 0 0 0 2 1 2 Spain 3 3 0 0 0 0 3 0 2" in words
+    assert "reads by NOVA" not in words
     assert not Campaign.objects.exists()
 
 

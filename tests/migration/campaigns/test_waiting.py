@@ -7,8 +7,18 @@ from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from migration.models import Blocker, Campaign, ClientMigration, Outcome, Run, Worker, all_clients
+from migration.models import (
+    Blocker,
+    Campaign,
+    ClientMigration,
+    Outcome,
+    ReadCount,
+    Run,
+    Worker,
+    all_clients,
+)
 from migration.operations.comparisons import compare
 from migration.reports.campaigns import WaveState, summarize_campaign
 from nova_credentials.phases import Phase
@@ -94,6 +104,44 @@ def test_who_has_it_go_on_has_it_wait_again(waits_for_reads, monkeypatch):
 
     assert take(campaign) is None
     assert waited_for(campaign) == {Blocker.READS: 2}
+
+
+def test_a_step_waits_until_the_trouble_that_novas_reader_met_has_passed(client):
+    Worker.objects.record_heartbeat("worker:1")
+    group = make_group("north", 3, Phase.DUAL_READ)
+    failed, differed, _fine = members(group)
+    count_reads(failed, reads=1, aws_failures=1), count_reads(differed, reads=1, mismatches=1)
+    ReadCount.objects.filter(pk=differed).update(last_mismatch_at=timezone.now())
+    campaign = begin(group)
+
+    assert take(campaign) is None
+
+    assert waited_for(campaign) == {Blocker.READER: 2}
+    user = make_user("viewer")
+    user.groups.add(Group.objects.get(name="Viewer"))
+    client.force_login(user)
+    words = text(client.get(page_of("migration_campaign", campaign.pk)))
+    assert "2 of which NOVA's reader met a mismatch or a failure in the last 30 minutes" in words
+    assert "30 minutes have to pass without another" in words
+    an_hour_ago = timezone.now() - timedelta(hours=1)
+    ReadCount.objects.update(last_failure_at=an_hour_ago, last_mismatch_at=an_hour_ago)
+    work(take(campaign))
+    assert set(phases(group)) == {Phase.AWS}
+
+
+def test_trouble_that_comes_again_meanwhile_stops_the_campaign_by_its_limit():
+    Worker.objects.record_heartbeat("worker:1")
+    group = make_group("north", 2, Phase.DUAL_READ)
+    failed, _fine = members(group)
+    count_reads(failed, reads=1, aws_failures=1)
+    campaign = begin(group)
+    assert take(campaign) is None
+
+    count_reads(failed, reads=1, aws_failures=1)
+
+    assert take(campaign) is None
+    assert stand(campaign) == (Campaign.State.STOPPED, ["failed_reads_reached"])
+    assert set(phases(group)) == {Phase.DUAL_READ}
 
 
 def test_each_thing_that_comes_by_itself_makes_the_first_step_of_a_wave_wait(client):

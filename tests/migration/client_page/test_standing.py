@@ -96,6 +96,17 @@ def test_what_a_first_push_wants_is_told_before_it(viewer, make, words):
     assert words in text(page(viewer, make()))
 
 
+def test_why_a_push_is_refused_is_told_in_every_phase_that_writes_to_both_stores(viewer, idom):
+    ClientMigration.objects.create(client_id=idom, phase=Phase.DUAL_READ)
+    assert "rows are primary" not in text(page(viewer, idom))
+
+    make_database(idom)
+
+    words = text(page(viewer, idom))
+    assert "2 database rows are primary" in words
+    assert "See the logins" in words
+
+
 def test_the_checklist_names_each_condition_and_how_many_are_not_met(viewer, idom):
     ClientMigration.objects.create(client_id=idom, phase=Phase.DUAL_READ)
     ReadCount.objects.create(client_id=idom, last_mismatch_at=timezone.now())

@@ -183,6 +183,18 @@ def test_no_page_asks_more_queries_for_more_clients(browser, url):
     assert count() == first
 
 
+def test_a_search_of_many_clients_with_copies_is_shown_page_by_page(browser):
+    fill(60)
+    newest = CopySearch.objects.first()
+    page = reverse("admin:migration_copysearch_change", args=[newest.pk])
+
+    shown = [browser.get(page, {"page": n}).context_data["clients"] for n in (1, 2)]
+
+    assert list(map(len, shown)) == [50, 10]
+    assert len({row.slug for rows in shown for row in rows}) == 60
+    assert "Page 1 of 2" in text_of(browser.get(page))
+
+
 def test_old_searches_are_forgotten_but_for_each_clients_newest(nova, stores):
     idom, other = make_full_client("idom"), make_full_client("other")
     kept, _gone = search_copies(client_ids=[other]), search_copies(client_ids=[idom])

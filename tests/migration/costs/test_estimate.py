@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
@@ -165,6 +166,26 @@ def test_what_the_site_counted_stands_beside_it(db, settings):
     assert found.calls == 8 + 1 + 340
     settings.NOVA_SECRET_LAYOUT = "service"
     assert count_use().compare_calls == 23
+
+
+def test_what_the_site_counted_is_added_up_by_the_database(db):
+    """A row comes back for each statement, and not for each client."""
+    ahead = timezone.now() + timedelta(days=1)  # by a clock that was wrong
+    ReadCount.objects.bulk_create(
+        ReadCount(client_id=pk, reads=3, counted_since=ahead) for pk in range(1, 101)
+    )
+    rows = []
+
+    def note_rows(execute, sql, params, many, context):
+        done = execute(sql, params, many, context)
+        rows.append(context["cursor"].rowcount)
+        return done
+
+    with connection.execute_wrapper(note_rows):
+        found = count_use()
+
+    assert (found.reads, found.clients_read) == (300, 100)
+    assert max(rows) == 1
 
 
 @pytest.mark.usefixtures("two_clients")

@@ -77,9 +77,7 @@ def test_everything_is_seen_on_the_clients_page_by_who_may_only_look(idom, clien
 
     assert NO_READ in said
     assert WHY in said
-    assert "In the phase Dual read for 0 seconds; needed: 24 hours." in said.replace(
-        "for 1 second;", "for 0 seconds;"
-    )
+    assert re.search(r"In the phase Dual read for \d+ seconds?; needed: 24 hours\.", said)
 
 
 def test_what_is_switched_off_is_amber(idom, client, log_in, settings):

@@ -7,7 +7,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from credentials.models import Client
-from migration.models import ClientMigration, ReadCount
+from migration.models import FRESH, ClientMigration, ReadCount
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import compare
 from migration.operations.gates import Condition, ShutGate
@@ -43,6 +43,19 @@ def half_an_hour_passes() -> None:
 
 def test_a_client_that_nova_never_read_is_not_cut_over(unread):
     assert codes(unread, Phase.AWS) == [FEW]
+
+
+@pytest.mark.parametrize("trouble", ["aws_failures", "mismatches"])
+def test_the_check_says_when_what_the_reader_met_passes(unread, trouble):
+    count_reads(unread, reads=1, **{trouble: 1})
+    if trouble == "mismatches":
+        ReadCount.objects.update(last_mismatch_at=timezone.now())
+
+    with pytest.raises(ShutGate) as refused:
+        move(client_id=unread, new=Phase.AWS)
+
+    minutes = FRESH // timedelta(minutes=1)
+    assert f"this passes {minutes} minutes after the last" in str(refused.value)
 
 
 def test_twenty_reads_are_enough_and_nineteen_are_not(unread, reader):

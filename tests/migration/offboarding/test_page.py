@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 from django.utils import timezone
@@ -67,6 +68,17 @@ def test_it_is_deactivated_offboarded_and_brought_back_on_its_page(ada):
     changed = AuditEvent.objects.filter(code="client_saved", slug="idom")
     said = [str(event.message) for event in changed]
     assert said == ["Activated the client.", "Deactivated the client."]
+
+
+def test_an_offboarded_client_is_offered_no_move_as_each_would_be_refused(client):
+    client.force_login(User.objects.create_superuser("root"))
+    pk = make_inactive(Phase.AWS)
+    overview = reverse("admin:credentials_client_change", args=[pk])
+    assert client.get(overview).context["moves"]
+
+    offboard_client(client_id=pk, reason="CHG-7")
+
+    assert client.get(overview).context["moves"] == []
 
 
 @pytest.mark.parametrize("typed", [{"slug": "acme"}, {"slug": ""}, {"reason": " "}])

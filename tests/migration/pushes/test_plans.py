@@ -24,7 +24,7 @@ from migration.models import (
 from migration.operations import run_plans, runs
 from migration.operations.comparisons import compare
 from migration.operations.pushes import push
-from migration.reports.run_plans import export_plan, summarize_clients
+from migration.reports.run_plans import export_plan, summarize_plan
 from nova_credentials.aws import SecretsManager
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, make_user, update
@@ -231,7 +231,8 @@ def test_a_look_costs_as_many_statements_for_many_clients_as_for_few(monkeypatch
         with CaptureQueriesContext(
             connection,
         ) as queries:
-            assert len(run_plans.look_at_clients(RunPlan())) == number
+            (found,) = run_plans.look_at_batches(RunPlan())
+            assert len(found) == number
         return len(queries)
 
     assert count_statements(2) == count_statements(30)
@@ -244,7 +245,8 @@ def test_where_aws_is_down_the_rest_is_not_asked_for(settings, monkeypatch):
         make_full_client(slug)
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
 
-    clients = run_plans.look_at_clients(RunPlan(), interactive=True)
+    looks = run_plans.look_at_batches(RunPlan(), interactive=True)
+    clients = [client for found in looks for client in found]
 
     assert [(c.slug, c.plan_class, c.error_class) for c in clients] == [
         ("a", "failing", "unavailable"),
@@ -256,7 +258,7 @@ def test_where_aws_is_down_the_rest_is_not_asked_for(settings, monkeypatch):
 def test_the_summary_counts_calls_seconds_and_dollars(settings, one_of_each):
     settings.NOVA_SWEEP_MINUTES = 30 * 24 * 60
     settings.NOVA_AWS_WRITES_PER_SECOND = 2
-    summary = summarize_clients(make_plan().list_clients())
+    summary = summarize_plan(make_plan().read_counts())
 
     assert (summary.clients, summary.creates, summary.updates) == (7, 1, 2)
     assert summary.batch_reads == 2

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from migration.operations.login_tests.database import DatabaseLogin
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 300
 AWS_WRITES = ("PutSecretValue", "UpdateSecretVersionStage", "CreateSecret", "RestoreSecret")
 PASSWORD_SET = "password set"
 STATEMENT_WRITES = ("INSERT", "UPDATE", "DELETE", "WITH")

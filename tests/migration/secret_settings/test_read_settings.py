@@ -32,6 +32,15 @@ def read(monkeypatch):
         # A replica gets what the secret has, where another region can have that.
         ("alias/nova", "eu-west-1", ("alias/nova", {"eu-west-1": "alias/nova"})),
         (MULTI, "eu-west-1", (MULTI, {"eu-west-1": MULTI})),
+        # Of another account's key, perhaps: it stays that account's.
+        (
+            ARN.replace(f"key/{ID}", "alias/nova"),
+            "eu-west-1",
+            (
+                ARN.replace(f"key/{ID}", "alias/nova"),
+                {"eu-west-1": "arn:aws:kms:eu-west-1:123456789012:alias/nova"},
+            ),
+        ),
         (ARN, f"eu-west-1={ID}", (ARN, {"eu-west-1": ID})),
         (
             ARN,
@@ -53,6 +62,8 @@ def test_what_is_set_is_read(read, key, regions, read_as):
         ("", "eu-west-1,eu-west-1", "NOVA_REPLICA_REGIONS"),
         ("", "Frankfurt!", "NOVA_REPLICA_REGIONS"),
         ("", "eu-west-1=nova", "NOVA_REPLICA_REGIONS"),
+        ("", " , ", "NOVA_REPLICA_REGIONS is without a region; none wants none"),
+        ("", "none,eu-west-1", "NOVA_REPLICA_REGIONS"),
         ("", f"eu-west-1={ARN}", "names a KMS key in us-east-1"),
         # A key of one region would leave the replica under AWS's own, which nobody asked for.
         (ARN, "eu-west-1", "names no key for eu-west-1"),

@@ -33,7 +33,7 @@ CREATE TABLE public.executions (
 """
 BACK = LINE[-2::-1]
 AT_ONCE = 4
-SECONDS = 60
+SECONDS = 300
 
 
 @pytest.fixture

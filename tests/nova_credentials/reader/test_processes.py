@@ -85,7 +85,8 @@ def test_a_connection_within_a_transaction_is_closed_and_not_kept(reader):
     assert postgres._idle == []
 
 
-def test_many_threads_read_at_once(make_reader):
+def test_many_threads_read_at_once(make_reader, caplog):
+    caplog.set_level("DEBUG", "nova_credentials")
     reader = make_reader(timeout=30)
     slugs = []
     for index, phase in enumerate([*Phase, *Phase]):
@@ -102,5 +103,9 @@ def test_many_threads_read_at_once(make_reader):
         ]
 
     assert users == work
-    assert sum(row.reads for row in ReadCount.objects.all()) == 20 * 6
+    # Said of each that could not be counted within 0.1 s, or for which PostgreSQL took longer than 5 s.
+    uncounted = [line for line in caplog.messages if "not counted" in line or "no answer" in line]
+    assert len(uncounted) < 20
+    counted = sum(row.reads for row in ReadCount.objects.all())
+    assert counted == 20 * 6 - len(uncounted), caplog.messages
     assert len(reader._postgres._idle) <= from_postgres.KEPT_CONNECTIONS

@@ -31,7 +31,7 @@ from migration.models import (
 )
 from migration.operations.aws_store import secrets_manager
 from migration.operations.evidence import WANT_EVIDENCE
-from migration.reports.client_status import list_client_statuses
+from migration.reports.client_status import iterate_client_statuses
 from migration.tasks import enqueue
 from nova_admin.embedded import run_while_parent_lives, seeds, small_nova
 
@@ -144,7 +144,7 @@ class Command(OneLineCommand):
     def _print_summary(self, migrate: Run, compare: Run) -> None:
         """Print one line a client: its phase, its outcome, and why."""
         compared = {item.slug: item for item in compare.items.all()}
-        phases = {status["slug"]: status for status in list_client_statuses(all_clients())}
+        phases = {status["slug"]: status for status in iterate_client_statuses(all_clients())}
         self._print_lines(
             "", f"  {'client':24} {'phase':11} {'pushed':10} {'both stores':15} remarks"
         )
@@ -187,6 +187,7 @@ def whole_number_to(most: int) -> Callable[[str], int]:
     """Return a parser of whole numbers from 0 to `most`."""
 
     def parse_number(text: str) -> int:
+        """Return the text as a whole number from 0 to `most`; raise ArgumentTypeError for anything else."""
         if not (text.isascii() and text.isdecimal() and int(text) <= most):
             raise ArgumentTypeError(f"not a whole number from 0 to {most}: {text!r}")
         return int(text)

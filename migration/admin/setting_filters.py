@@ -1,0 +1,26 @@
+"""The filter of the client list to which the dashboard's number of clients with other keys and regions leads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from django.utils.translation import gettext_lazy as _
+
+from migration.admin.counted_filters import ClientFilter
+from migration.models import has_differing_secrets
+
+if TYPE_CHECKING:
+    from django.db.models import Q
+
+    from migration.admin.counted_filters import Options
+
+
+class SettingsFilter(ClientFilter):
+    """Filters by whether tags, description, KMS key and replicas of a client's secrets are as the settings say."""
+
+    title = _("key and regions")
+    parameter_name = "settings"
+    options: ClassVar[Options] = [("differ", _("Differ from the settings"))]
+
+    def find_condition(self, value: str) -> Q | None:
+        return has_differing_secrets() if value == "differ" else None

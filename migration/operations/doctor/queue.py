@@ -1,0 +1,142 @@
+"""Examines the workers' queue: whether Redis, where it is in there, takes tasks and keeps them."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import closing
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.apps import apps
+from django.conf import settings
+from django.utils import timezone
+
+from credentials.site_schema import SCHEMA
+from migration.operations.doctor import queue_sentences as sentences
+from migration.operations.doctor import sentences as common_sentences
+from migration.operations.doctor.brief_reads import read_briefly
+from migration.operations.doctor.findings import (
+    CheckName,
+    report_failure,
+    report_ok,
+    report_unlooked,
+)
+from migration.redis_queue import connect_to_redis, list_queue_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis import Redis
+
+    from migration.operations.doctor.findings import Asked, Finding
+    from nova_credentials.messages import Message
+
+# A task that waits longer in PostgreSQL was not meant for a worker that takes from Redis.
+LEFT_AFTER = timedelta(minutes=5)
+# A page that starts a run waits so long for two commands.
+SLOW_SECONDS = 1.0
+# The first word of an answer of Redis that has no class of its own, such as MISCONF.
+CODE = re.compile(r"[A-Z]{3,20}(?= )")
+
+
+def examine_stored_queue(_asked: Asked) -> Iterator[Finding]:
+    """Say where the queue is, and which tasks are where nobody takes them. Asks no Redis."""
+    if settings.NOVA_REDIS_URL:
+        yield report_unlooked(CheckName.QUEUE, common_sentences.NOT_ASKED_YET())
+    else:
+        yield report_ok(CheckName.QUEUE, sentences.QUEUE_IS_IN_POSTGRES())
+    yield from _find_left_tasks()
+
+
+def examine_queue(asked: Asked) -> Iterator[Finding]:
+    """Have Redis take a task and give it back, as the queue does; ask what it does when it is full."""
+    if not settings.NOVA_REDIS_URL:
+        yield from examine_stored_queue(asked)
+        return
+    with closing(connect_to_redis(settings.NOVA_REDIS_URL)) as client:
+        place = _describe_place(client)
+        try:
+            yield from _try_queue(client, place)
+        except list_queue_errors() as error:
+            yield report_failure(CheckName.QUEUE, *_explain_error(error, place))
+    yield from _find_left_tasks()
+
+
+def _try_queue(client: Redis, place: str) -> Iterator[Finding]:
+    queue = f"django_q:{settings.Q_CLUSTER['name']}"
+    began = time.monotonic()
+    # Not into the queue itself, where a worker would take it.
+    client.rpush(f"{queue}:check", "check")
+    client.blpop([f"{queue}:check"], 1)
+    seconds = time.monotonic() - began
+    waiting = client.llen(f"{queue}:q")
+    if seconds > SLOW_SECONDS:
+        slow = sentences.REDIS_IS_SLOW(place=place, seconds=round(seconds, 1))
+        yield report_failure(CheckName.QUEUE, slow, sentences.LOOK_FOR_SLOWNESS())
+    policy = _read_policy(client)
+    if policy is None:
+        unknown = sentences.REDIS_POLICY_UNKNOWN(place=place)
+        yield report_unlooked(CheckName.QUEUE, unknown, sentences.ASK_FOR_POLICY())
+    elif policy.startswith("allkeys"):  # others throw away only what has a time to live
+        evicts = sentences.REDIS_EVICTS(place=place, policy=policy)
+        yield report_failure(CheckName.QUEUE, evicts, sentences.KEEP_KEYS_IN_REDIS())
+    elif seconds <= SLOW_SECONDS:
+        yield report_ok(CheckName.QUEUE, sentences.REDIS_TAKES_TASKS(place=place, n=waiting))
+
+
+def _read_policy(client: Redis) -> str | None:
+    """Return Redis' `maxmemory-policy`; None where it isn't told. INFO is allowed more often than CONFIG."""
+    from redis.exceptions import ResponseError  # noqa: PLC0415  # an extra
+
+    try:
+        policy: str | None = client.info("memory").get("maxmemory_policy")
+    except ResponseError:
+        return None
+    return policy
+
+
+def _describe_place(client: Redis) -> str:
+    parts = client.connection_pool.connection_kwargs
+    where = parts.get("path") or f"{parts.get('host', 'localhost')}:{parts.get('port', 6379)}"
+    return f"{where}/{parts.get('db') or 0}"
+
+
+def _explain_error(error: Exception, place: str) -> tuple[Message, Message]:
+    """Say what is wrong and what to do. The text of the error is not repeated."""
+    from redis import exceptions  # noqa: PLC0415  # an extra
+
+    code = getattr(error, "status_code", None) or type(error).__name__
+    match error:
+        case (
+            exceptions.AuthenticationError()
+            | exceptions.AuthorizationError()
+            | exceptions.AuthenticationWrongNumberOfArgsError()
+        ):
+            return sentences.REDIS_REFUSES_LOGIN(place=place), sentences.REACH_REDIS()
+        case exceptions.NoPermissionError():
+            return sentences.REDIS_LACKS_RIGHTS(place=place), sentences.GRANT_IN_REDIS()
+        case exceptions.ReadOnlyError():
+            return sentences.REDIS_TAKES_NO_WRITES(place=place), sentences.NAME_THE_PRIMARY()
+        case exceptions.OutOfMemoryError():
+            return sentences.REDIS_IS_FULL(place=place), sentences.MAKE_ROOM_IN_REDIS()
+        case exceptions.ResponseError():
+            word = CODE.match(str(error))
+            refusal = sentences.REDIS_REFUSES_TASKS(place=place, code=word[0] if word else code)
+            return refusal, sentences.SEE_REDIS_LOG()
+    return sentences.REDIS_IS_AWAY(place=place, code=code), sentences.REACH_REDIS()
+
+
+def _find_left_tasks() -> Iterator[Finding]:
+    if not settings.NOVA_REDIS_URL:
+        return
+    tasks = apps.get_model("django_q", "OrmQ")
+    with read_briefly():
+        left = tasks.objects.filter(lock__lt=timezone.now() - LEFT_AFTER).count()
+    if left:
+        yield report_failure(
+            CheckName.QUEUE,
+            sentences.TASKS_LEFT_IN_POSTGRES(n=left),
+            sentences.SET_THE_SAME_QUEUE(),
+            statements=(f"DELETE FROM {SCHEMA}.{tasks._meta.db_table};",),  # noqa: S608  # constants
+        )
