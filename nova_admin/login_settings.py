@@ -30,7 +30,7 @@ AUTH_PASSWORD_VALIDATORS = [
 # The first one refuses whoever is locked out, before any password is checked.
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
-    "django.contrib.auth.backends.ModelBackend",
+    "nova_admin.login.permissions.PermissionBackend",
 ]
 
 # The end of a session is kept with it in the database, so its cookie says nothing of it: it goes with the browser.

@@ -124,11 +124,7 @@ class WatchNumbersView(ClientView):
     renews_session = False  # an open page asks by itself
 
     def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
-        client_migration = ClientMigration.objects.filter(pk=client_id).first()
-        watch = (
-            watch_cutover(client_id, Phase(client_migration.phase)) if client_migration else None
-        )
-        return self.render_to_response({"watch": watch, "client_id": client_id})
+        return self.render_to_response({"watch": watch_cutover(client_id), "client_id": client_id})
 
 
 def make_confirmation_title(kind: Move, name: str) -> str:

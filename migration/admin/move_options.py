@@ -80,7 +80,7 @@ def get_moves_context(request: HttpRequest, client: ClientRow) -> dict[str, obje
     return {
         "moves": list_moves(request, client, phase),
         "move_request": requests.open().first(),
-        "watch": watch_cutover(client.pk, phase),
+        "watch": watch_cutover(client.pk),
         "differs": client.newest_status not in (None, Comparison.Status.MATCH),
         "input_classes": " ".join(BASE_INPUT_CLASSES),
         "may_resolve": request.user.has_perm(RESOLVE_PERMISSION) and phase != Phase.PURGED,

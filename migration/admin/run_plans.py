@@ -138,7 +138,7 @@ class PlanView(OnePlanView):
 
     def note_campaigns(self, counts: PlanCounts) -> list[SafeString]:
         """Return which campaigns have some of its clients, while it can be started."""
-        if not self.plan.is_open:
+        if not self.plan.is_open or self.plan.is_looking:
             return []
         planned = self.plan.rows.values_list("client_id", flat=True)
         return note_campaigns(self.request, planned, number=counts.clients)

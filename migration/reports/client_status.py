@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, Q
+from django.db.models import Count, Exists, OuterRef, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from migration.models import (
@@ -134,26 +135,32 @@ class CutoverWatch:
         return (self.until - timezone.now()).total_seconds()
 
 
-def watch_cutover(client_id: int, phase: Phase) -> CutoverWatch | None:
-    """Return the client's watch; None where it was not cut over within WATCHED_FOR."""
-    if phase != Phase.AWS:
-        return None
-    cutover = PhaseChange.objects.filter(client_id=client_id).order_by("-pk").first()
+def watch_cutover(client_id: int) -> CutoverWatch | None:
+    """Return the client's watch; None where it was not cut over within WATCHED_FOR, or is not in AWS any more."""
     lately = timezone.now() - WATCHED_FOR
-    if not cutover or cutover.old != Phase.DUAL_READ or cutover.changed_at < lately:
+    later = Comparison.objects.filter(client_id=client_id, compared_at__gt=OuterRef("changed_at"))
+    numbers = later.order_by().values("client_id").annotate(number=Count("pk")).values("number")
+    in_aws = Exists(ClientMigration.objects.filter(pk=client_id, phase=Phase.AWS))
+    cutover = (
+        PhaseChange.objects.filter(in_aws, client_id=client_id, changed_at__gte=lately)
+        .annotate(
+            compared=Coalesce(Subquery(numbers), 0),
+            differ=Coalesce(Subquery(numbers.filter(status__in=Comparison.DIFFERS)), 0),
+        )
+        .order_by("-pk")
+        .first()
+    )
+    if not cutover or cutover.old != Phase.DUAL_READ:
         return None
     seen = ReadCount.objects.filter(pk=client_id).first() or ReadCount()
-    compared = Comparison.objects.filter(
-        client_id=client_id, compared_at__gt=cutover.changed_at
-    ).aggregate(all=Count("pk"), differ=Count("pk", filter=Q(status__in=Comparison.DIFFERS)))
     since = seen.count_since(cutover.reads_before)
     return CutoverWatch(
         client_id=client_id,
         since=cutover.changed_at,
         until=cutover.changed_at + WATCHED_FOR,
         last_read_at=seen.last_read_at,
-        comparisons=compared["all"],
-        mismatches=compared["differ"],
+        comparisons=cutover.compared,  # type: ignore[attr-defined]  # annotated
+        mismatches=cutover.differ,  # type: ignore[attr-defined]
         reads=since.reads,
         aws_failures=since.aws_failures,
     )

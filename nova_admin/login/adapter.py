@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.http import HttpRequest, HttpResponse
 
-BACKEND = "django.contrib.auth.backends.ModelBackend"
+BACKEND = "nova_admin.login.permissions.PermissionBackend"
 # In a session that gave a second factor.
 GIVEN = "second_factor_given"
 # On a request that gives it: the session is another one once the user is logged in.
