@@ -121,7 +121,7 @@ def alive_hosts() -> set[str]:
     from django.utils import timezone
 
     from migration.models import Worker
-    from migration.tasks import BEAT_SECONDS
+    from migration.heartbeat import BEAT_SECONDS
 
     lately = timezone.now() - timedelta(seconds=2 * BEAT_SECONDS)
     names = Worker.objects.filter(seen_at__gt=lately).values_list("name", flat=True)
