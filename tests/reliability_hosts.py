@@ -120,8 +120,8 @@ def alive_hosts() -> set[str]:
 
     from django.utils import timezone
 
-    from migration.models import Worker
     from migration.heartbeat import BEAT_SECONDS
+    from migration.models import Worker
 
     lately = timezone.now() - timedelta(seconds=2 * BEAT_SECONDS)
     names = Worker.objects.filter(seen_at__gt=lately).values_list("name", flat=True)
