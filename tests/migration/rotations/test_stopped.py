@@ -104,6 +104,16 @@ def test_a_password_that_has_expired_is_told(role_in):
     assert_unchanged(role)
 
 
+def test_a_server_that_takes_no_writes_is_told_as_what_it_is(role_in, monkeypatch):
+    role = role_in(Phase.DUAL_READ)
+    # What a standby answers, of everything that is asked here.
+    standby = role_passwords.ROLE.replace("pg_is_in_recovery()", "true")
+    monkeypatch.setattr(role_passwords, "ROLE", standby)
+
+    assert_ended(role.rotate(), RotationOutcome.REFUSED, told.ROTATION_SERVER_IN_RECOVERY)
+    assert_unchanged(role)
+
+
 def test_a_read_only_default_and_a_default_role_are_no_hindrance(role_in):
     role = role_in(Phase.AWS)
     role.execute("ALTER ROLE {} SET default_transaction_read_only = on")
