@@ -56,13 +56,13 @@ class CampaignAdmin(ReadOnlyAdmin):
         "done_of_all",
         "why_it_waits",
         "by_name",
-        "started_at",
+        "created_when",
     )
     list_filter: ClassVar = ["state"]
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     list_before_template = "admin/migration/campaign_buttons.html"
-    nothing_yet = _("No campaign was started yet.")
+    nothing_yet = _("There is no campaign yet.")
     object_view = CampaignView
     own_views: ClassVar = [
         ("start/", "start", StartCampaignView),
@@ -119,6 +119,6 @@ class CampaignAdmin(ReadOnlyAdmin):
         is_stopped = campaign.state == Campaign.State.STOPPED
         return localize_html(campaign.stopped_because) if is_stopped else ""
 
-    @display(description=_("started"), ordering="created_at")
-    def started_at(self, campaign: Campaign) -> SafeString | str:
+    @display(description=_("created"), ordering="created_at")
+    def created_when(self, campaign: Campaign) -> SafeString | str:
         return moment(campaign.created_at)

@@ -121,7 +121,7 @@ def leaves_out_sweeps(request: HttpRequest) -> bool:
 
 
 class RunAdmin(ReadOnlyAdmin):
-    nothing_yet = _("No run was started yet. A migration or comparison of clients is one.")
+    nothing_yet = _("There is no run yet. A migration or comparison of clients is one.")
     list_display = (
         "run_name",
         "state_badge",
@@ -129,7 +129,7 @@ class RunAdmin(ReadOnlyAdmin):
         "outcomes",
         "campaign_link",
         "by_name",
-        "started_at",
+        "created_when",
     )
     list_filter: ClassVar = ["kind", StateFilter, SweepFilter]
     list_before_template = "admin/migration/run_sweeps.html"
@@ -228,8 +228,8 @@ class RunAdmin(ReadOnlyAdmin):
         link = '<a class="text-link underline" href="{}">{}</a>'
         return format_html(link, url, run.wave.campaign)
 
-    @display(description=_("started"), ordering="created_at")
-    def started_at(self, run: RunRow) -> SafeString | str:
+    @display(description=_("created"), ordering="created_at")
+    def created_when(self, run: RunRow) -> SafeString | str:
         return moment(run.created_at)
 
 

@@ -119,9 +119,9 @@ class Campaign(models.Model):
         models.SET_NULL,
         null=True,
         related_name="+",
-        verbose_name=_("started by"),
+        verbose_name=_("created by"),
     )
-    by_name = KeptNameField("by", _("started by"))
+    by_name = KeptNameField("by", _("created by"))
     approved_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
     )
@@ -135,7 +135,7 @@ class Campaign(models.Model):
     steered_by_name = KeptNameField("steered_by")
     # Why it stands still: the broken rule, or who stopped it.
     stopped_because = MessageField(null=True)
-    created_at = models.DateTimeField(_("started"), default=timezone.now)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
     changed_at = models.DateTimeField(default=timezone.now)
 
     waves: WaveQuerySet

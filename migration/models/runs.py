@@ -136,9 +136,9 @@ class Run(SteeredRun):
         models.SET_NULL,
         null=True,
         related_name="+",
-        verbose_name=_("started by"),
+        verbose_name=_("created by"),
     )
-    by_name = KeptNameField("by", _("started by"))
+    by_name = KeptNameField("by", _("created by"))
     adopt = models.BooleanField(_("adopt secrets that are not ours"), default=False)
     # Also clients that are known to differ, where somebody else wrote AWS's version.
     overwrite = models.BooleanField(
@@ -168,7 +168,7 @@ class Run(SteeredRun):
     wave = models.ForeignKey("Wave", models.SET_NULL, null=True, related_name="runs")
     # The number of times that a client is tried if its error may pass by itself.
     tries = models.PositiveSmallIntegerField(default=1, db_default=1)
-    created_at = models.DateTimeField(_("started"), default=timezone.now)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
 
     total: int
     done: int

@@ -87,11 +87,11 @@ def _make_activity(row: _Row) -> Activity:
     if what == "run":
         url = reverse("admin:migration_run_change", args=[target])
         return Activity(
-            row["at"], _describe_start(row, Run(pk=target, kind=row["of_first"])), url, VIEW_RUNS
+            row["at"], _describe_creation(row, Run(pk=target, kind=row["of_first"])), url, VIEW_RUNS
         )
     if what == "campaign":
         url = reverse("admin:migration_campaign_change", args=[target])
-        sentence = _with_reason(_describe_start(row, Campaign(pk=target)), row["of_why"])
+        sentence = _with_reason(_describe_creation(row, Campaign(pk=target)), row["of_why"])
         return Activity(row["at"], sentence, url, VIEW_CAMPAIGNS)
     if what in ("stop", "start"):
         url = reverse("admin:migration_run_aws_writes")
@@ -112,8 +112,8 @@ def _actor_name(row: _Row) -> str:
     return row["who"] or _("A command")
 
 
-def _describe_start(row: _Row, started: Run | Campaign) -> str:
-    return _("%(who)s started %(what)s") % {"who": _actor_name(row), "what": started}
+def _describe_creation(row: _Row, created: Run | Campaign) -> str:
+    return _("%(who)s created %(what)s") % {"who": _actor_name(row), "what": created}
 
 
 def _describe_move(row: _Row) -> str:

@@ -148,7 +148,7 @@ class CampaignSummary:
             "by": campaign.by_name,
             "approved_by": campaign.approved_by_name,
             "reason": campaign.reason,
-            "started_at": _show_moment(campaign.created_at),
+            "created_at": _show_moment(campaign.created_at),
             "changed_at": _show_moment(campaign.changed_at),
             "stopped_because": describe_message(campaign.stopped_because),
             "refused_most_often": self.frequent_reason and self.frequent_reason.to_json(),

@@ -270,7 +270,7 @@ def test_what_people_did_is_told_in_sentences_the_newest_first():
 
     assert [item.sentence for item in found] == [
         "maria checked idom again",
-        f"maria started Comparison {run.pk}",
+        f"maria created Comparison {run.pk}",
         "maria moved idom from Dual read to AWS (cut over), reason: T-42",
         "A command acknowledged the mismatch of idom, reason: known",
     ]
@@ -288,7 +288,7 @@ def test_a_campaign_is_told_and_not_each_of_its_runs():
 
     (activity,) = list_activity()
 
-    assert activity.sentence == f"maria started Campaign {campaign.pk}, reason: T-42"
+    assert activity.sentence == f"maria created Campaign {campaign.pk}, reason: T-42"
     assert activity.url == reverse("admin:migration_campaign_change", args=[campaign.pk])
 
 
@@ -331,14 +331,14 @@ def test_what_the_schedule_starts_and_what_a_run_moves_is_no_news_of_its_own():
     run = Run.objects.create(kind=Run.Kind.MIGRATE)
     PhaseChange.objects.create(client_id=1, slug="x", old="postgres", new="dual_write", run=run)
 
-    assert [item.sentence for item in list_activity()] == [f"A command started Migration {run.pk}"]
+    assert [item.sentence for item in list_activity()] == [f"A command created Migration {run.pk}"]
 
 
 @pytest.mark.parametrize(
     ("permission", "told"),
     [
         ("credentials.view_client", ["moved"]),
-        ("migration.view_run", ["started"]),
+        ("migration.view_run", ["created"]),
         ("migration.view_comparison", ["copied"]),
     ],
 )

@@ -67,7 +67,7 @@ def test_the_plan_is_started_where_all_is_as_planned(operator):
     run = Run.objects.get()
     assert (answer.url, run.by.username, run.plan) == (run_page(run), "operator", plan)
     assert [task.task["args"] for task in OrmQ.objects.all()] == [(run.pk,)]
-    assert f"Started from plan {plan.pk}" in text(operator.get(answer.url))
+    assert f"From plan {plan.pk}" in text(operator.get(answer.url))
     press(operator, plan, "start")
     assert Run.objects.count() == 1
 
