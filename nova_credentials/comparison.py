@@ -5,7 +5,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from itertools import zip_longest
 from typing import Self
@@ -134,7 +134,7 @@ def unreadable_mismatch(text: str, *, key: bytes, path: str = "document") -> Mis
 
 @dataclass(frozen=True)
 class _Comparison:
-    key: bytes
+    key: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
         if not self.key:

@@ -38,6 +38,36 @@ WITH run AS (
 UPDATE nova_admin.migration_phasechange SET run_id = run.id FROM run
 WHERE migration_phasechange.id = (SELECT max(id) FROM nova_admin.migration_phasechange)
 """
+SECRET_COLUMNS = (
+    ("public.client_database_credentials", "db_password_encrypted"),
+    ("public.client_email_credentials", "email_password_encrypted"),
+    ("{}.client_aws_credentials", "secret_access_key"),
+)
+# The first release purged this one before the upgrade, this release purges those within the day.
+PURGED_BEFORE = "purged"
+PURGED_TODAY = ("restored", "put_unanswered", "cut_over")
+# A password that somebody types into the form of a purged client goes to AWS alone.
+TYPE_PASSWORD = """
+from django.db import transaction
+from credentials.models import Client
+from migration.operations.saves import AdminSave
+with transaction.atomic():
+    client = Client.objects.get(slug="put_unanswered")
+    save, row = AdminSave(client.pk), client.databases.get()
+    save.keep_secrets_out(row.TYPE, row, {"db_password": "not-a-secret-typed"})
+    row.save()
+    save.finish(warn=print)
+"""
+WRITE_PURGED = """
+UPDATE public.client_database_credentials SET db_host = 'db.of-the-day.invalid'
+WHERE client_id = (SELECT id FROM public.clients WHERE slug = 'restored');
+UPDATE public.client_email_credentials SET email_password_encrypted = 'not-a-secret-of-the-day'
+WHERE client_id = (SELECT id FROM public.clients WHERE slug = 'purged')
+"""
+HOST = """
+SELECT db_host FROM public.client_database_credentials
+WHERE client_id = (SELECT id FROM public.clients WHERE slug = 'restored')
+"""
 # Every page that lists something, as a superuser sees it.
 PAGES = """
 import json
@@ -120,6 +150,28 @@ def back(carried, first_site) -> FirstSite:
     answer(carried, "push_pending", "--inline")
     with psycopg.connect(carried.uri) as nova:
         nova.execute(WRITE, ["not-a-secret-that-waits", "dual_write_pending"])
+    return take_way_back(carried, first_site)
+
+
+@pytest.fixture
+def back_with_purged(carried, first_site) -> FirstSite:
+    """A day on which this release purged clients and they were written while purged, then the way back."""
+    carried.run(f"GRANT CREATE, USAGE ON SCHEMA public TO {carried.site}")
+    answer(carried, "push_pending", "--inline")
+    answer(carried, "compare_clients", *PURGED_TODAY, "--inline")
+    carried.values = {slug: read_values(carried, slug, "nova_admin") for slug in PURGED_TODAY}
+    moved = answer(carried, "move_clients", "purged", *PURGED_TODAY, "--override", "A day")
+    assert all(each["moved"] for each in moved), moved
+    typed = carried.manage(
+        "shell", "-v", "0", "-c", TYPE_PASSWORD, AWS_ENDPOINT_URL_SECRETS_MANAGER=carried.aws
+    )
+    assert (typed.returncode, typed.stdout) == (0, ""), typed.stderr
+    carried.run(WRITE_PURGED)
+    return take_way_back(carried, first_site)
+
+
+def take_way_back(carried: First, first_site: Path) -> FirstSite:
+    """Go back from this release; `carried.newest` holds its last answers of `client_status`."""
     carried.newest = {status["slug"]: status for status in answer(carried, "client_status")}
 
     def manage(*arguments: str) -> None:
@@ -137,6 +189,75 @@ def test_the_first_release_goes_on_with_what_the_day_brought_and_is_upgraded_aga
     check_clients(back)
     check_pages(back)
     check_upgrade(back.first)
+
+
+def test_the_first_release_restores_the_purged_and_who_stays_purged_is_upgraded_again(
+    back_with_purged,
+):
+    back, first = back_with_purged, back_with_purged.first
+    check_pages(back)
+    restored = check_restored(back)
+    # So that a client which the first release purged is upgraded too.
+    (purged,) = back.answer("move_clients", "purged", PURGED_BEFORE)
+    assert purged["moved"], purged
+
+    done = first.migrate()
+
+    assert done.returncode == 0, done.stderr
+    phases = {status["slug"]: status["phase"] for status in answer(first, "client_status")}
+    assert phases == {slug: each["phase"] for slug, each in first.newest.items()} | {
+        "restored": "aws",
+        "put_unanswered": "aws",
+    }
+    stay = {"cut_over": first.values["cut_over"], PURGED_BEFORE: restored[PURGED_BEFORE]}
+    for slug, values in stay.items():
+        pointers = [f"aws-secretsmanager:nova/clients/{slug}"] * len(values)
+        assert read_values(first, slug, "nova_admin") == pointers
+    moved = answer(first, "move_clients", "aws", *stay)
+    assert all(each["moved"] for each in moved), moved
+    assert {slug: read_values(first, slug, "nova_admin") for slug in stay} == stay
+
+
+def check_restored(back: FirstSite) -> dict[str, list[str]]:
+    """Restore all purged clients but one by the first release; return their values by slug."""
+    first = back.first
+    phases = {slug: status["phase"] for slug, status in back.statuses().items()}
+    assert phases == {slug: each["phase"] for slug, each in first.newest.items()}
+    assert {phases[slug] for slug in (*PURGED_TODAY, PURGED_BEFORE)} == {"purged"}
+    expected = {
+        "restored": first.values["restored"],
+        "put_unanswered": ["not-a-secret-typed", *first.values["put_unanswered"][1:]],
+        PURGED_BEFORE: [
+            "not-a-secret-26",
+            "not-a-secret-33",
+            "not-a-secret-of-the-day",
+            "not-a-secret-35",
+        ],
+    }
+
+    moved = back.answer("move_clients", "aws", *expected)
+
+    assert all(each["moved"] for each in moved), moved
+    assert {slug: read_values(first, slug, "public") for slug in expected} == expected
+    assert first.ask(HOST) == [("db.of-the-day.invalid",)]
+    # What NOVA wrote while they were purged was counted, and is pushed.
+    pushed = {item["slug"]: item for item in back.answer("push_pending", "--inline")["items"]}
+    assert {pushed[slug]["outcome"] for slug in ("restored", PURGED_BEFORE)} == {"updated"}
+    compared = back.answer("compare_clients", *expected, "--inline")
+    assert {item["status"] for item in compared["items"]} == {"match"}
+    return expected
+
+
+def read_values(first: First, slug: str, schema: str) -> list[str]:
+    """Return what stands in the client's secret columns; `schema` has the site's tables."""
+    found = []
+    for table, column in SECRET_COLUMNS:
+        query = f"""
+            SELECT {column} FROM {table.format(schema)} AS row JOIN public.clients AS c ON c.id = client_id
+            WHERE slug = %s ORDER BY row.id
+        """
+        found += [value for (value,) in first.ask(query, slug)]
+    return found
 
 
 def check_clients(back: FirstSite) -> None:
