@@ -1,15 +1,33 @@
 """Who loses a client's lease while working on it writes nothing more to AWS and changes no phase."""
 
-import pytest
+from datetime import timedelta
 
-from migration.operations import aws_store, leases, moves, pushes, resolutions
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from migration.models import ClientMigration, Secret, all_clients
+from migration.operations import (
+    aws_store,
+    layouts,
+    leases,
+    move_attempts,
+    move_batches,
+    moves,
+    other_secrets,
+    pushes,
+    resolutions,
+    runs,
+)
 from migration.operations.comparisons import compare
 from migration.operations.leases import LeaseLostError
 from migration.operations.moves import move
 from migration.operations.pushes import push
+from migration.operations.run_approvals import start_move_run
 from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
-from tests.factories import make_full_client
+from tests.factories import make_client, make_full_client
 from tests.migration.moves.clients import NAME, change_in_aws, enter_phase, password, phase_of
 from tests.migration.test_leases import LOSSES
 
@@ -82,3 +100,96 @@ def test_a_copy_to_postgresql_changes_no_row(idom, lose_after, lose):
         resolutions.copy_to_postgres(client_id=idom)
 
     assert password(idom) == before
+
+
+@pytest.fixture
+def lose_at_check(monkeypatch):
+    """Takes the session's lock away in the very transaction that stores, just before it asks for the lock.
+
+    As the check that asks is the last one before the commit, nothing else would notice.
+    """
+
+    def lose_at_check(module, number=1):
+        checks = []
+        check = module.require_client_locks
+
+        def lose_and_check():
+            checks.append(connection.in_atomic_block)
+            if len(checks) == number:
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_advisory_unlock_all()")
+            check()
+
+        monkeypatch.setattr(module, "require_client_locks", lose_and_check)
+        return checks
+
+    return lose_at_check
+
+
+def layout_of(pk: int) -> tuple[str, str]:
+    row = ClientMigration.objects.filter(pk=pk).first() or ClientMigration()
+    return row.layout, row.other_secrets
+
+
+def test_a_layout_without_a_secret_is_not_changed(lose_at_check):
+    pk = make_client("empty")
+    before = layout_of(pk)
+    checks = lose_at_check(layouts)
+
+    with pytest.raises(LeaseLostError):
+        layouts.change_layout(client_id=pk, layout=Layout.SERVICE)
+
+    assert (layout_of(pk), checks) == (before, [True])
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["prepare", "switch"])
+def test_a_layout_is_neither_prepared_nor_switched(idom, lose_at_check, number):
+    enter_phase(idom, Phase.DUAL_WRITE)
+    before = layout_of(idom)
+    checks = lose_at_check(layouts, number)
+
+    with pytest.raises(LeaseLostError):
+        layouts.change_layout(client_id=idom, layout=Layout.SERVICE)
+
+    assert layout_of(idom)[0] == before[0]
+    assert (layout_of(idom) == before) == (number == 1)  # that they are begun is stored before
+    assert checks == [True] * number
+    assert not Secret.objects.filter(name=f"{NAME}/database").exists()
+
+
+def test_former_secrets_are_not_forgotten(idom, lose_at_check):
+    enter_phase(idom, Phase.DUAL_WRITE)
+    layouts.change_layout(client_id=idom, layout=Layout.SERVICE)
+    since = timezone.now() - timedelta(hours=1, seconds=61)
+    ClientMigration.objects.update(other_secrets_since=since)
+    before = layout_of(idom)
+    checks = lose_at_check(other_secrets)
+
+    with pytest.raises(LeaseLostError):
+        other_secrets.remove_other_secrets()
+
+    assert (layout_of(idom), checks) == (before, [True])
+    assert Secret.objects.filter(name=NAME).exists()
+
+
+def test_a_phase_is_not_changed_in_the_transaction_that_lost_the_lock(idom, lose_at_check):
+    enter_phase(idom, Phase.DUAL_WRITE)
+    compare(client_ids=[idom])
+    checks = lose_at_check(move_attempts)
+
+    with pytest.raises(LeaseLostError):
+        move(client_id=idom, new=Phase.DUAL_READ)
+
+    assert (phase_of(idom), checks) == (Phase.DUAL_WRITE, [True])
+
+
+def test_a_run_changes_no_phase_in_the_transaction_that_lost_the_locks(idom, lose_at_check):
+    enter_phase(idom, Phase.DUAL_WRITE)
+    compare(client_ids=[idom])
+    run = start_move_run(chosen=all_clients(), old=Phase.DUAL_WRITE, new=Phase.DUAL_READ)
+    checks = lose_at_check(move_batches)
+
+    with pytest.raises(LeaseLostError):
+        runs.finish_inline(run)
+
+    assert (phase_of(idom), checks) == (Phase.DUAL_WRITE, [True])

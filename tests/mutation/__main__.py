@@ -34,23 +34,25 @@ ENOUGH = 0.97
 FIRST_SECONDS = 15
 
 READER = "tests/nova_credentials/reader"
+LOST_LEASES = "tests/migration/test_lost_leases.py"
 MOVES = (
     *("tests/migration/test_move_guards.py", "tests/migration/moves"),
     *("tests/migration/test_approving.py", "tests/migration/evidence"),
-    "tests/migration/nova_tables",
+    *("tests/migration/nova_tables", LOST_LEASES),
 )
-MOVE_RUNS = "tests/migration/move_runs"
+MOVE_RUNS = ("tests/migration/move_runs", "tests/migration/campaigns/test_rollback.py")
 PUSHES = (
     *("tests/migration/pushes", "tests/migration/test_move_guards.py"),
     "tests/migration/nova_tables",
     *("tests/migration/test_version_keys.py", "tests/migration/test_saving.py"),
+    "tests/test_reprs.py",
     *(
         "tests/migration/aws_writes/test_half_saves.py",
         "tests/migration/aws_writes/test_old_backups.py",
     ),
 )
-LAYOUTS = ("tests/migration/layouts",)
-ROTATIONS = ("tests/migration/rotations",)
+LAYOUTS = ("tests/migration/layouts", LOST_LEASES)
+ROTATIONS = ("tests/migration/rotations", LOST_LEASES)
 WRITES = ("tests/migration/aws_writes", "tests/migration/test_version_keys.py")
 COUNTING = ("tests/credentials/counting", "tests/credentials/triggers")
 # They restore backups, start servers or upgrade whole databases: too slow to be asked of each defect.
@@ -89,9 +91,9 @@ TESTS = {
     "migration/operations/evidence.py": MOVES,
     "migration/operations/moves.py": MOVES,
     "migration/operations/move_attempts.py": MOVES,
-    "migration/operations/move_runs.py": (MOVE_RUNS,),
-    "migration/operations/move_batches.py": (MOVE_RUNS,),
-    "migration/operations/run_approvals.py": (MOVE_RUNS,),
+    "migration/operations/move_runs.py": MOVE_RUNS,
+    "migration/operations/move_batches.py": (*MOVE_RUNS, LOST_LEASES),
+    "migration/operations/run_approvals.py": MOVE_RUNS,
     "migration/operations/rows_from_aws.py": MOVES,
     "migration/operations/push_results.py": PUSHES,
     "migration/operations/pushes.py": PUSHES,

@@ -67,6 +67,12 @@ def test_what_is_switched_off_is_shown_as_such(idom, settings, new):
     kinds = [Evidence.STREAK, Evidence.TIME, Evidence.READS, Evidence.PROCESSES]
     assert [check.evidence for check in checks] == [*kinds, *copies]
     assert all(check.is_off and check.passed for check in checks[:4])
+    time = "NOVA_PURGE_AFTER_DAYS" if new == Phase.PURGED else "NOVA_DUAL_READ_HOURS"
+    assert [check.text.values["setting"] for check in checks[:3]] == [
+        "NOVA_CLEAN_STREAK",
+        time,
+        "NOVA_MIN_READS",
+    ]
     assert str(checks[2].text) == "Switched off (NOVA_MIN_READS=0): reads by NOVA."
 
 

@@ -10,6 +10,8 @@ from django.utils import timezone
 from credentials.models import DatabaseCredential
 from migration import layout_sentences, sentences
 from migration.models import (
+    AuditCode,
+    AuditEvent,
     ClientMigration,
     DatabaseClaim,
     LeaseKind,
@@ -127,6 +129,8 @@ def test_in_every_phase_all_values_are_read_before_and_after_and_once_the_old_on
     assert (row.layout, row.other_secrets, row.other_secrets_since) == ("service", "", None)
     assert sm.describe_secret(NAME).deleted_at is not None
     assert not Secret.objects.filter(name=NAME).exists()
+    (entry,) = AuditEvent.objects.filter(code=AuditCode.DELETION, client_id=pk)
+    assert (entry.slug, NAME in str(entry.facts)) == ("idom", True)
     reader._cached.clear()
     assert read(reader) == before
 

@@ -1,8 +1,13 @@
 """Runs of moves that need a second user: the run is approved as a whole, and each gate counts at its client's turn."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from migration import sentences
 from migration.models import (
@@ -22,7 +27,7 @@ from migration.operations.evidence import Evidence
 from migration.operations.run_approvals import approve_run, cancel_run_request
 from nova_credentials.phases import Phase
 from tests.factories import make_user
-from tests.migration.move_runs.moved import codes_of, make_clients, move_all, outcomes, start
+from tests.migration.move_runs.moved import codes_of, make_clients, move_all, once, outcomes, start
 from tests.migration.moves.clients import phase_of, write_password
 
 
@@ -38,6 +43,15 @@ def ana() -> User:
 
 def request(by: User, **options) -> Run:
     return start(Phase.DUAL_READ, Phase.AWS, by=by, reason="INC-42", **options)
+
+
+def by_another_session(act: Callable[[], object]) -> None:
+    def act_and_close() -> None:
+        act()
+        connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(act_and_close).result(30)
 
 
 def work(run: Run) -> None:
@@ -247,3 +261,27 @@ def test_a_cancelled_run_does_not_go_on_and_one_of_before_this_was_known_moves_n
 
     assert outcomes(run) == {"client-0": Outcome.REFUSED}
     assert phase_of(pk) == Phase.DUAL_READ
+
+
+@pytest.mark.parametrize("first", ["approve", "cancel"])
+def test_of_two_who_decide_at_once_the_second_is_told_and_changes_nothing(
+    maria, ana, monkeypatch, first
+):
+    make_clients(1, Phase.DUAL_READ)
+    run = request(maria)
+
+    def approve():
+        return approve_run(run_id=run.pk, by=ana)
+
+    def cancel():
+        return cancel_run_request(run_id=run.pk, by=maria)
+
+    # The second has read the run as a request when the first decides, in a session of its own.
+    does, name = (approve, "cancel_request") if first == "approve" else (cancel, "approve")
+    monkeypatch.setattr(Run, name, once(partial(by_another_session, does), getattr(Run, name)))
+    with pytest.raises(NotApproved, match="not waiting for an approval"):
+        (cancel if first == "approve" else approve)()
+
+    run.refresh_from_db()
+    assert run.approved_by_name == ("ana" if first == "approve" else "")
+    assert run.state == (Run.State.RUNNING if first == "approve" else Run.State.STOPPED)

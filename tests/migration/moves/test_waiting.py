@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from credentials import sentences as rows
 from credentials.models import Client
 from migration import sentences
-from migration.models import PhaseChange
+from migration.models import ClientMigration, PhaseChange
 from migration.operations import aws_store, moves, pushes, resolutions
 from migration.operations.comparisons import compare
 from migration.operations.gates import ShutGate
@@ -21,7 +21,15 @@ from tests.factories import (
     while_someone_waits_for_rows,
     write_uncommitted,
 )
-from tests.migration.moves.clients import LINE, advance, codes, refusal_of, write_password
+from tests.migration.moves.clients import (
+    LINE,
+    advance,
+    codes,
+    enter_phase,
+    phase_of,
+    refusal_of,
+    write_password,
+)
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -136,3 +144,21 @@ def test_a_push_a_page_and_a_move_wait_for_a_busy_client_only_so_long(idom, monk
 
     assert (busy.busy, busy.refused, busy.postponed) == (True, False, False)
     assert waited == [30, 1, 5]
+
+
+def test_a_phase_that_was_changed_past_the_lock_is_told_and_nothing_is_moved(idom, monkeypatch):
+    enter_phase(idom, Phase.DUAL_READ)
+    compare(client_ids=[idom])
+    require_match = moves._require_match
+
+    def require_and_be_overtaken(attempt):
+        require_match(attempt)
+        ClientMigration.objects.filter(pk=idom).update(phase=Phase.DUAL_WRITE)
+
+    monkeypatch.setattr(moves, "_require_match", require_and_be_overtaken)
+
+    with pytest.raises(StalePhase, match="no longer in Dual read"):
+        move(client_id=idom, new=Phase.AWS)
+
+    assert phase_of(idom) == Phase.DUAL_WRITE
+    assert not PhaseChange.objects.filter(new=Phase.AWS).exists()

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import psycopg
 import pytest
+from django.db import connection
 
 from migration import rotation_sentences as told
 from migration.models import (
@@ -16,9 +17,10 @@ from migration.models import (
     RotationOutcome,
 )
 from migration.models import RotationStep as Step
-from migration.operations import role_passwords, rotations
+from migration.operations import database_rotation, role_passwords, rotations
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.keys import version_keys
+from migration.operations.leases import LeaseLostError
 from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
 from migration.operations.rotations import NotRotated
 from nova_credentials.phases import Phase
@@ -338,3 +340,24 @@ def test_a_login_that_is_not_there_is_told(role_in):
     role = role_in(Phase.DUAL_READ)
     rotation = role.rotate(label="nobody")
     assert_ended(rotation, RotationOutcome.REFUSED, told.ROTATION_NO_SUCH_LOGIN)
+
+
+def test_a_lock_that_is_lost_before_the_rows_are_written_leaves_them_to_the_next_try(
+    role_in, monkeypatch
+):
+    role = role_in(Phase.DUAL_READ)
+    check, checks = database_rotation.require_client_locks, []
+
+    def lose_and_check():
+        checks.append(1)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock_all()")
+        check()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database_rotation, "require_client_locks", lose_and_check)
+        with pytest.raises(LeaseLostError):
+            role.rotate()
+
+    assert (role.in_row(), checks) == ("example-a", [1])
+    assert_rotated(go_on(role.client_id))

@@ -10,7 +10,7 @@ from psycopg.conninfo import make_conninfo
 from migration.models import ReadCount
 from nova_credentials.phases import Phase
 from nova_credentials.reader import from_postgres
-from tests.factories import make_full_client
+from tests.factories import make_client, make_database, make_full_client
 from tests.nova_credentials.in_phases import bring
 from tests.nova_credentials.reader.questions import (
     GRANTS,
@@ -50,6 +50,16 @@ def test_a_row_that_aws_lacks_is_returned_from_postgresql(reader, sm, gone):
 
     assert_answers(reader, "idom", every_question("idom"))
     assert counts(pk)[2] > 0
+
+
+def test_a_label_that_aws_lacks_is_returned_from_postgresql(reader, sm):
+    pk = make_client("idom")
+    make_database(pk, label="main", db_user="ours")
+    bring(pk, Phase.DUAL_READ)
+    # Still the primary row, so that it is the label alone that is missing there.
+    change_in_aws(sm, "idom", "database", label="renamed")
+
+    assert reader.get_credential("idom", "database", "main").db_user == "ours"
 
 
 @pytest.mark.parametrize("phase", Phase)
