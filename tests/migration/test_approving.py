@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from credentials.models import Client
 from migration import sentences
-from migration.models import ClientMigration, MoveRequest, PhaseChange
+from migration.models import AuditCode, AuditEvent, ClientMigration, MoveRequest, PhaseChange
 from migration.operations import approvals
 from migration.operations.approvals import (
     NotApproved,
@@ -117,6 +117,8 @@ def test_another_approves_and_both_are_recorded(maria, ana, new):
     change = PhaseChange.objects.first()
     assert (change.by, change.reason) == (ana, "INC-42")
     assert change.note == sentences.ASKED_FOR_BY(who="maria")
+    approved = AuditEvent.objects.get(code=AuditCode.APPROVAL)
+    assert (approved.who, approved.client_id, approved.reason) == ("ana", pk, "INC-42")
 
 
 def test_the_database_itself_keeps_a_request_from_being_done_by_who_asked(idom, maria):

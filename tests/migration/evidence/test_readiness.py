@@ -2,6 +2,7 @@
 
 import random
 from datetime import timedelta
+from functools import cached_property
 from itertools import product
 from types import SimpleNamespace
 
@@ -150,3 +151,14 @@ def test_before_dual_write_only_what_a_push_would_meet_keeps_a_client(stores):
     }
     assert len(captured) == 1
     assert all_clients().filter(pk=never).exists()
+
+
+def test_facts_that_were_read_for_many_clients_ask_nothing_more_for_one(
+    db, django_assert_num_queries
+):
+    facts = GateFacts([make_full_client("idom")])
+    names = [name for name, kept in vars(GateFacts).items() if isinstance(kept, cached_property)]
+    facts.read_all()
+
+    with django_assert_num_queries(0):
+        assert len([getattr(facts, name) for name in names]) > 7
