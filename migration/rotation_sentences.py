@@ -134,10 +134,6 @@ ROTATION_PUT_BACK = Sentence(
     "rotation_put_back",
     "The new password did not log in, so the former one was put back. Nothing else was changed.",
 )
-ROTATION_ODD_VALUES = Sentence(
-    "rotation_odd_values",
-    "A database login holds characters that can't be sent to a server (NUL, or half of a pair): mend it first.",
-)
 ROTATION_SAME_SECRET = Sentence(
     "rotation_same_secret",
     "What you entered is the present secret, so nothing was rotated: enter the new one.",

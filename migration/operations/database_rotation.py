@@ -44,7 +44,6 @@ from migration.operations.rotated_logins import (
     list_rows_of_role,
     read_row_passwords,
     require_own_role,
-    require_sendable,
 )
 from migration.operations.rotation_ends import (
     ENDS,
@@ -60,6 +59,7 @@ from migration.operations.rows_from_aws import hold_rows, record_as_pushed
 from migration.operations.snapshots import look_at_client, read_locked_client, read_snapshot
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
+from nova_credentials.document import parse_document
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -146,15 +146,15 @@ class DatabaseRotation:
         return self.found.login
 
     def _read_document(self) -> Document:
-        """Read the store that decides; raises `DocumentError` where no login could be sent as it stands there."""
-        if self.snapshot.phase.aws_is_authority:
+        """Read the store that decides; raises `DocumentError` where AWS holds what no login can be."""
+        now = self.snapshot
+        if now.phase.aws_is_authority:
             document = self.secret.read_current().to_document()
-        elif self.snapshot.document is None:
-            raise NotPushedError(self.snapshot.problem or rotation_sentences.ROTATION_CLIENT_BUSY())
-        else:
-            document = self.snapshot.document
-        require_sendable(document, self.snapshot)
-        return document
+            parse_document(document, client_id=now.client_id, client_slug=now.slug)
+            return document
+        if now.document is None:
+            raise NotPushedError(now.problem or rotation_sentences.ROTATION_CLIENT_BUSY())
+        return now.document
 
     # Step 1: keep the new password in AWS
 

@@ -14,12 +14,10 @@ from migration.operations.pending_secrets import is_same_role, make_role, read_l
 from migration.operations.rotation_ends import RefusedRotationError
 from migration.operations.snapshots import look_at_client
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.document import DocumentError, parse_document
 from nova_credentials.shown_names import show_name
 
 if TYPE_CHECKING:
     from credentials.models import Client
-    from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.document import Document
 
 MOST_NAMED = 5  # of the others that have the same login
@@ -51,19 +49,6 @@ def make_login(row: DatabaseCredential) -> DatabaseLogin:
         row.db_user or "",
         row.db_password or "",
     )
-
-
-def require_sendable(document: Document, snapshot: ClientSnapshot) -> None:
-    """Raise `DocumentError` where NOVA's reader would, or a login can't be sent: in AWS anything may stand."""
-    parse_document(document, client_id=snapshot.client_id, client_slug=snapshot.slug)
-    for each in read_logins(document):
-        text = f"{each.host}{each.name}{each.user}{each.password}"
-        if "\0" in text or _has_surrogates(text):
-            raise DocumentError(rotation_sentences.ROTATION_ODD_VALUES())
-
-
-def _has_surrogates(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def require_own_role(client: Client, document: Document, login: DatabaseLogin) -> None:

@@ -361,3 +361,21 @@ def test_a_lock_that_is_lost_before_the_rows_are_written_leaves_them_to_the_next
 
     assert (role.in_row(), checks) == ("example-a", [1])
     assert_rotated(go_on(role.client_id))
+
+
+@pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS])
+def test_a_session_that_is_ended_before_the_change_says_nothing_of_the_role(role_in, phase):
+    role = role_in(phase)
+    opened = []
+
+    @contextmanager
+    def open_login(login):
+        with open_plainly(login) as session:
+            opened.append(session)
+            if len(opened) == BEFORE_THE_CHANGE:
+                role.execute(f"SELECT pg_terminate_backend({session.info.backend_pid}, 5000)")
+            yield session
+
+    assert role.rotate(open_login=open_login).outcome == ""
+    assert Rotation.objects.find_unfinished(role.client_id)
+    assert_rotated(go_on(role.client_id))
