@@ -23,6 +23,7 @@ def test_a_push_creates_the_secret_with_its_tags_and_the_document_of_the_rows(sm
     result = push_one(pk)
 
     assert (result.outcome, result.message) == (Outcome.CREATED, None)
+    assert result.summary_message == sentences.OUTCOMES[Outcome.CREATED]()
     assert stored(sm, "idom") == Client.objects.get(pk=pk).build_document()
     tags = sm.describe_secret("nova/clients/idom").tags
     assert tags == {"Project": "NOVA", "ManagedBy": "nova-admin", "Client": "idom"}
@@ -41,7 +42,10 @@ def test_a_refusal_of_this_sites_own_is_final_until_somebody_changes_something(s
     pk = make_full_client("idom")
     sm.sm.create_secret(Name="nova/clients/idom", SecretString="{}")  # without our tag
 
-    assert push_one(pk).refused
+    result = push_one(pk)
+
+    assert result.refused
+    assert result.summary_message == result.message
 
 
 def test_what_was_pushed_is_compared_and_its_revision_stored():
