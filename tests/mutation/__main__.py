@@ -94,7 +94,7 @@ TESTS = {
     "migration/operations/move_runs.py": MOVE_RUNS,
     "migration/operations/move_batches.py": (*MOVE_RUNS, LOST_LEASES),
     "migration/operations/run_approvals.py": MOVE_RUNS,
-    "migration/operations/rows_from_aws.py": MOVES,
+    "migration/operations/rows_from_aws.py": (*MOVES, *MOVE_RUNS),
     "migration/operations/push_results.py": PUSHES,
     "migration/operations/pushes.py": PUSHES,
     "migration/operations/secret_writer.py": PUSHES,

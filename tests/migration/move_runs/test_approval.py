@@ -78,6 +78,17 @@ def test_nobody_moves_until_somebody_else_approves(maria, ana):
     assert {(AuditCode.REQUEST, "maria"), (AuditCode.APPROVAL, "ana")} <= set(recorded)
 
 
+def test_a_request_wants_a_user_and_a_reason(maria):
+    make_clients(1, Phase.DUAL_READ)
+
+    for by, reason in ((maria, ""), (None, "INC-42"), (None, "")):
+        with pytest.raises(NotApproved) as refused:
+            start(Phase.DUAL_READ, Phase.AWS, by=by, reason=reason)
+        assert refused.value.message == sentences.ASK_BY_COMMAND()
+
+    assert not Run.objects.filter(kind=Run.Kind.MOVE).exists()
+
+
 def test_who_could_have_acted_as_the_requester_approves_nothing(maria, ana):
     make_clients(1, Phase.DUAL_READ)
     run = request(maria)
