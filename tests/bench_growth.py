@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import cProfile
-import gc
 import itertools
 import json
 import os
@@ -28,8 +27,6 @@ from secrets import token_urlsafe
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import psutil
-
 from tests import nova_database
 from tests.bench import (
     DOC,
@@ -40,6 +37,23 @@ from tests.bench import (
     set_rates,
 )
 from tests.bench_aws import ARN, fill_aws, plain_aws
+from tests.bench_growth_pages import (
+    filter_blocked,
+    filter_list,
+    filter_waiting,
+    open_cutover,
+    open_dashboard,
+    open_failures,
+    open_filters,
+    open_list,
+    open_plan,
+    open_run,
+    poll_run,
+    put_into_group,
+    search_list,
+    take_out_of_group,
+)
+from tests.bench_took import Took, measure, measure_least
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,26 +64,10 @@ FEW, MANY = 10_000, 100_000
 # So many clients of a run over all of them.
 SAMPLE = 3000
 AT_MOST = 1.3
-ROUNDS = 4
 # Set for the children where NOVA's tables have no index on their clients.
 BARE = "BENCH_GROWTH_BARE"
 NO_LIMIT = 1_000_000.0
 ACT_SECONDS = 1800
-LIST, DASHBOARD = "/admin/credentials/client/", "/admin/"
-
-
-@dataclass(frozen=True, order=True)
-class Took:
-    """The seconds that something took, and those of a processor in Python and PostgreSQL."""
-
-    seconds: float
-    processor: float
-
-    def __add__(self, other: Took) -> Took:
-        return Took(self.seconds + other.seconds, self.processor + other.processor)
-
-    def __mul__(self, share: float) -> Took:
-        return Took(self.seconds * share, self.processor * share)
 
 
 @dataclass(frozen=True)
@@ -176,6 +174,13 @@ def make_history(clients: int) -> Took:
     return measure(lambda: bulk_data.make_history(comparisons_each=2))
 
 
+def make_trouble(clients: int) -> Took:
+    """Have a tenth of the clients wait for their next step, and others fail, for the pages that show these."""
+    from tests import bulk_data
+
+    return measure(bulk_data.make_trouble)
+
+
 def move_some(clients: int) -> Took:
     """Cut over: of all moves of many it asks most. The one before it is made by hand."""
     from migration.models import ClientMigration, all_clients
@@ -188,16 +193,11 @@ def move_some(clients: int) -> Took:
     return do_first_batches(lambda: start_move_run(chosen=all_clients(), old=old, new=new), "moved")
 
 
-def open_cutover(clients: int) -> Took:
-    """Open the page that confirms the cutover of all, and counts the evidence that each client lacks."""
-    return open_page("/admin/credentials/client/ready/aws/", data={}, rounds=1)
-
-
 def count_clients(clients: int) -> Took:
     """Count for the dashboard, as the workers do it every minute."""
     from migration.models import SiteCounts
 
-    return min(measure(SiteCounts.count_now) for _ in range(ROUNDS))
+    return measure_least(SiteCounts.count_now)
 
 
 def scan_tables(clients: int) -> Took:
@@ -213,73 +213,7 @@ def scan_tables(clients: int) -> Took:
             )
             assert cursor.fetchone()[0] == clients
 
-    return min(measure(scan) for _ in range(ROUNDS))
-
-
-def open_dashboard(clients: int) -> Took:
-    from migration.models import KeptCounts
-
-    KeptCounts.objects.renew()
-    return open_page(DASHBOARD)
-
-
-def open_list(clients: int) -> Took:
-    return open_page(LIST)
-
-
-def open_filters(clients: int) -> Took:
-    """Count the clients behind each choice of the list's filters, as opening them does."""
-    return open_page(f"{LIST}?_facets=True", headers={"HX-Request": "true"})
-
-
-def search_list(clients: int) -> Took:
-    return open_page(f"{LIST}?q=000042")
-
-
-def filter_list(clients: int) -> Took:
-    return open_page(f"{LIST}?phase=aws&o=-2")
-
-
-def open_plan(clients: int) -> Took:
-    from migration.models import RunPlan
-
-    return open_page(f"/admin/migration/run/plan/{RunPlan.objects.get().pk}/")
-
-
-def open_run(clients: int) -> Took:
-    from migration.models import Run
-
-    return open_page(f"/admin/migration/run/{Run.objects.first().pk}/change/")
-
-
-def poll_run(clients: int) -> Took:
-    from migration.models import Run
-
-    return open_page(f"/admin/migration/run/{Run.objects.first().pk}/live/")
-
-
-def open_page(
-    url: str,
-    *,
-    data: dict[str, str] | None = None,
-    headers: dict[str, str] | None = None,
-    rounds: int = ROUNDS,
-) -> Took:
-    """Return the least seconds of some rounds: other work on the machine only adds."""
-    from django.conf import settings
-    from django.contrib.auth.models import User
-    from django.test import Client
-
-    settings.ALLOWED_HOSTS = ["testserver"]
-    browser = Client()
-    root = User.objects.filter(username="root").first()
-    browser.force_login(root or User.objects.create_superuser("root"))
-
-    def ask() -> None:
-        answer = browser.get(url, headers=headers) if data is None else browser.post(url, data)
-        assert answer.status_code == 200, url
-
-    return min(measure(ask) for _ in range(rounds))
+    return measure_least(scan)
 
 
 @dataclass(frozen=True)
@@ -307,6 +241,7 @@ ACTS = {
     "move": Act("cutover", move_some, is_sample=True),
     "history": Act("a history by SQL", make_history, prepares=True),
     "open_cutover": Act("page before a cutover of all", open_cutover, most_whole=10 * AT_MOST),
+    "trouble": Act("failures by SQL", make_trouble, prepares=True),
     "count": Act("counting for the dashboard", count_clients),
     "scan": Act("PostgreSQL reads the same tables", scan_tables, is_bounded=False),
     "dashboard": Act("dashboard", open_dashboard, most_whole=1.5),
@@ -314,18 +249,15 @@ ACTS = {
     "open_filters": Act("filters of the list, opened", open_filters, most_whole=10 * AT_MOST),
     "search": Act("list, searched", search_list, most_whole=10 * AT_MOST),
     "filter": Act("list, filtered and sorted", filter_list, most_whole=10 * AT_MOST),
+    "blocked": Act("list, blocked clients", filter_blocked, most_whole=10 * AT_MOST),
+    "waits": Act("list, clients that wait", filter_waiting, most_whole=10 * AT_MOST),
+    "failures": Act("page of failures", open_failures, most_whole=10 * AT_MOST),
+    "group": Act("all put into a group", put_into_group),
+    "ungroup": Act("all taken out of it", take_out_of_group),
     "open_plan": Act("page of the plan", open_plan, most_whole=1.5),
     "open_run": Act("page of a run", open_run, most_whole=10 * AT_MOST),
     "poll_run": Act("its live part", poll_run, most_whole=10 * AT_MOST),
 }
-
-
-def measure(work: Callable[[], object]) -> Took:
-    gc.collect()
-    server, own, began = seconds_of_postgres(), time.process_time(), time.perf_counter()
-    work()
-    took, used = time.perf_counter() - began, time.process_time() - own
-    return Took(took, used + seconds_of_postgres() - server)
 
 
 def main() -> None:
@@ -413,20 +345,6 @@ def measure_act(act: str, clients: int, environment: dict[str, str], *, profiles
     print("\n".join(shown), end="\n" if shown else "")
     took, processor, megabytes = json.loads(told)
     return Measured(Took(took, processor), megabytes)
-
-
-def seconds_of_postgres() -> float:
-    """Return the processor's seconds of PostgreSQL's processes so far, also of those that have ended."""
-    pid = int((LOCAL / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
-    server = psutil.Process(pid)
-    times = [server.cpu_times()]
-    ended = times[0].children_user + times[0].children_system
-    for child in server.children(recursive=True):
-        try:
-            times.append(child.cpu_times())
-        except psutil.NoSuchProcess:  # it has ended since
-            continue
-    return ended + sum(each.user + each.system for each in times)
 
 
 def do_act(name: str, clients: int, *, profiles: bool) -> None:

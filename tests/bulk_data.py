@@ -90,6 +90,37 @@ SELECT id, (ARRAY['dual_write', 'dual_read', 'dual_read', 'aws'])[1 + id %% 4] F
 ON CONFLICT (client_id) DO UPDATE SET phase = excluded.phase
 """
 
+# Of every twenty clients one was compared too long ago, one waits for a push, and the push of one was refused. One each
+# failed in a push, failed in a comparison and was refused a move; these differ too, as every second client does.
+TROUBLE = """
+UPDATE nova_admin.migration_clientmigration SET compared_at = compared_at - interval '1 hour' WHERE client_id % 20 = 5;
+UPDATE nova_admin.credentials_clientrevision SET pushed_revision = revision - 1 WHERE client_id % 20 IN (13, 16);
+UPDATE nova_admin.migration_clientmigration m SET refused_revision = kept.revision
+FROM nova_admin.credentials_clientrevision kept WHERE kept.client_id = m.client_id AND m.client_id % 20 = 16;
+WITH runs AS (
+    INSERT INTO nova_admin.migration_run
+        (kind, move_from, move_to, adopt, include_inactive, state, created_at, finished_at)
+    VALUES ('push', '', '', false, false, 'finished', now(), now()),
+        ('compare', '', '', false, false, 'finished', now(), now()),
+        ('move', 'dual_read', 'aws', false, false, 'finished', now(), now())
+    RETURNING id, kind
+)
+INSERT INTO nova_admin.migration_runitem
+    (run_id, act, client_id, slug, batch, outcome, error_class, comparison_status, finished_at)
+SELECT runs.id, runs.kind, c.id, c.slug, 0, failed.outcome, failed.error_class, '', now()
+FROM runs
+JOIN (VALUES ('push', 4, 'failed', 'throttled'), ('compare', 8, 'failed', 'unavailable'), ('move', 12, 'refused', ''))
+    AS failed (kind, rest, outcome, error_class) USING (kind)
+JOIN public.clients c ON c.id % 20 = failed.rest
+"""
+
+
+def make_trouble() -> None:
+    """Have some of the clients of `make_history` wait, and some whose newest push, comparison or move failed."""
+    with connection.cursor() as cursor:
+        cursor.execute(TROUBLE)
+        cursor.execute("ANALYZE")
+
 
 def make_history(*, comparisons_each: int) -> None:
     """A history of the clients of `make_unmoved`: in each phase, compared so often, in one run."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from django.contrib import messages
 from django.contrib.humanize.templatetags.humanize import intcomma
+from django.db import transaction
 from django.http import HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
@@ -64,8 +65,9 @@ class PutIntoGroupView(AdminView):
             return self.show_page(ids)
         try:
             meant = ids[: self.read_first(len(ids))]
-            group = self.find_group()
-            changed = self.change_group(group, all_clients().filter(pk__in=meant))
+            with transaction.atomic():
+                group = self.find_group()
+                changed = self.change_group(group, all_clients().with_ids(meant))
         except ClientGroupError as refusal:
             messages.error(request, localize(refusal.message))
             return self.show_page(ids)
@@ -78,7 +80,7 @@ class PutIntoGroupView(AdminView):
             return list(self.selected.values_list("pk", flat=True))
         numbers = map(read_number, read_text(self.request, "clients").split())
         named = dict.fromkeys(pk for pk in numbers if pk is not None)
-        present = set(all_clients().filter(pk__in=named).values_list("pk", flat=True))
+        present = set(all_clients().with_ids(named).values_list("pk", flat=True))
         return [pk for pk in named if pk in present]
 
     def read_first(self, number: int) -> int:
@@ -138,8 +140,12 @@ class PutIntoGroupView(AdminView):
             messages.info(self.request, link)
 
     def show_page(self, ids: list[int]) -> HttpResponse:
+        chosen = all_clients().with_ids(ids)
         groups = (
-            ClientGroup.objects.of_clients(ids) if self.takes_out else ClientGroup.objects.all()
+            ClientGroup.objects.of_clients(chosen) if self.takes_out else ClientGroup.objects.all()
+        )
+        taking = note_campaigns(
+            self.request, chosen.order_by().values_list("pk", flat=True), number=len(ids)
         )
         taken = (
             []
@@ -155,7 +161,7 @@ class PutIntoGroupView(AdminView):
                 may_add=self.may_add,
                 typed=self.request.POST.get("new_name", ""),
                 typed_first=self.request.POST.get("first", ""),
-                campaign_notes=[*note_campaigns(self.request, ids), *taken],
+                campaign_notes=[*taking, *taken],
                 input_classes=" ".join(BASE_INPUT_CLASSES),
                 select_classes=" ".join(SELECT_CLASSES),
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.db import IntegrityError, models, transaction
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 NAME_LENGTH = 100
 # Folding the case makes up to three characters of one.
 KEY_LENGTH = 3 * NAME_LENGTH
+# So many clients' rows and audit entries are in memory at once.
+CLIENTS_AT_ONCE = 5000
 
 
 class ClientGroupError(MessageError):
@@ -68,9 +71,9 @@ class ClientGroupQuerySet(models.QuerySet["ClientGroup"]):
             counts[f"in_{each}"] = models.Count(client, filter=stands)
         return self.annotate(**counts)
 
-    def of_clients(self, client_ids: Collection[int]) -> Self:
+    def of_clients(self, chosen: ClientPhaseQuerySet) -> Self:
         """Select the groups that hold one of the clients, and annotate `number`, how many of them."""
-        held = self.filter(members__client__in=client_ids)
+        held = self.filter(members__client__in=chosen.order_by().values("pk"))
         return held.annotate(number=models.Count("members"))
 
     def find_by_name(self, text: str) -> ClientGroup | None:
@@ -140,31 +143,37 @@ class ClientGroup(models.Model):
             self._record(audit_sentences.CLIENT_GROUP_DELETED, by=by, **facts)
 
     def put_clients(self, chosen: ClientPhaseQuerySet, *, by: User | None = None) -> list[str]:
-        """Put the clients into the group; return the slugs of those that were not in it.
+        """Put the clients into the group, all or none; return the slugs of those that were not in it.
 
         Raise `ClientGroupError` if the group is gone.
         """
+        changed: list[str] = []
         with self._hold() as held:
-            slugs = dict(chosen.values_list("pk", "slug"))
-            new = slugs.keys() - self._find_members(slugs)
-            GroupMember.objects.bulk_create(
-                [GroupMember(group=held, client_id=pk) for pk in sorted(new)],
-                ignore_conflicts=True,
-            )
-            self._record_clients(audit_sentences.PUT_INTO_CLIENT_GROUP, held, slugs, new, by=by)
-        return sorted(slugs[pk] for pk in new)
+            for slugs in _iterate_slugs(chosen):
+                new = slugs.keys() - self._find_members(slugs)
+                GroupMember.objects.bulk_create(
+                    [GroupMember(group=held, client_id=pk) for pk in sorted(new)],
+                    ignore_conflicts=True,
+                )
+                self._record_clients(audit_sentences.PUT_INTO_CLIENT_GROUP, held, slugs, new, by=by)
+                changed += [slugs[pk] for pk in new]
+        return sorted(changed)
 
     def take_clients(self, chosen: ClientPhaseQuerySet, *, by: User | None = None) -> list[str]:
-        """Take the clients out of the group; return the slugs of those that were in it.
+        """Take the clients out of the group, all or none; return the slugs of those that were in it.
 
         Raise `ClientGroupError` if the group is gone.
         """
+        changed: list[str] = []
         with self._hold() as held:
-            slugs = dict(chosen.values_list("pk", "slug"))
-            old = self._find_members(slugs)
-            held.members.filter(client__in=old).delete()
-            self._record_clients(audit_sentences.TAKEN_OUT_OF_CLIENT_GROUP, held, slugs, old, by=by)
-        return sorted(slugs[pk] for pk in old)
+            for slugs in _iterate_slugs(chosen):
+                old = self._find_members(slugs)
+                held.members.filter(client__in=old).delete()
+                self._record_clients(
+                    audit_sentences.TAKEN_OUT_OF_CLIENT_GROUP, held, slugs, old, by=by
+                )
+                changed += [slugs[pk] for pk in old]
+        return sorted(changed)
 
     @contextmanager
     def _hold(self) -> Iterator[ClientGroup]:
@@ -210,6 +219,13 @@ class ClientGroup(models.Model):
                 for pk in sorted(changed)
             ]
         )
+
+
+def _iterate_slugs(chosen: ClientPhaseQuerySet) -> Iterator[dict[int, str]]:
+    """Yield the clients' slugs by id, some at a time and in the ids' order, as all are when the first are read."""
+    rows = chosen.order_by("pk").values_list("pk", "slug").iterator(chunk_size=CLIENTS_AT_ONCE)
+    while some := dict(islice(rows, CLIENTS_AT_ONCE)):
+        yield some
 
 
 class GroupMember(models.Model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
+from django.db import transaction
 
 from credentials.shown_names import show_name
 from migration.management.base import ClientsCommand, find_client_group, find_user
@@ -32,8 +33,9 @@ class Command(ClientsCommand):
                 group = find_client_group(options["group"])
                 changed = group.take_clients(chosen, by=by)
             else:
-                group = ClientGroup.objects.get_or_add(options["group"], by=by)
-                changed = group.put_clients(chosen, by=by)
+                with transaction.atomic():
+                    group = ClientGroup.objects.get_or_add(options["group"], by=by)
+                    changed = group.put_clients(chosen, by=by)
         except ClientGroupError as refusal:
             raise CommandError(str(refusal), returncode=2) from None
         number = all_clients().in_group(group.pk).count()

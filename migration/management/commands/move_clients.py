@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from argparse import ArgumentTypeError
 from collections import Counter
+from heapq import merge
+from itertools import islice
+from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.core.management.base import CommandError
+from django.db.models.functions import Collate
 
 from credentials.shown_names import show_name
 from migration import evidence_sentences, sentences
 from migration.management.base import ClientsCommand, find_client_group, find_user
 from migration.management.counted_work import show_work
+from migration.management.run_items import ITEMS_AT_ONCE
 from migration.models import (
     MANY_TRIES,
     MOVE_PERMISSIONS,
@@ -31,6 +37,8 @@ from migration.operations.run_approvals import start_move_run
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from django.core.management.base import CommandParser
 
     from migration.management.base import Options
@@ -39,6 +47,8 @@ if TYPE_CHECKING:
 
 # More are a run, as pages have it too.
 MOST_AT_ONCE = 50
+# The characters of the reports: some thousand clients.
+MOST_IN_MEMORY = 1_000_000
 
 
 def read_override(text: str) -> str:
@@ -127,32 +137,49 @@ class Command(ClientsCommand):
             self._report(self._move_few(self.find_named_clients(slugs)), options)
 
     def _report(
-        self, results: list[MoveReport], options: Options, runs: list[Run] | None = None
+        self, found: Iterable[MoveReport], options: Options, runs: list[Run] | None = None
     ) -> None:
-        """Print what became of each client; exit with 1 if one was not moved.
+        """Print what became of each client; exit with 1 if one was not moved."""
+        clients = moved = 0
+        # Their numbers are printed first, so the clients wait in a file where they are many.
+        with SpooledTemporaryFile(MOST_IN_MEMORY, "w+") as kept:
+            for result in found:
+                clients, moved = clients + 1, moved + result["moved"]
+                kept.write(f"{json.dumps(result)}\n")
+            kept.seek(0)
+            self._print_reports(map(json.loads, kept), options, runs, clients, moved)
+        if moved < clients:
+            sys.exit(1)
+
+    def _print_reports(
+        self,
+        results: Iterable[MoveReport],
+        options: Options,
+        runs: list[Run] | None,
+        clients: int,
+        moved: int,
+    ) -> None:
+        """Print what became of each client.
 
         With `runs` one object is printed, which names the run: a number, a list where there are several, null for none.
         """
-        moved = sum(result["moved"] for result in results)
         if options["format"] == "json":
-            numbers = {"clients": len(results), "moved": moved, "refused": len(results) - moved}
+            numbers = {"clients": clients, "moved": moved, "refused": clients - moved}
             if runs is None:
-                self.print_json(results)
+                self.print_json_items(results)
             else:
                 pks = [run.pk for run in runs]
                 run = pks[0] if len(pks) == 1 else pks or None
-                self.print_json({"run": run, **numbers, "items": results})
+                self.print_json_items(results, {"run": run, **numbers})
         else:
             for key, n in self.overridden.items():
                 label = evidence_sentences.EVIDENCE[key]()
-                self.stdout.write(f"Overridden: {label}, for {n} of {len(results)} clients.")
+                self.stdout.write(f"Overridden: {label}, for {n} of {clients} clients.")
             for result in results:
                 self.stdout.write(
                     f"{show_name(result['slug'])}: {result['phase']}"
                     f"{'' if result['moved'] else ', not moved'}. {' '.join(result['reasons'])}".strip()
                 )
-        if moved < len(results):
-            sys.exit(1)
 
     def _move_phase(self, old: Phase, options: Options) -> None:
         """Move every client in the phase `old`, as a run."""
@@ -160,26 +187,28 @@ class Command(ClientsCommand):
             text = f"no client moves from {old.value} to {self.new.value}"
             raise CommandError(text, returncode=2)
         run = self._finish_moves(all_clients(), old)
-        self._report(list_move_reports(run), options, [run])
+        self._report(iterate_move_reports(run), options, [run])
 
-    def _move_many(self, chosen: ClientPhaseQuerySet) -> tuple[list[MoveReport], list[Run]]:
+    def _move_many(self, chosen: ClientPhaseQuerySet) -> tuple[Iterator[MoveReport], list[Run]]:
         """Move the clients, as a run for each phase from which they can; return them by slug, and the runs."""
-        results: list[MoveReport] = []
+        others: list[tuple[str, str]] = []
         runs: list[Run] = []
         by_phase: dict[str, list[tuple[int, str]]] = {}
         for pk, slug, phase in chosen.with_phase().values_list("pk", "slug", "phase"):
             by_phase.setdefault(phase, []).append((pk, slug))
         for phase, clients in by_phase.items():
             if (Phase(phase), self.new) in MOVES:
-                some = all_clients().filter(pk__in=[pk for pk, _slug in clients])
+                some = all_clients().with_ids([pk for pk, _slug in clients])
                 runs.append(self._finish_moves(some, Phase(phase)))
-                results += list_move_reports(runs[-1])
             else:
-                results += [
-                    make_report(slug, phase, IllegalMove(slug, Phase(phase), self.new).message)
-                    for _pk, slug in clients
-                ]
-        return sorted(results, key=lambda result: result["slug"]), runs
+                others += [(slug, phase) for _pk, slug in clients]
+        refused = (
+            make_report(slug, phase, IllegalMove(slug, Phase(phase), self.new).message)
+            for slug, phase in sorted(others)
+        )
+        # In the order in which Python sorts, whatever the database's own is.
+        done = (iterate_move_reports(run, order=Collate("slug", "C")) for run in runs)
+        return merge(refused, *done, key=lambda result: result["slug"]), runs
 
     def _finish_moves(self, chosen: ClientPhaseQuerySet, old: Phase) -> Run:
         """Start a run of the move and wait for its end; one that needs an approval is only requested."""
@@ -272,14 +301,15 @@ def make_report(slug: str, phase: str, *reasons: Message, moved: bool = False) -
     }
 
 
-def list_move_reports(run: Run) -> list[MoveReport]:
-    """Return, for each client of a run of moves, its phase now and what became of its move, by slug."""
-    phases = dict(all_clients().with_phase().values_list("pk", "phase"))
+def iterate_move_reports(run: Run, *, order: str | Collate = "slug") -> Iterator[MoveReport]:
+    """Yield, for each client of a run of moves, its phase now and what became of its move, some in memory at a time."""
     waits = sentences.MOVES_ASKED_FOR(run=run.name_message)
-    reports = []
-    for item in run.items.order_by("slug"):
-        said = item.message or (waits if run.state == Run.State.REQUESTED else None)
-        moved = item.outcome == Outcome.MOVED
-        phase = phases.get(item.client_id, Phase.POSTGRES.value)
-        reports.append(make_report(item.slug, phase, *(said.parts if said else ()), moved=moved))
-    return reports
+    items = run.items.order_by(order).iterator(chunk_size=ITEMS_AT_ONCE)
+    while some := list(islice(items, ITEMS_AT_ONCE)):
+        there = all_clients().filter(pk__in=[item.client_id for item in some])
+        phases = dict(there.with_phase().values_list("pk", "phase"))
+        for item in some:
+            said = item.message or (waits if run.state == Run.State.REQUESTED else None)
+            moved = item.outcome == Outcome.MOVED
+            phase = phases.get(item.client_id, Phase.POSTGRES.value)
+            yield make_report(item.slug, phase, *(said.parts if said else ()), moved=moved)

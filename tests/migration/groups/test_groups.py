@@ -1,10 +1,11 @@
 """Client groups as rows: names, members, two people at once, and what NOVA's deletions leave of them."""
 
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from migration import group_sentences
@@ -15,6 +16,7 @@ from migration.models import (
     ClientMigration,
     GroupMember,
     all_clients,
+    client_groups,
     normalize_group_name,
 )
 from nova_credentials.phases import Phase
@@ -154,6 +156,67 @@ def test_two_thousand_clients_take_no_more_statements_than_one():
     assert everybody == (first[0], 2000, first[1])
     assert not group.members.exists()
     assert AuditEvent.objects.filter(code="client_group", slug="many-2000").count() == 2
+
+
+@pytest.fixture
+def small_parts(monkeypatch) -> int:
+    """How many clients are in memory at once."""
+    monkeypatch.setattr(client_groups, "CLIENTS_AT_ONCE", 100)
+    return 100
+
+
+@pytest.mark.parametrize("act", ["put_clients", "take_clients"])
+def test_where_a_part_in_the_middle_fails_nothing_stays(act, small_parts, monkeypatch, entries):
+    make_many(250)
+    group = ClientGroup.objects.get_or_add("wave 1")
+    if act == "take_clients":
+        group.put_clients(all_clients())
+    members, recorded, parts = group.members.count(), entries(), []
+
+    def fail_second_time(events):
+        parts.append(len(events))
+        record_many(events)
+        if len(parts) == 2:
+            raise OperationalError("the connection is gone")
+
+    record_many = AuditEvent.objects.record_many
+    monkeypatch.setattr(AuditEvent.objects, "record_many", fail_second_time)
+    with pytest.raises(OperationalError):
+        getattr(group, act)(all_clients())
+
+    assert parts == [100, 100]
+    assert (group.members.count(), entries()) == (members, recorded)
+
+
+def test_all_that_a_group_has_are_taken_out_of_it_in_parts(small_parts):
+    make_many(250)
+    group = ClientGroup.objects.get_or_add("wave 1")
+
+    assert len(group.put_clients(all_clients())) == 250
+    assert len(group.take_clients(all_clients().in_group(group.pk))) == 250
+    assert not group.members.exists()
+
+
+@pytest.mark.parametrize("act", ["put_clients", "take_clients"])
+def test_a_part_is_in_memory_and_not_every_client(act, small_parts):
+    make_many(2000)
+    group = ClientGroup.objects.get_or_add("wave 1")
+    some = all_clients().filter(slug__in=[f"many-{n}" for n in range(small_parts)])
+    if act == "take_clients":
+        group.put_clients(all_clients())
+
+    def measure_peak(chosen) -> int:
+        tracemalloc.start()
+        try:
+            getattr(group, act)(chosen)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    measure_peak(some.filter(slug="many-1"))  # imports and caches
+    few = measure_peak(some)
+    # Of each client its slug stays, which is returned.
+    assert measure_peak(all_clients()) < few + 2000 * 200
 
 
 @pytest.mark.django_db(transaction=True)

@@ -2,7 +2,8 @@
 
 import pytest
 from django.contrib.messages import get_messages
-from django.db import connection
+from django.core.management import call_command
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from migration.models import AuditEvent, ClientGroup, GroupMember, all_clients
@@ -219,6 +220,23 @@ def test_all_two_thousand_of_a_filter_go_into_a_group(wave, maria, client):
     assert said(response).startswith("2,000 clients were put into Wave 1.")
     assert GroupMember.objects.filter(group=wave).count() == 2001
     assert len(captured) < 25
+
+
+def test_where_the_clients_are_not_put_into_it_there_is_no_new_group(
+    wave, maria, client, monkeypatch
+):
+    def fail(*_events):
+        raise OperationalError("the connection is gone")
+
+    sent = {"confirmed": "1", "clients": ids_of("acme"), "new_name": "Spain"}
+    monkeypatch.setattr(AuditEvent.objects, "record_many", fail)
+
+    with pytest.raises(OperationalError):
+        client.post(PUT, sent)
+    with pytest.raises(OperationalError):
+        call_command("group_clients", "Spain", "acme")
+
+    assert not ClientGroup.objects.filter(name="Spain").exists()
 
 
 def test_a_viewer_is_offered_no_action_and_no_form(wave, client):

@@ -1,18 +1,20 @@
 """`move_clients` over many: as a run, over a phase or over more clients than are moved at once."""
 
 import json
+import tracemalloc
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from migration import sentences
 from migration.management.commands import move_clients
-from migration.models import Run
+from migration.models import Run, all_clients
+from migration.models.planned_moves import PlannedMoves
 from migration.operations.aws_writes import stop_aws_writes
 from nova_credentials.phases import Phase
-from tests.factories import make_full_client, make_user
+from tests.factories import make_full_client, make_many, make_user
 from tests.migration.move_runs.moved import make_clients
-from tests.migration.moves.clients import phase_of, write_password
+from tests.migration.moves.clients import enter_phase, phase_of, write_password
 
 
 @pytest.fixture
@@ -64,6 +66,45 @@ def test_more_clients_than_are_moved_at_once_are_a_run_for_each_phase(command, m
     ]  # fmt: skip
     assert results[2]["codes"] == ["illegal_move"]
     assert Run.objects.count() == 1
+
+
+def test_very_many_are_printed_by_slug_though_few_are_in_memory(monkeypatch, capsys):
+    monkeypatch.setattr(move_clients, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(move_clients, "ITEMS_AT_ONCE", 2)
+    monkeypatch.setattr(move_clients, "MOST_IN_MEMORY", 1)
+    make_clients(5, Phase.DUAL_READ), make_full_client("Zeta"), make_full_client("new")
+    enter_phase(make_full_client("client-2b"), Phase.AWS)
+    enter_phase(make_full_client("Client-9"), Phase.DUAL_READ)  # the run refuses it
+    slugs = sorted(all_clients().values_list("slug", flat=True))
+
+    with pytest.raises(SystemExit) as end:
+        call_command("move_clients", "aws", *slugs, "--inline", "--format", "json")
+
+    printed = capsys.readouterr().out
+    results = json.loads(printed)
+    assert [each["slug"] for each in results] == slugs
+    assert [each["slug"] for each in results if each["moved"]] == [f"client-{n}" for n in range(5)]
+    assert (printed, end.value.code) == (f"{json.dumps(results)}\n", 1)
+
+
+def test_the_reports_of_a_run_are_read_some_at_a_time(db, monkeypatch):
+    monkeypatch.setattr(move_clients, "ITEMS_AT_ONCE", 100)
+    make_many(2000, phase="dual_read")
+    runs = [
+        Run.start(kind=Run.Kind.MOVE, chosen=chosen, moves=PlannedMoves(Phase.DUAL_READ, Phase.AWS))
+        for chosen in (all_clients().filter(slug__startswith="many-10"), all_clients())
+    ]
+
+    def measure_peak(run: Run) -> int:
+        tracemalloc.start()
+        try:
+            assert all(not each["moved"] for each in move_clients.iterate_move_reports(run))
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    measure_peak(runs[0])  # imports and caches
+    assert measure_peak(runs[1]) < 2 * measure_peak(runs[0])
 
 
 def test_a_run_that_needs_an_approval_is_requested_and_moves_nobody(command, settings):
