@@ -5,12 +5,13 @@ import threading
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import connection
 
-from credentials.models import ColumnMapping, ColumnUse, hold_mappings
+from credentials.models import ColumnMapping, ColumnUse
 from credentials.nova_columns import ColumnChange, read_nova_columns
 from migration.operations import nova_tables
 from migration.operations.nova_tables import NotMapped, map_column
+from migration.operations.rows_from_aws import hold_free_rows, hold_rows
 from nova_credentials.phases import Phase
 from tests.factories import make_user
 from tests.migration.moves.clients import advance, is_pending
@@ -165,14 +166,14 @@ def test_of_two_who_map_the_same_column_the_second_is_told(add_column):
     assert ColumnMapping.objects.get().use == ColumnUse.PLAIN
 
 
-def test_a_mapping_waits_for_a_purge_that_is_under_way(add_column, monkeypatch):
+@pytest.mark.parametrize("hold", [hold_rows, lambda pk: hold_free_rows([pk])], ids=["one", "some"])
+def test_a_mapping_waits_for_a_purge_that_is_under_way(idom, add_column, monkeypatch, hold):
     monkeypatch.setattr(nova_tables, "LOCK_TIMEOUT", "SET LOCAL lock_timeout = '100ms'")
     column = add_column()
     held, done = threading.Event(), threading.Event()
 
     def purge():
-        with transaction.atomic():
-            hold_mappings()
+        with hold(idom):
             held.set()
             done.wait(30)
         connection.close()

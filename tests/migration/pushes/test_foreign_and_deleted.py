@@ -3,16 +3,22 @@
 import json
 
 import pytest
+from django.db import transaction
 
 from credentials.models import Client
 from migration import sentences
 from migration.models import ClientMigration, Comparison, Outcome, PlannedVersion, Secret
 from migration.operations import aws_store, secret_writer
 from migration.operations.comparisons import compare
+from migration.operations.pushes import write_document
+from migration.operations.secret_writer import ForeignVersionError
+from migration.operations.snapshots import read_snapshot
 from nova_admin.embedded.aws import AwsServer
 from nova_credentials.aws import SecretsManager, SecretsManagerError
 from nova_credentials.document import Layout
+from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, update
+from tests.migration.moves.clients import advance, change_in_aws
 from tests.migration.pushes.pushed import push_one, stored
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -244,3 +250,19 @@ def test_a_secret_of_a_service_without_a_row_may_be_scheduled_for_deletion(setti
     sm.schedule_deletion("nova/clients/idom/email")
 
     assert push_one(pk).comparison.status == Comparison.Status.MATCH
+
+
+def test_a_save_overwrites_what_somebody_else_wrote_only_where_it_may(sm):
+    pk = make_full_client("idom")
+    advance(pk, Phase.AWS)
+    change_in_aws(sm, db_password="example-theirs")
+    snapshot = read_snapshot(pk)
+    document = snapshot.require_document()
+
+    with transaction.atomic(), pytest.raises(ForeignVersionError):
+        write_document(snapshot, document=document)
+    assert stored(sm, "idom") != document
+
+    with transaction.atomic():
+        write_document(snapshot, document=document, overwrite=True)
+    assert stored(sm, "idom") == document
