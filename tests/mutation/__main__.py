@@ -90,7 +90,7 @@ TESTS = {
     "migration/operations/gate_facts.py": MOVES,
     "migration/operations/evidence.py": MOVES,
     "migration/operations/moves.py": MOVES,
-    "migration/operations/move_attempts.py": MOVES,
+    "migration/operations/move_attempts.py": (*MOVES, *MOVE_RUNS),
     "migration/operations/move_runs.py": MOVE_RUNS,
     "migration/operations/move_batches.py": (*MOVE_RUNS, LOST_LEASES),
     "migration/operations/run_approvals.py": MOVE_RUNS,

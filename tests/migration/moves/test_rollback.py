@@ -41,6 +41,18 @@ def test_a_rollback_copies_what_was_changed_in_aws(idom, sm):
     assert PhaseChange.objects.first().note == moved.message
 
 
+def test_a_rollback_names_the_rows_that_aws_lacks_and_keeps_them(idom, sm):
+    advance(idom, Phase.AWS)
+    text = json.loads(sm.get_value(NAME).text)
+    del text["email"]
+    sm.put_value(NAME, json.dumps(text))
+
+    moved = move(client_id=idom, new=Phase.DUAL_READ)
+
+    assert moved.message.codes == [sentences.COPIED_TO_POSTGRES.key, sentences.ONLY_IN_POSTGRES.key]
+    assert document(idom)["email"]
+
+
 def test_a_rollback_without_aws_keeps_the_warm_copy_and_says_so(idom, settings):
     advance(idom, Phase.AWS)
     before = document(idom)

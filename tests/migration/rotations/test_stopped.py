@@ -379,3 +379,37 @@ def test_a_session_that_is_ended_before_the_change_says_nothing_of_the_role(role
     assert role.rotate(open_login=open_login).outcome == ""
     assert Rotation.objects.find_unfinished(role.client_id)
     assert_rotated(go_on(role.client_id))
+
+
+def test_a_server_that_became_a_standby_meanwhile_is_asked_for_no_change(role_in, monkeypatch):
+    role = role_in(Phase.DUAL_READ)
+    opened = []
+
+    @contextmanager
+    def open_login(login):
+        opened.append(login)
+        if len(opened) == BEFORE_THE_CHANGE:
+            standby = role_passwords.ROLE.replace("pg_is_in_recovery()", "true")
+            monkeypatch.setattr(role_passwords, "ROLE", standby)
+        with open_plainly(login) as session:
+            yield session
+
+    rotation = role.rotate(open_login=open_login)
+
+    assert_ended(rotation, RotationOutcome.REFUSED, told.ROTATION_SERVER_IN_RECOVERY)
+    assert_unchanged(role)
+    assert role.logs_in("example-a")
+
+
+def test_a_function_of_the_roles_own_is_not_taken_for_postgresqls(role_in):
+    role = role_in(Phase.AWS)
+    role.execute("CREATE SCHEMA {}_own AUTHORIZATION {}")
+    try:
+        role.execute(
+            "CREATE FUNCTION {}_own.pg_is_in_recovery() RETURNS bool LANGUAGE sql AS 'SELECT true'"
+        )
+        role.execute("ALTER ROLE {} SET search_path = {}_own, pg_catalog")
+
+        assert_rotated(role.rotate())
+    finally:
+        role.execute("DROP SCHEMA {}_own CASCADE")
