@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from django.contrib import messages
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
-from django.http import Http404, HttpResponseRedirect
+from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
@@ -43,6 +43,7 @@ from migration.models.left_clients import select_refused_items
 from migration.operations.approvals import NotApproved, find_second_user_refusal
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
 from migration.operations.notice_recipients import is_told
+from migration.reports.campaign_changes import digest_campaign
 from migration.reports.campaign_forecast import forecast_end
 from migration.reports.campaign_history import EVENTS_SHOWN, MOST_EVENTS, list_history
 from migration.reports.campaign_now import list_kept_now
@@ -55,7 +56,7 @@ from nova_credentials.phases import Move
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
 
     from migration.models import ClientPhaseQuerySet
     from migration.reports.campaign_now import KeptNow
@@ -89,12 +90,18 @@ class CampaignView(ObjectView[Campaign]):
 
 
 class LiveCampaignView(AdminView):
-    """The page's content, which it asks for again and again until the campaign is over."""
+    """The page's content, which it asks for again and again until the campaign is over; nothing where that is the same.
+
+    `seen` is the digest of what the page shows.
+    """
 
     template_name = "admin/migration/campaign_live.html"
     renews_session = False  # an open page asks by itself
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        seen = request.GET.get("seen")
+        if seen and seen == digest_campaign(pk):
+            return HttpResponse(status=204)
         campaign = get_object_or_404(Campaign, pk=pk)
         context = get_campaign_context(request, campaign)
         response = self.render_to_response(self.get_context_data(original=campaign, **context))
@@ -223,6 +230,7 @@ def make_campaign_badge(campaign: Campaign) -> str:
 
 def get_campaign_context(request: HttpRequest, campaign: Campaign) -> dict[str, object]:
     """Return what the page of the campaign shows, with one page of its waves."""
+    digest = digest_campaign(campaign.pk)  # first: what changes meanwhile is shown by the next poll
     page = Paginator(campaign.waves.all(), WAVES_A_PAGE).get_page(
         read_number(request.GET.get("page", "")) or find_page_in_work(campaign)
     )
@@ -231,6 +239,7 @@ def get_campaign_context(request: HttpRequest, campaign: Campaign) -> dict[str, 
     may = request.user.has_perm
     whole_history = request.GET.get("history") == "all"
     return {
+        "digest": digest,
         "summary": summary,
         "campaign_badge": make_campaign_badge(campaign),
         # Of one that is over, the run in work may still end.

@@ -32,6 +32,7 @@ from migration.models import (
     late_push_threshold,
     select_standing,
 )
+from migration.models.failures import select_failures
 from migration.models.rotation_schedules import is_overdue
 from migration.operations.ready_clients import (
     SiteFacts,
@@ -40,7 +41,6 @@ from migration.operations.ready_clients import (
     is_ready,
 )
 from migration.reports.client_counts import IN_AWS_ALREADY, KEPT_BY_NOTHING, READY
-from migration.reports.failures import select_failures
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _
 from migration.admin.base import RUN_PERMISSION, AdminView
 from migration.admin.run_items import list_rows
 from migration.models import MOVE_PERMISSIONS, Act
+from migration.models.failures import count_failures, select_failures
 from migration.models.run_items import was_written_since_refusal
-from migration.reports.failures import count_failures, select_failures
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser

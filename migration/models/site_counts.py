@@ -13,6 +13,7 @@ from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from migration.models.clients import all_clients
+from migration.models.failures import FailureCounts, count_failures
 from migration.models.moves import PhaseChange
 from migration.models.readiness import with_blocker
 from migration.models.resolutions import Resolution
@@ -65,16 +66,18 @@ class SiteCounts:
     # The credentials whose value stood in clear and was not rotated since, and the clients that have them.
     to_rotate: int
     clients_to_rotate: int
+    failures: FailureCounts
     # True where the workers counted it some time before the page was opened.
     is_kept: bool = False
 
     @classmethod
     def count_now(cls) -> Self:
-        """Count in four queries."""
+        """Count in five queries."""
         at = timezone.now()
         rows, pushes, (usage, *of_values) = _count_rows(), _count_pushes(), _count_usage()
         to_rotate, clients_to_rotate = of_values
-        return cls(at, rows, pushes, usage, _count_cutovers(), to_rotate, clients_to_rotate)
+        cutovers, failures = _count_cutovers(), count_failures()
+        return cls(at, rows, pushes, usage, cutovers, to_rotate, clients_to_rotate, failures)
 
     @property
     def clients(self) -> int:
@@ -88,6 +91,7 @@ class SiteCounts:
             "cutovers": {day.isoformat(): number for day, number in self.cutovers.items()},
             "to_rotate": self.to_rotate,
             "clients_to_rotate": self.clients_to_rotate,
+            "failures": self.failures.to_json(),
         }
 
     @classmethod
@@ -99,9 +103,9 @@ class SiteCounts:
             pushes=kept["pushes"],
             usage=Usage(**{**kept["usage"], "reads_since": _read_time(since)}),
             cutovers={date.fromisoformat(day): n for day, n in kept["cutovers"].items()},
-            # A worker of the release before may have counted.
-            to_rotate=kept.get("to_rotate", 0),
-            clients_to_rotate=kept.get("clients_to_rotate", 0),
+            to_rotate=kept["to_rotate"],
+            clients_to_rotate=kept["clients_to_rotate"],
+            failures=FailureCounts.from_json(kept["failures"]),
             is_kept=True,
         )
 
@@ -118,7 +122,9 @@ class KeptCountsQuerySet(models.QuerySet["KeptCounts"]):
     def read_or_count(self) -> SiteCounts:
         """Return what the workers counted lately; where they have not, count now."""
         since = timezone.now() - KEPT_FOR
-        kept = self.filter(pk=KeptCounts.CLIENTS, counted_at__gt=since).first()
+        # A worker of the release before may have counted less.
+        whole = self.filter(pk=KeptCounts.CLIENTS, counts__has_key="failures")
+        kept = whole.filter(counted_at__gt=since).first()
         return (
             SiteCounts.from_json(kept.counted_at, kept.counts) if kept else SiteCounts.count_now()
         )

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from migration.models import ReaderSummary, WorkFacts
+    from migration.models.failures import FailureCounts
     from migration.operations.nova_tables import NovaTables
     from migration.reports.client_counts import ClientCounts, ComparisonCounts
-    from migration.reports.failures import FailureCounts
 
 VIEW_CLIENTS = "credentials.view_client"
 VIEW_TABLES = "credentials.view_columnmapping"

@@ -15,7 +15,6 @@ from migration.reports.alerts import list_alerts
 from migration.reports.client_counts import describe_counts
 from migration.reports.costs import estimate_costs
 from migration.reports.daily_comparisons import load_comparison_chart
-from migration.reports.failures import count_failures
 from migration.reports.health import list_pulses
 from migration.reports.project import make_headline
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
@@ -72,7 +71,7 @@ def load_dashboard() -> Dashboard:
         read_nova_tables(),
         work,
         readers,
-        count_failures(),
+        counts.failures,
         counts.clients_to_rotate,
     )
     return Dashboard(

@@ -10,7 +10,7 @@ from django.db.models import Count, F, Max, Q
 from django.utils import timezone
 
 from migration.models import ClientMigration, Comparison, OpenMismatch, Resolution, newest_status_is
-from migration.reports.failures import select_clients_with_failed_push
+from migration.models.failures import select_clients_with_failed_push
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:

@@ -23,7 +23,6 @@ from migration.models import (
 )
 from migration.operations.aws_writes import find_write_refusal
 from migration.reports.client_counts import describe_counts
-from migration.reports.failures import count_failures
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -76,7 +75,7 @@ def load_site_numbers() -> SiteNumbers:
         comparisons=comparisons,
         open_mismatches=OpenMismatch.objects.count(),
         oldest_push_seconds=_measure_oldest_push(),
-        failures={str(act): number for act, number in count_failures().by_act.items()},
+        failures={str(act): number for act, number in counts.failures.by_act.items()},
         runs=_count_runs(),
         readers=ReaderProcess.objects.summarize(),
         reads=_count_reads(),

@@ -12,9 +12,9 @@ from playwright.sync_api import expect
 from migration import tasks
 from migration.admin import bulk_moves
 from migration.models import Rate, Run
+from migration.models.failures import select_failures
 from migration.operations import runs
 from migration.operations.comparisons import compare
-from migration.reports.failures import select_failures
 from nova_admin.embedded import run_while_parent_lives
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations

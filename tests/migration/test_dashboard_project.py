@@ -12,10 +12,12 @@ from django.utils import timezone
 from credentials.models import ClientRevision
 from migration import tasks
 from migration.models import (
+    Act,
     Campaign,
     ClientGroup,
     ClientMigration,
     KeptCounts,
+    Outcome,
     PhaseChange,
     ReaderProcess,
     Run,
@@ -271,7 +273,11 @@ def test_very_many_clients_are_counted_by_the_workers_and_the_page_says_when(roo
     assert not KeptCounts.objects.filter(pk=KeptCounts.CLIENTS).exists()
     assert root.get(HOME).context["counted_at"] is None
     make_many(2)
+    run = Run.objects.create(kind=Run.Kind.COMPARE)
+    run.add_items(all_clients().values_list("pk", "slug"))
+    run.items.update(outcome=Outcome.FAILED, finished_at=timezone.now())
     counted = SiteCounts.count_now()
+    assert counted.failures.by_act == {Act.COMPARE: 4}
     tasks.count_clients()
     make_many(1)
 
@@ -287,6 +293,10 @@ def test_very_many_clients_are_counted_by_the_workers_and_the_page_says_when(roo
     assert root.get(HOME).context["clients"].total == 5
     tasks.count_clients()
     assert KeptCounts.objects.read_or_count().clients == 5
+    # A worker of the release before counted no failures.
+    KeptCounts.objects.update(counts={"rows": [], "pushes": {}})
+    assert KeptCounts.objects.read_or_count().failures.by_act == {Act.COMPARE: 4}
+    tasks.count_clients()
     # … and of a site that has fewer now nothing is kept.
     monkeypatch.setattr(site_counts, "KEPT_FROM_CLIENTS", 6)
     tasks.count_clients()

@@ -8,9 +8,9 @@ from django.urls import reverse
 
 from migration import layout_sentences, sentences
 from migration.models import AuditEvent, ClientMigration, Run, RunItem
+from migration.models.failures import count_failures
 from migration.models.run_items import Act
 from migration.operations import aws_store, runs
-from migration.reports.failures import count_failures
 from nova_credentials.aws.client_secrets import ClientSecretsManager
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase

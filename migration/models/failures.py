@@ -1,0 +1,126 @@
+"""Selects what clients failed in and did not make good since, and counts it: by client, never by the latest run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from django.db.models import (
+    BigIntegerField,
+    BooleanField,
+    Case,
+    CharField,
+    Count,
+    ExpressionWrapper,
+    F,
+    Q,
+    Value,
+    When,
+)
+from django.db.models.functions import Coalesce
+
+from migration.models.clients import all_clients
+from migration.models.resolutions import Resolution
+from migration.models.run_items import Act, RunItem
+from migration.models.runs import Run
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from django.db.models.expressions import Combinable
+
+    from migration.models.run_items import RunItemQuerySet
+
+# Beside the acts, the key of what the latest migration did not begin.
+LEFT_OUT = "left_out"
+
+
+def select_failures(act: Act | None = None) -> RunItemQuerySet:
+    """Select an item for each client and act that needs attention, without the pushes that are named as refused."""
+    failed = RunItem.objects.needing_attention().annotate(named=_is_named_as_refused())
+    found: RunItemQuerySet = failed.filter(named=False)
+    return found if act is None else found.filter(act=act)
+
+
+def select_clients_with_failed_push() -> QuerySet[RunItem, Any]:
+    """Select the ids of the clients whose newest push failed, also of those that are named as refused."""
+    failed = RunItem.objects.needing_attention().filter(act=Act.PUSH).order_by()
+    return failed.values("client_id")
+
+
+@dataclass(frozen=True)
+class FailureCounts:
+    """The number of clients that need attention by act, and of those that the latest migration did not begin."""
+
+    by_act: dict[Act, int]
+    left_out: int
+    # The latest migration; None where it left nobody out.
+    run_id: int | None
+    # Of the clients whose newest push failed, by the result of their newest comparison that nobody acknowledged: to
+    # name them once.
+    by_status: dict[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "by_act": {str(act): number for act, number in self.by_act.items()}}
+
+    @classmethod
+    def from_json(cls, kept: dict[str, Any]) -> Self:
+        by_act = {Act(act): number for act, number in kept["by_act"].items()}
+        return cls(**{**kept, "by_act": by_act})
+
+
+def count_failures() -> FailureCounts:
+    """Count the failures, and what a stop left out, in one query."""
+    failed = RunItem.objects.needing_attention().annotate(
+        what=F("act"),
+        of=Value(None, BigIntegerField()),
+        named=_is_named_as_refused(),
+        status=_newest_status(),
+    )
+    latest = Run.objects.filter(kind=Run.Kind.MIGRATE).order_by("-pk").values("pk")[:1]
+    rest = (
+        RunItem.objects.left_out()
+        .filter(run__in=latest)
+        .annotate(
+            what=Value(LEFT_OUT, CharField()),
+            of=F("run"),
+            named=Value(False),  # Django's own signature
+            status=Value(""),
+        )
+    )
+    columns = ("what", "of", "named", "status")
+    rows = list(
+        failed.order_by()
+        .values_list(*columns)
+        .annotate(n=Count("pk"))
+        .union(rest.order_by().values_list(*columns).annotate(n=Count("pk")), all=True)
+    )
+    by_act: Counter[Act] = Counter()
+    by_status: Counter[str] = Counter()
+    left_out, run_id = 0, None
+    for what, of, named, status, number in rows:
+        if what == LEFT_OUT:
+            left_out, run_id = number, of
+            continue
+        if not named:
+            by_act[Act(what)] += number
+        if what == Act.PUSH:
+            by_status[status] += number
+    return FailureCounts(
+        {act: by_act[act] for act in Act if act in by_act}, left_out, run_id, by_status
+    )
+
+
+def _is_named_as_refused() -> Combinable:
+    """Return whether the item is a push that the list of refused pushes names."""
+    clients = all_clients().push_refused().order_by().values("pk")
+    return ExpressionWrapper(Q(act=Act.PUSH, client__in=clients), BooleanField())
+
+
+def _newest_status() -> Case:
+    """Return the result of the client's newest comparison; "" where there is none, or somebody acknowledged it."""
+    acknowledged = Resolution.objects.of_newest_comparison().values("client_id")
+    return Case(
+        When(client__in=acknowledged, then=Value("")),
+        default=Coalesce("client__client_migration__comparison_status", Value("")),
+    )
