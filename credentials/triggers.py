@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from django.core.management.base import CommandError
 from django.db import connection, transaction
-from django.db.utils import IntegrityError, OperationalError, ProgrammingError
+from django.db.utils import IntegrityError, InternalError, OperationalError, ProgrammingError
 from psycopg.errors import DeadlockDetected, InsufficientPrivilege, LockNotAvailable
 
 from credentials.models import CountingGap, CountingProof, CountingTriggers
@@ -184,7 +184,7 @@ def _run_step(statement: str, what: str, *, grant: str = "") -> list[Refusal]:
         except IntegrityError:
             why = f"{what} has rows of clients that are gone (delete them; run migrate again)"
             return [Refusal(why)]
-        except (ProgrammingError, OperationalError) as error:
+        except (ProgrammingError, OperationalError, InternalError) as error:
             match error.__cause__:
                 case LockNotAvailable() | DeadlockDetected():
                     time.sleep(PAUSE_SECONDS)

@@ -176,14 +176,18 @@ class PostgresReader:
             return _read_client(connection, slug, notes)
 
     def _notes_unless_counted(self, found: ClientState | None) -> ProcessNotes | None:
-        is_counted = found and found.phase.reads_aws and time.monotonic() >= self._count_from
+        is_counted = found and found.phase.reads_aws and self._is_counting()
         return None if is_counted else self._notes
+
+    def _is_counting(self) -> bool:
+        """Say whether reads are counted now: after a refusal it is not tried for a while."""
+        return time.monotonic() >= self._count_from
 
     def count_read(
         self, client_id: int, *, match: int = 0, mismatch: int = 0, failure: int = 0
     ) -> None:
         """Count one read for the dashboard, unless that takes over 0.1 s or this role may not."""
-        if time.monotonic() < self._count_from:
+        if not self._is_counting():
             return
         numbers = {"match": match, "mismatch": mismatch, "failure": failure}
         # Literals, as a message of several statements takes no parameters.

@@ -67,10 +67,12 @@ TESTS = {
     "nova_credentials/document.py": (
         "tests/nova_credentials/test_document.py",
         "tests/nova_credentials/test_document_extras.py",
+        "tests/nova_credentials/test_secret_names.py",
     ),
     "nova_credentials/comparison.py": (
         "tests/nova_credentials/test_comparison.py",
         "tests/nova_credentials/test_equal_texts.py",
+        "tests/test_reprs.py",
     ),
     "nova_credentials/tables.py": (
         "tests/nova_credentials/test_tables.py",

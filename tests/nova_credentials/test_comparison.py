@@ -127,6 +127,34 @@ def test_an_unknown_key_is_reported_by_a_code():
     assert MARK not in repr(rows) + repr(both)
 
 
+def test_an_unknown_key_is_no_column_though_it_could_be_the_name_of_one():
+    rows = compare_documents(client(zz=1), client(zz=2), key=KEY)
+    assert [row.kind for row in rows] == ["different"]
+    assert re.fullmatch(r"\?[0-9a-f]{8}", rows[0].path)
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "is_named"),
+    [
+        ({"token": "a"}, {"token": "b"}, True),
+        ({"token": "a"}, {}, True),
+        ({}, {"token": "a"}, False),
+        ({}, {"password": "a"}, False),  # a key of a login, and no column of NOVA's
+        ({"to-ken": "a"}, {"to-ken": "b"}, False),
+    ],
+)
+@pytest.mark.parametrize("place", ["extra", "database.extra"])
+def test_a_mapped_column_is_named_where_postgresql_has_it_under_a_usual_name(
+    place, expected, actual, is_named
+):
+    within = client if place == "extra" else database
+    (row,) = compare_documents(within(extra=expected), within(extra=actual), key=KEY)
+    (name,) = expected | actual
+    assert row.path.startswith(f"{place}.")
+    assert (row.path == f"{place}.{name}") == is_named
+    assert is_named or re.fullmatch(r"\?[0-9a-f]{8}", row.path.removeprefix(f"{place}."))
+
+
 def test_every_key_of_the_document_is_known_by_name():
     databases = [
         credential_types.DatabaseCredentials(1, "idom", "h", 1, "n", "u", "p", None, primary)
@@ -196,6 +224,7 @@ def test_an_empty_key_is_refused():
         ("x" * 17, "17-32"),
         ("x" * 4096, "2049-4096"),
         (5432, "1-8"),
+        (["éééé"], "1-8"),
     ],
 )
 def test_lengths_are_told_in_buckets(value, bucket):

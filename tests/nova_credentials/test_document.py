@@ -27,12 +27,10 @@ from nova_credentials.document import (
     decode_document,
     encode_document,
     join_parts,
-    name_problem,
     parse_document,
     secret_names,
     size_in_bytes,
     split_document,
-    warn_of_arn_like_name,
 )
 from nova_credentials.reader.routing import _differing_paths
 
@@ -298,9 +296,17 @@ def test_the_least_and_the_largest_number_of_postgresql_are_read(number):
 def test_a_document_is_read_to_its_sixteenth_level_and_no_further():
     sixteen = "[" * 15 + "]" * 15
     documents.decode_document(f'{{"more": {sixteen}}}')
+    documents.decode_document(f'{{"more": {sixteen}, "others": [{{}}, {{}}]}}')
 
     with pytest.raises(DocumentError):
         documents.decode_document(f'{{"more": [{sixteen}]}}')
+
+
+def test_a_document_of_many_logins_is_not_a_deep_one():
+    many = [replace(DATABASE, is_primary=False)] * 40
+    whole = build_from("IDOM", databases=many, emails=[], aws=[])
+
+    assert decode_document(encode_document(whole)) == whole
 
 
 @pytest.mark.parametrize("key", ["host", "port", "name", "user", "password"])
@@ -404,64 +410,18 @@ def test_what_a_part_holds_beyond_its_own_keys_is_neither_lost_nor_read():
     assert split_document(joined, layout=Layout.SERVICE) == parts
 
 
+def test_what_a_part_without_a_row_holds_beyond_its_own_keys_is_not_lost_either():
+    alone = build_from("IDOM", databases=[DATABASE], emails=[], aws=[])
+    parts = split_document(alone, layout=Layout.SERVICE, keep=["email"])
+    parts["email"]["note"] = "kept"
+    joined = join_parts(parts, layout=Layout.SERVICE)
+    assert split_document(joined, layout=Layout.SERVICE) == parts
+
+
 def test_a_key_that_belongs_to_no_part_is_refused_rather_than_lost():
     with pytest.raises(DocumentError) as refusal:
         split_document(document(**{MARK: 1}), layout=Layout.SERVICE)
     assert MARK not in str(refusal.value)
-
-
-def test_names_follow_the_layout():
-    assert secret_names("idom", prefix="nova/clients", layout=Layout.CLIENT) == {
-        "client": "nova/clients/idom"
-    }
-    assert secret_names("idom", prefix="nova/clients", layout=Layout.SERVICE) == {
-        "database": "nova/clients/idom/database",
-        "email": "nova/clients/idom/email",
-        "aws": "nova/clients/idom/aws",
-    }
-
-
-@pytest.mark.parametrize(
-    ("slug", "problem"),
-    [
-        ("idom", None),
-        ("Idom_1+2=3.4@5-6", None),
-        ("", "empty"),
-        ("dos palabras", "' ' (SPACE)"),
-        ("camión", "'ó' (LATIN SMALL LETTER O WITH ACUTE)"),
-        ("a\nb", r"'\n' (U+000A)"),
-        ("a/b", "'/'"),
-        ("a:b", "':' (COLON)"),
-        ("x" * 243, None),
-        ("x" * 244, "257 characters"),
-    ],
-)
-def test_a_name_that_aws_would_refuse_is_explained(slug, problem):
-    said = name_problem(slug, prefix="nova/clients", layout=Layout.CLIENT)
-    assert said is None if problem is None else problem in str(said)
-
-
-def test_the_longest_of_the_names_counts():
-    assert name_problem("x" * 243, prefix="nova/clients", layout=Layout.SERVICE) is not None
-    assert name_problem("x" * 234, prefix="nova/clients", layout=Layout.SERVICE) is None
-
-
-def test_an_illegal_prefix_is_a_problem_too():
-    assert "SPACE" in str(name_problem("idom", prefix="nova clients", layout=Layout.CLIENT))
-
-
-@pytest.mark.parametrize(
-    ("slug", "layout", "warned"),
-    [
-        ("acme-madrid", Layout.CLIENT, True),
-        ("acme-madrid", Layout.SERVICE, False),
-        ("acme-lisboa1", Layout.CLIENT, False),
-        ("acme", Layout.CLIENT, False),
-        ("acme-", Layout.SERVICE, True),  # ".../acme-/email"
-    ],
-)
-def test_a_name_that_ends_like_an_arn_is_warned_of(slug, layout, warned):
-    assert (warn_of_arn_like_name(slug, prefix="nova/clients", layout=layout) is not None) == warned
 
 
 @pytest.mark.parametrize("layout", Layout)

@@ -7,9 +7,15 @@ import pytest
 from django.db import connection, transaction
 
 from credentials import triggers
-from credentials.models import Client, ClientWrite, CountingGap
+from credentials.models import Client, ClientWrite, CountingGap, CountingTriggers
 from credentials.proof import prove_counting
-from credentials.triggers import count_every_write, counted_tables, writes_are_counted
+from credentials.trigger_sql import ON_A_SAFE_PATH
+from credentials.triggers import (
+    count_every_write,
+    counted_tables,
+    functions_are_current,
+    writes_are_counted,
+)
 from migration import tasks
 from tests.credentials.counting.statements import MAIL, NOT_COUNTED, asked_in_sql, execute, writes
 from tests.factories import make_client, nova_connected, update
@@ -56,6 +62,16 @@ def test_a_trigger_that_was_off_for_one_transaction_is_noticed_at_once(idom):
     assert writes(idom) == 1
 
 
+def test_triggers_that_were_never_looked_at_are_known_from_the_next_look_on():
+    CountingTriggers.objects.all().delete()
+    assert count_every_write() == []
+
+    execute(f"ALTER TABLE {MAIL} DISABLE TRIGGER USER; ALTER TABLE {MAIL} ENABLE TRIGGER USER")
+
+    assert all(counted_tables().values())
+    assert not writes_are_counted()
+
+
 def test_a_gap_that_is_cut_short_is_ended_by_the_next_look(idom, monkeypatch):
     ClientWrite.objects.all().delete()
     execute(NOT_COUNTED["disabled"])
@@ -72,16 +88,25 @@ def test_a_gap_that_is_cut_short_is_ended_by_the_next_look(idom, monkeypatch):
     assert writes(idom) == 1
 
 
-@pytest.mark.parametrize("replaced", ["count_write", "writes_are_counted"])
-def test_a_function_with_another_body_is_replaced(idom, replaced):
-    returns = {"count_write": "trigger", "writes_are_counted": "boolean"}[replaced]
-    execute(
-        f"CREATE OR REPLACE FUNCTION nova_admin.{replaced}() RETURNS {returns}"
-        " LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
-    )
+CHANGED = {
+    "another body": "CREATE OR REPLACE FUNCTION nova_admin.{name}() RETURNS {returns} LANGUAGE plpgsql"
+    f" SECURITY DEFINER {ON_A_SAFE_PATH} AS 'BEGIN RETURN NULL; END'",
+    "the rights of who calls it": "ALTER FUNCTION nova_admin.{name}() SECURITY INVOKER",
+    "another path": "ALTER FUNCTION nova_admin.{name}() SET search_path = public, pg_catalog",
+    "policies that filter": "ALTER FUNCTION nova_admin.{name}() RESET row_security",
+}
+
+
+@pytest.mark.parametrize("change", CHANGED)
+@pytest.mark.parametrize("name", ["count_write", "writes_are_counted"])
+def test_a_function_that_somebody_changed_is_replaced(idom, name, change):
+    returns = {"count_write": "trigger", "writes_are_counted": "boolean"}[name]
+    execute(CHANGED[change].format(name=name, returns=returns))
+    assert not functions_are_current()
 
     tasks.keep_counting()
 
+    assert functions_are_current()
     before = writes(idom)
     update("clients", idom, name="Other")
     assert writes(idom) == before + 1

@@ -50,4 +50,5 @@ def test_a_missing_table_without_the_right_to_refer_to_clients_is_one_line(
     done = manage("migrate", DATABASE_URL=without_trigger_right)
 
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert f"GRANT REFERENCES ON public.clients TO {APP}" in done.stderr
+    for right in ("CREATE ON SCHEMA public", "REFERENCES ON public.clients"):
+        assert f"GRANT {right} TO {APP};" in done.stderr

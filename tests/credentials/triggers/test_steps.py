@@ -1,9 +1,11 @@
 """A step of the installation that PostgreSQL refuses: how often it is tried, and what it says."""
 
 import pytest
+from django.core.management.base import CommandError
 
 from credentials import triggers
 from credentials.triggers import Refusal
+from tests.credentials.counting.statements import MAIL, TRIGGER_FUNCTION, execute
 
 
 @pytest.fixture
@@ -73,3 +75,54 @@ def test_migrate_prints_what_it_made_and_what_is_refused_unless_it_is_to_be_quie
     said = capsys.readouterr().err
     assert printed in said
     assert bool(said) == bool(printed)
+
+
+def test_a_table_is_said_to_be_made_once(db, capsys, monkeypatch):
+    """`flush` sends the signal that `migrate` sends at its end, and not the one before."""
+    monkeypatch.setattr(triggers, "_missing", ["public.clients"])
+    triggers.install_triggers(verbosity=1)
+    assert "Made" in capsys.readouterr().err
+
+    triggers.install_triggers(verbosity=1)
+
+    assert capsys.readouterr().err == ""
+
+
+# The first release's function
+
+
+@pytest.fixture
+def old_function(db) -> None:
+    execute(TRIGGER_FUNCTION.format("nova_admin_count_write", "BEGIN RETURN NULL; END"))
+
+
+def call_old_function(table: str) -> None:
+    execute(
+        f"CREATE OR REPLACE TRIGGER nova_admin_count_write AFTER UPDATE ON {table}"
+        " FOR EACH ROW EXECUTE FUNCTION public.nova_admin_count_write()"
+    )
+
+
+@pytest.mark.usefixtures("old_function")
+def test_a_function_that_a_counted_table_still_calls_stays_and_migrate_fails():
+    call_old_function(MAIL)
+
+    with pytest.raises(CommandError, match="could not be replaced call it") as failed:
+        triggers._drop_old_function()
+
+    assert failed.value.returncode == 1
+    assert execute("SELECT to_regprocedure('public.nova_admin_count_write()') IS NULL") == [
+        (False,)
+    ]
+
+
+@pytest.mark.usefixtures("old_function")
+def test_a_function_that_another_table_calls_is_told_with_what_to_run():
+    """NOVA has made a table anew, and kept the old one with its trigger."""
+    execute("CREATE TABLE public.client_email_credentials_old (id int)")
+    call_old_function("public.client_email_credentials_old")
+
+    with pytest.raises(CommandError, match=r"DROP FUNCTION \S+ CASCADE; then run") as failed:
+        triggers._drop_old_function()
+
+    assert failed.value.returncode == 1

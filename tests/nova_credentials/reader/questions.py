@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from credentials.pointers import POINTER
 from migration.models import ReadCount
 from nova_credentials.aws import ClientSecretsManager
+from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
 from tests.checkout import ROOT
@@ -31,6 +32,14 @@ def change_in_aws(sm: ClientSecretsManager, slug: str, service: str, **values: o
     document = sm.get_client_credentials(slug)
     document[service] |= values
     sm.put_value(f"nova/clients/{slug}", json.dumps(document))
+
+
+def put_pending(sm: ClientSecretsManager, layout: Layout, password: str, **changed: str) -> None:
+    """As a rotation of the primary login does first."""
+    name = "nova/clients/idom" if layout == Layout.CLIENT else "nova/clients/idom/database"
+    document = sm.get_value(name).to_document()
+    document["database"] |= {"password": password, **changed}
+    sm.put_aside(name, json.dumps(document), stage="AWSPENDING")
 
 
 def counts(pk: int) -> tuple[int, int, int, int]:

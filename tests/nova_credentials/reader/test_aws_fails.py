@@ -1,5 +1,6 @@
 """What a reader does where AWS fails."""
 
+import re
 import socket
 import threading
 
@@ -118,7 +119,23 @@ def test_a_secret_that_is_no_document_is_a_failure_in_dual_read(reader, sm, capl
 
     assert reader.get_credential("idom", "database").db_password == "example-password-1"
     assert counts(pk) == (1, 0, 0, 1)
+    (warning,) = [r.getMessage() for r in caplog.records if r.name.startswith("nova_credentials")]
+    said = r"idom is read from PostgreSQL, as AWS failed: (nova/clients/idom does|idom: \w+)"
+    assert re.match(said, warning)
     assert "MARKER" not in caplog.text
+
+
+def test_an_error_that_is_not_ours_is_logged_by_its_class_alone(reader, monkeypatch, caplog):
+    bring(make_full_client("idom"), Phase.DUAL_READ)
+
+    def fail(*_):
+        raise KeyError("MARKER")
+
+    monkeypatch.setattr(reader._aws, "read_document", fail)
+
+    assert reader.get_credential("idom", "database").db_password == "example-password-1"
+    (warning,) = [r.getMessage() for r in caplog.records if r.name.startswith("nova_credentials")]
+    assert warning == "idom is read from PostgreSQL, as AWS failed: KeyError"
 
 
 @pytest.mark.parametrize("text", BROKEN)
@@ -198,6 +215,16 @@ def test_where_no_thread_can_start_the_answer_is_an_error_at_once(monkeypatch):
     for _ in range(from_aws.THREADS + 1):  # each gives its place back
         answer = aws.start_reading("idom")
         assert isinstance(answer.exception(timeout=0), RuntimeError)
+
+
+def test_a_read_that_ended_gives_its_place_to_the_next(monkeypatch):
+    aws = from_aws.AwsReader(
+        region="us-east-1", prefix="nova/clients", layout=Layout.CLIENT, timeout=1
+    )
+    monkeypatch.setattr(aws, "read_document", lambda *_: {})
+
+    for _ in range(2 * from_aws.THREADS):
+        assert aws.start_reading("idom").result(timeout=WATCHDOG_SECONDS) == {}
 
 
 def test_where_all_threads_hang_the_answer_is_an_error_at_once():

@@ -1,6 +1,5 @@
 """A connection to a client's own database: by which driver, and what is tried where the login fails."""
 
-import json
 import logging
 import operator
 import socket
@@ -30,6 +29,7 @@ from tests.nova_credentials.reader.questions import (
     POSTGRES_ALONE,
     change_in_aws,
     in_time,
+    put_pending,
 )
 
 DRIVERS = {"psycopg2": psycopg2, "psycopg": psycopg}
@@ -190,7 +190,7 @@ def test_a_server_s_message_that_psycopg2_cannot_read_is_its_error_too(caching, 
 
 @pytest.mark.parametrize("store", ["AWS", "PostgreSQL"])
 def test_where_nothing_can_be_read_anew_the_error_is_the_login_s(
-    caching, login, driver, monkeypatch, store
+    caching, login, driver, monkeypatch, caplog, store
 ):
     _, change = login
     bring(caching.client_id("idom"), Phase.AWS if store == "AWS" else Phase.DUAL_WRITE)
@@ -211,6 +211,8 @@ def test_where_nothing_can_be_read_anew_the_error_is_the_login_s(
 
     with pytest.raises(driver.OperationalError, match=r"'idom'.*password authentication"):
         connect_to_database(caching, "idom")
+    said = f"idom can't be read anew after a failed login: {type(down).__name__}"
+    assert said in caplog.messages
 
 
 def test_a_client_that_is_no_longer_active_is_a_value_error(caching, login):
@@ -432,13 +434,6 @@ def rotate(sm: ClientSecretsManager, change, password: str) -> None:
     move(SecretId=secret, VersionStage="AWSCURRENT", RemoveFromVersionId=old, MoveToVersionId=new)
     move(SecretId=secret, VersionStage="AWSPENDING", RemoveFromVersionId=new)
     time.sleep(0.05)
-
-
-def put_pending(sm: ClientSecretsManager, layout: Layout, password: str, **changed: str) -> None:
-    name = "nova/clients/idom" if layout == Layout.CLIENT else "nova/clients/idom/database"
-    document = sm.get_value(name).to_document()
-    document["database"] |= {"password": password, **changed}
-    sm.put_aside(name, json.dumps(document), stage="AWSPENDING")
 
 
 # No such row

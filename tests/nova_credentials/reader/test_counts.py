@@ -2,6 +2,7 @@
 
 import json
 import logging
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -96,7 +97,8 @@ def test_what_cannot_be_counted_is_read_all_the_same(reader, role, obstacle):
             execute("ALTER TABLE nova_admin.aside RENAME TO migration_readcount")
 
 
-def test_a_locked_count_holds_nobody_up(reader, database_url):
+def test_a_locked_count_holds_nobody_up(reader, database_url, caplog):
+    caplog.set_level(logging.DEBUG, "nova_credentials")
     pk = make_full_client("idom")
     bring(pk, Phase.AWS)
     superuser = make_conninfo(database_url, user="postgres")
@@ -107,6 +109,7 @@ def test_a_locked_count_holds_nobody_up(reader, database_url):
             == "example-password-1"
         )
     assert not ReadCount.objects.exists()
+    assert "A read was not counted: LockNotAvailable" in caplog.messages
     reader.get_credential("idom", "database")
     assert counts(pk) == (1, 0, 0, 0)
 
@@ -114,13 +117,15 @@ def test_a_locked_count_holds_nobody_up(reader, database_url):
 def test_without_the_right_to_count_it_is_not_tried_at_every_read(reader, role, monkeypatch):
     pk = make_full_client("idom")
     bring(pk, Phase.AWS)
+    now = [1000.0]
+    monkeypatch.setattr(from_postgres, "time", SimpleNamespace(monotonic=lambda: now[0]))
     execute(f"REVOKE ALL ON nova_admin.migration_readcount FROM {role}")
     reader.get_all_credentials("idom")
     execute(GRANTS[-1].replace(" TO nova;", f" TO {role}"))
 
+    now[0] = 1299.9
     reader.get_all_credentials("idom")
     assert not ReadCount.objects.exists()
-    later = from_postgres.time.monotonic() + 300
-    monkeypatch.setattr("nova_credentials.reader.from_postgres.time.monotonic", lambda: later)
+    now[0] = 1300.0
     reader.get_all_credentials("idom")
     assert counts(pk) == (1, 0, 0, 0)

@@ -23,15 +23,20 @@ def disconnect(role: str) -> None:
 
 
 @pytest.mark.parametrize("phase", AWS_ALONE)
-def test_once_the_phase_is_known_aws_needs_no_postgresql(reader, sm, role, phase):
+def test_once_the_phase_is_known_aws_needs_no_postgresql(
+    reader, sm, role, monkeypatch, caplog, phase
+):
     pk = make_full_client("idom")
     bring(pk, phase)
     reader.get_all_credentials("idom")
     database_down(role)
     change_in_aws(sm, "idom", "database", password="example-b")
+    monkeypatch.setattr(reader._postgres, "count_read", None)  # nor is it asked to count
 
     assert reader.get_credential("idom", "database").db_password == "example-b"
     assert reader.get_credential("idom", "database").client_id == reader.client_id("idom") == pk
+    said = {r.getMessage() for r in caplog.records if r.name.startswith("nova_credentials")}
+    assert said == {"PostgreSQL gives no answer (OperationalError); idom is read from AWS"}
 
 
 @pytest.mark.parametrize("phase", [p for p in Phase if p not in AWS_ALONE])

@@ -206,6 +206,9 @@ def test_a_note_takes_no_message_of_its_own(reader, later, monkeypatch, phase):
         return execute_there(there, query, *args, **kwargs)
 
     monkeypatch.setattr(psycopg.Connection, "execute", count)
+    (kept,) = reader._postgres._idle
+    warnings = []
+    kept.add_notice_handler(lambda notice: warnings.append(notice.message_primary))
     monkeypatch.setattr(psycopg, "connect", None)  # nor a connection
 
     reader.get_all_credentials("idom")
@@ -222,6 +225,7 @@ def test_a_note_takes_no_message_of_its_own(reader, later, monkeypatch, phase):
     note = message.partition("COMMIT")[2]
     assert note.count("INSERT INTO") == 1
     assert "statement_timeout = '100ms'" in note
+    assert warnings == []  # PostgreSQL's, where a transaction begins or ends twice
 
 
 # Processes
@@ -304,7 +308,8 @@ def test_where_a_right_or_the_table_is_missing_it_is_silent_and_tried_again_afte
 
 @pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.AWS])
 @pytest.mark.parametrize("locked", ["the row", "the table"])
-def test_a_lock_holds_no_read_up(reader, superuser, later, phase, locked):
+def test_a_lock_holds_no_read_up(reader, superuser, later, caplog, phase, locked):
+    caplog.set_level(logging.DEBUG, "nova_credentials")
     pk = make_full_client("idom")
     bring(pk, phase)
     reader.get_all_credentials("idom")
@@ -322,6 +327,7 @@ def test_a_lock_holds_no_read_up(reader, superuser, later, phase, locked):
 
     assert read.db_password == "example-password-1"
     assert not ReaderProcess.objects.seen_in_last_hour().exists()
+    assert "This process was not noted: LockNotAvailable" in caplog.messages
     if phase.reads_aws:
         assert counts(pk)[0] == before + 1
     # Within the minute it isn't tried again, after it it is.

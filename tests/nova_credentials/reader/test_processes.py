@@ -64,6 +64,29 @@ print(os.waitpid(child, 0)[1], read(), backends() == of_parent)
     assert printed == "0 True True"
 
 
+def test_a_fork_lets_go_of_no_connection_of_its_parent(database_url):
+    """Python would warn of one that is still open, and a driver might end it."""
+    bring(make_full_client("idom"), Phase.POSTGRES)
+
+    printed = run(
+        """
+import os, warnings
+told = []
+warnings.simplefilter("always")
+warnings.showwarning = lambda *warning: told.append(warning)
+reader.get_database_credentials("idom")
+child = os.fork()
+if child == 0:
+    reader.get_database_credentials("idom", refresh=True)
+    os._exit(len(told))
+print(os.waitpid(child, 0)[1])
+""",
+        database_url,
+    )
+
+    assert printed == "0"
+
+
 def test_of_the_connections_of_many_threads_four_are_kept(reader):
     postgres = reader._postgres
     with ExitStack() as at_once:
