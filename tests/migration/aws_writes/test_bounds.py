@@ -15,6 +15,7 @@ from migration.models import (
     Notice,
     NoticeEvent,
     ReasonError,
+    WriteStop,
 )
 from migration.operations import aws_writes, version_plans
 from migration.operations.aws_writes import (
@@ -166,15 +167,18 @@ def test_the_database_that_writes_already_is_not_claimed_again():
 
 @pytest.mark.usefixtures("stores")
 def test_a_stop_of_the_writes_and_its_end_are_in_the_audit_and_told():
-    aws_writes.stop_aws_writes(reason="INC-1")
-    aws_writes.start_aws_writes()
-    aws_writes.start_aws_writes()  # they go on already
-
     codes = [AuditCode.WRITES_STARTED, AuditCode.WRITES_STOPPED]
-    entries = AuditEvent.objects.filter(code__in=codes).order_by("-pk")
+    entries = AuditEvent.objects.filter(code__in=codes).order_by("pk")
+
+    aws_writes.start_aws_writes()  # they go on already
+    assert not entries.exists()
+    stop = aws_writes.stop_aws_writes(reason="INC-1")
+    assert stop == WriteStop.objects.get()
+    aws_writes.start_aws_writes()
+
     assert [(entry.code, entry.reason) for entry in entries] == [
-        (codes[0], ""),
         (codes[1], "INC-1"),
+        (codes[0], ""),
     ]
     assert Notice.objects.filter(event=NoticeEvent.WRITES_STOPPED).count() == 2
 
