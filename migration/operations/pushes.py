@@ -195,9 +195,7 @@ def _refuse_unpushable(
     elif not snapshot.has_credentials and snapshot.phase == Phase.POSTGRES:
         message = sentences.NOT_PUSHED_EMPTY()
     elif message := find_problem(snapshot):
-        outcome = Outcome.FAILED
-        # What is too large for a secret has a document, and no problem of its own.
-        error_class = snapshot.problem_class if snapshot.problem else ErrorClass.DATA
+        outcome, error_class = Outcome.FAILED, snapshot.problem_class
     if not message:
         return None
     # A change of NOVA's tables can be undone without a write to the rows: such a client is tried again.

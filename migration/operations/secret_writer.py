@@ -79,9 +79,9 @@ class Differing(StrEnum):
 class PushOptions:
     """The rules of a push: what it may write, and until when."""
 
+    overwrite: bool
     adopt: bool = False
     dry_run: bool = False
-    overwrite: bool = False
     differing: Differing = Differing.WRITTEN_IF_PENDING
     until: float = math.inf  # on the monotonic clock; no client is begun after it
 

@@ -53,7 +53,7 @@ PUSHES = (
 )
 LAYOUTS = ("tests/migration/layouts", LOST_LEASES)
 ROTATIONS = ("tests/migration/rotations", LOST_LEASES)
-WRITES = ("tests/migration/aws_writes", "tests/migration/test_version_keys.py")
+WRITES = ("tests/migration/aws_writes", "tests/migration/test_version_keys.py", LOST_LEASES)
 COUNTING = ("tests/credentials/counting", "tests/credentials/triggers")
 # They restore backups, start servers or upgrade whole databases: too slow to be asked of each defect.
 LEFT_OUT = {

@@ -1,12 +1,22 @@
 """What this process knows of the writes, and which versions are newer than the database, at the very bounds."""
 
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from types import SimpleNamespace
 
 import pytest
+from django.db import connection
 
-from migration import audit_sentences
-from migration.models import AuditCode, AuditEvent, DatabaseClaim
+from migration import audit_sentences, sentences
+from migration.models import (
+    AuditCode,
+    AuditEvent,
+    DatabaseClaim,
+    Notice,
+    NoticeEvent,
+    ReasonError,
+    WriteStop,
+)
 from migration.operations import aws_writes, version_plans
 from migration.operations.aws_writes import (
     COPY,
@@ -15,6 +25,8 @@ from migration.operations.aws_writes import (
     WriteGuard,
     WritesRefusedError,
     claim_database,
+    find_write_refusal,
+    write_guard,
 )
 from migration.operations.version_plans import find_newer_versions
 
@@ -65,8 +77,59 @@ def test_another_database_is_followed_only_if_it_was_claimed_since(claimed_at, i
 
 
 class Database(str):
+    @property
+    def place(self) -> str:
+        return str(self)
+
     def is_same_database(self, other: str) -> bool:
         return self == other
+
+
+@pytest.fixture
+def reach(monkeypatch):
+    """Says what this process' connections reach; None is a database that could not be asked."""
+
+    def reach(*identities) -> None:
+        reached = SimpleNamespace(list_identities=lambda: set(identities))
+        monkeypatch.setattr(aws_writes, "reached_databases", lambda: reached)
+
+    return reach
+
+
+def state_of(noted: Database | None):
+    return SimpleNamespace(noted=noted, claimed_at=None, read_at=NOON)
+
+
+def test_a_database_that_nobody_noted_or_that_does_not_say_what_it_is_writes_nothing(reach):
+    reach(None)
+
+    assert WriteGuard().explain_copy(state_of(None)) == sentences.DATABASE_NOT_NOTED()
+    assert WriteGuard().explain_copy(state_of(Database("one"))) == sentences.DATABASE_UNKNOWN()
+
+
+def test_a_process_that_suddenly_works_on_another_database_writes_nothing(reach):
+    guard = WriteGuard()
+    reach()
+
+    assert guard.explain_copy(state_of(Database("one"))) is None
+    changed = guard.explain_copy(state_of(Database("other")))
+
+    assert changed == sentences.DATABASE_CHANGED(this="other")
+
+
+@pytest.mark.usefixtures("stores")
+def test_a_state_that_was_read_is_not_asked_for_again_at_once(monkeypatch):
+    asked, now = [], monotonic()
+    reading = aws_writes.read_write_state
+    monkeypatch.setattr(aws_writes, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(
+        aws_writes, "read_write_state", lambda own: asked.append(own) or reading(own)
+    )
+    write_guard().forget_state()
+
+    assert [find_write_refusal(), find_write_refusal()] == [None, None]
+
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize(
@@ -103,17 +166,21 @@ def test_the_database_that_writes_already_is_not_claimed_again():
 
 
 @pytest.mark.usefixtures("stores")
-def test_a_stop_of_the_writes_and_its_end_are_in_the_audit():
-    aws_writes.stop_aws_writes(reason="INC-1")
-    aws_writes.start_aws_writes()
-    aws_writes.start_aws_writes()  # they go on already
-
+def test_a_stop_of_the_writes_and_its_end_are_in_the_audit_and_told():
     codes = [AuditCode.WRITES_STARTED, AuditCode.WRITES_STOPPED]
-    entries = AuditEvent.objects.filter(code__in=codes).order_by("-pk")
+    entries = AuditEvent.objects.filter(code__in=codes).order_by("pk")
+
+    aws_writes.start_aws_writes()  # they go on already
+    assert not entries.exists()
+    stop = aws_writes.stop_aws_writes(reason="INC-1")
+    assert stop == WriteStop.objects.get()
+    aws_writes.start_aws_writes()
+
     assert [(entry.code, entry.reason) for entry in entries] == [
-        (codes[0], ""),
         (codes[1], "INC-1"),
+        (codes[0], ""),
     ]
+    assert Notice.objects.filter(event=NoticeEvent.WRITES_STOPPED).count() == 2
 
 
 @pytest.mark.usefixtures("stores")
@@ -125,6 +192,30 @@ def test_a_claim_says_in_the_audit_which_database_wrote_before():
 
     expected = audit_sentences.CLAIMED(place=claim.identity.place, noted="elsewhere/nova")
     assert AuditEvent.objects.get(code=AuditCode.CLAIM).message == expected
+
+
+def test_a_claim_wants_a_reason_and_a_database_that_says_what_it_is(become_copy, monkeypatch):
+    become_copy()
+    before = DatabaseClaim.objects.newest()
+
+    with pytest.raises(ReasonError):
+        claim_database(reason=" ")
+    monkeypatch.setattr(aws_writes, "read_identity", lambda _: None)
+    with pytest.raises(NotChanged) as refused:
+        claim_database(reason="INC-1")
+
+    assert refused.value.message == sentences.DATABASE_UNKNOWN()
+    assert DatabaseClaim.objects.newest() == before
+
+
+def test_a_copy_that_is_claimed_writes_at_once_even_if_it_was_not_connected(become_copy):
+    become_copy()
+    assert find_write_refusal().key == sentences.DATABASE_IS_COPY.key
+    connection.close()
+
+    claim_database(reason="INC-1")
+
+    assert find_write_refusal() is None
 
 
 @pytest.mark.parametrize(("key", "code"), [("writes_stopped", STOPPED), ("database_is_copy", COPY)])

@@ -1,6 +1,7 @@
 """A change of layout: whichever phase, a reader that was there before reads right through it."""
 
 import json
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -18,9 +19,8 @@ from migration.models import (
     Outcome,
     PlannedVersion,
     Secret,
-    all_clients,
 )
-from migration.operations import aws_store, layouts
+from migration.operations import layouts, other_secrets
 from migration.operations.comparisons import compare
 from migration.operations.layouts import LayoutRefusedError, change_layout
 from migration.operations.moves import move
@@ -52,11 +52,6 @@ pytestmark = pytest.mark.usefixtures("stores")
 
 LONG_AGO = timezone.now() - timedelta(days=60)
 SERVICES = [f"{NAME}/{service}" for service in ("database", "email", "aws")]
-
-
-@pytest.fixture
-def sm() -> SecretsManager:
-    return aws_store.secrets_manager()
 
 
 @pytest.fixture
@@ -191,6 +186,25 @@ def test_the_old_secrets_stay_while_anybody_may_need_them(sm):
     assert own(pk).other_secrets == ""
 
 
+def test_a_client_that_somebody_works_on_is_not_waited_for(monkeypatch):
+    pk = make_full_client("idom")
+    enter_phase(pk, Phase.AWS)
+    change_layout(client_id=pk, layout=Layout.SERVICE)
+    make_due(pk)
+    waits = []
+
+    @contextmanager
+    def hold_nothing(client_ids, *, wait_seconds):
+        waits.append((client_ids, wait_seconds))
+        yield set()
+
+    monkeypatch.setattr(other_secrets, "hold_client_locks", hold_nothing)
+    remove_other_secrets()
+
+    assert waits == [([pk], 0)]
+    assert own(pk).other_secrets == "kept"
+
+
 def test_an_old_secret_that_somebody_else_wrote_is_left_and_no_longer_written(sm):
     pk = make_full_client("idom")
     enter_phase(pk, Phase.AWS)
@@ -205,7 +219,7 @@ def test_an_old_secret_that_somebody_else_wrote_is_left_and_no_longer_written(sm
 
 
 @pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.PURGED])
-def test_the_old_secret_stays_where_a_new_one_is_gone_for_good(sm, phase):
+def test_the_old_secret_stays_where_a_new_one_is_gone_for_good(sm, phase, caplog):
     pk = make_full_client("idom")
     enter_phase(pk, Phase.AWS if phase == Phase.PURGED else phase)
     if phase == Phase.PURGED:
@@ -218,6 +232,10 @@ def test_the_old_secret_stays_where_a_new_one_is_gone_for_good(sm, phase):
 
     assert own(pk).other_secrets == "kept"
     assert json.loads(sm.get_value(NAME).text)["email"]
+    assert (
+        f"Old secrets of client {pk} stay: {layout_sentences.OWN_SECRETS_LACK(kinds=('email',))}"
+        in caplog.text
+    )
 
 
 def test_a_change_back_takes_over_what_waits_for_its_deletion_however_late(sm):
@@ -410,7 +428,7 @@ def test_a_client_that_somebody_works_on_or_writes_meanwhile_keeps_its_layout(sm
 
 def test_a_client_gets_its_layout_with_its_first_secret_and_keeps_it(sm, settings, reader):
     pk, other = make_full_client("idom"), make_full_client("other")
-    make_client("empty")
+    empty = make_client("empty")
     push(client_ids=[pk])
     assert own(pk).layout == "client"
 
@@ -421,7 +439,8 @@ def test_a_client_gets_its_layout_with_its_first_secret_and_keeps_it(sm, setting
     assert held(sm, NAME) == "example-new"
     assert own(other).layout == "service"
     # One without a secret is only told.
-    told = change_layout(client_id=all_clients().get(slug="empty").pk, layout=Layout.CLIENT)
+    told = change_layout(client_id=empty, layout=Layout.CLIENT)
     assert told.message.key == layout_sentences.LAYOUT_WITHOUT_SECRET.key
+    assert (own(empty).layout, own(empty).other_secrets) == ("client", "")
     again = change_layout(client_id=pk, layout=Layout.CLIENT)
     assert (again.outcome, again.message) == (Outcome.UNCHANGED, layout_sentences.LAYOUT_IS_SO())

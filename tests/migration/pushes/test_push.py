@@ -5,13 +5,21 @@ import json
 import pytest
 
 from credentials.models import Client
-from migration import sentences
-from migration.models import ClientMigration, Comparison, Outcome, Secret
+from migration import audit_sentences, sentences
+from migration.models import (
+    AuditCode,
+    AuditEvent,
+    ClientMigration,
+    Comparison,
+    Outcome,
+    Secret,
+)
 from migration.operations.pushes import push
 from nova_credentials import sentences as shared
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.document import Layout
 from tests.factories import make_client, make_database, make_email, make_full_client, update
+from tests.migration.moves.clients import write_password
 from tests.migration.pushes.pushed import push_one, revision, stored
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -62,10 +70,13 @@ def test_what_was_pushed_is_compared_and_its_revision_stored():
 def test_an_unchanged_document_is_not_written_again(sm):
     pk = make_full_client("idom")
     push_one(pk)
-    before = sm.describe_secret("nova/clients/idom").versions
+    before, known = sm.describe_secret("nova/clients/idom").versions, Secret.objects.values().get()
 
-    assert push_one(pk).outcome == Outcome.UNCHANGED
+    result = push_one(pk)
+
+    assert (result.outcome, result.comparison.status) == (Outcome.UNCHANGED, "match")
     assert sm.describe_secret("nova/clients/idom").versions == before
+    assert Secret.objects.values().get() == known  # with the time since when it is known
 
 
 def test_another_layout_of_the_same_json_is_no_change(sm):
@@ -76,6 +87,7 @@ def test_another_layout_of_the_same_json_is_no_change(sm):
     )
 
     assert push_one(pk).outcome == Outcome.UNCHANGED
+    assert Secret.objects.get().version_id == sm.get_value("nova/clients/idom").version_id
 
 
 def test_a_changed_row_becomes_a_new_version(sm):
@@ -171,6 +183,27 @@ def test_no_credentials_and_inactive_are_skipped_with_the_reason():
         sentences.NOT_PUSHED_EMPTY(),
         sentences.NOT_PUSHED_INACTIVE(),
     )
+
+
+def test_an_inactive_client_is_pushed_where_nobody_leaves_it_out():
+    assert push_one(make_full_client("idom", is_active=False)).outcome == Outcome.CREATED
+
+
+def test_the_audit_names_the_secrets_that_were_written_by_eight_digits_of_their_versions(
+    settings, sm
+):
+    settings.NOVA_SECRET_LAYOUT = "service"
+    name = "nova/clients/idom/database"
+    pk = make_full_client("idom")
+    push_one(pk)
+    write_password(pk, "example-new")
+
+    push_one(pk)
+
+    version = sm.get_value(name).version_id[:8]
+    written = audit_sentences.WRITTEN_VERSION(name=name, version=version)
+    event = AuditEvent.objects.filter(code=AuditCode.PUSH).first()
+    assert event.message == audit_sentences.PUSHED(secrets=(written,))
 
 
 def test_a_rehearsal_writes_nothing_and_tells_what_would_happen(sm):

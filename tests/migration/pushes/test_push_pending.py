@@ -73,6 +73,7 @@ def test_two_pushes_of_one_client_never_overlap(monkeypatch):
         other.join()
 
     assert (result.outcome, result.error_class) == (Outcome.FAILED, "conflict")
+    assert result.busy
     assert push_one(pk).outcome == Outcome.CREATED
 
 

@@ -73,6 +73,15 @@ def test_another_order_of_the_keys_is_the_same_document(sm):
     assert Secret.objects.get(name=NAME).version_id == version
 
 
+def test_a_secret_that_was_another_clients_is_this_ones_once_its_slug_is():
+    pk = make_idom()
+    Secret.objects.update(client_id=make_client("acme"))
+
+    assert push_one(pk).outcome == Outcome.UNCHANGED
+
+    assert Secret.objects.get().client_id == pk
+
+
 def test_what_is_unchanged_is_handed_to_no_thread(monkeypatch):
     handed = []
 

@@ -1,0 +1,75 @@
+"""What a save that waits for AWS writes there: in the audit, known as pushed, and nothing that it may not."""
+
+import pytest
+from django.db import transaction
+
+from migration import audit_sentences, sentences
+from migration.models import AuditCode, AuditEvent, Secret
+from migration.operations import pushes
+from migration.operations.pushes import write_document
+from migration.operations.secret_writer import RefusedError
+from migration.operations.snapshots import read_snapshot
+from nova_credentials import sentences as shared
+from nova_credentials.document import MAX_BYTES
+from nova_credentials.phases import Phase
+from tests.factories import make_full_client
+from tests.migration.moves.clients import NAME, enter_phase
+from tests.migration.pushes.pushed import stored
+
+
+@pytest.fixture
+def idom(stores) -> int:
+    pk = make_full_client("idom")
+    enter_phase(pk, Phase.AWS)
+    return pk
+
+
+def save(pk: int, **changes: str) -> None:
+    snapshot = read_snapshot(pk)
+    with transaction.atomic():
+        write_document(snapshot, document=snapshot.require_document() | changes)
+
+
+def test_its_version_is_in_the_audit_and_known_as_pushed(idom, sm):
+    save(idom, client_name="Other")
+
+    value = sm.get_value(NAME)
+    assert stored(sm, "idom")["client_name"] == "Other"
+    assert Secret.objects.get().version_id == value.version_id
+    written = audit_sentences.WRITTEN_VERSION(name=NAME, version=value.version_id[:8])
+    event = AuditEvent.objects.filter(code=AuditCode.PUSH).first()
+    assert event.message == audit_sentences.PUSHED(secrets=(written,))
+
+
+def test_what_fits_into_no_secret_is_not_sent(idom, monkeypatch):
+    monkeypatch.setattr(pushes, "secrets_manager", None)
+
+    with pytest.raises(RefusedError) as refused:
+        save(idom, client_name="x" * MAX_BYTES)
+
+    assert refused.value.message.key == shared.SECRET_TOO_LARGE.key
+
+
+def test_a_secret_that_somebody_made_anew_is_not_adopted(idom, sm):
+    text = sm.get_value(NAME).text
+    sm.sm.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
+    sm.sm.create_secret(Name=NAME, SecretString=text)
+
+    with pytest.raises(RefusedError) as refused:
+        save(idom)
+
+    assert refused.value.message == sentences.NOT_OURS(name=NAME)
+
+
+def test_a_page_that_waits_gives_up_early(idom, monkeypatch):
+    make_manager, asked = pushes.secrets_manager, []
+
+    def note_manager(*, interactive):
+        asked.append(interactive)
+        return make_manager(interactive=interactive)
+
+    monkeypatch.setattr(pushes, "secrets_manager", note_manager)
+
+    save(idom)
+
+    assert asked == [True]
