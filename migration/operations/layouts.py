@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import transaction
 
-from credentials.models import ClientRevision
+from credentials.models import ClientRevision, RowsBusyError
 from credentials.nova_columns import NovaSchemaError
 from credentials.pointers import change_pointers
+from credentials.refusals import RefusedByDatabaseError
 from migration import (
     audit_sentences,
     layout_sentences,
@@ -42,7 +43,7 @@ from migration.operations.aws_store import (
 from migration.operations.keys import version_keys
 from migration.operations.locks import hold_client_locks, require_client_locks
 from migration.operations.pending_writes import PendingWrite
-from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
+from migration.operations.rows_from_aws import hold_rows
 from migration.operations.secret_writer import PushOptions, RefusedError, make_writer
 from migration.operations.single_items import ItemRefusedError
 from migration.operations.snapshots import read_locked_client, read_locked_snapshot, read_snapshot
@@ -112,10 +113,7 @@ def change_layout(
         _require_copyable(snapshot, found, sm)
         pending = _prepare_secrets(snapshot, found, layout, sm, adopt=adopt)
         _require_unchanged(found, pending, sm)
-        try:
-            _switch(snapshot, pending, by=by)
-        except STORE_ERRORS as error:
-            raise LayoutRefusedError(error.message, getattr(error, "error_class", "")) from None
+        _switch(snapshot, pending, by=by)
         old, new = tuple(found.version_ids), tuple(pending.documents)
         message = layout_sentences.LAYOUT_CHANGED(old=old, new=new)
         if late := _find_late_write(found, sm):
@@ -248,11 +246,19 @@ def _find_late_write(found: AwsCopy, sm: SecretsManager) -> Message | None:
 
 
 def _switch(snapshot: ClientSnapshot, pending: PendingWrite, *, by: User | None) -> None:
-    """Make the new secrets the client's own; raises `LayoutRefusedError` where it was moved meanwhile."""
+    """Make the new secrets the client's own.
+
+    Raises `LayoutRefusedError` where it was moved meanwhile, or its rows don't take the new pointers.
+    """
     target = pending.snapshot
-    with _hold_pointers(snapshot, target):
-        require_client_locks()
-        _store_switch(snapshot, target.layout, secrets=pending.secrets, by=by)
+    try:
+        with _hold_pointers(snapshot, target):
+            require_client_locks()
+            _store_switch(snapshot, target.layout, secrets=pending.secrets, by=by)
+    except RowsBusyError as error:
+        raise LayoutRefusedError(error.message, ErrorClass.UNAVAILABLE) from None
+    except RefusedByDatabaseError as error:
+        raise LayoutRefusedError(error.message) from None
 
 
 @contextmanager

@@ -141,7 +141,10 @@ def test_rows_that_nova_is_writing_keep_their_pointers(monkeypatch):
 
     with nova_connected() as nova:
         write_uncommitted(nova, pk)
-        assert refusal(pk).message == credential_sentences.NOVA_IS_WRITING()
+        refused = refusal(pk)
+
+    assert refused.message == credential_sentences.NOVA_IS_WRITING()
+    assert refused.error_class == ErrorClass.UNAVAILABLE  # a run tries it again
 
     assert pointers(pk) == before
     assert set(Secret.objects.values_list("name", flat=True)) == {NAME}
