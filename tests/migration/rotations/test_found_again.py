@@ -166,6 +166,15 @@ def test_what_is_left_is_kept_where_the_answer_of_aws_is_lost(role_in, monkeypat
     assert_login_works(role)
 
 
+def test_the_password_of_the_version_before_a_mistaken_edit(role_in):
+    role = role_in(Phase.AWS)
+    role.sm.rotate_password("idom", "database", "example-mistaken")
+
+    assert_rotated(role.rotate())
+    assert not role.logs_in("example-a")
+    assert_login_works(role)
+
+
 def test_the_password_of_an_old_version_is_not_used_again(role_in):
     role = role_in(Phase.AWS)
     first = role.sm.get_value(SECRET).version_id
