@@ -14,7 +14,11 @@ from nova_credentials.phases import Phase
 from tests.factories import update
 from tests.migration.rotations.conftest import SECRET, assert_rotated, open_plainly
 from tests.migration.rotations.killed import go_on
-from tests.migration.rotations.test_found_again import assert_login_works, refuse_with
+from tests.migration.rotations.test_found_again import (
+    assert_login_works,
+    refuse_with,
+    stop_after_the_change,
+)
 from tests.migration.rotations.test_meanwhile import in_pending
 from tests.migration.rotations.test_stopped import (
     AFTER_THE_CHANGE,
@@ -239,10 +243,7 @@ def test_each_version_was_planned_before_aws_had_it(role_in, monkeypatch):
 def test_a_former_password_and_one_that_was_left_are_tried_once_each(role_in):
     """A server may shut a role out after some wrong passwords."""
     role = role_in(Phase.AWS)
-    interrupt(role, AFTER_THE_CHANGE)
-    role.execute("ALTER ROLE {} VALID UNTIL '2020-01-01'")
-    assert go_on(role.client_id).outcome == RotationOutcome.STOPPED
-    role.execute("ALTER ROLE {} VALID UNTIL 'infinity'")
+    stop_after_the_change(role)
     for _ in range(2):  # what was left becomes current, then the one before
         assert_rotated(role.rotate())
     role.change_at_server("by-hand")
