@@ -65,6 +65,11 @@ ROTATION_LEFT_PENDING = Sentence(
     "%(name)s has AWSPENDING on its version %(version)s, which an earlier rotation left with the new password of"
     " another login. See which of its passwords is valid, then take AWSPENDING off on the page of versions.",
 )
+ROTATION_LOGIN_GONE = Sentence(
+    "rotation_login_gone",
+    "Somebody changed where this login leads meanwhile: %(name)s has it no more, so no new password was kept there."
+    " Try again.",
+)
 ROTATION_SECRET_KEEPS_CHANGING = Sentence(
     "rotation_secret_keeps_changing",
     "Somebody writes %(name)s again and again, so the new password could not be made current.",

@@ -83,7 +83,7 @@ class DatabaseRotation:
     open_login: OpenLogin
     interactive: bool
     # Made in this try; a password that an earlier one kept may have stood somewhere since.
-    made: str = field(default="", init=False, repr=False)
+    made: str = field(default="", repr=False)
 
     def go_on(self) -> None:
         """Take the steps that are left; store the outcome, or what keeps it from having one."""
@@ -130,7 +130,7 @@ class DatabaseRotation:
     @property
     def _kept_in(self) -> PendingSecret:
         """The secret in which the new password was first kept: another one, if the client got another slug since."""
-        return replace(self.secret, name=self.rotation.secret_name or self.secret.name)
+        return replace(self.secret, name=self.rotation.secret_name)
 
     def _take_steps(self) -> None:
         if self.rotation.step == RotationStep.STORED:
@@ -220,10 +220,9 @@ class DatabaseRotation:
         kept = self._kept_in.find_pending(self.rotation.version_id)
         if kept is None:
             raise NothingLogsInError(self.rotation.version_id)
-        wanted = find_labelled(kept.to_document(), self.rotation.label)
-        role = make_role(*self.rotation.role) if self.rotation.role else wanted
-        there = find_logins(kept.to_document(), role) if role else None
-        if role is None or there is None:
+        role = make_role(*self.rotation.role)  # type: ignore[misc]  # stored before the step
+        there = find_logins(kept.to_document(), role)
+        if there is None:
             raise NothingLogsInError(self.rotation.version_id)
         password = there.login.password
         self.found = find_logins(document, role) or self._find_under_other_name(document, password)

@@ -41,6 +41,10 @@ class LeftPendingError(MessageError):
     """AWSPENDING that an earlier rotation left may hold the only valid password of another login."""
 
 
+class LoginGoneError(MessageError):
+    """The secret has no login of the role any more: the new password would be kept nowhere."""
+
+
 class SecretKeepsChangingError(MessageError):
     """Each time the version was to be made current, somebody had written the secret anew."""
 
@@ -144,7 +148,8 @@ class PendingSecret:
         First that of the version before the current one; then, `with_left`, those that earlier rotations left.
         """
         tried = {"", login.password}
-        for password in _list_passwords(self._find_previous(), login) - tried:
+        previous = self.sm.get_stage(self.name, PREVIOUS)
+        for password in _list_passwords(previous, login) - tried:
             tried.add(password)
             yield password
         if with_left:
@@ -160,20 +165,17 @@ class PendingSecret:
             stopped = None
         return _list_passwords(self.find_pending(""), login) | _list_passwords(stopped, login)
 
-    def _find_previous(self) -> SecretValue | None:
-        """Read the version before the current one; None where there is none, or no secret yet."""
-        try:
-            return self.sm.get_stage(self.name, PREVIOUS)
-        except SecretsManagerError as error:
-            if error.is_gone:
-                return None
-            raise
-
     def keep(
         self, login: DatabaseLogin, password: str, *, tell: Callable[[str], object]
     ) -> SecretValue:
-        """Write the current document with this password as AWSPENDING; `tell` is called with its id before."""
-        return self._keep_upon(self.read_current(), login, password, tell=tell)
+        """Write the current document with this password as AWSPENDING; `tell` is called with its id before.
+
+        Raises `LoginGoneError` where somebody has changed meanwhile where the login leads.
+        """
+        current = self.read_current()
+        if find_logins(current.to_document(), login) is None:
+            raise LoginGoneError(rotation_sentences.ROTATION_LOGIN_GONE(name=self.name))
+        return self._keep_upon(current, login, password, tell=tell)
 
     def require_no_others(self, login: DatabaseLogin) -> None:
         """Raise `LeftPendingError` where AWSPENDING, left by an earlier rotation, has another role's new password.

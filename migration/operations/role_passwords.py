@@ -67,7 +67,8 @@ def open_login(login: DatabaseLogin) -> Iterator[Connection]:
     """Open a session with this login until the block ends; raises `LoginFailedError`."""
     with (
         Deadline(SESSION_SECONDS) as deadline,
-        open_database(login, deadline=deadline, read_only=False) as connection,
+        # Read-only but for the change itself: a standby would refuse the first question otherwise.
+        open_database(login, deadline=deadline) as connection,
     ):
         yield connection
 
@@ -141,7 +142,7 @@ def _require_ready(connection: Connection, login: DatabaseLogin) -> None:
     with connection.transaction():
         connection.execute(PREPARE)
         found = connection.execute(ROLE).fetchone()
-    user, in_recovery, until, expires = found or ("", False, "", False)
+    user, in_recovery, until, expires = found or ("", None, None, None)
     if user != login.user:
         raise RoleRefusedError(rotation_sentences.ROTATION_OTHER_USER())
     if in_recovery:

@@ -9,6 +9,7 @@ from migration.models import RotationOutcome
 from migration.operations.pending_secrets import (
     ForeignPendingError,
     LeftPendingError,
+    LoginGoneError,
     SecretKeepsChangingError,
 )
 from migration.operations.role_passwords import LoginUnclearError, RoleRefusedError
@@ -60,5 +61,6 @@ ENDS: dict[type[MessageError], RotationOutcome] = {
 # What may pass by itself.
 HINDRANCES = (
     *(SecretsManagerError, DocumentError, RowsBusyError, RefusedByDatabaseError),
-    *(LoginUnclearError, SecretKeepsChangingError, NotPushedError, WrittenMeanwhileError),
+    *(LoginUnclearError, LoginGoneError, SecretKeepsChangingError),
+    *(NotPushedError, WrittenMeanwhileError),
 )

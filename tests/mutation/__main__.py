@@ -52,7 +52,7 @@ PUSHES = (
     ),
 )
 LAYOUTS = ("tests/migration/layouts", LOST_LEASES)
-ROTATIONS = ("tests/migration/rotations", LOST_LEASES)
+ROTATIONS = ("tests/migration/rotations", LOST_LEASES, "tests/test_reprs.py")
 WRITES = ("tests/migration/aws_writes", "tests/migration/test_version_keys.py", LOST_LEASES)
 COUNTING = ("tests/credentials/counting", "tests/credentials/triggers")
 # They restore backups, start servers or upgrade whole databases: too slow to be asked of each defect.
@@ -105,7 +105,10 @@ TESTS = {
     "migration/operations/other_secrets.py": LAYOUTS,
     "migration/operations/database_rotation.py": ROTATIONS,
     "migration/operations/rotated_logins.py": ROTATIONS,
-    "migration/operations/pending_secrets.py": ROTATIONS,
+    "migration/operations/pending_secrets.py": (
+        *ROTATIONS,
+        "tests/migration/versions/test_pending_stages.py",
+    ),
     "migration/operations/role_passwords.py": ROTATIONS,
     "migration/operations/version_plans.py": WRITES,
     "migration/operations/aws_writes.py": WRITES,

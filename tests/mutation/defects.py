@@ -167,6 +167,8 @@ class MutationFinder(ast.NodeVisitor):
     def visit_Expr(self, node: ast.Expr) -> None:
         if isinstance(node.value, ast.Constant):  # a docstring
             return
+        if isinstance(node.value, ast.Yield) and node.value.value is None:
+            return  # the same as `yield None`
         self.replace(node, "pass" if isinstance(node.value, ast.Call) else "yield None")
         self.generic_visit(node)
 

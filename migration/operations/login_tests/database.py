@@ -96,10 +96,8 @@ class DatabaseLogin:
 
 
 @contextlib.contextmanager
-def open_database(
-    login: DatabaseLogin, *, deadline: Deadline, read_only: bool = True
-) -> Iterator[DatabaseConnection]:
-    """Open a connection at a judged address until the block ends; raises `LoginFailedError`.
+def open_database(login: DatabaseLogin, *, deadline: Deadline) -> Iterator[DatabaseConnection]:
+    """Open a read-only connection at a judged address until the block ends; raises `LoginFailedError`.
 
     Certificate and name are verified, unless NOVA_LOGIN_UNVERIFIED_DATABASES is set. The password never travels in
     clear text, and a server that doesn't ask for it proves nothing. Errors of statements are psycopg's.
@@ -109,7 +107,7 @@ def open_database(
     with contextlib.ExitStack() as ways:
         connection = _connect_to_first(login, deadline, ways)
         try:
-            connection.read_only = read_only
+            connection.read_only = True
             yield connection
         finally:
             connection.close()

@@ -65,8 +65,6 @@ def test_the_connection_of_a_test_is_read_only(servers, scram_server):
             pytest.raises(psycopg.errors.ReadOnlySqlTransaction),
         ):
             connection.execute("CREATE TABLE nothing ()")
-        with open_database(login, deadline=deadline, read_only=False) as connection:
-            connection.execute("CREATE TEMP TABLE something ()")
         assert connection.closed
 
 

@@ -19,6 +19,7 @@ from nova_credentials.reader.routing import Reader
 from tests.factories import make_database, nova_uri, update
 from tests.migration.rotations.conftest import SECRET, assert_rotated, open_plainly
 from tests.migration.rotations.killed import go_on
+from tests.migration.rotations.test_meanwhile import in_pending
 from tests.migration.rotations.test_stopped import (
     AFTER_THE_CHANGE,
     Killed,
@@ -138,13 +139,37 @@ def test_the_rotation_after_one_that_was_found_again_makes_a_new_password(role_i
 
 def test_two_rotations_that_stop_keep_the_later_one_findable(role_in):
     role = role_in(Phase.AWS)
+    versions = set()
     for _ in range(2):
-        interrupt(role, AFTER_THE_CHANGE)
-        role.execute("ALTER ROLE {} VALID UNTIL '2020-01-01'")
-        assert go_on(role.client_id).outcome == RotationOutcome.STOPPED
-        role.execute("ALTER ROLE {} VALID UNTIL 'infinity'")
-    assert_rotated(role.rotate())
+        stop_after_the_change(role)
+        versions.add(role.sm.get_stage(SECRET, "NOVA_STOPPED_ROTATION").version_id)
+        assert_rotated(role.rotate())
+        assert_login_works(role)
+    assert len(versions) == 2
+
+
+def test_a_password_that_was_found_again_is_pending_again_until_it_is_stored(role_in):
+    """Readers look for it there."""
+    role = role_in(Phase.AWS)
+    stop_after_the_change(role)
+    assert "AWSPENDING" not in role.stages()
+
+    with pytest.raises(Killed):
+        role.rotate(
+            open_login=killed_at_login(3)
+        )  # of the current password, the new one, then the change
+    assert role.logs_in(in_pending(role))
+
+    assert_rotated(go_on(role.client_id))
     assert_login_works(role)
+
+
+def stop_after_the_change(role) -> None:
+    """Has a rotation stop that has given the role its new password."""
+    interrupt(role, AFTER_THE_CHANGE)
+    role.execute("ALTER ROLE {} VALID UNTIL '2020-01-01'")
+    assert go_on(role.client_id).outcome == RotationOutcome.STOPPED
+    role.execute("ALTER ROLE {} VALID UNTIL 'infinity'")
 
 
 def test_what_is_left_is_kept_where_the_answer_of_aws_is_lost(role_in, monkeypatch):
@@ -163,6 +188,15 @@ def test_what_is_left_is_kept_where_the_answer_of_aws_is_lost(role_in, monkeypat
         assert role.rotate().outcome == ""
     assert "AWSPENDING" in role.stages()
     assert_rotated(go_on(role.client_id))
+    assert_login_works(role)
+
+
+def test_the_password_of_the_version_before_a_mistaken_edit(role_in):
+    role = role_in(Phase.AWS)
+    role.sm.rotate_password("idom", "database", "example-mistaken")
+
+    assert_rotated(role.rotate())
+    assert not role.logs_in("example-a")
     assert_login_works(role)
 
 

@@ -26,10 +26,13 @@ from tests.migration.rotations.killed import go_on
 from tests.migration.rotations.test_stopped import (
     AFTER_THE_CHANGE,
     BEFORE_THE_CHANGE,
+    Killed,
     interrupt,
+    killed_at_login,
 )
 
 DATABASES = "client_database_credentials"
+RENAMED = "nova/clients/renamed"
 
 
 def in_pending(role, name: str = SECRET) -> str:
@@ -66,19 +69,74 @@ def test_another_slug_meanwhile_loses_no_password(role_in, phase, at):
     if phase == Phase.AWS:
         waiting = go_on(role.client_id)  # AWS has no secret of that name yet
         assert not waiting.outcome
-        role.sm.create_secret(
-            "nova/clients/renamed", role.sm.get_value(SECRET).text, slug="renamed"
-        )
+        role.sm.create_secret(RENAMED, role.sm.get_value(SECRET).text, slug="renamed")
 
     assert_rotated(go_on(role.client_id))
 
     assert role.in_row() == role.in_aws("renamed")
     assert role.logs_in(role.in_row())
     assert "AWSPENDING" not in role.stages()
-    renamed = role.sm.describe_secret("nova/clients/renamed").versions.values()
+    renamed = role.sm.describe_secret(RENAMED).versions.values()
     assert "AWSPENDING" not in {stage for stages in renamed for stage in stages}
     with readers_logging_in("renamed"):
         pass
+
+
+@pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS])
+def test_readers_by_another_slug_find_the_new_password_before_it_is_stored(role_in, phase):
+    role = role_in(phase)
+    interrupt(role, AFTER_THE_CHANGE)
+    update("clients", role.client_id, slug="renamed")
+    if phase == Phase.AWS:
+        role.sm.create_secret(RENAMED, role.sm.get_value(SECRET).text, slug="renamed")
+
+    with pytest.raises(Killed):
+        go_on_with_rotation(client_id=role.client_id, open_login=killed_at_login(1))
+
+    assert role.logs_in(in_pending(role, RENAMED))
+    with readers_logging_in("renamed"):
+        pass
+
+
+def test_a_server_that_is_too_busy_for_the_former_password_is_waited_for(role_in):
+    role = role_in(Phase.AWS)
+    interrupt(role, BEFORE_THE_CHANGE)
+    former = role.in_aws()
+
+    @contextmanager
+    def open_login(login):
+        if login.password == former:
+            raise LoginFailedError(LoginOutcome.UNREACHABLE, code="53300")
+        with open_plainly(login) as session:
+            yield session
+
+    waiting = go_on_with_rotation(client_id=role.client_id, open_login=open_login)
+
+    assert (waiting.outcome, waiting.message.key) == ("", told.ROTATION_NOT_LOGGED_IN.key)
+    assert_rotated(go_on(role.client_id))
+
+
+@pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS])
+def test_a_session_that_is_lost_before_the_former_password_is_put_back_is_waited_for(
+    role_in, phase
+):
+    role = role_in(phase)
+    opened = []
+
+    @contextmanager
+    def open_login(login):
+        if login.password != "example-a":
+            role.execute(f"SELECT pg_terminate_backend({opened[-1]}, 5000)")
+            raise LoginFailedError(LoginOutcome.REFUSED, code="28P01")
+        with open_plainly(login) as session:
+            opened.append(session.info.backend_pid)
+            yield session
+
+    waiting = role.rotate(open_login=open_login)
+
+    assert (waiting.outcome, waiting.message.key) == ("", told.ROTATION_NOT_LOGGED_IN.key)
+    assert role.logs_in(in_pending(role))
+    assert_rotated(go_on(role.client_id))
 
 
 @pytest.mark.parametrize("at", [1, 2])

@@ -5,12 +5,16 @@ import json
 import pytest
 from django.db import connection
 
+from credentials.models import DatabaseCredential
 from migration import rotation_sentences as told
 from migration.models import Rotation, RotationOutcome
+from migration.operations.login_tests.database import DatabaseLogin
+from migration.operations.rotated_logins import make_login
 from migration.operations.rotations import rotate_database
+from migration.operations.snapshots import read_snapshot
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.phases import Phase
-from tests.factories import make_client, make_database
+from tests.factories import make_client, make_database, update
 from tests.migration.rotations.conftest import SECRET, assert_rotated
 
 DATABASES = "client_database_credentials"
@@ -77,6 +81,18 @@ def test_no_message_holds_what_stands_in_the_place_of_a_host(role_in):
     assert "marked-0123" not in str(rotation.message)
 
 
+def test_rows_that_make_no_document_are_told_by_what_is_wrong_with_them(role_in):
+    role = role_in(Phase.DUAL_READ)
+    update(DATABASES, role.row, db_password_encrypted="aws-secretsmanager:x")
+    problem = read_snapshot(role.client_id).problem
+
+    rotation = role.rotate()
+
+    assert problem
+    assert (rotation.outcome, rotation.message) == (RotationOutcome.REFUSED, problem)
+    assert role.logs_in("example-a")
+
+
 def test_a_former_version_that_is_no_document_hides_nothing(role_in):
     role = role_in(Phase.AWS)
     text = role.sm.get_value(SECRET).text
@@ -115,3 +131,10 @@ def test_a_row_of_its_own_without_a_host_is_no_hindrance_to_the_others(role_in, 
     role = role_in(Phase.PURGED)
     make_database(role.client_id, db_user=role.user, db_host=None, label="x", is_primary=False)
     assert_rotated(role.rotate())
+
+
+def test_the_login_of_a_row_is_all_that_it_holds():
+    row = DatabaseCredential(
+        db_host="db.example.test", db_port=6432, db_name="app", db_user="ana", db_password="x"
+    )
+    assert make_login(row) == DatabaseLogin("db.example.test", 6432, "app", "ana", "x")

@@ -2,10 +2,11 @@
 
 import pytest
 
-from migration.models import Comparison, RotationStep
+from migration.models import Comparison, RotationStep, Secret
 from migration.operations.comparisons import compare
+from migration.operations.keys import version_keys
 from nova_credentials.phases import Phase
-from tests.migration.rotations.conftest import assert_rotated, readers_logging_in
+from tests.migration.rotations.conftest import SECRET, assert_rotated, readers_logging_in
 
 
 @pytest.mark.parametrize("phase", Phase)
@@ -21,6 +22,9 @@ def test_every_store_has_the_new_password_and_no_reader_is_refused(role_in, phas
     assert role.logs_in(new)
     assert not role.logs_in("example-a")
     assert role.stages() <= {"AWSCURRENT", "AWSPREVIOUS"}
+    current = role.sm.get_value(SECRET).version_id
+    assert version_keys().is_ours(SECRET, current)
+    assert current == rotation.version_id == Secret.objects.get(name=SECRET).version_id
     if phase == Phase.PURGED:
         assert role.in_row().startswith("aws-secretsmanager:")
     else:

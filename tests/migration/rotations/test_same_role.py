@@ -79,6 +79,18 @@ def test_the_clients_own_login_under_another_name_is_not_locked_out(role_in, pha
         assert_rotated(role.rotate())
 
 
+def test_the_password_that_is_valid_is_looked_for_in_other_logins_too(role_in):
+    """Not only the stored one, which a mistaken edit may have replaced."""
+    role = role_in(Phase.AWS)
+    add_other_client(role, db_password_encrypted="example-a")
+    role.sm.rotate_password("idom", "database", "example-mistaken")
+
+    rotation = role.rotate()
+
+    assert_ended(rotation, RotationOutcome.REFUSED, told.ROTATION_LOGIN_SHARED)
+    assert role.logs_in("example-a")
+
+
 def test_a_login_that_only_got_another_name_meanwhile_is_gone_on_with(role_in, tmp_path):
     role = role_in(Phase.DUAL_READ)
     interrupt(role, AFTER_THE_CHANGE)
@@ -102,6 +114,8 @@ def test_a_session_is_left_as_it_was(role_in):
     parts = conninfo_to_dict(role.server)
     login = DatabaseLogin(parts["host"], int(parts["port"]), "postgres", role.user, "example-a")
     with open_plainly(login) as connection:
+        warnings: list[str] = []
+        connection.add_notice_handler(lambda notice: warnings.append(notice.message_primary))
         sessions = [connection]
 
         def open_login(wanted):
@@ -122,6 +136,23 @@ def test_a_session_is_left_as_it_was(role_in):
         "statement_timeout": "0",
         "lock_timeout": "0",
     }
+    assert warnings == []  # they would fill the server's log
+    assert role.logs_in("example-b")
+
+
+def test_what_somebody_left_in_a_poolers_session_is_not_taken_for_postgresqls(role_in):
+    role = role_in(Phase.DUAL_READ)
+    parts = conninfo_to_dict(role.server)
+    login = DatabaseLogin(parts["host"], int(parts["port"]), "postgres", role.user, "example-a")
+    with open_plainly(login) as connection:
+        connection.execute("CREATE TYPE pg_temp.text AS ENUM ('left')")
+        connection.commit()
+        sessions = [connection]
+
+        def open_login(wanted):
+            return _Kept(sessions.pop()) if sessions else open_plainly(wanted)
+
+        change_password(login, "example-b", open_login, before=lambda: None)
     assert role.logs_in("example-b")
 
 

@@ -23,6 +23,7 @@ from migration.operations.keys import version_keys
 from migration.operations.leases import LeaseLostError
 from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
 from migration.operations.rotations import NotRotated
+from nova_credentials.aws.versions import list_versions
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, update
 from tests.held_leases import held_elsewhere
@@ -108,12 +109,30 @@ def test_a_password_that_has_expired_is_told(role_in):
 
 def test_a_server_that_takes_no_writes_is_told_as_what_it_is(role_in, monkeypatch):
     role = role_in(Phase.DUAL_READ)
+    versions = list_versions(role.sm, SECRET)
     # What a standby answers, of everything that is asked here.
     standby = role_passwords.ROLE.replace("pg_is_in_recovery()", "true")
     monkeypatch.setattr(role_passwords, "ROLE", standby)
 
     assert_ended(role.rotate(), RotationOutcome.REFUSED, told.ROTATION_SERVER_IN_RECOVERY)
     assert_unchanged(role)
+    assert list_versions(role.sm, SECRET) == versions
+
+
+def test_a_session_of_another_user_is_left_alone(role_in):
+    """A pooler may log in to the server as somebody else."""
+    role = role_in(Phase.DUAL_READ)
+
+    @contextmanager
+    def open_login(_login):
+        with psycopg.connect(role.server) as session:
+            yield session
+
+    rotation = role.rotate(open_login=open_login)
+
+    assert_ended(rotation, RotationOutcome.REFUSED, told.ROTATION_OTHER_USER)
+    assert_unchanged(role)
+    assert role.logs_in("example-a")
 
 
 def test_a_read_only_default_and_a_default_role_are_no_hindrance(role_in):

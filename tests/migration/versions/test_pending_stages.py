@@ -91,6 +91,21 @@ def test_a_version_that_differs_in_no_login_needs_no_proof(pk, answer):
     assert (is_pending(), tried) == (False, [])
 
 
+def test_a_stage_that_moves_on_while_the_login_is_tried_is_somebody_elses(pk, monkeypatch):
+    version, moved = leave_pending(password="example-never-set"), []
+
+    def try_login(_kind, _values):
+        moved.append(leave_pending(ours=False, password="example-theirs"))
+        return LoginResult(LoginOutcome.WORKS)
+
+    monkeypatch.setattr(version_logins, "try_login", try_login)
+
+    assert refusal(pk, version) == version_sentences.PENDING_IS_GONE.key
+    assert len(moved) == 1
+    assert is_pending()
+    assert not AuditEvent.objects.filter(code="version").exists()
+
+
 @pytest.mark.parametrize("outcome", [LoginOutcome.REFUSED, LoginOutcome.UNREACHABLE])
 def test_the_stage_stays_where_the_current_login_is_not_proven(pk, answer, outcome):
     answer(outcome)
