@@ -5,10 +5,21 @@ import threading
 import pytest
 from django.db import connection, transaction
 
-from migration import sentences
-from migration.models import ClientMigration, Comparison, OpenMismatch, PhaseChange, Secret
+from migration import offboarding_sentences, sentences
+from migration.models import (
+    AuditCode,
+    AuditEvent,
+    ClientMigration,
+    Comparison,
+    Offboarding,
+    OpenMismatch,
+    PhaseChange,
+    Run,
+    Secret,
+)
 from migration.operations import aws_store, locks, moves, snapshots
 from migration.operations.comparisons import compare
+from migration.operations.gates import ShutGate
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.rows_from_aws import hold_free_rows, hold_rows
@@ -21,9 +32,11 @@ from tests.migration.moves.clients import (
     change_in_aws,
     codes,
     compare_apart,
+    enter_phase,
     is_pending,
     phase_of,
     refusal_of,
+    write_password,
 )
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -90,6 +103,29 @@ def test_the_mismatch_that_stops_a_cutover_is_stored_and_ends_the_streak(idom, s
     stands = ClientMigration.objects.get(pk=idom)
     assert (stands.comparison_status, stands.clean_streak) == (Comparison.Status.MISMATCH, 0)
     assert [row.path for row in OpenMismatch.objects.filter(client_id=idom)] == ["database.port"]
+
+
+def test_a_refusal_is_recorded_by_the_move_and_that_of_a_run_by_the_run(idom):
+    enter_phase(idom, Phase.DUAL_READ)
+    write_password(idom, "example-new")
+    refused = AuditEvent.objects.filter(code=AuditCode.REFUSAL)
+    run = Run.objects.create(kind=Run.Kind.MOVE, move_from=Phase.DUAL_READ, move_to=Phase.AWS)
+
+    with pytest.raises(ShutGate):
+        move(client_id=idom, new=Phase.AWS, run=run)
+    assert not refused.exists()
+
+    refusal_of(idom, Phase.AWS)
+    assert refused.get().client_id == idom
+
+
+@pytest.mark.parametrize("new", [Phase.AWS, Phase.DUAL_WRITE])
+def test_a_client_that_is_about_to_leave_goes_neither_forward_nor_back(idom, new):
+    enter_phase(idom, Phase.DUAL_READ)
+    compare(client_ids=[idom])
+    Offboarding.objects.create(client_id=idom, slug="idom", former_phase=Phase.DUAL_READ)
+
+    assert codes(idom, new) == [offboarding_sentences.IS_OFFBOARDED.key]
 
 
 def test_a_plain_restore_leaves_no_push_pending_and_says_what_it_did(idom):

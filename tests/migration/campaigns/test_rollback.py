@@ -85,6 +85,7 @@ def test_equal_clients_are_rolled_back_and_the_one_that_differs_is_left_and_name
     }  # fmt: skip
     assert stands(pks) == [DUAL_READ, AWS, DUAL_READ]
     assert codes_of(run, "north-1") == LEFT_DIFFERING
+    assert codes_of(run, "north-0") == []
     assert [password(pk) for pk in pks] == before
     assert stand(campaign)[1] == ["mismatches_reached", "rolls_back"]
     refused = AuditEvent.objects.get(code=AuditCode.REFUSAL)

@@ -6,12 +6,23 @@ from types import SimpleNamespace
 import pytest
 from django.utils import timezone
 
-from migration.models import ClientMigration, Comparison, ReadCount, ReadsSince
+from migration import evidence_sentences, login_sentences
+from migration.models import (
+    Blocker,
+    ClientMigration,
+    Comparison,
+    LoginTest,
+    ReadCount,
+    ReadsSince,
+    SearchedClient,
+)
 from migration.operations import gates
 from migration.operations.evidence import (
     Evidence,
+    EvidenceLine,
     PhaseEntry,
     describe_duration,
+    describe_wanted,
     find_purge_time,
     list_evidence,
     read_entry,
@@ -30,16 +41,17 @@ def noon(wanted, monkeypatch) -> None:
     monkeypatch.setattr(timezone, "now", lambda: NOON)
 
 
-def is_met(kind: Evidence, entry: PhaseEntry, *, processes: int = 0) -> bool:
+def judge(kind: Evidence, entry: PhaseEntry, **facts: object) -> EvidenceLine:
     new = Phase.PURGED if entry.phase == Phase.AWS else Phase.AWS
-    lines = list_evidence(
-        entry,
-        new,
-        SimpleNamespace(processes_seen=processes, inactive_client_ids=set(), newest_searches={}),
-    )
+    nothing = {"processes_seen": 0, "inactive_client_ids": set(), "newest_searches": {}}
+    lines = list_evidence(entry, new, SimpleNamespace(**nothing | facts))
     (line,) = [line for line in lines if line.kind == kind]
     assert not line.is_off
-    return line.is_met
+    return line
+
+
+def is_met(kind: Evidence, entry: PhaseEntry, *, processes: int = 0) -> bool:
+    return judge(kind, entry, processes_seen=processes).is_met
 
 
 def changed(entry: PhaseEntry, **changes: object) -> PhaseEntry:
@@ -60,18 +72,16 @@ def test_what_is_wanted_for_a_cutover_is_enough(kind, enough, too_little):
 
 
 def test_a_client_of_which_nobody_knows_since_when_was_no_time_in_its_phase():
-    since_ever = changed(DUAL_READ, since=None)
-    (line,) = [
-        line
-        for line in list_evidence(
-            since_ever,
-            Phase.AWS,
-            SimpleNamespace(processes_seen=0, inactive_client_ids=set(), newest_searches={}),
-        )
-        if line.kind == Evidence.TIME
-    ]
+    line = judge(Evidence.TIME, changed(DUAL_READ, since=None))
+
     assert not line.is_met
     assert str(line.text) == "In the phase Dual read for 0 seconds; needed: 24 hours."
+
+
+def test_reads_that_are_enough_are_told_with_their_number():
+    line = judge(Evidence.READS, changed(DUAL_READ, reads=ReadsSince(25, 21)))
+
+    assert line.text == evidence_sentences.READS_IN_DUAL_READ(n=21)
 
 
 def test_one_process_is_enough():
@@ -107,6 +117,42 @@ def test_an_answer_counts_from_the_moment_of_the_cutover_on():
     entered = changed(AWS, since=NOON - timedelta(hours=1), reads=ReadsSince(1))
     assert is_met(Evidence.READS, changed(entered, last_answer_at=entered.since))
     assert not is_met(Evidence.READS, changed(entered, last_answer_at=entered.since - MOMENT))
+
+
+@pytest.mark.parametrize(("searched_at", "counts"), [(NOON, True), (NOON - MOMENT, False)])
+def test_a_search_for_copies_counts_from_the_moment_of_the_cutover_on(searched_at, counts):
+    searched = SearchedClient(searched_at=searched_at)
+
+    line = judge(Evidence.COPIES, changed(AWS, since=NOON), newest_searches={7: searched})
+
+    assert line.is_met == counts
+
+
+def test_copies_that_were_found_are_told_with_the_time_of_the_search():
+    """A time that does not age, as the line is kept with a request."""
+    searched = SearchedClient(searched_at=NOON, rows_found=3, not_looked_at=2)
+
+    line = judge(Evidence.COPIES, AWS, newest_searches={7: searched})
+
+    assert str(line.text) == (
+        f"On {timezone.localtime(NOON):%Y-%m-%d %H:%M} rows with a copy of its secret values: 3;"
+        " places that were not looked at: 2."
+    )
+
+
+@pytest.mark.parametrize(
+    ("blocker", "new", "amount"),
+    [
+        (Blocker.STREAK, Phase.AWS, "3"),
+        (Blocker.TIME, Phase.AWS, "24 hours"),
+        (Blocker.TIME, Phase.PURGED, "7 days"),
+        (Blocker.READS, Phase.AWS, "20"),
+        (Blocker.READS, Phase.PURGED, "1"),  # that AWS answered
+        (Blocker.COPIES, Phase.PURGED, "None"),
+    ],
+)
+def test_how_much_is_wanted_of_what_is_too_little_is_told(blocker, new, amount):
+    assert str(describe_wanted(blocker, new)) == amount
 
 
 def test_of_a_client_that_was_never_moved_nothing_was_counted():
@@ -176,15 +222,26 @@ def test_what_the_reader_met_shuts_the_gate_for_half_an_hour(lately, passed):
     assert not any(check.is_off for check in checks)
 
 
+def test_logins_of_awss_copy_that_were_refused_are_named_with_the_time_of_the_first():
+    works = LoginTest(kind="email", credential_id=3, outcome="works", tested_at=NOON)
+    refused = [
+        LoginTest(kind="database", credential_id=n, outcome="refused", tested_at=NOON - n * DAY)
+        for n in (1, 2)
+    ]
+
+    (shut,) = gates._check_login_tests([works, *refused])
+    (passed,) = gates._check_login_tests([works])
+
+    named = tuple(test.name_message for test in refused)
+    assert shut.text == login_sentences.AWS_LOGIN_REFUSED(ago=NOON - DAY, logins=named)
+    assert passed.text == login_sentences.AWS_LOGIN_NOT_REFUSED()
+    assert (shut.passed, passed.passed) == (False, True)
+
+
 @pytest.mark.parametrize(("wanted_streak", "says_so"), [(1, False), (2, True)])
 def test_from_two_comparisons_on_it_is_said_how_far_apart_they_must_be(
     settings, wanted_streak, says_so
 ):
     settings.NOVA_CLEAN_STREAK = wanted_streak
-    facts = SimpleNamespace(processes_seen=0, inactive_client_ids=set(), newest_searches={})
-    texts = [
-        str(line.text)
-        for line in list_evidence(DUAL_READ, Phase.AWS, facts)
-        if line.kind == Evidence.STREAK
-    ]
-    assert ["apart" in text for text in texts] == [says_so]
+
+    assert ("apart" in str(judge(Evidence.STREAK, DUAL_READ).text)) == says_so

@@ -65,6 +65,7 @@ def test_who_may_not_override_is_refused(idom, ana):
         move(client_id=idom, new=Phase.AWS, by=ana, override=override(ana))
 
     assert refusal.value.codes == [*MISSING, evidence_sentences.MAY_NOT_OVERRIDE.key]
+    assert not any(check.passed for check in refusal.value.shut)
     assert phase_of(idom) == Phase.DUAL_READ
 
 

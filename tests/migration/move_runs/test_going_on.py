@@ -2,7 +2,11 @@
 
 import psycopg
 import pytest
+from django.db import connection
+from django.utils import timezone
 
+from credentials import sentences as rows
+from credentials.refusals import RefusedByDatabaseError
 from migration import sentences
 from migration.models import (
     AuditCode,
@@ -19,6 +23,7 @@ from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.comparisons import compare
 from migration.operations.moves import move
 from migration.operations.pushes import push
+from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
 from tests.factories import nova_uri
@@ -58,7 +63,9 @@ def test_a_worker_killed_before_it_noted_its_moves_leaves_them_made(monkeypatch,
 
     assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.MOVED}
     assert PhaseChange.objects.filter(run=run).count() == 2
-    assert not AuditEvent.objects.filter(code=AuditCode.REFUSAL).exists()
+    assert codes_of(run, "client-0") == [sentences.MOVED_BY_RUN.key]
+    others = (AuditCode.REFUSAL, AuditCode.DELETION)
+    assert not AuditEvent.objects.filter(code__in=others).exists()
 
 
 def test_a_worker_killed_before_it_had_secrets_deleted_leaves_that_to_the_next(monkeypatch):
@@ -106,9 +113,13 @@ def test_a_client_that_somebody_else_works_on_is_tried_again(monkeypatch):
     with held_elsewhere(LeaseKind.CLIENT, pks[1]):
         runs.process_batch(run.pk, 0)
 
-    assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": ""}
-    item = run.items.get(slug="client-1")
-    assert (item.attempts, item.message.codes) == (1, [sentences.MOVE_UNDER_WAY.key])
+        assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": ""}
+        item = run.items.get(slug="client-1")
+        assert (item.attempts, item.message.codes) == (1, [sentences.MOVE_UNDER_WAY.key])
+        run.items.update(next_try_at=None)
+        runs.process_batch(run.pk, 0)  # the second of two tries
+
+    assert outcomes(run)["client-1"] == Outcome.REFUSED
 
 
 def test_while_aws_writes_are_stopped_a_run_forward_waits_and_refuses_nobody():
@@ -124,16 +135,74 @@ def test_while_aws_writes_are_stopped_a_run_forward_waits_and_refuses_nobody():
     assert {phase_of(pk) for pk in pks} == {Phase.AWS}
 
 
-def test_writes_that_are_stopped_in_the_middle_of_a_batch_leave_it_open(monkeypatch):
-    make_clients(2, Phase.DUAL_READ)
-    run = start(Phase.DUAL_READ, Phase.AWS)
-    stops = once(lambda: stop_aws_writes(reason="Somebody looks"), move_runs.read_secrets)
-    monkeypatch.setattr(move_runs, "read_secrets", stops)
+@pytest.mark.parametrize(
+    ("old", "new", "step"),
+    [
+        (Phase.DUAL_READ, Phase.AWS, "read_secrets"),
+        (Phase.POSTGRES, Phase.DUAL_WRITE, "push"),
+    ],
+)
+def test_writes_that_are_stopped_in_the_middle_of_a_batch_leave_it_open(
+    monkeypatch, old, new, step
+):
+    make_clients(2, old)
+    run = start(old, new)
+    stops = once(lambda: stop_aws_writes(reason="Somebody looks"), getattr(move_runs, step))
+    monkeypatch.setattr(move_runs, step, stops)
 
     runs.work_on_run(run_id=run.pk)
 
-    assert outcomes(run) == {"client-0": "", "client-1": ""}
-    assert set(run.items.values_list("attempts", flat=True)) == {0}
+    assert is_left_due(run)
+
+
+def is_left_due(run: Run) -> bool:
+    """Whether nothing was tried of the run's items, and who waits for items to try is told of them."""
+    untried = set(run.items.values_list("outcome", "attempts")) == {("", 0)}
+    due_at = run.items.next_try_at()
+    return untried and due_at is not None and due_at <= timezone.now()
+
+
+def test_no_move_is_begun_once_the_time_of_its_batch_is_over(monkeypatch):
+    pks = make_clients(2, Phase.AWS)
+    run = start(Phase.AWS, Phase.PURGED)
+    monkeypatch.setattr(move_runs, "BATCH_SECONDS", -1)
+
+    runs.process_batch(run.pk, 0)
+
+    assert is_left_due(run)
+    assert {phase_of(pk) for pk in pks} == {Phase.AWS}
+
+
+def test_who_is_moved_or_deleted_just_before_its_turn_is_left(monkeypatch):
+    pks = make_clients(3, Phase.AWS)
+    run = start(Phase.AWS, Phase.PURGED)
+
+    def overtake() -> None:
+        move(client_id=pks[0], new=Phase.DUAL_READ)
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM public.clients WHERE id = %s", [pks[1]])
+
+    monkeypatch.setattr(move_runs, "move", once(overtake, move))
+    runs.process_batch(run.pk, 0)
+
+    assert outcomes(run) == {
+        "client-0": Outcome.REFUSED, "client-1": Outcome.SKIPPED, "client-2": Outcome.MOVED,
+    }  # fmt: skip
+    assert codes_of(run, "client-0") == [shared.STALE_PHASE.key]
+    assert codes_of(run, "client-1") == [sentences.CLIENT_NOT_THERE.key]
+
+
+def test_whose_rows_postgresql_does_not_let_be_held_together_is_moved_alone(monkeypatch):
+    (pk,) = make_clients(1, Phase.DUAL_READ)
+    run = start(Phase.DUAL_READ, Phase.AWS)
+
+    def refuse() -> None:
+        raise RefusedByDatabaseError(rows.REFUSED_BY_DATABASE(code="P0001"))
+
+    monkeypatch.setattr(move_runs, "hold_free_rows", once(refuse, move_runs.hold_free_rows))
+    runs.process_batch(run.pk, 0)
+
+    assert (outcomes(run), phase_of(pk)) == ({"client-0": Outcome.MOVED}, Phase.AWS)
 
 
 def test_a_rollback_waits_neither_for_aws_writes_nor_for_aws(settings, monkeypatch):

@@ -1,5 +1,7 @@
 """Runs of moves: each pair of phases, each client through its gate, what is recorded and what is asked once."""
 
+from collections import Counter
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -17,6 +19,7 @@ from migration.models import (
 from migration.operations import aws_store, runs
 from migration.operations.moves import move
 from migration.operations.run_approvals import start_move_run
+from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import MOVES, IllegalMove, Phase
 from tests.factories import make_full_client
@@ -86,7 +89,28 @@ def test_what_differs_in_aws_is_refused_as_compared_just_now():
 
     assert codes_of(run, "client-1") == [sentences.COMPARED_JUST_NOW.key]
     assert run.items.get(slug="client-1").comparison_status == "mismatch"
+    assert ClientMigration.objects.get(pk=pks[1]).comparison_status == "mismatch"
     assert (phase_of(pks[0]), phase_of(pks[1])) == (Phase.AWS, Phase.DUAL_READ)
+
+
+def test_a_run_to_dual_write_tells_of_each_push_what_became_of_it():
+    for slug in ("client-0", "b d", "idom-abc123"):
+        make_full_client(slug)
+
+    run = move_all(Phase.POSTGRES, Phase.DUAL_WRITE)
+
+    facts = ("slug", "outcome", "error_class", "comparison_status")
+    assert set(run.items.values_list(*facts)) == {
+        ("client-0", Outcome.MOVED, "", "match"),
+        ("b d", Outcome.REFUSED, "data", ""),
+        ("idom-abc123", Outcome.MOVED, "", "match"),
+    }
+    assert codes_of(run, "client-0") == []
+    assert codes_of(run, "b d") == [shared.CHARACTER_NOT_ALLOWED.key]
+    assert codes_of(run, "idom-abc123") == [shared.NAME_LIKE_ARN.key]
+    # The history tells of the move: what AWS may take the name for is no matter of it.
+    changes = PhaseChange.objects.filter(run=run)
+    assert [change.note.codes for change in changes] == [[sentences.MOVED_BY_RUN.key]] * 2
 
 
 def test_the_gate_is_judged_before_the_comparison_that_the_move_itself_makes():
@@ -163,6 +187,33 @@ def test_the_account_is_asked_once_a_run(monkeypatch):
 
     assert set(outcomes(run).values()) == {Outcome.MOVED}
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "more"),
+    [
+        (Phase.DUAL_WRITE, Phase.DUAL_READ, {}),
+        # Which secrets share a key, and whether one of these may be written.
+        (
+            Phase.DUAL_READ,
+            Phase.AWS,
+            {"ListSecrets": 1, "GetSecretValue": 1, "PutSecretValue": 1},
+        ),
+    ],
+)
+def test_aws_is_asked_for_a_batch_and_for_no_client_by_itself(stores, old, new, more):
+    make_clients(3, old)
+    before = count_calls(stores)
+
+    run = move_all(old, new)
+
+    assert set(outcomes(run).values()) == {Outcome.MOVED}
+    assert count_calls(stores) - before == Counter({"BatchGetSecretValue": 1} | more)
+
+
+def count_calls(aws) -> Counter[str]:
+    calls = aws.conditions.report()["calls"]
+    return Counter({operation: counts["calls"] for operation, counts in calls.items()})
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,7 @@ def refusal_of(pk: int, new: Phase) -> ShutGate:
         move(client_id=pk, new=new)
     assert phase_of(pk) == before
     assert refusal.value.codes == [reason.key for reason in refusal.value.reasons]
+    assert not any(check.passed for check in refusal.value.shut)
     return refusal.value
 
 

@@ -18,10 +18,12 @@ from migration.models import (
     Run,
     RunItem,
 )
+from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.comparisons import compare
-from migration.operations.gates import Condition, Override
+from migration.operations.gates import Condition, Override, database_checks, evaluate_gate
 from migration.operations.moves import move
 from migration.operations.pushes import push
+from migration.operations.snapshots import read_snapshot
 from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
@@ -34,6 +36,7 @@ from tests.migration.moves.clients import (
     codes,
     compare_apart,
     document,
+    enter_phase,
     refusal_of,
     write_password,
 )
@@ -69,6 +72,44 @@ def test_the_first_move_pushes_and_is_refused_where_the_push_fails():
     refusal = refusal_of(pk, Phase.DUAL_WRITE)
     assert refusal.codes == [shared.CHARACTER_NOT_ALLOWED.key]
     assert "' ' (SPACE)" in str(refusal)
+
+
+def test_the_first_move_says_what_its_push_said():
+    pk = make_full_client("idom-abc123")
+
+    moved = move(client_id=pk, new=Phase.DUAL_WRITE)
+
+    assert moved.message.key == shared.NAME_LIKE_ARN.key
+
+
+def test_while_writes_are_stopped_the_first_move_is_refused_before_aws_is_asked(idom, settings):
+    settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
+    stop_aws_writes(reason="Somebody looks")
+
+    refusal = refusal_of(idom, Phase.DUAL_WRITE)
+
+    assert (refusal.codes, refusal.error_class) == ([Condition.WRITES_STOPPED], "")
+
+
+def test_the_first_move_has_the_checks_of_this_site_and_that_no_run_has_the_client(idom):
+    first = read_snapshot(idom)
+
+    checks = list(database_checks(first, Phase.DUAL_WRITE))
+
+    assert [check.code for check in checks] == [
+        Condition.DATABASE_IS_COPY,
+        Condition.WRITES_STOPPED,
+        Condition.IN_A_RUN,
+    ]
+    assert all(check.passed for check in checks)
+    assert evaluate_gate(first, Phase.DUAL_WRITE) == []
+
+
+def test_a_client_that_was_never_compared_stays_in_dual_write(idom):
+    enter_phase(idom, Phase.DUAL_WRITE)
+    ClientMigration.objects.update(comparison=None)
+
+    assert codes(idom, Phase.DUAL_READ) == [Condition.NEVER_COMPARED]
 
 
 def test_a_shut_gate_names_every_reason(idom, settings, counting_again):

@@ -12,6 +12,8 @@ from migration.models import Comparison
 from migration.operations import moves
 from migration.operations.comparisons import compare
 from migration.operations.gates import Condition
+from migration.operations.keys import make_fingerprint
+from migration.operations.known_values import note_written_rows
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_credentials import sentences as shared
@@ -30,14 +32,19 @@ from tests.migration.moves.clients import (
     refusal_of,
     write_password,
 )
+from tests.migration.versions.known import facts, known
 
 pytestmark = pytest.mark.usefixtures("stores")
 
 
 def test_a_purge_leaves_rows_and_takes_their_secrets(idom, sm):
     before = document(idom)
-    advance(idom, Phase.PURGED)
+    advance(idom, Phase.AWS)
+    compare(client_ids=[idom])
 
+    moved = move(client_id=idom, new=Phase.PURGED)
+
+    assert moved.message == sentences.ONLY_IN_AWS()
     client = Client.objects.get(pk=idom)
     rows = [row for of_kind in client.credentials_by_type().values() for row in of_kind]
     secrets = {getattr(row, name) for row in rows for name in row.SECRET_FIELDS}
@@ -45,6 +52,18 @@ def test_a_purge_leaves_rows_and_takes_their_secrets(idom, sm):
     assert client.databases.get().db_host == before["database"]["host"]
     assert json.loads(sm.get_value(NAME).text) == before
     assert not is_pending(idom)
+
+
+def test_of_a_purged_value_it_stays_known_which_one_stood_in_the_rows(idom):
+    """So that a copy of it, or a later value that is equal to it, is known for what it is."""
+    stood = make_fingerprint(idom, password(idom))
+
+    advance(idom, Phase.PURGED)
+    note_written_rows()
+
+    value = known(idom)
+    assert (value.digest, value.key_id) == (stood.digest, stood.key_id)
+    assert facts(idom) == ["stood_in_tables"]
 
 
 def test_a_purge_trusts_no_stored_comparison(idom, sm):

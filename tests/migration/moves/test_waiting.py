@@ -24,8 +24,10 @@ from tests.factories import (
 from tests.migration.moves.clients import (
     LINE,
     advance,
+    change_in_aws,
     codes,
     enter_phase,
+    password,
     phase_of,
     refusal_of,
     write_password,
@@ -106,16 +108,19 @@ def test_a_move_that_waits_for_novas_transaction_holds_none_of_the_rows_it_needs
     assert Client.objects.get(pk=idom).emails.count() > 1
 
 
-def test_whoever_waits_for_a_move_or_a_check_waits_for_no_patient_client_of_aws(
-    idom, sm, monkeypatch
-):
+@pytest.fixture
+def asked(monkeypatch) -> list[bool]:
+    """Whether each client of AWS that is asked for gives up early."""
     asked, manager = [], aws_store._make_manager
     monkeypatch.setattr(
         aws_store,
         "_make_manager",
         lambda pid, waits, *more: asked.append(waits) or manager(pid, waits, *more),
     )
+    return asked
 
+
+def test_whoever_waits_for_a_move_or_a_check_waits_for_no_patient_client_of_aws(idom, asked):
     for phase in [*LINE[1:], *reversed(LINE[:-1])]:
         resolutions.check_again(client_id=idom)
         move(client_id=idom, new=phase, schedule_deletion=True)
@@ -124,6 +129,18 @@ def test_whoever_waits_for_a_move_or_a_check_waits_for_no_patient_client_of_aws(
             resolutions.copy_to_postgres(client_id=idom)
 
     assert asked
+    assert all(asked)
+
+
+def test_a_rollback_keeps_what_it_replaces_by_no_patient_client_of_aws(idom, sm, asked):
+    enter_phase(idom, Phase.AWS)
+    write_password(idom, "example-novas")
+    change_in_aws(sm, password="example-theirs")
+    asked.clear()
+
+    move(client_id=idom, new=Phase.DUAL_READ)
+
+    assert password(idom) == "example-theirs"
     assert all(asked)
 
 

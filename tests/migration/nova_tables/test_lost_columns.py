@@ -6,7 +6,7 @@ from credentials.models import ColumnUse
 from migration.operations.moves import move
 from migration.operations.nova_tables import NotMapped, map_column
 from nova_credentials.phases import Phase
-from tests.migration.moves.clients import advance, codes
+from tests.migration.moves.clients import advance, codes, password
 from tests.migration.nova_tables.conftest import LOGINS, execute
 from tests.migration.nova_tables.test_extras import POINTER, VALUE, read, write
 
@@ -59,3 +59,15 @@ def test_a_dropped_column_that_is_ignored_keeps_no_client_from_its_restore(purge
 
     map_column(name=purged, use=ColumnUse.IGNORE)
     move(client_id=idom, new=Phase.AWS)
+
+
+def test_a_dropped_plain_column_keeps_no_client_from_its_restore(add_column, idom):
+    column = add_column()
+    map_column(name=column, use=ColumnUse.PLAIN)
+    write(column, VALUE, idom)
+    advance(idom, Phase.PURGED)
+    execute(f"ALTER TABLE {LOGINS} DROP refresh_token")
+
+    move(client_id=idom, new=Phase.AWS)
+
+    assert password(idom) == "example-password-1"
