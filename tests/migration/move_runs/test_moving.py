@@ -236,3 +236,14 @@ def test_more_clients_in_a_batch_need_no_more_statements(old, new):
         counted.append(len(queries))
 
     assert counted[1] <= counted[0], counted
+
+
+def test_a_run_back_to_postgres_schedules_no_deletion_unless_that_is_asked():
+    make_clients(1, Phase.DUAL_WRITE)
+
+    run = move_all(Phase.DUAL_WRITE, Phase.POSTGRES)
+
+    assert outcomes(run) == {"client-0": Outcome.MOVED}
+    assert not run.schedule_deletion
+    description = aws_store.secrets_manager().describe_secret("nova/clients/client-0")
+    assert description.deleted_at is None
