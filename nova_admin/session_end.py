@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.auth import logout
+from django.contrib.auth import SESSION_KEY, logout
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -55,8 +55,11 @@ class EndSessions:
         self, request: HttpRequest, view: Callable[..., HttpResponse], *_: object
     ) -> HttpResponse | None:
         """Renew the session; say in an open page that it has none any more, or lead it to the login."""
-        if request.user.is_authenticated and LOGGED_IN_AT not in request.session:
-            logout(request)  # of an earlier release, which kept sessions for two weeks
+        is_whole = request.user.is_authenticated and LOGGED_IN_AT in request.session
+        if SESSION_KEY in request.session and not is_whole:
+            # Of an earlier release, which kept sessions for two weeks and may know another backend: a login in the same
+            # browser must not go on with its key.
+            logout(request)
         if not request.user.is_authenticated:
             if "HX-Request" not in request.headers:
                 return None

@@ -86,24 +86,26 @@ class CampaignView(ObjectView[Campaign]):
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         context = super().get_context_data(**kwargs)
-        return context | get_campaign_context(self.request, self.original)
+        digest = digest_campaign(self.original.pk)
+        return context | get_campaign_context(self.request, self.original, digest)
 
 
 class LiveCampaignView(AdminView):
-    """The page's content, which it asks for again and again until the campaign is over; nothing where that is the same.
+    """The page's content, which it asks for again and again until the campaign is over.
 
-    `seen` is the digest of what the page shows.
+    Answers 204 if nothing has changed since `seen`, the digest in the page.
     """
 
     template_name = "admin/migration/campaign_live.html"
     renews_session = False  # an open page asks by itself
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
-        seen = request.GET.get("seen")
-        if seen and seen == digest_campaign(pk):
+        # First: what changes meanwhile is shown by the next poll.
+        digest = digest_campaign(pk)
+        if digest and digest == request.GET.get("seen"):
             return HttpResponse(status=204)
         campaign = get_object_or_404(Campaign, pk=pk)
-        context = get_campaign_context(request, campaign)
+        context = get_campaign_context(request, campaign, digest)
         response = self.render_to_response(self.get_context_data(original=campaign, **context))
         if not context["goes_on"]:
             response["HX-Refresh"] = "true"
@@ -228,9 +230,10 @@ def make_campaign_badge(campaign: Campaign) -> str:
     return make_label(campaign.get_state_display(), variant, icon)
 
 
-def get_campaign_context(request: HttpRequest, campaign: Campaign) -> dict[str, object]:
-    """Return what the page of the campaign shows, with one page of its waves."""
-    digest = digest_campaign(campaign.pk)  # first: what changes meanwhile is shown by the next poll
+def get_campaign_context(
+    request: HttpRequest, campaign: Campaign, digest: str | None
+) -> dict[str, object]:
+    """Return what the page of the campaign shows, with one page of its waves; `digest`: of it, read before."""
     page = Paginator(campaign.waves.all(), WAVES_A_PAGE).get_page(
         read_number(request.GET.get("page", "")) or find_page_in_work(campaign)
     )

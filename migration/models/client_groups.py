@@ -143,7 +143,7 @@ class ClientGroup(models.Model):
             self._record(audit_sentences.CLIENT_GROUP_DELETED, by=by, **facts)
 
     def put_clients(self, chosen: ClientPhaseQuerySet, *, by: User | None = None) -> list[str]:
-        """Put the clients into the group, all or none; return the slugs of those that were not in it.
+        """Put the clients into the group, in one transaction; return the slugs of those that were not in it.
 
         Raise `ClientGroupError` if the group is gone.
         """
@@ -160,7 +160,7 @@ class ClientGroup(models.Model):
         return sorted(changed)
 
     def take_clients(self, chosen: ClientPhaseQuerySet, *, by: User | None = None) -> list[str]:
-        """Take the clients out of the group, all or none; return the slugs of those that were in it.
+        """Take the clients out of the group, in one transaction; return the slugs of those that were in it.
 
         Raise `ClientGroupError` if the group is gone.
         """
@@ -222,7 +222,7 @@ class ClientGroup(models.Model):
 
 
 def _iterate_slugs(chosen: ClientPhaseQuerySet) -> Iterator[dict[int, str]]:
-    """Yield the clients' slugs by id, some at a time and in the ids' order, as all are when the first are read."""
+    """Yield the clients' slugs by id, some at a time and in the ids' order, as they stand when the first is read."""
     rows = chosen.order_by("pk").values_list("pk", "slug").iterator(chunk_size=CLIENTS_AT_ONCE)
     while some := dict(islice(rows, CLIENTS_AT_ONCE)):
         yield some

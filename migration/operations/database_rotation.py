@@ -167,8 +167,7 @@ class DatabaseRotation:
         client = look_at_client(self.rotation.client_id)
         require_own_role(client, document, self._login)
         working = self._find_working()
-        is_other = working.password != self._login.password
-        if is_other:
+        if is_other := working.password != self._login.password:
             require_own_role(client, document, working)
         if not self.snapshot.phase.aws_is_authority:
             # Also a client in `postgres`: nobody reads its secret, but the new password must not be lost.
@@ -176,13 +175,14 @@ class DatabaseRotation:
         self.secret.require_no_others(self._login)
         role = [self._login.host, self._login.port, self._login.user]
         self.rotation.save_facts(secret_name=self.secret.name, role=role)
+        current = self.secret.read_current_of(self._login)
         if is_other and working.password in self.secret.list_left_passwords(self._login):
             # Of a rotation whose record is gone: from now on AWSPENDING is this one's, as the role has its password.
             password = working.password
             self.rotation.note_step(RotationStep.KEPT)
         else:
             password = self.made = make_password()
-        self.secret.keep(self._login, password, tell=self._note_version)
+        self.secret.keep(current, self._login, password, tell=self._note_version)
         self.rotation.note_step(RotationStep.KEPT)
         return password
 
@@ -243,7 +243,8 @@ class DatabaseRotation:
         """Keep the new password where NOVA looks for it since the client has another slug; its former place stays."""
         if not self.snapshot.phase.aws_is_authority:
             self._push(rotation_sentences.ROTATION_NOT_IN_AWS_YET)
-        self.secret.keep(self._login, password, tell=lambda _version_id: None)
+        current = self.secret.read_current_of(self._login)
+        self.secret.keep(current, self._login, password, tell=lambda _version_id: None)
 
     # Steps 2 and 3: change the role's password, and prove it by a login
 

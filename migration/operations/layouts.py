@@ -258,7 +258,7 @@ def _switch(snapshot: ClientSnapshot, pending: PendingWrite, *, by: User | None)
     except RowsBusyError as error:
         raise LayoutRefusedError(error.message, ErrorClass.UNAVAILABLE) from None
     except RefusedByDatabaseError as error:
-        raise LayoutRefusedError(error.message) from None
+        raise LayoutRefusedError(error.message, ErrorClass.DATA) from None
 
 
 @contextmanager

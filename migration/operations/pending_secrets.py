@@ -165,17 +165,12 @@ class PendingSecret:
             stopped = None
         return _list_passwords(self.find_pending(""), login) | _list_passwords(stopped, login)
 
-    def keep(
-        self, login: DatabaseLogin, password: str, *, tell: Callable[[str], object]
-    ) -> SecretValue:
-        """Write the current document with this password as AWSPENDING; `tell` is called with its id before.
-
-        Raises `LoginGoneError` where somebody has changed meanwhile where the login leads.
-        """
+    def read_current_of(self, login: DatabaseLogin) -> SecretValue:
+        """Read the current version; raises `LoginGoneError` where somebody changed meanwhile where the login leads."""
         current = self.read_current()
         if find_logins(current.to_document(), login) is None:
             raise LoginGoneError(rotation_sentences.ROTATION_LOGIN_GONE(name=self.name))
-        return self._keep_upon(current, login, password, tell=tell)
+        return current
 
     def require_no_others(self, login: DatabaseLogin) -> None:
         """Raise `LeftPendingError` where AWSPENDING, left by an earlier rotation, has another role's new password.
@@ -195,7 +190,7 @@ class PendingSecret:
                     )
                 )
 
-    def _keep_upon(
+    def keep(
         self,
         current: SecretValue,
         login: DatabaseLogin,
@@ -203,6 +198,7 @@ class PendingSecret:
         *,
         tell: Callable[[str], object],
     ) -> SecretValue:
+        """Write the current document with this password as AWSPENDING; `tell` is called with its id before."""
         text = documents.encode_document(_replace_password(current, login, password))
         version_id = version_keys().new_id(
             # What somebody else wrote stays somebody else's: a push must not take it for a version of ours.
@@ -243,7 +239,7 @@ class PendingSecret:
             if there is None or there.passwords == {password}:
                 return current
             if not pending.holds_document(_replace_password(current, login, password)):
-                pending = self._keep_upon(current, login, password, tell=tell)
+                pending = self.keep(current, login, password, tell=tell)
             try:
                 self.sm.move_stage(
                     self.name, CURRENT, away_from=current.version_id, to=pending.version_id

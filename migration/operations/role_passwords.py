@@ -64,10 +64,10 @@ def make_password() -> str:
 
 @contextmanager
 def open_login(login: DatabaseLogin) -> Iterator[Connection]:
-    """Open a session with this login until the block ends; raises `LoginFailedError`."""
+    """Open a read-only session with this login until the block ends; raises `LoginFailedError`."""
     with (
         Deadline(SESSION_SECONDS) as deadline,
-        # Read-only but for the change itself: a standby would refuse the first question otherwise.
+        # But for the change itself: a standby refuses a transaction that may write before it says what it is.
         open_database(login, deadline=deadline) as connection,
     ):
         yield connection

@@ -87,7 +87,7 @@ def _alert_mismatches(data: AlertData) -> Iterator[Alert]:
         acknowledged = data.comparisons.acknowledged[status]
         # Who failed to be pushed is named by the failure, which is the cause.
         failed = data.failures.by_status.get(status, 0)
-        # Of many clients the counts are some seconds older than the failures.
+        # The failures are counted a moment after the comparisons.
         if (number := data.comparisons.by_status[status] - acknowledged - failed) > 0:
             query = f"?status={status}&state=open{'&push=well' if failed else ''}"
             check = reverse("admin:migration_comparison_check") + query

@@ -12,7 +12,7 @@ DIGEST = """
 SELECT md5(concat_ws(' ', campaign::text, (
     SELECT string_agg(concat_ws(' ', wave::text, run.id, run.state, run.steered_at, run.finished_at, (
         SELECT count(*) FROM migration_runitem AS item
-        WHERE item.run_id = run.id AND run.finished_at IS NULL AND item.outcome <> ''
+        WHERE item.run_id = run.id AND run.finished_at IS NULL AND item.outcome > ''
     )), ' ' ORDER BY wave.id, run.id)
     FROM migration_wave AS wave LEFT JOIN migration_run AS run ON run.wave_id = wave.id
     WHERE wave.campaign_id = campaign.id
@@ -29,7 +29,8 @@ FROM migration_campaign AS campaign WHERE campaign.id = %s
 
 def digest_campaign(campaign_id: int) -> str | None:
     """Return a digest of the campaign, its waves, their runs and what was done last; None where there is none."""
-    period = int(timezone.now().timestamp() // SHOWN_AFTER_SECONDS)
+    # Not all open pages in the same second.
+    period = int((timezone.now().timestamp() + campaign_id) // SHOWN_AFTER_SECONDS)
     with connection.cursor() as cursor:
         cursor.execute(DIGEST, [period, campaign_id])
         row: tuple[str] | None = cursor.fetchone()

@@ -116,7 +116,7 @@ class CampaignSummary:
     """One campaign: what it waits for, and its waves."""
 
     campaign: Campaign
-    groups: tuple[str, ...]  # in their order, as they were called when it was started
+    groups: tuple[str, ...]  # in their order, as they were called when it was created
     waves_done: int
     waves_all: int  # with those into which what is left of a group will be divided
     waves_to_come: int  # of these, those that are only made once the one before is done

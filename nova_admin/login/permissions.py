@@ -1,4 +1,4 @@
-"""What a user may do: fetched with the user, in one query, as open pages ask for both every few seconds."""
+"""Fetches what a user may do with the user, in one query, as open pages ask for both every few seconds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class PermissionBackend(ModelBackend):
-    """Django's own rules; only that the user of a session comes with all permissions, own and those of groups."""
+    """Fetches a session's user and all permissions, own and of groups, in one query; otherwise does as Django."""
 
     def get_user(self, user_id: int) -> User | None:
         """Fetch an active user with `granted`, the names of permissions ("migration.view_run"); None for others."""

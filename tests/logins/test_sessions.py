@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.contrib.auth import SESSION_KEY
+from django.contrib.auth import BACKEND_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.models import Session
 from django.db import connection
 from django.test import Client
@@ -125,14 +125,17 @@ def test_a_change_of_the_own_password_gives_no_new_eight_hours(clock, client):
     assert is_logged_in(client)
 
 
-def test_a_session_of_an_earlier_release_is_ended(db, client):
+@pytest.mark.parametrize("backend", [None, "django.contrib.auth.backends.ModelBackend"])
+def test_a_session_of_an_earlier_release_is_ended(db, client, backend):
     client.force_login(make_user("maria"))
-    session = client.session
+    session, key = client.session, client.session.session_key
     del session[LOGGED_IN_AT]
+    session[BACKEND_SESSION_KEY] = backend or session[BACKEND_SESSION_KEY]
     session.save()
 
     assert not is_logged_in(client)
     assert SESSION_KEY not in client.session
+    assert not Session.objects.filter(pk=key).exists()
 
 
 def test_a_busy_session_is_written_once_a_minute(maria, clock):

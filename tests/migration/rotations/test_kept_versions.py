@@ -120,6 +120,35 @@ def test_a_login_that_leads_elsewhere_before_its_password_is_kept_is_not_changed
 
 
 @EITHER_AUTHORITY
+def test_the_only_valid_password_stays_pending_where_the_login_leads_elsewhere_meanwhile(
+    role_in, phase
+):
+    """It is that of a rotation whose record is gone with a restored backup: nothing else holds it."""
+    role = role_in(phase)
+    interrupt(role, AFTER_THE_CHANGE)
+    Rotation.objects.all().delete()
+    only = in_pending(role)
+    good = role.read_row().db_host
+    opened = []
+
+    @contextmanager
+    def open_login(login):
+        if not opened:
+            lead_elsewhere(role, phase, "elsewhere.example.test")
+        opened.append(login)
+        with open_plainly(login) as session:
+            yield session
+
+    rotation = role.rotate(open_login=open_login)
+
+    assert_ended(rotation, RotationOutcome.REFUSED, told.ROTATION_LOGIN_GONE)
+    assert (in_pending(role), role.logs_in(only)) == (only, True)
+    lead_elsewhere(role, phase, good)
+    assert_rotated(role.rotate())
+    assert_login_works(role)
+
+
+@EITHER_AUTHORITY
 def test_a_login_that_leads_elsewhere_in_the_last_moment_stops_it(role_in, monkeypatch, phase):
     role = role_in(phase)
     former = Rotation.note_step
