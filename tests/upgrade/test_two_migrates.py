@@ -35,6 +35,8 @@ def test_both_end_well_and_each_schema_migration_is_made_once():
             ]
             deadline = time.monotonic() + SECONDS
             while there.execute(WAITING).fetchone() != (2,):
+                ended = [each.result() for each in running if each.done()]
+                assert not ended
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
         done = [each.result() for each in running]
