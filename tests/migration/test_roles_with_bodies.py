@@ -29,7 +29,7 @@ __all__ = ["site"]
 WITHOUT_EFFECT = {
     *("auth_group_add", "auth_user_delete", "auth_user_reset_factor", f"{CLIENT}_resolve"),
     *(f"{TABLES}_map", "migration_comparison_to_postgres", "migration_copysearch_start"),
-    *("migration_run_claim", "migration_campaign_go_on_without", f"{CLIENT}_import"),
+    *("migration_run_claim", f"{CLIENT}_import"),
 }
 PASSWORD, NEW = "their-own-secret-1", "given-to-others-3"
 OWN = {"current_password": PASSWORD}
@@ -80,7 +80,7 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         f"{CLIENT}_owners": {"clients": client, "owner": "-"},
         f"{CLIENT}_group": {"confirmed": "1", "clients": client, "new_name": "Spain"},
         "migration_campaign_steer": {"order": "stop"},
-        # None of its clients was refused.
+        # None of its clients holds it up.
         "migration_campaign_go_on_without": {"clients": digest_clients([]), "reason": "INC-42"},
         "migration_campaign_cancel": {},
         # The group is free once the other campaign is cancelled, and until it is deleted.
