@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 NAME_LENGTH = 100
 # Folding the case makes up to three characters of one.
 KEY_LENGTH = 3 * NAME_LENGTH
-# So many clients' rows and audit entries are in memory at once.
+# Bounds the memory: at most the rows and audit entries of so many clients are in it at once.
 CLIENTS_AT_ONCE = 5000
 
 

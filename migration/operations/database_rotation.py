@@ -182,7 +182,7 @@ class DatabaseRotation:
             self.rotation.note_step(RotationStep.KEPT)
         else:
             password = self.made = make_password()
-        self.secret.keep(current, self._login, password, tell=self._note_version)
+        self.secret.keep_password(current, self._login, password, tell=self._note_version)
         self.rotation.note_step(RotationStep.KEPT)
         return password
 
@@ -244,7 +244,7 @@ class DatabaseRotation:
         if not self.snapshot.phase.aws_is_authority:
             self._push(rotation_sentences.ROTATION_NOT_IN_AWS_YET)
         current = self.secret.read_current_of(self._login)
-        self.secret.keep(current, self._login, password, tell=lambda _version_id: None)
+        self.secret.keep_password(current, self._login, password, tell=lambda _version_id: None)
 
     # Steps 2 and 3: change the role's password, and prove it by a login
 

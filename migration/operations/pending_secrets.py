@@ -190,7 +190,7 @@ class PendingSecret:
                     )
                 )
 
-    def keep(
+    def keep_password(
         self,
         current: SecretValue,
         login: DatabaseLogin,
@@ -239,7 +239,7 @@ class PendingSecret:
             if there is None or there.passwords == {password}:
                 return current
             if not pending.holds_document(_replace_password(current, login, password)):
-                pending = self.keep(current, login, password, tell=tell)
+                pending = self.keep_password(current, login, password, tell=tell)
             try:
                 self.sm.move_stage(
                     self.name, CURRENT, away_from=current.version_id, to=pending.version_id

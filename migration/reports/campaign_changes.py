@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import connection
 from django.utils import timezone
 
-# What follows from other rows than these (reads, workers that fell silent, times) is shown after that long.
+# The digest leaves out reads, workers that fall silent and times: a page shows these anew after so many seconds.
 SHOWN_AFTER_SECONDS = 60
 
 DIGEST = """

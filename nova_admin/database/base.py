@@ -34,7 +34,7 @@ NOTICE_THE_END = (
     " SET tcp_user_timeout = '60s'"
 )
 SESSION = f"SET search_path = {SCHEMA}, pg_temp; SET row_security = off; {NOTICE_THE_END}"
-# The same the other way round: a worker would wait for two hours for a PostgreSQL that vanished.
+# Has the client look for a PostgreSQL that vanished, too: a worker would wait two hours for it.
 KEEPALIVES = {
     "keepalives_idle": 30,
     "keepalives_interval": 10,

@@ -240,7 +240,7 @@ def check_restored(back: FirstSite) -> dict[str, list[str]]:
     assert all(each["moved"] for each in moved), moved
     assert {slug: read_values(first, slug, "public") for slug in expected} == expected
     assert first.ask(HOST) == [("db.of-the-day.invalid",)]
-    # What NOVA wrote while they were purged was counted, and is pushed.
+    # NOVA's writes while they were purged were counted, and are pushed.
     pushed = {item["slug"]: item for item in back.answer("push_pending", "--inline")["items"]}
     assert {pushed[slug]["outcome"] for slug in ("restored", PURGED_BEFORE)} == {"updated"}
     compared = back.answer("compare_clients", *expected, "--inline")

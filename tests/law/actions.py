@@ -301,7 +301,7 @@ def _move_in_a_run(world: World, steps: int) -> None:
     except OperationalError as error:
         require_lock_timeout(error)
     run.finish_if_done()
-    # What no code expects is an outcome of its own, and would be seen nowhere else.
+    # An error that no code expects is an outcome of its own: nothing else would show it.
     assert not run.items.filter(outcome=Outcome.FAILED).exists()
 
 

@@ -34,6 +34,6 @@ def the_key_and_the_regions_change(world: World, _: Change) -> None:
     except OperationalError as error:
         require_lock_timeout(error)
     run.finish_if_done()
-    # What no code expects is an outcome of its own, and would be seen nowhere else.
+    # An error that no code expects is an outcome of its own: nothing else would show it.
     said = run.items.exclude(message=None).values_list("message", flat=True)
     assert UNEXPECTED_ERROR.key not in [message.key for message in said]

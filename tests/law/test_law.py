@@ -207,7 +207,7 @@ LIVES |= {
 }
 
 
-# What comes in between waits for the run, or the run for it; the run after it, and a move back, go well.
+# Acts in between wait for the run, or the run for them; the run after it, and a move back, go well.
 SET = Play(the_key_and_the_regions_change, MAIL, None)
 LIVES |= {
     f"another key and other regions, {what}, in {start}": (

@@ -98,17 +98,8 @@ def test_a_login_that_leads_elsewhere_before_its_password_is_kept_is_not_changed
     """The secret would hold the new password nowhere: it would be lost with this process."""
     role = role_in(phase)
     good = role.read_row().db_host
-    opened = []
 
-    @contextmanager
-    def open_login(login):
-        if not opened:
-            lead_elsewhere(role, phase, "elsewhere.example.test")
-        opened.append(login)
-        with open_plainly(login) as session:
-            yield session
-
-    rotation = role.rotate(open_login=open_login)
+    rotation = role.rotate(open_login=leading_elsewhere(role, phase))
 
     assert_ended(rotation, RotationOutcome.REFUSED, told.ROTATION_LOGIN_GONE)
     assert rotation.is_worth_another_try
@@ -129,17 +120,8 @@ def test_the_only_valid_password_stays_pending_where_the_login_leads_elsewhere_m
     Rotation.objects.all().delete()
     only = in_pending(role)
     good = role.read_row().db_host
-    opened = []
 
-    @contextmanager
-    def open_login(login):
-        if not opened:
-            lead_elsewhere(role, phase, "elsewhere.example.test")
-        opened.append(login)
-        with open_plainly(login) as session:
-            yield session
-
-    rotation = role.rotate(open_login=open_login)
+    rotation = role.rotate(open_login=leading_elsewhere(role, phase))
 
     assert_ended(rotation, RotationOutcome.REFUSED, told.ROTATION_LOGIN_GONE)
     assert (in_pending(role), role.logs_in(only)) == (only, True)
@@ -174,6 +156,21 @@ def lead_elsewhere(role, phase: Phase, host: str) -> None:
         role.sm.update_client_credentials("idom", document)
     else:
         update(DATABASES, role.row, db_host=host)
+
+
+def leading_elsewhere(role, phase):
+    """A way to log in; just before the first time somebody changes where the login leads."""
+    opened = []
+
+    @contextmanager
+    def open_login(login):
+        if not opened:
+            lead_elsewhere(role, phase, "elsewhere.example.test")
+        opened.append(login)
+        with open_plainly(login) as session:
+            yield session
+
+    return open_login
 
 
 def test_somebody_elses_pending_version_does_not_hide_that_nothing_logs_in(role_in):
