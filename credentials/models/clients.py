@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import cache
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -26,7 +27,7 @@ from nova_credentials.messages import MessageError
 from nova_credentials.tables import CLIENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from django_stubs_ext.db.models.manager import RelatedManager
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 
 ROWS_WAIT_SECONDS = 2.0
 ROWS_POLL_SECONDS = 0.05
-
+# Bounds the memory: at most so many clients, with what is stored for each of them, are in it at once.
+CLIENTS_AT_ONCE = 5000
 
 # Columns of `clients` that its form writes.
 FORM_COLUMNS = ("name", "slug", "description", "is_active")
@@ -84,6 +86,19 @@ def _select_statement(model: type[Credential]) -> str:
 
 class ClientQuerySet(models.QuerySet["Client"]):
     """Clients, with their revisions and pending pushes."""
+
+    def with_ids(self, client_ids: Collection[int]) -> Self:
+        """Select the clients with these ids, however many: they are one text, where each in `IN (…)` is a value."""
+        ids = models.Value(f"{{{','.join(map(str, client_ids))}}}")
+        form = {"template": "%(expressions)s::bigint[])", "arg_joiner": " = ANY("}
+        is_one = models.Func("pk", ids, output_field=models.BooleanField(), **form)
+        return self.filter(is_one)
+
+    def iterate_slugs(self) -> Iterator[dict[int, str]]:
+        """Yield the clients' slugs by id, some at a time, in the ids' order, as they stand when the first is read."""
+        rows = self.order_by("pk").values_list("pk", "slug").iterator(chunk_size=CLIENTS_AT_ONCE)
+        while some := dict(islice(rows, CLIENTS_AT_ONCE)):
+            yield some
 
     def with_revision(self) -> Self:
         """Annotate `revision` and `pushed_revision` (None: never pushed)."""

@@ -42,7 +42,7 @@ class CheckMismatchesView(PlanResolutionsView):
 
     def carry_out(self, plan: ResolutionPlan) -> HttpResponse:
         ids = [client.client_id for client in plan.concerned]
-        return start_run(self.request, Run.Kind.COMPARE, all_clients().filter(pk__in=ids))
+        return start_run(self.request, Run.Kind.COMPARE, all_clients().with_ids(ids))
 
     def describe_effects(self, plan: ResolutionPlan) -> list[str]:
         return [_("A run reads both stores of each client and compares them. It changes no value.")]

@@ -195,7 +195,7 @@ class StartCampaignView(AdminView):
         chosen = choose_clients(goal, only=ids if form.chosen_source == Source.SELECTED else None)
         seen = read_number(self.request.POST.get("number", ""))
         if step == "start" and chosen.ids and seen == chosen.number:
-            clients = all_clients().filter(pk__in=chosen.ids)
+            clients = all_clients().with_ids(chosen.ids)
             start = partial(start_campaign_with, chosen=clients, name=form.new_group_name)
             return self.start(form, places, start)
         if step == "start":

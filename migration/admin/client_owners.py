@@ -60,7 +60,7 @@ class SetOwnersView(AdminView):
             return self.show_page(ids)
         owner = self.find_owner(name)
         changed = ClientOwner.objects.set_owner(
-            all_clients().filter(pk__in=ids), owner, by=get_signed_in_user(request)
+            all_clients().with_ids(ids), owner, by=get_signed_in_user(request)
         )
         self.report_change(owner, len(changed))
         return HttpResponseRedirect(self.get_next_url())
@@ -70,7 +70,7 @@ class SetOwnersView(AdminView):
         chosen = self.selected
         if chosen is None:
             numbers = map(read_number, read_text(self.request, "clients").split())
-            chosen = all_clients().filter(pk__in=[pk for pk in numbers if pk is not None])
+            chosen = all_clients().with_ids([pk for pk in numbers if pk is not None])
         return sorted(chosen.order_by().values_list("pk", flat=True))
 
     def find_owner(self, name: str) -> User | None:

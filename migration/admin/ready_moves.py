@@ -97,7 +97,7 @@ class MoveReadyView(AdminView):
     def post(self, request: HttpRequest, new: str) -> HttpResponseBase:
         # By their ids: what is selected stays what it is while it is used.
         ids = self.list_free()
-        ready = all_clients().filter(pk__in=ids)
+        ready = all_clients().with_ids(ids)
         if not ids:
             messages.warning(request, _("No client is ready for this move now."))
             return HttpResponseRedirect(self.list_url)

@@ -63,7 +63,7 @@ class SecretSettingsView(AdminView):
             text = _("Nothing was started: the settings are others than this page showed.")
             messages.error(request, text)
             return here
-        chosen = all_clients().filter(pk__in=find_drift().client_ids)
+        chosen = all_clients().with_ids(find_drift().client_ids)
         if not chosen.exists():
             messages.info(request, _("Nothing was started: no secret differs."))
             return here

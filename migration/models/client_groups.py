@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 from contextlib import contextmanager
-from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.db import IntegrityError, models, transaction
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 NAME_LENGTH = 100
 # Folding the case makes up to three characters of one.
 KEY_LENGTH = 3 * NAME_LENGTH
-# Bounds the memory: at most the rows and audit entries of so many clients are in it at once.
-CLIENTS_AT_ONCE = 5000
 
 
 class ClientGroupError(MessageError):
@@ -149,7 +146,7 @@ class ClientGroup(models.Model):
         """
         changed: list[str] = []
         with self._hold() as held:
-            for slugs in _iterate_slugs(chosen):
+            for slugs in chosen.iterate_slugs():
                 new = slugs.keys() - self._find_members(slugs)
                 GroupMember.objects.bulk_create(
                     [GroupMember(group=held, client_id=pk) for pk in sorted(new)],
@@ -166,7 +163,7 @@ class ClientGroup(models.Model):
         """
         changed: list[str] = []
         with self._hold() as held:
-            for slugs in _iterate_slugs(chosen):
+            for slugs in chosen.iterate_slugs():
                 old = self._find_members(slugs)
                 held.members.filter(client__in=old).delete()
                 self._record_clients(
@@ -219,13 +216,6 @@ class ClientGroup(models.Model):
                 for pk in sorted(changed)
             ]
         )
-
-
-def _iterate_slugs(chosen: ClientPhaseQuerySet) -> Iterator[dict[int, str]]:
-    """Yield the clients' slugs by id, some at a time and in the ids' order, as they stand when the first is read."""
-    rows = chosen.order_by("pk").values_list("pk", "slug").iterator(chunk_size=CLIENTS_AT_ONCE)
-    while some := dict(islice(rows, CLIENTS_AT_ONCE)):
-        yield some
 
 
 class GroupMember(models.Model):

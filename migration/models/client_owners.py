@@ -26,34 +26,41 @@ class ClientOwnerQuerySet(models.QuerySet["ClientOwner"]):
     def set_owner(
         self, chosen: ClientPhaseQuerySet, owner: User | None, *, by: User | None = None
     ) -> list[str]:
-        """Have this user look after the clients, or nobody; return the slugs of those for whom that changed."""
-        slugs = dict(chosen.values_list("pk", "slug"))
+        """Have this user look after the clients, or nobody; return the slugs of those for whom that changed.
+
+        In one transaction.
+        """
+        changed: list[str] = []
         with transaction.atomic():
-            before = self._lock_owners(slugs)
-            new = owner.pk if owner else None
-            changed = sorted(pk for pk in slugs if before.get(pk) != new)
-            if owner:
-                rows = [ClientOwner(client_id=pk, owner=owner) for pk in changed]
-                self.bulk_create(
-                    rows,
-                    update_conflicts=True,
-                    unique_fields=["client"],
-                    update_fields=["owner", "since"],
-                )
-            else:
-                self.filter(pk__in=changed).delete()
-            facts = (
-                list_sentences.OWNER_SET(name=owner.get_username())
-                if owner
-                else list_sentences.OWNER_TAKEN()
+            for slugs in chosen.iterate_slugs():
+                changed += self._set_owner_of_some(slugs, owner, by=by)
+        return sorted(changed)
+
+    def _set_owner_of_some(
+        self, slugs: dict[int, str], owner: User | None, *, by: User | None
+    ) -> list[str]:
+        before = self._lock_owners(slugs)
+        new = owner.pk if owner else None
+        changed = [pk for pk in slugs if before.get(pk) != new]
+        if owner:
+            rows = [ClientOwner(client_id=pk, owner=owner) for pk in changed]
+            self.bulk_create(
+                rows,
+                update_conflicts=True,
+                unique_fields=["client"],
+                update_fields=["owner", "since"],
             )
-            AuditEvent.objects.record_many(
-                [
-                    AuditEvent.sign_new(AuditCode.OWNER, facts, by=by, client_id=pk, slug=slugs[pk])
-                    for pk in changed
-                ]
-            )
-        return sorted(slugs[pk] for pk in changed)
+            facts = list_sentences.OWNER_SET(name=owner.get_username())
+        else:
+            self.filter(pk__in=changed).delete()
+            facts = list_sentences.OWNER_TAKEN()
+        AuditEvent.objects.record_many(
+            [
+                AuditEvent.sign_new(AuditCode.OWNER, facts, by=by, client_id=pk, slug=slugs[pk])
+                for pk in changed
+            ]
+        )
+        return [slugs[pk] for pk in changed]
 
     def _lock_owners(self, client_ids: dict[int, str]) -> dict[int, int]:
         """Return client id -> id of its owner; the rows stay as they are until the transaction ends."""

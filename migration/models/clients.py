@@ -75,13 +75,6 @@ class ClientPhaseQuerySet(ClientQuerySet):
             wanted |= models.Q(client_migration=None)
         return self.filter(wanted)
 
-    def with_ids(self, client_ids: Collection[int]) -> Self:
-        """Select the clients with these ids, however many: they are one text, where each in `IN (…)` is a value."""
-        ids = models.Value(f"{{{','.join(map(str, client_ids))}}}")
-        form = {"template": "%(expressions)s::bigint[])", "arg_joiner": " = ANY("}
-        is_one = models.Func("pk", ids, output_field=models.BooleanField(), **form)
-        return self.filter(is_one)
-
     def in_group(self, group_id: int) -> Self:
         """Select the clients in the group."""
         return self.filter(group_members__group=group_id)

@@ -69,7 +69,7 @@ def select_kept_now(campaign: Campaign) -> ClientPhaseQuerySet:
     taken = WaveClient.objects.taken_along().filter(wave__in=campaign.waves.begun())
     ids = list(taken.order_by().values_list("client_id", flat=True))
     # By their ids: see `count_waited_for`.
-    kept = select_standing(all_clients().filter(pk__in=ids), Standing.BLOCKED)
+    kept = select_standing(all_clients().with_ids(ids), Standing.BLOCKED)
     # At the goal no move is left to be kept, but the campaign stops again for what differs there.
     return kept.exclude(
         models.Q(phase__in=campaign.reached) & ~models.Q(blocker=Blocker.DIFFERS.value)

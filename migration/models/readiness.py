@@ -170,7 +170,7 @@ def count_waited_for(clients: ClientPhaseQuerySet) -> dict[Blocker, int]:
     out for each pair of rows.
     """
     ids = list(clients.order_by().values_list("pk", flat=True))
-    counted = with_blocker(all_clients().filter(pk__in=ids)).order_by()
+    counted = with_blocker(all_clients().with_ids(ids)).order_by()
     numbers = counted.values_list("blocker").annotate(number=models.Count("pk"))
     found = {Blocker(code): number for code, number in numbers}
     return {code: number for code, number in found.items() if code in WAITED_FOR}

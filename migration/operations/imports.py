@@ -314,7 +314,7 @@ def _put_into_groups(changed: Iterable[PlannedImport], by: User | None) -> list[
     # In one order, so that no two imports wait for each other's groups.
     for name, client_ids in sorted(members.items(), key=lambda item: fold_group_name(item[0])):
         group = ClientGroup.objects.get_or_add(name, by=by)
-        group.put_clients(all_clients().filter(pk__in=client_ids), by=by)
+        group.put_clients(all_clients().with_ids(client_ids), by=by)
         groups.append(group)
     return groups
 

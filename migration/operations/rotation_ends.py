@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from credentials.models import RowsBusyError
+from credentials.nova_columns import NovaSchemaError
 from credentials.refusals import RefusedByDatabaseError
 from migration import rotation_sentences
 from migration.models import RotationOutcome
@@ -60,7 +61,7 @@ ENDS: dict[type[MessageError], RotationOutcome] = {
 }
 # What may pass by itself.
 HINDRANCES = (
-    *(SecretsManagerError, DocumentError, RowsBusyError, RefusedByDatabaseError),
+    *(SecretsManagerError, DocumentError, NovaSchemaError, RowsBusyError, RefusedByDatabaseError),
     *(LoginUnclearError, LoginGoneError, SecretKeepsChangingError),
     *(NotPushedError, WrittenMeanwhileError),
 )

@@ -306,7 +306,7 @@ def iterate_move_reports(run: Run, *, order: str | Collate = "slug") -> Iterator
     waits = sentences.MOVES_ASKED_FOR(run=run.name_message)
     items = run.items.order_by(order).iterator(chunk_size=ITEMS_AT_ONCE)
     while some := list(islice(items, ITEMS_AT_ONCE)):
-        there = all_clients().filter(pk__in=[item.client_id for item in some])
+        there = all_clients().with_ids([item.client_id for item in some])
         phases = dict(there.with_phase().values_list("pk", "phase"))
         for item in some:
             said = item.message or (waits if run.state == Run.State.REQUESTED else None)

@@ -8,6 +8,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from credentials.models import clients
 from migration import group_sentences
 from migration.models import (
     AuditEvent,
@@ -16,7 +17,6 @@ from migration.models import (
     ClientMigration,
     GroupMember,
     all_clients,
-    client_groups,
     normalize_group_name,
 )
 from nova_credentials.phases import Phase
@@ -161,7 +161,7 @@ def test_two_thousand_clients_take_no_more_statements_than_one():
 @pytest.fixture
 def small_parts(monkeypatch) -> int:
     """How many clients are in memory at once."""
-    monkeypatch.setattr(client_groups, "CLIENTS_AT_ONCE", 100)
+    monkeypatch.setattr(clients, "CLIENTS_AT_ONCE", 100)
     return 100
 
 

@@ -1,0 +1,97 @@
+"""An owner for thousands of clients: in parts that memory holds, all of them or none, two people at once."""
+
+import threading
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import OperationalError, connection
+
+from credentials.models import clients
+from migration.models import AuditEvent, ClientOwner, all_clients
+from tests.factories import make_many, make_user
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def small_parts(monkeypatch) -> int:
+    """How many clients are in memory at once."""
+    monkeypatch.setattr(clients, "CLIENTS_AT_ONCE", 100)
+    return 100
+
+
+def test_they_get_an_owner_and_lose_it_in_parts(small_parts):
+    make_many(250)
+    olga = make_user("olga")
+    slugs = sorted(all_clients().values_list("slug", flat=True))
+
+    assert ClientOwner.objects.set_owner(all_clients(), olga, by=olga) == slugs
+    assert ClientOwner.objects.set_owner(all_clients(), olga, by=olga) == []
+    assert ClientOwner.objects.filter(owner=olga).count() == 250
+    assert ClientOwner.objects.set_owner(all_clients(), None, by=olga) == slugs
+    assert not ClientOwner.objects.exists()
+    assert AuditEvent.objects.filter(code="owner").count() == 500
+
+
+def test_where_a_part_in_the_middle_fails_nobody_has_another_owner(small_parts, monkeypatch):
+    make_many(250)
+    olga, paco = make_user("olga"), make_user("paco")
+    ClientOwner.objects.set_owner(all_clients(), olga)
+    parts = []
+
+    def fail_second_time(events):
+        parts.append(len(events))
+        record_many(events)
+        if len(parts) == 2:
+            raise OperationalError("the connection is gone")
+
+    record_many = AuditEvent.objects.record_many
+    monkeypatch.setattr(AuditEvent.objects, "record_many", fail_second_time)
+    with pytest.raises(OperationalError):
+        ClientOwner.objects.set_owner(all_clients(), paco)
+
+    assert parts == [100, 100]
+    assert ClientOwner.objects.filter(owner=olga).count() == 250
+    assert AuditEvent.objects.filter(code="owner").count() == 250
+
+
+def test_a_part_is_in_memory_and_not_every_client(small_parts):
+    make_many(2000)
+    olga = make_user("olga")
+    some = all_clients().filter(slug__in=[f"many-{n}" for n in range(small_parts)])
+
+    def measure_peak(chosen) -> int:
+        tracemalloc.start()
+        try:
+            ClientOwner.objects.set_owner(chosen, olga)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    measure_peak(some.filter(slug="many-1"))  # imports and caches
+    few = measure_peak(some)
+    # Of each client its slug stays, which is returned.
+    assert measure_peak(all_clients()) < few + 2000 * 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_people_at_once_wait_for_each_other_and_one_of_them_has_all(small_parts):
+    make_many(250)
+    people = [make_user("olga"), make_user("paco")]
+    ClientOwner.objects.set_owner(all_clients().filter(slug__endswith="0"), people[0])
+    start = threading.Barrier(2)
+
+    def take_all(who) -> int:
+        start.wait(10)
+        try:
+            return len(ClientOwner.objects.set_owner(all_clients().order_by("-pk"), who, by=who))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as threads:
+        changed = list(threads.map(take_all, people))
+
+    assert ClientOwner.objects.values("owner").distinct().count() == 1
+    assert ClientOwner.objects.count() == 250
+    assert 250 in changed

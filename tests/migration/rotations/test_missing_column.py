@@ -1,0 +1,67 @@
+"""NOVA's tables lose a column that the site knows: a rotation ends before it began, or waits and says why."""
+
+import pytest
+from django.db import connection
+
+from migration.models import RotationOutcome
+from nova_credentials.phases import Phase
+from tests.migration.rotations.conftest import assert_rotated
+from tests.migration.rotations.killed import go_on
+from tests.migration.rotations.test_stopped import (
+    AFTER_THE_CHANGE,
+    BEFORE_THE_CHANGE,
+    assert_unchanged,
+    interrupt,
+)
+
+MAILBOXES = "public.client_email_credentials"
+
+
+@pytest.fixture
+def lose_column(stores):
+    """What is called gives the column another name; it has its own again when the test has ended."""
+    yield lambda: rename("smtp_host", "host_of_smtp")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM pg_attribute WHERE attrelid = %s::regclass AND attname = 'host_of_smtp'",
+            [MAILBOXES],
+        )
+        is_renamed = cursor.fetchone()
+    if is_renamed:
+        rename("host_of_smtp", "smtp_host")
+
+
+def rename(old: str, new: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {MAILBOXES} RENAME COLUMN {old} TO {new}")
+
+
+def test_one_that_had_not_begun_is_refused_and_no_worker_makes_it_later(role_in, lose_column):
+    role = role_in(Phase.DUAL_READ)
+    lose_column()
+
+    rotation = role.rotate()
+
+    assert rotation.outcome == RotationOutcome.REFUSED
+    assert f"{MAILBOXES}.smtp_host" in str(rotation.message)
+    rename("host_of_smtp", "smtp_host")
+    assert go_on(role.client_id) is None
+    assert_unchanged(role)
+
+
+@pytest.mark.parametrize("at", [BEFORE_THE_CHANGE, AFTER_THE_CHANGE])
+def test_one_that_was_interrupted_says_why_it_waits_and_ends_when_the_column_is_back(
+    role_in, lose_column, at
+):
+    role = role_in(Phase.DUAL_READ)
+    interrupt(role, at)
+    lose_column()
+
+    waiting = go_on(role.client_id)
+
+    assert waiting.outcome == ""
+    assert f"{MAILBOXES}.smtp_host" in str(waiting.message)
+    rename("host_of_smtp", "smtp_host")
+    assert_rotated(go_on(role.client_id))
+    assert role.in_row() == role.in_aws()
+    assert role.logs_in(role.in_row())
