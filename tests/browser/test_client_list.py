@@ -8,10 +8,12 @@ from playwright.sync_api import Page, expect
 
 from credentials.models import Client
 from migration.models import Outcome, Run
+from migration.operations.campaign_steps import find_broken_rule
 from tests.browser.keyboard import TELEPHONE, find_hidden, fits, press
 from tests.bulk_data import make_crowd
 from tests.factories import make_client, make_in_role
 from tests.migration.admin.pages import close, make_run
+from tests.migration.campaigns.shown import begin_wave, make_campaign, make_group
 
 pytestmark = pytest.mark.browser
 
@@ -171,6 +173,24 @@ def test_on_a_phone_a_client_is_a_few_lines_and_a_run_too(visit, two_clients):
     row = page.locator("#result_list .data-row")
     expect(row.get_by_role("link", name="1 failed")).to_be_visible()
     assert row.bounding_box()["height"] < 140
+    assert is_as_wide_as_the_screen(page)
+
+
+def test_on_a_phone_a_campaign_is_a_few_lines_with_the_reason_why_it_stands_still(visit, stores):
+    campaign = make_campaign(make_group("Spain", 3))
+    begin_wave(campaign, ["spain-0", "spain-1", "spain-2"])
+    wave = campaign.waves.begun()[0]
+    campaign.stop_by_itself(find_broken_rule(wave, wave.count_against_rule()))
+    make_campaign(make_group("Italy"))
+    page = visit("/admin/migration/campaign/", viewport={"width": 390, "height": 844})
+
+    stopped = page.locator("#result_list .data-row", has_text="stopped")
+    expect(stopped.get_by_role("link").first).to_be_visible()
+    expect(stopped.locator(".field-why_it_waits")).to_be_visible()
+    assert stopped.bounding_box()["height"] < 200
+    running = page.locator("#result_list .data-row", has_not_text="stopped")
+    assert running.bounding_box()["height"] < 100
+    expect(running.locator(".field-created_when")).to_be_visible()
     assert is_as_wide_as_the_screen(page)
 
 
