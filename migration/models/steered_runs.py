@@ -77,6 +77,8 @@ class SteeredRun(models.Model):
         verbose_name=_("approved by"),
     )
     approved_by_name = KeptNameField("approved_by", _("approved by"))
+    # When its first approval let it begin. NULL: it needed none, and began when it was created.
+    began_at = models.DateTimeField(null=True)
     # When a worker last began or ended a batch of it, or it was handed to the workers.
     worked_at = models.DateTimeField(default=timezone.now, db_default=Now())
     finished_at = models.DateTimeField(_("finished"), null=True)
@@ -170,7 +172,9 @@ class SteeredRun(models.Model):
 
     def approve(self, *, by: User) -> None:
         """Let a requested run begin, in the name of `by`; the caller enqueues it."""
-        approved = {"approved_by": by, "approved_by_name": get_kept_name(by)}
+        approved: dict[str, Any] = {"approved_by": by, "approved_by_name": get_kept_name(by)}
+        if self.began_at is None:
+            approved["began_at"] = timezone.now()
         self._change_state(by, self.State.RUNNING, self.State.REQUESTED, **approved)
 
     def cancel_request(self, *, by: User | None) -> None:

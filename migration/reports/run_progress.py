@@ -224,8 +224,9 @@ class Progress:
 
     @property
     def elapsed_seconds(self) -> float:
-        """Return the seconds from its start to its end, or until now."""
-        return ((self.run.finished_at or timezone.now()) - self.run.created_at).total_seconds()
+        """Return the seconds from its begin to its end, or until now; a request has not waited for its approval."""
+        began_at = self.run.began_at or self.run.created_at
+        return ((self.run.finished_at or timezone.now()) - began_at).total_seconds()
 
     @property
     def per_second(self) -> float | None:

@@ -73,6 +73,35 @@ def test_the_rate_is_that_of_the_last_half_minute_so_that_a_pause_does_not_count
     assert now_of(run).per_second == pytest.approx(1)
 
 
+def test_what_a_request_waited_for_its_approval_is_no_time_that_it_took():
+    run = make_run(10, created_at=ago(hours=3), state=Run.State.REQUESTED)
+    run.approve(by=User.objects.create_user("ana"))
+    close(run, 10)
+    Run.objects.filter(pk=run.pk).update(began_at=ago(seconds=20), finished_at=timezone.now())
+
+    assert now_of(run).elapsed_seconds == pytest.approx(20, rel=0.2)
+    assert now_of(run).per_second == pytest.approx(0.5, rel=0.2)
+
+
+def test_a_run_begins_with_its_first_approval_or_when_it_was_created():
+    ana = User.objects.create_user("ana")
+    run = make_run(1, created_at=ago(hours=3), state=Run.State.REQUESTED)
+    run.approve(by=ana)
+    run.refresh_from_db()
+    first = run.began_at
+    assert timezone.now() - first < timedelta(minutes=1)
+
+    close(run, 1, outcome=Outcome.FAILED, error_class="data")
+    run.finish_if_done()
+    run.refresh_from_db()
+    run.retry_failed(by=ana)
+    run.approve(by=ana)
+    run.refresh_from_db()
+
+    assert run.began_at == first
+    assert make_run(1).began_at is None
+
+
 def test_no_time_is_foretold_below_one_percent():
     run = make_run(201, created_at=ago(seconds=9))
     close(run, 2)
