@@ -67,8 +67,8 @@ def manage(*arguments: str, **environment: str) -> CompletedProcess[str]:
 def run_forked(command: list[str], surroundings: dict[str, str], *written: Path) -> int | None:
     """Run it in a process that is killed where it takes too long; return its exit code."""
     args = (command, surroundings, *written)
-    if warm_site.fits(surroundings):
-        return warm_site.warm_site(forking).run(run_command, args, TIMEOUT_SECONDS)
+    if warm_site.fits(surroundings) and (site := warm_site.take(forking)):
+        return site.run(run_command, args, TIMEOUT_SECONDS)
     process = forking.Process(target=run_command, args=args, daemon=True)
     process.start()
     process.join(TIMEOUT_SECONDS)

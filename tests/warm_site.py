@@ -39,7 +39,7 @@ def fits(environment: dict[str, str]) -> bool:
 
 
 class WarmSite:
-    """This process' end of the pipe. It takes one command after another."""
+    """This process' end of the pipe, through which one command after another runs."""
 
     def __init__(self, forking: ForkServerContext) -> None:
         self.pipe, theirs = forking.Pipe()
@@ -51,16 +51,27 @@ class WarmSite:
     def run(
         self, target: Callable[..., None], args: tuple[object, ...], seconds: float
     ) -> int | None:
-        """Run the function in a fork; return its exit code, or nothing where it took longer and was killed."""
-        with self.lock:
+        """Run the function in a fork; return its exit code, or nothing where it took longer and was killed.
+
+        Whoever `take`s the site runs one command.
+        """
+        try:
             self.pipe.send((target, args, seconds))
             code: int | None = self.pipe.recv()
-            return code
+        finally:
+            self.lock.release()
+        return code
 
 
 @cache
 def warm_site(forking: ForkServerContext) -> WarmSite:
     return WarmSite(forking)
+
+
+def take(forking: ForkServerContext) -> WarmSite | None:
+    """Return the run's one process; nothing while it runs a command: two that a test starts at once run at once."""
+    site = warm_site(forking)
+    return site if site.lock.acquire(blocking=False) else None
 
 
 def serve(pipe: Connection, surroundings: dict[str, str]) -> None:
