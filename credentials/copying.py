@@ -117,7 +117,7 @@ def read_purged_secrets(client: Client, document: Document) -> dict[Credential, 
 
 
 def read_purged_extras(client: Client, document: Document) -> dict[Client | Credential, Extra]:
-    """Return AWS's values of the mapped columns of the client and its rows that have only pointers to them.
+    """Return what AWS holds of the mapped columns in which the client and its rows have only pointers.
 
     Raises `RowNotInAwsError` and `DocumentError`.
     """

@@ -99,7 +99,7 @@ class FoundChange:
 
 @dataclass(frozen=True)
 class NovaColumns:
-    """All columns of NOVA's tables at one moment."""
+    """All columns of NOVA's tables at one moment, and how they differ from what this release knows."""
 
     columns: tuple[NovaColumn, ...]
     changes: tuple[FoundChange, ...] = field(default=())
@@ -126,8 +126,8 @@ class NovaColumns:
         return in_a_row(*(found.message for found in self.breaking))
 
     @property
-    def allow_unusual_values(self) -> bool:
-        """Say whether a column may now hold a value that it could not hold before, such as NULL."""
+    def may_hold_unusual_values(self) -> bool:
+        """Say whether any column may now hold a value that it could not hold before, such as NULL."""
         unusual = (ColumnChange.WIDENED, ColumnChange.NULLABLE)
         return any(found.change in unusual for found in self.changes)
 

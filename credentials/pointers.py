@@ -58,7 +58,7 @@ def list_all_rows(client: Client) -> list[Client | Credential]:
     return [client, *(row for rows in client.credentials_by_type().values() for row in rows)]
 
 
-def find_pointer_problem(client: Client) -> Message | None:
+def find_row_with_pointer(client: Client) -> Message | None:
     """Name the first row that holds a pointer, or a secret that a restore would take for one; None if no row does.
 
     A client with such a row must not be pushed.

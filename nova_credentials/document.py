@@ -40,7 +40,7 @@ _MAX_DEPTH = 16
 # The key of mapped columns that NOVA added: in a login, or at the top those of the client itself. Readers ignore it.
 EXTRA_KEY = "extra"
 
-Extra = Mapping[str, str | None]  # column -> value
+Extra = Mapping[str, str | None]  # mapped column of a row -> value
 
 
 class Layout(StrEnum):

@@ -101,7 +101,7 @@ class GroupNumbers:
         return max(1, ceil(self.before_goal / self.wave_size)) if self.wave_size else 1
 
     @property
-    def steps(self) -> int:
+    def most_moves(self) -> int:
         """Return the most moves that a client of it makes up to the goal."""
         first = next((n for n, number in enumerate(self.by_phase) if number), len(self.by_phase))
         return max(0, list(Phase).index(self.goal) - first)
@@ -293,7 +293,7 @@ class StartCampaignView(AdminView):
             sent |= {"number": str(chosen.number), "group_name": form.new_group_name}
         if form.chosen_source == Source.SELECTED:
             sent["clients"] = " ".join(map(str, self.read_ids()))
-        soaks = sum(row.waves * row.steps for row in numbers)
+        soaks = sum(row.waves * row.most_moves for row in numbers)
         self.template_name = "admin/migration/campaign_check.html"
         return self.render_to_response(
             self.get_context_data(
@@ -305,7 +305,7 @@ class StartCampaignView(AdminView):
                 before_goal=sum(row.before_goal for row in numbers),
                 at_goal=sum(row.at_goal for row in numbers),
                 waves=sum(row.waves for row in numbers),
-                steps=max(row.steps for row in numbers),
+                steps=max(row.most_moves for row in numbers),
                 lasts=localize(describe_duration(soaks * settings.soak)) if settings.soak else "",
                 sent=[(name, value) for name, value in sent.items() if value],
                 waits=form.waits,

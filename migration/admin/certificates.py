@@ -14,7 +14,7 @@ from migration.admin.base import ClientView, get_signed_in_user
 from migration.operations.certificate_facts import (
     ForeignFileError,
     UnreadableCertificateError,
-    read_signed,
+    read_certificate_file,
 )
 from migration.operations.certificates import (
     NotCutOverError,
@@ -94,7 +94,7 @@ class CertificateView(ClientView):
     def _read_own(self, text: str) -> SignedFacts | None:
         """Return what the page sent back; None where it is no certificate of this client that this site signed."""
         try:
-            signed = read_signed(text)
+            signed = read_certificate_file(text)
         except (UnreadableCertificateError, ForeignFileError):
             return None
         facts = signed.facts

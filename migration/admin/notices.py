@@ -28,7 +28,7 @@ def get_notices_url() -> str:
 
 
 class NoticesView(AdminView):
-    """The page, for administrators."""
+    """The page that says which events go to whom, by mail or webhook, and shows the newest notices."""
 
     template_name = "admin/migration/notices.html"
     is_of_site = True

@@ -150,8 +150,8 @@ from migration.models.seen_values import (
     CredentialKey,
     Fingerprint,
     FoundValue,
+    PresentValue,
     SeenClient,
-    SeenValue,
     ValueOrigin,
 )
 from migration.models.site_counts import (
@@ -264,6 +264,7 @@ __all__ = [
     "PlannedClient",
     "PlannedMoves",
     "PlannedVersion",
+    "PresentValue",
     "Rate",
     "ReadCount",
     "ReaderProcess",
@@ -290,7 +291,6 @@ __all__ = [
     "SearchedClient",
     "Secret",
     "SeenClient",
-    "SeenValue",
     "SiteCounts",
     "StaleCampaignError",
     "StalePlanError",

@@ -233,7 +233,7 @@ class AuditEvent(models.Model):
         try:
             return Message.from_json(json.loads(self.facts))
         except (ValueError, RecursionError):  # somebody wrote over it; `verify_audit` says so
-            return Message.of_text(self.facts)
+            return Message.of_stored_text(self.facts)
 
     @property
     def code_label(self) -> str:

@@ -187,7 +187,7 @@ class Campaign(models.Model):
 
     @property
     def soak(self) -> timedelta:
-        """Return how long each step soaks before the next begins."""
+        """Return how long every step soaks before the next begins."""
         return timedelta(minutes=self.soak_minutes)
 
     @property
@@ -236,7 +236,7 @@ class Campaign(models.Model):
         )
 
     def stop_by_itself(self, why: Message) -> None:
-        """Have it begin nothing more, as its rule says; `why` names the rule and the wave."""
+        """Stop the campaign, as its own rule says; `why` names the rule and the wave."""
         self._change_state(None, self.State.STOPPED, self.State.RUNNING, stopped_because=why)
 
     def wait_for_approval(self) -> None:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
         CredentialKey,
         Fingerprint,
         FoundValue,
+        PresentValue,
         SeenClient,
-        SeenValue,
         ValueOrigin,
     )
 
@@ -74,7 +74,7 @@ class KnownValueQuerySet(models.QuerySet["KnownValue"]):
 
     @transaction.atomic
     def record_in_aws(
-        self, seen: Mapping[int, Mapping[CredentialKey, SeenValue]], *, read_at: datetime
+        self, seen: Mapping[int, Mapping[CredentialKey, PresentValue]], *, read_at: datetime
     ) -> None:
         """Store what AWS held of purged clients at that time; a value that was set later stays."""
         NotedClient.objects.lock(seen)

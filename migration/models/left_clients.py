@@ -89,7 +89,7 @@ def find_stuck_clients(campaign: Campaign) -> dict[int, str]:
 
 
 def digest_clients(client_ids: Collection[int]) -> str:
-    """Return what is the same for the same clients alone, and short enough for a form of many."""
+    """Return a digest of the clients, by which a form can tell whether they are still the same."""
     return sha256(" ".join(map(str, sorted(client_ids))).encode()).hexdigest()
 
 

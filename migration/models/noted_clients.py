@@ -39,7 +39,7 @@ class NotedClientQuerySet(models.QuerySet["NotedClient"]):
 
 
 class NotedClient(models.Model):
-    """A client whose values were looked at, up to which write to its rows and with which key."""
+    """Up to which write to a client's rows its values were looked at, and with which key; holds no value."""
 
     client = models.OneToOneField(
         Client,

@@ -33,8 +33,8 @@ class ValueOrigin(StrEnum):
 
 
 @dataclass(frozen=True)
-class SeenValue:
-    """The present value of a credential, as it was just seen."""
+class PresentValue:
+    """A credential's present value as a look has just found it: what is told to `KnownValue`, and no row."""
 
     fingerprint: Fingerprint
     # In clear in its row of the credential tables, now and up to now.
@@ -53,9 +53,9 @@ class SeenClient:
 
     client_id: int
     revision: int
-    values: dict[CredentialKey, SeenValue] = field(default_factory=dict)
+    values: dict[CredentialKey, PresentValue] = field(default_factory=dict)
     # What AWS held then of the rows that are purged; empty where it was not read.
-    in_aws: dict[CredentialKey, SeenValue] = field(default_factory=dict)
+    in_aws: dict[CredentialKey, PresentValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class UserDeletionError(MessageError):
     """Nothing was deleted."""
 
 
-@receiver(pre_delete, sender=User, dispatch_uid="migration.refuse_deletion")
-def refuse_deletion(instance: User, **_: object) -> None:
+@receiver(pre_delete, sender=User, dispatch_uid="migration.refuse_user_deletion")
+def refuse_user_deletion(instance: User, **_: object) -> None:
     """Raise `UserDeletionError`, also where the user would go with something else that is deleted."""
     raise UserDeletionError(user_sentences.USERS_ARE_KEPT(who=instance.get_username()))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from migration.models.known_values import KnownValue, KnownValueQuerySet
-    from migration.models.seen_values import CredentialKey, Fingerprint, FoundValue, SeenValue
+    from migration.models.seen_values import CredentialKey, Fingerprint, FoundValue, PresentValue
 
 # The key of a value that no credential was seen to have.
 NO_CREDENTIAL: CredentialKey = ("", 0)
@@ -53,7 +53,7 @@ class ValueChanges:
         return next((row for row in rows if row.replaced_at is None), None)
 
     def see(
-        self, client_id: int, key: CredentialKey, seen: SeenValue, *, is_unwritten: bool = False
+        self, client_id: int, key: CredentialKey, seen: PresentValue, *, is_unwritten: bool = False
     ) -> None:
         """Take in the present value of a credential."""
         present = self.find_present(client_id, key)
@@ -71,7 +71,7 @@ class ValueChanges:
         # Nobody has seen what its row held before.
         self._mark(present, stands=seen.stands_in_tables, stood=seen.stood_in_tables or is_first)
 
-    def see_past(self, client_id: int, key: CredentialKey, seen: SeenValue) -> None:
+    def see_past(self, client_id: int, key: CredentialKey, seen: PresentValue) -> None:
         """Take in what a credential's row held at a time after which it was looked at already."""
         if seen.fingerprint.digest:
             row = self._find_former(client_id, key, seen.fingerprint)
@@ -208,7 +208,7 @@ def _are_equal(row: KnownValue, fingerprint: Fingerprint) -> bool:
     return (row.digest, row.key_id) == (fingerprint.digest, fingerprint.key_id)
 
 
-def _is_older(seen: SeenValue, present: KnownValue | None) -> bool:
+def _is_older(seen: PresentValue, present: KnownValue | None) -> bool:
     """Say whether AWS made the version before the present value was set: somebody made it current again."""
     # AWS's time may lack the part of a second.
     made_at = seen.made_at

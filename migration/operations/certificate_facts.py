@@ -87,7 +87,7 @@ class CopiesFact:
 
 @dataclass(frozen=True)
 class CredentialFact:
-    """The present value of one credential: at least since when it exists, and where it stands and stood in clear."""
+    """What the paper says of a credential's present value: its least age, and where NOVA's database has it in clear."""
 
     kind: str
     id: int
@@ -183,8 +183,11 @@ def sign_certificate(certificate: Certificate) -> SignedFacts:
     return SignedFacts(facts, keys.current_id, keys.sign(*_signed_parts(facts, keys.current_id)))
 
 
-def read_signed(text: str) -> SignedFacts:
-    """Read a certificate's file; raises `UnreadableCertificateError` or `ForeignFileError`."""
+def read_certificate_file(text: str) -> SignedFacts:
+    """Read a certificate's file without judging its signature, as `is_genuine` does.
+
+    Raises `UnreadableCertificateError` or `ForeignFileError`.
+    """
     if len(text) > LONGEST_FILE:
         raise UnreadableCertificateError
     try:

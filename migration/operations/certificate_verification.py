@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 from migration.models import AuditCheckpoint, AuditEvent, AuditLink
 from migration.models.audit_signatures import audit_keys
 from migration.operations.audit_chain import AuditHead, link_parts
-from migration.operations.certificate_facts import ForeignFileError, MoveProof, read_signed
+from migration.operations.certificate_facts import (
+    ForeignFileError,
+    MoveProof,
+    read_certificate_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,7 +62,7 @@ def verify_certificate(text: str) -> CertificateVerdict:
     """Verify the text of a certificate's file; raises `UnreadableCertificateError` where it is no JSON."""
     verdict = CertificateVerdict()
     try:
-        signed = read_signed(text)
+        signed = read_certificate_file(text)
     except ForeignFileError:
         verdict.add(CertificateFault.EDITED)
         return verdict

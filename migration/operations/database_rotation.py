@@ -48,9 +48,9 @@ from migration.operations.rotated_logins import (
 from migration.operations.rotation_ends import (
     ENDS,
     HINDRANCES,
+    ClientNotReadyError,
     LeadsElsewhereError,
     NothingLogsInError,
-    NotPushedError,
     RefusedRotationError,
     StoppedRotationError,
     WrittenMeanwhileError,
@@ -153,7 +153,7 @@ class DatabaseRotation:
             parse_document(document, client_id=now.client_id, client_slug=now.slug)
             return document
         if now.document is None:
-            raise NotPushedError(now.problem or rotation_sentences.ROTATION_CLIENT_BUSY())
+            raise ClientNotReadyError(now.problem or rotation_sentences.ROTATION_CLIENT_BUSY())
         return now.document
 
     # Step 1: keep the new password in AWS
@@ -318,7 +318,7 @@ class DatabaseRotation:
         """Push the rows; raise where AWS doesn't hold them afterwards."""
         (result,) = push(client_ids=[self.rotation.client_id], interactive=self.interactive)
         if result.outcome not in PUSHED:
-            raise NotPushedError(sentence(why=result.summary_message))
+            raise ClientNotReadyError(sentence(why=result.summary_message))
 
     def _promote(self, password: str) -> None:
         """Make the kept version current."""

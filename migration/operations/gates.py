@@ -93,7 +93,7 @@ class Override:
     kinds: frozenset[str] = frozenset()  # and the kinds of evidence; none: any
 
     def covers(self, check: Check) -> bool:
-        """Say whether the check fails and this overrides it."""
+        """Say whether the check fails for want of evidence that this override stands in for."""
         of_kind = check.may_be_overridden and check.evidence in (self.kinds or Evidence)
         return of_kind and (self.only is None or check.code in self.only)
 
@@ -215,8 +215,8 @@ def database_checks(
     yield _check_counted(facts)
     if new not in WANT_EVIDENCE:
         return
-    for passed, text in facts.nova_tables.list_findings():
-        yield Check(text.key, passed, text, CheckFix.NOVA_TABLES)
+    for verdict in facts.nova_tables.list_verdicts():
+        yield Check(verdict.text.key, verdict.passed, verdict.text, CheckFix.NOVA_TABLES)
     counts = facts.read_counts.get(snapshot.client_id)
     yield from _check_reads(counts)
     yield from _check_login_tests(facts.login_tests.get(snapshot.client_id, []))

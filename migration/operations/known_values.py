@@ -21,8 +21,8 @@ from credentials.pointers import POINTER, is_purged
 from migration.models import (
     Fingerprint,
     KnownValue,
+    PresentValue,
     SeenClient,
-    SeenValue,
     ValueOrigin,
     all_clients,
     find_layout,
@@ -130,7 +130,7 @@ def see_rows(client: Client) -> SeenClient:
             stands = not value.startswith(POINTER)
             fingerprint = make_fingerprint(client.pk, value) if stands else Fingerprint()
             # A client that was purged before this site looked had its values there.
-            seen.values[row.TYPE.value, row.pk] = SeenValue(
+            seen.values[row.TYPE.value, row.pk] = PresentValue(
                 fingerprint, stands, stood_in_tables=True
             )
     return seen
@@ -182,7 +182,7 @@ def _see_in_aws(
     *,
     pushed: Mapping[str, Secret],
     keys: VersionKeys,
-) -> dict[CredentialKey, SeenValue]:
+) -> dict[CredentialKey, PresentValue]:
     names = secret_names(client.slug, client.layout)  # type: ignore[attr-defined]  # annotated
     by_name = {version.name: version for version in versions}
     seen = {}
@@ -193,7 +193,7 @@ def _see_in_aws(
         is_known = known is not None and known.version_id == version.version_id
         # One that it wrote and doesn't know is from before a backup was restored, or of a process that was killed.
         is_forgotten = not is_known and keys.is_ours(version.name, version.version_id)
-        seen[row.TYPE.value, row.pk] = SeenValue(
+        seen[row.TYPE.value, row.pk] = PresentValue(
             make_fingerprint(client.pk, fields[row.SECRET_FIELDS[0]]),
             stands_in_tables=False,
             stood_in_tables=False,

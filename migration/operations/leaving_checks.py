@@ -93,4 +93,4 @@ def _find_purge_objections(snapshot: ClientSnapshot) -> Iterator[Message]:
     facts = GateFacts([snapshot.client_id])
     if facts.counting_problem:
         yield facts.counting_problem
-    yield from (text for passed, text in facts.nova_tables.list_findings() if not passed)
+    yield from (each.text for each in facts.nova_tables.list_verdicts() if not each.passed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
@@ -69,6 +69,13 @@ class MappingResult:
         if self.clients_to_push:
             return sentences.MAPPED_AND_PUSHED(**named, n=self.clients_to_push)
         return sentences.MAPPED(**named)
+
+
+class TableVerdict(NamedTuple):
+    """Whether what NOVA's tables are like lets gates open, in words."""
+
+    passed: bool
+    text: Message
 
 
 def find_column(columns: NovaColumns, name: str) -> NovaColumn:
@@ -251,14 +258,14 @@ class NovaTables:
         names = [describe_object(each) for each in self.unknown_objects]
         return sentences.OBJECTS_UNKNOWN(n=len(names), names=_few(names)) if names else None
 
-    def list_findings(self) -> Iterator[tuple[bool, Message]]:
-        """Yield, for columns and for objects, whether they let gates open, in words: every reason where they don't."""
+    def list_verdicts(self) -> Iterator[TableVerdict]:
+        """Yield, for columns and for objects, whether they let gates open: every reason where they don't."""
         for problem, passed in (
             (self.columns_problem, sentences.COLUMNS_MAPPED()),
             (self.objects_problem, sentences.OBJECTS_ACCEPTED()),
         ):
             for text in problem.parts if problem else (passed,):
-                yield problem is None, text
+                yield TableVerdict(problem is None, text)
 
 
 def describe_object(found: NovaObject) -> str:

@@ -23,8 +23,8 @@ class RefusedRotationError(MessageError):
     """The rotation can't be made; nothing is changed, or everything put back."""
 
 
-class NotPushedError(MessageError):
-    """AWS does not hold the client's rows; a later push may succeed."""
+class ClientNotReadyError(MessageError):
+    """The client's rows can't be read, or AWS does not hold them yet; the next try may find them ready."""
 
 
 class WrittenMeanwhileError(MessageError):
@@ -63,5 +63,5 @@ ENDS: dict[type[MessageError], RotationOutcome] = {
 HINDRANCES = (
     *(SecretsManagerError, DocumentError, NovaSchemaError, RowsBusyError, RefusedByDatabaseError),
     *(LoginUnclearError, LoginGoneError, SecretKeepsChangingError),
-    *(NotPushedError, WrittenMeanwhileError),
+    *(ClientNotReadyError, WrittenMeanwhileError),
 )

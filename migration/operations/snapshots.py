@@ -12,7 +12,7 @@ from django.db import connection, transaction
 
 from credentials.models import Client
 from credentials.nova_columns import judge_columns, schema_errors
-from credentials.pointers import find_pointer_problem
+from credentials.pointers import find_row_with_pointer
 from migration import offboarding_sentences
 from migration.models import OtherSecrets, all_clients, find_layout, find_other_layout
 from nova_credentials import document as documents
@@ -173,7 +173,7 @@ def _take_snapshot(client: Client, columns: NovaColumns) -> ClientSnapshot:
         or documents.name_problem(client.slug, prefix=prefix, layout=layout)
     )
     if not problem and phase != Phase.PURGED:
-        problem = find_pointer_problem(client)
+        problem = find_row_with_pointer(client)
     if not problem:
         try:
             document = _build_document(client, columns)
@@ -207,6 +207,6 @@ def _take_snapshot(client: Client, columns: NovaColumns) -> ClientSnapshot:
 def _build_document(client: Client, columns: NovaColumns) -> Document:
     """Return the document; raises DocumentError also for a value that no reader takes, where one can be there."""
     document = client.build_document()
-    if columns.allow_unusual_values:
+    if columns.may_hold_unusual_values:
         documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
     return document

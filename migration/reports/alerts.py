@@ -73,7 +73,7 @@ def _alert_missing_worker(data: AlertData) -> Iterator[Alert]:
 
 
 def _alert_nova_tables(data: AlertData) -> Iterator[Alert]:
-    """Yield what NOVA or others changed on its tables: nothing is cut over or purged before somebody looked at it."""
+    """Alert to what was changed on NOVA's tables: nothing is cut over or purged before somebody looked at it."""
     url = reverse("admin:credentials_columnmapping_changelist")
     action = Action(_("See NOVA's tables"), url, VIEW_TABLES)
     for problem in (data.tables.columns_problem, data.tables.objects_problem):
@@ -139,7 +139,7 @@ def _describe_status(status: str, number: int) -> str:
 
 
 def _alert_failures(data: AlertData) -> Iterator[Alert]:
-    """Yield for each act how many clients failed when it was last tried, then what the latest migration left out."""
+    """Alert to clients that failed when an act was last tried, by act, then to what the latest migration left out."""
     counts, failures = data.failures, reverse("admin:migration_run_failures")
     for act, number in counts.by_act.items():
         url = f"{failures}?act={act}"
@@ -181,7 +181,7 @@ def _make_push_alert(which: str, number: int, sentence: str) -> Alert:
 
 
 def _alert_requests(_data: AlertData) -> Iterator[Alert]:
-    """Yield requested moves that fail a check, and those that a second user has to decide."""
+    """Alert to requested moves that fail a check, and to those that a second user has to decide."""
     requests = MoveRequest.objects.open().order_by().values_list("state")
     for state, number in requests.annotate(n=Count("pk")):
         waits = state == MoveRequest.State.WAITING
@@ -208,7 +208,7 @@ def _alert_requests(_data: AlertData) -> Iterator[Alert]:
 
 
 def _alert_requested_runs(data: AlertData) -> Iterator[Alert]:
-    """Yield that runs of moves wait for a second user."""
+    """Alert to runs of moves that wait for a second user."""
     if number := data.work.requested_runs:
         sentence = ngettext(
             "requested run of moves is waiting for approval",
@@ -221,7 +221,7 @@ def _alert_requested_runs(data: AlertData) -> Iterator[Alert]:
 
 
 def _alert_campaigns(data: AlertData) -> Iterator[Alert]:
-    """Yield each campaign that goes no further before somebody has looked at it."""
+    """Alert to each campaign that goes no further before somebody has looked at it."""
     sentences = {
         Campaign.State.STOPPED: _("%(campaign)s has stopped"),
         Campaign.State.REQUESTED: _("%(campaign)s is waiting for approval"),
@@ -235,7 +235,7 @@ def _alert_campaigns(data: AlertData) -> Iterator[Alert]:
 
 
 def _alert_readers(data: AlertData) -> Iterator[Alert]:
-    """Yield what is wrong with NOVA's reads, as soon as a client is read from AWS."""
+    """Alert to what is wrong with NOVA's reads, as soon as a client is read from AWS."""
     url = reverse("admin:migration_readerprocess_changelist")
     if number := data.readers.failing:
         failing = f"{url}?seen=failing"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def alert_rotations(data: AlertData) -> Iterator[Alert]:
-    """Yield the clients whose rotation stopped, waits, or is overdue."""
+    """Alert to clients whose rotation stopped, waits, or is overdue."""
     for which, number in data.work.rotations.items():
         if number:
             url = f"{get_clients_url()}?rotation={which}"
@@ -53,7 +53,7 @@ def _describe_rotations(which: str, number: int) -> str:
 
 
 def alert_plain_text(data: AlertData) -> Iterator[Alert]:
-    """Yield how many clients have a credential that somebody may have read where it stood in clear."""
+    """Alert to clients with a credential that somebody may have read where it stood in clear."""
     if number := data.clients_to_rotate:
         sentence = ngettext(
             "client has a credential that stood in plain text and was not rotated since",
@@ -66,7 +66,7 @@ def alert_plain_text(data: AlertData) -> Iterator[Alert]:
 
 
 def alert_secret_settings(data: AlertData) -> Iterator[Alert]:
-    """Yield how many clients have secrets that are not as the settings of key and regions say."""
+    """Alert to clients with secrets whose tags, description, KMS key or replicas are not as the settings say."""
     if number := data.work.differing_secrets:
         sentence = ngettext(
             "client has secrets whose tags, description, KMS key or replicas are not as the settings say",
@@ -84,7 +84,7 @@ def alert_secret_settings(data: AlertData) -> Iterator[Alert]:
 
 
 def alert_offboardings(data: AlertData) -> Iterator[Alert]:
-    """Yield how many clients left, or came back, in part only."""
+    """Alert to clients that left, or came back, in part only."""
     if number := data.work.interrupted_offboardings:
         sentence = ngettext(
             "client was offboarded or brought back in part only: do it again on its page",

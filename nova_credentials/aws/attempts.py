@@ -21,7 +21,7 @@ _REQUEST_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNO
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt of one call: botocore's retries are attempts of their own."""
+    """What came of one attempt of one call to AWS; each of botocore's retries is an attempt of its own."""
 
     operation: str
     outcome: str  # OK, or an `ErrorClass`

@@ -163,7 +163,7 @@ def test_the_mismatch_report_and_comparisons(look_at, client_in):
     change_in_aws(aws_store.secrets_manager(), password="another")
     compare(client_ids=[pk])
     make_comparison(
-        make_client("silent"), "unchecked", message=Message.of_text("AWS did not answer.")
+        make_client("silent"), "unchecked", message=Message.of_stored_text("AWS did not answer.")
     )
     newest = Comparison.objects.filter(client_id=pk).latest("pk")
 

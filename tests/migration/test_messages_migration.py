@@ -34,7 +34,7 @@ TABLES = {
 }
 
 
-def of_text(text: str) -> dict:
+def of_stored_text(text: str) -> dict:
     return {"key": "", "values": {}, "text": text}
 
 
@@ -65,15 +65,17 @@ def test_old_sentences_are_carried_over_whole_and_back(uri):
 
         assert found == before | {
             "migration_comparison": [
-                (of_text("AWS has no value under nova/clients/idom."),),
+                (of_stored_text("AWS has no value under nova/clients/idom."),),
                 (None,),
             ],
-            "migration_runitem": [(of_text("Inactive."),)],
-            "migration_resolution": [(of_text("Mismatch"), LONG)],
+            "migration_runitem": [(of_stored_text("Inactive."),)],
+            "migration_resolution": [(of_stored_text("Mismatch"), LONG)],
             "migration_phasechange": [("",), ("",)],
-            "migration_moverequest": [([of_text("Push 3 has it."), of_text("Mismatch.")], LONG)],
+            "migration_moverequest": [
+                ([of_stored_text("Push 3 has it."), of_stored_text("Mismatch.")], LONG)
+            ],
         }
-        assert notes == [(of_text('CHG-1 (asked for by ana) "Inactive."'),), (None,)]
+        assert notes == [(of_stored_text('CHG-1 (asked for by ana) "Inactive."'),), (None,)]
         # A row with a longer reason may still be decided; a new one is refused.
         connection.execute("UPDATE migration_moverequest SET state = 'cancelled'")
         connection.execute("UPDATE migration_resolution SET by_id = NULL")

@@ -172,7 +172,7 @@ def test_the_reason_is_that_of_the_client_that_is_tried_next(worker):
     run = make_run(2)
     for seconds, word in ((30, "data"), (9, "permission")):
         close(
-            run, 1, outcome="", finished_at=None, error_class=word, message=Message.of_text(f"Why {word}."),
+            run, 1, outcome="", finished_at=None, error_class=word, message=Message.of_stored_text(f"Why {word}."),
             next_try_at=timezone.now() + timedelta(seconds=seconds),
         )  # fmt: skip
         run.items.filter(error_class=word).update(outcome="-")

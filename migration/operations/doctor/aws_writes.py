@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def examine_aws_writes(_asked: Asked) -> Iterator[Finding]:
-    """Say whether the database is the one that was noted, and whether the switch is open; reads both anew."""
+    """Check that the database is the one that was noted, and that nobody stopped AWS writes; reads both anew."""
     state = read_write_state(connection)
     for problem, fine in (
         (write_guard().explain_copy(state), IS_NO_COPY()),

@@ -29,7 +29,7 @@ PROOF_IS_OLD_AFTER = timedelta(hours=2)
 
 
 def examine_triggers(_asked: Asked) -> Iterator[Finding]:
-    """Say whether the triggers are on the very tables and call this release's function, and whether a gap is open."""
+    """Check that the triggers are on the very tables and call this release's function, and that no gap is open."""
     uncounted = tuple(table for table, counted in counted_tables().items() if not counted)
     if uncounted:
         yield report_failure(

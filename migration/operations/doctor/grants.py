@@ -38,7 +38,7 @@ WHERE r.oid = current_user::regrole OR r.rolname IN ('pg_read_all_data', 'pg_wri
 
 
 def examine_site_grants(_asked: Asked) -> Iterator[Finding]:
-    """Say which rights on NOVA's tables the site's role lacks; `examine_owners` tells of missing tables."""
+    """Check that the site's role lacks no right on NOVA's tables; `examine_owners` tells of missing tables."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_user::text, quote_ident(current_user)")
         role, quoted = cursor.fetchone()

@@ -23,7 +23,7 @@ WAITS_TOO_LONG = timedelta(minutes=10)
 
 
 def examine_notices(_asked: Asked) -> Iterator[Finding]:
-    """Say whom notices fail to reach, as their newest attempts went. Sends none."""
+    """Check that notices reach everybody, as their newest attempts went. Sends none."""
     recipients = list_recipients()
     failures = 0
     for each in recipients:

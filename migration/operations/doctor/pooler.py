@@ -54,7 +54,7 @@ class Pooling(StrEnum):
 
 
 def examine_pooler(_asked: Asked) -> Iterator[Finding]:
-    """Say whether each connection has a backend of its own for as long as it lasts."""
+    """Check that each connection has a backend of its own for as long as it lasts."""
     match find_pooling(connection.get_connection_params()):
         case Pooling.OWN_BACKENDS:
             yield report_ok(

@@ -41,7 +41,7 @@ CODE = re.compile(r"[A-Z]{3,20}(?= )")
 
 
 def examine_stored_queue(_asked: Asked) -> Iterator[Finding]:
-    """Say where the queue is, and which tasks are where nobody takes them. Asks no Redis."""
+    """Check that no tasks are where nobody takes them, and say where the queue is. Asks no Redis."""
     if settings.NOVA_REDIS_URL:
         yield report_unlooked(CheckName.QUEUE, common_sentences.NOT_ASKED_YET())
     else:

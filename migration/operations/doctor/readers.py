@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def examine_readers(_asked: Asked) -> Iterator[Finding]:
-    """Say when a process of NOVA last read through the package, and how many of them AWS fails now."""
+    """Check that processes of NOVA read through the package, and that AWS fails none of them now."""
     readers = ReaderProcess.objects.summarize()
     if readers.last_read_at is None:
         yield report_unlooked(

@@ -117,7 +117,7 @@ class NovaRole:
 
 
 def examine_boundary(asked: Asked) -> Iterator[Finding]:
-    """Say of each role of NOVA's whether it can do whatever the site can."""
+    """Check that no role of NOVA's can do whatever the site can."""
     with connection.cursor() as cursor:
         cursor.execute(THE_SITES_ROLE)
         own_name, site_is_superuser = cursor.fetchone()

@@ -27,7 +27,7 @@ ROLE_AND_RIGHT = (
 
 
 def examine_schema(_asked: Asked) -> Iterator[Finding]:
-    """Say whether the schema exists, belongs to the site's role, and is nobody else's to create in."""
+    """Check that the schema exists, belongs to the site's role, and is nobody else's to create in."""
     with connection.cursor() as cursor:
         cursor.execute(ROLE_AND_RIGHT)
         role, may_create = cursor.fetchone()
@@ -90,7 +90,7 @@ def _shorten_list(names: list[str]) -> tuple[str, ...]:
 
 
 def examine_schema_migrations(_asked: Asked) -> Iterator[Finding]:
-    """Say whether `migrate` of this release has run."""
+    """Check that `migrate` of this release has run."""
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if plan:

@@ -28,7 +28,7 @@ MOST_NAMES = 5
 
 
 def examine_stages(_asked: Asked) -> Iterator[Finding]:
-    """Ask AWS for the stages of all secrets, up to MOST_PAGES."""
+    """Check that no secret has a pending version left; asks AWS for up to MOST_PAGES pages of secrets."""
     sm, prefix = secrets_manager(interactive=True), f"{settings.NOVA_SECRET_PREFIX}/"
     found: list[str] = []
     looked_at, page = 0, ""

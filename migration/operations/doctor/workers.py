@@ -24,7 +24,7 @@ IDLE_AFTER = timedelta(minutes=10)
 
 
 def examine_workers(_asked: Asked) -> Iterator[Finding]:
-    """Say how many worker processes are alive, and whether they do anything."""
+    """Check that worker processes are alive and do something."""
     alive = Worker.objects.alive().order_by("name")
     names = tuple(alive.values_list("name", flat=True))
     if names:

@@ -34,7 +34,7 @@ def test_a_run_under_way_says_how_far_it_is_and_what_failed(viewer):
         1,
         Outcome.FAILED,
         error_class="throttled",
-        message=Message.of_text("AWS limits the rate."),
+        message=Message.of_stored_text("AWS limits the rate."),
     )
 
     response = viewer.get(run_page(run))
@@ -62,7 +62,11 @@ def test_a_finished_run_says_so_and_every_tab_holds_its_count(viewer):
     close(run, 1, Outcome.COMPARED, comparison_status="mismatch")
     close(run, 1, Outcome.COMPARED, comparison_status="missing_in_aws")
     close(
-        run, 2, Outcome.FAILED, error_class="data", message=Message.of_text("Two rows are primary.")
+        run,
+        2,
+        Outcome.FAILED,
+        error_class="data",
+        message=Message.of_stored_text("Two rows are primary."),
     )
     close(run, 1, Outcome.SKIPPED, message=sentences.NOT_PUSHED_INACTIVE())
     close(run, 1, Outcome.UNCHANGED)
@@ -139,7 +143,7 @@ def test_markup_in_a_message_or_a_slug_is_shown_as_text(viewer):
         slug="<i>slug",
         outcome=Outcome.FAILED,
         error_class="data",
-        message=Message.of_text("<script>alert(1)</script>"),
+        message=Message.of_stored_text("<script>alert(1)</script>"),
     )
 
     html = viewer.get(run_page(run)).content.decode()

@@ -29,7 +29,7 @@ from migration.models.audit_signatures import audit_keys, describe_moment
 from migration.operations import runs
 from migration.operations.approvals import approve_request, request_move
 from migration.operations.audit_chain import read_head
-from migration.operations.certificate_facts import MoveProof, SignedFacts, read_signed
+from migration.operations.certificate_facts import MoveProof, SignedFacts, read_certificate_file
 from migration.operations.certificate_verification import CertificateFault, verify_certificate
 from migration.operations.certificates import NotCutOverError, collect_facts, make_certificate
 from migration.operations.comparisons import compare
@@ -261,7 +261,7 @@ def test_one_of_another_site_is_refused_and_one_of_an_older_key_is_not(cut_over,
 
 def test_entries_that_no_longer_agree_are_found(cut_over, maria, as_superuser):
     text = signed(cut_over, maria).text
-    moved, overridden, gate = read_signed(text).facts["entries"][-3:]
+    moved, overridden, gate = read_certificate_file(text).facts["entries"][-3:]
     as_superuser(f"UPDATE {EVENTS} SET who = 'ana' WHERE id = %s", moved["id"])
     as_superuser(f"DELETE FROM {EVENTS} WHERE id = %s", overridden["id"])
     as_superuser(f"DELETE FROM {LINKS} WHERE position = %s", gate["position"])

@@ -50,7 +50,7 @@ def test_each_thing_that_happened_is_a_sentence(idom):
     run = Run.objects.create(kind=Run.Kind.MIGRATE, by=maria)
     item = {"run": run, "client_id": idom, "slug": "idom", "batch": 0}
     RunItem.objects.create(
-        **item, outcome=Outcome.FAILED, message=Message.of_text("AWS limits the rate.")
+        **item, outcome=Outcome.FAILED, message=Message.of_stored_text("AWS limits the rate.")
     )
     ClientMigration.objects.change_phase(
         [idom], Phase.POSTGRES, Phase.DUAL_WRITE, by=maria, reason="INC-42"

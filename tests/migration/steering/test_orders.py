@@ -87,7 +87,7 @@ def test_what_is_retried_begins_anew_and_counts_for_nothing_meanwhile():
     run.items.update(
         outcome="failed",
         error_class="unavailable",
-        message=Message.of_text("Why."),
+        message=Message.of_stored_text("Why."),
         comparison_status="mismatch",
     )
     run.finish_if_done()

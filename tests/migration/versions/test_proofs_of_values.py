@@ -11,9 +11,9 @@ from migration.models import (
     Fingerprint,
     KnownValue,
     NotedClient,
+    PresentValue,
     Secret,
     SeenClient,
-    SeenValue,
     ValueOrigin,
 )
 from migration.operations import known_values
@@ -376,7 +376,7 @@ def test_a_value_that_others_gave_aws_before_anything_was_noted_may_have_stood_t
 
 def test_a_value_of_aws_whose_row_was_never_seen_may_have_stood_there():
     pk = make_full_client("idom")
-    value = SeenValue(Fingerprint("a" * 64, "b"), stands_in_tables=False, stood_in_tables=False)
+    value = PresentValue(Fingerprint("a" * 64, "b"), stands_in_tables=False, stood_in_tables=False)
 
     KnownValue.objects.record_in_aws({pk: {("database", 1): value}}, read_at=timezone.now())
 
