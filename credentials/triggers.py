@@ -84,7 +84,7 @@ _missing: list[str] = []
 
 
 @dataclass(frozen=True)
-class Refusal:
+class UndoneStep:
     """A step that was not done: why, and the right that would help, if one would."""
 
     why: str
@@ -115,7 +115,7 @@ def functions_are_current() -> bool:
     )
 
 
-def count_every_write(*, nothing_was_pushed: bool = False) -> list[Refusal]:
+def count_every_write(*, nothing_was_pushed: bool = False) -> list[UndoneStep]:
     """Install what is missing and count every client once, if writes aren't counted; return the refused steps.
 
     The time until it succeeds is kept as a `CountingGap`, unless `nothing_was_pushed` yet.
@@ -139,7 +139,7 @@ def count_every_write(*, nothing_was_pushed: bool = False) -> list[Refusal]:
     return []
 
 
-def _install_missing() -> list[Refusal]:
+def _install_missing() -> list[UndoneStep]:
     """Create what is missing, each table's triggers in their own transaction; return the refused steps.
 
     Waits until no open transaction has uncounted writes to one of the tables.
@@ -158,11 +158,11 @@ def _install_missing() -> list[Refusal]:
     return refused
 
 
-def _list_uncounted_tables() -> list[Refusal]:
+def _list_uncounted_tables() -> list[UndoneStep]:
     """Prove counting again; return a refusal for each table on which it fails."""
     prove_counting()
     return [
-        Refusal(
+        UndoneStep(
             f"{table}: an update that was tried on it was not counted (a rule or another trigger?)"
         )
         for table in CountingProof.objects.list_failed_tables()
@@ -174,7 +174,7 @@ def _remember_triggers() -> None:
     CountingTriggers.objects.update_or_create(pk=1, defaults={"identities": identities})
 
 
-def _run_step(statement: str, what: str, *, grant: str = "") -> list[Refusal]:
+def _run_step(statement: str, what: str, *, grant: str = "") -> list[UndoneStep]:
     """Run one step in its own transaction, and again after a pause if it meets a lock; return its refusal, if any."""
     for _attempt in range(TRIES):
         try:
@@ -183,17 +183,17 @@ def _run_step(statement: str, what: str, *, grant: str = "") -> list[Refusal]:
                 cursor.execute(statement)
         except IntegrityError:
             why = f"{what} has rows of clients that are gone (delete them; run migrate again)"
-            return [Refusal(why)]
+            return [UndoneStep(why)]
         except (ProgrammingError, OperationalError, InternalError) as error:
             match error.__cause__:
                 case LockNotAvailable() | DeadlockDetected():
                     time.sleep(PAUSE_SECONDS)
                     continue
                 case InsufficientPrivilege():
-                    return [Refusal(f"{what}: this role lacks the right", grant)]
-            return [Refusal(f"{what}: {error}")]
+                    return [UndoneStep(f"{what}: this role lacks the right", grant)]
+            return [UndoneStep(f"{what}: {error}")]
         return []
-    return [Refusal(f"{what} is in use; run migrate again")]
+    return [UndoneStep(f"{what} is in use; run migrate again")]
 
 
 # `migrate`
@@ -237,7 +237,7 @@ def install_triggers(*, verbosity: int, plan: MigrationPlan = (), **_: object) -
     refused = _add_foreign_key()
     refused += count_every_write(nothing_was_pushed=_makes_tables(plan))
     if refused and verbosity:
-        _print_refusals(refused)
+        _print_undone_steps(refused)
     _drop_old_function()
 
 
@@ -248,7 +248,7 @@ def _makes_tables(plan: MigrationPlan) -> bool:
     )
 
 
-def _add_foreign_key() -> list[Refusal]:
+def _add_foreign_key() -> list[UndoneStep]:
     """Make and check the key from the AWS logins to NOVA's clients where it is missing; return the refused steps."""
     is_valid = _fetch_value(FOREIGN_KEY_IS_VALID)
     refused = []
@@ -257,7 +257,7 @@ def _add_foreign_key() -> list[Refusal]:
     return refused or ([] if is_valid else _run_step(CHECK_FOREIGN_KEY, AWS_TABLE))
 
 
-def _print_refusals(refused: list[Refusal]) -> None:
+def _print_undone_steps(refused: list[UndoneStep]) -> None:
     role = _quoted_role()
     grants = [f"GRANT {refusal.grant} TO {role};" for refusal in refused if refusal.grant]
     _print_to_stderr(

@@ -207,7 +207,7 @@ def start_due_rotations() -> None:
     """Rotate the database passwords whose day has come, each client once a day. Scheduled every hour."""
     day = datetime.combine(rotation_schedules.today(), time_of_day.min, tzinfo=UTC)
     tried = RunItem.objects.filter(run__kind=Run.Kind.ROTATE, run__created_at__gte=day)
-    due = all_clients().filter(pk__in=RotationSchedule.objects.list_due())
+    due = all_clients().filter(pk__in=RotationSchedule.objects.list_due_clients())
     _start_unless_running(Run.Kind.ROTATE, due.exclude(pk__in=tried.order_by().values("client_id")))
     notice_looks.look_for_overdue_rotations()
 

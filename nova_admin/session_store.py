@@ -24,7 +24,7 @@ RENEW_EVERY = timedelta(minutes=1)
 
 
 class SessionStore(DatabaseStore):
-    """A session whose end is `ends_at`."""
+    """A session that ends at `ends_at`, which use alone moves, and at its last end at the latest."""
 
     _ends_at: datetime | None = None
 

@@ -81,7 +81,7 @@ class AllCredentials(TypedDict):
 
 
 class AvailableCredentials(TypedDict):
-    """The same, None where the client has none."""
+    """The primary credentials of one client, of the same two types; None where the client has none."""
 
     database: DatabaseCredentials | None
     email: EmailCredentials | None

@@ -48,10 +48,11 @@ while not pathlib.Path({str(go_on)!r}).exists():
 """
     writes = f"import pathlib; pathlib.Path({str(go_on)!r}).touch()"
     nowhere = {"DATABASE_URL": "postgresql:///unused"}
+    site = warm_site.warm_site(forking)
     with ThreadPoolExecutor(1) as other:
         first = other.submit(manage, "shell", "--no-imports", "-c", waits, **nowhere)
         deadline = time.monotonic() + SECONDS
-        while not warm_site.warm_site(forking).lock.locked():
+        while not site.lock.locked():
             assert time.monotonic() < deadline
             time.sleep(0.01)
         second = manage("shell", "--no-imports", "-c", writes, **nowhere)

@@ -41,6 +41,8 @@ ROWS_WAIT_SECONDS = 2.0
 ROWS_POLL_SECONDS = 0.05
 # Bounds the memory: at most so many clients, with what is stored for each of them, are in it at once.
 CLIENTS_AT_ONCE = 5000
+# Of `clients.id`, an integer of PostgreSQL. An address or a form may hold larger numbers.
+LARGEST_ID = 2**31 - 1
 
 # Columns of `clients` that its form writes.
 FORM_COLUMNS = ("name", "slug", "description", "is_active")
@@ -89,8 +91,10 @@ class ClientQuerySet(models.QuerySet["Client"]):
 
     def with_ids(self, client_ids: Collection[int]) -> Self:
         """Select the clients with these ids, however many: they are one text, where each in `IN (…)` is a value."""
-        ids = models.Value(f"{{{','.join(map(str, client_ids))}}}")
-        form = {"template": "%(expressions)s::bigint[])", "arg_joiner": " = ANY("}
+        # Of the column's own type: only then does PostgreSQL look each row's id up, and not through all of them.
+        listed = ",".join(str(pk) for pk in client_ids if 0 < pk <= LARGEST_ID)
+        ids = models.Value(f"{{{listed}}}")
+        form = {"template": "%(expressions)s::integer[])", "arg_joiner": " = ANY("}
         is_one = models.Func("pk", ids, output_field=models.BooleanField(), **form)
         return self.filter(is_one)
 

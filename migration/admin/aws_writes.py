@@ -36,7 +36,7 @@ def get_aws_writes_url() -> str:
 
 
 class AwsWritesView(AdminView):
-    """The page, for everybody who may see runs."""
+    """The page that says whether this site writes to AWS, and why not; for everybody who may see runs."""
 
     template_name = "admin/migration/aws_writes.html"
     is_of_site = True

@@ -36,7 +36,7 @@ from migration.models import (
     all_clients,
     check_reason,
 )
-from migration.operations.account import AccountAnswers
+from migration.operations.account import KmsAnswers
 from migration.operations.approvals import NotApproved
 from migration.operations.evidence import Evidence
 from migration.operations.evidence_counts import count_missing_kinds
@@ -105,7 +105,7 @@ class BulkCutoverView(AdminView):
         if problem := self.find_problem(len(found)):
             messages.error(request, problem)
             return self.show_page(found)
-        answers = AccountAnswers()
+        answers = KmsAnswers()
         for client in iterate_in_time(request, found):
             override = read_override(request, lines=f"missing_{client.pk}")
             make_move(
@@ -190,7 +190,7 @@ class BulkCutoverView(AdminView):
     def show_page(self, found: list[ClientWithPhase]) -> HttpResponse:
         """Show the checks of each client as of now. Reads both stores."""
         snapshots = read_snapshots([client.pk for client in found])
-        answers, facts = AccountAnswers(), GateFacts(snapshots.keys())
+        answers, facts = KmsAnswers(), GateFacts(snapshots.keys())
         shown = [
             self.describe_client(client, snapshots[client.pk], answers, facts)
             for client in iterate_in_time(self.request, found)
@@ -215,7 +215,7 @@ class BulkCutoverView(AdminView):
         self,
         client: ClientWithPhase,
         snapshot: ClientSnapshot,
-        answers: AccountAnswers,
+        answers: KmsAnswers,
         facts: GateFacts,
     ) -> BulkClient:
         """Return what the page shows of one client, and whether its cutover is `open`, or nothing but `unproven`."""
@@ -295,7 +295,7 @@ def move_clients(
         messages.warning(request, note)
     if found is None:
         return start_move_runs(request, chosen, phase)
-    done, answers = 0, AccountAnswers()
+    done, answers = 0, KmsAnswers()
     for client in iterate_in_time(request, found):
         try:
             seen = Phase(client.phase)

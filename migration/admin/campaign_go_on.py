@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 
 
 class GoOnWithoutView(CampaignButtonView):
-    """Names the clients first; their digest is sent along, so that nobody leaves out others than were shown."""
+    """Has the campaign go on without the clients that hold it up, which it names first.
+
+    Their digest is sent along, so that nobody leaves out others than were shown.
+    """
 
     template_name = "admin/migration/campaign_go_on.html"
 

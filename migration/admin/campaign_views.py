@@ -147,7 +147,7 @@ class SteerCampaignView(CampaignButtonView):
             case "compare":
                 if not request.user.has_perm(RUN_PERMISSION):
                     raise PermissionDenied
-                return start_run(request, Run.Kind.COMPARE, list_clients_in_work(self.campaign))
+                return start_run(request, Run.Kind.COMPARE, list_clients_to_compare(self.campaign))
             case "stop":
                 done = _("Stopped: nothing more begins, and the run in work ends with its batches.")
                 return self.change_state(stop_campaign, done)
@@ -159,7 +159,7 @@ class SteerCampaignView(CampaignButtonView):
         raise BadRequest
 
 
-def list_clients_in_work(campaign: Campaign) -> ClientPhaseQuerySet:
+def list_clients_to_compare(campaign: Campaign) -> ClientPhaseQuerySet:
     """Return the clients of its waves that have begun and are not finished, as far as both stores hold them."""
     taken = WaveClient.objects.taken_along().filter(
         wave__in=campaign.waves.begun().filter(finished_at=None)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-    from migration.operations.account import AccountAnswers
+    from migration.operations.account import KmsAnswers
     from migration.operations.gate_facts import GateFacts
     from migration.operations.gates import Check, Override
     from migration.operations.snapshots import ClientSnapshot
@@ -95,7 +95,7 @@ def make_checklist(
     new: Phase,
     *,
     back: str,
-    answers: AccountAnswers | None = None,
+    answers: KmsAnswers | None = None,
     facts: GateFacts | None = None,
     override: Override | None = None,
     marks_overridable: bool = True,

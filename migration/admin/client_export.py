@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from migration.admin.client_columns import may_view_errors, may_view_groups
 from migration.admin.run_items import LineBuffer
-from migration.reports.client_list import Sight, iterate_export
+from migration.reports.client_list import ListRights, iterate_export
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
@@ -31,7 +31,7 @@ def download_clients(
     model_admin: ModelAdmin[Client], request: HttpRequest, chosen: ClientPhaseQuerySet
 ) -> StreamingHttpResponse:
     """Send the clients with what the list shows of each, and no secret value."""
-    sight = Sight(groups=may_view_groups(request), errors=may_view_errors(request))
+    sight = ListRights(groups=may_view_groups(request), errors=may_view_errors(request))
     write_line = csv.writer(LineBuffer()).writerow
     return StreamingHttpResponse(
         (write_line(row) for row in iterate_export(chosen, sight)),

@@ -106,8 +106,8 @@ class SetOwnersView(AdminView):
         return reverse("admin:credentials_client_changelist")
 
     def show_page(self, ids: list[int]) -> HttpResponse:
-        rows = ClientOwner.objects.filter(pk__in=ids).values_list("owner__username", flat=True)
-        owners = set(rows.distinct())
+        chosen = all_clients().with_ids(ids).filter(client_owner__isnull=False)
+        owners = set(chosen.values_list("client_owner__owner__username", flat=True).distinct())
         context = self.get_context_data(
             ids=" ".join(map(str, ids)),
             number=len(ids),

@@ -25,7 +25,7 @@ from migration import import_sentences as sentences
 from migration.admin.base import RUN_PERMISSION, AdminView, get_signed_in_user
 from migration.admin.campaign_notes import note_groups_taken
 from migration.admin.import_filters import ImportFilter
-from migration.admin.run_plans import make_plan
+from migration.admin.run_plans import request_plan
 from migration.operations.import_files import MOST_BYTES, MOST_LINES, ImportRefusedError
 from migration.operations.import_plans import LineOutcome
 from migration.operations.imports import preview_import, store_import
@@ -153,7 +153,7 @@ class ImportView(AdminView):
         for note in note_groups_taken(self.request, result.group_ids):
             messages.warning(self.request, note)
         if "migrate" in self.request.POST and self.request.user.has_perm(RUN_PERMISSION):
-            answer: HttpResponse = make_plan(self.request, chosen=result.client_ids)
+            answer: HttpResponse = request_plan(self.request, chosen=result.client_ids)
         else:
             answer = HttpResponseRedirect(clients)
         if self.sent_by_script:

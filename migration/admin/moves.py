@@ -43,7 +43,7 @@ from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-    from migration.operations.account import AccountAnswers
+    from migration.operations.account import KmsAnswers
     from migration.operations.moves import MoveResult
 
 
@@ -125,7 +125,7 @@ def make_move(
     seen: Phase,
     *,
     override: Override | None = None,
-    answers: AccountAnswers | None = None,
+    answers: KmsAnswers | None = None,
 ) -> bool:
     """Move the client, or request the move if it needs an approval, and report it. Return False if it was refused."""
     user, reason = get_signed_in_user(request), get_typed_reason(request)

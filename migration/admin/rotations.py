@@ -172,7 +172,7 @@ class SetScheduleView(ClientView):
 def get_schedule_context(client_id: int) -> dict[str, object]:
     """Return the client's own schedule, its groups', and the day of its next rotation."""
     schedules = RotationSchedule.objects.of_client(client_id).select_related("group")
-    next_day = RotationSchedule.objects.list_next(client_id).get(client_id)
+    next_day = RotationSchedule.objects.find_next_days(client_id).get(client_id)
     return {
         "own_schedule": next((each for each in schedules if each.group is None), None),
         "group_schedules": [each for each in schedules if each.group],

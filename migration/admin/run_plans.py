@@ -52,10 +52,10 @@ def plan_or_start_run(request: HttpRequest, chosen: ClientPhaseQuerySet) -> Http
     ids = list(chosen.order_by("pk").values_list("pk", flat=True))
     if len(ids) <= FEW_CLIENTS:
         return start_run(request, Run.Kind.MIGRATE, chosen)
-    return make_plan(request, chosen=ids)
+    return request_plan(request, chosen=ids)
 
 
-def make_plan(
+def request_plan(
     request: HttpRequest, *, chosen: Collection[int] | None, overwrite: bool = False
 ) -> HttpResponseRedirect:
     """Have a plan made in the user's name, and lead to its page."""
@@ -85,7 +85,7 @@ class MigrateAllView(AdminView):
     permission_required = RUN_PERMISSION
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
-        return make_plan(request, chosen=None)
+        return request_plan(request, chosen=None)
 
 
 class OnePlanView(AdminView):
@@ -223,7 +223,7 @@ def plan_again(
     if plan.is_open:
         plan.discard(by=get_signed_in_user(request))
     overwrites = plan.overwrite if overwrite is None else overwrite
-    return make_plan(request, chosen=plan.chosen, overwrite=overwrites)
+    return request_plan(request, chosen=plan.chosen, overwrite=overwrites)
 
 
 def plan_overwriting(request: HttpRequest, plan: RunPlan) -> HttpResponseRedirect:

@@ -67,7 +67,7 @@ def describe_minutes(minutes: int) -> Message:
 
 class CampaignQuerySet(models.QuerySet["Campaign"]):
     def not_over(self) -> Self:
-        """Select the campaigns that still go on, or can go on: their clients are theirs."""
+        """Select the campaigns that are requested, running or stopped: their clients move in no other."""
         return self.filter(state__in=Campaign.NOT_OVER)
 
     def to_take_further(self) -> Self:
@@ -108,7 +108,7 @@ class Campaign(models.Model):
     most_mismatches = models.PositiveIntegerField(default=1)
     most_failed_reads = models.PositiveIntegerField(default=1)
     most_refused = models.PositiveIntegerField(default=1)
-    # The hours of the day in which a step may begin, in the site's time zone; null: any. They may span midnight, and
+    # The hours of the day in which a step may begin, in UTC; null: any. They may span midnight, and
     # are the whole day where both ends are the same.
     begins_at = models.TimeField(null=True)
     ends_at = models.TimeField(null=True)

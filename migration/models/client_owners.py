@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from django.conf import settings
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -32,6 +32,9 @@ class ClientOwnerQuerySet(models.QuerySet["ClientOwner"]):
         """
         changed: list[str] = []
         with transaction.atomic():
+            with connection.cursor() as cursor:
+                # Two people at once wait for each other here, and not half way with clients that the other wants.
+                cursor.execute("LOCK TABLE migration_clientowner IN SHARE ROW EXCLUSIVE MODE")
             for slugs in chosen.iterate_slugs():
                 changed += self._set_owner_of_some(slugs, owner, by=by)
         return sorted(changed)
@@ -39,7 +42,7 @@ class ClientOwnerQuerySet(models.QuerySet["ClientOwner"]):
     def _set_owner_of_some(
         self, slugs: dict[int, str], owner: User | None, *, by: User | None
     ) -> list[str]:
-        before = self._lock_owners(slugs)
+        before = dict(self.filter(pk__in=slugs).values_list("pk", "owner_id"))
         new = owner.pk if owner else None
         changed = [pk for pk in slugs if before.get(pk) != new]
         if owner:
@@ -61,11 +64,6 @@ class ClientOwnerQuerySet(models.QuerySet["ClientOwner"]):
             ]
         )
         return [slugs[pk] for pk in changed]
-
-    def _lock_owners(self, client_ids: dict[int, str]) -> dict[int, int]:
-        """Return client id -> id of its owner; the rows stay as they are until the transaction ends."""
-        held = self.filter(pk__in=client_ids).select_for_update().order_by("pk")
-        return dict(held.values_list("pk", "owner_id"))
 
 
 class ClientOwner(models.Model):

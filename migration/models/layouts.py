@@ -39,7 +39,7 @@ def find_layout(stored: str | None) -> Layout:
 
 
 class LayoutQuerySet(models.QuerySet[Any]):
-    """What clients' rows say of their layout."""
+    """Stores and changes clients' layouts, and notes which still have secrets of their former one."""
 
     def set_layout(self, client_id: int, layout: Layout) -> None:
         """Store the layout of a client that has none stored."""

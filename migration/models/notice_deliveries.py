@@ -87,9 +87,10 @@ class NoticeDeliveryQuerySet(models.QuerySet["NoticeDelivery"]):
         ways: Collection[NoticeWay] = tuple(NoticeWay),
         notice_id: int | None = None,
     ) -> NoticeDelivery | None:
-        """Claim what is to be tried next for CLAIMED_FOR; commits before anything is sent. None where there is nothing.
+        """Claim the delivery that is to be tried next: nobody else tries it for CLAIMED_FOR. None where there is none.
 
-        `without`: recipients that are left out. `ways`: on these alone. `notice_id`: of this notice alone.
+        Commits before anything is sent. `without`: recipients that are left out. `ways`: on these alone. `notice_id`:
+        of this notice alone.
         """
         due = self.filter(state=DeliveryState.WAITING, next_try_at__lte=timezone.now())
         if notice_id is not None:

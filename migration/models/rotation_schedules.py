@@ -74,7 +74,7 @@ def is_overdue() -> models.Q:
 
 
 class RotationScheduleQuerySet(models.QuerySet["RotationSchedule"]):
-    def list_next(self, client_id: int | None = None) -> dict[int, date]:
+    def find_next_days(self, client_id: int | None = None) -> dict[int, date]:
         """Return client -> the day of its next rotation, of those with a schedule; of all clients or of this one."""
         query = f"SELECT client_id, due FROM ({make_next_query()}) AS next"  # noqa: S608  # constants
         if client_id is not None:
@@ -83,9 +83,9 @@ class RotationScheduleQuerySet(models.QuerySet["RotationSchedule"]):
             cursor.execute(query, [] if client_id is None else [client_id])
             return dict(cursor.fetchall())
 
-    def list_due(self) -> list[int]:
+    def list_due_clients(self) -> list[int]:
         """Return the clients whose day has come."""
-        return [pk for pk, due in self.list_next().items() if due <= today()]
+        return [pk for pk, due in self.find_next_days().items() if due <= today()]
 
     def of_client(self, client_id: int) -> Self:
         """Select the client's own schedule and those of its groups."""

@@ -313,7 +313,7 @@ class Run(SteeredRun):
             RunItem.objects.add(self.pk, ACTS[self.kind], clients)
 
     def count_open_batches(self) -> int:
-        """Count the batches that have an open item."""
+        """Count the batches with an open item: more tasks than these find nothing to do."""
         return self.items.open().values("batch").distinct().count()
 
     def count_items(self) -> dict[str, int]:

@@ -72,7 +72,7 @@ class SiteCounts:
 
     @classmethod
     def count_now(cls) -> Self:
-        """Count in five queries."""
+        """Count all clients anew, in five queries."""
         at = timezone.now()
         rows, pushes, (usage, *of_values) = _count_rows(), _count_pushes(), _count_usage()
         to_rotate, clients_to_rotate = of_values

@@ -19,6 +19,8 @@ from migration.models.run_items import CAN_BE_RETRIED, RunItem
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from django.contrib.auth.models import User
 
     from migration.models.planned_moves import PlannedMoves
@@ -77,7 +79,7 @@ class SteeredRun(models.Model):
         verbose_name=_("approved by"),
     )
     approved_by_name = KeptNameField("approved_by", _("approved by"))
-    # When its first approval let it begin. NULL: it needed none, and began when it was created.
+    # When its first approval let it begin. NULL: it began when it was created, as one that needs none or has it then.
     began_at = models.DateTimeField(null=True)
     # When a worker last began or ended a batch of it, or it was handed to the workers.
     worked_at = models.DateTimeField(default=timezone.now, db_default=Now())
@@ -85,6 +87,7 @@ class SteeredRun(models.Model):
 
     items: RunItemQuerySet
     by: User | None
+    created_at: datetime
 
     class Meta:
         abstract = True
@@ -206,11 +209,13 @@ class SteeredRun(models.Model):
             if not items.exists():
                 self._raise_stale(self.State.RUNNING)
             # Somebody may have approved it since this row was read.
-            self.refresh_from_db(fields=["approved_by_name"])
+            self.refresh_from_db(fields=["approved_by_name", "began_at"])
             new, over = self.State.RUNNING, dict[str, Any](finished_at=None)
             if self.approved_by_name:
                 new = self.State.REQUESTED
                 over |= {"approved_by": None, "approved_by_name": ""}
+                # It began before that.
+                over["began_at"] = self.began_at or self.created_at
             self._change_state(by, new, self.State.FINISHED, self.State.STOPPED, **over)
             items.open_again()
 

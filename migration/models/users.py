@@ -14,7 +14,7 @@ from nova_credentials.messages import MessageError
 
 
 class UserDeletionError(MessageError):
-    """Nothing was deleted."""
+    """A user can't be deleted; nothing was."""
 
 
 @receiver(pre_delete, sender=User, dispatch_uid="migration.refuse_user_deletion")

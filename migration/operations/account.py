@@ -25,8 +25,8 @@ PREFIXES_A_CALL, MOST_PAGES = 10, 5
 
 
 @dataclass
-class AccountAnswers:
-    """What AWS answered about the account's permissions, so that a run asks once a KMS key and not for each client."""
+class KmsAnswers:
+    """Which KMS keys AWS lets the account read and write with: a run tries each once, and not for each client."""
 
     by_key: dict[tuple[str, bool], SecretsManagerError | None] = field(default_factory=dict)
     # Secret -> its KMS key, or why it can't be told, of those that were asked for ahead.
@@ -34,11 +34,11 @@ class AccountAnswers:
     # Secrets that the account has just read with their values.
     were_read: frozenset[str] = frozenset()
 
-    def begin_batch(self) -> AccountAnswers:
+    def begin_batch(self) -> KmsAnswers:
         """Return the answers for another batch of the run: what the account might not do is tried anew."""
         for key in [key for key, error in list(self.by_key.items()) if error]:
             self.by_key.pop(key, None)
-        return AccountAnswers(self.by_key)
+        return KmsAnswers(self.by_key)
 
     def read_keys(self, names: Iterable[str], *, sm: SecretsManager) -> None:
         """Ask AWS for the KMS keys of these secrets: by its list, and one by one for those that it does not show.
@@ -87,7 +87,7 @@ def _list_keys(sm: SecretsManager, names: list[str]) -> list[tuple[str, str]]:
 
 
 def find_account_problem(
-    names: Iterable[str], *, writes: bool, answers: AccountAnswers | None = None
+    names: Iterable[str], *, writes: bool, answers: KmsAnswers | None = None
 ) -> SecretsManagerError | None:
     """Return why the account may not read, or with `writes` not write, these secrets; None if it may.
 
@@ -107,9 +107,7 @@ def find_account_problem(
     return None
 
 
-def _try_access_once(
-    sm: SecretsManager, name: str, answers: AccountAnswers, *, writes: bool
-) -> None:
+def _try_access_once(sm: SecretsManager, name: str, answers: KmsAnswers, *, writes: bool) -> None:
     if not writes and name in answers.were_read:
         return
     try:
@@ -124,7 +122,7 @@ def _try_access_once(
         raise refused.for_secret(name)
 
 
-def _try_key(sm: SecretsManager, name: str, answers: AccountAnswers, key: tuple[str, bool]) -> None:
+def _try_key(sm: SecretsManager, name: str, answers: KmsAnswers, key: tuple[str, bool]) -> None:
     """Try this secret and keep what it says about all secrets of its KMS key; raises SecretsManagerError."""
     try:
         was_tried = _try_access(sm, name, writes=key[1])

@@ -33,7 +33,7 @@ from migration.operations.known_values import note_rows
 from migration.operations.secret_values import (
     ClientValues,
     gather_values,
-    list_values_in_all_rows,
+    list_values_of_all_clients,
 )
 from nova_credentials.tables import LEGACY_CREDENTIALS
 
@@ -226,7 +226,7 @@ def _store_result(
 
 def _list_found_values(clients: list[ClientValues], done: _Search) -> Iterator[FoundValue]:
     """Yield the values that were found elsewhere, of each client that has them."""
-    in_all_rows = list_values_in_all_rows()
+    in_all_rows = list_values_of_all_clients()
     for client in clients:
         # What its own rows hold is noted of them.
         in_tables = (client.values - client.in_rows) & in_all_rows

@@ -87,14 +87,12 @@ class DatabaseRotation:
 
     def go_on(self) -> None:
         """Take the steps that are left; store the outcome, or what keeps it from having one."""
+        self.sm = secrets_manager(interactive=self.interactive)
         try:
             # First: what is written from now on is seen to be newer.
             self.rows_before = read_row_passwords(self.rotation.client_id)
             self.snapshot = read_snapshot(self.rotation.client_id)
-            self.secret = PendingSecret(
-                secrets_manager(interactive=self.interactive),
-                secret_names_by_type(self.snapshot)[DATABASE],
-            )
+            self.secret = PendingSecret(self.sm, secret_names_by_type(self.snapshot)[DATABASE])
             self._take_steps()
             self._take_pending_off()
         except tuple(ENDS) as error:
@@ -130,7 +128,7 @@ class DatabaseRotation:
     @property
     def _kept_in(self) -> PendingSecret:
         """The secret in which the new password was first kept: another one, if the client got another slug since."""
-        return replace(self.secret, name=self.rotation.secret_name)
+        return PendingSecret(self.sm, self.rotation.secret_name)
 
     def _take_steps(self) -> None:
         if self.rotation.step == RotationStep.STORED:

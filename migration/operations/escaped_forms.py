@@ -25,7 +25,7 @@ def list_forms(value: str) -> set[bytes]:
 
 
 def list_json_forms(text: str) -> set[str]:
-    """Return the text as it can stand inside a JSON string, escaped as PostgreSQL, Python, PHP and Go do."""
+    """Return every form of the text inside a JSON string: as PostgreSQL, Python, PHP and Go escape it."""
     ascii_only = _encode_json(text, True)
     forms = {
         _encode_json(text, False),

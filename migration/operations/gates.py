@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.models import ClientMigration, LoginTest, ReadCount, RunItem
-    from migration.operations.account import AccountAnswers
+    from migration.operations.account import KmsAnswers
     from migration.operations.snapshots import ClientSnapshot
 
 OVERRIDE_PERMISSION = "migration.override_gate"
@@ -132,7 +132,7 @@ def require_open(
     new: Phase,
     *,
     override: Override | None = None,
-    answers: AccountAnswers | None = None,
+    answers: KmsAnswers | None = None,
     facts: GateFacts | None = None,
 ) -> tuple[list[Check], list[Check]]:
     """Raise `ShutGate` with every failed check, if any failed; return all, and those that were overridden."""
@@ -173,7 +173,7 @@ def evaluate_gate(
     snapshot: ClientSnapshot,
     new: Phase,
     *,
-    answers: AccountAnswers | None = None,
+    answers: KmsAnswers | None = None,
     facts: GateFacts | None = None,
 ) -> list[Check]:
     """Return the checks of the move to `new`, made now. The move to dual write has none, as it pushes and compares.
@@ -328,9 +328,7 @@ def _list_read_times(counts: ReadCount) -> list[datetime]:
     return [at for at in times if at]
 
 
-def _check_account(
-    snapshot: ClientSnapshot, answers: AccountAnswers | None, *, writes: bool
-) -> Check:
+def _check_account(snapshot: ClientSnapshot, answers: KmsAnswers | None, *, writes: bool) -> Check:
     names = snapshot.names.values()
     if error := find_account_problem(names, writes=writes, answers=answers):
         text = sentences.ACCOUNT_NOT_READY(error=error.message)

@@ -62,8 +62,8 @@ class ImportFile:
     warning: Message | None
 
 
-def read_file(data: bytes, *, columns: Collection[str]) -> ImportFile:
-    """Read the file, whose first line names some of the columns; empty lines are left out.
+def parse_import_file(data: bytes, *, columns: Collection[str]) -> ImportFile:
+    """Parse a CSV file, whose first line names some of the columns; empty lines are left out.
 
     Raises ImportRefusedError. What is wrong with one line is in that line.
     """

@@ -31,7 +31,7 @@ from migration.models import (
     all_clients,
 )
 from migration.models.client_groups import fold_group_name
-from migration.operations.import_files import ImportRefusedError, read_file
+from migration.operations.import_files import ImportRefusedError, parse_import_file
 from migration.operations.import_plans import ClientPlanner, LineOutcome, PlannedLine, read_phase
 from migration.operations.known_values import note_held_rows
 from migration.operations.snapshots import repeatable_read
@@ -107,7 +107,7 @@ class ImportResult:
 
 def preview_import(*, data: bytes) -> ImportPlan:
     """Say what an import of the file would do. Raises ImportRefusedError where the file can't be read as a whole."""
-    found = read_file(data, columns=IMPORT_COLUMNS)
+    found = parse_import_file(data, columns=IMPORT_COLUMNS)
     with repeatable_read():
         return _make_plan(found, data)
 
@@ -124,7 +124,7 @@ def store_import(
     `token` is that of the preview that `by` saw; without one what was previewed is not compared. `tell` is called with
     the number of clients that are written.
     """
-    found = read_file(data, columns=IMPORT_COLUMNS)
+    found = parse_import_file(data, columns=IMPORT_COLUMNS)
     try:
         with database_refusals(), transaction.atomic():
             plan = _make_locked_plan(found, data)

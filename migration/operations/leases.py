@@ -27,7 +27,7 @@ from weakref import WeakSet
 
 from django.db import DatabaseError, OperationalError, connection
 
-from migration.models.leases import LOCK, PROVEN, name_sessions
+from migration.models.leases import LOCK, PROVEN, make_proven_params
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -206,7 +206,7 @@ def _read_proof(own: BaseDatabaseWrapper, *, session: LeaseSession) -> bool:
 def _read_proofs(own: BaseDatabaseWrapper, *, sessions: Collection[LeaseSession]) -> list[int]:
     """Return the places, from 1, of the sessions whose lock PostgreSQL has."""
     with own.cursor() as cursor:
-        cursor.execute(f"SELECT {PROVEN}", name_sessions(sessions))
+        cursor.execute(f"SELECT {PROVEN}", make_proven_params(sessions))
         places: list[int] = cursor.fetchone()[0]
         return places
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Holds(StrEnum):
-    """What the secret columns of a row hold."""
+    """Whether the secret columns of a row hold values or pointers."""
 
     VALUES = "values"
     POINTERS = "pointers"

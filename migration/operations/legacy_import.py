@@ -63,7 +63,7 @@ SETTLED = (*TAKEN, LegacyKind.SAME)
 
 
 class NotImported(MessageError):  # noqa: N818  # like the other refusals
-    """Nothing was taken."""
+    """Nothing was taken from the legacy table."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class PlannedRow:
 
 @dataclass(frozen=True)
 class LegacyPlan:
-    """What an import would do now."""
+    """What an import from the legacy table would do now."""
 
     table: LegacyTable
     rows: tuple[PlannedRow, ...] = ()

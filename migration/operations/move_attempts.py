@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.models import Run
-    from migration.operations.account import AccountAnswers
+    from migration.operations.account import KmsAnswers
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.secrets_manager import SecretsManager
 
@@ -56,7 +56,7 @@ class MoveAttempt:
     schedule_deletion: bool
     approves: MoveRequest | None
     override: Override | None = None
-    answers: AccountAnswers | None = None
+    answers: KmsAnswers | None = None
     run: Run | None = None
     # Both by `pass_gate`.
     overridden: list[Check] = field(default_factory=list)

@@ -14,7 +14,7 @@ from migration.models import (
     Outcome,
     PhaseChange,
 )
-from migration.operations.account import AccountAnswers
+from migration.operations.account import KmsAnswers
 from migration.operations.gates import Check, Override, ShutGate
 from migration.operations.locks import require_client_locks
 from migration.operations.move_attempts import MoveAttempt, close_requests_elsewhere
@@ -45,9 +45,9 @@ HOLDING = {
 
 
 @lru_cache(maxsize=16)
-def get_answers(_run_id: int, _steered_at: datetime | None) -> AccountAnswers:
+def get_answers(_run_id: int, _steered_at: datetime | None) -> KmsAnswers:
     """Return what this process has heard about the account's permissions since somebody last resumed the run."""
-    return AccountAnswers()
+    return KmsAnswers()
 
 
 def make_override(run: Run, moves: PlannedMoves) -> Override | None:

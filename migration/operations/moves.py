@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.models import MoveRequest, Run
-    from migration.operations.account import AccountAnswers
+    from migration.operations.account import KmsAnswers
     from nova_credentials.messages import Message
 
 __all__ = ["MOVE_HANDLERS", "MoveAttempt", "MoveResult", "move"]
@@ -83,7 +83,7 @@ def move(
     schedule_deletion: bool = False,
     approves: MoveRequest | None = None,
     override: Override | None = None,
-    answers: AccountAnswers | None = None,
+    answers: KmsAnswers | None = None,
     run: Run | None = None,
 ) -> MoveResult:
     """Move one client by one step. `seen` is the phase that the user saw: in another one nothing is moved.

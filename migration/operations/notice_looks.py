@@ -126,7 +126,9 @@ def _note_look() -> None:
 def look_for_overdue_rotations() -> None:
     """Look which clients' day has passed; each is told once for each day on which it was due."""
     today = rotation_schedules.today()
-    overdue = {pk: due for pk, due in RotationSchedule.objects.list_next().items() if due < today}
+    overdue = {
+        pk: due for pk, due in RotationSchedule.objects.find_next_days().items() if due < today
+    }
     slugs = Client.objects.filter(pk__in=overdue).values_list("pk", "slug")
     found = [
         FoundCondition(NoticeEvent.ROTATION_OVERDUE, f"{pk}:{overdue[pk]}", name=slug)

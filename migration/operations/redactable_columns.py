@@ -90,7 +90,7 @@ class NotRedactableError(MessageError):
 
 
 class ColumnName(NamedTuple):
-    """A column as it was named."""
+    """A column as somebody named it: schema, table and column."""
 
     schema: str
     table: str
@@ -114,7 +114,7 @@ class ColumnName(NamedTuple):
 
 @dataclass(frozen=True)
 class RedactableColumn:
-    """A column that may be redacted."""
+    """A column of NOVA's, of results or contexts of executions, in which copies of secrets may be redacted."""
 
     name: ColumnName
     oid: int

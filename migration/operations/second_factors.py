@@ -64,7 +64,7 @@ WRONG_WITH = "wrong_with"
 
 
 class Answer(StrEnum):
-    """The result of checking a code."""
+    """What came of checking a code of a second factor."""
 
     RIGHT = "right"
     WRONG = "wrong"

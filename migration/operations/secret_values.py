@@ -100,7 +100,7 @@ def list_values_before_cutover() -> dict[str, str]:
     return found
 
 
-def list_values_in_all_rows() -> set[str]:
+def list_values_of_all_clients() -> set[str]:
     """Return the secret values of at least SHORTEST_VALUE characters in the rows of all clients."""
     found: set[str] = set()
     wanted = list(all_clients().values_list("pk", flat=True))

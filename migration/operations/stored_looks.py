@@ -36,7 +36,7 @@ LOOKED_AT_WITHIN = timedelta(hours=2)
 
 @dataclass(frozen=True)
 class DifferingSecret:
-    """One secret that differs."""
+    """One secret that is not as the settings of key and regions say."""
 
     name: str
     changes: Changes
@@ -44,7 +44,7 @@ class DifferingSecret:
 
 @dataclass(frozen=True)
 class DifferingClient:
-    """A client with secrets that differ."""
+    """A client with secrets that are not as the settings say."""
 
     client_id: int
     slug: str
@@ -58,7 +58,7 @@ class DifferingClient:
 
 @dataclass(frozen=True)
 class Drift:
-    """What is known of all secrets."""
+    """Which secrets are not as the settings say, and how many nobody has looked at."""
 
     clients: list[DifferingClient]
     # Secret name -> its client, of those that no worker has described yet.

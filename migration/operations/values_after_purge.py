@@ -20,7 +20,7 @@ WHERE c.id IN (SELECT t.{{key}} FROM {{table}} t WHERE NOT starts_with(t.{{colum
 
 
 class PurgedClient(NamedTuple):
-    """One purged client with such a value."""
+    """A purged client with a value that stands in clear in a mapped column all the same."""
 
     id: int
     slug: str

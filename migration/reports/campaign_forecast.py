@@ -69,7 +69,7 @@ def _stood_still(wave: Wave, *, until: datetime) -> bool:
 
 
 def count_waves_ahead(campaign: Campaign, waves: list[Wave]) -> int:
-    """Count the waves that have not begun. A group of more clients than a wave may have is taken in several."""
+    """Count the waves to come, with those into which a group of more clients than a wave may have will be split."""
     ahead = [wave for wave in waves if wave.began_at is None]
     if not campaign.wave_size:
         return len(ahead)

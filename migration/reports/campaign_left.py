@@ -58,7 +58,7 @@ class LeftClients:
         return make_list_query(Counted.LEFT, self.run.pk)
 
     def to_json(self) -> dict[str, object]:
-        """Return the clients as commands print them, with messages in English."""
+        """Return the clients for the JSON of commands, with messages in English."""
         return {
             "run": self.run.pk,
             "rolls_back": self.run.only_where_equal,
@@ -88,7 +88,7 @@ class FrequentReason:
         return make_list_query(Counted.NOT_MOVED, self.campaign.pk)
 
     def to_json(self) -> dict[str, object]:
-        """Return the reason as commands print it."""
+        """Return the reason for the JSON of commands: in English, with its codes, and how many clients have it."""
         return {"clients": self.clients, "of_all": self.of_all, **describe_message(self.example)}
 
 
@@ -104,7 +104,7 @@ class LeftOutClients:
         return self.number - len(self.clients)
 
     def to_json(self) -> dict[str, object]:
-        """Return the clients as commands print them."""
+        """Return the clients for the JSON of commands."""
         return {"number": self.number, "clients": [client.slug for client in self.clients]}
 
 

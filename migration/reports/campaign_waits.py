@@ -114,7 +114,7 @@ class WaitingStep:
         return any(code in self.numbers for code in BY_COMPARISON)
 
     def to_json(self) -> dict[str, object]:
-        """Return the step as commands print it."""
+        """Return the step for the JSON of commands."""
         return {
             "position": self.wave.position,
             "part": self.wave.part,

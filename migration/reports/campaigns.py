@@ -85,7 +85,7 @@ class WaveSummary:
         return self.clients - sum(self.phases.values())
 
     def to_json(self) -> dict[str, object]:
-        """Return the wave as commands print it."""
+        """Return the wave for the JSON of commands."""
         wave = self.wave
         return {
             "position": wave.position,
@@ -138,7 +138,7 @@ class CampaignSummary:
         return len(self.campaign.steps) * self.campaign.soak.total_seconds()
 
     def to_json(self) -> dict[str, object]:
-        """Return the campaign as commands print it: messages in English, and their keys; times with their zone."""
+        """Return the campaign for the JSON of commands: messages in English, and their keys; times with their zone."""
         campaign, run = self.campaign, self.unfinished_run
         return {
             "campaign": campaign.pk,

@@ -40,8 +40,8 @@ HEADINGS = (
 
 
 @dataclass(frozen=True)
-class Sight:
-    """What a user may see of the clients in the list."""
+class ListRights:
+    """Whether a user may see the groups, and the errors, of the clients in the list."""
 
     groups: bool
     errors: bool
@@ -99,7 +99,7 @@ def _judge_standing(step: NextStep, phase: str, blocker: Blocker) -> Standing:
     return Standing.BLOCKED if standing == Standing.READY else standing
 
 
-def iterate_export(chosen: ClientPhaseQuerySet, sight: Sight) -> Iterator[list[str]]:
+def iterate_export(chosen: ClientPhaseQuerySet, sight: ListRights) -> Iterator[list[str]]:
     """Yield the headings and a row for each client, sorted by slug: no secret value, and no cell that is a formula."""
     yield list(HEADINGS)
     ids = list(chosen.order_by("slug").values_list("pk", flat=True))
@@ -111,7 +111,7 @@ def iterate_export(chosen: ClientPhaseQuerySet, sight: Sight) -> Iterator[list[s
             yield [defuse_formula(value) for value in _list_cells(client, sight)]
 
 
-def _list_cells(client: Any, sight: Sight) -> Iterator[object]:
+def _list_cells(client: Any, sight: ListRights) -> Iterator[object]:
     step, error = client.next_step, client.last_error if sight.errors else None
     yield from (client.slug, client.name, "yes" if client.is_active else "no", client.phase)
     yield _format_time(client.in_phase_since)

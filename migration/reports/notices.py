@@ -52,7 +52,7 @@ class EventReport:
 
 @dataclass(frozen=True)
 class NoticesReport:
-    """All that the page shows."""
+    """All that the page *Notices* shows."""
 
     recipients: list[RecipientReport]
     events: list[EventReport]

@@ -75,7 +75,7 @@ class ReportedStatement:
 
 @dataclass(frozen=True)
 class StatementsReport:
-    """The statements, and why there may be others."""
+    """The statements of others that read a credential table, and why there may be more."""
 
     statements: tuple[ReportedStatement, ...]
     unseen: Unseen | None

@@ -42,7 +42,7 @@ class PlanSummary:
     new_dollars_a_month: Decimal
 
     def to_json(self) -> dict[str, Any]:
-        """Return the summary as commands print it; dollars are text, as they are exact."""
+        """Return the summary for the JSON of commands; dollars are text, as they are exact."""
         return {name: getattr(self, name) for name in SUMMARY_NUMBERS} | {
             "dollars_a_month": str(self.dollars_a_month),
             "new_dollars_a_month": str(self.new_dollars_a_month),

@@ -47,7 +47,7 @@ class OidcError(MessageError):
 
 @dataclass(frozen=True)
 class Endpoints:
-    """What the provider says of itself."""
+    """The addresses that the provider of OpenID Connect names, and whether it takes the secret by Basic."""
 
     authorization: str
     token: str

@@ -22,7 +22,7 @@ def own_botocore_session(_pid: int) -> BotocoreSession:
 
     session = get_session()
     parsers = session.get_component("response_parser_factory")
-    parsers.set_parser_defaults(timestamp_parser=parse_time)
+    parsers.set_parser_defaults(timestamp_parser=parse_aws_time)
     return session
 
 
@@ -34,7 +34,7 @@ def own_session(pid: int) -> Session:
     return Session(botocore_session=own_botocore_session(pid))
 
 
-def parse_time(value: str | float) -> datetime:
+def parse_aws_time(value: str | float) -> datetime:
     """Parse a time in an answer, as UTC where it is a number, as AWS sends it.
 
     botocore's own parser looks up the local time zone for each one, which takes longer than the rest of the secret.

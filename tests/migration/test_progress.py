@@ -12,6 +12,7 @@ from django.utils import timezone
 from migration import run_sentences
 from migration.models import Outcome, Rate, Run, RunItem, Worker
 from migration.operations import run_batches
+from migration.operations.skipped_items import skip_open_items
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.messages import Message
@@ -100,6 +101,46 @@ def test_a_run_begins_with_its_first_approval_or_when_it_was_created():
 
     assert run.began_at == first
     assert make_run(1).began_at is None
+
+
+def test_one_that_was_approved_as_it_was_created_began_then_whoever_approves_its_next_tries():
+    """Before, a run of a campaign of which one client was tried again had taken a second, with 992 clients a second."""
+    ana, bob = (User.objects.create_user(name) for name in ("ana", "bob"))
+    run = make_run(
+        1000,
+        created_at=ago(hours=3),
+        by=bob,
+        by_name="bob",
+        approved_by=ana,
+        approved_by_name="ana",
+    )
+    close(run, 999)
+    close(run, 1, outcome=Outcome.FAILED, error_class="data")
+    run.finish_if_done()
+    run.refresh_from_db()
+
+    run.retry_failed(by=bob)
+    run.approve(by=ana)
+    close(run, 1)
+    run.finish_if_done()
+
+    assert now_of(run).elapsed_seconds == pytest.approx(3 * 3600, rel=0.01)
+
+
+def test_the_page_says_of_a_request_that_was_withdrawn_no_time_that_it_took(admin_client):
+    done = make_run(1, created_at=ago(minutes=5))
+    withdrawn = make_run(1, created_at=ago(hours=3), state=Run.State.REQUESTED)
+    close(done, 1)
+    done.finish_if_done()
+    withdrawn.cancel_request(by=User.objects.create_user("ana"))
+    skip_open_items(withdrawn)
+
+    texts = [
+        admin_client.get(reverse("admin:migration_run_change", args=[run.pk])).content.decode()
+        for run in (done, withdrawn)
+    ]
+
+    assert ["It took" in text for text in texts] == [True, False]
 
 
 def test_no_time_is_foretold_below_one_percent():

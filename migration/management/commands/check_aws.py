@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Command(FormattedCommand):
-    help = "Tries each permission that this site needs in AWS, changes nothing there, and names what lacks."
+    help = "Tries each permission that this site needs in AWS, changes nothing there, and names what is missing."
 
     def add_arguments(self, parser: CommandParser) -> None:
         self.add_format(parser)

@@ -30,7 +30,10 @@ class Command(FormattedCommand):
             "--sweep-minutes", type=int, metavar="N", help="between comparisons; as the settings"
         )
         parser.add_argument(
-            "--replica-regions", type=int, metavar="N", help="regions beside the first; 0"
+            "--replica-regions",
+            type=int,
+            metavar="N",
+            help="regions beside the first; as the settings",
         )
         parser.add_argument(
             "--reads-a-day",
@@ -41,7 +44,9 @@ class Command(FormattedCommand):
         parser.add_argument(
             "--processes", type=int, metavar="N", help="of NOVA; as many as read in the last hour"
         )
-        parser.add_argument("--own-key", action="store_true", help="with a KMS key of your own")
+        parser.add_argument(
+            "--own-key", action="store_true", help="with a KMS key of your own; as the settings"
+        )
 
     def handle(self, *args: object, **options: Any) -> None:
         counted = count_use()

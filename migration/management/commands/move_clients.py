@@ -28,7 +28,7 @@ from migration.models import (
     all_clients,
     check_reason,
 )
-from migration.operations.account import AccountAnswers
+from migration.operations.account import KmsAnswers
 from migration.operations.approvals import NotApproved, request_move
 from migration.operations.evidence_counts import count_overrides
 from migration.operations.gates import Override, ShutGate, needs_approval
@@ -234,7 +234,7 @@ class Command(ClientsCommand):
         """Move the clients one after the other, in this process."""
         reason = self.override_reason
         self.override = Override(reason, self.by) if reason else None
-        self.answers = AccountAnswers()
+        self.answers = KmsAnswers()
         found = list(chosen.with_phase().order_by("slug").values_list("pk", "slug", "phase"))
         reports = []
         with show_work(self.stderr, f"Moves to {self.new.value}", len(found)) as work:

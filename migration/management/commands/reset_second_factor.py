@@ -1,4 +1,4 @@
-"""`reset_second_factor`: removes the second factor of somebody who lost it, where no Administrator can."""
+"""`reset_second_factor`: removes the second factor of somebody who lost it, where nobody can on a page."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from migration.operations.second_factors import NotResetError, reset_second_fact
 
 class Command(FormattedCommand):
     help = (
-        "Removes a user's second factor and logs them out everywhere: for an Administrator who lost theirs."
+        "Removes a user's second factor and logs them out everywhere: for the only User administrator who lost theirs."
         " They are told by mail, and set up a new one at their next login."
     )
 

@@ -91,7 +91,7 @@ class Command(CampaignCommand):
             type=read_hours,
             default=(None, None),
             metavar="FROM-TO",
-            help="when a step may begin, as 09:00-17:30 in the site's time zone",
+            help="when a step may begin, as 09:00-17:30 in UTC",
         )
         parser.add_argument(
             "--roll-back",

@@ -59,7 +59,7 @@ ADDED = {
         *("by_name", "steered_by_name", "overwrite", "approved_by_id", "approved_by_name"),
         *("move_from", "move_to", "reason", "override_reason", "override_lines"),
         *("schedule_deletion", "only_where_equal", "wave_id", "stores", "layout"),
-        "secret_settings",
+        *("secret_settings", "began_at"),
     ),
     "migration_secret": (
         *("facts", "described_at"),

@@ -95,3 +95,43 @@ def test_two_people_at_once_wait_for_each_other_and_one_of_them_has_all(small_pa
     assert ClientOwner.objects.values("owner").distinct().count() == 1
     assert ClientOwner.objects.count() == 250
     assert 250 in changed
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_people_with_other_selections_never_wait_for_each_other_in_a_circle(
+    small_parts, monkeypatch
+):
+    """Before, one had the first client and wanted the last, the other the last and wanted the first."""
+    make_many(200)
+    pks = sorted(all_clients().values_list("pk", flat=True))
+    first, last = pks[0], pks[150]
+    olga, paco = make_user("olga"), make_user("paco")
+    ClientOwner.objects.set_owner(all_clients().filter(pk=last), make_user("vera"))
+    has_first, may_go_on = threading.Event(), threading.Event()
+
+    def wait_after_first_part(events):
+        record_many(events)
+        if threading.current_thread().name.startswith("all"):
+            has_first.set()
+            may_go_on.wait(0.5)
+
+    record_many = AuditEvent.objects.record_many
+    monkeypatch.setattr(AuditEvent.objects, "record_many", wait_after_first_part)
+
+    def give(chosen, owner) -> int:
+        try:
+            return len(ClientOwner.objects.set_owner(chosen, owner))
+        finally:
+            connection.close()
+
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="all") as one,
+        ThreadPoolExecutor(1, thread_name_prefix="two") as another,
+    ):
+        of_all = one.submit(give, all_clients(), olga)
+        assert has_first.wait(10)
+        of_two = another.submit(give, all_clients().filter(pk__in=[first, last]), paco)
+        assert (of_all.result(60), of_two.result(60)) == (200, 2)
+
+    assert ClientOwner.objects.filter(owner=paco).count() == 2
+    assert ClientOwner.objects.filter(owner=olga).count() == 198

@@ -2,7 +2,7 @@
 
 import pytest
 
-from migration.operations.account import AccountAnswers, find_account_problem
+from migration.operations.account import KmsAnswers, find_account_problem
 from migration.operations.aws_store import secrets_manager
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
@@ -34,7 +34,7 @@ def puts(monkeypatch) -> list[str]:
 
 @pytest.mark.usefixtures("clients")
 def test_a_run_tries_one_secret_of_a_key(puts):
-    answers = AccountAnswers()
+    answers = KmsAnswers()
 
     for name in NAMES:
         assert find_account_problem([name], writes=True, answers=answers) is None
@@ -60,7 +60,7 @@ def test_each_key_is_tried(puts, monkeypatch):
         return found
 
     monkeypatch.setattr(SecretsManager, "describe_secret", with_key)
-    answers = AccountAnswers()
+    answers = KmsAnswers()
 
     for name in NAMES:
         find_account_problem([name], writes=True, answers=answers)
@@ -80,7 +80,7 @@ def test_a_refusal_is_kept_for_the_run_and_what_passes_by_itself_is_not(monkeypa
         raise SecretsManagerError.from_code(code, "PutSecretValue", name)
 
     monkeypatch.setattr(SecretsManager, "put_value", refuse)
-    answers = AccountAnswers()
+    answers = KmsAnswers()
 
     problems = [find_account_problem([name], writes=True, answers=answers) for name in NAMES]
 
@@ -89,14 +89,14 @@ def test_a_refusal_is_kept_for_the_run_and_what_passes_by_itself_is_not(monkeypa
 
 
 def test_a_secret_that_is_not_there_is_no_problem():
-    assert find_account_problem(NAMES, writes=True, answers=AccountAnswers()) is None
+    assert find_account_problem(NAMES, writes=True, answers=KmsAnswers()) is None
 
 
 @pytest.mark.usefixtures("clients")
 def test_a_secret_without_a_value_says_nothing_about_the_others(puts):
     """As Terraform makes one: nothing is there with which writing could be tried."""
     secrets_manager().sm.create_secret(Name="nova/clients/empty")
-    answers = AccountAnswers()
+    answers = KmsAnswers()
 
     for name in ("nova/clients/empty", *NAMES):
         assert find_account_problem([name], writes=True, answers=answers) is None
@@ -119,7 +119,7 @@ def calls(stores) -> dict[str, int]:
 
 @pytest.mark.usefixtures("clients")
 def test_the_keys_of_many_are_listed_and_nobody_is_described(calls):
-    answers = AccountAnswers()
+    answers = KmsAnswers()
 
     answers.read_keys(NAMES, sm=secrets_manager())
 
@@ -132,7 +132,7 @@ def test_what_is_not_listed_is_described(calls):
     """A secret that is scheduled for deletion, and one that is not there."""
     secrets_manager().schedule_deletion(NAMES[0])
     calls.clear()
-    answers = AccountAnswers()
+    answers = KmsAnswers()
 
     answers.read_keys([*NAMES, "nova/clients/c4"], sm=secrets_manager())
 
@@ -148,7 +148,7 @@ def test_where_the_account_may_not_list_each_is_described(calls, monkeypatch):
         raise SecretsManagerError.from_code("AccessDeniedException", "ListSecrets", prefixes[0])
 
     monkeypatch.setattr(SecretsManager, "list_kms_keys", refuse)
-    answers = AccountAnswers()
+    answers = KmsAnswers()
 
     answers.read_keys(NAMES, sm=secrets_manager())
 
@@ -164,7 +164,7 @@ def test_a_name_with_more_longer_ones_than_a_page_is_found(calls):
         sm.sm.create_secret(Name=name)
     sm.sm.update_secret(SecretId="nova/clients/c", KmsKeyId="alias/example-key")
     calls.clear()
-    answers = AccountAnswers()
+    answers = KmsAnswers()
 
     answers.read_keys(["nova/clients/c", *names[:3]], sm=sm)
 

@@ -7,13 +7,13 @@ import pytest
 
 from credentials.import_columns import IMPORT_COLUMNS
 from migration.operations import import_files
-from migration.operations.import_files import MOST_BYTES, ImportRefusedError, read_file
+from migration.operations.import_files import MOST_BYTES, ImportRefusedError, parse_import_file
 
 ROW = "slug,name,db_password\nacme,Camión,páss\n"
 
 
 def read(data: bytes):
-    return read_file(data, columns=IMPORT_COLUMNS)
+    return parse_import_file(data, columns=IMPORT_COLUMNS)
 
 
 def refusal(data: bytes):

@@ -257,11 +257,11 @@ def test_its_own_schedule_of_rotations_ends_and_that_of_a_group_leaves_it_out():
     group.put_clients(all_clients())
     RotationSchedule.objects.set_days(5, client=Client.objects.get(pk=pk), by=None)
     RotationSchedule.objects.set_days(30, group=group, by=None)
-    assert RotationSchedule.objects.list_next().keys() == {pk, other}
+    assert RotationSchedule.objects.find_next_days().keys() == {pk, other}
 
     offboard_client(client_id=pk, reason="CHG-7")
 
-    assert RotationSchedule.objects.list_next().keys() == {other}
+    assert RotationSchedule.objects.find_next_days().keys() == {other}
     assert not RotationSchedule.objects.filter(client=pk).exists()
 
 

@@ -3,13 +3,15 @@
 import pytest
 from django.db import connection
 
-from migration.models import RotationOutcome
+from migration.models import Rotation, RotationOutcome, RotationStep
+from migration.operations.pending_secrets import PendingSecret
 from nova_credentials.phases import Phase
 from tests.migration.rotations.conftest import assert_rotated
 from tests.migration.rotations.killed import go_on
 from tests.migration.rotations.test_stopped import (
     AFTER_THE_CHANGE,
     BEFORE_THE_CHANGE,
+    Killed,
     assert_unchanged,
     interrupt,
 )
@@ -34,6 +36,34 @@ def lose_column(stores):
 def rename(old: str, new: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {MAILBOXES} RENAME COLUMN {old} TO {new}")
+
+
+def test_one_that_was_killed_right_after_aws_kept_the_password_says_why_it_ends(
+    role_in, lose_column, monkeypatch
+):
+    """Before, it was an AttributeError: nothing was read yet of what the end has to tidy up."""
+    role = role_in(Phase.DUAL_READ)
+
+    def keep_and_die(*args, **options):
+        keep_password(*args, **options)
+        raise Killed
+
+    keep_password = PendingSecret.keep_password
+    with monkeypatch.context() as patched:
+        patched.setattr(PendingSecret, "keep_password", keep_and_die)
+        with pytest.raises(Killed):
+            role.rotate()
+    begun = Rotation.objects.find_unfinished(role.client_id)
+    assert (begun.step, bool(begun.version_id)) == (RotationStep.BEGUN, True)
+    lose_column()
+
+    ended = go_on(role.client_id)
+
+    assert ended.outcome == RotationOutcome.REFUSED
+    assert f"{MAILBOXES}.smtp_host" in str(ended.message)
+    rename("host_of_smtp", "smtp_host")
+    assert role.stages() == {"AWSCURRENT"}
+    assert_unchanged(role)
 
 
 def test_one_that_had_not_begun_is_refused_and_no_worker_makes_it_later(role_in, lose_column):

@@ -38,7 +38,7 @@ def run_once(monkeypatch):
 def make_due(role, days: int = 30) -> None:
     RotationSchedule.objects.set_days(days, client=Client.objects.get(pk=role.client_id), by=None)
     RotationSchedule.objects.update(since=timezone.now().date() - timedelta(days=days + 1))
-    assert RotationSchedule.objects.list_due() == [role.client_id]
+    assert RotationSchedule.objects.list_due_clients() == [role.client_id]
 
 
 def test_a_client_without_a_primary_login_is_not_rotated_each_day(role_in, run_once):
@@ -47,7 +47,7 @@ def test_a_client_without_a_primary_login_is_not_rotated_each_day(role_in, run_o
     bring(role.client_id, Phase.DUAL_READ)
     make_due(role)
     assert run_once(role).outcome == "updated"
-    assert RotationSchedule.objects.list_due() == []
+    assert RotationSchedule.objects.list_due_clients() == []
 
 
 def test_other_logins_are_not_rotated_each_day_where_the_primary_one_is_refused(role_in, run_once):
@@ -57,7 +57,7 @@ def test_other_logins_are_not_rotated_each_day_where_the_primary_one_is_refused(
     bring(role.client_id, Phase.DUAL_READ)
     make_due(role)
     for _day in range(3):
-        assert RotationSchedule.objects.list_due() == [role.client_id]
+        assert RotationSchedule.objects.list_due_clients() == [role.client_id]
         run_once(role)
     rotated = Rotation.objects.rotated().filter(label="reports")
     assert rotated.count() == 1

@@ -54,7 +54,7 @@ def rotated(client_id: int, at: datetime, **fields) -> None:
 
 
 def next_day(client_id: int):
-    return RotationSchedule.objects.list_next(client_id).get(client_id)
+    return RotationSchedule.objects.find_next_days(client_id).get(client_id)
 
 
 def test_the_next_day_counts_from_the_last_rotation_in_days_of_utc(stores, day):
@@ -72,7 +72,7 @@ def test_the_next_day_counts_from_the_last_rotation_in_days_of_utc(stores, day):
     assert next_day(pk) == datetime(2026, 6, 30, tzinfo=UTC).date()
 
     day(datetime(2026, 6, 30, tzinfo=UTC).date())
-    assert RotationSchedule.objects.list_due() == [pk]
+    assert RotationSchedule.objects.list_due_clients() == [pk]
     assert not all_clients().filter(rotation_schedules.is_overdue()).exists()
     day(datetime(2026, 7, 1, tzinfo=UTC).date())
     assert all_clients().filter(rotation_schedules.is_overdue()).get().pk == pk
