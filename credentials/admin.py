@@ -107,7 +107,7 @@ class ClientAdmin(StoredRowFields, ModelAdmin):
             formset.opts.link_secret = partial(self.get_secret_link, request)
             client = formset.formset.instance
             formset.opts.link_new = partial(self.get_new_login_link, request, client)
-            formset.opts.put_links(formset.formset)
+            formset.opts.put_links_beside_secrets(formset.formset)
             if not formset.has_change_permission:
                 secret = formset.opts.model.SECRET_FIELDS
                 shown = [field for field in formset.opts.fields if field not in secret]
@@ -115,6 +115,7 @@ class ClientAdmin(StoredRowFields, ModelAdmin):
         return wrapped
 
     def save_model(self, request: HttpRequest, obj: Client, form: ClientForm, change: bool) -> None:
+        """Write only what the form changed, as NOVA may have written the rest; warn of a slug that names no secret."""
         if not change:
             insert_rows(Client, [obj])
         elif form.changed_data:

@@ -204,14 +204,14 @@ class CredentialFormSet(PaginationInlineFormSet):
     """A client's rows of one type, at most one of them primary."""
 
     # Puts the links beside the secrets of a row's form.
-    put_links: Callable[[CredentialForm], None] | None = None
+    put_links_beside_secrets: Callable[[CredentialForm], None] | None = None
 
     @property
     def empty_form(self) -> CredentialForm:
         """Return the form that the page keeps for rows that are added."""
         form: CredentialForm = super().empty_form
-        if self.put_links:
-            self.put_links(form)
+        if self.put_links_beside_secrets:
+            self.put_links_beside_secrets(form)
         return form
 
     def clean(self) -> None:

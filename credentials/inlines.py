@@ -83,13 +83,13 @@ class CredentialInline(StoredRowFields, StackedInline):
         links = [self.link_secret(row, name) for name in row.SECRET_FIELDS if self.link_secret]
         return format_html_join(" ", "{}", ((part,) for part in (mask, *links) if part))
 
-    def put_links(self, formset: CredentialFormSet) -> None:
+    def put_links_beside_secrets(self, formset: CredentialFormSet) -> None:
         """Put the links beside the inputs of secrets, also in the row that the page keeps for those that are added."""
-        formset.put_links = self._put_links
+        formset.put_links_beside_secrets = self._put_links_beside_secrets
         for form in formset.forms:
-            self._put_links(form)
+            self._put_links_beside_secrets(form)
 
-    def _put_links(self, form: CredentialForm) -> None:
+    def _put_links_beside_secrets(self, form: CredentialForm) -> None:
         for name in form.instance.SECRET_FIELDS:
             if name in form.fields:
                 # Of the input, which a form that was sent has made already of the field.

@@ -84,7 +84,7 @@ _missing: list[str] = []
 
 
 @dataclass(frozen=True)
-class UndoneStep:
+class StepNotDone:
     """A step that was not done: why, and the right that would help, if one would."""
 
     why: str
@@ -115,7 +115,7 @@ def functions_are_current() -> bool:
     )
 
 
-def count_every_write(*, nothing_was_pushed: bool = False) -> list[UndoneStep]:
+def count_every_write(*, nothing_was_pushed: bool = False) -> list[StepNotDone]:
     """Install what is missing and count every client once, if writes aren't counted; return the refused steps.
 
     The time until it succeeds is kept as a `CountingGap`, unless `nothing_was_pushed` yet.
@@ -139,7 +139,7 @@ def count_every_write(*, nothing_was_pushed: bool = False) -> list[UndoneStep]:
     return []
 
 
-def _install_missing() -> list[UndoneStep]:
+def _install_missing() -> list[StepNotDone]:
     """Create what is missing, each table's triggers in their own transaction; return the refused steps.
 
     Waits until no open transaction has uncounted writes to one of the tables.
@@ -158,11 +158,11 @@ def _install_missing() -> list[UndoneStep]:
     return refused
 
 
-def _list_uncounted_tables() -> list[UndoneStep]:
+def _list_uncounted_tables() -> list[StepNotDone]:
     """Prove counting again; return a refusal for each table on which it fails."""
     prove_counting()
     return [
-        UndoneStep(
+        StepNotDone(
             f"{table}: an update that was tried on it was not counted (a rule or another trigger?)"
         )
         for table in CountingProof.objects.list_failed_tables()
@@ -174,7 +174,7 @@ def _remember_triggers() -> None:
     CountingTriggers.objects.update_or_create(pk=1, defaults={"identities": identities})
 
 
-def _run_step(statement: str, what: str, *, grant: str = "") -> list[UndoneStep]:
+def _run_step(statement: str, what: str, *, grant: str = "") -> list[StepNotDone]:
     """Run one step in its own transaction, and again after a pause if it meets a lock; return its refusal, if any."""
     for _attempt in range(TRIES):
         try:
@@ -183,17 +183,17 @@ def _run_step(statement: str, what: str, *, grant: str = "") -> list[UndoneStep]
                 cursor.execute(statement)
         except IntegrityError:
             why = f"{what} has rows of clients that are gone (delete them; run migrate again)"
-            return [UndoneStep(why)]
+            return [StepNotDone(why)]
         except (ProgrammingError, OperationalError, InternalError) as error:
             match error.__cause__:
                 case LockNotAvailable() | DeadlockDetected():
                     time.sleep(PAUSE_SECONDS)
                     continue
                 case InsufficientPrivilege():
-                    return [UndoneStep(f"{what}: this role lacks the right", grant)]
-            return [UndoneStep(f"{what}: {error}")]
+                    return [StepNotDone(f"{what}: this role lacks the right", grant)]
+            return [StepNotDone(f"{what}: {error}")]
         return []
-    return [UndoneStep(f"{what} is in use; run migrate again")]
+    return [StepNotDone(f"{what} is in use; run migrate again")]
 
 
 # `migrate`
@@ -237,7 +237,7 @@ def install_triggers(*, verbosity: int, plan: MigrationPlan = (), **_: object) -
     refused = _add_foreign_key()
     refused += count_every_write(nothing_was_pushed=_makes_tables(plan))
     if refused and verbosity:
-        _print_undone_steps(refused)
+        _print_steps_not_done(refused)
     _drop_old_function()
 
 
@@ -248,7 +248,7 @@ def _makes_tables(plan: MigrationPlan) -> bool:
     )
 
 
-def _add_foreign_key() -> list[UndoneStep]:
+def _add_foreign_key() -> list[StepNotDone]:
     """Make and check the key from the AWS logins to NOVA's clients where it is missing; return the refused steps."""
     is_valid = _fetch_value(FOREIGN_KEY_IS_VALID)
     refused = []
@@ -257,7 +257,7 @@ def _add_foreign_key() -> list[UndoneStep]:
     return refused or ([] if is_valid else _run_step(CHECK_FOREIGN_KEY, AWS_TABLE))
 
 
-def _print_undone_steps(refused: list[UndoneStep]) -> None:
+def _print_steps_not_done(refused: list[StepNotDone]) -> None:
     role = _quoted_role()
     grants = [f"GRANT {refusal.grant} TO {role};" for refusal in refused if refusal.grant]
     _print_to_stderr(

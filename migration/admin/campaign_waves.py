@@ -40,7 +40,7 @@ def describe_wave(wave: WaveSummary) -> dict[str, object]:
     variant, icon = WAVE_LOOKS[wave.state]
     stands_still = wave.state == WaveState.BEGUN and campaign.state == Campaign.State.STOPPED
     # Somebody moved clients of it back, or took them out of their group.
-    lacks_some = wave.state == WaveState.FINISHED and wave.at_goal < wave.clients - wave.gone
+    lacks_some = wave.state == WaveState.FINISHED and wave.at_goal < wave.clients - wave.deleted
     label = str(wave.state.label)
     if stands_still or lacks_some:
         label = _("Stands still") if stands_still else _("Finished, not all at the goal")
@@ -69,7 +69,7 @@ def describe_wave(wave: WaveSummary) -> dict[str, object]:
         "clients": wave.clients if counts else None,
         "at_goal": wave.at_goal,
         "percent": 100 * wave.at_goal / wave.clients if wave.clients else 0,
-        "gone": wave.gone,
+        "deleted": wave.deleted,
         "left_out": wave.left_out,
         "left_out_query": make_list_query(Counted.LEFT_OUT, pk),
         "phases": [

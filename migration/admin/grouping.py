@@ -115,7 +115,7 @@ class PutIntoGroupView(AdminView):
         """Change who is in the group; return the slugs of those for whom that changed."""
         return group.put_clients(chosen, by=get_signed_in_user(self.request))
 
-    def report_change(self, group: ClientGroup, changed: int, others: int) -> None:
+    def report_change(self, group: ClientGroup, changed: int, already: int) -> None:
         """Say how many clients were put into the group, and how many were in it before."""
         text = ngettext(
             "%(n)s client was put into %(group)s.",
@@ -125,11 +125,11 @@ class PutIntoGroupView(AdminView):
         messages.success(self.request, text % {"n": intcomma(changed), "group": group})
         for note in note_groups_taken(self.request, [group.pk]) if changed else ():
             messages.warning(self.request, note)
-        if others:
+        if already:
             text = ngettext(
-                "%(n)s client was in it already.", "%(n)s clients were in it already.", others
+                "%(n)s client was in it already.", "%(n)s clients were in it already.", already
             )
-            messages.info(self.request, text % {"n": intcomma(others)})
+            messages.info(self.request, text % {"n": intcomma(already)})
         if left := all_clients().exclude(pk__in=GroupMember.objects.values("client_id")).count():
             text = ngettext("%(n)s client is in no group.", "%(n)s clients are in no group.", left)
             link = format_html(
@@ -180,7 +180,7 @@ class TakeOutOfGroupView(PutIntoGroupView):
     def change_group(self, group: ClientGroup, chosen: ClientPhaseQuerySet) -> list[str]:
         return group.take_clients(chosen, by=get_signed_in_user(self.request))
 
-    def report_change(self, group: ClientGroup, changed: int, others: int) -> None:
+    def report_change(self, group: ClientGroup, changed: int, left: int) -> None:
         """Say how many clients were taken out of the group, and how many were not in it."""
         text = ngettext(
             "%(n)s client was taken out of %(group)s.",
@@ -188,9 +188,9 @@ class TakeOutOfGroupView(PutIntoGroupView):
             changed,
         )
         messages.success(self.request, text % {"n": intcomma(changed), "group": group})
-        if others:
-            text = ngettext("%(n)s client was not in it.", "%(n)s clients were not in it.", others)
-            messages.info(self.request, text % {"n": intcomma(others)})
+        if left:
+            text = ngettext("%(n)s client was not in it.", "%(n)s clients were not in it.", left)
+            messages.info(self.request, text % {"n": intcomma(left)})
 
 
 def list_grouping_actions(request: HttpRequest) -> dict[str, tuple[BulkAction, str, StrOrPromise]]:

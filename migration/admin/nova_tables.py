@@ -239,6 +239,7 @@ class NovaTablesAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, object] | None = None,
     ) -> HttpResponseBase:
+        """Show the page of all tables: a mapping has no page of its own."""
         return self.changelist_view(request)
 
     def history_view(
@@ -248,6 +249,7 @@ class NovaTablesAdmin(ReadOnlyAdmin):
         extra_context: dict[str, object] | None = None,
         form_url: str = "",
     ) -> HttpResponseBase:
+        """Show the page of all tables: a mapping has no page of its own."""
         return self.changelist_view(request)
 
 

@@ -99,7 +99,7 @@ class PlanResolutionsView(AdminView):
         return None
 
     def carry_out(self, plan: ResolutionPlan) -> HttpResponse:
-        """Do what the page showed."""
+        """Carry out the plan that the page showed, and answer with where to go on."""
         raise NotImplementedError
 
     def describe_effects(self, plan: ResolutionPlan) -> list[str]:
@@ -107,7 +107,7 @@ class PlanResolutionsView(AdminView):
         raise NotImplementedError
 
     def label_button(self, number: int) -> str:
-        """Return what the button says that does it to so many clients."""
+        """Return the label of the button that carries out the plan for so many clients."""
         raise NotImplementedError
 
     def show_plan(self, plan: ResolutionPlan) -> HttpResponse:

@@ -83,7 +83,7 @@ def find_refused_clients(campaign: Campaign) -> dict[int, str]:
 
 
 def find_stuck_clients(campaign: Campaign) -> dict[int, str]:
-    """Return these, and those that something keeps now which doesn't pass by itself."""
+    """Return id and slug of each client that a step could not move, or that something lasting keeps now."""
     kept = select_kept_now(campaign).exclude(blocker__in=[code.value for code in PASSES_SOON])
     return find_refused_clients(campaign) | dict(kept.values_list("pk", "slug"))
 

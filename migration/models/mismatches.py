@@ -89,7 +89,7 @@ class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
     def assign(
         self, ids: Collection[int], assignee: User | None, *, by: User
     ) -> dict[int, int | None]:
-        """Assign these mismatches to the user, or to nobody; return who had each that this changed, by its id."""
+        """Assign these mismatches to the user, or to nobody; return the former assignee of each that this changed."""
         return self._reassign(dict.fromkeys(ids, assignee.pk if assignee else None), by=by)
 
     def give_back(

@@ -72,7 +72,7 @@ class RateQuerySet(models.QuerySet["Rate"]):
     ) -> Reservation:
         """Reserve the next calls: as many as fit into `seconds`, at least one. Returns at once.
 
-        Asks in the same statement about the `sessions`, under whose leases the calls may be made.
+        Reads in the same statement which of the `sessions` still hold their leases, under which the calls may be made.
         """
         values: dict[str, str | float | list[int]] = {
             **make_proven_params(sessions),

@@ -29,7 +29,7 @@ KEPT = 1_000
 
 
 class AwsFailure(models.TextChoices):
-    """The class of an error that NOVA's reader met at AWS, as `process_notes` writes it."""
+    """The kind of error that NOVA's reader met at AWS, as `process_notes` writes it."""
 
     PERMISSION = "permission", _("No permission, or no AWS credentials")
     THROTTLED = "throttled", _("AWS limits the rate")

@@ -139,7 +139,7 @@ class KeptCountsQuerySet(models.QuerySet["KeptCounts"]):
             pk=KeptCounts.CLIENTS, defaults={"counted_at": found.at, "counts": found.to_json()}
         )
 
-    def add_calls(self, connection: BaseDatabaseWrapper, counts: Mapping[str, int]) -> None:
+    def add_aws_calls(self, connection: BaseDatabaseWrapper, counts: Mapping[str, int]) -> None:
         """Add to the number of calls to AWS of each name, on a connection that is in no transaction of a caller."""
         with connection.cursor() as cursor:
             cursor.execute(
@@ -158,7 +158,7 @@ class KeptCountsQuerySet(models.QuerySet["KeptCounts"]):
                 [KeptCounts.AWS_CALLS, json.dumps(counts)],
             )
 
-    def read_calls(self) -> dict[str, int]:
+    def read_aws_calls(self) -> dict[str, int]:
         """Return the number of calls to AWS of each name, of all processes since the site was first run."""
         kept = self.filter(pk=KeptCounts.AWS_CALLS).first()
         return kept.counts if kept else {}

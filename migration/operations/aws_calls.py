@@ -51,7 +51,7 @@ class CallCounter:
         if not counts:
             return
         try:
-            rate_limiter().run_statement(lambda own: KeptCounts.objects.add_calls(own, counts))
+            rate_limiter().run_statement(lambda own: KeptCounts.objects.add_aws_calls(own, counts))
         except DatabaseError as error:
             with self._lock:
                 self._counts += counts

@@ -54,7 +54,8 @@ class CertificateVerdict:
     def is_genuine(self) -> bool:
         return not self.findings
 
-    def add(self, fault: CertificateFault, place: object = "") -> None:
+    def add_fault(self, fault: CertificateFault, place: object = "") -> None:
+        """Add what is wrong with the certificate; `place`: the move, or the entry of the audit, that disagrees."""
         self.findings.append(CertificateFinding(fault, str(place)))
 
 
@@ -64,12 +65,12 @@ def verify_certificate(text: str) -> CertificateVerdict:
     try:
         signed = read_certificate_file(text)
     except ForeignFileError:
-        verdict.add(CertificateFault.EDITED)
+        verdict.add_fault(CertificateFault.EDITED)
         return verdict
     if not signed.is_of_known_key:
-        verdict.add(CertificateFault.OTHER_SITE)
+        verdict.add_fault(CertificateFault.OTHER_SITE)
     elif not signed.is_genuine:
-        verdict.add(CertificateFault.EDITED)
+        verdict.add_fault(CertificateFault.EDITED)
     elif isinstance(signed.facts, dict):
         verdict.facts = signed.facts
         _verify_moves(verdict, signed.facts)
@@ -84,7 +85,7 @@ def _list_objects(value: Json) -> Iterator[dict[str, Json]]:
 def _verify_moves(verdict: CertificateVerdict, facts: dict[str, Json]) -> None:
     for move in _list_objects(facts["moves"]):
         if move["proof"] == MoveProof.DIFFERS:
-            verdict.add(CertificateFault.MOVE_DIFFERS, move["at"])
+            verdict.add_fault(CertificateFault.MOVE_DIFFERS, move["at"])
 
 
 def _verify_audit(verdict: CertificateVerdict, facts: dict[str, Json]) -> None:
@@ -103,12 +104,12 @@ def _verify_audit(verdict: CertificateVerdict, facts: dict[str, Json]) -> None:
         if isinstance(position, int) and position <= start.position:
             verdict.let_go += 1
         elif fault := _find_fault(by_id.get(entry_id), entry, links):
-            verdict.add(fault, entry_id if position is None else position)
+            verdict.add_fault(fault, entry_id if position is None else position)
         else:
             verdict.agreeing += 1
     found = _read_links([head.position]).get(head.position, start)
     if head.position >= start.position and found != head:
-        verdict.add(CertificateFault.HEAD, head.position)
+        verdict.add_fault(CertificateFault.HEAD, head.position)
 
 
 def _find_fault(

@@ -111,7 +111,7 @@ class MoveAttempt:
         overridden = tuple(check.text for check in self.overridden)
         return PlannedChange(in_a_row(self.note, note), overridden, tuple(self.gate))
 
-    def report_move(self, message: Message | None) -> MoveResult:
+    def make_move_result(self, message: Message | None) -> MoveResult:
         """Return what is said of the move once it is made."""
         snapshot, overridden = self.snapshot, tuple(self.overridden)
         return MoveResult(snapshot.slug, snapshot.phase, self.new, message, overridden)

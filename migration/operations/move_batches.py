@@ -45,8 +45,8 @@ HOLDING = {
 
 
 @lru_cache(maxsize=16)
-def get_answers(_run_id: int, _steered_at: datetime | None) -> KmsAnswers:
-    """Return what this process has heard about the account's permissions since somebody last resumed the run."""
+def get_kms_answers(_run_id: int, _steered_at: datetime | None) -> KmsAnswers:
+    """Return which KMS keys this process has found the account may use since somebody last steered the run."""
     return KmsAnswers()
 
 
@@ -68,7 +68,7 @@ class MoveBatch:
         asked = sentences.ASKED_FOR_BY(who=run.by_name) if run.approved_by_name else None
         self.note = in_a_row(asked, sentences.MOVED_BY_RUN(run=run.name_message))
         self.override = make_override(run, moves)
-        self.answers = get_answers(run.pk, run.steered_at).begin_batch()
+        self.answers = get_kms_answers(run.pk, run.steered_at).begin_batch()
         # Clients that no other is moved together with, and the reasons of those that are refused for good.
         self.one_by_one: list[int] = []
         self.reasons: dict[int, tuple[Message, ...]] = {}

@@ -142,7 +142,7 @@ def record_moves(
     for attempt in attempts:
         pk = attempt.snapshot.client_id
         if pk in moved:
-            batch.record_move(pk, attempt.report_move(told.get(pk)))
+            batch.record_move(pk, attempt.make_move_result(told.get(pk)))
         else:
             leave_moves(batch, [attempt])
 
@@ -318,7 +318,7 @@ def roll_back_where_equal(
             pk = attempt.snapshot.client_id
             # Where NOVA holds the rows of one client, none of them was moved.
             if pk in moved or commit_unchanged(batch, [attempt]):
-                batch.record_move(pk, attempt.report_move(None))
+                batch.record_move(pk, attempt.make_move_result(None))
             else:
                 batch.refuse(pk, sentences.NOVA_WROTE())
 

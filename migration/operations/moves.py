@@ -126,7 +126,7 @@ def move(
                 raise attempt.shut_gate(error.message, error_class=error_class) from None
         if attempt.schedule_deletion:
             message = schedule_secret_deletion(snapshot)
-    return attempt.report_move(message)
+    return attempt.make_move_result(message)
 
 
 @contextmanager

@@ -168,12 +168,12 @@ def find_redactable_column(name: ColumnName) -> RedactableColumn:
             cursor.execute(HAS_STATE, [_quote_table(name), column])
             if not cursor.fetchone()[0]:
                 raise _refuse(sentences.REDACT_NO_STATE, name)
-        if objects := find_code_on(cursor, name):
+        if objects := find_code_run_by_updates(cursor, name):
             raise NotRedactableError(objects)
     return RedactableColumn(name, oid, type_name in ("json", "jsonb"), type_name == "jsonb")
 
 
-def find_code_on(cursor: CursorWrapper, name: ColumnName) -> Message | None:
+def find_code_run_by_updates(cursor: CursorWrapper, name: ColumnName) -> Message | None:
     """Say which objects on the table run their owners' code at an update, or None."""
     # NOVA's trigger would run with this site's rights, and would tell NOVA of a change that is none of its.
     found = list_objects_on(cursor, [_quote_table(name)], counting=COUNT_WRITE)

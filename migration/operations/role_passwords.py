@@ -58,7 +58,7 @@ class LoginUnclearError(MessageError):
 
 
 def make_password() -> str:
-    """Return a new random password."""
+    """Return a new random password for the role of a client's login."""
     return "".join(secrets.choice(PASSWORD_CHARACTERS) for _ in range(PASSWORD_LENGTH))
 
 

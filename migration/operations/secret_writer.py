@@ -137,7 +137,7 @@ class SecretWriter:
         pending.held = held if len(held) == len(pending.documents) else []
 
     def note_versions(self, writes: list[PendingWrite]) -> None:
-        """Learn which versions are newer than this database, and note those that are about to be written."""
+        """Find the versions that a database restored from a backup doesn't know, and note those about to be written."""
         values = [value for value in self.before.values() if isinstance(value, SecretValue)]
         self.newer.update(find_newer_versions(values, known=self.known, keys=self.keys))
         if not self.options.dry_run:

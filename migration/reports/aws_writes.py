@@ -31,7 +31,7 @@ class AwsWrites:
 
     @property
     def is_copy(self) -> bool:
-        """Say whether a claim would change something."""
+        """Say whether another database than this one is noted as the one that writes, or none is."""
         if self.reached is None:
             return False
         return self.noted is None or is_copy(self.reached, self.noted)

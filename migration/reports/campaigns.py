@@ -80,7 +80,7 @@ class WaveSummary:
         return sum(self.phases[phase] for phase in self.wave.campaign.reached)
 
     @property
-    def gone(self) -> int:
+    def deleted(self) -> int:
         """Return the number of its clients that NOVA has deleted."""
         return self.clients - sum(self.phases.values())
 

@@ -83,7 +83,7 @@ def load_site_numbers() -> SiteNumbers:
         work=read_work_facts(),
         aws_calls={
             (operation, outcome): number
-            for name, number in KeptCounts.objects.read_calls().items()
+            for name, number in KeptCounts.objects.read_aws_calls().items()
             for operation, outcome in [name.split(" ")]
         },
         may_write_to_aws=find_write_refusal() is None,

@@ -52,7 +52,10 @@ class Seeker:
 
 
 def search_site(text: str, seeker: Seeker) -> list[FoundPlace]:
-    """Return what is found, exact names first, then kind by kind. The number of queries is at most five."""
+    """Return what the user may see: runs and campaigns by number, clients (one of this very slug first), the rest.
+
+    In at most five queries.
+    """
     words = " ".join(text[:LONGEST_TEXT].split())
     if not words or "\0" in words:
         return []

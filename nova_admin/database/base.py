@@ -47,7 +47,7 @@ _FIRST_WORD = re.compile(r"[\s(]*(?:SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGN
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's PostgreSQL backend with this site's path, marked statements and masked errors."""
+    """Django's PostgreSQL backend with this site's `search_path`, statements marked as its own, and masked errors."""
 
     SchemaEditorClass = SchemaEditor
 

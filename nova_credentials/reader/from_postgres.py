@@ -110,8 +110,8 @@ Connection = psycopg.Connection[TupleRow]
 
 
 @dataclass(frozen=True)
-class ClientState:
-    """An active client as PostgreSQL had it at one moment; without credentials where AWS alone is read."""
+class ClientInPostgres:
+    """An active client and its credentials as PostgreSQL had them at one moment; none where AWS alone is read."""
 
     client_id: int
     phase: Phase
@@ -127,7 +127,7 @@ class ClientState:
 
 
 if TYPE_CHECKING:
-    ChooseNotes = Callable[[ClientState | None], ProcessNotes | None]
+    ChooseNotes = Callable[[ClientInPostgres | None], ProcessNotes | None]
 
 
 def parse_database_url(uri: str) -> str:
@@ -151,7 +151,7 @@ class PostgresReader:
         self._idle: list[Connection] = []
         self._count_from = -math.inf
 
-    def read_client(self, slug: str) -> ClientState | None:
+    def read_client(self, slug: str) -> ClientInPostgres | None:
         """Read a client's state and rows in one snapshot; return None where it is unknown or inactive.
 
         The message that ends the snapshot notes this process too, if that is due. In the phases that read AWS
@@ -159,11 +159,11 @@ class PostgresReader:
         """
         return self._read(slug, self._notes_unless_counted)
 
-    def look_up_client(self, slug: str) -> ClientState | None:
+    def look_up_client(self, slug: str) -> ClientInPostgres | None:
         """Read the same where no `count_read` follows."""
         return self._read(slug, lambda _found: self._notes)
 
-    def _read(self, slug: str, notes: ChooseNotes) -> ClientState | None:
+    def _read(self, slug: str, notes: ChooseNotes) -> ClientInPostgres | None:
         if kept := self._take_idle():
             try:
                 with self._use_connection(kept):
@@ -175,7 +175,7 @@ class PostgresReader:
         with self._use_connection(self._open_connection()) as connection:
             return _read_client(connection, slug, notes)
 
-    def _notes_unless_counted(self, found: ClientState | None) -> ProcessNotes | None:
+    def _notes_unless_counted(self, found: ClientInPostgres | None) -> ProcessNotes | None:
         is_counted = found and found.phase.reads_aws and self._is_counting()
         return None if is_counted else self._notes
 
@@ -235,7 +235,7 @@ class PostgresReader:
 
 def _read_client(
     connection: Connection, slug: str, choose_notes: ChooseNotes | None = None
-) -> ClientState | None:
+) -> ClientInPostgres | None:
     try:
         return _read_in_snapshot(connection, STATE, slug, choose_notes)
     except psycopg.errors.UndefinedFunction:
@@ -249,19 +249,21 @@ def _read_client(
 
 def _read_in_snapshot(
     connection: Connection, query: LiteralString, slug: str, choose_notes: ChooseNotes | None
-) -> ClientState | None:
+) -> ClientInPostgres | None:
     with read_snapshot(connection, STATEMENT_TIMEOUT) as ending:
         found = _select_client(connection, query, slug)
         ending.notes = choose_notes(found) if choose_notes else None
     return found
 
 
-def _select_client(connection: Connection, query: LiteralString, slug: str) -> ClientState | None:
+def _select_client(
+    connection: Connection, query: LiteralString, slug: str
+) -> ClientInPostgres | None:
     state = None if NOT_STORABLE.search(slug) else connection.execute(query, [slug]).fetchone()
     if state is None or not state[1]:
         return None
     client_id, _, name, phase, pending, layout = state
-    found = ClientState(client_id, Phase(phase), pending, None, layout and Layout(layout))
+    found = ClientInPostgres(client_id, Phase(phase), pending, None, layout and Layout(layout))
     if found.reads_aws_alone:
         return found
     # Where this app's tables are missing, the one of the AWS keys is missing too.

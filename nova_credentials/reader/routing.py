@@ -16,7 +16,7 @@ from nova_credentials.document import Document, DocumentError, Layout, parse_doc
 from nova_credentials.phases import Phase
 from nova_credentials.reader.from_aws import AwsReader
 from nova_credentials.reader.from_postgres import (
-    ClientState,
+    ClientInPostgres,
     PostgresReader,
     parse_database_url,
 )
@@ -72,7 +72,7 @@ class Reader:
         self._postgres = PostgresReader(self._conninfo, self._notes)
         self._aws = AwsReader(timeout=self._timeout, notes=self._notes, **self._aws_settings)
         self._cached: dict[str, _CacheEntry] = {}
-        self._last_states: dict[str, ClientState] = {}
+        self._last_states: dict[str, ClientInPostgres] = {}
 
     def start_after_fork(self) -> None:
         """Begin anew in a forked child, as locks and sockets belong to the parent."""
@@ -128,7 +128,7 @@ class Reader:
         return found.of_type(wanted)
 
     def _read_pending(
-        self, slug: str, wanted: CredentialType, known: ClientState
+        self, slug: str, wanted: CredentialType, known: ClientInPostgres
     ) -> Document | None:
         """Read it from AWS; within the time limit where NOVA may be without AWS yet."""
         if known.reads_aws_alone:
@@ -174,8 +174,8 @@ class Reader:
         return entry
 
     def _look_up(
-        self, slug: str, read: Callable[[str], ClientState | None] | None = None
-    ) -> ClientState:
+        self, slug: str, read: Callable[[str], ClientInPostgres | None] | None = None
+    ) -> ClientInPostgres:
         """Read the client's state from PostgreSQL; raises ValueError where it is unknown or inactive.
 
         Where PostgreSQL does not answer, a client of which AWS alone is read keeps its last known state.
@@ -202,7 +202,7 @@ class Reader:
     def _credentials_in_phase(
         self,
         slug: str,
-        found: ClientState,
+        found: ClientInPostgres,
         asked: Future[Document] | None,
         until: float | None = None,
     ) -> ClientCredentials:
@@ -239,7 +239,9 @@ class Reader:
         lacking = _labels_of(found.credentials) - _labels_of(theirs)
         return found.credentials if lacking else theirs
 
-    def _from_aws(self, slug: str, found: ClientState, *, is_second: bool) -> ClientCredentials:
+    def _from_aws(
+        self, slug: str, found: ClientInPostgres, *, is_second: bool
+    ) -> ClientCredentials:
         try:
             document = self._aws.read_document(slug, found.layout)
             credentials = parse_document(document, client_id=found.client_id, client_slug=slug)
@@ -255,7 +257,7 @@ class Reader:
         return credentials
 
     def _wait_for_aws(
-        self, slug: str, found: ClientState, asked: Future[Document], until: float
+        self, slug: str, found: ClientInPostgres, asked: Future[Document], until: float
     ) -> tuple[ClientCredentials | None, BaseException | None]:
         """Wait for AWS's value; return None and the error where AWS fails, is late, or holds no document."""
         try:
@@ -282,7 +284,7 @@ class Reader:
             _describe_error(error),
         )
 
-    def _count_read(self, found: ClientState, **numbers: int) -> None:
+    def _count_read(self, found: ClientInPostgres, **numbers: int) -> None:
         if not found.remembered:
             self._postgres.count_read(found.client_id, **numbers)
 

@@ -22,7 +22,7 @@ def test_counts_of_many_processes_add_up():
         counter.count("PutSecretValue", f"other{number}")
         counter.store()
 
-    assert KeptCounts.objects.read_calls() == {
+    assert KeptCounts.objects.read_aws_calls() == {
         "PutSecretValue ok": 6,
         "PutSecretValue other1": 1,
         "PutSecretValue other2": 1,
@@ -34,12 +34,12 @@ def test_a_process_that_works_on_stores_its_counts_meanwhile(monkeypatch):
     monkeypatch.setattr(aws_calls, "STORE_EVERY_SECONDS", 0.05)
     counter = CallCounter()
     counter.count("GetSecretValue", "ok")
-    assert KeptCounts.objects.read_calls() == {}
+    assert KeptCounts.objects.read_aws_calls() == {}
     time.sleep(0.1)
 
     counter.count("GetSecretValue", "ok")
 
-    assert KeptCounts.objects.read_calls() == {"GetSecretValue ok": 2}
+    assert KeptCounts.objects.read_aws_calls() == {"GetSecretValue ok": 2}
 
 
 def test_what_the_database_did_not_take_is_stored_the_next_time(monkeypatch):
@@ -52,11 +52,11 @@ def test_what_the_database_did_not_take_is_stored_the_next_time(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(rate_limiter(), "run_statement", fail)
         counter.store()
-    assert KeptCounts.objects.read_calls() == {}
+    assert KeptCounts.objects.read_aws_calls() == {}
     counter.store()
     counter.store()
 
-    assert KeptCounts.objects.read_calls() == {"GetSecretValue ok": 1}
+    assert KeptCounts.objects.read_aws_calls() == {"GetSecretValue ok": 1}
 
 
 def test_a_page_stores_what_its_calls_counted_in_no_transaction_of_its_own(client):
@@ -64,7 +64,7 @@ def test_a_page_stores_what_its_calls_counted_in_no_transaction_of_its_own(clien
 
     client.get("/healthz")
 
-    assert KeptCounts.objects.read_calls() == {"GetSecretValue ok": 1}
+    assert KeptCounts.objects.read_aws_calls() == {"GetSecretValue ok": 1}
 
 
 def test_a_fork_counts_for_itself():
@@ -80,8 +80,8 @@ def test_a_fork_counts_for_itself():
 
 
 def test_the_counts_of_clients_are_left_alone():
-    KeptCounts.objects.add_calls(connection, {"GetSecretValue ok": 1})
+    KeptCounts.objects.add_aws_calls(connection, {"GetSecretValue ok": 1})
     KeptCounts.objects.renew()
 
-    assert KeptCounts.objects.read_calls() == {"GetSecretValue ok": 1}
+    assert KeptCounts.objects.read_aws_calls() == {"GetSecretValue ok": 1}
     assert not KeptCounts.objects.read_or_count().is_kept

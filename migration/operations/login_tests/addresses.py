@@ -57,7 +57,7 @@ _NO_NAME = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")
 
 
 @dataclass(frozen=True)
-class Address:
+class ResolvedAddress:
     """One judged address and port of a host."""
 
     family: int
@@ -67,7 +67,7 @@ class Address:
 
 def resolve_host(
     host: str, port: int, *, deadline: Deadline, private_allowed: bool | None = None
-) -> list[Address]:
+) -> list[ResolvedAddress]:
     """Look the name up once and return its addresses, if a login may be sent to every one of them.
 
     Without `private_allowed` NOVA_LOGIN_PRIVATE_ADDRESSES decides. Raises `LoginFailedError`.
@@ -114,9 +114,9 @@ def _unwrap(address: IPAddress) -> Iterator[IPAddress]:
     yield from [found for found in inner if found is not None] or [address]
 
 
-def _look_up(host: str, port: int, deadline: Deadline) -> list[Address]:
+def _look_up(host: str, port: int, deadline: Deadline) -> list[ResolvedAddress]:
     """Return the addresses of a name; a resolver that hangs is left behind in its own thread."""
-    answers: queue.SimpleQueue[list[Address] | LoginOutcome] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[list[ResolvedAddress] | LoginOutcome] = queue.SimpleQueue()
     thread = threading.Thread(
         target=lambda: answers.put(_ask_resolver(host, port)), name="look-up", daemon=True
     )
@@ -130,7 +130,7 @@ def _look_up(host: str, port: int, deadline: Deadline) -> list[Address]:
     return answer
 
 
-def _ask_resolver(host: str, port: int) -> list[Address] | LoginOutcome:
+def _ask_resolver(host: str, port: int) -> list[ResolvedAddress] | LoginOutcome:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
@@ -140,13 +140,13 @@ def _ask_resolver(host: str, port: int) -> list[Address] | LoginOutcome:
     except OSError:
         return LoginOutcome.UNREACHABLE
     return [
-        Address(family, str(place[0]).partition("%")[0], port)
+        ResolvedAddress(family, str(place[0]).partition("%")[0], port)
         for family, _type, _protocol, _name, place in found
         if family in (socket.AF_INET, socket.AF_INET6)
     ]
 
 
-def connect_to_first(addresses: list[Address], *, deadline: Deadline) -> BoundedSocket:
+def connect_to_first(addresses: list[ResolvedAddress], *, deadline: Deadline) -> BoundedSocket:
     """Connect to the first of these judged addresses that answers; each gets an equal share of the time left.
 
     The socket is shut at the deadline. Raises `LoginFailedError`.
@@ -161,7 +161,7 @@ def connect_to_first(addresses: list[Address], *, deadline: Deadline) -> Bounded
     raise LoginFailedError(LoginOutcome.UNREACHABLE)
 
 
-def connect(address: Address, *, deadline: Deadline, share: float = 1) -> BoundedSocket:
+def connect(address: ResolvedAddress, *, deadline: Deadline, share: float = 1) -> BoundedSocket:
     """Connect to this judged address within its share of the time left; raises `LoginFailedError`.
 
     The socket is shut at the deadline.

@@ -4,7 +4,7 @@ import pytest
 from django.core.management.base import CommandError
 
 from credentials import triggers
-from credentials.triggers import UndoneStep
+from credentials.triggers import StepNotDone
 from tests.credentials.counting.statements import MAIL, TRIGGER_FUNCTION, execute
 
 
@@ -23,7 +23,7 @@ def fail_with(condition: str) -> str:
 def test_a_table_in_use_is_tried_fifteen_times_for_three_seconds(pauses, condition):
     refused = triggers._run_step(fail_with(condition), "the table", grant="a right")
 
-    assert refused == [UndoneStep("the table is in use; run migrate again")]
+    assert refused == [StepNotDone("the table is in use; run migrate again")]
     assert pauses == [0.2] * 15
 
 
@@ -32,11 +32,11 @@ def test_a_table_in_use_is_tried_fifteen_times_for_three_seconds(pauses, conditi
     [
         (
             "foreign_key_violation",
-            UndoneStep(
+            StepNotDone(
                 "the table has rows of clients that are gone (delete them; run migrate again)"
             ),
         ),
-        ("insufficient_privilege", UndoneStep("the table: this role lacks the right", "a right")),
+        ("insufficient_privilege", StepNotDone("the table: this role lacks the right", "a right")),
     ],
 )
 def test_what_no_second_try_would_change_is_tried_once(pauses, condition, refusal):
@@ -61,14 +61,14 @@ def test_another_error_is_told_by_its_class(pauses):
         ([], [], 1, ""),
         (["public.clients"], [], 0, ""),
         (["public.clients"], [], 1, "Made, because they were missing: public.clients."),
-        ([], [UndoneStep("the table is in use")], 0, ""),
+        ([], [StepNotDone("the table is in use")], 0, ""),
         (
             [],
-            [UndoneStep("the table is in use")],
+            [StepNotDone("the table is in use")],
             1,
             "not counted everywhere: the table is in use.",
         ),
-        ([], [UndoneStep("no right", "TRIGGER ON x")], 1, "To count them: GRANT TRIGGER ON x TO "),
+        ([], [StepNotDone("no right", "TRIGGER ON x")], 1, "To count them: GRANT TRIGGER ON x TO "),
     ],
 )
 def test_migrate_prints_what_it_made_and_what_is_refused_unless_it_is_to_be_quiet(

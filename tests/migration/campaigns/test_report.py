@@ -117,7 +117,7 @@ def test_a_wave_tells_of_its_clients_by_phase_against_the_limits():
 
     assert (summary.groups, summary.waves_done, summary.waves_all) == (("Spain", "Italy"), 0, 2)
     spain, italy = summary.waves
-    assert (spain.clients, spain.gone) == (4, 1)
+    assert (spain.clients, spain.deleted) == (4, 1)
     assert {phase: n for phase, n in spain.phases.items() if n} == {Phase.DUAL_WRITE: 3}
     assert spain.counts == WaveCounts(mismatches=1, failed_reads=3, refused=2)
     assert spain.counts == wave.count_against_rule()

@@ -9,7 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from migration.models import PROVEN_WRONG
 from migration.operations.login_tests import addresses
-from migration.operations.login_tests.addresses import Address
+from migration.operations.login_tests.addresses import ResolvedAddress
 from migration.operations.login_tests.database import DatabaseLogin, log_in_to_database
 from migration.operations.login_tests.deadlines import Deadline
 from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
@@ -31,7 +31,7 @@ def role(transactional_db):
 @pytest.fixture
 def pooler(role, tmp_path, settings, monkeypatch):
     monkeypatch.setattr(
-        addresses, "_ask_resolver", lambda host, port: [Address(socket.AF_INET, host, port)]
+        addresses, "_ask_resolver", lambda host, port: [ResolvedAddress(socket.AF_INET, host, port)]
     )
     settings.NOVA_LOGIN_PRIVATE_ADDRESSES = True
     settings.NOVA_LOGIN_UNVERIFIED_DATABASES = True

@@ -105,7 +105,7 @@ def test_a_name_is_looked_up_once_and_all_its_addresses_are_judged(monkeypatch):
         def look_up(texts):
             def ask(host, port):
                 asked.append(host)
-                return [addresses.Address(socket.AF_INET, text, port) for text in texts]
+                return [addresses.ResolvedAddress(socket.AF_INET, text, port) for text in texts]
 
             return ask
 
