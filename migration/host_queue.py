@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class HostQueue(Queue):  # type: ignore[misc]  # django-q has no types
-    """django-q's queue between the processes of one host."""
+    """django-q's queue between the processes of one host, which a killed worker leaves usable."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -107,7 +107,7 @@ class BulkCutoverView(AdminView):
             return self.show_page(found)
         answers = KmsAnswers()
         for client in iterate_in_time(request, found):
-            override = read_override(request, lines=f"missing_{client.pk}")
+            override = read_override(request, lines_field=f"missing_{client.pk}")
             make_move(
                 request, client.pk, Phase.AWS, Phase.DUAL_READ, override=override, answers=answers
             )

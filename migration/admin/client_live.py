@@ -24,7 +24,10 @@ class LiveClientView(ClientView):
 
 
 def get_live_context(request: HttpRequest, client_id: int) -> dict[str, object]:
-    """Return the newest open item of a run that workers have to do with this client; None where there is none."""
+    """Return what the live line of the client's page shows.
+
+    `open_item`: the newest that workers have to do with this client, but for the sweep; None where there is none.
+    """
     items = RunItem.objects.open().filter(client_id=client_id, run__finished_at=None)
     # The sweep takes every client, four times an hour.
     others = items.exclude(run__kind=Run.Kind.COMPARE, run__by_name="")

@@ -165,15 +165,15 @@ def make_move(
     return True
 
 
-def read_override(request: HttpRequest, lines: str = "missing") -> Override | None:
+def read_override(request: HttpRequest, lines_field: str = "missing") -> Override | None:
     """Return the override that a form asks for, with the reason of the move; None where it asks for none.
 
-    It is for the lines that the form showed, which it posts in the fields `lines`, and for no others.
+    It is for the lines that the form showed, which it posts in the fields `lines_field`, and for no others.
     """
     reason = get_typed_reason(request)
     if not (reason and request.POST.get("override")):
         return None
-    shown = frozenset(request.POST.getlist(lines))
+    shown = frozenset(request.POST.getlist(lines_field))
     return Override(reason, get_signed_in_user(request), shown)
 
 

@@ -22,7 +22,7 @@ from migration.admin.base import (
 )
 from migration.admin.campaign_notes import note_campaigns
 from migration.admin.run_starts import enqueue_run, get_run_url, start_run
-from migration.models import Drift, PlanClass, Run, RunPlan, StalePlanError
+from migration.models import PlanClass, PlanDrift, Run, RunPlan, StalePlanError
 from migration.operations import run_plans
 from migration.reports.run_plans import explain_waiting, export_plan, summarize_plan
 
@@ -267,7 +267,7 @@ def describe_differences(plan: RunPlan, *, most: int | None) -> list[dict[str, o
         {
             "id": row["id"],
             "slug": row["slug"],
-            "what": ", ".join(str(Drift(code).label) for code in row["codes"]),
+            "what": ", ".join(str(PlanDrift(code).label) for code in row["codes"]),
             "planned": classes.get(row["planned"], "–"),
             "found": classes.get(row["found"], "–"),
         }

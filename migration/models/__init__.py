@@ -91,9 +91,9 @@ from migration.models.offboardings import (
 from migration.models.password_resets import PasswordReset
 from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH, PhaseChoices
 from migration.models.planned_clients import (
-    Drift,
     PlanClass,
     PlanCounts,
+    PlanDrift,
     PlannedClient,
     PlanRow,
     ReplacedSecret,
@@ -224,7 +224,6 @@ __all__ = [
     "DeliveryOutcome",
     "DeliveryState",
     "Digest",
-    "Drift",
     "Fingerprint",
     "FoundCondition",
     "FoundCopy",
@@ -259,6 +258,7 @@ __all__ = [
     "PhaseChoices",
     "PlanClass",
     "PlanCounts",
+    "PlanDrift",
     "PlanRow",
     "PlannedChange",
     "PlannedClient",

@@ -161,10 +161,6 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
             cursor.execute(DIFFERING, [list(client_ids), list(Comparison.DIFFERS)])
             return {client_id for (client_id,) in cursor.fetchall()}
 
-    def in_doubt(self) -> Self:
-        """Select the comparisons that are no match; "could not check" is no match."""
-        return self.exclude(status=Comparison.Status.MATCH)
-
     def forget_old(self) -> None:
         """Delete comparisons older than COMPARISONS_ARE_KEPT that no client, move or open mismatch refers to."""
         OpenMismatch.objects.forget_gone()

@@ -192,15 +192,6 @@ class SearchedClient(models.Model):
         """Say whether no copy was found and nothing was left unlooked at: what a purge wants."""
         return self.rows_found == 0 and self.not_looked_at == 0
 
-    def list_found(self) -> models.QuerySet[FoundCopy]:
-        """Select the columns in which copies were found."""
-        return FoundCopy.objects.filter(search_id=self.search_id, client_id=self.client_id)
-
-    def list_unsearched(self) -> models.QuerySet[UnsearchedPlace]:
-        """Select what was not looked at: for every client, and for this one."""
-        mine = models.Q(client_id=None) | models.Q(client_id=self.client_id)
-        return UnsearchedPlace.objects.filter(mine, search_id=self.search_id)
-
 
 class FoundCopy(models.Model):
     """The number of rows of one column that hold a secret value of one client."""

@@ -15,14 +15,12 @@ from migration import audit_sentences
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.clients import ClientMigration
 from migration.models.resolutions import Resolution
-from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 
 # The first part of a credential's path; a path of this part alone is a credential that one store lacks.
-CREDENTIAL_PATHS = (*CredentialType, "other_")
 # An entry of the audit names so many fields.
 FIELDS_NAMED = 10
 
@@ -189,9 +187,3 @@ class OpenMismatch(models.Model):
 
     def __str__(self) -> str:
         return f"{self.slug}: {self.path or 'everything'}"
-
-    @property
-    def credential_path(self) -> str:
-        """Return the path of the field's credential, as `other_emails[0]`; empty for the client's own fields."""
-        whole = self.path if self.path.startswith(CREDENTIAL_PATHS) else ""
-        return self.path.rpartition(".")[0] or whole

@@ -29,7 +29,7 @@ class PlanClass(models.TextChoices):
     FAILING = "failing", _("Will fail")
 
 
-class Drift(models.TextChoices):
+class PlanDrift(models.TextChoices):
     """How a client differs from its plan."""
 
     CAME = "came", _("came after the plan: not part of the run")
@@ -116,13 +116,13 @@ class PlannedClient:
         """Say whether it is left alone as it differs, and a plan that overwrites would write it."""
         return bool(self.message and self.message.key == plan_sentences.LEFT_ALONE.key)
 
-    def list_drifts(self, now: PlannedClient) -> list[Drift]:
+    def list_drifts(self, now: PlannedClient) -> list[PlanDrift]:
         """Return in what the client is not as planned now."""
         pairs = (
-            (Drift.PHASE, self.phase, now.phase),
-            (Drift.REVISION, self.revision, now.revision),
-            (Drift.VERSION, self.versions, now.versions),
-            (Drift.CLASS, self.plan_class, now.plan_class),
+            (PlanDrift.PHASE, self.phase, now.phase),
+            (PlanDrift.REVISION, self.revision, now.revision),
+            (PlanDrift.VERSION, self.versions, now.versions),
+            (PlanDrift.CLASS, self.plan_class, now.plan_class),
         )
         return [drift for drift, planned, found in pairs if planned != found]
 

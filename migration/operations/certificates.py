@@ -39,7 +39,7 @@ from migration.operations.certificate_facts import (
     SignedFacts,
     sign_certificate,
 )
-from migration.operations.gate_lines import LineState, read_gate_line
+from migration.operations.gate_lines import LineState, read_recorded_gate_line
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 
@@ -169,7 +169,7 @@ class _MoveRecord:
         if not isinstance(lines, tuple):
             return None
         messages = [line for line in lines if isinstance(line, Message)]
-        return tuple(GateLine(*read_gate_line(line)) for line in messages)
+        return tuple(GateLine(*read_recorded_gate_line(line)) for line in messages)
 
     def _prove(self, change: PhaseChange) -> MoveProof:
         """Compare the move with its signed entry: who, why, and what of its gate was overridden."""

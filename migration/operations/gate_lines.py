@@ -30,7 +30,7 @@ def describe_gate_lines(checks: Collection[Check], overridden: Collection[Check]
     ]
 
 
-def read_gate_line(line: Message) -> tuple[LineState, Message]:
+def read_recorded_gate_line(line: Message) -> tuple[LineState, Message]:
     """Return how a recorded line let the move pass, and the text of its check."""
     if line.key == audit_sentences.LINE_OVERRIDDEN.key:
         inner = line.values.get("line")

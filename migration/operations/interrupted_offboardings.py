@@ -43,7 +43,7 @@ def go_on_with_offboardings(*, seconds: float) -> None:
 
 
 def go_on_with_offboarding(*, client_id: int) -> Message | None:
-    """Finish the client's offboarding; None where none is unfinished, or somebody works on the client.
+    """Finish the client's offboarding, and say what was done; None where none is unfinished, or somebody works on it.
 
     Raises `NotOffboardedError`, `NovaSchemaError` and `Client.DoesNotExist`.
     """

@@ -236,22 +236,6 @@ def note_new_password(rows: Sequence[Credential], password: str, *, is_random: b
         note_new_values(rows[0].client_id, dict.fromkeys(keys, password), origin=origin)
 
 
-def list_to_rotate(client_ids: Collection[int] | None = None) -> dict[int, list[CredentialKey]]:
-    """Return client id -> the credentials, each as type and id, to be rotated as their value stood in clear.
-
-    Without `client_ids`, of all clients. A client whose values still stand in the credential tables is left out.
-    """
-    found = KnownValue.objects.to_rotate()
-    if client_ids is not None:
-        found = found.filter(client_id__in=client_ids)
-    credentials: dict[int, list[CredentialKey]] = {}
-    for client_id, kind, pk in found.order_by("client_id", "kind", "credential_id").values_list(
-        "client_id", "kind", "credential_id"
-    ):
-        credentials.setdefault(client_id, []).append((kind, pk))
-    return credentials
-
-
 def get_secret(row: Credential) -> str:
     """Return what stands in the row's secret column: the value, a pointer, or nothing."""
     (name,) = row.SECRET_FIELDS

@@ -81,8 +81,8 @@ class MoveAttempt:
         shut = [Check(why.key, False, why, error_class=error_class) for why in reasons]
         return ShutGate(self.snapshot.slug, self.new, shut)
 
-    def refuse_unless_equal(self, comparison: Comparison) -> ShutGate | None:
-        """Return the error that refuses the move, as the stores were compared just now and differ; None on a match."""
+    def find_refusal_after_comparing(self, comparison: Comparison) -> ShutGate | None:
+        """Return the error that refuses the move where this comparison, made just now, is no match; None on a match."""
         if comparison.status == Comparison.Status.MATCH:
             return None
         why = sentences.COMPARED_JUST_NOW(result=comparison.message or comparison.status_message)

@@ -226,7 +226,7 @@ def compare_moves(
     for attempt, comparison in zip(attempts, comparisons, strict=True):
         pk = attempt.snapshot.client_id
         batch.items[pk].comparison_status = comparison.status
-        if refusal := attempt.refuse_unless_equal(comparison):
+        if refusal := attempt.find_refusal_after_comparing(comparison):
             batch.refuse_gate(pk, refusal)
         else:
             equal.append(attempt)

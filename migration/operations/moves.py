@@ -167,7 +167,7 @@ def _require_match(attempt: MoveAttempt) -> None:
     snapshot = attempt.snapshot
     comparison = make_comparison(snapshot, read_secrets([snapshot], sm=attempt.sm), run=attempt.run)
     Comparison.objects.record([comparison])
-    if refusal := attempt.refuse_unless_equal(comparison):
+    if refusal := attempt.find_refusal_after_comparing(comparison):
         raise refusal
 
 

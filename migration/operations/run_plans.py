@@ -9,9 +9,9 @@ from migration import plan_sentences
 from migration.models import (
     MANY_TRIES,
     AuditEvent,
-    Drift,
     Outcome,
     PlanClass,
+    PlanDrift,
     PlannedClient,
     ReplacedSecret,
     Run,
@@ -117,14 +117,16 @@ def list_differences(
     differences = []
     for client in planned:
         present = now.pop(client.client_id, None)
-        drifts = client.list_drifts(present) if present else [Drift.WENT]
+        drifts = client.list_drifts(present) if present else [PlanDrift.WENT]
         if drifts:
             differences.append(_describe_drift(client, present, drifts))
-    return differences + [_describe_drift(None, client, [Drift.CAME]) for client in now.values()]
+    return differences + [
+        _describe_drift(None, client, [PlanDrift.CAME]) for client in now.values()
+    ]
 
 
 def _describe_drift(
-    planned: PlannedClient | None, found: PlannedClient | None, drifts: Collection[Drift]
+    planned: PlannedClient | None, found: PlannedClient | None, drifts: Collection[PlanDrift]
 ) -> dict[str, object]:
     client = planned or found
     return {

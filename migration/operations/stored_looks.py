@@ -57,7 +57,7 @@ class DifferingClient:
 
 
 @dataclass(frozen=True)
-class Drift:
+class SettingsDrift:
     """Which secrets are not as the settings say, and how many nobody has looked at."""
 
     clients: list[DifferingClient]
@@ -103,7 +103,7 @@ class Drift:
         return sum(number for _, number in self.added) - sum(number for _, number in self.removed)
 
 
-def find_drift() -> Drift:
+def find_drift() -> SettingsDrift:
     """Compare what is stored of all secrets of present clients with the settings, in one query."""
     present = Secret.objects.filter(client__in=Client.objects.all()).order_by(
         "client__slug", "name"
@@ -124,7 +124,7 @@ def find_drift() -> Drift:
         if changes := find_stored_changes(facts, name=name, slug=slug):
             client = clients.setdefault(client_id, DifferingClient(client_id, slug))
             client.secrets.append(DifferingSecret(name, changes))
-    return Drift(list(clients.values()), unlooked, looked_at, overdue, oldest)
+    return SettingsDrift(list(clients.values()), unlooked, looked_at, overdue, oldest)
 
 
 def store_look(name: str, there: SecretDescription | None, *, key_as: str = "") -> None:

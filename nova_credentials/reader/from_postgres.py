@@ -201,7 +201,7 @@ class PostgresReader:
                 self._count_from = time.monotonic() + COUNT_AGAIN_AFTER_SECONDS
             logger.debug("A read was not counted: %s", type(error).__name__)
 
-    def read_schemas(self, slug: str) -> dict[str, object] | None:
+    def read_database_schemas(self, slug: str) -> dict[str, object] | None:
         """Read table name -> definition of a client's database; return None where it is unknown or inactive."""
         with self._use_connection(self._open_connection()) as connection:
             return _read_schemas(connection, slug)

@@ -138,7 +138,7 @@ class Reader:
 
     def database_schemas(self, slug: str) -> dict[str, object]:
         """Return table name -> definition, from PostgreSQL in every phase."""
-        schemas = self._postgres.read_schemas(slug)
+        schemas = self._postgres.read_database_schemas(slug)
         if schemas is None:
             raise _unknown_client(slug)
         return schemas

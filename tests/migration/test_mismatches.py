@@ -119,22 +119,7 @@ def test_a_client_that_is_missing_whole_has_one_row_without_a_field(status, kind
 
     row = OpenMismatch.objects.get()
 
-    assert (row.path, row.kind, row.credential_path) == ("", kind, "")
-
-
-@pytest.mark.parametrize(
-    ("path", "credential"),
-    [
-        ("database.password", "database"),
-        ("other_emails[0].imap_port", "other_emails[0]"),
-        ("client_name", ""),
-        ("email", "email"),
-        ("other_databases[1]", "other_databases[1]"),
-        ("?0a1b2c3d", ""),
-    ],
-)
-def test_a_path_is_told_as_its_credential(path, credential):
-    assert OpenMismatch(path=path).credential_path == credential
+    assert (row.path, row.kind) == ("", kind)
 
 
 def test_an_assignment_stays_as_long_as_the_field_differs_and_no_longer():

@@ -51,7 +51,7 @@ MOST_AT_ONCE = 50
 MOST_IN_MEMORY = 1_000_000
 
 
-def read_override(text: str) -> str:
+def parse_override_reason(text: str) -> str:
     """Return the text of `--override`; raise ArgumentTypeError if it is empty or can't be stored."""
     if not text.strip():
         raise ArgumentTypeError("give a reason: it is stored with the move")
@@ -106,7 +106,7 @@ class Command(ClientsCommand):
         )
         parser.add_argument(
             "--override",
-            type=read_override,
+            type=parse_override_reason,
             metavar="REASON",
             help="move although evidence is missing, for this reason",
         )

@@ -233,11 +233,6 @@ def examine_account() -> list[PermissionFinding]:
     return sorted(findings, key=lambda finding: WORST_FIRST.index(finding.state))
 
 
-def list_unexamined() -> list[PermissionFinding]:
-    """Return the permissions that the site needs, none of them tried."""
-    return [_leave(each, each.why()) for each in list_needed()]
-
-
 def list_needed() -> list[Permission]:
     """Return the permissions that the site needs by its settings and its clients' layouts."""
     replicas = settings.NOVA_REPLICA_REGIONS

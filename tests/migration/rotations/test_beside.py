@@ -5,7 +5,7 @@ import pytest
 from migration import rotation_sentences as told
 from migration.models import KnownValue, Rotation, RotationOutcome
 from migration.operations.keys import make_fingerprint
-from migration.operations.known_values import list_to_rotate, note_written_rows
+from migration.operations.known_values import note_written_rows
 from migration.operations.layouts import LayoutRefusedError, change_layout
 from migration.operations.pending_stages import take_pending_off
 from migration.operations.resolutions import NotResolved
@@ -14,7 +14,7 @@ from nova_credentials.phases import Phase
 from tests.factories import update
 from tests.migration.rotations.conftest import SECRET, assert_rotated
 from tests.migration.rotations.test_stopped import BEFORE_THE_CHANGE, interrupt
-from tests.migration.versions.known import LOST_KEY, facts, kinds_to_rotate
+from tests.migration.versions.known import LOST_KEY, facts, kinds_to_rotate, list_to_rotate
 
 ENDS = "AWSPENDING"
 

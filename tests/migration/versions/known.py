@@ -4,7 +4,6 @@ from django.db import connection
 
 from credentials.models import EmailCredential
 from migration.models import AuditCode, AuditEvent, KnownValue
-from migration.operations.known_values import list_to_rotate
 from tests.factories import update
 from tests.page_forms import open_form, send_form
 
@@ -22,8 +21,17 @@ def facts(pk: int, kind: str = "database") -> list[str]:
     return [name for name in FACTS if getattr(row, name)]
 
 
+def list_to_rotate() -> dict[int, list[tuple[str, int]]]:
+    """Client id -> its credentials to be rotated, each as type and id."""
+    credentials: dict[int, list[tuple[str, int]]] = {}
+    found = KnownValue.objects.to_rotate().order_by("client_id", "kind", "credential_id")
+    for client_id, kind, pk in found.values_list("client_id", "kind", "credential_id"):
+        credentials.setdefault(client_id, []).append((kind, pk))
+    return credentials
+
+
 def kinds_to_rotate(pk: int) -> list[str]:
-    return [kind for kind, _pk in list_to_rotate([pk]).get(pk, [])]
+    return [kind for kind, _pk in list_to_rotate().get(pk, [])]
 
 
 def save_values(browser, pk: int, **values: str) -> None:

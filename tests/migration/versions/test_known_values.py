@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from migration.models import KnownValue
 from migration.operations.copy_search import search_copies
-from migration.operations.known_values import list_to_rotate, note_written_rows
+from migration.operations.known_values import note_written_rows
 from migration.operations.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import CHANGE, VIEW, make_client, make_database, make_full_client, make_user
@@ -21,6 +21,7 @@ from tests.migration.versions.known import (
     forget_all,
     kinds_to_rotate,
     known,
+    list_to_rotate,
     save_password,
 )
 
