@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 
-# The first part of a credential's path; a path of this part alone is a credential that one store lacks.
 # An entry of the audit names so many fields.
 FIELDS_NAMED = 10
 
