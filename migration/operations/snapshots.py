@@ -127,8 +127,7 @@ def read_snapshot(client_id: int, *, seen: Phase | None = None) -> ClientSnapsho
 
 def read_locked_snapshot(client_id: int) -> ClientSnapshot:
     """Read one client in the caller's transaction, which has locked its rows; raises Client.DoesNotExist."""
-    (client,), columns = _read_clients([client_id])
-    return _take_snapshot(client, columns)
+    return _take_snapshot(*_read_client(client_id))
 
 
 def read_locked_snapshots(client_ids: Collection[int]) -> dict[int, ClientSnapshot]:
@@ -138,15 +137,24 @@ def read_locked_snapshots(client_ids: Collection[int]) -> dict[int, ClientSnapsh
 
 
 def look_at_client(client_id: int) -> Client:
-    """Read one client with its rows for a page. Raises `NovaSchemaError`."""
+    """Read one client with its rows for a page. Raises `NovaSchemaError` and `Client.DoesNotExist`."""
     with schema_errors():
         return read_locked_client(client_id)
 
 
 def read_locked_client(client_id: int) -> Client:
-    """Read the client with its rows anew in the caller's transaction, which has locked them."""
-    (client,), _columns = _read_clients([client_id])
-    return client
+    """Read the client with its rows anew in the caller's transaction, which has locked them.
+
+    Raises `Client.DoesNotExist`.
+    """
+    return _read_client(client_id)[0]
+
+
+def _read_client(client_id: int) -> tuple[Client, NovaColumns]:
+    found, columns = _read_clients([client_id])
+    if not found:
+        raise Client.DoesNotExist
+    return found[0], columns
 
 
 def _read_clients(client_ids: Collection[int]) -> tuple[ClientPhaseQuerySet, NovaColumns]:

@@ -1,0 +1,51 @@
+"""NOVA deletes a client while it is moved: it is gone, which is no defect of ours."""
+
+from contextlib import contextmanager
+
+import pytest
+from django.db import connection
+
+from credentials.models import Client
+from migration.models import Outcome, PlannedMoves, Run, all_clients
+from migration.operations import moves, rows_from_aws, runs
+from nova_credentials.phases import Phase
+from tests.factories import make_full_client
+from tests.migration.moves.clients import advance
+
+pytestmark = pytest.mark.usefixtures("stores")
+
+
+@pytest.fixture
+def purged() -> int:
+    pk = make_full_client("idom")
+    advance(pk, Phase.PURGED)
+    return pk
+
+
+@pytest.fixture
+def nova_deletes(monkeypatch) -> None:
+    """NOVA deletes the client right before its rows are locked."""
+
+    @contextmanager
+    def hold_rows(client_id: int):
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM public.clients WHERE id = %s", [client_id])
+        with rows_from_aws.hold_rows(client_id) as now:
+            yield now
+
+    monkeypatch.setattr(moves, "hold_rows", hold_rows)
+
+
+def test_a_move_says_that_there_is_no_such_client(purged, nova_deletes):
+    with pytest.raises(Client.DoesNotExist):
+        moves.move(client_id=purged, new=Phase.AWS)
+
+
+def test_a_run_skips_it(purged, nova_deletes):
+    """Before, it had failed of a ValueError, after all its tries."""
+    planned = PlannedMoves(Phase.PURGED, Phase.AWS)
+    run = Run.start(kind=Run.Kind.MOVE, chosen=all_clients(), moves=planned)
+    runs.work_on_run(run_id=run.pk)
+
+    item = run.items.get()
+    assert (item.outcome, item.error_class) == (Outcome.SKIPPED, "")
