@@ -20,7 +20,7 @@ from credentials.onboarding_views import (
     MailServersView,
     OnboardClientView,
 )
-from credentials.refusals import RefusedByDatabaseError, database_refusals, insert_rows
+from credentials.refusals import RefusedByDatabaseError, convert_refusals, insert_rows
 from credentials.secret_names import find_name_warning
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class ClientAdmin(StoredRowFields, ModelAdmin):
         if request.method != "POST":
             return super().changeform_view(request, *args, **kwargs)
         try:
-            with database_refusals():
+            with convert_refusals():
                 return super().changeform_view(request, *args, **kwargs)
         except RefusedByDatabaseError as refusal:
             text = _("Nothing was saved: %(problem)s")

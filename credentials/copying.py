@@ -16,7 +16,7 @@ from credentials.pointers import is_purged, list_all_rows, list_purged_extras
 from credentials.refusals import insert_rows
 from credentials.row_matching import match_rows
 from nova_credentials import document as documents
-from nova_credentials.credential_types import keys_of
+from nova_credentials.credential_types import map_to_json_keys
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class RowNotInAwsError(MessageError, LookupError):
     """AWS's document has no login that belongs to this row."""
 
 
-def copy_document(
+def copy_document_into_rows(
     client: Client,
     document: Document,
     *,
@@ -58,7 +58,7 @@ def copy_document(
         for row, login in match.pairs:
             is_wanted = wanted(row)  # asked before the row is changed
             if is_wanted:
-                names = row.SECRET_FIELDS if secrets_alone else keys_of(type(login))
+                names = row.SECRET_FIELDS if secrets_alone else map_to_json_keys(type(login))
                 save_changed_columns(row, {name: getattr(login, name) for name in names})
             _copy_extra(row, extra_of(login), purged_alone=secrets_alone or not is_wanted)
         if not secrets_alone:
@@ -73,7 +73,7 @@ def copy_document(
 
 
 def list_unmatched_rows(client: Client, document: Document) -> list[Message]:
-    """Return the rows that `copy_document` would find no login for. Raises `DocumentError`."""
+    """Return the rows that `copy_document_into_rows` would find no login for. Raises `DocumentError`."""
     read = documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
     return [
         row.as_message()
@@ -145,7 +145,7 @@ def build_document_with_secrets(
 ) -> Document:
     """Return the document of the client's rows with these secret values, by column, in them; store nothing.
 
-    `extras` are values of mapped columns. Needs `read_all`.
+    `extras` are values of mapped columns. Needs `read_rows_and_columns`.
     """
     for row in list_all_rows(client):
         row.extra = {**row.extra, **extras.get(row, {})}
@@ -161,7 +161,7 @@ def _add_row(
 ) -> None:
     row = CREDENTIAL_MODELS[credential_type]()
     row.client_id = client.pk
-    for name in keys_of(type(login)):
+    for name in map_to_json_keys(type(login)):
         setattr(row, name, getattr(login, name))
     insert_rows(type(row), [row])
     mapped = list_mapped_columns(client.nova_columns or (), row.NOVA_TABLE)

@@ -41,7 +41,7 @@ def localize(message: Message | None, *, at: datetime | None = None) -> str:
 
 
 def localize_html(message: Message | None, at: datetime | None = None) -> SafeString:
-    """Return the same as HTML, which marks a text that stays in English with its language."""
+    """Return the localized message as HTML; a text that stays English is marked with that language."""
     if message is None or message.sentence:
         return escape(localize(message, at=at))
     return format_html('<span lang="en">{}</span>', message.text)

@@ -142,7 +142,7 @@ class NovaSchemaError(MessageError):
 
 
 @contextmanager
-def schema_errors() -> Iterator[None]:
+def convert_schema_errors() -> Iterator[None]:
     """Raise `NovaSchemaError` in place of the database error that a missing or changed column causes.
 
     Put it around the transaction: afterwards the columns are read to say what is wrong.

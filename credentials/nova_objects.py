@@ -187,7 +187,7 @@ def list_foreign_objects(cursor: CursorWrapper) -> list[NovaObject]:
 def list_objects_on(
     cursor: CursorWrapper, tables: Iterable[str], *, counting: str
 ) -> list[NovaObject]:
-    """Return the same for other tables, without roles; `counting` is the function of the site's own triggers."""
+    """Return foreign objects on these tables, roles left out; `counting`: the own triggers' function."""
     return _query_objects(cursor, ON_TABLES, tables, counting)
 
 

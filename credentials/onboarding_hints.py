@@ -20,21 +20,21 @@ ACCESS_KEY_ID = re.compile(r"A[KS]IA[A-Z0-9]{16}")
 
 
 def hint_at_key_id(value: str) -> str:
-    """Say so where it has not the shape of an access key id."""
+    """Return a hint where the value is not shaped like an AWS access key id, else nothing."""
     if ACCESS_KEY_ID.fullmatch(value):
         return ""
     return _("AWS's access key ids are 20 capital letters and digits, and begin with AKIA")
 
 
 def hint_at_region(value: str) -> str:
-    """Say so where AWS has no such region."""
+    """Return a hint where AWS has no region of this name, else nothing."""
     if value in list_regions():
         return ""
     return _("AWS has no region “%(region)s”, as far as this site knows") % {"region": value}
 
 
 def hint_at_mail_user(value: str) -> str:
-    """Say so where it is no mail address."""
+    """Return a hint where the mail user is no mail address, else nothing."""
     try:
         validate_email(value)
     except ValidationError:
@@ -43,7 +43,7 @@ def hint_at_mail_user(value: str) -> str:
 
 
 def hint_at_secret(value: str) -> str:
-    """Say so where it begins or ends with a blank. The hint holds nothing of the secret."""
+    """Return a hint, which quotes nothing, where the secret begins or ends with a blank, else nothing."""
     if value == value.strip():
         return ""
     return _(

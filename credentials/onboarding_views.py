@@ -17,7 +17,7 @@ from unfold.views import UnfoldModelAdminViewMixin
 from credentials.localization import localize
 from credentials.onboarding import MAIL_SERVER_FIELDS, OnboardingForms
 from credentials.prices import SECRET_A_MONTH, TEN_THOUSAND_CALLS
-from credentials.refusals import RefusedByDatabaseError, database_refusals
+from credentials.refusals import RefusedByDatabaseError, convert_refusals
 from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class OnboardingView(UnfoldModelAdminViewMixin, TemplateResponseMixin, ContextMi
 
 
 class OnboardClientView(OnboardingView):
-    """The page. A subclass may add to `get_context_data` and act in `client_added`."""
+    """The page. A subclass may add to `get_context_data` and act in `act_after_commit`."""
 
     template_name = "admin/credentials/onboard.html"
 
@@ -77,10 +77,10 @@ class OnboardClientView(OnboardingView):
     def save_client(self, forms: OnboardingForms) -> Client | None:
         """Store the client with its logins and return it; return None, and say why, if the database refuses it."""
         try:
-            with database_refusals(), transaction.atomic():
+            with convert_refusals(), transaction.atomic():
                 client, rows = forms.save_client()
                 self._log_addition(client, rows)
-                self.client_saved(client, forms)
+                self.act_before_commit(client, forms)
         except RefusedByDatabaseError as refusal:
             problem = localize(refusal.message)
             forms.add_refusal(_("Nothing was saved: %(problem)s") % {"problem": problem})
@@ -90,13 +90,13 @@ class OnboardClientView(OnboardingView):
         messages.success(self.request, text % {"name": client.name, "logins": logins})
         for hint in forms.describe_hints():
             messages.warning(self.request, hint)
-        self.client_added(client)
+        self.act_after_commit(client)
         return client
 
-    def client_saved(self, client: Client, forms: OnboardingForms) -> None:
+    def act_before_commit(self, client: Client, forms: OnboardingForms) -> None:
         """Do what a subclass does with a new client in the transaction that stores it."""
 
-    def client_added(self, client: Client) -> None:
+    def act_after_commit(self, client: Client) -> None:
         """Do what a subclass does with a new client, once it is committed."""
 
     def _log_addition(self, client: Client, rows: list[Credential]) -> None:

@@ -42,7 +42,7 @@ def list_purged_extras(row: Client | Credential) -> list[str]:
 def list_rows_in_clear(client: Client) -> list[Client | Credential]:
     """Return the client's rows, and itself, that hold a secret value: also in a column mapped as secret.
 
-    Needs `read_all`.
+    Needs `read_rows_and_columns`.
     """
     return [row for row in list_all_rows(client) if _holds_value(row, client.nova_columns or ())]
 
@@ -58,7 +58,7 @@ def list_all_rows(client: Client) -> list[Client | Credential]:
     return [client, *(row for rows in client.credentials_by_type().values() for row in rows)]
 
 
-def find_row_with_pointer(client: Client) -> Message | None:
+def describe_row_with_pointer(client: Client) -> Message | None:
     """Name the first row that holds a pointer, or a secret that a restore would take for one; None if no row does.
 
     A client with such a row must not be pushed.
@@ -72,7 +72,7 @@ def find_row_with_pointer(client: Client) -> Message | None:
 def put_pointers(client: Client, secret_names: Mapping[CredentialType, str]) -> None:
     """Replace every secret value of the client and its rows by a pointer to the secret that holds it.
 
-    Needs `read_all`. Raises `PointerTooLongError` where a mapped column has no room for the pointer.
+    Needs `read_rows_and_columns`. Raises `PointerTooLongError` where a mapped column has no room for the pointer.
     """
     for credential_type, rows in client.credentials_by_type().items():
         pointer = make_pointer(secret_names[credential_type])
@@ -83,7 +83,7 @@ def put_pointers(client: Client, secret_names: Mapping[CredentialType, str]) -> 
 
 
 def change_pointers(client: Client, secret_names: Mapping[CredentialType, str]) -> None:
-    """Have every pointer of the client and its rows name the secret that holds its value now. Raises as the above."""
+    """Point every pointer to the secret that now holds its value. Raises `PointerTooLongError`."""
     for credential_type, rows in client.credentials_by_type().items():
         pointer = make_pointer(secret_names[credential_type])
         for row in rows:

@@ -28,7 +28,7 @@ class RefusedByDatabaseError(MessageError):
 
 
 @contextmanager
-def database_refusals() -> Iterator[None]:
+def convert_refusals() -> Iterator[None]:
     """Raise RefusedByDatabaseError in place of the database error with which a write, or its commit, fails.
 
     Put it around the transaction, since a deferred trigger refuses at the commit.

@@ -115,7 +115,7 @@ def functions_are_current() -> bool:
     )
 
 
-def count_every_write(*, nothing_was_pushed: bool = False) -> list[StepNotDone]:
+def ensure_writes_are_counted(*, nothing_was_pushed: bool = False) -> list[StepNotDone]:
     """Install what is missing and count every client once, if writes aren't counted; return the refused steps.
 
     The time until it succeeds is kept as a `CountingGap`, unless `nothing_was_pushed` yet.
@@ -235,7 +235,7 @@ def install_triggers(*, verbosity: int, plan: MigrationPlan = (), **_: object) -
     if not all(map(_table_exists, tables)):
         return  # migrated back to before the tables
     refused = _add_foreign_key()
-    refused += count_every_write(nothing_was_pushed=_makes_tables(plan))
+    refused += ensure_writes_are_counted(nothing_was_pushed=_makes_tables(plan))
     if refused and verbosity:
         _print_steps_not_done(refused)
     _drop_old_function()

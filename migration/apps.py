@@ -33,10 +33,10 @@ class MigrationConfig(AppConfig):
         from migration.operations.aws_calls import store_calls
         from migration.operations.database_identity import note_database, note_new_connection
         from migration.operations.keys import make_version_keys
-        from migration.operations.lockouts import keep_no_form
+        from migration.operations.lockouts import clear_form_data
         from migration.operations.wrong_passwords import record_failed_login
         from migration.roles import ensure_roles
-        from migration.task_context import name_request, task_context
+        from migration.task_context import attach_correlation, task_context
         from migration.task_queue import replace_foreign_task
         from migration.tasks import ensure_schedules
 
@@ -50,7 +50,7 @@ class MigrationConfig(AppConfig):
         post_spawn.connect(start_heartbeat, dispatch_uid="migration.start_heartbeat")
         pre_enqueue.connect(replace_foreign_task, dispatch_uid="migration.replace_foreign_task")
         # Behind it, which takes away what it doesn't know.
-        pre_enqueue.connect(name_request, dispatch_uid="migration.name_request")
+        pre_enqueue.connect(attach_correlation, dispatch_uid="migration.attach_correlation")
         pre_execute.connect(task_context.begin_task, dispatch_uid="migration.begin_task")
         # django-q's own place for what reports errors; it fills it from an installed package only.
         worker.error_reporter = task_context
@@ -59,7 +59,9 @@ class MigrationConfig(AppConfig):
         request_finished.connect(store_calls, dispatch_uid="migration.store_request_calls")
         # The receiver calls any function that a finished task names as its hook; our tasks have no hooks.
         post_save.disconnect(call_hook, sender=Task)
-        pre_save.connect(keep_no_form, sender=AccessAttempt, dispatch_uid="migration.keep_no_form")
+        pre_save.connect(
+            clear_form_data, sender=AccessAttempt, dispatch_uid="migration.clear_form_data"
+        )
         # Connected after django-axes' own receiver, as its app stands before this one.
         user_login_failed.connect(record_failed_login, dispatch_uid="migration.record_failed_login")
         connection_created.connect(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-class HostQueue(Queue):  # type: ignore[misc]  # django-q has no types
+class KillSafeQueue(Queue):  # type: ignore[misc]  # django-q has no types
     """django-q's queue between the processes of one host, which a killed worker leaves usable."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

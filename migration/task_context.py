@@ -47,8 +47,8 @@ class TaskContext:
         self._stack.close()
 
 
-def name_request(task: dict[str, object], **_: object) -> None:
-    """Put the name of the request or task into the package of a task that it queues."""
+def attach_correlation(task: dict[str, object], **_: object) -> None:
+    """Put the correlation id of the request or task into a task that it queues."""
     if name := current_correlation():
         task[ENTRY] = name
 

@@ -20,7 +20,7 @@ from django_q.tasks import async_task
 from credentials import proof
 from credentials.models import ClientRevision, ProofOutcome
 from credentials.shown_names import show_text
-from credentials.triggers import count_every_write, writes_are_counted
+from credentials.triggers import ensure_writes_are_counted, writes_are_counted
 from migration.models import (
     WRITES_BOTH,
     Campaign,
@@ -117,7 +117,7 @@ def take_campaigns_further() -> None:
 
 def take_campaign_further(campaign: Campaign) -> None:
     """Do what is next in the campaign, and queue the run that it starts. Call it once the campaign is committed."""
-    if run := campaign_steps.take_further(campaign.pk):
+    if run := campaign_steps.advance_campaign(campaign.pk):
         enqueue(run)
 
 
@@ -179,7 +179,7 @@ def resume_stalled_runs() -> None:
     busy = get_broker().queue_size() >= MANY_TASKS
     for run in Run.objects.stalled():
         if run_batches.held_batches(run.pk) or (
-            run.state == Run.State.RUNNING and runs.is_held(run)
+            run.state == Run.State.RUNNING and runs.is_held_by_writes(run)
         ):
             continue
         if run.state == Run.State.STOPPED:
@@ -214,7 +214,7 @@ def start_due_rotations() -> None:
 
 def resume_held_runs() -> None:
     """Enqueue the runs that waited as this site might not write to AWS; called once it may again."""
-    for run in Run.objects.held_by_writes():
+    for run in Run.objects.running_with_writes():
         Run.objects.record_work(run.pk)
         enqueue(run)
 
@@ -227,7 +227,7 @@ def push_pending() -> None:
 
 def keep_counting() -> None:
     """Install the triggers again where writes to NOVA's tables aren't counted. Scheduled every minute."""
-    for refusal in count_every_write():
+    for refusal in ensure_writes_are_counted():
         logger.warning("Writes to NOVA's tables are not counted: %s", show_text(refusal.why))
 
 
@@ -273,7 +273,7 @@ def remove_other_secrets() -> None:
 
 def describe_secrets() -> None:
     """Look at tags, keys and replicas of secrets, each once a day; tell what differs. Scheduled every ten minutes."""
-    applied_settings.describe_due_secrets(seconds=WORK_SECONDS)
+    applied_settings.store_due_secret_states(seconds=WORK_SECONDS)
     notice_looks.look_at_secret_settings()
 
 

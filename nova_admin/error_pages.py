@@ -42,7 +42,7 @@ OF_A_PERMISSION = re.compile(r"[a-z]+\.[a-z_]+")
 
 
 def make_handler(status: HTTPStatus, *texts: StrPromise) -> Callable[..., HttpResponse]:
-    """Return what Django calls for such an error. What it hands over of the error is for the log alone."""
+    """Return the view that Django calls for errors of this status: it shows the texts, not the error."""
 
     def show_page(
         request: HttpRequest, exception: Exception | None = None, reason: str = ""
@@ -76,7 +76,7 @@ def refuse_view_on_site(request: HttpRequest, of_object: str) -> HttpResponse:
     raise Http404
 
 
-def show_refusal(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+def show_forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Say which right is missing, which roles have it, and who gives them."""
     links = []
     # The page that refused has asked for the user's rights, so nothing is read for it here.

@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.utils.formats import time_format
 from django.utils.translation import gettext as _
 
-from migration.operations.lockouts import find_account, find_lock_end
+from migration.operations.lockouts import find_lock_end, find_username
 from nova_admin.session_end import render_refusal_page
 from nova_admin.trusted_proxies import parse_address
 
@@ -24,7 +24,7 @@ ACCOUNT_FIELDS = ("username", "login", "email")
 
 
 def get_address(request: HttpRequest) -> str:
-    """Return the client's address. Behind a proxy that is trusted it is in REMOTE_ADDR already."""
+    """Return the IP address of the request's sender, behind a trusted proxy too; else NO_ADDRESS."""
     return str(parse_address(request.META.get("REMOTE_ADDR", "")) or NO_ADDRESS)
 
 
@@ -32,7 +32,7 @@ def get_account(request: HttpRequest, credentials: Mapping[str, str] | None = No
     """Return the user that the login is for, however the name was typed."""
     sent = credentials or request.POST
     typed = next((sent[name] for name in ACCOUNT_FIELDS if sent.get(name)), "")
-    return find_account(typed)
+    return find_username(typed)
 
 
 def answer_locked_out(

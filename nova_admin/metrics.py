@@ -176,7 +176,7 @@ def make_gauge(name: str, description: str, value: float) -> Metric:
 def make_gauges(
     name: str, description: str, labels: Labels, values: Mapping[Labels, float]
 ) -> Metric:
-    """Return such numbers of one kind, by their labels."""
+    """Return numbers of one kind that go up and down, by their labels."""
     return _add_values(GaugeMetricFamily(name, description, labels=labels), values)
 
 

@@ -37,7 +37,7 @@ class NotifySettings:
 
 
 def read_notify_settings(env: Environment, *, debug: bool, mails_are_sent: bool) -> NotifySettings:
-    """Read them; raises ImproperlyConfigured, whose text repeats no address, where nothing could get there."""
+    """Read the settings of notices; raises ImproperlyConfigured, without addresses, for wrong ones."""
     urls, emails = tuple(dict.fromkeys(env(URLS))), tuple(dict.fromkeys(env(EMAILS)))
     if not all(is_webhook(url, debug=debug) for url in urls):
         raise ImproperlyConfigured(

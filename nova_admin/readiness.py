@@ -62,12 +62,12 @@ def check_workers() -> bool:
 
 
 def check_queue() -> bool:
-    """Say whether tasks can be queued. A queue in PostgreSQL is as well as that."""
+    """Say whether Redis can take tasks; True where the queue is in PostgreSQL (see `check_database`)."""
     return not settings.NOVA_REDIS_URL or count_queued_tasks() is not None
 
 
 def check_aws() -> bool:
-    """Say whether AWS answers this site's role. The secret that is asked for need not be there."""
+    """Return True if AWS answers this site's role, even that no such secret exists; else raise its error."""
     try:
         secrets_manager(interactive=True).describe_secret(
             f"{settings.NOVA_SECRET_PREFIX}/is-aws-there"

@@ -82,7 +82,7 @@ class SessionEnd:
     @classmethod
     def of_session(cls, session: SessionBase) -> Self:
         store = cast("SessionStore", session)
-        is_last = store.last_end is not None and store.ends_at >= store.last_end
+        is_last = store.absolute_end is not None and store.ends_at >= store.absolute_end
         return cls(timezone.localtime(store.ends_at), is_last)
 
     @property

@@ -24,7 +24,7 @@ RENEW_EVERY = timedelta(minutes=1)
 
 
 class SessionStore(DatabaseStore):
-    """A session that ends at `ends_at`, which use alone moves, and at its last end at the latest."""
+    """A session that ends some time after its last use, and some time after its login in any case."""
 
     _ends_at: datetime | None = None
 
@@ -35,7 +35,7 @@ class SessionStore(DatabaseStore):
         return self._ends_at or self.find_next_end()
 
     @property
-    def last_end(self) -> datetime | None:
+    def absolute_end(self) -> datetime | None:
         """Return the end that no use can move; None before the login."""
         logged_in_at = self.get(LOGGED_IN_AT)
         if logged_in_at is None:
@@ -46,7 +46,7 @@ class SessionStore(DatabaseStore):
     def find_next_end(self) -> datetime:
         """Return when the session ends if this is its last use."""
         idle_end = timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE)
-        return min(idle_end, self.last_end or idle_end)
+        return min(idle_end, self.absolute_end or idle_end)
 
     def begin(self) -> None:
         """Begin anew: somebody has logged in."""

@@ -59,7 +59,7 @@ class TrustedProxies:
 def believe_trusted_proxies(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Put the client's own address into REMOTE_ADDR, before anything else reads the request."""
+    """Apply a trusted proxy's forwarded headers, REMOTE_ADDR too, and take everybody else's out."""
 
     def answer_request(request: HttpRequest) -> HttpResponse:
         apply_forwarded_headers(request.META, settings.NOVA_TRUSTED_PROXIES)

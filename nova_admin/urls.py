@@ -30,6 +30,6 @@ urlpatterns = [
 ]
 
 handler400 = "nova_admin.error_pages.show_bad_request"
-handler403 = "nova_admin.error_pages.show_refusal"
+handler403 = "nova_admin.error_pages.show_forbidden"
 handler404 = "nova_admin.error_pages.show_not_found"
 handler500 = "nova_admin.error_pages.show_server_error"

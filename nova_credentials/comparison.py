@@ -10,7 +10,7 @@ from enum import StrEnum
 from itertools import zip_longest
 from typing import Self
 
-from nova_credentials.credential_types import ROW_CLASSES, CredentialType, keys_of
+from nova_credentials.credential_types import ROW_CLASSES, CredentialType, map_to_json_keys
 from nova_credentials.document import (
     EXTRA_KEY,
     Document,
@@ -29,7 +29,11 @@ KNOWN_KEYS = tuple(
             *CredentialType,
             *(credential_type.others_key for credential_type in CredentialType),
             *("label", "is_primary"),
-            *(key for row_class in ROW_CLASSES.values() for key in keys_of(row_class).values()),
+            *(
+                key
+                for row_class in ROW_CLASSES.values()
+                for key in map_to_json_keys(row_class).values()
+            ),
             EXTRA_KEY,
         ]
     )

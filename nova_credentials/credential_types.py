@@ -81,7 +81,7 @@ class AllCredentials(TypedDict):
 
 
 class AvailableCredentials(TypedDict):
-    """The primary credentials of one client, of the same two types; None where the client has none."""
+    """A client's primary database and mail login, each None where the client has none."""
 
     database: DatabaseCredentials | None
     email: EmailCredentials | None
@@ -111,12 +111,12 @@ class ClientCredentials:
         return rows
 
 
-def keys_of(row_class: type[CredentialRow]) -> dict[str, str]:
+def map_to_json_keys(row_class: type[CredentialRow]) -> dict[str, str]:
     """Return attribute -> key in the document, for each attribute that the document holds."""
     return {f.name: f.metadata["key"] for f in fields(row_class) if "key" in f.metadata}
 
 
-def secret_key(credential_type: CredentialType) -> str:
+def get_secret_json_key(credential_type: CredentialType) -> str:
     """Return the document's key for the secret value of this type: the key of the field that no repr shows."""
     (key,) = (f.metadata["key"] for f in fields(ROW_CLASSES[credential_type]) if not f.repr)
     return str(key)

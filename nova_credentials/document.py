@@ -16,7 +16,7 @@ from nova_credentials.credential_types import (
     ClientCredentials,
     CredentialRow,
     CredentialType,
-    keys_of,
+    map_to_json_keys,
 )
 from nova_credentials.messages import Message, MessageError, Sentence
 
@@ -102,7 +102,7 @@ def build_document(
 
 
 def _make_entry(row: _Row, credential_type: CredentialType) -> Document:
-    keys = keys_of(ROW_CLASSES[credential_type])
+    keys = map_to_json_keys(ROW_CLASSES[credential_type])
     entry = {key: getattr(row, attribute) for attribute, key in keys.items()}
     return entry | _make_extra(getattr(row, "extra", None))
 
@@ -147,7 +147,7 @@ def _fields_to_read(credential_type: CredentialType) -> tuple[tuple[str, str, ob
     """Return attribute, key and wanted type of each attribute that the document holds."""
     row_class = ROW_CLASSES[credential_type]
     types = get_type_hints(row_class)
-    return tuple((name, key, types[name]) for name, key in keys_of(row_class).items())
+    return tuple((name, key, types[name]) for name, key in map_to_json_keys(row_class).items())
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ def show_name(name: str) -> str:
 
 
 def show_text(text: str) -> str:
-    """Return the text as one line, with the same characters escaped but for backslashes.
+    """Return the text as one line; characters that can't be seen or reorder others are escaped.
 
     For whole lines, whatever names they hold: nothing in them steers a terminal or begins another line.
     """

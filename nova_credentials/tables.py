@@ -32,7 +32,7 @@ coalesce(r.pushed_revision, -1) < coalesce(r.revision, 0)
 
 
 def is_push_pending(*, revision: int, pushed_revision: int | None) -> bool:
-    """Say the same as PUSH_PENDING, given a client's revisions; `pushed_revision` None means never pushed."""
+    """Say whether a push is pending, as PUSH_PENDING does in SQL; `pushed_revision` None: never pushed."""
     return pushed_revision is None or revision > pushed_revision
 
 

@@ -18,7 +18,7 @@ from django_q.signals import post_spawn
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from credentials.triggers import count_every_write
+from credentials.triggers import ensure_writes_are_counted
 from migration import audit_sql, evidence_sentences
 from migration.operations import copy_places, evidence, leases
 from migration.operations.aws_calls import _call_counter, store_calls
@@ -225,7 +225,7 @@ def empty_tables() -> None:
         cursor.execute(f"SELECT {KEPT}.shrink(), {PUT_BACK}")
         write_guard().forget_state()  # a stop that the test began is gone too
         # A test may have left the triggers or their functions otherwise than it found them.
-        count_every_write(nothing_was_pushed=True)
+        ensure_writes_are_counted(nothing_was_pushed=True)
         cursor.execute(
             "DELETE FROM nova_admin.credentials_countingproof; DELETE FROM nova_admin.credentials_countinggap"
         )
@@ -300,4 +300,4 @@ def stores(transactional_db, aws, monkeypatch) -> AwsServer:
 def counting_again(stores) -> Iterator[None]:
     """For a test that has writes go uncounted: they are counted again after it."""
     yield
-    count_every_write()
+    ensure_writes_are_counted()

@@ -29,10 +29,10 @@ from credentials.models.credentials import (
 )
 from credentials.models.extras import (
     NovaColumn,
-    hold_mappings,
     list_mapped_columns,
     list_secret_columns,
     lock_mappings,
+    lock_mappings_shared,
     quote_name,
     read_columns,
     read_extras,
@@ -61,10 +61,10 @@ __all__ = [
     "ProofOutcome",
     "RowsBusyError",
     "RowsChangedError",
-    "hold_mappings",
     "list_mapped_columns",
     "list_secret_columns",
     "lock_mappings",
+    "lock_mappings_shared",
     "quote_name",
     "read_columns",
     "read_extras",

@@ -119,7 +119,7 @@ class ClientQuerySet(models.QuerySet["Client"]):
             pushed_revision=models.F("client_revision__pushed_revision"),
         )
 
-    def with_push_pending(self) -> Self:
+    def filter_push_pending(self) -> Self:
         """Keep the clients whose rows were written after the last pushed revision, or that were never pushed."""
         pushed = models.F("pushed_revision")
         written = models.Q(pk__in=ClientWrite.objects.values("client_id"))
@@ -130,8 +130,8 @@ class ClientQuerySet(models.QuerySet["Client"]):
             | (written & models.Q(revision__gt=pushed))
         )
 
-    def with_push_pending_since(self, moment: datetime) -> Self:
-        """Keep, of the clients `with_push_pending`, those that have been waiting since before that moment."""
+    def filter_push_pending_since(self, moment: datetime) -> Self:
+        """Keep, of the clients `filter_push_pending`, those that have been waiting since before that moment."""
         early = (
             ClientWrite.objects.filter(client_id=models.OuterRef("pk"), written_at__lt=moment)
             .order_by()
@@ -149,7 +149,7 @@ class ClientQuerySet(models.QuerySet["Client"]):
             )
         )
 
-    def read_all(self) -> tuple[NovaColumn, ...]:
+    def read_rows_and_columns(self) -> tuple[NovaColumn, ...]:
         """Read these clients' rows and mapped columns into them; return all columns of NOVA's tables."""
         read_rows(self)
         return read_extras({client: client.credentials_by_type().values() for client in self})
@@ -242,10 +242,10 @@ class Client(models.Model):
         return self.make_stamp_of_read()
 
     def make_stamp_of_read(self) -> str:
-        """Return the same of the rows as they were read."""
+        """Return the stamp of the credential rows that are read already, without reading them again."""
         state: list[object] = [getattr(self, name) for name in FORM_COLUMNS]
         for rows in self.credentials_by_type().values():
-            state += [(row.read_columns(), row.updated_at) for row in rows]
+            state += [(row.get_column_values(), row.updated_at) for row in rows]
         digest = salted_hmac("credentials.Client.make_stamp", repr(state), algorithm="sha256")
         return f"{self.revision}-{digest.hexdigest()[:DIGEST_LENGTH]}"
 

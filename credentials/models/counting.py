@@ -74,7 +74,7 @@ class CountingGapQuerySet(models.QuerySet["CountingGap"]):
     def open(self) -> Self:
         return self.filter(ended_at=None)
 
-    def open_since(self, moment: datetime | None) -> Self:
+    def open_at_or_after(self, moment: datetime | None) -> Self:
         """Keep the gaps that were open at that moment or later; all of them for None."""
         if moment is None:
             return self

@@ -84,7 +84,7 @@ class Credential(models.Model):
             return []
         return [name for name in self.DESTINATION_FIELDS if name in changed]
 
-    def read_columns(self) -> dict[str, object]:
+    def get_column_values(self) -> dict[str, object]:
         """Return every column of this row except `updated_at`, secrets too."""
         columns = (field.attname for field in self._meta.concrete_fields)
         return {name: getattr(self, name) for name in columns if name != "updated_at"}

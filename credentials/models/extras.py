@@ -133,7 +133,7 @@ def _read_table(rows: Sequence[Client | Credential], columns: Columns) -> None:
 
 
 def write_extra(row: Client | Credential, values: Mapping[str, str | None]) -> None:
-    """Write those of these columns that are mapped and that the stored row holds otherwise."""
+    """Write these values of mapped columns where they differ from those that were read into the row."""
     changed = {name: value for name, value in values.items() if row.extra.get(name, value) != value}
     if not changed:
         return
@@ -158,7 +158,7 @@ def quote_name(name: str) -> str:
     return '"' + name.replace('"', '""').replace("%", "%%") + '"'
 
 
-def hold_mappings() -> None:
+def lock_mappings_shared() -> None:
     """Keep mappings from being changed until the caller's transaction ends; other holders don't wait."""
     with connection.cursor() as cursor:
         cursor.execute(HOLD_MAPPINGS)

@@ -51,5 +51,5 @@ class ActorPasswordForm(forms.Form):
 
 
 def bind_to_request(form_class: type[AnyForm], request: HttpRequest) -> type[AnyForm]:
-    """Return the same form for this request alone."""
+    """Return a subclass of the form that has this request, whose user's password it checks."""
     return type(form_class.__name__, (form_class,), {"request": request})

@@ -18,14 +18,14 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials.localization import localize
 from migration import evidence_sentences
 from migration.admin.base import AdminView, get_signed_in_user, get_typed_reason, read_number
-from migration.admin.campaign_notes import note_campaigns
+from migration.admin.campaign_notes import make_campaign_notes
 from migration.admin.checklists import make_checklist
 from migration.admin.move_options import get_confirm_url
 from migration.admin.moves import (
     MOVE_PERMISSION,
     REFUSALS,
     describe_refusal,
-    make_move,
+    move_or_request,
     read_override,
 )
 from migration.admin.run_starts import start_move_runs
@@ -97,7 +97,7 @@ class BulkCutoverView(AdminView):
         return _("Cut over several clients")
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        found = list_few_clients(self.get_selected())
+        found = list_clients_if_few(self.get_selected())
         if found is None:
             return self.post_many(request)
         if "number" not in request.POST:
@@ -106,9 +106,9 @@ class BulkCutoverView(AdminView):
             messages.error(request, problem)
             return self.show_page(found)
         answers = KmsAnswers()
-        for client in iterate_in_time(request, found):
+        for client in iterate_until_timeout(request, found):
             override = read_override(request, lines_field=f"missing_{client.pk}")
-            make_move(
+            move_or_request(
                 request, client.pk, Phase.AWS, Phase.DUAL_READ, override=override, answers=answers
             )
         return self.redirect_to_list()
@@ -123,7 +123,7 @@ class BulkCutoverView(AdminView):
         return all_clients().with_ids([pk for pk in chosen if pk is not None])
 
     def post_many(self, request: HttpRequest) -> HttpResponse:
-        """Confirm the cutover of more clients than somebody waits for, and start its run."""
+        """Show the page that confirms a cutover of many clients; start its run if that page was sent."""
         ready = self.get_selected().in_phases(Phase.DUAL_READ).order_by("pk")
         client_ids = list(ready.values_list("pk", flat=True))
         if "number" not in request.POST:
@@ -156,7 +156,7 @@ class BulkCutoverView(AdminView):
         return self.render_to_response(
             self.get_context_data(
                 number=len(client_ids),
-                campaign_notes=note_campaigns(self.request, client_ids),
+                campaign_notes=make_campaign_notes(self.request, client_ids),
                 client_ids=",".join(map(str, client_ids)),
                 missing=[
                     (kind.value, localize(evidence_sentences.EVIDENCE[kind]()), n)
@@ -193,7 +193,7 @@ class BulkCutoverView(AdminView):
         answers, facts = KmsAnswers(), GateFacts(snapshots.keys())
         shown = [
             self.describe_client(client, snapshots[client.pk], answers, facts)
-            for client in iterate_in_time(self.request, found)
+            for client in iterate_until_timeout(self.request, found)
             if client.pk in snapshots
         ]
         unproven = [client for client in shown if client["unproven"]]
@@ -201,7 +201,7 @@ class BulkCutoverView(AdminView):
         return self.render_to_response(
             self.get_context_data(
                 clients=shown,
-                campaign_notes=note_campaigns(self.request, snapshots),
+                campaign_notes=make_campaign_notes(self.request, snapshots),
                 open=[client for client in shown if client["open"]],
                 unproven=unproven if may_override else [],
                 missing=count_missing_evidence(unproven),
@@ -290,13 +290,13 @@ def move_clients(
 ) -> HttpResponseBase | None:
     """Move each of the clients to the phase, from the one it is in, and report it; more than a few are a run."""
     user = get_signed_in_user(request)
-    found = list_few_clients(chosen)
-    for note in note_campaigns(request, list(chosen.values_list("pk", flat=True))):
+    found = list_clients_if_few(chosen)
+    for note in make_campaign_notes(request, list(chosen.values_list("pk", flat=True))):
         messages.warning(request, note)
     if found is None:
         return start_move_runs(request, chosen, phase)
     done, answers = 0, KmsAnswers()
-    for client in iterate_in_time(request, found):
+    for client in iterate_until_timeout(request, found):
         try:
             seen = Phase(client.phase)
             move(client_id=client.pk, new=phase, seen=seen, by=user, answers=answers)
@@ -314,14 +314,14 @@ def move_clients(
     return None
 
 
-def list_few_clients(chosen: ClientPhaseQuerySet) -> list[ClientWithPhase] | None:
+def list_clients_if_few(chosen: ClientPhaseQuerySet) -> list[ClientWithPhase] | None:
     """Return the clients ordered by slug, or None if they are more than MOST_CLIENTS."""
     rows = chosen.with_phase().order_by("slug")[: MOST_CLIENTS + 1]
     found = cast("list[ClientWithPhase]", list(rows))
     return found if len(found) <= MOST_CLIENTS else None
 
 
-def iterate_in_time(
+def iterate_until_timeout(
     request: HttpRequest, found: list[ClientWithPhase]
 ) -> Iterator[ClientWithPhase]:
     """Yield the clients until GIVE_UP_AFTER_SECONDS are over; then say how many were not tried."""

@@ -14,7 +14,11 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from migration.admin.base import RUN_PERMISSION, get_typed_reason, read_text
 from migration.admin.mismatch_report import list_assignable_users
-from migration.admin.mismatch_undo import keep_assignment, keep_resolutions, redirect_to_report
+from migration.admin.mismatch_undo import (
+    redirect_to_report,
+    store_assignment_undo,
+    store_resolutions_undo,
+)
 from migration.admin.resolution_pages import PlanResolutionsView, ResolveEachView
 from migration.admin.run_starts import start_run
 from migration.models import OpenMismatch, Resolution, Run, all_clients
@@ -80,7 +84,7 @@ class AssignMismatchesView(PlanResolutionsView):
                 len(former),
             )
             messages.success(self.request, text % {"n": len(former)})
-        keep_assignment(self.request, former, assignee)
+        store_assignment_undo(self.request, former, assignee)
         return redirect_to_report(self.request)
 
     def find_assignee(self) -> User | None:
@@ -118,7 +122,7 @@ class CopyToAwsView(ResolveEachView):
     def make_operation(self, plan: ResolutionPlan) -> Callable[..., Resolution]:
         return partial(resolutions.copy_to_aws, reason=get_typed_reason(self.request))
 
-    def report_done(self, number: int) -> str:
+    def describe_done(self, number: int) -> str:
         text = ngettext(
             "Copied PostgreSQL to AWS for %(n)d client.",
             "Copied PostgreSQL to AWS for %(n)d clients.",
@@ -145,7 +149,7 @@ class CopyToAwsView(ResolveEachView):
         return text % {"n": number}
 
 
-class CopyToPostgresView(ResolveEachView):
+class BulkCopyToPostgresView(ResolveEachView):
     """Copies AWS's documents into the clients' rows."""
 
     kind = Resolution.Kind.TO_POSTGRES
@@ -154,7 +158,7 @@ class CopyToPostgresView(ResolveEachView):
     def make_operation(self, plan: ResolutionPlan) -> Callable[..., Resolution]:
         return partial(resolutions.copy_to_postgres, reason=get_typed_reason(self.request))
 
-    def report_done(self, number: int) -> str:
+    def describe_done(self, number: int) -> str:
         text = ngettext(
             "Copied AWS to PostgreSQL for %(n)d client.",
             "Copied AWS to PostgreSQL for %(n)d clients.",
@@ -215,9 +219,9 @@ class AcknowledgeMismatchesView(ResolveEachView):
 
     def report_result(self, result: BulkResolution, slugs: dict[int, str]) -> None:
         super().report_result(result, slugs)
-        keep_resolutions(self.request, [row.pk for row in result.done.values()])
+        store_resolutions_undo(self.request, [row.pk for row in result.done.values()])
 
-    def report_done(self, number: int) -> str:
+    def describe_done(self, number: int) -> str:
         text = ngettext(
             "Acknowledged the mismatches of %(n)d client.",
             "Acknowledged the mismatches of %(n)d clients.",

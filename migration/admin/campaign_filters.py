@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from migration.admin.base import read_number
 from migration.admin.counted_filters import ClientFilter
 from migration.reports.alert import VIEW_CAMPAIGNS
-from migration.reports.campaign_lists import find_counted
+from migration.reports.campaign_lists import find_counted_clients
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
@@ -50,4 +50,4 @@ class CampaignFilter(ClientFilter):
         pk = read_number(number)
         if pk is None or not request.user.has_perm(VIEW_CAMPAIGNS):
             return None
-        return find_counted(word, pk)
+        return find_counted_clients(word, pk)

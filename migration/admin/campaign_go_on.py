@@ -28,7 +28,7 @@ from migration.models.left_clients import (
     select_refused_items,
 )
 from migration.reports.campaign_left import NAMED_IN_ALL, find_frequent_reason
-from migration.reports.campaign_now import list_kept_now
+from migration.reports.campaign_now import list_blocked_now
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -64,7 +64,7 @@ class GoOnWithoutView(CampaignButtonView):
                 digest=digest_clients(stuck),
                 items=newest[:NAMED_IN_ALL],
                 not_named=max(0, number_refused - NAMED_IN_ALL),
-                kept_now=[each for each in list_kept_now(self.campaign) if not each.passes_soon],
+                kept_now=[each for each in list_blocked_now(self.campaign) if not each.passes_soon],
                 frequent_reason=find_frequent_reason(self.campaign),
                 may_view_clients=request.user.has_perm("credentials.view_client"),
                 input_classes=" ".join(BASE_INPUT_CLASSES),

@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from migration.models import Takes, count_in_campaigns, list_groups_taken
+from migration.models import NewMemberVerdict, count_in_campaigns, list_waves_of_groups
 from migration.reports.alert import VIEW_CAMPAIGNS
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from migration.models import Campaign
 
 
-def note_campaigns(
+def make_campaign_notes(
     request: HttpRequest,
     client_ids: Collection[int] | QuerySet[Any, int],
     *,
@@ -52,17 +52,17 @@ def note_campaigns(
     return notes
 
 
-def note_groups_taken(request: HttpRequest, group_ids: Collection[int]) -> list[SafeString]:
-    """Return a sentence for each of the groups that a campaign takes: whether also who comes into it now."""
+def make_group_notes(request: HttpRequest, group_ids: Collection[int]) -> list[SafeString]:
+    """Return a sentence for each group in a campaign: whether it takes clients that are put in now."""
     may_view = request.user.has_perm(VIEW_CAMPAIGNS)
     texts = {
-        Takes.LATER: _(
+        NewMemberVerdict.LATER: _(
             "{campaign} takes the clients of {group} when their wave begins, also those that you put into it now."
         ),
-        Takes.NOT_APPROVED: _(
+        NewMemberVerdict.NOT_APPROVED: _(
             "{campaign} takes {group}, but leaves out who comes into it now: nobody approved that."
         ),
-        Takes.TOO_LATE: _(
+        NewMemberVerdict.TOO_LATE: _(
             "{campaign} has begun its wave of {group}, and leaves out who comes into it now."
         ),
     }
@@ -72,7 +72,7 @@ def note_groups_taken(request: HttpRequest, group_ids: Collection[int]) -> list[
             campaign=_link(wave.campaign) if may_view else wave.campaign,
             group=wave.group,
         )
-        for wave, takes in list_groups_taken(group_ids)
+        for wave, takes in list_waves_of_groups(group_ids)
     ]
 
 

@@ -25,7 +25,11 @@ from migration.admin.base import (
     read_text,
 )
 from migration.admin.campaign_forms import PLACE, CampaignForm, Source, read_places
-from migration.admin.campaign_views import MOVE_PERMISSION, get_campaign_url, get_told_context
+from migration.admin.campaign_views import (
+    MOVE_PERMISSION,
+    get_campaign_url,
+    get_stop_notice_context,
+)
 from migration.models import (
     GOALS,
     Campaign,
@@ -313,7 +317,7 @@ class StartCampaignView(AdminView):
                 time_zone=timezone.get_default_timezone_name(),
                 phases=PhaseChoices.labels,
                 may_view_clients=self.request.user.has_perm("credentials.view_client"),
-                **get_told_context(self.request),
+                **get_stop_notice_context(self.request),
             )
         )
 

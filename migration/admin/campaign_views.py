@@ -46,7 +46,7 @@ from migration.operations.notice_recipients import is_told
 from migration.reports.campaign_changes import digest_campaign
 from migration.reports.campaign_forecast import forecast_end
 from migration.reports.campaign_history import EVENTS_SHOWN, MOST_EVENTS, list_history
-from migration.reports.campaign_now import list_kept_now
+from migration.reports.campaign_now import list_blocked_now
 from migration.reports.campaigns import summarize_campaign
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from migration.roles import VIEW_AUDIT
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from migration.models import ClientPhaseQuerySet
-    from migration.reports.campaign_now import KeptNow
+    from migration.reports.campaign_now import BlockedNow
     from migration.reports.campaigns import CampaignSummary
 
 STEER_PERMISSION = "migration.change_campaign"
@@ -238,7 +238,7 @@ def get_campaign_context(
         read_number(request.GET.get("page", "")) or find_page_in_work(campaign)
     )
     summary = summarize_campaign(campaign, waves=list(page.object_list))
-    kept_now = list_kept_now(campaign) if campaign.state == Campaign.State.STOPPED else []
+    kept_now = list_blocked_now(campaign) if campaign.state == Campaign.State.STOPPED else []
     may = request.user.has_perm
     whole_history = request.GET.get("history") == "all"
     return {
@@ -252,7 +252,7 @@ def get_campaign_context(
         "whole_history": whole_history,
         # The wave whose rollback somebody is about to confirm: the page says so in its address, as it renews itself.
         "roll_back": read_number(request.GET.get("roll_back", "")),
-        **(get_told_context(request) if campaign.state in MAY_STOP else {}),
+        **(get_stop_notice_context(request) if campaign.state in MAY_STOP else {}),
         "page": page,
         "waves": [describe_wave(wave) for wave in summary.waves],
         "forecast": forecast_end(campaign),
@@ -266,14 +266,14 @@ def get_campaign_context(
     }
 
 
-def count_stuck(campaign: Campaign, kept_now: Collection[KeptNow]) -> int:
-    """Count the clients without which the campaign may go on; `kept_now`: those of its stop, which were read."""
+def count_stuck(campaign: Campaign, kept_now: Collection[BlockedNow]) -> int:
+    """Count the clients that hold the campaign up; `kept_now`: who is kept at this stop, read before."""
     refused = select_refused_items(campaign).order_by().values_list("client_id", flat=True)
     stuck = {pk for each in kept_now if not each.passes_soon for pk, _slug in each.clients}
     return len(stuck | set(refused))
 
 
-def get_told_context(request: HttpRequest) -> dict[str, bool]:
+def get_stop_notice_context(request: HttpRequest) -> dict[str, bool]:
     """Return whether nobody is told when a campaign stops by itself, and whether the user may change that."""
     return {
         "nobody_is_told": not is_told(NoticeEvent.WAVE_STOPPED),
@@ -298,7 +298,7 @@ def get_buttons_context(
     request: HttpRequest,
     campaign: Campaign,
     summary: CampaignSummary,
-    kept_now: Collection[KeptNow],
+    kept_now: Collection[BlockedNow],
 ) -> dict[str, object]:
     """Return which buttons the campaign's state and the user's permissions allow."""
     user, state = get_signed_in_user(request), campaign.state

@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from migration.models import Campaign
-from migration.reports.campaign_lists import Counted, make_list_query
+from migration.reports.campaign_lists import CountedClients, make_list_query
 from migration.reports.campaigns import WaveState
 from migration.templatetags.migration_pages import make_label
 from nova_credentials.phases import Phase
@@ -28,14 +28,14 @@ WAVE_LOOKS = {
 }
 # Each number of a wave leads to a list of exactly the clients that it counts.
 COUNTED_LISTS = {
-    "refused": Counted.REFUSED,
-    "mismatches": Counted.DIFFERING,
-    "failed_reads": Counted.FAILED_READS,
+    "refused": CountedClients.REFUSED,
+    "mismatches": CountedClients.DIFFERING,
+    "failed_reads": CountedClients.FAILED_READS,
 }
 
 
 def describe_wave(wave: WaveSummary) -> dict[str, object]:
-    """Return a column of the waves; each number with the limit that it is held against."""
+    """Return what the page shows of one wave; in `counts` each number with its limit and its list's query."""
     campaign, counts, pk = wave.wave.campaign, wave.counts, wave.wave.pk
     variant, icon = WAVE_LOOKS[wave.state]
     stands_still = wave.state == WaveState.BEGUN and campaign.state == Campaign.State.STOPPED
@@ -63,7 +63,7 @@ def describe_wave(wave: WaveSummary) -> dict[str, object]:
         "badge": make_label(label, variant, icon),
         # By the action of the client list, which moves exactly those that its filter shows.
         "in_aws": 0 if wave.state == WaveState.ROLLING_BACK else in_aws,
-        "in_aws_query": make_list_query(Counted.TAKEN, pk, phase=Phase.AWS.value),
+        "in_aws_query": make_list_query(CountedClients.TAKEN, pk, phase=Phase.AWS.value),
         "began_at": wave.wave.began_at,
         "finished_at": wave.wave.finished_at,
         "clients": wave.clients if counts else None,
@@ -71,9 +71,9 @@ def describe_wave(wave: WaveSummary) -> dict[str, object]:
         "percent": 100 * wave.at_goal / wave.clients if wave.clients else 0,
         "deleted": wave.deleted,
         "left_out": wave.left_out,
-        "left_out_query": make_list_query(Counted.LEFT_OUT, pk),
+        "left_out_query": make_list_query(CountedClients.LEFT_OUT, pk),
         "phases": [
-            (phase, number, make_list_query(Counted.TAKEN, pk, phase=phase.value))
+            (phase, number, make_list_query(CountedClients.TAKEN, pk, phase=phase.value))
             for phase, number in wave.phases.items()
             if number
         ],

@@ -45,7 +45,7 @@ def may_view_certificates(request: HttpRequest) -> bool:
 
 
 def get_certificate_context(request: HttpRequest, client_id: int) -> dict[str, object]:
-    """Return for the client's page the cutover of which it has a certificate that this user may see."""
+    """Return the client's newest cutover that can be certified; False for a user who may not see that."""
     return {"cutover": may_view_certificates(request) and find_cutover(client_id)}
 
 

@@ -34,7 +34,7 @@ from migration.models import (
     get_wanted_time,
 )
 from migration.operations.evidence import describe_duration
-from migration.reports.client_list import note_standings
+from migration.reports.client_list import attach_next_steps
 from migration.templatetags.migration_pages import badge, error_class_label, make_label, moment
 from nova_credentials.phases import Phase
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from migration.operations.next_steps import NextStep
 
     class ListedClient(ClientRow):
-        """A client with what `note_standings` adds to it."""
+        """A client with what `attach_next_steps` adds to it."""
 
         in_phase_since: datetime | None
         next_step: NextStep
@@ -83,14 +83,14 @@ def may_view_groups(request: HttpRequest) -> bool:
     return request.user.has_perm(VIEW_GROUPS)
 
 
-def counts_choices(request: HttpRequest) -> bool:
+def wants_choice_counts(request: HttpRequest) -> bool:
     """Say whether the numbers of clients behind the filters' choices are asked for, by Django's own parameter."""
     return IS_FACETS_VAR in request.GET
 
 
 def wants_filters_only(request: HttpRequest) -> bool:
     """Say whether only the filters are asked for, by the page that shows the list."""
-    return counts_choices(request) and "HX-Request" in request.headers
+    return wants_choice_counts(request) and "HX-Request" in request.headers
 
 
 class ClientColumns(ModelAdmin):
@@ -134,7 +134,7 @@ class ClientColumns(ModelAdmin):
         To count for the filters takes longer than all the rest, with very many clients: only who opens them asks.
         """
         changelist = super().get_changelist_instance(request)
-        if counts_choices(request):
+        if wants_choice_counts(request):
             count_choices(changelist)
             # The choices lead to lists that are not asked for their numbers.
             del changelist.filter_params[IS_FACETS_VAR]
@@ -144,7 +144,7 @@ class ClientColumns(ModelAdmin):
         ids = list(changelist.result_list.values_list("pk", flat=True))
         found = self.get_queryset(request).in_bulk(ids)
         changelist.result_list = [found[pk] for pk in ids if pk in found]
-        note_standings(changelist.result_list, get_site_facts(request))
+        attach_next_steps(changelist.result_list, get_site_facts(request))
         may_set, may_view = request.user.has_perm(OWN_PERMISSION), may_view_errors(request)
         for client in changelist.result_list:
             client.last_error = client.last_error if may_view else None

@@ -80,13 +80,13 @@ class NextStepFilter(ClientFilter):
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Client]) -> Options:
         """Return these choices, and of the reasons, which the dashboard counts, the one that is chosen."""
         value = self.value() or ""
-        reason = read_reason(value)
+        reason = read_blocker(value)
         if value == KEPT_BY_NOTHING:
             return [*self.options, (value, _("Ready, by what the database can tell"))]
         return [*self.options, (value, reason[1].label)] if reason else self.options
 
     def find_condition(self, value: str) -> Q | None:
-        if reason := read_reason(value):
+        if reason := read_blocker(value):
             standings, blocker = reason
             return _is_one_of(select_standing(all_clients(), *standings, blockers=[blocker]))
         if value not in dict(self.options):
@@ -100,21 +100,21 @@ class NextStepFilter(ClientFilter):
     def count_clients(self, clients: QuerySet[Client]) -> Mapping[str, int]:
         numbers = count_standings(clients, get_site_facts(self.request))
         return {
-            value: sum(n for found, n in numbers.items() if _is_meant(value, *found))
+            value: sum(n for found, n in numbers.items() if _covers_standing(value, *found))
             for value, _label in self.lookup_choices
         }
 
 
-def _is_meant(value: str, standing: Standing, blocker: Blocker) -> bool:
-    """Say whether the value of the filter is for clients that stand so, kept by this."""
-    if reason := read_reason(value):
+def _covers_standing(value: str, standing: Standing, blocker: Blocker) -> bool:
+    """Say whether the filter's value selects clients with this standing and this blocker."""
+    if reason := read_blocker(value):
         standings, wanted = reason
         return standing in standings and blocker == wanted
     return value == standing
 
 
-def read_reason(value: str) -> tuple[tuple[Standing, ...], Blocker] | None:
-    """Return the reason that the address names, and how clients stand that it means; None where it names none."""
+def read_blocker(value: str) -> tuple[tuple[Standing, ...], Blocker] | None:
+    """Return the standings and the blocker that a filter's value selects; None where it names no blocker."""
     if value == KEPT_BY_NOTHING:
         # While AWS writes are stopped nobody can go on, and the list shows these clients as blocked.
         return (Standing.READY, Standing.BLOCKED), Blocker.READY

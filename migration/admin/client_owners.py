@@ -122,7 +122,7 @@ class SetOwnersView(AdminView):
 
 
 class SetOwnerView(SetOwnersView):
-    """Asks the same for one client, which the address names."""
+    """Asks who looks after one client, which the address names, and stores the answer."""
 
     def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
         return self.show_page(self.find_ids())

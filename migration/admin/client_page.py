@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from credentials.secret_names import find_name_problem, find_name_warning
 from migration import sentences
 from migration.admin.base import read_number
-from migration.admin.campaign_notes import note_campaigns
+from migration.admin.campaign_notes import make_campaign_notes
 from migration.admin.certificates import get_certificate_context
 from migration.admin.checklists import show_checks
 from migration.admin.client_comments import get_comments_context
@@ -41,7 +41,7 @@ from migration.models import (
 from migration.operations.aws_store import secret_names
 from migration.operations.evidence import WANT_EVIDENCE, find_purge_time
 from migration.operations.gate_fixes import CheckFix
-from migration.operations.gates import Check, Condition, database_checks
+from migration.operations.gates import Check, CheckCode, database_checks
 from migration.operations.next_steps import NEXT_PHASE
 from migration.reports.client_counts import describe_phase
 from migration.reports.client_history import load_history
@@ -79,7 +79,7 @@ def get_client_context(
         "tabs": list(list_tabs(request, client.pk, tab)),
         "overview": _make_header(request, client),
         "names_itself": True,
-        "campaign_notes": note_campaigns(request, [client.pk]),
+        "campaign_notes": make_campaign_notes(request, [client.pk]),
         **get_live_context(request, client.pk),
         **get_certificate_context(request, client.pk),
         "may_view_comparisons": request.user.has_perm("migration.view_comparison"),
@@ -228,17 +228,17 @@ def _check_document(
     slug, prefix, layout = client.slug, settings.NOVA_SECRET_PREFIX, find_layout(client.layout)
     illegal = documents.name_problem(slug, prefix=prefix, layout=layout)
     name = sentences.NAME_NOT_ALLOWED(why=illegal) if illegal else sentences.NAME_ALLOWED()
-    yield Check(Condition.NAME_NOT_ALLOWED, not illegal, name, CheckFix.SLUG)
+    yield Check(CheckCode.NAME_NOT_ALLOWED, not illegal, name, CheckFix.SLUG)
     if document is None or problem:
-        yield Check(Condition.NO_DOCUMENT, False, problem or sentences.NO_LOGIN(), CheckFix.LOGINS)
+        yield Check(CheckCode.NO_DOCUMENT, False, problem or sentences.NO_LOGIN(), CheckFix.LOGINS)
         return
     logins = sum(credential_type in document for credential_type in CredentialType)
     logins += sum(len(rows) for rows in document.values() if isinstance(rows, list))
     found = sentences.HAS_LOGINS(n=logins) if logins else sentences.NO_LOGIN()
-    yield Check(Condition.NO_LOGIN, logins > 0, found, CheckFix.LOGINS)
+    yield Check(CheckCode.NO_LOGIN, logins > 0, found, CheckFix.LOGINS)
     too_large = documents.size_problem(document, slug, prefix=prefix, layout=layout)
     size = too_large or sentences.NOT_TOO_LARGE()
-    yield Check(Condition.TOO_LARGE, not too_large, size, CheckFix.LOGINS)
+    yield Check(CheckCode.TOO_LARGE, not too_large, size, CheckFix.LOGINS)
 
 
 def _check_last_push(client_id: int) -> Iterator[Check]:

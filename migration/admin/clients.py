@@ -165,7 +165,7 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
         return queryset.search(search_term, logins=list_visible_logins(request)), False
 
     def _find_few(self, request: HttpRequest, text: str) -> list[int] | None:
-        """Return the clients that are found, by one search a request; None where they are more than FEW_FOUND."""
+        """Return the ids of the clients that the search finds, once a request; None for more than FEW_FOUND."""
         kept: dict[str, list[int]] = request.__dict__.setdefault("found_clients", {})
         if text not in kept:
             found = all_clients().search(text, logins=list_visible_logins(request)).order_by()

@@ -98,14 +98,14 @@ class StartSearchView(AdminView):
         if search is None:
             messages.warning(request, gettext("A search is already running."))
         else:
-            self.queue_search(search)
+            self.queue_or_delete_search(search)
         client_id = read_number(request.POST.get("client", ""))
         if client_id is None:
             return HttpResponseRedirect(reverse("admin:migration_copysearch_report"))
         return HttpResponseRedirect(reverse("admin:credentials_client_leaving", args=[client_id]))
 
-    def queue_search(self, search: CopySearch) -> None:
-        """Queue the stored search; without a queue there is none."""
+    def queue_or_delete_search(self, search: CopySearch) -> None:
+        """Queue the stored search, or delete it where the queue can't be reached; say which to the user."""
         if tasks.enqueue_search(search):
             text = gettext("The search was started. Reload this page to see its result.")
             messages.success(self.request, text)

@@ -18,7 +18,7 @@ class Chip:
 
     title: str
     value: str
-    remove: str
+    remove_url: str
 
 
 def list_chips(

@@ -25,7 +25,7 @@ from migration.admin.base import (
     read_number,
     read_text,
 )
-from migration.admin.campaign_notes import note_campaigns, note_groups_taken
+from migration.admin.campaign_notes import make_campaign_notes, make_group_notes
 from migration.admin.client_groups import get_members_url
 from migration.models import ClientGroup, ClientGroupError, GroupMember, all_clients
 
@@ -84,7 +84,7 @@ class PutIntoGroupView(AdminView):
         return [pk for pk in named if pk in present]
 
     def read_first(self, number: int) -> int:
-        """Return how many of so many clients are meant, the first of the list; all where the field is empty.
+        """Return how many clients are to change, counted from the list's first; all if the field is empty.
 
         Raises `ClientGroupError` if there are not so many, or it is no number.
         """
@@ -123,7 +123,7 @@ class PutIntoGroupView(AdminView):
             changed,
         )
         messages.success(self.request, text % {"n": intcomma(changed), "group": group})
-        for note in note_groups_taken(self.request, [group.pk]) if changed else ():
+        for note in make_group_notes(self.request, [group.pk]) if changed else ():
             messages.warning(self.request, note)
         if already:
             text = ngettext(
@@ -144,13 +144,11 @@ class PutIntoGroupView(AdminView):
         groups = (
             ClientGroup.objects.of_clients(chosen) if self.takes_out else ClientGroup.objects.all()
         )
-        taking = note_campaigns(
+        taking = make_campaign_notes(
             self.request, chosen.order_by().values_list("pk", flat=True), number=len(ids)
         )
         taken = (
-            []
-            if self.takes_out
-            else note_groups_taken(self.request, [group.pk for group in groups])
+            [] if self.takes_out else make_group_notes(self.request, [group.pk for group in groups])
         )
         return self.render_to_response(
             self.get_context_data(
@@ -178,7 +176,7 @@ class TakeOutOfGroupView(PutIntoGroupView):
         return _("Take clients out of a group")
 
     def change_group(self, group: ClientGroup, chosen: ClientPhaseQuerySet) -> list[str]:
-        return group.take_clients(chosen, by=get_signed_in_user(self.request))
+        return group.remove_clients(chosen, by=get_signed_in_user(self.request))
 
     def report_change(self, group: ClientGroup, changed: int, left: int) -> None:
         """Say how many clients were taken out of the group, and how many were not in it."""

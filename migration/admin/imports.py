@@ -23,7 +23,7 @@ from unfold.widgets import CHECKBOX_CLASSES
 from credentials.import_columns import IMPORT_COLUMNS, SECRET_COLUMNS
 from migration import import_sentences as sentences
 from migration.admin.base import RUN_PERMISSION, AdminView, get_signed_in_user
-from migration.admin.campaign_notes import note_groups_taken
+from migration.admin.campaign_notes import make_group_notes
 from migration.admin.import_filters import ImportFilter
 from migration.admin.run_plans import request_plan
 from migration.operations.import_files import MOST_BYTES, MOST_LINES, ImportRefusedError
@@ -105,7 +105,7 @@ class ImportView(AdminView):
             except ImportRefusedError as refusal:
                 reason = refusal.message
             else:
-                return self.lead_on(result)
+                return self.report_and_redirect(result)
         try:
             return self.show_page(plan=preview_import(data=data), refusal=reason)
         except ImportRefusedError as refusal:
@@ -134,7 +134,7 @@ class ImportView(AdminView):
             raise ImportRefusedError(sentences.IMPORT_FILE_TOO_LARGE(n=size, most=MOST_BYTES))
         return bytes(file.read())
 
-    def lead_on(self, result: ImportResult) -> HttpResponse:
+    def report_and_redirect(self, result: ImportResult) -> HttpResponse:
         """Say what was stored, and lead to the plan of the migration that was asked for, or to the new clients."""
         text = _(
             "Imported: %(new)s clients are new, %(changed)s were changed, %(unchanged)s are as they were."
@@ -150,7 +150,7 @@ class ImportView(AdminView):
             messages.success(self.request, format_html("{} {}", text % numbers, link))
         else:
             messages.success(self.request, text % numbers)
-        for note in note_groups_taken(self.request, result.group_ids):
+        for note in make_group_notes(self.request, result.group_ids):
             messages.warning(self.request, note)
         if "migrate" in self.request.POST and self.request.user.has_perm(RUN_PERMISSION):
             answer: HttpResponse = request_plan(self.request, chosen=result.client_ids)

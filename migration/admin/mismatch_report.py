@@ -18,10 +18,10 @@ from migration.reports.mismatches import (
     FILTERS,
     WHOLE,
     count_by_status,
-    count_fields,
+    count_clients_by_field,
     filter_mismatches,
     load_blocks,
-    select_blocks,
+    select_block_clients,
     select_clients_with_status,
     select_report_rows,
 )
@@ -60,9 +60,9 @@ def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
         page = _get_page(clients, query, number=found["clients"])
     else:
         mismatches = filter_mismatches(filters, user=user)
-        page = _get_page(select_blocks(mismatches), query, number=found["clients"])
+        page = _get_page(select_block_clients(mismatches), query, number=found["clients"])
         page.object_list = load_blocks(mismatches, page.object_list)
-    differing = count_fields()
+    differing = count_clients_by_field()
     people = list(list_assignable_users())
     unchecked = select_clients_with_status({"status": Comparison.Status.UNCHECKED})
     choices = _list_filters(differing, people, filters)

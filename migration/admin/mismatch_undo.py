@@ -25,16 +25,16 @@ SESSION_KEY = "resolution_undo"
 OFFERED_FOR = timedelta(hours=1)
 
 
-def keep_assignment(
+def store_assignment_undo(
     request: HttpRequest, former: Mapping[int, int | None], assignee: User | None
 ) -> None:
-    """Keep to whom each field was assigned before, and to whom it is now."""
+    """Store in the session to whom each field was assigned before and is now, for the undo button."""
     new = assignee.pk if assignee else None
     _keep(request, {"rows": list(former.items()), "assigned_to": new}, len(former))
 
 
-def keep_resolutions(request: HttpRequest, ids: Collection[int]) -> None:
-    """Keep which acknowledgements were made."""
+def store_resolutions_undo(request: HttpRequest, ids: Collection[int]) -> None:
+    """Store in the session which acknowledgements were made, so that the user can undo them."""
     _keep(request, {"resolutions": list(ids)}, len(ids))
 
 

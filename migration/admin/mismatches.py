@@ -12,9 +12,9 @@ from migration.admin.base import NO_MODEL_IN_PATH, AdminView, get_signed_in_user
 from migration.admin.bulk_resolutions import (
     AcknowledgeMismatchesView,
     AssignMismatchesView,
+    BulkCopyToPostgresView,
     CheckMismatchesView,
     CopyToAwsView,
-    CopyToPostgresView,
 )
 from migration.admin.mismatch_report import get_report_context, read_filters
 from migration.admin.mismatch_undo import UndoResolutionsView, describe_undo
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ACTS: dict[str, tuple[type[PlanResolutionsView], str]] = {
     "check": (CheckMismatchesView, "compare_arrows"),
     "to_aws": (CopyToAwsView, "cloud_upload"),
-    "to_postgres": (CopyToPostgresView, "cloud_download"),
+    "to_postgres": (BulkCopyToPostgresView, "cloud_download"),
     "acknowledge": (AcknowledgeMismatchesView, "done_all"),
     "assign": (AssignMismatchesView, "person"),
 }

@@ -13,14 +13,14 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration.admin.base import ClientView
-from migration.admin.campaign_notes import note_campaigns
+from migration.admin.campaign_notes import make_campaign_notes
 from migration.admin.checklists import Checklist, make_checklist
 from migration.admin.move_options import MoveOption, describe_move
 from migration.models import MOVE_PERMISSIONS, ClientMigration, MoveRequest
 from migration.operations.evidence import find_purge_time
 from migration.operations.gates import OVERRIDE_PERMISSION, needs_approval
 from migration.operations.snapshots import read_snapshots
-from migration.reports.client_status import watch_cutover
+from migration.reports.client_status import measure_cutover
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class ConfirmMoveView(ClientView):
             "shut": checks.is_shut,
             "why_shut": checks.why_shut,
             "override_note": note,
-            "campaign_notes": note_campaigns(self.request, [self.client_id]),
+            "campaign_notes": make_campaign_notes(self.request, [self.client_id]),
             # A request waits for the facts that fail; a move at once is not offered then.
             "missing": missing if waits or checks.may_be_overridden else [],
             "possible_at": possible_at,
@@ -124,7 +124,9 @@ class WatchNumbersView(ClientView):
     renews_session = False  # an open page asks by itself
 
     def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
-        return self.render_to_response({"watch": watch_cutover(client_id), "client_id": client_id})
+        return self.render_to_response(
+            {"watch": measure_cutover(client_id), "client_id": client_id}
+        )
 
 
 def make_confirmation_title(kind: Move, name: str) -> str:

@@ -14,7 +14,7 @@ from migration.admin.base import RESOLVE_PERMISSION
 from migration.models import MOVE_PERMISSIONS, Comparison, MoveRequest, Offboarding, PhaseChoices
 from migration.operations.evidence import find_purge_time
 from migration.operations.gates import NEED_APPROVAL, needs_approval
-from migration.reports.client_status import watch_cutover
+from migration.reports.client_status import measure_cutover
 from nova_credentials.phases import MOVES, Move, Phase
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def get_moves_context(request: HttpRequest, client: ClientRow) -> dict[str, obje
     return {
         "moves": list_moves(request, client, phase),
         "move_request": requests.open().first(),
-        "watch": watch_cutover(client.pk),
+        "watch": measure_cutover(client.pk),
         "differs": client.newest_status not in (None, Comparison.Status.MATCH),
         "input_classes": " ".join(BASE_INPUT_CLASSES),
         "may_resolve": request.user.has_perm(RESOLVE_PERMISSION) and phase != Phase.PURGED,
@@ -93,7 +93,7 @@ def list_moves(request: HttpRequest, client: ClientRow, phase: Phase) -> list[Mo
 
     A client that was offboarded, or is about to be, makes none: it is brought back first.
     """
-    if Offboarding.objects.on_the_way_out().filter(client=client.pk).exists():
+    if Offboarding.objects.leaving_or_left().filter(client=client.pk).exists():
         return []
     found = [
         MoveOption(kind, old, new, client.pk)

@@ -74,7 +74,7 @@ class MoveClientView(ClientView):
             moved = False
         else:
             override = None if self.is_early_purge() else read_override(request)
-            moved = make_move(request, client_id, self.new, self.seen, override=override)
+            moved = move_or_request(request, client_id, self.new, self.seen, override=override)
         if moved or not needs_confirmation or self.was_moved_meanwhile():
             return redirect_back(request, client_id)
         return HttpResponseRedirect(get_confirm_url(client_id, self.new))
@@ -118,7 +118,7 @@ class PushClientView(ClientView):
         return redirect_back(request, client_id)
 
 
-def make_move(
+def move_or_request(
     request: HttpRequest,
     client_id: int,
     new: Phase,

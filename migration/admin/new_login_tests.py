@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from credentials.models import Client
 
 
-class NewLoginView(TypedLoginView):
+class UnstoredLoginTestView(TypedLoginView):
     """Tests a login that isn't stored yet. No stored secret is near: all of it is typed."""
 
     def find_client(self) -> Client | None:
@@ -77,7 +77,7 @@ class NewLoginView(TypedLoginView):
         return form
 
 
-class TestLoginOfNewClientView(NewLoginView):
+class TestLoginOfNewClientView(UnstoredLoginTestView):
     """Tests a login of a client that is being added, on the onboarding page or on Django's own."""
 
     __test__ = False  # none of pytest's
@@ -92,7 +92,7 @@ class TestLoginOfNewClientView(NewLoginView):
         return form
 
 
-class TestNewLoginView(NewLoginView, ClientView):
+class TestNewLoginView(UnstoredLoginTestView, ClientView):
     """Tests a login that is being added to a client."""
 
     __test__ = False

@@ -32,7 +32,7 @@ from migration.operations.nova_tables import (
     accept_objects,
     list_nova_objects,
     map_column,
-    split_accepted,
+    split_unknown_accepted,
 )
 from migration.operations.values_after_purge import PurgedClient, list_purged_with_values
 
@@ -89,7 +89,7 @@ class ColumnRow:
 
     @property
     def shown_clients(self) -> list[PurgedClient]:
-        """Return so many of these clients as the page names."""
+        """Return the first MOST_CLIENTS of the purged clients that still have a value in the column."""
         return self.purged_with_values[:MOST_CLIENTS]
 
     @property
@@ -144,7 +144,7 @@ class NovaTablesView(AdminView):
     def get(self, request: HttpRequest) -> HttpResponse:
         may = request.user.has_perm
         columns, objects = read_nova_columns(), list_nova_objects()
-        unknown, accepted = split_accepted(objects)
+        unknown, accepted = split_unknown_accepted(objects)
         digests = [each.digest for each in accepted]
         records = {a.digest: a for a in AcceptedObject.objects.filter(digest__in=digests)}
         context = self.get_context_data(

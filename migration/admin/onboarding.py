@@ -37,9 +37,9 @@ class OnboardAndMigrateView(OnboardClientView):
             "checkbox_classes": " ".join(CHECKBOX_CLASSES),
         }
 
-    def client_saved(self, client: Client, forms: OnboardingForms) -> None:
+    def act_before_commit(self, client: Client, forms: OnboardingForms) -> None:
         record_save(client, [forms.client, *forms.filled_logins.values()], added=True)
 
-    def client_added(self, client: Client) -> None:
+    def act_after_commit(self, client: Client) -> None:
         if "migrate_now" in self.request.POST and self.request.user.has_perm(RUN_PERMISSION):
             start_run(self.request, Run.Kind.MIGRATE, all_clients().filter(pk=client.pk))

@@ -28,7 +28,7 @@ COUNT = "wrong_passwords_in_session"
 
 
 def confirm_own_password(request: HttpRequest, password: str, *, place: PasswordPlace) -> bool:
-    """Say whether it is the own password, or a code of the own factor. A wrong one is recorded; none is no guess.
+    """Say whether it is the user's password or a code of their factor; record it if wrong and not empty.
 
     After too many the session ends, whatever the page answers.
     """
@@ -51,7 +51,7 @@ def confirm_own_password(request: HttpRequest, password: str, *, place: Password
 
 
 def count_old_passwords(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Have the page that changes the own password record wrong old ones; it says itself that they are wrong."""
+    """Wrap the view that changes one's own password, so that wrong old passwords are recorded."""
 
     @wraps(view)
     def confirm_and_change(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:

@@ -19,7 +19,7 @@ from migration.models import (
     PhaseChoices,
     all_clients,
     list_clients_in_campaigns,
-    select_blocked,
+    select_with_blocker,
 )
 from migration.reports.client_counts import KEPT_BY_NOTHING
 from nova_credentials.phases import Move, Phase
@@ -51,7 +51,7 @@ def select_free(old: Phase) -> ClientPhaseQuerySet:
 
 def select_ready(old: Phase) -> ClientPhaseQuerySet:
     """Select the clients of the phase that nothing of their own keeps from the next one."""
-    return select_blocked(all_clients().in_phases(old), Blocker.READY)
+    return select_with_blocker(all_clients().in_phases(old), Blocker.READY)
 
 
 class MoveReadyView(AdminView):

@@ -145,7 +145,7 @@ class ResolveEachView(PlanResolutionsView):
         """Return the operation on one client, with what the form says for it."""
         raise NotImplementedError
 
-    def report_done(self, number: int) -> str:
+    def describe_done(self, number: int) -> str:
         """Say of how many clients the mismatches were resolved."""
         raise NotImplementedError
 
@@ -170,7 +170,7 @@ class ResolveEachView(PlanResolutionsView):
     def report_result(self, result: BulkResolution, slugs: dict[int, str]) -> None:
         """Say what was done, and what was refused and why."""
         if result.done:
-            messages.success(self.request, self.report_done(len(result.done)))
+            messages.success(self.request, self.describe_done(len(result.done)))
         refused = list(result.refused.items())
         for client_id, why in refused[:REFUSALS_SHOWN]:
             messages.error(self.request, f"{slugs[client_id]}: {localize(why)}")

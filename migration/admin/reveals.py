@@ -111,7 +111,7 @@ class RevealView(ClientView):
 
     def post(self, request: HttpRequest, **_address: object) -> HttpResponse:
         field = self.field
-        if problems := self.find_problems():
+        if problems := self.confirm_or_list_problems():
             return self.show_page(problems)
         try:
             revealed = reveal(
@@ -130,8 +130,8 @@ class RevealView(ClientView):
             return self.show_page([localize(refusal.message)])
         return self.show_page(revealed=revealed)
 
-    def find_problems(self) -> list[str]:
-        """Return what is missing in the form. A right password counts for the session from now on."""
+    def confirm_or_list_problems(self) -> list[str]:
+        """Return what is wrong in the form. A right password counts for the session, a wrong one is recorded."""
         request, problems = self.request, []
         if not is_freshly_authenticated(request):
             password = request.POST.get("password", "")

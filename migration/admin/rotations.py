@@ -31,7 +31,7 @@ from migration.models.rotation_schedules import today
 from migration.operations.entered_secrets import ENTERED_COLUMNS, store_entered_secret
 from migration.operations.reachable_logins import find_row
 from migration.operations.rotations import NotRotated, rotate_database
-from migration.operations.snapshots import look_at_client
+from migration.operations.snapshots import read_client_with_rows
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.phases import Phase
 
@@ -52,7 +52,7 @@ class RotateView(ClientView):
 
     @cached_property
     def client(self) -> Client:
-        return look_at_client(get_object_or_404(Client, pk=self.client_id).pk)
+        return read_client_with_rows(get_object_or_404(Client, pk=self.client_id).pk)
 
     @cached_property
     def row(self) -> Credential:
@@ -66,7 +66,7 @@ class RotateView(ClientView):
             ),
             None,
         )
-        if row is None or not is_reachable(self.client, row):
+        if row is None or not nova_can_ask_for(self.client, row):
             raise Http404
         return row
 
@@ -187,7 +187,7 @@ def find_label(client: Client, row: Credential) -> str | None:
     return None if find_row(client, row.TYPE, None) == row else row.label
 
 
-def is_reachable(client: Client, row: Credential) -> bool:
+def nova_can_ask_for(client: Client, row: Credential) -> bool:
     """Say whether NOVA can ask for this login: as the primary one, or by a label that no other has before it."""
     return find_row(client, row.TYPE, find_label(client, row)) == row
 

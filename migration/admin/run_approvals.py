@@ -71,7 +71,7 @@ def may_cancel(request: HttpRequest, run: Run) -> bool:
 
 
 def get_moves_context(request: HttpRequest, run: Run) -> dict[str, object]:
-    """Return what the page of a run of moves shows besides; nothing for another run."""
+    """Return the moves, overrides and approval of a run of moves for its page; {} for any other run."""
     moves = run.moves
     if moves is None:
         return {}

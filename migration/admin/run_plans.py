@@ -20,11 +20,11 @@ from migration.admin.base import (
     AdminView,
     get_signed_in_user,
 )
-from migration.admin.campaign_notes import note_campaigns
+from migration.admin.campaign_notes import make_campaign_notes
 from migration.admin.run_starts import enqueue_run, get_run_url, start_run
 from migration.models import PlanClass, PlanDrift, Run, RunPlan, StalePlanError
 from migration.operations import run_plans
-from migration.reports.run_plans import explain_waiting, export_plan, summarize_plan
+from migration.reports.run_plans import explain_missing_worker, export_plan, summarize_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -60,12 +60,12 @@ def request_plan(
 ) -> HttpResponseRedirect:
     """Have a plan made in the user's name, and lead to its page."""
     plan = RunPlan.request(by=get_signed_in_user(request), chosen=chosen, overwrite=overwrite)
-    look_at_plan(request, plan)
+    work_on_or_enqueue_plan(request, plan)
     return HttpResponseRedirect(get_plan_url(plan))
 
 
-def look_at_plan(request: HttpRequest, plan: RunPlan) -> Run | None:
-    """Look at the plan's clients: at a few while the page waits, at many in the background."""
+def work_on_or_enqueue_plan(request: HttpRequest, plan: RunPlan) -> Run | None:
+    """Make or check a small plan now and return the run that this started; enqueue a large one."""
     if run_plans.is_small(plan):
         return run_plans.work_on_plan(plan_id=plan.pk, interactive=True)
     if not tasks.enqueue_plan(plan):
@@ -118,7 +118,7 @@ class PlanView(OnePlanView):
         return super().get_context_data(
             plan=self.plan,
             summary=summary,
-            waiting_reason=explain_waiting(self.plan),
+            waiting_reason=explain_missing_worker(self.plan),
             counts=[
                 (name.value, name.label, number, bool(number) and name in NAMED)
                 for name in PlanClass
@@ -129,19 +129,19 @@ class PlanView(OnePlanView):
             differing=len(self.plan.differences),
             most_shown=self.most_shown,
             sparing=counts.spared,
-            campaign_notes=self.note_campaigns(counts),
+            campaign_notes=self.make_campaign_notes(counts),
             may_run=has_perm(RUN_PERMISSION),
             may_overwrite=has_perm(RUN_PERMISSION) and has_perm(RESOLVE_PERMISSION),
             may_view_clients=has_perm("credentials.view_client"),
             **kwargs,
         )
 
-    def note_campaigns(self, counts: PlanCounts) -> list[SafeString]:
-        """Return which campaigns have some of its clients, while it can be started."""
+    def make_campaign_notes(self, counts: PlanCounts) -> list[SafeString]:
+        """Return a sentence for each campaign with clients of the plan; none while it can't be started."""
         if not self.plan.is_open or self.plan.is_looking:
             return []
         planned = self.plan.rows.values_list("client_id", flat=True)
-        return note_campaigns(self.request, planned, number=counts.clients)
+        return make_campaign_notes(self.request, planned, number=counts.clients)
 
 
 class LivePlanView(PlanView):
@@ -177,7 +177,7 @@ class DownloadPlanView(OnePlanView):
         )
 
 
-class OrderPlanView(AdminView):
+class SteerPlanView(AdminView):
     """Starts or discards the plan, or has another made, as the button in `order` says; 400 for another."""
 
     permission_required = RUN_PERMISSION
@@ -203,7 +203,7 @@ def start_plan(request: HttpRequest, plan: RunPlan) -> HttpResponseRedirect:
         run: Run | None = run_plans.start_run(plan=plan, by=get_signed_in_user(request))
     else:
         plan.begin_check(by=get_signed_in_user(request))
-        run = look_at_plan(request, plan)
+        run = work_on_or_enqueue_plan(request, plan)
     if run is None:
         return HttpResponseRedirect(get_plan_url(plan))
     enqueue_run(request, run)

@@ -41,7 +41,7 @@ def start_run(
 ) -> HttpResponseRedirect:
     """Start a run in the user's name, enqueue it, and lead to its page.
 
-    One of login tests names the `stores`, one that applies `secret_settings` these.
+    `stores` are for a run of login tests, `secret_settings` for one that applies them.
     """
     run = Run.start(
         kind=kind,
@@ -51,11 +51,11 @@ def start_run(
         stores=stores,
         secret_settings=secret_settings,
     )
-    announce_run(request, run)
+    announce_and_enqueue_run(request, run)
     return HttpResponseRedirect(get_run_url(run))
 
 
-def announce_run(request: HttpRequest, run: Run) -> None:
+def announce_and_enqueue_run(request: HttpRequest, run: Run) -> None:
     """Say that the run is started, or requested, and enqueue it where it is started."""
     number = run.items.count()
     if run.state == Run.State.REQUESTED:
@@ -100,7 +100,7 @@ def start_move_runs(
             override_lines=override_lines,
             tries=MANY_TRIES,
         )
-        announce_run(request, run)
+        announce_and_enqueue_run(request, run)
         started.append(run)
         left -= run.items.count()
     if left:

@@ -236,7 +236,7 @@ class RateForm(forms.Form):
         return form
 
     def save_rates(self) -> None:
-        """Store the rates; that of the settings as none of its own, so that it follows them."""
+        """Store the rates; one that equals the settings' becomes None, so that it follows the settings."""
         writes, reads, logins = (
             None if typed == kind.default_rate else typed
             for typed, kind in (

@@ -30,9 +30,9 @@ from migration.admin.run_plans import (
     DownloadPlanView,
     LivePlanView,
     MigrateAllView,
-    OrderPlanView,
     PlanSheetView,
     PlanView,
+    SteerPlanView,
 )
 from migration.admin.run_views import (
     CompareAllView,
@@ -155,7 +155,7 @@ class RunAdmin(ReadOnlyAdmin):
         ("plan/<int:pk>/live/", "plan_live", LivePlanView),
         ("plan/<int:pk>/sheet/", "plan_sheet", PlanSheetView),
         ("plan/<int:pk>/plan.json", "plan_file", DownloadPlanView),
-        ("plan/<int:pk>/order/", "plan_order", OrderPlanView),
+        ("plan/<int:pk>/order/", "plan_order", SteerPlanView),
         ("<int:pk>/live/", "live", LiveRunView),
         ("<int:pk>/items.csv", "items", DownloadItemsView),
         ("<int:pk>/steer/", "steer", SteerRunView),

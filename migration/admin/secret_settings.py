@@ -49,7 +49,7 @@ class SecretSettingsView(AdminView):
                 if replicas is None
                 else [(region, key or AWS_KEY) for region, key in sorted(replicas.items())],
                 dollars=SECRET_A_MONTH * abs(drift.more_replicas),
-                seen=_sign_settings(),
+                seen=_dump_settings(),
                 may_run=request.user.has_perm(RUN_PERMISSION),
                 may_view_clients=request.user.has_perm("credentials.view_client"),
             )
@@ -59,7 +59,7 @@ class SecretSettingsView(AdminView):
         if not request.user.has_perm(RUN_PERMISSION):
             raise PermissionDenied
         here = HttpResponseRedirect(request.path)
-        if read_text(request, "seen") != _sign_settings():
+        if read_text(request, "seen") != _dump_settings():
             text = _("Nothing was started: the settings are others than this page showed.")
             messages.error(request, text)
             return here
@@ -72,6 +72,6 @@ class SecretSettingsView(AdminView):
         )
 
 
-def _sign_settings() -> str:
+def _dump_settings() -> str:
     """Return the settings as one text, by which a page that was opened before a restart is known."""
     return json.dumps(describe_settings(), sort_keys=True)

@@ -26,7 +26,7 @@ from migration.admin.run_starts import VIEW_RUNS
 from migration.models import KnownValue, ReasonError, all_clients
 from migration.operations.keys import fingerprint_key_id
 from migration.operations.listed_versions import list_secrets
-from migration.operations.pending_stages import take_pending_off
+from migration.operations.pending_stages import take_unneeded_pending_off
 from migration.operations.resolutions import NotResolved
 from migration.operations.restored_versions import plan_restore, restore_version
 from migration.operations.version_logins import UnprovenLoginsError, shorten
@@ -136,7 +136,7 @@ class TakePendingOffView(ClientView):
 
     def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
         try:
-            done = take_pending_off(
+            done = take_unneeded_pending_off(
                 client_id=self.client.pk,
                 name=read_text(request, "name"),
                 version_id=read_text(request, "version_id"),
@@ -155,7 +155,7 @@ def _get_versions_url(client_id: int) -> str:
 
 def describe_values(client_id: int) -> list[dict[str, object]]:
     """Return what is known of the value of each of the client's credentials, in words."""
-    in_doubt = KnownValue.objects.list_in_doubt(client_id, key_id=fingerprint_key_id())
+    in_doubt = KnownValue.objects.list_maybe_former(client_id, key_id=fingerprint_key_id())
     return [
         {
             "login": localize(ROWS[CredentialType(value.kind)](id=str(value.credential_id))),

@@ -99,7 +99,7 @@ class ResetPasswordForm(ActorPasswordForm, AdminPasswordChangeForm):
         return user
 
 
-class RoleChoice(ModelMultipleChoiceField):  # type: ignore[type-arg]  # generic only in the stubs
+class RoleChoiceField(ModelMultipleChoiceField):  # type: ignore[type-arg]  # generic only in the stubs
     def label_from_instance(self, obj: Group) -> str:
         return label_role(obj.name)
 
@@ -218,7 +218,7 @@ class UserAdmin(BaseUserAdmin, OwnViews):  # type: ignore[type-arg]
         if db_field.name != "groups":
             return super().formfield_for_manytomany(db_field, request, **options)
         options["queryset"] = select_givable_groups(get_signed_in_user(request))
-        options["form_class"] = RoleChoice
+        options["form_class"] = RoleChoiceField
         return super().formfield_for_manytomany(db_field, request, **options)
 
     def get_form(

@@ -13,7 +13,7 @@ from django.core.management.base import (
     OutputWrapper,
 )
 
-from credentials.nova_columns import NovaSchemaError, schema_errors
+from credentials.nova_columns import NovaSchemaError, convert_schema_errors
 from credentials.shown_names import show_name, show_text
 from migration import command_sentences, tasks
 from migration.management.output import OneLineOutput
@@ -109,7 +109,7 @@ class FormattedCommand(OneLineCommand):
         if self.takes_locks:
             require_own_backends()
         try:
-            with schema_errors():
+            with convert_schema_errors():
                 return super().execute(*args, **options)
         except NovaSchemaError as error:
             raise CommandError(str(error), returncode=1) from None
@@ -188,7 +188,7 @@ class RunCommand(FormattedCommand):
 class ClientsCommand(RunCommand):
     """A command over clients named by slug, those of a group, or all of them."""
 
-    def add_choice(self, parser: CommandParser) -> None:
+    def add_client_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slugs", nargs="*", metavar="SLUG", help="the clients, by slug")
         parser.add_argument("--all", action="store_true", help="every client")
         parser.add_argument(
@@ -214,7 +214,7 @@ class ClientsCommand(RunCommand):
             )
         return found
 
-    def finish_run(self, *, inline: bool, **run_options: Any) -> Run:
+    def start_run_and_wait(self, *, inline: bool, **run_options: Any) -> Run:
         """Start a run and wait for its end. With `inline` this process does it, otherwise the workers."""
         if inline:
             require_writes(run_options["kind"])

@@ -15,8 +15,8 @@ from credentials.shown_names import show_name
 from migration import tasks
 from migration.management.base import RunCommand
 from migration.models import Campaign, Run
-from migration.operations.campaign_steps import take_further
-from migration.operations.runs import is_held
+from migration.operations.campaign_steps import advance_campaign
+from migration.operations.runs import is_held_by_writes
 from migration.reports.campaign_waits import explain_waiting, find_unfinished_run
 from migration.reports.campaigns import summarize_campaign
 
@@ -67,10 +67,10 @@ class CampaignCommand(RunCommand):
         """Make one step after the other until nothing is left, or a person has to say what comes next."""
         told = ""
         while Campaign.objects.to_take_further().filter(pk=campaign.pk).exists():
-            if run := take_further(campaign.pk):
+            if run := advance_campaign(campaign.pk):
                 self.stderr.write(f"{run}: {run.move_from} to {run.move_to}")
             run = run or find_unfinished_run(campaign)
-            if run and run.state == Run.State.RUNNING and not is_held(run):
+            if run and run.state == Run.State.RUNNING and not is_held_by_writes(run):
                 self._work_on_run(campaign, run)
             if run and run.finished_at:
                 continue
@@ -87,7 +87,7 @@ class CampaignCommand(RunCommand):
                 self.wait_for_end(run, inline=True)
         except CommandError:
             # Its run is stopped, and the campaign with it, before this process ends.
-            take_further(campaign.pk)
+            advance_campaign(campaign.pk)
             raise
 
     def print_summary(self, summary: CampaignSummary) -> None:
@@ -123,7 +123,7 @@ def _watching(campaign: Campaign) -> Iterator[None]:
             while not over.wait(WATCH_SECONDS):
                 # PostgreSQL may be restarting: the next look connects again.
                 with suppress(DatabaseError):
-                    take_further(campaign.pk)
+                    advance_campaign(campaign.pk)
         finally:
             connection.close()
 

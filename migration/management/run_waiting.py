@@ -17,7 +17,7 @@ from migration.management.run_display import make_display
 from migration.models import Run
 from migration.operations import runs
 from migration.operations.run_batches import held_batches
-from migration.operations.runs import is_held
+from migration.operations.runs import is_held_by_writes
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def explain_late_begin(progress: Progress) -> Message | None:
     """Say that no worker has begun a running run, and what to do; None where one has."""
     begun = progress.done or progress.retry_groups or held_batches(progress.run.pk)
     # A run that this site's writes are refused for says so itself.
-    if begun or progress.run.state != Run.State.RUNNING or is_held(progress.run):
+    if begun or progress.run.state != Run.State.RUNNING or is_held_by_writes(progress.run):
         return None
     return (
         run_sentences.NOT_BEGUN_NO_WORKER()

@@ -7,11 +7,11 @@ from migration.models.approvals import MoveRequest
 from migration.models.audit_actors import Actor, acting
 from migration.models.audit_events import AuditCheckpoint, AuditCode, AuditEvent, AuditLink
 from migration.models.campaign_clients import (
-    Takes,
-    count_by_phase,
+    NewMemberVerdict,
+    count_before_goal,
     count_in_campaigns,
     list_clients_in_campaigns,
-    list_groups_taken,
+    list_waves_of_groups,
 )
 from migration.models.campaigns import (
     GOALS,
@@ -75,7 +75,7 @@ from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, newe
 from migration.models.moves import PhaseChange
 from migration.models.noted_clients import NotedClient
 from migration.models.notice_deliveries import (
-    Attempt,
+    DeliveryAttempt,
     DeliveryOutcome,
     DeliveryState,
     NoticeDelivery,
@@ -116,9 +116,9 @@ from migration.models.readiness import (
     Standing,
     find_standing,
     get_wanted_time,
-    select_blocked,
-    select_open_items,
+    select_open_write_items,
     select_standing,
+    select_with_blocker,
     with_blocker,
 )
 from migration.models.reads import ReadCount, ReadsSince
@@ -196,7 +196,6 @@ __all__ = [
     "WRITES_BOTH",
     "Act",
     "Actor",
-    "Attempt",
     "AuditCheckpoint",
     "AuditCode",
     "AuditEvent",
@@ -221,6 +220,7 @@ __all__ = [
     "DailyComparisons",
     "DatabaseClaim",
     "DatabaseIdentity",
+    "DeliveryAttempt",
     "DeliveryOutcome",
     "DeliveryState",
     "Digest",
@@ -239,6 +239,7 @@ __all__ = [
     "LoginStores",
     "LoginTest",
     "MoveRequest",
+    "NewMemberVerdict",
     "NotedClient",
     "Notice",
     "NoticeDelivery",
@@ -297,7 +298,6 @@ __all__ = [
     "StaleRunError",
     "Standing",
     "StatementCount",
-    "Takes",
     "UnsearchedPlace",
     "UnsearchedReason",
     "Usage",
@@ -317,7 +317,7 @@ __all__ = [
     "all_clients",
     "check_comment",
     "check_reason",
-    "count_by_phase",
+    "count_before_goal",
     "count_in_campaigns",
     "describe_minutes",
     "find_layout",
@@ -329,14 +329,14 @@ __all__ = [
     "is_leaving",
     "late_push_threshold",
     "list_clients_in_campaigns",
-    "list_groups_taken",
+    "list_waves_of_groups",
     "newest_status_is",
     "normalize_group_name",
     "read_work_facts",
     "read_write_state",
     "require_reason",
-    "select_blocked",
-    "select_open_items",
+    "select_open_write_items",
     "select_standing",
+    "select_with_blocker",
     "with_blocker",
 ]

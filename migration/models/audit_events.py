@@ -126,7 +126,7 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         return self.filter(code=AuditCode.IMPORT, correlation=correlation)
 
     def telling(self, *sentences: Sentence) -> Self:
-        """Select the entries that tell one of these."""
+        """Select the entries whose facts are one of these sentences."""
         # As text, as above: this is how each entry begins.
         starts = [f'{{"key":{json.dumps(sentence.key)},' for sentence in sentences]
         return self.filter(reduce(or_, [models.Q(facts__startswith=start) for start in starts]))

@@ -81,7 +81,7 @@ _CHOSEN = f"""
 """  # noqa: S608  # a constant
 
 
-def count_by_phase(campaign_ids: Collection[int]) -> dict[str, int]:
+def count_before_goal(campaign_ids: Collection[int]) -> dict[str, int]:
     """Return phase -> how many clients in it these campaigns are to take further. Takes one query."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -117,7 +117,7 @@ def list_clients_in_campaigns(*, beyond: Phase | None = None) -> set[int]:
         return {pk for pk, _goal in cursor}
 
 
-class Takes(Enum):
+class NewMemberVerdict(Enum):
     """Whether a campaign takes a client that comes into a group of it now."""
 
     LATER = auto()  # when its wave begins
@@ -125,16 +125,16 @@ class Takes(Enum):
     TOO_LATE = auto()  # its wave has begun
 
 
-def list_groups_taken(group_ids: Collection[int]) -> list[tuple[Wave, Takes]]:
+def list_waves_of_groups(group_ids: Collection[int]) -> list[tuple[Wave, NewMemberVerdict]]:
     """Return the newest wave of each of the groups in a campaign that is not over, which it holds. Takes one query."""
     waves = Wave.objects.filter(campaign__state__in=Campaign.NOT_OVER, group__in=group_ids)
     newest = waves.select_related("campaign", "group").order_by("group_id", "-part")
     return [(wave, _judge_wave(wave)) for wave in newest.distinct("group_id")]
 
 
-def _judge_wave(wave: Wave) -> Takes:
+def _judge_wave(wave: Wave) -> NewMemberVerdict:
     if wave.campaign.approved_at:
-        return Takes.NOT_APPROVED
+        return NewMemberVerdict.NOT_APPROVED
     # A group of more clients than a wave may have is taken in parts, while some are left.
     waits = wave.began_at is None or (wave.campaign.wave_size and wave.finished_at is None)
-    return Takes.LATER if waits else Takes.TOO_LATE
+    return NewMemberVerdict.LATER if waits else NewMemberVerdict.TOO_LATE

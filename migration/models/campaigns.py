@@ -180,7 +180,7 @@ class Campaign(models.Model):
         return STEPS[: GOALS.index(Phase(self.goal)) + 1]
 
     @property
-    def reached(self) -> list[Phase]:
+    def phases_at_goal(self) -> list[Phase]:
         """Return the phases in which a client stands at its goal or further."""
         line = list(Phase)
         return line[line.index(Phase(self.goal)) :]
@@ -239,7 +239,7 @@ class Campaign(models.Model):
         """Stop the campaign, as its own rule says; `why` names the rule and the wave."""
         self._change_state(None, self.State.STOPPED, self.State.RUNNING, stopped_because=why)
 
-    def wait_for_approval(self) -> None:
+    def ask_for_approval(self) -> None:
         """Have a running campaign, which nobody had to approve before, wait for an approval."""
         self._change_state(None, self.State.REQUESTED, self.State.RUNNING)
 

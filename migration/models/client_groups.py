@@ -156,7 +156,7 @@ class ClientGroup(models.Model):
                 changed += [slugs[pk] for pk in new]
         return sorted(changed)
 
-    def take_clients(self, chosen: ClientPhaseQuerySet, *, by: User | None = None) -> list[str]:
+    def remove_clients(self, chosen: ClientPhaseQuerySet, *, by: User | None = None) -> list[str]:
         """Take the clients out of the group, in one transaction; return the slugs of those that were in it.
 
         Raise `ClientGroupError` if the group is gone.

@@ -88,7 +88,7 @@ class ClientPhaseQuerySet(ClientQuerySet):
 
     def push_pending(self) -> Self:
         """Select the clients that write both stores and whose newest rows are not in AWS yet."""
-        return self.in_phases(*WRITES_BOTH).with_push_pending()
+        return self.in_phases(*WRITES_BOTH).filter_push_pending()
 
     def to_push(self) -> Self:
         """Select the pending clients to push now. A client whose push was refused waits until its rows change."""
@@ -97,14 +97,14 @@ class ClientPhaseQuerySet(ClientQuerySet):
 
     def push_late(self, since: datetime) -> Self:
         """Select the clients to push that have waited since before that moment."""
-        return self.to_push().with_push_pending_since(since)
+        return self.to_push().filter_push_pending_since(since)
 
     def push_refused(self) -> Self:
         """Select the pending clients whose present rows were refused."""
         return self.push_pending().filter(client_migration__refused_revision=models.F("revision"))
 
     def rows_refused(self) -> Self:
-        """Select these, and the clients that are in PostgreSQL alone as the push of their present rows was refused."""
+        """Select the clients of any phase but `purged` whose present rows a push refused."""
         refused = "client_migration__refused_revision"
         found = self.with_revision().filter(**{f"{refused}__isnull": False})
         found = found.filter(**{refused: models.F("revision")})

@@ -26,7 +26,7 @@ COUNTED = {NoticeEvent.ROTATION_OVERDUE: Digest.OVERDUE}
 
 @dataclass(frozen=True)
 class FoundCondition:
-    """What holds now: which one of its event, and what to say of it; of a counted one its name."""
+    """A condition that holds now: its event, its subject, and the facts or the name for the notice."""
 
     event: NoticeEvent
     subject: str
@@ -36,14 +36,14 @@ class FoundCondition:
 
 class ConditionQuerySet(models.QuerySet["Condition"]):
     @transaction.atomic
-    def settle(
+    def update_and_notify(
         self,
         events: Collection[NoticeEvent],
         found: Iterable[FoundCondition],
         *,
         over_after: timedelta = OVER_AFTER,
     ) -> None:
-        """Compare what holds now of these events with what held before; tell what began, and what is over."""
+        """Store which conditions of these events hold now; record notices of what began and what is over."""
         now = timezone.now()
         # Two looks at once wait for each other.
         known = {(row.event, row.subject): row for row in self._lock_rows(events)}
@@ -57,7 +57,7 @@ class ConditionQuerySet(models.QuerySet["Condition"]):
         self._begin(fresh)
         for row in known.values():
             if now - row.seen_at >= over_after:
-                row.end()
+                row.delete_and_notify()
 
     def _lock_rows(self, events: Collection[NoticeEvent]) -> list[Condition]:
         return list(self.select_for_update().filter(event__in=events).order_by("pk"))
@@ -101,10 +101,10 @@ class Condition(models.Model):
 
     @property
     def key(self) -> str:
-        """Name this occurrence."""
+        """Return the key under which a notice of it is recorded only once."""
         return f"{self.event}:{self.subject}:{self.began_at.isoformat()}"
 
-    def end(self) -> None:
+    def delete_and_notify(self) -> None:
         """Delete it; send a notice that it is over where one said that it had begun."""
         self.delete()
         if self.facts:

@@ -60,7 +60,7 @@ class CopySearchQuerySet(models.QuerySet["CopySearch"]):
         return self.filter(finished_at=None, interrupted_at=None)
 
     def mark_interrupted(self, search: CopySearch) -> bool:
-        """Say that this search ended unfinished; False where it has ended already."""
+        """Mark the search as ended unfinished; return False where it has ended already."""
         now = timezone.now()
         if self.open().filter(pk=search.pk).update(interrupted_at=now) != 1:
             return False
@@ -127,7 +127,7 @@ class CopySearch(models.Model):
         return self.finished_at is None and timezone.now() - last > SILENT_AFTER
 
     @property
-    def may_be_queued(self) -> bool:
+    def is_presumably_queued(self) -> bool:
         """Say whether it waits for a worker, and not for so long that its place in the queue must be lost."""
         return self.started_at is None and not self.is_silent
 

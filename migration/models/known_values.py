@@ -48,7 +48,7 @@ class KnownValueQuerySet(models.QuerySet["KnownValue"]):
             self.filter(client_id=client_id, replaced_at=None).order_by("kind", "credential_id")
         )
 
-    def list_in_doubt(self, client_id: int, *, key_id: str) -> list[KnownValue]:
+    def list_maybe_former(self, client_id: int, *, key_id: str) -> list[KnownValue]:
         """List the present values that count as to be rotated only as they can't be told from former ones.
 
         Those stood in clear and were replaced before, and are known by a digest of another key than `key_id`, which is
@@ -73,7 +73,7 @@ class KnownValueQuerySet(models.QuerySet["KnownValue"]):
         _store_revisions(seen, noted, key_id=key_id)
 
     @transaction.atomic
-    def record_in_aws(
+    def record_aws_values(
         self, seen: Mapping[int, Mapping[CredentialKey, PresentValue]], *, read_at: datetime
     ) -> None:
         """Store what AWS held of purged clients at that time; a value that was set later stays."""
@@ -116,7 +116,7 @@ class KnownValueQuerySet(models.QuerySet["KnownValue"]):
         NotedClient.objects.lock(clients)
         changes = ValueChanges(self.filter(client_id__in=clients))
         for each in found:
-            changes.find(each)
+            changes.apply_found_value(each)
         changes.store()
 
 
@@ -182,7 +182,7 @@ class KnownValue(models.Model):
 
     @property
     def is_to_rotate(self) -> bool:
-        """Say the same as `KnownValueQuerySet.to_rotate`, of a present value."""
+        """Say whether it stood in clear and no longer stands in the tables; only for a present value."""
         return self.stood_anywhere and not self.stands_in_tables
 
 

@@ -57,7 +57,7 @@ def select_left_items(waves: Collection[Wave]) -> RunItemQuerySet:
 
 
 def select_refused_items(campaign: Campaign) -> RunItemQuerySet:
-    """Select the items of clients that a step of the campaign could not move, as above."""
+    """Select the items of clients that a step of the campaign, not its rollback, could not move."""
     items: RunItemQuerySet = select_left_items(campaign.waves.begun()).filter(
         run__only_where_equal=False
     )
@@ -72,7 +72,7 @@ def select_kept_now(campaign: Campaign) -> ClientPhaseQuerySet:
     kept = select_standing(all_clients().with_ids(ids), Standing.BLOCKED)
     # At the goal no move is left to be kept, but the campaign stops again for what differs there.
     return kept.exclude(
-        models.Q(phase__in=campaign.reached) & ~models.Q(blocker=Blocker.DIFFERS.value)
+        models.Q(phase__in=campaign.phases_at_goal) & ~models.Q(blocker=Blocker.DIFFERS.value)
     )
 
 

@@ -70,7 +70,7 @@ FINAL = (DeliveryOutcome.NOT_WANTED, DeliveryOutcome.TOO_LATE)
 
 
 @dataclass(frozen=True)
-class Attempt:
+class DeliveryAttempt:
     """What came of one attempt: with the status that a webhook answered, and the seconds that it asks to wait."""
 
     outcome: DeliveryOutcome
@@ -108,7 +108,7 @@ class NoticeDeliveryQuerySet(models.QuerySet["NoticeDelivery"]):
         return claimed
 
     def waiting(self) -> NoticeDeliveryQuerySet:
-        """Select what has not got there yet."""
+        """Select the deliveries that are neither sent nor given up."""
         return self.filter(state=DeliveryState.WAITING)
 
 
@@ -165,7 +165,7 @@ class NoticeDelivery(models.Model):
         values = {"what": text, "status": self.status}
         return gettext("%(what)s (status %(status)s)") % values if self.status else text
 
-    def settle(self, attempt: Attempt) -> None:
+    def settle(self, attempt: DeliveryAttempt) -> None:
         """Store what came of the attempt for which it was claimed, and when it is tried again."""
         now = timezone.now()
         next_try_at = now + self._find_pause(attempt)
@@ -185,7 +185,7 @@ class NoticeDelivery(models.Model):
             next_try_at=next_try_at,
         )
 
-    def _find_pause(self, attempt: Attempt) -> timedelta:
+    def _find_pause(self, attempt: DeliveryAttempt) -> timedelta:
         """Return how long to wait: twice as long with each try, or as long as was asked for, within bounds."""
         if attempt.wait_seconds:
             asked = timedelta(seconds=min(attempt.wait_seconds, LONGEST_PAUSE.total_seconds()))

@@ -205,7 +205,7 @@ class Notice(models.Model):
         return str(dict(NoticeEvent.choices).get(self.event, self.event))
 
     def take_over(self, others: Iterable[Notice]) -> None:
-        """Count what these count too; unsaved."""
+        """Add the numbers and names of these notices to its own; doesn't save."""
         for other in others:
             self.number += other.number
             self.names = list(dict.fromkeys([*self.names, *other.names]))[:MOST_NAMES]

@@ -37,7 +37,7 @@ class OffboardingState(models.TextChoices):
 
 
 class OffboardingQuerySet(models.QuerySet["Offboarding"]):
-    def on_the_way_out(self) -> Self:
+    def leaving_or_left(self) -> Self:
         """Select the clients that left or are about to: nothing else changes these. One that comes back is moved."""
         return self.exclude(state=OffboardingState.COMING_BACK)
 
@@ -114,7 +114,7 @@ class Offboarding(models.Model):
         self.record(facts, by=by, reason=reason)
 
     def end(self, deletions: Mapping[str, datetime], result: Message, *, by: User | None) -> None:
-        """Store that every secret has its day, within the caller's transaction."""
+        """Store that the client is offboarded and when AWS deletes each secret; with an audit entry."""
         self.deletions |= {name: at.isoformat() for name, at in deletions.items()}
         self.ended_at = timezone.now()
         facts = audit_sentences.OFFBOARDED(result=result)
@@ -134,5 +134,5 @@ class Offboarding(models.Model):
 
 def is_leaving() -> models.Exists:
     """Return the condition that a client was offboarded, or is about to be."""
-    leaving = Offboarding.objects.on_the_way_out()
+    leaving = Offboarding.objects.leaving_or_left()
     return models.Exists(leaving.filter(client=models.OuterRef("pk")))

@@ -42,7 +42,7 @@ class PlannedMoves:
 
     @property
     def columns(self) -> dict[str, str | bool | list[str]]:
-        """Return the columns of the run that hold it."""
+        """Return column of `Run` -> value, to store these moves with a run."""
         return {
             "move_from": self.old.value,
             "move_to": self.new.value,

@@ -38,7 +38,7 @@ class PlannedVersionQuerySet(models.QuerySet["PlannedVersion"]):
     def find_known(
         self, connection: BaseDatabaseWrapper, version_ids: Iterable[str]
     ) -> tuple[set[str], datetime | None]:
-        """Return those of the ids that were noted, and since when all are: the first `migrate` that knew of plans."""
+        """Return those of the ids that were recorded, and since when every id is (None: no claim yet)."""
         with connection.cursor() as cursor:
             cursor.execute(
                 """

@@ -51,7 +51,7 @@ class ReaderSummary:
 
 
 def _was_seen(now: datetime) -> models.Q:
-    """Select those that read within the last hour. A time far ahead, from a clock that was wrong, says nothing."""
+    """Return the condition of a read in the last hour; a time far ahead, of a wrong clock, is none."""
     return models.Q(last_read_at__gt=now - SEEN_WITHIN, last_read_at__lt=now + SEEN_WITHIN)
 
 
@@ -73,7 +73,7 @@ class ReaderProcessQuerySet(models.QuerySet["ReaderProcess"]):
         """Select the processes seen in the last hour that met an error of AWS within FAILED_WITHIN."""
         return self.seen_in_last_hour().filter(aws_error_at__gt=timezone.now() - FAILED_WITHIN)
 
-    def read_without_layouts(self) -> bool:
+    def has_readers_without_layouts(self) -> bool:
         """Say whether a process read within the last day whose release reads only the layout of its environment."""
         lately = self.filter(last_read_at__gt=timezone.now() - OLD_READERS_WITHIN)
         versions = lately.order_by().values_list("version", flat=True).distinct()

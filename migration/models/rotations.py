@@ -73,7 +73,7 @@ class RotationQuerySet(models.QuerySet["Rotation"]):
         """Return the client's rotation that has no outcome yet, if there is one."""
         return self.unfinished().filter(client_id=client_id).first()
 
-    def list_to_go_on(self) -> list[int]:
+    def list_unfinished_client_ids(self) -> list[int]:
         """Return the clients with an unfinished rotation, the one first that was tried longest ago."""
         return list(self.unfinished().order_by("tried_at").values_list("client_id", flat=True))
 
@@ -158,7 +158,7 @@ class Rotation(models.Model):
 
     @property
     def is_finished(self) -> bool:
-        """Say whether nothing more is done."""
+        """Say whether it has an outcome."""
         return bool(self.outcome)
 
     @property

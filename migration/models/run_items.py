@@ -334,7 +334,7 @@ class RunItem(models.Model):
             and self.message.key in LEFT_OUT_KEYS
         )
 
-    def try_again(self) -> None:
+    def set_next_try(self) -> None:
         """Leave it open and set its next try, later with every attempt."""
         self.outcome = ""
         # No timedelta holds the first wait doubled 46 times.
@@ -343,5 +343,5 @@ class RunItem(models.Model):
         self.next_try_at = timezone.now() + wait
 
     def leave_open(self) -> None:
-        """Leave it open for whoever comes next: nothing was tried."""
+        """Set it to be tried again at once, without counting an attempt; doesn't save."""
         self.outcome, self.next_try_at = "", timezone.now()

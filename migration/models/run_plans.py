@@ -46,17 +46,17 @@ class RunPlanQuerySet(models.QuerySet["RunPlan"]):
         """Select the plans that are neither started nor discarded."""
         return self.filter(state__in=RunPlan.OPEN)
 
-    def without_clients(self) -> Self:
+    def defer_client_columns(self) -> Self:
         """Leave out what grows with the number of clients."""
         return self.defer("chosen", "differences")
 
     def stalled(self) -> Self:
         """Select the plans whose look was not ended for STALLED_AFTER."""
         before = timezone.now() - STALLED_AFTER
-        return self.without_clients().filter(state__in=RunPlan.LOOKING, worked_at__lt=before)
+        return self.defer_client_columns().filter(state__in=RunPlan.LOOKING, worked_at__lt=before)
 
     def forget_old(self) -> None:
-        """Delete the plans that no run was started from."""
+        """Delete the plans older than PLANS_ARE_KEPT that no run was started from."""
         before = timezone.now() - PLANS_ARE_KEPT
         self.filter(run=None, created_at__lt=before).delete()
 
@@ -200,7 +200,7 @@ class RunPlan(models.Model):
         )
 
     def attach_to(self, run: Run) -> None:
-        """Keep it with the run that starts from it, in the run's transaction."""
+        """Mark it as started with this run, in the run's transaction; raises StalePlanError."""
         self._change_state(
             RunPlan.State.STARTED,
             RunPlan.State.READY,

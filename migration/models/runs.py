@@ -61,8 +61,8 @@ class RunQuerySet(models.QuerySet["Run"]):
             worked_at__lt=before,
         )
 
-    def held_by_writes(self) -> Self:
-        """Select the running runs that write to AWS, which wait while this site may not."""
+    def running_with_writes(self) -> Self:
+        """Select the running runs of kinds that write to AWS; most of them wait while writes are stopped."""
         writes = [kind for kind in Run.Kind if kind not in Run.READS_ONLY]
         return self.filter(state=Run.State.RUNNING, finished_at=None, kind__in=writes)
 
@@ -74,7 +74,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Note that a worker works on the run."""
         self.filter(pk=run_id).update(worked_at=timezone.now())
 
-    def begin_batch(self, run_id: int) -> Run | None:
+    def record_work_if_running(self, run_id: int) -> Run | None:
         """Read the run as it is now and note that a worker works on it; None where it is not running."""
         columns = ", ".join(f'"{field.column}"' for field in Run._meta.concrete_fields)
         running = self.raw(

@@ -96,7 +96,7 @@ class SecretQuerySet(models.QuerySet["Secret"]):
                 [json.dumps(rows), configured_layout()],
             )
 
-    def look_again(self, names: Collection[str]) -> None:
+    def mark_for_describing(self, names: Collection[str]) -> None:
         """Have workers describe these secrets soon, whenever they were described."""
         self.filter(name__in=names).update(described_at=None)
 

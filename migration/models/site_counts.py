@@ -130,7 +130,7 @@ class KeptCountsQuerySet(models.QuerySet["KeptCounts"]):
         )
 
     def renew(self) -> None:
-        """Count and keep it where there are very many clients; keep nothing where there are not."""
+        """Store new counts of a site with KEPT_FROM_CLIENTS clients or more; else delete the old ones."""
         if all_clients().count() < KEPT_FROM_CLIENTS:
             self.filter(pk=KeptCounts.CLIENTS).delete()
             return
@@ -240,7 +240,7 @@ def _count_usage() -> tuple[Usage, int, int]:
 
 
 def _count_cutovers() -> dict[date, int]:
-    """Count the cutovers of each of the last days."""
+    """Return day -> cutovers less rollbacks, of the last CUTOVER_DAYS."""
     forward = Q(old=Phase.DUAL_READ, new=Phase.AWS)
     back = Q(old=Phase.AWS, new=Phase.DUAL_READ)
     first = timezone.localdate() - timedelta(days=CUTOVER_DAYS - 1)

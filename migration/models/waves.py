@@ -145,7 +145,7 @@ class Wave(models.Model):
             return campaign_sentences.WAVE_OF_THAT_NAME(**names)
         return campaign_sentences.WAVE(**names, group=group)
 
-    def holds_group(self) -> bool:
+    def lock_group(self) -> bool:
         """Lock its group for the caller's transaction, so that nobody deletes it meanwhile; False where it is gone."""
         if self.group_id is None:
             return False
@@ -244,7 +244,7 @@ class Wave(models.Model):
 
 class WaveClientQuerySet(models.QuerySet["WaveClient"]):
     def taken_along(self) -> Self:
-        """Select those that their campaign has not gone on without."""
+        """Select the waves' clients that were not left out when a campaign went on."""
         return self.filter(left_out_at=None)
 
 

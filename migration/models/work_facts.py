@@ -41,7 +41,7 @@ class WorkFacts:
 
 
 def read_work_facts() -> WorkFacts:
-    """Read them."""
+    """Return the `WorkFacts` as they are now, in one statement."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"""

@@ -68,7 +68,7 @@ class WriteState:
 
 
 def read_write_state(connection: BaseDatabaseWrapper) -> WriteState:
-    """Read it now."""
+    """Return the `WriteState` as it is now, in one statement."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {WRITE_STATE}")
         return WriteState.parse(cursor.fetchone()[0])

@@ -34,8 +34,8 @@ class KmsAnswers:
     # Secrets that the account has just read with their values.
     were_read: frozenset[str] = frozenset()
 
-    def begin_batch(self) -> KmsAnswers:
-        """Return the answers for another batch of the run: what the account might not do is tried anew."""
+    def make_batch_answers(self) -> KmsAnswers:
+        """Return the answers for the next batch; refusals are dropped, so that AWS is asked again."""
         for key in [key for key, error in list(self.by_key.items()) if error]:
             self.by_key.pop(key, None)
         return KmsAnswers(self.by_key)

@@ -169,7 +169,7 @@ def _change(
     nobody learned whether AWS took it, the next try learns it.
     """
     begin_change(there, _name_changes(there, changes))
-    steps = _list_steps(snapshot, sm, there, changes)
+    steps = _apply_changes(snapshot, sm, there, changes)
     try:
         next(steps)
     except SecretsManagerError as error:
@@ -197,7 +197,7 @@ def _record_change(snapshot: ClientSnapshot, name: str, what: Message, *, by: Us
         end_change(name)
 
 
-def _list_steps(
+def _apply_changes(
     snapshot: ClientSnapshot, sm: SecretsManager, there: SecretDescription, changes: Changes
 ) -> Iterator[None]:
     """Make the changes that are wanted, of which there is one at least; yields after each."""
@@ -260,8 +260,8 @@ def look_at_secrets(*, client_id: int) -> list[SecretLook]:
     return looks
 
 
-def describe_due_secrets(*, seconds: float) -> None:
-    """Describe the secrets that were not looked at for a day, the oldest look first, for at most so many seconds."""
+def store_due_secret_states(*, seconds: float) -> None:
+    """Store what AWS says of secrets not looked at for a day, oldest first, for at most `seconds`."""
     until, sm, errors = time.monotonic() + seconds, secrets_manager(), 0
     for name in Secret.objects.due_for_look(LOOKED_AT_EVERY):
         if time.monotonic() > until or errors > MOST_ERRORS:

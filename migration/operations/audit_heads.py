@@ -28,7 +28,7 @@ class HeadNotSentError(Exception):
 
 
 def seal_and_log() -> AuditHead:
-    """Seal the last hour's entries, and log the head; whatever was sealed before is older than this line."""
+    """Record counted refusals, seal the last hour's entries, log the chain's head and return it."""
     record_repeats()
     head = seal_audit()
     logger.info("Audit head %s", head)

@@ -16,9 +16,9 @@ logger = logging.getLogger(__name__)
 CODE_LENGTH = 8
 
 
-def record_start() -> None:
+def record_process_start() -> None:
     """Record the start and its settings. Where the database can't be asked, the process starts all the same."""
-    facts = audit_sentences.STARTED(settings=tuple(describe_settings()))
+    facts = audit_sentences.STARTED(settings=tuple(list_audited_settings()))
     try:
         AuditEvent.objects.record(AuditCode.SETTINGS, facts)
     except Error as error:
@@ -28,7 +28,7 @@ def record_start() -> None:
         connection.close()  # a server may fork its workers after this
 
 
-def describe_settings() -> list[str]:
+def list_audited_settings() -> list[str]:
     """Return each variable that is set: with its value, or, if it may be secret, with a code that changes with it."""
     audit, keys = settings.NOVA_AUDIT, audit_keys()
     shown = [f"{name}={value}" for name, value in audit.shown.items()]

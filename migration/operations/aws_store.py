@@ -90,7 +90,7 @@ class AwsCopy:
         """Return secret name -> id of its current version."""
         return {value.name: value.version_id for value in self.found}
 
-    def make_secrets(self, client_id: int) -> list[Secret]:
+    def make_secret_rows(self, client_id: int) -> list[Secret]:
         """Make the rows, not yet stored, that remember these versions as pushed."""
         return [
             Secret(name=value.name, arn=value.arn, version_id=value.version_id, client_id=client_id)

@@ -76,7 +76,7 @@ class WritesRefusedError(SecretsManagerError):
         return self.why or super().message
 
 
-class NotChanged(MessageError):  # noqa: N818  # nothing went wrong: there is nothing to do
+class NotClaimed(MessageError):  # noqa: N818  # nothing went wrong: there is nothing to do
     """The claim would change nothing, or can't be made; the message says why."""
 
 
@@ -109,7 +109,7 @@ class WriteGuard:
             return self._state if fresh else None
 
     def explain_copy(self, state: WriteState) -> Message | None:
-        """Say that a connection of this process reaches another database than the one that noted itself."""
+        """Say why this may not be the database that writes to AWS (a duplicate, unknown); None if it is."""
         noted = state.noted
         if noted is None:
             return sentences.DATABASE_NOT_NOTED()
@@ -213,15 +213,15 @@ def start_aws_writes(*, by: User | None = None) -> int:
 def claim_database(*, reason: str, by: User | None = None, aws: str = "") -> DatabaseClaim:
     """Say that this database is the one that writes to AWS.
 
-    Raises `ReasonError`, and `NotChanged` where it is no copy.
+    Raises `ReasonError`, and `NotClaimed` where it is no copy.
     """
     require_reason(reason)
     connection.ensure_connection()
     reached, noted = read_identity(connection), DatabaseClaim.objects.newest()
     if reached is None:
-        raise NotChanged(sentences.DATABASE_UNKNOWN())
+        raise NotClaimed(sentences.DATABASE_UNKNOWN())
     if noted and not is_copy(reached, noted.identity):
-        raise NotChanged(sentences.DATABASE_IS_THE_ONE(this=reached.place))
+        raise NotClaimed(sentences.DATABASE_IS_THE_ONE(this=reached.place))
     with transaction.atomic():
         claim = DatabaseClaim.objects.record(reached, by=by, reason=reason, aws=aws)
         facts = audit_sentences.CLAIMED(

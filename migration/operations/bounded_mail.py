@@ -67,11 +67,11 @@ class _BoundedSMTP(smtplib.SMTP):
 
 
 class _BoundedSMTPOverTLS(smtplib.SMTP_SSL, _BoundedSMTP):
-    """The same with TLS from its first byte on: `SMTP_SSL` wraps the socket that is made above."""
+    """A connection over TLS whose socket is shut at the deadline; `SMTP_SSL` wraps that socket."""
 
 
 class _BoundedBackend(EmailBackend):
-    """Django's, with such connections."""
+    """Django's SMTP backend, with connections that are shut at the deadline."""
 
     def __init__(self, deadline: Deadline) -> None:
         super().__init__()

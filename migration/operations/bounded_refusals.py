@@ -132,7 +132,7 @@ def record_refusal(
 
 
 def record_repeats() -> None:
-    """Record the numbers of minutes that are over. Called often: it asks no database where there is none."""
+    """Record how many refusals were counted in past minutes; asks no database if there were none."""
     for repeats in limit.take_finished():
         facts = audit_sentences.REFUSED_AGAIN(n=repeats.number, at=repeats.began_at)
         try:

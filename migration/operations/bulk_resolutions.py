@@ -20,7 +20,7 @@ GIVE_UP_AFTER_SECONDS = 15.0
 
 @dataclass
 class BulkResolution:
-    """Holds what became of the clients, by id."""
+    """Holds client id -> its resolution or refusal, and the ids that were not tried."""
 
     done: dict[int, Resolution] = field(default_factory=dict)
     refused: dict[int, Message] = field(default_factory=dict)

@@ -51,7 +51,7 @@ def skip_stopped_items(campaign_id: int) -> None:
         skip_open_items(run)
 
 
-def take_further(campaign_id: int) -> Run | None:
+def advance_campaign(campaign_id: int) -> Run | None:
     """Do what is next in the campaign; return the run that was started, which the caller enqueues.
 
     Does nothing where another process is at it, or where it waits: for a run, a soak time, an hour, clients that lack
@@ -212,7 +212,7 @@ def _start_step(wave: Wave, old: Phase, new: Phase) -> Run | None:
         if campaign.by is None:
             _stop(campaign, campaign_sentences.NOBODY_TO_ASK())
         else:
-            campaign.wait_for_approval()
+            campaign.ask_for_approval()
         return None
     return Run.start(
         kind=Run.Kind.MOVE,
@@ -230,7 +230,7 @@ def _begin_next_wave(campaign: Campaign, last: Wave | None, now: datetime) -> Ru
     """Begin the next wave that has clients, and its first step; without one the campaign is finished."""
     while wave := _find_next_wave(campaign, last):
         wave.campaign = campaign
-        if not wave.goes_on_without_group and not wave.holds_group():
+        if not wave.goes_on_without_group and not wave.lock_group():
             _stop(campaign, campaign_sentences.CAMPAIGN_GROUP_IS_GONE(wave=wave.name_message))
             return None
         number = wave.begin(now=now)
@@ -250,7 +250,7 @@ def _begin_next_wave(campaign: Campaign, last: Wave | None, now: datetime) -> Ru
 def _find_next_wave(campaign: Campaign, last: Wave | None) -> Wave | None:
     """Return the wave after `last`: the rest of its group, or the next group; None after the last one."""
     splits = last if campaign.wave_size else None
-    if splits and not splits.goes_on_without_group and not splits.holds_group():
+    if splits and not splits.goes_on_without_group and not splits.lock_group():
         return splits  # nobody knows whether it had clients left
     if splits and splits.list_takeable().exists():
         return Wave.objects.create(

@@ -145,7 +145,7 @@ class Certificate:
 
 @dataclass(frozen=True)
 class SignedFacts:
-    """A certificate's facts as its file has them, with what signs them."""
+    """A certificate's facts as its file has them, with their signature and the id of the key."""
 
     facts: Json
     key: str
@@ -153,7 +153,7 @@ class SignedFacts:
 
     @property
     def text(self) -> str:
-        """Return the file."""
+        """Return the text of the certificate's file: JSON with facts, key id and signature."""
         parts = {"certificate": self.facts, "key": self.key, "signature": self.signature}
         return json.dumps(parts, indent=2) + "\n"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from migration import comment_sentences
 from migration.models import AuditCode, ClientComment, CommentError, check_comment
 from migration.operations.bounded_refusals import record_refusal
-from migration.operations.escaped_forms import list_forms
+from migration.operations.escaped_forms import list_escaped_forms
 from migration.operations.secret_values import list_searchable_values
 
 if TYPE_CHECKING:
@@ -42,5 +42,5 @@ def _holds_secret(client_id: int, text: str) -> bool:
     return any(
         form in typed
         for value in list_searchable_values(client_id)
-        for form in list_forms(value.replace("\r\n", "\n").strip())
+        for form in list_escaped_forms(value.replace("\r\n", "\n").strip())
     )

@@ -24,7 +24,7 @@ from migration.operations.snapshots import read_snapshot, repeatable_read
 from nova_credentials import document as documents
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import SecretsManagerError
-from nova_credentials.credential_types import ROW_CLASSES, CredentialType, keys_of
+from nova_credentials.credential_types import ROW_CLASSES, CredentialType, map_to_json_keys
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class StoredLogin:
 
 
 @dataclass(frozen=True)
-class ReadStore:
+class StoreLogins:
     """The logins of a client as one store had them, and since when they are known to have been so."""
 
     store: LoginStore
@@ -99,13 +99,13 @@ def try_client_logins(
 
 def read_stores(
     client_id: int, stores: Collection[LoginStore], *, interactive: bool = False
-) -> list[ReadStore]:
+) -> list[StoreLogins]:
     """Read the client's logins from each store; raises as `try_client_logins` does."""
     found = []
     for store in stores:
         read_at = timezone.now()  # a moment before
         logins = read_logins(client_id, store, interactive=interactive)
-        found.append(ReadStore(store, logins, read_at))
+        found.append(StoreLogins(store, logins, read_at))
     return found
 
 
@@ -164,14 +164,14 @@ def _make_values(
     credential_type: CredentialType, row: Credential | CredentialRow
 ) -> dict[str, str | int | None]:
     """Return the row's values by the keys of the document."""
-    keys = keys_of(ROW_CLASSES[credential_type])
+    keys = map_to_json_keys(ROW_CLASSES[credential_type])
     return {key: getattr(row, attribute) for attribute, key in keys.items()}
 
 
 def try_logins(
     logins: Sequence[StoredLogin], *, waits: bool = True, seconds: float = LOGIN_SECONDS
 ) -> dict[int, LoginResult]:
-    """Try these logins, some at once, at the rate of all workers; return the `id` of each login -> its result.
+    """Try these logins at the rate of all workers; return Python's `id()` of each login -> its result.
 
     With `waits` false a person waits: the turns are taken, and the workers' logins come later.
     """
@@ -190,13 +190,13 @@ def try_logins(
 
 def keep_results(
     client_id: int,
-    found: ReadStore,
+    found: StoreLogins,
     results: dict[int, LoginResult],
     *,
     by: User | None,
     are_all: bool,
 ) -> list[LoginTest]:
-    """Store the results of these logins; `are_all` that the client has in the store, or some of them."""
+    """Store the results; `are_all`: `found` has all logins of the client in the store, not some."""
     tests = [
         LoginTest(
             client_id=client_id,

@@ -65,7 +65,7 @@ def read_secrets(batch: Collection[ClientSnapshot], *, sm: SecretsManager) -> An
     """Read the clients' secrets, and tell which are scheduled for deletion."""
     names = [name for snapshot in batch if not snapshot.problem for name in snapshot.names.values()]
     found = sm.batch_get(names)
-    return sm.mark_deletions(found, lacking=_names_to_describe(batch, found))
+    return sm.detect_deletions(found, lacking=_names_to_describe(batch, found))
 
 
 def _names_to_describe(batch: Collection[ClientSnapshot], found: Answers) -> set[str]:

@@ -56,7 +56,7 @@ HARMLESS_NAMES = {
 }
 
 
-class Content(StrEnum):
+class Searchability(StrEnum):
     """Whether a column of a type can hold a secret value."""
 
     SEARCHED = "searched"
@@ -140,9 +140,9 @@ def list_places(cursor: CursorWrapper) -> Places:
     return Places(tables, unsearched)
 
 
-def _is_read(column: _Column, content: Content) -> bool:
+def _is_read(column: _Column, content: Searchability) -> bool:
     whole = _find_reason_of_table(column) is None
-    return whole and column.may_read and content == Content.SEARCHED
+    return whole and column.may_read and content == Searchability.SEARCHED
 
 
 def _find_reason_of_table(column: _Column) -> UnsearchedReason | None:
@@ -155,15 +155,15 @@ def _find_reason_of_table(column: _Column) -> UnsearchedReason | None:
     return UnsearchedReason.ROW_SECURITY if column.has_row_security else None
 
 
-def _list_unsearched(contents: dict[_Column, Content]) -> Iterator[UnsearchedPlace]:
-    at_risk = [column for column, content in contents.items() if content != Content.HARMLESS]
+def _list_unsearched(contents: dict[_Column, Searchability]) -> Iterator[UnsearchedPlace]:
+    at_risk = [column for column, content in contents.items() if content != Searchability.HARMLESS]
     if at_risk and (reason := _find_reason_of_table(at_risk[0])):
         yield _make_place(f"{at_risk[0].schema}.{at_risk[0].table}", reason)
         return
     for column in at_risk:
         if not column.may_read:
             yield _make_place(column.place, UnsearchedReason.NO_RIGHT)
-        elif contents[column] == Content.UNSEARCHED:
+        elif contents[column] == Searchability.UNSEARCHED:
             yield _make_place(column.place, UnsearchedReason.TYPE, column.type_name)
 
 
@@ -172,18 +172,18 @@ def _make_place(place: str, reason: UnsearchedReason, detail: str = "") -> Unsea
     return UnsearchedPlace(place=place, reason=reason, detail=detail[:MOST_DETAIL])
 
 
-def _judge_type(oid: int, types: dict[int, _Type]) -> Content:
+def _judge_type(oid: int, types: dict[int, _Type]) -> Searchability:
     """Judge a type by what it is made of: a domain by its base, an array by its element."""
     found = types.get(oid)
     if found is None:
-        return Content.UNSEARCHED
+        return Searchability.UNSEARCHED
     if found.kind == "d":
         return _judge_type(found.base, types)
     if found.is_array:
         return _judge_type(found.element, types)
     if found.sends_text:
-        return Content.SEARCHED
+        return Searchability.SEARCHED
     own_harmless = found.is_own and (
         found.category in HARMLESS_CATEGORIES or found.name in HARMLESS_NAMES
     )
-    return Content.HARMLESS if own_harmless or found.kind == "e" else Content.UNSEARCHED
+    return Searchability.HARMLESS if own_harmless or found.kind == "e" else Searchability.UNSEARCHED

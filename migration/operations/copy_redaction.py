@@ -144,7 +144,7 @@ class _ValueFinder:
 
 
 class _ColumnRedactor:
-    """Works through one column, a few pages of the table in a transaction."""
+    """Redacts one column, or only counts its rows; a few pages of the table in a transaction."""
 
     def __init__(
         self,

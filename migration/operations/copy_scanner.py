@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ahocorasick_rs import BytesAhoCorasick
 
-from migration.operations.escaped_forms import list_forms
+from migration.operations.escaped_forms import list_escaped_forms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -28,7 +28,7 @@ BEGINNING_BYTES = 128
 
 
 @dataclass(frozen=True)
-class Form:
+class EscapedForm:
     """A value as it may be written, the clients that have it, and the values that are written so."""
 
     text: bytes = field(repr=False)
@@ -42,9 +42,9 @@ class Needles:
 
     machine: BytesAhoCorasick | None = field(repr=False)
     # By the machine's number: the forms that begin so.
-    forms: list[list[Form]] = field(repr=False)
+    forms: list[list[EscapedForm]] = field(repr=False)
 
-    def find_forms(self, block: bytes) -> Iterator[tuple[Form, int]]:
+    def find_forms(self, block: bytes) -> Iterator[tuple[EscapedForm, int]]:
         """Yield each form that is found, and its position; a form at the edge of two pieces twice."""
         if self.machine is None:
             return
@@ -72,12 +72,12 @@ def make_value_needles(owners: Mapping[str, Iterable[int]]) -> Needles:
     """Build the machine from value -> ids of the clients that have it."""
     of_forms: dict[bytes, set[str]] = {}
     for value in owners:
-        for text in list_forms(value):
+        for text in list_escaped_forms(value):
             of_forms.setdefault(text, set()).add(value)
-    by_beginning: dict[bytes, list[Form]] = {}
+    by_beginning: dict[bytes, list[EscapedForm]] = {}
     for text, values in of_forms.items():
         ids = frozenset(pk for value in values for pk in owners[value])
-        form = Form(text, ids, frozenset(values))
+        form = EscapedForm(text, ids, frozenset(values))
         by_beginning.setdefault(text[:BEGINNING_BYTES], []).append(form)
     return Needles(
         machine=BytesAhoCorasick(by_beginning) if by_beginning else None,

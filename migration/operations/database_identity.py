@@ -63,7 +63,7 @@ class ReachedDatabases:
 
 
 def reached_databases() -> ReachedDatabases:
-    """Return this process' connections; a fork begins with none, as it may not use its parent's."""
+    """Return which databases this process' connections reach; a fork begins with none."""
     return _reached_databases(os.getpid())
 
 

@@ -55,8 +55,8 @@ from migration.operations.rotation_ends import (
     StoppedRotationError,
     WrittenMeanwhileError,
 )
-from migration.operations.rows_from_aws import hold_rows, record_as_pushed
-from migration.operations.snapshots import look_at_client, read_locked_client, read_snapshot
+from migration.operations.rows_from_aws import hold_rows, record_as_pushed_if_equal
+from migration.operations.snapshots import read_client_with_rows, read_locked_client, read_snapshot
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import parse_document
@@ -85,7 +85,7 @@ class DatabaseRotation:
     # Made in this try; a password that an earlier one kept may have stood somewhere since.
     made: str = field(default="", repr=False)
 
-    def go_on(self) -> None:
+    def finish_steps(self) -> None:
         """Take the steps that are left; store the outcome, or what keeps it from having one."""
         self.sm = secrets_manager(interactive=self.interactive)
         try:
@@ -110,7 +110,7 @@ class DatabaseRotation:
         """Take AWSPENDING off and store the outcome; where AWS doesn't let it be taken off, the next try does."""
         try:
             if outcome == RotationOutcome.STOPPED and self.rotation.version_id:
-                self._kept_in.keep_findable(self.rotation.version_id)
+                self._kept_in.mark_as_stopped(self.rotation.version_id)
             self._take_pending_off()
         except SecretsManagerError as error:
             self.rotation.note_hindrance(error.message)
@@ -162,7 +162,7 @@ class DatabaseRotation:
             # Who reads these finds no AWSPENDING in them.
             names = tuple(self.snapshot.other_names.values())
             raise RefusedRotationError(rotation_sentences.FORMER_SECRETS_READ(names=names))
-        client = look_at_client(self.rotation.client_id)
+        client = read_client_with_rows(self.rotation.client_id)
         require_own_role(client, document, self._login)
         working = self._find_working()
         if is_other := working.password != self._login.password:
@@ -336,7 +336,7 @@ class DatabaseRotation:
         else:
             found = read_aws(self.snapshot, sm=self.secret.sm)
             with hold_rows(self.rotation.client_id):
-                record_as_pushed(self.rotation.client_id, found)
+                record_as_pushed_if_equal(self.rotation.client_id, found)
         self.rotation.note_step(RotationStep.STORED, version_id=current.version_id)
 
     def _check_current(self, password: str, current: SecretValue) -> None:

@@ -77,7 +77,7 @@ def _schedule_deletion(snapshot: ClientSnapshot, sm: SecretsManager, name: str) 
 def delete_secret(
     sm: SecretsManager, name: str, find_objection: Callable[[SecretDescription], Message | None]
 ) -> Message | None:
-    """Schedule the deletion of a secret of ours to which nothing is objected, and say so; None where there is none.
+    """Schedule a secret's deletion and say so, or say why it is kept; None where there is no secret.
 
     Raises `SecretsManagerError`.
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from credentials.models import Client, RowsBusyError, save_columns
-from credentials.refusals import RefusedByDatabaseError, database_refusals
+from credentials.refusals import RefusedByDatabaseError, convert_refusals
 from migration import login_sentences, rotation_sentences
 from migration.models import Rotation, RotationOutcome, RotationStep, Secret
 from migration.operations.aws_store import secret_names_by_type
@@ -15,8 +15,8 @@ from migration.operations.login_tests.attempts import try_login
 from migration.operations.reachable_logins import describe_missing_login, find_row
 from migration.operations.rotations import NotRotated
 from migration.operations.saves import AdminSave, SaveRefusedError
-from migration.operations.snapshots import look_at_client, read_locked_client, read_snapshot
-from nova_credentials.credential_types import ROW_CLASSES, CredentialType, keys_of
+from migration.operations.snapshots import read_client_with_rows, read_locked_client, read_snapshot
+from nova_credentials.credential_types import ROW_CLASSES, CredentialType, map_to_json_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,7 +51,7 @@ def store_entered_secret(
     The rotation's outcome says whether it was stored. `warn` is called with a message where AWS has the saved row later
     only. Raises `NotRotated` and `RotationOpenError`, where nothing is stored, and `Client.DoesNotExist`.
     """
-    client = look_at_client(client_id)
+    client = read_client_with_rows(client_id)
     row = find_row(client, credential_type, label)
     if row is None:
         raise NotRotated(describe_missing_login(client.slug, credential_type, label))
@@ -68,7 +68,7 @@ def store_entered_secret(
             rotation.end(RotationOutcome.REFUSED, refused)
         return rotation
     try:
-        with database_refusals(), transaction.atomic():
+        with convert_refusals(), transaction.atomic():
             Client.objects.lock_rows(client_id)
             found = find_row(read_locked_client(client_id), credential_type, label)
             if found is None or any(getattr(found, name) != tested[name] for name in tested):
@@ -86,7 +86,7 @@ def _list_values(row: Credential, entered: Mapping[str, str]) -> dict[str, str |
     """Return the row's values by the document's keys, with what was entered in them."""
     return {
         key: entered.get(name, getattr(row, name))
-        for name, key in keys_of(ROW_CLASSES[row.TYPE]).items()
+        for name, key in map_to_json_keys(ROW_CLASSES[row.TYPE]).items()
     }
 
 

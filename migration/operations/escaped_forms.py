@@ -12,7 +12,7 @@ _HEXADECIMAL = re.compile(r"\\u[0-9a-f]{4}")
 _PERCENT = re.compile(r"%[0-9A-F]{2}")
 
 
-def list_forms(value: str) -> set[bytes]:
+def list_escaped_forms(value: str) -> set[bytes]:
     """Return the value in UTF-8 as it is, and as JSON, addresses, Python's `repr` and JSON in JSON hold it."""
     plain = {value, *_list_code_forms(value), *_list_address_forms(value)}
     in_json = {form for text in plain for form in list_json_forms(text)}

@@ -79,7 +79,7 @@ class PhaseEntry:
     last_answer_at: datetime | None = None
 
 
-def read_entry(
+def make_phase_entry(
     client_id: int, client_migration: ClientMigration | None, counts: ReadCount | None
 ) -> PhaseEntry:
     """Return the phase that the client is in and what was counted since it entered it."""
@@ -192,7 +192,7 @@ def _judge_copies(entry: PhaseEntry, facts: GateFacts) -> EvidenceLine:
 
 
 def date_of(moment: datetime) -> str:
-    """Return the moment as a stored sentence keeps it: a time that doesn't age."""
+    """Return local date and time (`2024-05-01 13:30`), for a sentence that is stored."""
     return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M")
 
 

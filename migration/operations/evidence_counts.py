@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from migration import evidence_sentences
 from migration.models import PhaseChange
-from migration.operations.evidence import KINDS_BY_KEY, list_evidence, read_entry
+from migration.operations.evidence import KINDS_BY_KEY, list_evidence, make_phase_entry
 from migration.operations.gate_facts import GateFacts
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def count_missing_kinds(client_ids: Collection[int], new: Phase) -> Counter[Evid
 def _list_missing_kinds(client_ids: Collection[int], new: Phase) -> Iterator[Evidence]:
     facts = GateFacts(client_ids)
     for pk in client_ids:
-        entry = read_entry(pk, facts.client_migrations.get(pk), facts.read_counts.get(pk))
+        entry = make_phase_entry(pk, facts.client_migrations.get(pk), facts.read_counts.get(pk))
         yield from (line.kind for line in list_evidence(entry, new, facts) if not line.is_met)
 
 

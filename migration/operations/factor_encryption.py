@@ -31,7 +31,7 @@ class FactorAdapter(DefaultMFAAdapter):
 
 
 def encrypt_anew(encrypted_text: str) -> str:
-    """Return the same, encrypted with the newest key; raises UnreadableFactorError as `decrypt` does."""
+    """Decrypt, and encrypt with the newest key; raises UnreadableFactorError as `decrypt` does."""
     try:
         return _make_ciphers().rotate(encrypted_text.encode()).decode()
     except InvalidToken:

@@ -17,7 +17,7 @@ from migration.models import (
     Run,
     RunItem,
     SearchedClient,
-    select_open_items,
+    select_open_write_items,
 )
 from migration.operations.nova_tables import read_nova_tables
 
@@ -72,7 +72,7 @@ class GateFacts:
         ids = list(items.exclude(run=self._run).values_list("pk", flat=True))
         if not ids:
             return {}
-        found = select_open_items().filter(pk__in=ids).select_related("run")
+        found = select_open_write_items().filter(pk__in=ids).select_related("run")
         return {item.client_id: item for item in found.order_by("-pk")}
 
     @cached_property

@@ -17,7 +17,7 @@ from migration import evidence_sentences, login_sentences, sentences
 from migration.models import FRESH, Comparison
 from migration.operations.account import find_account_problem
 from migration.operations.aws_writes import explain_stop, get_write_state, write_guard
-from migration.operations.evidence import WANT_EVIDENCE, Evidence, list_evidence, read_entry
+from migration.operations.evidence import WANT_EVIDENCE, Evidence, list_evidence, make_phase_entry
 from migration.operations.gate_facts import GateFacts
 from migration.operations.gate_fixes import FIXES, CheckFix
 from nova_credentials.messages import Message, MessageError, in_a_row
@@ -42,7 +42,7 @@ def needs_approval(kind: Move) -> bool:
     return bool(settings.NOVA_REQUIRE_APPROVAL) and kind in NEED_APPROVAL
 
 
-class Condition(StrEnum):
+class CheckCode(StrEnum):
     """The code of a check, named after what is wrong where it fails."""
 
     PUSH_PENDING = "push_pending"
@@ -69,7 +69,7 @@ class Condition(StrEnum):
 class Check:
     """One condition of a gate: whether it is met now, in words, and what would help."""
 
-    code: str  # a `Condition`, or the key of the text
+    code: str  # a `CheckCode`, or the key of the text
     passed: bool
     text: Message
     fix: CheckFix = CheckFix.NONE
@@ -220,7 +220,9 @@ def database_checks(
     counts = facts.read_counts.get(snapshot.client_id)
     yield from _check_reads(counts)
     yield from _check_login_tests(facts.login_tests.get(snapshot.client_id, []))
-    for line in list_evidence(read_entry(snapshot.client_id, client_migration, counts), new, facts):
+    for line in list_evidence(
+        make_phase_entry(snapshot.client_id, client_migration, counts), new, facts
+    ):
         fix = FIXES.get(line.kind, CheckFix.NONE)
         yield Check(
             line.text.key,
@@ -236,8 +238,8 @@ def check_aws_writes() -> Iterator[Check]:
     """Check that this database is no copy and that AWS writes are not stopped, as of a second ago at most."""
     state = get_write_state()
     for code, refusal, passed in (
-        (Condition.DATABASE_IS_COPY, write_guard().explain_copy(state), sentences.IS_NO_COPY()),
-        (Condition.WRITES_STOPPED, explain_stop(state), sentences.WRITES_NOT_STOPPED()),
+        (CheckCode.DATABASE_IS_COPY, write_guard().explain_copy(state), sentences.IS_NO_COPY()),
+        (CheckCode.WRITES_STOPPED, explain_stop(state), sentences.WRITES_NOT_STOPPED()),
     ):
         found = refusal.key if refusal else code
         yield Check(found, refusal is None, refusal or passed, CheckFix.AWS_WRITES)
@@ -251,18 +253,18 @@ def require_aws_writes(slug: str, new: Phase) -> None:
 
 def _check_pushed(snapshot: Checkable) -> Check:
     if snapshot.push_pending:
-        return Check(Condition.PUSH_PENDING, False, sentences.PUSH_PENDING(), CheckFix.PUSH)
-    return Check(Condition.PUSH_PENDING, True, sentences.NO_PUSH_PENDING())
+        return Check(CheckCode.PUSH_PENDING, False, sentences.PUSH_PENDING(), CheckFix.PUSH)
+    return Check(CheckCode.PUSH_PENDING, True, sentences.NO_PUSH_PENDING())
 
 
 def _check_compared(client_migration: ClientMigration | None) -> Iterator[Check]:
     newest = client_migration.comparison if client_migration else None
     if newest is None:
-        yield Check(Condition.NEVER_COMPARED, False, sentences.NEVER_COMPARED(), CheckFix.COMPARE)
+        yield Check(CheckCode.NEVER_COMPARED, False, sentences.NEVER_COMPARED(), CheckFix.COMPARE)
         return
     matches = newest.status == Comparison.Status.MATCH
     yield Check(
-        Condition.NEWEST_COMPARISON,
+        CheckCode.NEWEST_COMPARISON,
         matches,
         sentences.NEWEST_COMPARISON(result=newest.status_message, ago=newest.compared_at),
         CheckFix.COMPARISON,
@@ -271,20 +273,20 @@ def _check_compared(client_migration: ClientMigration | None) -> Iterator[Check]
     # Also where its time is ahead, from a clock that was wrong: it would be fresh until then.
     if matches and abs(timezone.now() - newest.compared_at) > FRESH:
         text = sentences.COMPARISON_TOO_OLD(n=FRESH // timedelta(minutes=1))
-        yield Check(Condition.COMPARISON_TOO_OLD, False, text, CheckFix.COMPARE)
+        yield Check(CheckCode.COMPARISON_TOO_OLD, False, text, CheckFix.COMPARE)
 
 
 def _check_no_run(item: RunItem | None) -> Check:
     if item:
         text = sentences.IN_A_RUN(run=item.run.name_message)
-        return Check(Condition.IN_A_RUN, False, text, CheckFix.RUN, item.run_id)
-    return Check(Condition.IN_A_RUN, True, sentences.IN_NO_RUN())
+        return Check(CheckCode.IN_A_RUN, False, text, CheckFix.RUN, item.run_id)
+    return Check(CheckCode.IN_A_RUN, True, sentences.IN_NO_RUN())
 
 
 def _check_counted(facts: GateFacts) -> Check:
     if problem := facts.counting_problem:
         return Check(problem.key, False, problem, CheckFix.CHECK_NOVA)
-    return Check(Condition.WRITES_NOT_COUNTED, True, sentences.WRITES_COUNTED())
+    return Check(CheckCode.WRITES_NOT_COUNTED, True, sentences.WRITES_COUNTED())
 
 
 def _check_reads(counts: ReadCount | None) -> Iterator[Check]:
@@ -302,13 +304,13 @@ def _check_reads(counts: ReadCount | None) -> Iterator[Check]:
         if mismatch
         else evidence_sentences.READER_MET_NONE()
     )
-    yield Check(Condition.READER_MET_MISMATCH, not mismatch, text, CheckFix.READS)
+    yield Check(CheckCode.READER_MET_MISMATCH, not mismatch, text, CheckFix.READS)
     text = (
         evidence_sentences.READER_FAILED_AT_AWS(ago=failure)
         if failure
         else evidence_sentences.READER_FAILED_NEVER()
     )
-    yield Check(Condition.READER_FAILED_AT_AWS, not failure, text, CheckFix.READS)
+    yield Check(CheckCode.READER_FAILED_AT_AWS, not failure, text, CheckFix.READS)
 
 
 def _check_login_tests(tests: list[LoginTest]) -> Iterator[Check]:
@@ -320,7 +322,7 @@ def _check_login_tests(tests: list[LoginTest]) -> Iterator[Check]:
     if refused:
         names = tuple(test.name_message for test in refused)
         text = login_sentences.AWS_LOGIN_REFUSED(ago=refused[0].tested_at, logins=names)
-    yield Check(Condition.LOGIN_REFUSED, not refused, text, CheckFix.LOGIN_TESTS)
+    yield Check(CheckCode.LOGIN_REFUSED, not refused, text, CheckFix.LOGIN_TESTS)
 
 
 def _list_read_times(counts: ReadCount) -> list[datetime]:
@@ -332,5 +334,5 @@ def _check_account(snapshot: ClientSnapshot, answers: KmsAnswers | None, *, writ
     names = snapshot.names.values()
     if error := find_account_problem(names, writes=writes, answers=answers):
         text = sentences.ACCOUNT_NOT_READY(error=error.message)
-        return Check(Condition.ACCOUNT_NOT_READY, False, text, error_class=error.error_class)
-    return Check(Condition.ACCOUNT_NOT_READY, True, sentences.ACCOUNT_READY())
+        return Check(CheckCode.ACCOUNT_NOT_READY, False, text, error_class=error.error_class)
+    return Check(CheckCode.ACCOUNT_NOT_READY, True, sentences.ACCOUNT_READY())

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def end_hung_sessions() -> int:
-    """End them and return how many there were. Who goes on learns before its next write that its leases are lost."""
+    """End the sessions of hung workers; return how many. Their next write raises `LeaseLostError`."""
     with connection.cursor() as cursor:
         cursor.execute(END_HUNG, [[LeaseKind.CLIENT, LeaseKind.BATCH], HUNG_AFTER.total_seconds()])
         number: int = cursor.fetchone()[0]

@@ -120,7 +120,7 @@ def list_records(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def read_header(header: list[str], columns: Collection[str]) -> list[str]:
-    """Return the names of the file's columns; raise ImportRefusedError where they are not as they have to be."""
+    """Return the columns' names; ImportRefusedError for unknown, unnamed, double ones or no `slug`."""
     if any(NUL in name for name in header):
         raise ImportRefusedError(sentences.IMPORT_NUL_IN_FIRST_LINE())
     names = [name.strip().lower() for name in header]

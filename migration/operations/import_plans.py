@@ -79,7 +79,7 @@ class PlannedLogin:
 
 
 @dataclass
-class PlannedImport:
+class ClientImport:
     """All that the file says of one client; the client and its rows hold the new values, which are not stored yet."""
 
     client: Client
@@ -104,7 +104,7 @@ class ClientPlanner:
     def __init__(self, slug: str, client: Client | None, *, groups: Iterable[str] = ()) -> None:
         """Begin with what is stored; `groups` are the keys of the groups that the client is in."""
         is_new = client is None
-        self.plan = PlannedImport(client or Client(slug=slug), is_new)
+        self.plan = ClientImport(client or Client(slug=slug), is_new)
         self.rows: RowsByType = (
             {kind: [] for kind in CredentialType}
             if client is None

@@ -18,7 +18,7 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 from credentials import sentences as credential_sentences
 from credentials.import_columns import IMPORT_COLUMNS, read_cell
 from credentials.models import CREDENTIAL_MODELS, Client, RowsBusyError
-from credentials.refusals import RefusedByDatabaseError, database_refusals, insert_rows
+from credentials.refusals import RefusedByDatabaseError, convert_refusals, insert_rows
 from credentials.secret_names import configured_layout
 from migration import audit_sentences
 from migration import import_sentences as sentences
@@ -33,7 +33,7 @@ from migration.models import (
 from migration.models.client_groups import fold_group_name
 from migration.operations.import_files import ImportRefusedError, parse_import_file
 from migration.operations.import_plans import ClientPlanner, LineOutcome, PlannedLine, read_phase
-from migration.operations.known_values import note_held_rows
+from migration.operations.known_values import note_values_on_commit
 from migration.operations.snapshots import repeatable_read
 from nova_credentials import document as documents
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from credentials.models import Credential
     from migration.models import ClientPhaseQuerySet
     from migration.operations.import_files import FileLine, ImportFile
-    from migration.operations.import_plans import PlannedImport
+    from migration.operations.import_plans import ClientImport
     from nova_credentials.messages import Message
 
 # Clients are stored so many at a time; the transaction is one.
@@ -63,7 +63,7 @@ class ImportPlan:
     """What an import would do with each line and client, and digests of the file and of what the tables hold."""
 
     lines: list[PlannedLine]
-    clients: list[PlannedImport]
+    clients: list[ClientImport]
     warning: Message | None
     file_digest: str
     plan_digest: str
@@ -74,7 +74,7 @@ class ImportPlan:
         return {outcome: found[outcome] for outcome in LineOutcome}
 
     @property
-    def changed_clients(self) -> list[PlannedImport]:
+    def changed_clients(self) -> list[ClientImport]:
         return [planned for planned in self.clients if planned.changes]
 
     def sign(self, by: User) -> str:
@@ -126,7 +126,7 @@ def store_import(
     """
     found = parse_import_file(data, columns=IMPORT_COLUMNS)
     try:
-        with database_refusals(), transaction.atomic():
+        with convert_refusals(), transaction.atomic():
             plan = _make_locked_plan(found, data)
             if token is not None and by is not None:
                 plan.check(token, by)
@@ -176,7 +176,7 @@ def _list_sound(found: ImportFile) -> Iterator[FileLine]:
 def _make_plan(found: ImportFile, data: bytes) -> ImportPlan:
     """Plan each client of the file. Reads clients, rows and groups within the caller's transaction."""
     clients = _select_clients(found).with_phase().with_leaving().with_revision()
-    clients.read_all()
+    clients.read_rows_and_columns()
     stored = {client.slug: client for client in clients}
     groups = defaultdict(set)
     members = GroupMember.objects.filter(client_id__in=[client.pk for client in clients])
@@ -254,7 +254,7 @@ def _store(plan: ImportPlan, by: User | None, tell: Callable[[int], None]) -> Im
     # In one order, so that two imports of the same slugs wait for each other and never both.
     changed = sorted(plan.changed_clients, key=lambda planned: planned.client.slug)
     # What they hold before; what is stored then the workers look at, within a minute.
-    note_held_rows(*(p.client.pk for p in changed if p.logins and not p.is_new))
+    note_values_on_commit(*(p.client.pk for p in changed if p.logins and not p.is_new))
     for start in range(0, len(changed), AT_ONCE):
         some = changed[start : start + AT_ONCE]
         _store_clients(some)
@@ -275,7 +275,7 @@ def _store(plan: ImportPlan, by: User | None, tell: Callable[[int], None]) -> Im
     )
 
 
-def _store_clients(changed: Collection[PlannedImport]) -> None:
+def _store_clients(changed: Collection[ClientImport]) -> None:
     """Write new clients and logins, and the changed columns of stored ones, in a few statements for each table."""
     new = [planned.client for planned in changed if planned.is_new]
     written: list[tuple[Client | Credential, Collection[str]]] = [
@@ -305,7 +305,7 @@ def _write_columns(written: Iterable[tuple[Client | Credential, Collection[str]]
             raise RefusedByDatabaseError(credential_sentences.ROW_LEFT_OUT())
 
 
-def _put_into_groups(changed: Iterable[PlannedImport], by: User | None) -> list[ClientGroup]:
+def _put_into_groups(changed: Iterable[ClientImport], by: User | None) -> list[ClientGroup]:
     members: dict[str, list[int]] = defaultdict(list)
     for planned in changed:
         for name in planned.groups:
@@ -319,7 +319,7 @@ def _put_into_groups(changed: Iterable[PlannedImport], by: User | None) -> list[
     return groups
 
 
-def _record(changed: Iterable[PlannedImport], numbers: dict[str, int], by: User | None) -> str:
+def _record(changed: Iterable[ClientImport], numbers: dict[str, int], by: User | None) -> str:
     """Record the numbers, and for each client which of its fields were written; return what these entries share."""
     events = [
         AuditEvent.sign_new(AuditCode.IMPORT, audit_sentences.IMPORTED_CLIENTS(**numbers), by=by)
@@ -341,7 +341,7 @@ def _record(changed: Iterable[PlannedImport], numbers: dict[str, int], by: User 
     return events[0].correlation
 
 
-def _describe_changes(planned: PlannedImport) -> Iterator[Message]:
+def _describe_changes(planned: ClientImport) -> Iterator[Message]:
     if planned.columns:
         yield audit_sentences.FIELDS_OF_CLIENT(fields=", ".join(planned.columns))
     for login in planned.logins:

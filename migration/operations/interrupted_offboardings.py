@@ -32,7 +32,7 @@ def go_on_with_offboardings(*, seconds: float) -> None:
         if time.monotonic() >= until:
             break
         try:
-            go_on_with_offboarding(client_id=client_id)
+            resume_offboarding(client_id=client_id)
         except NotOffboardedError:
             continue
         except Exception as error:  # noqa: BLE001 (any defect of ours)
@@ -42,7 +42,7 @@ def go_on_with_offboardings(*, seconds: float) -> None:
             connection.close_if_unusable_or_obsolete()
 
 
-def go_on_with_offboarding(*, client_id: int) -> Message | None:
+def resume_offboarding(*, client_id: int) -> Message | None:
     """Finish the client's offboarding, and say what was done; None where none is unfinished, or somebody works on it.
 
     Raises `NotOffboardedError`, `NovaSchemaError` and `Client.DoesNotExist`.

@@ -60,12 +60,12 @@ def settle_dead_searches(*, begin_again: bool = True) -> DeadSearches:
     """
     found = DeadSearches([], [])
     for seen in CopySearch.objects.open().order_by("pk"):
-        if seen.may_be_queued:
+        if seen.is_presumably_queued:
             continue  # not even its lease is tried: the worker that takes it now would leave it alone
         with hold_search(seen.pk) as held:
             # Read under the lease: it may have finished meanwhile.
             search = CopySearch.objects.open().filter(pk=seen.pk).first() if held else None
-            if search is None or search.may_be_queued:
+            if search is None or search.is_presumably_queued:
                 continue
             if begin_again and search.may_begin_again:
                 search.started_at, search.seen_at = None, timezone.now()

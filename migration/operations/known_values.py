@@ -16,7 +16,7 @@ from django.db.models.functions import Coalesce
 
 from credentials.copying import read_purged_secrets
 from credentials.models import ClientWrite
-from credentials.nova_columns import NovaSchemaError, schema_errors
+from credentials.nova_columns import NovaSchemaError, convert_schema_errors
 from credentials.pointers import POINTER, is_purged
 from migration.models import (
     Fingerprint,
@@ -60,10 +60,10 @@ def note_rows(client_ids: Collection[int]) -> None:
     wanted = list(client_ids)
     for start in range(0, len(wanted), CLIENTS_AT_ONCE):
         try:
-            with schema_errors(), repeatable_read():
+            with convert_schema_errors(), repeatable_read():
                 clients = all_clients().filter(pk__in=wanted[start : start + CLIENTS_AT_ONCE])
                 found = clients.with_revision()
-                found.read_all()
+                found.read_rows_and_columns()
         except NovaSchemaError:
             return
         KnownValue.objects.record_rows(
@@ -71,10 +71,10 @@ def note_rows(client_ids: Collection[int]) -> None:
         )
 
 
-def note_purge(client: Client) -> None:
+def note_values_before_purge(client: Client) -> None:
     """Note the values of a client whose rows are purged in this transaction: they stood there up to now.
 
-    Needs `with_revision` and `read_all`.
+    Needs `with_revision` and `read_rows_and_columns`.
     """
     if select_unnoted().filter(pk=client.pk).exists():
         KnownValue.objects.record_rows([see_rows(client)], key_id=fingerprint_key_id())
@@ -83,19 +83,19 @@ def note_purge(client: Client) -> None:
 @contextmanager
 def noting_rows(client_id: int) -> Iterator[None]:
     """Note what the rows of a client held before the block writes them and hold after it; needs them locked."""
-    note_held_rows(client_id)
+    note_values_on_commit(client_id)
     yield
-    note_held_rows(client_id)
+    note_values_on_commit(client_id)
 
 
-def note_held_rows(*client_ids: int) -> None:
+def note_values_on_commit(*client_ids: int) -> None:
     """Note what the rows of these clients hold now, in a transaction that has locked them.
 
     It is stored once that has ended, as it may wait for AWS before: nobody else is to wait for it.
     """
     unnoted = list(select_unnoted().filter(pk__in=client_ids).values_list("pk", flat=True))
     found = all_clients().filter(pk__in=unnoted).with_revision()
-    found.read_all()
+    found.read_rows_and_columns()
     seen, key_id = [see_rows(client) for client in found], fingerprint_key_id()
     if seen:
         # A lambda, as Django logs a robust callback's error by its name, which a `partial` has not.
@@ -115,7 +115,7 @@ def select_unnoted() -> ClientPhaseQuerySet:
             Q(noted_client=None)
             | ~Q(noted_client__key_id=fingerprint_key_id())
             | Q(noted_client__revision__lt=Coalesce("client_revision__revision", 0))
-            # `written` is there for speed, as in `with_push_pending`.
+            # `written` is there for speed, as in `filter_push_pending`.
             | (written & Q(revision__gt=noted))
         )
     )
@@ -125,7 +125,7 @@ def see_rows(client: Client) -> SeenClient:
     """Return what the client's rows hold. A row that has a pointer had a value, which AWS alone holds now."""
     seen = SeenClient(client.pk, client.revision)
     for row in _list_credentials(client):
-        value = get_secret(row)
+        value = get_secret_column(row)
         if value:
             stands = not value.startswith(POINTER)
             fingerprint = make_fingerprint(client.pk, value) if stands else Fingerprint()
@@ -157,7 +157,7 @@ def note_purged_clients(
         versions = secrets.values.values()
         seen[client.pk] = _see_in_aws(client, found, versions, pushed=pushed, keys=keys)
     if seen:
-        KnownValue.objects.record_in_aws(seen, read_at=read_at)
+        KnownValue.objects.record_aws_values(seen, read_at=read_at)
 
 
 def see_purged_client(
@@ -226,7 +226,7 @@ def note_new_values(
 
 
 def note_new_password(rows: Sequence[Credential], password: str, *, is_random: bool) -> None:
-    """Note that these rows of a purged client were given one password, as above.
+    """Note a fingerprint of the password that AWS now holds for these rows of a purged client.
 
     `is_random`: this site has made it just now. A row that NOVA wrote since the purge keeps its own value.
     """
@@ -236,7 +236,7 @@ def note_new_password(rows: Sequence[Credential], password: str, *, is_random: b
         note_new_values(rows[0].client_id, dict.fromkeys(keys, password), origin=origin)
 
 
-def get_secret(row: Credential) -> str:
+def get_secret_column(row: Credential) -> str:
     """Return what stands in the row's secret column: the value, a pointer, or nothing."""
     (name,) = row.SECRET_FIELDS
     return getattr(row, name) or ""

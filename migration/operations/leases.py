@@ -161,7 +161,7 @@ def find_session() -> LeaseSession | None:
     return session
 
 
-def lend_session(session: LeaseSession | None) -> None:
+def work_under_session(session: LeaseSession | None) -> None:
     """Have this thread work under the leases of another thread's session, which waits for it."""
     _of_thread.session = session
 

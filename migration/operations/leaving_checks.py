@@ -13,7 +13,7 @@ from migration import offboarding_sentences as told
 from migration.models import OtherSecrets, ReadCount, Rotation, Run, RunItem
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.gate_facts import GateFacts
-from migration.operations.snapshots import look_at_client
+from migration.operations.snapshots import read_client_with_rows
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def needs_purge(snapshot: ClientSnapshot) -> bool:
 
 
 def _find_users(snapshot: ClientSnapshot, *, acknowledged: bool) -> Iterator[Message]:
-    """Yield who still works with the client."""
+    """Yield a message for each use: NOVA's recent reads, a run, a rotation, a change of layout."""
     if not acknowledged and (last := find_recent_read(snapshot.client_id)):
         yield told.OFFBOARDING_READ(n=RECENT_DAYS, ago=last)
     if run := find_unfinished_run(snapshot.client_id):
@@ -79,7 +79,7 @@ def find_unfinished_run(client_id: int) -> Run | None:
 
 
 def _find_values_after_purge(snapshot: ClientSnapshot) -> Iterator[Message]:
-    plain = list_rows_in_clear(look_at_client(snapshot.client_id))
+    plain = list_rows_in_clear(read_client_with_rows(snapshot.client_id))
     if plain:
         yield told.OFFBOARDING_ROWS(rows=tuple(row.as_message() for row in plain))
 

@@ -24,7 +24,7 @@ from migration.models import (
 )
 from migration.operations.aws_store import secret_names, secrets_manager
 from migration.operations.leaving_checks import find_recent_read, list_objections
-from migration.operations.snapshots import look_at_client, look_at_clients
+from migration.operations.snapshots import look_at_clients, read_client_with_rows
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import Layout
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nova_credentials.phases import Phase
 
 
-class Holds(StrEnum):
+class RowContent(StrEnum):
     """Whether the secret columns of a row hold values or pointers."""
 
     VALUES = "values"
@@ -43,10 +43,10 @@ class Holds(StrEnum):
 
 @dataclass(frozen=True)
 class RowLeft:
-    """One credential row."""
+    """A row of the client that is left, and whether it holds secret values or pointers."""
 
     name: Message
-    holds: Holds
+    holds: RowContent
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,10 @@ class Leftovers:
 
 
 def find_leftovers(*, client_id: int) -> Leftovers:
-    """Look everywhere. Raises `NovaSchemaError`, and `KeyError` where there is no such client."""
+    """Find what is left of a client. Raises `NovaSchemaError`; `KeyError` if there is no client."""
     snapshot = look_at_clients([client_id])[client_id]
     leaving = Offboarding.objects.filter(pk=client_id).first()
-    client = look_at_client(client_id)
+    client = read_client_with_rows(client_id)
     in_clear = list_rows_in_clear(client)
     # The client itself has secret values only in columns of NOVA's that are mapped.
     rows = [r for r in list_all_rows(client) if isinstance(r, Credential) or r in in_clear]
@@ -122,7 +122,7 @@ def find_leftovers(*, client_id: int) -> Leftovers:
         active=snapshot.active,
         leaving=leaving,
         rows=tuple(
-            RowLeft(row.as_message(), Holds.VALUES if row in in_clear else Holds.POINTERS)
+            RowLeft(row.as_message(), RowContent.VALUES if row in in_clear else RowContent.POINTERS)
             for row in rows
         ),
         secrets=tuple(_list_secrets(snapshot.slug, leaving)),

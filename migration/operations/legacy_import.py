@@ -19,7 +19,7 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 from credentials.legacy import fold_slug, read_legacy_table
 from credentials.models import Client, DatabaseCredential, RowsBusyError, read_rows
 from credentials.pointers import POINTER, is_purged
-from credentials.refusals import RefusedByDatabaseError, database_refusals, insert_rows
+from credentials.refusals import RefusedByDatabaseError, convert_refusals, insert_rows
 from credentials.secret_names import configured_layout
 from migration import audit_sentences, offboarding_sentences
 from migration import legacy_sentences as sentences
@@ -128,7 +128,7 @@ def import_legacy_clients(*, seen: str | None = None, by: User | None = None) ->
     `seen` is the stamp of the plan that somebody looked at. Raises `NotImported`, and `LegacyTableError`.
     """
     try:
-        with database_refusals(), transaction.atomic():
+        with convert_refusals(), transaction.atomic():
             held = _hold_clients(plan_legacy_import())
             # Anew, now that nobody gives these clients a login or moves them.
             plan = plan_legacy_import()

@@ -16,7 +16,7 @@ from migration.models import (
 )
 from migration.models.audit_signatures import first_id_at
 from migration.operations.aws_store import find_known_secrets, secret_names, secrets_manager
-from migration.operations.pending_secrets import is_made_by_rotation
+from migration.operations.pending_secrets import is_made_by_site
 from migration.operations.pushes import SHOWN_DIGITS
 from migration.operations.secret_settings import Changes
 from migration.operations.stored_looks import compare_secret
@@ -75,7 +75,7 @@ class SecretRow:
 def list_secrets(client: Client) -> Iterator[SecretRow]:
     """Yield the client's secrets, with those that a change of layout left and that are written still.
 
-    None where its slug can't be part of a secret's name.
+    Yields nothing where its slug can't be part of a secret's name.
     """
     own = ClientMigration.objects.filter(pk=client.pk).first() or ClientMigration()
     if find_name_problem(client.slug, find_layout(own.layout)):
@@ -92,7 +92,7 @@ def list_secrets(client: Client) -> Iterator[SecretRow]:
         except SecretsManagerError as error:
             yield SecretRow(name, error=error)
             continue
-        ours = {v.version_id for v in listed if is_made_by_rotation(name, v.version_id)}
+        ours = {v.version_id for v in listed if is_made_by_site(name, v.version_id)}
         writers = _find_writers(client.pk, [v for v in listed if v.version_id in ours])
         pushed = known[name].version_id if name in known else ""
         rows = tuple(

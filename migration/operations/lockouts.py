@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NO_USER = "no user "
 
 
-def find_account(typed: str) -> str:
+def find_username(typed: str) -> str:
     """Return the name of the user who is meant; where there is none, a code that stands for what was typed.
 
     Small and large letters are no other user, or each spelling would have tries of its own. What was typed isn't kept
@@ -37,7 +37,7 @@ def find_account(typed: str) -> str:
     return NO_USER + salted_hmac(__name__, typed.casefold()).hexdigest()[:16]
 
 
-def keep_no_form(instance: AccessAttempt, **_: object) -> None:
+def clear_form_data(instance: AccessAttempt, **_: object) -> None:
     """Empty what django-axes would store of the form: it knows the name of one field that holds a password."""
     instance.get_data = instance.post_data = ""
 

@@ -58,7 +58,7 @@ class MoveAttempt:
     override: Override | None = None
     answers: KmsAnswers | None = None
     run: Run | None = None
-    # Both by `pass_gate`.
+    # Both by `require_open_gate`.
     overridden: list[Check] = field(default_factory=list)
     gate: list[Message] = field(default_factory=list)
 
@@ -67,7 +67,7 @@ class MoveAttempt:
         """Return the client of Secrets Manager: somebody waits for the move of a page, and nobody for a run's."""
         return secrets_manager(interactive=self.run is None)
 
-    def pass_gate(self, facts: GateFacts | None = None) -> None:
+    def require_open_gate(self, facts: GateFacts | None = None) -> None:
         """Raise `ShutGate` unless every check passes or is overridden. `facts` are those of a whole batch."""
         if facts is None:
             facts = GateFacts([self.snapshot.client_id], run=self.run)
@@ -76,7 +76,7 @@ class MoveAttempt:
         )
         self.gate[:] = describe_gate_lines(checks, self.overridden)
 
-    def shut_gate(self, *reasons: Message, error_class: str = "") -> ShutGate:
+    def make_shut_gate(self, *reasons: Message, error_class: str = "") -> ShutGate:
         """Return the error that refuses the move for these reasons; `error_class`: of the store that failed."""
         shut = [Check(why.key, False, why, error_class=error_class) for why in reasons]
         return ShutGate(self.snapshot.slug, self.new, shut)
@@ -86,7 +86,7 @@ class MoveAttempt:
         if comparison.status == Comparison.Status.MATCH:
             return None
         why = sentences.COMPARED_JUST_NOW(result=comparison.message or comparison.status_message)
-        return self.shut_gate(why, error_class=comparison.error_class)
+        return self.make_shut_gate(why, error_class=comparison.error_class)
 
     def commit(self, note: Message | None = None) -> None:
         """Change the phase, within the caller's transaction; raises `StalePhase` or `LeaseLostError`."""
@@ -122,12 +122,12 @@ class MoveAttempt:
         if self.approves:
             approved = asked.filter(pk=self.approves.pk)
             if not approved.close_open(MoveRequest.State.DONE, by=self.by):
-                raise self.shut_gate(sentences.NOTHING_ASKED_FOR())
+                raise self.make_shut_gate(sentences.NOTHING_ASKED_FOR())
             self.approves.record_act(AuditCode.APPROVAL, audit_sentences.APPROVED, by=self.by)
-        close_requests_elsewhere([self.snapshot.client_id], self.new, by=self.by)
+        fail_overtaken_requests([self.snapshot.client_id], self.new, by=self.by)
 
 
-def close_requests_elsewhere(client_ids: Collection[int], new: Phase, *, by: User | None) -> None:
+def fail_overtaken_requests(client_ids: Collection[int], new: Phase, *, by: User | None) -> None:
     """Close the open requests of clients that were moved to `new` in another way, as failed."""
     elsewhere = sentences.MOVED_MEANWHILE(phase=new.label)
     asked = MoveRequest.objects.filter(client_id__in=client_ids)

@@ -17,7 +17,7 @@ from migration.models import (
 from migration.operations.account import KmsAnswers
 from migration.operations.gates import Check, Override, ShutGate
 from migration.operations.locks import require_client_locks
-from migration.operations.move_attempts import MoveAttempt, close_requests_elsewhere
+from migration.operations.move_attempts import MoveAttempt, fail_overtaken_requests
 from nova_credentials.messages import in_a_row
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class MoveBatch:
         asked = sentences.ASKED_FOR_BY(who=run.by_name) if run.approved_by_name else None
         self.note = in_a_row(asked, sentences.MOVED_BY_RUN(run=run.name_message))
         self.override = make_override(run, moves)
-        self.answers = get_kms_answers(run.pk, run.steered_at).begin_batch()
+        self.answers = get_kms_answers(run.pk, run.steered_at).make_batch_answers()
         # Clients that no other is moved together with, and the reasons of those that are refused for good.
         self.one_by_one: list[int] = []
         self.reasons: dict[int, tuple[Message, ...]] = {}
@@ -115,7 +115,7 @@ class MoveBatch:
             run=self.run,
             override_reason=self.moves.override_reason,
         )
-        close_requests_elsewhere(moved, self.moves.new, by=self.by)
+        fail_overtaken_requests(moved, self.moves.new, by=self.by)
         return moved
 
     # The outcomes
@@ -125,7 +125,7 @@ class MoveBatch:
         item.outcome, item.error_class, item.message = Outcome.MOVED, "", moved.full_message
 
     def skip(self, client_id: int, why: Message) -> None:
-        """Say of a client that it is not there."""
+        """Give the client's item the outcome SKIPPED and this message."""
         self.items[client_id].outcome, self.items[client_id].message = Outcome.SKIPPED, why
 
     def refuse(self, client_id: int, *reasons: Message, error_class: str = "") -> None:
@@ -141,8 +141,8 @@ class MoveBatch:
         item.message = in_a_row(*refusal.reasons)
         if keys & HOLDING:
             item.leave_open()
-        elif may_pass(refusal) and item.attempts + 1 < self.run.tries:
-            item.try_again()
+        elif is_temporary(refusal) and item.attempts + 1 < self.run.tries:
+            item.set_next_try()
         else:
             self.reasons[client_id] = tuple(refusal.reasons)
 
@@ -163,7 +163,7 @@ class MoveBatch:
         )
 
 
-def may_pass(refusal: ShutGate) -> bool:
+def is_temporary(refusal: ShutGate) -> bool:
     """Say whether every reason may pass by itself, so that the same move can succeed later."""
     return all(
         check.error_class in TRANSIENT or check.text.key in PASSING for check in refusal.shut

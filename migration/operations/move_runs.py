@@ -187,7 +187,7 @@ def move_where_equal(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
 def read_gate_facts(
     batch: MoveBatch, snapshots: Sequence[ClientSnapshot], found: Answers
 ) -> GateFacts:
-    """Read what the gates need. Where a client's newest comparison could not check, it is made good first.
+    """Read what the gates need. Where a client's newest comparison is unchecked, store a new one first.
 
     It was an earlier try of this run, or a sweep at a moment in which AWS failed, and says nothing about the client; it
     would keep the gate shut until the next sweep.
@@ -209,7 +209,7 @@ def read_gate_facts(
 def pass_gate(batch: MoveBatch, attempt: MoveAttempt, facts: GateFacts) -> bool:
     """Say whether the client's gate is open; where it is shut, the client is refused."""
     try:
-        attempt.pass_gate(facts)
+        attempt.require_open_gate(facts)
     except ShutGate as refusal:
         batch.refuse_gate(attempt.snapshot.client_id, refusal)
         return False

@@ -32,7 +32,7 @@ from migration.operations.gates import (
     require_aws_writes,
 )
 from migration.operations.keys import version_keys
-from migration.operations.known_values import note_purge
+from migration.operations.known_values import note_values_before_purge
 from migration.operations.locks import hold_client_locks
 from migration.operations.move_attempts import MoveAttempt, MoveResult
 from migration.operations.pushes import push
@@ -43,7 +43,7 @@ from migration.operations.rows_from_aws import (
     has_uncounted_writes,
     hold_rows,
     keep_rows_in_aws,
-    record_as_pushed,
+    record_as_pushed_if_equal,
     restore_purged_rows,
 )
 from migration.operations.snapshots import (
@@ -114,16 +114,18 @@ def move(
         refusals = recording_refused_move(snapshot, new, by=by, reason=reason)
         with nullcontext() if run else refusals:
             if needs_approval(kind) and approves is None and not (run and run.approved_by_name):
-                raise attempt.shut_gate(sentences.NEEDS_APPROVAL())
+                raise attempt.make_shut_gate(sentences.NEEDS_APPROVAL())
             if not held:
-                raise attempt.shut_gate(sentences.MOVE_UNDER_WAY())
+                raise attempt.make_shut_gate(sentences.MOVE_UNDER_WAY())
             if snapshot.is_leaving:
-                raise attempt.shut_gate(offboarding_sentences.IS_OFFBOARDED(slug=snapshot.slug))
+                raise attempt.make_shut_gate(
+                    offboarding_sentences.IS_OFFBOARDED(slug=snapshot.slug)
+                )
             try:
                 message = MOVE_HANDLERS[snapshot.phase, new](attempt)
             except STORE_ERRORS as error:
                 error_class = getattr(error, "error_class", "")
-                raise attempt.shut_gate(error.message, error_class=error_class) from None
+                raise attempt.make_shut_gate(error.message, error_class=error_class) from None
         if attempt.schedule_deletion:
             message = schedule_secret_deletion(snapshot)
     return attempt.make_move_result(message)
@@ -134,7 +136,7 @@ def _hold_unchanged_rows(attempt: MoveAttempt) -> Iterator[ClientSnapshot]:
     """Lock the rows; raises `ShutGate` where NOVA wrote them since the move began."""
     with hold_rows(attempt.snapshot.client_id) as now:
         if not now.is_unchanged_since(attempt.snapshot):
-            raise attempt.shut_gate(sentences.NOVA_WROTE())
+            raise attempt.make_shut_gate(sentences.NOVA_WROTE())
         yield now
 
 
@@ -144,7 +146,7 @@ def _start_dual_write(attempt: MoveAttempt) -> Message | None:
     interactive = attempt.run is None
     (pushed,) = push(client_ids=[snapshot.client_id], run=attempt.run, interactive=interactive)
     if pushed.outcome not in PUSHED:
-        raise attempt.shut_gate(pushed.summary_message, error_class=pushed.error_class)
+        raise attempt.make_shut_gate(pushed.summary_message, error_class=pushed.error_class)
     with transaction.atomic():
         attempt.commit()
     return pushed.message
@@ -157,7 +159,7 @@ def _cut_over(attempt: MoveAttempt) -> Message:
 
 def _move_when_equal(attempt: MoveAttempt) -> None:
     """Move if every check passes and both stores are equal at the moment of the move."""
-    attempt.pass_gate()
+    attempt.require_open_gate()
     _require_match(attempt)
     with _hold_unchanged_rows(attempt):
         attempt.commit()
@@ -213,7 +215,7 @@ def _restore_rows_from_aws(attempt: MoveAttempt, found: AwsCopy) -> Message | No
         keep_rows_in_aws(attempt.snapshot, always=uncounted)
     except SecretsManagerError as error:
         why = sentences.REPLACED_NOT_KEPT(error=error.message)
-        raise attempt.shut_gate(why, error_class=error.error_class) from None
+        raise attempt.make_shut_gate(why, error_class=error.error_class) from None
     with _hold_unchanged_rows(attempt) as now:
         lacking = copy_aws_to_rows(now, found)
         extra = sentences.ONLY_IN_POSTGRES(rows=tuple(lacking)) if lacking else None
@@ -225,13 +227,13 @@ def _restore_rows_from_aws(attempt: MoveAttempt, found: AwsCopy) -> Message | No
 
 def _purge(attempt: MoveAttempt) -> Message:
     snapshot = attempt.snapshot
-    attempt.pass_gate()
+    attempt.require_open_gate()
     found = read_aws(snapshot, sm=attempt.sm)
     with _hold_unchanged_rows(attempt) as now:
         if not are_equal(now.document, found.document):
-            raise attempt.shut_gate(sentences.STORES_DIFFER())
+            raise attempt.make_shut_gate(sentences.STORES_DIFFER())
         client = read_locked_client(snapshot.client_id)
-        note_purge(client)
+        note_values_before_purge(client)
         put_pointers(client, secret_names_by_type(snapshot))
         ClientRevision.objects.record_pushed(
             [(snapshot.client_id, read_locked_snapshot(snapshot.client_id).revision)]
@@ -249,8 +251,8 @@ def _restore(attempt: MoveAttempt) -> Message:
         restored = restore_purged_rows(snapshot.client_id, found, secrets_alone=pending)
         if restored.rows_without_value:
             rows = tuple(row.as_message() for row in restored.rows_without_value)
-            raise attempt.shut_gate(sentences.NO_VALUE_IN_AWS(rows=rows))
-        record_as_pushed(snapshot.client_id, found)
+            raise attempt.make_shut_gate(sentences.NO_VALUE_IN_AWS(rows=rows))
+        record_as_pushed_if_equal(snapshot.client_id, found)
         attempt.commit()
     keeps_newer = restored.kept_rows or pending
     return sentences.RESTORED_ALL_BUT_NEWER() if keeps_newer else sentences.RESTORED()
@@ -261,7 +263,7 @@ def _require_secret_columns(attempt: MoveAttempt) -> None:
     found = read_nova_columns()
     lost = {(c.table, c.name) for c in found.columns if c.use == ColumnUse.SECRET and not c.is_text}
     if reasons := [each.message for each in found.breaking if (each.table, each.column) in lost]:
-        raise attempt.shut_gate(*reasons)
+        raise attempt.make_shut_gate(*reasons)
 
 
 MOVE_HANDLERS: dict[tuple[Phase, Phase], Callable[[MoveAttempt], Message | None]] = {

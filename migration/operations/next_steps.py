@@ -13,7 +13,7 @@ from django.conf import settings
 from credentials.nova_columns import NovaSchemaError
 from migration import list_sentences, sentences
 from migration.operations.gate_facts import GateFacts
-from migration.operations.gates import Check, Condition, database_checks
+from migration.operations.gates import Check, CheckCode, database_checks
 from migration.operations.snapshots import look_at_clients
 from nova_credentials import document as documents
 from nova_credentials.phases import MOVES, Move, Phase
@@ -98,7 +98,7 @@ def list_first_push_problems(client_ids: Collection[int]) -> dict[int, Check]:
 
 
 def _as_check(problem: Message) -> Check:
-    return Check(Condition.NO_DOCUMENT, False, problem)
+    return Check(CheckCode.NO_DOCUMENT, False, problem)
 
 
 def _find_document_problem(snapshot: ClientSnapshot) -> Message | None:

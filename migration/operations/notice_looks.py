@@ -54,13 +54,13 @@ logger = logging.getLogger(__name__)
 
 
 def look_every_minute(*, is_worker: bool) -> None:
-    """Look at AWS, readers, the database's identity and the workers; `is_worker`: this process is one of them."""
+    """Check AWS, readers, workers, the database; record notices. `is_worker`: called by a worker."""
     found = [*_find_aws_gone(), *_find_readers_gone(), *_find_duplicate()]
-    Condition.objects.settle(MINUTELY, found)
+    Condition.objects.update_and_notify(MINUTELY, found)
     if is_worker:
         _note_look()
     # A worker is alive: what another process has told is over at once.
-    Condition.objects.settle(
+    Condition.objects.update_and_notify(
         (NoticeEvent.WORKERS_GONE,),
         [] if is_worker else _find_workers_gone(),
         over_after=timedelta(0),
@@ -124,7 +124,7 @@ def _note_look() -> None:
 
 
 def look_for_overdue_rotations() -> None:
-    """Look which clients' day has passed; each is told once for each day on which it was due."""
+    """Record a notice of each client whose scheduled rotation is overdue, once for each due day."""
     today = rotation_schedules.today()
     overdue = {
         pk: due for pk, due in RotationSchedule.objects.find_next_days().items() if due < today
@@ -134,7 +134,9 @@ def look_for_overdue_rotations() -> None:
         FoundCondition(NoticeEvent.ROTATION_OVERDUE, f"{pk}:{overdue[pk]}", name=slug)
         for pk, slug in slugs
     ]
-    Condition.objects.settle((NoticeEvent.ROTATION_OVERDUE,), found, over_after=timedelta(0))
+    Condition.objects.update_and_notify(
+        (NoticeEvent.ROTATION_OVERDUE,), found, over_after=timedelta(0)
+    )
 
 
 def look_at_secret_settings() -> None:
@@ -144,7 +146,9 @@ def look_at_secret_settings() -> None:
     if number := Client.objects.filter(has_differing_secrets()).count():
         facts = setting_sentences.SECRETS_NOT_AS_SET(n=number)
         found = [FoundCondition(NoticeEvent.SETTINGS_DIFFER, "settings", facts)]
-    Condition.objects.settle((NoticeEvent.SETTINGS_DIFFER,), found, over_after=timedelta(0))
+    Condition.objects.update_and_notify(
+        (NoticeEvent.SETTINGS_DIFFER,), found, over_after=timedelta(0)
+    )
 
 
 def look_at_audit() -> None:
@@ -156,4 +160,4 @@ def look_at_audit() -> None:
         logger.error("The audit does not hold: %s faults. Run verify_audit", number)
         facts = sentences.AUDIT_DOES_NOT_HOLD(n=number)
         found = [FoundCondition(NoticeEvent.AUDIT_BROKEN, "audit", facts)]
-    Condition.objects.settle((NoticeEvent.AUDIT_BROKEN,), found, over_after=timedelta(0))
+    Condition.objects.update_and_notify((NoticeEvent.AUDIT_BROKEN,), found, over_after=timedelta(0))

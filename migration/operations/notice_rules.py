@@ -24,7 +24,7 @@ def set_notice_rules(
     by_webhook: Collection[str],
     by: User,
 ) -> bool:
-    """Set the ways of the events that were shown; say whether that was otherwise before. Unknown events are ignored."""
+    """Set the ways of the shown events and return whether anything changed. Ignores unknown events."""
     with transaction.atomic():
         before = {row.event: row for row in NoticeRule.objects.select_for_update()}
         after = {event: before.get(event) or NoticeRule(event=event) for event in CHOSEN_EVENTS}

@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from migration import notice_sentences as sentences
 from migration.models import (
-    Attempt,
+    DeliveryAttempt,
     DeliveryOutcome,
     Notice,
     NoticeDelivery,
@@ -118,13 +118,13 @@ def deliver_notices(*, seconds: float, notice_id: int | None = None) -> None:
             )
 
 
-def _try_delivery(delivery: NoticeDelivery) -> Attempt:
+def _try_delivery(delivery: NoticeDelivery) -> DeliveryAttempt:
     if delivery.is_late:
-        return Attempt(DeliveryOutcome.TOO_LATE)
+        return DeliveryAttempt(DeliveryOutcome.TOO_LATE)
     address = find_address(delivery)
     if not address:
-        return Attempt(DeliveryOutcome.NOT_WANTED)
-    send: Callable[[NoticeDelivery, str], Attempt] = (
+        return DeliveryAttempt(DeliveryOutcome.NOT_WANTED)
+    send: Callable[[NoticeDelivery, str], DeliveryAttempt] = (
         _send_mail if delivery.way == NoticeWay.MAIL else _call_webhook
     )
     try:
@@ -132,17 +132,17 @@ def _try_delivery(delivery: NoticeDelivery) -> Attempt:
     except Exception as error:  # noqa: BLE001 (any defect of ours)
         # One delivery must not keep the others waiting. An error's text can hold the address.
         logger.error("notice %s was not sent: %s", delivery.notice_id, type(error).__name__)  # noqa: TRY400
-        return Attempt(DeliveryOutcome.DEFECT)
+        return DeliveryAttempt(DeliveryOutcome.DEFECT)
 
 
-def _call_webhook(delivery: NoticeDelivery, address: str) -> Attempt:
+def _call_webhook(delivery: NoticeDelivery, address: str) -> DeliveryAttempt:
     body = make_webhook_body(make_text(delivery.notice))
     return post_json(url=address, body=body, loopback_allowed=settings.NOVA_NOTIFY.loopback_allowed)
 
 
-def _send_mail(delivery: NoticeDelivery, address: str) -> Attempt:
+def _send_mail(delivery: NoticeDelivery, address: str) -> DeliveryAttempt:
     if settings.EMAIL_BACKEND == NO_SERVER:
-        return Attempt(DeliveryOutcome.NO_MAIL_SERVER)
+        return DeliveryAttempt(DeliveryOutcome.NO_MAIL_SERVER)
     text = make_text(delivery.notice)
     mail = EmailMessage(
         text.subject,
@@ -156,8 +156,8 @@ def _send_mail(delivery: NoticeDelivery, address: str) -> Attempt:
     except (OSError, SMTPException, ValueError) as error:
         # Its text may quote addresses and what the server said.
         found = (outcome for kinds, outcome in MAIL_PROBLEMS if isinstance(error, kinds))
-        return Attempt(next(found, DeliveryOutcome.MAIL_REFUSED))
-    return Attempt(DeliveryOutcome.SENT)
+        return DeliveryAttempt(next(found, DeliveryOutcome.MAIL_REFUSED))
+    return DeliveryAttempt(DeliveryOutcome.SENT)
 
 
 def make_message_id(delivery: NoticeDelivery) -> str:

@@ -72,7 +72,7 @@ class MappingResult:
 
 
 class TableVerdict(NamedTuple):
-    """Whether what NOVA's tables are like lets gates open, in words."""
+    """The result of one check of NOVA's tables: whether gates may open, and the text to show."""
 
     passed: bool
     text: Message
@@ -92,7 +92,7 @@ def find_column(columns: NovaColumns, name: str) -> NovaColumn:
 def map_column(
     *, name: str, use: ColumnUse, by: User | None = None, seen: str | None = None
 ) -> MappingResult:
-    """Say how the column `TABLE.COLUMN` is treated; every client is pushed again where that changes its document.
+    """Store how column `TABLE.COLUMN` is treated; if documents change, every client is pushed again.
 
     `seen` is the use that the user saw, empty for none. Raises `NotMapped`.
     """
@@ -182,7 +182,9 @@ def list_nova_objects() -> list[NovaObject]:
         return list_foreign_objects(cursor)
 
 
-def split_accepted(objects: Collection[NovaObject]) -> tuple[list[NovaObject], list[NovaObject]]:
+def split_unknown_accepted(
+    objects: Collection[NovaObject],
+) -> tuple[list[NovaObject], list[NovaObject]]:
     """Return the objects that nobody has accepted as they are now, then the accepted ones. Leaves out the roles."""
     objects = [each for each in objects if each.kind not in ROLE_KINDS]
     digests = [each.digest for each in objects]
@@ -281,5 +283,5 @@ def _few(names: list[str]) -> tuple[str, ...]:
 
 def read_nova_tables() -> NovaTables:
     """Read what NOVA's tables are like, in at most three queries."""
-    unknown, _accepted = split_accepted(list_nova_objects())
+    unknown, _accepted = split_unknown_accepted(list_nova_objects())
     return NovaTables(read_nova_columns(), unknown)

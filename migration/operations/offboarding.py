@@ -37,10 +37,10 @@ from migration.operations.aws_store import read_aws, secret_names_by_type, secre
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.deletions import name_replicas, schedule_with_replicas
 from migration.operations.gates import ShutGate
-from migration.operations.known_values import note_purge
+from migration.operations.known_values import note_values_before_purge
 from migration.operations.leaving_checks import list_objections, needs_purge
 from migration.operations.locks import hold_client_locks, require_client_locks
-from migration.operations.move_attempts import close_requests_elsewhere
+from migration.operations.move_attempts import fail_overtaken_requests
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
@@ -210,7 +210,7 @@ def _require_still(before: ClientSnapshot, now: ClientSnapshot, found: AwsCopy |
 
 def _put_pointers(now: ClientSnapshot) -> None:
     client = read_locked_client(now.client_id)
-    note_purge(client)
+    note_values_before_purge(client)
     put_pointers(client, secret_names_by_type(now))
     revision = read_locked_snapshot(now.client_id).revision
     ClientRevision.objects.record_pushed([(now.client_id, revision)])
@@ -223,7 +223,7 @@ def _walk(now: ClientSnapshot, *, reason: str, by: User | None) -> None:
         ClientMigration.objects.change_phase(
             [now.client_id], old, new, by=by, reason=reason, note=note
         )
-    close_requests_elsewhere([now.client_id], Phase.PURGED, by=by)
+    fail_overtaken_requests([now.client_id], Phase.PURGED, by=by)
 
 
 def _leave_plans(now: ClientSnapshot, *, by: User | None) -> None:
@@ -320,7 +320,7 @@ def _take_secrets_back(
             leaving.store_state(OffboardingState.COMING_BACK, audit_sentences.COMING_BACK(), by=by)
     for name, secret in there.items():
         if secret and secret.deleted_at and secret.is_ours:
-            Secret.objects.look_again([name])
+            Secret.objects.mark_for_describing([name])
             sm.restore_secret(name)
 
 

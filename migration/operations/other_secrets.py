@@ -33,8 +33,8 @@ from migration.operations.aws_writes import find_write_refusal
 from migration.operations.deletions import delete_secret
 from migration.operations.keys import version_keys
 from migration.operations.locks import hold_client_locks, require_client_locks
-from migration.operations.snapshots import look_at_client, read_snapshots
-from migration.operations.version_plans import plan_versions
+from migration.operations.snapshots import read_client_with_rows, read_snapshots
+from migration.operations.version_plans import record_planned_versions
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError, Layout
@@ -63,7 +63,7 @@ def select_due() -> ClientMigrationQuerySet:
     due = ClientMigration.objects.of_present_clients().with_old_other_secrets(
         kept_for=KEPT_FOR + cached, begun_for=KEPT_FOR
     )
-    if ReaderProcess.objects.read_without_layouts():
+    if ReaderProcess.objects.has_readers_without_layouts():
         due = due.exclude(other_secrets=OtherSecrets.KEPT)
     # Those of a client that left are scheduled for deletion with its own.
     return due.exclude(client__offboarding__isnull=False)
@@ -87,7 +87,7 @@ def remove_other_secrets() -> None:
 
 def _require_complete(snapshot: ClientSnapshot, found: AwsCopy) -> None:
     """Raise `DocumentError` where its own secrets lack a type that it has rows of: somebody deleted one for good."""
-    rows = look_at_client(snapshot.client_id).credentials_by_type()
+    rows = read_client_with_rows(snapshot.client_id).credentials_by_type()
     document = found.document
     held = {t for t in CredentialType if document.get(t) or document.get(t.others_key)}
     if lacking := sorted({t for t in CredentialType if rows[t]} - held):
@@ -127,7 +127,7 @@ def _remove_from(snapshot: ClientSnapshot, sm: SecretsManager) -> None:
     names = [*snapshot.other_names.values(), *begun]
     known, keys = find_known_secrets(names), version_keys()
     # A change back takes them over for as long as AWS can restore them, which is longer than plans are kept.
-    plan_versions([secret.version_id for secret in known.values() if secret.version_id])
+    record_planned_versions([secret.version_id for secret in known.values() if secret.version_id])
 
     def find_objection(there: SecretDescription) -> Message | None:
         if there.name in begun and (

@@ -58,7 +58,7 @@ _WRITE = re.compile(
 _COPY = re.compile(r"\s*copy\s+(\(|.*?\bto\b)", re.IGNORECASE | re.DOTALL)
 
 
-class Unseen(StrEnum):
+class UnseenReason(StrEnum):
     """Why nothing, or not everything, can be said of other statements."""
 
     NOT_INSTALLED = "not_installed"
@@ -71,7 +71,7 @@ class StatementReport:
     """The statements of others that read credential tables, and why there may be more."""
 
     statements: tuple[StatementCount, ...] = ()
-    unseen: Unseen | None = None
+    unseen: UnseenReason | None = None
     own_role: str = ""
 
 
@@ -82,22 +82,22 @@ def read_other_statements() -> StatementReport:
         with transaction.atomic(), connection.cursor() as cursor:
             return read_statements(cursor)
     except Error:
-        return StatementReport(unseen=Unseen.NOT_READABLE)
+        return StatementReport(unseen=UnseenReason.NOT_READABLE)
 
 
 def read_statements(cursor: CursorWrapper) -> StatementReport:
-    """Read the same over a cursor in a transaction; raises the database's error where the view can't be read."""
+    """Read pg_stat_statements over a cursor in a transaction; raises `db.Error` if it can't be read."""
     cursor.execute(FIND_VIEW)
     found = cursor.fetchone()
     if found is None:
-        return StatementReport(unseen=Unseen.NOT_INSTALLED)
+        return StatementReport(unseen=UnseenReason.NOT_INSTALLED)
     cursor.execute(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'")
     pattern = rf"\m({_NAMES})\M"
     view, own_role = found
     cursor.execute(READ_VIEW.format(view=view), [pattern, STATEMENT_MARK, MOST_STATEMENTS])
     rows = cursor.fetchall()
     hidden = any(statement_id is None for _role, statement_id, _text, _calls in rows)
-    unseen = Unseen.NOT_ALLOWED if hidden else None
+    unseen = UnseenReason.NOT_ALLOWED if hidden else None
     return StatementReport(tuple(_count_statements(rows)), unseen, own_role)
 
 

@@ -13,7 +13,7 @@ from migration.models import Secret
 from migration.operations.aws_store import find_known_secrets
 from migration.operations.keys import version_keys
 from migration.operations.login_tests.database import DatabaseLogin
-from migration.operations.version_plans import plan_versions
+from migration.operations.version_plans import record_planned_versions
 from nova_credentials import document as documents
 from nova_credentials.aws.answers import NOT_CURRENT
 from nova_credentials.aws.secrets_manager import STAGE_IS_ELSEWHERE, SecretsManagerError
@@ -207,7 +207,7 @@ class PendingSecret:
             replaced=f"{current.version_id} {PENDING}",
             text=text,
         )
-        plan_versions([version_id])
+        record_planned_versions([version_id])
         tell(version_id)
         try:
             self.sm.put_aside(self.name, text, stage=PENDING, token=version_id)
@@ -257,7 +257,7 @@ class PendingSecret:
         """Take AWSPENDING off this version, if it has it: what an earlier rotation left stays."""
         take_pending_off(self.sm, self.name, version_id)
 
-    def keep_findable(self, version_id: str) -> None:
+    def mark_as_stopped(self, version_id: str) -> None:
         """Give the version a stage of its own, as that of a rotation that stopped: it may have the valid password."""
         if self.sm.get_version(self.name, version_id) is None:
             return
@@ -295,7 +295,7 @@ class PendingSecret:
         )
 
     def _is_ours(self, version_id: str) -> bool:
-        return is_made_by_rotation(self.name, version_id)
+        return is_made_by_site(self.name, version_id)
 
 
 def _list_passwords(value: SecretValue | None, login: DatabaseLogin) -> set[str]:
@@ -313,8 +313,8 @@ def _replace_password(current: SecretValue, login: DatabaseLogin, password: str)
     return document
 
 
-def is_made_by_rotation(name: str, version_id: str) -> bool:
-    """Say whether this site, in a rotation, made the version."""
+def is_made_by_site(name: str, version_id: str) -> bool:
+    """Say whether this site made the version, also one that carries an edit of somebody else."""
     keys = version_keys()
     return keys.is_ours(name, version_id) or keys.is_ours(_carried(name), version_id)
 

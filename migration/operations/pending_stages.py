@@ -11,14 +11,14 @@ from migration.operations import pending_secrets
 from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.locks import hold_client_locks, require_client_locks
-from migration.operations.pending_secrets import PENDING, is_made_by_rotation
+from migration.operations.pending_secrets import PENDING, is_made_by_site
 from migration.operations.resolutions import LOCK_WAIT_SECONDS, NotResolved
 from migration.operations.snapshots import read_snapshot
 from migration.operations.version_logins import (
     TriedVersion,
-    list_failed,
     list_new_logins,
     shorten,
+    try_for_failures,
 )
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from nova_credentials.messages import Message
 
 
-def take_pending_off(
+def take_unneeded_pending_off(
     *, client_id: int, name: str, version_id: str, by: User | None = None
 ) -> Message:
     """Take AWSPENDING off this version; return what was done. Raises `NotResolved` where that could lose a password.
@@ -69,13 +69,13 @@ def _require_unneeded(sm: SecretsManager, version: TriedVersion) -> None:
     pending = sm.get_stage(name, PENDING)
     if pending is None or pending.version_id != version.version_id:
         raise NotResolved(version_sentences.PENDING_IS_GONE(name=name))
-    if not is_made_by_rotation(name, version.version_id):
+    if not is_made_by_site(name, version.version_id):
         raise NotResolved(version_sentences.PENDING_IS_FOREIGN(name=name))
     current = sm.get_value(name)
     if current.version_id != version.version_id:
         # Each login in which the two differ has to work as the current one has it.
         differing = list(list_new_logins(current.to_document(), pending.to_document()))
         tried = replace(version, version_id=current.version_id)
-        if failed := list_failed(differing, version=tried):
+        if failed := try_for_failures(differing, version=tried):
             told = tuple(text for text, _outcome in failed)
             raise NotResolved(version_sentences.PENDING_MAY_BE_NEEDED(name=name, logins=told))

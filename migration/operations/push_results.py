@@ -56,9 +56,7 @@ class PushResult:
         return self.message or sentences.OUTCOMES[self.outcome]()
 
 
-def describe_overwritten(
-    pending: PendingWrite, writer: SecretWriter, run: Run | None
-) -> Comparison:
+def compare_overwritten(pending: PendingWrite, writer: SecretWriter, run: Run | None) -> Comparison:
     """Return the comparison with what AWS held before: which fields of somebody else's version were overwritten."""
     comparison = make_comparison(pending.snapshot, writer.before, run=run)
     comparison.message = name_overwritten(pending)
@@ -91,7 +89,7 @@ def make_result(
     elif comparison and comparison.status != Comparison.Status.MATCH:
         error_class = comparison.error_class or ErrorClass.CONFLICT
         message = comparison.message or sentences.READ_BACK_DIFFERS()
-    elif after is not None and not pending.holds_others(after):
+    elif after is not None and not pending.other_secrets_match(after):
         error_class, message = ErrorClass.CONFLICT, sentences.READ_BACK_DIFFERS()
     else:
         outcome = pending.client_outcome

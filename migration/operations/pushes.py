@@ -26,17 +26,17 @@ from migration.models import (
 )
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import make_comparison, make_match
-from migration.operations.leases import find_session, lend_session
+from migration.operations.leases import find_session, work_under_session
 from migration.operations.locks import hold_client_locks
 from migration.operations.pending_writes import PendingWrite
 from migration.operations.push_results import (
     PushResult,
-    describe_overwritten,
+    compare_overwritten,
     make_result,
     name_overwritten,
 )
 from migration.operations.secret_writer import (
-    Differing,
+    DifferingPolicy,
     ForeignVersionError,
     LeftAloneError,
     PartlyWrittenError,
@@ -78,7 +78,7 @@ def push(
     include_postgres: bool = True,
     dry_run: bool = False,
     overwrite: bool = False,
-    differing: Differing = Differing.WRITTEN_IF_PENDING,
+    differing: DifferingPolicy = DifferingPolicy.WRITTEN_IF_PENDING,
     interactive: bool = False,
     seconds: float | None = None,
 ) -> list[PushResult]:
@@ -158,10 +158,10 @@ def _list_spared(snapshots: dict[int, ClientSnapshot], options: PushOptions) -> 
 
     Nobody reads the secret of a client in `postgres`: what is left there is simply written.
     """
-    if options.overwrite or options.differing == Differing.WRITTEN:
+    if options.overwrite or options.differing == DifferingPolicy.WRITTEN:
         return set()
     in_question = [pk for pk, found in snapshots.items() if found.phase != Phase.POSTGRES]
-    if options.differing == Differing.WRITTEN_IF_PENDING:
+    if options.differing == DifferingPolicy.WRITTEN_IF_PENDING:
         # From the cutover on AWS decides, whatever is pending: the writer refuses it.
         in_question = [
             pk
@@ -261,7 +261,7 @@ def _write_and_verify(
         for pending in writes
     ]
     overwritten = [
-        describe_overwritten(pending, writer, run) for pending in writes if pending.overwritten
+        compare_overwritten(pending, writer, run) for pending in writes if pending.overwritten
     ]
     _record_results(writes, results, overwritten)
     return results
@@ -275,7 +275,9 @@ def _write_clients(writes: list[PendingWrite], writer: SecretWriter) -> None:
             writer.write_client(pending)
         else:
             waiting.append(pending)
-    with ContextThreads(WRITERS, initializer=lend_session, initargs=(find_session(),)) as pool:
+    with ContextThreads(
+        WRITERS, initializer=work_under_session, initargs=(find_session(),)
+    ) as pool:
         list(pool.map(writer.write_client, waiting))
 
 

@@ -44,7 +44,7 @@ _T = TypeVar("_T")
 
 
 class RateLimiter:
-    """The turns of one process. Thread-safe; its statements have a connection of their own."""
+    """Holds AWS calls and test logins to the rates that all workers share. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

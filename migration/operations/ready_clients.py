@@ -23,7 +23,7 @@ from migration.models import (
     all_clients,
     find_standing,
     has_layout,
-    select_blocked,
+    select_with_blocker,
     with_blocker,
 )
 from migration.operations.evidence import WANT_EVIDENCE
@@ -51,7 +51,7 @@ FEW_CHARACTERS, FEW_ROWS = 2000, 5
 
 
 class SiteFacts(GateFacts):
-    """What the gates of all clients have in common, read once."""
+    """The gate facts that are the same for every client, each read once."""
 
     def __init__(self) -> None:
         super().__init__([])
@@ -113,7 +113,7 @@ def _select_ready(news: Iterable[Phase], site: SiteFacts) -> ClientPhaseQuerySet
     open_phases = [PREVIOUS_PHASE[new] for new in news if _is_site_ready(new, site)]
     if not open_phases:
         return all_clients().none()
-    ready = select_blocked(all_clients().in_phases(*open_phases), Blocker.READY)
+    ready = select_with_blocker(all_clients().in_phases(*open_phases), Blocker.READY)
     if Phase.POSTGRES in open_phases:
         ready = ready.filter(~Q(phase=Phase.POSTGRES.value) | _is_pushable(site))
     return ready

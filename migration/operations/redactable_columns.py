@@ -108,7 +108,7 @@ class ColumnName(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """Return the same, fit to be shown."""
+        """Return schema, table and column with what can't be seen escaped."""
         return show_name(self.text)
 
 

@@ -199,7 +199,7 @@ def _find_loss(*, push_pending: bool, writes_counted: bool) -> Message | None:
 
 
 def require_unpurged(client_id: int) -> ClientSnapshot:
-    """Return the client's rows; raise `NotResolved` where its values are in AWS alone."""
+    """Return the client's snapshot; raises `NotResolved` in phase `purged`."""
     snapshot = read_snapshot(client_id)
     if snapshot.phase == Phase.PURGED:
         raise NotResolved(sentences.RESTORE_FIRST())

@@ -11,7 +11,7 @@ from django.utils.crypto import salted_hmac
 from credentials.copying import (
     RowNotInAwsError,
     build_document_with_secrets,
-    copy_document,
+    copy_document_into_rows,
     list_unmatched_rows,
     read_purged_extras,
     read_purged_secrets,
@@ -30,7 +30,7 @@ from migration.operations.resolutions import LOCK_WAIT_SECONDS, NotResolved, rec
 from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
 from migration.operations.secret_writer import PartlyWrittenError, RefusedError
 from migration.operations.snapshots import (
-    look_at_client,
+    read_client_with_rows,
     read_locked_client,
     read_locked_snapshot,
     read_snapshot,
@@ -159,7 +159,7 @@ def _make_plan(snapshot: ClientSnapshot, name: str, version_id: str) -> VersionP
         secrets = read_client(sm, snapshot.names, layout=snapshot.layout)
         former = _read_former(snapshot, secrets, name, version_id, sm=sm)
         present = _find_present(snapshot, secrets)
-        client = look_at_client(snapshot.client_id)
+        client = read_client_with_rows(snapshot.client_id)
         staying = tuple(list_unmatched_rows(client, former))
     except READ_ERRORS as error:
         raise NotResolved(error.message) from None
@@ -241,7 +241,7 @@ def _write_stores(plan: VersionPlan, client_id: int, *, reason: str, by: User | 
         _write_aws_alone(plan, client_id)
     else:
         with noting_rows(client_id):
-            copy_document(read_locked_client(client_id), plan.former)
+            copy_document_into_rows(read_locked_client(client_id), plan.former)
         after = read_locked_snapshot(client_id)
         if after.document is None or (problem := find_problem(after)):
             raise NotResolved(after.problem or problem or sentences.TRY_AGAIN_LATER())

@@ -12,7 +12,7 @@ from migration.operations.keys import make_fingerprint
 from migration.operations.login_tests.database import DatabaseLogin
 from migration.operations.pending_secrets import is_same_role, make_role, read_logins
 from migration.operations.rotation_ends import RefusedRotationError
-from migration.operations.snapshots import look_at_client
+from migration.operations.snapshots import read_client_with_rows
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.shown_names import show_name
 
@@ -31,7 +31,7 @@ def list_rows_of_role(client: Client, login: DatabaseLogin) -> list[DatabaseCred
 
 def read_row_passwords(client_id: int) -> dict[int, str]:
     """Return what NOVA's rows hold as the password of each database login, by row."""
-    return {row.pk: row.db_password for row in list_rows(look_at_client(client_id))}
+    return {row.pk: row.db_password for row in list_rows(read_client_with_rows(client_id))}
 
 
 def list_rows(client: Client) -> list[DatabaseCredential]:

@@ -21,7 +21,7 @@ from migration.operations.pending_secrets import is_same_role
 from migration.operations.reachable_logins import find_row
 from migration.operations.rotated_logins import list_rows, make_login
 from migration.operations.rotations import NotRotated, rotate_database
-from migration.operations.snapshots import look_at_client
+from migration.operations.snapshots import read_client_with_rows
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import in_a_row
 
@@ -95,7 +95,7 @@ def _rotate_login(run: Run, client_id: int, label: str | None) -> tuple[Message 
 
 def _list_labels(client_id: int) -> Iterator[str | None]:
     """Yield None for the primary login, and the label of each other one that NOVA can ask for; each role once."""
-    client = look_at_client(client_id)
+    client = read_client_with_rows(client_id)
     rows = list_rows(client)
     primary = find_row(client, DATABASE, None)
     seen = []

@@ -52,13 +52,13 @@ def rotate_database(
     """
     with _hold_client(client_id, wait_seconds=LOCK_WAIT_SECONDS):
         client = Client.objects.get(pk=client_id)
-        if Offboarding.objects.on_the_way_out().filter(pk=client_id).exists():
+        if Offboarding.objects.leaving_or_left().filter(pk=client_id).exists():
             raise NotRotated(offboarding_sentences.IS_OFFBOARDED(slug=client.slug))
         rotation = Rotation.objects.find_unfinished(client_id)
         wanted = DATABASE.value, label
         if rotation is None or (rotation.credential_type, rotation.label) != wanted:
             rotation = Rotation.objects.begin(client, DATABASE, label, by=by)
-        DatabaseRotation(rotation, open_login, interactive).go_on()
+        DatabaseRotation(rotation, open_login, interactive).finish_steps()
     return rotation
 
 
@@ -71,7 +71,7 @@ def go_on_with_rotation(
         if rotation and not Client.objects.filter(pk=client_id).exists():
             _end_without_client(rotation)
         elif rotation:
-            DatabaseRotation(rotation, open_login, interactive).go_on()
+            DatabaseRotation(rotation, open_login, interactive).finish_steps()
     return rotation
 
 
@@ -80,7 +80,7 @@ def _end_without_client(rotation: Rotation) -> None:
     secret = PendingSecret(secrets_manager(), rotation.secret_name)
     try:
         if rotation.secret_name:
-            secret.keep_findable(rotation.version_id)
+            secret.mark_as_stopped(rotation.version_id)
             secret.take_off()
     except SecretsManagerError as error:
         if not error.is_gone:
@@ -93,7 +93,7 @@ def _end_without_client(rotation: Rotation) -> None:
 def go_on_with_rotations(*, seconds: float) -> None:
     """Finish or undo the rotations whose process was killed or hindered; the others are first the next time."""
     until = time.monotonic() + seconds
-    for client_id in Rotation.objects.list_to_go_on():
+    for client_id in Rotation.objects.list_unfinished_client_ids():
         if time.monotonic() >= until:
             break
         try:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from credentials.copying import copy_document
+from credentials.copying import copy_document_into_rows
 from credentials.models import (
     Client,
     ClientRevision,
     CountingGap,
     RowsBusyError,
-    hold_mappings,
+    lock_mappings_shared,
 )
 from credentials.pointers import is_purged, list_all_rows, list_purged_extras
-from credentials.refusals import RefusedByDatabaseError, database_refusals
+from credentials.refusals import RefusedByDatabaseError, convert_refusals
 from credentials.triggers import writes_are_counted
 from migration.models import ClientMigration, OtherSecrets, Secret
 from migration.operations.aws_store import secrets_manager
@@ -53,9 +53,9 @@ def hold_rows(client_id: int) -> Iterator[ClientSnapshot]:
 
     Raises `RowsBusyError` where NOVA holds them too long, `RefusedByDatabaseError` and `Client.DoesNotExist`.
     """
-    with database_refusals(), transaction.atomic(durable=True):
+    with convert_refusals(), transaction.atomic(durable=True):
         # First, so that no row is held while a change of mappings is waited for.
-        hold_mappings()
+        lock_mappings_shared()
         Client.objects.lock_rows(client_id)
         yield read_locked_snapshot(client_id)
 
@@ -66,8 +66,8 @@ def hold_free_rows(client_ids: Collection[int]) -> Iterator[dict[int, ClientSnap
 
     Raises `RefusedByDatabaseError`.
     """
-    with database_refusals(), transaction.atomic(durable=True):
-        hold_mappings()
+    with convert_refusals(), transaction.atomic(durable=True):
+        lock_mappings_shared()
         are_held = Client.objects.try_to_lock_rows(client_ids)
         yield read_locked_snapshots(client_ids) if are_held else {}
 
@@ -76,7 +76,7 @@ def has_uncounted_writes(client_id: int) -> bool:
     """Say whether NOVA may have written the rows uncounted since the client entered its phase."""
     client_migration = ClientMigration.objects.filter(pk=client_id).first()
     since = client_migration.phase_changed_at if client_migration else None
-    return not writes_are_counted() or CountingGap.objects.open_since(since).exists()
+    return not writes_are_counted() or CountingGap.objects.open_at_or_after(since).exists()
 
 
 def keep_rows_in_aws(snapshot: ClientSnapshot, *, always: bool) -> dict[str, str]:
@@ -99,16 +99,16 @@ def keep_rows_in_aws(snapshot: ClientSnapshot, *, always: bool) -> dict[str, str
 def copy_aws_to_rows(snapshot: ClientSnapshot, found: AwsCopy) -> list[Message]:
     """Copy AWS's document into the rows, within a transaction that holds them; return the rows that AWS lacks."""
     with noting_rows(snapshot.client_id):
-        lacking = copy_document(read_locked_client(snapshot.client_id), found.document)
-    record_as_pushed(snapshot.client_id, found)
+        lacking = copy_document_into_rows(read_locked_client(snapshot.client_id), found.document)
+    record_as_pushed_if_equal(snapshot.client_id, found)
     return lacking
 
 
-def record_as_pushed(client_id: int, found: AwsCopy) -> None:
+def record_as_pushed_if_equal(client_id: int, found: AwsCopy) -> None:
     """Store AWS's versions as pushed, if the rows now hold the same document."""
     now = read_locked_snapshot(client_id)
     if are_equal(now.document, found.document):
-        Secret.objects.record(found.make_secrets(client_id))
+        Secret.objects.record(found.make_secret_rows(client_id))
         # Where others are kept beside the client's own secrets, they may not hold it yet: a push is left pending.
         if now.other_secrets != OtherSecrets.KEPT:
             ClientRevision.objects.record_pushed([(client_id, now.revision)])
@@ -132,7 +132,9 @@ def restore_purged_rows(client_id: int, found: AwsCopy, *, secrets_alone: bool) 
     client = read_locked_client(client_id)
     kept = [row for row in _list_credentials(client) if not is_purged(row)]
     with noting_rows(client_id):
-        copy_document(client, found.document, wanted=is_purged, secrets_alone=secrets_alone)
+        copy_document_into_rows(
+            client, found.document, wanted=is_purged, secrets_alone=secrets_alone
+        )
     restored = read_locked_client(client_id)
     purged = [row for row in _list_credentials(restored) if is_purged(row)]
     lacking = [r for r in list_all_rows(restored) if r not in purged and list_purged_extras(r)]

@@ -93,7 +93,7 @@ def approve_run(*, run_id: int, by: User) -> Run:
             facts = audit_sentences.MOVES_APPROVED(run=run.name_message, who=run.by_name)
             run.record_act(facts, by=by, code=AuditCode.APPROVAL, reason=run.reason)
     except StaleRunError:
-        raise not_requested(run) from None
+        raise make_not_requested_error(run) from None
     return run
 
 
@@ -111,9 +111,9 @@ def cancel_run_request(*, run_id: int, by: User) -> None:
             # Within the transaction: by this the run is known never to go on.
             skip_open_items(run, why=sentences.RUN_WITHDRAWN())
     except StaleRunError:
-        raise not_requested(run) from None
+        raise make_not_requested_error(run) from None
 
 
-def not_requested(run: Run) -> NotApproved:
+def make_not_requested_error(run: Run) -> NotApproved:
     """Return the error that says in which state the run is."""
     return NotApproved(sentences.RUN_NOT_REQUESTED(run=run.name_message, state=run.state))

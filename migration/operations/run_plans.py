@@ -21,7 +21,7 @@ from migration.models import (
 )
 from migration.operations.push_results import PushResult
 from migration.operations.pushes import push
-from migration.operations.secret_writer import Differing
+from migration.operations.secret_writer import DifferingPolicy
 from nova_credentials.aws.secrets_manager import ErrorClass
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _look_at_batch(
             client_ids=client_ids,
             adopt=plan.adopt,
             include_inactive=plan.include_inactive,
-            differing=Differing.WRITTEN if plan.overwrite else Differing.LEFT_ALONE,
+            differing=DifferingPolicy.WRITTEN if plan.overwrite else DifferingPolicy.LEFT_ALONE,
             dry_run=True,
             interactive=interactive,
         )

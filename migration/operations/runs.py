@@ -39,7 +39,7 @@ from migration.operations.run_batches import (
     lock_free_batch,
     try_lock_batch,
 )
-from migration.operations.secret_writer import Differing
+from migration.operations.secret_writer import DifferingPolicy
 from migration.operations.setting_runs import process_setting_items
 from migration.operations.skipped_items import skip_open_items
 from nova_credentials.aws.context_threads import ContextThreads
@@ -146,7 +146,7 @@ class RunWorker:
     def process_batches(self) -> None:
         """Process free batches, one after the other, until none is left or the run is not running."""
         while not self.over.is_set() and not self.is_late:
-            if is_held(self.run) or not self._process_free_batch():
+            if is_held_by_writes(self.run) or not self._process_free_batch():
                 break
 
     def process_retries(self) -> bool:
@@ -157,7 +157,7 @@ class RunWorker:
         with try_lock_batch(self.run.pk, RETRY_LOCK) as locked:
             while locked and not self.is_late:
                 run = Run.objects.get(pk=self.run.pk)
-                if run.state != Run.State.RUNNING or is_held(run):
+                if run.state != Run.State.RUNNING or is_held_by_writes(run):
                     break
                 if not self._process_free_batch():
                     if run.items.next_try_at() is None:
@@ -169,7 +169,7 @@ class RunWorker:
             skip_open_items(run)
         run.finish_if_done()
         # Before the deadline other workers hold the open items and will finish the run.
-        if not self.is_late or run.state != Run.State.RUNNING or is_held(run):
+        if not self.is_late or run.state != Run.State.RUNNING or is_held_by_writes(run):
             return False
         return run.items.open().exists()
 
@@ -179,7 +179,7 @@ class RunWorker:
             return batch is not None and process_batch(self.run.pk, batch)
 
 
-def is_held(run: Run) -> bool:
+def is_held_by_writes(run: Run) -> bool:
     """Say whether the run waits as it would write to AWS, and this site may not; its items stay open, untried."""
     return run.writes_to_aws and find_write_refusal() is not None
 
@@ -187,7 +187,7 @@ def is_held(run: Run) -> bool:
 def process_batch(run_id: int, batch: int) -> bool:
     """Give each free item of the batch its outcome; False where the run is not running. The caller holds the lease."""
     # Read under the lease: who stops a run learns from the leases which batches are still being processed.
-    run = Run.objects.begin_batch(run_id)
+    run = Run.objects.record_work_if_running(run_id)
     if run is None:
         return False
     items = {item.client_id: item for item in run.items.free().filter(batch=batch)}
@@ -283,11 +283,11 @@ def _push_items(run: Run, items: dict[int, RunItem]) -> None:
         )
 
 
-def _choose_differing(run: Run) -> Differing:
+def _choose_differing(run: Run) -> DifferingPolicy:
     """Say what becomes of clients that are known to differ: the schedule pushes them where a write is pending."""
     if run.kind != Run.Kind.MIGRATE:
-        return Differing.WRITTEN_IF_PENDING
-    return Differing.WRITTEN if run.overwrite else Differing.LEFT_ALONE
+        return DifferingPolicy.WRITTEN_IF_PENDING
+    return DifferingPolicy.WRITTEN if run.overwrite else DifferingPolicy.LEFT_ALONE
 
 
 def _copy_result(run: Run, item: RunItem, result: PushResult) -> None:
@@ -319,5 +319,5 @@ def _compare_items(run: Run, items: dict[int, RunItem]) -> None:
 
 def _schedule_retry(run: Run, item: RunItem) -> None:
     if item.attempts + 1 < run.tries:
-        item.try_again()
+        item.set_next_try()
         item.comparison_status = ""

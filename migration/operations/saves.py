@@ -27,8 +27,8 @@ from migration.models import (
 )
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.known_values import (
-    note_held_rows,
     note_new_values,
+    note_values_on_commit,
     see_purged_client,
 )
 from migration.operations.leases import hold_until_commit
@@ -71,13 +71,13 @@ class AdminSave:
         self.typed: list[tuple[Credential, dict[str, str]]] = []
         if self.phase.aws_is_authority:
             self._lock_client()
-        leaving = Offboarding.objects.on_the_way_out().filter(pk=client_id).first()
+        leaving = Offboarding.objects.leaving_or_left().filter(pk=client_id).first()
         if leaving:
             raise self.refuse(offboarding_sentences.IS_OFFBOARDED(slug=leaving.slug))
         if self.phase == Phase.PURGED:
             self._read_aws()
         else:
-            note_held_rows(client_id)
+            note_values_on_commit(client_id)
 
     def refuse(self, why: Message) -> SaveRefusedError:
         """Return the error that refuses the save of this client."""
@@ -86,7 +86,7 @@ class AdminSave:
         return error
 
     def _lock_client(self) -> None:
-        """Take the client's lease or refuse the save: a push or move that has it may wait for the rows of this save."""
+        """Take the client's lease, or raise: a push or move that has it may wait for this save's rows."""
         if not hold_until_commit(LeaseKind.CLIENT, self.client_id):
             raise self.refuse(sentences.SAVE_UNDER_WAY())
 
@@ -115,7 +115,7 @@ class AdminSave:
     def finish(self, *, warn: Callable[[Message], None]) -> None:
         """Write or push the saved rows to AWS; `warn` is called with a message if the push fails."""
         if self.phase != Phase.PURGED:
-            note_held_rows(self.client_id)
+            note_values_on_commit(self.client_id)
         if self.phase.aws_is_authority:
             self._write_aws()
         elif self.phase.writes_both:

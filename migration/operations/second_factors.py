@@ -63,7 +63,7 @@ WRONG_IN_A_ROW, WRONG_AT, TOLD_AT = "wrong_in_a_row", "wrong_at", "told_at"
 WRONG_WITH = "wrong_with"
 
 
-class Answer(StrEnum):
+class CodeVerdict(StrEnum):
     """What came of checking a code of a second factor."""
 
     RIGHT = "right"
@@ -110,7 +110,7 @@ def make_factor_secret() -> str:
 
 
 def set_up_second_factor(*, user: User, secret: str, code: str) -> list[str]:
-    """Store the secret as the user's second factor, in place of an earlier one, and return new recovery codes.
+    """Replace the user's second factor by this secret, tell them by mail, and return recovery codes.
 
     Raises NotSetUpError where the code isn't the secret's at this time.
     """
@@ -132,7 +132,7 @@ def set_up_second_factor(*, user: User, secret: str, code: str) -> list[str]:
 
 
 def renew_recovery_codes(user: User) -> list[str]:
-    """Return new recovery codes; those before no longer count."""
+    """Replace the user's recovery codes, tell the user by mail, and return the new codes."""
     with transaction.atomic():
         User.objects.select_for_update().get(pk=user.pk)
         Authenticator.objects.filter(user=user, type=Authenticator.Type.RECOVERY_CODES).delete()
@@ -151,7 +151,7 @@ def count_recovery_codes(user: User) -> int:
     return app_settings.RECOVERY_CODE_COUNT - int(kept.data["used_mask"]).bit_count()
 
 
-def check_code(*, user: User, code: str, in_session: bool = False) -> Answer:
+def check_code(*, user: User, code: str, in_session: bool = False) -> CodeVerdict:
     """Check a code of the app or a recovery code. Each counts once, for all processes together.
 
     `in_session`: the user is logged in with the factor already, and the session counts the wrong ones. So it waits for
@@ -162,7 +162,7 @@ def check_code(*, user: User, code: str, in_session: bool = False) -> Answer:
             answer, guessed = _check_locked(user, _keep_digits(code), in_session=in_session)
     except UnreadableFactorError:
         logger.error("the second factor of %s can't be read", show_name(user.username))  # noqa: TRY400  # no trace needed
-        return Answer.UNREADABLE
+        return CodeVerdict.UNREADABLE
     if guessed:
         logger.warning("several wrong codes of the second factor of %s", show_name(user.username))
         # The caller may hold a row's lock, and a mail server may be slow.
@@ -180,7 +180,7 @@ def prove_identity(*, user: User, answer: str) -> bool:
         return True
     if not _keep_digits(answer):
         return False
-    return check_code(user=user, code=answer, in_session=True) is Answer.RIGHT
+    return check_code(user=user, code=answer, in_session=True) is CodeVerdict.RIGHT
 
 
 def find_wait(user: User) -> int:
@@ -257,16 +257,16 @@ def _record(user: User, what: str, *, by: User | None = None) -> None:
     AuditEvent.objects.record(AuditCode.USER_CHANGED, facts, by=by)
 
 
-def _check_locked(user: User, digits: str, *, in_session: bool) -> tuple[Answer, bool]:
+def _check_locked(user: User, digits: str, *, in_session: bool) -> tuple[CodeVerdict, bool]:
     """Check a code within a transaction, and say whether the user has to be told of guesses."""
     locked = Authenticator.objects.select_for_update().filter(user=user)
     factors = {factor.type: factor for factor in locked}
     totp = factors.get(Authenticator.Type.TOTP)
     recovery = factors.get(Authenticator.Type.RECOVERY_CODES)
     if totp is None:
-        return Answer.WRONG, False
+        return CodeVerdict.WRONG, False
     if not in_session and _find_wait(user, totp.data):
-        return Answer.TOO_SOON, False
+        return CodeVerdict.TOO_SOON, False
     period = _find_period(decrypt(totp.data["secret"]), digits, within=WITHIN_PERIODS)
     if right := period is not None and period > totp.data.get(LAST_PERIOD, -1):
         totp.data[LAST_PERIOD] = period
@@ -275,7 +275,7 @@ def _check_locked(user: User, digits: str, *, in_session: bool) -> tuple[Answer,
     guessed = not in_session and _count_guess(user, totp.data, right=right)
     totp.last_used_at = timezone.now() if right else totp.last_used_at
     totp.save(update_fields=["data", "last_used_at"])
-    return Answer.RIGHT if right else Answer.WRONG, guessed
+    return CodeVerdict.RIGHT if right else CodeVerdict.WRONG, guessed
 
 
 def _count_wrong(user: User, data: dict[str, Any]) -> int:

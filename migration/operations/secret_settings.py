@@ -54,7 +54,7 @@ def describe_settings() -> dict[str, Any]:
 
 
 def hash_settings() -> str:
-    """Return a short name of these settings and of this site's tags and description: other ones have another."""
+    """Return a short hash of the wanted KMS key, replica regions, tags and description."""
     texts = [describe_settings(), list_tags("x"), make_description("x")]
     return hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -131,7 +131,7 @@ def recall_key(facts: dict[str, Any], there: SecretDescription) -> str:
     return facts.get("key_as", "") if kept == (there.arn, there.kms_key) else ""
 
 
-def store_facts(there: SecretDescription, *, key_as: str = "") -> dict[str, Any]:
+def make_stored_facts(there: SecretDescription, *, key_as: str = "") -> dict[str, Any]:
     """Return what is kept of a secret: nothing of it is secret, and AWS's own words are left out."""
     return {
         "arn": there.arn,

@@ -18,7 +18,7 @@ from migration.operations.secret_writer import REPLACED_STAGE
 from nova_credentials import document as documents
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import SecretsManagerError, SecretValue
-from nova_credentials.credential_types import CredentialType, secret_key
+from nova_credentials.credential_types import CredentialType, get_secret_json_key
 from nova_credentials.document import EXTRA_KEY, Layout
 from nova_credentials.phases import Phase
 from nova_credentials.tables import CREDENTIALS
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nova_credentials.aws.secrets_manager import SecretsManager
 
 # The keys of a document under which secret values stand, at any depth.
-SECRET_KEYS = {secret_key(credential_type) for credential_type in CredentialType}
+SECRET_KEYS = {get_secret_json_key(credential_type) for credential_type in CredentialType}
 # Versions with other stages, or with none, are not asked for.
 FORMER_STAGES = ("AWSPREVIOUS", REPLACED_STAGE, "AWSPENDING")
 # A shorter value would be found in texts that have nothing to do with it.
@@ -72,7 +72,7 @@ class ClientValues:
 def gather_values(
     client_ids: Collection[int], *, sm: SecretsManager, tell: Callable[[], object] = lambda: None
 ) -> list[ClientValues]:
-    """Return the values of these clients, ordered by slug; a client that is gone is left out.
+    """Read clients' values in rows and AWS, by slug; note fingerprints of the purged ones' as known.
 
     `tell` is called every CLIENTS_AT_ONCE clients.
     """
@@ -118,7 +118,7 @@ def list_searchable_values(client_id: int) -> set[str]:
 def _read_rows(client_ids: list[int]) -> Iterator[tuple[Client, ClientValues]]:
     """Yield each client with its rows, and the values in them."""
     clients = all_clients().filter(pk__in=client_ids).with_phase().with_layout()
-    columns = clients.read_all()
+    columns = clients.read_rows_and_columns()
     for client in clients:
         phase, layout = Phase(client.phase), client.layout  # type: ignore[attr-defined]  # annotated
         values = ClientValues(client.pk, client.slug, phase, layout=layout)
@@ -138,7 +138,7 @@ def _add_values_of_aws(clients: dict[int, ClientValues], sm: SecretsManager) -> 
     """Add what AWS holds: the versions under FORMER_STAGES, and each secret's current version, which it returns."""
     owners, known = _list_secret_names(clients)
     mapped = {column.name for column in read_columns() if column.use == ColumnUse.SECRET}
-    answers = sm.mark_deletions(sm.batch_get(owners), lacking=known)
+    answers = sm.detect_deletions(sm.batch_get(owners), lacking=known)
     there = [name for name, answer in answers.items() if isinstance(answer, SecretValue)]
     for name, answer in answers.items():
         owner = clients[owners[name]]

@@ -15,7 +15,7 @@ from migration.models import Outcome, Secret
 from migration.operations.aws_store import find_known_secrets
 from migration.operations.keys import VersionKeys, version_keys
 from migration.operations.pending_writes import PendingWrite, ReplacedVersion
-from migration.operations.version_plans import find_newer_versions, plan_versions
+from migration.operations.version_plans import find_newer_versions, record_planned_versions
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import (
     ErrorClass,
@@ -66,7 +66,7 @@ class PostponedError(RefusedError):
     error_class = ErrorClass.UNAVAILABLE
 
 
-class Differing(StrEnum):
+class DifferingPolicy(StrEnum):
     """What to do with a client that is known to differ, where somebody else wrote the current version in AWS."""
 
     LEFT_ALONE = "left_alone"
@@ -82,14 +82,14 @@ class PushOptions:
     overwrite: bool
     adopt: bool = False
     dry_run: bool = False
-    differing: Differing = Differing.WRITTEN_IF_PENDING
+    differing: DifferingPolicy = DifferingPolicy.WRITTEN_IF_PENDING
     until: float = math.inf  # on the monotonic clock; no client is begun after it
 
 
 def make_writer(
     writes: list[PendingWrite], sm: SecretsManager, options: PushOptions
 ) -> SecretWriter:
-    """Read what AWS holds of these clients, with the secrets scheduled for deletion, and return their writer."""
+    """Read these clients' secrets from AWS, store the ids of versions to write, return the writer."""
     names = [
         name
         for pending in writes
@@ -97,7 +97,7 @@ def make_writer(
         for name in of_layout.values()
     ]
     known = find_known_secrets(names)
-    before = sm.mark_deletions(sm.batch_get(names), lacking=known)
+    before = sm.detect_deletions(sm.batch_get(names), lacking=known)
     writer = SecretWriter(sm, before, known, version_keys(), options)
     for pending in writes:
         writer.set_documents(pending)
@@ -141,7 +141,7 @@ class SecretWriter:
         values = [value for value in self.before.values() if isinstance(value, SecretValue)]
         self.newer.update(find_newer_versions(values, known=self.known, keys=self.keys))
         if not self.options.dry_run:
-            plan_versions(
+            record_planned_versions(
                 [
                     token
                     for pending in writes
@@ -302,7 +302,7 @@ class SecretWriter:
         found = self.sm.get_value(there.name)
         self.newer.update(find_newer_versions([found], known=self.known, keys=self.keys))
         if token := self._make_token(there.name, pending.documents[there.name], found):
-            plan_versions([token])
+            record_planned_versions([token])
         return found
 
     def _require_ours(self, pending: PendingWrite, name: str, *, ours: bool) -> None:

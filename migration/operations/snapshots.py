@@ -11,8 +11,8 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from credentials.models import Client
-from credentials.nova_columns import judge_columns, schema_errors
-from credentials.pointers import find_row_with_pointer
+from credentials.nova_columns import convert_schema_errors, judge_columns
+from credentials.pointers import describe_row_with_pointer
 from migration import offboarding_sentences
 from migration.models import OtherSecrets, all_clients, find_layout, find_other_layout
 from nova_credentials import document as documents
@@ -103,14 +103,14 @@ class ClientSnapshot:
 
 def read_snapshots(client_ids: Collection[int]) -> dict[int, ClientSnapshot]:
     """Read each client as of one moment; a client that is gone is left out. Raises `NovaSchemaError`."""
-    with schema_errors(), repeatable_read():
+    with convert_schema_errors(), repeatable_read():
         found, columns = _read_clients(client_ids)
     return {client.pk: _take_snapshot(client, columns) for client in found}
 
 
 def look_at_clients(client_ids: Collection[int]) -> dict[int, ClientSnapshot]:
     """Read clients for a page that shows how they stand, not as of one moment. Raises `NovaSchemaError`."""
-    with schema_errors():
+    with convert_schema_errors():
         found, columns = _read_clients(client_ids)
         return {client.pk: _take_snapshot(client, columns) for client in found}
 
@@ -126,7 +126,7 @@ def read_snapshot(client_id: int, *, seen: Phase | None = None) -> ClientSnapsho
 
 
 def read_locked_snapshot(client_id: int) -> ClientSnapshot:
-    """Read one client in the caller's transaction, which has locked its rows; raises Client.DoesNotExist."""
+    """Read one client in the caller's transaction, which locked its rows. Raises `Client.DoesNotExist`."""
     return _take_snapshot(*_read_client(client_id))
 
 
@@ -136,9 +136,9 @@ def read_locked_snapshots(client_ids: Collection[int]) -> dict[int, ClientSnapsh
     return {client.pk: _take_snapshot(client, columns) for client in found}
 
 
-def look_at_client(client_id: int) -> Client:
+def read_client_with_rows(client_id: int) -> Client:
     """Read one client with its rows for a page. Raises `NovaSchemaError` and `Client.DoesNotExist`."""
-    with schema_errors():
+    with convert_schema_errors():
         return read_locked_client(client_id)
 
 
@@ -159,7 +159,7 @@ def _read_client(client_id: int) -> tuple[Client, NovaColumns]:
 
 def _read_clients(client_ids: Collection[int]) -> tuple[ClientPhaseQuerySet, NovaColumns]:
     found = _all_with_revision().filter(pk__in=client_ids)
-    return found, judge_columns(found.read_all())
+    return found, judge_columns(found.read_rows_and_columns())
 
 
 @cache  # putting it together takes as long as reading a client's row
@@ -181,7 +181,7 @@ def _take_snapshot(client: Client, columns: NovaColumns) -> ClientSnapshot:
         or documents.name_problem(client.slug, prefix=prefix, layout=layout)
     )
     if not problem and phase != Phase.PURGED:
-        problem = find_row_with_pointer(client)
+        problem = describe_row_with_pointer(client)
     if not problem:
         try:
             document = _build_document(client, columns)

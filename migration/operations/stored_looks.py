@@ -17,8 +17,8 @@ from migration.operations.secret_settings import (
     find_changes,
     find_stored_changes,
     hash_settings,
+    make_stored_facts,
     recall_key,
-    store_facts,
 )
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def store_look(name: str, there: SecretDescription | None, *, key_as: str = "") 
     slug = Secret.objects.filter(name=name).values_list("client__slug", flat=True).first()
     if slug is None:
         return  # no push has met it, or NOVA has deleted its client
-    facts = store_facts(there, key_as=key_as or _recall_key(there)) if there else {}
+    facts = make_stored_facts(there, key_as=key_as or _recall_key(there)) if there else {}
     Secret.objects.filter(name=name).update(
         facts=facts,
         described_at=timezone.now(),
@@ -170,7 +170,7 @@ def compare_anew() -> None:
 
 def begin_change(there: SecretDescription, what: Message) -> None:
     """Keep what is about to be changed of a secret, until the audit has it: a killed process can't tell it."""
-    Secret.objects.filter(name=there.name).update(begun=what, begun_on=store_facts(there))
+    Secret.objects.filter(name=there.name).update(begun=what, begun_on=make_stored_facts(there))
 
 
 def end_change(name: str) -> None:
@@ -182,7 +182,7 @@ def find_begun_change(there: SecretDescription) -> Message | None:
     """Return what a process that was killed, or had no answer, has changed of the secret; None where nothing was."""
     begun = Secret.objects.filter(name=there.name).values_list("begun", "begun_on").first()
     what, before = begun or (None, None)
-    return None if before == store_facts(there) else what
+    return None if before == make_stored_facts(there) else what
 
 
 def compare_secret(there: SecretDescription, *, slug: str) -> Changes:

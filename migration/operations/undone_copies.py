@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.utils.crypto import salted_hmac
 
-from credentials.copying import copy_document, list_unmatched_rows
+from credentials.copying import copy_document_into_rows, list_unmatched_rows
 from credentials.models import ClientRevision, CountingGap
 from credentials.triggers import writes_are_counted
 from migration import resolution_sentences, sentences
@@ -21,7 +21,7 @@ from migration.operations.resolutions import LOCK_WAIT_SECONDS, NotResolved, rec
 from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
 from migration.operations.secret_writer import REPLACED_STAGE, PartlyWrittenError, RefusedError
 from migration.operations.snapshots import (
-    look_at_client,
+    read_client_with_rows,
     read_locked_client,
     read_locked_snapshot,
     read_snapshot,
@@ -70,7 +70,7 @@ def find_undo_refusal(copy: Resolution, *, phase: Phase, revision: int) -> Messa
         return resolution_sentences.PURGED_SINCE_COPY()
     if revision != copy.revision:
         return resolution_sentences.ROWS_WRITTEN_SINCE_COPY()
-    gaps = CountingGap.objects.open_since(copy.resolved_at)
+    gaps = CountingGap.objects.open_at_or_after(copy.resolved_at)
     if not writes_are_counted() or gaps.exists():
         return resolution_sentences.ROWS_MAY_BE_WRITTEN_SINCE_COPY()
     return None
@@ -129,7 +129,7 @@ def _make_plan(snapshot: ClientSnapshot) -> UndoPlan:
         if to_aws.status != Comparison.Status.MATCH and to_aws.list_findings() != copy.mismatches:
             raise NotResolved(resolution_sentences.AWS_WRITTEN_SINCE_COPY())
         former = _read_former(snapshot, copy, sm=sm)
-        staying = tuple(list_unmatched_rows(look_at_client(client_id), former))
+        staying = tuple(list_unmatched_rows(read_client_with_rows(client_id), former))
     except STORE_ERRORS as error:
         raise NotResolved(error.message) from None
     to_former = compare_with_document(snapshot, former)
@@ -150,7 +150,7 @@ def _read_former(snapshot: ClientSnapshot, copy: Resolution, *, sm: SecretsManag
 def _change_rows(plan: UndoPlan, *, reason: str, by: User | None) -> Resolution:
     """Write the rows, and AWS where it is the authority, within a transaction that holds the rows."""
     client_id = plan.copy.client_id
-    copy_document(read_locked_client(client_id), plan.former)
+    copy_document_into_rows(read_locked_client(client_id), plan.former)
     after = read_locked_snapshot(client_id)
     document, problem = after.document, find_problem(after)
     if document is None or problem:

@@ -89,7 +89,7 @@ def require_logins(
     `unproven` is the digest of the error that was shown and accepted: what is not known may be accepted, as it was
     shown.
     """
-    failed = list_failed(logins, version=version)
+    failed = try_for_failures(logins, version=version)
     wrong = tuple(text for text, outcome in failed if outcome in PROVEN_WRONG)
     if wrong:
         raise NotResolved(version_sentences.VERSION_LOGIN_REFUSED(logins=wrong))
@@ -99,7 +99,7 @@ def require_logins(
             raise error
 
 
-def list_failed(
+def try_for_failures(
     logins: Collection[VersionLogin], *, version: TriedVersion
 ) -> list[tuple[Message, LoginOutcome]]:
     """Try the logins, several at once, and record it; return those that didn't let us in, each with its outcome.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nova_credentials.aws.secrets_manager import SecretValue
 
 
-def plan_versions(version_ids: Collection[str]) -> None:
+def record_planned_versions(version_ids: Collection[str]) -> None:
     """Note the ids of versions before they are written, so that a write whose answer is lost is known afterwards."""
     if version_ids:
         rate_limiter().run_statement(lambda own: PlannedVersion.objects.record(own, version_ids))

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from migration.models import Attempt, DeliveryOutcome, LoginOutcome
+from migration.models import DeliveryAttempt, DeliveryOutcome, LoginOutcome
 from migration.operations.login_tests.addresses import connect_to_first, is_loopback, resolve_host
 from migration.operations.login_tests.bounded_sockets import start_tls
 from migration.operations.login_tests.deadlines import Deadline
@@ -35,7 +35,7 @@ _OUTCOMES = {
 
 def post_json(
     *, url: str, body: object, loopback_allowed: bool, seconds: float = WEBHOOK_SECONDS
-) -> Attempt:
+) -> DeliveryAttempt:
     """Post it within so many seconds for everything, and return what came of it.
 
     The host is looked up once and all its addresses are judged: private networks are fine, as whoever sets this site
@@ -50,10 +50,12 @@ def post_json(
         except (OSError, http.client.HTTPException, ValueError):
             # Shut at the deadline, closed by the other side, or no HTTP.
             outcome = DeliveryOutcome.NO_ANSWER
-        return Attempt(DeliveryOutcome.TIMED_OUT if deadline.is_over else outcome)
+        return DeliveryAttempt(DeliveryOutcome.TIMED_OUT if deadline.is_over else outcome)
 
 
-def _post(parts: SplitResult, body: bytes, deadline: Deadline, loopback_allowed: bool) -> Attempt:
+def _post(
+    parts: SplitResult, body: bytes, deadline: Deadline, loopback_allowed: bool
+) -> DeliveryAttempt:
     host = parts.hostname or ""
     port = parts.port or DEFAULT_PORTS[parts.scheme]
     addresses = resolve_host(host, port, deadline=deadline, private_allowed=True)
@@ -74,16 +76,16 @@ def _post(parts: SplitResult, body: bytes, deadline: Deadline, loopback_allowed:
         plain.close()
 
 
-def _judge_answer(answer: http.client.HTTPResponse) -> Attempt:
+def _judge_answer(answer: http.client.HTTPResponse) -> DeliveryAttempt:
     status = answer.status
     if 200 <= status < 300:
-        return Attempt(DeliveryOutcome.SENT, status)
+        return DeliveryAttempt(DeliveryOutcome.SENT, status)
     if 300 <= status < 400:
-        return Attempt(DeliveryOutcome.REDIRECTED, status)
+        return DeliveryAttempt(DeliveryOutcome.REDIRECTED, status)
     wait = read_retry_after(answer.headers.get("Retry-After", ""))
     if status == http.HTTPStatus.TOO_MANY_REQUESTS:
-        return Attempt(DeliveryOutcome.RATE_LIMITED, status, wait)
-    return Attempt(DeliveryOutcome.REFUSED, status, wait)
+        return DeliveryAttempt(DeliveryOutcome.RATE_LIMITED, status, wait)
+    return DeliveryAttempt(DeliveryOutcome.REFUSED, status, wait)
 
 
 def read_retry_after(text: str) -> int:

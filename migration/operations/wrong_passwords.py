@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 def count_wrong_passwords(session_key: str) -> int:
-    """Return how many were typed in this session."""
+    """Return how many wrong passwords were typed in this session."""
     return WrongPassword.objects.filter(session=_digest(session_key)).count()
 
 

@@ -31,14 +31,14 @@ class AwsWrites:
 
     @property
     def is_copy(self) -> bool:
-        """Say whether another database than this one is noted as the one that writes, or none is."""
+        """Say whether another database, or none, is recorded as AWS's writer; False if this one is unknown."""
         if self.reached is None:
             return False
         return self.noted is None or is_copy(self.reached, self.noted)
 
 
 def load_aws_writes() -> AwsWrites:
-    """Load it as it is now, in three queries."""
+    """Load the state of AWS writes, both identities, and the newest stops and claims, in three queries."""
     state = read_write_state(connection)
     return AwsWrites(
         stop=explain_stop(state),

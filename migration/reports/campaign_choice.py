@@ -34,7 +34,7 @@ UNFIT = _("No secret can be made of its rows")
 
 
 @dataclass(frozen=True)
-class LeftClients:
+class UnchosenClients:
     """Clients of one phase that stay out, as something keeps them that needs somebody."""
 
     phase: Phase
@@ -65,7 +65,7 @@ class ChosenClients:
 
     ids: tuple[int, ...]
     by_phase: Counter[Phase]
-    left: tuple[LeftClients, ...]
+    left: tuple[UnchosenClients, ...]
     in_campaigns: int
     at_goal: int
 
@@ -108,10 +108,10 @@ def _describe_left(
     clients: list[tuple[int, str]],
     busy: Collection[int],
     only: Collection[int] | None,
-) -> LeftClients:
+) -> UnchosenClients:
     # The list knows neither a selection nor who is in some campaign.
     is_listed = only is None and not busy
     if blocker is None:
-        return LeftClients(phase, UNFIT, tuple(clients), "")
+        return UnchosenClients(phase, UNFIT, tuple(clients), "")
     query = urlencode({"phase": phase.value, "next": blocker.value}) if is_listed else ""
-    return LeftClients(phase, blocker.label, tuple(clients), query)
+    return UnchosenClients(phase, blocker.label, tuple(clients), query)

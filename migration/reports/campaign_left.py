@@ -17,7 +17,7 @@ from migration.models import (
     WaveClient,
 )
 from migration.models.left_clients import select_left_items, select_refused_items
-from migration.reports.campaign_lists import Counted, make_list_query
+from migration.reports.campaign_lists import CountedClients, make_list_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,7 +36,7 @@ FIRST_REASON = Coalesce(KeyTextTransform("key", _IN_A_ROW), KeyTextTransform("ke
 
 
 @dataclass(frozen=True)
-class LeftClients:
+class UnmovedClients:
     """Clients that a run of a wave refused or failed to move, and that still stand where it met them."""
 
     run: Run
@@ -55,7 +55,7 @@ class LeftClients:
     @property
     def list_query(self) -> str:
         """Return the query of the client list that shows them all."""
-        return make_list_query(Counted.LEFT, self.run.pk)
+        return make_list_query(CountedClients.LEFT, self.run.pk)
 
     def to_json(self) -> dict[str, object]:
         """Return the clients for the JSON of commands, with messages in English."""
@@ -85,7 +85,7 @@ class FrequentReason:
     @property
     def list_query(self) -> str:
         """Return the query of the client list that shows all that were left, for whichever reason."""
-        return make_list_query(Counted.NOT_MOVED, self.campaign.pk)
+        return make_list_query(CountedClients.NOT_MOVED, self.campaign.pk)
 
     def to_json(self) -> dict[str, object]:
         """Return the reason for the JSON of commands: in English, with its codes, and how many clients have it."""
@@ -126,14 +126,14 @@ def find_frequent_reason(campaign: Campaign) -> FrequentReason | None:
 
 
 def list_left_out(waves: list[Wave], number: int) -> LeftOutClients:
-    """Return that `number` clients were left out in these waves, with the names of the first of them."""
+    """Return the first left-out clients of these waves; `number` is how many there are, not a limit."""
     if not number:
         return LeftOutClients(0, ())
     left_out = WaveClient.objects.filter(wave__in=waves, left_out_at__isnull=False)
     return LeftOutClients(number, tuple(left_out.order_by("slug", "pk")[:NAMED_IN_ALL]))
 
 
-def list_left_clients(waves: list[Wave]) -> Iterable[LeftClients]:
+def list_left_clients(waves: list[Wave]) -> Iterable[UnmovedClients]:
     """Yield the runs that left clients, since their waves are watched, with some of these clients."""
     left = select_left_items(waves)
     numbers: dict[int, dict[str, int]] = defaultdict(dict)
@@ -146,7 +146,7 @@ def list_left_clients(waves: list[Wave]) -> Iterable[LeftClients]:
     for item in numbered.order_by("-run", "pk")[:NAMED_IN_ALL]:
         named[item.run_id].append(item)
     for run in Run.objects.filter(pk__in=numbers).select_related("wave__campaign"):
-        yield LeftClients(
+        yield UnmovedClients(
             run=run,
             refused=numbers[run.pk].get(Outcome.REFUSED, 0),
             failed=numbers[run.pk].get(Outcome.FAILED, 0),

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     ClientIds = Iterable[int] | QuerySet[models.Model, int]
 
 
-class Counted(models.TextChoices):
-    """What is counted: in the address before the number of the campaign, the wave or the run that it is counted of."""
+class CountedClients(models.TextChoices):
+    """Names a set of clients that pages count; in a URL it precedes the campaign's, wave's or run's id."""
 
     # Of a campaign
     KEPT_NOW = "kept", _("kept now")
@@ -47,16 +47,16 @@ class Counted(models.TextChoices):
     LEFT = "left", _("not moved, and still there")
 
 
-def make_list_query(counted: Counted, pk: int, **filters: str) -> str:
+def make_list_query(counted: CountedClients, pk: int, **filters: str) -> str:
     """Return the query of the client list that shows these clients, narrowed by other filters of it."""
     return urlencode({"campaign": f"{counted.value}-{pk}"} | filters)
 
 
-def find_counted(word: str, pk: int) -> tuple[str, ClientIds] | None:
-    """Return what is counted in words and the ids of the clients; None where there is no such number."""
-    if word not in Counted:
+def find_counted_clients(word: str, pk: int) -> tuple[str, ClientIds] | None:
+    """Return a title and client ids; `pk` is a campaign, wave or run, as `word` says. None if unknown."""
+    if word not in CountedClients:
         return None
-    counted = Counted(word)
+    counted = CountedClients(word)
     if counted in OF_CAMPAIGN:
         found = _find_of_campaign(counted, pk)
     elif counted in OF_WAVE:
@@ -66,12 +66,12 @@ def find_counted(word: str, pk: int) -> tuple[str, ClientIds] | None:
     return (f"{found[0]}: {counted.label}", found[1]) if found else None
 
 
-def _find_of_campaign(counted: Counted, pk: int) -> tuple[str, ClientIds] | None:
+def _find_of_campaign(counted: CountedClients, pk: int) -> tuple[str, ClientIds] | None:
     campaign = Campaign.objects.filter(pk=pk).first()
     return (str(campaign), OF_CAMPAIGN[counted](campaign)) if campaign else None
 
 
-def _find_of_wave(counted: Counted, pk: int) -> tuple[str, ClientIds] | None:
+def _find_of_wave(counted: CountedClients, pk: int) -> tuple[str, ClientIds] | None:
     wave = Wave.objects.begun().select_related("campaign").filter(pk=pk).first()
     return (_name_wave(wave), OF_WAVE[counted](wave)) if wave else None
 
@@ -116,15 +116,15 @@ def _list_left_out(wave: Wave) -> ClientIds:
     return left_out.order_by().values_list("client_id", flat=True)
 
 
-OF_CAMPAIGN: dict[Counted, Callable[[Campaign], ClientIds]] = {
-    Counted.KEPT_NOW: _list_kept,
-    Counted.NOT_MOVED: _list_not_moved,
+OF_CAMPAIGN: dict[CountedClients, Callable[[Campaign], ClientIds]] = {
+    CountedClients.KEPT_NOW: _list_kept,
+    CountedClients.NOT_MOVED: _list_not_moved,
 }
-OF_WAVE: dict[Counted, Callable[[Wave], ClientIds]] = {
-    Counted.TAKEN: _list_taken,
-    Counted.TO_MOVE: _list_to_move,
-    Counted.DIFFERING: lambda wave: list_differing(wave.pk),
-    Counted.FAILED_READS: lambda wave: list_with_failed_reads(wave.pk),
-    Counted.REFUSED: _list_refused,
-    Counted.LEFT_OUT: _list_left_out,
+OF_WAVE: dict[CountedClients, Callable[[Wave], ClientIds]] = {
+    CountedClients.TAKEN: _list_taken,
+    CountedClients.TO_MOVE: _list_to_move,
+    CountedClients.DIFFERING: lambda wave: list_differing(wave.pk),
+    CountedClients.FAILED_READS: lambda wave: list_with_failed_reads(wave.pk),
+    CountedClients.REFUSED: _list_refused,
+    CountedClients.LEFT_OUT: _list_left_out,
 }

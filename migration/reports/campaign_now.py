@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from migration.models import FRESH, Blocker, ReadCount
 from migration.models.left_clients import PASSES_SOON, select_kept_now
-from migration.reports.campaign_lists import Counted, make_list_query
+from migration.reports.campaign_lists import CountedClients, make_list_query
 from migration.reports.campaign_waits import show_time
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ OF_COMPARISON = (Blocker.DIFFERS, Blocker.UNCHECKED)
 
 
 @dataclass(frozen=True)
-class KeptNow:
+class BlockedNow:
     """Clients of the campaign that one thing keeps now, which doesn't pass by itself."""
 
     campaign: Campaign
@@ -69,24 +69,24 @@ class KeptNow:
     @property
     def list_query(self) -> str:
         """Return the query of the client list that shows them."""
-        return make_list_query(Counted.KEPT_NOW, self.campaign.pk, next=self.blocker.value)
+        return make_list_query(CountedClients.KEPT_NOW, self.campaign.pk, next=self.blocker.value)
 
 
-def list_kept_now(campaign: Campaign) -> list[KeptNow]:
+def list_blocked_now(campaign: Campaign) -> list[BlockedNow]:
     """Return what keeps clients of its waves now, the most frequent first, in three queries."""
     kept = select_kept_now(campaign)
     found: dict[str, list[tuple[int, str]]] = {}
     for pk, slug, blocker in kept.order_by("slug", "pk").values_list("pk", "slug", "blocker"):
         found.setdefault(blocker, []).append((pk, slug))
     numbers = [
-        KeptNow(campaign, Blocker(code), tuple(clients), _find_end(Blocker(code), clients))
+        BlockedNow(campaign, Blocker(code), tuple(clients), _find_end(Blocker(code), clients))
         for code, clients in found.items()
     ]
     return sorted(numbers, key=lambda each: -len(each.clients))
 
 
 def _find_end(blocker: Blocker, clients: list[tuple[int, str]]) -> datetime | None:
-    """Return when the trouble that NOVA's reader met has passed for all of these; None for what doesn't pass so."""
+    """Return when the reader's last mismatch or failure is FRESH ago; None for other blockers."""
     if blocker != Blocker.READER:
         return None
     counts = ReadCount.objects.filter(client_id__in=[pk for pk, _slug in clients])

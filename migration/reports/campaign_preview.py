@@ -32,7 +32,7 @@ class BlockedClients:
 
 
 def list_blocked(groups: Sequence[ClientGroup], before: Iterable[Phase]) -> list[BlockedClients]:
-    """Count these clients of each group in the phases `before` the goal, in one query."""
+    """Count, by group and blocker, clients in the phases `before` that need somebody, in one query."""
     member, ids = "group_members__group", [group.pk for group in groups]
     clients = with_blocker(all_clients().in_phases(*before).filter(**{f"{member}__in": ids}))
     rows = clients.order_by().values_list(member, "blocker").annotate(number=Count("pk"))

@@ -12,7 +12,7 @@ from django.utils import formats, timezone
 from migration import campaign_sentences, run_sentences
 from migration.models import FRESH, Blocker, Campaign, Run, Worker
 from migration.operations.evidence import describe_duration, describe_wanted
-from migration.reports.campaign_lists import Counted, make_list_query
+from migration.reports.campaign_lists import CountedClients, make_list_query
 from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase
 
@@ -87,7 +87,7 @@ class WaitingStep:
         return [
             KeptClients(
                 _name_kept(code, number),
-                make_list_query(Counted.TO_MOVE, self.wave.pk, **stand, next=code.value),
+                make_list_query(CountedClients.TO_MOVE, self.wave.pk, **stand, next=code.value),
             )
             for code, number in self.numbers.items()
         ]
@@ -132,7 +132,7 @@ class Wait:
 
 
 def find_unfinished_run(campaign: Campaign) -> Run | None:
-    """Return the run of the campaign that is not over; a step before a rollback, which waits for it."""
+    """Return the campaign's oldest run that is not finished; None where all are."""
     unfinished = Run.objects.filter(wave__campaign=campaign, finished_at=None)
     return unfinished.select_related("wave__campaign").order_by("pk").first()
 

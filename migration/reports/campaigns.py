@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from migration.models import Wave
-    from migration.reports.campaign_left import FrequentReason, LeftClients, LeftOutClients
+    from migration.reports.campaign_left import FrequentReason, LeftOutClients, UnmovedClients
     from migration.reports.campaign_waits import WaitingStep
     from nova_credentials.messages import Message
 
@@ -77,7 +77,7 @@ class WaveSummary:
     @property
     def at_goal(self) -> int:
         """Return how many of its clients have come to the campaign's goal, or further."""
-        return sum(self.phases[phase] for phase in self.wave.campaign.reached)
+        return sum(self.phases[phase] for phase in self.wave.campaign.phases_at_goal)
 
     @property
     def deleted(self) -> int:
@@ -124,7 +124,7 @@ class CampaignSummary:
     waiting: WaitingStep | None
     unfinished_run: Run | None
     waves: tuple[WaveSummary, ...]
-    left: tuple[LeftClients, ...]  # the newest run first
+    left: tuple[UnmovedClients, ...]  # the newest run first
     frequent_reason: FrequentReason | None  # of a stopped one
     left_out: LeftOutClients
 

@@ -62,7 +62,7 @@ class PhaseCount:
 
 @dataclass(frozen=True)
 class BlockerCount:
-    """The number of clients that stand so and that one thing keeps; each client is in one of these."""
+    """The number of clients with this standing and this blocker; no client is counted twice."""
 
     blocker: Blocker
     standing: Standing
@@ -126,7 +126,7 @@ class ComparisonCounts:
         return self.by_status[Comparison.Status.UNCHECKED]
 
 
-def describe_counts(counts: SiteCounts) -> tuple[ClientCounts, ComparisonCounts]:
+def add_up_counts(counts: SiteCounts) -> tuple[ClientCounts, ComparisonCounts]:
     """Add up what was counted, by phase and by comparison, with the words of the page's language."""
     rows = counts.rows
     return _make_client_counts(rows, counts.pushes), _make_comparison_counts(rows)

@@ -67,8 +67,8 @@ def annotate_columns(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
     return annotated
 
 
-def note_standings(clients: Sequence[Any], site: GateFacts | None = None) -> None:
-    """Note at each client its next step and how it stands before it, its last error and its groups.
+def attach_next_steps(clients: Sequence[Any], site: GateFacts | None = None) -> None:
+    """Set next_step, standing, last_error and groups_of_client on the objects; store nothing.
 
     `site` as for `judge_next_steps`.
     """
@@ -106,7 +106,7 @@ def iterate_export(chosen: ClientPhaseQuerySet, sight: ListRights) -> Iterator[l
     for start in range(0, len(ids), CHUNK):
         some = all_clients().filter(pk__in=ids[start : start + CHUNK])
         clients = list(annotate_columns(some.with_phase().with_revision()).order_by("slug"))
-        note_standings(clients)
+        attach_next_steps(clients)
         for client in clients:
             yield [defuse_formula(value) for value in _list_cells(client, sight)]
 

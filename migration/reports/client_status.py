@@ -135,8 +135,8 @@ class CutoverWatch:
         return (self.until - timezone.now()).total_seconds()
 
 
-def watch_cutover(client_id: int) -> CutoverWatch | None:
-    """Return the client's watch; None where it was not cut over within WATCHED_FOR, or is not in AWS any more."""
+def measure_cutover(client_id: int) -> CutoverWatch | None:
+    """Return reads and comparisons since the cutover; None if older than WATCHED_FOR or not in AWS now."""
     lately = timezone.now() - WATCHED_FOR
     later = Comparison.objects.filter(client_id=client_id, compared_at__gt=OuterRef("changed_at"))
     numbers = later.order_by().values("client_id").annotate(number=Count("pk")).values("number")

@@ -43,7 +43,7 @@ CENT = Decimal("0.01")
 
 
 class Advice(StrEnum):
-    """The plan's rule by the number of clients alone. It leaves 20 open."""
+    """Recommends by the number of clients: below 20 keep PostgreSQL, above 20 migrate, at 20 either."""
 
     KEEP = "keep"
     EITHER = "either"
@@ -283,7 +283,7 @@ class CountedUse:
 
 
 def count_use() -> CountedUse:
-    """Count it: comparisons by day, versions that were about to be written, and reads at the rate of each client."""
+    """Count comparisons, planned writes and NOVA's reads in the last 30 days."""
     since = timezone.localdate() - timedelta(days=MONTH_DAYS - 1)
     comparisons = (
         DailyComparisons.objects.filter(day__gte=since).aggregate(n=Sum("number"))["n"] or 0

@@ -12,11 +12,11 @@ from migration.operations.nova_tables import read_nova_tables
 from migration.reports.activity import list_activity
 from migration.reports.alert import AlertData
 from migration.reports.alerts import list_alerts
-from migration.reports.client_counts import describe_counts
+from migration.reports.client_counts import add_up_counts
 from migration.reports.costs import estimate_costs
 from migration.reports.daily_comparisons import load_comparison_chart
 from migration.reports.health import list_pulses
-from migration.reports.project import make_headline
+from migration.reports.project import make_project_numbers
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from migration.reports.costs import CostEstimate
     from migration.reports.daily_comparisons import ComparisonChart
     from migration.reports.health import Pulse
-    from migration.reports.project import Headline
+    from migration.reports.project import ProjectNumbers
     from migration.reports.run_progress import Progress
 
 
@@ -45,7 +45,7 @@ class Dashboard:
     activity: list[Activity]
     costs: CostEstimate
     readers: ReaderSummary
-    headline: Headline
+    headline: ProjectNumbers
     pulses: list[Pulse]
     # The campaigns that take clients further by themselves.
     running_campaigns: list[int]
@@ -61,7 +61,7 @@ def load_dashboard() -> Dashboard:
     One more if others have objects on NOVA's tables, and one if notices are set to reach somebody.
     """
     counts = KeptCounts.objects.read_or_count()
-    clients, comparisons = describe_counts(counts)
+    clients, comparisons = add_up_counts(counts)
     run = _find_run_to_show()
     readers = ReaderProcess.objects.summarize()
     work = read_work_facts()
@@ -83,7 +83,7 @@ def load_dashboard() -> Dashboard:
         activity=list_activity(),
         costs=estimate_costs(counts.usage),
         readers=readers,
-        headline=make_headline(clients.total, clients.cut_over, counts.cutovers),
+        headline=make_project_numbers(clients.total, clients.cut_over, counts.cutovers),
         pulses=list_pulses(work, answered_at=comparisons.last_answer, readers=readers),
         running_campaigns=[
             pk for pk, state in work.campaigns.items() if state == Campaign.State.RUNNING

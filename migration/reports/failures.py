@@ -8,7 +8,7 @@ from migration.models import Act
 
 
 def describe_failures(act: Act, number: int) -> str:
-    """Say after the number what happened to these clients, in the page's language."""
+    """Return the words that follow the number of clients that failed in `act`, in the page's language."""
     return {
         Act.PUSH: ngettext(
             "client failed in its newest push or migration",

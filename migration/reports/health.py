@@ -31,7 +31,7 @@ VIEW_WORKERS = "migration.view_worker"
 
 @dataclass(frozen=True)
 class Pulse:
-    """One part of the whole, as far as it is known: `is_well` is None where nothing is known yet."""
+    """The health of workers, AWS, sweep, NOVA's processes or notices; `is_well` None: nothing known yet."""
 
     name: str
     is_well: bool | None
@@ -45,7 +45,7 @@ class Pulse:
 def list_pulses(
     work: WorkFacts, *, answered_at: datetime | None, readers: ReaderSummary
 ) -> list[Pulse]:
-    """List them, in one query at most. `answered_at`: when a comparison last read both stores of a client."""
+    """List the health of each part, in one query at most; `answered_at`: when AWS last answered."""
     worker_seen_at, swept_at = work.worker_seen_at, work.swept_at
     late = timedelta(minutes=2 * settings.NOVA_SWEEP_MINUTES)
     runs = reverse("admin:migration_run_changelist")

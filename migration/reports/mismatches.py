@@ -54,7 +54,7 @@ def count_by_status() -> dict[str, Any]:
     }
 
 
-def count_fields() -> list[tuple[str, str, int]]:
+def count_clients_by_field() -> list[tuple[str, str, int]]:
     """Count the clients by kind of difference and path: (kind, path, number)."""
     found = OpenMismatch.objects.of_present_clients().order_by().values_list("kind", "path")
     return list(found.annotate(n=Count("pk")))
@@ -139,7 +139,7 @@ class MismatchBlock:
         return max(self.fields, key=lambda field: field.last_seen_at)
 
 
-def select_blocks(rows: OpenMismatchQuerySet) -> OpenMismatchQuerySet:
+def select_block_clients(rows: OpenMismatchQuerySet) -> OpenMismatchQuerySet:
     """Select the clients of these rows as (slug, client id), each once, in the order of the slugs."""
     found = rows.order_by("slug", "client_id").values_list("slug", "client_id").distinct()
     return cast("OpenMismatchQuerySet", found)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def describe_places(value: KnownValue | CredentialFact) -> list[str]:
-    """Return each place in which the present value stands or stood, then that it is to be rotated, or need not be."""
+    """Return where the value is or was in clear, then that it is to be rotated if the tables lack it now."""
     found = []
     if value.stands_in_tables:
         found.append(_("stands in the credential tables"))

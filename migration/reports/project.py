@@ -29,7 +29,7 @@ class DayLeft:
 
 
 @dataclass(frozen=True)
-class Headline:
+class ProjectNumbers:
     """The project in a few numbers."""
 
     clients: int
@@ -53,8 +53,8 @@ class Headline:
         return (self.ends_on - timezone.localdate()).days if self.ends_on else None
 
 
-def make_headline(clients: int, cut_over: int, moved: dict[date, int]) -> Headline:
-    """Make it of the numbers of now and of the cutovers of each of the last days."""
+def make_project_numbers(clients: int, cut_over: int, moved: dict[date, int]) -> ProjectNumbers:
+    """Compute the numbers from today's counts and `moved`: the cutovers by day, less those rolled back."""
     today = timezone.localdate()
     days = [today - timedelta(days=ago) for ago in reversed(range(CUTOVER_DAYS))]
     left, after = dict[date, int](), clients - cut_over
@@ -62,7 +62,7 @@ def make_headline(clients: int, cut_over: int, moved: dict[date, int]) -> Headli
         left[day] = after
         after += moved.get(day, 0)
     most = max(left.values(), default=0)
-    return Headline(
+    return ProjectNumbers(
         clients=clients,
         cut_over=cut_over,
         days=[

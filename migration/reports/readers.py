@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from migration.models import OtherStatement
-from migration.operations.other_statements import Unseen, read_other_statements
+from migration.operations.other_statements import UnseenReason, read_other_statements
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -78,7 +78,7 @@ class StatementsReport:
     """The statements of others that read a credential table, and why there may be more."""
 
     statements: tuple[ReportedStatement, ...]
-    unseen: Unseen | None
+    unseen: UnseenReason | None
     own_role: str
 
 
@@ -119,7 +119,7 @@ def describe_readers(readers: ReaderSummary) -> str:
 
 
 def describe_failing(number: int) -> str:
-    """Say of how many of these AWS failed a read lately."""
+    """Return the words that follow the number of NOVA's processes that lately failed to read AWS."""
     return ngettext(
         "process of NOVA failed to read AWS in the last 30 minutes",
         "processes of NOVA failed to read AWS in the last 30 minutes",

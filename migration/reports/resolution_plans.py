@@ -28,7 +28,7 @@ ASSIGN = "assign"
 
 
 @dataclass(frozen=True)
-class PlannedClient:
+class SelectedClient:
     """One selected client, its fields that differ, and why it would be left alone."""
 
     client_id: int
@@ -43,17 +43,17 @@ class PlannedClient:
 class ResolutionPlan:
     """The selected clients, ordered by slug."""
 
-    clients: list[PlannedClient]
+    clients: list[SelectedClient]
 
     @property
-    def concerned(self) -> list[PlannedClient]:
+    def concerned(self) -> list[SelectedClient]:
         """Return the clients that would be resolved."""
         return [client for client in self.clients if client.refusal is None]
 
     @property
-    def left_alone(self) -> list[tuple[Message, list[PlannedClient]]]:
+    def left_alone(self) -> list[tuple[Message, list[SelectedClient]]]:
         """Return the clients that would be left alone, by the reason."""
-        by_reason: dict[str, list[PlannedClient]] = defaultdict(list)
+        by_reason: dict[str, list[SelectedClient]] = defaultdict(list)
         for client in self.clients:
             if client.refusal:
                 by_reason[client.refusal.key].append(client)
@@ -81,7 +81,7 @@ def plan_resolutions(
     *,
     fields: OpenMismatchQuerySet | None = None,
 ) -> ResolutionPlan:
-    """Plan it for these clients, by the comparison that the user saw of each (None: of none).
+    """Plan a resolution; `shown`: client id -> id of the comparison that the user saw (None: of none).
 
     `fields` narrows the differing fields; without it, all of them are meant. Takes at most six queries.
     """
@@ -97,11 +97,11 @@ def plan_resolutions(
         by_client[field.client_id].append(field)
     seen = Comparison.objects.in_bulk(_find_older(rows, shown))
     chosen = all_clients().filter(pk__in=shown)
-    pending = set(chosen.with_push_pending().values_list("pk", flat=True))
+    pending = set(chosen.filter_push_pending().values_list("pk", flat=True))
     counted = writes_are_counted()
     return ResolutionPlan(
         [
-            PlannedClient(
+            SelectedClient(
                 client_id=row.pk,
                 slug=row.client.slug,
                 phase=Phase(row.phase),

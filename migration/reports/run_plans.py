@@ -99,7 +99,7 @@ def _price_secrets(secrets: int) -> Decimal:
     return dollars.quantize(Decimal("0.01"))
 
 
-def explain_waiting(plan: RunPlan) -> Message | None:
+def explain_missing_worker(plan: RunPlan) -> Message | None:
     """Say that no worker is there to look at the clients; None where one is, or the look is over."""
     if not plan.is_looking or timezone.now() - plan.worked_at < Worker.GONE_AFTER:
         return None

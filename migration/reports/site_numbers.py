@@ -22,7 +22,7 @@ from migration.models import (
     read_work_facts,
 )
 from migration.operations.aws_writes import find_write_refusal
-from migration.reports.client_counts import describe_counts
+from migration.reports.client_counts import add_up_counts
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -69,7 +69,7 @@ class SiteNumbers:
 def load_site_numbers() -> SiteNumbers:
     """Load them as they are now; of very many clients the workers' newest counts are taken (`SiteCounts`)."""
     counts = KeptCounts.objects.read_or_count()
-    clients, comparisons = describe_counts(counts)
+    clients, comparisons = add_up_counts(counts)
     return SiteNumbers(
         clients=clients,
         comparisons=comparisons,

@@ -27,7 +27,7 @@ class ShownFilter:
     choices: list[Mapping[str, Any]]
 
     @property
-    def remove(self) -> str:
+    def remove_url(self) -> str:
         return str(self.choices[0]["query_string"])
 
     @property
@@ -41,7 +41,7 @@ class Chip:
 
     title: str
     value: str
-    remove: str
+    remove_url: str
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class ShownFilters:
     @property
     def chips(self) -> list[Chip]:
         used = [
-            Chip(each.title, str(choice["display"]), each.remove)
+            Chip(each.title, str(choice["display"]), each.remove_url)
             for each in self.all
             for choice in each.chosen
         ]
@@ -82,8 +82,8 @@ def find_client_owner(client_id: int) -> str:
 def describe_filters(cl: ChangeList) -> ShownFilters:
     """Return the list's filters and its search."""
     found = [ShownFilter(str(spec.title), list(spec.choices(cl))) for spec in cl.filter_specs]
-    remove = cl.get_query_string({SEARCH_VAR: None})
-    search = Chip(_("search"), cl.query, remove) if cl.query else None
+    remove_url = cl.get_query_string({SEARCH_VAR: None})
+    search = Chip(_("search"), cl.query, remove_url) if cl.query else None
     return ShownFilters([each for each in found if each.choices], search)
 
 

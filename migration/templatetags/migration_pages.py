@@ -107,7 +107,7 @@ register.simple_tag(describe_environment, name="find_environment")
 @register.simple_tag
 def find_open_plan() -> RunPlan | None:
     """Return the newest plan that was neither started nor discarded."""
-    return RunPlan.objects.open().without_clients().first()
+    return RunPlan.objects.open().defer_client_columns().first()
 
 
 @register.simple_tag
@@ -225,7 +225,7 @@ def difference_label(kind: str) -> str:
 
 
 @register.filter
-def send_to(address: str) -> SafeString:
+def as_formaction(address: str) -> SafeString:
     """Return the attribute by which a button sends its form to another address."""
     return format_html('formaction="{}"', address)
 

@@ -26,7 +26,7 @@ OPEN = {
 
 
 class RequireSecondFactor:
-    """Asks the database only of a session without a second factor, and there what a page asks anyway."""
+    """Redirects users who owe a second factor. Asks the database only of sessions that gave none."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

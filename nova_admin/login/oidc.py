@@ -90,7 +90,7 @@ def read_login(
         raise OidcError(sentences.PROVIDER_REFUSED())
     # RFC 9207: an answer of another provider than the one that was asked.
     if request.GET.get("iss", provider.issuer) != provider.issuer:
-        raise _refuse_token(sentences.WRONG_ISSUER())
+        raise _make_token_error(sentences.WRONG_ISSUER())
     endpoints = read_endpoints(provider)
     token = _exchange_code(endpoints, provider, code, callback=callback, verifier=state["verifier"])
     return verify_token(token, provider, keys=_ask(endpoints.keys), nonce=state["nonce"]), state[
@@ -102,7 +102,7 @@ def read_endpoints(provider: OidcProvider) -> Endpoints:
     """Ask the provider where its endpoints are; raises OidcError where it calls itself otherwise."""
     found = _ask(f"{provider.issuer.rstrip('/')}/.well-known/openid-configuration")
     if found.get("issuer") != provider.issuer:
-        raise _refuse_token(sentences.WRONG_ISSUER())
+        raise _make_token_error(sentences.WRONG_ISSUER())
     names = ("authorization_endpoint", "token_endpoint", "jwks_uri")
     addresses = [found.get(name) for name in names]
     if not all(_is_safe(address, provider) for address in addresses):
@@ -118,11 +118,11 @@ def verify_token(token: object, provider: OidcProvider, *, keys: Claims, nonce: 
     claims = _decode_token(str(token), provider, keys)
     several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
     if claims.get("azp", None if several else provider.client_id) != provider.client_id:
-        raise _refuse_token(sentences.WRONG_AUDIENCE())
+        raise _make_token_error(sentences.WRONG_AUDIENCE())
     if not secrets.compare_digest(str(claims["nonce"]).encode(), nonce.encode()):
-        raise _refuse_token(sentences.WRONG_NONCE())
+        raise _make_token_error(sentences.WRONG_NONCE())
     if not 0 < len(claims["sub"]) <= LONGEST_SUBJECT:
-        raise _refuse_token(sentences.MALFORMED())
+        raise _make_token_error(sentences.MALFORMED())
     return claims
 
 
@@ -131,7 +131,7 @@ def _decode_token(token: str, provider: OidcProvider, keys: Claims) -> Claims:
     try:
         algorithm = jwt.get_unverified_header(token).get("alg")
         if algorithm not in ALGORITHMS:
-            raise _refuse_token(sentences.WRONG_SIGNATURE())
+            raise _make_token_error(sentences.WRONG_SIGNATURE())
         claims: Claims = jwt.decode(
             token,
             key=_find_key(token, keys),
@@ -143,7 +143,7 @@ def _decode_token(token: str, provider: OidcProvider, keys: Claims) -> Claims:
         )
     except jwt.PyJWTError as error:
         found = (why for kind, why in REASONS.items() if isinstance(error, kind))
-        raise _refuse_token(next(found, sentences.MALFORMED())) from None
+        raise _make_token_error(next(found, sentences.MALFORMED())) from None
     return claims
 
 
@@ -195,5 +195,5 @@ def _is_safe(address: object, provider: OidcProvider) -> bool:
     return isinstance(address, str) and address.startswith(schemes)
 
 
-def _refuse_token(why: Message) -> OidcError:
+def _make_token_error(why: Message) -> OidcError:
     return OidcError(sentences.WRONG_TOKEN(why=why))

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_GET
 from credentials.localization import localize
 from nova_admin.login.adapter import begin_login
 from nova_admin.login.oidc import OidcError, make_login_address, read_login
-from nova_admin.login.people import find_person
+from nova_admin.login.people import sync_account
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -56,7 +56,7 @@ def finish_oidc(request: HttpRequest) -> HttpResponse:
     provider = require_provider()
     try:
         claims, next_url = read_login(request, provider, callback=make_callback(request))
-        user = find_person(claims, provider)
+        user = sync_account(claims, provider)
     except OidcError as refusal:
         return show_refusal(request, refusal)
     return begin_login(

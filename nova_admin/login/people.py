@@ -26,7 +26,7 @@ LONGEST_NAME = 150
 TRIES = 3
 
 
-def find_person(claims: Claims, provider: OidcProvider) -> User:
+def sync_account(claims: Claims, provider: OidcProvider) -> User:
     """Return the account with this subject, made where there is none, with exactly the groups that the claims give.
 
     Raises OidcError where they give none: then no account is made, and one that exists loses its groups.

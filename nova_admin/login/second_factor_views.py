@@ -31,7 +31,7 @@ from migration.models import PasswordPlace
 from migration.operations.factor_encryption import UnreadableFactorError
 from migration.operations.lockouts import find_lock_end
 from migration.operations.second_factors import (
-    Answer,
+    CodeVerdict,
     NotSetUpError,
     check_code,
     count_recovery_codes,
@@ -104,9 +104,9 @@ class EnterFactorView(FactorPage):
         if find_lock_end(name, get_address(request)):
             return answer_locked_out(request, HttpResponse(), {"username": name})
         answer = check_code(user=self.user, code=request.POST.get("code", ""))
-        if answer is not Answer.RIGHT:
+        if answer is not CodeVerdict.RIGHT:
             # A code that wasn't looked at may have been right: it locks out nobody.
-            if answer is Answer.WRONG:
+            if answer is CodeVerdict.WRONG:
                 report_failure(request, self.user)
             return self.show_problem(localize(explain_answer(answer, self.user)))
         if self.stage:
@@ -170,7 +170,7 @@ class SetUpFactorView(SignedInPage):
             )
         try:
             codes = set_up_second_factor(
-                user=self.user, secret=self.find_secret(), code=request.POST.get("code", "")
+                user=self.user, secret=self.get_or_make_secret(), code=request.POST.get("code", "")
             )
         except NotSetUpError as refusal:
             return self.show_problem(localize(refusal.message))
@@ -180,7 +180,7 @@ class SetUpFactorView(SignedInPage):
         note_second_factor(request)
         return self.show_codes(codes)
 
-    def find_secret(self) -> str:
+    def get_or_make_secret(self) -> str:
         """Return the session's new secret: the same until it is stored, so that a page may be loaded again."""
         try:
             return decrypt(self.request.session[NEW_SECRET])
@@ -190,7 +190,7 @@ class SetUpFactorView(SignedInPage):
             return secret
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
-        secret = self.find_secret()
+        secret = self.get_or_make_secret()
         allauth = DefaultMFAAdapter(self.request)
         address = allauth.build_totp_url(self.user, secret)
         return super().get_context_data(
@@ -233,11 +233,11 @@ def find_user_without_code(request: HttpRequest) -> User | None:
     return user
 
 
-def explain_answer(answer: Answer, user: User) -> Message:
+def explain_answer(answer: CodeVerdict, user: User) -> Message:
     """Say why the code logs nobody in."""
-    if answer is Answer.UNREADABLE:
+    if answer is CodeVerdict.UNREADABLE:
         return sentences.FACTOR_UNREADABLE()
-    if answer is Answer.WRONG:
+    if answer is CodeVerdict.WRONG:
         return sentences.CODE_REFUSED()
     wait = max(1, find_wait(user))
     if wait <= TOLD_IN_SECONDS:

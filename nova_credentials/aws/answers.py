@@ -177,7 +177,7 @@ class SecretsManagerError(MessageError):
 
     @property
     def scheduled_for_deletion(self) -> bool:
-        """Say whether `SecretsManager.mark_deletions` found the secret scheduled; its class is CONFLICT."""
+        """Say whether `SecretsManager.detect_deletions` found the secret scheduled; its class is CONFLICT."""
         return self.code == SCHEDULED_FOR_DELETION
 
     @property

@@ -185,7 +185,7 @@ class SecretsManager:
             given[asked] = _make_error(code, BATCH_GET, asked)
         return {name: given[name] for name in names}
 
-    def mark_deletions(self, answers: Answers, lacking: Collection[str] = ()) -> Answers:
+    def detect_deletions(self, answers: Answers, lacking: Collection[str] = ()) -> Answers:
         """Return the answers, with code ScheduledForDeletion where DescribeSecret says that the deletion is scheduled.
 
         AWS refuses to read such a secret (InvalidRequestException). An emulator may say that there is none, so missing
@@ -200,10 +200,10 @@ class SecretsManager:
         if not in_doubt:
             return answers
         with ContextThreads(_BATCHES_AT_ONCE) as threads:
-            errors = threads.map(self._mark_deletion, in_doubt.values())
+            errors = threads.map(self._detect_deletion, in_doubt.values())
             return answers | {error.name: error for error in errors}
 
-    def _mark_deletion(self, error: SecretsManagerError) -> SecretsManagerError:
+    def _detect_deletion(self, error: SecretsManagerError) -> SecretsManagerError:
         try:
             scheduled = self.describe_secret(error.name).deleted_at is not None
         except SecretsManagerError:  # the error of the read says more

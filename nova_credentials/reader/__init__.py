@@ -96,7 +96,7 @@ def get_all_credentials(client_slug: str, *, refresh: bool = False) -> AllCreden
 
 def get_available_credentials(client_slug: str, *, refresh: bool = False) -> AvailableCredentials:
     """Return the primary `database` and `email`, each None where the client has none."""
-    return _shared_reader().get_all_credentials(client_slug, refresh=refresh)
+    return _shared_reader().get_primary_credentials(client_slug, refresh=refresh)
 
 
 def get_database_schemas(client_slug: str) -> dict[str, object]:

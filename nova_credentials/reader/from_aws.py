@@ -63,7 +63,7 @@ class AwsReader:
         return join_parts({part: pending.to_document()}, layout=layout) if pending else None
 
     def start_reading(self, slug: str, layout: Layout | None = None) -> Future[Document]:
-        """Start reading in a thread of its own; the end of the process doesn't wait for it."""
+        """Start reading the client's document in a daemon thread; return its future."""
         return self._start(lambda: self.read_document(slug, layout))
 
     def start_reading_pending(

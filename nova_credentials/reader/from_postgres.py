@@ -21,7 +21,7 @@ from nova_credentials.credential_types import (
     ROW_CLASSES,
     ClientCredentials,
     CredentialType,
-    keys_of,
+    map_to_json_keys,
 )
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
@@ -73,7 +73,7 @@ APP_IS_SOMEWHERE = "SELECT 1 FROM pg_class WHERE relname = 'migration_clientmigr
 
 def _make_rows_query(credential_type: CredentialType) -> str:
     """Return the query for a client's rows of one type: columns named as the attributes, in the document's order."""
-    attributes = keys_of(ROW_CLASSES[credential_type])
+    attributes = map_to_json_keys(ROW_CLASSES[credential_type])
     columns = ", ".join(f"{tables.COLUMNS.get(name, name)} AS {name}" for name in attributes)
     # `AND true` tells it from the unmarked statement of an earlier release: pg_stat_statements counts statements of
     # one shape together and keeps the text of the first.
@@ -160,7 +160,7 @@ class PostgresReader:
         return self._read(slug, self._notes_unless_counted)
 
     def look_up_client(self, slug: str) -> ClientInPostgres | None:
-        """Read the same where no `count_read` follows."""
+        """Read what `read_client` reads, and note this process at once, as no `count_read` follows."""
         return self._read(slug, lambda _found: self._notes)
 
     def _read(self, slug: str, notes: ChooseNotes) -> ClientInPostgres | None:
@@ -204,7 +204,7 @@ class PostgresReader:
     def read_database_schemas(self, slug: str) -> dict[str, object] | None:
         """Read table name -> definition of a client's database; return None where it is unknown or inactive."""
         with self._use_connection(self._open_connection()) as connection:
-            return _read_schemas(connection, slug)
+            return _read_database_schemas(connection, slug)
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
@@ -292,7 +292,7 @@ WHERE c.slug = %s ORDER BY s.table_name
 """
 
 
-def _read_schemas(connection: Connection, slug: str) -> dict[str, object] | None:
+def _read_database_schemas(connection: Connection, slug: str) -> dict[str, object] | None:
     if NOT_STORABLE.search(slug):
         return None
     try:

@@ -130,7 +130,7 @@ class Reader:
     def _read_pending(
         self, slug: str, wanted: CredentialType, known: ClientInPostgres
     ) -> Document | None:
-        """Read it from AWS; within the time limit where NOVA may be without AWS yet."""
+        """Read the pending document from AWS; with a time limit unless NOVA reads AWS alone."""
         if known.reads_aws_alone:
             return self._aws.read_pending(slug, known.layout, wanted)
         asked = self._aws.start_reading_pending(slug, known.layout, wanted)
@@ -143,7 +143,7 @@ class Reader:
             raise _unknown_client(slug)
         return schemas
 
-    def get_all_credentials(self, slug: str, *, refresh: bool = False) -> AvailableCredentials:
+    def get_primary_credentials(self, slug: str, *, refresh: bool = False) -> AvailableCredentials:
         """Return the primary `database` and `email`, each None where the client has none."""
         entry = None if refresh else self._fresh_entry(slug)
         credentials = (entry or self._read_entry(slug)).credentials

@@ -18,7 +18,11 @@ from migration import tasks
 from migration.admin.client_tabs import ClientTab
 from migration.models import ClientMigration, Run, RunItem, all_clients
 from migration.operations import aws_store
-from migration.operations.nova_tables import accept_objects, list_nova_objects, split_accepted
+from migration.operations.nova_tables import (
+    accept_objects,
+    list_nova_objects,
+    split_unknown_accepted,
+)
 from migration.operations.pushes import push
 from migration.operations.rate_limiter import rate_limiter
 from nova_credentials.phases import Phase
@@ -240,7 +244,7 @@ def test_a_purge_that_novas_table_refuses_at_the_commit_leaves_the_client_where_
     ClientMigration.objects.update_or_create(client_id=pk, defaults={"phase": Phase.AWS})
     *change, code = REFUSALS["at the commit"]
     with changed_by_nova(*change), looked_through(haystack):
-        unknown, _ = split_accepted(list_nova_objects())
+        unknown, _ = split_unknown_accepted(list_nova_objects())
         accept_objects(digests=[each.digest for each in unknown], reason="INC-1")
         command(haystack, "compare_clients", "idom", "--inline")
         command(haystack, "compare_clients", "idom", "--inline")

@@ -9,7 +9,7 @@ from django.utils import timezone
 from migration.models import Comparison, ReadCount, ReaderProcess
 from migration.models.times import EARLIEST, LATEST
 from migration.operations.comparisons import compare
-from migration.operations.gates import Condition
+from migration.operations.gates import CheckCode
 from migration.operations.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, give_evidence, make_full_client, make_reader_process
@@ -103,4 +103,4 @@ def test_an_answer_in_time_to_come_is_none(proven):
 def test_a_comparison_in_time_to_come_is_not_fresh(proven):
     Comparison.objects.update(compared_at=timezone.now() + YEAR)
 
-    assert codes(proven, Phase.AWS) == [Condition.COMPARISON_TOO_OLD]
+    assert codes(proven, Phase.AWS) == [CheckCode.COMPARISON_TOO_OLD]

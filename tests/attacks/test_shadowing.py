@@ -101,7 +101,7 @@ def read_in_every_phase(hostile: Hostile) -> None:
         for phase in (None, Phase.DUAL_WRITE, Phase.DUAL_READ, Phase.AWS):
             if phase:
                 ClientMigration.objects.filter(client__slug="acme").update(phase=phase)
-            assert reader.get_all_credentials("acme")["database"].db_user == "app"
+            assert reader.get_primary_credentials("acme")["database"].db_user == "app"
             assert reader.get_credential("acme", "aws").region == "eu-west-1"
     finally:
         reader.close()
@@ -138,7 +138,7 @@ def test_the_traps_catch_a_site_whose_path_has_public(hostile):
         patch.setattr(base, "SESSION", "SET search_path = public, nova_admin")
         connection.close()
 
-        list(Client.objects.with_push_pending().filter(slug="acme"))
+        list(Client.objects.filter_push_pending().filter(slug="acme"))
         with locks.hold_client_locks(Client.objects.values_list("pk", flat=True), wait_seconds=0):
             pass
 

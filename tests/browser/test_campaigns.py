@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 
 from credentials.models import Client
 from migration.models import Campaign
-from migration.operations.campaign_steps import take_further
+from migration.operations.campaign_steps import advance_campaign
 from migration.operations.comparisons import compare
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
@@ -47,7 +47,7 @@ def test_a_campaign_is_requested_approved_stopped_and_gone_on_with(visit, stores
     expect(page.get_by_text("Approved: the campaign begins.")).to_be_visible()
     do_next(campaign)
     assert [phase_of(pk) for pk in pks] == [Phase.DUAL_READ, Phase.AWS]
-    assert take_further(campaign.pk)
+    assert advance_campaign(campaign.pk)
 
     page = visit(f"/admin/{address}", user=make_in_role("olga", "Operator"))
     first, second = waves = page.locator(".waves > li").all()

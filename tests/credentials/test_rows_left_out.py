@@ -9,7 +9,7 @@ from django.contrib.messages import get_messages
 from django.db import connection, transaction
 from django.urls import reverse
 
-from credentials.copying import copy_document
+from credentials.copying import copy_document_into_rows
 from credentials.models import Client
 from credentials.refusals import RefusedByDatabaseError
 from migration.models import AuditEvent, all_clients
@@ -102,7 +102,7 @@ def test_a_client_whose_own_row_is_swallowed_is_not_added(root):
 def test_a_login_that_a_copy_adds_and_a_trigger_swallows_is_missed(db):
     pk = make_full_client("idom")
     found = all_clients().filter(pk=pk)
-    found.read_all()
+    found.read_rows_and_columns()
     (client,) = found
     document = client.build_document()
     document["other_databases"] = [document["database"] | {"label": "second"}]
@@ -112,4 +112,4 @@ def test_a_login_that_a_copy_adds_and_a_trigger_swallows_is_missed(db):
         pytest.raises(RefusedByDatabaseError, match=LEFT_OUT),
         transaction.atomic(),
     ):
-        copy_document(client, document)
+        copy_document_into_rows(client, document)

@@ -191,14 +191,14 @@ def is_of_trial() -> bool:
 
 
 def tell_rotations() -> None:
-    go_on = DatabaseRotation.go_on
+    finish_steps = DatabaseRotation.finish_steps
 
-    @wraps(go_on)
+    @wraps(finish_steps)
     def go_on_and_tell(self) -> None:
         with recorder.rotating():
-            go_on(self)
+            finish_steps(self)
 
-    DatabaseRotation.go_on = go_on_and_tell
+    DatabaseRotation.finish_steps = go_on_and_tell
 
 
 def pytest_sessionstart() -> None:

@@ -19,7 +19,7 @@ from credentials.models import (
     RowsChangedError,
     save_columns,
 )
-from credentials.triggers import count_every_write, writes_are_counted
+from credentials.triggers import ensure_writes_are_counted, writes_are_counted
 from migration.models import PUSHED, Outcome, Run, all_clients
 from migration.operations import (
     aws_store,
@@ -180,7 +180,7 @@ def a_restored_copy_pushes(world: World, _: Change) -> None:
 
 def keep_counting(_: World, __: Change) -> None:
     """The schedule's: puts the triggers back."""
-    count_every_write()
+    ensure_writes_are_counted()
 
 
 def nova_commits_what_it_opened(world: World) -> None:

@@ -36,7 +36,7 @@ def a_campaign_goes_further(world: World, _: Change) -> None:
     try:
         for campaign in Campaign.objects.to_take_further():
             quiet = world.stage.interruption is None
-            run = campaign_steps.take_further(campaign.pk)
+            run = campaign_steps.advance_campaign(campaign.pk)
             if run and quiet:  # whoever comes in between may change what it began with
                 world.campaigns.judge_begin(world, run.pk)
         _work()
@@ -61,7 +61,7 @@ def a_campaign_goes_further_when_it_has_waited(world: World, change: Change) -> 
             if wave.find_unfinished_run():
                 continue
             with mock.patch.object(campaign_steps, "timezone", later):
-                run = campaign_steps.take_further(wave.campaign_id)
+                run = campaign_steps.advance_campaign(wave.campaign_id)
             # Somebody who comes in between may hold the campaign.
             if run is None and world.stage.interruption is None:
                 world.campaigns.judge_wait(wave)

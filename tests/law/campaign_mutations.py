@@ -109,14 +109,14 @@ def a_campaign_overrides_missing_evidence(patch):
 
 @fault(Phase.POSTGRES, FURTHER, STOP, FURTHER)
 def a_stopped_campaign_goes_on_by_itself(patch):
-    take_further = campaign_steps.take_further
+    advance_campaign = campaign_steps.advance_campaign
 
     def go_on_first(campaign_id):
         with suppress(StaleCampaignError):
             Campaign.objects.get(pk=campaign_id).go_on(by=None)
-        return take_further(campaign_id)
+        return advance_campaign(campaign_id)
 
-    patch.setattr(campaign_steps, "take_further", go_on_first)
+    patch.setattr(campaign_steps, "advance_campaign", go_on_first)
     patch.setattr(CampaignQuerySet, "to_take_further", CampaignQuerySet.not_over)
 
 

@@ -18,7 +18,7 @@ from psycopg.pq import TransactionStatus
 
 from credentials.models import Client, ClientRevision
 from credentials.pointers import POINTER, put_pointers
-from credentials.triggers import count_every_write
+from credentials.triggers import ensure_writes_are_counted
 from migration import sentences
 from migration.models import ClientMigration, OtherSecrets, ReaderProcess, find_other_layout
 from migration.offboarding_sentences import MOVED_TO_LEAVE
@@ -171,7 +171,7 @@ class World:
         self.aws.reset()
         left = ", ".join(("kept", *(copy for _, copy in KEPT)))
         self.nova.execute(f"DROP TABLE IF EXISTS {OLD_MAIL}, {left}")
-        count_every_write()  # the life before this one may have ended without the triggers
+        ensure_writes_are_counted()  # the life before this one may have ended without the triggers
         self.now = 0.0
         for reader in self.readers:
             reader._cached.clear(), reader._last_states.clear()
@@ -238,7 +238,7 @@ class World:
         self.notice_moves()
         self._note_proof()
         try:
-            read = self.reader.get_all_credentials(SLUG)
+            read = self.reader.get_primary_credentials(SLUG)
         except (SecretsManagerError, DocumentError, ValueError) as error:
             if not self.is_served and INACTIVE in str(error):
                 return
@@ -266,7 +266,7 @@ class World:
         self.notice_moves()
         self._note_proof()
         try:
-            read = self.caching.get_all_credentials(SLUG)
+            read = self.caching.get_primary_credentials(SLUG)
         except ValueError as error:
             if not self.is_served and INACTIVE in str(error):
                 return
@@ -412,7 +412,7 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
         monkeypatch.setattr(f"migration.operations.{module}.LOCK_WAIT_SECONDS", 0)
     monkeypatch.setattr("migration.operations.pushes.LOCK_WAIT_SECONDS_OF_A_PAGE", 0)
     # No server is there to be asked.
-    monkeypatch.setattr("migration.operations.version_logins.list_failed", lambda *_, **__: [])
+    monkeypatch.setattr("migration.operations.version_logins.try_for_failures", lambda *_, **__: [])
     monkeypatch.setattr("credentials.models.clients.ROWS_WAIT_SECONDS", 0.1)
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
     monkeypatch.setattr("credentials.triggers.TRIES", 2)
@@ -434,5 +434,5 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
         world.close()
         with connection.cursor() as cursor:
             cursor.execute(f"DROP TABLE IF EXISTS {OLD_MAIL}")
-            count_every_write()
+            ensure_writes_are_counted()
             cursor.execute(FORGET)

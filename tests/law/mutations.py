@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection, transaction
 
 from credentials import triggers
-from credentials.copying import copy_document
+from credentials.copying import copy_document_into_rows
 from credentials.models import Client, ClientRevision, ClientRevisionQuerySet
 from credentials.pointers import put_pointers
 from credentials.trigger_sql import make_counting_check_sql
@@ -272,8 +272,8 @@ def a_restore_overwrites_what_nova_wrote_since(patch):
     def restore(request):
         found = aws_store.read_aws(request.snapshot, sm=aws_store.secrets_manager())
         with moves._hold_unchanged_rows(request) as rows:
-            copy_document(snapshots.read_locked_client(rows.client_id), found.document)
-            moves.record_as_pushed(rows.client_id, found)
+            copy_document_into_rows(snapshots.read_locked_client(rows.client_id), found.document)
+            moves.record_as_pushed_if_equal(rows.client_id, found)
             request.commit()
 
     patch.setitem(moves.MOVE_HANDLERS, (Phase.PURGED, Phase.AWS), restore)

@@ -197,7 +197,7 @@ def test_novas_statements_wait_for_nothing_in_the_middle_of_a_push(stores, phase
 
     assert result.outcome in ("created", "updated")
     assert len(calls) >= 3  # it looks, writes, and reads back
-    assert all_clients().with_push_pending().exists()
+    assert all_clients().filter_push_pending().exists()
 
 
 @pytest.mark.parametrize(("old", "new"), [*pairwise(LINE), (Phase.AWS, Phase.DUAL_READ)])

@@ -358,7 +358,7 @@ def log_in_at_once(monkeypatch, provider, *claims) -> list[User]:
 
     def log_in(claim) -> User:
         try:
-            return people.find_person({"groups": ["ops"], **claim}, settings.NOVA_OIDC)
+            return people.sync_account({"groups": ["ops"], **claim}, settings.NOVA_OIDC)
         finally:
             connection.close()
 

@@ -11,7 +11,7 @@ from django.db import connection
 from migration import factor_sentences as sentences
 from migration.operations import second_factors
 from migration.operations.second_factors import (
-    Answer,
+    CodeVerdict,
     NotSetUpError,
     check_code,
     encrypt_factors_anew,
@@ -38,25 +38,27 @@ def test_the_code_of_the_half_minute_before_counts_too(maria, at):
     phone, _ = give_factor(maria)
     at.now += 60
 
-    assert check_code(user=maria, code=phone.show(-30)) is Answer.RIGHT
+    assert check_code(user=maria, code=phone.show(-30)) is CodeVerdict.RIGHT
 
 
 def test_a_code_counts_once_and_so_does_no_earlier_one(maria, at):
     phone, _ = give_factor(maria)
     at.now += 60
-    assert check_code(user=maria, code=f" {phone.show()[:3]} {phone.show()[3:]} ") is Answer.RIGHT
+    assert (
+        check_code(user=maria, code=f" {phone.show()[:3]} {phone.show()[3:]} ") is CodeVerdict.RIGHT
+    )
 
-    assert check_code(user=maria, code=phone.show()) is Answer.WRONG
-    assert check_code(user=maria, code=phone.show(-30)) is Answer.WRONG
+    assert check_code(user=maria, code=phone.show()) is CodeVerdict.WRONG
+    assert check_code(user=maria, code=phone.show(-30)) is CodeVerdict.WRONG
     at.now += 30
-    assert check_code(user=maria, code=phone.show()) is Answer.RIGHT
+    assert check_code(user=maria, code=phone.show()) is CodeVerdict.RIGHT
 
 
 def test_of_many_who_give_one_code_at_once_one_gets_in(transactional_db, at):
     maria = make_user("maria")
     phone, codes = give_factor(maria)
 
-    def give(code: str) -> Answer:
+    def give(code: str) -> CodeVerdict:
         try:
             return check_code(user=maria, code=code)
         finally:
@@ -64,23 +66,23 @@ def test_of_many_who_give_one_code_at_once_one_gets_in(transactional_db, at):
 
     with ThreadPoolExecutor(4) as pool:
         for code in (phone.show(), codes[0]):
-            assert list(pool.map(give, [code] * 4)).count(Answer.RIGHT) == 1
+            assert list(pool.map(give, [code] * 4)).count(CodeVerdict.RIGHT) == 1
 
 
 def test_the_code_that_set_it_up_does_not_count_again(maria, at):
     phone = Phone()
     set_up_second_factor(user=maria, secret=phone.secret, code=phone.show())
 
-    assert check_code(user=maria, code=phone.show()) is Answer.WRONG
+    assert check_code(user=maria, code=phone.show()) is CodeVerdict.WRONG
 
 
 def test_a_recovery_code_counts_once(maria, at):
     _, codes = give_factor(maria)
 
     assert len(set(codes)) == 10
-    assert check_code(user=maria, code=codes[3]) is Answer.RIGHT
-    assert check_code(user=maria, code=codes[3]) is Answer.WRONG
-    assert check_code(user=maria, code=f"{codes[4][:4]} {codes[4][4:]}") is Answer.RIGHT
+    assert check_code(user=maria, code=codes[3]) is CodeVerdict.RIGHT
+    assert check_code(user=maria, code=codes[3]) is CodeVerdict.WRONG
+    assert check_code(user=maria, code=f"{codes[4][:4]} {codes[4][4:]}") is CodeVerdict.RIGHT
     assert second_factors.count_recovery_codes(maria) == 8
 
 
@@ -89,8 +91,8 @@ def test_new_recovery_codes_replace_the_old_ones(maria, at):
 
     new = renew_recovery_codes(maria)
 
-    assert check_code(user=maria, code=codes[0]) is Answer.WRONG
-    assert check_code(user=maria, code=new[0]) is Answer.RIGHT
+    assert check_code(user=maria, code=codes[0]) is CodeVerdict.WRONG
+    assert check_code(user=maria, code=new[0]) is CodeVerdict.RIGHT
     assert mail.outbox[-1].to == ["maria@example.test"]
     assert "recovery codes" in mail.outbox[-1].body
 
@@ -101,14 +103,14 @@ def test_new_recovery_codes_replace_the_old_ones(maria, at):
 def test_what_is_no_code_is_wrong(maria, at, code):
     give_factor(maria)
 
-    assert check_code(user=maria, code=code) is Answer.WRONG
+    assert check_code(user=maria, code=code) is CodeVerdict.WRONG
 
 
 def test_somebody_without_a_factor_has_no_code(maria):
-    assert check_code(user=maria, code="123456") is Answer.WRONG
+    assert check_code(user=maria, code="123456") is CodeVerdict.WRONG
 
 
-def give_wrong(user, times: int = 1) -> list[Answer]:
+def give_wrong(user, times: int = 1) -> list[CodeVerdict]:
     return [check_code(user=user, code="000000") for _ in range(times)]
 
 
@@ -121,14 +123,14 @@ def test_after_five_wrong_codes_the_person_is_told_and_the_next_is_looked_at_lat
         answers = give_wrong(maria, times=6)
         assert mail.outbox == []  # a mail server that is slow holds nobody's row
 
-    assert answers == [Answer.WRONG] * 5 + [Answer.TOO_SOON]
+    assert answers == [CodeVerdict.WRONG] * 5 + [CodeVerdict.TOO_SOON]
     (told,) = mail.outbox
     assert "wrong codes" in told.body
     at.now += 29
-    assert check_code(user=maria, code=phone.show()) is Answer.TOO_SOON
+    assert check_code(user=maria, code=phone.show()) is CodeVerdict.TOO_SOON
     at.now += 1
-    assert check_code(user=maria, code=phone.show()) is Answer.RIGHT
-    assert check_code(user=maria, code="000000") is Answer.WRONG
+    assert check_code(user=maria, code=phone.show()) is CodeVerdict.RIGHT
+    assert check_code(user=maria, code="000000") is CodeVerdict.WRONG
 
 
 def test_each_further_wrong_code_doubles_the_wait_up_to_an_hour(maria, at):
@@ -138,9 +140,9 @@ def test_each_further_wrong_code_doubles_the_wait_up_to_an_hour(maria, at):
     for _ in range(9):
         waits.append(find_wait(maria))
         at.now += waits[-1] - 1
-        assert give_wrong(maria) == [Answer.TOO_SOON]
+        assert give_wrong(maria) == [CodeVerdict.TOO_SOON]
         at.now += 1
-        assert give_wrong(maria) == [Answer.WRONG]
+        assert give_wrong(maria) == [CodeVerdict.WRONG]
 
     assert waits == [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]
 
@@ -154,7 +156,7 @@ def test_somebody_who_is_logged_in_waits_for_no_guesses_and_makes_nobody_wait(ma
     assert prove_identity(user=maria, answer=codes[0])
     assert find_wait(maria) == 30
     at.now += 30
-    assert give_wrong(maria) == [Answer.WRONG]
+    assert give_wrong(maria) == [CodeVerdict.WRONG]
     for _ in range(5):
         assert not prove_identity(user=maria, answer="000000")
     assert find_wait(maria) == 60
@@ -167,7 +169,7 @@ def test_with_a_new_password_the_wait_ends(maria, at):
     maria.save()
 
     assert find_wait(maria) == 0
-    assert check_code(user=maria, code=phone.show()) is Answer.RIGHT
+    assert check_code(user=maria, code=phone.show()) is CodeVerdict.RIGHT
 
 
 def test_of_guesses_somebody_is_told_once_a_day(maria, at, django_capture_on_commit_callbacks):
@@ -176,7 +178,7 @@ def test_of_guesses_somebody_is_told_once_a_day(maria, at, django_capture_on_com
     for hour in (1, 2, 24, 25, 26):
         at.now = begun + hour * 3600
         mail.outbox.clear()
-        assert check_code(user=maria, code=phone.show()) is Answer.RIGHT
+        assert check_code(user=maria, code=phone.show()) is CodeVerdict.RIGHT
         with django_capture_on_commit_callbacks(execute=True):
             give_wrong(maria, times=5)
         told += [hour] * len(mail.outbox)
@@ -214,23 +216,23 @@ def test_with_the_key_before_as_a_fallback_codes_go_on_counting_and_can_be_encry
 ):
     phone, codes = give_factor(maria)
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another" * 10
-    assert check_code(user=maria, code=codes[0]) is Answer.RIGHT
+    assert check_code(user=maria, code=codes[0]) is CodeVerdict.RIGHT
 
     assert encrypt_factors_anew() == (2, 0)
     settings.SECRET_KEY_FALLBACKS = []
 
-    assert check_code(user=maria, code=codes[1]) is Answer.RIGHT
-    assert check_code(user=maria, code=phone.show()) is Answer.RIGHT
+    assert check_code(user=maria, code=codes[1]) is CodeVerdict.RIGHT
+    assert check_code(user=maria, code=phone.show()) is CodeVerdict.RIGHT
 
 
 def test_without_its_key_a_factor_is_unreadable_and_nothing_of_it_is_lost(maria, at, settings):
     phone, _ = give_factor(maria)
     before, settings.SECRET_KEY = settings.SECRET_KEY, "another" * 10
 
-    assert check_code(user=maria, code=phone.show()) is Answer.UNREADABLE
+    assert check_code(user=maria, code=phone.show()) is CodeVerdict.UNREADABLE
     assert encrypt_factors_anew() == (0, 2)
     settings.SECRET_KEY = before
-    assert check_code(user=maria, code=phone.show()) is Answer.RIGHT
+    assert check_code(user=maria, code=phone.show()) is CodeVerdict.RIGHT
 
 
 def test_an_identity_is_proved_by_the_password_or_by_a_code(maria, at):

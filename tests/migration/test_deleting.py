@@ -60,7 +60,7 @@ def is_scheduled(sm, name: str = NAME) -> bool:
 
 
 def test_it_is_scheduled_with_a_recovery_window_and_kept_with_the_move(idom, sm, reader):
-    before = reader.get_all_credentials("idom")
+    before = reader.get_primary_credentials("idom")
 
     moved = step_back(idom, reason="INC-7")
 
@@ -70,7 +70,7 @@ def test_it_is_scheduled_with_a_recovery_window_and_kept_with_the_move(idom, sm,
     change = PhaseChange.objects.first()
     assert change.reason == "INC-7"
     assert change.note.parts == (sentences.TO_BE_DELETED(), moved.message)
-    assert reader.get_all_credentials("idom") == before
+    assert reader.get_primary_credentials("idom") == before
 
 
 def test_not_asked_for_the_secret_stays(idom, sm):
@@ -256,7 +256,7 @@ DIE = "lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
 def test_killed_half_way_nothing_is_lost_and_it_can_be_gone_on_from(
     idom, sm, aws, reader, step, scheduled
 ):
-    before = reader.get_all_credentials("idom")
+    before = reader.get_primary_credentials("idom")
     uri = nova_uri()
     code = (
         "import os, signal; from migration.operations import deletions, moves;"
@@ -270,10 +270,10 @@ def test_killed_half_way_nothing_is_lost_and_it_can_be_gone_on_from(
 
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert is_scheduled(sm) == scheduled
-    assert reader.get_all_credentials("idom") == before
+    assert reader.get_primary_credentials("idom") == before
     moved = "commit" not in step
     assert phase_of(idom) == (Phase.POSTGRES if moved else Phase.DUAL_WRITE)
     if moved:
         assert sentences.TO_BE_DELETED.key in PhaseChange.objects.first().note.codes
     advance(idom, Phase.AWS)
-    assert reader.get_all_credentials("idom") == before
+    assert reader.get_primary_credentials("idom") == before

@@ -20,7 +20,7 @@ from migration.models import (
 )
 from migration.operations import aws_store
 from migration.operations.comparisons import compare
-from migration.reports.client_status import WATCHED_FOR, watch_cutover
+from migration.reports.client_status import WATCHED_FOR, measure_cutover
 from nova_credentials.phases import MOVES, Move, Phase
 from tests.factories import VIEW, make_full_client, make_user
 from tests.migration.moves.clients import (
@@ -259,14 +259,14 @@ def cut_over(pk: int) -> None:
 
 def test_the_watch_counts_from_the_cutover_on(idom):
     cut_over(idom)
-    assert (watch_cutover(idom).reads, watch_cutover(idom).aws_failures) == (0, 0)
+    assert (measure_cutover(idom).reads, measure_cutover(idom).aws_failures) == (0, 0)
     compare(client_ids=[idom])
 
     ReadCount.objects.update(reads=1007, aws_failures=5)
     change_in_aws(aws_store.secrets_manager(), password="example-theirs")
     compare(client_ids=[idom])
 
-    watch = watch_cutover(idom)
+    watch = measure_cutover(idom)
     assert (watch.reads, watch.aws_failures) == (7, 2)
     assert (watch.comparisons, watch.mismatches) == (2, 1)
 
@@ -275,7 +275,7 @@ def test_the_watch_of_a_client_that_was_never_read_before_counts_from_nothing(id
     advance(idom, Phase.AWS)
     ReadCount.objects.create(client_id=idom, reads=2)
 
-    assert watch_cutover(idom).reads == 2
+    assert measure_cutover(idom).reads == 2
 
 
 def test_the_watch_ends_after_ten_minutes_and_with_the_rollback(idom, client, log_in):
@@ -302,7 +302,7 @@ def test_a_restore_is_no_cutover_to_watch(idom):
 
     move(client_id=idom, new=Phase.AWS)
 
-    assert watch_cutover(idom) is None
+    assert measure_cutover(idom) is None
 
 
 def forms(html: str) -> list[str]:

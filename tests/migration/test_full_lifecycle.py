@@ -28,7 +28,7 @@ def everything(reader: Reader, slug: str) -> list[object]:
     return [
         *rows,
         reader.get_credential(slug, "database", "archive"),
-        reader.get_all_credentials(slug),
+        reader.get_primary_credentials(slug),
     ]
 
 

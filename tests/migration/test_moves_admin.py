@@ -85,7 +85,7 @@ def what_is_read() -> list[object]:
         labelled = [
             reader.get_credential("idom", kind, "archive") for kind in ("database", "email")
         ]
-        return [*rows, *labelled, reader.get_all_credentials("idom"), reader.client_id("idom")]
+        return [*rows, *labelled, reader.get_primary_credentials("idom"), reader.client_id("idom")]
     finally:
         reader.close()
 

@@ -27,10 +27,10 @@ from migration.models import (
     WriteStop,
     all_clients,
 )
-from migration.operations.campaign_steps import take_further
+from migration.operations.campaign_steps import advance_campaign
 from migration.operations.campaigns import start_campaign
 from migration.reports.activity import list_activity
-from migration.reports.client_counts import describe_counts
+from migration.reports.client_counts import add_up_counts
 from migration.reports.costs import estimate_costs, list_steps
 from migration.reports.daily_comparisons import load_comparison_chart
 from nova_credentials.phases import Phase
@@ -83,7 +83,7 @@ def write(row: int, **span) -> None:
 
 def late() -> tuple[int, int]:
     """How many pushes wait, and how many of them are late."""
-    clients, _ = describe_counts(SiteCounts.count_now())
+    clients, _ = add_up_counts(SiteCounts.count_now())
     return clients.push_pending, clients.push_late
 
 
@@ -132,7 +132,7 @@ def test_a_push_that_was_refused_is_not_late_too():
     revision = Client.objects.with_revision().get(pk=pk).revision
     ClientMigration.objects.record_refused([(pk, revision)])
 
-    clients, _ = describe_counts(SiteCounts.count_now())
+    clients, _ = add_up_counts(SiteCounts.count_now())
 
     assert (clients.push_pending, clients.push_refused, clients.push_late) == (0, 1, 0)
 
@@ -284,7 +284,7 @@ def test_a_campaign_is_told_and_not_each_of_its_runs():
     group = ClientGroup.objects.get_or_add("Spain")
     group.put_clients(all_clients().filter(pk=make_full_client("idom")))
     campaign = start_campaign(groups=[group], goal=Phase.DUAL_WRITE, by=by, reason="T-42")
-    assert take_further(campaign.pk) is not None
+    assert advance_campaign(campaign.pk) is not None
 
     (activity,) = list_activity()
 

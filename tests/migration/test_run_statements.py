@@ -57,7 +57,7 @@ def test_a_batch_notes_when_it_begins_and_ends():
     make_full_client("idom")
     run = start()
     started = run.worked_at
-    begun = Run.objects.begin_batch(run.pk)
+    begun = Run.objects.record_work_if_running(run.pk)
     assert begun.worked_at > started
 
     assert runs.process_batch(run.pk, 0)

@@ -9,7 +9,7 @@ from django_q.models import Task
 from migration.models import Worker
 from migration.operations.doctor import workers as doctor
 from migration.operations.doctor.clocks import _compare_workers
-from migration.operations.doctor.findings import Asked
+from migration.operations.doctor.findings import DoctorOptions
 
 pytestmark = pytest.mark.django_db
 
@@ -53,7 +53,11 @@ def test_a_host_whose_clock_is_off_is_alive_and_named(monkeypatch, hours, code):
 
 
 def find_codes() -> list[str]:
-    return [code for finding in doctor.examine_workers(Asked()) for code in finding.message.codes]
+    return [
+        code
+        for finding in doctor.examine_workers(DoctorOptions())
+        for code in finding.message.codes
+    ]
 
 
 def end_task(minutes: int) -> None:

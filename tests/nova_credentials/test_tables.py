@@ -11,7 +11,7 @@ from credentials.models import CREDENTIAL_MODELS, Client, ClientRevision, Client
 from migration.models import ClientMigration, ReadCount, ReaderProcess
 from migration.operations.snapshots import read_snapshots
 from nova_credentials import tables
-from nova_credentials.credential_types import ROW_CLASSES, CredentialType, keys_of
+from nova_credentials.credential_types import ROW_CLASSES, CredentialType, map_to_json_keys
 from nova_credentials.reader import from_postgres, process_notes
 from nova_credentials.reader.from_postgres import PostgresReader
 from tests.factories import make_client
@@ -69,7 +69,7 @@ def test_the_columns_of_a_note_are_those_of_the_model_each_with_a_default_or_wri
 @pytest.mark.parametrize("credential_type", CredentialType)
 def test_the_columns_of_a_credential_are_those_of_the_model(credential_type):
     model = CREDENTIAL_MODELS[credential_type]
-    attributes = keys_of(ROW_CLASSES[credential_type])
+    attributes = map_to_json_keys(ROW_CLASSES[credential_type])
     assert {name: tables.COLUMNS.get(name, name) for name in attributes} == {
         name: model._meta.get_field(name).column for name in attributes
     }
@@ -98,7 +98,7 @@ def test_a_push_is_pending_for_the_reader_where_it_is_for_the_site():
     by_reader = {pk: there.read_client(f"client-{n}").push_pending for n, pk in enumerate(clients)}
     there.close()
 
-    pending = set(Client.objects.with_push_pending().values_list("pk", flat=True))
+    pending = set(Client.objects.filter_push_pending().values_list("pk", flat=True))
     assert by_reader == {pk: pk in pending for pk in clients}
     assert by_reader == {pk: rows.push_pending for pk, rows in read_snapshots(clients).items()}
     assert set(by_reader.values()) == {True, False}

@@ -13,7 +13,7 @@ from migration.operations.nova_tables import (
     accept_objects,
     describe_object,
     list_nova_objects,
-    split_accepted,
+    split_unknown_accepted,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Command(FormattedCommand):
 
     def handle(self, *args: object, **options: Any) -> None:
         by = find_user(options["by"], permission="credentials.accept_object")
-        unknown, _accepted = split_accepted(list_nova_objects())
+        unknown, _accepted = split_unknown_accepted(list_nova_objects())
         if not options["digests"]:
             self._print_objects(unknown, options["format"])
             return

@@ -26,7 +26,7 @@ class Command(ClientsCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        self.add_choice(parser)
+        self.add_client_arguments(parser)
         self.add_format(parser)
         parser.add_argument(
             "--check", action="store_true", help="print what differs now, change nothing"
@@ -40,7 +40,7 @@ class Command(ClientsCommand):
         if options["check"]:
             self._print_differences(chosen, options)
             return
-        run = self.finish_run(
+        run = self.start_run_and_wait(
             inline=options["inline"],
             kind=Run.Kind.SECRET_SETTINGS,
             chosen=chosen,

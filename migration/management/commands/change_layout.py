@@ -22,7 +22,7 @@ class Command(ClientsCommand):
             choices=[layout.value for layout in Layout],
             help="client: one secret per client; service: one per service",
         )
-        self.add_choice(parser)
+        self.add_client_arguments(parser)
         self.add_format(parser)
         parser.add_argument(
             "--inline", action="store_true", help="in this process, without workers"
@@ -34,7 +34,7 @@ class Command(ClientsCommand):
         )
 
     def handle(self, *args: object, **options: Any) -> None:
-        run = self.finish_run(
+        run = self.start_run_and_wait(
             inline=options["inline"],
             kind=Run.Kind.LAYOUT,
             chosen=self.find_clients(options),

@@ -13,14 +13,14 @@ class Command(ClientsCommand):
     help = "Compares clients in both stores; prints fingerprints only, never a value."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        self.add_choice(parser)
+        self.add_client_arguments(parser)
         self.add_format(parser)
         parser.add_argument(
             "--inline", action="store_true", help="in this process, without workers"
         )
 
     def handle(self, *args: object, **options: Any) -> None:
-        run = self.finish_run(
+        run = self.start_run_and_wait(
             inline=options["inline"], kind=Run.Kind.COMPARE, chosen=self.find_clients(options)
         )
         self.report_run(run, options)

@@ -84,7 +84,7 @@ class Command(FormattedCommand):
 
 
 def _read_assumptions(options: dict[str, Any]) -> dict[str, Any]:
-    """Return what was named; exit with 2 where it can't be."""
+    """Return the assumptions given as options; exit with 2 if a number is out of its range."""
     least = {
         "cache_seconds": 0,
         "sweep_minutes": 1,

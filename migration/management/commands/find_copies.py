@@ -34,7 +34,7 @@ class Command(ClientsCommand):
     help = "Says where else NOVA's database holds clients' secret values. Prints places, never a value."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        self.add_choice(parser)
+        self.add_client_arguments(parser)
         parser.add_argument(
             "--redact", action="store_true", help="replace copies by pointers, after one question"
         )
@@ -51,7 +51,7 @@ class Command(ClientsCommand):
         if options["column"] and not options["redact"]:
             raise CommandError("--column goes with --redact", returncode=2)
         client_ids = list(self.find_clients(options).values_list("pk", flat=True))
-        self._tell_dead_searches()
+        self._restart_dead_searches()
         search = search_copies(client_ids=client_ids, tell=self._tell_progress)
         columns = list(options["column"] or DEFAULT_COLUMNS)
         if options["redact"] and self._redact(search, client_ids, columns):
@@ -59,8 +59,8 @@ class Command(ClientsCommand):
             search = search_copies(client_ids=client_ids, tell=self._tell_progress)
         self._report(search, as_json=options["format"] == "json")
 
-    def _tell_dead_searches(self) -> None:
-        """Name the searches that ended unfinished since somebody last looked."""
+    def _restart_dead_searches(self) -> None:
+        """Print the searches whose process died; mark them as interrupted, or queue them again if possible."""
         dead = settle_dead_searches()
         for search in dead.interrupted:
             began = f"{search.requested_at:%Y-%m-%d %H:%M} UTC"

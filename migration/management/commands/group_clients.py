@@ -20,7 +20,7 @@ class Command(ClientsCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("group", metavar="NAME", help="the group's name")
-        self.add_choice(parser)
+        self.add_client_arguments(parser)
         parser.add_argument("--remove", action="store_true", help="take them out of the group")
         parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
         self.add_format(parser)
@@ -31,7 +31,7 @@ class Command(ClientsCommand):
         try:
             if removes:
                 group = find_client_group(options["group"])
-                changed = group.take_clients(chosen, by=by)
+                changed = group.remove_clients(chosen, by=by)
             else:
                 with transaction.atomic():
                     group = ClientGroup.objects.get_or_add(options["group"], by=by)

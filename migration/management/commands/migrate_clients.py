@@ -35,7 +35,7 @@ class Command(ClientsCommand):
     help = "Pushes clients to Secrets Manager, reads them back, and starts to write them to both stores."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        self.add_choice(parser)
+        self.add_client_arguments(parser)
         self.add_format(parser)
         parser.add_argument(
             "--dry-run", action="store_true", help="print the plan of the run, write nothing"
@@ -62,7 +62,7 @@ class Command(ClientsCommand):
         if options["dry_run"]:
             self._print_plan(chosen, options)
             return
-        run = self.finish_run(
+        run = self.start_run_and_wait(
             inline=options["inline"],
             kind=Run.Kind.MIGRATE,
             chosen=chosen,

@@ -21,7 +21,7 @@ class Command(ClientsCommand):
 
     def handle(self, *args: object, **options: Any) -> None:
         ClientRevision.objects.fold_writes()
-        run = self.finish_run(
+        run = self.start_run_and_wait(
             inline=options["inline"], kind=Run.Kind.PUSH, chosen=all_clients().push_pending()
         )
         self.report_run(run, options)

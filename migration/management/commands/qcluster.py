@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from django_q import cluster
 from django_q.management.commands.qcluster import Command as ClusterCommand
 
-from migration.host_queue import HostQueue
-from migration.operations.audit_starts import record_start
+from migration.host_queue import KillSafeQueue
+from migration.operations.audit_starts import record_process_start
 from migration.operations.doctor.pooler import require_own_backends
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
 # django-q's cluster makes its queues by this name.
-cluster.Queue = HostQueue
+cluster.Queue = KillSafeQueue
 
 
 class Command(ClusterCommand):  # type: ignore[misc]  # django-q has no types
@@ -32,5 +32,5 @@ class Command(ClusterCommand):  # type: ignore[misc]  # django-q has no types
 
     def handle(self, *args: object, **options: object) -> None:
         require_own_backends()
-        record_start()
+        record_process_start()
         super().handle(*args, **options)

@@ -16,7 +16,7 @@ from migration.models import ROTATE_PERMISSION, RotationOpenError, RotationOutco
 from migration.operations.entered_secrets import ENTERED_COLUMNS, store_entered_secret
 from migration.operations.reachable_logins import describe_missing_login, find_row
 from migration.operations.rotations import NotRotated, rotate_database
-from migration.operations.snapshots import look_at_client
+from migration.operations.snapshots import read_client_with_rows
 from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Command(FormattedCommand):
         if client is None:
             raise CommandError(f"unknown client: {show_name(options['slug'])}", returncode=2)
         credential_type, label = CredentialType(options["type"]), options["label"]
-        if find_row(look_at_client(client.pk), credential_type, label) is None:
+        if find_row(read_client_with_rows(client.pk), credential_type, label) is None:
             missing = describe_missing_login(client.slug, credential_type, label)
             raise CommandError(str(missing), returncode=2)
         self.shown = {"slug": client.slug, "type": credential_type.value, "label": label}

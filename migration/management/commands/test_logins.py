@@ -13,7 +13,7 @@ class Command(ClientsCommand):
     help = "Logs in to databases, mailboxes and AWS with the stored values; prints outcomes only, never a value."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        self.add_choice(parser)
+        self.add_client_arguments(parser)
         self.add_format(parser)
         parser.add_argument(
             "--store",
@@ -26,7 +26,7 @@ class Command(ClientsCommand):
         )
 
     def handle(self, *args: object, **options: Any) -> None:
-        run = self.finish_run(
+        run = self.start_run_and_wait(
             inline=options["inline"],
             kind=Run.Kind.TEST_LOGINS,
             chosen=self.find_clients(options),

@@ -1,7 +1,7 @@
 """The doctor: what `check_nova` and its page ask PostgreSQL, AWS and this host, one module a subject.
 
-A subject is a function that takes `Asked` and yields `Finding`s; `examination` lists them. What can't be asked is
-reported as not looked at, never as well.
+A subject is a function that takes `DoctorOptions` and yields `Finding`s; `examination` lists them. What can't be asked
+is reported as not looked at, never as well.
 """
 
 from migration.operations.doctor.examination import examine_nova

@@ -15,10 +15,10 @@ from migration.sentences import IS_NO_COPY, WRITES_NOT_STOPPED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migration.operations.doctor.findings import Asked, Finding
+    from migration.operations.doctor.findings import DoctorOptions, Finding
 
 
-def examine_aws_writes(_asked: Asked) -> Iterator[Finding]:
+def examine_aws_writes(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that the database is the one that was noted, and that nobody stopped AWS writes; reads both anew."""
     state = read_write_state(connection)
     for problem, fine in (

@@ -15,7 +15,7 @@ LIMITS = "SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '1s'"
 
 @contextmanager
 def read_briefly() -> Iterator[None]:
-    """Have PostgreSQL end what is read here after some seconds; it raises an Error then."""
+    """Limit each statement of the block to 5 s and its wait for a lock to 1 s; past it, `db.Error`."""
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(LIMITS)

@@ -23,14 +23,14 @@ from nova_credentials.aws.secrets_manager import SecretsManagerError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from migration.operations.doctor.findings import Asked, Finding
+    from migration.operations.doctor.findings import DoctorOptions, Finding
     from nova_credentials.messages import Message
 
 # AWS tells whole seconds, and a call takes some time; a signature is refused from five minutes on.
 TOLERATED = timedelta(seconds=5)
 
 
-def examine_clocks(_asked: Asked) -> Iterator[Finding]:
+def examine_clocks(_asked: DoctorOptions) -> Iterator[Finding]:
     """Compare both stores' clocks with this host's."""
     yield _compare_clocks(sentences.CLOCK_POSTGRES(), ask_postgres)
     yield from _compare_workers()

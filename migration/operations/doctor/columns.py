@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from credentials.nova_columns import NovaColumns
-    from migration.operations.doctor.findings import Asked, Finding
+    from migration.operations.doctor.findings import DoctorOptions, Finding
     from nova_credentials.messages import Message
 
 
-def examine_columns(_asked: Asked) -> Iterator[Finding]:
+def examine_columns(_asked: DoctorOptions) -> Iterator[Finding]:
     """Name each change that NOVA made; failures shut gates, stop pushes, or were left by a purge."""
     columns = read_nova_columns()
     changes, kept = columns.changes, list(_name_values_after_purge(columns))

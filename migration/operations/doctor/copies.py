@@ -19,10 +19,10 @@ from migration.operations.doctor.findings import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migration.operations.doctor.findings import Asked, Finding
+    from migration.operations.doctor.findings import DoctorOptions, Finding
 
 
-def examine_copies(_asked: Asked) -> Iterator[Finding]:
+def examine_copies(_asked: DoctorOptions) -> Iterator[Finding]:
     """Report the newest search of each client: copies that were found, and what was left unlooked at."""
     clients = Client.objects.count()
     newest = SearchedClient.objects.newest().values("pk")

@@ -22,13 +22,13 @@ from nova_credentials.tables import COUNTED_TABLES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from migration.operations.doctor.findings import Asked, Finding
+    from migration.operations.doctor.findings import DoctorOptions, Finding
 
 # The workers prove it every hour; one that is late by as much is not at work.
 PROOF_IS_OLD_AFTER = timedelta(hours=2)
 
 
-def examine_triggers(_asked: Asked) -> Iterator[Finding]:
+def examine_triggers(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that the triggers are on the very tables and call this release's function, and that no gap is open."""
     uncounted = tuple(table for table, counted in counted_tables().items() if not counted)
     if uncounted:
@@ -52,12 +52,12 @@ def examine_triggers(_asked: Asked) -> Iterator[Finding]:
         yield report_ok(CheckName.TRIGGERS, sentences.TRIGGERS_COUNT())
 
 
-def examine_proof(_asked: Asked) -> Iterator[Finding]:
-    """Prove it now: one update a table that must be counted, and is undone. A failure begins a gap, as every hour."""
+def examine_proof(_asked: DoctorOptions) -> Iterator[Finding]:
+    """Try and undo an update a table, and report if it was counted; if not, begin a gap."""
     yield from _report_outcomes(prove_counting())
 
 
-def examine_stored_proof(_asked: Asked) -> Iterator[Finding]:
+def examine_stored_proof(_asked: DoctorOptions) -> Iterator[Finding]:
     """Report the newest proof of the workers, as a page that only shows must try nothing."""
     proofs = list(CountingProof.objects.all())
     tried_at = min((proof.tried_at for proof in proofs), default=None)

@@ -20,8 +20,8 @@ from migration.operations.doctor.counting import (
     examine_triggers,
 )
 from migration.operations.doctor.findings import (
-    Asked,
     CheckName,
+    DoctorOptions,
     FindingState,
     report_unlooked,
 )
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from migration.operations.doctor.findings import Finding
 
-    Examination = Callable[[Asked], Iterable[Finding]]
+    Examination = Callable[[DoctorOptions], Iterable[Finding]]
 
 # Each reads the database in a transaction of its own. A new check is one line here.
 READING: Mapping[CheckName, Examination] = {
@@ -89,12 +89,12 @@ def examine_nova(*, role: str | None = None, thorough: bool = True) -> list[Find
     that do more than read the database are not made, and are reported so.
     """
     connection.ensure_connection()
-    asked = Asked(role, thorough)
+    asked = DoctorOptions(role, thorough)
     findings = [finding for check in CheckName for finding in _examine_subject(check, asked)]
     return sorted(findings, key=lambda finding: WORST_FIRST.index(finding.state))
 
 
-def _examine_subject(check: CheckName, asked: Asked) -> list[Finding]:
+def _examine_subject(check: CheckName, asked: DoctorOptions) -> list[Finding]:
     examine = THOROUGH.get(check) if asked.thorough else None
     try:
         if examine:

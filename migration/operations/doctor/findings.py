@@ -50,8 +50,8 @@ class CheckName(TextChoices):
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the doctor was asked: the role by which NOVA connects, if it was named, and whether to look at all."""
+class DoctorOptions:
+    """The options of `examine_nova`: NOVA's role if it was named, and whether to do more than read."""
 
     role: str | None = None
     # Without it nothing is written, nothing locked, and neither AWS nor another connection is asked.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from django.db.backends.utils import CursorWrapper
 
-    from migration.operations.doctor.findings import Asked, Finding
+    from migration.operations.doctor.findings import DoctorOptions, Finding
 
 # Such a role has rights on every table, which no REVOKE on a table takes away; `examine_boundary` tells so.
 HAS_ALL_RIGHTS = """
@@ -37,7 +37,7 @@ WHERE r.oid = current_user::regrole OR r.rolname IN ('pg_read_all_data', 'pg_wri
 """
 
 
-def examine_site_grants(_asked: Asked) -> Iterator[Finding]:
+def examine_site_grants(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that the site's role lacks no right on NOVA's tables; `examine_owners` tells of missing tables."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_user::text, quote_ident(current_user)")
@@ -54,7 +54,7 @@ def examine_site_grants(_asked: Asked) -> Iterator[Finding]:
         yield report_ok(CheckName.SITE_GRANTS, sentences.SITE_HAS_RIGHTS(role=show_name(role)))
 
 
-def examine_reader_grants(asked: Asked) -> Iterator[Finding]:
+def examine_reader_grants(asked: DoctorOptions) -> Iterator[Finding]:
     """Compare the rights of the named role, or of the owners of NOVA's tables, with those that the reader needs."""
     with connection.cursor() as cursor:
         roles = [asked.role] if asked.role else list_foreign_owners(cursor)

@@ -14,7 +14,7 @@ from nova_credentials.tables import CLIENTS, NOVA_TABLES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migration.operations.doctor.findings import Asked, Finding
+    from migration.operations.doctor.findings import DoctorOptions, Finding
 
 # With fewer, PostgreSQL reads a whole table in a few milliseconds.
 MANY_CLIENTS = 20_000
@@ -28,7 +28,7 @@ ORDER BY n
 """
 
 
-def examine_indexes(_asked: Asked) -> Iterator[Finding]:
+def examine_indexes(_asked: DoctorOptions) -> Iterator[Finding]:
     """Advise the indexes that are missing, with what makes them: only the tables' owner can."""
     with connection.cursor() as cursor:
         cursor.execute(WITHOUT_INDEX, [[table for table in NOVA_TABLES if table != CLIENTS]])

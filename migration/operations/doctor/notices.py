@@ -16,13 +16,13 @@ from nova_credentials.phases import Phase
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migration.operations.doctor.findings import Asked, Finding
+    from migration.operations.doctor.findings import DoctorOptions, Finding
 
 # A worker takes what waits within a minute.
 WAITS_TOO_LONG = timedelta(minutes=10)
 
 
-def examine_notices(_asked: Asked) -> Iterator[Finding]:
+def examine_notices(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that notices reach everybody, as their newest attempts went. Sends none."""
     recipients = list_recipients()
     failures = 0

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 from credentials.shown_names import show_name
 from migration.operations.doctor import sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
-from migration.operations.nova_tables import list_nova_objects, split_accepted
+from migration.operations.nova_tables import list_nova_objects, split_unknown_accepted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migration.operations.doctor.findings import Asked, Finding
+    from migration.operations.doctor.findings import DoctorOptions, Finding
 
 # An owner can make thousands of objects; nobody reads so many lines.
 MOST_OBJECTS = 50
 
 
-def examine_objects(_asked: Asked) -> Iterator[Finding]:
+def examine_objects(_asked: DoctorOptions) -> Iterator[Finding]:
     """Report each object on NOVA's tables that runs its owner's code, until somebody accepts it as it is now."""
-    unknown, accepted = split_accepted(list_nova_objects())
+    unknown, accepted = split_unknown_accepted(list_nova_objects())
     for each in unknown[:MOST_OBJECTS]:
         message = sentences.FOREIGN_OBJECT(
             kind=each.kind.value,

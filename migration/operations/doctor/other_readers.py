@@ -18,20 +18,20 @@ from migration.operations.doctor.findings import (
     report_ok,
     report_unlooked,
 )
-from migration.operations.other_statements import Unseen, read_other_statements
+from migration.operations.other_statements import UnseenReason, read_other_statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from migration.models import StatementCount
-    from migration.operations.doctor.findings import Asked, Finding
+    from migration.operations.doctor.findings import DoctorOptions, Finding
     from migration.operations.other_statements import StatementReport
 
 # One program can make thousands of statements; nobody reads so many lines.
 MOST_STATEMENTS = 20
 
 
-def examine_other_readers(_asked: Asked) -> Iterator[Finding]:
+def examine_other_readers(_asked: DoctorOptions) -> Iterator[Finding]:
     """Name each statement of others that reads a credential table, and say what can't be known of them.
 
     One that was not called for an hour, as far as the workers know, is no failure: PostgreSQL counts it for ever.
@@ -39,7 +39,7 @@ def examine_other_readers(_asked: Asked) -> Iterator[Finding]:
     seen = read_other_statements()
     if seen.unseen:
         yield _explain_unseen(seen)
-    if seen.unseen in (Unseen.NOT_INSTALLED, Unseen.NOT_READABLE):
+    if seen.unseen in (UnseenReason.NOT_INSTALLED, UnseenReason.NOT_READABLE):
         return
     known = {(row.role, row.statement_id): row for row in OtherStatement.objects.all()}
     judged = [
@@ -82,14 +82,14 @@ def _judge(count: StatementCount, before: OtherStatement | None) -> Finding | No
 def _explain_unseen(report: StatementReport) -> Finding:
     check = CheckName.OTHER_READERS
     match report.unseen:
-        case Unseen.NOT_INSTALLED:
+        case UnseenReason.NOT_INSTALLED:
             return report_unlooked(
                 check,
                 sentences.OTHER_READS_NOT_COUNTED(),
                 sentences.INSTALL_STATISTICS(),
                 statements=("CREATE EXTENSION pg_stat_statements;",),
             )
-        case Unseen.NOT_ALLOWED:
+        case UnseenReason.NOT_ALLOWED:
             role = sql.Identifier(report.own_role).as_string(None)
             return report_unlooked(
                 check,

@@ -14,7 +14,7 @@ from nova_credentials.tables import NOVA_TABLES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migration.operations.doctor.findings import Asked, Finding
+    from migration.operations.doctor.findings import DoctorOptions, Finding
 
 OWNERS = """
 SELECT name, pg_get_userbyid(c.relowner)::text
@@ -23,7 +23,7 @@ ORDER BY n
 """
 
 
-def examine_owners(_asked: Asked) -> Iterator[Finding]:
+def examine_owners(_asked: DoctorOptions) -> Iterator[Finding]:
     """Name the owner of each of NOVA's tables, and the tables that are missing."""
     with connection.cursor() as cursor:
         cursor.execute(OWNERS, [list(NOVA_TABLES)])

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any, TypeAlias
 
-    from migration.operations.doctor.findings import Asked, Finding
+    from migration.operations.doctor.findings import DoctorOptions, Finding
     from nova_credentials.messages import Message
 
     Session: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -53,7 +53,7 @@ class Pooling(StrEnum):
     UNKNOWN = "unknown"  # the connections could not be opened in time
 
 
-def examine_pooler(_asked: Asked) -> Iterator[Finding]:
+def examine_pooler(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that each connection has a backend of its own for as long as it lasts."""
     match find_pooling(connection.get_connection_params()):
         case Pooling.OWN_BACKENDS:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from migration.operations.doctor.findings import Asked, Finding
+    from migration.operations.doctor.findings import DoctorOptions, Finding
     from nova_credentials.messages import Message
 
 # A task that waits longer in PostgreSQL was not meant for a worker that takes from Redis.
@@ -40,7 +40,7 @@ SLOW_SECONDS = 1.0
 CODE = re.compile(r"[A-Z]{3,20}(?= )")
 
 
-def examine_stored_queue(_asked: Asked) -> Iterator[Finding]:
+def examine_stored_queue(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that no tasks are where nobody takes them, and say where the queue is. Asks no Redis."""
     if settings.NOVA_REDIS_URL:
         yield report_unlooked(CheckName.QUEUE, common_sentences.NOT_ASKED_YET())
@@ -49,7 +49,7 @@ def examine_stored_queue(_asked: Asked) -> Iterator[Finding]:
     yield from _find_left_tasks()
 
 
-def examine_queue(asked: Asked) -> Iterator[Finding]:
+def examine_queue(asked: DoctorOptions) -> Iterator[Finding]:
     """Have Redis take a task and give it back, as the queue does; ask what it does when it is full."""
     if not settings.NOVA_REDIS_URL:
         yield from examine_stored_queue(asked)

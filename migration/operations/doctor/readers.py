@@ -16,10 +16,10 @@ from migration.operations.doctor.findings import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migration.operations.doctor.findings import Asked, Finding
+    from migration.operations.doctor.findings import DoctorOptions, Finding
 
 
-def examine_readers(_asked: Asked) -> Iterator[Finding]:
+def examine_readers(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that processes of NOVA read through the package, and that AWS fails none of them now."""
     readers = ReaderProcess.objects.summarize()
     if readers.last_read_at is None:

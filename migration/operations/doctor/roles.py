@@ -15,7 +15,7 @@ from nova_credentials.tables import NOVA_TABLES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migration.operations.doctor.findings import Asked, Finding
+    from migration.operations.doctor.findings import DoctorOptions, Finding
     from nova_credentials.messages import Message
 
 # Superusers may create everywhere and are left out. 'public' as the name of a role means everybody.
@@ -62,7 +62,7 @@ def role_exists(role: str) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def examine_create_rights(_asked: Asked) -> Iterator[Finding]:
+def examine_create_rights(_asked: DoctorOptions) -> Iterator[Finding]:
     """Name who may create objects in `public` and schemas in the database; the site's schema is `examine_schema`'s."""
     with connection.cursor() as cursor:
         cursor.execute(CREATORS)
@@ -116,7 +116,7 @@ class NovaRole:
         return None
 
 
-def examine_boundary(asked: Asked) -> Iterator[Finding]:
+def examine_boundary(asked: DoctorOptions) -> Iterator[Finding]:
     """Check that no role of NOVA's can do whatever the site can."""
     with connection.cursor() as cursor:
         cursor.execute(THE_SITES_ROLE)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from django.db.backends.utils import CursorWrapper
 
-    from migration.operations.doctor.findings import Asked, Finding
+    from migration.operations.doctor.findings import DoctorOptions, Finding
 
 # Of a schema full of another role's objects.
 MOST_NAMES = 20
@@ -26,7 +26,7 @@ ROLE_AND_RIGHT = (
 )
 
 
-def examine_schema(_asked: Asked) -> Iterator[Finding]:
+def examine_schema(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that the schema exists, belongs to the site's role, and is nobody else's to create in."""
     with connection.cursor() as cursor:
         cursor.execute(ROLE_AND_RIGHT)
@@ -89,7 +89,7 @@ def _shorten_list(names: list[str]) -> tuple[str, ...]:
     return (*names[:MOST_NAMES], *(["…"] if len(names) > MOST_NAMES else []))
 
 
-def examine_schema_migrations(_asked: Asked) -> Iterator[Finding]:
+def examine_schema_migrations(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that `migrate` of this release has run."""
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())

@@ -16,12 +16,12 @@ from migration.operations.stored_looks import find_drift
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migration.operations.doctor.findings import Asked, Finding
+    from migration.operations.doctor.findings import DoctorOptions, Finding
 
 CHECK = CheckName.SECRET_SETTINGS
 
 
-def examine_secret_settings(_asked: Asked) -> Iterator[Finding]:
+def examine_secret_settings(_asked: DoctorOptions) -> Iterator[Finding]:
     """Report the clients whose secrets differ, and the secrets that no worker has described yet."""
     found = find_drift()
     differing = sum(client.differs for client in found.clients)

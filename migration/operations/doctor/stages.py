@@ -20,14 +20,14 @@ from nova_credentials.aws.versions import list_pending
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migration.operations.doctor.findings import Asked, Finding
+    from migration.operations.doctor.findings import DoctorOptions, Finding
 
 # Of 100 secrets each: the page that shows the findings waits for them.
 MOST_PAGES = 30
 MOST_NAMES = 5
 
 
-def examine_stages(_asked: Asked) -> Iterator[Finding]:
+def examine_stages(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that no secret has a pending version left; asks AWS for up to MOST_PAGES pages of secrets."""
     sm, prefix = secrets_manager(interactive=True), f"{settings.NOVA_SECRET_PREFIX}/"
     found: list[str] = []

@@ -16,14 +16,14 @@ from migration.operations.doctor.findings import CheckName, report_failure, repo
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migration.operations.doctor.findings import Asked, Finding
+    from migration.operations.doctor.findings import DoctorOptions, Finding
 
 
 # The schedule has tasks for every minute.
 IDLE_AFTER = timedelta(minutes=10)
 
 
-def examine_workers(_asked: Asked) -> Iterator[Finding]:
+def examine_workers(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that worker processes are alive and do something."""
     alive = Worker.objects.alive().order_by("name")
     names = tuple(alive.values_list("name", flat=True))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from credentials.triggers import count_every_write
+from credentials.triggers import ensure_writes_are_counted
 from tests.credentials.counting.statements import AS_BEFORE, execute
 from tests.factories import make_full_client
 
@@ -13,7 +13,7 @@ def triggers_again(stores):
     execute("DELETE FROM nova_admin.credentials_countinggap")
     yield
     execute(AS_BEFORE)
-    count_every_write()
+    ensure_writes_are_counted()
     execute("DROP FUNCTION IF EXISTS public.swallow(), public.notify(), public.twin()")
 
 

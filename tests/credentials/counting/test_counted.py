@@ -3,7 +3,7 @@
 import pytest
 
 from credentials.models import CountingGap
-from credentials.triggers import count_every_write, counted_tables, writes_are_counted
+from credentials.triggers import counted_tables, ensure_writes_are_counted, writes_are_counted
 from nova_credentials.tables import COUNTED_TABLES
 from tests.credentials.counting.statements import MAIL, NOT_COUNTED, asked_in_sql, execute
 
@@ -21,7 +21,7 @@ def test_a_trigger_counts_only_on_the_very_table_enabled_and_for_every_write(ido
     assert not writes_are_counted()
     assert not asked_in_sql()
 
-    assert count_every_write() == []
+    assert ensure_writes_are_counted() == []
 
     assert writes_are_counted()
     assert asked_in_sql()
@@ -31,7 +31,7 @@ def test_an_always_enabled_trigger_under_another_name_counts_too():
     execute(f"ALTER TRIGGER nova_admin_count_write ON {MAIL} RENAME TO other")
     execute(f"ALTER TABLE {MAIL} ENABLE ALWAYS TRIGGER other")
     try:
-        assert count_every_write() == []
+        assert ensure_writes_are_counted() == []
         assert writes_are_counted()
         there = "SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass AND tgname LIKE 'nova_admin%%'"
         assert execute(there, MAIL) == [("nova_admin_count_truncate",)]
@@ -44,7 +44,7 @@ def test_a_table_that_is_gone_is_not_counted():
 
     assert counted_tables()[MAIL] is False
     assert not asked_in_sql()
-    assert [refusal.why for refusal in count_every_write()] == [
+    assert [refusal.why for refusal in ensure_writes_are_counted()] == [
         f"{MAIL}: UndefinedTable (SQLSTATE 42P01)"
     ]
     assert CountingGap.objects.open().exists()

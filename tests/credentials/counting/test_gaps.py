@@ -11,8 +11,8 @@ from credentials.models import Client, ClientWrite, CountingGap, CountingTrigger
 from credentials.proof import prove_counting
 from credentials.trigger_sql import ON_A_SAFE_PATH
 from credentials.triggers import (
-    count_every_write,
     counted_tables,
+    ensure_writes_are_counted,
     functions_are_current,
     writes_are_counted,
 )
@@ -64,7 +64,7 @@ def test_a_trigger_that_was_off_for_one_transaction_is_noticed_at_once(idom):
 
 def test_triggers_that_were_never_looked_at_are_known_from_the_next_look_on():
     CountingTriggers.objects.all().delete()
-    assert count_every_write() == []
+    assert ensure_writes_are_counted() == []
 
     execute(f"ALTER TABLE {MAIL} DISABLE TRIGGER USER; ALTER TABLE {MAIL} ENABLE TRIGGER USER")
 
@@ -78,12 +78,12 @@ def test_a_gap_that_is_cut_short_is_ended_by_the_next_look(idom, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(triggers, "COUNT_EACH_CLIENT", "SELECT 1/0")
         with pytest.raises(Exception, match="DivisionByZero"):
-            count_every_write()
+            ensure_writes_are_counted()
 
     assert all(counted_tables().values())
     assert not writes_are_counted()
     assert not asked_in_sql()
-    count_every_write()
+    ensure_writes_are_counted()
     assert writes_are_counted()
     assert writes(idom) == 1
 
@@ -123,7 +123,7 @@ def test_novas_writers_never_queue_behind_the_installation(idom, monkeypatch):
         long.execute(f"UPDATE {MAIL} SET imap_port = 1 WHERE client_id = %s", [idom])
 
         def install():
-            refused.extend(count_every_write())
+            refused.extend(ensure_writes_are_counted())
             connection.close()
 
         thread = threading.Thread(target=install)
@@ -143,7 +143,7 @@ def test_novas_writers_never_queue_behind_the_installation(idom, monkeypatch):
     assert len(waits) > 10
     assert max(waits) < 0.5
     assert CountingGap.objects.open().exists()
-    assert count_every_write() == []
+    assert ensure_writes_are_counted() == []
 
 
 def test_a_write_that_commits_while_the_gap_is_closed_is_counted_with_the_rest(idom, monkeypatch):
@@ -154,7 +154,7 @@ def test_a_write_that_commits_while_the_gap_is_closed_is_counted_with_the_rest(i
         thread = threading.Timer(0.4, nova.commit)
         thread.start()
 
-        assert count_every_write() == []
+        assert ensure_writes_are_counted() == []
 
         assert not thread.is_alive()
     assert Client.objects.get(pk=idom).emails.get().imap_port == 4
@@ -168,6 +168,6 @@ def test_nothing_is_open_after_a_look(idom):
     """The look of every minute holds no transaction open, and takes three statements where all is well."""
     with connection.execute_wrapper(lambda execute, *args: seen.append(args[0]) or execute(*args)):
         seen: list[str] = []
-        assert count_every_write() == []
+        assert ensure_writes_are_counted() == []
     assert len(seen) == 3
     assert not transaction.get_connection().in_atomic_block

@@ -14,7 +14,7 @@ from credentials.models import (
 )
 from credentials.models.counting import CountingGapQuerySet
 from credentials.proof import prove_counting
-from credentials.triggers import count_every_write, writes_are_counted
+from credentials.triggers import ensure_writes_are_counted, writes_are_counted
 from migration import tasks
 from nova_credentials.tables import COUNTED_TABLES
 from tests.credentials.counting.statements import (
@@ -57,7 +57,7 @@ def test_what_stands_and_does_not_count_is_found_by_the_proof(idom, obstacle):
     assert not asked_in_sql()
     tasks.keep_counting()  # the cause is still there
     assert not writes_are_counted()
-    assert [refusal.why for refusal in count_every_write() if MAIL in refusal.why]
+    assert [refusal.why for refusal in ensure_writes_are_counted() if MAIL in refusal.why]
     execute(AS_BEFORE)
     ClientWrite.objects.all().delete()
     tasks.keep_counting()

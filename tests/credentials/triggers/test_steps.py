@@ -75,7 +75,7 @@ def test_migrate_prints_what_it_made_and_what_is_refused_unless_it_is_to_be_quie
     db, monkeypatch, capsys, missing, refused, verbosity, printed
 ):
     monkeypatch.setattr(triggers, "_missing", missing)
-    monkeypatch.setattr(triggers, "count_every_write", lambda **_: refused)
+    monkeypatch.setattr(triggers, "ensure_writes_are_counted", lambda **_: refused)
 
     triggers.install_triggers(verbosity=verbosity)
 

@@ -6,7 +6,7 @@ from typing import Any
 from django.urls import reverse
 
 from migration.models import AuditEvent
-from migration.operations.audit_starts import record_start
+from migration.operations.audit_starts import record_process_start
 from tests.haystack import Haystack
 
 
@@ -18,5 +18,5 @@ def look_at_the_audit(haystack: Haystack, browser: Any, command: Callable[..., N
         command("export_audit", "--format", kind)
         response = browser.post(url, {"format": kind})
         haystack.add(f"page {url}", b"".join(response.streaming_content).decode())
-    record_start()
+    record_process_start()
     assert AuditEvent.objects.values("code").distinct().count() > 10

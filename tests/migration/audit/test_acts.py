@@ -15,7 +15,7 @@ from migration.operations.approvals import (
     cancel_request,
     request_move,
 )
-from migration.operations.audit_starts import describe_settings
+from migration.operations.audit_starts import list_audited_settings
 from migration.operations.comparisons import compare
 from migration.operations.gates import Override, ShutGate
 from migration.operations.moves import move
@@ -341,9 +341,9 @@ def test_stops_mismatches_and_the_rest(idom, maria):
 def test_the_settings_of_a_start_have_no_secret(settings):
     audit = type(settings.NOVA_AUDIT)
     settings.NOVA_AUDIT = audit(shown={"NOVA_WORKERS": "2"}, hidden={"X": "MARKER-ONE"})
-    before = describe_settings()
+    before = list_audited_settings()
     settings.NOVA_AUDIT = audit(shown={"NOVA_WORKERS": "2"}, hidden={"X": "MARKER-TWO"})
-    after = describe_settings()
+    after = list_audited_settings()
 
     assert before[0] == after[0] == "NOVA_WORKERS=2"
     assert before[1].startswith("X is set (")

@@ -78,8 +78,12 @@ def test_each_filter_in_use_is_named_in_words_and_taken_away_by_a_link(maria, cl
     page = client.get(URL, {"who": "user 1", "code": "writes_started"})
 
     (who, what) = page.context["in_use"]["chips"]
-    assert (who.title, who.value, who.remove) == ("Who", "user 1", "?code=writes_started")
-    assert (what.title, what.value, what.remove) == ("What", "AWS writes started", "?who=user+1")
+    assert (who.title, who.value, who.remove_url) == ("Who", "user 1", "?code=writes_started")
+    assert (what.title, what.value, what.remove_url) == (
+        "What",
+        "AWS writes started",
+        "?who=user+1",
+    )
     assert 'href="?who=user+1"' in page.content.decode()
 
 

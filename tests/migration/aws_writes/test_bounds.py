@@ -21,7 +21,7 @@ from migration.operations import aws_writes, version_plans
 from migration.operations.aws_writes import (
     COPY,
     STOPPED,
-    NotChanged,
+    NotClaimed,
     WriteGuard,
     WritesRefusedError,
     claim_database,
@@ -161,7 +161,7 @@ def test_newer_is_what_the_site_wrote_and_the_database_neither_knows_nor_planned
 
 @pytest.mark.usefixtures("stores")
 def test_the_database_that_writes_already_is_not_claimed_again():
-    with pytest.raises(NotChanged, match="This database is the one"):
+    with pytest.raises(NotClaimed, match="This database is the one"):
         claim_database(reason="INC-1")
 
 
@@ -201,7 +201,7 @@ def test_a_claim_wants_a_reason_and_a_database_that_says_what_it_is(become_copy,
     with pytest.raises(ReasonError):
         claim_database(reason=" ")
     monkeypatch.setattr(aws_writes, "read_identity", lambda _: None)
-    with pytest.raises(NotChanged) as refused:
+    with pytest.raises(NotClaimed) as refused:
         claim_database(reason="INC-1")
 
     assert refused.value.message == sentences.DATABASE_UNKNOWN()

@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from migration.models import Campaign, ClientGroup, Run, RunItem, Wave, all_clients
 from migration.operations import runs
-from migration.operations.campaign_steps import take_further
+from migration.operations.campaign_steps import advance_campaign
 from migration.operations.campaigns import start_campaign
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
@@ -30,7 +30,7 @@ def make_campaign(*groups: ClientGroup, **options) -> Campaign:
 
 def do_next(campaign: Campaign) -> Run | None:
     """Begins what is next and ends its run, as a worker would."""
-    run = take_further(campaign.pk)
+    run = advance_campaign(campaign.pk)
     if run:
         runs.finish_inline(run)
     campaign.refresh_from_db()

@@ -19,7 +19,7 @@ from migration.models import (
     all_clients,
 )
 from migration.operations import aws_store, runs
-from migration.operations.campaign_steps import take_further
+from migration.operations.campaign_steps import advance_campaign
 from migration.operations.campaigns import start_campaign
 from migration.operations.comparisons import compare
 from nova_credentials.aws.secrets_manager import SecretsManager
@@ -59,7 +59,7 @@ def begin(*groups: ClientGroup, **options) -> Campaign:
 
 def take(campaign: Campaign) -> Run | None:
     """What the schedule does each minute."""
-    run = take_further(campaign.pk)
+    run = advance_campaign(campaign.pk)
     campaign.refresh_from_db()
     return run
 

@@ -10,7 +10,7 @@ from credentials.models import DatabaseCredential
 from migration.management import campaigns
 from migration.models import Campaign, ClientGroup, all_clients
 from migration.operations.aws_store import secrets_manager
-from migration.operations.campaign_steps import take_further
+from migration.operations.campaign_steps import advance_campaign
 from migration.operations.campaigns import approve_campaign
 from migration.operations.comparisons import compare
 from nova_credentials.phases import Phase
@@ -64,10 +64,10 @@ def test_three_waves_go_to_aws_and_one_that_differs_is_rolled_back_mended_and_go
             broken_already.append(broken)
             change_in_aws(secrets_manager(), "nova/clients/wave-2-0", password="example-changed")
             compare(client_ids=[broken])
-        return take_further(campaign_id)
+        return advance_campaign(campaign_id)
 
     broken_already: list[int] = []
-    monkeypatch.setattr(campaigns, "take_further", break_one_and_take_further)
+    monkeypatch.setattr(campaigns, "advance_campaign", break_one_and_take_further)
     code, done = command("start_campaign", *WAVES, "--roll-back", "--inline", "--reason", "INC-42")
 
     assert (code, done["state"]) == (1, Campaign.State.STOPPED)

@@ -24,7 +24,7 @@ from migration.models import (
     WaveClient,
     Worker,
 )
-from migration.operations.campaign_steps import take_further
+from migration.operations.campaign_steps import advance_campaign
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_comparison, make_user
 from tests.migration.admin.pages import page_of, text
@@ -201,7 +201,7 @@ def test_why_it_stopped_is_told_until_it_goes_on(client, log_in):
     log_in("Operator")
     campaign = make_campaign()
     begin_wave(campaign, ["spain-0"])
-    take_further(campaign.pk)
+    advance_campaign(campaign.pk)
     campaign.refresh_from_db()
 
     told = "In wave 1 (Spain) the move of at least 1 client was refused when it stopped; the campaign stops at 1."
@@ -235,7 +235,7 @@ def test_why_it_stopped_is_told_until_it_goes_on(client, log_in):
 def test_the_run_in_work_is_shown_with_its_progress(client, log_in):
     log_in("Viewer")
     campaign = make_campaign()
-    run = take_further(campaign.pk)
+    run = advance_campaign(campaign.pk)
 
     response = client.get(page(campaign))
 
@@ -299,7 +299,7 @@ def test_a_page_that_shows_what_holds_is_sent_nothing_until_that_changes(
         return (poll(), poll()) == (200, 204)
 
     assert poll() == 204
-    run = take_further(campaign.pk)
+    run = advance_campaign(campaign.pk)
     assert happens(lambda: None)
     pk, other = WaveClient.objects.values_list("client_id", flat=True)
     assert happens(lambda: run.items.filter(client=pk).update(outcome=Outcome.MOVED))
@@ -459,7 +459,7 @@ def test_a_viewer_who_guesses_addresses_is_refused_and_recorded(client, log_in):
 def test_a_run_of_a_wave_leads_to_its_campaign_from_its_page_and_the_list(client, log_in):
     log_in("Viewer")
     campaign = make_campaign()
-    run = take_further(campaign.pk)
+    run = advance_campaign(campaign.pk)
     link = f'href="{page(campaign)}">Campaign {campaign.pk}</a>'
 
     shown = client.get(page_of("migration_run", run.pk))
@@ -471,7 +471,7 @@ def test_a_run_of_a_wave_leads_to_its_campaign_from_its_page_and_the_list(client
 def test_who_may_not_see_campaigns_is_led_to_none(client):
     client.force_login(make_user("auditor", *VIEW))
     campaign = make_campaign()
-    run = take_further(campaign.pk)
+    run = advance_campaign(campaign.pk)
     other = Run.objects.create(kind=Run.Kind.COMPARE)
 
     for address in (

@@ -145,7 +145,7 @@ def test_who_was_taken_out_of_the_group_before_the_goal_is_left_when_it_goes_on(
     campaign = begin(group)
     work(take(campaign))
     stop_campaign(campaign, by=maria)
-    group.take_clients(all_clients().filter(slug="north-0"))
+    group.remove_clients(all_clients().filter(slug="north-0"))
 
     campaign.go_on(by=maria)
     go(campaign)
@@ -161,14 +161,14 @@ def test_a_campaign_that_fails_keeps_no_other_from_being_stopped(monkeypatch):
     campaign, group = begin_cutover()
     other = begin(make_group("south", 1))
     differ(members(group)[0])
-    take_further = campaign_steps.take_further
+    advance_campaign = campaign_steps.advance_campaign
 
     def fail_of_the_newest(campaign_id):
         if campaign_id == other.pk:
             raise LookupError("example")
-        return take_further(campaign_id)
+        return advance_campaign(campaign_id)
 
-    monkeypatch.setattr(campaign_steps, "take_further", fail_of_the_newest)
+    monkeypatch.setattr(campaign_steps, "advance_campaign", fail_of_the_newest)
 
     tasks.take_campaigns_further()
 

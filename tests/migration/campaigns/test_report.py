@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from migration import campaign_sentences, run_sentences
 from migration.models import Campaign, Run, WaveClient, WaveCounts, Worker
-from migration.operations.campaign_steps import take_further
+from migration.operations.campaign_steps import advance_campaign
 from migration.reports.campaign_left import NAMED_IN_ALL, NAMED_OF_A_RUN
 from migration.reports.campaign_waits import show_time
 from migration.reports.campaigns import RUNS_LISTED, WaveState, summarize_campaign
@@ -44,7 +44,7 @@ def test_it_waits_for_its_run_for_the_soak_time_and_for_nothing_once_it_is_finis
     worker_lives()
     assert waits_for(campaign) == [campaign_sentences.STEP_IS_DUE.key]
 
-    run = take_further(campaign.pk)
+    run = advance_campaign(campaign.pk)
     assert waits_for(campaign) == [campaign_sentences.WAITS_FOR_RUN.key]
     assert summarize_campaign(campaign).unfinished_run == run
     run.pause(by=None)

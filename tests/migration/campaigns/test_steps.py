@@ -92,7 +92,7 @@ def test_a_group_is_taken_as_it_is_when_its_wave_begins():
     campaign = begin(north, south, goal=Phase.DUAL_WRITE)
     work(take(campaign))
     put("north", make_full_client("later")), put("south", make_full_client("earlier"))
-    south.take_clients(all_clients().filter(slug="south-0"))
+    south.remove_clients(all_clients().filter(slug="south-0"))
 
     go(campaign)
 

@@ -25,7 +25,7 @@ from migration.models import (
     waves,
 )
 from migration.operations import campaign_steps
-from migration.operations.campaign_steps import take_further
+from migration.operations.campaign_steps import advance_campaign
 from nova_credentials.phases import Phase
 from tests.factories import make_comparison, make_full_client, nova_uri
 from tests.held_leases import wait_for_end
@@ -156,7 +156,7 @@ def test_killed_between_any_two_statements_it_is_done_again_once_and_whole(situa
     campaign = reset()
     before, at, done = describe(campaign), 0, False
     while not done:
-        done = end(fork(partial(take_further, campaign.pk), steps=at))
+        done = end(fork(partial(advance_campaign, campaign.pk), steps=at))
         at += 1
         if describe(campaign) == before:  # nothing was committed: as if nobody had come
             continue
@@ -173,7 +173,7 @@ def test_of_two_processes_one_makes_the_step():
 
     def take_at_once() -> None:
         os.read(hear, 1)
-        take_further(campaign.pk)
+        advance_campaign(campaign.pk)
 
     processes = [fork(take_at_once) for _ in range(4)]
     os.write(tell, b"1234")
@@ -305,7 +305,7 @@ def test_of_two_campaigns_that_begin_a_wave_at_once_one_takes_the_client(meanwhi
     pk = make_full_client("shared")
     north, south = put("north", pk), put("south", pk)
     first, second = begin(north), begin(south)
-    they = meanwhile(waves, "_note_reads", lambda: take_further(second.pk))
+    they = meanwhile(waves, "_note_reads", lambda: advance_campaign(second.pk))
 
     take(first)
     they.join()

@@ -6,7 +6,7 @@ import pytest
 
 from migration.operations.aws_store import secrets_manager
 from migration.operations.doctor import FindingState, clocks
-from migration.operations.doctor.findings import Asked
+from migration.operations.doctor.findings import DoctorOptions
 from nova_credentials.aws.clock import read_aws_clock
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 
@@ -19,7 +19,7 @@ def examined(stores, monkeypatch):
         if clock:
             moment = datetime.now(UTC) + timedelta(**off)
             monkeypatch.setattr(clocks, clock, lambda *_: moment)
-        return list(clocks.examine_clocks(Asked()))
+        return list(clocks.examine_clocks(DoctorOptions()))
 
     return examined
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from migration.operations.doctor import CheckName, FindingState, examination, queue
-from migration.operations.doctor.findings import Asked
+from migration.operations.doctor.findings import DoctorOptions
 from tests.redis_server import REDIS_SERVER, RedisServer, do_without, find_free_port
 
 WORD = "example-word"
@@ -44,7 +44,7 @@ def examine(settings, db):
 
     def examine(url: str) -> list[str]:
         settings.NOVA_REDIS_URL = url
-        found = list(queue.examine_queue(Asked()))
+        found = list(queue.examine_queue(DoctorOptions()))
         assert found
         assert WORD not in repr([finding.to_json() for finding in found])
         assert all(finding.ok or finding.remedy for finding in found)
@@ -71,7 +71,7 @@ def test_a_redis_that_is_away_is_named_without_its_password(examine, settings):
     port = find_free_port()
     assert examine(f"redis://site:{WORD}@127.0.0.1:{port}/3") == ["redis_is_away"]
 
-    (finding,) = queue.examine_queue(Asked())
+    (finding,) = queue.examine_queue(DoctorOptions())
     assert str(finding.message) == (
         f"Redis at 127.0.0.1:{port}/3 can't be reached (ConnectionError)."
     )
@@ -165,7 +165,7 @@ def test_tasks_that_no_worker_takes_any_more_are_told_with_what_removes_them(ser
     assert examine("") == ["queue_is_in_postgres"]
 
     assert examine(server.url) == ["tasks_left_in_postgres"]
-    (left,) = (f for f in queue.examine_queue(Asked()) if not f.ok)
+    (left,) = (f for f in queue.examine_queue(DoctorOptions()) if not f.ok)
     assert left.statements == ("DELETE FROM nova_admin.django_q_ormq;",)
 
 

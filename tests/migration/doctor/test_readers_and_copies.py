@@ -9,7 +9,7 @@ from django.utils import timezone
 from credentials.models import Client
 from migration.models import CopySearch, ReaderProcess, SearchedClient
 from migration.operations.doctor import FindingState, copies, readers
-from migration.operations.doctor.findings import Asked
+from migration.operations.doctor.findings import DoctorOptions
 from tests.factories import make_client
 
 pytestmark = pytest.mark.django_db
@@ -17,7 +17,7 @@ OK, FAILED, NOT_LOOKED_AT = FindingState
 
 
 def told(examine) -> list[tuple[FindingState, str]]:
-    return [(each.state, each.message.key) for each in examine(Asked())]
+    return [(each.state, each.message.key) for each in examine(DoctorOptions())]
 
 
 def make_process(*, minutes_ago: int = 1, failed: bool = False) -> None:

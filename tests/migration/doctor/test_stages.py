@@ -4,7 +4,7 @@ import pytest
 
 from migration.operations import aws_store
 from migration.operations.doctor import FindingState, stages
-from migration.operations.doctor.findings import Asked
+from migration.operations.doctor.findings import DoctorOptions
 from nova_credentials.aws.secrets_manager import SecretsManager
 
 
@@ -16,7 +16,9 @@ def make_secret(sm: SecretsManager, slug: str, *, pending: bool = False) -> None
 
 
 def examine() -> list[tuple[FindingState, str]]:
-    return [(finding.state, str(finding.message)) for finding in stages.examine_stages(Asked())]
+    return [
+        (finding.state, str(finding.message)) for finding in stages.examine_stages(DoctorOptions())
+    ]
 
 
 def test_a_version_that_waits_is_named_and_what_was_not_looked_at(stores, monkeypatch):

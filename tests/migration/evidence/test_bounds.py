@@ -25,7 +25,7 @@ from migration.operations.evidence import (
     describe_wanted,
     find_purge_time,
     list_evidence,
-    read_entry,
+    make_phase_entry,
 )
 from nova_credentials.phases import Phase
 
@@ -156,7 +156,7 @@ def test_how_much_is_wanted_of_what_is_too_little_is_told(blocker, new, amount):
 
 
 def test_of_a_client_that_was_never_moved_nothing_was_counted():
-    assert read_entry(7, None, None) == PhaseEntry(
+    assert make_phase_entry(7, None, None) == PhaseEntry(
         7, Phase.POSTGRES, None, 0, ReadsSince(0, 0, 0, 0), None
     )
 

@@ -10,7 +10,7 @@ from migration import evidence_sentences
 from migration.models import ClientMigration, MoveRequest, PhaseChange, ReasonError
 from migration.operations.approvals import NotApproved, approve_request, request_move
 from migration.operations.comparisons import compare
-from migration.operations.gates import Condition, Override, ShutGate
+from migration.operations.gates import CheckCode, Override, ShutGate
 from migration.operations.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, give_evidence, make_full_client, make_user
@@ -56,7 +56,7 @@ def test_an_override_covers_no_fact(idom, maria):
     with pytest.raises(ShutGate) as refusal:
         move(client_id=idom, new=Phase.AWS, by=maria, override=override(maria))
 
-    assert refusal.value.codes == [Condition.PUSH_PENDING]
+    assert refusal.value.codes == [CheckCode.PUSH_PENDING]
     assert phase_of(idom) == Phase.DUAL_READ
 
 
@@ -171,7 +171,7 @@ def test_a_request_that_overrides_still_waits_for_facts(idom, maria, approval):
     asked = ask(idom, maria)
 
     assert asked.state == MoveRequest.State.WAITING
-    assert [line.key for line in asked.reasons] == [Condition.PUSH_PENDING]
+    assert [line.key for line in asked.reasons] == [CheckCode.PUSH_PENDING]
 
 
 # The command

@@ -18,7 +18,7 @@ from migration.models import (
     ReadCount,
     Run,
     all_clients,
-    select_blocked,
+    select_with_blocker,
     with_blocker,
 )
 from migration.operations.gate_facts import GateFacts
@@ -129,7 +129,9 @@ def test_a_client_is_ready_exactly_where_the_gate_finds_nothing(stores):
     elsewhere = {Blocker.PUSH_REFUSED, Blocker.NEVER_COMPARED, Blocker.NO_LOGIN, Blocker.LAST}
     assert every == set(Blocker) - elsewhere
     ready = {client.pk for client in found if client.blocker == ""}
-    assert set(select_blocked(all_clients(), Blocker.READY).values_list("pk", flat=True)) == ready
+    assert (
+        set(select_with_blocker(all_clients(), Blocker.READY).values_list("pk", flat=True)) == ready
+    )
 
 
 def test_before_dual_write_only_what_a_push_would_meet_keeps_a_client(stores):

@@ -10,7 +10,7 @@ from credentials.models import Client
 from migration.models import FRESH, ClientMigration, ReadCount
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import compare
-from migration.operations.gates import Condition, ShutGate
+from migration.operations.gates import CheckCode, ShutGate
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_credentials.phases import Phase
@@ -18,7 +18,7 @@ from nova_credentials.reader.routing import Reader
 from tests.factories import count_reads, give_evidence, nova_uri
 from tests.migration.moves.clients import change_in_aws, codes, write_password
 
-FAILED = Condition.READER_FAILED_AT_AWS
+FAILED = CheckCode.READER_FAILED_AT_AWS
 FEW, NONE = "too_few_reads", "not_answered_by_aws"
 
 
@@ -95,7 +95,7 @@ def test_reads_that_differed_do_not_count(unread, reader):
     change_in_aws(secrets_manager(), port=1)
     read(reader, 20)
 
-    assert {Condition.READER_MET_MISMATCH, FEW} <= set(codes(unread, Phase.AWS))
+    assert {CheckCode.READER_MET_MISMATCH, FEW} <= set(codes(unread, Phase.AWS))
 
 
 def test_reads_that_were_not_compared_do_not_count(unread, reader):

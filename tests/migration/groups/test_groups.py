@@ -91,7 +91,7 @@ def test_every_change_is_in_the_audit_with_names_and_only_what_changed(entries):
     make_client("idom"), make_client("acme")
     group = put("wave 1", "idom")
     put("Wave 1", "idom", "acme")
-    taken = group.take_clients(all_clients().filter(slug__in=["idom", "none"]))
+    taken = group.remove_clients(all_clients().filter(slug__in=["idom", "none"]))
     group.rename("Wave 1", by=None), group.rename("wave 2"), group.rename("wave 2")
     group.delete_group()
 
@@ -146,11 +146,11 @@ def test_two_thousand_clients_take_no_more_statements_than_one():
             act(chosen)
         return len(captured)
 
-    first = count_statements(group.put_clients, one), count_statements(group.take_clients, one)
+    first = count_statements(group.put_clients, one), count_statements(group.remove_clients, one)
     everybody = (
         count_statements(group.put_clients, all_clients()),
         group.members.count(),
-        count_statements(group.take_clients, all_clients()),
+        count_statements(group.remove_clients, all_clients()),
     )
 
     assert everybody == (first[0], 2000, first[1])
@@ -165,11 +165,11 @@ def small_parts(monkeypatch) -> int:
     return 100
 
 
-@pytest.mark.parametrize("act", ["put_clients", "take_clients"])
+@pytest.mark.parametrize("act", ["put_clients", "remove_clients"])
 def test_where_a_part_in_the_middle_fails_nothing_stays(act, small_parts, monkeypatch, entries):
     make_many(250)
     group = ClientGroup.objects.get_or_add("wave 1")
-    if act == "take_clients":
+    if act == "remove_clients":
         group.put_clients(all_clients())
     members, recorded, parts = group.members.count(), entries(), []
 
@@ -193,16 +193,16 @@ def test_all_that_a_group_has_are_taken_out_of_it_in_parts(small_parts):
     group = ClientGroup.objects.get_or_add("wave 1")
 
     assert len(group.put_clients(all_clients())) == 250
-    assert len(group.take_clients(all_clients().in_group(group.pk))) == 250
+    assert len(group.remove_clients(all_clients().in_group(group.pk))) == 250
     assert not group.members.exists()
 
 
-@pytest.mark.parametrize("act", ["put_clients", "take_clients"])
+@pytest.mark.parametrize("act", ["put_clients", "remove_clients"])
 def test_a_part_is_in_memory_and_not_every_client(act, small_parts):
     make_many(2000)
     group = ClientGroup.objects.get_or_add("wave 1")
     some = all_clients().filter(slug__in=[f"many-{n}" for n in range(small_parts)])
-    if act == "take_clients":
+    if act == "remove_clients":
         group.put_clients(all_clients())
 
     def measure_peak(chosen) -> int:
@@ -249,7 +249,7 @@ def test_who_makes_a_group_that_somebody_has_just_made_gets_that_one(monkeypatch
         assert ClientGroup.objects.get_or_add("Wave 1") == first
 
 
-@pytest.mark.parametrize("act", ["put_clients", "take_clients", "rename", "delete_group"])
+@pytest.mark.parametrize("act", ["put_clients", "remove_clients", "rename", "delete_group"])
 def test_of_a_group_that_is_gone_that_is_said(act):
     make_client("idom")
     group = ClientGroup.objects.get_or_add("wave 1")

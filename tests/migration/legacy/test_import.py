@@ -62,7 +62,7 @@ def test_new_clients_come_as_if_the_form_had_made_them(rows):
         None,
     )
     assert client.revision == 2
-    assert all_clients().with_push_pending().filter(pk=client.pk).exists()
+    assert all_clients().filter_push_pending().filter(pk=client.pk).exists()
     assert not ClientGroup.objects.exists()
     assert (login.db_password, login.is_primary, login.label) == (
         " example ' \" \\ \n ñ ",

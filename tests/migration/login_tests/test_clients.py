@@ -22,7 +22,7 @@ from migration.models import (
     with_blocker,
 )
 from migration.operations.client_login_tests import LoginKey, read_logins, try_client_logins
-from migration.operations.gates import Condition, database_checks
+from migration.operations.gates import CheckCode, database_checks
 from migration.operations.login_advice import CopyAdvice, advise_copy
 from migration.operations.runs import finish_inline
 from migration.operations.snapshots import read_snapshot
@@ -137,7 +137,7 @@ def gate_codes(pk, new=Phase.AWS):
     return {
         check.code: check.passed
         for check in database_checks(read_snapshot(pk), new)
-        if check.code == Condition.LOGIN_REFUSED
+        if check.code == CheckCode.LOGIN_REFUSED
     }
 
 

@@ -20,7 +20,7 @@ from migration.models import (
 )
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.comparisons import compare
-from migration.operations.gates import Condition, Override, database_checks, evaluate_gate
+from migration.operations.gates import CheckCode, Override, database_checks, evaluate_gate
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.snapshots import read_snapshot
@@ -88,7 +88,7 @@ def test_while_writes_are_stopped_the_first_move_is_refused_before_aws_is_asked(
 
     refusal = refusal_of(idom, Phase.DUAL_WRITE)
 
-    assert (refusal.codes, refusal.error_class) == ([Condition.WRITES_STOPPED], "")
+    assert (refusal.codes, refusal.error_class) == ([CheckCode.WRITES_STOPPED], "")
 
 
 def test_the_first_move_has_the_checks_of_this_site_and_that_no_run_has_the_client(idom):
@@ -97,9 +97,9 @@ def test_the_first_move_has_the_checks_of_this_site_and_that_no_run_has_the_clie
     checks = list(database_checks(first, Phase.DUAL_WRITE))
 
     assert [check.code for check in checks] == [
-        Condition.DATABASE_IS_COPY,
-        Condition.WRITES_STOPPED,
-        Condition.IN_A_RUN,
+        CheckCode.DATABASE_IS_COPY,
+        CheckCode.WRITES_STOPPED,
+        CheckCode.IN_A_RUN,
     ]
     assert all(check.passed for check in checks)
     assert evaluate_gate(first, Phase.DUAL_WRITE) == []
@@ -109,7 +109,7 @@ def test_a_client_that_was_never_compared_stays_in_dual_write(idom):
     enter_phase(idom, Phase.DUAL_WRITE)
     ClientMigration.objects.update(comparison=None)
 
-    assert codes(idom, Phase.DUAL_READ) == [Condition.NEVER_COMPARED]
+    assert codes(idom, Phase.DUAL_READ) == [CheckCode.NEVER_COMPARED]
 
 
 def test_a_shut_gate_names_every_reason(idom, settings, counting_again):
@@ -130,13 +130,13 @@ def test_a_shut_gate_names_every_reason(idom, settings, counting_again):
     refusal = refusal_of(idom, Phase.AWS)
 
     assert refusal.codes == [
-        Condition.PUSH_PENDING,
-        Condition.NEWEST_COMPARISON,
-        Condition.IN_A_RUN,
-        Condition.WRITES_NOT_COUNTED,
-        Condition.READER_MET_MISMATCH,
+        CheckCode.PUSH_PENDING,
+        CheckCode.NEWEST_COMPARISON,
+        CheckCode.IN_A_RUN,
+        CheckCode.WRITES_NOT_COUNTED,
+        CheckCode.READER_MET_MISMATCH,
         sentences.CLEAN_STREAK.key,
-        Condition.ACCOUNT_NOT_READY,
+        CheckCode.ACCOUNT_NOT_READY,
     ]
     assert "Newest comparison: Mismatch, less than a minute ago." in str(refusal)
     assert "0 comparisons in a row matched since this phase began; needed: 1" in str(refusal)
@@ -157,7 +157,7 @@ def test_a_run_that_takes_hours_touches_the_client_until_no_worker_works_on_it(
     RunItem.objects.create(run=run, client_id=idom, slug="idom", batch=0)
 
     if is_shut:
-        assert codes(idom, Phase.AWS) == [Condition.IN_A_RUN]
+        assert codes(idom, Phase.AWS) == [CheckCode.IN_A_RUN]
     else:
         move(client_id=idom, new=Phase.AWS)
 
@@ -167,7 +167,7 @@ def test_the_gate_wants_a_comparison_of_the_last_half_hour(idom):
     half_an_hour_ago = timezone.now() - timedelta(minutes=30)
     Comparison.objects.newest().update(compared_at=half_an_hour_ago - timedelta(seconds=1))
 
-    assert codes(idom, Phase.DUAL_READ) == [Condition.COMPARISON_TOO_OLD]
+    assert codes(idom, Phase.DUAL_READ) == [CheckCode.COMPARISON_TOO_OLD]
 
     Comparison.objects.newest().update(compared_at=half_an_hour_ago + timedelta(seconds=30))
     move(client_id=idom, new=Phase.DUAL_READ)
@@ -183,7 +183,7 @@ def test_an_account_that_may_not_write_shuts_the_gate_to_aws(idom, sm, monkeypat
 
     with monkeypatch.context() as patched:
         patched.setattr(SecretsManager, "put_value", denied)
-        assert codes(idom, Phase.AWS) == [Condition.ACCOUNT_NOT_READY]
+        assert codes(idom, Phase.AWS) == [CheckCode.ACCOUNT_NOT_READY]
     move(client_id=idom, new=Phase.AWS)
     assert sm.describe_secret(NAME).versions == versions  # trying it made no version
 

@@ -11,7 +11,7 @@ from migration import sentences
 from migration.models import Comparison
 from migration.operations import moves
 from migration.operations.comparisons import compare
-from migration.operations.gates import Condition
+from migration.operations.gates import CheckCode
 from migration.operations.keys import make_fingerprint
 from migration.operations.known_values import note_written_rows
 from migration.operations.moves import move
@@ -191,5 +191,5 @@ def test_what_a_restore_would_take_for_a_pointer_goes_no_further(idom, sm, value
     (pushed,) = push(client_ids=[idom])
     assert pushed.message.key == rows.POINTER_IN_ROW.key
     assert compare(client_ids=[idom])[idom].status == Comparison.Status.UNCHECKED
-    assert Condition.PUSH_PENDING in codes(idom, Phase.PURGED)
+    assert CheckCode.PUSH_PENDING in codes(idom, Phase.PURGED)
     assert json.loads(sm.get_value(NAME).text)["database"]["password"] == "example-password-1"

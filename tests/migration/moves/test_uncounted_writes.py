@@ -7,7 +7,7 @@ from django.db import connection
 
 from credentials.models import CountingProof, DatabaseCredential
 from credentials.proof import prove_counting
-from credentials.triggers import count_every_write
+from credentials.triggers import ensure_writes_are_counted
 from migration import sentences
 from migration.models import PhaseChange
 from migration.operations import moves, resolutions, rows_from_aws
@@ -59,7 +59,7 @@ def test_a_rollback_while_writes_are_not_counted_keeps_what_nova_wrote(idom, sm,
 def test_a_rollback_after_a_gap_since_the_cutover_keeps_what_it_replaces(idom, sm, counting_again):
     advance(idom, Phase.AWS)
     write_uncounted(idom, "example-unseen")
-    count_every_write()
+    ensure_writes_are_counted()
     change_in_aws(sm, password="example-theirs")
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
@@ -73,7 +73,7 @@ def test_a_rollback_after_a_gap_that_was_pushed_takes_nothing_from_anybody(
 ):
     advance(idom, Phase.AWS)
     write_uncounted(idom, "example-unseen")
-    count_every_write()
+    ensure_writes_are_counted()
     push(client_ids=[idom])
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
@@ -86,7 +86,7 @@ def test_a_rollback_after_a_gap_that_was_pushed_takes_nothing_from_anybody(
 def test_a_gap_before_the_cutover_is_no_matter_of_a_rollback(idom, sm, counting_again):
     advance(idom, Phase.DUAL_READ)
     write_uncounted(idom, "example-unseen")
-    count_every_write()
+    ensure_writes_are_counted()
     push(client_ids=[idom])
     advance(idom, Phase.AWS)
     change_in_aws(sm, password="example-theirs")
@@ -146,7 +146,7 @@ def test_a_restore_keeps_a_host_that_nova_wrote_uncounted(idom, counting_again):
 
     row.refresh_from_db()
     assert (row.db_host, row.db_password) == ("new.example.test", "example-password-1")
-    count_every_write()
+    ensure_writes_are_counted()
     assert is_pending(idom)
 
 
@@ -183,7 +183,7 @@ def test_an_update_that_is_not_counted_though_the_triggers_stand_shuts_the_gate(
     assert codes(idom, Phase.AWS) == ["proof_failed"]
     CountingProof.objects.all().delete()
     assert codes(idom, Phase.AWS) == ["were_uncounted"]
-    count_every_write()
+    ensure_writes_are_counted()
     assert codes(idom, Phase.AWS) == ["push_pending"]
     push(client_ids=[idom])
     move(client_id=idom, new=Phase.AWS)

@@ -266,12 +266,12 @@ def test_a_campaign_that_stops_by_its_rule_is_told(stores, monkeypatch):
     pk = make_full_client("idom")
     group.put_clients(all_clients().filter(pk=pk))
     campaign = start_campaign(groups=[group], goal=Phase.DUAL_READ, most_refused=1)
-    run = campaign_steps.take_further(campaign.pk)
+    run = campaign_steps.advance_campaign(campaign.pk)
     make_comparison(pk, "mismatch", mismatches=[DIFFERENT], run=run)
     run.items.update(outcome="refused", finished_at=timezone.now())
 
-    campaign_steps.take_further(campaign.pk)
-    campaign_steps.take_further(campaign.pk)
+    campaign_steps.advance_campaign(campaign.pk)
+    campaign_steps.advance_campaign(campaign.pk)
 
     campaign.refresh_from_db()
     assert campaign.state == "stopped"

@@ -13,7 +13,7 @@ from migration.operations.nova_tables import (
     accept_objects,
     list_nova_objects,
     read_nova_tables,
-    split_accepted,
+    split_unknown_accepted,
 )
 from migration.reports.dashboard import load_dashboard
 from nova_credentials.phases import Phase
@@ -40,11 +40,11 @@ def trigger(change) -> str:
 
 
 def unknown() -> list[tuple[str, str, str]]:
-    return [(e.kind, e.name, e.table) for e in split_accepted(list_nova_objects())[0]]
+    return [(e.kind, e.name, e.table) for e in split_unknown_accepted(list_nova_objects())[0]]
 
 
 def accept_all(reason: str = "INC-42", **options) -> None:
-    digests = [each.digest for each in split_accepted(list_nova_objects())[0]]
+    digests = [each.digest for each in split_unknown_accepted(list_nova_objects())[0]]
     accept_objects(digests=digests, reason=reason, **options)
 
 
@@ -154,7 +154,7 @@ def test_a_trigger_that_bears_the_name_of_ours_is_listed(change):
 
 
 def test_what_was_changed_between_the_look_and_the_click_is_not_accepted(trigger):
-    (seen,) = split_accepted(list_nova_objects())[0]
+    (seen,) = split_unknown_accepted(list_nova_objects())[0]
     execute(FUNCTION.format("NEW.label := NULL;"))
 
     with pytest.raises(NotAccepted):
@@ -180,7 +180,7 @@ def test_an_acceptance_wants_a_reason_that_can_be_kept(trigger, reason, error):
 
 
 def test_to_accept_it_twice_keeps_the_first(trigger):
-    (seen,) = split_accepted(list_nova_objects())[0]
+    (seen,) = split_unknown_accepted(list_nova_objects())[0]
     accept_objects(digests=[seen.digest], reason="first")
     accept_objects(digests=[seen.digest], reason="second")
 
@@ -212,7 +212,7 @@ def test_the_command_lists_them_and_accepts_by_digest(trigger, capsys):
     "arguments", [["0" * 12, "--reason", "x"], ["", "--reason", "x"], ["{digest}"]]
 )
 def test_the_command_exits_with_2_where_it_accepts_nothing(trigger, arguments):
-    (seen,) = split_accepted(list_nova_objects())[0]
+    (seen,) = split_unknown_accepted(list_nova_objects())[0]
 
     with pytest.raises(CommandError) as refused:
         call_command("accept_objects", *(a.format(digest=seen.digest) for a in arguments))

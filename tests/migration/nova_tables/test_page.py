@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from credentials.models import AcceptedObject, ColumnMapping, ColumnUse
 from migration.admin.client_tabs import ClientTab
-from migration.operations.nova_tables import list_nova_objects, map_column, split_accepted
+from migration.operations.nova_tables import list_nova_objects, map_column, split_unknown_accepted
 from migration.roles import ROLES
 from nova_credentials.phases import Phase
 from tests.factories import make_user, nova_connected, sent_form
@@ -39,7 +39,7 @@ def rule(change) -> str:
         f"CREATE RULE {quoted} AS ON DELETE TO public.clients DO NOTHING",
         f"DROP RULE {quoted} ON public.clients",
     )
-    return split_accepted(list_nova_objects())[0][0].digest
+    return split_unknown_accepted(list_nova_objects())[0][0].digest
 
 
 def said(response) -> str:

@@ -9,8 +9,8 @@ from django.urls import reverse
 from credentials.models import ColumnUse
 from migration.admin import nova_tables as page
 from migration.operations.doctor.columns import examine_columns
-from migration.operations.doctor.findings import Asked
-from migration.operations.leftovers import Holds, find_leftovers
+from migration.operations.doctor.findings import DoctorOptions
+from migration.operations.leftovers import RowContent, find_leftovers
 from migration.operations.nova_tables import map_column
 from migration.operations.offboarding import NotOffboardedError, offboard_client
 from migration.operations.pushes import push
@@ -94,7 +94,7 @@ def make_purged(slug: str) -> int:
 def test_the_doctor_names_them(purged):
     map_column(name=purged, use=ColumnUse.SECRET)
 
-    found = [(str(f.state), f.message.key) for f in examine_columns(Asked())]
+    found = [(str(f.state), f.message.key) for f in examine_columns(DoctorOptions())]
 
     assert found == [("failed", "purged_keep_values")]
 
@@ -118,16 +118,16 @@ def test_restored_pushed_and_purged_again_they_have_a_pointer_and_aws_the_value(
     document = in_aws(sm)
     holder = document if table else document["database"]
     assert holder["extra"] == {"refresh_token": "example-token"}
-    assert [f.message.key for f in examine_columns(Asked())] == ["columns_are_known"]
+    assert [f.message.key for f in examine_columns(DoctorOptions())] == ["columns_are_known"]
 
 
 def test_a_client_that_is_about_to_leave_is_told_of_them_and_stays(purged, idom):
     update("clients", idom, is_active=False)
-    assert {row.holds for row in find_leftovers(client_id=idom).rows} == {Holds.POINTERS}
+    assert {row.holds for row in find_leftovers(client_id=idom).rows} == {RowContent.POINTERS}
     map_column(name=purged, use=ColumnUse.SECRET)
 
     left = find_leftovers(client_id=idom)
 
-    assert [row.holds for row in left.rows].count(Holds.VALUES) == 1
+    assert [row.holds for row in left.rows].count(RowContent.VALUES) == 1
     with pytest.raises(NotOffboardedError, match="after the purge"):
         offboard_client(client_id=idom, reason="CHG-7")

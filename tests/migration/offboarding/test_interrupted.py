@@ -7,7 +7,7 @@ from migration import tasks
 from migration.models import AuditEvent, Offboarding, OffboardingState
 from migration.operations import aws_store
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
-from migration.operations.interrupted_offboardings import go_on_with_offboarding
+from migration.operations.interrupted_offboardings import resume_offboarding
 from migration.operations.locks import hold_client_locks
 from migration.operations.offboarding import NotOffboardedError, bring_back, offboard_client
 from nova_credentials.phases import Phase
@@ -79,7 +79,7 @@ def test_what_is_hindered_waits_and_is_named(client, monkeypatch):
 
     assert not is_scheduled(NAME)
     with pytest.raises(NotOffboardedError, match="The client is active"):
-        go_on_with_offboarding(client_id=pk)
+        resume_offboarding(client_id=pk)
     dashboard = client.get(reverse("admin:index")).content.decode()
     assert "client was offboarded or brought back in part only" in dashboard
     assert "?active=interrupted" in dashboard
@@ -98,7 +98,7 @@ def test_while_somebody_works_on_the_client_or_aws_writes_are_stopped_it_waits(m
     assert not is_scheduled(NAME)
 
     start_aws_writes(by=ada)
-    assert go_on_with_offboarding(client_id=pk) is not None
+    assert resume_offboarding(client_id=pk) is not None
     assert is_scheduled(NAME)
 
 

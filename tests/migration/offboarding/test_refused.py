@@ -301,7 +301,7 @@ def test_its_activity_is_nova_s_own_column_and_leaves_nothing_pending(phase):
     set_activity(client_id=pk, active=False)
 
     assert Client.objects.get(pk=pk).is_active is False
-    found = all_clients().with_push_pending().filter(pk=pk).exists()
+    found = all_clients().filter_push_pending().filter(pk=pk).exists()
     assert found == (phase != Phase.PURGED)
     set_activity(client_id=pk, active=True)
     assert Client.objects.get(pk=pk).is_active is True

@@ -18,7 +18,7 @@ from migration.models import (
 )
 from migration.operations import runs
 from migration.operations.comparisons import compare
-from migration.operations.secret_writer import Differing
+from migration.operations.secret_writer import DifferingPolicy
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, update
@@ -192,7 +192,7 @@ def test_a_push_for_which_no_write_waits_leaves_it_alone(sm, idom):
     compare(client_ids=[idom])
 
     assert push_one(idom).outcome == Outcome.SKIPPED
-    assert push_one(idom, differing=Differing.WRITTEN).outcome == Outcome.UPDATED
+    assert push_one(idom, differing=DifferingPolicy.WRITTEN).outcome == Outcome.UPDATED
 
 
 def test_a_client_with_a_secret_a_service_is_left_alone_as_a_whole(sm, settings):
@@ -214,8 +214,8 @@ def test_a_rehearsal_says_the_same_and_waits_for_nobody(sm, idom, monkeypatch):
     compare(client_ids=[idom])
     monkeypatch.setattr("migration.operations.pushes.hold_client_locks", None)
 
-    left = push_one(idom, dry_run=True, differing=Differing.LEFT_ALONE)
-    written = push_one(idom, dry_run=True, differing=Differing.WRITTEN)
+    left = push_one(idom, dry_run=True, differing=DifferingPolicy.LEFT_ALONE)
+    written = push_one(idom, dry_run=True, differing=DifferingPolicy.WRITTEN)
 
     assert left.outcome == Outcome.SKIPPED
     assert (written.outcome, written.message) == (

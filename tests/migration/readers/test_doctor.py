@@ -7,7 +7,7 @@ from django.db import connection
 from django.utils import timezone
 
 from migration.models import OtherStatement
-from migration.operations.doctor.findings import Asked
+from migration.operations.doctor.findings import DoctorOptions
 from migration.operations.doctor.other_readers import examine_other_readers
 from migration.operations.doctor.readers import examine_readers
 from migration.operations.other_statements import note_other_statements
@@ -19,7 +19,9 @@ pytestmark = pytest.mark.django_db
 
 
 def found() -> list[tuple[str, str]]:
-    return [(str(finding.state), finding.message.key) for finding in examine_readers(Asked())]
+    return [
+        (str(finding.state), finding.message.key) for finding in examine_readers(DoctorOptions())
+    ]
 
 
 def test_a_process_that_was_never_seen_is_not_ok():
@@ -46,7 +48,7 @@ def counted(db):
 
 
 def others() -> list[tuple[str, str]]:
-    return [(str(each.state), each.message.key) for each in examine_other_readers(Asked())]
+    return [(str(each.state), each.message.key) for each in examine_other_readers(DoctorOptions())]
 
 
 def age(**minutes: int) -> None:
@@ -56,7 +58,7 @@ def age(**minutes: int) -> None:
 
 
 def test_without_the_extension_nobody_knows_who_reads_past_the_package():
-    (found,) = examine_other_readers(Asked())
+    (found,) = examine_other_readers(DoctorOptions())
 
     assert (found.state, found.message.key) == ("not_looked_at", "other_reads_not_counted")
     assert found.statements == ("CREATE EXTENSION pg_stat_statements;",)
@@ -73,7 +75,7 @@ def test_a_statement_of_the_old_helper_is_named_and_failed_once_it_is_seen_to_be
     note_other_statements()
     assert others() == [("not_looked_at", "other_has_read")]
     OtherStatement.objects.update(calls=6)
-    (found,) = examine_other_readers(Asked())
+    (found,) = examine_other_readers(DoctorOptions())
 
     assert (found.state, found.message.key) == ("failed", "other_reads")
     told = str(found.message)
@@ -107,7 +109,7 @@ def test_many_statements_are_cut_short(counted):
 def test_statements_that_are_hidden_are_not_looked_at_whatever_else_is_seen(counted):
     statistics.count("<insufficient privilege>", queryid=None)
 
-    (found,) = examine_other_readers(Asked())
+    (found,) = examine_other_readers(DoctorOptions())
 
     assert (found.state, found.message.key) == ("not_looked_at", "other_reads_hidden")
     assert found.statements[0].startswith('GRANT pg_read_all_stats TO "')
@@ -118,7 +120,7 @@ def test_a_role_with_a_name_that_steers_terminals_is_shown_without_its_tricks(co
         cursor.execute('CREATE ROLE "no\x1b[2Jva\u202e"')
     statistics.count(HELPER, role="no\x1b[2Jva\u202e")
 
-    (found,) = examine_other_readers(Asked())
+    (found,) = examine_other_readers(DoctorOptions())
 
     assert r"no\x1b[2Jva\u202e" in str(found.message)
     assert str(found.message).isprintable()

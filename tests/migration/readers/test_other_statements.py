@@ -13,7 +13,7 @@ from migration import tasks
 from migration.models import OtherStatement, StatementCount, read_work_facts
 from migration.operations.other_statements import (
     StatementReport,
-    Unseen,
+    UnseenReason,
     find_tables_read,
     read_other_statements,
 )
@@ -97,7 +97,7 @@ def test_whatever_the_site_reads_of_the_tables_is_marked(transactional_db):
     pk = make_full_client("idom")
     with CaptureQueriesContext(connection) as captured:
         read_snapshots([pk])
-        Client.objects.filter(pk=pk).read_all()
+        Client.objects.filter(pk=pk).read_rows_and_columns()
         list(Client.objects.get(pk=pk).databases.iterator())
 
     # Django shows values in their places; a name within a value is no table that is read.
@@ -116,14 +116,14 @@ def extension(db):
 
 
 def test_without_the_extension_it_is_said(db):
-    assert read_other_statements() == StatementReport(unseen=Unseen.NOT_INSTALLED)
+    assert read_other_statements() == StatementReport(unseen=UnseenReason.NOT_INSTALLED)
 
 
 def test_a_view_of_its_name_that_is_not_the_extensions_is_not_asked(db):
     with connection.cursor() as cursor:
         cursor.execute("CREATE VIEW public.pg_stat_statements AS SELECT 1 / 0 AS userid")
 
-    assert read_other_statements().unseen == Unseen.NOT_INSTALLED
+    assert read_other_statements().unseen == UnseenReason.NOT_INSTALLED
 
 
 @pytest.mark.usefixtures("extension")
@@ -171,7 +171,7 @@ def test_what_other_roles_do_may_be_hidden():
 
     report = read_other_statements()
 
-    assert (report.unseen, report.own_role) == (Unseen.NOT_ALLOWED, "postgres")
+    assert (report.unseen, report.own_role) == (UnseenReason.NOT_ALLOWED, "postgres")
     assert len(report.statements) == 1
 
 
@@ -181,7 +181,7 @@ def test_a_view_that_fails_is_told_and_fails_nothing_else():
         cursor.execute('ALTER TABLE "the ""extensions""".statements RENAME calls TO number')
         cursor.execute('ALTER VIEW "the ""extensions""".pg_stat_statements RENAME calls TO number')
 
-    assert read_other_statements() == StatementReport(unseen=Unseen.NOT_READABLE)
+    assert read_other_statements() == StatementReport(unseen=UnseenReason.NOT_READABLE)
     assert not OtherStatement.objects.exists()
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 
-from migration.operations.other_statements import Unseen, read_statements
+from migration.operations.other_statements import UnseenReason, read_statements
 from nova_credentials.reader.routing import Reader
 from tests import nova_database
 from tests.checkout import ROOT, manage
@@ -144,7 +144,7 @@ def test_a_role_without_the_right_is_told_that_others_are_hidden(server):
 
     hidden = server.read("watcher")
 
-    assert (hidden.statements, hidden.unseen) == ((), Unseen.NOT_ALLOWED)
+    assert (hidden.statements, hidden.unseen) == ((), UnseenReason.NOT_ALLOWED)
     assert hidden.own_role == "watcher"
     server.execute("GRANT pg_read_all_stats TO watcher")
     allowed = server.read("watcher")

@@ -7,7 +7,7 @@ from migration.models import KnownValue, Rotation, RotationOutcome
 from migration.operations.keys import make_fingerprint
 from migration.operations.known_values import note_written_rows
 from migration.operations.layouts import LayoutRefusedError, change_layout
-from migration.operations.pending_stages import take_pending_off
+from migration.operations.pending_stages import take_unneeded_pending_off
 from migration.operations.resolutions import NotResolved
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
@@ -41,7 +41,7 @@ def test_an_unfinished_rotation_keeps_its_layout_and_its_pending_version(role_in
     with pytest.raises(LayoutRefusedError, match="rotation"):
         change_layout(client_id=role.client_id, layout=Layout.SERVICE)
     with pytest.raises(NotResolved, match="rotation"):
-        take_pending_off(client_id=role.client_id, name=SECRET, version_id=version)
+        take_unneeded_pending_off(client_id=role.client_id, name=SECRET, version_id=version)
 
     assert ENDS in role.stages()
     assert_rotated(role.rotate())

@@ -346,18 +346,18 @@ def test_one_secret_that_aws_does_not_describe_keeps_no_other_from_being_looked_
     rule = FaultRule(fault=Fault.DENIED, operations=("DescribeSecret",), calls=1)
     aws.conditions.set(Conditions(faults=(rule,)))
 
-    applied_settings.describe_due_secrets(seconds=10)
+    applied_settings.store_due_secret_states(seconds=10)
 
     assert Secret.objects.filter(described_at=None).count() == 1
 
 
 def test_each_secret_is_looked_at_once_a_day(wanted, idom, aws):
-    applied_settings.describe_due_secrets(seconds=10)
+    applied_settings.store_due_secret_states(seconds=10)
     facts = Secret.objects.get().facts
     assert (facts["kms_key"], facts["replicas"]) == ("", [])
     calls = made(aws)
 
-    applied_settings.describe_due_secrets(seconds=10)
+    applied_settings.store_due_secret_states(seconds=10)
 
     assert made(aws) == calls
     apply(idom)

@@ -84,7 +84,7 @@ def test_an_alias_that_aws_names_by_its_id_is_set_once_and_then_known(
     calls = aws.conditions.report()["calls"]["UpdateSecret"]["calls"]
     assert apply(idom) == (Outcome.UNCHANGED, None)
     Secret.objects.update(described_at=None)
-    applied_settings.describe_due_secrets(seconds=10)
+    applied_settings.store_due_secret_states(seconds=10)
     assert not find_drift().client_ids
     assert not look_at_secrets(client_id=idom)[0].changes
     assert aws.conditions.report()["calls"]["UpdateSecret"]["calls"] == calls
@@ -97,7 +97,7 @@ def test_an_alias_that_aws_names_by_its_id_is_set_once_and_then_known(
 
 
 def test_a_secret_that_went_since_the_last_look_differs_no_more_after_a_run(idom, settings, sm):
-    applied_settings.describe_due_secrets(seconds=10)
+    applied_settings.store_due_secret_states(seconds=10)
     settings.NOVA_KMS_KEY_ID = KEY
     assert find_drift().client_ids == {idom}
     sm.schedule_deletion(NAME)
@@ -114,7 +114,7 @@ def test_a_secret_that_went_since_the_last_look_differs_no_more_after_a_run(idom
 
 
 def test_a_secret_that_lost_its_tag_is_called_so_at_once(idom, sm):
-    applied_settings.describe_due_secrets(seconds=10)
+    applied_settings.store_due_secret_states(seconds=10)
     sm.sm.untag_resource(SecretId=NAME, TagKeys=["ManagedBy"])
 
     with pytest.raises(ItemRefusedError):
@@ -132,7 +132,7 @@ def test_a_secret_that_is_taken_back_from_its_deletion_is_looked_at_soon(idom, s
     assert not find_drift().client_ids
 
     push(client_ids=[idom])  # which takes it back
-    applied_settings.describe_due_secrets(seconds=10)
+    applied_settings.store_due_secret_states(seconds=10)
 
     (message,) = find_drift().clients[0].secrets[0].changes.messages
     assert message.key == told.REPLICA_LACKS.key
@@ -146,7 +146,7 @@ def test_a_client_that_comes_back_is_looked_at_soon(idom, settings):
     assert not find_drift().client_ids
 
     bring_back(client_id=idom, reason="CHG-8")
-    applied_settings.describe_due_secrets(seconds=10)
+    applied_settings.store_due_secret_states(seconds=10)
 
     assert find_drift().client_ids == {idom}
 
@@ -228,8 +228,8 @@ def test_secrets_that_aws_never_describes_keep_no_other_waiting(idom, monkeypatc
     monkeypatch.setattr(SecretsManager, "describe_secret", refuse)
     monkeypatch.setattr(applied_settings, "MOST_ERRORS", 0)
 
-    applied_settings.describe_due_secrets(seconds=10)
+    applied_settings.store_due_secret_states(seconds=10)
     assert find_drift().looked_at == 0
-    applied_settings.describe_due_secrets(seconds=10)
+    applied_settings.store_due_secret_states(seconds=10)
 
     assert find_drift().unlooked.keys() == {"nova/clients/acme"}

@@ -164,13 +164,13 @@ def test_a_search_that_read_aws_before_a_save_does_not_take_the_save_back(browse
     pk = make_full_client("idom")
     advance(pk, Phase.PURGED)
     note_written_rows()
-    record = KnownValue.objects.__class__.record_in_aws
+    record = KnownValue.objects.__class__.record_aws_values
 
     def save_first(self, seen, **options):
         save_password(browser, pk, "example-new")
         record(self, seen, **options)
 
-    monkeypatch.setattr(KnownValue.objects.__class__, "record_in_aws", save_first)
+    monkeypatch.setattr(KnownValue.objects.__class__, "record_aws_values", save_first)
     time.sleep(0.01)
     search_copies(client_ids=[pk])
 

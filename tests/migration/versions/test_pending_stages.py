@@ -10,7 +10,7 @@ from migration.operations import aws_store, pending_stages, version_logins
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.keys import version_keys
 from migration.operations.login_tests import LoginOutcome, LoginResult
-from migration.operations.pending_stages import take_pending_off
+from migration.operations.pending_stages import take_unneeded_pending_off
 from migration.operations.resolutions import NotResolved
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
@@ -37,7 +37,7 @@ def is_pending() -> bool:
 
 def refusal(pk: int, version: str) -> str:
     with pytest.raises(NotResolved) as refused:
-        take_pending_off(client_id=pk, name=NAME, version_id=version)
+        take_unneeded_pending_off(client_id=pk, name=NAME, version_id=version)
     return refused.value.message.key
 
 
@@ -69,7 +69,7 @@ def test_a_version_of_ours_loses_the_stage_once_the_current_login_is_proven(pk, 
     tried = answer(LoginOutcome.WORKS)
     version = leave_pending(password="example-never-set")
 
-    done = take_pending_off(client_id=pk, name=NAME, version_id=version)
+    done = take_unneeded_pending_off(client_id=pk, name=NAME, version_id=version)
 
     assert not is_pending()
     assert tried == ["example-password-1"]
@@ -81,13 +81,13 @@ def test_a_version_of_ours_loses_the_stage_once_the_current_login_is_proven(pk, 
 
 def test_a_version_that_differs_in_no_login_needs_no_proof(pk, answer):
     tried = answer(LoginOutcome.REFUSED)
-    take_pending_off(client_id=pk, name=NAME, version_id=leave_pending())
+    take_unneeded_pending_off(client_id=pk, name=NAME, version_id=leave_pending())
     assert not is_pending()
     current = aws_store.secrets_manager().get_value(NAME).version_id
     aws_store.secrets_manager().sm.update_secret_version_stage(
         SecretId=NAME, VersionStage="AWSPENDING", MoveToVersionId=current
     )
-    take_pending_off(client_id=pk, name=NAME, version_id=current)
+    take_unneeded_pending_off(client_id=pk, name=NAME, version_id=current)
     assert (is_pending(), tried) == (False, [])
 
 

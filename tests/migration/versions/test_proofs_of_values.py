@@ -344,7 +344,7 @@ def test_a_look_that_comes_late_still_says_what_stood_there(browser):
 
 def see(pk: int) -> SeenClient:
     clients = known_values.all_clients().filter(pk=pk).with_revision()
-    clients.read_all()
+    clients.read_rows_and_columns()
     return known_values.see_rows(clients[0])
 
 
@@ -378,7 +378,7 @@ def test_a_value_of_aws_whose_row_was_never_seen_may_have_stood_there():
     pk = make_full_client("idom")
     value = PresentValue(Fingerprint("a" * 64, "b"), stands_in_tables=False, stood_in_tables=False)
 
-    KnownValue.objects.record_in_aws({pk: {("database", 1): value}}, read_at=timezone.now())
+    KnownValue.objects.record_aws_values({pk: {("database", 1): value}}, read_at=timezone.now())
 
     assert facts(pk) == STOOD
 

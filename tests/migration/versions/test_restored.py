@@ -311,13 +311,13 @@ def test_what_would_lose_a_value_or_change_nothing_is_refused_with_its_reason(st
 
 def meanwhile(monkeypatch, act: Callable[[], object]) -> None:
     """Does this once, while the logins are tried."""
-    tried = version_logins.list_failed
+    tried = version_logins.try_for_failures
 
-    def list_failed(logins, **named):
+    def try_for_failures(logins, **named):
         act()
         return tried(logins, **named)
 
-    monkeypatch.setattr(version_logins, "list_failed", list_failed)
+    monkeypatch.setattr(version_logins, "try_for_failures", try_for_failures)
 
 
 def test_of_two_at_once_the_second_is_told_to_look_again(stores, monkeypatch):

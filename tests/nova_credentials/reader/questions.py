@@ -101,7 +101,9 @@ def assert_answers(reader: Reader, slug: str, questions) -> None:
     for (kind, label), rows in questions.items():
         got = answer(reader, slug, kind, label)
         assert got in rows if rows else got is None
-    primary = {kind: row and astuple(row) for kind, row in reader.get_all_credentials(slug).items()}
+    primary = {
+        kind: row and astuple(row) for kind, row in reader.get_primary_credentials(slug).items()
+    }
     assert primary == {kind: answer(reader, slug, kind, None) for kind in ("database", "email")}
 
 

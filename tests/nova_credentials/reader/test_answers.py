@@ -92,7 +92,7 @@ def test_a_client_without_any_credential_has_none_in_a_layout_without_its_secret
     reader = make_reader(layout=Layout.SERVICE, timeout=30)
 
     assert_answers(reader, "idom", every_question("idom"))
-    assert reader.get_all_credentials("idom") == {"database": None, "email": None}
+    assert reader.get_primary_credentials("idom") == {"database": None, "email": None}
 
 
 @pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ])

@@ -177,12 +177,12 @@ def test_three_secrets_that_are_all_gone_are_a_failure_and_not_a_client_without_
     for failures in (1, 2):  # no failure is cached
         if phase == Phase.DUAL_READ:
             assert (
-                reader.get_all_credentials("idom", refresh=True)["database"].db_host
+                reader.get_primary_credentials("idom", refresh=True)["database"].db_host
                 == "db.example.test"
             )
         else:
             with pytest.raises(SecretsManagerError) as caught:
-                reader.get_all_credentials("idom")
+                reader.get_primary_credentials("idom")
             assert caught.value.not_found
         assert counts(pk) == (failures, 0, 0, failures)
 

@@ -23,7 +23,9 @@ def test_a_cached_read_asks_neither_store_and_a_refresh_asks_both(make_reader, r
 
     assert reader.get_credential("idom", "database") is first
     assert reader.client_id("idom") == pk
-    assert reader.get_all_credentials("idom")["email"].email_password == "example-app-password-2"
+    assert (
+        reader.get_primary_credentials("idom")["email"].email_password == "example-app-password-2"
+    )
     with pytest.raises(ValueError, match="idom"):
         reader.get_credential("idom", "database", refresh=True)
     with pytest.raises(ValueError, match="idom"):  # nor is it cached any more
@@ -94,7 +96,7 @@ def test_novas_functions_take_the_cache_s_answer_unless_a_refresh_is_asked_for(a
     drop_in.get_available_credentials("idom", **asked)
     drop_in.get_database_connection("idom", **asked)
 
-    calls = [*reader.get_credential.call_args_list, *reader.get_all_credentials.call_args_list]
+    calls = [*reader.get_credential.call_args_list, *reader.get_primary_credentials.call_args_list]
     assert len(calls) == 5
     wanted = asked.get("refresh", False)
     assert {call.kwargs["refresh"] for call in [*calls, *connect.call_args_list]} == {wanted}
@@ -117,7 +119,7 @@ def test_a_failed_read_is_not_cached(make_reader, sm):
     text = sm.get_value("nova/clients/idom").text
     sm.put_value("nova/clients/idom", "no JSON")
     with pytest.raises(DocumentError):
-        reader.get_all_credentials("idom")
+        reader.get_primary_credentials("idom")
     sm.put_value("nova/clients/idom", text)
 
     assert reader.get_credential("idom", "database").db_password == "example-password-1"

@@ -118,7 +118,7 @@ def test_an_unknown_driver_is_refused(caching):
 
 def test_a_refused_login_is_tried_once_more_past_the_cache(caching, login, driver):
     row, change = login
-    caching.get_all_credentials("idom")
+    caching.get_primary_credentials("idom")
     change("example-b")
     update("client_database_credentials", row, db_password_encrypted="example-b")
 
@@ -168,7 +168,7 @@ def test_a_password_that_the_server_repeats_is_not_repeated(caching, driver, mon
     def refuse(**_):
         raise driver.OperationalError("no such password: example-password-1")
 
-    caching.get_all_credentials("idom")
+    caching.get_primary_credentials("idom")
     monkeypatch.setattr(driver, "connect", refuse)
     with pytest.raises(driver.OperationalError, match="'idom'") as caught:
         connect_to_database(caching, "idom")

@@ -67,8 +67,8 @@ def test_a_label_that_aws_lacks_is_returned_from_postgresql(reader, sm):
 def test_reads_are_counted_from_dual_read_on(reader, phase):
     pk = make_full_client("idom")
     bring(pk, phase)
-    reader.get_all_credentials("idom")
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
+    reader.get_primary_credentials("idom")
 
     if phase in POSTGRES_ALONE:
         assert not ReadCount.objects.exists()
@@ -120,12 +120,12 @@ def test_without_the_right_to_count_it_is_not_tried_at_every_read(reader, role, 
     now = [1000.0]
     monkeypatch.setattr(from_postgres, "time", SimpleNamespace(monotonic=lambda: now[0]))
     execute(f"REVOKE ALL ON nova_admin.migration_readcount FROM {role}")
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     execute(GRANTS[-1].replace(" TO nova;", f" TO {role}"))
 
     now[0] = 1299.9
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     assert not ReadCount.objects.exists()
     now[0] = 1300.0
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     assert counts(pk) == (1, 0, 0, 0)

@@ -25,7 +25,7 @@ def list_pending(reader):
 @pytest.mark.parametrize("phase", WRITTEN)
 def test_outside_a_rotation_nothing_is_pending(reader, phase):
     bring(make_full_client("idom"), phase)
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
 
     assert list_pending(reader) == ()
 
@@ -42,7 +42,7 @@ def test_of_a_client_that_was_never_read_nothing_is_pending(reader, sm):
 def test_a_pending_secret_that_is_no_document_is_left_alone(reader, sm, phase, text):
     bring(make_full_client("idom"), phase)
     sm.put_aside("nova/clients/idom", text, stage="AWSPENDING")
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
 
     assert list_pending(reader) == ()
 
@@ -58,7 +58,7 @@ def test_it_is_looked_for_in_the_clients_own_layout_or_else_in_the_environments(
     ClientMigration.objects.update(layout=own)
     put_pending(sm, layout, "example-b")
     reader = make_reader(layout=of_the_environment, timeout=30)
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
 
     (found,) = list_pending(reader)
     assert found.db_password == "example-b"
@@ -70,7 +70,7 @@ def test_before_cutover_nobody_waits_for_an_aws_that_hangs(make_reader, monkeypa
     caplog.set_level(logging.DEBUG, "nova_credentials")
     stand(make_full_client("idom"), phase)
     reader, let_go = make_reader(timeout=0.05), threading.Event()
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     monkeypatch.setattr(reader._aws, "read_pending", lambda *_: let_go.wait(20))
     monkeypatch.setattr(routing, "ROTATION_ENDS_IN_SECONDS", 0)
 

@@ -28,7 +28,7 @@ def test_once_the_phase_is_known_aws_needs_no_postgresql(
 ):
     pk = make_full_client("idom")
     bring(pk, phase)
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     database_down(role)
     change_in_aws(sm, "idom", "database", password="example-b")
     monkeypatch.setattr(reader._postgres, "count_read", None)  # nor is it asked to count
@@ -42,7 +42,7 @@ def test_once_the_phase_is_known_aws_needs_no_postgresql(
 @pytest.mark.parametrize("phase", [p for p in Phase if p not in AWS_ALONE])
 def test_before_cutover_postgresql_has_to_answer(reader, role, phase):
     bring(make_full_client("idom"), phase)
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     database_down(role)
 
     with pytest.raises(psycopg.OperationalError):
@@ -52,21 +52,21 @@ def test_before_cutover_postgresql_has_to_answer(reader, role, phase):
 def test_what_was_known_is_forgotten_with_the_client(reader, role):
     pk = make_full_client("idom")
     bring(pk, Phase.AWS)
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     update("clients", pk, is_active=False)
     with pytest.raises(ValueError, match="idom"):
-        reader.get_all_credentials("idom")
+        reader.get_primary_credentials("idom")
     database_down(role)
 
     with pytest.raises(psycopg.OperationalError):
-        reader.get_all_credentials("idom")
+        reader.get_primary_credentials("idom")
 
 
 @pytest.mark.parametrize("phase", Phase)
 def test_a_connection_that_was_cut_is_opened_again(reader, role, phase):
     bring(make_full_client("idom"), phase)
     for _ in range(2):
-        reader.get_all_credentials("idom")
+        reader.get_primary_credentials("idom")
         disconnect(role)
 
     assert reader.get_credential("idom", "database").db_password == "example-password-1"
@@ -76,11 +76,11 @@ def test_with_one_connection_all_that_nobody_uses_are_given_up(reader, role):
     bring(make_full_client("idom"), Phase.POSTGRES)
     postgres = reader._postgres
     with postgres._use_connection(postgres._open_connection()):
-        reader.get_all_credentials("idom")
+        reader.get_primary_credentials("idom")
     assert len(postgres._idle) == 2
     disconnect(role)
 
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
 
     assert [there.closed for there in postgres._idle] == [False]
 
@@ -88,16 +88,16 @@ def test_with_one_connection_all_that_nobody_uses_are_given_up(reader, role):
 def test_a_statement_that_takes_too_long_is_given_up(reader, database_url, monkeypatch):
     make_full_client("idom")
     monkeypatch.setattr(from_postgres, "STATEMENT_TIMEOUT", "100ms")
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     kept = list(reader._postgres._idle)
     with psycopg.connect(make_conninfo(database_url, user="postgres")) as other:
         other.execute("LOCK TABLE public.clients")
         with pytest.raises(psycopg.errors.QueryCanceled):
-            in_time(lambda: reader.get_all_credentials("idom"))
+            in_time(lambda: reader.get_primary_credentials("idom"))
 
     # It wasn't asked a second time, by another connection.
     assert reader._postgres._idle == kept
-    assert reader.get_all_credentials("idom")["database"].db_password == "example-password-1"
+    assert reader.get_primary_credentials("idom")["database"].db_password == "example-password-1"
 
 
 def test_before_this_app_is_migrated_every_client_is_read_from_nova_s_tables():
@@ -108,7 +108,7 @@ def test_before_this_app_is_migrated_every_client_is_read_from_nova_s_tables():
         reader = Reader(uri, cache_seconds=0)
         for _ in range(2):
             assert reader.get_credential("acme", "database").db_password == "example-password-1"
-        assert reader.get_all_credentials("acme")["email"].imap_host is None
+        assert reader.get_primary_credentials("acme")["email"].imap_host is None
         with pytest.raises(ValueError, match="acme"):
             reader.get_credential("acme", "aws")
         reader.close()

@@ -67,7 +67,7 @@ def long_ago() -> None:
 def test_the_first_read_notes_the_process_in_every_phase(reader, phase):
     bring(make_full_client("idom"), phase)
 
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
 
     (row,) = ReaderProcess.objects.seen_in_last_hour()
     assert (row.host, row.process_id) == (socket.gethostname(), os.getpid())
@@ -91,7 +91,7 @@ def test_the_read_that_aws_fails_notes_the_class_of_the_error(reader, aws, role,
     )
 
     try:
-        reader.get_all_credentials("idom")
+        reader.get_primary_credentials("idom")
     except SecretsManagerError:
         assert phase in AWS_ALONE
 
@@ -146,16 +146,16 @@ def test_of_the_access_key_its_last_four_are_known_and_of_a_secret_in_its_place_
 
 def test_a_process_notes_itself_once_a_minute_in_one_row(reader, later):
     bring(make_full_client("idom"), Phase.POSTGRES)
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     first_seen = noted().first_seen_at
     long_ago()
 
     later(59.5)
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     assert not ReaderProcess.objects.seen_in_last_hour().exists()
 
     later(0.5)
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     (row,) = ReaderProcess.objects.all()
     assert row.is_seen
     assert row.first_seen_at == first_seen
@@ -164,11 +164,11 @@ def test_a_process_notes_itself_once_a_minute_in_one_row(reader, later):
 def test_what_the_cache_answers_is_not_noted(make_reader, later):
     reader = make_reader(cache_seconds=3600)
     bring(make_full_client("idom"), Phase.POSTGRES)
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     long_ago()
 
     later(120)
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
 
     assert not ReaderProcess.objects.seen_in_last_hour().exists()
 
@@ -188,7 +188,7 @@ def test_many_threads_make_one_note(reader, monkeypatch, phase):
     monkeypatch.setattr(ProcessNotes, "_compose_note", lambda self: made.append(1) or compose(self))
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: reader.get_all_credentials("idom"), range(40)))
+        list(pool.map(lambda _: reader.get_primary_credentials("idom"), range(40)))
 
     assert len(made) == 1
     assert ReaderProcess.objects.count() == 1
@@ -197,7 +197,7 @@ def test_many_threads_make_one_note(reader, monkeypatch, phase):
 @pytest.mark.parametrize("phase", Phase)
 def test_a_note_takes_no_message_of_its_own(reader, later, monkeypatch, phase):
     bring(make_full_client("idom"), phase)
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     sent = []
     execute_there = psycopg.Connection.execute
 
@@ -211,11 +211,11 @@ def test_a_note_takes_no_message_of_its_own(reader, later, monkeypatch, phase):
     kept.add_notice_handler(lambda notice: warnings.append(notice.message_primary))
     monkeypatch.setattr(psycopg, "connect", None)  # nor a connection
 
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     without = len(sent)
     later(61)
     long_ago()
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
 
     assert ReaderProcess.objects.seen_in_last_hour().exists()
     assert len(sent) - without == without
@@ -257,7 +257,7 @@ print(os.getpid(), children[0])
 def test_two_readers_of_a_process_are_one_row_and_two_processes_are_two(make_reader, database_url):
     bring(make_full_client("idom"), Phase.POSTGRES)
     for _ in range(2):
-        make_reader().get_all_credentials("idom")
+        make_reader().get_primary_credentials("idom")
     assert ReaderProcess.objects.count() == 1
 
     run('reader.get_database_credentials("idom")', database_url)
@@ -299,10 +299,10 @@ def test_where_a_right_or_the_table_is_missing_it_is_silent_and_tried_again_afte
         assert counts(pk) == (1, 1, 0, 0)
 
     later(299.5)
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     assert noted() is None
     later(0.5)
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     assert noted() is not None
 
 
@@ -312,7 +312,7 @@ def test_a_lock_holds_no_read_up(reader, superuser, later, caplog, phase, locked
     caplog.set_level(logging.DEBUG, "nova_credentials")
     pk = make_full_client("idom")
     bring(pk, phase)
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     long_ago()
     later(61)
     before = counts(pk)[0] if phase.reads_aws else 0
@@ -331,22 +331,22 @@ def test_a_lock_holds_no_read_up(reader, superuser, later, caplog, phase, locked
     if phase.reads_aws:
         assert counts(pk)[0] == before + 1
     # Within the minute it isn't tried again, after it it is.
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     assert not ReaderProcess.objects.seen_in_last_hour().exists()
     later(61)
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     assert ReaderProcess.objects.seen_in_last_hour().exists()
 
 
 def test_a_lock_delays_a_read_by_a_tenth_of_a_second_at_most(reader, superuser, later):
     bring(make_full_client("idom"), Phase.POSTGRES)
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     later(61)
     superuser.execute("LOCK TABLE nova_admin.migration_readerprocess")
     timeouts = re.findall(r"_timeout = '(\d+)ms'", process_notes.NOTE)
     assert sorted(map(int, timeouts)) == [50, 100]
 
-    reader.get_all_credentials("idom")  # would wait for the lock, and this test with it
+    reader.get_primary_credentials("idom")  # would wait for the lock, and this test with it
 
     # The connection is used again.
     assert len(reader._postgres._idle) == 1
@@ -357,7 +357,7 @@ def test_where_reads_cannot_be_counted_the_process_is_noted_all_the_same(reader,
     execute(f"REVOKE ALL ON nova_admin.migration_readcount FROM {role}")
 
     for _ in range(2):
-        reader.get_all_credentials("idom")
+        reader.get_primary_credentials("idom")
 
     assert ReaderProcess.objects.seen_in_last_hour().count() == 1
 
@@ -368,7 +368,7 @@ def test_a_host_of_any_name_can_be_noted(reader, monkeypatch):
     )
     bring(make_full_client("idom"), Phase.POSTGRES)
 
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
 
     assert noted().host == "x');?DROP\\???" + "y" * 242
     assert from_postgres.KEPT_CONNECTIONS >= len(reader._postgres._idle) == 1

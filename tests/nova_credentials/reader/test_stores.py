@@ -7,7 +7,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from credentials.triggers import count_every_write
+from credentials.triggers import ensure_writes_are_counted
 from migration.operations.pushes import push
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
@@ -34,7 +34,7 @@ def test_an_inactive_or_unknown_client_is_a_value_error_that_names_it(reader, ph
     for slug in ("idom", "nobody", "no\0body", "no\ud800body"):
         for ask in (
             reader.client_id,
-            reader.get_all_credentials,
+            reader.get_primary_credentials,
             lambda slug: reader.get_credential(slug, "database"),
         ):
             with pytest.raises(ValueError, match=re.escape(slug)):
@@ -78,8 +78,8 @@ def test_once_a_client_is_known_to_be_in_dual_read_both_stores_are_read_side_by_
     monkeypatch.setattr(
         reader._postgres, "read_client", lambda slug: begun.append("rows") or read(slug)
     )
-    reader.get_all_credentials("idom")
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
+    reader.get_primary_credentials("idom")
 
     assert begun == ["rows", "AWS", "AWS", "rows"]
 
@@ -129,7 +129,7 @@ def tables_again(stores):
         """
     )
     execute("UPDATE nova_admin.credentials_countinggap SET ended_at = now()")
-    count_every_write()
+    ensure_writes_are_counted()
 
 
 @pytest.mark.parametrize("obstacle", UNCOUNTED)
@@ -147,7 +147,7 @@ def test_where_writes_are_not_counted_postgresql_is_returned(reader, tables_agai
         assert counts(pk) == (1, 0, 0, 0)
 
     execute("UPDATE nova_admin.credentials_countinggap SET ended_at = now()")
-    count_every_write()
+    ensure_writes_are_counted()
     assert reader.get_credential("idom", "database").db_password == "example-unseen"
     push(client_ids=[pk])
     assert reader.get_credential("idom", "database").db_password == "example-unseen"
@@ -175,7 +175,7 @@ def test_an_answer_of_aws_from_before_a_push_is_no_mismatch(reader, sm, monkeypa
     pk = make_client("idom")
     row = make_database(pk)
     bring(pk, Phase.DUAL_READ)
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     old, ask = [late_answer(sm.get_client_credentials("idom"))], reader._aws.start_reading
     monkeypatch.setattr(reader._aws, "start_reading", lambda *of: old.pop() if old else ask(*of))
     update("client_database_credentials", row, db_password_encrypted="example-b")
@@ -189,7 +189,7 @@ def test_an_answer_of_aws_from_before_a_push_is_no_mismatch(reader, sm, monkeypa
 def test_an_answer_of_aws_from_before_the_cutover_is_not_used(reader, sm, monkeypatch):
     pk = make_full_client("idom")
     bring(pk, Phase.DUAL_READ)
-    reader.get_all_credentials("idom")
+    reader.get_primary_credentials("idom")
     old = late_answer(sm.get_client_credentials("idom"))
     monkeypatch.setattr(reader._aws, "start_reading", lambda *_: old)
     stand(pk, Phase.AWS)
