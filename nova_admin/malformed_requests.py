@@ -27,7 +27,7 @@ NUL = "\0"
 
 
 class RefuseMalformed:
-    """Refuses a malformed address, header or cookie, and a form's field that Django's admin would fail at."""
+    """Refuses an unknown method, a malformed address, header or cookie, and fields that Django's admin can't take."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

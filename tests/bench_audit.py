@@ -65,7 +65,7 @@ def write_chain(number: int) -> None:
     for first in range(0, number, AT_ONCE):
         events, links = [], []
         for n in range(first, min(first + AT_ONCE, number)):
-            event = AuditEvent.sign_new(AuditCode.PUSH, facts, client_id=n, slug=f"client-{n}")
+            event = AuditEvent.make_signed(AuditCode.PUSH, facts, client_id=n, slug=f"client-{n}")
             head = AuditHead(head.position + 1, sign_link(keys, head, event))
             link = AuditLink(
                 position=head.position,

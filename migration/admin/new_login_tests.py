@@ -107,7 +107,7 @@ class TestNewLoginView(UnstoredLoginTestView, ClientView):
 def link_new_test(
     request: HttpRequest, form: CredentialForm, client: Client | None, row: str = ""
 ) -> SafeString | str:
-    """Return the button that tests a login that isn't stored yet; "" for a user who may not. `row`: of a formset."""
+    """Return the button that tests a login that isn't stored; "" for a user who may not. `row`: its form's prefix."""
     model = form.instance._meta.model_name
     wanted = (LOGIN_PERMISSION, f"credentials.add_{model}", f"credentials.change_{model}")
     if not request.user.has_perms(wanted):

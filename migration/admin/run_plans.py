@@ -216,10 +216,10 @@ def discard_plan(request: HttpRequest, plan: RunPlan) -> HttpResponseRedirect:
     return HttpResponseRedirect(get_plan_url(plan))
 
 
-def plan_again(
+def replace_plan(
     request: HttpRequest, plan: RunPlan, *, overwrite: bool | None = None
 ) -> HttpResponseRedirect:
-    """Have another plan over the same clients made, in place of this one."""
+    """Discard this plan if it is open, and have another one made over the same clients."""
     if plan.is_open:
         plan.discard(by=get_signed_in_user(request))
     overwrites = plan.overwrite if overwrite is None else overwrite
@@ -230,13 +230,13 @@ def plan_overwriting(request: HttpRequest, plan: RunPlan) -> HttpResponseRedirec
     """Have another plan made that overwrites what somebody else wrote: who may resolve mismatches may do so."""
     if not request.user.has_perm(RESOLVE_PERMISSION):
         raise PermissionDenied
-    return plan_again(request, plan, overwrite=True)
+    return replace_plan(request, plan, overwrite=True)
 
 
 ORDERS: dict[str, Callable[[HttpRequest, RunPlan], HttpResponseRedirect]] = {
     "start": start_plan,
     "discard": discard_plan,
-    "again": plan_again,
+    "again": replace_plan,
     "overwrite": plan_overwriting,
 }
 

@@ -16,7 +16,7 @@ from migration.admin.base import RUN_PERMISSION, AdminView, read_text
 from migration.admin.run_starts import start_run
 from migration.models import Run, all_clients
 from migration.operations.secret_settings import describe_settings
-from migration.operations.stored_looks import find_drift
+from migration.operations.stored_looks import find_settings_drift
 from nova_credentials.aws.kms_keys import AWS_KEY
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class SecretSettingsView(AdminView):
         return _("Key and regions of the secrets")
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        drift = find_drift()
+        drift = find_settings_drift()
         replicas = settings.NOVA_REPLICA_REGIONS
         return self.render_to_response(
             self.get_context_data(
@@ -63,7 +63,7 @@ class SecretSettingsView(AdminView):
             text = _("Nothing was started: the settings are others than this page showed.")
             messages.error(request, text)
             return here
-        chosen = all_clients().with_ids(find_drift().client_ids)
+        chosen = all_clients().with_ids(find_settings_drift().client_ids)
         if not chosen.exists():
             messages.info(request, _("Nothing was started: no secret differs."))
             return here

@@ -100,7 +100,7 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
 
         What was refused is recorded by `record_refusal` instead.
         """
-        event = AuditEvent.sign_new(code, facts, **named)
+        event = AuditEvent.make_signed(code, facts, **named)
         event.save(using=self.db, force_insert=True)
         return event
 
@@ -132,7 +132,7 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         return self.filter(reduce(or_, [models.Q(facts__startswith=start) for start in starts]))
 
     def record_many(self, events: Collection[AuditEvent]) -> None:
-        """Write entries that `AuditEvent.sign_new` made, in one statement."""
+        """Write entries that `AuditEvent.make_signed` made, in one statement."""
         if events:
             self.bulk_create(events)
 
@@ -176,7 +176,7 @@ class AuditEvent(models.Model):
         return f"{self.code} of {self.at:%Y-%m-%d %H:%M:%S} UTC"
 
     @classmethod
-    def sign_new(
+    def make_signed(
         cls,
         code: AuditCode,
         facts: Message,

@@ -69,7 +69,7 @@ class ClientGroupQuerySet(models.QuerySet["ClientGroup"]):
         return self.annotate(**counts)
 
     def of_clients(self, chosen: ClientPhaseQuerySet) -> Self:
-        """Select the groups that hold one of the clients, and annotate `number`, how many of them."""
+        """Select the groups that hold any of the clients, and annotate `number`: how many of these each holds."""
         held = self.filter(members__client__in=chosen.order_by().values("pk"))
         return held.annotate(number=models.Count("members"))
 
@@ -210,7 +210,7 @@ class ClientGroup(models.Model):
         facts = sentence(name=held.name)
         AuditEvent.objects.record_many(
             [
-                AuditEvent.sign_new(
+                AuditEvent.make_signed(
                     AuditCode.CLIENT_GROUP, facts, by=by, client_id=pk, slug=slugs[pk]
                 )
                 for pk in sorted(changed)

@@ -59,7 +59,7 @@ class ClientOwnerQuerySet(models.QuerySet["ClientOwner"]):
             facts = list_sentences.OWNER_TAKEN()
         AuditEvent.objects.record_many(
             [
-                AuditEvent.sign_new(AuditCode.OWNER, facts, by=by, client_id=pk, slug=slugs[pk])
+                AuditEvent.make_signed(AuditCode.OWNER, facts, by=by, client_id=pk, slug=slugs[pk])
                 for pk in changed
             ]
         )

@@ -265,13 +265,15 @@ def _describe_change(change: PhaseChange, gate: Collection[Message]) -> Iterator
     old, new = Phase(change.old).label, Phase(change.new).label
     moved = audit_sentences.MOVED(old=old, new=new)
     about: dict[str, Any] = {"by": change.by, "client_id": change.client_id, "slug": change.slug}
-    yield AuditEvent.sign_new(AuditCode.MOVE, moved, reason=change.reason, **about)
+    yield AuditEvent.make_signed(AuditCode.MOVE, moved, reason=change.reason, **about)
     if change.overridden:
         facts = audit_sentences.EVIDENCE_OVERRIDDEN(new=new, lines=tuple(change.overridden))
-        yield AuditEvent.sign_new(AuditCode.OVERRIDE, facts, reason=change.override_reason, **about)
+        yield AuditEvent.make_signed(
+            AuditCode.OVERRIDE, facts, reason=change.override_reason, **about
+        )
     if gate:
         passed = audit_sentences.GATE_PASSED(new=new, lines=tuple(gate))
-        yield AuditEvent.sign_new(AuditCode.GATE, passed, **about)
+        yield AuditEvent.make_signed(AuditCode.GATE, passed, **about)
 
 
 class ClientMigration(models.Model):

@@ -124,7 +124,7 @@ def _take_rows(changes: ValueChanges, client: SeenClient, noted: int) -> None:
     """Take in what a client's rows held; `noted` is the revision that was looked at last."""
     if client.revision < noted:
         for key, value in client.values.items():
-            changes.see_past(client.client_id, key, value)
+            changes.see_outdated(client.client_id, key, value)
         return
     changes.end_others(client.client_id, client.values)
     for key, value in client.values.items():
@@ -137,7 +137,7 @@ def _store_revisions(seen: Iterable[SeenClient], noted: Mapping[int, int], *, ke
 
 
 class KnownValue(models.Model):
-    """A value that a credential has, or had until `replaced_at`."""
+    """The fingerprint of a value that a credential has, or had until `replaced_at`, or that only a search found."""
 
     client = models.ForeignKey(
         Client, models.DO_NOTHING, db_constraint=False, related_name="known_values"

@@ -134,7 +134,7 @@ def _record(campaign: Campaign, slugs: dict[int, str], *, by: User | None, reaso
         left_out = audit_sentences.LEFT_OUT_OF_CAMPAIGN(campaign=campaign.name_message)
         AuditEvent.objects.record_many(
             [
-                AuditEvent.sign_new(
+                AuditEvent.make_signed(
                     AuditCode.CAMPAIGN, left_out, by=by, client_id=pk, slug=slugs[pk], reason=reason
                 )
                 for pk in sorted(slugs)

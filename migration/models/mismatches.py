@@ -139,7 +139,9 @@ def _sign_assignments(
             else audit_sentences.UNASSIGNED(n=len(found), fields=fields)
         )
         events.append(
-            AuditEvent.sign_new(AuditCode.ASSIGNMENT, facts, by=by, client_id=client_id, slug=slug)
+            AuditEvent.make_signed(
+                AuditCode.ASSIGNMENT, facts, by=by, client_id=client_id, slug=slug
+            )
         )
     return events
 

@@ -37,7 +37,7 @@ class ResolutionQuerySet(models.QuerySet["Resolution"]):
             self.filter(pk__in=[row.pk for row in rows]).update(until=None, message=message)
             AuditEvent.objects.record_many(
                 [
-                    AuditEvent.sign_new(
+                    AuditEvent.make_signed(
                         AuditCode.RESOLUTION,
                         audit_sentences.ACKNOWLEDGEMENT_WITHDRAWN(),
                         by=by,

@@ -100,7 +100,7 @@ class SecretQuerySet(models.QuerySet["Secret"]):
         """Have workers describe these secrets soon, whenever they were described."""
         self.filter(name__in=names).update(described_at=None)
 
-    def due_for_look(self, every: timedelta) -> list[str]:
+    def due_for_describing(self, every: timedelta) -> list[str]:
         """Return the names of present clients' secrets that were not described for so long, the oldest look first.
 
         Those that AWS did not describe count as looked at then, so that they keep no other waiting.

@@ -71,8 +71,8 @@ class ValueChanges:
         # Nobody has seen what its row held before.
         self._mark(present, stands=seen.stands_in_tables, stood=seen.stood_in_tables or is_first)
 
-    def see_past(self, client_id: int, key: CredentialKey, seen: PresentValue) -> None:
-        """Take in what a credential's row held at a time after which it was looked at already."""
+    def see_outdated(self, client_id: int, key: CredentialKey, seen: PresentValue) -> None:
+        """Take in what a credential's row held before it was last looked at: a former value."""
         if seen.fingerprint.digest:
             row = self._find_former(client_id, key, seen.fingerprint)
             row = row or self._add(client_id, key, seen.fingerprint)

@@ -263,7 +263,7 @@ def look_at_secrets(*, client_id: int) -> list[SecretLook]:
 def store_due_secret_states(*, seconds: float) -> None:
     """Store what AWS says of secrets not looked at for a day, oldest first, for at most `seconds`."""
     until, sm, errors = time.monotonic() + seconds, secrets_manager(), 0
-    for name in Secret.objects.due_for_look(LOOKED_AT_EVERY):
+    for name in Secret.objects.due_for_describing(LOOKED_AT_EVERY):
         if time.monotonic() > until or errors > MOST_ERRORS:
             break
         try:

@@ -126,7 +126,7 @@ def record_refusal(
     A kind is made of what the site knows (a page, an act, a client that there is), never of what somebody typed.
     """
     record_repeats()
-    event = AuditEvent.sign_new(code, facts, **named)
+    event = AuditEvent.make_signed(code, facts, **named)
     if limit.admits_entry(event, kind):
         event.save(force_insert=True)
 

@@ -280,7 +280,7 @@ class _ColumnRedactor:
             ).pk
         AuditEvent.objects.record_many(
             [
-                AuditEvent.sign_new(
+                AuditEvent.make_signed(
                     AuditCode.REDACTION,
                     audit_sentences.REDACTED(n=number, column=name.shown),
                     client_id=client_id,

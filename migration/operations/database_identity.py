@@ -155,7 +155,7 @@ def _was_emptied(using: str, plan: Sequence[tuple[Migration, bool]]) -> bool:
 
 
 def is_copy(reached: DatabaseIdentity, noted: DatabaseIdentity) -> bool:
-    """Say whether the reached database is another than the noted one."""
+    """Say whether the reached database is not the noted one, or is reached under a name that nobody listed."""
     return reached.is_copy_of(noted, other_places=settings.NOVA_DATABASE_NAMES)
 
 

@@ -322,14 +322,14 @@ def _put_into_groups(changed: Iterable[ClientImport], by: User | None) -> list[C
 def _record(changed: Iterable[ClientImport], numbers: dict[str, int], by: User | None) -> str:
     """Record the numbers, and for each client which of its fields were written; return what these entries share."""
     events = [
-        AuditEvent.sign_new(AuditCode.IMPORT, audit_sentences.IMPORTED_CLIENTS(**numbers), by=by)
+        AuditEvent.make_signed(AuditCode.IMPORT, audit_sentences.IMPORTED_CLIENTS(**numbers), by=by)
     ]
     for planned in changed:
         if not (changes := tuple(_describe_changes(planned))):
             continue  # its groups have entries of their own
         sentence = audit_sentences.CLIENT_ADDED if planned.is_new else audit_sentences.CLIENT_SAVED
         events.append(
-            AuditEvent.sign_new(
+            AuditEvent.make_signed(
                 AuditCode.IMPORT,
                 sentence(changes=changes),
                 by=by,

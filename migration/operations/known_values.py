@@ -125,7 +125,7 @@ def see_rows(client: Client) -> SeenClient:
     """Return what the client's rows hold. A row that has a pointer had a value, which AWS alone holds now."""
     seen = SeenClient(client.pk, client.revision)
     for row in _list_credentials(client):
-        value = get_secret_column(row)
+        value = get_stored_secret(row)
         if value:
             stands = not value.startswith(POINTER)
             fingerprint = make_fingerprint(client.pk, value) if stands else Fingerprint()
@@ -236,7 +236,7 @@ def note_new_password(rows: Sequence[Credential], password: str, *, is_random: b
         note_new_values(rows[0].client_id, dict.fromkeys(keys, password), origin=origin)
 
 
-def get_secret_column(row: Credential) -> str:
+def get_stored_secret(row: Credential) -> str:
     """Return what stands in the row's secret column: the value, a pointer, or nothing."""
     (name,) = row.SECRET_FIELDS
     return getattr(row, name) or ""

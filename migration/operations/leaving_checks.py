@@ -46,7 +46,7 @@ def needs_purge(snapshot: ClientSnapshot) -> bool:
 
 def _find_users(snapshot: ClientSnapshot, *, acknowledged: bool) -> Iterator[Message]:
     """Yield a message for each use: NOVA's recent reads, a run, a rotation, a change of layout."""
-    if not acknowledged and (last := find_recent_read(snapshot.client_id)):
+    if not acknowledged and (last := find_recent_counted_read(snapshot.client_id)):
         yield told.OFFBOARDING_READ(n=RECENT_DAYS, ago=last)
     if run := find_unfinished_run(snapshot.client_id):
         yield told.OFFBOARDING_IN_RUN(run=run.name_message)
@@ -64,8 +64,8 @@ def _find_values(snapshot: ClientSnapshot) -> Iterator[Message]:
         yield from _find_purge_objections(snapshot)
 
 
-def find_recent_read(client_id: int) -> datetime | None:
-    """Return when NOVA's reader last read the client from AWS, if that was in the last RECENT_DAYS."""
+def find_recent_counted_read(client_id: int) -> datetime | None:
+    """Return when NOVA's reader last read the client in a phase that reads AWS, if within the last RECENT_DAYS."""
     since = timezone.now() - timedelta(days=RECENT_DAYS)
     read = ReadCount.objects.filter(pk=client_id, last_read_at__gt=since).first()
     return read.last_read_at if read else None

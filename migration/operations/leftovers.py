@@ -23,7 +23,7 @@ from migration.models import (
     count_in_campaigns,
 )
 from migration.operations.aws_store import secret_names, secrets_manager
-from migration.operations.leaving_checks import find_recent_read, list_objections
+from migration.operations.leaving_checks import find_recent_counted_read, list_objections
 from migration.operations.snapshots import look_at_clients, read_client_with_rows
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import Layout
@@ -131,7 +131,7 @@ def find_leftovers(*, client_id: int) -> Leftovers:
         legacy_rows=None if legacy_problem else legacy_rows or 0,
         legacy_problem=legacy_problem,
         last_read_at=read.last_read_at if read else None,
-        recent_read_at=find_recent_read(client_id),
+        recent_read_at=find_recent_counted_read(client_id),
         groups=tuple(ClientGroup.objects.filter(members__client=client_id)),
         campaigns=tuple(campaign for campaign, _n in count_in_campaigns([client_id])),
         schedules=tuple(RotationSchedule.objects.of_client(client_id).select_related("group")),

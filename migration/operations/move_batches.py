@@ -150,7 +150,7 @@ class MoveBatch:
         """Record in the audit which moves were refused, and why."""
         AuditEvent.objects.record_many(
             [
-                AuditEvent.sign_new(
+                AuditEvent.make_signed(
                     AuditCode.REFUSAL,
                     audit_sentences.MOVE_REFUSED(new=self.moves.new.label, reasons=reasons),
                     by=self.by,

@@ -328,7 +328,7 @@ def _record_writes(writes: Collection[PendingWrite]) -> None:
         facts = in_a_row(facts, name_overwritten(pending)) or facts
         snapshot = pending.snapshot
         events.append(
-            AuditEvent.sign_new(
+            AuditEvent.make_signed(
                 AuditCode.PUSH, facts, client_id=snapshot.client_id, slug=snapshot.slug
             )
         )

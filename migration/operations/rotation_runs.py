@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nova_credentials.messages import Message
 
 
-def rotate_items(run: Run, items: dict[int, RunItem], *, seconds: float) -> list[RunItem]:
+def process_rotation_items(run: Run, items: dict[int, RunItem], *, seconds: float) -> list[RunItem]:
     """Give each item its outcome; return those that may succeed at another try.
 
     After `seconds` no client is begun: the rest stays open, to be claimed again.

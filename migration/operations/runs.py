@@ -33,7 +33,7 @@ from migration.operations.layout_runs import process_layout_items
 from migration.operations.login_test_runs import process_login_items
 from migration.operations.move_runs import process_move_items
 from migration.operations.pushes import push
-from migration.operations.rotation_runs import rotate_items
+from migration.operations.rotation_runs import process_rotation_items
 from migration.operations.run_batches import (
     RETRY_LOCK,
     lock_free_batch,
@@ -242,7 +242,7 @@ def _give_outcomes(run: Run, items: dict[int, RunItem]) -> None:
     elif run.kind == Run.Kind.TEST_LOGINS:
         process_login_items(run, items, seconds=BATCH_SECONDS, retry=_schedule_retry)
     elif run.kind == Run.Kind.ROTATE:
-        for item in rotate_items(run, items, seconds=BATCH_SECONDS):
+        for item in process_rotation_items(run, items, seconds=BATCH_SECONDS):
             _schedule_retry(run, item)
     else:
         _push_items(run, items)

@@ -103,7 +103,7 @@ class SettingsDrift:
         return sum(number for _, number in self.added) - sum(number for _, number in self.removed)
 
 
-def find_drift() -> SettingsDrift:
+def find_settings_drift() -> SettingsDrift:
     """Compare what is stored of all secrets of present clients with the settings, in one query."""
     present = Secret.objects.filter(client__in=Client.objects.all()).order_by(
         "client__slug", "name"

@@ -36,7 +36,7 @@ FIRST_REASON = Coalesce(KeyTextTransform("key", _IN_A_ROW), KeyTextTransform("ke
 
 
 @dataclass(frozen=True)
-class UnmovedClients:
+class ClientsLeftByRun:
     """Clients that a run of a wave refused or failed to move, and that still stand where it met them."""
 
     run: Run
@@ -54,7 +54,7 @@ class UnmovedClients:
 
     @property
     def list_query(self) -> str:
-        """Return the query of the client list that shows them all."""
+        """Return the query of the client list that shows all that this run left."""
         return make_list_query(CountedClients.LEFT, self.run.pk)
 
     def to_json(self) -> dict[str, object]:
@@ -133,7 +133,7 @@ def list_left_out(waves: list[Wave], number: int) -> LeftOutClients:
     return LeftOutClients(number, tuple(left_out.order_by("slug", "pk")[:NAMED_IN_ALL]))
 
 
-def list_left_clients(waves: list[Wave]) -> Iterable[UnmovedClients]:
+def list_left_clients(waves: list[Wave]) -> Iterable[ClientsLeftByRun]:
     """Yield the runs that left clients, since their waves are watched, with some of these clients."""
     left = select_left_items(waves)
     numbers: dict[int, dict[str, int]] = defaultdict(dict)
@@ -146,7 +146,7 @@ def list_left_clients(waves: list[Wave]) -> Iterable[UnmovedClients]:
     for item in numbered.order_by("-run", "pk")[:NAMED_IN_ALL]:
         named[item.run_id].append(item)
     for run in Run.objects.filter(pk__in=numbers).select_related("wave__campaign"):
-        yield UnmovedClients(
+        yield ClientsLeftByRun(
             run=run,
             refused=numbers[run.pk].get(Outcome.REFUSED, 0),
             failed=numbers[run.pk].get(Outcome.FAILED, 0),

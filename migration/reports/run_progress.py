@@ -142,6 +142,7 @@ class Progress:
 
     @property
     def waiting(self) -> int:
+        """Return the number of open items that no worker holds: they wait for their turn, or their next try."""
         return self.open - self.in_work
 
     @cached_property

@@ -35,7 +35,7 @@ OPEN = "open"
 
 
 @dataclass(frozen=True)
-class RunNumbers:
+class UnfinishedRuns:
     """The runs that are not finished; times in seconds."""
 
     by_state: dict[tuple[str, ...], int]  # kind and state -> runs
@@ -55,7 +55,7 @@ class SiteNumbers:
     open_mismatches: int
     oldest_push_seconds: float  # 0: no push is pending
     failures: dict[str, int]  # act -> clients
-    runs: RunNumbers
+    runs: UnfinishedRuns
     readers: ReaderSummary
     reads: dict[str, int]  # result -> reads
     workers: int
@@ -102,7 +102,7 @@ def _measure_oldest_push() -> float:
     return _seconds_since(pending.aggregate(oldest=Min("waits"))["oldest"])
 
 
-def _count_runs() -> RunNumbers:
+def _count_runs() -> UnfinishedRuns:
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -122,7 +122,7 @@ def _count_runs() -> RunNumbers:
         )
         items = cursor.fetchall()
     idle = [_seconds_since(worked_at) for *_, worked_at in runs if worked_at]
-    return RunNumbers(
+    return UnfinishedRuns(
         by_state={(kind, state): number for kind, state, number, _worked_at in runs},
         clients={(kind, outcome): number for kind, outcome, number in items},
         idle_seconds=max(idle, default=0.0),

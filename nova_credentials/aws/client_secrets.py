@@ -58,15 +58,17 @@ def legal_secret_names(slug: str, *, prefix: str, layout: Layout) -> dict[str, s
     return names
 
 
-def read_client(sm: SecretsManager, names: Mapping[str, str], *, layout: Layout) -> ClientSecrets:
+def read_client(
+    sm: SecretsManager, names_by_part: Mapping[str, str], *, layout: Layout
+) -> ClientSecrets:
     """Read a client's secrets, given as part -> name. Raises as join_answers does."""
     # A single secret is read by GetSecretValue, as the plan's policy doesn't allow the batch call.
-    read = sm.batch_get if len(names) > 1 else sm.get_each
-    answers = read(names.values())
+    read = sm.batch_get if len(names_by_part) > 1 else sm.get_each
+    answers = read(names_by_part.values())
     if any(_is_batch_denied(answer) for answer in answers.values()):
         # A process that has read one secret a client so far may have no right to the batch call.
-        answers = sm.get_each(names.values())
-    return join_answers(names, answers, layout=layout)
+        answers = sm.get_each(names_by_part.values())
+    return join_answers(names_by_part, answers, layout=layout)
 
 
 def _is_batch_denied(answer: SecretValue | SecretsManagerError) -> bool:
@@ -77,14 +79,16 @@ def _is_batch_denied(answer: SecretValue | SecretsManagerError) -> bool:
     )
 
 
-def join_answers(names: Mapping[str, str], answers: Answers, *, layout: Layout) -> ClientSecrets:
+def join_answers(
+    names_by_part: Mapping[str, str], answers: Answers, *, layout: Layout
+) -> ClientSecrets:
     """Collect what AWS answered under one client's names; a type without a credential may have no secret.
 
     Raises SecretsManagerError where a secret can't be read, or where none is there (`not_found`).
     """
     values: dict[str, SecretValue] = {}
     missing = []
-    for part, name in names.items():
+    for part, name in names_by_part.items():
         answer = answers[name]
         if isinstance(answer, SecretValue):
             values[part] = answer

@@ -11,7 +11,7 @@ from migration.operations.doctor.findings import (
     report_ok,
     report_unlooked,
 )
-from migration.operations.stored_looks import find_drift
+from migration.operations.stored_looks import find_settings_drift
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ CHECK = CheckName.SECRET_SETTINGS
 
 def examine_secret_settings(_asked: DoctorOptions) -> Iterator[Finding]:
     """Report the clients whose secrets differ, and the secrets that no worker has described yet."""
-    found = find_drift()
+    found = find_settings_drift()
     differing = sum(client.differs for client in found.clients)
     untold = len(found.clients) - differing
     if differing:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class Deadline:
-    """The end of everything that a login does, in seconds from now; a context manager.
+    """The time by which a login, or a mail, has to be over, in seconds from now; a context manager.
+
+    Once it has come, `seconds_left` raises and the socket that `watch_socket` was given is shut; it ends nothing else.
 
     The time-outs of sockets are for one read each: a server that sends a byte a second would never meet one.
     """

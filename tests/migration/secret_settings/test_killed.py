@@ -11,7 +11,7 @@ from migration.operations import aws_store
 from migration.operations.layouts import change_layout
 from migration.operations.locks import hold_client_locks
 from migration.operations.secret_settings import describe_settings
-from migration.operations.stored_looks import find_drift
+from migration.operations.stored_looks import find_settings_drift
 from nova_credentials.aws.kms_keys import AWS_KEY
 from nova_credentials.aws.secret_settings import add_replicas, remove_replicas, update_secret
 from nova_credentials.document import Layout
@@ -91,7 +91,7 @@ def test_a_worker_that_is_killed_anywhere_in_a_run(settings, layout):
             assert (there.kms_key, there.versions) == (KEY, versions[name])
             assert there.tags["Project"] == "NOVA"
             assert [each.region for each in there.replicas] == ["eu-west-1"]
-        assert not find_drift().client_ids
+        assert not find_settings_drift().client_ids
         entries = AuditEvent.objects.filter(code="secret_settings").order_by("pk")[before:]
         for name in names:
             of_secret = [each.message for each in entries if each.message.values["name"] == name]
