@@ -70,7 +70,7 @@ def select_due() -> ClientMigrationQuerySet:
 
 
 def remove_other_secrets() -> None:
-    """Have AWS delete the other secrets of some due clients. A client that somebody works on waits for the next time."""
+    """Have AWS delete the other secrets of some due clients. One that somebody works on waits for the next time."""
     if find_write_refusal():
         return
     sm = secrets_manager()
