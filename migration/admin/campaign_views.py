@@ -32,6 +32,7 @@ from migration.admin.run_views import make_run_badge
 from migration.models import (
     MOVE_PERMISSIONS,
     WRITES_BOTH,
+    Blocker,
     Campaign,
     NoticeEvent,
     Run,
@@ -248,6 +249,9 @@ def get_campaign_context(
         # Of one that is over, the run in work may still end.
         "goes_on": not campaign.is_over or summary.waits_for is not None,
         "kept_now": kept_now,
+        "to_correct": any(each.passes_at is None for each in kept_now),
+        "differ_now": any(each.blocker == Blocker.DIFFERS for each in kept_now),
+        "may_view_report": may("migration.view_comparison"),
         "history": list_history(campaign, MOST_EVENTS if whole_history else EVENTS_SHOWN),
         "whole_history": whole_history,
         # The wave whose rollback somebody is about to confirm: the page says so in its address, as it renews itself.

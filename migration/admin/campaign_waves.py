@@ -39,12 +39,15 @@ def describe_wave(wave: WaveSummary) -> dict[str, object]:
     campaign, counts, pk = wave.wave.campaign, wave.counts, wave.wave.pk
     variant, icon = WAVE_LOOKS[wave.state]
     stands_still = wave.state == WaveState.BEGUN and campaign.state == Campaign.State.STOPPED
+    was_left = wave.state == WaveState.BEGUN and campaign.is_over
     # Somebody moved clients of it back, or took them out of their group.
     lacks_some = wave.state == WaveState.FINISHED and wave.at_goal < wave.clients - wave.deleted
     label = str(wave.state.label)
     if stands_still or lacks_some:
         label = _("Stands still") if stands_still else _("Finished, not all at the goal")
         variant, icon = "warning", "stop" if stands_still else icon
+    elif was_left:
+        label, icon = _("Left where it was"), "cancel"
     in_aws = wave.phases[Phase.AWS]
     limits = (
         ("refused", campaign.most_refused),

@@ -109,6 +109,9 @@ class CampaignAdmin(ReadOnlyAdmin):
 
     @display(description=_("waves done"))
     def done_of_all(self, campaign: CountedCampaign) -> str:
+        if campaign.wave_size and not campaign.is_over:
+            # Each wave is only made once the one before is done: its page says how many there will be.
+            return str(campaign.waves_done)
         numbers = {"done": campaign.waves_done, "total": campaign.waves_all}
         return gettext("%(done)d of %(total)d") % numbers
 

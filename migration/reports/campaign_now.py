@@ -56,8 +56,8 @@ class BlockedNow:
         if self.passes_at is None:
             return ""
         text = _(
-            "this passes %(n)d minutes after the last one, at %(time)s: if it is mended, have it go on, and it"
-            " waits until then"
+            "this passes %(n)d minutes after the last one, at %(time)s; if the campaign goes on before, the"
+            " whole wave waits until then"
         )
         return text % {"n": FRESH // timedelta(minutes=1), "time": show_time(self.passes_at)}
 

@@ -132,11 +132,6 @@ class CampaignSummary:
     def percent_done(self) -> float:
         return 100 * self.waves_done / self.waves_all if self.waves_all else 0
 
-    @property
-    def seconds_to_soak(self) -> float:
-        """Return for how many seconds the steps of one wave soak in all, where it makes every step."""
-        return len(self.campaign.steps) * self.campaign.soak.total_seconds()
-
     def to_json(self) -> dict[str, object]:
         """Return the campaign for the JSON of commands: messages in English, and their keys; times with their zone."""
         campaign, run = self.campaign, self.unfinished_run

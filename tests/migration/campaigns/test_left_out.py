@@ -25,7 +25,7 @@ from migration.reports.campaign_forecast import forecast_end
 from migration.reports.campaigns import WaveState, summarize_campaign
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
-from tests.factories import make_comparison, make_many, make_user
+from tests.factories import count_reads, make_comparison, make_many, make_user
 from tests.migration.admin.pages import page_of, text
 from tests.migration.campaigns.shown import begin_wave
 from tests.migration.campaigns.taken import (
@@ -132,14 +132,38 @@ def test_whom_the_next_comparison_mends_it_keeps_and_one_at_its_goal_too(client)
     ReadCount.objects.create(client_id=north[3], aws_failures=1, last_failure_at=timezone.now())
     client.force_login(User.objects.create_superuser("root"))
 
-    assert find_stuck_clients(campaign) == {north[1]: "north-1"}
+    # The last one for half an hour, and all the others of its wave with it.
+    assert find_stuck_clients(campaign) == {north[1]: "north-1", north[3]: "north-3"}
     page = text(client.get(page_of("migration_campaign", campaign.pk)))
-    assert "Go on without this 1 client…" in page
+    assert "Go on without these 2 clients…" in page
+    assert "Correct each on its page first" in page
+    assert "Mend many at once" in page
     assert "north-0" in page
     words = text(client.get(address(campaign)))
     assert "north-1" in words
+    assert "north-3" in words
     assert "north-0" not in words
     assert "north-2" not in words
+
+
+def test_once_they_are_mended_it_may_still_go_on_without_those_that_only_have_to_wait(client):
+    """Before, whoever mended the differing clients first could only have the whole wave wait for half an hour."""
+    group = make_group("north", 3, Phase.DUAL_READ)
+    campaign, late = begin(group), members(group)[0]
+    take(campaign).stop(by=None), campaign.stop(by=None)
+    campaign.waves.get().runs.update(finished_at=timezone.now())
+    ReadCount.objects.filter(client_id=late).delete()
+    count_reads(late, reads=1, mismatches=1)
+    ReadCount.objects.filter(client_id=late).update(last_mismatch_at=timezone.now())
+    client.force_login(User.objects.create_superuser("root"))
+
+    page = text(client.get(page_of("migration_campaign", campaign.pk)))
+    assert "Nothing is left to correct: these clients only have to wait." in page
+    assert "Correct each" not in page
+    assert "Go on without this 1 client…" in page
+
+    assert without_stuck(campaign, by=None) == 1
+    assert left_out() == [all_clients().get(pk=late).slug]
 
 
 def test_when_another_one_differs_than_was_shown_nobody_is_left_out(client):

@@ -188,8 +188,10 @@ def test_who_only_has_to_wait_after_it_was_mended_is_told_so(viewer):
     when = show_time(ReadCount.objects.get().last_mismatch_at + timedelta(minutes=30))
     assert (
         "NOVA's reader met a mismatch or a failure lately: 1 client – spain-1 (this passes 30 minutes after the last"
-        f" one, at {when}: if it is mended, have it go on, and it waits until then)" in words
+        f" one, at {when}; if the campaign goes on before, the whole wave waits until then)"
+        in words
     )
+    assert "Nothing is left to correct" in words
     assert "Stands still" in words
     assert "Step under way" not in words
 
@@ -258,15 +260,14 @@ def test_the_waves_that_are_yet_to_be_made_have_a_place_and_the_time_that_one_so
     words = text(viewer.get(page(campaign)))
     assert "0 of 3 waves done" in words
     assert "2 more waves Made of what is left of the group" in words
-    steps = len(campaign.steps)
-    assert f"A wave soaks for up to {30 * steps} minutes in all." in words
+    assert "Each step of a wave soaks for 30 minutes." in words
 
     campaign.waves.update(finished_at=timezone.now())
     do_next(campaign)
 
     words = text(viewer.get(page(campaign)))
     assert "1 more wave Made of" in words
-    assert "A wave soaks for up to" not in words
+    assert "Each step of a wave soaks" not in words
 
 
 def test_a_part_of_a_group_that_is_called_like_its_wave_is_named_once():
