@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     class CountedCampaign(Protocol):
         """A campaign as the list gets it."""
 
+        wave_size: int
+        is_over: bool
         waves_done: int
         waves_all: int
         first_parts: list[Wave]
