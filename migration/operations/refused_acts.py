@@ -74,7 +74,7 @@ def record_refused_reveal(
 
 
 def record_refused_save(client_id: int | None, *, why: Message) -> None:
-    """Record that AWS, or who may decide for it, did not take the save of a client."""
+    """Record that a client's save was refused: by AWS, its rows, its offboarding, or work on it."""
     record_refusal(
         AuditCode.REFUSAL,
         audit_sentences.SAVE_REFUSED(why=why),

@@ -116,7 +116,7 @@ def record_as_pushed_if_equal(client_id: int, found: AwsCopy) -> None:
 
 @dataclass(frozen=True)
 class RestoredRows:
-    """The rows of a purged client after AWS's values were copied back."""
+    """The rows of a purged client into which AWS's values were not copied back."""
 
     # Written since the purge, so that PostgreSQL has their newest values.
     kept_rows: list[Credential]

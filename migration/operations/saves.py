@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 
 class SaveRefusedError(MessageError):
-    """AWS is the authority and did not accept the save; nothing is saved in PostgreSQL."""
+    """The save can't be made: AWS, the rows, an offboarding or work on the client forbid it; nothing is saved."""
 
     client_id: int | None = None
 

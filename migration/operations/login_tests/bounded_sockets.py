@@ -47,7 +47,7 @@ def ca_file() -> str:
 
 
 def tls_context() -> ssl.SSLContext:
-    """Return the context of all logins with TLS: certificate and name are verified."""
+    """Return the TLS context of mailboxes, AWS and webhooks: certificate and name are verified."""
     return _make_context(ca_file())
 
 
