@@ -108,8 +108,8 @@ class Campaign(models.Model):
     most_mismatches = models.PositiveIntegerField(default=1)
     most_failed_reads = models.PositiveIntegerField(default=1)
     most_refused = models.PositiveIntegerField(default=1)
-    # The hours of the day in which a step may begin, in UTC; null: any. They may span midnight, and
-    # are the whole day where both ends are the same.
+    # The hours of the day in which a step may begin, in UTC; null: any. They may span midnight, and are the whole day
+    # where both ends are the same.
     begins_at = models.TimeField(null=True)
     ends_at = models.TimeField(null=True)
     rolls_back = models.BooleanField(_("rolls back when it stops by itself"), default=False)

@@ -70,7 +70,7 @@ ACTS = {
 
 
 class Digest(StrEnum):
-    """What is counted and told together, in one notice."""
+    """Names the facts that are counted and told together, in one notice."""
 
     MISMATCHES = "mismatches"
     STOPPED = "stopped"

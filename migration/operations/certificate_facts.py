@@ -87,7 +87,7 @@ class CopiesFact:
 
 @dataclass(frozen=True)
 class CredentialFact:
-    """What the paper says of a credential's present value: its least age, and where NOVA's database has it in clear."""
+    """Describes a credential's present value, without it: its least age, and where NOVA's database has it in clear."""
 
     kind: str
     id: int

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class RowContent(StrEnum):
-    """Whether the secret columns of a row hold values or pointers."""
+    """Says whether the secret columns of a row hold values or pointers."""
 
     VALUES = "values"
     POINTERS = "pointers"

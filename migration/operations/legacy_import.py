@@ -91,7 +91,7 @@ class PlannedRow:
 
 @dataclass(frozen=True)
 class LegacyPlan:
-    """What an import from the legacy table would do now."""
+    """Holds what an import from the legacy table would do now."""
 
     table: LegacyTable
     rows: tuple[PlannedRow, ...] = ()

@@ -64,7 +64,7 @@ WRONG_WITH = "wrong_with"
 
 
 class CodeVerdict(StrEnum):
-    """What came of checking a code of a second factor."""
+    """Tells what came of checking a code of a second factor."""
 
     RIGHT = "right"
     WRONG = "wrong"

@@ -41,7 +41,7 @@ HEADINGS = (
 
 @dataclass(frozen=True)
 class ListRights:
-    """Whether a user may see the groups, and the errors, of the clients in the list."""
+    """Says whether a user may see the groups, and the errors, of the clients in the list."""
 
     groups: bool
     errors: bool
