@@ -1,7 +1,6 @@
 """An owner for thousands of clients: in parts that memory holds, all of them or none, two people at once."""
 
 import threading
-import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,6 +9,7 @@ from django.db import OperationalError, connection
 from credentials.models import clients
 from migration.models import AuditEvent, ClientOwner, all_clients
 from tests.factories import make_many, make_user
+from tests.memory import measure_peak
 
 pytestmark = pytest.mark.django_db
 
@@ -61,18 +61,13 @@ def test_a_part_is_in_memory_and_not_every_client(small_parts):
     olga = make_user("olga")
     some = all_clients().filter(slug__in=[f"many-{n}" for n in range(small_parts)])
 
-    def measure_peak(chosen) -> int:
-        tracemalloc.start()
-        try:
-            ClientOwner.objects.set_owner(chosen, olga)
-            return tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
+    def measure(chosen) -> int:
+        return measure_peak(lambda: ClientOwner.objects.set_owner(chosen, olga))
 
-    measure_peak(some.filter(slug="many-1"))  # imports and caches
-    few = measure_peak(some)
+    measure(some.filter(slug="many-1"))  # imports and caches
+    few = measure(some)
     # Of each client its slug stays, which is returned.
-    assert measure_peak(all_clients()) < few + 2000 * 200
+    assert measure(all_clients()) < few + 2000 * 200
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,7 +1,6 @@
 """Client groups as rows: names, members, two people at once, and what NOVA's deletions leave of them."""
 
 import threading
-import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -21,6 +20,7 @@ from migration.models import (
 )
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_many
+from tests.memory import measure_peak
 
 pytestmark = pytest.mark.django_db
 
@@ -205,18 +205,13 @@ def test_a_part_is_in_memory_and_not_every_client(act, small_parts):
     if act == "remove_clients":
         group.put_clients(all_clients())
 
-    def measure_peak(chosen) -> int:
-        tracemalloc.start()
-        try:
-            getattr(group, act)(chosen)
-            return tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
+    def measure(chosen) -> int:
+        return measure_peak(lambda: getattr(group, act)(chosen))
 
-    measure_peak(some.filter(slug="many-1"))  # imports and caches
-    few = measure_peak(some)
+    measure(some.filter(slug="many-1"))  # imports and caches
+    few = measure(some)
     # Of each client its slug stays, which is returned.
-    assert measure_peak(all_clients()) < few + 2000 * 200
+    assert measure(all_clients()) < few + 2000 * 200
 
 
 @pytest.mark.django_db(transaction=True)
