@@ -105,7 +105,7 @@ class Collector:
             "Seconds since a worker worked on the running run that was left alone for longest.",
             runs.idle_seconds,
         )
-        states = list(work.campaigns.values())
+        states = [campaign.state for campaign in work.campaigns]
         yield make_gauges(
             "nova_campaigns",
             "Campaigns that are not over, by state.",

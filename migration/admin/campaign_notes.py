@@ -10,7 +10,12 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from migration.models import NewMemberVerdict, count_in_campaigns, list_waves_of_groups
+from migration.models import (
+    Campaign,
+    NewMemberVerdict,
+    count_in_campaigns,
+    list_waves_of_groups,
+)
 from migration.reports.alert import VIEW_CAMPAIGNS
 
 if TYPE_CHECKING:
@@ -19,8 +24,6 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest
     from django.utils.safestring import SafeString
-
-    from migration.models import Campaign
 
 
 def make_campaign_notes(
@@ -37,9 +40,18 @@ def make_campaign_notes(
     may_view = request.user.has_perm(VIEW_CAMPAIGNS)
     notes = []
     for campaign, found in count_in_campaigns(client_ids):
-        if asked == 1:
+        stands_still = campaign.state != Campaign.State.RUNNING
+        if asked == 1 and stands_still:
+            text = _("This client is in %(campaign)s, which moves nobody now (%(state)s).")
+        elif asked == 1:
             text = _(
                 "This client is in %(campaign)s, which moves its clients by itself, each when its wave begins."
+            )
+        elif stands_still:
+            text = ngettext(
+                "%(n)s of these clients is in %(campaign)s, which moves nobody now (%(state)s).",
+                "%(n)s of these clients are in %(campaign)s, which moves nobody now (%(state)s).",
+                found,
             )
         else:
             text = ngettext(
@@ -48,7 +60,9 @@ def make_campaign_notes(
                 found,
             )
         shown = _link(campaign) if may_view else str(campaign)
-        notes.append(format_html(text % {"n": intcomma(found), "campaign": "{}"}, shown))
+        state = campaign.get_state_display().lower()
+        values = {"n": intcomma(found), "campaign": "{}", "state": state}
+        notes.append(format_html(text % values, shown))
     return notes
 
 

@@ -256,6 +256,8 @@ def get_campaign_context(
         "whole_history": whole_history,
         # The wave whose rollback somebody is about to confirm: the page says so in its address, as it renews itself.
         "roll_back": read_number(request.GET.get("roll_back", "")),
+        # Likewise, whether somebody is about to cancel it.
+        "cancels": "cancel" in request.GET,
         **(get_stop_notice_context(request) if campaign.state in MAY_STOP else {}),
         "page": page,
         "waves": [describe_wave(wave) for wave in summary.waves],

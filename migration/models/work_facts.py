@@ -15,6 +15,7 @@ from migration.models.reader_processes import SEEN_WITHIN
 from migration.models.rotation_schedules import make_next_query, today
 from migration.models.runs import Run
 from migration.models.secrets import DIFFERING_CLIENTS
+from nova_credentials.messages import Message
 from nova_credentials.tables import CLIENTS
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ class WorkFacts:
     requested_runs: int
     # Statements of NOVA's old helper that were called lately.
     other_statements: int
-    # The campaigns that are not over: the id of each, and its state.
-    campaigns: dict[int, str]
+    # Those that are not over, in their order; of each only the id, the state and why it stopped.
+    campaigns: tuple[Campaign, ...]
     # The clients whose rotation stopped, is not finished, or is overdue: as the filter of their list calls them.
     rotations: dict[str, int]
     # The clients that left, or came back, in part only.
@@ -59,8 +60,8 @@ def read_work_facts() -> WorkFacts:
                 (SELECT count(*) FROM migration_offboarding AS o JOIN {CLIENTS} AS c ON c.id = o.client_id
                  WHERE o.state <> %(offboarded)s),
                 (SELECT count(*) FROM ({DIFFERING_CLIENTS.format(prefix="%(prefix)s")}) AS differing),
-                ARRAY(SELECT id FROM migration_campaign WHERE state = ANY(%(not_over)s) ORDER BY id),
-                ARRAY(SELECT state::text FROM migration_campaign WHERE state = ANY(%(not_over)s) ORDER BY id)
+                (SELECT coalesce(json_agg(json_build_array(id, state, stopped_because) ORDER BY id), '[]')
+                 FROM migration_campaign WHERE state = ANY(%(not_over)s))
             """,  # noqa: S608  # constants
             {
                 "today": today(),
@@ -72,9 +73,10 @@ def read_work_facts() -> WorkFacts:
                 "prefix": settings.NOVA_SECRET_PREFIX,
             },
         )
-        seen_at, swept_at, requested, others, *rotations, left, differing, ids, states = (
-            cursor.fetchone()
-        )
-    campaigns = dict(zip(ids, states, strict=True))
+        seen_at, swept_at, requested, others, *rotations, left, differing, rows = cursor.fetchone()
+    campaigns = tuple(
+        Campaign(pk=pk, state=state, stopped_because=why and Message.from_json(why))
+        for pk, state, why in rows
+    )
     numbers = dict(zip(("stopped", "unfinished", "overdue"), rotations, strict=True))
     return WorkFacts(seen_at, swept_at, requested, others, campaigns, numbers, left, differing)

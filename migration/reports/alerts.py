@@ -223,14 +223,14 @@ def _alert_requested_runs(data: AlertData) -> Iterator[Alert]:
 def _alert_campaigns(data: AlertData) -> Iterator[Alert]:
     """Alert to each campaign that goes no further before somebody has looked at it."""
     sentences = {
-        Campaign.State.STOPPED: _("%(campaign)s has stopped"),
+        Campaign.State.STOPPED: _("%(campaign)s has stopped. %(why)s"),
         Campaign.State.REQUESTED: _("%(campaign)s is waiting for approval"),
     }
-    for pk, state in data.work.campaigns.items():
-        if sentence := sentences.get(Campaign.State(state)):
-            url = reverse("admin:migration_campaign_change", args=[pk])
+    for campaign in data.work.campaigns:
+        if sentence := sentences.get(Campaign.State(campaign.state)):
+            url = reverse("admin:migration_campaign_change", args=[campaign.pk])
             action = Action(_("See the campaign"), url, VIEW_CAMPAIGNS)
-            text = sentence % {"campaign": Campaign(pk=pk)}
+            text = sentence % {"campaign": campaign, "why": localize(campaign.stopped_because)}
             yield Alert(text, url, VIEW_CAMPAIGNS, actions=(action,))
 
 

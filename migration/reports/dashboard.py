@@ -86,7 +86,7 @@ def load_dashboard() -> Dashboard:
         headline=make_project_numbers(clients.total, clients.cut_over, counts.cutovers),
         pulses=list_pulses(work, answered_at=comparisons.last_answer, readers=readers),
         running_campaigns=[
-            pk for pk, state in work.campaigns.items() if state == Campaign.State.RUNNING
+            each.pk for each in work.campaigns if each.state == Campaign.State.RUNNING
         ],
         has_campaigns=bool(work.campaigns),
         counted_at=counts.at if counts.is_kept else None,

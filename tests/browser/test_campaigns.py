@@ -67,6 +67,14 @@ def test_a_campaign_is_requested_approved_stopped_and_gone_on_with(visit, stores
     assert do_next(campaign) is None
     assert campaign.state == Campaign.State.REQUESTED
     assert [phase_of(pk) for pk in pks] == [Phase.DUAL_READ, Phase.AWS]
+    press(page.get_by_role("link", name="Cancel the campaign…"))
+    expect(page.get_by_text("Cancel the campaign for good?")).to_be_visible()
+    assert fits(page)
+    assert violations(page) == []
+    press(page.get_by_role("button", name="Cancel it for good"))
+    expect(page.get_by_text("Cancelled: its clients stay where they are.")).to_be_visible()
+    campaign.refresh_from_db()
+    assert campaign.state == Campaign.State.CANCELLED
 
 
 def test_one_that_a_mismatch_stopped_goes_on_without_that_client(visit, stores):

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import ClientRevision
-from migration import tasks
+from migration import campaign_sentences, tasks
 from migration.models import (
     Act,
     Campaign,
@@ -308,7 +308,8 @@ def test_campaigns_are_named_as_long_as_they_are_not_over(root):
     push_all()
     assert [step["is_main"] for step in root.get(HOME).context["next_steps"]] == [True]
     running = Campaign.objects.create(goal="aws", state="running")
-    stopped = Campaign.objects.create(goal="aws", state="stopped")
+    why = campaign_sentences.STOPPED_BY_COMMAND()
+    stopped = Campaign.objects.create(goal="aws", state="stopped", stopped_because=why)
     requested = Campaign.objects.create(goal="aws", state="requested")
     Campaign.objects.create(goal="aws", state="finished")
 
@@ -322,7 +323,7 @@ def test_campaigns_are_named_as_long_as_they_are_not_over(root):
         if "/campaign/" in item.url
     }
     assert list(told.values()) == [
-        f"Campaign {stopped.pk} has stopped",
+        f"Campaign {stopped.pk} has stopped. Somebody stopped it by command.",
         f"Campaign {requested.pk} is waiting for approval",
     ]
     assert [root.get(url).status_code for url in told] == [200, 200]

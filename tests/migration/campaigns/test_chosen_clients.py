@@ -91,6 +91,21 @@ def test_a_move_at_once_says_it_too(stores, client):
     assert all_clients().in_phases("postgres").count() == 1
 
 
+def test_of_a_campaign_that_stands_still_none_says_that_it_moves_clients(stores, client):
+    group = make_group("first", 2)
+    campaign = begin(group)
+    campaign.stop(by=None)
+    login(client, "ana", "credentials.view_client", "migration.change_clientgroup")
+
+    chosen = members(group)
+    of_one = text(client.get(f"{CLIENTS}{chosen[0]}/change/"))
+    of_both = text(client.post(f"{CLIENTS}group/", {"clients": f"{chosen[0]} {chosen[1]}"}))
+
+    still = f"Campaign {campaign.pk}, which moves nobody now (stopped)."
+    assert f"This client is in {still}" in of_one
+    assert f"2 of these clients are in {still}" in of_both
+
+
 def test_who_is_put_into_a_group_of_a_campaign_is_told_whether_it_takes_them(stores, client):
     group, free = make_group("first", 1), make_client("free")
     campaign = begin(group)

@@ -67,7 +67,8 @@ def said(response) -> str:
 
 def buttons(response) -> list[str]:
     found = re.findall(
-        r"(?s)<button type=\"submit\"[^>]*>(.*?)</button>", response.content.decode()
+        r"(?s)<(?:button type=\"submit\"|a href=\"\?cancel)[^>]*>(.*?)</(?:button|a)>",
+        response.content.decode(),
     )
     texts = (re.sub(r"(?s)<span.*?</span>|\s+", " ", each).strip() for each in found)
     return [each for each in texts if "campaign" in each]
@@ -363,16 +364,21 @@ def test_a_campaign_that_is_none_leads_to_the_dashboard(client, log_in):
 def test_an_operator_stops_it_has_it_go_on_and_cancels_it(client, log_in):
     maria = log_in("Operator", "maria")
     campaign = make_campaign()
-    assert buttons(client.get(page(campaign))) == ["Stop the campaign", "Cancel the campaign"]
+    assert buttons(client.get(page(campaign))) == ["Stop the campaign", "Cancel the campaign…"]
 
     press(client, campaign, "steer", order="stop")
     assert campaign.state == Campaign.State.STOPPED
     assert "maria stopped it." in text(client.get(page(campaign)))
     assert buttons(client.get(page(campaign))) == [
         "Go on with the campaign",
-        "Cancel the campaign",
+        "Cancel the campaign…",
     ]
     press(client, campaign, "steer", order="go_on")
+    assert campaign.state == Campaign.State.RUNNING
+    asked = client.get(f"{page(campaign)}?cancel=1")
+    assert "Cancel the campaign for good? It can't be taken up again." in text(asked)
+    # The page renews itself, and keeps the question.
+    assert "&amp;cancel=1" in asked.content.decode()
     assert campaign.state == Campaign.State.RUNNING
     press(client, campaign, "cancel")
 
@@ -404,13 +410,13 @@ def test_somebody_else_approves_it_and_the_requester_does_not(client, log_in, se
     maria = log_in("Administrator", "maria")
     campaign = make_campaign(goal=Phase.AWS, by=maria, reason="CHG-1", soak_minutes=1440)
     shown = client.get(page(campaign))
-    assert buttons(shown) == ["Cancel the campaign"]
+    assert buttons(shown) == ["Cancel the campaign…"]
     assert "somebody else" in text(shown)
     press(client, campaign, "approve")
     assert campaign.state == Campaign.State.REQUESTED
 
     log_in("Approver", "ana")
-    assert buttons(client.get(page(campaign))) == ["Approve the campaign", "Cancel the campaign"]
+    assert buttons(client.get(page(campaign))) == ["Approve the campaign", "Cancel the campaign…"]
     press(client, campaign, "approve")
 
     assert (campaign.state, campaign.approved_by_name) == (Campaign.State.RUNNING, "ana")
@@ -436,7 +442,7 @@ def test_who_may_not_move_clients_has_none_go_on(client):
     campaign = make_campaign()
     campaign.stop(by=None)
 
-    assert buttons(client.get(page(campaign))) == ["Cancel the campaign"]
+    assert buttons(client.get(page(campaign))) == ["Cancel the campaign…"]
     assert press(client, campaign, "steer", order="go_on").status_code == 403
     assert campaign.state == Campaign.State.STOPPED
 
