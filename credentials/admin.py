@@ -12,12 +12,12 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
 from credentials.forms import ClientForm
-from credentials.inlines import AwsInline, DatabaseInline, EmailInline, StoredRowFields
+from credentials.inlines import AwsInline, ChangeAwareFields, DatabaseInline, EmailInline
 from credentials.localization import localize
 from credentials.models import Client, save_columns
 from credentials.onboarding_views import (
     CheckOnboardingView,
-    MailServersView,
+    MailServerFieldsView,
     OnboardClientView,
 )
 from credentials.refusals import RefusedByDatabaseError, convert_refusals, insert_rows
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from credentials.models import Credential
 
 
-class ClientAdmin(StoredRowFields, ModelAdmin):
+class ClientAdmin(ChangeAwareFields, ModelAdmin):
     """One client with its credentials on one page, and the onboarding page that adds one."""
 
     form = ClientForm
@@ -59,7 +59,7 @@ class ClientAdmin(StoredRowFields, ModelAdmin):
             ),
             path(
                 "onboard/mail/",
-                page(MailServersView.as_view(model_admin=self)),
+                page(MailServerFieldsView.as_view(model_admin=self)),
                 name=f"{name}_mail",
             ),
             *others,
@@ -88,7 +88,9 @@ class ClientAdmin(StoredRowFields, ModelAdmin):
             messages.error(request, text % {"problem": localize(refusal.message)})
         return HttpResponseRedirect(request.get_full_path())
 
-    def get_secret_link(self, request: HttpRequest, row: Credential, name: str) -> SafeString | str:
+    def get_secret_field_links(
+        self, request: HttpRequest, row: Credential, name: str
+    ) -> SafeString | str:
         """Return what stands beside the stored secret `name` of the row, for this user."""
         return ""
 
@@ -104,7 +106,7 @@ class ClientAdmin(StoredRowFields, ModelAdmin):
         """Replace the secrets by a mask in every inline that is shown read-only, whatever the reason."""
         wrapped: list[InlineAdminFormSet] = super().get_inline_formsets(request, *args, **kwargs)
         for formset in wrapped:
-            formset.opts.link_secret = partial(self.get_secret_link, request)
+            formset.opts.link_secret = partial(self.get_secret_field_links, request)
             client = formset.formset.instance
             formset.opts.link_new = partial(self.get_new_login_link, request, client)
             formset.opts.put_links_beside_secrets(formset.formset)

@@ -13,7 +13,7 @@ class CredentialsConfig(AppConfig):
 
     def ready(self) -> None:
         from credentials.grants import print_missing_grants
-        from credentials.triggers import check_rights, install_triggers
+        from credentials.triggers import install_triggers, require_rights_to_make_tables
 
         # After every `migrate`, not once in a schema migration: a step that lacked a grant is tried again.
         post_migrate.connect(
@@ -22,4 +22,8 @@ class CredentialsConfig(AppConfig):
         post_migrate.connect(
             print_missing_grants, sender=self, dispatch_uid="credentials.print_missing_grants"
         )
-        pre_migrate.connect(check_rights, sender=self, dispatch_uid="credentials.check_rights")
+        pre_migrate.connect(
+            require_rights_to_make_tables,
+            sender=self,
+            dispatch_uid="credentials.require_rights_to_make_tables",
+        )

@@ -64,7 +64,7 @@ def copy_document_into_rows(
         if not secrets_alone:
             for login in match.new_logins:
                 _add_row(client, credential_type, login, extra_of(login))
-        lacking += [row.as_message() for row in match.unmatched_rows]
+        lacking += [row.make_name_message() for row in match.unmatched_rows]
     if not secrets_alone and read.client_name is not None and read.client_name != client.name:
         client.name = read.client_name
         save_columns(client, ["name"])
@@ -76,7 +76,7 @@ def list_unmatched_rows(client: Client, document: Document) -> list[Message]:
     """Return the rows that `copy_document_into_rows` would find no login for. Raises `DocumentError`."""
     read = documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
     return [
-        row.as_message()
+        row.make_name_message()
         for credential_type, rows in client.credentials_by_type().items()
         for row in match_rows(rows, read.of_type(credential_type)).unmatched_rows
     ]
@@ -111,7 +111,7 @@ def read_purged_secrets(client: Client, document: Document) -> dict[Credential, 
                 found[row] = {name: getattr(login, name) for name in row.SECRET_FIELDS}
         if lacking := [row for row in match.unmatched_rows if is_purged(row)]:
             raise RowNotInAwsError(
-                sentences.NO_ROW_IN_AWS(row=lacking[0].as_message(), slug=client.slug)
+                sentences.NO_ROW_IN_AWS(row=lacking[0].make_name_message(), slug=client.slug)
             )
     return found
 
@@ -133,7 +133,9 @@ def read_purged_extras(client: Client, document: Document) -> dict[Client | Cred
     for row in list_all_rows(client):
         names, theirs = list_purged_extras(row), in_aws.get(row, {})
         if not all(name in theirs for name in names):
-            raise RowNotInAwsError(sentences.NO_ROW_IN_AWS(row=row.as_message(), slug=client.slug))
+            raise RowNotInAwsError(
+                sentences.NO_ROW_IN_AWS(row=row.make_name_message(), slug=client.slug)
+            )
         found[row] = {name: theirs[name] for name in names}
     return found
 

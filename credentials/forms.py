@@ -39,7 +39,7 @@ else:
 MASK = "•" * 12
 
 
-class BrowserTextField(forms.CharField):
+class LineEndIgnoringTextField(forms.CharField):
     """Text that counts as changed only where it differs from what the browser was shown."""
 
     def has_changed(self, initial: object, data: object) -> bool:
@@ -80,7 +80,7 @@ class SecretField(forms.CharField):
         return typed
 
 
-class StoredRowForm(RowForm):
+class ChangedFieldsForm(RowForm):
     """Validates and writes only the fields that were changed: NOVA's rows may hold values that no form would take."""
 
     def unchanged_fields(self) -> set[str]:
@@ -106,7 +106,7 @@ class StampField(forms.CharField):
         return False
 
 
-class ClientForm(StoredRowForm):
+class ClientForm(ChangedFieldsForm):
     """Refuses to save over what NOVA or a colleague wrote after the form was opened."""
 
     instance: Client
@@ -151,7 +151,7 @@ class ClientForm(StoredRowForm):
             ) from None
 
 
-class CredentialForm(StoredRowForm):
+class CredentialForm(ChangedFieldsForm):
     """One credential row, whose stored secret is not in the page."""
 
     instance: Credential
@@ -166,7 +166,7 @@ class CredentialForm(StoredRowForm):
     def clean(self) -> None:
         super().clean()
         row = self.instance  # as it is stored, until `_post_clean`
-        if row.pk and (moved := row.find_changed_destinations(self.changed_data)):
+        if row.pk and (moved := row.find_secret_redirections(self.changed_data)):
             for name in set(row.SECRET_FIELDS) - set(self.changed_data):
                 self.add_error(name, self._ask_secret_again(moved, name))
 

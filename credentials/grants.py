@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connection
 
-from credentials.shown_names import show_text
+from credentials.shown_names import escape_invisible
 from credentials.site_schema import SCHEMA
 from credentials.trigger_sql import ASK_COUNTED
 from nova_credentials.tables import (
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
 
-class RightKind(StrEnum):
+class GrantTarget(StrEnum):
     """The kind of object that a right is on, as GRANT writes it."""
 
     SCHEMA = "SCHEMA"
@@ -46,7 +46,7 @@ class Right:
     """One privilege on one object."""
 
     privilege: str
-    kind: RightKind
+    kind: GrantTarget
     name: str
 
 
@@ -60,16 +60,16 @@ class CheckedRights:
 
 # A new table of the reader's is one line here; docs/reader.md lists the same, and a test compares them.
 READER_RIGHTS = (
-    Right("USAGE", RightKind.SCHEMA, "public"),
-    *(Right("SELECT", RightKind.TABLE, table) for table in (*NOVA_TABLES, DATABASE_SCHEMAS)),
-    Right("USAGE", RightKind.SCHEMA, SCHEMA),
+    Right("USAGE", GrantTarget.SCHEMA, "public"),
+    *(Right("SELECT", GrantTarget.TABLE, table) for table in (*NOVA_TABLES, DATABASE_SCHEMAS)),
+    Right("USAGE", GrantTarget.SCHEMA, SCHEMA),
     *(
-        Right("SELECT", RightKind.TABLE, table)
+        Right("SELECT", GrantTarget.TABLE, table)
         for table in (AWS_TABLE, CLIENT_PHASES, CLIENT_REVISIONS, CLIENT_WRITES)
     ),
-    Right("EXECUTE", RightKind.FUNCTION, ASK_COUNTED),
+    Right("EXECUTE", GrantTarget.FUNCTION, ASK_COUNTED),
     *(
-        Right(privilege, RightKind.TABLE, table)
+        Right(privilege, GrantTarget.TABLE, table)
         for table in (READ_COUNTS, READER_PROCESSES)
         for privilege in ("SELECT", "INSERT", "UPDATE")
     ),
@@ -121,16 +121,16 @@ def list_foreign_owners(cursor: CursorWrapper) -> list[str]:
     return [role for (role,) in cursor.fetchall()]
 
 
-def list_site_rights(cursor: CursorWrapper) -> list[Right]:
+def list_needed_site_rights(cursor: CursorWrapper) -> list[Right]:
     """Return the rights that the site needs on NOVA's tables and on the sequences of their ids."""
     cursor.execute(SEQUENCES, [list(NOVA_TABLES)])
     return [
-        *(Right(p, RightKind.TABLE, table) for table in NOVA_TABLES for p in SITE_PRIVILEGES),
-        *(Right("USAGE", RightKind.SEQUENCE, name) for (name,) in cursor.fetchall()),
+        *(Right(p, GrantTarget.TABLE, table) for table in NOVA_TABLES for p in SITE_PRIVILEGES),
+        *(Right("USAGE", GrantTarget.SEQUENCE, name) for (name,) in cursor.fetchall()),
     ]
 
 
-def check_rights(
+def find_lacking_rights(
     cursor: CursorWrapper, role: str, rights: Sequence[Right] = READER_RIGHTS
 ) -> CheckedRights:
     """Return those of the rights, the reader's if none are given, that the role lacks. The role has to exist."""
@@ -154,16 +154,16 @@ def check_rights(
 def list_other_rights(cursor: CursorWrapper, role: str) -> list[Right]:
     """Return the role's rights on the site's tables that the reader doesn't need."""
     cursor.execute(HELD_IN_SCHEMA, {"role": role, "schema": SCHEMA})
-    held = [Right(privilege, RightKind.TABLE, name) for privilege, name in cursor.fetchall()]
+    held = [Right(privilege, GrantTarget.TABLE, name) for privilege, name in cursor.fetchall()]
     return [right for right in held if right not in READER_RIGHTS]
 
 
 def make_grants(rights: Iterable[Right], role: str, *, revoke: bool = False) -> tuple[str, ...]:
     """Return the statements that grant these rights, or take them away; `role` is quoted (`quote_role`)."""
-    privileges: dict[tuple[RightKind, str], list[str]] = {}
+    privileges: dict[tuple[GrantTarget, str], list[str]] = {}
     for right in rights:
         privileges.setdefault((right.kind, right.name), []).append(right.privilege)
-    objects: dict[tuple[RightKind, str], list[str]] = {}
+    objects: dict[tuple[GrantTarget, str], list[str]] = {}
     for (kind, name), of_object in privileges.items():
         objects.setdefault((kind, ", ".join(of_object)), []).append(name)
     return tuple(
@@ -173,7 +173,7 @@ def make_grants(rights: Iterable[Right], role: str, *, revoke: bool = False) -> 
 
 
 def _make_statement(
-    kind: RightKind, privileges: str, names: list[str], role: str, *, revoke: bool
+    kind: GrantTarget, privileges: str, names: list[str], role: str, *, revoke: bool
 ) -> str:
     on = f"{privileges} ON {kind} {', '.join(names)}"
     return f"REVOKE {on} FROM {role};" if revoke else f"GRANT {on} TO {role};"
@@ -192,12 +192,12 @@ def print_missing_grants(*, verbosity: int = 1, **_: object) -> None:
     with connection.cursor() as cursor:
         lines = list(_describe_missing(cursor))
     if lines:
-        sys.stderr.write("".join(f"{show_text(line)}\n" for line in lines))
+        sys.stderr.write("".join(f"{escape_invisible(line)}\n" for line in lines))
 
 
 def _describe_missing(cursor: CursorWrapper) -> Iterator[str]:
     for role in list_foreign_owners(cursor):
-        checked = check_rights(cursor, role)
+        checked = find_lacking_rights(cursor, role)
         # While some tables aren't there, `migrate` was run backwards or is not complete.
         if checked.lacking and not checked.without_object:
             yield f"NOVA's reader, connected as {role}, lacks rights. To let it read through the site's tables, run:"

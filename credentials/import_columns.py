@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext as _
 
-from credentials.forms import BrowserTextField, SecretField
+from credentials.forms import LineEndIgnoringTextField, SecretField
 from credentials.inlines import PORTS
 from credentials.models import CREDENTIAL_MODELS
 from credentials.onboarding import MAIL_SERVERS, SECTIONS, clean_addresses
@@ -73,7 +73,7 @@ def _make_field(model: AnyModel, column: str) -> forms.Field:
         return SecretField(label=column)
     db_field = cast("models.Field[object, object]", model._meta.get_field(column))
     is_text = isinstance(db_field, models.CharField | models.TextField)
-    options: dict[str, Any] = {"form_class": BrowserTextField} if is_text else dict(PORTS)
+    options: dict[str, Any] = {"form_class": LineEndIgnoringTextField} if is_text else dict(PORTS)
     return cast("forms.Field", db_field.formfield(**options))
 
 

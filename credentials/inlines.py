@@ -12,7 +12,13 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import StackedInline
 from unfold.mixins import BaseModelAdminMixin
 
-from credentials.forms import MASK, BrowserTextField, CredentialForm, CredentialFormSet, SecretField
+from credentials.forms import (
+    MASK,
+    CredentialForm,
+    CredentialFormSet,
+    LineEndIgnoringTextField,
+    SecretField,
+)
 from credentials.models import AwsCredential, Credential, DatabaseCredential, EmailCredential
 
 if TYPE_CHECKING:
@@ -28,12 +34,12 @@ if TYPE_CHECKING:
 PORTS = {"min_value": 1, "max_value": 65535}
 
 
-class StoredRowFields(BaseModelAdminMixin):
+class ChangeAwareFields(BaseModelAdminMixin):
     """Makes an admin's forms use fields that notice whether the stored value was changed."""
 
     formfield_overrides: ClassVar[dict[type[AnyField], dict[str, object]]] = {
-        models.CharField: {"form_class": BrowserTextField},
-        models.TextField: {"form_class": BrowserTextField},
+        models.CharField: {"form_class": LineEndIgnoringTextField},
+        models.TextField: {"form_class": LineEndIgnoringTextField},
     }
     model: type[models.Model]
 
@@ -58,7 +64,7 @@ class StoredRowFields(BaseModelAdminMixin):
         return field
 
 
-class CredentialInline(StoredRowFields, StackedInline):
+class CredentialInline(ChangeAwareFields, StackedInline):
     """A client's rows of one type; none is deleted here."""
 
     form = CredentialForm

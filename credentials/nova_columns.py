@@ -17,7 +17,12 @@ from psycopg import errors
 
 from credentials import sentences
 from credentials.fields import NaiveUTCDateTimeField
-from credentials.models import Client, DatabaseCredential, EmailCredential, read_columns
+from credentials.models import (
+    Client,
+    DatabaseCredential,
+    EmailCredential,
+    read_columns_and_mappings,
+)
 from credentials.shown_names import show_name
 from nova_credentials.messages import Message, MessageError, in_a_row
 from nova_credentials.tables import NOVA_TABLES
@@ -134,7 +139,7 @@ class NovaColumns:
 
 def read_nova_columns() -> NovaColumns:
     """Read the columns of NOVA's tables with their mappings, in one query, and judge them."""
-    return judge_columns(read_columns())
+    return judge_columns(read_columns_and_mappings())
 
 
 class NovaSchemaError(MessageError):

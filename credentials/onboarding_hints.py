@@ -42,7 +42,7 @@ def hint_at_mail_user(value: str) -> str:
     return ""
 
 
-def hint_at_secret(value: str) -> str:
+def hint_at_outer_blanks(value: str) -> str:
     """Return a hint, which quotes nothing, where the secret begins or ends with a blank, else nothing."""
     if value == value.strip():
         return ""
@@ -66,5 +66,5 @@ def find_hints(form: CredentialForm) -> dict[str, str]:
         if name in form.fields and (value := form[name].value())
     }
     if form.is_bound and form.is_valid():
-        found |= {name: hint_at_secret(value) for name, value in form.typed_secrets().items()}
+        found |= {name: hint_at_outer_blanks(value) for name, value in form.typed_secrets().items()}
     return {name: text for name, text in found.items() if text}

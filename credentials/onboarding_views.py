@@ -133,7 +133,7 @@ class CheckOnboardingView(OnboardingView):
         return self.render_to_response({"checked_fields": fields, **_summary_context(forms)})
 
 
-class MailServersView(OnboardingView):
+class MailServerFieldsView(OnboardingView):
     """The inputs for hosts and ports, filled for the mail provider that was chosen."""
 
     template_name = "admin/credentials/onboard_fields.html"

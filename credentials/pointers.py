@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from credentials import sentences
-from credentials.models import Credential, list_secret_columns, save_changed_columns, write_extra
+from credentials.models import (
+    Credential,
+    list_mapped_secret_columns,
+    save_changed_columns,
+    write_extra,
+)
 from credentials.refusals import RefusedByDatabaseError
 
 if TYPE_CHECKING:
@@ -48,7 +53,7 @@ def list_rows_in_clear(client: Client) -> list[Client | Credential]:
 
 
 def _holds_value(row: Client | Credential, columns: Columns) -> bool:
-    values = (row.extra.get(column.name) for column in list_secret_columns(row, columns))
+    values = (row.extra.get(column.name) for column in list_mapped_secret_columns(row, columns))
     in_clear = any(value and not value.startswith(POINTER) for value in values)
     return in_clear or (isinstance(row, Credential) and not is_purged(row))
 
@@ -65,11 +70,11 @@ def describe_row_with_pointer(client: Client) -> Message | None:
     """
     for row in list_all_rows(client):
         if list_purged_extras(row) or (isinstance(row, Credential) and is_purged(row)):
-            return sentences.POINTER_IN_ROW(row=row.as_message(), pointer=POINTER)
+            return sentences.POINTER_IN_ROW(row=row.make_name_message(), pointer=POINTER)
     return None
 
 
-def put_pointers(client: Client, secret_names: Mapping[CredentialType, str]) -> None:
+def replace_secrets_by_pointers(client: Client, secret_names: Mapping[CredentialType, str]) -> None:
     """Replace every secret value of the client and its rows by a pointer to the secret that holds it.
 
     Needs `read_rows_and_columns`. Raises `PointerTooLongError` where a mapped column has no room for the pointer.
@@ -104,7 +109,7 @@ def _point_extras(
     client: Client, row: Client | Credential, pointer: str, *, of: Collection[str] | None = None
 ) -> None:
     """Replace the values in the row's columns that are mapped as secret, or in those `of` a list; NULL stays."""
-    columns = list_secret_columns(row, client.nova_columns or ())
+    columns = list_mapped_secret_columns(row, client.nova_columns or ())
     filled = [
         column
         for column in columns

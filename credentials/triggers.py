@@ -18,7 +18,7 @@ from psycopg.errors import DeadlockDetected, InsufficientPrivilege, LockNotAvail
 
 from credentials.models import CountingGap, CountingProof, CountingTriggers
 from credentials.proof import prove_counting
-from credentials.shown_names import show_text
+from credentials.shown_names import escape_invisible
 from credentials.trigger_sql import (
     ASK_COUNTED,
     ASK_COUNTED_BODY,
@@ -199,7 +199,7 @@ def _run_step(statement: str, what: str, *, grant: str = "") -> list[StepNotDone
 # `migrate`
 
 
-def check_rights(*, plan: MigrationPlan = (), **_: object) -> None:
+def require_rights_to_make_tables(*, plan: MigrationPlan = (), **_: object) -> None:
     """Remember, before `migrate`, which tables it will make; raise CommandError if it lacks the rights to."""
     _missing[:] = [table for table in NOVA_TABLES if not _table_exists(table)]
     if not (_makes_tables(plan) and _missing):
@@ -286,7 +286,7 @@ def _drop_old_function() -> None:
 
 
 def _print_to_stderr(*lines: str) -> None:
-    print("\n".join(map(show_text, lines)), file=sys.stderr)
+    print("\n".join(map(escape_invisible, lines)), file=sys.stderr)
 
 
 def _quoted_role() -> str:

@@ -31,7 +31,7 @@ class MigrationConfig(AppConfig):
         from migration.heartbeat import start_heartbeat
         from migration.operations.address_changes import tell_old_address
         from migration.operations.aws_calls import store_calls
-        from migration.operations.database_identity import note_database, note_new_connection
+        from migration.operations.database_identity import note_database, note_reached_database
         from migration.operations.keys import make_version_keys
         from migration.operations.lockouts import clear_form_data
         from migration.operations.wrong_passwords import record_failed_login
@@ -65,7 +65,7 @@ class MigrationConfig(AppConfig):
         # Connected after django-axes' own receiver, as its app stands before this one.
         user_login_failed.connect(record_failed_login, dispatch_uid="migration.record_failed_login")
         connection_created.connect(
-            note_new_connection, dispatch_uid="migration.note_new_connection"
+            note_reached_database, dispatch_uid="migration.note_reached_database"
         )
         post_migrate.connect(note_database, sender=self, dispatch_uid="migration.note_database")
         post_migrate.connect(

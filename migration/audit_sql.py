@@ -36,11 +36,11 @@ def make_triggers_sql(table: str) -> str:
         FOR EACH ROW EXECUTE FUNCTION {FUNCTION};
         CREATE TRIGGER {TRUNCATE_TRIGGER} BEFORE TRUNCATE ON {table}
         FOR EACH STATEMENT EXECUTE FUNCTION {FUNCTION};
-        {make_switch_sql(table, "ENABLE ALWAYS")}
+        {make_trigger_switch_sql(table, "ENABLE ALWAYS")}
     """
 
 
-def make_switch_sql(table: str, switch: str) -> str:
+def make_trigger_switch_sql(table: str, switch: str) -> str:
     """Return the statements that switch the table's triggers; only its owner and superusers may run them."""
     return "; ".join(
         f"ALTER TABLE {table} {switch} TRIGGER {trigger}"

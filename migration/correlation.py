@@ -35,7 +35,7 @@ def correlating(name: str) -> Iterator[None]:
         _correlation.reset(token)
 
 
-def read_correlation(text: object) -> str:
+def read_or_make_correlation(text: object) -> str:
     """Return the name that somebody else gave, where it is a UUID; a new one for anything else."""
     found = isinstance(text, str) and _FORM.fullmatch(text)
     return str(UUID(found[0]) if found else uuid4())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DjangoDatabaseError
 
-from credentials.shown_names import show_text
+from credentials.shown_names import escape_invisible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,9 @@ def describe_error(error: BaseException) -> str:
     """Return the exception's kind, with its text where that can hold no value."""
     kind = type(error)
     name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
-    return f"{name}: {show_text(str(error))}" if _has_safe_text(error) else f"{name} {LEFT_OUT}"
+    return (
+        f"{name}: {escape_invisible(str(error))}" if _has_safe_text(error) else f"{name} {LEFT_OUT}"
+    )
 
 
 def describe_traceback(error: BaseException) -> str:

@@ -20,7 +20,7 @@ def connect_to_redis(url: str) -> Redis:
     return from_url(url, **REDIS_TIMEOUTS)
 
 
-def list_queue_errors() -> tuple[type[Exception], ...]:
+def list_redis_errors() -> tuple[type[Exception], ...]:
     """Return the errors of Redis' client; none where the queue is in PostgreSQL: without that the whole site fails."""
     if not settings.NOVA_REDIS_URL:
         return ()
@@ -29,4 +29,4 @@ def list_queue_errors() -> tuple[type[Exception], ...]:
     return (RedisError,)
 
 
-QUEUE_ERRORS = list_queue_errors()
+QUEUE_ERRORS = list_redis_errors()

@@ -169,14 +169,16 @@ def ensure_roles(*, using: str, **_: object) -> None:
     for name, names in ROLES.items():
         group, _created = Group.objects.using(using).get_or_create(name=name)
         given = RoleGrant.objects.using(using).filter(group=group).values("permission")
-        new = list(select_role_permissions(names, using=using).exclude(pk__in=given))
+        new = list(select_named_and_view_permissions(names, using=using).exclude(pk__in=given))
         group.permissions.add(*new)
         RoleGrant.objects.using(using).bulk_create(
             RoleGrant(group=group, permission=permission) for permission in new
         )
 
 
-def select_role_permissions(names: set[str], *, using: str = "default") -> QuerySet[Permission]:
+def select_named_and_view_permissions(
+    names: set[str], *, using: str = "default"
+) -> QuerySet[Permission]:
     """Select the named permissions (`app.codename`) and those to view everything of these apps."""
     found = (
         Permission.objects.using(using)

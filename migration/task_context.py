@@ -6,8 +6,8 @@ import logging
 import sys
 from contextlib import ExitStack
 
-from credentials.shown_names import show_text
-from migration.correlation import correlating, current_correlation, read_correlation
+from credentials.shown_names import escape_invisible
+from migration.correlation import correlating, current_correlation, read_or_make_correlation
 from migration.error_texts import describe_error
 
 # The entry of a task's package; django-q hands on what it doesn't know.
@@ -27,8 +27,10 @@ class TaskContext:
 
     def begin_task(self, task: dict[str, object], **_: object) -> None:
         """Have what is logged bear the request's name; a task of the schedule has a name of its own."""
-        self._name, self._failure = show_text(str(task.get("name"))[:LONGEST_NAME]), ""
-        self._stack.enter_context(correlating(read_correlation(task.get(ENTRY) or task.get("id"))))
+        self._name, self._failure = escape_invisible(str(task.get("name"))[:LONGEST_NAME]), ""
+        self._stack.enter_context(
+            correlating(read_or_make_correlation(task.get(ENTRY) or task.get("id")))
+        )
 
     def report(self) -> None:
         """Log the exception that is being handled. django-q calls this where a task failed.

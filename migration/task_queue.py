@@ -35,7 +35,7 @@ KEPT = ("id", "name", "group", "started")
 LONGEST_NAME = 200
 
 
-class TaskQueue(Broker):
+class RefusingTaskQueue(Broker):
     """django-q's queue, which replaces packages that name other functions by failing ones."""
 
     @staticmethod
@@ -63,7 +63,7 @@ def count_queued_tasks() -> int | None:
 
 def replace_foreign_task(task: dict[str, object], **_: object) -> None:
     """Turn a task into a failing one if its function is none of `migration.tasks`; called before it is queued."""
-    if is_task(task.get("func")):
+    if is_task_name(task.get("func")):
         return
     kept = {name: task[name] for name in KEPT if name in task}
     name = str(task.get("func"))[:LONGEST_NAME]
@@ -80,7 +80,7 @@ def remove_queue_pages() -> None:
     admin.site.unregister([model for model in queue if admin.site.is_registered(model)])
 
 
-def is_task(function: object) -> bool:
+def is_task_name(function: object) -> bool:
     """Say whether this is the name of a public function that `migration.tasks` itself defines. Imports nothing."""
     module, _, name = function.rpartition(".") if isinstance(function, str) else ("", "", "")
     found = vars(tasks).get(name) if module == tasks.__name__ else None
@@ -99,7 +99,7 @@ def _replace_foreign_package(payload: object) -> object:
         )
     except BadSignature:
         return payload  # django-q drops it too, as it checks the signature first
-    if is_task(task.get("func")):
+    if is_task_name(task.get("func")):
         return payload
     replace_foreign_task(task)
     return SignedPackage.dumps(task)

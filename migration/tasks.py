@@ -19,7 +19,7 @@ from django_q.tasks import async_task
 
 from credentials import proof
 from credentials.models import ClientRevision, ProofOutcome
-from credentials.shown_names import show_text
+from credentials.shown_names import escape_invisible
 from credentials.triggers import ensure_writes_are_counted, writes_are_counted
 from migration.models import (
     WRITES_BOTH,
@@ -106,7 +106,7 @@ def work_on(run_id: int) -> None:
 
 def take_campaigns_further() -> None:
     """Do what is next in each campaign: begin waves and steps, stop by the rule, roll back. Scheduled every minute."""
-    for campaign in Campaign.objects.to_take_further():
+    for campaign in Campaign.objects.running_or_rolling_back():
         try:
             take_campaign_further(campaign)
         except Exception as error:  # noqa: BLE001 (any defect of ours)
@@ -156,7 +156,7 @@ def enqueue_search(search: CopySearch) -> bool:
 
 def search_copies(search_id: int) -> None:
     """Search NOVA's database for copies of all clients' secret values."""
-    copy_search.work_on_search(search_id=search_id)
+    copy_search.carry_out_search(search_id=search_id)
 
 
 def resume_dead_searches() -> None:
@@ -222,13 +222,13 @@ def resume_held_runs() -> None:
 def push_pending() -> None:
     """Push every client whose newest rows are not in AWS. Scheduled every minute."""
     ClientRevision.objects.fold_writes()
-    _start_unless_running(Run.Kind.PUSH, all_clients().to_push())
+    _start_unless_running(Run.Kind.PUSH, all_clients().push_due())
 
 
 def keep_counting() -> None:
     """Install the triggers again where writes to NOVA's tables aren't counted. Scheduled every minute."""
     for refusal in ensure_writes_are_counted():
-        logger.warning("Writes to NOVA's tables are not counted: %s", show_text(refusal.why))
+        logger.warning("Writes to NOVA's tables are not counted: %s", escape_invisible(refusal.why))
 
 
 def prove_counting() -> None:
@@ -256,7 +256,7 @@ def publish_audit_head() -> None:
 def send_notices() -> None:
     """Look for what is to be told, and send what waits. Scheduled every minute."""
     try:
-        notice_looks.look_every_minute(is_worker=True)
+        notice_looks.look_for_minutely_conditions(is_worker=True)
     finally:  # a look that fails keeps nothing from being told
         notice_sending.send_notices(seconds=WORK_SECONDS)
 

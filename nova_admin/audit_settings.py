@@ -74,7 +74,7 @@ class AuditSettings:
     hidden: dict[str, str] = field(default_factory=dict, repr=False)
 
 
-def hide_login(value: str) -> str:
+def strip_url_login(value: str) -> str:
     """Return the setting without user, password, query and fragment, where it is an address or a list of some."""
     if "://" not in value:
         return value
@@ -95,6 +95,6 @@ def read_audit_settings(env: Environment) -> AuditSettings:
         key,
         old_keys,
         str(env("NOVA_AUDIT_WEBHOOK")),
-        {name: hide_login(value) for name, value in given.items() if name in SHOWN},
+        {name: strip_url_login(value) for name, value in given.items() if name in SHOWN},
         {name: value for name, value in given.items() if name not in SHOWN},
     )

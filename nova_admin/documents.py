@@ -95,7 +95,7 @@ def render_document(path: Path, _written_ns: int) -> SafeString:
             opening.attrSet("tabindex", "0")
     for token in tokens:
         if token.children:
-            token.children = list(drop_outside_links(token.children))
+            token.children = list(drop_dead_links(token.children))
     html = markdown.renderer.render(tokens, markdown.options, {})
     # A wide table scrolls in itself, and the keyboard has to come to it.
     html = html.replace("<table>", '<div class="scrolls" tabindex="0"><table>')
@@ -103,7 +103,7 @@ def render_document(path: Path, _written_ns: int) -> SafeString:
     return shown
 
 
-def drop_outside_links(tokens: list[Token]) -> Iterator[Token]:
+def drop_dead_links(tokens: list[Token]) -> Iterator[Token]:
     """Yield the tokens without links that lead nowhere here (text stays), and pictures not in docs/."""
     is_kept = True
     for token in tokens:

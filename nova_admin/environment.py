@@ -142,7 +142,7 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
             )
         return str(self(name))
 
-    def require_aws_endpoint(self) -> str:
+    def get_aws_endpoint(self) -> str:
         """Return the address of Secrets Manager, or nothing for AWS's own.
 
         Raises ImproperlyConfigured as `require_store` does, and for an address that is meant for all of AWS's

@@ -9,7 +9,7 @@ from django.shortcuts import render
 
 from credentials.localization import localize
 from credentials.nova_columns import find_schema_problem
-from migration.correlation import correlating, current_correlation, read_correlation
+from migration.correlation import correlating, current_correlation, read_or_make_correlation
 from migration.models import Actor, acting
 from migration.operations.bounded_refusals import record_repeats
 from migration.operations.refused_acts import record_refused_page
@@ -38,7 +38,7 @@ def name_request(
     """
 
     def answer_request(request: HttpRequest) -> HttpResponse:
-        name = read_correlation(request.META.get(REQUEST_ID))
+        name = read_or_make_correlation(request.META.get(REQUEST_ID))
         with correlating(name):
             response = get_response(request)
         response.headers["X-Request-ID"] = name
@@ -78,7 +78,7 @@ def note_actor(
 
         record_repeats()
         origin = request.META.get("REMOTE_ADDR", "")
-        name = read_correlation(current_correlation())
+        name = read_or_make_correlation(current_correlation())
         with acting(Actor(origin, correlation=name, find_name=find_name)):
             response = get_response(request)
             if response.status_code == HTTPStatus.FORBIDDEN and request.user.is_authenticated:

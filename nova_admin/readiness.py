@@ -61,7 +61,7 @@ def check_workers() -> bool:
     return Worker.objects.alive().exists()
 
 
-def check_queue() -> bool:
+def check_redis_queue() -> bool:
     """Say whether Redis can take tasks; True where the queue is in PostgreSQL (see `check_database`)."""
     return not settings.NOVA_REDIS_URL or count_queued_tasks() is not None
 
@@ -81,7 +81,7 @@ def check_aws() -> bool:
 CHECKS: dict[Part, tuple[Callable[[], bool], float]] = {
     Part.DATABASE: (check_database, KEPT_SECONDS),
     Part.WORKERS: (check_workers, KEPT_SECONDS),
-    Part.QUEUE: (check_queue, KEPT_SECONDS),
+    Part.QUEUE: (check_redis_queue, KEPT_SECONDS),
     Part.SCHEMA: (check_schema, KEPT_SECONDS_OF_SLOW),
     Part.AWS: (check_aws, KEPT_SECONDS_OF_SLOW),
 }

@@ -39,7 +39,7 @@ ASKED_EVERY = timedelta(minutes=1)
 STOP_POLLING = 286
 
 
-class EndSessions:
+class RenewOrEndSessions:
     """Renews a session when somebody uses it, which the polls of an open page don't, and ends it where it has to."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -49,7 +49,7 @@ class EndSessions:
         """End the session in which too many wrong passwords were typed, and say so in place of the page."""
         response = self.get_response(request)
         count = getattr(request, COUNT, 0)
-        return end_session(request, count) if count else response
+        return log_out_after_wrong_passwords(request, count) if count else response
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponse], *_: object
@@ -102,7 +102,7 @@ class SessionEnd:
         return timedelta(seconds=settings.NOVA_SESSION_LIMIT) / timedelta(hours=1)
 
     @property
-    def seconds_to_ask(self) -> int:
+    def seconds_to_next_poll(self) -> int:
         """Return after how many seconds the page asks again; at the end itself, the answer leads to the login."""
         wait = min(self.left, ASKED_EVERY) if self.is_near else self.left - SAID_BEFORE_END
         return max(0, int(wait.total_seconds())) + 1
@@ -120,7 +120,7 @@ class SessionEndView(LoginRequiredMixin, TemplateView):
         return self.get(request)
 
 
-def end_session(request: HttpRequest, count: int) -> HttpResponse:
+def log_out_after_wrong_passwords(request: HttpRequest, count: int) -> HttpResponse:
     """Log out, and return the page that says why."""
     logout(request)
     text = _(

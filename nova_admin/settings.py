@@ -89,7 +89,7 @@ ALLOWED_HOSTS = env.require_value(
 )
 CSRF_TRUSTED_ORIGINS = env("CSRF_TRUSTED_ORIGINS")
 if not DEBUG:
-    site_names.require_exact_hosts(ALLOWED_HOSTS)
+    site_names.require_hosts_or_domains(ALLOWED_HOSTS)
     site_names.require_https_origins(CSRF_TRUSTED_ORIGINS)
 
 # The first middleware takes these headers out of every request whose proxy isn't named.
@@ -105,7 +105,7 @@ DATABASES = {"default": environment.make_database_settings(DATABASE_URL)}
 # Further names of the same database; one that is reached by any other is a duplicate, and writes nothing to AWS.
 NOVA_DATABASE_NAMES = env("NOVA_DATABASE_NAMES")
 AWS_REGION = env("AWS_REGION")
-AWS_ENDPOINT_URL = env.require_aws_endpoint()
+AWS_ENDPOINT_URL = env.get_aws_endpoint()
 # Where a login test asks whose an access key is; empty: AWS's own address in the key's region.
 AWS_IDENTITY_ENDPOINT = ""
 if env.store_is_embedded("AWS_ENDPOINT_URL_SECRETS_MANAGER"):
@@ -159,7 +159,7 @@ SESSION_COOKIE_AGE, NOVA_SESSION_LIMIT = env("SESSION_COOKIE_AGE"), env("NOVA_SE
 AXES_FAILURE_LIMIT, AXES_COOLOFF_TIME = env("AXES_FAILURE_LIMIT"), env("AXES_COOLOFF_TIME")
 NOVA_REQUIRE_SECOND_FACTOR = factor_settings.read_requirement(debug=DEBUG)
 NOVA_OIDC = factor_settings.read_oidc_provider(debug=DEBUG)
-globals().update(factor_settings.read_settings(debug=DEBUG))
+globals().update(factor_settings.read_mail_and_key_settings(debug=DEBUG))
 NOVA_NOTIFY = notify_settings.read_notify_settings(
     env, debug=DEBUG, mails_are_sent=DEBUG or bool(os.environ.get("NOVA_MAIL_URL", "").strip())
 )
@@ -199,7 +199,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "nova_admin.middleware.note_actor",
-    "nova_admin.session_end.EndSessions",
+    "nova_admin.session_end.RenewOrEndSessions",
     *factor_settings.MIDDLEWARE,
     "nova_admin.middleware.ExplainSchemaErrors",
     "axes.middleware.AxesMiddleware",

@@ -5,7 +5,7 @@ import re
 from django.core.exceptions import ImproperlyConfigured
 
 
-def require_exact_hosts(hosts: list[str]) -> None:
+def require_hosts_or_domains(hosts: list[str]) -> None:
     """Raise ImproperlyConfigured where an entry of ALLOWED_HOSTS lets in any name, or can't be one."""
     if not all(map(is_host_or_domain, hosts)):
         raise ImproperlyConfigured(

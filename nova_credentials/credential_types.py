@@ -116,7 +116,7 @@ def map_to_json_keys(row_class: type[CredentialRow]) -> dict[str, str]:
     return {f.name: f.metadata["key"] for f in fields(row_class) if "key" in f.metadata}
 
 
-def get_secret_json_key(credential_type: CredentialType) -> str:
+def get_secret_value_key(credential_type: CredentialType) -> str:
     """Return the document's key for the secret value of this type: the key of the field that no repr shows."""
     (key,) = (f.metadata["key"] for f in fields(ROW_CLASSES[credential_type]) if not f.repr)
     return str(key)

@@ -13,10 +13,10 @@ def show_name(name: str) -> str:
 
     A backslash is doubled, so that no two names are shown alike.
     """
-    return show_text(name.replace("\\", "\\\\"))
+    return escape_invisible(name.replace("\\", "\\\\"))
 
 
-def show_text(text: str) -> str:
+def escape_invisible(text: str) -> str:
     """Return the text as one line; characters that can't be seen or reorder others are escaped.
 
     For whole lines, whatever names they hold: nothing in them steers a terminal or begins another line.

@@ -146,9 +146,9 @@ def do_first_batches(start: Callable[[], Run], outcome: str, *, more: float = 0.
     from migration.models import Run
     from migration.operations import runs, skipped_items
 
-    plain, over, numbers = runs.process_batch, threading.Event(), itertools.count(1)
+    plain, over, numbers = runs.process_batch_if_running, threading.Event(), itertools.count(1)
 
-    def process_batch(run_id: int, batch: int) -> bool:
+    def process_batch_if_running(run_id: int, batch: int) -> bool:
         done = plain(run_id, batch)
         if next(numbers) >= SAMPLE * (1 + more) // Run.BATCH:
             over.set()
@@ -157,11 +157,11 @@ def do_first_batches(start: Callable[[], Run], outcome: str, *, more: float = 0.
     started: list[Run] = []
     starting = measure(lambda: started.append(start()))
     (run,) = started
-    runs.process_batch = process_batch
+    runs.process_batch_if_running = process_batch_if_running
     working = measure(lambda: runs.work_on_run(run_id=run.pk, interrupted=over))
     clients, done = run.items.count(), run.items.filter(outcome=outcome).count()
     # Those that were in work when the last batch ended are done too.
-    assert SAMPLE <= done == run.items.exclude(outcome="").count(), run.count_items()
+    assert SAMPLE <= done == run.items.exclude(outcome="").count(), run.count_by_outcome()
     run.stop(by=None)
     skipped_items.skip_open_items(run)
     return working * (SAMPLE / done) + starting * (SAMPLE / clients)

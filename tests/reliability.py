@@ -195,7 +195,7 @@ def save_in_mid_run(stage: Stage) -> list[Run]:
     stage.await_end(run)
     from migration.models import all_clients
 
-    stage.until(lambda: not all_clients().to_push().exists())
+    stage.until(lambda: not all_clients().push_due().exists())
     return [run]
 
 
@@ -321,13 +321,13 @@ def verify(stage: Stage, scenario: Scenario, runs: list[Run]) -> list[str]:
         moves = [run for run in runs if run.kind == Run.Kind.MOVE]
         wrong += reliability_moves.list_faults(moves, stage.number)
     for run in (run for run in runs if run.kind == Run.Kind.MIGRATE):
-        counts = run.count_items()
+        counts = run.count_by_outcome()
         if sum(counts[o] for o in ("created", "updated", "unchanged", "restored")) != stage.number:
             wrong.append(f"{run}: {counts}")
     wrong += [f"{run} has open items" for run in runs if run.items.open().exists()]
     check = Run.start(kind=Run.Kind.COMPARE, chosen=all_clients())
     finish_inline(check)
-    if (matched := check.count_items()["matched"]) != stage.number:
+    if (matched := check.count_by_outcome()["matched"]) != stage.number:
         wrong.append(f"{matched} of {stage.number} match")
     phase = reliability_moves.END if scenario.moves else Phase.DUAL_WRITE
     if (there := all_clients().in_phases(phase).count()) != stage.number:
@@ -359,13 +359,13 @@ def stage(aws: AwsServer, server: str, scenario: Scenario, number: int) -> Itera
     from django.db import connection
 
     from migration.models import Worker
-    from nova_admin.embedded.management.commands.demo import add_clients
+    from nova_admin.embedded.management.commands.demo import add_clients_up_to
 
     # The audit's tables refuse to be emptied.
     connection.close()
     new_database(server)
     call_command("migrate", verbosity=0)
-    add_clients(number)
+    add_clients_up_to(number)
     aws.reset()
     aws.conditions.set(Conditions(round_trip_seconds=ROUND_TRIP))
     made = Stage(aws, dict(os.environ), number)

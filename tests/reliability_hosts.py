@@ -186,7 +186,7 @@ def take_to_aws_and_back(
 def all_pushed() -> bool:
     from migration.models import all_clients
 
-    return not all_clients().to_push().exists()
+    return not all_clients().push_due().exists()
 
 
 @contextmanager

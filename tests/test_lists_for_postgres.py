@@ -7,7 +7,7 @@ from django.db import connection
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.types import array
 
-from nova_admin.database.lists import ListDumper
+from nova_admin.database.lists import FastListDumper
 
 ELEMENTS = [
     "", " ", "null", "NULL", "{}", ",", "\\", "\\\\", '"', '""', '\\"', '"\\', "a\nb\tc", "é€\U0001f600",
@@ -30,11 +30,11 @@ def test_it_is_what_psycopg_writes(elements):
         made = dumper(list, Transformer()).upgrade(elements, PyFormat.TEXT)
         return bytes(made.dump(elements))
 
-    assert dump(ListDumper) == dump(array.ListDumper)
+    assert dump(FastListDumper) == dump(array.ListDumper)
 
 
 @pytest.mark.django_db
 def test_the_sites_connections_write_lists_so():
     connection.ensure_connection()
 
-    assert connection.connection.adapters.get_dumper(list, PyFormat.TEXT) is ListDumper
+    assert connection.connection.adapters.get_dumper(list, PyFormat.TEXT) is FastListDumper

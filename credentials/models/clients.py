@@ -18,7 +18,7 @@ from psycopg.errors import LockNotAvailable
 from credentials import sentences
 from credentials.fields import NaiveUTCDateTimeField
 from credentials.models.credentials import AwsCredential, DatabaseCredential, EmailCredential
-from credentials.models.extras import read_extras
+from credentials.models.extras import read_extras_into
 from credentials.models.revisions import ClientWrite
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
@@ -152,7 +152,7 @@ class ClientQuerySet(models.QuerySet["Client"]):
     def read_rows_and_columns(self) -> tuple[NovaColumn, ...]:
         """Read these clients' rows and mapped columns into them; return all columns of NOVA's tables."""
         read_rows(self)
-        return read_extras({client: client.credentials_by_type().values() for client in self})
+        return read_extras_into({client: client.credentials_by_type().values() for client in self})
 
     def lock_rows(self, *client_ids: int) -> None:
         """Lock the clients and their rows until the transaction ends.
@@ -210,7 +210,7 @@ class Client(models.Model):
     # Annotated by `with_revision`.
     revision: int
     pushed_revision: int | None
-    # The values of the mapped columns, and all columns of NOVA's tables (None: `read_extras` has not read them).
+    # The values of the mapped columns, and all columns of NOVA's tables (None: `read_extras_into` has not read them).
     NOVA_TABLE = CLIENTS
     extra: Extra = MappingProxyType({})
     nova_columns: tuple[NovaColumn, ...] | None = None
@@ -266,7 +266,7 @@ class Client(models.Model):
                 )
         return documents.build_document(self.name, rows, slug=self.slug, extra=self.extra)
 
-    def build_document_to_keep(self) -> Document:
+    def build_document_only_to_keep(self) -> Document:
         """Return the document also where several rows of a type are primary: only the first of them stays primary.
 
         It keeps what these rows hold, and is never pushed.
@@ -283,9 +283,9 @@ class Client(models.Model):
         """Return the rows by type, with the mapped columns in them and in this client."""
         rows = self.credentials_by_type()
         if self.nova_columns is None:
-            read_extras({self: rows.values()})
+            read_extras_into({self: rows.values()})
         return rows
 
-    def as_message(self) -> Message:
+    def make_name_message(self) -> Message:
         """Name this client's own row by its id, for a sentence in any language."""
         return sentences.CLIENT_ROW(id=str(self.pk))

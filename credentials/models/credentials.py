@@ -67,14 +67,14 @@ class Credential(models.Model):
     updated_at = NaiveUTCDateTimeField(_("updated"), default=timezone.now, editable=False)
 
     client_id: int  # of each table's own foreign key
-    # The values of the mapped columns, which `read_extras` reads.
+    # The values of the mapped columns, which `read_extras_into` reads.
     extra: Extra = MappingProxyType({})
 
     class Meta:
         abstract = True
         ordering: ClassVar = ["id"]
 
-    def find_changed_destinations(self, changed: Collection[str]) -> list[str]:
+    def find_secret_redirections(self, changed: Collection[str]) -> list[str]:
         """Return the changed columns that would send the stored secret elsewhere; none where it is changed too.
 
         Somebody who may change a row needn't be allowed to see its secret, and the new host's owner would read it.
@@ -91,12 +91,12 @@ class Credential(models.Model):
 
     def describe_place(self) -> str:
         """Name the login by its host or address, and its label where it has one."""
-        place = " › ".join(filter(None, self.list_places()))
+        place = " › ".join(filter(None, self.list_identifying_values()))
         if self.label and place:
             return f"{self.label} ({place})"
         return place or str(self)
 
-    def list_places(self) -> tuple[str, ...]:
+    def list_identifying_values(self) -> tuple[str, ...]:
         """Return where the login leads, the widest first."""
         raise NotImplementedError
 
@@ -105,7 +105,7 @@ class Credential(models.Model):
         """Return the heading of the row on the client's page; Unfold looks for it under this name."""
         return self.describe_place()
 
-    def as_message(self) -> Message:
+    def make_name_message(self) -> Message:
         """Name this row by its type and id, for a sentence in any language."""
         return sentences.ROWS[self.TYPE](id=str(self.pk))
 
@@ -135,7 +135,7 @@ class DatabaseCredential(Credential):
     def __str__(self) -> str:
         return self.label or gettext("database login %(id)s") % {"id": self.pk}
 
-    def list_places(self) -> tuple[str, ...]:
+    def list_identifying_values(self) -> tuple[str, ...]:
         return self.db_host, self.db_name
 
 
@@ -177,7 +177,7 @@ class EmailCredential(Credential):
     def __str__(self) -> str:
         return self.label or gettext("mail login %(id)s") % {"id": self.pk}
 
-    def list_places(self) -> tuple[str, ...]:
+    def list_identifying_values(self) -> tuple[str, ...]:
         return (self.email_user,)
 
 
@@ -204,7 +204,7 @@ class AwsCredential(Credential):
     def __str__(self) -> str:
         return self.label or gettext("AWS login %(id)s") % {"id": self.pk}
 
-    def list_places(self) -> tuple[str, ...]:
+    def list_identifying_values(self) -> tuple[str, ...]:
         return (self.access_key_id,)
 
 

@@ -75,7 +75,7 @@ class NovaColumn:
         return f"{self.table}.{show_name(self.name)}"
 
 
-def read_columns() -> Columns:
+def read_columns_and_mappings() -> Columns:
     """Read the columns of NOVA's tables with their mappings, in one query."""
     with connection.cursor() as cursor:
         cursor.execute(COLUMNS, [list(NOVA_TABLES)])
@@ -99,13 +99,13 @@ def list_mapped_columns(columns: Columns, table: str) -> list[NovaColumn]:
     return [c for c in columns if c.table == table and c.use and c.use.travels and c.is_text]
 
 
-def read_extras(clients: Mapping[Client, RowsOfClient]) -> Columns:
+def read_extras_into(clients: Mapping[Client, RowsOfClient]) -> Columns:
     """Read the mapped columns of clients, each with its rows by type, into them; return all columns.
 
     One query, and one for each table with mapped columns. In a transaction of READ COMMITTED, call it after clients'
     revisions were read: then a change of mappings in between leaves a push pending.
     """
-    columns = read_columns()
+    columns = read_columns_and_mappings()
     _read_table(list(clients), columns)
     for of_type in zip(*clients.values(), strict=True):
         _read_table([row for rows in of_type for row in rows], columns)
@@ -147,7 +147,7 @@ def write_extra(row: Client | Credential, values: Mapping[str, str | None]) -> N
     row.extra = {**row.extra, **changed}
 
 
-def list_secret_columns(row: Client | Credential, columns: Columns) -> list[NovaColumn]:
+def list_mapped_secret_columns(row: Client | Credential, columns: Columns) -> list[NovaColumn]:
     """Return the columns of the row's table that are mapped as secret."""
     mapped = list_mapped_columns(columns, row.NOVA_TABLE)
     return [column for column in mapped if column.use == ColumnUse.SECRET]

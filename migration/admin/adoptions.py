@@ -16,10 +16,10 @@ from migration.admin.base import (
     ClientView,
     get_signed_in_user,
     get_typed_reason,
-    read_text,
+    read_form_text,
 )
 from migration.models import ReasonError
-from migration.operations.adoptions import adopt_secrets, find_foreign_secrets
+from migration.operations.adoptions import adopt_and_overwrite_secrets, find_foreign_secrets
 from migration.operations.resolutions import NotResolved
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ class AdoptView(ClientView):
             messages.error(request, text % {"slug": self.client.slug})
             return here
         try:
-            adopted = adopt_secrets(
+            adopted = adopt_and_overwrite_secrets(
                 client_id=self.client.pk,
-                seen=read_text(request, "seen"),
+                seen=read_form_text(request, "seen"),
                 reason=reason,
                 by=get_signed_in_user(request),
             )

@@ -17,11 +17,11 @@ from credentials.localization import localize, localize_html
 from credentials.models import Client
 from migration.admin.base import AdminView, ObjectView, ReadOnlyAdmin, get_signed_in_user
 from migration.admin.checklists import Checklist, make_checklist
-from migration.admin.move_confirmation import make_confirmation_text
+from migration.admin.move_confirmation import make_move_warning
 from migration.admin.moves import report_move
 from migration.models import MoveRequest
 from migration.operations.approvals import (
-    NotApproved,
+    ApprovalStepRefused,
     approve_request,
     cancel_request,
     find_approval_refusal,
@@ -64,7 +64,7 @@ class MoveRequestView(ObjectView[MoveRequest]):
             "may_approve": approves and why_not is None,
             "why_not_approved": why_not,
             "may_cancel": self.may_act(),
-            "confirmation_text": make_confirmation_text(kind, name or move_request.slug),
+            "confirmation_text": make_move_warning(kind, name or move_request.slug),
             "may_view_client": name is not None and user.has_perm("credentials.view_client"),
         }
 
@@ -102,7 +102,7 @@ class ApproveMoveView(AdminView):
             moved = approve_request(request_id=pk, by=get_signed_in_user(request))
         except MoveRequest.DoesNotExist:
             raise Http404 from None
-        except (ShutGate, NotApproved) as refusal:
+        except (ShutGate, ApprovalStepRefused) as refusal:
             messages.error(request, localize(refusal.message))
         else:
             report_move(request, moved)
@@ -119,7 +119,7 @@ class CancelMoveView(AdminView):
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         try:
             cancel_request(request_id=pk, by=get_signed_in_user(request))
-        except NotApproved as refusal:
+        except ApprovalStepRefused as refusal:
             messages.error(request, localize(refusal.message))
         else:
             messages.success(request, gettext("The request is cancelled."))

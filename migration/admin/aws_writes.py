@@ -16,7 +16,7 @@ from migration.admin.base import AdminView, get_signed_in_user, get_typed_reason
 from migration.models import ReasonError
 from migration.operations.aws_store import describe_aws
 from migration.operations.aws_writes import (
-    NotClaimed,
+    ClaimRefused,
     claim_database,
     find_write_refusal,
     start_aws_writes,
@@ -91,7 +91,7 @@ class ClaimDatabaseView(AdminView):
         user = get_signed_in_user(request)
         try:
             claim_database(reason=get_typed_reason(request), by=user, aws=str(describe_aws()))
-        except (ReasonError, NotClaimed) as error:
+        except (ReasonError, ClaimRefused) as error:
             messages.error(request, localize(error.message))
         else:
             resume_runs(request)

@@ -134,7 +134,7 @@ class ObjectView(AdminView, Generic[AnyModel]):
     def get(self, request: HttpRequest, object_id: str) -> HttpResponse:
         found = self.find_object(unquote(object_id))
         if found is None:
-            return self.model_admin.redirect_from_missing(request, object_id)
+            return self.model_admin.redirect_missing_to_dashboard(request, object_id)
         self.original = found
         return self.render_to_response(self.get_context_data(original=found))
 
@@ -143,7 +143,7 @@ class ObjectView(AdminView, Generic[AnyModel]):
         return self.model_admin.get_object(self.request, key)
 
 
-class OwnViews(ModelAdmin):
+class AdminWithOwnViews(ModelAdmin):
     """An admin with views of its own, each given as route, name and class. Only staff reach them."""
 
     own_views: ClassVar[list[tuple[str, str, type[AdminView]]]] = []
@@ -161,7 +161,7 @@ class OwnViews(ModelAdmin):
         return [*own, *super().get_urls()]
 
 
-class ReadOnlyAdmin(OwnViews):
+class ReadOnlyAdmin(AdminWithOwnViews):
     """History: nobody adds, changes or deletes it, not even a superuser. `object_view` shows one object."""
 
     object_view: ClassVar[type[ObjectView[Model]]]
@@ -184,7 +184,7 @@ class ReadOnlyAdmin(OwnViews):
     ) -> HttpResponseBase:
         return self.object_view.as_view(model_admin=self)(request, object_id=object_id)
 
-    def redirect_from_missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
+    def redirect_missing_to_dashboard(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Redirect to the dashboard with a message that the object does not exist, as Django's admin does."""
         return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
 
@@ -194,7 +194,7 @@ def read_number(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) < MOST_DIGITS else None
 
 
-def read_text(request: HttpRequest, name: str) -> str:
+def read_form_text(request: HttpRequest, name: str) -> str:
     """Return a field of the form, "" if there is none; raise BadRequest for a NUL, which no stored text has."""
     text = request.POST.get(name, "")
     if "\0" in text:

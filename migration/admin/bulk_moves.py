@@ -18,15 +18,15 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials.localization import localize
 from migration import evidence_sentences
 from migration.admin.base import AdminView, get_signed_in_user, get_typed_reason, read_number
-from migration.admin.campaign_notes import make_campaign_notes
+from migration.admin.campaign_notes import describe_campaigns_of_clients
 from migration.admin.checklists import make_checklist
 from migration.admin.move_options import get_confirm_url
 from migration.admin.moves import (
     MOVE_PERMISSION,
     REFUSALS,
     describe_refusal,
-    move_or_request,
     read_override,
+    try_to_move_or_request,
 )
 from migration.admin.run_starts import start_move_runs
 from migration.models import (
@@ -34,10 +34,10 @@ from migration.models import (
     PhaseChoices,
     ReasonError,
     all_clients,
-    check_reason,
+    require_storable_reason,
 )
 from migration.operations.account import KmsAnswers
-from migration.operations.approvals import NotApproved
+from migration.operations.approvals import ApprovalStepRefused
 from migration.operations.evidence import Evidence
 from migration.operations.evidence_counts import count_missing_kinds
 from migration.operations.gate_facts import GateFacts
@@ -102,13 +102,13 @@ class BulkCutoverView(AdminView):
             return self.post_many(request)
         if "number" not in request.POST:
             return self.show_page(found)
-        if problem := self.find_problem(len(found)):
+        if problem := self.find_confirmation_problem(len(found)):
             messages.error(request, problem)
             return self.show_page(found)
         answers = KmsAnswers()
         for client in iterate_until_timeout(request, found):
             override = read_override(request, lines_field=f"missing_{client.pk}")
-            move_or_request(
+            try_to_move_or_request(
                 request, client.pk, Phase.AWS, Phase.DUAL_READ, override=override, answers=answers
             )
         return self.redirect_to_list()
@@ -128,7 +128,7 @@ class BulkCutoverView(AdminView):
         client_ids = list(ready.values_list("pk", flat=True))
         if "number" not in request.POST:
             return self.show_many(client_ids)
-        if problem := self.find_problem(len(client_ids)):
+        if problem := self.find_confirmation_problem(len(client_ids)):
             messages.error(request, problem)
             return self.show_many(client_ids)
         reason = get_typed_reason(request)
@@ -143,7 +143,7 @@ class BulkCutoverView(AdminView):
                 override_reason=override,
                 override_lines=lines,
             )
-        except NotApproved as refusal:
+        except ApprovalStepRefused as refusal:
             messages.error(request, localize(refusal.message))
             return self.show_many(client_ids)
         return page or self.redirect_to_list()
@@ -156,7 +156,7 @@ class BulkCutoverView(AdminView):
         return self.render_to_response(
             self.get_context_data(
                 number=len(client_ids),
-                campaign_notes=make_campaign_notes(self.request, client_ids),
+                campaign_notes=describe_campaigns_of_clients(self.request, client_ids),
                 client_ids=",".join(map(str, client_ids)),
                 missing=[
                     (kind.value, localize(evidence_sentences.EVIDENCE[kind]()), n)
@@ -168,7 +168,7 @@ class BulkCutoverView(AdminView):
             )
         )
 
-    def find_problem(self, number: int) -> str:
+    def find_confirmation_problem(self, number: int) -> str:
         """Return what is wrong with the confirmation of so many clients, or ""."""
         reason = get_typed_reason(self.request)
         if not reason:
@@ -178,7 +178,7 @@ class BulkCutoverView(AdminView):
             text = _("Nothing was done: type the number of clients, %(n)d, to confirm.")
             return text % {"n": number}
         try:
-            check_reason(reason)
+            require_storable_reason(reason)
         except ReasonError as refusal:
             return localize(refusal.message)
         return ""
@@ -201,7 +201,7 @@ class BulkCutoverView(AdminView):
         return self.render_to_response(
             self.get_context_data(
                 clients=shown,
-                campaign_notes=make_campaign_notes(self.request, snapshots),
+                campaign_notes=describe_campaigns_of_clients(self.request, snapshots),
                 open=[client for client in shown if client["open"]],
                 unproven=unproven if may_override else [],
                 missing=count_missing_evidence(unproven),
@@ -260,7 +260,7 @@ def list_bulk_moves(request: HttpRequest) -> dict[str, tuple[BulkAction, str, St
             found[f"move_to_{phase}"] = (partial(move_clients, phase=phase), text)
         found["cut_over"] = (open_bulk_cutover, _("Cut over to AWS (opens a page with the checks)"))
     if request.user.has_perm(MOVE_PERMISSIONS[Move.RESTORE]):
-        found["restore"] = (restore_clients, _("Restore purged clients"))
+        found["restore"] = (restore_purged_clients, _("Restore purged clients"))
     return {name: (action, name, text) for name, (action, text) in found.items()}
 
 
@@ -274,7 +274,7 @@ def open_bulk_cutover(
     return view(request)
 
 
-def restore_clients(
+def restore_purged_clients(
     model_admin: ModelAdmin[Client], request: HttpRequest, chosen: ClientPhaseQuerySet
 ) -> HttpResponseBase | None:
     """Restore those of the clients that are purged."""
@@ -291,7 +291,7 @@ def move_clients(
     """Move each of the clients to the phase, from the one it is in, and report it; more than a few are a run."""
     user = get_signed_in_user(request)
     found = list_clients_if_few(chosen)
-    for note in make_campaign_notes(request, list(chosen.values_list("pk", flat=True))):
+    for note in describe_campaigns_of_clients(request, list(chosen.values_list("pk", flat=True))):
         messages.warning(request, note)
     if found is None:
         return start_move_runs(request, chosen, phase)

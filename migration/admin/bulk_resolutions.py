@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from migration.admin.base import RUN_PERMISSION, get_typed_reason, read_text
+from migration.admin.base import RUN_PERMISSION, get_typed_reason, read_form_text
 from migration.admin.mismatch_report import list_assignable_users
 from migration.admin.mismatch_undo import (
     redirect_to_report,
@@ -89,7 +89,7 @@ class AssignMismatchesView(PlanResolutionsView):
 
     def find_assignee(self) -> User | None:
         """Return the user who was chosen, None for nobody; raise Http404 for one to whom nothing can be assigned."""
-        name = read_text(self.request, "assignee")
+        name = read_form_text(self.request, "assignee")
         if not name:
             return None
         assignee = list_assignable_users().filter(username=name).first()
@@ -135,7 +135,7 @@ class CopyToAwsView(ResolveEachView):
             _("PostgreSQL's values are written to AWS."),
             _("No button undoes it. What is in AWS now stays there as the previous version."),
         ]
-        if number := plan.read_from_aws:
+        if number := plan.number_cut_over:
             text = ngettext(
                 "NOVA reads AWS for %(n)d of them: it gets the copied values at once.",
                 "NOVA reads AWS for %(n)d of them: it gets the copied values at once.",
@@ -174,7 +174,7 @@ class BulkCopyToPostgresView(ResolveEachView):
                 " nobody changes either store."
             ),
         ]
-        if number := plan.read_from_postgres:
+        if number := plan.number_not_cut_over:
             text = ngettext(
                 "NOVA reads PostgreSQL for %(n)d of them: it gets the copied values at once.",
                 "NOVA reads PostgreSQL for %(n)d of them: it gets the copied values at once.",
@@ -232,7 +232,7 @@ class AcknowledgeMismatchesView(ResolveEachView):
     def read_last_day(self) -> date:
         """Return the day until which it is acknowledged; `date.min` if the form gives none."""
         try:
-            return date.fromisoformat(read_text(self.request, "until"))
+            return date.fromisoformat(read_form_text(self.request, "until"))
         except ValueError:
             return date.min
 

@@ -154,7 +154,7 @@ class CampaignForm(forms.Form):
         readable = not {"begins_at", "ends_at"} & set(self.errors)
         if readable and (found.get("begins_at") is None) != (found.get("ends_at") is None):
             self.add_error("ends_at", localize(campaign_sentences.HALF_THE_HOURS()))
-        if self.waits and not found.get("reason") and "reason" not in self.errors:
+        if self.awaits_approval and not found.get("reason") and "reason" not in self.errors:
             self.add_error("reason", _("Nothing was started: give a reason or a ticket."))
 
     @property
@@ -174,7 +174,7 @@ class CampaignForm(forms.Form):
         """Return the fields of its settings."""
         return [field for field in self if field.name not in APART]
 
-    def require_free_name(self) -> None:
+    def require_free_group_name(self) -> None:
         """Add an error where no new group can have this name."""
         try:
             name = normalize_group_name(self.new_group_name)
@@ -187,7 +187,7 @@ class CampaignForm(forms.Form):
             )
 
     @property
-    def waits(self) -> bool:
+    def awaits_approval(self) -> bool:
         """Say whether somebody else has to approve the campaign."""
         return needs_approval(Move.CUTOVER) and self.cleaned_data.get("goal") == Phase.AWS
 
@@ -213,7 +213,7 @@ class CampaignForm(forms.Form):
             "reason": found["reason"],
         }
 
-    def read_groups(self, typed: Mapping[int, str]) -> list[ClientGroup]:
+    def read_group_order(self, typed: Mapping[int, str]) -> list[ClientGroup]:
         """Return the groups in the order of their places; what is no order becomes an error of the form."""
         places: dict[int, int] = {}
         for pk, text in typed.items():

@@ -23,7 +23,7 @@ from migration.admin.campaign_views import (
 from migration.models import CampaignNotChangedError, ReasonError
 from migration.models.left_clients import (
     digest_clients,
-    find_stuck_clients,
+    find_stuck_slugs,
     go_on_without,
     select_refused_items,
 )
@@ -55,7 +55,7 @@ class GoOnWithoutView(CampaignButtonView):
         refused = select_refused_items(self.campaign).order_by("client_id", "-pk")
         newest = list(refused.distinct("client_id")[: NAMED_IN_ALL + 1])
         number_refused = refused.order_by().values("client_id").distinct().count()
-        stuck = find_stuck_clients(self.campaign)
+        stuck = find_stuck_slugs(self.campaign)
         return self.render_to_response(
             self.get_context_data(
                 original=self.campaign,
@@ -83,7 +83,7 @@ class GoOnWithoutView(CampaignButtonView):
             number = go_on_without(
                 self.campaign,
                 by=get_signed_in_user(request),
-                find=find_stuck_clients,
+                find=find_stuck_slugs,
                 seen=read_seen(request),
                 digest=digest,
                 reason=reason,

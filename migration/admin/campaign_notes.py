@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
 
-def make_campaign_notes(
+def describe_campaigns_of_clients(
     request: HttpRequest,
     client_ids: Collection[int] | QuerySet[Any, int],
     *,
@@ -66,7 +66,9 @@ def make_campaign_notes(
     return notes
 
 
-def make_group_notes(request: HttpRequest, group_ids: Collection[int]) -> list[SafeString]:
+def describe_campaigns_of_groups(
+    request: HttpRequest, group_ids: Collection[int]
+) -> list[SafeString]:
     """Return a sentence for each group in a campaign: whether it takes clients that are put in now."""
     may_view = request.user.has_perm(VIEW_CAMPAIGNS)
     texts = {

@@ -21,8 +21,8 @@ from migration.admin.base import (
     NEW_GROUP_PERMISSION,
     AdminView,
     get_signed_in_user,
+    read_form_text,
     read_number,
-    read_text,
 )
 from migration.admin.campaign_forms import PLACE, CampaignForm, Source, read_places
 from migration.admin.campaign_views import (
@@ -40,7 +40,7 @@ from migration.models import (
     Wave,
     all_clients,
 )
-from migration.operations.approvals import NotApproved
+from migration.operations.approvals import ApprovalStepRefused
 from migration.operations.campaigns import (
     CampaignRefusedError,
     require_sense,
@@ -165,8 +165,8 @@ class StartCampaignView(AdminView):
         form, places = CampaignForm(request.POST), read_places(request.POST)
         form.is_valid()
         if form.chosen_source != Source.GROUPS:
-            return self.post_clients(form, places)
-        groups = form.read_groups(places)
+            return self.post_campaign_of_clients(form, places)
+        groups = form.read_group_order(places)
         step = request.POST.get("step", "")
         if not form.errors:
             self.require_sense(form, groups)
@@ -179,14 +179,16 @@ class StartCampaignView(AdminView):
         before = [old for old, _new in Campaign(goal=goal).steps]
         return self.show_numbers(form, places, numbers, blocked=list_blocked(groups, before))
 
-    def post_clients(self, form: CampaignForm, places: Mapping[int, str]) -> HttpResponse:
+    def post_campaign_of_clients(
+        self, form: CampaignForm, places: Mapping[int, str]
+    ) -> HttpResponse:
         """Show or start a campaign of the clients that can go, of which a group is made."""
         if not may_make_group(self.request):
             raise PermissionDenied
         ids, step = self.read_ids(), self.request.POST.get("step", "")
         if not form.errors:
             self.require_sense(form, None)
-            form.require_free_name()
+            form.require_free_group_name()
         if places:
             form.add_error(
                 "source", _("You typed places of groups: choose the groups here, or no places.")
@@ -213,7 +215,7 @@ class StartCampaignView(AdminView):
 
     def read_ids(self) -> list[int]:
         """Return the ids of the clients that were selected in the list, as the page itself names them."""
-        numbers = map(read_number, read_text(self.request, "clients").split())
+        numbers = map(read_number, read_form_text(self.request, "clients").split())
         return list(dict.fromkeys(pk for pk in numbers if pk is not None))
 
     def require_sense(self, form: CampaignForm, groups: list[ClientGroup] | None) -> None:
@@ -230,7 +232,12 @@ class StartCampaignView(AdminView):
         by = get_signed_in_user(self.request)
         try:
             campaign = start(by=by, **form.read_settings())
-        except (CampaignRefusedError, ClientGroupError, NotApproved, ReasonError) as refusal:
+        except (
+            CampaignRefusedError,
+            ClientGroupError,
+            ApprovalStepRefused,
+            ReasonError,
+        ) as refusal:
             form.add_error(None, localize(refusal.message))
             return self.show_form(form, places, self.read_ids())
         now = timezone.now()
@@ -312,7 +319,7 @@ class StartCampaignView(AdminView):
                 steps=max(row.most_moves for row in numbers),
                 lasts=localize(describe_duration(soaks * settings.soak)) if settings.soak else "",
                 sent=[(name, value) for name, value in sent.items() if value],
-                waits=form.waits,
+                waits=form.awaits_approval,
                 wants_reads=site_settings.NOVA_MIN_READS if settings.goal == Phase.AWS else 0,
                 time_zone=timezone.get_default_timezone_name(),
                 phases=PhaseChoices.labels,

@@ -41,7 +41,7 @@ from migration.models import (
     all_clients,
 )
 from migration.models.left_clients import select_refused_items
-from migration.operations.approvals import NotApproved, find_second_user_refusal
+from migration.operations.approvals import ApprovalStepRefused, find_second_user_refusal
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
 from migration.operations.notice_recipients import is_told
 from migration.reports.campaign_changes import digest_campaign
@@ -162,7 +162,7 @@ class SteerCampaignView(CampaignButtonView):
 
 def list_clients_to_compare(campaign: Campaign) -> ClientPhaseQuerySet:
     """Return the clients of its waves that have begun and are not finished, as far as both stores hold them."""
-    taken = WaveClient.objects.taken_along().filter(
+    taken = WaveClient.objects.not_left_out().filter(
         wave__in=campaign.waves.begun().filter(finished_at=None)
     )
     return all_clients().filter(pk__in=taken.values("client_id")).in_phases(*WRITES_BOTH)
@@ -193,7 +193,7 @@ class ApproveCampaignView(AdminView):
             )
         except Campaign.DoesNotExist:
             raise Http404 from None
-        except (NotApproved, StaleCampaignError) as refusal:
+        except (ApprovalStepRefused, StaleCampaignError) as refusal:
             messages.error(request, localize(refusal.message))
         else:
             messages.success(request, _("Approved: the campaign begins."))

@@ -55,7 +55,7 @@ class CampaignAdmin(ReadOnlyAdmin):
         "goal_badge",
         "groups_named",
         "state_badge",
-        "done_of_all",
+        "waves_done_of_all",
         "why_it_waits",
         "by_name",
         "created_when",
@@ -110,7 +110,7 @@ class CampaignAdmin(ReadOnlyAdmin):
         return make_campaign_badge(campaign)
 
     @display(description=_("waves done"))
-    def done_of_all(self, campaign: CountedCampaign) -> str:
+    def waves_done_of_all(self, campaign: CountedCampaign) -> str:
         if campaign.wave_size and not campaign.is_over:
             # Each wave is only made once the one before is done: its page says how many there will be.
             return str(campaign.waves_done)

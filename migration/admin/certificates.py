@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from credentials.shown_names import show_name
 from migration.admin.base import ClientView, get_signed_in_user
 from migration.operations.certificate_facts import (
-    ForeignFileError,
+    NotACertificateError,
     UnreadableCertificateError,
     read_certificate_file,
 )
@@ -95,7 +95,7 @@ class CertificateView(ClientView):
         """Return what the page sent back; None where it is no certificate of this client that this site signed."""
         try:
             signed = read_certificate_file(text)
-        except (UnreadableCertificateError, ForeignFileError):
+        except (UnreadableCertificateError, NotACertificateError):
             return None
         facts = signed.facts
         is_own = isinstance(facts, dict) and facts.get("client_id") == self.client.pk
@@ -104,7 +104,7 @@ class CertificateView(ClientView):
     def _send(self, signed: SignedFacts) -> HttpResponse:
         name = get_valid_filename(f"certificate-{self.client.slug}.json")
         return HttpResponse(
-            signed.text,
+            signed.certificate_text,
             content_type="application/json",
             headers={"Content-Disposition": content_disposition_header(True, name) or ""},
         )

@@ -16,9 +16,9 @@ from migration.operations.iam.examination import examine_account, list_needed
 from migration.operations.iam.permissions import Role
 from migration.operations.iam.policies import (
     PolicyError,
-    find_account,
     find_policy_facts,
     make_policy,
+    read_account_of_newest_secret,
 )
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class CheckAwsView(AdminView):
         return self._show(examine_account())
 
     def _show(self, findings: Sequence[PermissionFinding]) -> HttpResponse:
-        account = self.request.GET.get("account", "").strip() or find_account()
+        account = self.request.GET.get("account", "").strip() or read_account_of_newest_secret()
         policies: list[ShownPolicy] = []
         problem = None
         try:

@@ -21,7 +21,7 @@ from unfold.decorators import display
 from credentials.localization import localize
 from credentials.shown_names import show_name
 from migration.admin.base import RUN_PERMISSION
-from migration.admin.client_filters import get_site_facts
+from migration.admin.client_filters import get_site_gate_facts
 from migration.admin.counted_filters import count_choices
 from migration.models import (
     OWN_PERMISSION,
@@ -144,7 +144,7 @@ class ClientColumns(ModelAdmin):
         ids = list(changelist.result_list.values_list("pk", flat=True))
         found = self.get_queryset(request).in_bulk(ids)
         changelist.result_list = [found[pk] for pk in ids if pk in found]
-        attach_next_steps(changelist.result_list, get_site_facts(request))
+        attach_next_steps(changelist.result_list, get_site_gate_facts(request))
         may_set, may_view = request.user.has_perm(OWN_PERMISSION), may_view_errors(request)
         for client in changelist.result_list:
             client.last_error = client.last_error if may_view else None

@@ -9,7 +9,7 @@ from django.http import StreamingHttpResponse
 from django.utils.translation import gettext as _
 
 from migration.admin.client_columns import may_view_errors, may_view_groups
-from migration.admin.run_items import LineBuffer
+from migration.admin.run_items import EchoFile
 from migration.reports.client_list import ListRights, iterate_export
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def download_clients(
 ) -> StreamingHttpResponse:
     """Send the clients with what the list shows of each, and no secret value."""
     sight = ListRights(groups=may_view_groups(request), errors=may_view_errors(request))
-    write_line = csv.writer(LineBuffer()).writerow
+    write_line = csv.writer(EchoFile()).writerow
     return StreamingHttpResponse(
         (write_line(row) for row in iterate_export(chosen, sight)),
         content_type="text/csv; charset=utf-8",

@@ -37,7 +37,7 @@ from migration.models.rotation_schedules import is_overdue
 from migration.operations.ready_clients import (
     SiteFacts,
     count_standings,
-    has_next_step,
+    has_next_phase,
     is_ready,
 )
 from migration.reports.client_counts import IN_AWS_ALREADY, KEPT_BY_NOTHING, READY
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 PHASES_WITH_READS = [phase for phase in Phase if phase.reads_aws]
 
 
-def get_site_facts(request: HttpRequest) -> SiteFacts:
+def get_site_gate_facts(request: HttpRequest) -> SiteFacts:
     """Return what the gates of all clients have in common, read once a request."""
     facts: SiteFacts | None = getattr(request, "site_facts", None)
     if facts is None:
@@ -93,12 +93,12 @@ class NextStepFilter(ClientFilter):
             return None
         if value in (Standing.WAITS, Standing.IN_AWS):
             return _is_one_of(select_standing(all_clients(), Standing(value)))
-        ready = is_ready(get_site_facts(self.request))
+        ready = is_ready(get_site_gate_facts(self.request))
         others = select_standing(all_clients(), Standing.WAITS, Standing.IN_AWS)
-        return ready if value == READY else has_next_step() & ~ready & ~_is_one_of(others)
+        return ready if value == READY else has_next_phase() & ~ready & ~_is_one_of(others)
 
-    def count_clients(self, clients: QuerySet[Client]) -> Mapping[str, int]:
-        numbers = count_standings(clients, get_site_facts(self.request))
+    def count_in_own_query(self, clients: QuerySet[Client]) -> Mapping[str, int]:
+        numbers = count_standings(clients, get_site_gate_facts(self.request))
         return {
             value: sum(n for found, n in numbers.items() if _covers_standing(value, *found))
             for value, _label in self.lookup_choices
@@ -211,7 +211,7 @@ class PushFilter(ClientFilter):
     def find_condition(self, value: str) -> Q | None:
         match value:
             case "pending":
-                return _is_one_of(all_clients().to_push())
+                return _is_one_of(all_clients().push_due())
             case "late":
                 return _is_one_of(all_clients().push_late(late_push_threshold()))
             case "refused":
@@ -237,7 +237,7 @@ class FailureFilter(ClientFilter):
             return None
         return Q(pk__in=select_failures(Act(value)).order_by().values("client_id"))
 
-    def count_clients(self, clients: QuerySet[Client]) -> Mapping[str, int]:
+    def count_in_own_query(self, clients: QuerySet[Client]) -> Mapping[str, int]:
         failures = select_failures().filter(client__in=clients.values("pk")).order_by()
         return dict(failures.values_list("act").annotate(Count("pk")))
 
@@ -260,7 +260,7 @@ class RotationFilter(ClientFilter):
             case "unfinished":
                 return Q(pk__in=Rotation.objects.unfinished().order_by().values("client_id"))
             case "stopped":
-                return Q(pk__in=Rotation.objects.newest_stopped().values("client_id"))
+                return Q(pk__in=Rotation.objects.newest_if_stopped().values("client_id"))
         return None
 
 
@@ -291,7 +291,7 @@ class ReadFilter(ClientFilter):
         return None
 
 
-class PlainTextFilter(ClientFilter):
+class StoodInPlainTextFilter(ClientFilter):
     """Filters by whether a value of the client stood in clear and was not rotated since."""
 
     title = _("stood in plain text")
@@ -331,6 +331,13 @@ class ActiveFilter(ClientFilter):
 
 CLIENT_FILTERS = (
     *(NextStepFilter, PhaseFilter, OwnerFilter, GroupFilter, ComparisonFilter, PushFilter),
-    *(FailureFilter, RotationFilter, SettingsFilter, ReadFilter, PlainTextFilter, ActiveFilter),
+    *(
+        FailureFilter,
+        RotationFilter,
+        SettingsFilter,
+        ReadFilter,
+        StoodInPlainTextFilter,
+        ActiveFilter,
+    ),
     *(CampaignFilter, ImportFilter),
 )

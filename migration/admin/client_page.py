@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from credentials.secret_names import find_name_problem, find_name_warning
 from migration import sentences
 from migration.admin.base import read_number
-from migration.admin.campaign_notes import make_campaign_notes
+from migration.admin.campaign_notes import describe_campaigns_of_clients
 from migration.admin.certificates import get_certificate_context
 from migration.admin.checklists import show_checks
 from migration.admin.client_comments import get_comments_context
@@ -30,7 +30,7 @@ from migration.models import (
     Comparison,
     LayoutChoices,
     Offboarding,
-    OtherSecrets,
+    OtherSecretsState,
     PhaseChoices,
     ReadCount,
     ReaderProcess,
@@ -39,7 +39,7 @@ from migration.models import (
     find_other_layout,
 )
 from migration.operations.aws_store import secret_names
-from migration.operations.evidence import WANT_EVIDENCE, find_purge_time
+from migration.operations.evidence import WANT_EVIDENCE, find_earliest_purge
 from migration.operations.gate_fixes import CheckFix
 from migration.operations.gates import Check, CheckCode, database_checks
 from migration.operations.next_steps import NEXT_PHASE
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ClientState:
+class ClientToCheck:
     """The attributes of a client that `database_checks` needs."""
 
     client_id: int
@@ -79,7 +79,7 @@ def get_client_context(
         "tabs": list(list_tabs(request, client.pk, tab)),
         "overview": _make_header(request, client),
         "names_itself": True,
-        "campaign_notes": make_campaign_notes(request, [client.pk]),
+        "campaign_notes": describe_campaigns_of_clients(request, [client.pk]),
         **get_live_context(request, client.pk),
         **get_certificate_context(request, client.pk),
         "may_view_comparisons": request.user.has_perm("migration.view_comparison"),
@@ -144,7 +144,7 @@ def _get_comparison_context(request: HttpRequest, client: ClientRow) -> dict[str
         "reads": ReadCount.objects.filter(client_id=client.pk).first(),
         "secrets": [(name, get_console_url(name)) for name in names],
         "layout": LayoutChoices(layout).label,
-        "other_secrets": OtherSecrets(client.other_secrets) if client.other_secrets else None,
+        "other_secrets": OtherSecretsState(client.other_secrets) if client.other_secrets else None,
         "other_names": secret_names(client.slug, find_other_layout(layout)).values(),
         "may_change_layout": request.user.has_perm(LAYOUT_PERMISSION),
         # The AWS console shows nothing of another endpoint.
@@ -181,7 +181,7 @@ def _describe_next_step(request: HttpRequest, client: ClientRow) -> dict[str, ob
     if new is None:
         return {"title": _("Last phase reached")}
     pending = has_push_pending(client)
-    checks = list(database_checks(ClientState(client.pk, pending), new))
+    checks = list(database_checks(ClientToCheck(client.pk, pending), new))
     if phase == Phase.POSTGRES or pending:
         of_push = [
             *_check_document(client, *_build_document(client)),
@@ -189,7 +189,7 @@ def _describe_next_step(request: HttpRequest, client: ClientRow) -> dict[str, ob
         ]
         # Of a push after the first, only what it will be refused for.
         checks = [each for each in of_push if phase == Phase.POSTGRES or not each.passed] + checks
-    possible_at = find_purge_time(client.phase_since) if new == Phase.PURGED else None
+    possible_at = find_earliest_purge(client.phase_since) if new == Phase.PURGED else None
     # No page offers a purge before its time, with an override or without.
     shown = show_checks(
         request, client.pk, checks, back=request.get_full_path(), marks_overridable=not possible_at
@@ -253,7 +253,7 @@ def _list_same_fields(newest: Comparison | None, document: Document | None) -> l
     compared = (Comparison.Status.MATCH, Comparison.Status.MISMATCH)
     if document is None or newest is None or newest.status not in compared:
         return []
-    differ = tuple(mismatch.path for mismatch in newest.fields_that_differ())
+    differ = tuple(mismatch.path for mismatch in newest.read_mismatches())
     within = tuple(f"{path}{mark}" for path in differ for mark in ".[")
     return [
         path for path in list_paths(document) if path not in differ and not path.startswith(within)

@@ -13,8 +13,8 @@ from unfold.decorators import action
 from credentials.admin import ClientAdmin as CredentialsAdmin
 from credentials.localization import localize
 from migration.admin.adoptions import AdoptView
-from migration.admin.aws_reads import AwsReadsView
-from migration.admin.base import RUN_PERMISSION, OwnViews, list_visible_logins
+from migration.admin.aws_reads import AwsReadQueriesView
+from migration.admin.base import RUN_PERMISSION, AdminWithOwnViews, list_visible_logins
 from migration.admin.bulk_moves import BulkCutoverView, list_bulk_moves
 from migration.admin.campaign_starts import list_campaign_actions
 from migration.admin.certificates import CertificateView
@@ -87,7 +87,7 @@ if TYPE_CHECKING:
 FEW_FOUND = 500
 
 
-class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
+class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
     list_filter = CLIENT_FILTERS
     list_per_page = 50
     search_help_text = _("Name, slug, host, user or secret")
@@ -148,7 +148,7 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
         ("<int:client_id>/versions/restore/", "restore_version", RestoreVersionView),
         ("<int:client_id>/versions/take-pending-off/", "take_pending_off", TakePendingOffView),
         ("<int:client_id>/certificate/", "certificate", CertificateView),
-        ("<int:client_id>/aws-reads/", "aws_reads", AwsReadsView),
+        ("<int:client_id>/aws-reads/", "aws_reads", AwsReadQueriesView),
     ]
 
     def get_queryset(self, request: HttpRequest) -> ClientPhaseQuerySet:
@@ -274,7 +274,9 @@ class ClientAdmin(ClientColumns, OwnViews, CredentialsAdmin):
         # Without the others no tab but the logins reads the rows for the form's stamp.
         return super().get_fields(request, obj) if _has_form(request, obj) else ["name"]
 
-    def get_secret_link(self, request: HttpRequest, row: Credential, name: str) -> SafeString | str:
+    def get_secret_field_links(
+        self, request: HttpRequest, row: Credential, name: str
+    ) -> SafeString | str:
         return join_links(
             link_reveal(request, row, name),
             link_typed_test(request, row),

@@ -46,7 +46,13 @@ class ComparisonAdmin(ReadOnlyAdmin):
     nothing_yet = gettext_lazy(
         "Nothing was compared yet. “Compare all clients” on the page of mismatches does it."
     )
-    list_display = ("slug", "result_badge", "number_of_fields", "short_message", "compared_when")
+    list_display = (
+        "slug",
+        "result_badge",
+        "number_of_mismatches",
+        "short_message",
+        "compared_when",
+    )
     list_filter = ("status",)
     # Only the beginning of the slug is searched, which the index answers.
     search_fields = ("slug__startswith",)
@@ -62,7 +68,7 @@ class ComparisonAdmin(ReadOnlyAdmin):
         return badge(comparison.status)
 
     @display(description=gettext_lazy("fields that differ"))
-    def number_of_fields(self, comparison: Comparison) -> int:
+    def number_of_mismatches(self, comparison: Comparison) -> int:
         return len(comparison.mismatches)
 
     @display(description=gettext_lazy("message"))

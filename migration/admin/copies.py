@@ -20,8 +20,8 @@ from migration.admin.base import (
     read_number,
 )
 from migration.models import MOST_SEARCH_TRIES, CopySearch, SearchState
-from migration.operations.interrupted_searches import begin_background_search
-from migration.reports.copies import load_copies_report, load_search
+from migration.operations.interrupted_searches import request_background_search
+from migration.reports.copies import load_clients_at_risk, load_copies_report
 from migration.templatetags.migration_pages import make_label, moment
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class CopySearchView(ObjectView[CopySearch]):
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         search = self.original
-        page, clients = load_search(search, self.request.GET.get("page"))
+        page, clients = load_clients_at_risk(search, self.request.GET.get("page"))
         return super().get_context_data(
             search=search,
             search_badge=make_search_badge(search),
@@ -94,7 +94,7 @@ class StartSearchView(AdminView):
     permission_required = SEARCH_PERMISSION
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
-        search = begin_background_search(get_signed_in_user(request))
+        search = request_background_search(get_signed_in_user(request))
         if search is None:
             messages.warning(request, gettext("A search is already running."))
         else:

@@ -16,12 +16,12 @@ from migration.admin.base import (
     ClientView,
     get_signed_in_user,
     get_typed_reason,
-    read_text,
+    read_form_text,
 )
 from migration.admin.client_tabs import ClientTab, get_tab_url
 from migration.models import ReasonError, Resolution
 from migration.operations.resolutions import NotResolved, copy_to_postgres, plan_copy_to_postgres
-from migration.operations.undone_copies import find_undo_refusal, plan_undo, undo_copy
+from migration.operations.undone_copies import find_undo_refusal_in_database, plan_undo, undo_copy
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class CopyToPostgresView(ClientView):
                 client_id=self.client.pk,
                 by=get_signed_in_user(request),
                 reason=reason,
-                seen=read_text(request, "seen"),
+                seen=read_form_text(request, "seen"),
             )
         except (NotResolved, ReasonError) as refusal:
             messages.error(request, localize(refusal.message))
@@ -110,7 +110,7 @@ class UndoCopyView(ClientView):
                 client_id=self.client.pk,
                 by=get_signed_in_user(request),
                 reason=reason,
-                seen=read_text(request, "seen"),
+                seen=read_form_text(request, "seen"),
             )
         except (NotResolved, ReasonError) as refusal:
             messages.error(request, localize(refusal.message))
@@ -126,5 +126,5 @@ def get_undo_context(request: HttpRequest, client: ClientRow) -> dict[str, objec
     copy = Resolution.objects.find_undoable_copy(client.pk) if may_undo else None
     if copy is None:
         return {}
-    why = find_undo_refusal(copy, phase=Phase(client.phase), revision=client.revision)
+    why = find_undo_refusal_in_database(copy, phase=Phase(client.phase), revision=client.revision)
     return {"undoable_copy": copy, "undo_refusal": why}

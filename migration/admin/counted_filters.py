@@ -36,7 +36,7 @@ class ClientFilter(admin.SimpleListFilter):
         """Return the condition of the clients that this value shows; None where the filter has no such value."""
         raise NotImplementedError
 
-    def count_clients(self, clients: QuerySet[Client]) -> Mapping[str, int] | None:
+    def count_in_own_query(self, clients: QuerySet[Client]) -> Mapping[str, int] | None:
         """Count these clients by value, in a query of the filter's own; None where its conditions go into a shared one.
 
         A filter has its own where one condition takes longer to put into SQL than such a query takes.
@@ -83,7 +83,7 @@ def _select_without(spec: ClientFilter, changelist: ChangeList) -> QuerySet[Clie
 def _count_for(filters: Sequence[ClientFilter], clients: QuerySet[Client]) -> None:
     together = []
     for spec in filters:
-        own = spec.count_clients(clients.order_by()) if spec.lookup_choices else {}
+        own = spec.count_in_own_query(clients.order_by()) if spec.lookup_choices else {}
         if own is None:
             together.append(spec)
         else:

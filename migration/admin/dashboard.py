@@ -12,9 +12,9 @@ from migration.admin.base import RUN_PERMISSION
 from migration.admin.campaign_starts import may_start_campaign
 from migration.admin.check_nova import CheckNovaView
 from migration.admin.costs import list_prices
-from migration.admin.ready_moves import READY_PERMISSIONS, select_free
+from migration.admin.ready_moves import READY_PERMISSIONS, select_ready_outside_campaigns
 from migration.admin.run_views import make_run_badge
-from migration.models import Campaign, Standing, count_before_goal
+from migration.models import Campaign, Standing, count_by_phase_before_goal
 from migration.models.site_counts import KEPT_FROM_CLIENTS
 from migration.reports.alert import VIEW_CAMPAIGNS
 from migration.reports.dashboard import load_dashboard
@@ -76,7 +76,7 @@ def list_next_steps(request: HttpRequest, found: Dashboard) -> list[dict[str, ob
     page = reverse("admin:credentials_client_changelist")
     clients, running = found.clients, found.running_campaigns
     most = max(clients.phases, key=lambda row: row.ready)
-    taken = count_before_goal(running) if running else {}
+    taken = count_by_phase_before_goal(running) if running else {}
     steps = []
     for row in clients.phases:
         if not row.ready:
@@ -88,7 +88,7 @@ def list_next_steps(request: HttpRequest, found: Dashboard) -> list[dict[str, ob
         is_offered = may_move and (
             not found.has_campaigns
             or clients.total >= KEPT_FROM_CLIENTS
-            or select_free(Phase(row.phase)).exists()
+            or select_ready_outside_campaigns(Phase(row.phase)).exists()
         )
         steps.append(
             {

@@ -22,10 +22,13 @@ from migration.admin.base import (
     NEW_GROUP_PERMISSION,
     AdminView,
     get_signed_in_user,
+    read_form_text,
     read_number,
-    read_text,
 )
-from migration.admin.campaign_notes import make_campaign_notes, make_group_notes
+from migration.admin.campaign_notes import (
+    describe_campaigns_of_clients,
+    describe_campaigns_of_groups,
+)
 from migration.admin.client_groups import get_members_url
 from migration.models import ClientGroup, ClientGroupError, GroupMember, all_clients
 
@@ -64,7 +67,7 @@ class PutIntoGroupView(AdminView):
         if "confirmed" not in request.POST:
             return self.show_page(ids)
         try:
-            meant = ids[: self.read_first(len(ids))]
+            meant = ids[: self.read_client_count(len(ids))]
             with transaction.atomic():
                 group = self.find_group()
                 changed = self.change_group(group, all_clients().with_ids(meant))
@@ -78,17 +81,17 @@ class PutIntoGroupView(AdminView):
         """Return the ids of the clients that the list's action was given, or of those that the page itself names."""
         if self.selected is not None:
             return list(self.selected.values_list("pk", flat=True))
-        numbers = map(read_number, read_text(self.request, "clients").split())
+        numbers = map(read_number, read_form_text(self.request, "clients").split())
         named = dict.fromkeys(pk for pk in numbers if pk is not None)
         present = set(all_clients().with_ids(named).values_list("pk", flat=True))
         return [pk for pk in named if pk in present]
 
-    def read_first(self, number: int) -> int:
+    def read_client_count(self, number: int) -> int:
         """Return how many clients are to change, counted from the list's first; all if the field is empty.
 
         Raises `ClientGroupError` if there are not so many, or it is no number.
         """
-        typed = "" if self.takes_out else read_text(self.request, "first").strip()
+        typed = "" if self.takes_out else read_form_text(self.request, "first").strip()
         first = read_number(typed) if typed else number
         if first is None or not 1 <= first <= number:
             raise ClientGroupError(group_sentences.GROUP_FIRST_NOT_FIT(n=number))
@@ -96,8 +99,8 @@ class PutIntoGroupView(AdminView):
 
     def find_group(self) -> ClientGroup:
         """Return the chosen or new group; raise `ClientGroupError` if there is none, or both."""
-        pk = read_number(read_text(self.request, "group"))
-        new_name = read_text(self.request, "new_name").strip() if self.may_add else ""
+        pk = read_number(read_form_text(self.request, "group"))
+        new_name = read_form_text(self.request, "new_name").strip() if self.may_add else ""
         if pk is not None and new_name:
             raise ClientGroupError(group_sentences.GROUP_CHOSEN_TWICE())
         if new_name:
@@ -123,7 +126,7 @@ class PutIntoGroupView(AdminView):
             changed,
         )
         messages.success(self.request, text % {"n": intcomma(changed), "group": group})
-        for note in make_group_notes(self.request, [group.pk]) if changed else ():
+        for note in describe_campaigns_of_groups(self.request, [group.pk]) if changed else ():
             messages.warning(self.request, note)
         if already:
             text = ngettext(
@@ -144,11 +147,13 @@ class PutIntoGroupView(AdminView):
         groups = (
             ClientGroup.objects.of_clients(chosen) if self.takes_out else ClientGroup.objects.all()
         )
-        taking = make_campaign_notes(
+        taking = describe_campaigns_of_clients(
             self.request, chosen.order_by().values_list("pk", flat=True), number=len(ids)
         )
         taken = (
-            [] if self.takes_out else make_group_notes(self.request, [group.pk for group in groups])
+            []
+            if self.takes_out
+            else describe_campaigns_of_groups(self.request, [group.pk for group in groups])
         )
         return self.render_to_response(
             self.get_context_data(

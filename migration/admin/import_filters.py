@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from migration.admin.counted_filters import ClientFilter
 from migration.audit_sentences import CLIENT_ADDED
-from migration.correlation import read_correlation
+from migration.correlation import read_or_make_correlation
 from migration.models import AuditEvent
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class ImportFilter(ClientFilter):
         value = self.value()
         if not value:
             return []
-        first = AuditEvent.objects.of_import(read_correlation(value)).last()
+        first = AuditEvent.objects.of_import(read_or_make_correlation(value)).last()
         when = first and date_format(timezone.localtime(first.at), "DATETIME_FORMAT")
         known = gettext("New in the import of %(when)s") % {"when": when}
         return [(value, known if when else _("An import that the audit does not have"))]
@@ -41,5 +41,5 @@ class ImportFilter(ClientFilter):
     def find_condition(self, value: str) -> Q | None:
         if not value:
             return None
-        added = AuditEvent.objects.of_import(read_correlation(value)).telling(CLIENT_ADDED)
+        added = AuditEvent.objects.of_import(read_or_make_correlation(value)).telling(CLIENT_ADDED)
         return Q(pk__in=added.order_by().values("client_id"))

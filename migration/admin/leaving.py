@@ -18,8 +18,8 @@ from migration.models import RECOVERY_DAYS, ReasonError
 from migration.operations.leaving_checks import RECENT_DAYS
 from migration.operations.leftovers import find_leftovers
 from migration.operations.offboarding import (
-    NotOffboardedError,
-    bring_back,
+    OffboardingError,
+    bring_back_inactive,
     offboard_client,
     set_activity,
 )
@@ -80,7 +80,7 @@ class LeavingView(ClientView):
             raise PermissionDenied(NEEDED[act])
         try:
             self._perform(act, get_signed_in_user(request))
-        except (NotOffboardedError, ReasonError) as refusal:
+        except (OffboardingError, ReasonError) as refusal:
             messages.error(request, localize(refusal.message))
         return HttpResponseRedirect(request.get_full_path())
 
@@ -101,7 +101,7 @@ class LeavingView(ClientView):
             messages.error(request, text % {"slug": self.client.slug})
             return
         if act == "back":
-            done = localize(bring_back(client_id=client_id, reason=reason, by=user))
+            done = localize(bring_back_inactive(client_id=client_id, reason=reason, by=user))
         else:
             acknowledged = request.POST.get("acknowledged") == "1"
             result = offboard_client(

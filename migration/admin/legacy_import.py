@@ -12,9 +12,9 @@ from django.utils.translation import ngettext
 
 from credentials.legacy import LegacyTableError
 from credentials.localization import localize
-from migration.admin.base import AdminView, get_signed_in_user, read_text
+from migration.admin.base import AdminView, get_signed_in_user, read_form_text
 from migration.operations.legacy_import import (
-    NotImported,
+    NothingImported,
     import_legacy_clients,
     plan_legacy_import,
 )
@@ -64,9 +64,9 @@ class LegacyImportView(AdminView):
     def post(self, request: HttpRequest) -> HttpResponse:
         try:
             plan = import_legacy_clients(
-                seen=read_text(request, "seen"), by=get_signed_in_user(request)
+                seen=read_form_text(request, "seen"), by=get_signed_in_user(request)
             )
-        except (LegacyTableError, NotImported) as refusal:
+        except (LegacyTableError, NothingImported) as refusal:
             messages.error(request, localize(refusal.message))
             return HttpResponseRedirect(get_legacy_url())
         number = len(plan.taken)

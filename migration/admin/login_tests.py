@@ -117,7 +117,7 @@ class TestLoginsView(ClientView):
         try:
             tests = try_client_logins(
                 client_id=self.client.pk,
-                stores=LoginStores(stores).each,
+                stores=LoginStores(stores).named_stores,
                 by=get_signed_in_user(request),
                 only=self.read_key(),
             )
@@ -191,7 +191,7 @@ class TypedLoginView(AdminView):
     def show_problems(self, problems: list[str]) -> HttpResponse:
         return self.render_to_response(self.get_context_data(problems=problems))
 
-    def show_lack(self) -> HttpResponse:
+    def show_missing_login(self) -> HttpResponse:
         return self.show_problems([_("The form lacks this login. Open the page again.")])
 
     def show_outcome(self, outcome: LoginOutcome, service: str) -> HttpResponse:
@@ -233,7 +233,7 @@ class TestTypedLoginView(TypedLoginView, ClientView):
     def post(self, request: HttpRequest, **_address: object) -> HttpResponse:
         form, by = self.make_form(), get_signed_in_user(request)
         if form is None:
-            return self.show_lack()
+            return self.show_missing_login()
         if not form.is_valid():
             return self.show_errors(form)
         if is_purged(self.row):

@@ -17,13 +17,13 @@ from migration.reports.mismatches import (
     BY_CLIENT,
     FILTERS,
     WHOLE,
-    count_by_status,
     count_clients_by_field,
+    count_clients_by_status,
     filter_mismatches,
     load_blocks,
-    select_block_clients,
     select_clients_with_status,
     select_report_rows,
+    select_slugs_and_ids,
 )
 from migration.templatetags.migration_pages import difference_label
 from nova_credentials.comparison import UNKNOWN_NAME, MismatchKind
@@ -60,14 +60,14 @@ def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
         page = _get_page(clients, query, number=found["clients"])
     else:
         mismatches = filter_mismatches(filters, user=user)
-        page = _get_page(select_block_clients(mismatches), query, number=found["clients"])
+        page = _get_page(select_slugs_and_ids(mismatches), query, number=found["clients"])
         page.object_list = load_blocks(mismatches, page.object_list)
     differing = count_clients_by_field()
     people = list(list_assignable_users())
     unchecked = select_clients_with_status({"status": Comparison.Status.UNCHECKED})
     choices = _list_filters(differing, people, filters)
     return {
-        **count_by_status(),
+        **count_clients_by_status(),
         **_count_differences(differing),
         "filters": filters,
         "in_use": {"chips": _list_chips(filters, choices)},

@@ -79,7 +79,7 @@ class UndoResolutionsView(AdminView):
             former, new = dict(undo["rows"]), undo["assigned_to"]
             number = len(OpenMismatch.objects.give_back(former, assigned_to=new, by=by))
         else:
-            number = len(Resolution.objects.withdraw(undo["resolutions"], by=by))
+            number = len(Resolution.objects.withdraw_acknowledgements(undo["resolutions"], by=by))
         if number:
             text = ngettext("Undone for %(n)d.", "Undone for %(n)d.", number)
             messages.success(request, text % {"n": number})

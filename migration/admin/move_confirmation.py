@@ -13,11 +13,11 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration.admin.base import ClientView
-from migration.admin.campaign_notes import make_campaign_notes
+from migration.admin.campaign_notes import describe_campaigns_of_clients
 from migration.admin.checklists import Checklist, make_checklist
-from migration.admin.move_options import MoveOption, describe_move
+from migration.admin.move_options import MoveOption, describe_move_effects
 from migration.models import MOVE_PERMISSIONS, ClientMigration, MoveRequest
-from migration.operations.evidence import find_purge_time
+from migration.operations.evidence import find_earliest_purge
 from migration.operations.gates import OVERRIDE_PERMISSION, needs_approval
 from migration.operations.snapshots import read_snapshots
 from migration.reports.client_status import measure_cutover
@@ -73,7 +73,7 @@ class ConfirmMoveView(ClientView):
 
     def get_move_context(self, kind: Move) -> dict[str, object]:
         """Return the move, its checks as of now, and an open request for a move of this client."""
-        possible_at = self.find_possible_time() if kind == Move.PURGE else None
+        possible_at = self.find_purge_wait_end() if kind == Move.PURGE else None
         checks = (
             make_checklist(
                 self.request,
@@ -88,7 +88,7 @@ class ConfirmMoveView(ClientView):
         may_override = self.request.user.has_perm(OVERRIDE_PERMISSION)
         missing = checks.missing_evidence if may_override else []
         requests = MoveRequest.objects.open().filter(client_id=self.client_id)
-        text = make_confirmation_text(kind, self.client.name)
+        text = make_move_warning(kind, self.client.name)
         note, waits = checks.override_note, needs_approval(kind)
         if missing and waits and not checks.may_be_overridden:
             note = _(
@@ -98,12 +98,12 @@ class ConfirmMoveView(ClientView):
         return {
             "slug": self.snapshot.slug,
             "move": MoveOption(kind, self.snapshot.phase, self.new, self.client_id),
-            "confirmation_text": text or describe_move(kind, self.new),
+            "confirmation_text": text or describe_move_effects(kind, self.new),
             "lines": checks.lines,
             "shut": checks.is_shut,
             "why_shut": checks.why_shut,
             "override_note": note,
-            "campaign_notes": make_campaign_notes(self.request, [self.client_id]),
+            "campaign_notes": describe_campaigns_of_clients(self.request, [self.client_id]),
             # A request waits for the facts that fail; a move at once is not offered then.
             "missing": missing if waits or checks.may_be_overridden else [],
             "possible_at": possible_at,
@@ -111,10 +111,10 @@ class ConfirmMoveView(ClientView):
             "input_classes": " ".join(BASE_INPUT_CLASSES),
         }
 
-    def find_possible_time(self) -> datetime | None:
+    def find_purge_wait_end(self) -> datetime | None:
         """Return from when the client may be purged; None if from now. Before, no page offers it."""
         client_migration = ClientMigration.objects.filter(pk=self.client_id).first()
-        return find_purge_time(client_migration.phase_changed_at if client_migration else None)
+        return find_earliest_purge(client_migration.phase_changed_at if client_migration else None)
 
 
 class WatchNumbersView(ClientView):
@@ -141,7 +141,7 @@ def make_confirmation_title(kind: Move, name: str) -> str:
     return titles.get(kind, _("Move %(client)s")) % {"client": name}
 
 
-def make_confirmation_text(kind: Move, name: str) -> str:
+def make_move_warning(kind: Move, name: str) -> str:
     """Return what changes for the client `name`, or "" if the move needs no such warning."""
     texts = {
         Move.CUTOVER: _(

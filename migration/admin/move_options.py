@@ -12,7 +12,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from migration.admin.base import RESOLVE_PERMISSION
 from migration.models import MOVE_PERMISSIONS, Comparison, MoveRequest, Offboarding, PhaseChoices
-from migration.operations.evidence import find_purge_time
+from migration.operations.evidence import find_earliest_purge
 from migration.operations.gates import NEED_APPROVAL, needs_approval
 from migration.reports.client_status import measure_cutover
 from nova_credentials.phases import MOVES, Move, Phase
@@ -42,7 +42,7 @@ class MoveOption:
 
     @property
     def description(self) -> str:
-        return describe_move(self.kind, self.new)
+        return describe_move_effects(self.kind, self.new)
 
     @property
     def confirm_url(self) -> str:
@@ -100,7 +100,7 @@ def list_moves(request: HttpRequest, client: ClientRow, phase: Phase) -> list[Mo
         for (old, new), kind in MOVES.items()
         if old == phase and request.user.has_perm(MOVE_PERMISSIONS[kind])
     ]
-    if find_purge_time(client.phase_since):
+    if find_earliest_purge(client.phase_since):
         found = [move for move in found if not move.is_purge]
     return sorted(found, key=lambda move: not move.is_rollback)
 
@@ -128,7 +128,7 @@ def label_button(kind: Move, new: Phase) -> str:
     }[kind]
 
 
-def describe_move(kind: Move, new: Phase) -> str:
+def describe_move_effects(kind: Move, new: Phase) -> str:
     """Return a sentence about what the move does."""
     return {
         (Move.FORWARD, Phase.DUAL_WRITE): _(

@@ -32,8 +32,8 @@ from migration.models import (
     PhaseChoices,
     ReasonError,
 )
-from migration.operations.approvals import NotApproved, request_move
-from migration.operations.evidence import find_purge_time
+from migration.operations.approvals import ApprovalStepRefused, request_move
+from migration.operations.evidence import find_earliest_purge
 from migration.operations.gates import Override, ShutGate, needs_approval
 from migration.operations.moves import move
 from migration.operations.pushes import push
@@ -48,7 +48,14 @@ if TYPE_CHECKING:
 
 
 MOVE_PERMISSION = MOVE_PERMISSIONS[Move.FORWARD]
-REFUSALS = (ShutGate, IllegalMove, StalePhase, NotApproved, ReasonError, Client.DoesNotExist)
+REFUSALS = (
+    ShutGate,
+    IllegalMove,
+    StalePhase,
+    ApprovalStepRefused,
+    ReasonError,
+    Client.DoesNotExist,
+)
 
 
 class MoveClientView(ClientView):
@@ -69,12 +76,14 @@ class MoveClientView(ClientView):
 
     def post(self, request: HttpRequest, client_id: int) -> HttpResponseRedirect:
         needs_confirmation = MOVES.get((self.seen, self.new)) in NEED_CONFIRMATION
-        if needs_confirmation and (problem := self.find_problem()):
+        if needs_confirmation and (problem := self.find_confirmation_problem()):
             messages.error(request, problem)
             moved = False
         else:
             override = None if self.is_early_purge() else read_override(request)
-            moved = move_or_request(request, client_id, self.new, self.seen, override=override)
+            moved = try_to_move_or_request(
+                request, client_id, self.new, self.seen, override=override
+            )
         if moved or not needs_confirmation or self.was_moved_meanwhile():
             return redirect_back(request, client_id)
         return HttpResponseRedirect(get_confirm_url(client_id, self.new))
@@ -89,9 +98,9 @@ class MoveClientView(ClientView):
         if self.new != Phase.PURGED:
             return False
         found = ClientMigration.objects.filter(pk=self.client_id).first()
-        return find_purge_time(found.phase_changed_at if found else None) is not None
+        return find_earliest_purge(found.phase_changed_at if found else None) is not None
 
-    def find_problem(self) -> str:
+    def find_confirmation_problem(self) -> str:
         """Return what is missing in the confirmation, or ""."""
         if self.request.POST.get("slug") != self.client.slug:
             text = _("Nothing was done: type the slug, %(slug)s, to confirm.")
@@ -118,7 +127,7 @@ class PushClientView(ClientView):
         return redirect_back(request, client_id)
 
 
-def move_or_request(
+def try_to_move_or_request(
     request: HttpRequest,
     client_id: int,
     new: Phase,

@@ -12,7 +12,7 @@ from unfold.widgets import CHECKBOX_CLASSES
 
 from migration.admin.base import AdminView, get_signed_in_user, read_number
 from migration.operations.notice_rules import set_notice_rules
-from migration.operations.notice_sending import send_test_notice
+from migration.operations.notice_sending import send_test_to_recipients
 from migration.reports.notices import load_notices
 
 if TYPE_CHECKING:
@@ -72,5 +72,5 @@ class TestNoticesView(AdminView):
     permission_required = SET_NOTICES
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
-        notice = send_test_notice(by=get_signed_in_user(request), seconds=TEST_SECONDS)
+        notice = send_test_to_recipients(by=get_signed_in_user(request), seconds=TEST_SECONDS)
         return HttpResponseRedirect(f"{get_notices_url()}?test={notice.pk}")

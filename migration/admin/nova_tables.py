@@ -23,18 +23,18 @@ from migration.admin.base import (
     ReadOnlyAdmin,
     get_signed_in_user,
     get_typed_reason,
-    read_text,
+    read_form_text,
 )
 from migration.models import ReasonError
 from migration.operations.nova_tables import (
+    MappingRefused,
     NotAccepted,
-    NotMapped,
     accept_objects,
     list_nova_objects,
     map_column,
     split_unknown_accepted,
 )
-from migration.operations.values_after_purge import PurgedClient, list_purged_with_values
+from migration.operations.values_after_purge import PurgedClientWithValue, list_purged_with_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ class ColumnRow:
     column: NovaColumn
     mapping: ColumnMapping | None
     # Purged clients that still have a value in it, though AWS alone should.
-    purged_with_values: list[PurgedClient]
+    purged_with_values: list[PurgedClientWithValue]
 
     @property
     def name(self) -> str:
@@ -88,7 +88,7 @@ class ColumnRow:
         return show_name(self.column.type or "")
 
     @property
-    def shown_clients(self) -> list[PurgedClient]:
+    def shown_clients(self) -> list[PurgedClientWithValue]:
         """Return the first MOST_CLIENTS of the purged clients that still have a value in the column."""
         return self.purged_with_values[:MOST_CLIENTS]
 
@@ -97,7 +97,7 @@ class ColumnRow:
         return len(self.purged_with_values) - len(self.shown_clients)
 
     @property
-    def seen(self) -> str:
+    def seen_use(self) -> str:
         """Return the use that is shown, which the form sends back."""
         return str(self.column.use or "")
 
@@ -183,17 +183,17 @@ class MapColumnView(AdminView):
     permission_required = MAP_PERMISSION
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
-        use = read_text(request, "use")
+        use = read_form_text(request, "use")
         if use not in ColumnUse.values:
             raise BadRequest
         try:
             mapped = map_column(
-                name=read_text(request, "column"),
+                name=read_form_text(request, "column"),
                 use=ColumnUse(use),
                 by=get_signed_in_user(request),
-                seen=read_text(request, "seen"),
+                seen=read_form_text(request, "seen"),
             )
-        except NotMapped as refusal:
+        except MappingRefused as refusal:
             messages.error(request, localize(refusal.message))
         else:
             messages.success(request, localize(mapped.message))
@@ -208,7 +208,7 @@ class AcceptObjectView(AdminView):
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
         try:
             accept_objects(
-                digests=[read_text(request, "digest")],
+                digests=[read_form_text(request, "digest")],
                 reason=get_typed_reason(request),
                 by=get_signed_in_user(request),
             )

@@ -13,7 +13,7 @@ from migration.admin.base import get_signed_in_user
 from migration.models import PasswordPlace
 from migration.operations.wrong_passwords import (
     MOST_IN_A_SESSION,
-    check_own_password,
+    check_password_or_code,
     count_wrong_passwords,
 )
 
@@ -35,7 +35,7 @@ def confirm_own_password(request: HttpRequest, password: str, *, place: Password
     if not password:
         return False
     session_key = request.session.session_key or ""
-    if check_own_password(
+    if check_password_or_code(
         user=get_signed_in_user(request),
         password=password,
         session_key=session_key,

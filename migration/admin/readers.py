@@ -11,7 +11,7 @@ from unfold.decorators import display
 
 from migration.admin.base import ObjectView, ReadOnlyAdmin
 from migration.models import ReaderProcess
-from migration.reports.readers import ADOPTION_STEPS, describe_readers, load_other_statements
+from migration.reports.readers import ADOPTION_STEPS, compare_other_statements, describe_readers
 from migration.templatetags.migration_pages import make_label, moment
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class ReaderProcessView(ObjectView[ReaderProcess]):
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         process = self.original
         return super().get_context_data(
-            process=process, seen_label=make_seen_label(process), **kwargs
+            process=process, seen_label=make_seen_in_last_hour_label(process), **kwargs
         )
 
 
@@ -94,7 +94,7 @@ class ReaderProcessAdmin(ReadOnlyAdmin):
                 "readers": readers,
                 "readers_sentence": describe_readers(readers),
                 "adoption_steps": () if readers.last_read_at else ADOPTION_STEPS,
-                "others": load_other_statements(),
+                "others": compare_other_statements(),
             },
         )
 
@@ -104,7 +104,7 @@ class ReaderProcessAdmin(ReadOnlyAdmin):
 
     @display(description=gettext_lazy("state"))
     def seen_badge(self, process: ReaderProcess) -> str:
-        return make_seen_label(process)
+        return make_seen_in_last_hour_label(process)
 
     @display(description=gettext_lazy("AWS access key"))
     def access_key(self, process: ReaderProcess) -> str:
@@ -123,7 +123,7 @@ class ReaderProcessAdmin(ReadOnlyAdmin):
         return moment(process.last_read_at)
 
 
-def make_seen_label(process: ReaderProcess) -> str:
+def make_seen_in_last_hour_label(process: ReaderProcess) -> str:
     """Return a label that says whether the process read in the last hour."""
     if process.is_seen:
         return make_label(_("Seen in the last hour"), "success", "check")

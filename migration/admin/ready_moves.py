@@ -44,7 +44,7 @@ READY_PERMISSIONS = {
 }
 
 
-def select_free(old: Phase) -> ClientPhaseQuerySet:
+def select_ready_outside_campaigns(old: Phase) -> ClientPhaseQuerySet:
     """Select the clients of the phase that are ready for the next one, and that no campaign is to take there."""
     return select_ready(old).exclude(pk__in=list_clients_in_campaigns(beyond=old))
 
@@ -65,50 +65,52 @@ class MoveReadyView(AdminView):
 
     @property
     def title(self) -> str:
-        return _("Move to %(phase)s what is ready") % {"phase": PhaseChoices(self.phase).label}
+        return _("Move to %(phase)s what is ready") % {"phase": PhaseChoices(self.new_phase).label}
 
     @cached_property
-    def phase(self) -> Phase:
+    def new_phase(self) -> Phase:
         phase = self.kwargs["new"]
         if phase not in READY_MOVES:
             raise Http404
         return Phase(phase)
 
     def has_permission(self) -> bool:
-        return self.request.user.has_perm(READY_PERMISSIONS[self.phase])
+        return self.request.user.has_perm(READY_PERMISSIONS[self.new_phase])
 
-    def list_free(self) -> list[int]:
+    def list_ready_outside_campaigns(self) -> list[int]:
         """Return the ids of the clients that are ready now, and in no campaign."""
-        return list(select_free(READY_MOVES[self.phase]).values_list("pk", flat=True))
+        return list(
+            select_ready_outside_campaigns(READY_MOVES[self.new_phase]).values_list("pk", flat=True)
+        )
 
     def get(self, request: HttpRequest, new: str) -> HttpResponse:
-        old, number = READY_MOVES[self.phase], len(self.list_free())
+        old, number = READY_MOVES[self.new_phase], len(self.list_ready_outside_campaigns())
         return self.render_to_response(
             self.get_context_data(
                 number=number,
                 taken=select_ready(old).count() - number,
                 old=old,
-                new=self.phase,
-                has_plan=self.phase == Phase.DUAL_WRITE and number > FEW_CLIENTS,
+                new=self.new_phase,
+                has_plan=self.new_phase == Phase.DUAL_WRITE and number > FEW_CLIENTS,
                 list_url=self.list_url,
             )
         )
 
     def post(self, request: HttpRequest, new: str) -> HttpResponseBase:
         # By their ids: what is selected stays what it is while it is used.
-        ids = self.list_free()
+        ids = self.list_ready_outside_campaigns()
         ready = all_clients().with_ids(ids)
         if not ids:
             messages.warning(request, _("No client is ready for this move now."))
             return HttpResponseRedirect(self.list_url)
-        if self.phase == Phase.DUAL_WRITE:
+        if self.new_phase == Phase.DUAL_WRITE:
             return plan_or_start_run(request, ready)
-        if self.phase == Phase.AWS:
+        if self.new_phase == Phase.AWS:
             return open_bulk_cutover(self.model_admin, request, ready)
-        moved = move_clients(self.model_admin, request, ready, phase=self.phase)
+        moved = move_clients(self.model_admin, request, ready, phase=self.new_phase)
         return moved or HttpResponseRedirect(self.list_url)
 
     @property
     def list_url(self) -> str:
         page = reverse("admin:credentials_client_changelist")
-        return f"{page}?phase={READY_MOVES[self.phase]}&next={KEPT_BY_NOTHING}"
+        return f"{page}?phase={READY_MOVES[self.new_phase]}&next={KEPT_BY_NOTHING}"

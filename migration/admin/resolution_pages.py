@@ -18,8 +18,8 @@ from migration.admin.base import (
     AdminView,
     get_signed_in_user,
     get_typed_reason,
+    read_form_text,
     read_number,
-    read_text,
 )
 from migration.admin.mismatch_report import list_assignable_users, read_filters
 from migration.admin.mismatch_undo import redirect_to_report
@@ -85,7 +85,9 @@ class PlanResolutionsView(AdminView):
     def find_selected(self) -> dict[int, int | None]:
         """Return the selected clients, each with the comparison that the plan's page showed (None: not shown yet)."""
         if "clients" in self.request.POST:
-            pairs = [pair.partition(":") for pair in read_text(self.request, "clients").split()]
+            pairs = [
+                pair.partition(":") for pair in read_form_text(self.request, "clients").split()
+            ]
             ids = [(read_number(pk), read_number(shown)) for pk, _colon, shown in pairs]
         elif "all" in self.request.POST:
             rows = select_report_rows(self.filters, user=self.user).order_by()

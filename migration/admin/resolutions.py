@@ -43,7 +43,7 @@ class ResolveMismatchView(ClientView):
         resolve = self.get_operations().get(kind)
         if resolve is None:
             raise Http404
-        if kind == "acknowledge" and not self.may_be_acknowledged():
+        if kind == "acknowledge" and not self.has_reason_and_day():
             text = _("Nothing was acknowledged: give a reason and a day, today or later.")
             messages.error(request, text)
             return redirect_back(request, client_id)
@@ -71,7 +71,7 @@ class ResolveMismatchView(ClientView):
             ),
         }
 
-    def may_be_acknowledged(self) -> bool:
+    def has_reason_and_day(self) -> bool:
         """Say whether the form gives a reason and a day that is not over."""
         is_current = self.read_last_day() >= timezone.localdate()
         return bool(get_typed_reason(self.request)) and is_current

@@ -16,7 +16,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials.localization import localize
 from credentials.models import Client
 from migration import rotation_sentences
-from migration.admin.base import ClientView, get_signed_in_user, read_number, read_text
+from migration.admin.base import ClientView, get_signed_in_user, read_form_text, read_number
 from migration.admin.client_tabs import ClientTab, get_tab_url
 from migration.models import (
     MOST_DAYS,
@@ -72,7 +72,7 @@ class RotateView(ClientView):
 
     @property
     def label(self) -> str | None:
-        return find_label(self.client, self.row)
+        return find_label_unless_primary(self.client, self.row)
 
     @property
     def title(self) -> str:
@@ -87,7 +87,7 @@ class RotateView(ClientView):
         return self.show_page()
 
     def post(self, request: HttpRequest, **_address: object) -> HttpResponse:
-        if read_text(request, "confirmed") != "1":
+        if read_form_text(request, "confirmed") != "1":
             return self.show_page()
         entered = self.read_entered()
         if not all(entered.values()):
@@ -99,7 +99,7 @@ class RotateView(ClientView):
         except (NotRotated, RotationOpenError) as refusal:
             return self.show_page([localize(refusal.message)])
         if rotation.outcome == RotationOutcome.ROTATED:
-            done = rotation_sentences.ROTATED(login=rotation.login_text)
+            done = rotation_sentences.ROTATED(login=rotation.full_login_name)
             messages.success(request, localize(done))
             return HttpResponseRedirect(get_tab_url(self.client_id, ClientTab.LOGINS))
         why = rotation.message
@@ -110,7 +110,7 @@ class RotateView(ClientView):
     def read_entered(self) -> dict[str, str]:
         """Return what was typed, by column; nothing is asked for a database."""
         columns = ENTERED_COLUMNS.get(self.row.TYPE, ())
-        return {name: read_text(self.request, name) for name in columns}
+        return {name: read_form_text(self.request, name) for name in columns}
 
     def rotate(self, entered: dict[str, str]) -> Rotation:
         by = get_signed_in_user(self.request)
@@ -157,7 +157,7 @@ class SetScheduleView(ClientView):
     permission_required = ROTATE_PERMISSION
 
     def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
-        typed = read_text(request, "days").strip()
+        typed = read_form_text(request, "days").strip()
         days = read_number(typed)
         if typed and not (days and days <= MOST_DAYS):
             text = _("Nothing was changed: type a number of days from 1 to %(n)s, or nothing.")
@@ -182,14 +182,14 @@ def get_schedule_context(client_id: int) -> dict[str, object]:
     }
 
 
-def find_label(client: Client, row: Credential) -> str | None:
+def find_label_unless_primary(client: Client, row: Credential) -> str | None:
     """Return the label by which NOVA asks for this login; None where it is the primary one."""
     return None if find_row(client, row.TYPE, None) == row else row.label
 
 
 def nova_can_ask_for(client: Client, row: Credential) -> bool:
     """Say whether NOVA can ask for this login: as the primary one, or by a label that no other has before it."""
-    return find_row(client, row.TYPE, find_label(client, row)) == row
+    return find_row(client, row.TYPE, find_label_unless_primary(client, row)) == row
 
 
 def join_links(*links: SafeString | str) -> SafeString:

@@ -13,7 +13,7 @@ from migration.admin.approvals import APPROVE_PERMISSION
 from migration.admin.base import AdminView, get_signed_in_user
 from migration.admin.run_starts import enqueue_run, get_run_url
 from migration.models import Run
-from migration.operations.approvals import NotApproved
+from migration.operations.approvals import ApprovalStepRefused
 from migration.operations.evidence_counts import (
     count_missing_kinds,
     count_overrides,
@@ -39,7 +39,7 @@ class ApproveRunView(AdminView):
             run = approve_run(run_id=pk, by=get_signed_in_user(request))
         except Run.DoesNotExist:
             raise Http404 from None
-        except NotApproved as refusal:
+        except ApprovalStepRefused as refusal:
             messages.error(request, localize(refusal.message))
         else:
             messages.success(request, _("Approved: the run begins."))
@@ -57,7 +57,7 @@ class CancelRunView(AdminView):
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         try:
             cancel_run_request(run_id=pk, by=get_signed_in_user(request))
-        except NotApproved as refusal:
+        except ApprovalStepRefused as refusal:
             messages.error(request, localize(refusal.message))
         else:
             messages.success(request, _("The request is cancelled."))

@@ -125,7 +125,7 @@ def count_by_tab(progress: Progress) -> dict[str, int]:
     }
 
 
-class LineBuffer:
+class EchoFile:
     """Stands in for a file: the csv module's `writerow` returns what `write` returns, the line itself."""
 
     def write(self, line: str) -> str:
@@ -135,7 +135,7 @@ class LineBuffer:
 def iterate_csv_lines(items: QuerySet[RunItem]) -> Iterator[str]:
     """Yield a line of headings and a line for each item."""
     names = ("slug", "outcome", "error_class", "message", "comparison_status", "attempts")
-    write_line = csv.writer(LineBuffer()).writerow
+    write_line = csv.writer(EchoFile()).writerow
     yield write_line([*names, "finished_at"])
     for item in items.iterator(chunk_size=1000):
         finished = item.finished_at.isoformat() if item.finished_at else ""

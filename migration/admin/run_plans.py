@@ -20,11 +20,11 @@ from migration.admin.base import (
     AdminView,
     get_signed_in_user,
 )
-from migration.admin.campaign_notes import make_campaign_notes
+from migration.admin.campaign_notes import describe_campaigns_of_clients
 from migration.admin.run_starts import enqueue_run, get_run_url, start_run
-from migration.models import PlanClass, PlanDrift, Run, RunPlan, StalePlanError
+from migration.models import PlanClass, PlanDrift, PlanInOtherStateError, Run, RunPlan
 from migration.operations import run_plans
-from migration.reports.run_plans import explain_missing_worker, export_plan, summarize_plan
+from migration.reports.run_plans import explain_missing_worker, export_plan_as_json, summarize_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -125,23 +125,23 @@ class PlanView(OnePlanView):
                 for number in [summary.counts[name.value]]
             ],
             sections=list_sections(self.plan, counts, most=self.most_shown),
-            differences=describe_differences(self.plan, most=self.most_shown),
+            differences=describe_drift(self.plan, most=self.most_shown),
             differing=len(self.plan.differences),
             most_shown=self.most_shown,
             sparing=counts.spared,
-            campaign_notes=self.make_campaign_notes(counts),
+            campaign_notes=self.describe_campaigns_of_clients(counts),
             may_run=has_perm(RUN_PERMISSION),
             may_overwrite=has_perm(RUN_PERMISSION) and has_perm(RESOLVE_PERMISSION),
             may_view_clients=has_perm("credentials.view_client"),
             **kwargs,
         )
 
-    def make_campaign_notes(self, counts: PlanCounts) -> list[SafeString]:
+    def describe_campaigns_of_clients(self, counts: PlanCounts) -> list[SafeString]:
         """Return a sentence for each campaign with clients of the plan; none while it can't be started."""
         if not self.plan.is_open or self.plan.is_looking:
             return []
         planned = self.plan.rows.values_list("client_id", flat=True)
-        return make_campaign_notes(self.request, planned, number=counts.clients)
+        return describe_campaigns_of_clients(self.request, planned, number=counts.clients)
 
 
 class LivePlanView(PlanView):
@@ -171,7 +171,7 @@ class DownloadPlanView(OnePlanView):
 
     def get(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
         return StreamingHttpResponse(
-            export_plan(self.plan),
+            export_plan_as_json(self.plan),
             content_type="application/json",
             headers={"Content-Disposition": f'attachment; filename="plan-{pk}.json"'},
         )
@@ -192,12 +192,12 @@ class SteerPlanView(AdminView):
             raise BadRequest
         try:
             return ORDERS[order](request, self.plan)
-        except StalePlanError as error:
+        except PlanInOtherStateError as error:
             messages.warning(request, localize(error.message))
             return HttpResponseRedirect(get_plan_url(self.plan))
 
 
-def start_plan(request: HttpRequest, plan: RunPlan) -> HttpResponseRedirect:
+def check_and_start_plan(request: HttpRequest, plan: RunPlan) -> HttpResponseRedirect:
     """Have the plan looked at again, and started if nothing differs; start it where the page showed what differs."""
     if plan.state == RunPlan.State.DIFFERS:
         run: Run | None = run_plans.start_run(plan=plan, by=get_signed_in_user(request))
@@ -234,7 +234,7 @@ def plan_overwriting(request: HttpRequest, plan: RunPlan) -> HttpResponseRedirec
 
 
 ORDERS: dict[str, Callable[[HttpRequest, RunPlan], HttpResponseRedirect]] = {
-    "start": start_plan,
+    "start": check_and_start_plan,
     "discard": discard_plan,
     "again": replace_plan,
     "overwrite": plan_overwriting,
@@ -260,7 +260,7 @@ def list_sections(
     ]
 
 
-def describe_differences(plan: RunPlan, *, most: int | None) -> list[dict[str, object]]:
+def describe_drift(plan: RunPlan, *, most: int | None) -> list[dict[str, object]]:
     """Return what was not as planned, in the page's language: at most so many clients."""
     classes = dict(PlanClass.choices)
     return [

@@ -83,7 +83,7 @@ def start_move_runs(
 ) -> HttpResponseRedirect | None:
     """Start a run of moves to `new` for each phase that the clients are in, and lead to its page if it is one.
 
-    Raises `NotApproved` and `ReasonError`. Clients whose phase has no such move are left out, and counted.
+    Raises `ApprovalStepRefused` and `ReasonError`. Clients whose phase has no such move are left out, and counted.
     """
     user, started, left = get_signed_in_user(request), [], chosen.count()
     for (old, to), kind in MOVES.items():

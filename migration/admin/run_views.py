@@ -77,7 +77,7 @@ class RunView(ObjectView[Run]):
         context |= get_moves_context(self.request, self.original)
         context["may_view_campaigns"] = self.request.user.has_perm(VIEW_CAMPAIGNS)
         if self.request.user.has_perm(RUN_PERMISSION) and not self.original.finished_at:
-            context["rate_form"] = RateForm.from_rates(Rate.objects.all())
+            context["rate_form"] = CallRatesForm.from_rates(Rate.objects.all())
         return context
 
 
@@ -154,7 +154,7 @@ class SteerRunView(RunButtonView):
             raise PermissionDenied
         try:
             if order == "retry" and item.isdecimal():
-                run.retry_failed(by=user, item_id=read_number(item) or 0)
+                run.reopen_failed(by=user, item_id=read_number(item) or 0)
             else:
                 ORDERS[order](run, by=user)
         except WithdrawnRunError as refusal:
@@ -169,13 +169,13 @@ class SteerRunView(RunButtonView):
         return HttpResponseRedirect(get_run_url(run))
 
 
-class SetRateView(RunButtonView):
+class SetSharedRatesView(RunButtonView):
     """Sets the rates that all workers share."""
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
-        run, form = self.run, RateForm({} if "reset" in request.POST else request.POST)
+        run, form = self.run, CallRatesForm({} if "reset" in request.POST else request.POST)
         if form.is_valid():
-            form.save_rates()
+            form.save_shared_rates()
             messages.success(request, _("The new rate applies to all workers and runs."))
         else:
             for errors in form.errors.values():
@@ -183,7 +183,7 @@ class SetRateView(RunButtonView):
         return HttpResponseRedirect(get_run_url(run))
 
 
-class RateForm(forms.Form):
+class CallRatesForm(forms.Form):
     """Sets how many AWS calls all workers together make per second; an empty field means the rate of the settings."""
 
     writes = forms.FloatField(
@@ -208,7 +208,7 @@ class RateForm(forms.Form):
     is_changed = False  # whether another rate than the settings' holds
 
     @classmethod
-    def from_rates(cls, rates: Iterable[Rate]) -> RateForm:
+    def from_rates(cls, rates: Iterable[Rate]) -> CallRatesForm:
         """Return the form with the rates as they are now."""
         now = {rate.kind: rate.per_second for rate in rates}
         kinds = {
@@ -235,7 +235,7 @@ class RateForm(forms.Form):
         form.is_changed = any(now.get(kind) is not None for kind in kinds.values())
         return form
 
-    def save_rates(self) -> None:
+    def save_shared_rates(self) -> None:
         """Store the rates; one that equals the settings' becomes None, so that it follows the settings."""
         writes, reads, logins = (
             None if typed == kind.default_rate else typed
@@ -271,7 +271,7 @@ ORDERS: dict[str, Callable[..., None]] = {
     "resume": Run.resume,
     "stop": stop_run,
     "go_on": Run.go_on,
-    "retry": Run.retry_failed,
+    "retry": Run.reopen_failed,
 }
 
 # After these clients move again, which needs the permission for the move.
@@ -295,5 +295,5 @@ def get_progress_context(request: HttpRequest, progress: Progress) -> dict[str, 
         "may_go_on": may_steer and may_move,
         "may_try_again": may_steer and may_move and progress.finished and progress.may_go_on,
         # The main button is the one that can help now: what failed by its data has to be mended first.
-        "retry_helps": progress.refused or progress.failed > progress.failed_for_good,
+        "retry_helps": progress.refused or progress.failed > progress.failed_until_mended,
     }

@@ -39,7 +39,7 @@ from migration.admin.run_views import (
     DownloadItemsView,
     LiveRunView,
     RunView,
-    SetRateView,
+    SetSharedRatesView,
     SteerRunView,
     make_run_badge,
 )
@@ -159,7 +159,7 @@ class RunAdmin(ReadOnlyAdmin):
         ("<int:pk>/live/", "live", LiveRunView),
         ("<int:pk>/items.csv", "items", DownloadItemsView),
         ("<int:pk>/steer/", "steer", SteerRunView),
-        ("<int:pk>/rate/", "rate", SetRateView),
+        ("<int:pk>/rate/", "rate", SetSharedRatesView),
         ("<int:pk>/approve/", "approve", ApproveRunView),
         ("<int:pk>/cancel/", "cancel", CancelRunView),
     ]
@@ -215,7 +215,7 @@ class RunAdmin(ReadOnlyAdmin):
         page = reverse("admin:migration_run_change", args=[run.pk])
         shown = [
             (f"{page}?items={tab}", make_label(text, *look) if look else text)
-            for tab, text, look in list_outcomes(run)
+            for tab, text, look in list_outcome_labels(run)
         ]
         links = format_html_join("", '<a class="text-link underline" href="{}">{}</a>', shown)
         return format_html('<div class="run-outcomes">{}</div>', links)
@@ -233,7 +233,7 @@ class RunAdmin(ReadOnlyAdmin):
         return moment(run.created_at)
 
 
-def list_outcomes(run: RunRow) -> Iterator[tuple[str, str, tuple[str, str] | None]]:
+def list_outcome_labels(run: RunRow) -> Iterator[tuple[str, str, tuple[str, str] | None]]:
     """Yield each number of clients that is not 0: the tab of the run's page, the number in words, a label's look."""
     for tab, number, text, look in (
         ("done", run.succeeded, ngettext("%(n)s done", "%(n)s done", run.succeeded), None),

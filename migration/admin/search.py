@@ -30,7 +30,7 @@ def show_search(request: HttpRequest) -> TemplateResponse:
     seeker = Seeker(
         may=request.user.has_perm,
         logins=list_visible_logins(request),
-        pages=list_pages(request),
+        pages=list_allowed_pages(request),
     )
     context = {"searched": text, "results": search_site(text, seeker)}
     if PART in request.GET:
@@ -39,7 +39,7 @@ def show_search(request: HttpRequest) -> TemplateResponse:
     return TemplateResponse(request, "admin/migration/search.html", whole)
 
 
-def list_pages(request: HttpRequest) -> list[FoundPlace]:
+def list_allowed_pages(request: HttpRequest) -> list[FoundPlace]:
     """Return the pages of the sidebar that the user may open, and those of the account."""
     site = cast("UnfoldAdminSite", admin.site)
     items = [

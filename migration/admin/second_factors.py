@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 ALLAUTH_APPS = ("account", "socialaccount", "mfa")
 
 
-def remove_allauth_pages() -> None:
+def unregister_allauth_models() -> None:
     """Take away allauth's pages: they show and change what proves who somebody is."""
     # Imported so that they have registered them by now, whatever the order of the apps.
     from allauth.account import admin as _accounts  # noqa: F401, PLC0415

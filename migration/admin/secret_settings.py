@@ -12,7 +12,7 @@ from django.http import HttpResponseRedirect
 from django.utils.translation import gettext as _
 
 from credentials.prices import SECRET_A_MONTH
-from migration.admin.base import RUN_PERMISSION, AdminView, read_text
+from migration.admin.base import RUN_PERMISSION, AdminView, read_form_text
 from migration.admin.run_starts import start_run
 from migration.models import Run, all_clients
 from migration.operations.secret_settings import describe_settings
@@ -42,13 +42,13 @@ class SecretSettingsView(AdminView):
         return self.render_to_response(
             self.get_context_data(
                 drift=drift,
-                number=len(drift.client_ids),
+                number=len(drift.client_ids_to_look_at),
                 clients=drift.clients[:CLIENTS_SHOWN],
                 key=settings.NOVA_KMS_KEY_ID,
                 replicas=None
                 if replicas is None
                 else [(region, key or AWS_KEY) for region, key in sorted(replicas.items())],
-                dollars=SECRET_A_MONTH * abs(drift.more_replicas),
+                dollars=SECRET_A_MONTH * abs(drift.net_new_replicas),
                 seen=_dump_settings(),
                 may_run=request.user.has_perm(RUN_PERMISSION),
                 may_view_clients=request.user.has_perm("credentials.view_client"),
@@ -59,11 +59,11 @@ class SecretSettingsView(AdminView):
         if not request.user.has_perm(RUN_PERMISSION):
             raise PermissionDenied
         here = HttpResponseRedirect(request.path)
-        if read_text(request, "seen") != _dump_settings():
+        if read_form_text(request, "seen") != _dump_settings():
             text = _("Nothing was started: the settings are others than this page showed.")
             messages.error(request, text)
             return here
-        chosen = all_clients().with_ids(find_settings_drift().client_ids)
+        chosen = all_clients().with_ids(find_settings_drift().client_ids_to_look_at)
         if not chosen.exists():
             messages.info(request, _("Nothing was started: no secret differs."))
             return here

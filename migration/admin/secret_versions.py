@@ -20,7 +20,7 @@ from migration.admin.base import (
     ClientView,
     get_signed_in_user,
     get_typed_reason,
-    read_text,
+    read_form_text,
 )
 from migration.admin.run_starts import VIEW_RUNS
 from migration.models import KnownValue, ReasonError, all_clients
@@ -81,7 +81,7 @@ class RestoreVersionView(ClientView):
         return _("Restore a former version: %(client)s") % {"client": self.client.name}
 
     @property
-    def wanted(self) -> dict[str, str]:
+    def name_and_version(self) -> dict[str, str]:
         """Return the secret and the version in the address; a text that can't be one leads to no version."""
         asked = self.request.GET
         return {key: asked.get(key, "") for key in ("name", "version_id")}
@@ -98,11 +98,11 @@ class RestoreVersionView(ClientView):
         try:
             restored = restore_version(
                 client_id=self.client.pk,
-                **self.wanted,
-                seen=read_text(request, "seen"),
+                **self.name_and_version,
+                seen=read_form_text(request, "seen"),
                 reason=reason,
                 by=get_signed_in_user(request),
-                unproven=read_text(request, "unproven"),
+                unproven=read_form_text(request, "unproven"),
             )
         except UnprovenLoginsError as refusal:
             return self._show(unproven=refusal, reason=reason)
@@ -116,14 +116,14 @@ class RestoreVersionView(ClientView):
         may_view = self.request.user.has_perm("migration.view_comparison")
         context = self.get_context_data(
             **more,
-            name=self.wanted["name"],
-            version=shorten(self.wanted["version_id"]),
+            name=self.name_and_version["name"],
+            version=shorten(self.name_and_version["version_id"]),
             back=_get_versions_url(self.client.pk),
             input_classes=" ".join(BASE_INPUT_CLASSES),
             may_view_comparisons=may_view,
         )
         try:
-            context["plan"] = plan_restore(self.client.pk, **self.wanted)
+            context["plan"] = plan_restore(self.client.pk, **self.name_and_version)
         except NotResolved as refusal:
             context["why_not"] = refusal.message
         return self.render_to_response(context)
@@ -138,8 +138,8 @@ class TakePendingOffView(ClientView):
         try:
             done = take_unneeded_pending_off(
                 client_id=self.client.pk,
-                name=read_text(request, "name"),
-                version_id=read_text(request, "version_id"),
+                name=read_form_text(request, "name"),
+                version_id=read_form_text(request, "version_id"),
                 by=get_signed_in_user(request),
             )
         except NotResolved as refusal:
@@ -155,7 +155,7 @@ def _get_versions_url(client_id: int) -> str:
 
 def describe_values(client_id: int) -> list[dict[str, object]]:
     """Return what is known of the value of each of the client's credentials, in words."""
-    in_doubt = KnownValue.objects.list_maybe_former(client_id, key_id=fingerprint_key_id())
+    in_doubt = KnownValue.objects.list_present_maybe_former(client_id, key_id=fingerprint_key_id())
     return [
         {
             "login": localize(ROWS[CredentialType(value.kind)](id=str(value.credential_id))),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from django.utils.translation import gettext_lazy as _
 
 from migration.admin.counted_filters import ClientFilter
-from migration.models import has_differing_secrets
+from migration.models import has_secret_settings_drift
 
 if TYPE_CHECKING:
     from django.db.models import Q
@@ -23,4 +23,4 @@ class SettingsFilter(ClientFilter):
     options: ClassVar[Options] = [("differ", _("Differ from the settings"))]
 
     def find_condition(self, value: str) -> Q | None:
-        return has_differing_secrets() if value == "differ" else None
+        return has_secret_settings_drift() if value == "differ" else None

@@ -23,7 +23,7 @@ USUAL_HOURS = 24
 
 
 @dataclass(frozen=True)
-class SoakTime:
+class TypedSoakTime:
     """A time as it was typed."""
 
     seconds: Decimal
@@ -39,15 +39,15 @@ class SoakTime:
 
 
 class SoakTimeField(forms.CharField):
-    """Takes a number and its unit; gives a `SoakTime`."""
+    """Takes a number and its unit; gives a `TypedSoakTime`."""
 
-    def clean(self, value: object) -> SoakTime:
+    def clean(self, value: object) -> TypedSoakTime:
         text = super().clean(value)
         found = NUMBER_AND_UNIT.fullmatch(text)
         if found is None:
             raise ValidationError(_("Type a number and its unit, as 30 min or 24 h."))
         number, unit = found.groups()
-        return SoakTime(Decimal(number.replace(",", ".")) * SECONDS[unit[0].lower()])
+        return TypedSoakTime(Decimal(number.replace(",", ".")) * SECONDS[unit[0].lower()])
 
 
 def suggest_soak_time() -> str:

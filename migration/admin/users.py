@@ -31,8 +31,8 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from credentials.localization import localize
 from migration import user_sentences
 from migration.admin.actor_password import FIELD, ActorPasswordForm, bind_to_request
-from migration.admin.base import OwnViews, get_signed_in_user
-from migration.admin.second_factors import ResetFactorView, remove_allauth_pages
+from migration.admin.base import AdminWithOwnViews, get_signed_in_user
+from migration.admin.second_factors import ResetFactorView, unregister_allauth_models
 from migration.models import PasswordReset
 from migration.operations.second_factors import owns_second_factor
 from migration.roles import (
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 admin.site.unregister([User, Group])
 # A run has its own page.
 remove_queue_pages()
-remove_allauth_pages()
+unregister_allauth_models()
 
 # A user in a role has what the role may do; what goes beyond roles, superusers give.
 SUPERUSERS_GIVE = ("is_superuser", "user_permissions")
@@ -119,7 +119,7 @@ class RoleFilter(admin.RelatedFieldListFilter):
 
 @hide_posted_values
 @admin.register(User)
-class UserAdmin(BaseUserAdmin, OwnViews):  # type: ignore[type-arg]
+class UserAdmin(BaseUserAdmin, AdminWithOwnViews):  # type: ignore[type-arg]
     own_views: ClassVar = [("<int:user_id>/reset-factor/", "reset_factor", ResetFactorView)]
     change_form_outer_before_template = "admin/migration/user_factor.html"
     form = ChangeUserForm
@@ -127,7 +127,7 @@ class UserAdmin(BaseUserAdmin, OwnViews):  # type: ignore[type-arg]
     change_password_form = ResetPasswordForm
     change_user_password_template = "admin/migration/reset_password.html"  # noqa: S105  # a template
     list_display = (
-        *("username", "full_name", "roles", "last_seen", "is_staff", "is_active"),
+        *("username", "full_name", "roles", "logged_in_when", "is_staff", "is_active"),
         "second_factor",
     )
     list_filter = (("groups", RoleFilter), "is_staff", "is_superuser", "is_active")
@@ -170,7 +170,7 @@ class UserAdmin(BaseUserAdmin, OwnViews):  # type: ignore[type-arg]
         return ", ".join(names) or gettext("no role")
 
     @display(description=_("last login"), ordering="last_login")
-    def last_seen(self, user: User) -> SafeString | str:
+    def logged_in_when(self, user: User) -> SafeString | str:
         return moment(user.last_login) or gettext("never")
 
     @display(description=_("second factor"))
@@ -200,7 +200,7 @@ class UserAdmin(BaseUserAdmin, OwnViews):  # type: ignore[type-arg]
             found = [(name, leave_out(options, SUPERUSERS_GIVE)) for name, options in found]
         readonly = self.get_readonly_fields(request, obj)
         if obj and ("groups" in readonly or not self.has_change_permission(request, obj)):
-            found = [(name, name_roles(options)) for name, options in found]
+            found = [(name, replace_groups_by_roles(options)) for name, options in found]
         return [*found, PASSWORD_FIELDSET] if self.has_change_permission(request, obj) else found
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
@@ -337,7 +337,7 @@ def leave_out(options: _FieldOpts, names: tuple[str, ...]) -> _FieldOpts:
     return left
 
 
-def name_roles(options: _FieldOpts) -> _FieldOpts:
+def replace_groups_by_roles(options: _FieldOpts) -> _FieldOpts:
     """Return a fieldset's options with the names of the user's roles in place of a list of groups to choose from."""
     names = ["roles" if name == "groups" else name for name in options["fields"]]
     named: _FieldOpts = {**options, "fields": names}

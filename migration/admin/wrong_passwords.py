@@ -14,7 +14,7 @@ from unfold.decorators import display
 from migration.admin.base import ReadOnlyAdmin, get_signed_in_user
 from migration.models import PasswordPlace, WrongPassword
 from migration.operations.lockouts import find_locks
-from migration.operations.wrong_passwords import let_in
+from migration.operations.wrong_passwords import end_login_locks
 from migration.templatetags.migration_pages import make_label, moment
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class WrongPasswordAdmin(ReadOnlyAdmin):
     @admin.action(description=_("Let in again"), permissions=["let_in"])
     def let_in_again(self, request: HttpRequest, chosen: QuerySet[WrongPassword]) -> None:
         """End the locks of the chosen users at the chosen addresses."""
-        count = let_in(chosen, by=get_signed_in_user(request))
+        count = end_login_locks(chosen, by=get_signed_in_user(request))
         if not count:
             text = gettext("None of these is locked out now.")
             self.message_user(request, text, messages.WARNING)

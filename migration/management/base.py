@@ -14,7 +14,7 @@ from django.core.management.base import (
 )
 
 from credentials.nova_columns import NovaSchemaError, convert_schema_errors
-from credentials.shown_names import show_name, show_text
+from credentials.shown_names import escape_invisible, show_name
 from migration import command_sentences, tasks
 from migration.management.output import OneLineOutput
 from migration.management.run_items import (
@@ -55,7 +55,7 @@ class OneLineParser(CommandParser):
     def error(self, message: str) -> NoReturn:
         if not self.called_from_command_line:
             raise CommandError(message, returncode=2)
-        self.exit(2, f"{show_text(message)}\n")
+        self.exit(2, f"{escape_invisible(message)}\n")
 
 
 class OneLineCommand(BaseCommand):
@@ -142,7 +142,7 @@ class RunCommand(FormattedCommand):
 
     def report_run(self, run: Run, options: Options) -> None:
         """Print the run's counts and items; exit with 1 if a client failed, was refused, differs or was not begun."""
-        self.report_counts({"run": run.pk, **run.count_items()}, iterate_items(run), options)
+        self.report_counts({"run": run.pk, **run.count_by_outcome()}, iterate_items(run), options)
         if run.finished_at is None:
             sys.exit(1)
 
@@ -219,10 +219,10 @@ class ClientsCommand(RunCommand):
         if inline:
             require_writes(run_options["kind"])
         run = Run.start(**run_options, tries=1 if inline else MANY_TRIES)
-        self.finish_started_run(run, inline=inline)
+        self.carry_out_run(run, inline=inline)
         return run
 
-    def finish_started_run(self, run: Run, *, inline: bool) -> None:
+    def carry_out_run(self, run: Run, *, inline: bool) -> None:
         """Wait for the end of a stored run. With `inline` this process does it, otherwise the workers."""
         if not inline:
             self.enqueue_run(run)

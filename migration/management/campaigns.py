@@ -48,7 +48,7 @@ class CampaignCommand(RunCommand):
         parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
         self.add_format(parser)
 
-    def go_further(self, campaign: Campaign, options: Options) -> None:
+    def work_on_or_enqueue_campaign(self, campaign: Campaign, options: Options) -> None:
         """Hand the campaign to the workers, or work on it here, and print it; exit with 1 where it has stopped."""
         if options["inline"]:
             self._work_on_campaign(campaign)
@@ -66,7 +66,7 @@ class CampaignCommand(RunCommand):
     def _work_on_campaign(self, campaign: Campaign) -> None:
         """Make one step after the other until nothing is left, or a person has to say what comes next."""
         told = ""
-        while Campaign.objects.to_take_further().filter(pk=campaign.pk).exists():
+        while Campaign.objects.running_or_rolling_back().filter(pk=campaign.pk).exists():
             if run := advance_campaign(campaign.pk):
                 self.stderr.write(f"{run}: {run.move_from} to {run.move_to}")
             run = run or find_unfinished_run(campaign)

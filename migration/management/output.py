@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from django.core.management.base import OutputWrapper
 
-from credentials.shown_names import show_text
+from credentials.shown_names import escape_invisible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class OneLineOutput(OutputWrapper):
-    """Writes each text as one line (`show_text`), and JSON with its values as they are."""
+    """Writes each text as one line (`escape_invisible`), and JSON with its values as they are."""
 
     def write(  # type: ignore[override]  # as Django's own does
         self,
@@ -24,7 +24,7 @@ class OneLineOutput(OutputWrapper):
         style_func: Callable[[str], str] | None = None,
         ending: str | None = None,
     ) -> None:
-        super().write(show_text(msg.removesuffix("\n")), style_func, ending)
+        super().write(escape_invisible(msg.removesuffix("\n")), style_func, ending)
 
     def write_json(self, value: object) -> None:
         """Write one line of JSON. What can't be seen is escaped as JSON does it, so that no value changes."""

@@ -36,18 +36,18 @@ class PatientExecutor(MigrationExecutor):
         fake: bool = False,
         fake_initial: bool = False,
     ) -> ProjectState:
-        apply, whole = super().apply_migration, WholeMigration(migration, self.recorder)
+        apply, whole = super().apply_migration, SelfRecordingMigration(migration, self.recorder)
         # Applying changes the state, also where it fails.
         return try_often(lambda: apply(state.clone(), whole, fake, fake_initial))  # type: ignore[arg-type]  # it has what Django uses
 
     def unapply_migration(
         self, state: ProjectState, migration: Migration, fake: bool = False
     ) -> ProjectState:
-        unapply, whole = super().unapply_migration, WholeMigration(migration, self.recorder)
+        unapply, whole = super().unapply_migration, SelfRecordingMigration(migration, self.recorder)
         return try_often(lambda: unapply(state, whole, fake))  # type: ignore[arg-type]  # the same
 
 
-class WholeMigration:
+class SelfRecordingMigration:
     """A schema migration that leaves nothing to be done, nor recorded, after its transaction."""
 
     def __init__(self, migration: Migration, recorder: MigrationRecorder) -> None:

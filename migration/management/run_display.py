@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
-from credentials.shown_names import show_text
+from credentials.shown_names import escape_invisible
 from migration.templatetags.migration_pages import duration
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class CountedWork:
     began_at: float
     done: int = 0
 
-    def count(self, done: int) -> None:
+    def set_done(self, done: int) -> None:
         """Note how many clients are done."""
         self.done = done
 
@@ -102,7 +102,7 @@ class ProgressLines:
             self._codes = reason.codes
         if self.is_due:
             self._next_line_at = time.monotonic() + LINE_SECONDS
-            self.add_notice(f"{describe_progress(progress)}. {describe_reason(reason)}".strip())
+            self.add_notice(f"{describe_progress(progress)}. {describe_wait(reason)}".strip())
         elif is_new:
             self.add_notice(str(reason))
 
@@ -137,6 +137,6 @@ def describe_progress(progress: Progress | CountedWork) -> str:
     return f"{progress.run}: {', '.join(parts)}"
 
 
-def describe_reason(reason: Message | None) -> str:
+def describe_wait(reason: Message | None) -> str:
     """Return why the run waits, fit for a terminal; "" where it doesn't."""
-    return f"Waiting: {show_text(str(reason))}" if reason else ""
+    return f"Waiting: {escape_invisible(str(reason))}" if reason else ""

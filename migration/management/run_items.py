@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from credentials.shown_names import show_name, show_text
+from credentials.shown_names import escape_invisible, show_name
 from migration.models import Comparison, LoginStores, LoginTest, Outcome, Run
 from migration.models.run_items import LEFT_OUT_KEYS
 
@@ -68,7 +68,7 @@ def _describe_tested_items(run: Run, items: Sequence[RunItem]) -> Iterator[Item]
     logins: dict[int, list[dict[str, object]]] = {}
     for test in LoginTest.objects.filter(
         client__in=[item.client_id for item in items],
-        store__in=LoginStores(run.stores).each,
+        store__in=LoginStores(run.stores).named_stores,
         is_newest=True,
     ).order_by("pk"):
         logins.setdefault(test.client_id, []).append(
@@ -136,5 +136,7 @@ def _make_row(item: Item) -> dict[str, str]:
         "Client": show_name(item["slug"]),
         "Outcome": item["status"] if "status" in item else name_outcome(item),
         "Error": item["error_class"],
-        "Message": "\n".join(show_text(line) for line in (item["message"], *differences) if line),
+        "Message": "\n".join(
+            escape_invisible(line) for line in (item["message"], *differences) if line
+        ),
     }

@@ -168,7 +168,7 @@ def _describe_rest(run: Run, sentence: Sentence) -> Message:
         done=now.done,
         total=now.total,
         failed=now.failed,
-        rest=now.rest,
+        rest=now.open_or_left_out,
     )
 
 

@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from migration.management.run_display import describe_progress, describe_reason
+from migration.management.run_display import describe_progress, describe_wait
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ class ProgressPanel:
             completed=progress.done,
             width=min(self._console.width, WIDEST_BAR),
         )
-        lines = [describe_progress(progress), describe_reason(reason), *self._notices]
+        lines = [describe_progress(progress), describe_wait(reason), *self._notices]
         # A bar alone ends no line.
         drawn = Group(Padding(bar, 0), *(Text(line) for line in lines if line))
         if self._live is None:

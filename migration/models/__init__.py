@@ -8,7 +8,7 @@ from migration.models.audit_actors import Actor, acting
 from migration.models.audit_events import AuditCheckpoint, AuditCode, AuditEvent, AuditLink
 from migration.models.campaign_clients import (
     NewMemberVerdict,
-    count_before_goal,
+    count_by_phase_before_goal,
     count_in_campaigns,
     list_clients_in_campaigns,
     list_waves_of_groups,
@@ -57,7 +57,7 @@ from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
 from migration.models.known_values import TO_ROTATE, KnownValue
 from migration.models.layouts import (
     LayoutChoices,
-    OtherSecrets,
+    OtherSecretsState,
     find_layout,
     find_other_layout,
     has_layout,
@@ -81,12 +81,12 @@ from migration.models.notice_deliveries import (
     NoticeDelivery,
     NoticeWay,
 )
-from migration.models.notices import CHOSEN_EVENTS, Digest, Notice, NoticeEvent, NoticeRule
+from migration.models.notices import CHOSEN_EVENTS, DigestTopic, Notice, NoticeEvent, NoticeRule
 from migration.models.offboardings import (
     RECOVERY_DAYS,
     Offboarding,
     OffboardingState,
-    is_leaving,
+    is_leaving_or_left,
 )
 from migration.models.password_resets import PasswordReset
 from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH, PhaseChoices
@@ -104,10 +104,10 @@ from migration.models.rates import Rate
 from migration.models.reader_processes import (
     AwsFailure,
     OtherStatement,
+    OtherStatementCount,
     ReaderProcess,
     ReaderProcessQuerySet,
     ReaderSummary,
-    StatementCount,
 )
 from migration.models.readiness import (
     ANSWERED_WITHIN,
@@ -122,7 +122,12 @@ from migration.models.readiness import (
     with_blocker,
 )
 from migration.models.reads import ReadCount, ReadsSince
-from migration.models.reasons import MOST_CHARACTERS, ReasonError, check_reason, require_reason
+from migration.models.reasons import (
+    MOST_CHARACTERS,
+    ReasonError,
+    require_reason,
+    require_storable_reason,
+)
 from migration.models.resolutions import Resolution
 from migration.models.reveals import Reveal
 from migration.models.role_grants import RoleGrant
@@ -142,10 +147,10 @@ from migration.models.run_items import (
     Outcome,
     RunItem,
 )
-from migration.models.run_plans import RunPlan, StalePlanError
+from migration.models.run_plans import PlanInOtherStateError, RunPlan
 from migration.models.runs import MANY_TRIES, Run
 from migration.models.saved_views import SavedView, SavedViewError
-from migration.models.secrets import Secret, has_differing_secrets
+from migration.models.secrets import Secret, has_secret_settings_drift
 from migration.models.seen_values import (
     CredentialKey,
     Fingerprint,
@@ -166,7 +171,7 @@ from migration.models.users import UserDeletionError
 from migration.models.version_keys import VersionKey
 from migration.models.wave_counts import WaveCounts
 from migration.models.waves import Wave, WaveClient
-from migration.models.work_facts import WorkFacts, read_work_facts
+from migration.models.work_facts import BackgroundFacts, read_background_facts
 from migration.models.workers import Worker
 from migration.models.write_state import WriteState, read_write_state
 from migration.models.write_stops import WriteStop
@@ -201,6 +206,7 @@ __all__ = [
     "AuditEvent",
     "AuditLink",
     "AwsFailure",
+    "BackgroundFacts",
     "Blocker",
     "Campaign",
     "CampaignNotChangedError",
@@ -223,7 +229,7 @@ __all__ = [
     "DeliveryAttempt",
     "DeliveryOutcome",
     "DeliveryState",
-    "Digest",
+    "DigestTopic",
     "Fingerprint",
     "FoundCondition",
     "FoundCopy",
@@ -250,8 +256,9 @@ __all__ = [
     "OffboardingState",
     "OpenMismatch",
     "OpenMismatchQuerySet",
-    "OtherSecrets",
+    "OtherSecretsState",
     "OtherStatement",
+    "OtherStatementCount",
     "Outcome",
     "PasswordPlace",
     "PasswordReset",
@@ -260,6 +267,7 @@ __all__ = [
     "PlanClass",
     "PlanCounts",
     "PlanDrift",
+    "PlanInOtherStateError",
     "PlanRow",
     "PlannedChange",
     "PlannedClient",
@@ -294,10 +302,8 @@ __all__ = [
     "SeenClient",
     "SiteCounts",
     "StaleCampaignError",
-    "StalePlanError",
     "StaleRunError",
     "Standing",
-    "StatementCount",
     "UnsearchedPlace",
     "UnsearchedReason",
     "Usage",
@@ -308,7 +314,6 @@ __all__ = [
     "WaveClient",
     "WaveCounts",
     "WithdrawnRunError",
-    "WorkFacts",
     "Worker",
     "WriteState",
     "WriteStop",
@@ -316,25 +321,25 @@ __all__ = [
     "acting",
     "all_clients",
     "check_comment",
-    "check_reason",
-    "count_before_goal",
+    "count_by_phase_before_goal",
     "count_in_campaigns",
     "describe_minutes",
     "find_layout",
     "find_other_layout",
     "find_standing",
     "get_wanted_time",
-    "has_differing_secrets",
     "has_layout",
-    "is_leaving",
+    "has_secret_settings_drift",
+    "is_leaving_or_left",
     "late_push_threshold",
     "list_clients_in_campaigns",
     "list_waves_of_groups",
     "newest_status_is",
     "normalize_group_name",
-    "read_work_facts",
+    "read_background_facts",
     "read_write_state",
     "require_reason",
+    "require_storable_reason",
     "select_open_write_items",
     "select_standing",
     "select_with_blocker",

@@ -34,10 +34,6 @@ class MoveRequestQuerySet(models.QuerySet["MoveRequest"]):
         """Select the requests that can still be approved or cancelled."""
         return self.filter(state__in=MoveRequest.OPEN)
 
-    def waiting(self) -> Self:
-        """Select the requests that failed a check when their gate was last tried."""
-        return self.filter(state=MoveRequest.State.WAITING)
-
     def close_open(
         self, state: MoveRequest.State, *, by: User | None = None, reasons: Iterable[Message] = ()
     ) -> bool:

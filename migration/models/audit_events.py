@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from migration.models.audit_actors import current_actor
 from migration.models.audit_signatures import audit_keys, describe_moment, make_entry_id
-from migration.models.fields import ReadableTimeField
+from migration.models.fields import BoundedTimeField
 from migration.models.reasons import limit_reason
 from nova_credentials.messages import Message
 
@@ -141,7 +141,7 @@ class AuditEvent(models.Model):
     """One act: who did what, from where, on which client, and why. Names of fields are in it, never a value."""
 
     id = models.UUIDField(primary_key=True, editable=False)
-    at = ReadableTimeField(_("time"))
+    at = BoundedTimeField(_("time"))
     # An `AuditCode`. Not its choices: a new kind of act is no schema migration.
     code = models.CharField(_("what"), max_length=32)
     # Names, kept whatever becomes of the user and the client.
@@ -263,7 +263,7 @@ class AuditCheckpoint(models.Model):
     position = models.BigIntegerField(primary_key=True)
     # Of the link at that position.
     link_signature = models.CharField(max_length=64)
-    made_at = ReadableTimeField()
+    made_at = BoundedTimeField()
     who = models.CharField(max_length=150)
     # The SHA-256 of the file with the entries that were let go.
     exported = models.CharField(max_length=64)

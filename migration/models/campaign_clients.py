@@ -81,7 +81,7 @@ _CHOSEN = f"""
 """  # noqa: S608  # a constant
 
 
-def count_before_goal(campaign_ids: Collection[int]) -> dict[str, int]:
+def count_by_phase_before_goal(campaign_ids: Collection[int]) -> dict[str, int]:
     """Return phase -> how many clients in it these campaigns are to take further. Takes one query."""
     with connection.cursor() as cursor:
         cursor.execute(

@@ -70,7 +70,7 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
         """Select the campaigns that are requested, running or stopped: their clients move in no other."""
         return self.filter(state__in=Campaign.NOT_OVER)
 
-    def to_take_further(self) -> Self:
+    def running_or_rolling_back(self) -> Self:
         """Select the running campaigns, and the stopped ones that still have a wave to roll back."""
         running = models.Q(state=Campaign.State.RUNNING)
         rolls_back = models.Q(state=Campaign.State.STOPPED, waves__rollback_is_due=True)
@@ -78,7 +78,7 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
 
     def lock_to_take_further(self, campaign_id: int) -> Campaign | None:
         """Lock the campaign for the caller's transaction; None where another process has it, or nothing is due."""
-        chosen = self.to_take_further().filter(pk=campaign_id).values("pk").order_by()
+        chosen = self.running_or_rolling_back().filter(pk=campaign_id).values("pk").order_by()
         return self.select_for_update(skip_locked=True).filter(pk__in=chosen).first()
 
 

@@ -15,9 +15,9 @@ from credentials.models import Client, ClientQuerySet
 from migration import audit_sentences
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.client_search import list_conditions
-from migration.models.layouts import LayoutChoices, LayoutQuerySet, OtherSecrets
+from migration.models.layouts import LayoutChoices, LayoutQuerySet, OtherSecretsState
 from migration.models.moves import PhaseChange
-from migration.models.offboardings import is_leaving
+from migration.models.offboardings import is_leaving_or_left
 from migration.models.phases import WRITES_BOTH, PhaseChoices
 from migration.models.reads import COUNTED
 from nova_credentials.phases import Phase, check_move
@@ -54,15 +54,15 @@ class ClientPhaseQuerySet(ClientQuerySet):
         )
 
     def with_layout(self) -> Self:
-        """Annotate `layout` (None: as the settings say) and `other_secrets` (`OtherSecrets`, or "")."""
+        """Annotate `layout` (None: as the settings say) and `other_secrets` (`OtherSecretsState`, or "")."""
         return self.annotate(
             layout=models.F("client_migration__layout"),
             other_secrets=Coalesce("client_migration__other_secrets", models.Value("")),
         )
 
     def with_leaving(self) -> Self:
-        """Annotate `is_leaving`: whether the client was offboarded, or is about to be."""
-        return self.annotate(is_leaving=is_leaving())
+        """Annotate `is_leaving_or_left`: whether the client was offboarded, or is about to be."""
+        return self.annotate(is_leaving_or_left=is_leaving_or_left())
 
     def with_refused_revision(self) -> Self:
         """Annotate `refused_revision` (None: the last push refused nothing)."""
@@ -90,14 +90,14 @@ class ClientPhaseQuerySet(ClientQuerySet):
         """Select the clients that write both stores and whose newest rows are not in AWS yet."""
         return self.in_phases(*WRITES_BOTH).filter_push_pending()
 
-    def to_push(self) -> Self:
+    def push_due(self) -> Self:
         """Select the pending clients to push now. A client whose push was refused waits until its rows change."""
         refused = models.Q(client_migration__refused_revision=models.F("revision"))
         return self.push_pending().exclude(refused)
 
     def push_late(self, since: datetime) -> Self:
         """Select the clients to push that have waited since before that moment."""
-        return self.to_push().filter_push_pending_since(since)
+        return self.push_due().filter_push_pending_since(since)
 
     def push_refused(self) -> Self:
         """Select the pending clients whose present rows were refused."""
@@ -316,7 +316,7 @@ class ClientMigration(models.Model):
     layout = models.CharField(max_length=16, choices=LayoutChoices, null=True)
     # The other layout's secrets of the client, and since when they are so.
     other_secrets = models.CharField(
-        max_length=8, choices=OtherSecrets, blank=True, default="", db_default=""
+        max_length=8, choices=OtherSecretsState, blank=True, default="", db_default=""
     )
     other_secrets_since = models.DateTimeField(null=True)
 

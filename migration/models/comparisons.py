@@ -18,7 +18,7 @@ from migration.models.daily_comparisons import DailyComparisons
 from migration.models.fields import MessageField
 from migration.models.mismatches import OpenMismatch
 from migration.models.moves import PhaseChange
-from migration.models.notices import Digest, Notice
+from migration.models.notices import DigestTopic, Notice
 from nova_credentials.comparison import Mismatch
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         self._set_as_newest(ids, read_back=read_back)
         if opened := OpenMismatch.objects.update_from(ids):
             Notice.objects.add_to_digest(
-                Digest.MISMATCHES, {*opened}, number=len(opened), run_id=rows[0].run_id
+                DigestTopic.MISMATCHES, {*opened}, number=len(opened), run_id=rows[0].run_id
             )
         return ids
 
@@ -163,7 +163,7 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
 
     def forget_old(self) -> None:
         """Delete comparisons older than COMPARISONS_ARE_KEPT that no client, move or open mismatch refers to."""
-        OpenMismatch.objects.forget_gone()
+        OpenMismatch.objects.forget_gone_clients()
         before = timezone.now() - COMPARISONS_ARE_KEPT
         used_by_move = PhaseChange.objects.filter(comparison_id=models.OuterRef("pk"))
         used_by_mismatch = OpenMismatch.objects.filter(comparison_id=models.OuterRef("pk"))
@@ -230,6 +230,6 @@ class Comparison(models.Model):
         """Return what can be acknowledged: the mismatches and the status, as a missing secret has no mismatches."""
         return [{"status": self.status}, *self.mismatches]
 
-    def fields_that_differ(self) -> list[Mismatch]:
+    def read_mismatches(self) -> list[Mismatch]:
         """Return the stored mismatches."""
         return [Mismatch.from_json(row) for row in self.mismatches]

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from migration import notice_sentences as sentences
 from migration.models.fields import MessageField
-from migration.models.notices import Digest, Notice, NoticeEvent
+from migration.models.notices import DigestTopic, Notice, NoticeEvent
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # What comes and goes within this time is one condition, and is told once.
 OVER_AFTER = timedelta(minutes=10)
 # The beginning of these is told together, by names; that they are over is told by what ended them.
-COUNTED = {NoticeEvent.ROTATION_OVERDUE: Digest.OVERDUE}
+COUNTED = {NoticeEvent.ROTATION_OVERDUE: DigestTopic.OVERDUE}
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class ConditionQuerySet(models.QuerySet["Condition"]):
 
     def _begin(self, fresh: list[FoundCondition]) -> None:
         """Store and tell what began, unless another look has done so."""
-        counted: dict[Digest, list[str]] = {}
+        counted: dict[DigestTopic, list[str]] = {}
         for each in fresh:
             row, is_new = self.get_or_create(
                 event=each.event, subject=each.subject, defaults={"facts": each.facts}

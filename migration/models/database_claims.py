@@ -32,7 +32,7 @@ class DatabaseIdentity:
         known = (self.system_identifier, noted.system_identifier)
         return self.database_oid == noted.database_oid and (not all(known) or known[0] == known[1])
 
-    def is_copy_of(self, noted: DatabaseIdentity, *, other_places: Collection[str] = ()) -> bool:
+    def differs_from(self, noted: DatabaseIdentity, *, other_places: Collection[str] = ()) -> bool:
         """Say whether this is not the noted database under one of its names (`other_places`: more of them)."""
         known_places = {noted.place, *other_places}
         return not self.is_same_database(noted) or self.place not in known_places

@@ -120,7 +120,7 @@ def _is_named_as_refused() -> Combinable:
 
 def _newest_status() -> Case:
     """Return the result of the client's newest comparison; "" where there is none, or somebody acknowledged it."""
-    acknowledged = Resolution.objects.of_newest_comparison().values("client_id")
+    acknowledged = Resolution.objects.covering_newest_comparison().values("client_id")
     return Case(
         When(client__in=acknowledged, then=Value("")),
         default=Coalesce("client__client_migration__comparison_status", Value("")),

@@ -48,7 +48,7 @@ class KnownValueQuerySet(models.QuerySet["KnownValue"]):
             self.filter(client_id=client_id, replaced_at=None).order_by("kind", "credential_id")
         )
 
-    def list_maybe_former(self, client_id: int, *, key_id: str) -> list[KnownValue]:
+    def list_present_maybe_former(self, client_id: int, *, key_id: str) -> list[KnownValue]:
         """List the present values that count as to be rotated only as they can't be told from former ones.
 
         Those stood in clear and were replaced before, and are known by a digest of another key than `key_id`, which is
@@ -87,7 +87,7 @@ class KnownValueQuerySet(models.QuerySet["KnownValue"]):
         changes.store()
 
     @transaction.atomic
-    def record_new(
+    def record_new_in_aws(
         self,
         before: SeenClient,
         values: Mapping[CredentialKey, Fingerprint],
@@ -116,7 +116,7 @@ class KnownValueQuerySet(models.QuerySet["KnownValue"]):
         NotedClient.objects.lock(clients)
         changes = ValueChanges(self.filter(client_id__in=clients))
         for each in found:
-            changes.apply_found_value(each)
+            changes.note_found_places(each)
         changes.store()
 
 
@@ -177,13 +177,13 @@ class KnownValue(models.Model):
         return f"a value of {self.kind} {self.credential_id} of client {self.client_id}"
 
     @property
-    def stood_anywhere(self) -> bool:
+    def stood_in_plain_text(self) -> bool:
         return self.stood_in_tables or self.stood_in_copy or self.stood_in_legacy
 
     @property
     def is_to_rotate(self) -> bool:
         """Say whether it stood in clear and no longer stands in the tables; only for a present value."""
-        return self.stood_anywhere and not self.stands_in_tables
+        return self.stood_in_plain_text and not self.stands_in_tables
 
 
 TO_ROTATE = models.Q(replaced_at=None, stands_in_tables=False) & (

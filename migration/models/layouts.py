@@ -24,7 +24,7 @@ class LayoutChoices(models.TextChoices):
     SERVICE = Layout.SERVICE.value, _("One secret per service")
 
 
-class OtherSecrets(models.TextChoices):
+class OtherSecretsState(models.TextChoices):
     """What the secrets of a client's other layout are, where there may be some."""
 
     # A change of layout began to write them. Nobody reads them, and if it isn't finished they go.
@@ -41,13 +41,13 @@ def find_layout(stored: str | None) -> Layout:
 class LayoutQuerySet(models.QuerySet[Any]):
     """Stores and changes clients' layouts, and notes which still have secrets of their former one."""
 
-    def set_layout(self, client_id: int, layout: Layout) -> None:
+    def store_first_layout(self, client_id: int, layout: Layout) -> None:
         """Store the layout of a client that has none stored."""
         self._store(client_id, layout, "")
 
     def begin_other_secrets(self, client_id: int, layout: Layout) -> None:
         """Note that secrets of the other layout than this one, the client's own, are about to be written."""
-        self._store(client_id, layout, OtherSecrets.BEGUN)
+        self._store(client_id, layout, OtherSecretsState.BEGUN)
 
     def _store(self, client_id: int, layout: Layout, other: str) -> None:
         with connection.cursor() as cursor:
@@ -72,15 +72,19 @@ class LayoutQuerySet(models.QuerySet[Any]):
         `keeps`: its old secrets are kept, and written too.
         """
         now = timezone.now() if keeps else None
-        other = OtherSecrets.KEPT if keeps else ""
+        other = OtherSecretsState.KEPT if keeps else ""
         own = self.filter(pk=client_id, layout=old, phase=phase)
         return own.update(layout=new, other_secrets=other, other_secrets_since=now) == 1
 
     def with_old_other_secrets(self, *, kept_for: timedelta, begun_for: timedelta) -> Self:
         """Select the clients whose other secrets have been kept, or left half written, for so long."""
         now = timezone.now()
-        kept = models.Q(other_secrets=OtherSecrets.KEPT, other_secrets_since__lt=now - kept_for)
-        begun = models.Q(other_secrets=OtherSecrets.BEGUN, other_secrets_since__lt=now - begun_for)
+        kept = models.Q(
+            other_secrets=OtherSecretsState.KEPT, other_secrets_since__lt=now - kept_for
+        )
+        begun = models.Q(
+            other_secrets=OtherSecretsState.BEGUN, other_secrets_since__lt=now - begun_for
+        )
         return self.filter(kept | begun).order_by("other_secrets_since", "pk")
 
     def forget_other_secrets(self, client_id: int) -> None:

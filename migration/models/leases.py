@@ -33,7 +33,7 @@ class LeaseSession(Protocol):
     key: int
 
 
-def make_proven_params(sessions: Collection[LeaseSession]) -> dict[str, list[int]]:
+def make_proof_params(sessions: Collection[LeaseSession]) -> dict[str, list[int]]:
     """Return the parameters with which `PROVEN` asks about the sessions."""
     return {
         "pids": [session.pid for session in sessions],

@@ -13,7 +13,7 @@ from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.campaigns import Campaign, CampaignNotChangedError
 from migration.models.clients import all_clients
 from migration.models.readiness import Blocker, Standing, select_standing
-from migration.models.reasons import check_reason
+from migration.models.reasons import require_storable_reason
 from migration.models.run_items import CAN_BE_RETRIED, RunItem
 from migration.models.runs import Run
 from migration.models.waves import WaveClient
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PASSES_SOON = (Blocker.UNCHECKED,)
 
 
-def select_left_items(waves: Collection[Wave]) -> RunItemQuerySet:
+def select_unmoved_items(waves: Collection[Wave]) -> RunItemQuerySet:
     """Select the items of clients that a run of the waves could not move since they are watched.
 
     Only of clients that still stand where the run met them, and that the campaign has not gone on without.
@@ -58,7 +58,7 @@ def select_left_items(waves: Collection[Wave]) -> RunItemQuerySet:
 
 def select_refused_items(campaign: Campaign) -> RunItemQuerySet:
     """Select the items of clients that a step of the campaign, not its rollback, could not move."""
-    items: RunItemQuerySet = select_left_items(campaign.waves.begun()).filter(
+    items: RunItemQuerySet = select_unmoved_items(campaign.waves.begun()).filter(
         run__only_where_equal=False
     )
     return items
@@ -66,9 +66,9 @@ def select_refused_items(campaign: Campaign) -> RunItemQuerySet:
 
 def select_kept_now(campaign: Campaign) -> ClientPhaseQuerySet:
     """Select the clients of its waves that something keeps now which needs somebody, with `blocker`. Takes a query."""
-    taken = WaveClient.objects.taken_along().filter(wave__in=campaign.waves.begun())
+    taken = WaveClient.objects.not_left_out().filter(wave__in=campaign.waves.begun())
     ids = list(taken.order_by().values_list("client_id", flat=True))
-    # By their ids: see `count_waited_for`.
+    # By their ids: see `count_awaited_by_blocker`.
     kept = select_standing(all_clients().with_ids(ids), Standing.BLOCKED)
     # At the goal no move is left to be kept, but the campaign stops again for what differs there.
     return kept.exclude(
@@ -76,16 +76,16 @@ def select_kept_now(campaign: Campaign) -> ClientPhaseQuerySet:
     )
 
 
-def find_refused_clients(campaign: Campaign) -> dict[int, str]:
+def find_refused_slugs(campaign: Campaign) -> dict[int, str]:
     """Return id and slug of each client that a step of the campaign could not move."""
     refused = select_refused_items(campaign).order_by().values_list("client_id", "slug")
     return dict(refused.distinct())
 
 
-def find_stuck_clients(campaign: Campaign) -> dict[int, str]:
+def find_stuck_slugs(campaign: Campaign) -> dict[int, str]:
     """Return id and slug of each client that a step could not move, or that something lasting keeps now."""
     kept = select_kept_now(campaign).exclude(blocker__in=[code.value for code in PASSES_SOON])
-    return find_refused_clients(campaign) | dict(kept.values_list("pk", "slug"))
+    return find_refused_slugs(campaign) | dict(kept.values_list("pk", "slug"))
 
 
 def digest_clients(client_ids: Collection[int]) -> str:
@@ -107,7 +107,7 @@ def go_on_without(
     They stay in their phase. `digest` is `digest_clients` of those that the user saw. Raises `CampaignNotChangedError`,
     and `ReasonError`.
     """
-    check_reason(reason)
+    require_storable_reason(reason)
     with transaction.atomic():
         # Of two who have it go on, the second waits here.
         Campaign.objects.select_for_update().get(pk=campaign.pk)
@@ -119,7 +119,7 @@ def go_on_without(
         stuck = find(campaign)
         if digest is not None and digest != digest_clients(stuck):
             raise CampaignNotChangedError(campaign_sentences.OTHERS_ARE_STUCK(n=len(stuck)))
-        taken = WaveClient.objects.taken_along().filter(wave__campaign=campaign, client__in=stuck)
+        taken = WaveClient.objects.not_left_out().filter(wave__campaign=campaign, client__in=stuck)
         taken.update(left_out_at=timezone.now())
         _record(campaign, stuck, by=by, reason=reason)
         campaign.go_on(by=by, seen=seen)

@@ -67,7 +67,7 @@ class LoginStores(models.TextChoices):
     BOTH = "both", _("Both stores")
 
     @property
-    def each(self) -> tuple[LoginStore, ...]:
+    def named_stores(self) -> tuple[LoginStore, ...]:
         """Return the stores one by one."""
         return tuple(LoginStore) if self == LoginStores.BOTH else (LoginStore(self.value),)
 

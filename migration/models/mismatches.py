@@ -76,7 +76,7 @@ class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
         """Leave out the mismatches of clients that NOVA has deleted."""
         return self.filter(models.Exists(Client.objects.filter(pk=models.OuterRef("client_id"))))
 
-    def with_state(self) -> Self:
+    def with_acknowledged_in_doubt(self) -> Self:
         """Annotate `acknowledged`, and `in_doubt` where the client's newest comparison could not check."""
         acknowledged = Resolution.objects.of_open_mismatches().values("client_id")
         return self.annotate(
@@ -116,7 +116,7 @@ class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
             AuditEvent.objects.record_many(events)
         return {row.pk: row.assignee_id for row in changed}
 
-    def forget_gone(self) -> None:
+    def forget_gone_clients(self) -> None:
         """Delete the mismatches of clients that NOVA has deleted."""
         gone = ~models.Exists(Client.objects.filter(pk=models.OuterRef("client_id")))
         self.filter(gone).delete()

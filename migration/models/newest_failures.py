@@ -41,7 +41,7 @@ WHERE newest.outcome IN ('failed', 'refused')
 """
 
 
-def is_newest_failed(
+def item_is_newest_and_failed(
     client_ids: Collection[int] | None, *, acts: Collection[str], left_out_keys: Collection[str]
 ) -> models.Func:
     """Return the condition that an item is the newest outcome of its client and act, and a failure or a refusal.

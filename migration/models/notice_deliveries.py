@@ -152,7 +152,7 @@ class NoticeDelivery(models.Model):
         return f"{self.notice_id} to {self.host}"
 
     @property
-    def is_late(self) -> bool:
+    def is_too_old_to_send(self) -> bool:
         """Say whether what it tells is too old: a database that was put back must not tell its past."""
         return timezone.now() - self.notice.created_at > GIVEN_UP_AFTER
 

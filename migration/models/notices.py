@@ -69,7 +69,7 @@ ACTS = {
 }
 
 
-class Digest(StrEnum):
+class DigestTopic(StrEnum):
     """Names the facts that are counted and told together, in one notice."""
 
     MISMATCHES = "mismatches"
@@ -79,12 +79,12 @@ class Digest(StrEnum):
     COPIES = "copies"
 
 
-DIGESTS: Mapping[Digest, tuple[NoticeEvent, Sentence]] = {
-    Digest.MISMATCHES: (NoticeEvent.MISMATCH, sentences.MISMATCHES_OPENED),
-    Digest.STOPPED: (NoticeEvent.ROTATION_FAILED, sentences.ROTATIONS_STOPPED),
-    Digest.REFUSED: (NoticeEvent.ROTATION_FAILED, sentences.ROTATIONS_REFUSED),
-    Digest.OVERDUE: (NoticeEvent.ROTATION_OVERDUE, sentences.ROTATIONS_OVERDUE),
-    Digest.COPIES: (NoticeEvent.COPIES_FOUND, sentences.SEARCH_FOUND_COPIES),
+DIGESTS: Mapping[DigestTopic, tuple[NoticeEvent, Sentence]] = {
+    DigestTopic.MISMATCHES: (NoticeEvent.MISMATCH, sentences.MISMATCHES_OPENED),
+    DigestTopic.STOPPED: (NoticeEvent.ROTATION_FAILED, sentences.ROTATIONS_STOPPED),
+    DigestTopic.REFUSED: (NoticeEvent.ROTATION_FAILED, sentences.ROTATIONS_REFUSED),
+    DigestTopic.OVERDUE: (NoticeEvent.ROTATION_OVERDUE, sentences.ROTATIONS_OVERDUE),
+    DigestTopic.COPIES: (NoticeEvent.COPIES_FOUND, sentences.SEARCH_FOUND_COPIES),
 }
 
 
@@ -120,7 +120,7 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
 
     def add_to_digest(
         self,
-        digest: Digest,
+        digest: DigestTopic,
         names: Collection[str],
         *,
         number: int,
@@ -129,7 +129,7 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
     ) -> None:
         """Record what is told together with others: of one run, or of `of`. One statement, which waits for nobody.
 
-        Within the caller's transaction; `hand_out_notices` puts them together.
+        Within the caller's transaction; `make_ready_deliveries` puts them together.
         """
         self.create(
             event=DIGESTS[digest][0],
@@ -214,16 +214,16 @@ class Notice(models.Model):
     def message(self) -> Message | None:
         """Say what happened; of several at once their number, and the names of the first."""
         kind = self.digest.partition(":")[0]
-        if kind not in set(Digest):
+        if kind not in set(DigestTopic):
             facts: Message | None = self.facts
             return facts
         names = list(map(str, self.names))
         shown = (*names[:NAMES_SHOWN], "…") if len(names) > NAMES_SHOWN else tuple(names)
-        if kind == Digest.MISMATCHES and self.run_id:
+        if kind == DigestTopic.MISMATCHES and self.run_id:
             return sentences.MISMATCHES_OPENED_BY_RUN(
                 run=str(self.run_id), n=self.number, names=shown
             )
-        return DIGESTS[Digest(kind)][1](n=self.number, names=shown)
+        return DIGESTS[DigestTopic(kind)][1](n=self.number, names=shown)
 
 
 class NoticeRule(models.Model):

@@ -132,7 +132,7 @@ class Offboarding(models.Model):
         )
 
 
-def is_leaving() -> models.Exists:
+def is_leaving_or_left() -> models.Exists:
     """Return the condition that a client was offboarded, or is about to be."""
     leaving = Offboarding.objects.leaving_or_left()
     return models.Exists(leaving.filter(client=models.OuterRef("pk")))

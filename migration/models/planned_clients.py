@@ -112,7 +112,7 @@ class PlannedClient:
         )
 
     @property
-    def is_spared(self) -> bool:
+    def is_left_as_it_differs(self) -> bool:
         """Say whether it is left alone as it differs, and a plan that overwrites would write it."""
         return bool(self.message and self.message.key == plan_sentences.LEFT_ALONE.key)
 
@@ -147,7 +147,7 @@ class PlanCounts:
             self.classes[str(client.plan_class)] += 1
             self.writes.update(client.writes.values())
             self.present += len(client.versions)
-            self.spared += client.is_spared
+            self.spared += client.is_left_as_it_differs
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as plans store them."""
@@ -180,7 +180,7 @@ class PlanRowQuerySet(models.QuerySet["PlanRow"]):
         contents = self.order_by("client_id").values_list("content", flat=True)
         return [PlannedClient.from_json(content) for content in contents]
 
-    def list_between(self, after: int, up_to: int | None) -> list[PlannedClient]:
+    def list_between_ids(self, after: int, up_to: int | None) -> list[PlannedClient]:
         """Return the clients with an id above `after`, up to and with `up_to`; None: to the end."""
         found = self.filter(client_id__gt=after)
         return (found if up_to is None else found.filter(client_id__lte=up_to)).list_clients()

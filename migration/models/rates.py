@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from migration.models.leases import PROVEN, make_proven_params
+from migration.models.leases import PROVEN, make_proof_params
 from migration.models.write_state import WRITE_STATE, WriteState
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class RateQuerySet(models.QuerySet["Rate"]):
         Reads in the same statement which of the `sessions` still hold their leases, under which the calls may be made.
         """
         values: dict[str, str | float | list[int]] = {
-            **make_proven_params(sessions),
+            **make_proof_params(sessions),
             "kind": kind,
             "default": kind.default_rate,
             "seconds": seconds,

@@ -150,7 +150,7 @@ class ReaderProcess(models.Model):
 
 
 @dataclass(frozen=True)
-class StatementCount:
+class OtherStatementCount:
     """A statement of somebody else that reads credential tables, as pg_stat_statements counts it now."""
 
     role: str
@@ -160,7 +160,7 @@ class StatementCount:
 
 
 class OtherStatementQuerySet(models.QuerySet["OtherStatement"]):
-    def note_counts(self, counts: Iterable[StatementCount]) -> None:
+    def note_counts(self, counts: Iterable[OtherStatementCount]) -> None:
         """Store the counts; a statement whose number changed since the last time was called in between."""
         now = timezone.now()
         known = {(row.role, row.statement_id): row for row in self.all()}
@@ -213,7 +213,7 @@ class OtherStatement(models.Model):
 
 
 def _find_call(
-    before: OtherStatement | None, count: StatementCount, now: datetime
+    before: OtherStatement | None, count: OtherStatementCount, now: datetime
 ) -> datetime | None:
     """Return when the statement is known to have been called last, given its row of the time before."""
     if before is None or before.calls == count.calls:

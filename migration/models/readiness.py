@@ -163,7 +163,7 @@ def select_standing(
     return found
 
 
-def count_waited_for(clients: ClientPhaseQuerySet) -> dict[Blocker, int]:
+def count_awaited_by_blocker(clients: ClientPhaseQuerySet) -> dict[Blocker, int]:
     """Count the clients that something keeps from their next phase for which a campaign waits, by what that is.
 
     In two queries: where one query joins the clients to others and filters by what keeps them, PostgreSQL may find that

@@ -28,7 +28,7 @@ class ReadsSince:
     aws_failures: int = 0
 
     @property
-    def answered_by_aws(self) -> int:
+    def answered_by_aws_alone(self) -> int:
         """Return how many AWS alone answered; in dual read these are the reads that were not compared."""
         return self.reads - self.matches - self.mismatches - self.aws_failures
 

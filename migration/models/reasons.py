@@ -19,7 +19,7 @@ class ReasonError(MessageError, ValueError):
     """The typed reason can't be stored; nothing was done."""
 
 
-def check_reason(text: str) -> None:
+def require_storable_reason(text: str) -> None:
     """Raise `ReasonError` if the reason is too long or has a character that PostgreSQL can't store."""
     if len(text) > MOST_CHARACTERS:
         raise ReasonError(sentences.REASON_TOO_LONG(most=MOST_CHARACTERS, n=len(text)))
@@ -29,7 +29,7 @@ def check_reason(text: str) -> None:
 
 def require_reason(text: str) -> None:
     """Raise `ReasonError` if there is no reason, or one that can't be stored."""
-    check_reason(text)
+    require_storable_reason(text)
     if not text.strip():
         raise ReasonError(sentences.REASON_MISSING())
 

@@ -23,14 +23,18 @@ if TYPE_CHECKING:
 
 
 class ResolutionQuerySet(models.QuerySet["Resolution"]):
-    def in_force(self) -> Self:
+    def acknowledgements_in_force(self) -> Self:
         """Select the acknowledgements whose last day is not over."""
         return self.filter(kind=Resolution.Kind.ACKNOWLEDGE, until__gte=timezone.localdate())
 
-    def withdraw(self, ids: Collection[int], *, by: User) -> list[Resolution]:
+    def withdraw_acknowledgements(self, ids: Collection[int], *, by: User) -> list[Resolution]:
         """End these acknowledgements, as far as they are the user's own and in force; return those that it ended."""
         with transaction.atomic():
-            rows = list(self.in_force().filter(pk__in=ids, by=by).select_for_update(of=("self",)))
+            rows = list(
+                self.acknowledgements_in_force()
+                .filter(pk__in=ids, by=by)
+                .select_for_update(of=("self",))
+            )
             if not rows:
                 return []
             message = resolution_sentences.ACKNOWLEDGEMENT_UNDONE(who=by.get_username())
@@ -55,15 +59,15 @@ class ResolutionQuerySet(models.QuerySet["Resolution"]):
         newest = self.filter(client_id=client_id, kind__in=kinds).first()
         return newest if newest and newest.kept_versions else None
 
-    def of_newest_comparison(self) -> Self:
+    def covering_newest_comparison(self) -> Self:
         """Select those in force that acknowledge exactly what their client's newest comparison found."""
         newest = _make_findings("client__client_migration__comparison")
-        return self.in_force().filter(mismatches=newest)
+        return self.acknowledgements_in_force().filter(mismatches=newest)
 
     def of_open_mismatches(self) -> Self:
         """Select those in force that acknowledge exactly their client's open mismatches, checked or not since."""
         found = _make_findings("client__open_mismatches__comparison")
-        return self.in_force().filter(mismatches=found)
+        return self.acknowledgements_in_force().filter(mismatches=found)
 
 
 def _make_findings(comparison: str) -> models.Func:

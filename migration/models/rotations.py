@@ -15,7 +15,7 @@ from migration.models.audit_actors import current_actor
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.fields import MessageField
 from migration.models.kept_names import KeptNameField, require_kept_name
-from migration.models.notices import Digest, Notice
+from migration.models.notices import DigestTopic, Notice
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
@@ -50,7 +50,10 @@ class RotationOutcome(models.TextChoices):
     STOPPED = "stopped", _("stopped: somebody has to look")
 
 
-FAILED = {RotationOutcome.REFUSED: Digest.REFUSED, RotationOutcome.STOPPED: Digest.STOPPED}
+FAILED = {
+    RotationOutcome.REFUSED: DigestTopic.REFUSED,
+    RotationOutcome.STOPPED: DigestTopic.STOPPED,
+}
 
 
 class RotationQuerySet(models.QuerySet["Rotation"]):
@@ -62,7 +65,7 @@ class RotationQuerySet(models.QuerySet["Rotation"]):
         """Select those after which the login has a new secret."""
         return self.filter(outcome=RotationOutcome.ROTATED)
 
-    def newest_stopped(self) -> Self:
+    def newest_if_stopped(self) -> Self:
         """Select the rotations that stopped and are their client's newest."""
         newer = Rotation.objects.filter(
             client_id=models.OuterRef("client_id"), pk__gt=models.OuterRef("pk")
@@ -162,19 +165,19 @@ class Rotation(models.Model):
         return bool(self.outcome)
 
     @property
-    def login_text(self) -> str:
+    def full_login_name(self) -> str:
         """Name the login by client, kind and label."""
         return " › ".join(filter(None, (self.slug, self.credential_type, self.label)))
 
     def note_step(self, step: RotationStep, **changed: str) -> None:
         """Store how far it is, and what else is known of it now."""
-        self.save_facts(step=step, **changed)
+        self.record_attempt(step=step, **changed)
 
     def note_hindrance(self, message: Message) -> None:
         """Store why it is not finished yet."""
-        self.save_facts(message=message)
+        self.record_attempt(message=message)
 
-    def save_facts(self, **facts: object) -> None:
+    def record_attempt(self, **facts: object) -> None:
         """Store these columns, and that it was worked on."""
         for name, value in (facts | {"tried_at": timezone.now()}).items():
             setattr(self, name, value)
@@ -184,14 +187,14 @@ class Rotation(models.Model):
         """Store what became of it, with its entry in the audit; a failure is added to a notice, too."""
         if outcome == RotationOutcome.ROTATED:
             facts = rotation_sentences.SECRET_ROTATED(
-                login=self.login_text, kind=self.credential_type
+                login=self.full_login_name, kind=self.credential_type
             )
         else:
             facts = rotation_sentences.ROTATION_ENDED(
-                login=self.login_text, kind=self.credential_type, why=message or ""
+                login=self.full_login_name, kind=self.credential_type, why=message or ""
             )
         with transaction.atomic():
-            self.save_facts(outcome=outcome, message=message, ended_at=timezone.now())
+            self.record_attempt(outcome=outcome, message=message, ended_at=timezone.now())
             AuditEvent.objects.record(
                 AuditCode.ROTATION, facts, by=self.by, client_id=self.client_id, slug=self.slug
             )

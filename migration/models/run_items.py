@@ -19,10 +19,10 @@ from migration.models.clients import all_clients
 from migration.models.comparisons import Comparison
 from migration.models.fields import MessageField
 from migration.models.login_tests import LoginOutcome, LoginTest
-from migration.models.newest_failures import is_newest_failed
+from migration.models.newest_failures import item_is_newest_and_failed
 from migration.models.phases import WRITES_BOTH
 from migration.models.rotations import Rotation
-from migration.models.secrets import have_been_set
+from migration.models.secrets import secrets_match_settings_since
 from nova_credentials.aws.secrets_manager import ErrorClass
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
         """Select the items without an outcome."""
         return self.filter(outcome="")
 
-    def free(self) -> Self:
+    def due_now(self) -> Self:
         """Select the open items that may be processed now; those that wait for their next try are left out."""
         return self.filter(is_due())
 
@@ -144,7 +144,7 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
         """Select the items that a stop or an interruption of their run left out."""
         return self.filter(is_left_out())
 
-    def withdrawn(self) -> Self:
+    def left_out_by_withdrawal(self) -> Self:
         """Select the items that were never begun as the request for their run was withdrawn or refused."""
         return self.filter(is_left_out(keys=[sentences.RUN_WITHDRAWN.key]))
 
@@ -176,7 +176,11 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
             | (models.Q(act=Act.LAYOUT) & relaid)
             | (models.Q(act=Act.PUSH) & (pushed | left))
             | (models.Q(act=Act.ROTATE) & rotated)
-            | (models.Q(act=Act.SECRET_SETTINGS) & have_been_set("finished_at") & read)
+            | (
+                models.Q(act=Act.SECRET_SETTINGS)
+                & secrets_match_settings_since("finished_at")
+                & read
+            )
             | (models.Q(act=Act.COMPARE) & (compared | ~models.Q(comparison_status="")))
             | models.Q(
                 models.Exists(failed_still.filter(tested_at__gt=models.OuterRef("finished_at"))),
@@ -184,11 +188,11 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
                 act=Act.TEST_LOGINS,
             )
         )
-        newest = is_newest_failed(client_ids, acts=Act.values, left_out_keys=LEFT_OUT_KEYS)
+        newest = item_is_newest_and_failed(client_ids, acts=Act.values, left_out_keys=LEFT_OUT_KEYS)
         present = models.Exists(Client.objects.filter(pk=models.OuterRef("client_id")))
         return self.filter(newest, ~over, present)
 
-    def find_last_errors(self, client_ids: Collection[int]) -> dict[int, RunItem]:
+    def find_errors_needing_attention(self, client_ids: Collection[int]) -> dict[int, RunItem]:
         """Return client id -> the newest of its acts that failed and were not done since, in one query."""
         found = self.needing_attention(client_ids).filter(client_id__in=client_ids)
         return {item.client_id: item for item in found.order_by("finished_at", "pk")}

@@ -33,7 +33,7 @@ PLANS_ARE_KEPT = timedelta(days=30)
 CLIENTS_AT_ONCE = 500
 
 
-class StalePlanError(MessageError):
+class PlanInOtherStateError(MessageError):
     """The plan is in another state: somebody started or discarded it meanwhile, or it isn't made yet."""
 
     def __init__(self, plan: RunPlan) -> None:
@@ -163,8 +163,8 @@ class RunPlan(models.Model):
         """Return its numbers."""
         return PlanCounts.from_json(self.counts)
 
-    def store_look(self, batches: Iterable[Collection[PlannedClient]]) -> None:
-        """Keep what is found as the plan, batch by batch; raises StalePlanError where another look made it already.
+    def finish_making(self, batches: Iterable[Collection[PlannedClient]]) -> None:
+        """Store what is found as the plan, batch by batch; raises PlanInOtherStateError if another look made it.
 
         Two workers may look at the same plan: each has rows of its own, and those of the one that is late are deleted.
         """
@@ -176,7 +176,7 @@ class RunPlan(models.Model):
         own = PlanRow.objects.filter(plan=self.pk, look=look)
         try:
             self._change_state(RunPlan.State.READY, RunPlan.State.MAKING, **made)
-        except StalePlanError:
+        except PlanInOtherStateError:
             own.delete()
             raise
         PlanRow.objects.filter(plan=self.pk).exclude(look=look).delete()
@@ -200,7 +200,7 @@ class RunPlan(models.Model):
         )
 
     def attach_to(self, run: Run) -> None:
-        """Mark it as started with this run, in the run's transaction; raises StalePlanError."""
+        """Mark it as started with this run, in the run's transaction; raises PlanInOtherStateError."""
         self._change_state(
             RunPlan.State.STARTED,
             RunPlan.State.READY,
@@ -225,7 +225,7 @@ class RunPlan(models.Model):
         AuditEvent.objects.record(AuditCode.RUN, sentence(id=str(self.pk)), by=by)
 
     def _change_state(self, new: State, *old: State, **fields: Any) -> None:
-        """Set the state if it is one of `old`; raises StalePlanError where it is not."""
+        """Set the state if it is one of `old`; raises PlanInOtherStateError where it is not."""
         fields |= {"state": new, "worked_at": timezone.now()}
         if RunPlan.objects.filter(pk=self.pk, state__in=old).update(**fields) != 1:
             self._raise_stale()
@@ -234,4 +234,4 @@ class RunPlan(models.Model):
 
     def _raise_stale(self) -> NoReturn:
         self.refresh_from_db(fields=["state"])
-        raise StalePlanError(self)
+        raise PlanInOtherStateError(self)

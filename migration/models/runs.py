@@ -316,7 +316,7 @@ class Run(SteeredRun):
         """Count the batches with an open item: more tasks than these find nothing to do."""
         return self.items.open().values("batch").distinct().count()
 
-    def count_items(self) -> dict[str, int]:
+    def count_by_outcome(self) -> dict[str, int]:
         """Count the items by outcome, and the comparisons that matched and that did not; zeros included.
 
         What a stop left out is `not_begun`, and not among the `skipped`.

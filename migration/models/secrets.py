@@ -29,13 +29,13 @@ DIFFERING_CLIENTS = f"""
 """  # noqa: S608  # constants
 
 
-def has_differing_secrets() -> models.Q:
+def has_secret_settings_drift() -> models.Q:
     """Return the condition that a secret of a client differs from the settings, by the newest look at it."""
     query = DIFFERING_CLIENTS.format(prefix="%s")
     return models.Q(pk__in=RawSQL(query, [settings.NOVA_SECRET_PREFIX]))  # noqa: S611  # as above
 
 
-def have_been_set(since: str) -> models.Q:
+def secrets_match_settings_since(since: str) -> models.Q:
     """Return the condition that all secrets of a row's client were described since, and none differs.
 
     `since` names the row's time.

@@ -185,7 +185,7 @@ class KeptCounts(models.Model):
 
 def _count_rows() -> list[dict[str, Any]]:
     """Count the clients of each phase, status and blocker."""
-    acknowledged = Q(pk__in=Resolution.objects.of_newest_comparison().values("client_id"))
+    acknowledged = Q(pk__in=Resolution.objects.covering_newest_comparison().values("client_id"))
     counted = (
         with_blocker(all_clients())
         .annotate(status=F("client_migration__comparison_status"))

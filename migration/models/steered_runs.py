@@ -107,7 +107,7 @@ class SteeredRun(models.Model):
         """Say whether the workers' schedule started it, which nobody waits for."""
         raise NotImplementedError
 
-    def count_items(self) -> dict[str, int]:
+    def count_by_outcome(self) -> dict[str, int]:
         """Count the items by outcome."""
         raise NotImplementedError
 
@@ -118,7 +118,7 @@ class SteeredRun(models.Model):
             sentence = (
                 audit_sentences.MOVES_REQUESTED if requested else audit_sentences.MOVES_STARTED
             )
-            facts = sentence(run=self.name_message, n=self.items.count(), **moves.labels)
+            facts = sentence(run=self.name_message, n=self.items.count(), **moves.phase_labels)
             code = AuditCode.REQUEST if requested else AuditCode.RUN
             self.record_act(facts, by=by, code=code, reason=moves.reason)
             if moves.override_reason:
@@ -140,14 +140,14 @@ class SteeredRun(models.Model):
             is_done = unfinished.update(finished_at=now, state=new) == 1
             if is_done and not self.is_of_schedule:
                 self.refresh_from_db(fields=["state"])
-                if facts := self.describe_end():
+                if facts := self.describe_outcomes():
                     key = f"run {self.pk}:{now.isoformat()}"
                     Notice.objects.record(NoticeEvent.RUN_ENDED, facts, key=key)
         return is_done
 
-    def describe_end(self) -> Message | None:
+    def describe_outcomes(self) -> Message | None:
         """Say how many of its clients have which outcome; None of a run that had none."""
-        counts = self.count_items()
+        counts = self.count_by_outcome()
         if not counts["clients"]:
             return None
         numbers = {
@@ -180,11 +180,11 @@ class SteeredRun(models.Model):
             approved["began_at"] = timezone.now()
         self._change_state(by, self.State.RUNNING, self.State.REQUESTED, **approved)
 
-    def cancel_request(self, *, by: User | None) -> None:
+    def stop_unapproved(self, *, by: User | None) -> None:
         """Stop a run that nobody has approved; `operations.skipped_items` skips its items."""
         self._change_state(by, self.State.STOPPED, self.State.REQUESTED)
 
-    def retry_failed(self, *, by: User | None, item_id: int | None = None) -> None:
+    def reopen_failed(self, *, by: User | None, item_id: int | None = None) -> None:
         """Open its failed and refused items again, or one of them; the caller enqueues it again."""
         failed = self.items.filter(outcome__in=CAN_BE_RETRIED)
         if item_id is not None:
@@ -204,7 +204,7 @@ class SteeredRun(models.Model):
         A run that was approved waits for another approval. One whose request was withdrawn raises WithdrawnRunError.
         """
         with transaction.atomic():
-            if self.items.withdrawn().exists():
+            if self.items.left_out_by_withdrawal().exists():
                 raise WithdrawnRunError(self)
             if not items.exists():
                 self._raise_stale(self.State.RUNNING)

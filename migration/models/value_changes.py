@@ -85,7 +85,7 @@ class ValueChanges:
         """Take in a value that was just set in place of another."""
         self._put(client_id, key, fingerprint, origin)
 
-    def apply_found_value(self, found: FoundValue) -> None:
+    def note_found_places(self, found: FoundValue) -> None:
         """Take in where a search found a value of the client, also one that no credential had yet: one may get it."""
         rows = self._list_equal(found.client_id, found.fingerprint)
         for row in rows or [self._add(found.client_id, NO_CREDENTIAL, found.fingerprint)]:

@@ -53,7 +53,7 @@ class WaveCounts:
     refused: int = 0  # clients whose move was refused or failed
 
 
-def count_waves(wave_ids: Collection[int]) -> dict[int, WaveCounts]:
+def count_for_stop_rule(wave_ids: Collection[int]) -> dict[int, WaveCounts]:
     """Count what the stop rule limits in each of the waves since it is watched; return the counts by its id."""
     with connection.cursor() as cursor:
         cursor.execute(

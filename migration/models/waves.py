@@ -18,9 +18,9 @@ from migration.models.campaigns import Campaign
 from migration.models.client_groups import NAME_LENGTH, ClientGroup, GroupMember, fold_group_name
 from migration.models.clients import all_clients
 from migration.models.moves import PhaseChange, is_move_back
-from migration.models.readiness import count_waited_for
+from migration.models.readiness import count_awaited_by_blocker
 from migration.models.steered_runs import SteeredRun
-from migration.models.wave_counts import count_waves
+from migration.models.wave_counts import count_for_stop_rule
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nova_credentials.phases import Phase
 
 
-def is_called(name: str, message: Message) -> bool:
+def is_name_in_any_language(name: str, message: Message) -> bool:
     """Say whether the message reads as the name in some language of the pages, in capital letters or not."""
     key = fold_group_name(name)
     for code, _language in settings.LANGUAGES:
@@ -63,7 +63,7 @@ class WaveQuerySet(models.QuerySet["Wave"]):
         waits = models.Exists(
             all_clients().in_phases(*before).filter(pk=models.OuterRef("client_id"))
         )
-        to_move = WaveClient.objects.taken_along().filter(waits, wave__in=begun)
+        to_move = WaveClient.objects.not_left_out().filter(waits, wave__in=begun)
         to_move.filter(~models.Exists(member), wave__group__isnull=False).delete()
         self.update(rollback_is_due=False)
         self.filter(group=None).update(goes_on_without_group=True)
@@ -73,7 +73,7 @@ class WaveQuerySet(models.QuerySet["Wave"]):
 
     def count_against_rule(self) -> dict[int, WaveCounts]:
         """Count what the stop rule limits in each wave since it is watched; return the counts by the wave's id."""
-        return count_waves(list(self.values_list("pk", flat=True)))
+        return count_for_stop_rule(list(self.values_list("pk", flat=True)))
 
 
 def _note_reads(wave_ids: list[int]) -> None:
@@ -125,7 +125,7 @@ class Wave(models.Model):
         return f"{show_name(self.group_name)} of campaign {self.campaign_id}"
 
     @property
-    def lacks_group(self) -> bool:
+    def is_held_by_lost_group(self) -> bool:
         """Say whether its group was deleted, and nobody has had the campaign go on without it."""
         return self.group_id is None and not self.goes_on_without_group
 
@@ -134,7 +134,9 @@ class Wave(models.Model):
         """Return its place in the campaign and its group, as part of a sentence."""
         names = {"number": str(self.position)}
         group = show_name(self.group_name)
-        has_that_name = is_called(self.group_name, campaign_sentences.WAVE_OF_THAT_NAME(**names))
+        has_that_name = is_name_in_any_language(
+            self.group_name, campaign_sentences.WAVE_OF_THAT_NAME(**names)
+        )
         # The first part is called so before there is a second: a name that is stored stays right.
         if self.part > 1 or self.campaign.wave_size:
             names["part"] = str(self.part)
@@ -160,7 +162,7 @@ class Wave(models.Model):
         with connection.cursor() as cursor:
             # Two campaigns that begin a wave at once wait for each other here.
             cursor.execute("LOCK TABLE migration_waveclient IN SHARE ROW EXCLUSIVE MODE")
-        chosen = self.list_takeable().order_by("slug", "pk").values_list("pk", "slug")
+        chosen = self.list_joinable_clients().order_by("slug", "pk").values_list("pk", "slug")
         if size := self.campaign.wave_size:
             chosen = chosen[:size]
         taken = WaveClient.objects.bulk_create(
@@ -171,7 +173,7 @@ class Wave(models.Model):
         _note_reads([self.pk])
         return len(taken)
 
-    def list_takeable(self) -> ClientPhaseQuerySet:
+    def list_joinable_clients(self) -> ClientPhaseQuerySet:
         """Return the clients of its group that stand before the goal and that no campaign has taken."""
         before = [old for old, _new in self.campaign.steps]
         ours = models.Q(wave__campaign=self.campaign_id)
@@ -190,7 +192,7 @@ class Wave(models.Model):
         """Return its clients that NOVA still has, without those that it goes on without."""
         return all_clients().filter(wave_clients__wave=self, wave_clients__left_out_at=None)
 
-    def list_clients_to_move(self) -> ClientPhaseQuerySet:
+    def list_clients_not_moved_back(self) -> ClientPhaseQuerySet:
         """Return its clients without those that somebody moved back since it is watched: these stay where they are."""
         moved_back = PhaseChange.objects.filter(
             is_move_back(),
@@ -209,7 +211,9 @@ class Wave(models.Model):
         """Return the first move that it has not tried since it is watched and that a client of it waits for."""
         tried = {(run.move_from, run.move_to) for run in self.list_runs_of_steps()}
         for old, new in self.campaign.steps:
-            if (old, new) not in tried and self.list_clients_to_move().in_phases(old).exists():
+            if (old, new) not in tried and self.list_clients_not_moved_back().in_phases(
+                old
+            ).exists():
                 return old, new
         return None
 
@@ -227,15 +231,15 @@ class Wave(models.Model):
         newest = self.runs.aggregate(last=models.Max("finished_at"))["last"]
         return newest + self.campaign.soak if newest else None
 
-    def waits_until(self) -> datetime:
+    def waits_at_most_until(self) -> datetime:
         """Return until when its next step waits at most for what comes by itself."""
         moments = (self.soaks_until(), self.watched_since, self.began_at)
         begins = max(moment for moment in moments if moment)
         return self.campaign.find_opening(begins) + self.campaign.longest_wait
 
-    def count_waited_for(self, phase: Phase) -> dict[Blocker, int]:
+    def count_awaited_by_blocker(self, phase: Phase) -> dict[Blocker, int]:
         """Count the clients for which its step from `phase` waits, by what keeps them."""
-        return count_waited_for(self.list_clients_to_move().in_phases(phase))
+        return count_awaited_by_blocker(self.list_clients_not_moved_back().in_phases(phase))
 
     def count_against_rule(self) -> WaveCounts:
         """Count what the stop rule limits, since the wave is watched."""
@@ -243,7 +247,7 @@ class Wave(models.Model):
 
 
 class WaveClientQuerySet(models.QuerySet["WaveClient"]):
-    def taken_along(self) -> Self:
+    def not_left_out(self) -> Self:
         """Select the waves' clients that were not left out when a campaign went on."""
         return self.filter(left_out_at=None)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class WorkFacts:
+class BackgroundFacts:
     """Holds what the dashboard says of the work in the background; None where there was none yet."""
 
     worker_seen_at: datetime | None
@@ -41,8 +41,8 @@ class WorkFacts:
     differing_secrets: int
 
 
-def read_work_facts() -> WorkFacts:
-    """Return the `WorkFacts` as they are now, in one statement."""
+def read_background_facts() -> BackgroundFacts:
+    """Return the `BackgroundFacts` as they are now, in one statement."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -79,4 +79,6 @@ def read_work_facts() -> WorkFacts:
         for pk, state, why in rows
     )
     numbers = dict(zip(("stopped", "unfinished", "overdue"), rotations, strict=True))
-    return WorkFacts(seen_at, swept_at, requested, others, campaigns, numbers, left, differing)
+    return BackgroundFacts(
+        seen_at, swept_at, requested, others, campaigns, numbers, left, differing
+    )

@@ -34,13 +34,13 @@ class KmsAnswers:
     # Secrets that the account has just read with their values.
     were_read: frozenset[str] = frozenset()
 
-    def make_batch_answers(self) -> KmsAnswers:
+    def drop_refusals(self) -> KmsAnswers:
         """Return the answers for the next batch; refusals are dropped, so that AWS is asked again."""
         for key in [key for key, error in list(self.by_key.items()) if error]:
             self.by_key.pop(key, None)
         return KmsAnswers(self.by_key)
 
-    def read_keys(self, names: Iterable[str], *, sm: SecretsManager) -> None:
+    def read_keys_of_secrets(self, names: Iterable[str], *, sm: SecretsManager) -> None:
         """Ask AWS for the KMS keys of these secrets: by its list, and one by one for those that it does not show.
 
         The list may be some minutes old, which is enough to know which secrets share a key.
@@ -63,7 +63,7 @@ class KmsAnswers:
             others = [name for name in asked if name not in self.keys]
             self.keys |= zip(others, threads.map(describe, others), strict=True)
 
-    def find_key(self, name: str, *, sm: SecretsManager) -> str:
+    def find_key_of_secret(self, name: str, *, sm: SecretsManager) -> str:
         """Return the secret's KMS key; raises SecretsManagerError."""
         key = self.keys.get(name)
         if key is None:
@@ -111,7 +111,7 @@ def _try_access_once(sm: SecretsManager, name: str, answers: KmsAnswers, *, writ
     if not writes and name in answers.were_read:
         return
     try:
-        key = answers.find_key(name, sm=sm), writes
+        key = answers.find_key_of_secret(name, sm=sm), writes
     except SecretsManagerError as error:
         if error.not_found:
             return

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migration import resolution_sentences
-from migration.models import PUSHED, Resolution, check_reason
+from migration.models import PUSHED, Resolution, require_storable_reason
 from migration.operations.aws_store import find_known_secrets, secrets_manager
 from migration.operations.comparisons import make_comparison, read_secrets
 from migration.operations.pushes import push
@@ -48,12 +48,14 @@ def find_foreign_secrets(client_id: int) -> ForeignSecrets:
     return ForeignSecrets(names, " ".join(map(_find_current, foreign)), compared)
 
 
-def adopt_secrets(*, client_id: int, seen: str, reason: str, by: User | None = None) -> Resolution:
+def adopt_and_overwrite_secrets(
+    *, client_id: int, seen: str, reason: str, by: User | None = None
+) -> Resolution:
     """Adopt the secrets whose versions the user has `seen`, and push the rows to them.
 
     Raises `NotResolved`, also where they hold another version now or are ours already, and `ReasonError`.
     """
-    check_reason(reason)
+    require_storable_reason(reason)
     foreign = find_foreign_secrets(client_id)
     if not foreign.names:  # a push over what is ours already has a page and a permission of its own
         raise NotResolved(resolution_sentences.NOTHING_TO_ADOPT())

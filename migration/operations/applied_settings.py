@@ -20,13 +20,13 @@ from migration import sentences
 from migration import setting_sentences as told
 from migration.models import AuditCode, AuditEvent, Outcome, Secret
 from migration.operations.aws_store import secrets_manager
-from migration.operations.locks import hold_client_locks, require_client_locks
+from migration.operations.locks import hold_client_locks, require_held_client_locks
 from migration.operations.secret_settings import (
     Changes,
     describe_settings,
 )
-from migration.operations.single_items import ItemRefusedError
-from migration.operations.snapshots import look_at_clients, read_snapshot
+from migration.operations.single_items import ItemFailedError
+from migration.operations.snapshots import read_snapshot, read_snapshots_for_page
 from migration.operations.stored_looks import (
     begin_change,
     compare_secret,
@@ -78,38 +78,38 @@ def apply_settings(
 ) -> tuple[Outcome, Message | None]:
     """Apply the settings to one client's secrets; return the outcome as an item of a run, and what is said of it.
 
-    `wanted`: the settings as they were planned. Raises `ItemRefusedError`, `Client.DoesNotExist` and `LeaseLostError`.
+    `wanted`: the settings as they were planned. Raises `ItemFailedError`, `Client.DoesNotExist` and `LeaseLostError`.
     """
     if wanted != describe_settings():
-        raise ItemRefusedError(told.SETTINGS_OF_ANOTHER_START())
+        raise ItemFailedError(told.SETTINGS_OF_ANOTHER_START())
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         if not held:
-            raise ItemRefusedError(told.SETTINGS_UNDER_WAY(), ErrorClass.UNAVAILABLE)
+            raise ItemFailedError(told.SETTINGS_UNDER_WAY(), ErrorClass.UNAVAILABLE)
         try:
             snapshot = read_snapshot(client_id)
         except NovaSchemaError as error:
-            raise ItemRefusedError(error.message, ErrorClass.SCHEMA) from None
+            raise ItemFailedError(error.message, ErrorClass.SCHEMA) from None
         if problem := _find_name_problem(snapshot):
             return Outcome.SKIPPED, problem
         sm = secrets_manager(interactive=interactive)
         applied: list[tuple[Outcome, Message | None]] = []
-        problems: list[ItemRefusedError] = []
+        problems: list[ItemFailedError] = []
         for name in snapshot.all_names:
             try:
                 applied += _apply_to_secret(snapshot, sm, name, by=by)
-            except ItemRefusedError as refusal:
+            except ItemFailedError as refusal:
                 problems.append(refusal)
     return _sum_up(applied, problems)
 
 
 def _sum_up(
-    applied: list[tuple[Outcome, Message | None]], problems: list[ItemRefusedError]
+    applied: list[tuple[Outcome, Message | None]], problems: list[ItemFailedError]
 ) -> tuple[Outcome, Message | None]:
-    """Return the outcome of all secrets of a client; raises `ItemRefusedError` where there was a problem."""
+    """Return the outcome of all secrets of a client; raises `ItemFailedError` where there was a problem."""
     if problems:
         passing = next((p for p in problems if p.error_class != ErrorClass.CONFLICT), problems[0])
         why = in_a_row(*(each.message for each in problems)) or passing.message
-        raise ItemRefusedError(why, passing.error_class)
+        raise ItemFailedError(why, passing.error_class)
     if not applied:
         return Outcome.SKIPPED, told.NO_SECRET_TO_SET()
     is_changed = any(outcome == Outcome.UPDATED for outcome, _ in applied)
@@ -120,7 +120,7 @@ def _sum_up(
 def _apply_to_secret(
     snapshot: ClientSnapshot, sm: SecretsManager, name: str, *, by: User | None
 ) -> Iterator[tuple[Outcome, Message | None]]:
-    """Yield the outcome of a secret and what was otherwise; nothing where there is none. Raises `ItemRefusedError`."""
+    """Yield the outcome of a secret and what was otherwise; nothing where there is none. Raises `ItemFailedError`."""
     try:
         there = sm.describe_secret(name)
         store_look(name, there)
@@ -129,7 +129,7 @@ def _apply_to_secret(
         if there.deleted_at:
             return
         if not there.is_ours:
-            raise ItemRefusedError(sentences.NOT_OURS(name=name))
+            raise ItemFailedError(sentences.NOT_OURS(name=name))
         changes = compare_secret(there, slug=snapshot.slug)
         after = _change(snapshot, sm, there, changes, by=by) if changes else there
     except SecretsManagerError as error:
@@ -137,13 +137,13 @@ def _apply_to_secret(
             store_look(name, None)
             return
         message = told.SETTINGS_NOT_APPLIED(name=name, error=error.message)
-        raise ItemRefusedError(message, error.error_class) from None
+        raise ItemFailedError(message, error.error_class) from None
     left = compare_secret(after, slug=snapshot.slug)
     if left.differs:
         message = told.SETTINGS_STILL_DIFFER(name=name, differences=left.messages)
         # AWS answers what was before for a moment, and takes its time to remove a replica.
-        error_class = ErrorClass.UNAVAILABLE if left.may_pass else ErrorClass.CONFLICT
-        raise ItemRefusedError(message, error_class)
+        error_class = ErrorClass.UNAVAILABLE if left.may_pass_by_itself else ErrorClass.CONFLICT
+        raise ItemFailedError(message, error_class)
     _require_readable(sm, after)
     if changes:
         yield Outcome.UPDATED, _name_changes(there, changes)
@@ -186,7 +186,7 @@ def _change(
 
 def _record_change(snapshot: ClientSnapshot, name: str, what: Message, *, by: User | None) -> None:
     with transaction.atomic():
-        require_client_locks()
+        require_held_client_locks()
         AuditEvent.objects.record(
             AuditCode.SECRET_SETTINGS,
             what,
@@ -219,7 +219,7 @@ def _apply_changes(
 
 
 def _require_readable(sm: SecretsManager, there: SecretDescription) -> None:
-    """Raise `ItemRefusedError` where the site can't read a secret that has a value, with the key of the settings."""
+    """Raise `ItemFailedError` where the site can't read a secret that has a value, with the key of the settings."""
     has_value = any(CURRENT in stages for stages in there.versions.values())
     if not settings.NOVA_KMS_KEY_ID or not has_value:
         return
@@ -227,7 +227,7 @@ def _require_readable(sm: SecretsManager, there: SecretDescription) -> None:
         sm.get_value(there.arn)
     except SecretsManagerError as error:
         message = told.KEY_READS_NOT(name=there.name, error=error.message)
-        raise ItemRefusedError(message, error.error_class) from None
+        raise ItemFailedError(message, error.error_class) from None
 
 
 def _find_name_problem(snapshot: ClientSnapshot) -> Message | None:
@@ -241,7 +241,7 @@ def look_at_secrets(*, client_id: int) -> list[SecretLook]:
 
     A client that NOVA has deleted has none, nor has one with a slug that no secret can be named after.
     """
-    snapshot, sm = look_at_clients([client_id]).get(client_id), secrets_manager()
+    snapshot, sm = read_snapshots_for_page([client_id]).get(client_id), secrets_manager()
     looks: list[SecretLook] = []
     if snapshot is None or _find_name_problem(snapshot):
         return looks

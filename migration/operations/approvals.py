@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 
 from credentials.models import Client
 from migration import audit_sentences, evidence_sentences, sentences, user_sentences
-from migration.models import AuditCode, MoveRequest, PasswordReset, check_reason
+from migration.models import AuditCode, MoveRequest, PasswordReset, require_storable_reason
 from migration.operations.gates import (
     NEED_APPROVAL,
     Override,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from migration.operations.moves import MoveResult
 
 
-class NotApproved(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
+class ApprovalStepRefused(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
     """The move can't be requested, approved or cancelled; the message says why."""
 
 
@@ -46,18 +46,18 @@ def request_move(
 
     `override`, in the name of `by`, overrides what it covers of the evidence that is missing now, and no other.
 
-    Raises `Client.DoesNotExist`, `IllegalMove`, `StalePhase`, `NotApproved` and `ReasonError`.
+    Raises `Client.DoesNotExist`, `IllegalMove`, `StalePhase`, `ApprovalStepRefused` and `ReasonError`.
     """
-    check_reason(reason)
+    require_storable_reason(reason)
     if override:
-        check_reason(override.reason)
+        require_storable_reason(override.reason)
     snapshot = read_snapshot(client_id, seen=seen)
     if check_move(snapshot.slug, snapshot.phase, new) not in NEED_APPROVAL:
-        raise NotApproved(sentences.AT_ONCE())
+        raise ApprovalStepRefused(sentences.AT_ONCE())
     shut = [check for check in evaluate_gate(snapshot, new) if not check.passed]
     left, overridden = split_by_override(shut, override)
     if override and not overridden and any(map(override.covers, shut)):
-        raise NotApproved(evidence_sentences.MAY_NOT_OVERRIDE(who=str(by)))
+        raise ApprovalStepRefused(evidence_sentences.MAY_NOT_OVERRIDE(who=str(by)))
     reasons = [check.text for check in left]
     request = MoveRequest(
         client_id=client_id,
@@ -76,27 +76,27 @@ def request_move(
             request.save()
             request.record_act(AuditCode.REQUEST, audit_sentences.REQUESTED, by=by)
     except IntegrityError:
-        raise NotApproved(sentences.ASKED_ALREADY(slug=snapshot.slug)) from None
+        raise ApprovalStepRefused(sentences.ASKED_ALREADY(slug=snapshot.slug)) from None
     return request
 
 
 def approve_request(*, request_id: int, by: User) -> MoveResult:
     """Make the requested move in the name of the user who approves it.
 
-    Raises `ShutGate` where a check fails, `NotApproved` where `by` may not approve it or it is closed, and
+    Raises `ShutGate` where a check fails, `ApprovalStepRefused` where `by` may not approve it or it is closed, and
     `MoveRequest.DoesNotExist`.
     """
     request = MoveRequest.objects.get(pk=request_id)
     try:
         return _approve(request, by)
-    except NotApproved as refusal:
+    except ApprovalStepRefused as refusal:
         record_refused_approval(request, why=refusal.message, by=by)
         raise
 
 
 def _approve(request: MoveRequest, by: User) -> MoveResult:
     if why_not := find_approval_refusal(request, by):
-        raise NotApproved(why_not)
+        raise ApprovalStepRefused(why_not)
     _require_open_request(request)
     try:
         moved = move(
@@ -165,15 +165,15 @@ def _select_request(request: MoveRequest) -> MoveRequestQuerySet:
 def _require_open_request(request: MoveRequest) -> None:
     if not request.is_open:
         who = request.decided_by_name or sentences.SOMEBODY()
-        raise NotApproved(sentences.REQUEST_OVER(state=request.state_message, who=who))
+        raise ApprovalStepRefused(sentences.REQUEST_OVER(state=request.state_message, who=who))
 
 
-def _fail_request(request: MoveRequest, by: User, reason: Message) -> NotApproved:
+def _fail_request(request: MoveRequest, by: User, reason: Message) -> ApprovalStepRefused:
     """Close the request as failed, as the client is in another phase now; return the error to raise."""
     if not _select_request(request).close_open(MoveRequest.State.FAILED, by=by, reasons=[reason]):
         request.refresh_from_db()
         try:
             _require_open_request(request)
-        except NotApproved as error:
+        except ApprovalStepRefused as error:
             return error
-    return NotApproved(reason)
+    return ApprovalStepRefused(reason)

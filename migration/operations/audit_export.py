@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import OuterRef, Subquery
 
-from credentials.shown_names import show_text
+from credentials.shown_names import escape_invisible
 from migration import audit_sentences as sentences
 from migration.models import AuditCode, AuditEvent, AuditLink
 from migration.models.audit_signatures import describe_moment, first_id_at
@@ -142,4 +142,4 @@ def _write_csv(events: Iterable[AuditEvent], write: Write) -> None:
     for event in events:
         values = make_row(event).values()
         # JSON has the values as they are.
-        writer.writerow([defuse_formula(show_text(str(value or ""))) for value in values])
+        writer.writerow([defuse_formula(escape_invisible(str(value or ""))) for value in values])

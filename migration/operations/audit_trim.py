@@ -130,8 +130,8 @@ def _delete_let_go(position: int) -> int:
 def _delete_some(position: int) -> int:
     """Delete some entries with the triggers off, and on again, in one transaction."""
     tables = (EVENTS, LINKS)
-    off = [audit_sql.make_switch_sql(table, "DISABLE") for table in tables]
-    on = [audit_sql.make_switch_sql(table, "ENABLE ALWAYS") for table in tables]
+    off = [audit_sql.make_trigger_switch_sql(table, "DISABLE") for table in tables]
+    on = [audit_sql.make_trigger_switch_sql(table, "ENABLE ALWAYS") for table in tables]
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("; ".join((LOCK_TIMEOUT, *off)))

@@ -13,9 +13,9 @@ from django.conf import settings
 from migration import sentences
 from migration.models import Secret, find_layout
 from migration.operations.aws_calls import note_attempt
-from migration.operations.keys import version_keys
+from migration.operations.keys import load_version_keys
 from migration.operations.rate_limiter import NonBlockingLimiter, rate_limiter
-from migration.operations.version_plans import find_newer_versions
+from migration.operations.version_plans import find_unplanned_versions
 from nova_credentials import document as documents
 from nova_credentials.aws.attempts import observe_attempts
 from nova_credentials.aws.client_secrets import read_client
@@ -83,18 +83,18 @@ class AwsCopy:
     """The document that AWS holds of one client, and the versions it was read from."""
 
     document: Document = field(repr=False)
-    found: tuple[SecretValue, ...] = field(repr=False)
+    values_read: tuple[SecretValue, ...] = field(repr=False)
 
     @property
     def version_ids(self) -> dict[str, str]:
         """Return secret name -> id of its current version."""
-        return {value.name: value.version_id for value in self.found}
+        return {value.name: value.version_id for value in self.values_read}
 
     def make_secret_rows(self, client_id: int) -> list[Secret]:
         """Make the rows, not yet stored, that remember these versions as pushed."""
         return [
             Secret(name=value.name, arn=value.arn, version_id=value.version_id, client_id=client_id)
-            for value in self.found
+            for value in self.values_read
         ]
 
 
@@ -120,17 +120,17 @@ def find_known_secrets(names: Collection[str]) -> dict[str, Secret]:
     return Secret.objects.find(names)
 
 
-def list_newer_versions(found: AwsCopy) -> set[str]:
+def list_versions_since_backup(found: AwsCopy) -> set[str]:
     """Return the ids of the versions that this site wrote after the backup from which the tables were restored."""
     known = find_known_secrets(found.version_ids)
-    return find_newer_versions(found.found, known=known, keys=version_keys())
+    return find_unplanned_versions(found.values_read, known=known, keys=load_version_keys())
 
 
 def describe_aws() -> Message:
     """Return the account of the newest secret and the end of the key that is used now, as far as they are known."""
     newest = Secret.objects.order_by("-seen_at").values_list("arn", flat=True).first() or ""
     account = f"{newest}::::".split(":")[4]  # arn:aws:secretsmanager:region:account:…
-    key = secrets_manager(interactive=True).find_key_hint()
+    key = secrets_manager(interactive=True).find_access_key_hint()
     return sentences.AWS_IDENTITY(
         account=account or sentences.UNKNOWN(), key=f"…{key}" if key else sentences.UNKNOWN()
     )

@@ -27,11 +27,11 @@ from migration.models import (
     require_reason,
 )
 from migration.operations.database_identity import (
-    is_copy,
+    differs_from_noted,
     reached_databases,
     read_identity,
 )
-from migration.operations.leases import require_leases
+from migration.operations.leases import require_held_leases
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.messages import Message, MessageError
 
@@ -76,7 +76,7 @@ class WritesRefusedError(SecretsManagerError):
         return self.why or super().message
 
 
-class NotClaimed(MessageError):  # noqa: N818  # nothing went wrong: there is nothing to do
+class ClaimRefused(MessageError):  # noqa: N818  # nothing went wrong: there is nothing to do
     """The claim would change nothing, or can't be made; the message says why."""
 
 
@@ -108,7 +108,7 @@ class WriteGuard:
             fresh = time.monotonic() - self._read_at <= KNOWN_FOR_SECONDS
             return self._state if fresh else None
 
-    def explain_copy(self, state: WriteState) -> Message | None:
+    def explain_refused_database(self, state: WriteState) -> Message | None:
         """Say why this may not be the database that writes to AWS (a duplicate, unknown); None if it is."""
         noted = state.noted
         if noted is None:
@@ -116,7 +116,7 @@ class WriteGuard:
         for reached in reached_databases().list_identities():
             if reached is None:
                 return sentences.DATABASE_UNKNOWN()
-            if is_copy(reached, noted):
+            if differs_from_noted(reached, noted):
                 return sentences.DATABASE_IS_COPY(this=reached.place, noted=noted.place)
         if not self._follow_database(state, noted):
             return sentences.DATABASE_CHANGED(this=noted.place)
@@ -168,7 +168,7 @@ def get_write_state() -> WriteState:
 def find_write_refusal() -> Message | None:
     """Say why this process may not write to AWS now; None where it may."""
     state = get_write_state()
-    return explain_stop(state) or write_guard().explain_copy(state)
+    return explain_stop(state) or write_guard().explain_refused_database(state)
 
 
 def require_writes_allowed(operation: str = "", *, ask: bool = True) -> None:
@@ -181,7 +181,7 @@ def require_writes_allowed(operation: str = "", *, ask: bool = True) -> None:
     if why := find_write_refusal():
         raise WritesRefusedError.because(why, operation)
     if ask:
-        require_leases()
+        require_held_leases()
 
 
 def stop_aws_writes(*, reason: str, by: User | None = None) -> WriteStop:
@@ -213,15 +213,15 @@ def start_aws_writes(*, by: User | None = None) -> int:
 def claim_database(*, reason: str, by: User | None = None, aws: str = "") -> DatabaseClaim:
     """Say that this database is the one that writes to AWS.
 
-    Raises `ReasonError`, and `NotClaimed` where it is no copy.
+    Raises `ReasonError`, and `ClaimRefused` where it is no copy.
     """
     require_reason(reason)
     connection.ensure_connection()
     reached, noted = read_identity(connection), DatabaseClaim.objects.newest()
     if reached is None:
-        raise NotClaimed(sentences.DATABASE_UNKNOWN())
-    if noted and not is_copy(reached, noted.identity):
-        raise NotClaimed(sentences.DATABASE_IS_THE_ONE(this=reached.place))
+        raise ClaimRefused(sentences.DATABASE_UNKNOWN())
+    if noted and not differs_from_noted(reached, noted.identity):
+        raise ClaimRefused(sentences.DATABASE_IS_THE_ONE(this=reached.place))
     with transaction.atomic():
         claim = DatabaseClaim.objects.record(reached, by=by, reason=reason, aws=aws)
         facts = audit_sentences.CLAIMED(

@@ -110,7 +110,7 @@ def _begin_next_step(campaign: Campaign, waves: Sequence[Wave], now: datetime) -
 
 def _find_hindrance(wave: Wave) -> Message | None:
     """Say what people did by which the campaign stops; it says nothing about the clients, so none is rolled back."""
-    if wave.lacks_group and wave.finished_at is None:
+    if wave.is_held_by_lost_group and wave.finished_at is None:
         return campaign_sentences.CAMPAIGN_GROUP_IS_GONE(wave=wave.name_message)
     if run := wave.find_stopped_run():
         return campaign_sentences.RUN_WAS_STOPPED(run=run.name_message, wave=wave.name_message)
@@ -163,7 +163,7 @@ def stop_steps(campaign: Campaign, *, by: User | None) -> None:
     for run in steps.filter(finished_at=None):
         with suppress(StaleRunError):  # somebody has stopped it already
             if run.state == Run.State.REQUESTED:  # somebody has its refused clients tried again
-                run.cancel_request(by=by)
+                run.stop_unapproved(by=by)
                 # Within the transaction: by this the run is known never to go on.
                 skip_open_items(run, why=sentences.RUN_WITHDRAWN())
             else:
@@ -199,7 +199,7 @@ def _start_due_step(wave: Wave, old: Phase, new: Phase, now: datetime) -> Run | 
     """Start the step, unless it is out of hours, or waits for clients that lack what comes by itself."""
     if not wave.campaign.may_begin_step(now):
         return None
-    if now < wave.waits_until() and wave.count_waited_for(old):
+    if now < wave.waits_at_most_until() and wave.count_awaited_by_blocker(old):
         return None
     return _start_step(wave, old, new)
 
@@ -216,7 +216,7 @@ def _start_step(wave: Wave, old: Phase, new: Phase) -> Run | None:
         return None
     return Run.start(
         kind=Run.Kind.MOVE,
-        chosen=wave.list_clients_to_move(),
+        chosen=wave.list_clients_not_moved_back(),
         by=campaign.by,
         tries=MANY_TRIES,
         moves=PlannedMoves(old, new, campaign.reason),
@@ -252,7 +252,7 @@ def _find_next_wave(campaign: Campaign, last: Wave | None) -> Wave | None:
     splits = last if campaign.wave_size else None
     if splits and not splits.goes_on_without_group and not splits.lock_group():
         return splits  # nobody knows whether it had clients left
-    if splits and splits.list_takeable().exists():
+    if splits and splits.list_joinable_clients().exists():
         return Wave.objects.create(
             campaign=campaign,
             position=splits.position,

@@ -17,10 +17,10 @@ from migration.models import (
     Campaign,
     ClientGroup,
     Wave,
-    check_reason,
     describe_minutes,
+    require_storable_reason,
 )
-from migration.operations.approvals import NotApproved, find_second_user_refusal
+from migration.operations.approvals import ApprovalStepRefused, find_second_user_refusal
 from migration.operations.campaign_steps import skip_stopped_items, stop_steps
 from migration.operations.evidence import describe_duration
 from migration.operations.gates import needs_approval
@@ -60,9 +60,9 @@ def start_campaign(
 ) -> Campaign:
     """Store a campaign that takes the groups to `goal`, in their order. Where its cutover needs an approval, it waits.
 
-    Raises `CampaignRefusedError`, `NotApproved` where the request lacks a user or a reason, and `ReasonError`.
+    Raises `CampaignRefusedError`, `ApprovalStepRefused` where the request lacks a user or a reason, and `ReasonError`.
     """
-    check_reason(reason)
+    require_storable_reason(reason)
     campaign = Campaign(
         goal=goal,
         by=by,
@@ -145,11 +145,11 @@ def _require_storable_numbers(campaign: Campaign) -> None:
 
 
 def _require_requester(by: User | None, reason: str) -> None:
-    """Raise `NotApproved` unless a user who may make the moves asks for them, with a reason."""
+    """Raise `ApprovalStepRefused` unless a user who may make the moves asks for them, with a reason."""
     if by is None or not reason:
-        raise NotApproved(sentences.ASK_BY_COMMAND())
+        raise ApprovalStepRefused(sentences.ASK_BY_COMMAND())
     if not by.has_perm(MOVE_PERMISSIONS[Move.CUTOVER]):
-        raise NotApproved(sentences.MAY_NOT_ASK(who=str(by)))
+        raise ApprovalStepRefused(sentences.MAY_NOT_ASK(who=str(by)))
 
 
 def _lock_free_groups(groups: Sequence[ClientGroup]) -> None:
@@ -170,7 +170,7 @@ def _lock_free_groups(groups: Sequence[ClientGroup]) -> None:
 def approve_campaign(*, campaign_id: int, by: User, seen: datetime | None = None) -> Campaign:
     """Let a requested campaign begin in the name of `by`. Each client's gate counts at its turn.
 
-    Raises `NotApproved` where `by` may not approve it, `StaleCampaignError`, and `Campaign.DoesNotExist`.
+    Raises `ApprovalStepRefused` where `by` may not approve it, `StaleCampaignError`, and `Campaign.DoesNotExist`.
     """
     campaign = Campaign.objects.get(pk=campaign_id)
     why_not = find_second_user_refusal(campaign.by, campaign.by_name, by)
@@ -180,7 +180,7 @@ def approve_campaign(*, campaign_id: int, by: User, seen: datetime | None = None
     if why_not:
         facts = audit_sentences.APPROVAL_REFUSED(why=why_not)
         campaign.record_act(facts, by=by, code=AuditCode.REFUSAL)
-        raise NotApproved(why_not)
+        raise ApprovalStepRefused(why_not)
     with transaction.atomic():
         campaign.approve(by=by, seen=seen)
         approved = audit_sentences.CAMPAIGN_APPROVED(

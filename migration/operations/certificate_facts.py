@@ -16,7 +16,7 @@ from nova_credentials.messages import Message
 
 if TYPE_CHECKING:
     from migration.models import ReadsSince
-    from migration.operations.gate_lines import LineState
+    from migration.operations.gate_lines import PassedLineState
 
 FORMAT = 1
 PARTS = {"certificate", "key", "signature"}
@@ -25,7 +25,7 @@ LONGEST_FILE = 1_000_000  # characters
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
 
-class MoveProof(StrEnum):
+class AuditAgreement(StrEnum):
     """Whether the audit says the same of a move as the client's history."""
 
     AGREES = "agrees"
@@ -45,14 +45,14 @@ class MoveFact:
     note: Message | None
     overridden: tuple[Message, ...]
     override_reason: str
-    proof: MoveProof
+    proof: AuditAgreement
 
 
 @dataclass(frozen=True)
 class GateLine:
     """One check of the gate at the cutover, as it was then."""
 
-    state: LineState
+    state: PassedLineState
     text: Message
 
 
@@ -152,7 +152,7 @@ class SignedFacts:
     signature: str
 
     @property
-    def text(self) -> str:
+    def certificate_text(self) -> str:
         """Return the text of the certificate's file: JSON with facts, key id and signature."""
         parts = {"certificate": self.facts, "key": self.key, "signature": self.signature}
         return json.dumps(parts, indent=2) + "\n"
@@ -173,7 +173,7 @@ class UnreadableCertificateError(Exception):
     """The text is no JSON, or too long to be a certificate."""
 
 
-class ForeignFileError(Exception):
+class NotACertificateError(Exception):
     """The file is JSON and has not the parts of a certificate: no site made it so."""
 
 
@@ -186,7 +186,7 @@ def sign_certificate(certificate: Certificate) -> SignedFacts:
 def read_certificate_file(text: str) -> SignedFacts:
     """Read a certificate's file without judging its signature, as `is_genuine` does.
 
-    Raises `UnreadableCertificateError` or `ForeignFileError`.
+    Raises `UnreadableCertificateError` or `NotACertificateError`.
     """
     if len(text) > LONGEST_FILE:
         raise UnreadableCertificateError
@@ -195,10 +195,10 @@ def read_certificate_file(text: str) -> SignedFacts:
     except (ValueError, RecursionError):
         raise UnreadableCertificateError from None
     if not isinstance(parts, dict) or set(parts) != PARTS:
-        raise ForeignFileError
+        raise NotACertificateError
     key, signature = parts["key"], parts["signature"]
     if not (isinstance(key, str) and isinstance(signature, str)):
-        raise ForeignFileError
+        raise NotACertificateError
     return SignedFacts(parts["certificate"], key, signature)
 
 
@@ -206,7 +206,7 @@ def _make_object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     """Refuse a name that stands twice: two programs could read two values."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ForeignFileError
+        raise NotACertificateError
     return found
 
 

@@ -10,8 +10,8 @@ from migration.models import AuditCheckpoint, AuditEvent, AuditLink
 from migration.models.audit_signatures import audit_keys
 from migration.operations.audit_chain import AuditHead, link_parts
 from migration.operations.certificate_facts import (
-    ForeignFileError,
-    MoveProof,
+    AuditAgreement,
+    NotACertificateError,
     read_certificate_file,
 )
 
@@ -64,7 +64,7 @@ def verify_certificate(text: str) -> CertificateVerdict:
     verdict = CertificateVerdict()
     try:
         signed = read_certificate_file(text)
-    except ForeignFileError:
+    except NotACertificateError:
         verdict.add_fault(CertificateFault.EDITED)
         return verdict
     if not signed.is_of_known_key:
@@ -84,7 +84,7 @@ def _list_objects(value: Json) -> Iterator[dict[str, Json]]:
 
 def _verify_moves(verdict: CertificateVerdict, facts: dict[str, Json]) -> None:
     for move in _list_objects(facts["moves"]):
-        if move["proof"] == MoveProof.DIFFERS:
+        if move["proof"] == AuditAgreement.DIFFERS:
             verdict.add_fault(CertificateFault.MOVE_DIFFERS, move["at"])
 
 

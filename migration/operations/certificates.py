@@ -28,6 +28,7 @@ from migration.operations.audit_chain import read_head, seal_audit
 from migration.operations.certificate_facts import (
     FORMAT,
     ApprovalFact,
+    AuditAgreement,
     Certificate,
     ComparisonFact,
     CopiesFact,
@@ -35,11 +36,10 @@ from migration.operations.certificate_facts import (
     EntryFact,
     GateLine,
     MoveFact,
-    MoveProof,
     SignedFacts,
     sign_certificate,
 )
-from migration.operations.gate_lines import LineState, read_recorded_gate_line
+from migration.operations.gate_lines import PassedLineState, read_recorded_gate_line
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 
@@ -124,7 +124,7 @@ def collect_facts(*, client: Client, by: User) -> Certificate:
         newest_comparison=_describe_comparison(migration.comparison),
         reads_in_dual_read=_subtract(cutover.reads_before, began.reads_before if began else {}),
         reads_since_cutover=after,
-        answered_since_cutover=after.answered_by_aws,
+        answered_since_cutover=after.answered_by_aws_alone,
         last_answer_at=counts.last_answer_at if counts and is_after else None,
         copies=_find_copies(client.pk),
         credentials=_list_credentials(client.pk),
@@ -171,20 +171,20 @@ class _MoveRecord:
         messages = [line for line in lines if isinstance(line, Message)]
         return tuple(GateLine(*read_recorded_gate_line(line)) for line in messages)
 
-    def _prove(self, change: PhaseChange) -> MoveProof:
+    def _prove(self, change: PhaseChange) -> AuditAgreement:
         """Compare the move with its signed entry: who, why, and what of its gate was overridden."""
         entry = self._find(AuditCode.MOVE, sentences.MOVED.key, change)
         if entry is None:
             is_older = self.oldest is None or change.changed_at < self.oldest.at
-            return MoveProof.NOT_KEPT if is_older else MoveProof.DIFFERS
+            return AuditAgreement.NOT_KEPT if is_older else AuditAgreement.DIFFERS
         same = entry.reason == change.reason and change.by_name in ("", entry.who)
         gate = self._find(AuditCode.GATE, sentences.GATE_PASSED.key, change)
         if gate:
             lines = self.find_gate(change) or ()
-            overridden = [line.text for line in lines if line.state == LineState.OVERRIDDEN]
+            overridden = [line.text for line in lines if line.state == PassedLineState.OVERRIDDEN]
             same = same and gate.is_unchanged(self.keys) and overridden == change.overridden
         agrees = same and entry.is_unchanged(self.keys)
-        return MoveProof.AGREES if agrees else MoveProof.DIFFERS
+        return AuditAgreement.AGREES if agrees else AuditAgreement.DIFFERS
 
     def _find(self, code: AuditCode, key: str, change: PhaseChange) -> AuditEvent | None:
         """Return the entry that was written with the move; None where there is none."""

@@ -247,9 +247,9 @@ def try_typed_login(row: Credential, *, client: Client | None, by: User) -> Logi
     Without `client` it is being added.
     The caller has seen to it that a stored secret goes to its stored destination alone.
     """
-    rate_limiter().take_turn_at_once(TEST_LOGIN)
+    rate_limiter().take_turn_ahead_of_others(TEST_LOGIN)
     result = try_login(row.TYPE, _make_values(row.TYPE, row))
-    login = row.as_message() if row.pk else login_sentences.NEW_LOGIN(kind=row.TYPE)
+    login = row.make_name_message() if row.pk else login_sentences.NEW_LOGIN(kind=row.TYPE)
     AuditEvent.objects.record(
         AuditCode.LOGIN_TEST,
         login_sentences.TYPED_LOGIN_TESTED(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from credentials.models import CREDENTIAL_MODELS, ColumnUse, read_columns
+from credentials.models import CREDENTIAL_MODELS, ColumnUse, read_columns_and_mappings
 from migration.models import UnsearchedPlace, UnsearchedReason
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def list_places(cursor: CursorWrapper) -> Places:
     cursor.execute(TYPES)
     types = {row[0]: _Type(*row[1:]) for row in cursor.fetchall()}
     # NOVA adds columns to these tables too. The values of one that is mapped as secret belong there.
-    mapped = {(c.table, c.name) for c in read_columns() if c.use == ColumnUse.SECRET}
+    mapped = {(c.table, c.name) for c in read_columns_and_mappings() if c.use == ColumnUse.SECRET}
     owned = CREDENTIAL_COLUMNS | mapped
     cursor.execute(COLUMNS, {"own": [*OWN_SCHEMAS]})
     by_table: dict[int, list[_Column]] = {}

@@ -232,7 +232,7 @@ class _ColumnRedactor:
             table=self.column.table,
             first=sql.Literal(f"({first},0)"),
             end=sql.Literal(f"({end},0)"),
-            condition=self.column.condition,
+            condition=self.column.ended_condition,
         )
         with connection.chunked_cursor() as cursor:
             cursor.execute(statement)
@@ -245,7 +245,7 @@ class _ColumnRedactor:
         statement = sql.SQL(REPLACE).format(
             column=_double_percents(sql.Identifier(self.column.name.column)),
             table=_double_percents(self.column.table),
-            condition=_double_percents(self.column.condition),
+            condition=_double_percents(self.column.ended_condition),
             type=sql.SQL("pg_catalog." + kind),
         )
         try:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from migration.models import (
     CopySearch,
-    Digest,
+    DigestTopic,
     FoundCopy,
     FoundValue,
     KnownValue,
@@ -33,7 +33,7 @@ from migration.operations.known_values import note_rows
 from migration.operations.secret_values import (
     ClientValues,
     gather_values,
-    list_values_of_all_clients,
+    list_values_in_all_rows,
 )
 from nova_credentials.tables import LEGACY_CREDENTIALS
 
@@ -127,7 +127,7 @@ def search_copies(
             raise
 
 
-def work_on_search(*, search_id: int) -> None:
+def carry_out_search(*, search_id: int) -> None:
     """Do a stored search over all clients, from its beginning, unless it has ended or another worker is at it."""
     with hold_search(search_id) as held:
         search = CopySearch.objects.open().filter(pk=search_id).first() if held else None
@@ -217,7 +217,7 @@ def _store_result(
         KnownValue.objects.mark_found(found_values)
         if rows_found:
             Notice.objects.add_to_digest(
-                Digest.COPIES,
+                DigestTopic.COPIES,
                 [slugs[client_id] for client_id in rows_found],
                 number=rows_found.total(),
                 of=str(search),
@@ -226,7 +226,7 @@ def _store_result(
 
 def _list_found_values(clients: list[ClientValues], done: _Search) -> Iterator[FoundValue]:
     """Yield the values that were found elsewhere, of each client that has them."""
-    in_all_rows = list_values_of_all_clients()
+    in_all_rows = list_values_in_all_rows()
     for client in clients:
         # What its own rows hold is noted of them.
         in_tables = (client.values - client.in_rows) & in_all_rows

@@ -72,7 +72,7 @@ def _reached_databases(_pid: int) -> ReachedDatabases:
     return ReachedDatabases()
 
 
-def note_new_connection(*, connection: BaseDatabaseWrapper, **_: object) -> None:
+def note_reached_database(*, connection: BaseDatabaseWrapper, **_: object) -> None:
     """Receive Django's `connection_created`."""
     if connection.vendor == "postgresql":
         reached_databases().note_connection(connection)
@@ -136,7 +136,7 @@ def note_database(
     elif noted is None and not _was_emptied(using, plan):
         claims.record(reached)
         lines = ["This database is the one that writes to AWS:", *describe_identity(reached)]
-    elif noted is None or is_copy(reached, noted.identity):
+    elif noted is None or differs_from_noted(reached, noted.identity):
         lines = [
             "This database is a duplicate: it writes nothing to AWS until it is claimed (manage.py claim_database).",
             *describe_identity(reached),
@@ -154,9 +154,9 @@ def _was_emptied(using: str, plan: Sequence[tuple[Migration, bool]]) -> bool:
     return not is_first and Secret.objects.using(using).exists()
 
 
-def is_copy(reached: DatabaseIdentity, noted: DatabaseIdentity) -> bool:
+def differs_from_noted(reached: DatabaseIdentity, noted: DatabaseIdentity) -> bool:
     """Say whether the reached database is not the noted one, or is reached under a name that nobody listed."""
-    return reached.is_copy_of(noted, other_places=settings.NOVA_DATABASE_NAMES)
+    return reached.differs_from(noted, other_places=settings.NOVA_DATABASE_NAMES)
 
 
 def describe_identity(identity: DatabaseIdentity) -> list[str]:

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 from credentials.models import DatabaseCredential, save_changed_columns
 from credentials.refusals import RefusedByDatabaseError
 from migration import rotation_sentences
-from migration.models import PUSHED, OtherSecrets, RotationOutcome, RotationStep, Secret
+from migration.models import PUSHED, OtherSecretsState, RotationOutcome, RotationStep, Secret
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.aws_writes import require_writes_allowed
 from migration.operations.known_values import note_new_password, noting_rows
-from migration.operations.leases import require_leases
-from migration.operations.locks import require_client_locks
+from migration.operations.leases import require_held_leases
+from migration.operations.locks import require_held_client_locks
 from migration.operations.login_tests.outcomes import LoginFailedError
 from migration.operations.pending_secrets import (
     LoginsOfRole,
     PendingSecret,
     find_labelled,
     find_logins,
-    make_role,
+    make_passwordless_login,
 )
 from migration.operations.pushes import push
 from migration.operations.reachable_logins import describe_missing_login
@@ -56,7 +56,11 @@ from migration.operations.rotation_ends import (
     WrittenMeanwhileError,
 )
 from migration.operations.rows_from_aws import hold_rows, record_as_pushed_if_equal
-from migration.operations.snapshots import read_client_with_rows, read_locked_client, read_snapshot
+from migration.operations.snapshots import (
+    read_client_with_rows,
+    read_snapshot,
+    reread_locked_client,
+)
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import parse_document
@@ -158,7 +162,7 @@ class DatabaseRotation:
 
     def _keep(self, document: Document) -> str:
         self.found = self._find_wanted(document)
-        if self.snapshot.other_secrets == OtherSecrets.KEPT:
+        if self.snapshot.other_secrets == OtherSecretsState.KEPT:
             # Who reads these finds no AWSPENDING in them.
             names = tuple(self.snapshot.other_names.values())
             raise RefusedRotationError(rotation_sentences.FORMER_SECRETS_READ(names=names))
@@ -170,9 +174,9 @@ class DatabaseRotation:
         if not self.snapshot.phase.aws_is_authority:
             # Also a client in `postgres`: nobody reads its secret, but the new password must not be lost.
             self._push(rotation_sentences.ROTATION_NOT_IN_AWS_YET)
-        self.secret.require_no_others(self._login)
+        self.secret.require_no_other_roles_pending(self._login)
         role = [self._login.host, self._login.port, self._login.user]
-        self.rotation.save_facts(secret_name=self.secret.name, role=role)
+        self.rotation.record_attempt(secret_name=self.secret.name, role=role)
         current = self.secret.read_current_of(self._login)
         if is_other and working.password in self.secret.list_left_passwords(self._login):
             # Of a rotation whose record is gone: from now on AWSPENDING is this one's, as the role has its password.
@@ -194,7 +198,7 @@ class DatabaseRotation:
         return found
 
     def _note_version(self, version_id: str) -> None:
-        self.rotation.save_facts(version_id=version_id)
+        self.rotation.record_attempt(version_id=version_id)
 
     def _find_working(self) -> DatabaseLogin:
         """Return the login with the password that is valid now, whose role can change it."""
@@ -215,10 +219,10 @@ class DatabaseRotation:
 
     def _find_kept(self, document: Document) -> str:
         """Find the login, whatever its label is now, and the password that was kept for it."""
-        kept = self._kept_in.find_pending(self.rotation.version_id)
+        kept = self._kept_in.find_new_password_version(self.rotation.version_id)
         if kept is None:
             raise NothingLogsInError(self.rotation.version_id)
-        role = make_role(*self.rotation.role)  # type: ignore[misc]  # stored before the step
+        role = make_passwordless_login(*self.rotation.role)  # type: ignore[misc]  # stored before the step
         there = find_logins(kept.to_document(), role)
         if there is None:
             raise NothingLogsInError(self.rotation.version_id)
@@ -281,7 +285,7 @@ class DatabaseRotation:
         """Write the rows of this role: before AWS's current version, so that a push of them brings the password too."""
         try:
             with hold_rows(self.rotation.client_id):
-                require_client_locks()
+                require_held_client_locks()
                 rows = self._list_rows()
                 if not rows and not self.snapshot.phase.aws_is_authority:
                     raise LeadsElsewhereError(self.rotation.version_id)
@@ -302,14 +306,14 @@ class DatabaseRotation:
         """Give the role its former password again."""
         new = replace(self._login, password=password)
         try:
-            change_password(new, self._login.password, self.open_login, before=require_leases)
+            change_password(new, self._login.password, self.open_login, before=require_held_leases)
         except LoginFailedError as error:
             raise make_unclear(error) from None
         except RoleRefusedError as error:  # not the end: the role has the new password
             raise LoginUnclearError(error.message) from None
 
     def _list_rows(self) -> list[DatabaseCredential]:
-        client = read_locked_client(self.rotation.client_id)
+        client = reread_locked_client(self.rotation.client_id)
         return list_rows_of_role(client, self._login)
 
     def _push(self, sentence: Sentence) -> None:
@@ -320,7 +324,10 @@ class DatabaseRotation:
 
     def _promote(self, password: str) -> None:
         """Make the kept version current."""
-        kept = self.secret.find_pending(self.rotation.version_id) or self.secret.read_current()
+        kept = (
+            self.secret.find_new_password_version(self.rotation.version_id)
+            or self.secret.read_current()
+        )
         current = self.secret.promote(
             kept,
             self._login,
@@ -330,7 +337,7 @@ class DatabaseRotation:
         )
         if self.snapshot.phase == Phase.PURGED:
             with hold_rows(self.rotation.client_id):
-                self.secret.record_current(current, self.rotation.client_id)
+                self.secret.record_as_pushed_if_ours(current, self.rotation.client_id)
                 is_random = password == self.made
                 note_new_password(self._list_rows(), password, is_random=is_random)
         else:

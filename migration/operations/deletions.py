@@ -69,12 +69,14 @@ def _find_use(client_id: int, name: str) -> Message | None:
 
 def _schedule_deletion(snapshot: ClientSnapshot, sm: SecretsManager, name: str) -> Message | None:
     try:
-        return delete_secret(sm, name, lambda _there: _find_use(snapshot.client_id, name))
+        return delete_secret_and_report(
+            sm, name, lambda _there: _find_use(snapshot.client_id, name)
+        )
     except SecretsManagerError as error:
         return sentences.KEPT_AFTER_ERROR(name=name, error=error.message)
 
 
-def delete_secret(
+def delete_secret_and_report(
     sm: SecretsManager, name: str, find_objection: Callable[[SecretDescription], Message | None]
 ) -> Message | None:
     """Schedule a secret's deletion and say so, or say why it is kept; None where there is no secret.
@@ -96,7 +98,7 @@ def delete_secret(
         ):  # in the layout of one secret per service, a service without rows has none
             return None
         raise
-    return in_a_row(sentences.DELETED_ON(name=name, day=at.date()), name_replicas(there))
+    return in_a_row(sentences.DELETED_ON(name=name, day=at.date()), name_removed_replicas(there))
 
 
 def schedule_with_replicas(sm: SecretsManager, there: SecretDescription) -> datetime:
@@ -112,7 +114,7 @@ def schedule_with_replicas(sm: SecretsManager, there: SecretDescription) -> date
     return at
 
 
-def name_replicas(there: SecretDescription) -> Message | None:
+def name_removed_replicas(there: SecretDescription) -> Message | None:
     """Say which replicas a secret had that is to be deleted; None where it had none."""
     regions = tuple(each.region for each in there.replicas)
     return REPLICAS_REMOVED(name=there.name, regions=regions) if regions else None

@@ -15,7 +15,11 @@ from migration.operations.login_tests.attempts import try_login
 from migration.operations.reachable_logins import describe_missing_login, find_row
 from migration.operations.rotations import NotRotated
 from migration.operations.saves import AdminSave, SaveRefusedError
-from migration.operations.snapshots import read_client_with_rows, read_locked_client, read_snapshot
+from migration.operations.snapshots import (
+    read_client_with_rows,
+    read_snapshot,
+    reread_locked_client,
+)
 from nova_credentials.credential_types import ROW_CLASSES, CredentialType, map_to_json_keys
 
 if TYPE_CHECKING:
@@ -70,7 +74,7 @@ def store_entered_secret(
     try:
         with convert_refusals(), transaction.atomic():
             Client.objects.lock_rows(client_id)
-            found = find_row(read_locked_client(client_id), credential_type, label)
+            found = find_row(reread_locked_client(client_id), credential_type, label)
             if found is None or any(getattr(found, name) != tested[name] for name in tested):
                 raise NotRotated(rotation_sentences.ROTATION_LOGIN_CHANGED_MEANWHILE())
             rotation = _save(found, entered, by=by, warn=warn)

@@ -108,7 +108,7 @@ def list_evidence(entry: PhaseEntry, new: Phase, facts: GateFacts) -> Iterator[E
         yield _judge_copies(entry, facts)
 
 
-def find_purge_time(since: datetime | None) -> datetime | None:
+def find_earliest_purge(since: datetime | None) -> datetime | None:
     """Return from when a client that is in `aws` since then may be purged; None if from now."""
     wanted = get_wanted_time(Phase.PURGED)
     if not wanted:
@@ -163,7 +163,7 @@ def _judge_answers(entry: PhaseEntry) -> EvidenceLine:
     now, last = timezone.now(), entry.last_answer_at
     since = max(now - ANSWERED_WITHIN, entry.since or now - ANSWERED_WITHIN)
     # A time far ahead is of a clock that was wrong: it says nothing.
-    if last and since <= last <= now + ANSWERED_WITHIN and entry.reads.answered_by_aws > 0:
+    if last and since <= last <= now + ANSWERED_WITHIN and entry.reads.answered_by_aws_alone > 0:
         return EvidenceLine(Evidence.READS, True, evidence_sentences.ANSWERED_BY_AWS(ago=last))
     return EvidenceLine(Evidence.READS, False, evidence_sentences.NOT_ANSWERED_BY_AWS())
 
@@ -184,14 +184,14 @@ def _judge_copies(entry: PhaseEntry, facts: GateFacts) -> EvidenceLine:
     if found.found_nothing_anywhere:
         text = evidence_sentences.NO_COPIES_FOUND(ago=found.searched_at)
         return EvidenceLine(Evidence.COPIES, True, text)
-    when = date_of(found.searched_at)
+    when = format_local_time(found.searched_at)
     text = evidence_sentences.COPIES_FOUND(
         n=found.rows_found, places=found.not_looked_at, when=when
     )
     return EvidenceLine(Evidence.COPIES, False, text)
 
 
-def date_of(moment: datetime) -> str:
+def format_local_time(moment: datetime) -> str:
     """Return local date and time (`2024-05-01 13:30`), for a sentence that is stored."""
     return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M")
 

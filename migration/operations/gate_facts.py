@@ -42,9 +42,9 @@ class GateFacts:
         """
         for name in ("counting_problem", "nova_tables", "processes_seen"):
             vars(self)[name] = getattr(site or self, name)
-        for name in ("client_migrations", "read_counts", "inactive_client_ids", "open_items"):
+        for name in ("client_migrations", "read_counts", "inactive_client_ids", "open_write_items"):
             getattr(self, name)
-        self.login_tests  # noqa: B018  # it is kept
+        self.aws_login_tests  # noqa: B018  # it is kept
         self.newest_searches  # noqa: B018  # it is kept
 
     @cached_property
@@ -65,7 +65,7 @@ class GateFacts:
         return set(self._client_ids) - set(served.values_list("pk", flat=True))
 
     @cached_property
-    def open_items(self) -> dict[int, RunItem]:
+    def open_write_items(self) -> dict[int, RunItem]:
         """Return client id -> an open item of a run that writes, and that workers work on."""
         # By client first: of a run that has just begun PostgreSQL knows nothing, and would read all its items.
         items = RunItem.objects.open().filter(client_id__in=self._client_ids)
@@ -76,7 +76,7 @@ class GateFacts:
         return {item.client_id: item for item in found.order_by("-pk")}
 
     @cached_property
-    def login_tests(self) -> dict[int, list[LoginTest]]:
+    def aws_login_tests(self) -> dict[int, list[LoginTest]]:
         """Return client id -> the newest tests of its logins with AWS's values, where there are some."""
         found: dict[int, list[LoginTest]] = {}
         tests = LoginTest.objects.newest(self._client_ids).filter(store=LoginStore.AWS.value)

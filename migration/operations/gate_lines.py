@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from migration.operations.gates import Check
 
 
-class LineState(StrEnum):
+class PassedLineState(StrEnum):
     """How a line of the gate let the move pass."""
 
     PASSED = "passed"
@@ -30,10 +30,10 @@ def describe_gate_lines(checks: Collection[Check], overridden: Collection[Check]
     ]
 
 
-def read_recorded_gate_line(line: Message) -> tuple[LineState, Message]:
+def read_recorded_gate_line(line: Message) -> tuple[PassedLineState, Message]:
     """Return how a recorded line let the move pass, and the text of its check."""
     if line.key == audit_sentences.LINE_OVERRIDDEN.key:
         inner = line.values.get("line")
-        return LineState.OVERRIDDEN, inner if isinstance(inner, Message) else line
+        return PassedLineState.OVERRIDDEN, inner if isinstance(inner, Message) else line
     is_off = line.key == evidence_sentences.SWITCHED_OFF.key
-    return LineState.OFF if is_off else LineState.PASSED, line
+    return PassedLineState.OFF if is_off else PassedLineState.PASSED, line

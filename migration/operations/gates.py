@@ -98,7 +98,7 @@ class Override:
         return of_kind and (self.only is None or check.code in self.only)
 
     @property
-    def is_allowed(self) -> bool:
+    def is_permitted(self) -> bool:
         return self.by is None or self.by.has_perm(OVERRIDE_PERMISSION)
 
 
@@ -148,7 +148,7 @@ def split_by_override(
 ) -> tuple[list[Check], list[Check]]:
     """Return the failed checks that keep the gate shut, and those that are overridden."""
     covered = [check for check in shut if override and override.covers(check)]
-    if override and covered and not override.is_allowed:
+    if override and covered and not override.is_permitted:
         text = evidence_sentences.MAY_NOT_OVERRIDE(who=str(override.by))
         return [*shut, Check(text.key, False, text)], []
     return [check for check in shut if check not in covered], covered
@@ -204,7 +204,7 @@ def database_checks(
     """Make the checks that need the database alone: the facts, then the evidence."""
     facts = facts or GateFacts([snapshot.client_id])
     yield from check_aws_writes()
-    open_item = facts.open_items.get(snapshot.client_id)
+    open_item = facts.open_write_items.get(snapshot.client_id)
     if new == Phase.DUAL_WRITE:
         yield _check_no_run(open_item)
         return
@@ -215,11 +215,11 @@ def database_checks(
     yield _check_counted(facts)
     if new not in WANT_EVIDENCE:
         return
-    for verdict in facts.nova_tables.list_verdicts():
+    for verdict in facts.nova_tables.list_gate_verdicts():
         yield Check(verdict.text.key, verdict.passed, verdict.text, CheckFix.NOVA_TABLES)
     counts = facts.read_counts.get(snapshot.client_id)
     yield from _check_reads(counts)
-    yield from _check_login_tests(facts.login_tests.get(snapshot.client_id, []))
+    yield from _check_login_tests(facts.aws_login_tests.get(snapshot.client_id, []))
     for line in list_evidence(
         make_phase_entry(snapshot.client_id, client_migration, counts), new, facts
     ):
@@ -238,7 +238,11 @@ def check_aws_writes() -> Iterator[Check]:
     """Check that this database is no copy and that AWS writes are not stopped, as of a second ago at most."""
     state = get_write_state()
     for code, refusal, passed in (
-        (CheckCode.DATABASE_IS_COPY, write_guard().explain_copy(state), sentences.IS_NO_COPY()),
+        (
+            CheckCode.DATABASE_IS_COPY,
+            write_guard().explain_refused_database(state),
+            sentences.IS_NO_COPY(),
+        ),
         (CheckCode.WRITES_STOPPED, explain_stop(state), sentences.WRITES_NOT_STOPPED()),
     ):
         found = refusal.key if refusal else code

@@ -93,7 +93,7 @@ class ClientImport:
         return bool(self.is_new or self.columns or self.logins or self.groups)
 
 
-def read_phase(client: Client) -> Phase:
+def get_annotated_phase(client: Client) -> Phase:
     """Return the phase that `with_phase` annotated."""
     return Phase(client.phase)  # type: ignore[attr-defined]  # annotated
 
@@ -110,9 +110,9 @@ class ClientPlanner:
             if client is None
             else {kind: list(rows) for kind, rows in client.credentials_by_type().items()}
         )
-        self.phase = Phase.POSTGRES if client is None else read_phase(client)
+        self.phase = Phase.POSTGRES if client is None else get_annotated_phase(client)
         # By `with_leaving`. One without any login leaves in `postgres`.
-        self.is_leaving = client is not None and bool(client.is_leaving)  # type: ignore[attr-defined]  # annotated
+        self.is_leaving_or_left = client is not None and bool(client.is_leaving_or_left)  # type: ignore[attr-defined]  # annotated
         self.group_keys = set(groups)
         self.lines: list[PlannedLine] = []
         # Where the file said something first: column -> line and value, row -> line.
@@ -139,7 +139,7 @@ class ClientPlanner:
 
     def _find_refusal(self) -> Message | None:
         """Say why an import changes nothing of this client but its groups; None where it may."""
-        if self.is_leaving:
+        if self.is_leaving_or_left:
             return offboarding_sentences.IS_OFFBOARDED(slug=self.plan.client.slug)
         if self.phase.aws_is_authority:
             return sentences.IMPORT_AWS_DECIDES(phase=PHASES[self.phase]())
@@ -239,7 +239,7 @@ class ClientPlanner:
     def _change_login(self, planned: PlannedLine, row: Credential, cells: Cells) -> None:
         """Change a stored row. Where the secret would be sent elsewhere, the file has to hold it."""
         values = self._read_values(planned, row, cells, is_new=False)
-        if moved := row.find_changed_destinations({*values, *set(row.SECRET_FIELDS) & set(cells)}):
+        if moved := row.find_secret_redirections({*values, *set(row.SECRET_FIELDS) & set(cells)}):
             (secret,) = row.SECRET_FIELDS
             needed = sentences.IMPORT_SECRET_NEEDED(columns=tuple(moved), secret=secret)
             planned.problems.append(needed)

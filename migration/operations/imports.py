@@ -32,7 +32,12 @@ from migration.models import (
 )
 from migration.models.client_groups import fold_group_name
 from migration.operations.import_files import ImportRefusedError, parse_import_file
-from migration.operations.import_plans import ClientPlanner, LineOutcome, PlannedLine, read_phase
+from migration.operations.import_plans import (
+    ClientPlanner,
+    LineOutcome,
+    PlannedLine,
+    get_annotated_phase,
+)
 from migration.operations.known_values import note_values_on_commit
 from migration.operations.snapshots import repeatable_read
 from nova_credentials import document as documents
@@ -184,7 +189,8 @@ def _make_plan(found: ImportFile, data: bytes) -> ImportPlan:
         groups[client_id].add(key)
     # Before the plan puts the new values into the clients.
     state = [
-        (c.pk, read_phase(c).value, c.make_stamp_of_read(), sorted(groups[c.pk])) for c in clients
+        (c.pk, get_annotated_phase(c).value, c.make_stamp_of_read(), sorted(groups[c.pk]))
+        for c in clients
     ]
 
     planners: dict[str, ClientPlanner] = {}
@@ -346,4 +352,4 @@ def _describe_changes(planned: ClientImport) -> Iterator[Message]:
         yield audit_sentences.FIELDS_OF_CLIENT(fields=", ".join(planned.columns))
     for login in planned.logins:
         added = audit_sentences.LOGIN_ADDED if login.is_new else audit_sentences.LOGIN_CHANGED
-        yield added(row=login.row.as_message(), fields=", ".join(login.columns))
+        yield added(row=login.row.make_name_message(), fields=", ".join(login.columns))

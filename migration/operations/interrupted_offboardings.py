@@ -15,7 +15,7 @@ from migration import offboarding_sentences as told
 from migration.models import Offboarding, OffboardingState
 from migration.operations.leaving_checks import list_objections
 from migration.operations.locks import hold_client_locks
-from migration.operations.offboarding import NotOffboardedError, finish_offboarding
+from migration.operations.offboarding import OffboardingError, schedule_offboarding_deletions
 from migration.operations.snapshots import read_snapshot
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def go_on_with_offboardings(*, seconds: float) -> None:
             break
         try:
             resume_offboarding(client_id=client_id)
-        except NotOffboardedError:
+        except OffboardingError:
             continue
         except Exception as error:  # noqa: BLE001 (any defect of ours)
             # One client must not keep the others waiting. An error's text can hold a value.
@@ -45,7 +45,7 @@ def go_on_with_offboardings(*, seconds: float) -> None:
 def resume_offboarding(*, client_id: int) -> Message | None:
     """Finish the client's offboarding, and say what was done; None where none is unfinished, or somebody works on it.
 
-    Raises `NotOffboardedError`, `NovaSchemaError` and `Client.DoesNotExist`.
+    Raises `OffboardingError`, `NovaSchemaError` and `Client.DoesNotExist`.
     """
     with hold_client_locks([client_id], wait_seconds=0) as held:
         unfinished = Offboarding.objects.filter(state=OffboardingState.OFFBOARDING)
@@ -56,5 +56,5 @@ def resume_offboarding(*, client_id: int) -> Message | None:
         reasons = list_objections(read_snapshot(client_id), acknowledged=True)
         if reasons:
             refused = told.OFFBOARDING_REFUSED(slug=leaving.slug, reasons=tuple(reasons))
-            raise NotOffboardedError(refused)
-        return finish_offboarding(leaving, by=leaving.by)
+            raise OffboardingError(refused)
+        return schedule_offboarding_deletions(leaving, by=leaving.by)

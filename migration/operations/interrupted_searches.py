@@ -39,7 +39,7 @@ def hold_search(search_id: int) -> Iterator[bool]:
         yield held
 
 
-def begin_background_search(by: User) -> CopySearch | None:
+def request_background_search(by: User) -> CopySearch | None:
     """Store a search for a worker; None where another one is under way, also where two people ask at once.
 
     One whose process is gone is not begun again: this one takes its place. So does it of one that shows no progress

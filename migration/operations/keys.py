@@ -70,7 +70,7 @@ class VersionKeys:
         return any([hmac.compare_digest(proof, each) for each in proofs])  # noqa: C419  # none ends it early
 
 
-def version_keys() -> VersionKeys:
+def load_version_keys() -> VersionKeys:
     """Read the keys; raises `ImproperlyConfigured` where `migrate` made none yet."""
     keys = tuple(map(bytes, VersionKey.objects.values_list("key", flat=True)))
     if not keys:
@@ -88,11 +88,11 @@ def make_version_keys(*, using: str, **_options: object) -> None:
     # Both or none: a `migrate` that is killed in between would leave the first release's key as the newest.
     with transaction.atomic(using=using):
         if any(model.objects.using(using).exists() for model in (ClientMigration, Secret)):
-            made.create(key=first_release_key(settings.SECRET_KEY))
+            made.create(key=first_release_version_key(settings.SECRET_KEY))
         made.create(key=secrets.token_bytes(KEY_BYTES))
 
 
-def first_release_key(secret_key: str) -> bytes:
+def first_release_version_key(secret_key: str) -> bytes:
     """Return the key that signed the first release's version ids, as `salted_hmac` derives it."""
     return sha256(b"nova_admin.ours" + secret_key.encode()).digest()
 

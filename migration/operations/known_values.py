@@ -28,8 +28,8 @@ from migration.models import (
     find_layout,
 )
 from migration.operations.aws_store import find_known_secrets, secret_names
-from migration.operations.keys import fingerprint_key_id, make_fingerprint, version_keys
-from migration.operations.snapshots import read_locked_client, repeatable_read
+from migration.operations.keys import fingerprint_key_id, load_version_keys, make_fingerprint
+from migration.operations.snapshots import repeatable_read, reread_locked_client
 from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
@@ -125,7 +125,7 @@ def see_rows(client: Client) -> SeenClient:
     """Return what the client's rows hold. A row that has a pointer had a value, which AWS alone holds now."""
     seen = SeenClient(client.pk, client.revision)
     for row in _list_credentials(client):
-        value = get_stored_secret(row)
+        value = get_secret_or_pointer(row)
         if value:
             stands = not value.startswith(POINTER)
             fingerprint = make_fingerprint(client.pk, value) if stands else Fingerprint()
@@ -146,7 +146,7 @@ def note_purged_clients(
     purged = [client for client in clients if any(map(is_purged, _list_credentials(client)))]
     names = {client.pk: secret_names(client.slug, client.layout) for client in purged}  # type: ignore[attr-defined]
     pushed = find_known_secrets([name for each in names.values() for name in each.values()])
-    seen, keys = {}, version_keys()
+    seen, keys = {}, load_version_keys()
     for client in purged:
         of_client = {name: answers[name] for name in names[client.pk].values() if name in answers}
         try:
@@ -171,7 +171,7 @@ def see_purged_client(
     """
     seen = see_rows(client)
     pushed = find_known_secrets([version.name for version in versions])
-    seen.in_aws = _see_in_aws(client, secrets, versions, pushed=pushed, keys=version_keys())
+    seen.in_aws = _see_in_aws(client, secrets, versions, pushed=pushed, keys=load_version_keys())
     return seen
 
 
@@ -217,8 +217,8 @@ def note_new_values(
     """
     if values:
         fingerprints = {key: make_fingerprint(client_id, value) for key, value in values.items()}
-        KnownValue.objects.record_new(
-            before or see_rows(read_locked_client(client_id)),
+        KnownValue.objects.record_new_in_aws(
+            before or see_rows(reread_locked_client(client_id)),
             fingerprints,
             origin=origin,
             key_id=fingerprint_key_id(),
@@ -236,7 +236,7 @@ def note_new_password(rows: Sequence[Credential], password: str, *, is_random: b
         note_new_values(rows[0].client_id, dict.fromkeys(keys, password), origin=origin)
 
 
-def get_stored_secret(row: Credential) -> str:
+def get_secret_or_pointer(row: Credential) -> str:
     """Return what stands in the row's secret column: the value, a pointer, or nothing."""
     (name,) = row.SECRET_FIELDS
     return getattr(row, name) or ""

@@ -27,26 +27,30 @@ from migration.models import (
     AuditCode,
     AuditEvent,
     ClientMigration,
-    OtherSecrets,
+    OtherSecretsState,
     Outcome,
     Rotation,
     Secret,
 )
 from migration.operations.aws_store import (
     find_known_secrets,
-    list_newer_versions,
+    list_versions_since_backup,
     read_aws,
     secret_names,
     secret_names_by_type,
     secrets_manager,
 )
-from migration.operations.keys import version_keys
-from migration.operations.locks import hold_client_locks, require_client_locks
+from migration.operations.keys import load_version_keys
+from migration.operations.locks import hold_client_locks, require_held_client_locks
 from migration.operations.pending_writes import PendingWrite
 from migration.operations.rows_from_aws import hold_rows
-from migration.operations.secret_writer import PushOptions, RefusedError, make_writer
-from migration.operations.single_items import ItemRefusedError
-from migration.operations.snapshots import read_locked_client, read_locked_snapshot, read_snapshot
+from migration.operations.secret_writer import PushOptions, RefusedError, prepare_writer
+from migration.operations.single_items import ItemFailedError
+from migration.operations.snapshots import (
+    read_snapshot,
+    reread_locked_client,
+    reread_locked_snapshot,
+)
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
 from nova_credentials.comparison import are_equal
@@ -68,7 +72,7 @@ LOCK_WAIT_SECONDS = 5.0
 PENDING_STAGE, CURRENT_STAGE = "AWSPENDING", "AWSCURRENT"
 
 
-class LayoutRefusedError(ItemRefusedError):
+class LayoutRefusedError(ItemFailedError):
     """The client keeps its layout; what the new secrets hold so far, nobody reads."""
 
 
@@ -101,10 +105,10 @@ def change_layout(
             snapshot = read_snapshot(client_id)
         except NovaSchemaError as error:
             raise LayoutRefusedError(error.message, ErrorClass.SCHEMA) from None
-        if snapshot.is_leaving:
+        if snapshot.is_leaving_or_left:
             raise LayoutRefusedError(offboarding_sentences.IS_OFFBOARDED(slug=snapshot.slug))
         if snapshot.layout == layout:
-            ClientMigration.objects.set_layout(client_id, layout)
+            ClientMigration.objects.store_first_layout(client_id, layout)
             return LayoutChange(snapshot.slug, Outcome.UNCHANGED, layout_sentences.LAYOUT_IS_SO())
         sm = secrets_manager(interactive=interactive)
         found = _read_present(snapshot, sm)
@@ -138,8 +142,8 @@ def _change_without_secret(
     snapshot: ClientSnapshot, layout: Layout, *, by: User | None
 ) -> LayoutChange:
     with transaction.atomic():
-        require_client_locks()
-        ClientMigration.objects.set_layout(snapshot.client_id, snapshot.layout)
+        require_held_client_locks()
+        ClientMigration.objects.store_first_layout(snapshot.client_id, snapshot.layout)
         _store_switch(snapshot, layout, secrets=None, by=by)
     named = layout_sentences.LAYOUTS[layout]()
     return LayoutChange(
@@ -151,7 +155,7 @@ def _require_copyable(snapshot: ClientSnapshot, found: AwsCopy, sm: SecretsManag
     """Refuse where a rotation is under way, or where a copy would pass somebody else's version off as ours."""
     if rotation := Rotation.objects.find_unfinished(snapshot.client_id):
         raise LayoutRefusedError(rotation_sentences.ROTATION_UNDER_WAY(ago=rotation.begun_at))
-    for value in found.found:
+    for value in found.values_read:
         try:
             versions = sm.describe_secret(value.name).versions
         except SecretsManagerError as error:
@@ -163,8 +167,8 @@ def _require_copyable(snapshot: ClientSnapshot, found: AwsCopy, sm: SecretsManag
         return
     is_purged = snapshot.phase == Phase.PURGED
     sentence = layout_sentences.LAYOUT_FOREIGN if is_purged else layout_sentences.LAYOUT_DIFFERS
-    known, keys = find_known_secrets(found.version_ids), version_keys()
-    newer = list_newer_versions(found)
+    known, keys = find_known_secrets(found.version_ids), load_version_keys()
+    newer = list_versions_since_backup(found)
     for name, version in found.version_ids.items():
         was_pushed = name in known and known[name].version_id == version
         if version in newer or not (was_pushed or keys.is_ours(name, version)):
@@ -193,17 +197,17 @@ def _prepare_secrets(
         )
         rehearsal = PendingWrite(target, is_spared=True)
         options = PushOptions(adopt=adopt, overwrite=adopt)
-        writer = make_writer([rehearsal], sm, replace(options, dry_run=True))
+        writer = prepare_writer([rehearsal], sm, replace(options, dry_run=True))
         writer.write_client(rehearsal)
         _require_written(rehearsal)
-        if snapshot.other_secrets != OtherSecrets.KEPT:
+        if snapshot.other_secrets != OtherSecretsState.KEPT:
             with transaction.atomic():
-                require_client_locks()
+                require_held_client_locks()
                 ClientMigration.objects.begin_other_secrets(snapshot.client_id, snapshot.layout)
         pending = PendingWrite(target, is_spared=True)
         writer = replace(writer, options=options)
         writer.set_documents(pending)
-        writer.note_versions([pending])
+        writer.note_planned_versions([pending])
         writer.write_client(pending)
         _require_written(pending)
     except DocumentError as error:
@@ -253,7 +257,7 @@ def _switch(snapshot: ClientSnapshot, pending: PendingWrite, *, by: User | None)
     target = pending.snapshot
     try:
         with _hold_pointers(snapshot, target):
-            require_client_locks()
+            require_held_client_locks()
             _store_switch(snapshot, target.layout, secrets=pending.secrets, by=by)
     except RowsBusyError as error:
         raise LayoutRefusedError(error.message, ErrorClass.UNAVAILABLE) from None
@@ -270,9 +274,9 @@ def _hold_pointers(snapshot: ClientSnapshot, target: ClientSnapshot) -> Iterator
         return
     client_id = snapshot.client_id
     with hold_rows(client_id) as now:
-        change_pointers(read_locked_client(client_id), secret_names_by_type(target))
+        change_pointers(reread_locked_client(client_id), secret_names_by_type(target))
         if not now.push_pending:  # what NOVA wrote since the purge stays to be seen
-            revision = read_locked_snapshot(client_id).revision
+            revision = reread_locked_snapshot(client_id).revision
             ClientRevision.objects.record_pushed([(client_id, revision)])
         yield
 

@@ -27,7 +27,7 @@ from weakref import WeakSet
 
 from django.db import DatabaseError, OperationalError, connection
 
-from migration.models.leases import LOCK, PROVEN, make_proven_params
+from migration.models.leases import LOCK, PROVEN, make_proof_params
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -155,7 +155,7 @@ def keep_proofs(asked: Sequence[LeaseSession], proven: Collection[int], *, asked
 _of_thread = threading.local()
 
 
-def find_session() -> LeaseSession | None:
+def find_thread_session() -> LeaseSession | None:
     """Return the session under whose leases this thread works, if there is one."""
     session: LeaseSession | None = getattr(_of_thread, "session", None)
     return session
@@ -172,7 +172,7 @@ def _own_session() -> LeaseSession:
     Raises `LeaseLostError`, once, where the earlier one held leases.
     """
     connection.ensure_connection()
-    session = find_session()
+    session = find_thread_session()
     if session is not None and session.connected is not connection.connection:
         _forget_session(session)
         session = None
@@ -206,17 +206,17 @@ def _read_proof(own: BaseDatabaseWrapper, *, session: LeaseSession) -> bool:
 def _read_proofs(own: BaseDatabaseWrapper, *, sessions: Collection[LeaseSession]) -> list[int]:
     """Return the places, from 1, of the sessions whose lock PostgreSQL has."""
     with own.cursor() as cursor:
-        cursor.execute(f"SELECT {PROVEN}", make_proven_params(sessions))
+        cursor.execute(f"SELECT {PROVEN}", make_proof_params(sessions))
         places: list[int] = cursor.fetchone()[0]
         return places
 
 
-def require_leases(*, now: bool = False) -> None:
+def require_held_leases(*, now: bool = False) -> None:
     """Raise `LeaseLostError` where the leases under which this thread works are lost; without leases there is nothing.
 
     `now`: ask in the caller's transaction.
     """
-    session = find_session()
+    session = find_thread_session()
     if session is None or not session.holds:
         return
     if not now:
@@ -263,7 +263,7 @@ def release_leases(kind: LeaseKind, keys: Collection[int], *, for_good: bool = F
 
     `for_good`: their rows aren't needed again.
     """
-    session = find_session()
+    session = find_thread_session()
     if not keys:
         return
     if session is None or not all(session.holds[kind, key] for key in keys):

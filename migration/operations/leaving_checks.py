@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from credentials.pointers import list_rows_in_clear
 from migration import offboarding_sentences as told
-from migration.models import OtherSecrets, ReadCount, Rotation, Run, RunItem
+from migration.models import OtherSecretsState, ReadCount, Rotation, Run, RunItem
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.gate_facts import GateFacts
 from migration.operations.snapshots import read_client_with_rows
@@ -48,11 +48,11 @@ def _find_users(snapshot: ClientSnapshot, *, acknowledged: bool) -> Iterator[Mes
     """Yield a message for each use: NOVA's recent reads, a run, a rotation, a change of layout."""
     if not acknowledged and (last := find_recent_counted_read(snapshot.client_id)):
         yield told.OFFBOARDING_READ(n=RECENT_DAYS, ago=last)
-    if run := find_unfinished_run(snapshot.client_id):
+    if run := find_unfinished_write_run(snapshot.client_id):
         yield told.OFFBOARDING_IN_RUN(run=run.name_message)
     if Rotation.objects.find_unfinished(snapshot.client_id):
         yield told.OFFBOARDING_ROTATES()
-    if snapshot.other_secrets == OtherSecrets.BEGUN:
+    if snapshot.other_secrets == OtherSecretsState.BEGUN:
         yield told.OFFBOARDING_LAYOUT()
 
 
@@ -71,7 +71,7 @@ def find_recent_counted_read(client_id: int) -> datetime | None:
     return read.last_read_at if read else None
 
 
-def find_unfinished_run(client_id: int) -> Run | None:
+def find_unfinished_write_run(client_id: int) -> Run | None:
     """Return a run that is not finished, writes, and still has the client to do."""
     items = RunItem.objects.filter(client_id=client_id, outcome="", run__finished_at=None)
     item = items.exclude(run__kind__in=Run.READS_ONLY).select_related("run").first()
@@ -81,7 +81,7 @@ def find_unfinished_run(client_id: int) -> Run | None:
 def _find_values_after_purge(snapshot: ClientSnapshot) -> Iterator[Message]:
     plain = list_rows_in_clear(read_client_with_rows(snapshot.client_id))
     if plain:
-        yield told.OFFBOARDING_ROWS(rows=tuple(row.as_message() for row in plain))
+        yield told.OFFBOARDING_ROWS(rows=tuple(row.make_name_message() for row in plain))
 
 
 def _find_purge_objections(snapshot: ClientSnapshot) -> Iterator[Message]:
@@ -93,4 +93,4 @@ def _find_purge_objections(snapshot: ClientSnapshot) -> Iterator[Message]:
     facts = GateFacts([snapshot.client_id])
     if facts.counting_problem:
         yield facts.counting_problem
-    yield from (each.text for each in facts.nova_tables.list_verdicts() if not each.passed)
+    yield from (each.text for each in facts.nova_tables.list_gate_verdicts() if not each.passed)

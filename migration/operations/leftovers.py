@@ -24,7 +24,7 @@ from migration.models import (
 )
 from migration.operations.aws_store import secret_names, secrets_manager
 from migration.operations.leaving_checks import find_recent_counted_read, list_objections
-from migration.operations.snapshots import look_at_clients, read_client_with_rows
+from migration.operations.snapshots import read_client_with_rows, read_snapshots_for_page
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import Layout
 
@@ -94,7 +94,7 @@ class Leftovers:
     objections: tuple[Message, ...]
 
     @property
-    def values_are_gone(self) -> bool:
+    def has_lost_secrets(self) -> bool:
         """Say whether AWS no longer holds a secret whose deletion was scheduled."""
         return any(self.lost_secrets)
 
@@ -108,7 +108,7 @@ class Leftovers:
 
 def find_leftovers(*, client_id: int) -> Leftovers:
     """Find what is left of a client. Raises `NovaSchemaError`; `KeyError` if there is no client."""
-    snapshot = look_at_clients([client_id])[client_id]
+    snapshot = read_snapshots_for_page([client_id])[client_id]
     leaving = Offboarding.objects.filter(pk=client_id).first()
     client = read_client_with_rows(client_id)
     in_clear = list_rows_in_clear(client)
@@ -122,7 +122,10 @@ def find_leftovers(*, client_id: int) -> Leftovers:
         active=snapshot.active,
         leaving=leaving,
         rows=tuple(
-            RowLeft(row.as_message(), RowContent.VALUES if row in in_clear else RowContent.POINTERS)
+            RowLeft(
+                row.make_name_message(),
+                RowContent.VALUES if row in in_clear else RowContent.POINTERS,
+            )
             for row in rows
         ),
         secrets=tuple(_list_secrets(snapshot.slug, leaving)),

@@ -62,7 +62,7 @@ TAKEN = (LegacyKind.NEW_CLIENT, LegacyKind.NEW_LOGIN)
 SETTLED = (*TAKEN, LegacyKind.SAME)
 
 
-class NotImported(MessageError):  # noqa: N818  # like the other refusals
+class NothingImported(MessageError):  # noqa: N818  # like the other refusals
     """Nothing was taken from the legacy table."""
 
 
@@ -125,7 +125,7 @@ def plan_legacy_import() -> LegacyPlan:
 def import_legacy_clients(*, seen: str | None = None, by: User | None = None) -> LegacyPlan:
     """Store what the plan takes, with an entry of the audit for each client, and return the plan.
 
-    `seen` is the stamp of the plan that somebody looked at. Raises `NotImported`, and `LegacyTableError`.
+    `seen` is the stamp of the plan that somebody looked at. Raises `NothingImported`, and `LegacyTableError`.
     """
     try:
         with convert_refusals(), transaction.atomic():
@@ -134,16 +134,16 @@ def import_legacy_clients(*, seen: str | None = None, by: User | None = None) ->
             plan = plan_legacy_import()
             needed = {each.client_id for each in plan.taken if each.client}
             if (seen is not None and plan.stamp != seen) or needed - held:
-                raise NotImported(sentences.LEGACY_CHANGED())
+                raise NothingImported(sentences.LEGACY_CHANGED())
             # In the order of an import of a file, so that neither waits for the other.
             for each in sorted(plan.taken, key=lambda each: each.slug):
                 _store_row(each, by=by)
     except RefusedByDatabaseError as refusal:
-        raise NotImported(sentences.LEGACY_REFUSED(problem=refusal.message)) from None
+        raise NothingImported(sentences.LEGACY_REFUSED(problem=refusal.message)) from None
     except OperationalError as error:
         if not isinstance(error.__cause__, (LockNotAvailable, DeadlockDetected)):
             raise
-        raise NotImported(sentences.LEGACY_DATABASE_BUSY()) from None
+        raise NothingImported(sentences.LEGACY_DATABASE_BUSY()) from None
     return plan
 
 
@@ -153,11 +153,11 @@ def _hold_clients(plan: LegacyPlan) -> set[int]:
     for client in sorted(clients, key=lambda client: client.pk):
         busy = sentences.LEGACY_CLIENT_BUSY(slug=client.slug)
         if not hold_until_commit(LeaseKind.CLIENT, client.pk):
-            raise NotImported(busy)
+            raise NothingImported(busy)
         try:
             Client.objects.lock_rows(client.pk)
         except RowsBusyError:
-            raise NotImported(busy) from None
+            raise NothingImported(busy) from None
     return {client.pk for client in clients}
 
 
@@ -170,7 +170,7 @@ def _store_row(planned: PlannedRow, *, by: User | None) -> None:
         changes.append(audit_sentences.FIELDS_OF_CLIENT(fields=", ".join(CLIENT_FIELDS)))
     login = DatabaseCredential(client_id=client.pk, **row.login)
     insert_rows(DatabaseCredential, [login])
-    added = audit_sentences.LOGIN_ADDED(row=login.as_message(), fields=", ".join(row.login))
+    added = audit_sentences.LOGIN_ADDED(row=login.make_name_message(), fields=", ".join(row.login))
     changes += [added, sentences.FROM_LEGACY_TABLE()]
     is_new = planned.client is None
     code = AuditCode.CLIENT_ADDED if is_new else AuditCode.CLIENT_SAVED
@@ -234,7 +234,7 @@ class _Planner:
 
 def _find_leaving(row: LegacyRow, client: Client) -> PlannedRow | None:
     """Say that the client left; one without any login did so in `postgres`."""
-    if not client.is_leaving:  # type: ignore[attr-defined]  # annotated
+    if not client.is_leaving_or_left:  # type: ignore[attr-defined]  # annotated
         return None
     message = offboarding_sentences.IS_OFFBOARDED(slug=client.slug)
     return PlannedRow(row, LegacyKind.OFFBOARDED, message, client)

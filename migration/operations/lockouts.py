@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NO_USER = "no user "
 
 
-def find_username(typed: str) -> str:
+def find_username_or_code(typed: str) -> str:
     """Return the name of the user who is meant; where there is none, a code that stands for what was typed.
 
     Small and large letters are no other user, or each spelling would have tries of its own. What was typed isn't kept
@@ -42,7 +42,7 @@ def clear_form_data(instance: AccessAttempt, **_: object) -> None:
     instance.get_data = instance.post_data = ""
 
 
-def forget_attempts() -> None:
+def forget_expired_attempts() -> None:
     """Delete the counts that lock nobody out any more. The next wrong password would too, but there may be none."""
     cool_off = get_cool_off()
     if cool_off is not None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from migration.models import LeaseKind
-from migration.operations.leases import releasing, require_leases, take_leases
+from migration.operations.leases import releasing, require_held_leases, take_leases
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -34,9 +34,9 @@ def hold_client_locks(client_ids: Collection[int], *, wait_seconds: float) -> It
         yield held
 
 
-def require_client_locks() -> None:
+def require_held_client_locks() -> None:
     """Raise `LeaseLostError` where this session lost the leases it holds. Asks in the caller's transaction.
 
     No session can be reset in a transaction: what is true now is true at its commit.
     """
-    require_leases(now=True)
+    require_held_leases(now=True)

@@ -56,7 +56,7 @@ def process_login_items(
 def _test_clients(
     run: Run, items: dict[int, RunItem], retry: Callable[[Run, RunItem], None]
 ) -> None:
-    stores, found = LoginStores(run.stores).each, {}
+    stores, found = LoginStores(run.stores).named_stores, {}
     for pk, item in items.items():
         try:
             found[pk] = read_stores(pk, stores)

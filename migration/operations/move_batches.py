@@ -16,7 +16,7 @@ from migration.models import (
 )
 from migration.operations.account import KmsAnswers
 from migration.operations.gates import Check, Override, ShutGate
-from migration.operations.locks import require_client_locks
+from migration.operations.locks import require_held_client_locks
 from migration.operations.move_attempts import MoveAttempt, fail_overtaken_requests
 from nova_credentials.messages import in_a_row
 
@@ -68,12 +68,12 @@ class MoveBatch:
         asked = sentences.ASKED_FOR_BY(who=run.by_name) if run.approved_by_name else None
         self.note = in_a_row(asked, sentences.MOVED_BY_RUN(run=run.name_message))
         self.override = make_override(run, moves)
-        self.answers = get_kms_answers(run.pk, run.steered_at).make_batch_answers()
+        self.answers = get_kms_answers(run.pk, run.steered_at).drop_refusals()
         # Clients that no other is moved together with, and the reasons of those that are refused for good.
         self.one_by_one: list[int] = []
         self.reasons: dict[int, tuple[Message, ...]] = {}
 
-    def begin_move(self, snapshot: ClientSnapshot) -> MoveAttempt:
+    def make_attempt(self, snapshot: ClientSnapshot) -> MoveAttempt:
         return MoveAttempt(
             snapshot=snapshot,
             new=self.moves.new,
@@ -101,7 +101,7 @@ class MoveBatch:
         """
         if not attempts:
             return set()
-        require_client_locks()
+        require_held_client_locks()
         planned = {
             each.snapshot.client_id: each.plan_change((notes or {}).get(each.snapshot.client_id))
             for each in attempts

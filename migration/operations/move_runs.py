@@ -24,7 +24,7 @@ from migration.operations.locks import hold_client_locks
 from migration.operations.move_batches import MoveBatch
 from migration.operations.moves import LOCK_WAIT_SECONDS, move
 from migration.operations.pushes import push
-from migration.operations.rows_from_aws import hold_free_rows
+from migration.operations.rows_from_aws import hold_rows_if_free
 from migration.operations.snapshots import read_snapshots
 from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
@@ -58,7 +58,7 @@ def process_move_items(run: Run, moves: PlannedMoves, items: dict[int, RunItem])
             batch.refuse(pk, sentences.MOVE_UNDER_WAY())
         attempts = begin_moves(batch, held)
         if attempts:
-            TOGETHER.get((moves.old, moves.new), leave_moves)(batch, attempts)
+            TOGETHER.get((moves.old, moves.new), leave_to_one_by_one)(batch, attempts)
     move_one_by_one(batch, until=until)
     batch.record_refusals()
 
@@ -70,7 +70,7 @@ def begin_moves(batch: MoveBatch, client_ids: Collection[int]) -> list[MoveAttem
     for pk in sorted(client_ids):
         snapshot = snapshots.get(pk)
         if pk in made:
-            finish_move(batch, made[pk], snapshot)
+            finish_earlier_move(batch, made[pk], snapshot)
         elif snapshot is None:
             batch.skip(pk, sentences.CLIENT_NOT_THERE())
         elif snapshot.phase != moves.old:
@@ -78,11 +78,13 @@ def begin_moves(batch: MoveBatch, client_ids: Collection[int]) -> list[MoveAttem
         elif needs_approval(moves.kind) and not batch.run.approved_by_name:
             batch.refuse(pk, sentences.NEEDS_APPROVAL())
         else:
-            attempts.append(batch.begin_move(snapshot))
+            attempts.append(batch.make_attempt(snapshot))
     return attempts
 
 
-def finish_move(batch: MoveBatch, change: PhaseChange, snapshot: ClientSnapshot | None) -> None:
+def finish_earlier_move(
+    batch: MoveBatch, change: PhaseChange, snapshot: ClientSnapshot | None
+) -> None:
     """Do what comes after a move that was made: the deletion of its secrets, unless it was asked for already."""
     item = batch.items[change.client_id]
     item.outcome, item.message = Outcome.MOVED, change.note
@@ -91,7 +93,7 @@ def finish_move(batch: MoveBatch, change: PhaseChange, snapshot: ClientSnapshot 
         item.message = schedule_secret_deletion(snapshot)
 
 
-def leave_moves(batch: MoveBatch, attempts: Collection[MoveAttempt]) -> None:
+def leave_to_one_by_one(batch: MoveBatch, attempts: Collection[MoveAttempt]) -> None:
     """Leave these clients to `move_one_by_one`."""
     batch.one_by_one += [attempt.snapshot.client_id for attempt in attempts]
 
@@ -132,10 +134,10 @@ def commit_moves(
     """Change the phases in one transaction. `told` is said in the items, and where `stored` with the moves too."""
     with transaction.atomic():
         moved = batch.change_phases(attempts, told if stored else None)
-    record_moves(batch, attempts, moved, told)
+    record_item_outcomes(batch, attempts, moved, told)
 
 
-def record_moves(
+def record_item_outcomes(
     batch: MoveBatch, attempts: Sequence[MoveAttempt], moved: Collection[int], told: Messages
 ) -> None:
     """Give the items of the clients that were moved their outcome, and leave the others."""
@@ -144,7 +146,7 @@ def record_moves(
         if pk in moved:
             batch.record_move(pk, attempt.make_move_result(told.get(pk)))
         else:
-            leave_moves(batch, [attempt])
+            leave_to_one_by_one(batch, [attempt])
 
 
 def push_and_move(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
@@ -172,19 +174,21 @@ def move_where_equal(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
         name for name, answer in found.items() if isinstance(answer, SecretValue)
     )
     if batch.moves.new == Phase.AWS:  # it wants the right to write, which is tried once a KMS key
-        batch.answers.read_keys([n for each in snapshots for n in each.names.values()], sm=sm)
+        batch.answers.read_keys_of_secrets(
+            [n for each in snapshots for n in each.names.values()], sm=sm
+        )
     # After AWS has answered, which may take long: the gate is judged as of now.
-    facts = read_gate_facts(batch, snapshots, found)
+    facts = recheck_and_read_gate_facts(batch, snapshots, found)
     passed = [attempt for attempt in attempts if pass_gate(batch, attempt, facts)]
     equal = compare_moves(batch, passed, found)
     message = sentences.READS_AWS() if batch.moves.new == Phase.AWS else None
     told = {attempt.snapshot.client_id: message for attempt in equal}
     for start in range(0, len(equal), LOCKED_AT_ONCE):
         some = equal[start : start + LOCKED_AT_ONCE]
-        record_moves(batch, some, commit_unchanged(batch, some), told)
+        record_item_outcomes(batch, some, commit_unchanged(batch, some), told)
 
 
-def read_gate_facts(
+def recheck_and_read_gate_facts(
     batch: MoveBatch, snapshots: Sequence[ClientSnapshot], found: Answers
 ) -> GateFacts:
     """Read what the gates need. Where a client's newest comparison is unchecked, store a new one first.
@@ -236,7 +240,7 @@ def compare_moves(
 def commit_unchanged(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> set[int]:
     """Move the clients while their rows are locked; return the ids of those that NOVA neither holds nor has written."""
     try:
-        with hold_free_rows([attempt.snapshot.client_id for attempt in attempts]) as now:
+        with hold_rows_if_free([attempt.snapshot.client_id for attempt in attempts]) as now:
             return batch.change_phases([each for each in attempts if is_unchanged(each, now)])
     except RefusedByDatabaseError:
         return set()
@@ -246,13 +250,13 @@ def is_unchanged(attempt: MoveAttempt, now: Mapping[int, ClientSnapshot]) -> boo
     """Say whether nobody wrote the client's rows since the batch read them."""
     snapshot = attempt.snapshot
     locked = now.get(snapshot.client_id)
-    return locked is not None and locked.is_unchanged_since(snapshot)
+    return locked is not None and locked.has_same_rows_as(snapshot)
 
 
-def step_back(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
+def move_back(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
     """Move the clients back. PostgreSQL has been the authority: nothing is copied."""
     if batch.moves.schedule_deletion:
-        leave_moves(batch, attempts)
+        leave_to_one_by_one(batch, attempts)
     else:
         commit_moves(batch, attempts, told={})
 
@@ -275,7 +279,7 @@ def roll_back(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
             told[snapshot.client_id] = sentences.AWS_UNREAD(error=error.message)
         (plain if is_plain else others).append(attempt)
     commit_moves(batch, plain, told=told, stored=True)
-    leave_moves(batch, others)
+    leave_to_one_by_one(batch, others)
 
 
 def read_all_secrets(attempts: Sequence[MoveAttempt]) -> Answers:
@@ -329,6 +333,6 @@ TOGETHER: dict[tuple[Phase, Phase], Callable[[MoveBatch, Sequence[MoveAttempt]],
     (Phase.DUAL_WRITE, Phase.DUAL_READ): move_where_equal,
     (Phase.DUAL_READ, Phase.AWS): move_where_equal,
     (Phase.AWS, Phase.DUAL_READ): roll_back,
-    (Phase.DUAL_READ, Phase.DUAL_WRITE): step_back,
-    (Phase.DUAL_WRITE, Phase.POSTGRES): step_back,
+    (Phase.DUAL_READ, Phase.DUAL_WRITE): move_back,
+    (Phase.DUAL_WRITE, Phase.POSTGRES): move_back,
 }

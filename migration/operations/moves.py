@@ -12,13 +12,13 @@ from django.db import transaction
 
 from credentials.models import ClientRevision, ColumnUse
 from credentials.nova_columns import NovaSchemaError, read_nova_columns
-from credentials.pointers import put_pointers
+from credentials.pointers import replace_secrets_by_pointers
 from credentials.refusals import RefusedByDatabaseError
 from migration import offboarding_sentences, sentences
-from migration.models import PUSHED, Comparison, check_reason
+from migration.models import PUSHED, Comparison, require_storable_reason
 from migration.operations.aws_store import (
     AwsCopy,
-    list_newer_versions,
+    list_versions_since_backup,
     read_aws,
     secret_names_by_type,
 )
@@ -31,7 +31,7 @@ from migration.operations.gates import (
     needs_approval,
     require_aws_writes,
 )
-from migration.operations.keys import version_keys
+from migration.operations.keys import load_version_keys
 from migration.operations.known_values import note_values_before_purge
 from migration.operations.locks import hold_client_locks
 from migration.operations.move_attempts import MoveAttempt, MoveResult
@@ -39,18 +39,18 @@ from migration.operations.pushes import push
 from migration.operations.refused_acts import recording_refused_move
 from migration.operations.rows_from_aws import (
     STORE_ERRORS,
+    back_up_rows_to_aws,
     copy_aws_to_rows,
-    has_uncounted_writes,
     hold_rows,
-    keep_rows_in_aws,
+    may_have_uncounted_writes,
     record_as_pushed_if_equal,
     restore_purged_rows,
 )
 from migration.operations.snapshots import (
     ClientSnapshot,
-    read_locked_client,
-    read_locked_snapshot,
     read_snapshot,
+    reread_locked_client,
+    reread_locked_snapshot,
 )
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.comparison import are_equal
@@ -97,9 +97,9 @@ def move(
     Returns the move, with the missing evidence that was let pass. Raises `Client.DoesNotExist`, `IllegalMove`,
     `StalePhase`, `ReasonError`, or `ShutGate` with every failing check.
     """
-    check_reason(reason)
+    require_storable_reason(reason)
     if override:
-        check_reason(override.reason)
+        require_storable_reason(override.reason)
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         try:
             snapshot = read_snapshot(client_id, seen=seen)
@@ -117,7 +117,7 @@ def move(
                 raise attempt.make_shut_gate(sentences.NEEDS_APPROVAL())
             if not held:
                 raise attempt.make_shut_gate(sentences.MOVE_UNDER_WAY())
-            if snapshot.is_leaving:
+            if snapshot.is_leaving_or_left:
                 raise attempt.make_shut_gate(
                     offboarding_sentences.IS_OFFBOARDED(slug=snapshot.slug)
                 )
@@ -135,7 +135,7 @@ def move(
 def _hold_unchanged_rows(attempt: MoveAttempt) -> Iterator[ClientSnapshot]:
     """Lock the rows; raises `ShutGate` where NOVA wrote them since the move began."""
     with hold_rows(attempt.snapshot.client_id) as now:
-        if not now.is_unchanged_since(attempt.snapshot):
+        if not now.has_same_rows_as(attempt.snapshot):
             raise attempt.make_shut_gate(sentences.NOVA_WROTE())
         yield now
 
@@ -193,9 +193,9 @@ def _roll_back(attempt: MoveAttempt) -> Message | None:
         return _back_to_dual_read(attempt, sentences.AWS_UNREAD(error=error.message))
     if are_equal(snapshot.document, found.document):
         return _back_to_dual_read(attempt)
-    keys = version_keys()
+    keys = load_version_keys()
     ours = all(keys.is_ours(*version) for version in found.version_ids.items())
-    if snapshot.push_pending and ours and not list_newer_versions(found):
+    if snapshot.push_pending and ours and not list_versions_since_backup(found):
         return _back_to_dual_read(attempt, sentences.NEWER_IN_POSTGRES())
     try:
         return _restore_rows_from_aws(attempt, found)
@@ -210,9 +210,9 @@ def _back_to_dual_read(attempt: MoveAttempt, note: Message | None = None) -> Mes
 
 
 def _restore_rows_from_aws(attempt: MoveAttempt, found: AwsCopy) -> Message | None:
-    uncounted = has_uncounted_writes(attempt.snapshot.client_id)
+    uncounted = may_have_uncounted_writes(attempt.snapshot.client_id)
     try:
-        keep_rows_in_aws(attempt.snapshot, always=uncounted)
+        back_up_rows_to_aws(attempt.snapshot, always=uncounted)
     except SecretsManagerError as error:
         why = sentences.REPLACED_NOT_KEPT(error=error.message)
         raise attempt.make_shut_gate(why, error_class=error.error_class) from None
@@ -232,11 +232,11 @@ def _purge(attempt: MoveAttempt) -> Message:
     with _hold_unchanged_rows(attempt) as now:
         if not are_equal(now.document, found.document):
             raise attempt.make_shut_gate(sentences.STORES_DIFFER())
-        client = read_locked_client(snapshot.client_id)
+        client = reread_locked_client(snapshot.client_id)
         note_values_before_purge(client)
-        put_pointers(client, secret_names_by_type(snapshot))
+        replace_secrets_by_pointers(client, secret_names_by_type(snapshot))
         ClientRevision.objects.record_pushed(
-            [(snapshot.client_id, read_locked_snapshot(snapshot.client_id).revision)]
+            [(snapshot.client_id, reread_locked_snapshot(snapshot.client_id).revision)]
         )
         attempt.commit()
     return sentences.ONLY_IN_AWS()
@@ -247,10 +247,10 @@ def _restore(attempt: MoveAttempt) -> Message:
     found = read_aws(snapshot, sm=attempt.sm)
     with _hold_unchanged_rows(attempt):
         _require_secret_columns(attempt)
-        pending = snapshot.push_pending or has_uncounted_writes(snapshot.client_id)
+        pending = snapshot.push_pending or may_have_uncounted_writes(snapshot.client_id)
         restored = restore_purged_rows(snapshot.client_id, found, secrets_alone=pending)
         if restored.rows_without_value:
-            rows = tuple(row.as_message() for row in restored.rows_without_value)
+            rows = tuple(row.make_name_message() for row in restored.rows_without_value)
             raise attempt.make_shut_gate(sentences.NO_VALUE_IN_AWS(rows=rows))
         record_as_pushed_if_equal(snapshot.client_id, found)
         attempt.commit()

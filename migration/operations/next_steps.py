@@ -14,7 +14,7 @@ from credentials.nova_columns import NovaSchemaError
 from migration import list_sentences, sentences
 from migration.operations.gate_facts import GateFacts
 from migration.operations.gates import Check, CheckCode, database_checks
-from migration.operations.snapshots import look_at_clients
+from migration.operations.snapshots import read_snapshots_for_page
 from nova_credentials import document as documents
 from nova_credentials.phases import MOVES, Move, Phase
 from nova_credentials.tables import is_push_pending
@@ -90,7 +90,7 @@ def _judge_client(client: Any, facts: GateFacts, problem: Check | None) -> NextS
 def list_first_push_problems(client_ids: Collection[int]) -> dict[int, Check]:
     """Return client id -> why its rows can't become a secret, for those for which they can't."""
     try:
-        snapshots = look_at_clients(client_ids)
+        snapshots = read_snapshots_for_page(client_ids)
     except NovaSchemaError as error:
         return {pk: _as_check(error.message) for pk in client_ids}
     found = ((pk, _find_document_problem(snapshot)) for pk, snapshot in snapshots.items())

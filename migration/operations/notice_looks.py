@@ -26,7 +26,7 @@ from migration.models import (
     RotationSchedule,
     Worker,
     all_clients,
-    has_differing_secrets,
+    has_secret_settings_drift,
     rotation_schedules,
 )
 from migration.operations.audit_verification import verify_audit
@@ -53,7 +53,7 @@ LAST_LOOK = "last look"
 logger = logging.getLogger(__name__)
 
 
-def look_every_minute(*, is_worker: bool) -> None:
+def look_for_minutely_conditions(*, is_worker: bool) -> None:
     """Check AWS, readers, workers, the database; record notices. `is_worker`: called by a worker."""
     found = [*_find_aws_gone(), *_find_readers_gone(), *_find_duplicate()]
     Condition.objects.update_and_notify(MINUTELY, found)
@@ -143,7 +143,7 @@ def look_at_secret_settings() -> None:
     """Tell if secrets differ from the present settings of key and regions, by the newest look at each."""
     compare_anew()
     found = []
-    if number := Client.objects.filter(has_differing_secrets()).count():
+    if number := Client.objects.filter(has_secret_settings_drift()).count():
         facts = setting_sentences.SECRETS_NOT_AS_SET(n=number)
         found = [FoundCondition(NoticeEvent.SETTINGS_DIFFER, "settings", facts)]
     Condition.objects.update_and_notify(

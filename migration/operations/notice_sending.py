@@ -55,12 +55,12 @@ logger = logging.getLogger(__name__)
 
 def send_notices(*, seconds: float) -> None:
     """Make the deliveries of what is ready, and try those that are due; none is begun after so many seconds."""
-    hand_out_notices()
+    make_ready_deliveries()
     deliver_notices(seconds=seconds)
 
 
 @transaction.atomic
-def hand_out_notices() -> int:
+def make_ready_deliveries() -> int:
     """Make the deliveries of notices that are ready, those of one digest together; return of how many notices."""
     # Of two workers the second waits here, and then finds nothing. Runs are joined: a row of theirs need not be there.
     found = Notice.objects.ready().select_for_update(of=("self",)).select_related("recipient")
@@ -119,7 +119,7 @@ def deliver_notices(*, seconds: float, notice_id: int | None = None) -> None:
 
 
 def _try_delivery(delivery: NoticeDelivery) -> DeliveryAttempt:
-    if delivery.is_late:
+    if delivery.is_too_old_to_send:
         return DeliveryAttempt(DeliveryOutcome.TOO_LATE)
     address = find_address(delivery)
     if not address:
@@ -166,7 +166,7 @@ def make_message_id(delivery: NoticeDelivery) -> str:
     return f"<{name}@nova-admin.invalid>"
 
 
-def send_test_notice(*, by: User, seconds: float) -> Notice:
+def send_test_to_recipients(*, by: User, seconds: float) -> Notice:
     """Send a test to every recipient of the settings, now; who isn't reached in this time is tried by the workers."""
     with transaction.atomic():
         notice = Notice.objects.create(

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.utils import translation
 
 from credentials.localization import localize
-from credentials.shown_names import show_text
+from credentials.shown_names import escape_invisible
 from migration import notice_sentences as sentences
 from migration.operations.environment_names import name_environment
 
@@ -35,9 +35,9 @@ def make_text(notice: Notice) -> NoticeText:
     with translation.override(settings.NOVA_NOTIFY.language):
         site = name_environment()[0]
         return NoticeText(
-            subject=show_text(f"[{site}] {notice.title}")[:LONGEST_SUBJECT],
-            text=show_text(localize(notice.message))[:LONGEST_TEXT],
-            signature=show_text(localize(sentences.SENT_BY_SITE(site=site))),
+            subject=escape_invisible(f"[{site}] {notice.title}")[:LONGEST_SUBJECT],
+            text=escape_invisible(localize(notice.message))[:LONGEST_TEXT],
+            signature=escape_invisible(localize(sentences.SENT_BY_SITE(site=site))),
         )
 
 

@@ -22,8 +22,8 @@ from credentials.shown_names import show_name
 from credentials.trigger_sql import COUNT_EACH_CLIENT
 from migration import audit_sentences
 from migration import table_sentences as sentences
-from migration.models import AuditCode, AuditEvent, ClientMigration, check_reason
-from migration.operations.values_after_purge import PurgedClient, list_purged_with_values
+from migration.models import AuditCode, AuditEvent, ClientMigration, require_storable_reason
+from migration.operations.values_after_purge import PurgedClientWithValue, list_purged_with_values
 from nova_credentials.messages import MessageError, in_a_row
 from nova_credentials.phases import Phase
 from nova_credentials.tables import CLIENTS, NOVA_TABLES
@@ -43,7 +43,7 @@ LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
 MOST_NAMES = 5
 
 
-class NotMapped(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
+class MappingRefused(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
     """The column can't be mapped so; the message says why."""
 
 
@@ -58,13 +58,13 @@ class MappingResult:
     column: NovaColumn
     use: ColumnUse
     clients_to_push: int
-    purged_with_values: list[PurgedClient]
+    purged_with_values: list[PurgedClientWithValue]
 
     @property
     def message(self) -> Message:
         """Say what was done, and what is left to do."""
         named = {"column": self.column.shown_name}
-        if kept := name_purged_with_values(self.column, self.purged_with_values):
+        if kept := name_purged_clients_with_values(self.column, self.purged_with_values):
             return in_a_row(sentences.MAPPED(**named), kept) or kept
         if self.clients_to_push:
             return sentences.MAPPED_AND_PUSHED(**named, n=self.clients_to_push)
@@ -79,14 +79,14 @@ class TableVerdict(NamedTuple):
 
 
 def find_column(columns: NovaColumns, name: str) -> NovaColumn:
-    """Return the added column that is shown as `TABLE.COLUMN`, with or without the schema; raises `NotMapped`."""
+    """Return the added column that is shown as `TABLE.COLUMN`, with or without the schema; raises `MappingRefused`."""
     for column in columns.added:
         if name in (column.shown_name, column.shown_name.partition(".")[2]):
             return column
     tables = {table.partition(".")[2] for table in NOVA_TABLES} | set(NOVA_TABLES)
     if not any(name.startswith(f"{table}.") for table in tables):
-        raise NotMapped(sentences.NO_SUCH_TABLE(name=show_name(name), tables=NOVA_TABLES))
-    raise NotMapped(sentences.NO_SUCH_COLUMN(name=show_name(name)))
+        raise MappingRefused(sentences.NO_SUCH_TABLE(name=show_name(name), tables=NOVA_TABLES))
+    raise MappingRefused(sentences.NO_SUCH_COLUMN(name=show_name(name)))
 
 
 def map_column(
@@ -94,7 +94,7 @@ def map_column(
 ) -> MappingResult:
     """Store how column `TABLE.COLUMN` is treated; if documents change, every client is pushed again.
 
-    `seen` is the use that the user saw, empty for none. Raises `NotMapped`.
+    `seen` is the use that the user saw, empty for none. Raises `MappingRefused`.
     """
     try:
         with transaction.atomic():
@@ -103,14 +103,14 @@ def map_column(
             lock_mappings()
             return _map_locked(find_column(read_nova_columns(), name), use, by, seen)
     except OperationalError:
-        raise NotMapped(sentences.MAPPINGS_BUSY()) from None
+        raise MappingRefused(sentences.MAPPINGS_BUSY()) from None
 
 
 def _map_locked(
     column: NovaColumn, use: ColumnUse, by: User | None, seen: str | None
 ) -> MappingResult:
     if seen is not None and seen != (column.use or ""):
-        raise NotMapped(sentences.MAPPED_MEANWHILE(column=column.shown_name))
+        raise MappingRefused(sentences.MAPPED_MEANWHILE(column=column.shown_name))
     _require_possible(column, use)
     if column.type is None:
         # If NOVA makes the column again, somebody has to look at it again.
@@ -143,17 +143,19 @@ def _map_locked(
 def _require_possible(column: NovaColumn, use: ColumnUse) -> None:
     named = {"column": column.shown_name}
     if column.type is None and use.travels:
-        raise NotMapped(sentences.COLUMN_IS_GONE(**named))
+        raise MappingRefused(sentences.COLUMN_IS_GONE(**named))
     if use.travels and not column.is_text:
-        raise NotMapped(sentences.ONLY_TEXT(**named, type=show_name(column.type or "")))
+        raise MappingRefused(sentences.ONLY_TEXT(**named, type=show_name(column.type or "")))
     # A secret column that NOVA gave another name is one that nobody has mapped.
     leaves = column.use in (ColumnUse.SECRET, None) and use != ColumnUse.SECRET
     if leaves and column.is_text and (n := _count_pointers(column)):
         # A restore would no longer bring these values back.
-        raise NotMapped(sentences.RESTORE_BEFORE_MAPPING(**named, n=n))
+        raise MappingRefused(sentences.RESTORE_BEFORE_MAPPING(**named, n=n))
 
 
-def name_purged_with_values(column: NovaColumn, clients: list[PurgedClient]) -> Message | None:
+def name_purged_clients_with_values(
+    column: NovaColumn, clients: list[PurgedClientWithValue]
+) -> Message | None:
     """Say which purged clients have a value in this column, and what to do; None where there is none."""
     if not clients:
         return None
@@ -203,7 +205,7 @@ def accept_objects(
 
     Raises `NotAccepted`, or `ReasonError` for a reason that can't be stored. Accepting twice changes nothing.
     """
-    check_reason(reason)
+    require_storable_reason(reason)
     if not reason.strip():
         raise NotAccepted(sentences.ACCEPTING_WANTS_REASON())
     there = {each.digest: each for each in list_nova_objects() if each.kind not in ROLE_KINDS}
@@ -260,7 +262,7 @@ class NovaTables:
         names = [describe_object(each) for each in self.unknown_objects]
         return sentences.OBJECTS_UNKNOWN(n=len(names), names=_few(names)) if names else None
 
-    def list_verdicts(self) -> Iterator[TableVerdict]:
+    def list_gate_verdicts(self) -> Iterator[TableVerdict]:
         """Yield, for columns and for objects, whether they let gates open: every reason where they don't."""
         for problem, passed in (
             (self.columns_problem, sentences.COLUMNS_MAPPED()),

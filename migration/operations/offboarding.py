@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from credentials.models import Client, ClientRevision, save_columns
 from credentials.nova_columns import NovaSchemaError
-from credentials.pointers import put_pointers
+from credentials.pointers import replace_secrets_by_pointers
 from migration import audit_sentences
 from migration import offboarding_sentences as told
 from migration.models import (
@@ -35,16 +35,20 @@ from migration.models import (
 )
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.aws_writes import find_write_refusal
-from migration.operations.deletions import name_replicas, schedule_with_replicas
+from migration.operations.deletions import name_removed_replicas, schedule_with_replicas
 from migration.operations.gates import ShutGate
 from migration.operations.known_values import note_values_before_purge
 from migration.operations.leaving_checks import list_objections, needs_purge
-from migration.operations.locks import hold_client_locks, require_client_locks
+from migration.operations.locks import hold_client_locks, require_held_client_locks
 from migration.operations.move_attempts import fail_overtaken_requests
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
-from migration.operations.snapshots import read_locked_client, read_locked_snapshot, read_snapshot
+from migration.operations.snapshots import (
+    read_snapshot,
+    reread_locked_client,
+    reread_locked_snapshot,
+)
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.comparison import are_equal
 from nova_credentials.messages import MessageError, in_a_row
@@ -65,7 +69,7 @@ LOCK_WAIT_SECONDS = 5.0
 LINE = tuple(Phase)
 
 
-class NotOffboardedError(MessageError):
+class OffboardingError(MessageError):
     """The client did not leave, or is not back: the message says why, and whether doing it again goes on."""
 
 
@@ -74,51 +78,51 @@ def offboard_client(
 ) -> Message:
     """Purge the client's rows and schedule the deletion of its secrets; return what is to become of them.
 
-    `acknowledged`: although NOVA read it lately. Raises `NotOffboardedError`, `ReasonError` and `Client.DoesNotExist`.
+    `acknowledged`: although NOVA read it lately. Raises `OffboardingError`, `ReasonError` and `Client.DoesNotExist`.
     """
     require_reason(reason)
     with _hold_client(client_id):
         leaving = Offboarding.objects.filter(pk=client_id).first()
         if leaving and leaving.is_finished:
-            raise NotOffboardedError(told.ALREADY_OFFBOARDED(slug=leaving.slug))
+            raise OffboardingError(told.ALREADY_OFFBOARDED(slug=leaving.slug))
         snapshot = _read(client_id)
         objections = list_objections(snapshot, acknowledged=acknowledged)
         if objections:
             raise _refuse(snapshot, *objections)
         if leaving is None or leaving.state == OffboardingState.COMING_BACK:
             leaving = _begin(snapshot, leaving, reason=reason, by=by)
-        return finish_offboarding(leaving, by=by)
+        return schedule_offboarding_deletions(leaving, by=by)
 
 
-def finish_offboarding(leaving: Offboarding, *, by: User | None) -> Message:
-    """Schedule the deletions of a client that is being offboarded, whose lease is held; raises `NotOffboardedError`."""
+def schedule_offboarding_deletions(leaving: Offboarding, *, by: User | None) -> Message:
+    """Schedule the deletions of a client that is being offboarded, whose lease is held; raises `OffboardingError`."""
     try:
         return _schedule_deletions(leaving, by=by)
     except SecretsManagerError as error:
-        raise NotOffboardedError(told.OFFBOARDING_STOPPED(error=error.message)) from None
+        raise OffboardingError(told.OFFBOARDING_STOPPED(error=error.message)) from None
 
 
-def bring_back(*, client_id: int, reason: str, by: User | None = None) -> Message:
+def bring_back_inactive(*, client_id: int, reason: str, by: User | None = None) -> Message:
     """Take the client's secrets back from their deletion, and the client to the phase it left from.
 
-    It stays inactive. Raises `NotOffboardedError`, also where the values are gone, and `Client.DoesNotExist`.
+    It stays inactive. Raises `OffboardingError`, also where the values are gone, and `Client.DoesNotExist`.
     """
     require_reason(reason)
     with _hold_client(client_id):
         snapshot = _read(client_id)
         leaving = Offboarding.objects.filter(pk=client_id).first()
         if leaving is None:
-            raise NotOffboardedError(told.NOT_OFFBOARDED(slug=snapshot.slug))
+            raise OffboardingError(told.NOT_OFFBOARDED(slug=snapshot.slug))
         if refusal := find_write_refusal():
-            raise NotOffboardedError(told.BACK_REFUSED(slug=snapshot.slug, reasons=refusal))
+            raise OffboardingError(told.BACK_REFUSED(slug=snapshot.slug, reasons=refusal))
         sm = secrets_manager(interactive=True)
         try:
             _take_secrets_back(snapshot, leaving, sm, by=by)
             _return_to_phase(leaving, reason=reason, by=by)
         except (SecretsManagerError, ShutGate) as error:
-            raise NotOffboardedError(told.BACK_NOT_FINISHED(error=error.message)) from None
+            raise OffboardingError(told.BACK_NOT_FINISHED(error=error.message)) from None
         with transaction.atomic():
-            require_client_locks()
+            require_held_client_locks()
             former = Phase(leaving.former_phase).label
             leaving.record(audit_sentences.BROUGHT_BACK(phase=former), by=by, reason=reason)
             leaving.delete()
@@ -128,24 +132,24 @@ def bring_back(*, client_id: int, reason: str, by: User | None = None) -> Messag
 def set_activity(*, client_id: int, active: bool, by: User | None = None) -> None:
     """Have NOVA serve the client, or no longer, by NOVA's own column; of a client that left it stays as it is.
 
-    Raises `NotOffboardedError` and `Client.DoesNotExist`.
+    Raises `OffboardingError` and `Client.DoesNotExist`.
     """
     with _hold_client(client_id):
         leaving = Offboarding.objects.filter(pk=client_id).first()
         if leaving and active:
-            raise NotOffboardedError(told.IS_OFFBOARDED(slug=leaving.slug))
+            raise OffboardingError(told.IS_OFFBOARDED(slug=leaving.slug))
         try:
             with hold_rows(client_id) as now:
                 _store_activity(now, active=active, by=by)
         except STORE_ERRORS as error:
-            raise NotOffboardedError(error.message) from None
+            raise OffboardingError(error.message) from None
 
 
 @contextmanager
 def _hold_client(client_id: int) -> Iterator[None]:
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         if not held:
-            raise NotOffboardedError(told.OFFBOARDING_BUSY())
+            raise OffboardingError(told.OFFBOARDING_BUSY())
         yield
 
 
@@ -153,11 +157,11 @@ def _read(client_id: int) -> ClientSnapshot:
     try:
         return read_snapshot(client_id)
     except NovaSchemaError as error:
-        raise NotOffboardedError(error.message) from None
+        raise OffboardingError(error.message) from None
 
 
-def _refuse(snapshot: ClientSnapshot, *reasons: Message) -> NotOffboardedError:
-    return NotOffboardedError(told.OFFBOARDING_REFUSED(slug=snapshot.slug, reasons=reasons))
+def _refuse(snapshot: ClientSnapshot, *reasons: Message) -> OffboardingError:
+    return OffboardingError(told.OFFBOARDING_REFUSED(slug=snapshot.slug, reasons=reasons))
 
 
 # The way out
@@ -166,7 +170,7 @@ def _refuse(snapshot: ClientSnapshot, *reasons: Message) -> NotOffboardedError:
 def _begin(
     snapshot: ClientSnapshot, before: Offboarding | None, *, reason: str, by: User | None
 ) -> Offboarding:
-    """Take the client to `purged` and store that it leaves, in one transaction; raises `NotOffboardedError`.
+    """Take the client to `purged` and store that it leaves, in one transaction; raises `OffboardingError`.
 
     `before`: it left before, and is not wholly back in the phase that it had then.
     """
@@ -186,7 +190,7 @@ def _begin(
         if needs_purge(snapshot):
             found = read_aws(snapshot, sm=secrets_manager(interactive=True))
         with hold_rows(client_id) as now:
-            require_client_locks()
+            require_held_client_locks()
             _require_still(snapshot, now, found)
             if found:
                 _put_pointers(now)
@@ -200,19 +204,19 @@ def _begin(
 
 
 def _require_still(before: ClientSnapshot, now: ClientSnapshot, found: AwsCopy | None) -> None:
-    """Raise `NotOffboardedError` where the rows are not those that AWS holds, or the client is active again."""
+    """Raise `OffboardingError` where the rows are not those that AWS holds, or the client is active again."""
     if now.active:
         raise _refuse(now, told.OFFBOARDING_WOKEN())
-    is_stale = now.phase != before.phase or not now.is_unchanged_since(before)
+    is_stale = now.phase != before.phase or not now.has_same_rows_as(before)
     if is_stale or (found and not are_equal(now.document, found.document)):
         raise _refuse(now, told.OFFBOARDING_DIFFERS())
 
 
 def _put_pointers(now: ClientSnapshot) -> None:
-    client = read_locked_client(now.client_id)
+    client = reread_locked_client(now.client_id)
     note_values_before_purge(client)
-    put_pointers(client, secret_names_by_type(now))
-    revision = read_locked_snapshot(now.client_id).revision
+    replace_secrets_by_pointers(client, secret_names_by_type(now))
+    revision = reread_locked_snapshot(now.client_id).revision
     ClientRevision.objects.record_pushed([(now.client_id, revision)])
 
 
@@ -230,7 +234,7 @@ def _leave_plans(now: ClientSnapshot, *, by: User | None) -> None:
     """End the client's own schedule of rotations, and have campaigns go on without it."""
     client = Client.objects.get(pk=now.client_id)
     RotationSchedule.objects.set_days(None, client=client, by=by)
-    taken = WaveClient.objects.taken_along().filter(
+    taken = WaveClient.objects.not_left_out().filter(
         client_id=now.client_id, wave__campaign__state__in=Campaign.NOT_OVER
     )
     taken.update(left_out_at=timezone.now())
@@ -262,9 +266,9 @@ def _schedule_deletions(leaving: Offboarding, *, by: User | None) -> Message:
         else told.SECRET_KEPT_NOT_OURS(name=each.name)
         for each in found
     ]
-    result = in_a_row(*results, *map(name_replicas, ours)) or told.NO_SECRET_LEFT()
+    result = in_a_row(*results, *map(name_removed_replicas, ours)) or told.NO_SECRET_LEFT()
     with transaction.atomic():
-        require_client_locks()
+        require_held_client_locks()
         leaving.end(deletions, result, by=by)
     return result
 
@@ -281,7 +285,7 @@ def _plan_deletions(leaving: Offboarding, names: list[str]) -> None:
     """
     soonest = leaving.earliest_deletion.isoformat()
     with transaction.atomic():
-        require_client_locks()
+        require_held_client_locks()
         leaving.deletions |= dict.fromkeys(names, soonest)
         leaving.save(update_fields=["deletions"])
 
@@ -298,7 +302,7 @@ def _describe(sm: SecretsManager, name: str) -> SecretDescription | None:
 def _schedule_one(sm: SecretsManager, there: SecretDescription, leaving: Offboarding) -> datetime:
     """Schedule the deletion of the secret and return its time, unless somebody made the client active meanwhile."""
     if Client.objects.filter(pk=leaving.client_id, is_active=True).exists():
-        raise NotOffboardedError(told.OFFBOARDING_STOPPED(error=told.OFFBOARDING_WOKEN()))
+        raise OffboardingError(told.OFFBOARDING_STOPPED(error=told.OFFBOARDING_WOKEN()))
     return schedule_with_replicas(sm, there)
 
 
@@ -313,10 +317,10 @@ def _take_secrets_back(
     # A secret that somebody else made under the name since holds none of the client's values.
     gone = [n for n in leaving.deletions if not ((secret := there[n]) and secret.is_ours)]
     if gone:
-        raise NotOffboardedError(told.VALUES_ARE_GONE(names=tuple(gone)))
+        raise OffboardingError(told.VALUES_ARE_GONE(names=tuple(gone)))
     if leaving.state != OffboardingState.COMING_BACK:
         with transaction.atomic():
-            require_client_locks()
+            require_held_client_locks()
             leaving.store_state(OffboardingState.COMING_BACK, audit_sentences.COMING_BACK(), by=by)
     for name, secret in there.items():
         if secret and secret.deleted_at and secret.is_ours:
@@ -339,7 +343,7 @@ def _store_activity(now: ClientSnapshot, *, active: bool, by: User | None) -> No
     client.is_active = active
     save_columns(client, ["is_active"])
     if now.phase == Phase.PURGED and not now.push_pending:  # no value was written
-        revision = read_locked_snapshot(now.client_id).revision
+        revision = reread_locked_snapshot(now.client_id).revision
         ClientRevision.objects.record_pushed([(now.client_id, revision)])
     done = audit_sentences.CLIENT_ACTIVATED if active else audit_sentences.CLIENT_DEACTIVATED
     AuditEvent.objects.record(

@@ -23,4 +23,4 @@ def forget_old_rows() -> None:
     PlannedVersion.objects.forget_old()
     LoginTest.objects.forget_old()
     Notice.objects.forget_old()
-    wrong_passwords.forget_old()
+    wrong_passwords.forget_old_attempts_and_sessions()

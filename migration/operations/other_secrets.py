@@ -19,7 +19,7 @@ from migration.models import (
     AuditCode,
     AuditEvent,
     ClientMigration,
-    OtherSecrets,
+    OtherSecretsState,
     ReaderProcess,
     Secret,
 )
@@ -30,9 +30,9 @@ from migration.operations.aws_store import (
     secrets_manager,
 )
 from migration.operations.aws_writes import find_write_refusal
-from migration.operations.deletions import delete_secret
-from migration.operations.keys import version_keys
-from migration.operations.locks import hold_client_locks, require_client_locks
+from migration.operations.deletions import delete_secret_and_report
+from migration.operations.keys import load_version_keys
+from migration.operations.locks import hold_client_locks, require_held_client_locks
 from migration.operations.snapshots import read_client_with_rows, read_snapshots
 from migration.operations.version_plans import record_planned_versions
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -57,14 +57,14 @@ CURRENT_STAGE = "AWSCURRENT"
 logger = logging.getLogger(__name__)
 
 
-def select_due() -> ClientMigrationQuerySet:
+def select_with_unneeded_secrets() -> ClientMigrationQuerySet:
     """Select the clients whose other secrets nobody can need any more."""
     cached = timedelta(seconds=2 * settings.NOVA_CACHE_SECONDS)
     due = ClientMigration.objects.of_present_clients().with_old_other_secrets(
         kept_for=KEPT_FOR + cached, begun_for=KEPT_FOR
     )
     if ReaderProcess.objects.has_readers_without_layouts():
-        due = due.exclude(other_secrets=OtherSecrets.KEPT)
+        due = due.exclude(other_secrets=OtherSecretsState.KEPT)
     # Those of a client that left are scheduled for deletion with its own.
     return due.exclude(client__offboarding__isnull=False)
 
@@ -74,11 +74,11 @@ def remove_other_secrets() -> None:
     if find_write_refusal():
         return
     sm = secrets_manager()
-    for client_id in list(select_due().values_list("pk", flat=True)[:MANY]):
+    for client_id in list(select_with_unneeded_secrets().values_list("pk", flat=True)[:MANY]):
         with hold_client_locks([client_id], wait_seconds=0) as held:
             snapshot = read_snapshots(held).get(client_id)
             # It may have been changed back while its turn came.
-            if snapshot and select_due().filter(pk=client_id).exists():
+            if snapshot and select_with_unneeded_secrets().filter(pk=client_id).exists():
                 try:
                     _remove_from(snapshot, sm)
                 except (SecretsManagerError, DocumentError) as error:
@@ -125,7 +125,7 @@ def _remove_from(snapshot: ClientSnapshot, sm: SecretsManager) -> None:
         _require_complete(snapshot, read_aws(snapshot, sm=sm))
     begun = _list_begun_under_former_slugs(snapshot)
     names = [*snapshot.other_names.values(), *begun]
-    known, keys = find_known_secrets(names), version_keys()
+    known, keys = find_known_secrets(names), load_version_keys()
     # A change back takes them over for as long as AWS can restore them, which is longer than plans are kept.
     record_planned_versions([secret.version_id for secret in known.values() if secret.version_id])
 
@@ -140,9 +140,9 @@ def _remove_from(snapshot: ClientSnapshot, sm: SecretsManager) -> None:
             return None
         return layout_sentences.KEPT_AS_WRITTEN(name=there.name)
 
-    done = in_a_row(*(delete_secret(sm, name, find_objection) for name in names))
+    done = in_a_row(*(delete_secret_and_report(sm, name, find_objection) for name in names))
     with transaction.atomic():
-        require_client_locks()
+        require_held_client_locks()
         ClientMigration.objects.forget_other_secrets(snapshot.client_id)
         Secret.objects.filter(name__in=names, client_id=snapshot.client_id).delete()
         AuditEvent.objects.record(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from django.db import Error, connection, transaction
 
-from migration.models import OtherStatement, StatementCount
+from migration.models import OtherStatement, OtherStatementCount
 from nova_credentials.tables import CREDENTIALS, LEGACY_CREDENTIALS, STATEMENT_MARK
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class UnseenReason(StrEnum):
 class StatementReport:
     """The statements of others that read credential tables, and why there may be more."""
 
-    statements: tuple[StatementCount, ...] = ()
+    statements: tuple[OtherStatementCount, ...] = ()
     unseen: UnseenReason | None = None
     own_role: str = ""
 
@@ -103,7 +103,7 @@ def read_statements(cursor: CursorWrapper) -> StatementReport:
 
 def _count_statements(
     rows: Iterable[tuple[str, int | None, str, int]],
-) -> Iterator[StatementCount]:
+) -> Iterator[OtherStatementCount]:
     """Yield the statements that read, the most called first. One in a function and by itself is one statement."""
     calls: Counter[tuple[str, int]] = Counter()
     tables: dict[tuple[str, int], str] = {}
@@ -112,7 +112,7 @@ def _count_statements(
             calls[role, statement_id] += number
             tables[role, statement_id] = ", ".join(found)
     for key, number in calls.most_common():
-        yield StatementCount(*key, tables[key], number)
+        yield OtherStatementCount(*key, tables[key], number)
 
 
 def find_tables_read(text: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from migration import rotation_sentences
 from migration.models import Secret
 from migration.operations.aws_store import find_known_secrets
-from migration.operations.keys import version_keys
+from migration.operations.keys import load_version_keys
 from migration.operations.login_tests.database import DatabaseLogin
 from migration.operations.version_plans import record_planned_versions
 from nova_credentials import document as documents
@@ -104,7 +104,7 @@ def _read_login(entry: Document) -> DatabaseLogin:
     )
 
 
-def make_role(host: str, port: int, user: str) -> DatabaseLogin:
+def make_passwordless_login(host: str, port: int, user: str) -> DatabaseLogin:
     """Make a login that stands for its role, with no database and no password."""
     return DatabaseLogin(host, port, "", user, "")
 
@@ -125,7 +125,7 @@ class PendingSecret:
         """Read the current version."""
         return self.sm.get_value(self.name)
 
-    def find_pending(self, version_id: str) -> SecretValue | None:
+    def find_new_password_version(self, version_id: str) -> SecretValue | None:
         """Read the version that this site keeps the new password in: `version_id`, or the one with AWSPENDING.
 
         None where there is none, or where it is current already. Raises `ForeignPendingError` where AWSPENDING is on
@@ -163,7 +163,9 @@ class PendingSecret:
         stopped = self.sm.get_stage(self.name, STOPPED)
         if stopped and not self._is_ours(stopped.version_id):
             stopped = None
-        return _list_passwords(self.find_pending(""), login) | _list_passwords(stopped, login)
+        return _list_passwords(self.find_new_password_version(""), login) | _list_passwords(
+            stopped, login
+        )
 
     def read_current_of(self, login: DatabaseLogin) -> SecretValue:
         """Read the current version; raises `LoginGoneError` where somebody changed meanwhile where the login leads."""
@@ -172,12 +174,12 @@ class PendingSecret:
             raise LoginGoneError(rotation_sentences.ROTATION_LOGIN_GONE(name=self.name))
         return current
 
-    def require_no_others(self, login: DatabaseLogin) -> None:
+    def require_no_other_roles_pending(self, login: DatabaseLogin) -> None:
         """Raise `LeftPendingError` where AWSPENDING, left by an earlier rotation, has another role's new password.
 
         It can be on one version only, so that one would lose it. Raises `ForeignPendingError`, too.
         """
-        left = self.find_pending("")
+        left = self.find_new_password_version("")
         if left is None:
             return
         present = read_logins(self.read_current().to_document())
@@ -200,7 +202,7 @@ class PendingSecret:
     ) -> SecretValue:
         """Write the current document with this password as AWSPENDING; `tell` is called with its id before."""
         text = documents.encode_document(_replace_password(current, login, password))
-        version_id = version_keys().new_id(
+        version_id = load_version_keys().new_id(
             # What somebody else wrote stays somebody else's: a push must not take it for a version of ours.
             self.name if self._is_known(current) else _carried(self.name),
             # Not the id that a push of the same text would choose, which AWS would then ignore.
@@ -276,9 +278,9 @@ class PendingSecret:
             return
         take_pending_off(self.sm, self.name, labelled.version_id)
 
-    def record_current(self, current: SecretValue, client_id: int) -> None:
+    def record_as_pushed_if_ours(self, current: SecretValue, client_id: int) -> None:
         """Store the version as pushed, unless it carries what somebody else wrote."""
-        if version_keys().is_ours(self.name, current.version_id):
+        if load_version_keys().is_ours(self.name, current.version_id):
             made = Secret(
                 name=self.name,
                 arn=current.arn,
@@ -290,7 +292,7 @@ class PendingSecret:
     def _is_known(self, value: SecretValue) -> bool:
         """Say whether this site wrote the version, or a push found it equal to the rows."""
         known = find_known_secrets([self.name]).get(self.name)
-        return version_keys().is_ours(self.name, value.version_id) or (
+        return load_version_keys().is_ours(self.name, value.version_id) or (
             known is not None and known.version_id == value.version_id
         )
 
@@ -315,7 +317,7 @@ def _replace_password(current: SecretValue, login: DatabaseLogin, password: str)
 
 def is_made_by_site(name: str, version_id: str) -> bool:
     """Say whether this site made the version, also one that carries an edit of somebody else."""
-    keys = version_keys()
+    keys = load_version_keys()
     return keys.is_ours(name, version_id) or keys.is_ours(_carried(name), version_id)
 
 

@@ -68,7 +68,7 @@ class PendingWrite:
         written = self.written_names
         return tuple(secret.name for secret in self.secrets if secret.name in written)
 
-    def other_secrets_match(self, answers: Answers) -> bool:
+    def kept_secrets_match(self, answers: Answers) -> bool:
         """Say whether AWS holds the documents of the secrets that are kept beside the client's own."""
         own = self.snapshot.names.values()
         return all(

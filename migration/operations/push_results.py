@@ -89,7 +89,7 @@ def make_result(
     elif comparison and comparison.status != Comparison.Status.MATCH:
         error_class = comparison.error_class or ErrorClass.CONFLICT
         message = comparison.message or sentences.READ_BACK_DIFFERS()
-    elif after is not None and not pending.other_secrets_match(after):
+    elif after is not None and not pending.kept_secrets_match(after):
         error_class, message = ErrorClass.CONFLICT, sentences.READ_BACK_DIFFERS()
     else:
         outcome = pending.client_outcome

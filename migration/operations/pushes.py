@@ -26,7 +26,7 @@ from migration.models import (
 )
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import make_comparison, make_match
-from migration.operations.leases import find_session, work_under_session
+from migration.operations.leases import find_thread_session, work_under_session
 from migration.operations.locks import hold_client_locks
 from migration.operations.pending_writes import PendingWrite
 from migration.operations.push_results import (
@@ -42,7 +42,7 @@ from migration.operations.secret_writer import (
     PartlyWrittenError,
     PushOptions,
     RefusedError,
-    make_writer,
+    prepare_writer,
 )
 from migration.operations.snapshots import ClientSnapshot, read_snapshots
 from nova_credentials import document as documents
@@ -231,7 +231,7 @@ def write_document(
         raise RefusedError(problem)
     pending = PendingWrite(snapshot)
     options = PushOptions(overwrite=overwrite)
-    make_writer([pending], secrets_manager(interactive=True), options).write_client(pending)
+    prepare_writer([pending], secrets_manager(interactive=True), options).write_client(pending)
     _record_writes([pending])
     if pending.error and (names := pending.list_stored_names()):
         raise PartlyWrittenError(sentences.SAVED_IN_PART(names=names, error=pending.error.message))
@@ -245,7 +245,7 @@ def _write_and_verify(
 ) -> list[PushResult]:
     if not writes:
         return []
-    writer = make_writer(writes, sm, options)
+    writer = prepare_writer(writes, sm, options)
     _write_clients(writes, writer)
     if options.dry_run:
         return [make_result(pending, None, writer) for pending in writes]
@@ -276,7 +276,7 @@ def _write_clients(writes: list[PendingWrite], writer: SecretWriter) -> None:
         else:
             waiting.append(pending)
     with ContextThreads(
-        WRITERS, initializer=work_under_session, initargs=(find_session(),)
+        WRITERS, initializer=work_under_session, initargs=(find_thread_session(),)
     ) as pool:
         list(pool.map(writer.write_client, waiting))
 

@@ -67,7 +67,7 @@ class RateLimiter:
         # The turn may have been far away: what counts is what holds now.
         require_writes_allowed(operation)
 
-    def take_turn_at_once(self, operation: str) -> None:
+    def take_turn_ahead_of_others(self, operation: str) -> None:
         """Take a turn without waiting for it, as a user waits for the page. Other calls are made a little later.
 
         Raises as `wait` does.
@@ -135,7 +135,7 @@ class NonBlockingLimiter:
     """A limiter for pages: it takes turns and does not wait for them."""
 
     def __init__(self, limiter: RateLimiter) -> None:
-        self.wait = limiter.take_turn_at_once
+        self.wait = limiter.take_turn_ahead_of_others
         self.throttled = limiter.throttled
 
 

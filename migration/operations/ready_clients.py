@@ -72,7 +72,7 @@ def is_ready(site: SiteFacts | None = None) -> Q:
     return Q(pk__in=ready.order_by().values("pk"))
 
 
-def has_next_step() -> Q:
+def has_next_phase() -> Q:
     """Return the condition that a client is not in the last phase."""
     return Q(client_migration=None) | ~Q(client_migration__phase=Phase.PURGED)
 
@@ -103,7 +103,7 @@ def select_ready(new: Phase, site: SiteFacts | None = None) -> ClientPhaseQueryS
     return _select_ready([new], site or SiteFacts())
 
 
-def select_unfit() -> ClientPhaseQuerySet:
+def select_unpushable() -> ClientPhaseQuerySet:
     """Select the clients in PostgreSQL alone of whose rows no secret can be made: their first push would be refused."""
     return all_clients().in_phases(Phase.POSTGRES).exclude(_is_pushable(SiteFacts()))
 
@@ -130,7 +130,7 @@ def _is_site_ready(new: Phase, site: SiteFacts) -> bool:
     if new not in WANT_EVIDENCE:
         return True
     was_seen = not settings.NOVA_MIN_READS or site.processes_seen > 0
-    return was_seen and all(each.passed for each in site.nova_tables.list_verdicts())
+    return was_seen and all(each.passed for each in site.nova_tables.list_gate_verdicts())
 
 
 def _is_pushable(site: SiteFacts) -> Q:

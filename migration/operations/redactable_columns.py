@@ -9,7 +9,7 @@ from django.db import connection
 from psycopg import sql
 
 from credentials.nova_objects import ObjectKind, list_objects_on
-from credentials.shown_names import show_name, show_text
+from credentials.shown_names import escape_invisible, show_name
 from migration import redaction_sentences as sentences
 from migration.operations.copy_places import OWN_SCHEMAS
 from nova_credentials.messages import MessageError
@@ -127,7 +127,7 @@ class RedactableColumn:
         return sql.Identifier(self.name.schema, self.name.table)
 
     @property
-    def condition(self) -> sql.Composable:
+    def ended_condition(self) -> sql.Composable:
         """Return the condition under which a row `t` may be redacted: its execution has ended."""
         column = EXECUTION_COLUMNS.get(self.name.full_table)
         if column is None:
@@ -161,7 +161,7 @@ def find_redactable_column(name: ColumnName) -> RedactableColumn:
             table = _quote_table(name)
             raise NotRedactableError(
                 sentences.REDACT_NO_RIGHT(
-                    column=name.shown, table=show_text(table), role=show_name(role)
+                    column=name.shown, table=escape_invisible(table), role=show_name(role)
                 )
             )
         if column := EXECUTION_COLUMNS.get(name.full_table):

@@ -18,24 +18,24 @@ from migration.models import (
     ClientMigration,
     Comparison,
     Resolution,
-    check_reason,
+    require_storable_reason,
 )
-from migration.operations.aws_store import list_newer_versions, read_aws, secrets_manager
+from migration.operations.aws_store import list_versions_since_backup, read_aws, secrets_manager
 from migration.operations.comparisons import (
     compare,
     compare_with_document,
     make_comparison,
     read_secrets,
 )
-from migration.operations.locks import hold_client_locks, require_client_locks
+from migration.operations.locks import hold_client_locks, require_held_client_locks
 from migration.operations.pushes import push
 from migration.operations.rows_from_aws import (
     STORE_ERRORS,
+    back_up_rows_to_aws,
     copy_aws_to_rows,
     hold_rows,
-    keep_rows_in_aws,
 )
-from migration.operations.snapshots import read_locked_snapshot, read_snapshot
+from migration.operations.snapshots import read_snapshot, reread_locked_snapshot
 from nova_credentials.messages import Message, MessageError, in_a_row
 from nova_credentials.phases import Phase
 
@@ -76,7 +76,7 @@ def check_again(*, client_id: int, by: User | None = None) -> Resolution:
 
 def copy_to_aws(*, client_id: int, by: User | None = None, reason: str = "") -> Resolution:
     """Push the rows to AWS, also where AWS is the authority and somebody else wrote there."""
-    check_reason(reason)
+    require_storable_reason(reason)
     require_unpurged(client_id)
     (result,) = push(client_ids=[client_id], overwrite=True, interactive=True)
     if result.outcome not in PUSHED:
@@ -122,7 +122,7 @@ def copy_to_postgres(
 
     `seen` is the digest of the plan that the user saw: where it would change something else, nothing is copied.
     """
-    check_reason(reason)
+    require_storable_reason(reason)
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         if seen is not None and plan_copy_to_postgres(client_id).digest != seen:
             raise NotResolved(resolution_sentences.COPIES_SOMETHING_ELSE())
@@ -134,14 +134,14 @@ def copy_to_postgres(
         try:
             found = read_aws(snapshot, sm=secrets_manager(interactive=True))
             _require_nothing_newer(snapshot, found)
-            kept = keep_rows_in_aws(snapshot, always=True)
+            kept = back_up_rows_to_aws(snapshot, always=True)
             with hold_rows(client_id) as now:
-                if not now.is_unchanged_since(snapshot):
+                if not now.has_same_rows_as(snapshot):
                     raise NotResolved(sentences.NOVA_WROTE())
-                require_client_locks()
+                require_held_client_locks()
                 lacking = copy_aws_to_rows(now, found)
                 left = sentences.NOT_IN_AWS(rows=tuple(lacking)) if lacking else None
-                after = read_locked_snapshot(client_id)
+                after = reread_locked_snapshot(client_id)
                 resolution = record_resolution(
                     client_id,
                     Resolution.Kind.TO_POSTGRES,
@@ -165,7 +165,7 @@ def acknowledge(
 
     `shown` is the comparison that the user saw; raises `NotResolved` where the newest one found something else.
     """
-    check_reason(reason)
+    require_storable_reason(reason)
     client_migration = (
         ClientMigration.objects.select_related("comparison").filter(pk=client_id).first()
     )
@@ -184,7 +184,7 @@ def acknowledge(
 def _require_nothing_newer(snapshot: ClientSnapshot, found: AwsCopy) -> None:
     """Raise `NotResolved` where PostgreSQL is the authority and may hold what AWS never had."""
     # After a restore from a backup both stores can hold newer values; the rows are kept in AWS then.
-    if snapshot.phase.aws_is_authority or list_newer_versions(found):
+    if snapshot.phase.aws_is_authority or list_versions_since_backup(found):
         return
     loss = _find_loss(push_pending=snapshot.push_pending, writes_counted=writes_are_counted())
     if loss:

@@ -19,21 +19,21 @@ from credentials.copying import (
 from credentials.models import ClientRevision, save_columns
 from credentials.triggers import writes_are_counted
 from migration import sentences, version_sentences
-from migration.models import PUSHED, Comparison, Resolution, ValueOrigin, check_reason
+from migration.models import PUSHED, Comparison, Resolution, ValueOrigin, require_storable_reason
 from migration.operations.aws_store import make_aws_copy, secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare, compare_with_document
 from migration.operations.known_values import note_new_values, noting_rows, see_purged_client
-from migration.operations.locks import hold_client_locks, require_client_locks
+from migration.operations.locks import hold_client_locks, require_held_client_locks
 from migration.operations.pushes import find_problem, push, write_document
 from migration.operations.resolutions import LOCK_WAIT_SECONDS, NotResolved, record_resolution
 from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
 from migration.operations.secret_writer import PartlyWrittenError, RefusedError
 from migration.operations.snapshots import (
     read_client_with_rows,
-    read_locked_client,
-    read_locked_snapshot,
     read_snapshot,
+    reread_locked_client,
+    reread_locked_snapshot,
 )
 from migration.operations.version_logins import (
     TriedVersion,
@@ -111,7 +111,7 @@ def restore_version(
 
     Raises `NotResolved`, `UnprovenLoginsError` and `ReasonError`.
     """
-    check_reason(reason)
+    require_storable_reason(reason)
     tried = plan_restore(client_id, name=name, version_id=version_id)
     _require_seen(tried, seen)
     version = TriedVersion(client_id, tried.slug, name, version_id, by)
@@ -126,9 +126,9 @@ def restore_version(
             raise NotResolved(why)
         try:
             with hold_rows(client_id) as now:
-                if not now.is_unchanged_since(snapshot):
+                if not now.has_same_rows_as(snapshot):
                     raise NotResolved(sentences.NOVA_WROTE())
-                require_client_locks()
+                require_held_client_locks()
                 resolution = _write_stores(plan, client_id, reason=reason, by=by)
         except PartlyWrittenError as error:
             part = {key: error.message.values[key] for key in ("names", "error")}
@@ -229,7 +229,7 @@ def _require_same_rows(snapshot: ClientSnapshot, client: Client, former: Documen
         rows = build_document_with_secrets(client, secrets, extras)
     except READ_ERRORS as error:
         raise NotResolved(error.message) from None
-    found = compare_with_document(replace(snapshot, document=rows), former).fields_that_differ()
+    found = compare_with_document(replace(snapshot, document=rows), former).read_mismatches()
     if found:
         paths = tuple(mismatch.path for mismatch in found)
         raise NotResolved(version_sentences.VERSION_DIFFERS_FROM_ROWS(paths=paths))
@@ -241,8 +241,8 @@ def _write_stores(plan: VersionPlan, client_id: int, *, reason: str, by: User | 
         _write_aws_alone(plan, client_id)
     else:
         with noting_rows(client_id):
-            copy_document_into_rows(read_locked_client(client_id), plan.former)
-        after = read_locked_snapshot(client_id)
+            copy_document_into_rows(reread_locked_client(client_id), plan.former)
+        after = reread_locked_snapshot(client_id)
         if after.document is None or (problem := find_problem(after)):
             raise NotResolved(after.problem or problem or sentences.TRY_AGAIN_LATER())
         if plan.phase.aws_is_authority:
@@ -257,7 +257,7 @@ def _write_stores(plan: VersionPlan, client_id: int, *, reason: str, by: User | 
 
 def _write_aws_alone(plan: VersionPlan, client_id: int) -> None:
     """Give AWS the version of a purged client; no row ever holds its secret values."""
-    client, snapshot = read_locked_client(client_id), read_locked_snapshot(client_id)
+    client, snapshot = reread_locked_client(client_id), reread_locked_snapshot(client_id)
     secrets = read_client(secrets_manager(interactive=True), snapshot.names, layout=snapshot.layout)
     present = make_aws_copy(snapshot, secrets).document
     before, after = (read_purged_secrets(client, each) for each in (present, plan.former))
@@ -273,7 +273,7 @@ def _write_aws_alone(plan: VersionPlan, client_id: int) -> None:
         origin=ValueOrigin.FORMER,
         before=seen,
     )
-    revision = read_locked_snapshot(client_id).revision
+    revision = reread_locked_snapshot(client_id).revision
     ClientRevision.objects.record_pushed([(client_id, revision)])
 
 

@@ -10,7 +10,7 @@ from django.db import transaction
 from credentials.copying import RowNotInAwsError, read_purged_secrets
 from credentials.pointers import is_purged
 from migration import audit_sentences, sentences
-from migration.models import AuditCode, AuditEvent, Reveal, all_clients, check_reason
+from migration.models import AuditCode, AuditEvent, Reveal, all_clients, require_storable_reason
 from migration.operations.aws_store import read_aws, secrets_manager
 from migration.operations.refused_acts import record_refused_reveal
 from migration.operations.snapshots import read_snapshots, repeatable_read
@@ -58,7 +58,7 @@ def reveal(
 
     Raises `LookupError` for an unknown field, `ReasonError` for a reason that can't be stored, and `NotRevealed`.
     """
-    check_reason(reason)
+    require_storable_reason(reason)
     client, row = find_credential(client_id, kind, credential_id)
     if name not in row.SECRET_FIELDS:
         raise LookupError(name)
@@ -82,7 +82,7 @@ def reveal(
         )
         AuditEvent.objects.record(
             AuditCode.REVEAL,
-            audit_sentences.REVEALED(field=name, row=row.as_message()),
+            audit_sentences.REVEALED(field=name, row=row.make_name_message()),
             by=by,
             client_id=client_id,
             slug=client.slug,

@@ -10,7 +10,7 @@ from migration import rotation_sentences
 from migration.models import KnownValue
 from migration.operations.keys import make_fingerprint
 from migration.operations.login_tests.database import DatabaseLogin
-from migration.operations.pending_secrets import is_same_role, make_role, read_logins
+from migration.operations.pending_secrets import is_same_role, make_passwordless_login, read_logins
 from migration.operations.rotation_ends import RefusedRotationError
 from migration.operations.snapshots import read_client_with_rows
 from nova_credentials.credential_types import CredentialType
@@ -96,7 +96,7 @@ def _list_other_clients(client: Client, login: DatabaseLogin) -> list[str]:
     sharing = (
         slug
         for owner, slug, host, port, password in found
-        if is_same_role(make_role(host, port, login.user), login)
+        if is_same_role(make_passwordless_login(host, port, login.user), login)
         or password == login.password
         or owner in with_it
     )

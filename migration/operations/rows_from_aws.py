@@ -19,14 +19,14 @@ from credentials.models import (
 from credentials.pointers import is_purged, list_all_rows, list_purged_extras
 from credentials.refusals import RefusedByDatabaseError, convert_refusals
 from credentials.triggers import writes_are_counted
-from migration.models import ClientMigration, OtherSecrets, Secret
+from migration.models import ClientMigration, OtherSecretsState, Secret
 from migration.operations.aws_store import secrets_manager
 from migration.operations.known_values import noting_rows
 from migration.operations.secret_writer import REPLACED_STAGE
 from migration.operations.snapshots import (
-    read_locked_client,
-    read_locked_snapshot,
-    read_locked_snapshots,
+    reread_locked_client,
+    reread_locked_snapshot,
+    reread_locked_snapshots,
 )
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -57,11 +57,11 @@ def hold_rows(client_id: int) -> Iterator[ClientSnapshot]:
         # First, so that no row is held while a change of mappings is waited for.
         lock_mappings_shared()
         Client.objects.lock_rows(client_id)
-        yield read_locked_snapshot(client_id)
+        yield reread_locked_snapshot(client_id)
 
 
 @contextmanager
-def hold_free_rows(client_ids: Collection[int]) -> Iterator[dict[int, ClientSnapshot]]:
+def hold_rows_if_free(client_ids: Collection[int]) -> Iterator[dict[int, ClientSnapshot]]:
     """Lock the rows of these clients as `hold_rows` does, but wait for nobody: gives nothing where NOVA holds one.
 
     Raises `RefusedByDatabaseError`.
@@ -69,17 +69,17 @@ def hold_free_rows(client_ids: Collection[int]) -> Iterator[dict[int, ClientSnap
     with convert_refusals(), transaction.atomic(durable=True):
         lock_mappings_shared()
         are_held = Client.objects.try_to_lock_rows(client_ids)
-        yield read_locked_snapshots(client_ids) if are_held else {}
+        yield reread_locked_snapshots(client_ids) if are_held else {}
 
 
-def has_uncounted_writes(client_id: int) -> bool:
+def may_have_uncounted_writes(client_id: int) -> bool:
     """Say whether NOVA may have written the rows uncounted since the client entered its phase."""
     client_migration = ClientMigration.objects.filter(pk=client_id).first()
     since = client_migration.phase_changed_at if client_migration else None
     return not writes_are_counted() or CountingGap.objects.open_at_or_after(since).exists()
 
 
-def keep_rows_in_aws(snapshot: ClientSnapshot, *, always: bool) -> dict[str, str]:
+def back_up_rows_to_aws(snapshot: ClientSnapshot, *, always: bool) -> dict[str, str]:
     """Keep the rows' document in AWS, under a stage that nobody reads by mistake; return secret -> version.
 
     Not `always`: only where a push is pending, as AWS surely had it otherwise.
@@ -99,23 +99,23 @@ def keep_rows_in_aws(snapshot: ClientSnapshot, *, always: bool) -> dict[str, str
 def copy_aws_to_rows(snapshot: ClientSnapshot, found: AwsCopy) -> list[Message]:
     """Copy AWS's document into the rows, within a transaction that holds them; return the rows that AWS lacks."""
     with noting_rows(snapshot.client_id):
-        lacking = copy_document_into_rows(read_locked_client(snapshot.client_id), found.document)
+        lacking = copy_document_into_rows(reread_locked_client(snapshot.client_id), found.document)
     record_as_pushed_if_equal(snapshot.client_id, found)
     return lacking
 
 
 def record_as_pushed_if_equal(client_id: int, found: AwsCopy) -> None:
     """Store AWS's versions as pushed, if the rows now hold the same document."""
-    now = read_locked_snapshot(client_id)
+    now = reread_locked_snapshot(client_id)
     if are_equal(now.document, found.document):
         Secret.objects.record(found.make_secret_rows(client_id))
         # Where others are kept beside the client's own secrets, they may not hold it yet: a push is left pending.
-        if now.other_secrets != OtherSecrets.KEPT:
+        if now.other_secrets != OtherSecretsState.KEPT:
             ClientRevision.objects.record_pushed([(client_id, now.revision)])
 
 
 @dataclass(frozen=True)
-class RestoredRows:
+class UnrestoredRows:
     """The rows of a purged client into which AWS's values were not copied back."""
 
     # Written since the purge, so that PostgreSQL has their newest values.
@@ -124,21 +124,21 @@ class RestoredRows:
     rows_without_value: list[Credential | Client]
 
 
-def restore_purged_rows(client_id: int, found: AwsCopy, *, secrets_alone: bool) -> RestoredRows:
+def restore_purged_rows(client_id: int, found: AwsCopy, *, secrets_alone: bool) -> UnrestoredRows:
     """Copy AWS's values into the purged rows, within a transaction that holds them.
 
     `secrets_alone`: only the secret values, as NOVA may have changed the other fields of these rows since the purge.
     """
-    client = read_locked_client(client_id)
+    client = reread_locked_client(client_id)
     kept = [row for row in _list_credentials(client) if not is_purged(row)]
     with noting_rows(client_id):
         copy_document_into_rows(
             client, found.document, wanted=is_purged, secrets_alone=secrets_alone
         )
-    restored = read_locked_client(client_id)
+    restored = reread_locked_client(client_id)
     purged = [row for row in _list_credentials(restored) if is_purged(row)]
     lacking = [r for r in list_all_rows(restored) if r not in purged and list_purged_extras(r)]
-    return RestoredRows(kept, [*purged, *lacking])
+    return UnrestoredRows(kept, [*purged, *lacking])
 
 
 def _list_credentials(client: Client) -> list[Credential]:

@@ -13,9 +13,9 @@ from migration.models import (
     PlannedMoves,
     Run,
     StaleRunError,
-    check_reason,
+    require_storable_reason,
 )
-from migration.operations.approvals import NotApproved, find_second_user_refusal
+from migration.operations.approvals import ApprovalStepRefused, find_second_user_refusal
 from migration.operations.evidence_counts import count_missing_kinds
 from migration.operations.gates import needs_approval
 from migration.operations.skipped_items import skip_open_items
@@ -49,10 +49,10 @@ def start_move_run(
     Where the move needs an approval the run waits for one. `override_reason` lets evidence be missing, where `by` may:
     that of the kinds in `override_lines`, or of any kind where these are none. An approver is asked for kinds alone.
 
-    Raises `IllegalMove`, `NotApproved` where the request lacks a user or a reason, and `ReasonError`.
+    Raises `IllegalMove`, `ApprovalStepRefused` where the request lacks a user or a reason, and `ReasonError`.
     """
-    check_reason(reason)
-    check_reason(override_reason)
+    require_storable_reason(reason)
+    require_storable_reason(override_reason)
     waits = needs_approval(check_move(f"{old.value} clients", old, new))
     if waits and override_reason and not override_lines:
         # An approver approves what is missing now, and no more.
@@ -63,9 +63,9 @@ def start_move_run(
         old, new, reason, override_reason, tuple(override_lines), schedule_deletion, waits
     )
     if waits and (by is None or not reason):
-        raise NotApproved(sentences.ASK_BY_COMMAND())
+        raise ApprovalStepRefused(sentences.ASK_BY_COMMAND())
     if waits and by and not by.has_perm(MOVE_PERMISSIONS[moves.kind]):
-        raise NotApproved(sentences.MAY_NOT_ASK(who=str(by)))
+        raise ApprovalStepRefused(sentences.MAY_NOT_ASK(who=str(by)))
     return Run.start(kind=Run.Kind.MOVE, chosen=chosen, by=by, tries=tries, moves=moves)
 
 
@@ -80,13 +80,13 @@ def find_run_approval_refusal(run: Run, by: User) -> Message | None:
 def approve_run(*, run_id: int, by: User) -> Run:
     """Let a requested run begin in the name of `by`; the caller enqueues it. Each gate counts at its client's turn.
 
-    Raises `NotApproved` where `by` may not approve it or it is not requested any more, and `Run.DoesNotExist`.
+    Raises `ApprovalStepRefused` where `by` may not approve it or it is not requested any more, and `Run.DoesNotExist`.
     """
     run = Run.objects.get(pk=run_id)
     if why_not := find_run_approval_refusal(run, by):
         facts = audit_sentences.APPROVAL_REFUSED(why=why_not)
         run.record_act(facts, by=by, code=AuditCode.REFUSAL)
-        raise NotApproved(why_not)
+        raise ApprovalStepRefused(why_not)
     try:
         with transaction.atomic():
             run.approve(by=by)
@@ -100,12 +100,12 @@ def approve_run(*, run_id: int, by: User) -> Run:
 def cancel_run_request(*, run_id: int, by: User) -> None:
     """Cancel a requested run: its requester takes it back, or an approver refuses it. Nobody is moved.
 
-    Raises `NotApproved` where it is not requested any more, and `Run.DoesNotExist`.
+    Raises `ApprovalStepRefused` where it is not requested any more, and `Run.DoesNotExist`.
     """
     run = Run.objects.get(pk=run_id)
     try:
         with transaction.atomic():
-            run.cancel_request(by=by)
+            run.stop_unapproved(by=by)
             facts = audit_sentences.MOVES_CANCELLED(run=run.name_message, who=run.by_name)
             run.record_act(facts, by=by, code=AuditCode.CANCELLATION, reason=run.reason)
             # Within the transaction: by this the run is known never to go on.
@@ -114,6 +114,6 @@ def cancel_run_request(*, run_id: int, by: User) -> None:
         raise make_not_requested_error(run) from None
 
 
-def make_not_requested_error(run: Run) -> NotApproved:
+def make_not_requested_error(run: Run) -> ApprovalStepRefused:
     """Return the error that says in which state the run is."""
-    return NotApproved(sentences.RUN_NOT_REQUESTED(run=run.name_message, state=run.state))
+    return ApprovalStepRefused(sentences.RUN_NOT_REQUESTED(run=run.name_message, state=run.state))

@@ -66,7 +66,7 @@ def count_in_work(runs: Collection[Run]) -> dict[int, int]:
 @contextmanager
 def lock_free_batch(run_id: int) -> Iterator[int | None]:
     """Lease the first batch with free items that no worker holds, and give its number; None where there is none."""
-    free_items = RunItem.objects.filter(run_id=run_id).free()
+    free_items = RunItem.objects.filter(run_id=run_id).due_now()
     batches = free_items.order_by("batch").values_list("batch", flat=True).distinct()
     candidates, values = batches[:CANDIDATE_BATCHES].query.sql_with_params()
     first = run_id << BATCH_BITS

@@ -12,11 +12,11 @@ from migration.models import (
     Outcome,
     PlanClass,
     PlanDrift,
+    PlanInOtherStateError,
     PlannedClient,
     ReplacedSecret,
     Run,
     RunPlan,
-    StalePlanError,
     all_clients,
 )
 from migration.operations.push_results import PushResult
@@ -67,10 +67,10 @@ def work_on_plan(
     plan = RunPlan.objects.get(pk=plan_id)
     try:
         if plan.state == RunPlan.State.MAKING:
-            plan.store_look(look_at_batches(plan, interactive=interactive, tell=tell))
+            plan.finish_making(look_at_batches(plan, interactive=interactive, tell=tell))
         elif plan.state == RunPlan.State.CHECKING:
             return _check_plan(plan, interactive=interactive)
-    except StalePlanError:
+    except PlanInOtherStateError:
         pass  # discarded meanwhile, or done by another worker
     return None
 
@@ -84,7 +84,7 @@ def _check_plan(plan: RunPlan, *, interactive: bool) -> Run | None:
 
 
 def start_run(*, plan: RunPlan, by: User | None) -> Run:
-    """Start the run over the plan's clients that are still there; raises StalePlanError where it may not start."""
+    """Start the run over the plan's clients that are still there; raises PlanInOtherStateError where it may not."""
     return Run.start(
         kind=Run.Kind.MIGRATE,
         chosen=all_clients().filter(pk__in=plan.rows.values("client_id")),
@@ -104,9 +104,9 @@ def find_differences(
     last = 0
     for found in batches:
         up_to = found[-1].client_id
-        yield from list_differences(plan.rows.list_between(last, up_to), found)
+        yield from list_differences(plan.rows.list_between_ids(last, up_to), found)
         last = up_to
-    yield from list_differences(plan.rows.list_between(last, None), [])
+    yield from list_differences(plan.rows.list_between_ids(last, None), [])
 
 
 def list_differences(

@@ -99,7 +99,7 @@ def work_on_run(
     Any number of processes may work on one run. Once `interrupted` is set no batch is begun any more. Raises the first
     batch's DatabaseError once the others are through.
     """
-    free = RunItem.objects.filter(run_id=run_id).free()
+    free = RunItem.objects.filter(run_id=run_id).due_now()
     batches = free.values("batch").distinct().count()
     deadline = time.monotonic() + seconds if seconds else None
     run = Run.objects.get(pk=run_id)
@@ -176,7 +176,7 @@ class RunWorker:
     def _process_free_batch(self) -> bool:
         """Claim a batch that no worker holds and process it; False where there is none, or the run is not running."""
         with lock_free_batch(self.run.pk) as batch:
-            return batch is not None and process_batch(self.run.pk, batch)
+            return batch is not None and process_batch_if_running(self.run.pk, batch)
 
 
 def is_held_by_writes(run: Run) -> bool:
@@ -184,13 +184,13 @@ def is_held_by_writes(run: Run) -> bool:
     return run.writes_to_aws and find_write_refusal() is not None
 
 
-def process_batch(run_id: int, batch: int) -> bool:
+def process_batch_if_running(run_id: int, batch: int) -> bool:
     """Give each free item of the batch its outcome; False where the run is not running. The caller holds the lease."""
     # Read under the lease: who stops a run learns from the leases which batches are still being processed.
     run = Run.objects.record_work_if_running(run_id)
     if run is None:
         return False
-    items = {item.client_id: item for item in run.items.free().filter(batch=batch)}
+    items = {item.client_id: item for item in run.items.due_now().filter(batch=batch)}
     if items:
         with acting(_get_actor(run)):
             _process_items(run, items)

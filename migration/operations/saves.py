@@ -34,7 +34,7 @@ from migration.operations.known_values import (
 from migration.operations.leases import hold_until_commit
 from migration.operations.pushes import push, write_document
 from migration.operations.secret_writer import PartlyWrittenError, RefusedError
-from migration.operations.snapshots import read_locked_client, read_locked_snapshot
+from migration.operations.snapshots import reread_locked_client, reread_locked_snapshot
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import Message, MessageError
@@ -73,13 +73,13 @@ class AdminSave:
             self._lock_client()
         leaving = Offboarding.objects.leaving_or_left().filter(pk=client_id).first()
         if leaving:
-            raise self.refuse(offboarding_sentences.IS_OFFBOARDED(slug=leaving.slug))
+            raise self.make_refusal(offboarding_sentences.IS_OFFBOARDED(slug=leaving.slug))
         if self.phase == Phase.PURGED:
             self._read_aws()
         else:
             note_values_on_commit(client_id)
 
-    def refuse(self, why: Message) -> SaveRefusedError:
+    def make_refusal(self, why: Message) -> SaveRefusedError:
         """Return the error that refuses the save of this client."""
         error = SaveRefusedError(why)
         error.client_id = self.client_id
@@ -88,20 +88,20 @@ class AdminSave:
     def _lock_client(self) -> None:
         """Take the client's lease, or raise: a push or move that has it may wait for this save's rows."""
         if not hold_until_commit(LeaseKind.CLIENT, self.client_id):
-            raise self.refuse(sentences.SAVE_UNDER_WAY())
+            raise self.make_refusal(sentences.SAVE_UNDER_WAY())
 
     def _read_aws(self) -> None:
         """Read the rows' values from AWS now: the save may change the fields by which they are matched."""
-        snapshot = read_locked_snapshot(self.client_id)
+        snapshot = reread_locked_snapshot(self.client_id)
         self.names = secret_names_by_type(snapshot)
         try:
             found = read_aws(snapshot, sm=secrets_manager(interactive=True))
-            client = read_locked_client(self.client_id)
+            client = reread_locked_client(self.client_id)
             self.secrets = read_purged_secrets(client, found.document)
             self.extras = read_purged_extras(client, found.document)
-            self.before = see_purged_client(client, self.secrets, found.found)
+            self.before = see_purged_client(client, self.secrets, found.values_read)
         except (SecretsManagerError, DocumentError, RowNotInAwsError) as error:
-            raise self.refuse(_say_not_saved(error)) from None
+            raise self.make_refusal(_say_not_saved(error)) from None
 
     def keep_secrets_out(
         self, credential_type: CredentialType, row: Credential, typed: dict[str, str]
@@ -124,7 +124,7 @@ class AdminSave:
             transaction.on_commit(lambda: _push_saved(self.client_id, warn), robust=True)
 
     def _write_aws(self) -> None:
-        snapshot = read_locked_snapshot(self.client_id)
+        snapshot = reread_locked_snapshot(self.client_id)
         changed = {
             (row.TYPE.value, row.pk): value
             for row, values in self.typed
@@ -137,11 +137,11 @@ class AdminSave:
             write_document(
                 snapshot,
                 document=build_document_with_secrets(
-                    read_locked_client(self.client_id), self.secrets, self.extras
+                    reread_locked_client(self.client_id), self.secrets, self.extras
                 ),
             )
         except (SecretsManagerError, RefusedError, DocumentError) as error:
-            raise self.refuse(_say_not_saved(error)) from None
+            raise self.make_refusal(_say_not_saved(error)) from None
         if changed:
             note_new_values(self.client_id, changed, origin=ValueOrigin.TYPED, before=self.before)
         ClientRevision.objects.record_pushed([(self.client_id, snapshot.revision)])
@@ -185,4 +185,4 @@ def _describe_row(form: ClientForm | CredentialForm) -> Message:
     sentence = (
         audit_sentences.LOGIN_ADDED if form.empty_permitted else audit_sentences.LOGIN_CHANGED
     )
-    return sentence(row=row.as_message(), fields=fields)
+    return sentence(row=row.make_name_message(), fields=fields)

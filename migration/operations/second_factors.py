@@ -72,7 +72,7 @@ class CodeVerdict(StrEnum):
     UNREADABLE = "unreadable"
 
 
-class NotSetUpError(MessageError):
+class WrongSetupCodeError(MessageError):
     """The second factor was not set up: the code did not prove that the app has the secret."""
 
 
@@ -112,12 +112,12 @@ def make_factor_secret() -> str:
 def set_up_second_factor(*, user: User, secret: str, code: str) -> list[str]:
     """Replace the user's second factor by this secret, tell them by mail, and return recovery codes.
 
-    Raises NotSetUpError where the code isn't the secret's at this time.
+    Raises WrongSetupCodeError where the code isn't the secret's at this time.
     """
     digits = _keep_digits(code)
     period = _find_period(secret, digits, within=WITHIN_PERIODS)
     if period is None:
-        raise NotSetUpError(_explain_wrong_code(secret, digits))
+        raise WrongSetupCodeError(_explain_wrong_code(secret, digits))
     with transaction.atomic():
         User.objects.select_for_update().get(pk=user.pk)
         Authenticator.objects.filter(user=user).delete()

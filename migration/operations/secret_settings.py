@@ -42,7 +42,7 @@ class Changes:
         return any(message.key != told.KEY_UNTOLD.key for message in self.messages)
 
     @property
-    def may_pass(self) -> bool:
+    def may_pass_by_itself(self) -> bool:
         """Say whether a difference that is left after a change may be gone at the next look: not a failed replica."""
         stay = (told.KEY_UNTOLD.key, told.REPLICA_FAILED.key)
         return any(message.key not in stay for message in self.messages)

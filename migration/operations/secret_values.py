@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.utils import timezone
 
-from credentials.models import ColumnUse, Credential, list_secret_columns, read_columns
+from credentials.models import (
+    ColumnUse,
+    Credential,
+    list_mapped_secret_columns,
+    read_columns_and_mappings,
+)
 from credentials.pointers import POINTER, list_all_rows
 from migration.models import Secret, all_clients
 from migration.operations.aws_store import secret_names
@@ -18,7 +23,7 @@ from migration.operations.secret_writer import REPLACED_STAGE
 from nova_credentials import document as documents
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import SecretsManagerError, SecretValue
-from nova_credentials.credential_types import CredentialType, get_secret_json_key
+from nova_credentials.credential_types import CredentialType, get_secret_value_key
 from nova_credentials.document import EXTRA_KEY, Layout
 from nova_credentials.phases import Phase
 from nova_credentials.tables import CREDENTIALS
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
     from nova_credentials.aws.secrets_manager import SecretsManager
 
 # The keys of a document under which secret values stand, at any depth.
-SECRET_KEYS = {get_secret_json_key(credential_type) for credential_type in CredentialType}
+SECRET_KEYS = {get_secret_value_key(credential_type) for credential_type in CredentialType}
 # Versions with other stages, or with none, are not asked for.
 FORMER_STAGES = ("AWSPREVIOUS", REPLACED_STAGE, "AWSPENDING")
 # A shorter value would be found in texts that have nothing to do with it.
@@ -100,7 +105,7 @@ def list_values_before_cutover() -> dict[str, str]:
     return found
 
 
-def list_values_of_all_clients() -> set[str]:
+def list_values_in_all_rows() -> set[str]:
     """Return the secret values of at least SHORTEST_VALUE characters in the rows of all clients."""
     found: set[str] = set()
     wanted = list(all_clients().values_list("pk", flat=True))
@@ -123,7 +128,9 @@ def _read_rows(client_ids: list[int]) -> Iterator[tuple[Client, ClientValues]]:
         phase, layout = Phase(client.phase), client.layout  # type: ignore[attr-defined]  # annotated
         values = ClientValues(client.pk, client.slug, phase, layout=layout)
         for row in list_all_rows(client):
-            found = [row.extra.get(column.name) for column in list_secret_columns(row, columns)]
+            found = [
+                row.extra.get(column.name) for column in list_mapped_secret_columns(row, columns)
+            ]
             table = row.NOVA_TABLE
             if isinstance(row, Credential):
                 found += [getattr(row, name) for name in row.SECRET_FIELDS]
@@ -137,7 +144,9 @@ def _read_rows(client_ids: list[int]) -> Iterator[tuple[Client, ClientValues]]:
 def _add_values_of_aws(clients: dict[int, ClientValues], sm: SecretsManager) -> Answers:
     """Add what AWS holds: the versions under FORMER_STAGES, and each secret's current version, which it returns."""
     owners, known = _list_secret_names(clients)
-    mapped = {column.name for column in read_columns() if column.use == ColumnUse.SECRET}
+    mapped = {
+        column.name for column in read_columns_and_mappings() if column.use == ColumnUse.SECRET
+    }
     answers = sm.detect_deletions(sm.batch_get(owners), lacking=known)
     there = [name for name, answer in answers.items() if isinstance(answer, SecretValue)]
     for name, answer in answers.items():

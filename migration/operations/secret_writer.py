@@ -13,9 +13,9 @@ from django.conf import settings
 from migration import plan_sentences, sentences
 from migration.models import Outcome, Secret
 from migration.operations.aws_store import find_known_secrets
-from migration.operations.keys import VersionKeys, version_keys
+from migration.operations.keys import VersionKeys, load_version_keys
 from migration.operations.pending_writes import PendingWrite, ReplacedVersion
-from migration.operations.version_plans import find_newer_versions, record_planned_versions
+from migration.operations.version_plans import find_unplanned_versions, record_planned_versions
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import (
     ErrorClass,
@@ -48,7 +48,7 @@ class ForeignVersionError(RefusedError):
     """AWS is the authority and holds a version that this site did not write: a mismatch for a user to resolve."""
 
 
-class NewerVersionError(ForeignVersionError):
+class WrittenSinceBackupError(ForeignVersionError):
     """AWS has a version of ours from after the backup that the tables were restored from: a user has to look first."""
 
 
@@ -86,7 +86,7 @@ class PushOptions:
     until: float = math.inf  # on the monotonic clock; no client is begun after it
 
 
-def make_writer(
+def prepare_writer(
     writes: list[PendingWrite], sm: SecretsManager, options: PushOptions
 ) -> SecretWriter:
     """Read these clients' secrets from AWS, store the ids of versions to write, return the writer."""
@@ -98,10 +98,10 @@ def make_writer(
     ]
     known = find_known_secrets(names)
     before = sm.detect_deletions(sm.batch_get(names), lacking=known)
-    writer = SecretWriter(sm, before, known, version_keys(), options)
+    writer = SecretWriter(sm, before, known, load_version_keys(), options)
     for pending in writes:
         writer.set_documents(pending)
-    writer.note_versions(writes)
+    writer.note_planned_versions(writes)
     return writer
 
 
@@ -136,10 +136,10 @@ class SecretWriter:
         ]
         pending.held = held if len(held) == len(pending.documents) else []
 
-    def note_versions(self, writes: list[PendingWrite]) -> None:
+    def note_planned_versions(self, writes: list[PendingWrite]) -> None:
         """Find the versions that a database restored from a backup doesn't know, and note those about to be written."""
         values = [value for value in self.before.values() if isinstance(value, SecretValue)]
-        self.newer.update(find_newer_versions(values, known=self.known, keys=self.keys))
+        self.newer.update(find_unplanned_versions(values, known=self.known, keys=self.keys))
         if not self.options.dry_run:
             record_planned_versions(
                 [
@@ -202,7 +202,7 @@ class SecretWriter:
             raise ForeignVersionError(sentences.FOREIGN_VERSION(name=name))
         is_newer = found.version_id in self.newer
         if is_newer and not self.options.overwrite:
-            raise NewerVersionError(sentences.WRITTEN_SINCE_BACKUP(name=name))
+            raise WrittenSinceBackupError(sentences.WRITTEN_SINCE_BACKUP(name=name))
         pending.outcomes.setdefault(name, Outcome.UPDATED)
         replaced = ReplacedVersion(name, found.version_id, found.created_at, not is_foreign)
         if self.options.dry_run:
@@ -300,7 +300,7 @@ class SecretWriter:
             return None
         self.sm.restore_secret(there.name)
         found = self.sm.get_value(there.name)
-        self.newer.update(find_newer_versions([found], known=self.known, keys=self.keys))
+        self.newer.update(find_unplanned_versions([found], known=self.known, keys=self.keys))
         if token := self._make_token(there.name, pending.documents[there.name], found):
             record_planned_versions([token])
         return found

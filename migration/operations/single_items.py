@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BATCH_SECONDS = 60.0
 
 
-class ItemRefusedError(MessageError):
+class ItemFailedError(MessageError):
     """The client stays as it is, wholly or in part: the message says why."""
 
     def __init__(self, message: Message, error_class: str = ErrorClass.CONFLICT) -> None:
@@ -39,7 +39,7 @@ def process_one_by_one(
 
     Returns the items that may succeed at another try.
 
-    `work` is called with the client's id, and may raise `ItemRefusedError` and `Client.DoesNotExist`.
+    `work` is called with the client's id, and may raise `ItemFailedError` and `Client.DoesNotExist`.
     """
     until = time.monotonic() + BATCH_SECONDS
     for pk, item in items.items():
@@ -52,7 +52,7 @@ def process_one_by_one(
             continue
         try:
             item.outcome, item.message = work(pk)
-        except ItemRefusedError as refusal:
+        except ItemFailedError as refusal:
             item.outcome, item.error_class = Outcome.FAILED, refusal.error_class
             item.message = refusal.message
         except Client.DoesNotExist:

@@ -14,7 +14,7 @@ from credentials.models import Client
 from credentials.nova_columns import convert_schema_errors, judge_columns
 from credentials.pointers import describe_row_with_pointer
 from migration import offboarding_sentences
-from migration.models import OtherSecrets, all_clients, find_layout, find_other_layout
+from migration.models import OtherSecretsState, all_clients, find_layout, find_other_layout
 from nova_credentials import document as documents
 from nova_credentials.aws.answers import ErrorClass
 from nova_credentials.document import Document, DocumentError
@@ -62,7 +62,7 @@ class ClientSnapshot:
     problem: Message | None
     problem_class: ErrorClass
     # It was offboarded, or is about to be: nothing else changes it.
-    is_leaving: bool = False
+    is_leaving_or_left: bool = False
     # For rows that make no document: the document to keep before they are replaced.
     kept: Document | None = field(repr=False, default=None)
 
@@ -80,7 +80,7 @@ class ClientSnapshot:
     def written_names(self) -> dict[Layout, dict[str, str]]:
         """Return layout -> part -> name of the secrets to which every write goes: its own, and those that are kept."""
         written = {self.layout: self.names}
-        if self.other_secrets == OtherSecrets.KEPT:
+        if self.other_secrets == OtherSecretsState.KEPT:
             written[self.other_layout] = self.other_names
         return written
 
@@ -95,7 +95,7 @@ class ClientSnapshot:
             raise ValueError(str(self.problem))
         return self.document
 
-    def is_unchanged_since(self, before: ClientSnapshot) -> bool:
+    def has_same_rows_as(self, before: ClientSnapshot) -> bool:
         """Say whether nobody wrote the rows since `before`. An uncounted write changes only the document."""
         written = (self.revision, self.document, self.kept)
         return written == (before.revision, before.document, before.kept)
@@ -108,7 +108,7 @@ def read_snapshots(client_ids: Collection[int]) -> dict[int, ClientSnapshot]:
     return {client.pk: _take_snapshot(client, columns) for client in found}
 
 
-def look_at_clients(client_ids: Collection[int]) -> dict[int, ClientSnapshot]:
+def read_snapshots_for_page(client_ids: Collection[int]) -> dict[int, ClientSnapshot]:
     """Read clients for a page that shows how they stand, not as of one moment. Raises `NovaSchemaError`."""
     with convert_schema_errors():
         found, columns = _read_clients(client_ids)
@@ -125,12 +125,12 @@ def read_snapshot(client_id: int, *, seen: Phase | None = None) -> ClientSnapsho
     return snapshot
 
 
-def read_locked_snapshot(client_id: int) -> ClientSnapshot:
+def reread_locked_snapshot(client_id: int) -> ClientSnapshot:
     """Read one client in the caller's transaction, which locked its rows. Raises `Client.DoesNotExist`."""
     return _take_snapshot(*_read_client(client_id))
 
 
-def read_locked_snapshots(client_ids: Collection[int]) -> dict[int, ClientSnapshot]:
+def reread_locked_snapshots(client_ids: Collection[int]) -> dict[int, ClientSnapshot]:
     """Read clients in the caller's transaction, which has locked their rows; one that is gone is left out."""
     found, columns = _read_clients(client_ids)
     return {client.pk: _take_snapshot(client, columns) for client in found}
@@ -139,10 +139,10 @@ def read_locked_snapshots(client_ids: Collection[int]) -> dict[int, ClientSnapsh
 def read_client_with_rows(client_id: int) -> Client:
     """Read one client with its rows for a page. Raises `NovaSchemaError` and `Client.DoesNotExist`."""
     with convert_schema_errors():
-        return read_locked_client(client_id)
+        return reread_locked_client(client_id)
 
 
-def read_locked_client(client_id: int) -> Client:
+def reread_locked_client(client_id: int) -> Client:
     """Read the client with its rows anew in the caller's transaction, which has locked them.
 
     Raises `Client.DoesNotExist`.
@@ -172,7 +172,7 @@ def _take_snapshot(client: Client, columns: NovaColumns) -> ClientSnapshot:
     layout, prefix = find_layout(client.layout), settings.NOVA_SECRET_PREFIX  # type: ignore[attr-defined]  # annotated
     phase = Phase(client.phase)  # type: ignore[attr-defined]  # annotated
     other: str = client.other_secrets  # type: ignore[attr-defined]  # annotated
-    leaving: bool = client.is_leaving  # type: ignore[attr-defined]  # annotated
+    leaving: bool = client.is_leaving_or_left  # type: ignore[attr-defined]  # annotated
     document = None
     problem = offboarding_sentences.IS_OFFBOARDED(slug=client.slug) if leaving else None
     problem = (
@@ -204,11 +204,11 @@ def _take_snapshot(client: Client, columns: NovaColumns) -> ClientSnapshot:
         if other
         else {},
         has_credentials=any(client.credentials_by_type().values()),
-        is_leaving=leaving,
+        is_leaving_or_left=leaving,
         document=document,
         problem=problem,
         problem_class=ErrorClass.SCHEMA if columns.problem else ErrorClass.DATA,
-        kept=client.build_document_to_keep() if document is None else None,
+        kept=client.build_document_only_to_keep() if document is None else None,
     )
 
 

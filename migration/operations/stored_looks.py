@@ -35,7 +35,7 @@ LOOKED_AT_WITHIN = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
-class DifferingSecret:
+class SecretSettingsDrift:
     """One secret that is not as the settings of key and regions say."""
 
     name: str
@@ -43,12 +43,12 @@ class DifferingSecret:
 
 
 @dataclass(frozen=True)
-class DifferingClient:
+class ClientSettingsDrift:
     """A client with secrets that are not as the settings say."""
 
     client_id: int
     slug: str
-    secrets: list[DifferingSecret] = field(default_factory=list)
+    secrets: list[SecretSettingsDrift] = field(default_factory=list)
 
     @property
     def differs(self) -> bool:
@@ -60,7 +60,7 @@ class DifferingClient:
 class SettingsDrift:
     """Which secrets are not as the settings say, and how many nobody has looked at."""
 
-    clients: list[DifferingClient]
+    clients: list[ClientSettingsDrift]
     # Secret name -> its client, of those that no worker has described yet.
     unlooked: dict[str, int]
     looked_at: int
@@ -69,7 +69,7 @@ class SettingsDrift:
     oldest: datetime | None
 
     @property
-    def client_ids(self) -> set[int]:
+    def client_ids_to_look_at(self) -> set[int]:
         """Return the clients that a run has to look at: those that differ, and those that are not known."""
         return {client.client_id for client in self.clients} | set(self.unlooked.values())
 
@@ -83,7 +83,7 @@ class SettingsDrift:
         return sum(bool(changes.kms_key) for changes in self._changes)
 
     @property
-    def described(self) -> int:
+    def to_redescribe(self) -> int:
         """Count the secrets that get other tags or another description."""
         return sum(bool(changes.tags or changes.description) for changes in self._changes)
 
@@ -98,7 +98,7 @@ class SettingsDrift:
         return sorted(Counter(region for each in self._changes for region in each.removed).items())
 
     @property
-    def more_replicas(self) -> int:
+    def net_new_replicas(self) -> int:
         """Return how many replicas there are more afterwards; below 0: fewer."""
         return sum(number for _, number in self.added) - sum(number for _, number in self.removed)
 
@@ -108,7 +108,7 @@ def find_settings_drift() -> SettingsDrift:
     present = Secret.objects.filter(client__in=Client.objects.all()).order_by(
         "client__slug", "name"
     )
-    clients: dict[int, DifferingClient] = {}
+    clients: dict[int, ClientSettingsDrift] = {}
     unlooked: dict[str, int] = {}
     looked_at, overdue, oldest, since = 0, 0, None, timezone.now() - LOOKED_AT_WITHIN
     columns = ("name", "client_id", "client__slug", "facts", "described_at", "seen_at")
@@ -122,8 +122,8 @@ def find_settings_drift() -> SettingsDrift:
             continue
         looked_at, oldest = looked_at + 1, min(oldest or at, at)
         if changes := find_stored_changes(facts, name=name, slug=slug):
-            client = clients.setdefault(client_id, DifferingClient(client_id, slug))
-            client.secrets.append(DifferingSecret(name, changes))
+            client = clients.setdefault(client_id, ClientSettingsDrift(client_id, slug))
+            client.secrets.append(SecretSettingsDrift(name, changes))
     return SettingsDrift(list(clients.values()), unlooked, looked_at, overdue, oldest)
 
 

@@ -11,20 +11,20 @@ from credentials.copying import copy_document_into_rows, list_unmatched_rows
 from credentials.models import ClientRevision, CountingGap
 from credentials.triggers import writes_are_counted
 from migration import resolution_sentences, sentences
-from migration.models import PUSHED, Comparison, Resolution, check_reason
+from migration.models import PUSHED, Comparison, Resolution, require_storable_reason
 from migration.operations.aws_store import make_aws_copy, read_aws, secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare, compare_with_document
-from migration.operations.locks import hold_client_locks, require_client_locks
+from migration.operations.locks import hold_client_locks, require_held_client_locks
 from migration.operations.pushes import find_problem, push, write_document
 from migration.operations.resolutions import LOCK_WAIT_SECONDS, NotResolved, record_resolution
 from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
 from migration.operations.secret_writer import REPLACED_STAGE, PartlyWrittenError, RefusedError
 from migration.operations.snapshots import (
     read_client_with_rows,
-    read_locked_client,
-    read_locked_snapshot,
     read_snapshot,
+    reread_locked_client,
+    reread_locked_snapshot,
 )
 from nova_credentials.aws.client_secrets import ClientSecrets
 from nova_credentials.messages import in_a_row
@@ -64,7 +64,9 @@ class UndoPlan:
         return salted_hmac("migration.UndoPlan", repr(found), algorithm="sha256").hexdigest()[:16]
 
 
-def find_undo_refusal(copy: Resolution, *, phase: Phase, revision: int) -> Message | None:
+def find_undo_refusal_in_database(
+    copy: Resolution, *, phase: Phase, revision: int
+) -> Message | None:
     """Return why the database alone refuses to undo this copy; None where only AWS can still refuse."""
     if phase == Phase.PURGED:
         return resolution_sentences.PURGED_SINCE_COPY()
@@ -87,7 +89,7 @@ def undo_copy(*, client_id: int, seen: str, reason: str, by: User | None = None)
     `seen` is the digest of the plan that the user saw. In the phases in which PostgreSQL decides, AWS is pushed to
     afterwards, as after every save; from the cutover on the rows are changed only if AWS takes the values.
     """
-    check_reason(reason)
+    require_storable_reason(reason)
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         if not held:
             raise NotResolved(sentences.TRY_AGAIN_LATER())
@@ -99,9 +101,9 @@ def undo_copy(*, client_id: int, seen: str, reason: str, by: User | None = None)
             raise NotResolved(why)
         try:
             with hold_rows(client_id) as now:
-                if not now.is_unchanged_since(snapshot):
+                if not now.has_same_rows_as(snapshot):
                     raise NotResolved(sentences.NOVA_WROTE())
-                require_client_locks()
+                require_held_client_locks()
                 resolution = _change_rows(plan, reason=reason, by=by)
         except PartlyWrittenError as error:
             part = {name: error.message.values[name] for name in ("names", "error")}
@@ -119,7 +121,7 @@ def _make_plan(snapshot: ClientSnapshot) -> UndoPlan:
     copy = Resolution.objects.find_undoable_copy(client_id)
     if copy is None:
         raise NotResolved(resolution_sentences.NO_COPY_TO_UNDO())
-    if why := find_undo_refusal(copy, phase=snapshot.phase, revision=snapshot.revision):
+    if why := find_undo_refusal_in_database(copy, phase=snapshot.phase, revision=snapshot.revision):
         raise NotResolved(why)
     try:
         to_aws = compare_with_document(snapshot, read_aws(snapshot, sm=sm).document)
@@ -150,8 +152,8 @@ def _read_former(snapshot: ClientSnapshot, copy: Resolution, *, sm: SecretsManag
 def _change_rows(plan: UndoPlan, *, reason: str, by: User | None) -> Resolution:
     """Write the rows, and AWS where it is the authority, within a transaction that holds the rows."""
     client_id = plan.copy.client_id
-    copy_document_into_rows(read_locked_client(client_id), plan.former)
-    after = read_locked_snapshot(client_id)
+    copy_document_into_rows(reread_locked_client(client_id), plan.former)
+    after = reread_locked_snapshot(client_id)
     document, problem = after.document, find_problem(after)
     if document is None or problem:
         raise NotResolved(problem or sentences.TRY_AGAIN_LATER())

@@ -19,14 +19,14 @@ WHERE c.id IN (SELECT t.{{key}} FROM {{table}} t WHERE NOT starts_with(t.{{colum
 """  # noqa: S608  # constants, and a column that is quoted
 
 
-class PurgedClient(NamedTuple):
+class PurgedClientWithValue(NamedTuple):
     """A purged client with a value that stands in clear in a mapped column all the same."""
 
     id: int
     slug: str
 
 
-def list_purged_with_values(column: NovaColumn) -> list[PurgedClient]:
+def list_purged_with_values(column: NovaColumn) -> list[PurgedClientWithValue]:
     """List, by slug, the purged clients with a value in this column; none for a column that isn't mapped as secret."""
     if column.use != ColumnUse.SECRET or not column.is_text:
         return []
@@ -34,4 +34,4 @@ def list_purged_with_values(column: NovaColumn) -> list[PurgedClient]:
     statement = FIND.format(key=key, table=column.table, column=quote_name(column.name))
     with connection.cursor() as cursor:
         cursor.execute(statement, [POINTER])
-        return [PurgedClient(*row) for row in cursor.fetchall()]
+        return [PurgedClientWithValue(*row) for row in cursor.fetchall()]

@@ -39,7 +39,7 @@ class VersionLogin:
     label: str
     values: Document = field(repr=False)
 
-    def as_message(self) -> Message:
+    def make_name_message(self) -> Message:
         """Name the login for a sentence."""
         kind = version_sentences.KINDS[self.credential_type]()
         if not self.label:
@@ -131,13 +131,13 @@ def shorten(version_id: str) -> str:
 
 
 def _try(login: VersionLogin) -> LoginOutcome:
-    rate_limiter().take_turn_at_once(TEST_LOGIN)
+    rate_limiter().take_turn_ahead_of_others(TEST_LOGIN)
     return try_login(login.credential_type, login.values).outcome
 
 
 def _describe(login: VersionLogin, outcome: LoginOutcome) -> Message:
     told = login_sentences.OUTCOMES[outcome]()
-    return version_sentences.VERSION_TRIED_LOGIN(login=login.as_message(), outcome=told)
+    return version_sentences.VERSION_TRIED_LOGIN(login=login.make_name_message(), outcome=told)
 
 
 def _list_entries(document: Document, credential_type: CredentialType) -> Iterator[Document]:

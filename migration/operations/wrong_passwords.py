@@ -12,11 +12,11 @@ from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.utils import timezone
 
-from credentials.shown_names import show_text
+from credentials.shown_names import escape_invisible
 from migration.audit_sentences import LET_IN
 from migration.models import AuditCode, AuditEvent, PasswordPlace, WrongPassword
 from migration.operations.bounded_refusals import limit
-from migration.operations.lockouts import NO_USER, forget_attempts, let_in_again
+from migration.operations.lockouts import NO_USER, forget_expired_attempts, let_in_again
 from migration.operations.second_factors import prove_identity
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def count_wrong_passwords(session_key: str) -> int:
     return WrongPassword.objects.filter(session=_digest(session_key)).count()
 
 
-def check_own_password(
+def check_password_or_code(
     *, user: User, password: str, session_key: str, address: str, place: PasswordPlace
 ) -> bool:
     """Say whether it is the user's password, or a code of their second factor.
@@ -85,7 +85,7 @@ def record_failed_login(
     _log(username, address, PasswordPlace.LOGIN, ended=shut_out)
 
 
-def let_in(chosen: Iterable[WrongPassword], *, by: User) -> int:
+def end_login_locks(chosen: Iterable[WrongPassword], *, by: User) -> int:
     """End the locks that these records tell of, and note who did; return how many locks there were."""
     at_login = {(row.username, row.address) for row in chosen if row.place == PasswordPlace.LOGIN}
     with transaction.atomic():
@@ -99,10 +99,10 @@ def let_in(chosen: Iterable[WrongPassword], *, by: User) -> int:
     return len(ended)
 
 
-def forget_old() -> None:
+def forget_old_attempts_and_sessions() -> None:
     """Delete old records of wrong passwords, counts that lock nobody out any more, and sessions that have ended."""
     WrongPassword.objects.forget_old()
-    forget_attempts()
+    forget_expired_attempts()
     Session.objects.filter(expire_date__lt=timezone.now()).delete()
 
 
@@ -114,8 +114,8 @@ def _digest(session_key: str) -> str:
 def _log(username: str, address: str, place: PasswordPlace, *, ended: bool) -> None:
     logger.warning(
         "Wrong password for %s from %s (%s)%s",
-        show_text(username) if username else "a name that no user has",
-        show_text(address) or "a Unix socket",
+        escape_invisible(username) if username else "a name that no user has",
+        escape_invisible(address) or "a Unix socket",
         place.value,
         ": locked out, or the session ended" if ended else "",
     )

@@ -10,10 +10,10 @@ from django.urls import reverse
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from migration.models import ReaderSummary, WorkFacts
+    from migration.models import BackgroundFacts, ReaderSummary
     from migration.models.failures import FailureCounts
     from migration.operations.nova_tables import NovaTables
-    from migration.reports.client_counts import ClientCounts, ComparisonCounts
+    from migration.reports.client_counts import ClientCounts, NewestComparisonCounts
 
 VIEW_CLIENTS = "credentials.view_client"
 VIEW_TABLES = "credentials.view_columnmapping"
@@ -54,9 +54,9 @@ class AlertData:
     """Numbers that the dashboard has read already."""
 
     clients: ClientCounts
-    comparisons: ComparisonCounts
+    comparisons: NewestComparisonCounts
     tables: NovaTables
-    work: WorkFacts
+    work: BackgroundFacts
     readers: ReaderSummary
     failures: FailureCounts
     clients_to_rotate: int = 0

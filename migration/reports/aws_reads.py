@@ -41,7 +41,7 @@ class AwsReads:
     last_read_at: datetime | None
 
 
-def load_read_queries(client: Client, *, layout: str | None) -> AwsReads | None:
+def load_aws_reads(client: Client, *, layout: str | None) -> AwsReads | None:
     """Return the CloudTrail queries and recorded reads; None if the slug can't be in a secret's name."""
     prefix, names = settings.NOVA_SECRET_PREFIX, list(secret_names(client.slug, layout).values())
     if name_problem(client.slug, prefix=prefix, layout=find_layout(layout)):

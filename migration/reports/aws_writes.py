@@ -9,7 +9,7 @@ from django.db import connection
 
 from migration.models import DatabaseClaim, DatabaseIdentity, WriteStop, read_write_state
 from migration.operations.aws_writes import explain_stop, write_guard
-from migration.operations.database_identity import is_copy, read_identity
+from migration.operations.database_identity import differs_from_noted, read_identity
 
 if TYPE_CHECKING:
     from nova_credentials.messages import Message
@@ -34,7 +34,7 @@ class AwsWrites:
         """Say whether another database, or none, is recorded as AWS's writer; False if this one is unknown."""
         if self.reached is None:
             return False
-        return self.noted is None or is_copy(self.reached, self.noted)
+        return self.noted is None or differs_from_noted(self.reached, self.noted)
 
 
 def load_aws_writes() -> AwsWrites:
@@ -43,7 +43,7 @@ def load_aws_writes() -> AwsWrites:
     return AwsWrites(
         stop=explain_stop(state),
         stop_reason=state.stop.reason if state.stop else "",
-        copy=write_guard().explain_copy(state),
+        copy=write_guard().explain_refused_database(state),
         reached=read_identity(connection),
         noted=state.noted,
         stops=list(WriteStop.objects.all()[:SHOWN]),

@@ -19,7 +19,7 @@ from migration.models import (
     list_clients_in_campaigns,
     with_blocker,
 )
-from migration.operations.ready_clients import select_unfit
+from migration.operations.ready_clients import select_unpushable
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def choose_clients(goal: Phase, *, only: Collection[int] | None = None) -> Chose
     before = [old for old, _new in Campaign(goal=goal).steps]
     clients = all_clients() if only is None else all_clients().filter(pk__in=only)
     rows = with_blocker(clients).order_by("slug", "pk")
-    busy, unfit = list_clients_in_campaigns(), set(select_unfit().values_list("pk", flat=True))
+    busy, unfit = list_clients_in_campaigns(), set(select_unpushable().values_list("pk", flat=True))
     ids: list[int] = []
     by_phase: Counter[Phase] = Counter()
     kept: dict[tuple[Phase, Blocker | None], list[tuple[int, str]]] = {}

@@ -23,7 +23,7 @@ class Forecast:
 
     ends_at: datetime
     waves_done: int
-    seconds_each: float  # from the begin of a wave to its end, its soak times included
+    seconds_per_wave: float  # from the begin of a wave to its end, its soak times included
 
     @property
     def seconds_left(self) -> float:
@@ -48,7 +48,7 @@ def forecast_end(campaign: Campaign) -> Forecast | None:
     left = sum(
         max(each - _seconds_since(wave.watched_since), _soaks_for(wave)) for wave in open_waves
     )
-    ahead = count_waves_ahead(campaign, waves)
+    ahead = count_waves_to_begin(campaign, waves)
     if left + ahead * each <= 0:  # it takes longer than the others did: nobody knows how long
         return None
     return Forecast(now + timedelta(seconds=left + ahead * each), len(took), each)
@@ -68,7 +68,7 @@ def _stood_still(wave: Wave, *, until: datetime) -> bool:
     return bool(wave.began_at and wave.watched_since and wave.began_at < wave.watched_since < until)
 
 
-def count_waves_ahead(campaign: Campaign, waves: list[Wave]) -> int:
+def count_waves_to_begin(campaign: Campaign, waves: list[Wave]) -> int:
     """Count the waves to come, with those into which a group of more clients than a wave may have will be split."""
     ahead = [wave for wave in waves if wave.began_at is None]
     if not campaign.wave_size:

@@ -16,7 +16,7 @@ from migration.models import (
     RunItem,
     WaveClient,
 )
-from migration.models.left_clients import select_left_items, select_refused_items
+from migration.models.left_clients import select_refused_items, select_unmoved_items
 from migration.reports.campaign_lists import CountedClients, make_list_query
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def list_left_out(waves: list[Wave], number: int) -> LeftOutClients:
 
 def list_left_clients(waves: list[Wave]) -> Iterable[ClientsLeftByRun]:
     """Yield the runs that left clients, since their waves are watched, with some of these clients."""
-    left = select_left_items(waves)
+    left = select_unmoved_items(waves)
     numbers: dict[int, dict[str, int]] = defaultdict(dict)
     counted = left.order_by().values_list("run", "outcome").annotate(number=Count("pk"))
     for run_id, outcome, number in counted:

@@ -15,7 +15,11 @@ from migration.models import (
     Wave,
     WaveClient,
 )
-from migration.models.left_clients import select_kept_now, select_left_items, select_refused_items
+from migration.models.left_clients import (
+    select_kept_now,
+    select_refused_items,
+    select_unmoved_items,
+)
 from migration.models.wave_counts import (
     list_differing,
     list_with_failed_reads,
@@ -88,7 +92,9 @@ def _name_wave(wave: Wave) -> str:
 
 
 def _list_left(run: Run, wave: Wave) -> ClientIds:
-    return select_left_items([wave]).filter(run=run).order_by().values_list("client_id", flat=True)
+    return (
+        select_unmoved_items([wave]).filter(run=run).order_by().values_list("client_id", flat=True)
+    )
 
 
 def _list_not_moved(campaign: Campaign) -> ClientIds:
@@ -104,7 +110,7 @@ def _list_taken(wave: Wave) -> ClientIds:
 
 
 def _list_to_move(wave: Wave) -> ClientIds:
-    return wave.list_clients_to_move().order_by().values_list("pk", flat=True)
+    return wave.list_clients_not_moved_back().order_by().values_list("pk", flat=True)
 
 
 def _list_refused(wave: Wave) -> ClientIds:

@@ -51,7 +51,7 @@ class BlockedNow:
         return len(self.clients) - len(self.named)
 
     @property
-    def note(self) -> str:
+    def wait_note(self) -> str:
         """Say what to wait for, where that is enough; "" elsewhere."""
         if self.passes_at is None:
             return ""
@@ -62,7 +62,7 @@ class BlockedNow:
         return text % {"n": FRESH // timedelta(minutes=1), "time": show_time(self.passes_at)}
 
     @property
-    def tab_query(self) -> str:
+    def client_tab_query(self) -> str:
         """Return the query of a client's page that shows what keeps it: its comparison, where the stores differ."""
         return "?tab=comparison" if self.blocker in OF_COMPARISON else ""
 

@@ -66,7 +66,7 @@ class WaitingStep:
         return sentence(
             wave=self.wave.name_message,
             n=self.clients,
-            until=self.latest,
+            until=self.begins_at_latest,
             kept=tuple(each.message for each in self.kept),
         )
 
@@ -76,7 +76,7 @@ class WaitingStep:
         return sum(self.numbers.values())
 
     @property
-    def latest(self) -> str:
+    def begins_at_latest(self) -> str:
         """Return when it begins at the latest, with the time zone."""
         return show_time(self.until)
 
@@ -93,7 +93,7 @@ class WaitingStep:
         ]
 
     @property
-    def usual(self) -> list[Message]:
+    def usual_durations(self) -> list[Message]:
         """Say how long it usually takes, of each thing that the clients lack."""
         every = settings.NOVA_SWEEP_MINUTES
         compared, streak = campaign_sentences.USUAL_COMPARISON, campaign_sentences.USUAL_STREAK
@@ -180,9 +180,9 @@ def _find_due_time(campaign: Campaign, wave: Wave | None, now: datetime) -> date
 
 
 def _find_waiting_step(wave: Wave, now: datetime, *, has_soaked: bool) -> WaitingStep | None:
-    until = wave.waits_until()
+    until = wave.waits_at_most_until()
     step = wave.find_next_step() if now < until else None
-    numbers = wave.count_waited_for(step[0]) if step else {}
+    numbers = wave.count_awaited_by_blocker(step[0]) if step else {}
     if step is None or not numbers:
         return None
     most_first = dict(sorted(numbers.items(), key=lambda each: -each[1]))

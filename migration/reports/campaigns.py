@@ -21,7 +21,7 @@ from migration.models import (
     WaveClient,
     WaveCounts,
 )
-from migration.reports.campaign_forecast import count_waves_ahead
+from migration.reports.campaign_forecast import count_waves_to_begin
 from migration.reports.campaign_left import (
     describe_message,
     find_frequent_reason,
@@ -129,7 +129,7 @@ class CampaignSummary:
     left_out: LeftOutClients
 
     @property
-    def percent_done(self) -> float:
+    def percent_of_waves_done(self) -> float:
         return 100 * self.waves_done / self.waves_all if self.waves_all else 0
 
     def to_json(self) -> dict[str, object]:
@@ -194,7 +194,7 @@ def _count_waves(campaign: Campaign, waves: list[Wave]) -> int:
     if campaign.state not in Campaign.NOT_OVER:
         return len(waves)
     begun = sum(wave.began_at is not None for wave in waves)
-    return begun + count_waves_ahead(campaign, waves)
+    return begun + count_waves_to_begin(campaign, waves)
 
 
 def describe_settings(campaign: Campaign) -> dict[str, object]:
@@ -224,7 +224,7 @@ def _summarize_waves(
     campaign: Campaign, waves: list[Wave], waiting: WaitingStep | None
 ) -> Iterable[WaveSummary]:
     ids = [wave.pk for wave in waves]
-    taken = WaveClient.objects.taken_along().filter(wave__in=ids).order_by()
+    taken = WaveClient.objects.not_left_out().filter(wave__in=ids).order_by()
     clients, left_out = _count_clients(ids)
     phases: dict[int, dict[Phase, int]] = defaultdict(lambda: dict.fromkeys(Phase, 0))
     stands_in = Coalesce("client__client_migration__phase", models.Value(Phase.POSTGRES.value))

@@ -16,8 +16,8 @@ from credentials.shown_names import show_name
 from migration import sentences
 from migration.models import AuditCode, PhaseChoices
 from migration.models.comparisons import COMPARISONS_ARE_KEPT
-from migration.operations.certificate_facts import MoveProof
-from migration.operations.gate_lines import LineState
+from migration.operations.certificate_facts import AuditAgreement
+from migration.operations.gate_lines import PassedLineState
 from migration.reports.plain_text import describe_places
 from nova_credentials.credential_types import CredentialType
 
@@ -93,18 +93,20 @@ def _by(at: datetime | None, who: str) -> str:
 
 def _describe_gate(facts: Certificate) -> Iterator[SheetRow]:
     labels = {
-        LineState.PASSED: _("Passed"),
-        LineState.OFF: _("Switched off"),
-        LineState.OVERRIDDEN: _("Overridden"),
+        PassedLineState.PASSED: _("Passed"),
+        PassedLineState.OFF: _("Switched off"),
+        PassedLineState.OVERRIDDEN: _("Overridden"),
     }
     at = facts.cutover.at
     for line in facts.gate or ():
-        is_marked = line.state != LineState.PASSED
+        is_marked = line.state != PassedLineState.PASSED
         yield SheetRow(labels[line.state], localize(line.text, at=at), is_marked)
     if facts.gate is None:
         yield SheetRow("–", _("The audit has no entry of this gate, but for what was overridden."))
         for text in facts.cutover.overridden:
-            yield SheetRow(labels[LineState.OVERRIDDEN], localize(text, at=at), is_marked=True)
+            yield SheetRow(
+                labels[PassedLineState.OVERRIDDEN], localize(text, at=at), is_marked=True
+            )
     if facts.cutover.overridden:
         yield SheetRow(_("Reason of the override"), facts.cutover.override_reason)
 
@@ -177,13 +179,13 @@ def _describe_value(value: CredentialFact) -> str:
 
 def _describe_move(move: MoveFact) -> SheetRow:
     proofs = {
-        MoveProof.AGREES: _("as in the audit"),
-        MoveProof.NOT_KEPT: _("older than the audit's entries"),
-        MoveProof.DIFFERS: _("NOT as in the audit"),
+        AuditAgreement.AGREES: _("as in the audit"),
+        AuditAgreement.NOT_KEPT: _("older than the audit's entries"),
+        AuditAgreement.DIFFERS: _("NOT as in the audit"),
     }
     phases = f"{PhaseChoices(move.old).label} → {PhaseChoices(move.new).label}"
     text = f"{_by(move.at, move.who)}; {proofs[move.proof]}"
-    return SheetRow(phases, text, move.proof == MoveProof.DIFFERS)
+    return SheetRow(phases, text, move.proof == AuditAgreement.DIFFERS)
 
 
 def _describe_audit(facts: Certificate) -> Iterator[SheetRow]:

@@ -52,7 +52,7 @@ def _describe_rotations(which: str, number: int) -> str:
     }[which]
 
 
-def alert_plain_text(data: AlertData) -> Iterator[Alert]:
+def alert_clients_to_rotate(data: AlertData) -> Iterator[Alert]:
     """Alert to clients with a credential that somebody may have read where it stood in clear."""
     if number := data.clients_to_rotate:
         sentence = ngettext(
@@ -83,7 +83,7 @@ def alert_secret_settings(data: AlertData) -> Iterator[Alert]:
         yield Alert(sentence, url, VIEW_CLIENTS, count=number, actions=actions)
 
 
-def alert_offboardings(data: AlertData) -> Iterator[Alert]:
+def alert_interrupted_offboardings(data: AlertData) -> Iterator[Alert]:
     """Alert to clients that left, or came back, in part only."""
     if number := data.work.interrupted_offboardings:
         sentence = ngettext(

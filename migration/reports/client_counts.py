@@ -69,7 +69,7 @@ class BlockerCount:
     clients: int
 
     @property
-    def wanted(self) -> str:
+    def wanted_amount(self) -> str:
         """Return how much is wanted of what these clients have too little of; "" where it is no amount."""
         new = Phase.PURGED if self.standing == Standing.IN_AWS else Phase.AWS
         wanted = describe_wanted(self.blocker, new)
@@ -100,7 +100,7 @@ class ClientCounts:
 
 
 @dataclass(frozen=True)
-class ComparisonCounts:
+class NewestComparisonCounts:
     """The number of clients by the result of their newest comparison."""
 
     by_status: dict[str, int]
@@ -126,7 +126,7 @@ class ComparisonCounts:
         return self.by_status[Comparison.Status.UNCHECKED]
 
 
-def add_up_counts(counts: SiteCounts) -> tuple[ClientCounts, ComparisonCounts]:
+def add_up_counts(counts: SiteCounts) -> tuple[ClientCounts, NewestComparisonCounts]:
     """Add up what was counted, by phase and by comparison, with the words of the page's language."""
     rows = counts.rows
     return _make_client_counts(rows, counts.pushes), _make_comparison_counts(rows)
@@ -193,11 +193,11 @@ def describe_phase(phase: Phase) -> str:
     }[phase]
 
 
-def _make_comparison_counts(rows: list[_Row]) -> ComparisonCounts:
+def _make_comparison_counts(rows: list[_Row]) -> NewestComparisonCounts:
     def add_up(status: str, column: str) -> int:
         return sum(row[column] for row in rows if row["status"] == status)
 
-    return ComparisonCounts(
+    return NewestComparisonCounts(
         by_status={status: add_up(status, "n") for status in Comparison.Status},
         acknowledged={status: add_up(status, "acknowledged") for status in Comparison.Status},
         last=max((row["last"] for row in rows if row["last"]), default=None),

@@ -174,7 +174,7 @@ def _list_comparisons(
 def _describe_comparison(comparison: Comparison) -> str:
     if comparison.status == Comparison.Status.MATCH:
         return _("Both stores hold the same values.")
-    fields = comparison.fields_that_differ()
+    fields = comparison.read_mismatches()
     if not fields:
         return _make_sentence(str(comparison.get_status_display()))
     text = ngettext("%(n)d field differs", "%(n)d fields differ", len(fields)) % {"n": len(fields)}

@@ -77,7 +77,7 @@ def attach_next_steps(clients: Sequence[Any], site: GateFacts | None = None) -> 
     blockers = dict(
         with_blocker(all_clients().filter(pk__in=ids)).order_by().values_list("pk", "blocker")
     )
-    errors = RunItem.objects.find_last_errors(ids)
+    errors = RunItem.objects.find_errors_needing_attention(ids)
     groups = defaultdict(list)
     members = GroupMember.objects.filter(client_id__in=ids).order_by("group__key")
     for client_id, name in members.values_list("client_id", "group__name"):

@@ -90,7 +90,7 @@ def _describe_client(
             "compared_at": comparison.compared_at.isoformat(),
             "mismatches": [
                 {"path": row.path, "kind": row.kind, "hint": row.hint}
-                for row in comparison.fields_that_differ()
+                for row in comparison.read_mismatches()
             ],
         },
         "run": run,

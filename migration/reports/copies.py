@@ -10,7 +10,7 @@ from django.db.models import Count, Q
 
 from credentials.models import Client
 from migration.models import CopySearch, FoundCopy, Redaction, SearchedClient, UnsearchedPlace
-from migration.reports.redaction_commands import RedactionCommands, write_redaction_commands
+from migration.reports.redaction_commands import RedactionCommandLines, write_redaction_commands
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,7 +34,7 @@ class ClientCopies:
     unsearched: int
 
     @property
-    def is_clean(self) -> bool:
+    def is_proven_clean(self) -> bool:
         """Say whether nothing was found and nothing left unlooked at."""
         return not (self.found or self.unknown or self.unsearched)
 
@@ -52,7 +52,7 @@ class CopiesReport:
     never_searched: int
     newest: CopySearch | None
     redactions: list[Redaction]
-    commands: RedactionCommands
+    commands: RedactionCommandLines
 
 
 def load_copies_report(page_number: str | None) -> CopiesReport:
@@ -81,7 +81,7 @@ def load_copies_report(page_number: str | None) -> CopiesReport:
     )
 
 
-def load_search(
+def load_clients_at_risk(
     search: CopySearch, page_number: str | None
 ) -> tuple[Page[SearchedClient], list[ClientCopies]]:
     """Load one page of the clients of one search that have copies, or values that were not looked for."""

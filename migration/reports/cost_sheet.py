@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from credentials import prices
 from migration import cost_sentences
-from migration.reports.costs import Advice
+from migration.reports.costs import MigrationAdvice
 
 if TYPE_CHECKING:
     from migration.reports.costs import CostEstimate, CountedUse, LayoutCost
     from nova_credentials.messages import Message
 
 RULE = {
-    Advice.KEEP: cost_sentences.COST_KEEP,
-    Advice.EITHER: cost_sentences.COST_EITHER,
-    Advice.MIGRATE: cost_sentences.COST_MIGRATE,
+    MigrationAdvice.KEEP: cost_sentences.COST_KEEP,
+    MigrationAdvice.EITHER: cost_sentences.COST_EITHER,
+    MigrationAdvice.MIGRATE: cost_sentences.COST_MIGRATE,
 }
 _ALTERNATIVES = {
     sentence.key: sentence
@@ -98,7 +98,7 @@ def _describe_layout(cost: LayoutCost) -> dict[str, Any]:
         "dollars": {
             "secrets": float(cost.secret_dollars),
             "calls": float(cost.call_dollars),
-            "key": float(cost.key_dollars),
+            "key": float(cost.kms_dollars),
             "total": float(cost.total_dollars),
         },
     }

@@ -42,7 +42,7 @@ ROUGH_BELOW = timedelta(days=1)
 CENT = Decimal("0.01")
 
 
-class Advice(StrEnum):
+class MigrationAdvice(StrEnum):
     """Recommends by the number of clients: below 20 keep PostgreSQL, above 20 migrate, at 20 either."""
 
     KEEP = "keep"
@@ -53,11 +53,11 @@ class Advice(StrEnum):
 RULE_BOUND = 20
 
 
-def advise(clients: int) -> Advice:
+def advise(clients: int) -> MigrationAdvice:
     """Apply the plan's rule to this number of active clients."""
     if clients == RULE_BOUND:
-        return Advice.EITHER
-    return Advice.MIGRATE if clients > RULE_BOUND else Advice.KEEP
+        return MigrationAdvice.EITHER
+    return MigrationAdvice.MIGRATE if clients > RULE_BOUND else MigrationAdvice.KEEP
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class LayoutCost:
         return (TEN_THOUSAND_CALLS * self.total_calls / 10_000).quantize(CENT)
 
     @property
-    def key_dollars(self) -> Decimal:
+    def kms_dollars(self) -> Decimal:
         """Return the dollars a month of the KMS key and its requests."""
         requests = TEN_THOUSAND_KEY_REQUESTS * self.key_requests / 10_000
         return (KEY_A_MONTH * self.keys + requests).quantize(CENT)
@@ -169,7 +169,7 @@ class CostEstimate:
         return next(step for step in self.steps if step.recommended)
 
     @property
-    def advice(self) -> Advice:
+    def advice(self) -> MigrationAdvice:
         """Return what the plan's rule says of this number of clients."""
         return advise(self.clients)
 

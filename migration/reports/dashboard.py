@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Case, When
 
-from migration.models import Campaign, KeptCounts, ReaderProcess, Run, read_work_facts
+from migration.models import Campaign, KeptCounts, ReaderProcess, Run, read_background_facts
 from migration.operations.nova_tables import read_nova_tables
 from migration.reports.activity import list_activity
 from migration.reports.alert import AlertData
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from migration.models import ReaderSummary
     from migration.reports.activity import Activity
     from migration.reports.alert import Alert
-    from migration.reports.client_counts import ClientCounts, ComparisonCounts
+    from migration.reports.client_counts import ClientCounts, NewestComparisonCounts
     from migration.reports.costs import CostEstimate
     from migration.reports.daily_comparisons import ComparisonChart
     from migration.reports.health import Pulse
@@ -38,7 +38,7 @@ class Dashboard:
     """Everything that the dashboard shows to a user with all permissions."""
 
     clients: ClientCounts
-    comparisons: ComparisonCounts
+    comparisons: NewestComparisonCounts
     run: Progress | None
     alerts: list[Alert]
     chart: ComparisonChart
@@ -64,7 +64,7 @@ def load_dashboard() -> Dashboard:
     clients, comparisons = add_up_counts(counts)
     run = _find_run_to_show()
     readers = ReaderProcess.objects.summarize()
-    work = read_work_facts()
+    work = read_background_facts()
     data = AlertData(
         clients,
         comparisons,

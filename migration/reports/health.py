@@ -18,12 +18,12 @@ from django.utils.translation import ngettext
 from migration.models import Run, Worker
 from migration.operations.notice_recipients import count_failing_recipients, list_recipients
 from migration.reports.alert import VIEW_COMPARISONS, VIEW_READERS, VIEW_RUNS
-from migration.reports.readers import describe_failing, describe_readers
+from migration.reports.readers import describe_readers, label_failing_readers
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from migration.models import ReaderSummary, WorkFacts
+    from migration.models import BackgroundFacts, ReaderSummary
 
 # Every role has it, and sees by it what the doctor says of notices.
 VIEW_WORKERS = "migration.view_worker"
@@ -43,7 +43,7 @@ class Pulse:
 
 
 def list_pulses(
-    work: WorkFacts, *, answered_at: datetime | None, readers: ReaderSummary
+    work: BackgroundFacts, *, answered_at: datetime | None, readers: ReaderSummary
 ) -> list[Pulse]:
     """List the health of each part, in one query at most; `answered_at`: when AWS last answered."""
     worker_seen_at, swept_at = work.worker_seen_at, work.swept_at
@@ -77,7 +77,7 @@ def list_pulses(
         Pulse(
             _("NOVA's processes"),
             bool(readers.seen) and not readers.failing,
-            f"{readers.failing} {describe_failing(readers.failing)}"
+            f"{readers.failing} {label_failing_readers(readers.failing)}"
             if readers.failing
             else describe_readers(readers),
             reverse("admin:migration_readerprocess_changelist"),

@@ -38,7 +38,7 @@ FILTERS = ("status", "kind", "field", "age", "assigned", "state", "push", "q")
 WHOLE = "*"
 
 
-def count_by_status() -> dict[str, Any]:
+def count_clients_by_status() -> dict[str, Any]:
     """Count the clients by the result of their newest comparison."""
     compared = ClientMigration.objects.of_present_clients().exclude(comparison=None)
     counted = compared.values("comparison_status").annotate(n=Count("pk"), last=Max("compared_at"))
@@ -62,7 +62,7 @@ def count_clients_by_field() -> list[tuple[str, str, int]]:
 
 def filter_mismatches(filters: dict[str, str], *, user: _Viewer) -> OpenMismatchQuerySet:
     """Select the open mismatches that match every filter; a filter without a meaning matches none."""
-    found = OpenMismatch.objects.of_present_clients().with_state()
+    found = OpenMismatch.objects.of_present_clients().with_acknowledged_in_doubt()
     for name, value in filters.items():
         condition = CONDITIONS[name](value, user)
         if condition is None:
@@ -139,7 +139,7 @@ class MismatchBlock:
         return max(self.fields, key=lambda field: field.last_seen_at)
 
 
-def select_block_clients(rows: OpenMismatchQuerySet) -> OpenMismatchQuerySet:
+def select_slugs_and_ids(rows: OpenMismatchQuerySet) -> OpenMismatchQuerySet:
     """Select the clients of these rows as (slug, client id), each once, in the order of the slugs."""
     found = rows.order_by("slug", "client_id").values_list("slug", "client_id").distinct()
     return cast("OpenMismatchQuerySet", found)
@@ -167,7 +167,9 @@ def select_clients_with_status(filters: dict[str, str]) -> ClientMigrationQueryS
     if "q" in filters:
         found = found.filter(client__slug__startswith=filters["q"])
     if filters.get("state") == "open":
-        found = found.exclude(pk__in=Resolution.objects.of_newest_comparison().values("client_id"))
+        found = found.exclude(
+            pk__in=Resolution.objects.covering_newest_comparison().values("client_id")
+        )
     if filters.get("push") == "well":
         found = found.exclude(pk__in=select_clients_with_failed_push())
     return found.annotate(

@@ -42,7 +42,7 @@ class RecipientReport:
 
 
 @dataclass(frozen=True)
-class EventReport:
+class EventWays:
     """One event, and the ways on which it goes."""
 
     event: NoticeEvent
@@ -55,7 +55,7 @@ class NoticesReport:
     """All that the page *Notices* shows."""
 
     recipients: list[RecipientReport]
-    events: list[EventReport]
+    events: list[EventWays]
     newest: list[Notice]
     # What came of the test that was sent last from this page.
     tested: list[NoticeDelivery]
@@ -67,17 +67,17 @@ def load_notices(test_id: int | None = None) -> NoticesReport:
     events = []
     for event in CHOSEN_EVENTS:
         rule = rules.get(event) or NoticeRule(event=event)
-        events.append(EventReport(event, rule.by_mail, rule.by_webhook))
+        events.append(EventWays(event, rule.by_mail, rule.by_webhook))
     tests = NoticeDelivery.objects.filter(notice=test_id, notice__event=NoticeEvent.TEST)
     return NoticesReport(
-        recipients=list_recipient_reports(),
+        recipients=list_delivery_reports(),
         events=events,
         newest=list(Notice.objects.prefetch_related("deliveries")[:NEWEST_SHOWN]),
         tested=list(tests.order_by("pk")) if test_id else [],
     )
 
 
-def list_recipient_reports() -> list[RecipientReport]:
+def list_delivery_reports() -> list[RecipientReport]:
     """Return each recipient of the settings with what became of its deliveries, in two queries."""
     recipients = list_recipients()
     deliveries = NoticeDelivery.objects.filter(target__in=[each.target for each in recipients])

@@ -82,7 +82,7 @@ class StatementsReport:
     own_role: str
 
 
-def load_other_statements() -> StatementsReport:
+def compare_other_statements() -> StatementsReport:
     """Compare what pg_stat_statements shows now with what was stored before. Changes nothing."""
     now = timezone.now()
     found = read_other_statements()
@@ -118,7 +118,7 @@ def describe_readers(readers: ReaderSummary) -> str:
     ) % {"n": readers.seen}
 
 
-def describe_failing(number: int) -> str:
+def label_failing_readers(number: int) -> str:
     """Return the words that follow the number of NOVA's processes that lately failed to read AWS."""
     return ngettext(
         "process of NOVA failed to read AWS in the last 30 minutes",

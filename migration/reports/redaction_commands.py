@@ -25,7 +25,7 @@ PLAIN_COLUMN = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*){2}")
 
 
 @dataclass
-class RedactionCommands:
+class RedactionCommandLines:
     """The commands for the clients on a page; "" where there is nothing to replace."""
 
     # Of executions, where only those that have ended are changed.
@@ -43,7 +43,7 @@ class RedactionCommands:
         return bool(self.history or self.others or self.too_early or self.unwritten)
 
 
-def write_redaction_commands(found: Collection[FoundCopy]) -> RedactionCommands:
+def write_redaction_commands(found: Collection[FoundCopy]) -> RedactionCommandLines:
     """Return the commands that replace what was found, as far as it may be replaced, in one query."""
     ids = {copy.client_id for copy in found}
     phases = dict(ClientMigration.objects.filter(pk__in=ids).values_list("pk", "phase"))
@@ -60,7 +60,7 @@ def write_redaction_commands(found: Collection[FoundCopy]) -> RedactionCommands:
             history.append(copy)
         else:
             others.append(copy)
-    return RedactionCommands(
+    return RedactionCommandLines(
         _write_command(history), _write_command(others), sorted(early.items()), sorted(unwritten)
     )
 

@@ -65,14 +65,14 @@ class ResolutionPlan:
         return [field for client in self.concerned for field in client.fields]
 
     @property
-    def read_from_aws(self) -> int:
+    def number_cut_over(self) -> int:
         """Count the clients to be resolved whose values NOVA reads from AWS."""
         return sum(client.phase.aws_is_authority for client in self.concerned)
 
     @property
-    def read_from_postgres(self) -> int:
+    def number_not_cut_over(self) -> int:
         """Count the clients to be resolved whose values NOVA reads from PostgreSQL."""
-        return len(self.concerned) - self.read_from_aws
+        return len(self.concerned) - self.number_cut_over
 
 
 def plan_resolutions(

@@ -125,7 +125,7 @@ def describe_client(client: PlannedClient) -> dict[str, Any]:
     }
 
 
-def export_plan(plan: RunPlan) -> Iterator[str]:
+def export_plan_as_json(plan: RunPlan) -> Iterator[str]:
     """Yield the plan with all its clients as one JSON object, piece by piece, for somebody to review."""
     head = {
         "plan": plan.pk,

@@ -156,7 +156,7 @@ class Progress:
         return not any(group["withdrawn"] for group in self.groups)
 
     @property
-    def rest(self) -> int:
+    def open_or_left_out(self) -> int:
         """Return the number of items that are open or were left out."""
         return self.open + self.left_out
 
@@ -167,7 +167,7 @@ class Progress:
 
     @property
     def done(self) -> int:
-        return self.total - self.rest
+        return self.total - self.open_or_left_out
 
     @cached_property
     def failed(self) -> int:
@@ -200,7 +200,7 @@ class Progress:
         return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
 
     @property
-    def failed_for_good(self) -> int:
+    def failed_until_mended(self) -> int:
         """Return how many failed by something that somebody has to mend: trying again meets it again."""
         mendable = (ErrorClass.DATA, ErrorClass.CONFLICT)
         return sum(n for name, n in self.failed_by_class.items() if name in mendable)

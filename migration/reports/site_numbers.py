@@ -19,7 +19,7 @@ from migration.models import (
     Run,
     Worker,
     all_clients,
-    read_work_facts,
+    read_background_facts,
 )
 from migration.operations.aws_writes import find_write_refusal
 from migration.reports.client_counts import add_up_counts
@@ -27,8 +27,8 @@ from migration.reports.client_counts import add_up_counts
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from migration.models import ReaderSummary, WorkFacts
-    from migration.reports.client_counts import ClientCounts, ComparisonCounts
+    from migration.models import BackgroundFacts, ReaderSummary
+    from migration.reports.client_counts import ClientCounts, NewestComparisonCounts
 
 # Of clients that a run did not come to yet.
 OPEN = "open"
@@ -51,7 +51,7 @@ class SiteNumbers:
     """Everything that is watched; times in seconds."""
 
     clients: ClientCounts
-    comparisons: ComparisonCounts
+    comparisons: NewestComparisonCounts
     open_mismatches: int
     oldest_push_seconds: float  # 0: no push is pending
     failures: dict[str, int]  # act -> clients
@@ -59,7 +59,7 @@ class SiteNumbers:
     readers: ReaderSummary
     reads: dict[str, int]  # result -> reads
     workers: int
-    work: WorkFacts
+    work: BackgroundFacts
     aws_calls: dict[tuple[str, ...], int]  # operation and outcome -> calls
     may_write_to_aws: bool
     writes_are_counted: bool
@@ -80,7 +80,7 @@ def load_site_numbers() -> SiteNumbers:
         readers=ReaderProcess.objects.summarize(),
         reads=_count_reads(),
         workers=Worker.objects.alive().count(),
-        work=read_work_facts(),
+        work=read_background_facts(),
         aws_calls={
             (operation, outcome): number
             for name, number in KeptCounts.objects.read_aws_calls().items()
@@ -97,7 +97,7 @@ def _measure_oldest_push() -> float:
     writes = ClientWrite.objects.filter(client_id=OuterRef("pk")).order_by("written_at")
     first = Subquery(writes.values("written_at")[:1])
     pending = (
-        all_clients().to_push().annotate(waits=Coalesce("client_revision__pending_since", first))
+        all_clients().push_due().annotate(waits=Coalesce("client_revision__pending_since", first))
     )
     return _seconds_since(pending.aggregate(oldest=Min("waits"))["oldest"])
 

@@ -285,7 +285,7 @@ def error_class_label(value: str) -> str:
 
 
 @register.filter
-def show_exactly(revealed: RevealedValue) -> SafeString:
+def escape_exactly(revealed: RevealedValue) -> SafeString:
     """Return the value as HTML, with carriage returns escaped: a browser would turn them into line feeds."""
     return mark_safe(escape(revealed.value).replace("\r", "&#13;"))  # noqa: S308  # escaped
 

@@ -9,6 +9,6 @@ register = template.Library()
 
 
 @register.filter
-def by_provider(user: User) -> bool:
+def has_provider_login(user: User) -> bool:
     """Say whether the user logs in by OpenID Connect."""
     return logs_in_by_provider(user)

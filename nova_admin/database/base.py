@@ -16,7 +16,7 @@ from django.utils.functional import cached_property
 
 from credentials.site_schema import SCHEMA
 from nova_admin.database.editor import SchemaEditor
-from nova_admin.database.lists import ListDumper
+from nova_admin.database.lists import FastListDumper
 from nova_admin.database.schema import prepare_schema
 from nova_credentials.tables import CREDENTIALS, STATEMENT_MARK
 
@@ -70,7 +70,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             refusal = describe_refusal(conn_params, refused=asked)
         if refusal:  # raised out here: libpq's text would be in the chain
             raise NoConnectionError(refusal)
-        connection.adapters.register_dumper(list, ListDumper)
+        connection.adapters.register_dumper(list, FastListDumper)
         connection.autocommit = True
         connection.execute(SESSION)
         return connection

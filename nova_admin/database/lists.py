@@ -16,6 +16,6 @@ class _Escapes:
         return bytes(element).replace(b"\\", rb"\\").replace(b'"', rb"\"")
 
 
-class ListDumper(array.ListDumper):
+class FastListDumper(array.ListDumper):
     # The name is psycopg's own: if it ever goes, this takes longer and writes the same.
     _re_esc = _Escapes  # type: ignore[assignment]

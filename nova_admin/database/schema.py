@@ -10,7 +10,7 @@ from django.db.utils import OperationalError
 from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from credentials.nova_objects import list_objects_on
-from credentials.shown_names import show_text
+from credentials.shown_names import escape_invisible
 from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
 from credentials.trigger_sql import OLD_FUNCTION, make_trigger_function_sql
 from nova_credentials.tables import NOVA_TABLES
@@ -125,12 +125,12 @@ def _require_ownership(
     role = _fetch_name(cursor)
     if not is_ours:
         raise CommandError(
-            f"The schema {SCHEMA} belongs to the role {show_text(owner)}: connect as that role. If it was made for this"
-            f" site and is still empty, run as its owner: ALTER SCHEMA {SCHEMA} OWNER TO {role};",
+            f"The schema {SCHEMA} belongs to the role {escape_invisible(owner)}: connect as that role. If it was made"
+            f" for this site and is still empty, run as its owner: ALTER SCHEMA {SCHEMA} OWNER TO {role};",
             returncode=2,
         )
     if creators:
-        names = show_text(creators)
+        names = escape_invisible(creators)
         raise CommandError(
             f"Others may create in the schema {SCHEMA}: {names}. Run:"
             f" REVOKE CREATE ON SCHEMA {SCHEMA} FROM {names}; then run migrate again.",
@@ -154,7 +154,7 @@ def _make_schema(cursor: CursorWrapper) -> None:
     if not may_create:
         raise CommandError(
             f"The site's tables need a schema of their own. Somebody who may create in this database has to run:"
-            f" CREATE SCHEMA {SCHEMA} AUTHORIZATION {show_text(role)}; then run migrate again.",
+            f" CREATE SCHEMA {SCHEMA} AUTHORIZATION {escape_invisible(role)}; then run migrate again.",
             returncode=2,
         )
     cursor.execute(f"CREATE SCHEMA {SCHEMA}")
@@ -180,7 +180,9 @@ def _carry_over(cursor: CursorWrapper) -> None:
     if found := list_objects_on(
         cursor, [f"public.{name}" for name in names], counting=OLD_FUNCTION
     ):
-        objects = ", ".join(f"{each.kind} {show_text(each.name)} on {each.table}" for each in found)
+        objects = ", ".join(
+            f"{each.kind} {escape_invisible(each.name)} on {each.table}" for each in found
+        )
         raise CommandError(
             f"The first release's tables carry objects that it never made and that would run with this role's rights:"
             f" {objects}. Nothing was changed. Drop them, then run migrate again."
@@ -238,7 +240,7 @@ def _move_tables(names: list[str], cursor: CursorWrapper, *, has_function: bool)
 
 def _fetch_name(cursor: CursorWrapper) -> str:
     """Return the names that the statement gave, fit to be shown; empty for none."""
-    return show_text(str(_fetch_value(cursor) or ""))
+    return escape_invisible(str(_fetch_value(cursor) or ""))
 
 
 def _fetch_value(cursor: CursorWrapper) -> str:

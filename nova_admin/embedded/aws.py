@@ -22,7 +22,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from nova_admin.embedded.conditions import ConditionsMiddleware
 from nova_admin.embedded.conditions_api import add_conditions_api
 from nova_admin.embedded.http_server import LOOPBACK, KeepAliveServer
-from nova_admin.embedded.identity import add_identity
+from nova_admin.embedded.identity import add_caller_identity
 from nova_admin.embedded.shared_server import ServerInfo, SharedServer
 
 START_SECONDS = 60.0
@@ -71,15 +71,17 @@ class AwsServer:
     ) -> None:
         # moto takes a third of a second to import, and `start_server` doesn't need it.
         from nova_admin.embedded.secret_files import SecretFiles  # noqa: PLC0415
-        from nova_admin.embedded.service import Service  # noqa: PLC0415
+        from nova_admin.embedded.service import SecretsManagerService  # noqa: PLC0415
 
         self.identity = secrets.token_hex(16)
-        self._service = Service(SecretFiles(folder / "secrets") if folder else None)
+        self._service = SecretsManagerService(SecretFiles(folder / "secrets") if folder else None)
         self.conditions = ConditionsMiddleware(wrap(self._service))
         app = add_conditions_api(self.conditions, self.conditions)
         if access_key:
             app = _require_access_key(app, access_key)
-        self._http = KeepAliveServer(_add_health_check(add_identity(app), self.identity), port)
+        self._http = KeepAliveServer(
+            _add_health_check(add_caller_identity(app), self.identity), port
+        )
         self.conditions.listener = self._http
         self.port = self._http.port
         self.endpoint = _make_endpoint(self.port)
@@ -100,7 +102,7 @@ class AwsServer:
     def reset(self) -> None:
         """Forget every secret, those in the folder too, and clear the conditions."""
         self.conditions.reset()
-        self._service.reset()
+        self._service.forget_secrets()
 
 
 def main() -> None:

@@ -25,13 +25,13 @@ REFUSED_SECONDS = 0.1
 _COUNTED = ("calls", "throttled", "failed")
 
 
-class Listener(Protocol):
+class ListeningServer(Protocol):
     """The server's side that accepts connections."""
 
     def refuse_connections(self, seconds: float) -> None:
         """Refuse new connections for this long."""
 
-    def accept_connections(self) -> None:
+    def listen_again(self) -> None:
         """Accept connections again at once."""
 
 
@@ -41,7 +41,7 @@ class _NoListener:
     def refuse_connections(self, seconds: float) -> None:
         """Do nothing."""
 
-    def accept_connections(self) -> None:
+    def listen_again(self) -> None:
         """Do nothing."""
 
 
@@ -97,7 +97,7 @@ class ConditionsMiddleware:
         self,
         app: WSGIApplication,
         *,
-        listener: Listener | None = None,
+        listener: ListeningServer | None = None,
         clock: Clock = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -115,7 +115,7 @@ class ConditionsMiddleware:
         with self._lock:
             before, self._active = self._active, _ActiveConditions(conditions, self._clock)
             before.ended.set()
-            self.listener.accept_connections()
+            self.listener.listen_again()
             for rule in conditions.faults:
                 if rule.refuses_all:
                     self.listener.refuse_connections(rule.seconds or 0)

@@ -65,7 +65,7 @@ class KeepAliveServer(socketserver.ThreadingTCPServer):
         for connection in tuple(self._connections):
             _close_connection(connection)
 
-    def accept_connections(self) -> None:
+    def listen_again(self) -> None:
         """Listen again, where refuse_connections has stopped it."""
         with self._listen_lock:
             if self._refusing_until < math.inf:
@@ -116,7 +116,7 @@ class KeepAliveServer(socketserver.ThreadingTCPServer):
         else:
             super().shutdown_request(request)
 
-    def reset_connection(self, connection: socket.socket) -> None:
+    def reset_when_handled(self, connection: socket.socket) -> None:
         """Reset the connection once its handler is done."""
         self._to_reset.add(connection)
 
@@ -156,7 +156,7 @@ class _RequestHandler(WSGIRequestHandler):
         except ConnectionError as error:  # raised on purpose by a middleware
             self.close_connection = True
             if isinstance(error, ConnectionResetError):
-                self.server.reset_connection(self.connection)
+                self.server.reset_when_handled(self.connection)
             raise
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002

@@ -37,7 +37,7 @@ def make_secret_access_key(access_key_id: str) -> str:
     return access_key_id.replace(KEY_ID, SECRET, 1) if access_key_id.startswith(KEY_ID) else ""
 
 
-def add_identity(app: WSGIApplication) -> WSGIApplication:
+def add_caller_identity(app: WSGIApplication) -> WSGIApplication:
     """Answer the calls of STS, which any client's key may make, before `app` sees them."""
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

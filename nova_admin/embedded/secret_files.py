@@ -29,7 +29,7 @@ class SecretFiles:
             elif path.suffix == ".json":
                 yield _read_state(path)
 
-    def write_state(self, state: State) -> None:
+    def write_secret_state(self, state: State) -> None:
         path = self._path_of(state)
         fresh = path.with_suffix(".new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

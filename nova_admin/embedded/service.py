@@ -78,7 +78,7 @@ class _Call(SecretsManagerResponse):
         )
 
 
-class Service:
+class SecretsManagerService:
     """All regions of one account, in memory and, with `files`, on the disk."""
 
     def __init__(self, files: SecretFiles | None = None) -> None:
@@ -102,7 +102,7 @@ class Service:
         )
         return [body]
 
-    def reset(self) -> None:
+    def forget_secrets(self) -> None:
         """Forget every secret, on the disk too."""
         with self._lock:
             for backend in self._backends.values():
@@ -172,7 +172,7 @@ class Service:
 
     def _save_state(self, state: State) -> None:
         if self._files:
-            self._files.write_state(state)
+            self._files.write_secret_state(state)
 
     def _remove_state(self, state: State) -> None:
         if self._files:

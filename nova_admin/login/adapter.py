@@ -58,7 +58,7 @@ class SecondFactorStage(LoginStage):
         self.state[PASSWORD_PROOF] = self.login.user.get_session_auth_hash()
         return HttpResponseRedirect(reverse(self.urlname)), True
 
-    def is_still_good(self) -> bool:
+    def is_password_unchanged(self) -> bool:
         """Say whether the user is active and has the password that was given."""
         user, proof = self.login.user, self.state.get(PASSWORD_PROOF, "")
         return user.is_active and constant_time_compare(proof, user.get_session_auth_hash())

@@ -32,7 +32,7 @@ from migration.operations.factor_encryption import UnreadableFactorError
 from migration.operations.lockouts import find_lock_end
 from migration.operations.second_factors import (
     CodeVerdict,
-    NotSetUpError,
+    WrongSetupCodeError,
     check_code,
     count_recovery_codes,
     end_sessions,
@@ -92,7 +92,7 @@ class EnterFactorView(FactorPage):
         """Lead away whoever has no code to give here."""
         self.stage = LoginStageController.enter(request, SecondFactorStage.key)
         user = self.stage.login.user if self.stage else find_user_without_code(request)
-        if not isinstance(user, User) or (self.stage and not self.stage.is_still_good()):
+        if not isinstance(user, User) or (self.stage and not self.stage.is_password_unchanged()):
             return HttpResponseRedirect(reverse("admin:login"))
         self.user = user
         self.page_title = _("Second factor")
@@ -172,7 +172,7 @@ class SetUpFactorView(SignedInPage):
             codes = set_up_second_factor(
                 user=self.user, secret=self.get_or_make_secret(), code=request.POST.get("code", "")
             )
-        except NotSetUpError as refusal:
+        except WrongSetupCodeError as refusal:
             return self.show_problem(localize(refusal.message))
         # Who replaces the factor may have lost the old one to somebody.
         end_sessions(self.user, kept=request.session.session_key)
@@ -203,7 +203,7 @@ class SetUpFactorView(SignedInPage):
         )
 
 
-class OwnFactorView(SignedInPage):
+class RecoveryCodesView(SignedInPage):
     """Says whether the user has a second factor and how many recovery codes are left; makes new ones."""
 
     template_name = "admin/login/own_factor.html"

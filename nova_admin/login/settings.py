@@ -102,7 +102,7 @@ def parse_groups(value: str) -> dict[str, str]:
     return groups
 
 
-def read_settings(*, debug: bool) -> dict[str, object]:
+def read_mail_and_key_settings(*, debug: bool) -> dict[str, object]:
     """Return Django's settings of mail and earlier keys, and the way by which allauth finds its own."""
     return {
         "ALLAUTH_SETTING_GETTER": "nova_admin.login.settings.get_allauth_setting",

@@ -8,7 +8,7 @@ urlpatterns = [
     path("login/", views.log_in, name="login"),
     path("login/oidc/", oidc_views.start_oidc, name="oidc_start"),
     path("login/oidc/callback/", oidc_views.finish_oidc, name="oidc_callback"),
-    path("second-factor/", second_factor_views.OwnFactorView.as_view(), name="second_factor"),
+    path("second-factor/", second_factor_views.RecoveryCodesView.as_view(), name="second_factor"),
     path(
         "second-factor/enter/",
         second_factor_views.EnterFactorView.as_view(),

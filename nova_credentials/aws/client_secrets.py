@@ -9,7 +9,7 @@ from nova_credentials import sentences
 from nova_credentials.aws.answers import ErrorClass, SecretsManagerError, SecretValue
 from nova_credentials.aws.plan_errors import raise_as_boto3
 from nova_credentials.aws.secrets_manager import BATCH_GET, SecretsManager
-from nova_credentials.credential_types import CredentialType, get_secret_json_key
+from nova_credentials.credential_types import CredentialType, get_secret_value_key
 from nova_credentials.document import (
     Document,
     DocumentError,
@@ -169,7 +169,7 @@ class ClientSecretsManager(SecretsManager):
             raise ValueError(f"Unknown service; choose one of {', '.join(CredentialType)}")
         credential_type = CredentialType(service)
         name, document, credential = self._read_primary(client_slug, credential_type)
-        credential[get_secret_json_key(credential_type)] = new_password
+        credential[get_secret_value_key(credential_type)] = new_password
         self.put_value(name, encode_document(document))
 
     def secret_names(self, client_slug: str) -> dict[str, str]:

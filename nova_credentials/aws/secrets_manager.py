@@ -99,7 +99,7 @@ class SecretsManager:
         if pacer:
             register_pacer(self.sm, pacer)
 
-    def find_key_hint(self) -> str:
+    def find_access_key_hint(self) -> str:
         """Return the last four characters of the access key id that this process uses, or nothing."""
         from botocore.exceptions import BotoCoreError
 

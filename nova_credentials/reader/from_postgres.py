@@ -159,7 +159,7 @@ class PostgresReader:
         """
         return self._read(slug, self._notes_unless_counted)
 
-    def look_up_client(self, slug: str) -> ClientInPostgres | None:
+    def read_and_note_client(self, slug: str) -> ClientInPostgres | None:
         """Read what `read_client` reads, and note this process at once, as no `count_read` follows."""
         return self._read(slug, lambda _found: self._notes)
 

@@ -21,7 +21,7 @@ from nova_credentials.reader.from_postgres import (
     parse_database_url,
 )
 from nova_credentials.reader.process_notes import NO_ANSWER, ProcessNotes
-from nova_credentials.shown_names import show_name, show_text
+from nova_credentials.shown_names import escape_invisible, show_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -88,7 +88,7 @@ class Reader:
         """Return the client's id, from the cache or PostgreSQL."""
         if entry := self._fresh_entry(slug):
             return entry.client_id
-        return self._look_up(slug, self._postgres.look_up_client).client_id
+        return self._look_up(slug, self._postgres.read_and_note_client).client_id
 
     def get_credential(
         self, slug: str, wanted: str, label: str | None = None, *, refresh: bool = False
@@ -341,4 +341,4 @@ def _is_gone(error: BaseException | None) -> bool:
 def _describe_error(error: BaseException) -> str:
     """Return the error's text, or only its class where the error isn't ours, as its text may hold a value."""
     ours = isinstance(error, (SecretsManagerError, DocumentError))
-    return show_text(str(error)) if ours else type(error).__name__
+    return escape_invisible(str(error)) if ours else type(error).__name__

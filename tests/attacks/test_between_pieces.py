@@ -9,7 +9,7 @@ from django.test import Client
 from migration.admin.reveals import AUTHENTICATED_AT
 from migration.models import AuditCode, AuditEvent, PasswordPlace, WrongPassword
 from migration.operations.second_factors import FIRST_WAIT, WRONG_AT, reset_second_factor
-from migration.operations.wrong_passwords import check_own_password
+from migration.operations.wrong_passwords import check_password_or_code
 from tests.factories import make_user
 from tests.login.codes import Phone, give_factor
 
@@ -128,10 +128,10 @@ def test_a_guess_beside_the_one_that_ends_the_session_changes_no_password(
 
     def check_after_others(**guess):
         for number in range(5):
-            check_own_password(**guess | {"password": f"guess {number}"})
-        return check_own_password(**guess)
+            check_password_or_code(**guess | {"password": f"guess {number}"})
+        return check_password_or_code(**guess)
 
-    monkeypatch.setattr("migration.admin.own_password.check_own_password", check_after_others)
+    monkeypatch.setattr("migration.admin.own_password.check_password_or_code", check_after_others)
     new = {"new_password1": "given-by-a-thief-2", "new_password2": "given-by-a-thief-2"}
 
     answer = client.post("/admin/password_change/", {"old_password": PASSWORD, **new})

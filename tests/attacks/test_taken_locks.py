@@ -14,7 +14,7 @@ from migration.models import CopySearch, LeaseKind, Outcome, Run, all_clients
 from migration.operations.audit_chain import seal_audit, select_unsealed
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.copy_search import search_copies
-from migration.operations.interrupted_searches import begin_background_search
+from migration.operations.interrupted_searches import request_background_search
 from migration.operations.leases import release_leases, take_leases
 from migration.operations.moves import move
 from migration.operations.nova_tables import map_column
@@ -76,7 +76,7 @@ def test_who_takes_the_locks_of_known_numbers_stops_nobody(outsider, admin_clien
     run = Run.start(kind=Run.Kind.COMPARE, chosen=all_clients())
     finish_inline(run)
     search = search_copies(client_ids=[idom])
-    begun = begin_background_search(by)
+    begun = request_background_search(by)
     page = f"/admin/credentials/client/{idom}/change/"
     form = open_form(admin_client, page)
     saved = send_form(admin_client, page, form | {"databases-0-db_password": "example-new"})

@@ -18,7 +18,7 @@ from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.comparisons import compare
 from migration.operations.copy_search import search_copies
 from migration.operations.gates import Override
-from migration.operations.notice_sending import send_test_notice
+from migration.operations.notice_sending import send_test_to_recipients
 from nova_admin.notify_settings import NotifySettings
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
@@ -59,7 +59,7 @@ def test_notices_that_nobody_and_that_some_get(look_at, client_in, settings):
     urls = ("http://127.0.0.1:1/example",)
     settings.NOVA_NOTIFY = NotifySettings(urls, ("team@ops.example",), loopback_allowed=True)
     stop_aws_writes(reason="INC-42")
-    notice = send_test_notice(by=make_user("ana"), seconds=5)
+    notice = send_test_to_recipients(by=make_user("ana"), seconds=5)
 
     found.append(look_at(f"{RUNS}notices/", f"{RUNS}notices/?test={notice.pk}"))
 
@@ -132,7 +132,7 @@ def test_runs_in_each_state(look_at):
         f"{RUNS}failures/?act=push",
     )
 
-    assert finished.count_items()["failed"] == 1
+    assert finished.count_by_outcome()["failed"] == 1
     assert found == {}
 
 

@@ -34,10 +34,10 @@ def test_mismatches_of_many_clients_are_acknowledged_and_that_is_undone(visit, s
     page.get_by_label("Acknowledge until").fill("2099-01-01")
     page.get_by_role("button", name="Acknowledge the mismatches of 2 clients").press("Enter")
     page.get_by_text("You acknowledged the mismatches of 2 clients.").wait_for()
-    assert Resolution.objects.in_force().count() == 2
+    assert Resolution.objects.acknowledgements_in_force().count() == 2
     found += violations(page)
     page.get_by_role("button", name="Undo").press("Enter")
     page.get_by_text("Undone for 2.").wait_for()
 
-    assert Resolution.objects.in_force().count() == 0
+    assert Resolution.objects.acknowledgements_in_force().count() == 0
     assert found == []

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from migration.task_queue import is_task
+from migration.task_queue import is_task_name
 from nova_admin.database.schema import CARRIED_OVER
 from tests.first_release.database import NOVA_TABLES, OLD_FUNCTION, First
 
@@ -96,7 +96,7 @@ def test_migrate_keeps_every_row_and_leaves_novas_tables_alone_in_public(first):
         made_by_migrate = table.startswith(("django_", "auth_")) or table in MAY_GROW
         assert added == 0 or (added > 0 and made_by_migrate), (table, added)
     # A schedule of the first release calls this release's function for it.
-    assert all(is_task(row["func"]) for row in after["django_q_schedule"])
+    assert all(is_task_name(row["func"]) for row in after["django_q_schedule"])
     assert first.tables("public") == NOVA_TABLES
     sequences = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'S' ORDER BY 1"
     assert [name for (name,) in first.ask(sequences)] == [

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Any
 
-from nova_admin.embedded.service import ACCOUNT, Service, _read_region
+from nova_admin.embedded.service import ACCOUNT, SecretsManagerService, _read_region
 from nova_credentials.aws.kms_keys import AWS_KEY
 from tests.iam.evaluator import Request, allows
 
@@ -93,10 +93,10 @@ def find_role(user_agent: str) -> str:
     return next((role for name, role in CALLERS.items() if name in words), "")
 
 
-def enforce(policies: dict[str, dict[str, Any]]) -> Callable[[Service], Any]:
+def enforce(policies: dict[str, dict[str, Any]]) -> Callable[[SecretsManagerService], Any]:
     """A middleware that asks the caller's policy first. Who has no role may do everything, as an account's root."""
 
-    def wrap(service: Service) -> Any:
+    def wrap(service: SecretsManagerService) -> Any:
         def answer(environ: dict[str, Any], start_response: Any) -> Any:
             role = find_role(environ.get("HTTP_USER_AGENT", ""))
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))

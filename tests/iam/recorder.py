@@ -130,7 +130,7 @@ heard = threading.local()
 
 def listen_to_servers() -> None:
     """Hear each call where it arrives, also of processes that the tests start."""
-    read_region, perform = service._read_region, service.Service._perform_operation
+    read_region, perform = service._read_region, service.SecretsManagerService._perform_operation
 
     def read_region_and_caller(environ: Any) -> str:
         heard.user_agent, heard.region = environ.get("HTTP_USER_AGENT", ""), read_region(environ)
@@ -142,7 +142,7 @@ def listen_to_servers() -> None:
         return perform(self, backend, operation, parameters)
 
     service._read_region = read_region_and_caller
-    service.Service._perform_operation = judge_and_perform
+    service.SecretsManagerService._perform_operation = judge_and_perform
 
 
 def mark_calls_of_tests() -> None:

@@ -223,7 +223,7 @@ def push(world: World, _: Change) -> None:
         require_lock_timeout(error)
         return
     waited = list(world.ledger.waiting)
-    if _this(world).to_push().exists():
+    if _this(world).push_due().exists():
         try:
             (result,) = pushes.push(client_ids=[world.pk])
         except OperationalError as error:
@@ -297,7 +297,7 @@ def _move_in_a_run(world: World, steps: int) -> None:
             return
         run = start_move_run(chosen=_this(world), old=old, new=LINE[index])
     try:
-        runs.process_batch(run.pk, 0)
+        runs.process_batch_if_running(run.pk, 0)
     except OperationalError as error:
         require_lock_timeout(error)
     run.finish_if_done()

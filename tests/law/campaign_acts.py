@@ -34,7 +34,7 @@ def a_campaign_goes_further(world: World, _: Change) -> None:
     if not Campaign.objects.not_over().exists():
         _start(world, "first")
     try:
-        for campaign in Campaign.objects.to_take_further():
+        for campaign in Campaign.objects.running_or_rolling_back():
             quiet = world.stage.interruption is None
             run = campaign_steps.advance_campaign(campaign.pk)
             if run and quiet:  # whoever comes in between may change what it began with
@@ -103,7 +103,7 @@ def _start(world: World, name: str) -> None:
 def _work() -> None:
     steps = Run.objects.filter(wave__isnull=False, finished_at=None, state=Run.State.RUNNING)
     for run in steps.order_by("pk"):
-        runs.process_batch(run.pk, 0)
+        runs.process_batch_if_running(run.pk, 0)
         run.finish_if_done()
         assert not run.items.filter(outcome=Outcome.FAILED).exists()
 

@@ -89,12 +89,12 @@ def a_campaign_rolls_back_clients_of_which_aws_was_not_read(patch):
 
 @fault(Phase.DUAL_READ, FURTHER)
 def a_step_of_a_campaign_waits_for_nobody(patch):
-    patch.setattr(Wave, "count_waited_for", lambda *_: {})
+    patch.setattr(Wave, "count_awaited_by_blocker", lambda *_: {})
 
 
 @fault(Phase.DUAL_READ, FURTHER, HAS_WAITED)
 def a_step_of_a_campaign_waits_for_ever(patch):
-    patch.setattr(Wave, "waits_until", lambda _: timezone.now() + timedelta(days=1))
+    patch.setattr(Wave, "waits_at_most_until", lambda _: timezone.now() + timedelta(days=1))
 
 
 @fault(Phase.DUAL_WRITE, FURTHER, HAS_WAITED)
@@ -117,7 +117,7 @@ def a_stopped_campaign_goes_on_by_itself(patch):
         return advance_campaign(campaign_id)
 
     patch.setattr(campaign_steps, "advance_campaign", go_on_first)
-    patch.setattr(CampaignQuerySet, "to_take_further", CampaignQuerySet.not_over)
+    patch.setattr(CampaignQuerySet, "running_or_rolling_back", CampaignQuerySet.not_over)
 
 
 @fault(Phase.POSTGRES, FURTHER, CHANGED_IN_AWS, COMPARE_AND_FURTHER, GO_ON, FURTHER)
@@ -130,4 +130,4 @@ def the_stop_rule_counts_from_the_begin_whoever_had_it_go_on(patch):
 
 @fault(Phase.POSTGRES, FURTHER, Play(another_campaign_begins, MAIL, None), FURTHER)
 def a_campaign_takes_clients_of_another(patch):
-    patch.setattr(Wave, "list_takeable", lambda wave: all_clients().in_group(wave.group_id))
+    patch.setattr(Wave, "list_joinable_clients", lambda wave: all_clients().in_group(wave.group_id))

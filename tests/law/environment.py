@@ -17,10 +17,10 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 
 from credentials.models import Client, ClientRevision
-from credentials.pointers import POINTER, put_pointers
+from credentials.pointers import POINTER, replace_secrets_by_pointers
 from credentials.triggers import ensure_writes_are_counted
 from migration import sentences
-from migration.models import ClientMigration, OtherSecrets, ReaderProcess, find_other_layout
+from migration.models import ClientMigration, OtherSecretsState, ReaderProcess, find_other_layout
 from migration.offboarding_sentences import MOVED_TO_LEAVE
 from migration.operations import aws_store, snapshots
 from migration.operations.aws_store import secret_names
@@ -192,7 +192,7 @@ class World:
             push(client_ids=[self.pk])
             ClientMigration.objects.update(phase=start)
         if start == Phase.PURGED:
-            put_pointers(Client.objects.get(pk=self.pk), defaultdict(lambda: NAME))
+            replace_secrets_by_pointers(Client.objects.get(pk=self.pk), defaultdict(lambda: NAME))
             revision = snapshots.read_snapshots([self.pk])[self.pk].revision
             ClientRevision.objects.record_pushed([(self.pk, revision)])
 
@@ -212,7 +212,7 @@ class World:
         query = "SELECT coalesce(layout, 'client'), other_secrets FROM nova_admin.migration_clientmigration"
         layout, others = self.nova.execute(query).fetchone() or (Layout.CLIENT, "")
         own = Layout(layout)
-        return [own, find_other_layout(own)] if others == OtherSecrets.KEPT else [own]
+        return [own, find_other_layout(own)] if others == OtherSecretsState.KEPT else [own]
 
     def new_texts(self, fields: tuple[str, ...], *, again: bool) -> dict[str, str]:
         """What a save is to write: what was never there, or once more what was there before."""

@@ -31,7 +31,7 @@ def change_the_layout_in_a_run(world: World, _: Change) -> None:
     new = find_other_layout(world.list_layouts()[0])
     run = Run.start(kind=Run.Kind.LAYOUT, chosen=_this(world), layout=new)
     try:
-        runs.process_batch(run.pk, 0)
+        runs.process_batch_if_running(run.pk, 0)
     except OperationalError as error:
         require_lock_timeout(error)
     run.finish_if_done()

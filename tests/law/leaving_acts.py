@@ -8,8 +8,8 @@ from django.db import OperationalError
 
 from migration.models import Offboarding
 from migration.operations.offboarding import (
-    NotOffboardedError,
-    bring_back,
+    OffboardingError,
+    bring_back_inactive,
     offboard_client,
     set_activity,
 )
@@ -26,7 +26,7 @@ def the_client_leaves_and_comes_back(world: World, _: Change) -> None:
             set_activity(client_id=world.pk, active=False)
             offboard_client(client_id=world.pk, reason="CHG-7", acknowledged=True)
             world.check()
-    except NotOffboardedError:
+    except OffboardingError:
         pass
     except OperationalError as error:
         require_lock_timeout(error)
@@ -36,9 +36,9 @@ def the_client_leaves_and_comes_back(world: World, _: Change) -> None:
 def the_client_comes_back(world: World, _: Change) -> None:
     try:
         if Offboarding.objects.exists():
-            bring_back(client_id=world.pk, reason="CHG-8")
+            bring_back_inactive(client_id=world.pk, reason="CHG-8")
         set_activity(client_id=world.pk, active=True)
-    except NotOffboardedError:
+    except OffboardingError:
         pass
     except OperationalError as error:
         require_lock_timeout(error)

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from credentials import triggers
 from credentials.copying import copy_document_into_rows
 from credentials.models import Client, ClientRevision, ClientRevisionQuerySet
-from credentials.pointers import put_pointers
+from credentials.pointers import replace_secrets_by_pointers
 from credentials.trigger_sql import make_counting_check_sql
 from migration.models import ClientMigrationQuerySet
 from migration.operations import (
@@ -190,7 +190,7 @@ def an_old_token_is_put_again_and_believed(patch):
 def every_version_is_taken_for_ours(patch):
     patch.setattr(VersionKeys, "is_ours", lambda *_: True)
     # Such a version was never planned, which would keep it from being overwritten as well.
-    patch.setattr(secret_writer, "find_newer_versions", lambda *_, **__: set())
+    patch.setattr(secret_writer, "find_unplanned_versions", lambda *_, **__: set())
 
 
 @fault(Phase.AWS, [save], [What.DOWN])
@@ -207,7 +207,7 @@ def a_cutover_has_no_fence(patch):
     @contextmanager
     def unfenced(request):
         with transaction.atomic():
-            yield snapshots.read_locked_snapshot(request.snapshot.client_id)
+            yield snapshots.reread_locked_snapshot(request.snapshot.client_id)
 
     patch.setattr(moves, "_hold_unchanged_rows", unfenced)
 
@@ -236,8 +236,10 @@ def a_run_rolls_back_without_a_look_at_aws(patch):
 
 def _put_pointers(request):
     rows = request.snapshot
-    put_pointers(snapshots.read_locked_client(rows.client_id), aws_store.secret_names_by_type(rows))
-    revision = snapshots.read_locked_snapshot(rows.client_id).revision
+    replace_secrets_by_pointers(
+        snapshots.reread_locked_client(rows.client_id), aws_store.secret_names_by_type(rows)
+    )
+    revision = snapshots.reread_locked_snapshot(rows.client_id).revision
     ClientRevision.objects.record_pushed([(rows.client_id, revision)])
 
 
@@ -258,8 +260,8 @@ def a_purge_takes_two_transactions(patch):
         require_open(request.snapshot, request.new)
         with transaction.atomic():
             rows = request.snapshot
-            put_pointers(
-                snapshots.read_locked_client(rows.client_id), aws_store.secret_names_by_type(rows)
+            replace_secrets_by_pointers(
+                snapshots.reread_locked_client(rows.client_id), aws_store.secret_names_by_type(rows)
             )
         with transaction.atomic():
             request.commit()
@@ -272,7 +274,7 @@ def a_restore_overwrites_what_nova_wrote_since(patch):
     def restore(request):
         found = aws_store.read_aws(request.snapshot, sm=aws_store.secrets_manager())
         with moves._hold_unchanged_rows(request) as rows:
-            copy_document_into_rows(snapshots.read_locked_client(rows.client_id), found.document)
+            copy_document_into_rows(snapshots.reread_locked_client(rows.client_id), found.document)
             moves.record_as_pushed_if_equal(rows.client_id, found)
             request.commit()
 
@@ -352,7 +354,7 @@ def a_streak_from_before_the_phase_counts(patch):
 
 @fault(Phase.AWS, [a_restored_copy_pushes])
 def a_copy_writes(patch):
-    patch.setattr(WriteGuard, "explain_copy", lambda *_: None)
+    patch.setattr(WriteGuard, "explain_refused_database", lambda *_: None)
 
 
 BY_NAME = """
@@ -422,7 +424,7 @@ def an_undo_leaves_aws_as_it_was(patch):
 def the_fence_trusts_revisions_alone(patch):
     patch.setattr(
         snapshots.ClientSnapshot,
-        "is_unchanged_since",
+        "has_same_rows_as",
         lambda now, before: now.revision == before.revision,
     )
 

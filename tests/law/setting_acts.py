@@ -30,7 +30,7 @@ def the_key_and_the_regions_change(world: World, _: Change) -> None:
         kind=Run.Kind.SECRET_SETTINGS, chosen=_this(world), secret_settings=describe_settings()
     )
     try:
-        runs.process_batch(run.pk, 0)
+        runs.process_batch_if_running(run.pk, 0)
     except OperationalError as error:
         require_lock_timeout(error)
     run.finish_if_done()

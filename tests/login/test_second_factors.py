@@ -12,7 +12,7 @@ from migration import factor_sentences as sentences
 from migration.operations import second_factors
 from migration.operations.second_factors import (
     CodeVerdict,
-    NotSetUpError,
+    WrongSetupCodeError,
     check_code,
     encrypt_factors_anew,
     find_wait,
@@ -190,7 +190,7 @@ def test_of_guesses_somebody_is_told_once_a_day(maria, at, django_capture_on_com
 def test_at_the_set_up_a_clock_that_is_off_is_named_with_its_minutes(maria, at, off, minutes):
     phone = Phone()
 
-    with pytest.raises(NotSetUpError) as refused:
+    with pytest.raises(WrongSetupCodeError) as refused:
         set_up_second_factor(user=maria, secret=phone.secret, code=phone.show(off))
 
     assert refused.value.message == sentences.CODE_OF_ANOTHER_TIME(n=minutes)
@@ -198,7 +198,7 @@ def test_at_the_set_up_a_clock_that_is_off_is_named_with_its_minutes(maria, at, 
 
 
 def test_at_the_set_up_a_wrong_code_says_that_the_clock_may_be_wrong(maria, at):
-    with pytest.raises(NotSetUpError, match="the clock of your phone may be wrong"):
+    with pytest.raises(WrongSetupCodeError, match="the clock of your phone may be wrong"):
         set_up_second_factor(user=maria, secret=Phone().secret, code="")
 
 

@@ -18,7 +18,7 @@ from migration.models import Actor, AuditCode, AuditEvent, PasswordPlace, WrongP
 from migration.models.audit_actors import process_origin
 from migration.operations import bounded_refusals
 from migration.operations.lockouts import find_locks
-from migration.operations.wrong_passwords import forget_old
+from migration.operations.wrong_passwords import forget_old_attempts_and_sessions
 from nova_admin.trusted_proxies import TrustedProxies
 from tests.factories import make_user
 from tests.logins.conftest import PASSWORD
@@ -313,7 +313,7 @@ def test_old_records_are_forgotten(maria, log_in):
     WrongPassword.objects.update(typed_at=older)
     WrongPassword.objects.filter(shut_out=True).update(typed_at=old)
 
-    forget_old()
+    forget_old_attempts_and_sessions()
 
     assert WrongPassword.objects.get().shut_out
     assert AccessAttempt.objects.count() == 0

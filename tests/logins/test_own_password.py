@@ -11,7 +11,7 @@ from django.contrib.sessions.models import Session
 from django.db import connection
 
 from migration.models import PasswordPlace, Reveal, WrongPassword
-from migration.operations.wrong_passwords import check_own_password
+from migration.operations.wrong_passwords import check_password_or_code
 from tests.checkout import TIMEOUT_SECONDS
 from tests.factories import make_full_client, make_user
 from tests.logins.conftest import PASSWORD
@@ -132,7 +132,7 @@ def test_two_at_once_count_as_two_and_no_sixth_is_looked_at(transactional_db, cl
         user.check_password = lambda typed: looked.append(number) or check(typed)  # type: ignore[method-assign]
         waiting.wait(timeout=TIMEOUT_SECONDS)
         try:
-            return check_own_password(
+            return check_password_or_code(
                 user=user,
                 password="guess",
                 session_key=key,

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from migration.models import Campaign, Run, RunPlan
-from migration.operations.wrong_passwords import forget_old
+from migration.operations.wrong_passwords import forget_old_attempts_and_sessions
 from nova_admin.session_store import LOGGED_IN_AT, SessionStore
 from tests.checkout import manage
 from tests.factories import VIEW, make_client, make_user
@@ -266,11 +266,11 @@ def test_the_cookie_goes_with_the_browser_and_ended_sessions_from_the_table(cloc
     make_user("maria", password=PASSWORD)
     cookie = log_in("maria").cookies["sessionid"]
     assert (cookie["max-age"], cookie["expires"]) == ("", "")
-    forget_old()
+    forget_old_attempts_and_sessions()
     assert Session.objects.count() == 1
     clock.turn(minutes=31)
 
-    forget_old()
+    forget_old_attempts_and_sessions()
 
     assert Session.objects.count() == 0
 

@@ -16,7 +16,7 @@ from migration import sentences
 from migration.models import AuditCode, AuditEvent, ClientMigration, MoveRequest, PhaseChange
 from migration.operations import approvals
 from migration.operations.approvals import (
-    NotApproved,
+    ApprovalStepRefused,
     approve_request,
     cancel_request,
     request_move,
@@ -87,7 +87,7 @@ def test_nobody_cuts_over_or_purges_alone(maria, new):
     assert codes(pk, new) == [sentences.NEEDS_APPROVAL.key]
 
     asked = request_move(client_id=pk, new=new, by=maria, reason="INC-42")
-    with pytest.raises(NotApproved, match="somebody else"):
+    with pytest.raises(ApprovalStepRefused, match="somebody else"):
         approve_request(request_id=asked.pk, by=maria)
     assert (phase_of(pk), state_of(asked)) == (before, (State.REQUESTED, []))
 
@@ -96,7 +96,7 @@ def test_a_superuser_approves_no_request_of_his_own(idom):
     root = User.objects.create_superuser("root")
     asked = request_move(client_id=idom, new=Phase.AWS, by=root, reason="INC-42")
 
-    with pytest.raises(NotApproved):
+    with pytest.raises(ApprovalStepRefused):
         approve_request(request_id=asked.pk, by=root)
 
     assert phase_of(idom) == Phase.DUAL_READ
@@ -138,7 +138,7 @@ def test_a_request_behind_a_shut_gate_waits_and_says_why(idom, maria):
     assert asked.state == State.WAITING
     assert sentences.PUSH_PENDING() in asked.reasons
     assert asked.outcome_text == "Waiting"
-    assert list(MoveRequest.objects.waiting()) == [asked]
+    assert list(MoveRequest.objects.open()) == [asked]
 
 
 def test_the_gate_counts_when_it_is_approved(idom, maria, ana):
@@ -154,7 +154,7 @@ def test_the_gate_counts_when_it_is_approved(idom, maria, ana):
     compare(client_ids=[idom])
     approve_request(request_id=asked.pk, by=ana)
     assert (phase_of(idom), state_of(asked)) == (Phase.AWS, (State.DONE, []))
-    assert not MoveRequest.objects.waiting().exists()
+    assert not MoveRequest.objects.open().exists()
 
 
 def test_a_client_that_moved_meanwhile_ends_its_request_in_words(idom, maria, ana):
@@ -166,7 +166,7 @@ def test_a_client_that_moved_meanwhile_ends_its_request_in_words(idom, maria, an
         [sentences.MOVED_MEANWHILE(phase=Phase.DUAL_WRITE.label)],
     )
     move(client_id=idom, new=Phase.DUAL_READ)
-    with pytest.raises(NotApproved, match="This request is closed already: Failed"):
+    with pytest.raises(ApprovalStepRefused, match="This request is closed already: Failed"):
         approve_request(request_id=asked.pk, by=ana)
     assert phase_of(idom) == Phase.DUAL_READ
 
@@ -175,7 +175,7 @@ def test_a_client_that_moved_behind_our_back_fails_its_request(idom, maria, ana)
     asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
     ClientMigration.objects.filter(pk=idom).update(phase=Phase.DUAL_WRITE)
 
-    with pytest.raises(NotApproved, match="no longer in Dual read"):
+    with pytest.raises(ApprovalStepRefused, match="no longer in Dual read"):
         approve_request(request_id=asked.pk, by=ana)
 
     assert state_of(asked)[0] == State.FAILED
@@ -186,7 +186,7 @@ def test_a_client_that_is_gone_fails_its_request(idom, maria, ana):
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE public.clients CASCADE")
 
-    with pytest.raises(NotApproved, match="no longer exists"):
+    with pytest.raises(ApprovalStepRefused, match="no longer exists"):
         approve_request(request_id=asked.pk, by=ana)
 
     assert state_of(asked) == (State.FAILED, [sentences.CLIENT_GONE()])
@@ -197,9 +197,11 @@ def test_what_was_cancelled_is_not_approved_any_more(idom, maria, ana):
 
     cancel_request(request_id=asked.pk, by=maria)
 
-    with pytest.raises(NotApproved, match="This request is closed already: Cancelled, by maria"):
+    with pytest.raises(
+        ApprovalStepRefused, match="This request is closed already: Cancelled, by maria"
+    ):
         approve_request(request_id=asked.pk, by=ana)
-    with pytest.raises(NotApproved, match="This request is closed already"):
+    with pytest.raises(ApprovalStepRefused, match="This request is closed already"):
         cancel_request(request_id=asked.pk, by=ana)
     assert (phase_of(idom), state_of(asked)[0]) == (Phase.DUAL_READ, State.CANCELLED)
 
@@ -228,7 +230,7 @@ def test_of_two_approvers_at_once_one_wins(idom, maria, ana):
         try:
             at_once.wait(10)
             told.append(approve_request(request_id=asked.pk, by=user))
-        except (NotApproved, ShutGate) as refusal:
+        except (ApprovalStepRefused, ShutGate) as refusal:
             told.append(refusal.codes if isinstance(refusal, ShutGate) else [refusal.message.key])
         finally:
             connection.close()
@@ -249,14 +251,14 @@ def test_of_two_approvers_at_once_one_wins(idom, maria, ana):
 def test_of_two_who_ask_the_second_is_told(idom, maria, ana):
     request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
 
-    with pytest.raises(NotApproved, match="idom has an open request already"):
+    with pytest.raises(ApprovalStepRefused, match="idom has an open request already"):
         request_move(client_id=idom, new=Phase.AWS, by=ana, reason="INC-43")
 
 
 def test_nothing_is_asked_for_that_is_no_move_or_needs_nobody(idom, maria):
     with pytest.raises(IllegalMove):
         request_move(client_id=idom, new=Phase.PURGED, by=maria, reason="x")
-    with pytest.raises(NotApproved, match="needs no approval"):
+    with pytest.raises(ApprovalStepRefused, match="needs no approval"):
         request_move(client_id=idom, new=Phase.DUAL_WRITE, by=maria, reason="x")
     with pytest.raises(StalePhase):
         request_move(client_id=idom, new=Phase.AWS, by=maria, reason="x", seen=Phase.DUAL_WRITE)
@@ -269,7 +271,7 @@ def test_a_request_of_a_user_who_is_gone_is_approved_by_nobody(idom, maria, ana)
     asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
     MoveRequest.objects.update(requested_by=None)
 
-    with pytest.raises(NotApproved):
+    with pytest.raises(ApprovalStepRefused):
         approve_request(request_id=asked.pk, by=ana)
 
 

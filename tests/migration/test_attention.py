@@ -180,7 +180,7 @@ def test_what_a_stopped_run_left_out_did_not_fail_and_ended_no_failure(stores, t
 
 def test_a_client_that_is_tried_again_counts_by_what_comes_of_it(stores, two):
     run = fail(stores, two[0])
-    run.retry_failed(by=None)
+    run.reopen_failed(by=None)
     assert failing() == set()  # it is in work
     runs.work_on_run(run_id=run.pk)
 
@@ -191,7 +191,7 @@ def test_the_retry_of_an_older_run_ends_the_failure_of_a_newer_one(stores, two):
     older = fail(stores, two[0])
     fail(stores, two[0])
 
-    older.retry_failed(by=None)
+    older.reopen_failed(by=None)
     runs.work_on_run(run_id=older.pk)
 
     assert failing() == set()

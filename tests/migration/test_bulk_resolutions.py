@@ -182,7 +182,7 @@ def test_an_acknowledgement_of_many_is_undone_and_the_one_before_it_holds_again(
     done = confirm(browser, "acknowledge", refused, reason="INC-42", until=UNTIL)
 
     assert "Acknowledged the mismatches of 2 clients." in text(done)
-    acknowledged = OpenMismatch.objects.with_state().filter(acknowledged=True)
+    acknowledged = OpenMismatch.objects.with_acknowledged_in_doubt().filter(acknowledged=True)
     assert set(acknowledged.values_list("slug", flat=True)) == {"one", "two"}
 
     browser.post(address("undo"))
@@ -199,8 +199,8 @@ def test_an_undo_takes_nothing_back_that_is_somebody_elses(differing, maria):
         by=make_user("pepe"),
     )  # fmt: skip
 
-    assert Resolution.objects.withdraw([row.pk], by=maria) == []
-    assert Resolution.objects.in_force().get() == row
+    assert Resolution.objects.withdraw_acknowledgements([row.pk], by=maria) == []
+    assert Resolution.objects.acknowledgements_in_force().get() == row
 
 
 @pytest.mark.parametrize("act", ACTS[1:4])

@@ -33,7 +33,7 @@ def write_in_aws(slug: str, **changes: object) -> None:
 def differences(*client_ids: int) -> list[list[Mismatch]]:
     compare(client_ids=client_ids)
     newest = [Comparison.objects.filter(client_id=pk).latest("id") for pk in client_ids]
-    return [comparison.fields_that_differ() for comparison in newest]
+    return [comparison.read_mismatches() for comparison in newest]
 
 
 def test_a_guess_is_not_confirmed_by_the_code_of_another_client(two):

@@ -240,10 +240,10 @@ def test_every_move_has_its_words():
 
     for (_old, new), kind in MOVES.items():
         assert move_options.label_button(kind, new)
-        assert move_options.describe_move(kind, new)
+        assert move_options.describe_move_effects(kind, new)
         assert "IDOM" in move_confirmation.make_confirmation_title(kind, "IDOM")
     assert all(
-        "IDOM" in move_confirmation.make_confirmation_text(kind, "IDOM")
+        "IDOM" in move_confirmation.make_move_warning(kind, "IDOM")
         for kind in (Move.CUTOVER, Move.PURGE)
     )
 

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from credentials.shown_names import show_name, show_text
+from credentials.shown_names import escape_invisible, show_name
 from migration import tasks
 from migration.management.output import OneLineOutput
 from nova_credentials.phases import Phase
@@ -161,5 +161,5 @@ def test_no_log_line_is_forged(nasty, caplog, monkeypatch):
 
 def test_no_two_names_are_shown_alike_and_a_shown_name_stays_as_it_is():
     assert show_name(NASTY) == SHOWN
-    assert show_text(SHOWN) == SHOWN
+    assert escape_invisible(SHOWN) == SHOWN
     assert len({show_name(name) for name in ("a\n", r"a\n", r"a\\n")}) == 3

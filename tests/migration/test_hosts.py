@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from migration import tasks
 from migration.models import PUSHED, AuditEvent, PhaseChange, Rate, Run, Worker, all_clients
-from nova_admin.embedded.management.commands.demo import add_clients
+from nova_admin.embedded.management.commands.demo import add_clients_up_to
 from nova_admin.queue_settings import make_queue_settings
 from nova_credentials.phases import Phase
 from tests.checkout import manage
@@ -26,7 +26,7 @@ def test_a_host_that_is_killed_in_mid_run_leaves_its_work_to_the_other(stores):
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": stores.endpoint,
         "NOVA_WORKERS": "1",
     }
-    add_clients(CLIENTS)
+    add_clients_up_to(CLIENTS)
     Rate.objects.set_rates({Rate.Kind.CREATE: 1})
     run = start_run(kind=Run.Kind.MIGRATE, chosen=all_clients())
     with running_host("north", **environment) as north:

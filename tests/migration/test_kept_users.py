@@ -22,7 +22,7 @@ from migration.models import (
 from migration.models.kept_names import KeptNameField
 from migration.models.password_resets import COUNTS_FOR
 from migration.operations.approvals import (
-    NotApproved,
+    ApprovalStepRefused,
     approve_request,
     find_approval_refusal,
 )
@@ -124,7 +124,7 @@ def test_who_is_deactivated_is_out_at_once_and_asks_for_nothing_any_more(client,
     User.objects.filter(pk=maria.pk).update(is_active=False)
 
     assert client.get("/admin/").status_code == 302
-    with pytest.raises(NotApproved, match="maria, who requested it, is deactivated"):
+    with pytest.raises(ApprovalStepRefused, match="maria, who requested it, is deactivated"):
         approve_request(request_id=asked.pk, by=make_user("ana"))
 
 
@@ -240,7 +240,9 @@ def test_nobody_approves_what_they_could_have_requested(resets, refused):
 
     assert (find_approval_refusal(asked, people["ana"]) is not None) == refused
     if refused:
-        with pytest.raises(NotApproved, match="so one person could have requested and approved"):
+        with pytest.raises(
+            ApprovalStepRefused, match="so one person could have requested and approved"
+        ):
             approve_request(request_id=asked.pk, by=people["ana"])
 
 

@@ -59,7 +59,7 @@ def lose_after(monkeypatch):
 @LOSSES
 def test_a_push_writes_nothing_to_aws_any_more(idom, lose_after, monkeypatch, lose):
     monkeypatch.setattr(leases, "PROVEN_FOR_SECONDS", 0)
-    lose_after(pushes, "make_writer", lose)
+    lose_after(pushes, "prepare_writer", lose)
 
     with pytest.raises(LeaseLostError):
         push(client_ids=[idom])
@@ -94,7 +94,7 @@ def test_a_copy_to_postgresql_changes_no_row(idom, lose_after, lose):
     enter_phase(idom, Phase.AWS)
     before = password(idom)
     change_in_aws(aws_store.secrets_manager(), db_password="example-theirs")
-    lose_after(resolutions, "keep_rows_in_aws", lose)
+    lose_after(resolutions, "back_up_rows_to_aws", lose)
 
     with pytest.raises(LeaseLostError):
         resolutions.copy_to_postgres(client_id=idom)
@@ -111,7 +111,7 @@ def lose_at_check(monkeypatch):
 
     def lose_at_check(module, number=1):
         checks = []
-        check = module.require_client_locks
+        check = module.require_held_client_locks
 
         def lose_and_check():
             checks.append(connection.in_atomic_block)
@@ -120,7 +120,7 @@ def lose_at_check(monkeypatch):
                     cursor.execute("SELECT pg_advisory_unlock_all()")
             check()
 
-        monkeypatch.setattr(module, "require_client_locks", lose_and_check)
+        monkeypatch.setattr(module, "require_held_client_locks", lose_and_check)
         return checks
 
     return lose_at_check

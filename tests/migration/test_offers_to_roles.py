@@ -42,8 +42,11 @@ class Offers(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         kind = given.get("type", "submit" if tag == "button" else "")
-        if tag == "a" and given.get("href", "").startswith("/admin/"):
-            self.links.add(given["href"])
+        link = given.get("href", "") if tag == "a" else ""
+        if link.startswith("/admin/"):
+            self.links.add(link)
+        if link.startswith("?"):
+            self.links.add(self.address.partition("?")[0] + link)
         if tag == "button" and "hx-post" in given:
             self.posts.add(given["hx-post"])
         if kind == "submit" and "formaction" in given:
@@ -77,8 +80,8 @@ def walk(client) -> dict[str, Offers]:
         shown = response.status_code == 200 and not response.streaming
         html = response.content.decode() if shown else ""
         found[address] = Offers(html, address)
-        # The tabs of a client's page are pages too.
-        links = {re.sub(r"\?(?!tab=).*|#.*", "", link) for link in found[address].links}
+        # The tabs of a client's page, and the question before a campaign is cancelled, are pages too.
+        links = {re.sub(r"\?(?!tab=|cancel=).*|#.*", "", link) for link in found[address].links}
         to_see += sorted(links - set(found))
     return found
 

@@ -4,7 +4,7 @@ from django.apps import apps
 from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
 
-from migration.roles import ROLES, ensure_roles, select_role_permissions
+from migration.roles import ROLES, ensure_roles, select_named_and_view_permissions
 
 OPERATOR = "Operator"
 
@@ -44,7 +44,7 @@ def test_a_role_that_was_deleted_is_made_again_with_its_permissions(transactiona
 
 
 def test_a_permission_that_appears_later_is_given(db):
-    wanted = select_role_permissions(ROLES[OPERATOR]).get(codename="move_client")
+    wanted = select_named_and_view_permissions(ROLES[OPERATOR]).get(codename="move_client")
     Permission.objects.filter(pk=wanted.pk).delete()
     ensure_roles(sender=apps.get_app_config("migration"), using="default")
     operator = Group.objects.get(name=OPERATOR)

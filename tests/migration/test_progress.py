@@ -95,7 +95,7 @@ def test_a_run_begins_with_its_first_approval_or_when_it_was_created():
     close(run, 1, outcome=Outcome.FAILED, error_class="data")
     run.finish_if_done()
     run.refresh_from_db()
-    run.retry_failed(by=ana)
+    run.reopen_failed(by=ana)
     run.approve(by=ana)
     run.refresh_from_db()
 
@@ -119,7 +119,7 @@ def test_one_that_was_approved_as_it_was_created_began_then_whoever_approves_its
     run.finish_if_done()
     run.refresh_from_db()
 
-    run.retry_failed(by=bob)
+    run.reopen_failed(by=bob)
     run.approve(by=ana)
     close(run, 1)
     run.finish_if_done()
@@ -132,7 +132,7 @@ def test_the_page_says_of_a_request_that_was_withdrawn_no_time_that_it_took(admi
     withdrawn = make_run(1, created_at=ago(hours=3), state=Run.State.REQUESTED)
     close(done, 1)
     done.finish_if_done()
-    withdrawn.cancel_request(by=User.objects.create_user("ana"))
+    withdrawn.stop_unapproved(by=User.objects.create_user("ana"))
     skip_open_items(withdrawn)
 
     texts = [

@@ -19,7 +19,7 @@ from django_q.models import OrmQ, Schedule
 
 from migration.models import PUSHED, Rate, Run, Worker, all_clients
 from migration.redis_queue import connect_to_redis
-from nova_admin.embedded.management.commands.demo import add_clients
+from nova_admin.embedded.management.commands.demo import add_clients_up_to
 from nova_admin.queue_settings import parse_redis_url
 from nova_credentials.phases import Phase
 from tests.checkout import ROOT, manage
@@ -116,7 +116,7 @@ def redis_server(port, tmp_path) -> Iterator[RedisServer]:
 def many(stores) -> int:
     """So many clients that they take a worker some seconds, at this rate."""
     Rate.objects.set_rates({Rate.Kind.CREATE: 10})
-    return add_clients(30)
+    return add_clients_up_to(30)
 
 
 def let_minutes_pass() -> None:

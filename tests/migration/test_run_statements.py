@@ -19,7 +19,7 @@ def start(kind: Run.Kind = Run.Kind.MIGRATE) -> Run:
 def count_statements(run: Run) -> int:
     """Those of a batch, without what begins and ends transactions."""
     with CaptureQueriesContext(connection) as queries:
-        assert runs.process_batch(run.pk, 0)
+        assert runs.process_batch_if_running(run.pk, 0)
     return len([q for q in queries if q["sql"].split()[0] not in ("BEGIN", "COMMIT")])
 
 
@@ -47,7 +47,7 @@ def test_a_run_that_is_not_running_begins_no_batch():
     run.pause(by=None)
     worked_at = run.worked_at
 
-    assert not runs.process_batch(run.pk, 0)
+    assert not runs.process_batch_if_running(run.pk, 0)
 
     run.refresh_from_db()
     assert (run.worked_at, run.items.get().outcome) == (worked_at, "")
@@ -60,7 +60,7 @@ def test_a_batch_notes_when_it_begins_and_ends():
     begun = Run.objects.record_work_if_running(run.pk)
     assert begun.worked_at > started
 
-    assert runs.process_batch(run.pk, 0)
+    assert runs.process_batch_if_running(run.pk, 0)
 
     run.refresh_from_db()
     assert run.worked_at >= run.items.get().finished_at > begun.worked_at
@@ -96,7 +96,7 @@ def test_what_was_refused_is_stored_once_and_cleared_by_the_next_push():
 
     again = start(Run.Kind.PUSH)
     with CaptureQueriesContext(connection) as queries:
-        runs.process_batch(again.pk, 0)
+        runs.process_batch_if_running(again.pk, 0)
     assert not [q for q in queries if "refused_revision)" in q["sql"]]
 
     with connection.cursor() as cursor:

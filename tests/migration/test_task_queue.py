@@ -15,7 +15,7 @@ from django_q.tasks import async_task
 
 from migration import tasks
 from migration.models import Run
-from migration.task_queue import REFUSE, TaskQueue, is_task
+from migration.task_queue import REFUSE, RefusingTaskQueue, is_task_name
 from nova_admin.embedded import run_while_parent_lives
 from tests.factories import nova_uri
 
@@ -42,7 +42,7 @@ class Evil:
     ["work_on", "push_pending", "resume_stalled_runs", "resume_dead_searches", "sweep", "refuse"],
 )
 def test_public_functions_of_the_module_are_tasks(name):
-    assert is_task(f"migration.tasks.{name}")
+    assert is_task_name(f"migration.tasks.{name}")
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_public_functions_of_the_module_are_tasks(name):
     ],
 )  # fmt: skip
 def test_nothing_else_is_a_task(function):
-    assert not is_task(function)
+    assert not is_task_name(function)
 
 
 def test_what_is_scheduled_and_queued_is_a_task(db):
@@ -68,7 +68,7 @@ def test_what_is_scheduled_and_queued_is_a_task(db):
         *(queued.func() for queued in OrmQ.objects.all()),
     ]
     assert len(names) >= 4
-    assert all(map(is_task, names))
+    assert all(map(is_task_name, names))
 
 
 def queue(**package: object) -> None:
@@ -107,7 +107,7 @@ def queue(**package: object) -> None:
 def test_a_package_comes_out_of_the_queue_as_one_that_fails(db, package):
     queue(**package)
 
-    ((_, payload),) = TaskQueue("nova_admin").dequeue()
+    ((_, payload),) = RefusingTaskQueue("nova_admin").dequeue()
 
     held = SignedPackage.loads(payload)
     assert held["func"] == REFUSE
@@ -118,7 +118,7 @@ def test_a_package_of_ours_comes_out_as_it_went_in(db):
     tasks._enqueue_work(7)
     (queued,) = OrmQ.objects.all()
 
-    assert TaskQueue("nova_admin").dequeue() == [(queued.pk, queued.payload)]
+    assert RefusingTaskQueue("nova_admin").dequeue() == [(queued.pk, queued.payload)]
 
 
 CALLED = []

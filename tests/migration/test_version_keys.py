@@ -15,7 +15,7 @@ from psycopg.errors import InsufficientPrivilege
 from migration.models import ClientMigration, Outcome, Secret, VersionKey
 from migration.operations import keys
 from migration.operations.aws_store import secrets_manager
-from migration.operations.keys import VersionKeys, first_release_key, version_keys
+from migration.operations.keys import VersionKeys, first_release_version_key, load_version_keys
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_credentials.phases import Phase
@@ -146,13 +146,13 @@ def test_what_somebody_else_wrote_is_still_not_ours(stores, request, written):
 
 def test_the_first_releases_ids_are_verified_byte_for_byte(settings):
     settings.SECRET_KEY = FIRST_RELEASE_SECRET_KEY
-    proves = VersionKeys((first_release_key(FIRST_RELEASE_SECRET_KEY),))
+    proves = VersionKeys((first_release_version_key(FIRST_RELEASE_SECRET_KEY),))
 
     assert id_of_the_first_release(NAME, "", '{"client_name": "IDOM"}') == FIRST_RELEASE_ID
     assert proves.is_ours(NAME, FIRST_RELEASE_ID)
     assert not proves.is_ours("nova/clients/other", FIRST_RELEASE_ID)
     assert not proves.is_ours(NAME, FIRST_RELEASE_ID[:-1] + "7")
-    assert not VersionKeys((first_release_key("another"),)).is_ours(NAME, FIRST_RELEASE_ID)
+    assert not VersionKeys((first_release_version_key("another"),)).is_ours(NAME, FIRST_RELEASE_ID)
 
 
 def test_the_newest_key_signs_and_each_proves():
@@ -175,7 +175,7 @@ def test_any_text_can_be_a_foreign_id(version_id):
 def test_a_new_database_has_one_random_key_that_migrate_keeps(transactional_db):
     (key,) = VersionKey.objects.values_list("key", flat=True)
     assert len(bytes(key)) == 32
-    assert first_release_key(FIRST_RELEASE_SECRET_KEY) != bytes(key)
+    assert first_release_version_key(FIRST_RELEASE_SECRET_KEY) != bytes(key)
 
     call_command("migrate", verbosity=0)
 
@@ -190,8 +190,8 @@ def test_a_first_releases_database_gets_its_derived_key_below_a_random_one(db, s
 
     keys.make_version_keys(using="default")
 
-    random, derived = version_keys().keys
-    assert derived == first_release_key(settings.SECRET_KEY)
+    random, derived = load_version_keys().keys
+    assert derived == first_release_version_key(settings.SECRET_KEY)
     assert random != derived
 
 
@@ -199,14 +199,14 @@ def test_without_a_key_nothing_is_written_and_it_is_said_what_to_run(db):
     forget_the_keys()
 
     with pytest.raises(ImproperlyConfigured, match=re.escape("run manage.py migrate")):
-        version_keys()
+        load_version_keys()
 
 
 def test_a_key_is_in_no_text_of_its_objects(db):
     row = VersionKey.objects.first()
     key = bytes(row.key)
 
-    shown = f"{row} {row!r} {version_keys()!r} {version_keys()}"
+    shown = f"{row} {row!r} {load_version_keys()!r} {load_version_keys()}"
 
     assert repr(key) not in shown
     assert key.hex() not in shown

@@ -16,7 +16,7 @@ from nova_credentials.credential_types import (
     CredentialType,
     DatabaseCredentials,
     EmailCredentials,
-    get_secret_json_key,
+    get_secret_value_key,
 )
 from nova_credentials.document import (
     MAX_BYTES,
@@ -225,7 +225,7 @@ def copy_of(f):
 
 def test_each_type_has_one_secret_key():
     secrets = {"database": "password", "email": "app_password", "aws": "secret_access_key"}
-    assert {t: get_secret_json_key(t) for t in CredentialType} == secrets
+    assert {t: get_secret_value_key(t) for t in CredentialType} == secrets
 
 
 def test_a_document_with_the_plans_keys_alone_is_read():

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 
 from credentials.models import Client
-from migration.correlation import correlating, current_correlation, read_correlation
+from migration.correlation import correlating, current_correlation, read_or_make_correlation
 from migration.models import AuditEvent
 from nova_admin.trusted_proxies import TrustedProxies
 from nova_credentials.aws.context_threads import ContextThreads
@@ -97,5 +97,5 @@ def test_threads_work_under_the_name_of_who_began_them():
 
 
 def test_a_name_of_somebody_else_is_read_or_replaced():
-    assert read_correlation(NAME.replace("-", "")) == NAME
-    assert read_correlation(None) != read_correlation(None)
+    assert read_or_make_correlation(NAME.replace("-", "")) == NAME
+    assert read_or_make_correlation(None) != read_or_make_correlation(None)

@@ -8,7 +8,7 @@ from migration import tasks
 from migration.management.base import FormattedCommand, find_user
 from migration.models import DatabaseClaim, DatabaseIdentity, ReasonError
 from migration.operations.aws_store import describe_aws
-from migration.operations.aws_writes import NotClaimed, claim_database, find_write_refusal
+from migration.operations.aws_writes import ClaimRefused, claim_database, find_write_refusal
 from migration.operations.database_identity import describe_identity
 
 
@@ -31,7 +31,7 @@ class Command(FormattedCommand):
                 by=find_user(options["by"], permission="migration.claim_database"),
                 aws=aws,
             )
-        except (ReasonError, NotClaimed) as error:
+        except (ReasonError, ClaimRefused) as error:
             raise CommandError(str(error), returncode=2) from None
         refusal = find_write_refusal()
         if refusal is None:

@@ -49,7 +49,7 @@ class Command(FormattedCommand):
         by = find_user(options["by"])
         if by and not by.has_perms(IMPORT_PERMISSIONS):
             raise CommandError(f"{show_name(by.username)} may not import clients", returncode=2)
-        data = read_bytes(options["file"])
+        data = read_file_or_exit(options["file"])
         try:
             plan = preview_import(data=data)
             if plan.warning:
@@ -61,7 +61,7 @@ class Command(FormattedCommand):
                     sys.exit(1)
                 return
             with show_work(self.stderr, "Import", len(plan.changed_clients)) as work:
-                result = store_import(data=data, by=by, tell=work.count)
+                result = store_import(data=data, by=by, tell=work.set_done)
         except ImportRefusedError as refusal:
             raise CommandError(str(refusal), returncode=1) from None
         numbers = {
@@ -99,7 +99,7 @@ class Command(FormattedCommand):
             self.stderr.write("Nothing was imported.")
 
 
-def read_bytes(path: str | None) -> bytes:
+def read_file_or_exit(path: str | None) -> bytes:
     """Read the file, and no more of it than an import takes. Exit with 2 where it can't be read."""
     if path is None:
         raise CommandError("name a CSV file, or pass --template", returncode=2)

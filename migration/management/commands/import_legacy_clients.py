@@ -12,7 +12,7 @@ from credentials.shown_names import show_name
 from migration.management.base import FormattedCommand, find_user
 from migration.operations.legacy_import import (
     LegacyKind,
-    NotImported,
+    NothingImported,
     import_legacy_clients,
     plan_legacy_import,
 )
@@ -41,7 +41,7 @@ class Command(FormattedCommand):
             by = find_user(options["by"], permission=permission)
         try:
             plan = plan_legacy_import() if options["dry_run"] else import_legacy_clients(by=by)
-        except (LegacyTableError, NotImported) as error:
+        except (LegacyTableError, NothingImported) as error:
             raise CommandError(str(error), returncode=1) from None
         if options["format"] == "json":
             self._print_json(plan, stored=not options["dry_run"])

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from credentials.models import ColumnUse
 from credentials.shown_names import show_name
 from migration.management.base import FormattedCommand, find_user
-from migration.operations.nova_tables import NotMapped, map_column
+from migration.operations.nova_tables import MappingRefused, map_column
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -33,7 +33,7 @@ class Command(FormattedCommand):
         by = find_user(options["by"], permission="credentials.map_column")
         try:
             mapped = map_column(name=options["column"], use=ColumnUse(options["use"]), by=by)
-        except NotMapped as refusal:
+        except MappingRefused as refusal:
             raise CommandError(str(refusal), returncode=2) from None
         if options["format"] == "json":
             self.print_json(

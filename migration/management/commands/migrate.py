@@ -11,7 +11,7 @@ from django.core.management.commands import migrate
 from django.db import connections
 from django.db.utils import OperationalError
 
-from credentials.shown_names import show_text
+from credentials.shown_names import escape_invisible
 from migration.management.patient_executor import PatientExecutor, met_lock
 from migration.operations.doctor.pooler import require_own_backends
 
@@ -90,7 +90,7 @@ def _wait_for_turn(
         cursor.execute(HOLDER, [TURN])
         pid, role = cursor.fetchone() or ("?", "?")
     raise CommandError(
-        f"Another migrate is running on this database: PostgreSQL's process {pid} of the role {show_text(role)}."
+        f"Another migrate is running on this database: PostgreSQL's process {pid} of the role {escape_invisible(role)}."
         " Wait for its end, or end that process by pg_terminate_backend; then run migrate again.",
         returncode=1,
     )

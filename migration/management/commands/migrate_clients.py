@@ -86,7 +86,7 @@ class Command(ClientsCommand):
             include_inactive=plan.include_inactive,
         )
         with show_work(self.stderr, str(plan), chosen.count()) as work:
-            work_on_plan(plan_id=plan.pk, tell=work.count)
+            work_on_plan(plan_id=plan.pk, tell=work.set_done)
         plan.refresh_from_db()
         self.stderr.write(f"{plan}: {describe_summary(summarize_plan(plan.read_counts()))}")
         return plan
@@ -98,7 +98,7 @@ class Command(ClientsCommand):
         # Its numbers are printed first, so the clients wait in a file where they are many.
         with SpooledTemporaryFile(MOST_IN_MEMORY, "w+") as kept:
             with show_work(self.stderr, "Plan", chosen.count()) as work:
-                for found in look_at_batches(make_plan(chosen, options), tell=work.count):
+                for found in look_at_batches(make_plan(chosen, options), tell=work.set_done):
                     counts.add(found)
                     for item in map(describe_client, found):
                         outcomes[item["outcome"]] += 1

@@ -26,10 +26,10 @@ from migration.models import (
     ReasonError,
     Run,
     all_clients,
-    check_reason,
+    require_storable_reason,
 )
 from migration.operations.account import KmsAnswers
-from migration.operations.approvals import NotApproved, request_move
+from migration.operations.approvals import ApprovalStepRefused, request_move
 from migration.operations.evidence_counts import count_overrides
 from migration.operations.gates import Override, ShutGate, needs_approval
 from migration.operations.moves import move
@@ -55,13 +55,13 @@ def parse_override_reason(text: str) -> str:
     """Return the text of `--override`; raise ArgumentTypeError if it is empty or can't be stored."""
     if not text.strip():
         raise ArgumentTypeError("give a reason: it is stored with the move")
-    return read_reason(text.strip())
+    return parse_reason(text.strip())
 
 
-def read_reason(text: str) -> str:
+def parse_reason(text: str) -> str:
     """Return the text of `--reason`; raise ArgumentTypeError if it can't be stored."""
     try:
-        check_reason(text)
+        require_storable_reason(text)
     except ReasonError as error:
         raise ArgumentTypeError(str(error)) from None
     return text
@@ -98,7 +98,7 @@ class Command(ClientsCommand):
         parser.add_argument(
             "--inline", action="store_true", help="a run in this process, without workers"
         )
-        parser.add_argument("--reason", type=read_reason, default="", help="stored with the move")
+        parser.add_argument("--reason", type=parse_reason, default="", help="stored with the move")
         parser.add_argument(
             "--schedule-deletion",
             action="store_true",
@@ -223,10 +223,10 @@ class Command(ClientsCommand):
                 schedule_deletion=self.deletes,
                 tries=1 if self.inline else MANY_TRIES,
             )
-        except NotApproved as refusal:
+        except ApprovalStepRefused as refusal:
             raise CommandError(str(refusal), returncode=1) from None
         if run.state == Run.State.RUNNING:
-            self.finish_started_run(run, inline=self.inline)
+            self.carry_out_run(run, inline=self.inline)
         self.overridden.update(count_overrides(run))
         return run
 
@@ -241,7 +241,7 @@ class Command(ClientsCommand):
             for pk, slug, phase in found:
                 kind = MOVES.get((Phase(phase), self.new))
                 reports.append(self._move_client(pk, slug, self.new, kind))
-                work.count(len(reports))
+                work.set_done(len(reports))
         return reports
 
     def _move_client(self, client_id: int, slug: str, new: Phase, kind: Move | None) -> MoveReport:
@@ -267,7 +267,7 @@ class Command(ClientsCommand):
                 )
         except ShutGate as refusal:
             reasons = refusal.reasons
-        except (IllegalMove, StalePhase, NotApproved) as refusal:
+        except (IllegalMove, StalePhase, ApprovalStepRefused) as refusal:
             reasons = [refusal.message]
         (phase,) = self.find_named_clients([slug]).with_phase().values_list("phase", flat=True)
         return make_report(slug, phase, *reasons, moved=moved)

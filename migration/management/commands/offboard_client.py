@@ -11,7 +11,7 @@ from credentials.shown_names import show_name
 from migration.management.base import FormattedCommand, find_user
 from migration.models import Offboarding, ReasonError
 from migration.operations.leftovers import find_leftovers
-from migration.operations.offboarding import NotOffboardedError, bring_back, offboard_client
+from migration.operations.offboarding import OffboardingError, bring_back_inactive, offboard_client
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -61,7 +61,9 @@ class Command(FormattedCommand):
     def _perform(self, client_id: int, options: Any, by: Any) -> str:
         try:
             if options["back"]:
-                return str(bring_back(client_id=client_id, reason=options["reason"], by=by))
+                return str(
+                    bring_back_inactive(client_id=client_id, reason=options["reason"], by=by)
+                )
             done = offboard_client(
                 client_id=client_id,
                 reason=options["reason"],
@@ -70,7 +72,7 @@ class Command(FormattedCommand):
             )
         except ReasonError as error:
             raise CommandError(str(error), returncode=2) from None
-        except NotOffboardedError as error:
+        except OffboardingError as error:
             raise CommandError(str(error), returncode=1) from None
         return str(done)
 

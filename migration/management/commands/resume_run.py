@@ -73,7 +73,7 @@ class Command(RunCommand):
             return True
         if run.state == Run.State.RUNNING:
             return False
-        if run.items.withdrawn().exists():
+        if run.items.left_out_by_withdrawal().exists():
             raise WithdrawnRunError(run)
         failed = run.items.filter(outcome__in=CAN_BE_RETRIED)
         if run.items.left_out().exists() or (with_failed and failed.exists()):

@@ -6,9 +6,9 @@ from django.core.management.base import CommandError, CommandParser
 
 from credentials.shown_names import show_name
 from migration.management.base import FormattedCommand
-from migration.operations.notice_looks import look_every_minute
+from migration.operations.notice_looks import look_for_minutely_conditions
 from migration.operations.notice_sending import send_notices
-from migration.reports.notices import list_recipient_reports
+from migration.reports.notices import list_delivery_reports
 
 SEND_SECONDS = 60.0
 
@@ -24,11 +24,11 @@ class Command(FormattedCommand):
 
     def handle(self, *args: object, **options: Any) -> None:
         try:
-            look_every_minute(is_worker=False)
+            look_for_minutely_conditions(is_worker=False)
         finally:
             # A look that fails keeps nothing from being told.
             send_notices(seconds=SEND_SECONDS)
-        reports = list_recipient_reports()
+        reports = list_delivery_reports()
         if options["format"] == "json":
             self.print_json(
                 [

@@ -13,7 +13,7 @@ from django.core.management.base import CommandError
 from migration.management.base import find_client_group, find_user, require_writes
 from migration.management.campaigns import CampaignCommand
 from migration.models import GOALS, ReasonError, Run
-from migration.operations.approvals import NotApproved
+from migration.operations.approvals import ApprovalStepRefused
 from migration.operations.campaigns import LARGEST, CampaignRefusedError, start_campaign
 from nova_credentials.phases import Phase
 
@@ -123,6 +123,6 @@ class Command(CampaignCommand):
             )
         except (CampaignRefusedError, ReasonError) as refusal:
             raise CommandError(str(refusal), returncode=2) from None
-        except NotApproved as refusal:
+        except ApprovalStepRefused as refusal:
             raise CommandError(str(refusal), returncode=1) from None
-        self.go_further(campaign, options)
+        self.work_on_or_enqueue_campaign(campaign, options)

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from credentials.shown_names import show_text
+from credentials.shown_names import escape_invisible
 from migration.management.base import FormattedCommand
 from migration.operations.audit_chain import AuditHead, seal_audit
 from migration.operations.audit_verification import Verification, verify_audit
@@ -56,7 +56,7 @@ class Command(FormattedCommand):
 
     def _verify_certificate(self, path: str, *, as_json: bool) -> None:
         try:
-            verdict = verify_certificate(read_text(Path(path)))
+            verdict = verify_certificate(read_certificate_text(Path(path)))
         except OSError as error:
             raise CommandError(f"--certificate: {error.strerror}", returncode=2) from None
         except (UnicodeDecodeError, UnreadableCertificateError):
@@ -72,7 +72,10 @@ class Command(FormattedCommand):
         facts = verdict.facts
         if facts is not None:
             cutover, made = describe_cutover(facts["cutover"]), facts["made_at"]
-            slug, name = show_text(str(facts["slug"])), show_text(str(facts["made_by"]))
+            slug, name = (
+                escape_invisible(str(facts["slug"])),
+                escape_invisible(str(facts["made_by"])),
+            )
             self.stdout.write(f"Certificate of {slug}: {cutover}; made at {made} by {name}.")
         for finding in verdict.findings:
             self.stdout.write(f"{finding.fault} {finding.place}".strip())
@@ -100,7 +103,7 @@ class Command(FormattedCommand):
         self.stdout.write(f"Head: {found.head}")
 
 
-def read_text(path: Path) -> str:
+def read_certificate_text(path: Path) -> str:
     """Return the text of the file, up to what is too long for a certificate."""
     with path.open(encoding="utf-8") as file:
         return file.read(LONGEST_FILE + 1)
@@ -109,7 +112,7 @@ def read_text(path: Path) -> str:
 def describe_cutover(cutover: Json) -> str:
     if not isinstance(cutover, dict):
         return ""
-    who = show_text(str(cutover["who"])) or "nobody who is named"
+    who = escape_invisible(str(cutover["who"])) or "nobody who is named"
     return f"cut over at {cutover['at']} by {who}"
 
 

@@ -22,7 +22,7 @@ def examine_aws_writes(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that the database is the one that was noted, and that nobody stopped AWS writes; reads both anew."""
     state = read_write_state(connection)
     for problem, fine in (
-        (write_guard().explain_copy(state), IS_NO_COPY()),
+        (write_guard().explain_refused_database(state), IS_NO_COPY()),
         (explain_stop(state), WRITES_NOT_STOPPED()),
     ):
         if problem:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from credentials.nova_columns import ColumnChange, read_nova_columns
 from migration.operations.doctor import sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
-from migration.operations.nova_tables import name_purged_with_values
+from migration.operations.nova_tables import name_purged_clients_with_values
 from migration.operations.values_after_purge import list_purged_with_values
 
 if TYPE_CHECKING:
@@ -36,5 +36,5 @@ def examine_columns(_asked: DoctorOptions) -> Iterator[Finding]:
 def _name_values_after_purge(columns: NovaColumns) -> Iterator[Message]:
     """Yield, for each secret column, which purged clients still have a value in it."""
     for column in columns.added:
-        if message := name_purged_with_values(column, list_purged_with_values(column)):
+        if message := name_purged_clients_with_values(column, list_purged_with_values(column)):
             yield message

@@ -52,7 +52,7 @@ def examine_triggers(_asked: DoctorOptions) -> Iterator[Finding]:
         yield report_ok(CheckName.TRIGGERS, sentences.TRIGGERS_COUNT())
 
 
-def examine_proof(_asked: DoctorOptions) -> Iterator[Finding]:
+def examine_tried_updates(_asked: DoctorOptions) -> Iterator[Finding]:
     """Try and undo an update a table, and report if it was counted; if not, begin a gap."""
     yield from _report_outcomes(prove_counting())
 

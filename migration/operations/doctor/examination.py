@@ -15,8 +15,8 @@ from migration.operations.doctor.clocks import examine_clocks
 from migration.operations.doctor.columns import examine_columns
 from migration.operations.doctor.copies import examine_copies
 from migration.operations.doctor.counting import (
-    examine_proof,
     examine_stored_proof,
+    examine_tried_updates,
     examine_triggers,
 )
 from migration.operations.doctor.findings import (
@@ -27,7 +27,7 @@ from migration.operations.doctor.findings import (
 )
 from migration.operations.doctor.grants import examine_reader_grants, examine_site_grants
 from migration.operations.doctor.indexes import examine_indexes
-from migration.operations.doctor.notices import examine_notices
+from migration.operations.doctor.notices import examine_notice_deliveries
 from migration.operations.doctor.objects import examine_objects
 from migration.operations.doctor.other_readers import examine_other_readers
 from migration.operations.doctor.owners import examine_owners
@@ -35,7 +35,7 @@ from migration.operations.doctor.pooler import examine_pooler
 from migration.operations.doctor.queue import examine_queue, examine_stored_queue
 from migration.operations.doctor.readers import examine_readers
 from migration.operations.doctor.roles import examine_boundary, examine_create_rights
-from migration.operations.doctor.schema import examine_schema, examine_schema_migrations
+from migration.operations.doctor.schema import examine_schema_migrations, examine_site_schema
 from migration.operations.doctor.secret_settings import examine_secret_settings
 from migration.operations.doctor.stages import examine_stages
 from migration.operations.doctor.workers import examine_workers
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 # Each reads the database in a transaction of its own. A new check is one line here.
 READING: Mapping[CheckName, Examination] = {
-    CheckName.SCHEMA: examine_schema,
+    CheckName.SCHEMA: examine_site_schema,
     CheckName.SCHEMA_MIGRATIONS: examine_schema_migrations,
     CheckName.AWS_WRITES: examine_aws_writes,
     CheckName.CREATE_RIGHTS: examine_create_rights,
@@ -67,12 +67,12 @@ READING: Mapping[CheckName, Examination] = {
     CheckName.WORKERS: examine_workers,
     CheckName.QUEUE: examine_stored_queue,
     CheckName.COPIES: examine_copies,
-    CheckName.NOTICES: examine_notices,
+    CheckName.NOTICES: examine_notice_deliveries,
     CheckName.SECRET_SETTINGS: examine_secret_settings,
 }
 # These do more than read the database: they try updates that are undone, connect anew, or ask AWS or Redis.
 THOROUGH: Mapping[CheckName, Examination] = {
-    CheckName.COUNTING_PROOF: examine_proof,
+    CheckName.COUNTING_PROOF: examine_tried_updates,
     CheckName.POOLER: examine_pooler,
     CheckName.QUEUE: examine_queue,
     CheckName.STAGES: examine_stages,

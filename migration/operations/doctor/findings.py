@@ -95,7 +95,7 @@ def report_ok(check: CheckName, message: Message) -> Finding:
     return Finding(check, FindingState.OK, message)
 
 
-def report_advice(
+def report_ok_with_advice(
     check: CheckName, message: Message, remedy: Message, *, statements: tuple[str, ...]
 ) -> Finding:
     """Report that the site works as it is, with what would make it better."""

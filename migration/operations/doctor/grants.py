@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from django.db import connection
 
 from credentials.grants import (
-    check_rights,
+    find_lacking_rights,
     list_foreign_owners,
+    list_needed_site_rights,
     list_other_rights,
-    list_site_rights,
     make_grants,
     quote_role,
 )
@@ -42,7 +42,7 @@ def examine_site_grants(_asked: DoctorOptions) -> Iterator[Finding]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_user::text, quote_ident(current_user)")
         role, quoted = cursor.fetchone()
-        lacking = check_rights(cursor, role, list_site_rights(cursor)).lacking
+        lacking = find_lacking_rights(cursor, role, list_needed_site_rights(cursor)).lacking
     if lacking:
         yield report_failure(
             CheckName.SITE_GRANTS,
@@ -67,7 +67,7 @@ def examine_reader_grants(asked: DoctorOptions) -> Iterator[Finding]:
 
 
 def _examine_role(cursor: CursorWrapper, role: str) -> Iterator[Finding]:
-    checked, quoted = check_rights(cursor, role), quote_role(cursor, role)
+    checked, quoted = find_lacking_rights(cursor, role), quote_role(cursor, role)
     if checked.lacking:
         yield report_failure(
             CheckName.READER_GRANTS,

@@ -8,7 +8,7 @@ from django.db import connection
 
 from migration.models import all_clients
 from migration.operations.doctor import index_sentences as sentences
-from migration.operations.doctor.findings import CheckName, report_advice, report_ok
+from migration.operations.doctor.findings import CheckName, report_ok, report_ok_with_advice
 from nova_credentials.tables import CLIENTS, NOVA_TABLES
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def examine_indexes(_asked: DoctorOptions) -> Iterator[Finding]:
     elif all_clients().count() < MANY_CLIENTS:
         yield report_ok(CheckName.INDEXES, sentences.NO_INDEX_IS_NEEDED(tables=tables))
     else:
-        yield report_advice(
+        yield report_ok_with_advice(
             CheckName.INDEXES,
             sentences.CLIENTS_ARE_NOT_INDEXED(tables=tables),
             sentences.MAKE_THE_INDEXES(),

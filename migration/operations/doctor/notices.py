@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 WAITS_TOO_LONG = timedelta(minutes=10)
 
 
-def examine_notices(_asked: DoctorOptions) -> Iterator[Finding]:
+def examine_notice_deliveries(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that notices reach everybody, as their newest attempts went. Sends none."""
     recipients = list_recipients()
     failures = 0

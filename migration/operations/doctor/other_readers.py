@@ -23,7 +23,7 @@ from migration.operations.other_statements import UnseenReason, read_other_state
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migration.models import StatementCount
+    from migration.models import OtherStatementCount
     from migration.operations.doctor.findings import DoctorOptions, Finding
     from migration.operations.other_statements import StatementReport
 
@@ -61,7 +61,7 @@ def examine_other_readers(_asked: DoctorOptions) -> Iterator[Finding]:
         yield report_ok(CheckName.OTHER_READERS, sentences.NO_OTHER_READS())
 
 
-def _judge(count: StatementCount, before: OtherStatement | None) -> Finding | None:
+def _judge(count: OtherStatementCount, before: OtherStatement | None) -> Finding | None:
     """Report one statement; None for one that was not called in the last hour."""
     now = timezone.now()
     role = show_name(count.role)

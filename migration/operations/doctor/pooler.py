@@ -45,7 +45,7 @@ UNLOCK = "SELECT pg_catalog.pg_advisory_unlock(%s::pg_catalog.int4, %s::pg_catal
 PROBE_LOCK = 0x4E4F5650
 
 
-class Pooling(StrEnum):
+class BackendSharing(StrEnum):
     """What is between the site and PostgreSQL, as far as it matters."""
 
     OWN_BACKENDS = "own backends"
@@ -55,16 +55,16 @@ class Pooling(StrEnum):
 
 def examine_pooler(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that each connection has a backend of its own for as long as it lasts."""
-    match find_pooling(connection.get_connection_params()):
-        case Pooling.OWN_BACKENDS:
+    match find_backend_sharing(connection.get_connection_params()):
+        case BackendSharing.OWN_BACKENDS:
             yield report_ok(
                 CheckName.POOLER, sentences.BACKENDS_ARE_OWN(n=CONNECTIONS, statements=STATEMENTS)
             )
-        case Pooling.SHARED_BACKENDS:
+        case BackendSharing.SHARED_BACKENDS:
             yield report_failure(
                 CheckName.POOLER, sentences.BACKENDS_ARE_SHARED(), sentences.CONNECT_DIRECTLY()
             )
-        case Pooling.UNKNOWN:
+        case BackendSharing.UNKNOWN:
             yield report_unlooked(
                 CheckName.POOLER,
                 sentences.NO_FURTHER_CONNECTIONS(n=CONNECTIONS),
@@ -72,7 +72,7 @@ def examine_pooler(_asked: DoctorOptions) -> Iterator[Finding]:
             )
 
 
-def find_pooling(connection_parameters: Mapping[str, Any]) -> Pooling:
+def find_backend_sharing(connection_parameters: Mapping[str, Any]) -> BackendSharing:
     """Open CONNECTIONS connections as Django would and try them; takes twice GIVE_UP_SECONDS at most."""
     parameters = {
         name: value
@@ -96,12 +96,12 @@ def require_own_backends() -> None:
 
 def find_pooler_refusal() -> Message | None:
     """Say why no process of the site may work over this database's connections, and what to do; None if it may."""
-    if find_pooling(connection.get_connection_params()) != Pooling.SHARED_BACKENDS:
+    if find_backend_sharing(connection.get_connection_params()) != BackendSharing.SHARED_BACKENDS:
         return None
     return in_a_row(sentences.BACKENDS_ARE_SHARED(), sentences.CONNECT_DIRECTLY())
 
 
-async def _try_in_time(parameters: Mapping[str, Any]) -> Pooling:
+async def _try_in_time(parameters: Mapping[str, Any]) -> BackendSharing:
     async with AsyncExitStack() as opened:
         try:
             async with asyncio.timeout(GIVE_UP_SECONDS):
@@ -109,7 +109,7 @@ async def _try_in_time(parameters: Mapping[str, Any]) -> Pooling:
                     [await _open_session(parameters, opened) for _number in range(CONNECTIONS)]
                 )
         except (psycopg.Error, TimeoutError):
-            return Pooling.UNKNOWN
+            return BackendSharing.UNKNOWN
 
 
 async def _open_session(parameters: Mapping[str, Any], opened: AsyncExitStack) -> Session:
@@ -118,31 +118,31 @@ async def _open_session(parameters: Mapping[str, Any], opened: AsyncExitStack) -
     return session
 
 
-async def _try_sessions(sessions: list[Session]) -> Pooling:
+async def _try_sessions(sessions: list[Session]) -> BackendSharing:
     """Ask the connections by turns: first who serves them, then whether the first one's lock is the first one's."""
     # Before a lock is taken, as a shared backend would keep it.
     backends = [await _fetch_value(session, BACKEND) for session in sessions]
     for number in range(STATEMENTS):
         turn = number % CONNECTIONS
         if await _fetch_value(sessions[turn], BACKEND) != backends[turn]:
-            return Pooling.SHARED_BACKENDS
+            return BackendSharing.SHARED_BACKENDS
     if len(set(backends)) < CONNECTIONS:
-        return Pooling.SHARED_BACKENDS
+        return BackendSharing.SHARED_BACKENDS
     return await _try_lock(sessions)
 
 
-async def _try_lock(sessions: list[Session]) -> Pooling:
+async def _try_lock(sessions: list[Session]) -> BackendSharing:
     holder, *others = sessions
     key = secrets.randbits(31)
     if not await _fetch_value(holder, LOCK, PROBE_LOCK, key):
-        return Pooling.SHARED_BACKENDS
+        return BackendSharing.SHARED_BACKENDS
     for number in range(STATEMENTS):
         other = others[number % len(others)]
         if await _fetch_value(other, LOCK, PROBE_LOCK, key):
             await _fetch_value(other, UNLOCK, PROBE_LOCK, key)
-            return Pooling.SHARED_BACKENDS
+            return BackendSharing.SHARED_BACKENDS
     held = await _fetch_value(holder, UNLOCK, PROBE_LOCK, key)
-    return Pooling.OWN_BACKENDS if held else Pooling.SHARED_BACKENDS
+    return BackendSharing.OWN_BACKENDS if held else BackendSharing.SHARED_BACKENDS
 
 
 async def _fetch_value(session: Session, query: str, *values: int) -> object:

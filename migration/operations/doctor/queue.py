@@ -22,7 +22,7 @@ from migration.operations.doctor.findings import (
     report_ok,
     report_unlooked,
 )
-from migration.redis_queue import connect_to_redis, list_queue_errors
+from migration.redis_queue import connect_to_redis, list_redis_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ def examine_queue(asked: DoctorOptions) -> Iterator[Finding]:
         place = _describe_place(client)
         try:
             yield from _try_queue(client, place)
-        except list_queue_errors() as error:
+        except list_redis_errors() as error:
             yield report_failure(CheckName.QUEUE, *_explain_error(error, place))
     yield from _find_left_tasks()
 

@@ -63,7 +63,7 @@ def role_exists(role: str) -> bool:
 
 
 def examine_create_rights(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Name who may create objects in `public` and schemas in the database; the site's schema is `examine_schema`'s."""
+    """Name who may create objects in `public`, and schemas in the database (see also `examine_site_schema`)."""
     with connection.cursor() as cursor:
         cursor.execute(CREATORS)
         places = cursor.fetchall()

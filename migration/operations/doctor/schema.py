@@ -26,7 +26,7 @@ ROLE_AND_RIGHT = (
 )
 
 
-def examine_schema(_asked: DoctorOptions) -> Iterator[Finding]:
+def examine_site_schema(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that the schema exists, belongs to the site's role, and is nobody else's to create in."""
     with connection.cursor() as cursor:
         cursor.execute(ROLE_AND_RIGHT)

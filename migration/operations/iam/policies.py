@@ -13,7 +13,7 @@ from django.conf import settings
 
 from credentials.secret_names import configured_layout
 from migration import iam_sentences
-from migration.models import RECOVERY_DAYS, ClientMigration, OtherSecrets, Secret
+from migration.models import RECOVERY_DAYS, ClientMigration, OtherSecretsState, Secret
 from migration.operations.iam.permissions import Scope, find_own_keys, list_permissions
 from nova_credentials.aws.kms_keys import KeyName
 from nova_credentials.credential_types import CredentialType
@@ -80,7 +80,7 @@ class PolicyFacts:
         services = (f"{start}/{credential_type}" for credential_type in CredentialType)
         return [pattern for name in services for pattern in (name, f"{name}{SUFFIX}")]
 
-    def find_key_arn(self, key: str, region: str) -> str:
+    def find_key_arn_pattern(self, key: str, region: str) -> str:
         """Return the pattern of the KMS key's ARN. An alias is no resource of its own: a condition names it."""
         if key.startswith("arn:"):  # perhaps of another account
             owner, alias, _name = key.partition(":alias/")
@@ -120,7 +120,7 @@ def find_policy_facts(
 
     What is named counts instead of what is known; `layouts` are added to those that clients have.
     """
-    account = account or find_account()
+    account = account or read_account_of_newest_secret()
     if not account:
         raise PolicyError(iam_sentences.IAM_ACCOUNT_UNKNOWN())
     if not ACCOUNT.fullmatch(account):
@@ -144,7 +144,7 @@ def find_policy_facts(
     )
 
 
-def find_account() -> str:
+def read_account_of_newest_secret() -> str:
     """Return the account of the newest secret that a push met; nothing where there is none."""
     newest = Secret.objects.order_by("-seen_at").values_list("arn", flat=True).first()
     account = f"{newest or ''}::::".split(":")[4]  # arn:aws:secretsmanager:region:account:…
@@ -157,7 +157,9 @@ def find_layouts_in_use() -> frozenset[Layout]:
     names = stored.values_list("layout", flat=True).distinct()
     found = {Layout(layout) for layout in names if layout}
     # While a client has secrets of its other layout, they are written too.
-    other = tuple(Layout) if stored.filter(other_secrets__in=OtherSecrets.values).exists() else ()
+    other = (
+        tuple(Layout) if stored.filter(other_secrets__in=OtherSecretsState.values).exists() else ()
+    )
     return frozenset({configured_layout(), *found, *other})
 
 
@@ -199,7 +201,7 @@ def _list_resources(scope: Scope, facts: PolicyFacts) -> list[str]:
         return ["*"]
     if scope in KEY_SCOPES:
         keys = _find_keys(scope, facts).items()
-        return list(dict.fromkeys(facts.find_key_arn(key, region) for region, key in keys))
+        return list(dict.fromkeys(facts.find_key_arn_pattern(key, region) for region, key in keys))
     return facts.list_secret_arns()
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from migration.operations.login_tests.bounded_sockets import BoundedSocket
+from migration.operations.login_tests.bounded_sockets import ByteLimitedSocket
 from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _ask_resolver(host: str, port: int) -> list[ResolvedAddress] | LoginOutcome:
     ]
 
 
-def connect_to_first(addresses: list[ResolvedAddress], *, deadline: Deadline) -> BoundedSocket:
+def connect_to_first(addresses: list[ResolvedAddress], *, deadline: Deadline) -> ByteLimitedSocket:
     """Connect to the first of these judged addresses that answers; each gets an equal share of the time left.
 
     The socket is shut at the deadline. Raises `LoginFailedError`.
@@ -161,13 +161,13 @@ def connect_to_first(addresses: list[ResolvedAddress], *, deadline: Deadline) ->
     raise LoginFailedError(LoginOutcome.UNREACHABLE)
 
 
-def connect(address: ResolvedAddress, *, deadline: Deadline, share: float = 1) -> BoundedSocket:
+def connect(address: ResolvedAddress, *, deadline: Deadline, share: float = 1) -> ByteLimitedSocket:
     """Connect to this judged address within its share of the time left; raises `LoginFailedError`.
 
     The socket is shut at the deadline.
     """
     seconds = deadline.seconds_left()
-    connected = BoundedSocket(address.family, socket.SOCK_STREAM)
+    connected = ByteLimitedSocket(address.family, socket.SOCK_STREAM)
     try:
         connected.settimeout(seconds * share)
         connected.connect((address.text, address.port))

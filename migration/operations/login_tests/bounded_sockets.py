@@ -32,11 +32,11 @@ class _Bounded(socket.socket):
         return count
 
 
-class BoundedSocket(_Bounded):
+class ByteLimitedSocket(_Bounded):
     """A plain socket that reads MOST_BYTES at most."""
 
 
-class BoundedTLSSocket(_Bounded, ssl.SSLSocket):
+class ByteLimitedTLSSocket(_Bounded, ssl.SSLSocket):
     """A socket with TLS that reads MOST_BYTES at most."""
 
 
@@ -46,7 +46,7 @@ def ca_file() -> str:
     return found if found and Path(found).is_file() else certifi.where()
 
 
-def tls_context() -> ssl.SSLContext:
+def verifying_tls_context() -> ssl.SSLContext:
     """Return the TLS context of mailboxes, AWS and webhooks: certificate and name are verified."""
     return _make_context(ca_file())
 
@@ -54,14 +54,14 @@ def tls_context() -> ssl.SSLContext:
 @lru_cache(maxsize=2)
 def _make_context(trusted: str) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=trusted)
-    context.sslsocket_class = BoundedTLSSocket
+    context.sslsocket_class = ByteLimitedTLSSocket
     return context
 
 
 def start_tls(plain: socket.socket, host: str) -> ssl.SSLSocket:
     """Wrap the connected socket; raises `LoginFailedError` where the certificate isn't valid for this host."""
     try:
-        return tls_context().wrap_socket(plain, server_hostname=host)
+        return verifying_tls_context().wrap_socket(plain, server_hostname=host)
     except (
         ssl.SSLError,
         ConnectionError,

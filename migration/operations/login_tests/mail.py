@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from migration.operations.login_tests.addresses import connect_to_first, resolve_host
-from migration.operations.login_tests.bounded_sockets import start_tls, tls_context
+from migration.operations.login_tests.bounded_sockets import start_tls, verifying_tls_context
 from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _try_imap(make_socket: SocketMaker, host: str, start: _Start, user: str, pas
 
 def _start_imap_tls(imap: _Imap) -> None:
     try:
-        imap.starttls(tls_context())
+        imap.starttls(verifying_tls_context())
     except (imaplib.IMAP4.error, ssl.SSLError):  # not offered, or refused
         raise LoginFailedError(LoginOutcome.TLS_PROBLEM) from None
 
@@ -213,7 +213,7 @@ def _try_smtp(make_socket: SocketMaker, host: str, start: _Start, user: str, pas
 
 def _start_smtp_tls(smtp: _Smtp) -> None:
     try:
-        smtp.starttls(context=tls_context())
+        smtp.starttls(context=verifying_tls_context())
     except smtplib.SMTPServerDisconnected:
         raise
     except smtplib.SMTPResponseException as error:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from migration.operations.login_tests.bounded_sockets import BoundedSocket
+    from migration.operations.login_tests.bounded_sockets import ByteLimitedSocket
 
 RELAY_HOST = "127.0.0.1"
 _PIECE = 16 * 1024
@@ -32,7 +32,7 @@ class Relay:
     The first connection is made before anybody connects to the port, as its failure is the login's outcome.
     """
 
-    def __init__(self, connect: Callable[[], BoundedSocket]) -> None:
+    def __init__(self, connect: Callable[[], ByteLimitedSocket]) -> None:
         self.is_overrun = False
         self._connect = connect
         self._server = connect()

@@ -6,14 +6,14 @@ import pytest
 from django.contrib import admin
 from django.urls import reverse
 
-from migration.admin.base import AdminView, OwnViews
+from migration.admin.base import AdminView, AdminWithOwnViews
 from tests.factories import make_full_client
 from tests.migration.admin.pages import login, make_run
 
 OWN_VIEWS = [
     (f"{model._meta.app_label}_{model._meta.model_name}_{name}", route, view)
     for model, model_admin in admin.site._registry.items()
-    if isinstance(model_admin, OwnViews)
+    if isinstance(model_admin, AdminWithOwnViews)
     for route, name, view in model_admin.own_views
 ]
 

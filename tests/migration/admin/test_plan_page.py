@@ -238,7 +238,7 @@ def test_the_notes_of_campaigns_are_of_the_clients_of_the_plan(operator, monkeyp
     asked = []
     monkeypatch.setattr(
         plan_pages,
-        "make_campaign_notes",
+        "describe_campaigns_of_clients",
         lambda request, ids, number: asked.append((ids.query, number)) or [],
     )
     make_full_client("idom")

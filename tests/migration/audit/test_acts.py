@@ -10,7 +10,7 @@ from credentials.models import DatabaseCredential
 from migration.models import AuditEvent, Run, Secret, all_clients
 from migration.operations import aws_writes, bounded_refusals, runs
 from migration.operations.approvals import (
-    NotApproved,
+    ApprovalStepRefused,
     approve_request,
     cancel_request,
     request_move,
@@ -165,7 +165,7 @@ def test_requests_approvals_and_refused_approvals(idom, maria, settings):
     first = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
     cancel_request(request_id=first.pk, by=other)
     second = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-43")
-    with pytest.raises(NotApproved):
+    with pytest.raises(ApprovalStepRefused):
         approve_request(request_id=second.pk, by=maria)
     approve_request(request_id=second.pk, by=other)
 

@@ -29,11 +29,15 @@ from migration.models.audit_signatures import audit_keys, describe_moment
 from migration.operations import runs
 from migration.operations.approvals import approve_request, request_move
 from migration.operations.audit_chain import read_head
-from migration.operations.certificate_facts import MoveProof, SignedFacts, read_certificate_file
+from migration.operations.certificate_facts import (
+    AuditAgreement,
+    SignedFacts,
+    read_certificate_file,
+)
 from migration.operations.certificate_verification import CertificateFault, verify_certificate
 from migration.operations.certificates import NotCutOverError, collect_facts, make_certificate
 from migration.operations.comparisons import compare
-from migration.operations.gate_lines import LineState
+from migration.operations.gate_lines import PassedLineState
 from migration.operations.gates import Override
 from migration.operations.moves import move
 from migration.operations.run_approvals import approve_run, start_move_run
@@ -127,7 +131,7 @@ def test_it_says_what_was_overridden_and_what_was_switched_off_and_by_whom(idom,
 
     facts = signed(idom, maria).facts
 
-    by_state = {state: [] for state in LineState}
+    by_state = {state: [] for state in PassedLineState}
     for line in facts["gate"]:
         by_state[line["state"]].append(line["text"]["key"])
     assert by_state["overridden"] == ["too_few_reads", "no_reader_process"]
@@ -224,7 +228,7 @@ def leaves(value, path: tuple = ()) -> Iterator[tuple]:
 
 
 def test_an_edit_of_any_field_is_found(cut_over, maria):
-    text = signed(cut_over, maria).text
+    text = signed(cut_over, maria).certificate_text
     genuine = json.loads(text)
     assert faults(text) == []
     assert faults(json.dumps(genuine, sort_keys=True)) == []  # as another program writes it
@@ -251,7 +255,7 @@ def test_an_edit_of_any_field_is_found(cut_over, maria):
 
 
 def test_one_of_another_site_is_refused_and_one_of_an_older_key_is_not(cut_over, maria, settings):
-    text, old = signed(cut_over, maria).text, settings.SECRET_KEY
+    text, old = signed(cut_over, maria).certificate_text, settings.SECRET_KEY
     settings.NOVA_AUDIT = type(settings.NOVA_AUDIT)(key="k" * 50)
     assert faults(text) == [CertificateFault.OTHER_SITE]
 
@@ -260,7 +264,7 @@ def test_one_of_another_site_is_refused_and_one_of_an_older_key_is_not(cut_over,
 
 
 def test_entries_that_no_longer_agree_are_found(cut_over, maria, as_superuser):
-    text = signed(cut_over, maria).text
+    text = signed(cut_over, maria).certificate_text
     moved, overridden, gate = read_certificate_file(text).facts["entries"][-3:]
     as_superuser(f"UPDATE {EVENTS} SET who = 'ana' WHERE id = %s", moved["id"])
     as_superuser(f"DELETE FROM {EVENTS} WHERE id = %s", overridden["id"])
@@ -275,12 +279,12 @@ def test_a_history_that_differs_from_the_audit_is_no_proof(cut_over, maria):
 
     made = signed(cut_over, maria)
 
-    assert made.facts["cutover"]["proof"] == MoveProof.DIFFERS
-    assert faults(made.text) == [CertificateFault.MOVE_DIFFERS]
+    assert made.facts["cutover"]["proof"] == AuditAgreement.DIFFERS
+    assert faults(made.certificate_text) == [CertificateFault.MOVE_DIFFERS]
 
 
 def test_entries_that_were_let_go_are_not_missed(cut_over, maria, as_superuser):
-    text, head, keys = signed(cut_over, maria).text, read_head(), audit_keys()
+    text, head, keys = signed(cut_over, maria).certificate_text, read_head(), audit_keys()
     checkpoint = AuditCheckpoint(
         position=head.position,
         link_signature=head.signature,
@@ -299,7 +303,7 @@ def test_entries_that_were_let_go_are_not_missed(cut_over, maria, as_superuser):
 
 def test_the_command_says_so_by_its_exit(cut_over, maria, tmp_path, capsys):
     file = tmp_path / "certificate.json"
-    file.write_text(signed(cut_over, maria).text)
+    file.write_text(signed(cut_over, maria).certificate_text)
 
     call_command("verify_audit", "--certificate", str(file))
     said = capsys.readouterr().out
@@ -335,7 +339,7 @@ def test_a_viewer_sees_makes_and_downloads_it_and_that_is_recorded(cut_over, vie
     assert AuditEvent.objects.count() == before
 
     made = viewer.post(page_of(cut_over))
-    text = made.context_data["signed"].text
+    text = made.context_data["signed"].certificate_text
     file = viewer.post(page_of(cut_over), {"certificate": text.replace("\n", "\r\n")})
 
     assert file["Content-Disposition"] == 'attachment; filename="certificate-idom.json"'
@@ -348,7 +352,7 @@ def test_a_viewer_sees_makes_and_downloads_it_and_that_is_recorded(cut_over, vie
 
 
 def test_only_a_certificate_of_the_client_is_sent_back(cut_over, viewer):
-    text = viewer.post(page_of(cut_over)).context_data["signed"].text
+    text = viewer.post(page_of(cut_over)).context_data["signed"].certificate_text
 
     for sent in (text.replace("INC-42", "INC-43"), "{", "[]"):
         assert viewer.post(page_of(cut_over), {"certificate": sent}).status_code == 400

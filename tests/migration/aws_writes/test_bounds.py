@@ -21,14 +21,14 @@ from migration.operations import aws_writes, version_plans
 from migration.operations.aws_writes import (
     COPY,
     STOPPED,
-    NotClaimed,
+    ClaimRefused,
     WriteGuard,
     WritesRefusedError,
     claim_database,
     find_write_refusal,
     write_guard,
 )
-from migration.operations.version_plans import find_newer_versions
+from migration.operations.version_plans import find_unplanned_versions
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 MOMENT = timedelta(microseconds=1)
@@ -103,16 +103,19 @@ def state_of(noted: Database | None):
 def test_a_database_that_nobody_noted_or_that_does_not_say_what_it_is_writes_nothing(reach):
     reach(None)
 
-    assert WriteGuard().explain_copy(state_of(None)) == sentences.DATABASE_NOT_NOTED()
-    assert WriteGuard().explain_copy(state_of(Database("one"))) == sentences.DATABASE_UNKNOWN()
+    assert WriteGuard().explain_refused_database(state_of(None)) == sentences.DATABASE_NOT_NOTED()
+    assert (
+        WriteGuard().explain_refused_database(state_of(Database("one")))
+        == sentences.DATABASE_UNKNOWN()
+    )
 
 
 def test_a_process_that_suddenly_works_on_another_database_writes_nothing(reach):
     guard = WriteGuard()
     reach()
 
-    assert guard.explain_copy(state_of(Database("one"))) is None
-    changed = guard.explain_copy(state_of(Database("other")))
+    assert guard.explain_refused_database(state_of(Database("one"))) is None
+    changed = guard.explain_refused_database(state_of(Database("other")))
 
     assert changed == sentences.DATABASE_CHANGED(this="other")
 
@@ -154,14 +157,14 @@ def test_newer_is_what_the_site_wrote_and_the_database_neither_knows_nor_planned
     known = {"idom": SimpleNamespace(version_id="pushed")}
     keys = SimpleNamespace(is_ours=lambda _, version_id: version_id != "foreign")
 
-    found = find_newer_versions([SimpleNamespace(**whole)], known=known, keys=keys)
+    found = find_unplanned_versions([SimpleNamespace(**whole)], known=known, keys=keys)
 
     assert found == ({whole["version_id"]} if is_newer and since else set())
 
 
 @pytest.mark.usefixtures("stores")
 def test_the_database_that_writes_already_is_not_claimed_again():
-    with pytest.raises(NotClaimed, match="This database is the one"):
+    with pytest.raises(ClaimRefused, match="This database is the one"):
         claim_database(reason="INC-1")
 
 
@@ -201,7 +204,7 @@ def test_a_claim_wants_a_reason_and_a_database_that_says_what_it_is(become_copy,
     with pytest.raises(ReasonError):
         claim_database(reason=" ")
     monkeypatch.setattr(aws_writes, "read_identity", lambda _: None)
-    with pytest.raises(NotClaimed) as refused:
+    with pytest.raises(ClaimRefused) as refused:
         claim_database(reason="INC-1")
 
     assert refused.value.message == sentences.DATABASE_UNKNOWN()

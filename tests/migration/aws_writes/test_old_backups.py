@@ -89,7 +89,7 @@ def test_neither_the_schedule_nor_novas_next_write_overwrites_what_is_newer(
         True,
     )
     assert pushed.comparison.status == "mismatch"
-    assert not all_clients().to_push().exists()
+    assert not all_clients().push_due().exists()
 
 
 @purged_meanwhile

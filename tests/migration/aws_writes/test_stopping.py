@@ -56,7 +56,7 @@ def test_the_runs_go_on_once_somebody_starts_the_writes(stop):
 
     assert OrmQ.objects.count() == 1
     runs.work_on_run(run_id=run.pk)
-    assert run.count_items()["created"] == 3
+    assert run.count_by_outcome()["created"] == 3
 
 
 def test_a_comparison_does_not_wait(refuse):
@@ -67,7 +67,7 @@ def test_a_comparison_does_not_wait(refuse):
 
     run = Run.objects.get(kind=Run.Kind.COMPARE)
     runs.work_on_run(run_id=run.pk)
-    assert run.count_items()["matched"] == 1
+    assert run.count_by_outcome()["matched"] == 1
 
 
 def test_the_schedule_starts_no_pushes_meanwhile_and_leaves_them_pending(idom, refuse):
@@ -78,7 +78,7 @@ def test_the_schedule_starts_no_pushes_meanwhile_and_leaves_them_pending(idom, r
     tasks.push_pending()
 
     assert not Run.objects.filter(kind=Run.Kind.PUSH).exists()
-    assert all_clients().to_push().exists()
+    assert all_clients().push_due().exists()
 
 
 def test_a_run_that_waits_is_not_queued_again_every_minute(stop):
@@ -140,11 +140,11 @@ def test_no_worker_writes_a_second_after_the_switch(stores, settings, monkeypatc
     assert count_writes(stores) == after_a_second < 300
     left = run.items.open().count()
     assert left > 0
-    assert run.count_items()["failed"] == 0
+    assert run.count_by_outcome()["failed"] == 0
     assert set(run.items.values_list("attempts", flat=True)) == {0}
     start_aws_writes()
     runs.work_on_run(run_id=run.pk)
-    assert run.count_items()["created"] + run.count_items()["unchanged"] == 300
+    assert run.count_by_outcome()["created"] + run.count_by_outcome()["unchanged"] == 300
 
 
 def wait_for(condition) -> None:

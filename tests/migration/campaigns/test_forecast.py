@@ -7,7 +7,7 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from credentials.models import Client
-from migration.models import Run, count_before_goal, count_in_campaigns
+from migration.models import Run, count_by_phase_before_goal, count_in_campaigns
 from migration.reports.campaign_forecast import forecast_end
 from migration.reports.campaigns import summarize_campaign
 from nova_credentials.phases import Phase
@@ -65,9 +65,9 @@ def test_a_group_of_more_clients_than_a_wave_may_have_takes_several():
     # One of a's, and three of b's.
     assert hours_left(campaign) == 4
     summary = summarize_campaign(campaign)
-    assert (summary.waves_done, summary.waves_all, summary.percent_done) == (1, 5, 20)
+    assert (summary.waves_done, summary.waves_all, summary.percent_of_waves_done) == (1, 5, 20)
     # Who waits for a later part is in the campaign, too.
-    assert sum(count_before_goal([campaign.pk]).values()) == 8
+    assert sum(count_by_phase_before_goal([campaign.pk]).values()) == 8
     waiting = list(Client.objects.filter(slug__in=("a-1", "a-2")).values_list("pk", flat=True))
     assert [number for _campaign, number in count_in_campaigns(waiting)] == [2]
     campaign.stop(by=None)

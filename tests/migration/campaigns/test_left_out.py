@@ -20,7 +20,7 @@ from migration.models import (
     WaveClient,
     all_clients,
 )
-from migration.models.left_clients import digest_clients, find_stuck_clients, go_on_without
+from migration.models.left_clients import digest_clients, find_stuck_slugs, go_on_without
 from migration.reports.campaign_forecast import forecast_end
 from migration.reports.campaigns import WaveState, summarize_campaign
 from nova_credentials.aws.secrets_manager import SecretsManager
@@ -62,7 +62,7 @@ def stop_with_refused(number: int = 3, **options) -> Campaign:
 
 
 def without_stuck(campaign: Campaign, **options) -> int:
-    return go_on_without(campaign, find=find_stuck_clients, **options)
+    return go_on_without(campaign, find=find_stuck_slugs, **options)
 
 
 def left_out() -> list[str]:
@@ -133,7 +133,7 @@ def test_whom_the_next_comparison_mends_it_keeps_and_one_at_its_goal_too(client)
     client.force_login(User.objects.create_superuser("root"))
 
     # The last one for half an hour, and all the others of its wave with it.
-    assert find_stuck_clients(campaign) == {north[1]: "north-1", north[3]: "north-3"}
+    assert find_stuck_slugs(campaign) == {north[1]: "north-1", north[3]: "north-3"}
     page = text(client.get(page_of("migration_campaign", campaign.pk)))
     assert "Go on without these 2 clients…" in page
     assert "Correct each on its page first" in page
@@ -279,7 +279,7 @@ def address(campaign: Campaign) -> str:
 
 def form(campaign: Campaign) -> dict[str, str]:
     """Return what the page's form sends beside the reason."""
-    shown = digest_clients(find_stuck_clients(campaign))
+    shown = digest_clients(find_stuck_slugs(campaign))
     return {"clients": shown, "seen": campaign.changed_at.isoformat()}
 
 
@@ -401,7 +401,7 @@ def test_a_wave_that_stood_still_is_no_measure_for_the_others():
             began_at=now - timedelta(hours=hours), watched_since=watched, finished_at=now
         )
 
-    assert round(forecast_end(campaign).seconds_each / 3600) == 2
+    assert round(forecast_end(campaign).seconds_per_wave / 3600) == 2
 
 
 def test_a_stopped_campaign_shows_no_soak_time_that_runs_on():

@@ -16,7 +16,7 @@ from migration.models import (
     Worker,
     all_clients,
 )
-from migration.models.left_clients import find_stuck_clients, go_on_without
+from migration.models.left_clients import find_stuck_slugs, go_on_without
 from migration.reports.campaign_waits import show_time
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison, make_full_client, make_user
@@ -136,7 +136,7 @@ def test_whom_a_stopped_campaign_could_not_move_are_listed(viewer):
 
     assert (query, "See these 2 clients") in links_of(viewer.get(page(campaign)))
     assert listed(viewer, query) == {"spain-0", "spain-1"}
-    go_on_without(campaign, find=find_stuck_clients, by=None)
+    go_on_without(campaign, find=find_stuck_slugs, by=None)
     assert listed(viewer, query) == set()
 
 
@@ -290,7 +290,7 @@ def test_the_history_tells_who_did_what_and_what_each_run_did_with_a_link_to_it(
     campaign = make_campaign(make_group("Spain", 3), by=maria, reason="CHG-7", most_refused=1)
     _wave, run = begin_wave(campaign, ["spain-0", "spain-1"])
     do_next(campaign)
-    go_on_without(campaign, find=find_stuck_clients, by=ana, reason="CHG-8")
+    go_on_without(campaign, find=find_stuck_slugs, by=ana, reason="CHG-8")
 
     response = client.get(page(campaign))
 

@@ -6,7 +6,7 @@ from django.urls import reverse
 from migration import tasks
 from migration.models import Campaign, Run, StaleCampaignError, all_clients
 from migration.operations import campaign_steps
-from migration.operations.approvals import NotApproved
+from migration.operations.approvals import ApprovalStepRefused
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
 from migration.operations.moves import move
 from nova_credentials.phases import Phase
@@ -121,7 +121,7 @@ def test_who_has_it_go_on_is_not_the_one_who_approves_that(maria, settings):
     stop_campaign(campaign, by=ana)
     campaign.go_on(by=ana)
 
-    with pytest.raises(NotApproved):
+    with pytest.raises(ApprovalStepRefused):
         approve_campaign(campaign_id=campaign.pk, by=ana)
 
     assert approve_campaign(campaign_id=campaign.pk, by=peter).state == Campaign.State.RUNNING

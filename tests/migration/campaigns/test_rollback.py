@@ -185,7 +185,7 @@ def test_who_was_left_unread_is_rolled_back_once_somebody_has_it_tried_again(mon
         )
         work(run)
 
-    run.retry_failed(by=None), work(run)
+    run.reopen_failed(by=None), work(run)
 
     assert (stands(pks), outcomes(run)["north-0"]) == ([DUAL_READ], Outcome.MOVED)
 
@@ -239,8 +239,8 @@ def test_it_waits_for_no_stop_of_aws_writes():
 
 def test_rows_that_are_written_after_aws_was_read_are_left_and_tried_again(monkeypatch):
     _campaign, pks, run = begin_rollback(2)
-    writes = once(lambda: write_password(pks[1], "example-novas"), move_runs.hold_free_rows)
-    monkeypatch.setattr(move_runs, "hold_free_rows", writes)
+    writes = once(lambda: write_password(pks[1], "example-novas"), move_runs.hold_rows_if_free)
+    monkeypatch.setattr(move_runs, "hold_rows_if_free", writes)
 
     work(run)
 
@@ -296,7 +296,7 @@ def in_work(monkeypatch) -> tuple[Campaign, list[int], Run]:
     group = make_group("north", 3, DUAL_READ)
     campaign = begin(group, rolls_back=True)
     run = take(campaign)
-    runs.process_batch(run.pk, 0)
+    runs.process_batch_if_running(run.pk, 0)
     return campaign, members(group), run
 
 
@@ -309,7 +309,7 @@ def test_what_the_last_batch_moves_after_the_stop_is_rolled_back_too(in_work):
         assert outcomes(run) == {"north-0": "moved", "north-1": "", "north-2": "skipped"}
         assert (take(campaign), stands(pks)) == (None, [AWS, DUAL_READ, DUAL_READ])
         Run.objects.filter(pk=run.pk).update(state=Run.State.RUNNING)
-        runs.process_batch(run.pk, 1)
+        runs.process_batch_if_running(run.pk, 1)
         Run.objects.filter(pk=run.pk).update(state=Run.State.STOPPED)
     assert stands(pks) == [AWS, AWS, DUAL_READ]
 
@@ -334,7 +334,7 @@ def test_no_item_of_a_client_that_a_killed_worker_moved_says_that_it_was_skipped
     with monkeypatch.context() as patch:
         patch.setattr(type(RunItem.objects), "record", kill)
         with pytest.raises(Killed):
-            runs.process_batch(run.pk, 1)
+            runs.process_batch_if_running(run.pk, 1)
     assert stands(pks) == [AWS, AWS, DUAL_READ]
     make_comparison(pks[0], "mismatch")
 
@@ -380,7 +380,7 @@ def test_a_run_of_rollback_that_somebody_tries_again_still_copies_nothing():
     differ(pks[0], seen=False)
     work(run)
 
-    run.retry_failed(by=None), work(run)
+    run.reopen_failed(by=None), work(run)
 
     assert (stands(pks), codes_of(run, "north-0")) == ([AWS], LEFT_DIFFERING)
     assert password(pks[0]) == "example-password-1"

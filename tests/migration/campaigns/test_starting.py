@@ -20,7 +20,7 @@ from migration.models import (
     StaleCampaignError,
 )
 from migration.operations import campaigns
-from migration.operations.approvals import NotApproved
+from migration.operations.approvals import ApprovalStepRefused
 from migration.operations.campaigns import CampaignRefusedError, approve_campaign
 from nova_credentials.phases import Phase
 from tests.migration.campaigns.taken import (
@@ -143,7 +143,7 @@ class TestApproval:
         group = make_group("north", 1)
         campaign = begin(group, by=maria, reason="INC-42")
         assert (campaign.state, take(campaign)) == (Campaign.State.REQUESTED, None)
-        with pytest.raises(NotApproved):
+        with pytest.raises(ApprovalStepRefused):
             approve_campaign(campaign_id=campaign.pk, by=maria)
         assert stand(campaign) == (Campaign.State.REQUESTED, [])
 
@@ -160,7 +160,7 @@ class TestApproval:
     def test_a_request_has_a_reason_and_somebody_who_may_move(self, maria):
         group, nobody = make_group("north", 1), User.objects.create_user("nobody")
         for options in ({}, {"by": maria}, {"reason": "T"}, {"by": nobody, "reason": "T"}):
-            with pytest.raises(NotApproved):
+            with pytest.raises(ApprovalStepRefused):
                 begin(group, **options)
         assert not Campaign.objects.exists()
 
@@ -171,7 +171,7 @@ class TestApproval:
         campaign = begin(make_group("north", 1), by=maria, reason="INC-42")
         PasswordReset.objects.record(user=maria, by=ana, what=PasswordReset.What.PASSWORD)
 
-        with pytest.raises(NotApproved):
+        with pytest.raises(ApprovalStepRefused):
             approve_campaign(campaign_id=campaign.pk, by=ana)
 
         assert stand(campaign) == (Campaign.State.REQUESTED, [])

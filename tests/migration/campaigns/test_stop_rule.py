@@ -183,7 +183,7 @@ def test_clients_whose_move_was_refused_or_failed_are_counted_each_once_over_all
     work(run)
     assert outcomes(run)["north-0"] == Outcome.REFUSED
     assert counts(campaign) == (0, 0, 1)
-    run.retry_failed(by=None)
+    run.reopen_failed(by=None)
     assert counts(campaign) == (0, 0, 0)
     work(run)
     assert counts(campaign) == (0, 0, 1)
@@ -260,7 +260,7 @@ def test_a_run_of_before_that_somebody_goes_on_with_counts_from_then_on():
     campaign.go_on(by=None)
     assert counts(campaign) == (0, 0, 0)
 
-    run.retry_failed(by=None), work(run)
+    run.reopen_failed(by=None), work(run)
 
     assert counts(campaign) == (0, 0, 1)
     take(campaign)
@@ -341,7 +341,7 @@ def test_a_paused_run_is_waited_for_and_a_stopped_one_stops_the_campaign_and_rol
     group = make_group("north", 2, Phase.DUAL_READ)
     campaign = begin(group, rolls_back=True)
     run = take(campaign)
-    runs.process_batch(run.pk, 0)
+    runs.process_batch_if_running(run.pk, 0)
     run.pause(by=maria)
     assert take(campaign) is None
     assert stand(campaign) == (RUNNING, [])
@@ -439,7 +439,7 @@ def test_refused_clients_of_an_approved_run_that_somebody_asks_for_again_are_ask
     run = take(campaign)
     write_password(members(group)[0], "example-new")
     work(run)
-    run.retry_failed(by=maria)
+    run.reopen_failed(by=maria)
     assert run.state == Run.State.REQUESTED
 
     differ(members(group)[1])

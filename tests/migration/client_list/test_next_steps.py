@@ -9,7 +9,7 @@ from django.utils import timezone
 from migration.models import ClientGroup, Run, all_clients
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.next_steps import judge_next_steps
-from migration.operations.ready_clients import has_next_step, is_ready
+from migration.operations.ready_clients import has_next_phase, is_ready
 from nova_credentials.messages import Message
 from tests.factories import make_full_client
 from tests.migration.admin.pages import CLIENTS, text
@@ -38,7 +38,7 @@ def test_a_client_is_ready_where_every_check_of_the_database_passes(clients):
 
 def test_the_same_clients_are_selected_in_sql(clients):
     assert slugs_of(is_ready()) == clients
-    assert slugs_of(has_next_step() & ~is_ready()) == judge_all().keys() - clients
+    assert slugs_of(has_next_phase() & ~is_ready()) == judge_all().keys() - clients
 
 
 def test_nobody_is_ready_while_aws_writes_are_stopped(clients):

@@ -23,8 +23,8 @@ from migration.models import CopySearch, LeaseKind, SearchedClient, SearchState
 from migration.operations import copy_reader, copy_search, interrupted_searches
 from migration.operations.copy_search import search_copies
 from migration.operations.interrupted_searches import (
-    begin_background_search,
     hold_search,
+    request_background_search,
 )
 from migration.operations.leases import list_held
 from tests.checkout import ROOT
@@ -239,7 +239,7 @@ def test_two_people_who_press_at_once_start_one_search(browser):
         try:
             connection.ensure_connection()
             both.wait()
-            return begin_background_search(root) is not None
+            return request_background_search(root) is not None
         finally:
             connection.close()
 

@@ -16,8 +16,8 @@ from django.utils import timezone
 from credentials.models import Client
 from migration.models import DailyComparisons, PlannedVersion, ReadCount, Usage
 from migration.reports.costs import (
-    Advice,
     CostAssumptions,
+    MigrationAdvice,
     advise,
     count_use,
     estimate_costs,
@@ -126,14 +126,19 @@ def test_a_key_of_your_own_costs_in_each_region_and_for_each_value():
 
     assert (client.keys, service.keys) == (2, 2)
     assert client.key_requests == 2880 * 100 + 50
-    assert client.key_dollars == Decimal("2.86")  # 2 + 288,050 × 0.03 / 10,000
+    assert client.kms_dollars == Decimal("2.86")  # 2 + 288,050 × 0.03 / 10,000
     assert service.key_requests == 2880 * 150 + 50
-    assert [cost.key_dollars for cost in estimate().costs] == [0, 0]
+    assert [cost.kms_dollars for cost in estimate().costs] == [0, 0]
 
 
 @pytest.mark.parametrize(
     ("clients", "advice"),
-    [(0, Advice.KEEP), (19, Advice.KEEP), (20, Advice.EITHER), (21, Advice.MIGRATE)],
+    [
+        (0, MigrationAdvice.KEEP),
+        (19, MigrationAdvice.KEEP),
+        (20, MigrationAdvice.EITHER),
+        (21, MigrationAdvice.MIGRATE),
+    ],
 )
 def test_the_plans_rule(clients, advice):
     assert advise(clients) == advice

@@ -10,43 +10,43 @@ from collections.abc import Iterator
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from migration.operations.doctor.pooler import Pooling, find_pooling
+from migration.operations.doctor.pooler import BackendSharing, find_backend_sharing
 from tests.checkout import ROOT, manage
 from tests.migration.doctor.pgbouncer import pooled
 
 
-def pooling_of(uri: str) -> Pooling:
-    return find_pooling(conninfo_to_dict(uri))
+def pooling_of(uri: str) -> BackendSharing:
+    return find_backend_sharing(conninfo_to_dict(uri))
 
 
 @pytest.mark.parametrize("size", [1, 3, 10])
 @pytest.mark.parametrize("mode", ["transaction", "statement"])
 def test_a_pool_that_shares_backends_is_found(migrated, tmp_path, mode, size):
     with pooled(migrated.of(migrated.site), tmp_path, mode=mode, size=size) as uri:
-        assert pooling_of(uri) == Pooling.SHARED_BACKENDS
+        assert pooling_of(uri) == BackendSharing.SHARED_BACKENDS
 
 
 def test_a_pool_in_session_mode_is_as_good_as_none(migrated, tmp_path):
-    assert pooling_of(migrated.of(migrated.site)) == Pooling.OWN_BACKENDS
+    assert pooling_of(migrated.of(migrated.site)) == BackendSharing.OWN_BACKENDS
     with pooled(migrated.of(migrated.site), tmp_path, mode="session") as uri:
-        assert pooling_of(uri) == Pooling.OWN_BACKENDS
+        assert pooling_of(uri) == BackendSharing.OWN_BACKENDS
 
 
 def test_a_pool_without_room_is_not_waited_for(migrated, tmp_path, monkeypatch):
     monkeypatch.setattr("migration.operations.doctor.pooler.GIVE_UP_SECONDS", 0.5)
     with pooled(migrated.of(migrated.site), tmp_path, mode="session", size=2) as uri:
-        assert pooling_of(uri) == Pooling.UNKNOWN
+        assert pooling_of(uri) == BackendSharing.UNKNOWN
 
 
 def test_a_server_that_is_away_is_no_proof_of_anything():
-    assert pooling_of("host=127.0.0.1 port=1 dbname=x user=x") == Pooling.UNKNOWN
+    assert pooling_of("host=127.0.0.1 port=1 dbname=x user=x") == BackendSharing.UNKNOWN
 
 
 def test_it_can_be_asked_where_a_loop_runs_already(migrated):
-    async def ask() -> Pooling:
+    async def ask() -> BackendSharing:
         return pooling_of(migrated.of(migrated.site))
 
-    assert asyncio.run(ask()) == Pooling.OWN_BACKENDS
+    assert asyncio.run(ask()) == BackendSharing.OWN_BACKENDS
 
 
 def test_no_lock_is_left_behind_even_by_backends_that_live_on(migrated, tmp_path):
@@ -57,7 +57,7 @@ def test_no_lock_is_left_behind_even_by_backends_that_live_on(migrated, tmp_path
     """
     mode = "session\nserver_reset_query ="
     with pooled(migrated.of(migrated.site), tmp_path, mode=mode) as uri:
-        assert pooling_of(uri) == Pooling.OWN_BACKENDS
+        assert pooling_of(uri) == BackendSharing.OWN_BACKENDS
 
         # The backend of a test before may still be about to end; those of the pool stay.
         deadline = time.monotonic() + 10

@@ -121,7 +121,7 @@ def calls(stores) -> dict[str, int]:
 def test_the_keys_of_many_are_listed_and_nobody_is_described(calls):
     answers = KmsAnswers()
 
-    answers.read_keys(NAMES, sm=secrets_manager())
+    answers.read_keys_of_secrets(NAMES, sm=secrets_manager())
 
     assert answers.keys == dict.fromkeys(NAMES, "")
     assert calls == {"ListSecrets": 1}
@@ -134,11 +134,11 @@ def test_what_is_not_listed_is_described(calls):
     calls.clear()
     answers = KmsAnswers()
 
-    answers.read_keys([*NAMES, "nova/clients/c4"], sm=secrets_manager())
+    answers.read_keys_of_secrets([*NAMES, "nova/clients/c4"], sm=secrets_manager())
 
-    assert answers.find_key(NAMES[0], sm=secrets_manager()) == ""
+    assert answers.find_key_of_secret(NAMES[0], sm=secrets_manager()) == ""
     with pytest.raises(SecretsManagerError, match="ResourceNotFound"):
-        answers.find_key("nova/clients/c4", sm=secrets_manager())
+        answers.find_key_of_secret("nova/clients/c4", sm=secrets_manager())
     assert calls == {"ListSecrets": 1, "DescribeSecret": 2}
 
 
@@ -150,7 +150,7 @@ def test_where_the_account_may_not_list_each_is_described(calls, monkeypatch):
     monkeypatch.setattr(SecretsManager, "list_kms_keys", refuse)
     answers = KmsAnswers()
 
-    answers.read_keys(NAMES, sm=secrets_manager())
+    answers.read_keys_of_secrets(NAMES, sm=secrets_manager())
 
     assert answers.keys == dict.fromkeys(NAMES, "")
     assert calls == {"DescribeSecret": 3}
@@ -166,7 +166,7 @@ def test_a_name_with_more_longer_ones_than_a_page_is_found(calls):
     calls.clear()
     answers = KmsAnswers()
 
-    answers.read_keys(["nova/clients/c", *names[:3]], sm=sm)
+    answers.read_keys_of_secrets(["nova/clients/c", *names[:3]], sm=sm)
 
     assert answers.keys == {"nova/clients/c": "alias/example-key"} | dict.fromkeys(names[:3], "")
     assert calls == {"ListSecrets": 2}

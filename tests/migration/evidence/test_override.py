@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 
 from migration import evidence_sentences
 from migration.models import ClientMigration, MoveRequest, PhaseChange, ReasonError
-from migration.operations.approvals import NotApproved, approve_request, request_move
+from migration.operations.approvals import ApprovalStepRefused, approve_request, request_move
 from migration.operations.comparisons import compare
 from migration.operations.gates import CheckCode, Override, ShutGate
 from migration.operations.moves import move
@@ -143,7 +143,7 @@ def test_evidence_that_is_missing_besides_keeps_the_gate_shut(proven, maria, ana
 
 
 def test_who_may_not_override_can_not_ask_for_it_either(idom, ana, approval):
-    with pytest.raises(NotApproved, match="ana has no permission to override"):
+    with pytest.raises(ApprovalStepRefused, match="ana has no permission to override"):
         ask(idom, ana)
 
     assert not MoveRequest.objects.exists()

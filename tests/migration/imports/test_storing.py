@@ -94,7 +94,7 @@ def test_a_changed_client_of_both_stores_is_pushed_by_the_next_push(phase):
 
     store_import(data=make_csv({"slug": "idom", "db_password": "another"}))
 
-    assert all_clients().to_push().get().pk == pk
+    assert all_clients().push_due().get().pk == pk
     push(client_ids=[pk])
     assert compare(client_ids=[pk])[pk].status == "match"
 

@@ -13,7 +13,7 @@ from credentials.refusals import insert_rows
 from migration import legacy_sentences
 from migration.models import AuditEvent, ClientGroup, LeaseKind, all_clients
 from migration.operations.legacy_import import (
-    NotImported,
+    NothingImported,
     import_legacy_clients,
     plan_legacy_import,
 )
@@ -127,7 +127,7 @@ def test_what_changed_since_somebody_looked_is_not_taken(rows, change):
     rows.execute(change)
     before = everything()
 
-    with pytest.raises(NotImported) as refused:
+    with pytest.raises(NothingImported) as refused:
         import_legacy_clients(seen=seen)
 
     assert refused.value.message.key == legacy_sentences.LEGACY_CHANGED.key
@@ -152,7 +152,7 @@ def test_a_client_that_nova_adds_meanwhile_is_not_added_again(rows, monkeypatch)
 def import_in_thread() -> str:
     try:
         import_legacy_clients()
-    except NotImported as refusal:
+    except NothingImported as refusal:
         return refusal.message.key
     finally:
         connection.close()
@@ -176,7 +176,7 @@ def test_two_at_once_add_each_row_once(rows):
 
 def test_a_client_that_somebody_works_on_is_given_no_login(rows):
     pk = Client.objects.get(slug="mail-only").pk
-    with held_elsewhere(LeaseKind.CLIENT, pk), pytest.raises(NotImported) as refused:
+    with held_elsewhere(LeaseKind.CLIENT, pk), pytest.raises(NothingImported) as refused:
         import_legacy_clients()
 
     assert refused.value.message.key == legacy_sentences.LEGACY_CLIENT_BUSY.key

@@ -10,7 +10,7 @@ from credentials import legacy
 from credentials.legacy import LegacyTableError, read_legacy_table
 from credentials.models import Client, DatabaseCredential
 from migration.operations.legacy_import import (
-    NotImported,
+    NothingImported,
     import_legacy_clients,
     plan_legacy_import,
 )
@@ -41,7 +41,7 @@ def test_a_row_that_a_trigger_leaves_out_is_missed(nova, table):
         f"CREATE TRIGGER act BEFORE INSERT ON public.{table} FOR EACH ROW EXECUTE FUNCTION public.act()"
     )
     try:
-        with pytest.raises(NotImported):
+        with pytest.raises(NothingImported):
             import_legacy_clients()
     finally:
         nova.execute(f"DROP TRIGGER act ON public.{table}; DROP FUNCTION public.act()")
@@ -56,7 +56,7 @@ def test_a_deadlock_is_told_as_busy(nova):
         "CREATE TRIGGER act BEFORE INSERT ON public.clients FOR EACH ROW EXECUTE FUNCTION public.act()"
     )
     try:
-        with pytest.raises(NotImported) as refused:
+        with pytest.raises(NothingImported) as refused:
             import_legacy_clients()
     finally:
         nova.execute("DROP TRIGGER act ON public.clients; DROP FUNCTION public.act()")

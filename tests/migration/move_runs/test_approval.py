@@ -22,7 +22,7 @@ from migration.models import (
     WithdrawnRunError,
 )
 from migration.operations import runs, skipped_items
-from migration.operations.approvals import NotApproved
+from migration.operations.approvals import ApprovalStepRefused
 from migration.operations.evidence import Evidence
 from migration.operations.run_approvals import approve_run, cancel_run_request
 from nova_credentials.phases import Phase
@@ -64,7 +64,7 @@ def test_nobody_moves_until_somebody_else_approves(maria, ana):
     run = request(maria)
     work(run)
     assert (run.state, outcomes(run)) == (Run.State.REQUESTED, {"client-0": "", "client-1": ""})
-    with pytest.raises(NotApproved, match="somebody else"):
+    with pytest.raises(ApprovalStepRefused, match="somebody else"):
         approve_run(run_id=run.pk, by=maria)
 
     write_password(pks[1], "example-new")
@@ -82,7 +82,7 @@ def test_a_request_wants_a_user_and_a_reason(maria):
     make_clients(1, Phase.DUAL_READ)
 
     for by, reason in ((maria, ""), (None, "INC-42"), (None, "")):
-        with pytest.raises(NotApproved) as refused:
+        with pytest.raises(ApprovalStepRefused) as refused:
             start(Phase.DUAL_READ, Phase.AWS, by=by, reason=reason)
         assert refused.value.message == sentences.ASK_BY_COMMAND()
 
@@ -94,7 +94,7 @@ def test_who_could_have_acted_as_the_requester_approves_nothing(maria, ana):
     run = request(maria)
     PasswordReset.objects.record(user=maria, by=ana, what=PasswordReset.What.PASSWORD)
 
-    with pytest.raises(NotApproved):
+    with pytest.raises(ApprovalStepRefused):
         approve_run(run_id=run.pk, by=ana)
 
     assert Run.objects.get(pk=run.pk).state == Run.State.REQUESTED
@@ -108,7 +108,7 @@ def test_refused_clients_of_an_approved_run_need_another_approval(maria, ana):
     work(approve_run(run_id=run.pk, by=ana))
     assert outcomes(run) == {"client-0": Outcome.REFUSED}
 
-    run.retry_failed(by=maria)
+    run.reopen_failed(by=maria)
     work(run)
 
     assert (run.state, run.approved_by_name) == (Run.State.REQUESTED, "")
@@ -121,11 +121,11 @@ def test_a_cancelled_request_moves_nobody_and_is_approved_by_nobody(maria, ana):
 
     cancel_run_request(run_id=run.pk, by=ana)
 
-    with pytest.raises(NotApproved, match="stopped"):
+    with pytest.raises(ApprovalStepRefused, match="stopped"):
         approve_run(run_id=run.pk, by=ana)
     run.refresh_from_db()
     assert (outcomes(run), run.finished_at is None) == ({"client-0": Outcome.SKIPPED}, False)
-    with pytest.raises(NotApproved):
+    with pytest.raises(ApprovalStepRefused):
         cancel_run_request(run_id=run.pk, by=maria)
     assert phase_of(pk) == Phase.DUAL_READ
 
@@ -155,7 +155,7 @@ def test_a_run_that_began_before_approval_was_required_moves_nobody_over(setting
 def test_who_may_not_move_may_not_request_it(ana):
     make_clients(1, Phase.DUAL_READ)
 
-    with pytest.raises(NotApproved):
+    with pytest.raises(ApprovalStepRefused):
         request(ana)
 
     assert not Run.objects.exists()
@@ -288,9 +288,9 @@ def test_of_two_who_decide_at_once_the_second_is_told_and_changes_nothing(
         return cancel_run_request(run_id=run.pk, by=maria)
 
     # The second has read the run as a request when the first decides, in a session of its own.
-    does, name = (approve, "cancel_request") if first == "approve" else (cancel, "approve")
+    does, name = (approve, "stop_unapproved") if first == "approve" else (cancel, "approve")
     monkeypatch.setattr(Run, name, once(partial(by_another_session, does), getattr(Run, name)))
-    with pytest.raises(NotApproved, match="not waiting for an approval"):
+    with pytest.raises(ApprovalStepRefused, match="not waiting for an approval"):
         (cancel if first == "approve" else approve)()
 
     run.refresh_from_db()

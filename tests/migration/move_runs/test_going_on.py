@@ -111,13 +111,13 @@ def test_a_client_that_somebody_else_works_on_is_tried_again(monkeypatch):
     run = start(Phase.DUAL_READ, Phase.DUAL_WRITE, tries=2)
 
     with held_elsewhere(LeaseKind.CLIENT, pks[1]):
-        runs.process_batch(run.pk, 0)
+        runs.process_batch_if_running(run.pk, 0)
 
         assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": ""}
         item = run.items.get(slug="client-1")
         assert (item.attempts, item.message.codes) == (1, [sentences.MOVE_UNDER_WAY.key])
         run.items.update(next_try_at=None)
-        runs.process_batch(run.pk, 0)  # the second of two tries
+        runs.process_batch_if_running(run.pk, 0)  # the second of two tries
 
     assert outcomes(run)["client-1"] == Outcome.REFUSED
 
@@ -167,7 +167,7 @@ def test_no_move_is_begun_once_the_time_of_its_batch_is_over(monkeypatch):
     run = start(Phase.AWS, Phase.PURGED)
     monkeypatch.setattr(move_runs, "BATCH_SECONDS", -1)
 
-    runs.process_batch(run.pk, 0)
+    runs.process_batch_if_running(run.pk, 0)
 
     assert is_left_due(run)
     assert {phase_of(pk) for pk in pks} == {Phase.AWS}
@@ -183,7 +183,7 @@ def test_who_is_moved_or_deleted_just_before_its_turn_is_left(monkeypatch):
             cursor.execute("DELETE FROM public.clients WHERE id = %s", [pks[1]])
 
     monkeypatch.setattr(move_runs, "move", once(overtake, move))
-    runs.process_batch(run.pk, 0)
+    runs.process_batch_if_running(run.pk, 0)
 
     assert outcomes(run) == {
         "client-0": Outcome.REFUSED, "client-1": Outcome.SKIPPED, "client-2": Outcome.MOVED,
@@ -199,8 +199,8 @@ def test_whose_rows_postgresql_does_not_let_be_held_together_is_moved_alone(monk
     def refuse() -> None:
         raise RefusedByDatabaseError(rows.REFUSED_BY_DATABASE(code="P0001"))
 
-    monkeypatch.setattr(move_runs, "hold_free_rows", once(refuse, move_runs.hold_free_rows))
-    runs.process_batch(run.pk, 0)
+    monkeypatch.setattr(move_runs, "hold_rows_if_free", once(refuse, move_runs.hold_rows_if_free))
+    runs.process_batch_if_running(run.pk, 0)
 
     assert (outcomes(run), phase_of(pk)) == ({"client-0": Outcome.MOVED}, Phase.AWS)
 
@@ -263,7 +263,7 @@ def test_refused_clients_are_retried():
     assert outcomes(run)["client-1"] == Outcome.REFUSED
     push(client_ids=[pks[1]]), compare(client_ids=[pks[1]])
 
-    run.retry_failed(by=None)
+    run.reopen_failed(by=None)
     runs.work_on_run(run_id=run.pk)
 
     assert set(outcomes(run).values()) == {Outcome.MOVED}
@@ -295,13 +295,13 @@ def test_what_aws_throttles_is_tried_again_and_moved_once_it_answers(monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(SecretsManager, "batch_get", throttle)
-        runs.process_batch(run.pk, 0)
+        runs.process_batch_if_running(run.pk, 0)
 
     assert outcomes(run) == {"client-0": "", "client-1": ""}
     assert set(run.items.values_list("attempts", "error_class")) == {(1, "throttled")}
     # The comparison that could not check doesn't keep the gate shut once AWS answers again.
     run.items.update(next_try_at=None)
-    runs.process_batch(run.pk, 0)
+    runs.process_batch_if_running(run.pk, 0)
     assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.MOVED}
 
 

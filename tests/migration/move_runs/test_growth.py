@@ -64,7 +64,7 @@ def test_a_gate_looks_for_the_open_items_of_its_own_clients(run, is_analyzed):
     analyze(is_analyzed)
     facts = GateFacts(range(CLIENTS - Run.BATCH, CLIENTS), run=run)
 
-    read = count_rows_read(RunItem._meta.db_table, lambda: facts.open_items)
+    read = count_rows_read(RunItem._meta.db_table, lambda: facts.open_write_items)
 
     assert read <= 2 * Run.BATCH
 
@@ -85,7 +85,7 @@ def test_who_claims_a_batch_looks_at_the_first_free_ones_alone(run, is_analyzed)
 @pytest.mark.parametrize("is_analyzed", [False, True])
 def test_a_batch_reads_its_own_items_alone(run, is_analyzed):
     analyze(is_analyzed)
-    items = run.items.free().filter(batch=150)
+    items = run.items.due_now().filter(batch=150)
 
     assert count_rows_read(RunItem._meta.db_table, lambda: list(items)) <= Run.BATCH
 

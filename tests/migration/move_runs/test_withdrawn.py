@@ -74,7 +74,7 @@ def test_the_button_is_not_offered_and_pressed_all_the_same_it_is_refused(
 
 
 def test_nobody_makes_it_go_on_in_another_way(withdrawn, maria):
-    for order in (withdrawn.go_on, withdrawn.retry_failed):
+    for order in (withdrawn.go_on, withdrawn.reopen_failed):
         with pytest.raises(WithdrawnRunError):
             order(by=maria)
 
@@ -89,7 +89,7 @@ def test_a_request_for_the_rest_that_is_withdrawn_does_not_go_on_either(maria, s
     write_password(pks[1], "example-new")
     run = start(Phase.DUAL_READ, Phase.AWS, by=maria, reason="INC-42")
     runs.finish_inline(approve_run(run_id=run.pk, by=make_user("ana", "migration.approve_move")))
-    run.refresh_from_db(), run.retry_failed(by=maria)
+    run.refresh_from_db(), run.reopen_failed(by=maria)
 
     cancel_run_request(run_id=run.pk, by=maria)
 

@@ -20,7 +20,7 @@ from migration.models import (
     Worker,
 )
 from migration.operations import notice_looks
-from migration.operations.notice_looks import look_every_minute
+from migration.operations.notice_looks import look_for_minutely_conditions
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_reader_process, make_user
 from tests.migration.notices.test_events import told
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 
 def look(times=1, *, is_worker=True):
     for _ in range(times):
-        look_every_minute(is_worker=is_worker)
+        look_for_minutely_conditions(is_worker=is_worker)
 
 
 def let_time_pass(**span):
@@ -240,7 +240,7 @@ def test_an_entry_that_was_changed_is_a_fault_that_is_told(transactional_db):
 
 
 def test_old_notices_are_forgotten_by_the_sweep(stores):
-    look_every_minute(is_worker=True)
+    look_for_minutely_conditions(is_worker=True)
     make_comparison(make_client("idom"), "mismatch")
     Notice.objects.update(created_at=timezone.now() - timedelta(days=31))
     make_comparison(make_client("acme"), "missing_in_aws")

@@ -26,7 +26,7 @@ from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.campaigns import approve_campaign, cancel_campaign, start_campaign
 from migration.operations.comparisons import compare
 from migration.operations.copy_search import search_copies
-from migration.operations.notice_sending import hand_out_notices
+from migration.operations.notice_sending import make_ready_deliveries
 from migration.operations.run_approvals import approve_run, cancel_run_request, start_move_run
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_full_client, make_user
@@ -40,7 +40,7 @@ def told(event: NoticeEvent) -> list[str]:
     """What is told of the event, oldest first, once everything has waited for what is told with it."""
     waiting = Notice.objects.filter(handed_out_at=None)
     waiting.update(created_at=timezone.now() - timedelta(minutes=11))
-    hand_out_notices()
+    make_ready_deliveries()
     found = Notice.objects.filter(event=event).order_by("pk")
     return [str(notice.message) for notice in found]
 
@@ -62,11 +62,11 @@ def test_mismatches_of_a_run_are_one_digest_with_the_first_names():
         )  # fmt: skip
     Comparison.objects.record(rows[:2])
     Comparison.objects.record(rows[2:])
-    hand_out_notices()
+    make_ready_deliveries()
     assert not Notice.objects.filter(handed_out_at__isnull=False).exists()  # the run goes on
 
     run.finish_if_done()
-    assert hand_out_notices() == 1
+    assert make_ready_deliveries() == 1
 
     assert told(NoticeEvent.MISMATCH) == [
         (
@@ -83,7 +83,7 @@ def test_a_run_that_takes_long_keeps_nobody_waiting_and_its_rest_is_another_dige
         make_client("two"),
     )
     make_comparison(one, "mismatch", mismatches=[DIFFERENT], run=run, slug="one")
-    assert hand_out_notices() == 0
+    assert make_ready_deliveries() == 0
     assert len(told(NoticeEvent.MISMATCH)) == 1
 
     make_comparison(two, "mismatch", mismatches=[DIFFERENT], run=run, slug="two")
@@ -125,7 +125,7 @@ def test_two_workers_at_once_make_one_digest_of_a_run():
 
     def work(_):
         try:
-            return hand_out_notices()
+            return make_ready_deliveries()
         finally:
             connection.close()
 

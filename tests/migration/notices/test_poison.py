@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from migration import tasks
-from migration.models import DeliveryState, Digest, Notice, NoticeDelivery, Run
+from migration.models import DeliveryState, DigestTopic, Notice, NoticeDelivery, Run
 from migration.operations import notice_sending
 from migration.operations.notice_sending import send_notices
 from migration.operations.webhooks import read_retry_after
@@ -83,7 +83,9 @@ def test_a_long_run_is_not_told_minute_by_minute(outbox, webhook_alone, webhook)
     run = Run.objects.create(kind=Run.Kind.COMPARE)
     now = timezone.now()
     for minutes in (10.5, 9.5, 8.5, 1, 0):
-        Notice.objects.add_to_digest(Digest.MISMATCHES, [f"c{minutes}"], number=1, run_id=run.pk)
+        Notice.objects.add_to_digest(
+            DigestTopic.MISMATCHES, [f"c{minutes}"], number=1, run_id=run.pk
+        )
         Notice.objects.filter(pk=Notice.objects.latest("pk").pk).update(
             created_at=now - timedelta(minutes=minutes)
         )

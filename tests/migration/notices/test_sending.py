@@ -213,7 +213,7 @@ def test_what_fails_for_a_day_is_given_up(outbox, webhook_alone, webhook):
 
 def test_a_database_that_was_put_back_does_not_tell_its_past(outbox, webhook_alone, webhook):
     record()
-    notice_sending.hand_out_notices()
+    notice_sending.make_ready_deliveries()
     let_time_pass(hours=25)
 
     send_notices(seconds=5)
@@ -224,7 +224,7 @@ def test_a_database_that_was_put_back_does_not_tell_its_past(outbox, webhook_alo
 
 def test_a_webhook_that_is_not_set_any_more_gets_nothing(outbox, webhook_alone, webhook, settings):
     record()
-    notice_sending.hand_out_notices()
+    notice_sending.make_ready_deliveries()
     settings.NOVA_NOTIFY = NotifySettings()
 
     send_notices(seconds=5)

@@ -113,7 +113,7 @@ def test_a_comparison_names_the_column_that_differs_and_no_value(idom, token, sm
 
     found = compare(client_ids=[idom])[idom]
 
-    unknown, known = sorted(mismatch.path for mismatch in found.fields_that_differ())
+    unknown, known = sorted(mismatch.path for mismatch in found.read_mismatches())
     assert known == "database.extra.refresh_token"
     assert unknown.startswith("database.extra.?")
     assert "example" not in json.dumps(found.mismatches)

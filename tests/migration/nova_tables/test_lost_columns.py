@@ -4,7 +4,7 @@ import pytest
 
 from credentials.models import ColumnUse
 from migration.operations.moves import move
-from migration.operations.nova_tables import NotMapped, map_column
+from migration.operations.nova_tables import MappingRefused, map_column
 from nova_credentials.phases import Phase
 from tests.migration.moves.clients import advance, codes, password
 from tests.migration.nova_tables.conftest import LOGINS, execute
@@ -45,7 +45,7 @@ def test_a_restore_waits_for_a_renamed_column(renamed, idom):
 def test_the_new_name_can_be_mapped_as_secret_only_while_it_holds_pointers(renamed, idom, use):
     map_column(name=renamed, use=ColumnUse.IGNORE)
 
-    with pytest.raises(NotMapped) as refusal:
+    with pytest.raises(MappingRefused) as refusal:
         map_column(name=NEW, use=use)
 
     assert refusal.value.message.key == "restore_before_mapping"

@@ -10,8 +10,8 @@ from django.db import connection
 from credentials.models import ColumnMapping, ColumnUse
 from credentials.nova_columns import ColumnChange, read_nova_columns
 from migration.operations import nova_tables
-from migration.operations.nova_tables import NotMapped, map_column
-from migration.operations.rows_from_aws import hold_free_rows, hold_rows
+from migration.operations.nova_tables import MappingRefused, map_column
+from migration.operations.rows_from_aws import hold_rows, hold_rows_if_free
 from nova_credentials.phases import Phase
 from tests.factories import make_user
 from tests.migration.moves.clients import advance, is_pending
@@ -36,7 +36,7 @@ NAMES = [
 
 
 def refusal(name: str, use: ColumnUse, **options) -> str:
-    with pytest.raises(NotMapped) as refused:
+    with pytest.raises(MappingRefused) as refused:
         map_column(name=name, use=use, **options)
     return refused.value.message.key
 
@@ -166,7 +166,9 @@ def test_of_two_who_map_the_same_column_the_second_is_told(add_column):
     assert ColumnMapping.objects.get().use == ColumnUse.PLAIN
 
 
-@pytest.mark.parametrize("hold", [hold_rows, lambda pk: hold_free_rows([pk])], ids=["one", "some"])
+@pytest.mark.parametrize(
+    "hold", [hold_rows, lambda pk: hold_rows_if_free([pk])], ids=["one", "some"]
+)
 def test_a_mapping_waits_for_a_purge_that_is_under_way(idom, add_column, monkeypatch, hold):
     monkeypatch.setattr(nova_tables, "LOCK_TIMEOUT", "SET LOCAL lock_timeout = '100ms'")
     column = add_column()

@@ -12,7 +12,7 @@ from migration.operations.doctor.columns import examine_columns
 from migration.operations.doctor.findings import DoctorOptions
 from migration.operations.leftovers import RowContent, find_leftovers
 from migration.operations.nova_tables import map_column
-from migration.operations.offboarding import NotOffboardedError, offboard_client
+from migration.operations.offboarding import OffboardingError, offboard_client
 from migration.operations.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user, update
@@ -129,5 +129,5 @@ def test_a_client_that_is_about_to_leave_is_told_of_them_and_stays(purged, idom)
     left = find_leftovers(client_id=idom)
 
     assert [row.holds for row in left.rows].count(RowContent.VALUES) == 1
-    with pytest.raises(NotOffboardedError, match="after the purge"):
+    with pytest.raises(OffboardingError, match="after the purge"):
         offboard_client(client_id=idom, reason="CHG-7")

@@ -12,14 +12,14 @@ from django.db import connection
 
 from migration import offboarding_sentences as told
 from migration.operations import aws_store
-from migration.operations.offboarding import NotOffboardedError, bring_back, offboard_client
+from migration.operations.offboarding import OffboardingError, bring_back_inactive, offboard_client
 from tests.migration.rotations.killed import Points, fork, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 AWS_WRITES = ("CreateSecret", "PutSecretValue", "DeleteSecret", "RestoreSecret")
-ACTS: dict[str, Callable[..., object]] = {"offboard": offboard_client, "back": bring_back}
+ACTS: dict[str, Callable[..., object]] = {"offboard": offboard_client, "back": bring_back_inactive}
 
 
 class PointsOfAnAct(Points):
@@ -70,7 +70,7 @@ def do_again(act: str, client_id: int) -> None:
     while True:
         try:
             ACTS[act](client_id=client_id, reason="CHG-7")
-        except NotOffboardedError as refusal:
+        except OffboardingError as refusal:
             if refusal.message.key in (told.ALREADY_OFFBOARDED.key, told.NOT_OFFBOARDED.key):
                 return
             if refusal.message.key != told.OFFBOARDING_BUSY.key or time.monotonic() > deadline:

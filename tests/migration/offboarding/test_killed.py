@@ -8,7 +8,7 @@ from django.db import connection
 from migration.models import Offboarding, OffboardingState
 from migration.operations import aws_store
 from migration.operations.layouts import change_layout
-from migration.operations.offboarding import NotOffboardedError, bring_back, offboard_client
+from migration.operations.offboarding import OffboardingError, bring_back_inactive, offboard_client
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
@@ -90,7 +90,7 @@ def test_killed_between_two_deletions_and_left_so_until_the_window_is_over_it_sa
     sm.restore_secret(SecretId=NAMES[0])
     sm.delete_secret(SecretId=NAMES[0], ForceDeleteWithoutRecovery=True)
 
-    with pytest.raises(NotOffboardedError, match="the values are gone") as refused:
+    with pytest.raises(OffboardingError, match="the values are gone") as refused:
         do_again("back", pk)
 
     assert NAMES[0] in str(refused.value)
@@ -105,7 +105,7 @@ def perform_at_once(*acts) -> list[str]:
         begin.wait()
         try:
             answers.append(str(act()))
-        except NotOffboardedError as refusal:
+        except OffboardingError as refusal:
             answers.append(f"refused: {refusal}")
         finally:
             connection.close()
@@ -136,11 +136,11 @@ def test_whoever_offboards_while_somebody_brings_back_both_end_whole():
 
     perform_at_once(
         lambda: offboard_client(client_id=pk, reason="CHG-7"),
-        lambda: bring_back(client_id=pk, reason="CHG-8"),
+        lambda: bring_back_inactive(client_id=pk, reason="CHG-8"),
     )
 
     leaving = Offboarding.objects.filter(pk=pk).first()
     if leaving:
         assert (leaving.state, is_scheduled(NAME)) == (OffboardingState.OFFBOARDED, True)
-        bring_back(client_id=pk, reason="CHG-9")
+        bring_back_inactive(client_id=pk, reason="CHG-9")
     assert (is_scheduled(NAME), rows_of(pk)) == (False, PASSWORDS)

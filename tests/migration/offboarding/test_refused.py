@@ -16,7 +16,7 @@ from migration.models import (
     Run,
     all_clients,
 )
-from migration.models.layouts import OtherSecrets
+from migration.models.layouts import OtherSecretsState
 from migration.operations import aws_store
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.comparisons import compare
@@ -24,8 +24,8 @@ from migration.operations.gates import ShutGate
 from migration.operations.layouts import LayoutRefusedError, change_layout
 from migration.operations.moves import move
 from migration.operations.offboarding import (
-    NotOffboardedError,
-    bring_back,
+    OffboardingError,
+    bring_back_inactive,
     offboard_client,
     set_activity,
 )
@@ -47,7 +47,7 @@ from tests.migration.offboarding.clients import (
 
 
 def refusal_of(act, pk: int, **options) -> str:
-    with pytest.raises(NotOffboardedError) as refused:
+    with pytest.raises(OffboardingError) as refused:
         act(client_id=pk, reason="CHG-7", **options)
     return str(refused.value)
 
@@ -103,7 +103,7 @@ def test_a_client_with_an_unfinished_rotation_stays():
 
 def test_a_client_whose_change_of_layout_was_interrupted_stays():
     pk = make_inactive(Phase.AWS)
-    ClientMigration.objects.filter(pk=pk).update(other_secrets=OtherSecrets.BEGUN)
+    ClientMigration.objects.filter(pk=pk).update(other_secrets=OtherSecretsState.BEGUN)
 
     assert "layout was interrupted" in refusal_of(offboard_client, pk)
     assert_nothing_changed(pk, Phase.AWS)
@@ -118,7 +118,7 @@ def test_while_aws_writes_are_stopped_nobody_leaves_or_comes_back():
         start_aws_writes()
         offboard_client(client_id=pk, reason="CHG-7")
         stop_aws_writes(reason="INC-1")
-        assert "stopped all AWS writes" in refusal_of(bring_back, pk)
+        assert "stopped all AWS writes" in refusal_of(bring_back_inactive, pk)
         assert is_scheduled(NAME)
     finally:
         start_aws_writes()
@@ -220,7 +220,7 @@ def test_secrets_of_both_layouts_go_and_come_back():
 
     assert Offboarding.objects.get().deletions.keys() == names
     assert {is_scheduled(name) for name in names} == {True}
-    bring_back(client_id=pk, reason="CHG-8")
+    bring_back_inactive(client_id=pk, reason="CHG-8")
     assert {is_scheduled(name) for name in names} == {False}
     assert rows_of(pk) == PASSWORDS
 
@@ -232,7 +232,7 @@ def test_a_client_without_any_login_and_secret_leaves_and_comes_back():
 
     assert said == "AWS holds no secret of the client."
     assert phase_of(pk) == Phase.POSTGRES
-    bring_back(client_id=pk, reason="CHG-8")
+    bring_back_inactive(client_id=pk, reason="CHG-8")
     assert not Offboarding.objects.exists()
 
 
@@ -243,7 +243,7 @@ def test_once_the_values_are_gone_nobody_comes_back(stores):
     sm.restore_secret(SecretId=NAME)
     sm.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
 
-    said = refusal_of(bring_back, pk)
+    said = refusal_of(bring_back_inactive, pk)
 
     assert "the values are gone" in said
     assert Offboarding.objects.get().state == OffboardingState.OFFBOARDED
@@ -278,7 +278,7 @@ def test_nothing_else_changes_a_client_that_left(phase):
         rotate_database(client_id=pk)
     with pytest.raises(SaveRefusedError, match="was offboarded"):
         AdminSave(pk)
-    with pytest.raises(NotOffboardedError, match="was offboarded"):
+    with pytest.raises(OffboardingError, match="was offboarded"):
         set_activity(client_id=pk, active=True)
     (pushed,) = push(client_ids=[pk])
     assert pushed.outcome == "skipped"
@@ -290,7 +290,7 @@ def test_nothing_else_changes_a_client_that_left(phase):
 def test_a_client_that_did_not_leave_does_not_come_back():
     pk = make_inactive(Phase.AWS)
 
-    assert refusal_of(bring_back, pk) == "idom is not offboarded."
+    assert refusal_of(bring_back_inactive, pk) == "idom is not offboarded."
 
 
 @pytest.mark.parametrize("phase", Phase)

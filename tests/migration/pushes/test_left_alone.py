@@ -128,7 +128,7 @@ def test_with_overwrite_it_is_written_and_everything_says_what_was_overwritten(s
     assert (item.outcome, item.comparison_status, item.message) == (Outcome.UPDATED, "match", said)
     now, before = Comparison.objects.filter(run=run)  # the newest first
     assert (now.status, before.status, before.message) == ("match", "mismatch", said)
-    assert [field.path for field in before.fields_that_differ()] == ["database.port"]
+    assert [field.path for field in before.read_mismatches()] == ["database.port"]
     assert not OpenMismatch.objects.exists()
     event = AuditEvent.objects.filter(code=AuditCode.PUSH).first()
     assert event.message.codes == ["pushed", "overwrote"]

@@ -8,7 +8,7 @@ import pytest
 
 from migration.models import PlannedClient, PlanRow, RunPlan
 from migration.operations import run_plans
-from migration.reports.run_plans import export_plan
+from migration.reports.run_plans import export_plan_as_json
 from tests.factories import make_full_client, make_many
 from tests.migrated import migrate, migrated_database
 
@@ -71,8 +71,8 @@ def test_of_two_workers_that_make_the_same_plan_one_has_made_it():
             run_plans.work_on_plan(plan_id=plan.pk)
             yield found
 
-    with pytest.raises(run_plans.StalePlanError):
-        plan.store_look(look_while_another_makes_it())
+    with pytest.raises(run_plans.PlanInOtherStateError):
+        plan.finish_making(look_while_another_makes_it())
 
     plan.refresh_from_db()
     assert (plan.state, plan.counts["clients"]) == (RunPlan.State.READY, 2)
@@ -90,7 +90,7 @@ def test_what_a_killed_look_left_is_no_part_of_the_plan():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        plan.store_look(look_until_it_is_killed())
+        plan.finish_making(look_until_it_is_killed())
     assert (PlanRow.objects.count(), plan.list_clients()) == (1, [])
 
     run_plans.work_on_plan(plan_id=plan.pk)
@@ -141,7 +141,7 @@ def test_the_file_is_written_piece_by_piece(monkeypatch):
     for slug in ("a", "b"):
         make_full_client(slug)
 
-    pieces = list(export_plan(make_plan()))
+    pieces = list(export_plan_as_json(make_plan()))
 
     assert [client["slug"] for client in json.loads("".join(pieces))["clients"]] == ["a", "b"]
     assert not any('"a"' in piece and '"b"' in piece for piece in pieces)

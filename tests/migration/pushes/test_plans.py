@@ -16,15 +16,15 @@ from migration.models import (
     ClientMigration,
     Outcome,
     PlanClass,
+    PlanInOtherStateError,
     Run,
     RunPlan,
-    StalePlanError,
     all_clients,
 )
 from migration.operations import run_plans, runs
 from migration.operations.comparisons import compare
 from migration.operations.pushes import push
-from migration.reports.run_plans import export_plan, summarize_plan
+from migration.reports.run_plans import export_plan_as_json, summarize_plan
 from nova_credentials.aws import SecretsManager
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, make_user, update
@@ -121,7 +121,7 @@ def test_a_plan_says_what_the_run_then_does(sm, one_of_each):
 
 
 def test_a_plan_holds_no_value(one_of_each):
-    stored = "".join(export_plan(make_plan()))
+    stored = "".join(export_plan_as_json(make_plan()))
 
     assert "example-password" not in stored
     assert "6000" not in stored
@@ -165,11 +165,11 @@ def test_a_plan_starts_one_run_and_none_once_it_is_discarded():
     plan, other = make_plan(), RunPlan.request(by=None, chosen=None)
     begin(plan)
 
-    with pytest.raises(StalePlanError):
+    with pytest.raises(PlanInOtherStateError):
         run_plans.start_run(plan=plan, by=None)
     other.discard(by=None)
     assert run_plans.work_on_plan(plan_id=other.pk) is None
-    with pytest.raises(StalePlanError):
+    with pytest.raises(PlanInOtherStateError):
         run_plans.start_run(plan=other, by=None)
 
     assert Run.objects.count() == 1

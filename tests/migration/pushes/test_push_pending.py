@@ -113,7 +113,7 @@ def test_statements_per_client_stay_below_one_in_a_batch(django_assert_max_num_q
 def test_clients_that_nobody_migrated_have_no_push_pending():
     make_full_client("idom")
 
-    assert not all_clients().to_push().exists()
+    assert not all_clients().push_due().exists()
 
 
 def test_a_client_that_cannot_be_pushed_is_left_alone_until_something_changes():
@@ -122,14 +122,14 @@ def test_a_client_that_cannot_be_pushed_is_left_alone_until_something_changes():
     second = make_database(pk)
 
     assert push_one(pk).outcome == Outcome.FAILED
-    assert not all_clients().to_push().exists()
+    assert not all_clients().push_due().exists()
     assert (all_clients().push_pending().count(), all_clients().push_refused().count()) == (
         1,
         1,
     )
 
     update("client_database_credentials", second, is_primary=False)
-    assert all_clients().to_push().get().pk == pk
+    assert all_clients().push_due().get().pk == pk
     assert push_one(pk).outcome == Outcome.UPDATED
     assert not all_clients().push_pending().exists()
 
@@ -142,7 +142,7 @@ def test_a_push_that_aws_fails_is_tried_again(settings):
     assert push_one(pk).error_class == "unavailable"
 
     settings.AWS_ENDPOINT_URL = endpoint
-    assert all_clients().to_push().get().pk == pk
+    assert all_clients().push_due().get().pk == pk
 
 
 def test_what_fails_in_the_reading_is_not_asked_for_one_by_one(settings, monkeypatch):

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from credentials.models import Client
 from migration import tasks
-from migration.models import OtherStatement, StatementCount, read_work_facts
+from migration.models import OtherStatement, OtherStatementCount, read_background_facts
 from migration.operations.other_statements import (
     StatementReport,
     UnseenReason,
@@ -18,7 +18,7 @@ from migration.operations.other_statements import (
     read_other_statements,
 )
 from migration.operations.snapshots import read_snapshots
-from migration.reports.readers import load_other_statements
+from migration.reports.readers import compare_other_statements
 from nova_admin.database.base import mark_statement
 from nova_credentials.reader import from_postgres
 from nova_credentials.tables import STATEMENT_MARK
@@ -136,8 +136,8 @@ def test_the_old_helper_is_found_by_role_tables_and_calls():
 
     assert report.unseen is None
     assert report.statements == (
-        StatementCount("pg_monitor", 8, EMAILS, 40),
-        StatementCount("postgres", 7, DATABASES, 15),
+        OtherStatementCount("pg_monitor", 8, EMAILS, 40),
+        OtherStatementCount("postgres", 7, DATABASES, 15),
     )
 
 
@@ -204,27 +204,27 @@ def test_the_task_finds_out_when_a_statement_was_called_last():
     (row,) = OtherStatement.objects.all()
     assert (row.calls, row.called_at) == (12, None)
     assert timezone.now() - row.first_noticed_at > timedelta(hours=1)
-    assert read_work_facts().other_statements == 0
+    assert read_background_facts().other_statements == 0
 
     statistics.count(HELPER, queryid=7, calls=1)
     tasks.note_other_statements()
-    assert read_work_facts().other_statements == 1
+    assert read_background_facts().other_statements == 1
     assert OtherStatement.objects.get().calls == 13
     OtherStatement.objects.update(called_at=timezone.now() - timedelta(hours=5))
     tasks.note_other_statements()
-    assert read_work_facts().other_statements == 0
+    assert read_background_facts().other_statements == 0
 
 
 @pytest.mark.usefixtures("extension")
 def test_a_page_finds_it_too_and_changes_nothing():
     statistics.count(HELPER, queryid=7, calls=12)
-    (shown,) = load_other_statements().statements
+    (shown,) = compare_other_statements().statements
     assert (shown.role, shown.is_own_role, shown.called_at) == ("postgres", True, None)
     assert not OtherStatement.objects.exists()
     tasks.note_other_statements()
     statistics.count(HELPER, queryid=7, calls=1)
 
-    (shown,) = load_other_statements().statements
+    (shown,) = compare_other_statements().statements
 
     assert shown.calls == 13
     assert timezone.now() - shown.called_at < timedelta(minutes=1)
@@ -233,11 +233,11 @@ def test_a_page_finds_it_too_and_changes_nothing():
 
 @pytest.mark.usefixtures("db")
 def test_after_a_reset_of_the_statistics_a_call_is_noticed():
-    OtherStatement.objects.note_counts([StatementCount("nova", 7, DATABASES, 500)])
+    OtherStatement.objects.note_counts([OtherStatementCount("nova", 7, DATABASES, 500)])
 
-    OtherStatement.objects.note_counts([StatementCount("nova", 7, DATABASES, 1)])
+    OtherStatement.objects.note_counts([OtherStatementCount("nova", 7, DATABASES, 1)])
 
-    assert read_work_facts().other_statements == 1
+    assert read_background_facts().other_statements == 1
     assert OtherStatement.objects.get().calls == 1
 
 

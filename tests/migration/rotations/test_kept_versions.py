@@ -7,7 +7,7 @@ import pytest
 from migration import rotation_sentences as told
 from migration.models import PlannedVersion, Rotation, RotationOutcome, Secret
 from migration.models import RotationStep as Step
-from migration.operations.keys import version_keys
+from migration.operations.keys import load_version_keys
 from migration.operations.pushes import push
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
@@ -193,7 +193,7 @@ def test_a_kept_version_that_is_gone_from_aws_stops_it(role_in, is_another_left)
     role.sm.create_secret(SECRET, text, slug="idom")
     if is_another_left:
         other = text.replace(role.user, "another")
-        token = version_keys().new_id(SECRET, replaced="x", text=other)
+        token = load_version_keys().new_id(SECRET, replaced="x", text=other)
         role.sm.put_aside(SECRET, other, stage="AWSPENDING", token=token)
 
     assert_ended(go_on(role.client_id), RotationOutcome.STOPPED, told.ROTATION_NOTHING_LOGS_IN)
@@ -248,7 +248,7 @@ def test_a_version_upon_ours_or_upon_one_that_a_push_found_equal_is_ours(role_in
     role.stand(Phase.AWS)
 
     assert_rotated(role.rotate())
-    assert version_keys().is_ours(SECRET, role.sm.get_value(SECRET).version_id)
+    assert load_version_keys().is_ours(SECRET, role.sm.get_value(SECRET).version_id)
 
 
 def test_each_version_was_planned_before_aws_had_it(role_in, monkeypatch):

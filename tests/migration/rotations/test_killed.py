@@ -4,7 +4,7 @@ import pytest
 
 from migration.models import Comparison, Rotation, RotationOutcome
 from migration.operations.comparisons import compare
-from migration.operations.keys import version_keys
+from migration.operations.keys import load_version_keys
 from nova_credentials.phases import Phase
 from tests.migration.rotations.conftest import SECRET
 from tests.migration.rotations.killed import (
@@ -52,7 +52,7 @@ def assert_stores_agree(role, phase: Phase) -> str:
     stages = [(stage, version) for version, of_one in versions.items() for stage in of_one]
     assert {stage for stage, _ in stages} == {"AWSCURRENT", "AWSPREVIOUS"}
     (current,) = [version for stage, version in stages if stage == "AWSCURRENT"]
-    assert version_keys().is_ours(SECRET, current)
+    assert load_version_keys().is_ours(SECRET, current)
     for compared in compare(client_ids=[role.client_id]).values():
         assert compared.status == Comparison.Status.MATCH
     return password

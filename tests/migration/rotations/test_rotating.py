@@ -4,7 +4,7 @@ import pytest
 
 from migration.models import Comparison, RotationStep, Secret
 from migration.operations.comparisons import compare
-from migration.operations.keys import version_keys
+from migration.operations.keys import load_version_keys
 from nova_credentials.phases import Phase
 from tests.migration.rotations.conftest import SECRET, assert_rotated, readers_logging_in
 
@@ -23,7 +23,7 @@ def test_every_store_has_the_new_password_and_no_reader_is_refused(role_in, phas
     assert not role.logs_in("example-a")
     assert role.stages() <= {"AWSCURRENT", "AWSPREVIOUS"}
     current = role.sm.get_value(SECRET).version_id
-    assert version_keys().is_ours(SECRET, current)
+    assert load_version_keys().is_ours(SECRET, current)
     assert current == rotation.version_id == Secret.objects.get(name=SECRET).version_id
     if phase == Phase.PURGED:
         assert role.in_row().startswith("aws-secretsmanager:")

@@ -21,7 +21,7 @@ from migration.models import (
     all_clients,
     rotation_schedules,
 )
-from migration.models.work_facts import read_work_facts
+from migration.models.work_facts import read_background_facts
 from migration.operations import rotation_runs
 from migration.operations.rotations import rotate_database
 from migration.operations.runs import finish_inline
@@ -76,7 +76,7 @@ def test_the_next_day_counts_from_the_last_rotation_in_days_of_utc(stores, day):
     assert not all_clients().filter(rotation_schedules.is_overdue()).exists()
     day(datetime(2026, 7, 1, tzinfo=UTC).date())
     assert all_clients().filter(rotation_schedules.is_overdue()).get().pk == pk
-    assert read_work_facts().rotations == {"stopped": 0, "unfinished": 0, "overdue": 1}
+    assert read_background_facts().rotations == {"stopped": 0, "unfinished": 0, "overdue": 1}
 
 
 def test_the_earliest_of_its_own_schedule_and_its_groups_counts(stores, day):

@@ -19,7 +19,7 @@ from migration.models import (
 from migration.models import RotationStep as Step
 from migration.operations import database_rotation, role_passwords, rotations
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
-from migration.operations.keys import version_keys
+from migration.operations.keys import load_version_keys
 from migration.operations.leases import LeaseLostError
 from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
 from migration.operations.rotations import NotRotated
@@ -282,7 +282,7 @@ def test_edits_made_meanwhile_survive_in_aws_and_stay_somebody_else_s(role_in, p
     assert login["label"] == "edited"
     assert role.logs_in(login["password"])
     current = role.sm.get_value(SECRET).version_id
-    assert not version_keys().is_ours(SECRET, current)
+    assert not load_version_keys().is_ours(SECRET, current)
     assert "AWSPENDING" not in role.stages()
 
 
@@ -365,7 +365,7 @@ def test_a_lock_that_is_lost_before_the_rows_are_written_leaves_them_to_the_next
     role_in, monkeypatch
 ):
     role = role_in(Phase.DUAL_READ)
-    check, checks = database_rotation.require_client_locks, []
+    check, checks = database_rotation.require_held_client_locks, []
 
     def lose_and_check():
         checks.append(1)
@@ -374,7 +374,7 @@ def test_a_lock_that_is_lost_before_the_rows_are_written_leaves_them_to_the_next
         check()
 
     with monkeypatch.context() as patch:
-        patch.setattr(database_rotation, "require_client_locks", lose_and_check)
+        patch.setattr(database_rotation, "require_held_client_locks", lose_and_check)
         with pytest.raises(LeaseLostError):
             role.rotate()
 

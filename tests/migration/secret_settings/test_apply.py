@@ -21,7 +21,7 @@ from migration.operations.comparisons import compare
 from migration.operations.layouts import change_layout
 from migration.operations.pushes import push
 from migration.operations.secret_settings import describe_settings
-from migration.operations.single_items import ItemRefusedError
+from migration.operations.single_items import ItemFailedError
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.aws.secret_settings import update_secret
@@ -179,7 +179,7 @@ def test_a_replica_that_failed_is_told_and_tried_again_and_no_secret_is_overwrit
     abroad = SecretsManager("eu-west-1")
     abroad.sm.create_secret(Name=NAME, SecretString="theirs")
 
-    with pytest.raises(ItemRefusedError) as refused:
+    with pytest.raises(ItemFailedError) as refused:
         apply(idom)
 
     assert "Its replica in eu-west-1 failed" in str(refused.value)
@@ -215,7 +215,7 @@ def test_both_layouts_secrets_and_those_that_a_change_left_are_changed(wanted, i
 def test_a_secret_that_is_not_ours_stays(wanted, idom, sm):
     sm.sm.untag_resource(SecretId=NAME, TagKeys=["ManagedBy"])
 
-    with pytest.raises(ItemRefusedError) as refused:
+    with pytest.raises(ItemFailedError) as refused:
         apply(idom)
 
     assert refused.value.message.key == sentences.NOT_OURS.key
@@ -234,7 +234,7 @@ def test_a_key_that_can_not_be_used_is_told_and_the_secret_keeps_its_own(wanted,
         Conditions(faults=(FaultRule(fault=Fault.KMS, operations=("UpdateSecret",)),))
     )
 
-    with pytest.raises(ItemRefusedError) as refused:
+    with pytest.raises(ItemFailedError) as refused:
         apply(idom)
 
     aws.conditions.clear()
@@ -251,7 +251,7 @@ def test_a_key_by_which_the_site_can_not_read_is_told(wanted, idom, sm, aws):
     for _again in range(
         2
     ):  # the second time nothing is changed any more, and it still can't be read
-        with pytest.raises(ItemRefusedError) as refused:
+        with pytest.raises(ItemFailedError) as refused:
             apply(idom)
         assert refused.value.message.key == setting_sentences.KEY_READS_NOT.key
 
@@ -269,7 +269,7 @@ def test_what_was_begun_and_not_finished_is_gone_on_with(wanted, idom, sm, aws, 
         wanted.NOVA_REPLICA_REGIONS = {"eu-west-1": "", "eu-west-2": KEY}
     rule = FaultRule(fault=Fault.LOST, operations=(operation,))
     aws.conditions.set(Conditions(faults=(rule,)))
-    with pytest.raises(ItemRefusedError):
+    with pytest.raises(ItemFailedError):
         apply(idom)
     aws.conditions.clear()
 
@@ -283,7 +283,7 @@ def test_what_was_begun_and_not_finished_is_gone_on_with(wanted, idom, sm, aws, 
 
 def test_two_at_once_one_waits_and_says_so(wanted, idom, monkeypatch):
     monkeypatch.setattr(applied_settings, "LOCK_WAIT_SECONDS", 0)
-    with held_elsewhere(LeaseKind.CLIENT, idom), pytest.raises(ItemRefusedError) as refused:
+    with held_elsewhere(LeaseKind.CLIENT, idom), pytest.raises(ItemFailedError) as refused:
         apply(idom)
 
     assert refused.value.message.key == setting_sentences.SETTINGS_UNDER_WAY.key
@@ -301,7 +301,7 @@ def test_a_run_waits_while_aws_writes_are_stopped_and_a_worker_with_other_settin
     assert run.items.get().outcome == ""
     assert sm.describe_secret(NAME).kms_key == ""
 
-    with pytest.raises(ItemRefusedError) as refused:
+    with pytest.raises(ItemFailedError) as refused:
         applied_settings.apply_settings(client_id=idom, wanted={"kms_key": "", "replicas": None})
     assert refused.value.message.key == setting_sentences.SETTINGS_OF_ANOTHER_START.key
 
@@ -334,7 +334,7 @@ def test_the_audit_has_what_aws_took_and_nothing_of_what_it_refused(wanted, idom
     for operation, entries in (("UpdateSecret", 0), ("ReplicateSecretToRegions", 1)):
         rule = FaultRule(fault=Fault.DENIED, operations=(operation,))
         aws.conditions.set(Conditions(faults=(rule,)))
-        with pytest.raises(ItemRefusedError):
+        with pytest.raises(ItemFailedError):
             apply(idom)
         assert AuditEvent.objects.filter(code="secret_settings").count() == entries
 

@@ -23,7 +23,7 @@ from migration.operations.applied_settings import apply_settings
 from migration.operations.comparisons import compare
 from migration.operations.doctor.secret_settings import examine_secret_settings
 from migration.operations.secret_settings import describe_settings
-from migration.operations.single_items import ItemRefusedError
+from migration.operations.single_items import ItemFailedError
 from migration.reports.dashboard import load_dashboard
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
@@ -183,7 +183,7 @@ def test_the_audit_learns_at_the_next_try_what_aws_took_without_an_answer(
     settings.NOVA_KMS_KEY_ID = KEY
     rule = FaultRule(fault=fault, operations=("UpdateSecret",))
     aws.conditions.set(Conditions(faults=(rule,)))
-    with pytest.raises(ItemRefusedError):
+    with pytest.raises(ItemFailedError):
         apply_settings(client_id=clients["idom"], wanted=describe_settings())
     aws.conditions.clear()
     entries = AuditEvent.objects.filter(code="secret_settings")

@@ -13,10 +13,10 @@ from migration.operations.applied_settings import apply_settings, look_at_secret
 from migration.operations.doctor.secret_settings import examine_secret_settings
 from migration.operations.layouts import change_layout
 from migration.operations.moves import move
-from migration.operations.offboarding import bring_back, offboard_client
+from migration.operations.offboarding import bring_back_inactive, offboard_client
 from migration.operations.pushes import push
 from migration.operations.secret_settings import describe_settings
-from migration.operations.single_items import ItemRefusedError
+from migration.operations.single_items import ItemFailedError
 from migration.operations.stored_looks import find_settings_drift
 from nova_credentials.aws import secret_settings
 from nova_credentials.aws.answers import Replica
@@ -117,7 +117,7 @@ def test_a_secret_that_lost_its_tag_is_called_so_at_once(idom, sm):
     applied_settings.store_due_secret_states(seconds=10)
     sm.sm.untag_resource(SecretId=NAME, TagKeys=["ManagedBy"])
 
-    with pytest.raises(ItemRefusedError):
+    with pytest.raises(ItemFailedError):
         apply(idom)
 
     assert states() == ["failed"]
@@ -145,7 +145,7 @@ def test_a_client_that_comes_back_is_looked_at_soon(idom, settings):
     offboard_client(client_id=idom, reason="CHG-7")
     assert not find_settings_drift().client_ids
 
-    bring_back(client_id=idom, reason="CHG-8")
+    bring_back_inactive(client_id=idom, reason="CHG-8")
     applied_settings.store_due_secret_states(seconds=10)
 
     assert find_settings_drift().client_ids == {idom}
@@ -186,14 +186,14 @@ def test_a_replica_that_aws_takes_long_to_remove_keeps_no_other_from_being_made(
         tries=60,
         secret_settings=describe_settings(),
     )
-    runs.process_batch(run.pk, 0)
+    runs.process_batch_if_running(run.pk, 0)
 
     item = run.items.get()
     assert (item.outcome, item.attempts) == ("", 1)  # it passes by itself
     assert {each.region for each in describe(sm, NAME).replicas} == {"eu-west-2"}
     slow.clear()
     run.items.update(next_try_at=timezone.now() - timedelta(seconds=1))
-    runs.process_batch(run.pk, 0)
+    runs.process_batch_if_running(run.pk, 0)
     assert run.items.get().outcome == Outcome.UPDATED
     keys = {each.region: each.kms_key for each in describe(sm, NAME).replicas}
     assert keys["eu-west-1"] == OTHER

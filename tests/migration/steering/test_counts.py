@@ -96,7 +96,7 @@ def test_the_line_of_a_command_counts_them(mixed):
 def test_the_counts_of_a_run_have_what_was_not_begun_for_itself(mixed):
     mixed.items.filter(outcome=Outcome.REFUSED).update(outcome=Outcome.FAILED)
 
-    counts = mixed.count_items()
+    counts = mixed.count_by_outcome()
 
     assert (counts["clients"], counts["skipped"], counts["not_begun"]) == (15, 4, 3)
     assert (counts["created"], counts["failed"], counts["compared"]) == (2, 3, 1)
@@ -123,7 +123,7 @@ def test_a_stopped_run_does_not_look_done(root):
     make_client("empty")
     run = start(3)
     run.items.filter(slug="empty").update(batch=0)
-    runs.process_batch(run.pk, 0)
+    runs.process_batch_if_running(run.pk, 0)
     run.stop(by=None)
     skipped_items.skip_open_items(run)
     run.refresh_from_db()
@@ -143,7 +143,7 @@ def test_a_command_whose_run_somebody_stops_says_what_was_not_begun_and_exits_wi
     monkeypatch, output
 ):
     def stop(run, _output):
-        runs.process_batch(run.pk, 0)
+        runs.process_batch_if_running(run.pk, 0)
         run.stop(by=None)
         skipped_items.skip_open_items(run)
         run.refresh_from_db()

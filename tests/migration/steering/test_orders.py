@@ -46,7 +46,7 @@ def test_a_pause_takes_effect_after_the_batch_and_resuming_does_the_rest(monkeyp
     runs.work_on_run(run_id=run.pk)
     run.refresh_from_db()
     assert (run.state, left(run)) == (Run.State.FINISHED, 0)
-    assert run.count_items()["created"] == 6
+    assert run.count_by_outcome()["created"] == 6
 
 
 def test_a_stopped_run_ends_after_the_batch_in_work_and_skips_the_rest(monkeypatch, somebody):
@@ -64,7 +64,7 @@ def test_a_stopped_run_ends_after_the_batch_in_work_and_skips_the_rest(monkeypat
 
     run.refresh_from_db()
     assert done == [2]
-    counts = run.count_items()
+    counts = run.count_by_outcome()
     assert (counts["created"], counts["not_begun"], counts["skipped"]) == (2, 4, 0)
     assert run.state == Run.State.STOPPED
     assert run.finished_at is not None
@@ -79,7 +79,7 @@ def test_only_one_of_two_who_steer_at_once_does(somebody):
     with pytest.raises(StaleRunError):
         second.pause(by=somebody)
     with pytest.raises(StaleRunError):
-        second.retry_failed(by=somebody)
+        second.reopen_failed(by=somebody)
 
 
 def test_what_is_retried_begins_anew_and_counts_for_nothing_meanwhile():
@@ -92,12 +92,12 @@ def test_what_is_retried_begins_anew_and_counts_for_nothing_meanwhile():
     )
     run.finish_if_done()
 
-    run.retry_failed(by=None)
+    run.reopen_failed(by=None)
 
     item = run.items.get()
     assert [item.outcome, item.error_class, item.comparison_status] == [""] * 3
     assert item.message is None
-    assert run.count_items()["mismatched"] == 0
+    assert run.count_by_outcome()["mismatched"] == 0
 
 
 def test_a_run_that_is_stopping_is_not_taken_up_by_a_retry():
@@ -106,10 +106,10 @@ def test_a_run_that_is_stopping_is_not_taken_up_by_a_retry():
     run.stop(by=None)
 
     with pytest.raises(StaleRunError):
-        run.retry_failed(by=None)
+        run.reopen_failed(by=None)
 
     skipped_items.skip_open_items(run)
-    run.retry_failed(by=None)
+    run.reopen_failed(by=None)
     # A worker that had a batch when it was stopped comes now.
     skipped_items.skip_open_items(run)
     assert left(run) == 1
@@ -120,7 +120,7 @@ def test_a_retry_of_what_did_not_fail_leaves_the_run_as_it_is():
     runs.work_on_run(run_id=run.pk)
 
     with pytest.raises(StaleRunError):
-        run.retry_failed(by=None, item_id=run.items.first().pk)
+        run.reopen_failed(by=None, item_id=run.items.first().pk)
 
     run.refresh_from_db()
     assert run.state == Run.State.FINISHED
@@ -144,19 +144,19 @@ def test_failed_items_are_retried_alone(monkeypatch, stores, somebody):
     )
     runs.work_on_run(run_id=run.pk)
     stores.conditions.clear()
-    assert run.count_items()["failed"] == 2
+    assert run.count_by_outcome()["failed"] == 2
     one = run.items.filter(outcome=Outcome.FAILED).first()
 
-    run.retry_failed(by=somebody, item_id=one.pk)
+    run.reopen_failed(by=somebody, item_id=one.pk)
     assert left(run) == 1
     # It is as if it had never been tried: nothing waits for a moment to come.
     assert measure_progress(select_runs_for_progress().get(pk=run.pk)).delay_reason is None
     assert not run.items.open().exclude(error_class="", message=None).exists()
     runs.work_on_run(run_id=run.pk)
-    assert run.count_items()["failed"] == 1
+    assert run.count_by_outcome()["failed"] == 1
     run.refresh_from_db()
-    run.retry_failed(by=somebody)
+    run.reopen_failed(by=somebody)
     runs.work_on_run(run_id=run.pk)
 
     run.refresh_from_db()
-    assert (run.count_items()["created"], run.state) == (6, Run.State.FINISHED)
+    assert (run.count_by_outcome()["created"], run.state) == (6, Run.State.FINISHED)

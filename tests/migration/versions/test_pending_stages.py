@@ -8,7 +8,7 @@ from migration import sentences, version_sentences
 from migration.models import AuditEvent, LeaseKind
 from migration.operations import aws_store, pending_stages, version_logins
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
-from migration.operations.keys import version_keys
+from migration.operations.keys import load_version_keys
 from migration.operations.login_tests import LoginOutcome, LoginResult
 from migration.operations.pending_stages import take_unneeded_pending_off
 from migration.operations.resolutions import NotResolved
@@ -24,7 +24,7 @@ def leave_pending(*, ours: bool = True, **changes: str) -> str:
     document = json.loads(sm.get_value(NAME).text)
     document["database"] |= changes
     text = json.dumps(document)
-    token = version_keys().new_id(NAME, replaced="x", text=text) if ours else "1" * 32
+    token = load_version_keys().new_id(NAME, replaced="x", text=text) if ours else "1" * 32
     sm.sm.put_secret_value(
         SecretId=NAME, SecretString=text, ClientRequestToken=token, VersionStages=["AWSPENDING"]
     )

@@ -96,7 +96,7 @@ class Command(OneLineCommand):
         call_command("migrate", verbosity=0)
         password = _set_password()
         self._print_step(
-            f"Clients: {seeds.seed_clients(secrets_manager())} new; {add_clients(options['clients'])} more"
+            f"Clients: {seeds.seed_clients(secrets_manager())} new; {add_clients_up_to(options['clients'])} more"
         )
         stack.enter_context(start_manage("qcluster"))
         migrate = self._finish_run("Bulk migration", Run.Kind.MIGRATE)
@@ -105,10 +105,10 @@ class Command(OneLineCommand):
             "Comparison, after somebody changed a secret in AWS", Run.Kind.COMPARE
         )
         self._print_summary(migrate, compare)
-        self.surprises = find_surprises(migrate, compare)
+        self.surprises = find_surprising_slugs(migrate, compare)
         if options["once"]:
             return
-        stack.enter_context(start_command("small_nova", "-m", small_nova.__name__))
+        stack.enter_context(start_python("small_nova", "-m", small_nova.__name__))
         port = find_free_port(options["port"])
         site = stack.enter_context(start_manage("runserver", "--noreload", f"127.0.0.1:{port}"))
         wait_until_served(port, site)
@@ -161,7 +161,7 @@ class Command(OneLineCommand):
             self.stdout.write(
                 f"  {item.slug:24} {status['phase']:11} {item.outcome:10} {state:15} {remarks}"
             )
-        counts = {name: number for name, number in migrate.count_items().items() if number}
+        counts = {name: number for name, number in migrate.count_by_outcome().items() if number}
         named = ", ".join(f"{number} {name}" for name, number in counts.items())
         self._print_lines("", f"  Migration: {named}")
 
@@ -195,7 +195,7 @@ def whole_number_to(most: int) -> Callable[[str], int]:
     return parse_number
 
 
-def find_surprises(migrate: Run, compare: Run) -> list[str]:
+def find_surprising_slugs(migrate: Run, compare: Run) -> list[str]:
     """Return the slugs of the clients that failed, differ or could not be checked, unless they do so on purpose."""
     failed = {
         item.slug for run in (migrate, compare) for item in run.items.filter(outcome=Outcome.FAILED)
@@ -221,7 +221,7 @@ def _set_password() -> str:
     return password
 
 
-def add_clients(number: int) -> int:
+def add_clients_up_to(number: int) -> int:
     """Make clients with one database login each until there are `number` of them; return how many were made."""
     present = Client.objects.filter(slug__startswith="demo_").count()
     new = [Client(name=f"Demo {n:05}", slug=f"demo_{n:05}") for n in range(present + 1, number + 1)]
@@ -244,11 +244,11 @@ def add_clients(number: int) -> int:
 
 def start_manage(*arguments: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """Run a management command in a child process."""
-    return start_command(arguments[0], str(settings.BASE_DIR / "manage.py"), *arguments)
+    return start_python(arguments[0], str(settings.BASE_DIR / "manage.py"), *arguments)
 
 
 @contextmanager
-def start_command(name: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def start_python(name: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run Python with these arguments in a child process, which ends with the block and also if this process is killed.
 
     Its output goes to the log of that name.
