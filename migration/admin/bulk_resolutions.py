@@ -51,9 +51,9 @@ class CheckMismatchesView(PlanResolutionsView):
     def describe_effects(self, plan: ResolutionPlan) -> list[str]:
         return [_("A run reads both stores of each client and compares them. It changes no value.")]
 
-    def label_button(self, number: int) -> str:
-        return ngettext("Check %(n)d client again", "Check %(n)d clients again", number) % {
-            "n": number
+    def label_button(self, clients: int) -> str:
+        return ngettext("Check %(n)d client again", "Check %(n)d clients again", clients) % {
+            "n": clients
         }
 
 
@@ -64,7 +64,7 @@ class AssignMismatchesView(PlanResolutionsView):
     heading = gettext_lazy("Assign")
 
     def find_fields(self) -> OpenMismatchQuerySet:
-        return filter_mismatches(self.filters, user=self.user)
+        return filter_mismatches(self.filters, viewer=self.user)
 
     def carry_out(self, plan: ResolutionPlan) -> HttpResponse:
         assignee = self.find_assignee()
@@ -109,7 +109,7 @@ class AssignMismatchesView(PlanResolutionsView):
             texts.append(text % {"n": assigned})
         return texts
 
-    def label_button(self, number: int) -> str:
+    def label_button(self, clients: int) -> str:
         return _("Assign")
 
 
@@ -122,13 +122,13 @@ class CopyToAwsView(ResolveEachView):
     def make_operation(self, plan: ResolutionPlan) -> Callable[..., Resolution]:
         return partial(resolutions.copy_to_aws, reason=get_typed_reason(self.request))
 
-    def describe_done(self, number: int) -> str:
+    def describe_done(self, clients: int) -> str:
         text = ngettext(
             "Copied PostgreSQL to AWS for %(n)d client.",
             "Copied PostgreSQL to AWS for %(n)d clients.",
-            number,
+            clients,
         )
-        return text % {"n": number}
+        return text % {"n": clients}
 
     def describe_effects(self, plan: ResolutionPlan) -> list[str]:
         texts = [
@@ -144,9 +144,9 @@ class CopyToAwsView(ResolveEachView):
             texts.insert(1, text % {"n": number})
         return texts
 
-    def label_button(self, number: int) -> str:
-        text = ngettext("Copy %(n)d client to AWS", "Copy %(n)d clients to AWS", number)
-        return text % {"n": number}
+    def label_button(self, clients: int) -> str:
+        text = ngettext("Copy %(n)d client to AWS", "Copy %(n)d clients to AWS", clients)
+        return text % {"n": clients}
 
 
 class BulkCopyToPostgresView(ResolveEachView):
@@ -158,13 +158,13 @@ class BulkCopyToPostgresView(ResolveEachView):
     def make_operation(self, plan: ResolutionPlan) -> Callable[..., Resolution]:
         return partial(resolutions.copy_to_postgres, reason=get_typed_reason(self.request))
 
-    def describe_done(self, number: int) -> str:
+    def describe_done(self, clients: int) -> str:
         text = ngettext(
             "Copied AWS to PostgreSQL for %(n)d client.",
             "Copied AWS to PostgreSQL for %(n)d clients.",
-            number,
+            clients,
         )
-        return text % {"n": number}
+        return text % {"n": clients}
 
     def describe_effects(self, plan: ResolutionPlan) -> list[str]:
         texts = [
@@ -183,11 +183,11 @@ class BulkCopyToPostgresView(ResolveEachView):
             texts.insert(1, text % {"n": number})
         return texts
 
-    def label_button(self, number: int) -> str:
+    def label_button(self, clients: int) -> str:
         text = ngettext(
-            "Copy %(n)d client to PostgreSQL", "Copy %(n)d clients to PostgreSQL", number
+            "Copy %(n)d client to PostgreSQL", "Copy %(n)d clients to PostgreSQL", clients
         )
-        return text % {"n": number}
+        return text % {"n": clients}
 
 
 class AcknowledgeMismatchesView(ResolveEachView):
@@ -221,13 +221,13 @@ class AcknowledgeMismatchesView(ResolveEachView):
         super().report_result(result, slugs)
         store_resolutions_undo(self.request, [row.pk for row in result.done.values()])
 
-    def describe_done(self, number: int) -> str:
+    def describe_done(self, clients: int) -> str:
         text = ngettext(
             "Acknowledged the mismatches of %(n)d client.",
             "Acknowledged the mismatches of %(n)d clients.",
-            number,
+            clients,
         )
-        return text % {"n": number}
+        return text % {"n": clients}
 
     def read_last_day(self) -> date:
         """Return the day until which it is acknowledged; `date.min` if the form gives none."""
@@ -243,10 +243,10 @@ class AcknowledgeMismatchesView(ResolveEachView):
             _("It does not cover other differences that a later comparison finds."),
         ]
 
-    def label_button(self, number: int) -> str:
+    def label_button(self, clients: int) -> str:
         text = ngettext(
             "Acknowledge the mismatches of %(n)d client",
             "Acknowledge the mismatches of %(n)d clients",
-            number,
+            clients,
         )
-        return text % {"n": number}
+        return text % {"n": clients}

@@ -86,7 +86,7 @@ class Checklist:
 
     def _left(self) -> list[Check]:
         shut = [check for check in self.checks if not check.passed]
-        return split_by_override(shut, self.override)[0]
+        return split_by_override(shut, self.override).shut
 
 
 def make_checklist(

@@ -40,8 +40,8 @@ from migration.models import (
 )
 from migration.operations.aws_store import secret_names
 from migration.operations.evidence import WANT_EVIDENCE, find_earliest_purge
-from migration.operations.gate_fixes import CheckFix
-from migration.operations.gates import Check, CheckCode, database_checks
+from migration.operations.gate_fixes import CheckCode, CheckFix
+from migration.operations.gates import Check, database_checks
 from migration.operations.next_steps import NEXT_PHASE
 from migration.reports.client_counts import describe_phase
 from migration.reports.client_history import load_history

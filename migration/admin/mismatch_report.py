@@ -59,7 +59,7 @@ def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
         clients = select_clients_with_status(filters).select_related("client", "comparison")
         page = _get_page(clients, query, number=found["clients"])
     else:
-        mismatches = filter_mismatches(filters, user=user)
+        mismatches = filter_mismatches(filters, viewer=user)
         page = _get_page(select_slugs_and_ids(mismatches), query, number=found["clients"])
         page.object_list = load_blocks(mismatches, page.object_list)
     differing = count_clients_by_field()

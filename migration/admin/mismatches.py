@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
 from django.urls import reverse
@@ -41,6 +41,14 @@ OWN_VIEWS: list[tuple[str, str, type[AdminView]]] = [
 FOR_CLIENTS = (Resolution.Kind.CHECK, Resolution.Kind.ACKNOWLEDGE)
 
 
+class ReportButton(NamedTuple):
+    """A button over the report: it posts the selected clients to `url`."""
+
+    label: str
+    icon: str
+    url: str
+
+
 class MismatchReportView(AdminView):
     """The report, for everybody who may view comparisons."""
 
@@ -53,22 +61,24 @@ class MismatchReportView(AdminView):
     def get(self, request: HttpRequest) -> HttpResponse:
         may = request.user.has_perm
         report = get_report_context(request.GET, user=get_signed_in_user(request))
-        acts = self.list_acts(status=read_filters(request.GET).get("status", ""))
+        buttons = self.list_buttons(status=read_filters(request.GET).get("status", ""))
         context = self.get_context_data(
             may_run=may(CheckMismatchesView.permission_required),
             may_view_clients=may("credentials.view_client"),
-            acts=acts,
-            first_act=acts[0][2] if acts else "",
+            buttons=buttons,
+            first_url=buttons[0].url if buttons else "",
             undo=describe_undo(request) if may(UndoResolutionsView.permission_required) else "",
             **report,
         )
         return self.render_to_response(context | NO_MODEL_IN_PATH)
 
-    def list_acts(self, *, status: str) -> list[tuple[str, str, str]]:
-        """Return the buttons that the user may press over the selection: label, icon and the address it posts to."""
+    def list_buttons(self, *, status: str) -> list[ReportButton]:
+        """Return the buttons that the user may press over the selection."""
         query = urlencode(read_filters(self.request.GET))
         return [
-            (f"{view.heading}…", icon, f"{reverse(f'admin:migration_comparison_{name}')}?{query}")
+            ReportButton(
+                f"{view.heading}…", icon, f"{reverse(f'admin:migration_comparison_{name}')}?{query}"
+            )
             for name, (view, icon) in ACTS.items()
             if self.request.user.has_perm(view.permission_required or "")
             and is_offered(name, status)

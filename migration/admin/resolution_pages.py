@@ -108,7 +108,7 @@ class PlanResolutionsView(AdminView):
         """Return what will happen, and how it is undone."""
         raise NotImplementedError
 
-    def label_button(self, number: int) -> str:
+    def label_button(self, clients: int) -> str:
         """Return the label of the button that carries out the plan for so many clients."""
         raise NotImplementedError
 
@@ -147,7 +147,7 @@ class ResolveEachView(PlanResolutionsView):
         """Return the operation on one client, with what the form says for it."""
         raise NotImplementedError
 
-    def describe_done(self, number: int) -> str:
+    def describe_done(self, clients: int) -> str:
         """Say of how many clients the mismatches were resolved."""
         raise NotImplementedError
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from django.contrib import admin
 from django.contrib.humanize.templatetags.humanize import intcomma
@@ -233,8 +233,16 @@ class RunAdmin(ReadOnlyAdmin):
         return moment(run.created_at)
 
 
-def list_outcome_labels(run: RunRow) -> Iterator[tuple[str, str, tuple[str, str] | None]]:
-    """Yield each number of clients that is not 0: the tab of the run's page, the number in words, a label's look."""
+class OutcomeLabel(NamedTuple):
+    """How many of a run's clients had one outcome, as its row of the list shows it."""
+
+    tab: str  # of the run's page, which names them
+    text: str  # the number in words
+    look: tuple[str, str] | None  # colour and icon of the label; None: a plain text
+
+
+def list_outcome_labels(run: RunRow) -> Iterator[OutcomeLabel]:
+    """Yield a label for each outcome that clients had."""
     for tab, number, text, look in (
         ("done", run.succeeded, ngettext("%(n)s done", "%(n)s done", run.succeeded), None),
         (
@@ -260,4 +268,4 @@ def list_outcome_labels(run: RunRow) -> Iterator[tuple[str, str, tuple[str, str]
         ("in_progress", run.in_work, gettext("%(n)s in progress"), None),
     ):
         if number:
-            yield tab, text % {"n": intcomma(number)}, look
+            yield OutcomeLabel(tab, text % {"n": intcomma(number)}, look)

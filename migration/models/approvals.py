@@ -142,7 +142,7 @@ class MoveRequest(models.Model):
             slug=self.slug,
             reason=self.reason,
         )
-        Notice.objects.record_act(act, requester=self.requested_by)
+        Notice.objects.record_act(act, also_tell=self.requested_by)
 
     @property
     def move_name(self) -> str:

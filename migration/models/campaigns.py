@@ -299,7 +299,7 @@ class Campaign(models.Model):
                     Notice.objects.record_act_as(NoticeEvent.APPROVAL_WANTED, act)
                 elif old == (self.State.REQUESTED,) and new == self.State.CANCELLED:
                     decided = NoticeEvent.APPROVAL_DECIDED
-                    Notice.objects.record_act_as(decided, act, requester=self.by)
+                    Notice.objects.record_act_as(decided, act, also_tell=self.by)
         if not changed:
             self._raise_stale()
         for name, value in fields.items():
@@ -316,7 +316,7 @@ class Campaign(models.Model):
         """Record in the audit what was done with it."""
         with self.acting_for_it():
             act = AuditEvent.objects.record(code, facts, by=by, reason=reason)
-        Notice.objects.record_act(act, requester=self.by)
+        Notice.objects.record_act(act, also_tell=self.by)
         return act
 
     def acting_for_it(self) -> AbstractContextManager[None]:

@@ -76,14 +76,14 @@ class LayoutQuerySet(models.QuerySet[Any]):
         own = self.filter(pk=client_id, layout=old, phase=phase)
         return own.update(layout=new, other_secrets=other, other_secrets_since=now) == 1
 
-    def with_old_other_secrets(self, *, kept_for: timedelta, begun_for: timedelta) -> Self:
+    def with_old_other_secrets(self, *, kept_for: timedelta, half_written_for: timedelta) -> Self:
         """Select the clients whose other secrets have been kept, or left half written, for so long."""
         now = timezone.now()
         kept = models.Q(
             other_secrets=OtherSecretsState.KEPT, other_secrets_since__lt=now - kept_for
         )
         begun = models.Q(
-            other_secrets=OtherSecretsState.BEGUN, other_secrets_since__lt=now - begun_for
+            other_secrets=OtherSecretsState.BEGUN, other_secrets_since__lt=now - half_written_for
         )
         return self.filter(kept | begun).order_by("other_secrets_since", "pk")
 

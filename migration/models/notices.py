@@ -100,17 +100,17 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
             [Notice(event=event, facts=facts, key=key, recipient=recipient)], ignore_conflicts=True
         )
 
-    def record_act(self, act: AuditEvent, *, requester: User | None = None) -> None:
-        """Record that an act of the audit is to be told, if it is one of those; the requester hears of others' acts."""
+    def record_act(self, act: AuditEvent, *, also_tell: User | None = None) -> None:
+        """Record that an act of the audit is to be told, if it is one of those; `also_tell` hears of others' acts."""
         if event := ACTS.get(AuditCode(act.code)):
-            self.record_act_as(event, act, requester=requester)
+            self.record_act_as(event, act, also_tell=also_tell)
 
     def record_act_as(
-        self, event: NoticeEvent, act: AuditEvent, *, requester: User | None = None
+        self, event: NoticeEvent, act: AuditEvent, *, also_tell: User | None = None
     ) -> None:
         """Record that an act of the audit is to be told as this event."""
-        told = event == NoticeEvent.APPROVAL_DECIDED and requester is not None
-        recipient = requester if told and requester.get_username() != act.who else None  # type: ignore[union-attr]  # as above
+        told = event == NoticeEvent.APPROVAL_DECIDED and also_tell is not None
+        recipient = also_tell if told and also_tell.get_username() != act.who else None  # type: ignore[union-attr]  # as above
         facts = (
             sentences.NOTICE_OF_ACT_ON_CLIENT(who=act.who, slug=act.slug, what=act.message)
             if act.slug

@@ -252,7 +252,7 @@ class SteeredRun(models.Model):
         actor = current_actor()
         with acting(Actor(actor.origin, f"run {self.pk}", actor.find_name)):
             act = AuditEvent.objects.record(code, facts, by=by, reason=reason)
-        Notice.objects.record_act(act, requester=self.by)
+        Notice.objects.record_act(act, also_tell=self.by)
         return act
 
     def _raise_stale(self, wanted: State) -> NoReturn:

@@ -54,11 +54,11 @@ def request_move(
     snapshot = read_snapshot(client_id, seen=seen)
     if check_move(snapshot.slug, snapshot.phase, new) not in NEED_APPROVAL:
         raise ApprovalStepRefused(sentences.AT_ONCE())
-    shut = [check for check in evaluate_gate(snapshot, new) if not check.passed]
-    left, overridden = split_by_override(shut, override)
-    if override and not overridden and any(map(override.covers, shut)):
+    failed = [check for check in evaluate_gate(snapshot, new) if not check.passed]
+    shut, overridden = split_by_override(failed, override)
+    if override and not overridden and any(map(override.covers, failed)):
         raise ApprovalStepRefused(evidence_sentences.MAY_NOT_OVERRIDE(who=str(by)))
-    reasons = [check.text for check in left]
+    reasons = [check.text for check in shut]
     request = MoveRequest(
         client_id=client_id,
         slug=snapshot.slug,

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from django.conf import settings
 from django.utils import timezone
@@ -19,7 +18,7 @@ from migration.operations.account import find_account_problem
 from migration.operations.aws_writes import explain_stop, get_write_state, write_guard
 from migration.operations.evidence import WANT_EVIDENCE, Evidence, list_evidence, make_phase_entry
 from migration.operations.gate_facts import GateFacts
-from migration.operations.gate_fixes import FIXES, CheckFix
+from migration.operations.gate_fixes import FIXES, CheckCode, CheckFix
 from nova_credentials.messages import Message, MessageError, in_a_row
 from nova_credentials.phases import Move, Phase
 
@@ -40,29 +39,6 @@ NEED_APPROVAL = (Move.CUTOVER, Move.PURGE)
 def needs_approval(kind: Move) -> bool:
     """Say whether a second user has to approve the move; a move back never needs it."""
     return bool(settings.NOVA_REQUIRE_APPROVAL) and kind in NEED_APPROVAL
-
-
-class CheckCode(StrEnum):
-    """The code of a check, named after what is wrong where it fails."""
-
-    PUSH_PENDING = "push_pending"
-    NEVER_COMPARED = "never_compared"
-    NEWEST_COMPARISON = "newest_comparison"
-    COMPARISON_TOO_OLD = "comparison_too_old"
-    IN_A_RUN = "in_a_run"
-    WRITES_NOT_COUNTED = "writes_not_counted"
-    PROOF_FAILED = "proof_failed"
-    WERE_UNCOUNTED = "were_uncounted"
-    READER_MET_MISMATCH = "reader_met_mismatch"
-    READER_FAILED_AT_AWS = "reader_failed_at_aws"
-    LOGIN_REFUSED = "aws_login_refused"
-    ACCOUNT_NOT_READY = "account_not_ready"
-    NAME_NOT_ALLOWED = "name_not_allowed"
-    NO_DOCUMENT = "no_document"
-    NO_LOGIN = "no_login"
-    TOO_LARGE = "secret_too_large"
-    DATABASE_IS_COPY = "database_is_copy"
-    WRITES_STOPPED = "writes_stopped"
 
 
 @dataclass(frozen=True)
@@ -127,6 +103,20 @@ class ShutGate(MessageError):  # noqa: N818  # the word of the design
         return sentences.GATE_IS_SHUT(slug=self.slug, new=self.new, reasons=tuple(self.reasons))
 
 
+class OpenGate(NamedTuple):
+    """The checks of a gate that let the move pass."""
+
+    checks: list[Check]  # all, the overridden ones too
+    overridden: list[Check]
+
+
+class FailedChecks(NamedTuple):
+    """The failed checks of a gate."""
+
+    shut: list[Check]
+    overridden: list[Check]
+
+
 def require_open(
     snapshot: ClientSnapshot,
     new: Phase,
@@ -134,24 +124,22 @@ def require_open(
     override: Override | None = None,
     answers: KmsAnswers | None = None,
     facts: GateFacts | None = None,
-) -> tuple[list[Check], list[Check]]:
-    """Raise `ShutGate` with every failed check, if any failed; return all, and those that were overridden."""
+) -> OpenGate:
+    """Raise `ShutGate` with every failed check, if any failed that is not overridden."""
     checks = evaluate_gate(snapshot, new, answers=answers, facts=facts)
-    left, overridden = split_by_override([each for each in checks if not each.passed], override)
-    if left:
-        raise ShutGate(snapshot.slug, new, left)
-    return checks, overridden
+    failed = split_by_override([each for each in checks if not each.passed], override)
+    if failed.shut:
+        raise ShutGate(snapshot.slug, new, failed.shut)
+    return OpenGate(checks, failed.overridden)
 
 
-def split_by_override(
-    shut: list[Check], override: Override | None
-) -> tuple[list[Check], list[Check]]:
-    """Return the failed checks that keep the gate shut, and those that are overridden."""
-    covered = [check for check in shut if override and override.covers(check)]
+def split_by_override(failed: list[Check], override: Override | None) -> FailedChecks:
+    """Divide the failed checks into those that keep the gate shut and those that are overridden."""
+    covered = [check for check in failed if override and override.covers(check)]
     if override and covered and not override.is_permitted:
         text = evidence_sentences.MAY_NOT_OVERRIDE(who=str(override.by))
-        return [*shut, Check(text.key, False, text)], []
-    return [check for check in shut if check not in covered], covered
+        return FailedChecks([*failed, Check(text.key, False, text)], [])
+    return FailedChecks([check for check in failed if check not in covered], covered)
 
 
 def explain_shut(checks: Iterable[Check]) -> Message | None:

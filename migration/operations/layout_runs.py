@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from migration.operations.layouts import change_layout
-from migration.operations.single_items import process_one_by_one
+from migration.operations.single_items import ItemsToRetry, process_one_by_one
 from nova_credentials.document import Layout
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nova_credentials.messages import Message
 
 
-def process_layout_items(run: Run, items: dict[int, RunItem]) -> list[RunItem]:
+def process_layout_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     """Give each item its outcome, or leave it open; return those that may succeed at another try."""
 
     def change(client_id: int) -> tuple[Outcome, Message]:

@@ -36,25 +36,25 @@ def process_login_items(
     items: dict[int, RunItem],
     *,
     seconds: float,
-    retry: Callable[[Run, RunItem], None],
+    retry_unread: Callable[[Run, RunItem], None],
 ) -> None:
     """Test the logins of these clients, a few clients at a time; after `seconds` the rest is left for later.
 
-    What AWS could not be read of is retried as `retry` decides, before any login was tried. A login that was tried is
-    not tried again by itself: servers lock out who is refused too often.
+    What AWS could not be read of is retried as `retry_unread` decides, before any login was tried. A login that was
+    tried is not tried again by itself: servers lock out who is refused too often.
     """
     ends_at, left = time.monotonic() + seconds, list(items)
     while left:
         if time.monotonic() > ends_at or not Run.objects.is_running(run.pk):
             break
         some, left = left[:CLIENTS_AT_ONCE], left[CLIENTS_AT_ONCE:]
-        _test_clients(run, {pk: items[pk] for pk in some}, retry)
+        _test_clients(run, {pk: items[pk] for pk in some}, retry_unread)
     for pk in left:
         items[pk].leave_open()
 
 
 def _test_clients(
-    run: Run, items: dict[int, RunItem], retry: Callable[[Run, RunItem], None]
+    run: Run, items: dict[int, RunItem], retry_unread: Callable[[Run, RunItem], None]
 ) -> None:
     stores, found = LoginStores(run.stores).named_stores, {}
     for pk, item in items.items():
@@ -69,7 +69,7 @@ def _test_clients(
             item.outcome, item.error_class = Outcome.FAILED, error.error_class
             item.message = sentences.AWS_NOT_READ(error=error.message)
             if error.error_class in TRANSIENT:
-                retry(run, item)
+                retry_unread(run, item)
     results = try_logins(
         [login for of_client in found.values() for each in of_client for login in each.logins]
     )

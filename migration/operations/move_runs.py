@@ -129,22 +129,26 @@ def move_one_by_one(batch: MoveBatch, *, until: float) -> None:
 
 
 def commit_moves(
-    batch: MoveBatch, attempts: Sequence[MoveAttempt], *, told: Messages, stored: bool = False
+    batch: MoveBatch,
+    attempts: Sequence[MoveAttempt],
+    *,
+    messages: Messages,
+    with_moves: bool = False,
 ) -> None:
-    """Change the phases in one transaction. `told` is said in the items, and where `stored` with the moves too."""
+    """Change the phases in one transaction; `messages` go into the items, and `with_moves` into the moves too."""
     with transaction.atomic():
-        moved = batch.change_phases(attempts, told if stored else None)
-    record_item_outcomes(batch, attempts, moved, told)
+        moved = batch.change_phases(attempts, messages if with_moves else None)
+    record_item_outcomes(batch, attempts, moved, messages)
 
 
 def record_item_outcomes(
-    batch: MoveBatch, attempts: Sequence[MoveAttempt], moved: Collection[int], told: Messages
+    batch: MoveBatch, attempts: Sequence[MoveAttempt], moved: Collection[int], messages: Messages
 ) -> None:
     """Give the items of the clients that were moved their outcome, and leave the others."""
     for attempt in attempts:
         pk = attempt.snapshot.client_id
         if pk in moved:
-            batch.record_move(pk, attempt.make_move_result(told.get(pk)))
+            batch.record_move(pk, attempt.make_move_result(messages.get(pk)))
         else:
             leave_to_one_by_one(batch, [attempt])
 
@@ -162,7 +166,7 @@ def push_and_move(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
             told[pk] = result.message
         else:
             batch.refuse(pk, result.summary_message, error_class=result.error_class)
-    commit_moves(batch, [by_pk[pk] for pk in told], told=told)
+    commit_moves(batch, [by_pk[pk] for pk in told], messages=told)
 
 
 def move_where_equal(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
@@ -258,7 +262,7 @@ def move_back(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
     if batch.moves.schedule_deletion:
         leave_to_one_by_one(batch, attempts)
     else:
-        commit_moves(batch, attempts, told={})
+        commit_moves(batch, attempts, messages={})
 
 
 def roll_back(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
@@ -278,7 +282,7 @@ def roll_back(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
             is_plain = error.error_class == ErrorClass.UNAVAILABLE
             told[snapshot.client_id] = sentences.AWS_UNREAD(error=error.message)
         (plain if is_plain else others).append(attempt)
-    commit_moves(batch, plain, told=told, stored=True)
+    commit_moves(batch, plain, messages=told, with_moves=True)
     leave_to_one_by_one(batch, others)
 
 

@@ -13,7 +13,8 @@ from django.conf import settings
 from credentials.nova_columns import NovaSchemaError
 from migration import list_sentences, sentences
 from migration.operations.gate_facts import GateFacts
-from migration.operations.gates import Check, CheckCode, database_checks
+from migration.operations.gate_fixes import CheckCode
+from migration.operations.gates import Check, database_checks
 from migration.operations.snapshots import read_snapshots_for_page
 from nova_credentials import document as documents
 from nova_credentials.phases import MOVES, Move, Phase

@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from migration.models import Run, RunItem
+    from migration.operations.single_items import ItemsToRetry
     from nova_credentials.messages import Message
 
 
-def process_rotation_items(run: Run, items: dict[int, RunItem], *, seconds: float) -> list[RunItem]:
+def process_rotation_items(run: Run, items: dict[int, RunItem], *, seconds: float) -> ItemsToRetry:
     """Give each item its outcome; return those that may succeed at another try.
 
     After `seconds` no client is begun: the rest stays open, to be claimed again.

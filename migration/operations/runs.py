@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from migration.operations.push_results import PushResult
+    from migration.operations.single_items import ItemsToRetry
 
 
 logger = logging.getLogger(__name__)
@@ -61,8 +62,10 @@ HEAD_START_SECONDS = 0.05
 # A batch that waits longer for the rate limiter is left; the rest of it is claimed again.
 BATCH_SECONDS = 60.0
 RETRY_POLL_SECONDS = 0.5
+# True: the run needs more of a worker's time.
+HasMoreToDo = bool
 # The acts that are done to one client after the other.
-ONE_BY_ONE: dict[str, Callable[[Run, dict[int, RunItem]], list[RunItem]]] = {
+ONE_BY_ONE: dict[str, Callable[[Run, dict[int, RunItem]], ItemsToRetry]] = {
     Run.Kind.LAYOUT: process_layout_items,
     Run.Kind.SECRET_SETTINGS: process_setting_items,
 }
@@ -93,8 +96,8 @@ def _stop_interrupted(run: Run) -> None:
 
 def work_on_run(
     *, run_id: int, seconds: float | None = None, interrupted: threading.Event | None = None
-) -> bool:
-    """Claim and process free batches, some at once, until none is left or `seconds` are over; True: more is to be done.
+) -> HasMoreToDo:
+    """Claim and process free batches, some at once, until none is left or `seconds` are over.
 
     Any number of processes may work on one run. Once `interrupted` is set no batch is begun any more. Raises the first
     batch's DatabaseError once the others are through.
@@ -149,8 +152,8 @@ class RunWorker:
             if is_held_by_writes(self.run) or not self._process_free_batch():
                 break
 
-    def process_retries(self) -> bool:
-        """Wait for items to be retried, and retry them; return whether the run needs another worker's time.
+    def process_retries(self) -> HasMoreToDo:
+        """Wait for items to be retried, and retry them.
 
         One process of all does this and holds RETRY_LOCK; the others return at once.
         """
@@ -240,7 +243,7 @@ def _give_outcomes(run: Run, items: dict[int, RunItem]) -> None:
     elif run.kind == Run.Kind.COMPARE:
         _compare_items(run, items)
     elif run.kind == Run.Kind.TEST_LOGINS:
-        process_login_items(run, items, seconds=BATCH_SECONDS, retry=_schedule_retry)
+        process_login_items(run, items, seconds=BATCH_SECONDS, retry_unread=_schedule_retry)
     elif run.kind == Run.Kind.ROTATE:
         for item in process_rotation_items(run, items, seconds=BATCH_SECONDS):
             _schedule_retry(run, item)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from migration.operations.applied_settings import apply_settings
-from migration.operations.single_items import process_one_by_one
+from migration.operations.single_items import ItemsToRetry, process_one_by_one
 
 if TYPE_CHECKING:
     from migration.models import Outcome, Run, RunItem
     from nova_credentials.messages import Message
 
 
-def process_setting_items(run: Run, items: dict[int, RunItem]) -> list[RunItem]:
+def process_setting_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     """Give each item its outcome, or leave it open; return those that may succeed at another try."""
     wanted = run.secret_settings or {}
 

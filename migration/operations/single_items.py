@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from migration.models import RunItem
     from nova_credentials.messages import Message
 
+# Those that failed, and may succeed at another try.
+ItemsToRetry = list["RunItem"]
+
 # No client is begun later in a batch; the rest of it is claimed again.
 BATCH_SECONDS = 60.0
 
@@ -34,7 +37,7 @@ def process_one_by_one(
     run: Run,
     items: dict[int, RunItem],
     work: Callable[[int], tuple[Outcome, Message | None]],
-) -> list[RunItem]:
+) -> ItemsToRetry:
     """Give each item the outcome of `work`, or leave it open where the run is paused, stopped or over its time.
 
     Returns the items that may succeed at another try.

@@ -125,15 +125,15 @@ def find_frequent_reason(campaign: Campaign) -> FrequentReason | None:
     return FrequentReason(campaign, message, item.slug, most["number"], of_all["all"])
 
 
-def list_left_out(waves: list[Wave], number: int) -> LeftOutClients:
-    """Return the first left-out clients of these waves; `number` is how many there are, not a limit."""
-    if not number:
+def list_left_out_clients(waves: list[Wave], total: int) -> LeftOutClients:
+    """Return the first left-out clients of these waves; `total` is how many there are, not a limit."""
+    if not total:
         return LeftOutClients(0, ())
     left_out = WaveClient.objects.filter(wave__in=waves, left_out_at__isnull=False)
-    return LeftOutClients(number, tuple(left_out.order_by("slug", "pk")[:NAMED_IN_ALL]))
+    return LeftOutClients(total, tuple(left_out.order_by("slug", "pk")[:NAMED_IN_ALL]))
 
 
-def list_left_clients(waves: list[Wave]) -> Iterable[ClientsLeftByRun]:
+def list_unmoved_clients(waves: list[Wave]) -> Iterable[ClientsLeftByRun]:
     """Yield the runs that left clients, since their waves are watched, with some of these clients."""
     left = select_unmoved_items(waves)
     numbers: dict[int, dict[str, int]] = defaultdict(dict)

@@ -25,8 +25,8 @@ from migration.reports.campaign_forecast import count_waves_to_begin
 from migration.reports.campaign_left import (
     describe_message,
     find_frequent_reason,
-    list_left_clients,
-    list_left_out,
+    list_left_out_clients,
+    list_unmoved_clients,
 )
 from migration.reports.campaign_waits import explain_waiting, find_unfinished_run
 from nova_credentials.phases import Phase
@@ -183,9 +183,9 @@ def summarize_campaign(
         waiting=wait.step,
         unfinished_run=run,
         waves=summaries,
-        left=tuple(list_left_clients(shown)),
+        left=tuple(list_unmoved_clients(shown)),
         frequent_reason=find_frequent_reason(campaign) if stopped else None,
-        left_out=list_left_out(shown, left_out),
+        left_out=list_left_out_clients(shown, left_out),
     )
 
 

@@ -60,11 +60,11 @@ def count_clients_by_field() -> list[tuple[str, str, int]]:
     return list(found.annotate(n=Count("pk")))
 
 
-def filter_mismatches(filters: dict[str, str], *, user: _Viewer) -> OpenMismatchQuerySet:
+def filter_mismatches(filters: dict[str, str], *, viewer: _Viewer) -> OpenMismatchQuerySet:
     """Select the open mismatches that match every filter; a filter without a meaning matches none."""
     found = OpenMismatch.objects.of_present_clients().with_acknowledged_in_doubt()
     for name, value in filters.items():
-        condition = CONDITIONS[name](value, user)
+        condition = CONDITIONS[name](value, viewer)
         if condition is None:
             return found.none()
         found = found.filter(condition)
@@ -112,7 +112,9 @@ def select_report_rows(
     """Select the open mismatches, or the clients where the filters ask for a status without differences."""
     by_client = filters.get("status") in BY_CLIENT
     return (
-        select_clients_with_status(filters) if by_client else filter_mismatches(filters, user=user)
+        select_clients_with_status(filters)
+        if by_client
+        else filter_mismatches(filters, viewer=user)
     )
 
 

@@ -10,7 +10,8 @@ from migration import evidence_sentences
 from migration.models import ClientMigration, MoveRequest, PhaseChange, ReasonError
 from migration.operations.approvals import ApprovalStepRefused, approve_request, request_move
 from migration.operations.comparisons import compare
-from migration.operations.gates import CheckCode, Override, ShutGate
+from migration.operations.gate_fixes import CheckCode
+from migration.operations.gates import Override, ShutGate
 from migration.operations.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, give_evidence, make_full_client, make_user

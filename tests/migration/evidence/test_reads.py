@@ -10,7 +10,8 @@ from credentials.models import Client
 from migration.models import FRESH, ClientMigration, ReadCount
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import compare
-from migration.operations.gates import CheckCode, ShutGate
+from migration.operations.gate_fixes import CheckCode
+from migration.operations.gates import ShutGate
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_credentials.phases import Phase

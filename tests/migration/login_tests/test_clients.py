@@ -22,7 +22,8 @@ from migration.models import (
     with_blocker,
 )
 from migration.operations.client_login_tests import LoginKey, read_logins, try_client_logins
-from migration.operations.gates import CheckCode, database_checks
+from migration.operations.gate_fixes import CheckCode
+from migration.operations.gates import database_checks
 from migration.operations.login_advice import CopyAdvice, advise_copy
 from migration.operations.runs import finish_inline
 from migration.operations.snapshots import read_snapshot

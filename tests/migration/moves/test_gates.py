@@ -20,7 +20,8 @@ from migration.models import (
 )
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.comparisons import compare
-from migration.operations.gates import CheckCode, Override, database_checks, evaluate_gate
+from migration.operations.gate_fixes import CheckCode
+from migration.operations.gates import Override, database_checks, evaluate_gate
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.snapshots import read_snapshot

@@ -11,7 +11,7 @@ from migration import sentences
 from migration.models import Comparison
 from migration.operations import moves
 from migration.operations.comparisons import compare
-from migration.operations.gates import CheckCode
+from migration.operations.gate_fixes import CheckCode
 from migration.operations.keys import make_fingerprint
 from migration.operations.known_values import note_written_rows
 from migration.operations.moves import move

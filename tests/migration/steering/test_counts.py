@@ -108,7 +108,7 @@ def test_an_item_that_waits_for_its_next_try_is_in_nobodys_work(mixed):
 
     now = measure(mixed)
 
-    assert (now.in_work, now.waiting, now.rest) == (0, 2, 5)
+    assert (now.in_work, now.waiting, now.open_or_left_out) == (0, 2, 5)
 
 
 def test_without_a_worker_nothing_is_in_progress(root, db):
