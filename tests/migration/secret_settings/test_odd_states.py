@@ -85,7 +85,7 @@ def test_an_alias_that_aws_names_by_its_id_is_set_once_and_then_known(
     assert apply(idom) == (Outcome.UNCHANGED, None)
     Secret.objects.update(described_at=None)
     applied_settings.store_due_secret_states(seconds=10)
-    assert not find_settings_drift().client_ids
+    assert not find_settings_drift().client_ids_to_look_at
     assert not look_at_secrets(client_id=idom)[0].changes
     assert aws.conditions.report()["calls"]["UpdateSecret"]["calls"] == calls
     # Somebody gives it another key, or the settings name another alias: nothing is known of these.
@@ -99,18 +99,18 @@ def test_an_alias_that_aws_names_by_its_id_is_set_once_and_then_known(
 def test_a_secret_that_went_since_the_last_look_differs_no_more_after_a_run(idom, settings, sm):
     applied_settings.store_due_secret_states(seconds=10)
     settings.NOVA_KMS_KEY_ID = KEY
-    assert find_settings_drift().client_ids == {idom}
+    assert find_settings_drift().client_ids_to_look_at == {idom}
     sm.schedule_deletion(NAME)
 
     assert apply(idom)[0] == Outcome.SKIPPED
 
-    assert not find_settings_drift().client_ids
+    assert not find_settings_drift().client_ids_to_look_at
     sm.restore_secret(NAME)
     look_at_secrets(client_id=idom)
-    assert find_settings_drift().client_ids == {idom}
+    assert find_settings_drift().client_ids_to_look_at == {idom}
     sm.sm.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
     assert apply(idom)[0] == Outcome.SKIPPED
-    assert not find_settings_drift().client_ids
+    assert not find_settings_drift().client_ids_to_look_at
 
 
 def test_a_secret_that_lost_its_tag_is_called_so_at_once(idom, sm):
@@ -126,10 +126,10 @@ def test_a_secret_that_lost_its_tag_is_called_so_at_once(idom, sm):
 def test_a_secret_that_is_taken_back_from_its_deletion_is_looked_at_soon(idom, settings):
     settings.NOVA_REPLICA_REGIONS = {"eu-west-1": ""}
     apply(idom)
-    assert not find_settings_drift().client_ids
+    assert not find_settings_drift().client_ids_to_look_at
     move(client_id=idom, new=Phase.POSTGRES, schedule_deletion=True)
     assert Secret.objects.get().facts["deleted"] is True
-    assert not find_settings_drift().client_ids
+    assert not find_settings_drift().client_ids_to_look_at
 
     push(client_ids=[idom])  # which takes it back
     applied_settings.store_due_secret_states(seconds=10)
@@ -143,12 +143,12 @@ def test_a_client_that_comes_back_is_looked_at_soon(idom, settings):
     apply(idom)
     deactivate(idom)
     offboard_client(client_id=idom, reason="CHG-7")
-    assert not find_settings_drift().client_ids
+    assert not find_settings_drift().client_ids_to_look_at
 
     bring_back_inactive(client_id=idom, reason="CHG-8")
     applied_settings.store_due_secret_states(seconds=10)
 
-    assert find_settings_drift().client_ids == {idom}
+    assert find_settings_drift().client_ids_to_look_at == {idom}
 
 
 def test_another_secret_of_the_name_is_looked_at_soon(idom, settings, sm):
