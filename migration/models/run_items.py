@@ -171,16 +171,13 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
         )
         # Outside these phases nothing is pushed.
         left = moved & ~models.Q(client__client_migration__phase__in=WRITES_BOTH)
+        settings_match = secrets_match_settings_since("finished_at")
         over = (
             (models.Q(act=Act.MOVE) & moved)
             | (models.Q(act=Act.LAYOUT) & relaid)
             | (models.Q(act=Act.PUSH) & (pushed | left))
             | (models.Q(act=Act.ROTATE) & rotated)
-            | (
-                models.Q(act=Act.SECRET_SETTINGS)
-                & secrets_match_settings_since("finished_at")
-                & read
-            )
+            | (models.Q(act=Act.SECRET_SETTINGS) & settings_match & read)
             | (models.Q(act=Act.COMPARE) & (compared | ~models.Q(comparison_status="")))
             | models.Q(
                 models.Exists(failed_still.filter(tested_at__gt=models.OuterRef("finished_at"))),

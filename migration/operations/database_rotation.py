@@ -219,7 +219,7 @@ class DatabaseRotation:
 
     def _find_kept(self, document: Document) -> str:
         """Find the login, whatever its label is now, and the password that was kept for it."""
-        kept = self._kept_in.find_new_password_version(self.rotation.version_id)
+        kept = self._kept_in.find_new_password(self.rotation.version_id)
         if kept is None:
             raise NothingLogsInError(self.rotation.version_id)
         role = make_passwordless_login(*self.rotation.role)  # type: ignore[misc]  # stored before the step
@@ -298,9 +298,8 @@ class DatabaseRotation:
                         save_changed_columns(row, {"db_password": password})
         except RefusedByDatabaseError as error:
             self._put_back(password)
-            raise RefusedRotationError(
-                rotation_sentences.ROTATION_ROW_REFUSED(error=error.message)
-            ) from None
+            why = rotation_sentences.ROTATION_ROW_REFUSED(error=error.message)
+            raise RefusedRotationError(why) from None
 
     def _put_back(self, password: str) -> None:
         """Give the role its former password again."""
@@ -324,10 +323,7 @@ class DatabaseRotation:
 
     def _promote(self, password: str) -> None:
         """Make the kept version current."""
-        kept = (
-            self.secret.find_new_password_version(self.rotation.version_id)
-            or self.secret.read_current()
-        )
+        kept = self.secret.find_new_password(self.rotation.version_id) or self.secret.read_current()
         current = self.secret.promote(
             kept,
             self._login,
@@ -338,8 +334,7 @@ class DatabaseRotation:
         if self.snapshot.phase == Phase.PURGED:
             with hold_rows(self.rotation.client_id):
                 self.secret.record_as_pushed_if_ours(current, self.rotation.client_id)
-                is_random = password == self.made
-                note_new_password(self._list_rows(), password, is_random=is_random)
+                note_new_password(self._list_rows(), password, is_random=password == self.made)
         else:
             found = read_aws(self.snapshot, sm=self.secret.sm)
             with hold_rows(self.rotation.client_id):

@@ -93,7 +93,7 @@ class ClientImport:
         return bool(self.is_new or self.columns or self.logins or self.groups)
 
 
-def get_annotated_phase(client: Client) -> Phase:
+def get_phase(client: Client) -> Phase:
     """Return the phase that `with_phase` annotated."""
     return Phase(client.phase)  # type: ignore[attr-defined]  # annotated
 
@@ -110,7 +110,7 @@ class ClientPlanner:
             if client is None
             else {kind: list(rows) for kind, rows in client.credentials_by_type().items()}
         )
-        self.phase = Phase.POSTGRES if client is None else get_annotated_phase(client)
+        self.phase = Phase.POSTGRES if client is None else get_phase(client)
         # By `with_leaving`. One without any login leaves in `postgres`.
         self.is_leaving_or_left = client is not None and bool(client.is_leaving_or_left)  # type: ignore[attr-defined]  # annotated
         self.group_keys = set(groups)

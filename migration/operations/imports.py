@@ -32,12 +32,7 @@ from migration.models import (
 )
 from migration.models.client_groups import fold_group_name
 from migration.operations.import_files import ImportRefusedError, parse_import_file
-from migration.operations.import_plans import (
-    ClientPlanner,
-    LineOutcome,
-    PlannedLine,
-    get_annotated_phase,
-)
+from migration.operations.import_plans import ClientPlanner, LineOutcome, PlannedLine, get_phase
 from migration.operations.known_values import note_values_on_commit
 from migration.operations.snapshots import repeatable_read
 from nova_credentials import document as documents
@@ -189,8 +184,7 @@ def _make_plan(found: ImportFile, data: bytes) -> ImportPlan:
         groups[client_id].add(key)
     # Before the plan puts the new values into the clients.
     state = [
-        (c.pk, get_annotated_phase(c).value, c.make_stamp_of_read(), sorted(groups[c.pk]))
-        for c in clients
+        (c.pk, get_phase(c).value, c.make_stamp_of_read(), sorted(groups[c.pk])) for c in clients
     ]
 
     planners: dict[str, ClientPlanner] = {}

@@ -86,8 +86,7 @@ def offboard_client(
         if leaving and leaving.is_finished:
             raise OffboardingError(told.ALREADY_OFFBOARDED(slug=leaving.slug))
         snapshot = _read(client_id)
-        objections = list_objections(snapshot, acknowledged=acknowledged)
-        if objections:
+        if objections := list_objections(snapshot, acknowledged=acknowledged):
             raise _refuse(snapshot, *objections)
         if leaving is None or leaving.state == OffboardingState.COMING_BACK:
             leaving = _begin(snapshot, leaving, reason=reason, by=by)

@@ -125,7 +125,7 @@ class PendingSecret:
         """Read the current version."""
         return self.sm.get_value(self.name)
 
-    def find_new_password_version(self, version_id: str) -> SecretValue | None:
+    def find_new_password(self, version_id: str) -> SecretValue | None:
         """Read the version that this site keeps the new password in: `version_id`, or the one with AWSPENDING.
 
         None where there is none, or where it is current already. Raises `ForeignPendingError` where AWSPENDING is on
@@ -163,9 +163,7 @@ class PendingSecret:
         stopped = self.sm.get_stage(self.name, STOPPED)
         if stopped and not self._is_ours(stopped.version_id):
             stopped = None
-        return _list_passwords(self.find_new_password_version(""), login) | _list_passwords(
-            stopped, login
-        )
+        return _list_passwords(self.find_new_password(""), login) | _list_passwords(stopped, login)
 
     def read_current_of(self, login: DatabaseLogin) -> SecretValue:
         """Read the current version; raises `LoginGoneError` where somebody changed meanwhile where the login leads."""
@@ -179,7 +177,7 @@ class PendingSecret:
 
         It can be on one version only, so that one would lose it. Raises `ForeignPendingError`, too.
         """
-        left = self.find_new_password_version("")
+        left = self.find_new_password("")
         if left is None:
             return
         present = read_logins(self.read_current().to_document())

@@ -91,7 +91,7 @@ def test_a_worker_that_is_killed_anywhere_in_a_run(settings, layout):
             assert (there.kms_key, there.versions) == (KEY, versions[name])
             assert there.tags["Project"] == "NOVA"
             assert [each.region for each in there.replicas] == ["eu-west-1"]
-        assert not find_settings_drift().client_ids
+        assert not find_settings_drift().client_ids_to_look_at
         entries = AuditEvent.objects.filter(code="secret_settings").order_by("pk")[before:]
         for name in names:
             of_secret = [each.message for each in entries if each.message.values["name"] == name]
