@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from credentials import sentences
 from credentials.models import (
     CREDENTIAL_MODELS,
-    list_mapped_columns,
+    list_document_columns,
     save_changed_columns,
     save_columns,
     write_extra,
@@ -64,7 +64,7 @@ def copy_document_into_rows(
         if not secrets_alone:
             for login in match.new_logins:
                 _add_row(client, credential_type, login, extra_of(login))
-        lacking += [row.make_name_message() for row in match.unmatched_rows]
+        lacking += [row.make_row_name_message() for row in match.unmatched_rows]
     if not secrets_alone and read.client_name is not None and read.client_name != client.name:
         client.name = read.client_name
         save_columns(client, ["name"])
@@ -76,7 +76,7 @@ def list_unmatched_rows(client: Client, document: Document) -> list[Message]:
     """Return the rows that `copy_document_into_rows` would find no login for. Raises `DocumentError`."""
     read = documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
     return [
-        row.make_name_message()
+        row.make_row_name_message()
         for credential_type, rows in client.credentials_by_type().items()
         for row in match_rows(rows, read.of_type(credential_type)).unmatched_rows
     ]
@@ -111,7 +111,7 @@ def read_purged_secrets(client: Client, document: Document) -> dict[Credential, 
                 found[row] = {name: getattr(login, name) for name in row.SECRET_FIELDS}
         if lacking := [row for row in match.unmatched_rows if is_purged(row)]:
             raise RowNotInAwsError(
-                sentences.NO_ROW_IN_AWS(row=lacking[0].make_name_message(), slug=client.slug)
+                sentences.NO_ROW_IN_AWS(row=lacking[0].make_row_name_message(), slug=client.slug)
             )
     return found
 
@@ -134,7 +134,7 @@ def read_purged_extras(client: Client, document: Document) -> dict[Client | Cred
         names, theirs = list_purged_extras(row), in_aws.get(row, {})
         if not all(name in theirs for name in names):
             raise RowNotInAwsError(
-                sentences.NO_ROW_IN_AWS(row=row.make_name_message(), slug=client.slug)
+                sentences.NO_ROW_IN_AWS(row=row.make_row_name_message(), slug=client.slug)
             )
         found[row] = {name: theirs[name] for name in names}
     return found
@@ -166,6 +166,6 @@ def _add_row(
     for name in map_to_json_keys(type(login)):
         setattr(row, name, getattr(login, name))
     insert_rows(type(row), [row])
-    mapped = list_mapped_columns(client.nova_columns or (), row.NOVA_TABLE)
+    mapped = list_document_columns(client.nova_columns or (), row.NOVA_TABLE)
     row.extra = dict.fromkeys((column.name for column in mapped), NO_VALUE)
     write_extra(row, extra)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
 
-class GrantTarget(StrEnum):
+class GrantedObjectKind(StrEnum):
     """The kind of object that a right is on, as GRANT writes it."""
 
     SCHEMA = "SCHEMA"
@@ -46,7 +46,7 @@ class Right:
     """One privilege on one object."""
 
     privilege: str
-    kind: GrantTarget
+    kind: GrantedObjectKind
     name: str
 
 
@@ -60,16 +60,19 @@ class CheckedRights:
 
 # A new table of the reader's is one line here; docs/reader.md lists the same, and a test compares them.
 READER_RIGHTS = (
-    Right("USAGE", GrantTarget.SCHEMA, "public"),
-    *(Right("SELECT", GrantTarget.TABLE, table) for table in (*NOVA_TABLES, DATABASE_SCHEMAS)),
-    Right("USAGE", GrantTarget.SCHEMA, SCHEMA),
+    Right("USAGE", GrantedObjectKind.SCHEMA, "public"),
     *(
-        Right("SELECT", GrantTarget.TABLE, table)
+        Right("SELECT", GrantedObjectKind.TABLE, table)
+        for table in (*NOVA_TABLES, DATABASE_SCHEMAS)
+    ),
+    Right("USAGE", GrantedObjectKind.SCHEMA, SCHEMA),
+    *(
+        Right("SELECT", GrantedObjectKind.TABLE, table)
         for table in (AWS_TABLE, CLIENT_PHASES, CLIENT_REVISIONS, CLIENT_WRITES)
     ),
-    Right("EXECUTE", GrantTarget.FUNCTION, ASK_COUNTED),
+    Right("EXECUTE", GrantedObjectKind.FUNCTION, ASK_COUNTED),
     *(
-        Right(privilege, GrantTarget.TABLE, table)
+        Right(privilege, GrantedObjectKind.TABLE, table)
         for table in (READ_COUNTS, READER_PROCESSES)
         for privilege in ("SELECT", "INSERT", "UPDATE")
     ),
@@ -125,8 +128,12 @@ def list_needed_site_rights(cursor: CursorWrapper) -> list[Right]:
     """Return the rights that the site needs on NOVA's tables and on the sequences of their ids."""
     cursor.execute(SEQUENCES, [list(NOVA_TABLES)])
     return [
-        *(Right(p, GrantTarget.TABLE, table) for table in NOVA_TABLES for p in SITE_PRIVILEGES),
-        *(Right("USAGE", GrantTarget.SEQUENCE, name) for (name,) in cursor.fetchall()),
+        *(
+            Right(p, GrantedObjectKind.TABLE, table)
+            for table in NOVA_TABLES
+            for p in SITE_PRIVILEGES
+        ),
+        *(Right("USAGE", GrantedObjectKind.SEQUENCE, name) for (name,) in cursor.fetchall()),
     ]
 
 
@@ -151,19 +158,21 @@ def find_lacking_rights(
     )
 
 
-def list_other_rights(cursor: CursorWrapper, role: str) -> list[Right]:
+def list_unneeded_site_rights(cursor: CursorWrapper, role: str) -> list[Right]:
     """Return the role's rights on the site's tables that the reader doesn't need."""
     cursor.execute(HELD_IN_SCHEMA, {"role": role, "schema": SCHEMA})
-    held = [Right(privilege, GrantTarget.TABLE, name) for privilege, name in cursor.fetchall()]
+    held = [
+        Right(privilege, GrantedObjectKind.TABLE, name) for privilege, name in cursor.fetchall()
+    ]
     return [right for right in held if right not in READER_RIGHTS]
 
 
 def make_grants(rights: Iterable[Right], role: str, *, revoke: bool = False) -> tuple[str, ...]:
     """Return the statements that grant these rights, or take them away; `role` is quoted (`quote_role`)."""
-    privileges: dict[tuple[GrantTarget, str], list[str]] = {}
+    privileges: dict[tuple[GrantedObjectKind, str], list[str]] = {}
     for right in rights:
         privileges.setdefault((right.kind, right.name), []).append(right.privilege)
-    objects: dict[tuple[GrantTarget, str], list[str]] = {}
+    objects: dict[tuple[GrantedObjectKind, str], list[str]] = {}
     for (kind, name), of_object in privileges.items():
         objects.setdefault((kind, ", ".join(of_object)), []).append(name)
     return tuple(
@@ -173,7 +182,7 @@ def make_grants(rights: Iterable[Right], role: str, *, revoke: bool = False) -> 
 
 
 def _make_statement(
-    kind: GrantTarget, privileges: str, names: list[str], role: str, *, revoke: bool
+    kind: GrantedObjectKind, privileges: str, names: list[str], role: str, *, revoke: bool
 ) -> str:
     on = f"{privileges} ON {kind} {', '.join(names)}"
     return f"REVOKE {on} FROM {role};" if revoke else f"GRANT {on} TO {role};"

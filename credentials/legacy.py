@@ -16,7 +16,7 @@ from psycopg.errors import (
 )
 
 from credentials import legacy_sentences as sentences
-from credentials.models import quote_name
+from credentials.models import quote_name_for_parametrized_sql
 from credentials.shown_names import show_name
 from nova_credentials.messages import MessageError
 from nova_credentials.tables import LEGACY_CREDENTIALS, STATEMENT_MARK
@@ -123,7 +123,7 @@ def _read(cursor: CursorWrapper) -> LegacyTable:
     cursor.execute(f"LOCK TABLE ONLY {LEGACY_CREDENTIALS} IN ACCESS SHARE MODE")
     columns = _read_columns(cursor)
     names = [name for name in TYPES if name in columns]
-    quoted = ", ".join(map(quote_name, names))
+    quoted = ", ".join(map(quote_name_for_parametrized_sql, names))
     cursor.execute(
         f"SELECT {STATEMENT_MARK} {quoted} FROM ONLY {LEGACY_CREDENTIALS} ORDER BY ctid"  # noqa: S608  # constants
     )

@@ -131,7 +131,7 @@ class NovaColumns:
         return in_a_row(*(found.message for found in self.breaking))
 
     @property
-    def may_hold_unusual_values(self) -> bool:
+    def has_loosened_columns(self) -> bool:
         """Say whether any column may now hold a value that it could not hold before, such as NULL."""
         unusual = (ColumnChange.WIDENED, ColumnChange.NULLABLE)
         return any(found.change in unusual for found in self.changes)
@@ -211,7 +211,7 @@ def _find_changes(columns: tuple[NovaColumn, ...]) -> Iterator[FoundChange]:
 def _find_changes_of_known(table: str, there: dict[str, NovaColumn]) -> Iterator[FoundChange]:
     known = _known_fields(table)
     missing = [name for name in known if name not in there]
-    unmapped = [c for name, c in there.items() if name not in known and not c.is_mapped]
+    unmapped = [c for name, c in there.items() if name not in known and not c.has_valid_mapping]
     if len(missing) == len(unmapped) == 1 and _same_kind(known[missing[0]], unmapped[0]):
         yield _name_change(ColumnChange.RENAMED, table, missing[0], new=show_name(unmapped[0].name))
         missing, unmapped = [], []

@@ -70,7 +70,7 @@ def describe_row_with_pointer(client: Client) -> Message | None:
     """
     for row in list_all_rows(client):
         if list_purged_extras(row) or (isinstance(row, Credential) and is_purged(row)):
-            return sentences.POINTER_IN_ROW(row=row.make_name_message(), pointer=POINTER)
+            return sentences.POINTER_IN_ROW(row=row.make_row_name_message(), pointer=POINTER)
     return None
 
 

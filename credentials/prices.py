@@ -18,7 +18,7 @@ KEY_A_MONTH = Decimal("1.00")  # in each region
 TEN_THOUSAND_KEY_REQUESTS = Decimal("0.03")
 
 
-class Alternative(NamedTuple):
+class AlternativeStore(NamedTuple):
     """Another place for the credentials, and its dollars a month as the plan has them."""
 
     key: str
@@ -28,7 +28,7 @@ class Alternative(NamedTuple):
 
 PLAN_PRICES_OF = date(2025, 10, 30)
 ALTERNATIVES = (
-    Alternative("novas_postgres", Decimal(0), Decimal(0)),
-    Alternative("railway", Decimal(7), Decimal(7)),
-    Alternative("vault", Decimal(50), Decimal(150)),
+    AlternativeStore("novas_postgres", Decimal(0), Decimal(0)),
+    AlternativeStore("railway", Decimal(7), Decimal(7)),
+    AlternativeStore("vault", Decimal(50), Decimal(150)),
 )

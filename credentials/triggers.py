@@ -135,7 +135,7 @@ def ensure_writes_are_counted(*, nothing_was_pushed: bool = False) -> list[StepN
         _remember_triggers()
         if not nothing_was_pushed:
             cursor.execute(COUNT_EACH_CLIENT)
-            CountingGap.objects.end()
+            CountingGap.objects.end_unless_proof_failed()
     return []
 
 

@@ -55,7 +55,9 @@ class MigrationConfig(AppConfig):
         # django-q's own place for what reports errors; it fills it from an installed package only.
         worker.error_reporter = task_context
         post_execute_in_worker.connect(store_calls, dispatch_uid="migration.store_task_calls")
-        post_execute_in_worker.connect(task_context.end_task, dispatch_uid="migration.end_task")
+        post_execute_in_worker.connect(
+            task_context.end_task_hiding_failure, dispatch_uid="migration.end_task"
+        )
         request_finished.connect(store_calls, dispatch_uid="migration.store_request_calls")
         # The receiver calls any function that a finished task names as its hook; our tasks have no hooks.
         post_save.disconnect(call_hook, sender=Task)

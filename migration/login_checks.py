@@ -27,7 +27,7 @@ VALIDATORS = (
 
 
 @register(Tags.security, deploy=True)
-def check_logins(**_: object) -> list[Warning]:
+def check_site_logins(**_: object) -> list[Warning]:
     """Warn of each setting by which passwords can be guessed, or an open browser be used by somebody else."""
     return [*_check_sessions(), *_check_lockout(), *_check_passwords()]
 

@@ -35,7 +35,7 @@ KEPT = ("id", "name", "group", "started")
 LONGEST_NAME = 200
 
 
-class RefusingTaskQueue(Broker):
+class KnownTasksQueue(Broker):
     """django-q's queue, which replaces packages that name other functions by failing ones."""
 
     @staticmethod

@@ -185,11 +185,11 @@ def resume_stalled_runs() -> None:
         if run.state == Run.State.STOPPED:
             skipped_items.skip_open_items(run)
         elif not run.finish_if_done() and not busy:  # its worker may have been killed before it did
-            Run.objects.record_work(run.pk)
+            Run.objects.record_worked_at(run.pk)
             enqueue(run)
     if not busy:
         for plan in RunPlan.objects.stalled():
-            plan.record_work()
+            plan.record_worked_at()
             enqueue_plan(plan)
 
 
@@ -215,7 +215,7 @@ def start_due_rotations() -> None:
 def resume_held_runs() -> None:
     """Enqueue the runs that waited as this site might not write to AWS; called once it may again."""
     for run in Run.objects.running_with_writes():
-        Run.objects.record_work(run.pk)
+        Run.objects.record_worked_at(run.pk)
         enqueue(run)
 
 

@@ -83,7 +83,7 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
         except ValueError as error:
             raise ImproperlyConfigured(f"{var} is {error}.") from None
 
-    def require_value(self, var: str, default: object = None) -> Any:
+    def require_value_or_default(self, var: str, default: object = None) -> Any:
         """Return the value, or the default where it is empty; raises ImproperlyConfigured where both are."""
         value = self(var) or default
         if not value:
@@ -103,7 +103,7 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
                 f" Make one: {MAKE_A_KEY}"
             )
         if not (embedded and key == DEVELOPMENT_KEY):
-            require_strong_key("SECRET_KEY", self.require_value("SECRET_KEY"))
+            require_strong_key("SECRET_KEY", self.require_value_or_default("SECRET_KEY"))
         return str(key)
 
     def get_fingerprint_key(self) -> str:
@@ -206,7 +206,7 @@ def parse_names(value: str) -> list[str]:
     return list(filter(None, map(str.strip, value.split(","))))
 
 
-def parse_places(value: str) -> list[str]:
+def parse_database_places(value: str) -> list[str]:
     """Split the value at its commas into places of a database, each host:port/name."""
     places = parse_names(value)
     if not all(re.fullmatch(r"[^,]+:[0-9]+/[^/]+", place) for place in places):

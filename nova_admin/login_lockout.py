@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.utils.formats import time_format
 from django.utils.translation import gettext as _
 
-from migration.operations.lockouts import find_lock_end, find_username_or_code
+from migration.operations.lockouts import find_lock_end, find_username_or_make_code
 from nova_admin.session_end import render_refusal_page
 from nova_admin.trusted_proxies import parse_address
 
@@ -32,7 +32,7 @@ def get_account(request: HttpRequest, credentials: Mapping[str, str] | None = No
     """Return the user that the login is for, however the name was typed."""
     sent = credentials or request.POST
     typed = next((sent[name] for name in ACCOUNT_FIELDS if sent.get(name)), "")
-    return find_username_or_code(typed)
+    return find_username_or_make_code(typed)
 
 
 def answer_locked_out(

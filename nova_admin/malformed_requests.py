@@ -47,7 +47,7 @@ class RefuseMalformed:
     ) -> None:
         """Check the form, unless the page reads it before its CSRF token is checked."""
         if not getattr(view, "csrf_exempt", False):
-            refuse_empty_field_name(request.POST)
+            refuse_empty_to_field(request.POST)
             check_chosen_rows(request.POST.getlist(ACTION_CHECKBOX_NAME))
 
 
@@ -64,10 +64,10 @@ def check_request(request: HttpRequest) -> None:
         raise BadRequest("The address holds a NUL")
     if has_nul((name, [value]) for name, value in request.COOKIES.items()):
         raise BadRequest("A cookie holds a NUL")
-    refuse_empty_field_name(request.GET)
+    refuse_empty_to_field(request.GET)
 
 
-def refuse_empty_field_name(values: Mapping[str, object]) -> None:
+def refuse_empty_to_field(values: Mapping[str, object]) -> None:
     """Raise BadRequest for an empty name of the field by which Django's admin would look for an object."""
     if values.get(TO_FIELD_VAR) == "":
         raise BadRequest("The name of a field is empty")

@@ -53,7 +53,7 @@ def make_queue_settings(redis_url: str, workers: int) -> dict[str, Any]:
     # delivers a task once: what its worker had when it was killed, the schedule queues again.
     return {
         "name": QUEUE,
-        "broker_class": "migration.task_queue.RefusingTaskQueue",
+        "broker_class": "migration.task_queue.KnownTasksQueue",
         **({"redis": redis_url} if redis_url else {"orm": "default"}),
         "workers": workers,
         # A host fetches few tasks ahead, so that each begins long before `retry`; the others are left to other hosts.

@@ -82,7 +82,7 @@ def _require_region(variable: str, key: str, region: str) -> None:
 
 def _find_key_there(key: str, region: str) -> str:
     """Return the key of a replica for which none is named: AWS's own only where the secret has it, too."""
-    there = KeyName.parse(key).name_in(region)
+    there = KeyName.parse(key).find_name_in_region(region)
     if not there:
         raise ImproperlyConfigured(
             f"NOVA_REPLICA_REGIONS names no key for {region}, and that of NOVA_KMS_KEY_ID is in one region only."

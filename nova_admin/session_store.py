@@ -48,7 +48,7 @@ class SessionStore(DatabaseStore):
         idle_end = timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE)
         return min(idle_end, self.absolute_end or idle_end)
 
-    def begin(self) -> None:
+    def note_login(self) -> None:
         """Begin anew: somebody has logged in."""
         self[LOGGED_IN_AT] = timezone.now().timestamp()
         self._ends_at = self.find_next_end()
@@ -83,4 +83,4 @@ class SessionStore(DatabaseStore):
 def begin_session(request: HttpRequest, **_: object) -> None:
     """Note in the session when the login was."""
     if isinstance(request.session, SessionStore):
-        request.session.begin()
+        request.session.note_login()

@@ -47,7 +47,7 @@ env = environment.Environment(
     SECURE_SSL_REDIRECT=(parse_flag, True),
     SECURE_HSTS_SECONDS=(whole_number_from(0), 31_536_000),
     DATABASE_URL=(str, ""),
-    NOVA_DATABASE_NAMES=(environment.parse_places, []),
+    NOVA_DATABASE_NAMES=(environment.parse_database_places, []),
     NOVA_EMBEDDED_DATABASE=(str, ""),
     AWS_REGION=(environment.parse_region, "us-east-1"),
     AWS_ENDPOINT_URL_SECRETS_MANAGER=(environment.parse_url, ""),
@@ -84,7 +84,7 @@ SECRET_KEY = env.require_secret_key()
 # The key of the short codes in comparisons; where it is empty, it is derived from SECRET_KEY.
 NOVA_FINGERPRINT_KEY = env.get_fingerprint_key()
 NOVA_AUDIT = audit_settings.read_audit_settings(env)
-ALLOWED_HOSTS = env.require_value(
+ALLOWED_HOSTS = env.require_value_or_default(
     "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
 )
 CSRF_TRUSTED_ORIGINS = env("CSRF_TRUSTED_ORIGINS")
@@ -100,7 +100,7 @@ USE_X_FORWARDED_HOST = True
 # The two stores.
 NAMED_STORES = env.list_named_stores()
 EMBEDDED_STORES = DEBUG and not NAMED_STORES
-DATABASE_URL = env.require_store("DATABASE_URL") or env.require_value("DATABASE_URL")
+DATABASE_URL = env.require_store("DATABASE_URL") or env.require_value_or_default("DATABASE_URL")
 DATABASES = {"default": environment.make_database_settings(DATABASE_URL)}
 # Further names of the same database; one that is reached by any other is a duplicate, and writes nothing to AWS.
 NOVA_DATABASE_NAMES = env("NOVA_DATABASE_NAMES")

@@ -16,7 +16,7 @@ from nova_credentials.document import (
     Document,
     DocumentError,
     encode_document,
-    is_nested_deeper,
+    is_nested_too_deep,
 )
 
 # Before the code of a name that may be a secret.
@@ -108,10 +108,10 @@ def are_equal(one: Document | None, other: Document | None) -> bool:
     return _canonical_json(one) == _canonical_json(other)
 
 
-def is_text_of(text: str, document: Document) -> bool:
+def is_exact_encoding_of(text: str, document: Document) -> bool:
     """Say whether the text is the very one that we would write for this document: decoded, it is the document."""
     try:
-        return text == encode_document(document) and not is_nested_deeper(text, document)
+        return text == encode_document(document) and not is_nested_too_deep(text, document)
     except DocumentError:
         return False
 

@@ -233,12 +233,12 @@ def decode_document(text: str, *, source: str = "the secret") -> Document:
         )  # NaN and Infinity are no JSON, and int() takes neither
     except (ValueError, RecursionError):
         document = None
-    if not isinstance(document, dict) or is_nested_deeper(text, document):
+    if not isinstance(document, dict) or is_nested_too_deep(text, document):
         raise DocumentError(sentences.NOT_A_DOCUMENT(name=source))
     return document
 
 
-def is_nested_deeper(text: str, document: Document) -> bool:
+def is_nested_too_deep(text: str, document: Document) -> bool:
     """Say whether lists and objects are nested deeper than a document's may be; `text` is its JSON."""
     return text.count("{") + text.count("[") > _MAX_DEPTH and _is_deep(document, _MAX_DEPTH)
 

@@ -26,7 +26,7 @@ from migration.operations.aws_writes import _write_guard, write_guard
 from migration.operations.bounded_refusals import limit
 from migration.operations.login_tests import LoginOutcome, addresses
 from migration.operations.rate_limiter import rate_limiter
-from migration.reports.environment import account_book
+from migration.reports.environment import account_cache
 from nova_admin.database.base import SESSION
 from nova_admin.embedded.aws import AwsServer
 from tests import templates
@@ -271,7 +271,7 @@ def nothing_refused_before() -> None:
 @pytest.fixture(autouse=True)
 def account_is_looked_up(monkeypatch) -> None:
     """Pages look the AWS account up once in minutes, and not just while a test counts a page's statements."""
-    monkeypatch.setattr(account_book, "_known_until", math.inf)
+    monkeypatch.setattr(account_cache, "_known_until", math.inf)
 
 
 @pytest.fixture(scope="session")

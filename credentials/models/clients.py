@@ -245,7 +245,7 @@ class Client(models.Model):
         """Return the stamp of the credential rows that are read already, without reading them again."""
         state: list[object] = [getattr(self, name) for name in FORM_COLUMNS]
         for rows in self.credentials_by_type().values():
-            state += [(row.get_column_values(), row.updated_at) for row in rows]
+            state += [(row.get_all_column_values(), row.updated_at) for row in rows]
         digest = salted_hmac("credentials.Client.make_stamp", repr(state), algorithm="sha256")
         return f"{self.revision}-{digest.hexdigest()[:DIGEST_LENGTH]}"
 
@@ -286,6 +286,6 @@ class Client(models.Model):
             read_extras_into({self: rows.values()})
         return rows
 
-    def make_name_message(self) -> Message:
+    def make_row_name_message(self) -> Message:
         """Name this client's own row by its id, for a sentence in any language."""
         return sentences.CLIENT_ROW(id=str(self.pk))

@@ -87,7 +87,7 @@ class CountingGapQuerySet(models.QuerySet["CountingGap"]):
             held = CountingProof.objects.aggregate(at=models.Min("held_at"))
             self.create(proved_at=held["at"])
 
-    def end(self) -> None:
+    def end_unless_proof_failed(self) -> None:
         """End the open gap, unless a proof failed meanwhile; within the caller's transaction."""
         held = [gap.pk for gap in self.open().select_for_update()]
         if not CountingProof.objects.list_failed_tables():

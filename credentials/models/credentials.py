@@ -84,12 +84,12 @@ class Credential(models.Model):
             return []
         return [name for name in self.DESTINATION_FIELDS if name in changed]
 
-    def get_column_values(self) -> dict[str, object]:
+    def get_all_column_values(self) -> dict[str, object]:
         """Return every column of this row except `updated_at`, secrets too."""
         columns = (field.attname for field in self._meta.concrete_fields)
         return {name: getattr(self, name) for name in columns if name != "updated_at"}
 
-    def describe_place(self) -> str:
+    def describe_host_or_address(self) -> str:
         """Name the login by its host or address, and its label where it has one."""
         place = " › ".join(filter(None, self.list_identifying_values()))
         if self.label and place:
@@ -103,9 +103,9 @@ class Credential(models.Model):
     @property
     def get_inline_title(self) -> str:
         """Return the heading of the row on the client's page; Unfold looks for it under this name."""
-        return self.describe_place()
+        return self.describe_host_or_address()
 
-    def make_name_message(self) -> Message:
+    def make_row_name_message(self) -> Message:
         """Name this row by its type and id, for a sentence in any language."""
         return sentences.ROWS[self.TYPE](id=str(self.pk))
 

@@ -63,7 +63,7 @@ class NovaColumn:
     mapped_type: str | None
 
     @property
-    def is_mapped(self) -> bool:
+    def has_valid_mapping(self) -> bool:
         """Say whether its mapping is valid. One that is ignored and has another type now may hold anything."""
         if self.use is None:
             return False
@@ -94,7 +94,7 @@ def read_columns_and_mappings() -> Columns:
         )
 
 
-def list_mapped_columns(columns: Columns, table: str) -> list[NovaColumn]:
+def list_document_columns(columns: Columns, table: str) -> list[NovaColumn]:
     """Return the columns of the table whose values travel in the document."""
     return [c for c in columns if c.table == table and c.use and c.use.travels and c.is_text]
 
@@ -117,10 +117,10 @@ def read_extras_into(clients: Mapping[Client, RowsOfClient]) -> Columns:
 def _read_table(rows: Sequence[Client | Credential], columns: Columns) -> None:
     """Read the mapped columns of rows of one table."""
     table = rows[0].NOVA_TABLE if rows else ""
-    mapped = list_mapped_columns(columns, table)
+    mapped = list_document_columns(columns, table)
     if not mapped:
         return
-    names = ", ".join(quote_name(column.name) for column in mapped)
+    names = ", ".join(quote_name_for_parametrized_sql(column.name) for column in mapped)
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT id, {names} FROM {table} WHERE id = ANY(%s)",  # noqa: S608  # quoted, or a constant
@@ -137,7 +137,7 @@ def write_extra(row: Client | Credential, values: Mapping[str, str | None]) -> N
     changed = {name: value for name, value in values.items() if row.extra.get(name, value) != value}
     if not changed:
         return
-    assignments = "".join(f"{quote_name(name)} = %s, " for name in changed)
+    assignments = "".join(f"{quote_name_for_parametrized_sql(name)} = %s, " for name in changed)
     with connection.cursor() as cursor:
         cursor.execute(
             f"UPDATE {row.NOVA_TABLE} SET {assignments} updated_at = now() AT TIME ZONE 'UTC'"  # noqa: S608  # as above
@@ -149,11 +149,11 @@ def write_extra(row: Client | Credential, values: Mapping[str, str | None]) -> N
 
 def list_mapped_secret_columns(row: Client | Credential, columns: Columns) -> list[NovaColumn]:
     """Return the columns of the row's table that are mapped as secret."""
-    mapped = list_mapped_columns(columns, row.NOVA_TABLE)
+    mapped = list_document_columns(columns, row.NOVA_TABLE)
     return [column for column in mapped if column.use == ColumnUse.SECRET]
 
 
-def quote_name(name: str) -> str:
+def quote_name_for_parametrized_sql(name: str) -> str:
     """Quote the name of a column for a statement that has parameters."""
     return '"' + name.replace('"', '""').replace("%", "%%") + '"'
 

@@ -129,7 +129,7 @@ class AuditView(AdminView):
         )
 
 
-class ExportFile:
+class SpooledExport:
     """A file in memory, and on the disk once it is large. The answer that sends it closes it."""
 
     def __init__(self) -> None:
@@ -149,7 +149,7 @@ class ExportAuditView(AdminView):
         if request.POST.get("format") not in [*ExportFormat]:
             return HttpResponseBadRequest()
         kind = ExportFormat(request.POST["format"])
-        export = ExportFile()
+        export = SpooledExport()
         export_audit(
             chosen=make_filter(read_filters(request.GET)),
             kind=kind,

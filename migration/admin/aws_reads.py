@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from migration.admin.base import ClientView
 from migration.models import ClientMigration
-from migration.reports.aws_reads import KNOWN_CALLERS, load_aws_reads, make_sql_of_strangers
+from migration.reports.aws_reads import KNOWN_CALLERS, load_aws_read_queries, make_sql_of_strangers
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -28,7 +28,7 @@ class AwsReadQueriesView(ClientView):
         return self.render_to_response(
             self.get_context_data(
                 client=self.client,
-                found=load_aws_reads(self.client, layout=stored.first()),
+                found=load_aws_read_queries(self.client, layout=stored.first()),
                 strangers=make_sql_of_strangers(),
                 callers=KNOWN_CALLERS,
                 may_see_audit=request.user.has_perm("migration.view_auditevent"),

@@ -14,7 +14,7 @@ from credentials.localization import localize
 from migration import tasks
 from migration.admin.base import AdminView, get_signed_in_user, get_typed_reason
 from migration.models import ReasonError
-from migration.operations.aws_store import describe_aws
+from migration.operations.aws_store import describe_aws_account_and_key
 from migration.operations.aws_writes import (
     ClaimRefused,
     claim_database,
@@ -50,7 +50,7 @@ class AwsWritesView(AdminView):
         return self.render_to_response(
             self.get_context_data(
                 writes=load_aws_writes(),
-                aws=describe_aws(),
+                aws=describe_aws_account_and_key(),
                 may_stop=may(STOP_PERMISSION),
                 may_claim=may(CLAIM_PERMISSION),
                 input_classes=" ".join(BASE_INPUT_CLASSES),
@@ -90,7 +90,9 @@ class ClaimDatabaseView(AdminView):
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
         user = get_signed_in_user(request)
         try:
-            claim_database(reason=get_typed_reason(request), by=user, aws=str(describe_aws()))
+            claim_database(
+                reason=get_typed_reason(request), by=user, aws=str(describe_aws_account_and_key())
+            )
         except (ReasonError, ClaimRefused) as error:
             messages.error(request, localize(error.message))
         else:

@@ -45,7 +45,7 @@ class CheckMismatchesView(PlanResolutionsView):
     heading = gettext_lazy("Check again")
 
     def carry_out(self, plan: ResolutionPlan) -> HttpResponse:
-        ids = [client.client_id for client in plan.concerned]
+        ids = [client.client_id for client in plan.resolvable_clients]
         return start_run(self.request, Run.Kind.COMPARE, all_clients().with_ids(ids))
 
     def describe_effects(self, plan: ResolutionPlan) -> list[str]:
@@ -204,7 +204,7 @@ class AcknowledgeMismatchesView(ResolveEachView):
         return super().carry_out(plan)
 
     def make_operation(self, plan: ResolutionPlan) -> Callable[..., Resolution]:
-        shown = {client.client_id: client.comparison_id for client in plan.concerned}
+        shown = {client.client_id: client.comparison_id for client in plan.resolvable_clients}
 
         def acknowledge(*, client_id: int, by: User) -> Resolution:
             return resolutions.acknowledge(

@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from migration.admin.base import read_number
-from migration.admin.counted_filters import ClientFilter
+from migration.admin.counted_filters import ClientListFilter
 from migration.reports.alert import VIEW_CAMPAIGNS
 from migration.reports.campaign_lists import find_counted_clients
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from migration.reports.campaign_lists import ClientIds
 
 
-class CampaignFilter(ClientFilter):
+class CampaignFilter(ClientListFilter):
     """Filters by what a page of a campaign counts, for those who may see campaigns.
 
     A value that means nothing shows nobody: a wave is rolled back by an action for all that the list shows.

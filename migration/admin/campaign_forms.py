@@ -21,7 +21,7 @@ from migration.models import (
     ClientGroup,
     ClientGroupError,
     PhaseChoices,
-    normalize_group_name,
+    parse_group_name,
 )
 from migration.models.client_groups import NAME_LENGTH
 from migration.models.reasons import MOST_CHARACTERS
@@ -177,7 +177,7 @@ class CampaignForm(forms.Form):
     def require_free_group_name(self) -> None:
         """Add an error where no new group can have this name."""
         try:
-            name = normalize_group_name(self.new_group_name)
+            name = parse_group_name(self.new_group_name)
         except ClientGroupError as refusal:
             self.add_error("group_name", localize(refusal.message))
             return

@@ -18,14 +18,14 @@ from migration.admin.campaign_views import (
     STEER_PERMISSION,
     CampaignButtonView,
     get_campaign_url,
-    read_seen,
+    read_seen_change_time,
 )
 from migration.models import CampaignNotChangedError, ReasonError
 from migration.models.left_clients import (
     digest_clients,
     find_stuck_slugs,
     go_on_without,
-    select_refused_items,
+    select_items_unmoved_by_steps,
 )
 from migration.reports.campaign_left import NAMED_IN_ALL, find_frequent_reason
 from migration.reports.campaign_now import list_blocked_now
@@ -52,7 +52,7 @@ class GoOnWithoutView(CampaignButtonView):
         return all(map(self.request.user.has_perm, (STEER_PERMISSION, MOVE_PERMISSION)))
 
     def get(self, request: HttpRequest, pk: int) -> HttpResponse:
-        refused = select_refused_items(self.campaign).order_by("client_id", "-pk")
+        refused = select_items_unmoved_by_steps(self.campaign).order_by("client_id", "-pk")
         newest = list(refused.distinct("client_id")[: NAMED_IN_ALL + 1])
         number_refused = refused.order_by().values("client_id").distinct().count()
         stuck = find_stuck_slugs(self.campaign)
@@ -84,7 +84,7 @@ class GoOnWithoutView(CampaignButtonView):
                 self.campaign,
                 by=get_signed_in_user(request),
                 find=find_stuck_slugs,
-                seen=read_seen(request),
+                seen=read_seen_change_time(request),
                 digest=digest,
                 reason=reason,
             )

@@ -14,7 +14,7 @@ from migration.models import (
     Campaign,
     NewMemberVerdict,
     count_in_campaigns,
-    list_waves_of_groups,
+    list_newest_waves_of_groups,
 )
 from migration.reports.alert import VIEW_CAMPAIGNS
 
@@ -88,7 +88,7 @@ def describe_campaigns_of_groups(
             campaign=_link(wave.campaign) if may_view else wave.campaign,
             group=wave.group,
         )
-        for wave, takes in list_waves_of_groups(group_ids)
+        for wave, takes in list_newest_waves_of_groups(group_ids)
     ]
 
 

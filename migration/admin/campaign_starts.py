@@ -49,7 +49,7 @@ from migration.operations.campaigns import (
 )
 from migration.operations.evidence import describe_duration
 from migration.reports.campaign_choice import choose_clients
-from migration.reports.campaign_preview import list_blocked
+from migration.reports.campaign_preview import count_by_group_and_blocker
 from migration.reports.campaign_waits import show_time
 from nova_credentials.phases import Phase
 
@@ -105,7 +105,7 @@ class GroupNumbers:
         return max(1, ceil(self.before_goal / self.wave_size)) if self.wave_size else 1
 
     @property
-    def most_moves(self) -> int:
+    def most_moves_per_client(self) -> int:
         """Return the most moves that a client of it makes up to the goal."""
         first = next((n for n, number in enumerate(self.by_phase) if number), len(self.by_phase))
         return max(0, list(Phase).index(self.goal) - first)
@@ -177,7 +177,9 @@ class StartCampaignView(AdminView):
         goal, size = form.read_settings()["goal"], form.read_settings()["wave_size"]
         numbers = [GroupNumbers.of_group(group, goal, size) for group in groups]
         before = [old for old, _new in Campaign(goal=goal).steps]
-        return self.show_numbers(form, places, numbers, blocked=list_blocked(groups, before))
+        return self.show_numbers(
+            form, places, numbers, blocked=count_by_group_and_blocker(groups, before)
+        )
 
     def post_campaign_of_clients(
         self, form: CampaignForm, places: Mapping[int, str]
@@ -304,7 +306,7 @@ class StartCampaignView(AdminView):
             sent |= {"number": str(chosen.number), "group_name": form.new_group_name}
         if form.chosen_source == Source.SELECTED:
             sent["clients"] = " ".join(map(str, self.read_ids()))
-        soaks = sum(row.waves * row.most_moves for row in numbers)
+        soaks = sum(row.waves * row.most_moves_per_client for row in numbers)
         self.template_name = "admin/migration/campaign_check.html"
         return self.render_to_response(
             self.get_context_data(
@@ -316,7 +318,7 @@ class StartCampaignView(AdminView):
                 before_goal=sum(row.before_goal for row in numbers),
                 at_goal=sum(row.at_goal for row in numbers),
                 waves=sum(row.waves for row in numbers),
-                steps=max(row.most_moves for row in numbers),
+                steps=max(row.most_moves_per_client for row in numbers),
                 lasts=localize(describe_duration(soaks * settings.soak)) if settings.soak else "",
                 sent=[(name, value) for name, value in sent.items() if value],
                 waits=form.awaits_approval,

@@ -25,7 +25,7 @@ from migration.admin.base import (
     get_signed_in_user,
     read_number,
 )
-from migration.admin.campaign_waves import describe_wave
+from migration.admin.campaign_waves import get_wave_context
 from migration.admin.notices import SET_NOTICES
 from migration.admin.run_starts import VIEW_RUNS, start_run
 from migration.admin.run_views import make_run_badge
@@ -40,7 +40,7 @@ from migration.models import (
     WaveClient,
     all_clients,
 )
-from migration.models.left_clients import select_refused_items
+from migration.models.left_clients import select_items_unmoved_by_steps
 from migration.operations.approvals import ApprovalStepRefused, find_second_user_refusal
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
 from migration.operations.notice_recipients import is_told
@@ -128,7 +128,7 @@ class CampaignButtonView(AdminView):
             change(
                 self.campaign,
                 by=get_signed_in_user(self.request),
-                seen=read_seen(self.request),
+                seen=read_seen_change_time(self.request),
             )
         except StaleCampaignError as refusal:
             messages.warning(self.request, localize(refusal.message))
@@ -189,7 +189,7 @@ class ApproveCampaignView(AdminView):
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         try:
             approve_campaign(
-                campaign_id=pk, by=get_signed_in_user(request), seen=read_seen(request)
+                campaign_id=pk, by=get_signed_in_user(request), seen=read_seen_change_time(request)
             )
         except Campaign.DoesNotExist:
             raise Http404 from None
@@ -200,7 +200,7 @@ class ApproveCampaignView(AdminView):
         return HttpResponseRedirect(get_campaign_url(pk))
 
 
-def read_seen(request: HttpRequest) -> datetime | None:
+def read_seen_change_time(request: HttpRequest) -> datetime | None:
     """Return when the campaign was changed last, as the page said; None where it doesn't say; 400 for no time."""
     if not (text := request.POST.get("seen")):
         return None
@@ -260,7 +260,7 @@ def get_campaign_context(
         "cancels": "cancel" in request.GET,
         **(get_stop_notice_context(request) if campaign.state in MAY_STOP else {}),
         "page": page,
-        "waves": [describe_wave(wave) for wave in summary.waves],
+        "waves": [get_wave_context(wave) for wave in summary.waves],
         "forecast": forecast_end(campaign),
         "time_zone": timezone.get_default_timezone_name(),
         "may_view_runs": may(VIEW_RUNS) or may(RUN_PERMISSION),
@@ -274,7 +274,7 @@ def get_campaign_context(
 
 def count_stuck(campaign: Campaign, kept_now: Collection[BlockedNow]) -> int:
     """Count the clients that hold the campaign up; `kept_now`: who is kept at this stop, read before."""
-    refused = select_refused_items(campaign).order_by().values_list("client_id", flat=True)
+    refused = select_items_unmoved_by_steps(campaign).order_by().values_list("client_id", flat=True)
     stuck = {pk for each in kept_now if not each.passes_soon for pk, _slug in each.clients}
     return len(stuck | set(refused))
 

@@ -34,7 +34,7 @@ COUNTED_LISTS = {
 }
 
 
-def describe_wave(wave: WaveSummary) -> dict[str, object]:
+def get_wave_context(wave: WaveSummary) -> dict[str, object]:
     """Return what the page shows of one wave; in `counts` each number with its limit and its list's query."""
     campaign, counts, pk = wave.wave.campaign, wave.counts, wave.wave.pk
     variant, icon = WAVE_LOOKS[wave.state]

@@ -14,16 +14,16 @@ from migration.admin.base import ClientView, get_signed_in_user
 from migration.operations.certificate_facts import (
     NotACertificateError,
     UnreadableCertificateError,
-    read_certificate_file,
+    read_unverified_certificate,
 )
 from migration.operations.certificates import (
     NotCutOverError,
-    collect_facts,
+    collect_cutover_facts,
     find_cutover,
     make_certificate,
     record_download,
 )
-from migration.reports.certificate_sheet import make_sheet, show_moment
+from migration.reports.certificate_sheet import make_cutover_certificate_sheet, show_moment
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -44,12 +44,12 @@ def may_view_certificates(request: HttpRequest) -> bool:
     return bool(request.user.has_perms(PERMISSIONS))
 
 
-def get_certificate_context(request: HttpRequest, client_id: int) -> dict[str, object]:
+def get_cutover_certificate_context(request: HttpRequest, client_id: int) -> dict[str, object]:
     """Return the client's newest cutover that can be certified; False for a user who may not see that."""
     return {"cutover": may_view_certificates(request) and find_cutover(client_id)}
 
 
-class CertificateView(ClientView):
+class CutoverCertificateView(ClientView):
     """Shows the facts as they are now; once the certificate was made, also its signature and its file."""
 
     template_name = "admin/migration/certificate.html"
@@ -69,7 +69,7 @@ class CertificateView(ClientView):
             raise Http404 from None
 
     def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
-        return self._show(collect_facts(client=self.client, by=get_signed_in_user(request)))
+        return self._show(collect_cutover_facts(client=self.client, by=get_signed_in_user(request)))
 
     def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
         """Make a certificate, or return the file of the one that the page had made."""
@@ -85,7 +85,7 @@ class CertificateView(ClientView):
     def _show(self, facts: Certificate, signed: SignedFacts | None = None) -> HttpResponse:
         return self.render_to_response(
             self.get_context_data(
-                sections=make_sheet(facts),
+                sections=make_cutover_certificate_sheet(facts),
                 made=f"NOVA Admin · {show_moment(facts.made_at)} · {show_name(facts.made_by)}",
                 signed=signed,
             )
@@ -94,7 +94,7 @@ class CertificateView(ClientView):
     def _read_own(self, text: str) -> SignedFacts | None:
         """Return what the page sent back; None where it is no certificate of this client that this site signed."""
         try:
-            signed = read_certificate_file(text)
+            signed = read_unverified_certificate(text)
         except (UnreadableCertificateError, NotACertificateError):
             return None
         facts = signed.facts
@@ -104,7 +104,7 @@ class CertificateView(ClientView):
     def _send(self, signed: SignedFacts) -> HttpResponse:
         name = get_valid_filename(f"certificate-{self.client.slug}.json")
         return HttpResponse(
-            signed.certificate_text,
+            signed.certificate_file_text,
             content_type="application/json",
             headers={"Content-Disposition": content_disposition_header(True, name) or ""},
         )

@@ -80,7 +80,7 @@ class Checklist:
         return bool(left) and all(check.may_be_overridden for check in left)
 
     @property
-    def missing_evidence(self) -> list[str]:
+    def missing_evidence_codes(self) -> list[str]:
         """Return the codes of the lines that can be overridden: a form posts them, so that no other line is."""
         return [check.code for check in self.checks if check.may_be_overridden]
 

@@ -74,7 +74,7 @@ STANDING_LOOKS = {
 }
 
 
-def may_view_errors(request: HttpRequest) -> bool:
+def may_view_run_results(request: HttpRequest) -> bool:
     """Say whether the user may see what came of runs."""
     return request.user.has_perm(VIEW_RUNS) or request.user.has_perm(RUN_PERMISSION)
 
@@ -145,7 +145,7 @@ class ClientColumns(ModelAdmin):
         found = self.get_queryset(request).in_bulk(ids)
         changelist.result_list = [found[pk] for pk in ids if pk in found]
         attach_next_steps(changelist.result_list, get_site_gate_facts(request))
-        may_set, may_view = request.user.has_perm(OWN_PERMISSION), may_view_errors(request)
+        may_set, may_view = request.user.has_perm(OWN_PERMISSION), may_view_run_results(request)
         for client in changelist.result_list:
             client.last_error = client.last_error if may_view else None
             page = reverse("admin:credentials_client_owner", args=[client.pk]) if may_set else ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.http import StreamingHttpResponse
 from django.utils.translation import gettext as _
 
-from migration.admin.client_columns import may_view_errors, may_view_groups
+from migration.admin.client_columns import may_view_groups, may_view_run_results
 from migration.admin.run_items import EchoFile
 from migration.reports.client_list import ListRights, iterate_export
 
@@ -31,7 +31,7 @@ def download_clients(
     model_admin: ModelAdmin[Client], request: HttpRequest, chosen: ClientPhaseQuerySet
 ) -> StreamingHttpResponse:
     """Send the clients with what the list shows of each, and no secret value."""
-    sight = ListRights(groups=may_view_groups(request), errors=may_view_errors(request))
+    sight = ListRights(groups=may_view_groups(request), errors=may_view_run_results(request))
     write_line = csv.writer(EchoFile()).writerow
     return StreamingHttpResponse(
         (write_line(row) for row in iterate_export(chosen, sight)),

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from migration.admin.base import read_number
 from migration.admin.campaign_filters import CampaignFilter
-from migration.admin.counted_filters import ClientFilter
+from migration.admin.counted_filters import ClientListFilter
 from migration.admin.import_filters import ImportFilter
 from migration.admin.setting_filters import SettingsFilter
 from migration.models import (
@@ -32,8 +32,8 @@ from migration.models import (
     late_push_threshold,
     select_standing,
 )
-from migration.models.failures import select_failures
-from migration.models.rotation_schedules import is_overdue
+from migration.models.failures import select_current_failures
+from migration.models.rotation_schedules import client_rotation_is_overdue
 from migration.operations.ready_clients import (
     SiteFacts,
     count_standings,
@@ -68,7 +68,7 @@ def get_site_gate_facts(request: HttpRequest) -> SiteFacts:
     return facts
 
 
-class NextStepFilter(ClientFilter):
+class NextStepFilter(ClientListFilter):
     """Filters by how a client stands before its next step, as the list's column says, or by what keeps it."""
 
     title = _("next step")
@@ -125,7 +125,7 @@ def read_blocker(value: str) -> tuple[tuple[Standing, ...], Blocker] | None:
     return ((Standing.IN_AWS,) if code != value else others), Blocker(code)
 
 
-class PhaseFilter(ClientFilter):
+class PhaseFilter(ClientListFilter):
     title = _("phase")
     parameter_name = "phase"
     options: ClassVar[Options] = [*PhaseChoices.choices]
@@ -137,7 +137,7 @@ class PhaseFilter(ClientFilter):
         return stands | Q(client_migration=None) if value == Phase.POSTGRES else stands
 
 
-class GroupFilter(ClientFilter):
+class GroupFilter(ClientListFilter):
     title = _("group")
     parameter_name = "group"
 
@@ -156,7 +156,7 @@ class GroupFilter(ClientFilter):
         )
 
 
-class OwnerFilter(ClientFilter):
+class OwnerFilter(ClientListFilter):
     """Filters by who looks after a client; "mine" is an address that everybody can use."""
 
     title = _("owner")
@@ -181,7 +181,7 @@ class OwnerFilter(ClientFilter):
         return None if number is None else Q(client_owner__owner=number)
 
 
-class ComparisonFilter(ClientFilter):
+class ComparisonFilter(ClientListFilter):
     title = _("newest comparison")
     parameter_name = "comparison"
     options: ClassVar[Options] = [*Comparison.Status.choices, ("none", _("Not compared yet"))]
@@ -192,7 +192,7 @@ class ComparisonFilter(ClientFilter):
         return Q(client_migration__comparison_status=value) if value else None
 
 
-class PushFilter(ClientFilter):
+class PushFilter(ClientListFilter):
     title = _("push")
     parameter_name = "push"
     options: ClassVar[Options] = [
@@ -225,7 +225,7 @@ def _is_one_of(clients: ClientPhaseQuerySet) -> Q:
     return Q(pk__in=clients.order_by().values("pk"))
 
 
-class FailureFilter(ClientFilter):
+class FailureFilter(ClientListFilter):
     """Filters by what failed when it was last tried, in whichever run, and was not done since."""
 
     title = _("failed")
@@ -235,14 +235,14 @@ class FailureFilter(ClientFilter):
     def find_condition(self, value: str) -> Q | None:
         if value not in set(Act):
             return None
-        return Q(pk__in=select_failures(Act(value)).order_by().values("client_id"))
+        return Q(pk__in=select_current_failures(Act(value)).order_by().values("client_id"))
 
     def count_in_own_query(self, clients: QuerySet[Client]) -> Mapping[str, int]:
-        failures = select_failures().filter(client__in=clients.values("pk")).order_by()
+        failures = select_current_failures().filter(client__in=clients.values("pk")).order_by()
         return dict(failures.values_list("act").annotate(Count("pk")))
 
 
-class RotationFilter(ClientFilter):
+class RotationFilter(ClientListFilter):
     """Filters by what became of the client's newest rotation, and by its schedule."""
 
     title = _("rotation")
@@ -256,15 +256,15 @@ class RotationFilter(ClientFilter):
     def find_condition(self, value: str) -> Q | None:
         match value:
             case "overdue":
-                return is_overdue()
+                return client_rotation_is_overdue()
             case "unfinished":
                 return Q(pk__in=Rotation.objects.unfinished().order_by().values("client_id"))
             case "stopped":
-                return Q(pk__in=Rotation.objects.newest_if_stopped().values("client_id"))
+                return Q(pk__in=Rotation.objects.stopped_newest_of_client().values("client_id"))
         return None
 
 
-class ReadFilter(ClientFilter):
+class ReadFilter(ClientListFilter):
     """Filters by when NOVA last read the client through the package. Reads are counted from dual read on."""
 
     title = _("NOVA's last read")
@@ -291,7 +291,7 @@ class ReadFilter(ClientFilter):
         return None
 
 
-class StoodInPlainTextFilter(ClientFilter):
+class PlainTextToRotateFilter(ClientListFilter):
     """Filters by whether a value of the client stood in clear and was not rotated since."""
 
     title = _("stood in plain text")
@@ -304,7 +304,7 @@ class StoodInPlainTextFilter(ClientFilter):
         return Q(pk__in=KnownValue.objects.filter(TO_ROTATE).values("client_id"))
 
 
-class ActiveFilter(ClientFilter):
+class ActiveFilter(ClientListFilter):
     """NOVA serves a client only if its `is_active` is true, and not if it is NULL. Some of the others have left."""
 
     title = _("active")
@@ -325,7 +325,7 @@ class ActiveFilter(ClientFilter):
             case "left":
                 return Q(offboarding__state=OffboardingState.OFFBOARDED)
             case "interrupted":
-                return Q(pk__in=Offboarding.objects.interrupted().values("pk"))
+                return Q(pk__in=Offboarding.objects.unfinished().values("pk"))
         return None
 
 
@@ -336,7 +336,7 @@ CLIENT_FILTERS = (
         RotationFilter,
         SettingsFilter,
         ReadFilter,
-        StoodInPlainTextFilter,
+        PlainTextToRotateFilter,
         ActiveFilter,
     ),
     *(CampaignFilter, ImportFilter),

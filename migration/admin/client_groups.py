@@ -28,7 +28,7 @@ from migration.models import (
     PhaseChoices,
     RotationSchedule,
     all_clients,
-    normalize_group_name,
+    parse_group_name,
 )
 from nova_credentials.phases import Phase
 
@@ -103,7 +103,7 @@ class ClientGroupForm(ModelForm):  # type: ignore[type-arg]  # generic only in t
 
     def clean_name(self) -> str:
         try:
-            return normalize_group_name(self.cleaned_data["name"])
+            return parse_group_name(self.cleaned_data["name"])
         except ClientGroupError as refusal:
             raise ValidationError(localize(refusal.message)) from None
 

@@ -58,7 +58,7 @@ class SetOwnersView(AdminView):
         if not name:
             messages.error(request, _("Nothing was changed: choose who looks after them."))
             return self.show_page(ids)
-        owner = self.find_owner(name)
+        owner = self.get_owner_or_404(name)
         changed = ClientOwner.objects.set_owner(
             all_clients().with_ids(ids), owner, by=get_signed_in_user(request)
         )
@@ -73,7 +73,7 @@ class SetOwnersView(AdminView):
             chosen = all_clients().with_ids([pk for pk in numbers if pk is not None])
         return sorted(chosen.order_by().values_list("pk", flat=True))
 
-    def find_owner(self, name: str) -> User | None:
+    def get_owner_or_404(self, name: str) -> User | None:
         """Return the user who was chosen, None for nobody; raise Http404 for one who can own no client."""
         if name == NOBODY:
             return None

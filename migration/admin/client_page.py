@@ -13,7 +13,7 @@ from credentials.secret_names import find_name_problem, find_name_warning
 from migration import sentences
 from migration.admin.base import read_number
 from migration.admin.campaign_notes import describe_campaigns_of_clients
-from migration.admin.certificates import get_certificate_context
+from migration.admin.certificates import get_cutover_certificate_context
 from migration.admin.checklists import show_checks
 from migration.admin.client_comments import get_comments_context
 from migration.admin.client_groups import get_members_url
@@ -39,7 +39,7 @@ from migration.models import (
     find_other_layout,
 )
 from migration.operations.aws_store import secret_names
-from migration.operations.evidence import WANT_EVIDENCE, find_earliest_purge
+from migration.operations.evidence import WANT_EVIDENCE, find_end_of_purge_wait
 from migration.operations.gate_fixes import CheckCode, CheckFix
 from migration.operations.gates import Check, database_checks
 from migration.operations.next_steps import NEXT_PHASE
@@ -81,7 +81,7 @@ def get_client_context(
         "names_itself": True,
         "campaign_notes": describe_campaigns_of_clients(request, [client.pk]),
         **get_live_context(request, client.pk),
-        **get_certificate_context(request, client.pk),
+        **get_cutover_certificate_context(request, client.pk),
         "may_view_comparisons": request.user.has_perm("migration.view_comparison"),
     }
     add_tab = {
@@ -189,7 +189,7 @@ def _describe_next_step(request: HttpRequest, client: ClientRow) -> dict[str, ob
         ]
         # Of a push after the first, only what it will be refused for.
         checks = [each for each in of_push if phase == Phase.POSTGRES or not each.passed] + checks
-    possible_at = find_earliest_purge(client.phase_since) if new == Phase.PURGED else None
+    possible_at = find_end_of_purge_wait(client.phase_since) if new == Phase.PURGED else None
     # No page offers a purge before its time, with an override or without.
     shown = show_checks(
         request, client.pk, checks, back=request.get_full_path(), marks_overridable=not possible_at

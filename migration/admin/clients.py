@@ -17,7 +17,7 @@ from migration.admin.aws_reads import AwsReadQueriesView
 from migration.admin.base import RUN_PERMISSION, AdminWithOwnViews, list_visible_logins
 from migration.admin.bulk_moves import BulkCutoverView, list_bulk_moves
 from migration.admin.campaign_starts import list_campaign_actions
-from migration.admin.certificates import CertificateView
+from migration.admin.certificates import CutoverCertificateView
 from migration.admin.client_columns import ClientColumns
 from migration.admin.client_comments import LeaveCommentView, TakeBackCommentView
 from migration.admin.client_export import list_export_actions
@@ -36,7 +36,7 @@ from migration.admin.imports import ImportTemplateView, ImportView, may_import
 from migration.admin.layouts import ChangeLayoutView
 from migration.admin.leaving import LeavingView
 from migration.admin.legacy_import import LegacyImportView
-from migration.admin.login_tests import TestLoginsView, TestTypedLoginView, link_typed_test
+from migration.admin.login_tests import StoredLoginTestView, TestLoginsView, link_typed_test
 from migration.admin.move_confirmation import ConfirmMoveView, WatchNumbersView
 from migration.admin.move_options import get_moves_context
 from migration.admin.moves import MoveClientView, PushClientView
@@ -134,7 +134,7 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         (
             "<int:client_id>/test-typed/<str:kind>/<int:credential_id>/",
             "test_typed",
-            TestTypedLoginView,
+            StoredLoginTestView,
         ),
         ("<int:client_id>/test-new/<str:kind>/", "test_new", TestNewLoginView),
         ("onboard/test/<str:kind>/", "add_test", TestLoginOfNewClientView),
@@ -147,7 +147,7 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         ("<int:client_id>/versions/", "versions", SecretVersionsView),
         ("<int:client_id>/versions/restore/", "restore_version", RestoreVersionView),
         ("<int:client_id>/versions/take-pending-off/", "take_pending_off", TakePendingOffView),
-        ("<int:client_id>/certificate/", "certificate", CertificateView),
+        ("<int:client_id>/certificate/", "certificate", CutoverCertificateView),
         ("<int:client_id>/aws-reads/", "aws_reads", AwsReadQueriesView),
     ]
 
@@ -243,7 +243,7 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
             [form, *(row for rows in formsets for row in rows.forms)],
             added=not change,
         )
-        save.finish(warn=lambda message: messages.warning(request, localize(message)))
+        save.write_or_push_to_aws(warn=lambda message: messages.warning(request, localize(message)))
 
     def changeform_view(
         self, request: HttpRequest, *args: object, **kwargs: object

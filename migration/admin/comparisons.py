@@ -32,7 +32,7 @@ class ComparisonView(ObjectView[Comparison]):
             newest=self.find_newer(),
             may_view_clients=may("credentials.view_client"),
             may_resolve=may(RESOLVE_PERMISSION),
-            **get_stores_context(self.original),
+            **get_versions_and_writers_context(self.original),
             **kwargs,
         )
 
@@ -81,7 +81,7 @@ class ComparisonAdmin(ReadOnlyAdmin):
         return moment(comparison.compared_at)
 
 
-def get_stores_context(comparison: Comparison) -> dict[str, object]:
+def get_versions_and_writers_context(comparison: Comparison) -> dict[str, object]:
     """Return the versions in both stores and who wrote last. Takes four queries."""
     pk = comparison.client_id
     written = Client.objects.filter(pk=pk).aggregate(

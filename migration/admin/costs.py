@@ -15,7 +15,12 @@ from credentials import prices
 from migration.admin.base import AdminView
 from migration.models import KeptCounts
 from migration.reports.cost_sheet import RULE, name_alternative
-from migration.reports.costs import CostAssumptions, count_processes, count_use, estimate_costs
+from migration.reports.costs import (
+    CostAssumptions,
+    count_aws_use_of_last_month,
+    count_processes,
+    estimate_costs,
+)
 
 if TYPE_CHECKING:
     from typing import Any
@@ -96,7 +101,7 @@ class CostView(AdminView):
         return _("Cost")
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        counted = count_use()
+        counted = count_aws_use_of_last_month()
         assumed = replace(
             CostAssumptions.from_settings(),
             processes=count_processes(),

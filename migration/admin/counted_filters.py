@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Options = list[tuple[str, StrOrPromise]]
 
 
-class ClientFilter(admin.SimpleListFilter):
+class ClientListFilter(admin.SimpleListFilter):
     """A filter with a list of values. A subclass says in `find_condition` which clients each value is for."""
 
     options: ClassVar[Options]
@@ -62,7 +62,7 @@ def count_choices(changelist: ChangeList) -> None:
     """
     idle = []
     for spec in list(changelist.filter_specs):
-        if isinstance(spec, ClientFilter):
+        if isinstance(spec, ClientListFilter):
             if spec.value() is None:
                 idle.append(spec)
             else:
@@ -70,7 +70,7 @@ def count_choices(changelist: ChangeList) -> None:
     _count_for(idle, changelist.queryset)
 
 
-def _select_without(spec: ClientFilter, changelist: ChangeList) -> QuerySet[Client]:
+def _select_without(spec: ClientListFilter, changelist: ChangeList) -> QuerySet[Client]:
     """Select what the list shows with all filters but this one."""
     names = ("filter_specs", "has_filters", "has_active_filters")
     kept = {name: getattr(changelist, name) for name in names}
@@ -80,7 +80,7 @@ def _select_without(spec: ClientFilter, changelist: ChangeList) -> QuerySet[Clie
     return found
 
 
-def _count_for(filters: Sequence[ClientFilter], clients: QuerySet[Client]) -> None:
+def _count_for(filters: Sequence[ClientListFilter], clients: QuerySet[Client]) -> None:
     together = []
     for spec in filters:
         own = spec.count_in_own_query(clients.order_by()) if spec.lookup_choices else {}

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from migration.admin.base import RUN_PERMISSION, AdminView
 from migration.admin.run_items import list_rows
 from migration.models import MOVE_PERMISSIONS, Act
-from migration.models.failures import count_failures, select_failures
+from migration.models.failures import count_failed_clients, select_current_failures
 from migration.models.run_items import was_written_since_refusal
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FAILURES_A_PAGE = 50
 
 
-class FailuresView(AdminView):
+class OpenFailuresView(AdminView):
     """Lists what failed and was not done since, by the act that the address names."""
 
     template_name = "admin/migration/failures.html"
@@ -32,11 +32,11 @@ class FailuresView(AdminView):
         return _("Failures")
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        counts = count_failures().by_act
+        counts = count_failed_clients().by_act
         chosen = request.GET.get("act", "")
         act = Act(chosen) if chosen in Act else None
         found = (
-            select_failures(act)
+            select_current_failures(act)
             .annotate(is_mended=was_written_since_refusal())
             .select_related("run")
         )

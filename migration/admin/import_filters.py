@@ -10,7 +10,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from migration.admin.counted_filters import ClientFilter
+from migration.admin.counted_filters import ClientListFilter
 from migration.audit_sentences import CLIENT_ADDED
 from migration.correlation import read_or_make_correlation
 from migration.models import AuditEvent
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from migration.admin.counted_filters import Options
 
 
-class ImportFilter(ClientFilter):
+class ImportFilter(ClientListFilter):
     """Shows the clients that one import added. An import leads to it; without its name there is no such filter."""
 
     title = _("import")

@@ -113,12 +113,12 @@ class ImportView(AdminView):
 
     def get_template_names(self) -> list[str]:
         """Return the preview alone for a script, which puts it into the page."""
-        if self.sent_by_script:
+        if self.sent_by_htmx:
             return ["admin/migration/import_preview.html"]
         return [self.template_name]
 
     @property
-    def sent_by_script(self) -> bool:
+    def sent_by_htmx(self) -> bool:
         return "HX-Request" in self.request.headers
 
     @cached_property
@@ -156,7 +156,7 @@ class ImportView(AdminView):
             answer: HttpResponse = request_plan(self.request, chosen=result.client_ids)
         else:
             answer = HttpResponseRedirect(clients)
-        if self.sent_by_script:
+        if self.sent_by_htmx:
             # What a redirect leads to, htmx would show inside the page.
             return HttpResponse(status=204, headers={"HX-Redirect": answer["Location"]})
         return answer
@@ -177,7 +177,7 @@ class ImportView(AdminView):
                 most_megabytes=MOST_BYTES // MEGABYTE,
                 may_run=self.request.user.has_perm(RUN_PERMISSION),
                 migrates="migrate" in self.request.POST,
-                sent_by_script=self.sent_by_script,
+                sent_by_htmx=self.sent_by_htmx,
                 checkbox_classes=" ".join(CHECKBOX_CLASSES),
             )
         )
@@ -207,7 +207,7 @@ def may_import(request: HttpRequest) -> bool:
 
 def is_fit(plan: ImportPlan) -> bool:
     """Say whether the import can be confirmed: no line is wrong, and it would change something."""
-    return not plan.counts[LineOutcome.WRONG] and bool(plan.changed_clients)
+    return not plan.counts[LineOutcome.WRONG] and bool(plan.new_or_changed_clients)
 
 
 def list_sections(plan: ImportPlan) -> list[dict[str, object]]:

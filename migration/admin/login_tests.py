@@ -76,7 +76,7 @@ def get_login_tests_context(request: HttpRequest, client: ClientRow) -> dict[str
         for test in newest.order_by("pk")
     }
     places = {
-        LoginKey(row.TYPE, row.pk): row.describe_place()
+        LoginKey(row.TYPE, row.pk): row.describe_host_or_address()
         for kind, rows in client.credentials_by_type().items()
         for row in rows
         if kind in visible
@@ -191,7 +191,7 @@ class TypedLoginView(AdminView):
     def show_problems(self, problems: list[str]) -> HttpResponse:
         return self.render_to_response(self.get_context_data(problems=problems))
 
-    def show_missing_login(self) -> HttpResponse:
+    def show_login_not_in_form(self) -> HttpResponse:
         return self.show_problems([_("The form lacks this login. Open the page again.")])
 
     def show_outcome(self, outcome: LoginOutcome, service: str) -> HttpResponse:
@@ -204,7 +204,7 @@ class TypedLoginView(AdminView):
         )
 
 
-class TestTypedLoginView(TypedLoginView, ClientView):
+class StoredLoginTestView(TypedLoginView, ClientView):
     """Tests one stored login with what the form of the client holds now, saved or not."""
 
     __test__ = False
@@ -233,7 +233,7 @@ class TestTypedLoginView(TypedLoginView, ClientView):
     def post(self, request: HttpRequest, **_address: object) -> HttpResponse:
         form, by = self.make_form(), get_signed_in_user(request)
         if form is None:
-            return self.show_missing_login()
+            return self.show_login_not_in_form()
         if not form.is_valid():
             return self.show_errors(form)
         if is_purged(self.row):
@@ -288,7 +288,7 @@ def link_typed_test(request: HttpRequest, row: Credential) -> SafeString | str:
         ' hx-disabled-elt="this" aria-label="{}">{}</button> <span id="{}" role="status"></span>',
         reverse("admin:credentials_client_test_typed", args=[row.client_id, row.TYPE, row.pk]),
         result,
-        _("Test the login %(what)s") % {"what": row.describe_place()},
+        _("Test the login %(what)s") % {"what": row.describe_host_or_address()},
         _("Test this login"),
         result,
     )

@@ -18,8 +18,8 @@ from migration.reports.mismatches import (
     FILTERS,
     WHOLE,
     count_clients_by_field,
-    count_clients_by_status,
     filter_mismatches,
+    get_client_numbers_context,
     load_blocks,
     select_clients_with_status,
     select_report_rows,
@@ -67,7 +67,7 @@ def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
     unchecked = select_clients_with_status({"status": Comparison.Status.UNCHECKED})
     choices = _list_filters(differing, people, filters)
     return {
-        **count_clients_by_status(),
+        **get_client_numbers_context(),
         **_count_differences(differing),
         "filters": filters,
         "in_use": {"chips": _list_chips(filters, choices)},

@@ -17,7 +17,7 @@ from migration.admin.campaign_notes import describe_campaigns_of_clients
 from migration.admin.checklists import Checklist, make_checklist
 from migration.admin.move_options import MoveOption, describe_move_effects
 from migration.models import MOVE_PERMISSIONS, ClientMigration, MoveRequest
-from migration.operations.evidence import find_earliest_purge
+from migration.operations.evidence import find_end_of_purge_wait
 from migration.operations.gates import OVERRIDE_PERMISSION, needs_approval
 from migration.operations.snapshots import read_snapshots
 from migration.reports.client_status import measure_cutover
@@ -86,7 +86,7 @@ class ConfirmMoveView(ClientView):
             else Checklist([], [])
         )
         may_override = self.request.user.has_perm(OVERRIDE_PERMISSION)
-        missing = checks.missing_evidence if may_override else []
+        missing = checks.missing_evidence_codes if may_override else []
         requests = MoveRequest.objects.open().filter(client_id=self.client_id)
         text = make_move_warning(kind, self.client.name)
         note, waits = checks.override_note, needs_approval(kind)
@@ -114,7 +114,9 @@ class ConfirmMoveView(ClientView):
     def find_purge_wait_end(self) -> datetime | None:
         """Return from when the client may be purged; None if from now. Before, no page offers it."""
         client_migration = ClientMigration.objects.filter(pk=self.client_id).first()
-        return find_earliest_purge(client_migration.phase_changed_at if client_migration else None)
+        return find_end_of_purge_wait(
+            client_migration.phase_changed_at if client_migration else None
+        )
 
 
 class WatchNumbersView(ClientView):

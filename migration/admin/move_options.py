@@ -12,7 +12,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from migration.admin.base import RESOLVE_PERMISSION
 from migration.models import MOVE_PERMISSIONS, Comparison, MoveRequest, Offboarding, PhaseChoices
-from migration.operations.evidence import find_earliest_purge
+from migration.operations.evidence import find_end_of_purge_wait
 from migration.operations.gates import NEED_APPROVAL, needs_approval
 from migration.reports.client_status import measure_cutover
 from nova_credentials.phases import MOVES, Move, Phase
@@ -100,7 +100,7 @@ def list_moves(request: HttpRequest, client: ClientRow, phase: Phase) -> list[Mo
         for (old, new), kind in MOVES.items()
         if old == phase and request.user.has_perm(MOVE_PERMISSIONS[kind])
     ]
-    if find_earliest_purge(client.phase_since):
+    if find_end_of_purge_wait(client.phase_since):
         found = [move for move in found if not move.is_purge]
     return sorted(found, key=lambda move: not move.is_rollback)
 

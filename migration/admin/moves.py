@@ -33,7 +33,7 @@ from migration.models import (
     ReasonError,
 )
 from migration.operations.approvals import ApprovalStepRefused, request_move
-from migration.operations.evidence import find_earliest_purge
+from migration.operations.evidence import find_end_of_purge_wait
 from migration.operations.gates import Override, ShutGate, needs_approval
 from migration.operations.moves import move
 from migration.operations.pushes import push
@@ -98,7 +98,7 @@ class MoveClientView(ClientView):
         if self.new != Phase.PURGED:
             return False
         found = ClientMigration.objects.filter(pk=self.client_id).first()
-        return find_earliest_purge(found.phase_changed_at if found else None) is not None
+        return find_end_of_purge_wait(found.phase_changed_at if found else None) is not None
 
     def find_confirmation_problem(self) -> str:
         """Return what is missing in the confirmation, or ""."""
@@ -210,7 +210,7 @@ def report_move(request: HttpRequest, moved: MoveResult) -> None:
     """Show in which phase the client is now."""
     values = {"slug": moved.slug, "phase": PhaseChoices(moved.new).label}
     text = _("%(slug)s is in %(phase)s now.") % values
-    messages.success(request, f"{text} {localize(moved.full_message)}".strip())
+    messages.success(request, f"{text} {localize(moved.message_with_overridden)}".strip())
 
 
 def read_phase(request: HttpRequest, name: str) -> Phase:

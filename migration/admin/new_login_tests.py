@@ -57,7 +57,7 @@ class UnstoredLoginTestView(TypedLoginView):
     def post(self, request: HttpRequest, **_address: object) -> HttpResponse:
         form = self.make_form()
         if form is None:
-            return self.show_missing_login()
+            return self.show_login_not_in_form()
         if not form.is_valid():
             return self.show_errors(form)
         result = try_typed_login(

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from unfold.widgets import CHECKBOX_CLASSES
 
 from migration.admin.base import AdminView, get_signed_in_user, read_number
-from migration.operations.notice_rules import set_notice_rules
+from migration.operations.notice_rules import set_notice_rules_of_site
 from migration.operations.notice_sending import send_test_to_recipients
 from migration.reports.notices import load_notices
 
@@ -46,14 +46,14 @@ class NoticesView(AdminView):
         )
 
 
-class SetNoticesView(AdminView):
+class SetNoticeRulesView(AdminView):
     """Sets on which ways each event goes that the page showed."""
 
     permission_required = SET_NOTICES
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
         fields = request.POST
-        changed = set_notice_rules(
+        changed = set_notice_rules_of_site(
             fields.getlist("shown"),
             by_mail=fields.getlist("mail"),
             by_webhook=fields.getlist("webhook"),

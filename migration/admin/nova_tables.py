@@ -97,7 +97,7 @@ class ColumnRow:
         return len(self.purged_with_values) - len(self.shown_clients)
 
     @property
-    def seen_use(self) -> str:
+    def shown_use(self) -> str:
         """Return the use that is shown, which the form sends back."""
         return str(self.column.use or "")
 

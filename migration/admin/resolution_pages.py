@@ -74,7 +74,7 @@ class PlanResolutionsView(AdminView):
         if not plan.clients:
             messages.warning(request, _("Nothing was done: select a client first."))
             return redirect_to_report(request)
-        if "confirmed" not in request.POST or not plan.concerned:
+        if "confirmed" not in request.POST or not plan.resolvable_clients:
             return self.show_plan(plan)
         try:
             return self.carry_out(plan)
@@ -113,19 +113,19 @@ class PlanResolutionsView(AdminView):
         raise NotImplementedError
 
     def show_plan(self, plan: ResolutionPlan) -> HttpResponse:
-        concerned = plan.concerned
+        resolvable_clients = plan.resolvable_clients
         return self.render_to_response(
             self.get_context_data(
                 plan=plan,
                 kind=self.kind,
-                concerned=[
+                resolvable_clients=[
                     (client, PhaseChoices(client.phase).label)
-                    for client in concerned[:CLIENTS_SHOWN]
+                    for client in resolvable_clients[:CLIENTS_SHOWN]
                 ],
-                others=max(0, len(concerned) - CLIENTS_SHOWN),
-                number=len(concerned),
-                effects=self.describe_effects(plan) if concerned else [],
-                button=self.label_button(len(concerned)),
+                others=max(0, len(resolvable_clients) - CLIENTS_SHOWN),
+                number=len(resolvable_clients),
+                effects=self.describe_effects(plan) if resolvable_clients else [],
+                button=self.label_button(len(resolvable_clients)),
                 clients=" ".join(f"{c.client_id}:{c.comparison_id}" for c in plan.clients),
                 query=self.request.GET.urlencode(),
                 today=timezone.localdate(),
@@ -154,7 +154,7 @@ class ResolveEachView(PlanResolutionsView):
     def carry_out(self, plan: ResolutionPlan) -> HttpResponse:
         operation = self.make_operation(plan)
         result = resolve_each(
-            [client.client_id for client in plan.concerned],
+            [client.client_id for client in plan.resolvable_clients],
             lambda client_id: operation(client_id=client_id, by=self.user),
         )
         self.report_result(result, {client.client_id: client.slug for client in plan.clients})
@@ -166,7 +166,11 @@ class ResolveEachView(PlanResolutionsView):
             len(result.left),
         )
         messages.warning(self.request, text % {"n": len(result.left)})
-        left = {c.client_id: c.comparison_id for c in plan.concerned if c.client_id in result.left}
+        left = {
+            c.client_id: c.comparison_id
+            for c in plan.resolvable_clients
+            if c.client_id in result.left
+        }
         return self.show_plan(plan_resolutions(self.kind, left))
 
     def report_result(self, result: BulkResolution, slugs: dict[int, str]) -> None:

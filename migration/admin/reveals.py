@@ -63,7 +63,7 @@ class FieldOfCredential:
     name: str
 
     def __str__(self) -> str:
-        return f"{self.client.name} › {self.credential.describe_place()} › {self.label}"
+        return f"{self.client.name} › {self.credential.describe_host_or_address()} › {self.label}"
 
     @property
     def label(self) -> str:
@@ -180,7 +180,7 @@ def link_reveal(request: HttpRequest, row: Credential, name: str) -> SafeString 
     if not request.user.has_perm(REVEAL_PERMISSION):
         return ""
     page = "admin:credentials_client_reveal"
-    what = {"what": row.describe_place(), "field": label_field(row, name)}
+    what = {"what": row.describe_host_or_address(), "field": label_field(row, name)}
     return format_html(
         '<a class="text-link underline" href="{}" aria-label="{}">{}…</a>',
         reverse(page, args=[row.client_id, row.TYPE, row.pk, name]),

@@ -66,7 +66,7 @@ class RotateView(ClientView):
             ),
             None,
         )
-        if row is None or not nova_can_ask_for(self.client, row):
+        if row is None or not nova_can_read_login(self.client, row):
             raise Http404
         return row
 
@@ -76,7 +76,7 @@ class RotateView(ClientView):
 
     @property
     def title(self) -> str:
-        what = {"login": f"{self.client.name} › {self.row.describe_place()}"}
+        what = {"login": f"{self.client.name} › {self.row.describe_host_or_address()}"}
         return _("Rotate %(login)s") % what
 
     def has_permission(self) -> bool:
@@ -171,7 +171,7 @@ class SetScheduleView(ClientView):
 
 def get_schedule_context(client_id: int) -> dict[str, object]:
     """Return the client's own schedule, its groups', and the day of its next rotation."""
-    schedules = RotationSchedule.objects.of_client(client_id).select_related("group")
+    schedules = RotationSchedule.objects.of_client_or_its_groups(client_id).select_related("group")
     next_day = RotationSchedule.objects.find_next_days(client_id).get(client_id)
     return {
         "own_schedule": next((each for each in schedules if each.group is None), None),
@@ -187,7 +187,7 @@ def find_label_unless_primary(client: Client, row: Credential) -> str | None:
     return None if find_row(client, row.TYPE, None) == row else row.label
 
 
-def nova_can_ask_for(client: Client, row: Credential) -> bool:
+def nova_can_read_login(client: Client, row: Credential) -> bool:
     """Say whether NOVA can ask for this login: as the primary one, or by a label that no other has before it."""
     return find_row(client, row.TYPE, find_label_unless_primary(client, row)) == row
 
@@ -206,6 +206,6 @@ def link_rotation(request: HttpRequest, row: Credential) -> SafeString | str:
     return format_html(
         '<a class="text-link underline" href="{}" aria-label="{}">{}…</a>',
         reverse("admin:credentials_client_rotate", args=[row.client_id, row.TYPE, row.pk]),
-        _("Rotate %(login)s") % {"login": row.describe_place()},
+        _("Rotate %(login)s") % {"login": row.describe_host_or_address()},
         _("Rotate"),
     )

@@ -47,7 +47,7 @@ class ApproveRunView(AdminView):
         return HttpResponseRedirect(get_run_url(pk))
 
 
-class CancelRunView(AdminView):
+class CancelRunRequestView(AdminView):
     """Withdraws the run that the user requested, or refuses another's, which needs the permission to approve."""
 
     def has_permission(self) -> bool:
@@ -70,7 +70,7 @@ def may_cancel(request: HttpRequest, run: Run) -> bool:
     return is_own or request.user.has_perm(APPROVE_PERMISSION)
 
 
-def get_moves_context(request: HttpRequest, run: Run) -> dict[str, object]:
+def get_run_moves_context(request: HttpRequest, run: Run) -> dict[str, object]:
     """Return the moves, overrides and approval of a run of moves for its page; {} for any other run."""
     moves = run.moves
     if moves is None:

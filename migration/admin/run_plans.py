@@ -79,7 +79,7 @@ def get_plan_url(plan: RunPlan) -> str:
     return reverse("admin:migration_run_plan", args=[plan.pk])
 
 
-class MigrateAllView(AdminView):
+class PlanMigrateAllView(AdminView):
     """Has the plan of a migration of all clients made."""
 
     permission_required = RUN_PERMISSION
@@ -88,7 +88,7 @@ class MigrateAllView(AdminView):
         return request_plan(request, chosen=None)
 
 
-class OnePlanView(AdminView):
+class BasePlanView(AdminView):
     """A page or a file about one plan; 404 if there is no such plan."""
 
     @property
@@ -102,7 +102,7 @@ class OnePlanView(AdminView):
         return get_object_or_404(plans, pk=self.kwargs["pk"])
 
 
-class PlanView(OnePlanView):
+class PlanView(BasePlanView):
     """The page of one plan."""
 
     template_name = "admin/migration/run_plan.html"
@@ -159,14 +159,14 @@ class LivePlanView(PlanView):
         return response
 
 
-class PlanSheetView(PlanView):
+class PrintedPlanView(PlanView):
     """The plan with all its clients, as a page that prints."""
 
     template_name = "admin/migration/run_plan_sheet.html"
     most_shown = None
 
 
-class DownloadPlanView(OnePlanView):
+class DownloadPlanView(BasePlanView):
     """The plan as a JSON file."""
 
     def get(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:

@@ -21,7 +21,7 @@ from migration.admin.base import (
     get_signed_in_user,
     read_number,
 )
-from migration.admin.run_approvals import get_moves_context
+from migration.admin.run_approvals import get_run_moves_context
 from migration.admin.run_items import get_items_context, iterate_csv_lines
 from migration.admin.run_starts import enqueue_run, get_run_url, start_run
 from migration.models import (
@@ -74,7 +74,7 @@ class RunView(ObjectView[Run]):
         context |= get_progress_context(self.request, progress)
         context |= get_items_context(self.request, progress)
         context["plan_id"] = self.original.plan_id  # type: ignore[attr-defined]  # annotated
-        context |= get_moves_context(self.request, self.original)
+        context |= get_run_moves_context(self.request, self.original)
         context["may_view_campaigns"] = self.request.user.has_perm(VIEW_CAMPAIGNS)
         if self.request.user.has_perm(RUN_PERMISSION) and not self.original.finished_at:
             context["rate_form"] = CallRatesForm.from_rates(Rate.objects.all())
@@ -218,7 +218,7 @@ class CallRatesForm(forms.Form):
         }
         form = cls(
             initial={
-                name: show_rate(rate)
+                name: show_rate_number(rate)
                 for name, kind in kinds.items()
                 # A browser sends no form with a number that is out of bounds, which the settings may hold.
                 if (rate := now.get(kind) or kind.default_rate) <= MOST_A_SECOND
@@ -226,7 +226,7 @@ class CallRatesForm(forms.Form):
         )
         for name, kind in kinds.items():
             form.fields[name].help_text = _("%(rate)s in the settings") % {
-                "rate": show_rate(kind.default_rate)
+                "rate": show_rate_number(kind.default_rate)
             }
             form.fields[name].widget.attrs |= {
                 "class": "border border-base-200 bg-white rounded-default px-3 py-2 w-24"
@@ -255,7 +255,7 @@ class CallRatesForm(forms.Form):
         )
 
 
-def show_rate(rate: float) -> str:
+def show_rate_number(rate: float) -> str:
     """Return the rate without a point where it is whole."""
     return f"{rate:g}"
 

@@ -23,15 +23,15 @@ from migration.admin.base import RUN_PERMISSION, ReadOnlyAdmin
 from migration.admin.check_aws import CheckAwsView
 from migration.admin.check_nova import CheckNovaView
 from migration.admin.costs import CostView
-from migration.admin.failures import FailuresView
-from migration.admin.notices import NoticesView, SetNoticesView, TestNoticesView
-from migration.admin.run_approvals import ApproveRunView, CancelRunView
+from migration.admin.failures import OpenFailuresView
+from migration.admin.notices import NoticesView, SetNoticeRulesView, TestNoticesView
+from migration.admin.run_approvals import ApproveRunView, CancelRunRequestView
 from migration.admin.run_plans import (
     DownloadPlanView,
     LivePlanView,
-    MigrateAllView,
-    PlanSheetView,
+    PlanMigrateAllView,
     PlanView,
+    PrintedPlanView,
     SteerPlanView,
 )
 from migration.admin.run_views import (
@@ -142,18 +142,18 @@ class RunAdmin(ReadOnlyAdmin):
         ("aws-writes/start/", "start_writes", StartWritesView),
         ("aws-writes/claim/", "claim", ClaimDatabaseView),
         ("notices/", "notices", NoticesView),
-        ("notices/set/", "set_notices", SetNoticesView),
+        ("notices/set/", "set_notices", SetNoticeRulesView),
         ("notices/test/", "test_notices", TestNoticesView),
-        ("start-all/", "start_all", MigrateAllView),
+        ("start-all/", "start_all", PlanMigrateAllView),
         ("compare-all/", "compare_all", CompareAllView),
         ("check-nova/", "check_nova", CheckNovaView),
         ("check-aws/", "check_aws", CheckAwsView),
         ("cost/", "cost", CostView),
         ("secret-settings/", "secret_settings", SecretSettingsView),
-        ("failures/", "failures", FailuresView),
+        ("failures/", "failures", OpenFailuresView),
         ("plan/<int:pk>/", "plan", PlanView),
         ("plan/<int:pk>/live/", "plan_live", LivePlanView),
-        ("plan/<int:pk>/sheet/", "plan_sheet", PlanSheetView),
+        ("plan/<int:pk>/sheet/", "plan_sheet", PrintedPlanView),
         ("plan/<int:pk>/plan.json", "plan_file", DownloadPlanView),
         ("plan/<int:pk>/order/", "plan_order", SteerPlanView),
         ("<int:pk>/live/", "live", LiveRunView),
@@ -161,7 +161,7 @@ class RunAdmin(ReadOnlyAdmin):
         ("<int:pk>/steer/", "steer", SteerRunView),
         ("<int:pk>/rate/", "rate", SetSharedRatesView),
         ("<int:pk>/approve/", "approve", ApproveRunView),
-        ("<int:pk>/cancel/", "cancel", CancelRunView),
+        ("<int:pk>/cancel/", "cancel", CancelRunRequestView),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from migration.admin.base import list_visible_logins
-from migration.reports.site_search import FoundPlace, Seeker, search_site
+from migration.reports.site_search import SearchResult, Seeker, search_site
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -39,16 +39,16 @@ def show_search(request: HttpRequest) -> TemplateResponse:
     return TemplateResponse(request, "admin/migration/search.html", whole)
 
 
-def list_allowed_pages(request: HttpRequest) -> list[FoundPlace]:
+def list_allowed_pages(request: HttpRequest) -> list[SearchResult]:
     """Return the pages of the sidebar that the user may open, and those of the account."""
     site = cast("UnfoldAdminSite", admin.site)
     items = [
-        FoundPlace(str(item["title"]), _("Page"), str(item["link"]), item["icon"])
+        SearchResult(str(item["title"]), _("Page"), str(item["link"]), item["icon"])
         for group in site.get_sidebar_list(request)
         for item in group["items"]
         if item["has_permission"]
     ]
     account = site.each_context(request)["account_links"]
     return items + [
-        FoundPlace(str(item["title"]), _("Page"), str(item["link"]), "person") for item in account
+        SearchResult(str(item["title"]), _("Page"), str(item["link"]), "person") for item in account
     ]

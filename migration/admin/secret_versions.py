@@ -57,7 +57,7 @@ class SecretVersionsView(ClientView):
         context = {
             "client": client,
             "secrets": list(list_secrets(client)),
-            "values": describe_values(client_id),
+            "values": describe_known_values(client_id),
             "may_view_runs": request.user.has_perm(VIEW_RUNS)
             or request.user.has_perm(RUN_PERMISSION),
             "may_run": request.user.has_perm(RUN_PERMISSION),
@@ -153,7 +153,7 @@ def _get_versions_url(client_id: int) -> str:
     return reverse("admin:credentials_client_versions", args=[client_id])
 
 
-def describe_values(client_id: int) -> list[dict[str, object]]:
+def describe_known_values(client_id: int) -> list[dict[str, object]]:
     """Return what is known of the value of each of the client's credentials, in words."""
     in_doubt = KnownValue.objects.list_present_maybe_former(client_id, key_id=fingerprint_key_id())
     return [

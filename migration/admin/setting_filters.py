@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from django.utils.translation import gettext_lazy as _
 
-from migration.admin.counted_filters import ClientFilter
-from migration.models import has_secret_settings_drift
+from migration.admin.counted_filters import ClientListFilter
+from migration.models import client_has_settings_drift
 
 if TYPE_CHECKING:
     from django.db.models import Q
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from migration.admin.counted_filters import Options
 
 
-class SettingsFilter(ClientFilter):
+class SettingsFilter(ClientListFilter):
     """Filters by whether tags, description, KMS key and replicas of a client's secrets are as the settings say."""
 
     title = _("key and regions")
@@ -23,4 +23,4 @@ class SettingsFilter(ClientFilter):
     options: ClassVar[Options] = [("differ", _("Differ from the settings"))]
 
     def find_condition(self, value: str) -> Q | None:
-        return has_secret_settings_drift() if value == "differ" else None
+        return client_has_settings_drift() if value == "differ" else None

@@ -125,7 +125,7 @@ class FormattedCommand(OneLineCommand):
     def print_json_items(
         self, items: Iterable[object], head: Mapping[str, object] | None = None
     ) -> None:
-        cast("OneLineOutput", self.stdout).write_json_items(items, head)
+        cast("OneLineOutput", self.stdout).write_one_json_of_items(items, head)
 
 
 class RunCommand(FormattedCommand):
@@ -152,7 +152,7 @@ class RunCommand(FormattedCommand):
         if options["format"] == "json":
             self.print_json_items(items, counts)
         else:
-            self.print_items(items)
+            self.print_items_as_text(items)
             self.stdout.write(
                 ", ".join(
                     f"{number} {name.replace('_', ' ')}"
@@ -163,7 +163,7 @@ class RunCommand(FormattedCommand):
         if any(counts.get(name) for name in NOT_WELL):
             sys.exit(1)
 
-    def print_items(self, items: Iterable[Item]) -> None:
+    def print_items_as_text(self, items: Iterable[Item]) -> None:
         """Print the items: on a terminal as a table, elsewhere in lines, each as it comes."""
         if terminal := cast("OneLineOutput", self.stdout).terminal:
             if listed := list(items):

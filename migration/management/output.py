@@ -30,7 +30,9 @@ class OneLineOutput(OutputWrapper):
         """Write one line of JSON. What can't be seen is escaped as JSON does it, so that no value changes."""
         super().write(_encode_json(value))
 
-    def write_json_items(self, items: Iterable[object], head: Mapping[str, object] | None) -> None:
+    def write_one_json_of_items(
+        self, items: Iterable[object], head: Mapping[str, object] | None
+    ) -> None:
         """Write the items as one line of JSON, each as it comes: they need not be in memory at once.
 
         They are a list, or where there is a head the last value of its object.

@@ -57,7 +57,7 @@ def _poll_run(run: Run, display: RunDisplay) -> None:
     seen, seen_at = -1, time.monotonic()
     begins_by = seen_at + BEGUN_AFTER_SECONDS
     while run.finished_at is None:
-        now = measure_run(run)
+        now = reread_progress(run)
         reason = now.delay_reason
         if time.monotonic() >= begins_by:
             reason = explain_late_begin(now) or reason
@@ -91,7 +91,7 @@ def finish_in_this_process(run: Run, output: OutputWrapper) -> None:
             str(_describe_rest(run, command_sentences.RUN_CUT_SHORT)), returncode=INTERRUPTED
         )
     if run.finished_at is None:
-        why = measure_run(run).delay_reason or ""
+        why = reread_progress(run).delay_reason or ""
         output.write(str(command_sentences.RUN_WAITS(run=run.name_message, why=why)))
 
 
@@ -147,21 +147,21 @@ def _show_until(
 
 def _show_now(run: Run, display: RunDisplay) -> None:
     try:
-        now = measure_run(run)
+        now = reread_progress(run)
         display.show_progress(now, now.delay_reason)
     except DatabaseError:
         # PostgreSQL may be restarting: who works on the run says so, and the next look connects again.
         connection.close()
 
 
-def measure_run(run: Run) -> Progress:
+def reread_progress(run: Run) -> Progress:
     """Measure the progress of the run as it is now."""
     return measure_progress(select_runs_for_progress().get(pk=run.pk))
 
 
 def _describe_rest(run: Run, sentence: Sentence) -> Message:
     """Say what is done, what is not, and the command that goes on with the rest."""
-    now = measure_run(run)
+    now = reread_progress(run)
     return sentence(
         run=run.name_message,
         id=str(run.pk),
@@ -174,7 +174,7 @@ def _describe_rest(run: Run, sentence: Sentence) -> Message:
 
 def explain_late_begin(progress: Progress) -> Message | None:
     """Say that no worker has begun a running run, and what to do; None where one has."""
-    begun = progress.done or progress.retry_groups or held_batches(progress.run.pk)
+    begun = progress.done or progress.groups_awaiting_retry or held_batches(progress.run.pk)
     # A run that this site's writes are refused for says so itself.
     if begun or progress.run.state != Run.State.RUNNING or is_held_by_writes(progress.run):
         return None

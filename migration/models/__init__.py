@@ -11,7 +11,7 @@ from migration.models.campaign_clients import (
     count_by_phase_before_goal,
     count_in_campaigns,
     list_clients_in_campaigns,
-    list_waves_of_groups,
+    list_newest_waves_of_groups,
 )
 from migration.models.campaigns import (
     GOALS,
@@ -30,7 +30,7 @@ from migration.models.client_groups import (
     ClientGroup,
     ClientGroupError,
     GroupMember,
-    normalize_group_name,
+    parse_group_name,
 )
 from migration.models.client_owners import OWN_PERMISSION, ClientOwner
 from migration.models.clients import (
@@ -150,7 +150,7 @@ from migration.models.run_items import (
 from migration.models.run_plans import PlanInOtherStateError, RunPlan
 from migration.models.runs import MANY_TRIES, Run
 from migration.models.saved_views import SavedView, SavedViewError
-from migration.models.secrets import Secret, has_secret_settings_drift
+from migration.models.secrets import Secret, client_has_settings_drift
 from migration.models.seen_values import (
     CredentialKey,
     Fingerprint,
@@ -173,7 +173,7 @@ from migration.models.wave_counts import WaveCounts
 from migration.models.waves import Wave, WaveClient
 from migration.models.work_facts import BackgroundFacts, read_background_facts
 from migration.models.workers import Worker
-from migration.models.write_state import WriteState, read_write_state
+from migration.models.write_state import AwsWriteState, read_aws_write_state
 from migration.models.write_stops import WriteStop
 from migration.models.wrong_passwords import PasswordPlace, WrongPassword
 
@@ -206,6 +206,7 @@ __all__ = [
     "AuditEvent",
     "AuditLink",
     "AwsFailure",
+    "AwsWriteState",
     "BackgroundFacts",
     "Blocker",
     "Campaign",
@@ -315,12 +316,12 @@ __all__ = [
     "WaveCounts",
     "WithdrawnRunError",
     "Worker",
-    "WriteState",
     "WriteStop",
     "WrongPassword",
     "acting",
     "all_clients",
     "check_comment",
+    "client_has_settings_drift",
     "count_by_phase_before_goal",
     "count_in_campaigns",
     "describe_minutes",
@@ -329,15 +330,14 @@ __all__ = [
     "find_standing",
     "get_wanted_time",
     "has_layout",
-    "has_secret_settings_drift",
     "is_leaving_or_left",
     "late_push_threshold",
     "list_clients_in_campaigns",
-    "list_waves_of_groups",
+    "list_newest_waves_of_groups",
     "newest_status_is",
-    "normalize_group_name",
+    "parse_group_name",
+    "read_aws_write_state",
     "read_background_facts",
-    "read_write_state",
     "require_reason",
     "require_storable_reason",
     "select_open_write_items",

@@ -47,7 +47,7 @@ class MoveRequestQuerySet(models.QuerySet["MoveRequest"]):
         )
         return closed > 0
 
-    def record_reasons(self, reasons: Iterable[Message]) -> None:
+    def record_failing_checks(self, reasons: Iterable[Message]) -> None:
         """Store which checks the open requests fail now."""
         failing = list(reasons)
         state = MoveRequest.State.WAITING if failing else MoveRequest.State.REQUESTED

@@ -125,7 +125,7 @@ class NewMemberVerdict(Enum):
     TOO_LATE = auto()  # its wave has begun
 
 
-def list_waves_of_groups(group_ids: Collection[int]) -> list[tuple[Wave, NewMemberVerdict]]:
+def list_newest_waves_of_groups(group_ids: Collection[int]) -> list[tuple[Wave, NewMemberVerdict]]:
     """Return the newest wave of each of the groups in a campaign that is not over, which it holds. Takes one query."""
     waves = Wave.objects.filter(campaign__state__in=Campaign.NOT_OVER, group__in=group_ids)
     newest = waves.select_related("campaign", "group").order_by("group_id", "-part")

@@ -191,7 +191,7 @@ class Campaign(models.Model):
         return timedelta(minutes=self.soak_minutes)
 
     @property
-    def longest_wait(self) -> timedelta:
+    def longest_wait_after_soak(self) -> timedelta:
         """Return how long after the soak a step waits at most for clients that lack what comes by itself."""
         return max(self.soak, LEAST_LONGEST_WAIT)
 
@@ -256,7 +256,7 @@ class Campaign(models.Model):
                 new = self.State.REQUESTED
                 fields |= {"approved_by": None, "approved_by_name": "", "approved_at": None}
             self._change_state(by, new, self.State.STOPPED, seen=seen, **fields)
-            self.waves.watch_anew(self)
+            self.waves.restart_stop_rule_counts(self)
 
     def cancel(
         self, *, by: User | None, seen: datetime | None = None, only_requested: bool = False

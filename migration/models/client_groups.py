@@ -35,7 +35,7 @@ class ClientGroupError(MessageError):
     """The name is not fit for a group, or the group is gone; nothing was changed."""
 
 
-def normalize_group_name(text: str) -> str:
+def parse_group_name(text: str) -> str:
     """Return the name as it is stored; raise `ClientGroupError` if no group can have it."""
     name = " ".join(unicodedata.normalize("NFC", text).split())
     if not name:
@@ -76,13 +76,13 @@ class ClientGroupQuerySet(models.QuerySet["ClientGroup"]):
     def find_by_name(self, text: str) -> ClientGroup | None:
         """Return the group of this name, in capital letters or not; None if there is none."""
         try:
-            return self.filter(key=fold_group_name(normalize_group_name(text))).first()
+            return self.filter(key=fold_group_name(parse_group_name(text))).first()
         except ClientGroupError:
             return None
 
     def get_or_add(self, text: str, *, by: User | None = None) -> ClientGroup:
         """Return the group of this name, made if there is none. Raise `ClientGroupError` if no group can have it."""
-        name = normalize_group_name(text)
+        name = parse_group_name(text)
         if found := self.find_by_name(name):
             return found
         group = ClientGroup(name=name)
@@ -116,14 +116,14 @@ class ClientGroup(models.Model):
 
     def store_new(self, *, by: User | None = None) -> None:
         """Store the new group. Raise `ClientGroupError` if there is one of this name."""
-        self.name = normalize_group_name(self.name)
+        self.name = parse_group_name(self.name)
         with self._refuse_taken_name():
             self.save(force_insert=True)
             self._record(audit_sentences.CLIENT_GROUP_ADDED, by=by, name=self.name)
 
     def rename(self, text: str, *, by: User | None = None) -> None:
         """Give the group another name. Raise `ClientGroupError` if another group has it, or this one is gone."""
-        self.name = normalize_group_name(text)
+        self.name = parse_group_name(text)
         with self._refuse_taken_name(), self._hold() as held:
             old = held.name
             if old != self.name:
@@ -208,7 +208,7 @@ class ClientGroup(models.Model):
     ) -> None:
         """Write an entry for each client, so that the audit of a client has its own."""
         facts = sentence(name=held.name)
-        AuditEvent.objects.record_many(
+        AuditEvent.objects.insert_signed(
             [
                 AuditEvent.make_signed(
                     AuditCode.CLIENT_GROUP, facts, by=by, client_id=pk, slug=slugs[pk]

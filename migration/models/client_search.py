@@ -14,7 +14,7 @@ from django.db.models.functions import Concat
 from django.db.models.lookups import Contains
 
 from credentials.models import CREDENTIAL_MODELS
-from migration.models.folding import Folded, fold_value
+from migration.models.folding import Folded, make_folded_expression
 from migration.models.layouts import has_layout
 from migration.models.secrets import Secret
 from nova_credentials import document as documents
@@ -47,7 +47,7 @@ def _split(text: str) -> list[str]:
 def _holds_word(word: str, logins: Collection[CredentialType]) -> Q:
     if found := ARN.match(word):
         word = found["name"]
-    typed = fold_value(word)
+    typed = make_folded_expression(word)
     condition = Q(Contains(Folded("slug"), typed)) | Q(Contains(Folded("name"), typed))
     for kind in logins:
         columns = Q()

@@ -201,7 +201,7 @@ class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]
                 for row in moving
             ]
             PhaseChange.objects.bulk_create(changes)
-            AuditEvent.objects.record_many(
+            AuditEvent.objects.insert_signed(
                 [
                     event
                     for change in changes

@@ -226,7 +226,7 @@ class Comparison(models.Model):
         """Return the status as part of a sentence."""
         return sentences.STATUSES[self.status]()
 
-    def list_findings(self) -> list[dict[str, str]]:
+    def list_acknowledgeable(self) -> list[dict[str, str]]:
         """Return what can be acknowledged: the mismatches and the status, as a missing secret has no mismatches."""
         return [{"status": self.status}, *self.mismatches]
 

@@ -188,7 +188,7 @@ class SearchedClient(models.Model):
         return f"{self.slug}: {self.rows_found} found, {self.not_looked_at} not looked at"
 
     @property
-    def found_nothing_anywhere(self) -> bool:
+    def proves_no_copies(self) -> bool:
         """Say whether no copy was found and nothing was left unlooked at: what a purge wants."""
         return self.rows_found == 0 and self.not_looked_at == 0
 

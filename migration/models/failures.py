@@ -35,21 +35,21 @@ if TYPE_CHECKING:
 LEFT_OUT = "left_out"
 
 
-def select_failures(act: Act | None = None) -> RunItemQuerySet:
+def select_current_failures(act: Act | None = None) -> RunItemQuerySet:
     """Select an item for each client and act that needs attention, without the pushes that are named as refused."""
     failed = RunItem.objects.needing_attention().annotate(named=_is_named_as_refused())
     found: RunItemQuerySet = failed.filter(named=False)
     return found if act is None else found.filter(act=act)
 
 
-def select_clients_with_failed_push() -> QuerySet[RunItem, Any]:
+def select_failed_push_client_ids() -> QuerySet[RunItem, Any]:
     """Select the ids of the clients whose newest push failed, also of those that are named as refused."""
     failed = RunItem.objects.needing_attention().filter(act=Act.PUSH).order_by()
     return failed.values("client_id")
 
 
 @dataclass(frozen=True)
-class FailureCounts:
+class FailedClientCounts:
     """The number of clients that need attention by act, and of those that the latest migration did not begin."""
 
     by_act: dict[Act, int]
@@ -70,7 +70,7 @@ class FailureCounts:
         return cls(by_act, kept["left_out"], kept["run_id"], kept["by_status"])
 
 
-def count_failures() -> FailureCounts:
+def count_failed_clients() -> FailedClientCounts:
     """Count the failures, and what a stop left out, in one query."""
     failed = RunItem.objects.needing_attention().annotate(
         what=F("act"),
@@ -107,7 +107,7 @@ def count_failures() -> FailureCounts:
             by_act[Act(what)] += number
         if what == Act.PUSH:
             by_status[status] += number
-    return FailureCounts(
+    return FailedClientCounts(
         {act: by_act[act] for act in Act if act in by_act}, left_out, run_id, by_status
     )
 
@@ -120,7 +120,7 @@ def _is_named_as_refused() -> Combinable:
 
 def _newest_status() -> Case:
     """Return the result of the client's newest comparison; "" where there is none, or somebody acknowledged it."""
-    acknowledged = Resolution.objects.covering_newest_comparison().values("client_id")
+    acknowledged = Resolution.objects.acknowledging_newest_comparison().values("client_id")
     return Case(
         When(client__in=acknowledged, then=Value("")),
         default=Coalesce("client__client_migration__comparison_status", Value("")),

@@ -75,6 +75,6 @@ class Folded(Func):
         return sql, (*params, *params, *params, *params, _FROM, _TO)
 
 
-def fold_value(text: str) -> Folded:
+def make_folded_expression(text: str) -> Folded:
     """Return a typed text as PostgreSQL folds it, to be compared with a folded column."""
     return Folded(Cast(Value(text), TextField()))

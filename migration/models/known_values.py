@@ -87,7 +87,7 @@ class KnownValueQuerySet(models.QuerySet["KnownValue"]):
         changes.store()
 
     @transaction.atomic
-    def record_new_in_aws(
+    def record_new_values_of_purged(
         self,
         before: SeenClient,
         values: Mapping[CredentialKey, Fingerprint],

@@ -56,7 +56,7 @@ def select_unmoved_items(waves: Collection[Wave]) -> RunItemQuerySet:
     return items
 
 
-def select_refused_items(campaign: Campaign) -> RunItemQuerySet:
+def select_items_unmoved_by_steps(campaign: Campaign) -> RunItemQuerySet:
     """Select the items of clients that a step of the campaign, not its rollback, could not move."""
     items: RunItemQuerySet = select_unmoved_items(campaign.waves.begun()).filter(
         run__only_where_equal=False
@@ -64,7 +64,7 @@ def select_refused_items(campaign: Campaign) -> RunItemQuerySet:
     return items
 
 
-def select_kept_now(campaign: Campaign) -> ClientPhaseQuerySet:
+def select_blocked_now(campaign: Campaign) -> ClientPhaseQuerySet:
     """Select the clients of its waves that something keeps now which needs somebody, with `blocker`. Takes a query."""
     taken = WaveClient.objects.not_left_out().filter(wave__in=campaign.waves.begun())
     ids = list(taken.order_by().values_list("client_id", flat=True))
@@ -78,13 +78,13 @@ def select_kept_now(campaign: Campaign) -> ClientPhaseQuerySet:
 
 def find_refused_slugs(campaign: Campaign) -> dict[int, str]:
     """Return id and slug of each client that a step of the campaign could not move."""
-    refused = select_refused_items(campaign).order_by().values_list("client_id", "slug")
+    refused = select_items_unmoved_by_steps(campaign).order_by().values_list("client_id", "slug")
     return dict(refused.distinct())
 
 
 def find_stuck_slugs(campaign: Campaign) -> dict[int, str]:
     """Return id and slug of each client that a step could not move, or that something lasting keeps now."""
-    kept = select_kept_now(campaign).exclude(blocker__in=[code.value for code in PASSES_SOON])
+    kept = select_blocked_now(campaign).exclude(blocker__in=[code.value for code in PASSES_SOON])
     return find_refused_slugs(campaign) | dict(kept.values_list("pk", "slug"))
 
 
@@ -132,7 +132,7 @@ def _record(campaign: Campaign, slugs: dict[int, str], *, by: User | None, reaso
     with campaign.acting_for_it():
         AuditEvent.objects.record(AuditCode.CAMPAIGN, facts, by=by, reason=reason)
         left_out = audit_sentences.LEFT_OUT_OF_CAMPAIGN(campaign=campaign.name_message)
-        AuditEvent.objects.record_many(
+        AuditEvent.objects.insert_signed(
             [
                 AuditEvent.make_signed(
                     AuditCode.CAMPAIGN, left_out, by=by, client_id=pk, slug=slugs[pk], reason=reason

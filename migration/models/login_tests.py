@@ -88,7 +88,7 @@ class LoginTestQuerySet(models.QuerySet["LoginTest"]):
         """
         self._record(tests, client_id, store, forgotten=None)
 
-    def record_all(
+    def record_as_only_newest(
         self,
         tests: Iterable[LoginTest],
         *,

@@ -76,9 +76,9 @@ class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
         """Leave out the mismatches of clients that NOVA has deleted."""
         return self.filter(models.Exists(Client.objects.filter(pk=models.OuterRef("client_id"))))
 
-    def with_acknowledged_in_doubt(self) -> Self:
+    def with_acknowledged_and_in_doubt(self) -> Self:
         """Annotate `acknowledged`, and `in_doubt` where the client's newest comparison could not check."""
-        acknowledged = Resolution.objects.of_open_mismatches().values("client_id")
+        acknowledged = Resolution.objects.acknowledging_open_mismatches().values("client_id")
         return self.annotate(
             acknowledged=models.Q(client__in=acknowledged), in_doubt=newest_status_is("unchecked")
         )
@@ -113,7 +113,7 @@ class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
             for assignee_id, given in by_assignee.items():
                 self.filter(pk__in=[row.pk for row in given]).update(assignee=assignee_id)
                 events += _sign_assignments(given, names.get(assignee_id or 0), by=by)
-            AuditEvent.objects.record_many(events)
+            AuditEvent.objects.insert_signed(events)
         return {row.pk: row.assignee_id for row in changed}
 
     def forget_gone_clients(self) -> None:

@@ -41,7 +41,7 @@ class OffboardingQuerySet(models.QuerySet["Offboarding"]):
         """Select the clients that left or are about to: nothing else changes these. One that comes back is moved."""
         return self.exclude(state=OffboardingState.COMING_BACK)
 
-    def interrupted(self) -> Self:
+    def unfinished(self) -> Self:
         """Select the clients, if NOVA has not deleted them, that left or came back in part only, or just now do."""
         present = Client.objects.filter(pk=models.OuterRef("pk"))
         return self.filter(models.Exists(present)).exclude(state=OffboardingState.OFFBOARDED)

@@ -54,6 +54,6 @@ class PlannedMoves:
         }
 
     @property
-    def phase_labels(self) -> dict[str, Message]:
+    def old_and_new_labels(self) -> dict[str, Message]:
         """Return both phases in words, as sentences take them."""
         return {"old": self.old.label, "new": self.new.label}

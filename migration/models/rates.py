@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from migration.models.leases import PROVEN, make_proof_params
-from migration.models.write_state import WRITE_STATE, WriteState
+from migration.models.write_state import WRITE_STATE, AwsWriteState
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -55,7 +55,7 @@ class Reservation:
     number: int
     starts_in: float
     per_second: float
-    state: WriteState
+    state: AwsWriteState
     proven: list[int]
 
 
@@ -101,7 +101,7 @@ class RateQuerySet(models.QuerySet["Rate"]):
                 cursor.execute(statement, values)
                 row = cursor.fetchone()
         number, ends_in, per_second = int(row[0]), float(row[1]), float(row[2])
-        state = WriteState.parse(row[3])
+        state = AwsWriteState.parse(row[3])
         return Reservation(number, ends_in - number / per_second, per_second, state, row[4])
 
     def set_rates(self, rates: dict[Rate.Kind, float | None]) -> None:

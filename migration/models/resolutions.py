@@ -39,7 +39,7 @@ class ResolutionQuerySet(models.QuerySet["Resolution"]):
                 return []
             message = resolution_sentences.ACKNOWLEDGEMENT_UNDONE(who=by.get_username())
             self.filter(pk__in=[row.pk for row in rows]).update(until=None, message=message)
-            AuditEvent.objects.record_many(
+            AuditEvent.objects.insert_signed(
                 [
                     AuditEvent.make_signed(
                         AuditCode.RESOLUTION,
@@ -59,19 +59,19 @@ class ResolutionQuerySet(models.QuerySet["Resolution"]):
         newest = self.filter(client_id=client_id, kind__in=kinds).first()
         return newest if newest and newest.kept_versions else None
 
-    def covering_newest_comparison(self) -> Self:
+    def acknowledging_newest_comparison(self) -> Self:
         """Select those in force that acknowledge exactly what their client's newest comparison found."""
         newest = _make_findings("client__client_migration__comparison")
         return self.acknowledgements_in_force().filter(mismatches=newest)
 
-    def of_open_mismatches(self) -> Self:
+    def acknowledging_open_mismatches(self) -> Self:
         """Select those in force that acknowledge exactly their client's open mismatches, checked or not since."""
         found = _make_findings("client__open_mismatches__comparison")
         return self.acknowledgements_in_force().filter(mismatches=found)
 
 
 def _make_findings(comparison: str) -> models.Func:
-    """Build `Comparison.list_findings` in SQL, for the comparison on this path."""
+    """Build `Comparison.list_acknowledgeable` in SQL, for the comparison on this path."""
     status = models.Func(
         models.Value("status"), models.F(f"{comparison}__status"), function="jsonb_build_object"
     )

@@ -67,7 +67,7 @@ def make_next_query() -> str:
     return NEXT_ROTATIONS.format(reveal_days=int(settings.NOVA_ROTATE_AFTER_REVEAL_DAYS))
 
 
-def is_overdue() -> models.Q:
+def client_rotation_is_overdue() -> models.Q:
     """Return the condition that the day of a client's next rotation has passed."""
     query = f"SELECT client_id FROM ({make_next_query()}) AS next WHERE due < %s"  # noqa: S608  # constants
     return models.Q(pk__in=RawSQL(query, [today()]))  # noqa: S611  # as above
@@ -87,17 +87,17 @@ class RotationScheduleQuerySet(models.QuerySet["RotationSchedule"]):
         """Return the clients whose day has come."""
         return [pk for pk, due in self.find_next_days().items() if due <= today()]
 
-    def of_client(self, client_id: int) -> Self:
+    def of_client_or_its_groups(self, client_id: int) -> Self:
         """Select the client's own schedule and those of its groups."""
         in_group = models.Q(group__members__client=client_id)
         return self.filter(models.Q(client_id=client_id) | in_group).distinct()
 
-    def find_freshness_start(self, client_id: int) -> datetime | None:
+    def find_earliest_fresh_rotation(self, client_id: int) -> datetime | None:
         """Return since when a login of this client is fresh if it was rotated: within its days, and not revealed since.
 
         None where it has no schedule.
         """
-        days = self.of_client(client_id).aggregate(least=models.Min("days"))["least"]
+        days = self.of_client_or_its_groups(client_id).aggregate(least=models.Min("days"))["least"]
         if days is None:
             return None
         began = datetime.combine(today() - timedelta(days=days - 1), time.min, tzinfo=UTC)

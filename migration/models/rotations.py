@@ -65,7 +65,7 @@ class RotationQuerySet(models.QuerySet["Rotation"]):
         """Select those after which the login has a new secret."""
         return self.filter(outcome=RotationOutcome.ROTATED)
 
-    def newest_if_stopped(self) -> Self:
+    def stopped_newest_of_client(self) -> Self:
         """Select the rotations that stopped and are their client's newest."""
         newer = Rotation.objects.filter(
             client_id=models.OuterRef("client_id"), pk__gt=models.OuterRef("pk")

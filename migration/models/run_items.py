@@ -343,6 +343,6 @@ class RunItem(models.Model):
         self.attempts += 1
         self.next_try_at = timezone.now() + wait
 
-    def leave_open(self) -> None:
+    def set_next_try_now(self) -> None:
         """Set it to be tried again at once, without counting an attempt; doesn't save."""
         self.outcome, self.next_try_at = "", timezone.now()

@@ -190,7 +190,7 @@ class RunPlan(models.Model):
             started_by_name=get_kept_name(by),
         )
 
-    def store_differences(self, differences: Collection[dict[str, object]]) -> None:
+    def end_check_as_differing(self, differences: Collection[dict[str, object]]) -> None:
         """Keep what is not as planned; a user starts it all the same, or makes another plan."""
         self._change_state(
             RunPlan.State.DIFFERS,
@@ -216,7 +216,7 @@ class RunPlan(models.Model):
             self._change_state(RunPlan.State.DISCARDED, *RunPlan.OPEN)
             self.record_act(audit_sentences.PLAN_DISCARDED, by=by)
 
-    def record_work(self) -> None:
+    def record_worked_at(self) -> None:
         """Note that its look goes on."""
         RunPlan.objects.filter(pk=self.pk).update(worked_at=timezone.now())
 

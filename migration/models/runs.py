@@ -70,7 +70,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Say whether nobody has paused or stopped the run."""
         return self.filter(pk=run_id, state=Run.State.RUNNING).exists()
 
-    def record_work(self, run_id: int) -> None:
+    def record_worked_at(self, run_id: int) -> None:
         """Note that a worker works on the run."""
         self.filter(pk=run_id).update(worked_at=timezone.now())
 
@@ -240,7 +240,7 @@ class Run(SteeredRun):
         return f"{self.get_move_from_display()} → {self.get_move_to_display()}"
 
     @property
-    def writes_to_aws(self) -> bool:
+    def needs_aws_writes_allowed(self) -> bool:
         """Say whether it waits while this site may not write to AWS; moves back never wait."""
         moves = self.moves
         return moves.goes_towards_aws if moves else self.kind not in Run.READS_ONLY
@@ -302,7 +302,7 @@ class Run(SteeredRun):
             rows = chosen.order_by("pk").values_list("pk", "slug")
             run.add_items(rows.iterator(chunk_size=ITEMS_AT_ONCE))
             run.finish_if_done()
-            run.record_start(by)
+            run.record_start_in_audit(by)
         return run
 
     def add_items(self, chosen: Iterable[tuple[int, str]]) -> None:

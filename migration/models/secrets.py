@@ -29,7 +29,7 @@ DIFFERING_CLIENTS = f"""
 """  # noqa: S608  # constants
 
 
-def has_secret_settings_drift() -> models.Q:
+def client_has_settings_drift() -> models.Q:
     """Return the condition that a secret of a client differs from the settings, by the newest look at it."""
     query = DIFFERING_CLIENTS.format(prefix="%s")
     return models.Q(pk__in=RawSQL(query, [settings.NOVA_SECRET_PREFIX]))  # noqa: S611  # as above

@@ -13,7 +13,7 @@ from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from migration.models.clients import all_clients
-from migration.models.failures import FailureCounts, count_failures
+from migration.models.failures import FailedClientCounts, count_failed_clients
 from migration.models.moves import PhaseChange
 from migration.models.readiness import with_blocker
 from migration.models.resolutions import Resolution
@@ -66,7 +66,7 @@ class SiteCounts:
     # The credentials whose value stood in clear and was not rotated since, and the clients that have them.
     to_rotate: int
     clients_to_rotate: int
-    failures: FailureCounts
+    failures: FailedClientCounts
     # True where the workers counted it some time before the page was opened.
     is_kept: bool = False
 
@@ -76,7 +76,7 @@ class SiteCounts:
         at = timezone.now()
         rows, pushes, (usage, *of_values) = _count_rows(), _count_pushes(), _count_usage()
         to_rotate, clients_to_rotate = of_values
-        cutovers, failures = _count_cutovers(), count_failures()
+        cutovers, failures = _count_cutovers(), count_failed_clients()
         return cls(at, rows, pushes, usage, cutovers, to_rotate, clients_to_rotate, failures)
 
     @property
@@ -105,7 +105,7 @@ class SiteCounts:
             cutovers={date.fromisoformat(day): n for day, n in kept["cutovers"].items()},
             to_rotate=kept["to_rotate"],
             clients_to_rotate=kept["clients_to_rotate"],
-            failures=FailureCounts.from_json(kept["failures"]),
+            failures=FailedClientCounts.from_json(kept["failures"]),
             is_kept=True,
         )
 
@@ -185,7 +185,9 @@ class KeptCounts(models.Model):
 
 def _count_rows() -> list[dict[str, Any]]:
     """Count the clients of each phase, status and blocker."""
-    acknowledged = Q(pk__in=Resolution.objects.covering_newest_comparison().values("client_id"))
+    acknowledged = Q(
+        pk__in=Resolution.objects.acknowledging_newest_comparison().values("client_id")
+    )
     counted = (
         with_blocker(all_clients())
         .annotate(status=F("client_migration__comparison_status"))

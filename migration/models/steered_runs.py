@@ -111,14 +111,16 @@ class SteeredRun(models.Model):
         """Count the items by outcome."""
         raise NotImplementedError
 
-    def record_start(self, by: User | None) -> None:
+    def record_start_in_audit(self, by: User | None) -> None:
         """Record in the audit that it was started or requested; of the schedule's runs there are too many."""
         if moves := self.moves:
             requested = self.state == self.State.REQUESTED
             sentence = (
                 audit_sentences.MOVES_REQUESTED if requested else audit_sentences.MOVES_STARTED
             )
-            facts = sentence(run=self.name_message, n=self.items.count(), **moves.phase_labels)
+            facts = sentence(
+                run=self.name_message, n=self.items.count(), **moves.old_and_new_labels
+            )
             code = AuditCode.REQUEST if requested else AuditCode.RUN
             self.record_act(facts, by=by, code=code, reason=moves.reason)
             if moves.override_reason:

@@ -48,7 +48,7 @@ class WaveQuerySet(models.QuerySet["Wave"]):
         """Select the waves that have their clients, first to last."""
         return self.filter(began_at__isnull=False).order_by("position", "part")
 
-    def watch_anew(self, campaign: Campaign) -> None:
+    def restart_stop_rule_counts(self, campaign: Campaign) -> None:
         """Begin to count against the stop rule from now on, in every wave of the campaign that has begun.
 
         A wave whose group was deleted goes on without it: with the clients that it has, or with none. Clients that
@@ -235,7 +235,7 @@ class Wave(models.Model):
         """Return until when its next step waits at most for what comes by itself."""
         moments = (self.soaks_until(), self.watched_since, self.began_at)
         begins = max(moment for moment in moments if moment)
-        return self.campaign.find_opening(begins) + self.campaign.longest_wait
+        return self.campaign.find_opening(begins) + self.campaign.longest_wait_after_soak
 
     def count_awaited_by_blocker(self, phase: Phase) -> dict[Blocker, int]:
         """Count the clients for which its step from `phase` waits, by what keeps them."""

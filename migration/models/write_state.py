@@ -42,7 +42,7 @@ class OpenStop:
 
 
 @dataclass(frozen=True)
-class WriteState:
+class AwsWriteState:
     """What the database said, at `read_at` on its own clock, about writes to AWS."""
 
     read_at: datetime
@@ -51,7 +51,7 @@ class WriteState:
     stop: OpenStop | None
 
     @classmethod
-    def parse(cls, text: str) -> WriteState:
+    def parse(cls, text: str) -> AwsWriteState:
         """Parse the text that `WRITE_STATE` gives."""
         found = json.loads(text)
         claim, stop = found["claim"] or {}, found["stop"]
@@ -67,8 +67,8 @@ class WriteState:
         )
 
 
-def read_write_state(connection: BaseDatabaseWrapper) -> WriteState:
-    """Return the `WriteState` as it is now, in one statement."""
+def read_aws_write_state(connection: BaseDatabaseWrapper) -> AwsWriteState:
+    """Return the `AwsWriteState` as it is now, in one statement."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {WRITE_STATE}")
-        return WriteState.parse(cursor.fetchone()[0])
+        return AwsWriteState.parse(cursor.fetchone()[0])

@@ -32,7 +32,7 @@ class KmsAnswers:
     # Secret -> its KMS key, or why it can't be told, of those that were asked for ahead.
     keys: dict[str, str | SecretsManagerError] = field(default_factory=dict)
     # Secrets that the account has just read with their values.
-    were_read: frozenset[str] = frozenset()
+    secrets_read: frozenset[str] = frozenset()
 
     def drop_refusals(self) -> KmsAnswers:
         """Return the answers for the next batch; refusals are dropped, so that AWS is asked again."""
@@ -79,7 +79,7 @@ def _list_keys(sm: SecretsManager, names: list[str]) -> list[tuple[str, str]]:
     page = ""
     with suppress(SecretsManagerError):
         for _ in range(MOST_PAGES):
-            found, page = sm.list_kms_keys(names, page)
+            found, page = sm.list_kms_keys_of_secrets(names, page)
             keys |= found
             if not page or keys.keys() >= set(names):
                 break
@@ -108,7 +108,7 @@ def find_account_problem(
 
 
 def _try_access_once(sm: SecretsManager, name: str, answers: KmsAnswers, *, writes: bool) -> None:
-    if not writes and name in answers.were_read:
+    if not writes and name in answers.secrets_read:
         return
     try:
         key = answers.find_key_of_secret(name, sm=sm), writes

@@ -20,7 +20,7 @@ from migration import sentences
 from migration import setting_sentences as told
 from migration.models import AuditCode, AuditEvent, Outcome, Secret
 from migration.operations.aws_store import secrets_manager
-from migration.operations.locks import hold_client_locks, require_held_client_locks
+from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
 from migration.operations.secret_settings import (
     Changes,
     describe_settings,
@@ -31,7 +31,7 @@ from migration.operations.stored_looks import (
     begin_change,
     compare_secret,
     end_change,
-    find_begun_change,
+    find_interrupted_change,
     store_look,
 )
 from nova_credentials.aws.secret_settings import add_replicas, remove_replicas, update_secret
@@ -124,7 +124,7 @@ def _apply_to_secret(
     try:
         there = sm.describe_secret(name)
         store_look(name, there)
-        if begun := find_begun_change(there):
+        if begun := find_interrupted_change(there):
             _record_change(snapshot, name, begun, by=by)
         if there.deleted_at:
             return
@@ -186,7 +186,7 @@ def _change(
 
 def _record_change(snapshot: ClientSnapshot, name: str, what: Message, *, by: User | None) -> None:
     with transaction.atomic():
-        require_held_client_locks()
+        refuse_lost_client_locks()
         AuditEvent.objects.record(
             AuditCode.SECRET_SETTINGS,
             what,

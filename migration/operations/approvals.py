@@ -110,7 +110,7 @@ def _approve(request: MoveRequest, by: User) -> MoveResult:
             override=get_override(request),
         )
     except ShutGate as refusal:
-        _select_request(request).record_reasons(refusal.reasons)
+        _select_request(request).record_failing_checks(refusal.reasons)
         raise
     except (StalePhase, IllegalMove) as refusal:
         raise _fail_request(request, by, refusal.message) from None

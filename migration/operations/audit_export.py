@@ -17,7 +17,7 @@ from migration.models import AuditCode, AuditEvent, AuditLink
 from migration.models.audit_signatures import describe_moment, first_id_at
 from migration.operations.audit_chain import seal_audit
 from migration.operations.csv_cells import defuse_formula
-from migration.operations.snapshots import repeatable_read
+from migration.operations.snapshots import repeatable_read_only
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -102,7 +102,7 @@ def export_audit(
             link_signature=Subquery(links.values("signature")),
         )
     )
-    with repeatable_read():
+    with repeatable_read_only():
         write_events(events.iterator(chunk_size=ROWS_AT_ONCE), kind, write)
 
 

@@ -17,7 +17,7 @@ from migration.models.audit_signatures import audit_keys
 from migration.operations.audit_chain import AuditHead, seal_audit
 from migration.operations.audit_export import ExportFormat, write_events
 from migration.operations.audit_verification import read_chain, verify_audit
-from migration.operations.snapshots import repeatable_read
+from migration.operations.snapshots import repeatable_read_only
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _export_old(found: Verification, before: datetime, file: Path) -> tuple[Audi
             yield event
 
     with file.open("x", encoding="utf-8") as out:
-        with repeatable_read():
+        with repeatable_read_only():
             write_events(list_old(), ExportFormat.JSON, out.write)
         out.flush()
         os.fsync(out.fileno())

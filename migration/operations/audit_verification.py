@@ -21,7 +21,7 @@ from migration.operations.audit_chain import (
     link_parts,
     select_unsealed,
 )
-from migration.operations.snapshots import repeatable_read
+from migration.operations.snapshots import repeatable_read_only
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +89,7 @@ class Verification:
 def verify_audit(*, kept_head: AuditHead | None = None) -> Verification:
     """Verify the whole audit as it is at one moment. `kept_head`: one that was kept outside the database."""
     found = Verification()
-    with repeatable_read():
+    with repeatable_read_only():
         _verify_protection(found)
         start = _verify_checkpoints(found)
         _verify_before(found, start)

@@ -14,8 +14,8 @@ from migration import sentences
 from migration.models import Secret, find_layout
 from migration.operations.aws_calls import note_attempt
 from migration.operations.keys import load_version_keys
-from migration.operations.rate_limiter import NonBlockingLimiter, rate_limiter
-from migration.operations.version_plans import find_unplanned_versions
+from migration.operations.rate_limiter import InteractiveLimiter, rate_limiter
+from migration.operations.version_plans import find_own_unplanned_versions
 from nova_credentials import document as documents
 from nova_credentials.aws.attempts import observe_attempts
 from nova_credentials.aws.client_secrets import read_client
@@ -64,7 +64,7 @@ def _make_manager(_pid: int, interactive: bool, region: str, endpoint: str) -> S
     made = SecretsManager(
         region,
         endpoint_url=endpoint or None,
-        pacer=NonBlockingLimiter(rate_limiter()) if interactive else rate_limiter(),
+        pacer=InteractiveLimiter(rate_limiter()) if interactive else rate_limiter(),
         caller=CALLER,
         **(GIVE_UP_EARLY if interactive else _Limits()),
     )
@@ -123,10 +123,10 @@ def find_known_secrets(names: Collection[str]) -> dict[str, Secret]:
 def list_versions_since_backup(found: AwsCopy) -> set[str]:
     """Return the ids of the versions that this site wrote after the backup from which the tables were restored."""
     known = find_known_secrets(found.version_ids)
-    return find_unplanned_versions(found.values_read, known=known, keys=load_version_keys())
+    return find_own_unplanned_versions(found.values_read, known=known, keys=load_version_keys())
 
 
-def describe_aws() -> Message:
+def describe_aws_account_and_key() -> Message:
     """Return the account of the newest secret and the end of the key that is used now, as far as they are known."""
     newest = Secret.objects.order_by("-seen_at").values_list("arn", flat=True).first() or ""
     account = f"{newest}::::".split(":")[4]  # arn:aws:secretsmanager:region:account:…

@@ -18,12 +18,12 @@ from migration import audit_sentences, sentences
 from migration.models import (
     AuditCode,
     AuditEvent,
+    AwsWriteState,
     DatabaseClaim,
     DatabaseIdentity,
     Notice,
-    WriteState,
     WriteStop,
-    read_write_state,
+    read_aws_write_state,
     require_reason,
 )
 from migration.operations.database_identity import (
@@ -31,7 +31,7 @@ from migration.operations.database_identity import (
     reached_databases,
     read_identity,
 )
-from migration.operations.leases import require_held_leases
+from migration.operations.leases import refuse_lost_leases
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.messages import Message, MessageError
 
@@ -85,12 +85,12 @@ class WriteGuard:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._state: WriteState | None = None
+        self._state: AwsWriteState | None = None
         self._read_at = -math.inf
         # The database with which this process began, and since when: it may not change unseen.
         self._followed: tuple[DatabaseIdentity, datetime] | None = None
 
-    def keep_state(self, state: WriteState, *, asked_at: float) -> None:
+    def keep_state(self, state: AwsWriteState, *, asked_at: float) -> None:
         """Keep a state that was asked for at this time of the monotonic clock."""
         with self._lock:
             if asked_at >= self._read_at:
@@ -102,13 +102,13 @@ class WriteGuard:
             self._state = None
 
     @property
-    def known_state(self) -> WriteState | None:
+    def known_state(self) -> AwsWriteState | None:
         """Return the state if it was read in the last KNOWN_FOR_SECONDS."""
         with self._lock:
             fresh = time.monotonic() - self._read_at <= KNOWN_FOR_SECONDS
             return self._state if fresh else None
 
-    def explain_refused_database(self, state: WriteState) -> Message | None:
+    def explain_refused_database(self, state: AwsWriteState) -> Message | None:
         """Say why this may not be the database that writes to AWS (a duplicate, unknown); None if it is."""
         noted = state.noted
         if noted is None:
@@ -122,7 +122,7 @@ class WriteGuard:
             return sentences.DATABASE_CHANGED(this=noted.place)
         return None
 
-    def _follow_database(self, state: WriteState, noted: DatabaseIdentity) -> bool:
+    def _follow_database(self, state: AwsWriteState, noted: DatabaseIdentity) -> bool:
         """Say whether it is still the database with which this process began, or was claimed since then."""
         with self._lock:
             if self._followed is None or (
@@ -143,7 +143,7 @@ def _write_guard(_pid: int) -> WriteGuard:
     return WriteGuard()
 
 
-def explain_stop(state: WriteState) -> Message | None:
+def explain_stop(state: AwsWriteState) -> Message | None:
     """Say who stopped all AWS writes and when; None where they are not stopped."""
     stop = state.stop
     if stop is None:
@@ -152,7 +152,7 @@ def explain_stop(state: WriteState) -> Message | None:
     return sentences.WRITES_STOPPED(who=who, ago=stop.stopped_at)
 
 
-def get_write_state() -> WriteState:
+def get_aws_write_state() -> AwsWriteState:
     """Return the state as it was at most KNOWN_FOR_SECONDS ago."""
     from migration.operations.rate_limiter import rate_limiter  # noqa: PLC0415  # it asks this module
 
@@ -160,14 +160,14 @@ def get_write_state() -> WriteState:
     state = guard.known_state
     if state is None:
         asked_at = time.monotonic()
-        state = rate_limiter().run_statement(read_write_state)
+        state = rate_limiter().run_statement(read_aws_write_state)
         guard.keep_state(state, asked_at=asked_at)
     return state
 
 
 def find_write_refusal() -> Message | None:
     """Say why this process may not write to AWS now; None where it may."""
-    state = get_write_state()
+    state = get_aws_write_state()
     return explain_stop(state) or write_guard().explain_refused_database(state)
 
 
@@ -181,7 +181,7 @@ def require_writes_allowed(operation: str = "", *, ask: bool = True) -> None:
     if why := find_write_refusal():
         raise WritesRefusedError.because(why, operation)
     if ask:
-        require_held_leases()
+        refuse_lost_leases()
 
 
 def stop_aws_writes(*, reason: str, by: User | None = None) -> WriteStop:

@@ -54,7 +54,7 @@ class _BoundedSMTP(smtplib.SMTP):
         ):
             connected = socket.socket(family, kind, protocol)
             try:
-                connected.settimeout(min(timeout, self.deadline.seconds_left()))
+                connected.settimeout(min(timeout, self.deadline.require_seconds_left()))
                 connected.connect(place)
                 self.deadline.watch_socket(connected.fileno())
             except (OSError, LoginFailedError):

@@ -152,7 +152,7 @@ class SignedFacts:
     signature: str
 
     @property
-    def certificate_text(self) -> str:
+    def certificate_file_text(self) -> str:
         """Return the text of the certificate's file: JSON with facts, key id and signature."""
         parts = {"certificate": self.facts, "key": self.key, "signature": self.signature}
         return json.dumps(parts, indent=2) + "\n"
@@ -183,7 +183,7 @@ def sign_certificate(certificate: Certificate) -> SignedFacts:
     return SignedFacts(facts, keys.current_id, keys.sign(*_signed_parts(facts, keys.current_id)))
 
 
-def read_certificate_file(text: str) -> SignedFacts:
+def read_unverified_certificate(text: str) -> SignedFacts:
     """Read a certificate's file without judging its signature, as `is_genuine` does.
 
     Raises `UnreadableCertificateError` or `NotACertificateError`.

@@ -12,7 +12,7 @@ from migration.operations.audit_chain import AuditHead, link_parts
 from migration.operations.certificate_facts import (
     AuditAgreement,
     NotACertificateError,
-    read_certificate_file,
+    read_unverified_certificate,
 )
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def verify_certificate(text: str) -> CertificateVerdict:
     """Verify the text of a certificate's file; raises `UnreadableCertificateError` where it is no JSON."""
     verdict = CertificateVerdict()
     try:
-        signed = read_certificate_file(text)
+        signed = read_unverified_certificate(text)
     except NotACertificateError:
         verdict.add_fault(CertificateFault.EDITED)
         return verdict

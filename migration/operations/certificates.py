@@ -77,7 +77,7 @@ def make_certificate(*, client: Client, by: User) -> tuple[Certificate, SignedFa
     cutover = _require_cutover(client)
     _record(AuditCode.CERTIFICATE, sentences.CERTIFICATE_MADE, client, cutover, by)
     seal_audit(wait=True)
-    certificate = collect_facts(client=client, by=by)
+    certificate = collect_cutover_facts(client=client, by=by)
     return certificate, sign_certificate(certificate)
 
 
@@ -95,7 +95,7 @@ def find_cutover(client_id: int) -> PhaseChange | None:
     return next((each for each in found if not _is_of_offboarding(each)), None)
 
 
-def collect_facts(*, client: Client, by: User) -> Certificate:
+def collect_cutover_facts(*, client: Client, by: User) -> Certificate:
     """Collect what is stored about the client's newest cutover; raises `NotCutOverError`."""
     cutover = _require_cutover(client)
     began = _find_dual_read(cutover)

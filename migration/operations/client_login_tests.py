@@ -19,8 +19,8 @@ from migration.models import AuditCode, AuditEvent, LoginStore, LoginTest, all_c
 from migration.operations.aws_store import read_aws, secrets_manager
 from migration.operations.aws_writes import TEST_LOGIN
 from migration.operations.login_tests import LOGIN_SECONDS, LoginResult, try_login
-from migration.operations.rate_limiter import NonBlockingLimiter, rate_limiter
-from migration.operations.snapshots import read_snapshot, repeatable_read
+from migration.operations.rate_limiter import InteractiveLimiter, rate_limiter
+from migration.operations.snapshots import read_snapshot, repeatable_read_only
 from nova_credentials import document as documents
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -135,7 +135,7 @@ def read_logins(
 
 
 def _read_client(client_id: int) -> Client:
-    with repeatable_read():
+    with repeatable_read_only():
         client = all_clients().filter(pk=client_id).first()
         if client is None:
             raise Client.DoesNotExist
@@ -175,7 +175,7 @@ def try_logins(
 
     With `waits` false a person waits: the turns are taken, and the workers' logins come later.
     """
-    limiter = rate_limiter() if waits else NonBlockingLimiter(rate_limiter())
+    limiter = rate_limiter() if waits else InteractiveLimiter(rate_limiter())
 
     def try_one(login: StoredLogin) -> LoginResult:
         limiter.wait(TEST_LOGIN)
@@ -212,7 +212,7 @@ def keep_results(
         for login in found.logins
     ]
     if are_all:
-        LoginTest.objects.record_all(
+        LoginTest.objects.record_as_only_newest(
             tests, client_id=client_id, store=found.store, read_at=found.read_at
         )
     else:
@@ -247,9 +247,9 @@ def try_typed_login(row: Credential, *, client: Client | None, by: User) -> Logi
     Without `client` it is being added.
     The caller has seen to it that a stored secret goes to its stored destination alone.
     """
-    rate_limiter().take_turn_ahead_of_others(TEST_LOGIN)
+    rate_limiter().take_turn_without_waiting(TEST_LOGIN)
     result = try_login(row.TYPE, _make_values(row.TYPE, row))
-    login = row.make_name_message() if row.pk else login_sentences.NEW_LOGIN(kind=row.TYPE)
+    login = row.make_row_name_message() if row.pk else login_sentences.NEW_LOGIN(kind=row.TYPE)
     AuditEvent.objects.record(
         AuditCode.LOGIN_TEST,
         login_sentences.TYPED_LOGIN_TESTED(

@@ -79,7 +79,7 @@ class TableReader:
                 cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
                 cursor.execute(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'")
                 self._read_pieces(cursor)
-                self.scanner.search_block()
+                self.scanner.search_collected_rows()
             except DatabaseError as error:
                 failed = UnsearchedError(
                     UnsearchedReason.READ_FAILED, getattr(error.__cause__, "sqlstate", None) or ""

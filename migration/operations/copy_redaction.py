@@ -31,7 +31,7 @@ from migration.operations.redactable_columns import (
     parse_column,
 )
 from migration.operations.redacted_text import RedactedText, redact_json, redact_plain
-from migration.operations.secret_values import gather_values, list_values_before_cutover
+from migration.operations.secret_values import find_slugs_by_postgres_value, gather_and_note_values
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -91,8 +91,8 @@ def plan_redaction(*, client_ids: Collection[int], columns: Collection[str]) -> 
         except NotRedactableError as error:
             left_out.append(error.message)
     plan = RedactionPlan(chosen, left_out, {}, {}, {})
-    clients = gather_values(client_ids, sm=secrets_manager())
-    elsewhere = list_values_before_cutover() if clients else {}
+    clients = gather_and_note_values(client_ids, sm=secrets_manager())
+    elsewhere = find_slugs_by_postgres_value() if clients else {}
     for client in clients:
         if not client.phase.aws_is_authority:
             left_out.append(
@@ -232,7 +232,7 @@ class _ColumnRedactor:
             table=self.column.table,
             first=sql.Literal(f"({first},0)"),
             end=sql.Literal(f"({end},0)"),
-            condition=self.column.ended_condition,
+            condition=self.column.redactable_rows_condition,
         )
         with connection.chunked_cursor() as cursor:
             cursor.execute(statement)
@@ -245,7 +245,7 @@ class _ColumnRedactor:
         statement = sql.SQL(REPLACE).format(
             column=_double_percents(sql.Identifier(self.column.name.column)),
             table=_double_percents(self.column.table),
-            condition=_double_percents(self.column.ended_condition),
+            condition=_double_percents(self.column.redactable_rows_condition),
             type=sql.SQL("pg_catalog." + kind),
         )
         try:
@@ -278,7 +278,7 @@ class _ColumnRedactor:
                 column=name.column,
                 rows=number,
             ).pk
-        AuditEvent.objects.record_many(
+        AuditEvent.objects.insert_signed(
             [
                 AuditEvent.make_signed(
                     AuditCode.REDACTION,

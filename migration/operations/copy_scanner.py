@@ -110,9 +110,9 @@ class CopyScanner:
         self._starts.append(len(self._block))
         self._block += row
         if len(self._block) >= BLOCK_BYTES:
-            self.search_block()
+            self.search_collected_rows()
 
-    def search_block(self) -> None:
+    def search_collected_rows(self) -> None:
         """Search the rows collected so far; to be called after the last one too."""
         hits: set[tuple[int, int, int]] = set()
         fields: dict[int, list[int]] = {}

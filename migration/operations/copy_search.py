@@ -32,7 +32,7 @@ from migration.operations.keys import make_fingerprint
 from migration.operations.known_values import note_rows
 from migration.operations.secret_values import (
     ClientValues,
-    gather_values,
+    gather_and_note_values,
     list_values_in_all_rows,
 )
 from nova_credentials.tables import LEGACY_CREDENTIALS
@@ -162,7 +162,7 @@ def _do_search(
         CopySearch.objects.filter(pk=search.pk).update(seen_at=timezone.now())
 
     note_rows(client_ids)
-    clients = gather_values(client_ids, sm=secrets_manager(), tell=note_progress)
+    clients = gather_and_note_values(client_ids, sm=secrets_manager(), tell=note_progress)
     done = _Search(make_needles(clients), record_progress)
     with connection.cursor() as cursor:
         places = list_places(cursor)

@@ -17,15 +17,15 @@ from migration import rotation_sentences
 from migration.models import PUSHED, OtherSecretsState, RotationOutcome, RotationStep, Secret
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.aws_writes import require_writes_allowed
-from migration.operations.known_values import note_new_password, noting_rows
-from migration.operations.leases import require_held_leases
-from migration.operations.locks import require_held_client_locks
+from migration.operations.known_values import note_new_password_in_aws, noting_rows
+from migration.operations.leases import refuse_lost_leases
+from migration.operations.locks import refuse_lost_client_locks
 from migration.operations.login_tests.outcomes import LoginFailedError
 from migration.operations.pending_secrets import (
     LoginsOfRole,
     PendingSecret,
-    find_labelled,
     find_logins,
+    find_primary_or_labelled,
     make_passwordless_login,
 )
 from migration.operations.pushes import push
@@ -51,8 +51,8 @@ from migration.operations.rotation_ends import (
     ClientNotReadyError,
     LeadsElsewhereError,
     NothingLogsInError,
-    RefusedRotationError,
-    StoppedRotationError,
+    RotationRefusedError,
+    RotationStoppedError,
     WrittenMeanwhileError,
 )
 from migration.operations.rows_from_aws import hold_rows, record_as_pushed_if_equal
@@ -165,7 +165,7 @@ class DatabaseRotation:
         if self.snapshot.other_secrets == OtherSecretsState.KEPT:
             # Who reads these finds no AWSPENDING in them.
             names = tuple(self.snapshot.other_names.values())
-            raise RefusedRotationError(rotation_sentences.FORMER_SECRETS_READ(names=names))
+            raise RotationRefusedError(rotation_sentences.FORMER_SECRETS_READ(names=names))
         client = read_client_with_rows(self.rotation.client_id)
         require_own_role(client, document, self._login)
         working = self._find_working()
@@ -190,11 +190,11 @@ class DatabaseRotation:
 
     def _find_wanted(self, document: Document) -> LoginsOfRole:
         """Find the login by its label."""
-        login = find_labelled(document, self.rotation.label)
+        login = find_primary_or_labelled(document, self.rotation.label)
         found = find_logins(document, login) if login else None
         if found is None:
             missing = describe_missing_login(self.rotation.slug, DATABASE, self.rotation.label)
-            raise RefusedRotationError(missing)
+            raise RotationRefusedError(missing)
         return found
 
     def _note_version(self, version_id: str) -> None:
@@ -209,7 +209,7 @@ class DatabaseRotation:
                 require_wrong_password(error)
             else:
                 return login
-        raise StoppedRotationError(rotation_sentences.ROTATION_CURRENT_REFUSED())
+        raise RotationStoppedError(rotation_sentences.ROTATION_CURRENT_REFUSED())
 
     def _list_candidates(self, *, with_left: bool = False) -> Iterator[DatabaseLogin]:
         """Yield the logins that may be valid: the current one, the one before it, what earlier rotations left."""
@@ -234,7 +234,7 @@ class DatabaseRotation:
 
     def _find_under_other_name(self, document: Document, password: str) -> LoginsOfRole:
         """Find the login by its label where only its host has another name: the kept password logs in there, too."""
-        login = find_labelled(document, self.rotation.label)
+        login = find_primary_or_labelled(document, self.rotation.label)
         found = find_logins(document, login) if login else None
         with suppress(LoginUnclearError):
             if found and logs_in(replace(found.login, password=password), self.open_login):
@@ -285,7 +285,7 @@ class DatabaseRotation:
         """Write the rows of this role: before AWS's current version, so that a push of them brings the password too."""
         try:
             with hold_rows(self.rotation.client_id):
-                require_held_client_locks()
+                refuse_lost_client_locks()
                 rows = self._list_rows()
                 if not rows and not self.snapshot.phase.aws_is_authority:
                     raise LeadsElsewhereError(self.rotation.version_id)
@@ -299,21 +299,20 @@ class DatabaseRotation:
         except RefusedByDatabaseError as error:
             self._put_back(password)
             why = rotation_sentences.ROTATION_ROW_REFUSED(error=error.message)
-            raise RefusedRotationError(why) from None
+            raise RotationRefusedError(why) from None
 
     def _put_back(self, password: str) -> None:
         """Give the role its former password again."""
         new = replace(self._login, password=password)
         try:
-            change_password(new, self._login.password, self.open_login, before=require_held_leases)
+            change_password(new, self._login.password, self.open_login, before=refuse_lost_leases)
         except LoginFailedError as error:
             raise make_unclear(error) from None
         except RoleRefusedError as error:  # not the end: the role has the new password
             raise LoginUnclearError(error.message) from None
 
     def _list_rows(self) -> list[DatabaseCredential]:
-        client = reread_locked_client(self.rotation.client_id)
-        return list_rows_of_role(client, self._login)
+        return list_rows_of_role(reread_locked_client(self.rotation.client_id), self._login)
 
     def _push(self, sentence: Sentence) -> None:
         """Push the rows; raise where AWS doesn't hold them afterwards."""
@@ -334,7 +333,8 @@ class DatabaseRotation:
         if self.snapshot.phase == Phase.PURGED:
             with hold_rows(self.rotation.client_id):
                 self.secret.record_as_pushed_if_ours(current, self.rotation.client_id)
-                note_new_password(self._list_rows(), password, is_random=password == self.made)
+                is_random = password == self.made
+                note_new_password_in_aws(self._list_rows(), password, is_random=is_random)
         else:
             found = read_aws(self.snapshot, sm=self.secret.sm)
             with hold_rows(self.rotation.client_id):

@@ -117,5 +117,5 @@ def _save(
     rotation.step = RotationStep.STORED
     rotation.save(update_fields=["step"])
     rotation.end(RotationOutcome.ROTATED)
-    save.finish(warn=warn)
+    save.write_or_push_to_aws(warn=warn)
     return rotation

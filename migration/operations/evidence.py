@@ -108,7 +108,7 @@ def list_evidence(entry: PhaseEntry, new: Phase, facts: GateFacts) -> Iterator[E
         yield _judge_copies(entry, facts)
 
 
-def find_earliest_purge(since: datetime | None) -> datetime | None:
+def find_end_of_purge_wait(since: datetime | None) -> datetime | None:
     """Return from when a client that is in `aws` since then may be purged; None if from now."""
     wanted = get_wanted_time(Phase.PURGED)
     if not wanted:
@@ -181,7 +181,7 @@ def _judge_copies(entry: PhaseEntry, facts: GateFacts) -> EvidenceLine:
     found = facts.newest_searches.get(entry.client_id)
     if found is None or (entry.since is not None and found.searched_at < entry.since):
         return EvidenceLine(Evidence.COPIES, False, evidence_sentences.COPIES_NOT_SEARCHED())
-    if found.found_nothing_anywhere:
+    if found.proves_no_copies:
         text = evidence_sentences.NO_COPIES_FOUND(ago=found.searched_at)
         return EvidenceLine(Evidence.COPIES, True, text)
     when = format_local_time(found.searched_at)

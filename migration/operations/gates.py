@@ -15,7 +15,7 @@ from django.utils import timezone
 from migration import evidence_sentences, login_sentences, sentences
 from migration.models import FRESH, Comparison
 from migration.operations.account import find_account_problem
-from migration.operations.aws_writes import explain_stop, get_write_state, write_guard
+from migration.operations.aws_writes import explain_stop, get_aws_write_state, write_guard
 from migration.operations.evidence import WANT_EVIDENCE, Evidence, list_evidence, make_phase_entry
 from migration.operations.gate_facts import GateFacts
 from migration.operations.gate_fixes import FIXES, CheckCode, CheckFix
@@ -224,7 +224,7 @@ def database_checks(
 
 def check_aws_writes() -> Iterator[Check]:
     """Check that this database is no copy and that AWS writes are not stopped, as of a second ago at most."""
-    state = get_write_state()
+    state = get_aws_write_state()
     for code, refusal, passed in (
         (
             CheckCode.DATABASE_IS_COPY,
@@ -237,7 +237,7 @@ def check_aws_writes() -> Iterator[Check]:
         yield Check(found, refusal is None, refusal or passed, CheckFix.AWS_WRITES)
 
 
-def require_aws_writes(slug: str, new: Phase) -> None:
+def refuse_without_aws_writes(slug: str, new: Phase) -> None:
     """Raise `ShutGate` where this site may not write to AWS now."""
     if shut := [check for check in check_aws_writes() if not check.passed]:
         raise ShutGate(slug, new, shut)

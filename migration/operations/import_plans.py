@@ -20,7 +20,7 @@ from credentials.models import CREDENTIAL_MODELS, Client
 from credentials.onboarding import MAIL_SERVERS
 from migration import import_sentences as sentences
 from migration import offboarding_sentences
-from migration.models import ClientGroupError, normalize_group_name
+from migration.models import ClientGroupError, parse_group_name
 from migration.models.client_groups import fold_group_name
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.phases import Phase
@@ -261,7 +261,7 @@ class ClientPlanner:
             return
         for name in names:
             try:
-                normalized = normalize_group_name(name)
+                normalized = parse_group_name(name)
             except ClientGroupError as refusal:
                 refused = sentences.IMPORT_CELL_REFUSED(column="groups", problem=refusal.message)
                 planned.problems.append(refused)

@@ -34,7 +34,7 @@ from migration.models.client_groups import fold_group_name
 from migration.operations.import_files import ImportRefusedError, parse_import_file
 from migration.operations.import_plans import ClientPlanner, LineOutcome, PlannedLine, get_phase
 from migration.operations.known_values import note_values_on_commit
-from migration.operations.snapshots import repeatable_read
+from migration.operations.snapshots import repeatable_read_only
 from nova_credentials import document as documents
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class ImportPlan:
         return {outcome: found[outcome] for outcome in LineOutcome}
 
     @property
-    def changed_clients(self) -> list[ClientImport]:
+    def new_or_changed_clients(self) -> list[ClientImport]:
         return [planned for planned in self.clients if planned.changes]
 
     def sign(self, by: User) -> str:
@@ -108,7 +108,7 @@ class ImportResult:
 def preview_import(*, data: bytes) -> ImportPlan:
     """Say what an import of the file would do. Raises ImportRefusedError where the file can't be read as a whole."""
     found = parse_import_file(data, columns=IMPORT_COLUMNS)
-    with repeatable_read():
+    with repeatable_read_only():
         return _make_plan(found, data)
 
 
@@ -252,7 +252,7 @@ def _check_new(planner: ClientPlanner, slugs: dict[str, str]) -> None:
 
 def _store(plan: ImportPlan, by: User | None, tell: Callable[[int], None]) -> ImportResult:
     # In one order, so that two imports of the same slugs wait for each other and never both.
-    changed = sorted(plan.changed_clients, key=lambda planned: planned.client.slug)
+    changed = sorted(plan.new_or_changed_clients, key=lambda planned: planned.client.slug)
     # What they hold before; what is stored then the workers look at, within a minute.
     note_values_on_commit(*(p.client.pk for p in changed if p.logins and not p.is_new))
     for start in range(0, len(changed), AT_ONCE):
@@ -337,7 +337,7 @@ def _record(changed: Iterable[ClientImport], numbers: dict[str, int], by: User |
                 slug=planned.client.slug,
             )
         )
-    AuditEvent.objects.record_many(events)
+    AuditEvent.objects.insert_signed(events)
     return events[0].correlation
 
 
@@ -346,4 +346,4 @@ def _describe_changes(planned: ClientImport) -> Iterator[Message]:
         yield audit_sentences.FIELDS_OF_CLIENT(fields=", ".join(planned.columns))
     for login in planned.logins:
         added = audit_sentences.LOGIN_ADDED if login.is_new else audit_sentences.LOGIN_CHANGED
-        yield added(row=login.row.make_name_message(), fields=", ".join(login.columns))
+        yield added(row=login.row.make_row_name_message(), fields=", ".join(login.columns))

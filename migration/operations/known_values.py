@@ -29,7 +29,7 @@ from migration.models import (
 )
 from migration.operations.aws_store import find_known_secrets, secret_names
 from migration.operations.keys import fingerprint_key_id, load_version_keys, make_fingerprint
-from migration.operations.snapshots import repeatable_read, reread_locked_client
+from migration.operations.snapshots import repeatable_read_only, reread_locked_client
 from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
@@ -60,7 +60,7 @@ def note_rows(client_ids: Collection[int]) -> None:
     wanted = list(client_ids)
     for start in range(0, len(wanted), CLIENTS_AT_ONCE):
         try:
-            with convert_schema_errors(), repeatable_read():
+            with convert_schema_errors(), repeatable_read_only():
                 clients = all_clients().filter(pk__in=wanted[start : start + CLIENTS_AT_ONCE])
                 found = clients.with_revision()
                 found.read_rows_and_columns()
@@ -160,7 +160,7 @@ def note_purged_clients(
         KnownValue.objects.record_aws_values(seen, read_at=read_at)
 
 
-def see_purged_client(
+def see_rows_and_purged_values(
     client: Client,
     secrets: Mapping[Credential, Mapping[str, str]],
     versions: Collection[SecretValue],
@@ -204,7 +204,7 @@ def _see_in_aws(
     return seen
 
 
-def note_new_values(
+def note_new_values_in_aws(
     client_id: int,
     values: Mapping[CredentialKey, str],
     *,
@@ -217,7 +217,7 @@ def note_new_values(
     """
     if values:
         fingerprints = {key: make_fingerprint(client_id, value) for key, value in values.items()}
-        KnownValue.objects.record_new_in_aws(
+        KnownValue.objects.record_new_values_of_purged(
             before or see_rows(reread_locked_client(client_id)),
             fingerprints,
             origin=origin,
@@ -225,7 +225,7 @@ def note_new_values(
         )
 
 
-def note_new_password(rows: Sequence[Credential], password: str, *, is_random: bool) -> None:
+def note_new_password_in_aws(rows: Sequence[Credential], password: str, *, is_random: bool) -> None:
     """Note a fingerprint of the password that AWS now holds for these rows of a purged client.
 
     `is_random`: this site has made it just now. A row that NOVA wrote since the purge keeps its own value.
@@ -233,7 +233,7 @@ def note_new_password(rows: Sequence[Credential], password: str, *, is_random: b
     origin = ValueOrigin.GENERATED if is_random else ValueOrigin.TYPED
     keys = [(row.TYPE.value, row.pk) for row in rows if is_purged(row)]
     if keys:
-        note_new_values(rows[0].client_id, dict.fromkeys(keys, password), origin=origin)
+        note_new_values_in_aws(rows[0].client_id, dict.fromkeys(keys, password), origin=origin)
 
 
 def get_secret_or_pointer(row: Credential) -> str:

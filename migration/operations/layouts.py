@@ -41,10 +41,10 @@ from migration.operations.aws_store import (
     secrets_manager,
 )
 from migration.operations.keys import load_version_keys
-from migration.operations.locks import hold_client_locks, require_held_client_locks
+from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
 from migration.operations.pending_writes import PendingWrite
 from migration.operations.rows_from_aws import hold_rows
-from migration.operations.secret_writer import PushOptions, RefusedError, prepare_writer
+from migration.operations.secret_writer import PushOptions, RefusedBySiteError, prepare_writer
 from migration.operations.single_items import ItemFailedError
 from migration.operations.snapshots import (
     read_snapshot,
@@ -142,7 +142,7 @@ def _change_without_secret(
     snapshot: ClientSnapshot, layout: Layout, *, by: User | None
 ) -> LayoutChange:
     with transaction.atomic():
-        require_held_client_locks()
+        refuse_lost_client_locks()
         ClientMigration.objects.store_first_layout(snapshot.client_id, snapshot.layout)
         _store_switch(snapshot, layout, secrets=None, by=by)
     named = layout_sentences.LAYOUTS[layout]()
@@ -202,7 +202,7 @@ def _prepare_secrets(
         _require_written(rehearsal)
         if snapshot.other_secrets != OtherSecretsState.KEPT:
             with transaction.atomic():
-                require_held_client_locks()
+                refuse_lost_client_locks()
                 ClientMigration.objects.begin_other_secrets(snapshot.client_id, snapshot.layout)
         pending = PendingWrite(target, is_spared=True)
         writer = replace(writer, options=options)
@@ -219,7 +219,7 @@ def _require_written(pending: PendingWrite) -> None:
     if error := pending.error:
         why = (
             error.message
-            if isinstance(error, RefusedError)
+            if isinstance(error, RefusedBySiteError)
             else layout_sentences.LAYOUT_UNWRITTEN(error=error.message)
         )
         raise LayoutRefusedError(why, error.error_class)
@@ -257,7 +257,7 @@ def _switch(snapshot: ClientSnapshot, pending: PendingWrite, *, by: User | None)
     target = pending.snapshot
     try:
         with _hold_pointers(snapshot, target):
-            require_held_client_locks()
+            refuse_lost_client_locks()
             _store_switch(snapshot, target.layout, secrets=pending.secrets, by=by)
     except RowsBusyError as error:
         raise LayoutRefusedError(error.message, ErrorClass.UNAVAILABLE) from None

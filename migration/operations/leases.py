@@ -124,7 +124,7 @@ class LeaseSession:
                 raise LeaseLostError
             if asked_at - self.proven_at <= PROVEN_FOR_SECONDS:
                 return
-            asked = list_sessions()
+            asked = list_own_sessions()
             proven = rate_limiter().run_statement(partial(_read_proofs, sessions=asked))
             keep_proofs(asked, proven, asked_at=asked_at)
             if self not in (asked[place - 1] for place in proven):
@@ -138,7 +138,7 @@ _sessions_lock = threading.Lock()
 _asking = threading.Lock()
 
 
-def list_sessions() -> list[LeaseSession]:
+def list_own_sessions() -> list[LeaseSession]:
     """Return the sessions of this process."""
     with _sessions_lock:
         return [*_sessions]
@@ -211,7 +211,7 @@ def _read_proofs(own: BaseDatabaseWrapper, *, sessions: Collection[LeaseSession]
         return places
 
 
-def require_held_leases(*, now: bool = False) -> None:
+def refuse_lost_leases(*, now: bool = False) -> None:
     """Raise `LeaseLostError` where the leases under which this thread works are lost; without leases there is nothing.
 
     `now`: ask in the caller's transaction.

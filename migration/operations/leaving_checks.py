@@ -81,7 +81,7 @@ def find_unfinished_write_run(client_id: int) -> Run | None:
 def _find_values_after_purge(snapshot: ClientSnapshot) -> Iterator[Message]:
     plain = list_rows_in_clear(read_client_with_rows(snapshot.client_id))
     if plain:
-        yield told.OFFBOARDING_ROWS(rows=tuple(row.make_name_message() for row in plain))
+        yield told.OFFBOARDING_ROWS(rows=tuple(row.make_row_name_message() for row in plain))
 
 
 def _find_purge_objections(snapshot: ClientSnapshot) -> Iterator[Message]:

@@ -123,7 +123,7 @@ def find_leftovers(*, client_id: int) -> Leftovers:
         leaving=leaving,
         rows=tuple(
             RowLeft(
-                row.make_name_message(),
+                row.make_row_name_message(),
                 RowContent.VALUES if row in in_clear else RowContent.POINTERS,
             )
             for row in rows
@@ -137,7 +137,9 @@ def find_leftovers(*, client_id: int) -> Leftovers:
         recent_read_at=find_recent_counted_read(client_id),
         groups=tuple(ClientGroup.objects.filter(members__client=client_id)),
         campaigns=tuple(campaign for campaign, _n in count_in_campaigns([client_id])),
-        schedules=tuple(RotationSchedule.objects.of_client(client_id).select_related("group")),
+        schedules=tuple(
+            RotationSchedule.objects.of_client_or_its_groups(client_id).select_related("group")
+        ),
         objections=tuple(list_objections(snapshot, acknowledged=True)),
     )
 

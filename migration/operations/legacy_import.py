@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 CLIENT_FIELDS = ("name", "slug", "is_active")
 
 
-class LegacyKind(StrEnum):
+class LegacyRowOutcome(StrEnum):
     """What becomes of a row of the legacy table."""
 
     NEW_CLIENT = "new_client"
@@ -57,9 +57,9 @@ class LegacyKind(StrEnum):
     UNFIT = "unfit"
 
 
-TAKEN = (LegacyKind.NEW_CLIENT, LegacyKind.NEW_LOGIN)
+TAKEN = (LegacyRowOutcome.NEW_CLIENT, LegacyRowOutcome.NEW_LOGIN)
 # Somebody has to look at the others.
-SETTLED = (*TAKEN, LegacyKind.SAME)
+SETTLED = (*TAKEN, LegacyRowOutcome.SAME)
 
 
 class NothingImported(MessageError):  # noqa: N818  # like the other refusals
@@ -71,7 +71,7 @@ class PlannedRow:
     """One row and what becomes of it. Its message names fields, never a value."""
 
     row: LegacyRow
-    kind: LegacyKind
+    kind: LegacyRowOutcome
     message: Message
     client: Client | None = None
 
@@ -85,7 +85,7 @@ class PlannedRow:
         return self.client.pk if self.client else None
 
     @property
-    def is_taken(self) -> bool:
+    def is_to_be_imported(self) -> bool:
         return self.kind in TAKEN
 
 
@@ -100,7 +100,7 @@ class LegacyPlan:
 
     @property
     def taken(self) -> list[PlannedRow]:
-        return [row for row in self.rows if row.is_taken]
+        return [row for row in self.rows if row.is_to_be_imported]
 
     @property
     def left_alone(self) -> list[PlannedRow]:
@@ -109,7 +109,7 @@ class LegacyPlan:
 
     @property
     def same(self) -> int:
-        return sum(row.kind == LegacyKind.SAME for row in self.rows)
+        return sum(row.kind == LegacyRowOutcome.SAME for row in self.rows)
 
 
 def plan_legacy_import() -> LegacyPlan:
@@ -170,7 +170,9 @@ def _store_row(planned: PlannedRow, *, by: User | None) -> None:
         changes.append(audit_sentences.FIELDS_OF_CLIENT(fields=", ".join(CLIENT_FIELDS)))
     login = DatabaseCredential(client_id=client.pk, **row.login)
     insert_rows(DatabaseCredential, [login])
-    added = audit_sentences.LOGIN_ADDED(row=login.make_name_message(), fields=", ".join(row.login))
+    added = audit_sentences.LOGIN_ADDED(
+        row=login.make_row_name_message(), fields=", ".join(row.login)
+    )
     changes += [added, sentences.FROM_LEGACY_TABLE()]
     is_new = planned.client is None
     code = AuditCode.CLIENT_ADDED if is_new else AuditCode.CLIENT_SAVED
@@ -203,33 +205,33 @@ class _Planner:
             return self._plan_for_client(row, client)
         if near := self.near.get(fold_slug(row.slug)):
             message = sentences.LEGACY_NEAR_SLUG(slug=near.slug)
-            return PlannedRow(row, LegacyKind.NEAR_SLUG, message, near)
+            return PlannedRow(row, LegacyRowOutcome.NEAR_SLUG, message, near)
         if problem := self._find_several(row):
             return problem
         if unfit := _find_unfit(row, client=None):
-            return PlannedRow(row, LegacyKind.UNFIT, unfit)
+            return PlannedRow(row, LegacyRowOutcome.UNFIT, unfit)
         sentence = sentences.LEGACY_NEW_CLIENT if row.is_active else sentences.LEGACY_NEW_INACTIVE
-        return PlannedRow(row, LegacyKind.NEW_CLIENT, sentence())
+        return PlannedRow(row, LegacyRowOutcome.NEW_CLIENT, sentence())
 
     def _plan_for_client(self, row: LegacyRow, client: Client) -> PlannedRow:
         logins = client.credentials_by_type()[CredentialType.DATABASE]
         if any(is_purged(login) for login in logins):
-            return PlannedRow(row, LegacyKind.AWS_ALONE, sentences.LEGACY_AWS_ALONE(), client)
+            return PlannedRow(row, LegacyRowOutcome.AWS_ALONE, sentences.LEGACY_AWS_ALONE(), client)
         if logins:
             return _compare(row, client, logins)
         if Phase(client.phase).aws_is_authority:  # type: ignore[attr-defined]  # annotated
-            return PlannedRow(row, LegacyKind.AWS_ALONE, sentences.LEGACY_AWS_ALONE(), client)
+            return PlannedRow(row, LegacyRowOutcome.AWS_ALONE, sentences.LEGACY_AWS_ALONE(), client)
         if problem := _find_leaving(row, client) or self._find_several(row):
             return problem
         if unfit := _find_unfit(row, client=client):
-            return PlannedRow(row, LegacyKind.UNFIT, unfit, client)
-        return PlannedRow(row, LegacyKind.NEW_LOGIN, sentences.LEGACY_NEW_LOGIN(), client)
+            return PlannedRow(row, LegacyRowOutcome.UNFIT, unfit, client)
+        return PlannedRow(row, LegacyRowOutcome.NEW_LOGIN, sentences.LEGACY_NEW_LOGIN(), client)
 
     def _find_several(self, row: LegacyRow) -> PlannedRow | None:
         number = self.same_slug[fold_slug(row.slug)]
         if number == 1:
             return None
-        return PlannedRow(row, LegacyKind.SEVERAL, sentences.LEGACY_SEVERAL(n=number))
+        return PlannedRow(row, LegacyRowOutcome.SEVERAL, sentences.LEGACY_SEVERAL(n=number))
 
 
 def _find_leaving(row: LegacyRow, client: Client) -> PlannedRow | None:
@@ -237,7 +239,7 @@ def _find_leaving(row: LegacyRow, client: Client) -> PlannedRow | None:
     if not client.is_leaving_or_left:  # type: ignore[attr-defined]  # annotated
         return None
     message = offboarding_sentences.IS_OFFBOARDED(slug=client.slug)
-    return PlannedRow(row, LegacyKind.OFFBOARDED, message, client)
+    return PlannedRow(row, LegacyRowOutcome.OFFBOARDED, message, client)
 
 
 def _compare(row: LegacyRow, client: Client, logins: Iterable[Credential]) -> PlannedRow:
@@ -247,9 +249,9 @@ def _compare(row: LegacyRow, client: Client, logins: Iterable[Credential]) -> Pl
     of_client = [("name", row.name == client.name), ("is_active", _agree_on_activity(row, client))]
     fields = [name for name, is_equal in of_client if not is_equal] + fields
     if not fields:
-        return PlannedRow(row, LegacyKind.SAME, sentences.LEGACY_SAME(), client)
+        return PlannedRow(row, LegacyRowOutcome.SAME, sentences.LEGACY_SAME(), client)
     message = sentences.LEGACY_OTHER_VALUES(fields=tuple(fields))
-    return PlannedRow(row, LegacyKind.OTHER_VALUES, message, client)
+    return PlannedRow(row, LegacyRowOutcome.OTHER_VALUES, message, client)
 
 
 def _primary_first(login: Credential) -> bool:

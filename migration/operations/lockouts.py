@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NO_USER = "no user "
 
 
-def find_username_or_code(typed: str) -> str:
+def find_username_or_make_code(typed: str) -> str:
     """Return the name of the user who is meant; where there is none, a code that stands for what was typed.
 
     Small and large letters are no other user, or each spelling would have tries of its own. What was typed isn't kept

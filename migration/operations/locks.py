@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from migration.models import LeaseKind
-from migration.operations.leases import releasing, require_held_leases, take_leases
+from migration.operations.leases import refuse_lost_leases, releasing, take_leases
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -34,9 +34,9 @@ def hold_client_locks(client_ids: Collection[int], *, wait_seconds: float) -> It
         yield held
 
 
-def require_held_client_locks() -> None:
+def refuse_lost_client_locks() -> None:
     """Raise `LeaseLostError` where this session lost the leases it holds. Asks in the caller's transaction.
 
     No session can be reset in a transaction: what is true now is true at its commit.
     """
-    require_held_leases(now=True)
+    refuse_lost_leases(now=True)

@@ -50,7 +50,7 @@ def process_login_items(
         some, left = left[:CLIENTS_AT_ONCE], left[CLIENTS_AT_ONCE:]
         _test_clients(run, {pk: items[pk] for pk in some}, retry_unread)
     for pk in left:
-        items[pk].leave_open()
+        items[pk].set_next_try_now()
 
 
 def _test_clients(

@@ -11,7 +11,7 @@ from migration.operations.aws_store import secrets_manager
 from migration.operations.gate_facts import GateFacts
 from migration.operations.gate_lines import describe_gate_lines
 from migration.operations.gates import Check, Override, ShutGate, require_open
-from migration.operations.locks import require_held_client_locks
+from migration.operations.locks import refuse_lost_client_locks
 from nova_credentials.messages import Message, in_a_row
 from nova_credentials.phases import Phase, StalePhase
 
@@ -37,7 +37,7 @@ class MoveResult:
     overridden: tuple[Check, ...] = ()
 
     @property
-    def full_message(self) -> Message | None:
+    def message_with_overridden(self) -> Message | None:
         """Return the message, with the evidence that was overridden."""
         lines = tuple(check.text for check in self.overridden)
         told = evidence_sentences.OVERRIDDEN(lines=lines) if lines else None
@@ -90,7 +90,7 @@ class MoveAttempt:
 
     def commit(self, note: Message | None = None) -> None:
         """Change the phase, within the caller's transaction; raises `StalePhase` or `LeaseLostError`."""
-        require_held_client_locks()
+        refuse_lost_client_locks()
         snapshot = self.snapshot
         moved = ClientMigration.objects.change_phases(
             {snapshot.client_id: self.plan_change(note)},

@@ -16,7 +16,7 @@ from migration.models import (
 )
 from migration.operations.account import KmsAnswers
 from migration.operations.gates import Check, Override, ShutGate
-from migration.operations.locks import require_held_client_locks
+from migration.operations.locks import refuse_lost_client_locks
 from migration.operations.move_attempts import MoveAttempt, fail_overtaken_requests
 from nova_credentials.messages import in_a_row
 
@@ -101,7 +101,7 @@ class MoveBatch:
         """
         if not attempts:
             return set()
-        require_held_client_locks()
+        refuse_lost_client_locks()
         planned = {
             each.snapshot.client_id: each.plan_change((notes or {}).get(each.snapshot.client_id))
             for each in attempts
@@ -122,7 +122,11 @@ class MoveBatch:
 
     def record_move(self, client_id: int, moved: MoveResult) -> None:
         item = self.items[client_id]
-        item.outcome, item.error_class, item.message = Outcome.MOVED, "", moved.full_message
+        item.outcome, item.error_class, item.message = (
+            Outcome.MOVED,
+            "",
+            moved.message_with_overridden,
+        )
 
     def skip(self, client_id: int, why: Message) -> None:
         """Give the client's item the outcome SKIPPED and this message."""
@@ -140,7 +144,7 @@ class MoveBatch:
         item.outcome, item.error_class = Outcome.REFUSED, refusal.error_class
         item.message = in_a_row(*refusal.reasons)
         if keys & HOLDING:
-            item.leave_open()
+            item.set_next_try_now()
         elif is_temporary(refusal) and item.attempts + 1 < self.run.tries:
             item.set_next_try()
         else:
@@ -148,7 +152,7 @@ class MoveBatch:
 
     def record_refusals(self) -> None:
         """Record in the audit which moves were refused, and why."""
-        AuditEvent.objects.record_many(
+        AuditEvent.objects.insert_signed(
             [
                 AuditEvent.make_signed(
                     AuditCode.REFUSAL,

@@ -24,7 +24,7 @@ from migration.operations.locks import hold_client_locks
 from migration.operations.move_batches import MoveBatch
 from migration.operations.moves import LOCK_WAIT_SECONDS, move
 from migration.operations.pushes import push
-from migration.operations.rows_from_aws import hold_rows_if_free
+from migration.operations.rows_from_aws import hold_rows_if_all_free
 from migration.operations.snapshots import read_snapshots
 from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
@@ -103,7 +103,7 @@ def move_one_by_one(batch: MoveBatch, *, until: float) -> None:
     moves = batch.moves
     for pk in batch.one_by_one:
         if time.monotonic() > until or not Run.objects.is_running(batch.run.pk):
-            batch.items[pk].leave_open()
+            batch.items[pk].set_next_try_now()
             continue
         try:
             moved = move(
@@ -138,10 +138,10 @@ def commit_moves(
     """Change the phases in one transaction; `messages` go into the items, and `with_moves` into the moves too."""
     with transaction.atomic():
         moved = batch.change_phases(attempts, messages if with_moves else None)
-    record_item_outcomes(batch, attempts, moved, messages)
+    record_moved_items(batch, attempts, moved, messages)
 
 
-def record_item_outcomes(
+def record_moved_items(
     batch: MoveBatch, attempts: Sequence[MoveAttempt], moved: Collection[int], messages: Messages
 ) -> None:
     """Give the items of the clients that were moved their outcome, and leave the others."""
@@ -161,7 +161,7 @@ def push_and_move(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
         pk, item = result.client_id, batch.items[result.client_id]
         item.comparison_status = result.comparison.status if result.comparison else ""
         if result.postponed:
-            item.leave_open()
+            item.set_next_try_now()
         elif result.outcome in PUSHED:
             told[pk] = result.message
         else:
@@ -174,7 +174,7 @@ def move_where_equal(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
     snapshots = [attempt.snapshot for attempt in attempts]
     sm = secrets_manager()
     found = read_secrets(snapshots, sm=sm)
-    batch.answers.were_read = frozenset(
+    batch.answers.secrets_read = frozenset(
         name for name, answer in found.items() if isinstance(answer, SecretValue)
     )
     if batch.moves.new == Phase.AWS:  # it wants the right to write, which is tried once a KMS key
@@ -189,7 +189,7 @@ def move_where_equal(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
     told = {attempt.snapshot.client_id: message for attempt in equal}
     for start in range(0, len(equal), LOCKED_AT_ONCE):
         some = equal[start : start + LOCKED_AT_ONCE]
-        record_item_outcomes(batch, some, commit_unchanged(batch, some), told)
+        record_moved_items(batch, some, commit_unchanged(batch, some), told)
 
 
 def recheck_and_read_gate_facts(
@@ -244,7 +244,7 @@ def compare_moves(
 def commit_unchanged(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> set[int]:
     """Move the clients while their rows are locked; return the ids of those that NOVA neither holds nor has written."""
     try:
-        with hold_rows_if_free([attempt.snapshot.client_id for attempt in attempts]) as now:
+        with hold_rows_if_all_free([attempt.snapshot.client_id for attempt in attempts]) as now:
             return batch.change_phases([each for each in attempts if is_unchanged(each, now)])
     except RefusedByDatabaseError:
         return set()
@@ -257,7 +257,7 @@ def is_unchanged(attempt: MoveAttempt, now: Mapping[int, ClientSnapshot]) -> boo
     return locked is not None and locked.has_same_rows_as(snapshot)
 
 
-def move_back(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
+def move_back_before_cutover(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
     """Move the clients back. PostgreSQL has been the authority: nothing is copied."""
     if batch.moves.schedule_deletion:
         leave_to_one_by_one(batch, attempts)
@@ -337,6 +337,6 @@ TOGETHER: dict[tuple[Phase, Phase], Callable[[MoveBatch, Sequence[MoveAttempt]],
     (Phase.DUAL_WRITE, Phase.DUAL_READ): move_where_equal,
     (Phase.DUAL_READ, Phase.AWS): move_where_equal,
     (Phase.AWS, Phase.DUAL_READ): roll_back,
-    (Phase.DUAL_READ, Phase.DUAL_WRITE): move_back,
-    (Phase.DUAL_WRITE, Phase.POSTGRES): move_back,
+    (Phase.DUAL_READ, Phase.DUAL_WRITE): move_back_before_cutover,
+    (Phase.DUAL_WRITE, Phase.POSTGRES): move_back_before_cutover,
 }

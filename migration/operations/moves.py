@@ -29,7 +29,7 @@ from migration.operations.gates import (
     Override,
     ShutGate,
     needs_approval,
-    require_aws_writes,
+    refuse_without_aws_writes,
 )
 from migration.operations.keys import load_version_keys
 from migration.operations.known_values import note_values_before_purge
@@ -142,7 +142,7 @@ def _hold_unchanged_rows(attempt: MoveAttempt) -> Iterator[ClientSnapshot]:
 
 def _start_dual_write(attempt: MoveAttempt) -> Message | None:
     snapshot = attempt.snapshot
-    require_aws_writes(snapshot.slug, attempt.new)
+    refuse_without_aws_writes(snapshot.slug, attempt.new)
     interactive = attempt.run is None
     (pushed,) = push(client_ids=[snapshot.client_id], run=attempt.run, interactive=interactive)
     if pushed.outcome not in PUSHED:
@@ -250,7 +250,7 @@ def _restore(attempt: MoveAttempt) -> Message:
         pending = snapshot.push_pending or may_have_uncounted_writes(snapshot.client_id)
         restored = restore_purged_rows(snapshot.client_id, found, secrets_alone=pending)
         if restored.rows_without_value:
-            rows = tuple(row.make_name_message() for row in restored.rows_without_value)
+            rows = tuple(row.make_row_name_message() for row in restored.rows_without_value)
             raise attempt.make_shut_gate(sentences.NO_VALUE_IN_AWS(rows=rows))
         record_as_pushed_if_equal(snapshot.client_id, found)
         attempt.commit()

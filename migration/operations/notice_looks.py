@@ -26,13 +26,13 @@ from migration.models import (
     RotationSchedule,
     Worker,
     all_clients,
-    has_secret_settings_drift,
+    client_has_settings_drift,
     rotation_schedules,
 )
 from migration.operations.audit_verification import verify_audit
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.doctor import process_sentences
-from migration.operations.stored_looks import compare_anew
+from migration.operations.stored_looks import compare_looks_with_settings
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.phases import Phase
 
@@ -141,9 +141,9 @@ def look_for_overdue_rotations() -> None:
 
 def look_at_secret_settings() -> None:
     """Tell if secrets differ from the present settings of key and regions, by the newest look at each."""
-    compare_anew()
+    compare_looks_with_settings()
     found = []
-    if number := Client.objects.filter(has_secret_settings_drift()).count():
+    if number := Client.objects.filter(client_has_settings_drift()).count():
         facts = setting_sentences.SECRETS_NOT_AS_SET(n=number)
         found = [FoundCondition(NoticeEvent.SETTINGS_DIFFER, "settings", facts)]
     Condition.objects.update_and_notify(

@@ -31,7 +31,7 @@ class Recipient:
     address: str = field(repr=False)
 
 
-def list_recipients() -> list[Recipient]:
+def list_configured_recipients() -> list[Recipient]:
     """Return those of the settings, webhooks first."""
     notify = settings.NOVA_NOTIFY
     return [
@@ -49,7 +49,7 @@ def _make_recipient(way: NoticeWay, address: str) -> Recipient:
 
 def is_told(event: NoticeEvent) -> bool:
     """Say whether somebody in the settings is told of the event. Takes a query where there is anybody."""
-    ways = {each.way for each in list_recipients()}
+    ways = {each.way for each in list_configured_recipients()}
     if not ways:
         return False
     rule = NoticeRule.objects.filter(event=event).first() or NoticeRule(event=event)
@@ -58,7 +58,7 @@ def is_told(event: NoticeEvent) -> bool:
 
 def count_failing_recipients() -> int:
     """Return how many of the settings' recipients the newest attempt to reach failed. A query, where there are any."""
-    targets = [each.target for each in list_recipients()]
+    targets = [each.target for each in list_configured_recipients()]
     if not targets:
         return 0
     tried = NoticeDelivery.objects.filter(target__in=targets, tried_at__isnull=False)
@@ -74,7 +74,7 @@ def _goes_by(rule: NoticeRule, way: NoticeWay) -> bool:
 
 def plan_deliveries(notice: Notice, rule: NoticeRule) -> Iterator[NoticeDelivery]:
     """Yield a delivery for each recipient that the notice goes to."""
-    told = [each for each in list_recipients() if _goes_by(rule, each.way)]
+    told = [each for each in list_configured_recipients() if _goes_by(rule, each.way)]
     for each in told:
         yield NoticeDelivery(notice=notice, way=each.way, target=each.target, host=each.host)
     user = notice.recipient
@@ -90,7 +90,9 @@ def find_address(delivery: NoticeDelivery) -> str:
     """Return the address to which it goes now; "" where the settings, or the user, have it no more."""
     if delivery.user_id:
         return find_email(delivery.user) if delivery.user else ""
-    found = (each.address for each in list_recipients() if each.target == delivery.target)
+    found = (
+        each.address for each in list_configured_recipients() if each.target == delivery.target
+    )
     return next(found, "")
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nova_credentials.messages import Message
 
 
-def set_notice_rules(
+def set_notice_rules_of_site(
     shown: Collection[str],
     *,
     by_mail: Collection[str],

@@ -13,7 +13,7 @@ from credentials.models import (
     ColumnMapping,
     ColumnUse,
     lock_mappings,
-    quote_name,
+    quote_name_for_parametrized_sql,
 )
 from credentials.nova_columns import read_nova_columns
 from credentials.nova_objects import ROLE_KINDS, list_foreign_objects
@@ -71,14 +71,14 @@ class MappingResult:
         return sentences.MAPPED(**named)
 
 
-class TableVerdict(NamedTuple):
+class NovaTablesVerdict(NamedTuple):
     """The result of one check of NOVA's tables: whether gates may open, and the text to show."""
 
     passed: bool
     text: Message
 
 
-def find_column(columns: NovaColumns, name: str) -> NovaColumn:
+def find_added_column(columns: NovaColumns, name: str) -> NovaColumn:
     """Return the added column that is shown as `TABLE.COLUMN`, with or without the schema; raises `MappingRefused`."""
     for column in columns.added:
         if name in (column.shown_name, column.shown_name.partition(".")[2]):
@@ -101,7 +101,7 @@ def map_column(
             with connection.cursor() as cursor:
                 cursor.execute(LOCK_TIMEOUT)
             lock_mappings()
-            return _map_locked(find_column(read_nova_columns(), name), use, by, seen)
+            return _map_locked(find_added_column(read_nova_columns(), name), use, by, seen)
     except OperationalError:
         raise MappingRefused(sentences.MAPPINGS_BUSY()) from None
 
@@ -166,7 +166,7 @@ def name_purged_clients_with_values(
 def _count_pointers(column: NovaColumn) -> int:
     """Return how many clients have a pointer in this text column."""
     key = "id" if column.table == CLIENTS else "client_id"
-    wanted = f"starts_with({quote_name(column.name)}, %s)"
+    wanted = f"starts_with({quote_name_for_parametrized_sql(column.name)}, %s)"
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT count(DISTINCT {key}) FROM {column.table} WHERE {wanted}",  # noqa: S608  # quoted
@@ -262,14 +262,14 @@ class NovaTables:
         names = [describe_object(each) for each in self.unknown_objects]
         return sentences.OBJECTS_UNKNOWN(n=len(names), names=_few(names)) if names else None
 
-    def list_gate_verdicts(self) -> Iterator[TableVerdict]:
+    def list_gate_verdicts(self) -> Iterator[NovaTablesVerdict]:
         """Yield, for columns and for objects, whether they let gates open: every reason where they don't."""
         for problem, passed in (
             (self.columns_problem, sentences.COLUMNS_MAPPED()),
             (self.objects_problem, sentences.OBJECTS_ACCEPTED()),
         ):
             for text in problem.parts if problem else (passed,):
-                yield TableVerdict(problem is None, text)
+                yield NovaTablesVerdict(problem is None, text)
 
 
 def describe_object(found: NovaObject) -> str:

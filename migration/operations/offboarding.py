@@ -39,7 +39,7 @@ from migration.operations.deletions import name_removed_replicas, schedule_with_
 from migration.operations.gates import ShutGate
 from migration.operations.known_values import note_values_before_purge
 from migration.operations.leaving_checks import list_objections, needs_purge
-from migration.operations.locks import hold_client_locks, require_held_client_locks
+from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
 from migration.operations.move_attempts import fail_overtaken_requests
 from migration.operations.moves import move
 from migration.operations.pushes import push
@@ -121,7 +121,7 @@ def bring_back_inactive(*, client_id: int, reason: str, by: User | None = None) 
         except (SecretsManagerError, ShutGate) as error:
             raise OffboardingError(told.BACK_NOT_FINISHED(error=error.message)) from None
         with transaction.atomic():
-            require_held_client_locks()
+            refuse_lost_client_locks()
             former = Phase(leaving.former_phase).label
             leaving.record(audit_sentences.BROUGHT_BACK(phase=former), by=by, reason=reason)
             leaving.delete()
@@ -189,7 +189,7 @@ def _begin(
         if needs_purge(snapshot):
             found = read_aws(snapshot, sm=secrets_manager(interactive=True))
         with hold_rows(client_id) as now:
-            require_held_client_locks()
+            refuse_lost_client_locks()
             _require_still(snapshot, now, found)
             if found:
                 _put_pointers(now)
@@ -267,7 +267,7 @@ def _schedule_deletions(leaving: Offboarding, *, by: User | None) -> Message:
     ]
     result = in_a_row(*results, *map(name_removed_replicas, ours)) or told.NO_SECRET_LEFT()
     with transaction.atomic():
-        require_held_client_locks()
+        refuse_lost_client_locks()
         leaving.end(deletions, result, by=by)
     return result
 
@@ -284,7 +284,7 @@ def _plan_deletions(leaving: Offboarding, names: list[str]) -> None:
     """
     soonest = leaving.earliest_deletion.isoformat()
     with transaction.atomic():
-        require_held_client_locks()
+        refuse_lost_client_locks()
         leaving.deletions |= dict.fromkeys(names, soonest)
         leaving.save(update_fields=["deletions"])
 
@@ -319,7 +319,7 @@ def _take_secrets_back(
         raise OffboardingError(told.VALUES_ARE_GONE(names=tuple(gone)))
     if leaving.state != OffboardingState.COMING_BACK:
         with transaction.atomic():
-            require_held_client_locks()
+            refuse_lost_client_locks()
             leaving.store_state(OffboardingState.COMING_BACK, audit_sentences.COMING_BACK(), by=by)
     for name, secret in there.items():
         if secret and secret.deleted_at and secret.is_ours:

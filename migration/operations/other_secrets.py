@@ -32,7 +32,7 @@ from migration.operations.aws_store import (
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.deletions import delete_secret_and_report
 from migration.operations.keys import load_version_keys
-from migration.operations.locks import hold_client_locks, require_held_client_locks
+from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
 from migration.operations.snapshots import read_client_with_rows, read_snapshots
 from migration.operations.version_plans import record_planned_versions
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -142,7 +142,7 @@ def _remove_from(snapshot: ClientSnapshot, sm: SecretsManager) -> None:
 
     done = in_a_row(*(delete_secret_and_report(sm, name, find_objection) for name in names))
     with transaction.atomic():
-        require_held_client_locks()
+        refuse_lost_client_locks()
         ClientMigration.objects.forget_other_secrets(snapshot.client_id)
         Secret.objects.filter(name__in=names, client_id=snapshot.client_id).delete()
         AuditEvent.objects.record(

@@ -108,14 +108,14 @@ def _count_statements(
     calls: Counter[tuple[str, int]] = Counter()
     tables: dict[tuple[str, int], str] = {}
     for role, statement_id, text, number in rows:
-        if statement_id is not None and (found := find_tables_read(text)):
+        if statement_id is not None and (found := find_credential_tables_read(text)):
             calls[role, statement_id] += number
             tables[role, statement_id] = ", ".join(found)
     for key, number in calls.most_common():
         yield OtherStatementCount(*key, tables[key], number)
 
 
-def find_tables_read(text: str) -> list[str]:
+def find_credential_tables_read(text: str) -> list[str]:
     """Return the credential tables that a statement reads: none if it only writes or changes them."""
     text = _COMMENT.sub(" ", text)
     if written := _WRITE.match(text):

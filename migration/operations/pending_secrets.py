@@ -62,7 +62,7 @@ class LoginsOfRole:
         return {_read_login(entry).password for entry in self.entries}
 
 
-def find_labelled(document: Document, label: str | None) -> DatabaseLogin | None:
+def find_primary_or_labelled(document: Document, label: str | None) -> DatabaseLogin | None:
     """Find the primary login (no label) or the one of the label as NOVA's reader does; None where there is none."""
     if label is None:
         primary = document.get(CredentialType.DATABASE)

@@ -10,7 +10,7 @@ from migration.models import AuditCode, AuditEvent, Rotation
 from migration.operations import pending_secrets
 from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import find_write_refusal
-from migration.operations.locks import hold_client_locks, require_held_client_locks
+from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
 from migration.operations.pending_secrets import PENDING, is_made_by_site
 from migration.operations.resolutions import LOCK_WAIT_SECONDS, NotResolved
 from migration.operations.snapshots import read_snapshot
@@ -51,7 +51,7 @@ def take_unneeded_pending_off(
         try:
             version = TriedVersion(client_id, snapshot.slug, name, version_id, by)
             _require_unneeded(sm, version)
-            require_held_client_locks()
+            refuse_lost_client_locks()
             if not pending_secrets.take_pending_off(sm, name, version_id):
                 raise NotResolved(version_sentences.PENDING_IS_GONE(name=name))
         except (SecretsManagerError, DocumentError) as error:

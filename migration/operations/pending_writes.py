@@ -11,7 +11,7 @@ from nova_credentials.aws.answers import SecretValue
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from migration.operations.secret_writer import RefusedError
+    from migration.operations.secret_writer import RefusedBySiteError
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.answers import Answers
     from nova_credentials.aws.secrets_manager import SecretsManagerError, SecretVersion
@@ -45,7 +45,7 @@ class PendingWrite:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     secrets: list[Secret] = field(default_factory=list)
     replaced: list[ReplacedVersion] = field(default_factory=list)
-    error: SecretsManagerError | RefusedError | None = None
+    error: SecretsManagerError | RefusedBySiteError | None = None
 
     def add_secret(self, version: SecretVersion) -> None:
         """Keep the version that AWS holds now, to be stored as pushed."""

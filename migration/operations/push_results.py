@@ -11,7 +11,7 @@ from migration import plan_sentences, sentences
 from migration.models import Comparison, Outcome
 from migration.operations.aws_writes import WritesRefusedError
 from migration.operations.comparisons import make_comparison
-from migration.operations.secret_writer import LeftAloneError, PostponedError, RefusedError
+from migration.operations.secret_writer import LeftAloneError, PostponedError, RefusedBySiteError
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretValue
 from nova_credentials.messages import in_a_row
@@ -56,7 +56,9 @@ class PushResult:
         return self.message or sentences.OUTCOMES[self.outcome]()
 
 
-def compare_overwritten(pending: PendingWrite, writer: SecretWriter, run: Run | None) -> Comparison:
+def make_overwrite_comparison(
+    pending: PendingWrite, writer: SecretWriter, run: Run | None
+) -> Comparison:
     """Return the comparison with what AWS held before: which fields of somebody else's version were overwritten."""
     comparison = make_comparison(pending.snapshot, writer.before, run=run)
     comparison.message = name_overwritten(pending)
@@ -84,7 +86,7 @@ def make_result(
     elif error:
         error_class, message = error.error_class, error.message
         postponed = isinstance(error, PostponedError | WritesRefusedError)
-        is_final = isinstance(error, RefusedError) or error_class == ErrorClass.DATA
+        is_final = isinstance(error, RefusedBySiteError) or error_class == ErrorClass.DATA
         refused = is_final and not postponed
     elif comparison and comparison.status != Comparison.Status.MATCH:
         error_class = comparison.error_class or ErrorClass.CONFLICT

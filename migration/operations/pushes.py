@@ -31,7 +31,7 @@ from migration.operations.locks import hold_client_locks
 from migration.operations.pending_writes import PendingWrite
 from migration.operations.push_results import (
     PushResult,
-    compare_overwritten,
+    make_overwrite_comparison,
     make_result,
     name_overwritten,
 )
@@ -41,7 +41,7 @@ from migration.operations.secret_writer import (
     LeftAloneError,
     PartlyWrittenError,
     PushOptions,
-    RefusedError,
+    RefusedBySiteError,
     prepare_writer,
 )
 from migration.operations.snapshots import ClientSnapshot, read_snapshots
@@ -212,7 +212,7 @@ def find_problem(snapshot: ClientSnapshot) -> Message | None:
     prefix, document = settings.NOVA_SECRET_PREFIX, snapshot.document
     problems = (
         documents.size_problem(document, snapshot.slug, prefix=prefix, layout=layout)
-        for layout in snapshot.written_names
+        for layout in snapshot.names_to_write
     )
     return next(filter(None, problems), None)
 
@@ -224,11 +224,11 @@ def write_document(
 
     `overwrite`: also over what somebody else wrote there.
 
-    Raises `SecretsManagerError` or `RefusedError` where AWS doesn't hold it afterwards, or may not.
+    Raises `SecretsManagerError` or `RefusedBySiteError` where AWS doesn't hold it afterwards, or may not.
     """
     snapshot = replace(snapshot, document=document)
     if problem := find_problem(snapshot):
-        raise RefusedError(problem)
+        raise RefusedBySiteError(problem)
     pending = PendingWrite(snapshot)
     options = PushOptions(overwrite=overwrite)
     prepare_writer([pending], secrets_manager(interactive=True), options).write_client(pending)
@@ -261,7 +261,7 @@ def _write_and_verify(
         for pending in writes
     ]
     overwritten = [
-        compare_overwritten(pending, writer, run) for pending in writes if pending.overwritten
+        make_overwrite_comparison(pending, writer, run) for pending in writes if pending.overwritten
     ]
     _record_results(writes, results, overwritten)
     return results
@@ -332,4 +332,4 @@ def _record_writes(writes: Collection[PendingWrite]) -> None:
                 AuditCode.PUSH, facts, client_id=snapshot.client_id, slug=snapshot.slug
             )
         )
-    AuditEvent.objects.record_many(events)
+    AuditEvent.objects.insert_signed(events)

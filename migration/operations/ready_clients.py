@@ -145,7 +145,7 @@ def _is_pushable(site: SiteFacts) -> Q:
             fits |= has_layout(layout) & Q(is_short)
     is_named = Q(slug__regex=LEGAL_SLUG) & fits
     in_postgres = all_clients().in_phases(Phase.POSTGRES).filter(is_named)
-    if not site.nova_columns.may_hold_unusual_values:
+    if not site.nova_columns.has_loosened_columns:
         suspects = {pk for model in CREDENTIAL_MODELS.values() for pk in _list_suspects(model)}
         in_postgres = in_postgres.filter(pk__in=suspects)
     judged = list(in_postgres.values_list("pk", flat=True))

@@ -127,7 +127,7 @@ class RedactableColumn:
         return sql.Identifier(self.name.schema, self.name.table)
 
     @property
-    def ended_condition(self) -> sql.Composable:
+    def redactable_rows_condition(self) -> sql.Composable:
         """Return the condition under which a row `t` may be redacted: its execution has ended."""
         column = EXECUTION_COLUMNS.get(self.name.full_table)
         if column is None:

@@ -65,7 +65,7 @@ def record_refused_reveal(
     """Record that the value of the field `name` was not shown to who asked for it."""
     record_refusal(
         AuditCode.REFUSAL,
-        audit_sentences.REVEAL_REFUSED(field=name, row=row.make_name_message(), why=why),
+        audit_sentences.REVEAL_REFUSED(field=name, row=row.make_row_name_message(), why=why),
         kind=("reveal", client.pk),
         by=by,
         client_id=client.pk,

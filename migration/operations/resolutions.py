@@ -27,7 +27,7 @@ from migration.operations.comparisons import (
     make_comparison,
     read_secrets,
 )
-from migration.operations.locks import hold_client_locks, require_held_client_locks
+from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
 from migration.operations.pushes import push
 from migration.operations.rows_from_aws import (
     STORE_ERRORS,
@@ -54,7 +54,7 @@ class NotResolved(MessageError):  # noqa: N818  # nothing went wrong: it may not
     """The client can't be resolved this way now; the message says why."""
 
 
-def find_refusal(
+def find_refusal_in_database(
     kind: str, *, phase: Phase, push_pending: bool, writes_counted: bool
 ) -> Message | None:
     """Return why the database alone refuses to resolve a client this way; None where only AWS can still refuse."""
@@ -98,7 +98,7 @@ class CopyPlan:
     @property
     def digest(self) -> str:
         """Return a short text by which a later plan is known to change the same."""
-        found = repr((self.phase, self.comparison.list_findings()))
+        found = repr((self.phase, self.comparison.list_acknowledgeable()))
         return salted_hmac("migration.CopyPlan", found, algorithm="sha256").hexdigest()[:16]
 
 
@@ -138,7 +138,7 @@ def copy_to_postgres(
             with hold_rows(client_id) as now:
                 if not now.has_same_rows_as(snapshot):
                     raise NotResolved(sentences.NOVA_WROTE())
-                require_held_client_locks()
+                refuse_lost_client_locks()
                 lacking = copy_aws_to_rows(now, found)
                 left = sentences.NOT_IN_AWS(rows=tuple(lacking)) if lacking else None
                 after = reread_locked_snapshot(client_id)
@@ -148,7 +148,7 @@ def copy_to_postgres(
                     by,
                     reason,
                     in_a_row(left, resolution_sentences.ROWS_KEPT_IN_AWS()),
-                    mismatches=compare_with_document(after, found.document).list_findings(),
+                    mismatches=compare_with_document(after, found.document).list_acknowledgeable(),
                     kept_versions=kept,
                     revision=after.revision,
                 )
@@ -172,9 +172,9 @@ def acknowledge(
     newest = client_migration.comparison if client_migration else None
     if newest is None or newest.status == Comparison.Status.MATCH:
         raise NotResolved(sentences.NO_MISMATCH())
-    findings = newest.list_findings()
+    findings = newest.list_acknowledgeable()
     seen = Comparison.objects.filter(pk=shown or newest.pk, client_id=client_id).first()
-    if seen is None or seen.list_findings() != findings:
+    if seen is None or seen.list_acknowledgeable() != findings:
         raise NotResolved(sentences.COMPARED_SINCE())
     return record_resolution(
         client_id, Resolution.Kind.ACKNOWLEDGE, by, reason, None, mismatches=findings, until=until

@@ -23,12 +23,16 @@ from migration.models import PUSHED, Comparison, Resolution, ValueOrigin, requir
 from migration.operations.aws_store import make_aws_copy, secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare, compare_with_document
-from migration.operations.known_values import note_new_values, noting_rows, see_purged_client
-from migration.operations.locks import hold_client_locks, require_held_client_locks
+from migration.operations.known_values import (
+    note_new_values_in_aws,
+    noting_rows,
+    see_rows_and_purged_values,
+)
+from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
 from migration.operations.pushes import find_problem, push, write_document
 from migration.operations.resolutions import LOCK_WAIT_SECONDS, NotResolved, record_resolution
 from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
-from migration.operations.secret_writer import PartlyWrittenError, RefusedError
+from migration.operations.secret_writer import PartlyWrittenError, RefusedBySiteError
 from migration.operations.snapshots import (
     read_client_with_rows,
     read_snapshot,
@@ -39,7 +43,7 @@ from migration.operations.version_logins import (
     TriedVersion,
     VersionLogin,
     list_new_logins,
-    require_logins,
+    prove_logins,
     shorten,
 )
 from nova_credentials import document as documents
@@ -83,7 +87,7 @@ class VersionPlan:
     @property
     def digest(self) -> str:
         """Return a short text by which a later plan is known to change the same."""
-        seen = (self.phase, self.name, self.version_id, self.changes.list_findings())
+        seen = (self.phase, self.name, self.version_id, self.changes.list_acknowledgeable())
         return salted_hmac("migration.VersionPlan", repr(seen), algorithm="sha256").hexdigest()[:16]
 
 
@@ -115,7 +119,7 @@ def restore_version(
     tried = plan_restore(client_id, name=name, version_id=version_id)
     _require_seen(tried, seen)
     version = TriedVersion(client_id, tried.slug, name, version_id, by)
-    require_logins(tried.logins, version=version, unproven=unproven)
+    prove_logins(tried.logins, version=version, unproven=unproven)
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         if not held:
             raise NotResolved(sentences.TRY_AGAIN_LATER())
@@ -128,12 +132,12 @@ def restore_version(
             with hold_rows(client_id) as now:
                 if not now.has_same_rows_as(snapshot):
                     raise NotResolved(sentences.NOVA_WROTE())
-                require_held_client_locks()
+                refuse_lost_client_locks()
                 resolution = _write_stores(plan, client_id, reason=reason, by=by)
         except PartlyWrittenError as error:
             part = {key: error.message.values[key] for key in ("names", "error")}
             raise NotResolved(version_sentences.VERSION_RESTORED_IN_PART(**part)) from None
-        except (*READ_ERRORS, RefusedError) as error:
+        except (*READ_ERRORS, RefusedBySiteError) as error:
             raise NotResolved(error.message) from None
         if not plan.phase.aws_is_authority:
             _push_rows(resolution)
@@ -261,13 +265,13 @@ def _write_aws_alone(plan: VersionPlan, client_id: int) -> None:
     secrets = read_client(secrets_manager(interactive=True), snapshot.names, layout=snapshot.layout)
     present = make_aws_copy(snapshot, secrets).document
     before, after = (read_purged_secrets(client, each) for each in (present, plan.former))
-    seen = see_purged_client(client, before, secrets.values.values())
+    seen = see_rows_and_purged_values(client, before, secrets.values.values())
     changed = {row: values for row, values in after.items() if before.get(row) != values}
     for row in changed:
         # A form that was opened before shows an older state: its save is refused.
         save_columns(row, [])
     write_document(snapshot, document=plan.former, overwrite=True)
-    note_new_values(
+    note_new_values_in_aws(
         client_id,
         {(row.TYPE.value, row.pk): values[row.SECRET_FIELDS[0]] for row, values in changed.items()},
         origin=ValueOrigin.FORMER,

@@ -13,7 +13,7 @@ from migration import audit_sentences, sentences
 from migration.models import AuditCode, AuditEvent, Reveal, all_clients, require_storable_reason
 from migration.operations.aws_store import read_aws, secrets_manager
 from migration.operations.refused_acts import record_refused_reveal
-from migration.operations.snapshots import read_snapshots, repeatable_read
+from migration.operations.snapshots import read_snapshots, repeatable_read_only
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import MessageError
@@ -40,7 +40,7 @@ class RevealedValue:
 
 def find_credential(client_id: int, kind: str, credential_id: int) -> tuple[Client, Credential]:
     """Return the client and its credential; raises `LookupError` where there is none."""
-    with repeatable_read():
+    with repeatable_read_only():
         client = all_clients().filter(pk=client_id).with_phase().first()
         of_types = client.credentials_by_type().items() if client else ()
     for row in (
@@ -82,7 +82,7 @@ def reveal(
         )
         AuditEvent.objects.record(
             AuditCode.REVEAL,
-            audit_sentences.REVEALED(field=name, row=row.make_name_message()),
+            audit_sentences.REVEALED(field=name, row=row.make_row_name_message()),
             by=by,
             client_id=client_id,
             slug=client.slug,

@@ -11,7 +11,7 @@ from migration.models import KnownValue
 from migration.operations.keys import make_fingerprint
 from migration.operations.login_tests.database import DatabaseLogin
 from migration.operations.pending_secrets import is_same_role, make_passwordless_login, read_logins
-from migration.operations.rotation_ends import RefusedRotationError
+from migration.operations.rotation_ends import RotationRefusedError
 from migration.operations.snapshots import read_client_with_rows
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.shown_names import show_name
@@ -52,13 +52,13 @@ def make_login(row: DatabaseCredential) -> DatabaseLogin:
 
 
 def require_own_role(client: Client, document: Document, login: DatabaseLogin) -> None:
-    """Raise `RefusedRotationError` where another login is, or may be, of the same role and would be locked out.
+    """Raise `RotationRefusedError` where another login is, or may be, of the same role and would be locked out.
 
     Those of the client itself at the same server get the new password too. Under another name of a host (a pooler, a
     replica, an alias) a role can't be told from its namesake elsewhere: the same user with the same password counts.
     """
     if slugs := tuple(_list_other_clients(client, login)[:MOST_NAMED]):
-        raise RefusedRotationError(rotation_sentences.ROTATION_LOGIN_SHARED(slugs=slugs))
+        raise RotationRefusedError(rotation_sentences.ROTATION_LOGIN_SHARED(slugs=slugs))
     own = [*read_logins(document), *map(make_login, list_rows(client))]
     alike = {
         f"{show_name(each.host[:MOST_CHARACTERS])}:{each.port}"
@@ -67,7 +67,7 @@ def require_own_role(client: Client, document: Document, login: DatabaseLogin) -
         and not is_same_role(each, login)
     }
     if alike:
-        raise RefusedRotationError(
+        raise RotationRefusedError(
             rotation_sentences.ROTATION_LOGIN_ELSEWHERE(hosts=tuple(sorted(alike))[:MOST_NAMED])
         )
 

@@ -19,7 +19,7 @@ from nova_credentials.document import DocumentError
 from nova_credentials.messages import MessageError
 
 
-class RefusedRotationError(MessageError):
+class RotationRefusedError(MessageError):
     """The rotation can't be made; nothing is changed, or everything put back."""
 
 
@@ -31,18 +31,18 @@ class WrittenMeanwhileError(MessageError):
     """Somebody gave the login another password while it was rotated; the next try looks at it anew."""
 
 
-class StoppedRotationError(MessageError):
+class RotationStoppedError(MessageError):
     """It isn't known which password is valid or where the login leads: a person has to look."""
 
 
-class LeadsElsewhereError(StoppedRotationError):
+class LeadsElsewhereError(RotationStoppedError):
     """The login is gone, or leads to another server; AWS keeps the new password as the version."""
 
     def __init__(self, version: str) -> None:
         super().__init__(rotation_sentences.ROTATION_DESTINATION_CHANGED(version=version))
 
 
-class NothingLogsInError(StoppedRotationError):
+class NothingLogsInError(RotationStoppedError):
     """Neither the new password, which AWS keeps as the version, nor a former one is valid."""
 
     def __init__(self, version: str) -> None:
@@ -51,11 +51,11 @@ class NothingLogsInError(StoppedRotationError):
 
 # What ends a rotation for good, and with which outcome.
 ENDS: dict[type[MessageError], RotationOutcome] = {
-    RefusedRotationError: RotationOutcome.REFUSED,
+    RotationRefusedError: RotationOutcome.REFUSED,
     RoleRefusedError: RotationOutcome.REFUSED,
     ForeignPendingError: RotationOutcome.REFUSED,
     LeftPendingError: RotationOutcome.REFUSED,
-    StoppedRotationError: RotationOutcome.STOPPED,
+    RotationStoppedError: RotationOutcome.STOPPED,
     LeadsElsewhereError: RotationOutcome.STOPPED,
     NothingLogsInError: RotationOutcome.STOPPED,
 }

@@ -61,7 +61,7 @@ def hold_rows(client_id: int) -> Iterator[ClientSnapshot]:
 
 
 @contextmanager
-def hold_rows_if_free(client_ids: Collection[int]) -> Iterator[dict[int, ClientSnapshot]]:
+def hold_rows_if_all_free(client_ids: Collection[int]) -> Iterator[dict[int, ClientSnapshot]]:
     """Lock the rows of these clients as `hold_rows` does, but wait for nobody: gives nothing where NOVA holds one.
 
     Raises `RefusedByDatabaseError`.

@@ -78,7 +78,7 @@ def work_on_plan(
 def _check_plan(plan: RunPlan, *, interactive: bool) -> Run | None:
     found = look_at_batches(plan, interactive=interactive)
     if differences := list(find_differences(plan, found)):
-        plan.store_differences(differences)
+        plan.end_check_as_differing(differences)
         return None
     return start_run(plan=plan, by=plan.started_by)
 
@@ -163,7 +163,7 @@ def look_at_batches(
             yield looked
         seen += len(looked)
         if plan.pk:
-            plan.record_work()
+            plan.record_worked_at()
         if tell:
             tell(seen)
 

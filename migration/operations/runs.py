@@ -130,7 +130,7 @@ class RunWorker:
         self.over = threading.Event()
 
     @property
-    def is_late(self) -> bool:
+    def must_stop(self) -> bool:
         """Say whether its time is over, or somebody interrupted it."""
         late = self.deadline is not None and time.monotonic() >= self.deadline
         return late or self.interrupted.is_set()
@@ -148,7 +148,7 @@ class RunWorker:
 
     def process_batches(self) -> None:
         """Process free batches, one after the other, until none is left or the run is not running."""
-        while not self.over.is_set() and not self.is_late:
+        while not self.over.is_set() and not self.must_stop:
             if is_held_by_writes(self.run) or not self._process_free_batch():
                 break
 
@@ -158,21 +158,21 @@ class RunWorker:
         One process of all does this and holds RETRY_LOCK; the others return at once.
         """
         with try_lock_batch(self.run.pk, RETRY_LOCK) as locked:
-            while locked and not self.is_late:
+            while locked and not self.must_stop:
                 run = Run.objects.get(pk=self.run.pk)
                 if run.state != Run.State.RUNNING or is_held_by_writes(run):
                     break
                 if not self._process_free_batch():
                     if run.items.next_try_at() is None:
                         break
-                    Run.objects.record_work(run.pk)
+                    Run.objects.record_worked_at(run.pk)
                     time.sleep(RETRY_POLL_SECONDS)
         run = Run.objects.get(pk=self.run.pk)
         if run.state == Run.State.STOPPED:
             skip_open_items(run)
         run.finish_if_done()
         # Before the deadline other workers hold the open items and will finish the run.
-        if not self.is_late or run.state != Run.State.RUNNING or is_held_by_writes(run):
+        if not self.must_stop or run.state != Run.State.RUNNING or is_held_by_writes(run):
             return False
         return run.items.open().exists()
 
@@ -184,7 +184,7 @@ class RunWorker:
 
 def is_held_by_writes(run: Run) -> bool:
     """Say whether the run waits as it would write to AWS, and this site may not; its items stay open, untried."""
-    return run.writes_to_aws and find_write_refusal() is not None
+    return run.needs_aws_writes_allowed and find_write_refusal() is not None
 
 
 def process_batch_if_running(run_id: int, batch: int) -> bool:

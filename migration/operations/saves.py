@@ -27,13 +27,13 @@ from migration.models import (
 )
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.known_values import (
-    note_new_values,
+    note_new_values_in_aws,
     note_values_on_commit,
-    see_purged_client,
+    see_rows_and_purged_values,
 )
 from migration.operations.leases import hold_until_commit
 from migration.operations.pushes import push, write_document
-from migration.operations.secret_writer import PartlyWrittenError, RefusedError
+from migration.operations.secret_writer import PartlyWrittenError, RefusedBySiteError
 from migration.operations.snapshots import reread_locked_client, reread_locked_snapshot
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.document import DocumentError
@@ -99,7 +99,7 @@ class AdminSave:
             client = reread_locked_client(self.client_id)
             self.secrets = read_purged_secrets(client, found.document)
             self.extras = read_purged_extras(client, found.document)
-            self.before = see_purged_client(client, self.secrets, found.values_read)
+            self.before = see_rows_and_purged_values(client, self.secrets, found.values_read)
         except (SecretsManagerError, DocumentError, RowNotInAwsError) as error:
             raise self.make_refusal(_say_not_saved(error)) from None
 
@@ -112,7 +112,7 @@ class AdminSave:
             for name in typed:
                 setattr(row, name, make_pointer(self.names[credential_type]))
 
-    def finish(self, *, warn: Callable[[Message], None]) -> None:
+    def write_or_push_to_aws(self, *, warn: Callable[[Message], None]) -> None:
         """Write or push the saved rows to AWS; `warn` is called with a message if the push fails."""
         if self.phase != Phase.PURGED:
             note_values_on_commit(self.client_id)
@@ -140,10 +140,12 @@ class AdminSave:
                     reread_locked_client(self.client_id), self.secrets, self.extras
                 ),
             )
-        except (SecretsManagerError, RefusedError, DocumentError) as error:
+        except (SecretsManagerError, RefusedBySiteError, DocumentError) as error:
             raise self.make_refusal(_say_not_saved(error)) from None
         if changed:
-            note_new_values(self.client_id, changed, origin=ValueOrigin.TYPED, before=self.before)
+            note_new_values_in_aws(
+                self.client_id, changed, origin=ValueOrigin.TYPED, before=self.before
+            )
         ClientRevision.objects.record_pushed([(self.client_id, snapshot.revision)])
 
 
@@ -185,4 +187,4 @@ def _describe_row(form: ClientForm | CredentialForm) -> Message:
     sentence = (
         audit_sentences.LOGIN_ADDED if form.empty_permitted else audit_sentences.LOGIN_CHANGED
     )
-    return sentence(row=row.make_name_message(), fields=fields)
+    return sentence(row=row.make_row_name_message(), fields=fields)

@@ -174,7 +174,7 @@ def _tell_of_guesses(user: User) -> None:
     send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=sentences.MAIL_GUESSED())
 
 
-def prove_identity(*, user: User, answer: str) -> bool:
+def accept_password_or_code(*, user: User, answer: str) -> bool:
     """Say whether the answer is the password of the user, who is logged in, or a code of their second factor."""
     if user.has_usable_password() and user.check_password(answer):
         return True

@@ -62,7 +62,7 @@ def hash_settings() -> str:
 def find_changes(there: SecretDescription, *, slug: str, key_as: str = "") -> Changes:
     """Compare a secret with the settings. One that isn't ours, or is about to be deleted, is left as it is.
 
-    `key_as`: the name by which a run set the KMS key that the secret has still (`recall_key`).
+    `key_as`: the name by which a run set the KMS key that the secret has still (`find_key_name_if_still_set`).
     """
     if not there.is_ours or there.deleted_at:
         return Changes()
@@ -125,7 +125,7 @@ def _compare_replicas(
             yield _ReplicaChange(region, told.REPLICA_FAILED(region=region), key)
 
 
-def recall_key(facts: dict[str, Any], there: SecretDescription) -> str:
+def find_key_name_if_still_set(facts: dict[str, Any], there: SecretDescription) -> str:
     """Return the name by which a run set the KMS key that the secret has still; "" where none did."""
     kept = facts.get("arn"), facts.get("kms_key")
     return facts.get("key_as", "") if kept == (there.arn, there.kms_key) else ""

@@ -74,7 +74,7 @@ class ClientValues:
                 self.short.add(source)
 
 
-def gather_values(
+def gather_and_note_values(
     client_ids: Collection[int], *, sm: SecretsManager, tell: Callable[[], object] = lambda: None
 ) -> list[ClientValues]:
     """Read clients' values in rows and AWS, by slug; note fingerprints of the purged ones' as known.
@@ -94,7 +94,7 @@ def gather_values(
     return sorted(gathered, key=lambda row: row.slug)
 
 
-def list_values_before_cutover() -> dict[str, str]:
+def find_slugs_by_postgres_value() -> dict[str, str]:
     """Return value -> slug of a client that is read from PostgreSQL and has it in its rows."""
     found: dict[str, str] = {}
     wanted = list(all_clients().values_list("pk", flat=True))

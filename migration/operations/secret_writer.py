@@ -15,7 +15,7 @@ from migration.models import Outcome, Secret
 from migration.operations.aws_store import find_known_secrets
 from migration.operations.keys import VersionKeys, load_version_keys
 from migration.operations.pending_writes import PendingWrite, ReplacedVersion
-from migration.operations.version_plans import find_unplanned_versions, record_planned_versions
+from migration.operations.version_plans import find_own_unplanned_versions, record_planned_versions
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import (
     ErrorClass,
@@ -38,13 +38,13 @@ EXISTS_ALREADY = "ResourceExistsException"
 REPLACED_STAGE = "NOVA_REPLACED"
 
 
-class RefusedError(MessageError):
+class RefusedBySiteError(MessageError):
     """A write that AWS would accept and that this site may not make."""
 
     error_class = ErrorClass.CONFLICT
 
 
-class ForeignVersionError(RefusedError):
+class ForeignVersionError(RefusedBySiteError):
     """AWS is the authority and holds a version that this site did not write: a mismatch for a user to resolve."""
 
 
@@ -52,15 +52,15 @@ class WrittenSinceBackupError(ForeignVersionError):
     """AWS has a version of ours from after the backup that the tables were restored from: a user has to look first."""
 
 
-class LeftAloneError(RefusedError):
+class LeftAloneError(RefusedBySiteError):
     """Both stores are known to differ, and somebody else wrote AWS's version: a user has to look first."""
 
 
-class PartlyWrittenError(RefusedError):
+class PartlyWrittenError(RefusedBySiteError):
     """AWS took some of the client's secrets before it, or this site, refused the next one."""
 
 
-class PostponedError(RefusedError):
+class PostponedError(RefusedBySiteError):
     """The time of the batch was over before this client's turn."""
 
     error_class = ErrorClass.UNAVAILABLE
@@ -93,7 +93,7 @@ def prepare_writer(
     names = [
         name
         for pending in writes
-        for of_layout in pending.snapshot.written_names.values()
+        for of_layout in pending.snapshot.names_to_write.values()
         for name in of_layout.values()
     ]
     known = find_known_secrets(names)
@@ -123,7 +123,7 @@ class SecretWriter:
         For those that are kept beside its own, too: a reader may not know yet which are its own.
         """
         snapshot, before = pending.snapshot, self.before
-        for layout, names in snapshot.written_names.items():
+        for layout, names in snapshot.names_to_write.items():
             # A secret whose credentials were all deleted is written too, without them.
             there = [part for part, name in names.items() if isinstance(before[name], SecretValue)]
             parts = documents.parts_to_store(snapshot.require_document(), layout=layout, keep=there)
@@ -139,7 +139,7 @@ class SecretWriter:
     def note_planned_versions(self, writes: list[PendingWrite]) -> None:
         """Find the versions that a database restored from a backup doesn't know, and note those about to be written."""
         values = [value for value in self.before.values() if isinstance(value, SecretValue)]
-        self.newer.update(find_unplanned_versions(values, known=self.known, keys=self.keys))
+        self.newer.update(find_own_unplanned_versions(values, known=self.known, keys=self.keys))
         if not self.options.dry_run:
             record_planned_versions(
                 [
@@ -182,7 +182,7 @@ class SecretWriter:
                 self._spare_version(pending, self.before[name])
             for name in pending.documents:
                 self._write_secret(pending, name)
-        except (SecretsManagerError, RefusedError) as error:
+        except (SecretsManagerError, RefusedBySiteError) as error:
             pending.error = error
 
     def _write_secret(self, pending: PendingWrite, name: str) -> None:
@@ -294,13 +294,13 @@ class SecretWriter:
     ) -> SecretValue | None:
         """Take the secret back from its scheduled deletion and return its value; None in a rehearsal."""
         if not there.is_ours and not self.options.adopt:
-            raise RefusedError(sentences.NOT_OURS(name=there.name))
+            raise RefusedBySiteError(sentences.NOT_OURS(name=there.name))
         pending.outcomes[there.name] = Outcome.RESTORED
         if self.options.dry_run:
             return None
         self.sm.restore_secret(there.name)
         found = self.sm.get_value(there.name)
-        self.newer.update(find_unplanned_versions([found], known=self.known, keys=self.keys))
+        self.newer.update(find_own_unplanned_versions([found], known=self.known, keys=self.keys))
         if token := self._make_token(there.name, pending.documents[there.name], found):
             record_planned_versions([token])
         return found
@@ -309,6 +309,6 @@ class SecretWriter:
         if ours:
             return
         if not self.options.adopt:
-            raise RefusedError(sentences.NOT_OURS(name=name))
+            raise RefusedBySiteError(sentences.NOT_OURS(name=name))
         if not self.options.dry_run:
             self.sm.tag_secret(name, slug=pending.snapshot.slug)

@@ -51,7 +51,7 @@ def process_one_by_one(
             or not Run.objects.is_running(run.pk)
             or find_write_refusal() is not None
         ):
-            item.leave_open()
+            item.set_next_try_now()
             continue
         try:
             item.outcome, item.message = work(pk)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def repeatable_read() -> Iterator[None]:
+def repeatable_read_only() -> Iterator[None]:
     """Read one moment of the database in everything inside; not to be nested in a transaction."""
     with transaction.atomic(durable=True):
         with connection.cursor() as cursor:
@@ -77,7 +77,7 @@ class ClientSnapshot:
         return find_other_layout(self.layout)
 
     @property
-    def written_names(self) -> dict[Layout, dict[str, str]]:
+    def names_to_write(self) -> dict[Layout, dict[str, str]]:
         """Return layout -> part -> name of the secrets to which every write goes: its own, and those that are kept."""
         written = {self.layout: self.names}
         if self.other_secrets == OtherSecretsState.KEPT:
@@ -103,7 +103,7 @@ class ClientSnapshot:
 
 def read_snapshots(client_ids: Collection[int]) -> dict[int, ClientSnapshot]:
     """Read each client as of one moment; a client that is gone is left out. Raises `NovaSchemaError`."""
-    with convert_schema_errors(), repeatable_read():
+    with convert_schema_errors(), repeatable_read_only():
         found, columns = _read_clients(client_ids)
     return {client.pk: _take_snapshot(client, columns) for client in found}
 
@@ -215,6 +215,6 @@ def _take_snapshot(client: Client, columns: NovaColumns) -> ClientSnapshot:
 def _build_document(client: Client, columns: NovaColumns) -> Document:
     """Return the document; raises DocumentError also for a value that no reader takes, where one can be there."""
     document = client.build_document()
-    if columns.may_hold_unusual_values:
+    if columns.has_loosened_columns:
         documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
     return document

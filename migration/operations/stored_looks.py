@@ -15,10 +15,10 @@ from credentials.models import Client
 from migration.models import Secret
 from migration.operations.secret_settings import (
     find_changes,
+    find_key_name_if_still_set,
     find_stored_changes,
     hash_settings,
     make_stored_facts,
-    recall_key,
 )
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class SettingsDrift:
         return sum(bool(changes.kms_key) for changes in self._changes)
 
     @property
-    def to_redescribe(self) -> int:
+    def with_new_tags_or_description(self) -> int:
         """Count the secrets that get other tags or another description."""
         return sum(bool(changes.tags or changes.description) for changes in self._changes)
 
@@ -154,7 +154,7 @@ def _do_facts_differ(facts: dict[str, Any], *, name: str, slug: str) -> bool:
     return changes.differs and _is_named_after(slug, name)
 
 
-def compare_anew() -> None:
+def compare_looks_with_settings() -> None:
     """Compare with the present settings what is kept of the secrets that were compared with other ones."""
     code = hash_settings()
     others = Secret.objects.exclude(described_at=None).exclude(compared_with=code)
@@ -178,7 +178,7 @@ def end_change(name: str) -> None:
     Secret.objects.filter(name=name).update(begun=None, begun_on=None)
 
 
-def find_begun_change(there: SecretDescription) -> Message | None:
+def find_interrupted_change(there: SecretDescription) -> Message | None:
     """Return what a process that was killed, or had no answer, has changed of the secret; None where nothing was."""
     begun = Secret.objects.filter(name=there.name).values_list("begun", "begun_on").first()
     what, before = begun or (None, None)
@@ -192,4 +192,4 @@ def compare_secret(there: SecretDescription, *, slug: str) -> Changes:
 
 def _recall_key(there: SecretDescription) -> str:
     facts = Secret.objects.filter(name=there.name).values_list("facts", flat=True).first()
-    return recall_key(facts or {}, there)
+    return find_key_name_if_still_set(facts or {}, there)

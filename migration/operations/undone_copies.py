@@ -15,11 +15,15 @@ from migration.models import PUSHED, Comparison, Resolution, require_storable_re
 from migration.operations.aws_store import make_aws_copy, read_aws, secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare, compare_with_document
-from migration.operations.locks import hold_client_locks, require_held_client_locks
+from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
 from migration.operations.pushes import find_problem, push, write_document
 from migration.operations.resolutions import LOCK_WAIT_SECONDS, NotResolved, record_resolution
 from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
-from migration.operations.secret_writer import REPLACED_STAGE, PartlyWrittenError, RefusedError
+from migration.operations.secret_writer import (
+    REPLACED_STAGE,
+    PartlyWrittenError,
+    RefusedBySiteError,
+)
 from migration.operations.snapshots import (
     read_client_with_rows,
     read_snapshot,
@@ -58,8 +62,8 @@ class UndoPlan:
         found = (
             self.phase,
             self.copy.pk,
-            self.to_former.list_findings(),
-            self.to_aws.list_findings(),
+            self.to_former.list_acknowledgeable(),
+            self.to_aws.list_acknowledgeable(),
         )
         return salted_hmac("migration.UndoPlan", repr(found), algorithm="sha256").hexdigest()[:16]
 
@@ -103,12 +107,12 @@ def undo_copy(*, client_id: int, seen: str, reason: str, by: User | None = None)
             with hold_rows(client_id) as now:
                 if not now.has_same_rows_as(snapshot):
                     raise NotResolved(sentences.NOVA_WROTE())
-                require_held_client_locks()
+                refuse_lost_client_locks()
                 resolution = _change_rows(plan, reason=reason, by=by)
         except PartlyWrittenError as error:
             part = {name: error.message.values[name] for name in ("names", "error")}
             raise NotResolved(resolution_sentences.UNDONE_IN_PART(**part)) from None
-        except (*STORE_ERRORS, RefusedError) as error:
+        except (*STORE_ERRORS, RefusedBySiteError) as error:
             raise NotResolved(error.message) from None
         if not plan.phase.aws_is_authority:
             _push_rows(resolution)
@@ -128,7 +132,10 @@ def _make_plan(snapshot: ClientSnapshot) -> UndoPlan:
         if to_aws.status == Comparison.Status.UNCHECKED:
             raise NotResolved(to_aws.message or sentences.TRY_AGAIN_LATER())
         # A push since the copy may have made AWS hold the rows' other logins too.
-        if to_aws.status != Comparison.Status.MATCH and to_aws.list_findings() != copy.mismatches:
+        if (
+            to_aws.status != Comparison.Status.MATCH
+            and to_aws.list_acknowledgeable() != copy.mismatches
+        ):
             raise NotResolved(resolution_sentences.AWS_WRITTEN_SINCE_COPY())
         former = _read_former(snapshot, copy, sm=sm)
         staying = tuple(list_unmatched_rows(read_client_with_rows(client_id), former))

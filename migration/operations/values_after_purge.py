@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from django.db import connection
 
-from credentials.models import ColumnUse, NovaColumn, quote_name
+from credentials.models import ColumnUse, NovaColumn, quote_name_for_parametrized_sql
 from credentials.pointers import POINTER
 from nova_credentials.tables import CLIENTS
 
@@ -31,7 +31,9 @@ def list_purged_with_values(column: NovaColumn) -> list[PurgedClientWithValue]:
     if column.use != ColumnUse.SECRET or not column.is_text:
         return []
     key = "id" if column.table == CLIENTS else "client_id"
-    statement = FIND.format(key=key, table=column.table, column=quote_name(column.name))
+    statement = FIND.format(
+        key=key, table=column.table, column=quote_name_for_parametrized_sql(column.name)
+    )
     with connection.cursor() as cursor:
         cursor.execute(statement, [POINTER])
         return [PurgedClientWithValue(*row) for row in cursor.fetchall()]

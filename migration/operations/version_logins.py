@@ -39,7 +39,7 @@ class VersionLogin:
     label: str
     values: Document = field(repr=False)
 
-    def make_name_message(self) -> Message:
+    def make_row_name_message(self) -> Message:
         """Name the login for a sentence."""
         kind = version_sentences.KINDS[self.credential_type]()
         if not self.label:
@@ -81,9 +81,7 @@ def list_new_logins(document: Document, present: Document | None) -> Iterator[Ve
                 yield VersionLogin(credential_type, str(entry.get("label") or ""), entry)
 
 
-def require_logins(
-    logins: Collection[VersionLogin], *, version: TriedVersion, unproven: str
-) -> None:
+def prove_logins(logins: Collection[VersionLogin], *, version: TriedVersion, unproven: str) -> None:
     """Try the logins; raise `NotResolved` where one can't work, `UnprovenLoginsError` where that isn't known.
 
     `unproven` is the digest of the error that was shown and accepted: what is not known may be accepted, as it was
@@ -131,13 +129,13 @@ def shorten(version_id: str) -> str:
 
 
 def _try(login: VersionLogin) -> LoginOutcome:
-    rate_limiter().take_turn_ahead_of_others(TEST_LOGIN)
+    rate_limiter().take_turn_without_waiting(TEST_LOGIN)
     return try_login(login.credential_type, login.values).outcome
 
 
 def _describe(login: VersionLogin, outcome: LoginOutcome) -> Message:
     told = login_sentences.OUTCOMES[outcome]()
-    return version_sentences.VERSION_TRIED_LOGIN(login=login.make_name_message(), outcome=told)
+    return version_sentences.VERSION_TRIED_LOGIN(login=login.make_row_name_message(), outcome=told)
 
 
 def _list_entries(document: Document, credential_type: CredentialType) -> Iterator[Document]:

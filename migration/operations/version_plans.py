@@ -24,7 +24,7 @@ def record_planned_versions(version_ids: Collection[str]) -> None:
         rate_limiter().run_statement(lambda own: PlannedVersion.objects.record(own, version_ids))
 
 
-def find_unplanned_versions(
+def find_own_unplanned_versions(
     values: Iterable[SecretValue], *, known: Mapping[str, Secret], keys: VersionKeys
 ) -> set[str]:
     """Return the ids of the versions that this site wrote and that this database never planned to write.

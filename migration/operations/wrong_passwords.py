@@ -17,7 +17,7 @@ from migration.audit_sentences import LET_IN
 from migration.models import AuditCode, AuditEvent, PasswordPlace, WrongPassword
 from migration.operations.bounded_refusals import limit
 from migration.operations.lockouts import NO_USER, forget_expired_attempts, let_in_again
-from migration.operations.second_factors import prove_identity
+from migration.operations.second_factors import accept_password_or_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +50,7 @@ def check_password_or_code(
         session = Session.objects.select_for_update().filter(session_key=session_key).first()
         if session is None:
             return False
-        if prove_identity(user=user, answer=password):
+        if accept_password_or_code(user=user, answer=password):
             return True
         count = count_wrong_passwords(session_key) + 1
         WrongPassword.objects.create(

@@ -35,13 +35,13 @@ from migration.reports.alert import (
     get_clients_url,
 )
 from migration.reports.client_alerts import (
-    alert_clients_to_rotate,
     alert_interrupted_offboardings,
+    alert_plain_text_not_rotated,
     alert_rotations,
     alert_secret_settings,
 )
-from migration.reports.failures import label_failures
-from migration.reports.readers import label_failing_readers
+from migration.reports.failures import pluralize_failed_clients
+from migration.reports.readers import pluralize_failing_readers
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _alert_failures(data: AlertData) -> Iterator[Alert]:
     for act, number in counts.by_act.items():
         url = f"{failures}?act={act}"
         action = Action(_("See the failures"), url, VIEW_RUNS)
-        sentence = label_failures(act, number)
+        sentence = pluralize_failed_clients(act, number)
         yield Alert(sentence, url, VIEW_RUNS, count=number, actions=(action,))
     if counts.run_id:
         page = reverse("admin:migration_run_change", args=[counts.run_id])
@@ -240,7 +240,7 @@ def _alert_readers(data: AlertData) -> Iterator[Alert]:
     if number := data.readers.failing:
         failing = f"{url}?seen=failing"
         action = Action(_("See NOVA's processes"), failing, VIEW_READERS)
-        sentence = label_failing_readers(number)
+        sentence = pluralize_failing_readers(number)
         yield Alert(sentence, failing, VIEW_READERS, count=number, actions=(action,))
     if not any(row.clients for row in data.clients.phases if Phase(row.phase).reads_aws):
         return
@@ -264,5 +264,5 @@ def _alert_readers(data: AlertData) -> Iterator[Alert]:
 SOURCES: tuple[Callable[[AlertData], Iterator[Alert]], ...] = (
     _alert_refused_writes, _alert_missing_worker, _alert_nova_tables, _alert_readers, _alert_campaigns,
     alert_rotations, alert_interrupted_offboardings, _alert_mismatches, _alert_failures, _alert_pushes, _alert_requests,
-    _alert_requested_runs, alert_secret_settings, alert_clients_to_rotate,
+    _alert_requested_runs, alert_secret_settings, alert_plain_text_not_rotated,
 )  # fmt: skip

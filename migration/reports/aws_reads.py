@@ -30,7 +30,7 @@ KNOWN_CALLERS = (CALLER, READER)
 
 
 @dataclass(frozen=True)
-class AwsReads:
+class AwsReadQueries:
     """The queries for one client, and the site's own records beside them."""
 
     names: list[str]
@@ -41,7 +41,7 @@ class AwsReads:
     last_read_at: datetime | None
 
 
-def load_aws_reads(client: Client, *, layout: str | None) -> AwsReads | None:
+def load_aws_read_queries(client: Client, *, layout: str | None) -> AwsReadQueries | None:
     """Return the CloudTrail queries and recorded reads; None if the slug can't be in a secret's name."""
     prefix, names = settings.NOVA_SECRET_PREFIX, list(secret_names(client.slug, layout).values())
     if name_problem(client.slug, prefix=prefix, layout=find_layout(layout)):
@@ -50,7 +50,7 @@ def load_aws_reads(client: Client, *, layout: str | None) -> AwsReads | None:
     arns = dict(known.values_list("name", "arn"))
     names = sorted({*names, *arns})
     counted = ReadCount.objects.filter(client_id=client.pk).first()
-    return AwsReads(
+    return AwsReadQueries(
         names=names,
         command=make_command(names),
         sql=make_sql(names, list(arns.values())),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connection
 
-from migration.models import DatabaseClaim, DatabaseIdentity, WriteStop, read_write_state
+from migration.models import DatabaseClaim, DatabaseIdentity, WriteStop, read_aws_write_state
 from migration.operations.aws_writes import explain_stop, write_guard
 from migration.operations.database_identity import differs_from_noted, read_identity
 
@@ -39,7 +39,7 @@ class AwsWrites:
 
 def load_aws_writes() -> AwsWrites:
     """Load the state of AWS writes, both identities, and the newest stops and claims, in three queries."""
-    state = read_write_state(connection)
+    state = read_aws_write_state(connection)
     return AwsWrites(
         stop=explain_stop(state),
         stop_reason=state.stop.reason if state.stop else "",

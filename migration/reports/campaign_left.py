@@ -16,7 +16,7 @@ from migration.models import (
     RunItem,
     WaveClient,
 )
-from migration.models.left_clients import select_refused_items, select_unmoved_items
+from migration.models.left_clients import select_items_unmoved_by_steps, select_unmoved_items
 from migration.reports.campaign_lists import CountedClients, make_list_query
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class FrequentReason:
     of_all: int
 
     @property
-    def list_query(self) -> str:
+    def all_left_query(self) -> str:
         """Return the query of the client list that shows all that were left, for whichever reason."""
         return make_list_query(CountedClients.NOT_MOVED, self.campaign.pk)
 
@@ -115,7 +115,10 @@ def describe_message(message: Message | None) -> dict[str, object]:
 
 def find_frequent_reason(campaign: Campaign) -> FrequentReason | None:
     """Return the most frequent reason why the steps of the campaign could not move clients; None where they could."""
-    left, clients = select_refused_items(campaign).order_by(), Count("client_id", distinct=True)
+    left, clients = (
+        select_items_unmoved_by_steps(campaign).order_by(),
+        Count("client_id", distinct=True),
+    )
     rows = left.values(reason=FIRST_REASON).annotate(number=clients, first=Min("pk"))
     most = rows.order_by("-number", "first").first()
     if most is None:
@@ -125,7 +128,7 @@ def find_frequent_reason(campaign: Campaign) -> FrequentReason | None:
     return FrequentReason(campaign, message, item.slug, most["number"], of_all["all"])
 
 
-def list_left_out_clients(waves: list[Wave], total: int) -> LeftOutClients:
+def list_first_left_out_clients(waves: list[Wave], total: int) -> LeftOutClients:
     """Return the first left-out clients of these waves; `total` is how many there are, not a limit."""
     if not total:
         return LeftOutClients(0, ())

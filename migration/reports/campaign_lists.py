@@ -16,8 +16,8 @@ from migration.models import (
     WaveClient,
 )
 from migration.models.left_clients import (
-    select_kept_now,
-    select_refused_items,
+    select_blocked_now,
+    select_items_unmoved_by_steps,
     select_unmoved_items,
 )
 from migration.models.wave_counts import (
@@ -98,11 +98,11 @@ def _list_left(run: Run, wave: Wave) -> ClientIds:
 
 
 def _list_not_moved(campaign: Campaign) -> ClientIds:
-    return select_refused_items(campaign).order_by().values_list("client_id", flat=True)
+    return select_items_unmoved_by_steps(campaign).order_by().values_list("client_id", flat=True)
 
 
 def _list_kept(campaign: Campaign) -> ClientIds:
-    return select_kept_now(campaign).order_by().values_list("pk", flat=True)
+    return select_blocked_now(campaign).order_by().values_list("pk", flat=True)
 
 
 def _list_taken(wave: Wave) -> ClientIds:

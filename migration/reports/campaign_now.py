@@ -11,7 +11,7 @@ from django.db.models.functions import Greatest
 from django.utils.translation import gettext as _
 
 from migration.models import FRESH, Blocker, ReadCount
-from migration.models.left_clients import PASSES_SOON, select_kept_now
+from migration.models.left_clients import PASSES_SOON, select_blocked_now
 from migration.reports.campaign_lists import CountedClients, make_list_query
 from migration.reports.campaign_waits import show_time
 
@@ -74,7 +74,7 @@ class BlockedNow:
 
 def list_blocked_now(campaign: Campaign) -> list[BlockedNow]:
     """Return what keeps clients of its waves now, the most frequent first, in three queries."""
-    kept = select_kept_now(campaign)
+    kept = select_blocked_now(campaign)
     found: dict[str, list[tuple[int, str]]] = {}
     for pk, slug, blocker in kept.order_by("slug", "pk").values_list("pk", "slug", "blocker"):
         found.setdefault(blocker, []).append((pk, slug))

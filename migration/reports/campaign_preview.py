@@ -31,7 +31,9 @@ class BlockedClients:
         return urlencode({"group": self.group.pk, "next": self.blocker.value})
 
 
-def list_blocked(groups: Sequence[ClientGroup], before: Iterable[Phase]) -> list[BlockedClients]:
+def count_by_group_and_blocker(
+    groups: Sequence[ClientGroup], before: Iterable[Phase]
+) -> list[BlockedClients]:
     """Count, by group and blocker, clients in the phases `before` that need somebody, in one query."""
     member, ids = "group_members__group", [group.pk for group in groups]
     clients = with_blocker(all_clients().in_phases(*before).filter(**{f"{member}__in": ids}))

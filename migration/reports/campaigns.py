@@ -25,7 +25,7 @@ from migration.reports.campaign_forecast import count_waves_to_begin
 from migration.reports.campaign_left import (
     describe_message,
     find_frequent_reason,
-    list_left_out_clients,
+    list_first_left_out_clients,
     list_unmoved_clients,
 )
 from migration.reports.campaign_waits import explain_waiting, find_unfinished_run
@@ -149,7 +149,7 @@ class CampaignSummary:
             "refused_most_often": self.frequent_reason and self.frequent_reason.to_json(),
             "waits_for": describe_message(self.waits_for),
             "waits_for_clients": self.waiting and self.waiting.to_json(),
-            "settings": describe_settings(campaign),
+            "settings": settings_to_json(campaign),
             "unfinished_run": run.pk if run else None,
             "waves_done": self.waves_done,
             "waves_all": self.waves_all,
@@ -185,7 +185,7 @@ def summarize_campaign(
         waves=summaries,
         left=tuple(list_unmoved_clients(shown)),
         frequent_reason=find_frequent_reason(campaign) if stopped else None,
-        left_out=list_left_out_clients(shown, left_out),
+        left_out=list_first_left_out_clients(shown, left_out),
     )
 
 
@@ -197,7 +197,7 @@ def _count_waves(campaign: Campaign, waves: list[Wave]) -> int:
     return begun + count_waves_to_begin(campaign, waves)
 
 
-def describe_settings(campaign: Campaign) -> dict[str, object]:
+def settings_to_json(campaign: Campaign) -> dict[str, object]:
     """Return what the campaign was started with, for programs."""
     begins, ends = campaign.begins_at, campaign.ends_at
     return {

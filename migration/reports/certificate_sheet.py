@@ -55,7 +55,7 @@ class SheetSection:
     rows: list[SheetRow]
 
 
-def make_sheet(facts: Certificate) -> list[SheetSection]:
+def make_cutover_certificate_sheet(facts: Certificate) -> list[SheetSection]:
     """Return the sections of the certificate in the order in which they are read."""
     parts = (
         (_("Cutover"), _describe_cutover(facts)),

@@ -52,7 +52,7 @@ def _describe_rotations(which: str, number: int) -> str:
     }[which]
 
 
-def alert_clients_to_rotate(data: AlertData) -> Iterator[Alert]:
+def alert_plain_text_not_rotated(data: AlertData) -> Iterator[Alert]:
     """Alert to clients with a credential that somebody may have read where it stood in clear."""
     if number := data.clients_to_rotate:
         sentence = ngettext(

@@ -53,7 +53,7 @@ class MigrationAdvice(StrEnum):
 RULE_BOUND = 20
 
 
-def advise(clients: int) -> MigrationAdvice:
+def advise_whether_to_migrate(clients: int) -> MigrationAdvice:
     """Apply the plan's rule to this number of active clients."""
     if clients == RULE_BOUND:
         return MigrationAdvice.EITHER
@@ -171,7 +171,7 @@ class CostEstimate:
     @property
     def advice(self) -> MigrationAdvice:
         """Return what the plan's rule says of this number of clients."""
-        return advise(self.clients)
+        return advise_whether_to_migrate(self.clients)
 
 
 def estimate_costs(usage: Usage, assumed: CostAssumptions | None = None) -> CostEstimate:
@@ -211,7 +211,7 @@ def estimate_costs(usage: Usage, assumed: CostAssumptions | None = None) -> Cost
     return CostEstimate(
         clients=usage.clients,
         with_credentials=usage.holders,
-        steps=list_steps(usage.clients),
+        steps=list_rollout_steps(usage.clients),
         costs=costs,
         sweeps=sweeps,
         reads_a_month=reads,
@@ -220,7 +220,7 @@ def estimate_costs(usage: Usage, assumed: CostAssumptions | None = None) -> Cost
     )
 
 
-def list_steps(number: int) -> list[RolloutStep]:
+def list_rollout_steps(number: int) -> list[RolloutStep]:
     """List the steps: under 5 clients, 5 to 10, 10 to 20, over 20. A number at a bound belongs to the earlier step."""
     titles = (
         (_("under 5"), _("PostgreSQL only")),
@@ -282,7 +282,7 @@ class CountedUse:
         return (TEN_THOUSAND_CALLS * self.calls / 10_000).quantize(CENT)
 
 
-def count_use() -> CountedUse:
+def count_aws_use_of_last_month() -> CountedUse:
     """Count comparisons, planned writes and NOVA's reads in the last 30 days."""
     since = timezone.localdate() - timedelta(days=MONTH_DAYS - 1)
     comparisons = (

@@ -45,7 +45,7 @@ def describe_environment() -> Environment:
         name=name,
         looks=looks,
         refusal=_name_refusal(refusal),
-        account=account_book.find_account(),
+        account=account_cache.find_account(),
         region=settings.AWS_REGION,
         endpoint=_("embedded") if is_embedded else settings.AWS_ENDPOINT_URL,
     )
@@ -68,7 +68,7 @@ def _name_refusal(refusal: Message | None) -> str:
     return names.get(refusal.key, _("Writes nothing to AWS"))
 
 
-class AccountBook:
+class AwsAccountCache:
     """What this process knows of the AWS account: that of the newest secret a push wrote or found equal."""
 
     def __init__(self) -> None:
@@ -94,4 +94,4 @@ class AccountBook:
         self._account, self._known_until = "", 0.0
 
 
-account_book = AccountBook()
+account_cache = AwsAccountCache()

@@ -7,7 +7,7 @@ from django.utils.translation import ngettext
 from migration.models import Act
 
 
-def label_failures(act: Act, number: int) -> str:
+def pluralize_failed_clients(act: Act, number: int) -> str:
     """Return the words that follow the number of clients that failed in `act`, in the page's language."""
     return {
         Act.PUSH: ngettext(

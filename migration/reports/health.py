@@ -16,9 +16,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from migration.models import Run, Worker
-from migration.operations.notice_recipients import count_failing_recipients, list_recipients
+from migration.operations.notice_recipients import (
+    count_failing_recipients,
+    list_configured_recipients,
+)
 from migration.reports.alert import VIEW_COMPARISONS, VIEW_READERS, VIEW_RUNS
-from migration.reports.readers import describe_readers, label_failing_readers
+from migration.reports.readers import describe_readers, pluralize_failing_readers
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -77,7 +80,7 @@ def list_pulses(
         Pulse(
             _("NOVA's processes"),
             bool(readers.seen) and not readers.failing,
-            f"{readers.failing} {label_failing_readers(readers.failing)}"
+            f"{readers.failing} {pluralize_failing_readers(readers.failing)}"
             if readers.failing
             else describe_readers(readers),
             reverse("admin:migration_readerprocess_changelist"),
@@ -89,7 +92,7 @@ def list_pulses(
 
 def _judge_notices() -> Pulse:
     """Say whether anybody hears of what happens while nobody looks at a page."""
-    recipients, failing = len(list_recipients()), count_failing_recipients()
+    recipients, failing = len(list_configured_recipients()), count_failing_recipients()
     if not recipients:
         text = _("reach nobody")
     elif failing:

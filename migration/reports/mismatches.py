@@ -10,7 +10,7 @@ from django.db.models import Count, F, Max, Q
 from django.utils import timezone
 
 from migration.models import ClientMigration, Comparison, OpenMismatch, Resolution, newest_status_is
-from migration.models.failures import select_clients_with_failed_push
+from migration.models.failures import select_failed_push_client_ids
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ FILTERS = ("status", "kind", "field", "age", "assigned", "state", "push", "q")
 WHOLE = "*"
 
 
-def count_clients_by_status() -> dict[str, Any]:
+def get_client_numbers_context() -> dict[str, Any]:
     """Count the clients by the result of their newest comparison."""
     compared = ClientMigration.objects.of_present_clients().exclude(comparison=None)
     counted = compared.values("comparison_status").annotate(n=Count("pk"), last=Max("compared_at"))
@@ -62,7 +62,7 @@ def count_clients_by_field() -> list[tuple[str, str, int]]:
 
 def filter_mismatches(filters: dict[str, str], *, viewer: _Viewer) -> OpenMismatchQuerySet:
     """Select the open mismatches that match every filter; a filter without a meaning matches none."""
-    found = OpenMismatch.objects.of_present_clients().with_acknowledged_in_doubt()
+    found = OpenMismatch.objects.of_present_clients().with_acknowledged_and_in_doubt()
     for name, value in filters.items():
         condition = CONDITIONS[name](value, viewer)
         if condition is None:
@@ -91,7 +91,7 @@ def _has_status(value: str, _user: _Viewer) -> Q | None:
 
 def _was_pushed(value: str, _user: _Viewer) -> Q | None:
     """Leave out the clients whose newest push failed: they are on the page of failures."""
-    return ~Q(client_id__in=select_clients_with_failed_push()) if value == "well" else None
+    return ~Q(client_id__in=select_failed_push_client_ids()) if value == "well" else None
 
 
 CONDITIONS: dict[str, Condition] = {
@@ -170,10 +170,10 @@ def select_clients_with_status(filters: dict[str, str]) -> ClientMigrationQueryS
         found = found.filter(client__slug__startswith=filters["q"])
     if filters.get("state") == "open":
         found = found.exclude(
-            pk__in=Resolution.objects.covering_newest_comparison().values("client_id")
+            pk__in=Resolution.objects.acknowledging_newest_comparison().values("client_id")
         )
     if filters.get("push") == "well":
-        found = found.exclude(pk__in=select_clients_with_failed_push())
+        found = found.exclude(pk__in=select_failed_push_client_ids())
     return found.annotate(
         slug=F("client__slug"),
         reads_matched=F("client__read_count__matches"),

@@ -15,7 +15,7 @@ from migration.models import (
     NoticeEvent,
     NoticeRule,
 )
-from migration.operations.notice_recipients import list_recipients
+from migration.operations.notice_recipients import list_configured_recipients
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -79,7 +79,7 @@ def load_notices(test_id: int | None = None) -> NoticesReport:
 
 def list_delivery_reports() -> list[RecipientReport]:
     """Return each recipient of the settings with what became of its deliveries, in two queries."""
-    recipients = list_recipients()
+    recipients = list_configured_recipients()
     deliveries = NoticeDelivery.objects.filter(target__in=[each.target for each in recipients])
     sent, waiting = Q(state=DeliveryState.SENT), Q(state=DeliveryState.WAITING)
     counted = (

@@ -49,7 +49,7 @@ class ProjectNumbers:
         return 1000 * self.cut_over // self.clients / 10 if self.clients else 0
 
     @property
-    def days_left(self) -> int | None:
+    def forecast_days_left(self) -> int | None:
         return (self.ends_on - timezone.localdate()).days if self.ends_on else None
 
 

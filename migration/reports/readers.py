@@ -118,7 +118,7 @@ def describe_readers(readers: ReaderSummary) -> str:
     ) % {"n": readers.seen}
 
 
-def label_failing_readers(number: int) -> str:
+def pluralize_failing_readers(number: int) -> str:
     """Return the words that follow the number of NOVA's processes that lately failed to read AWS."""
     return ngettext(
         "process of NOVA failed to read AWS in the last 30 minutes",

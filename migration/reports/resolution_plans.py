@@ -15,7 +15,7 @@ from migration.models import (
     Resolution,
     all_clients,
 )
-from migration.operations.resolutions import find_refusal
+from migration.operations.resolutions import find_refusal_in_database
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class ResolutionPlan:
     clients: list[SelectedClient]
 
     @property
-    def concerned(self) -> list[SelectedClient]:
+    def resolvable_clients(self) -> list[SelectedClient]:
         """Return the clients that would be resolved."""
         return [client for client in self.clients if client.refusal is None]
 
@@ -62,17 +62,17 @@ class ResolutionPlan:
     @property
     def fields(self) -> list[OpenMismatch]:
         """Return the differing fields of the clients that would be resolved."""
-        return [field for client in self.concerned for field in client.fields]
+        return [field for client in self.resolvable_clients for field in client.fields]
 
     @property
     def number_cut_over(self) -> int:
         """Count the clients to be resolved whose values NOVA reads from AWS."""
-        return sum(client.phase.aws_is_authority for client in self.concerned)
+        return sum(client.phase.aws_is_authority for client in self.resolvable_clients)
 
     @property
     def number_not_cut_over(self) -> int:
         """Count the clients to be resolved whose values NOVA reads from PostgreSQL."""
-        return len(self.concerned) - self.number_cut_over
+        return len(self.resolvable_clients) - self.number_cut_over
 
 
 def plan_resolutions(
@@ -109,7 +109,7 @@ def plan_resolutions(
                 fields=tuple(by_client[row.pk]),
                 refusal=_find_stale(row, shown[row.pk], seen)
                 or _find_nothing(kind, row, by_client[row.pk])
-                or find_refusal(
+                or find_refusal_in_database(
                     kind,
                     phase=Phase(row.phase),
                     push_pending=row.pk in pending,
@@ -136,7 +136,7 @@ def _find_stale(
     is_same = (
         before is not None
         and before.client_id == row.pk
-        and before.list_findings() == row.comparison.list_findings()
+        and before.list_acknowledgeable() == row.comparison.list_acknowledgeable()
     )
     return None if is_same else sentences.COMPARED_SINCE()
 

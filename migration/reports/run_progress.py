@@ -262,7 +262,7 @@ class Progress:
         return at is not None and timezone.now() - at < LATELY
 
     @property
-    def retry_groups(self) -> list[ItemGroup]:
+    def groups_awaiting_retry(self) -> list[ItemGroup]:
         """Return the groups of open items that wait for a retry, the next one first."""
         again = [g for g in self.groups if not g["outcome"] and g["next_try_at"]]
         return sorted(again, key=lambda group: group["next_try_at"])
@@ -276,7 +276,7 @@ class Progress:
             return run_sentences.RUN_REQUESTED()
         if self.run.state == Run.State.PAUSED:
             return run_sentences.RUN_PAUSED()
-        writes = self.run.state == Run.State.RUNNING and self.run.writes_to_aws
+        writes = self.run.state == Run.State.RUNNING and self.run.needs_aws_writes_allowed
         if writes and (refusal := find_write_refusal()):
             return refusal
         idle = self._explain_idle_run()
@@ -296,7 +296,7 @@ class Progress:
         return run_sentences.WORKERS_ARE_BUSY() if in_work else run_sentences.WORKER_GONE()
 
     def _explain_retries(self) -> Message | None:
-        again = self.retry_groups
+        again = self.groups_awaiting_retry
         if not again:
             return None
         number = sum(group["number"] for group in again)

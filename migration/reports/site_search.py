@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from credentials.shown_names import show_name
 from migration.models import Campaign, ClientGroup, PhaseChoices, Run, all_clients
-from migration.models.folding import Folded, fold_text, fold_value
+from migration.models.folding import Folded, fold_text, make_folded_expression
 from migration.reports.alert import VIEW_CAMPAIGNS, VIEW_CLIENTS
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ NUMBERED = re.compile(r"(?P<kind>\D*?)\s*#?\s*(?P<number>\d{1,18})")
 
 
 @dataclass(frozen=True)
-class FoundPlace:
+class SearchResult:
     """One thing that was found: its name, what it is, and the address of its page."""
 
     title: str
@@ -48,10 +48,10 @@ class Seeker:
 
     may: Callable[[str], bool]
     logins: Collection[CredentialType]
-    pages: Collection[FoundPlace]
+    pages: Collection[SearchResult]
 
 
-def search_site(text: str, seeker: Seeker) -> list[FoundPlace]:
+def search_site(text: str, seeker: Seeker) -> list[SearchResult]:
     """Return what the user may see: runs and campaigns by number, clients (one of this very slug first), the rest.
 
     In at most five queries.
@@ -59,7 +59,7 @@ def search_site(text: str, seeker: Seeker) -> list[FoundPlace]:
     words = " ".join(text[:LONGEST_TEXT].split())
     if not words or "\0" in words:
         return []
-    places: list[FoundPlace] = []
+    places: list[SearchResult] = []
     if any(map(seeker.may, VIEW_RUNS)):
         places += _find_numbered(words, _find_run)
     if seeker.may(VIEW_CAMPAIGNS):
@@ -72,29 +72,29 @@ def search_site(text: str, seeker: Seeker) -> list[FoundPlace]:
     return [*places, *(page for page in seeker.pages if folded in fold_text(page.title))]
 
 
-def _find_clients(words: str, logins: Collection[CredentialType]) -> Iterator[FoundPlace]:
+def _find_clients(words: str, logins: Collection[CredentialType]) -> Iterator[SearchResult]:
     is_named_so = Case(When(slug__iexact=words, then=Value(0)), default=Value(1))
     found = all_clients().with_phase().search(words, logins=logins)
     clients = list(found.order_by(is_named_so, "name", "pk")[: MOST_FOUND + 1])
     for client in clients[:MOST_FOUND]:
         phase = PhaseChoices(client.phase).label  # type: ignore[attr-defined]  # annotated
         url = reverse("admin:credentials_client_change", args=[client.pk])
-        yield FoundPlace(client.name, f"{client.slug} · {phase}", url, "person")
+        yield SearchResult(client.name, f"{client.slug} · {phase}", url, "person")
     if len(clients) > MOST_FOUND:
         url = f"{reverse('admin:credentials_client_changelist')}?{urlencode({'q': words})}"
-        yield FoundPlace(_("All clients that match"), _("Clients"), url, "groups")
+        yield SearchResult(_("All clients that match"), _("Clients"), url, "groups")
 
 
-def _find_groups(words: str) -> Iterator[FoundPlace]:
-    found = ClientGroup.objects.filter(Contains(Folded("name"), fold_value(words)))
+def _find_groups(words: str) -> Iterator[SearchResult]:
+    found = ClientGroup.objects.filter(Contains(Folded("name"), make_folded_expression(words)))
     for group in found[:MOST_FOUND]:
         url = f"{reverse('admin:credentials_client_changelist')}?group={group.pk}"
-        yield FoundPlace(show_name(group.name), _("Client group"), url, "label")
+        yield SearchResult(show_name(group.name), _("Client group"), url, "label")
 
 
 def _find_numbered(
-    words: str, find: Callable[[int], tuple[FoundPlace, Message] | None]
-) -> Iterator[FoundPlace]:
+    words: str, find: Callable[[int], tuple[SearchResult, Message] | None]
+) -> Iterator[SearchResult]:
     """Yield what has this number, unless another kind was named before it, in English or the page's language."""
     asked = NUMBERED.fullmatch(words)
     found = find(int(asked["number"])) if asked else None
@@ -105,20 +105,20 @@ def _find_numbered(
             yield place
 
 
-def _find_run(number: int) -> tuple[FoundPlace, Message] | None:
+def _find_run(number: int) -> tuple[SearchResult, Message] | None:
     run = Run.objects.filter(pk=number).first()
     if run is None:
         return None
     url = reverse("admin:migration_run_change", args=[run.pk])
     state = run.get_state_display()
-    return FoundPlace(str(run), f"{_('Run')} · {state}", url, "play_circle"), run.name_message
+    return SearchResult(str(run), f"{_('Run')} · {state}", url, "play_circle"), run.name_message
 
 
-def _find_campaign(number: int) -> tuple[FoundPlace, Message] | None:
+def _find_campaign(number: int) -> tuple[SearchResult, Message] | None:
     campaign = Campaign.objects.filter(pk=number).first()
     if campaign is None:
         return None
     url = reverse("admin:migration_campaign_change", args=[campaign.pk])
     state = campaign.get_state_display()
-    place = FoundPlace(str(campaign), f"{_('Campaign')} · {state}", url, "waves")
+    place = SearchResult(str(campaign), f"{_('Campaign')} · {state}", url, "waves")
     return place, campaign.name_message

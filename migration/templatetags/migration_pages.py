@@ -114,7 +114,7 @@ def find_open_plan() -> RunPlan | None:
 def find_stop_reason() -> str:
     """Return why somebody stopped all AWS writes, as typed; "" where they are not stopped."""
     try:
-        stop = aws_writes.get_write_state().stop
+        stop = aws_writes.get_aws_write_state().stop
     except DatabaseError:
         return ""
     return stop.reason if stop else ""
@@ -146,7 +146,7 @@ def attention(text: str) -> str:
 
 
 @register.filter
-def passed_label(text: str) -> str:
+def success_label(text: str) -> str:
     return make_label(text, "success", "check")
 
 
@@ -193,7 +193,7 @@ def duration(seconds: float) -> str:
 
 
 @register.filter
-def show_origin(origin: str) -> str:
+def show_audit_origin(origin: str) -> str:
     """Return where an entry of the audit came from, in the page's language: an address, or what ran on which host."""
     if found := ORIGIN.fullmatch(origin):
         command, host = found["command"], show_name(found["host"])

@@ -73,7 +73,7 @@ BROKEN = {
 }
 
 
-def seed_clients(sm: SecretsManager) -> int:
+def seed_clients_and_secrets(sm: SecretsManager) -> int:
     """Make the clients that are missing and the secrets that some find in AWS; return their number."""
     present = set(Client.objects.values_list("slug", flat=True))
     new = [row for row in CLIENTS if row[1] not in present]

@@ -35,7 +35,7 @@ def main() -> None:
     while True:
         started = time.monotonic()
         with suppress(psycopg.Error), _connect() as connection:
-            for slug in list_slugs(connection):
+            for slug in list_active_slugs(connection):
                 read_client(slug)
         time.sleep(max(PAUSE_SECONDS, time.monotonic() - started))
 
@@ -46,7 +46,7 @@ def _connect() -> Connection:
     )
 
 
-def list_slugs(connection: Connection) -> Iterator[str]:
+def list_active_slugs(connection: Connection) -> Iterator[str]:
     """Yield the slugs of the active clients."""
     for (slug,) in connection.execute(ACTIVE).fetchall():
         yield slug

@@ -142,7 +142,7 @@ class SignedInPage(FactorPage):
             **kwargs,
         )
 
-    def proves_identity(self) -> bool:
+    def user_proves_identity(self) -> bool:
         """Say whether the user logged in just now, or gave their password or a code."""
         if is_freshly_authenticated(self.request):
             return True
@@ -164,7 +164,7 @@ class SetUpFactorView(SignedInPage):
     template_name = "admin/login/set_up_factor.html"
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        if not self.proves_identity():
+        if not self.user_proves_identity():
             return self.show_problem(
                 _("That is neither your password nor a code of your second factor.")
             )
@@ -211,7 +211,7 @@ class RecoveryCodesView(SignedInPage):
     def post(self, request: HttpRequest) -> HttpResponse:
         if not has_second_factor(self.user):
             return HttpResponseRedirect(reverse("admin:second_factor_set_up"))
-        if not self.proves_identity():
+        if not self.user_proves_identity():
             return self.show_problem(
                 _("That is neither your password nor a code of your second factor.")
             )

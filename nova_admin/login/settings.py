@@ -106,7 +106,7 @@ def read_mail_and_key_settings(*, debug: bool) -> dict[str, object]:
     """Return Django's settings of mail and earlier keys, and the way by which allauth finds its own."""
     return {
         "ALLAUTH_SETTING_GETTER": "nova_admin.login.settings.get_allauth_setting",
-        "SECRET_KEY_FALLBACKS": read_earlier_keys(),
+        "SECRET_KEY_FALLBACKS": read_earlier_secret_keys(),
         **read_mail_settings(debug=debug),
     }
 
@@ -120,7 +120,7 @@ def read_requirement(*, debug: bool) -> bool:
     )
 
 
-def read_earlier_keys() -> list[str]:
+def read_earlier_secret_keys() -> list[str]:
     """Return the keys that were SECRET_KEY before; raises ImproperlyConfigured where one can be guessed."""
     keys = parse_names(os.environ.get("SECRET_KEY_FALLBACKS", ""))
     for key in keys:

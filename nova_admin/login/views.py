@@ -33,7 +33,7 @@ class PasswordView(LoginView):
         return reverse("admin:index")
 
 
-def make_oidc_address(request: HttpRequest) -> str:
+def make_oidc_start_address(request: HttpRequest) -> str:
     """Return where a login by OpenID Connect begins, or nothing where there is no provider."""
     if settings.NOVA_OIDC is None:
         return ""
@@ -51,7 +51,7 @@ def log_in(request: HttpRequest) -> HttpResponse:
         "title": _("Log in"),
         "app_path": request.get_full_path(),
         "username": request.user.get_username(),
-        "oidc_address": make_oidc_address(request),
+        "oidc_address": make_oidc_start_address(request),
     }
     if not (request.GET.get(REDIRECT_FIELD_NAME) or request.POST.get(REDIRECT_FIELD_NAME)):
         context[REDIRECT_FIELD_NAME] = reverse("admin:index")

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Self
 
 from nova_credentials import sentences
-from nova_credentials.comparison import are_equal, is_text_of
+from nova_credentials.comparison import are_equal, is_exact_encoding_of
 from nova_credentials.document import (
     MAX_BYTES,
     MAX_NAME,
@@ -58,7 +58,7 @@ class SecretValue(SecretVersion):
 
     def holds_text_of(self, document: Document) -> bool:
         """Say whether the text is the very one that we would write: then it is this document, with no need to parse."""
-        return self.text is not None and is_text_of(self.text, document)
+        return self.text is not None and is_exact_encoding_of(self.text, document)
 
 
 @dataclass(frozen=True)

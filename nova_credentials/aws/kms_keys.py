@@ -41,7 +41,7 @@ class KeyName:
     def is_aws_own(self) -> bool:
         return self.name == AWS_KEY
 
-    def name_in(self, region: str) -> str:
+    def find_name_in_region(self, region: str) -> str:
         """Return the name by which another region can have the same key: an alias, a multi-Region key; else nothing.
 
         Of an ARN it is an ARN: the bare name would be looked for in the secret's account.

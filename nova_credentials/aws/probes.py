@@ -74,7 +74,7 @@ def try_create(sm: SecretsManager, present: str) -> None:
     )
 
 
-def try_write(sm: SecretsManager, present: str) -> None:
+def resend_current_version(sm: SecretsManager, present: str) -> None:
     """Send the current version again, by its own id: AWS makes no new one."""
     value = sm.get_value(present)
     if value.text is not None:
@@ -87,7 +87,7 @@ def try_update(sm: SecretsManager, present: str) -> None:
     _expect_failure(present, sm.sm.update_secret, SecretId=present, **both)
 
 
-def try_stage(sm: SecretsManager, present: str) -> None:
+def try_remove_stage(sm: SecretsManager, present: str) -> None:
     """Take AWSPENDING off the current version, which must not have it (`current_is_pending`)."""
     current = sm.get_value(present).version_id
     _ignore_failure(lambda: sm.move_stage(present, PENDING, away_from=current))

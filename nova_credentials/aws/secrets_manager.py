@@ -217,7 +217,9 @@ class SecretsManager:
         answer = _call_aws(name, self.sm.describe_secret, SecretId=name)
         return parse_description(answer)
 
-    def list_kms_keys(self, prefixes: list[str], page: str = "") -> tuple[dict[str, str], str]:
+    def list_kms_keys_of_secrets(
+        self, prefixes: list[str], page: str = ""
+    ) -> tuple[dict[str, str], str]:
         """Read name -> KMS key of the secrets whose names begin with one of at most ten prefixes; and the next page.
 
         The list may be minutes old, and has no secret that is scheduled for deletion.

@@ -24,7 +24,7 @@ from nova_credentials.reader.connections import connect_to_database, read_driver
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from nova_credentials.credential_types import AllCredentials, AvailableCredentials
+    from nova_credentials.credential_types import AllCredentials, PrimaryCredentials
     from nova_credentials.reader.connections import DriverConnection
     from nova_credentials.reader.routing import Reader
 
@@ -94,7 +94,7 @@ def get_all_credentials(client_slug: str, *, refresh: bool = False) -> AllCreden
     }
 
 
-def get_available_credentials(client_slug: str, *, refresh: bool = False) -> AvailableCredentials:
+def get_available_credentials(client_slug: str, *, refresh: bool = False) -> PrimaryCredentials:
     """Return the primary `database` and `email`, each None where the client has none."""
     return _shared_reader().get_primary_credentials(client_slug, refresh=refresh)
 

@@ -159,7 +159,7 @@ class PostgresReader:
         """
         return self._read(slug, self._notes_unless_counted)
 
-    def read_and_note_client(self, slug: str) -> ClientInPostgres | None:
+    def read_client_and_note_process(self, slug: str) -> ClientInPostgres | None:
         """Read what `read_client` reads, and note this process at once, as no `count_read` follows."""
         return self._read(slug, lambda _found: self._notes)
 
@@ -195,7 +195,7 @@ class PostgresReader:
         statement = sql.SQL(COUNT).format(table=table, client_id=client_id, **numbers)
         try:
             with self._use_connection(self._take_idle() or self._open_connection()) as connection:
-                self._notes.execute_and_note(connection, statement, in_block=True)
+                self._notes.execute_with_due_note(connection, statement, in_own_transaction=True)
         except psycopg.Error as error:
             if not isinstance(error, NO_ANSWER):  # no right or no table: don't try for a while
                 self._count_from = time.monotonic() + COUNT_AGAIN_AFTER_SECONDS

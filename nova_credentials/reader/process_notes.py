@@ -97,21 +97,21 @@ class ProcessNotes:
         found = _ACCESS_KEY_ID.search(text)
         self._access_key_end = found[1][-4:] if found else ""
 
-    def execute_and_note(
+    def execute_with_due_note(
         self,
         connection: psycopg.Connection[TupleRow],
         statement: sql.SQL | sql.Composed,
         *,
-        in_block: bool = False,
+        in_own_transaction: bool = False,
     ) -> None:
         """Execute the statement, and if a note is due, make it in the same message.
 
-        The statement ends a transaction, or with `in_block` is made one of its own. Errors of the note are not raised.
+        The statement ends a transaction, or is one of its own (`in_own_transaction`). Errors of the note aren't raised.
         """
         if not self._claim_note():
             connection.execute(statement)
             return
-        before = sql.SQL("BEGIN; {}; COMMIT" if in_block else "{}").format(statement)
+        before = sql.SQL("BEGIN; {}; COMMIT" if in_own_transaction else "{}").format(statement)
         try:
             connection.execute(sql.SQL("{}; {}").format(before, self._compose_note()))
         except psycopg.Error as error:

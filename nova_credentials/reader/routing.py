@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from nova_credentials.credential_types import AvailableCredentials, CredentialRow
+    from nova_credentials.credential_types import CredentialRow, PrimaryCredentials
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Reader:
         self._cached: dict[str, _CacheEntry] = {}
         self._last_states: dict[str, ClientInPostgres] = {}
 
-    def start_after_fork(self) -> None:
+    def reset_after_fork(self) -> None:
         """Begin anew in a forked child, as locks and sockets belong to the parent."""
         # They are never closed here, as that would end the parent's connections.
         self._kept_from_parents += [self._postgres, self._aws]
@@ -88,7 +88,7 @@ class Reader:
         """Return the client's id, from the cache or PostgreSQL."""
         if entry := self._fresh_entry(slug):
             return entry.client_id
-        return self._look_up(slug, self._postgres.read_and_note_client).client_id
+        return self._look_up(slug, self._postgres.read_client_and_note_process).client_id
 
     def get_credential(
         self, slug: str, wanted: str, label: str | None = None, *, refresh: bool = False
@@ -143,7 +143,7 @@ class Reader:
             raise _unknown_client(slug)
         return schemas
 
-    def get_primary_credentials(self, slug: str, *, refresh: bool = False) -> AvailableCredentials:
+    def get_primary_credentials(self, slug: str, *, refresh: bool = False) -> PrimaryCredentials:
         """Return the primary `database` and `email`, each None where the client has none."""
         entry = None if refresh else self._fresh_entry(slug)
         credentials = (entry or self._read_entry(slug)).credentials
@@ -294,7 +294,7 @@ _readers: WeakSet[Reader] = WeakSet()
 
 def _after_fork() -> None:
     for reader in list(_readers):
-        reader.start_after_fork()
+        reader.reset_after_fork()
 
 
 os.register_at_fork(after_in_child=_after_fork)

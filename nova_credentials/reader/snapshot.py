@@ -25,7 +25,7 @@ SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL statement_timeout = {}
 
 
 @dataclass
-class SnapshotCommit:
+class NotesAtCommit:
     """How a snapshot ends: with a note of this process, if there are `notes`."""
 
     notes: ProcessNotes | None = None
@@ -34,10 +34,10 @@ class SnapshotCommit:
 @contextmanager
 def read_snapshot(
     connection: psycopg.Connection[TupleRow], statement_timeout: str
-) -> Iterator[SnapshotCommit]:
+) -> Iterator[NotesAtCommit]:
     """Read in one snapshot. What is sent along with its COMMIT can be set in between."""
     connection.execute(sql.SQL(BEGIN_SNAPSHOT).format(statement_timeout))
-    ending = SnapshotCommit()
+    ending = NotesAtCommit()
     try:
         yield ending
     except BaseException:
@@ -46,6 +46,6 @@ def read_snapshot(
         raise
     commit = sql.SQL("COMMIT")
     if ending.notes:
-        ending.notes.execute_and_note(connection, commit)
+        ending.notes.execute_with_due_note(connection, commit)
     else:
         connection.execute(commit)

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from migration import tasks
 from migration.admin import bulk_moves
 from migration.models import Rate, Run
-from migration.models.failures import select_failures
+from migration.models.failures import select_current_failures
 from migration.operations import runs
 from migration.operations.comparisons import compare
 from nova_admin.embedded import run_while_parent_lives
@@ -151,7 +151,7 @@ def test_what_failed_is_put_right_by_its_remedy_and_tried_again(three_clients, s
 
     operator.reads("Finished")
     assert run.count_by_outcome()["failed"] == 0
-    assert not select_failures(None).exists()
+    assert not select_current_failures(None).exists()
 
 
 def test_many_that_are_ready_are_moved_from_the_dashboard_to_the_end_of_their_run(

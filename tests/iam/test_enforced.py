@@ -100,7 +100,7 @@ CALLS = {
         SecretIdList=[f"{PREFIX}/idom"]
     ),
     "secretsmanager:DescribeSecret": lambda sm: sm.describe_secret(f"{PREFIX}/idom"),
-    "secretsmanager:ListSecrets": lambda sm: sm.list_kms_keys([f"{PREFIX}/"]),
+    "secretsmanager:ListSecrets": lambda sm: sm.list_kms_keys_of_secrets([f"{PREFIX}/"]),
     "secretsmanager:ListSecretVersionIds": lambda sm: list_versions(sm, f"{PREFIX}/idom"),
     "secretsmanager:CreateSecret": lambda sm: sm.create_secret(f"{PREFIX}/new", "{}", slug="new"),
     "secretsmanager:TagResource": lambda sm: sm.tag_secret(f"{PREFIX}/idom", slug="idom"),

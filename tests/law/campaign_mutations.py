@@ -122,10 +122,10 @@ def a_stopped_campaign_goes_on_by_itself(patch):
 
 @fault(Phase.POSTGRES, FURTHER, CHANGED_IN_AWS, COMPARE_AND_FURTHER, GO_ON, FURTHER)
 def the_stop_rule_counts_from_the_begin_whoever_had_it_go_on(patch):
-    def watch_anew(self, _campaign):
+    def restart_stop_rule_counts(self, _campaign):
         self.update(rollback_is_due=False, finished_at=None)
 
-    patch.setattr(WaveQuerySet, "watch_anew", watch_anew)
+    patch.setattr(WaveQuerySet, "restart_stop_rule_counts", restart_stop_rule_counts)
 
 
 @fault(Phase.POSTGRES, FURTHER, Play(another_campaign_begins, MAIL, None), FURTHER)

@@ -190,7 +190,7 @@ def an_old_token_is_put_again_and_believed(patch):
 def every_version_is_taken_for_ours(patch):
     patch.setattr(VersionKeys, "is_ours", lambda *_: True)
     # Such a version was never planned, which would keep it from being overwritten as well.
-    patch.setattr(secret_writer, "find_unplanned_versions", lambda *_, **__: set())
+    patch.setattr(secret_writer, "find_own_unplanned_versions", lambda *_, **__: set())
 
 
 @fault(Phase.AWS, [save], [What.DOWN])

@@ -146,4 +146,4 @@ def test_a_key_of_before_that_can_be_guessed_is_refused(environment):
     environment(SECRET_KEY_FALLBACKS="a")
 
     with pytest.raises(ImproperlyConfigured, match="SECRET_KEY_FALLBACKS"):
-        login_settings.read_earlier_keys()
+        login_settings.read_earlier_secret_keys()

@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
-from migration.login_checks import check_logins
+from migration.login_checks import check_site_logins
 from migration.models import PasswordReset
 from tests.checkout import manage
 from tests.factories import make_user
@@ -92,7 +92,7 @@ def test_a_password_of_twelve_characters_is_taken(root, client):
 
 
 def test_the_settings_as_they_are_need_no_word():
-    assert check_logins() == []
+    assert check_site_logins() == []
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_the_settings_as_they_are_need_no_word():
 def test_a_weak_setting_is_named(settings, name, value, code):
     setattr(settings, name, value)
 
-    assert f"migration.{code}" in {warning.id for warning in check_logins()}
+    assert f"migration.{code}" in {warning.id for warning in check_site_logins()}
 
 
 def test_short_passwords_are_named(settings):
@@ -122,7 +122,7 @@ def test_short_passwords_are_named(settings):
     validators[1]["OPTIONS"] = {"min_length": 11}
     settings.AUTH_PASSWORD_VALIDATORS = validators
 
-    assert [warning.id for warning in check_logins()] == ["migration.W010"]
+    assert [warning.id for warning in check_site_logins()] == ["migration.W010"]
 
 
 def test_the_deploy_check_names_each_weak_variable_in_production():

@@ -131,7 +131,7 @@ def test_items_are_written_as_they_come():
                 assert f'{{"n": {number - 1}}}' in out.getvalue()
             yield {"n": number}
 
-    OneLineOutput(out).write_json_items(make_items(), {"text": "a\u202eb"})
+    OneLineOutput(out).write_one_json_of_items(make_items(), {"text": "a\u202eb"})
 
     assert json.loads(out.getvalue()) == {
         "text": "a\u202eb",

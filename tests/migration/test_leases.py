@@ -17,8 +17,8 @@ from migration.operations.leases import (
     LeaseLostError,
     hold_until_commit,
     list_held,
+    refuse_lost_leases,
     release_leases,
-    require_held_leases,
     take_leases,
     try_lease,
 )
@@ -105,12 +105,12 @@ def test_a_lost_lease_can_be_taken_again_once_its_holder_has_learnt_it(lose):
 def test_the_holder_learns_it_before_an_act(lose, monkeypatch):
     monkeypatch.setattr(leases, "PROVEN_FOR_SECONDS", 0)
     with learning_of_the_loss(CLIENT, 1):
-        require_held_leases()
-        require_held_leases(now=True)
+        refuse_lost_leases()
+        refuse_lost_leases(now=True)
         lose()
         for now in (False, True):
             with pytest.raises(LeaseLostError):
-                require_held_leases(now=now)
+                refuse_lost_leases(now=now)
 
 
 @LOSSES
@@ -140,12 +140,12 @@ def test_a_session_that_was_lost_while_it_held_nothing_takes_leases_as_ever(lose
     lose()
     with try_lease(CLIENT, 1):
         assert list_held(CLIENT, 1, 1) == {1}
-        require_held_leases(now=True)
+        refuse_lost_leases(now=True)
 
 
 def test_for_a_while_the_lock_is_believed_without_a_statement(django_assert_num_queries):
     with try_lease(CLIENT, 1), django_assert_num_queries(0):
-        require_held_leases()
+        refuse_lost_leases()
 
 
 def forget_proof() -> None:
@@ -153,7 +153,7 @@ def forget_proof() -> None:
 
 
 def reserve_turns() -> None:
-    rate_limiter().take_turn_ahead_of_others("BatchGetSecretValue")
+    rate_limiter().take_turn_without_waiting("BatchGetSecretValue")
 
 
 def test_a_reservation_of_turns_proves_the_lock_too(monkeypatch):
@@ -162,12 +162,12 @@ def test_a_reservation_of_turns_proves_the_lock_too(monkeypatch):
     with try_lease(CLIENT, 1):
         forget_proof()
         reserve_turns()
-        require_held_leases()
+        refuse_lost_leases()
         assert not asked
 
         forget_proof()
         with pytest.raises(LeaseLostError):
-            require_held_leases()
+            refuse_lost_leases()
         assert asked
 
 
@@ -178,7 +178,7 @@ def test_a_reservation_of_turns_does_not_prove_a_lock_that_is_lost(lose):
         lose()
         reserve_turns()
         with pytest.raises(LeaseLostError):
-            require_held_leases()
+            refuse_lost_leases()
 
 
 def test_a_reservation_of_turns_proves_only_the_sessions_whose_lock_is_there():

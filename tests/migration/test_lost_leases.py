@@ -111,7 +111,7 @@ def lose_at_check(monkeypatch):
 
     def lose_at_check(module, number=1):
         checks = []
-        check = module.require_held_client_locks
+        check = module.refuse_lost_client_locks
 
         def lose_and_check():
             checks.append(connection.in_atomic_block)
@@ -120,7 +120,7 @@ def lose_at_check(monkeypatch):
                     cursor.execute("SELECT pg_advisory_unlock_all()")
             check()
 
-        monkeypatch.setattr(module, "require_held_client_locks", lose_and_check)
+        monkeypatch.setattr(module, "refuse_lost_client_locks", lose_and_check)
         return checks
 
     return lose_at_check

@@ -79,7 +79,7 @@ def test_what_could_not_be_checked_opens_nothing_and_closes_nothing():
 
     make_comparison(pk, "unchecked")
 
-    row = OpenMismatch.objects.with_acknowledged_in_doubt().get()
+    row = OpenMismatch.objects.with_acknowledged_and_in_doubt().get()
     assert (row.path, row.times, row.in_doubt) == ("database.password", 1, True)
 
 

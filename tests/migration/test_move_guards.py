@@ -22,7 +22,7 @@ from migration.operations.comparisons import compare
 from migration.operations.gates import ShutGate
 from migration.operations.moves import move
 from migration.operations.pushes import push
-from migration.operations.rows_from_aws import hold_rows, hold_rows_if_free
+from migration.operations.rows_from_aws import hold_rows, hold_rows_if_all_free
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import MOVES, Phase
 from tests.factories import make_full_client
@@ -167,7 +167,7 @@ def test_a_push_that_reads_back_something_else_is_tried_again(idom, sm, monkeypa
     assert ClientMigration.objects.get(pk=idom).refused_revision is None
 
 
-@pytest.mark.parametrize("hold", [hold_rows, lambda pk: hold_rows_if_free([pk])])
+@pytest.mark.parametrize("hold", [hold_rows, lambda pk: hold_rows_if_all_free([pk])])
 def test_rows_are_held_in_a_transaction_of_their_own(idom, hold):
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"), hold(idom):
         pass

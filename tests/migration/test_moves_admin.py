@@ -431,14 +431,14 @@ def test_who_takes_note_that_it_could_not_be_checked_hears_that_the_secret_is_go
     reachable, settings.AWS_ENDPOINT_URL = settings.AWS_ENDPOINT_URL, "http://127.0.0.1:1"
     compare(client_ids=[idom])
     press(idom, "resolve", kind="acknowledge", reason="x", until="2999-01-01")
-    assert Resolution.objects.covering_newest_comparison().exists()
+    assert Resolution.objects.acknowledging_newest_comparison().exists()
 
     settings.AWS_ENDPOINT_URL = reachable
     sm.schedule_deletion("nova/clients/idom")
     compare(client_ids=[idom])
 
     assert Comparison.objects.newest().get().status == "missing_in_aws"
-    assert not Resolution.objects.covering_newest_comparison().exists()
+    assert not Resolution.objects.acknowledging_newest_comparison().exists()
 
 
 def test_a_bulk_move_that_takes_too_long_says_how_many_were_not_tried(client, log_in, monkeypatch):

@@ -31,7 +31,7 @@ from migration.operations.campaign_steps import advance_campaign
 from migration.operations.campaigns import start_campaign
 from migration.reports.activity import list_activity
 from migration.reports.client_counts import add_up_counts
-from migration.reports.costs import estimate_costs, list_steps
+from migration.reports.costs import estimate_costs, list_rollout_steps
 from migration.reports.daily_comparisons import load_comparison_chart
 from nova_credentials.phases import Phase
 from tests.bulk_data import make_crowd
@@ -159,7 +159,7 @@ def test_a_late_push_leads_to_the_list_of_just_those(client):
     [(0, 1), (4, 1), (5, 2), (10, 2), (11, 3), (20, 3), (21, 4), (10_000, 4)],
 )
 def test_the_plans_step_follows_the_number_of_clients(number, step):
-    assert [found.number for found in list_steps(number) if found.recommended] == [step]
+    assert [found.number for found in list_rollout_steps(number) if found.recommended] == [step]
 
 
 def test_the_cost_follows_the_secrets_and_the_calls_of_each_layout(settings):

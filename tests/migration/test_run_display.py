@@ -58,7 +58,7 @@ def make_progress():
     close(run, 2, Outcome.COMPARED, comparison_status="mismatch")
     close(run, 1, Outcome.FAILED, error_class="data")
     close(run, 2, Outcome.FAILED, error_class="permission")
-    return run_waiting.measure_run(run)
+    return run_waiting.reread_progress(run)
 
 
 def test_a_bar_has_its_facts_below_it_and_no_line_is_wider_than_the_terminal(db, columns):
@@ -244,7 +244,7 @@ def test_a_thread_that_shows_the_progress_survives_a_database_that_is_away(monke
         looked.set()
         raise OperationalError
 
-    monkeypatch.setattr(run_waiting, "measure_run", fail_to_measure)
+    monkeypatch.setattr(run_waiting, "reread_progress", fail_to_measure)
     monkeypatch.setattr(run_waiting, "POLL_SECONDS", 0.01)
     push = runs.push
     monkeypatch.setattr(runs, "push", lambda **how: looked.wait(10) and push(**how))

@@ -15,7 +15,7 @@ from django_q.tasks import async_task
 
 from migration import tasks
 from migration.models import Run
-from migration.task_queue import REFUSE, RefusingTaskQueue, is_task_name
+from migration.task_queue import REFUSE, KnownTasksQueue, is_task_name
 from nova_admin.embedded import run_while_parent_lives
 from tests.factories import nova_uri
 
@@ -107,7 +107,7 @@ def queue(**package: object) -> None:
 def test_a_package_comes_out_of_the_queue_as_one_that_fails(db, package):
     queue(**package)
 
-    ((_, payload),) = RefusingTaskQueue("nova_admin").dequeue()
+    ((_, payload),) = KnownTasksQueue("nova_admin").dequeue()
 
     held = SignedPackage.loads(payload)
     assert held["func"] == REFUSE
@@ -118,7 +118,7 @@ def test_a_package_of_ours_comes_out_as_it_went_in(db):
     tasks._enqueue_work(7)
     (queued,) = OrmQ.objects.all()
 
-    assert RefusingTaskQueue("nova_admin").dequeue() == [(queued.pk, queued.payload)]
+    assert KnownTasksQueue("nova_admin").dequeue() == [(queued.pk, queued.payload)]
 
 
 CALLED = []

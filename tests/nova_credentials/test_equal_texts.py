@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nova_credentials.aws.answers import SecretValue
 from nova_credentials.aws.client_secrets import ClientSecrets
-from nova_credentials.comparison import KNOWN_KEYS, are_equal, is_text_of
+from nova_credentials.comparison import KNOWN_KEYS, are_equal, is_exact_encoding_of
 from nova_credentials.document import (
     DocumentError,
     Layout,
@@ -33,20 +33,20 @@ def is_equal_once_parsed(text: str, document: dict) -> bool:
 
 def test_the_text_that_we_write_is_the_documents():
     assert encode_document(DOCUMENT) == TEXT
-    assert is_text_of(TEXT, DOCUMENT)
+    assert is_exact_encoding_of(TEXT, DOCUMENT)
     assert value(TEXT).holds_document(DOCUMENT)
 
 
 @pytest.mark.parametrize("text", EQUAL.values(), ids=EQUAL)
 def test_the_same_document_laid_out_otherwise_is_parsed_and_equal(text):
     assert text != TEXT
-    assert not is_text_of(text, DOCUMENT)
+    assert not is_exact_encoding_of(text, DOCUMENT)
     assert value(text).holds_document(DOCUMENT)
 
 
 @pytest.mark.parametrize("text", DIFFERENT.values(), ids=DIFFERENT)
 def test_a_text_that_is_nearly_the_document_differs(text):
-    assert not is_text_of(text, DOCUMENT)
+    assert not is_exact_encoding_of(text, DOCUMENT)
     assert not value(text).holds_document(DOCUMENT)
 
 
@@ -60,14 +60,14 @@ def test_a_document_too_deep_to_be_read_is_held_by_no_text(levels, is_held):
     text = json.dumps(document)
 
     assert is_equal_once_parsed(text, document) == is_held
-    assert is_text_of(text, document) == is_held
+    assert is_exact_encoding_of(text, document) == is_held
     assert value(text).holds_document(document) == is_held
 
 
 def test_what_no_secret_can_hold_is_no_documents_text():
     for document in ({"x": "\ud800"}, {"x": float("nan")}):
         text = json.dumps(document, ensure_ascii=False)
-        assert is_text_of(text, document) is False
+        assert is_exact_encoding_of(text, document) is False
         assert value(text).holds_document(document) == is_equal_once_parsed(text, document)
 
 
@@ -111,7 +111,7 @@ def test_a_shortcut_never_finds_a_match_that_parsing_does_not(one, other, lay_ou
         text = json.dumps(one)
 
     assert value(text).holds_document(document) == is_equal_once_parsed(text, document)
-    assert is_equal_once_parsed(text, document) or not is_text_of(text, document)
+    assert is_equal_once_parsed(text, document) or not is_exact_encoding_of(text, document)
 
 
 logins = st.dictionaries(st.sampled_from(["host", "user", "label"]), leaves, max_size=2)

@@ -52,4 +52,4 @@ def test_only_an_alias_and_a_multi_region_key_can_be_in_another_region():
         (ALIAS_ARN, ALIAS_ARN.replace("us-east-1", "eu-west-1")),
         (ARN.replace(ID, key), ARN.replace(ID, key).replace("us-east-1", "eu-west-1")),
     ):
-        assert KeyName.parse(name).name_in("eu-west-1") == there
+        assert KeyName.parse(name).find_name_in_region("eu-west-1") == there

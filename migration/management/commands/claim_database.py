@@ -7,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 from migration import tasks
 from migration.management.base import FormattedCommand, find_user
 from migration.models import DatabaseClaim, DatabaseIdentity, ReasonError
-from migration.operations.aws_store import describe_aws
+from migration.operations.aws_store import describe_aws_account_and_key
 from migration.operations.aws_writes import ClaimRefused, claim_database, find_write_refusal
 from migration.operations.database_identity import describe_identity
 
@@ -24,7 +24,7 @@ class Command(FormattedCommand):
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
-        before, aws = DatabaseClaim.objects.newest(), str(describe_aws())
+        before, aws = DatabaseClaim.objects.newest(), str(describe_aws_account_and_key())
         try:
             claim = claim_database(
                 reason=options["reason"],

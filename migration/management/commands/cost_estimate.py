@@ -10,7 +10,12 @@ from django.core.management.base import CommandError
 from migration.management.base import FormattedCommand
 from migration.models import SiteCounts
 from migration.reports.cost_sheet import RULE, describe_costs, name_alternative
-from migration.reports.costs import CostAssumptions, count_processes, count_use, estimate_costs
+from migration.reports.costs import (
+    CostAssumptions,
+    count_aws_use_of_last_month,
+    count_processes,
+    estimate_costs,
+)
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -49,7 +54,7 @@ class Command(FormattedCommand):
         )
 
     def handle(self, *args: object, **options: Any) -> None:
-        counted = count_use()
+        counted = count_aws_use_of_last_month()
         assumed = replace(
             CostAssumptions.from_settings(),
             writes_a_month=counted.writes,

@@ -60,7 +60,7 @@ class Command(FormattedCommand):
                 if wrong:
                     sys.exit(1)
                 return
-            with show_work(self.stderr, "Import", len(plan.changed_clients)) as work:
+            with show_work(self.stderr, "Import", len(plan.new_or_changed_clients)) as work:
                 result = store_import(data=data, by=by, tell=work.set_done)
         except ImportRefusedError as refusal:
             raise CommandError(str(refusal), returncode=1) from None

@@ -11,7 +11,7 @@ from credentials.legacy import LegacyTableError
 from credentials.shown_names import show_name
 from migration.management.base import FormattedCommand, find_user
 from migration.operations.legacy_import import (
-    LegacyKind,
+    LegacyRowOutcome,
     NothingImported,
     import_legacy_clients,
     plan_legacy_import,
@@ -72,7 +72,7 @@ class Command(FormattedCommand):
             self.stdout.write("NOVA has no legacy table: there is nothing to take.")
             return
         for row in plan.rows:
-            if row.kind != LegacyKind.SAME:
+            if row.kind != LegacyRowOutcome.SAME:
                 self.stdout.write(f"{show_name(row.slug)}  {row.kind.value}  {row.message}")
         if plan.table.other_columns:
             self.stdout.write(f"Columns that are not read: {', '.join(plan.table.other_columns)}")

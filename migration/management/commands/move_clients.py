@@ -260,7 +260,7 @@ class Command(ClientsCommand):
                     override=self.override,
                     answers=self.answers,
                 )
-                said = done.full_message
+                said = done.message_with_overridden
                 moved, reasons = True, [*said.parts] if said else []
                 self.overridden.update(
                     check.evidence for check in done.overridden if check.evidence

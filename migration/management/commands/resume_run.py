@@ -48,7 +48,7 @@ class Command(RunCommand):
         run = find_run(options["run"])
         if run.moves:
             find_user(options["by"], permission=MOVE_PERMISSIONS[run.moves.kind])
-        if options["inline"] and run.writes_to_aws:
+        if options["inline"] and run.needs_aws_writes_allowed:
             require_writes(run.kind)
         try:
             resumed = self._resume_run(run, by, with_failed=options["failed"])

@@ -32,7 +32,7 @@ def read_hours(text: str) -> tuple[time, time]:
     return times[0], times[1]
 
 
-def read_soak_minutes(text: str) -> int:
+def read_soak_hours_as_minutes(text: str) -> int:
     """Return `--soak-hours` in whole minutes, rounded up; raise ArgumentTypeError if it is no number of hours."""
     try:
         minutes = Decimal(text) * 60
@@ -68,7 +68,7 @@ class Command(CampaignCommand):
         )
         parser.add_argument(
             "--soak-hours",
-            type=read_soak_minutes,
+            type=read_soak_hours_as_minutes,
             default=0,
             dest="soak_minutes",
             metavar="HOURS",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connection
 
-from migration.models.write_state import read_write_state
+from migration.models.write_state import read_aws_write_state
 from migration.operations.aws_writes import explain_stop, write_guard
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
 from migration.operations.doctor.sentences import SEE_AWS_WRITES
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def examine_aws_writes(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that the database is the one that was noted, and that nobody stopped AWS writes; reads both anew."""
-    state = read_write_state(connection)
+    state = read_aws_write_state(connection)
     for problem, fine in (
         (write_guard().explain_refused_database(state), IS_NO_COPY()),
         (explain_stop(state), WRITES_NOT_STOPPED()),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from migration.operations.doctor.findings import DoctorOptions, Finding
 
 
-def examine_copies(_asked: DoctorOptions) -> Iterator[Finding]:
+def examine_copy_searches(_asked: DoctorOptions) -> Iterator[Finding]:
     """Report the newest search of each client: copies that were found, and what was left unlooked at."""
     clients = Client.objects.count()
     newest = SearchedClient.objects.newest().values("pk")

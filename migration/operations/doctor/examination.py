@@ -13,7 +13,7 @@ from migration.operations.doctor.aws_writes import examine_aws_writes
 from migration.operations.doctor.brief_reads import read_briefly
 from migration.operations.doctor.clocks import examine_clocks
 from migration.operations.doctor.columns import examine_columns
-from migration.operations.doctor.copies import examine_copies
+from migration.operations.doctor.copies import examine_copy_searches
 from migration.operations.doctor.counting import (
     examine_stored_proof,
     examine_tried_updates,
@@ -32,12 +32,12 @@ from migration.operations.doctor.objects import examine_objects
 from migration.operations.doctor.other_readers import examine_other_readers
 from migration.operations.doctor.owners import examine_owners
 from migration.operations.doctor.pooler import examine_pooler
-from migration.operations.doctor.queue import examine_queue, examine_stored_queue
+from migration.operations.doctor.queue import examine_queue, examine_queue_without_redis
 from migration.operations.doctor.readers import examine_readers
 from migration.operations.doctor.roles import examine_boundary, examine_create_rights
 from migration.operations.doctor.schema import examine_schema_migrations, examine_site_schema
 from migration.operations.doctor.secret_settings import examine_secret_settings
-from migration.operations.doctor.stages import examine_stages
+from migration.operations.doctor.stages import examine_pending_versions
 from migration.operations.doctor.workers import examine_workers
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ READING: Mapping[CheckName, Examination] = {
     CheckName.READERS: examine_readers,
     CheckName.OTHER_READERS: examine_other_readers,
     CheckName.WORKERS: examine_workers,
-    CheckName.QUEUE: examine_stored_queue,
-    CheckName.COPIES: examine_copies,
+    CheckName.QUEUE: examine_queue_without_redis,
+    CheckName.COPIES: examine_copy_searches,
     CheckName.NOTICES: examine_notice_deliveries,
     CheckName.SECRET_SETTINGS: examine_secret_settings,
 }
@@ -75,7 +75,7 @@ THOROUGH: Mapping[CheckName, Examination] = {
     CheckName.COUNTING_PROOF: examine_tried_updates,
     CheckName.POOLER: examine_pooler,
     CheckName.QUEUE: examine_queue,
-    CheckName.STAGES: examine_stages,
+    CheckName.STAGES: examine_pending_versions,
     CheckName.CLOCKS: examine_clocks,
 }
 WORST_FIRST = (FindingState.FAILED, FindingState.NOT_LOOKED_AT, FindingState.OK)

@@ -10,7 +10,7 @@ from credentials.grants import (
     find_lacking_rights,
     list_foreign_owners,
     list_needed_site_rights,
-    list_other_rights,
+    list_unneeded_site_rights,
     make_grants,
     quote_role,
 )
@@ -87,7 +87,7 @@ def _examine_role(cursor: CursorWrapper, role: str) -> Iterator[Finding]:
         )
     cursor.execute(HAS_ALL_RIGHTS, [role])
     (has_all,) = cursor.fetchone()
-    others = [] if has_all else list_other_rights(cursor, role)
+    others = [] if has_all else list_unneeded_site_rights(cursor, role)
     if others:
         yield report_failure(
             CheckName.READER_GRANTS,

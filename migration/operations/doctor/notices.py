@@ -10,7 +10,7 @@ from django.utils import timezone
 from migration.models import Campaign, ClientMigration, DeliveryState, NoticeDelivery
 from migration.operations.doctor import notice_sentences as sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
-from migration.operations.notice_recipients import list_recipients
+from migration.operations.notice_recipients import list_configured_recipients
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ WAITS_TOO_LONG = timedelta(minutes=10)
 
 def examine_notice_deliveries(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that notices reach everybody, as their newest attempts went. Sends none."""
-    recipients = list_recipients()
+    recipients = list_configured_recipients()
     failures = 0
     for each in recipients:
         of_recipient = NoticeDelivery.objects.filter(target=each.target)

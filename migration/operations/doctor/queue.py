@@ -40,7 +40,7 @@ SLOW_SECONDS = 1.0
 CODE = re.compile(r"[A-Z]{3,20}(?= )")
 
 
-def examine_stored_queue(_asked: DoctorOptions) -> Iterator[Finding]:
+def examine_queue_without_redis(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that no tasks are where nobody takes them, and say where the queue is. Asks no Redis."""
     if settings.NOVA_REDIS_URL:
         yield report_unlooked(CheckName.QUEUE, common_sentences.NOT_ASKED_YET())
@@ -52,7 +52,7 @@ def examine_stored_queue(_asked: DoctorOptions) -> Iterator[Finding]:
 def examine_queue(asked: DoctorOptions) -> Iterator[Finding]:
     """Have Redis take a task and give it back, as the queue does; ask what it does when it is full."""
     if not settings.NOVA_REDIS_URL:
-        yield from examine_stored_queue(asked)
+        yield from examine_queue_without_redis(asked)
         return
     with closing(connect_to_redis(settings.NOVA_REDIS_URL)) as client:
         place = _describe_place(client)

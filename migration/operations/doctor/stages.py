@@ -27,7 +27,7 @@ MOST_PAGES = 30
 MOST_NAMES = 5
 
 
-def examine_stages(_asked: DoctorOptions) -> Iterator[Finding]:
+def examine_pending_versions(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that no secret has a pending version left; asks AWS for up to MOST_PAGES pages of secrets."""
     sm, prefix = secrets_manager(interactive=True), f"{settings.NOVA_SECRET_PREFIX}/"
     found: list[str] = []

@@ -52,8 +52,8 @@ CHANGING = {f"{SM}:TagResource", f"{SM}:RestoreSecret"}
 # Tried on a secret of this site, as a policy may ask for its tag.
 ON_PRESENT: dict[str, Trial] = {
     f"{SM}:CreateSecret": probes.try_create,
-    f"{SM}:PutSecretValue": probes.try_write,
-    f"{SM}:UpdateSecretVersionStage": probes.try_stage,
+    f"{SM}:PutSecretValue": probes.resend_current_version,
+    f"{SM}:UpdateSecretVersionStage": probes.try_remove_stage,
     f"{SM}:UpdateSecret": probes.try_update,
 }
 # No trial of these is harmless.

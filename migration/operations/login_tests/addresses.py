@@ -122,7 +122,7 @@ def _look_up(host: str, port: int, deadline: Deadline) -> list[ResolvedAddress]:
     )
     thread.start()
     try:
-        answer = answers.get(timeout=deadline.seconds_left())
+        answer = answers.get(timeout=deadline.require_seconds_left())
     except queue.Empty:
         answer = LoginOutcome.TIMED_OUT
     if isinstance(answer, LoginOutcome):
@@ -155,7 +155,7 @@ def connect_to_first(addresses: list[ResolvedAddress], *, deadline: Deadline) ->
         try:
             return connect(address, deadline=deadline, share=1 / left)
         except LoginFailedError:
-            deadline.seconds_left()
+            deadline.require_seconds_left()
             if left == 1:
                 raise
     raise LoginFailedError(LoginOutcome.UNREACHABLE)
@@ -166,7 +166,7 @@ def connect(address: ResolvedAddress, *, deadline: Deadline, share: float = 1) -
 
     The socket is shut at the deadline.
     """
-    seconds = deadline.seconds_left()
+    seconds = deadline.require_seconds_left()
     connected = ByteLimitedSocket(address.family, socket.SOCK_STREAM)
     try:
         connected.settimeout(seconds * share)

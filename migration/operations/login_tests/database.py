@@ -133,7 +133,7 @@ def _connect_to_first(
                 relay = Relay(partial(connect, address, deadline=deadline, share=1 / left))
                 connected = _connect(login, way.enter_context(relay), deadline)
             except LoginFailedError as error:
-                deadline.seconds_left()
+                deadline.require_seconds_left()
                 if error.outcome != LoginOutcome.UNREACHABLE or left == 1:
                     raise
             else:
@@ -214,7 +214,7 @@ def _poll_until_done(pgconn: PGconn, deadline: Deadline) -> pq.ConnStatus:
         reached = pq.ConnStatus(pgconn.status)
         poll = select.poll()
         poll.register(pgconn.socket, _EVENTS[status])
-        poll.poll(deadline.seconds_left() * 1000)
+        poll.poll(deadline.require_seconds_left() * 1000)
     return reached
 
 

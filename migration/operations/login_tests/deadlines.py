@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Deadline:
     """The time by which a login, or a mail, has to be over, in seconds from now; a context manager.
 
-    Once it has come, `seconds_left` raises and the socket that `watch_socket` was given is shut; it ends nothing else.
+    Once it has come, `require_seconds_left` raises, and the socket that `watch_socket` was given is shut, nothing else.
 
     The time-outs of sockets are for one read each: a server that sends a byte a second would never meet one.
     """
@@ -47,7 +47,7 @@ class Deadline:
         """Say whether the time is up."""
         return time.monotonic() >= self._ends_at
 
-    def seconds_left(self) -> float:
+    def require_seconds_left(self) -> float:
         """Return the seconds that are left, more than none; raises `LoginFailedError` (timed out)."""
         left = self._ends_at - time.monotonic()
         if left <= 0:

@@ -13,7 +13,7 @@ from migration import sentences
 from migration.models import Secret
 from migration.operations import environment_names
 from migration.reports import environment
-from migration.reports.environment import account_book
+from migration.reports.environment import account_cache
 from tests.migration.admin.pages import DASHBOARD, every_page
 
 ARN = "arn:aws:secretsmanager:eu-west-1:{}:secret:nova/clients/idom-AbCdEf"
@@ -33,9 +33,9 @@ def elsewhere(monkeypatch) -> Iterator[SimpleNamespace]:
     for module in (environment, environment_names):
         monkeypatch.setattr(module, "settings", seen)
     monkeypatch.setattr(environment, "find_write_refusal", lambda: None)
-    account_book.forget()
+    account_cache.forget()
     yield seen
-    account_book.forget()
+    account_cache.forget()
 
 
 def bar(browser: Client, url: str = DASHBOARD) -> tuple[str, str]:

@@ -32,16 +32,20 @@ from migration.operations.audit_chain import read_head
 from migration.operations.certificate_facts import (
     AuditAgreement,
     SignedFacts,
-    read_certificate_file,
+    read_unverified_certificate,
 )
 from migration.operations.certificate_verification import CertificateFault, verify_certificate
-from migration.operations.certificates import NotCutOverError, collect_facts, make_certificate
+from migration.operations.certificates import (
+    NotCutOverError,
+    collect_cutover_facts,
+    make_certificate,
+)
 from migration.operations.comparisons import compare
 from migration.operations.gate_lines import PassedLineState
 from migration.operations.gates import Override
 from migration.operations.moves import move
 from migration.operations.run_approvals import approve_run, start_move_run
-from migration.reports.certificate_sheet import make_sheet
+from migration.reports.certificate_sheet import make_cutover_certificate_sheet
 from migration.sentences import NEWEST_COMPARISON
 from nova_credentials.phases import Phase
 from tests.factories import (
@@ -118,8 +122,11 @@ def page_of(pk: int) -> str:
 
 
 def sheet_of(pk: int, by) -> dict[str, list[tuple[str, str]]]:
-    facts = collect_facts(client=Client.objects.get(pk=pk), by=by)
-    return {part.title: [(row.label, row.text) for row in part.rows] for part in make_sheet(facts)}
+    facts = collect_cutover_facts(client=Client.objects.get(pk=pk), by=by)
+    return {
+        part.title: [(row.label, row.text) for row in part.rows]
+        for part in make_cutover_certificate_sheet(facts)
+    }
 
 
 def test_it_says_what_was_overridden_and_what_was_switched_off_and_by_whom(idom, maria, settings):
@@ -180,10 +187,10 @@ def test_with_an_approval_and_reads_switched_off_and_no_override(idom, maria, se
 
 
 def test_times_in_it_are_as_of_the_cutover(cut_over, maria):
-    facts = collect_facts(client=Client.objects.get(pk=cut_over), by=maria)
+    facts = collect_cutover_facts(client=Client.objects.get(pk=cut_over), by=maria)
     years_later = replace(facts, made_at=facts.made_at + timedelta(days=1000))
 
-    said = [row.text for row in make_sheet(years_later)[1].rows]
+    said = [row.text for row in make_cutover_certificate_sheet(years_later)[1].rows]
 
     assert said[0].replace("\xa0", " ") == "Newest comparison: Match, 2 hours ago."
 
@@ -228,7 +235,7 @@ def leaves(value, path: tuple = ()) -> Iterator[tuple]:
 
 
 def test_an_edit_of_any_field_is_found(cut_over, maria):
-    text = signed(cut_over, maria).certificate_text
+    text = signed(cut_over, maria).certificate_file_text
     genuine = json.loads(text)
     assert faults(text) == []
     assert faults(json.dumps(genuine, sort_keys=True)) == []  # as another program writes it
@@ -255,7 +262,7 @@ def test_an_edit_of_any_field_is_found(cut_over, maria):
 
 
 def test_one_of_another_site_is_refused_and_one_of_an_older_key_is_not(cut_over, maria, settings):
-    text, old = signed(cut_over, maria).certificate_text, settings.SECRET_KEY
+    text, old = signed(cut_over, maria).certificate_file_text, settings.SECRET_KEY
     settings.NOVA_AUDIT = type(settings.NOVA_AUDIT)(key="k" * 50)
     assert faults(text) == [CertificateFault.OTHER_SITE]
 
@@ -264,8 +271,8 @@ def test_one_of_another_site_is_refused_and_one_of_an_older_key_is_not(cut_over,
 
 
 def test_entries_that_no_longer_agree_are_found(cut_over, maria, as_superuser):
-    text = signed(cut_over, maria).certificate_text
-    moved, overridden, gate = read_certificate_file(text).facts["entries"][-3:]
+    text = signed(cut_over, maria).certificate_file_text
+    moved, overridden, gate = read_unverified_certificate(text).facts["entries"][-3:]
     as_superuser(f"UPDATE {EVENTS} SET who = 'ana' WHERE id = %s", moved["id"])
     as_superuser(f"DELETE FROM {EVENTS} WHERE id = %s", overridden["id"])
     as_superuser(f"DELETE FROM {LINKS} WHERE position = %s", gate["position"])
@@ -280,11 +287,11 @@ def test_a_history_that_differs_from_the_audit_is_no_proof(cut_over, maria):
     made = signed(cut_over, maria)
 
     assert made.facts["cutover"]["proof"] == AuditAgreement.DIFFERS
-    assert faults(made.certificate_text) == [CertificateFault.MOVE_DIFFERS]
+    assert faults(made.certificate_file_text) == [CertificateFault.MOVE_DIFFERS]
 
 
 def test_entries_that_were_let_go_are_not_missed(cut_over, maria, as_superuser):
-    text, head, keys = signed(cut_over, maria).certificate_text, read_head(), audit_keys()
+    text, head, keys = signed(cut_over, maria).certificate_file_text, read_head(), audit_keys()
     checkpoint = AuditCheckpoint(
         position=head.position,
         link_signature=head.signature,
@@ -303,7 +310,7 @@ def test_entries_that_were_let_go_are_not_missed(cut_over, maria, as_superuser):
 
 def test_the_command_says_so_by_its_exit(cut_over, maria, tmp_path, capsys):
     file = tmp_path / "certificate.json"
-    file.write_text(signed(cut_over, maria).certificate_text)
+    file.write_text(signed(cut_over, maria).certificate_file_text)
 
     call_command("verify_audit", "--certificate", str(file))
     said = capsys.readouterr().out
@@ -339,7 +346,7 @@ def test_a_viewer_sees_makes_and_downloads_it_and_that_is_recorded(cut_over, vie
     assert AuditEvent.objects.count() == before
 
     made = viewer.post(page_of(cut_over))
-    text = made.context_data["signed"].certificate_text
+    text = made.context_data["signed"].certificate_file_text
     file = viewer.post(page_of(cut_over), {"certificate": text.replace("\n", "\r\n")})
 
     assert file["Content-Disposition"] == 'attachment; filename="certificate-idom.json"'
@@ -352,7 +359,7 @@ def test_a_viewer_sees_makes_and_downloads_it_and_that_is_recorded(cut_over, vie
 
 
 def test_only_a_certificate_of_the_client_is_sent_back(cut_over, viewer):
-    text = viewer.post(page_of(cut_over)).context_data["signed"].certificate_text
+    text = viewer.post(page_of(cut_over)).context_data["signed"].certificate_file_text
 
     for sent in (text.replace("INC-42", "INC-43"), "{", "[]"):
         assert viewer.post(page_of(cut_over), {"certificate": sent}).status_code == 400

@@ -28,7 +28,7 @@ from migration.operations.aws_writes import (
     find_write_refusal,
     write_guard,
 )
-from migration.operations.version_plans import find_unplanned_versions
+from migration.operations.version_plans import find_own_unplanned_versions
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 MOMENT = timedelta(microseconds=1)
@@ -123,10 +123,10 @@ def test_a_process_that_suddenly_works_on_another_database_writes_nothing(reach)
 @pytest.mark.usefixtures("stores")
 def test_a_state_that_was_read_is_not_asked_for_again_at_once(monkeypatch):
     asked, now = [], monotonic()
-    reading = aws_writes.read_write_state
+    reading = aws_writes.read_aws_write_state
     monkeypatch.setattr(aws_writes, "time", SimpleNamespace(monotonic=lambda: now))
     monkeypatch.setattr(
-        aws_writes, "read_write_state", lambda own: asked.append(own) or reading(own)
+        aws_writes, "read_aws_write_state", lambda own: asked.append(own) or reading(own)
     )
     write_guard().forget_state()
 
@@ -157,7 +157,7 @@ def test_newer_is_what_the_site_wrote_and_the_database_neither_knows_nor_planned
     known = {"idom": SimpleNamespace(version_id="pushed")}
     keys = SimpleNamespace(is_ours=lambda _, version_id: version_id != "foreign")
 
-    found = find_unplanned_versions([SimpleNamespace(**whole)], known=known, keys=keys)
+    found = find_own_unplanned_versions([SimpleNamespace(**whole)], known=known, keys=keys)
 
     assert found == ({whole["version_id"]} if is_newer and since else set())
 

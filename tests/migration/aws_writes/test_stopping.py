@@ -230,13 +230,13 @@ def test_the_state_is_read_at_most_every_second(idom, monkeypatch):
     from migration.operations import aws_writes
 
     asked = []
-    reading = aws_writes.read_write_state
+    reading = aws_writes.read_aws_write_state
 
     def read(connection):
         asked.append(time.monotonic())
         return reading(connection)
 
-    monkeypatch.setattr(aws_writes, "read_write_state", read)
+    monkeypatch.setattr(aws_writes, "read_aws_write_state", read)
     for n in range(60):
         make_full_client(f"client-{n}")
     write_guard().forget_state()

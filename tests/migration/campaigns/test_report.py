@@ -137,7 +137,7 @@ def test_each_wave_is_counted_since_it_is_watched():
     counts = campaign.waves.count_against_rule()
     assert {pk: each.refused for pk, each in counts.items()} == {spain.pk: 2, italy.pk: 1}
 
-    campaign.waves.filter(pk=spain.pk).watch_anew(campaign)
+    campaign.waves.filter(pk=spain.pk).restart_stop_rule_counts(campaign)
 
     counts = campaign.waves.count_against_rule()
     assert {pk: each.refused for pk, each in counts.items()} == {spain.pk: 0, italy.pk: 1}
@@ -152,7 +152,7 @@ def test_a_wave_that_was_rolled_back_says_so_until_the_campaign_goes_on():
     assert summarize_campaign(campaign).waves[0].state == WaveState.ROLLING_BACK
 
     Run.objects.filter(pk=run.pk).update(finished_at=timezone.now())
-    campaign.waves.watch_anew(campaign)
+    campaign.waves.restart_stop_rule_counts(campaign)
     assert summarize_campaign(campaign).waves[0].state != WaveState.ROLLED_BACK
 
 

@@ -239,8 +239,8 @@ def test_it_waits_for_no_stop_of_aws_writes():
 
 def test_rows_that_are_written_after_aws_was_read_are_left_and_tried_again(monkeypatch):
     _campaign, pks, run = begin_rollback(2)
-    writes = once(lambda: write_password(pks[1], "example-novas"), move_runs.hold_rows_if_free)
-    monkeypatch.setattr(move_runs, "hold_rows_if_free", writes)
+    writes = once(lambda: write_password(pks[1], "example-novas"), move_runs.hold_rows_if_all_free)
+    monkeypatch.setattr(move_runs, "hold_rows_if_all_free", writes)
 
     work(run)
 

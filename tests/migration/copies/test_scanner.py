@@ -30,7 +30,7 @@ def scan(values: list[str], rows: list[list[str | None]]) -> dict[tuple[int, str
         scanner.add_message(header + message)
         header = b""
     scanner.add_message(copy_scanner.LAST_ROW)
-    scanner.search_block()
+    scanner.search_collected_rows()
     return dict(scanner.rows_found)
 
 

@@ -18,8 +18,8 @@ from migration.models import DailyComparisons, PlannedVersion, ReadCount, Usage
 from migration.reports.costs import (
     CostAssumptions,
     MigrationAdvice,
-    advise,
-    count_use,
+    advise_whether_to_migrate,
+    count_aws_use_of_last_month,
     estimate_costs,
 )
 from tests.factories import (
@@ -141,7 +141,7 @@ def test_a_key_of_your_own_costs_in_each_region_and_for_each_value():
     ],
 )
 def test_the_plans_rule(clients, advice):
-    assert advise(clients) == advice
+    assert advise_whether_to_migrate(clients) == advice
 
 
 def test_the_plans_own_example_costs_what_it_says():
@@ -163,14 +163,14 @@ def test_what_the_site_counted_stands_beside_it(db, settings):
     ReadCount.objects.update(counted_since=timezone.now() - timedelta(days=60))
     ReadCount.objects.create(client_id=2, reads=40), ReadCount.objects.create(client_id=3)
 
-    found = count_use()
+    found = count_aws_use_of_last_month()
 
     assert (found.comparisons, found.writes, found.clients_read) == (150, 1, 2)
     assert found.reads == 300 + 40
     assert found.compare_calls == 8
     assert found.calls == 8 + 1 + 340
     settings.NOVA_SECRET_LAYOUT = "service"
-    assert count_use().compare_calls == 23
+    assert count_aws_use_of_last_month().compare_calls == 23
 
 
 def test_what_the_site_counted_is_added_up_by_the_database(db):
@@ -187,7 +187,7 @@ def test_what_the_site_counted_is_added_up_by_the_database(db):
         return done
 
     with connection.execute_wrapper(note_rows):
-        found = count_use()
+        found = count_aws_use_of_last_month()
 
     assert (found.reads, found.clients_read) == (300, 100)
     assert max(rows) == 1

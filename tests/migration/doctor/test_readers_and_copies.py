@@ -55,13 +55,13 @@ def search(*slugs: str, **numbers: int) -> None:
 
 def test_copies_are_ok_once_every_client_was_searched_whole_and_none_was_found():
     make_client("idom"), make_client("acme")
-    assert told(copies.examine_copies) == [(NOT_LOOKED_AT, "copies_not_looked_for")]
+    assert told(copies.examine_copy_searches) == [(NOT_LOOKED_AT, "copies_not_looked_for")]
 
     search("idom")
-    assert told(copies.examine_copies) == [(NOT_LOOKED_AT, "copies_sought_in_part")]
+    assert told(copies.examine_copy_searches) == [(NOT_LOOKED_AT, "copies_sought_in_part")]
 
     search("idom", "acme")
-    assert told(copies.examine_copies) == [(OK, "no_copies")]
+    assert told(copies.examine_copy_searches) == [(OK, "no_copies")]
 
 
 def test_copies_that_were_found_and_places_left_out_are_both_told_of_the_newest_search():
@@ -69,7 +69,7 @@ def test_copies_that_were_found_and_places_left_out_are_both_told_of_the_newest_
     search("idom", "acme", rows_found=3)
     search("idom", not_looked_at=1)
 
-    found = told(copies.examine_copies)
+    found = told(copies.examine_copy_searches)
 
     assert found == [(FAILED, "copies_were_found"), (NOT_LOOKED_AT, "copies_sought_in_part")]
 
@@ -82,4 +82,4 @@ def test_a_client_that_is_gone_counts_nowhere(django_assert_num_queries):
     )
 
     with django_assert_num_queries(2):
-        assert told(copies.examine_copies) == [(NOT_LOOKED_AT, "copies_not_looked_for")]
+        assert told(copies.examine_copy_searches) == [(NOT_LOOKED_AT, "copies_not_looked_for")]

@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from credentials.grants import READER_RIGHTS, GrantTarget, Right
+from credentials.grants import READER_RIGHTS, GrantedObjectKind, Right
 from credentials.nova_objects import ObjectKind, list_foreign_objects
 from tests.checkout import ROOT, manage
 from tests.migration.doctor.conftest import check_nova
@@ -254,9 +254,11 @@ def test_the_documentation_lists_the_same_rights():
         if kind not in ("SCHEMA", "FUNCTION"):
             kind, names = "TABLE", objects
         for name in names.split(", "):
-            listed |= {Right(each, GrantTarget(kind), name) for each in privileges.split(", ")}
+            listed |= {
+                Right(each, GrantedObjectKind(kind), name) for each in privileges.split(", ")
+            }
 
     # Everybody has the one, unless somebody took it away, and the other is told in a sentence.
-    usage = Right("USAGE", GrantTarget.SCHEMA, "public")
-    schemas = Right("SELECT", GrantTarget.TABLE, "public.client_database_schemas")
+    usage = Right("USAGE", GrantedObjectKind.SCHEMA, "public")
+    schemas = Right("SELECT", GrantedObjectKind.TABLE, "public.client_database_schemas")
     assert listed == set(READER_RIGHTS) - {usage, schemas}

@@ -17,7 +17,8 @@ def make_secret(sm: SecretsManager, slug: str, *, pending: bool = False) -> None
 
 def examine() -> list[tuple[FindingState, str]]:
     return [
-        (finding.state, str(finding.message)) for finding in stages.examine_stages(DoctorOptions())
+        (finding.state, str(finding.message))
+        for finding in stages.examine_pending_versions(DoctorOptions())
     ]
 
 

@@ -147,7 +147,7 @@ def test_where_the_account_may_not_list_each_is_described(calls, monkeypatch):
     def refuse(_self, prefixes: list[str], _page: str):
         raise SecretsManagerError.from_code("AccessDeniedException", "ListSecrets", prefixes[0])
 
-    monkeypatch.setattr(SecretsManager, "list_kms_keys", refuse)
+    monkeypatch.setattr(SecretsManager, "list_kms_keys_of_secrets", refuse)
     answers = KmsAnswers()
 
     answers.read_keys_of_secrets(NAMES, sm=secrets_manager())

@@ -23,7 +23,7 @@ from migration.operations.evidence import (
     PhaseEntry,
     describe_duration,
     describe_wanted,
-    find_earliest_purge,
+    find_end_of_purge_wait,
     list_evidence,
     make_phase_entry,
 )
@@ -93,8 +93,8 @@ def test_a_purge_is_possible_from_the_seventh_day_on():
     week = 7 * DAY
     assert is_met(Evidence.TIME, changed(AWS, since=NOON - week))
     assert not is_met(Evidence.TIME, changed(AWS, since=NOON - week + MOMENT))
-    assert find_earliest_purge(NOON - week) is None
-    assert find_earliest_purge(NOON - week + MOMENT) == NOON + MOMENT
+    assert find_end_of_purge_wait(NOON - week) is None
+    assert find_end_of_purge_wait(NOON - week + MOMENT) == NOON + MOMENT
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from migration.models import ClientMigration, ReaderProcess, SearchedClient
 from migration.operations.comparisons import compare
-from migration.operations.evidence import Evidence, describe_duration, find_earliest_purge
+from migration.operations.evidence import Evidence, describe_duration, find_end_of_purge_wait
 from migration.operations.gates import database_checks
 from migration.operations.moves import move
 from migration.operations.snapshots import read_snapshot
@@ -129,11 +129,11 @@ def test_a_move_to_dual_read_and_the_way_back_want_no_evidence(idom):
 def test_the_time_of_a_purge_is_told(settings):
     now = timezone.now()
 
-    assert find_earliest_purge(now) == now + timedelta(days=7)
-    assert find_earliest_purge(now - timedelta(days=7)) is None
-    assert find_earliest_purge(None) > now
+    assert find_end_of_purge_wait(now) == now + timedelta(days=7)
+    assert find_end_of_purge_wait(now - timedelta(days=7)) is None
+    assert find_end_of_purge_wait(None) > now
     settings.NOVA_PURGE_AFTER_DAYS = 0.0
-    assert find_earliest_purge(now) is None
+    assert find_end_of_purge_wait(now) is None
 
 
 @pytest.mark.parametrize(

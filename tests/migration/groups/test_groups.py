@@ -16,7 +16,7 @@ from migration.models import (
     ClientMigration,
     GroupMember,
     all_clients,
-    normalize_group_name,
+    parse_group_name,
 )
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_many
@@ -50,7 +50,7 @@ def entries():
     [(" wave\t 1\n", "wave 1"), ("Espan\u0303a", "España"), ("x" * 100, "x" * 100)],
 )
 def test_a_name_is_one_line(typed, name):
-    assert normalize_group_name(typed) == name
+    assert parse_group_name(typed) == name
 
 
 @pytest.mark.parametrize(
@@ -175,12 +175,12 @@ def test_where_a_part_in_the_middle_fails_nothing_stays(act, small_parts, monkey
 
     def fail_second_time(events):
         parts.append(len(events))
-        record_many(events)
+        insert_signed(events)
         if len(parts) == 2:
             raise OperationalError("the connection is gone")
 
-    record_many = AuditEvent.objects.record_many
-    monkeypatch.setattr(AuditEvent.objects, "record_many", fail_second_time)
+    insert_signed = AuditEvent.objects.insert_signed
+    monkeypatch.setattr(AuditEvent.objects, "insert_signed", fail_second_time)
     with pytest.raises(OperationalError):
         getattr(group, act)(all_clients())
 

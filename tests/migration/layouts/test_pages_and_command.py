@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from migration import layout_sentences, sentences
 from migration.models import AuditEvent, ClientMigration, Run, RunItem
-from migration.models.failures import count_failures
+from migration.models.failures import count_failed_clients
 from migration.models.run_items import Act
 from migration.operations import aws_store, runs
 from nova_credentials.aws.client_secrets import ClientSecretsManager
@@ -63,7 +63,7 @@ def test_the_command_changes_many_in_a_run_and_says_who_kept_theirs(capsys, clie
     acme, idom = told["items"]
     assert (acme["slug"], acme["code"]) == ("acme", layout_sentences.LAYOUT_CHANGED.key)
     assert (idom["slug"], idom["code"]) == ("idom", sentences.NOT_OURS.key)
-    assert count_failures().by_act == {Act.LAYOUT: 1}
+    assert count_failed_clients().by_act == {Act.LAYOUT: 1}
 
     call_command("change_layout", "service", "--all", "--inline", "--adopt")
     assert set(ClientMigration.objects.values_list("layout", flat=True)) == {"service"}

@@ -5,7 +5,7 @@ from django.db import connection
 
 from credentials import legacy_sentences
 from credentials.legacy import LegacyTableError, read_legacy_table
-from migration.operations.legacy_import import LegacyKind, plan_legacy_import
+from migration.operations.legacy_import import LegacyRowOutcome, plan_legacy_import
 from migration.operations.offboarding import bring_back_inactive, offboard_client
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_email, make_full_client, update
@@ -101,7 +101,7 @@ def test_several_rows_of_one_client_are_left_alone(nova):
     for slug in ("new", "new", "mail-only", "mail-only"):
         add_row(nova, slug)
 
-    assert [row.kind for row in plan_legacy_import().rows] == [LegacyKind.SEVERAL] * 4
+    assert [row.kind for row in plan_legacy_import().rows] == [LegacyRowOutcome.SEVERAL] * 4
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_a_client_that_left_is_given_no_login(nova, stores):
 
     (planned,) = plan_legacy_import().rows
 
-    assert (planned.kind, planned.client_id) == (LegacyKind.OFFBOARDED, pk)
+    assert (planned.kind, planned.client_id) == (LegacyRowOutcome.OFFBOARDED, pk)
     assert "was offboarded" in str(planned.message)
     bring_back_inactive(client_id=pk, reason="CHG-8")
-    assert plan_legacy_import().rows[0].kind == LegacyKind.NEW_LOGIN
+    assert plan_legacy_import().rows[0].kind == LegacyRowOutcome.NEW_LOGIN

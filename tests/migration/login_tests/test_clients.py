@@ -186,11 +186,11 @@ def test_a_run_tests_every_client_and_writes_nothing(client_pk, ports):
     }
     assert items["wrong"].message.key == "logins_failed"
     assert items["nowhere"].message.key == "logins_not_reached"
-    assert not Run.objects.get(pk=items["wrong"].run_id).writes_to_aws
+    assert not Run.objects.get(pk=items["wrong"].run_id).needs_aws_writes_allowed
     failed = RunItem.objects.needing_attention()
     assert set(failed.values_list("slug", flat=True)) == {"wrong", "nowhere"}
     row = Client.objects.get(pk=wrong).databases.get().pk
-    LoginTest.objects.record_all(
+    LoginTest.objects.record_as_only_newest(
         [
             LoginTest(
                 client_id=wrong,

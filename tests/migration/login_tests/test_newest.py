@@ -77,7 +77,7 @@ def test_the_gate_follows_the_test_whose_values_were_read_last(pk, are_all):
     record(pk, LoginStore.AWS, tested_at=now)
     older = make_test(pk, store="aws", outcome="refused", tested_at=now - timedelta(seconds=9))
     if are_all:
-        LoginTest.objects.record_all(
+        LoginTest.objects.record_as_only_newest(
             [older], client_id=pk, store=LoginStore.AWS, read_at=older.tested_at
         )
     else:
@@ -96,7 +96,7 @@ def test_what_the_client_lacks_is_forgotten_unless_it_was_tested_later(pk):
     record(pk, credential_id=2, tested_at=now)
     record(pk, credential_id=3, tested_at=now + timedelta(seconds=9))
 
-    LoginTest.objects.record_all(
+    LoginTest.objects.record_as_only_newest(
         [], client_id=pk, store=LoginStore.POSTGRES, read_at=now + timedelta(seconds=1)
     )
 
@@ -138,7 +138,7 @@ def test_of_logins_that_share_a_label_the_one_that_fails_counts(pk):
         for outcome in ("works", "timed_out", "refused", "works")
     ]
 
-    LoginTest.objects.record_all(tests, client_id=pk, store=LoginStore.POSTGRES)
+    LoginTest.objects.record_as_only_newest(tests, client_id=pk, store=LoginStore.POSTGRES)
 
     (newest,) = LoginTest.objects.newest([pk])
     assert newest.outcome == "refused"

@@ -199,7 +199,9 @@ def test_whose_rows_postgresql_does_not_let_be_held_together_is_moved_alone(monk
     def refuse() -> None:
         raise RefusedByDatabaseError(rows.REFUSED_BY_DATABASE(code="P0001"))
 
-    monkeypatch.setattr(move_runs, "hold_rows_if_free", once(refuse, move_runs.hold_rows_if_free))
+    monkeypatch.setattr(
+        move_runs, "hold_rows_if_all_free", once(refuse, move_runs.hold_rows_if_all_free)
+    )
     runs.process_batch_if_running(run.pk, 0)
 
     assert (outcomes(run), phase_of(pk)) == ({"client-0": Outcome.MOVED}, Phase.AWS)

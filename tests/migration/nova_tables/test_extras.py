@@ -5,7 +5,7 @@ import json
 import pytest
 from django.db import connection
 
-from credentials.models import ColumnUse, quote_name
+from credentials.models import ColumnUse, quote_name_for_parametrized_sql
 from migration.models import ClientMigration, Comparison, Outcome
 from migration.operations.comparisons import compare
 from migration.operations.moves import move
@@ -34,7 +34,8 @@ def write(column: str, value: str | None, client_id: int) -> None:
     key = "id" if table == CLIENTS else "client_id"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"UPDATE {table} SET {quote_name(name)} = %s WHERE {key} = %s", [value, client_id]
+            f"UPDATE {table} SET {quote_name_for_parametrized_sql(name)} = %s WHERE {key} = %s",
+            [value, client_id],
         )
 
 
@@ -43,7 +44,8 @@ def read(column: str, client_id: int) -> list[str | None]:
     key = "id" if table == CLIENTS else "client_id"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {quote_name(name)} FROM {table} WHERE {key} = %s ORDER BY id", [client_id]
+            f"SELECT {quote_name_for_parametrized_sql(name)} FROM {table} WHERE {key} = %s ORDER BY id",
+            [client_id],
         )
         return [value for (value,) in cursor.fetchall()]
 

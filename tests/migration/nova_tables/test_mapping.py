@@ -11,7 +11,7 @@ from credentials.models import ColumnMapping, ColumnUse
 from credentials.nova_columns import ColumnChange, read_nova_columns
 from migration.operations import nova_tables
 from migration.operations.nova_tables import MappingRefused, map_column
-from migration.operations.rows_from_aws import hold_rows, hold_rows_if_free
+from migration.operations.rows_from_aws import hold_rows, hold_rows_if_all_free
 from nova_credentials.phases import Phase
 from tests.factories import make_user
 from tests.migration.moves.clients import advance, is_pending
@@ -167,7 +167,7 @@ def test_of_two_who_map_the_same_column_the_second_is_told(add_column):
 
 
 @pytest.mark.parametrize(
-    "hold", [hold_rows, lambda pk: hold_rows_if_free([pk])], ids=["one", "some"]
+    "hold", [hold_rows, lambda pk: hold_rows_if_all_free([pk])], ids=["one", "some"]
 )
 def test_a_mapping_waits_for_a_purge_that_is_under_way(idom, add_column, monkeypatch, hold):
     monkeypatch.setattr(nova_tables, "LOCK_TIMEOUT", "SET LOCAL lock_timeout = '100ms'")

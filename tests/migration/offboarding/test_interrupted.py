@@ -115,7 +115,7 @@ def test_a_client_that_comes_back_is_left_to_people(monkeypatch):
     tasks.go_on_with_offboardings()
 
     assert Offboarding.objects.get().state == OffboardingState.COMING_BACK
-    assert Offboarding.objects.interrupted().count() == 1
+    assert Offboarding.objects.unfinished().count() == 1
 
 
 def test_what_left_wholly_is_another_choice_of_the_list(client):

@@ -7,7 +7,7 @@ from migration import audit_sentences, sentences
 from migration.models import AuditCode, AuditEvent, Secret
 from migration.operations import pushes
 from migration.operations.pushes import write_document
-from migration.operations.secret_writer import RefusedError
+from migration.operations.secret_writer import RefusedBySiteError
 from migration.operations.snapshots import read_snapshot
 from nova_credentials import sentences as shared
 from nova_credentials.document import MAX_BYTES
@@ -44,7 +44,7 @@ def test_its_version_is_in_the_audit_and_known_as_pushed(idom, sm):
 def test_what_fits_into_no_secret_is_not_sent(idom, monkeypatch):
     monkeypatch.setattr(pushes, "secrets_manager", None)
 
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(RefusedBySiteError) as refused:
         save(idom, client_name="x" * MAX_BYTES)
 
     assert refused.value.message.key == shared.SECRET_TOO_LARGE.key
@@ -55,7 +55,7 @@ def test_a_secret_that_somebody_made_anew_is_not_adopted(idom, sm):
     sm.sm.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
     sm.sm.create_secret(Name=NAME, SecretString=text)
 
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(RefusedBySiteError) as refused:
         save(idom)
 
     assert refused.value.message == sentences.NOT_OURS(name=NAME)

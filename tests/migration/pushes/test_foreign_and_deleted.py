@@ -68,7 +68,7 @@ def test_a_restored_secret_that_is_newer_than_the_database_is_not_overwritten(sm
     update("client_database_credentials", row, db_port=5433)
     monkeypatch.setattr(
         secret_writer,
-        "find_unplanned_versions",
+        "find_own_unplanned_versions",
         lambda values, **_: {value.version_id for value in values},
     )
 

@@ -47,7 +47,9 @@ def count_in_memory() -> int:
 def test_neither_the_making_nor_the_check_of_a_plan_holds_all_its_clients(monkeypatch):
     monkeypatch.setattr(run_plans, "CLIENTS_AT_ONCE", 2)
     before, most = count_in_memory(), []
-    monkeypatch.setattr(RunPlan, "record_work", lambda _: most.append(count_in_memory() - before))
+    monkeypatch.setattr(
+        RunPlan, "record_worked_at", lambda _: most.append(count_in_memory() - before)
+    )
     make_many(12, phase="postgres")
 
     plan = make_plan()

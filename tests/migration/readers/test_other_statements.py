@@ -14,7 +14,7 @@ from migration.models import OtherStatement, OtherStatementCount, read_backgroun
 from migration.operations.other_statements import (
     StatementReport,
     UnseenReason,
-    find_tables_read,
+    find_credential_tables_read,
     read_other_statements,
 )
 from migration.operations.snapshots import read_snapshots
@@ -64,7 +64,7 @@ HELPER = (
     ],
 )
 def test_which_credential_tables_a_statement_reads(text, tables):
-    assert find_tables_read(text) == tables
+    assert find_credential_tables_read(text) == tables
 
 
 # Our own
@@ -102,7 +102,7 @@ def test_whatever_the_site_reads_of_the_tables_is_marked(transactional_db):
 
     # Django shows values in their places; a name within a value is no table that is read.
     texts = [re.sub(r"'[^']*'", "''", query["sql"]) for query in captured]
-    reading = [text for text in texts if find_tables_read(text)]
+    reading = [text for text in texts if find_credential_tables_read(text)]
     assert len(reading) > 6
     assert [text for text in reading if STATEMENT_MARK not in text] == []
 

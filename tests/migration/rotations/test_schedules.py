@@ -73,9 +73,9 @@ def test_the_next_day_counts_from_the_last_rotation_in_days_of_utc(stores, day):
 
     day(datetime(2026, 6, 30, tzinfo=UTC).date())
     assert RotationSchedule.objects.list_due_clients() == [pk]
-    assert not all_clients().filter(rotation_schedules.is_overdue()).exists()
+    assert not all_clients().filter(rotation_schedules.client_rotation_is_overdue()).exists()
     day(datetime(2026, 7, 1, tzinfo=UTC).date())
-    assert all_clients().filter(rotation_schedules.is_overdue()).get().pk == pk
+    assert all_clients().filter(rotation_schedules.client_rotation_is_overdue()).get().pk == pk
     assert read_background_facts().rotations == {"stopped": 0, "unfinished": 0, "overdue": 1}
 
 

@@ -365,7 +365,7 @@ def test_a_lock_that_is_lost_before_the_rows_are_written_leaves_them_to_the_next
     role_in, monkeypatch
 ):
     role = role_in(Phase.DUAL_READ)
-    check, checks = database_rotation.require_held_client_locks, []
+    check, checks = database_rotation.refuse_lost_client_locks, []
 
     def lose_and_check():
         checks.append(1)
@@ -374,7 +374,7 @@ def test_a_lock_that_is_lost_before_the_rows_are_written_leaves_them_to_the_next
         check()
 
     with monkeypatch.context() as patch:
-        patch.setattr(database_rotation, "require_held_client_locks", lose_and_check)
+        patch.setattr(database_rotation, "refuse_lost_client_locks", lose_and_check)
         with pytest.raises(LeaseLostError):
             role.rotate()
 

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from credentials.models import DatabaseCredential
-from migration.admin.secret_versions import describe_values
+from migration.admin.secret_versions import describe_known_values
 from migration.models import (
     Fingerprint,
     KnownValue,
@@ -19,7 +19,7 @@ from migration.models import (
 from migration.operations import known_values
 from migration.operations.copy_search import search_copies
 from migration.operations.keys import fingerprint_key_id, make_fingerprint
-from migration.operations.known_values import note_new_values, note_written_rows
+from migration.operations.known_values import note_new_values_in_aws, note_written_rows
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.resolutions import copy_to_postgres
@@ -83,7 +83,7 @@ def test_the_page_says_that_the_key_was_changed_where_that_is_why_a_value_is_to_
     browser, settings
 ):
     def in_doubt(pk: int) -> set[str]:
-        return {each["login"] for each in describe_values(pk) if each["is_in_doubt"]}
+        return {each["login"] for each in describe_known_values(pk) if each["is_in_doubt"]}
 
     pk = make_purged()
     save_password(browser, pk, SECOND)
@@ -96,7 +96,7 @@ def test_the_page_says_that_the_key_was_changed_where_that_is_why_a_value_is_to_
     page = browser.get(f"/admin/credentials/client/{pk}/versions/").content.decode()
     assert page.count("NOVA_FINGERPRINT_KEY was changed") == 1
     key = ("database", known(pk).credential_id)
-    note_new_values(pk, {key: "example-random"}, origin=ValueOrigin.GENERATED)
+    note_new_values_in_aws(pk, {key: "example-random"}, origin=ValueOrigin.GENERATED)
     assert in_doubt(pk) == set()
 
 
@@ -118,9 +118,9 @@ def test_a_value_that_this_site_made_at_random_is_no_former_one(browser, setting
     settings.NOVA_FINGERPRINT_KEY = LOST_KEY
     key = ("database", known(pk).credential_id)
 
-    note_new_values(pk, {key: "example-random"}, origin=ValueOrigin.GENERATED)
+    note_new_values_in_aws(pk, {key: "example-random"}, origin=ValueOrigin.GENERATED)
     assert facts(pk) == []
-    note_new_values(pk, {key: FIRST}, origin=ValueOrigin.TYPED)
+    note_new_values_in_aws(pk, {key: FIRST}, origin=ValueOrigin.TYPED)
     assert facts(pk) == STOOD
 
 

@@ -95,9 +95,8 @@ class Command(OneLineCommand):
         self._print_step("Schema migrations")
         call_command("migrate", verbosity=0)
         password = _set_password()
-        self._print_step(
-            f"Clients: {seeds.seed_clients(secrets_manager())} new; {add_clients_up_to(options['clients'])} more"
-        )
+        new = seeds.seed_clients_and_secrets(secrets_manager())
+        self._print_step(f"Clients: {new} new; {add_clients_up_to(options['clients'])} more")
         stack.enter_context(start_manage("qcluster"))
         migrate = self._finish_run("Bulk migration", Run.Kind.MIGRATE)
         seeds.change_secret_in_aws()
