@@ -256,7 +256,7 @@ def publish_audit_head() -> None:
 def send_notices() -> None:
     """Look for what is to be told, and send what waits. Scheduled every minute."""
     try:
-        notice_looks.look_for_minutely_conditions(is_worker=True)
+        notice_looks.look_for_minutely_conditions(by_worker=True)
     finally:  # a look that fails keeps nothing from being told
         notice_sending.send_notices(seconds=WORK_SECONDS)
 

@@ -5,6 +5,9 @@ The rules: when a push is pending, and whether every write to the credential tab
 
 from nova_credentials.credential_types import CredentialType
 
+# A key of `client_database_schemas`: a table of the database that the client's workflows use.
+TableName = str
+
 CLIENTS = "public.clients"
 CLIENT_PHASES = "nova_admin.migration_clientmigration"
 CLIENT_REVISIONS = "nova_admin.credentials_clientrevision"

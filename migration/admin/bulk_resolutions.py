@@ -68,7 +68,7 @@ class AssignMismatchesView(PlanResolutionsView):
 
     def carry_out(self, plan: ResolutionPlan) -> HttpResponse:
         assignee = self.find_assignee()
-        ids = [field.pk for field in plan.fields]
+        ids = [field.pk for field in plan.resolvable_fields]
         former = OpenMismatch.objects.assign(ids, assignee, by=self.user)
         if not former:
             messages.info(self.request, _("Nothing was changed: it was so already."))
@@ -98,7 +98,7 @@ class AssignMismatchesView(PlanResolutionsView):
         return assignee
 
     def describe_effects(self, plan: ResolutionPlan) -> list[str]:
-        assigned = sum(field.assignee_id is not None for field in plan.fields)
+        assigned = sum(field.assignee_id is not None for field in plan.resolvable_fields)
         texts = [_("Nothing is changed in PostgreSQL or AWS. It can be undone.")]
         if assigned:
             text = ngettext(

@@ -27,12 +27,14 @@ class ResolutionQuerySet(models.QuerySet["Resolution"]):
         """Select the acknowledgements whose last day is not over."""
         return self.filter(kind=Resolution.Kind.ACKNOWLEDGE, until__gte=timezone.localdate())
 
-    def withdraw_acknowledgements(self, ids: Collection[int], *, by: User) -> list[Resolution]:
+    def withdraw_acknowledgements(
+        self, acknowledgement_ids: Collection[int], *, by: User
+    ) -> list[Resolution]:
         """End these acknowledgements, as far as they are the user's own and in force; return those that it ended."""
         with transaction.atomic():
             rows = list(
                 self.acknowledgements_in_force()
-                .filter(pk__in=ids, by=by)
+                .filter(pk__in=acknowledgement_ids, by=by)
                 .select_for_update(of=("self",))
             )
             if not rows:

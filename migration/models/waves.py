@@ -237,9 +237,9 @@ class Wave(models.Model):
         begins = max(moment for moment in moments if moment)
         return self.campaign.find_opening(begins) + self.campaign.longest_wait_after_soak
 
-    def count_awaited_by_blocker(self, phase: Phase) -> dict[Blocker, int]:
-        """Count the clients for which its step from `phase` waits, by what keeps them."""
-        return count_awaited_by_blocker(self.list_clients_not_moved_back().in_phases(phase))
+    def count_awaited_by_blocker(self, from_phase: Phase) -> dict[Blocker, int]:
+        """Count the clients for which its step from this phase waits, by what keeps them."""
+        return count_awaited_by_blocker(self.list_clients_not_moved_back().in_phases(from_phase))
 
     def count_against_rule(self) -> WaveCounts:
         """Count what the stop rule limits, since the wave is watched."""

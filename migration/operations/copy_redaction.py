@@ -74,11 +74,11 @@ class RedactionPlan:
 
 @dataclass
 class RedactionResult:
-    """Rows by client and column, and the rows that were left because they changed, were locked or were refused."""
+    """How many rows got pointers, and how many were left because they changed, were locked or were refused."""
 
-    rows: Counter[tuple[int, str]] = field(default_factory=Counter)
-    left: int = 0
-    stopped: list[Message] = field(default_factory=list)
+    rows_by_client_and_column: Counter[tuple[int, str]] = field(default_factory=Counter)
+    rows_left: int = 0
+    stop_reasons: list[Message] = field(default_factory=list)
 
 
 def plan_redaction(*, client_ids: Collection[int], columns: Collection[str]) -> RedactionPlan:
@@ -171,7 +171,7 @@ class _ColumnRedactor:
             try:
                 self._work_through_piece(first, end)
             except NotRedactableError as error:
-                self.result.stopped.append(error.message)
+                self.result.stop_reasons.append(error.message)
                 return
             took, first = time.monotonic() - began, end
             if took < SHORT_SECONDS:
@@ -209,8 +209,8 @@ class _ColumnRedactor:
             made = self._record(rows) if self.changes else {}
         self.records |= made
         for client_id, number in rows.items():
-            self.result.rows[client_id, self.column.name.text] += number
-        self.result.left += left
+            self.result.rows_by_client_and_column[client_id, self.column.name.text] += number
+        self.result.rows_left += left
 
     def _hold_tables(self) -> None:
         """Lock the tables against being altered, then check them again: what is attached to them can't change now."""

@@ -53,16 +53,16 @@ LAST_LOOK = "last look"
 logger = logging.getLogger(__name__)
 
 
-def look_for_minutely_conditions(*, is_worker: bool) -> None:
-    """Check AWS, readers, workers, the database; record notices. `is_worker`: called by a worker."""
+def look_for_minutely_conditions(*, by_worker: bool) -> None:
+    """Check AWS, readers, workers, the database; record notices; `by_worker`: a worker calls it."""
     found = [*_find_aws_gone(), *_find_readers_gone(), *_find_duplicate()]
     Condition.objects.update_and_notify(MINUTELY, found)
-    if is_worker:
+    if by_worker:
         _note_look()
     # A worker is alive: what another process has told is over at once.
     Condition.objects.update_and_notify(
         (NoticeEvent.WORKERS_GONE,),
-        [] if is_worker else _find_workers_gone(),
+        [] if by_worker else _find_workers_gone(),
         over_after=timedelta(0),
     )
 

@@ -62,6 +62,9 @@ WRONG_IN_A_ROW, WRONG_AT, TOLD_AT = "wrong_in_a_row", "wrong_at", "told_at"
 # Stands for the password that was known to whoever gave the wrong codes.
 WRONG_WITH = "wrong_with"
 
+# Whether a user got a mail about it.
+ToldByMail = bool
+
 
 class CodeVerdict(StrEnum):
     """Tells what came of checking a code of a second factor."""
@@ -198,8 +201,8 @@ def find_reset_refusal(user: User, by: User | None) -> Message | None:
     return None if has_second_factor(user) else sentences.NO_FACTOR(who=user.username)
 
 
-def reset_second_factor(user: User, by: User | None) -> bool:
-    """Remove the user's second factor and end their sessions; return whether they could be told by mail.
+def reset_second_factor(user: User, by: User | None) -> ToldByMail:
+    """Remove the user's second factor and end their sessions.
 
     `by` is None for a command. Raises NotResetError where `find_reset_refusal` has a reason.
     """

@@ -60,7 +60,7 @@ class ResolutionPlan:
         return [(found[0].refusal, found) for found in by_reason.values() if found[0].refusal]
 
     @property
-    def fields(self) -> list[OpenMismatch]:
+    def resolvable_fields(self) -> list[OpenMismatch]:
         """Return the differing fields of the clients that would be resolved."""
         return [field for client in self.resolvable_clients for field in client.fields]
 

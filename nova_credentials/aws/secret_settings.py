@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # How long AWS may take to remove replicas before the next call wants them gone, in seconds.
 REMOVAL_SECONDS, _POLL_SECONDS = 5.0, 0.5
 
+# Those that AWS lists still.
+RegionsLeft = set[str]
+
 
 def update_secret(
     sm: SecretsManager, arn: str, *, description: str = "", kms_key: str = ""
@@ -43,8 +46,8 @@ def add_replicas(sm: SecretsManager, arn: str, replicas: Mapping[str, str]) -> N
     _call_aws(arn, sm.sm.replicate_secret_to_regions, SecretId=arn, AddReplicaRegions=added)
 
 
-def remove_replicas(sm: SecretsManager, arn: str, regions: Collection[str]) -> set[str]:
-    """Remove the replicas in these regions, wait a little until AWS lists none, and return those that it lists still.
+def remove_replicas(sm: SecretsManager, arn: str, regions: Collection[str]) -> RegionsLeft:
+    """Remove the replicas in these regions; wait a little until AWS lists none of them any more.
 
     While AWS lists one, a call that wants it gone is refused, and can be tried again.
     """

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nova_credentials.credential_types import AllCredentials, PrimaryCredentials
     from nova_credentials.reader.connections import DriverConnection
     from nova_credentials.reader.routing import Reader
+    from nova_credentials.tables import TableName
 
 # What `from nova_credentials.reader import *` gives: all that is public in NOVA's helper, and three names more.
 __all__ = [
@@ -99,12 +100,12 @@ def get_available_credentials(client_slug: str, *, refresh: bool = False) -> Pri
     return _shared_reader().get_primary_credentials(client_slug, refresh=refresh)
 
 
-def get_database_schemas(client_slug: str) -> dict[str, object]:
+def get_database_schemas(client_slug: str) -> dict[TableName, object]:
     """Return table name -> definition from `client_database_schemas`, in the order of the names; often empty.
 
     No secrets, so always read from PostgreSQL. Raises ValueError where the client is unknown or inactive.
     """
-    return _shared_reader().database_schemas(client_slug)
+    return _shared_reader().read_database_schemas(client_slug)
 
 
 @overload

@@ -201,7 +201,7 @@ class PostgresReader:
                 self._count_from = time.monotonic() + COUNT_AGAIN_AFTER_SECONDS
             logger.debug("A read was not counted: %s", type(error).__name__)
 
-    def read_database_schemas(self, slug: str) -> dict[str, object] | None:
+    def read_database_schemas(self, slug: str) -> dict[tables.TableName, object] | None:
         """Read table name -> definition of a client's database; return None where it is unknown or inactive."""
         with self._use_connection(self._open_connection()) as connection:
             return _read_database_schemas(connection, slug)
@@ -292,7 +292,9 @@ WHERE c.slug = %s ORDER BY s.table_name
 """
 
 
-def _read_database_schemas(connection: Connection, slug: str) -> dict[str, object] | None:
+def _read_database_schemas(
+    connection: Connection, slug: str
+) -> dict[tables.TableName, object] | None:
     if NOT_STORABLE.search(slug):
         return None
     try:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from nova_credentials.credential_types import CredentialRow, PrimaryCredentials
+    from nova_credentials.tables import TableName
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ class Reader:
         asked = self._aws.start_reading_pending(slug, known.layout, wanted)
         return asked.result(timeout=self._timeout)
 
-    def database_schemas(self, slug: str) -> dict[str, object]:
+    def read_database_schemas(self, slug: str) -> dict[TableName, object]:
         """Return table name -> definition, from PostgreSQL in every phase."""
         schemas = self._postgres.read_database_schemas(slug)
         if schemas is None:

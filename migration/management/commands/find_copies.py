@@ -84,7 +84,7 @@ class Command(ClientsCommand):
             self.stderr.write(f"left out: {message}")
         counted = count_redactable(plan)
         self._tell_result(plan, counted, "can be redacted")
-        if not counted.rows:
+        if not counted.rows_by_client_and_column:
             self.stderr.write("Nothing can be redacted.")
             return False
         self.stderr.write(
@@ -100,15 +100,18 @@ class Command(ClientsCommand):
         return True
 
     def _tell_result(self, plan: RedactionPlan, result: RedactionResult, verb: str) -> None:
-        for (client_id, column), rows in sorted(result.rows.items(), key=lambda item: item[0][1]):
+        for (client_id, column), rows in sorted(
+            result.rows_by_client_and_column.items(), key=lambda item: item[0][1]
+        ):
             self.stderr.write(
                 f"{show_name(plan.slugs[client_id])}: {show_name(column)}, {rows} rows {verb}"
             )
-        for message in result.stopped:
+        for message in result.stop_reasons:
             self.stderr.write(str(message))
-        if result.left:
+        if result.rows_left:
             self.stderr.write(
-                f"{result.left} rows were left as they are: NOVA held or changed them, or the pointer does not fit."
+                f"{result.rows_left} rows were left as they are: NOVA held or changed them, or the pointer does not"
+                " fit."
             )
 
     def _report(self, search: CopySearch, *, as_json: bool) -> None:

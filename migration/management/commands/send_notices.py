@@ -24,7 +24,7 @@ class Command(FormattedCommand):
 
     def handle(self, *args: object, **options: Any) -> None:
         try:
-            look_for_minutely_conditions(is_worker=False)
+            look_for_minutely_conditions(by_worker=False)
         finally:
             # A look that fails keeps nothing from being told.
             send_notices(seconds=SEND_SECONDS)

@@ -32,8 +32,8 @@ def redact_copies():
         plan = plan_redaction(client_ids=client_ids, columns=columns)
         counted = count_redactable(plan)
         done = redact(plan)
-        assert counted.rows == done.rows
-        return {column: number for (_, column), number in done.rows.items()}
+        assert counted.rows_by_client_and_column == done.rows_by_client_and_column
+        return {column: number for (_, column), number in done.rows_by_client_and_column.items()}
 
     return redact_copies
 
@@ -125,7 +125,10 @@ def test_jsonb_and_a_table_without_a_state_are_redacted_when_named(nova, idom, r
     assert json.loads(text_of(nova, "notes", "body", 1)) == {"a": [POINTER, None]}
     plan = plan_redaction(client_ids=[idom], columns=["notes.brief"])
     result = redact(plan)
-    assert (result.rows, result.left) == ({}, 1)  # the pointer is longer than the column
+    assert (result.rows_by_client_and_column, result.rows_left) == (
+        {},
+        1,
+    )  # the pointer is longer than the column
     assert text_of(nova, "notes", "brief", 1) == PASSWORD
 
 
@@ -210,7 +213,10 @@ def test_a_trigger_that_is_made_meanwhile_stops_it(nova, idom):
     finally:
         nova.execute("DROP FUNCTION public.on_change() CASCADE")
 
-    assert ([m.key for m in result.stopped], result.rows) == (["redact_foreign_code"], {})
+    assert ([m.key for m in result.stop_reasons], result.rows_by_client_and_column) == (
+        ["redact_foreign_code"],
+        {},
+    )
 
 
 def test_a_row_that_nova_changes_meanwhile_keeps_novas_value(nova, idom, monkeypatch):
@@ -229,7 +235,7 @@ def test_a_row_that_nova_changes_meanwhile_keeps_novas_value(nova, idom, monkeyp
 
     result = redact(plan_redaction(client_ids=[idom], columns=["executions.result"]))
 
-    assert (result.rows, result.left) == ({}, 1)
+    assert (result.rows_by_client_and_column, result.rows_left) == ({}, 1)
     assert json.loads(text_of(nova, "executions", "result", pk)) == [PASSWORD, "new"]
 
 
@@ -240,7 +246,7 @@ def test_a_row_that_nova_holds_is_not_waited_for(nova, idom):
 
         result = redact(plan_redaction(client_ids=[idom], columns=["executions.result"]))
 
-    assert ([*result.rows.values()], result.left) == ([1], 1)
+    assert ([*result.rows_by_client_and_column.values()], result.rows_left) == ([1], 1)
     assert PASSWORD in text_of(nova, "executions", "result", held)
     assert PASSWORD not in text_of(nova, "executions", "result", free)
 
@@ -266,7 +272,7 @@ def test_two_at_once_count_each_row_once(nova, idom):
     for thread in threads:
         thread.join()
 
-    changed = sum(sum(result.rows.values()) for result in results)
+    changed = sum(sum(result.rows_by_client_and_column.values()) for result in results)
     assert changed == 50 == sum(Redaction.objects.values_list("rows", flat=True))
     assert not nova.execute(
         "SELECT count(*) FROM public.executions WHERE result::text LIKE '%example-pass%'"

@@ -49,7 +49,7 @@ def test_a_percent_sign_in_a_columns_name_is_part_of_the_name(nova, idom):
 
     result = redact(plan_redaction(client_ids=[idom], columns=["notes.a%%b", "notes.100%"]))
 
-    assert [*result.rows.values()] == [1, 1]
+    assert [*result.rows_by_client_and_column.values()] == [1, 1]
     first, second, third = nova.execute("TABLE public.notes").fetchone()
     assert first.startswith("aws-secretsmanager:")
     assert second == "kept"

@@ -28,9 +28,9 @@ from tests.migration.notices.test_events import told
 pytestmark = pytest.mark.django_db
 
 
-def look(times=1, *, is_worker=True):
+def look(times=1, *, by_worker=True):
     for _ in range(times):
-        look_for_minutely_conditions(is_worker=is_worker)
+        look_for_minutely_conditions(by_worker=by_worker)
 
 
 def let_time_pass(**span):
@@ -240,7 +240,7 @@ def test_an_entry_that_was_changed_is_a_fault_that_is_told(transactional_db):
 
 
 def test_old_notices_are_forgotten_by_the_sweep(stores):
-    look_for_minutely_conditions(is_worker=True)
+    look_for_minutely_conditions(by_worker=True)
     make_comparison(make_client("idom"), "mismatch")
     Notice.objects.update(created_at=timezone.now() - timedelta(days=31))
     make_comparison(make_client("acme"), "missing_in_aws")
