@@ -116,7 +116,9 @@ def read_purged_secrets(client: Client, document: Document) -> dict[Credential, 
     return found
 
 
-def read_purged_extras(client: Client, document: Document) -> dict[Client | Credential, Extra]:
+def pick_values_behind_pointers(
+    client: Client, document: Document
+) -> dict[Client | Credential, Extra]:
     """Return what AWS holds of the mapped columns in which the client and its rows have only pointers.
 
     Raises `RowNotInAwsError` and `DocumentError`.

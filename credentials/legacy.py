@@ -17,7 +17,7 @@ from psycopg.errors import (
 
 from credentials import legacy_sentences as sentences
 from credentials.models import quote_name_for_parametrized_sql
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from nova_credentials.messages import MessageError
 from nova_credentials.tables import LEGACY_CREDENTIALS, STATEMENT_MARK
 
@@ -128,7 +128,7 @@ def _read(cursor: CursorWrapper) -> LegacyTable:
         f"SELECT {STATEMENT_MARK} {quoted} FROM ONLY {LEGACY_CREDENTIALS} ORDER BY ctid"  # noqa: S608  # constants
     )
     rows = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
-    others = [show_name(name) for name in columns if name not in (*TYPES, *IGNORED)]
+    others = [escape_name(name) for name in columns if name not in (*TYPES, *IGNORED)]
     return LegacyTable(True, tuple(map(_make_row, rows)), tuple(others))
 
 

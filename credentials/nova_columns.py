@@ -23,7 +23,7 @@ from credentials.models import (
     EmailCredential,
     read_columns_and_mappings,
 )
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from nova_credentials.messages import Message, MessageError, in_a_row
 from nova_credentials.tables import NOVA_TABLES
 
@@ -213,12 +213,14 @@ def _find_changes_of_known(table: str, there: dict[str, NovaColumn]) -> Iterator
     missing = [name for name in known if name not in there]
     unmapped = [c for name, c in there.items() if name not in known and not c.has_valid_mapping]
     if len(missing) == len(unmapped) == 1 and _same_kind(known[missing[0]], unmapped[0]):
-        yield _name_change(ColumnChange.RENAMED, table, missing[0], new=show_name(unmapped[0].name))
+        yield _name_change(
+            ColumnChange.RENAMED, table, missing[0], new=escape_name(unmapped[0].name)
+        )
         missing, unmapped = [], []
     for name in missing:
         yield _name_change(ColumnChange.MISSING, table, name)
     for column in unmapped:
-        yield _make_change(ColumnChange.ADDED, column, type=show_name(column.type or ""))
+        yield _make_change(ColumnChange.ADDED, column, type=escape_name(column.type or ""))
     for name, wanted in known.items():
         if name in there:
             yield from _judge_type(wanted, there[name])
@@ -226,7 +228,7 @@ def _find_changes_of_known(table: str, there: dict[str, NovaColumn]) -> Iterator
 
 def _judge_type(wanted: KnownField, column: NovaColumn) -> Iterator[FoundChange]:
     """Compare the type of a known column with that which NOVA's scripts give it."""
-    shown = {"type": show_name(column.type or "")}
+    shown = {"type": escape_name(column.type or "")}
     if not _same_kind(wanted, column):
         yield _make_change(ColumnChange.RETYPED, column, **shown)
         return
@@ -271,4 +273,4 @@ def _make_change(change: ColumnChange, column: NovaColumn, **more: str) -> Found
 
 def _name_change(change: ColumnChange, table: str, name: str, **more: str) -> FoundChange:
     sentence = sentences.COLUMN_CHANGES[change]
-    return FoundChange(change, table, name, sentence(table=table, column=show_name(name), **more))
+    return FoundChange(change, table, name, sentence(table=table, column=escape_name(name), **more))

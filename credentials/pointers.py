@@ -87,7 +87,7 @@ def replace_secrets_by_pointers(client: Client, secret_names: Mapping[Credential
     _point_extras(client, client, make_pointer(_find_holder(client, secret_names)))
 
 
-def change_pointers(client: Client, secret_names: Mapping[CredentialType, str]) -> None:
+def repoint_existing_pointers(client: Client, secret_names: Mapping[CredentialType, str]) -> None:
     """Point every pointer to the secret that now holds its value. Raises `PointerTooLongError`."""
     for credential_type, rows in client.credentials_by_type().items():
         pointer = make_pointer(secret_names[credential_type])

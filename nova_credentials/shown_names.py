@@ -8,7 +8,7 @@ import unicodedata
 _RIGHT_TO_LEFT = ("R", "AL", "AN")
 
 
-def show_name(name: str) -> str:
+def escape_name(name: str) -> str:
     """Return the name with every character escaped that can't be seen, or that changes the order of the others.
 
     A backslash is doubled, so that no two names are shown alike.

@@ -69,7 +69,7 @@ def measure() -> bool:
 
     from migration.operations.copy_places import list_places
     from migration.operations.copy_reader import TableReader, open_own_connection
-    from migration.operations.copy_scanner import CopyScanner, make_needles
+    from migration.operations.copy_scanner import CopiedRowsScanner, make_needles
     from migration.operations.secret_values import ClientValues
     from nova_credentials.phases import Phase
 
@@ -93,7 +93,7 @@ def measure() -> bool:
         for table in places.tables:
             if not table.name.startswith("history_"):
                 continue
-            scanner = CopyScanner(needles, table.columns)
+            scanner = CopiedRowsScanner(needles, table.columns)
             with open_own_connection() as own:
                 TableReader(own, table, scanner, lambda _part: None).read_table()
             size += scanner.bytes_read

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from django.db import connection
 
 from credentials.models.columns import ColumnUse
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from nova_credentials.tables import NOVA_TABLES
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class NovaColumn:
     @property
     def shown_name(self) -> str:
         """Return its name with the table's, fit to be shown."""
-        return f"{self.table}.{show_name(self.name)}"
+        return f"{self.table}.{escape_name(self.name)}"
 
 
 def read_columns_and_mappings() -> Columns:

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from migration.admin.bulk_moves import BulkAction
     from migration.models import ClientPhaseQuerySet
     from migration.reports.campaign_choice import ChosenClients
-    from migration.reports.campaign_preview import BlockedClients
+    from migration.reports.campaign_preview import BlockedClientCount
 
 START_PERMISSION = "migration.add_campaign"
 # Django takes a form of at most a thousand fields.
@@ -295,7 +295,7 @@ class StartCampaignView(AdminView):
         places: Mapping[int, str],
         numbers: list[GroupNumbers],
         *,
-        blocked: Collection[BlockedClients] = (),
+        blocked: Collection[BlockedClientCount] = (),
         chosen: ChosenClients | None = None,
     ) -> HttpResponse:
         """Show how many clients of each group stand where, and a button that starts the campaign."""

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from credentials.localization import localize_html
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration import campaign_sentences
 from migration.admin.base import ReadOnlyAdmin
 from migration.admin.campaign_go_on import GoOnWithoutView
@@ -98,7 +98,7 @@ class CampaignAdmin(ReadOnlyAdmin):
 
     @display(description=_("client groups"))
     def groups_named(self, campaign: CountedCampaign) -> str:
-        names = [show_name(wave.group_name) for wave in campaign.first_parts]
+        names = [escape_name(wave.group_name) for wave in campaign.first_parts]
         named = ", ".join(names[:GROUPS_NAMED])
         more = len(names) - GROUPS_NAMED
         return (

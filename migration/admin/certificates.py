@@ -9,7 +9,7 @@ from django.utils.http import content_disposition_header
 from django.utils.text import get_valid_filename
 from django.utils.translation import gettext as _
 
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.admin.base import ClientView, get_signed_in_user
 from migration.operations.certificate_facts import (
     NotACertificateError,
@@ -86,7 +86,7 @@ class CutoverCertificateView(ClientView):
         return self.render_to_response(
             self.get_context_data(
                 sections=make_cutover_certificate_sheet(facts),
-                made=f"NOVA Admin · {show_moment(facts.made_at)} · {show_name(facts.made_by)}",
+                made=f"NOVA Admin · {show_moment(facts.made_at)} · {escape_name(facts.made_by)}",
                 signed=signed,
             )
         )

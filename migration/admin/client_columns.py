@@ -19,7 +19,7 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from credentials.localization import localize
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.admin.base import RUN_PERMISSION
 from migration.admin.client_filters import get_site_gate_facts
 from migration.admin.counted_filters import count_choices
@@ -220,7 +220,7 @@ class ClientColumns(ModelAdmin):
     @display(description=_("client groups"))
     def groups_shown(self, client: ListedClient) -> SafeString:
         return format_html_join(
-            ", ", "{}", ((show_name(name),) for name in client.groups_of_client)
+            ", ", "{}", ((escape_name(name),) for name in client.groups_of_client)
         )
 
 

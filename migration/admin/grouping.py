@@ -67,7 +67,7 @@ class PutIntoGroupView(AdminView):
         if "confirmed" not in request.POST:
             return self.show_page(ids)
         try:
-            meant = ids[: self.read_typed_count(len(ids))]
+            meant = ids[: self.read_how_many_of_first(len(ids))]
             with transaction.atomic():
                 group = self.find_group()
                 changed = self.change_group(group, all_clients().with_ids(meant))
@@ -86,7 +86,7 @@ class PutIntoGroupView(AdminView):
         present = set(all_clients().with_ids(named).values_list("pk", flat=True))
         return [pk for pk in named if pk in present]
 
-    def read_typed_count(self, number: int) -> int:
+    def read_how_many_of_first(self, number: int) -> int:
         """Return how many clients are to change, counted from the list's first; all if the field is empty.
 
         Raises `ClientGroupError` if there are not so many, or it is no number.

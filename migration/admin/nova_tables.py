@@ -17,7 +17,7 @@ from credentials.localization import localize
 from credentials.models import AcceptedObject, ColumnMapping, ColumnUse
 from credentials.nova_columns import ColumnChange, read_nova_columns
 from credentials.nova_objects import ROLE_KINDS, ObjectKind
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.admin.base import (
     AdminView,
     ReadOnlyAdmin,
@@ -85,7 +85,7 @@ class ColumnRow:
 
     @property
     def type(self) -> str:
-        return show_name(self.column.type or "")
+        return escape_name(self.column.type or "")
 
     @property
     def shown_clients(self) -> list[PurgedClientWithValue]:
@@ -121,7 +121,7 @@ class ObjectRow:
 
     @property
     def name(self) -> str:
-        return show_name(self.found.name)
+        return escape_name(self.found.name)
 
     @property
     def table(self) -> str:
@@ -129,7 +129,7 @@ class ObjectRow:
 
     @property
     def owner(self) -> str:
-        return show_name(self.found.owner)
+        return escape_name(self.found.owner)
 
 
 class NovaTablesView(AdminView):

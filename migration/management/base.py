@@ -14,7 +14,7 @@ from django.core.management.base import (
 )
 
 from credentials.nova_columns import NovaSchemaError, convert_schema_errors
-from credentials.shown_names import escape_invisible, show_name
+from credentials.shown_names import escape_invisible, escape_name
 from migration import command_sentences, tasks
 from migration.management.output import OneLineOutput
 from migration.management.run_items import (
@@ -82,9 +82,9 @@ def find_user(name: str | None, *, permission: str = "") -> User | None:
         return None
     user = User.objects.filter(username=name, is_active=True).first()
     if user is None:
-        raise CommandError(f"unknown user: {show_name(name)}", returncode=2)
+        raise CommandError(f"unknown user: {escape_name(name)}", returncode=2)
     if permission and not user.has_perm(permission):
-        raise CommandError(f"{show_name(name)} lacks the permission {permission}", returncode=2)
+        raise CommandError(f"{escape_name(name)} lacks the permission {permission}", returncode=2)
     return user
 
 
@@ -92,7 +92,7 @@ def find_client_group(name: str) -> ClientGroup:
     """Return the group of this name; exit with 2 if there is none."""
     if group := ClientGroup.objects.find_by_name(name):
         return group
-    raise CommandError(f"unknown group: {show_name(name)}", returncode=2)
+    raise CommandError(f"unknown group: {escape_name(name)}", returncode=2)
 
 
 class FormattedCommand(OneLineCommand):
@@ -177,7 +177,7 @@ class RunCommand(FormattedCommand):
         left_out = ("slug", "code", "mismatches", "logins")
         shown = {**item, "outcome": name_outcome(item)} if "outcome" in item else item
         words = [str(value) for name, value in shown.items() if value and name not in left_out]
-        self.stdout.write("  ".join([show_name(str(item["slug"])), *words]))
+        self.stdout.write("  ".join([escape_name(str(item["slug"])), *words]))
         self.print_mismatches(cast("list[dict[str, str]]", item.get("mismatches", [])))
 
     def print_mismatches(self, mismatches: list[dict[str, str]]) -> None:
@@ -210,7 +210,7 @@ class ClientsCommand(RunCommand):
         unknown = sorted(set(slugs) - set(found.values_list("slug", flat=True)))
         if unknown:
             raise CommandError(
-                f"unknown client: {', '.join(map(show_name, unknown))}", returncode=2
+                f"unknown client: {', '.join(map(escape_name, unknown))}", returncode=2
             )
         return found
 

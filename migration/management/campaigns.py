@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connection
 
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration import tasks
 from migration.management.base import RunCommand
 from migration.models import Campaign, Run
@@ -104,11 +104,11 @@ class CampaignCommand(RunCommand):
         for left in summary.left:
             self.stdout.write(f"  Left by run {left.run.pk}:")
             for item in left.items:
-                self.stdout.write(f"    {show_name(item.slug)}: {item.message or item.outcome}")
+                self.stdout.write(f"    {escape_name(item.slug)}: {item.message or item.outcome}")
             if left.not_named:
                 self.stdout.write(f"    and {left.not_named} more")
         if summary.left_out.number:
-            names = ", ".join(show_name(client.slug) for client in summary.left_out.clients)
+            names = ", ".join(escape_name(client.slug) for client in summary.left_out.clients)
             more = summary.left_out.not_named
             self.stdout.write(f"  Goes on without: {names}{f' and {more} more' if more else ''}")
 

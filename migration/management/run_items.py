@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from credentials.shown_names import escape_invisible, show_name
+from credentials.shown_names import escape_invisible, escape_name
 from migration.models import Comparison, LoginStores, LoginTest, Outcome, Run
 from migration.models.run_items import LEFT_OUT_KEYS
 
@@ -115,7 +115,7 @@ def describe_mismatch(mismatch: dict[str, str]) -> str:
         for store, side in (("PostgreSQL", "expected"), ("AWS", "actual"))
         if mismatch.get(side)
     ]
-    return f"{show_name(mismatch['path'])}: {mismatch['kind']}{hint}{', ' if codes else ''}{', '.join(codes)}"
+    return f"{escape_name(mismatch['path'])}: {mismatch['kind']}{hint}{', ' if codes else ''}{', '.join(codes)}"
 
 
 def print_item_table(terminal: TextIO, items: Sequence[Item]) -> None:
@@ -133,7 +133,7 @@ def _make_row(item: Item) -> dict[str, str]:
     """Return the cells by heading; what differs stands below the message."""
     differences = map(describe_mismatch, item.get("mismatches", []))
     return {
-        "Client": show_name(item["slug"]),
+        "Client": escape_name(item["slug"]),
         "Outcome": item["status"] if "status" in item else name_outcome(item),
         "Error": item["error_class"],
         "Message": "\n".join(

@@ -314,12 +314,12 @@ class Campaign(models.Model):
         reason: str = "",
     ) -> AuditEvent:
         """Record in the audit what was done with it."""
-        with self.acting_for_it():
+        with self.grouping_audit_entries():
             act = AuditEvent.objects.record(code, facts, by=by, reason=reason)
         Notice.objects.record_act(act, also_tell=self.by)
         return act
 
-    def acting_for_it(self) -> AbstractContextManager[None]:
+    def grouping_audit_entries(self) -> AbstractContextManager[None]:
         """Have entries of the audit within the block share its name."""
         actor = current_actor()
         return acting(Actor(actor.origin, f"campaign {self.pk}", actor.find_name))

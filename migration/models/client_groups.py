@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration import audit_sentences, group_sentences
 from migration.models.audit_events import AuditCode, AuditEvent
 from nova_credentials.messages import MessageError
@@ -108,7 +108,7 @@ class ClientGroup(models.Model):
         verbose_name_plural = _("client groups")
 
     def __str__(self) -> str:
-        return show_name(self.name)
+        return escape_name(self.name)
 
     def save(self, *args: Any, **options: Any) -> None:
         self.key = fold_group_name(self.name)

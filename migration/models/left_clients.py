@@ -129,7 +129,7 @@ def go_on_without(
 def _record(campaign: Campaign, slugs: dict[int, str], *, by: User | None, reason: str) -> None:
     """Write an entry for the campaign, and one for each client, so that the audit of a client has its own."""
     facts = audit_sentences.GOES_ON_WITHOUT(campaign=campaign.name_message, n=len(slugs))
-    with campaign.acting_for_it():
+    with campaign.grouping_audit_entries():
         AuditEvent.objects.record(AuditCode.CAMPAIGN, facts, by=by, reason=reason)
         left_out = audit_sentences.LEFT_OUT_OF_CAMPAIGN(campaign=campaign.name_message)
         AuditEvent.objects.insert_signed(

@@ -76,11 +76,12 @@ class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
         """Leave out the mismatches of clients that NOVA has deleted."""
         return self.filter(models.Exists(Client.objects.filter(pk=models.OuterRef("client_id"))))
 
-    def with_acknowledged_and_in_doubt(self) -> Self:
-        """Annotate `acknowledged`, and `in_doubt` where the client's newest comparison could not check."""
+    def with_acknowledged_and_unchecked(self) -> Self:
+        """Annotate `acknowledged`, and `newest_is_unchecked` where the client's newest comparison could not check."""
         acknowledged = Resolution.objects.acknowledging_open_mismatches().values("client_id")
         return self.annotate(
-            acknowledged=models.Q(client__in=acknowledged), in_doubt=newest_status_is("unchecked")
+            acknowledged=models.Q(client__in=acknowledged),
+            newest_is_unchecked=newest_status_is("unchecked"),
         )
 
     def assign(

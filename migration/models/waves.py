@@ -12,7 +12,7 @@ from django.utils.translation import override
 
 from credentials.localization import localize
 from credentials.models import Client
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration import campaign_sentences
 from migration.models.campaigns import Campaign
 from migration.models.client_groups import NAME_LENGTH, ClientGroup, GroupMember, fold_group_name
@@ -122,7 +122,7 @@ class Wave(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{show_name(self.group_name)} of campaign {self.campaign_id}"
+        return f"{escape_name(self.group_name)} of campaign {self.campaign_id}"
 
     @property
     def is_held_by_lost_group(self) -> bool:
@@ -133,7 +133,7 @@ class Wave(models.Model):
     def name_message(self) -> Message:
         """Return its place in the campaign and its group, as part of a sentence."""
         names = {"number": str(self.position)}
-        group = show_name(self.group_name)
+        group = escape_name(self.group_name)
         has_that_name = is_name_in_any_language(
             self.group_name, campaign_sentences.WAVE_OF_THAT_NAME(**names)
         )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
 
     from migration.operations.copy_places import Table
-    from migration.operations.copy_scanner import CopyScanner
+    from migration.operations.copy_scanner import CopiedRowsScanner
 
 FIRST_PIECE_PAGES, MOST_PAGES = 64, 1 << 16
 # The size of a piece is doubled or halved to stay between these.
@@ -67,7 +67,7 @@ class TableReader:
 
     own: BaseDatabaseWrapper
     table: Table
-    scanner: CopyScanner
+    scanner: CopiedRowsScanner
     tell: Callable[[float], None]  # how much of the table was read, up to 1
 
     def read_table(self) -> None:

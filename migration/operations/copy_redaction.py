@@ -16,7 +16,7 @@ from django.db.models import F
 from psycopg import sql
 
 from credentials.pointers import make_pointer
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration import audit_sentences
 from migration import redaction_sentences as sentences
 from migration.models import AuditCode, AuditEvent, Redaction
@@ -96,14 +96,14 @@ def plan_redaction(*, client_ids: Collection[int], columns: Collection[str]) -> 
     for client in clients:
         if not client.phase.aws_is_authority:
             left_out.append(
-                sentences.REDACT_PHASE(slug=show_name(client.slug), phase=client.phase.label)
+                sentences.REDACT_PHASE(slug=escape_name(client.slug), phase=client.phase.label)
             )
             continue
         plan.slugs[client.client_id] = client.slug
         for value, name in client.in_aws.items():
             if other := elsewhere.get(value):
                 left_out.append(
-                    sentences.REDACT_SHARED(slug=show_name(client.slug), other=show_name(other))
+                    sentences.REDACT_SHARED(slug=escape_name(client.slug), other=escape_name(other))
                 )
                 continue
             plan.replacements.setdefault(value, f"{make_pointer(name)} {REDACTED_BY}")

@@ -85,7 +85,7 @@ def make_value_needles(owners: Mapping[str, Iterable[int]]) -> Needles:
     )
 
 
-class CopyScanner:
+class CopiedRowsScanner:
     """Collects the rows of one table in blocks and counts, by client and column, the rows that hold a value.
 
     Memory holds one block, or one row if that is larger.

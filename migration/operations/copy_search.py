@@ -26,7 +26,7 @@ from migration.models import (
 from migration.operations.aws_store import secrets_manager
 from migration.operations.copy_places import list_places
 from migration.operations.copy_reader import TableReader, UnsearchedError, open_own_connection
-from migration.operations.copy_scanner import CopyScanner, Needles, make_needles
+from migration.operations.copy_scanner import CopiedRowsScanner, Needles, make_needles
 from migration.operations.interrupted_searches import hold_search
 from migration.operations.keys import make_fingerprint
 from migration.operations.known_values import note_rows
@@ -84,7 +84,7 @@ class _Search:
             self._search_table(table, number, len(places.tables))
 
     def _search_table(self, table: Table, number: int, tables: int) -> None:
-        scanner = CopyScanner(self.needles, table.columns)
+        scanner = CopiedRowsScanner(self.needles, table.columns)
         now = SearchProgress(table.full_name, number, tables, 0.0, 0, 0.0)
 
         def tell(part: float) -> None:

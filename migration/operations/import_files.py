@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration import import_sentences as sentences
 from nova_credentials.messages import MessageError
 
@@ -131,7 +131,7 @@ def read_header(header: list[str], columns: Collection[str]) -> list[str]:
         place = str(names.index("") + 1)
         raise ImportRefusedError(sentences.IMPORT_COLUMN_UNNAMED(place=place))
     if unknown := [name for name in dict.fromkeys(names) if name not in columns]:
-        shown = tuple(show_name(name[:SHOWN_LENGTH]) for name in unknown[:SHOWN_NAMES])
+        shown = tuple(escape_name(name[:SHOWN_LENGTH]) for name in unknown[:SHOWN_NAMES])
         raise ImportRefusedError(sentences.IMPORT_COLUMNS_UNKNOWN(columns=shown))
     if twice := [name for name, number in Counter(names).items() if number > 1]:
         raise ImportRefusedError(sentences.IMPORT_COLUMNS_TWICE(columns=tuple(twice)))

@@ -15,7 +15,7 @@ from django.db import transaction
 
 from credentials.models import ClientRevision, RowsBusyError
 from credentials.nova_columns import NovaSchemaError
-from credentials.pointers import change_pointers
+from credentials.pointers import repoint_existing_pointers
 from credentials.refusals import RefusedByDatabaseError
 from migration import (
     audit_sentences,
@@ -274,7 +274,7 @@ def _hold_pointers(snapshot: ClientSnapshot, target: ClientSnapshot) -> Iterator
         return
     client_id = snapshot.client_id
     with hold_rows(client_id) as now:
-        change_pointers(reread_locked_client(client_id), secret_names_by_type(target))
+        repoint_existing_pointers(reread_locked_client(client_id), secret_names_by_type(target))
         if not now.push_pending:  # what NOVA wrote since the purge stays to be seen
             revision = reread_locked_snapshot(client_id).revision
             ClientRevision.objects.record_pushed([(client_id, revision)])

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 
 from credentials.localization import localize
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.operations.bounded_mail import send_mail_in_time
 
 if TYPE_CHECKING:
@@ -36,6 +36,6 @@ def send_mail_to(
         send_mail_in_time(EmailMessage(localize(subject), localize(text), None, [address]))
     except (OSError, SMTPException, ValueError) as error:
         # Its text may quote addresses and what the server said.
-        logger.error("no mail to %s: %s", show_name(user.username), type(error).__name__)  # noqa: TRY400
+        logger.error("no mail to %s: %s", escape_name(user.username), type(error).__name__)  # noqa: TRY400
         return False
     return True

@@ -18,7 +18,7 @@ from credentials.models import (
 from credentials.nova_columns import read_nova_columns
 from credentials.nova_objects import ROLE_KINDS, list_foreign_objects
 from credentials.pointers import POINTER
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from credentials.trigger_sql import COUNT_EACH_CLIENT
 from migration import audit_sentences
 from migration import table_sentences as sentences
@@ -85,8 +85,8 @@ def find_added_column(columns: NovaColumns, name: str) -> NovaColumn:
             return column
     tables = {table.partition(".")[2] for table in NOVA_TABLES} | set(NOVA_TABLES)
     if not any(name.startswith(f"{table}.") for table in tables):
-        raise MappingRefused(sentences.NO_SUCH_TABLE(name=show_name(name), tables=NOVA_TABLES))
-    raise MappingRefused(sentences.NO_SUCH_COLUMN(name=show_name(name)))
+        raise MappingRefused(sentences.NO_SUCH_TABLE(name=escape_name(name), tables=NOVA_TABLES))
+    raise MappingRefused(sentences.NO_SUCH_COLUMN(name=escape_name(name)))
 
 
 def map_column(
@@ -145,7 +145,7 @@ def _require_possible(column: NovaColumn, use: ColumnUse) -> None:
     if column.type is None and use.travels:
         raise MappingRefused(sentences.COLUMN_IS_GONE(**named))
     if use.travels and not column.is_text:
-        raise MappingRefused(sentences.ONLY_TEXT(**named, type=show_name(column.type or "")))
+        raise MappingRefused(sentences.ONLY_TEXT(**named, type=escape_name(column.type or "")))
     # A secret column that NOVA gave another name is one that nobody has mapped.
     leaves = column.use in (ColumnUse.SECRET, None) and use != ColumnUse.SECRET
     if leaves and column.is_text and (n := _count_pointers(column)):
@@ -159,7 +159,7 @@ def name_purged_clients_with_values(
     """Say which purged clients have a value in this column, and what to do; None where there is none."""
     if not clients:
         return None
-    names = _few([show_name(client.slug) for client in clients])
+    names = _few([escape_name(client.slug) for client in clients])
     return sentences.PURGED_KEEP_VALUES(column=column.shown_name, n=len(clients), names=names)
 
 
@@ -274,8 +274,8 @@ class NovaTables:
 
 def describe_object(found: NovaObject) -> str:
     """Return the object's kind, name, table and owner, fit to be shown."""
-    name = f" {show_name(found.name)}" if found.name else ""
-    return f"{found.kind}{name} on {found.table} ({show_name(found.owner)})"
+    name = f" {escape_name(found.name)}" if found.name else ""
+    return f"{found.kind}{name} on {found.table} ({escape_name(found.owner)})"
 
 
 def _few(names: list[str]) -> tuple[str, ...]:

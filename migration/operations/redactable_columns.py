@@ -9,7 +9,7 @@ from django.db import connection
 from psycopg import sql
 
 from credentials.nova_objects import ObjectKind, list_objects_on
-from credentials.shown_names import escape_invisible, show_name
+from credentials.shown_names import escape_invisible, escape_name
 from migration import redaction_sentences as sentences
 from migration.operations.copy_places import OWN_SCHEMAS
 from nova_credentials.messages import MessageError
@@ -109,7 +109,7 @@ class ColumnName(NamedTuple):
     @property
     def shown(self) -> str:
         """Return schema, table and column with what can't be seen escaped."""
-        return show_name(self.text)
+        return escape_name(self.text)
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def parse_column(text: str) -> ColumnName:
     """Read `TABLE.COLUMN` or `SCHEMA.TABLE.COLUMN`; raises `NotRedactableError` for anything else."""
     parts = text.split(".")
     if not all(parts) or len(parts) not in (2, 3):
-        raise NotRedactableError(sentences.REDACT_NAME_WRONG(column=show_name(text)))
+        raise NotRedactableError(sentences.REDACT_NAME_WRONG(column=escape_name(text)))
     return ColumnName(*parts) if len(parts) == 3 else ColumnName("public", *parts)
 
 
@@ -161,7 +161,7 @@ def find_redactable_column(name: ColumnName) -> RedactableColumn:
             table = _quote_table(name)
             raise NotRedactableError(
                 sentences.REDACT_NO_RIGHT(
-                    column=name.shown, table=escape_invisible(table), role=show_name(role)
+                    column=name.shown, table=escape_invisible(table), role=escape_name(role)
                 )
             )
         if column := EXECUTION_COLUMNS.get(name.full_table):
@@ -178,7 +178,7 @@ def find_code_run_by_updates(cursor: CursorWrapper, name: ColumnName) -> Message
     # NOVA's trigger would run with this site's rights, and would tell NOVA of a change that is none of its.
     found = list_objects_on(cursor, [_quote_table(name)], counting=COUNT_WRITE)
     objects = tuple(
-        f"{each.kind} {show_name(each.name)}".strip()
+        f"{each.kind} {escape_name(each.name)}".strip()
         for each in found
         if each.kind in RUN_BY_UPDATES
     )

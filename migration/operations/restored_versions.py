@@ -13,7 +13,7 @@ from credentials.copying import (
     build_document_with_secrets,
     copy_document_into_rows,
     list_unmatched_rows,
-    read_purged_extras,
+    pick_values_behind_pointers,
     read_purged_secrets,
 )
 from credentials.models import ClientRevision, save_columns
@@ -229,7 +229,10 @@ def _require_same_rows(snapshot: ClientSnapshot, client: Client, former: Documen
     AWS would hold it in a version of ours then, and the next save would write the rows' fields over it unasked.
     """
     try:
-        secrets, extras = read_purged_secrets(client, former), read_purged_extras(client, former)
+        secrets, extras = (
+            read_purged_secrets(client, former),
+            pick_values_behind_pointers(client, former),
+        )
         rows = build_document_with_secrets(client, secrets, extras)
     except READ_ERRORS as error:
         raise NotResolved(error.message) from None

@@ -14,7 +14,7 @@ from migration.operations.pending_secrets import is_same_role, make_passwordless
 from migration.operations.rotation_ends import RotationRefusedError
 from migration.operations.snapshots import read_client_with_rows
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.shown_names import show_name
+from nova_credentials.shown_names import escape_name
 
 if TYPE_CHECKING:
     from credentials.models import Client
@@ -61,7 +61,7 @@ def require_own_role(client: Client, document: Document, login: DatabaseLogin) -
         raise RotationRefusedError(rotation_sentences.ROTATION_LOGIN_SHARED(slugs=slugs))
     own = [*read_logins(document), *map(make_login, list_rows(client))]
     alike = {
-        f"{show_name(each.host[:MOST_CHARACTERS])}:{each.port}"
+        f"{escape_name(each.host[:MOST_CHARACTERS])}:{each.port}"
         for each in own
         if (each.user, each.password) == (login.user, login.password)
         and not is_same_role(each, login)

@@ -9,7 +9,7 @@ from django.db import transaction
 from credentials.copying import (
     RowNotInAwsError,
     build_document_with_secrets,
-    read_purged_extras,
+    pick_values_behind_pointers,
     read_purged_secrets,
 )
 from credentials.models import Client, ClientRevision
@@ -98,7 +98,7 @@ class AdminSave:
             found = read_aws(snapshot, sm=secrets_manager(interactive=True))
             client = reread_locked_client(self.client_id)
             self.secrets = read_purged_secrets(client, found.document)
-            self.extras = read_purged_extras(client, found.document)
+            self.extras = pick_values_behind_pointers(client, found.document)
             self.before = see_rows_and_purged_values(client, self.secrets, found.values_read)
         except (SecretsManagerError, DocumentError, RowNotInAwsError) as error:
             raise self.make_refusal(_say_not_saved(error)) from None

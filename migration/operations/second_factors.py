@@ -30,7 +30,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration import factor_sentences as sentences
 from migration.audit_sentences import USER_CHANGED
 from migration.models import AuditCode, AuditEvent, PasswordReset
@@ -129,7 +129,7 @@ def set_up_second_factor(*, user: User, secret: str, code: str) -> list[str]:
         factor.save(update_fields=["data"])
         codes = RecoveryCodes.activate(user).get_unused_codes()
         _record(user, "second_factor")
-    logger.warning("%s set up a second factor", show_name(user.username))
+    logger.warning("%s set up a second factor", escape_name(user.username))
     send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=sentences.MAIL_SET_UP())
     return codes
 
@@ -141,7 +141,7 @@ def renew_recovery_codes(user: User) -> list[str]:
         Authenticator.objects.filter(user=user, type=Authenticator.Type.RECOVERY_CODES).delete()
         codes = RecoveryCodes.activate(user).get_unused_codes()
         _record(user, "recovery_codes")
-    logger.warning("%s made new recovery codes", show_name(user.username))
+    logger.warning("%s made new recovery codes", escape_name(user.username))
     send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=sentences.MAIL_NEW_CODES())
     return codes
 
@@ -164,10 +164,10 @@ def check_code(*, user: User, code: str, in_session: bool = False) -> CodeVerdic
         with transaction.atomic():
             answer, guessed = _check_locked(user, _keep_digits(code), in_session=in_session)
     except UnreadableFactorError:
-        logger.error("the second factor of %s can't be read", show_name(user.username))  # noqa: TRY400  # no trace needed
+        logger.error("the second factor of %s can't be read", escape_name(user.username))  # noqa: TRY400  # no trace needed
         return CodeVerdict.UNREADABLE
     if guessed:
-        logger.warning("several wrong codes of the second factor of %s", show_name(user.username))
+        logger.warning("several wrong codes of the second factor of %s", escape_name(user.username))
         # The caller may hold a row's lock, and a mail server may be slow.
         transaction.on_commit(partial(_tell_of_guesses, user))
     return answer
@@ -213,8 +213,8 @@ def reset_second_factor(user: User, by: User | None) -> ToldByMail:
         end_sessions(user)
         _record(user, "second_factor", by=by)
         PasswordReset.objects.record(user=user, by=by, what=PasswordReset.What.FACTOR)
-    who = show_name(by.username) if by else "a command"
-    logger.warning("the second factor of %s was reset by %s", show_name(user.username), who)
+    who = escape_name(by.username) if by else "a command"
+    logger.warning("the second factor of %s was reset by %s", escape_name(user.username), who)
     text = sentences.MAIL_RESET(by=by.username) if by else sentences.MAIL_RESET_BY_COMMAND()
     return send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=text)
 

@@ -144,7 +144,7 @@ def make_stored_facts(there: SecretDescription, *, key_as: str = "") -> dict[str
     }
 
 
-def find_stored_changes(facts: dict[str, Any], *, name: str, slug: str) -> Changes:
+def find_changes_from_stored_facts(facts: dict[str, Any], *, name: str, slug: str) -> Changes:
     """Compare with the settings what was kept of a secret; one that was gone or about to go has nothing to change.
 
     One without this site's tag is told, though a run will refuse it.

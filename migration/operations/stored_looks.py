@@ -15,8 +15,8 @@ from credentials.models import Client
 from migration.models import Secret
 from migration.operations.secret_settings import (
     find_changes,
+    find_changes_from_stored_facts,
     find_key_name_if_still_set,
-    find_stored_changes,
     hash_settings,
     make_stored_facts,
 )
@@ -121,7 +121,7 @@ def find_settings_drift() -> SettingsDrift:
             overdue += seen_at < since
             continue
         looked_at, oldest = looked_at + 1, min(oldest or at, at)
-        if changes := find_stored_changes(facts, name=name, slug=slug):
+        if changes := find_changes_from_stored_facts(facts, name=name, slug=slug):
             client = clients.setdefault(client_id, ClientSettingsDrift(client_id, slug))
             client.secrets.append(SecretSettingsDrift(name, changes))
     return SettingsDrift(list(clients.values()), unlooked, looked_at, overdue, oldest)
@@ -150,7 +150,7 @@ def _is_named_after(slug: str, name: str) -> bool:
 
 
 def _do_facts_differ(facts: dict[str, Any], *, name: str, slug: str) -> bool:
-    changes = find_stored_changes(facts, name=name, slug=slug)
+    changes = find_changes_from_stored_facts(facts, name=name, slug=slug)
     return changes.differs and _is_named_after(slug, name)
 
 

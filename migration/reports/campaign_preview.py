@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class BlockedClients:
+class BlockedClientCount:
     """Clients of one group that one thing keeps from their next phase, which doesn't pass by itself."""
 
     group: ClientGroup
     blocker: Blocker
-    clients: int
+    number: int
 
     @property
     def list_query(self) -> str:
@@ -33,7 +33,7 @@ class BlockedClients:
 
 def count_by_group_and_blocker(
     groups: Sequence[ClientGroup], before: Iterable[Phase]
-) -> list[BlockedClients]:
+) -> list[BlockedClientCount]:
     """Count, by group and blocker, clients in the phases `before` that need somebody, in one query."""
     member, ids = "group_members__group", [group.pk for group in groups]
     clients = with_blocker(all_clients().in_phases(*before).filter(**{f"{member}__in": ids}))
@@ -41,7 +41,7 @@ def count_by_group_and_blocker(
     numbers = {(pk, Blocker(code)): number for pk, code, number in rows}
     stays = [each for each in Blocker if each not in (Blocker.READY, Blocker.LAST)]
     return [
-        BlockedClients(group, blocker, numbers[group.pk, blocker])
+        BlockedClientCount(group, blocker, numbers[group.pk, blocker])
         for group in groups
         for blocker in stays
         if not blocker.passes_by_itself and (group.pk, blocker) in numbers

@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 
 from credentials.localization import localize
 from credentials.sentences import ROWS
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration import sentences
 from migration.models import AuditCode, PhaseChoices
 from migration.models.comparisons import COMPARISONS_ARE_KEPT
@@ -75,7 +75,7 @@ def show_moment(at: datetime | None) -> str:
 
 def _describe_cutover(facts: Certificate) -> Iterator[SheetRow]:
     cutover, approval = facts.cutover, facts.approval
-    yield SheetRow(_("Client"), f"{show_name(facts.name)} ({show_name(facts.slug)})")
+    yield SheetRow(_("Client"), f"{escape_name(facts.name)} ({escape_name(facts.slug)})")
     yield SheetRow(_("Cut over"), _by(cutover.at, cutover.who))
     if cutover.reason:
         yield SheetRow(_("Reason"), cutover.reason)
@@ -88,7 +88,7 @@ def _describe_cutover(facts: Certificate) -> Iterator[SheetRow]:
 
 def _by(at: datetime | None, who: str) -> str:
     what = show_moment(at)
-    return _("%(what)s by %(who)s") % {"what": what, "who": show_name(who)} if who else what
+    return _("%(what)s by %(who)s") % {"what": what, "who": escape_name(who)} if who else what
 
 
 def _describe_gate(facts: Certificate) -> Iterator[SheetRow]:

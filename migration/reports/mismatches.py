@@ -62,7 +62,7 @@ def count_clients_by_field() -> list[tuple[str, str, int]]:
 
 def filter_mismatches(filters: dict[str, str], *, viewer: _Viewer) -> OpenMismatchQuerySet:
     """Select the open mismatches that match every filter; a filter without a meaning matches none."""
-    found = OpenMismatch.objects.of_present_clients().with_acknowledged_and_in_doubt()
+    found = OpenMismatch.objects.of_present_clients().with_acknowledged_and_unchecked()
     for name, value in filters.items():
         condition = CONDITIONS[name](value, viewer)
         if condition is None:
@@ -132,9 +132,9 @@ class MismatchBlock:
         return all(field.acknowledged for field in self.fields)  # type: ignore[attr-defined]  # annotated
 
     @property
-    def in_doubt(self) -> bool:
+    def newest_is_unchecked(self) -> bool:
         """Say whether the client's newest comparison could not check."""
-        return any(field.in_doubt for field in self.fields)  # type: ignore[attr-defined]  # annotated
+        return any(field.newest_is_unchecked for field in self.fields)  # type: ignore[attr-defined]  # annotated
 
     @property
     def newest(self) -> OpenMismatch:

@@ -12,7 +12,7 @@ from django.db.models.lookups import Contains
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.models import Campaign, ClientGroup, PhaseChoices, Run, all_clients
 from migration.models.folding import Folded, fold_text, make_folded_expression
 from migration.reports.alert import VIEW_CAMPAIGNS, VIEW_CLIENTS
@@ -89,7 +89,7 @@ def _find_groups(words: str) -> Iterator[SearchResult]:
     found = ClientGroup.objects.filter(Contains(Folded("name"), make_folded_expression(words)))
     for group in found[:MOST_FOUND]:
         url = f"{reverse('admin:credentials_client_changelist')}?group={group.pk}"
-        yield SearchResult(show_name(group.name), _("Client group"), url, "label")
+        yield SearchResult(escape_name(group.name), _("Client group"), url, "label")
 
 
 def _find_numbered(

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.localization import localize, localize_html
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration import login_sentences
 from migration.models import (
     Comparison,
@@ -48,7 +48,7 @@ ORIGIN = re.compile(r"(?:worker|command (?P<command>\S+)) on (?P<host>.+)")
 
 register = template.Library()
 register.filter("localize_message", localize_html)
-register.filter("shown_name", show_name)
+register.filter("shown_name", escape_name)
 
 LABELS = {
     **dict(PhaseChoices.choices),
@@ -196,14 +196,14 @@ def duration(seconds: float) -> str:
 def show_audit_origin(origin: str) -> str:
     """Return where an entry of the audit came from, in the page's language: an address, or what ran on which host."""
     if found := ORIGIN.fullmatch(origin):
-        command, host = found["command"], show_name(found["host"])
+        command, host = found["command"], escape_name(found["host"])
         if command is None:
             return _("worker on the host %(host)s") % {"host": host}
         return _("command %(command)s on the host %(host)s") % {
-            "command": show_name(command),
+            "command": escape_name(command),
             "host": host,
         }
-    return show_name(origin)
+    return escape_name(origin)
 
 
 @register.filter
@@ -259,7 +259,7 @@ def describe_difference(row: OpenMismatch | Mismatch) -> str:
 
 
 @register.filter
-def length_label(bucket: str) -> str:
+def value_length_label(bucket: str) -> str:
     """Return a class of lengths, as a comparison keeps it, in words."""
     shortest, _dash, longest = bucket.partition("-")
     if not longest:

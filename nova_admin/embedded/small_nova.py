@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from nova_credentials import reader
-from nova_credentials.shown_names import show_name
+from nova_credentials.shown_names import escape_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,7 @@ def read_client(slug: str) -> bool:
         except ValueError:  # no such login
             continue
         except Exception as error:  # noqa: BLE001  # NOVA goes on with the next task
-            logger.warning("%s: %s", show_name(slug), type(error).__name__)
+            logger.warning("%s: %s", escape_name(slug), type(error).__name__)
             return False
         return True
     return False

@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from nova_admin.login import sentences
 from nova_admin.login.oidc import OidcError
 
@@ -95,7 +95,7 @@ def make_account(claims: Claims, provider: OidcProvider) -> User:
     user.set_unusable_password()
     user.save()
     SocialAccount.objects.create(user=user, provider=provider.issuer, uid=claims["sub"])
-    logger.warning("made the account %s of OpenID Connect", show_name(user.username))
+    logger.warning("made the account %s of OpenID Connect", escape_name(user.username))
     return user
 
 
@@ -105,8 +105,8 @@ def give_groups(user: User, groups: list[Group]) -> None:
     if before == set(groups):
         return
     user.groups.set(groups)
-    names = ", ".join(sorted(show_name(group.name) for group in groups)) or "no group"
-    logger.warning("OpenID Connect gave %s: %s", show_name(user.username), names)
+    names = ", ".join(sorted(escape_name(group.name) for group in groups)) or "no group"
+    logger.warning("OpenID Connect gave %s: %s", escape_name(user.username), names)
 
 
 def update_details(user: User, claims: Claims) -> None:

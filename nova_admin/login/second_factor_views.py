@@ -91,7 +91,7 @@ class EnterFactorView(FactorPage):
     def dispatch(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
         """Lead away whoever has no code to give here."""
         self.stage = LoginStageController.enter(request, SecondFactorStage.key)
-        user = self.stage.login.user if self.stage else find_user_without_code(request)
+        user = self.stage.login.user if self.stage else find_user_yet_to_give_code(request)
         if not isinstance(user, User) or (self.stage and not self.stage.is_password_unchanged()):
             return HttpResponseRedirect(reverse("admin:login"))
         self.user = user
@@ -127,7 +127,7 @@ class SignedInPage(FactorPage):
         if not admin.site.has_permission(request) or not isinstance(request.user, User):
             way = urlencode({"next": request.get_full_path()})
             return HttpResponseRedirect(f"{reverse('admin:login')}?{way}")
-        if find_user_without_code(request):
+        if find_user_yet_to_give_code(request):
             way = urlencode({"next": request.get_full_path()})
             return HttpResponseRedirect(f"{reverse('admin:second_factor_enter')}?{way}")
         self.user = request.user
@@ -225,7 +225,7 @@ class RecoveryCodesView(SignedInPage):
         )
 
 
-def find_user_without_code(request: HttpRequest) -> User | None:
+def find_user_yet_to_give_code(request: HttpRequest) -> User | None:
     """Return the user of a session that has yet to give the code of a factor that the user has."""
     user = request.user
     if not isinstance(user, User) or request.session.get(GIVEN) or not has_second_factor(user):

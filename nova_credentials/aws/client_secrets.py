@@ -63,11 +63,11 @@ def read_client(
 ) -> ClientSecrets:
     """Read a client's secrets, given as part -> name. Raises as join_answers does."""
     # A single secret is read by GetSecretValue, as the plan's policy doesn't allow the batch call.
-    read = sm.batch_get if len(names_by_part) > 1 else sm.get_each
+    read = sm.batch_get if len(names_by_part) > 1 else sm.get_one_by_one
     answers = read(names_by_part.values())
     if any(_is_batch_denied(answer) for answer in answers.values()):
         # A process that has read one secret a client so far may have no right to the batch call.
-        answers = sm.get_each(names_by_part.values())
+        answers = sm.get_one_by_one(names_by_part.values())
     return join_answers(names_by_part, answers, layout=layout)
 
 

@@ -133,7 +133,7 @@ class SecretsManager:
             raise
         return _parse_value(answer)
 
-    def get_each(self, names: Iterable[str]) -> Answers:
+    def get_one_by_one(self, names: Iterable[str]) -> Answers:
         """Read one by one; return for every name its value or its error."""
         answers: Answers = {}
         for name in names:
@@ -173,7 +173,7 @@ class SecretsManager:
         except SecretsManagerError as error:
             # One bad name can fail the whole call, so each name is read by itself.
             if error.error_class in (ErrorClass.DATA, ErrorClass.CONFLICT):
-                return self.get_each(names)
+                return self.get_one_by_one(names)
             kind, code = error.error_class, error.code
             return {name: SecretsManagerError(kind, code, BATCH_GET, name) for name in names}
         no_answer = _make_error("NoAnswer", BATCH_GET, "")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from nova_credentials.aws.answers import SecretsManagerError
 from nova_credentials.credential_types import CredentialType, DatabaseCredentials
-from nova_credentials.shown_names import show_name
+from nova_credentials.shown_names import escape_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -121,7 +121,7 @@ def _choose_logins(
     except unreadable as error:
         # The caller gets the error of the login, which came first.
         told = "%s can't be read anew after a failed login: %s"
-        logger.warning(told, show_name(slug), type(error).__name__)
+        logger.warning(told, escape_name(slug), type(error).__name__)
 
 
 def _take_password(

@@ -21,7 +21,7 @@ from nova_credentials.reader.from_postgres import (
     parse_database_url,
 )
 from nova_credentials.reader.process_notes import NO_ANSWER, ProcessNotes
-from nova_credentials.shown_names import escape_invisible, show_name
+from nova_credentials.shown_names import escape_invisible, escape_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -190,7 +190,7 @@ class Reader:
             logger.warning(
                 "PostgreSQL gives no answer (%s); %s is read from AWS",
                 _describe_error(error),
-                show_name(slug),
+                escape_name(slug),
             )
             return replace(known, remembered=True)
         if found is None:
@@ -233,8 +233,8 @@ class Reader:
             self._count_read(found, failure=1)
             return found.credentials
         if differing:
-            paths = show_name(", ".join(differing))
-            logger.warning("%s: AWS differs from PostgreSQL in %s", show_name(slug), paths)
+            paths = escape_name(", ".join(differing))
+            logger.warning("%s: AWS differs from PostgreSQL in %s", escape_name(slug), paths)
         self._count_read(found, match=int(not differing), mismatch=int(bool(differing)))
         # A caller who asks for a row that AWS lacks would get an error.
         lacking = _labels_of(found.credentials) - _labels_of(theirs)
@@ -281,7 +281,7 @@ class Reader:
         self._notes.remember_failure(error)
         logger.warning(
             "%s is read from PostgreSQL, as AWS failed: %s",
-            show_name(slug),
+            escape_name(slug),
             _describe_error(error),
         )
 

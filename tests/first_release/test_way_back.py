@@ -56,7 +56,7 @@ with transaction.atomic():
     save, row = AdminSave(client.pk), client.databases.get()
     save.keep_secrets_out(row.TYPE, row, {"db_password": "not-a-secret-typed"})
     row.save()
-    save.finish(warn=print)
+    save.write_or_push_to_aws(warn=print)
 """
 WRITE_PURGED = """
 UPDATE public.client_database_credentials SET db_host = 'db.of-the-day.invalid'

@@ -69,7 +69,7 @@ def save(world: World, change: Change) -> None:
                 secrets = {name: columns[name] for name in row.SECRET_FIELDS if name in columns}
                 saving.keep_secrets_out(kind, row, secrets)
                 save_columns(row, columns)
-            saving.finish(warn=lambda _: None)
+            saving.write_or_push_to_aws(warn=lambda _: None)
     except (SaveRefusedError, RowsChangedError, RowsBusyError):
         # Where AWS's answer was lost, it is said that AWS may have taken it.
         if not world.stage.answer_was_lost:

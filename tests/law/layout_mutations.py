@@ -40,7 +40,7 @@ def fault(start: Phase, *life: Play):
 
 @fault(Phase.PURGED, CHANGE)
 def the_pointers_of_a_purged_client_stay(patch):
-    patch.setattr(layouts, "change_pointers", lambda *_: None)
+    patch.setattr(layouts, "repoint_existing_pointers", lambda *_: None)
 
 
 @fault(Phase.AWS, CHANGE, SAVE, READ_BY_AN_EARLIER_RELEASE)

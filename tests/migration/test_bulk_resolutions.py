@@ -182,7 +182,7 @@ def test_an_acknowledgement_of_many_is_undone_and_the_one_before_it_holds_again(
     done = confirm(browser, "acknowledge", refused, reason="INC-42", until=UNTIL)
 
     assert "Acknowledged the mismatches of 2 clients." in text(done)
-    acknowledged = OpenMismatch.objects.with_acknowledged_and_in_doubt().filter(acknowledged=True)
+    acknowledged = OpenMismatch.objects.with_acknowledged_and_unchecked().filter(acknowledged=True)
     assert set(acknowledged.values_list("slug", flat=True)) == {"one", "two"}
 
     browser.post(address("undo"))

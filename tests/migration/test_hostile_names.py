@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from credentials.shown_names import escape_invisible, show_name
+from credentials.shown_names import escape_invisible, escape_name
 from migration import tasks
 from migration.management.output import OneLineOutput
 from nova_credentials.phases import Phase
@@ -128,8 +128,8 @@ def test_tables_columns_roles_and_objects_are_shown_so_too(nasty, run):
             ("check_nova", "--role", NASTY),
             ("find_copies", "--all"),
             ("find_copies", "--all", "--redact", "--column", f"{NASTY}.{NASTY}"),
-            ("map_column", f"clients.{show_name(NASTY)}", "secret"),
-            ("map_column", f"clients.{show_name(NASTY)}", "ignore"),
+            ("map_column", f"clients.{escape_name(NASTY)}", "secret"),
+            ("map_column", f"clients.{escape_name(NASTY)}", "ignore"),
             ("move_clients", "aws", NASTY),
         ):
             out, err = run(*arguments)
@@ -160,6 +160,6 @@ def test_no_log_line_is_forged(nasty, caplog, monkeypatch):
 
 
 def test_no_two_names_are_shown_alike_and_a_shown_name_stays_as_it_is():
-    assert show_name(NASTY) == SHOWN
+    assert escape_name(NASTY) == SHOWN
     assert escape_invisible(SHOWN) == SHOWN
-    assert len({show_name(name) for name in ("a\n", r"a\n", r"a\\n")}) == 3
+    assert len({escape_name(name) for name in ("a\n", r"a\n", r"a\\n")}) == 3

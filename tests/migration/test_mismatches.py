@@ -79,8 +79,8 @@ def test_what_could_not_be_checked_opens_nothing_and_closes_nothing():
 
     make_comparison(pk, "unchecked")
 
-    row = OpenMismatch.objects.with_acknowledged_and_in_doubt().get()
-    assert (row.path, row.times, row.in_doubt) == ("database.password", 1, True)
+    row = OpenMismatch.objects.with_acknowledged_and_unchecked().get()
+    assert (row.path, row.times, row.newest_is_unchecked) == ("database.password", 1, True)
 
 
 def test_a_comparison_that_is_not_its_clients_newest_opens_and_closes_nothing():

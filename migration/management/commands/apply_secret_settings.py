@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.management.base import ClientsCommand
 from migration.models import Run
 from migration.operations.applied_settings import look_at_secrets
@@ -68,7 +68,7 @@ class Command(ClientsCommand):
             for each in differing:
                 for text in (*each["differences"], each["problem"]):
                     if text:
-                        self.stdout.write(f"{show_name(str(each['name']))}  {text}")
+                        self.stdout.write(f"{escape_name(str(each['name']))}  {text}")
             self.stdout.write(f"{len(found)} secrets, {len(differing)} differing")
         if differing:
             sys.exit(1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.management.base import ClientsCommand
 from migration.operations.doctor import FindingState, examine_nova, role_exists
 
@@ -37,7 +37,7 @@ class Command(ClientsCommand):
     def handle(self, *args: object, **options: Any) -> None:
         role = options["role"]
         if role is not None and not role_exists(role):
-            raise CommandError(f"PostgreSQL has no role {show_name(role)}", returncode=2)
+            raise CommandError(f"PostgreSQL has no role {escape_name(role)}", returncode=2)
         findings = examine_nova(role=role)
         if options["format"] == "json":
             self.print_json([finding.to_json() for finding in findings])

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.management.base import ClientsCommand
 from migration.models import all_clients
 from migration.reports.client_status import iterate_client_statuses
@@ -35,8 +35,9 @@ class Command(ClientsCommand):
     def _print_status(self, status: dict[str, Any]) -> None:
         comparison = status["comparison"]
         self.stdout.write(
-            f"{show_name(status['slug'])}: {status['phase']}, {comparison['status'] if comparison else 'not compared'}"
-            f"{', push pending' if status['push_pending'] else ''}; {', '.join(map(show_name, status['secrets']))}"
+            f"{escape_name(status['slug'])}: {status['phase']},"
+            f" {comparison['status'] if comparison else 'not compared'}"
+            f"{', push pending' if status['push_pending'] else ''}; {', '.join(map(escape_name, status['secrets']))}"
         )
         if run := status["run"]:
             reason = f": {run['reason']}" if run["reason"] else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration import tasks
 from migration.management.base import ClientsCommand
 from migration.operations.copy_redaction import (
@@ -71,7 +71,7 @@ class Command(ClientsCommand):
 
     def _tell_progress(self, now: SearchProgress) -> None:
         self.stderr.write(
-            f"{show_name(now.table)}: {now.part_of_table:.0%}, table {now.tables_done + 1} of {now.tables};"
+            f"{escape_name(now.table)}: {now.part_of_table:.0%}, table {now.tables_done + 1} of {now.tables};"
             f" {now.bytes_read / MEGABYTE:,.0f} MB read, {now.bytes_per_second / MEGABYTE:,.0f} MB/s"
         )
 
@@ -104,7 +104,7 @@ class Command(ClientsCommand):
             result.rows_by_client_and_column.items(), key=lambda item: item[0][1]
         ):
             self.stderr.write(
-                f"{show_name(plan.slugs[client_id])}: {show_name(column)}, {rows} rows {verb}"
+                f"{escape_name(plan.slugs[client_id])}: {escape_name(column)}, {rows} rows {verb}"
             )
         for message in result.stop_reasons:
             self.stderr.write(str(message))
@@ -134,11 +134,13 @@ class Command(ClientsCommand):
 
 def describe_copy(copy: FoundCopy) -> str:
     """Return client, column and number of rows, fit to be shown."""
-    return f"{show_name(copy.slug)}: {show_name(f'{copy.table}.{copy.column}')}, {copy.rows} rows"
+    return (
+        f"{escape_name(copy.slug)}: {escape_name(f'{copy.table}.{copy.column}')}, {copy.rows} rows"
+    )
 
 
 def describe_unsearched(place: UnsearchedPlace) -> str:
     """Return client, place and reason, fit to be shown."""
-    detail = f" ({show_name(place.detail)})" if place.detail else ""
-    of_client = f"{show_name(place.slug)}, " if place.slug else ""
-    return f"{of_client}{show_name(place.place)}: {place.get_reason_display()}{detail}"
+    detail = f" ({escape_name(place.detail)})" if place.detail else ""
+    of_client = f"{escape_name(place.slug)}, " if place.slug else ""
+    return f"{of_client}{escape_name(place.place)}: {place.get_reason_display()}{detail}"

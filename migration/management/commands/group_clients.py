@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 from django.db import transaction
 
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.management.base import ClientsCommand, find_client_group, find_user
 from migration.models import ClientGroup, ClientGroupError, all_clients
 
@@ -44,7 +44,7 @@ class Command(ClientsCommand):
             self.print_json({"group": group.name, "clients": number, **done})
         else:
             for slug in changed:
-                self.stdout.write(show_name(slug))
+                self.stdout.write(escape_name(slug))
             self.stdout.write(
                 f"{len(changed)} {'taken out of' if removes else 'put into'} {group},"
                 f" which has {number} clients now"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from credentials.import_columns import IMPORT_COLUMNS
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.management.base import FormattedCommand, find_user
 from migration.management.counted_work import show_work
 from migration.operations.import_files import MOST_BYTES, ImportRefusedError
@@ -48,7 +48,7 @@ class Command(FormattedCommand):
             return
         by = find_user(options["by"])
         if by and not by.has_perms(IMPORT_PERMISSIONS):
-            raise CommandError(f"{show_name(by.username)} may not import clients", returncode=2)
+            raise CommandError(f"{escape_name(by.username)} may not import clients", returncode=2)
         data = read_file_or_exit(options["file"])
         try:
             plan = preview_import(data=data)
@@ -92,7 +92,7 @@ class Command(FormattedCommand):
             return
         for line in plan.lines:
             words = [*map(str, line.problems)] if line.problems else [", ".join(line.columns)]
-            start = f"line {line.number}  {show_name(line.slug) or '-'}  {line.outcome.value}"
+            start = f"line {line.number}  {escape_name(line.slug) or '-'}  {line.outcome.value}"
             self.stdout.write("  ".join([start, *filter(None, words)]))
         self.stdout.write(", ".join(f"{number} {name}" for name, number in numbers.items()))
         if plan.counts[LineOutcome.WRONG]:
@@ -110,7 +110,7 @@ def read_file_or_exit(path: str | None) -> bytes:
             return file.read(MOST_BYTES + 1)
     except OSError as error:
         raise CommandError(
-            f"can't read {show_name(path)}: {error.strerror}", returncode=2
+            f"can't read {escape_name(path)}: {error.strerror}", returncode=2
         ) from None
 
 

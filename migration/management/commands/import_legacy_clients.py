@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from credentials.legacy import LegacyTableError
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.management.base import FormattedCommand, find_user
 from migration.operations.legacy_import import (
     LegacyRowOutcome,
@@ -73,7 +73,7 @@ class Command(FormattedCommand):
             return
         for row in plan.rows:
             if row.kind != LegacyRowOutcome.SAME:
-                self.stdout.write(f"{show_name(row.slug)}  {row.kind.value}  {row.message}")
+                self.stdout.write(f"{escape_name(row.slug)}  {row.kind.value}  {row.message}")
         if plan.table.other_columns:
             self.stdout.write(f"Columns that are not read: {', '.join(plan.table.other_columns)}")
         verb = "taken" if stored else "would be taken"

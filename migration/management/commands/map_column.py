@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from credentials.models import ColumnUse
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.management.base import FormattedCommand, find_user
 from migration.operations.nova_tables import MappingRefused, map_column
 
@@ -48,4 +48,4 @@ class Command(FormattedCommand):
         else:
             self.stdout.write(str(mapped.message))
             for client in mapped.purged_with_values:
-                self.stdout.write(f"    {show_name(client.slug)}")
+                self.stdout.write(f"    {escape_name(client.slug)}")

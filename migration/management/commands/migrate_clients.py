@@ -7,7 +7,7 @@ from collections import Counter
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any, cast
 
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.management.base import ClientsCommand
 from migration.management.counted_work import show_work
 from migration.management.run_items import name_outcome
@@ -120,7 +120,7 @@ class Command(ClientsCommand):
     def print_item(self, item: Item) -> None:
         """Print a client's outcome in one line, and a line for each secret that the run replaces."""
         words = (name_outcome(item), item["error_class"], item["message"])
-        self.stdout.write("  ".join([show_name(str(item["slug"])), *filter(None, words)]))
+        self.stdout.write("  ".join([escape_name(str(item["slug"])), *filter(None, words)]))
         for secret in cast("list[dict[str, str]]", item.get("replaced", [])):
             who = (
                 f"this site ({secret['who'] or '?'})" if secret["by_this_site"] else "somebody else"

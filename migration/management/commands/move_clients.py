@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from django.core.management.base import CommandError
 from django.db.models.functions import Collate
 
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration import evidence_sentences, sentences
 from migration.management.base import ClientsCommand, find_client_group, find_user
 from migration.management.counted_work import show_work
@@ -177,7 +177,7 @@ class Command(ClientsCommand):
                 self.stdout.write(f"Overridden: {label}, for {n} of {clients} clients.")
             for result in results:
                 self.stdout.write(
-                    f"{show_name(result['slug'])}: {result['phase']}"
+                    f"{escape_name(result['slug'])}: {result['phase']}"
                     f"{'' if result['moved'] else ', not moved'}. {' '.join(result['reasons'])}".strip()
                 )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from credentials.models import Client
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.management.base import FormattedCommand, find_user
 from migration.models import Offboarding, ReasonError
 from migration.operations.leftovers import find_leftovers
@@ -45,7 +45,7 @@ class Command(FormattedCommand):
         by = find_user(options["by"], permission="migration.purge_client")
         client = Client.objects.filter(slug=options["slug"]).first()
         if client is None:
-            raise CommandError(f"unknown client: {show_name(options['slug'])}", returncode=2)
+            raise CommandError(f"unknown client: {escape_name(options['slug'])}", returncode=2)
         message = None
         if not options["dry_run"]:
             message = self._perform(client.pk, options, by)
@@ -85,7 +85,7 @@ class Command(FormattedCommand):
         for secret in left.secrets:
             self.stdout.write(f"{secret.name}: {secret.problem or name_state(secret)}")
         for copy in left.copies.found:
-            self.stdout.write(f"copy in {show_name(copy.table)}.{show_name(copy.column)}")
+            self.stdout.write(f"copy in {escape_name(copy.table)}.{escape_name(copy.column)}")
         for why in left.objections:
             self.stdout.write(str(why))
 

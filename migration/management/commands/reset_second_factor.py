@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.management.base import FormattedCommand
 from migration.operations.second_factors import NotResetError, reset_second_factor
 
@@ -23,7 +23,7 @@ class Command(FormattedCommand):
     def handle(self, *args: object, **options: Any) -> None:
         user = User.objects.filter(username=options["user"]).first()
         if user is None:
-            raise CommandError(f"unknown user: {show_name(options['user'])}", returncode=2)
+            raise CommandError(f"unknown user: {escape_name(options['user'])}", returncode=2)
         try:
             told = reset_second_factor(user, None)
         except NotResetError as refusal:
@@ -32,4 +32,4 @@ class Command(FormattedCommand):
             self.print_json({"user": user.username, "reset": True, "told": told})
             return
         mail = "A mail tells them." if told else "No mail could be sent: tell them yourself."
-        self.stdout.write(f"{show_name(user.username)} has no second factor now. {mail}")
+        self.stdout.write(f"{escape_name(user.username)} has no second factor now. {mail}")

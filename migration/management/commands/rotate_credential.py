@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from credentials.models import Client
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration import rotation_sentences
 from migration.management.base import FormattedCommand, find_user
 from migration.models import ROTATE_PERMISSION, RotationOpenError, RotationOutcome
@@ -58,7 +58,7 @@ class Command(FormattedCommand):
         by = find_user(options["by"], permission=ROTATE_PERMISSION)
         client = Client.objects.filter(slug=options["slug"]).first()
         if client is None:
-            raise CommandError(f"unknown client: {show_name(options['slug'])}", returncode=2)
+            raise CommandError(f"unknown client: {escape_name(options['slug'])}", returncode=2)
         credential_type, label = CredentialType(options["type"]), options["label"]
         if find_row(read_client_with_rows(client.pk), credential_type, label) is None:
             missing = describe_missing_login(client.slug, credential_type, label)

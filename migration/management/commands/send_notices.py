@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.management.base import FormattedCommand
 from migration.operations.notice_looks import look_for_minutely_conditions
 from migration.operations.notice_sending import send_notices
@@ -43,7 +43,7 @@ class Command(FormattedCommand):
             )
         else:
             lines = [
-                f"{each.way} {show_name(each.host)}: {each.problem or 'well'}, {each.waiting} waiting"
+                f"{each.way} {escape_name(each.host)}: {each.problem or 'well'}, {each.waiting} waiting"
                 for each in reports
             ]
             self.stdout.write("\n".join(lines or ["Notices are set to reach nobody."]))

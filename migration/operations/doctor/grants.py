@@ -14,7 +14,7 @@ from credentials.grants import (
     make_grants,
     quote_role,
 )
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.operations.doctor import sentences
 from migration.operations.doctor.findings import (
     CheckName,
@@ -46,12 +46,12 @@ def examine_site_grants(_asked: DoctorOptions) -> Iterator[Finding]:
     if lacking:
         yield report_failure(
             CheckName.SITE_GRANTS,
-            sentences.SITE_LACKS_RIGHTS(role=show_name(role), n=len(lacking)),
+            sentences.SITE_LACKS_RIGHTS(role=escape_name(role), n=len(lacking)),
             sentences.GRANT_AS_OWNER(),
             statements=make_grants(lacking, quoted),
         )
     else:
-        yield report_ok(CheckName.SITE_GRANTS, sentences.SITE_HAS_RIGHTS(role=show_name(role)))
+        yield report_ok(CheckName.SITE_GRANTS, sentences.SITE_HAS_RIGHTS(role=escape_name(role)))
 
 
 def examine_reader_grants(asked: DoctorOptions) -> Iterator[Finding]:
@@ -71,7 +71,7 @@ def _examine_role(cursor: CursorWrapper, role: str) -> Iterator[Finding]:
     if checked.lacking:
         yield report_failure(
             CheckName.READER_GRANTS,
-            sentences.RIGHTS_ARE_LACKING(role=show_name(role), n=len(checked.lacking)),
+            sentences.RIGHTS_ARE_LACKING(role=escape_name(role), n=len(checked.lacking)),
             sentences.GRANT_THEM(),
             statements=make_grants(checked.lacking, quoted),
         )
@@ -80,7 +80,7 @@ def _examine_role(cursor: CursorWrapper, role: str) -> Iterator[Finding]:
             CheckName.READER_GRANTS,
             sentences.NOTHING_TO_GRANT_ON(
                 objects=tuple(
-                    dict.fromkeys(show_name(right.name) for right in checked.without_object)
+                    dict.fromkeys(escape_name(right.name) for right in checked.without_object)
                 )
             ),
             sentences.MIGRATE_FIRST(),
@@ -91,10 +91,10 @@ def _examine_role(cursor: CursorWrapper, role: str) -> Iterator[Finding]:
     if others:
         yield report_failure(
             CheckName.READER_GRANTS,
-            sentences.RIGHTS_TOO_MANY(role=show_name(role), n=len(others)),
+            sentences.RIGHTS_TOO_MANY(role=escape_name(role), n=len(others)),
             sentences.REVOKE_THEM(),
             statements=make_grants(others, f"{quoted}, PUBLIC", revoke=True),
         )
     if not (checked.lacking or checked.without_object or others):
         right = sentences.RIGHTS_OF_EVERYTHING if has_all else sentences.RIGHTS_ARE_RIGHT
-        yield report_ok(CheckName.READER_GRANTS, right(role=show_name(role)))
+        yield report_ok(CheckName.READER_GRANTS, right(role=escape_name(role)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.operations.doctor import sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
 from migration.operations.nova_tables import list_nova_objects, split_unknown_accepted
@@ -24,9 +24,9 @@ def examine_objects(_asked: DoctorOptions) -> Iterator[Finding]:
     for each in unknown[:MOST_OBJECTS]:
         message = sentences.FOREIGN_OBJECT(
             kind=each.kind.value,
-            name=show_name(each.name) or "–",
-            table=show_name(each.table),
-            owner=show_name(each.owner),
+            name=escape_name(each.name) or "–",
+            table=escape_name(each.table),
+            owner=escape_name(each.owner),
         )
         yield report_failure(CheckName.NOVA_OBJECTS, message, sentences.SEE_NOVA_TABLES())
     if len(unknown) > MOST_OBJECTS:

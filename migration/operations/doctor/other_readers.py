@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 from psycopg import sql
 
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.models import OtherStatement
 from migration.models.reader_processes import SEEN_WITHIN
 from migration.operations.doctor import process_sentences as sentences
@@ -64,7 +64,7 @@ def examine_other_readers(_asked: DoctorOptions) -> Iterator[Finding]:
 def _judge(count: OtherStatementCount, before: OtherStatement | None) -> Finding | None:
     """Report one statement; None for one that was not called in the last hour."""
     now = timezone.now()
-    role = show_name(count.role)
+    role = escape_name(count.role)
     called_at = before.called_at if before else None
     if before and before.calls != count.calls:
         called_at = now

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connection
 
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.operations.doctor import sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
 from nova_credentials.tables import NOVA_TABLES
@@ -37,5 +37,5 @@ def examine_owners(_asked: DoctorOptions) -> Iterator[Finding]:
         else:
             tables_by_owner.setdefault(owner, []).append(table)
     for owner, tables in tables_by_owner.items():
-        message = sentences.OWNED_BY(tables=tuple(tables), owner=show_name(owner))
+        message = sentences.OWNED_BY(tables=tuple(tables), owner=escape_name(owner))
         yield report_ok(CheckName.OWNERS, message)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connection
 
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from migration.operations.doctor import sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
 from nova_credentials.tables import NOVA_TABLES
@@ -71,17 +71,17 @@ def examine_create_rights(_asked: DoctorOptions) -> Iterator[Finding]:
         if everybody:
             yield report_failure(
                 CheckName.CREATE_RIGHTS,
-                sentences.EVERYBODY_MAY_CREATE(place=show_name(place)),
+                sentences.EVERYBODY_MAY_CREATE(place=escape_name(place)),
                 sentences.TAKE_THE_RIGHT_AWAY(),
                 statements=(f"REVOKE CREATE ON {place} FROM PUBLIC;",),
             )
         else:
             message = (
                 sentences.SOME_MAY_CREATE(
-                    place=show_name(place), roles=tuple(map(show_name, roles))
+                    place=escape_name(place), roles=tuple(map(escape_name, roles))
                 )
                 if roles
-                else sentences.NOBODY_MAY_CREATE(place=show_name(place))
+                else sentences.NOBODY_MAY_CREATE(place=escape_name(place))
             )
             yield report_ok(CheckName.CREATE_RIGHTS, message)
 
@@ -99,7 +99,7 @@ class NovaRole:
 
     @property
     def shown_name(self) -> str:
-        return show_name(self.name)
+        return escape_name(self.name)
 
     def describe_missing_boundary(self, site: str) -> Message | None:
         """Say why no boundary exists between this role and the site's, as it is shown; None where there is one."""
@@ -125,7 +125,7 @@ def examine_boundary(asked: DoctorOptions) -> Iterator[Finding]:
             NOVA_ROLES, {"role": asked.role, "tables": list(NOVA_TABLES), "powers": list(POWERS)}
         )
         roles = [NovaRole(*row) for row in cursor.fetchall()]
-    site = show_name(own_name)
+    site = escape_name(own_name)
     for role in roles:
         if missing := role.describe_missing_boundary(site):
             yield report_failure(CheckName.BOUNDARY, missing, sentences.MAKE_A_ROLE())

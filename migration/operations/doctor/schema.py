@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from credentials.shown_names import show_name
+from credentials.shown_names import escape_name
 from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
 from migration.operations.doctor import sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
@@ -38,7 +38,7 @@ def examine_site_schema(_asked: DoctorOptions) -> Iterator[Finding]:
             return
         found = list(_list_problems(cursor, role, *row))
     yield from found or [
-        report_ok(CheckName.SCHEMA, sentences.SCHEMA_IS_OURS(schema=SCHEMA, role=show_name(role)))
+        report_ok(CheckName.SCHEMA, sentences.SCHEMA_IS_OURS(schema=SCHEMA, role=escape_name(role)))
     ]
 
 
@@ -61,16 +61,16 @@ def _list_problems(
         yield report_failure(
             CheckName.SCHEMA,
             sentences.SCHEMA_IS_FOREIGN(
-                schema=SCHEMA, owner=show_name(owner), role=show_name(role)
+                schema=SCHEMA, owner=escape_name(owner), role=escape_name(role)
             ),
-            sentences.CONNECT_AS_OWNER(owner=show_name(owner)),
+            sentences.CONNECT_AS_OWNER(owner=escape_name(owner)),
             statements=(f"ALTER SCHEMA {SCHEMA} OWNER TO {role};",),
         )
         return  # everything in it is the other role's
     if creators:
         yield report_failure(
             CheckName.SCHEMA,
-            sentences.OTHERS_MAY_CREATE(schema=SCHEMA, roles=show_name(creators)),
+            sentences.OTHERS_MAY_CREATE(schema=SCHEMA, roles=escape_name(creators)),
             sentences.TAKE_THE_RIGHT_AWAY(),
             statements=(f"REVOKE CREATE ON SCHEMA {SCHEMA} FROM {creators};",),
         )
@@ -79,7 +79,7 @@ def _list_problems(
         yield report_failure(
             CheckName.SCHEMA,
             sentences.FOREIGN_OBJECTS(
-                schema=SCHEMA, objects=_shorten_list(show_name(foreign).split(", "))
+                schema=SCHEMA, objects=_shorten_list(escape_name(foreign).split(", "))
             ),
             sentences.DROP_OR_HAND_OVER(),
         )

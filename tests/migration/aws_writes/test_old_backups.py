@@ -163,7 +163,7 @@ def save_host(pk: int, host: str) -> None:
     row = DatabaseCredential.objects.get(client_id=pk)
     row.db_host = host
     row.save()
-    saving.finish(warn=lambda _: None)
+    saving.write_or_push_to_aws(warn=lambda _: None)
 
 
 def test_a_purged_client_is_restored_from_the_newer_value(idom, sm):

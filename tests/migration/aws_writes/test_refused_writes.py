@@ -121,7 +121,7 @@ def save_password(pk: int, value: str) -> None:
     row = DatabaseCredential.objects.get(client_id=pk)
     row.db_password = value
     row.save()
-    saving.finish(warn=lambda _: None)
+    saving.write_or_push_to_aws(warn=lambda _: None)
 
 
 def test_the_gate_names_it_once_and_probes_nothing(stores, idom, refuse):

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from migration.operations import copy_scanner
-from migration.operations.copy_scanner import CopyScanner, make_needles
+from migration.operations.copy_scanner import CopiedRowsScanner, make_needles
 from migration.operations.secret_values import ClientValues
 from nova_credentials.phases import Phase
 
@@ -20,7 +20,7 @@ def needles(*values: str):
 
 def scan(values: list[str], rows: list[list[str | None]]) -> dict[tuple[int, str], int]:
     columns = tuple("abcdef"[: len(rows[0])])
-    scanner = CopyScanner(needles(*values), columns)
+    scanner = CopiedRowsScanner(needles(*values), columns)
     header = copy_scanner.SIGNATURE + bytes(8)
     for row in rows:
         message = struct.pack(">h", len(row))
