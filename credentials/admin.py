@@ -94,7 +94,7 @@ class ClientAdmin(ChangeAwareFields, ModelAdmin):
         """Return what stands beside the stored secret `name` of the row, for this user."""
         return ""
 
-    def get_new_login_link(
+    def get_unsaved_secret_field_link(
         self, request: HttpRequest, client: Client, form: CredentialForm
     ) -> SafeString | str:
         """Return what stands beside the secret of a row that isn't stored yet, for this user."""
@@ -108,7 +108,7 @@ class ClientAdmin(ChangeAwareFields, ModelAdmin):
         for formset in wrapped:
             formset.opts.link_secret = partial(self.get_secret_field_links, request)
             client = formset.formset.instance
-            formset.opts.link_new = partial(self.get_new_login_link, request, client)
+            formset.opts.link_new = partial(self.get_unsaved_secret_field_link, request, client)
             formset.opts.put_links_beside_secrets(formset.formset)
             if not formset.has_change_permission:
                 secret = formset.opts.model.SECRET_FIELDS

@@ -12,7 +12,7 @@ class CredentialsConfig(AppConfig):
     verbose_name = _("Credentials")
 
     def ready(self) -> None:
-        from credentials.grants import print_missing_grants
+        from credentials.grants import print_grants_reader_lacks
         from credentials.triggers import install_triggers, require_rights_to_make_tables
 
         # After every `migrate`, not once in a schema migration: a step that lacked a grant is tried again.
@@ -20,7 +20,9 @@ class CredentialsConfig(AppConfig):
             install_triggers, sender=self, dispatch_uid="credentials.install_triggers"
         )
         post_migrate.connect(
-            print_missing_grants, sender=self, dispatch_uid="credentials.print_missing_grants"
+            print_grants_reader_lacks,
+            sender=self,
+            dispatch_uid="credentials.print_grants_reader_lacks",
         )
         pre_migrate.connect(
             require_rights_to_make_tables,

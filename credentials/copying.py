@@ -8,8 +8,8 @@ from credentials import sentences
 from credentials.models import (
     CREDENTIAL_MODELS,
     list_document_columns,
-    save_changed_columns,
     save_columns,
+    write_changed_values,
     write_extra,
 )
 from credentials.pointers import is_purged, list_all_rows, list_purged_extras
@@ -59,7 +59,7 @@ def copy_document_into_rows(
             is_wanted = wanted(row)  # asked before the row is changed
             if is_wanted:
                 names = row.SECRET_FIELDS if secrets_alone else map_to_json_keys(type(login))
-                save_changed_columns(row, {name: getattr(login, name) for name in names})
+                write_changed_values(row, {name: getattr(login, name) for name in names})
             _copy_extra(row, extra_of(login), purged_alone=secrets_alone or not is_wanted)
         if not secrets_alone:
             for login in match.new_logins:
@@ -72,7 +72,7 @@ def copy_document_into_rows(
     return lacking
 
 
-def list_unmatched_rows(client: Client, document: Document) -> list[Message]:
+def list_rows_missing_in_document(client: Client, document: Document) -> list[Message]:
     """Return the rows that `copy_document_into_rows` would find no login for. Raises `DocumentError`."""
     read = documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
     return [

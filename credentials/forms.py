@@ -166,7 +166,7 @@ class CredentialForm(ChangedFieldsForm):
     def clean(self) -> None:
         super().clean()
         row = self.instance  # as it is stored, until `_post_clean`
-        if row.pk and (moved := row.find_secret_redirections(self.changed_data)):
+        if row.pk and (moved := row.list_columns_redirecting_secret(self.changed_data)):
             for name in set(row.SECRET_FIELDS) - set(self.changed_data):
                 self.add_error(name, self._ask_secret_again(moved, name))
 

@@ -118,7 +118,7 @@ ORDER BY 2, 1
 """
 
 
-def list_foreign_owners(cursor: CursorWrapper) -> list[str]:
+def list_other_roles_owning_tables(cursor: CursorWrapper) -> list[str]:
     """Return the roles that own NOVA's tables, without the site's own."""
     cursor.execute(FOREIGN_OWNERS, [list(NOVA_TABLES)])
     return [role for (role,) in cursor.fetchall()]
@@ -158,7 +158,7 @@ def find_lacking_rights(
     )
 
 
-def list_unneeded_site_rights(cursor: CursorWrapper, role: str) -> list[Right]:
+def list_unneeded_reader_rights(cursor: CursorWrapper, role: str) -> list[Right]:
     """Return the role's rights on the site's tables that the reader doesn't need."""
     cursor.execute(HELD_IN_SCHEMA, {"role": role, "schema": SCHEMA})
     held = [
@@ -194,7 +194,7 @@ def quote_role(cursor: CursorWrapper, role: str) -> str:
     return str(cursor.fetchone()[0])
 
 
-def print_missing_grants(*, verbosity: int = 1, **_: object) -> None:
+def print_grants_reader_lacks(*, verbosity: int = 1, **_: object) -> None:
     """Print after `migrate` what to grant to the owner of NOVA's tables, if that is another role and lacks some."""
     if not verbosity:
         return
@@ -205,7 +205,7 @@ def print_missing_grants(*, verbosity: int = 1, **_: object) -> None:
 
 
 def _describe_missing(cursor: CursorWrapper) -> Iterator[str]:
-    for role in list_foreign_owners(cursor):
+    for role in list_other_roles_owning_tables(cursor):
         checked = find_lacking_rights(cursor, role)
         # While some tables aren't there, `migrate` was run backwards or is not complete.
         if checked.lacking and not checked.without_object:

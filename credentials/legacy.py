@@ -78,7 +78,7 @@ class LegacyRow:
 
 
 @dataclass(frozen=True)
-class LegacyTable:
+class LegacyTableContent:
     """The rows, and the columns of the table whose values are not read."""
 
     exists: bool
@@ -86,7 +86,7 @@ class LegacyTable:
     other_columns: tuple[str, ...] = ()
 
 
-def read_legacy_table() -> LegacyTable:
+def read_legacy_table() -> LegacyTableContent:
     """Read every row of the table, in the order in which they stand there. Raises `LegacyTableError`."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
@@ -116,9 +116,9 @@ def count_legacy_rows(slug: str) -> int | None:
     return sum(fold_slug(row.slug) == fold_slug(slug) for row in table.rows)
 
 
-def _read(cursor: CursorWrapper) -> LegacyTable:
+def _read(cursor: CursorWrapper) -> LegacyTableContent:
     if not _read_columns(cursor):
-        return LegacyTable(exists=False)
+        return LegacyTableContent(exists=False)
     # Held before it is looked at again: its owner could put a view in its place, or a policy on it, in between.
     cursor.execute(f"LOCK TABLE ONLY {LEGACY_CREDENTIALS} IN ACCESS SHARE MODE")
     columns = _read_columns(cursor)
@@ -129,7 +129,7 @@ def _read(cursor: CursorWrapper) -> LegacyTable:
     )
     rows = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
     others = [escape_name(name) for name in columns if name not in (*TYPES, *IGNORED)]
-    return LegacyTable(True, tuple(map(_make_row, rows)), tuple(others))
+    return LegacyTableContent(True, tuple(map(_make_row, rows)), tuple(others))
 
 
 def _read_columns(cursor: CursorWrapper) -> dict[str, tuple[bool, str | None]]:

@@ -103,7 +103,7 @@ class FoundChange:
 
 
 @dataclass(frozen=True)
-class NovaColumns:
+class NovaSchema:
     """All columns of NOVA's tables at one moment, and how they differ from what this release knows."""
 
     columns: tuple[NovaColumn, ...]
@@ -137,7 +137,7 @@ class NovaColumns:
         return any(found.change in unusual for found in self.changes)
 
 
-def read_nova_columns() -> NovaColumns:
+def read_nova_columns() -> NovaSchema:
     """Read the columns of NOVA's tables with their mappings, in one query, and judge them."""
     return judge_columns(read_columns_and_mappings())
 
@@ -179,9 +179,9 @@ def find_schema_problem(error: Exception) -> Message | None:
 
 
 @lru_cache(maxsize=8)  # they are read again for every batch of clients, and change next to never
-def judge_columns(columns: tuple[NovaColumn, ...]) -> NovaColumns:
+def judge_columns(columns: tuple[NovaColumn, ...]) -> NovaSchema:
     """Find the changes in columns that were read."""
-    return NovaColumns(columns, tuple(_find_changes(columns)))
+    return NovaSchema(columns, tuple(_find_changes(columns)))
 
 
 @cache

@@ -184,7 +184,7 @@ def list_foreign_objects(cursor: CursorWrapper) -> list[NovaObject]:
     return _query_objects(cursor, (*ON_TABLES, ROLES), NOVA_TABLES, COUNT_WRITE)
 
 
-def list_objects_on(
+def list_foreign_objects_on(
     cursor: CursorWrapper, tables: Iterable[str], *, counting: str
 ) -> list[NovaObject]:
     """Return foreign objects on these tables, roles left out; `counting`: the own triggers' function."""

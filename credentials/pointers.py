@@ -8,7 +8,7 @@ from credentials import sentences
 from credentials.models import (
     Credential,
     list_mapped_secret_columns,
-    save_changed_columns,
+    write_changed_values,
     write_extra,
 )
 from credentials.refusals import RefusedByDatabaseError
@@ -83,7 +83,7 @@ def replace_secrets_by_pointers(client: Client, secret_names: Mapping[Credential
         pointer = make_pointer(secret_names[credential_type])
         for row in rows:
             _point_extras(client, row, pointer)
-            save_changed_columns(row, dict.fromkeys(row.SECRET_FIELDS, pointer))
+            write_changed_values(row, dict.fromkeys(row.SECRET_FIELDS, pointer))
     _point_extras(client, client, make_pointer(_find_holder(client, secret_names)))
 
 
@@ -94,7 +94,7 @@ def repoint_existing_pointers(client: Client, secret_names: Mapping[CredentialTy
         for row in rows:
             held = [n for n in row.SECRET_FIELDS if (getattr(row, n) or "").startswith(POINTER)]
             _point_extras(client, row, pointer, of=list_purged_extras(row))
-            save_changed_columns(row, dict.fromkeys(held, pointer))
+            write_changed_values(row, dict.fromkeys(held, pointer))
     holder = _find_holder(client, secret_names)
     _point_extras(client, client, make_pointer(holder), of=list_purged_extras(client))
 
@@ -119,7 +119,7 @@ def _point_extras(
         if column.max_length is not None and column.max_length < len(pointer):
             raise PointerTooLongError(
                 sentences.POINTER_TOO_LONG(
-                    column=column.shown_name, most=column.max_length, n=len(pointer)
+                    column=column.shown_table_and_name, most=column.max_length, n=len(pointer)
                 )
             )
     write_extra(row, {column.name: pointer for column in filled})

@@ -96,7 +96,7 @@ def writes_are_counted() -> bool:
     return bool(_fetch_value(f"SELECT {WRITES_ARE_COUNTED}"))
 
 
-def counted_tables() -> dict[str, bool]:
+def find_is_counted_by_table() -> dict[str, bool]:
     """Say for each of the four tables whether its triggers count every write."""
     query = (
         f"SELECT name, to_regclass(name) IN ({COUNTED_TABLE_OIDS}) FROM unnest(%s::text[]) AS name"
@@ -149,7 +149,7 @@ def _install_missing() -> list[StepNotDone]:
         refused = _run_step(
             f"{make_trigger_function_sql()}; {make_counting_check_sql()}", "the function"
         )
-    counted = counted_tables()
+    counted = find_is_counted_by_table()
     for table in COUNTED_TABLES:
         statement = WAIT_FOR_WRITERS.format(table)
         if not counted[table]:
@@ -271,7 +271,7 @@ def _drop_old_function() -> None:
     """Drop the first release's function once no trigger calls it; raise CommandError (exit 1) if it stays."""
     if not _fetch_value("SELECT to_regprocedure(%s) IS NOT NULL", [OLD_FUNCTION]):
         return
-    if not all(counted_tables().values()):
+    if not all(find_is_counted_by_table().values()):
         raise CommandError(
             f"The first release's {OLD_FUNCTION} still exists: triggers that could not be replaced call it."
             " Do what is printed above, then run migrate again.",

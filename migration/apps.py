@@ -56,7 +56,7 @@ class MigrationConfig(AppConfig):
         worker.error_reporter = task_context
         post_execute_in_worker.connect(store_calls, dispatch_uid="migration.store_task_calls")
         post_execute_in_worker.connect(
-            task_context.end_task_hiding_failure, dispatch_uid="migration.end_task"
+            task_context.replace_failed_result_and_end, dispatch_uid="migration.end_task"
         )
         request_finished.connect(store_calls, dispatch_uid="migration.store_request_calls")
         # The receiver calls any function that a finished task names as its hook; our tasks have no hooks.

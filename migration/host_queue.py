@@ -24,7 +24,7 @@ class KillSafeQueue(Queue):  # type: ignore[misc]  # django-q has no types
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._turn = FileLock()
+        self._turn = LockAcrossForks()
         # The turn comes first: between processes nothing is left for multiprocessing's lock to do.
         self._rlock = threading.Lock()
 
@@ -37,7 +37,7 @@ class KillSafeQueue(Queue):  # type: ignore[misc]  # django-q has no types
                 return super().get(timeout=0)
 
 
-class FileLock:
+class LockAcrossForks:
     """A lock of the process that made it and of its children, which the kernel takes from one that ends."""
 
     def __init__(self) -> None:

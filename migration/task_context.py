@@ -42,7 +42,7 @@ class TaskContext:
             self._failure = f"{describe_error(error)} [{current_correlation()}]"
             logger.error("Task %s failed", self._name, exc_info=error)
 
-    def end_task_hiding_failure(self, task: dict[str, object], **_: object) -> None:
+    def replace_failed_result_and_end(self, task: dict[str, object], **_: object) -> None:
         """Replace the result of a task that failed, before it is stored and logged."""
         if "result" in task and not task.get("success"):
             task["result"] = self._failure or "The task failed"

@@ -183,7 +183,7 @@ def resume_stalled_runs() -> None:
         ):
             continue
         if run.state == Run.State.STOPPED:
-            skipped_items.skip_open_items(run)
+            skipped_items.skip_free_items_of_stopped_run(run)
         elif not run.finish_if_done() and not busy:  # its worker may have been killed before it did
             Run.objects.record_worked_at(run.pk)
             enqueue(run)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from nova_admin.environment import parse_names, require_strong_key
+from nova_admin.environment import require_strong_key, split_at_commas
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,7 @@ def parse_webhook(value: str) -> str:
 
 SCHEME: dict[str, tuple[Callable[[str], object], object]] = {
     "NOVA_AUDIT_KEY": (str, ""),
-    "NOVA_AUDIT_OLD_KEYS": (parse_names, []),
+    "NOVA_AUDIT_OLD_KEYS": (split_at_commas, []),
     "NOVA_AUDIT_WEBHOOK": (parse_webhook, ""),
 }
 

@@ -108,7 +108,7 @@ def drop_dead_links(tokens: list[Token]) -> Iterator[Token]:
     is_kept = True
     for token in tokens:
         if token.type == "link_open":
-            is_kept = leads_somewhere(str(token.attrGet("href") or ""))
+            is_kept = is_document_or_https_address(str(token.attrGet("href") or ""))
             token.attrSet("rel", "noopener noreferrer")
         if token.type == "image" and not NAME.fullmatch(str(token.attrGet("src") or "")):
             continue
@@ -116,7 +116,7 @@ def drop_dead_links(tokens: list[Token]) -> Iterator[Token]:
             yield token
 
 
-def leads_somewhere(href: str) -> bool:
+def is_document_or_https_address(href: str) -> bool:
     """Say whether the address is a place in a document, or on another site."""
     name = href.partition("#")[0]
     return not name or bool(NAME.fullmatch(name)) or href.startswith("https://")

@@ -201,14 +201,14 @@ def decimal_up_to(most: int) -> Callable[[str], float]:
     return parse_decimal
 
 
-def parse_names(value: str) -> list[str]:
+def split_at_commas(value: str) -> list[str]:
     """Split the value at its commas."""
     return list(filter(None, map(str.strip, value.split(","))))
 
 
 def parse_database_places(value: str) -> list[str]:
     """Split the value at its commas into places of a database, each host:port/name."""
-    places = parse_names(value)
+    places = split_at_commas(value)
     if not all(re.fullmatch(r"[^,]+:[0-9]+/[^/]+", place) for place in places):
         raise ValueError("not a list of host:port/name, separated by commas")
     parts = [place.rpartition(":") for place in places]

@@ -17,7 +17,7 @@ from migration.error_texts import describe_traceback
 FORMATS = ("text", "json")
 
 
-class LineFormatter(logging.Formatter):
+class TextLogFormatter(logging.Formatter):
     """Writes lines; the texts of exceptions that may hold a value are left out."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class JsonFormatter(logging.Formatter):
 
 def make_logging(log_format: str, level: str, *, mails_errors: bool = False) -> dict[str, Any]:
     """Return the configuration of `logging`, for the site and for the web server's own log."""
-    formatter = JsonFormatter if log_format == "json" else LineFormatter
+    formatter = JsonFormatter if log_format == "json" else TextLogFormatter
     handlers: dict[str, dict[str, object]] = {
         "console": {"class": "logging.StreamHandler", "formatter": "chosen"}
     }
@@ -69,7 +69,7 @@ def make_logging(log_format: str, level: str, *, mails_errors: bool = False) -> 
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"chosen": {"()": formatter}, "line": {"()": LineFormatter}},
+        "formatters": {"chosen": {"()": formatter}, "line": {"()": TextLogFormatter}},
         # Of a task that failed, the worker has mailed more than the queue says after it.
         "filters": {
             "once": {

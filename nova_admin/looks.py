@@ -15,7 +15,7 @@ from nova_admin.navigation import (
     WRONG_PASSWORDS,
     is_at_runs,
     list_account_links,
-    make_permission_test,
+    make_any_permission_test,
 )
 
 UNFOLD = {
@@ -63,7 +63,7 @@ UNFOLD = {
                         "title": _("Clients"),
                         "icon": "groups",
                         "link": reverse_lazy("admin:credentials_client_changelist"),
-                        "permission": make_permission_test("credentials.view_client"),
+                        "permission": make_any_permission_test("credentials.view_client"),
                     },
                     CLIENT_GROUPS,
                     CAMPAIGNS,
@@ -72,7 +72,7 @@ UNFOLD = {
                         "icon": "play_circle",
                         "link": reverse_lazy("admin:migration_run_changelist"),
                         "active": is_at_runs,
-                        "permission": make_permission_test(
+                        "permission": make_any_permission_test(
                             "migration.view_run", "migration.add_run"
                         ),
                     },
@@ -80,31 +80,31 @@ UNFOLD = {
                         "title": _("Mismatches"),
                         "icon": "compare_arrows",
                         "link": reverse_lazy("admin:migration_comparison_report"),
-                        "permission": make_permission_test("migration.view_comparison"),
+                        "permission": make_any_permission_test("migration.view_comparison"),
                     },
                     {
                         "title": _("NOVA's processes"),
                         "icon": "visibility",
                         "link": reverse_lazy("admin:migration_readerprocess_changelist"),
-                        "permission": make_permission_test("migration.view_readerprocess"),
+                        "permission": make_any_permission_test("migration.view_readerprocess"),
                     },
                     {
                         "title": _("Copies"),
                         "icon": "content_copy",
                         "link": reverse_lazy("admin:migration_copysearch_report"),
-                        "permission": make_permission_test("migration.view_copysearch"),
+                        "permission": make_any_permission_test("migration.view_copysearch"),
                     },
                     {
                         "title": _("Requests"),
                         "icon": "approval",
                         "link": reverse_lazy("admin:migration_moverequest_changelist"),
-                        "permission": make_permission_test("migration.view_moverequest"),
+                        "permission": make_any_permission_test("migration.view_moverequest"),
                     },
                     {
                         "title": _("Check NOVA"),
                         "icon": "monitor_heart",
                         "link": reverse_lazy("admin:migration_run_check_nova"),
-                        "permission": make_permission_test("migration.view_worker"),
+                        "permission": make_any_permission_test("migration.view_worker"),
                     },
                     CHECK_AWS,
                 ]
@@ -117,13 +117,13 @@ UNFOLD = {
                         "title": _("NOVA's tables"),
                         "icon": "table",
                         "link": reverse_lazy("admin:credentials_columnmapping_changelist"),
-                        "permission": make_permission_test("credentials.view_columnmapping"),
+                        "permission": make_any_permission_test("credentials.view_columnmapping"),
                     },
                     {
                         "title": _("AWS writes"),
                         "icon": "cloud_upload",
                         "link": reverse_lazy("admin:migration_run_aws_writes"),
-                        "permission": make_permission_test(
+                        "permission": make_any_permission_test(
                             "migration.view_run", "migration.add_run"
                         ),
                     },
@@ -134,13 +134,13 @@ UNFOLD = {
                         "title": _("Users"),
                         "icon": "person",
                         "link": reverse_lazy("admin:auth_user_changelist"),
-                        "permission": make_permission_test("auth.view_user"),
+                        "permission": make_any_permission_test("auth.view_user"),
                     },
                     {
                         "title": _("User groups"),
                         "icon": "group",
                         "link": reverse_lazy("admin:auth_group_changelist"),
-                        "permission": make_permission_test("auth.view_group"),
+                        "permission": make_any_permission_test("auth.view_group"),
                     },
                     WRONG_PASSWORDS,
                     DOCUMENTS,

@@ -8,7 +8,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 
-def make_permission_test(*permissions: str) -> Callable[[HttpRequest], bool]:
+def make_any_permission_test(*permissions: str) -> Callable[[HttpRequest], bool]:
     """Return a test of a request: whether its user has one of the permissions."""
     return lambda request: any(map(request.user.has_perm, permissions))
 
@@ -25,35 +25,35 @@ CLIENT_GROUPS = {
     "title": _("Client groups"),
     "icon": "label",
     "link": reverse_lazy("admin:migration_clientgroup_changelist"),
-    "permission": make_permission_test("migration.view_clientgroup"),
+    "permission": make_any_permission_test("migration.view_clientgroup"),
 }
 
 CAMPAIGNS = {
     "title": _("Campaigns"),
     "icon": "waves",
     "link": reverse_lazy("admin:migration_campaign_changelist"),
-    "permission": make_permission_test("migration.view_campaign"),
+    "permission": make_any_permission_test("migration.view_campaign"),
 }
 
 CHECK_AWS = {
     "title": _("Check AWS"),
     "icon": "policy",
     "link": reverse_lazy("admin:migration_run_check_aws"),
-    "permission": make_permission_test("migration.view_worker"),
+    "permission": make_any_permission_test("migration.view_worker"),
 }
 
 COST = {
     "title": _("Cost"),
     "icon": "payments",
     "link": reverse_lazy("admin:migration_run_cost"),
-    "permission": make_permission_test("migration.view_run", "migration.add_run"),
+    "permission": make_any_permission_test("migration.view_run", "migration.add_run"),
 }
 
 WRONG_PASSWORDS = {
     "title": _("Wrong passwords"),
     "icon": "lock_person",
     "link": reverse_lazy("admin:migration_wrongpassword_changelist"),
-    "permission": make_permission_test("auth.view_user"),
+    "permission": make_any_permission_test("auth.view_user"),
 }
 
 DOCUMENTS = {
@@ -66,14 +66,14 @@ NOTICES = {
     "title": _("Notices"),
     "icon": "notifications",
     "link": reverse_lazy("admin:migration_run_notices"),
-    "permission": make_permission_test("migration.set_notices"),
+    "permission": make_any_permission_test("migration.set_notices"),
 }
 
 AUDIT = {
     "title": _("Audit"),
     "icon": "history_edu",
     "link": reverse_lazy("admin:migration_auditevent_changelist"),
-    "permission": make_permission_test("migration.view_auditevent"),
+    "permission": make_any_permission_test("migration.view_auditevent"),
 }
 
 

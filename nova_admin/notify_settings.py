@@ -9,15 +9,15 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import validate_email
 
-from nova_admin.environment import Environment, one_of, parse_names
+from nova_admin.environment import Environment, one_of, split_at_commas
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 URLS, EMAILS, LANGUAGE = "NOVA_NOTIFY_URLS", "NOVA_NOTIFY_EMAILS", "NOVA_NOTIFY_LANGUAGE"
 SCHEME: dict[str, tuple[Callable[[str], object], object]] = {
-    URLS: (parse_names, []),
-    EMAILS: (parse_names, []),
+    URLS: (split_at_commas, []),
+    EMAILS: (split_at_commas, []),
     LANGUAGE: (one_of("en", "es"), "en"),
 }
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
 
-from nova_admin.environment import parse_names, parse_region
+from nova_admin.environment import parse_region, split_at_commas
 from nova_credentials.aws.kms_keys import KeyName
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def parse_replica_regions(value: str) -> Replicas:
     if value.strip().lower() == NO_REGIONS:
         return {}
     replicas: Replicas = {}
-    for part in parse_names(value):
+    for part in split_at_commas(value):
         region, _equals, key = (each.strip() for each in part.partition("="))
         if parse_region(region) in replicas:
             raise ValueError("a region is named twice")

@@ -64,7 +64,7 @@ class RenewOrEndSessions:
             if "HX-Request" not in request.headers:
                 return None
             if is_poll(request, view):
-                return answer_poll_of_ended_session(request)
+                return show_session_ended_in_poll(request)
             return lead_page(request, reverse("admin:login"))
         if not is_poll(request, view):
             request.session.renew()  # type: ignore[attr-defined]  # it is a SessionStore
@@ -137,7 +137,7 @@ def is_poll(request: HttpRequest, view: Callable[..., HttpResponse]) -> bool:
     return request.method == "GET" and not getattr(view_class, "renews_session", True)
 
 
-def answer_poll_of_ended_session(request: HttpRequest) -> HttpResponse:
+def show_session_ended_in_poll(request: HttpRequest) -> HttpResponse:
     """Have the line about the session say that it ended, with a link to the login that leads back, and end the polls.
 
     The rest of the page stays: somebody may have typed into it, and nothing that it shows is asked anew.

@@ -21,7 +21,7 @@ from nova_admin.environment import (
     decimal_up_to,
     one_of,
     parse_flag,
-    parse_names,
+    split_at_commas,
     whole_number_from,
 )
 from nova_admin.login import settings as factor_settings
@@ -41,8 +41,8 @@ env = environment.Environment(
     **audit_settings.SCHEME,
     **secret_settings.SCHEME,
     **notify_settings.SCHEME,
-    ALLOWED_HOSTS=(parse_names, []),
-    CSRF_TRUSTED_ORIGINS=(parse_names, []),
+    ALLOWED_HOSTS=(split_at_commas, []),
+    CSRF_TRUSTED_ORIGINS=(split_at_commas, []),
     NOVA_TRUSTED_PROXIES=(TrustedProxies.parse, TrustedProxies()),
     SECURE_SSL_REDIRECT=(parse_flag, True),
     SECURE_HSTS_SECONDS=(whole_number_from(0), 31_536_000),
@@ -74,7 +74,7 @@ env = environment.Environment(
     LOG_LEVEL=(environment.parse_log_level, "INFO"),
     NOVA_LOG_FORMAT=(one_of(*FORMATS), "text"),
     NOVA_METRICS_TOKEN=(str, ""),
-    NOVA_ERROR_MAILS=(parse_names, []),
+    NOVA_ERROR_MAILS=(split_at_commas, []),
     **LOGIN_VARIABLES,
 )
 
@@ -159,7 +159,7 @@ SESSION_COOKIE_AGE, NOVA_SESSION_LIMIT = env("SESSION_COOKIE_AGE"), env("NOVA_SE
 AXES_FAILURE_LIMIT, AXES_COOLOFF_TIME = env("AXES_FAILURE_LIMIT"), env("AXES_COOLOFF_TIME")
 NOVA_REQUIRE_SECOND_FACTOR = factor_settings.read_requirement(debug=DEBUG)
 NOVA_OIDC = factor_settings.read_oidc_provider(debug=DEBUG)
-globals().update(factor_settings.read_mail_and_key_settings(debug=DEBUG))
+globals().update(factor_settings.read_mail_and_fallback_keys(debug=DEBUG))
 NOVA_NOTIFY = notify_settings.read_notify_settings(
     env, debug=DEBUG, mails_are_sent=DEBUG or bool(os.environ.get("NOVA_MAIL_URL", "").strip())
 )

@@ -80,7 +80,7 @@ class AllCredentials(TypedDict):
     email: EmailCredentials
 
 
-class PrimaryCredentials(TypedDict):
+class PrimaryDatabaseAndEmail(TypedDict):
     """A client's primary database and mail login, each None where the client has none."""
 
     database: DatabaseCredentials | None

@@ -111,7 +111,7 @@ class Message:
         return [part.key for part in self.parts]
 
     @classmethod
-    def of_stored_text(cls, text: str) -> Message:
+    def from_text_without_key(cls, text: str) -> Message:
         """Make a message from a text that an earlier release stored in place of a key and values."""
         return cls("", {}, text)
 
@@ -127,7 +127,9 @@ class Message:
             values = {name: _from_json(value) for name, value in data["values"].items()}
             return cls(str(data["key"]), values, str(data["text"]))
         except (AttributeError, LookupError, TypeError, ValueError):
-            return cls.of_stored_text(str(data.get("text", "")) if isinstance(data, dict) else "")
+            return cls.from_text_without_key(
+                str(data.get("text", "")) if isinstance(data, dict) else ""
+            )
 
 
 class MessageError(Exception):

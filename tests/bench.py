@@ -351,7 +351,7 @@ def peak_of(number: int) -> int:
 def peak(number: int) -> int:
     """The most memory that this process ever had, once it has pushed so many clients."""
     add(number)
-    assert run("migrate").count_by_outcome()["created"] == number
+    assert run("migrate").count_outcomes_and_matches()["created"] == number
     return most_memory()
 
 

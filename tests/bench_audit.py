@@ -60,7 +60,7 @@ def write_chain(number: int) -> None:
     from migration.models.audit_signatures import audit_keys
     from migration.operations.audit_chain import AuditHead, seal_audit, sign_link
 
-    keys, head = audit_keys(), seal_audit(everything=True)
+    keys, head = audit_keys(), seal_audit(from_beginning=True)
     facts = audit_sentences.PUSHED(secrets=("nova/clients/idom",))
     for first in range(0, number, AT_ONCE):
         events, links = [], []

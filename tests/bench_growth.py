@@ -92,7 +92,7 @@ def make_plan(clients: int) -> Took:
     from migration.models import RunPlan
     from migration.operations import run_plans
 
-    plan = RunPlan.request(by=None, chosen=None)
+    plan = RunPlan.store_request(by=None, chosen=None)
     took = measure(lambda: run_plans.work_on_plan(plan_id=plan.pk))
     plan.refresh_from_db()
     assert plan.read_counts().classes == {"new": clients}, plan.counts
@@ -161,9 +161,9 @@ def do_first_batches(start: Callable[[], Run], outcome: str, *, more: float = 0.
     working = measure(lambda: runs.work_on_run(run_id=run.pk, interrupted=over))
     clients, done = run.items.count(), run.items.filter(outcome=outcome).count()
     # Those that were in work when the last batch ended are done too.
-    assert SAMPLE <= done == run.items.exclude(outcome="").count(), run.count_by_outcome()
+    assert SAMPLE <= done == run.items.exclude(outcome="").count(), run.count_outcomes_and_matches()
     run.stop(by=None)
-    skipped_items.skip_open_items(run)
+    skipped_items.skip_free_items_of_stopped_run(run)
     return working * (SAMPLE / done) + starting * (SAMPLE / clients)
 
 

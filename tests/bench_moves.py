@@ -79,7 +79,7 @@ def move_all(old: Phase, new: Phase) -> None:
 
     run = start_move_run(chosen=all_clients(), old=old, new=new)
     runs.finish_inline(run)
-    counts = run.count_by_outcome()
+    counts = run.count_outcomes_and_matches()
     if counts["moved"] != CLIENTS:
         first = run.items.exclude(outcome="moved").first()
         raise SystemExit(f"{counts}: {first and first.message}")

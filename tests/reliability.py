@@ -321,13 +321,13 @@ def verify(stage: Stage, scenario: Scenario, runs: list[Run]) -> list[str]:
         moves = [run for run in runs if run.kind == Run.Kind.MOVE]
         wrong += reliability_moves.list_faults(moves, stage.number)
     for run in (run for run in runs if run.kind == Run.Kind.MIGRATE):
-        counts = run.count_by_outcome()
+        counts = run.count_outcomes_and_matches()
         if sum(counts[o] for o in ("created", "updated", "unchanged", "restored")) != stage.number:
             wrong.append(f"{run}: {counts}")
     wrong += [f"{run} has open items" for run in runs if run.items.open().exists()]
     check = Run.start(kind=Run.Kind.COMPARE, chosen=all_clients())
     finish_inline(check)
-    if (matched := check.count_by_outcome()["matched"]) != stage.number:
+    if (matched := check.count_outcomes_and_matches()["matched"]) != stage.number:
         wrong.append(f"{matched} of {stage.number} match")
     phase = reliability_moves.END if scenario.moves else Phase.DUAL_WRITE
     if (there := all_clients().in_phases(phase).count()) != stage.number:

@@ -119,7 +119,7 @@ def list_faults(runs: list[Run], number: int) -> list[str]:
 
     wrong = []
     for run in runs:
-        if (moved := run.count_by_outcome()["moved"]) != number:
+        if (moved := run.count_outcomes_and_matches()["moved"]) != number:
             others = run.items.exclude(outcome=Outcome.MOVED)
             codes = {code for item in others if item.message for code in item.message.codes}
             wrong.append(f"{run}: {moved} of {number} moved ({', '.join(sorted(codes))})")

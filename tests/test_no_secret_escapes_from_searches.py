@@ -14,7 +14,7 @@ from migration.operations import aws_store, copy_reader
 from migration.operations.copy_redaction import plan_redaction
 from migration.operations.copy_scanner import make_needles
 from migration.operations.copy_search import search_copies
-from migration.operations.secret_values import gather_and_note_values
+from migration.operations.secret_values import gather_values_and_note_purged
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_user, update
 from tests.migration.copies.nova_tables import add_execution, add_step, novas_tables
@@ -57,7 +57,7 @@ def test_a_search_and_a_redaction_leave_no_value_behind(browser, monkeypatch):
             command(haystack, "find_copies", "--all", "--redact")
         page(haystack, browser, reverse("admin:migration_copysearch_start"), {})
         work_off_the_queue(haystack)
-        gathered = gather_and_note_values([pk], sm=aws_store.secrets_manager())
+        gathered = gather_values_and_note_purged([pk], sm=aws_store.secrets_manager())
         plan = plan_redaction(client_ids=[pk], columns=["executions.result"])
         haystack.add("reprs", repr((gathered, make_needles(gathered), plan)))
         left = nova.execute(

@@ -52,14 +52,14 @@ PLANTS = {
         haystack, "shell", "-c", "raise ValueError('MARKER-TWO')"
     ),
     "table migration_comparison": lambda haystack, browser: Comparison.objects.create(
-        client_id=1, slug="x", status="match", message=Message.of_stored_text("MARKER-ONE")
+        client_id=1, slug="x", status="match", message=Message.from_text_without_key("MARKER-ONE")
     ),
     "table migration_runitem": lambda haystack, browser: RunItem.objects.create(
         run=Run.objects.create(kind="push"),
         client_id=1,
         slug="x",
         batch=0,
-        message=Message.of_stored_text("MARKER-ONE"),
+        message=Message.from_text_without_key("MARKER-ONE"),
     ),
     f"page {reverse('admin:credentials_client_changelist')}": lambda haystack, browser: (
         Client.objects.create(name="MARKER-THREE", slug="planted")

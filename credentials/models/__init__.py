@@ -24,8 +24,8 @@ from credentials.models.credentials import (
     Credential,
     DatabaseCredential,
     EmailCredential,
-    save_changed_columns,
     save_columns,
+    write_changed_values,
 )
 from credentials.models.extras import (
     NovaColumn,
@@ -69,7 +69,7 @@ __all__ = [
     "read_columns_and_mappings",
     "read_extras_into",
     "read_rows",
-    "save_changed_columns",
     "save_columns",
+    "write_changed_values",
     "write_extra",
 ]

@@ -245,7 +245,7 @@ class Client(models.Model):
         """Return the stamp of the credential rows that are read already, without reading them again."""
         state: list[object] = [getattr(self, name) for name in FORM_COLUMNS]
         for rows in self.credentials_by_type().values():
-            state += [(row.get_all_column_values(), row.updated_at) for row in rows]
+            state += [(row.get_model_column_values(), row.updated_at) for row in rows]
         digest = salted_hmac("credentials.Client.make_stamp", repr(state), algorithm="sha256")
         return f"{self.revision}-{digest.hexdigest()[:DIGEST_LENGTH]}"
 
@@ -266,7 +266,7 @@ class Client(models.Model):
                 )
         return documents.build_document(self.name, rows, slug=self.slug, extra=self.extra)
 
-    def build_document_only_to_keep(self) -> Document:
+    def build_document_not_for_push(self) -> Document:
         """Return the document also where several rows of a type are primary: only the first of them stays primary.
 
         It keeps what these rows hold, and is never pushed.

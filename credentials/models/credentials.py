@@ -35,7 +35,7 @@ def save_columns(row: Client | Credential, columns: Iterable[str]) -> None:
     update_row(row, [*columns, "updated_at"])
 
 
-def save_changed_columns(row: Credential, values: Mapping[str, object]) -> None:
+def write_changed_values(row: Credential, values: Mapping[str, object]) -> None:
     """Write those of these values that the stored row doesn't have yet."""
     changed = [name for name, value in values.items() if getattr(row, name) != value]
     for name in changed:
@@ -74,7 +74,7 @@ class Credential(models.Model):
         abstract = True
         ordering: ClassVar = ["id"]
 
-    def find_secret_redirections(self, changed: Collection[str]) -> list[str]:
+    def list_columns_redirecting_secret(self, changed: Collection[str]) -> list[str]:
         """Return the changed columns that would send the stored secret elsewhere; none where it is changed too.
 
         Somebody who may change a row needn't be allowed to see its secret, and the new host's owner would read it.
@@ -84,7 +84,7 @@ class Credential(models.Model):
             return []
         return [name for name in self.DESTINATION_FIELDS if name in changed]
 
-    def get_all_column_values(self) -> dict[str, object]:
+    def get_model_column_values(self) -> dict[str, object]:
         """Return every column of this row except `updated_at`, secrets too."""
         columns = (field.attname for field in self._meta.concrete_fields)
         return {name: getattr(self, name) for name in columns if name != "updated_at"}

@@ -70,7 +70,7 @@ class NovaColumn:
         return self.use.travels or self.type == self.mapped_type
 
     @property
-    def shown_name(self) -> str:
+    def shown_table_and_name(self) -> str:
         """Return its name with the table's, fit to be shown."""
         return f"{self.table}.{escape_name(self.name)}"
 

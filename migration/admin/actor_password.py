@@ -10,7 +10,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminPasswordWidget
 
-from migration.admin.own_password import confirm_own_password
+from migration.admin.own_password import check_own_password_or_code
 from migration.models import PasswordPlace
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class ActorPasswordForm(forms.Form):
     def clean_current_password(self) -> str:
         """Check the password, or a code in its place, and keep nothing of it."""
         given = self.cleaned_data.pop(FIELD)
-        if not confirm_own_password(self.request, given, place=PasswordPlace.USERS):
+        if not check_own_password_or_code(self.request, given, place=PasswordPlace.USERS):
             raise ValidationError(
                 gettext("That is neither your password nor a code of your second factor."),
                 code="wrong_password",

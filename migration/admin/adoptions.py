@@ -16,7 +16,7 @@ from migration.admin.base import (
     ClientView,
     get_signed_in_user,
     get_typed_reason,
-    read_form_text,
+    read_raw_form_text,
 )
 from migration.models import ReasonError
 from migration.operations.adoptions import adopt_and_overwrite_secrets, find_foreign_secrets
@@ -57,7 +57,7 @@ class AdoptView(ClientView):
         try:
             adopted = adopt_and_overwrite_secrets(
                 client_id=self.client.pk,
-                seen=read_form_text(request, "seen"),
+                seen=read_raw_form_text(request, "seen"),
                 reason=reason,
                 by=get_signed_in_user(request),
             )

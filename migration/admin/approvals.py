@@ -29,7 +29,7 @@ from migration.operations.approvals import (
 )
 from migration.operations.gates import ShutGate
 from migration.operations.snapshots import read_snapshots
-from migration.templatetags.migration_pages import badge, moment
+from migration.templatetags.migration_pages import badge, time_ago
 from nova_credentials.phases import MOVES, Phase
 
 if TYPE_CHECKING:
@@ -171,11 +171,11 @@ class MoveRequestAdmin(ReadOnlyAdmin):
 
     @display(description=_("requested"), ordering="requested_at")
     def requested_when(self, move_request: MoveRequest) -> SafeString | str:
-        return moment(move_request.requested_at)
+        return time_ago(move_request.requested_at)
 
     @display(description=_("decided"), ordering="decided_at")
     def decided_when(self, move_request: MoveRequest) -> SafeString | str:
-        return moment(move_request.decided_at)
+        return time_ago(move_request.decided_at)
 
 
 def get_request_url(pk: int) -> str:

@@ -89,7 +89,7 @@ def _read_id(text: str) -> UUID | None:
         return None
 
 
-class AuditView(AdminView):
+class AuditEntriesView(AdminView):
     """The entries, the newest first, a page at a time from one entry to the next ones."""
 
     template_name = "admin/migration/audit.html"
@@ -187,4 +187,4 @@ class AuditEventAdmin(ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponseBase:
-        return AuditView.as_view(model_admin=self)(request)
+        return AuditEntriesView.as_view(model_admin=self)(request)

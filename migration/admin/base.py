@@ -194,7 +194,7 @@ def read_number(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) < MOST_DIGITS else None
 
 
-def read_form_text(request: HttpRequest, name: str) -> str:
+def read_raw_form_text(request: HttpRequest, name: str) -> str:
     """Return a field of the form, "" if there is none; raise BadRequest for a NUL, which no stored text has."""
     text = request.POST.get(name, "")
     if "\0" in text:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from migration.admin.base import RUN_PERMISSION, get_typed_reason, read_form_text
+from migration.admin.base import RUN_PERMISSION, get_typed_reason, read_raw_form_text
 from migration.admin.mismatch_report import list_assignable_users
 from migration.admin.mismatch_undo import (
     redirect_to_report,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from migration.reports.resolution_plans import ResolutionPlan
 
 
-class CheckMismatchesView(PlanResolutionsView):
+class CompareClientsAgainView(PlanResolutionsView):
     """Starts a comparison run over the clients."""
 
     permission_required = RUN_PERMISSION
@@ -63,7 +63,7 @@ class AssignMismatchesView(PlanResolutionsView):
     kind = ASSIGN
     heading = gettext_lazy("Assign")
 
-    def find_fields(self) -> OpenMismatchQuerySet:
+    def find_fields_unless_all(self) -> OpenMismatchQuerySet:
         return filter_mismatches(self.filters, viewer=self.user)
 
     def carry_out(self, plan: ResolutionPlan) -> HttpResponse:
@@ -89,7 +89,7 @@ class AssignMismatchesView(PlanResolutionsView):
 
     def find_assignee(self) -> User | None:
         """Return the user who was chosen, None for nobody; raise Http404 for one to whom nothing can be assigned."""
-        name = read_form_text(self.request, "assignee")
+        name = read_raw_form_text(self.request, "assignee")
         if not name:
             return None
         assignee = list_assignable_users().filter(username=name).first()
@@ -232,7 +232,7 @@ class AcknowledgeMismatchesView(ResolveEachView):
     def read_last_day(self) -> date:
         """Return the day until which it is acknowledged; `date.min` if the form gives none."""
         try:
-            return date.fromisoformat(read_form_text(self.request, "until"))
+            return date.fromisoformat(read_raw_form_text(self.request, "until"))
         except ValueError:
             return date.min
 

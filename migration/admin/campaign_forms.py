@@ -71,7 +71,7 @@ def limit_field(label: StrPromise) -> forms.IntegerField:
 
 
 class CampaignForm(forms.Form):
-    """Holds the settings of a campaign. Its groups (`read_places`), or selected clients, are read beside it."""
+    """Holds the settings of a campaign; its groups (`read_places_by_group_id`), or clients, are read beside it."""
 
     source = forms.ChoiceField(label=gettext_lazy("Which clients"), choices=Source, required=False)
     group_name = forms.CharField(
@@ -174,7 +174,7 @@ class CampaignForm(forms.Form):
         """Return the fields of its settings."""
         return [field for field in self if field.name not in APART]
 
-    def require_free_group_name(self) -> None:
+    def add_group_name_error(self) -> None:
         """Add an error where no new group can have this name."""
         try:
             name = parse_group_name(self.new_group_name)
@@ -234,7 +234,7 @@ class CampaignForm(forms.Form):
         return [groups[pk] for pk in sorted(groups, key=lambda pk: places[pk])]
 
 
-def read_places(data: Mapping[str, str]) -> dict[int, str]:
+def read_places_by_group_id(data: Mapping[str, str]) -> dict[int, str]:
     """Return what was typed beside each group, by the group's id; without the empty ones."""
     given = {
         name.removeprefix(PLACE): text.strip()

@@ -66,7 +66,7 @@ def describe_campaigns_of_clients(
     return notes
 
 
-def describe_campaigns_of_groups(
+def describe_new_member_verdicts(
     request: HttpRequest, group_ids: Collection[int]
 ) -> list[SafeString]:
     """Return a sentence for each group in a campaign: whether it takes clients that are put in now."""

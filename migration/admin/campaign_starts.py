@@ -21,10 +21,10 @@ from migration.admin.base import (
     NEW_GROUP_PERMISSION,
     AdminView,
     get_signed_in_user,
-    read_form_text,
     read_number,
+    read_raw_form_text,
 )
-from migration.admin.campaign_forms import PLACE, CampaignForm, Source, read_places
+from migration.admin.campaign_forms import PLACE, CampaignForm, Source, read_places_by_group_id
 from migration.admin.campaign_views import (
     MOVE_PERMISSION,
     get_campaign_url,
@@ -42,7 +42,7 @@ from migration.models import (
 )
 from migration.operations.approvals import ApprovalStepRefused
 from migration.operations.campaigns import (
-    CampaignRefusedError,
+    CampaignStartRefusedError,
     require_sense,
     start_campaign,
     start_campaign_with,
@@ -162,14 +162,14 @@ class StartCampaignView(AdminView):
     def post(self, request: HttpRequest) -> HttpResponse:
         if self.selected is not None:
             return self.show_first_form(list(self.selected.values_list("pk", flat=True)))
-        form, places = CampaignForm(request.POST), read_places(request.POST)
+        form, places = CampaignForm(request.POST), read_places_by_group_id(request.POST)
         form.is_valid()
         if form.chosen_source != Source.GROUPS:
-            return self.post_campaign_of_clients(form, places)
+            return self.show_or_start_client_campaign(form, places)
         groups = form.read_group_order(places)
         step = request.POST.get("step", "")
         if not form.errors:
-            self.require_sense(form, groups)
+            self.add_error_if_senseless(form, groups)
         if form.errors or step == "change":
             return self.show_form(form, places, self.read_ids())
         if step == "start":
@@ -181,7 +181,7 @@ class StartCampaignView(AdminView):
             form, places, numbers, blocked=count_by_group_and_blocker(groups, before)
         )
 
-    def post_campaign_of_clients(
+    def show_or_start_client_campaign(
         self, form: CampaignForm, places: Mapping[int, str]
     ) -> HttpResponse:
         """Show or start a campaign of the clients that can go, of which a group is made."""
@@ -189,8 +189,8 @@ class StartCampaignView(AdminView):
             raise PermissionDenied
         ids, step = self.read_ids(), self.request.POST.get("step", "")
         if not form.errors:
-            self.require_sense(form, None)
-            form.require_free_group_name()
+            self.add_error_if_senseless(form, None)
+            form.add_group_name_error()
         if places:
             form.add_error(
                 "source", _("You typed places of groups: choose the groups here, or no places.")
@@ -217,14 +217,14 @@ class StartCampaignView(AdminView):
 
     def read_ids(self) -> list[int]:
         """Return the ids of the clients that were selected in the list, as the page itself names them."""
-        numbers = map(read_number, read_form_text(self.request, "clients").split())
+        numbers = map(read_number, read_raw_form_text(self.request, "clients").split())
         return list(dict.fromkeys(pk for pk in numbers if pk is not None))
 
-    def require_sense(self, form: CampaignForm, groups: list[ClientGroup] | None) -> None:
+    def add_error_if_senseless(self, form: CampaignForm, groups: list[ClientGroup] | None) -> None:
         """Add an error to the form where the start would be refused whatever the clients are."""
         try:
             require_sense(Campaign(**form.read_settings()), groups)
-        except CampaignRefusedError as refusal:
+        except CampaignStartRefusedError as refusal:
             form.add_error(None, localize(refusal.message))
 
     def start(
@@ -235,7 +235,7 @@ class StartCampaignView(AdminView):
         try:
             campaign = start(by=by, **form.read_settings())
         except (
-            CampaignRefusedError,
+            CampaignStartRefusedError,
             ClientGroupError,
             ApprovalStepRefused,
             ReasonError,
@@ -245,7 +245,7 @@ class StartCampaignView(AdminView):
         now = timezone.now()
         if campaign.state == Campaign.State.REQUESTED:
             text = _("%(campaign)s is requested: somebody else has to approve it.")
-        elif campaign.may_begin_step(now):
+        elif campaign.hours_allow_step(now):
             text = _("%(campaign)s is started: its first wave begins within a minute.")
         else:
             text = _("%(campaign)s is started: its first wave begins about %(when)s.")

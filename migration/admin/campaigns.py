@@ -25,7 +25,7 @@ from migration.admin.campaign_views import (
     make_campaign_badge,
 )
 from migration.models import Campaign, Wave
-from migration.templatetags.migration_pages import badge, moment
+from migration.templatetags.migration_pages import badge, time_ago
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -126,4 +126,4 @@ class CampaignAdmin(ReadOnlyAdmin):
 
     @display(description=_("created"), ordering="created_at")
     def created_when(self, campaign: Campaign) -> SafeString | str:
-        return moment(campaign.created_at)
+        return time_ago(campaign.created_at)

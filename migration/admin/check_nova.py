@@ -8,7 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
-from migration.admin.base import RUN_PERMISSION, AdminView, read_form_text
+from migration.admin.base import RUN_PERMISSION, AdminView, read_raw_form_text
 from migration.operations.doctor import FindingState, examine_nova, role_exists
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class CheckNovaView(AdminView):
     def post(self, request: HttpRequest) -> HttpResponse:
         if not request.user.has_perm(RUN_PERMISSION):
             raise PermissionDenied
-        role = read_form_text(request, "role").strip()
+        role = read_raw_form_text(request, "role").strip()
         if role and not role_exists(role):
             return self._show_findings(examine_nova(thorough=False), role=role, unknown=True)
         return self._show_findings(examine_nova(role=role or None), role=role, thorough=True)

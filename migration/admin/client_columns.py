@@ -35,7 +35,7 @@ from migration.models import (
 )
 from migration.operations.evidence import describe_duration
 from migration.reports.client_list import attach_next_steps
-from migration.templatetags.migration_pages import badge, error_class_label, make_label, moment
+from migration.templatetags.migration_pages import badge, error_class_label, make_label, time_ago
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -201,14 +201,16 @@ class ClientColumns(ModelAdmin):
     def newest_comparison(self, client: ClientRow) -> SafeString | str:
         if not client.newest_status:
             return gettext("Not compared yet")
-        return format_html("{} {}", badge(client.newest_status), moment(client.newest_compared_at))
+        return format_html(
+            "{} {}", badge(client.newest_status), time_ago(client.newest_compared_at)
+        )
 
     @display(description=_("NOVA's last read"), ordering="last_read_at")
     def read_when(self, client: ClientRow) -> SafeString | str:
         """Return when NOVA last read the client; nothing where it has not and such reads are not counted yet."""
         if client.last_read_at is None and Phase(client.phase).reads_aws:
             return gettext("Never")
-        return moment(client.last_read_at)
+        return time_ago(client.last_read_at)
 
     @display(description=_("owner"))
     def owner_shown(self, client: ListedClient) -> SafeString | str:

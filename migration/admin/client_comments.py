@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from unfold.widgets import TEXTAREA_CLASSES
 
 from credentials.localization import localize
-from migration.admin.base import ClientView, get_signed_in_user, read_form_text, read_number
+from migration.admin.base import ClientView, get_signed_in_user, read_number, read_raw_form_text
 from migration.admin.client_tabs import ClientTab, get_tab_url
 from migration.models import COMMENT_PERMISSION, MOST_CHARACTERS, ClientComment, CommentError
 from migration.operations.client_comments import leave_comment
@@ -52,7 +52,7 @@ class LeaveCommentView(ClientView):
     def post(self, request: HttpRequest, client_id: int) -> HttpResponseRedirect:
         try:
             leave_comment(
-                self.client, read_form_text(request, "text"), by=get_signed_in_user(request)
+                self.client, read_raw_form_text(request, "text"), by=get_signed_in_user(request)
             )
         except CommentError as refusal:
             messages.error(request, localize(refusal.message))
@@ -68,7 +68,7 @@ class TakeBackCommentView(ClientView):
 
     def post(self, request: HttpRequest, client_id: int) -> HttpResponseRedirect:
         user = get_signed_in_user(request)
-        pk = read_number(read_form_text(request, "comment")) or 0
+        pk = read_number(read_raw_form_text(request, "comment")) or 0
         comment = ClientComment.objects.filter(client_id=self.client.pk, pk=pk).first()
         if comment and not may_take_back(user, comment):
             raise PermissionDenied(TAKE_BACK_COMMENTS)

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from unfold.widgets import SELECT_CLASSES
 
-from migration.admin.base import AdminView, get_signed_in_user, read_form_text, read_number
+from migration.admin.base import AdminView, get_signed_in_user, read_number, read_raw_form_text
 from migration.admin.mismatch_report import list_assignable_users
 from migration.models import OWN_PERMISSION, ClientOwner, all_clients
 
@@ -54,7 +54,7 @@ class SetOwnersView(AdminView):
             return HttpResponseRedirect(self.get_next_url())
         if "owner" not in request.POST:
             return self.show_page(ids)
-        name = read_form_text(request, "owner")
+        name = read_raw_form_text(request, "owner")
         if not name:
             messages.error(request, _("Nothing was changed: choose who looks after them."))
             return self.show_page(ids)
@@ -69,7 +69,7 @@ class SetOwnersView(AdminView):
         """Return the ids of the clients that the list's action was given, or of those that the page itself names."""
         chosen = self.selected
         if chosen is None:
-            numbers = map(read_number, read_form_text(self.request, "clients").split())
+            numbers = map(read_number, read_raw_form_text(self.request, "clients").split())
             chosen = all_clients().with_ids([pk for pk in numbers if pk is not None])
         return sorted(chosen.order_by().values_list("pk", flat=True))
 

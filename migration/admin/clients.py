@@ -36,8 +36,8 @@ from migration.admin.imports import ImportTemplateView, ImportView, may_import
 from migration.admin.layouts import ChangeLayoutView
 from migration.admin.leaving import LeavingView
 from migration.admin.legacy_import import LegacyImportView
-from migration.admin.login_tests import StoredLoginTestView, TestLoginsView, link_typed_test
-from migration.admin.move_confirmation import ConfirmMoveView, WatchNumbersView
+from migration.admin.login_tests import EditedLoginTestView, TestLoginsView, link_typed_test
+from migration.admin.move_confirmation import ConfirmMoveView, CutoverNumbersView
 from migration.admin.move_options import get_moves_context
 from migration.admin.moves import MoveClientView, PushClientView
 from migration.admin.new_login_tests import (
@@ -115,7 +115,7 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         ("views/save/", "save_view", SaveViewView),
         ("views/delete/", "delete_view", DeleteViewView),
         ("<int:client_id>/move/<str:new>/", "dialog", ConfirmMoveView),
-        ("<int:client_id>/watch/", "watch", WatchNumbersView),
+        ("<int:client_id>/watch/", "watch", CutoverNumbersView),
         ("<int:client_id>/move/", "move", MoveClientView),
         ("<int:client_id>/resolve/", "resolve", ResolveMismatchView),
         ("<int:client_id>/push/", "push", PushClientView),
@@ -134,7 +134,7 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         (
             "<int:client_id>/test-typed/<str:kind>/<int:credential_id>/",
             "test_typed",
-            StoredLoginTestView,
+            EditedLoginTestView,
         ),
         ("<int:client_id>/test-new/<str:kind>/", "test_new", TestNewLoginView),
         ("onboard/test/<str:kind>/", "add_test", TestLoginOfNewClientView),
@@ -236,7 +236,9 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
             for row in formset.forms:
                 if row.has_changed():
                     credential_type = formset.model.TYPE
-                    save.keep_secrets_out(credential_type, row.instance, row.typed_secrets())
+                    save.keep_secrets_out_if_purged(
+                        credential_type, row.instance, row.typed_secrets()
+                    )
         super().save_related(request, form, formsets, change)
         record_save(
             form.instance,
@@ -283,7 +285,7 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
             link_rotation(request, row),
         )
 
-    def get_new_login_link(
+    def get_unsaved_secret_field_link(
         self, request: HttpRequest, client: Client, form: CredentialForm
     ) -> SafeString | str:
         return link_new_test(request, form, client, str(form.prefix))

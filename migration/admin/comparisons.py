@@ -17,7 +17,7 @@ from credentials.models import Client
 from migration.admin.base import RESOLVE_PERMISSION, ObjectView, ReadOnlyAdmin
 from migration.admin.mismatches import OWN_VIEWS, MismatchReportView
 from migration.models import Comparison, OpenMismatch, Secret
-from migration.templatetags.migration_pages import badge, moment
+from migration.templatetags.migration_pages import badge, time_ago
 
 
 class ComparisonView(ObjectView[Comparison]):
@@ -78,7 +78,7 @@ class ComparisonAdmin(ReadOnlyAdmin):
 
     @display(description=gettext_lazy("compared"), ordering="compared_at")
     def compared_when(self, comparison: Comparison) -> SafeString | str:
-        return moment(comparison.compared_at)
+        return time_ago(comparison.compared_at)
 
 
 def get_versions_and_writers_context(comparison: Comparison) -> dict[str, object]:

@@ -22,7 +22,7 @@ from migration.admin.base import (
 from migration.models import MOST_SEARCH_TRIES, CopySearch, SearchState
 from migration.operations.interrupted_searches import request_background_search
 from migration.reports.copies import load_clients_at_risk, load_copies_report
-from migration.templatetags.migration_pages import make_label, moment
+from migration.templatetags.migration_pages import make_label, time_ago
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -136,7 +136,7 @@ class CopySearchAdmin(ReadOnlyAdmin):
 
     @display(description=_("requested"), ordering="requested_at")
     def requested_when(self, search: CopySearch) -> SafeString | str:
-        return moment(search.requested_at)
+        return time_ago(search.requested_at)
 
 
 def name_search(search: CopySearch) -> str:

@@ -16,7 +16,7 @@ from migration.admin.base import (
     ClientView,
     get_signed_in_user,
     get_typed_reason,
-    read_form_text,
+    read_raw_form_text,
 )
 from migration.admin.client_tabs import ClientTab, get_tab_url
 from migration.models import ReasonError, Resolution
@@ -66,7 +66,7 @@ class CopyToPostgresView(ClientView):
                 client_id=self.client.pk,
                 by=get_signed_in_user(request),
                 reason=reason,
-                seen=read_form_text(request, "seen"),
+                seen=read_raw_form_text(request, "seen"),
             )
         except (NotResolved, ReasonError) as refusal:
             messages.error(request, localize(refusal.message))
@@ -110,7 +110,7 @@ class UndoCopyView(ClientView):
                 client_id=self.client.pk,
                 by=get_signed_in_user(request),
                 reason=reason,
-                seen=read_form_text(request, "seen"),
+                seen=read_raw_form_text(request, "seen"),
             )
         except (NotResolved, ReasonError) as refusal:
             messages.error(request, localize(refusal.message))

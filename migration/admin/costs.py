@@ -82,7 +82,7 @@ class AssumptionsForm(forms.Form):
                 "The settings name one, so it is counted in any case."
             )
 
-    def list_named(self) -> dict[str, Any]:
+    def read_entered_assumptions(self) -> dict[str, Any]:
         """Return what was entered and is valid."""
         self.full_clean()
         return {
@@ -108,7 +108,7 @@ class CostView(AdminView):
             writes_a_month=counted.writes,
         )
         form = AssumptionsForm(request.GET, defaults=assumed)
-        assumed = replace(assumed, **form.list_named())
+        assumed = replace(assumed, **form.read_entered_assumptions())
         estimate = estimate_costs(KeptCounts.objects.read_or_count().usage, assumed)
         return self.render_to_response(
             self.get_context_data(

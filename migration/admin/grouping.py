@@ -22,12 +22,12 @@ from migration.admin.base import (
     NEW_GROUP_PERMISSION,
     AdminView,
     get_signed_in_user,
-    read_form_text,
     read_number,
+    read_raw_form_text,
 )
 from migration.admin.campaign_notes import (
     describe_campaigns_of_clients,
-    describe_campaigns_of_groups,
+    describe_new_member_verdicts,
 )
 from migration.admin.client_groups import get_members_url
 from migration.models import ClientGroup, ClientGroupError, GroupMember, all_clients
@@ -69,7 +69,7 @@ class PutIntoGroupView(AdminView):
         try:
             meant = ids[: self.read_how_many_of_first(len(ids))]
             with transaction.atomic():
-                group = self.find_group()
+                group = self.find_or_add_group()
                 changed = self.change_group(group, all_clients().with_ids(meant))
         except ClientGroupError as refusal:
             messages.error(request, localize(refusal.message))
@@ -81,7 +81,7 @@ class PutIntoGroupView(AdminView):
         """Return the ids of the clients that the list's action was given, or of those that the page itself names."""
         if self.selected is not None:
             return list(self.selected.values_list("pk", flat=True))
-        numbers = map(read_number, read_form_text(self.request, "clients").split())
+        numbers = map(read_number, read_raw_form_text(self.request, "clients").split())
         named = dict.fromkeys(pk for pk in numbers if pk is not None)
         present = set(all_clients().with_ids(named).values_list("pk", flat=True))
         return [pk for pk in named if pk in present]
@@ -91,16 +91,16 @@ class PutIntoGroupView(AdminView):
 
         Raises `ClientGroupError` if there are not so many, or it is no number.
         """
-        typed = "" if self.takes_out else read_form_text(self.request, "first").strip()
+        typed = "" if self.takes_out else read_raw_form_text(self.request, "first").strip()
         first = read_number(typed) if typed else number
         if first is None or not 1 <= first <= number:
             raise ClientGroupError(group_sentences.GROUP_FIRST_NOT_FIT(n=number))
         return first
 
-    def find_group(self) -> ClientGroup:
+    def find_or_add_group(self) -> ClientGroup:
         """Return the chosen or new group; raise `ClientGroupError` if there is none, or both."""
-        pk = read_number(read_form_text(self.request, "group"))
-        new_name = read_form_text(self.request, "new_name").strip() if self.may_add else ""
+        pk = read_number(read_raw_form_text(self.request, "group"))
+        new_name = read_raw_form_text(self.request, "new_name").strip() if self.may_add else ""
         if pk is not None and new_name:
             raise ClientGroupError(group_sentences.GROUP_CHOSEN_TWICE())
         if new_name:
@@ -126,7 +126,7 @@ class PutIntoGroupView(AdminView):
             changed,
         )
         messages.success(self.request, text % {"n": intcomma(changed), "group": group})
-        for note in describe_campaigns_of_groups(self.request, [group.pk]) if changed else ():
+        for note in describe_new_member_verdicts(self.request, [group.pk]) if changed else ():
             messages.warning(self.request, note)
         if already:
             text = ngettext(
@@ -153,7 +153,7 @@ class PutIntoGroupView(AdminView):
         taken = (
             []
             if self.takes_out
-            else describe_campaigns_of_groups(self.request, [group.pk for group in groups])
+            else describe_new_member_verdicts(self.request, [group.pk for group in groups])
         )
         return self.render_to_response(
             self.get_context_data(
@@ -183,7 +183,7 @@ class TakeOutOfGroupView(PutIntoGroupView):
     def change_group(self, group: ClientGroup, chosen: ClientPhaseQuerySet) -> list[str]:
         return group.remove_clients(chosen, by=get_signed_in_user(self.request))
 
-    def report_change(self, group: ClientGroup, changed: int, left: int) -> None:
+    def report_change(self, group: ClientGroup, changed: int, not_in_group: int) -> None:
         """Say how many clients were taken out of the group, and how many were not in it."""
         text = ngettext(
             "%(n)s client was taken out of %(group)s.",
@@ -191,9 +191,11 @@ class TakeOutOfGroupView(PutIntoGroupView):
             changed,
         )
         messages.success(self.request, text % {"n": intcomma(changed), "group": group})
-        if left:
-            text = ngettext("%(n)s client was not in it.", "%(n)s clients were not in it.", left)
-            messages.info(self.request, text % {"n": intcomma(left)})
+        if not_in_group:
+            text = ngettext(
+                "%(n)s client was not in it.", "%(n)s clients were not in it.", not_in_group
+            )
+            messages.info(self.request, text % {"n": intcomma(not_in_group)})
 
 
 def list_grouping_actions(request: HttpRequest) -> dict[str, tuple[BulkAction, str, StrOrPromise]]:

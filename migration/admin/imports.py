@@ -23,7 +23,7 @@ from unfold.widgets import CHECKBOX_CLASSES
 from credentials.import_columns import IMPORT_COLUMNS, SECRET_COLUMNS
 from migration import import_sentences as sentences
 from migration.admin.base import RUN_PERMISSION, AdminView, get_signed_in_user
-from migration.admin.campaign_notes import describe_campaigns_of_groups
+from migration.admin.campaign_notes import describe_new_member_verdicts
 from migration.admin.import_filters import ImportFilter
 from migration.admin.run_plans import request_plan
 from migration.operations.import_files import MOST_BYTES, MOST_LINES, ImportRefusedError
@@ -150,7 +150,7 @@ class ImportView(AdminView):
             messages.success(self.request, format_html("{} {}", text % numbers, link))
         else:
             messages.success(self.request, text % numbers)
-        for note in describe_campaigns_of_groups(self.request, result.group_ids):
+        for note in describe_new_member_verdicts(self.request, result.group_ids):
             messages.warning(self.request, note)
         if "migrate" in self.request.POST and self.request.user.has_perm(RUN_PERMISSION):
             answer: HttpResponse = request_plan(self.request, chosen=result.client_ids)

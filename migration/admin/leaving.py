@@ -19,7 +19,7 @@ from migration.operations.leaving_checks import RECENT_DAYS
 from migration.operations.leftovers import find_leftovers
 from migration.operations.offboarding import (
     OffboardingError,
-    bring_back_inactive,
+    bring_back_as_inactive,
     offboard_client,
     set_activity,
 )
@@ -101,7 +101,7 @@ class LeavingView(ClientView):
             messages.error(request, text % {"slug": self.client.slug})
             return
         if act == "back":
-            done = localize(bring_back_inactive(client_id=client_id, reason=reason, by=user))
+            done = localize(bring_back_as_inactive(client_id=client_id, reason=reason, by=user))
         else:
             acknowledged = request.POST.get("acknowledged") == "1"
             result = offboard_client(

@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 
 from credentials.legacy import LegacyTableError
 from credentials.localization import localize
-from migration.admin.base import AdminView, get_signed_in_user, read_form_text
+from migration.admin.base import AdminView, get_signed_in_user, read_raw_form_text
 from migration.operations.legacy_import import (
     NothingImported,
     import_legacy_clients,
@@ -64,7 +64,7 @@ class LegacyImportView(AdminView):
     def post(self, request: HttpRequest) -> HttpResponse:
         try:
             plan = import_legacy_clients(
-                seen=read_form_text(request, "seen"), by=get_signed_in_user(request)
+                seen=read_raw_form_text(request, "seen"), by=get_signed_in_user(request)
             )
         except (LegacyTableError, NothingImported) as refusal:
             messages.error(request, localize(refusal.message))

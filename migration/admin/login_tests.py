@@ -82,7 +82,7 @@ def get_login_tests_context(request: HttpRequest, client: ClientRow) -> dict[str
         if kind in visible
     }
     for (key, _store), test in found.items():
-        places.setdefault(key, localize(test.name_message))
+        places.setdefault(key, localize(test.login_name_message))
     return {
         "may_test_logins": request.user.has_perm(LOGIN_PERMISSION),
         "login_lines": [
@@ -204,7 +204,7 @@ class TypedLoginView(AdminView):
         )
 
 
-class StoredLoginTestView(TypedLoginView, ClientView):
+class EditedLoginTestView(TypedLoginView, ClientView):
     """Tests one stored login with what the form of the client holds now, saved or not."""
 
     __test__ = False

@@ -17,7 +17,7 @@ from migration.reports.mismatches import (
     BY_CLIENT,
     FILTERS,
     WHOLE,
-    count_clients_by_field,
+    count_clients_by_kind_and_path,
     filter_mismatches,
     get_client_numbers_context,
     load_blocks,
@@ -62,7 +62,7 @@ def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
         mismatches = filter_mismatches(filters, viewer=user)
         page = _get_page(select_slugs_and_ids(mismatches), query, number=found["clients"])
         page.object_list = load_blocks(mismatches, page.object_list)
-    differing = count_clients_by_field()
+    differing = count_clients_by_kind_and_path()
     people = list(list_assignable_users())
     unchecked = select_clients_with_status({"status": Comparison.Status.UNCHECKED})
     choices = _list_filters(differing, people, filters)

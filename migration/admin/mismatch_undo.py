@@ -43,7 +43,7 @@ def _keep(request: HttpRequest, undo: dict[str, object], number: int) -> None:
         request.session[SESSION_KEY] = {**undo, "number": number, "at": time.time()}
 
 
-def describe_undo(request: HttpRequest) -> str:
+def describe_undoable_act(request: HttpRequest) -> str:
     """Say what can be undone; "" where nothing can."""
     undo = request.session.get(SESSION_KEY)
     if not undo or time.time() - undo["at"] > OFFERED_FOR.total_seconds():

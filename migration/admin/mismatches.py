@@ -13,11 +13,11 @@ from migration.admin.bulk_resolutions import (
     AcknowledgeMismatchesView,
     AssignMismatchesView,
     BulkCopyToPostgresView,
-    CheckMismatchesView,
+    CompareClientsAgainView,
     CopyToAwsView,
 )
 from migration.admin.mismatch_report import get_report_context, read_filters
-from migration.admin.mismatch_undo import UndoResolutionsView, describe_undo
+from migration.admin.mismatch_undo import UndoResolutionsView, describe_undoable_act
 from migration.models import Resolution
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # By the name of the address, with the icon of the button.
 ACTS: dict[str, tuple[type[PlanResolutionsView], str]] = {
-    "check": (CheckMismatchesView, "compare_arrows"),
+    "check": (CompareClientsAgainView, "compare_arrows"),
     "to_aws": (CopyToAwsView, "cloud_upload"),
     "to_postgres": (BulkCopyToPostgresView, "cloud_download"),
     "acknowledge": (AcknowledgeMismatchesView, "done_all"),
@@ -63,11 +63,13 @@ class MismatchReportView(AdminView):
         report = get_report_context(request.GET, user=get_signed_in_user(request))
         buttons = self.list_buttons(status=read_filters(request.GET).get("status", ""))
         context = self.get_context_data(
-            may_run=may(CheckMismatchesView.permission_required),
+            may_run=may(CompareClientsAgainView.permission_required),
             may_view_clients=may("credentials.view_client"),
             buttons=buttons,
             first_url=buttons[0].url if buttons else "",
-            undo=describe_undo(request) if may(UndoResolutionsView.permission_required) else "",
+            undo=describe_undoable_act(request)
+            if may(UndoResolutionsView.permission_required)
+            else "",
             **report,
         )
         return self.render_to_response(context | NO_MODEL_IN_PATH)

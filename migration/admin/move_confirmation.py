@@ -119,7 +119,7 @@ class ConfirmMoveView(ClientView):
         )
 
 
-class WatchNumbersView(ClientView):
+class CutoverNumbersView(ClientView):
     """The numbers since a client's cutover, for a page that is open."""
 
     template_name = "admin/migration/client_watch_numbers.html"

@@ -59,7 +59,7 @@ class MoveOption:
         return self.kind == Move.PURGE
 
     @property
-    def is_rollback(self) -> bool:
+    def is_rollback_of_cutover(self) -> bool:
         return self.kind == Move.ROLLBACK
 
     @property
@@ -102,7 +102,7 @@ def list_moves(request: HttpRequest, client: ClientRow, phase: Phase) -> list[Mo
     ]
     if find_end_of_purge_wait(client.phase_since):
         found = [move for move in found if not move.is_purge]
-    return sorted(found, key=lambda move: not move.is_rollback)
+    return sorted(found, key=lambda move: not move.is_rollback_of_cutover)
 
 
 def get_confirm_url(client_id: int, new: Phase) -> str:

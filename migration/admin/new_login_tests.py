@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from credentials.models import CREDENTIAL_MODELS
 from credentials.onboarding import OnboardingForms
-from migration.admin.base import ClientView, get_signed_in_user, read_form_text
+from migration.admin.base import ClientView, get_signed_in_user, read_raw_form_text
 from migration.admin.login_tests import TypedLoginView
 from migration.models import LOGIN_PERMISSION
 from migration.operations.client_login_tests import try_typed_login
@@ -67,7 +67,7 @@ class UnstoredLoginTestView(TypedLoginView):
 
     def make_form(self) -> CredentialForm | None:
         """Return the form of the row that the page names; None where there can be none."""
-        row = read_form_text(self.request, "row")
+        row = read_raw_form_text(self.request, "row")
         if self.inline is None:
             return None
         forms = self.inline.get_formset(self.request, self.find_client())

@@ -23,12 +23,12 @@ from migration.admin.base import (
     ReadOnlyAdmin,
     get_signed_in_user,
     get_typed_reason,
-    read_form_text,
+    read_raw_form_text,
 )
 from migration.models import ReasonError
 from migration.operations.nova_tables import (
+    AcceptanceRefusedError,
     MappingRefused,
-    NotAccepted,
     accept_objects,
     list_nova_objects,
     map_column,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from django.http.response import HttpResponseBase
 
     from credentials.models import NovaColumn
-    from credentials.nova_columns import NovaColumns
+    from credentials.nova_columns import NovaSchema
     from credentials.nova_objects import NovaObject
 
 MAP_PERMISSION = "credentials.map_column"
@@ -81,7 +81,7 @@ class ColumnRow:
 
     @property
     def name(self) -> str:
-        return self.column.shown_name
+        return self.column.shown_table_and_name
 
     @property
     def type(self) -> str:
@@ -93,16 +93,16 @@ class ColumnRow:
         return self.purged_with_values[:MOST_CLIENTS]
 
     @property
-    def more_clients(self) -> int:
+    def more_purged_clients(self) -> int:
         return len(self.purged_with_values) - len(self.shown_clients)
 
     @property
-    def shown_use(self) -> str:
+    def use_value(self) -> str:
         """Return the use that is shown, which the form sends back."""
         return str(self.column.use or "")
 
     @property
-    def uses(self) -> list[ColumnUse]:
+    def possible_uses(self) -> list[ColumnUse]:
         """Return the uses that the column can have."""
         can_travel = self.column.is_text and self.column.type is not None
         return list(ColumnUse) if can_travel else [ColumnUse.IGNORE]
@@ -167,7 +167,7 @@ class NovaTablesView(AdminView):
         return self.render_to_response(context)
 
 
-def _list_columns(columns: NovaColumns) -> Iterator[ColumnRow]:
+def _list_columns(columns: NovaSchema) -> Iterator[ColumnRow]:
     mappings = {(m.table, m.column): m for m in ColumnMapping.objects.all()}
     unmapped = columns.unmapped
     for column in columns.added:
@@ -183,15 +183,15 @@ class MapColumnView(AdminView):
     permission_required = MAP_PERMISSION
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
-        use = read_form_text(request, "use")
+        use = read_raw_form_text(request, "use")
         if use not in ColumnUse.values:
             raise BadRequest
         try:
             mapped = map_column(
-                name=read_form_text(request, "column"),
+                name=read_raw_form_text(request, "column"),
                 use=ColumnUse(use),
                 by=get_signed_in_user(request),
-                seen=read_form_text(request, "seen"),
+                seen=read_raw_form_text(request, "seen"),
             )
         except MappingRefused as refusal:
             messages.error(request, localize(refusal.message))
@@ -208,11 +208,11 @@ class AcceptObjectView(AdminView):
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
         try:
             accept_objects(
-                digests=[read_form_text(request, "digest")],
+                digests=[read_raw_form_text(request, "digest")],
                 reason=get_typed_reason(request),
                 by=get_signed_in_user(request),
             )
-        except (NotAccepted, ReasonError) as refusal:
+        except (AcceptanceRefusedError, ReasonError) as refusal:
             messages.error(request, localize(refusal.message))
         else:
             messages.success(request, _("The object is accepted as it is now."))

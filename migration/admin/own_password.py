@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 COUNT = "wrong_passwords_in_session"
 
 
-def confirm_own_password(request: HttpRequest, password: str, *, place: PasswordPlace) -> bool:
+def check_own_password_or_code(
+    request: HttpRequest, password: str, *, place: PasswordPlace
+) -> bool:
     """Say whether it is the user's password or a code of their factor; record it if wrong and not empty.
 
     After too many the session ends, whatever the page answers.
@@ -57,7 +59,7 @@ def count_old_passwords(view: Callable[..., HttpResponse]) -> Callable[..., Http
     def confirm_and_change(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
         if request.method == "POST":
             old = request.POST.get("old_password", "")
-            confirm_own_password(request, old, place=PasswordPlace.PASSWORD_CHANGE)
+            check_own_password_or_code(request, old, place=PasswordPlace.PASSWORD_CHANGE)
             if hasattr(request, COUNT):
                 # The page looks at the password by itself, and would take it in a session that another guess has ended.
                 return HttpResponseRedirect(reverse("admin:login"))

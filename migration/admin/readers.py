@@ -12,7 +12,7 @@ from unfold.decorators import display
 from migration.admin.base import ObjectView, ReadOnlyAdmin
 from migration.models import ReaderProcess
 from migration.reports.readers import ADOPTION_STEPS, compare_other_statements, describe_readers
-from migration.templatetags.migration_pages import make_label, moment
+from migration.templatetags.migration_pages import make_label, time_ago
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
@@ -116,11 +116,11 @@ class ReaderProcessAdmin(ReadOnlyAdmin):
 
     @display(description=gettext_lazy("first seen"), ordering="first_seen_at")
     def first_seen_when(self, process: ReaderProcess) -> SafeString | str:
-        return moment(process.first_seen_at)
+        return time_ago(process.first_seen_at)
 
     @display(description=gettext_lazy("last read"), ordering="last_read_at")
     def last_read_when(self, process: ReaderProcess) -> SafeString | str:
-        return moment(process.last_read_at)
+        return time_ago(process.last_read_at)
 
 
 def make_seen_in_last_hour_label(process: ReaderProcess) -> str:

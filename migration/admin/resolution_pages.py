@@ -18,8 +18,8 @@ from migration.admin.base import (
     AdminView,
     get_signed_in_user,
     get_typed_reason,
-    read_form_text,
     read_number,
+    read_raw_form_text,
 )
 from migration.admin.mismatch_report import list_assignable_users, read_filters
 from migration.admin.mismatch_undo import redirect_to_report
@@ -70,7 +70,9 @@ class PlanResolutionsView(AdminView):
         return read_filters(self.request.GET)
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        plan = plan_resolutions(self.kind, self.find_selected(), fields=self.find_fields())
+        plan = plan_resolutions(
+            self.kind, self.find_selected(), fields=self.find_fields_unless_all()
+        )
         if not plan.clients:
             messages.warning(request, _("Nothing was done: select a client first."))
             return redirect_to_report(request)
@@ -86,7 +88,7 @@ class PlanResolutionsView(AdminView):
         """Return the selected clients, each with the comparison that the plan's page showed (None: not shown yet)."""
         if "clients" in self.request.POST:
             pairs = [
-                pair.partition(":") for pair in read_form_text(self.request, "clients").split()
+                pair.partition(":") for pair in read_raw_form_text(self.request, "clients").split()
             ]
             ids = [(read_number(pk), read_number(shown)) for pk, _colon, shown in pairs]
         elif "all" in self.request.POST:
@@ -96,7 +98,7 @@ class PlanResolutionsView(AdminView):
             ids = [(read_number(pk), None) for pk in self.request.POST.getlist("client")]
         return {pk: shown for pk, shown in ids if pk is not None}
 
-    def find_fields(self) -> OpenMismatchQuerySet | None:
+    def find_fields_unless_all(self) -> OpenMismatchQuerySet | None:
         """Return the fields that are meant; None for all of the clients."""
         return None
 

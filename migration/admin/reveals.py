@@ -23,7 +23,7 @@ from migration.admin.base import (
     get_signed_in_user,
     get_typed_reason,
 )
-from migration.admin.own_password import confirm_own_password
+from migration.admin.own_password import check_own_password_or_code
 from migration.models import Comparison, PasswordPlace, ReasonError
 from migration.operations.refused_acts import record_refused_reveal
 from migration.operations.reveals import NotRevealed, find_credential, reveal
@@ -135,7 +135,7 @@ class RevealView(ClientView):
         request, problems = self.request, []
         if not is_freshly_authenticated(request):
             password = request.POST.get("password", "")
-            if confirm_own_password(request, password, place=PasswordPlace.REVEAL):
+            if check_own_password_or_code(request, password, place=PasswordPlace.REVEAL):
                 request.session[AUTHENTICATED_AT] = time.time()
             else:
                 problems.append(_("That is not your password."))

@@ -16,7 +16,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials.localization import localize
 from credentials.models import Client
 from migration import rotation_sentences
-from migration.admin.base import ClientView, get_signed_in_user, read_form_text, read_number
+from migration.admin.base import ClientView, get_signed_in_user, read_number, read_raw_form_text
 from migration.admin.client_tabs import ClientTab, get_tab_url
 from migration.models import (
     MOST_DAYS,
@@ -71,7 +71,7 @@ class RotateView(ClientView):
         return row
 
     @property
-    def label(self) -> str | None:
+    def label_unless_primary(self) -> str | None:
         return find_label_unless_primary(self.client, self.row)
 
     @property
@@ -87,7 +87,7 @@ class RotateView(ClientView):
         return self.show_page()
 
     def post(self, request: HttpRequest, **_address: object) -> HttpResponse:
-        if read_form_text(request, "confirmed") != "1":
+        if read_raw_form_text(request, "confirmed") != "1":
             return self.show_page()
         entered = self.read_entered()
         if not all(entered.values()):
@@ -99,7 +99,7 @@ class RotateView(ClientView):
         except (NotRotated, RotationOpenError) as refusal:
             return self.show_page([localize(refusal.message)])
         if rotation.outcome == RotationOutcome.ROTATED:
-            done = rotation_sentences.ROTATED(login=rotation.full_login_name)
+            done = rotation_sentences.ROTATED(login=rotation.client_kind_and_label)
             messages.success(request, localize(done))
             return HttpResponseRedirect(get_tab_url(self.client_id, ClientTab.LOGINS))
         why = rotation.message
@@ -110,18 +110,18 @@ class RotateView(ClientView):
     def read_entered(self) -> dict[str, str]:
         """Return what was typed, by column; nothing is asked for a database."""
         columns = ENTERED_COLUMNS.get(self.row.TYPE, ())
-        return {name: read_form_text(self.request, name) for name in columns}
+        return {name: read_raw_form_text(self.request, name) for name in columns}
 
     def rotate(self, entered: dict[str, str]) -> Rotation:
         by = get_signed_in_user(self.request)
         if self.row.TYPE == CredentialType.DATABASE:
             return rotate_database(
-                client_id=self.client_id, label=self.label, by=by, interactive=True
+                client_id=self.client_id, label=self.label_unless_primary, by=by, interactive=True
             )
         return store_entered_secret(
             client_id=self.client_id,
             credential_type=self.row.TYPE,
-            label=self.label,
+            label=self.label_unless_primary,
             entered=entered,
             by=by,
             warn=lambda message: messages.warning(self.request, localize(message)),
@@ -157,7 +157,7 @@ class SetScheduleView(ClientView):
     permission_required = ROTATE_PERMISSION
 
     def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
-        typed = read_form_text(request, "days").strip()
+        typed = read_raw_form_text(request, "days").strip()
         days = read_number(typed)
         if typed and not (days and days <= MOST_DAYS):
             text = _("Nothing was changed: type a number of days from 1 to %(n)s, or nothing.")

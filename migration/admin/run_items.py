@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from migration.admin.run_remedies import can_succeed, list_remedies
 from migration.models import CAN_BE_RETRIED, Comparison, Outcome, RunItem
-from migration.models.run_items import is_due, is_left_out, was_written_since_refusal
+from migration.models.run_items import is_due, was_never_begun, was_written_since_refusal
 from migration.operations import run_batches
 from migration.operations.csv_cells import defuse_formula
 
@@ -35,11 +35,11 @@ TABS: dict[str, tuple[StrPromise, Q]] = {
     "all": (gettext_lazy("All"), Q(run__isnull=False)),
     "in_progress": (gettext_lazy("In progress"), Q(outcome="")),
     "waiting": (gettext_lazy("Waiting"), Q(outcome="")),
-    "not_begun": (gettext_lazy("Not begun"), is_left_out()),
+    "not_begun": (gettext_lazy("Not begun"), was_never_begun()),
     "failed": (gettext_lazy("Failed"), Q(outcome=Outcome.FAILED)),
     "refused": (gettext_lazy("Refused"), Q(outcome=Outcome.REFUSED)),
     "differs": (gettext_lazy("Differs"), DIFFERS),
-    "skipped": (gettext_lazy("Skipped"), Q(outcome=Outcome.SKIPPED) & ~is_left_out()),
+    "skipped": (gettext_lazy("Skipped"), Q(outcome=Outcome.SKIPPED) & ~was_never_begun()),
     "done": (
         gettext_lazy("Done"),
         ~Q(outcome__in=["", Outcome.SKIPPED, *CAN_BE_RETRIED]) & ~DIFFERS,
@@ -116,7 +116,7 @@ def count_by_tab(progress: Progress) -> dict[str, int]:
         "all": progress.total,
         "in_progress": progress.in_work,
         "waiting": progress.waiting,
-        "not_begun": progress.left_out,
+        "not_begun": progress.items_never_begun,
         "failed": progress.failed,
         "refused": progress.refused,
         "differs": progress.mismatched,

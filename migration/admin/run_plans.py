@@ -59,14 +59,14 @@ def request_plan(
     request: HttpRequest, *, chosen: Collection[int] | None, overwrite: bool = False
 ) -> HttpResponseRedirect:
     """Have a plan made in the user's name, and lead to its page."""
-    plan = RunPlan.request(by=get_signed_in_user(request), chosen=chosen, overwrite=overwrite)
+    plan = RunPlan.store_request(by=get_signed_in_user(request), chosen=chosen, overwrite=overwrite)
     work_on_or_enqueue_plan(request, plan)
     return HttpResponseRedirect(get_plan_url(plan))
 
 
 def work_on_or_enqueue_plan(request: HttpRequest, plan: RunPlan) -> Run | None:
     """Make or check a small plan now and return the run that this started; enqueue a large one."""
-    if run_plans.is_small(plan):
+    if run_plans.can_page_wait_for_plan(plan):
         return run_plans.work_on_plan(plan_id=plan.pk, interactive=True)
     if not tasks.enqueue_plan(plan):
         text = _("The task queue can't be reached. The plan is made once the queue answers again.")

@@ -263,14 +263,14 @@ def show_rate_number(rate: float) -> str:
 def stop_run(run: Run, *, by: User) -> None:
     """Stop the run and skip the items that no worker has begun."""
     run.stop(by=by)
-    skipped_items.skip_open_items(run)
+    skipped_items.skip_free_items_of_stopped_run(run)
 
 
 ORDERS: dict[str, Callable[..., None]] = {
     "pause": Run.pause,
     "resume": Run.resume,
     "stop": stop_run,
-    "go_on": Run.go_on,
+    "go_on": Run.reopen_never_begun,
     "retry": Run.reopen_failed,
 }
 
@@ -293,7 +293,10 @@ def get_progress_context(request: HttpRequest, progress: Progress) -> dict[str, 
         "run_badge": make_run_badge(progress.run),
         "may_steer": may_steer,
         "may_go_on": may_steer and may_move,
-        "may_try_again": may_steer and may_move and progress.finished and progress.may_go_on,
+        "may_try_again": may_steer
+        and may_move
+        and progress.finished
+        and progress.request_was_not_withdrawn,
         # The main button is the one that can help now: what failed by its data has to be mended first.
         "retry_helps": progress.refused or progress.failed > progress.failed_until_mended,
     }

@@ -47,7 +47,7 @@ from migration.admin.secret_settings import SecretSettingsView
 from migration.models import Run
 from migration.operations.run_batches import count_in_work
 from migration.reports.alert import VIEW_CAMPAIGNS
-from migration.templatetags.migration_pages import make_label, moment
+from migration.templatetags.migration_pages import make_label, time_ago
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -230,7 +230,7 @@ class RunAdmin(ReadOnlyAdmin):
 
     @display(description=_("created"), ordering="created_at")
     def created_when(self, run: RunRow) -> SafeString | str:
-        return moment(run.created_at)
+        return time_ago(run.created_at)
 
 
 class OutcomeLabel(NamedTuple):

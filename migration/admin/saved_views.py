@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from credentials.localization import localize
-from migration.admin.base import AdminView, get_signed_in_user, read_form_text, read_number
+from migration.admin.base import AdminView, get_signed_in_user, read_number, read_raw_form_text
 from migration.admin.client_filters import CLIENT_FILTERS
 from migration.models import SavedView, SavedViewError
 
@@ -42,10 +42,10 @@ class SaveViewView(AdminView):
     """Keeps the filters that the list was shown with, under the name that was typed."""
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
-        query = clean_query(read_form_text(request, "query"))
+        query = clean_query(read_raw_form_text(request, "query"))
         try:
             view = SavedView.objects.keep(
-                get_signed_in_user(request), read_form_text(request, "name"), query
+                get_signed_in_user(request), read_raw_form_text(request, "name"), query
             )
         except SavedViewError as refusal:
             messages.error(request, localize(refusal.message))
@@ -59,13 +59,13 @@ class DeleteViewView(AdminView):
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
         mine = SavedView.objects.filter(user=get_signed_in_user(request))
-        view = mine.filter(pk=read_number(read_form_text(request, "view")) or 0).first()
+        view = mine.filter(pk=read_number(read_raw_form_text(request, "view")) or 0).first()
         if view is None:
             messages.info(request, _("That view is not there any more."))
         else:
             view.delete()
             messages.success(request, _("Deleted the view %(name)s.") % {"name": view.name})
-        return redirect_to_list(clean_query(read_form_text(request, "query")))
+        return redirect_to_list(clean_query(read_raw_form_text(request, "query")))
 
 
 def redirect_to_list(query: str) -> HttpResponseRedirect:

@@ -16,7 +16,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration.admin.base import AdminView, get_signed_in_user
-from migration.admin.own_password import confirm_own_password
+from migration.admin.own_password import check_own_password_or_code
 from migration.models import PasswordPlace
 from migration.operations.second_factors import (
     NotResetError,
@@ -72,7 +72,7 @@ class ResetFactorView(AdminView):
         if find_reset_refusal(self.user, by):
             return self.show_page()
         answer = request.POST.get("answer", "")
-        if not confirm_own_password(request, answer, place=PasswordPlace.USERS):
+        if not check_own_password_or_code(request, answer, place=PasswordPlace.USERS):
             return self.show_page(
                 _("That is neither your password nor a code of your second factor.")
             )

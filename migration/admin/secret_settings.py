@@ -12,7 +12,7 @@ from django.http import HttpResponseRedirect
 from django.utils.translation import gettext as _
 
 from credentials.prices import SECRET_A_MONTH
-from migration.admin.base import RUN_PERMISSION, AdminView, read_form_text
+from migration.admin.base import RUN_PERMISSION, AdminView, read_raw_form_text
 from migration.admin.run_starts import start_run
 from migration.models import Run, all_clients
 from migration.operations.secret_settings import describe_settings
@@ -59,7 +59,7 @@ class SecretSettingsView(AdminView):
         if not request.user.has_perm(RUN_PERMISSION):
             raise PermissionDenied
         here = HttpResponseRedirect(request.path)
-        if read_form_text(request, "seen") != _dump_settings():
+        if read_raw_form_text(request, "seen") != _dump_settings():
             text = _("Nothing was started: the settings are others than this page showed.")
             messages.error(request, text)
             return here

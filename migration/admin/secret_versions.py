@@ -20,7 +20,7 @@ from migration.admin.base import (
     ClientView,
     get_signed_in_user,
     get_typed_reason,
-    read_form_text,
+    read_raw_form_text,
 )
 from migration.admin.run_starts import VIEW_RUNS
 from migration.models import KnownValue, ReasonError, all_clients
@@ -99,10 +99,10 @@ class RestoreVersionView(ClientView):
             restored = restore_version(
                 client_id=self.client.pk,
                 **self.name_and_version,
-                seen=read_form_text(request, "seen"),
+                seen=read_raw_form_text(request, "seen"),
                 reason=reason,
                 by=get_signed_in_user(request),
-                unproven=read_form_text(request, "unproven"),
+                accepted_digest=read_raw_form_text(request, "unproven"),
             )
         except UnprovenLoginsError as refusal:
             return self._show(unproven=refusal, reason=reason)
@@ -138,8 +138,8 @@ class TakePendingOffView(ClientView):
         try:
             done = take_unneeded_pending_off(
                 client_id=self.client.pk,
-                name=read_form_text(request, "name"),
-                version_id=read_form_text(request, "version_id"),
+                name=read_raw_form_text(request, "name"),
+                version_id=read_raw_form_text(request, "version_id"),
                 by=get_signed_in_user(request),
             )
         except NotResolved as refusal:

@@ -43,7 +43,7 @@ from migration.roles import (
     select_givable_groups,
 )
 from migration.task_queue import remove_queue_pages
-from migration.templatetags.migration_pages import moment
+from migration.templatetags.migration_pages import time_ago
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldOpts, _FieldsetSpec, _ListDisplayT
@@ -171,7 +171,7 @@ class UserAdmin(BaseUserAdmin, AdminWithOwnViews):  # type: ignore[type-arg]
 
     @display(description=_("last login"), ordering="last_login")
     def logged_in_when(self, user: User) -> SafeString | str:
-        return moment(user.last_login) or gettext("never")
+        return time_ago(user.last_login) or gettext("never")
 
     @display(description=_("second factor"))
     def second_factor(self, user: ListedUser) -> SafeString | str:
@@ -200,7 +200,7 @@ class UserAdmin(BaseUserAdmin, AdminWithOwnViews):  # type: ignore[type-arg]
             found = [(name, leave_out(options, SUPERUSERS_GIVE)) for name, options in found]
         readonly = self.get_readonly_fields(request, obj)
         if obj and ("groups" in readonly or not self.has_change_permission(request, obj)):
-            found = [(name, replace_groups_by_roles(options)) for name, options in found]
+            found = [(name, make_roles_read_only(options)) for name, options in found]
         return [*found, PASSWORD_FIELDSET] if self.has_change_permission(request, obj) else found
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
@@ -234,7 +234,7 @@ class UserAdmin(BaseUserAdmin, AdminWithOwnViews):  # type: ignore[type-arg]
             return None
         values = {"what": reset.get_what_display(), "who": reset.by_name}
         return format_html(
-            "{}, {}", gettext("%(what)s by %(who)s") % values, moment(reset.reset_at)
+            "{}, {}", gettext("%(what)s by %(who)s") % values, time_ago(reset.reset_at)
         )
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
@@ -337,7 +337,7 @@ def leave_out(options: _FieldOpts, names: tuple[str, ...]) -> _FieldOpts:
     return left
 
 
-def replace_groups_by_roles(options: _FieldOpts) -> _FieldOpts:
+def make_roles_read_only(options: _FieldOpts) -> _FieldOpts:
     """Return a fieldset's options with the names of the user's roles in place of a list of groups to choose from."""
     names = ["roles" if name == "groups" else name for name in options["fields"]]
     named: _FieldOpts = {**options, "fields": names}

@@ -15,7 +15,7 @@ from migration.admin.base import ReadOnlyAdmin, get_signed_in_user
 from migration.models import PasswordPlace, WrongPassword
 from migration.operations.lockouts import find_locks
 from migration.operations.wrong_passwords import end_login_locks
-from migration.templatetags.migration_pages import make_label, moment
+from migration.templatetags.migration_pages import make_label, time_ago
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -82,7 +82,7 @@ class WrongPasswordAdmin(ReadOnlyAdmin):
 
     @display(description=_("typed"), ordering="typed_at")
     def typed_when(self, row: WrongPassword) -> SafeString | str:
-        return moment(row.typed_at)
+        return time_ago(row.typed_at)
 
     @display(description=_("user"), ordering="username")
     def user_name(self, row: WrongPassword) -> str:

@@ -142,11 +142,13 @@ class RunCommand(FormattedCommand):
 
     def report_run(self, run: Run, options: Options) -> None:
         """Print the run's counts and items; exit with 1 if a client failed, was refused, differs or was not begun."""
-        self.report_counts({"run": run.pk, **run.count_by_outcome()}, iterate_items(run), options)
+        self.report_and_exit_on_failure(
+            {"run": run.pk, **run.count_outcomes_and_matches()}, iterate_items(run), options
+        )
         if run.finished_at is None:
             sys.exit(1)
 
-    def report_counts(
+    def report_and_exit_on_failure(
         self, counts: Mapping[str, int | None], items: Iterable[Item], options: Options
     ) -> None:
         if options["format"] == "json":

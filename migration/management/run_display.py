@@ -131,7 +131,7 @@ def describe_progress(progress: Progress | CountedWork) -> str:
         (progress.refused, "refused"),
         (progress.skipped, "skipped"),
         (progress.in_work, "in progress"),
-        (progress.left_out, "not begun"),
+        (progress.items_never_begun, "not begun"),
     )
     parts += [f"{number:,} {name}" for number, name in others if number]
     return f"{progress.run}: {', '.join(parts)}"

@@ -57,7 +57,8 @@ def _describe_compared_items(run: Run, items: Sequence[RunItem]) -> Iterator[Ite
     for item in items:
         yield {
             "slug": item.slug,
-            "status": item.comparison_status or (NOT_BEGUN if item.is_left_out else item.outcome),
+            "status": item.comparison_status
+            or (NOT_BEGUN if item.was_never_begun else item.outcome),
             "error_class": item.error_class,
             **describe_message(item.message),
             "mismatches": mismatches.get(item.client_id, []),

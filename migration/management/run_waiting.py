@@ -86,7 +86,7 @@ def finish_in_this_process(run: Run, output: OutputWrapper) -> None:
             runs.finish_inline(run, interrupted=interrupted)
     except KeyboardInterrupt:
         interrupted.set()
-    if interrupted.is_set() and run.items.left_out().exists():
+    if interrupted.is_set() and run.items.never_begun().exists():
         raise CommandError(
             str(_describe_rest(run, command_sentences.RUN_CUT_SHORT)), returncode=INTERRUPTED
         )

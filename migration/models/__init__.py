@@ -71,7 +71,7 @@ from migration.models.login_tests import (
     LoginStores,
     LoginTest,
 )
-from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, newest_status_is
+from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, client_has_newest_status
 from migration.models.moves import PhaseChange
 from migration.models.noted_clients import NotedClient
 from migration.models.notice_deliveries import (
@@ -116,7 +116,7 @@ from migration.models.readiness import (
     Standing,
     find_standing,
     get_wanted_time,
-    select_open_write_items,
+    select_open_items_of_write_runs,
     select_standing,
     select_with_blocker,
     with_blocker,
@@ -155,9 +155,9 @@ from migration.models.seen_values import (
     CredentialKey,
     Fingerprint,
     FoundValue,
+    NewValueOrigin,
     PresentValue,
     SeenClient,
-    ValueOrigin,
 )
 from migration.models.site_counts import (
     CUTOVER_DAYS,
@@ -247,6 +247,7 @@ __all__ = [
     "LoginTest",
     "MoveRequest",
     "NewMemberVerdict",
+    "NewValueOrigin",
     "NotedClient",
     "Notice",
     "NoticeDelivery",
@@ -309,7 +310,6 @@ __all__ = [
     "UnsearchedReason",
     "Usage",
     "UserDeletionError",
-    "ValueOrigin",
     "VersionKey",
     "Wave",
     "WaveClient",
@@ -321,6 +321,7 @@ __all__ = [
     "acting",
     "all_clients",
     "check_comment",
+    "client_has_newest_status",
     "client_has_settings_drift",
     "count_by_phase_before_goal",
     "count_in_campaigns",
@@ -334,13 +335,12 @@ __all__ = [
     "late_push_threshold",
     "list_clients_in_campaigns",
     "list_newest_waves_of_groups",
-    "newest_status_is",
     "parse_group_name",
     "read_aws_write_state",
     "read_background_facts",
     "require_reason",
     "require_storable_reason",
-    "select_open_write_items",
+    "select_open_items_of_write_runs",
     "select_standing",
     "select_with_blocker",
     "with_blocker",

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from migration.models.audit_actors import current_actor
 from migration.models.audit_signatures import audit_keys, describe_moment, make_entry_id
-from migration.models.fields import BoundedDateTimeField
+from migration.models.fields import ClampedDateTimeField
 from migration.models.reasons import limit_reason
 from nova_credentials.messages import Message
 
@@ -131,7 +131,7 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         starts = [f'{{"key":{json.dumps(sentence.key)},' for sentence in sentences]
         return self.filter(reduce(or_, [models.Q(facts__startswith=start) for start in starts]))
 
-    def insert_signed(self, events: Collection[AuditEvent]) -> None:
+    def insert_already_signed(self, events: Collection[AuditEvent]) -> None:
         """Write entries that `AuditEvent.make_signed` made, in one statement."""
         if events:
             self.bulk_create(events)
@@ -141,7 +141,7 @@ class AuditEvent(models.Model):
     """One act: who did what, from where, on which client, and why. Names of fields are in it, never a value."""
 
     id = models.UUIDField(primary_key=True, editable=False)
-    at = BoundedDateTimeField(_("time"))
+    at = ClampedDateTimeField(_("time"))
     # An `AuditCode`. Not its choices: a new kind of act is no schema migration.
     code = models.CharField(_("what"), max_length=32)
     # Names, kept whatever becomes of the user and the client.
@@ -233,7 +233,7 @@ class AuditEvent(models.Model):
         try:
             return Message.from_json(json.loads(self.facts))
         except (ValueError, RecursionError):  # somebody wrote over it; `verify_audit` says so
-            return Message.of_stored_text(self.facts)
+            return Message.from_text_without_key(self.facts)
 
     @property
     def code_label(self) -> str:
@@ -263,7 +263,7 @@ class AuditCheckpoint(models.Model):
     position = models.BigIntegerField(primary_key=True)
     # Of the link at that position.
     link_signature = models.CharField(max_length=64)
-    made_at = BoundedDateTimeField()
+    made_at = ClampedDateTimeField()
     who = models.CharField(max_length=150)
     # The SHA-256 of the file with the entries that were let go.
     exported = models.CharField(max_length=64)

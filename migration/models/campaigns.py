@@ -199,7 +199,7 @@ class Campaign(models.Model):
     def is_over(self) -> bool:
         return self.state not in Campaign.NOT_OVER
 
-    def may_begin_step(self, now: datetime) -> bool:
+    def hours_allow_step(self, now: datetime) -> bool:
         """Say whether the hours of the day let a step begin."""
         if self.begins_at is None or self.ends_at is None:
             return True
@@ -211,7 +211,7 @@ class Campaign(models.Model):
 
     def find_opening(self, moment: datetime) -> datetime:
         """Return when a step may begin, from the moment on: then, or where the hours of the day begin next."""
-        if self.begins_at is None or self.may_begin_step(moment):
+        if self.begins_at is None or self.hours_allow_step(moment):
             return moment
         local = timezone.localtime(moment, timezone.get_default_timezone())
         opening = datetime.combine(local.date(), self.begins_at, tzinfo=local.tzinfo)

@@ -208,7 +208,7 @@ class ClientGroup(models.Model):
     ) -> None:
         """Write an entry for each client, so that the audit of a client has its own."""
         facts = sentence(name=held.name)
-        AuditEvent.objects.insert_signed(
+        AuditEvent.objects.insert_already_signed(
             [
                 AuditEvent.make_signed(
                     AuditCode.CLIENT_GROUP, facts, by=by, client_id=pk, slug=slugs[pk]

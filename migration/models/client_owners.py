@@ -57,7 +57,7 @@ class ClientOwnerQuerySet(models.QuerySet["ClientOwner"]):
         else:
             self.filter(pk__in=changed).delete()
             facts = list_sentences.OWNER_TAKEN()
-        AuditEvent.objects.insert_signed(
+        AuditEvent.objects.insert_already_signed(
             [
                 AuditEvent.make_signed(AuditCode.OWNER, facts, by=by, client_id=pk, slug=slugs[pk])
                 for pk in changed

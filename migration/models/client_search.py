@@ -14,7 +14,7 @@ from django.db.models.functions import Concat
 from django.db.models.lookups import Contains
 
 from credentials.models import CREDENTIAL_MODELS
-from migration.models.folding import Folded, make_folded_expression
+from migration.models.folding import CaseAndAccentsFolded, make_folded_expression
 from migration.models.layouts import has_layout
 from migration.models.secrets import Secret
 from nova_credentials import document as documents
@@ -48,11 +48,13 @@ def _holds_word(word: str, logins: Collection[CredentialType]) -> Q:
     if found := ARN.match(word):
         word = found["name"]
     typed = make_folded_expression(word)
-    condition = Q(Contains(Folded("slug"), typed)) | Q(Contains(Folded("name"), typed))
+    condition = Q(Contains(CaseAndAccentsFolded("slug"), typed)) | Q(
+        Contains(CaseAndAccentsFolded("name"), typed)
+    )
     for kind in logins:
         columns = Q()
         for name in SEARCHED.get(kind, ()):
-            columns |= Q(Contains(Folded(name), typed))
+            columns |= Q(Contains(CaseAndAccentsFolded(name), typed))
         if columns:
             rows = CREDENTIAL_MODELS[kind]._default_manager.filter(columns).order_by()
             condition |= Q(pk__in=rows.values("client_id"))  # type: ignore[misc]  # each model has it
@@ -61,9 +63,9 @@ def _holds_word(word: str, logins: Collection[CredentialType]) -> Q:
         for layout in Layout:
             names = Q()
             for secret_name in _list_secret_names(layout):
-                names |= Q(Contains(Folded(secret_name), typed))
+                names |= Q(Contains(CaseAndAccentsFolded(secret_name), typed))
             condition |= has_layout(layout) & names
-        pushed = Secret.objects.filter(Contains(Folded("name"), typed)).order_by()
+        pushed = Secret.objects.filter(Contains(CaseAndAccentsFolded("name"), typed)).order_by()
         condition |= Q(pk__in=pushed.values("client_id"))
     return condition
 

@@ -126,7 +126,7 @@ class PlannedChange:
 
 
 class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]):
-    def of_present_clients(self) -> Self:
+    def exclude_deleted_clients(self) -> Self:
         """Leave out the clients that NOVA has deleted."""
         return self.filter(models.Exists(Client.objects.filter(pk=models.OuterRef("pk"))))
 
@@ -201,7 +201,7 @@ class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]
                 for row in moving
             ]
             PhaseChange.objects.bulk_create(changes)
-            AuditEvent.objects.insert_signed(
+            AuditEvent.objects.insert_already_signed(
                 [
                     event
                     for change in changes

@@ -91,7 +91,7 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
     def _record_batch(self, rows: list[Comparison], *, read_back: bool) -> list[int]:
         ids = self._insert_rows(rows)
         self._set_as_newest(ids, read_back=read_back)
-        if opened := OpenMismatch.objects.update_from(ids):
+        if opened := OpenMismatch.objects.update_and_list_opened_slugs(ids):
             Notice.objects.add_to_digest(
                 DigestTopic.MISMATCHES, {*opened}, number=len(opened), run_id=rows[0].run_id
             )

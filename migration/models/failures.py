@@ -49,7 +49,7 @@ def select_failed_push_client_ids() -> QuerySet[RunItem, Any]:
 
 
 @dataclass(frozen=True)
-class FailedClientCounts:
+class SiteFailureCounts:
     """The number of clients that need attention by act, and of those that the latest migration did not begin."""
 
     by_act: dict[Act, int]
@@ -70,7 +70,7 @@ class FailedClientCounts:
         return cls(by_act, kept["left_out"], kept["run_id"], kept["by_status"])
 
 
-def count_failed_clients() -> FailedClientCounts:
+def count_failed_clients() -> SiteFailureCounts:
     """Count the failures, and what a stop left out, in one query."""
     failed = RunItem.objects.needing_attention().annotate(
         what=F("act"),
@@ -80,7 +80,7 @@ def count_failed_clients() -> FailedClientCounts:
     )
     latest = Run.objects.filter(kind=Run.Kind.MIGRATE).order_by("-pk").values("pk")[:1]
     rest = (
-        RunItem.objects.left_out()
+        RunItem.objects.never_begun()
         .filter(run__in=latest)
         .annotate(
             what=Value(LEFT_OUT, CharField()),
@@ -107,7 +107,7 @@ def count_failed_clients() -> FailedClientCounts:
             by_act[Act(what)] += number
         if what == Act.PUSH:
             by_status[status] += number
-    return FailedClientCounts(
+    return SiteFailureCounts(
         {act: by_act[act] for act in Act if act in by_act}, left_out, run_id, by_status
     )
 

@@ -51,7 +51,7 @@ class MessageListField(MessageField):
         return [one.to_json() for one in value] if isinstance(value, list) else value
 
 
-class BoundedDateTimeField(TimeField):
+class ClampedDateTimeField(TimeField):
     """A time that can be read even where a superuser wrote infinity: then it is the last day that Python knows."""
 
     def select_format(self, compiler: SQLCompiler | None, sql: str, params: Any) -> tuple[str, Any]:

@@ -47,11 +47,11 @@ _TABLE = str.maketrans(_FROM[: len(_TO)], _TO, MARKS)
 
 
 def fold_text(text: str) -> str:
-    """Return the text as `Folded` has it."""
+    """Return the text as `CaseAndAccentsFolded` has it."""
     return text.translate(_TABLE).lower()
 
 
-class Folded(Func):
+class CaseAndAccentsFolded(Func):
     """The text of a column in lower case and without accents. A text of ASCII alone costs only `lower`."""
 
     template = (
@@ -75,6 +75,6 @@ class Folded(Func):
         return sql, (*params, *params, *params, *params, _FROM, _TO)
 
 
-def make_folded_expression(text: str) -> Folded:
+def make_folded_expression(text: str) -> CaseAndAccentsFolded:
     """Return a typed text as PostgreSQL folds it, to be compared with a folded column."""
-    return Folded(Cast(Value(text), TextField()))
+    return CaseAndAccentsFolded(Cast(Value(text), TextField()))

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
         CredentialKey,
         Fingerprint,
         FoundValue,
+        NewValueOrigin,
         PresentValue,
         SeenClient,
-        ValueOrigin,
     )
 
 
 class KnownValueQuerySet(models.QuerySet["KnownValue"]):
-    def present(self) -> Self:
+    def current_of_present_clients(self) -> Self:
         """Select the values that credentials have now, of clients that NOVA has not deleted."""
         return self.filter(
             models.Exists(Client.objects.filter(pk=models.OuterRef("client_id"))), replaced_at=None
@@ -40,7 +40,7 @@ class KnownValueQuerySet(models.QuerySet["KnownValue"]):
 
         Where a value stands there, a new one would stand there too: its client is purged first.
         """
-        return self.present().filter(TO_ROTATE)
+        return self.current_of_present_clients().filter(TO_ROTATE)
 
     def list_present(self, client_id: int) -> list[KnownValue]:
         """Return the present values of one client, by type and id of the credential."""
@@ -92,7 +92,7 @@ class KnownValueQuerySet(models.QuerySet["KnownValue"]):
         before: SeenClient,
         values: Mapping[CredentialKey, Fingerprint],
         *,
-        origin: ValueOrigin,
+        origin: NewValueOrigin,
         key_id: str,
     ) -> None:
         """Store that these credentials of a purged client were given other values, which AWS alone holds.
@@ -110,7 +110,7 @@ class KnownValueQuerySet(models.QuerySet["KnownValue"]):
         _store_revisions([before], noted, key_id=key_id)
 
     @transaction.atomic
-    def mark_found(self, found: Collection[FoundValue]) -> None:
+    def mark_found_elsewhere(self, found: Collection[FoundValue]) -> None:
         """Store that these values, present or former, were found elsewhere in NOVA's database."""
         clients = {each.client_id for each in found}
         NotedClient.objects.lock(clients)
@@ -124,7 +124,7 @@ def _take_rows(changes: ValueChanges, client: SeenClient, noted: int) -> None:
     """Take in what a client's rows held; `noted` is the revision that was looked at last."""
     if client.revision < noted:
         for key, value in client.values.items():
-            changes.see_outdated(client.client_id, key, value)
+            changes.note_former_value(client.client_id, key, value)
         return
     changes.end_others(client.client_id, client.values)
     for key, value in client.values.items():

@@ -76,7 +76,7 @@ def select_blocked_now(campaign: Campaign) -> ClientPhaseQuerySet:
     )
 
 
-def find_refused_slugs(campaign: Campaign) -> dict[int, str]:
+def find_slugs_unmoved_by_steps(campaign: Campaign) -> dict[int, str]:
     """Return id and slug of each client that a step of the campaign could not move."""
     refused = select_items_unmoved_by_steps(campaign).order_by().values_list("client_id", "slug")
     return dict(refused.distinct())
@@ -85,7 +85,7 @@ def find_refused_slugs(campaign: Campaign) -> dict[int, str]:
 def find_stuck_slugs(campaign: Campaign) -> dict[int, str]:
     """Return id and slug of each client that a step could not move, or that something lasting keeps now."""
     kept = select_blocked_now(campaign).exclude(blocker__in=[code.value for code in PASSES_SOON])
-    return find_refused_slugs(campaign) | dict(kept.values_list("pk", "slug"))
+    return find_slugs_unmoved_by_steps(campaign) | dict(kept.values_list("pk", "slug"))
 
 
 def digest_clients(client_ids: Collection[int]) -> str:
@@ -132,7 +132,7 @@ def _record(campaign: Campaign, slugs: dict[int, str], *, by: User | None, reaso
     with campaign.grouping_audit_entries():
         AuditEvent.objects.record(AuditCode.CAMPAIGN, facts, by=by, reason=reason)
         left_out = audit_sentences.LEFT_OUT_OF_CAMPAIGN(campaign=campaign.name_message)
-        AuditEvent.objects.insert_signed(
+        AuditEvent.objects.insert_already_signed(
             [
                 AuditEvent.make_signed(
                     AuditCode.CAMPAIGN, left_out, by=by, client_id=pk, slug=slugs[pk], reason=reason

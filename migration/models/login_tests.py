@@ -116,17 +116,20 @@ class LoginTestQuerySet(models.QuerySet["LoginTest"]):
             # Of two who store at once, the second sees what the first has stored.
             ClientMigration.objects.lock(client_id)
             before = list(self.newest([client_id]).filter(store=store.value))
-            tested = {row.key: row.tested_at for row in before}
+            tested = {row.key_within_client_and_store: row.tested_at for row in before}
             replaced: set[LoginTestKey] = set()
             for row in rows:
-                is_last = row.tested_at >= tested.get(row.key, row.tested_at)
-                row.is_newest = is_last and row.key not in replaced
+                is_last = row.tested_at >= tested.get(
+                    row.key_within_client_and_store, row.tested_at
+                )
+                row.is_newest = is_last and row.key_within_client_and_store not in replaced
                 if row.is_newest:
-                    replaced.add(row.key)
+                    replaced.add(row.key_within_client_and_store)
             outdated = [
                 row.pk
                 for row in before
-                if row.key in replaced or (forgotten and row.tested_at <= forgotten)
+                if row.key_within_client_and_store in replaced
+                or (forgotten and row.tested_at <= forgotten)
             ]
             self.filter(pk__in=outdated).update(is_newest=False)
             self.bulk_create(rows)
@@ -205,7 +208,7 @@ class LoginTest(models.Model):
         return f"{self.kind} in {self.store}: {self.outcome}"
 
     @property
-    def key(self) -> LoginTestKey:
+    def key_within_client_and_store(self) -> LoginTestKey:
         """Return by what it is known as a test of the same login, among those of the client in the store."""
         return (self.kind, self.credential_id, self.label)
 
@@ -218,7 +221,7 @@ class LoginTest(models.Model):
         return self.outcome in _WRONG
 
     @property
-    def name_message(self) -> Message:
+    def login_name_message(self) -> Message:
         """Name the login, and of a mailbox the service, for a sentence in any language."""
         if self.credential_id is not None:
             name = ROWS[self.kind](id=str(self.credential_id))

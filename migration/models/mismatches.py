@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 FIELDS_NAMED = 10
 
 
-def newest_status_is(status: str) -> models.Q:
+def client_has_newest_status(status: str) -> models.Q:
     """Return the condition that the client's newest comparison has this status."""
     compared = ClientMigration.objects.filter(comparison_status=status)
     return models.Q(client__in=compared.values("pk"))
 
 
 class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
-    def update_from(self, comparison_ids: Collection[int]) -> list[str]:
+    def update_and_list_opened_slugs(self, comparison_ids: Collection[int]) -> list[str]:
         """Open the mismatches that these comparisons found, or count them again, and close those not found again.
 
         A comparison that is not its client's newest, or that could not check, changes nothing. Returns the client's
@@ -72,16 +72,16 @@ class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
             )
             return [slug for slug, times in cursor.fetchall() if times == 1]
 
-    def of_present_clients(self) -> Self:
+    def exclude_deleted_clients(self) -> Self:
         """Leave out the mismatches of clients that NOVA has deleted."""
         return self.filter(models.Exists(Client.objects.filter(pk=models.OuterRef("client_id"))))
 
     def with_acknowledged_and_unchecked(self) -> Self:
-        """Annotate `acknowledged`, and `newest_is_unchecked` where the client's newest comparison could not check."""
+        """Annotate `acknowledged`, and `newest_comparison_is_unchecked`: it could not check."""
         acknowledged = Resolution.objects.acknowledging_open_mismatches().values("client_id")
         return self.annotate(
             acknowledged=models.Q(client__in=acknowledged),
-            newest_is_unchecked=newest_status_is("unchecked"),
+            newest_comparison_is_unchecked=client_has_newest_status("unchecked"),
         )
 
     def assign(
@@ -114,7 +114,7 @@ class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
             for assignee_id, given in by_assignee.items():
                 self.filter(pk__in=[row.pk for row in given]).update(assignee=assignee_id)
                 events += _sign_assignments(given, names.get(assignee_id or 0), by=by)
-            AuditEvent.objects.insert_signed(events)
+            AuditEvent.objects.insert_already_signed(events)
         return {row.pk: row.assignee_id for row in changed}
 
     def forget_gone_clients(self) -> None:

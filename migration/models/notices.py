@@ -90,14 +90,15 @@ DIGESTS: Mapping[DigestTopic, tuple[NoticeEvent, Sentence]] = {
 
 class NoticeQuerySet(models.QuerySet["Notice"]):
     def record(
-        self, event: NoticeEvent, facts: Message, *, key: str, recipient: User | None = None
+        self, event: NoticeEvent, facts: Message, *, key: str, also_mail_to: User | None = None
     ) -> None:
         """Record, within the caller's transaction, what is to be told; once for each key. One statement.
 
-        `recipient` is told by mail too, whatever is set for the event.
+        `also_mail_to` is told by mail too, whatever is set for the event.
         """
         self.bulk_create(
-            [Notice(event=event, facts=facts, key=key, recipient=recipient)], ignore_conflicts=True
+            [Notice(event=event, facts=facts, key=key, recipient=also_mail_to)],
+            ignore_conflicts=True,
         )
 
     def record_act(self, act: AuditEvent, *, also_tell: User | None = None) -> None:
@@ -116,7 +117,7 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
             if act.slug
             else sentences.NOTICE_OF_ACT(who=act.who, what=act.message)
         )
-        self.record(event, facts, key=f"{event}:{act.pk}", recipient=recipient)
+        self.record(event, facts, key=f"{event}:{act.pk}", also_mail_to=recipient)
 
     def add_to_digest(
         self,
@@ -129,7 +130,7 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
     ) -> None:
         """Record what is told together with others: of one run, or of `of`. One statement, which waits for nobody.
 
-        Within the caller's transaction; `make_ready_deliveries` puts them together.
+        Within the caller's transaction; `hand_out_ready_notices` puts them together.
         """
         self.create(
             event=DIGESTS[digest][0],

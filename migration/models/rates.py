@@ -49,14 +49,14 @@ TURNS = f"greatest(1, floor({EFFECTIVE} * %(seconds)s))"
 class Reservation:
     """A number of calls that may be made from `starts_in` seconds from now on, at `per_second`.
 
-    `state` says whether calls that write may be made at all, `proven` which sessions' leases hold (`PROVEN`).
+    `state` says whether calls that write may be made at all, `proven_places` which sessions' leases hold (`PROVEN`).
     """
 
     number: int
     starts_in: float
     per_second: float
     state: AwsWriteState
-    proven: list[int]
+    proven_places: list[int]
 
 
 class RateQuerySet(models.QuerySet["Rate"]):
@@ -68,14 +68,14 @@ class RateQuerySet(models.QuerySet["Rate"]):
         kind: Rate.Kind,
         *,
         seconds: float,
-        sessions: Collection[LeaseSession] = (),
+        sessions_to_prove: Collection[LeaseSession] = (),
     ) -> Reservation:
         """Reserve the next calls: as many as fit into `seconds`, at least one. Returns at once.
 
-        Reads in the same statement which of the `sessions` still hold their leases, under which the calls may be made.
+        Reads in the same statement which of the `sessions_to_prove` still hold the leases under which calls are made.
         """
         values: dict[str, str | float | list[int]] = {
-            **make_proof_params(sessions),
+            **make_proof_params(sessions_to_prove),
             "kind": kind,
             "default": kind.default_rate,
             "seconds": seconds,

@@ -176,7 +176,7 @@ def count_awaited_by_blocker(clients: ClientPhaseQuerySet) -> dict[Blocker, int]
     return {code: number for code, number in found.items() if code in WAITED_FOR}
 
 
-def select_open_write_items() -> RunItemQuerySet:
+def select_open_items_of_write_runs() -> RunItemQuerySet:
     """Select the open items of runs that write, and that workers work on."""
     items: RunItemQuerySet = RunItem.objects.open().filter(
         run__finished_at=None, run__worked_at__gt=timezone.now() - RUN_IS_LEFT_AFTER
@@ -186,7 +186,7 @@ def select_open_write_items() -> RunItemQuerySet:
 
 def _is_in_a_run() -> models.Q:
     # One look at the open items, of which there are few, and not one for each client.
-    return models.Q(pk__in=select_open_write_items().order_by().values("client_id"))
+    return models.Q(pk__in=select_open_items_of_write_runs().order_by().values("client_id"))
 
 
 def _is_push_refused() -> models.Q:

@@ -41,7 +41,7 @@ class ResolutionQuerySet(models.QuerySet["Resolution"]):
                 return []
             message = resolution_sentences.ACKNOWLEDGEMENT_UNDONE(who=by.get_username())
             self.filter(pk__in=[row.pk for row in rows]).update(until=None, message=message)
-            AuditEvent.objects.insert_signed(
+            AuditEvent.objects.insert_already_signed(
                 [
                     AuditEvent.make_signed(
                         AuditCode.RESOLUTION,

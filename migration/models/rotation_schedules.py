@@ -92,7 +92,7 @@ class RotationScheduleQuerySet(models.QuerySet["RotationSchedule"]):
         in_group = models.Q(group__members__client=client_id)
         return self.filter(models.Q(client_id=client_id) | in_group).distinct()
 
-    def find_earliest_fresh_rotation(self, client_id: int) -> datetime | None:
+    def find_rotation_fresh_since(self, client_id: int) -> datetime | None:
         """Return since when a login of this client is fresh if it was rotated: within its days, and not revealed since.
 
         None where it has no schedule.

@@ -165,7 +165,7 @@ class Rotation(models.Model):
         return bool(self.outcome)
 
     @property
-    def full_login_name(self) -> str:
+    def client_kind_and_label(self) -> str:
         """Name the login by client, kind and label."""
         return " › ".join(filter(None, (self.slug, self.credential_type, self.label)))
 
@@ -187,11 +187,11 @@ class Rotation(models.Model):
         """Store what became of it, with its entry in the audit; a failure is added to a notice, too."""
         if outcome == RotationOutcome.ROTATED:
             facts = rotation_sentences.SECRET_ROTATED(
-                login=self.full_login_name, kind=self.credential_type
+                login=self.client_kind_and_label, kind=self.credential_type
             )
         else:
             facts = rotation_sentences.ROTATION_ENDED(
-                login=self.full_login_name, kind=self.credential_type, why=message or ""
+                login=self.client_kind_and_label, kind=self.credential_type, why=message or ""
             )
         with transaction.atomic():
             self.record_attempt(outcome=outcome, message=message, ended_at=timezone.now())

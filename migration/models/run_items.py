@@ -22,7 +22,7 @@ from migration.models.login_tests import LoginOutcome, LoginTest
 from migration.models.newest_failures import item_is_newest_and_failed
 from migration.models.phases import WRITES_BOTH
 from migration.models.rotations import Rotation
-from migration.models.secrets import secrets_match_settings_since
+from migration.models.secrets import client_has_no_drift_since
 from nova_credentials.aws.secrets_manager import ErrorClass
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def was_written_since_refusal() -> models.Exists:
     )
 
 
-def is_left_out(items: str = "", *, keys: Collection[str] = LEFT_OUT_KEYS) -> models.Q:
+def was_never_begun(items: str = "", *, keys: Collection[str] = LEFT_OUT_KEYS) -> models.Q:
     """Return the condition that no worker began an item before its run ended; `items` is the way to it, as "items__".
 
     `keys`: of the sentences by which the item says why.
@@ -140,13 +140,13 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
         """Select the open items that may be processed now; those that wait for their next try are left out."""
         return self.filter(is_due())
 
-    def left_out(self) -> Self:
+    def never_begun(self) -> Self:
         """Select the items that a stop or an interruption of their run left out."""
-        return self.filter(is_left_out())
+        return self.filter(was_never_begun())
 
     def left_out_by_withdrawal(self) -> Self:
         """Select the items that were never begun as the request for their run was withdrawn or refused."""
-        return self.filter(is_left_out(keys=[sentences.RUN_WITHDRAWN.key]))
+        return self.filter(was_never_begun(keys=[sentences.RUN_WITHDRAWN.key]))
 
     def needing_attention(self, client_ids: Collection[int] | None = None) -> Self:
         """Select each present client's newest outcome of an act, where it failed, unless the client succeeded since.
@@ -171,7 +171,7 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
         )
         # Outside these phases nothing is pushed.
         left = moved & ~models.Q(client__client_migration__phase__in=WRITES_BOTH)
-        settings_match = secrets_match_settings_since("finished_at")
+        settings_match = client_has_no_drift_since("finished_at")
         over = (
             (models.Q(act=Act.MOVE) & moved)
             | (models.Q(act=Act.LAYOUT) & relaid)
@@ -249,7 +249,7 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
             )
 
 
-class ActField(models.CharField):  # type: ignore[type-arg]  # generic only in the stubs
+class ActFromRunField(models.CharField):  # type: ignore[type-arg]  # generic only in the stubs
     """The act of the item's run, which `save` and `bulk_create` fill in: an index of items can't read their run."""
 
     def __init__(self, **_options: object) -> None:
@@ -277,7 +277,7 @@ class RunItem(models.Model):
         Client, models.DO_NOTHING, db_constraint=False, related_name="run_items"
     )
     slug = models.CharField(_("slug"), max_length=100)
-    act = ActField()
+    act = ActFromRunField()
     batch = models.PositiveIntegerField()
     outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome, blank=True)
     error_class = models.CharField(
@@ -327,7 +327,7 @@ class RunItem(models.Model):
         return f"{self.slug} in {self.run_id}"
 
     @property
-    def is_left_out(self) -> bool:
+    def was_never_begun(self) -> bool:
         """Say whether no worker began it: its run was stopped or interrupted, or never approved."""
         return (
             self.outcome == Outcome.SKIPPED

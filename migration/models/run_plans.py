@@ -115,7 +115,7 @@ class RunPlan(models.Model):
         return f"plan {self.pk}"
 
     @classmethod
-    def request(
+    def store_request(
         cls,
         *,
         by: User | None,

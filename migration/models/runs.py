@@ -27,7 +27,7 @@ from migration.models.run_items import (
     Outcome,
     RunItem,
     RunItemQuerySet,
-    is_left_out,
+    was_never_begun,
 )
 from migration.models.steered_runs import SteeredRun
 from nova_credentials.phases import Phase
@@ -97,7 +97,7 @@ class RunQuerySet(models.QuerySet["Run"]):
 
         What a stop left out is not done: it is `left_out`, and not among the `skipped`.
         """
-        count, left_out = models.Count, is_left_out("items__")
+        count, left_out = models.Count, was_never_begun("items__")
         differs = models.Q(items__comparison_status__in=Comparison.DIFFERS)
         others = ["", Outcome.SKIPPED, *CAN_BE_RETRIED]
         return self.annotate(
@@ -316,7 +316,7 @@ class Run(SteeredRun):
         """Count the batches with an open item: more tasks than these find nothing to do."""
         return self.items.open().values("batch").distinct().count()
 
-    def count_by_outcome(self) -> dict[str, int]:
+    def count_outcomes_and_matches(self) -> dict[str, int]:
         """Count the items by outcome, and the comparisons that matched and that did not; zeros included.
 
         What a stop left out is `not_begun`, and not among the `skipped`.
@@ -324,7 +324,9 @@ class Run(SteeredRun):
         rows = (
             self.items.order_by()
             .values_list("outcome", "comparison_status")
-            .annotate(number=models.Count("*"), left_out=models.Count("pk", filter=is_left_out()))
+            .annotate(
+                number=models.Count("*"), left_out=models.Count("pk", filter=was_never_begun())
+            )
         )
         counts = {
             "clients": 0,

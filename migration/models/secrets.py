@@ -35,13 +35,13 @@ def client_has_settings_drift() -> models.Q:
     return models.Q(pk__in=RawSQL(query, [settings.NOVA_SECRET_PREFIX]))  # noqa: S611  # as above
 
 
-def secrets_match_settings_since(since: str) -> models.Q:
+def client_has_no_drift_since(time_field: str) -> models.Q:
     """Return the condition that all secrets of a row's client were described since, and none differs.
 
-    `since` names the row's time.
+    `time_field` names the row's time.
     """
     secrets = Secret.objects.filter(client=models.OuterRef("client"))
-    late = models.Q(described_at=None) | models.Q(described_at__lte=models.OuterRef(since))
+    late = models.Q(described_at=None) | models.Q(described_at__lte=models.OuterRef(time_field))
     differing = secrets.filter(late | models.Q(differs=True))
     return models.Q(models.Exists(secrets), ~models.Exists(differing))
 

@@ -21,7 +21,7 @@ class Fingerprint:
     key_id: str = ""
 
 
-class ValueOrigin(StrEnum):
+class NewValueOrigin(StrEnum):
     """Where the value comes from that a credential was given."""
 
     # By a person or a program: it may be any that existed before.
@@ -42,7 +42,7 @@ class PresentValue:
     stood_in_tables: bool
     # It is proven that nobody has written it since it was last seen: another key's digest is of the same value.
     is_unwritten: bool = False
-    origin: ValueOrigin = ValueOrigin.TYPED
+    origin: NewValueOrigin = NewValueOrigin.TYPED
     # When the version was made in which AWS holds it, where AWS says so.
     made_at: datetime | None = None
 

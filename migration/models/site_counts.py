@@ -13,7 +13,7 @@ from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from migration.models.clients import all_clients
-from migration.models.failures import FailedClientCounts, count_failed_clients
+from migration.models.failures import SiteFailureCounts, count_failed_clients
 from migration.models.moves import PhaseChange
 from migration.models.readiness import with_blocker
 from migration.models.resolutions import Resolution
@@ -66,7 +66,7 @@ class SiteCounts:
     # The credentials whose value stood in clear and was not rotated since, and the clients that have them.
     to_rotate: int
     clients_to_rotate: int
-    failures: FailedClientCounts
+    failures: SiteFailureCounts
     # True where the workers counted it some time before the page was opened.
     is_kept: bool = False
 
@@ -105,7 +105,7 @@ class SiteCounts:
             cutovers={date.fromisoformat(day): n for day, n in kept["cutovers"].items()},
             to_rotate=kept["to_rotate"],
             clients_to_rotate=kept["clients_to_rotate"],
-            failures=FailedClientCounts.from_json(kept["failures"]),
+            failures=SiteFailureCounts.from_json(kept["failures"]),
             is_kept=True,
         )
 

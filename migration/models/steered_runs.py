@@ -107,7 +107,7 @@ class SteeredRun(models.Model):
         """Say whether the workers' schedule started it, which nobody waits for."""
         raise NotImplementedError
 
-    def count_by_outcome(self) -> dict[str, int]:
+    def count_outcomes_and_matches(self) -> dict[str, int]:
         """Count the items by outcome."""
         raise NotImplementedError
 
@@ -149,7 +149,7 @@ class SteeredRun(models.Model):
 
     def describe_outcomes(self) -> Message | None:
         """Say how many of its clients have which outcome; None of a run that had none."""
-        counts = self.count_by_outcome()
+        counts = self.count_outcomes_and_matches()
         if not counts["clients"]:
             return None
         numbers = {
@@ -193,9 +193,9 @@ class SteeredRun(models.Model):
             failed = failed.filter(pk=item_id)
         self._open_again(failed, by=by)
 
-    def go_on(self, *, by: User | None, with_failed: bool = False) -> None:
+    def reopen_never_begun(self, *, by: User | None, with_failed: bool = False) -> None:
         """Open again what a stop or an interruption left out, on request the failed too; the caller enqueues it."""
-        rest = self.items.left_out()
+        rest = self.items.never_begun()
         if with_failed:
             rest |= self.items.filter(outcome__in=CAN_BE_RETRIED)
         self._open_again(rest, by=by)

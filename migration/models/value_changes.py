@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from django.db import connection
 from django.utils import timezone
 
-from migration.models.seen_values import ValueOrigin
+from migration.models.seen_values import NewValueOrigin
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -63,7 +63,7 @@ class ValueChanges:
         is_first = not self._list_rows(client_id, key)
         is_unwritten = is_unwritten or seen.is_unwritten
         if present is None or not _are_same(present, seen.fingerprint, is_unwritten=is_unwritten):
-            origin = ValueOrigin.FORMER if _is_older(seen, present) else seen.origin
+            origin = NewValueOrigin.FORMER if _is_older(seen, present) else seen.origin
             present = self._put(client_id, key, seen.fingerprint, origin)
         elif present.key_id != seen.fingerprint.key_id:
             present.digest, present.key_id = seen.fingerprint.digest, seen.fingerprint.key_id
@@ -71,7 +71,7 @@ class ValueChanges:
         # Nobody has seen what its row held before.
         self._mark(present, stands=seen.stands_in_tables, stood=seen.stood_in_tables or is_first)
 
-    def see_outdated(self, client_id: int, key: CredentialKey, seen: PresentValue) -> None:
+    def note_former_value(self, client_id: int, key: CredentialKey, seen: PresentValue) -> None:
         """Take in what a credential's row held before it was last looked at: a former value."""
         if seen.fingerprint.digest:
             row = self._find_former(client_id, key, seen.fingerprint)
@@ -80,7 +80,7 @@ class ValueChanges:
             self._note(row)
 
     def replace(
-        self, client_id: int, key: CredentialKey, fingerprint: Fingerprint, origin: ValueOrigin
+        self, client_id: int, key: CredentialKey, fingerprint: Fingerprint, origin: NewValueOrigin
     ) -> None:
         """Take in a value that was just set in place of another."""
         self._put(client_id, key, fingerprint, origin)
@@ -146,7 +146,7 @@ class ValueChanges:
         return next((row for row in rows if _are_equal(row, fingerprint)), None)
 
     def _put(
-        self, client_id: int, key: CredentialKey, fingerprint: Fingerprint, origin: ValueOrigin
+        self, client_id: int, key: CredentialKey, fingerprint: Fingerprint, origin: NewValueOrigin
     ) -> KnownValue:
         """Make this the present value of the credential, and return its row: the former one where it came back."""
         if present := self.find_present(client_id, key):
@@ -161,12 +161,12 @@ class ValueChanges:
         self._note(row)
         return row
 
-    def _list_possible(self, row: KnownValue, origin: ValueOrigin) -> list[KnownValue]:
+    def _list_possible(self, row: KnownValue, origin: NewValueOrigin) -> list[KnownValue]:
         """List the values of the client that a value with a new fingerprint may be all the same."""
-        if origin == ValueOrigin.GENERATED:
+        if origin == NewValueOrigin.GENERATED:
             return []
         # What AWS held before may have been put there before this site looked.
-        is_any = origin == ValueOrigin.FORMER
+        is_any = origin == NewValueOrigin.FORMER
         rows = self._rows[row.client_id]
         return [other for other in rows if is_any or other.key_id != row.key_id]
 

@@ -64,7 +64,7 @@ def count_for_stop_rule(wave_ids: Collection[int]) -> dict[int, WaveCounts]:
             _name_parameters(wave_ids),
         )
         counted = {pk: (mismatches, failed_reads) for pk, mismatches, failed_reads in cursor}
-    items = select_refused_in_waves(wave_ids).order_by().values_list("run__wave")
+    items = select_refused_or_failed_items(wave_ids).order_by().values_list("run__wave")
     refused = dict(items.annotate(number=models.Count("client_id", distinct=True)))
     return {pk: WaveCounts(*counted.get(pk, (0, 0)), refused.get(pk, 0)) for pk in wave_ids}
 
@@ -96,7 +96,7 @@ def _name_parameters(wave_ids: Collection[int]) -> dict[str, Any]:
     }
 
 
-def select_refused_in_waves(wave_ids: Collection[int]) -> RunItemQuerySet:
+def select_refused_or_failed_items(wave_ids: Collection[int]) -> RunItemQuerySet:
     """Select the items of clients whose move was refused or failed since their wave is watched."""
     items: RunItemQuerySet = RunItem.objects.filter(
         outcome__in=CAN_BE_RETRIED,

@@ -192,7 +192,7 @@ class Wave(models.Model):
         """Return its clients that NOVA still has, without those that it goes on without."""
         return all_clients().filter(wave_clients__wave=self, wave_clients__left_out_at=None)
 
-    def list_clients_not_moved_back(self) -> ClientPhaseQuerySet:
+    def list_not_moved_back_by_others(self) -> ClientPhaseQuerySet:
         """Return its clients without those that somebody moved back since it is watched: these stay where they are."""
         moved_back = PhaseChange.objects.filter(
             is_move_back(),
@@ -207,11 +207,11 @@ class Wave(models.Model):
         since = self.runs.filter(created_at__gte=self.watched_since)
         return list(since.filter(only_where_equal=False).order_by("pk"))
 
-    def find_next_step(self) -> tuple[Phase, Phase] | None:
+    def find_next_untried_step(self) -> tuple[Phase, Phase] | None:
         """Return the first move that it has not tried since it is watched and that a client of it waits for."""
         tried = {(run.move_from, run.move_to) for run in self.list_runs_of_steps()}
         for old, new in self.campaign.steps:
-            if (old, new) not in tried and self.list_clients_not_moved_back().in_phases(
+            if (old, new) not in tried and self.list_not_moved_back_by_others().in_phases(
                 old
             ).exists():
                 return old, new
@@ -226,20 +226,20 @@ class Wave(models.Model):
         steps = self.runs.filter(only_where_equal=False, state=SteeredRun.State.STOPPED)
         return steps.filter(steered_at__gte=self.watched_since).order_by("pk").first()
 
-    def soaks_until(self) -> datetime | None:
+    def find_end_of_last_soak(self) -> datetime | None:
         """Return when its last step has soaked; None where it made none."""
         newest = self.runs.aggregate(last=models.Max("finished_at"))["last"]
         return newest + self.campaign.soak if newest else None
 
     def waits_at_most_until(self) -> datetime:
         """Return until when its next step waits at most for what comes by itself."""
-        moments = (self.soaks_until(), self.watched_since, self.began_at)
+        moments = (self.find_end_of_last_soak(), self.watched_since, self.began_at)
         begins = max(moment for moment in moments if moment)
         return self.campaign.find_opening(begins) + self.campaign.longest_wait_after_soak
 
     def count_awaited_by_blocker(self, from_phase: Phase) -> dict[Blocker, int]:
         """Count the clients for which its step from this phase waits, by what keeps them."""
-        return count_awaited_by_blocker(self.list_clients_not_moved_back().in_phases(from_phase))
+        return count_awaited_by_blocker(self.list_not_moved_back_by_others().in_phases(from_phase))
 
     def count_against_rule(self) -> WaveCounts:
         """Count what the stop rule limits, since the wave is watched."""

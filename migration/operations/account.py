@@ -34,7 +34,7 @@ class KmsAnswers:
     # Secrets that the account has just read with their values.
     secrets_read: frozenset[str] = frozenset()
 
-    def drop_refusals(self) -> KmsAnswers:
+    def begin_batch_without_refusals(self) -> KmsAnswers:
         """Return the answers for the next batch; refusals are dropped, so that AWS is asked again."""
         for key in [key for key, error in list(self.by_key.items()) if error]:
             self.by_key.pop(key, None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from migration import resolution_sentences
 from migration.models import PUSHED, Resolution, require_storable_reason
 from migration.operations.aws_store import find_known_secrets, secrets_manager
-from migration.operations.comparisons import make_comparison, read_secrets
+from migration.operations.comparisons import make_unsaved_comparison, read_secrets
 from migration.operations.pushes import push
 from migration.operations.resolutions import NotResolved, record_resolution, require_unpurged
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -41,7 +41,7 @@ def find_foreign_secrets(client_id: int) -> ForeignSecrets:
     snapshot, sm = require_unpurged(client_id), secrets_manager(interactive=True)
     try:
         foreign = list(_describe_foreign(snapshot, sm))
-        compared = make_comparison(snapshot, read_secrets([snapshot], sm=sm), run=None)
+        compared = make_unsaved_comparison(snapshot, read_secrets([snapshot], sm=sm), run=None)
     except SecretsManagerError as error:
         raise NotResolved(error.message) from None
     names = tuple(description.name for description in foreign)

@@ -79,13 +79,13 @@ def link_parts(before: AuditHead, event_id: UUID, signature: str) -> tuple[str, 
     return ("link", before.signature, str(before.position + 1), str(event_id), signature)
 
 
-def seal_audit(*, everything: bool = False, wait: bool = False) -> AuditHead:
+def seal_audit(*, from_beginning: bool = False, wait: bool = False) -> AuditHead:
     """Link every entry that has no place yet, in the order of their ids; return the head.
 
-    `everything`: not only the last hour's. `wait`: for another process that seals now, instead of leaving it to that.
+    `from_beginning`: not only the last hour's. `wait`: for a process that seals now, instead of leaving it to that.
     An entry that this site didn't sign gets no place: `verify_audit` reports it.
     """
-    after: UUID | None = BEFORE_ALL if everything else first_id_at(datetime.now(UTC) - RECENT)
+    after: UUID | None = BEFORE_ALL if from_beginning else first_id_at(datetime.now(UTC) - RECENT)
     while after:
         after = _seal_some(after, wait=wait)
     return read_head()

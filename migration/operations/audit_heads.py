@@ -37,7 +37,7 @@ def seal_and_log() -> AuditHead:
 
 def publish_head() -> AuditHead:
     """Seal every entry, log the head and send it to NOVA_AUDIT_WEBHOOK where that is set."""
-    head = seal_audit(everything=True)
+    head = seal_audit(from_beginning=True)
     logger.info("Audit head %s", head)
     if url := settings.NOVA_AUDIT.webhook:
         try:

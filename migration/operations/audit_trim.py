@@ -59,7 +59,7 @@ def trim_audit(*, before: datetime, file: Path, by: User | None = None) -> TrimR
     Raises `NotTrimmedError`, and OSError for a file that can't be written. A trim that was killed after its checkpoint
     is finished by the next one.
     """
-    seal_audit(everything=True, wait=True)
+    seal_audit(from_beginning=True, wait=True)
     found = verify_audit()
     if not found.is_sound:
         raise NotTrimmedError(sentences.AUDIT_NOT_SOUND(fault=str(found.findings[0])))

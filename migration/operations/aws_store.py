@@ -14,7 +14,7 @@ from migration import sentences
 from migration.models import Secret, find_layout
 from migration.operations.aws_calls import note_attempt
 from migration.operations.keys import load_version_keys
-from migration.operations.rate_limiter import InteractiveLimiter, rate_limiter
+from migration.operations.rate_limiter import PriorityLimiter, rate_limiter
 from migration.operations.version_plans import find_own_unplanned_versions
 from nova_credentials import document as documents
 from nova_credentials.aws.attempts import observe_attempts
@@ -64,7 +64,7 @@ def _make_manager(_pid: int, interactive: bool, region: str, endpoint: str) -> S
     made = SecretsManager(
         region,
         endpoint_url=endpoint or None,
-        pacer=InteractiveLimiter(rate_limiter()) if interactive else rate_limiter(),
+        pacer=PriorityLimiter(rate_limiter()) if interactive else rate_limiter(),
         caller=CALLER,
         **(GIVE_UP_EARLY if interactive else _Limits()),
     )
@@ -83,18 +83,18 @@ class AwsCopy:
     """The document that AWS holds of one client, and the versions it was read from."""
 
     document: Document = field(repr=False)
-    values_read: tuple[SecretValue, ...] = field(repr=False)
+    source_values: tuple[SecretValue, ...] = field(repr=False)
 
     @property
     def version_ids(self) -> dict[str, str]:
         """Return secret name -> id of its current version."""
-        return {value.name: value.version_id for value in self.values_read}
+        return {value.name: value.version_id for value in self.source_values}
 
     def make_secret_rows(self, client_id: int) -> list[Secret]:
         """Make the rows, not yet stored, that remember these versions as pushed."""
         return [
             Secret(name=value.name, arn=value.arn, version_id=value.version_id, client_id=client_id)
-            for value in self.values_read
+            for value in self.source_values
         ]
 
 
@@ -123,7 +123,7 @@ def find_known_secrets(names: Collection[str]) -> dict[str, Secret]:
 def list_versions_since_backup(found: AwsCopy) -> set[str]:
     """Return the ids of the versions that this site wrote after the backup from which the tables were restored."""
     known = find_known_secrets(found.version_ids)
-    return find_own_unplanned_versions(found.values_read, known=known, keys=load_version_keys())
+    return find_own_unplanned_versions(found.source_values, known=known, keys=load_version_keys())
 
 
 def describe_aws_account_and_key() -> Message:

@@ -102,7 +102,7 @@ class WriteGuard:
             self._state = None
 
     @property
-    def known_state(self) -> AwsWriteState | None:
+    def fresh_state(self) -> AwsWriteState | None:
         """Return the state if it was read in the last KNOWN_FOR_SECONDS."""
         with self._lock:
             fresh = time.monotonic() - self._read_at <= KNOWN_FOR_SECONDS
@@ -143,7 +143,7 @@ def _write_guard(_pid: int) -> WriteGuard:
     return WriteGuard()
 
 
-def explain_stop(state: AwsWriteState) -> Message | None:
+def describe_who_stopped_writes(state: AwsWriteState) -> Message | None:
     """Say who stopped all AWS writes and when; None where they are not stopped."""
     stop = state.stop
     if stop is None:
@@ -157,7 +157,7 @@ def get_aws_write_state() -> AwsWriteState:
     from migration.operations.rate_limiter import rate_limiter  # noqa: PLC0415  # it asks this module
 
     guard = write_guard()
-    state = guard.known_state
+    state = guard.fresh_state
     if state is None:
         asked_at = time.monotonic()
         state = rate_limiter().run_statement(read_aws_write_state)
@@ -168,7 +168,7 @@ def get_aws_write_state() -> AwsWriteState:
 def find_write_refusal() -> Message | None:
     """Say why this process may not write to AWS now; None where it may."""
     state = get_aws_write_state()
-    return explain_stop(state) or write_guard().explain_refused_database(state)
+    return describe_who_stopped_writes(state) or write_guard().explain_refused_database(state)
 
 
 def require_writes_allowed(operation: str = "", *, ask: bool = True) -> None:
@@ -176,7 +176,7 @@ def require_writes_allowed(operation: str = "", *, ask: bool = True) -> None:
 
     Raises `LeaseLostError` where the writing thread works under leases that are lost.
     """
-    if operation in READS or not (ask or write_guard().known_state):
+    if operation in READS or not (ask or write_guard().fresh_state):
         return
     if why := find_write_refusal():
         raise WritesRefusedError.because(why, operation)

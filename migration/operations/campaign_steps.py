@@ -24,7 +24,7 @@ from migration.models import (
     Wave,
 )
 from migration.operations.gates import needs_approval
-from migration.operations.skipped_items import skip_open_items
+from migration.operations.skipped_items import skip_free_items_of_stopped_run
 from nova_credentials.messages import in_a_row
 from nova_credentials.phases import MOVES, Phase
 
@@ -48,7 +48,7 @@ def skip_stopped_items(campaign_id: int) -> None:
     """
     stopped = Run.objects.filter(wave__campaign=campaign_id, state=Run.State.STOPPED)
     for run in stopped.filter(finished_at=None):
-        skip_open_items(run)
+        skip_free_items_of_stopped_run(run)
 
 
 def advance_campaign(campaign_id: int) -> Run | None:
@@ -97,13 +97,13 @@ def _begin_next_step(campaign: Campaign, waves: Sequence[Wave], now: datetime) -
     """Begin the next step of the first wave that is not finished, unless that wave waits; else the next wave."""
     for wave in waves:
         if wave.finished_at is None:
-            if wave.find_unfinished_run() or now < (wave.soaks_until() or now):
+            if wave.find_unfinished_run() or now < (wave.find_end_of_last_soak() or now):
                 return None
-            if step := wave.find_next_step():
+            if step := wave.find_next_untried_step():
                 return _start_due_step(wave, *step, now)
             wave.finished_at = now
             wave.save(update_fields=["finished_at"])
-    if not campaign.may_begin_step(now):
+    if not campaign.hours_allow_step(now):
         return None
     return _begin_next_wave(campaign, waves[-1] if waves else None, now)
 
@@ -165,7 +165,7 @@ def stop_steps(campaign: Campaign, *, by: User | None) -> None:
             if run.state == Run.State.REQUESTED:  # somebody has its refused clients tried again
                 run.stop_unapproved(by=by)
                 # Within the transaction: by this the run is known never to go on.
-                skip_open_items(run, why=sentences.RUN_WITHDRAWN())
+                skip_free_items_of_stopped_run(run, why=sentences.RUN_WITHDRAWN())
             else:
                 run.stop(by=by)
 
@@ -197,7 +197,7 @@ def _start_rollback(wave: Wave) -> Run:
 
 def _start_due_step(wave: Wave, old: Phase, new: Phase, now: datetime) -> Run | None:
     """Start the step, unless it is out of hours, or waits for clients that lack what comes by itself."""
-    if not wave.campaign.may_begin_step(now):
+    if not wave.campaign.hours_allow_step(now):
         return None
     if now < wave.waits_at_most_until() and wave.count_awaited_by_blocker(old):
         return None
@@ -216,7 +216,7 @@ def _start_step(wave: Wave, old: Phase, new: Phase) -> Run | None:
         return None
     return Run.start(
         kind=Run.Kind.MOVE,
-        chosen=wave.list_clients_not_moved_back(),
+        chosen=wave.list_not_moved_back_by_others(),
         by=campaign.by,
         tries=MANY_TRIES,
         moves=PlannedMoves(old, new, campaign.reason),
@@ -238,7 +238,7 @@ def _begin_next_wave(campaign: Campaign, last: Wave | None, now: datetime) -> Ru
             campaign=campaign.name_message, wave=wave.name_message, n=number
         )
         campaign.record_act(begun, by=None)
-        if step := wave.find_next_step():
+        if step := wave.find_next_untried_step():
             return _start_due_step(wave, *step, now)
         wave.finished_at = now
         wave.save(update_fields=["finished_at"])

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 LARGEST = 2**31 - 1
 
 
-class CampaignRefusedError(MessageError):
+class CampaignStartRefusedError(MessageError):
     """The campaign can't be started; the message says why."""
 
 
@@ -60,7 +60,7 @@ def start_campaign(
 ) -> Campaign:
     """Store a campaign that takes the groups to `goal`, in their order. Where its cutover needs an approval, it waits.
 
-    Raises `CampaignRefusedError`, `ApprovalStepRefused` where the request lacks a user or a reason, and `ReasonError`.
+    Raises `CampaignStartRefusedError`, `ReasonError`, and `ApprovalStepRefused` for a request without user or reason.
     """
     require_storable_reason(reason)
     campaign = Campaign(
@@ -111,23 +111,23 @@ def start_campaign_with(
 
 
 def require_sense(campaign: Campaign, groups: Sequence[ClientGroup] | None) -> None:
-    """Raise `CampaignRefusedError` where the campaign could do nothing but be refused.
+    """Raise `CampaignStartRefusedError` where the campaign could do nothing but be refused.
 
     `groups` is None where its group is still to be made.
     """
     if campaign.goal not in GOALS:
         goal = Phase(campaign.goal).label
-        raise CampaignRefusedError(campaign_sentences.GOAL_NOT_POSSIBLE(phase=goal))
+        raise CampaignStartRefusedError(campaign_sentences.GOAL_NOT_POSSIBLE(phase=goal))
     if groups is not None and not groups:
-        raise CampaignRefusedError(campaign_sentences.NO_GROUPS())
+        raise CampaignStartRefusedError(campaign_sentences.NO_GROUPS())
     if twice := [group for group, number in Counter(groups or ()).items() if number > 1]:
-        raise CampaignRefusedError(campaign_sentences.GROUP_TWICE(group=str(twice[0])))
+        raise CampaignStartRefusedError(campaign_sentences.GROUP_TWICE(group=str(twice[0])))
     _require_storable_numbers(campaign)
     if (campaign.begins_at is None) != (campaign.ends_at is None):
-        raise CampaignRefusedError(campaign_sentences.HALF_THE_HOURS())
+        raise CampaignStartRefusedError(campaign_sentences.HALF_THE_HOURS())
     wanted = float(settings.NOVA_DUAL_READ_HOURS)
     if campaign.goal == Phase.AWS and campaign.soak_minutes < wanted * 60:
-        raise CampaignRefusedError(
+        raise CampaignStartRefusedError(
             campaign_sentences.SOAKS_TOO_SHORT(
                 wanted=describe_duration(timedelta(hours=wanted)),
                 soak=describe_minutes(campaign.soak_minutes),
@@ -139,9 +139,9 @@ def _require_storable_numbers(campaign: Campaign) -> None:
     limits = (campaign.most_mismatches, campaign.most_failed_reads, campaign.most_refused)
     numbers = (*limits, campaign.wave_size, campaign.soak_minutes)
     if min(limits) < 1 or min(numbers) < 0:
-        raise CampaignRefusedError(campaign_sentences.LIMIT_TOO_LOW())
+        raise CampaignStartRefusedError(campaign_sentences.LIMIT_TOO_LOW())
     if max(numbers) > LARGEST:
-        raise CampaignRefusedError(campaign_sentences.LIMIT_TOO_HIGH(number=str(max(numbers))))
+        raise CampaignStartRefusedError(campaign_sentences.LIMIT_TOO_HIGH(number=str(max(numbers))))
 
 
 def _require_requester(by: User | None, reason: str) -> None:
@@ -153,16 +153,16 @@ def _require_requester(by: User | None, reason: str) -> None:
 
 
 def _lock_free_groups(groups: Sequence[ClientGroup]) -> None:
-    """Lock the groups; raise `CampaignRefusedError` where one is gone, or a campaign that is not over takes it."""
+    """Lock the groups; raise `CampaignStartRefusedError` where one is gone, or a campaign that is not over takes it."""
     ids = [group.pk for group in groups]
     # Of two that start at once, the second waits here and then sees the first one's waves.
     there = set(ClientGroup.objects.select_for_update().filter(pk__in=ids).order_by("pk"))
     if gone := [group for group in groups if group not in there]:
-        raise CampaignRefusedError(campaign_sentences.GROUP_NOT_THERE(group=str(gone[0])))
+        raise CampaignStartRefusedError(campaign_sentences.GROUP_NOT_THERE(group=str(gone[0])))
     taken = Wave.objects.filter(group__in=ids, campaign__state__in=Campaign.NOT_OVER)
     if wave := taken.select_related("campaign", "group").first():
         taken_by = wave.campaign.name_message
-        raise CampaignRefusedError(
+        raise CampaignStartRefusedError(
             campaign_sentences.GROUP_TAKEN(campaign=taken_by, group=str(wave.group))
         )
 

@@ -60,7 +60,7 @@ class CertificateVerdict:
 
 
 def verify_certificate(text: str) -> CertificateVerdict:
-    """Verify the text of a certificate's file; raises `UnreadableCertificateError` where it is no JSON."""
+    """Verify the text of a certificate's file; raises `CertificateNotJsonError` where it is no JSON."""
     verdict = CertificateVerdict()
     try:
         signed = read_unverified_certificate(text)

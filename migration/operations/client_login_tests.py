@@ -19,7 +19,7 @@ from migration.models import AuditCode, AuditEvent, LoginStore, LoginTest, all_c
 from migration.operations.aws_store import read_aws, secrets_manager
 from migration.operations.aws_writes import TEST_LOGIN
 from migration.operations.login_tests import LOGIN_SECONDS, LoginResult, try_login
-from migration.operations.rate_limiter import InteractiveLimiter, rate_limiter
+from migration.operations.rate_limiter import PriorityLimiter, rate_limiter
 from migration.operations.snapshots import read_snapshot, repeatable_read_only
 from nova_credentials import document as documents
 from nova_credentials.aws.context_threads import ContextThreads
@@ -175,7 +175,7 @@ def try_logins(
 
     With `waits` false a person waits: the turns are taken, and the workers' logins come later.
     """
-    limiter = rate_limiter() if waits else InteractiveLimiter(rate_limiter())
+    limiter = rate_limiter() if waits else PriorityLimiter(rate_limiter())
 
     def try_one(login: StoredLogin) -> LoginResult:
         limiter.wait(TEST_LOGIN)
@@ -235,7 +235,7 @@ def _record_tests(client_id: int, tests: Sequence[LoginTest], *, by: User) -> No
 def describe_test(test: LoginTest) -> Message:
     """Say which login with which store's values had which outcome."""
     return login_sentences.LOGIN_RESULT(
-        login=test.name_message,
+        login=test.login_name_message,
         store=login_sentences.STORES[test.store](),
         outcome=login_sentences.OUTCOMES[test.outcome](),
     )
@@ -247,7 +247,7 @@ def try_typed_login(row: Credential, *, client: Client | None, by: User) -> Logi
     Without `client` it is being added.
     The caller has seen to it that a stored secret goes to its stored destination alone.
     """
-    rate_limiter().take_turn_without_waiting(TEST_LOGIN)
+    rate_limiter().take_turn_before_others(TEST_LOGIN)
     result = try_login(row.TYPE, _make_values(row.TYPE, row))
     login = row.make_row_name_message() if row.pk else login_sentences.NEW_LOGIN(kind=row.TYPE)
     AuditEvent.objects.record(

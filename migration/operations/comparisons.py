@@ -55,7 +55,7 @@ def _compare_once(
     candidates = [snapshot for snapshot in read.values() if snapshot.phase != Phase.PURGED]
     found = read_secrets(candidates, sm=sm)
     return {
-        snapshot.client_id: make_comparison(snapshot, found, run=run)
+        snapshot.client_id: make_unsaved_comparison(snapshot, found, run=run)
         for snapshot in candidates
         if _is_worth_comparing(snapshot, found)
     }
@@ -90,7 +90,9 @@ def _is_worth_comparing(snapshot: ClientSnapshot, found: Answers) -> bool:
     return any(isinstance(found.get(name), SecretValue) for name in snapshot.names.values())
 
 
-def make_comparison(snapshot: ClientSnapshot, found: Answers, *, run: Run | None) -> Comparison:
+def make_unsaved_comparison(
+    snapshot: ClientSnapshot, found: Answers, *, run: Run | None
+) -> Comparison:
     """Compare one client's rows with what AWS holds; return the comparison unsaved."""
     return _make_unsaved(snapshot, run, _judge_client(snapshot, found))
 
@@ -105,7 +107,7 @@ def compare_with_document(snapshot: ClientSnapshot, document: Document) -> Compa
     return _make_unsaved(snapshot, None, judged)
 
 
-def make_match(snapshot: ClientSnapshot, *, run: Run | None) -> Comparison:
+def make_unsaved_match(snapshot: ClientSnapshot, *, run: Run | None) -> Comparison:
     """Return the comparison, unsaved, of a client of which AWS was just found to hold every document."""
     return _make_unsaved(snapshot, run, _MATCH)
 

@@ -31,7 +31,10 @@ from migration.operations.redactable_columns import (
     parse_column,
 )
 from migration.operations.redacted_text import RedactedText, redact_json, redact_plain
-from migration.operations.secret_values import find_slugs_by_postgres_value, gather_and_note_values
+from migration.operations.secret_values import (
+    find_slugs_by_postgres_value,
+    gather_values_and_note_purged,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -91,7 +94,7 @@ def plan_redaction(*, client_ids: Collection[int], columns: Collection[str]) -> 
         except NotRedactableError as error:
             left_out.append(error.message)
     plan = RedactionPlan(chosen, left_out, {}, {}, {})
-    clients = gather_and_note_values(client_ids, sm=secrets_manager())
+    clients = gather_values_and_note_purged(client_ids, sm=secrets_manager())
     elsewhere = find_slugs_by_postgres_value() if clients else {}
     for client in clients:
         if not client.phase.aws_is_authority:
@@ -278,7 +281,7 @@ class _ColumnRedactor:
                 column=name.column,
                 rows=number,
             ).pk
-        AuditEvent.objects.insert_signed(
+        AuditEvent.objects.insert_already_signed(
             [
                 AuditEvent.make_signed(
                     AuditCode.REDACTION,

@@ -32,7 +32,7 @@ from migration.operations.keys import make_fingerprint
 from migration.operations.known_values import note_rows
 from migration.operations.secret_values import (
     ClientValues,
-    gather_and_note_values,
+    gather_values_and_note_purged,
     list_values_in_all_rows,
 )
 from nova_credentials.tables import LEGACY_CREDENTIALS
@@ -162,7 +162,7 @@ def _do_search(
         CopySearch.objects.filter(pk=search.pk).update(seen_at=timezone.now())
 
     note_rows(client_ids)
-    clients = gather_and_note_values(client_ids, sm=secrets_manager(), tell=note_progress)
+    clients = gather_values_and_note_purged(client_ids, sm=secrets_manager(), tell=note_progress)
     done = _Search(make_needles(clients), record_progress)
     with connection.cursor() as cursor:
         places = list_places(cursor)
@@ -214,7 +214,7 @@ def _store_result(
             )
             for client in clients
         )
-        KnownValue.objects.mark_found(found_values)
+        KnownValue.objects.mark_found_elsewhere(found_values)
         if rows_found:
             Notice.objects.add_to_digest(
                 DigestTopic.COPIES,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from credentials.models import DatabaseCredential, save_changed_columns
+from credentials.models import DatabaseCredential, write_changed_values
 from credentials.refusals import RefusedByDatabaseError
 from migration import rotation_sentences
 from migration.models import PUSHED, OtherSecretsState, RotationOutcome, RotationStep, Secret
@@ -31,8 +31,8 @@ from migration.operations.pending_secrets import (
 from migration.operations.pushes import push
 from migration.operations.reachable_logins import describe_missing_login
 from migration.operations.role_passwords import (
-    LoginUnclearError,
     RoleRefusedError,
+    ValidPasswordUnknownError,
     change_password,
     logs_in,
     make_password,
@@ -51,9 +51,9 @@ from migration.operations.rotation_ends import (
     ClientNotReadyError,
     LeadsElsewhereError,
     NothingLogsInError,
+    PasswordReplacedMeanwhileError,
     RotationRefusedError,
     RotationStoppedError,
-    WrittenMeanwhileError,
 )
 from migration.operations.rows_from_aws import hold_rows, record_as_pushed_if_equal
 from migration.operations.snapshots import (
@@ -127,7 +127,7 @@ class DatabaseRotation:
             self.secret.take_off()
             self._kept_in.take_off()
         elif self.rotation.version_id:
-            self._kept_in.take_off_made(self.rotation.version_id)
+            self._kept_in.remove_pending_stage(self.rotation.version_id)
 
     @property
     def _kept_in(self) -> PendingSecret:
@@ -236,7 +236,7 @@ class DatabaseRotation:
         """Find the login by its label where only its host has another name: the kept password logs in there, too."""
         login = find_primary_or_labelled(document, self.rotation.label)
         found = find_logins(document, login) if login else None
-        with suppress(LoginUnclearError):
+        with suppress(ValidPasswordUnknownError):
             if found and logs_in(replace(found.login, password=password), self.open_login):
                 return found
         raise LeadsElsewhereError(self.rotation.version_id)
@@ -292,10 +292,10 @@ class DatabaseRotation:
                 with noting_rows(self.rotation.client_id):
                     for row in rows:
                         if row.db_password not in (self.rows_before.get(row.pk), password):
-                            raise WrittenMeanwhileError(
+                            raise PasswordReplacedMeanwhileError(
                                 rotation_sentences.ROTATION_WRITTEN_MEANWHILE()
                             )
-                        save_changed_columns(row, {"db_password": password})
+                        write_changed_values(row, {"db_password": password})
         except RefusedByDatabaseError as error:
             self._put_back(password)
             why = rotation_sentences.ROTATION_ROW_REFUSED(error=error.message)
@@ -309,7 +309,7 @@ class DatabaseRotation:
         except LoginFailedError as error:
             raise make_unclear(error) from None
         except RoleRefusedError as error:  # not the end: the role has the new password
-            raise LoginUnclearError(error.message) from None
+            raise ValidPasswordUnknownError(error.message) from None
 
     def _list_rows(self) -> list[DatabaseCredential]:
         return list_rows_of_role(reread_locked_client(self.rotation.client_id), self._login)
@@ -332,7 +332,7 @@ class DatabaseRotation:
         )
         if self.snapshot.phase == Phase.PURGED:
             with hold_rows(self.rotation.client_id):
-                self.secret.record_as_pushed_if_ours(current, self.rotation.client_id)
+                self.secret.record_secret_version_if_ours(current, self.rotation.client_id)
                 is_random = password == self.made
                 note_new_password_in_aws(self._list_rows(), password, is_random=is_random)
         else:
@@ -347,4 +347,4 @@ class DatabaseRotation:
         if there is None:
             raise LeadsElsewhereError(self.rotation.version_id)
         if there.passwords - self.found.passwords - {password}:
-            raise WrittenMeanwhileError(rotation_sentences.ROTATION_WRITTEN_MEANWHILE())
+            raise PasswordReplacedMeanwhileError(rotation_sentences.ROTATION_WRITTEN_MEANWHILE())

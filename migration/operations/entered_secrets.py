@@ -111,7 +111,7 @@ def _save(
     for name, value in entered.items():
         setattr(row, name, value)
     secrets = {name: value for name, value in entered.items() if name in row.SECRET_FIELDS}
-    save.keep_secrets_out(row.TYPE, row, secrets)
+    save.keep_secrets_out_if_purged(row.TYPE, row, secrets)
     save_columns(row, entered)
     rotation = Rotation.objects.begin(client, row.TYPE, row.label, by=by)
     rotation.step = RotationStep.STORED

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from credentials.models import Client, CountingProof
-from credentials.triggers import counted_tables, writes_are_counted
+from credentials.triggers import find_is_counted_by_table, writes_are_counted
 from migration import sentences
 from migration.models import (
     ClientMigration,
@@ -17,7 +17,7 @@ from migration.models import (
     Run,
     RunItem,
     SearchedClient,
-    select_open_write_items,
+    select_open_items_of_write_runs,
 )
 from migration.operations.nova_tables import read_nova_tables
 
@@ -72,7 +72,7 @@ class GateFacts:
         ids = list(items.exclude(run=self._run).values_list("pk", flat=True))
         if not ids:
             return {}
-        found = select_open_write_items().filter(pk__in=ids).select_related("run")
+        found = select_open_items_of_write_runs().filter(pk__in=ids).select_related("run")
         return {item.client_id: item for item in found.order_by("-pk")}
 
     @cached_property
@@ -94,7 +94,7 @@ class GateFacts:
         """Say why not every write to NOVA's tables is known to be counted; None where it is."""
         if writes_are_counted():
             return None
-        if not all(counted_tables().values()):
+        if not all(find_is_counted_by_table().values()):
             return sentences.WRITES_NOT_COUNTED()
         if failed := CountingProof.objects.list_failed_tables():
             return sentences.PROOF_FAILED(tables=", ".join(failed))

@@ -15,7 +15,11 @@ from django.utils import timezone
 from migration import evidence_sentences, login_sentences, sentences
 from migration.models import FRESH, Comparison
 from migration.operations.account import find_account_problem
-from migration.operations.aws_writes import explain_stop, get_aws_write_state, write_guard
+from migration.operations.aws_writes import (
+    describe_who_stopped_writes,
+    get_aws_write_state,
+    write_guard,
+)
 from migration.operations.evidence import WANT_EVIDENCE, Evidence, list_evidence, make_phase_entry
 from migration.operations.gate_facts import GateFacts
 from migration.operations.gate_fixes import FIXES, CheckCode, CheckFix
@@ -231,13 +235,17 @@ def check_aws_writes() -> Iterator[Check]:
             write_guard().explain_refused_database(state),
             sentences.IS_NO_COPY(),
         ),
-        (CheckCode.WRITES_STOPPED, explain_stop(state), sentences.WRITES_NOT_STOPPED()),
+        (
+            CheckCode.WRITES_STOPPED,
+            describe_who_stopped_writes(state),
+            sentences.WRITES_NOT_STOPPED(),
+        ),
     ):
         found = refusal.key if refusal else code
         yield Check(found, refusal is None, refusal or passed, CheckFix.AWS_WRITES)
 
 
-def refuse_without_aws_writes(slug: str, new: Phase) -> None:
+def require_aws_writes_allowed(slug: str, new: Phase) -> None:
     """Raise `ShutGate` where this site may not write to AWS now."""
     if shut := [check for check in check_aws_writes() if not check.passed]:
         raise ShutGate(slug, new, shut)
@@ -312,7 +320,7 @@ def _check_login_tests(tests: list[LoginTest]) -> Iterator[Check]:
     refused = [test for test in tests if test.is_proven_wrong]
     text = login_sentences.AWS_LOGIN_NOT_REFUSED()
     if refused:
-        names = tuple(test.name_message for test in refused)
+        names = tuple(test.login_name_message for test in refused)
         text = login_sentences.AWS_LOGIN_REFUSED(ago=refused[0].tested_at, logins=names)
     yield Check(CheckCode.LOGIN_REFUSED, not refused, text, CheckFix.LOGIN_TESTS)
 

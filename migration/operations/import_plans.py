@@ -239,7 +239,9 @@ class ClientPlanner:
     def _change_login(self, planned: PlannedLine, row: Credential, cells: Cells) -> None:
         """Change a stored row. Where the secret would be sent elsewhere, the file has to hold it."""
         values = self._read_values(planned, row, cells, is_new=False)
-        if moved := row.find_secret_redirections({*values, *set(row.SECRET_FIELDS) & set(cells)}):
+        if moved := row.list_columns_redirecting_secret(
+            {*values, *set(row.SECRET_FIELDS) & set(cells)}
+        ):
             (secret,) = row.SECRET_FIELDS
             needed = sentences.IMPORT_SECRET_NEEDED(columns=tuple(moved), secret=secret)
             planned.problems.append(needed)

@@ -337,7 +337,7 @@ def _record(changed: Iterable[ClientImport], numbers: dict[str, int], by: User |
                 slug=planned.client.slug,
             )
         )
-    AuditEvent.objects.insert_signed(events)
+    AuditEvent.objects.insert_already_signed(events)
     return events[0].correlation
 
 

@@ -35,7 +35,7 @@ def hold_search(search_id: int) -> Iterator[bool]:
 
     The session holds it, so that it ends with the process.
     """
-    with try_lease(LeaseKind.SEARCH, search_id, for_good=True) as held:
+    with try_lease(LeaseKind.SEARCH, search_id, delete_row=True) as held:
         yield held
 
 

@@ -52,7 +52,7 @@ def _derived_fingerprint_key() -> str:
 
 
 @dataclass(frozen=True)
-class VersionKeys:
+class VersionIdKeys:
     """The keys by which a version's id proves that this site wrote it, the newest first."""
 
     keys: tuple[bytes, ...] = field(repr=False)
@@ -70,12 +70,12 @@ class VersionKeys:
         return any([hmac.compare_digest(proof, each) for each in proofs])  # noqa: C419  # none ends it early
 
 
-def load_version_keys() -> VersionKeys:
+def load_version_keys() -> VersionIdKeys:
     """Read the keys; raises `ImproperlyConfigured` where `migrate` made none yet."""
     keys = tuple(map(bytes, VersionKey.objects.values_list("key", flat=True)))
     if not keys:
         raise ImproperlyConfigured(_("There is no version key yet: run manage.py migrate."))
-    return VersionKeys(keys)
+    return VersionIdKeys(keys)
 
 
 def make_version_keys(*, using: str, **_options: object) -> None:

@@ -21,9 +21,9 @@ from credentials.pointers import POINTER, is_purged
 from migration.models import (
     Fingerprint,
     KnownValue,
+    NewValueOrigin,
     PresentValue,
     SeenClient,
-    ValueOrigin,
     all_clients,
     find_layout,
 )
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from credentials.models import Client, Credential
     from migration.models import ClientPhaseQuerySet, CredentialKey, Secret
-    from migration.operations.keys import VersionKeys
+    from migration.operations.keys import VersionIdKeys
     from nova_credentials.aws.answers import Answers, SecretValue
 
 CLIENTS_AT_ONCE = 500
@@ -51,7 +51,9 @@ MOST_CLIENTS = 20_000
 
 def note_written_rows() -> None:
     """Look at the rows that were written since they were looked at, or were looked at with another key."""
-    written = list(select_unnoted().order_by("pk").values_list("pk", flat=True)[:MOST_CLIENTS])
+    written = list(
+        select_clients_to_note().order_by("pk").values_list("pk", flat=True)[:MOST_CLIENTS]
+    )
     note_rows(written)
 
 
@@ -76,7 +78,7 @@ def note_values_before_purge(client: Client) -> None:
 
     Needs `with_revision` and `read_rows_and_columns`.
     """
-    if select_unnoted().filter(pk=client.pk).exists():
+    if select_clients_to_note().filter(pk=client.pk).exists():
         KnownValue.objects.record_rows([see_rows(client)], key_id=fingerprint_key_id())
 
 
@@ -93,7 +95,7 @@ def note_values_on_commit(*client_ids: int) -> None:
 
     It is stored once that has ended, as it may wait for AWS before: nobody else is to wait for it.
     """
-    unnoted = list(select_unnoted().filter(pk__in=client_ids).values_list("pk", flat=True))
+    unnoted = list(select_clients_to_note().filter(pk__in=client_ids).values_list("pk", flat=True))
     found = all_clients().filter(pk__in=unnoted).with_revision()
     found.read_rows_and_columns()
     seen, key_id = [see_rows(client) for client in found], fingerprint_key_id()
@@ -104,7 +106,7 @@ def note_values_on_commit(*client_ids: int) -> None:
         )
 
 
-def select_unnoted() -> ClientPhaseQuerySet:
+def select_clients_to_note() -> ClientPhaseQuerySet:
     """Select the clients whose rows were written since they were looked at, or were looked at with another key."""
     noted = F("noted_client__revision")
     written = Q(pk__in=ClientWrite.objects.values("client_id"))
@@ -181,7 +183,7 @@ def _see_in_aws(
     versions: Collection[SecretValue],
     *,
     pushed: Mapping[str, Secret],
-    keys: VersionKeys,
+    keys: VersionIdKeys,
 ) -> dict[CredentialKey, PresentValue]:
     names = secret_names(client.slug, client.layout)  # type: ignore[attr-defined]  # annotated
     by_name = {version.name: version for version in versions}
@@ -198,7 +200,7 @@ def _see_in_aws(
             stands_in_tables=False,
             stood_in_tables=False,
             is_unwritten=is_known,
-            origin=ValueOrigin.FORMER if is_forgotten else ValueOrigin.TYPED,
+            origin=NewValueOrigin.FORMER if is_forgotten else NewValueOrigin.TYPED,
             made_at=version.created_at,
         )
     return seen
@@ -208,7 +210,7 @@ def note_new_values_in_aws(
     client_id: int,
     values: Mapping[CredentialKey, str],
     *,
-    origin: ValueOrigin,
+    origin: NewValueOrigin,
     before: SeenClient | None = None,
 ) -> None:
     """Note that a purged client's credentials were given other values, in the transaction in which AWS takes them.
@@ -230,7 +232,7 @@ def note_new_password_in_aws(rows: Sequence[Credential], password: str, *, is_ra
 
     `is_random`: this site has made it just now. A row that NOVA wrote since the purge keeps its own value.
     """
-    origin = ValueOrigin.GENERATED if is_random else ValueOrigin.TYPED
+    origin = NewValueOrigin.GENERATED if is_random else NewValueOrigin.TYPED
     keys = [(row.TYPE.value, row.pk) for row in rows if is_purged(row)]
     if keys:
         note_new_values_in_aws(rows[0].client_id, dict.fromkeys(keys, password), origin=origin)

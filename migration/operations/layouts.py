@@ -155,7 +155,7 @@ def _require_copyable(snapshot: ClientSnapshot, found: AwsCopy, sm: SecretsManag
     """Refuse where a rotation is under way, or where a copy would pass somebody else's version off as ours."""
     if rotation := Rotation.objects.find_unfinished(snapshot.client_id):
         raise LayoutRefusedError(rotation_sentences.ROTATION_UNDER_WAY(ago=rotation.begun_at))
-    for value in found.values_read:
+    for value in found.source_values:
         try:
             versions = sm.describe_secret(value.name).versions
         except SecretsManagerError as error:

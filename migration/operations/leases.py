@@ -124,7 +124,7 @@ class LeaseSession:
                 raise LeaseLostError
             if asked_at - self.proven_at <= PROVEN_FOR_SECONDS:
                 return
-            asked = list_own_sessions()
+            asked = list_sessions_of_process()
             proven = rate_limiter().run_statement(partial(_read_proofs, sessions=asked))
             keep_proofs(asked, proven, asked_at=asked_at)
             if self not in (asked[place - 1] for place in proven):
@@ -138,7 +138,7 @@ _sessions_lock = threading.Lock()
 _asking = threading.Lock()
 
 
-def list_own_sessions() -> list[LeaseSession]:
+def list_sessions_of_process() -> list[LeaseSession]:
     """Return the sessions of this process."""
     with _sessions_lock:
         return [*_sessions]
@@ -161,7 +161,7 @@ def find_thread_session() -> LeaseSession | None:
     return session
 
 
-def work_under_session(session: LeaseSession | None) -> None:
+def work_in_thread_under_session(session: LeaseSession | None) -> None:
     """Have this thread work under the leases of another thread's session, which waits for it."""
     _of_thread.session = session
 
@@ -258,10 +258,10 @@ def _take_free(session: LeaseSession, kind: LeaseKind, free: list[int]) -> set[i
     return {key for key, _ in rows if key is not None} if is_proven else None
 
 
-def release_leases(kind: LeaseKind, keys: Collection[int], *, for_good: bool = False) -> None:
+def release_leases(kind: LeaseKind, keys: Collection[int], *, delete_row: bool = False) -> None:
     """Release leases as often as they were taken; raise `LeaseLostError` where they were not held up to now.
 
-    `for_good`: their rows aren't needed again.
+    `delete_row`: their rows aren't needed again.
     """
     session = find_thread_session()
     if not keys:
@@ -277,7 +277,7 @@ def release_leases(kind: LeaseKind, keys: Collection[int], *, for_good: bool = F
         return
     with connection.cursor() as cursor:
         cursor.execute(
-            DROP if for_good else RELEASE, {"kind": kind, "keys": free, "session": session.key}
+            DROP if delete_row else RELEASE, {"kind": kind, "keys": free, "session": session.key}
         )
         number, is_proven = cursor.fetchone()
     if number < len(free) or not is_proven:
@@ -285,25 +285,27 @@ def release_leases(kind: LeaseKind, keys: Collection[int], *, for_good: bool = F
 
 
 @contextmanager
-def releasing(kind: LeaseKind, keys: Collection[int], *, for_good: bool = False) -> Iterator[None]:
+def releasing(
+    kind: LeaseKind, keys: Collection[int], *, delete_row: bool = False
+) -> Iterator[None]:
     """Release the leases at the block's end. `LeaseLostError` stands in for no other error."""
     try:
         yield
     except BaseException:
         with suppress(LeaseLostError):
-            release_leases(kind, keys, for_good=for_good)
+            release_leases(kind, keys, delete_row=delete_row)
         raise
-    release_leases(kind, keys, for_good=for_good)
+    release_leases(kind, keys, delete_row=delete_row)
 
 
 @contextmanager
-def try_lease(kind: LeaseKind, key: int, *, for_good: bool = False) -> Iterator[bool]:
+def try_lease(kind: LeaseKind, key: int, *, delete_row: bool = False) -> Iterator[bool]:
     """Hold the lease until the block ends; gives False where another session holds it.
 
     Raises `LeaseLostError` at the end where it was not held up to there.
     """
     taken = take_leases(kind, [key])
-    with releasing(kind, taken, for_good=for_good):
+    with releasing(kind, taken, delete_row=delete_row):
         yield bool(taken)
 
 

@@ -94,12 +94,12 @@ class Leftovers:
     objections: tuple[Message, ...]
 
     @property
-    def has_lost_secrets(self) -> bool:
+    def has_secrets_lost_since_leaving(self) -> bool:
         """Say whether AWS no longer holds a secret whose deletion was scheduled."""
-        return any(self.lost_secrets)
+        return any(self.secrets_lost_since_leaving)
 
     @property
-    def lost_secrets(self) -> list[str]:
+    def secrets_lost_since_leaving(self) -> list[str]:
         """Return which secrets, to be deleted when the client left, are not there any more, or not as ours."""
         known = self.leaving.deletions if self.leaving else {}
         there = {s.name for s in self.secrets if s.problem or (s.is_there and s.is_ours)}

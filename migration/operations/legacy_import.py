@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from credentials.legacy import LegacyRow, LegacyTable
+    from credentials.legacy import LegacyRow, LegacyTableContent
     from credentials.models import Credential
     from nova_credentials.document import Document
     from nova_credentials.messages import Message
@@ -93,7 +93,7 @@ class PlannedRow:
 class LegacyPlan:
     """Holds what an import from the legacy table would do now."""
 
-    table: LegacyTable
+    table: LegacyTableContent
     rows: tuple[PlannedRow, ...] = ()
     # Another one after any change of the table or of the clients that it names.
     stamp: str = field(default="", repr=False)

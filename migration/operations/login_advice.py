@@ -39,7 +39,7 @@ def advise_copy(tests: Iterable[LoginTest]) -> CopyAdvice | None:
     outcomes: dict[tuple[str, int | None, str], dict[str, str]] = {}
     for test in tests:
         wrong = LoginOutcome.REFUSED.value if test.is_proven_wrong else test.outcome
-        outcomes.setdefault(test.key, {})[test.store] = wrong
+        outcomes.setdefault(test.key_within_client_and_store, {})[test.store] = wrong
     pairs = {
         (by_store[LoginStore.POSTGRES], by_store[LoginStore.AWS])
         for by_store in outcomes.values()

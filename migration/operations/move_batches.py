@@ -68,7 +68,7 @@ class MoveBatch:
         asked = sentences.ASKED_FOR_BY(who=run.by_name) if run.approved_by_name else None
         self.note = in_a_row(asked, sentences.MOVED_BY_RUN(run=run.name_message))
         self.override = make_override(run, moves)
-        self.answers = get_kms_answers(run.pk, run.steered_at).drop_refusals()
+        self.answers = get_kms_answers(run.pk, run.steered_at).begin_batch_without_refusals()
         # Clients that no other is moved together with, and the reasons of those that are refused for good.
         self.one_by_one: list[int] = []
         self.reasons: dict[int, tuple[Message, ...]] = {}
@@ -150,9 +150,9 @@ class MoveBatch:
         else:
             self.reasons[client_id] = tuple(refusal.reasons)
 
-    def record_refusals(self) -> None:
+    def record_refusals_in_audit(self) -> None:
         """Record in the audit which moves were refused, and why."""
-        AuditEvent.objects.insert_signed(
+        AuditEvent.objects.insert_already_signed(
             [
                 AuditEvent.make_signed(
                     AuditCode.REFUSAL,

@@ -16,7 +16,7 @@ from credentials.refusals import RefusedByDatabaseError
 from migration import campaign_sentences, sentences
 from migration.models import PUSHED, Comparison, Outcome, Run
 from migration.operations.aws_store import make_aws_copy, secrets_manager
-from migration.operations.comparisons import make_comparison, read_secrets
+from migration.operations.comparisons import make_unsaved_comparison, read_secrets
 from migration.operations.deletions import schedule_secret_deletion
 from migration.operations.gate_facts import GateFacts
 from migration.operations.gates import ShutGate, needs_approval
@@ -56,14 +56,16 @@ def process_move_items(run: Run, moves: PlannedMoves, items: dict[int, RunItem])
     with hold_client_locks(items, wait_seconds=LOCK_WAIT_SECONDS) as held:
         for pk in items.keys() - held:
             batch.refuse(pk, sentences.MOVE_UNDER_WAY())
-        attempts = begin_moves(batch, held)
+        attempts = pick_moves_and_settle_others(batch, held)
         if attempts:
             TOGETHER.get((moves.old, moves.new), leave_to_one_by_one)(batch, attempts)
     move_one_by_one(batch, until=until)
-    batch.record_refusals()
+    batch.record_refusals_in_audit()
 
 
-def begin_moves(batch: MoveBatch, client_ids: Collection[int]) -> list[MoveAttempt]:
+def pick_moves_and_settle_others(
+    batch: MoveBatch, client_ids: Collection[int]
+) -> list[MoveAttempt]:
     """Return the moves to make of these clients, whose leases are held; the others have their outcome."""
     moves, made, snapshots = batch.moves, batch.read_moves_made(), read_snapshots(client_ids)
     attempts = []
@@ -138,10 +140,10 @@ def commit_moves(
     """Change the phases in one transaction; `messages` go into the items, and `with_moves` into the moves too."""
     with transaction.atomic():
         moved = batch.change_phases(attempts, messages if with_moves else None)
-    record_moved_items(batch, attempts, moved, messages)
+    record_moved_and_leave_others(batch, attempts, moved, messages)
 
 
-def record_moved_items(
+def record_moved_and_leave_others(
     batch: MoveBatch, attempts: Sequence[MoveAttempt], moved: Collection[int], messages: Messages
 ) -> None:
     """Give the items of the clients that were moved their outcome, and leave the others."""
@@ -182,17 +184,17 @@ def move_where_equal(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
             [n for each in snapshots for n in each.names.values()], sm=sm
         )
     # After AWS has answered, which may take long: the gate is judged as of now.
-    facts = recheck_and_read_gate_facts(batch, snapshots, found)
+    facts = compare_unchecked_and_read_facts(batch, snapshots, found)
     passed = [attempt for attempt in attempts if pass_gate(batch, attempt, facts)]
     equal = compare_moves(batch, passed, found)
     message = sentences.READS_AWS() if batch.moves.new == Phase.AWS else None
     told = {attempt.snapshot.client_id: message for attempt in equal}
     for start in range(0, len(equal), LOCKED_AT_ONCE):
         some = equal[start : start + LOCKED_AT_ONCE]
-        record_moved_items(batch, some, commit_unchanged(batch, some), told)
+        record_moved_and_leave_others(batch, some, commit_unchanged(batch, some), told)
 
 
-def recheck_and_read_gate_facts(
+def compare_unchecked_and_read_facts(
     batch: MoveBatch, snapshots: Sequence[ClientSnapshot], found: Answers
 ) -> GateFacts:
     """Read what the gates need. Where a client's newest comparison is unchecked, store a new one first.
@@ -210,7 +212,9 @@ def recheck_and_read_gate_facts(
     if not unchecked:
         return facts
     again = [each for each in snapshots if each.client_id in unchecked]
-    Comparison.objects.record([make_comparison(each, found, run=batch.run) for each in again])
+    Comparison.objects.record(
+        [make_unsaved_comparison(each, found, run=batch.run) for each in again]
+    )
     return GateFacts(client_ids, run=batch.run)
 
 
@@ -228,7 +232,9 @@ def compare_moves(
     batch: MoveBatch, attempts: Sequence[MoveAttempt], found: Answers
 ) -> list[MoveAttempt]:
     """Store a comparison of each client and return those that match; the others are refused."""
-    comparisons = [make_comparison(each.snapshot, found, run=batch.run) for each in attempts]
+    comparisons = [
+        make_unsaved_comparison(each.snapshot, found, run=batch.run) for each in attempts
+    ]
     Comparison.objects.record(comparisons)
     equal = []
     for attempt, comparison in zip(attempts, comparisons, strict=True):

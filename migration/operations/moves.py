@@ -22,14 +22,14 @@ from migration.operations.aws_store import (
     read_aws,
     secret_names_by_type,
 )
-from migration.operations.comparisons import make_comparison, read_secrets
+from migration.operations.comparisons import make_unsaved_comparison, read_secrets
 from migration.operations.deletions import schedule_secret_deletion
 from migration.operations.gates import (
     Check,
     Override,
     ShutGate,
     needs_approval,
-    refuse_without_aws_writes,
+    require_aws_writes_allowed,
 )
 from migration.operations.keys import load_version_keys
 from migration.operations.known_values import note_values_before_purge
@@ -142,7 +142,7 @@ def _hold_unchanged_rows(attempt: MoveAttempt) -> Iterator[ClientSnapshot]:
 
 def _start_dual_write(attempt: MoveAttempt) -> Message | None:
     snapshot = attempt.snapshot
-    refuse_without_aws_writes(snapshot.slug, attempt.new)
+    require_aws_writes_allowed(snapshot.slug, attempt.new)
     interactive = attempt.run is None
     (pushed,) = push(client_ids=[snapshot.client_id], run=attempt.run, interactive=interactive)
     if pushed.outcome not in PUSHED:
@@ -167,7 +167,9 @@ def _move_when_equal(attempt: MoveAttempt) -> None:
 
 def _require_match(attempt: MoveAttempt) -> None:
     snapshot = attempt.snapshot
-    comparison = make_comparison(snapshot, read_secrets([snapshot], sm=attempt.sm), run=attempt.run)
+    comparison = make_unsaved_comparison(
+        snapshot, read_secrets([snapshot], sm=attempt.sm), run=attempt.run
+    )
     Comparison.objects.record([comparison])
     if refusal := attempt.find_refusal_after_comparing(comparison):
         raise refusal

@@ -55,12 +55,12 @@ logger = logging.getLogger(__name__)
 
 def send_notices(*, seconds: float) -> None:
     """Make the deliveries of what is ready, and try those that are due; none is begun after so many seconds."""
-    make_ready_deliveries()
+    hand_out_ready_notices()
     deliver_notices(seconds=seconds)
 
 
 @transaction.atomic
-def make_ready_deliveries() -> int:
+def hand_out_ready_notices() -> int:
     """Make the deliveries of notices that are ready, those of one digest together; return of how many notices."""
     # Of two workers the second waits here, and then finds nothing. Runs are joined: a row of theirs need not be there.
     found = Notice.objects.ready().select_for_update(of=("self",)).select_related("recipient")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from credentials.models import NovaColumn
-    from credentials.nova_columns import NovaColumns
+    from credentials.nova_columns import NovaSchema
     from credentials.nova_objects import NovaObject
     from nova_credentials.messages import Message
 
@@ -47,7 +47,7 @@ class MappingRefused(MessageError):  # noqa: N818  # nothing went wrong: it may 
     """The column can't be mapped so; the message says why."""
 
 
-class NotAccepted(MessageError):  # noqa: N818  # the same
+class AcceptanceRefusedError(MessageError):  # the same
     """The objects can't be accepted; the message says why."""
 
 
@@ -63,7 +63,7 @@ class MappingResult:
     @property
     def message(self) -> Message:
         """Say what was done, and what is left to do."""
-        named = {"column": self.column.shown_name}
+        named = {"column": self.column.shown_table_and_name}
         if kept := name_purged_clients_with_values(self.column, self.purged_with_values):
             return in_a_row(sentences.MAPPED(**named), kept) or kept
         if self.clients_to_push:
@@ -78,10 +78,10 @@ class NovaTablesVerdict(NamedTuple):
     text: Message
 
 
-def find_added_column(columns: NovaColumns, name: str) -> NovaColumn:
+def find_added_column(columns: NovaSchema, name: str) -> NovaColumn:
     """Return the added column that is shown as `TABLE.COLUMN`, with or without the schema; raises `MappingRefused`."""
     for column in columns.added:
-        if name in (column.shown_name, column.shown_name.partition(".")[2]):
+        if name in (column.shown_table_and_name, column.shown_table_and_name.partition(".")[2]):
             return column
     tables = {table.partition(".")[2] for table in NOVA_TABLES} | set(NOVA_TABLES)
     if not any(name.startswith(f"{table}.") for table in tables):
@@ -110,7 +110,7 @@ def _map_locked(
     column: NovaColumn, use: ColumnUse, by: User | None, seen: str | None
 ) -> MappingResult:
     if seen is not None and seen != (column.use or ""):
-        raise MappingRefused(sentences.MAPPED_MEANWHILE(column=column.shown_name))
+        raise MappingRefused(sentences.MAPPED_MEANWHILE(column=column.shown_table_and_name))
     _require_possible(column, use)
     if column.type is None:
         # If NOVA makes the column again, somebody has to look at it again.
@@ -129,7 +129,7 @@ def _map_locked(
         )
     AuditEvent.objects.record(
         AuditCode.COLUMN_MAPPED,
-        audit_sentences.COLUMN_MAPPED(column=column.shown_name, use=use.value),
+        audit_sentences.COLUMN_MAPPED(column=column.shown_table_and_name, use=use.value),
         by=by,
     )
     clients = 0
@@ -141,7 +141,7 @@ def _map_locked(
 
 
 def _require_possible(column: NovaColumn, use: ColumnUse) -> None:
-    named = {"column": column.shown_name}
+    named = {"column": column.shown_table_and_name}
     if column.type is None and use.travels:
         raise MappingRefused(sentences.COLUMN_IS_GONE(**named))
     if use.travels and not column.is_text:
@@ -160,7 +160,9 @@ def name_purged_clients_with_values(
     if not clients:
         return None
     names = _few([escape_name(client.slug) for client in clients])
-    return sentences.PURGED_KEEP_VALUES(column=column.shown_name, n=len(clients), names=names)
+    return sentences.PURGED_KEEP_VALUES(
+        column=column.shown_table_and_name, n=len(clients), names=names
+    )
 
 
 def _count_pointers(column: NovaColumn) -> int:
@@ -203,14 +205,14 @@ def accept_objects(
 ) -> list[AcceptedObject]:
     """Accept the objects with these digests as they are defined now; one that was changed since has another.
 
-    Raises `NotAccepted`, or `ReasonError` for a reason that can't be stored. Accepting twice changes nothing.
+    Raises `AcceptanceRefusedError`, or `ReasonError` for a reason that can't be stored. Doing it twice changes nothing.
     """
     require_storable_reason(reason)
     if not reason.strip():
-        raise NotAccepted(sentences.ACCEPTING_WANTS_REASON())
+        raise AcceptanceRefusedError(sentences.ACCEPTING_WANTS_REASON())
     there = {each.digest: each for each in list_nova_objects() if each.kind not in ROLE_KINDS}
     if not digests or not all(digest in there for digest in digests):
-        raise NotAccepted(sentences.OBJECT_CHANGED())
+        raise AcceptanceRefusedError(sentences.OBJECT_CHANGED())
     with transaction.atomic():
         return [_accept_object(there[digest], reason, by) for digest in digests]
 
@@ -245,7 +247,7 @@ def _accept_object(found: NovaObject, reason: str, by: User | None) -> AcceptedO
 class NovaTables:
     """What NOVA's tables are like at one moment: their columns, and the objects of others on them."""
 
-    columns: NovaColumns
+    columns: NovaSchema
     unknown_objects: list[NovaObject]
 
     @property
@@ -253,7 +255,7 @@ class NovaTables:
         """Say which columns shut the gates, or None."""
         if self.columns.breaking:
             return self.columns.problem
-        names = [column.shown_name for column in self.columns.unmapped]
+        names = [column.shown_table_and_name for column in self.columns.unmapped]
         return sentences.COLUMNS_UNMAPPED(n=len(names), names=_few(names)) if names else None
 
     @property

@@ -101,7 +101,7 @@ def schedule_offboarding_deletions(leaving: Offboarding, *, by: User | None) -> 
         raise OffboardingError(told.OFFBOARDING_STOPPED(error=error.message)) from None
 
 
-def bring_back_inactive(*, client_id: int, reason: str, by: User | None = None) -> Message:
+def bring_back_as_inactive(*, client_id: int, reason: str, by: User | None = None) -> Message:
     """Take the client's secrets back from their deletion, and the client to the phase it left from.
 
     It stays inactive. Raises `OffboardingError`, also where the values are gone, and `Client.DoesNotExist`.

@@ -60,7 +60,7 @@ logger = logging.getLogger(__name__)
 def select_with_unneeded_secrets() -> ClientMigrationQuerySet:
     """Select the clients whose other secrets nobody can need any more."""
     cached = timedelta(seconds=2 * settings.NOVA_CACHE_SECONDS)
-    due = ClientMigration.objects.of_present_clients().with_old_other_secrets(
+    due = ClientMigration.objects.exclude_deleted_clients().with_old_other_secrets(
         kept_for=KEPT_FOR + cached, half_written_for=KEPT_FOR
     )
     if ReaderProcess.objects.has_readers_without_layouts():

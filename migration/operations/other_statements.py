@@ -71,7 +71,7 @@ class StatementReport:
     """The statements of others that read credential tables, and why there may be more."""
 
     statements: tuple[OtherStatementCount, ...] = ()
-    unseen: UnseenReason | None = None
+    unseen_reason: UnseenReason | None = None
     own_role: str = ""
 
 
@@ -82,7 +82,7 @@ def read_other_statements() -> StatementReport:
         with transaction.atomic(), connection.cursor() as cursor:
             return read_statements(cursor)
     except Error:
-        return StatementReport(unseen=UnseenReason.NOT_READABLE)
+        return StatementReport(unseen_reason=UnseenReason.NOT_READABLE)
 
 
 def read_statements(cursor: CursorWrapper) -> StatementReport:
@@ -90,15 +90,15 @@ def read_statements(cursor: CursorWrapper) -> StatementReport:
     cursor.execute(FIND_VIEW)
     found = cursor.fetchone()
     if found is None:
-        return StatementReport(unseen=UnseenReason.NOT_INSTALLED)
+        return StatementReport(unseen_reason=UnseenReason.NOT_INSTALLED)
     cursor.execute(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'")
     pattern = rf"\m({_NAMES})\M"
     view, own_role = found
     cursor.execute(READ_VIEW.format(view=view), [pattern, STATEMENT_MARK, MOST_STATEMENTS])
     rows = cursor.fetchall()
     hidden = any(statement_id is None for _role, statement_id, _text, _calls in rows)
-    unseen = UnseenReason.NOT_ALLOWED if hidden else None
-    return StatementReport(tuple(_count_statements(rows)), unseen, own_role)
+    unseen_reason = UnseenReason.NOT_ALLOWED if hidden else None
+    return StatementReport(tuple(_count_statements(rows)), unseen_reason, own_role)
 
 
 def _count_statements(

@@ -37,7 +37,7 @@ class ForeignPendingError(MessageError):
     """Somebody else has put AWSPENDING on a version of the secret."""
 
 
-class LeftPendingError(MessageError):
+class PendingOfOtherRoleError(MessageError):
     """AWSPENDING that an earlier rotation left may hold the only valid password of another login."""
 
 
@@ -173,7 +173,7 @@ class PendingSecret:
         return current
 
     def require_no_other_roles_pending(self, login: DatabaseLogin) -> None:
-        """Raise `LeftPendingError` where AWSPENDING, left by an earlier rotation, has another role's new password.
+        """Raise `PendingOfOtherRoleError` where AWSPENDING, of an earlier rotation, has another role's new password.
 
         It can be on one version only, so that one would lose it. Raises `ForeignPendingError`, too.
         """
@@ -184,7 +184,7 @@ class PendingSecret:
         for each in read_logins(left.to_document()):
             known = {other.password for other in present if is_same_role(other, each)}
             if not is_same_role(each, login) and known and each.password not in known:
-                raise LeftPendingError(
+                raise PendingOfOtherRoleError(
                     rotation_sentences.ROTATION_LEFT_PENDING(
                         name=self.name, version=left.version_id
                     )
@@ -253,7 +253,7 @@ class PendingSecret:
             rotation_sentences.ROTATION_SECRET_KEEPS_CHANGING(name=self.name)
         )
 
-    def take_off_made(self, version_id: str) -> None:
+    def remove_pending_stage(self, version_id: str) -> None:
         """Take AWSPENDING off this version, if it has it: what an earlier rotation left stays."""
         take_pending_off(self.sm, self.name, version_id)
 
@@ -276,7 +276,7 @@ class PendingSecret:
             return
         take_pending_off(self.sm, self.name, labelled.version_id)
 
-    def record_as_pushed_if_ours(self, current: SecretValue, client_id: int) -> None:
+    def record_secret_version_if_ours(self, current: SecretValue, client_id: int) -> None:
         """Store the version as pushed, unless it carries what somebody else wrote."""
         if load_version_keys().is_ours(self.name, current.version_id):
             made = Secret(

@@ -63,7 +63,7 @@ class PendingWrite:
         """Return the names of the secrets that were written."""
         return list(self.outcomes)
 
-    def list_stored_names(self) -> tuple[str, ...]:
+    def list_surely_written_names(self) -> tuple[str, ...]:
         """Return the names of the secrets that AWS surely has taken."""
         written = self.written_names
         return tuple(secret.name for secret in self.secrets if secret.name in written)
@@ -78,7 +78,7 @@ class PendingWrite:
         )
 
     @property
-    def overwritten(self) -> list[ReplacedVersion]:
+    def foreign_replaced_versions(self) -> list[ReplacedVersion]:
         """Return the replaced versions that somebody else wrote."""
         return [version for version in self.replaced if not version.is_ours]
 

@@ -10,8 +10,12 @@ from django.conf import settings
 from migration import plan_sentences, sentences
 from migration.models import Comparison, Outcome
 from migration.operations.aws_writes import WritesRefusedError
-from migration.operations.comparisons import make_comparison
-from migration.operations.secret_writer import LeftAloneError, PostponedError, RefusedBySiteError
+from migration.operations.comparisons import make_unsaved_comparison
+from migration.operations.secret_writer import (
+    BatchTimeOverError,
+    MismatchNotOverwrittenError,
+    RefusedBySiteError,
+)
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretValue
 from nova_credentials.messages import in_a_row
@@ -60,7 +64,7 @@ def make_overwrite_comparison(
     pending: PendingWrite, writer: SecretWriter, run: Run | None
 ) -> Comparison:
     """Return the comparison with what AWS held before: which fields of somebody else's version were overwritten."""
-    comparison = make_comparison(pending.snapshot, writer.before, run=run)
+    comparison = make_unsaved_comparison(pending.snapshot, writer.before, run=run)
     comparison.message = name_overwritten(pending)
     return comparison
 
@@ -68,7 +72,9 @@ def make_overwrite_comparison(
 def name_overwritten(pending: PendingWrite, *, dry_run: bool = False) -> Message | None:
     """Name the versions of somebody else that were overwritten, or would be; None where there are none."""
     sentence = plan_sentences.WOULD_OVERWRITE if dry_run else plan_sentences.OVERWROTE
-    return in_a_row(*(sentence(name=v.name, version=v.version_id) for v in pending.overwritten))
+    return in_a_row(
+        *(sentence(name=v.name, version=v.version_id) for v in pending.foreign_replaced_versions)
+    )
 
 
 def make_result(
@@ -81,11 +87,11 @@ def make_result(
     snapshot, error = pending.snapshot, pending.error
     outcome, error_class, message = Outcome.FAILED, "", None
     refused = postponed = False
-    if isinstance(error, LeftAloneError):
+    if isinstance(error, MismatchNotOverwrittenError):
         outcome, message = Outcome.SKIPPED, error.message
     elif error:
         error_class, message = error.error_class, error.message
-        postponed = isinstance(error, PostponedError | WritesRefusedError)
+        postponed = isinstance(error, BatchTimeOverError | WritesRefusedError)
         is_final = isinstance(error, RefusedBySiteError) or error_class == ErrorClass.DATA
         refused = is_final and not postponed
     elif comparison and comparison.status != Comparison.Status.MATCH:

@@ -25,8 +25,8 @@ from migration.models import (
     all_clients,
 )
 from migration.operations.aws_store import secrets_manager
-from migration.operations.comparisons import make_comparison, make_match
-from migration.operations.leases import find_thread_session, work_under_session
+from migration.operations.comparisons import make_unsaved_comparison, make_unsaved_match
+from migration.operations.leases import find_thread_session, work_in_thread_under_session
 from migration.operations.locks import hold_client_locks
 from migration.operations.pending_writes import PendingWrite
 from migration.operations.push_results import (
@@ -38,7 +38,7 @@ from migration.operations.push_results import (
 from migration.operations.secret_writer import (
     DifferingPolicy,
     ForeignVersionError,
-    LeftAloneError,
+    MismatchNotOverwrittenError,
     PartlyWrittenError,
     PushOptions,
     RefusedBySiteError,
@@ -233,7 +233,7 @@ def write_document(
     options = PushOptions(overwrite=overwrite)
     prepare_writer([pending], secrets_manager(interactive=True), options).write_client(pending)
     _record_writes([pending])
-    if pending.error and (names := pending.list_stored_names()):
+    if pending.error and (names := pending.list_surely_written_names()):
         raise PartlyWrittenError(sentences.SAVED_IN_PART(names=names, error=pending.error.message))
     if pending.error:
         raise pending.error
@@ -261,7 +261,9 @@ def _write_and_verify(
         for pending in writes
     ]
     overwritten = [
-        make_overwrite_comparison(pending, writer, run) for pending in writes if pending.overwritten
+        make_overwrite_comparison(pending, writer, run)
+        for pending in writes
+        if pending.foreign_replaced_versions
     ]
     _record_results(writes, results, overwritten)
     return results
@@ -276,7 +278,7 @@ def _write_clients(writes: list[PendingWrite], writer: SecretWriter) -> None:
         else:
             waiting.append(pending)
     with ContextThreads(
-        WRITERS, initializer=work_under_session, initargs=(find_thread_session(),)
+        WRITERS, initializer=work_in_thread_under_session, initargs=(find_thread_session(),)
     ) as pool:
         list(pool.map(writer.write_client, waiting))
 
@@ -284,12 +286,14 @@ def _write_clients(writes: list[PendingWrite], writer: SecretWriter) -> None:
 def _compare_written(pending: PendingWrite, after: Answers, run: Run | None) -> Comparison:
     """Compare what AWS holds now; where nothing was to be written, that was done before."""
     if pending.held:
-        return make_match(pending.snapshot, run=run)
-    return make_comparison(pending.snapshot, after, run=run)
+        return make_unsaved_match(pending.snapshot, run=run)
+    return make_unsaved_comparison(pending.snapshot, after, run=run)
 
 
 def _is_comparable(pending: PendingWrite) -> bool:
-    return pending.error is None or isinstance(pending.error, ForeignVersionError | LeftAloneError)
+    return pending.error is None or isinstance(
+        pending.error, ForeignVersionError | MismatchNotOverwrittenError
+    )
 
 
 def _record_results(
@@ -314,7 +318,7 @@ def _record_writes(writes: Collection[PendingWrite]) -> None:
     """Record in the audit what AWS has taken of each client; a push that changed nothing there is no entry."""
     events = []
     for pending in writes:
-        names = pending.list_stored_names()
+        names = pending.list_surely_written_names()
         if not names:
             continue
         versions = tuple(
@@ -332,4 +336,4 @@ def _record_writes(writes: Collection[PendingWrite]) -> None:
                 AuditCode.PUSH, facts, client_id=snapshot.client_id, slug=snapshot.slug
             )
         )
-    AuditEvent.objects.insert_signed(events)
+    AuditEvent.objects.insert_already_signed(events)

@@ -13,7 +13,7 @@ from django.db import DatabaseError, connection
 
 from migration.models.rates import BLOCK_SECONDS, Rate
 from migration.operations.aws_writes import TEST_LOGIN, require_writes_allowed, write_guard
-from migration.operations.leases import keep_proofs, list_own_sessions
+from migration.operations.leases import keep_proofs, list_sessions_of_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ class RateLimiter:
         # The turn may have been far away: what counts is what holds now.
         require_writes_allowed(operation)
 
-    def take_turn_without_waiting(self, operation: str) -> None:
+    def take_turn_before_others(self, operation: str) -> None:
         """Take a turn without waiting for it, as a user waits for the page. Other calls are made a little later.
 
         Raises as `wait` does.
@@ -102,12 +102,12 @@ class RateLimiter:
         return turns.popleft()
 
     def _reserve_turns(self, kind: Rate.Kind, *, seconds: float) -> Reservation:
-        asked_at, sessions = time.monotonic(), list_own_sessions()
+        asked_at, sessions = time.monotonic(), list_sessions_of_process()
         reserved = self._run_statement(
-            lambda own: Rate.objects.reserve(own, kind, seconds=seconds, sessions=sessions)
+            lambda own: Rate.objects.reserve(own, kind, seconds=seconds, sessions_to_prove=sessions)
         )
         write_guard().keep_state(reserved.state, asked_at=asked_at)
-        keep_proofs(sessions, reserved.proven, asked_at=asked_at)
+        keep_proofs(sessions, reserved.proven_places, asked_at=asked_at)
         return reserved
 
     def run_statement(self, statement: Callable[[BaseDatabaseWrapper], _T]) -> _T:
@@ -131,11 +131,11 @@ class RateLimiter:
         return self._connection
 
 
-class InteractiveLimiter:
+class PriorityLimiter:
     """A limiter for pages: it takes turns and does not wait for them."""
 
     def __init__(self, limiter: RateLimiter) -> None:
-        self.wait = limiter.take_turn_without_waiting
+        self.wait = limiter.take_turn_before_others
         self.throttled = limiter.throttled
 
 

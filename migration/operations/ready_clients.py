@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from credentials.models import Client, Credential
-    from credentials.nova_columns import NovaColumns
+    from credentials.nova_columns import NovaSchema
     from migration.models import ClientPhaseQuerySet
 
 PREVIOUS_PHASE = {new: old for old, new in NEXT_PHASE.items()}
@@ -61,7 +61,7 @@ class SiteFacts(GateFacts):
         return all(check.passed for check in check_aws_writes())
 
     @cached_property
-    def nova_columns(self) -> NovaColumns:
+    def nova_schema(self) -> NovaSchema:
         """Return what NOVA's tables have as columns, read once."""
         return read_nova_columns()
 
@@ -124,7 +124,7 @@ def _is_site_ready(new: Phase, site: SiteFacts) -> bool:
     if not site.writes_allowed:
         return False
     if new == Phase.DUAL_WRITE:
-        return not site.nova_columns.problem
+        return not site.nova_schema.problem
     if site.counting_problem:
         return False
     if new not in WANT_EVIDENCE:
@@ -145,7 +145,7 @@ def _is_pushable(site: SiteFacts) -> Q:
             fits |= has_layout(layout) & Q(is_short)
     is_named = Q(slug__regex=LEGAL_SLUG) & fits
     in_postgres = all_clients().in_phases(Phase.POSTGRES).filter(is_named)
-    if not site.nova_columns.has_loosened_columns:
+    if not site.nova_schema.has_loosened_columns:
         suspects = {pk for model in CREDENTIAL_MODELS.values() for pk in _list_suspects(model)}
         in_postgres = in_postgres.filter(pk__in=suspects)
     judged = list(in_postgres.values_list("pk", flat=True))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.db import connection
 from psycopg import sql
 
-from credentials.nova_objects import ObjectKind, list_objects_on
+from credentials.nova_objects import ObjectKind, list_foreign_objects_on
 from credentials.shown_names import escape_invisible, escape_name
 from migration import redaction_sentences as sentences
 from migration.operations.copy_places import OWN_SCHEMAS
@@ -176,7 +176,7 @@ def find_redactable_column(name: ColumnName) -> RedactableColumn:
 def find_code_run_by_updates(cursor: CursorWrapper, name: ColumnName) -> Message | None:
     """Say which objects on the table run their owners' code at an update, or None."""
     # NOVA's trigger would run with this site's rights, and would tell NOVA of a change that is none of its.
-    found = list_objects_on(cursor, [_quote_table(name)], counting=COUNT_WRITE)
+    found = list_foreign_objects_on(cursor, [_quote_table(name)], counting=COUNT_WRITE)
     objects = tuple(
         f"{each.kind} {escape_name(each.name)}".strip()
         for each in found

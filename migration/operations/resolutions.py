@@ -24,7 +24,7 @@ from migration.operations.aws_store import list_versions_since_backup, read_aws,
 from migration.operations.comparisons import (
     compare,
     compare_with_document,
-    make_comparison,
+    make_unsaved_comparison,
     read_secrets,
 )
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
@@ -87,7 +87,7 @@ def copy_to_aws(*, client_id: int, by: User | None = None, reason: str = "") -> 
 
 
 @dataclass(frozen=True)
-class CopyPlan:
+class CopyToPostgresPlan:
     """What copying AWS to PostgreSQL would change now, or why it is refused."""
 
     phase: Phase
@@ -102,17 +102,17 @@ class CopyPlan:
         return salted_hmac("migration.CopyPlan", found, algorithm="sha256").hexdigest()[:16]
 
 
-def plan_copy_to_postgres(client_id: int) -> CopyPlan:
+def plan_copy_to_postgres(client_id: int) -> CopyToPostgresPlan:
     """Compare both stores as `copy_to_postgres` finds them; nothing is stored. Raises `NotResolved`."""
     snapshot, sm = require_unpurged(client_id), secrets_manager(interactive=True)
     try:
-        comparison = make_comparison(snapshot, read_secrets([snapshot], sm=sm), run=None)
+        comparison = make_unsaved_comparison(snapshot, read_secrets([snapshot], sm=sm), run=None)
         _require_nothing_newer(snapshot, read_aws(snapshot, sm=sm))
     except STORE_ERRORS as error:
         raise NotResolved(error.message) from None
     except NotResolved as refusal:
-        return CopyPlan(snapshot.phase, comparison, refusal.message)
-    return CopyPlan(snapshot.phase, comparison, None)
+        return CopyToPostgresPlan(snapshot.phase, comparison, refusal.message)
+    return CopyToPostgresPlan(snapshot.phase, comparison, None)
 
 
 def copy_to_postgres(

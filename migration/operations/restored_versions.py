@@ -12,14 +12,14 @@ from credentials.copying import (
     RowNotInAwsError,
     build_document_with_secrets,
     copy_document_into_rows,
-    list_unmatched_rows,
+    list_rows_missing_in_document,
     pick_values_behind_pointers,
     read_purged_secrets,
 )
 from credentials.models import ClientRevision, save_columns
 from credentials.triggers import writes_are_counted
 from migration import sentences, version_sentences
-from migration.models import PUSHED, Comparison, Resolution, ValueOrigin, require_storable_reason
+from migration.models import PUSHED, Comparison, NewValueOrigin, Resolution, require_storable_reason
 from migration.operations.aws_store import make_aws_copy, secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare, compare_with_document
@@ -43,7 +43,7 @@ from migration.operations.version_logins import (
     TriedVersion,
     VersionLogin,
     list_new_logins,
-    prove_logins,
+    require_working_logins,
     shorten,
 )
 from nova_credentials import document as documents
@@ -104,12 +104,12 @@ def restore_version(
     seen: str,
     reason: str,
     by: User | None = None,
-    unproven: str = "",
+    accepted_digest: str = "",
 ) -> Resolution:
     """Make the version's values the present ones, as a new version in AWS.
 
     `seen` is the digest of the plan that the user saw. The logins that change are tried first: where a server refuses
-    one, nothing is restored; where that can't be found out, only if `unproven` is the digest of just that. In the
+    one, nothing is restored; where that can't be found out, only if `accepted_digest` is the digest of just that. In
     phases in which PostgreSQL decides the rows are written, then pushed as after every save; from the cutover on the
     rows are changed only if AWS takes the values, and those of a purged client go to AWS alone.
 
@@ -119,7 +119,7 @@ def restore_version(
     tried = plan_restore(client_id, name=name, version_id=version_id)
     _require_seen(tried, seen)
     version = TriedVersion(client_id, tried.slug, name, version_id, by)
-    prove_logins(tried.logins, version=version, unproven=unproven)
+    require_working_logins(tried.logins, version=version, accepted_digest=accepted_digest)
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         if not held:
             raise NotResolved(sentences.TRY_AGAIN_LATER())
@@ -164,7 +164,7 @@ def _make_plan(snapshot: ClientSnapshot, name: str, version_id: str) -> VersionP
         former = _read_former(snapshot, secrets, name, version_id, sm=sm)
         present = _find_present(snapshot, secrets)
         client = read_client_with_rows(snapshot.client_id)
-        staying = tuple(list_unmatched_rows(client, former))
+        staying = tuple(list_rows_missing_in_document(client, former))
     except READ_ERRORS as error:
         raise NotResolved(error.message) from None
     # Of a secret that holds no document any more nothing can be told apart: all of the version counts as a change.
@@ -277,7 +277,7 @@ def _write_aws_alone(plan: VersionPlan, client_id: int) -> None:
     note_new_values_in_aws(
         client_id,
         {(row.TYPE.value, row.pk): values[row.SECRET_FIELDS[0]] for row, values in changed.items()},
-        origin=ValueOrigin.FORMER,
+        origin=NewValueOrigin.FORMER,
         before=seen,
     )
     revision = reread_locked_snapshot(client_id).revision

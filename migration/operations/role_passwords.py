@@ -53,7 +53,7 @@ class RoleRefusedError(MessageError):
     """The server does not change this role's password; nothing was changed there."""
 
 
-class LoginUnclearError(MessageError):
+class ValidPasswordUnknownError(MessageError):
     """Nothing is known of the password now: the server can't be reached, or was lost in between."""
 
 
@@ -74,7 +74,7 @@ def open_login(login: DatabaseLogin) -> Iterator[Connection]:
 
 
 def logs_in(login: DatabaseLogin, open_login: OpenLogin) -> bool:
-    """Say whether the server lets this login in; raises `LoginUnclearError` where that can't be known now."""
+    """Say whether the server lets this login in; raises `ValidPasswordUnknownError` where that can't be known now."""
     try:
         with open_login(login):
             return True
@@ -84,7 +84,7 @@ def logs_in(login: DatabaseLogin, open_login: OpenLogin) -> bool:
 
 
 def require_wrong_password(error: LoginFailedError) -> None:
-    """Raise `LoginUnclearError` unless the server said that the password is wrong.
+    """Raise `ValidPasswordUnknownError` unless the server said that the password is wrong.
 
     All else (pg_hba.conf, NOLOGIN, a database that is gone, no server) says nothing of the password.
     """
@@ -92,9 +92,9 @@ def require_wrong_password(error: LoginFailedError) -> None:
         raise make_unclear(error) from None
 
 
-def make_unclear(error: LoginFailedError) -> LoginUnclearError:
+def make_unclear(error: LoginFailedError) -> ValidPasswordUnknownError:
     """Return the error that says with which outcome the login failed."""
-    return LoginUnclearError(_not_logged_in(error.outcome))
+    return ValidPasswordUnknownError(_not_logged_in(error.outcome))
 
 
 def _not_logged_in(outcome: LoginOutcome) -> Message:
@@ -119,20 +119,20 @@ def change_password(
     """Give the login's role a new password and log in with it; `before` is called last before the change.
 
     Raises `LoginFailedError` where the login doesn't work, `RoleRefusedError` where nothing was changed, and
-    `LoginUnclearError` where it isn't known what is valid.
+    `ValidPasswordUnknownError` where it isn't known what is valid.
     """
     with open_login(login) as connection, _refusals(login):
         _require_ready(connection, login)
         before()
         _set_password(connection, login.user, new)
         # Also where that is not clear: a pooler may know the former password only, and this session is still open.
-        with suppress(LoginUnclearError):
+        with suppress(ValidPasswordUnknownError):
             if logs_in(replace(login, password=new), open_login):
                 return
         try:
             _set_password(connection, login.user, login.password)
         except psycopg.Error:
-            raise LoginUnclearError(_not_logged_in(LoginOutcome.REFUSED)) from None
+            raise ValidPasswordUnknownError(_not_logged_in(LoginOutcome.REFUSED)) from None
     raise RoleRefusedError(rotation_sentences.ROTATION_PUT_BACK())
 
 
@@ -176,4 +176,4 @@ def _refusals(login: DatabaseLogin) -> Iterator[None]:
         raise RoleRefusedError(rotation_sentences.ROTATION_SERVER_IN_RECOVERY())
     if code and not code.startswith(("08", "57")):
         raise RoleRefusedError(rotation_sentences.ROTATION_PASSWORD_NOT_CHANGED(code=code))
-    raise LoginUnclearError(_not_logged_in(LoginOutcome.UNREACHABLE))
+    raise ValidPasswordUnknownError(_not_logged_in(LoginOutcome.UNREACHABLE))

@@ -86,7 +86,7 @@ def _list_other_clients(client: Client, login: DatabaseLogin) -> list[str]:
     ]
     purged = {owner for owner, *_, password in found if password.startswith(POINTER)}
     with_it = set(
-        KnownValue.objects.present()
+        KnownValue.objects.current_of_present_clients()
         .filter(
             kind=CredentialType.DATABASE,
             digest__in=[make_fingerprint(owner, login.password).digest for owner in purged],

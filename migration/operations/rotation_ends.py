@@ -9,11 +9,11 @@ from migration import rotation_sentences
 from migration.models import RotationOutcome
 from migration.operations.pending_secrets import (
     ForeignPendingError,
-    LeftPendingError,
     LoginGoneError,
+    PendingOfOtherRoleError,
     SecretKeepsChangingError,
 )
-from migration.operations.role_passwords import LoginUnclearError, RoleRefusedError
+from migration.operations.role_passwords import RoleRefusedError, ValidPasswordUnknownError
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import MessageError
@@ -27,7 +27,7 @@ class ClientNotReadyError(MessageError):
     """The client's rows can't be read, or AWS does not hold them yet; the next try may find them ready."""
 
 
-class WrittenMeanwhileError(MessageError):
+class PasswordReplacedMeanwhileError(MessageError):
     """Somebody gave the login another password while it was rotated; the next try looks at it anew."""
 
 
@@ -54,7 +54,7 @@ ENDS: dict[type[MessageError], RotationOutcome] = {
     RotationRefusedError: RotationOutcome.REFUSED,
     RoleRefusedError: RotationOutcome.REFUSED,
     ForeignPendingError: RotationOutcome.REFUSED,
-    LeftPendingError: RotationOutcome.REFUSED,
+    PendingOfOtherRoleError: RotationOutcome.REFUSED,
     RotationStoppedError: RotationOutcome.STOPPED,
     LeadsElsewhereError: RotationOutcome.STOPPED,
     NothingLogsInError: RotationOutcome.STOPPED,
@@ -62,6 +62,6 @@ ENDS: dict[type[MessageError], RotationOutcome] = {
 # What may pass by itself.
 HINDRANCES = (
     *(SecretsManagerError, DocumentError, NovaSchemaError, RowsBusyError, RefusedByDatabaseError),
-    *(LoginUnclearError, LoginGoneError, SecretKeepsChangingError),
-    *(ClientNotReadyError, WrittenMeanwhileError),
+    *(ValidPasswordUnknownError, LoginGoneError, SecretKeepsChangingError),
+    *(ClientNotReadyError, PasswordReplacedMeanwhileError),
 )

@@ -18,7 +18,7 @@ from migration.models import (
 from migration.operations.approvals import ApprovalStepRefused, find_second_user_refusal
 from migration.operations.evidence_counts import count_missing_kinds
 from migration.operations.gates import needs_approval
-from migration.operations.skipped_items import skip_open_items
+from migration.operations.skipped_items import skip_free_items_of_stopped_run
 from nova_credentials.phases import check_move
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def cancel_run_request(*, run_id: int, by: User) -> None:
             facts = audit_sentences.MOVES_CANCELLED(run=run.name_message, who=run.by_name)
             run.record_act(facts, by=by, code=AuditCode.CANCELLATION, reason=run.reason)
             # Within the transaction: by this the run is known never to go on.
-            skip_open_items(run, why=sentences.RUN_WITHDRAWN())
+            skip_free_items_of_stopped_run(run, why=sentences.RUN_WITHDRAWN())
     except StaleRunError:
         raise make_not_requested_error(run) from None
 

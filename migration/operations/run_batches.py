@@ -87,5 +87,5 @@ def lock_free_batch(run_id: int) -> Iterator[int | None]:
 @contextmanager
 def try_lock_batch(run_id: int, batch: int) -> Iterator[bool]:
     """Try to lease the batch and say whether it worked. The lease ends when the process dies."""
-    with try_lease(LeaseKind.BATCH, run_id << BATCH_BITS | batch, for_good=True) as leased:
+    with try_lease(LeaseKind.BATCH, run_id << BATCH_BITS | batch, delete_row=True) as leased:
         yield leased

@@ -51,7 +51,7 @@ CLASSES = {
 }
 
 
-def is_small(plan: RunPlan) -> bool:
+def can_page_wait_for_plan(plan: RunPlan) -> bool:
     """Say whether the plan's clients are few enough for a page to wait for a look at them."""
     return _select_clients(plan)[: FEW_CLIENTS + 1].count() <= FEW_CLIENTS
 

@@ -41,7 +41,7 @@ from migration.operations.run_batches import (
 )
 from migration.operations.secret_writer import DifferingPolicy
 from migration.operations.setting_runs import process_setting_items
-from migration.operations.skipped_items import skip_open_items
+from migration.operations.skipped_items import skip_free_items_of_stopped_run
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.phases import Phase
@@ -91,7 +91,7 @@ def _stop_interrupted(run: Run) -> None:
     """Stop the run if it is not over: left open, its items would wait for workers, which may not be there."""
     with suppress(StaleRunError):
         run.stop(by=None)
-    skip_open_items(run, why=sentences.RUN_INTERRUPTED())
+    skip_free_items_of_stopped_run(run, why=sentences.RUN_INTERRUPTED())
 
 
 def work_on_run(
@@ -110,7 +110,7 @@ def work_on_run(
     with ContextThreads(BATCHES_AT_ONCE) as threads:
         try:
             others = [
-                threads.submit(worker.process_batches_in_thread)
+                threads.submit(worker.process_batches_and_disconnect)
                 for _ in range(min(BATCHES_AT_ONCE, batches) - 1)
             ]
             worker.process_batches()
@@ -130,12 +130,12 @@ class RunWorker:
         self.over = threading.Event()
 
     @property
-    def must_stop(self) -> bool:
+    def is_late_or_interrupted(self) -> bool:
         """Say whether its time is over, or somebody interrupted it."""
         late = self.deadline is not None and time.monotonic() >= self.deadline
         return late or self.interrupted.is_set()
 
-    def process_batches_in_thread(self) -> None:
+    def process_batches_and_disconnect(self) -> None:
         """Process batches and close the thread's own connection; an error ends the other threads too."""
         try:
             self.over.wait(HEAD_START_SECONDS)
@@ -148,7 +148,7 @@ class RunWorker:
 
     def process_batches(self) -> None:
         """Process free batches, one after the other, until none is left or the run is not running."""
-        while not self.over.is_set() and not self.must_stop:
+        while not self.over.is_set() and not self.is_late_or_interrupted:
             if is_held_by_writes(self.run) or not self._process_free_batch():
                 break
 
@@ -158,7 +158,7 @@ class RunWorker:
         One process of all does this and holds RETRY_LOCK; the others return at once.
         """
         with try_lock_batch(self.run.pk, RETRY_LOCK) as locked:
-            while locked and not self.must_stop:
+            while locked and not self.is_late_or_interrupted:
                 run = Run.objects.get(pk=self.run.pk)
                 if run.state != Run.State.RUNNING or is_held_by_writes(run):
                     break
@@ -169,10 +169,14 @@ class RunWorker:
                     time.sleep(RETRY_POLL_SECONDS)
         run = Run.objects.get(pk=self.run.pk)
         if run.state == Run.State.STOPPED:
-            skip_open_items(run)
+            skip_free_items_of_stopped_run(run)
         run.finish_if_done()
         # Before the deadline other workers hold the open items and will finish the run.
-        if not self.must_stop or run.state != Run.State.RUNNING or is_held_by_writes(run):
+        if (
+            not self.is_late_or_interrupted
+            or run.state != Run.State.RUNNING
+            or is_held_by_writes(run)
+        ):
             return False
         return run.items.open().exists()
 

@@ -21,9 +21,9 @@ from migration.models import (
     AuditEvent,
     ClientMigration,
     LeaseKind,
+    NewValueOrigin,
     Offboarding,
     Outcome,
-    ValueOrigin,
 )
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.known_values import (
@@ -99,11 +99,11 @@ class AdminSave:
             client = reread_locked_client(self.client_id)
             self.secrets = read_purged_secrets(client, found.document)
             self.extras = pick_values_behind_pointers(client, found.document)
-            self.before = see_rows_and_purged_values(client, self.secrets, found.values_read)
+            self.before = see_rows_and_purged_values(client, self.secrets, found.source_values)
         except (SecretsManagerError, DocumentError, RowNotInAwsError) as error:
             raise self.make_refusal(_say_not_saved(error)) from None
 
-    def keep_secrets_out(
+    def keep_secrets_out_if_purged(
         self, credential_type: CredentialType, row: Credential, typed: dict[str, str]
     ) -> None:
         """Replace the typed secrets of a purged client's row by pointers, before the row is saved."""
@@ -144,7 +144,7 @@ class AdminSave:
             raise self.make_refusal(_say_not_saved(error)) from None
         if changed:
             note_new_values_in_aws(
-                self.client_id, changed, origin=ValueOrigin.TYPED, before=self.before
+                self.client_id, changed, origin=NewValueOrigin.TYPED, before=self.before
             )
         ClientRevision.objects.record_pushed([(self.client_id, snapshot.revision)])
 

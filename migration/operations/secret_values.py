@@ -74,7 +74,7 @@ class ClientValues:
                 self.short.add(source)
 
 
-def gather_and_note_values(
+def gather_values_and_note_purged(
     client_ids: Collection[int], *, sm: SecretsManager, tell: Callable[[], object] = lambda: None
 ) -> list[ClientValues]:
     """Read clients' values in rows and AWS, by slug; note fingerprints of the purged ones' as known.

@@ -13,7 +13,7 @@ from django.conf import settings
 from migration import plan_sentences, sentences
 from migration.models import Outcome, Secret
 from migration.operations.aws_store import find_known_secrets
-from migration.operations.keys import VersionKeys, load_version_keys
+from migration.operations.keys import VersionIdKeys, load_version_keys
 from migration.operations.pending_writes import PendingWrite, ReplacedVersion
 from migration.operations.version_plans import find_own_unplanned_versions, record_planned_versions
 from nova_credentials import document as documents
@@ -52,7 +52,7 @@ class WrittenSinceBackupError(ForeignVersionError):
     """AWS has a version of ours from after the backup that the tables were restored from: a user has to look first."""
 
 
-class LeftAloneError(RefusedBySiteError):
+class MismatchNotOverwrittenError(RefusedBySiteError):
     """Both stores are known to differ, and somebody else wrote AWS's version: a user has to look first."""
 
 
@@ -60,7 +60,7 @@ class PartlyWrittenError(RefusedBySiteError):
     """AWS took some of the client's secrets before it, or this site, refused the next one."""
 
 
-class PostponedError(RefusedBySiteError):
+class BatchTimeOverError(RefusedBySiteError):
     """The time of the batch was over before this client's turn."""
 
     error_class = ErrorClass.UNAVAILABLE
@@ -112,7 +112,7 @@ class SecretWriter:
     sm: SecretsManager
     before: Answers
     known: Mapping[str, Secret]
-    keys: VersionKeys
+    keys: VersionIdKeys
     options: PushOptions
     # The versions that this site wrote after the backup from which the tables were restored.
     newer: set[str] = field(default_factory=set)
@@ -174,7 +174,7 @@ class SecretWriter:
                     pending.add_secret(found)
             return
         if time.monotonic() > self.options.until:
-            pending.error = PostponedError(sentences.POSTPONED())
+            pending.error = BatchTimeOverError(sentences.POSTPONED())
             return
         try:
             # All are looked at before the first is written: a client is left alone as a whole.
@@ -219,7 +219,7 @@ class SecretWriter:
     def _spare_version(
         self, pending: PendingWrite, found: SecretValue | SecretsManagerError
     ) -> None:
-        """Raise LeftAloneError where the client is spared and somebody else wrote the version that was found.
+        """Raise MismatchNotOverwrittenError where the client is spared and somebody else wrote the found version.
 
         A secret that is not ours is another question: it is refused, or adopted with what it holds.
         """
@@ -231,7 +231,7 @@ class SecretWriter:
         if self._is_our_secret(found):
             by_authority = pending.snapshot.phase.aws_is_authority
             sentence = plan_sentences.LEFT_TO_AWS if by_authority else plan_sentences.LEFT_ALONE
-            raise LeftAloneError(sentence(name=name, version=version_id))
+            raise MismatchNotOverwrittenError(sentence(name=name, version=version_id))
 
     def _is_foreign(self, found: SecretValue) -> bool:
         """Say whether somebody else wrote the version, and no push found it equal to the rows."""

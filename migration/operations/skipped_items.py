@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nova_credentials.messages import Message
 
 
-def skip_open_items(run: Run, *, why: Message | None = None) -> None:
+def skip_free_items_of_stopped_run(run: Run, *, why: Message | None = None) -> None:
     """Skip the open items of a stopped run, except in batches that a worker still holds: that worker skips the rest.
 
     They say why; without `why` that the run was stopped.

@@ -24,7 +24,7 @@ from nova_credentials.tables import is_push_pending
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from credentials.nova_columns import NovaColumns
+    from credentials.nova_columns import NovaSchema
     from migration.models import ClientPhaseQuerySet
     from nova_credentials.document import Layout
     from nova_credentials.messages import Message
@@ -150,14 +150,14 @@ def reread_locked_client(client_id: int) -> Client:
     return _read_client(client_id)[0]
 
 
-def _read_client(client_id: int) -> tuple[Client, NovaColumns]:
+def _read_client(client_id: int) -> tuple[Client, NovaSchema]:
     found, columns = _read_clients([client_id])
     if not found:
         raise Client.DoesNotExist
     return found[0], columns
 
 
-def _read_clients(client_ids: Collection[int]) -> tuple[ClientPhaseQuerySet, NovaColumns]:
+def _read_clients(client_ids: Collection[int]) -> tuple[ClientPhaseQuerySet, NovaSchema]:
     found = _all_with_revision().filter(pk__in=client_ids)
     return found, judge_columns(found.read_rows_and_columns())
 
@@ -168,7 +168,7 @@ def _all_with_revision() -> ClientPhaseQuerySet:
     return found.with_leaving().with_revision()
 
 
-def _take_snapshot(client: Client, columns: NovaColumns) -> ClientSnapshot:
+def _take_snapshot(client: Client, columns: NovaSchema) -> ClientSnapshot:
     layout, prefix = find_layout(client.layout), settings.NOVA_SECRET_PREFIX  # type: ignore[attr-defined]  # annotated
     phase = Phase(client.phase)  # type: ignore[attr-defined]  # annotated
     other: str = client.other_secrets  # type: ignore[attr-defined]  # annotated
@@ -208,11 +208,11 @@ def _take_snapshot(client: Client, columns: NovaColumns) -> ClientSnapshot:
         document=document,
         problem=problem,
         problem_class=ErrorClass.SCHEMA if columns.problem else ErrorClass.DATA,
-        kept=client.build_document_only_to_keep() if document is None else None,
+        kept=client.build_document_not_for_push() if document is None else None,
     )
 
 
-def _build_document(client: Client, columns: NovaColumns) -> Document:
+def _build_document(client: Client, columns: NovaSchema) -> Document:
     """Return the document; raises DocumentError also for a value that no reader takes, where one can be there."""
     document = client.build_document()
     if columns.has_loosened_columns:

@@ -88,19 +88,21 @@ class SettingsDrift:
         return sum(bool(changes.tags or changes.description) for changes in self._changes)
 
     @property
-    def added(self) -> list[tuple[str, int]]:
+    def replicas_to_add(self) -> list[tuple[str, int]]:
         """Return region and number of the replicas that are made, in the regions' order."""
         return sorted(Counter(region for each in self._changes for region in each.added).items())
 
     @property
-    def removed(self) -> list[tuple[str, int]]:
+    def replicas_to_remove(self) -> list[tuple[str, int]]:
         """Return region and number of the replicas that are removed."""
         return sorted(Counter(region for each in self._changes for region in each.removed).items())
 
     @property
     def net_new_replicas(self) -> int:
         """Return how many replicas there are more afterwards; below 0: fewer."""
-        return sum(number for _, number in self.added) - sum(number for _, number in self.removed)
+        return sum(number for _, number in self.replicas_to_add) - sum(
+            number for _, number in self.replicas_to_remove
+        )
 
 
 def find_settings_drift() -> SettingsDrift:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.utils.crypto import salted_hmac
 
-from credentials.copying import copy_document_into_rows, list_unmatched_rows
+from credentials.copying import copy_document_into_rows, list_rows_missing_in_document
 from credentials.models import ClientRevision, CountingGap
 from credentials.triggers import writes_are_counted
 from migration import resolution_sentences, sentences
@@ -138,7 +138,7 @@ def _make_plan(snapshot: ClientSnapshot) -> UndoPlan:
         ):
             raise NotResolved(resolution_sentences.AWS_WRITTEN_SINCE_COPY())
         former = _read_former(snapshot, copy, sm=sm)
-        staying = tuple(list_unmatched_rows(read_client_with_rows(client_id), former))
+        staying = tuple(list_rows_missing_in_document(read_client_with_rows(client_id), former))
     except STORE_ERRORS as error:
         raise NotResolved(error.message) from None
     to_former = compare_with_document(snapshot, former)

@@ -81,10 +81,12 @@ def list_new_logins(document: Document, present: Document | None) -> Iterator[Ve
                 yield VersionLogin(credential_type, str(entry.get("label") or ""), entry)
 
 
-def prove_logins(logins: Collection[VersionLogin], *, version: TriedVersion, unproven: str) -> None:
+def require_working_logins(
+    logins: Collection[VersionLogin], *, version: TriedVersion, accepted_digest: str
+) -> None:
     """Try the logins; raise `NotResolved` where one can't work, `UnprovenLoginsError` where that isn't known.
 
-    `unproven` is the digest of the error that was shown and accepted: what is not known may be accepted, as it was
+    `accepted_digest` is the digest of the error that was shown and accepted: what isn't known may be accepted as it was
     shown.
     """
     failed = try_for_failures(logins, version=version)
@@ -93,7 +95,7 @@ def prove_logins(logins: Collection[VersionLogin], *, version: TriedVersion, unp
         raise NotResolved(version_sentences.VERSION_LOGIN_REFUSED(logins=wrong))
     if failed:
         error = UnprovenLoginsError(failed)
-        if error.digest != unproven:
+        if error.digest != accepted_digest:
             raise error
 
 
@@ -129,7 +131,7 @@ def shorten(version_id: str) -> str:
 
 
 def _try(login: VersionLogin) -> LoginOutcome:
-    rate_limiter().take_turn_without_waiting(TEST_LOGIN)
+    rate_limiter().take_turn_before_others(TEST_LOGIN)
     return try_login(login.credential_type, login.values).outcome
 
 

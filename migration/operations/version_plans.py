@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from migration.models import Secret
-    from migration.operations.keys import VersionKeys
+    from migration.operations.keys import VersionIdKeys
     from nova_credentials.aws.secrets_manager import SecretValue
 
 
@@ -25,7 +25,7 @@ def record_planned_versions(version_ids: Collection[str]) -> None:
 
 
 def find_own_unplanned_versions(
-    values: Iterable[SecretValue], *, known: Mapping[str, Secret], keys: VersionKeys
+    values: Iterable[SecretValue], *, known: Mapping[str, Secret], keys: VersionIdKeys
 ) -> set[str]:
     """Return the ids of the versions that this site wrote and that this database never planned to write.
 

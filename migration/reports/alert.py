@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from migration.models import BackgroundFacts, ReaderSummary
-    from migration.models.failures import FailedClientCounts
+    from migration.models.failures import SiteFailureCounts
     from migration.operations.nova_tables import NovaTables
     from migration.reports.client_counts import ClientCounts, NewestComparisonCounts
 
@@ -58,7 +58,7 @@ class AlertData:
     tables: NovaTables
     work: BackgroundFacts
     readers: ReaderSummary
-    failures: FailedClientCounts
+    failures: SiteFailureCounts
     clients_to_rotate: int = 0
 
 

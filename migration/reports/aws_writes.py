@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.db import connection
 
 from migration.models import DatabaseClaim, DatabaseIdentity, WriteStop, read_aws_write_state
-from migration.operations.aws_writes import explain_stop, write_guard
+from migration.operations.aws_writes import describe_who_stopped_writes, write_guard
 from migration.operations.database_identity import differs_from_noted, read_identity
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def load_aws_writes() -> AwsWrites:
     """Load the state of AWS writes, both identities, and the newest stops and claims, in three queries."""
     state = read_aws_write_state(connection)
     return AwsWrites(
-        stop=explain_stop(state),
+        stop=describe_who_stopped_writes(state),
         stop_reason=state.stop.reason if state.stop else "",
         copy=write_guard().explain_refused_database(state),
         reached=read_identity(connection),

@@ -60,7 +60,7 @@ def _seconds_since(moment: datetime | None) -> float:
 
 def _soaks_for(wave: Wave) -> float:
     """Return for how many seconds its last step soaks still."""
-    return max(0.0, -_seconds_since(wave.soaks_until()))
+    return max(0.0, -_seconds_since(wave.find_end_of_last_soak()))
 
 
 def _stood_still(wave: Wave, *, until: datetime) -> bool:

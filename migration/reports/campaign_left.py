@@ -73,7 +73,7 @@ class ClientsLeftByRun:
 
 
 @dataclass(frozen=True)
-class FrequentReason:
+class MostFrequentReason:
     """The reason for which the most clients were left."""
 
     campaign: Campaign
@@ -83,7 +83,7 @@ class FrequentReason:
     of_all: int
 
     @property
-    def all_left_query(self) -> str:
+    def left_for_any_reason_query(self) -> str:
         """Return the query of the client list that shows all that were left, for whichever reason."""
         return make_list_query(CountedClients.NOT_MOVED, self.campaign.pk)
 
@@ -113,7 +113,7 @@ def describe_message(message: Message | None) -> dict[str, object]:
     return {"message": str(message or ""), "codes": message.codes if message else []}
 
 
-def find_frequent_reason(campaign: Campaign) -> FrequentReason | None:
+def find_frequent_reason(campaign: Campaign) -> MostFrequentReason | None:
     """Return the most frequent reason why the steps of the campaign could not move clients; None where they could."""
     left, clients = (
         select_items_unmoved_by_steps(campaign).order_by(),
@@ -125,7 +125,7 @@ def find_frequent_reason(campaign: Campaign) -> FrequentReason | None:
         return None
     item, of_all = RunItem.objects.get(pk=most["first"]), left.aggregate(all=clients)
     message = item.message and item.message.parts[0]
-    return FrequentReason(campaign, message, item.slug, most["number"], of_all["all"])
+    return MostFrequentReason(campaign, message, item.slug, most["number"], of_all["all"])
 
 
 def list_first_left_out_clients(waves: list[Wave], total: int) -> LeftOutClients:

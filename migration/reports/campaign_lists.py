@@ -23,7 +23,7 @@ from migration.models.left_clients import (
 from migration.models.wave_counts import (
     list_differing,
     list_with_failed_reads,
-    select_refused_in_waves,
+    select_refused_or_failed_items,
 )
 
 if TYPE_CHECKING:
@@ -110,11 +110,11 @@ def _list_taken(wave: Wave) -> ClientIds:
 
 
 def _list_to_move(wave: Wave) -> ClientIds:
-    return wave.list_clients_not_moved_back().order_by().values_list("pk", flat=True)
+    return wave.list_not_moved_back_by_others().order_by().values_list("pk", flat=True)
 
 
 def _list_refused(wave: Wave) -> ClientIds:
-    return select_refused_in_waves([wave.pk]).order_by().values_list("client_id", flat=True)
+    return select_refused_or_failed_items([wave.pk]).order_by().values_list("client_id", flat=True)
 
 
 def _list_left_out(wave: Wave) -> ClientIds:

@@ -62,7 +62,7 @@ class BlockedNow:
         return text % {"n": FRESH // timedelta(minutes=1), "time": show_time(self.passes_at)}
 
     @property
-    def client_tab_query(self) -> str:
+    def client_page_query(self) -> str:
         """Return the query of a client's page that shows what keeps it: its comparison, where the stores differ."""
         return "?tab=comparison" if self.blocker in OF_COMPARISON else ""
 

@@ -157,7 +157,7 @@ def _explain_next_step(campaign: Campaign, now: datetime) -> Wait:
     wave = campaign.waves.begun().filter(finished_at=None).first()
     if wave:
         wave.campaign = campaign
-    until = wave.soaks_until() if wave else None
+    until = wave.find_end_of_last_soak() if wave else None
     if wave and until and now < until:
         soaks = campaign_sentences.SOAKS(wave=wave.name_message, until=show_time(until))
         return Wait(in_a_row(soaks, _name_hours(campaign, until)))
@@ -175,13 +175,13 @@ def _explain_next_step(campaign: Campaign, now: datetime) -> Wait:
 def _find_due_time(campaign: Campaign, wave: Wave | None, now: datetime) -> datetime:
     """Return since when nothing keeps the next step: a soak or wave has ended, or somebody had the campaign go on."""
     ended = campaign.waves.aggregate(last=Max("finished_at"))["last"]
-    moments = (campaign.changed_at, wave and wave.soaks_until(), None if wave else ended)
+    moments = (campaign.changed_at, wave and wave.find_end_of_last_soak(), None if wave else ended)
     return min(now, max(moment for moment in moments if moment))
 
 
 def _find_waiting_step(wave: Wave, now: datetime, *, has_soaked: bool) -> WaitingStep | None:
     until = wave.waits_at_most_until()
-    step = wave.find_next_step() if now < until else None
+    step = wave.find_next_untried_step() if now < until else None
     numbers = wave.count_awaited_by_blocker(step[0]) if step else {}
     if step is None or not numbers:
         return None
@@ -198,7 +198,7 @@ def _name_kept(code: Blocker, number: int) -> Message:
 
 def _name_hours(campaign: Campaign, moment: datetime) -> Message | None:
     """Name the hours of the day in which a step may begin; None where it may at that moment."""
-    if not campaign.begins_at or not campaign.ends_at or campaign.may_begin_step(moment):
+    if not campaign.begins_at or not campaign.ends_at or campaign.hours_allow_step(moment):
         return None
     return campaign_sentences.WAITS_FOR_HOURS(
         begin=f"{campaign.begins_at:%H:%M}",

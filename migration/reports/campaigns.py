@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from migration.models import Wave
-    from migration.reports.campaign_left import ClientsLeftByRun, FrequentReason, LeftOutClients
+    from migration.reports.campaign_left import ClientsLeftByRun, LeftOutClients, MostFrequentReason
     from migration.reports.campaign_waits import WaitingStep
     from nova_credentials.messages import Message
 
@@ -125,7 +125,7 @@ class CampaignSummary:
     unfinished_run: Run | None
     waves: tuple[WaveSummary, ...]
     left: tuple[ClientsLeftByRun, ...]  # the newest run first
-    frequent_reason: FrequentReason | None  # of a stopped one
+    frequent_reason: MostFrequentReason | None  # of a stopped one
     left_out: LeftOutClients
 
     @property

@@ -69,7 +69,7 @@ class BlockerCount:
     clients: int
 
     @property
-    def wanted_amount(self) -> str:
+    def amount_required_by_gate(self) -> str:
         """Return how much is wanted of what these clients have too little of; "" where it is no amount."""
         new = Phase.PURGED if self.standing == Standing.IN_AWS else Phase.AWS
         wanted = describe_wanted(self.blocker, new)
@@ -120,10 +120,6 @@ class NewestComparisonCounts:
     @property
     def differing(self) -> int:
         return sum(self.by_status[status] for status in Comparison.DIFFERS)
-
-    @property
-    def unchecked(self) -> int:
-        return self.by_status[Comparison.Status.UNCHECKED]
 
 
 def add_up_counts(counts: SiteCounts) -> tuple[ClientCounts, NewestComparisonCounts]:

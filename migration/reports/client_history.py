@@ -128,7 +128,7 @@ def _list_runs(client_id: int, number: int, has_permission: HasPermission) -> It
     )
     for item in items.select_related("run__wave__campaign").order_by("-pk")[:number]:
         outcome = item.get_outcome_display() if item.outcome else _("Waiting")
-        if item.is_left_out:
+        if item.was_never_begun:
             outcome = _("Not begun")
         url = reverse("admin:migration_run_change", args=[item.run_id])
         yield Event(

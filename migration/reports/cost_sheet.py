@@ -48,7 +48,7 @@ def describe_costs(estimate: CostEstimate, counted: CountedUse) -> dict[str, Any
             "processes": assumed.processes,
             "replica_regions": assumed.replica_regions,
             "own_key": assumed.own_key,
-            "reads_counted_hours": estimate.counted_hours
+            "reads_counted_hours": estimate.hours_of_counted_reads
             if estimate.counted_for is not None
             else None,
         },

@@ -53,7 +53,7 @@ class MigrationAdvice(StrEnum):
 RULE_BOUND = 20
 
 
-def advise_whether_to_migrate(clients: int) -> MigrationAdvice:
+def advise_aws_or_postgres(clients: int) -> MigrationAdvice:
     """Apply the plan's rule to this number of active clients."""
     if clients == RULE_BOUND:
         return MigrationAdvice.EITHER
@@ -159,7 +159,7 @@ class CostEstimate:
         return self.counted_for is not None and self.counted_for < ROUGH_BELOW
 
     @property
-    def counted_hours(self) -> int:
+    def hours_of_counted_reads(self) -> int:
         """Return for how many hours, at least, NOVA's reads have been counted."""
         return int(self.counted_for / timedelta(hours=1)) if self.counted_for else 0
 
@@ -171,7 +171,7 @@ class CostEstimate:
     @property
     def advice(self) -> MigrationAdvice:
         """Return what the plan's rule says of this number of clients."""
-        return advise_whether_to_migrate(self.clients)
+        return advise_aws_or_postgres(self.clients)
 
 
 def estimate_costs(usage: Usage, assumed: CostAssumptions | None = None) -> CostEstimate:

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 from django.db.models import Count, F, Max, Q
 from django.utils import timezone
 
-from migration.models import ClientMigration, Comparison, OpenMismatch, Resolution, newest_status_is
+from migration.models import (
+    ClientMigration,
+    Comparison,
+    OpenMismatch,
+    Resolution,
+    client_has_newest_status,
+)
 from migration.models.failures import select_failed_push_client_ids
 from nova_credentials.phases import Phase
 
@@ -40,7 +46,7 @@ WHOLE = "*"
 
 def get_client_numbers_context() -> dict[str, Any]:
     """Count the clients by the result of their newest comparison."""
-    compared = ClientMigration.objects.of_present_clients().exclude(comparison=None)
+    compared = ClientMigration.objects.exclude_deleted_clients().exclude(comparison=None)
     counted = compared.values("comparison_status").annotate(n=Count("pk"), last=Max("compared_at"))
     rows = {row["comparison_status"]: row for row in counted}
     counts = {status: rows[status]["n"] if status in rows else 0 for status in Comparison.Status}
@@ -54,15 +60,15 @@ def get_client_numbers_context() -> dict[str, Any]:
     }
 
 
-def count_clients_by_field() -> list[tuple[str, str, int]]:
+def count_clients_by_kind_and_path() -> list[tuple[str, str, int]]:
     """Count the clients by kind of difference and path: (kind, path, number)."""
-    found = OpenMismatch.objects.of_present_clients().order_by().values_list("kind", "path")
+    found = OpenMismatch.objects.exclude_deleted_clients().order_by().values_list("kind", "path")
     return list(found.annotate(n=Count("pk")))
 
 
 def filter_mismatches(filters: dict[str, str], *, viewer: _Viewer) -> OpenMismatchQuerySet:
     """Select the open mismatches that match every filter; a filter without a meaning matches none."""
-    found = OpenMismatch.objects.of_present_clients().with_acknowledged_and_unchecked()
+    found = OpenMismatch.objects.exclude_deleted_clients().with_acknowledged_and_unchecked()
     for name, value in filters.items():
         condition = CONDITIONS[name](value, viewer)
         if condition is None:
@@ -86,7 +92,7 @@ def _is_in_state(value: str, _user: _Viewer) -> Q | None:
 
 
 def _has_status(value: str, _user: _Viewer) -> Q | None:
-    return newest_status_is(value) if value in Comparison.Status else None
+    return client_has_newest_status(value) if value in Comparison.Status else None
 
 
 def _was_pushed(value: str, _user: _Viewer) -> Q | None:
@@ -132,9 +138,9 @@ class MismatchBlock:
         return all(field.acknowledged for field in self.fields)  # type: ignore[attr-defined]  # annotated
 
     @property
-    def newest_is_unchecked(self) -> bool:
+    def newest_comparison_is_unchecked(self) -> bool:
         """Say whether the client's newest comparison could not check."""
-        return any(field.newest_is_unchecked for field in self.fields)  # type: ignore[attr-defined]  # annotated
+        return any(field.newest_comparison_is_unchecked for field in self.fields)  # type: ignore[attr-defined]  # annotated
 
     @property
     def newest(self) -> OpenMismatch:
@@ -165,7 +171,9 @@ def load_blocks(
 
 def select_clients_with_status(filters: dict[str, str]) -> ClientMigrationQuerySet:
     """Select the clients whose newest comparison has the filtered status, with the counts of NOVA's reader."""
-    found = ClientMigration.objects.of_present_clients().filter(comparison_status=filters["status"])
+    found = ClientMigration.objects.exclude_deleted_clients().filter(
+        comparison_status=filters["status"]
+    )
     if "q" in filters:
         found = found.filter(client__slug__startswith=filters["q"])
     if filters.get("state") == "open":

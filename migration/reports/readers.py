@@ -78,7 +78,7 @@ class StatementsReport:
     """The statements of others that read a credential table, and why there may be more."""
 
     statements: tuple[ReportedStatement, ...]
-    unseen: UnseenReason | None
+    unseen_reason: UnseenReason | None
     own_role: str
 
 
@@ -102,7 +102,7 @@ def compare_other_statements() -> StatementsReport:
             )
         )
     statements.sort(key=lambda row: row.called_at.timestamp() if row.called_at else 0, reverse=True)
-    return StatementsReport(tuple(statements), found.unseen, found.own_role)
+    return StatementsReport(tuple(statements), found.unseen_reason, found.own_role)
 
 
 def describe_readers(readers: ReaderSummary) -> str:

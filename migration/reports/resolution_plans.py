@@ -86,7 +86,7 @@ def plan_resolutions(
     `fields` narrows the differing fields; without it, all of them are meant. Takes at most six queries.
     """
     rows = list(
-        ClientMigration.objects.of_present_clients()
+        ClientMigration.objects.exclude_deleted_clients()
         .filter(pk__in=shown, comparison__isnull=False)
         .select_related("client", "comparison")
         .order_by("client__slug")

@@ -18,7 +18,7 @@ from django.utils.translation import ngettext
 
 from migration import run_sentences, sentences
 from migration.models import CAN_BE_RETRIED, Comparison, Outcome, Rate, Run, RunItem, Worker
-from migration.models.run_items import is_due, is_left_out
+from migration.models.run_items import is_due, was_never_begun
 from migration.models.runs import STALLED_AFTER
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.run_batches import is_in_work, list_runs_in_work
@@ -100,8 +100,8 @@ def _group_items(items: QuerySet[RunItem], run_id: int) -> QuerySet[Any, ItemGro
             why=Min(Cast("message", TextField()), filter=Q(next_try_at__isnull=False)),
             number=Count("pk"),
             in_work=Count("pk", filter=is_due() & is_in_work(run_id)),
-            left_out=Count("pk", filter=is_left_out()),
-            withdrawn=Count("pk", filter=is_left_out(keys=[sentences.RUN_WITHDRAWN.key])),
+            left_out=Count("pk", filter=was_never_begun()),
+            withdrawn=Count("pk", filter=was_never_begun(keys=[sentences.RUN_WITHDRAWN.key])),
             lately=Count("pk", filter=Q(finished_at__gt=timezone.now() - LATELY)),
             next_try_at=Min("next_try_at"),
         )
@@ -146,24 +146,24 @@ class Progress:
         return self.open - self.in_work
 
     @cached_property
-    def left_out(self) -> int:
+    def items_never_begun(self) -> int:
         """Return the number of items that nobody began: the run was stopped, interrupted or never approved."""
         return sum(group["left_out"] for group in self.groups)
 
     @property
-    def may_go_on(self) -> bool:
+    def request_was_not_withdrawn(self) -> bool:
         """Say whether it can go on, or try again: not a run whose request was withdrawn."""
         return not any(group["withdrawn"] for group in self.groups)
 
     @property
     def open_or_left_out(self) -> int:
         """Return the number of items that are open or were left out."""
-        return self.open + self.left_out
+        return self.open + self.items_never_begun
 
     @property
     def skipped(self) -> int:
         """Return the number of clients for which there was nothing to do."""
-        return self.count_items([Outcome.SKIPPED]) - self.left_out
+        return self.count_items([Outcome.SKIPPED]) - self.items_never_begun
 
     @property
     def done(self) -> int:
@@ -334,7 +334,7 @@ class Progress:
             (self.skipped, ngettext("%(n)s skipped", "%(n)s skipped", self.skipped)),
             (self.in_work, _("%(n)s in progress")),
             (self.waiting, _("%(n)s waiting")),
-            (self.left_out, _("%(n)s not begun")),
+            (self.items_never_begun, _("%(n)s not begun")),
         )
         return [text % {"n": intcomma(number)} for number, text in numbers if number]
 

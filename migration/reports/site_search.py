@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from credentials.shown_names import escape_name
 from migration.models import Campaign, ClientGroup, PhaseChoices, Run, all_clients
-from migration.models.folding import Folded, fold_text, make_folded_expression
+from migration.models.folding import CaseAndAccentsFolded, fold_text, make_folded_expression
 from migration.reports.alert import VIEW_CAMPAIGNS, VIEW_CLIENTS
 
 if TYPE_CHECKING:
@@ -86,7 +86,9 @@ def _find_clients(words: str, logins: Collection[CredentialType]) -> Iterator[Se
 
 
 def _find_groups(words: str) -> Iterator[SearchResult]:
-    found = ClientGroup.objects.filter(Contains(Folded("name"), make_folded_expression(words)))
+    found = ClientGroup.objects.filter(
+        Contains(CaseAndAccentsFolded("name"), make_folded_expression(words))
+    )
     for group in found[:MOST_FOUND]:
         url = f"{reverse('admin:credentials_client_changelist')}?group={group.pk}"
         yield SearchResult(escape_name(group.name), _("Client group"), url, "label")

@@ -72,7 +72,7 @@ class ShownFilters:
 
 
 @register.simple_tag
-def find_client_owner(client_id: int) -> str:
+def find_client_owner_username(client_id: int) -> str:
     """Return the name of the user who looks after the client; "" where nobody does."""
     owner = ClientOwner.objects.filter(pk=client_id).values_list("owner__username", flat=True)
     return owner.first() or ""

@@ -151,7 +151,7 @@ def success_label(text: str) -> str:
 
 
 @register.filter
-def failed_label(text: str) -> str:
+def danger_label(text: str) -> str:
     return make_label(text, "danger", "close")
 
 
@@ -162,7 +162,7 @@ def make_label(text: str, variant: str, icon: str = "") -> str:
 
 
 @register.filter
-def moment(value: datetime | None) -> SafeString | str:
+def time_ago(value: datetime | None) -> SafeString | str:
     """Return how long ago the moment was, with the exact time on hover."""
     if value is None:
         return ""
@@ -231,7 +231,7 @@ def as_formaction(address: str) -> SafeString:
 
 
 @register.filter
-def show_field(path: str) -> SafeString | str:
+def show_compared_field(path: str) -> SafeString | str:
     """Return the field of a comparison as HTML; one whose name this site doesn't know, in words beside its code."""
     if not path:
         return _("the whole secret")

@@ -17,7 +17,7 @@ from django.utils.functional import cached_property
 from credentials.site_schema import SCHEMA
 from nova_admin.database.editor import SchemaEditor
 from nova_admin.database.lists import FastListDumper
-from nova_admin.database.schema import prepare_schema
+from nova_admin.database.schema import create_schema_and_carry_over
 from nova_credentials.tables import CREDENTIALS, STATEMENT_MARK
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         require_own_backends()
         super().prepare_database()
         with self.cursor() as cursor:
-            prepare_schema(cursor)
+            create_schema_and_carry_over(cursor)
 
     @cached_property
     def wrap_database_errors(self) -> DatabaseErrorWrapper:
@@ -129,11 +129,11 @@ class MaskingErrorWrapper(DatabaseErrorWrapper):
         traceback: TracebackType | None,
     ) -> None:
         if isinstance(exc_value, psycopg.Error) and not isinstance(exc_value, NoConnectionError):
-            mask_error(exc_value)
+            reduce_error_to_sqlstate(exc_value)
         super().__exit__(exc_type, exc_value, traceback)
 
 
-def mask_error(error: psycopg.Error) -> None:
+def reduce_error_to_sqlstate(error: psycopg.Error) -> None:
     """Replace the text of the error, which may quote a row, by its kind and SQLSTATE; PostgreSQL's log has the text."""
     kind = type(error).__name__
     error.args = (f"{kind} (SQLSTATE {error.sqlstate})" if error.sqlstate else kind,)

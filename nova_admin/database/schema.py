@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from django.db.utils import OperationalError
 from psycopg.errors import LockNotAvailable, QueryCanceled
 
-from credentials.nova_objects import list_objects_on
+from credentials.nova_objects import list_foreign_objects_on
 from credentials.shown_names import escape_invisible
 from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
 from credentials.trigger_sql import OLD_FUNCTION, make_trigger_function_sql
@@ -91,7 +91,7 @@ SELECT CASE WHEN current_user <> session_user THEN (
 """
 
 
-def prepare_schema(cursor: CursorWrapper) -> None:
+def create_schema_and_carry_over(cursor: CursorWrapper) -> None:
     """Make the schema where it is missing and carry over a first release's tables, all or nothing.
 
     Raises CommandError with the statements that somebody with more rights has to run first.
@@ -177,7 +177,7 @@ def _carry_over(cursor: CursorWrapper) -> None:
         foreign.append(f"FUNCTION {OLD_FUNCTION}")
     if foreign:
         raise CommandError(_describe_owners(foreign, cursor))
-    if found := list_objects_on(
+    if found := list_foreign_objects_on(
         cursor, [f"public.{name}" for name in names], counting=OLD_FUNCTION
     ):
         objects = ", ".join(

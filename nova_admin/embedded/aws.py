@@ -101,7 +101,7 @@ class AwsServer:
 
     def reset(self) -> None:
         """Forget every secret, those in the folder too, and clear the conditions."""
-        self.conditions.reset()
+        self.conditions.clear_conditions_and_counts()
         self._service.forget_secrets()
 
 

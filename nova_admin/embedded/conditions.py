@@ -124,7 +124,7 @@ class ConditionsMiddleware:
         """Remove every delay, quota and fault; keep the counts."""
         self.set(Conditions())
 
-    def reset(self) -> None:
+    def clear_conditions_and_counts(self) -> None:
         """Clear the conditions, and count from 0."""
         self.clear()
         with self._lock:
@@ -171,7 +171,7 @@ class ConditionsMiddleware:
         if call.rule is None:
             return call.pass_to(self._app)
         fault = call.rule.fault
-        answer = faults.answer_for(fault, call.operation, call.body)
+        answer = faults.make_answer_unless_silent(fault, call.operation, call.body)
         if answer is not None:
             return call.send_answer(*answer)
         if fault in (Fault.LOST, Fault.TIMEOUT):

@@ -153,7 +153,9 @@ _ANSWERS = {
 }
 
 
-def answer_for(fault: Fault, operation: str, body: bytes) -> tuple[HTTPStatus, AwsAnswer] | None:
+def make_answer_unless_silent(
+    fault: Fault, operation: str, body: bytes
+) -> tuple[HTTPStatus, AwsAnswer] | None:
     """Return AWS's answer to a call with this fault; None where AWS doesn't answer."""
     if fault == Fault.KMS:
         return _kms_answer(operation, body)

@@ -112,7 +112,7 @@ def give_groups(user: User, groups: list[Group]) -> None:
 def update_details(user: User, claims: Claims) -> None:
     """Store address and names as the provider has them. Nothing is decided by them."""
     details = {
-        "email": read_address(claims),
+        "email": read_verified_email_or_empty(claims),
         "first_name": str(claims.get("given_name") or "")[:LONGEST_NAME],
         "last_name": str(claims.get("family_name") or "")[:LONGEST_NAME],
     }
@@ -123,7 +123,7 @@ def update_details(user: User, claims: Claims) -> None:
         user.save(update_fields=changed)
 
 
-def read_address(claims: Claims) -> str:
+def read_verified_email_or_empty(claims: Claims) -> str:
     """Return the mail address, or nothing where it is none or the provider says that it is not proven."""
     address = claims.get("email")
     if not isinstance(address, str) or claims.get("email_verified", True) is not True:

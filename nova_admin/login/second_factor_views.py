@@ -25,7 +25,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration import factor_sentences as sentences
-from migration.admin.own_password import confirm_own_password
+from migration.admin.own_password import check_own_password_or_code
 from migration.admin.reveals import is_freshly_authenticated
 from migration.models import PasswordPlace
 from migration.operations.factor_encryption import UnreadableFactorError
@@ -108,7 +108,7 @@ class EnterFactorView(FactorPage):
             # A code that wasn't looked at may have been right: it locks out nobody.
             if answer is CodeVerdict.WRONG:
                 report_failure(request, self.user)
-            return self.show_problem(localize(explain_answer(answer, self.user)))
+            return self.show_problem(localize(explain_refused_code(answer, self.user)))
         if self.stage:
             setattr(request, GIVING, True)
             response: HttpResponse = self.stage.exit()
@@ -147,7 +147,7 @@ class SignedInPage(FactorPage):
         if is_freshly_authenticated(self.request):
             return True
         answer = self.request.POST.get("answer", "")
-        return confirm_own_password(self.request, answer, place=PasswordPlace.SECOND_FACTOR)
+        return check_own_password_or_code(self.request, answer, place=PasswordPlace.SECOND_FACTOR)
 
     def show_codes(self, codes: list[str]) -> HttpResponse:
         """Show recovery codes, this once: nothing keeps them."""
@@ -233,7 +233,7 @@ def find_user_yet_to_give_code(request: HttpRequest) -> User | None:
     return user
 
 
-def explain_answer(answer: CodeVerdict, user: User) -> Message:
+def explain_refused_code(answer: CodeVerdict, user: User) -> Message:
     """Say why the code logs nobody in."""
     if answer is CodeVerdict.UNREADABLE:
         return sentences.FACTOR_UNREADABLE()

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from nova_admin.environment import Environment, parse_flag, parse_names, require_strong_key
+from nova_admin.environment import Environment, parse_flag, require_strong_key, split_at_commas
 
 APPS = ("allauth.account", "allauth.socialaccount", "allauth.mfa")
 MIDDLEWARE = (
@@ -93,7 +93,7 @@ def parse_issuer(value: str, *, debug: bool) -> str:
 
 def parse_groups(value: str) -> dict[str, str]:
     """Return the site's group for each group of the provider, given `theirs=Operator, others=Viewer`."""
-    pairs = [pair.rpartition("=") for pair in parse_names(value)]
+    pairs = [pair.rpartition("=") for pair in split_at_commas(value)]
     groups = {theirs.strip(): ours.strip() for theirs, _equals, ours in pairs}
     if not groups or len(groups) < len(pairs) or not all(map(all, groups.items())):
         raise ImproperlyConfigured(
@@ -102,7 +102,7 @@ def parse_groups(value: str) -> dict[str, str]:
     return groups
 
 
-def read_mail_and_key_settings(*, debug: bool) -> dict[str, object]:
+def read_mail_and_fallback_keys(*, debug: bool) -> dict[str, object]:
     """Return Django's settings of mail and earlier keys, and the way by which allauth finds its own."""
     return {
         "ALLAUTH_SETTING_GETTER": "nova_admin.login.settings.get_allauth_setting",
@@ -122,7 +122,7 @@ def read_requirement(*, debug: bool) -> bool:
 
 def read_earlier_secret_keys() -> list[str]:
     """Return the keys that were SECRET_KEY before; raises ImproperlyConfigured where one can be guessed."""
-    keys = parse_names(os.environ.get("SECRET_KEY_FALLBACKS", ""))
+    keys = split_at_commas(os.environ.get("SECRET_KEY_FALLBACKS", ""))
     for key in keys:
         require_strong_key("SECRET_KEY_FALLBACKS", key)
     return keys

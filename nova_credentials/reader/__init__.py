@@ -24,7 +24,7 @@ from nova_credentials.reader.connections import connect_to_database, read_driver
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from nova_credentials.credential_types import AllCredentials, PrimaryCredentials
+    from nova_credentials.credential_types import AllCredentials, PrimaryDatabaseAndEmail
     from nova_credentials.reader.connections import DriverConnection
     from nova_credentials.reader.routing import Reader
     from nova_credentials.tables import TableName
@@ -95,7 +95,9 @@ def get_all_credentials(client_slug: str, *, refresh: bool = False) -> AllCreden
     }
 
 
-def get_available_credentials(client_slug: str, *, refresh: bool = False) -> PrimaryCredentials:
+def get_available_credentials(
+    client_slug: str, *, refresh: bool = False
+) -> PrimaryDatabaseAndEmail:
     """Return the primary `database` and `email`, each None where the client has none."""
     return _shared_reader().get_primary_credentials(client_slug, refresh=refresh)
 

@@ -112,7 +112,7 @@ def _choose_logins(
         # One that was read past the cache is read once more: a rotation may have ended meanwhile.
         for is_pending in (False, True, False):
             if is_pending:
-                login = _take_password(tried[-1], reader.list_pending_credentials(slug, wanted))
+                login = _take_password(tried[-1], reader.list_awspending_credentials(slug, wanted))
             else:
                 login = reader.get_credential(slug, wanted, label, refresh=True)
             if login is not None and login not in tried:

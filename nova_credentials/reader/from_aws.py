@@ -106,5 +106,7 @@ class AwsReader:
                 if self._notes:
                     # Nothing is asked of AWS for it, unlike GetCallerIdentity.
                     events = self._sm.sm.meta.events
-                    events.register("before-send.secrets-manager", self._notes.remember_signature)
+                    events.register(
+                        "before-send.secrets-manager", self._notes.remember_access_key_end
+                    )
             return self._sm

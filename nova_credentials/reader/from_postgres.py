@@ -171,7 +171,7 @@ class PostgresReader:
             except NO_ANSWER:
                 if not kept.closed:
                     raise
-                self.close()  # the server closed it, so it closed the others too: try a new one
+                self.close_idle_connections()  # the server closed it, so it closed the others too: try a new one
         with self._use_connection(self._open_connection()) as connection:
             return _read_client(connection, slug, notes)
 
@@ -206,7 +206,7 @@ class PostgresReader:
         with self._use_connection(self._open_connection()) as connection:
             return _read_database_schemas(connection, slug)
 
-    def close(self) -> None:
+    def close_idle_connections(self) -> None:
         """Close the connections that nobody uses."""
         while connection := self._take_idle():
             connection.close()

@@ -90,7 +90,7 @@ class ProcessNotes:
         """Remember the class of an error of AWS, never its text."""
         self._failure = _Failure(_name_failure(error), time.monotonic())
 
-    def remember_signature(self, request: _SignedRequest, **_: object) -> None:
+    def remember_access_key_end(self, request: _SignedRequest, **_: object) -> None:
         """Remember the last four characters of the access key id that signed a request. botocore calls it."""
         signature = request.headers.get("Authorization", "")
         text = signature.decode("ascii", "replace") if isinstance(signature, bytes) else signature

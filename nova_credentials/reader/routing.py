@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from nova_credentials.credential_types import CredentialRow, PrimaryCredentials
+    from nova_credentials.credential_types import CredentialRow, PrimaryDatabaseAndEmail
     from nova_credentials.tables import TableName
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Reader:
 
     def close(self) -> None:
         """Close the connections; the next read opens its own."""
-        self._postgres.close()
+        self._postgres.close_idle_connections()
 
     def client_id(self, slug: str) -> int:
         """Return the client's id, from the cache or PostgreSQL."""
@@ -105,7 +105,7 @@ class Reader:
             raise ValueError(f"Client '{slug}' has no {wanted} credentials ({which})")
         return row
 
-    def list_pending_credentials(self, slug: str, wanted: CredentialType) -> Sequence[Any]:
+    def list_awspending_credentials(self, slug: str, wanted: CredentialType) -> Sequence[Any]:
         """Return the rows with the secrets that a rotation is about to make current; none where it is over.
 
         In every phase: a rotation puts it into AWS before the database gets it. Where AWS can't say whether there is
@@ -144,7 +144,9 @@ class Reader:
             raise _unknown_client(slug)
         return schemas
 
-    def get_primary_credentials(self, slug: str, *, refresh: bool = False) -> PrimaryCredentials:
+    def get_primary_credentials(
+        self, slug: str, *, refresh: bool = False
+    ) -> PrimaryDatabaseAndEmail:
         """Return the primary `database` and `email`, each None where the client has none."""
         entry = None if refresh else self._fresh_entry(slug)
         credentials = (entry or self._read_entry(slug)).credentials

@@ -25,7 +25,7 @@ SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL statement_timeout = {}
 
 
 @dataclass
-class NotesAtCommit:
+class ProcessNotesAtCommit:
     """How a snapshot ends: with a note of this process, if there are `notes`."""
 
     notes: ProcessNotes | None = None
@@ -34,10 +34,10 @@ class NotesAtCommit:
 @contextmanager
 def read_snapshot(
     connection: psycopg.Connection[TupleRow], statement_timeout: str
-) -> Iterator[NotesAtCommit]:
+) -> Iterator[ProcessNotesAtCommit]:
     """Read in one snapshot. What is sent along with its COMMIT can be set in between."""
     connection.execute(sql.SQL(BEGIN_SNAPSHOT).format(statement_timeout))
-    ending = NotesAtCommit()
+    ending = ProcessNotesAtCommit()
     try:
         yield ending
     except BaseException:

@@ -353,7 +353,7 @@ def test_every_connection_masks_its_errors(transactional_db, act):
 
 def test_what_is_masked_is_found_where_nothing_masks_it(browser, monkeypatch):
     """The test's own eyes: without the filter they see the row."""
-    monkeypatch.setattr("nova_admin.database.base.mask_error", lambda error: None)
+    monkeypatch.setattr("nova_admin.database.base.reduce_error_to_sqlstate", lambda error: None)
     pk, haystack = seed(), Haystack()
     url = reverse("admin:credentials_client_change", args=[pk])
     raised = trigger("RAISE EXCEPTION 'no %', NEW USING ERRCODE = '40001';")

@@ -83,7 +83,7 @@ def test_no_code_of_novas_runs_while_its_tables_are_searched_and_redacted(traps)
     assert reasons["public.policies"] == "row_security"
     assert reasons["public.pairs.halves"] == "type"
     assert reasons["public.made"] == "materialized_view"
-    assert {column for _, column in result.rows} == {
+    assert {column for _, column in result.rows_by_client_and_column} == {
         "public.executions.result",
         "public.executions.error",
     }

@@ -142,7 +142,7 @@ def test_a_plan_and_its_sheet(look_at, client_in, monkeypatch):
     change_in_aws(aws_store.secrets_manager(), password="another")
     compare(client_ids=[pk])
     make_full_client("b d"), make_full_client("new")
-    plan = RunPlan.request(by=None, chosen=None)
+    plan = RunPlan.store_request(by=None, chosen=None)
     work_on_plan(plan_id=plan.pk)
     plan.refresh_from_db()
     plan.begin_check(by=None)

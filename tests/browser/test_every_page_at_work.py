@@ -132,7 +132,7 @@ def test_runs_in_each_state(look_at):
         f"{RUNS}failures/?act=push",
     )
 
-    assert finished.count_by_outcome()["failed"] == 1
+    assert finished.count_outcomes_and_matches()["failed"] == 1
     assert found == {}
 
 
@@ -163,7 +163,9 @@ def test_the_mismatch_report_and_comparisons(look_at, client_in):
     change_in_aws(aws_store.secrets_manager(), password="another")
     compare(client_ids=[pk])
     make_comparison(
-        make_client("silent"), "unchecked", message=Message.of_stored_text("AWS did not answer.")
+        make_client("silent"),
+        "unchecked",
+        message=Message.from_text_without_key("AWS did not answer."),
     )
     newest = Comparison.objects.filter(client_id=pk).latest("pk")
 

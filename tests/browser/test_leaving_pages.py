@@ -3,7 +3,7 @@
 import pytest
 
 from migration.operations import aws_store
-from migration.operations.offboarding import bring_back_inactive, offboard_client
+from migration.operations.offboarding import bring_back_as_inactive, offboard_client
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_client, make_database
 from tests.migration.copies.nova_tables import novas_tables
@@ -39,7 +39,7 @@ def test_what_is_left_of_a_client_before_and_after_it_left(look_at, client_in):
     offboard_client(client_id=pk, reason="CHG-7", acknowledged=True)
     activate(pk)
     found.append(look_at(page))
-    bring_back_inactive(client_id=pk, reason="CHG-8")
+    bring_back_as_inactive(client_id=pk, reason="CHG-8")
     deactivate(pk)
     offboard_client(client_id=pk, reason="CHG-9", acknowledged=True)
     aws_store.secrets_manager().sm.restore_secret(SecretId=NAME)

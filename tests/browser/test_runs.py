@@ -122,7 +122,7 @@ def test_a_run_is_paused_resumed_given_another_rate_and_stopped(three_clients, s
     operator.follows("Not begun")
 
     assert Run.objects.get().state == Run.State.STOPPED
-    assert Run.objects.get().count_by_outcome()["not_begun"] == 3
+    assert Run.objects.get().count_outcomes_and_matches()["not_begun"] == 3
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
@@ -150,7 +150,7 @@ def test_what_failed_is_put_right_by_its_remedy_and_tried_again(three_clients, s
         press(page.get_by_role("link", name="Reload the page"))
 
     operator.reads("Finished")
-    assert run.count_by_outcome()["failed"] == 0
+    assert run.count_outcomes_and_matches()["failed"] == 0
     assert not select_current_failures(None).exists()
 
 

@@ -54,7 +54,7 @@ from migration.operations.saves import AdminSave
 with transaction.atomic():
     client = Client.objects.get(slug="put_unanswered")
     save, row = AdminSave(client.pk), client.databases.get()
-    save.keep_secrets_out(row.TYPE, row, {"db_password": "not-a-secret-typed"})
+    save.keep_secrets_out_if_purged(row.TYPE, row, {"db_password": "not-a-secret-typed"})
     row.save()
     save.write_or_push_to_aws(warn=print)
 """

@@ -169,7 +169,7 @@ def test_refusals_of_a_move_are_told_in_spanish():
 
 def test_a_sentence_of_an_earlier_release_is_left_and_marked_as_english():
     with override("es"):
-        assert localize_html(Message.of_stored_text("<b>Inactive.")) == (
+        assert localize_html(Message.from_text_without_key("<b>Inactive.")) == (
             '<span lang="en">&lt;b&gt;Inactive.</span>'
         )
         assert localize_html(sentences.NOT_PUSHED_INACTIVE()) == "Inactivo."

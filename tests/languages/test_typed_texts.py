@@ -67,7 +67,11 @@ def test_a_long_reason_of_repeated_sentences_is_refused_and_an_old_one_costs_not
 
     for old in (typed, "Its secret is to be deleted. " * 2_100):
         PhaseChange.objects.create(
-            client_id=pk, slug="idom", old="aws", new="dual_read", note=Message.of_stored_text(old)
+            client_id=pk,
+            slug="idom",
+            old="aws",
+            new="dual_read",
+            note=Message.from_text_without_key(old),
         )
         began = time.perf_counter()
         url = reverse("admin:credentials_client_change", args=[pk])

@@ -67,7 +67,7 @@ def save(world: World, change: Change) -> None:
             saving = AdminSave(world.pk)
             for kind, row, columns in _typed(world, texts):
                 secrets = {name: columns[name] for name in row.SECRET_FIELDS if name in columns}
-                saving.keep_secrets_out(kind, row, secrets)
+                saving.keep_secrets_out_if_purged(kind, row, secrets)
                 save_columns(row, columns)
             saving.write_or_push_to_aws(warn=lambda _: None)
     except (SaveRefusedError, RowsChangedError, RowsBusyError):

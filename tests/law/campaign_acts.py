@@ -21,7 +21,7 @@ from migration.models import (
     all_clients,
 )
 from migration.operations import campaign_steps, runs
-from migration.operations.campaigns import CampaignRefusedError, start_campaign
+from migration.operations.campaigns import CampaignStartRefusedError, start_campaign
 from tests.law.actions import Act, Change, compare, require_lock_timeout
 from tests.law.environment import FIELDS
 
@@ -94,7 +94,7 @@ def _start(world: World, name: str) -> None:
     try:
         group = ClientGroup.objects.get_or_add(name)
         group.put_clients(all_clients().filter(pk=world.pk))
-        with suppress(CampaignRefusedError):  # that group is taken
+        with suppress(CampaignStartRefusedError):  # that group is taken
             world.campaigns.begin(start_campaign(groups=[group], rolls_back=True, most_refused=2))
     except OperationalError as error:  # a campaign that is begun at the same moment holds the group
         require_lock_timeout(error)

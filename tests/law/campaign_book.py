@@ -93,7 +93,7 @@ class CampaignBook:
         wave.refresh_from_db()
         wave.campaign.refresh_from_db()
         waits = wave.campaign.state == "running" and wave.finished_at is None
-        if waits and not wave.find_unfinished_run() and wave.find_next_step():
+        if waits and not wave.find_unfinished_run() and wave.find_next_untried_step():
             raise LawBroken("a step of a campaign waits for ever")
 
     def _judge_stop(self, world: World, pk: int, codes: list[str]) -> None:

@@ -9,7 +9,7 @@ from django.db import OperationalError
 from migration.models import Offboarding
 from migration.operations.offboarding import (
     OffboardingError,
-    bring_back_inactive,
+    bring_back_as_inactive,
     offboard_client,
     set_activity,
 )
@@ -36,7 +36,7 @@ def the_client_leaves_and_comes_back(world: World, _: Change) -> None:
 def the_client_comes_back(world: World, _: Change) -> None:
     try:
         if Offboarding.objects.exists():
-            bring_back_inactive(client_id=world.pk, reason="CHG-8")
+            bring_back_as_inactive(client_id=world.pk, reason="CHG-8")
         set_activity(client_id=world.pk, active=True)
     except OffboardingError:
         pass

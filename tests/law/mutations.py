@@ -31,7 +31,7 @@ from migration.operations import (
 )
 from migration.operations.aws_writes import WriteGuard
 from migration.operations.gates import require_open
-from migration.operations.keys import VersionKeys
+from migration.operations.keys import VersionIdKeys
 from migration.operations.saves import AdminSave
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
@@ -178,17 +178,17 @@ def an_old_token_is_put_again_and_believed(patch):
             return token
 
     patch.setattr(SecretsManager, "put_value", believing)
-    new_id = VersionKeys.new_id
+    new_id = VersionIdKeys.new_id
 
     def the_same_every_time(self, name, *, replaced, text):
         return new_id(self, name, replaced="", text=text)
 
-    patch.setattr(VersionKeys, "new_id", the_same_every_time)
+    patch.setattr(VersionIdKeys, "new_id", the_same_every_time)
 
 
 @fault(Phase.AWS, [console_writes, nova_writes, push])
 def every_version_is_taken_for_ours(patch):
-    patch.setattr(VersionKeys, "is_ours", lambda *_: True)
+    patch.setattr(VersionIdKeys, "is_ours", lambda *_: True)
     # Such a version was never planned, which would keep it from being overwritten as well.
     patch.setattr(secret_writer, "find_own_unplanned_versions", lambda *_, **__: set())
 

@@ -170,7 +170,7 @@ def test_what_a_stopped_run_left_out_did_not_fail_and_ended_no_failure(stores, t
     fail(stores, two[0])
     run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients())
     run.stop(by=None)
-    skipped_items.skip_open_items(run)
+    skipped_items.skip_free_items_of_stopped_run(run)
 
     assert failing() == {two[0]}
     shown = root.get(reverse("admin:migration_run_change", args=[run.pk])).content.decode()

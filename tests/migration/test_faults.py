@@ -48,13 +48,13 @@ def start(number: int = NUMBER) -> Run:
 def assert_all_is_well(run: Run, aws, *, versions: int = NUMBER) -> None:
     aws.conditions.clear()
     run.refresh_from_db()
-    counts = run.count_by_outcome()
+    counts = run.count_outcomes_and_matches()
     assert run.state == Run.State.FINISHED
     assert run.items.open().count() == 0
     assert counts["created"] + counts["updated"] + counts["unchanged"] == NUMBER
     check = Run.start(kind=Run.Kind.COMPARE, chosen=all_clients())
     runs.finish_inline(check)
-    assert check.count_by_outcome()["matched"] == NUMBER
+    assert check.count_outcomes_and_matches()["matched"] == NUMBER
     assert all_clients().in_phases("dual_write").count() == NUMBER
     pages = aws_store.secrets_manager().sm.get_paginator("list_secrets").paginate()
     secrets = [secret for page in pages for secret in page["SecretList"]]

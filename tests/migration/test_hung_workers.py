@@ -27,7 +27,7 @@ class Holder(threading.Thread):
 
     def run(self) -> None:
         try:
-            with leases.try_lease(self.kind, self.key, for_good=True) as taken:
+            with leases.try_lease(self.kind, self.key, delete_row=True) as taken:
                 assert taken
                 self.held.set()
                 self.go_on.wait(30)

@@ -153,7 +153,7 @@ def forget_proof() -> None:
 
 
 def reserve_turns() -> None:
-    rate_limiter().take_turn_without_waiting("BatchGetSecretValue")
+    rate_limiter().take_turn_before_others("BatchGetSecretValue")
 
 
 def test_a_reservation_of_turns_proves_the_lock_too(monkeypatch):
@@ -194,8 +194,8 @@ def test_a_reservation_of_turns_proves_only_the_sessions_whose_lock_is_there():
             ([], []),
         ):
             kind = Rate.Kind.READ
-            reserved = Rate.objects.reserve(connection, kind, seconds=0.2, sessions=asked)
-            assert sorted(reserved.proven) == proven
+            reserved = Rate.objects.reserve(connection, kind, seconds=0.2, sessions_to_prove=asked)
+            assert sorted(reserved.proven_places) == proven
 
 
 def test_a_lease_that_is_younger_than_the_statement_is_never_taken_for_dead():
@@ -276,7 +276,7 @@ def test_a_first_lease_is_waited_for_as_little():
 
 
 def test_no_row_is_left_of_what_comes_once():
-    with try_lease(BATCH, 1, for_good=True):
+    with try_lease(BATCH, 1, delete_row=True):
         assert Lease.objects.filter(kind=BATCH).exists()
     assert not Lease.objects.filter(kind=BATCH).exists()
 

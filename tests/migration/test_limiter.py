@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from migration.models import Rate
 from migration.models.rates import AHEAD_SECONDS, BURST_SECONDS
-from migration.operations.rate_limiter import InteractiveLimiter, RateLimiter
+from migration.operations.rate_limiter import PriorityLimiter, RateLimiter
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
@@ -162,7 +162,7 @@ def test_a_page_takes_its_turn_without_waiting_for_it(limiter):
     due = timezone.now() + timedelta(seconds=50)
     set_row(per_second=1, next_at=due)
 
-    InteractiveLimiter(limiter).wait("CreateSecret")  # would wait for 50 s
+    PriorityLimiter(limiter).wait("CreateSecret")  # would wait for 50 s
 
     assert Rate.objects.get(kind=CREATE).next_at == due + timedelta(seconds=1)
     assert timezone.now() < due

@@ -81,7 +81,7 @@ def test_a_push_whose_lease_was_lost_after_its_writes_says_so(idom, lose_after, 
 def test_a_move_changes_no_phase(idom, lose_after, lose):
     enter_phase(idom, Phase.DUAL_WRITE)
     compare(client_ids=[idom])
-    lose_after(moves, "make_comparison", lose)
+    lose_after(moves, "make_unsaved_comparison", lose)
 
     with pytest.raises(LeaseLostError):
         move(client_id=idom, new=Phase.DUAL_READ)

@@ -80,7 +80,11 @@ def test_what_could_not_be_checked_opens_nothing_and_closes_nothing():
     make_comparison(pk, "unchecked")
 
     row = OpenMismatch.objects.with_acknowledged_and_unchecked().get()
-    assert (row.path, row.times, row.newest_is_unchecked) == ("database.password", 1, True)
+    assert (row.path, row.times, row.newest_comparison_is_unchecked) == (
+        "database.password",
+        1,
+        True,
+    )
 
 
 def test_a_comparison_that_is_not_its_clients_newest_opens_and_closes_nothing():
@@ -90,7 +94,7 @@ def test_a_comparison_that_is_not_its_clients_newest_opens_and_closes_nothing():
     ]
     found(pk, PASSWORD)
 
-    OpenMismatch.objects.update_from([older.pk])
+    OpenMismatch.objects.update_and_list_opened_slugs([older.pk])
 
     assert paths(pk) == ["database.password"]
 
@@ -173,7 +177,7 @@ def test_what_is_open_at_a_client_that_is_gone_is_forgotten():
     found(pk, PASSWORD)
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM public.clients WHERE id = %s", [pk])
-    assert not OpenMismatch.objects.of_present_clients().exists()
+    assert not OpenMismatch.objects.exclude_deleted_clients().exists()
 
     Comparison.objects.forget_old()
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from migration import run_sentences
 from migration.models import Outcome, Rate, Run, RunItem, Worker
 from migration.operations import run_batches
-from migration.operations.skipped_items import skip_open_items
+from migration.operations.skipped_items import skip_free_items_of_stopped_run
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.messages import Message
@@ -133,7 +133,7 @@ def test_the_page_says_of_a_request_that_was_withdrawn_no_time_that_it_took(admi
     close(done, 1)
     done.finish_if_done()
     withdrawn.stop_unapproved(by=User.objects.create_user("ana"))
-    skip_open_items(withdrawn)
+    skip_free_items_of_stopped_run(withdrawn)
 
     texts = [
         admin_client.get(reverse("admin:migration_run_change", args=[run.pk])).content.decode()
@@ -213,7 +213,8 @@ def test_the_reason_is_that_of_the_client_that_is_tried_next(worker):
     run = make_run(2)
     for seconds, word in ((30, "data"), (9, "permission")):
         close(
-            run, 1, outcome="", finished_at=None, error_class=word, message=Message.of_stored_text(f"Why {word}."),
+            run, 1, outcome="", finished_at=None, error_class=word,
+            message=Message.from_text_without_key(f"Why {word}."),
             next_try_at=timezone.now() + timedelta(seconds=seconds),
         )  # fmt: skip
         run.items.filter(error_class=word).update(outcome="-")

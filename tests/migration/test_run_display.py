@@ -214,8 +214,8 @@ def test_ctrl_c_ends_the_batch_in_work_and_says_what_is_done_and_how_to_go_on(mo
         f" Go on with the rest: manage.py resume_run {run.pk} --inline"
     )
     assert run.state == Run.State.STOPPED
-    assert run.items.left_out().count() == 4
-    assert [item.message for item in run.items.left_out()] == [RUN_INTERRUPTED()] * 4
+    assert run.items.never_begun().count() == 4
+    assert [item.message for item in run.items.never_begun()] == [RUN_INTERRUPTED()] * 4
     assert signal.getsignal(signal.SIGINT) == before
     assert capsys.readouterr().out == ""
 

@@ -48,7 +48,7 @@ def test_a_failed_or_skipped_client_stays_in_its_phase():
 
     run = migrate()
 
-    assert run.count_by_outcome() == {
+    assert run.count_outcomes_and_matches() == {
         "clients": 3, "created": 0, "updated": 0, "unchanged": 0, "restored": 0, "compared": 0,
         "skipped": 2, "failed": 1, "not_begun": 0, "matched": 0, "mismatched": 0,
     }  # fmt: skip
@@ -58,7 +58,7 @@ def test_a_failed_or_skipped_client_stays_in_its_phase():
 def test_inactive_clients_come_along_when_asked_for():
     make_full_client("inactive", is_active=False)
 
-    assert migrate(include_inactive=True).count_by_outcome()["created"] == 1
+    assert migrate(include_inactive=True).count_outcomes_and_matches()["created"] == 1
 
 
 def test_a_run_over_nothing_is_finished_at_once():
@@ -69,7 +69,7 @@ def test_a_second_migration_finds_everything_done():
     make_full_client("idom")
     migrate()
 
-    counts = migrate().count_by_outcome()
+    counts = migrate().count_outcomes_and_matches()
 
     assert (counts["unchanged"], counts["matched"]) == (1, 1)
     assert PhaseChange.objects.count() == 1
@@ -154,7 +154,7 @@ def test_a_plain_sql_write_makes_a_dual_write_client_pending_until_it_is_pushed(
     runs.finish_inline(Run.start(kind=Run.Kind.PUSH, chosen=all_clients().push_due()))
 
     assert not all_clients().push_due().exists()
-    assert Run.objects.first().count_by_outcome()["updated"] == 1
+    assert Run.objects.first().count_outcomes_and_matches()["updated"] == 1
 
 
 def test_a_client_that_writes_both_stores_is_pushed_though_inactive_or_empty():
@@ -167,7 +167,7 @@ def test_a_client_that_writes_both_stores_is_pushed_though_inactive_or_empty():
 
     runs.finish_inline(Run.start(kind=Run.Kind.PUSH, chosen=all_clients().push_due()))
 
-    assert Run.objects.first().count_by_outcome()["updated"] == 1
+    assert Run.objects.first().count_outcomes_and_matches()["updated"] == 1
     assert not all_clients().push_due().exists()
 
 
@@ -189,7 +189,7 @@ def test_the_statements_of_a_run_do_not_grow_with_its_clients(django_assert_max_
     with django_assert_max_num_queries(55):
         runs.finish_inline(run)
 
-    assert run.count_by_outcome()["created"] == 60
+    assert run.count_outcomes_and_matches()["created"] == 60
 
 
 def test_a_run_that_is_interrupted_says_so_and_is_over(monkeypatch):
@@ -225,7 +225,7 @@ def test_an_error_that_nobody_foresaw_fails_its_client_alone_and_no_value_is_tol
     runs.finish_inline(run)
 
     assert run.state == Run.State.FINISHED
-    assert run.count_by_outcome()["failed"] == 1
+    assert run.count_outcomes_and_matches()["failed"] == 1
     item = run.items.get(outcome=Outcome.FAILED)
     assert (item.client_id, item.error_class) == (bad, "unavailable")
     assert item.message == sentences.UNEXPECTED_ERROR(code="ValueError")

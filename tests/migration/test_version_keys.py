@@ -15,7 +15,7 @@ from psycopg.errors import InsufficientPrivilege
 from migration.models import ClientMigration, Outcome, Secret, VersionKey
 from migration.operations import keys
 from migration.operations.aws_store import secrets_manager
-from migration.operations.keys import VersionKeys, first_release_version_key, load_version_keys
+from migration.operations.keys import VersionIdKeys, first_release_version_key, load_version_keys
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_credentials.phases import Phase
@@ -68,8 +68,8 @@ def written_by_the_first_release(stores, monkeypatch) -> int:
 
     pk = make_full_client("idom")
     with monkeypatch.context() as patch:
-        patch.setattr(VersionKeys, "new_id", new_id)
-        patch.setattr(VersionKeys, "is_ours", lambda *_: True)
+        patch.setattr(VersionIdKeys, "new_id", new_id)
+        patch.setattr(VersionIdKeys, "is_ours", lambda *_: True)
         advance(pk, Phase.AWS)
     VersionKey.objects.all().delete()
     call_command("migrate", verbosity=0)
@@ -146,17 +146,19 @@ def test_what_somebody_else_wrote_is_still_not_ours(stores, request, written):
 
 def test_the_first_releases_ids_are_verified_byte_for_byte(settings):
     settings.SECRET_KEY = FIRST_RELEASE_SECRET_KEY
-    proves = VersionKeys((first_release_version_key(FIRST_RELEASE_SECRET_KEY),))
+    proves = VersionIdKeys((first_release_version_key(FIRST_RELEASE_SECRET_KEY),))
 
     assert id_of_the_first_release(NAME, "", '{"client_name": "IDOM"}') == FIRST_RELEASE_ID
     assert proves.is_ours(NAME, FIRST_RELEASE_ID)
     assert not proves.is_ours("nova/clients/other", FIRST_RELEASE_ID)
     assert not proves.is_ours(NAME, FIRST_RELEASE_ID[:-1] + "7")
-    assert not VersionKeys((first_release_version_key("another"),)).is_ours(NAME, FIRST_RELEASE_ID)
+    assert not VersionIdKeys((first_release_version_key("another"),)).is_ours(
+        NAME, FIRST_RELEASE_ID
+    )
 
 
 def test_the_newest_key_signs_and_each_proves():
-    old, new = VersionKeys((b"old",)), VersionKeys((b"new", b"old"))
+    old, new = VersionIdKeys((b"old",)), VersionIdKeys((b"new", b"old"))
     by_old, by_new = (each.new_id(NAME, replaced="x", text="y") for each in (old, new))
 
     assert new.is_ours(NAME, by_old)
@@ -169,7 +171,7 @@ def test_the_newest_key_signs_and_each_proves():
 
 @pytest.mark.parametrize("version_id", ["", "x", "ñ" * 64, "a" * 32, "a" * 64, "\0"])
 def test_any_text_can_be_a_foreign_id(version_id):
-    assert not VersionKeys((b"key",)).is_ours(NAME, version_id)
+    assert not VersionIdKeys((b"key",)).is_ours(NAME, version_id)
 
 
 def test_a_new_database_has_one_random_key_that_migrate_keeps(transactional_db):

@@ -109,7 +109,7 @@ def test_a_sentence_that_takes_other_values_by_now_shows_its_english_as_it_was(d
 
 
 def test_what_an_earlier_release_stored_is_shown_as_it_is():
-    assert str(Message.of_stored_text("100 % of it. %(n)s")) == "100 % of it. %(n)s"
+    assert str(Message.from_text_without_key("100 % of it. %(n)s")) == "100 % of it. %(n)s"
 
 
 VALUES = st.recursive(
@@ -121,7 +121,9 @@ VALUES = st.recursive(
         st.datetimes(timezones=st.just(UTC)),
     ),
     lambda inner: st.one_of(
-        st.lists(st.one_of(TEXT, st.builds(Message.of_stored_text, TEXT)), max_size=3).map(tuple),
+        st.lists(st.one_of(TEXT, st.builds(Message.from_text_without_key, TEXT)), max_size=3).map(
+            tuple
+        ),
         st.builds(Message, TEXT, st.dictionaries(TEXT, inner, max_size=3), TEXT),
     ),
     max_leaves=6,

@@ -13,7 +13,7 @@ from migration import tasks
 from migration.correlation import correlating
 from migration.error_texts import LEFT_OUT, describe_error, describe_traceback
 from migration.models import Run
-from nova_admin.logs import JsonFormatter, LineFormatter, make_logging
+from nova_admin.logs import JsonFormatter, TextLogFormatter, make_logging
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from tests.haystack import NEEDLE
 from tests.operating.watched import run_task, written_log
@@ -114,7 +114,7 @@ def test_what_a_library_adds_to_a_record_is_not_written():
         {"msg": "done", "levelname": "INFO", "request": SECRET, "data": {"password": SECRET}}
     )
 
-    for formatter in (JsonFormatter(), LineFormatter()):
+    for formatter in (JsonFormatter(), TextLogFormatter()):
         assert not NEEDLE.search(formatter.format(record))
 
 

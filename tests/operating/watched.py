@@ -13,7 +13,7 @@ from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 from django_q.worker import worker
 
-from nova_admin.logs import JsonFormatter, LineFormatter, make_logging
+from nova_admin.logs import JsonFormatter, TextLogFormatter, make_logging
 from tests.haystack import TextsOfExceptions, at_levels
 
 
@@ -24,12 +24,12 @@ def written_log() -> Iterator[tuple[io.StringIO, io.StringIO]]:
     others.setFormatter(TextsOfExceptions())
     lines, objects = io.StringIO(), io.StringIO()
     handlers = [others, logging.StreamHandler(lines), logging.StreamHandler(objects)]
-    handlers[1].setFormatter(LineFormatter())
+    handlers[1].setFormatter(TextLogFormatter())
     handlers[2].setFormatter(JsonFormatter())
     mails = AdminEmailHandler()
     mails.setLevel("ERROR")
     mails.addFilter(make_logging("text", "INFO", mails_errors=True)["filters"]["once"]["callback"])
-    mails.setFormatter(LineFormatter())
+    mails.setFormatter(TextLogFormatter())
     root = logging.getLogger()
     before, root.handlers = root.handlers, [*handlers, mails]
     try:

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from migration.management.base import FormattedCommand, find_user
 from migration.models import ReasonError
 from migration.operations.nova_tables import (
-    NotAccepted,
+    AcceptanceRefusedError,
     accept_objects,
     describe_object,
     list_nova_objects,
@@ -48,7 +48,7 @@ class Command(FormattedCommand):
             accept_objects(
                 digests=[each.digest for each in chosen], reason=options["reason"], by=by
             )
-        except (NotAccepted, ReasonError) as refusal:
+        except (AcceptanceRefusedError, ReasonError) as refusal:
             raise CommandError(str(refusal), returncode=2) from None
         self._print_objects(chosen, options["format"])
 

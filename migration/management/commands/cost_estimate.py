@@ -79,7 +79,8 @@ class Command(FormattedCommand):
         )
         if estimate.is_rough:
             self.stdout.write(
-                f"NOVA's reads have been counted for {estimate.counted_hours} hours only: a month's are a rough guess"
+                f"NOVA's reads have been counted for {estimate.hours_of_counted_reads} hours only:"
+                " a month's are a rough guess"
             )
         for each in found["alternatives"]:
             least, most = each["dollars_least"], each["dollars_most"]

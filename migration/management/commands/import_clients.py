@@ -99,18 +99,18 @@ class Command(FormattedCommand):
             self.stderr.write("Nothing was imported.")
 
 
-def read_file_or_exit(path: str | None) -> bytes:
+def read_file_or_exit(path_or_dash: str | None) -> bytes:
     """Read the file, and no more of it than an import takes. Exit with 2 where it can't be read."""
-    if path is None:
+    if path_or_dash is None:
         raise CommandError("name a CSV file, or pass --template", returncode=2)
     try:
-        if path == "-":
+        if path_or_dash == "-":
             return sys.stdin.buffer.read(MOST_BYTES + 1)
-        with Path(path).open("rb") as file:
+        with Path(path_or_dash).open("rb") as file:
             return file.read(MOST_BYTES + 1)
     except OSError as error:
         raise CommandError(
-            f"can't read {escape_name(path)}: {error.strerror}", returncode=2
+            f"can't read {escape_name(path_or_dash)}: {error.strerror}", returncode=2
         ) from None
 
 

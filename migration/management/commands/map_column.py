@@ -38,7 +38,7 @@ class Command(FormattedCommand):
         if options["format"] == "json":
             self.print_json(
                 {
-                    "column": mapped.column.shown_name,
+                    "column": mapped.column.shown_table_and_name,
                     "use": mapped.use.value,
                     "clients_to_push": mapped.clients_to_push,
                     "purged_with_values": len(mapped.purged_with_values),

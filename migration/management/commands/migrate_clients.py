@@ -78,7 +78,7 @@ class Command(ClientsCommand):
         if chosen.count() <= FEW_CLIENTS:
             return None
         plan = make_plan(chosen, options)
-        plan = RunPlan.request(
+        plan = RunPlan.store_request(
             by=None,
             chosen=plan.chosen,
             adopt=plan.adopt,

@@ -11,7 +11,11 @@ from credentials.shown_names import escape_name
 from migration.management.base import FormattedCommand, find_user
 from migration.models import Offboarding, ReasonError
 from migration.operations.leftovers import find_leftovers
-from migration.operations.offboarding import OffboardingError, bring_back_inactive, offboard_client
+from migration.operations.offboarding import (
+    OffboardingError,
+    bring_back_as_inactive,
+    offboard_client,
+)
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -62,7 +66,7 @@ class Command(FormattedCommand):
         try:
             if options["back"]:
                 return str(
-                    bring_back_inactive(client_id=client_id, reason=options["reason"], by=by)
+                    bring_back_as_inactive(client_id=client_id, reason=options["reason"], by=by)
                 )
             done = offboard_client(
                 client_id=client_id,

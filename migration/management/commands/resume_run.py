@@ -16,7 +16,7 @@ from migration.models import (
     StaleRunError,
     WithdrawnRunError,
 )
-from migration.operations.skipped_items import skip_open_items
+from migration.operations.skipped_items import skip_free_items_of_stopped_run
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -66,7 +66,7 @@ class Command(RunCommand):
         """Let the run go on if it stands still; False where it goes on already, or where nothing is left of it."""
         if run.state == Run.State.STOPPED:
             # Who stopped it may have been killed before this.
-            skip_open_items(run)
+            skip_free_items_of_stopped_run(run)
             run.refresh_from_db()
         if run.state == Run.State.PAUSED:
             run.resume(by=by)
@@ -76,8 +76,8 @@ class Command(RunCommand):
         if run.items.left_out_by_withdrawal().exists():
             raise WithdrawnRunError(run)
         failed = run.items.filter(outcome__in=CAN_BE_RETRIED)
-        if run.items.left_out().exists() or (with_failed and failed.exists()):
-            run.go_on(by=by, with_failed=with_failed)
+        if run.items.never_begun().exists() or (with_failed and failed.exists()):
+            run.reopen_never_begun(by=by, with_failed=with_failed)
             return True
         number = failed.count()
         moves = run.kind == Run.Kind.MOVE

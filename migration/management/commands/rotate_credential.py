@@ -74,7 +74,7 @@ class Command(FormattedCommand):
             if state == UNFINISHED and message:
                 message = rotation_sentences.ROTATION_UNFINISHED(why=message)
             if state == RotationOutcome.ROTATED:
-                message = rotation_sentences.ROTATED(login=rotation.full_login_name)
+                message = rotation_sentences.ROTATED(login=rotation.client_kind_and_label)
             self._report(str(state), rotation.version_id or None, message, options)
 
     def _rotate(

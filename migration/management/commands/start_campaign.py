@@ -14,7 +14,7 @@ from migration.management.base import find_client_group, find_user, require_writ
 from migration.management.campaigns import CampaignCommand
 from migration.models import GOALS, ReasonError, Run
 from migration.operations.approvals import ApprovalStepRefused
-from migration.operations.campaigns import LARGEST, CampaignRefusedError, start_campaign
+from migration.operations.campaigns import LARGEST, CampaignStartRefusedError, start_campaign
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Command(CampaignCommand):
                 ends_at=options["hours"][1],
                 rolls_back=options["roll_back"],
             )
-        except (CampaignRefusedError, ReasonError) as refusal:
+        except (CampaignStartRefusedError, ReasonError) as refusal:
             raise CommandError(str(refusal), returncode=2) from None
         except ApprovalStepRefused as refusal:
             raise CommandError(str(refusal), returncode=1) from None

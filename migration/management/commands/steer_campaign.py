@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from migration.management.base import find_user
 from migration.management.campaigns import CampaignCommand, find_campaign
 from migration.models import CampaignNotChangedError, ReasonError
-from migration.models.left_clients import find_refused_slugs, go_on_without
+from migration.models.left_clients import find_slugs_unmoved_by_steps, go_on_without
 from migration.operations.campaigns import cancel_campaign, stop_campaign
 
 if TYPE_CHECKING:
@@ -50,7 +50,10 @@ class Command(CampaignCommand):
         try:
             if options["without_refused"]:
                 go_on_without(
-                    campaign, by=by, find=find_refused_slugs, reason=options["reason"].strip()
+                    campaign,
+                    by=by,
+                    find=find_slugs_unmoved_by_steps,
+                    reason=options["reason"].strip(),
                 )
             else:
                 steer(campaign, options["act"], by)

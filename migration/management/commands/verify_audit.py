@@ -10,7 +10,7 @@ from credentials.shown_names import escape_invisible
 from migration.management.base import FormattedCommand
 from migration.operations.audit_chain import AuditHead, seal_audit
 from migration.operations.audit_verification import Verification, verify_audit
-from migration.operations.certificate_facts import LONGEST_FILE, Json, UnreadableCertificateError
+from migration.operations.certificate_facts import LONGEST_FILE, CertificateNotJsonError, Json
 from migration.operations.certificate_verification import CertificateVerdict, verify_certificate
 
 
@@ -40,7 +40,7 @@ class Command(FormattedCommand):
             kept = AuditHead.parse(options["head"]) if options["head"] is not None else None
         except ValueError as error:
             raise CommandError(f"--head: {error}", returncode=2) from None
-        seal_audit(everything=True, wait=True)
+        seal_audit(from_beginning=True, wait=True)
         found = verify_audit(kept_head=kept)
         if kept and kept.position < found.begins_after:
             raise CommandError(
@@ -59,7 +59,7 @@ class Command(FormattedCommand):
             verdict = verify_certificate(read_certificate_text(Path(path)))
         except OSError as error:
             raise CommandError(f"--certificate: {error.strerror}", returncode=2) from None
-        except (UnicodeDecodeError, UnreadableCertificateError):
+        except (UnicodeDecodeError, CertificateNotJsonError):
             raise CommandError("--certificate: the file is no certificate", returncode=2) from None
         if as_json:
             self.print_json(certificate_to_json(verdict))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import connection
 
 from migration.models.write_state import read_aws_write_state
-from migration.operations.aws_writes import explain_stop, write_guard
+from migration.operations.aws_writes import describe_who_stopped_writes, write_guard
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
 from migration.operations.doctor.sentences import SEE_AWS_WRITES
 from migration.sentences import IS_NO_COPY, WRITES_NOT_STOPPED
@@ -23,7 +23,7 @@ def examine_aws_writes(_asked: DoctorOptions) -> Iterator[Finding]:
     state = read_aws_write_state(connection)
     for problem, fine in (
         (write_guard().explain_refused_database(state), IS_NO_COPY()),
-        (explain_stop(state), WRITES_NOT_STOPPED()),
+        (describe_who_stopped_writes(state), WRITES_NOT_STOPPED()),
     ):
         if problem:
             yield report_failure(CheckName.AWS_WRITES, problem, SEE_AWS_WRITES())

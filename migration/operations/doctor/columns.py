@@ -13,7 +13,7 @@ from migration.operations.values_after_purge import list_purged_with_values
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from credentials.nova_columns import NovaColumns
+    from credentials.nova_columns import NovaSchema
     from migration.operations.doctor.findings import DoctorOptions, Finding
     from nova_credentials.messages import Message
 
@@ -33,7 +33,7 @@ def examine_columns(_asked: DoctorOptions) -> Iterator[Finding]:
         yield report_ok(CheckName.COLUMNS, sentences.COLUMNS_ARE_KNOWN())
 
 
-def _name_values_after_purge(columns: NovaColumns) -> Iterator[Message]:
+def _name_values_after_purge(columns: NovaSchema) -> Iterator[Message]:
     """Yield, for each secret column, which purged clients still have a value in it."""
     for column in columns.added:
         if message := name_purged_clients_with_values(column, list_purged_with_values(column)):

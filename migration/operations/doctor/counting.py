@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from credentials.models import CountingGap, CountingProof, ProofOutcome
 from credentials.proof import prove_counting
-from credentials.triggers import counted_tables, functions_are_current, writes_are_counted
+from credentials.triggers import find_is_counted_by_table, functions_are_current, writes_are_counted
 from migration.operations.doctor import sentences
 from migration.operations.doctor.findings import (
     CheckName,
@@ -30,7 +30,7 @@ PROOF_IS_OLD_AFTER = timedelta(hours=2)
 
 def examine_triggers(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that the triggers are on the very tables and call this release's function, and that no gap is open."""
-    uncounted = tuple(table for table, counted in counted_tables().items() if not counted)
+    uncounted = tuple(table for table, counted in find_is_counted_by_table().items() if not counted)
     if uncounted:
         yield report_failure(
             CheckName.TRIGGERS,

@@ -8,9 +8,9 @@ from django.db import connection
 
 from credentials.grants import (
     find_lacking_rights,
-    list_foreign_owners,
     list_needed_site_rights,
-    list_unneeded_site_rights,
+    list_other_roles_owning_tables,
+    list_unneeded_reader_rights,
     make_grants,
     quote_role,
 )
@@ -57,7 +57,7 @@ def examine_site_grants(_asked: DoctorOptions) -> Iterator[Finding]:
 def examine_reader_grants(asked: DoctorOptions) -> Iterator[Finding]:
     """Compare the rights of the named role, or of the owners of NOVA's tables, with those that the reader needs."""
     with connection.cursor() as cursor:
-        roles = [asked.role] if asked.role else list_foreign_owners(cursor)
+        roles = [asked.role] if asked.role else list_other_roles_owning_tables(cursor)
         found = [finding for role in roles for finding in _examine_role(cursor, role)]
     yield from found
     if not roles:
@@ -87,7 +87,7 @@ def _examine_role(cursor: CursorWrapper, role: str) -> Iterator[Finding]:
         )
     cursor.execute(HAS_ALL_RIGHTS, [role])
     (has_all,) = cursor.fetchone()
-    others = [] if has_all else list_unneeded_site_rights(cursor, role)
+    others = [] if has_all else list_unneeded_reader_rights(cursor, role)
     if others:
         yield report_failure(
             CheckName.READER_GRANTS,

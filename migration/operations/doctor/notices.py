@@ -53,5 +53,5 @@ def examine_notice_deliveries(_asked: DoctorOptions) -> Iterator[Finding]:
 def _is_at_work() -> bool:
     """Say whether somebody should be told: NOVA reads a client from AWS, or a campaign moves clients by itself."""
     reads_aws = [phase.value for phase in Phase if phase.reads_aws]
-    clients = ClientMigration.objects.of_present_clients().filter(phase__in=reads_aws)
+    clients = ClientMigration.objects.exclude_deleted_clients().filter(phase__in=reads_aws)
     return clients.exists() or Campaign.objects.not_over().exists()

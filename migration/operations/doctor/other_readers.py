@@ -37,9 +37,9 @@ def examine_other_readers(_asked: DoctorOptions) -> Iterator[Finding]:
     One that was not called for an hour, as far as the workers know, is no failure: PostgreSQL counts it for ever.
     """
     seen = read_other_statements()
-    if seen.unseen:
+    if seen.unseen_reason:
         yield _explain_unseen(seen)
-    if seen.unseen in (UnseenReason.NOT_INSTALLED, UnseenReason.NOT_READABLE):
+    if seen.unseen_reason in (UnseenReason.NOT_INSTALLED, UnseenReason.NOT_READABLE):
         return
     known = {(row.role, row.statement_id): row for row in OtherStatement.objects.all()}
     judged = [
@@ -57,7 +57,7 @@ def examine_other_readers(_asked: DoctorOptions) -> Iterator[Finding]:
         return
     if judged:
         yield report_ok(CheckName.OTHER_READERS, sentences.OTHERS_HAVE_STOPPED(n=len(judged)))
-    elif not seen.unseen:
+    elif not seen.unseen_reason:
         yield report_ok(CheckName.OTHER_READERS, sentences.NO_OTHER_READS())
 
 
@@ -81,7 +81,7 @@ def _judge(count: OtherStatementCount, before: OtherStatement | None) -> Finding
 
 def _explain_unseen(report: StatementReport) -> Finding:
     check = CheckName.OTHER_READERS
-    match report.unseen:
+    match report.unseen_reason:
         case UnseenReason.NOT_INSTALLED:
             return report_unlooked(
                 check,

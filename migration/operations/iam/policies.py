@@ -89,7 +89,7 @@ class PolicyFacts:
         return f"arn:{self.partition}:kms:{region}:{self.account}:key/{name}"
 
     @property
-    def keys(self) -> dict[str, str]:
+    def keys_without_replicas(self) -> dict[str, str]:
         """Return region -> KMS key of your own, of the secrets alone."""
         return {self.region: self.kms_key} if self.kms_key else {}
 
@@ -206,7 +206,7 @@ def _list_resources(scope: Scope, facts: PolicyFacts) -> list[str]:
 
 
 def _find_keys(scope: Scope, facts: PolicyFacts) -> dict[str, str]:
-    return facts.keys if scope == Scope.KMS_KEY else find_own_keys(facts.replicas)
+    return facts.keys_without_replicas if scope == Scope.KMS_KEY else find_own_keys(facts.replicas)
 
 
 def _list_conditions(scope: Scope, facts: PolicyFacts) -> Conditions:

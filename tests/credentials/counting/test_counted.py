@@ -3,7 +3,11 @@
 import pytest
 
 from credentials.models import CountingGap
-from credentials.triggers import counted_tables, ensure_writes_are_counted, writes_are_counted
+from credentials.triggers import (
+    ensure_writes_are_counted,
+    find_is_counted_by_table,
+    writes_are_counted,
+)
 from nova_credentials.tables import COUNTED_TABLES
 from tests.credentials.counting.statements import MAIL, NOT_COUNTED, asked_in_sql, execute
 
@@ -12,12 +16,12 @@ pytestmark = pytest.mark.usefixtures("stores")
 
 @pytest.mark.parametrize("obstacle", NOT_COUNTED)
 def test_a_trigger_counts_only_on_the_very_table_enabled_and_for_every_write(idom, obstacle):
-    assert counted_tables() == dict.fromkeys(COUNTED_TABLES, True)
+    assert find_is_counted_by_table() == dict.fromkeys(COUNTED_TABLES, True)
     assert writes_are_counted()
     assert asked_in_sql()
 
     execute(NOT_COUNTED[obstacle])
-    assert counted_tables() == dict.fromkeys(COUNTED_TABLES, True) | {MAIL: False}
+    assert find_is_counted_by_table() == dict.fromkeys(COUNTED_TABLES, True) | {MAIL: False}
     assert not writes_are_counted()
     assert not asked_in_sql()
 
@@ -42,7 +46,7 @@ def test_an_always_enabled_trigger_under_another_name_counts_too():
 def test_a_table_that_is_gone_is_not_counted():
     execute(f"ALTER TABLE {MAIL} RENAME TO client_email_credentials_old")
 
-    assert counted_tables()[MAIL] is False
+    assert find_is_counted_by_table()[MAIL] is False
     assert not asked_in_sql()
     assert [refusal.why for refusal in ensure_writes_are_counted()] == [
         f"{MAIL}: UndefinedTable (SQLSTATE 42P01)"

@@ -11,8 +11,8 @@ from credentials.models import Client, ClientWrite, CountingGap, CountingTrigger
 from credentials.proof import prove_counting
 from credentials.trigger_sql import ON_A_SAFE_PATH
 from credentials.triggers import (
-    counted_tables,
     ensure_writes_are_counted,
+    find_is_counted_by_table,
     functions_are_current,
     writes_are_counted,
 )
@@ -53,7 +53,7 @@ def test_a_trigger_that_was_off_for_one_transaction_is_noticed_at_once(idom):
         nova.execute(f"ALTER TABLE {MAIL} ENABLE TRIGGER USER")
         nova.commit()
 
-    assert all(counted_tables().values())
+    assert all(find_is_counted_by_table().values())
     assert not writes_are_counted()
     assert not asked_in_sql()
     tasks.keep_counting()
@@ -68,7 +68,7 @@ def test_triggers_that_were_never_looked_at_are_known_from_the_next_look_on():
 
     execute(f"ALTER TABLE {MAIL} DISABLE TRIGGER USER; ALTER TABLE {MAIL} ENABLE TRIGGER USER")
 
-    assert all(counted_tables().values())
+    assert all(find_is_counted_by_table().values())
     assert not writes_are_counted()
 
 
@@ -80,7 +80,7 @@ def test_a_gap_that_is_cut_short_is_ended_by_the_next_look(idom, monkeypatch):
         with pytest.raises(Exception, match="DivisionByZero"):
             ensure_writes_are_counted()
 
-    assert all(counted_tables().values())
+    assert all(find_is_counted_by_table().values())
     assert not writes_are_counted()
     assert not asked_in_sql()
     ensure_writes_are_counted()

@@ -12,7 +12,7 @@ from nova_credentials.messages import Message
 from tests.factories import make_client, make_comparison, make_full_client, make_many
 from tests.migration.admin.pages import DIFFERENT, EXTRA, REPORT, page_of, shown_rows, text
 
-UNCHECKED = Message.of_stored_text("AWS gave no usable answer.")
+UNCHECKED = Message.from_text_without_key("AWS gave no usable answer.")
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def compared(db) -> dict[str, Comparison]:
             status,
             slug=slug,
             mismatches=mismatches,
-            message=Message.of_stored_text(message[status]) if status in message else None,
+            message=Message.from_text_without_key(message[status]) if status in message else None,
         )
     return found
 

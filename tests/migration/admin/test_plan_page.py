@@ -186,7 +186,7 @@ def test_the_sheet_and_the_file_name_every_client(operator, monkeypatch, differi
 
 
 def test_a_viewer_reviews_a_plan_and_starts_none(viewer):
-    plan = RunPlan.request(by=None, chosen=None)
+    plan = RunPlan.store_request(by=None, chosen=None)
     run_plans.work_on_plan(plan_id=plan.pk)
 
     page = viewer.get(plan_page(plan))
@@ -200,7 +200,7 @@ def test_the_page_takes_as_many_queries_for_many_clients_as_for_few(
     operator, django_assert_max_num_queries
 ):
     make_many(60, phase="postgres")
-    plan = RunPlan.request(by=None, chosen=None)
+    plan = RunPlan.store_request(by=None, chosen=None)
     run_plans.work_on_plan(plan_id=plan.pk)
 
     with django_assert_max_num_queries(12):
@@ -226,7 +226,7 @@ def test_its_page_reads_the_clients_that_it_names_and_no_others(
     monkeypatch.setattr(plan_pages.PlanView, "most_shown", 2)
     for slug in ("a d", "b d", "c d", "fine"):
         make_full_client(slug)
-    plan = RunPlan.request(by=None, chosen=None)
+    plan = RunPlan.store_request(by=None, chosen=None)
     run_plans.work_on_plan(plan_id=plan.pk)
 
     operator.get(plan_page(plan))
@@ -242,7 +242,7 @@ def test_the_notes_of_campaigns_are_of_the_clients_of_the_plan(operator, monkeyp
         lambda request, ids, number: asked.append((ids.query, number)) or [],
     )
     make_full_client("idom")
-    plan = RunPlan.request(by=None, chosen=None)
+    plan = RunPlan.store_request(by=None, chosen=None)
     run_plans.work_on_plan(plan_id=plan.pk)
 
     operator.get(plan_page(plan))

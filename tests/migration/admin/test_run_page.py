@@ -34,7 +34,7 @@ def test_a_run_under_way_says_how_far_it_is_and_what_failed(viewer):
         1,
         Outcome.FAILED,
         error_class="throttled",
-        message=Message.of_stored_text("AWS limits the rate."),
+        message=Message.from_text_without_key("AWS limits the rate."),
     )
 
     response = viewer.get(run_page(run))
@@ -66,7 +66,7 @@ def test_a_finished_run_says_so_and_every_tab_holds_its_count(viewer):
         2,
         Outcome.FAILED,
         error_class="data",
-        message=Message.of_stored_text("Two rows are primary."),
+        message=Message.from_text_without_key("Two rows are primary."),
     )
     close(run, 1, Outcome.SKIPPED, message=sentences.NOT_PUSHED_INACTIVE())
     close(run, 1, Outcome.UNCHANGED)
@@ -143,7 +143,7 @@ def test_markup_in_a_message_or_a_slug_is_shown_as_text(viewer):
         slug="<i>slug",
         outcome=Outcome.FAILED,
         error_class="data",
-        message=Message.of_stored_text("<script>alert(1)</script>"),
+        message=Message.from_text_without_key("<script>alert(1)</script>"),
     )
 
     html = viewer.get(run_page(run)).content.decode()

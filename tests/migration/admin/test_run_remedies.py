@@ -13,7 +13,7 @@ from tests.factories import CHANGE, VIEW, make_client, make_user, update
 from tests.migration.admin.pages import close, make_run, run_page, text
 
 NOT_OURS = sentences.NOT_OURS(name="nova/clients/idom")
-TYPED = Message.of_stored_text("It can't.")
+TYPED = Message.from_text_without_key("It can't.")
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def write_entries(number: int = 5, **fields) -> list[AuditEvent]:
 def chain(transactional_db) -> AuditHead:
     """Five entries in a chain of their own; what `migrate` recorded stands before them."""
     write_entries()
-    return seal_audit(everything=True)
+    return seal_audit(from_beginning=True)
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ def test_an_entry_of_long_ago_is_left_to_the_task_of_each_hour(chain, monkeypatc
         write_entries(1)
 
     assert seal_audit() == chain
-    assert seal_audit(everything=True).position == chain.position + 1
+    assert seal_audit(from_beginning=True).position == chain.position + 1
 
 
 def test_ids_are_in_the_order_of_time():

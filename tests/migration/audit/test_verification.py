@@ -63,7 +63,7 @@ def test_a_time_that_python_has_not_is_a_changed_entry_sealed_or_not(chain, as_s
     as_superuser(change + "%s", waiting.pk)
     write_entries(1)
 
-    assert seal_audit(everything=True).position == chain.position + 1
+    assert seal_audit(from_beginning=True).position == chain.position + 1
     assert faults() == {AuditFault.CHANGED: 1, AuditFault.ADDED: 1}
     assert len(AuditEvent.objects.filter(pk=waiting.pk)) == 1  # as the page reads it
 
@@ -76,7 +76,7 @@ def test_the_chain_goes_on_though_a_link_was_put_at_its_highest_position(
     as_superuser(f"UPDATE {LINKS} SET position = %s WHERE position = %s", position, at)
     write_entries(1)
 
-    assert seal_audit(everything=True).position == chain.position + 1
+    assert seal_audit(from_beginning=True).position == chain.position + 1
     assert faults() == {AuditFault.REMOVED: 1, AuditFault.REORDERED: 1}
     assert verify_audit().head == read_head()
 
@@ -126,7 +126,7 @@ def copy_entry(position: int) -> AuditEvent:
 def test_an_added_entry_is_found_and_gets_no_place_in_the_chain(chain, caplog):
     copy_entry(chain.position).save(force_insert=True)
 
-    assert seal_audit(everything=True) == chain
+    assert seal_audit(from_beginning=True) == chain
     assert "not as this site signed them" in caplog.text
     assert faults() == {AuditFault.ADDED: 1}
 

@@ -30,7 +30,7 @@ def test_entries_that_the_site_sealed_anew_without_one_show_against_a_kept_head(
     as_superuser(f"DELETE FROM {LINKS} WHERE position >= %s", at)
     write_entries(2)
 
-    assert seal_audit(everything=True).position == chain.position + 1
+    assert seal_audit(from_beginning=True).position == chain.position + 1
     assert faults() == {}
     assert faults(kept_head=chain) == {AuditFault.CUT_OFF: 1}
 

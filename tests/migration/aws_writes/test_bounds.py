@@ -43,13 +43,13 @@ def clock(monkeypatch) -> list[float]:
 
 def test_a_state_is_known_for_seven_tenths_of_a_second(clock):
     guard = WriteGuard()
-    assert guard.known_state is None
+    assert guard.fresh_state is None
 
     guard.keep_state("stopped", asked_at=0.0)
     clock[0] = 0.7
-    assert guard.known_state == "stopped"
+    assert guard.fresh_state == "stopped"
     clock[0] = 0.71
-    assert guard.known_state is None
+    assert guard.fresh_state is None
 
 
 def test_a_state_that_was_asked_for_earlier_replaces_none(clock):
@@ -59,7 +59,7 @@ def test_a_state_that_was_asked_for_earlier_replaces_none(clock):
     guard.keep_state("third", asked_at=0.0)
     guard.keep_state("late", asked_at=-0.5)
 
-    assert guard.known_state == "third"
+    assert guard.fresh_state == "third"
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_the_runs_go_on_once_somebody_starts_the_writes(stop):
 
     assert OrmQ.objects.count() == 1
     runs.work_on_run(run_id=run.pk)
-    assert run.count_by_outcome()["created"] == 3
+    assert run.count_outcomes_and_matches()["created"] == 3
 
 
 def test_a_comparison_does_not_wait(refuse):
@@ -67,7 +67,7 @@ def test_a_comparison_does_not_wait(refuse):
 
     run = Run.objects.get(kind=Run.Kind.COMPARE)
     runs.work_on_run(run_id=run.pk)
-    assert run.count_by_outcome()["matched"] == 1
+    assert run.count_outcomes_and_matches()["matched"] == 1
 
 
 def test_the_schedule_starts_no_pushes_meanwhile_and_leaves_them_pending(idom, refuse):
@@ -140,11 +140,14 @@ def test_no_worker_writes_a_second_after_the_switch(stores, settings, monkeypatc
     assert count_writes(stores) == after_a_second < 300
     left = run.items.open().count()
     assert left > 0
-    assert run.count_by_outcome()["failed"] == 0
+    assert run.count_outcomes_and_matches()["failed"] == 0
     assert set(run.items.values_list("attempts", flat=True)) == {0}
     start_aws_writes()
     runs.work_on_run(run_id=run.pk)
-    assert run.count_by_outcome()["created"] + run.count_by_outcome()["unchanged"] == 300
+    assert (
+        run.count_outcomes_and_matches()["created"] + run.count_outcomes_and_matches()["unchanged"]
+        == 300
+    )
 
 
 def wait_for(condition) -> None:

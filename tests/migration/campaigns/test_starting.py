@@ -21,7 +21,7 @@ from migration.models import (
 )
 from migration.operations import campaigns
 from migration.operations.approvals import ApprovalStepRefused
-from migration.operations.campaigns import CampaignRefusedError, approve_campaign
+from migration.operations.campaigns import CampaignStartRefusedError, approve_campaign
 from nova_credentials.phases import Phase
 from tests.migration.campaigns.taken import (
     CUTOVER,
@@ -39,7 +39,7 @@ from tests.migration.campaigns.taken import (
 
 
 def refusal(*groups: ClientGroup, **options) -> str:
-    with pytest.raises(CampaignRefusedError) as refused:
+    with pytest.raises(CampaignStartRefusedError) as refused:
         begin(*groups, **options)
     return refused.value.message.key
 
@@ -98,7 +98,7 @@ def test_of_two_that_start_over_one_group_at_once_one_is_refused(monkeypatch):
     def start_too() -> None:
         try:
             begin(group)
-        except CampaignRefusedError as error:
+        except CampaignStartRefusedError as error:
             told.append(error.message.key)
         finally:
             connection.close()

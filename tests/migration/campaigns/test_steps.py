@@ -214,7 +214,7 @@ def test_a_step_may_begin_in_the_hours_of_the_sites_time_zone(settings, hours, l
     midnight = datetime(2026, 7, 1, tzinfo=UTC)
 
     with timezone.override("America/New_York"):  # whoever looks on
-        found = [h for h in range(24) if campaign.may_begin_step(midnight + timedelta(hours=h))]
+        found = [h for h in range(24) if campaign.hours_allow_step(midnight + timedelta(hours=h))]
 
     assert sorted((hour + 9) % 24 for hour in found) == sorted(let_in)
 
@@ -224,7 +224,7 @@ def test_the_first_minute_counts_and_the_last_does_not():
     nine = datetime(2026, 7, 1, 9, tzinfo=UTC)
 
     def may(at: datetime) -> bool:
-        return campaign.may_begin_step(at)
+        return campaign.hours_allow_step(at)
 
     assert may(nine)
     assert not may(nine - timedelta(microseconds=1))
@@ -235,12 +235,12 @@ def test_the_first_minute_counts_and_the_last_does_not():
 def test_neither_a_wave_nor_a_step_begins_out_of_hours_and_a_run_in_work_goes_on(monkeypatch):
     north = make_group("north", 1, Phase.DUAL_WRITE)
     campaign = begin(north, begins_at=time(9), ends_at=time(17))
-    monkeypatch.setattr(Campaign, "may_begin_step", lambda *_: False)
+    monkeypatch.setattr(Campaign, "hours_allow_step", lambda *_: False)
     assert take(campaign) is None
     assert taken(campaign) == []
 
     with monkeypatch.context() as patch:
-        patch.setattr(Campaign, "may_begin_step", lambda *_: True)
+        patch.setattr(Campaign, "hours_allow_step", lambda *_: True)
         run = take(campaign)
     assert outcomes(work(run)) == {"north-0": Outcome.MOVED}
 

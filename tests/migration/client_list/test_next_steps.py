@@ -69,7 +69,7 @@ def test_the_list_shows_the_newest_error_and_the_groups(operator, stores):
     assert "Last error" not in text(operator.get(CLIENTS))
     run = Run.objects.create(kind=Run.Kind.MIGRATE)
     run.add_items([(pk, "idom")])
-    why = Message.of_stored_text("Some longer reason")
+    why = Message.from_text_without_key("Some longer reason")
     run.items.update(
         outcome="failed", error_class="conflict", message=why, finished_at=timezone.now()
     )

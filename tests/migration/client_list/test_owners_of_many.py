@@ -42,12 +42,12 @@ def test_where_a_part_in_the_middle_fails_nobody_has_another_owner(small_parts, 
 
     def fail_second_time(events):
         parts.append(len(events))
-        insert_signed(events)
+        insert_already_signed(events)
         if len(parts) == 2:
             raise OperationalError("the connection is gone")
 
-    insert_signed = AuditEvent.objects.insert_signed
-    monkeypatch.setattr(AuditEvent.objects, "insert_signed", fail_second_time)
+    insert_already_signed = AuditEvent.objects.insert_already_signed
+    monkeypatch.setattr(AuditEvent.objects, "insert_already_signed", fail_second_time)
     with pytest.raises(OperationalError):
         ClientOwner.objects.set_owner(all_clients(), paco)
 
@@ -105,13 +105,13 @@ def test_two_people_with_other_selections_never_wait_for_each_other_in_a_circle(
     has_first, may_go_on = threading.Event(), threading.Event()
 
     def wait_after_first_part(events):
-        insert_signed(events)
+        insert_already_signed(events)
         if threading.current_thread().name.startswith("all"):
             has_first.set()
             may_go_on.wait(0.5)
 
-    insert_signed = AuditEvent.objects.insert_signed
-    monkeypatch.setattr(AuditEvent.objects, "insert_signed", wait_after_first_part)
+    insert_already_signed = AuditEvent.objects.insert_already_signed
+    monkeypatch.setattr(AuditEvent.objects, "insert_already_signed", wait_after_first_part)
 
     def give(chosen, owner) -> int:
         try:

@@ -24,7 +24,7 @@ from migration.models import (
     RunItem,
 )
 from migration.operations.client_login_tests import try_typed_login
-from migration.operations.offboarding import bring_back_inactive, offboard_client
+from migration.operations.offboarding import bring_back_as_inactive, offboard_client
 from migration.reports.client_history import PAGES, SHOWN, load_history
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import Message
@@ -50,7 +50,9 @@ def test_each_thing_that_happened_is_a_sentence(idom):
     run = Run.objects.create(kind=Run.Kind.MIGRATE, by=maria)
     item = {"run": run, "client_id": idom, "slug": "idom", "batch": 0}
     RunItem.objects.create(
-        **item, outcome=Outcome.FAILED, message=Message.of_stored_text("AWS limits the rate.")
+        **item,
+        outcome=Outcome.FAILED,
+        message=Message.from_text_without_key("AWS limits the rate."),
     )
     ClientMigration.objects.change_phase(
         [idom], Phase.POSTGRES, Phase.DUAL_WRITE, by=maria, reason="INC-42"
@@ -251,7 +253,7 @@ def test_that_it_left_and_came_back_is_told_with_the_reason(root, idom, stores):
     page_of_leaving = f"/admin/credentials/client/{idom}/leaving/"
     root.post(page_of_leaving, {"act": "deactivate"})
     offboard_client(client_id=idom, reason="CHG-7")
-    bring_back_inactive(client_id=idom, reason="CHG-8")
+    bring_back_as_inactive(client_id=idom, reason="CHG-8")
 
     found = told(idom)
 

@@ -9,7 +9,7 @@ from migration.models import CopySearch
 from migration.operations import copy_search, secret_values
 from migration.operations.copy_redaction import plan_redaction
 from migration.operations.copy_search import search_copies
-from migration.operations.secret_values import gather_and_note_values
+from migration.operations.secret_values import gather_values_and_note_purged
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.migration.moves.clients import NAME, advance
@@ -24,7 +24,7 @@ def test_a_secret_of_the_other_layout_that_was_left_there_is_looked_for_and_not_
     left = {"client_name": "IDOM", "database": {"password": "example-older-password"}}
     sm.create_secret(NAME, json.dumps(left), token="1" * 32, slug="idom")
 
-    (found,) = gather_and_note_values([idom], sm=sm)
+    (found,) = gather_values_and_note_purged([idom], sm=sm)
 
     assert "example-older-password" in found.values
     plan = plan_redaction(client_ids=[idom], columns=[])
@@ -46,9 +46,9 @@ def test_a_search_shows_that_it_lives_while_it_asks_aws(nova, monkeypatch):
             tell()
             seen.append(CopySearch.objects.get().is_silent)
 
-        return gather_and_note_values(ids, sm=sm, tell=tell_and_look)
+        return gather_values_and_note_purged(ids, sm=sm, tell=tell_and_look)
 
-    monkeypatch.setattr(copy_search, "gather_and_note_values", gather)
+    monkeypatch.setattr(copy_search, "gather_values_and_note_purged", gather)
 
     search_copies(client_ids=clients)
 

@@ -18,7 +18,7 @@ from migration.models import DailyComparisons, PlannedVersion, ReadCount, Usage
 from migration.reports.costs import (
     CostAssumptions,
     MigrationAdvice,
-    advise_whether_to_migrate,
+    advise_aws_or_postgres,
     count_aws_use_of_last_month,
     estimate_costs,
 )
@@ -117,7 +117,7 @@ def test_reads_count_for_the_time_in_which_they_were_counted(hours, reads, rough
     found = estimate_costs(usage, PLAIN)
 
     assert found.reads_a_month == pytest.approx(reads, rel=0.001)
-    assert (found.is_rough, found.counted_hours) == (rough, int(hours))
+    assert (found.is_rough, found.hours_of_counted_reads) == (rough, int(hours))
     assert not estimate_costs(usage, replace(PLAIN, reads_a_day=10)).is_rough
 
 
@@ -141,7 +141,7 @@ def test_a_key_of_your_own_costs_in_each_region_and_for_each_value():
     ],
 )
 def test_the_plans_rule(clients, advice):
-    assert advise_whether_to_migrate(clients) == advice
+    assert advise_aws_or_postgres(clients) == advice
 
 
 def test_the_plans_own_example_costs_what_it_says():

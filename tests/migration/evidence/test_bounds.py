@@ -232,7 +232,7 @@ def test_logins_of_awss_copy_that_were_refused_are_named_with_the_time_of_the_fi
     (shut,) = gates._check_login_tests([works, *refused])
     (passed,) = gates._check_login_tests([works])
 
-    named = tuple(test.name_message for test in refused)
+    named = tuple(test.login_name_message for test in refused)
     assert shut.text == login_sentences.AWS_LOGIN_REFUSED(ago=NOON - DAY, logins=named)
     assert passed.text == login_sentences.AWS_LOGIN_NOT_REFUSED()
     assert (shut.passed, passed.passed) == (False, True)

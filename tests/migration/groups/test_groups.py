@@ -175,12 +175,12 @@ def test_where_a_part_in_the_middle_fails_nothing_stays(act, small_parts, monkey
 
     def fail_second_time(events):
         parts.append(len(events))
-        insert_signed(events)
+        insert_already_signed(events)
         if len(parts) == 2:
             raise OperationalError("the connection is gone")
 
-    insert_signed = AuditEvent.objects.insert_signed
-    monkeypatch.setattr(AuditEvent.objects, "insert_signed", fail_second_time)
+    insert_already_signed = AuditEvent.objects.insert_already_signed
+    monkeypatch.setattr(AuditEvent.objects, "insert_already_signed", fail_second_time)
     with pytest.raises(OperationalError):
         getattr(group, act)(all_clients())
 

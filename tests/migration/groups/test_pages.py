@@ -229,7 +229,7 @@ def test_where_the_clients_are_not_put_into_it_there_is_no_new_group(
         raise OperationalError("the connection is gone")
 
     sent = {"confirmed": "1", "clients": ids_of("acme"), "new_name": "Spain"}
-    monkeypatch.setattr(AuditEvent.objects, "insert_signed", fail)
+    monkeypatch.setattr(AuditEvent.objects, "insert_already_signed", fail)
 
     with pytest.raises(OperationalError):
         client.post(PUT, sent)

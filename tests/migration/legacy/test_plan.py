@@ -6,7 +6,7 @@ from django.db import connection
 from credentials import legacy_sentences
 from credentials.legacy import LegacyTableError, read_legacy_table
 from migration.operations.legacy_import import LegacyRowOutcome, plan_legacy_import
-from migration.operations.offboarding import bring_back_inactive, offboard_client
+from migration.operations.offboarding import bring_back_as_inactive, offboard_client
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_email, make_full_client, update
 from tests.migration.legacy.rows import LOGIN, add_row
@@ -271,5 +271,5 @@ def test_a_client_that_left_is_given_no_login(nova, stores):
 
     assert (planned.kind, planned.client_id) == (LegacyRowOutcome.OFFBOARDED, pk)
     assert "was offboarded" in str(planned.message)
-    bring_back_inactive(client_id=pk, reason="CHG-8")
+    bring_back_as_inactive(client_id=pk, reason="CHG-8")
     assert plan_legacy_import().rows[0].kind == LegacyRowOutcome.NEW_LOGIN

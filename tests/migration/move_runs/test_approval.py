@@ -234,7 +234,7 @@ def test_the_rest_of_an_approved_run_needs_another_approval_by_whatever_way_it_g
     run = request(maria)
     run = approve_run(run_id=run.pk, by=ana)
     run.stop(by=ana)
-    skipped_items.skip_open_items(run)
+    skipped_items.skip_free_items_of_stopped_run(run)
     make_user("operator", "migration.add_run", "migration.move_client")
 
     with pytest.raises(CommandError, match="once somebody else has approved it") as left:
@@ -264,10 +264,10 @@ def test_a_cancelled_run_does_not_go_on_and_one_of_before_this_was_known_moves_n
     cancel_run_request(run_id=run.pk, by=ana)
     run.refresh_from_db()
     with pytest.raises(WithdrawnRunError):
-        run.go_on(by=maria)
+        run.reopen_never_begun(by=maria)
 
     run.items.update(message=sentences.RUN_STOPPED())
-    run.go_on(by=maria)
+    run.reopen_never_begun(by=maria)
     work(run)
 
     assert outcomes(run) == {"client-0": Outcome.REFUSED}

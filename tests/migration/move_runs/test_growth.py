@@ -7,7 +7,7 @@ from migration.models import ClientMigration, PhaseChange, Run, RunItem
 from migration.operations.gate_facts import GateFacts
 from migration.operations.move_batches import MoveBatch
 from migration.operations.run_batches import CANDIDATE_BATCHES, lock_free_batch
-from migration.operations.skipped_items import skip_open_items
+from migration.operations.skipped_items import skip_free_items_of_stopped_run
 from nova_credentials.phases import Phase
 from tests.explained import count_rows_read
 
@@ -95,7 +95,7 @@ def test_who_stops_a_run_reads_its_moves_once(run, is_analyzed):
     analyze(is_analyzed)
     Run.objects.filter(pk=run.pk).update(state=Run.State.STOPPED)
 
-    read = count_rows_read(PhaseChange._meta.db_table, lambda: skip_open_items(run))
+    read = count_rows_read(PhaseChange._meta.db_table, lambda: skip_free_items_of_stopped_run(run))
 
     assert read <= CLIENTS // 2 + Run.BATCH
     assert not run.items.open().exists()

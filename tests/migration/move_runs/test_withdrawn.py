@@ -74,7 +74,7 @@ def test_the_button_is_not_offered_and_pressed_all_the_same_it_is_refused(
 
 
 def test_nobody_makes_it_go_on_in_another_way(withdrawn, maria):
-    for order in (withdrawn.go_on, withdrawn.reopen_failed):
+    for order in (withdrawn.reopen_never_begun, withdrawn.reopen_failed):
         with pytest.raises(WithdrawnRunError):
             order(by=maria)
 
@@ -95,7 +95,7 @@ def test_a_request_for_the_rest_that_is_withdrawn_does_not_go_on_either(maria, s
 
     run.refresh_from_db()
     with pytest.raises(WithdrawnRunError):
-        run.go_on(by=maria)
+        run.reopen_never_begun(by=maria)
     assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.SKIPPED}
 
 

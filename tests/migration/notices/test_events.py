@@ -26,7 +26,7 @@ from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.campaigns import approve_campaign, cancel_campaign, start_campaign
 from migration.operations.comparisons import compare
 from migration.operations.copy_search import search_copies
-from migration.operations.notice_sending import make_ready_deliveries
+from migration.operations.notice_sending import hand_out_ready_notices
 from migration.operations.run_approvals import approve_run, cancel_run_request, start_move_run
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_full_client, make_user
@@ -40,7 +40,7 @@ def told(event: NoticeEvent) -> list[str]:
     """What is told of the event, oldest first, once everything has waited for what is told with it."""
     waiting = Notice.objects.filter(handed_out_at=None)
     waiting.update(created_at=timezone.now() - timedelta(minutes=11))
-    make_ready_deliveries()
+    hand_out_ready_notices()
     found = Notice.objects.filter(event=event).order_by("pk")
     return [str(notice.message) for notice in found]
 
@@ -62,11 +62,11 @@ def test_mismatches_of_a_run_are_one_digest_with_the_first_names():
         )  # fmt: skip
     Comparison.objects.record(rows[:2])
     Comparison.objects.record(rows[2:])
-    make_ready_deliveries()
+    hand_out_ready_notices()
     assert not Notice.objects.filter(handed_out_at__isnull=False).exists()  # the run goes on
 
     run.finish_if_done()
-    assert make_ready_deliveries() == 1
+    assert hand_out_ready_notices() == 1
 
     assert told(NoticeEvent.MISMATCH) == [
         (
@@ -83,7 +83,7 @@ def test_a_run_that_takes_long_keeps_nobody_waiting_and_its_rest_is_another_dige
         make_client("two"),
     )
     make_comparison(one, "mismatch", mismatches=[DIFFERENT], run=run, slug="one")
-    assert make_ready_deliveries() == 0
+    assert hand_out_ready_notices() == 0
     assert len(told(NoticeEvent.MISMATCH)) == 1
 
     make_comparison(two, "mismatch", mismatches=[DIFFERENT], run=run, slug="two")
@@ -125,7 +125,7 @@ def test_two_workers_at_once_make_one_digest_of_a_run():
 
     def work(_):
         try:
-            return make_ready_deliveries()
+            return hand_out_ready_notices()
         finally:
             connection.close()
 
@@ -171,7 +171,7 @@ def test_a_run_that_was_stopped_says_what_it_left(stores):
     make_full_client("idom")
     run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients(), by=make_user("ana"))
     run.stop(by=None)
-    skipped_items.skip_open_items(run)
+    skipped_items.skip_free_items_of_stopped_run(run)
 
     assert told(NoticeEvent.RUN_ENDED) == [
         f"{run} was stopped: one client, 1 not begun, 0 failed, 0 refused, 0 differs."
@@ -236,10 +236,10 @@ def test_a_run_that_goes_on_and_waits_for_approval_again_tells_so(two_people):
     approve_run(run_id=run.pk, by=ana)
     run.refresh_from_db()
     run.stop(by=maria)
-    skipped_items.skip_open_items(run)
+    skipped_items.skip_free_items_of_stopped_run(run)
     run.refresh_from_db()
 
-    run.go_on(by=maria)
+    run.reopen_never_begun(by=maria)
 
     assert len(told(NoticeEvent.APPROVAL_WANTED)) == 2
 

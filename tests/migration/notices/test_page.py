@@ -14,7 +14,7 @@ from migration.models import (
 )
 from migration.operations.campaigns import start_campaign
 from migration.operations.doctor import examine_nova
-from migration.operations.notice_sending import make_ready_deliveries
+from migration.operations.notice_sending import hand_out_ready_notices
 from nova_admin.notify_settings import NotifySettings
 from nova_credentials.phases import Phase
 from tests.factories import make_in_role, make_many
@@ -183,7 +183,7 @@ def test_the_doctor_says_whom_notices_do_not_reach(transactional_db, settings, w
     assert found() == [("ok", text)]
 
     record("2")
-    make_ready_deliveries()
+    hand_out_ready_notices()
     let_time_pass(minutes=11)
     assert [state for state, _ in found()] == ["failed", "failed"]
     assert NoticeDelivery.objects.waiting().count() == 2

@@ -213,7 +213,7 @@ def test_what_fails_for_a_day_is_given_up(outbox, webhook_alone, webhook):
 
 def test_a_database_that_was_put_back_does_not_tell_its_past(outbox, webhook_alone, webhook):
     record()
-    notice_sending.make_ready_deliveries()
+    notice_sending.hand_out_ready_notices()
     let_time_pass(hours=25)
 
     send_notices(seconds=5)
@@ -224,7 +224,7 @@ def test_a_database_that_was_put_back_does_not_tell_its_past(outbox, webhook_alo
 
 def test_a_webhook_that_is_not_set_any_more_gets_nothing(outbox, webhook_alone, webhook, settings):
     record()
-    notice_sending.make_ready_deliveries()
+    notice_sending.hand_out_ready_notices()
     settings.NOVA_NOTIFY = NotifySettings()
 
     send_notices(seconds=5)
@@ -294,17 +294,17 @@ def test_names_steer_nothing(outbox, told, webhook, mailbox):
 def test_the_requester_is_told_too_unless_they_are_anyway(outbox, mailbox, settings):
     maria = make_user("maria", email="maria@example.com")
     settings.NOVA_NOTIFY = NotifySettings(emails=(TEAM,))
-    record("1", recipient=maria)
+    record("1", also_mail_to=maria)
     send_now()
     assert sorted(to for to, _ in mailbox.mails) == [["maria@example.com"], [TEAM]]
 
     settings.NOVA_NOTIFY = NotifySettings(emails=("Maria@example.com",))
-    record("2", recipient=maria)
+    record("2", also_mail_to=maria)
     send_now()
     maria.is_active = False
     maria.save()
     settings.NOVA_NOTIFY = NotifySettings()
-    record("3", recipient=maria)
+    record("3", also_mail_to=maria)
     send_now()
     assert len(mailbox.mails) == 3
 

@@ -42,7 +42,7 @@ def refusal(name: str, use: ColumnUse, **options) -> str:
 
 
 def unmapped() -> list[str]:
-    return [column.shown_name for column in read_nova_columns().unmapped]
+    return [column.shown_table_and_name for column in read_nova_columns().unmapped]
 
 
 @pytest.mark.parametrize("name", NAMES)

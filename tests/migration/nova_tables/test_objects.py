@@ -9,7 +9,7 @@ from credentials.models import AcceptedObject
 from credentials.nova_objects import ObjectKind
 from migration.models import ReasonError
 from migration.operations.nova_tables import (
-    NotAccepted,
+    AcceptanceRefusedError,
     accept_objects,
     list_nova_objects,
     read_nova_tables,
@@ -157,7 +157,7 @@ def test_what_was_changed_between_the_look_and_the_click_is_not_accepted(trigger
     (seen,) = split_unknown_accepted(list_nova_objects())[0]
     execute(FUNCTION.format("NEW.label := NULL;"))
 
-    with pytest.raises(NotAccepted):
+    with pytest.raises(AcceptanceRefusedError):
         accept_objects(digests=[seen.digest], reason="INC-42")
 
     assert not AcceptedObject.objects.exists()
@@ -167,12 +167,13 @@ def test_roles_are_told_and_never_accepted(trigger):
     shared = [each for each in list_nova_objects() if each.kind == ObjectKind.SHARED_ROLE]
     assert shared
 
-    with pytest.raises(NotAccepted):
+    with pytest.raises(AcceptanceRefusedError):
         accept_objects(digests=[shared[0].digest], reason="INC-42")
 
 
 @pytest.mark.parametrize(
-    ("reason", "error"), [("", NotAccepted), ("  ", NotAccepted), ("x" * 501, ReasonError)]
+    ("reason", "error"),
+    [("", AcceptanceRefusedError), ("  ", AcceptanceRefusedError), ("x" * 501, ReasonError)],
 )
 def test_an_acceptance_wants_a_reason_that_can_be_kept(trigger, reason, error):
     with pytest.raises(error):

@@ -12,14 +12,21 @@ from django.db import connection
 
 from migration import offboarding_sentences as told
 from migration.operations import aws_store
-from migration.operations.offboarding import OffboardingError, bring_back_inactive, offboard_client
+from migration.operations.offboarding import (
+    OffboardingError,
+    bring_back_as_inactive,
+    offboard_client,
+)
 from tests.migration.rotations.killed import Points, fork, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 AWS_WRITES = ("CreateSecret", "PutSecretValue", "DeleteSecret", "RestoreSecret")
-ACTS: dict[str, Callable[..., object]] = {"offboard": offboard_client, "back": bring_back_inactive}
+ACTS: dict[str, Callable[..., object]] = {
+    "offboard": offboard_client,
+    "back": bring_back_as_inactive,
+}
 
 
 class PointsOfAnAct(Points):

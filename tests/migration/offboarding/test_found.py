@@ -8,7 +8,7 @@ from migration.models import CopySearch, Offboarding, OffboardingState
 from migration.operations.certificates import find_cutover
 from migration.operations.leftovers import find_leftovers
 from migration.operations.moves import move
-from migration.operations.offboarding import bring_back_inactive, offboard_client
+from migration.operations.offboarding import bring_back_as_inactive, offboard_client
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_in_role
 from tests.migration.copies.nova_tables import novas_tables
@@ -33,7 +33,7 @@ def test_a_client_that_came_back_was_not_cut_over_by_leaving(admin, phase):
     pk = make_inactive(phase)
     offboard_client(client_id=pk, reason="CHG-7")
     gone = read(admin, "change", pk)
-    bring_back_inactive(client_id=pk, reason="CHG-8")
+    bring_back_as_inactive(client_id=pk, reason="CHG-8")
 
     assert phase_of(pk) == phase
     assert CERTIFICATE not in gone
@@ -48,7 +48,7 @@ def test_a_cutover_before_it_left_keeps_its_certificate(admin):
     cutover = find_cutover(pk)
     deactivate(pk)
     offboard_client(client_id=pk, reason="CHG-7")
-    bring_back_inactive(client_id=pk, reason="CHG-8")
+    bring_back_as_inactive(client_id=pk, reason="CHG-8")
 
     assert cutover is not None
     assert find_cutover(pk) == cutover

@@ -5,7 +5,7 @@ import pytest
 from credentials.models import Client, DatabaseCredential
 from migration.operations.import_files import ImportRefusedError
 from migration.operations.imports import preview_import, store_import
-from migration.operations.offboarding import bring_back_inactive, offboard_client
+from migration.operations.offboarding import bring_back_as_inactive, offboard_client
 from tests.factories import make_client
 
 FILE = (
@@ -24,6 +24,6 @@ def test_a_file_changes_no_client_that_left():
     with pytest.raises(ImportRefusedError):
         store_import(data=FILE.encode())
     assert not Client.objects.get(pk=pk).is_active
-    bring_back_inactive(client_id=pk, reason="CHG-8")
+    bring_back_as_inactive(client_id=pk, reason="CHG-8")
     store_import(data=FILE.encode())
     assert DatabaseCredential.objects.filter(client_id=pk).exists()

@@ -9,7 +9,11 @@ from migration.operations import aws_store
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.interrupted_offboardings import resume_offboarding
 from migration.operations.locks import hold_client_locks
-from migration.operations.offboarding import OffboardingError, bring_back_inactive, offboard_client
+from migration.operations.offboarding import (
+    OffboardingError,
+    bring_back_as_inactive,
+    offboard_client,
+)
 from nova_credentials.phases import Phase
 from tests.factories import make_in_role, make_user
 from tests.migration.moves.clients import NAME, phase_of
@@ -46,14 +50,14 @@ def test_the_workers_finish_it_in_the_name_of_who_began_it(monkeypatch):
     assert (newest.who, newest.message.key) == ("ada", "offboarded")
     tasks.go_on_with_offboardings()
     assert AuditEvent.objects.filter(code="offboarding").latest("pk") == newest
-    bring_back_inactive(client_id=pk, reason="CHG-8")
+    bring_back_as_inactive(client_id=pk, reason="CHG-8")
     assert rows_of(pk) == PASSWORDS
 
 
 def test_killed_anywhere_after_its_rows_were_purged_the_workers_finish_it():
     pk = make_inactive(Phase.DUAL_READ)
     points = perform_and_list("offboard", pk)
-    bring_back_inactive(client_id=pk, reason="CHG-8")
+    bring_back_as_inactive(client_id=pk, reason="CHG-8")
 
     for at in range(len(points)):
         perform_and_kill("offboard", pk, at)
@@ -65,7 +69,7 @@ def test_killed_anywhere_after_its_rows_were_purged_the_workers_finish_it():
         assert bool(is_scheduled(NAME)) == bool(begun)
         if begun:
             assert Offboarding.objects.get().state == OffboardingState.OFFBOARDED
-            bring_back_inactive(client_id=pk, reason="CHG-8")
+            bring_back_as_inactive(client_id=pk, reason="CHG-8")
         assert (phase_of(pk), rows_of(pk)) == (Phase.DUAL_READ, PASSWORDS)
 
 
@@ -109,7 +113,7 @@ def test_a_client_that_comes_back_is_left_to_people(monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(sm, "restore_secret", lambda name: sm.get_value(f"{name} \0"))
         with pytest.raises(OffboardingError):
-            bring_back_inactive(client_id=pk, reason="CHG-8")
+            bring_back_as_inactive(client_id=pk, reason="CHG-8")
     assert Offboarding.objects.get().state == OffboardingState.COMING_BACK
 
     tasks.go_on_with_offboardings()

@@ -8,7 +8,11 @@ from django.db import connection
 from migration.models import Offboarding, OffboardingState
 from migration.operations import aws_store
 from migration.operations.layouts import change_layout
-from migration.operations.offboarding import OffboardingError, bring_back_inactive, offboard_client
+from migration.operations.offboarding import (
+    OffboardingError,
+    bring_back_as_inactive,
+    offboard_client,
+)
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
@@ -136,11 +140,11 @@ def test_whoever_offboards_while_somebody_brings_back_both_end_whole():
 
     perform_at_once(
         lambda: offboard_client(client_id=pk, reason="CHG-7"),
-        lambda: bring_back_inactive(client_id=pk, reason="CHG-8"),
+        lambda: bring_back_as_inactive(client_id=pk, reason="CHG-8"),
     )
 
     leaving = Offboarding.objects.filter(pk=pk).first()
     if leaving:
         assert (leaving.state, is_scheduled(NAME)) == (OffboardingState.OFFBOARDED, True)
-        bring_back_inactive(client_id=pk, reason="CHG-9")
+        bring_back_as_inactive(client_id=pk, reason="CHG-9")
     assert (is_scheduled(NAME), rows_of(pk)) == (False, PASSWORDS)

@@ -4,7 +4,7 @@ import pytest
 
 from migration.models import AuditEvent, Offboarding, OffboardingState, PhaseChange
 from migration.operations.comparisons import compare
-from migration.operations.offboarding import bring_back_inactive, offboard_client
+from migration.operations.offboarding import bring_back_as_inactive, offboard_client
 from nova_credentials.phases import Phase
 from tests.migration.moves.clients import LINE, NAME, is_pending, phase_of
 from tests.migration.offboarding.clients import (
@@ -32,7 +32,7 @@ def test_a_client_leaves_and_comes_back_to_the_phase_it_left(phase):
     assert (leaving.state, leaving.former_phase) == (OffboardingState.OFFBOARDED, phase)
     assert leaving.deletions.keys() == {NAME}
 
-    said = bring_back_inactive(client_id=pk, reason="CHG-8")
+    said = bring_back_as_inactive(client_id=pk, reason="CHG-8")
 
     assert str(said).startswith("idom is back in")
     assert (phase_of(pk), is_scheduled(NAME)) == (phase, False)
@@ -79,7 +79,7 @@ def test_each_step_of_the_way_is_on_record(phase):
     before = PhaseChange.objects.filter(client_id=pk).count()
 
     offboard_client(client_id=pk, reason="CHG-7")
-    bring_back_inactive(client_id=pk, reason="CHG-8")
+    bring_back_as_inactive(client_id=pk, reason="CHG-8")
 
     made = PhaseChange.objects.filter(client_id=pk).order_by("pk")[before:]
     index = LINE.index(phase)

@@ -25,7 +25,7 @@ from migration.operations.layouts import LayoutRefusedError, change_layout
 from migration.operations.moves import move
 from migration.operations.offboarding import (
     OffboardingError,
-    bring_back_inactive,
+    bring_back_as_inactive,
     offboard_client,
     set_activity,
 )
@@ -118,7 +118,7 @@ def test_while_aws_writes_are_stopped_nobody_leaves_or_comes_back():
         start_aws_writes()
         offboard_client(client_id=pk, reason="CHG-7")
         stop_aws_writes(reason="INC-1")
-        assert "stopped all AWS writes" in refusal_of(bring_back_inactive, pk)
+        assert "stopped all AWS writes" in refusal_of(bring_back_as_inactive, pk)
         assert is_scheduled(NAME)
     finally:
         start_aws_writes()
@@ -220,7 +220,7 @@ def test_secrets_of_both_layouts_go_and_come_back():
 
     assert Offboarding.objects.get().deletions.keys() == names
     assert {is_scheduled(name) for name in names} == {True}
-    bring_back_inactive(client_id=pk, reason="CHG-8")
+    bring_back_as_inactive(client_id=pk, reason="CHG-8")
     assert {is_scheduled(name) for name in names} == {False}
     assert rows_of(pk) == PASSWORDS
 
@@ -232,7 +232,7 @@ def test_a_client_without_any_login_and_secret_leaves_and_comes_back():
 
     assert said == "AWS holds no secret of the client."
     assert phase_of(pk) == Phase.POSTGRES
-    bring_back_inactive(client_id=pk, reason="CHG-8")
+    bring_back_as_inactive(client_id=pk, reason="CHG-8")
     assert not Offboarding.objects.exists()
 
 
@@ -243,7 +243,7 @@ def test_once_the_values_are_gone_nobody_comes_back(stores):
     sm.restore_secret(SecretId=NAME)
     sm.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
 
-    said = refusal_of(bring_back_inactive, pk)
+    said = refusal_of(bring_back_as_inactive, pk)
 
     assert "the values are gone" in said
     assert Offboarding.objects.get().state == OffboardingState.OFFBOARDED
@@ -290,7 +290,7 @@ def test_nothing_else_changes_a_client_that_left(phase):
 def test_a_client_that_did_not_leave_does_not_come_back():
     pk = make_inactive(Phase.AWS)
 
-    assert refusal_of(bring_back_inactive, pk) == "idom is not offboarded."
+    assert refusal_of(bring_back_as_inactive, pk) == "idom is not offboarded."
 
 
 @pytest.mark.parametrize("phase", Phase)

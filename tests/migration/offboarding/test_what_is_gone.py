@@ -6,7 +6,11 @@ from migration.models import Offboarding, OffboardingState
 from migration.operations import aws_store
 from migration.operations.layouts import change_layout
 from migration.operations.leftovers import find_leftovers
-from migration.operations.offboarding import OffboardingError, bring_back_inactive, offboard_client
+from migration.operations.offboarding import (
+    OffboardingError,
+    bring_back_as_inactive,
+    offboard_client,
+)
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
@@ -33,14 +37,14 @@ def test_a_client_that_nova_renamed_gets_its_secrets_back():
     update("clients", pk, slug="renamed")
 
     with pytest.raises(OffboardingError) as refused:
-        bring_back_inactive(client_id=pk, reason="CHG-8")
+        bring_back_as_inactive(client_id=pk, reason="CHG-8")
 
     assert "gone" not in str(refused.value)
     assert is_scheduled(NAME) is False
     left = find_leftovers(client_id=pk)
     assert NAME in {s.name for s in left.secrets}
     update("clients", pk, slug="idom")
-    bring_back_inactive(client_id=pk, reason="CHG-8")
+    bring_back_as_inactive(client_id=pk, reason="CHG-8")
     assert (phase_of(pk), rows_of(pk)) == (Phase.AWS, PASSWORDS)
 
 
@@ -56,11 +60,11 @@ def test_a_secret_that_somebody_else_made_under_the_name_does_not_stand_for_the_
     sm.create_secret(Name=NAME, SecretString=text.replace(PASSWORDS["database"], "of others"))
 
     with pytest.raises(OffboardingError, match="the values are gone"):
-        bring_back_inactive(client_id=pk, reason="CHG-8")
+        bring_back_as_inactive(client_id=pk, reason="CHG-8")
 
     assert phase_of(pk) == Phase.PURGED
     assert "of others" not in rows_of(pk).values()
-    assert find_leftovers(client_id=pk).lost_secrets == [NAME]
+    assert find_leftovers(client_id=pk).secrets_lost_since_leaving == [NAME]
 
 
 @pytest.mark.parametrize("way", ["out", "back"])
@@ -93,13 +97,13 @@ def test_done_again_after_the_window_it_still_says_what_is_gone(way, monkeypatch
         with monkeypatch.context() as patch:
             patch.setattr(SecretsManager, "restore_secret", stop)
             with pytest.raises(SystemExit):
-                bring_back_inactive(client_id=pk, reason="CHG-8")
+                bring_back_as_inactive(client_id=pk, reason="CHG-8")
         assert Offboarding.objects.get().state == OffboardingState.COMING_BACK
     delete_for_good(name)
 
     offboard_client(client_id=pk, reason="CHG-7")
 
-    assert find_leftovers(client_id=pk).lost_secrets == [name]
+    assert find_leftovers(client_id=pk).secrets_lost_since_leaving == [name]
     with pytest.raises(OffboardingError, match="the values are gone"):
-        bring_back_inactive(client_id=pk, reason="CHG-8")
+        bring_back_as_inactive(client_id=pk, reason="CHG-8")
     assert is_scheduled(f"{NAME}/aws") or is_scheduled(f"{NAME}/email")

@@ -32,7 +32,7 @@ RETURNING id
 
 
 def make_plan() -> RunPlan:
-    plan = RunPlan.request(by=None, chosen=None)
+    plan = RunPlan.store_request(by=None, chosen=None)
     run_plans.work_on_plan(plan_id=plan.pk)
     plan.refresh_from_db()
     return plan
@@ -66,7 +66,7 @@ def test_neither_the_making_nor_the_check_of_a_plan_holds_all_its_clients(monkey
 def test_of_two_workers_that_make_the_same_plan_one_has_made_it():
     for slug in ("a", "b"):
         make_full_client(slug)
-    plan = RunPlan.request(by=None, chosen=None)
+    plan = RunPlan.store_request(by=None, chosen=None)
 
     def look_while_another_makes_it():
         for found in run_plans.look_at_batches(plan):
@@ -85,7 +85,7 @@ def test_of_two_workers_that_make_the_same_plan_one_has_made_it():
 @pytest.mark.usefixtures("stores")
 def test_what_a_killed_look_left_is_no_part_of_the_plan():
     make_full_client("idom")
-    plan = RunPlan.request(by=None, chosen=None)
+    plan = RunPlan.store_request(by=None, chosen=None)
 
     def look_until_it_is_killed():
         yield from run_plans.look_at_batches(plan)

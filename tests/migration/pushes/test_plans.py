@@ -39,7 +39,7 @@ def once(monkeypatch):
 
 
 def make_plan(**options) -> RunPlan:
-    plan = RunPlan.request(by=make_user("planner"), chosen=None, **options)
+    plan = RunPlan.store_request(by=make_user("planner"), chosen=None, **options)
     assert run_plans.work_on_plan(plan_id=plan.pk) is None
     plan.refresh_from_db()
     return plan
@@ -162,7 +162,7 @@ def test_what_is_not_as_planned_is_shown_before_anything_starts(sm, one_of_each)
 
 def test_a_plan_starts_one_run_and_none_once_it_is_discarded():
     make_full_client("idom")
-    plan, other = make_plan(), RunPlan.request(by=None, chosen=None)
+    plan, other = make_plan(), RunPlan.store_request(by=None, chosen=None)
     begin(plan)
 
     with pytest.raises(PlanInOtherStateError):
@@ -180,7 +180,7 @@ def test_a_plan_starts_one_run_and_none_once_it_is_discarded():
 def test_the_acts_are_in_the_audit():
     plan = make_plan()
     begin(plan)
-    RunPlan.request(by=None, chosen=[]).discard(by=make_user("other"))
+    RunPlan.store_request(by=None, chosen=[]).discard(by=make_user("other"))
 
     acts = [(event.message.key, event.who) for event in AuditEvent.objects.filter(code="run")]
     assert ("plan_requested", "planner") in acts
@@ -190,7 +190,7 @@ def test_the_acts_are_in_the_audit():
 
 def test_a_killed_look_is_begun_again(monkeypatch):
     make_full_client("idom")
-    plan = RunPlan.request(by=None, chosen=None)
+    plan = RunPlan.store_request(by=None, chosen=None)
     tasks.resume_stalled_runs()
     assert not OrmQ.objects.exists()
     RunPlan.objects.update(worked_at="2020-01-01T00:00:00Z")
@@ -208,7 +208,7 @@ def test_a_killed_look_is_begun_again(monkeypatch):
 
 
 def test_plans_that_no_run_came_of_are_forgotten():
-    kept, old = make_plan(), RunPlan.request(by=None, chosen=None)
+    kept, old = make_plan(), RunPlan.store_request(by=None, chosen=None)
     RunPlan.objects.filter(pk=old.pk).update(created_at="2020-01-01T00:00:00Z")
 
     RunPlan.objects.forget_old()

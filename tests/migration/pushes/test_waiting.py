@@ -8,7 +8,7 @@ import pytest
 from migration.operations import pushes, secret_writer
 from migration.operations.pending_writes import PendingWrite
 from migration.operations.pushes import push
-from migration.operations.secret_writer import PostponedError, PushOptions, SecretWriter
+from migration.operations.secret_writer import BatchTimeOverError, PushOptions, SecretWriter
 
 
 @pytest.mark.parametrize(
@@ -42,4 +42,4 @@ def test_no_client_is_begun_after_the_time_and_one_is_at_its_end(monkeypatch, no
 
     writer.write_client(pending)
 
-    assert isinstance(pending.error, PostponedError) == is_postponed
+    assert isinstance(pending.error, BatchTimeOverError) == is_postponed

@@ -116,14 +116,14 @@ def extension(db):
 
 
 def test_without_the_extension_it_is_said(db):
-    assert read_other_statements() == StatementReport(unseen=UnseenReason.NOT_INSTALLED)
+    assert read_other_statements() == StatementReport(unseen_reason=UnseenReason.NOT_INSTALLED)
 
 
 def test_a_view_of_its_name_that_is_not_the_extensions_is_not_asked(db):
     with connection.cursor() as cursor:
         cursor.execute("CREATE VIEW public.pg_stat_statements AS SELECT 1 / 0 AS userid")
 
-    assert read_other_statements().unseen == UnseenReason.NOT_INSTALLED
+    assert read_other_statements().unseen_reason == UnseenReason.NOT_INSTALLED
 
 
 @pytest.mark.usefixtures("extension")
@@ -134,7 +134,7 @@ def test_the_old_helper_is_found_by_role_tables_and_calls():
 
     report = read_other_statements()
 
-    assert report.unseen is None
+    assert report.unseen_reason is None
     assert report.statements == (
         OtherStatementCount("pg_monitor", 8, EMAILS, 40),
         OtherStatementCount("postgres", 7, DATABASES, 15),
@@ -171,7 +171,7 @@ def test_what_other_roles_do_may_be_hidden():
 
     report = read_other_statements()
 
-    assert (report.unseen, report.own_role) == (UnseenReason.NOT_ALLOWED, "postgres")
+    assert (report.unseen_reason, report.own_role) == (UnseenReason.NOT_ALLOWED, "postgres")
     assert len(report.statements) == 1
 
 
@@ -181,7 +181,7 @@ def test_a_view_that_fails_is_told_and_fails_nothing_else():
         cursor.execute('ALTER TABLE "the ""extensions""".statements RENAME calls TO number')
         cursor.execute('ALTER VIEW "the ""extensions""".pg_stat_statements RENAME calls TO number')
 
-    assert read_other_statements() == StatementReport(unseen=UnseenReason.NOT_READABLE)
+    assert read_other_statements() == StatementReport(unseen_reason=UnseenReason.NOT_READABLE)
     assert not OtherStatement.objects.exists()
 
 

@@ -144,12 +144,12 @@ def test_a_role_without_the_right_is_told_that_others_are_hidden(server):
 
     hidden = server.read("watcher")
 
-    assert (hidden.statements, hidden.unseen) == ((), UnseenReason.NOT_ALLOWED)
+    assert (hidden.statements, hidden.unseen_reason) == ((), UnseenReason.NOT_ALLOWED)
     assert hidden.own_role == "watcher"
     server.execute("GRANT pg_read_all_stats TO watcher")
     allowed = server.read("watcher")
     server.execute("REVOKE pg_read_all_stats FROM watcher")
-    assert allowed.unseen is None
+    assert allowed.unseen_reason is None
     assert "nova" in {row.role for row in allowed.statements}
 
 

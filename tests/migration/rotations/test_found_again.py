@@ -237,7 +237,7 @@ def test_the_reader_of_a_former_label_is_refused_by_no_other_role(role_in):
     reader = Reader(nova_uri(), cache_seconds=0, timeout=30)
     try:
         reader.get_credential("idom", "database")
-        found = reader.list_pending_credentials("idom", CredentialType.DATABASE)
+        found = reader.list_awspending_credentials("idom", CredentialType.DATABASE)
         assert role.user not in {each.db_user for each in found}
     finally:
         reader.close()

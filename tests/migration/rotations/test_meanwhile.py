@@ -11,7 +11,7 @@ from migration.models import Rotation, RotationOutcome
 from migration.models import RotationStep as Step
 from migration.operations import database_rotation, rotation_runs
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
-from migration.operations.database_rotation import save_changed_columns
+from migration.operations.database_rotation import write_changed_values
 from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
 from migration.operations.rotations import go_on_with_rotation
 from nova_credentials.phases import Phase
@@ -209,7 +209,7 @@ def test_a_put_back_that_fails_is_tried_again(role_in, monkeypatch):
         raise psycopg.errors.CheckViolation
 
     with monkeypatch.context() as patched:
-        patched.setattr(database_rotation, "save_changed_columns", refuse_as_a_table(refuse))
+        patched.setattr(database_rotation, "write_changed_values", refuse_as_a_table(refuse))
 
         @contextmanager
         def open_login(login):
@@ -221,7 +221,7 @@ def test_a_put_back_that_fails_is_tried_again(role_in, monkeypatch):
         waiting = role.rotate(open_login=open_login)
     assert (waiting.outcome, waiting.message.key) == ("", told.ROTATION_NOT_LOGGED_IN.key)
     assert role.logs_in(in_pending(role))
-    assert save_changed_columns is database_rotation.save_changed_columns
+    assert write_changed_values is database_rotation.write_changed_values
     assert_rotated(go_on(role.client_id))
 
 

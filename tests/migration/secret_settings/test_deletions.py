@@ -6,7 +6,7 @@ from migration.models import ClientMigration, Outcome, PhaseChange
 from migration.operations import aws_store, layouts, other_secrets
 from migration.operations.applied_settings import apply_settings
 from migration.operations.moves import move
-from migration.operations.offboarding import bring_back_inactive, offboard_client
+from migration.operations.offboarding import bring_back_as_inactive, offboard_client
 from migration.operations.pushes import push
 from migration.operations.secret_settings import describe_settings
 from nova_admin.embedded.conditions import Conditions
@@ -69,7 +69,7 @@ def test_offboarding_removes_them_also_where_it_was_killed_in_the_middle(sm, aws
 
     assert has_gone(sm)
     assert ("were removed" in str(said)) is (operation == "RemoveRegionsFromReplication")
-    bring_back_inactive(client_id=pk, reason="CHG-8")
+    bring_back_as_inactive(client_id=pk, reason="CHG-8")
     assert sm.describe_secret(NAME).deleted_at is None
 
 

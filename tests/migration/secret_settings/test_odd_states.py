@@ -13,7 +13,7 @@ from migration.operations.applied_settings import apply_settings, look_at_secret
 from migration.operations.doctor.secret_settings import examine_secret_settings
 from migration.operations.layouts import change_layout
 from migration.operations.moves import move
-from migration.operations.offboarding import bring_back_inactive, offboard_client
+from migration.operations.offboarding import bring_back_as_inactive, offboard_client
 from migration.operations.pushes import push
 from migration.operations.secret_settings import describe_settings
 from migration.operations.single_items import ItemFailedError
@@ -145,7 +145,7 @@ def test_a_client_that_comes_back_is_looked_at_soon(idom, settings):
     offboard_client(client_id=idom, reason="CHG-7")
     assert not find_settings_drift().client_ids_to_look_at
 
-    bring_back_inactive(client_id=idom, reason="CHG-8")
+    bring_back_as_inactive(client_id=idom, reason="CHG-8")
     applied_settings.store_due_secret_states(seconds=10)
 
     assert find_settings_drift().client_ids_to_look_at == {idom}

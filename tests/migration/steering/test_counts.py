@@ -78,7 +78,7 @@ def test_the_list_of_runs_has_a_column_for_each(root, mixed):
         2,
         1,
     )
-    assert (shown.mismatched, shown.skipped, shown.in_work, shown.left_out) == (1, 4, 1, 3)
+    assert (shown.mismatched, shown.skipped, shown.in_work, shown.items_never_begun) == (1, 4, 1, 3)
     shown = text(root.get(RUNS))
     assert "10 of 15 2 done error 2 failed block 1 refused difference 1 differs" in shown
     assert "differs warning 3 not begun 4 skipped 1 in progress" in shown
@@ -96,7 +96,7 @@ def test_the_line_of_a_command_counts_them(mixed):
 def test_the_counts_of_a_run_have_what_was_not_begun_for_itself(mixed):
     mixed.items.filter(outcome=Outcome.REFUSED).update(outcome=Outcome.FAILED)
 
-    counts = mixed.count_by_outcome()
+    counts = mixed.count_outcomes_and_matches()
 
     assert (counts["clients"], counts["skipped"], counts["not_begun"]) == (15, 4, 3)
     assert (counts["created"], counts["failed"], counts["compared"]) == (2, 3, 1)
@@ -125,15 +125,17 @@ def test_a_stopped_run_does_not_look_done(root):
     run.items.filter(slug="empty").update(batch=0)
     runs.process_batch_if_running(run.pk, 0)
     run.stop(by=None)
-    skipped_items.skip_open_items(run)
+    skipped_items.skip_free_items_of_stopped_run(run)
     run.refresh_from_db()
 
     page = text(root.get(run_page(run)))
-    left = run.items.left_out().count()
+    left = run.items.never_begun().count()
     assert "Stopped" in page
     assert f"{left} not begun" in page
     assert page.count("Not begun") == 1 + left  # the tab, and each of the rows
-    history = reverse("admin:credentials_client_change", args=[run.items.left_out()[0].client_id])
+    history = reverse(
+        "admin:credentials_client_change", args=[run.items.never_begun()[0].client_id]
+    )
     assert "Not begun" in text(root.get(f"{history}?tab=history"))
 
 
@@ -145,7 +147,7 @@ def test_a_command_whose_run_somebody_stops_says_what_was_not_begun_and_exits_wi
     def stop(run, _output):
         runs.process_batch_if_running(run.pk, 0)
         run.stop(by=None)
-        skipped_items.skip_open_items(run)
+        skipped_items.skip_free_items_of_stopped_run(run)
         run.refresh_from_db()
 
     monkeypatch.setattr("migration.management.base.wait_for_workers", stop)

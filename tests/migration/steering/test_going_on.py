@@ -26,7 +26,7 @@ def start_stopped(number: int = 4) -> Run:
     runs.process_batch_if_running(run.pk, 0)
     run.items.filter(slug="client-0").update(outcome=Outcome.FAILED, error_class="permission")
     run.stop(by=None)
-    skipped_items.skip_open_items(run)
+    skipped_items.skip_free_items_of_stopped_run(run)
     run.refresh_from_db()
     OrmQ.objects.all().delete()
     return run
@@ -47,7 +47,7 @@ def test_a_stopped_run_counts_what_it_left_out_apart():
 
     now = measure_progress(select_runs_for_progress().get(pk=run.pk))
 
-    assert (now.total, now.done, now.left_out, now.failed) == (6, 2, 4, 1)
+    assert (now.total, now.done, now.items_never_begun, now.failed) == (6, 2, 4, 1)
     assert round(now.percent) == 33
     assert Run.objects.with_counts().get().done == 2
 
@@ -55,7 +55,7 @@ def test_a_stopped_run_counts_what_it_left_out_apart():
 def test_it_goes_on_with_what_was_left_out_alone(somebody):
     run = start_stopped()
 
-    run.go_on(by=somebody)
+    run.reopen_never_begun(by=somebody)
 
     assert (run.state, run.finished_at, run.steered_by) == (Run.State.RUNNING, None, somebody)
     assert left(run) == 2
@@ -63,21 +63,21 @@ def test_it_goes_on_with_what_was_left_out_alone(somebody):
     runs.work_on_run(run_id=run.pk)
     run.refresh_from_db()
     assert run.state == Run.State.FINISHED
-    counts = run.count_by_outcome()
+    counts = run.count_outcomes_and_matches()
     assert (counts["created"], counts["skipped"], counts["failed"]) == (2, 1, 1)
 
 
 def test_only_one_of_two_goes_on_with_it_and_then_there_is_no_rest():
     run = start_stopped()
     first, second = Run.objects.get(pk=run.pk), Run.objects.get(pk=run.pk)
-    first.go_on(by=None)
+    first.reopen_never_begun(by=None)
     with pytest.raises(StaleRunError):
-        second.go_on(by=None)
+        second.reopen_never_begun(by=None)
     runs.work_on_run(run_id=run.pk)
     first.refresh_from_db()
 
     with pytest.raises(StaleRunError):
-        first.go_on(by=None)
+        first.reopen_never_begun(by=None)
 
     first.refresh_from_db()
     assert first.state == Run.State.FINISHED
@@ -87,7 +87,7 @@ def test_a_run_that_is_stopping_does_not_go_on_yet():
     run = start(2)
     run.stop(by=None)
     with pytest.raises(StaleRunError):
-        run.go_on(by=None)
+        run.reopen_never_begun(by=None)
 
 
 def test_its_page_offers_to_go_on_until_nothing_is_left(client):

@@ -46,7 +46,7 @@ def test_a_pause_takes_effect_after_the_batch_and_resuming_does_the_rest(monkeyp
     runs.work_on_run(run_id=run.pk)
     run.refresh_from_db()
     assert (run.state, left(run)) == (Run.State.FINISHED, 0)
-    assert run.count_by_outcome()["created"] == 6
+    assert run.count_outcomes_and_matches()["created"] == 6
 
 
 def test_a_stopped_run_ends_after_the_batch_in_work_and_skips_the_rest(monkeypatch, somebody):
@@ -56,7 +56,7 @@ def test_a_stopped_run_ends_after_the_batch_in_work_and_skips_the_rest(monkeypat
         mine = Run.objects.get(pk=run.pk)
         mine.stop(by=somebody)
         # Its batch has a lock: what is in work is not skipped.
-        skipped_items.skip_open_items(mine)
+        skipped_items.skip_free_items_of_stopped_run(mine)
         return left(run)
 
     done = during_first_batch(monkeypatch, stop)
@@ -64,7 +64,7 @@ def test_a_stopped_run_ends_after_the_batch_in_work_and_skips_the_rest(monkeypat
 
     run.refresh_from_db()
     assert done == [2]
-    counts = run.count_by_outcome()
+    counts = run.count_outcomes_and_matches()
     assert (counts["created"], counts["not_begun"], counts["skipped"]) == (2, 4, 0)
     assert run.state == Run.State.STOPPED
     assert run.finished_at is not None
@@ -87,7 +87,7 @@ def test_what_is_retried_begins_anew_and_counts_for_nothing_meanwhile():
     run.items.update(
         outcome="failed",
         error_class="unavailable",
-        message=Message.of_stored_text("Why."),
+        message=Message.from_text_without_key("Why."),
         comparison_status="mismatch",
     )
     run.finish_if_done()
@@ -97,7 +97,7 @@ def test_what_is_retried_begins_anew_and_counts_for_nothing_meanwhile():
     item = run.items.get()
     assert [item.outcome, item.error_class, item.comparison_status] == [""] * 3
     assert item.message is None
-    assert run.count_by_outcome()["mismatched"] == 0
+    assert run.count_outcomes_and_matches()["mismatched"] == 0
 
 
 def test_a_run_that_is_stopping_is_not_taken_up_by_a_retry():
@@ -108,10 +108,10 @@ def test_a_run_that_is_stopping_is_not_taken_up_by_a_retry():
     with pytest.raises(StaleRunError):
         run.reopen_failed(by=None)
 
-    skipped_items.skip_open_items(run)
+    skipped_items.skip_free_items_of_stopped_run(run)
     run.reopen_failed(by=None)
     # A worker that had a batch when it was stopped comes now.
-    skipped_items.skip_open_items(run)
+    skipped_items.skip_free_items_of_stopped_run(run)
     assert left(run) == 1
 
 
@@ -144,7 +144,7 @@ def test_failed_items_are_retried_alone(monkeypatch, stores, somebody):
     )
     runs.work_on_run(run_id=run.pk)
     stores.conditions.clear()
-    assert run.count_by_outcome()["failed"] == 2
+    assert run.count_outcomes_and_matches()["failed"] == 2
     one = run.items.filter(outcome=Outcome.FAILED).first()
 
     run.reopen_failed(by=somebody, item_id=one.pk)
@@ -153,10 +153,10 @@ def test_failed_items_are_retried_alone(monkeypatch, stores, somebody):
     assert measure_progress(select_runs_for_progress().get(pk=run.pk)).delay_reason is None
     assert not run.items.open().exclude(error_class="", message=None).exists()
     runs.work_on_run(run_id=run.pk)
-    assert run.count_by_outcome()["failed"] == 1
+    assert run.count_outcomes_and_matches()["failed"] == 1
     run.refresh_from_db()
     run.reopen_failed(by=somebody)
     runs.work_on_run(run_id=run.pk)
 
     run.refresh_from_db()
-    assert (run.count_by_outcome()["created"], run.state) == (6, Run.State.FINISHED)
+    assert (run.count_outcomes_and_matches()["created"], run.state) == (6, Run.State.FINISHED)

@@ -20,7 +20,7 @@ def test_what_passes_by_itself_is_tried_again_until_it_has_passed(stores):
 
     runs.work_on_run(run_id=run.pk)
 
-    assert run.count_by_outcome()["created"] == 6
+    assert run.count_outcomes_and_matches()["created"] == 6
     assert run.items.filter(attempts__gt=0).exists()
 
 
@@ -44,7 +44,7 @@ def test_it_is_tried_as_often_as_it_says_however_often_that_is(stores, monkeypat
     runs.work_on_run(run_id=run.pk)
 
     assert run.items.get().attempts == MANY_TRIES - 1
-    assert run.count_by_outcome()["failed"] == 1
+    assert run.count_outcomes_and_matches()["failed"] == 1
 
 
 def test_bad_data_is_not_tried_again():
@@ -54,4 +54,4 @@ def test_bad_data_is_not_tried_again():
     runs.work_on_run(run_id=run.pk)
 
     assert run.items.get().attempts == 0
-    assert run.count_by_outcome()["failed"] == 1
+    assert run.count_outcomes_and_matches()["failed"] == 1

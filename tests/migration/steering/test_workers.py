@@ -115,7 +115,7 @@ def test_a_run_that_was_stopped_while_its_worker_was_killed_comes_to_its_end(som
 
     run.refresh_from_db()
     assert run.finished_at is not None
-    assert run.count_by_outcome()["not_begun"] == 6
+    assert run.count_outcomes_and_matches()["not_begun"] == 6
 
 
 def test_paused_runs_are_not_taken_up(somebody):
@@ -174,7 +174,7 @@ def test_clients_whose_turn_did_not_come_are_taken_again_and_none_fails(monkeypa
     monkeypatch.undo()
     runs.work_on_run(run_id=run.pk)
 
-    assert run.count_by_outcome()["created"] == 4
+    assert run.count_outcomes_and_matches()["created"] == 4
 
 
 def test_two_runs_over_the_same_clients_write_each_once(stores):
@@ -190,7 +190,7 @@ def test_two_runs_over_the_same_clients_write_each_once(stores):
     for thread in threads:
         thread.join(60)
 
-    counts = [run.count_by_outcome() for run in (first, second)]
+    counts = [run.count_outcomes_and_matches() for run in (first, second)]
     assert [c["failed"] + c["skipped"] for c in counts] == [0, 0]
     assert [c["matched"] for c in counts] == [6, 6]
     assert sum(c["created"] for c in counts) == 6

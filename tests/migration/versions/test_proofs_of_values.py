@@ -10,11 +10,11 @@ from migration.admin.secret_versions import describe_known_values
 from migration.models import (
     Fingerprint,
     KnownValue,
+    NewValueOrigin,
     NotedClient,
     PresentValue,
     Secret,
     SeenClient,
-    ValueOrigin,
 )
 from migration.operations import known_values
 from migration.operations.copy_search import search_copies
@@ -96,7 +96,7 @@ def test_the_page_says_that_the_key_was_changed_where_that_is_why_a_value_is_to_
     page = browser.get(f"/admin/credentials/client/{pk}/versions/").content.decode()
     assert page.count("NOVA_FINGERPRINT_KEY was changed") == 1
     key = ("database", known(pk).credential_id)
-    note_new_values_in_aws(pk, {key: "example-random"}, origin=ValueOrigin.GENERATED)
+    note_new_values_in_aws(pk, {key: "example-random"}, origin=NewValueOrigin.GENERATED)
     assert in_doubt(pk) == set()
 
 
@@ -118,9 +118,9 @@ def test_a_value_that_this_site_made_at_random_is_no_former_one(browser, setting
     settings.NOVA_FINGERPRINT_KEY = LOST_KEY
     key = ("database", known(pk).credential_id)
 
-    note_new_values_in_aws(pk, {key: "example-random"}, origin=ValueOrigin.GENERATED)
+    note_new_values_in_aws(pk, {key: "example-random"}, origin=NewValueOrigin.GENERATED)
     assert facts(pk) == []
-    note_new_values_in_aws(pk, {key: FIRST}, origin=ValueOrigin.TYPED)
+    note_new_values_in_aws(pk, {key: FIRST}, origin=NewValueOrigin.TYPED)
     assert facts(pk) == STOOD
 
 

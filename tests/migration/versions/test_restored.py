@@ -237,7 +237,7 @@ def test_a_login_that_can_not_be_tried_is_somebodys_decision(stores, outcomes):
         restore(pk, former)
     assert password(pk) == NEW
 
-    restore(pk, former, unproven=shown.value.digest)
+    restore(pk, former, accepted_digest=shown.value.digest)
     assert password(pk) == FORMER
 
 
@@ -249,13 +249,13 @@ def test_what_was_accepted_is_what_was_shown(stores, outcomes):
     unproven = version_sentences.VERSION_LOGIN_UNPROVEN.key
 
     outcomes[FORMER] = LoginOutcome.TLS_PROBLEM
-    assert refusal(pk, former, unproven=shown.value.digest) == unproven
+    assert refusal(pk, former, accepted_digest=shown.value.digest) == unproven
     outcomes[FORMER] = LoginOutcome.REFUSED
     wrong = version_sentences.VERSION_LOGIN_REFUSED.key
-    assert refusal(pk, former, unproven=shown.value.digest) == wrong
+    assert refusal(pk, former, accepted_digest=shown.value.digest) == wrong
     outcomes[FORMER] = LoginOutcome.UNREACHABLE
-    assert refusal(pk, former, unproven="yes") == unproven
-    restore(pk, former, unproven=shown.value.digest)
+    assert refusal(pk, former, accepted_digest="yes") == unproven
+    restore(pk, former, accepted_digest=shown.value.digest)
     assert password(pk) == FORMER
 
 

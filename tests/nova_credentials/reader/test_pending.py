@@ -19,7 +19,7 @@ WRITTEN = [Phase.DUAL_WRITE, Phase.AWS]  # with and without the tables as the au
 
 
 def list_pending(reader):
-    return reader.list_pending_credentials("idom", CredentialType.DATABASE)
+    return reader.list_awspending_credentials("idom", CredentialType.DATABASE)
 
 
 @pytest.mark.parametrize("phase", WRITTEN)

@@ -137,7 +137,7 @@ def test_of_the_access_key_its_last_four_are_known_and_of_a_secret_in_its_place_
     signature, end
 ):
     notes = ProcessNotes()
-    notes.remember_signature(SimpleNamespace(headers={"Authorization": signature}))
+    notes.remember_access_key_end(SimpleNamespace(headers={"Authorization": signature}))
     assert notes._access_key_end == end
 
 

@@ -160,7 +160,9 @@ class Command(OneLineCommand):
             self.stdout.write(
                 f"  {item.slug:24} {status['phase']:11} {item.outcome:10} {state:15} {remarks}"
             )
-        counts = {name: number for name, number in migrate.count_by_outcome().items() if number}
+        counts = {
+            name: number for name, number in migrate.count_outcomes_and_matches().items() if number
+        }
         named = ", ".join(f"{number} {name}" for name, number in counts.items())
         self._print_lines("", f"  Migration: {named}")
 
