@@ -73,7 +73,7 @@ def copy_document_into_rows(
 
 
 def list_rows_missing_in_document(client: Client, document: Document) -> list[Message]:
-    """Return the rows that `copy_document_into_rows` would find no login for. Raises `DocumentError`."""
+    """Name the rows that `copy_document_into_rows` would find no login for. Raises `DocumentError`."""
     read = documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
     return [
         row.make_row_name_message()

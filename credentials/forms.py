@@ -59,7 +59,7 @@ class LineEndIgnoringTextField(forms.CharField):
 
 
 class SecretField(forms.CharField):
-    """A secret value: written, never shown. Anything typed is a change; a blank input keeps the stored value."""
+    """A secret value: written, never shown. Anything typed is a change; an empty input keeps the stored value."""
 
     def __init__(self, *, label: StrOrPromise) -> None:
         widget = UnfoldAdminPasswordWidget({"autocomplete": "new-password", "spellcheck": "false"})

@@ -98,7 +98,7 @@ class FoundChange:
 
     @property
     def is_breaking(self) -> bool:
-        """Say whether no document can be trusted because of it."""
+        """Say whether no document can be trusted because of this change of a column."""
         return self.change in BREAKING
 
 
@@ -180,7 +180,7 @@ def find_schema_problem(error: Exception) -> Message | None:
 
 @lru_cache(maxsize=8)  # they are read again for every batch of clients, and change next to never
 def judge_columns(columns: tuple[NovaColumn, ...]) -> NovaSchema:
-    """Find the changes in columns that were read."""
+    """Return these columns together with how they differ from those that this release knows."""
     return NovaSchema(columns, tuple(_find_changes(columns)))
 
 

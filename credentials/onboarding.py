@@ -76,7 +76,7 @@ def clean_addresses(text: str) -> str | None:
 
 
 class NewClientForm(ClientForm):
-    """The client of the onboarding page."""
+    """The form of the new client on the onboarding page."""
 
     revision = None  # type: ignore[assignment]  # takes the field away
 
@@ -115,7 +115,7 @@ class NewEmailForm(NewLoginForm):
 
 
 class NewDatabaseInline(CredentialInline):
-    """The database login of the onboarding page."""
+    """The inline by which the onboarding page makes its form of a new database login."""
 
     model = DatabaseCredential
     form = NewLoginForm
@@ -123,7 +123,7 @@ class NewDatabaseInline(CredentialInline):
 
 
 class NewEmailInline(CredentialInline):
-    """The mail login of the onboarding page."""
+    """The inline by which the onboarding page makes its form of a new mail login."""
 
     model = EmailCredential
     form = NewEmailForm
@@ -145,7 +145,7 @@ class NewEmailInline(CredentialInline):
 
 
 class NewAwsInline(CredentialInline):
-    """The AWS login of the onboarding page."""
+    """The inline by which the onboarding page makes its form of a new AWS login."""
 
     model = AwsCredential
     form = NewLoginForm
@@ -261,7 +261,7 @@ class OnboardingForms:
         return found
 
     def describe_hints(self) -> list[str]:
-        """Return each hint after the name of its field."""
+        """Return a line for each hint: the label of its field, a colon and the hint."""
         bound = {field.html_name: field for form in self.all_forms for field in form}
         return [f"{bound[name].label}: {hint}." for name, hint in self.hints.items()]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class KillSafeQueue(Queue):  # type: ignore[misc]  # django-q has no types
-    """django-q's queue between the processes of one host, which a killed worker leaves usable."""
+    """django-q's queue between one host's processes, not its broker; a killed worker leaves it usable."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -38,7 +38,7 @@ class KillSafeQueue(Queue):  # type: ignore[misc]  # django-q has no types
 
 
 class LockAcrossForks:
-    """A lock of the process that made it and of its children, which the kernel takes from one that ends."""
+    """A lock that the process that made it or one of its children holds; the kernel frees it if that one ends."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the processes live

@@ -179,7 +179,7 @@ def ensure_roles(*, using: str, **_: object) -> None:
 def select_named_and_view_permissions(
     names: set[str], *, using: str = "default"
 ) -> QuerySet[Permission]:
-    """Select the named permissions (`app.codename`) and those to view everything of these apps."""
+    """Select the named permissions (`app.codename`), and those to view all of this site's apps but the audit."""
     found = (
         Permission.objects.using(using)
         .filter(

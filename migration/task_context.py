@@ -33,9 +33,10 @@ class TaskContext:
         )
 
     def report(self) -> None:
-        """Log the exception that is being handled. django-q calls this where a task failed.
+        """Log the exception that is being handled, and keep a text of it without values.
 
-        What django-q itself keeps of it, as the task's result, is the whole text.
+        django-q calls this where a task failed. `end_task_hiding_failure` stores that text as the task's result, in
+        place of the whole text, which django-q would store.
         """
         error = sys.exception()
         if error is not None:

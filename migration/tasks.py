@@ -160,7 +160,7 @@ def search_copies(search_id: int) -> None:
 
 
 def resume_dead_searches() -> None:
-    """Begin searches for copies again whose worker was killed; mark others as interrupted. Scheduled every minute."""
+    """Begin killed searches for copies once more, or mark them as interrupted. Scheduled every minute."""
     if get_broker().queue_size() >= MANY_TASKS:
         return  # those that wait may be in the queue still
     for search in interrupted_searches.settle_dead_searches().to_begin_again:
@@ -288,7 +288,7 @@ def note_values() -> None:
 
 
 def sweep() -> None:
-    """Compare every client that writes both stores. Scheduled every `NOVA_SWEEP_MINUTES`."""
+    """Start a run that compares clients whose writes go to both stores. Scheduled every `NOVA_SWEEP_MINUTES`."""
     old_rows.forget_old_rows()
     in_both = all_clients().in_phases(*WRITES_BOTH)
     if not writes_are_counted():

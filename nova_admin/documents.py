@@ -31,7 +31,7 @@ COMMENT = re.compile(r"^<!--.*?-->\n", re.MULTILINE)
 
 
 class DocumentListView(TemplateView):
-    """The titles of all documents."""
+    """The page with the titles of all documents."""
 
     template_name = "admin/documents.html"
 
@@ -45,7 +45,7 @@ class DocumentListView(TemplateView):
 
 
 class DocumentView(TemplateResponseMixin, View):
-    """One document, or one of its pictures."""
+    """The page of one document; sends a picture of the documents where the address names one."""
 
     template_name = "admin/document.html"
 
@@ -117,7 +117,7 @@ def drop_dead_links(tokens: list[Token]) -> Iterator[Token]:
 
 
 def is_document_or_https_address(href: str) -> bool:
-    """Say whether the address is a place in a document, or on another site."""
+    """Say whether a link leads to a document, a picture, a place on its own page, or another site."""
     name = href.partition("#")[0]
     return not name or bool(NAME.fullmatch(name)) or href.startswith("https://")
 

@@ -72,12 +72,12 @@ def render_error(
 
 
 def refuse_view_on_site(request: HttpRequest, of_object: str) -> HttpResponse:
-    """Answer that there is no page of the object on a public site, whatever the object is."""
+    """Raise Http404 for Django's address "view on site", whatever the object is: there is no public site."""
     raise Http404
 
 
 def show_forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Say which right is missing, which roles have it, and who gives them."""
+    """Return the page for 403: which right is missing, which roles have it, and who gives them."""
     links = []
     # The page that refused has asked for the user's rights, so nothing is read for it here.
     if request.user.has_perm("auth.view_user"):

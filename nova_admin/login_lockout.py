@@ -29,7 +29,7 @@ def get_address(request: HttpRequest) -> str:
 
 
 def get_account(request: HttpRequest, credentials: Mapping[str, str] | None = None) -> str:
-    """Return the user that the login is for, however the name was typed."""
+    """Return the username that was typed, as it is stored; a code in its place where no user has it."""
     sent = credentials or request.POST
     typed = next((sent[name] for name in ACCOUNT_FIELDS if sent.get(name)), "")
     return find_username_or_make_code(typed)

@@ -45,7 +45,7 @@ class RefuseMalformed:
         _args: object,
         _kwargs: object,
     ) -> None:
-        """Check the form, unless the page reads it before its CSRF token is checked."""
+        """Raise BadRequest for fields that Django's admin can't take; views without a CSRF check are left out."""
         if not getattr(view, "csrf_exempt", False):
             refuse_empty_to_field(request.POST)
             check_chosen_rows(request.POST.getlist(ACTION_CHECKBOX_NAME))

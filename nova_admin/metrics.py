@@ -169,7 +169,7 @@ class Collector:
 
 
 def make_gauge(name: str, description: str, value: float) -> Metric:
-    """Return a number that goes up and down."""
+    """Return a metric with this one value, of the kind whose number goes up and down."""
     return GaugeMetricFamily(name, description, value=value)
 
 

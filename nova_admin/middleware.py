@@ -89,7 +89,7 @@ def note_actor(
 
 
 def record_forbidden(request: HttpRequest) -> None:
-    """Record the page by its name: what stands in an address may be anything."""
+    """Record in the audit that a page was refused, by its name: what stands in an address may be anything."""
     match = request.resolver_match
     page = match.view_name if match else "?"
     client_id = match.kwargs.get("client_id") if match else None
@@ -108,7 +108,7 @@ class ExplainSchemaErrors:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Return the page for staff; None for other errors, which Django handles."""
+        """Return a page that explains a schema error to staff; None for other errors and other users."""
         problem = find_schema_problem(exception) if request.user.is_staff else None
         if problem is None:
             return None

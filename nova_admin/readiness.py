@@ -44,7 +44,7 @@ class Part(StrEnum):
 
 
 def check_database() -> bool:
-    """Say whether the database answers."""
+    """Return True if the database answers; raises Django's database error where it does not."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
         return bool(cursor.fetchone() == (1,))
@@ -91,7 +91,7 @@ GROUPS = ((Part.DATABASE, Part.WORKERS, Part.SCHEMA), (Part.AWS,), (Part.QUEUE,)
 
 @dataclass
 class Knowledge:
-    """What is known of one part, and until when it counts."""
+    """Whether one part of the site was well, and until when that counts, on the monotonic clock."""
 
     is_well: bool = False
     until: float = field(default=float("-inf"))

@@ -54,7 +54,7 @@ class RenewOrEndSessions:
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponse], *_: object
     ) -> HttpResponse | None:
-        """Renew the session; say in an open page that it has none any more, or lead it to the login."""
+        """Renew the session; without one tell a page that polls, and lead htmx's other calls to the login."""
         is_whole = request.user.is_authenticated and LOGGED_IN_AT in request.session
         if SESSION_KEY in request.session and not is_whole:
             # Of an earlier release, which kept sessions for two weeks and may know another backend: a login in the same
@@ -121,7 +121,7 @@ class SessionEndView(LoginRequiredMixin, TemplateView):
 
 
 def log_out_after_wrong_passwords(request: HttpRequest, count: int) -> HttpResponse:
-    """Log out, and return the page that says why."""
+    """Log out a user who typed a wrong password `count` times, and return the page that says so."""
     logout(request)
     text = _(
         "A wrong password was typed %(n)s times, so you have been logged out."

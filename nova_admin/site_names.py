@@ -15,7 +15,7 @@ def require_hosts_or_domains(hosts: list[str]) -> None:
 
 
 def require_https_origins(origins: list[str]) -> None:
-    """Raise ImproperlyConfigured where an entry of CSRF_TRUSTED_ORIGINS lets others post forms."""
+    """Raise ImproperlyConfigured for an entry of CSRF_TRUSTED_ORIGINS that isn't https:// and a host or domain."""
     for origin in origins:
         parts = re.fullmatch(r"https://(?:\*(?=\.))?([^:/]+|\[[^\]/]*\])(?::[0-9]{1,5})?", origin)
         if parts is None or not is_host_or_domain(parts[1]):

@@ -226,7 +226,7 @@ def encode_document(document: Document) -> str:
 
 
 def decode_document(text: str, *, source: str = "the secret") -> Document:
-    """Read JSON text; the error names the source that the caller gives."""
+    """Return the document in the JSON text; raises DocumentError, which names `source`, where there is none."""
     try:
         document = json.loads(
             text, parse_constant=int
@@ -334,7 +334,7 @@ def name_problem(slug: str, *, prefix: str, layout: Layout) -> Message | None:
 
 
 def size_problem(document: Document, slug: str, *, prefix: str, layout: Layout) -> Message | None:
-    """Say which of the client's secrets its document is too large for, or None."""
+    """Describe the first of the client's secrets that its document is too large for; None if it fits."""
     names = secret_names(slug, prefix=prefix, layout=layout)
     for part, of_part in split_document(document, layout=layout).items():
         if (bytes_of_part := size_in_bytes(of_part)) > MAX_BYTES:
@@ -343,7 +343,7 @@ def size_problem(document: Document, slug: str, *, prefix: str, layout: Layout) 
 
 
 def warn_of_arn_like_name(slug: str, *, prefix: str, layout: Layout) -> Message | None:
-    """Say which of the client's secrets has a name that ends like an ARN (a hyphen, six characters), or None."""
+    """Warn of the client's secret whose name ends like an ARN (a hyphen, six characters); None if there is none."""
     for name in secret_names(slug, prefix=prefix, layout=layout).values():
         if re.search(r"-.{6}$", name):
             return sentences.NAME_LIKE_ARN(name=name)

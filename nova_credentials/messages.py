@@ -66,7 +66,7 @@ class Sentence:
         return values.keys() == self.value_names and counts
 
     def in_english(self, values: Mapping[str, Value]) -> str:
-        """Return the text with these values in it."""
+        """Return the English text with these values in it."""
         template = self.one if self.one and values["n"] == 1 else self.template
         return template % {name: self._in_english(value) for name, value in values.items()}
 
@@ -94,7 +94,7 @@ class Message:
 
     @property
     def sentence(self) -> Sentence | None:
-        """Return its sentence, or None where this release has none with that key and these values."""
+        """Return the `Sentence` of the message; None where this release has none with that key and these values."""
         found = SENTENCES.get(self.key)
         return found if found and found.accepts_values(self.values) else None
 

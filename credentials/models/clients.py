@@ -87,7 +87,7 @@ def _select_statement(model: type[Credential]) -> str:
 
 
 class ClientQuerySet(models.QuerySet["Client"]):
-    """Clients, with their revisions and pending pushes."""
+    """Clients; the methods add their revisions, keep those whose push is pending, and read and lock their rows."""
 
     def with_ids(self, client_ids: Collection[int]) -> Self:
         """Select the clients with these ids, however many: they are one text, where each in `IN (…)` is a value."""

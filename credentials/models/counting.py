@@ -22,7 +22,7 @@ class ProofOutcome(StrEnum):
 
 
 class CountingProofQuerySet(models.QuerySet["CountingProof"]):
-    """The newest proof of each table."""
+    """Stores the newest proof of each table, and lists the tables where it failed."""
 
     def record_outcomes(self, outcomes: dict[str, ProofOutcome]) -> None:
         """Store the outcome for each table; one that was busy keeps its last outcome."""

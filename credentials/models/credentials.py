@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def save_columns(row: Client | Credential, columns: Iterable[str]) -> None:
-    """Write these columns of a stored row, and no other: NOVA may have written the others since it was read.
+    """Write these columns and `updated_at` of a stored row, no others: NOVA may have written those meanwhile.
 
     Raises `RefusedByDatabaseError` where a trigger left the row out.
     """
@@ -36,7 +36,7 @@ def save_columns(row: Client | Credential, columns: Iterable[str]) -> None:
 
 
 def write_changed_values(row: Credential, values: Mapping[str, object]) -> None:
-    """Write those of these values that the stored row doesn't have yet."""
+    """Write those of these values that differ from the row's, as it was read."""
     changed = [name for name, value in values.items() if getattr(row, name) != value]
     for name in changed:
         setattr(row, name, values[name])
@@ -97,7 +97,7 @@ class Credential(models.Model):
         return place or str(self)
 
     def list_identifying_values(self) -> tuple[str, ...]:
-        """Return where the login leads, the widest first."""
+        """Return what names the login, the widest first: database host and name, mail user, or access key id."""
         raise NotImplementedError
 
     @property

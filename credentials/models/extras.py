@@ -76,7 +76,7 @@ class NovaColumn:
 
 
 def read_columns_and_mappings() -> Columns:
-    """Read the columns of NOVA's tables with their mappings, in one query."""
+    """Read all columns of NOVA's tables with their mappings, and mappings whose column is gone, in one query."""
     with connection.cursor() as cursor:
         cursor.execute(COLUMNS, [list(NOVA_TABLES)])
         return tuple(

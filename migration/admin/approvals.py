@@ -179,11 +179,11 @@ class MoveRequestAdmin(ReadOnlyAdmin):
 
 
 def get_request_url(pk: int) -> str:
-    """Return the address of a request's page."""
+    """Return the address of the page of the move request with this id."""
     return reverse("admin:migration_moverequest_change", args=[pk])
 
 
 def may_cancel(request: HttpRequest, move_request: MoveRequest) -> bool:
-    """Say whether the user made the request or may approve moves."""
+    """Say whether the user may cancel the request: who made it may, and who may approve moves."""
     is_own = move_request.requested_by_id == request.user.pk
     return is_own or request.user.has_perm(APPROVE_PERMISSION)

@@ -58,7 +58,7 @@ def read_filters(query: QueryDict) -> dict[str, str]:
 
 
 def make_filter(given: dict[str, str]) -> AuditFilter:
-    """Return what the filters choose; `until` is the last day, in UTC as the page's times."""
+    """Make the AuditFilter of these texts of the address; `until` is the last day, in UTC as the page's times."""
     since, until = _read_day(given.get("since", "")), _read_day(given.get("until", ""))
     return AuditFilter(
         who=given.get("who", ""),

@@ -34,7 +34,7 @@ def describe_campaigns_of_clients(
 ) -> list[SafeString]:
     """Return a sentence for each campaign that is not over and has some of the clients. Takes one query.
 
-    It links to the campaign where the user may view campaigns. With a query of ids goes their number, as it isn't run.
+    It links to the campaign where the user may view campaigns. `number`: of the ids, needed where they are a query.
     """
     asked = len(client_ids) if number is None else number
     may_view = request.user.has_perm(VIEW_CAMPAIGNS)

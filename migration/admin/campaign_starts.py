@@ -106,7 +106,7 @@ class GroupNumbers:
 
     @property
     def most_moves_per_client(self) -> int:
-        """Return the most moves that a client of it makes up to the goal."""
+        """Return the most moves that a client of the group makes up to the goal."""
         first = next((n for n, number in enumerate(self.by_phase) if number), len(self.by_phase))
         return max(0, list(Phase).index(self.goal) - first)
 

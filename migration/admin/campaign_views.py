@@ -214,7 +214,7 @@ def read_seen_change_time(request: HttpRequest) -> datetime | None:
 
 
 def may_cancel(request: HttpRequest, campaign: Campaign) -> bool:
-    """Say whether the user may steer the campaign, or approve moves where nobody has approved it yet."""
+    """Say whether the user may cancel the campaign: who may steer it, and while it waits who may approve moves."""
     waits = campaign.state == Campaign.State.REQUESTED
     approves = waits and request.user.has_perm(APPROVE_PERMISSION)
     return approves or request.user.has_perm(STEER_PERMISSION)

@@ -45,7 +45,7 @@ def may_view_certificates(request: HttpRequest) -> bool:
 
 
 def get_cutover_certificate_context(request: HttpRequest, client_id: int) -> dict[str, object]:
-    """Return the client's newest cutover that can be certified; False for a user who may not see that."""
+    """Return a context with `cutover`: the newest that can be certified; False for a user who may not see it."""
     return {"cutover": may_view_certificates(request) and find_cutover(client_id)}
 
 

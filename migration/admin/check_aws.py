@@ -80,7 +80,7 @@ class CheckAwsView(AdminView):
 
 
 def list_policies(account: str) -> list[ShownPolicy]:
-    """Return the policy of each role; raises `PolicyError` where the account is none."""
+    """Return each role's policy, for the newest secret's account if none is named; raises `PolicyError`."""
     facts = find_policy_facts(account=account)
     titles = {
         Role.READER: _("NOVA reads"),

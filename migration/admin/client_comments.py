@@ -27,7 +27,7 @@ PART = "comments"
 
 
 def get_comments_context(request: HttpRequest, client_id: int) -> dict[str, object]:
-    """Return the newest comments, each with whether the user may take it back."""
+    """Return the template's context: the newest comments, each with whether the user may take it back."""
     user = get_signed_in_user(request)
     may_comment = user.has_perm(COMMENT_PERMISSION)
     newest = ClientComment.objects.filter(client_id=client_id)[:COMMENTS_SHOWN]

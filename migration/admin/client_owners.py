@@ -152,5 +152,5 @@ def list_owner_actions(request: HttpRequest) -> dict[str, tuple[BulkAction, str,
 def open_owners(
     model_admin: ModelAdmin[Client], request: HttpRequest, chosen: ClientPhaseQuerySet
 ) -> HttpResponseBase:
-    """Show the page that asks for the owner."""
+    """Show the page that asks who looks after the chosen clients."""
     return SetOwnersView.as_view(model_admin=model_admin, selected=chosen)(request)

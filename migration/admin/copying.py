@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class CopyToPostgresView(ClientView):
-    """Shows by codes what would change, and copies once a reason is given."""
+    """Shows by codes what copying from AWS would change in PostgreSQL, and copies once a reason is given."""
 
     template_name = "admin/migration/copy_to_postgres.html"
     permission_required = RESOLVE_PERMISSION

@@ -42,7 +42,7 @@ WHERE_EMPTY: dict[str, StrPromise] = {
 
 
 class AssumptionsForm(forms.Form):
-    """What to estimate with. A field that is left empty is as the settings and the counts have it."""
+    """The form of what a cost estimate assumes. An empty field is as the settings and the counts have it."""
 
     cache_seconds = forms.FloatField(
         label=gettext_lazy("Cache of NOVA's processes, in seconds"), min_value=0, max_value=MOST

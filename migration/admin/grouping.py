@@ -119,7 +119,7 @@ class PutIntoGroupView(AdminView):
         return group.put_clients(chosen, by=get_signed_in_user(self.request))
 
     def report_change(self, group: ClientGroup, changed: int, already: int) -> None:
-        """Say how many clients were put into the group, and how many were in it before."""
+        """Show messages: how many clients were put into the group, were in it already, and are in no group."""
         text = ngettext(
             "%(n)s client was put into %(group)s.",
             "%(n)s clients were put into %(group)s.",

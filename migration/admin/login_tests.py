@@ -180,7 +180,7 @@ class TypedLoginView(AdminView):
     permission_required = LOGIN_PERMISSION
 
     def show_errors(self, form: CredentialForm) -> HttpResponse:
-        """Say what is wrong with the form, each after the name of its field."""
+        """Answer with what is wrong with the form, each after the name of its field."""
         problems = [
             f"{form.fields[name].label}: {text}" if name in form.fields else str(text)
             for name, texts in form.errors.items()
@@ -211,7 +211,7 @@ class EditedLoginTestView(TypedLoginView, ClientView):
 
     @cached_property
     def row(self) -> Credential:
-        """Return the row that the address names; raise Http404 if there is none."""
+        """Return the credential's row that the address names; raise Http404 if there is none."""
         try:
             _client, row = find_credential(
                 self.client_id, self.kwargs["kind"], self.kwargs["credential_id"]

@@ -44,7 +44,7 @@ def _keep(request: HttpRequest, undo: dict[str, object], number: int) -> None:
 
 
 def describe_undoable_act(request: HttpRequest) -> str:
-    """Say what can be undone; "" where nothing can."""
+    """Say which assignment or acknowledgement of mismatches the user can undo; "" where there is none."""
     undo = request.session.get(SESSION_KEY)
     if not undo or time.time() - undo["at"] > OFFERED_FOR.total_seconds():
         return ""

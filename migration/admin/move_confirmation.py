@@ -120,7 +120,7 @@ class ConfirmMoveView(ClientView):
 
 
 class CutoverNumbersView(ClientView):
-    """The numbers since a client's cutover, for a page that is open."""
+    """The part of a client's page with the numbers since its cutover: HTML that the open page asks for again."""
 
     template_name = "admin/migration/client_watch_numbers.html"
     renews_session = False  # an open page asks by itself

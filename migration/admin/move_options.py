@@ -72,7 +72,7 @@ class MoveOption:
 
 
 def get_moves_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
-    """Return the moves from the client's phase and the resolutions that the user may make."""
+    """Return the template context of the moves from the client's phase; `may_resolve`: the user may resolve too."""
     phase = Phase(client.phase)
     requests = MoveRequest.objects.none()
     if request.user.has_perm(VIEW_REQUESTS):

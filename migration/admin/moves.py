@@ -94,7 +94,7 @@ class MoveClientView(ClientView):
         return Phase(found.phase if found else Phase.POSTGRES) != self.seen
 
     def is_early_purge(self) -> bool:
-        """Say whether it is a purge before its time, which no page offers: so no form of a page overrides it either."""
+        """Say whether the move is a purge before its time, which no page offers: so no form overrides it either."""
         if self.new != Phase.PURGED:
             return False
         found = ClientMigration.objects.filter(pk=self.client_id).first()
@@ -193,7 +193,7 @@ def describe_refusal(refusal: Exception) -> str:
 
 
 def describe_other_move(client_id: int, refusal: StalePhase) -> str:
-    """Say who moved the client before this user could, and that nothing was done."""
+    """Return who moved the client before this user could, and that nothing was done, as a sentence."""
     change = PhaseChange.objects.filter(client_id=client_id).order_by("-pk").first()
     if change is None:
         return describe_refusal(refusal)
@@ -207,7 +207,7 @@ def describe_other_move(client_id: int, refusal: StalePhase) -> str:
 
 
 def report_move(request: HttpRequest, moved: MoveResult) -> None:
-    """Show in which phase the client is now."""
+    """Have the next page tell the user in which phase the client is now."""
     values = {"slug": moved.slug, "phase": PhaseChoices(moved.new).label}
     text = _("%(slug)s is in %(phase)s now.") % values
     messages.success(request, f"{text} {localize(moved.message_with_overridden)}".strip())

@@ -37,7 +37,7 @@ class UnstoredLoginTestView(TypedLoginView):
 
     @cached_property
     def inline(self) -> CredentialInline | None:
-        """Return the form's part for logins of this type; None where the user has none."""
+        """Return the form's inline for the type of logins in the address; None where the user's form has none."""
         found = self.model_admin.get_inline_instances(self.request, self.find_client())
         return next((each for each in found if self.kwargs["kind"] == each.model.TYPE), None)
 

@@ -220,7 +220,7 @@ class AcceptObjectView(AdminView):
 
 
 class NovaTablesAdmin(ReadOnlyAdmin):
-    """The page stands in place of the list of mappings, and of the page of each."""
+    """Shows the page of NOVA's tables in place of the list of mappings, and of the page of each."""
 
     own_views: ClassVar = [
         ("map/", "map", MapColumnView),
@@ -254,5 +254,5 @@ class NovaTablesAdmin(ReadOnlyAdmin):
 
 
 def get_tables_url() -> str:
-    """Return the address of the page."""
+    """Return the address of the page about NOVA's tables."""
     return reverse("admin:credentials_columnmapping_changelist")

@@ -36,7 +36,7 @@ TO_RESOLVE = {
 def show_refusal(
     request: HttpRequest, client_id: int, message: Message, codes: Collection[str] = ()
 ) -> None:
-    """Show why something was refused, with a link to what mends it; `codes` are the reasons in the message."""
+    """Add a message that says why something was refused, with a link to what mends it; `codes` are its reasons."""
     text, link = localize(message), find_remedy(request, client_id, codes or [message.key])
     messages.error(request, format_html("{} {}", text, link) if link else text)
 

@@ -150,7 +150,7 @@ class ResolveEachView(PlanResolutionsView):
         raise NotImplementedError
 
     def describe_done(self, clients: int) -> str:
-        """Say of how many clients the mismatches were resolved."""
+        """Return a sentence that says of how many clients the mismatches were resolved; subclasses write it."""
         raise NotImplementedError
 
     def carry_out(self, plan: ResolutionPlan) -> HttpResponse:

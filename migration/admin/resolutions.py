@@ -57,7 +57,7 @@ class ResolveMismatchView(ClientView):
         return redirect_back(request, client_id)
 
     def get_operations(self) -> dict[str, Callable[..., Resolution]]:
-        """Return the operation for each value of `kind`, with what the form says for it."""
+        """Return kind -> operation, with the form's reason, last day and comparison bound where it takes them."""
         reason, shown = get_typed_reason(self.request), self.request.POST.get("shown", "")
         return {
             "check": resolutions.check_again,

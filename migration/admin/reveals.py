@@ -44,7 +44,7 @@ AUTHENTICATED_AT = "authenticated_at"
 
 @receiver(user_logged_in, dispatch_uid="migration.remember_authentication")
 def remember_authentication(request: HttpRequest, **_: object) -> None:
-    """Note in the session that the user gave the password just now."""
+    """Note the login's time in the session: it counts as giving the password, by OpenID Connect too."""
     request.session[AUTHENTICATED_AT] = time.time()
 
 

@@ -65,7 +65,7 @@ class CancelRunRequestView(AdminView):
 
 
 def may_cancel(request: HttpRequest, run: Run) -> bool:
-    """Say whether the user requested the run, which nobody has approved yet, or may approve moves."""
+    """Say whether the user may cancel the run: its requester before it is approved, or who may approve moves."""
     is_own = run.state == Run.State.REQUESTED and run.by_id == request.user.pk
     return is_own or request.user.has_perm(APPROVE_PERMISSION)
 

@@ -85,7 +85,7 @@ def get_items_context(request: HttpRequest, progress: Progress) -> dict[str, obj
 
 
 def list_rows(request: HttpRequest, items: Iterable[RunItem]) -> list[dict[str, object]]:
-    """Return a row for each item, annotated with `is_mended`: its remedies, whether a retry can succeed."""
+    """Return a dict for each item (with `is_mended`): the item, its remedies, whether a retry can succeed."""
     return [
         {
             "item": item,

@@ -209,7 +209,7 @@ class CallRatesForm(forms.Form):
 
     @classmethod
     def from_rates(cls, rates: Iterable[Rate]) -> CallRatesForm:
-        """Return the form with the rates as they are now."""
+        """Make the form, filled with these rates, and with the settings' where none is stored."""
         now = {rate.kind: rate.per_second for rate in rates}
         kinds = {
             "writes": Rate.Kind.WRITE,
@@ -236,7 +236,7 @@ class CallRatesForm(forms.Form):
         return form
 
     def save_shared_rates(self) -> None:
-        """Store the rates; one that equals the settings' becomes None, so that it follows the settings."""
+        """Store the rates that all runs share; None for one that equals the settings', so that it follows them."""
         writes, reads, logins = (
             None if typed == kind.default_rate else typed
             for typed, kind in (
@@ -285,7 +285,7 @@ def make_run_badge(run: Run) -> str:
 
 
 def get_progress_context(request: HttpRequest, progress: Progress) -> dict[str, object]:
-    """Return what changes on the page while the run goes on."""
+    """Return the template context of the part of a run's page that changes while the run goes on."""
     moves, may_steer = progress.run.moves, request.user.has_perm(RUN_PERMISSION)
     may_move = moves is None or request.user.has_perm(MOVE_PERMISSIONS[moves.kind])
     return {

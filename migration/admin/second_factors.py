@@ -32,7 +32,7 @@ ALLAUTH_APPS = ("account", "socialaccount", "mfa")
 
 
 def unregister_allauth_models() -> None:
-    """Take away allauth's pages: they show and change what proves who somebody is."""
+    """Take allauth's models out of the admin: their pages show and change what proves who somebody is."""
     # Imported so that they have registered them by now, whatever the order of the apps.
     from allauth.account import admin as _accounts  # noqa: F401, PLC0415
     from allauth.mfa import admin as _factors  # noqa: F401, PLC0415

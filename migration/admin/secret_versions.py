@@ -82,7 +82,7 @@ class RestoreVersionView(ClientView):
 
     @property
     def name_and_version(self) -> dict[str, str]:
-        """Return the secret and the version in the address; a text that can't be one leads to no version."""
+        """Return `name` and `version_id` as the address has them, unchecked; "" for one that it lacks."""
         asked = self.request.GET
         return {key: asked.get(key, "") for key in ("name", "version_id")}
 

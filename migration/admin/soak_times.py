@@ -24,13 +24,13 @@ USUAL_HOURS = 24
 
 @dataclass(frozen=True)
 class TypedSoakTime:
-    """A time as it was typed."""
+    """A soak time exactly as it was typed, in seconds. What is kept is `minutes`, rounded up."""
 
     seconds: Decimal
 
     @property
     def minutes(self) -> int:
-        """Return it in whole minutes, rounded up."""
+        """Return the soak time in whole minutes, rounded up."""
         return ceil(self.seconds / 60)
 
     @property

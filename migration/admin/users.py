@@ -163,7 +163,7 @@ class UserAdmin(BaseUserAdmin, AdminWithOwnViews):  # type: ignore[type-arg]
 
     @display(description=_("roles"))
     def roles(self, user: User) -> str:
-        """Name what the user's rights come from."""
+        """Name the user's roles, superuser first; say where there is none."""
         names = sorted(label_role(group.name) for group in user.groups.all())
         if user.is_superuser:
             names.insert(0, gettext("superuser"))

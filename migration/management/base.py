@@ -77,7 +77,7 @@ class OneLineCommand(BaseCommand):
 
 
 def find_user(name: str | None, *, permission: str = "") -> User | None:
-    """Return the active user that `--by` names; exit with 2 if there is none, or who lacks the permission."""
+    """Return the active user that `--by` names, None without it; exit with 2 if unknown or not permitted."""
     if name is None:
         return None
     user = User.objects.filter(username=name, is_active=True).first()

@@ -49,7 +49,7 @@ class CampaignCommand(RunCommand):
         self.add_format(parser)
 
     def work_on_or_enqueue_campaign(self, campaign: Campaign, options: Options) -> None:
-        """Hand the campaign to the workers, or work on it here, and print it; exit with 1 where it has stopped."""
+        """Hand the campaign to the workers, or work on it here (then exit with 1 if it stopped); print it."""
         if options["inline"]:
             self._work_on_campaign(campaign)
         elif campaign.state == Campaign.State.RUNNING:

@@ -52,7 +52,7 @@ class OneLineOutput(OutputWrapper):
         return cast("TextIO", self._out) if self.isatty() and can_move else None
 
     def write_unchanged(self, text: str) -> None:
-        """Write a piece of a larger text in which nothing steers a terminal."""
+        """Write a piece of a larger text as it is: callers make sure that nothing in it steers a terminal."""
         super().write(text, ending="")
 
 

@@ -27,7 +27,7 @@ PAUSE_SECONDS = 0.5
 
 
 class PatientExecutor(MigrationExecutor):
-    """Django's own; a schema migration that met a lock was undone, or can be begun again where it stopped."""
+    """Django's executor, but tries a schema migration again that met a lock, for some ten seconds."""
 
     def apply_migration(
         self,
@@ -60,13 +60,13 @@ class SelfRecordingMigration:
         return str(self._migration)
 
     def apply(self, state: ProjectState, editor: BaseDatabaseSchemaEditor) -> ProjectState:
-        """Apply it. Django records it in the same transaction where no statement is left for the end."""
+        """Apply it, deferred statements too: with none left over, Django records it in the same transaction."""
         state = self._migration.apply(state, editor)
         execute_deferred(editor)
         return state
 
     def unapply(self, state: ProjectState, editor: BaseDatabaseSchemaEditor) -> ProjectState:
-        """Undo it, and record that."""
+        """Undo the schema migration, and record that it is undone."""
         state = self._migration.unapply(state, editor)
         execute_deferred(editor)
         self._recorder.record_unapplied(self._migration.app_label, self._migration.name)

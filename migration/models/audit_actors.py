@@ -38,7 +38,7 @@ class Actor:
 
     @property
     def run_id(self) -> int | None:
-        """Return the run in which it acts, if it is one."""
+        """Return the id of the run in which it acts; None where it acts in no run."""
         what, _blank, number = self.correlation.partition(" ")
         return int(number) if what == "run" else None
 

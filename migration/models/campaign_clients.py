@@ -126,7 +126,7 @@ class NewMemberVerdict(Enum):
 
 
 def list_newest_waves_of_groups(group_ids: Collection[int]) -> list[tuple[Wave, NewMemberVerdict]]:
-    """Return the newest wave of each of the groups in a campaign that is not over, which it holds. Takes one query."""
+    """List each group's newest wave in a campaign not over, and whether it takes a new member. Takes one query."""
     waves = Wave.objects.filter(campaign__state__in=Campaign.NOT_OVER, group__in=group_ids)
     newest = waves.select_related("campaign", "group").order_by("group_id", "-part")
     return [(wave, _judge_wave(wave)) for wave in newest.distinct("group_id")]

@@ -313,7 +313,7 @@ class Campaign(models.Model):
         code: AuditCode = AuditCode.CAMPAIGN,
         reason: str = "",
     ) -> AuditEvent:
-        """Record in the audit what was done with it."""
+        """Record in the audit what was done with the campaign, with a notice for some codes; return the entry."""
         with self.grouping_audit_entries():
             act = AuditEvent.objects.record(code, facts, by=by, reason=reason)
         Notice.objects.record_act(act, also_tell=self.by)

@@ -100,7 +100,7 @@ class ClientPhaseQuerySet(ClientQuerySet):
         return self.push_due().filter_push_pending_since(since)
 
     def push_refused(self) -> Self:
-        """Select the pending clients whose present rows were refused."""
+        """Select the clients with a pending push whose present rows the last push refused."""
         return self.push_pending().filter(client_migration__refused_revision=models.F("revision"))
 
     def rows_refused(self) -> Self:

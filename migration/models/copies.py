@@ -68,7 +68,7 @@ class CopySearchQuerySet(models.QuerySet["CopySearch"]):
         return True
 
     def forget_old(self) -> None:
-        """Delete the searches begun before FORGOTTEN_AFTER that are the newest of no client."""
+        """Delete the searches requested longer than FORGOTTEN_AFTER ago that are the newest of no client."""
         newest = SearchedClient.objects.newest().values("search_id")
         old = self.filter(requested_at__lt=timezone.now() - FORGOTTEN_AFTER)
         old.exclude(pk__in=newest).delete()
@@ -146,7 +146,7 @@ class CopySearch(models.Model):
 
     @property
     def may_begin_again(self) -> bool:
-        """Say whether a worker may begin it again after its process is gone."""
+        """Say whether a worker may begin the search again after its process is gone."""
         is_recent = timezone.now() - self.requested_at < BEGUN_AGAIN_WITHIN
         return self.in_background and self.tries < MOST_SEARCH_TRIES and is_recent
 

@@ -28,7 +28,7 @@ class DatabaseIdentity:
     place: str  # host:port/name, as DATABASE_URL has it
 
     def is_same_database(self, noted: DatabaseIdentity) -> bool:
-        """Say whether it is the noted database, by whatever name it is reached."""
+        """Say whether this is the noted database, by whatever name it is reached."""
         known = (self.system_identifier, noted.system_identifier)
         return self.database_oid == noted.database_oid and (not all(known) or known[0] == known[1])
 

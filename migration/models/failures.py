@@ -71,7 +71,7 @@ class SiteFailureCounts:
 
 
 def count_failed_clients() -> SiteFailureCounts:
-    """Count the failures, and what a stop left out, in one query."""
+    """Count clients that need attention, by act, and those the latest migration did not begin, in one query."""
     failed = RunItem.objects.needing_attention().annotate(
         what=F("act"),
         of=Value(None, BigIntegerField()),

@@ -52,7 +52,7 @@ class MessageListField(MessageField):
 
 
 class ClampedDateTimeField(TimeField):
-    """A time that can be read even where a superuser wrote infinity: then it is the last day that Python knows."""
+    """A time that can be read even where a superuser wrote infinity: it is read as one in the years 1 to 9999."""
 
     def select_format(self, compiler: SQLCompiler | None, sql: str, params: Any) -> tuple[str, Any]:
         """Return the column within bounds: psycopg raises an error for others, and the whole list would be lost."""

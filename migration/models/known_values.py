@@ -43,7 +43,7 @@ class KnownValueQuerySet(models.QuerySet["KnownValue"]):
         return self.current_of_present_clients().filter(TO_ROTATE)
 
     def list_present(self, client_id: int) -> list[KnownValue]:
-        """Return the present values of one client, by type and id of the credential."""
+        """List the present values of one client, in the order of type and id of the credentials."""
         return list(
             self.filter(client_id=client_id, replaced_at=None).order_by("kind", "credential_id")
         )
@@ -182,7 +182,7 @@ class KnownValue(models.Model):
 
     @property
     def is_to_rotate(self) -> bool:
-        """Say whether it stood in clear and no longer stands in the tables; only for a present value."""
+        """Say whether a present value stood in clear anywhere in NOVA's database, but not in its tables now."""
         return self.stood_in_plain_text and not self.stands_in_tables
 
 

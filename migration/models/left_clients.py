@@ -65,7 +65,7 @@ def select_items_unmoved_by_steps(campaign: Campaign) -> RunItemQuerySet:
 
 
 def select_blocked_now(campaign: Campaign) -> ClientPhaseQuerySet:
-    """Select the clients of its waves that something keeps now which needs somebody, with `blocker`. Takes a query."""
+    """Select the campaign's clients that are blocked now until somebody acts, with `blocker`. Takes a query."""
     taken = WaveClient.objects.not_left_out().filter(wave__in=campaign.waves.begun())
     ids = list(taken.order_by().values_list("client_id", flat=True))
     # By their ids: see `count_awaited_by_blocker`.

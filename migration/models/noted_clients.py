@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 class NotedClientQuerySet(models.QuerySet["NotedClient"]):
     def lock(self, client_ids: Collection[int]) -> dict[int, int]:
-        """Lock the clients' rows until the transaction ends, made where there are none; return their revisions."""
+        """Lock the clients' NotedClients, made where missing, until the transaction ends; return revisions."""
         with connection.cursor() as cursor:
             cursor.execute(
                 """

@@ -70,7 +70,7 @@ ACTS = {
 
 
 class DigestTopic(StrEnum):
-    """Names the facts that are counted and told together, in one notice."""
+    """A topic whose facts are told together: one notice gives their number, in place of one notice for each."""
 
     MISMATCHES = "mismatches"
     STOPPED = "stopped"
@@ -102,7 +102,7 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
         )
 
     def record_act(self, act: AuditEvent, *, also_tell: User | None = None) -> None:
-        """Record that an act of the audit is to be told, if it is one of those; `also_tell` hears of others' acts."""
+        """Record a notice of this act if it is in ACTS; the user `also_tell` is mailed what others decided."""
         if event := ACTS.get(AuditCode(act.code)):
             self.record_act_as(event, act, also_tell=also_tell)
 

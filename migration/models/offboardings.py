@@ -29,7 +29,7 @@ RECOVERY_DAYS = 30
 
 
 class OffboardingState(models.TextChoices):
-    """How far it is; what comes next may have been done in part."""
+    """The states of a client's offboarding; what leads to the next state may have been done in part."""
 
     OFFBOARDING = "offboarding", _("Being offboarded")
     OFFBOARDED = "offboarded", _("Offboarded")
@@ -42,7 +42,7 @@ class OffboardingQuerySet(models.QuerySet["Offboarding"]):
         return self.exclude(state=OffboardingState.COMING_BACK)
 
     def unfinished(self) -> Self:
-        """Select the clients, if NOVA has not deleted them, that left or came back in part only, or just now do."""
+        """Select the offboardings and returns that have not ended, of clients that NOVA has not deleted."""
         present = Client.objects.filter(pk=models.OuterRef("pk"))
         return self.filter(models.Exists(present)).exclude(state=OffboardingState.OFFBOARDED)
 

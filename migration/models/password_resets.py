@@ -35,7 +35,7 @@ class PasswordResetQuerySet(models.QuerySet["PasswordReset"]):
             self.create(user=user, by=by, what=what)
 
     def recent(self) -> Self:
-        """Select those of the last 24 hours, by the database's clock."""
+        """Select the resets of the last 24 hours, by the database's clock."""
         return self.filter(reset_at__gt=Now() - COUNTS_FOR)
 
     def find_shared_hand(self, one: int, other: int) -> PasswordReset | None:

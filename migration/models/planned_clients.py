@@ -56,7 +56,7 @@ class ReplacedSecret:
         return datetime.fromisoformat(self.written_at) if self.written_at else None
 
     def to_json(self) -> dict[str, object]:
-        """Return the planned secret as JSON has it in a plan's row."""
+        """Return the replaced secret as JSON has it in a plan's row."""
         return asdict(self)
 
 
@@ -176,7 +176,7 @@ class PlanRowQuerySet(models.QuerySet["PlanRow"]):
         )
 
     def list_clients(self) -> list[PlannedClient]:
-        """Return the clients, by id."""
+        """Return the clients as a list, sorted by id."""
         contents = self.order_by("client_id").values_list("content", flat=True)
         return [PlannedClient.from_json(content) for content in contents]
 

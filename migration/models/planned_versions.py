@@ -25,7 +25,7 @@ KEPT_FOR = timedelta(days=30)
 
 class PlannedVersionQuerySet(models.QuerySet["PlannedVersion"]):
     def record(self, connection: BaseDatabaseWrapper, version_ids: Collection[str]) -> None:
-        """Note the ids on a connection of its own, as a save's transaction is not committed yet."""
+        """Note the ids over `connection`, not over a save's own: its transaction isn't committed yet."""
         with connection.cursor() as cursor:
             cursor.execute(
                 """

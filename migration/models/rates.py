@@ -60,7 +60,7 @@ class Reservation:
 
 
 class RateQuerySet(models.QuerySet["Rate"]):
-    """Statements on a connection of the limiter's own, as a reservation must not wait until a save commits."""
+    """A QuerySet of rates. The limiter passes a connection of its own: no reservation may wait for a save's end."""
 
     def reserve(
         self,
@@ -105,7 +105,7 @@ class RateQuerySet(models.QuerySet["Rate"]):
         return Reservation(number, ends_in - number / per_second, per_second, state, row[4])
 
     def set_rates(self, rates: dict[Rate.Kind, float | None]) -> None:
-        """Set the calls per second of each kind, None for the settings' rate. It holds from the next reservation."""
+        """Set the calls per second of each kind, None for its default rate. It holds from the next reservation."""
         self.bulk_create(
             (Rate(kind=kind, per_second=rate) for kind, rate in rates.items()),
             update_conflicts=True,
@@ -141,7 +141,7 @@ class Rate(models.Model):
 
         @property
         def default_rate(self) -> float:
-            """Return the calls per second of the settings, used until a user sets another rate on a run's page."""
+            """Return the calls per second that hold until a user sets another rate on a run's page."""
             if self == Rate.Kind.LOGIN:
                 return LOGINS_PER_SECOND
             reads = self == Rate.Kind.READ

@@ -84,7 +84,7 @@ class ReaderProcessQuerySet(models.QuerySet["ReaderProcess"]):
         return self.exists()
 
     def summarize(self) -> ReaderSummary:
-        """Count the processes, in one query."""
+        """Count the processes that read in the last hour, and those that AWS fails now; in one query."""
         now = timezone.now()
         seen = _was_seen(now)
         found = self.aggregate(

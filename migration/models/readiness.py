@@ -92,7 +92,7 @@ class Standing(models.TextChoices):
 
 
 def find_standing(phase: str, blocker: Blocker) -> Standing:
-    """Return how a client in the phase stands that this keeps: blocked only where somebody has to do something."""
+    """Return how a client in the phase stands with this blocker: blocked only where somebody has to act."""
     if blocker == Blocker.READY:
         return Standing.READY
     if blocker == Blocker.LAST:
@@ -150,7 +150,7 @@ def select_standing(
     *standings: Standing,
     blockers: Collection[Blocker] = tuple(Blocker),
 ) -> ClientPhaseQuerySet:
-    """Select the clients that stand so, with `blocker` annotated; of them those that one of `blockers` keeps."""
+    """Select the clients of these standings that one of `blockers` keeps; annotates `blocker`."""
 
     def list_codes(phase: Phase) -> list[str]:
         return [code.value for code in blockers if find_standing(phase, code) in standings]
@@ -164,7 +164,7 @@ def select_standing(
 
 
 def count_awaited_by_blocker(clients: ClientPhaseQuerySet) -> dict[Blocker, int]:
-    """Count the clients that something keeps from their next phase for which a campaign waits, by what that is.
+    """Count these clients by what keeps each from its next phase; only by blockers that a campaign waits for.
 
     In two queries: where one query joins the clients to others and filters by what keeps them, PostgreSQL may find that
     out for each pair of rows.

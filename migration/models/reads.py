@@ -20,7 +20,7 @@ COUNTED = ("reads", "matches", "mismatches", "aws_failures")
 
 @dataclass(frozen=True)
 class ReadsSince:
-    """The reads of one client since some moment."""
+    """The number of reads of one client since some moment, and how many of them had which result."""
 
     reads: int = 0
     matches: int = 0

@@ -58,7 +58,7 @@ GROUP BY wanted.client_id
 
 
 def today() -> date:
-    """Return the date in UTC."""
+    """Return today's date in UTC."""
     return datetime.now(UTC).date()
 
 
@@ -84,7 +84,7 @@ class RotationScheduleQuerySet(models.QuerySet["RotationSchedule"]):
             return dict(cursor.fetchall())
 
     def list_due_clients(self) -> list[int]:
-        """Return the clients whose day has come."""
+        """Return the ids of the clients whose next rotation is due today or was due before."""
         return [pk for pk, due in self.find_next_days().items() if due <= today()]
 
     def of_client_or_its_groups(self, client_id: int) -> Self:

@@ -32,7 +32,7 @@ FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=2), timedelta(seconds=60)
 
 
 class Outcome(models.TextChoices):
-    """The outcome of one client in a run."""
+    """The outcomes that one client can have in a run."""
 
     CREATED = "created", _("Created")
     UPDATED = "updated", _("Updated")
@@ -336,7 +336,7 @@ class RunItem(models.Model):
         )
 
     def set_next_try(self) -> None:
-        """Leave it open and set its next try, later with every attempt."""
+        """Leave it open and set its next try, later with every attempt; doesn't save."""
         self.outcome = ""
         # No timedelta holds the first wait doubled 46 times.
         wait = min(FIRST_WAIT * 2 ** min(self.attempts, 16), LONGEST_WAIT)

@@ -47,7 +47,7 @@ class RunPlanQuerySet(models.QuerySet["RunPlan"]):
         return self.filter(state__in=RunPlan.OPEN)
 
     def defer_client_columns(self) -> Self:
-        """Leave out what grows with the number of clients."""
+        """Defer the columns that grow with the number of clients: they are read once they are used."""
         return self.defer("chosen", "differences")
 
     def stalled(self) -> Self:
@@ -160,11 +160,11 @@ class RunPlan(models.Model):
             yield PlannedClient.from_json(content)
 
     def read_counts(self) -> PlanCounts:
-        """Return its numbers."""
+        """Return the counts of the plan, as they were stored."""
         return PlanCounts.from_json(self.counts)
 
     def finish_making(self, batches: Iterable[Collection[PlannedClient]]) -> None:
-        """Store what is found as the plan, batch by batch; raises PlanInOtherStateError if another look made it.
+        """Store these clients as the plan, batch by batch; raises PlanInOtherStateError if another worker made it.
 
         Two workers may look at the same plan: each has rows of its own, and those of the one that is late are deleted.
         """
@@ -221,7 +221,7 @@ class RunPlan(models.Model):
         RunPlan.objects.filter(pk=self.pk).update(worked_at=timezone.now())
 
     def record_act(self, sentence: Sentence, *, by: User | None) -> None:
-        """Record in the audit what was done with it."""
+        """Record in the audit what was done with the plan."""
         AuditEvent.objects.record(AuditCode.RUN, sentence(id=str(self.pk)), by=by)
 
     def _change_state(self, new: State, *old: State, **fields: Any) -> None:

@@ -67,7 +67,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(state=Run.State.RUNNING, finished_at=None, kind__in=writes)
 
     def is_running(self, run_id: int) -> bool:
-        """Say whether nobody has paused or stopped the run."""
+        """Say whether the run is running: not requested, paused, stopped or finished."""
         return self.filter(pk=run_id, state=Run.State.RUNNING).exists()
 
     def record_worked_at(self, run_id: int) -> None:
@@ -84,12 +84,12 @@ class RunQuerySet(models.QuerySet["Run"]):
         return next(iter(running), None)
 
     def forget_sweeps(self) -> None:
-        """Delete the schedule's comparison runs of more than two days ago, with their items."""
+        """Delete the comparison runs that no user started, of more than two days ago, with their items."""
         before = timezone.now() - SWEEPS_ARE_KEPT
         self.filter(by_name="", kind=Run.Kind.COMPARE, created_at__lt=before).delete()
 
     def without_sweeps(self) -> Self:
-        """Leave out the schedule's comparison runs."""
+        """Leave out the comparison runs that no user started: the schedule's, and those of commands."""
         return self.exclude(by_name="", kind=Run.Kind.COMPARE)
 
     def with_counts(self) -> Self:

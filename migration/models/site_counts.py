@@ -53,7 +53,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class SiteCounts:
-    """Holds what was counted over all clients at one time. The words are added where it is shown."""
+    """Numbers of all clients, counted now or by a worker earlier. The words are added where they are shown."""
 
     at: datetime
     # One for each phase, comparison status and blocker: n, active, acknowledged, and the last comparison.
@@ -72,7 +72,7 @@ class SiteCounts:
 
     @classmethod
     def count_now(cls) -> Self:
-        """Count all clients anew, in five queries."""
+        """Count all clients anew, in five queries, and return the counts; stores nothing."""
         at = timezone.now()
         rows, pushes, (usage, *of_values) = _count_rows(), _count_pushes(), _count_usage()
         to_rotate, clients_to_rotate = of_values
@@ -140,7 +140,7 @@ class KeptCountsQuerySet(models.QuerySet["KeptCounts"]):
         )
 
     def add_aws_calls(self, connection: BaseDatabaseWrapper, counts: Mapping[str, int]) -> None:
-        """Add to the number of calls to AWS of each name, on a connection that is in no transaction of a caller."""
+        """Add to "<operation> <outcome>" -> calls to AWS, on a connection that is in no transaction of a caller."""
         with connection.cursor() as cursor:
             cursor.execute(
                 """
@@ -159,7 +159,7 @@ class KeptCountsQuerySet(models.QuerySet["KeptCounts"]):
             )
 
     def read_aws_calls(self) -> dict[str, int]:
-        """Return the number of calls to AWS of each name, of all processes since the site was first run."""
+        """Return "<operation> <outcome>" -> calls to AWS, of all processes since the site was first run."""
         kept = self.filter(pk=KeptCounts.AWS_CALLS).first()
         return kept.counts if kept else {}
 

@@ -148,7 +148,7 @@ class SteeredRun(models.Model):
         return is_done
 
     def describe_outcomes(self) -> Message | None:
-        """Say how many of its clients have which outcome; None of a run that had none."""
+        """Say how many of the run's clients have which outcome; None of a run that had none."""
         counts = self.count_outcomes_and_matches()
         if not counts["clients"]:
             return None
@@ -172,7 +172,7 @@ class SteeredRun(models.Model):
         self._change_state(by, self.State.RUNNING, self.State.PAUSED)
 
     def stop(self, *, by: User | None) -> None:
-        """Stop it until somebody goes on with it; `operations.skipped_items` skips its open items."""
+        """Stop a run, paused or not, until `go_on` opens it again; `operations.skipped_items` skips open items."""
         self._change_state(by, self.State.STOPPED, self.State.RUNNING, self.State.PAUSED)
 
     def approve(self, *, by: User) -> None:
@@ -187,7 +187,7 @@ class SteeredRun(models.Model):
         self._change_state(by, self.State.STOPPED, self.State.REQUESTED)
 
     def reopen_failed(self, *, by: User | None, item_id: int | None = None) -> None:
-        """Open its failed and refused items again, or one of them; the caller enqueues it again."""
+        """Open the run's failed and refused items again, or one of them; the caller enqueues the run again."""
         failed = self.items.filter(outcome__in=CAN_BE_RETRIED)
         if item_id is not None:
             failed = failed.filter(pk=item_id)

@@ -37,7 +37,7 @@ FROM jsonb_to_recordset(%s::jsonb) AS new ({_TYPES}) WHERE kept.id = new.id
 
 
 class ValueChanges:
-    """All rows of some clients, whose `NotedClient` is locked, with what changes in them."""
+    """All `KnownValue` rows of some clients, whose `NotedClient` is locked, with what changes in them."""
 
     def __init__(self, rows: KnownValueQuerySet) -> None:
         self.now = timezone.now()
@@ -55,7 +55,7 @@ class ValueChanges:
     def see(
         self, client_id: int, key: CredentialKey, seen: PresentValue, *, is_unwritten: bool = False
     ) -> None:
-        """Take in the present value of a credential."""
+        """Work out what a credential's present value changes in its known values; `store` stores it."""
         present = self.find_present(client_id, key)
         if present is not None and not seen.fingerprint.digest:
             self._mark(present, stands=False, stood=False)

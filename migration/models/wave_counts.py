@@ -45,7 +45,7 @@ _COUNTED = """
 
 @dataclass(frozen=True)
 class WaveCounts:
-    """What was counted in a wave since it is watched, each against a limit of the stop rule."""
+    """The three counts of a wave since it is watched. The campaign's stop rule has a limit for each."""
 
     # Clients whose newest comparison differs, or could not check what did, or of which NOVA's reader met one.
     mismatches: int = 0

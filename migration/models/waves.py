@@ -51,9 +51,9 @@ class WaveQuerySet(models.QuerySet["Wave"]):
     def restart_stop_rule_counts(self, campaign: Campaign) -> None:
         """Begin to count against the stop rule from now on, in every wave of the campaign that has begun.
 
-        A wave whose group was deleted goes on without it: with the clients that it has, or with none. Clients that
-        were taken out of their group before they reached the goal are the campaign's no more. A finished wave stays
-        finished, unless clients of it stand before the goal.
+        A wave whose group was deleted keeps the clients that it has taken: none, if it has not begun. A client that
+        was taken out of a group that still exists, before it reached the goal, leaves the campaign too. A finished
+        wave stays finished, unless clients of it stand before the goal.
         """
         begun = list(self.begun().values_list("pk", flat=True))
         before = [old for old, _new in campaign.steps]
@@ -148,7 +148,7 @@ class Wave(models.Model):
         return campaign_sentences.WAVE(**names, group=group)
 
     def lock_group(self) -> bool:
-        """Lock its group for the caller's transaction, so that nobody deletes it meanwhile; False where it is gone."""
+        """Lock the wave's group for the caller's transaction, so that nobody deletes it; False where it is gone."""
         if self.group_id is None:
             return False
         held = ClientGroup.objects.select_for_update(no_key=True).filter(pk=self.group_id)
@@ -174,7 +174,7 @@ class Wave(models.Model):
         return len(taken)
 
     def list_joinable_clients(self) -> ClientPhaseQuerySet:
-        """Return the clients of its group that stand before the goal and that no campaign has taken."""
+        """Return its group's clients before the goal, as approved, that neither this nor an open campaign has."""
         before = [old for old, _new in self.campaign.steps]
         ours = models.Q(wave__campaign=self.campaign_id)
         others = models.Q(wave__campaign__state__in=Campaign.NOT_OVER, left_out_at=None)

@@ -41,7 +41,7 @@ class KmsAnswers:
         return KmsAnswers(self.by_key)
 
     def read_keys_of_secrets(self, names: Iterable[str], *, sm: SecretsManager) -> None:
-        """Ask AWS for the KMS keys of these secrets: by its list, and one by one for those that it does not show.
+        """Set `keys` to these secrets' KMS keys or errors: from AWS's list, else by one call for each secret.
 
         The list may be some minutes old, which is enough to know which secrets share a key.
         """
@@ -91,7 +91,8 @@ def find_account_problem(
 ) -> SecretsManagerError | None:
     """Return why the account may not read, or with `writes` not write, these secrets; None if it may.
 
-    `answers` are those of the same run: with them, one secret of each KMS key is tried, and others are only described.
+    None too where this site may not write to AWS now: that has a check of its own. With `answers`, those of the same
+    run, one secret of each KMS key is tried, and others are only described.
     """
     sm = secrets_manager(interactive=True)
     try:

@@ -37,7 +37,7 @@ class ForeignSecrets:
 
 
 def find_foreign_secrets(client_id: int) -> ForeignSecrets:
-    """Read the client's secrets; raises `NotResolved` where it is purged or AWS gives no answer."""
+    """Return the client's secrets that are not ours. Raises `NotResolved`: it is purged, or AWS gives no answer."""
     snapshot, sm = require_unpurged(client_id), secrets_manager(interactive=True)
     try:
         foreign = list(_describe_foreign(snapshot, sm))

@@ -237,7 +237,7 @@ def _find_name_problem(snapshot: ClientSnapshot) -> Message | None:
 
 
 def look_at_secrets(*, client_id: int) -> list[SecretLook]:
-    """Describe the client's secrets now, and compare them with the settings. Raises `NovaSchemaError`.
+    """Ask AWS about the client's secrets, store its answers, compare with the settings. Raises `NovaSchemaError`.
 
     A client that NOVA has deleted has none, nor has one with a slug that no secret can be named after.
     """

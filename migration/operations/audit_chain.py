@@ -70,12 +70,12 @@ def read_head() -> AuditHead:
 
 
 def sign_link(keys: AuditKeys, before: AuditHead, event: AuditEvent) -> str:
-    """Return the signature of the link that puts the entry after this one."""
+    """Return the signature of the link that puts the entry after `before`, the last link."""
     return keys.sign(*link_parts(before, event.pk, event.signature))
 
 
 def link_parts(before: AuditHead, event_id: UUID, signature: str) -> tuple[str, ...]:
-    """Return what a link signs: the link before it, its own position and the entry with its signature."""
+    """Return the texts that a link signs: the link before it, its own position and the entry with its signature."""
     return ("link", before.signature, str(before.position + 1), str(event_id), signature)
 
 

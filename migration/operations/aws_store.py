@@ -127,7 +127,7 @@ def list_versions_since_backup(found: AwsCopy) -> set[str]:
 
 
 def describe_aws_account_and_key() -> Message:
-    """Return the account of the newest secret and the end of the key that is used now, as far as they are known."""
+    """Return the newest secret's AWS account and the last characters of the access key in use, as far as known."""
     newest = Secret.objects.order_by("-seen_at").values_list("arn", flat=True).first() or ""
     account = f"{newest}::::".split(":")[4]  # arn:aws:secretsmanager:region:account:…
     key = secrets_manager(interactive=True).find_access_key_hint()

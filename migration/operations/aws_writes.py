@@ -81,7 +81,7 @@ class ClaimRefused(MessageError):  # noqa: N818  # nothing went wrong: there is 
 
 
 class WriteGuard:
-    """What this process knows of the state, and since when. Thread-safe."""
+    """Keeps whether AWS writes are allowed, as this process read it last, and when that was. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

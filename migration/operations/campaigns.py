@@ -191,7 +191,7 @@ def approve_campaign(*, campaign_id: int, by: User, seen: datetime | None = None
 
 
 def stop_campaign(campaign: Campaign, *, by: User | None, seen: datetime | None = None) -> None:
-    """Stop the campaign and the run that it has in work: nobody watches it any more. Raises `StaleCampaignError`."""
+    """Stop the campaign and its run in work, which nobody would watch any more. Raises `StaleCampaignError`."""
     with transaction.atomic():
         campaign.stop(by=by, seen=seen)
         stop_steps(campaign, by=by)

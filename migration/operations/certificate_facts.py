@@ -113,7 +113,7 @@ class EntryFact:
 
 @dataclass(frozen=True)
 class Certificate:
-    """The facts about one client's newest cutover, as they were when it was made. No secret value is among them."""
+    """The facts about one client's newest cutover, as they were at `made_at`. No secret value is among them."""
 
     format: int
     made_at: datetime
@@ -178,7 +178,7 @@ class NotACertificateError(Exception):
 
 
 def sign_certificate(certificate: Certificate) -> SignedFacts:
-    """Sign the facts with the audit's key."""
+    """Return the certificate's facts with their signature by the audit's key; stores nothing."""
     keys, facts = audit_keys(), _to_json(certificate)
     return SignedFacts(facts, keys.current_id, keys.sign(*_signed_parts(facts, keys.current_id)))
 

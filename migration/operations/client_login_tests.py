@@ -173,7 +173,7 @@ def try_logins(
 ) -> dict[int, LoginResult]:
     """Try these logins at the rate of all workers; return Python's `id()` of each login -> its result.
 
-    With `waits` false a person waits: the turns are taken, and the workers' logins come later.
+    With `waits` false it never waits for its turns, as a person waits for it: the workers' logins come later.
     """
     limiter = rate_limiter() if waits else PriorityLimiter(rate_limiter())
 

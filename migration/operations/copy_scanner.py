@@ -100,7 +100,7 @@ class CopiedRowsScanner:
         self._starts: list[int] = []
 
     def add_message(self, message: bytes | memoryview) -> None:
-        """Take one message of COPY: PostgreSQL sends a row in each, the header before the first."""
+        """Take a message of COPY: a row, the header before the first. Search the rows once they fill a block."""
         row = memoryview(message)
         self.bytes_read += len(row)
         if row[: len(SIGNATURE)] == SIGNATURE:

@@ -61,7 +61,7 @@ class SearchProgress:
 
     @property
     def bytes_per_second(self) -> float:
-        """Return the speed since the first table was begun."""
+        """Return the bytes read per second since the first table was begun."""
         return self.bytes_read / self.seconds if self.seconds else 0.0
 
 
@@ -128,7 +128,7 @@ def search_copies(
 
 
 def carry_out_search(*, search_id: int) -> None:
-    """Do a stored search over all clients, from its beginning, unless it has ended or another worker is at it."""
+    """Do an open search from its beginning if no worker is at it; after its last try mark it interrupted."""
     with hold_search(search_id) as held:
         search = CopySearch.objects.open().filter(pk=search_id).first() if held else None
         if search is None:

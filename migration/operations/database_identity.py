@@ -50,13 +50,13 @@ class ReachedDatabases:
         )
 
     def note_connection(self, wrapper: BaseDatabaseWrapper) -> None:
-        """Ask a new connection which database it reaches, before anything is read through it."""
+        """Ask a new connection which database it reaches and keep the answer, before anything is read by it."""
         identity = read_identity(wrapper)
         with self._lock:
             self._by_connection[wrapper] = identity
 
     def list_identities(self) -> set[DatabaseIdentity | None]:
-        """Return what the open connections reach; None is a database that could not be asked."""
+        """Return the databases that open connections were found to reach; None: one that could not be asked."""
         with self._lock:
             noted = list(self._by_connection.items())
         return {identity for wrapper, identity in noted if wrapper.connection is not None}
@@ -73,7 +73,7 @@ def _reached_databases(_pid: int) -> ReachedDatabases:
 
 
 def note_reached_database(*, connection: BaseDatabaseWrapper, **_: object) -> None:
-    """Receive Django's `connection_created`."""
+    """Note which database a new connection reaches. Receives Django's `connection_created`."""
     if connection.vendor == "postgresql":
         reached_databases().note_connection(connection)
 

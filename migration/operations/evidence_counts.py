@@ -40,7 +40,7 @@ def _list_missing_kinds(client_ids: Collection[int], new: Phase) -> Iterator[Evi
 
 
 def count_overrides(run: Run) -> Counter[Evidence]:
-    """Count the clients that the run moved although this kind of evidence was missing."""
+    """Count by kind of evidence the clients that the run moved although it was missing."""
     counts: Counter[Evidence] = Counter()
     for key, number in PhaseChange.objects.count_overridden(run).items():
         if kind := KINDS_BY_KEY.get(key):

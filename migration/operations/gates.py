@@ -227,7 +227,7 @@ def database_checks(
 
 
 def check_aws_writes() -> Iterator[Check]:
-    """Check that this database is no copy and that AWS writes are not stopped, as of a second ago at most."""
+    """Yield the checks that this database is no copy and AWS writes are not stopped, as of a second ago at most."""
     state = get_aws_write_state()
     for code, refusal, passed in (
         (

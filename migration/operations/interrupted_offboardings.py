@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def go_on_with_offboardings(*, seconds: float) -> None:
-    """Finish what was begun; what is hindered still waits for the next time, and is on the dashboard meanwhile."""
+    """Finish begun offboardings within `seconds`; a hindered one waits for the next time, on the dashboard."""
     until = time.monotonic() + seconds
     begun = Offboarding.objects.unfinished().filter(state=OffboardingState.OFFBOARDING)
     for client_id in list(begun.order_by("begun_at").values_list("pk", flat=True)):

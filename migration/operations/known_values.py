@@ -124,7 +124,7 @@ def select_clients_to_note() -> ClientPhaseQuerySet:
 
 
 def see_rows(client: Client) -> SeenClient:
-    """Return what the client's rows hold. A row that has a pointer had a value, which AWS alone holds now."""
+    """Return fingerprints of the values in the client's rows; an empty one for a value that AWS alone holds now."""
     seen = SeenClient(client.pk, client.revision)
     for row in _list_credentials(client):
         value = get_secret_or_pointer(row)
@@ -239,7 +239,7 @@ def note_new_password_in_aws(rows: Sequence[Credential], password: str, *, is_ra
 
 
 def get_secret_or_pointer(row: Credential) -> str:
-    """Return what stands in the row's secret column: the value, a pointer, or nothing."""
+    """Return the text in the row's secret column: the secret value itself, a pointer, or an empty text."""
     (name,) = row.SECRET_FIELDS
     return getattr(row, name) or ""
 

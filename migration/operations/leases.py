@@ -162,7 +162,7 @@ def find_thread_session() -> LeaseSession | None:
 
 
 def work_in_thread_under_session(session: LeaseSession | None) -> None:
-    """Have this thread work under the leases of another thread's session, which waits for it."""
+    """Set whose leases this thread works under from now on: the session of a thread that waits for it."""
     _of_thread.session = session
 
 

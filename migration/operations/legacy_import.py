@@ -81,7 +81,7 @@ class PlannedRow:
 
     @property
     def client_id(self) -> int | None:
-        """Return the client that has this slug, or nearly the same."""
+        """Return the id of the client that has this slug, or nearly the same; None where there is none."""
         return self.client.pk if self.client else None
 
     @property

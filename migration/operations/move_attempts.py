@@ -77,7 +77,7 @@ class MoveAttempt:
         self.gate[:] = describe_gate_lines(checks, self.overridden)
 
     def make_shut_gate(self, *reasons: Message, error_class: str = "") -> ShutGate:
-        """Return the error that refuses the move for these reasons; `error_class`: of the store that failed."""
+        """Make the error that refuses the move for these reasons; `error_class`: the class of the store's error."""
         shut = [Check(why.key, False, why, error_class=error_class) for why in reasons]
         return ShutGate(self.snapshot.slug, self.new, shut)
 
@@ -107,12 +107,12 @@ class MoveAttempt:
         self._close_requests()
 
     def plan_change(self, note: Message | None = None) -> PlannedChange:
-        """Return what is stored with the move; `note` is added to the one that it has."""
+        """Return what is stored with the move: its note followed by `note`, the overridden checks, and the gate."""
         overridden = tuple(check.text for check in self.overridden)
         return PlannedChange(in_a_row(self.note, note), overridden, tuple(self.gate))
 
     def make_move_result(self, message: Message | None) -> MoveResult:
-        """Return what is said of the move once it is made."""
+        """Return the result of the move, once made: client, phases, `message`, overridden checks."""
         snapshot, overridden = self.snapshot, tuple(self.overridden)
         return MoveResult(snapshot.slug, snapshot.phase, self.new, message, overridden)
 

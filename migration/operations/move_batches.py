@@ -129,7 +129,7 @@ class MoveBatch:
         )
 
     def skip(self, client_id: int, why: Message) -> None:
-        """Give the client's item the outcome SKIPPED and this message."""
+        """Set the outcome SKIPPED and this message on the client's item; the run stores it with its batch."""
         self.items[client_id].outcome, self.items[client_id].message = Outcome.SKIPPED, why
 
     def refuse(self, client_id: int, *reasons: Message, error_class: str = "") -> None:

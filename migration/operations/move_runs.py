@@ -87,7 +87,7 @@ def pick_moves_and_settle_others(
 def finish_earlier_move(
     batch: MoveBatch, change: PhaseChange, snapshot: ClientSnapshot | None
 ) -> None:
-    """Do what comes after a move that was made: the deletion of its secrets, unless it was asked for already."""
+    """Set the outcome of a client that an earlier try moved; schedule its secrets' deletion if still due."""
     item = batch.items[change.client_id]
     item.outcome, item.message = Outcome.MOVED, change.note
     codes = change.note.codes if change.note else []
@@ -137,7 +137,7 @@ def commit_moves(
     messages: Messages,
     with_moves: bool = False,
 ) -> None:
-    """Change the phases in one transaction; `messages` go into the items, and `with_moves` into the moves too."""
+    """Change the phases in one transaction; `messages` go into items and, if `with_moves`, into the moves too."""
     with transaction.atomic():
         moved = batch.change_phases(attempts, messages if with_moves else None)
     record_moved_and_leave_others(batch, attempts, moved, messages)
@@ -146,7 +146,7 @@ def commit_moves(
 def record_moved_and_leave_others(
     batch: MoveBatch, attempts: Sequence[MoveAttempt], moved: Collection[int], messages: Messages
 ) -> None:
-    """Give the items of the clients that were moved their outcome, and leave the others."""
+    """Give the items of the moved clients their outcome, and leave the other clients to `move_one_by_one`."""
     for attempt in attempts:
         pk = attempt.snapshot.client_id
         if pk in moved:
@@ -272,7 +272,7 @@ def move_back_before_cutover(batch: MoveBatch, attempts: Sequence[MoveAttempt]) 
 
 
 def roll_back(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
-    """Roll back the clients whose stores are equal, and all where AWS is not reached; the others want a copy."""
+    """Roll back where the stores are equal, or AWS is down (not by `only_where_equal`); leave or refuse others."""
     found = read_all_secrets(attempts)
     if batch.moves.only_where_equal:
         roll_back_where_equal(batch, attempts, found)

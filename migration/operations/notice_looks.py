@@ -140,7 +140,7 @@ def look_for_overdue_rotations() -> None:
 
 
 def look_at_secret_settings() -> None:
-    """Tell if secrets differ from the present settings of key and regions, by the newest look at each."""
+    """Record a notice when secrets begin or cease to differ from the settings, by the newest look at each."""
     compare_looks_with_settings()
     found = []
     if number := Client.objects.filter(client_has_settings_drift()).count():

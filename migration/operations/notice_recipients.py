@@ -87,7 +87,7 @@ def plan_deliveries(notice: Notice, rule: NoticeRule) -> Iterator[NoticeDelivery
 
 
 def find_address(delivery: NoticeDelivery) -> str:
-    """Return the address to which it goes now; "" where the settings, or the user, have it no more."""
+    """Return the address to which this delivery goes now; "" where the settings, or the user, have it no more."""
     if delivery.user_id:
         return find_email(delivery.user) if delivery.user else ""
     found = (

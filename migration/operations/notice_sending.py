@@ -61,7 +61,7 @@ def send_notices(*, seconds: float) -> None:
 
 @transaction.atomic
 def hand_out_ready_notices() -> int:
-    """Make the deliveries of notices that are ready, those of one digest together; return of how many notices."""
+    """Store deliveries of ready notices, one digest's together; return the number of notices. Sends nothing."""
     # Of two workers the second waits here, and then finds nothing. Runs are joined: a row of theirs need not be there.
     found = Notice.objects.ready().select_for_update(of=("self",)).select_related("recipient")
     notices = _put_together(list(found.order_by("pk")))

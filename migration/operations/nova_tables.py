@@ -62,7 +62,7 @@ class MappingResult:
 
     @property
     def message(self) -> Message:
-        """Say what was done, and what is left to do."""
+        """Say that the column is mapped, and what is left to do for it."""
         named = {"column": self.column.shown_table_and_name}
         if kept := name_purged_clients_with_values(self.column, self.purged_with_values):
             return in_a_row(sentences.MAPPED(**named), kept) or kept
@@ -189,7 +189,7 @@ def list_nova_objects() -> list[NovaObject]:
 def split_unknown_accepted(
     objects: Collection[NovaObject],
 ) -> tuple[list[NovaObject], list[NovaObject]]:
-    """Return the objects that nobody has accepted as they are now, then the accepted ones. Leaves out the roles."""
+    """Return two lists: objects that nobody has accepted as they are now, and accepted ones. Without the roles."""
     objects = [each for each in objects if each.kind not in ROLE_KINDS]
     digests = [each.digest for each in objects]
     accepted = AcceptedObject.objects.filter(digest__in=digests) if objects else ()
@@ -245,7 +245,7 @@ def _accept_object(found: NovaObject, reason: str, by: User | None) -> AcceptedO
 
 @dataclass(frozen=True)
 class NovaTables:
-    """What NOVA's tables are like at one moment: their columns, and the objects of others on them."""
+    """NOVA's tables at one moment: their columns, and the objects of others on them that nobody has accepted."""
 
     columns: NovaSchema
     unknown_objects: list[NovaObject]
@@ -265,7 +265,7 @@ class NovaTables:
         return sentences.OBJECTS_UNKNOWN(n=len(names), names=_few(names)) if names else None
 
     def list_gate_verdicts(self) -> Iterator[NovaTablesVerdict]:
-        """Yield, for columns and for objects, whether they let gates open: every reason where they don't."""
+        """Yield verdicts on the columns, then on the objects: that they let gates open, or each reason why not."""
         for problem, passed in (
             (self.columns_problem, sentences.COLUMNS_MAPPED()),
             (self.objects_problem, sentences.OBJECTS_ACCEPTED()),

@@ -129,9 +129,9 @@ def bring_back_as_inactive(*, client_id: int, reason: str, by: User | None = Non
 
 
 def set_activity(*, client_id: int, active: bool, by: User | None = None) -> None:
-    """Have NOVA serve the client, or no longer, by NOVA's own column; of a client that left it stays as it is.
+    """Have NOVA serve the client, or no longer, by NOVA's own column.
 
-    Raises `OffboardingError` and `Client.DoesNotExist`.
+    Raises `OffboardingError`, also where a client that left is to be served again, and `Client.DoesNotExist`.
     """
     with _hold_client(client_id):
         leaving = Offboarding.objects.filter(pk=client_id).first()

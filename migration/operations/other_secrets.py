@@ -70,7 +70,7 @@ def select_with_unneeded_secrets() -> ClientMigrationQuerySet:
 
 
 def remove_other_secrets() -> None:
-    """Have AWS delete the other secrets of some due clients. One that somebody works on waits for the next time."""
+    """Have AWS delete what some due clients have of another layout; one that is held waits for the next time."""
     if find_write_refusal():
         return
     sm = secrets_manager()

@@ -128,8 +128,8 @@ class PendingSecret:
     def find_new_password(self, version_id: str) -> SecretValue | None:
         """Read the version that this site keeps the new password in: `version_id`, or the one with AWSPENDING.
 
-        None where there is none, or where it is current already. Raises `ForeignPendingError` where AWSPENDING is on
-        a version that this site did not write.
+        None where there is none; also where AWSPENDING is on the current version and this site did not write that.
+        Raises `ForeignPendingError` where AWSPENDING is on another version that this site did not write.
         """
         if version_id and (kept := self.sm.get_version(self.name, version_id)):
             return kept

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PushResult:
-    """The outcome of a push of one client."""
+    """The result of pushing one client: its outcome, error and comparison, and the versions that it replaced."""
 
     client_id: int
     slug: str

@@ -128,7 +128,7 @@ class RedactableColumn:
 
     @property
     def redactable_rows_condition(self) -> sql.Composable:
-        """Return the condition under which a row `t` may be redacted: its execution has ended."""
+        """Return the SQL condition for redacting a row `t`: its execution has ended; true where it has none."""
         column = EXECUTION_COLUMNS.get(self.name.full_table)
         if column is None:
             return sql.SQL("true")

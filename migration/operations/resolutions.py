@@ -68,7 +68,7 @@ def find_refusal_in_database(
 
 
 def check_again(*, client_id: int, by: User | None = None) -> Resolution:
-    """Compare both stores now."""
+    """Compare both stores of the client now; store the result as a `Resolution` and in the audit; return it."""
     compared = compare(client_ids=[client_id], interactive=True).get(client_id)
     message = compared.status_message if compared else sentences.NO_COMPARISON()
     return record_resolution(client_id, Resolution.Kind.CHECK, by, "", message)
@@ -199,7 +199,7 @@ def _find_loss(*, push_pending: bool, writes_counted: bool) -> Message | None:
 
 
 def require_unpurged(client_id: int) -> ClientSnapshot:
-    """Return the client's snapshot; raises `NotResolved` in phase `purged`."""
+    """Return a snapshot of the client's rows in PostgreSQL; raises `NotResolved` in phase `purged`."""
     snapshot = read_snapshot(client_id)
     if snapshot.phase == Phase.PURGED:
         raise NotResolved(sentences.RESTORE_FIRST())

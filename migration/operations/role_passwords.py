@@ -102,7 +102,7 @@ def _not_logged_in(outcome: LoginOutcome) -> Message:
 
 
 def require_changeable(login: DatabaseLogin, open_login: OpenLogin) -> None:
-    """Raise `RoleRefusedError` where the password of this login's role can't be changed by itself.
+    """Raise `RoleRefusedError` where this login can't, or may not, change the password of its own role.
 
     Raises `LoginFailedError` where it can't be logged in to.
     """

@@ -36,7 +36,7 @@ class RotationStoppedError(MessageError):
 
 
 class LeadsElsewhereError(RotationStoppedError):
-    """The login is gone, or leads to another server; AWS keeps the new password as the version."""
+    """The login is gone, or leads to another server; AWS keeps the new password as version `version`."""
 
     def __init__(self, version: str) -> None:
         super().__init__(rotation_sentences.ROTATION_DESTINATION_CHANGED(version=version))

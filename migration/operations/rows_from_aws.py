@@ -47,7 +47,7 @@ STORE_ERRORS = (SecretsManagerError, DocumentError, RowsBusyError, RefusedByData
 
 @contextmanager
 def hold_rows(client_id: int) -> Iterator[ClientSnapshot]:
-    """Lock the client's rows against every other writer, in a transaction, and give what they hold now.
+    """Lock the client's rows against every other writer, in a transaction of its own, and give what they hold now.
 
     The mappings of columns stay as they are too.
 
@@ -97,7 +97,7 @@ def back_up_rows_to_aws(snapshot: ClientSnapshot, *, always: bool) -> dict[str, 
 
 
 def copy_aws_to_rows(snapshot: ClientSnapshot, found: AwsCopy) -> list[Message]:
-    """Copy AWS's document into the rows, within a transaction that holds them; return the rows that AWS lacks."""
+    """Copy AWS's document into the rows, which the transaction holds; return the names of rows that AWS lacks."""
     with noting_rows(snapshot.client_id):
         lacking = copy_document_into_rows(reread_locked_client(snapshot.client_id), found.document)
     record_as_pushed_if_equal(snapshot.client_id, found)

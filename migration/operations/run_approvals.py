@@ -115,5 +115,5 @@ def cancel_run_request(*, run_id: int, by: User) -> None:
 
 
 def make_not_requested_error(run: Run) -> ApprovalStepRefused:
-    """Return the error that says in which state the run is."""
+    """Return the error of a run that waits for no approval; it says in which state the run is."""
     return ApprovalStepRefused(sentences.RUN_NOT_REQUESTED(run=run.name_message, state=run.state))

@@ -29,7 +29,7 @@ CANDIDATE_BATCHES = 64
 
 
 def held_batches(run_id: int) -> set[int]:
-    """Return the batches that workers hold now, on whichever host."""
+    """Return the numbers of the run's batches that workers hold now, on whichever host."""
     first = run_id << BATCH_BITS
     return {key - first for key in list_held(LeaseKind.BATCH, first, first | RETRY_LOCK)}
 
@@ -86,6 +86,6 @@ def lock_free_batch(run_id: int) -> Iterator[int | None]:
 
 @contextmanager
 def try_lock_batch(run_id: int, batch: int) -> Iterator[bool]:
-    """Try to lease the batch and say whether it worked. The lease ends when the process dies."""
+    """Try to lease the batch until the block ends; gives whether it worked. It ends too when the process dies."""
     with try_lease(LeaseKind.BATCH, run_id << BATCH_BITS | batch, delete_row=True) as leased:
         yield leased

@@ -100,7 +100,7 @@ def start_run(*, plan: RunPlan, by: User | None) -> Run:
 def find_differences(
     plan: RunPlan, batches: Iterable[list[PlannedClient]]
 ) -> Iterator[dict[str, object]]:
-    """Yield what `list_differences` finds, batch by batch, each by the ids of its clients."""
+    """Yield each client that is not as planned (see `list_differences`); `batches` are sorted by client id."""
     last = 0
     for found in batches:
         up_to = found[-1].client_id

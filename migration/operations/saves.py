@@ -106,7 +106,7 @@ class AdminSave:
     def keep_secrets_out_if_purged(
         self, credential_type: CredentialType, row: Credential, typed: dict[str, str]
     ) -> None:
-        """Replace the typed secrets of a purged client's row by pointers, before the row is saved."""
+        """Keep a purged client's typed secrets for AWS, and put pointers into its row instead. Saves nothing."""
         if self.phase == Phase.PURGED and typed:
             self.typed.append((row, typed))
             for name in typed:

@@ -84,7 +84,7 @@ class NotResetError(MessageError):
 
 
 def needs_second_factor(user: User) -> bool:
-    """Say whether the user may do anything beyond viewing."""
+    """Say whether the user must have a second factor: whoever may do anything beyond viewing."""
     names = () if user.is_superuser else user.get_all_permissions()
     return user.is_superuser or any(
         not name.partition(".")[2].startswith("view_") for name in names
@@ -97,7 +97,7 @@ def has_second_factor(user: User) -> bool:
 
 
 def owns_second_factor() -> Exists:
-    """Return the condition that the user of a query has set up a second factor."""
+    """Return the condition, for a query of users, that a user has set up a second factor."""
     return Exists(_select_factors().filter(user=OuterRef("pk")))
 
 
@@ -222,7 +222,7 @@ def reset_second_factor(user: User, by: User | None) -> ToldByMail:
 def end_sessions(user: User, *, kept: str | None = None) -> None:
     """Log the user out everywhere, but in the session with the kept key.
 
-    A login that waits for a second factor which is gone can't be ended by a code any more.
+    Sessions of logins that wait for the second factor stay: once it is gone, no code can complete them.
     """
     for session in Session.objects.filter(expire_date__gt=timezone.now()).iterator():
         if session.pk == kept:

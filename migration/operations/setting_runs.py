@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def process_setting_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
-    """Give each item its outcome, or leave it open; return those that may succeed at another try."""
+    """Apply the key and region settings to each item's client; return items that may succeed at another try."""
     wanted = run.secret_settings or {}
 
     def apply(client_id: int) -> tuple[Outcome, Message | None]:

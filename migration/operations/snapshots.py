@@ -73,7 +73,7 @@ class ClientSnapshot:
 
     @property
     def other_layout(self) -> Layout:
-        """Return the layout that is not its own."""
+        """Return the layout that is not the client's own."""
         return find_other_layout(self.layout)
 
     @property

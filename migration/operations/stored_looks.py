@@ -52,7 +52,7 @@ class ClientSettingsDrift:
 
     @property
     def differs(self) -> bool:
-        """Say whether one of them certainly does: not where two names of a key can't be compared."""
+        """Say whether a secret of the client certainly differs: not where two names of a key can't be compared."""
         return any(secret.changes.differs for secret in self.secrets)
 
 
@@ -70,7 +70,7 @@ class SettingsDrift:
 
     @property
     def client_ids_to_look_at(self) -> set[int]:
-        """Return the clients that a run has to look at: those that differ, and those that are not known."""
+        """Return the ids of the clients that a run has to look at: those that differ, and those not known."""
         return {client.client_id for client in self.clients} | set(self.unlooked.values())
 
     @property
@@ -89,7 +89,7 @@ class SettingsDrift:
 
     @property
     def replicas_to_add(self) -> list[tuple[str, int]]:
-        """Return region and number of the replicas that are made, in the regions' order."""
+        """Return region and number of the replicas that the settings would add, in the regions' order."""
         return sorted(Counter(region for each in self._changes for region in each.added).items())
 
     @property
@@ -130,7 +130,7 @@ def find_settings_drift() -> SettingsDrift:
 
 
 def store_look(name: str, there: SecretDescription | None, *, key_as: str = "") -> None:
-    """Keep what AWS says of a secret now; None where there is none.
+    """Store what AWS says of a secret now; `there` is None where AWS has no such secret, which is stored too.
 
     `key_as`: the name by which its KMS key was set just now. What is known from before stays for as long as AWS names
     the same key.
@@ -176,7 +176,7 @@ def begin_change(there: SecretDescription, what: Message) -> None:
 
 
 def end_change(name: str) -> None:
-    """Forget what was begun, in the transaction in which the audit has it."""
+    """Forget the change of this secret that was begun, in the transaction in which the audit has it."""
     Secret.objects.filter(name=name).update(begun=None, begun_on=None)
 
 
@@ -188,7 +188,7 @@ def find_interrupted_change(there: SecretDescription) -> Message | None:
 
 
 def compare_secret(there: SecretDescription, *, slug: str) -> Changes:
-    """Compare a secret as AWS describes it now with the settings, and with what is kept of it."""
+    """Return what the settings would change of a secret as AWS describes it now."""
     return find_changes(there, slug=slug, key_as=_recall_key(there))
 
 

@@ -83,7 +83,7 @@ def find_undo_refusal_in_database(
 
 
 def plan_undo(client_id: int) -> UndoPlan:
-    """Read both stores and what AWS keeps; nothing is stored. Raises `NotResolved` where it can't be undone."""
+    """Return what undoing the client's newest copy would change; store nothing. Raises `NotResolved` if refused."""
     return _make_plan(read_snapshot(client_id))
 
 

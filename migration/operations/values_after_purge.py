@@ -27,7 +27,7 @@ class PurgedClientWithValue(NamedTuple):
 
 
 def list_purged_with_values(column: NovaColumn) -> list[PurgedClientWithValue]:
-    """List, by slug, the purged clients with a value in this column; none for a column that isn't mapped as secret."""
+    """List id and slug of the purged clients with a value in this column; none if it isn't mapped as secret."""
     if column.use != ColumnUse.SECRET or not column.is_text:
         return []
     key = "id" if column.table == CLIENTS else "client_id"

@@ -33,7 +33,7 @@ NAMING_KEYS = ("label", "is_primary", "sender_whitelist", EXTRA_KEY)
 
 @dataclass(frozen=True)
 class VersionLogin:
-    """One login of a document: its type, its place among those of the type, and its fields."""
+    """One login of a document: its type, its label (empty where it has none), and its fields."""
 
     credential_type: CredentialType
     label: str
@@ -49,7 +49,7 @@ class VersionLogin:
 
 @dataclass(frozen=True)
 class TriedVersion:
-    """The version whose logins are tried, and for whom, as the audit has it."""
+    """The version whose logins are tried, and who asked for it: the audit's entry is made of both."""
 
     client_id: int
     slug: str

@@ -36,7 +36,7 @@ _OUTCOMES = {
 def post_json(
     *, url: str, body: object, loopback_allowed: bool, seconds: float = WEBHOOK_SECONDS
 ) -> DeliveryAttempt:
-    """Post it within so many seconds for everything, and return what came of it.
+    """Post `body` as JSON within so many seconds for everything, and return what came of it.
 
     The host is looked up once and all its addresses are judged: private networks are fine, as whoever sets this site
     up named the host; link-local addresses and those where clouds tell a machine its credentials are not.

@@ -38,7 +38,7 @@ class AwsWrites:
 
 
 def load_aws_writes() -> AwsWrites:
-    """Load the state of AWS writes, both identities, and the newest stops and claims, in three queries."""
+    """Load the state of AWS writes, this and the noted database's identity, and the newest stops and claims."""
     state = read_aws_write_state(connection)
     return AwsWrites(
         stop=describe_who_stopped_writes(state),

@@ -74,7 +74,7 @@ class ClientsLeftByRun:
 
 @dataclass(frozen=True)
 class MostFrequentReason:
-    """The reason for which the most clients were left."""
+    """The reason for which a campaign's runs could not move the most clients, with one of these as an example."""
 
     campaign: Campaign
     example: Message | None  # as one of them has it
@@ -104,7 +104,7 @@ class LeftOutClients:
         return self.number - len(self.clients)
 
     def to_json(self) -> dict[str, object]:
-        """Return the clients for the JSON of commands."""
+        """Return how many clients were left out, and the slugs of the first of them, for the JSON of commands."""
         return {"number": self.number, "clients": [client.slug for client in self.clients]}
 
 
@@ -137,7 +137,7 @@ def list_first_left_out_clients(waves: list[Wave], total: int) -> LeftOutClients
 
 
 def list_unmoved_clients(waves: list[Wave]) -> Iterable[ClientsLeftByRun]:
-    """Yield the runs that left clients, since their waves are watched, with some of these clients."""
+    """Yield each run of the waves that could not move clients since these are watched, with some of the clients."""
     left = select_unmoved_items(waves)
     numbers: dict[int, dict[str, int]] = defaultdict(dict)
     counted = left.order_by().values_list("run", "outcome").annotate(number=Count("pk"))

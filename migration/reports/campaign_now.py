@@ -68,7 +68,7 @@ class BlockedNow:
 
     @property
     def list_query(self) -> str:
-        """Return the query of the client list that shows them."""
+        """Return the query of the client list that shows the clients kept by this blocker now."""
         return make_list_query(CountedClients.KEPT_NOW, self.campaign.pk, next=self.blocker.value)
 
 

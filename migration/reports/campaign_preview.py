@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BlockedClientCount:
-    """Clients of one group that one thing keeps from their next phase, which doesn't pass by itself."""
+    """The number of a group's clients that a blocker keeps from their next phase until somebody removes it."""
 
     group: ClientGroup
     blocker: Blocker

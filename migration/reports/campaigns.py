@@ -76,12 +76,12 @@ class WaveSummary:
 
     @property
     def at_goal(self) -> int:
-        """Return how many of its clients have come to the campaign's goal, or further."""
+        """Return how many of the wave's clients have come to the campaign's goal, or further."""
         return sum(self.phases[phase] for phase in self.wave.campaign.phases_at_goal)
 
     @property
     def deleted(self) -> int:
-        """Return the number of its clients that NOVA has deleted."""
+        """Return the number of the wave's clients that NOVA has deleted."""
         return self.clients - sum(self.phases.values())
 
     def to_json(self) -> dict[str, object]:

@@ -54,7 +54,7 @@ RULE_BOUND = 20
 
 
 def advise_aws_or_postgres(clients: int) -> MigrationAdvice:
-    """Apply the plan's rule to this number of active clients."""
+    """Return whether to migrate, by this number of active clients, as the project's plan rules."""
     if clients == RULE_BOUND:
         return MigrationAdvice.EITHER
     return MigrationAdvice.MIGRATE if clients > RULE_BOUND else MigrationAdvice.KEEP
@@ -111,7 +111,7 @@ class LayoutCost:
 
     @property
     def total_calls(self) -> int:
-        """Return the calls in a month."""
+        """Return the number of calls to AWS in a month."""
         return self.sweep_calls + self.read_calls + self.write_calls
 
     @property
@@ -141,7 +141,7 @@ class LayoutCost:
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """The recommended step and the costs of both layouts, for the present clients."""
+    """The steps of the rollout, one of them recommended, and the costs of both layouts, for the present clients."""
 
     clients: int
     with_credentials: int
@@ -165,12 +165,12 @@ class CostEstimate:
 
     @property
     def recommended_step(self) -> RolloutStep:
-        """Return the step recommended for this number of clients."""
+        """Return the step of the rollout that is recommended for this number of clients."""
         return next(step for step in self.steps if step.recommended)
 
     @property
     def advice(self) -> MigrationAdvice:
-        """Return what the plan's rule says of this number of clients."""
+        """Return what the plan's rule says for this number of clients: migrate, keep PostgreSQL, or either."""
         return advise_aws_or_postgres(self.clients)
 
 
@@ -221,7 +221,7 @@ def estimate_costs(usage: Usage, assumed: CostAssumptions | None = None) -> Cost
 
 
 def list_rollout_steps(number: int) -> list[RolloutStep]:
-    """List the steps: under 5 clients, 5 to 10, 10 to 20, over 20. A number at a bound belongs to the earlier step."""
+    """List the steps of the rollout; `recommended` is the one for this number of clients (10 is in "5 to 10")."""
     titles = (
         (_("under 5"), _("PostgreSQL only")),
         (_("5 to 10"), _("Dual write: PostgreSQL and AWS")),
@@ -273,7 +273,7 @@ class CountedUse:
 
     @property
     def calls(self) -> int:
-        """Return the calls that these made, at least."""
+        """Return the calls to AWS that comparisons, writes and NOVA's reads made, at least."""
         return self.compare_calls + self.writes + self.reads
 
     @property

@@ -40,7 +40,7 @@ class Series:
 
     @property
     def total_number(self) -> int:
-        """Return the number of all days."""
+        """Return how many comparisons with this result all days have together."""
         return sum(bar.number for bar in self.bars)
 
     @property
@@ -51,7 +51,7 @@ class Series:
 
 @dataclass(frozen=True)
 class ComparisonChart:
-    """The rows of bars, and the same numbers as a table."""
+    """The chart of each day's comparisons: a row of bars for each result, and the same numbers as a table."""
 
     series: list[Series]
 

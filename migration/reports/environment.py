@@ -36,7 +36,7 @@ class Environment:
 
 
 def describe_environment() -> Environment:
-    """Describe it without a call to AWS."""
+    """Describe this site's environment, with AWS account, region and endpoint, without a call to AWS."""
     name, is_production = name_environment()
     refusal = _find_refusal()
     looks = "warning" if refusal else "production" if is_production else "calm"

@@ -156,7 +156,7 @@ def select_slugs_and_ids(rows: OpenMismatchQuerySet) -> OpenMismatchQuerySet:
 def load_blocks(
     rows: OpenMismatchQuerySet, clients: Iterable[tuple[str, int]]
 ) -> list[MismatchBlock]:
-    """Load these clients with their rows. Takes two queries."""
+    """Return a block of each of these clients with its phase and its mismatches among `rows`. Takes two queries."""
     ids = [pk for _slug, pk in clients]
     found: dict[int, list[OpenMismatch]] = {pk: [] for pk in ids}
     for row in rows.filter(client_id__in=ids).select_related("assignee"):

@@ -30,7 +30,7 @@ class DayLeft:
 
 @dataclass(frozen=True)
 class ProjectNumbers:
-    """The project in a few numbers."""
+    """The progress of the project's cutovers: clients cut over, their pace, about when the last one is."""
 
     clients: int
     cut_over: int

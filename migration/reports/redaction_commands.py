@@ -26,7 +26,7 @@ PLAIN_COLUMN = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*){2}")
 
 @dataclass
 class RedactionCommandLines:
-    """The commands for the clients on a page; "" where there is nothing to replace."""
+    """The `find_copies --redact` commands for the clients on a page; "" where there is nothing to replace."""
 
     # Of executions, where only those that have ended are changed.
     history: str = ""

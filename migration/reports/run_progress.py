@@ -325,7 +325,7 @@ class Progress:
 
     @property
     def counts(self) -> list[str]:
-        """Return each number of clients that is not 0, in the page's language. Only what differs is in two of them."""
+        """Return in words each number of clients that is not 0. Only those whose stores differ may be in two."""
         numbers = (
             (self.succeeded, ngettext("%(n)s done", "%(n)s done", self.succeeded)),
             (self.failed, ngettext("%(n)s failed", "%(n)s failed", self.failed)),

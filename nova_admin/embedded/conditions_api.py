@@ -40,7 +40,7 @@ def set_conditions(endpoint: str, conditions: Conditions) -> Report:
 
 
 def add_conditions_api(app: WSGIApplication, conditions: ConditionsMiddleware) -> WSGIApplication:
-    """Answer GET of PATH with the report, and PUT with the report after a change."""
+    """Return `app` with PATH added: GET answers with the report, PUT changes the conditions, then reports."""
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"] != PATH:

@@ -44,8 +44,8 @@ def start_server(
 
     Each process that called this is a user until it ends, however it ends. Its forks are not: a fork that may outlive
     it calls this too. `settings` are server settings, such as {"fsync": "off"}; a server that runs already keeps its
-    own. Unless told to `keep` it, the server deletes the folder once it is unused. Raises SharedServerError where no
-    server comes up.
+    own. With `keep=False` the server deletes the folder once it is unused. Raises SharedServerError where no server
+    comes up.
     """
     folder = folder.expanduser().resolve()
     info = SharedServer(folder).join_or_start(

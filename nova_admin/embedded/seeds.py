@@ -74,7 +74,7 @@ BROKEN = {
 
 
 def seed_clients_and_secrets(sm: SecretsManager) -> int:
-    """Make the clients that are missing and the secrets that some find in AWS; return their number."""
+    """Make the missing clients, and the secrets that some find in AWS; return the number of new clients."""
     present = set(Client.objects.values_list("slug", flat=True))
     new = [row for row in CLIENTS if row[1] not in present]
     for name, slug, databases, mail, aws in new:
@@ -124,7 +124,7 @@ def _make_database(client: Client, label: str | None) -> None:
 
 
 def prepare_aws(sm: SecretsManager, slug: str) -> None:
-    """Put into AWS the secrets that some clients find there."""
+    """Put into AWS what the demo's client of this slug finds there; nothing for most."""
     name = f"{settings.NOVA_SECRET_PREFIX}/{slug}"
     if slug == "foreign_secret":
         sm.sm.create_secret(Name=name, SecretString='{"owner": "another team"}')

@@ -79,7 +79,7 @@ class _Call(SecretsManagerResponse):
 
 
 class SecretsManagerService:
-    """All regions of one account, in memory and, with `files`, on the disk."""
+    """A WSGI app that is Secrets Manager in all regions; secrets are in memory and, with `files`, on the disk."""
 
     def __init__(self, files: SecretFiles | None = None) -> None:
         self._files = files

@@ -29,7 +29,7 @@ CONNECT_SECONDS = 5
 
 
 def main() -> None:
-    """Read all clients until the process is ended. At most half of a processor is used, however many there are."""
+    """Read the active clients until the process is ended, however many; use at most half of a processor."""
     # Each read asks the stores: a cache would make one read a half minute of them.
     os.environ["NOVA_CACHE_SECONDS"] = "0"
     while True:

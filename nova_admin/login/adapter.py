@@ -59,7 +59,7 @@ class SecondFactorStage(LoginStage):
         return HttpResponseRedirect(reverse(self.urlname)), True
 
     def is_password_unchanged(self) -> bool:
-        """Say whether the user is active and has the password that was given."""
+        """Say whether the user is still active, with the same password as when this login began."""
         user, proof = self.login.user, self.state.get(PASSWORD_PROOF, "")
         return user.is_active and constant_time_compare(proof, user.get_session_auth_hash())
 

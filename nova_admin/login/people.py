@@ -45,7 +45,7 @@ def sync_account(claims: Claims, provider: OidcProvider) -> User:
 
 
 def find_or_make_account(claims: Claims, provider: OidcProvider) -> User:
-    """Return the subject's account with its groups, in one transaction; raises OidcError, and IntegrityError."""
+    """Return the subject's account, made if there is none, with its groups; raises OidcError and IntegrityError."""
     refusal: OidcError | None = None
     with transaction.atomic():
         account = (

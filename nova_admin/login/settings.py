@@ -129,7 +129,7 @@ def read_earlier_secret_keys() -> list[str]:
 
 
 def read_mail_settings(*, debug: bool) -> dict[str, object]:
-    """Return Django's settings of the mail server that NOVA_MAIL_URL names; in development mails are printed."""
+    """Return Django's mail settings from NOVA_MAIL_URL; without it, mails are printed (`debug`) or dropped."""
     env = Environment(NOVA_MAIL_URL=(str, ""), NOVA_MAIL_FROM=(str, ""))
     url, sender = str(env("NOVA_MAIL_URL")), str(env("NOVA_MAIL_FROM"))
     if not url:

@@ -26,43 +26,43 @@ AFTER_AUTHORIZATION = (
 
 
 def try_batch(sm: SecretsManager, absent: str) -> None:
-    """Ask for many by a name that no secret has. A refusal of that one name is none of the call."""
+    """Try BatchGetSecretValue with a name that no secret has; raises AWS's refusal of the call, not of the name."""
     _expect_failure(absent, sm.sm.batch_get_secret_value, SecretIdList=[absent])
 
 
 def try_read(sm: SecretsManager, absent: str) -> None:
-    """Read a secret that isn't there."""
+    """Try GetSecretValue of a secret that isn't there; raises AWS's refusal where that isn't allowed."""
     _expect_failure(absent, sm.sm.get_secret_value, SecretId=absent)
 
 
 def try_describe(sm: SecretsManager, absent: str) -> None:
-    """Describe a secret that isn't there."""
+    """Try DescribeSecret on a secret that isn't there; raises SecretsManagerError where AWS refuses the call."""
     _expect_failure(absent, sm.sm.describe_secret, SecretId=absent)
 
 
 def try_list(sm: SecretsManager, prefix: str) -> None:
-    """List one secret whose name begins so."""
+    """Try to list one secret whose name begins with `prefix`; raises AWS's refusal where that isn't allowed."""
     named: Any = [{"Key": "name", "Values": [prefix]}]
     _call_aws(prefix, sm.sm.list_secrets, Filters=named, MaxResults=1)
 
 
 def try_versions(sm: SecretsManager, absent: str) -> None:
-    """List the versions of a secret that isn't there."""
+    """Try to list the versions of a secret that isn't there; raises AWS's refusal where that isn't allowed."""
     _ignore_failure(lambda: list_versions(sm, absent))
 
 
 def try_tag(sm: SecretsManager, absent: str) -> None:
-    """Put this app's tags on a secret that isn't there."""
+    """Try to tag a secret that isn't there; raises AWS's refusal where that isn't allowed."""
     _ignore_failure(lambda: sm.tag_secret(absent, slug=absent.rpartition("/")[2]))
 
 
 def try_restore(sm: SecretsManager, absent: str) -> None:
-    """Take back a secret that isn't there."""
+    """Try to take a secret that isn't there back from deletion; raises AWS's refusal where that isn't allowed."""
     _ignore_failure(lambda: sm.restore_secret(absent))
 
 
 def try_create(sm: SecretsManager, present: str) -> None:
-    """Create a secret whose name is taken, with a text and a binary value, of which AWS takes only one."""
+    """Try to create a secret whose name is taken, with a text and a binary value, of which AWS takes only one."""
     _expect_failure(
         present,
         sm.sm.create_secret,
@@ -82,13 +82,13 @@ def resend_current_version(sm: SecretsManager, present: str) -> None:
 
 
 def try_update(sm: SecretsManager, present: str) -> None:
-    """Update a secret with a text and a binary value, of which AWS takes only one."""
+    """Try to update a secret with a text and a binary value, of which AWS takes only one."""
     both: Any = {"SecretString": "{}", "SecretBinary": b"{}", "ClientRequestToken": str(uuid4())}
     _expect_failure(present, sm.sm.update_secret, SecretId=present, **both)
 
 
 def try_remove_stage(sm: SecretsManager, present: str) -> None:
-    """Take AWSPENDING off the current version, which must not have it (`current_is_pending`)."""
+    """Try to take AWSPENDING off the current version, which must not have it (`current_is_pending`)."""
     current = sm.get_value(present).version_id
     _ignore_failure(lambda: sm.move_stage(present, PENDING, away_from=current))
 

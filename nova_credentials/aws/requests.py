@@ -32,7 +32,7 @@ def make_description(slug: str) -> str:
 
 
 def make_replica_regions(replicas: Mapping[str, str]) -> list[ReplicaRegionTypeTypeDef]:
-    """Return region -> KMS key as AWS takes it; without a key AWS's own there is used."""
+    """Return the replicas (region -> KMS key) as the list that AWS takes; without a key AWS's own is used there."""
     return [
         {"Region": region, "KmsKeyId": key} if key else {"Region": region}
         for region, key in sorted(replicas.items())

@@ -47,7 +47,7 @@ def add_replicas(sm: SecretsManager, arn: str, replicas: Mapping[str, str]) -> N
 
 
 def remove_replicas(sm: SecretsManager, arn: str, regions: Collection[str]) -> RegionsLeft:
-    """Remove the replicas in these regions; wait a little until AWS lists none of them any more.
+    """Remove the replicas in these regions, wait a little, and return those regions that AWS lists even then.
 
     While AWS lists one, a call that wants it gone is refused, and can be tried again.
     """

@@ -69,7 +69,7 @@ class AwsReader:
     def start_reading_pending(
         self, slug: str, layout: Layout | None, credential_type: CredentialType
     ) -> Future[Document | None]:
-        """Start `read_pending` in a thread of its own."""
+        """Start `read_pending` in a daemon thread; return its future."""
         return self._start(lambda: self.read_pending(slug, layout, credential_type))
 
     def _start(self, read: Callable[[], _Read]) -> Future[_Read]:

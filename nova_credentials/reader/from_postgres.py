@@ -131,7 +131,7 @@ if TYPE_CHECKING:
 
 
 def parse_database_url(uri: str) -> str:
-    """Return NOVA's DATABASE_URL as libpq takes it, with time limits; raises RuntimeError where it is no such URI."""
+    """Return the URI as libpq's key=value text with time limits; raises RuntimeError if it is no PostgreSQL URI."""
     uri = re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", uri)  # as SQLAlchemy writes it
     try:
         given = conninfo_to_dict(uri)

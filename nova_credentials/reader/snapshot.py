@@ -26,7 +26,7 @@ SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL statement_timeout = {}
 
 @dataclass
 class ProcessNotesAtCommit:
-    """How a snapshot ends: with a note of this process, if there are `notes`."""
+    """The end of a snapshot: `notes` that are set within its block are sent along with its COMMIT."""
 
     notes: ProcessNotes | None = None
 
@@ -35,7 +35,7 @@ class ProcessNotesAtCommit:
 def read_snapshot(
     connection: psycopg.Connection[TupleRow], statement_timeout: str
 ) -> Iterator[ProcessNotesAtCommit]:
-    """Read in one snapshot. What is sent along with its COMMIT can be set in between."""
+    """Read in one snapshot. Set `notes` on what it yields, and a note that is due is sent with its COMMIT."""
     connection.execute(sql.SQL(BEGIN_SNAPSHOT).format(statement_timeout))
     ending = ProcessNotesAtCommit()
     try:

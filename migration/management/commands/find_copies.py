@@ -140,7 +140,7 @@ def describe_copy(copy: FoundCopy) -> str:
 
 
 def describe_unsearched(place: UnsearchedPlace) -> str:
-    """Return client, place and reason, fit to be shown."""
+    """Return a place that was not searched as one text: its client, its name and why; all names are escaped."""
     detail = f" ({escape_name(place.detail)})" if place.detail else ""
     of_client = f"{escape_name(place.slug)}, " if place.slug else ""
     return f"{of_client}{escape_name(place.place)}: {place.get_reason_display()}{detail}"

@@ -142,7 +142,7 @@ def make_plan(chosen: ClientPhaseQuerySet, options: Options) -> RunPlan:
 
 
 def describe_summary(summary: PlanSummary) -> str:
-    """Say in one line what a run would do, how long it takes and what it costs."""
+    """Return one line: what a run would do, how long it takes at least and what it costs."""
     counts = ", ".join(
         f"{number} {PlanClass(name).label}" for name, number in summary.counts.items() if number
     )

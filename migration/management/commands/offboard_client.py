@@ -104,7 +104,7 @@ def name_state(secret: Any) -> str:
 
 
 def to_json(left: Leftovers) -> dict[str, object]:
-    """Return what is left as the command prints it."""
+    """Return the rows, secrets and copies that are left of a client, for the JSON that the command prints."""
     leaving: Offboarding | None = left.leaving
     return {
         "slug": left.slug,

@@ -53,7 +53,7 @@ def examine_triggers(_asked: DoctorOptions) -> Iterator[Finding]:
 
 
 def examine_tried_updates(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Try and undo an update a table, and report if it was counted; if not, begin a gap."""
+    """Try an update on each table and undo it, and report which were counted; begin a gap if one was not."""
     yield from _report_outcomes(prove_counting())
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class FindingState(StrEnum):
-    """The result of a check. Only OK counts as well."""
+    """The result of a check. Only OK means that all is well."""
 
     OK = "ok"
     FAILED = "failed"

@@ -46,7 +46,7 @@ PROBE_LOCK = 0x4E4F5650
 
 
 class BackendSharing(StrEnum):
-    """What is between the site and PostgreSQL, as far as it matters."""
+    """Whether each connection of the site has a backend of PostgreSQL's own, or a pooler shares backends out."""
 
     OWN_BACKENDS = "own backends"
     SHARED_BACKENDS = "shared backends"
@@ -73,7 +73,7 @@ def examine_pooler(_asked: DoctorOptions) -> Iterator[Finding]:
 
 
 def find_backend_sharing(connection_parameters: Mapping[str, Any]) -> BackendSharing:
-    """Open CONNECTIONS connections as Django would and try them; takes twice GIVE_UP_SECONDS at most."""
+    """Try on CONNECTIONS connections whether a pooler shares backends; takes twice GIVE_UP_SECONDS at most."""
     parameters = {
         name: value
         for name, value in connection_parameters.items()

@@ -223,7 +223,7 @@ class _Examination:
 
 
 def examine_account() -> list[PermissionFinding]:
-    """Try every permission that the site needs: first those that AWS refused, then what was not looked at."""
+    """Try every permission that the site needs; return first what AWS refused, then what was not looked at."""
     examination = _Examination(secrets_manager(interactive=True))
     layouts = find_layouts_in_use()
     own_key = bool(examination.present and examination.present.kms_key) or has_own_key()

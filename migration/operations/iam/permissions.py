@@ -60,7 +60,7 @@ class Permission:
     only_in: tuple[Role, Layout] | None = None
 
     def is_needed(self, role: Role, layouts: frozenset[Layout]) -> bool:
-        """Say whether the role needs it, given the layouts that clients have."""
+        """Say whether this role needs the permission, given the layouts that clients have."""
         if role not in self.roles:
             return False
         return self.only_in is None or role != self.only_in[0] or self.only_in[1] in layouts

@@ -90,7 +90,7 @@ class PolicyFacts:
 
     @property
     def keys_without_replicas(self) -> dict[str, str]:
-        """Return region -> KMS key of your own, of the secrets alone."""
+        """Return region -> own KMS key of the secrets, not of their replicas; {} where AWS's key is used."""
         return {self.region: self.kms_key} if self.kms_key else {}
 
 
@@ -176,7 +176,7 @@ def make_statements(role: Role, facts: PolicyFacts) -> list[Statement]:
 
 
 def make_policy(role: Role, facts: PolicyFacts) -> dict[str, Any]:
-    """Return the role's policy as IAM's JSON."""
+    """Return the role's policy as a dict, in the form of IAM's JSON."""
     statements = make_statements(role, facts)
     return {"Version": "2012-10-17", "Statement": [each.to_json() for each in statements]}
 

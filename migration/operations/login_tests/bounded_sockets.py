@@ -33,11 +33,11 @@ class _Bounded(socket.socket):
 
 
 class ByteLimitedSocket(_Bounded):
-    """A plain socket that reads MOST_BYTES at most."""
+    """A plain socket that raises LoginFailedError once it has read more than MOST_BYTES."""
 
 
 class ByteLimitedTLSSocket(_Bounded, ssl.SSLSocket):
-    """A socket with TLS that reads MOST_BYTES at most."""
+    """A socket with TLS that raises LoginFailedError once it has read more than MOST_BYTES."""
 
 
 def ca_file() -> str:

@@ -62,14 +62,14 @@ _SMTP_REFUSALS = (534, 535)
 def log_in_by_imap(
     *, host: str, port: int | None, user: str, password: str, deadline: Deadline
 ) -> None:
-    """Log in and out again; raises `LoginFailedError`."""
+    """Log in to an IMAP server and out again; raises `LoginFailedError`."""
     _log_in(_try_imap, host, port or IMAP_PORT, user, password, deadline)
 
 
 def log_in_by_smtp(
     *, host: str, port: int | None, user: str, password: str, deadline: Deadline
 ) -> None:
-    """Log in and out again, without a mail; raises `LoginFailedError`."""
+    """Log in to an SMTP server and out again, without a mail; raises `LoginFailedError`."""
     _log_in(_try_smtp, host, port or SMTP_PORT, user, password, deadline)
 
 

@@ -78,7 +78,7 @@ def test_the_list_of_runs_has_a_column_for_each(root, mixed):
         2,
         1,
     )
-    assert (shown.mismatched, shown.skipped, shown.in_work, shown.items_never_begun) == (1, 4, 1, 3)
+    assert (shown.mismatched, shown.skipped, shown.in_work, shown.left_out) == (1, 4, 1, 3)
     shown = text(root.get(RUNS))
     assert "10 of 15 2 done error 2 failed block 1 refused difference 1 differs" in shown
     assert "differs warning 3 not begun 4 skipped 1 in progress" in shown

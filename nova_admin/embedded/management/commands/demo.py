@@ -223,7 +223,7 @@ def _set_password() -> str:
 
 
 def add_clients_up_to(number: int) -> int:
-    """Make clients with one database login each until there are `number` of them; return how many were made."""
+    """Make clients demo_00001 to this number, with a database login each; return how many were new."""
     present = Client.objects.filter(slug__startswith="demo_").count()
     new = [Client(name=f"Demo {n:05}", slug=f"demo_{n:05}") for n in range(present + 1, number + 1)]
     Client.objects.bulk_create(new, batch_size=1000)
@@ -244,7 +244,7 @@ def add_clients_up_to(number: int) -> int:
 
 
 def start_manage(*arguments: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
-    """Run a management command in a child process."""
+    """Start a management command in a child process, as `start_python` does, and end it with the block."""
     return start_python(arguments[0], str(settings.BASE_DIR / "manage.py"), *arguments)
 
 
