@@ -172,7 +172,7 @@ class SteeredRun(models.Model):
         self._change_state(by, self.State.RUNNING, self.State.PAUSED)
 
     def stop(self, *, by: User | None) -> None:
-        """Stop a run, paused or not, until `go_on` opens it again; `operations.skipped_items` skips open items."""
+        """Stop a run, paused or not, until `reopen_never_begun`; `operations.skipped_items` skips open items."""
         self._change_state(by, self.State.STOPPED, self.State.RUNNING, self.State.PAUSED)
 
     def approve(self, *, by: User) -> None:
