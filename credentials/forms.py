@@ -107,7 +107,7 @@ class StampField(forms.CharField):
 
 
 class ClientForm(ChangedFieldsForm):
-    """Refuses to save over what NOVA or a colleague wrote after the form was opened."""
+    """The form of a client. Refuses to save over what NOVA or a colleague wrote after it was opened."""
 
     instance: Client
     revision = StampField(required=False, label=_("Revision"))

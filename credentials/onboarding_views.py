@@ -53,7 +53,7 @@ class OnboardingView(UnfoldModelAdminViewMixin, TemplateResponseMixin, ContextMi
 
 
 class OnboardClientView(OnboardingView):
-    """The page. A subclass may add to `get_context_data` and act in `act_after_commit`."""
+    """The page that onboards a client. A subclass may extend `get_context_data` and act in `act_after_commit`."""
 
     template_name = "admin/credentials/onboard.html"
 

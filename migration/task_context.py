@@ -35,8 +35,8 @@ class TaskContext:
     def report(self) -> None:
         """Log the exception that is being handled, and keep a text of it without values.
 
-        django-q calls this where a task failed. `replace_failed_result_and_end` stores that text as the task's result, in
-        place of the whole text, which django-q would store.
+        django-q calls this where a task failed. `replace_failed_result_and_end` stores that text as the task's result,
+        in place of the whole text, which django-q would store.
         """
         error = sys.exception()
         if error is not None:

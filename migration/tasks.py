@@ -220,7 +220,7 @@ def resume_held_runs() -> None:
 
 
 def push_pending() -> None:
-    """Push every client whose newest rows are not in AWS. Scheduled every minute."""
+    """Push every client whose newest rows are not in AWS and were not refused. Scheduled every minute."""
     ClientRevision.objects.fold_writes()
     _start_unless_running(Run.Kind.PUSH, all_clients().push_due())
 
@@ -239,7 +239,7 @@ def prove_counting() -> None:
 
 
 def note_other_statements() -> None:
-    """Look for statements of NOVA's old helper in pg_stat_statements. Scheduled every five minutes."""
+    """Note how often others' statements read credentials, by pg_stat_statements. Scheduled every five minutes."""
     other_statements.note_other_statements()
 
 

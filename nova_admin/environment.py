@@ -124,7 +124,7 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
         return bool(self(store)) and self(store) == self(EMBEDDED_VARIABLES[store])
 
     def list_named_stores(self) -> list[str]:
-        """Return the stores that are set and aren't embedded."""
+        """Return the variables of the stores that are set and aren't embedded."""
         return [
             store
             for store in EMBEDDED_VARIABLES

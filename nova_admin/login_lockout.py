@@ -38,7 +38,7 @@ def get_account(request: HttpRequest, credentials: Mapping[str, str] | None = No
 def answer_locked_out(
     request: HttpRequest, _response: HttpResponse, credentials: Mapping[str, str] | None = None
 ) -> HttpResponse:
-    """Say that this address is locked out for this user, until when, and what else can be done."""
+    """Return the page that says that this address is locked out for this user, until when, and what to do."""
     ends_at = find_lock_end(get_account(request, credentials), get_address(request))
     now = timezone.now()
     ends_at = max(ends_at or now, now)

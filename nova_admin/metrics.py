@@ -28,7 +28,7 @@ __all__ = ["CONTENT_TYPE", "write_metrics"]
 
 
 def write_metrics() -> bytes:
-    """Return all metrics as they are now; raises Django's database errors."""
+    """Return all metrics as they are now, as text for Prometheus; raises Django's database errors."""
     registry = CollectorRegistry()
     registry.register(Collector(load_site_numbers(), count_queued_tasks()))
     return generate_latest(registry)

@@ -77,7 +77,7 @@ class IllegalMove(MessageError):  # noqa: N818 - the word of the design
 
     @property
     def message(self) -> Message:
-        """Say that there is no such move, and to which phases the client can move."""
+        """Return the sentence that there is no such move, and to which phases the client can move."""
         allowed = tuple(new.label for old, new in MOVES if old == self.old)
         return sentences.ILLEGAL_MOVE(
             slug=self.slug, old=self.old.label, allowed=allowed, new=self.new.label

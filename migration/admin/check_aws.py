@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class ShownPolicy(NamedTuple):
-    """A role's policy, as IAM takes it."""
+    """A role's policy for the page: role, title, and the JSON that IAM takes."""
 
     role: str
     title: str

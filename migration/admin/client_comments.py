@@ -40,7 +40,7 @@ def get_comments_context(request: HttpRequest, client_id: int) -> dict[str, obje
 
 
 def may_take_back(user: User, comment: ClientComment) -> bool:
-    """Say whether it is the user's own, or the user may take back any."""
+    """Say whether the comment is the user's own, or the user may take back any."""
     return comment.by_id == user.pk or user.has_perm(TAKE_BACK_COMMENTS)
 
 

@@ -142,7 +142,7 @@ class TestLoginsView(ClientView):
         return LoginKey(CredentialType(kind), read_number(row), label)
 
     def show_results(self, tests: list[LoginTest]) -> None:
-        """Say what came of the tests; the page itself names each login."""
+        """Show a message of what came of the tests; the page itself names each login."""
         if not tests:
             messages.warning(self.request, localize(login_sentences.NO_LOGIN_TO_TEST()))
             return

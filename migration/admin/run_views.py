@@ -184,7 +184,7 @@ class SetSharedRatesView(RunButtonView):
 
 
 class CallRatesForm(forms.Form):
-    """Sets how many AWS calls all workers together make per second; an empty field means the rate of the settings."""
+    """The form for the rates of AWS calls and login tests a second, of all workers; empty: the settings' rate."""
 
     writes = forms.FloatField(
         label=gettext_lazy("Writes per second, all runs"),

@@ -105,7 +105,7 @@ class RoleChoiceField(ModelMultipleChoiceField):  # type: ignore[type-arg]  # ge
 
 
 class RoleFilter(admin.RelatedFieldListFilter):
-    """Users by group. The roles are called as pages call them."""
+    """Filters users by group. The roles are called as pages call them."""
 
     def field_choices(
         self,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DatabaseIdentity:
-    """What a connection says of the database that it reaches."""
+    """The identity of the database that a connection reaches: numbers that its server tells, and its place."""
 
     system_identifier: str  # of the server; empty where this role may not ask for it
     database_oid: int

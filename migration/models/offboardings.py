@@ -38,7 +38,7 @@ class OffboardingState(models.TextChoices):
 
 class OffboardingQuerySet(models.QuerySet["Offboarding"]):
     def leaving_or_left(self) -> Self:
-        """Select the clients that left or are about to: nothing else changes these. One that comes back is moved."""
+        """Select offboardings of clients that left or are leaving, not of those that come back: these may move."""
         return self.exclude(state=OffboardingState.COMING_BACK)
 
     def unfinished(self) -> Self:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class PlanClass(models.TextChoices):
-    """What a run would do with a client."""
+    """The classes into which a plan sorts clients, by what its run would do with each."""
 
     NEW = "new", _("New in AWS")
     UNCHANGED = "unchanged", _("Unchanged")

@@ -129,7 +129,7 @@ class RateQuerySet(models.QuerySet["Rate"]):
 
 
 class Rate(models.Model):
-    """The rate of one kind of call, for all workers together."""
+    """The rate of one kind of AWS call, or of login tests, for all workers together."""
 
     class Kind(models.TextChoices):
         """The kinds of calls, each with its own quota at AWS."""

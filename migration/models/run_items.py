@@ -141,7 +141,7 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
         return self.filter(is_due())
 
     def never_begun(self) -> Self:
-        """Select the items that a stop or an interruption of their run left out."""
+        """Select the items that no worker began: their run was stopped or interrupted, or never approved."""
         return self.filter(was_never_begun())
 
     def left_out_by_withdrawal(self) -> Self:

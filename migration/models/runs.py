@@ -247,7 +247,7 @@ class Run(SteeredRun):
 
     @property
     def is_of_schedule(self) -> bool:
-        """Say whether the workers' schedule started it: with a single try, where a command takes more."""
+        """Say whether the schedule started it, by its single try; a command's run with `--inline` counts too."""
         return not self.by_name and self.tries == 1 and self.wave_id is None
 
     @property

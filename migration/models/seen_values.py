@@ -60,7 +60,7 @@ class SeenClient:
 
 @dataclass(frozen=True)
 class FoundValue:
-    """A value of a client that a search found elsewhere in NOVA's database."""
+    """A value of a client and where a search found it elsewhere in NOVA's database; in memory only."""
 
     client_id: int
     fingerprint: Fingerprint

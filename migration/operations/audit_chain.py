@@ -92,7 +92,7 @@ def seal_audit(*, from_beginning: bool = False, wait: bool = False) -> AuditHead
 
 
 def select_unsealed(after: UUID = BEFORE_ALL) -> QuerySet[AuditEvent]:
-    """Select the entries without a place in the chain from this id on, oldest first."""
+    """Select the entries after this id that have no place in the chain, oldest first."""
     links = AuditLink.objects.filter(event_id=OuterRef("pk"))
     return AuditEvent.objects.filter(~Exists(links), pk__gt=after).order_by("pk")
 

@@ -71,7 +71,7 @@ def note_attempt(attempt: Attempt) -> None:
 
 
 def store_calls(**_: object) -> None:
-    """Store what was counted: at the end of a request, a task and a process."""
+    """Store the AWS calls that were counted: at the end of a request, a task and a process."""
     call_counter().store()
 
 

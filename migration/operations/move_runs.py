@@ -248,7 +248,7 @@ def compare_moves(
 
 
 def commit_unchanged(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> set[int]:
-    """Move the clients while their rows are locked; return the ids of those that NOVA neither holds nor has written."""
+    """Move the clients whose rows NOVA hasn't written; none if it holds one's rows. Return the ids of the moved."""
     try:
         with hold_rows_if_all_free([attempt.snapshot.client_id for attempt in attempts]) as now:
             return batch.change_phases([each for each in attempts if is_unchanged(each, now)])

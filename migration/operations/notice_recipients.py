@@ -32,7 +32,7 @@ class Recipient:
 
 
 def list_configured_recipients() -> list[Recipient]:
-    """Return those of the settings, webhooks first."""
+    """Return the recipients that the settings name, webhooks first."""
     notify = settings.NOVA_NOTIFY
     return [
         *(_make_recipient(NoticeWay.WEBHOOK, url) for url in notify.urls),

@@ -58,7 +58,7 @@ class LoginsOfRole:
 
     @property
     def passwords(self) -> set[str]:
-        """Return the passwords that they have, all the same unless somebody forgot one."""
+        """Return the passwords of the role's logins in the secret, all the same unless somebody forgot one."""
         return {_read_login(entry).password for entry in self.entries}
 
 

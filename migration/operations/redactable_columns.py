@@ -114,7 +114,7 @@ class ColumnName(NamedTuple):
 
 @dataclass(frozen=True)
 class RedactableColumn:
-    """A column of NOVA's, of results or contexts of executions, in which copies of secrets may be redacted."""
+    """A column of NOVA's and its type, with results or contexts of executions in which copies can be redacted."""
 
     name: ColumnName
     oid: int

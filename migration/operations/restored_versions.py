@@ -92,7 +92,7 @@ class VersionPlan:
 
 
 def plan_restore(client_id: int, *, name: str, version_id: str) -> VersionPlan:
-    """Read both stores and the version; nothing is stored. Raises `NotResolved` where it can't be restored."""
+    """Return what restoring the version would change; nothing is stored. Raises `NotResolved` where it can't be."""
     return _make_plan(read_snapshot(client_id), name, version_id)
 
 

@@ -147,7 +147,7 @@ class RunWorker:
             connection.close()
 
     def process_batches(self) -> None:
-        """Process free batches, one after the other, until none is left or the run is not running."""
+        """Process free batches one by one until none is left, the run stops, or it may not write to AWS now."""
         while not self.over.is_set() and not self.is_late_or_interrupted:
             if is_held_by_writes(self.run) or not self._process_free_batch():
                 break

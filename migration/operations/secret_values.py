@@ -66,7 +66,7 @@ class ClientValues:
     layout: str | None = None  # as it is stored
 
     def add_values(self, found: Collection[str], source: str) -> None:
-        """Keep these values, which stand in `source`: the name of a secret or of a table."""
+        """Keep these values of `source`, a secret's or table's name; of too short a value keep only `source`."""
         for value in found:
             if len(value) >= SHORTEST_VALUE:
                 self.values.add(value)

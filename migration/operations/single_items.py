@@ -38,7 +38,7 @@ def process_one_by_one(
     items: dict[int, RunItem],
     work: Callable[[int], tuple[Outcome, Message | None]],
 ) -> ItemsToRetry:
-    """Give each item the outcome of `work`, or leave it open where the run is paused, stopped or over its time.
+    """Give each item the outcome of `work`; leave it open if the run or AWS writes stop, or BATCH_SECONDS are over.
 
     Returns the items that may succeed at another try.
 

@@ -31,7 +31,7 @@ KNOWN_CALLERS = (CALLER, READER)
 
 @dataclass(frozen=True)
 class AwsReadQueries:
-    """The queries for one client, and the site's own records beside them."""
+    """The CloudTrail queries for reads of one client's secrets, and the reads that the site itself recorded."""
 
     names: list[str]
     command: str

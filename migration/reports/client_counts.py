@@ -51,7 +51,7 @@ class PhaseCount:
 
     @property
     def list_query(self) -> str:
-        """Return the query of the client list that shows them."""
+        """Return the query of the client list that shows the clients in this phase."""
         return f"phase={self.phase}"
 
     @property

@@ -132,7 +132,7 @@ class LayoutCost:
 
     @property
     def total_dollars(self) -> Decimal:
-        """Return the dollars in a month."""
+        """Return the dollars a month of all together: secrets, replicas, calls, KMS keys and their requests."""
         calls = TEN_THOUSAND_CALLS * self.total_calls / 10_000
         requests = TEN_THOUSAND_KEY_REQUESTS * self.key_requests / 10_000
         secrets = SECRET_A_MONTH * (self.secrets + self.replicas)

@@ -90,7 +90,7 @@ class AwsAccountCache:
         return self._account
 
     def forget(self) -> None:
-        """Ask again at the next page."""
+        """Forget the account, so that it is read again for the next page."""
         self._account, self._known_until = "", 0.0
 
 

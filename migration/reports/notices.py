@@ -62,7 +62,7 @@ class NoticesReport:
 
 
 def load_notices(test_id: int | None = None) -> NoticesReport:
-    """Load the page's numbers, in a few queries however many notices there are."""
+    """Load all that the page of notices shows, in a few queries however many notices there are."""
     rules = NoticeRule.objects.in_bulk()
     events = []
     for event in CHOSEN_EVENTS:

@@ -26,7 +26,7 @@ _COUNTED = ("calls", "throttled", "failed")
 
 
 class ListeningServer(Protocol):
-    """The server's side that accepts connections."""
+    """The methods by which conditions make a server refuse new connections, and accept them again."""
 
     def refuse_connections(self, seconds: float) -> None:
         """Refuse new connections for this long."""
@@ -46,7 +46,7 @@ class _NoListener:
 
 
 class Report(TypedDict):
-    """The conditions and the counts of calls and injected faults, as JSON."""
+    """The server's JSON answer: the conditions that hold, and the counts of calls and injected faults."""
 
     conditions: dict[str, object]
     calls: dict[str, dict[str, int]]

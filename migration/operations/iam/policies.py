@@ -57,7 +57,7 @@ class PolicyFacts:
 
     @property
     def partition(self) -> str:
-        """Return what an ARN of this region begins with."""
+        """Return AWS's partition of this region, which its ARNs name after "arn:": "aws" for most."""
         return next((p for start, p in PARTITIONS.items() if self.region.startswith(start)), "aws")
 
     def get_service_host(self, region: str) -> str:
