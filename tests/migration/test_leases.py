@@ -24,7 +24,7 @@ from migration.operations.leases import (
 )
 from migration.operations.rate_limiter import rate_limiter
 from nova_admin.database.base import SESSION
-from tests.held_leases import held_elsewhere
+from tests.held_leases import held_elsewhere, wait_for_end
 
 CLIENT, BATCH = LeaseKind.CLIENT, LeaseKind.BATCH
 
@@ -62,7 +62,16 @@ def test_the_lease_of_a_session_that_broke_is_free_at_once():
 
 
 def break_connection() -> None:
+    """Another connection sees to it that PostgreSQL has noticed: this one stays closed."""
+    backend = connection.connection.info.backend_pid
     connection.close()
+
+    def wait() -> None:
+        wait_for_end([backend])
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(wait).result()
 
 
 def reset_session() -> None:

@@ -96,7 +96,7 @@ def test_a_push_is_pending_for_the_reader_where_it_is_for_the_site():
     there = PostgresReader(make_conninfo(os.environ["DATABASE_URL"], dbname=name))
 
     by_reader = {pk: there.read_client(f"client-{n}").push_pending for n, pk in enumerate(clients)}
-    there.close()
+    there.close_idle_connections()
 
     pending = set(Client.objects.filter_push_pending().values_list("pk", flat=True))
     assert by_reader == {pk: pk in pending for pk in clients}
