@@ -215,7 +215,7 @@ class PushFilter(ClientListFilter):
             case "late":
                 return _is_one_of(all_clients().push_late(late_push_threshold()))
             case "refused":
-                return _is_one_of(all_clients().rows_refused())
+                return _is_one_of(all_clients().with_rows_refused_by_push())
             case "refused_again":
                 return _is_one_of(all_clients().push_refused())
         return None

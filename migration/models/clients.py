@@ -103,7 +103,7 @@ class ClientPhaseQuerySet(ClientQuerySet):
         """Select the clients with a pending push whose present rows the last push refused."""
         return self.push_pending().filter(client_migration__refused_revision=models.F("revision"))
 
-    def rows_refused(self) -> Self:
+    def with_rows_refused_by_push(self) -> Self:
         """Select the clients of any phase but `purged` whose present rows a push refused."""
         refused = "client_migration__refused_revision"
         found = self.with_revision().filter(**{f"{refused}__isnull": False})

@@ -69,7 +69,7 @@ class CopySearchQuerySet(models.QuerySet["CopySearch"]):
 
     def forget_old(self) -> None:
         """Delete the searches requested longer than FORGOTTEN_AFTER ago that are the newest of no client."""
-        newest = SearchedClient.objects.newest().values("search_id")
+        newest = SearchedClient.objects.newest_of_each_client().values("search_id")
         old = self.filter(requested_at__lt=timezone.now() - FORGOTTEN_AFTER)
         old.exclude(pk__in=newest).delete()
 
@@ -152,13 +152,16 @@ class CopySearch(models.Model):
 
 
 class SearchedClientQuerySet(models.QuerySet["SearchedClient"]):
-    def newest(self) -> Self:
+    def newest_of_each_client(self) -> Self:
         """Select each client's newest finished search."""
         return self.order_by("client_id", "-searched_at", "-pk").distinct("client_id")
 
     def newest_of(self, client_ids: Collection[int]) -> dict[int, SearchedClient]:
         """Return client id -> its newest search, in one query; compare `searched_at` with what it has to be after."""
-        return {row.client_id: row for row in self.filter(client_id__in=client_ids).newest()}
+        return {
+            row.client_id: row
+            for row in self.filter(client_id__in=client_ids).newest_of_each_client()
+        }
 
 
 class SearchedClient(models.Model):

@@ -53,7 +53,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class SiteCounts:
-    """Numbers of all clients, counted now or by a worker earlier. The words are added where they are shown."""
+    """Numbers of all clients, in memory: counted now, or read from `KeptCounts`. Pages add the words."""
 
     at: datetime
     # One for each phase, comparison status and blocker: n, active, acknowledged, and the last comparison.

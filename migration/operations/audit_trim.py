@@ -49,7 +49,7 @@ class NotTrimmedError(MessageError):
 class TrimResult:
     """How many entries were let go, and the checkpoint from which the audit is verified now."""
 
-    entries: int
+    deleted_number: int
     checkpoint: AuditCheckpoint
 
 

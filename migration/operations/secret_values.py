@@ -66,7 +66,7 @@ class ClientValues:
     layout: str | None = None  # as it is stored
 
     def add_values(self, found: Collection[str], source: str) -> None:
-        """Keep these values of `source`, a secret's or table's name; of too short a value keep only `source`."""
+        """Add these values; in place of one that is too short keep `source`, the name of its secret or table."""
         for value in found:
             if len(value) >= SHORTEST_VALUE:
                 self.values.add(value)

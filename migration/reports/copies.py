@@ -58,7 +58,7 @@ class CopiesReport:
 def load_copies_report(page_number: str | None) -> CopiesReport:
     """Load one page of the report, in nine queries."""
     present = SearchedClient.objects.filter(client__in=Client.objects.values("pk"))
-    newest = SearchedClient.objects.filter(pk__in=present.newest().values("pk"))
+    newest = SearchedClient.objects.filter(pk__in=present.newest_of_each_client().values("pk"))
     counts = newest.aggregate(
         all=Count("pk"),
         with_copies=Count("pk", filter=Q(rows_found__gt=0)),

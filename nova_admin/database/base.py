@@ -15,7 +15,7 @@ from django.db.utils import DEFAULT_DB_ALIAS, DatabaseErrorWrapper
 from django.utils.functional import cached_property
 
 from credentials.site_schema import SCHEMA
-from nova_admin.database.editor import SchemaEditor
+from nova_admin.database.editor import ShortLockSchemaEditor
 from nova_admin.database.lists import FastListDumper
 from nova_admin.database.schema import create_schema_and_carry_over
 from nova_credentials.tables import CREDENTIALS, STATEMENT_MARK
@@ -49,7 +49,7 @@ _FIRST_WORD = re.compile(r"[\s(]*(?:SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGN
 class DatabaseWrapper(base.DatabaseWrapper):
     """Django's PostgreSQL backend with this site's `search_path`, statements marked as its own, and masked errors."""
 
-    SchemaEditorClass = SchemaEditor
+    SchemaEditorClass = ShortLockSchemaEditor
 
     def __init__(self, settings_dict: dict[str, Any], alias: str = DEFAULT_DB_ALIAS) -> None:
         super().__init__(settings_dict, alias)

@@ -18,7 +18,7 @@ WAIT_BRIEFLY = "SET lock_timeout = '50ms'"
 WAIT_AS_BEFORE = "RESET lock_timeout"
 
 
-class SchemaEditor(DatabaseSchemaEditor):
+class ShortLockSchemaEditor(DatabaseSchemaEditor):
     """Django's own, with a short time for every lock."""
 
     def __enter__(self) -> Self:

@@ -35,13 +35,13 @@ class Command(FormattedCommand):
         if options["format"] == "json":
             self.print_json(
                 {
-                    "entries": done.entries,
+                    "entries": done.deleted_number,
                     "position": made.position,
                     "exported_sha256": made.exported,
                 }
             )
         else:
             self.stdout.write(
-                f"{done.entries:,} entries were let go, up to position {made.position}."
+                f"{done.deleted_number:,} entries were let go, up to position {made.position}."
                 f" The file's SHA-256 is {made.exported}: keep both."
             )

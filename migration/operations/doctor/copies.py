@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def examine_copy_searches(_asked: DoctorOptions) -> Iterator[Finding]:
     """Report the newest search of each client: copies that were found, and what was left unlooked at."""
     clients = Client.objects.count()
-    newest = SearchedClient.objects.newest().values("pk")
+    newest = SearchedClient.objects.newest_of_each_client().values("pk")
     searched = SearchedClient.objects.filter(pk__in=newest, client__in=Client.objects.all())
     numbers = searched.aggregate(
         all=Count("pk"),
