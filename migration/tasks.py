@@ -160,7 +160,7 @@ def search_copies(search_id: int) -> None:
 
 
 def resume_dead_searches() -> None:
-    """Begin killed searches for copies once more, or mark them as interrupted. Scheduled every minute."""
+    """Begin killed searches for copies again while they may be, or mark them as interrupted. Scheduled every minute."""
     if get_broker().queue_size() >= MANY_TASKS:
         return  # those that wait may be in the queue still
     for search in interrupted_searches.settle_dead_searches().to_begin_again:

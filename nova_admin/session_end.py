@@ -54,7 +54,7 @@ class RenewOrEndSessions:
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponse], *_: object
     ) -> HttpResponse | None:
-        """Renew the session; without one tell a page that polls, and lead htmx's other calls to the login."""
+        """Renew the session unless the page polls; without one tell that page, and lead other calls to the login."""
         is_whole = request.user.is_authenticated and LOGGED_IN_AT in request.session
         if SESSION_KEY in request.session and not is_whole:
             # Of an earlier release, which kept sessions for two weeks and may know another backend: a login in the same

@@ -10,12 +10,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from migration.models import (
-    Campaign,
-    NewMemberVerdict,
-    count_in_campaigns,
-    list_newest_waves_of_groups,
-)
+from migration.models import NewMemberVerdict, count_in_campaigns, list_newest_waves_of_groups
 from migration.reports.alert import VIEW_CAMPAIGNS
 
 if TYPE_CHECKING:
@@ -24,6 +19,8 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest
     from django.utils.safestring import SafeString
+
+    from migration.models import Campaign
 
 
 def describe_campaigns_of_clients(
@@ -39,15 +36,14 @@ def describe_campaigns_of_clients(
     asked = len(client_ids) if number is None else number
     may_view = request.user.has_perm(VIEW_CAMPAIGNS)
     notes = []
-    for campaign, found in count_in_campaigns(client_ids):
-        stands_still = campaign.state != Campaign.State.RUNNING
-        if asked == 1 and stands_still:
+    for campaign, found, moves_clients in count_in_campaigns(client_ids):
+        if asked == 1 and not moves_clients:
             text = _("This client is in %(campaign)s, which moves nobody now (%(state)s).")
         elif asked == 1:
             text = _(
                 "This client is in %(campaign)s, which moves its clients by itself, each when its wave begins."
             )
-        elif stands_still:
+        elif not moves_clients:
             text = ngettext(
                 "%(n)s of these clients is in %(campaign)s, which moves nobody now (%(state)s).",
                 "%(n)s of these clients are in %(campaign)s, which moves nobody now (%(state)s).",

@@ -178,7 +178,12 @@ class CancelCampaignView(CampaignButtonView):
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         only_requested = not request.user.has_perm(STEER_PERMISSION)
         cancel = partial(cancel_campaign, only_requested=only_requested)
-        return self.change_state(cancel, _("Cancelled: its clients stay where they are."))
+        return self.change_state(
+            cancel,
+            _(
+                "Cancelled: nothing more begins. Its clients stay where they are once what is in work has ended."
+            ),
+        )
 
 
 class ApproveCampaignView(AdminView):
@@ -225,6 +230,11 @@ def get_campaign_url(campaign_id: int) -> str:
     return reverse("admin:migration_campaign_change", args=[campaign_id])
 
 
+def make_cancel_url(page: int, *, whole_history: bool) -> str:
+    """Return the address of the same page of waves that asks whether to cancel the campaign."""
+    return f"?cancel=1&page={page}{'&history=all' if whole_history else ''}#cancel"
+
+
 def make_campaign_badge(campaign: Campaign) -> str:
     """Return the campaign's state as a label with a colour and an icon."""
     variant, icon = STATE_LOOKS[Campaign.State(campaign.state)]
@@ -258,6 +268,7 @@ def get_campaign_context(
         "roll_back": read_number(request.GET.get("roll_back", "")),
         # Likewise, whether somebody is about to cancel it.
         "cancels": "cancel" in request.GET,
+        "cancel_url": make_cancel_url(page.number, whole_history=whole_history),
         **(get_stop_notice_context(request) if campaign.state in MAY_STOP else {}),
         "page": page,
         "waves": [get_wave_context(wave) for wave in summary.waves],

@@ -12,8 +12,8 @@ from django.utils.translation import gettext as _
 from credentials.shown_names import escape_name
 from migration.admin.base import ClientView, get_signed_in_user
 from migration.operations.certificate_facts import (
-    CertificateNotJsonError,
     NotACertificateError,
+    UnreadableCertificateError,
     read_unverified_certificate,
 )
 from migration.operations.certificates import (
@@ -95,7 +95,7 @@ class CutoverCertificateView(ClientView):
         """Return what the page sent back; None where it is no certificate of this client that this site signed."""
         try:
             signed = read_unverified_certificate(text)
-        except (CertificateNotJsonError, NotACertificateError):
+        except (UnreadableCertificateError, NotACertificateError):
             return None
         facts = signed.facts
         is_own = isinstance(facts, dict) and facts.get("client_id") == self.client.pk

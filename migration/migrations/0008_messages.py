@@ -10,7 +10,7 @@ from django.db.models.lookups import LessThanOrEqual
 import migration.models.fields
 from migration.schema_operations import ChangeTogether
 
-# As `Message.of_stored_text` makes it.
+# As `Message.from_text_without_key` makes it.
 OF_TEXT = "jsonb_build_object('key', '', 'values', '{{}}'::jsonb, 'text', {})"
 REASON_IS_SHORT = "char_length(reason) <= 500"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connection
 from django.db.models import QuerySet
@@ -27,10 +27,18 @@ _WAITS = """
 """
 
 
-def count_in_campaigns(
-    client_ids: Collection[int] | QuerySet[Any, int],
-) -> list[tuple[Campaign, int]]:
-    """Return the campaigns that are not over and how many of the clients each has. Takes one query.
+class CampaignShare(NamedTuple):
+    """How many of some clients a campaign has, and whether it moves any clients as things stand."""
+
+    campaign: Campaign
+    clients: int
+    moves_clients: (
+        bool  # also one that is stopped, until its run has ended and its rollback is made
+    )
+
+
+def count_in_campaigns(client_ids: Collection[int] | QuerySet[Any, int]) -> list[CampaignShare]:
+    """Return the campaigns that are not over and have some of the clients. Takes one query.
 
     Very many ids are given as the query of one column that selects them, which becomes a part of it.
     """
@@ -40,7 +48,11 @@ def count_in_campaigns(
         chosen, values = "SELECT unnest(%s::int[])", ([*client_ids],)
     found = Campaign.objects.raw(
         f"""
-        SELECT campaign.*, counted.number
+        SELECT campaign.*, counted.number, campaign.state = %s OR EXISTS (
+            SELECT FROM migration_wave AS wave LEFT JOIN migration_run AS run ON run.wave_id = wave.id
+            WHERE wave.campaign_id = campaign.id
+                AND (wave.rollback_is_due OR run.id IS NOT NULL AND run.finished_at IS NULL)
+        ) AS moves_clients
         FROM migration_campaign AS campaign
         JOIN LATERAL (
             SELECT count(DISTINCT client_id) AS number
@@ -60,9 +72,9 @@ def count_in_campaigns(
         WHERE campaign.state = ANY(%s)
         ORDER BY campaign.id
         """,  # noqa: S608  # a constant, and Django's own query
-        [*values, [state.value for state in Campaign.NOT_OVER]],
+        [Campaign.State.RUNNING, *values, [state.value for state in Campaign.NOT_OVER]],
     )
-    return [(campaign, campaign.number) for campaign in found]  # type: ignore[attr-defined]  # selected
+    return [CampaignShare(each, each.number, each.moves_clients) for each in found]  # type: ignore[attr-defined]  # selected
 
 
 # Who is in one of these campaigns, in a wave of it or waiting for one, and its goal.
@@ -133,7 +145,8 @@ def list_newest_waves_of_groups(group_ids: Collection[int]) -> list[tuple[Wave, 
 
 
 def _judge_wave(wave: Wave) -> NewMemberVerdict:
-    if wave.campaign.approved_at:
+    # One that is stopped waits for another approval, once it is to go on.
+    if wave.campaign.approved_at and wave.campaign.state != Campaign.State.STOPPED:
         return NewMemberVerdict.NOT_APPROVED
     # A group of more clients than a wave may have is taken in parts, while some are left.
     waits = wave.began_at is None or (wave.campaign.wave_size and wave.finished_at is None)

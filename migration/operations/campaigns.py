@@ -205,7 +205,7 @@ def cancel_campaign(
     seen: datetime | None = None,
     only_requested: bool = False,
 ) -> None:
-    """Cancel the campaign and stop the run that it has in work; clients stay where they are then.
+    """Cancel the campaign and stop the step that it has in work; a rollback in work goes on to its end.
 
     Raises `StaleCampaignError`; with `only_requested` also where somebody has approved it.
     """

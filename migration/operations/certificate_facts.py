@@ -169,7 +169,7 @@ class SignedFacts:
         )
 
 
-class CertificateNotJsonError(Exception):
+class UnreadableCertificateError(Exception):
     """The text is no JSON, or too long to be a certificate."""
 
 
@@ -186,14 +186,14 @@ def sign_certificate(certificate: Certificate) -> SignedFacts:
 def read_unverified_certificate(text: str) -> SignedFacts:
     """Read a certificate's file without judging its signature, as `is_genuine` does.
 
-    Raises `CertificateNotJsonError` or `NotACertificateError`.
+    Raises `UnreadableCertificateError` or `NotACertificateError`.
     """
     if len(text) > LONGEST_FILE:
-        raise CertificateNotJsonError
+        raise UnreadableCertificateError
     try:
         parts = json.loads(text, object_pairs_hook=_make_object)
     except (ValueError, RecursionError):
-        raise CertificateNotJsonError from None
+        raise UnreadableCertificateError from None
     if not isinstance(parts, dict) or set(parts) != PARTS:
         raise NotACertificateError
     key, signature = parts["key"], parts["signature"]

@@ -60,7 +60,7 @@ class CertificateVerdict:
 
 
 def verify_certificate(text: str) -> CertificateVerdict:
-    """Return the verdict on a certificate's text; raises `CertificateNotJsonError` only where it is no JSON."""
+    """Return the verdict on a certificate's text; raises `UnreadableCertificateError` if no JSON or too long."""
     verdict = CertificateVerdict()
     try:
         signed = read_unverified_certificate(text)

@@ -79,7 +79,7 @@ def load_version_keys() -> VersionIdKeys:
 
 
 def make_version_keys(*, using: str, **_options: object) -> None:
-    """Make a key for version ids after `migrate` if there is none, preceded by the first release's derived one."""
+    """Make a key for version ids after `migrate` if there is none, and of a first release the one that it derived."""
     if VersionKey._meta.db_table not in connections[using].introspection.table_names():
         return  # `migrate` was run backwards
     made = VersionKey.objects.using(using)

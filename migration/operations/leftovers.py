@@ -136,7 +136,7 @@ def find_leftovers(*, client_id: int) -> Leftovers:
         last_read_at=read.last_read_at if read else None,
         recent_read_at=find_recent_counted_read(client_id),
         groups=tuple(ClientGroup.objects.filter(members__client=client_id)),
-        campaigns=tuple(campaign for campaign, _n in count_in_campaigns([client_id])),
+        campaigns=tuple(each.campaign for each in count_in_campaigns([client_id])),
         schedules=tuple(
             RotationSchedule.objects.of_client_or_its_groups(client_id).select_related("group")
         ),

@@ -103,7 +103,7 @@ class CopyToPostgresPlan:
 
 
 def plan_copy_to_postgres(client_id: int) -> CopyToPostgresPlan:
-    """Return what `copy_to_postgres` would change, or its refusal; raises `NotResolved` if it can't compare."""
+    """Return what `copy_to_postgres` would change, or its refusal; raises `NotResolved` if purged or not comparable."""
     snapshot, sm = require_unpurged(client_id), secrets_manager(interactive=True)
     try:
         comparison = make_unsaved_comparison(snapshot, read_secrets([snapshot], sm=sm), run=None)

@@ -72,7 +72,7 @@ def test_a_campaign_is_requested_approved_stopped_and_gone_on_with(visit, stores
     assert fits(page)
     assert violations(page) == []
     press(page.get_by_role("button", name="Cancel it for good"))
-    expect(page.get_by_text("Cancelled: its clients stay where they are.")).to_be_visible()
+    expect(page.get_by_text("Cancelled: nothing more begins.")).to_be_visible()
     campaign.refresh_from_db()
     assert campaign.state == Campaign.State.CANCELLED
 

@@ -10,7 +10,7 @@ from credentials.shown_names import escape_invisible
 from migration.management.base import FormattedCommand
 from migration.operations.audit_chain import AuditHead, seal_audit
 from migration.operations.audit_verification import Verification, verify_audit
-from migration.operations.certificate_facts import LONGEST_FILE, CertificateNotJsonError, Json
+from migration.operations.certificate_facts import LONGEST_FILE, Json, UnreadableCertificateError
 from migration.operations.certificate_verification import CertificateVerdict, verify_certificate
 
 
@@ -59,7 +59,7 @@ class Command(FormattedCommand):
             verdict = verify_certificate(read_certificate_text(Path(path)))
         except OSError as error:
             raise CommandError(f"--certificate: {error.strerror}", returncode=2) from None
-        except (UnicodeDecodeError, CertificateNotJsonError):
+        except (UnicodeDecodeError, UnreadableCertificateError):
             raise CommandError("--certificate: the file is no certificate", returncode=2) from None
         if as_json:
             self.print_json(certificate_to_json(verdict))

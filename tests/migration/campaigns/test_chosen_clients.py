@@ -9,7 +9,15 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from migration.models import Campaign, GroupMember, all_clients, count_in_campaigns
+from migration.models import (
+    Campaign,
+    GroupMember,
+    NewMemberVerdict,
+    Run,
+    all_clients,
+    count_in_campaigns,
+    list_newest_waves_of_groups,
+)
 from tests.factories import make_client
 from tests.migration.admin.pages import CLIENTS, login, page_of, text
 from tests.migration.campaigns.taken import begin, make_group, members, put, take
@@ -17,7 +25,7 @@ from tests.page_forms import pages_left_out
 
 
 def count(*pks: int) -> list[tuple[int, int]]:
-    return [(campaign.pk, number) for campaign, number in count_in_campaigns(pks)]
+    return [(share.campaign.pk, share.clients) for share in count_in_campaigns(pks)]
 
 
 def test_who_is_in_a_wave_that_began_or_in_the_group_of_a_later_one_is_in_the_campaign(stores):
@@ -104,6 +112,37 @@ def test_of_a_campaign_that_stands_still_none_says_that_it_moves_clients(stores,
     still = f"Campaign {campaign.pk}, which moves nobody now (stopped)."
     assert f"This client is in {still}" in of_one
     assert f"2 of these clients are in {still}" in of_both
+
+
+def test_one_that_is_stopped_moves_clients_until_its_run_has_ended_and_its_rollback_is_made(stores):
+    def moves_clients() -> bool:
+        (share,) = count_in_campaigns(members(group))
+        return share.moves_clients
+
+    group = make_group("first", 1)
+    campaign = begin(group)
+    run = take(campaign)
+    campaign.refresh_from_db()
+    assert moves_clients()
+    campaign.stop(by=None)
+    assert moves_clients()  # its run ends with its batches
+
+    Run.objects.filter(pk=run.pk).update(finished_at=timezone.now())
+    assert not moves_clients()
+    campaign.waves.update(rollback_is_due=True)
+    assert moves_clients()
+
+
+def test_who_is_put_into_a_group_of_one_that_has_to_be_approved_again_is_taken_then(stores):
+    group = make_group("first", 1)
+    campaign = begin(group)
+    Campaign.objects.update(approved_at=timezone.now())
+    ((_wave, verdict),) = list_newest_waves_of_groups([group.pk])
+    assert verdict == NewMemberVerdict.NOT_APPROVED
+
+    campaign.stop(by=None)
+    ((_wave, verdict),) = list_newest_waves_of_groups([group.pk])
+    assert verdict == NewMemberVerdict.LATER
 
 
 def test_who_is_put_into_a_group_of_a_campaign_is_told_whether_it_takes_them(stores, client):

@@ -69,7 +69,7 @@ def test_a_group_of_more_clients_than_a_wave_may_have_takes_several():
     # Who waits for a later part is in the campaign, too.
     assert sum(count_by_phase_before_goal([campaign.pk]).values()) == 8
     waiting = list(Client.objects.filter(slug__in=("a-1", "a-2")).values_list("pk", flat=True))
-    assert [number for _campaign, number in count_in_campaigns(waiting)] == [2]
+    assert [share.clients for share in count_in_campaigns(waiting)] == [2]
     campaign.stop(by=None)
     campaign.cancel(by=None)
     assert summarize_campaign(campaign).waves_all == 2

@@ -2,6 +2,7 @@
 
 import re
 from datetime import time, timedelta
+from html import unescape
 from types import SimpleNamespace
 
 import pytest
@@ -377,6 +378,7 @@ def test_an_operator_stops_it_has_it_go_on_and_cancels_it(client, log_in):
     assert campaign.state == Campaign.State.RUNNING
     asked = client.get(f"{page(campaign)}?cancel=1")
     assert "Cancel the campaign for good? It can't be taken up again." in text(asked)
+    assert "What is in work ends first" not in text(asked)
     # The page renews itself, and keeps the question.
     assert "&amp;cancel=1" in asked.content.decode()
     assert campaign.state == Campaign.State.RUNNING
@@ -388,6 +390,22 @@ def test_an_operator_stops_it_has_it_go_on_and_cancels_it(client, log_in):
     assert [str(event.message) for event in recorded.order_by("pk")] == [
         f"Set Campaign {campaign.pk} to: {state}." for state in ("stopped", "running", "cancelled")
     ]
+
+
+def test_who_is_about_to_cancel_one_at_work_reads_what_still_moves_and_comes_back_to_the_page(
+    client, log_in
+):
+    log_in("Operator")
+    campaign = make_campaign()
+    assert advance_campaign(campaign.pk)
+
+    shown = client.get(f"{page(campaign)}?page=1&history=all")
+    (link,) = re.findall(r'href="(\?[^"]*cancel=1[^"]*)"', shown.content.decode())
+    asked = client.get(page(campaign) + unescape(link))
+
+    assert link == "?cancel=1&amp;page=1&amp;history=all#cancel"
+    assert "What is in work ends first: the run of a step with its batches" in text(asked)
+    assert 'href="?page=1&amp;history=all">Keep it' in asked.content.decode()
 
 
 def test_a_button_that_comes_late_changes_nothing_and_says_so(client, log_in):
