@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 
 from migration.models import run_items
 from migration.operations import runs
@@ -26,3 +26,16 @@ def maria() -> User:
 @pytest.fixture
 def ana() -> User:
     return make_user("ana", "migration.approve_move")
+
+
+@pytest.fixture
+def log_in(client):
+    """Logs in as somebody with the role."""
+
+    def log_in(role: str, name: str = ""):
+        user = make_user(name or role.lower())
+        user.groups.add(Group.objects.get(name=role))
+        client.force_login(user)
+        return user
+
+    return log_in

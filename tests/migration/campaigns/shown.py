@@ -1,6 +1,7 @@
 """Groups of clients in a phase, and campaigns that were taken some steps further."""
 
 from django.db import transaction
+from django.urls import reverse
 from django.utils import timezone
 
 from migration.models import Campaign, ClientGroup, Run, RunItem, Wave, all_clients
@@ -9,7 +10,10 @@ from migration.operations.campaign_steps import advance_campaign
 from migration.operations.campaigns import start_campaign
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
+from tests.migration.admin.pages import page_of
 from tests.migration.moves.clients import enter_phase_together
+
+CAMPAIGNS = "/admin/migration/campaign/"
 
 
 def make_group(name: str, number: int = 1, phase: Phase = Phase.POSTGRES) -> ClientGroup:
@@ -59,3 +63,13 @@ def begin_wave(campaign: Campaign, slugs: list[str], **run_fields) -> tuple[Wave
     )
     run.finish_if_done()
     return wave, run
+
+
+def page(campaign: Campaign) -> str:
+    return page_of("migration_campaign", campaign.pk)
+
+
+def press(client, campaign: Campaign, button: str, **data: str):
+    response = client.post(reverse(f"admin:migration_campaign_{button}", args=[campaign.pk]), data)
+    campaign.refresh_from_db()
+    return response

@@ -4,7 +4,7 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -261,16 +261,6 @@ def test_two_thousand_cost_as_many_queries_as_two():
 
 
 # The page
-
-
-@pytest.fixture
-def log_in(client):
-    def log_in(role: str):
-        user = make_user(role.lower())
-        user.groups.add(Group.objects.get(name=role))
-        client.force_login(user)
-
-    return log_in
 
 
 def address(campaign: Campaign) -> str:
