@@ -96,8 +96,8 @@ class CampaignForm(forms.Form):
     soak_time = SoakTimeField(
         label=gettext_lazy("Soak time"),
         help_text=gettext_lazy(
-            "So long each step of a wave soaks before the next one begins: a number and its unit, as 30 min or 24 h."
-            " It is rounded up to whole minutes."
+            "So long each step of a wave soaks before the next one begins: a number and its unit, as 30 min or 24 h,"
+            " or 0 for none. It is rounded up to whole minutes."
         ),
         max_length=40,
     )

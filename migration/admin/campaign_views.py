@@ -150,7 +150,7 @@ class SteerCampaignView(CampaignButtonView):
                     raise PermissionDenied
                 return start_run(request, Run.Kind.COMPARE, list_clients_to_compare(self.campaign))
             case "stop":
-                done = _("Stopped: nothing more begins, and the run in work ends with its batches.")
+                done = _("Stopped: nothing more begins. A run in work ends with its batches.")
                 return self.change_state(stop_campaign, done)
             case "go_on":
                 if not request.user.has_perm(MOVE_PERMISSION):
@@ -268,6 +268,8 @@ def get_campaign_context(
         "roll_back": read_number(request.GET.get("roll_back", "")),
         # Likewise, whether somebody is about to cancel it.
         "cancels": "cancel" in request.GET,
+        # What the page would have somebody do stands out; while it asks something else, or warns, nothing does.
+        "steer_variant": "default" if kept_now or "cancel" in request.GET else "primary",
         "cancel_url": make_cancel_url(page.number, whole_history=whole_history),
         **(get_stop_notice_context(request) if campaign.state in MAY_STOP else {}),
         "page": page,

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     class CountedCampaign(Protocol):
         """A campaign as the list gets it."""
 
+        state: str
         wave_size: int
         is_over: bool
         waves_done: int
@@ -111,7 +112,8 @@ class CampaignAdmin(ReadOnlyAdmin):
 
     @display(description=_("waves done"))
     def waves_done_of_all(self, campaign: CountedCampaign) -> str:
-        if campaign.wave_size and not campaign.is_over:
+        is_cancelled = campaign.state == Campaign.State.CANCELLED
+        if is_cancelled or (campaign.wave_size and not campaign.is_over):
             # Each wave is only made once the one before is done: its page says how many there will be.
             return str(campaign.waves_done)
         numbers = {"done": campaign.waves_done, "total": campaign.waves_all}

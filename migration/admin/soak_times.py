@@ -39,13 +39,13 @@ class TypedSoakTime:
 
 
 class SoakTimeField(forms.CharField):
-    """Takes a number and its unit; gives a `TypedSoakTime`."""
+    """Takes a number and its unit, which 0 needn't have; gives a `TypedSoakTime`."""
 
     def clean(self, value: object) -> TypedSoakTime:
         text = super().clean(value)
-        found = NUMBER_AND_UNIT.fullmatch(text)
+        found = NUMBER_AND_UNIT.fullmatch("0 s" if text == "0" else text)
         if found is None:
-            raise ValidationError(_("Type a number and its unit, as 30 min or 24 h."))
+            raise ValidationError(_("Type a number and its unit, as 30 min or 24 h; 0 for none."))
         number, unit = found.groups()
         return TypedSoakTime(Decimal(number.replace(",", ".")) * SECONDS[unit[0].lower()])
 

@@ -208,7 +208,9 @@ def test_many_clients_are_suggested_in_four_waves_and_how_long_they_take_is_said
 
     words = text(client.post(START, typed("all", wave_size="13", step="look")))
 
-    assert "It takes 12 days at least: 4 waves with up to 3 steps" in words.replace("\xa0", " ")
+    assert "It takes 12 days at least: 4 waves, each step of which (3 at most)" in words.replace(
+        "\xa0", " "
+    )
 
 
 def test_who_may_not_make_groups_starts_with_groups_alone(client):

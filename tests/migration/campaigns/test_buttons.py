@@ -52,7 +52,10 @@ def test_an_operator_stops_it_has_it_go_on_and_cancels_it(client, log_in):
     press(client, campaign, "cancel")
 
     assert campaign.state == Campaign.State.CANCELLED
-    assert buttons(client.get(page(campaign))) == []
+    shown = client.get(page(campaign))
+    assert buttons(shown) == []
+    # Nobody knows how many waves there would have been.
+    assert re.search(r"Cancelled 0 waves done ended", text(shown))
     recorded = AuditEvent.objects.filter(correlation=f"campaign {campaign.pk}", who=maria.username)
     assert [str(event.message) for event in recorded.order_by("pk")] == [
         f"Set Campaign {campaign.pk} to: {state}." for state in ("stopped", "running", "cancelled")

@@ -178,7 +178,7 @@ def test_why_it_stopped_is_told_until_it_goes_on(client, log_in):
     words = text(client.get(page(campaign)))
     assert re.search(f"Stopped (now|.{{1,12}} ago) : {re.escape(told)}", words)
     assert "It could not move spain-0:" in words
-    assert "nothing of it is left. The campaign may go on." in words
+    assert "nothing keeps its clients any more. The campaign may go on." in words
     pk = WaveClient.objects.get().client_id
     enter_phase(pk, Phase.DUAL_WRITE)
     make_comparison(pk, "mismatch")

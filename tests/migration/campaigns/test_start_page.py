@@ -94,6 +94,12 @@ def test_before_one_to_aws_it_says_how_many_reads_each_client_needs(client, mari
     assert "Before its cutover each client needs 20 reads by NOVA in dual read" in words
 
 
+def test_a_soak_time_of_none_needs_no_unit(client, maria):
+    client.post(START, typed(make_group("Spain"), goal="dual_write", soak_time="0", step="start"))
+
+    assert Campaign.objects.get().soak_minutes == 0
+
+
 def test_before_it_starts_the_numbers_are_shown_and_nothing_is_stored(client, maria):
     spain, italy = make_group("Spain", 3), make_group("Italy", 2, Phase.DUAL_READ)
 
