@@ -10,7 +10,12 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from migration.models import NewMemberVerdict, count_in_campaigns, list_newest_waves_of_groups
+from migration.models import (
+    Campaign,
+    NewMemberVerdict,
+    count_in_campaigns,
+    list_newest_waves_of_groups,
+)
 from migration.reports.alert import VIEW_CAMPAIGNS
 
 if TYPE_CHECKING:
@@ -19,8 +24,6 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest
     from django.utils.safestring import SafeString
-
-    from migration.models import Campaign
 
 
 def describe_campaigns_of_clients(
@@ -37,29 +40,25 @@ def describe_campaigns_of_clients(
     may_view = request.user.has_perm(VIEW_CAMPAIGNS)
     notes = []
     for campaign, found, moves_clients in count_in_campaigns(client_ids):
-        if asked == 1 and not moves_clients:
-            text = _("This client is in %(campaign)s, which moves nobody now (%(state)s).")
-        elif asked == 1:
-            text = _(
-                "This client is in %(campaign)s, which moves its clients by itself, each when its wave begins."
-            )
-        elif not moves_clients:
-            text = ngettext(
-                "%(n)s of these clients is in %(campaign)s, which moves nobody now (%(state)s).",
-                "%(n)s of these clients are in %(campaign)s, which moves nobody now (%(state)s).",
-                found,
-            )
-        else:
-            text = ngettext(
-                "%(n)s of these clients is in %(campaign)s, which moves its clients by itself.",
-                "%(n)s of these clients are in %(campaign)s, which moves its clients by itself.",
-                found,
-            )
+        text = ngettext(
+            "{n} of these clients is in {campaign}, {what}.",
+            "{n} of these clients are in {campaign}, {what}.",
+            found,
+        )
+        if asked == 1:
+            text = _("This client is in {campaign}, {what}.")
         shown = _link(campaign) if may_view else str(campaign)
-        state = campaign.get_state_display().lower()
-        values = {"n": intcomma(found), "campaign": "{}", "state": state}
-        notes.append(format_html(text % values, shown))
+        what = _describe_movement(campaign, moves_clients=moves_clients)
+        notes.append(format_html(text, n=intcomma(found), campaign=shown, what=what))
     return notes
+
+
+def _describe_movement(campaign: Campaign, *, moves_clients: bool) -> str:
+    if campaign.state == Campaign.State.RUNNING:
+        return _("which moves its clients by itself, each when its wave begins")
+    if moves_clients:
+        return _("which is stopped; what it has in work still moves clients")
+    return _("which moves nobody now (%(state)s)") % {"state": campaign.get_state_display().lower()}
 
 
 def describe_new_member_verdicts(

@@ -150,7 +150,9 @@ class SteerCampaignView(CampaignButtonView):
                     raise PermissionDenied
                 return start_run(request, Run.Kind.COMPARE, list_clients_to_compare(self.campaign))
             case "stop":
-                done = _("Stopped: nothing more begins. A run in work ends with its batches.")
+                done = _(
+                    "Stopped: nothing more begins. A run in work ends with the batches that have begun."
+                )
                 return self.change_state(stop_campaign, done)
             case "go_on":
                 if not request.user.has_perm(MOVE_PERMISSION):
@@ -268,8 +270,10 @@ def get_campaign_context(
         "roll_back": read_number(request.GET.get("roll_back", "")),
         # Likewise, whether somebody is about to cancel it.
         "cancels": "cancel" in request.GET,
-        # What the page would have somebody do stands out; while it asks something else, or warns, nothing does.
+        # Stopping or going on stands out, but not while the page asks to cancel or names what to correct.
         "steer_variant": "default" if kept_now or "cancel" in request.GET else "primary",
+        "drops_rollback": "cancel" in request.GET
+        and campaign.waves.filter(rollback_is_due=True).exists(),
         "cancel_url": make_cancel_url(page.number, whole_history=whole_history),
         **(get_stop_notice_context(request) if campaign.state in MAY_STOP else {}),
         "page": page,

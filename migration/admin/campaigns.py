@@ -114,7 +114,7 @@ class CampaignAdmin(ReadOnlyAdmin):
     def waves_done_of_all(self, campaign: CountedCampaign) -> str:
         is_cancelled = campaign.state == Campaign.State.CANCELLED
         if is_cancelled or (campaign.wave_size and not campaign.is_over):
-            # Each wave is only made once the one before is done: its page says how many there will be.
+            # Each wave is only made once the one before is done. How many there will be is on the page of one not over.
             return str(campaign.waves_done)
         numbers = {"done": campaign.waves_done, "total": campaign.waves_all}
         return gettext("%(done)d of %(total)d") % numbers

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 # Whether a member of a group waits for its wave, or for a later part of it. Not who came into the group after the
-# campaign was approved, as nobody approved that.
+# campaign was approved, as nobody approved that; one that is stopped has to be approved again.
 _WAITS = """
     (wave.began_at IS NULL OR campaign.wave_size > 0)
-    AND (campaign.approved_at IS NULL OR member.added_at <= campaign.approved_at)
+    AND (campaign.approved_at IS NULL OR member.added_at <= campaign.approved_at OR campaign.state = 'stopped')
     AND NOT EXISTS (
         SELECT FROM migration_waveclient AS gone JOIN migration_wave AS own ON own.id = gone.wave_id
         WHERE gone.client_id = member.client_id AND own.campaign_id = campaign.id
@@ -51,7 +51,7 @@ def count_in_campaigns(client_ids: Collection[int] | QuerySet[Any, int]) -> list
         SELECT campaign.*, counted.number, campaign.state = %s OR EXISTS (
             SELECT FROM migration_wave AS wave LEFT JOIN migration_run AS run ON run.wave_id = wave.id
             WHERE wave.campaign_id = campaign.id
-                AND (wave.rollback_is_due OR run.id IS NOT NULL AND run.finished_at IS NULL)
+                AND (wave.rollback_is_due OR run.state IN ('running', 'stopped') AND run.finished_at IS NULL)
         ) AS moves_clients
         FROM migration_campaign AS campaign
         JOIN LATERAL (

@@ -6,7 +6,8 @@ from html import unescape
 import pytest
 from django.contrib.messages import get_messages
 
-from migration.models import AuditEvent, Campaign
+from migration.admin import campaign_views
+from migration.models import AuditEvent, Campaign, Run
 from migration.operations.campaign_steps import advance_campaign
 from nova_credentials.phases import Phase
 from tests.factories import make_user
@@ -45,7 +46,7 @@ def test_an_operator_stops_it_has_it_go_on_and_cancels_it(client, log_in):
     assert campaign.state == Campaign.State.RUNNING
     asked = client.get(f"{page(campaign)}?cancel=1")
     assert "Cancel the campaign for good? It can't be taken up again." in text(asked)
-    assert "What is in work ends first" not in text(asked)
+    assert "ends with the batches" not in text(asked)
     # The page renews itself, and keeps the question.
     assert "&amp;cancel=1" in asked.content.decode()
     assert campaign.state == Campaign.State.RUNNING
@@ -63,19 +64,25 @@ def test_an_operator_stops_it_has_it_go_on_and_cancels_it(client, log_in):
 
 
 def test_who_is_about_to_cancel_one_at_work_reads_what_still_moves_and_comes_back_to_the_page(
-    client, log_in
+    client, log_in, monkeypatch
 ):
     log_in("Operator")
-    campaign = make_campaign()
+    monkeypatch.setattr(campaign_views, "WAVES_A_PAGE", 1)
+    campaign = make_campaign(make_group("Spain"), make_group("Italy"))
     assert advance_campaign(campaign.pk)
 
-    shown = client.get(f"{page(campaign)}?page=1&history=all")
+    shown = client.get(f"{page(campaign)}?page=2&history=all")
     (link,) = re.findall(r'href="(\?[^"]*cancel=1[^"]*)"', shown.content.decode())
     asked = client.get(page(campaign) + unescape(link))
 
-    assert link == "?cancel=1&amp;page=1&amp;history=all#cancel"
-    assert "What is in work ends first: the run of a step with its batches" in text(asked)
-    assert 'href="?page=1&amp;history=all">Keep it' in asked.content.decode()
+    assert link == "?cancel=1&amp;page=2&amp;history=all#cancel"
+    assert "The run in work ends with the batches that have begun." in text(asked)
+    assert 'href="?page=2&amp;history=all">Keep it' in asked.content.decode()
+
+    campaign.waves.update(rollback_is_due=True)
+    Run.objects.update(only_where_equal=True, move_from="aws", move_to="dual_read")
+    asked = text(client.get(page(campaign) + unescape(link)))
+    assert "goes on to its end first. The rollback that is due is not made." in asked
 
 
 def test_a_button_that_comes_late_changes_nothing_and_says_so(client, log_in):

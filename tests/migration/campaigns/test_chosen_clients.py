@@ -80,7 +80,7 @@ def test_the_page_of_an_action_names_the_campaign_and_links_it_for_who_may_view_
     data = {"clients": f"{free} {members(group)[0]}"}
     response = client.post(f"{CLIENTS}group/", data)
 
-    note = f"1 of these clients is in Campaign {campaign.pk}, which moves its clients by itself."
+    note = f"1 of these clients is in Campaign {campaign.pk}, which moves its clients by itself"
     assert note in text(response).replace(" ,", ",")
     assert (page_of("migration_campaign", campaign.pk) in response.content.decode()) == may_view
 
@@ -114,19 +114,28 @@ def test_of_a_campaign_that_stands_still_none_says_that_it_moves_clients(stores,
     assert f"2 of these clients are in {still}" in of_both
 
 
-def test_one_that_is_stopped_moves_clients_until_its_run_has_ended_and_its_rollback_is_made(stores):
+def test_one_that_is_stopped_moves_clients_until_its_run_has_ended_and_its_rollback_is_made(
+    stores, client
+):
     def moves_clients() -> bool:
         (share,) = count_in_campaigns(members(group))
+        words = text(client.get(f"{CLIENTS}{members(group)[0]}/change/"))
+        assert share.moves_clients == ("what it has in work still moves clients" in words)
         return share.moves_clients
 
     group = make_group("first", 1)
     campaign = begin(group)
     run = take(campaign)
+    login(client, "ana", "credentials.view_client")
     campaign.refresh_from_db()
-    assert moves_clients()
     campaign.stop(by=None)
     assert moves_clients()  # its run ends with its batches
+    for waits in ("requested", "paused"):
+        Run.objects.filter(pk=run.pk).update(state=waits)
+        assert not moves_clients()
 
+    Run.objects.filter(pk=run.pk).update(state="stopped")
+    assert moves_clients()
     Run.objects.filter(pk=run.pk).update(finished_at=timezone.now())
     assert not moves_clients()
     campaign.waves.update(rollback_is_due=True)
@@ -137,12 +146,14 @@ def test_who_is_put_into_a_group_of_one_that_has_to_be_approved_again_is_taken_t
     group = make_group("first", 1)
     campaign = begin(group)
     Campaign.objects.update(approved_at=timezone.now())
+    late = make_client("late")
+    put("first", late)
     ((_wave, verdict),) = list_newest_waves_of_groups([group.pk])
-    assert verdict == NewMemberVerdict.NOT_APPROVED
+    assert (verdict, count(late)) == (NewMemberVerdict.NOT_APPROVED, [])
 
     campaign.stop(by=None)
     ((_wave, verdict),) = list_newest_waves_of_groups([group.pk])
-    assert verdict == NewMemberVerdict.LATER
+    assert (verdict, count(late)) == (NewMemberVerdict.LATER, [(campaign.pk, 1)])
 
 
 def test_who_is_put_into_a_group_of_a_campaign_is_told_whether_it_takes_them(stores, client):

@@ -56,6 +56,8 @@ def test_the_list_names_groups_goal_state_and_why_it_stands_still(client, log_in
         "Wave 0, Wave 1, Wave 2 and 2 more stop Stopped 0 of 5 ana stopped it. maria now" in words
     )
     assert f"Campaign {campaign.pk} " in words
+    campaign.cancel(by=None)
+    assert "cancel Cancelled 0 maria now" in text(client.get(CAMPAIGNS))
 
 
 def test_the_list_is_filtered_by_state(client, log_in):
