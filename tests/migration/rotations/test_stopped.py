@@ -21,6 +21,7 @@ from migration.operations import database_rotation, role_passwords, rotations
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.keys import load_version_keys
 from migration.operations.leases import LeaseLostError
+from migration.operations.login_tests.database import DatabaseLogin
 from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
 from migration.operations.rotations import NotRotated
 from nova_credentials.aws.versions import list_versions
@@ -432,3 +433,19 @@ def test_a_function_of_the_roles_own_is_not_taken_for_postgresqls(role_in):
         assert_rotated(role.rotate())
     finally:
         role.execute("DROP SCHEMA {}_own CASCADE")
+
+
+@pytest.mark.parametrize(
+    ("code", "answer"), [("28P01", False), ("28000", None), ("3D000", None), ("", None)]
+)
+def test_a_login_that_fails_for_another_reason_says_nothing_of_the_password(code, answer):
+    login = DatabaseLogin("db.example.test", 5432, "app", "ana", "example-a")
+
+    def refuse(_login):
+        raise LoginFailedError(LoginOutcome.REFUSED, code=code)
+
+    if answer is None:
+        with pytest.raises(role_passwords.ValidPasswordUnknownError):
+            role_passwords.logs_in(login, refuse)
+    else:
+        assert role_passwords.logs_in(login, refuse) is answer
