@@ -91,7 +91,7 @@ GROUPS = ((Part.DATABASE, Part.WORKERS, Part.SCHEMA), (Part.AWS,), (Part.QUEUE,)
 
 @dataclass
 class Knowledge:
-    """Whether one part of the site was well, and until when that counts, on the monotonic clock."""
+    """Keeps whether one part of the site was well, and until when that counts, on the monotonic clock."""
 
     is_well: bool = False
     until: float = field(default=float("-inf"))

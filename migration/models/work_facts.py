@@ -31,7 +31,7 @@ class BackgroundFacts:
     requested_runs: int
     # Statements of NOVA's old helper that were called lately.
     other_statements: int
-    # Those that are not over, in their order; of each only the id, the state and why it stopped.
+    # The campaigns that are not over, by id; only id, state and the reason of a stop are loaded.
     campaigns: tuple[Campaign, ...]
     # The clients whose rotation stopped, is not finished, or is overdue: as the filter of their list calls them.
     rotations: dict[str, int]

@@ -62,7 +62,7 @@ WRONG_IN_A_ROW, WRONG_AT, TOLD_AT = "wrong_in_a_row", "wrong_at", "told_at"
 # Stands for the password that was known to whoever gave the wrong codes.
 WRONG_WITH = "wrong_with"
 
-# Whether a user got a mail about it.
+# True: the user could be told by mail.
 ToldByMail = bool
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from migration.models import RunItem
     from nova_credentials.messages import Message
 
-# Those that failed, and may succeed at another try.
+# Items that failed and may succeed at another try.
 ItemsToRetry = list["RunItem"]
 
 # No client is begun later in a batch; the rest of it is claimed again.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # How long AWS may take to remove replicas before the next call wants them gone, in seconds.
 REMOVAL_SECONDS, _POLL_SECONDS = 5.0, 0.5
 
-# Those that AWS lists still.
+# The regions in which AWS still lists a replica.
 RegionsLeft = set[str]
 
 

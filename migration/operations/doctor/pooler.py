@@ -46,7 +46,7 @@ PROBE_LOCK = 0x4E4F5650
 
 
 class BackendSharing(StrEnum):
-    """Whether each connection of the site has a backend of PostgreSQL's own, or a pooler shares backends out."""
+    """Says whether each connection of the site has a backend of its own, or a pooler shares backends out."""
 
     OWN_BACKENDS = "own backends"
     SHARED_BACKENDS = "shared backends"
