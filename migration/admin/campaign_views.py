@@ -253,7 +253,7 @@ def get_campaign_context(
     summary = summarize_campaign(campaign, waves=list(page.object_list))
     kept_now = list_blocked_now(campaign) if campaign.state == Campaign.State.STOPPED else []
     may = request.user.has_perm
-    whole_history = request.GET.get("history") == "all"
+    whole_history, cancels = request.GET.get("history") == "all", "cancel" in request.GET
     return {
         "digest": digest,
         "summary": summary,
@@ -269,11 +269,10 @@ def get_campaign_context(
         # The wave whose rollback somebody is about to confirm: the page says so in its address, as it renews itself.
         "roll_back": read_number(request.GET.get("roll_back", "")),
         # Likewise, whether somebody is about to cancel it.
-        "cancels": "cancel" in request.GET,
+        "cancels": cancels,
         # Stopping or going on stands out, but not while the page asks to cancel or names what to correct.
-        "steer_variant": "default" if kept_now or "cancel" in request.GET else "primary",
-        "drops_rollback": "cancel" in request.GET
-        and campaign.waves.filter(rollback_is_due=True).exists(),
+        "steer_variant": "default" if kept_now or cancels else "primary",
+        "drops_rollback": cancels and campaign.waves.filter(rollback_is_due=True).exists(),
         "cancel_url": make_cancel_url(page.number, whole_history=whole_history),
         **(get_stop_notice_context(request) if campaign.state in MAY_STOP else {}),
         "page": page,

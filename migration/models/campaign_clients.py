@@ -32,9 +32,8 @@ class CampaignShare(NamedTuple):
 
     campaign: Campaign
     clients: int
-    moves_clients: (
-        bool  # also one that is stopped, until its run has ended and its rollback is made
-    )
+    # Also of one that is stopped, until its run has ended and its rollback is made.
+    moves_clients: bool
 
 
 def count_in_campaigns(client_ids: Collection[int] | QuerySet[Any, int]) -> list[CampaignShare]:
