@@ -7,12 +7,18 @@ import inspect
 import re
 from dataclasses import dataclass, field, fields, is_dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.test_code_shape import MODULES, ROOT
-
+ROOT = Path(__file__).parent.parent
+MODULES = sorted(
+    path
+    for package in ("nova_admin", "migration", "credentials", "nova_credentials")
+    for path in (ROOT / package).rglob("*.py")
+    if "migrations" not in path.parts
+)
 CLASSES = [
     (path, node)
     for path in MODULES
