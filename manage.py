@@ -5,6 +5,7 @@ import os
 import sys
 
 INTERRUPTED = 130  # a shell's exit code for Ctrl-C
+PIPE_CLOSED = 141  # and for what SIGPIPE ends
 
 
 def main() -> None:
@@ -70,5 +71,17 @@ def _print_usage_error(message: str) -> int:
     return 2
 
 
+def _leave_closed_pipe() -> int:
+    """Drop what is still to be printed: Python would try it once more at its end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return PIPE_CLOSED
+
+
 if __name__ == "__main__":
-    main()
+    try:
+        try:
+            main()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # who reads has enough, as `head` does
+        sys.exit(_leave_closed_pipe())

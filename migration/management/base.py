@@ -131,6 +131,15 @@ class FormattedCommand(OneLineCommand):
 class RunCommand(FormattedCommand):
     """A command that waits for a run and reports it."""
 
+    # What the user named by `--by` has to be allowed.
+    permission = "migration.add_run"
+
+    def add_run_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        parser.add_argument(
+            "--inline", action="store_true", help="in this process, without workers"
+        )
+
     def enqueue_run(self, run: Run) -> None:
         """Hand the run to the workers, and say so where the queue can't be reached."""
         if not tasks.enqueue(run):
@@ -216,11 +225,12 @@ class ClientsCommand(RunCommand):
             )
         return found
 
-    def start_run_and_wait(self, *, inline: bool, **run_options: Any) -> Run:
-        """Start a run and wait for its end. With `inline` this process does it, otherwise the workers."""
+    def start_run_and_wait(self, options: Options, **run_options: Any) -> Run:
+        """Start a run and wait for its end. With `--inline` this process does it, otherwise the workers."""
+        by, inline = find_user(options["by"], permission=self.permission), options["inline"]
         if inline:
             require_writes(run_options["kind"])
-        run = Run.start(**run_options, tries=1 if inline else MANY_TRIES)
+        run = Run.start(**run_options, by=by, tries=1 if inline else MANY_TRIES)
         self.carry_out_run(run, inline=inline)
         return run
 

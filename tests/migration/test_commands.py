@@ -6,14 +6,16 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from functools import partial
 from uuid import uuid4
 
 import psycopg
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
 
-from migration.models import all_clients
+from migration.models import CopySearch, Run, all_clients
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.phases import Phase
 from tests import nova_database
@@ -252,6 +254,57 @@ def test_ctrl_c_ends_a_command_without_a_traceback():
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=30) == ("", "")
         assert process.returncode == 130
+
+
+def test_a_closed_pipe_ends_a_command_without_a_traceback():
+    with migrated_database() as uri:
+        reading, writing = os.pipe()
+        os.close(reading)
+        try:
+            done = subprocess.run(
+                [sys.executable, "manage.py", "client_status", "--format", "json"],
+                cwd=ROOT,
+                check=False,
+                env=os.environ
+                | {"DJANGO_SETTINGS_MODULE": "nova_admin.settings", "DATABASE_URL": uri},
+                stdout=writing,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=600,
+            )
+        finally:
+            os.close(writing)
+
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "permission"),
+    [
+        (["migrate_clients", "idom", "--inline"], "add_run"),
+        (["compare_clients", "idom", "--inline"], "add_run"),
+        (["push_pending", "--inline"], "add_run"),
+        (["test_logins", "idom", "--inline"], "test_login"),
+        (["apply_secret_settings", "idom", "--inline"], "add_run"),
+        (["change_layout", "service", "idom", "--inline"], "move_client"),
+        (["find_copies", "idom"], "add_copysearch"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else value,
+)
+def test_by_names_whose_act_it_is_if_they_may(stores, arguments, permission):
+    make_client("idom")
+    eva = User.objects.create_user("eva")
+
+    with pytest.raises(CommandError, match="lacks the permission") as refused:
+        call_command(*arguments, "--by", "eva")
+    assert refused.value.returncode == 2
+    assert not Run.objects.exists()
+    assert not CopySearch.objects.exists()
+
+    eva.user_permissions.add(Permission.objects.get(codename=permission))
+    with suppress(SystemExit):
+        call_command(*arguments, "--by", "eva")
+    assert (CopySearch if arguments[0] == "find_copies" else Run).objects.get().by == eva
 
 
 def test_client_status_as_text_has_names_the_pending_push_and_what_differs(stores, capsys):

@@ -31,9 +31,7 @@ class Command(ClientsCommand):
         parser.add_argument(
             "--check", action="store_true", help="print what differs now, change nothing"
         )
-        parser.add_argument(
-            "--inline", action="store_true", help="in this process, without workers"
-        )
+        self.add_run_arguments(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
         chosen = self.find_clients(options)
@@ -41,7 +39,7 @@ class Command(ClientsCommand):
             self._print_differences(chosen, options)
             return
         run = self.start_run_and_wait(
-            inline=options["inline"],
+            options,
             kind=Run.Kind.SECRET_SETTINGS,
             chosen=chosen,
             secret_settings=describe_settings(),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 class Command(ClientsCommand):
     takes_locks = True
+    permission = "migration.move_client"
     help = "Changes the layout of clients' secrets: new ones are written and read back before NOVA reads them."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -24,9 +25,7 @@ class Command(ClientsCommand):
         )
         self.add_client_arguments(parser)
         self.add_format(parser)
-        parser.add_argument(
-            "--inline", action="store_true", help="in this process, without workers"
-        )
+        self.add_run_arguments(parser)
         parser.add_argument(
             "--adopt",
             action="store_true",
@@ -35,7 +34,7 @@ class Command(ClientsCommand):
 
     def handle(self, *args: object, **options: Any) -> None:
         run = self.start_run_and_wait(
-            inline=options["inline"],
+            options,
             kind=Run.Kind.LAYOUT,
             chosen=self.find_clients(options),
             layout=options["layout"],

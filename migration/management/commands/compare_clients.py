@@ -15,12 +15,10 @@ class Command(ClientsCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         self.add_client_arguments(parser)
         self.add_format(parser)
-        parser.add_argument(
-            "--inline", action="store_true", help="in this process, without workers"
-        )
+        self.add_run_arguments(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
         run = self.start_run_and_wait(
-            inline=options["inline"], kind=Run.Kind.COMPARE, chosen=self.find_clients(options)
+            options, kind=Run.Kind.COMPARE, chosen=self.find_clients(options)
         )
         self.report_run(run, options)

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 
 from credentials.shown_names import escape_name
 from migration import tasks
-from migration.management.base import ClientsCommand
+from migration.management.base import ClientsCommand, find_user
 from migration.operations.copy_redaction import (
     RedactionPlan,
     RedactionResult,
@@ -45,18 +45,20 @@ class Command(ClientsCommand):
             metavar="T.C",
             help=f"with --redact: these columns instead of {', '.join(DEFAULT_COLUMNS)}",
         )
+        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
         if options["column"] and not options["redact"]:
             raise CommandError("--column goes with --redact", returncode=2)
+        by = find_user(options["by"], permission="migration.add_copysearch")
         client_ids = list(self.find_clients(options).values_list("pk", flat=True))
         self._restart_dead_searches()
-        search = search_copies(client_ids=client_ids, tell=self._tell_progress)
+        search = search_copies(client_ids=client_ids, by=by, tell=self._tell_progress)
         columns = list(options["column"] or DEFAULT_COLUMNS)
         if options["redact"] and self._redact(search, client_ids, columns):
             # What is left is looked for again: only that proves what became of the copies.
-            search = search_copies(client_ids=client_ids, tell=self._tell_progress)
+            search = search_copies(client_ids=client_ids, by=by, tell=self._tell_progress)
         self._report(search, as_json=options["format"] == "json")
 
     def _restart_dead_searches(self) -> None:

@@ -40,9 +40,7 @@ class Command(ClientsCommand):
         parser.add_argument(
             "--dry-run", action="store_true", help="print the plan of the run, write nothing"
         )
-        parser.add_argument(
-            "--inline", action="store_true", help="in this process, without workers"
-        )
+        self.add_run_arguments(parser)
         parser.add_argument(
             "--adopt",
             action="store_true",
@@ -63,7 +61,7 @@ class Command(ClientsCommand):
             self._print_plan(chosen, options)
             return
         run = self.start_run_and_wait(
-            inline=options["inline"],
+            options,
             kind=Run.Kind.MIGRATE,
             chosen=chosen,
             adopt=options["adopt"],

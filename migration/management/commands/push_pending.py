@@ -15,13 +15,11 @@ class Command(ClientsCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         self.add_format(parser)
-        parser.add_argument(
-            "--inline", action="store_true", help="in this process, without workers"
-        )
+        self.add_run_arguments(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
         ClientRevision.objects.fold_writes()
         run = self.start_run_and_wait(
-            inline=options["inline"], kind=Run.Kind.PUSH, chosen=all_clients().push_pending()
+            options, kind=Run.Kind.PUSH, chosen=all_clients().push_pending()
         )
         self.report_run(run, options)

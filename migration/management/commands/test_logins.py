@@ -5,11 +5,12 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from migration.management.base import ClientsCommand
-from migration.models import LoginStores, Run
+from migration.models import LOGIN_PERMISSION, LoginStores, Run
 
 
 class Command(ClientsCommand):
     takes_locks = True
+    permission = LOGIN_PERMISSION
     help = "Logs in to databases, mailboxes and AWS with the stored values; prints outcomes only, never a value."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -21,13 +22,11 @@ class Command(ClientsCommand):
             default=LoginStores.BOTH.value,
             help="whose values log in (both)",
         )
-        parser.add_argument(
-            "--inline", action="store_true", help="in this process, without workers"
-        )
+        self.add_run_arguments(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
         run = self.start_run_and_wait(
-            inline=options["inline"],
+            options,
             kind=Run.Kind.TEST_LOGINS,
             chosen=self.find_clients(options),
             stores=LoginStores(options["store"]),
