@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from typing import TYPE_CHECKING
 
 from django.http import StreamingHttpResponse
 from django.utils.translation import gettext as _
 
 from migration.admin.client_columns import may_view_groups, may_view_run_results
-from migration.admin.run_items import EchoFile
+from migration.operations.csv_cells import make_csv_line
 from migration.reports.client_list import ListRights, iterate_export
 
 if TYPE_CHECKING:
@@ -32,9 +31,8 @@ def download_clients(
 ) -> StreamingHttpResponse:
     """Send the clients with what the list shows of each, and no secret value."""
     sight = ListRights(groups=may_view_groups(request), errors=may_view_run_results(request))
-    write_line = csv.writer(EchoFile()).writerow
     return StreamingHttpResponse(
-        (write_line(row) for row in iterate_export(chosen, sight)),
+        map(make_csv_line, iterate_export(chosen, sight)),
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": 'attachment; filename="clients.csv"'},
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ from migration.admin.base import RUN_PERMISSION, AdminView, get_signed_in_user
 from migration.admin.campaign_notes import describe_new_member_verdicts
 from migration.admin.import_filters import ImportFilter
 from migration.admin.run_plans import request_plan
+from migration.operations.csv_cells import make_csv_line
 from migration.operations.import_files import MOST_BYTES, MOST_LINES, ImportRefusedError
 from migration.operations.import_plans import LineOutcome
 from migration.operations.imports import preview_import, store_import
@@ -192,12 +192,11 @@ class ImportTemplateView(AdminView):
         return may_import(self.request)
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        response = HttpResponse(
+        return HttpResponse(
+            make_csv_line(IMPORT_COLUMNS),
             content_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": 'attachment; filename="clients-to-import.csv"'},
         )
-        csv.writer(response).writerow(IMPORT_COLUMNS)
-        return response
 
 
 def may_import(request: HttpRequest) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from typing import TYPE_CHECKING, Any
 
 from django.core.paginator import Paginator
@@ -14,7 +13,7 @@ from migration.admin.run_remedies import can_succeed, list_remedies
 from migration.models import CAN_BE_RETRIED, Comparison, Outcome, RunItem
 from migration.models.run_items import is_due, was_never_begun, was_written_since_refusal
 from migration.operations import run_batches
-from migration.operations.csv_cells import defuse_formula
+from migration.operations.csv_cells import make_csv_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -125,18 +124,10 @@ def count_by_tab(progress: Progress) -> dict[str, int]:
     }
 
 
-class EchoFile:
-    """Stands in for a file: the csv module's `writerow` returns what `write` returns, the line itself."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
 def iterate_csv_lines(items: QuerySet[RunItem]) -> Iterator[str]:
     """Yield a line of headings and a line for each item."""
     names = ("slug", "outcome", "error_class", "message", "comparison_status", "attempts")
-    write_line = csv.writer(EchoFile()).writerow
-    yield write_line([*names, "finished_at"])
+    yield make_csv_line([*names, "finished_at"])
     for item in items.iterator(chunk_size=1000):
         finished = item.finished_at.isoformat() if item.finished_at else ""
-        yield write_line([*(defuse_formula(getattr(item, name)) for name in names), finished])
+        yield make_csv_line([*(getattr(item, name) for name in names), finished])

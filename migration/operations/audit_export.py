@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +15,7 @@ from migration import audit_sentences as sentences
 from migration.models import AuditCode, AuditEvent, AuditLink
 from migration.models.audit_signatures import describe_moment, first_id_at
 from migration.operations.audit_chain import seal_audit
-from migration.operations.csv_cells import defuse_formula
+from migration.operations.csv_cells import make_csv_line
 from migration.operations.snapshots import repeatable_read_only
 
 if TYPE_CHECKING:
@@ -129,17 +128,9 @@ def _write_json(events: Iterable[AuditEvent], write: Write) -> None:
     write("\n]\n" if before == "," else "[]\n")
 
 
-@dataclass(frozen=True)
-class _Sink:
-    """What the csv module takes for a file."""
-
-    write: Write
-
-
 def _write_csv(events: Iterable[AuditEvent], write: Write) -> None:
-    writer = csv.writer(_Sink(write))
-    writer.writerow(COLUMNS)
+    write(make_csv_line(COLUMNS))
     for event in events:
-        values = make_row(event).values()
         # JSON has the values as they are.
-        writer.writerow([defuse_formula(escape_invisible(str(value or ""))) for value in values])
+        cells = (str(value or "") for value in make_row(event).values())
+        write(make_csv_line(map(escape_invisible, cells)))

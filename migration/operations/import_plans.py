@@ -22,6 +22,7 @@ from migration import import_sentences as sentences
 from migration import offboarding_sentences
 from migration.models import ClientGroupError, parse_group_name
 from migration.models.client_groups import fold_group_name
+from migration.operations.csv_cells import defuse_cell
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.phases import Phase
 from nova_credentials.sentences import PHASES
@@ -170,7 +171,11 @@ class ClientPlanner:
         values = {}
         for column, text in cells.items():
             stored = getattr(row, column)
-            if not is_new and stored is not None and text == str(stored):
+            spellings = {str(stored)}
+            if column in CLIENT_COLUMNS:
+                # As the site's own export has it. A secret is in none, and may begin as it likes.
+                spellings.add(defuse_cell(stored))
+            if not is_new and stored is not None and text in spellings:
                 # NOVA's rows may hold values that no form would take, or would take with other blanks.
                 continue
             try:

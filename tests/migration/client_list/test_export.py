@@ -2,15 +2,20 @@
 
 import csv
 import io
+import re
 
+import pytest
 from django.contrib.auth.models import User
 
 from migration.models import ClientGroup, ClientOwner, all_clients
+from migration.operations.imports import store_import
 from migration.reports import client_list
 from tests.factories import VIEW, make_client, make_database, make_full_client
 from tests.migration.admin.pages import CLIENTS, login
 from tests.migration.client_list.conftest import put_in_phase
+from tests.migration.imports.files import make_csv
 
+FORMULA_SIGNS = tuple("=+-@＝＋－＠")
 SECRETS = ("example-password-1", "example-app-password-2", "example-secret-key-3")
 
 
@@ -51,6 +56,56 @@ def test_the_file_says_what_the_list_says(operator, monkeypatch):
     assert rows[0]["comparison"] == "mismatch"
     assert (rows[1]["name"], rows[1]["active"]) == ("'=HYPERLINK(1)", "no")
     assert not [secret for secret in (*SECRETS, "=secret") if secret in body]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x;=cmd|'/C calc'!A0;y",
+        'x;"=1+1',
+        "x\t@SUM(1)",
+        "x\r\n-1",
+        "x| ＋1",
+        "\n=1",
+        "\tx",
+        " =1",
+        "＝1",
+        "＋1",
+        "－1",
+        "＠A1",
+    ],
+)
+def test_no_cell_is_a_formula_whatever_separates_cells_for_who_reads_it(operator, name):
+    evil = make_client("evil", name=name)
+
+    body, (row,) = download(operator, [evil])
+
+    assert row["name"].replace("'", "") == name.replace("'", "")
+    for separator in ",;\t|":
+        for cells in csv.reader(io.StringIO(body), delimiter=separator):
+            assert not [cell for cell in cells if cell.lstrip(' "\n').startswith(FORMULA_SIGNS)]
+    assert not row["name"].startswith(("\t", "\n", "\r"))
+    # Also where the quotation marks are no help: the lines are read one by one.
+    for cell in re.split(r"[;|\t\r\n]", row["name"]):
+        assert not cell.lstrip(' "').startswith(FORMULA_SIGNS)
+
+
+def test_every_cell_is_quoted(operator):
+    body, _rows = download(operator, [make_client("plain", name="Plain")])
+    for line in body.splitlines():
+        assert line.count('"') == 2 * len(client_list.HEADINGS)
+
+
+def test_a_name_comes_back_from_its_export_as_it_was(operator):
+    make_full_client("evil", name="=HYPERLINK(1)")
+    pk = all_clients().get(slug="evil").pk
+    _body, (row,) = download(operator, [pk])
+
+    file = make_csv({"slug": row["slug"], "name": row["name"]})
+    result = store_import(data=file)
+
+    assert (result.new, result.changed) == (0, 0)
+    assert all_clients().get(pk=pk).name == "=HYPERLINK(1)"
 
 
 def test_the_file_has_no_more_than_its_reader_may_see(transactional_db, client):

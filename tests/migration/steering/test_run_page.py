@@ -1,5 +1,8 @@
 """A run's orders on its page."""
 
+import csv
+import io
+
 import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
@@ -122,9 +125,10 @@ def test_the_items_come_as_csv_and_no_cell_is_a_formula(client, operator):
     runs.work_on_run(run_id=run.pk)
 
     response = client.get(reverse("admin:migration_run_items", args=[run.pk]))
-    lines = b"".join(response.streaming_content).decode().splitlines()
+    rows = list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode())))
 
-    assert lines[0] == "slug,outcome,error_class,message,comparison_status,attempts,finished_at"
-    assert len(lines) == 4
-    assert lines[1].startswith("'=1+1,created,,")
-    assert lines[2].startswith("client-0,created,,")
+    assert [(row["slug"], row["outcome"]) for row in rows] == [
+        ("'=1+1", "created"),
+        ("client-0", "created"),
+        ("client-1", "created"),
+    ]
