@@ -9,6 +9,7 @@ import inspect
 import io
 import pickle
 import uuid
+from typing import Any
 
 from django.apps import apps
 from django.conf import settings
@@ -17,7 +18,9 @@ from django.utils import timezone
 from django_q import core_signing
 from django_q.brokers import get_broker
 from django_q.conf import Conf
+from django_q.models import Task
 from django_q.signing import BadSignature, SignedPackage
+from picklefield import PickledObjectField
 
 from migration import tasks
 from migration.redis_queue import QUEUE_ERRORS, connect_to_redis
@@ -33,6 +36,7 @@ PLAIN = {("datetime", "datetime"), ("datetime", "timedelta"), ("datetime", "time
 # The entries that a refused package keeps. Others could name a hook or a chain, or ask to be run at once.
 KEPT = ("id", "name", "group", "started")
 LONGEST_NAME = 200
+LONGEST_TEXT = 10_000
 
 
 class KnownTasksQueue(Broker):
@@ -69,6 +73,36 @@ def replace_foreign_task(task: dict[str, object], **_: object) -> None:
     name = str(task.get("func"))[:LONGEST_NAME]
     task.clear()
     task.update(kept, func=REFUSE, args=(name,), kwargs={}, ack_failure=True)
+
+
+class PlainTextField(PickledObjectField):
+    """Stores and loads text where django-q has unsigned pickles, which whoever can write the row would have us run."""
+
+    def to_python(self, value: Any) -> Any:
+        return value
+
+    def get_db_prep_value(self, value: Any, *_args: object, **_kwargs: object) -> Any:
+        return value if value is None or isinstance(value, str) else repr(value)
+
+    def select_format(self, _compiler: object, sql: str, params: Any) -> tuple[str, Any]:
+        # django-q loads a thousand rows after each task; ours have a few characters.
+        return f"pg_catalog.left({sql}, {LONGEST_TEXT})", params
+
+    def deconstruct(self) -> Any:
+        name, _path, args, kwargs = super().deconstruct()
+        return (
+            name,
+            "picklefield.fields.PickledObjectField",
+            args,
+            kwargs,
+        )  # the column stays as it is
+
+
+def keep_pickles_out_of_tasks() -> None:
+    """Have django-q's tasks (all its models of them share these fields) load and store plain text."""
+    for field in Task._meta.fields:
+        if isinstance(field, PickledObjectField):
+            field.__class__ = PlainTextField
 
 
 def remove_queue_pages() -> None:

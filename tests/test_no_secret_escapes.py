@@ -81,7 +81,7 @@ def add_tables(haystack: Haystack, ask: Callable[[str], list[tuple]] = ask) -> N
 
 
 def add_pickles(haystack: Haystack) -> None:
-    """django-q keeps arguments and results pickled: what they hold shows only when they are loaded."""
+    """What queued tasks hold, which is pickled in their packages, and the texts that django-q keeps of ended ones."""
     for queued in OrmQ.objects.all():
         haystack.add("queue", repr(queued.task))
     for task in Task.objects.all():
