@@ -146,7 +146,7 @@ def _send_mail(delivery: NoticeDelivery, address: str) -> DeliveryAttempt:
     text = make_text(delivery.notice)
     mail = EmailMessage(
         text.subject,
-        f"{text.text}\n\n-- \n{text.signature}\n",
+        "\n\n".join(filter(None, [text.text, text.link, f"-- \n{text.signature}\n"])),
         None,
         [address],
         headers={"Message-ID": make_message_id(delivery), "Auto-Submitted": "auto-generated"},

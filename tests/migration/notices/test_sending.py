@@ -335,3 +335,33 @@ def test_the_sentences_are_in_the_language_of_the_setting(outbox, webhook, setti
     send_now()
 
     assert webhook.taken[0].startswith("*[Producción] ")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "origins", "link"),
+    [
+        (["nova.example.com"], [], "https://nova.example.com/admin/migration/run/aws-writes/"),
+        (
+            [".example.com", "x.example.com"],
+            [],
+            "https://x.example.com/admin/migration/run/aws-writes/",
+        ),
+        (
+            ["nova.example.com"],
+            ["https://*.example.com", "https://nova.example.com:8443"],
+            "https://nova.example.com:8443/admin/migration/run/aws-writes/",
+        ),
+        ([".example.com"], ["https://*.example.com"], ""),
+    ],
+)
+def test_a_notice_links_the_page_that_says_more(
+    outbox, told, webhook, mailbox, settings, hosts, origins, link
+):
+    settings.ALLOWED_HOSTS, settings.CSRF_TRUSTED_ORIGINS = hosts, origins
+    record()
+
+    send_now()
+
+    (text,), ((_, mail),) = webhook.taken, mailbox.mails
+    assert text.partition("https://")[1:] == ("https://" if link else "", link[8:])
+    assert (f"\n\n{link}\n\n-- " in mail.get_content()) if link else "https:" not in str(mail)
