@@ -171,7 +171,7 @@ from migration.models.users import UserDeletionError
 from migration.models.version_keys import VersionKey
 from migration.models.wave_counts import WaveCounts
 from migration.models.waves import Wave, WaveClient
-from migration.models.work_facts import BackgroundFacts, read_background_facts
+from migration.models.work_facts import OF_AWS, BackgroundFacts, read_background_facts
 from migration.models.workers import Worker
 from migration.models.write_state import AwsWriteState, read_aws_write_state
 from migration.models.write_stops import WriteStop
@@ -191,6 +191,7 @@ __all__ = [
     "MOST_DAYS",
     "MOST_SEARCH_TRIES",
     "MOVE_PERMISSIONS",
+    "OF_AWS",
     "OWN_PERMISSION",
     "PROVEN_WRONG",
     "PUSHED",

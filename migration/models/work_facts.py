@@ -15,11 +15,17 @@ from migration.models.reader_processes import SEEN_WITHIN
 from migration.models.rotation_schedules import make_next_query, today
 from migration.models.runs import Run
 from migration.models.secrets import DIFFERING_CLIENTS
+from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Message
 from nova_credentials.tables import CLIENTS
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+# What is wrong with AWS itself, and not with one client's secret.
+OF_AWS = (ErrorClass.PERMISSION, ErrorClass.THROTTLED, ErrorClass.UNAVAILABLE)
+# AWS is asked for so many in one call.
+FEW_COMPARISONS = 20
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,8 @@ class BackgroundFacts:
     interrupted_offboardings: int
     # The clients whose secrets differ from the settings of key and regions.
     differing_secrets: int
+    # AWS refused or failed each of the newest comparisons that it was asked for.
+    aws_fails: bool
 
 
 def read_background_facts() -> BackgroundFacts:
@@ -61,7 +69,10 @@ def read_background_facts() -> BackgroundFacts:
                  WHERE o.state <> %(offboarded)s),
                 (SELECT count(*) FROM ({DIFFERING_CLIENTS.format(prefix="%(prefix)s")}) AS differing),
                 (SELECT coalesce(json_agg(json_build_array(id, state, stopped_because) ORDER BY id), '[]')
-                 FROM migration_campaign WHERE state = ANY(%(not_over)s))
+                 FROM migration_campaign WHERE state = ANY(%(not_over)s)),
+                coalesce((SELECT bool_and(error_class = ANY(%(of_aws)s)) FROM (
+                    SELECT error_class FROM migration_comparison ORDER BY id DESC LIMIT {FEW_COMPARISONS}
+                ) AS newest), false)
             """,  # noqa: S608  # constants
             {
                 "today": today(),
@@ -70,15 +81,18 @@ def read_background_facts() -> BackgroundFacts:
                 "called_since": timezone.now() - SEEN_WITHIN,
                 "not_over": list(Campaign.NOT_OVER),
                 "offboarded": OffboardingState.OFFBOARDED,
+                "of_aws": list(OF_AWS),
                 "prefix": settings.NOVA_SECRET_PREFIX,
             },
         )
-        seen_at, swept_at, requested, others, *rotations, left, differing, rows = cursor.fetchone()
+        seen_at, swept_at, requested, others, *rotations, left, differing, rows, fails = (
+            cursor.fetchone()
+        )
     campaigns = tuple(
         Campaign(pk=pk, state=state, stopped_because=why and Message.from_json(why))
         for pk, state, why in rows
     )
     numbers = dict(zip(("stopped", "unfinished", "overdue"), rotations, strict=True))
     return BackgroundFacts(
-        seen_at, swept_at, requested, others, campaigns, numbers, left, differing
+        seen_at, swept_at, requested, others, campaigns, numbers, left, differing, fails
     )

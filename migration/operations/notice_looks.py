@@ -17,6 +17,7 @@ from migration import notice_sentences as sentences
 from migration import sentences as own_sentences
 from migration import setting_sentences
 from migration.models import (
+    OF_AWS,
     Comparison,
     Condition,
     FoundCondition,
@@ -33,7 +34,6 @@ from migration.operations.audit_verification import verify_audit
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.doctor import process_sentences
 from migration.operations.stored_looks import compare_looks_with_settings
-from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -44,8 +44,6 @@ COMPARISONS_LOOKED_AT = 200
 COMPARED_WITHIN = timedelta(hours=1)
 # How long workers are gone before it is told: longer than a restart.
 GONE_AFTER = timedelta(minutes=5)
-# What is wrong with AWS itself, and not with one client's secret.
-OF_AWS = (ErrorClass.PERMISSION, ErrorClass.THROTTLED, ErrorClass.UNAVAILABLE)
 MINUTELY = (NoticeEvent.AWS_GONE, NoticeEvent.READERS_GONE, NoticeEvent.DUPLICATE)
 READS_AWS = [phase for phase in Phase if phase.reads_aws]
 LAST_LOOK = "last look"

@@ -63,8 +63,8 @@ def list_pulses(
         ),
         Pulse(
             _("AWS"),
-            _is_recent(answered_at, late),
-            _("answered") if answered_at else _("not asked yet"),
+            False if work.aws_fails else _is_recent(answered_at, late),
+            _describe_aws(answered_at, fails=work.aws_fails),
             reverse("admin:migration_comparison_report"),
             VIEW_COMPARISONS,
             answered_at,
@@ -88,6 +88,12 @@ def list_pulses(
         ),
         _judge_notices(),
     ]
+
+
+def _describe_aws(answered_at: datetime | None, *, fails: bool) -> str:
+    if answered_at is None:
+        return _("has not answered") if fails else _("not asked yet")
+    return _("does not answer; it last did") if fails else _("answered")
 
 
 def _judge_notices() -> Pulse:

@@ -255,6 +255,21 @@ def test_the_health_line_says_how_old_its_knowledge_is(root, settings):
     assert "answered 31 minutes ago" in text(root.get(HOME))
 
 
+def test_the_health_line_takes_no_answer_of_before_expired_keys_for_one_of_now(root):
+    make_many(2)  # matched just now
+    client = make_client("idom")
+
+    def judge_aws() -> bool | None:
+        return {each.name: each.is_well for each in root.get(HOME).context["pulses"]}["AWS"]
+
+    assert judge_aws() is True
+    for _ in range(20):
+        make_comparison(client, status="unchecked", error_class="permission")
+    assert judge_aws() is False
+    make_comparison(client, status="match")
+    assert judge_aws() is True
+
+
 def test_the_health_line_says_that_a_process_of_nova_fails_and_not_that_it_reads(root):
     make_reader_process()
     assert "1 process of NOVA has read through the package" in text(root.get(HOME))
