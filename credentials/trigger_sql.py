@@ -18,38 +18,57 @@ ON_A_SAFE_PATH = "SET search_path = pg_catalog, pg_temp SET row_security = off"
 # the other tables to find their clients: it waits for a table at most 50 ms, and then releases all their locks by
 # ending the block with an error, so that our reading never makes another transaction wait for NOVA's. Clients with a
 # revision, which are all that were ever pushed, are counted even if another table could not be read.
+#
+# A client that gets another slug keeps the former one as the name of its secrets (`secret_slug`), which the reader
+# goes by from NOVA's commit on. A slug changed twice keeps the first; one changed back is the client's own again. This
+# waits while a transaction of the site holds the client, as NOVA's statement does for the client itself. Where NOVA
+# limits such waits its statement fails, as without the note nobody could read the client.
 COUNT_WRITE_BODY = """
 DECLARE
     client_ids integer[];
 BEGIN
-    IF TG_OP = 'TRUNCATE' THEN
+    BEGIN
+        IF TG_OP = 'TRUNCATE' THEN
+            BEGIN
+                PERFORM set_config('lock_timeout', '50ms', true);
+                client_ids := ARRAY(
+                    SELECT client_id FROM nova_admin.credentials_clientrevision
+                    UNION SELECT client_id FROM nova_admin.credentials_clientwrite
+                );
+                client_ids := client_ids || ARRAY(
+                    SELECT id FROM public.clients
+                    UNION SELECT client_id FROM public.client_database_credentials
+                    UNION SELECT client_id FROM public.client_email_credentials
+                    UNION SELECT client_id FROM nova_admin.client_aws_credentials
+                );
+                RAISE EXCEPTION 'lets go of the tables';
+            EXCEPTION WHEN OTHERS THEN
+                NULL;
+            END;
+            INSERT INTO nova_admin.credentials_clientwrite (client_id) SELECT DISTINCT unnest(client_ids);
+        ELSIF TG_TABLE_NAME = 'clients' THEN
+            INSERT INTO nova_admin.credentials_clientwrite (client_id)
+            SELECT DISTINCT id FROM unnest(ARRAY[OLD.id, NEW.id]) AS id WHERE id IS NOT NULL;
+        ELSE
+            INSERT INTO nova_admin.credentials_clientwrite (client_id)
+            SELECT DISTINCT id FROM unnest(ARRAY[OLD.client_id, NEW.client_id]) AS id WHERE id IS NOT NULL;
+        END IF;
+    EXCEPTION WHEN OTHERS THEN
+        RAISE WARNING 'NOVA Admin could not count this write (SQLSTATE %)', SQLSTATE;
+    END;
+    IF TG_TABLE_NAME = 'clients' AND TG_OP = 'UPDATE' THEN
         BEGIN
-            PERFORM set_config('lock_timeout', '50ms', true);
-            client_ids := ARRAY(
-                SELECT client_id FROM nova_admin.credentials_clientrevision
-                UNION SELECT client_id FROM nova_admin.credentials_clientwrite
-            );
-            client_ids := client_ids || ARRAY(
-                SELECT id FROM public.clients
-                UNION SELECT client_id FROM public.client_database_credentials
-                UNION SELECT client_id FROM public.client_email_credentials
-                UNION SELECT client_id FROM nova_admin.client_aws_credentials
-            );
-            RAISE EXCEPTION 'lets go of the tables';
-        EXCEPTION WHEN OTHERS THEN
-            NULL;
+            IF OLD.slug IS DISTINCT FROM NEW.slug THEN
+                UPDATE nova_admin.migration_clientmigration
+                SET secret_slug = nullif(coalesce(secret_slug, OLD.slug), NEW.slug)
+                WHERE client_id = NEW.id AND (phase <> 'postgres' OR layout IS NOT NULL);
+            END IF;
+        EXCEPTION WHEN lock_not_available THEN
+            RAISE;
+        WHEN OTHERS THEN
+            RAISE WARNING 'NOVA Admin could not note the former slug (SQLSTATE %)', SQLSTATE;
         END;
-        INSERT INTO nova_admin.credentials_clientwrite (client_id) SELECT DISTINCT unnest(client_ids);
-    ELSIF TG_TABLE_NAME = 'clients' THEN
-        INSERT INTO nova_admin.credentials_clientwrite (client_id)
-        SELECT DISTINCT id FROM unnest(ARRAY[OLD.id, NEW.id]) AS id WHERE id IS NOT NULL;
-    ELSE
-        INSERT INTO nova_admin.credentials_clientwrite (client_id)
-        SELECT DISTINCT id FROM unnest(ARRAY[OLD.client_id, NEW.client_id]) AS id WHERE id IS NOT NULL;
     END IF;
-    RETURN NULL;
-EXCEPTION WHEN OTHERS THEN
-    RAISE WARNING 'NOVA Admin could not count this write (SQLSTATE %)', SQLSTATE;
     RETURN NULL;
 END
 """

@@ -319,6 +319,11 @@ class ClientMigration(models.Model):
         max_length=8, choices=OtherSecretsState, blank=True, default="", db_default=""
     )
     other_secrets_since = models.DateTimeField(null=True)
+    # By which slug its secrets are named; None: by the client's own. When NOVA changes the slug, a trigger stores the
+    # former one here, and the reader goes by it until the secrets have moved.
+    secret_slug = models.CharField(max_length=512, null=True)
+    # By which slug `other_secrets` are named; None: by the same as its own, and they are those of the other layout.
+    other_slug = models.CharField(max_length=512, null=True)
 
     objects = ClientMigrationQuerySet.as_manager()
 
@@ -328,7 +333,17 @@ class ClientMigration(models.Model):
                 fields=["other_secrets_since"],
                 name="client_other_secrets",
                 condition=~models.Q(other_secrets=""),
-            )
+            ),
+            models.Index(
+                fields=["secret_slug"],
+                name="client_secret_slug",
+                condition=models.Q(secret_slug__isnull=False),
+            ),
+            models.Index(
+                fields=["other_slug"],
+                name="client_other_slug",
+                condition=models.Q(other_slug__isnull=False),
+            ),
         ]
         permissions: ClassVar = [
             ("move_client", _("Can move clients between phases")),

@@ -43,34 +43,34 @@ class AwsReader:
         self._manager_lock = threading.Lock()
         self._free = threading.BoundedSemaphore(THREADS)
 
-    def read_document(self, slug: str, layout: Layout | None) -> Document:
+    def read_document(self, secret_slug: str, layout: Layout | None) -> Document:
         """Read the client's document; raises SecretsManagerError or DocumentError. `layout`: its own, if known."""
         layout = layout or self._layout
-        names = legal_secret_names(slug, prefix=self._prefix, layout=layout)
+        names = legal_secret_names(secret_slug, prefix=self._prefix, layout=layout)
         return read_client(self._get_manager(), names, layout=layout).to_document()
 
     def read_pending(
-        self, slug: str, layout: Layout | None, credential_type: CredentialType
+        self, secret_slug: str, layout: Layout | None, credential_type: CredentialType
     ) -> Document | None:
         """Read the document that a rotation of this type is about to make current; None outside a rotation.
 
         Raises as `read_document` does.
         """
         layout = layout or self._layout
-        names = legal_secret_names(slug, prefix=self._prefix, layout=layout)
+        names = legal_secret_names(secret_slug, prefix=self._prefix, layout=layout)
         part = "client" if layout == Layout.CLIENT else credential_type.value
         pending = self._get_manager().get_stage(names[part], "AWSPENDING")
         return join_parts({part: pending.to_document()}, layout=layout) if pending else None
 
-    def start_reading(self, slug: str, layout: Layout | None = None) -> Future[Document]:
+    def start_reading(self, secret_slug: str, layout: Layout | None = None) -> Future[Document]:
         """Start reading the client's document in a daemon thread; return its future."""
-        return self._start(lambda: self.read_document(slug, layout))
+        return self._start(lambda: self.read_document(secret_slug, layout))
 
     def start_reading_pending(
-        self, slug: str, layout: Layout | None, credential_type: CredentialType
+        self, secret_slug: str, layout: Layout | None, credential_type: CredentialType
     ) -> Future[Document | None]:
         """Start `read_pending` in a daemon thread; return its future."""
-        return self._start(lambda: self.read_pending(slug, layout, credential_type))
+        return self._start(lambda: self.read_pending(secret_slug, layout, credential_type))
 
     def _start(self, read: Callable[[], _Read]) -> Future[_Read]:
         answer: Future[_Read] = Future()

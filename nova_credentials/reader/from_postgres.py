@@ -47,16 +47,16 @@ KEPT_CONNECTIONS = 4
 COUNT_AGAIN_AFTER_SECONDS = 300.0
 
 # Where writes are not counted nobody knows whether a push is pending, so PostgreSQL's value is returned as if one were.
-# An older site's table has no column `layout`: the name then stands for the NULL of `without_layouts`, and no error.
+# An older site's table lacks `layout` or `secret_slug`: the name then stands for the NULL of `older_site`, no error.
 STATE = f"""
 SELECT {tables.STATEMENT_MARK} c.id, c.is_active, c.name, coalesce(m.phase, '{Phase.POSTGRES}'),
        {tables.PUSH_PENDING}
            OR m.phase = '{Phase.DUAL_READ}' AND NOT nova_admin.writes_are_counted(),
-       m.layout
+       m.layout, m.secret_slug
 FROM (SELECT id, is_active, name, slug FROM {tables.CLIENTS}) c
-CROSS JOIN (SELECT NULL::varchar AS layout) AS without_layouts
+CROSS JOIN (SELECT NULL::varchar AS layout, NULL::varchar AS secret_slug) AS older_site
 LEFT JOIN LATERAL (
-    SELECT phase, layout FROM {tables.CLIENT_PHASES} WHERE client_id = c.id
+    SELECT phase, layout, secret_slug FROM {tables.CLIENT_PHASES} WHERE client_id = c.id
 ) m ON true
 LEFT JOIN {tables.CLIENT_REVISIONS} r ON r.client_id = c.id
 WHERE c.slug = %s
@@ -65,7 +65,7 @@ WHERE c.slug = %s
 STATE_UNCOUNTED = STATE.replace("NOT nova_admin.writes_are_counted()", "true")
 # For a database on which `migrate` has not run yet.
 STATE_WITHOUT_APP = f"""
-SELECT id, is_active, name, '{Phase.POSTGRES}', true, NULL FROM {tables.CLIENTS} WHERE slug = %s
+SELECT id, is_active, name, '{Phase.POSTGRES}', true, NULL, NULL FROM {tables.CLIENTS} WHERE slug = %s
 """
 # Where the tables exist, but not on this role's search_path, the phase is not known.
 APP_IS_SOMEWHERE = "SELECT 1 FROM pg_class WHERE relname = 'migration_clientmigration' LIMIT 1"
@@ -118,12 +118,22 @@ class ClientInPostgres:
     push_pending: bool
     credentials: ClientCredentials | None = field(repr=False)
     layout: Layout | None = None  # None: as the environment says
+    # By which its secrets are named: after NOVA changed its slug, the former one until the secrets have moved.
+    secret_slug: str = ""
     remembered: bool = False  # from an earlier read, as PostgreSQL does not answer now
 
     @property
     def reads_aws_alone(self) -> bool:
         """Say whether AWS alone is read, and the credential tables no longer."""
         return self.phase.aws_is_authority
+
+    def has_same_secrets_as(self, other: ClientInPostgres) -> bool:
+        """Say whether the same secrets are read of both: by this slug it may be another client's turn by now."""
+        return (self.client_id, self.secret_slug, self.layout) == (
+            other.client_id,
+            other.secret_slug,
+            other.layout,
+        )
 
 
 if TYPE_CHECKING:
@@ -262,8 +272,10 @@ def _select_client(
     state = None if NOT_STORABLE.search(slug) else connection.execute(query, [slug]).fetchone()
     if state is None or not state[1]:
         return None
-    client_id, _, name, phase, pending, layout = state
-    found = ClientInPostgres(client_id, Phase(phase), pending, None, layout and Layout(layout))
+    client_id, _, name, phase, pending, layout, secret_slug = state
+    found = ClientInPostgres(
+        client_id, Phase(phase), pending, None, layout and Layout(layout), secret_slug or slug
+    )
     if found.reads_aws_alone:
         return found
     # Where this app's tables are missing, the one of the AWS keys is missing too.

@@ -133,8 +133,8 @@ class Reader:
     ) -> Document | None:
         """Read the pending document from AWS; with a time limit unless NOVA reads AWS alone."""
         if known.reads_aws_alone:
-            return self._aws.read_pending(slug, known.layout, wanted)
-        asked = self._aws.start_reading_pending(slug, known.layout, wanted)
+            return self._aws.read_pending(known.secret_slug, known.layout, wanted)
+        asked = self._aws.start_reading_pending(known.secret_slug, known.layout, wanted)
         return asked.result(timeout=self._timeout)
 
     def read_database_schemas(self, slug: str) -> dict[TableName, object]:
@@ -164,10 +164,10 @@ class Reader:
         started = time.monotonic()
         known, asked = self._last_states.get(slug), None
         if known and known.phase == Phase.DUAL_READ:
-            asked = self._aws.start_reading(slug, known.layout)
+            asked = self._aws.start_reading(known.secret_slug, known.layout)
         found = self._look_up(slug)
-        if known and known.layout != found.layout:
-            asked = None  # other secrets are the client's now
+        if known and not known.has_same_secrets_as(found):
+            asked = None
         entry = _CacheEntry(
             found.client_id, self._credentials_in_phase(slug, found, asked), started
         )
@@ -223,7 +223,7 @@ class Reader:
             self._count_read(found)
             return found.credentials
         until_now = until or time.monotonic() + self._timeout
-        asked = asked or self._aws.start_reading(slug, found.layout)
+        asked = asked or self._aws.start_reading(found.secret_slug, found.layout)
         theirs, error = self._wait_for_aws(slug, found, asked, until_now)
         differing = list(_differing_paths(found.credentials, theirs)) if theirs else []
         if (differing or _is_gone(error)) and until is None:
@@ -246,7 +246,7 @@ class Reader:
         self, slug: str, found: ClientInPostgres, *, is_second: bool
     ) -> ClientCredentials:
         try:
-            document = self._aws.read_document(slug, found.layout)
+            document = self._aws.read_document(found.secret_slug, found.layout)
             credentials = parse_document(document, client_id=found.client_id, client_slug=slug)
         except Exception as error:
             if _is_gone(error) and not is_second:
