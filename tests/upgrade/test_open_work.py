@@ -1,0 +1,118 @@
+"""Work that stands open over an upgrade from the state before 0.2.0 was released: everything goes on after it."""
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+
+from migration.models import (
+    Campaign,
+    ClientGroup,
+    MoveRequest,
+    Outcome,
+    RotationOutcome,
+    Run,
+    RunPlan,
+    all_clients,
+)
+from migration.operations import runs
+from migration.operations.approvals import approve_request, request_move
+from migration.operations.campaign_steps import advance_campaign
+from migration.operations.campaigns import approve_campaign, start_campaign
+from migration.operations.comparisons import compare
+from migration.operations.run_approvals import approve_run, start_move_run
+from migration.operations.run_plans import start_run, work_on_plan
+from nova_credentials.phases import Phase
+from tests.factories import make_full_client, make_user
+from tests.migration.move_runs.moved import outcomes
+from tests.migration.moves.clients import enter_phase_together, phase_of
+from tests.migration.rotations.conftest import login, login_server, role, role_in
+from tests.migration.rotations.killed import PASSWORD_SET, go_on, rotate_and_kill, rotate_and_list
+
+__all__ = ["login", "login_server", "role", "role_in"]
+
+BEFORE = ("migration", "0049_run_began_at"), ("credentials", "0005_pushed_at")
+
+
+def upgrade() -> None:
+    """Bring the database back to the state of before, and up again, as an upgrade does."""
+    for app, name in BEFORE:
+        call_command("migrate", app, name, verbosity=0)
+    connection.close()
+    call_command("migrate", verbosity=0)
+
+
+@pytest.fixture(autouse=True)
+def approval_is_required(stores, settings):
+    settings.NOVA_REQUIRE_APPROVAL = True
+    settings.NOVA_CLEAN_STREAK = 0
+    settings.NOVA_DUAL_READ_HOURS = 0
+
+
+@pytest.fixture
+def maria():
+    return make_user("maria", "migration.move_client", "migration.change_campaign")
+
+
+@pytest.fixture
+def ana():
+    return make_user("ana", "migration.approve_move")
+
+
+def in_dual_read(*slugs: str) -> list[int]:
+    pks = [make_full_client(slug) for slug in slugs]
+    enter_phase_together(pks, Phase.DUAL_READ)
+    compare(client_ids=pks)
+    return pks
+
+
+def test_requests_plans_runs_and_campaigns_of_before_go_on(maria, ana):
+    one, *two = in_dual_read("one", "two-1", "two-2")
+    three = in_dual_read("three-1", "three-2")
+    plan = RunPlan.store_request(by=maria, chosen=None)
+    work_on_plan(plan_id=plan.pk)
+    request = request_move(client_id=one, new=Phase.AWS, by=maria, reason="INC-1")
+    asked = start_move_run(
+        chosen=all_clients().filter(pk__in=two),
+        old=Phase.DUAL_READ,
+        new=Phase.AWS,
+        by=maria,
+        reason="INC-2",
+    )
+    group = ClientGroup.objects.create(name="pilot")
+    group.put_clients(all_clients().filter(pk__in=three), by=maria)
+    campaign = start_campaign(groups=[group], goal=Phase.AWS, by=maria, reason="INC-3")
+    compared = Run.start(kind=Run.Kind.COMPARE, chosen=all_clients(), by=maria)
+
+    upgrade()
+
+    runs.work_on_run(run_id=compared.pk)
+    compared.refresh_from_db()
+    assert compared.state == Run.State.FINISHED
+    approve_request(request_id=request.pk, by=ana)
+    approved = approve_run(run_id=asked.pk, by=ana)
+    runs.work_on_run(run_id=approved.pk)
+    approve_campaign(campaign_id=campaign.pk, by=ana)
+    advance_campaign(campaign.pk)
+    for run in Run.objects.filter(wave__campaign=campaign):
+        runs.work_on_run(run_id=run.pk)
+    advance_campaign(campaign.pk)
+    assert {phase_of(pk) for pk in (one, *two, *three)} == {Phase.AWS}
+    assert Campaign.objects.get().state == Campaign.State.FINISHED
+    assert MoveRequest.objects.get().state == MoveRequest.State.DONE
+    plan.refresh_from_db()
+    run = start_run(plan=plan, by=maria)
+    runs.work_on_run(run_id=run.pk)
+    assert set(outcomes(run).values()) <= {Outcome.UNCHANGED, Outcome.SKIPPED}
+
+
+def test_a_rotation_that_was_killed_before_the_upgrade_is_ended_after_it(role_in):
+    role = role_in(Phase.DUAL_WRITE)
+    # One point behind that at which the database has the password and neither store has.
+    at = rotate_and_list(role.client_id).index(PASSWORD_SET) + 1
+    assert rotate_and_kill(role.client_id, at)
+
+    upgrade()
+
+    assert go_on(role.client_id).outcome == RotationOutcome.ROTATED
+    assert role.logs_in(role.in_row())
+    assert role.in_aws() == role.in_row()
