@@ -20,6 +20,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
         settings={
             **dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), "off"),
             "autovacuum": "off",
+            # A test looks through what its own database logged (tests/haystack.py).
+            "log_line_prefix": "%m [%p] %d ",
             # What was written long ago is no use to anybody, and takes room in memory.
             **dict.fromkeys(("max_wal_size", "min_wal_size"), "256MB"),
         },

@@ -55,7 +55,8 @@ class LayoutQuerySet(models.QuerySet[Any]):
                 """
                 INSERT INTO migration_clientmigration AS kept
                     (client_id, phase, layout, other_secrets, other_secrets_since)
-                VALUES (%(client)s, 'postgres', %(layout)s, %(other)s, CASE WHEN %(other)s <> '' THEN %(now)s END)
+                VALUES (%(client)s, 'postgres', %(layout)s, %(other)s::text,
+                    CASE WHEN %(other)s::text <> '' THEN %(now)s END)
                 ON CONFLICT (client_id) DO UPDATE
                 SET layout = coalesce(kept.layout, excluded.layout),
                     other_secrets = coalesce(nullif(excluded.other_secrets, ''), kept.other_secrets),

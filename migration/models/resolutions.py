@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.conf import settings
 from django.db import models, transaction
+from django.db.models.functions import Cast
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -74,9 +75,9 @@ class ResolutionQuerySet(models.QuerySet["Resolution"]):
 
 def _make_findings(comparison: str) -> models.Func:
     """Build `Comparison.list_acknowledgeable` in SQL, for the comparison on this path."""
-    status = models.Func(
-        models.Value("status"), models.F(f"{comparison}__status"), function="jsonb_build_object"
-    )
+    # A parameter of this function has no type of its own.
+    name = Cast(models.Value("status"), models.TextField())
+    status = models.Func(name, models.F(f"{comparison}__status"), function="jsonb_build_object")
     return models.Func(
         models.Func(status, function="jsonb_build_array"),
         models.F(f"{comparison}__mismatches"),

@@ -10,7 +10,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import psycopg
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F
 from psycopg import sql
@@ -252,13 +251,9 @@ class _ColumnRedactor:
             type=sql.SQL("pg_catalog." + kind),
         )
         try:
-            # Bound on the server, unlike Django's cursor does it: the text stays out of the statement's own.
-            with (
-                transaction.atomic(),
-                connection.wrap_database_errors,
-                psycopg.Cursor(connection.connection) as cursor,
-            ):
-                return cursor.execute(statement, [text, version, transaction_id]).rowcount == 1
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute(statement, [text, version, transaction_id])
+                return bool(cursor.rowcount == 1)
         except DatabaseError as error:
             # Such as a text that is too long for the column.
             if (getattr(error.__cause__, "sqlstate", None) or "").startswith(("22", "23")):

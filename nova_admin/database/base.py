@@ -10,18 +10,19 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from django.db.backends.postgresql import base
+from django.db.backends.postgresql import base, features, operations
+from django.db.models.lookups import In
 from django.db.utils import DEFAULT_DB_ALIAS, DatabaseErrorWrapper
 from django.utils.functional import cached_property
 
 from credentials.site_schema import SCHEMA
 from nova_admin.database.editor import ShortLockSchemaEditor
-from nova_admin.database.lists import FastListDumper
+from nova_admin.database.lists import FastListDumper, write_list_as_one_parameter
 from nova_admin.database.schema import create_schema_and_carry_over
 from nova_credentials.tables import CREDENTIALS, STATEMENT_MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from psycopg.rows import TupleRow
@@ -42,16 +43,41 @@ KEEPALIVES = {
     "tcp_user_timeout": 60_000,
 }
 
+# PostgreSQL's own limit for one statement.
+MOST_PARAMETERS = 65_535
+
 _CREDENTIAL_TABLES = tuple(name.partition(".")[2] for name in CREDENTIALS.values())
 _FIRST_WORD = re.compile(r"[\s(]*(?:SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
 
 
+# Django's way for a backend to have a lookup written as it wants.
+In.as_postgresql = write_list_as_one_parameter  # type: ignore[attr-defined]
+
+
+class DatabaseFeatures(features.DatabaseFeatures):
+    max_query_params = MOST_PARAMETERS
+
+
+class DatabaseOperations(operations.DatabaseOperations):
+    def bulk_batch_size(self, fields: Sequence[object], objs: Sequence[object]) -> int:
+        """Return how many rows of so many fields one statement has parameters for."""
+        return MOST_PARAMETERS // max(len(fields), 1)
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's PostgreSQL backend with this site's `search_path`, statements marked as its own, and masked errors."""
+    """Django's PostgreSQL backend with this site's `search_path`, statements marked as its own, and masked errors.
+
+    No value is ever in a statement's text, which PostgreSQL logs where it fails or is slow, and shows to monitoring:
+    values travel as parameters.
+    """
 
     SchemaEditorClass = ShortLockSchemaEditor
+    features_class = DatabaseFeatures
+    ops_class = DatabaseOperations
 
     def __init__(self, settings_dict: dict[str, Any], alias: str = DEFAULT_DB_ALIAS) -> None:
+        # Here, and so whatever the settings say. Django asks for it in several places.
+        settings_dict["OPTIONS"]["server_side_binding"] = True
         super().__init__(settings_dict, alias)
         self.execute_wrappers.append(execute_marked)
 

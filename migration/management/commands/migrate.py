@@ -14,6 +14,7 @@ from django.db.utils import OperationalError
 from credentials.shown_names import escape_invisible
 from migration.management.patient_executor import PatientExecutor, met_lock
 from migration.operations.doctor.pooler import require_own_backends
+from migration.operations.doctor.statement_log import keep_values_out_of_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,6 +45,8 @@ class Command(migrate.Command):
         try:
             with having_turn(connections[options["database"]], tell=self.stderr.write):
                 super().handle(*args, **options)
+                if options["app_label"] is None and not options["plan"]:
+                    self._quiet_the_log()
         except OperationalError as error:
             if not met_lock(error):
                 raise
@@ -52,6 +55,15 @@ class Command(migrate.Command):
                 " End that transaction, then run migrate again.",
                 returncode=1,
             ) from None
+
+    def _quiet_the_log(self) -> None:
+        if left := keep_values_out_of_log():
+            self.stdout.write(
+                "PostgreSQL's log may hold values of the site's statements, secrets too (docs/production.md)."
+                " Run as a superuser:"
+            )
+            for statement in left:
+                self.stdout.write(f"    {escape_invisible(statement)}")
 
 
 @contextmanager

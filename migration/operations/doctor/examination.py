@@ -38,6 +38,7 @@ from migration.operations.doctor.roles import examine_boundary, examine_create_r
 from migration.operations.doctor.schema import examine_schema_migrations, examine_site_schema
 from migration.operations.doctor.secret_settings import examine_secret_settings
 from migration.operations.doctor.stages import examine_pending_versions
+from migration.operations.doctor.statement_log import examine_statement_log
 from migration.operations.doctor.workers import examine_workers
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ READING: Mapping[CheckName, Examination] = {
     CheckName.BOUNDARY: examine_boundary,
     CheckName.SITE_GRANTS: examine_site_grants,
     CheckName.READER_GRANTS: examine_reader_grants,
+    CheckName.STATEMENT_LOG: examine_statement_log,
     CheckName.TRIGGERS: examine_triggers,
     CheckName.COUNTING_PROOF: examine_stored_proof,
     CheckName.COLUMNS: examine_columns,

@@ -32,6 +32,7 @@ class CheckName(TextChoices):
     BOUNDARY = "boundary", _("NOVA's role and the site's")
     SITE_GRANTS = "site_grants", _("Rights of the site")
     READER_GRANTS = "reader_grants", _("Rights of NOVA's reader")
+    STATEMENT_LOG = "statement_log", _("Values in PostgreSQL's log")
     TRIGGERS = "triggers", _("Triggers that count writes")
     COUNTING_PROOF = "counting_proof", _("Proof that writes are counted")
     COLUMNS = "columns", _("Columns of NOVA's tables")

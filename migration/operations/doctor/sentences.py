@@ -53,6 +53,20 @@ NOT_MIGRATED = Sentence(
 )
 MIGRATED = Sentence("migrated", "Every schema migration of this release has run.")
 
+# PostgreSQL's log
+LOG_HOLDS_NO_VALUES = Sentence(
+    "log_holds_no_values", "PostgreSQL's log holds no value of the site's statements."
+)
+LOG_MAY_HOLD_VALUES = Sentence(
+    "log_may_hold_values",
+    "PostgreSQL's log may hold values of the site's statements, secrets too: %(settings)s.",
+    glue=", ",
+)
+QUIET_THE_LOG = Sentence(
+    "quiet_the_log",
+    "Run what stands here as a superuser (docs/production.md), then start the site and its workers anew:",
+)
+
 # Writes to AWS; what is wrong is told in the words of `migration.sentences`
 SEE_AWS_WRITES = Sentence(
     "see_aws_writes",
