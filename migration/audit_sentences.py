@@ -144,6 +144,7 @@ REFUSED_AGAIN = Sentence(
     one="Refused once more within the minute that began at %(at)s.",
 )
 LET_IN = Sentence("let_in", "Ended the lock of %(name)s at %(address)s.")
+ADDRESS_LET_IN = Sentence("address_let_in", "Ended the lock of the address %(address)s.")
 PAGE_REFUSED = Sentence("page_refused", "Refused: %(method)s %(page)s.")
 USER_ADDED = Sentence("user_added", "Added the user %(name)s.")
 USER_CHANGED = Sentence("user_changed", "Changed the user %(name)s: %(fields)s.")

@@ -16,6 +16,21 @@ CODE_OF_ANOTHER_TIME = Sentence(
     " its clock by itself, and try again.",
 )
 
+FACTOR_SET_UP_MEANWHILE = Sentence(
+    "factor_set_up_meanwhile", "You have a second factor by now: it is not replaced this way."
+)
+
+# Proving who one is
+NO_PROOF = Sentence(
+    "no_proof",
+    "That is neither your password nor a code of a second factor that you had before this login.",
+)
+
+PROVE_AT_PROVIDER = Sentence(
+    "prove_at_provider",
+    "That you logged in at the provider was not shown, or more than five minutes ago. Log in there again.",
+)
+
 # Entering a code
 CODE_REFUSED = Sentence(
     "code_refused",

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from axes.handlers.database import AxesDatabaseHandler
+from django.conf import settings
 from django.utils import timezone
 from django.utils.formats import time_format
 from django.utils.translation import gettext as _
 
-from migration.operations.lockouts import find_lock_end, find_username_or_make_code
+from migration.operations.lockouts import (
+    NO_ADDRESS,
+    find_lock_end,
+    find_username_or_make_code,
+    is_address_locked,
+    widen_address,
+)
 from nova_admin.session_end import render_refusal_page
 from nova_admin.trusted_proxies import parse_address
 
@@ -17,15 +25,25 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponse
 
-# Of whoever connects by a Unix socket, and names nobody: a column of addresses takes no other text.
-NO_ADDRESS = "::"
 # As the forms of Django and of django-allauth name it.
 ACCOUNT_FIELDS = ("username", "login", "email")
 
 
+class LoginHandler(AxesDatabaseHandler):
+    """Locks out an address too, from which many users were tried."""
+
+    def is_locked(self, request: HttpRequest, credentials: dict[str, str] | None = None) -> bool:
+        locked = super().is_locked(request, credentials)
+        return bool(locked) or is_address_locked(get_address(request))
+
+
 def get_address(request: HttpRequest) -> str:
-    """Return the IP address of the request's sender, behind a trusted proxy too; else NO_ADDRESS."""
-    return str(parse_address(request.META.get("REMOTE_ADDR", "")) or NO_ADDRESS)
+    """Return the IP address by which the sender's guesses are counted, behind a trusted proxy too; else NO_ADDRESS."""
+    address = parse_address(request.META.get("REMOTE_ADDR", ""))
+    if address is None:
+        return NO_ADDRESS
+    is_proxy = settings.NOVA_TRUSTED_PROXIES.trusts(address)
+    return str(address) if is_proxy else widen_address(str(address))
 
 
 def get_account(request: HttpRequest, credentials: Mapping[str, str] | None = None) -> str:
@@ -43,8 +61,12 @@ def answer_locked_out(
     now = timezone.now()
     ends_at = max(ends_at or now, now)
     local = timezone.localtime(ends_at)
+    if is_address_locked(get_address(request)):
+        why = _("Too many users were tried from your address with wrong passwords.")
+    else:
+        why = _("Too many wrong passwords were typed for this user from your address.")
     texts = [
-        _("Too many wrong passwords were typed for this user from your address."),
+        why,
         _("You can try again from %(time)s %(zone)s on.")
         % {"time": time_format(local, "TIME_FORMAT"), "zone": local.tzname()},
         _("At other addresses this user can log in as ever."),

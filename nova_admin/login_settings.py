@@ -38,8 +38,9 @@ SESSION_ENGINE = "nova_admin.session_store"
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 
 AXES_ENABLED = True
-# By the pair, so that nobody can lock out somebody who is at another address.
+# By the pair, so that nobody can lock out somebody who is at another address. The handler adds the lock of an address.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_HANDLER = "nova_admin.login_lockout.LoginHandler"
 AXES_CLIENT_IP_CALLABLE = "nova_admin.login_lockout.get_address"
 AXES_USERNAME_CALLABLE = "nova_admin.login_lockout.get_account"
 AXES_LOCKOUT_CALLABLE = "nova_admin.login_lockout.answer_locked_out"

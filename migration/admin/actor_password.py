@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminPasswordWidget
 
+from credentials.localization import localize
+from migration import factor_sentences as sentences
 from migration.admin.own_password import check_own_password_or_code
 from migration.models import PasswordPlace
 
@@ -38,10 +39,7 @@ class ActorPasswordForm(forms.Form):
         """Check the password, or a code in its place, and keep nothing of it."""
         given = self.cleaned_data.pop(FIELD)
         if not check_own_password_or_code(self.request, given, place=PasswordPlace.USERS):
-            raise ValidationError(
-                gettext("That is neither your password nor a code of your second factor."),
-                code="wrong_password",
-            )
+            raise ValidationError(localize(sentences.NO_PROOF()), code="wrong_password")
         return ""
 
     @property

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
+from migration import factor_sentences as sentences
 from migration.admin.base import AdminView, get_signed_in_user
 from migration.admin.own_password import check_own_password_or_code
 from migration.models import PasswordPlace
@@ -73,9 +74,7 @@ class ResetFactorView(AdminView):
             return self.show_page()
         answer = request.POST.get("answer", "")
         if not check_own_password_or_code(request, answer, place=PasswordPlace.USERS):
-            return self.show_page(
-                _("That is neither your password nor a code of your second factor.")
-            )
+            return self.show_page(localize(sentences.NO_PROOF()))
         try:
             told = reset_second_factor(self.user, by)
         except NotResetError as refusal:

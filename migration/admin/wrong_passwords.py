@@ -13,7 +13,7 @@ from unfold.decorators import display
 
 from migration.admin.base import ReadOnlyAdmin, get_signed_in_user
 from migration.models import PasswordPlace, WrongPassword
-from migration.operations.lockouts import find_locks
+from migration.operations.lockouts import ANYBODY, find_locks
 from migration.operations.wrong_passwords import end_login_locks
 from migration.templatetags.migration_pages import make_label, time_ago
 
@@ -55,7 +55,8 @@ class WrongPasswordAdmin(ReadOnlyAdmin):
         locks = find_locks()
         for row in changelist.result_list:
             is_last = row.shut_out and row.place == PasswordPlace.LOGIN and not row.let_in_at
-            row.locked_until = locks.get((row.username, row.address)) if is_last else None
+            end = locks.get((row.username, row.address)) or locks.get((ANYBODY, row.address))
+            row.locked_until = end if is_last else None
         return changelist
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:

@@ -61,6 +61,9 @@ TOLD_AGAIN_AFTER = 24 * 3600
 WRONG_IN_A_ROW, WRONG_AT, TOLD_AT = "wrong_in_a_row", "wrong_at", "told_at"
 # Stands for the password that was known to whoever gave the wrong codes.
 WRONG_WITH = "wrong_with"
+# Of a factor, or recovery codes, that somebody made while logged in: the name of that login. Within it they prove
+# nothing, as whoever stole the session could have made them.
+MADE_IN = "made_in"
 
 # True: the user could be told by mail.
 ToldByMail = bool
@@ -112,10 +115,13 @@ def make_factor_secret() -> str:
     return generate_totp_secret()
 
 
-def set_up_second_factor(*, user: User, secret: str, code: str) -> list[str]:
+def set_up_second_factor(
+    *, user: User, secret: str, code: str, made_in: str | None = None, first: bool = False
+) -> list[str]:
     """Replace the user's second factor by this secret, tell them by mail, and return recovery codes.
 
-    Raises WrongSetupCodeError where the code isn't the secret's at this time.
+    `made_in` names the login in which it is done; `first`: only if the user has none yet. Raises WrongSetupCodeError
+    where the code isn't the secret's at this time, or there is a factor.
     """
     digits = _keep_digits(code)
     period = _find_period(secret, digits, within=WITHIN_PERIODS)
@@ -123,27 +129,43 @@ def set_up_second_factor(*, user: User, secret: str, code: str) -> list[str]:
         raise WrongSetupCodeError(_explain_wrong_code(secret, digits))
     with transaction.atomic():
         User.objects.select_for_update().get(pk=user.pk)
+        if first and has_second_factor(user):
+            raise WrongSetupCodeError(sentences.FACTOR_SET_UP_MEANWHILE())
         Authenticator.objects.filter(user=user).delete()
         factor = TOTP.activate(user, secret).instance
-        factor.data[LAST_PERIOD] = period
+        factor.data |= {LAST_PERIOD: period, MADE_IN: made_in}
         factor.save(update_fields=["data"])
-        codes = RecoveryCodes.activate(user).get_unused_codes()
+        codes = _make_recovery_codes(user, made_in)
         _record(user, "second_factor")
     logger.warning("%s set up a second factor", escape_name(user.username))
     send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=sentences.MAIL_SET_UP())
     return codes
 
 
-def renew_recovery_codes(user: User) -> list[str]:
+def renew_recovery_codes(user: User, *, made_in: str | None = None) -> list[str]:
     """Replace the user's recovery codes, tell the user by mail, and return the new codes."""
     with transaction.atomic():
         User.objects.select_for_update().get(pk=user.pk)
         Authenticator.objects.filter(user=user, type=Authenticator.Type.RECOVERY_CODES).delete()
-        codes = RecoveryCodes.activate(user).get_unused_codes()
+        codes = _make_recovery_codes(user, made_in)
         _record(user, "recovery_codes")
     logger.warning("%s made new recovery codes", escape_name(user.username))
     send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=sentences.MAIL_NEW_CODES())
     return codes
+
+
+def _make_recovery_codes(user: User, made_in: str | None) -> list[str]:
+    made = RecoveryCodes.activate(user)
+    made.instance.data[MADE_IN] = made_in
+    made.instance.save(update_fields=["data"])
+    codes: list[str] = made.get_unused_codes()
+    return codes
+
+
+def can_prove_by_code(user: User, login: str) -> bool:
+    """Say whether the user has a second factor that proves something within this login: one that it didn't make."""
+    factor = _select_factors().filter(user=user).first()
+    return factor is not None and factor.data.get(MADE_IN) != login
 
 
 def count_recovery_codes(user: User) -> int:
@@ -154,15 +176,15 @@ def count_recovery_codes(user: User) -> int:
     return app_settings.RECOVERY_CODE_COUNT - int(kept.data["used_mask"]).bit_count()
 
 
-def check_code(*, user: User, code: str, in_session: bool = False) -> CodeVerdict:
+def check_code(*, user: User, code: str, login: str | None = None) -> CodeVerdict:
     """Check a code of the app or a recovery code. Each counts once, for all processes together.
 
-    `in_session`: the user is logged in with the factor already, and the session counts the wrong ones. So it waits for
-    no one who guesses at the login, and makes nobody there wait.
+    `login` names the login of a user who gave the factor already, and whose session counts the wrong codes. So it waits
+    for no one who guesses at the login page, and makes nobody there wait; and what was made in it is not taken.
     """
     try:
         with transaction.atomic():
-            answer, guessed = _check_locked(user, _keep_digits(code), in_session=in_session)
+            answer, guessed = _check_locked(user, _keep_digits(code), login)
     except UnreadableFactorError:
         logger.error("the second factor of %s can't be read", escape_name(user.username))  # noqa: TRY400  # no trace needed
         return CodeVerdict.UNREADABLE
@@ -177,13 +199,13 @@ def _tell_of_guesses(user: User) -> None:
     send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=sentences.MAIL_GUESSED())
 
 
-def accept_password_or_code(*, user: User, answer: str) -> bool:
-    """Say whether the answer is the password of the user, who is logged in, or a code of their second factor."""
+def accept_password_or_code(*, user: User, answer: str, login: str) -> bool:
+    """Say whether the answer is the password of the user, or a code of a second factor that this login didn't make."""
     if user.has_usable_password() and user.check_password(answer):
         return True
     if not _keep_digits(answer):
         return False
-    return check_code(user=user, code=answer, in_session=True) is CodeVerdict.RIGHT
+    return check_code(user=user, code=answer, login=login) is CodeVerdict.RIGHT
 
 
 def find_wait(user: User) -> int:
@@ -260,22 +282,26 @@ def _record(user: User, what: str, *, by: User | None = None) -> None:
     AuditEvent.objects.record(AuditCode.USER_CHANGED, facts, by=by)
 
 
-def _check_locked(user: User, digits: str, *, in_session: bool) -> tuple[CodeVerdict, bool]:
+def _check_locked(user: User, digits: str, login: str | None) -> tuple[CodeVerdict, bool]:
     """Check a code within a transaction, and say whether the user has to be told of guesses."""
     locked = Authenticator.objects.select_for_update().filter(user=user)
-    factors = {factor.type: factor for factor in locked}
+    factors = {
+        factor.type: factor
+        for factor in locked
+        if login is None or factor.data.get(MADE_IN) != login
+    }
     totp = factors.get(Authenticator.Type.TOTP)
     recovery = factors.get(Authenticator.Type.RECOVERY_CODES)
     if totp is None:
         return CodeVerdict.WRONG, False
-    if not in_session and _find_wait(user, totp.data):
+    if login is None and _find_wait(user, totp.data):
         return CodeVerdict.TOO_SOON, False
     period = _find_period(decrypt(totp.data["secret"]), digits, within=WITHIN_PERIODS)
     if right := period is not None and period > totp.data.get(LAST_PERIOD, -1):
         totp.data[LAST_PERIOD] = period
     elif recovery is not None:
         right = RecoveryCodes(recovery).validate_code(digits)
-    guessed = not in_session and _count_guess(user, totp.data, right=right)
+    guessed = login is None and _count_guess(user, totp.data, right=right)
     totp.last_used_at = timezone.now() if right else totp.last_used_at
     totp.save(update_fields=["data", "last_used_at"])
     return CodeVerdict.RIGHT if right else CodeVerdict.WRONG, guessed

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from migration.operations.login_tests.outcomes import LoginFailedError
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterator
     from urllib.parse import SplitResult
 
 WEBHOOK_SECONDS = 10.0
@@ -56,6 +58,21 @@ def post_json(
 def _post(
     parts: SplitResult, body: bytes, deadline: Deadline, loopback_allowed: bool
 ) -> DeliveryAttempt:
+    with open_connection(parts, deadline=deadline, loopback_allowed=loopback_allowed) as connection:
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        # What follows the head is not read.
+        return _judge_answer(connection.getresponse())
+
+
+@contextmanager
+def open_connection(
+    parts: SplitResult, *, deadline: Deadline, loopback_allowed: bool
+) -> Iterator[http.client.HTTPConnection]:
+    """Connect to the host of this address, over TLS if it says so, with a limit of bytes, until the deadline.
+
+    Raises `LoginFailedError`; what then goes wrong is an OSError or HTTPException.
+    """
     host = parts.hostname or ""
     port = parts.port or DEFAULT_PORTS[parts.scheme]
     addresses = resolve_host(host, port, deadline=deadline, private_allowed=True)
@@ -67,10 +84,7 @@ def _post(
     plain: socket.socket = connect_to_first(addresses, deadline=deadline)
     try:
         connection.sock = start_tls(plain, host) if parts.scheme == "https" else plain
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("POST", path, body, {"Content-Type": "application/json"})
-        # What follows the head is not read.
-        return _judge_answer(connection.getresponse())
+        yield connection
     finally:
         connection.close()
         plain.close()

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import secrets
 from typing import TYPE_CHECKING
 
 from axes.helpers import get_client_username
 from django.conf import settings
+from django.contrib.auth.signals import user_logged_in
 from django.contrib.sessions.models import Session
 from django.db import transaction
+from django.dispatch import receiver
 from django.utils import timezone
 
 from credentials.shown_names import escape_invisible
-from migration.audit_sentences import LET_IN
+from migration.audit_sentences import ADDRESS_LET_IN, LET_IN
 from migration.models import AuditCode, AuditEvent, PasswordPlace, WrongPassword
 from migration.operations.bounded_refusals import limit
-from migration.operations.lockouts import NO_USER, forget_expired_attempts, let_in_again
+from migration.operations.lockouts import (
+    ANYBODY,
+    NO_USER,
+    forget_expired_attempts,
+    is_address_locked,
+    let_in_again,
+)
 from migration.operations.second_factors import accept_password_or_code
 
 if TYPE_CHECKING:
@@ -27,8 +36,16 @@ if TYPE_CHECKING:
 
 # So many wrong passwords end the session in which they were typed.
 MOST_IN_A_SESSION = 5
+# In a session: a name for its login, which stays while the session's key changes.
+LOGIN = "login"
 
 logger = logging.getLogger(__name__)
+
+
+@receiver(user_logged_in, dispatch_uid="migration.name_login")
+def name_login(request: HttpRequest, **_: object) -> None:
+    """Name the login in its session, so that what is made in it can be told from what was there before."""
+    request.session[LOGIN] = secrets.token_urlsafe(16)
 
 
 def count_wrong_passwords(session_key: str) -> int:
@@ -39,7 +56,7 @@ def count_wrong_passwords(session_key: str) -> int:
 def check_password_or_code(
     *, user: User, password: str, session_key: str, address: str, place: PasswordPlace
 ) -> bool:
-    """Say whether it is the user's password, or a code of their second factor.
+    """Say whether it is the user's password, or a code of a second factor that wasn't made in this session.
 
     The MOST_IN_A_SESSION-th wrong one deletes the session.
     Where the session is gone it is False and the password isn't looked at. In a transaction that is rolled back nothing
@@ -50,7 +67,8 @@ def check_password_or_code(
         session = Session.objects.select_for_update().filter(session_key=session_key).first()
         if session is None:
             return False
-        if accept_password_or_code(user=user, answer=password):
+        login = session.get_decoded().get(LOGIN, "")
+        if accept_password_or_code(user=user, answer=password, login=login):
             return True
         count = count_wrong_passwords(session_key) + 1
         WrongPassword.objects.create(
@@ -75,9 +93,11 @@ def record_failed_login(
         return  # whoever is locked out is refused without a look at the password, a thousand times a minute perhaps
     account, address = get_client_username(request, credentials), request.axes_ip_address  # type: ignore[attr-defined]
     username = "" if account.startswith(NO_USER) else account
-    shut_out = count >= settings.AXES_FAILURE_LIMIT
-    # Anybody can make up names without end. The audit has the number of what is left out here.
-    if not username and not limit.admits_made_up_name(address):
+    address_locked = is_address_locked(address)
+    shut_out = count >= settings.AXES_FAILURE_LIMIT or address_locked
+    # Anybody can make up names without end. The audit has the number of what is left out here. By the record that locks
+    # the address somebody can end that lock.
+    if not username and not address_locked and not limit.admits_made_up_name(address):
         return
     WrongPassword.objects.create(
         username=username, address=address, place=PasswordPlace.LOGIN, shut_out=shut_out
@@ -91,10 +111,13 @@ def end_login_locks(chosen: Iterable[WrongPassword], *, by: User) -> int:
     with transaction.atomic():
         ended = let_in_again(at_login)
         for username, address in ended:
-            WrongPassword.objects.filter(
-                username=username, address=address, shut_out=True, let_in_at=None
-            ).update(let_in_at=timezone.now(), let_in_by=by.get_username())
+            shut_out = WrongPassword.objects.filter(address=address, shut_out=True, let_in_at=None)
+            if username != ANYBODY:
+                shut_out = shut_out.filter(username=username)
+            shut_out.update(let_in_at=timezone.now(), let_in_by=by.get_username())
             facts = LET_IN(name=username, address=address)
+            if username == ANYBODY:
+                facts = ADDRESS_LET_IN(address=address)
             AuditEvent.objects.record(AuditCode.LET_IN, facts, by=by)
     return len(ended)
 

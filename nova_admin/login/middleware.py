@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 OPEN = {
     *("admin:second_factor_enter", "admin:second_factor_set_up", "admin:logout", "set_language"),
     *("admin:jsi18n", "session_end"),
+    # Whoever has no password proves there who they are before the set-up.
+    *("admin:oidc_start", "admin:oidc_callback"),
 }
 
 

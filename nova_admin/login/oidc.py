@@ -1,30 +1,51 @@
 """Speaks OpenID Connect with the provider: sends people there, and believes only a token that was made for this login.
 
-Knows no users. Every answer is checked by OpenID Connect Core 3.1.3.7; what is wrong raises OidcError.
+Knows no users. Every answer is checked by OpenID Connect Core 3.1.3.7; what is wrong raises OidcError. Anybody may
+begin a login: that stores nothing on the site, and what the provider says of itself is asked for once in KEPT_SECONDS.
 """
 
 from __future__ import annotations
 
+import base64
+import http.client
+import json
 import secrets
+import threading
+import time
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 import jwt
-import requests
-from allauth.socialaccount.internal import statekit
 from allauth.socialaccount.providers.oauth2.utils import generate_code_challenge
+from django.conf import settings
+from django.core import signing
 
+from migration.operations.lockouts import widen_address
+from migration.operations.login_tests.deadlines import Deadline
+from migration.operations.login_tests.outcomes import LoginFailedError
+from migration.operations.webhooks import open_connection
 from nova_admin.login import sentences
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponse
 
     from nova_admin.login.settings import OidcProvider
     from nova_credentials.messages import Message
 
-TIMEOUT_SECONDS = 10
+# For all that is asked of the provider in one login.
+TIMEOUT_SECONDS = 10.0
+# What the provider says of itself, and its keys, are kept for so long; that it failed, too, so that a provider that
+# hangs is waited for by one thread. A key that isn't among them is looked for again, this often at most.
+KEPT_SECONDS, FAILED_SECONDS, KEYS_AGAIN_SECONDS = 600, 10, 60
+# So long a thread waits for another that asks.
+WAIT_SECONDS = 1.0
+# A login may take so long, and a browser may have so many under way.
+BEGUN_SECONDS, MOST_BEGUN = 600, 3
+# So many answers that have to be shown to the provider are taken from one address, in each process of the site.
+MOST_ANSWERS_A_MINUTE = 30
 # No others: `none` signs nothing, and HS256 would be signed with a secret that is no key.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 # How far the clocks of the provider and the site may be apart.
@@ -55,52 +76,149 @@ class Endpoints:
     by_basic: bool
 
 
-def make_login_address(
-    request: HttpRequest, provider: OidcProvider, *, callback: str, next_url: str
-) -> str:
-    """Return the provider's address for a login, and note in the session what its answer has to hold."""
+class Kept(NamedTuple):
+    """What the provider said at an address, None where it failed, and when, on the monotonic clock."""
+
+    said: Claims | None
+    at: float
+
+    def is_older(self, seconds: float) -> bool:
+        return time.monotonic() - self.at > (FAILED_SECONDS if self.said is None else seconds)
+
+
+_kept: dict[str, Kept] = {}
+_asking = threading.Lock()
+
+
+class AnswerLimit:
+    """Counts the answers of each address in a minute."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._minute, self._counts = 0, Counter[str]()
+
+    def admits(self, address: str) -> bool:
+        minute = int(time.monotonic()) // 60
+        with self._lock:
+            if minute != self._minute:
+                self._minute, self._counts = minute, Counter()
+            self._counts[address] += 1
+            return self._counts[address] <= MOST_ANSWERS_A_MINUTE
+
+
+answer_limit = AnswerLimit()
+
+
+@dataclass(frozen=True)
+class BegunLogin:
+    """What the answer to a login has to fit; kept by the browser alone, signed.
+
+    `proves`: the login on this site in which somebody has to prove anew who they are, or nothing.
+    """
+
+    state: str
+    nonce: str
+    verifier: str
+    next_url: str
+    begun_at: int
+    proves: str = ""
+
+
+def get_cookie_name() -> str:
+    """Return the name of the cookie with the logins that a browser has begun; over https no other host can set it."""
+    return f"{'__Host-' if settings.SESSION_COOKIE_SECURE else ''}oidc"
+
+
+def read_begun_logins(request: HttpRequest) -> list[BegunLogin]:
+    """Return the logins that this browser has begun lately."""
+    try:
+        found = signing.loads(
+            request.COOKIES.get(get_cookie_name(), ""), salt=__name__, max_age=BEGUN_SECONDS
+        )
+    except signing.BadSignature:
+        return []
+    begun = [BegunLogin(*each) for each in found]
+    return [each for each in begun if 0 <= time.time() - each.begun_at <= BEGUN_SECONDS]
+
+
+def keep_begun_logins(response: HttpResponse, begun: list[BegunLogin]) -> None:
+    """Have the browser keep the newest of these logins, and nothing where there are none."""
+    if not begun:
+        response.delete_cookie(get_cookie_name(), samesite="Lax")
+        return
+    kept = [list(vars(each).values()) for each in begun[-MOST_BEGUN:]]
+    response.set_cookie(
+        get_cookie_name(),
+        signing.dumps(kept, salt=__name__, compress=True),
+        max_age=BEGUN_SECONDS,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",  # the provider sends the browser back from another site
+    )
+
+
+def begin_at_provider(
+    provider: OidcProvider, *, callback: str, next_url: str, proves: str = ""
+) -> tuple[str, BegunLogin]:
+    """Return the provider's address for a login, and what its answer has to fit; raises OidcError.
+
+    With `proves` the provider has to ask for a login even of somebody whom it knows.
+    """
     endpoints = read_endpoints(provider)
-    nonce, proof = secrets.token_urlsafe(32), generate_code_challenge()
-    state = {"nonce": nonce, "verifier": proof["code_verifier"], "next": next_url}
+    proof = generate_code_challenge()
+    begun = BegunLogin(
+        state=secrets.token_urlsafe(32),
+        nonce=secrets.token_urlsafe(32),
+        verifier=proof["code_verifier"],
+        next_url=next_url,
+        begun_at=int(time.time()),
+        proves=proves,
+    )
     asked = {
         "response_type": "code",
         "client_id": provider.client_id,
         "redirect_uri": callback,
         "scope": provider.scopes,
-        "state": statekit.stash_state(request, provider_id=provider.issuer, state=state),
-        "nonce": nonce,
+        "state": begun.state,
+        "nonce": begun.nonce,
         "code_challenge": proof["code_challenge"],
         "code_challenge_method": proof["code_challenge_method"],
+        **({"prompt": "login", "max_age": 0} if proves else {}),
     }
     joint = "&" if urlsplit(endpoints.authorization).query else "?"
-    return f"{endpoints.authorization}{joint}{urlencode(asked)}"
+    return f"{endpoints.authorization}{joint}{urlencode(asked)}", begun
 
 
 def read_login(
-    request: HttpRequest, provider: OidcProvider, *, callback: str
-) -> tuple[Claims, str]:
-    """Return the claims about who logged in, and where they wanted to go; raises OidcError."""
-    state = statekit.unstash_state(
-        request, provider_id=provider.issuer, state_id=request.GET.get("state", "")
-    )
-    if state is None:
-        raise OidcError(sentences.NOT_BEGUN_HERE())
+    request: HttpRequest, provider: OidcProvider, begun: BegunLogin, *, callback: str
+) -> Claims:
+    """Return the claims about who logged in; raises OidcError."""
     code = request.GET.get("code")
     if not code or "error" in request.GET:
         raise OidcError(sentences.PROVIDER_REFUSED())
     # RFC 9207: an answer of another provider than the one that was asked.
     if request.GET.get("iss", provider.issuer) != provider.issuer:
         raise _make_token_error(sentences.WRONG_ISSUER())
+    if not answer_limit.admits(widen_address(request.META.get("REMOTE_ADDR", ""))):
+        raise OidcError(sentences.TOO_MANY_LOGINS())
     endpoints = read_endpoints(provider)
-    token = _exchange_code(endpoints, provider, code, callback=callback, verifier=state["verifier"])
-    return verify_token(token, provider, keys=_ask(endpoints.keys), nonce=state["nonce"]), state[
-        "next"
-    ]
+    token = _exchange_code(endpoints, provider, code, callback=callback, verifier=begun.verifier)
+    claims = verify_token(token, provider, keys_at=endpoints.keys, nonce=begun.nonce)
+    if begun.proves:
+        _require_new_login(claims, since=begun.begun_at)
+    return claims
+
+
+def _require_new_login(claims: Claims, *, since: int) -> None:
+    """Raise OidcError unless the provider says that the person logged in there after this time."""
+    at = claims.get("auth_time")
+    if not isinstance(at, int | float) or at < since - LEEWAY_SECONDS:
+        raise OidcError(sentences.NO_NEW_LOGIN())
 
 
 def read_endpoints(provider: OidcProvider) -> Endpoints:
-    """Ask the provider where its endpoints are; raises OidcError where it calls itself otherwise."""
-    found = _ask(f"{provider.issuer.rstrip('/')}/.well-known/openid-configuration")
+    """Return where the provider's endpoints are; raises OidcError where it calls itself otherwise."""
+    found = _read_kept(f"{provider.issuer.rstrip('/')}/.well-known/openid-configuration")
     if found.get("issuer") != provider.issuer:
         raise _make_token_error(sentences.WRONG_ISSUER())
     names = ("authorization_endpoint", "token_endpoint", "jwks_uri")
@@ -113,9 +231,9 @@ def read_endpoints(provider: OidcProvider) -> Endpoints:
     return Endpoints(authorization, token, keys, by_basic="client_secret_basic" in methods)
 
 
-def verify_token(token: object, provider: OidcProvider, *, keys: Claims, nonce: str) -> Claims:
+def verify_token(token: object, provider: OidcProvider, *, keys_at: str, nonce: str) -> Claims:
     """Return the claims of an id token; raises OidcError unless all of them are for this site and this login."""
-    claims = _decode_token(str(token), provider, keys)
+    claims = _decode_token(str(token), provider, keys_at)
     several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
     if claims.get("azp", None if several else provider.client_id) != provider.client_id:
         raise _make_token_error(sentences.WRONG_AUDIENCE())
@@ -126,7 +244,7 @@ def verify_token(token: object, provider: OidcProvider, *, keys: Claims, nonce: 
     return claims
 
 
-def _decode_token(token: str, provider: OidcProvider, keys: Claims) -> Claims:
+def _decode_token(token: str, provider: OidcProvider, keys_at: str) -> Claims:
     """Return the claims if the provider signed them, for this site and this time."""
     try:
         algorithm = jwt.get_unverified_header(token).get("alg")
@@ -134,7 +252,7 @@ def _decode_token(token: str, provider: OidcProvider, keys: Claims) -> Claims:
             raise _make_token_error(sentences.WRONG_SIGNATURE())
         claims: Claims = jwt.decode(
             token,
-            key=_find_key(token, keys),
+            key=_find_key(token, keys_at),
             algorithms=[algorithm],
             audience=provider.client_id,
             issuer=provider.issuer,
@@ -156,37 +274,71 @@ def _exchange_code(
         "redirect_uri": callback,
         "code_verifier": verifier,
     }
+    headers = {}
     if endpoints.by_basic:
         # OAuth has both encoded within (RFC 6749, 2.3.1).
-        encoded = urlencode({provider.client_id: provider.client_secret}).partition("=")
-        return _ask(endpoints.token, data=sent, auth=(encoded[0], encoded[2])).get("id_token")
-    sent |= {"client_id": provider.client_id, "client_secret": provider.client_secret}
-    return _ask(endpoints.token, data=sent).get("id_token")
-
-
-def _find_key(token: str, keys: Claims) -> jwt.PyJWK:
-    """Return the provider's key with which the token says it is signed."""
-    found = jwt.PyJWKSet.from_dict(keys).keys
-    name = jwt.get_unverified_header(token).get("kid")
-    fitting = [key for key in found if name in (None, key.key_id)]
-    if len(fitting) != 1:
-        raise jwt.InvalidKeyError
-    return fitting[0]
-
-
-def _ask(address: str, **sent: Any) -> Claims:
-    """Return the provider's JSON; raises OidcError. It may not send on to others: a client secret may be in it."""
-    method = "POST" if sent else "GET"
-    try:
-        answer = requests.request(
-            method, address, timeout=TIMEOUT_SECONDS, allow_redirects=False, **sent
-        )
-        found = answer.json() if answer.status_code == requests.codes.ok else None
-    except (requests.RequestException, ValueError):
-        found = None
-    if not isinstance(found, dict):
+        names = urlencode({provider.client_id: provider.client_secret}).replace("=", ":", 1)
+        headers["Authorization"] = f"Basic {base64.b64encode(names.encode()).decode()}"
+    else:
+        sent |= {"client_id": provider.client_id, "client_secret": provider.client_secret}
+    answer = _ask(endpoints.token, form=sent, headers=headers)
+    if answer is None:
         raise OidcError(sentences.NO_ANSWER())
-    return found
+    return answer.get("id_token")
+
+
+def _find_key(token: str, keys_at: str) -> jwt.PyJWK:
+    """Return the provider's key with which the token says it is signed."""
+    name = jwt.get_unverified_header(token).get("kid")
+    for oldest in (KEPT_SECONDS, KEYS_AGAIN_SECONDS):
+        found = jwt.PyJWKSet.from_dict(_read_kept(keys_at, oldest=oldest)).keys
+        fitting = [key for key in found if name in (None, key.key_id)]
+        if len(fitting) == 1:
+            return fitting[0]
+    raise jwt.InvalidKeyError
+
+
+def _read_kept(address: str, *, oldest: float = KEPT_SECONDS) -> Claims:
+    """Return what the provider says at the address, asked for anew where it is older; raises OidcError."""
+    kept = _kept.get(address)
+    if kept is None or kept.is_older(oldest):
+        if not _asking.acquire(timeout=WAIT_SECONDS):
+            raise OidcError(sentences.NO_ANSWER())
+        try:
+            kept = _kept.get(address)
+            if kept is None or kept.is_older(oldest):
+                kept = _kept[address] = Kept(_ask(address), time.monotonic())
+        finally:
+            _asking.release()
+    if kept.said is None:
+        raise OidcError(sentences.NO_ANSWER())
+    return kept.said
+
+
+def _ask(
+    address: str, *, form: dict[str, str] | None = None, headers: dict[str, str] | None = None
+) -> Claims | None:
+    """Return the provider's JSON, asked for by GET, or by POST of the form; None where it gives none in time.
+
+    No redirect is followed, as a client secret may be in it, and nothing is unpacked.
+    """
+    try:
+        with Deadline(TIMEOUT_SECONDS) as deadline:
+            parts = urlsplit(address)
+            with open_connection(parts, deadline=deadline, loopback_allowed=True) as connection:
+                path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+                if form is None:
+                    connection.request("GET", path)
+                else:
+                    typed = {"Content-Type": "application/x-www-form-urlencoded"}
+                    body = urlencode(form)
+                    connection.request("POST", path, body, typed | (headers or {}))
+                answer = connection.getresponse()
+                found = json.loads(answer.read()) if answer.status == http.HTTPStatus.OK else None
+    except (LoginFailedError, OSError, http.client.HTTPException, ValueError, RecursionError):
+        # Not there, too slow, too long, no HTTP, or no JSON that can be read.
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _is_safe(address: object, provider: OidcProvider) -> bool:

@@ -18,6 +18,8 @@ from nova_admin.login import sentences
 from nova_admin.login.oidc import OidcError
 
 if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser
+
     from nova_admin.login.oidc import Claims
     from nova_admin.login.settings import OidcProvider
 
@@ -42,6 +44,12 @@ def sync_account(claims: Claims, provider: OidcProvider) -> User:
         raise OidcError(sentences.DEACTIVATED())
     update_details(user, claims)
     return user
+
+
+def is_account_of(user: User | AnonymousUser, claims: Claims, provider: OidcProvider) -> bool:
+    """Say whether the claims are about this user."""
+    accounts = SocialAccount.objects.filter(provider=provider.issuer, uid=claims["sub"])
+    return accounts.filter(user_id=user.pk).exists()
 
 
 def find_or_make_account(claims: Claims, provider: OidcProvider) -> User:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from allauth.account.stages import LoginStageController
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.utils import decrypt, encrypt
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_login_failed
@@ -15,6 +16,7 @@ from django.contrib.auth.views import RedirectURLMixin
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.decorators import method_decorator
+from django.utils.functional import cached_property
 from django.utils.http import urlencode
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
@@ -26,13 +28,13 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials.localization import localize
 from migration import factor_sentences as sentences
 from migration.admin.own_password import check_own_password_or_code
-from migration.admin.reveals import is_freshly_authenticated
 from migration.models import PasswordPlace
 from migration.operations.factor_encryption import UnreadableFactorError
 from migration.operations.lockouts import find_lock_end
 from migration.operations.second_factors import (
     CodeVerdict,
     WrongSetupCodeError,
+    can_prove_by_code,
     check_code,
     count_recovery_codes,
     end_sessions,
@@ -43,7 +45,9 @@ from migration.operations.second_factors import (
     renew_recovery_codes,
     set_up_second_factor,
 )
+from migration.operations.wrong_passwords import LOGIN
 from nova_admin.login.adapter import GIVEN, GIVING, SecondFactorStage, note_second_factor
+from nova_admin.login.oidc_views import AGAIN, PROOF, is_proof
 from nova_admin.login_lockout import answer_locked_out, get_address
 
 if TYPE_CHECKING:
@@ -52,8 +56,9 @@ if TYPE_CHECKING:
 
     from nova_credentials.messages import Message
 
-# The secret of the app that is being set up, encrypted.
-NEW_SECRET = "second_factor_new"  # noqa: S105  # a name
+# In the form of the set-up: the secret of the new app, encrypted. In the session it would be the same for whoever has
+# that, too.
+NEW_SECRET = "new"  # noqa: S105  # a name
 # A wait is told in seconds up to here, and then in minutes.
 TOLD_IN_SECONDS = 90
 
@@ -135,19 +140,40 @@ class SignedInPage(FactorPage):
         return super().dispatch(request, *args, **kwargs)
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        by_code = can_prove_by_code(self.user, self.login)
         return super().get_context_data(
-            wants_proof=not is_freshly_authenticated(self.request),
-            may_prove=self.user.has_usable_password() or has_second_factor(self.user),
+            may_give_code=by_code,
+            may_prove=by_code or self.user.has_usable_password(),
+            may_prove_at_provider=self.may_prove_at_provider,
+            has_factor=has_second_factor(self.user),
             needed=needs_second_factor(self.user),
             **kwargs,
         )
 
+    @property
+    def login(self) -> str:
+        return self.request.session.get(LOGIN, "")
+
+    @property
+    def may_prove_at_provider(self) -> bool:
+        """Say whether the user has nothing on this site by which to prove who they are, and came by the provider."""
+        if self.user.has_usable_password() or has_second_factor(self.user):
+            return False
+        return settings.NOVA_OIDC is not None
+
     def user_proves_identity(self) -> bool:
-        """Say whether the user logged in just now, or gave their password or a code."""
-        if is_freshly_authenticated(self.request):
-            return True
+        """Say whether the user gave their password, or a code of a factor that they had before this login.
+
+        That they have just logged in proves nothing: somebody may have their session.
+        """
+        if self.may_prove_at_provider:
+            return is_proof(self.request, self.request.POST.get(PROOF, ""))
         answer = self.request.POST.get("answer", "")
         return check_own_password_or_code(self.request, answer, place=PasswordPlace.SECOND_FACTOR)
+
+    def explain_missing_proof(self) -> Message:
+        at_provider = self.may_prove_at_provider
+        return sentences.PROVE_AT_PROVIDER() if at_provider else sentences.NO_PROOF()
 
     def show_codes(self, codes: list[str]) -> HttpResponse:
         """Show recovery codes, this once: nothing keeps them."""
@@ -164,38 +190,41 @@ class SetUpFactorView(SignedInPage):
     template_name = "admin/login/set_up_factor.html"
 
     def post(self, request: HttpRequest) -> HttpResponse:
+        first = self.may_prove_at_provider
         if not self.user_proves_identity():
-            return self.show_problem(
-                _("That is neither your password nor a code of your second factor.")
-            )
+            return self.show_problem(localize(self.explain_missing_proof()))
         try:
             codes = set_up_second_factor(
-                user=self.user, secret=self.get_or_make_secret(), code=request.POST.get("code", "")
+                user=self.user,
+                secret=self.secret,
+                code=request.POST.get("code", ""),
+                made_in=self.login,
+                first=first,
             )
         except WrongSetupCodeError as refusal:
             return self.show_problem(localize(refusal.message))
         # Who replaces the factor may have lost the old one to somebody.
         end_sessions(self.user, kept=request.session.session_key)
-        del request.session[NEW_SECRET]
         note_second_factor(request)
         return self.show_codes(codes)
 
-    def get_or_make_secret(self) -> str:
-        """Return the session's new secret: the same until it is stored, so that a page may be loaded again."""
+    @cached_property
+    def secret(self) -> str:
+        """Return the secret that the page showed, or a new one: each page that is opened has another."""
         try:
-            return decrypt(self.request.session[NEW_SECRET])
+            return decrypt(self.request.POST[NEW_SECRET])
         except (KeyError, UnreadableFactorError):
-            secret = make_factor_secret()
-            self.request.session[NEW_SECRET] = encrypt(secret)
-            return secret
+            return make_factor_secret()
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
-        secret = self.get_or_make_secret()
         allauth = DefaultMFAAdapter(self.request)
-        address = allauth.build_totp_url(self.user, secret)
+        address = allauth.build_totp_url(self.user, self.secret)
+        proof = self.request.POST.get(PROOF) or self.request.GET.get(PROOF, "")
         return super().get_context_data(
-            replaces=has_second_factor(self.user),
-            secret=" ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
+            proof=proof if is_proof(self.request, proof) else "",
+            again=urlencode({AGAIN: "1", "next": str(self.get_redirect_url())}),
+            secret=" ".join(self.secret[at : at + 4] for at in range(0, len(self.secret), 4)),
+            kept_secret=encrypt(self.secret),
             app_address=address,
             # The library draws it of this address alone.
             qr_code=mark_safe(draw_qr_code(address)),  # noqa: S308
@@ -212,14 +241,11 @@ class RecoveryCodesView(SignedInPage):
         if not has_second_factor(self.user):
             return HttpResponseRedirect(reverse("admin:second_factor_set_up"))
         if not self.user_proves_identity():
-            return self.show_problem(
-                _("That is neither your password nor a code of your second factor.")
-            )
-        return self.show_codes(renew_recovery_codes(self.user))
+            return self.show_problem(localize(self.explain_missing_proof()))
+        return self.show_codes(renew_recovery_codes(self.user, made_in=self.login))
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         return super().get_context_data(
-            has_factor=has_second_factor(self.user),
             codes_left=count_recovery_codes(self.user),
             **kwargs,
         )

@@ -10,6 +10,17 @@ NOT_BEGUN_HERE = Sentence(
     "not_begun_here",
     "This login was not begun in this browser, or more than ten minutes ago. Begin it again.",
 )
+TOO_MANY_LOGINS = Sentence(
+    "too_many_logins", "Too many logins came from your address. Wait a minute and try again."
+)
+NO_NEW_LOGIN = Sentence(
+    "no_new_login",
+    "The login provider did not say that you have just logged in there, so it proves nothing. Try again; if it stays"
+    " so, tell your Administrators: the provider has to send auth_time.",
+)
+OTHER_PERSON = Sentence(
+    "other_person", "You logged in at the login provider as somebody else, so it proves nothing."
+)
 PROVIDER_REFUSED = Sentence("provider_refused", "The login provider did not log you in.")
 WRONG_TOKEN = Sentence(
     "wrong_token",

@@ -108,7 +108,7 @@ def test_a_stolen_session_changes_no_user_and_no_group(client, root, maria, crew
             assert [*form_of(answer).errors] == ["current_password"], guess
             assert read_accounts() == before, guess
     assert form_of(answer).errors["current_password"] == [
-        "That is neither your password nor a code of your second factor."
+        "That is neither your password nor a code of a second factor that you had before this login."
     ]
 
     assert client.post(address, sent | {"current_password": PASSWORD}).status_code == 302

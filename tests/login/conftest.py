@@ -1,11 +1,15 @@
 """Somebody with a password, the clock of the codes, and a provider of OpenID Connect on this machine."""
 
+import socket
 from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth.models import Group, User
 
+from migration.models import LoginOutcome
+from migration.operations.login_tests import addresses
+from nova_admin.login import oidc
 from nova_admin.login.settings import OidcProvider
 from tests.factories import make_user
 from tests.login.fake_provider import FakeProvider
@@ -48,10 +52,20 @@ def running_provider() -> Iterator[FakeProvider]:
         yield provider
 
 
+def find_here(host: str, port: int) -> list[addresses.ResolvedAddress] | LoginOutcome:
+    """Answers for this machine alone."""
+    if host != "127.0.0.1":
+        return LoginOutcome.NO_SUCH_HOST
+    return [addresses.ResolvedAddress(socket.AF_INET, host, port)]
+
+
 @pytest.fixture
-def provider(running_provider, settings) -> FakeProvider:
-    """The provider, as this site knows it."""
+def provider(running_provider, settings, monkeypatch) -> FakeProvider:
+    """The provider, as this site knows it, which has not asked it yet."""
     running_provider.reset()
+    monkeypatch.setattr(oidc, "_kept", {})
+    monkeypatch.setattr(oidc, "answer_limit", oidc.AnswerLimit())
+    monkeypatch.setattr(addresses, "_ask_resolver", find_here)
     settings.NOVA_OIDC = OidcProvider(
         issuer=running_provider.issuer,
         client_id="nova",

@@ -41,6 +41,11 @@ class FakeProvider:
 
             def answer(self, found: tuple[int, Any]) -> None:
                 status, body = found
+                provider.asked_for.append(self.path)
+                provider.headers_seen.append(dict(self.headers))
+                if provider.misbehave:
+                    provider.misbehave(self)
+                    return
                 self.send_response(status)
                 if status == 307:
                     self.send_header("Location", body)
@@ -64,15 +69,18 @@ class FakeProvider:
         self.header: dict[str, Any] = {}
         self.signing_key: Any = self.key
         self.algorithm = "RS256"
+        self.key_name = KEY_NAME
         self.status = 200
         self.asked: dict[str, str] = {}
         self.claims: dict[str, Any] = {}
-        self.secrets_seen: list[str] = []
+        self.asked_for: list[str] = []
+        self.headers_seen: list[dict[str, str]] = []
+        self.misbehave: Any = None  # answers a request in its place, given the handler
 
     def answer_get(self, path: str) -> tuple[int, Any]:
         if path == "/realm/keys":
             public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key()))
-            return 200, {"keys": [public | {"kid": KEY_NAME, "use": "sig", "alg": "RS256"}]}
+            return 200, {"keys": [public | {"kid": self.key_name, "use": "sig", "alg": "RS256"}]}
         assert path == "/realm/.well-known/openid-configuration"
         return 200, {
             "issuer": self.issuer,

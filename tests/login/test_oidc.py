@@ -1,9 +1,12 @@
 """Logins by OpenID Connect: who gets in with which roles, and the answers of a provider that give nobody a login."""
 
+import gzip
 import json
 import logging
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import jwt
 import pytest
@@ -11,9 +14,10 @@ from allauth.socialaccount.models import SocialAccount, SocialApp
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.conf import settings
 from django.contrib.auth.models import Group, User
+from django.contrib.sessions.models import Session
 from django.db import IntegrityError, connection
 
-from nova_admin.login import people
+from nova_admin.login import oidc, people
 from nova_admin.login.adapter import GIVEN
 from tests.factories import make_user
 from tests.login.codes import give_factor
@@ -343,6 +347,189 @@ def test_the_site_proves_itself_as_the_provider_wants(come_back, provider, db, m
     provider.said = {"token_endpoint_auth_methods_supported": methods}
 
     assert come_back().status_code == 302
+
+
+# Anybody may begin a login, and the provider may be out of order.
+
+
+def test_beginnings_by_anybody_store_nothing_and_ask_the_provider_once(provider, client, db):
+    for number in range(15):
+        begun = client.get(START, REMOTE_ADDR=f"10.0.0.{number}")
+        assert begun.status_code == 302
+
+    assert not Session.objects.exists()
+    assert provider.asked_for == ["/realm/.well-known/openid-configuration"]
+
+
+def test_what_the_provider_says_is_asked_for_anew_after_a_while(provider, client, db, monkeypatch):
+    client.get(START)
+    monkeypatch.setattr(oidc, "KEPT_SECONDS", -1)
+    monkeypatch.setattr(oidc._read_kept, "__kwdefaults__", {"oldest": -1})
+
+    client.get(START)
+
+    assert len(provider.asked_for) == 2
+
+
+def test_the_beginnings_of_several_windows_are_kept_in_a_cookie_of_this_browser(
+    provider, client, db
+):
+    backs = []
+    for subject in range(4):
+        address = client.get(START, {"next": "/admin/" + "x" * 5000}).url
+        backs.append((address, f"subject-{subject}"))
+    cookie = client.cookies["oidc"]
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Lax"
+    assert len(cookie.value) < 4000
+
+    refused, *others = backs
+    assert client.get(provider.log_in(refused[0], sub=refused[1])).status_code == 403
+    for address, subject in others:
+        assert client.get(provider.log_in(address, sub=subject)).url == INDEX
+    assert client.cookies["oidc"].value == ""
+
+
+@pytest.mark.parametrize("cookie", ["", "x", "e30:1:x", "a" * 4000])
+def test_a_cookie_that_the_site_did_not_sign_begins_nothing(provider, client, db, cookie):
+    back = provider.log_in(client.get(START).url)
+    client.cookies["oidc"] = cookie
+
+    assert "not begun in this browser" in client.get(back).content.decode()
+    assert provider.asked_for == ["/realm/.well-known/openid-configuration"]
+
+
+def test_in_production_no_other_host_can_set_the_cookie(settings):
+    settings.SESSION_COOKIE_SECURE = True
+
+    assert oidc.get_cookie_name() == "__Host-oidc"
+
+
+def drip(handler) -> None:
+    """A byte now and then, which meets no time-out of one read."""
+    handler.send_response(200)
+    handler.end_headers()
+    with suppress(OSError):
+        for _ in range(200):
+            handler.wfile.write(b" ")
+            time.sleep(0.05)
+
+
+def test_a_provider_that_drips_holds_nobody_longer_than_a_login_may_take(
+    provider, client, db, monkeypatch
+):
+    monkeypatch.setattr(oidc, "TIMEOUT_SECONDS", 0.5)
+    provider.misbehave = drip
+    began = time.monotonic()
+
+    answers = [client.get(START) for _ in range(10)]
+
+    assert {answer.status_code for answer in answers} == {403}
+    assert time.monotonic() - began < 5
+    assert len(provider.asked_for) == 1  # that it failed is kept for a while
+
+
+def test_of_eighty_megabytes_few_are_read(provider, client, db):
+    sent = []
+
+    def flood(handler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        with suppress(OSError):
+            for _ in range(80 * 16):
+                handler.wfile.write(b" " * 65536)
+                sent.append(65536)
+
+    provider.misbehave = flood
+
+    assert client.get(START).status_code == 403
+    assert sum(sent) < 20_000_000  # what this machine's sockets hold
+
+
+def send(body: bytes, **headers: str):
+    def answer(handler) -> None:
+        handler.send_response(200)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        send(gzip.compress(b" " * 50_000_000), Content_Encoding="gzip"),
+        send(b"[" * 200_000),
+        send(b'{"issuer": ' + b"1" * 100_000 + b"}"),
+        send(b"\xff\xfe"),
+        send(b"[]"),
+        send(b"{}", Content_Length="1000000"),
+        send(b"ff\r\n{", Transfer_Encoding="chunked"),
+    ],
+)
+def test_what_no_provider_sends_is_a_sentence(provider, client, db, answer):
+    provider.misbehave = answer
+
+    response = client.get(START)
+
+    assert response.status_code == 403
+    assert "does not answer as it should" in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    "address", ["http://[", "http://127.0.0.1:99999/", "http://a b/", "http://"]
+)
+def test_an_address_of_the_provider_that_is_none_is_a_sentence(come_back, provider, db, address):
+    provider.said = {"token_endpoint": address}
+
+    assert come_back().status_code == 403
+
+
+def test_no_password_of_a_netrc_is_sent_and_no_proxy_of_the_environment_asked(
+    come_back, provider, db, tmp_path, monkeypatch
+):
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login maria password of-the-machine\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    provider.said = {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
+
+    assert come_back().status_code == 302
+    assert not any("Authorization" in headers for headers in provider.headers_seen)
+
+
+def test_answers_of_one_address_that_have_to_be_shown_to_the_provider_are_counted(
+    provider, client, db, monkeypatch
+):
+    monkeypatch.setattr(oidc, "MOST_ANSWERS_A_MINUTE", 3)
+    back = provider.log_in(client.get(START).url)
+    cookie = client.cookies["oidc"].value
+    said = []
+    for number in range(5):
+        client.cookies["oidc"] = cookie
+        forged = back.replace("code=", "code=x")
+        said.append(client.get(forged, REMOTE_ADDR=f"2001:db8::{number}").content.decode())
+
+    assert ["Too many logins" in page for page in said] == [False, False, False, True, True]
+    assert provider.asked_for.count("/realm/token") == 3
+    client.cookies["oidc"] = cookie
+    assert client.get(back, REMOTE_ADDR="2001:db8:0:1::").status_code == 302
+
+
+def test_a_new_key_of_the_provider_is_looked_for_once_a_minute(
+    come_back, provider, db, monkeypatch
+):
+    assert come_back().status_code == 302
+    provider.key_name = "key-2"
+    provider.header = {"kid": "key-2"}
+    assert come_back().status_code == 403
+    monkeypatch.setattr(oidc, "KEYS_AGAIN_SECONDS", -1)
+
+    assert come_back().status_code == 302
+    assert provider.asked_for.count("/realm/keys") == 2
 
 
 def log_in_at_once(monkeypatch, provider, *claims) -> list[User]:

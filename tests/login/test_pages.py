@@ -12,11 +12,9 @@ from django.core import mail
 from django.test import Client
 from django.urls import get_resolver
 
-from migration.admin.reveals import AUTHENTICATED_AT
 from migration.models import AuditEvent
 from migration.operations.second_factors import check_code, find_wait
 from nova_admin.login.adapter import GIVEN
-from nova_admin.login.second_factor_views import NEW_SECRET
 from tests.factories import make_user
 from tests.login.codes import Phone, give_factor
 from tests.login.conftest import PASSWORD
@@ -167,8 +165,10 @@ def test_meanwhile_no_address_works_but_set_up_logout_and_language(maria, client
     assert open_to == {
         *(SET_UP, "/admin/logout/", "/i18n/setlang/", "/admin/jsi18n/"),
         "/admin/session/",  # says when the session ends, and nothing else
+        # Where somebody without a password proves who they are; there is no provider here.
+        *("/admin/login/oidc/", "/admin/login/oidc/callback/"),
     }
-    assert statuses <= {200, 302, 405}
+    assert statuses <= {200, 302, 404, 405}
     assert client.post("/admin/migration/run/all/").url == SET_UP
 
 
@@ -221,32 +221,48 @@ def test_a_session_that_began_without_a_code_gives_one_and_has_another_cookie_th
     assert client.get(OWN).status_code == 200
 
 
+def set_up(client: Client, shown, code: str, **answer: str):
+    """Send the form of the page that was shown."""
+    (kept,) = re.findall(r'name="new" value="([^"]+)"', shown.content.decode())
+    return client.post(SET_UP, {"new": kept, "code": code, **answer})
+
+
 def test_the_set_up_shows_a_secret_and_takes_the_code_of_it(maria, client, at):
     give_password(client)
     shown = client.get(f"{SET_UP}?next=/admin/migration/run/")
     page, phone = shown.content.decode(), Phone.scan(shown)
     assert "<svg" in page
-    assert phone.secret == Phone.scan(client.get(SET_UP)).secret
+    again = set_up(client, shown, "000000", answer=PASSWORD)
+    assert phone.secret == Phone.scan(again).secret
 
-    sent = {"code": phone.show(), "next": RUNS}
-    codes = client.post(SET_UP, sent)
+    codes = set_up(client, again, phone.show(), answer=PASSWORD, next=RUNS)
 
     assert len(re.findall(r"<code[^>]*>\d{4} \d{4}</code>", codes.content.decode())) == 10
     assert f'href="{RUNS}"' in codes.content.decode()
     assert "no-store" in codes.headers["Cache-Control"]
     assert client.get(INDEX).status_code == 200
     assert "set up" in mail.outbox[-1].body
-    assert NEW_SECRET not in client.session
 
 
-def test_the_session_holds_the_new_secret_encrypted(maria, client, at):
+def test_who_has_the_session_too_sees_another_secret(maria, client, at):
     give_password(client)
     phone = Phone.scan(client.get(SET_UP))
+    thief = Client()
+    thief.cookies.update(client.cookies)
 
-    session = Session.objects.get(pk=client.session.session_key)
+    assert Phone.scan(thief.get(SET_UP)).secret != phone.secret
+    assert phone.secret not in str(Session.objects.get().get_decoded())
 
-    assert phone.secret not in str(session.get_decoded())
-    assert session.get_decoded()[NEW_SECRET].startswith("gAAAA")
+
+@pytest.mark.parametrize("kept", ["", "nonsense", "ñ", "gAAAAA" + "A" * 200])
+def test_a_form_without_its_secret_is_shown_again_with_a_new_one(maria, client, at, kept):
+    give_password(client)
+
+    page = client.post(SET_UP, {"new": kept, "code": "123456", "answer": PASSWORD})
+
+    assert page.status_code == 200
+    assert Phone.scan(page)
+    assert not Authenticator.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -254,31 +270,32 @@ def test_the_session_holds_the_new_secret_encrypted(maria, client, at):
 )
 def test_a_code_of_another_time_sets_up_nothing(maria, client, at, off, said):
     give_password(client)
-    phone = Phone.scan(client.get(SET_UP))
+    shown = client.get(SET_UP)
 
-    page = client.post(SET_UP, {"code": phone.show(off)}).content.decode()
+    page = set_up(client, shown, Phone.scan(shown).show(off), answer=PASSWORD).content.decode()
 
     assert said in page
     assert not Authenticator.objects.exists()
 
 
 @pytest.mark.parametrize("address", [SET_UP, OWN])
-def test_a_change_long_after_the_login_wants_the_password_or_a_code(maria, client, at, address):
+def test_a_change_wants_the_password_or_a_code_of_the_old_factor(maria, client, at, address):
     old, _ = give_factor(maria)
     give_password(client)
     client.post(ENTER, {"code": old.show()})
-    new = Phone.scan(client.get(SET_UP))
-    session = client.session
-    session[AUTHENTICATED_AT] -= 301
-    session.save()
+    shown = client.get(SET_UP)
+    new, kept = Phone.scan(shown), shown.context["kept_secret"]
     before = list(Authenticator.objects.values_list("pk", flat=True))
     at.now += 60
 
-    refused = client.post(address, {"code": new.show(), "answer": "wrong"}).content.decode()
-    assert "neither your password nor a code" in refused
+    for wrong in ("", "wrong", new.show()):
+        sent = {"new": kept, "code": new.show(), "answer": wrong}
+        refused = client.post(address, sent).content.decode()
+        assert "neither your password nor a code" in refused
     assert list(Authenticator.objects.values_list("pk", flat=True)) == before
 
-    done = client.post(address, {"code": new.show(), "answer": old.show()}).content.decode()
+    sent = {"new": kept, "code": new.show(), "answer": old.show()}
+    done = client.post(address, sent).content.decode()
     assert "not shown again" in done
     assert list(Authenticator.objects.values_list("pk", flat=True)) != before
 
@@ -322,7 +339,8 @@ def test_no_page_has_an_inline_script_or_style_of_its_own(maria, client, at, lan
     client.cookies["django_language"] = language
     give_password(client)
     shown = client.get(SET_UP)
-    pages = [shown, client.post(SET_UP, {"code": Phone.scan(shown).show()}), client.get(OWN)]
+    done = set_up(client, shown, Phone.scan(shown).show(), answer=PASSWORD)
+    pages = [shown, done, client.get(OWN)]
     client.logout()
     give_password(client)
     pages.append(client.get(ENTER))

@@ -151,14 +151,14 @@ def test_somebody_who_is_logged_in_waits_for_no_guesses_and_makes_nobody_wait(ma
     phone, codes = give_factor(maria)
     give_wrong(maria, times=5)
 
-    assert accept_password_or_code(user=maria, answer=phone.show())
-    assert not accept_password_or_code(user=maria, answer=phone.show())
-    assert accept_password_or_code(user=maria, answer=codes[0])
+    assert accept_password_or_code(user=maria, answer=phone.show(), login="a login")
+    assert not accept_password_or_code(user=maria, answer=phone.show(), login="a login")
+    assert accept_password_or_code(user=maria, answer=codes[0], login="a login")
     assert find_wait(maria) == 30
     at.now += 30
     assert give_wrong(maria) == [CodeVerdict.WRONG]
     for _ in range(5):
-        assert not accept_password_or_code(user=maria, answer="000000")
+        assert not accept_password_or_code(user=maria, answer="000000", login="a login")
     assert find_wait(maria) == 60
 
 
@@ -238,10 +238,10 @@ def test_without_its_key_a_factor_is_unreadable_and_nothing_of_it_is_lost(maria,
 def test_an_identity_is_proved_by_the_password_or_by_a_code(maria, at):
     phone, codes = give_factor(maria)
 
-    assert accept_password_or_code(user=maria, answer=PASSWORD)
-    assert accept_password_or_code(user=maria, answer=phone.show())
-    assert accept_password_or_code(user=maria, answer=codes[0])
-    assert not accept_password_or_code(user=maria, answer="wrong")
-    assert not accept_password_or_code(user=maria, answer="")
+    assert accept_password_or_code(user=maria, answer=PASSWORD, login="a login")
+    assert accept_password_or_code(user=maria, answer=phone.show(), login="a login")
+    assert accept_password_or_code(user=maria, answer=codes[0], login="a login")
+    assert not accept_password_or_code(user=maria, answer="wrong", login="a login")
+    assert not accept_password_or_code(user=maria, answer="", login="a login")
     maria.set_unusable_password()
-    assert not accept_password_or_code(user=maria, answer="")
+    assert not accept_password_or_code(user=maria, answer="", login="a login")
