@@ -1,9 +1,10 @@
 """Configures the site's web server: `gunicorn -c deploy/gunicorn.conf.py nova_admin.wsgi`.
 
-Reads BIND_ADDRESS, PORT and WEB_CONCURRENCY (docs/deploy.md).
+Reads BIND_ADDRESS, PORT, WEB_CONCURRENCY and REQUEST_SECONDS (docs/deploy.md).
 """
 
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -16,6 +17,8 @@ load_env_file()
 
 bind = f"{os.environ.get('BIND_ADDRESS', '0.0.0.0')}:{os.environ.get('PORT', '8000')}"
 workers = int(os.environ.get("WEB_CONCURRENCY", "3"))
+# A thread is given a request once that has come whole, within REQUEST_SECONDS: nobody holds one by sending slowly.
+worker_class = "nova_admin.web_server.GatheringWorker"
 # A page that waits for AWS leaves room for others, and for whoever asks whether the site lives.
 threads = 4
 # A page that has to write to AWS for a client gives up long before.
@@ -25,6 +28,8 @@ graceful_timeout = 60
 memory = Path("/dev/shm")
 worker_tmp_dir = str(memory) if memory.is_dir() else None
 control_socket_disable = True
+# The memory of these processes holds credentials: no copy of it is left on a disk.
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 # No access log: addresses hold what people searched for. The proxy in front of the site has one.
 accesslog = None
 logconfig_dict = make_logging(
