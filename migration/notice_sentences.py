@@ -72,6 +72,11 @@ AUDIT_DOES_NOT_HOLD = Sentence(
     "The audit is not as this site wrote it: %(n)s faults. Run verify_audit and keep what it prints.",
     one="The audit is not as this site wrote it: one fault. Run verify_audit and keep what it prints.",
 )
+AUDIT_KEY_NOT_SET = Sentence(
+    "audit_key_not_set",
+    "The audit can't be verified: entries name keys that are not set on this host (%(keys)s). Run verify_audit.",
+    glue=", ",
+)
 IS_OVER = Sentence("is_over", "This is over; it began %(ago)s ago: %(what)s")
 
 # The text of a mail, and its end

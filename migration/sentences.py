@@ -155,6 +155,20 @@ ASKED_ALREADY = Sentence(
 OWN_REQUEST = Sentence(
     "own_request", "The person who requested it can't approve it: somebody else has to."
 )
+OTHER_REQUEST_SHOWN = Sentence(
+    "other_request_shown",
+    "Nothing was approved: this isn't the request that the page showed. Look at it again.",
+)
+OTHER_NUMBER_SHOWN = Sentence(
+    "other_number_shown",
+    "Nothing was approved: the page showed %(shown)s, and now it would be %(n)s clients. Look at it again.",
+    one="Nothing was approved: the page showed %(shown)s, and now it would be %(n)s client. Look at it again.",
+)
+OTHER_CLIENTS_SHOWN = Sentence(
+    "other_clients_shown",
+    "Nothing was approved: some of the %(n)s clients are others than the page showed, or renamed. Look at it again.",
+    one="Nothing was approved: the client is another than the page showed, or renamed. Look at it again.",
+)
 REQUEST_OVER = Sentence("request_over", "This request is closed already: %(state)s, by %(who)s.")
 SOMEBODY = Sentence("somebody", "somebody")
 ASKED_FOR = Sentence("asked_for", "Requested (request %(id)s): somebody else has to approve it.")

@@ -56,9 +56,9 @@ def in_database(number: int) -> None:
 def write_chain(number: int) -> None:
     """Write signed entries and their links, many in one statement."""
     from migration import audit_sentences
-    from migration.models import AuditCode, AuditEvent, AuditLink
+    from migration.models import AuditCode, AuditEvent
     from migration.models.audit_signatures import audit_keys
-    from migration.operations.audit_chain import AuditHead, seal_audit, sign_link
+    from migration.operations.audit_chain import AuditHead, make_link, seal_audit
 
     keys, head = audit_keys(), seal_audit(from_beginning=True)
     facts = audit_sentences.PUSHED(secrets=("nova/clients/idom",))
@@ -66,13 +66,8 @@ def write_chain(number: int) -> None:
         events, links = [], []
         for n in range(first, min(first + AT_ONCE, number)):
             event = AuditEvent.make_signed(AuditCode.PUSH, facts, client_id=n, slug=f"client-{n}")
-            head = AuditHead(head.position + 1, sign_link(keys, head, event))
-            link = AuditLink(
-                position=head.position,
-                event_id=event.pk,
-                key=keys.current_id,
-                signature=head.signature,
-            )
+            link = make_link(keys, head, event, event.at)
+            head = AuditHead(link.position, link.signature)
             events.append(event)
             links.append(link)
         copy_rows(events)

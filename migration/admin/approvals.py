@@ -15,7 +15,13 @@ from unfold.decorators import display
 
 from credentials.localization import localize, localize_html
 from credentials.models import Client
-from migration.admin.base import AdminView, ObjectView, ReadOnlyAdmin, get_signed_in_user
+from migration.admin.base import (
+    AdminView,
+    ObjectView,
+    ReadOnlyAdmin,
+    get_signed_in_user,
+    read_raw_form_text,
+)
 from migration.admin.checklists import Checklist, make_checklist
 from migration.admin.move_confirmation import make_move_warning
 from migration.admin.moves import report_move
@@ -55,6 +61,7 @@ class MoveRequestView(ObjectView[MoveRequest]):
             if approves
             else None
         )
+        content = move_request.read_content()
         checks = self.make_checks() if self.may_act() else Checklist([], [])
         return super().get_context_data(**kwargs) | {
             "move_request": move_request,
@@ -63,6 +70,9 @@ class MoveRequestView(ObjectView[MoveRequest]):
             "is_own": self.is_own(),
             "may_approve": approves and why_not is None,
             "why_not_approved": why_not,
+            "content": content,
+            "present_slug": content.renamed
+            and Client.objects.values_list("slug", flat=True).get(pk=move_request.client_id),
             "may_cancel": self.may_act(),
             "confirmation_text": make_move_warning(kind, name or move_request.slug),
             "may_view_client": name is not None and user.has_perm("credentials.view_client"),
@@ -99,7 +109,11 @@ class ApproveMoveView(AdminView):
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         try:
-            moved = approve_request(request_id=pk, by=get_signed_in_user(request))
+            moved = approve_request(
+                request_id=pk,
+                by=get_signed_in_user(request),
+                shown=read_raw_form_text(request, "shown"),
+            )
         except MoveRequest.DoesNotExist:
             raise Http404 from None
         except (ShutGate, ApprovalStepRefused) as refusal:

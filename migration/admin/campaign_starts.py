@@ -35,11 +35,13 @@ from migration.models import (
     Campaign,
     ClientGroup,
     ClientGroupError,
+    GroupMember,
     PhaseChoices,
     ReasonError,
     Wave,
     all_clients,
 )
+from migration.models.left_clients import digest_clients
 from migration.operations.approvals import ApprovalStepRefused
 from migration.operations.campaigns import (
     CampaignStartRefusedError,
@@ -172,13 +174,20 @@ class StartCampaignView(AdminView):
             self.add_error_if_senseless(form, groups)
         if form.errors or step == "change":
             return self.show_form(form, places, self.read_ids())
-        if step == "start":
+        memberships = GroupMember.objects.filter(group__in=groups).values_list("pk", flat=True)
+        shown = digest_clients(list(memberships))
+        if step == "start" and read_raw_form_text(request, "shown") == shown:
             return self.start(form, places, partial(start_campaign, groups=groups))
+        if step == "start":
+            text = _(
+                "Nothing was started: the groups have other clients now. Look at the numbers again."
+            )
+            messages.warning(request, text)
         goal, size = form.read_settings()["goal"], form.read_settings()["wave_size"]
         numbers = [GroupNumbers.of_group(group, goal, size) for group in groups]
         before = [old for old, _new in Campaign(goal=goal).steps]
         return self.show_numbers(
-            form, places, numbers, blocked=count_by_group_and_blocker(groups, before)
+            form, places, numbers, shown, blocked=count_by_group_and_blocker(groups, before)
         )
 
     def show_or_start_client_campaign(
@@ -201,8 +210,9 @@ class StartCampaignView(AdminView):
             return self.show_form(form, places, ids)
         goal = form.read_settings()["goal"]
         chosen = choose_clients(goal, only=ids if form.chosen_source == Source.SELECTED else None)
-        seen = read_number(self.request.POST.get("number", ""))
-        if step == "start" and chosen.ids and seen == chosen.number:
+        shown = digest_clients(chosen.ids)
+        is_as_shown = read_raw_form_text(self.request, "shown") == shown
+        if step == "start" and chosen.ids and is_as_shown:
             clients = all_clients().with_ids(chosen.ids)
             start = partial(start_campaign_with, chosen=clients, name=form.new_group_name)
             return self.start(form, places, start)
@@ -213,7 +223,7 @@ class StartCampaignView(AdminView):
         numbers = GroupNumbers(
             form.new_group_name, by_phase, goal, form.read_settings()["wave_size"]
         )
-        return self.show_numbers(form, places, [numbers], chosen=chosen)
+        return self.show_numbers(form, places, [numbers], shown, chosen=chosen)
 
     def read_ids(self) -> list[int]:
         """Return the ids of the clients that were selected in the list, as the page itself names them."""
@@ -294,16 +304,21 @@ class StartCampaignView(AdminView):
         form: CampaignForm,
         places: Mapping[int, str],
         numbers: list[GroupNumbers],
+        shown: str,
         *,
         blocked: Collection[BlockedClientCount] = (),
         chosen: ChosenClients | None = None,
     ) -> HttpResponse:
-        """Show how many clients of each group stand where, and a button that starts the campaign."""
+        """Show how many clients of each group stand where, and a button that starts the campaign.
+
+        `shown` is a digest of them, which the button sends along.
+        """
         settings = Campaign(**form.read_settings())
         sent = {name: self.request.POST.get(name, "") for name in form.fields}
         sent |= {f"{PLACE}{pk}": text for pk, text in places.items()}
         if chosen:
-            sent |= {"number": str(chosen.number), "group_name": form.new_group_name}
+            sent["group_name"] = form.new_group_name
+        sent["shown"] = shown
         if form.chosen_source == Source.SELECTED:
             sent["clients"] = " ".join(map(str, self.read_ids()))
         soaks = sum(row.waves * row.most_moves_per_client for row in numbers)

@@ -24,6 +24,7 @@ from migration.admin.base import (
     ObjectView,
     get_signed_in_user,
     read_number,
+    read_raw_form_text,
 )
 from migration.admin.campaign_waves import get_wave_context
 from migration.admin.notices import SET_NOTICES
@@ -40,6 +41,8 @@ from migration.models import (
     WaveClient,
     all_clients,
 )
+from migration.models.campaign_clients import count_new_members, read_campaign_request
+from migration.models.clients import digest_selection
 from migration.models.left_clients import select_items_unmoved_by_steps
 from migration.operations.approvals import ApprovalStepRefused, find_second_user_refusal
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
@@ -52,7 +55,7 @@ from migration.reports.campaigns import summarize_campaign
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from migration.roles import VIEW_AUDIT
 from migration.templatetags.migration_pages import make_label
-from nova_credentials.phases import Move
+from nova_credentials.phases import Move, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -196,7 +199,10 @@ class ApproveCampaignView(AdminView):
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         try:
             approve_campaign(
-                campaign_id=pk, by=get_signed_in_user(request), seen=read_seen_change_time(request)
+                campaign_id=pk,
+                by=get_signed_in_user(request),
+                seen=read_seen_change_time(request),
+                shown=read_raw_form_text(request, "shown"),
             )
         except Campaign.DoesNotExist:
             raise Http404 from None
@@ -250,6 +256,12 @@ def get_campaign_context(
     page = Paginator(campaign.waves.all(), WAVES_A_PAGE).get_page(
         read_number(request.GET.get("page", "")) or find_page_in_work(campaign)
     )
+    roll_back = read_number(request.GET.get("roll_back", ""))
+    rolled_back = all_clients().filter(
+        wave_clients__wave=roll_back,
+        wave_clients__left_out_at=None,
+        wave_clients__wave__campaign=campaign,
+    )
     summary = summarize_campaign(campaign, waves=list(page.object_list))
     kept_now = list_blocked_now(campaign) if campaign.state == Campaign.State.STOPPED else []
     may = request.user.has_perm
@@ -267,7 +279,9 @@ def get_campaign_context(
         "history": list_history(campaign, MOST_EVENTS if whole_history else EVENTS_SHOWN),
         "whole_history": whole_history,
         # The wave whose rollback somebody is about to confirm: the page says so in its address, as it renews itself.
-        "roll_back": read_number(request.GET.get("roll_back", "")),
+        "roll_back": roll_back,
+        "roll_back_digest": roll_back
+        and digest_selection(rolled_back.with_phase().in_phases(Phase.AWS)),
         # Likewise, whether somebody is about to cancel it.
         "cancels": cancels,
         # Stopping or going on stands out, but not while the page asks to cancel or names what to correct.
@@ -342,4 +356,12 @@ def get_buttons_context(
         "may_cancel": not campaign.is_over and may_cancel(request, campaign),
         "may_approve": approves and why_not is None,
         "why_not_approved": why_not,
+        **(
+            {
+                "content": read_campaign_request(campaign.pk),
+                "new_members": count_new_members(campaign),
+            }
+            if state == Campaign.State.REQUESTED
+            else {}
+        ),
     }

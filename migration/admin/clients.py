@@ -5,16 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.admin import helpers
 from django.http import HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 from unfold.decorators import action
 
 from credentials.admin import ClientAdmin as CredentialsAdmin
 from credentials.localization import localize
+from credentials.shown_names import escape_name
 from migration.admin.adoptions import AdoptView
 from migration.admin.aws_reads import AwsReadQueriesView
-from migration.admin.base import RUN_PERMISSION, AdminWithOwnViews, list_visible_logins
+from migration.admin.base import (
+    RUN_PERMISSION,
+    AdminWithOwnViews,
+    list_visible_logins,
+    read_number,
+    read_raw_form_text,
+)
 from migration.admin.bulk_moves import BulkCutoverView, list_bulk_moves
 from migration.admin.campaign_starts import list_campaign_actions
 from migration.admin.certificates import CutoverCertificateView
@@ -65,6 +74,7 @@ from migration.models import (
     Run,
     all_clients,
 )
+from migration.models.clients import digest_selection
 from migration.operations.refused_acts import record_refused_save
 from migration.operations.saves import AdminSave, SaveRefusedError, record_save
 from migration.reports.client_list import annotate_columns
@@ -74,7 +84,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from django.contrib.admin.options import InlineModelAdmin
+    from django.contrib.admin.views.main import ChangeList
     from django.http import HttpRequest, HttpResponse
+    from django.http.response import HttpResponseBase
     from django.utils.safestring import SafeString
 
     from credentials.forms import ClientForm, CredentialForm, CredentialFormSet
@@ -85,6 +97,13 @@ if TYPE_CHECKING:
 
 # To look for a text reads every client and login, and the list has several statements: so few are named in them by id.
 FEW_FOUND = 500
+
+
+# Actions of which nothing comes but a page, or a file.
+OPEN_A_PAGE = {
+    *("cut_over", "put_into_group", "take_out_of_group", "set_owner", "start_campaign"),
+    "download",
+}
 
 
 class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
@@ -256,6 +275,56 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
             record_refused_save(refusal.client_id, why=refusal.message)
             messages.error(request, localize(refusal.message))
             return HttpResponseRedirect(request.get_full_path())
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Note what the list shows, for what acts on the selection at once."""
+        changelist = super().get_changelist_instance(request)
+        if request.method == "GET" and isinstance(changelist.result_list, list):
+            changelist.shown_phases = " ".join(f"{c.pk}:{c.phase}" for c in changelist.result_list)
+            if changelist.result_count > len(changelist.result_list):
+                changelist.shown_all = digest_selection(changelist.queryset)
+        return changelist
+
+    def response_action(
+        self, request: HttpRequest, queryset: ClientPhaseQuerySet
+    ) -> HttpResponseBase | None:
+        """Do what was chosen to what the list showed: not to who matches since, nor who is in another phase since.
+
+        An action that opens a page first shows there what it would do, and that page names its clients.
+        """
+        if OPEN_A_PAGE.isdisjoint(request.POST.getlist("action")):
+            across = helpers.ActionForm.base_fields["select_across"]
+            if across.to_python(request.POST.get("select_across")):
+                if read_raw_form_text(request, "shown_all") != digest_selection(queryset):
+                    text = _(
+                        "Nothing was done: other clients match now than the list showed, or their phases changed."
+                        " Look at the list again."
+                    )
+                    messages.error(request, text)
+                    return HttpResponseRedirect(request.get_full_path())
+            else:
+                queryset = self._leave_out_changed(request, queryset)
+        return super().response_action(request, queryset)
+
+    def _leave_out_changed(
+        self, request: HttpRequest, queryset: ClientPhaseQuerySet
+    ) -> ClientPhaseQuerySet:
+        """Leave out, and name, the selected clients that are in another phase than the list showed."""
+        pairs = read_raw_form_text(request, "shown_phases").split()
+        shown = {read_number(pk): phase for pk, _colon, phase in (p.partition(":") for p in pairs)}
+        chosen = map(read_number, request.POST.getlist(helpers.ACTION_CHECKBOX_NAME))
+        asked = [pk for pk in chosen if pk is not None and pk in shown]
+        rows = queryset.order_by("slug").filter(pk__in=asked).values_list("pk", "slug", "phase")
+        changed = {pk: slug for pk, slug, phase in rows if shown[pk] != phase}
+        if not changed:
+            return queryset
+        text = ngettext(
+            "Left out, as it is in another phase than the list showed: %(slugs)s.",
+            "Left out, as they are in another phase than the list showed: %(slugs)s.",
+            len(changed),
+        )
+        messages.warning(request, text % {"slugs": ", ".join(map(escape_name, changed.values()))})
+        return queryset.exclude(pk__in=changed)
 
     def get_actions(self, request: HttpRequest) -> dict[str, object]:
         found = super().get_actions(request)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.http import Http404, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
-from migration.admin.base import RUN_PERMISSION, AdminView
+from credentials.shown_names import escape_name
+from migration.admin.base import RUN_PERMISSION, AdminView, read_number, read_raw_form_text
 from migration.admin.bulk_moves import move_clients, open_bulk_cutover
 from migration.admin.run_plans import FEW_CLIENTS, plan_or_start_run
 from migration.models import (
@@ -25,6 +28,8 @@ from migration.reports.client_counts import KEPT_BY_NOTHING
 from nova_credentials.phases import Move, Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from django.http import HttpRequest, HttpResponse
     from django.http.response import HttpResponseBase
 
@@ -37,6 +42,7 @@ READY_MOVES = {
     Phase.DUAL_READ: Phase.DUAL_WRITE,
     Phase.AWS: Phase.DUAL_READ,
 }
+OTHERS_NAMED = 10
 READY_PERMISSIONS = {
     Phase.DUAL_WRITE: RUN_PERMISSION,
     Phase.DUAL_READ: MOVE_PERMISSIONS[Move.FORWARD],
@@ -55,9 +61,10 @@ def select_ready(old: Phase) -> ClientPhaseQuerySet:
 
 
 class MoveReadyView(AdminView):
-    """Says how many clients are ready for the phase, and moves exactly those that are when the button is pressed.
+    """Says how many clients are ready for the phase, and moves those of them that still are.
 
-    Those of a campaign that is not over are left to it.
+    They are named in one field: a form has at most a thousand of them. Who became ready since is not
+    moved. Those of a campaign that is not over are left to it.
     Into dual write through a plan where they are many, into AWS through the page with the checks.
     """
 
@@ -84,10 +91,12 @@ class MoveReadyView(AdminView):
         )
 
     def get(self, request: HttpRequest, new: str) -> HttpResponse:
-        old, number = READY_MOVES[self.new_phase], len(self.list_ready_outside_campaigns())
+        ids = self.list_ready_outside_campaigns()
+        old, number = READY_MOVES[self.new_phase], len(ids)
         return self.render_to_response(
             self.get_context_data(
                 number=number,
+                ids=" ".join(map(str, ids)),
                 taken=select_ready(old).count() - number,
                 old=old,
                 new=self.new_phase,
@@ -98,7 +107,9 @@ class MoveReadyView(AdminView):
 
     def post(self, request: HttpRequest, new: str) -> HttpResponseBase:
         # By their ids: what is selected stays what it is while it is used.
-        ids = self.list_ready_outside_campaigns()
+        shown = set(map(read_number, read_raw_form_text(request, "clients").split()))
+        ids = [pk for pk in self.list_ready_outside_campaigns() if pk in shown]
+        self.name_others(shown - {*ids, None})
         ready = all_clients().with_ids(ids)
         if not ids:
             messages.warning(request, _("No client is ready for this move now."))
@@ -109,6 +120,22 @@ class MoveReadyView(AdminView):
             return open_bulk_cutover(self.model_admin, request, ready)
         moved = move_clients(self.model_admin, request, ready, phase=self.new_phase)
         return moved or HttpResponseRedirect(self.list_url)
+
+    def name_others(self, client_ids: Collection[int]) -> None:
+        """Say which clients of the page are not ready any more: they are left out."""
+        if not client_ids:
+            return
+        slugs = all_clients().with_ids(client_ids).order_by("slug").values_list("slug", flat=True)
+        named = ", ".join(map(escape_name, slugs[:OTHERS_NAMED]))
+        text = ngettext(
+            "%(n)s client that the page showed is not ready any more, and was left out: %(slugs)s",
+            "%(n)s clients that the page showed are not ready any more, and were left out: %(slugs)s",
+            len(client_ids),
+        )
+        more = ", …" if len(client_ids) > OTHERS_NAMED else ""
+        messages.warning(
+            self.request, text % {"n": intcomma(len(client_ids)), "slugs": f"{named}{more}"}
+        )
 
     @property
     def list_url(self) -> str:

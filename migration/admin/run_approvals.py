@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from credentials.localization import localize
 from migration.admin.approvals import APPROVE_PERMISSION
-from migration.admin.base import AdminView, get_signed_in_user
+from migration.admin.base import AdminView, get_signed_in_user, read_raw_form_text
 from migration.admin.run_starts import enqueue_run, get_run_url
 from migration.models import Run
 from migration.operations.approvals import ApprovalStepRefused
@@ -36,7 +36,11 @@ class ApproveRunView(AdminView):
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         try:
-            run = approve_run(run_id=pk, by=get_signed_in_user(request))
+            run = approve_run(
+                run_id=pk,
+                by=get_signed_in_user(request),
+                shown=read_raw_form_text(request, "shown"),
+            )
         except Run.DoesNotExist:
             raise Http404 from None
         except ApprovalStepRefused as refusal:
@@ -88,6 +92,7 @@ def get_run_moves_context(request: HttpRequest, run: Run) -> dict[str, object]:
     why_not = find_run_approval_refusal(run, get_signed_in_user(request)) if approves else None
     return {
         "moves": moves,
+        "content": run.read_request() if waits else None,
         "to_be_overridden": label_evidence(missing),
         "overridden": label_evidence(count_overrides(run)),
         "may_approve": approves and why_not is None,

@@ -19,6 +19,7 @@ from migration.admin.base import (
     RUN_PERMISSION,
     AdminView,
     get_signed_in_user,
+    read_raw_form_text,
 )
 from migration.admin.campaign_notes import describe_campaigns_of_clients
 from migration.admin.run_starts import enqueue_run, get_run_url, start_run
@@ -200,6 +201,12 @@ class SteerPlanView(AdminView):
 def check_and_start_plan(request: HttpRequest, plan: RunPlan) -> HttpResponseRedirect:
     """Have the plan looked at again, and started if nothing differs; start it where the page showed what differs."""
     if plan.state == RunPlan.State.DIFFERS:
+        if read_raw_form_text(request, "seen") != plan.state:
+            text = _(
+                "Not started: meanwhile somebody had the plan looked at again. Look at what differs."
+            )
+            messages.warning(request, text)
+            return HttpResponseRedirect(get_plan_url(plan))
         run: Run | None = run_plans.start_run(plan=plan, by=get_signed_in_user(request))
     else:
         plan.begin_check(by=get_signed_in_user(request))

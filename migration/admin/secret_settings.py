@@ -15,12 +15,15 @@ from credentials.prices import SECRET_A_MONTH
 from migration.admin.base import RUN_PERMISSION, AdminView, read_raw_form_text
 from migration.admin.run_starts import start_run
 from migration.models import Run, all_clients
+from migration.models.left_clients import digest_clients
 from migration.operations.secret_settings import describe_settings
 from migration.operations.stored_looks import find_settings_drift
 from nova_credentials.aws.kms_keys import AWS_KEY
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
+
+    from migration.operations.stored_looks import SettingsDrift
 
 # The page names so many clients; `apply_secret_settings --check` names all.
 CLIENTS_SHOWN = 100
@@ -49,7 +52,7 @@ class SecretSettingsView(AdminView):
                 if replicas is None
                 else [(region, key or AWS_KEY) for region, key in sorted(replicas.items())],
                 dollars=SECRET_A_MONTH * abs(drift.net_new_replicas),
-                seen=_dump_settings(),
+                seen=_describe_run(drift),
                 may_run=request.user.has_perm(RUN_PERMISSION),
                 may_view_clients=request.user.has_perm("credentials.view_client"),
             )
@@ -59,11 +62,14 @@ class SecretSettingsView(AdminView):
         if not request.user.has_perm(RUN_PERMISSION):
             raise PermissionDenied
         here = HttpResponseRedirect(request.path)
-        if read_raw_form_text(request, "seen") != _dump_settings():
-            text = _("Nothing was started: the settings are others than this page showed.")
+        drift = find_settings_drift()
+        if read_raw_form_text(request, "seen") != _describe_run(drift):
+            text = _(
+                "Nothing was started: the settings or the clients are others than this page showed."
+            )
             messages.error(request, text)
             return here
-        chosen = all_clients().with_ids(find_settings_drift().client_ids_to_look_at)
+        chosen = all_clients().with_ids(drift.client_ids_to_look_at)
         if not chosen.exists():
             messages.info(request, _("Nothing was started: no secret differs."))
             return here
@@ -72,6 +78,7 @@ class SecretSettingsView(AdminView):
         )
 
 
-def _dump_settings() -> str:
-    """Return the settings as one text, by which a page that was opened before a restart is known."""
-    return json.dumps(describe_settings(), sort_keys=True)
+def _describe_run(drift: SettingsDrift) -> str:
+    """Return the settings and the clients as one text, by which a page that shows others is known."""
+    settings_now = json.dumps(describe_settings(), sort_keys=True)
+    return f"{settings_now} {digest_clients(drift.client_ids_to_look_at)}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.conf import settings
-from django.db import models
+from django.db import connection, models
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -27,6 +28,54 @@ if TYPE_CHECKING:
 
     from migration.models.audit_events import AuditCode
     from nova_credentials.messages import Message, Sentence, Value
+
+
+@dataclass(frozen=True)
+class RequestContent:
+    """What an approval of a request would cover, read at one moment; as text it travels with the approver's form."""
+
+    # Clients that NOVA still has.
+    number: int
+    # Digests: of the clients' ids and slugs, and of the request's own row with all that it asks for.
+    clients: str
+    terms: str
+    # Clients that NOVA has deleted, or renamed, since the request.
+    deleted: int = 0
+    renamed: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.number}:{self.clients}:{self.terms}"
+
+    def find_difference(self, shown: str | None) -> Message | None:
+        """Say in what it differs from what a form showed; None where it doesn't. `shown`: None asks nothing."""
+        if shown is None or shown == str(self):
+            return None
+        number, _colon, rest = shown.partition(":")
+        if rest.partition(":")[2] != self.terms:
+            return sentences.OTHER_REQUEST_SHOWN()
+        if number != str(self.number):
+            return sentences.OTHER_NUMBER_SHOWN(shown=number, n=self.number)
+        return sentences.OTHER_CLIENTS_SHOWN(n=self.number)
+
+
+def read_request_content(clients: str, terms: str, values: dict[str, Any]) -> RequestContent:
+    """Return the content of a request in one query, whose rows don't grow with its clients.
+
+    `clients` selects `client_id` and the `slug` of the request's time, or NULL; `terms` one text.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT count(present.id), encode(sha256(convert_to(coalesce(
+                string_agg(concat_ws(' ', asked.client_id, present.slug), ',' ORDER BY asked.client_id), ''
+            ), 'UTF8')), 'hex'),
+            (SELECT encode(sha256(convert_to(coalesce(({terms}), ''), 'UTF8')), 'hex')),
+            count(*) FILTER (WHERE present.id IS NULL), count(*) FILTER (WHERE present.slug <> asked.slug)
+            FROM ({clients}) AS asked LEFT JOIN public.clients AS present ON present.id = asked.client_id
+            """,  # noqa: S608  # constants
+            values,
+        )
+        return RequestContent(*cursor.fetchone())
 
 
 class MoveRequestQuerySet(models.QuerySet["MoveRequest"]):
@@ -128,6 +177,18 @@ class MoveRequest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.move_name}: {self.slug}"
+
+    def read_content(self) -> RequestContent:
+        """Return what an approval covers: the one client, by its present slug, and the move with its reasons."""
+        return read_request_content(
+            "SELECT client_id, slug FROM migration_moverequest WHERE id = %(id)s",
+            """
+            SELECT concat_ws(
+                ' ', client_id, old, new, requested_by_id, requested_at, reason, overridden, override_reason
+            ) FROM migration_moverequest WHERE id = %(id)s
+            """,
+            {"id": self.pk},
+        )
 
     def record_act(self, code: AuditCode, sentence: Sentence, *, by: User | None) -> None:
         """Record in the audit what `by` did with the request, with the words of who requested it."""

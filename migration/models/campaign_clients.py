@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.db import connection
 from django.db.models import QuerySet
 
+from migration.models.approvals import RequestContent, read_request_content
 from migration.models.campaigns import GOALS, Campaign
+from migration.models.client_groups import GroupMember
+from migration.models.clients import all_clients
 from migration.models.waves import Wave
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-# Whether a member of a group waits for its wave, or for a later part of it. Not who came into the group after the
-# campaign was approved, as nobody approved that; one that is stopped has to be approved again.
+# Whether a member of a group waits for its wave, or for a later part of it. Not who came into the group after somebody
+# was asked to approve the campaign, as nobody approves that; one that is stopped has to be approved again.
 _WAITS = """
     (wave.began_at IS NULL OR campaign.wave_size > 0)
-    AND (campaign.approved_at IS NULL OR member.added_at <= campaign.approved_at OR campaign.state = 'stopped')
+    AND (campaign.asked_at IS NULL OR member.added_at <= campaign.asked_at OR campaign.state = 'stopped')
     AND NOT EXISTS (
         SELECT FROM migration_waveclient AS gone JOIN migration_wave AS own ON own.id = gone.wave_id
         WHERE gone.client_id = member.client_id AND own.campaign_id = campaign.id
@@ -128,11 +131,34 @@ def list_clients_in_campaigns(*, beyond: Phase | None = None) -> set[int]:
         return {pk for pk, _goal in cursor}
 
 
+def read_campaign_request(campaign_id: int) -> RequestContent:
+    """Return what an approval of the campaign covers: the clients that it may move, and how. Takes one query."""
+    return read_request_content(
+        f"SELECT client_id, NULL AS slug FROM ({_CHOSEN}) AS chosen",  # noqa: S608  # a constant
+        """
+        SELECT concat_ws(' ', campaign::text, (
+            SELECT string_agg(concat_ws(' ', position, part, group_id, group_name), ' ' ORDER BY position, part)
+            FROM migration_wave WHERE campaign_id = campaign.id
+        )) FROM migration_campaign AS campaign WHERE id = ANY(%(campaigns)s)
+        """,
+        {"campaigns": [campaign_id]},
+    )
+
+
+def count_new_members(campaign: Campaign) -> int:
+    """Count the clients that came into the campaign's groups after its request: an approval doesn't cover them."""
+    if campaign.asked_at is None:
+        return 0
+    groups = campaign.waves.filter(group__isnull=False).values("group")
+    new = GroupMember.objects.filter(group__in=groups, added_at__gt=campaign.asked_at)
+    return all_clients().filter(pk__in=new.values("client_id")).count()
+
+
 class NewMemberVerdict(Enum):
     """Whether a campaign takes a client that comes into a group of it now."""
 
     LATER = auto()  # when its wave begins
-    NOT_APPROVED = auto()  # it was approved for the clients that were there
+    NOT_APPROVED = auto()  # it was requested for the clients that were there
     TOO_LATE = auto()  # its wave has begun
 
 
@@ -145,7 +171,7 @@ def list_newest_waves_of_groups(group_ids: Collection[int]) -> list[tuple[Wave, 
 
 def _judge_wave(wave: Wave) -> NewMemberVerdict:
     # One that is stopped waits for another approval, once it is to go on.
-    if wave.campaign.approved_at and wave.campaign.state != Campaign.State.STOPPED:
+    if wave.campaign.asked_at and wave.campaign.state != Campaign.State.STOPPED:
         return NewMemberVerdict.NOT_APPROVED
     # A group of more clients than a wave may have is taken in parts, while some are left.
     waits = wave.began_at is None or (wave.campaign.wave_size and wave.finished_at is None)

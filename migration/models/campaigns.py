@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from django.conf import settings
 from django.db import models, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -14,6 +15,7 @@ from credentials.localization import localize
 from migration import audit_sentences, campaign_sentences, evidence_sentences
 from migration.models.audit_actors import Actor, acting, current_actor
 from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.client_groups import ClientGroup
 from migration.models.fields import MessageField
 from migration.models.kept_names import KeptNameField, get_kept_name, require_kept_name
 from migration.models.notices import Notice, NoticeEvent
@@ -126,8 +128,10 @@ class Campaign(models.Model):
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
     )
     approved_by_name = KeptNameField("approved_by", _("approved by"))
-    # An approval is for the clients that were in the groups then.
     approved_at = models.DateTimeField(null=True)
+    # When somebody was last asked to approve it, by PostgreSQL's clock, as members' times are. An approval is for those
+    # who were in its groups then. Null: it needed none, and takes who is there when a wave begins.
+    asked_at = models.DateTimeField(null=True)
     # The last user who stopped it or had it go on, or cancelled or approved it.
     steered_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
@@ -241,7 +245,17 @@ class Campaign(models.Model):
 
     def ask_for_approval(self) -> None:
         """Have a running campaign, which nobody had to approve before, wait for an approval."""
-        self._change_state(None, self.State.REQUESTED, self.State.RUNNING)
+        with transaction.atomic():
+            self._change_state(None, self.State.REQUESTED, self.State.RUNNING)
+            self.fix_members()
+
+    def fix_members(self) -> None:
+        """Note that who is in its groups now is who an approval is for; in the transaction of the request."""
+        # Who puts clients into a group holds it: what they do is over, or comes after this moment.
+        groups = self.waves.filter(group__isnull=False).values("group")
+        list(ClientGroup.objects.select_for_update().filter(pk__in=groups).order_by("pk"))
+        Campaign.objects.filter(pk=self.pk).update(asked_at=Now())
+        self.refresh_from_db(fields=["asked_at"])
 
     def go_on(self, *, by: User | None, seen: datetime | None = None) -> None:
         """Let a stopped campaign go on with what is left; what was counted before counts no more.
@@ -256,6 +270,8 @@ class Campaign(models.Model):
                 new = self.State.REQUESTED
                 fields |= {"approved_by": None, "approved_by_name": "", "approved_at": None}
             self._change_state(by, new, self.State.STOPPED, seen=seen, **fields)
+            if new == self.State.REQUESTED:
+                self.fix_members()
             self.waves.restart_stop_rule_counts(self)
 
     def cancel(

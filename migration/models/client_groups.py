@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.db import IntegrityError, models, transaction
 from django.db.models.functions import Now
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
@@ -226,7 +225,8 @@ class GroupMember(models.Model):
     client = models.ForeignKey(
         Client, models.DO_NOTHING, db_constraint=False, related_name="group_members"
     )
-    added_at = models.DateTimeField(default=timezone.now, db_default=Now())
+    # By PostgreSQL's clock, once the group is held: campaigns compare it with when they were requested.
+    added_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         default_permissions = ()

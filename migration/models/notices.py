@@ -54,6 +54,7 @@ class NoticeEvent(models.TextChoices):
     WRITES_STOPPED = "writes_stopped", _("AWS writes stopped or started")
     SETTINGS_DIFFER = "settings_differ", _("Key and regions differ from the settings")
     AUDIT_BROKEN = "audit_broken", _("Audit does not hold")
+    AUDIT_UNSEALED = "audit_unsealed", _("Audit is not sealed")
     TEST = "test", _("Test of the notices")
 
 

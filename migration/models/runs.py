@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.localization import localize
 from migration import sentences
+from migration.models.approvals import RequestContent, read_request_content
 from migration.models.comparisons import Comparison
 from migration.models.kept_names import KeptNameField, require_kept_name
 from migration.models.layouts import LayoutChoices
@@ -304,6 +305,14 @@ class Run(SteeredRun):
             run.finish_if_done()
             run.record_start_in_audit(by)
         return run
+
+    def read_request(self) -> RequestContent:
+        """Return what an approval of the run covers: the clients that are left in it, and what it does to them."""
+        return read_request_content(
+            "SELECT client_id, slug FROM migration_runitem WHERE run_id = %(id)s AND outcome = ''",
+            "SELECT run::text FROM migration_run AS run WHERE id = %(id)s",
+            {"id": self.pk},
+        )
 
     def add_items(self, chosen: Iterable[tuple[int, str]]) -> None:
         """Add an item for each client (id, slug), a hundred to a batch."""

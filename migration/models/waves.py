@@ -43,6 +43,12 @@ def is_name_in_any_language(name: str, message: Message) -> bool:
     return False
 
 
+def members_for_approval(campaign: Campaign) -> models.QuerySet[GroupMember]:
+    """Select the members of groups that the campaign may take: where it was requested, who was there then."""
+    members = GroupMember.objects.all()
+    return members.filter(added_at__lte=campaign.asked_at) if campaign.asked_at else members
+
+
 class WaveQuerySet(models.QuerySet["Wave"]):
     def begun(self) -> Self:
         """Select the waves that have their clients, first to last."""
@@ -51,25 +57,30 @@ class WaveQuerySet(models.QuerySet["Wave"]):
     def restart_stop_rule_counts(self, campaign: Campaign) -> None:
         """Begin to count against the stop rule from now on, in every wave of the campaign that has begun.
 
-        A wave whose group was deleted keeps the clients that it has taken: none, if it has not begun. A client that
-        was taken out of a group that still exists, before it reached the goal, leaves the campaign too. A finished
-        wave stays finished, unless clients of it stand before the goal.
+        A wave whose group was deleted keeps the clients that it has taken: none, if it has not begun. Former members of
+        groups that still exist leave the campaign. A finished wave stays finished, unless clients of it stand before
+        the goal.
         """
         begun = list(self.begun().values_list("pk", flat=True))
-        before = [old for old, _new in campaign.steps]
-        member = GroupMember.objects.filter(
-            group=models.OuterRef("wave__group"), client=models.OuterRef("client")
-        )
-        waits = models.Exists(
-            all_clients().in_phases(*before).filter(pk=models.OuterRef("client_id"))
-        )
-        to_move = WaveClient.objects.not_left_out().filter(waits, wave__in=begun)
-        to_move.filter(~models.Exists(member), wave__group__isnull=False).delete()
+        to_move = self.remove_former_members(campaign)
         self.update(rollback_is_due=False)
         self.filter(group=None).update(goes_on_without_group=True)
         self.filter(pk__in=begun).update(watched_since=timezone.now())
         self.filter(pk__in=to_move.values("wave")).update(finished_at=None)
         _note_reads(begun)
+
+    def remove_former_members(self, campaign: Campaign) -> models.QuerySet[WaveClient]:
+        """Take out of the begun waves who left their group before the goal; select who is still to be moved."""
+        members = members_for_approval(campaign).filter(
+            group=models.OuterRef("wave__group"), client=models.OuterRef("client")
+        )
+        before = all_clients().in_phases(*(old for old, _new in campaign.steps))
+        to_move = WaveClient.objects.not_left_out().filter(
+            models.Exists(before.filter(pk=models.OuterRef("client_id"))),
+            wave__in=list(self.begun().values_list("pk", flat=True)),
+        )
+        to_move.filter(~models.Exists(members), wave__group__isnull=False).delete()
+        return to_move
 
     def count_against_rule(self) -> dict[int, WaveCounts]:
         """Count what the stop rule limits in each wave since it is watched; return the counts by the wave's id."""
@@ -181,10 +192,7 @@ class Wave(models.Model):
         taken = WaveClient.objects.filter(ours | others).values("client_id")
         if self.group_id is None:
             return all_clients().none()
-        members = GroupMember.objects.filter(group=self.group_id)
-        if approved_at := self.campaign.approved_at:
-            # Nobody approved the others.
-            members = members.filter(added_at__lte=approved_at)
+        members = members_for_approval(self.campaign).filter(group=self.group_id)
         chosen = all_clients().filter(pk__in=members.values("client_id"))
         return chosen.in_phases(*before).exclude(pk__in=taken)
 

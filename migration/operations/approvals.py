@@ -80,24 +80,27 @@ def request_move(
     return request
 
 
-def approve_request(*, request_id: int, by: User) -> MoveResult:
+def approve_request(*, request_id: int, by: User, shown: str | None = None) -> MoveResult:
     """Make the requested move in the name of the user who approves it.
 
+    `shown` is the `RequestContent` of the page, as text: another one now is refused.
     Raises `ShutGate` where a check fails, `ApprovalStepRefused` where `by` may not approve it or it is closed, and
     `MoveRequest.DoesNotExist`.
     """
     request = MoveRequest.objects.get(pk=request_id)
     try:
-        return _approve(request, by)
+        return _approve(request, by, shown)
     except ApprovalStepRefused as refusal:
         record_refused_approval(request, why=refusal.message, by=by)
         raise
 
 
-def _approve(request: MoveRequest, by: User) -> MoveResult:
+def _approve(request: MoveRequest, by: User, shown: str | None) -> MoveResult:
     if why_not := find_approval_refusal(request, by):
         raise ApprovalStepRefused(why_not)
     _require_open_request(request)
+    if why_not := request.read_content().find_difference(shown):
+        raise ApprovalStepRefused(why_not)
     try:
         moved = move(
             client_id=request.client_id,

@@ -1,7 +1,8 @@
 """Seals entries of the audit into its chain. Writers of entries never wait for it.
 
-An entry is signed when it is written; a link gives it its place in the chain at most a minute later. What was removed
-before it was sealed is not missed, as what is cut off at the end: that shows against a head that was kept elsewhere.
+An entry is signed when it is written; a link gives it its place in the chain about a minute later, and signs when that
+was. What was removed before it was sealed is not missed, as what is cut off at the end: that shows against a head that
+was kept elsewhere. So that nobody has long to remove it, entries that stay unsealed are a problem, and late links show.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from migration.models import AuditCheckpoint, AuditEvent, AuditLink, LeaseKind
-from migration.models.audit_signatures import audit_keys, first_id_at
+from migration.models.audit_signatures import audit_keys, describe_moment, first_id_at
 from migration.operations.leases import hold_until_commit
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ LOCK_POLL_SECONDS = 0.05
 ENTRIES_AT_ONCE = 10_000
 # In the task of each minute; an entry whose transaction took longer is found by that of each hour.
 RECENT = timedelta(hours=1)
+# Workers seal once a minute. What waits for longer was kept from it, or no worker runs.
+LATE_AFTER = timedelta(minutes=5)
+# So many of the newest entries are looked at by a page: what keeps the chain from going on keeps them all.
+LOOKED_AT = 100
 FIRST_SIGNATURE = "0" * 64
 BEFORE_ALL = UUID(int=0)
 # No chain gets here by itself. After a link that somebody put behind it the chain couldn't go on: it is left out, and
@@ -69,14 +74,33 @@ def read_head() -> AuditHead:
     return AuditHead(checkpoint.position, checkpoint.link_signature) if checkpoint else AuditHead()
 
 
-def sign_link(keys: AuditKeys, before: AuditHead, event: AuditEvent) -> str:
-    """Return the signature of the link that puts the entry after `before`, the last link."""
-    return keys.sign(*link_parts(before, event.pk, event.signature))
+def make_link(
+    keys: AuditKeys, before: AuditHead, event: AuditEvent, sealed_at: datetime
+) -> AuditLink:
+    """Return the link that puts the entry after `before`, the last link; it is not stored yet."""
+    link = AuditLink(
+        position=before.position + 1,
+        event_id=event.pk,
+        sealed_at=sealed_at,
+        key=keys.current_id,
+    )
+    link.signature = keys.sign(*link_parts(before, link, event.signature))
+    return link
 
 
-def link_parts(before: AuditHead, event_id: UUID, signature: str) -> tuple[str, ...]:
-    """Return the texts that a link signs: the link before it, its own position and the entry with its signature."""
-    return ("link", before.signature, str(before.position + 1), str(event_id), signature)
+def link_parts(before: AuditHead, link: AuditLink, signature: str) -> tuple[str, ...]:
+    """Return the texts that a link signs: the link before it, its position, the entry with its signature, the time."""
+    sealed = [describe_moment(link.sealed_at)] if link.sealed_at else []
+    place = str(before.position + 1)
+    return ("link", before.signature, place, str(link.event_id), signature, *sealed)
+
+
+def find_unsealed_since() -> datetime | None:
+    """Return the time of the oldest of the newest entries that should have a place in the chain; None: all have one."""
+    due = AuditEvent.objects.filter(pk__lt=first_id_at(datetime.now(UTC) - LATE_AFTER))
+    newest = dict(due.order_by("-pk").values_list("pk", "at")[:LOOKED_AT])
+    sealed = set(AuditLink.objects.filter(event_id__in=newest).values_list("event_id", flat=True))
+    return min((at for pk, at in newest.items() if pk not in sealed), default=None)
 
 
 def seal_audit(*, from_beginning: bool = False, wait: bool = False) -> AuditHead:
@@ -104,20 +128,13 @@ def _seal_some(after: UUID, *, wait: bool) -> UUID | None:
         if not _lock_chain(wait=wait):
             return None
         # Read after the lock, so that it is the last link of whoever had it before.
-        head = read_head()
+        head, now = read_head(), datetime.now(UTC)
         events = list(select_unsealed(after)[:ENTRIES_AT_ONCE])
         links: list[AuditLink] = []
         for event in events:
             if event.is_unchanged(keys):
-                head = AuditHead(head.position + 1, sign_link(keys, head, event))
-                links.append(
-                    AuditLink(
-                        position=head.position,
-                        event_id=event.pk,
-                        key=keys.current_id,
-                        signature=head.signature,
-                    )
-                )
+                links.append(make_link(keys, head, event, now))
+                head = AuditHead(links[-1].position, links[-1].signature)
         AuditLink.objects.bulk_create(links)
     if foreign := len(events) - len(links):
         logger.warning(

@@ -31,6 +31,7 @@ ROWS_AT_ONCE = 2000
 COLUMNS = (
     *("position", "at", "code", "who", "origin", "client_id", "slug", "reason", "sentence"),
     *("correlation", "id", "facts", "key", "signature", "link_key", "link_signature"),
+    "sealed_at",
 )
 
 
@@ -99,6 +100,7 @@ def export_audit(
             position=Subquery(links.values("position")),
             link_key=Subquery(links.values("key")),
             link_signature=Subquery(links.values("signature")),
+            sealed_at=Subquery(links.values("sealed_at")),
         )
     )
     with repeatable_read_only():
@@ -113,8 +115,10 @@ def write_events(events: Iterable[AuditEvent], kind: ExportFormat, write: Write)
 def make_row(event: AuditEvent) -> dict[str, object]:
     """Return the entry's columns, with its sentence in English and its place in the chain."""
     values = {name: getattr(event, name, None) for name in COLUMNS}
+    sealed_at = values["sealed_at"]
     return values | {
         "at": describe_moment(event.at),
+        "sealed_at": sealed_at and describe_moment(sealed_at),
         "id": str(event.pk),
         "sentence": str(event.message),
     }

@@ -62,7 +62,7 @@ def trim_audit(*, before: datetime, file: Path, by: User | None = None) -> TrimR
     seal_audit(from_beginning=True, wait=True)
     found = verify_audit()
     if not found.is_sound:
-        raise NotTrimmedError(sentences.AUDIT_NOT_SOUND(fault=str(found.findings[0])))
+        raise NotTrimmedError(sentences.AUDIT_NOT_SOUND(fault=found.describe_first_fault()))
     _delete_let_go(found.begins_after)
     head, digest = _export_old(found, before, file)
     if head is None:
@@ -82,8 +82,8 @@ def _export_old(found: Verification, before: datetime, file: Path) -> tuple[Audi
             if event is None or event.at >= before:
                 return
             last = AuditHead(link.position, link.signature)
-            for name in ("position", "key", "signature"):
-                prefix = "" if name == "position" else "link_"
+            for name in ("position", "sealed_at", "key", "signature"):
+                prefix = "link_" if name in ("key", "signature") else ""
                 setattr(event, f"{prefix}{name}", getattr(link, name))
             yield event
 

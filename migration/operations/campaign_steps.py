@@ -99,6 +99,7 @@ def _begin_next_step(campaign: Campaign, waves: Sequence[Wave], now: datetime) -
         if wave.finished_at is None:
             if wave.find_unfinished_run() or now < (wave.find_end_of_last_soak() or now):
                 return None
+            campaign.waves.filter(pk=wave.pk).remove_former_members(campaign)
             if step := wave.find_next_untried_step():
                 return _start_due_step(wave, *step, now)
             wave.finished_at = now

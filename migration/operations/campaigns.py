@@ -20,6 +20,7 @@ from migration.models import (
     describe_minutes,
     require_storable_reason,
 )
+from migration.models.campaign_clients import read_campaign_request
 from migration.operations.approvals import ApprovalStepRefused, find_second_user_refusal
 from migration.operations.campaign_steps import skip_stopped_items, stop_steps
 from migration.operations.evidence import describe_duration
@@ -85,6 +86,8 @@ def start_campaign(
         campaign.save()
         for position, group in enumerate(groups, start=1):
             Wave(campaign=campaign, position=position, group=group, group_name=group.name).save()
+        if waits:
+            campaign.fix_members()
         sentence = audit_sentences.CAMPAIGN_REQUESTED if waits else audit_sentences.CAMPAIGN_STARTED
         facts = sentence(
             campaign=campaign.name_message,
@@ -167,26 +170,34 @@ def _lock_free_groups(groups: Sequence[ClientGroup]) -> None:
         )
 
 
-def approve_campaign(*, campaign_id: int, by: User, seen: datetime | None = None) -> Campaign:
+def approve_campaign(
+    *, campaign_id: int, by: User, seen: datetime | None = None, shown: str | None = None
+) -> Campaign:
     """Let a requested campaign begin in the name of `by`. Each client's gate counts at its turn.
 
-    Raises `ApprovalStepRefused` where `by` may not approve it, `StaleCampaignError`, and `Campaign.DoesNotExist`.
+    `shown` is the `RequestContent` of the page, as text. Raises `ApprovalStepRefused` where `by` may not approve it or
+    it is another now, `StaleCampaignError`, and `Campaign.DoesNotExist`.
     """
-    campaign = Campaign.objects.get(pk=campaign_id)
-    why_not = find_second_user_refusal(campaign.by, campaign.by_name, by)
-    # Who had it go on asked for this approval.
-    if campaign.state == Campaign.State.REQUESTED and campaign.steered_by_id == by.pk:
-        why_not = sentences.OWN_REQUEST()
-    if why_not:
-        facts = audit_sentences.APPROVAL_REFUSED(why=why_not)
-        campaign.record_act(facts, by=by, code=AuditCode.REFUSAL)
-        raise ApprovalStepRefused(why_not)
     with transaction.atomic():
-        campaign.approve(by=by, seen=seen)
-        approved = audit_sentences.CAMPAIGN_APPROVED(
-            campaign=campaign.name_message, who=campaign.by_name
-        )
-        campaign.record_act(approved, by=by, code=AuditCode.APPROVAL, reason=campaign.reason)
+        # Of two who decide it, the second waits here, and what it covers stays as it is read.
+        campaign = Campaign.objects.select_for_update().get(pk=campaign_id)
+        why_not = find_second_user_refusal(campaign.by, campaign.by_name, by)
+        if campaign.state == Campaign.State.REQUESTED:
+            # Who had it go on asked for this approval.
+            if campaign.steered_by_id == by.pk:
+                why_not = sentences.OWN_REQUEST()
+            why_not = why_not or read_campaign_request(campaign.pk).find_difference(shown)
+        if why_not:
+            facts = audit_sentences.APPROVAL_REFUSED(why=why_not)
+            campaign.record_act(facts, by=by, code=AuditCode.REFUSAL)
+        else:
+            campaign.approve(by=by, seen=seen)
+            facts = audit_sentences.CAMPAIGN_APPROVED(
+                campaign=campaign.name_message, who=campaign.by_name
+            )
+            campaign.record_act(facts, by=by, code=AuditCode.APPROVAL, reason=campaign.reason)
+    if why_not:
+        raise ApprovalStepRefused(why_not)
     return campaign
 
 

@@ -125,7 +125,7 @@ def _find_fault(
         return None  # it had no place yet
     link = AuditLink.objects.filter(position=position, event_id=event.pk).first()
     before = links.get(position - 1, AuditHead())
-    parts = link_parts(before, event.pk, event.signature)
+    parts = link_parts(before, link, event.signature)
     if link is None or not keys.holds(link.signature, link.key, *parts):
         return CertificateFault.ENTRY_MOVED
     return None

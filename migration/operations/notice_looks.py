@@ -30,6 +30,7 @@ from migration.models import (
     client_has_settings_drift,
     rotation_schedules,
 )
+from migration.operations.audit_chain import find_unsealed_since
 from migration.operations.audit_verification import verify_audit
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.doctor import process_sentences
@@ -44,7 +45,10 @@ COMPARISONS_LOOKED_AT = 200
 COMPARED_WITHIN = timedelta(hours=1)
 # How long workers are gone before it is told: longer than a restart.
 GONE_AFTER = timedelta(minutes=5)
-MINUTELY = (NoticeEvent.AWS_GONE, NoticeEvent.READERS_GONE, NoticeEvent.DUPLICATE)
+MINUTELY = (
+    *(NoticeEvent.AWS_GONE, NoticeEvent.READERS_GONE, NoticeEvent.DUPLICATE),
+    NoticeEvent.AUDIT_UNSEALED,
+)
 READS_AWS = [phase for phase in Phase if phase.reads_aws]
 LAST_LOOK = "last look"
 
@@ -53,7 +57,7 @@ logger = logging.getLogger(__name__)
 
 def look_for_minutely_conditions(*, by_worker: bool) -> None:
     """Check AWS, readers, workers, the database; record notices; `by_worker`: a worker calls it."""
-    found = [*_find_aws_gone(), *_find_readers_gone(), *_find_duplicate()]
+    found = [*_find_aws_gone(), *_find_readers_gone(), *_find_duplicate(), *_find_unsealed()]
     Condition.objects.update_and_notify(MINUTELY, found)
     if by_worker:
         _note_look()
@@ -95,6 +99,13 @@ def _find_duplicate() -> Iterator[FoundCondition]:
     why = find_write_refusal()
     if why and why.key != own_sentences.WRITES_STOPPED.key:
         yield FoundCondition(NoticeEvent.DUPLICATE, why.key, why)
+
+
+def _find_unsealed() -> Iterator[FoundCondition]:
+    """Yield that the audit's chain does not go on. Who keeps the task that seals from it doesn't keep this one."""
+    if since := find_unsealed_since():
+        facts = process_sentences.AUDIT_NOT_SEALED(ago=since)
+        yield FoundCondition(NoticeEvent.AUDIT_UNSEALED, "audit", facts)
 
 
 def _find_workers_gone() -> Iterator[FoundCondition]:
@@ -157,5 +168,7 @@ def look_at_audit() -> None:
         number = verified.faults.total()
         logger.error("The audit does not hold: %s faults. Run verify_audit", number)
         facts = sentences.AUDIT_DOES_NOT_HOLD(n=number)
+        if verified.foreign and not number:
+            facts = sentences.AUDIT_KEY_NOT_SET(keys=tuple(verified.foreign))
         found = [FoundCondition(NoticeEvent.AUDIT_BROKEN, "audit", facts)]
     Condition.objects.update_and_notify((NoticeEvent.AUDIT_BROKEN,), found, over_after=timedelta(0))

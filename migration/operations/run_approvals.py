@@ -77,23 +77,30 @@ def find_run_approval_refusal(run: Run, by: User) -> Message | None:
     return find_second_user_refusal(run.by, run.by_name, by)
 
 
-def approve_run(*, run_id: int, by: User) -> Run:
+def approve_run(*, run_id: int, by: User, shown: str | None = None) -> Run:
     """Let a requested run begin in the name of `by`; the caller enqueues it. Each gate counts at its client's turn.
 
+    `shown` is the `RequestContent` of the page, as text: another one now is refused.
     Raises `ApprovalStepRefused` where `by` may not approve it or it is not requested any more, and `Run.DoesNotExist`.
     """
-    run = Run.objects.get(pk=run_id)
-    if why_not := find_run_approval_refusal(run, by):
-        facts = audit_sentences.APPROVAL_REFUSED(why=why_not)
-        run.record_act(facts, by=by, code=AuditCode.REFUSAL)
-        raise ApprovalStepRefused(why_not)
     try:
         with transaction.atomic():
-            run.approve(by=by)
-            facts = audit_sentences.MOVES_APPROVED(run=run.name_message, who=run.by_name)
-            run.record_act(facts, by=by, code=AuditCode.APPROVAL, reason=run.reason)
+            # Of two who decide it, the second waits here, and what it covers stays as it is read.
+            run = Run.objects.select_for_update().get(pk=run_id)
+            why_not = find_run_approval_refusal(run, by)
+            if run.state == Run.State.REQUESTED:
+                why_not = why_not or run.read_request().find_difference(shown)
+            if why_not:
+                facts = audit_sentences.APPROVAL_REFUSED(why=why_not)
+                run.record_act(facts, by=by, code=AuditCode.REFUSAL)
+            else:
+                run.approve(by=by)
+                facts = audit_sentences.MOVES_APPROVED(run=run.name_message, who=run.by_name)
+                run.record_act(facts, by=by, code=AuditCode.APPROVAL, reason=run.reason)
     except StaleRunError:
         raise make_not_requested_error(run) from None
+    if why_not:
+        raise ApprovalStepRefused(why_not)
     return run
 
 

@@ -19,7 +19,9 @@ from migration.models import (
     Run,
     Worker,
 )
+from migration.operations.audit_chain import find_unsealed_since
 from migration.operations.aws_writes import find_write_refusal
+from migration.operations.doctor import process_sentences
 from migration.reports.alert import (
     APPROVE_MOVES,
     START_RUNS,
@@ -70,6 +72,12 @@ def _alert_missing_worker(data: AlertData) -> Iterator[Alert]:
             since=seen,
             command="python manage.py qcluster",
         )
+
+
+def _alert_unsealed_audit(_data: AlertData) -> Iterator[Alert]:
+    if since := find_unsealed_since():
+        url = reverse("admin:migration_run_check_nova")
+        yield Alert(localize(process_sentences.AUDIT_NOT_SEALED(ago=since)), url, VIEW_RUNS)
 
 
 def _alert_nova_tables(data: AlertData) -> Iterator[Alert]:
@@ -262,7 +270,8 @@ def _alert_readers(data: AlertData) -> Iterator[Alert]:
 
 # The most pressing first. A new alert is one more function here.
 SOURCES: tuple[Callable[[AlertData], Iterator[Alert]], ...] = (
-    _alert_refused_writes, _alert_missing_worker, _alert_nova_tables, _alert_readers, _alert_campaigns,
+    _alert_refused_writes, _alert_missing_worker, _alert_unsealed_audit, _alert_nova_tables, _alert_readers,
+    _alert_campaigns,
     alert_rotations, alert_interrupted_offboardings, _alert_mismatches, _alert_failures, _alert_pushes, _alert_requests,
     _alert_requested_runs, alert_secret_settings, alert_plain_text_not_rotated,
 )  # fmt: skip

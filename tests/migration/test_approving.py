@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import threading
 
 import pytest
@@ -298,6 +299,10 @@ def press(client):
 
     def press(user: User, address: str, **data: str) -> tuple[int, str]:
         client.force_login(user)
+        if asked := re.search(r"moverequest/(\d+)/approve/", address):
+            # As the page that is opened now would send it.
+            for each in MoveRequest.objects.filter(pk=asked[1]):
+                data["shown"] = str(each.read_content())
         response = client.post(address, data)
         said = " ".join(str(message) for message in get_messages(response.wsgi_request))
         return response.status_code, said

@@ -8,8 +8,14 @@ from django.core.management.base import CommandError, CommandParser
 
 from credentials.shown_names import escape_invisible
 from migration.management.base import FormattedCommand
+from migration.models.audit_signatures import audit_keys
 from migration.operations.audit_chain import AuditHead, seal_audit
-from migration.operations.audit_verification import Verification, verify_audit
+from migration.operations.audit_verification import (
+    ForeignKey,
+    LateSpan,
+    Verification,
+    verify_audit,
+)
 from migration.operations.certificate_facts import LONGEST_FILE, Json, UnreadableCertificateError
 from migration.operations.certificate_verification import CertificateVerdict, verify_certificate
 
@@ -89,11 +95,19 @@ class Command(FormattedCommand):
             self.stdout.write("The certificate is NOT genuine, or the audit no longer agrees.")
 
     def _print_text(self, found: Verification) -> None:
+        for key in found.foreign.values():
+            self.stdout.write(describe_foreign_key(key, found))
+        if found.foreign and not found.faults:
+            return
         for finding in found.findings:
             self.stdout.write(str(finding))
         listed = len(found.findings)
         if more := found.faults.total() - listed:
             self.stdout.write(f"… and {more:,} more")
+        for span in found.late_spans:
+            self.stdout.write(f"sealed late: {describe_late_span(span)}")
+        if more := found.late - sum(1 + span.last - span.first for span in found.late_spans):
+            self.stdout.write(f"… and {more:,} more that were sealed late")
         if found.begins_after:
             self.stdout.write(f"Entries up to {found.begins_after} were let go at a checkpoint.")
         verdict = "sound" if found.is_sound else "NOT sound"
@@ -101,6 +115,26 @@ class Command(FormattedCommand):
             f"The audit is {verdict}: {found.sealed:,} entries in the chain, {found.unsealed:,} not in it yet."
         )
         self.stdout.write(f"Head: {found.head}")
+
+
+def describe_foreign_key(key: ForeignKey, found: Verification) -> str:
+    """Say which entries name a key that is not set here, and which are: nothing else can be said of them."""
+    codes = ", ".join(audit_keys().by_id)
+    code = escape_invisible(key.code)
+    none_is_known = found.sealed == sum(each.number for each in found.foreign.values())
+    whole = len(found.foreign) == 1 and none_is_known
+    which = f"All {key.number:,} entries" if whole else f"{key.number:,} entries"
+    span = f" ({key.first:,} to {key.last:,})" if key.first else " (not in the chain yet)"
+    return (
+        f"{which}{span} name the key {code}, and none of them can be verified: it is not set here. The keys that are"
+        f" set here have the codes {codes}. Set NOVA_AUDIT_KEY as it was, or list the former one in"
+        " NOVA_AUDIT_OLD_KEYS."
+    )
+
+
+def describe_late_span(span: LateSpan) -> str:
+    places = f"{span.first}-{span.last}" if span.last > span.first else str(span.first)
+    return f"{places}, {span.longest.total_seconds() / 60:,.0f} minutes after they were written at most"
 
 
 def read_certificate_text(path: Path) -> str:
@@ -133,6 +167,13 @@ def to_json(found: Verification) -> dict[str, object]:
         "begins_after": found.begins_after,
         "sealed": found.sealed,
         "unsealed": found.unsealed,
+        "late": found.late,
+        "late_spans": [
+            {"first": each.first, "last": each.last, "seconds": each.longest.total_seconds()}
+            for each in found.late_spans
+        ],
+        "foreign_keys": [vars(each) for each in found.foreign.values()],
+        "keys": list(audit_keys().by_id),
         "faults": {fault.value: number for fault, number in found.faults.items()},
         "findings": [{"fault": each.fault.value, "place": each.place} for each in found.findings],
     }

@@ -39,7 +39,7 @@ from migration.operations.doctor.schema import examine_schema_migrations, examin
 from migration.operations.doctor.secret_settings import examine_secret_settings
 from migration.operations.doctor.stages import examine_pending_versions
 from migration.operations.doctor.statement_log import examine_statement_log
-from migration.operations.doctor.workers import examine_workers
+from migration.operations.doctor.workers import examine_sealing, examine_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -70,6 +70,7 @@ READING: Mapping[CheckName, Examination] = {
     CheckName.QUEUE: examine_queue_without_redis,
     CheckName.COPIES: examine_copy_searches,
     CheckName.NOTICES: examine_notice_deliveries,
+    CheckName.AUDIT: examine_sealing,
     CheckName.SECRET_SETTINGS: examine_secret_settings,
 }
 # These do more than read the database: they try updates that are undone, connect anew, or ask AWS or Redis.

@@ -45,6 +45,7 @@ class CheckName(TextChoices):
     QUEUE = "queue", _("Task queue")
     COPIES = "copies", _("Copies of secret values")
     NOTICES = "notices", _("Notices")
+    AUDIT = "audit", _("Audit")
     STAGES = "stages", _("Versions that wait to be current")
     SECRET_SETTINGS = "secret_settings", _("Key and regions of the secrets")
     CLOCKS = "clocks", _("Clocks")

@@ -95,6 +95,18 @@ WORKERS_ARE_GONE = Sentence(
     "workers_are_gone", "No worker is alive; the last one was seen %(ago)s ago."
 )
 NO_WORKER_EVER = Sentence("no_worker_ever", "No worker was ever seen.")
+AUDIT_IS_SEALED = Sentence(
+    "audit_is_sealed", "The audit's newest entries have their places in its chain."
+)
+AUDIT_NOT_SEALED = Sentence(
+    "audit_not_sealed",
+    "The audit has not been sealed for %(ago)s: entries that somebody removes now are not missed.",
+)
+SEAL_THE_AUDIT = Sentence(
+    "seal_the_audit",
+    "Run verify_audit: it seals what waits. See that workers run; if they do, ask who holds locks in the database, and"
+    " why: SELECT * FROM pg_stat_activity.",
+)
 START_A_WORKER = Sentence(
     "start_a_worker",
     "Start one: python manage.py qcluster. Without it nothing is pushed or compared.",

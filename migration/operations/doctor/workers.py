@@ -1,4 +1,4 @@
-"""Examines whether this site's worker processes are alive."""
+"""Examines whether this site's worker processes are alive, and seal the audit."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.db.models import Max, Min
 from django.utils import timezone
 
 from migration.models import Worker
+from migration.operations.audit_chain import find_unsealed_since
 from migration.operations.doctor import process_sentences as sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
 
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 
 # The schedule has tasks for every minute.
 IDLE_AFTER = timedelta(minutes=10)
+
+
+def examine_sealing(_asked: DoctorOptions) -> Iterator[Finding]:
+    """Check that the audit's newest entries were put into its chain: until then their removal is not noticed."""
+    if since := find_unsealed_since():
+        message = sentences.AUDIT_NOT_SEALED(ago=since)
+        yield report_failure(CheckName.AUDIT, message, sentences.SEAL_THE_AUDIT())
+    else:
+        yield report_ok(CheckName.AUDIT, sentences.AUDIT_IS_SEALED())
 
 
 def examine_workers(_asked: DoctorOptions) -> Iterator[Finding]:

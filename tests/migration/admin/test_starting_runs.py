@@ -3,7 +3,9 @@
 import pytest
 from django_q.models import OrmQ
 
-from migration.models import ClientMigration, Run, RunItem, RunPlan
+from migration.models import ClientMigration, Run, RunItem, RunPlan, all_clients
+from migration.models.clients import digest_selection
+from nova_credentials.phases import Phase
 from tests.factories import make_client, make_full_client, make_many
 from tests.migration.admin.pages import CLIENTS, COMPARE, START, plan_order, run_page, text
 
@@ -55,7 +57,13 @@ def test_an_action_over_more_clients_than_a_page_holds_takes_them_all(operator, 
 
     operator.post(
         CLIENTS,
-        {"action": action, "_selected_action": chosen, "select_across": "1", "index": "0"},
+        {
+            "action": action,
+            "_selected_action": chosen,
+            "select_across": "1",
+            "index": "0",
+            "shown_all": operator.get(CLIENTS).context_data["cl"].shown_all,
+        },
     )
 
     made = started.objects.get()
@@ -68,7 +76,12 @@ def test_an_action_over_all_of_a_narrowed_list_takes_no_other_client(operator):
 
     operator.post(
         f"{CLIENTS}?phase=postgres",
-        {"action": "push_selected", "_selected_action": ["1"], "select_across": "1", "index": "0"},
+        {
+            "action": "push_selected",
+            "_selected_action": ["1"],
+            "select_across": "1",
+            "shown_all": digest_selection(all_clients().with_phase().in_phases(Phase.POSTGRES)),
+        },
     )
 
     assert list(Run.objects.get().items.values_list("slug", flat=True)) == ["other"]

@@ -5,6 +5,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from migration.models import Campaign, ClientGroup, Run, RunItem, Wave, all_clients
+from migration.models.campaign_clients import read_campaign_request
 from migration.operations import runs
 from migration.operations.campaign_steps import advance_campaign
 from migration.operations.campaigns import start_campaign
@@ -70,6 +71,9 @@ def page(campaign: Campaign) -> str:
 
 
 def press(client, campaign: Campaign, button: str, **data: str):
+    if button == "approve":
+        # As the page that is opened now would send it.
+        data = {"shown": str(read_campaign_request(campaign.pk)), **data}
     response = client.post(reverse(f"admin:migration_campaign_{button}", args=[campaign.pk]), data)
     campaign.refresh_from_db()
     return response

@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 
 from migration.models import Campaign, ClientGroup, all_clients
+from migration.models.left_clients import digest_clients
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_full_client, make_user, sent_form
 from tests.migration.admin.pages import CLIENTS, text
@@ -42,6 +43,11 @@ def clients(maria) -> dict[str, int]:
 def typed(source: str, **more: str) -> dict[str, str]:
     limits = dict.fromkeys(("most_mismatches", "most_failed_reads", "most_refused"), "1")
     return {"source": source, "goal": "aws", "soak_time": "24 h"} | limits | more
+
+
+def digest_ready() -> str:
+    """What the page with the numbers sends along, where all clients are ready."""
+    return digest_clients(all_clients().values_list("pk", flat=True))
 
 
 def members(group: ClientGroup) -> list[str]:
@@ -164,7 +170,7 @@ def test_nobody_who_can_go_is_said_and_not_started(client, maria):
 
     assert "None of these clients can go now." in words
     assert "Start the campaign" not in words
-    client.post(START, typed("all", step="start", number="0"))
+    client.post(START, typed("all", step="start"))
     assert not Campaign.objects.exists()
 
 
@@ -183,7 +189,7 @@ def test_nobody_who_can_go_is_said_and_not_started(client, maria):
 def test_what_is_no_campaign_is_refused_and_leaves_no_group(client, clients, settings, more, why):
     settings.NOVA_DUAL_READ_HOURS = 24.0
 
-    words = text(client.post(START, typed("all", number="2", step="start") | more))
+    words = text(client.post(START, typed("all", step="start") | more))
 
     assert why in words
     assert ClientGroup.objects.count() == Campaign.objects.count() == 1
@@ -193,7 +199,7 @@ def test_a_start_that_is_refused_leaves_no_group(client, maria, settings):
     settings.NOVA_REQUIRE_APPROVAL = True
     make_full_client("new")
 
-    client.post(START, typed("all", number="1", step="start"))
+    client.post(START, typed("all", shown=digest_ready(), step="start"))
 
     assert not ClientGroup.objects.exists()
     assert not Campaign.objects.exists()
@@ -222,7 +228,7 @@ def test_who_may_not_make_groups_starts_with_groups_alone(client):
 
     assert "All clients that can go" not in words
     assert "it makes one" in words
-    assert client.post(START, typed("all", number="1", step="start")).status_code == 403
+    assert client.post(START, typed("all", step="start")).status_code == 403
     assert not Campaign.objects.exists()
 
 
@@ -239,7 +245,7 @@ def test_what_was_begun_so_goes_its_way(client, maria):
     for n in range(3):
         make_full_client(f"c{n}")
     sent = typed("all", goal="dual_write", soak_time="0 s", wave_size="2", group_name="All")
-    client.post(START, sent | {"step": "start", "number": "3"})
+    client.post(START, sent | {"step": "start", "shown": digest_ready()})
     campaign = Campaign.objects.get()
 
     do_next(campaign), do_next(campaign), do_next(campaign)

@@ -111,7 +111,10 @@ def test_somebody_else_approves_it_and_the_requester_does_not(client, log_in, se
     assert campaign.state == Campaign.State.REQUESTED
 
     log_in("Approver", "ana")
-    assert buttons(client.get(page(campaign))) == ["Approve the campaign", "Cancel the campaign…"]
+    assert buttons(client.get(page(campaign))) == [
+        "Approve the campaign for 1 client",
+        "Cancel the campaign…",
+    ]
     press(client, campaign, "approve")
 
     assert (campaign.state, campaign.approved_by_name) == (Campaign.State.RUNNING, "ana")

@@ -61,7 +61,7 @@ def test_who_came_into_the_group_after_the_approval_is_not_in_it(stores):
 
     before = timezone.now() - timedelta(minutes=1)
     GroupMember.objects.exclude(client_id=late).update(added_at=before - timedelta(minutes=1))
-    Campaign.objects.update(approved_at=before)
+    Campaign.objects.update(asked_at=before)
 
     assert count(*members(group)) == [(campaign.pk, 1)]
     assert count(late) == []
@@ -145,7 +145,7 @@ def test_one_that_is_stopped_moves_clients_until_its_run_has_ended_and_its_rollb
 def test_who_is_put_into_a_group_of_one_that_has_to_be_approved_again_is_taken_then(stores):
     group = make_group("first", 1)
     campaign = begin(group)
-    Campaign.objects.update(approved_at=timezone.now())
+    Campaign.objects.update(asked_at=timezone.now())
     late = make_client("late")
     put("first", late)
     ((_wave, verdict),) = list_newest_waves_of_groups([group.pk])
@@ -174,7 +174,7 @@ def test_who_is_put_into_a_group_of_a_campaign_is_told_whether_it_takes_them(sto
     assert "has begun its wave of first, and leaves out" in text(
         client.post(f"{CLIENTS}group/", data)
     )
-    Campaign.objects.update(approved_at=timezone.now())
+    Campaign.objects.update(asked_at=timezone.now())
     assert "nobody approved that" in text(client.post(f"{CLIENTS}group/", data))
 
 

@@ -11,7 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from migration.admin import campaign_starts
-from migration.models import AuditEvent, Campaign, ClientGroup, all_clients
+from migration.models import AuditEvent, Campaign, ClientGroup, GroupMember, all_clients
+from migration.models.left_clients import digest_clients
 from nova_credentials.phases import Phase
 from tests.factories import make_many, make_user, sent_form
 from tests.migration.admin.pages import text
@@ -38,7 +39,10 @@ def places(*groups: ClientGroup) -> dict[str, str]:
 
 def typed(*groups: ClientGroup, **more: str) -> dict[str, str]:
     limits = dict.fromkeys(("most_mismatches", "most_failed_reads", "most_refused"), "1")
-    return {"goal": "dual_read", "soak_time": "1 h"} | limits | places(*groups) | more
+    # As the page with the numbers sends it, for a start.
+    rows = GroupMember.objects.filter(group__in=groups).values_list("pk", flat=True)
+    shown = {"shown": digest_clients(rows)}
+    return {"goal": "dual_read", "soak_time": "1 h"} | limits | places(*groups) | shown | more
 
 
 def errors_of(response) -> str:

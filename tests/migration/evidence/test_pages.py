@@ -276,7 +276,8 @@ def test_the_approver_sees_the_override_its_reason_and_its_lines(idom, client, l
     assert "The request overrides missing evidence: Test client" in said
     assert "Overridden NOVA's reader: 0 of 20 reads since dual read began." in said
     assert "The gate is shut" not in said
-    client.post(f"/admin/migration/moverequest/{asked.pk}/approve/")
+    shown = {"shown": str(response.context_data["content"])}
+    client.post(f"/admin/migration/moverequest/{asked.pk}/approve/", shown)
     assert phase_of(idom) == Phase.AWS
 
 

@@ -50,6 +50,9 @@ def page_of(run: Run) -> str:
 
 
 def press(client, run: Run, button: str, **data: str):
+    if button == "approve":
+        # As the page that is opened now would send it.
+        data = {"shown": str(run.read_request()), **data}
     return client.post(reverse(f"admin:migration_run_{button}", args=[run.pk]), data)
 
 
