@@ -229,8 +229,8 @@ def start_runs_from_pages(haystack: Haystack, browser) -> None:
     for name in ("plan", "plan_live", "plan_sheet", "plan_file"):
         page(haystack, browser, reverse(f"admin:migration_run_{name}", args=plan))
     order = reverse("admin:migration_run_plan_order", args=plan)
-    page(haystack, browser, order, {"order": "start"})
-    page(haystack, browser, order, {"order": "start"})
+    page(haystack, browser, order, {"order": "start", "seen": "differs"})
+    page(haystack, browser, order, {"order": "start", "seen": "differs"})
 
 
 def start_a_campaign_from_pages(haystack: Haystack, browser) -> None:

@@ -280,9 +280,10 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         """Note what the list shows, for what acts on the selection at once."""
         changelist = super().get_changelist_instance(request)
         if request.method == "GET" and isinstance(changelist.result_list, list):
-            changelist.shown_phases = " ".join(f"{c.pk}:{c.phase}" for c in changelist.result_list)
+            phases = " ".join(f"{client.pk}:{client.phase}" for client in changelist.result_list)
+            vars(changelist)["shown_phases"] = phases
             if changelist.result_count > len(changelist.result_list):
-                changelist.shown_all = digest_selection(changelist.queryset)
+                vars(changelist)["shown_all"] = digest_selection(changelist.queryset)
         return changelist
 
     def response_action(

@@ -107,9 +107,10 @@ class MoveReadyView(AdminView):
 
     def post(self, request: HttpRequest, new: str) -> HttpResponseBase:
         # By their ids: what is selected stays what it is while it is used.
-        shown = set(map(read_number, read_raw_form_text(request, "clients").split()))
+        numbers = map(read_number, read_raw_form_text(request, "clients").split())
+        shown = {pk for pk in numbers if pk is not None}
         ids = [pk for pk in self.list_ready_outside_campaigns() if pk in shown]
-        self.name_others(shown - {*ids, None})
+        self.name_others(shown - set(ids))
         ready = all_clients().with_ids(ids)
         if not ids:
             messages.warning(request, _("No client is ready for this move now."))

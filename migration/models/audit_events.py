@@ -247,7 +247,7 @@ class AuditLink(models.Model):
     position = models.BigIntegerField(primary_key=True)
     event_id = models.UUIDField(unique=True)
     # Signed with it. NULL: a release made the link that didn't note it.
-    sealed_at = ClampedDateTimeField(null=True)
+    sealed_at = ClampedDateTimeField(null=True)  # type: ignore[misc]  # its type has no None
     key = models.CharField(max_length=16)
     signature = models.CharField(max_length=64)
 

@@ -263,7 +263,7 @@ def read_chain(first: int = 1) -> Iterator[tuple[AuditLink, AuditEvent | None]]:
     fields = AuditEvent._meta.concrete_fields
     columns = [each.select_format(None, f"e.{each.column}", ())[0] for each in fields]  # type: ignore[arg-type]
     sealing = AuditLink._meta.get_field("sealed_at")
-    sealed_at = sealing.select_format(None, "l.sealed_at", ())[0]  # type: ignore[union-attr, arg-type]
+    sealed_at = sealing.select_format(None, "l.sealed_at", ())[0]
     statement = LINKS_WITH_EVENTS.format(columns=", ".join(columns), sealed_at=sealed_at)
     names = [each.attname for each in fields]
     with connection.chunked_cursor() as cursor:

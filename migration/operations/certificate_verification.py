@@ -125,8 +125,9 @@ def _find_fault(
         return None  # it had no place yet
     link = AuditLink.objects.filter(position=position, event_id=event.pk).first()
     before = links.get(position - 1, AuditHead())
-    parts = link_parts(before, link, event.signature)
-    if link is None or not keys.holds(link.signature, link.key, *parts):
+    if link is None or not keys.holds(
+        link.signature, link.key, *link_parts(before, link, event.signature)
+    ):
         return CertificateFault.ENTRY_MOVED
     return None
 

@@ -41,7 +41,9 @@ def differing(monkeypatch):
 
 
 def press(browser, plan, order: str):
-    return browser.post(plan_order(plan), {"order": order})
+    """As the page that is opened now sends it."""
+    plan.refresh_from_db()
+    return browser.post(plan_order(plan), {"order": order, "seen": plan.state})
 
 
 def test_the_button_makes_the_plan_and_starts_nothing(operator, differing):

@@ -274,25 +274,38 @@ def test_a_cancelled_run_does_not_go_on_and_one_of_before_this_was_known_moves_n
     assert phase_of(pk) == Phase.DUAL_READ
 
 
-@pytest.mark.parametrize("first", ["approve", "cancel"])
-def test_of_two_who_decide_at_once_the_second_is_told_and_changes_nothing(
-    maria, ana, monkeypatch, first
-):
+def test_who_cancels_a_run_that_another_approved_meanwhile_is_told(maria, ana, monkeypatch):
     make_clients(1, Phase.DUAL_READ)
     run = request(maria)
-
-    def approve():
-        return approve_run(run_id=run.pk, by=ana)
-
-    def cancel():
-        return cancel_run_request(run_id=run.pk, by=maria)
-
-    # The second has read the run as a request when the first decides, in a session of its own.
-    does, name = (approve, "stop_unapproved") if first == "approve" else (cancel, "approve")
-    monkeypatch.setattr(Run, name, once(partial(by_another_session, does), getattr(Run, name)))
+    approve = partial(approve_run, run_id=run.pk, by=ana)
+    # The one who cancels has read the run as a request when the other decides, in a session of their own.
+    decided = once(partial(by_another_session, approve), Run.stop_unapproved)
+    monkeypatch.setattr(Run, "stop_unapproved", decided)
     with pytest.raises(ApprovalStepRefused, match="not waiting for an approval"):
-        (cancel if first == "approve" else approve)()
+        cancel_run_request(run_id=run.pk, by=maria)
 
     run.refresh_from_db()
-    assert run.approved_by_name == ("ana" if first == "approve" else "")
-    assert run.state == (Run.State.RUNNING if first == "approve" else Run.State.STOPPED)
+    assert (run.approved_by_name, run.state) == ("ana", Run.State.RUNNING)
+
+
+@pytest.mark.parametrize("other", ["approve", "cancel"])
+def test_who_decides_while_another_approves_waits_and_is_told(maria, ana, monkeypatch, other):
+    make_clients(1, Phase.DUAL_READ)
+    run, eva = request(maria), make_user("eva", "migration.approve_move")
+    decide = {
+        "approve": partial(approve_run, run_id=run.pk, by=eva),
+        "cancel": partial(cancel_run_request, run_id=run.pk, by=maria),
+    }[other]
+    with ThreadPoolExecutor(1) as thread:
+        waiting = []
+
+        def begin() -> None:
+            waiting.append(thread.submit(by_another_session, decide))
+
+        monkeypatch.setattr(Run, "approve", once(begin, Run.approve))
+        approve_run(run_id=run.pk, by=ana)
+        with pytest.raises(ApprovalStepRefused, match="not waiting for an approval"):
+            waiting[0].result(30)
+
+    run.refresh_from_db()
+    assert (run.approved_by_name, run.state) == ("ana", Run.State.RUNNING)

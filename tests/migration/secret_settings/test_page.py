@@ -1,6 +1,5 @@
 """The page says beforehand what a run would do, and starts it; a client's page and check_nova say what differs."""
 
-import json
 from datetime import timedelta
 
 import pytest
@@ -9,11 +8,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from migration import tasks
+from migration.admin.secret_settings import _describe_run
 from migration.models import Run, Secret
 from migration.operations import aws_store
 from migration.operations.doctor.secret_settings import examine_secret_settings
 from migration.operations.pushes import push
-from migration.operations.secret_settings import describe_settings
+from migration.operations.stored_looks import find_settings_drift
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user
 from tests.migration.moves.clients import NAME, enter_phase_together
@@ -39,7 +39,7 @@ def operator(client):
 
 
 def seen() -> dict[str, str]:
-    return {"seen": json.dumps(describe_settings(), sort_keys=True)}
+    return {"seen": _describe_run(find_settings_drift())}
 
 
 def findings() -> list[str]:
@@ -107,7 +107,7 @@ def test_who_opened_it_before_a_restart_with_other_settings_starts_nothing(
 
     said = operator.post(PAGE, before, follow=True).content.decode()
 
-    assert "Nothing was started: the settings are others than this page showed." in said
+    assert "Nothing was started: the settings or the clients are others than" in said
     assert not Run.objects.exists()
 
 
