@@ -71,7 +71,7 @@ def describe_new_member_verdicts(
             "{campaign} takes the clients of {group} when their wave begins, also those that you put into it now."
         ),
         NewMemberVerdict.NOT_APPROVED: _(
-            "{campaign} takes {group}, but leaves out who comes into it now: nobody approved that."
+            "{campaign} takes {group}, but leaves out who comes into it now: it was requested without them."
         ),
         NewMemberVerdict.TOO_LATE: _(
             "{campaign} has begun its wave of {group}, and leaves out who comes into it now."

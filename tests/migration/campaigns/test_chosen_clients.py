@@ -175,7 +175,7 @@ def test_who_is_put_into_a_group_of_a_campaign_is_told_whether_it_takes_them(sto
         client.post(f"{CLIENTS}group/", data)
     )
     Campaign.objects.update(asked_at=timezone.now())
-    assert "nobody approved that" in text(client.post(f"{CLIENTS}group/", data))
+    assert "it was requested without them" in text(client.post(f"{CLIENTS}group/", data))
 
 
 @pytest.mark.parametrize("page", ["dual_write", "aws"])
