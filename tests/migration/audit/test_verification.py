@@ -177,7 +177,10 @@ def test_a_forged_checkpoint_is_found_and_not_believed(chain, as_superuser):
 def test_entries_of_before_a_rotation_are_verified_with_the_old_key(chain, settings):
     old = settings.SECRET_KEY
     settings.NOVA_AUDIT = type(settings.NOVA_AUDIT)(key="k" * 50)
-    assert sum(faults().values()) >= chain.position  # nothing can be verified without the old key
+    # Nothing can be verified without the old key, and nothing is called forged.
+    assert sum(each.number for each in verify_audit().foreign.values()) >= chain.position
+    assert not verify_audit().is_sound
+    assert faults() == {}
 
     settings.NOVA_AUDIT = type(settings.NOVA_AUDIT)(key="k" * 50, old_keys=(old,))
     write_entries(2)
