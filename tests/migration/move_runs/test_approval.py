@@ -47,8 +47,10 @@ def request(by: User, **options) -> Run:
 
 def by_another_session(act: Callable[[], object]) -> None:
     def act_and_close() -> None:
-        act()
-        connection.close()
+        try:
+            act()
+        finally:
+            connection.close()
 
     with ThreadPoolExecutor(1) as thread:
         thread.submit(act_and_close).result(30)
