@@ -6,6 +6,7 @@ An error page reads nothing from the database and believes no session: one of th
 from __future__ import annotations
 
 import re
+import sys
 from copy import copy
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from django.utils.translation import get_language_from_request, gettext, overrid
 from django.utils.translation import gettext_lazy as _
 
 from migration.roles import GUARDED, describe_permission, label_role, list_roles_with
+from nova_admin.database.base import find_why_unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -136,9 +138,27 @@ show_not_found = make_handler(
     _("The address is wrong, or what it was about is gone."),
     _("Check the address, or begin at the dashboard."),
 )
-show_server_error = make_handler(
+_show_failure = make_handler(
     HTTPStatus.INTERNAL_SERVER_ERROR,
     _("Something went wrong"),
     _("The site failed, and its log says at what. It may have done a part of what you asked."),
     _("See what was done before you try again. If it fails again, tell an Administrator."),
 )
+
+
+def show_server_error(request: HttpRequest) -> HttpResponse:
+    """Return the page for an error of the site, or for a PostgreSQL that can't be reached: 503, with why."""
+    why = find_why_unreachable(sys.exc_info()[1])  # Django calls this while it handles the error
+    if why is None:
+        return _show_failure(request)
+    with override(get_language_from_request(request)):
+        response = render_error(
+            request,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            _("The database does not answer"),
+            gettext("The site can't reach its PostgreSQL: %(why)s.") % {"why": why},
+            _("Try again in a minute: see first what was done of what you asked."),
+            _("If it stays so, tell whoever looks after the database: the log names the server."),
+        )
+    response.headers["Retry-After"] = "30"
+    return response

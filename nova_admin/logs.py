@@ -58,7 +58,7 @@ def make_logging(log_format: str, level: str, *, mails_errors: bool = False) -> 
     }
     if mails_errors:
         handlers["mail"] = {
-            "class": "django.utils.log.AdminEmailHandler",
+            "class": "nova_admin.reporting.ErrorMails",
             "level": "ERROR",
             "formatter": "line",
             "filters": ["once"],

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
+from django.utils.log import AdminEmailHandler
 from django.utils.safestring import mark_safe
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
@@ -11,6 +15,8 @@ from migration.correlation import current_correlation
 from migration.error_texts import describe_traceback
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+    from logging import LogRecord
     from types import FrameType
 
     from django.http import HttpRequest
@@ -48,3 +54,47 @@ class ErrorReport(ExceptionReporter):
         return mark_safe(  # noqa: S308  # it is plain text
             facts + (describe_traceback(error) if isinstance(error, BaseException) else "")
         )
+
+
+# A kind of error is mailed once in so long, by each process; the next mail has the number of those between.
+ONE_MAIL_SECONDS = 600
+
+
+class ErrorMails(AdminEmailHandler):
+    """Mails errors, of each kind one in ONE_MAIL_SECONDS: a database that is away fails every page."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lock = threading.Lock()
+        # When each kind was mailed, on the monotonic clock, and how many were not mailed since.
+        self._mailed: dict[Hashable, tuple[float, int]] = {}
+
+    def emit(self, record: LogRecord) -> None:
+        kind, now = find_kind(record), time.monotonic()
+        with self._lock:
+            at, held_back = self._mailed.get(kind, (float("-inf"), 0))
+            if now - at < ONE_MAIL_SECONDS:
+                self._mailed[kind] = at, held_back + 1
+                return
+            known = self._mailed.items()
+            self._mailed = {
+                each: seen for each, seen in known if now - seen[0] < ONE_MAIL_SECONDS or seen[1]
+            }
+            self._mailed[kind] = now, 0
+        if held_back:
+            record = copy(record)
+            record.msg = f"{record.getMessage()} ({held_back} more like it since the last mail)"
+            record.args = ()
+        super().emit(record)
+
+
+def find_kind(record: LogRecord) -> Hashable:
+    """Return what errors of one kind share: the exception and where it was raised, or the text without its values."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is None:
+        return record.name, str(record.msg)
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    place = (at.tb_frame.f_code.co_filename, at.tb_lineno) if at else None
+    return type(error).__name__, place

@@ -261,5 +261,8 @@ DEFAULT_EXCEPTION_REPORTER_FILTER = "nova_admin.reporting.NoValues"
 DEFAULT_EXCEPTION_REPORTER = "nova_admin.reporting.ErrorReport"
 # Who is mailed what failed, by NOVA_MAIL_URL. The mail holds no value.
 ADMINS = [("", address) for address in env("NOVA_ERROR_MAILS")]
+EMAIL_SUBJECT_PREFIX = (
+    f"[NOVA Admin, {NOVA_ENVIRONMENT or ('development' if DEBUG else 'production')}] "
+)
 
 LOGGING = make_logging(NOVA_LOG_FORMAT, LOG_LEVEL, mails_errors=bool(ADMINS))

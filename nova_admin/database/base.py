@@ -14,6 +14,8 @@ from django.db.backends.postgresql import base, features, operations
 from django.db.models.lookups import In
 from django.db.utils import DEFAULT_DB_ALIAS, DatabaseErrorWrapper
 from django.utils.functional import cached_property
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import override
 
 from credentials.site_schema import SCHEMA
 from nova_admin.database.editor import ShortLockSchemaEditor
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
+    from django_stubs_ext import StrPromise
     from psycopg.rows import TupleRow
 
 # `row_security = off`: a policy that somebody puts on NOVA's tables fails our statement instead of filtering its rows.
@@ -45,6 +48,11 @@ KEEPALIVES = {
 
 # PostgreSQL's own limit for one statement.
 MOST_PARAMETERS = 65_535
+
+# Why there is no connection.
+REFUSED = _("the login is refused")
+NO_ANSWER = _("no answer, or no such database")
+LOST = _("it was stopped, or the connection was lost")
 
 _CREDENTIAL_TABLES = tuple(name.partition(".")[2] for name in CREDENTIALS.values())
 _FIRST_WORD = re.compile(r"[\s(]*(?:SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
@@ -87,15 +95,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_new_connection(self, conn_params: dict[str, object]) -> psycopg.Connection[TupleRow]:
         """Connect and set the search_path before any other statement, as PgBouncer may drop `options`."""
-        refusal = ""
+        refused: bool | None = None
         try:
             connection: psycopg.Connection[TupleRow] = super().get_new_connection(conn_params)
         except psycopg.OperationalError as error:
             attempt = error.pgconn
             asked = attempt is not None and (attempt.used_password or attempt.needs_password)
-            refusal = describe_refusal(conn_params, refused=asked)
-        if refusal:  # raised out here: libpq's text would be in the chain
-            raise NoConnectionError(refusal)
+            refused = asked
+        if refused is not None:  # raised out here: libpq's text would be in the chain
+            raise NoConnectionError(conn_params, refused=refused)
         connection.adapters.register_dumper(list, FastListDumper)
         connection.autocommit = True
         connection.execute(SESSION)
@@ -134,15 +142,33 @@ def mark_statement(statement: str) -> str:
 
 
 class NoConnectionError(psycopg.OperationalError):
-    """PostgreSQL can't be reached, or refuses the login; the text is the site's own."""
+    """PostgreSQL can't be reached, or refuses the login, which it does if it had asked for a password.
+
+    The text is the site's own and names the server, for the log and commands; `why` is for pages.
+    """
+
+    def __init__(self, conn_params: Mapping[str, object], *, refused: bool) -> None:
+        place = f"{conn_params.get('host') or 'the local socket'}:{conn_params.get('port') or 5432}"
+        user = conn_params.get("user") or "this system's user"
+        self.why = REFUSED if refused else NO_ANSWER
+        with override("en"):
+            super().__init__(f"no connection to PostgreSQL at {place} as {user}: {self.why}")
 
 
-def describe_refusal(conn_params: Mapping[str, object], *, refused: bool) -> str:
-    """Return which server was tried, and that it refused the login if it had asked for a password."""
-    place = f"{conn_params.get('host') or 'the local socket'}:{conn_params.get('port') or 5432}"
-    user = conn_params.get("user") or "this system's user"
-    why = "the login is refused" if refused else "no answer, or no such database"
-    return f"no connection to PostgreSQL at {place} as {user}: {why}"
+def find_why_unreachable(error: BaseException | None) -> StrPromise | None:
+    """Return why there is no connection to PostgreSQL, if that is what the error comes from; else None."""
+    while error is not None and not isinstance(error, psycopg.Error):
+        error = error.__cause__
+    if isinstance(error, NoConnectionError):
+        return error.why
+    if isinstance(error, psycopg.InterfaceError):
+        return LOST
+    # Without an SQLSTATE libpq has lost the server; 57P is its shutdown, 08 a broken connection.
+    if isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(
+        ("08", "57P")
+    ):
+        return LOST
+    return None
 
 
 class MaskingErrorWrapper(DatabaseErrorWrapper):
