@@ -13,6 +13,7 @@ from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.forms import ModelForm, ModelMultipleChoiceField
@@ -77,11 +78,29 @@ PASSWORD_FIELDSET: tuple[None, _FieldOpts] = (None, {"fields": (FIELD,)})
 hide_posted_values = method_decorator(sensitive_post_parameters(), name="changeform_view")
 
 
-class ChangeUserForm(ActorPasswordForm, UserChangeForm):
+class PlainNameForm(ModelForm):  # type: ignore[type-arg]  # generic only in the stubs
+    """A form that gives no name that looks like another: ASCII, and different in more than small and large letters."""
+
+    def clean_username(self) -> str:
+        clean = getattr(super(), "clean_username", None)
+        name: str = clean() if clean else self.cleaned_data["username"]
+        if not name or "username" not in self.changed_data:
+            return name
+        if not name.isascii():
+            text = gettext("Only the letters A to Z, digits and @.+-_ are allowed in a new name.")
+            raise ValidationError(text, code="not_ascii")
+        others = User.objects.exclude(pk=self.instance.pk)
+        if others.filter(username__iexact=name).exists():
+            text = gettext("Another user has this name, perhaps in small or large letters.")
+            raise ValidationError(text, code="taken")
+        return name
+
+
+class ChangeUserForm(ActorPasswordForm, PlainNameForm, UserChangeForm):
     pass
 
 
-class AddUserForm(ActorPasswordForm, UserCreationForm):
+class AddUserForm(ActorPasswordForm, PlainNameForm, UserCreationForm):
     pass
 
 

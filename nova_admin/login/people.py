@@ -6,6 +6,7 @@ import logging
 import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from unicodedata import combining, normalize
 
 from allauth.socialaccount.models import SocialAccount
 from django.contrib.auth.models import Group, User
@@ -144,7 +145,10 @@ def read_verified_email_or_empty(claims: Claims) -> str:
 
 
 def find_free_name(claims: Claims) -> str:
-    """Return a name that no account has, from what the provider calls the person."""
+    """Return a name that no account has, in ASCII, from what the provider calls the person.
+
+    Letters of other scripts look like these: `аdm` beside `adm` would be somebody else.
+    """
     said = next(
         (
             claims[name]
@@ -153,7 +157,10 @@ def find_free_name(claims: Claims) -> str:
         ),
         "",
     )
-    wanted = re.sub(r"[^\w.@+-]", "_", User.normalize_username(said))[: LONGEST_NAME - 10] or "user"
+    letters = (each for each in normalize("NFKD", said) if not combining(each))
+    wanted = re.sub(r"[^A-Za-z0-9_.@+-]", "_", "".join(letters))[: LONGEST_NAME - 10]
+    if not wanted.strip("_"):
+        wanted = "user"
     taken = {
         name.lower()
         for name in User.objects.filter(username__istartswith=wanted).values_list(

@@ -368,3 +368,29 @@ def test_a_role_alone_changes_nothing_else_and_the_page_says_what_the_login_lack
     told = [str(entry.message) for entry in AuditEvent.objects.filter(pk__gt=newest)]
     assert "The user maria was given: Viewer." in told
     assert [text for text in told if text.startswith("Changed the user maria")] == []
+
+
+@pytest.mark.parametrize("name", ["кeeper", "KEEPER", "kéeper", "ｋｅｅｐｅｒ", "keep\u0435r"])
+def test_no_user_is_added_or_named_who_looks_like_another(client, root, keeper, maria, name):
+    client.force_login(root)
+    own = {"current_password": PASSWORD}
+    add = PASSWORDS | {"username": name} | own
+    with pages_left_out():
+        answers = [
+            client.post(f"{USERS}add/", add),
+            client.post(f"{USERS}{maria.pk}/change/", user_form(maria, username=name) | own),
+        ]
+
+    assert [[*form_of(answer).errors] for answer in answers] == [["username"], ["username"]]
+    assert User.objects.count() == 3
+
+
+def test_a_name_that_is_there_stays_and_may_change_its_letters(client, root, maria):
+    User.objects.filter(pk=maria.pk).update(username="maría")
+    client.force_login(root)
+    own = {"current_password": PASSWORD, "first_name": "María"}
+    for name in ("maría", "maria", "Maria"):
+        sent = user_form(maria, username=name) | own
+        assert client.post(f"{USERS}{maria.pk}/change/", sent).status_code == 302
+        maria.refresh_from_db()
+        assert (maria.username, maria.first_name) == (name, "María")

@@ -193,6 +193,9 @@ def test_another_subject_or_another_issuer_is_somebody_else(come_back, provider,
         ),
         ({"preferred_username": 7, "email": "no address"}, "no_address", ""),
         ({"email": ["x@y.example"]}, "subject-1", ""),
+        ({"preferred_username": "María.Ñíguez"}, "Maria.Niguez", ""),
+        ({"preferred_username": "ａdm１"}, "adm1", ""),
+        ({"preferred_username": "管理者"}, "user", ""),
     ],
 )
 def test_what_the_provider_calls_somebody_is_made_fit(come_back, db, claims, name, address):
@@ -200,6 +203,17 @@ def test_what_the_provider_calls_somebody_is_made_fit(come_back, db, claims, nam
 
     user = User.objects.get()
     assert (user.username, user.email) == (name, address)
+
+
+@pytest.mark.parametrize("name", ["аdm", "adm\u200b", "ADM", "ädm", "ａｄｍ", "ad\u043c"])
+def test_nobody_is_made_who_looks_like_somebody_else(come_back, db, name):
+    make_user("adm", is_superuser=True)
+
+    come_back(preferred_username=name)
+
+    made = SocialAccount.objects.get().user.username
+    assert made.isascii()
+    assert made.lower() != "adm"
 
 
 def expired() -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from typing import TYPE_CHECKING
 
 from django_q import cluster
@@ -32,5 +33,7 @@ class Command(ClusterCommand):  # type: ignore[misc]  # django-q has no types
 
     def handle(self, *args: object, **options: object) -> None:
         require_own_backends()
+        # The memory of the workers holds credentials: no copy of it is left on a disk.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         record_process_start()
         super().handle(*args, **options)
