@@ -130,6 +130,12 @@ REDACTED = Sentence(
 CLAIMED = Sentence(
     "claimed", "Claimed %(place)s as the database that writes to AWS; noted was %(noted)s."
 )
+FACTS_CLAIMED = Sentence(
+    "facts_claimed", "Noted what all hosts share as this host has it: %(facts)s.", glue="; "
+)
+KEY_ROTATED = Sentence(
+    "key_rotated", "Noted that all hosts share another %(key)s now: %(new)s, formerly %(old)s."
+)
 NOTHING = Sentence("nothing", "nothing")
 STOPPED_WRITES = Sentence("stopped_writes", "Stopped all AWS writes.")
 STARTED_WRITES = Sentence("started_writes", "Started AWS writes again.")

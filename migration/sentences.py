@@ -222,6 +222,34 @@ DATABASE_CHANGED = Sentence(
     "This process began with another database than %(this)s, so it writes nothing to AWS. Find out why, then"
     " restart it.",
 )
+HOST_DIFFERS = Sentence(
+    "host_differs",
+    "This host differs from what all hosts share, so it writes nothing to AWS and takes no tasks: %(facts)s.",
+    glue="; ",
+)
+FACT_DIFFERS = Sentence("fact_differs", "%(fact)s is %(here)s here, and %(noted)s is noted")
+NO_KNOWN_SECRET = Sentence("no_known_secret", "one that has none of the newest secrets")
+FACTS_AGREE = Sentence("facts_agree", "This host has what is noted for all hosts.")
+CLIENTS_ARE_READ = Sentence(
+    "clients_are_read",
+    "NOVA reads %(n)s clients from AWS, whose secrets would not be found any more: %(facts)s. Move them back to"
+    " dual_write first (docs/aws-writes.md).",
+    glue="; ",
+    one="NOVA reads %(n)s client from AWS, whose secrets would not be found any more: %(facts)s. Move it back to"
+    " dual_write first (docs/aws-writes.md).",
+)
+RELEASE_IS_OLDER = Sentence(
+    "release_is_older",
+    "This process runs an older release than the database's schema, so it takes no new tasks. It doesn't know:"
+    " %(names)s.",
+    glue=", ",
+)
+RELEASE_IS_NEWER = Sentence(
+    "release_is_newer",
+    "This process runs a newer release than the database's schema, so it takes no tasks until migrate has run. Missing:"
+    " %(names)s.",
+    glue=", ",
+)
 IS_NO_COPY = Sentence("is_no_copy", "This database is the one that writes to AWS.")
 WRITTEN_SINCE_BACKUP = Sentence(
     "written_since_backup",

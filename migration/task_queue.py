@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import io
 import pickle
+import time
 import uuid
 from typing import Any
 
@@ -23,6 +24,7 @@ from django_q.signing import BadSignature, SignedPackage
 from picklefield import PickledObjectField
 
 from migration import tasks
+from migration.heartbeat import task_taker
 from migration.redis_queue import QUEUE_ERRORS, connect_to_redis
 
 if settings.NOVA_REDIS_URL:
@@ -37,6 +39,8 @@ PLAIN = {("datetime", "datetime"), ("datetime", "timedelta"), ("datetime", "time
 KEPT = ("id", "name", "group", "started")
 LONGEST_NAME = 200
 LONGEST_TEXT = 10_000
+# A host that may take no tasks looks so often whether it may again.
+IDLE_SECONDS = 0.5
 
 
 class KnownTasksQueue(Broker):
@@ -52,6 +56,9 @@ class KnownTasksQueue(Broker):
         """Store nothing: `Worker` tells who lives. While Redis is away each host would log an error twice a second."""
 
     def dequeue(self) -> list[tuple[object, object]]:
+        if not task_taker.takes_tasks():
+            time.sleep(IDLE_SECONDS)
+            return []
         return [
             (key, _replace_foreign_package(payload)) for key, payload in super().dequeue() or ()
         ]

@@ -157,7 +157,9 @@ class Collector:
             "1 if every write to NOVA's tables is counted, else 0.",
             int(numbers.writes_are_counted),
         )
-        yield make_gauge("nova_workers", "Worker processes that are alive.", numbers.workers)
+        yield make_gauge(
+            "nova_workers", "Worker processes that are alive and take tasks.", numbers.workers
+        )
         if seen_at := numbers.work.worker_seen_at:
             yield make_gauge(
                 "nova_worker_seen_seconds",

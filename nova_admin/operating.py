@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import Error
 from django.http import HttpResponse, JsonResponse
 
-from nova_admin.readiness import readiness_book
+from nova_admin.readiness import WELL, readiness_book
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,9 +53,9 @@ def answer_machines(
 
 def answer_readiness() -> HttpResponse:
     """Say of each part whether it is well: 200 where all are, else 503. The log says more."""
-    parts = readiness_book.read()
-    told = {part.value: "ok" if is_well else "failed" for part, is_well in parts.items()}
-    status = HTTPStatus.OK if all(parts.values()) else HTTPStatus.SERVICE_UNAVAILABLE
+    told = {part.value: answer for part, answer in readiness_book.read().items()}
+    is_ready = set(told.values()) == {WELL}
+    status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
     return JsonResponse(told, status=status)
 
 

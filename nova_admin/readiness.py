@@ -1,6 +1,7 @@
 """Finds out whether this site can work: its database, schema, workers, their queue and AWS, each in bounded time.
 
-Anybody may ask, so an answer is kept for some seconds, and it says of each part only whether it is well.
+Anybody may ask, so an answer is kept for some seconds, and it says of each part only whether it is well, and by name
+which settings differ from those of other hosts.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -18,6 +20,8 @@ from django.db.migrations.executor import MigrationExecutor
 
 from migration.models import Worker
 from migration.operations.aws_store import secrets_manager
+from migration.operations.aws_writes import get_aws_write_state, learn_facts
+from migration.operations.shared_facts import find_differences
 from migration.task_queue import count_queued_tasks
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 
@@ -30,7 +34,13 @@ KEPT_SECONDS_OF_SLOW = 30.0
 # So long somebody waits for an answer; what isn't known by then has failed.
 WAIT_SECONDS = 3.0
 
+WELL, FAILED = "ok", "failed"
+
 logger = logging.getLogger(__name__)
+
+
+class HostDiffersError(Exception):
+    """Says that this process differs from what all hosts share; its text names in what, and no value."""
 
 
 class Part(StrEnum):
@@ -41,6 +51,7 @@ class Part(StrEnum):
     WORKERS = "workers"
     QUEUE = "queue"
     AWS = "aws"
+    SHARED = "shared"
 
 
 def check_database() -> bool:
@@ -57,8 +68,8 @@ def check_schema() -> bool:
 
 
 def check_workers() -> bool:
-    """Say whether a worker was alive lately."""
-    return Worker.objects.alive().exists()
+    """Say whether a worker that takes tasks was alive lately."""
+    return Worker.objects.alive().taking_tasks().exists()
 
 
 def check_redis_queue() -> bool:
@@ -78,22 +89,35 @@ def check_aws() -> bool:
     return True
 
 
+def check_shared_facts() -> bool:
+    """Return True if this process has what all hosts must share; raises HostDiffersError.
+
+    AWS is asked for its account where it isn't known.
+    """
+    with suppress(SecretsManagerError):
+        learn_facts()
+    if differing := find_differences(get_aws_write_state().facts):
+        raise HostDiffersError(", ".join(differing))
+    return True
+
+
 CHECKS: dict[Part, tuple[Callable[[], bool], float]] = {
     Part.DATABASE: (check_database, KEPT_SECONDS),
     Part.WORKERS: (check_workers, KEPT_SECONDS),
     Part.QUEUE: (check_redis_queue, KEPT_SECONDS),
     Part.SCHEMA: (check_schema, KEPT_SECONDS_OF_SLOW),
+    Part.SHARED: (check_shared_facts, KEPT_SECONDS),
     Part.AWS: (check_aws, KEPT_SECONDS_OF_SLOW),
 }
 # Looked at by a thread each, one part after the other: where PostgreSQL hangs, AWS and Redis are still asked.
-GROUPS = ((Part.DATABASE, Part.WORKERS, Part.SCHEMA), (Part.AWS,), (Part.QUEUE,))
+GROUPS = ((Part.DATABASE, Part.WORKERS, Part.SCHEMA), (Part.AWS, Part.SHARED), (Part.QUEUE,))
 
 
 @dataclass
 class Knowledge:
-    """Keeps whether one part of the site was well, and until when that counts, on the monotonic clock."""
+    """Keeps what is told of one part of the site, and until when that counts, on the monotonic clock."""
 
-    is_well: bool = False
+    told: str = FAILED
     until: float = field(default=float("-inf"))
 
 
@@ -105,15 +129,16 @@ class ReadinessBook:
         self._known = {part: Knowledge() for part in Part}
         self._looking: dict[tuple[Part, ...], threading.Thread] = {}
 
-    def read(self) -> dict[Part, bool]:
-        """Return of each part whether it is well, in at most WAIT_SECONDS. What isn't known by then is not."""
+    def read(self) -> dict[Part, str]:
+        """Return of each part what is told of it, in at most WAIT_SECONDS. What isn't known by then has failed."""
         deadline = time.monotonic() + WAIT_SECONDS
         for looking in self._look_if_due():
             looking.join(max(0.0, deadline - time.monotonic()))
         with self._lock:
             now = time.monotonic()
             return {
-                part: known.is_well and known.until > now for part, known in self._known.items()
+                part: known.told if known.until > now else FAILED
+                for part, known in self._known.items()
             }
 
     def _look_if_due(self) -> list[threading.Thread]:
@@ -134,19 +159,21 @@ class ReadinessBook:
         try:
             for part in parts:
                 check, seconds = CHECKS[part]
-                is_well = _ask(part, check)
+                told = _ask(part, check)
                 with self._lock:
-                    self._known[part] = Knowledge(is_well, time.monotonic() + seconds)
+                    self._known[part] = Knowledge(told, time.monotonic() + seconds)
         finally:
             connection.close()
 
 
-def _ask(part: Part, check: Callable[[], bool]) -> bool:
+def _ask(part: Part, check: Callable[[], bool]) -> str:
     try:
-        return check()
+        return WELL if check() else FAILED
+    except HostDiffersError as error:
+        return f"{FAILED}: {error}"
     except Exception as error:  # noqa: BLE001  # whatever it is, the answer is kept: nobody may have it asked again at once
         logger.warning("Not ready: %s (%s)", part, type(error).__name__)
-        return False
+        return FAILED
 
 
 readiness_book = ReadinessBook()

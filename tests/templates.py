@@ -1,7 +1,8 @@
 """Databases that many tests need alike, such as a migrated one: made once a run, then copied in a tenth of a second.
 
 A copy is a database of its own; only the roles are the server's. It claims to be the one that writes to AWS, as the
-first one would after its `migrate`.
+first one would after its `migrate`. What hosts share is noted by whoever writes to AWS
+first: tests have keys of their own.
 """
 
 import os
@@ -19,7 +20,8 @@ RUN = "NOVA_TEST_RUN"
 OF_A_RUN = re.compile(r"(?:template|nova|site|reader)_(\d+)_[0-9a-f]{8}_\w+")
 CLAIM = """
 UPDATE nova_admin.migration_databaseclaim
-SET database_oid = d.oid::bigint, place = regexp_replace(place, '[^/]*$', d.datname::text), claimed_at = now()
+SET database_oid = d.oid::bigint, place = regexp_replace(place, '[^/]*$', d.datname::text), claimed_at = now(),
+    facts = NULL
 FROM pg_database d WHERE d.datname = current_database()
 """
 

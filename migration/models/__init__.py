@@ -172,7 +172,7 @@ from migration.models.version_keys import VersionKey
 from migration.models.wave_counts import WaveCounts
 from migration.models.waves import Wave, WaveClient
 from migration.models.work_facts import OF_AWS, BackgroundFacts, read_background_facts
-from migration.models.workers import Worker
+from migration.models.workers import KNOWN_MIGRATIONS, Worker
 from migration.models.write_state import AwsWriteState, read_aws_write_state
 from migration.models.write_stops import WriteStop
 from migration.models.wrong_passwords import PasswordPlace, WrongPassword
@@ -185,6 +185,7 @@ __all__ = [
     "CUTOVER_DAYS",
     "FRESH",
     "GOALS",
+    "KNOWN_MIGRATIONS",
     "LOGIN_PERMISSION",
     "MANY_TRIES",
     "MOST_CHARACTERS",

@@ -43,10 +43,20 @@ class DatabaseClaimQuerySet(models.QuerySet["DatabaseClaim"]):
         """Return the claim that holds; None before the first `migrate`."""
         return self.order_by("-pk").first()
 
+    def with_facts(self) -> DatabaseClaim | None:
+        """Return the claim whose facts hold; None where none were noted yet."""
+        return self.exclude(facts=None).order_by("-pk").first()
+
     def record(
-        self, identity: DatabaseIdentity, *, by: User | None = None, reason: str = "", aws: str = ""
+        self,
+        identity: DatabaseIdentity,
+        *,
+        by: User | None = None,
+        reason: str = "",
+        aws: str = "",
+        facts: dict[str, list[str]] | None = None,
     ) -> DatabaseClaim:
-        """Note that this is the database that writes to AWS."""
+        """Note that this is the database that writes to AWS, and with `facts` what all hosts share from now on."""
         return self.create(
             system_identifier=identity.system_identifier,
             database_oid=identity.database_oid,
@@ -54,6 +64,7 @@ class DatabaseClaimQuerySet(models.QuerySet["DatabaseClaim"]):
             by=by,
             reason=reason,
             aws=aws,
+            facts=facts,
         )
 
 
@@ -65,6 +76,9 @@ class DatabaseClaim(models.Model):
     place = models.TextField()
     # The AWS account and key that the site had then, as far as they were known.
     aws = models.TextField(blank=True)
+    # What all hosts share: fact -> its values (of a key its code), the one that holds first, then former ones. NULL: as
+    # the claim before says.
+    facts = models.JSONField(null=True)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     by_name = KeptNameField("by")
     # As the user typed it; empty at the first `migrate`.

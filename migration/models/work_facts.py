@@ -55,7 +55,7 @@ def read_background_facts() -> BackgroundFacts:
         cursor.execute(
             f"""
             SELECT
-                (SELECT max(seen_at) FROM migration_worker),
+                (SELECT max(seen_at) FROM migration_worker WHERE idle_because IS NULL),
                 (SELECT created_at FROM migration_run WHERE kind = %(compare)s AND by_name = ''
                  ORDER BY id DESC LIMIT 1),
                 (SELECT count(*) FROM migration_run WHERE state = %(requested)s),

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from itertools import count
-from typing import Any, ClassVar, Self
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from migration.models.fields import MessageField
+from nova_credentials import VERSION
+
+if TYPE_CHECKING:
+    from nova_credentials.messages import Message
+
 FORGOTTEN_AFTER = timedelta(days=1)
+# The schema migrations that this release knows, as (app, name). Read as the process starts: another release may be
+# installed over its files.
+KNOWN_MIGRATIONS = frozenset(
+    (app, found.name)
+    for app in ("credentials", "migration")
+    for found in iter_modules([str(Path(__file__).parents[2] / app / "migrations")])
+)
 
 
-def _read_clocks() -> dict[str, Any]:
-    """Return the time, by PostgreSQL's clock as hosts' clocks differ, and how far this host's is ahead of it."""
+def _describe_process() -> dict[str, Any]:
+    """Return release and time: by PostgreSQL's clock, as hosts' clocks differ, and how far this host's is ahead."""
     ahead = models.Value(timezone.now(), models.DateTimeField()) - Now()
-    return {"seen_at": Now(), "clock_ahead": ahead}
+    return {
+        "seen_at": Now(),
+        "clock_ahead": ahead,
+        "release": VERSION,
+        "schema": max(name for app, name in KNOWN_MIGRATIONS if app == "migration"),
+    }
 
 
 class WorkerQuerySet(models.QuerySet["Worker"]):
@@ -27,23 +47,29 @@ class WorkerQuerySet(models.QuerySet["Worker"]):
         """
         for number in count(1):
             own = name if number == 1 else f"{name}.{number}"
-            _, is_new = self.get_or_create(name=own, defaults=_read_clocks())
+            _, is_new = self.get_or_create(name=own, defaults=_describe_process())
             if is_new or not self.alive().filter(name=own).exists():
-                self.filter(name=own).update(started_at=Now(), **_read_clocks())
+                self.filter(name=own).update(started_at=Now(), **_describe_process())
                 return own
         raise AssertionError  # it counts for ever
 
-    def record_heartbeat(self, name: str) -> None:
-        """Note that this worker is alive."""
-        self.update_or_create(name=name, defaults=_read_clocks())
+    def record_heartbeat(self, name: str, *, idle_because: Message | None = None) -> None:
+        """Note that this worker is alive, and why it takes no tasks if so."""
+        self.update_or_create(
+            name=name, defaults={**_describe_process(), "idle_because": idle_because}
+        )
 
     def alive(self) -> Self:
         """Select the workers that were alive a moment ago."""
         return self.filter(seen_at__gt=Now() - Worker.GONE_AFTER)
 
+    def taking_tasks(self) -> Self:
+        """Select the workers that take tasks when they are alive."""
+        return self.filter(idle_because__isnull=True)
+
     def last_seen_at(self) -> datetime | None:
-        """Return when any worker was last alive; None where there never was one."""
-        last: datetime | None = self.aggregate(last=models.Max("seen_at"))["last"]
+        """Return when any worker that takes tasks was last alive; None where there never was one."""
+        last: datetime | None = self.taking_tasks().aggregate(last=models.Max("seen_at"))["last"]
         return last
 
     def forget_old(self) -> None:
@@ -62,6 +88,11 @@ class Worker(models.Model):
     seen_at = models.DateTimeField(default=timezone.now, db_index=True)
     # How far its host's clock was ahead of PostgreSQL's when it was last seen.
     clock_ahead = models.DurationField(null=True)
+    # The release that it runs, and the newest schema migration which that knows; empty: one that didn't note it yet.
+    release = models.CharField(max_length=50, db_default="")
+    schema = models.CharField(max_length=100, db_default="")
+    # Why it takes no tasks; NULL: it takes them.
+    idle_because = MessageField(null=True)
 
     objects = WorkerQuerySet.as_manager()
 

@@ -1,9 +1,9 @@
-"""Reads in one statement what decides about AWS writes: the database's newest claim, and the stop that holds."""
+"""Reads in one statement what decides about AWS writes: the newest claim, what hosts share, the stop that holds."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,9 @@ WRITE_STATE = """
             SELECT system_identifier, database_oid, place, claimed_at FROM migration_databaseclaim
             ORDER BY id DESC LIMIT 1
         ) AS newest
+    ),
+    'facts', (
+        SELECT facts FROM migration_databaseclaim WHERE facts IS NOT NULL ORDER BY id DESC LIMIT 1
     ),
     'stop', (
         SELECT to_jsonb(newest) FROM (
@@ -49,6 +52,8 @@ class AwsWriteState:
     noted: DatabaseIdentity | None
     claimed_at: datetime | None
     stop: OpenStop | None
+    # What all hosts share (`DatabaseClaim.facts`).
+    facts: dict[str, list[str]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, text: str) -> AwsWriteState:
@@ -64,6 +69,7 @@ class AwsWriteState:
             and OpenStop(
                 stop["username"] or "", datetime.fromisoformat(stop["stopped_at"]), stop["reason"]
             ),
+            facts=found["facts"] or {},
         )
 
 

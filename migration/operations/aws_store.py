@@ -15,6 +15,7 @@ from migration.models import Secret, find_layout
 from migration.operations.aws_calls import note_attempt
 from migration.operations.keys import load_version_keys
 from migration.operations.rate_limiter import PriorityLimiter, rate_limiter
+from migration.operations.shared_facts import seen_account
 from migration.operations.version_plans import find_own_unplanned_versions
 from nova_credentials import document as documents
 from nova_credentials.aws.attempts import observe_attempts
@@ -69,6 +70,7 @@ def _make_manager(_pid: int, interactive: bool, region: str, endpoint: str) -> S
         **(GIVE_UP_EARLY if interactive else _Limits()),
     )
     observe_attempts(made.sm, note_attempt)
+    made.sm.meta.events.register("after-call.secrets-manager", seen_account.note_answer)
     return made
 
 

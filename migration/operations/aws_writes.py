@@ -1,5 +1,6 @@
-"""Decides whether this process may write to AWS: not from a duplicate database, and not while writes are stopped.
+"""Decides whether this process may write to AWS.
 
+It may not from a duplicate database, while writes are stopped, or where it differs from what all hosts must share.
 The limiter asks `require_writes` before each attempt of each call that writes, so no write gets around it.
 """
 
@@ -9,9 +10,11 @@ import math
 import os
 import threading
 import time
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from migration import audit_sentences, sentences
@@ -23,6 +26,7 @@ from migration.models import (
     DatabaseIdentity,
     Notice,
     WriteStop,
+    all_clients,
     read_aws_write_state,
     require_reason,
 )
@@ -32,8 +36,20 @@ from migration.operations.database_identity import (
     read_identity,
 )
 from migration.operations.leases import refuse_lost_leases
+from migration.operations.shared_facts import (
+    ACCOUNT,
+    PLACE,
+    describe_facts,
+    explain_differences,
+    find_differences,
+    is_incomplete,
+    list_own_facts,
+    note_missing_facts,
+    seen_account,
+)
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.messages import Message, MessageError
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -54,7 +70,8 @@ READS = frozenset(
         TEST_LOGIN,
     }
 )
-STOPPED, COPY = "WritesStopped", "DatabaseIsCopy"
+STOPPED, COPY, DIFFERS = "WritesStopped", "DatabaseIsCopy", "HostDiffers"
+CODES = {sentences.WRITES_STOPPED.key: STOPPED, sentences.HOST_DIFFERS.key: DIFFERS}
 
 
 class WritesRefusedError(SecretsManagerError):
@@ -66,8 +83,7 @@ class WritesRefusedError(SecretsManagerError):
 
     @classmethod
     def because(cls, why: Message, operation: str = "") -> WritesRefusedError:
-        code = STOPPED if why.key == sentences.WRITES_STOPPED.key else COPY
-        error = cls(ErrorClass.PERMISSION, code, operation, "")
+        error = cls(ErrorClass.PERMISSION, CODES.get(why.key, COPY), operation, "")
         error.why = why
         return error
 
@@ -86,9 +102,15 @@ class WriteGuard:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._state: AwsWriteState | None = None
-        self._read_at = -math.inf
+        self._read_at = self._noted_at = -math.inf
         # The database with which this process began, and since when: it may not change unseen.
         self._followed: tuple[DatabaseIdentity, datetime] | None = None
+
+    def may_note_facts(self) -> bool:
+        """Say whether this was not tried in the last KNOWN_FOR_SECONDS: there may be nothing to note yet."""
+        with self._lock:
+            last, self._noted_at = self._noted_at, time.monotonic()
+            return self._noted_at - last > KNOWN_FOR_SECONDS
 
     def keep_state(self, state: AwsWriteState, *, asked_at: float) -> None:
         """Keep a state that was asked for at this time of the monotonic clock."""
@@ -121,6 +143,10 @@ class WriteGuard:
         if not self._follow_database(state, noted):
             return sentences.DATABASE_CHANGED(this=noted.place)
         return None
+
+    def explain_refusal(self, state: AwsWriteState) -> Message | None:
+        """Say why this process may not write while nobody stopped the writes; None if it may."""
+        return self.explain_refused_database(state) or explain_differences(state.facts)
 
     def _follow_database(self, state: AwsWriteState, noted: DatabaseIdentity) -> bool:
         """Say whether it is still the database with which this process began, or was claimed since then."""
@@ -168,20 +194,53 @@ def get_aws_write_state() -> AwsWriteState:
 def find_write_refusal() -> Message | None:
     """Say why this process may not write to AWS now; None where it may."""
     state = get_aws_write_state()
-    return describe_who_stopped_writes(state) or write_guard().explain_refused_database(state)
+    return describe_who_stopped_writes(state) or write_guard().explain_refusal(state)
 
 
 def require_writes_allowed(operation: str = "", *, ask: bool = True) -> None:
     """Raise `WritesRefusedError` where this process may not write to AWS now. Without `ask`: as far as it knows.
 
-    Raises `LeaseLostError` where the writing thread works under leases that are lost.
+    Raises `LeaseLostError` where the writing thread works under leases that are lost, and AWS's error where it does not
+    tell which account this process reaches.
     """
     if operation in READS or not (ask or write_guard().fresh_state):
         return
     if why := find_write_refusal():
         raise WritesRefusedError.because(why, operation)
     if ask:
+        if learn_facts() and (why := find_write_refusal()):
+            raise WritesRefusedError.because(why, operation)
         refuse_lost_leases()
+
+
+def learn_facts(*, pause: float = 0.0) -> bool:
+    """Note what all hosts share where it isn't noted, and ask AWS for this process' account where it isn't known.
+
+    Says whether there was anything to learn. Raises AWS's error; within `pause` seconds of one, AWS is not asked again.
+    """
+    from migration.operations.rate_limiter import rate_limiter  # noqa: PLC0415  # it asks this module
+
+    facts, guard = get_aws_write_state().facts, write_guard()
+    has_noted = (
+        is_incomplete(facts)
+        and guard.may_note_facts()
+        and rate_limiter().run_statement(lambda own: note_missing_facts(own, facts))
+    )
+    if has_noted:
+        guard.forget_state()
+    facts = get_aws_write_state().facts
+    noted = facts.get(ACCOUNT, [""])[0]
+    # With both stores embedded there is no other account, and somebody may have emptied one of them. A host that
+    # differs anyway may not be allowed to ask.
+    if (
+        not noted
+        or seen_account.account is not None
+        or settings.EMBEDDED_STORES
+        or find_differences(facts)
+    ):
+        return has_noted
+    seen_account.find(noted, pause=pause)
+    return True
 
 
 def stop_aws_writes(*, reason: str, by: User | None = None) -> WriteStop:
@@ -230,3 +289,45 @@ def claim_database(*, reason: str, by: User | None = None, aws: str = "") -> Dat
         AuditEvent.objects.record(AuditCode.CLAIM, facts, by=by, reason=reason)
     write_guard().forget_state()
     return claim
+
+
+def claim_facts(
+    *, reason: str, by: User | None = None, aws: str = ""
+) -> dict[str, tuple[str, str]]:
+    """Say that what this process has is what all hosts share from now on; return fact -> (here, noted before).
+
+    Raises `ReasonError`, and `ClaimRefused` where nothing changes, or clients are read from where they would not be
+    looked for any more.
+    """
+    require_reason(reason)
+    state = read_aws_write_state(connection)
+    if why := write_guard().explain_refused_database(state):
+        raise ClaimRefused(why)
+    with suppress(SecretsManagerError):  # what AWS doesn't say stays as it is noted
+        learn_facts()
+    state = read_aws_write_state(connection)
+    own = {fact: values[0] for fact, values in list_own_facts().items() if values}
+    changed = {
+        fact: (here, state.facts[fact][0])
+        for fact, here in own.items()
+        if state.facts.get(fact, [here])[0] != here
+    }
+    if not changed:
+        raise ClaimRefused(sentences.FACTS_AGREE())
+    with transaction.atomic():
+        read = all_clients().in_phases(*(phase for phase in Phase if phase.reads_aws)).count()
+        if read and (moved := {fact: changed[fact] for fact in PLACE if fact in changed}):
+            raise ClaimRefused(sentences.CLIENTS_ARE_READ(n=read, facts=describe_facts(moved)))
+        facts = dict(state.facts)
+        for fact, (here, _noted) in changed.items():
+            # Of a key the former ones are kept: `migrate` never goes back to one by itself.
+            former = [] if fact in PLACE else [each for each in facts[fact] if each != here]
+            facts[fact] = [here, *former]
+        reached = read_identity(connection)
+        if reached is None:
+            raise ClaimRefused(sentences.DATABASE_UNKNOWN())
+        DatabaseClaim.objects.record(reached, by=by, reason=reason, aws=aws, facts=facts)
+        told = audit_sentences.FACTS_CLAIMED(facts=describe_facts(changed))
+        AuditEvent.objects.record(AuditCode.CLAIM, told, by=by, reason=reason)
+    write_guard().forget_state()
+    return changed

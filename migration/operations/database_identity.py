@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import connections
 
 from migration.models import DatabaseClaim, DatabaseIdentity, Secret
+from migration.operations.shared_facts import note_facts_after_migrate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,8 +142,17 @@ def note_database(
             "This database is a duplicate: it writes nothing to AWS until it is claimed (manage.py claim_database).",
             *describe_identity(reached),
         ]
+    if not _lacks_facts(wrapper):
+        lines += note_facts_after_migrate(using)
     if stdout is not None and verbosity >= 1:
         stdout.write("\n".join(lines)) if lines else None
+
+
+def _lacks_facts(wrapper: BaseDatabaseWrapper) -> bool:
+    """Say whether the table has no column for what hosts share: `migrate` was run backwards."""
+    with wrapper.cursor() as cursor:
+        table = wrapper.introspection.get_table_description(cursor, DatabaseClaim._meta.db_table)
+    return all(column.name != "facts" for column in table)
 
 
 def _was_emptied(using: str, plan: Sequence[tuple[Migration, bool]]) -> bool:

@@ -27,6 +27,7 @@ class CheckCode(StrEnum):
     NO_LOGIN = "no_login"
     TOO_LARGE = "secret_too_large"
     DATABASE_IS_COPY = "database_is_copy"
+    HOST_DIFFERS = "host_differs"
     WRITES_STOPPED = "writes_stopped"
 
 

@@ -227,12 +227,12 @@ def database_checks(
 
 
 def check_aws_writes() -> Iterator[Check]:
-    """Yield the checks that this database is no copy and AWS writes are not stopped, as of a second ago at most."""
+    """Yield the checks that this host may write on this database, and that writes are not stopped, a second ago."""
     state = get_aws_write_state()
     for code, refusal, passed in (
         (
             CheckCode.DATABASE_IS_COPY,
-            write_guard().explain_refused_database(state),
+            write_guard().explain_refusal(state),
             sentences.IS_NO_COPY(),
         ),
         (

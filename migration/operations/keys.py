@@ -9,14 +9,18 @@ import hmac
 import secrets
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
 from migration.models import ClientMigration, Fingerprint, Secret, VersionKey
+
+if TYPE_CHECKING:
+    from django.core.management.base import OutputWrapper
 
 KEY_BYTES = 32
 # Half of a version's id is arbitrary, the other half proves that this site made it.
@@ -31,7 +35,26 @@ def fingerprint_key(client_id: int) -> bytes:
 
 def fingerprint_key_id() -> str:
     """Return what tells digests of one fingerprint key from those of another, and says nothing about the key."""
-    return hmac.digest(_root_key(), b"id of the key", "sha256").hex()[:KEY_ID_LENGTH]
+    return _name_key(_root_key())
+
+
+def _name_key(key: bytes) -> str:
+    return hmac.digest(key, b"id of the key", "sha256").hex()[:KEY_ID_LENGTH]
+
+
+def list_fingerprint_key_ids() -> list[str]:
+    """Return the id of the fingerprint key, then those of keys that it replaces: they were derived from SECRET_KEY."""
+    derived = [_name_key(_derive_fingerprint_key(key).encode()) for key in _list_secret_keys()]
+    return list(dict.fromkeys([fingerprint_key_id(), *derived]))
+
+
+def list_secret_key_ids() -> list[str]:
+    """Return what tells SECRET_KEY and its fallbacks from others, and says nothing about them."""
+    return [_name_key(key.encode()) for key in _list_secret_keys()]
+
+
+def _list_secret_keys() -> list[str]:
+    return list(dict.fromkeys([settings.SECRET_KEY, *map(str, settings.SECRET_KEY_FALLBACKS)]))
 
 
 def make_fingerprint(client_id: int, value: str) -> Fingerprint:
@@ -43,12 +66,13 @@ def make_fingerprint(client_id: int, value: str) -> Fingerprint:
 
 
 def _root_key() -> bytes:
-    return (settings.NOVA_FINGERPRINT_KEY or _derived_fingerprint_key()).encode()
+    return (settings.NOVA_FINGERPRINT_KEY or _derive_fingerprint_key(settings.SECRET_KEY)).encode()
 
 
-def _derived_fingerprint_key() -> str:
+def _derive_fingerprint_key(secret_key: str) -> str:
     """Derive the site's key from SECRET_KEY, as the first release did."""
-    return salted_hmac("nova_admin.fingerprint", "", algorithm="sha256").hexdigest()
+    made = salted_hmac("nova_admin.fingerprint", "", secret=secret_key, algorithm="sha256")
+    return made.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -78,8 +102,30 @@ def load_version_keys() -> VersionIdKeys:
     return VersionIdKeys(keys)
 
 
-def make_version_keys(*, using: str, **_options: object) -> None:
-    """Make a key for version ids after `migrate` if there is none, and of a first release the one that it derived."""
+def count_versions_of_lost_key(using: str = DEFAULT_DB_ALIAS) -> int:
+    """Return how many versions in AWS are known where the key that made them is certainly lost; else 0.
+
+    That is so if there is no key at all, or if none of a first release's database proves a single version. (In others
+    all secrets may be somebody else's that were adopted.)
+    """
+    keys = tuple(map(bytes, VersionKey.objects.using(using).values_list("key", flat=True)))
+    if len(keys) == 1:
+        return 0
+    number, made = 0, VersionIdKeys(keys)
+    for name, version in Secret.objects.using(using).values_list("name", "version_id").iterator():
+        if made.is_ours(name, version):
+            return 0
+        number += 1
+    return number
+
+
+def make_version_keys(
+    *, using: str, verbosity: int = 1, stdout: OutputWrapper | None = None, **_options: object
+) -> None:
+    """Make a key for version ids after `migrate` if there is none, and of a first release the one that it derived.
+
+    Says so if that is not the key by which the first release made its versions.
+    """
     if VersionKey._meta.db_table not in connections[using].introspection.table_names():
         return  # `migrate` was run backwards
     made = VersionKey.objects.using(using)
@@ -90,6 +136,12 @@ def make_version_keys(*, using: str, **_options: object) -> None:
         if any(model.objects.using(using).exists() for model in (ClientMigration, Secret)):
             made.create(key=first_release_version_key(settings.SECRET_KEY))
         made.create(key=secrets.token_bytes(KEY_BYTES))
+    number = count_versions_of_lost_key(using)
+    if number and stdout is not None and verbosity >= 1:
+        stdout.write(
+            f"None of the {number:,} versions that the first release wrote to AWS was written with this SECRET_KEY:"
+            " they count as somebody else's (docs/keys.md)."
+        )
 
 
 def first_release_version_key(secret_key: str) -> bytes:

@@ -40,6 +40,7 @@ HOLDING = {
         sentences.DATABASE_NOT_NOTED,
         sentences.DATABASE_UNKNOWN,
         sentences.DATABASE_CHANGED,
+        sentences.HOST_DIFFERS,
     )
 }
 

@@ -97,7 +97,8 @@ def _find_readers_gone() -> Iterator[FoundCondition]:
 def _find_duplicate() -> Iterator[FoundCondition]:
     """Yield that this database is a duplicate, or can't be known to be none."""
     why = find_write_refusal()
-    if why and why.key != own_sentences.WRITES_STOPPED.key:
+    # That a host differs is so of one host only: the others would tell at once that it is over.
+    if why and why.key not in (own_sentences.WRITES_STOPPED.key, own_sentences.HOST_DIFFERS.key):
         yield FoundCondition(NoticeEvent.DUPLICATE, why.key, why)
 
 

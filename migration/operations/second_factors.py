@@ -253,6 +253,19 @@ def end_sessions(user: User, *, kept: str | None = None) -> None:
             session.delete()
 
 
+def list_unreadable_users() -> set[int]:
+    """Return the ids of the users with a second factor that none of the keys can decrypt."""
+    unreadable = set()
+    for user, data in Authenticator.objects.values_list("user_id", "data"):
+        try:
+            for name in ENCRYPTED:
+                if name in data:
+                    decrypt(data[name])
+        except UnreadableFactorError:
+            unreadable.add(user)
+    return unreadable
+
+
 def encrypt_factors_anew() -> tuple[int, int]:
     """Encrypt every second factor with the newest key; return how many were, and how many can't be read."""
     done = unreadable = 0

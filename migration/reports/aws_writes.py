@@ -10,11 +10,29 @@ from django.db import connection
 from migration.models import DatabaseClaim, DatabaseIdentity, WriteStop, read_aws_write_state
 from migration.operations.aws_writes import describe_who_stopped_writes, write_guard
 from migration.operations.database_identity import differs_from_noted, read_identity
+from migration.operations.shared_facts import (
+    FACTS,
+    explain_differences,
+    find_differences,
+    list_own_facts,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from nova_credentials.messages import Message
 
 SHOWN = 20
+
+
+@dataclass(frozen=True)
+class SharedFact:
+    """What all hosts must share of one kind, as it is noted and as it is here; of a key its code. Empty: not known."""
+
+    name: str
+    noted: str
+    here: str
+    differs: bool
 
 
 @dataclass(frozen=True)
@@ -26,6 +44,8 @@ class AwsWrites:
     copy: Message | None
     reached: DatabaseIdentity | None
     noted: DatabaseIdentity | None
+    differs: Message | None
+    facts: list[SharedFact]
     stops: list[WriteStop]
     claims: list[DatabaseClaim]
 
@@ -46,6 +66,18 @@ def load_aws_writes() -> AwsWrites:
         copy=write_guard().explain_refused_database(state),
         reached=read_identity(connection),
         noted=state.noted,
+        differs=explain_differences(state.facts),
+        facts=_list_facts(state.facts),
         stops=list(WriteStop.objects.all()[:SHOWN]),
         claims=list(DatabaseClaim.objects.all()[:SHOWN]),
     )
+
+
+def _list_facts(noted: Mapping[str, list[str]]) -> list[SharedFact]:
+    own, differing = list_own_facts(), find_differences(noted)
+    return [
+        SharedFact(
+            fact, noted.get(fact, [""])[0], own[fact][0] if own[fact] else "", fact in differing
+        )
+        for fact in FACTS
+    ]

@@ -63,6 +63,7 @@ def _name_refusal(refusal: Message | None) -> str:
         return ""
     names = {
         sentences.WRITES_STOPPED.key: _("AWS writes are stopped"),
+        sentences.HOST_DIFFERS.key: _("Differs from the other hosts: writes nothing to AWS"),
         sentences.DATABASE_IS_COPY.key: _("Duplicate of the database: writes nothing to AWS"),
     }
     return names.get(refusal.key, _("Writes nothing to AWS"))

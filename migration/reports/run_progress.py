@@ -55,7 +55,7 @@ COLUMNS = ("outcome", "comparison_status", "error_class", "why", "number", "in_w
 def select_runs_for_progress() -> QuerySet[Run]:
     """Select runs with the annotations that `measure_progress` needs."""
     throttled = Rate.objects.order_by("-throttled_at").values("throttled_at")[:1]
-    seen = Worker.objects.order_by("-seen_at").values("seen_at")[:1]
+    seen = Worker.objects.taking_tasks().order_by("-seen_at").values("seen_at")[:1]
     return Run.objects.annotate(
         plan_id=F("plan__pk"),
         throttled_at=Subquery(throttled),

@@ -79,7 +79,7 @@ def load_site_numbers() -> SiteNumbers:
         runs=_count_runs(),
         readers=ReaderProcess.objects.summarize(),
         reads=_count_reads(),
-        workers=Worker.objects.alive().count(),
+        workers=Worker.objects.alive().taking_tasks().count(),
         work=read_background_facts(),
         aws_calls={
             (operation, outcome): number

@@ -18,6 +18,7 @@ from migration.operations.aws_store import secrets_manager
 from migration.operations.keys import VersionIdKeys, first_release_version_key, load_version_keys
 from migration.operations.moves import move
 from migration.operations.pushes import push
+from nova_admin.audit_settings import AuditSettings
 from nova_credentials.phases import Phase
 from tests.checkout import ROOT, manage
 from tests.factories import make_full_client, nova_uri
@@ -77,7 +78,10 @@ def written_by_the_first_release(stores, monkeypatch) -> int:
 
 
 def rotate(settings) -> None:
-    settings.SECRET_KEY = secrets.token_urlsafe(64)
+    """By the book: with the former key as a fallback this host still has what all hosts share."""
+    old, settings.SECRET_KEY = settings.SECRET_KEY, secrets.token_urlsafe(64)
+    settings.SECRET_KEY_FALLBACKS = [old]
+    settings.NOVA_AUDIT = AuditSettings(old_keys=(old,))
     settings.NOVA_FINGERPRINT_KEY = secrets.token_urlsafe(64)
 
 

@@ -7,12 +7,13 @@ import pytest
 from django.db import OperationalError, connection
 
 from migration.models import Worker
+from migration.operations.shared_facts import note_facts_after_migrate
 from nova_admin import readiness as module
 from nova_admin.embedded.faults import Fault
 from nova_admin.readiness import Part
 from tests.embedded.conditions.calls import strike
 
-ALL_WELL = dict.fromkeys(("database", "schema", "workers", "queue", "aws"), "ok")
+ALL_WELL = dict.fromkeys(("database", "schema", "workers", "queue", "aws", "shared"), "ok")
 
 
 @pytest.mark.parametrize("address", ["/healthz", "/readyz"])
@@ -90,6 +91,17 @@ def test_a_queue_in_redis_that_is_away_shows(
     assert client.get("/readyz").json() == ALL_WELL | {"queue": told}
 
 
+def test_a_host_that_differs_from_the_others_names_in_what(stores, client, readiness, settings):
+    note_facts_after_migrate("default")
+    Worker.objects.record_heartbeat("host:1")
+    settings.NOVA_SECRET_PREFIX = "nova/clients/b"
+
+    answer = client.get("/readyz")
+
+    assert answer.status_code == 503
+    assert answer.json() == ALL_WELL | {"shared": "failed: NOVA_SECRET_PREFIX"}
+
+
 def test_aws_is_asked_once_however_many_ask_the_site(stores, client, readiness):
     asked = []
     check, seconds = module.CHECKS[Part.AWS]
@@ -119,7 +131,10 @@ def test_what_hangs_is_not_waited_for_and_the_others_are_still_told(client, read
     answers = [client.get("/readyz").json() for _ in range(3)]
 
     assert time.monotonic() - began < 3
-    assert answers == [dict.fromkeys(ALL_WELL, "failed") | {"aws": "ok", "queue": "ok"}] * 3
+    assert (
+        answers
+        == [dict.fromkeys(ALL_WELL, "failed") | {"aws": "ok", "queue": "ok", "shared": "ok"}] * 3
+    )
     assert threading.active_count() <= threads + 1
     end.set()
 

@@ -1,6 +1,11 @@
-"""`claim_database`: says that this duplicate of the database is the one that writes to AWS from now on."""
+"""`claim_database`: says that this duplicate of the database is the one that writes to AWS from now on.
 
-from typing import Any
+With `--facts`: that all hosts are to have what this one has.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError, CommandParser
 
@@ -8,31 +13,66 @@ from migration import tasks
 from migration.management.base import FormattedCommand, find_user
 from migration.models import DatabaseClaim, DatabaseIdentity, ReasonError
 from migration.operations.aws_store import describe_aws_account_and_key
-from migration.operations.aws_writes import ClaimRefused, claim_database, find_write_refusal
+from migration.operations.aws_writes import (
+    ClaimRefused,
+    claim_database,
+    claim_facts,
+    find_write_refusal,
+)
 from migration.operations.database_identity import describe_identity
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
 
 class Command(FormattedCommand):
     help = (
         "Says that this database, a duplicate so far, is the one that writes to AWS."
-        " The other one goes on writing too."
+        " The other one goes on writing too. With --facts: that what this host has is what all hosts share from now on."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--reason", required=True, help="kept with the claim")
+        parser.add_argument(
+            "--facts",
+            action="store_true",
+            help="claim no database: note prefix, region, account and keys as this host has them",
+        )
         parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
-        before, aws = DatabaseClaim.objects.newest(), str(describe_aws_account_and_key())
+        by = find_user(options["by"], permission="migration.claim_database")
+        aws = str(describe_aws_account_and_key())
         try:
-            claim = claim_database(
-                reason=options["reason"],
-                by=find_user(options["by"], permission="migration.claim_database"),
-                aws=aws,
-            )
+            if options["facts"]:
+                self._claim_facts(options, by=by, aws=aws)
+            else:
+                self._claim_database(options, by=by, aws=aws)
         except (ReasonError, ClaimRefused) as error:
             raise CommandError(str(error), returncode=2) from None
+
+    def _claim_facts(self, options: dict[str, Any], *, by: User | None, aws: str) -> None:
+        changed = claim_facts(reason=options["reason"], by=by, aws=aws)
+        refusal = find_write_refusal()
+        if refusal is None:
+            tasks.resume_held_runs()
+        if options["format"] == "json":
+            facts = [
+                {"fact": fact, "noted": before or None, "claimed": here or None}
+                for fact, (here, before) in changed.items()
+            ]
+            self.print_json({"facts": facts, "refusal": refusal and str(refusal)})
+            return
+        for fact, (here, before) in changed.items():
+            self.stdout.write(f"{fact}: {here or 'not known yet'}, formerly {before}")
+        self.stdout.write("Hosts that have something else write nothing to AWS from now on.")
+        if refusal:
+            self.stdout.write(str(refusal))
+
+    def _claim_database(self, options: dict[str, Any], *, by: User | None, aws: str) -> None:
+        before = DatabaseClaim.objects.newest()
+        claim = claim_database(reason=options["reason"], by=by, aws=aws)
         refusal = find_write_refusal()
         if refusal is None:
             tasks.resume_held_runs()

@@ -9,7 +9,10 @@ from psycopg import Error as PsycopgError
 from psycopg.errors import UndefinedFunction, UndefinedTable
 
 from migration.operations.doctor import sentences
-from migration.operations.doctor.aws_writes import examine_aws_writes
+from migration.operations.doctor.aws_writes import (
+    examine_aws_writes,
+    examine_aws_writes_and_account,
+)
 from migration.operations.doctor.brief_reads import read_briefly
 from migration.operations.doctor.clocks import examine_clocks
 from migration.operations.doctor.columns import examine_columns
@@ -27,6 +30,7 @@ from migration.operations.doctor.findings import (
 )
 from migration.operations.doctor.grants import examine_reader_grants, examine_site_grants
 from migration.operations.doctor.indexes import examine_indexes
+from migration.operations.doctor.keys import examine_keys
 from migration.operations.doctor.notices import examine_notice_deliveries
 from migration.operations.doctor.objects import examine_objects
 from migration.operations.doctor.other_readers import examine_other_readers
@@ -53,6 +57,7 @@ READING: Mapping[CheckName, Examination] = {
     CheckName.SCHEMA: examine_site_schema,
     CheckName.SCHEMA_MIGRATIONS: examine_schema_migrations,
     CheckName.AWS_WRITES: examine_aws_writes,
+    CheckName.KEYS: examine_keys,
     CheckName.CREATE_RIGHTS: examine_create_rights,
     CheckName.OWNERS: examine_owners,
     CheckName.BOUNDARY: examine_boundary,
@@ -75,6 +80,7 @@ READING: Mapping[CheckName, Examination] = {
 }
 # These do more than read the database: they try updates that are undone, connect anew, or ask AWS or Redis.
 THOROUGH: Mapping[CheckName, Examination] = {
+    CheckName.AWS_WRITES: examine_aws_writes_and_account,
     CheckName.COUNTING_PROOF: examine_tried_updates,
     CheckName.POOLER: examine_pooler,
     CheckName.QUEUE: examine_queue,

@@ -27,6 +27,7 @@ class CheckName(TextChoices):
     SCHEMA = "schema", _("The site's schema")
     SCHEMA_MIGRATIONS = "schema_migrations", _("The site's tables")
     AWS_WRITES = "aws_writes", _("AWS writes")
+    KEYS = "keys", _("What the keys can read")
     CREATE_RIGHTS = "create_rights", _("Who may create objects")
     OWNERS = "owners", _("Owners of NOVA's tables")
     BOUNDARY = "boundary", _("NOVA's role and the site's")

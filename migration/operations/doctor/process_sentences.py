@@ -1,4 +1,4 @@
-"""The doctor's sentences about processes: NOVA's, others that read its tables, and this site's workers."""
+"""The doctor's sentences about processes: NOVA's, others that read its tables, this site's workers, and its keys."""
 
 from nova_credentials.messages import Sentence
 
@@ -83,6 +83,28 @@ WORKERS_ARE_ALIVE = Sentence(
     glue=", ",
     one="%(n)s worker process is alive: %(names)s.",
 )
+WORKERS_TAKE_NO_TASKS = Sentence(
+    "workers_take_no_tasks",
+    "%(n)s worker processes are alive and take no tasks (%(names)s). %(why)s",
+    glue=", ",
+    one="%(n)s worker process is alive and takes no tasks (%(names)s). %(why)s",
+)
+CORRECT_OR_UPGRADE = Sentence(
+    "correct_or_upgrade",
+    "Give that host the settings of the others, or the release of the database's schema, and restart its workers.",
+)
+WORKERS_ARE_OLD = Sentence(
+    "workers_are_old",
+    "%(n)s worker processes run a release of before 0.2.0, and work on beside a schema that they don't know:"
+    " %(names)s.",
+    glue=", ",
+    one="%(n)s worker process runs a release of before 0.2.0, and works on beside a schema that it doesn't know:"
+    " %(names)s.",
+)
+STOP_OLD_WORKERS = Sentence(
+    "stop_old_workers",
+    "Stop them, and start those of the release that ran migrate (docs/upgrading.md).",
+)
 WORKERS_DO_NOTHING = Sentence(
     "workers_do_nothing", "The workers are alive, and have ended no task for %(ago)s."
 )
@@ -110,4 +132,42 @@ SEAL_THE_AUDIT = Sentence(
 START_A_WORKER = Sentence(
     "start_a_worker",
     "Start one: python manage.py qcluster. Without it nothing is pushed or compared.",
+)
+
+# Keys
+KEYS_READ_ALL = Sentence(
+    "keys_read_all", "The keys read every second factor, and prove versions that this site wrote."
+)
+FACTORS_UNREADABLE = Sentence(
+    "factors_unreadable",
+    "The second factors of %(n)s users can't be read: they were encrypted with a SECRET_KEY that is not set here.",
+    one="The second factor of %(n)s user can't be read: it was encrypted with a SECRET_KEY that is not set here.",
+)
+BRING_SECRET_KEY_BACK = Sentence(
+    "bring_secret_key_back",
+    "Put the former key into SECRET_KEY_FALLBACKS on every host. If it is lost, reset each: python manage.py"
+    " reset_second_factor (docs/keys.md).",
+)
+VERSIONS_UNPROVED = Sentence(
+    "versions_unproved",
+    "None of %(n)s known versions in AWS was made with a version key of this database, so all count as somebody else's:"
+    " its rows are missing, or migrate ran with another SECRET_KEY than the first release.",
+    one="The one known version in AWS was not made with a version key of this database, so it counts as somebody"
+    " else's: its row is missing, or migrate ran with another SECRET_KEY than the first release.",
+)
+BRING_VERSION_KEY_BACK = Sentence(
+    "bring_version_key_back",
+    "Restore the table migration_versionkey from a backup. Without one, compare each client and copy one way"
+    " (docs/keys.md).",
+)
+
+# Hosts that differ
+CORRECT_THE_SETTINGS = Sentence(
+    "correct_the_settings",
+    "Correct this host's settings and restart it. Only if all hosts are to have what it has:"
+    " python manage.py claim_database --facts --reason TEXT (docs/keys.md, docs/aws-writes.md).",
+)
+UPGRADE_THIS_HOST = Sentence(
+    "upgrade_this_host",
+    "Install the release that ran migrate on this host too, and restart it (docs/upgrading.md).",
 )

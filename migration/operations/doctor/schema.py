@@ -9,8 +9,11 @@ from django.db.migrations.executor import MigrationExecutor
 
 from credentials.shown_names import escape_name
 from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
+from migration.models import KNOWN_MIGRATIONS
 from migration.operations.doctor import sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
+from migration.operations.doctor.process_sentences import UPGRADE_THIS_HOST
+from migration.sentences import RELEASE_IS_OLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,8 +93,18 @@ def _shorten_list(names: list[str]) -> tuple[str, ...]:
 
 
 def examine_schema_migrations(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Check that `migrate` of this release has run."""
+    """Check that `migrate` of this release has run, and of no newer one."""
     executor = MigrationExecutor(connection)
+    ours = {app for app, _name in KNOWN_MIGRATIONS}
+    applied = {each for each in executor.loader.applied_migrations if each[0] in ours}
+    if unknown := applied - KNOWN_MIGRATIONS:
+        names = _shorten_list([f"{app}.{name}" for app, name in sorted(unknown)])
+        yield report_failure(
+            CheckName.SCHEMA_MIGRATIONS,
+            RELEASE_IS_OLDER(names=names),
+            UPGRADE_THIS_HOST(),
+        )
+        return
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if plan:
         yield report_failure(

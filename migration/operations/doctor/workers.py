@@ -34,10 +34,12 @@ def examine_sealing(_asked: DoctorOptions) -> Iterator[Finding]:
 
 
 def examine_workers(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Check that worker processes are alive and do something."""
-    alive = Worker.objects.alive().order_by("name")
-    names = tuple(alive.values_list("name", flat=True))
+    """Check that worker processes are alive and do something, and that each is of the schema's release."""
+    found = list(Worker.objects.alive().order_by("name"))
+    yield from _examine_releases(found)
+    names = tuple(_name_worker(worker) for worker in found if worker.idle_because is None)
     if names:
+        alive = Worker.objects.alive().taking_tasks()
         yield report_ok(CheckName.WORKERS, sentences.WORKERS_ARE_ALIVE(n=len(names), names=names))
         began = alive.aggregate(at=Min("started_at"))["at"]
         ended = apps.get_model("django_q", "Task").objects.aggregate(at=Max("stopped"))["at"]
@@ -49,3 +51,20 @@ def examine_workers(_asked: DoctorOptions) -> Iterator[Finding]:
     last = Worker.objects.last_seen_at()
     message = sentences.WORKERS_ARE_GONE(ago=last) if last else sentences.NO_WORKER_EVER()
     yield report_failure(CheckName.WORKERS, message, sentences.START_A_WORKER())
+
+
+def _examine_releases(alive: list[Worker]) -> Iterator[Finding]:
+    """Report the workers that take no tasks, by reason, and those of a release that doesn't ask whether it may."""
+    idle = [(worker.name, worker.idle_because) for worker in alive if worker.idle_because]
+    for why in dict.fromkeys(str(why) for _name, why in idle):
+        names = tuple(name for name, each in idle if str(each) == why)
+        message = next(each for _name, each in idle if str(each) == why)
+        told = sentences.WORKERS_TAKE_NO_TASKS(n=len(names), names=names, why=message)
+        yield report_failure(CheckName.WORKERS, told, sentences.CORRECT_OR_UPGRADE())
+    if before := tuple(worker.name for worker in alive if not worker.release):
+        told = sentences.WORKERS_ARE_OLD(n=len(before), names=before)
+        yield report_failure(CheckName.WORKERS, told, sentences.STOP_OLD_WORKERS())
+
+
+def _name_worker(worker: Worker) -> str:
+    return f"{worker.name} ({worker.release or '?'})"

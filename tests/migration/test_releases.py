@@ -1,0 +1,136 @@
+"""A release is an order: a process that is older or newer than the schema takes no tasks, and everybody sees it."""
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from migration import heartbeat, tasks
+from migration.management.commands import qcluster
+from migration.models import Worker
+from migration.operations.doctor import schema, workers
+from migration.operations.doctor.findings import DoctorOptions
+from migration.task_queue import KnownTasksQueue
+from nova_admin.readiness import check_workers
+from nova_credentials import VERSION
+
+pytestmark = pytest.mark.usefixtures("stores")
+NEWEST = max(name for app, name in heartbeat.KNOWN_MIGRATIONS if app == "migration")
+ADD = (
+    "INSERT INTO nova_admin.django_migrations (app, name, applied) VALUES ('migration', %s, now())"
+)
+REMOVE = "DELETE FROM nova_admin.django_migrations WHERE app = 'migration' AND name = %s"
+
+
+def run(statement: str, name: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [name])
+
+
+@pytest.fixture
+def newer_schema():
+    """A later release ran its `migrate`."""
+    run(ADD, "9999_of_a_later_release")
+    yield
+    run(REMOVE, "9999_of_a_later_release")
+
+
+@pytest.fixture
+def older_schema():
+    """This release has not run its `migrate` yet."""
+    run(REMOVE, NEWEST)
+    yield
+    run(ADD, NEWEST)
+
+
+@pytest.fixture(autouse=True)
+def taker(monkeypatch):
+    """What a host that has just begun knows: nothing. It doesn't sleep while it is idle."""
+    from migration import task_queue
+
+    made = heartbeat.TaskTaker()
+    for module in (task_queue, qcluster):
+        monkeypatch.setattr(module, "task_taker", made)
+    monkeypatch.setattr(task_queue, "IDLE_SECONDS", 0)
+    return made
+
+
+def list_codes(examination) -> list[str]:
+    return [code for each in examination(DoctorOptions()) for code in each.message.codes]
+
+
+@pytest.mark.parametrize(
+    ("skew", "code"),
+    [("newer_schema", "release_is_older"), ("older_schema", "release_is_newer")],
+)
+def test_a_process_of_another_release_than_the_schema_takes_no_task(request, skew, code, taker):
+    tasks._enqueue_work(7)
+    request.getfixturevalue(skew)
+    queue = KnownTasksQueue("nova_admin")
+    before = list(OrmQ.objects.values_list("pk", "lock"))
+
+    assert heartbeat.explain_idleness().key == code
+    assert list(queue.dequeue()) == []
+    assert list(OrmQ.objects.values_list("pk", "lock")) == before
+    assert code in list_codes(schema.examine_schema_migrations) or code == "release_is_newer"
+
+
+def test_it_takes_tasks_again_once_it_may(taker, newer_schema):
+    tasks._enqueue_work(7)
+    queue = KnownTasksQueue("nova_admin")
+    assert queue.dequeue() == []
+
+    run(REMOVE, "9999_of_a_later_release")
+    taker._asked_at -= heartbeat.KEPT_SECONDS
+
+    assert len(queue.dequeue()) == 1
+
+
+def test_it_queues_nothing_of_the_schedule_either(monkeypatch, newer_schema):
+    """What it queues, others may be unable to read."""
+    queued = []
+    monkeypatch.setattr(qcluster, "scheduler", lambda *, broker: queued.append(broker))
+
+    qcluster.queue_due_tasks()
+    assert queued == []
+
+    qcluster.task_taker._may_take = True
+    qcluster.queue_due_tasks()
+    assert queued == [None]
+
+
+def test_a_worker_that_takes_no_tasks_is_named_and_counts_as_none(newer_schema):
+    """One of a release 450 commits older was listed as alive."""
+    Worker.objects.record_heartbeat("north:1", idle_because=heartbeat.explain_idleness())
+
+    assert list_codes(workers.examine_workers) == ["workers_take_no_tasks", "no_worker_ever"]
+    assert "9999_of_a_later_release" in str(next(workers.examine_workers(DoctorOptions())).message)
+    assert not check_workers()
+    assert Worker.objects.last_seen_at() is None
+
+    Worker.objects.record_heartbeat("north:1")
+    assert check_workers()
+    assert Worker.objects.get().schema == NEWEST
+
+
+def test_a_worker_of_a_release_that_notes_none_is_named():
+    """It can't know that it should take no tasks."""
+    Worker.objects.create(name="north:1", seen_at=timezone.now())
+    Worker.objects.record_heartbeat("south:1")
+
+    (old, *others) = workers.examine_workers(DoctorOptions())
+
+    assert old.message.codes == ["workers_are_old"]
+    assert "north:1" in str(old.message)
+    assert f"south:1 ({VERSION})" in str(others[0].message)
+
+
+def test_a_host_that_differs_takes_no_task_and_its_heartbeat_says_why(settings, monkeypatch):
+    from migration.operations.shared_facts import note_facts_after_migrate
+
+    note_facts_after_migrate("default")
+    tasks._enqueue_work(7)
+    settings.NOVA_SECRET_PREFIX = "nova/clients/b"
+
+    assert KnownTasksQueue("nova_admin").dequeue() == []
+    assert heartbeat.explain_idleness().key == "host_differs"
