@@ -22,7 +22,8 @@ ON_A_SAFE_PATH = "SET search_path = pg_catalog, pg_temp SET row_security = off"
 # A client that gets another slug keeps the former one as the name of its secrets (`secret_slug`), which the reader
 # goes by from NOVA's commit on. A slug changed twice keeps the first; one changed back is the client's own again. This
 # waits while a transaction of the site holds the client, as NOVA's statement does for the client itself. Where NOVA
-# limits such waits its statement fails, as without the note nobody could read the client.
+# limits such waits its statement fails, as without the note nobody could read the client. After any other error
+# `store_lost_secret_slugs` makes up for the note.
 COUNT_WRITE_BODY = """
 DECLARE
     client_ids integer[];

@@ -38,6 +38,11 @@ APPROVAL_REFUSED = Sentence("approval_refused", "The approval was refused: %(why
 CANCELLED_REQUEST = Sentence(
     "cancelled_request", "Cancelled what %(who)s requested: %(old)s to %(new)s."
 )
+SECRETS_WERE_MOVED = Sentence(
+    "secrets_were_moved",
+    "Its secrets have the name of its new slug: moved from %(old)s to %(new)s. The former ones are written too until no"
+    " reader needs them any more.",
+)
 LAYOUT_WAS_CHANGED = Sentence("layout_was_changed", "Changed its layout: %(new)s, not %(old)s.")
 OTHER_SECRETS_LEFT = Sentence(
     "other_secrets_left", "Nobody reads the secrets of its other layout any more: %(result)s"

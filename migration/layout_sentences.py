@@ -21,6 +21,20 @@ LAYOUT_UNDER_WAY = Sentence(
     "layout_under_way",
     "A push, a move or another change of this client is under way. Its layout stays; try again.",
 )
+NAME_IS_MOVING = Sentence(
+    "name_is_moving",
+    "NOVA gave the client another slug, and secrets of the slug %(slug)s are written too until no reader needs them any"
+    " more. Change the layout after that.",
+)
+FORMER_SECRETS_STAY_YET = Sentence(
+    "former_secrets_stay_yet",
+    "Its secrets move to the name of its new slug once its former ones are gone.",
+)
+NAME_IS_TAKEN = Sentence(
+    "name_is_taken",
+    "Its secrets keep their name, as AWS has another secret %(name)s, or keeps one until its deletion. NOVA reads them"
+    " as before.",
+)
 LAYOUT_UNREAD = Sentence(
     "layout_unread", "Its layout stays, as its secret can't be read: %(error)s"
 )

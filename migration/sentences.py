@@ -140,6 +140,9 @@ DELETED_ON = Sentence(
     "deleted_on", "%(name)s is deleted on %(day)s; until then it can be restored."
 )
 DELETED_ALREADY = Sentence("deleted_already", "The deletion of %(name)s was scheduled already.")
+KEPT_IN_USE = Sentence(
+    "kept_in_use", "%(name)s was kept: its client is there again, or somebody works on it."
+)
 KEPT_NOT_OURS = Sentence("kept_not_ours", "%(name)s was not changed: it is not ours.")
 KEPT_MOVED_ON = Sentence(
     "kept_moved_on", "%(name)s was not changed: the client was moved meanwhile."
@@ -269,6 +272,11 @@ NOTHING_TO_COMPARE = Sentence("nothing_to_compare", "Nothing to compare in eithe
 # Pushes
 PUSH_TAKES_TOO_LONG = Sentence(
     "push_takes_too_long", "Another push or move of this client is taking too long."
+)
+NAME_IS_ANOTHERS = Sentence(
+    "name_is_anothers",
+    "The name %(name)s is still that of the secrets of the client %(slug)s, to which NOVA gave another slug: nothing is"
+    " written there. It is free once AWS has deleted them.",
 )
 NOT_OURS = Sentence(
     "not_ours",

@@ -71,6 +71,16 @@ APPLY_THE_SETTINGS = Sentence(
     "apply_the_settings",
     "See “Key and regions of the secrets”, or apply_secret_settings --all --check.",
 )
+SECRETS_OF_DELETED_CLIENTS = Sentence(
+    "secrets_of_deleted_clients",
+    "AWS still has %(n)s secrets of clients that NOVA deleted: %(names)s.",
+    one="AWS still has %(n)s secret of a client that NOVA deleted: %(names)s.",
+    glue=", ",
+)
+DELETE_THEM = Sentence(
+    "delete_them",
+    "Who may purge clients schedules their deletion on the page “Key and regions of the secrets”.",
+)
 KEYS_UNTOLD = Sentence(
     "keys_untold",
     "Of the secrets of %(n)s clients it can't be told whether they have the KMS key of the settings: AWS and the"

@@ -32,6 +32,7 @@ from migration.models import (
     RunPlan,
     all_clients,
     rotation_schedules,
+    store_lost_secret_slugs,
 )
 from migration.operations import (
     applied_settings,
@@ -55,6 +56,7 @@ from migration.operations import (
 )
 from migration.operations.aws_writes import find_write_refusal
 from migration.redis_queue import QUEUE_ERRORS
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from migration.models import ClientPhaseQuerySet
@@ -222,6 +224,8 @@ def resume_held_runs() -> None:
 def push_pending() -> None:
     """Push every client whose newest rows are not in AWS and were not refused. Scheduled every minute."""
     ClientRevision.objects.fold_writes()
+    written = all_clients().in_phases(*WRITES_BOTH, Phase.PURGED).filter_push_pending()
+    store_lost_secret_slugs(written.values_list("pk", flat=True))
     _start_unless_running(Run.Kind.PUSH, all_clients().push_due())
 
 
@@ -267,7 +271,8 @@ def look_at_audit() -> None:
 
 
 def remove_other_secrets() -> None:
-    """Take away the secrets that changes of layout left, once nobody can need them. Scheduled every ten minutes."""
+    """Move renamed clients' secrets, and take away those that nobody can need. Scheduled every ten minutes."""
+    other_secrets.follow_new_slugs(seconds=WORK_SECONDS)
     other_secrets.remove_other_secrets()
 
 

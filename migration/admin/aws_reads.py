@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext as _
 
 from migration.admin.base import ClientView
-from migration.models import ClientMigration
 from migration.reports.aws_reads import KNOWN_CALLERS, load_aws_read_queries, make_sql_of_strangers
 
 if TYPE_CHECKING:
@@ -24,11 +23,10 @@ class AwsReadQueriesView(ClientView):
         return _("Who read the secrets of %(name)s") % {"name": self.client.name}
 
     def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
-        stored = ClientMigration.objects.filter(pk=client_id).values_list("layout", flat=True)
         return self.render_to_response(
             self.get_context_data(
                 client=self.client,
-                found=load_aws_read_queries(self.client, layout=stored.first()),
+                found=load_aws_read_queries(self.client),
                 strangers=make_sql_of_strangers(),
                 callers=KNOWN_CALLERS,
                 may_see_audit=request.user.has_perm("migration.view_auditevent"),

@@ -59,7 +59,9 @@ class ClientRow(ClientWithPhase, Protocol):
     newest_compared_at: datetime | None
     phase_since: datetime | None
     layout: str | None
+    secret_slug: str
     other_secrets: str
+    other_slug: str | None
     last_read_at: datetime | None
 
     def build_document(self) -> Document: ...

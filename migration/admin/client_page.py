@@ -36,9 +36,9 @@ from migration.models import (
     ReaderProcess,
     RunItem,
     find_layout,
-    find_other_layout,
+    find_other_secrets_layout,
 )
-from migration.operations.aws_store import secret_names
+from migration.operations.aws_store import client_secret_names, secret_names
 from migration.operations.evidence import WANT_EVIDENCE, find_end_of_purge_wait
 from migration.operations.gate_fixes import CheckCode, CheckFix
 from migration.operations.gates import Check, database_checks
@@ -134,8 +134,9 @@ def _get_comparison_context(request: HttpRequest, client: ClientRow) -> dict[str
     document, _problem = _build_document(client)
     newest = Comparison.objects.newest().filter(client_id=client.pk).first()
     layout = find_layout(client.layout)
-    problem = find_name_problem(client.slug, layout)
-    names = [] if problem else secret_names(client.slug, layout).values()
+    problem = find_name_problem(client.secret_slug, layout)
+    names = [] if problem else client_secret_names(client).values()
+    other_layout = find_other_secrets_layout(layout, client.other_slug)
     return {
         "comparison": newest,
         "same_fields": _list_same_fields(newest, document),
@@ -145,12 +146,13 @@ def _get_comparison_context(request: HttpRequest, client: ClientRow) -> dict[str
         "secrets": [(name, get_console_url(name)) for name in names],
         "layout": LayoutChoices(layout).label,
         "other_secrets": OtherSecretsState(client.other_secrets) if client.other_secrets else None,
-        "other_names": secret_names(client.slug, find_other_layout(layout)).values(),
+        "other_names": secret_names(client.other_slug or client.secret_slug, other_layout).values(),
+        "has_former_slug": client.secret_slug != client.slug,
         "may_change_layout": request.user.has_perm(LAYOUT_PERMISSION),
         # The AWS console shows nothing of another endpoint.
         "uses_other_endpoint": bool(settings.AWS_ENDPOINT_URL),
         "name_problem": problem,
-        "name_warning": find_name_warning(client.slug, layout),
+        "name_warning": find_name_warning(client.secret_slug, layout),
     }
 
 
@@ -225,7 +227,11 @@ def _check_document(
     client: ClientRow, document: Document | None, problem: Message | None
 ) -> Iterator[Check]:
     """Yield the checks of a push: name, logins and size of the secret."""
-    slug, prefix, layout = client.slug, settings.NOVA_SECRET_PREFIX, find_layout(client.layout)
+    slug, prefix, layout = (
+        client.secret_slug,
+        settings.NOVA_SECRET_PREFIX,
+        find_layout(client.layout),
+    )
     illegal = documents.name_problem(slug, prefix=prefix, layout=layout)
     name = sentences.NAME_NOT_ALLOWED(why=illegal) if illegal else sentences.NAME_ALLOWED()
     yield Check(CheckCode.NAME_NOT_ALLOWED, not illegal, name, CheckFix.SLUG)

@@ -38,7 +38,7 @@ class ChangeLayoutView(ClientView):
         own = ClientMigration.objects.filter(pk=client_id).first() or ClientMigration()
         old = find_layout(own.layout)
         new = find_other_layout(old)
-        slug = self.client.slug
+        slug = own.secret_slug or self.client.slug
         context = self.get_context_data(
             back=get_tab_url(client_id, ClientTab.COMPARISON),
             old_label=LayoutChoices(old).label,

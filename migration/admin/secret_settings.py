@@ -10,12 +10,21 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponseRedirect
 from django.utils.translation import gettext as _
+from unfold.widgets import BASE_INPUT_CLASSES
 
+from credentials.localization import localize
 from credentials.prices import SECRET_A_MONTH
-from migration.admin.base import RUN_PERMISSION, AdminView, read_raw_form_text
+from migration.admin.base import (
+    RUN_PERMISSION,
+    AdminView,
+    get_signed_in_user,
+    get_typed_reason,
+    read_raw_form_text,
+)
 from migration.admin.run_starts import start_run
-from migration.models import Run, all_clients
+from migration.models import ReasonError, Run, Secret, all_clients
 from migration.models.left_clients import digest_clients
+from migration.operations.deletions import schedule_deletion_for_deleted_clients
 from migration.operations.secret_settings import describe_settings
 from migration.operations.stored_looks import find_settings_drift
 from nova_credentials.aws.kms_keys import AWS_KEY
@@ -27,6 +36,10 @@ if TYPE_CHECKING:
 
 # The page names so many clients; `apply_secret_settings --check` names all.
 CLIENTS_SHOWN = 100
+# So many are deleted at once: the page waits for AWS.
+SECRETS_SHOWN = 20
+# As for an offboarding, after which the secrets go too.
+DELETE_PERMISSION = "migration.purge_client"
 
 
 class SecretSettingsView(AdminView):
@@ -53,12 +66,17 @@ class SecretSettingsView(AdminView):
                 else [(region, key or AWS_KEY) for region, key in sorted(replicas.items())],
                 dollars=SECRET_A_MONTH * abs(drift.net_new_replicas),
                 seen=_describe_run(drift),
+                deleted=Secret.objects.of_deleted_clients().order_by("name")[:SECRETS_SHOWN],
+                may_delete=request.user.has_perm(DELETE_PERMISSION),
+                input_classes=" ".join(BASE_INPUT_CLASSES),
                 may_run=request.user.has_perm(RUN_PERMISSION),
                 may_view_clients=request.user.has_perm("credentials.view_client"),
             )
         )
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
+        if names := request.POST.getlist("deleted"):
+            return self._delete(request, names)
         if not request.user.has_perm(RUN_PERMISSION):
             raise PermissionDenied
         here = HttpResponseRedirect(request.path)
@@ -76,6 +94,23 @@ class SecretSettingsView(AdminView):
         return start_run(
             request, Run.Kind.SECRET_SETTINGS, chosen, secret_settings=describe_settings()
         )
+
+    def _delete(self, request: HttpRequest, names: list[str]) -> HttpResponseRedirect:
+        """Schedule the deletion of the secrets that the page showed."""
+        if not request.user.has_perm(DELETE_PERMISSION):
+            raise PermissionDenied
+        try:
+            done = schedule_deletion_for_deleted_clients(
+                names=names[:SECRETS_SHOWN],
+                reason=get_typed_reason(request),
+                by=get_signed_in_user(request),
+            )
+        except ReasonError as error:
+            messages.error(request, localize(error.message))
+        else:
+            for each in done:
+                messages.info(request, localize(each))
+        return HttpResponseRedirect(request.path)
 
 
 def _describe_run(drift: SettingsDrift) -> str:

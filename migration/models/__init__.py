@@ -39,6 +39,8 @@ from migration.models.clients import (
     ClientPhaseQuerySet,
     PlannedChange,
     all_clients,
+    find_name_holder,
+    store_lost_secret_slugs,
 )
 from migration.models.comparisons import Comparison, ComparisonQuerySet
 from migration.models.conditions import Condition, FoundCondition
@@ -60,7 +62,9 @@ from migration.models.layouts import (
     OtherSecretsState,
     find_layout,
     find_other_layout,
+    find_other_secrets_layout,
     has_layout,
+    name_secret_slug,
 )
 from migration.models.leases import Lease, LeaseKind
 from migration.models.login_tests import (
@@ -329,7 +333,9 @@ __all__ = [
     "count_in_campaigns",
     "describe_minutes",
     "find_layout",
+    "find_name_holder",
     "find_other_layout",
+    "find_other_secrets_layout",
     "find_standing",
     "get_wanted_time",
     "has_layout",
@@ -337,6 +343,7 @@ __all__ = [
     "late_push_threshold",
     "list_clients_in_campaigns",
     "list_newest_waves_of_groups",
+    "name_secret_slug",
     "parse_group_name",
     "read_aws_write_state",
     "read_background_facts",
@@ -345,5 +352,6 @@ __all__ = [
     "select_open_items_of_write_runs",
     "select_standing",
     "select_with_blocker",
+    "store_lost_secret_slugs",
     "with_blocker",
 ]

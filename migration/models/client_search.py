@@ -15,7 +15,7 @@ from django.db.models.lookups import Contains
 
 from credentials.models import CREDENTIAL_MODELS
 from migration.models.folding import CaseAndAccentsFolded, make_folded_expression
-from migration.models.layouts import has_layout
+from migration.models.layouts import has_layout, name_secret_slug
 from migration.models.secrets import Secret
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
@@ -71,8 +71,8 @@ def _holds_word(word: str, logins: Collection[CredentialType]) -> Q:
 
 
 def _list_secret_names(layout: Layout) -> Iterator[Concat]:
-    """Yield, as expressions of the slug, the names of the secrets of a client with this layout."""
+    """Yield, as expressions over clients, the names of the secrets of a client with this layout."""
     names = documents.secret_names("\0", prefix=settings.NOVA_SECRET_PREFIX, layout=layout)
     for name in names.values():
         before, _, after = name.partition("\0")
-        yield Concat(Value(before), "slug", Value(after))
+        yield Concat(Value(before), name_secret_slug(), Value(after))

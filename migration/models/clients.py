@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from django.conf import settings
 from django.db import connection, models, transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -15,12 +16,18 @@ from credentials.models import Client, ClientQuerySet
 from migration import audit_sentences
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.client_search import list_conditions
-from migration.models.layouts import LayoutChoices, LayoutQuerySet, OtherSecretsState
+from migration.models.layouts import (
+    LayoutChoices,
+    LayoutQuerySet,
+    OtherSecretsState,
+    name_secret_slug,
+)
 from migration.models.moves import PhaseChange
 from migration.models.offboardings import is_leaving_or_left
 from migration.models.phases import WRITES_BOTH, PhaseChoices
 from migration.models.reads import COUNTED
 from nova_credentials.phases import Phase, check_move
+from nova_credentials.tables import CLIENTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -43,6 +50,20 @@ SET phase = %(new)s, phase_changed_at = %(now)s, clean_streak = 0, streak_counte
 WHERE client_id = ANY(%(ids)s) RETURNING client_id, reads_at_entry
 """  # noqa: S608  # constants
 
+STORE_LOST_SECRET_SLUGS = f"""
+UPDATE migration_clientmigration AS lost
+SET secret_slug = split_part(substr(newest.name, length(%(prefix)s::text) + 1), '/', 1)
+FROM (
+    SELECT DISTINCT ON (client_id) client_id, name FROM migration_secret
+    WHERE starts_with(name, %(prefix)s::text) AND (%(ids)s::int[] IS NULL OR client_id = ANY(%(ids)s::int[]))
+    ORDER BY client_id, seen_at DESC, name
+) AS newest JOIN {CLIENTS} AS client ON client.id = newest.client_id
+WHERE lost.client_id = newest.client_id AND lost.secret_slug IS NULL AND NOT EXISTS (
+    SELECT FROM migration_secret AS own
+    WHERE own.client_id = client.id AND starts_with(own.name || '/', %(prefix)s::text || client.slug || '/')
+)
+"""  # noqa: S608  # constants
+
 
 class ClientPhaseQuerySet(ClientQuerySet):
     """Clients and their phases; a client without a `ClientMigration` was never moved and is in `postgres`."""
@@ -54,10 +75,30 @@ class ClientPhaseQuerySet(ClientQuerySet):
         )
 
     def with_layout(self) -> Self:
-        """Annotate `layout` (None: as the settings say) and `other_secrets` (`OtherSecretsState`, or "")."""
+        """Annotate `layout` (None: as the settings say), `secret_slug`, and what other secrets the client may have.
+
+        These are `other_secrets` (`OtherSecretsState`, or "") and `other_slug`.
+        """
         return self.annotate(
             layout=models.F("client_migration__layout"),
+            secret_slug=name_secret_slug(),
             other_secrets=Coalesce("client_migration__other_secrets", models.Value("")),
+            other_slug=models.F("client_migration__other_slug"),
+        )
+
+    def with_name_holder(self) -> Self:
+        """Annotate `name_holder`: the slug of another client whose secrets have this one's name (None: no one's)."""
+        own = Coalesce(models.OuterRef("client_migration__secret_slug"), models.OuterRef("slug"))
+        holders = ClientMigration.objects.exclude(pk=models.OuterRef("pk")).order_by()
+        named = holders.annotate(named=Coalesce("client__slug", "secret_slug", "other_slug"))
+        # Each with an index of its own.
+        return self.annotate(
+            name_holder=Coalesce(
+                *(
+                    models.Subquery(named.filter(**{column: own}).values("named")[:1])
+                    for column in ("secret_slug", "other_slug")
+                )
+            )
         )
 
     def with_leaving(self) -> Self:
@@ -372,3 +413,29 @@ class ClientMigration(models.Model):
 
     def __str__(self) -> str:
         return f"client {self.client_id} in phase {self.phase}"
+
+
+def find_name_holder(client_id: int, secret_slug: str) -> str | None:
+    """Return the present slug of another client whose secrets have this name, or had it until lately; None: of none.
+
+    Of one that NOVA has deleted the former slug stands for it.
+    """
+    others = ClientMigration.objects.exclude(pk=client_id)
+    others = others.filter(models.Q(secret_slug=secret_slug) | models.Q(other_slug=secret_slug))
+    named = Coalesce("client__slug", "secret_slug", "other_slug")
+    return others.values_list(named, flat=True).order_by("pk").first()
+
+
+def store_lost_secret_slugs(client_ids: Collection[int] | None = None) -> None:
+    """Note the former slug of clients (None: of all) that got another one while no trigger noted it.
+
+    One that is switched off notes nothing, nor does one that meets an error. The newest secret tells the name.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            STORE_LOST_SECRET_SLUGS,
+            {
+                "prefix": f"{settings.NOVA_SECRET_PREFIX}/",
+                "ids": None if client_ids is None else sorted(client_ids),
+            },
+        )

@@ -20,12 +20,21 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from datetime import timedelta
 
-# The present clients with secrets that differ from the settings. Of one that NOVA renamed, those under its former slug
-# are nobody's any more.
+# Secrets of clients that NOVA has deleted, but those that AWS was to delete, or did not have, when it was last asked.
+OF_DELETED_CLIENTS = f"""
+    SELECT secret.name FROM migration_secret AS secret
+    WHERE NOT EXISTS (SELECT FROM {CLIENTS} AS client WHERE client.id = secret.client_id)
+        AND secret.facts -> 'deleted' IS DISTINCT FROM 'true'
+        AND (secret.described_at IS NULL OR secret.facts <> '{{}}')
+"""  # noqa: S608  # constants
+# The present clients with secrets that differ from the settings: with their own, not with those that they had before.
 DIFFERING_CLIENTS = f"""
     SELECT DISTINCT secret.client_id FROM migration_secret AS secret
     JOIN {CLIENTS} AS client ON client.id = secret.client_id
-    WHERE secret.differs AND starts_with(secret.name || '/', {{prefix}} || '/' || client.slug || '/')
+    LEFT JOIN migration_clientmigration AS migration ON migration.client_id = client.id
+    WHERE secret.differs AND starts_with(
+        secret.name || '/', {{prefix}} || '/' || coalesce(migration.secret_slug, client.slug) || '/'
+    )
 """  # noqa: S608  # constants
 
 
@@ -100,13 +109,20 @@ class SecretQuerySet(models.QuerySet["Secret"]):
         """Have workers describe these secrets soon, whenever they were described."""
         self.filter(name__in=names).update(described_at=None)
 
+    def of_deleted_clients(self) -> models.QuerySet[Secret]:
+        """Select the secrets that clients left in AWS which NOVA has deleted."""
+        return self.filter(name__in=RawSQL(OF_DELETED_CLIENTS, []))  # noqa: S611  # constants
+
     def due_for_describing(self, every: timedelta) -> list[str]:
-        """Return the names of present clients' secrets that were not described for so long, the oldest look first.
+        """Return the names of secrets that were not described for so long, the oldest look first.
+
+        Of clients that NOVA has deleted only those that AWS may still have.
 
         Those that AWS did not describe count as looked at then, so that they keep no other waiting.
         """
         due = models.Q(described_at=None) | models.Q(described_at__lt=timezone.now() - every)
-        present = models.Exists(Client.objects.filter(pk=models.OuterRef("client_id")))
+        present = models.Q(models.Exists(Client.objects.filter(pk=models.OuterRef("client_id"))))
+        present |= models.Q(name__in=RawSQL(OF_DELETED_CLIENTS, []))  # noqa: S611  # constants
         first = Greatest("described_at", "tried_at").asc(nulls_first=True)
         return list(
             self.filter(due, present).order_by(first, "name").values_list("name", flat=True)

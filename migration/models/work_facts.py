@@ -14,7 +14,7 @@ from migration.models.offboardings import OffboardingState
 from migration.models.reader_processes import SEEN_WITHIN
 from migration.models.rotation_schedules import make_next_query, today
 from migration.models.runs import Run
-from migration.models.secrets import DIFFERING_CLIENTS
+from migration.models.secrets import DIFFERING_CLIENTS, OF_DELETED_CLIENTS
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Message
 from nova_credentials.tables import CLIENTS
@@ -45,6 +45,8 @@ class BackgroundFacts:
     interrupted_offboardings: int
     # The clients whose secrets differ from the settings of key and regions.
     differing_secrets: int
+    # The secrets that AWS still has of clients that NOVA deleted.
+    secrets_of_deleted_clients: int
     # AWS refused or failed each of the newest comparisons that it was asked for.
     aws_fails: bool
 
@@ -68,6 +70,7 @@ def read_background_facts() -> BackgroundFacts:
                 (SELECT count(*) FROM migration_offboarding AS o JOIN {CLIENTS} AS c ON c.id = o.client_id
                  WHERE o.state <> %(offboarded)s),
                 (SELECT count(*) FROM ({DIFFERING_CLIENTS.format(prefix="%(prefix)s")}) AS differing),
+                (SELECT count(*) FROM ({OF_DELETED_CLIENTS}) AS left_over),
                 (SELECT coalesce(json_agg(json_build_array(id, state, stopped_because) ORDER BY id), '[]')
                  FROM migration_campaign WHERE state = ANY(%(not_over)s)),
                 coalesce((SELECT bool_and(error_class = ANY(%(of_aws)s)) FROM (
@@ -85,7 +88,7 @@ def read_background_facts() -> BackgroundFacts:
                 "prefix": settings.NOVA_SECRET_PREFIX,
             },
         )
-        seen_at, swept_at, requested, others, *rotations, left, differing, rows, fails = (
+        seen_at, swept_at, requested, others, *rotations, left, differing, deleted, rows, fails = (
             cursor.fetchone()
         )
     campaigns = tuple(
@@ -94,5 +97,5 @@ def read_background_facts() -> BackgroundFacts:
     )
     numbers = dict(zip(("stopped", "unfinished", "overdue"), rotations, strict=True))
     return BackgroundFacts(
-        seen_at, swept_at, requested, others, campaigns, numbers, left, differing, fails
+        seen_at, swept_at, requested, others, campaigns, numbers, left, differing, deleted, fails
     )

@@ -70,7 +70,7 @@ def adopt_and_overwrite_secrets(
 
 def _describe_foreign(snapshot: ClientSnapshot, sm: SecretsManager) -> Iterable[SecretDescription]:
     """Yield the secrets that have neither this site's tag nor met one of its pushes."""
-    names = [name for names in snapshot.names_to_write.values() for name in names.values()]
+    names = [name for _layout, names in snapshot.names_to_write for name in names.values()]
     known = find_known_secrets(names)
     for name in names:
         try:

@@ -130,7 +130,7 @@ def _apply_to_secret(
             return
         if not there.is_ours:
             raise ItemFailedError(sentences.NOT_OURS(name=name))
-        changes = compare_secret(there, slug=snapshot.slug)
+        changes = compare_secret(there, slug=snapshot.secret_slug)
         after = _change(snapshot, sm, there, changes, by=by) if changes else there
     except SecretsManagerError as error:
         if error.not_found and error.operation == "DescribeSecret":
@@ -138,7 +138,7 @@ def _apply_to_secret(
             return
         message = told.SETTINGS_NOT_APPLIED(name=name, error=error.message)
         raise ItemFailedError(message, error.error_class) from None
-    left = compare_secret(after, slug=snapshot.slug)
+    left = compare_secret(after, slug=snapshot.secret_slug)
     if left.differs:
         message = told.SETTINGS_STILL_DIFFER(name=name, differences=left.messages)
         # AWS answers what was before for a moment, and takes its time to remove a replica.
@@ -202,7 +202,7 @@ def _apply_changes(
 ) -> Iterator[None]:
     """Make the changes that are wanted, of which there is one at least; yields after each."""
     if changes.tags:
-        sm.tag_secret(there.arn, slug=snapshot.slug)
+        sm.tag_secret(there.arn, slug=snapshot.secret_slug)
         yield
     if changes.description or changes.kms_key:
         values = {"description": changes.description, "kms_key": changes.kms_key}
@@ -233,7 +233,7 @@ def _require_readable(sm: SecretsManager, there: SecretDescription) -> None:
 def _find_name_problem(snapshot: ClientSnapshot) -> Message | None:
     """Say why no secret can be named after the slug: one with a slash could name another client's."""
     prefix = settings.NOVA_SECRET_PREFIX
-    return name_problem(snapshot.slug, prefix=prefix, layout=snapshot.layout)
+    return name_problem(snapshot.secret_slug, prefix=prefix, layout=snapshot.layout)
 
 
 def look_at_secrets(*, client_id: int) -> list[SecretLook]:
@@ -256,7 +256,7 @@ def look_at_secrets(*, client_id: int) -> list[SecretLook]:
             continue
         store_look(name, there)
         foreign = None if there.is_ours else sentences.NOT_OURS(name=name)
-        looks.append(SecretLook(name, compare_secret(there, slug=snapshot.slug), foreign))
+        looks.append(SecretLook(name, compare_secret(there, slug=snapshot.secret_slug), foreign))
     return looks
 
 

@@ -6,7 +6,7 @@ import os
 import threading
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.conf import settings
 
@@ -74,10 +74,18 @@ def _make_manager(_pid: int, interactive: bool, region: str, endpoint: str) -> S
     return made
 
 
-def secret_names(slug: str, layout: str | None = None) -> dict[str, str]:
-    """Return part -> secret name of the client, given its stored layout; None: as the settings say."""
+def secret_names(secret_slug: str, layout: str | None = None) -> dict[str, str]:
+    """Return part -> name of secrets of this slug, given a client's stored layout; None: as the settings say.
+
+    A client's secrets are named by its `secret_slug`, which is not always its slug.
+    """
     prefix = settings.NOVA_SECRET_PREFIX
-    return documents.secret_names(slug, prefix=prefix, layout=find_layout(layout))
+    return documents.secret_names(secret_slug, prefix=prefix, layout=find_layout(layout))
+
+
+def client_secret_names(client: Any) -> dict[str, str]:
+    """Return part -> name of the secrets of a client that was read by `with_layout`."""
+    return secret_names(client.secret_slug, client.layout)
 
 
 @dataclass(frozen=True)

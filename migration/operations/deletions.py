@@ -1,4 +1,7 @@
-"""Schedules the deletion of a client's secrets, once it is back in `postgres`; always with a recovery window."""
+"""Schedules the deletion of secrets that nobody needs: of a client back in `postgres`, or that NOVA deleted.
+
+Always with a recovery window.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
+from credentials.models import Client
 from migration import audit_sentences, rotation_sentences, sentences
 from migration.models import (
     RECOVERY_DAYS,
@@ -15,8 +19,12 @@ from migration.models import (
     ClientMigration,
     PhaseChange,
     Rotation,
+    Secret,
+    require_reason,
 )
 from migration.operations.aws_store import secrets_manager
+from migration.operations.aws_writes import find_write_refusal
+from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
 from migration.operations.stored_looks import store_look
 from migration.setting_sentences import REPLICAS_REMOVED
 from nova_credentials.aws.secret_settings import remove_replicas
@@ -25,13 +33,17 @@ from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from datetime import datetime
+
+    from django.contrib.auth.models import User
 
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.answers import SecretDescription
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.messages import Message
+
+LOCK_WAIT_SECONDS = 5.0
 
 
 def schedule_secret_deletion(snapshot: ClientSnapshot) -> Message:
@@ -57,6 +69,52 @@ def schedule_secret_deletion(snapshot: ClientSnapshot) -> Message:
             slug=snapshot.slug,
         )
     return done
+
+
+def schedule_deletion_for_deleted_clients(
+    *, names: Collection[str], reason: str, by: User | None
+) -> list[Message]:
+    """Schedule the deletion of these secrets of clients that NOVA has deleted; return what became of each.
+
+    Only of the very secret that a push of that client met. Raises `ReasonError`.
+    """
+    require_reason(reason)
+    if refusal := find_write_refusal():
+        return [refusal]
+    done, sm = [], secrets_manager(interactive=True)
+    for secret in Secret.objects.of_deleted_clients().filter(name__in=names).order_by("name"):
+        with hold_client_locks([secret.client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
+            if not held or Client.objects.filter(pk=secret.client_id).exists():
+                done.append(sentences.KEPT_IN_USE(name=secret.name))
+                continue
+            try:
+                what = _delete_leftover(sm, secret)
+            except SecretsManagerError as error:
+                done.append(sentences.KEPT_AFTER_ERROR(name=secret.name, error=error.message))
+                continue
+            with transaction.atomic():
+                refuse_lost_client_locks()
+                AuditEvent.objects.record(
+                    AuditCode.DELETION,
+                    audit_sentences.DELETION_SCHEDULED(result=what),
+                    by=by,
+                    reason=reason,
+                    client_id=secret.client_id,
+                )
+            done.append(what)
+    return done
+
+
+def _delete_leftover(sm: SecretsManager, secret: Secret) -> Message:
+    def find_objection(there: SecretDescription) -> Message | None:
+        return None if there.arn == secret.arn else sentences.KEPT_NOT_OURS(name=there.name)
+
+    done = delete_secret_and_report(sm, secret.name, find_objection)
+    if done is None:
+        store_look(secret.name, None)
+    elif done.key == sentences.DELETED_ALREADY.key:
+        store_look(secret.name, sm.describe_secret(secret.name))
+    return done or sentences.NO_SECRET()
 
 
 def _find_use(client_id: int, name: str) -> Message | None:

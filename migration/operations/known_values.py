@@ -27,7 +27,7 @@ from migration.models import (
     all_clients,
     find_layout,
 )
-from migration.operations.aws_store import find_known_secrets, secret_names
+from migration.operations.aws_store import client_secret_names, find_known_secrets
 from migration.operations.keys import fingerprint_key_id, load_version_keys, make_fingerprint
 from migration.operations.snapshots import repeatable_read_only, reread_locked_client
 from nova_credentials.aws.client_secrets import join_answers
@@ -146,7 +146,7 @@ def note_purged_clients(
     `answers` are their secrets as AWS gave them after `read_at`. The clients' rows are read, `layout` is annotated.
     """
     purged = [client for client in clients if any(map(is_purged, _list_credentials(client)))]
-    names = {client.pk: secret_names(client.slug, client.layout) for client in purged}  # type: ignore[attr-defined]
+    names = {client.pk: client_secret_names(client) for client in purged}
     pushed = find_known_secrets([name for each in names.values() for name in each.values()])
     seen, keys = {}, load_version_keys()
     for client in purged:
@@ -185,7 +185,7 @@ def _see_in_aws(
     pushed: Mapping[str, Secret],
     keys: VersionIdKeys,
 ) -> dict[CredentialKey, PresentValue]:
-    names = secret_names(client.slug, client.layout)  # type: ignore[attr-defined]  # annotated
+    names = client_secret_names(client)
     by_name = {version.name: version for version in versions}
     seen = {}
     for row, fields in secrets.items():

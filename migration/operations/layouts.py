@@ -1,7 +1,8 @@
-"""Changes the layout of a client's secrets, in any phase and without a moment in which a reader finds nothing.
+"""Changes the layout or the name of a client's secrets, in any phase, and no reader finds nothing meanwhile.
 
-The new secrets are written and read back while the old ones are read. Then layout, secrets and pointers are switched in
-one transaction. The old ones are written too (`secret_writer`), until `other_secrets` takes them away.
+A client that NOVA gave another slug is read by its former one until its secrets have moved. The new secrets are
+written and read back while the old ones are read. Then layout or name, secrets and pointers are switched in one
+transaction. The old ones are written too (`secret_writer`), until `other_secrets` takes them away.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from migration import (
     layout_sentences,
     offboarding_sentences,
     rotation_sentences,
+    sentences,
 )
 from migration.models import (
     AuditCode,
@@ -31,6 +33,7 @@ from migration.models import (
     Outcome,
     Rotation,
     Secret,
+    find_name_holder,
 )
 from migration.operations.aws_store import (
     find_known_secrets,
@@ -110,12 +113,16 @@ def change_layout(
         if snapshot.layout == layout:
             ClientMigration.objects.store_first_layout(client_id, layout)
             return LayoutChange(snapshot.slug, Outcome.UNCHANGED, layout_sentences.LAYOUT_IS_SO())
+        if snapshot.other_slug:
+            why = layout_sentences.NAME_IS_MOVING(slug=snapshot.other_slug)
+            raise LayoutRefusedError(why)
         sm = secrets_manager(interactive=interactive)
         found = _read_present(snapshot, sm)
         if found is None:
             return _change_without_secret(snapshot, layout, by=by)
         _require_copyable(snapshot, found, sm)
-        pending = _prepare_secrets(snapshot, found, layout, sm, adopt=adopt)
+        target = _make_target(snapshot, found, layout=layout)
+        pending = _prepare_secrets(snapshot, target, sm, adopt=adopt)
         _require_unchanged(found, pending, sm)
         _switch(snapshot, pending, by=by)
         old, new = tuple(found.version_ids), tuple(pending.documents)
@@ -123,6 +130,87 @@ def change_layout(
         if late := _find_late_write(found, sm):
             message = in_a_row(message, late) or message
         return LayoutChange(snapshot.slug, Outcome.UPDATED, message)
+
+
+def follow_new_slug(client_id: int) -> LayoutChange | None:
+    """Move the secrets of a client that NOVA gave another slug to that name; None where they have it.
+
+    The client's lease is held. As a change of layout it copies what AWS holds, and can be done again if it was killed.
+    Where the new name is, or was, another client's, the secrets keep theirs: NOVA reads them by it for as long as it
+    has to be. Raises `LayoutRefusedError`, `NovaSchemaError`, `Client.DoesNotExist` and `LeaseLostError`.
+    """
+    snapshot = read_snapshot(client_id)
+    if snapshot.secret_slug == snapshot.slug or snapshot.is_leaving_or_left:
+        return None
+    if snapshot.other_secrets and snapshot.other_slug != snapshot.slug:
+        raise LayoutRefusedError(layout_sentences.FORMER_SECRETS_STAY_YET())
+    sm = secrets_manager()
+    found = _read_present(snapshot, sm)
+    if found is None:
+        with transaction.atomic():
+            refuse_lost_client_locks()
+            _store_switch(snapshot, replace(snapshot, secret_slug=snapshot.slug), secrets=None)
+        return LayoutChange(snapshot.slug, Outcome.UNCHANGED, sentences.NO_SECRET())
+    target = _make_target(snapshot, found, secret_slug=snapshot.slug)
+    _require_free(target, sm)
+    _require_copyable(snapshot, found, sm)
+    pending = _prepare_secrets(snapshot, target, sm, adopt=False)
+    _require_unchanged(found, pending, sm)
+    _switch(snapshot, pending)
+    old, new = tuple(found.version_ids), tuple(pending.documents)
+    return LayoutChange(
+        snapshot.slug, Outcome.UPDATED, layout_sentences.LAYOUT_CHANGED(old=old, new=new)
+    )
+
+
+def _make_target(
+    snapshot: ClientSnapshot,
+    found: AwsCopy,
+    *,
+    layout: Layout | None = None,
+    secret_slug: str | None = None,
+) -> ClientSnapshot:
+    """Return the client as it will be, with what AWS holds in secrets of this layout or slug."""
+    layout, secret_slug = layout or snapshot.layout, secret_slug or snapshot.secret_slug
+    return replace(
+        snapshot,
+        document=found.document,
+        layout=layout,
+        secret_slug=secret_slug,
+        names=secret_names(secret_slug, layout),
+        other_secrets="",
+        other_slug=None,
+        other_names={},
+    )
+
+
+def _require_free(target: ClientSnapshot, sm: SecretsManager) -> None:
+    """Refuse a name under which there is a secret that is not the client's own, be its deletion scheduled.
+
+    Its former versions hold the other client's values for as long as AWS keeps it.
+    """
+    prefix = settings.NOVA_SECRET_PREFIX
+    if problem := documents.name_problem(target.secret_slug, prefix=prefix, layout=target.layout):
+        raise LayoutRefusedError(problem, ErrorClass.DATA)
+    if holder := find_name_holder(target.client_id, target.secret_slug):
+        why = sentences.NAME_IS_ANOTHERS(name=next(iter(target.names.values())), slug=holder)
+        raise LayoutRefusedError(why)
+    names = [n for layout in Layout for n in secret_names(target.secret_slug, layout).values()]
+    known = find_known_secrets(names)
+    own = ClientMigration.objects.get(pk=target.client_id)
+    for name in names:
+        if name in known and known[name].client_id == target.client_id:
+            continue
+        try:
+            there = sm.describe_secret(name)
+        except SecretsManagerError as error:
+            if error.not_found:
+                continue
+            why = layout_sentences.LAYOUT_UNREAD(error=error.message)
+            raise LayoutRefusedError(why, error.error_class) from None
+        # What a try that was killed has begun there is the client's own, though no push has met it yet.
+        if own.other_slug != target.secret_slug or name in known:
+            raise LayoutRefusedError(layout_sentences.NAME_IS_TAKEN(name=there.name))
 
 
 def _read_present(snapshot: ClientSnapshot, sm: SecretsManager) -> AwsCopy | None:
@@ -144,7 +232,7 @@ def _change_without_secret(
     with transaction.atomic():
         refuse_lost_client_locks()
         ClientMigration.objects.store_first_layout(snapshot.client_id, snapshot.layout)
-        _store_switch(snapshot, layout, secrets=None, by=by)
+        _store_switch(snapshot, replace(snapshot, layout=layout), secrets=None, by=by)
     named = layout_sentences.LAYOUTS[layout]()
     return LayoutChange(
         snapshot.slug, Outcome.UPDATED, layout_sentences.LAYOUT_WITHOUT_SECRET(layout=named)
@@ -176,25 +264,17 @@ def _require_copyable(snapshot: ClientSnapshot, found: AwsCopy, sm: SecretsManag
 
 
 def _prepare_secrets(
-    snapshot: ClientSnapshot, found: AwsCopy, layout: Layout, sm: SecretsManager, *, adopt: bool
+    snapshot: ClientSnapshot, target: ClientSnapshot, sm: SecretsManager, *, adopt: bool
 ) -> PendingWrite:
-    """Write what AWS holds to the secrets of the other layout. Until they are the client's own, nobody reads them."""
-    slug, prefix = snapshot.slug, settings.NOVA_SECRET_PREFIX
+    """Write what AWS holds to the target's secrets. Until they are the client's own, nobody reads them."""
+    slug, prefix, layout = target.secret_slug, settings.NOVA_SECRET_PREFIX, target.layout
     problem = documents.name_problem(slug, prefix=prefix, layout=layout)
     try:
         problem = problem or documents.size_problem(
-            found.document, slug, prefix=prefix, layout=layout
+            target.require_document(), slug, prefix=prefix, layout=layout
         )
         if problem:
             raise LayoutRefusedError(problem, ErrorClass.DATA)
-        target = replace(
-            snapshot,
-            document=found.document,
-            layout=layout,
-            names=secret_names(slug, layout),
-            other_secrets="",
-            other_names={},
-        )
         rehearsal = PendingWrite(target, is_spared=True)
         options = PushOptions(adopt=adopt, overwrite=adopt)
         writer = prepare_writer([rehearsal], sm, replace(options, dry_run=True))
@@ -203,7 +283,10 @@ def _prepare_secrets(
         if snapshot.other_secrets != OtherSecretsState.KEPT:
             with transaction.atomic():
                 refuse_lost_client_locks()
-                ClientMigration.objects.begin_other_secrets(snapshot.client_id, snapshot.layout)
+                begun = None if slug == snapshot.secret_slug else slug
+                ClientMigration.objects.begin_other_secrets(
+                    snapshot.client_id, snapshot.layout, begun
+                )
         pending = PendingWrite(target, is_spared=True)
         writer = replace(writer, options=options)
         writer.set_documents(pending)
@@ -249,7 +332,7 @@ def _find_late_write(found: AwsCopy, sm: SecretsManager) -> Message | None:
     return layout_sentences.LAYOUT_WRITTEN_LATE(names=late) if late else None
 
 
-def _switch(snapshot: ClientSnapshot, pending: PendingWrite, *, by: User | None) -> None:
+def _switch(snapshot: ClientSnapshot, pending: PendingWrite, *, by: User | None = None) -> None:
     """Make the new secrets the client's own.
 
     Raises `LayoutRefusedError` where it was moved meanwhile, or its rows don't take the new pointers.
@@ -258,7 +341,7 @@ def _switch(snapshot: ClientSnapshot, pending: PendingWrite, *, by: User | None)
     try:
         with _hold_pointers(snapshot, target):
             refuse_lost_client_locks()
-            _store_switch(snapshot, target.layout, secrets=pending.secrets, by=by)
+            _store_switch(snapshot, target, secrets=pending.secrets, by=by)
     except RowsBusyError as error:
         raise LayoutRefusedError(error.message, ErrorClass.UNAVAILABLE) from None
     except RefusedByDatabaseError as error:
@@ -282,18 +365,29 @@ def _hold_pointers(snapshot: ClientSnapshot, target: ClientSnapshot) -> Iterator
 
 
 def _store_switch(
-    snapshot: ClientSnapshot, layout: Layout, *, secrets: list[Secret] | None, by: User | None
+    snapshot: ClientSnapshot,
+    target: ClientSnapshot,
+    *,
+    secrets: list[Secret] | None,
+    by: User | None = None,
 ) -> None:
-    """Store the layout, within the caller's transaction. `secrets` None: it has none, so none are kept."""
-    if not ClientMigration.objects.switch_layout(
-        snapshot.client_id, snapshot.layout, layout, phase=snapshot.phase, keeps=secrets is not None
+    """Store layout and slug, within the caller's transaction. `secrets` None: it has none, so none are kept."""
+    if not ClientMigration.objects.switch_secrets(
+        snapshot.client_id,
+        (snapshot.secret_slug, snapshot.layout),
+        (target.secret_slug, target.layout),
+        phase=snapshot.phase,
+        keeps=secrets is not None,
     ):
         raise LayoutRefusedError(layout_sentences.LAYOUT_WRITTEN_MEANWHILE())
     Secret.objects.record(secrets or [])
-    named = {"old": snapshot.layout, "new": layout}
-    facts = audit_sentences.LAYOUT_WAS_CHANGED(
-        **{side: layout_sentences.LAYOUTS[each]() for side, each in named.items()}
-    )
+    if target.secret_slug != snapshot.secret_slug:
+        facts = audit_sentences.SECRETS_WERE_MOVED(old=snapshot.secret_slug, new=target.secret_slug)
+    else:
+        named = {"old": snapshot.layout, "new": target.layout}
+        facts = audit_sentences.LAYOUT_WAS_CHANGED(
+            **{side: layout_sentences.LAYOUTS[each]() for side, each in named.items()}
+        )
     AuditEvent.objects.record(
         AuditCode.LAYOUT, facts, by=by, client_id=snapshot.client_id, slug=snapshot.slug
     )

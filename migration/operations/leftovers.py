@@ -30,6 +30,7 @@ from nova_credentials.document import Layout
 
 if TYPE_CHECKING:
     from migration.models import Campaign
+    from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.messages import Message
     from nova_credentials.phases import Phase
 
@@ -128,7 +129,7 @@ def find_leftovers(*, client_id: int) -> Leftovers:
             )
             for row in rows
         ),
-        secrets=tuple(_list_secrets(snapshot.slug, leaving)),
+        secrets=tuple(_list_secrets(snapshot, leaving)),
         copies=_find_copies(client_id),
         has_legacy_table=legacy_rows is not None or legacy_problem is not None,
         legacy_rows=None if legacy_problem else legacy_rows or 0,
@@ -144,10 +145,11 @@ def find_leftovers(*, client_id: int) -> Leftovers:
     )
 
 
-def _list_secrets(slug: str, leaving: Offboarding | None) -> list[SecretLeft]:
+def _list_secrets(snapshot: ClientSnapshot, leaving: Offboarding | None) -> list[SecretLeft]:
     """Describe every secret that the client can have, in either layout, and those that went under an earlier slug."""
     deletions = leaving.deletions if leaving else {}
-    names = [name for layout in Layout for name in secret_names(slug, layout).values()]
+    slugs = dict.fromkeys([snapshot.secret_slug, snapshot.other_slug or snapshot.secret_slug])
+    names = [n for slug in slugs for layout in Layout for n in secret_names(slug, layout).values()]
     return [_describe_secret(n, deletions.get(n)) for n in dict.fromkeys([*names, *deletions])]
 
 

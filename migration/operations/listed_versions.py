@@ -12,7 +12,7 @@ from migration.models import (
     AuditEvent,
     ClientMigration,
     find_layout,
-    find_other_layout,
+    find_other_secrets_layout,
 )
 from migration.models.audit_signatures import first_id_at
 from migration.operations.aws_store import find_known_secrets, secret_names, secrets_manager
@@ -78,13 +78,14 @@ def list_secrets(client: Client) -> Iterator[SecretRow]:
     Yields nothing where its slug can't be part of a secret's name.
     """
     own = ClientMigration.objects.filter(pk=client.pk).first() or ClientMigration()
-    if find_name_problem(client.slug, find_layout(own.layout)):
+    secret_slug = own.secret_slug or client.slug
+    if find_name_problem(secret_slug, find_layout(own.layout)):
         return
     sm = secrets_manager(interactive=True)
-    names = list(secret_names(client.slug, own.layout).values())
+    names = list(secret_names(secret_slug, own.layout).values())
     if own.other_secrets:
-        other = find_other_layout(find_layout(own.layout))
-        names += secret_names(client.slug, other).values()
+        other = find_other_secrets_layout(find_layout(own.layout), own.other_slug)
+        names += secret_names(own.other_slug or secret_slug, other).values()
     known = find_known_secrets(names)
     for name in names:
         try:
@@ -106,7 +107,7 @@ def list_secrets(client: Client) -> Iterator[SecretRow]:
             )
             for version in listed
         )
-        changes = compare_secret(description, slug=client.slug)
+        changes = compare_secret(description, slug=secret_slug)
         yield SecretRow(name, description, rows, changes=changes)
 
 

@@ -109,7 +109,7 @@ def _find_document_problem(snapshot: ClientSnapshot) -> Message | None:
         return sentences.NO_LOGIN()
     return documents.size_problem(
         snapshot.document,
-        snapshot.slug,
+        snapshot.secret_slug,
         prefix=settings.NOVA_SECRET_PREFIX,
         layout=snapshot.layout,
     )

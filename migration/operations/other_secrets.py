@@ -1,12 +1,13 @@
-"""Takes the secrets of a client's other layout away, with a recovery window, once nobody can need them.
+"""Moves the secrets of clients that NOVA renamed, and takes those away that this or a change of layout left.
 
-Those that a change of layout left are written too, and stay until every reader knows the new ones. Those of a change
-that was never finished were never read.
+What was left is written too, and stays until every reader knows the new ones; then it goes, with a recovery window.
+What a change wrote that was never finished was never read.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from django.conf import settings
 from django.db import transaction
 
 from credentials.models import Client
+from credentials.nova_columns import NovaSchemaError
 from migration import audit_sentences, layout_sentences, sentences
 from migration.models import (
     AuditCode,
@@ -21,23 +23,23 @@ from migration.models import (
     ClientMigration,
     OtherSecretsState,
     ReaderProcess,
-    Secret,
+    store_lost_secret_slugs,
 )
 from migration.operations.aws_store import (
     find_known_secrets,
     read_aws,
-    secret_names,
     secrets_manager,
 )
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.deletions import delete_secret_and_report
 from migration.operations.keys import load_version_keys
+from migration.operations.layouts import LayoutRefusedError, follow_new_slug
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
 from migration.operations.snapshots import read_client_with_rows, read_snapshots
 from migration.operations.version_plans import record_planned_versions
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.document import DocumentError, Layout
+from nova_credentials.document import DocumentError
 from nova_credentials.messages import in_a_row
 
 if TYPE_CHECKING:
@@ -85,6 +87,24 @@ def remove_other_secrets() -> None:
                     logger.warning("Old secrets of client %s stay: %s", client_id, error)
 
 
+def follow_new_slugs(*, seconds: float) -> None:
+    """Move the secrets of clients that NOVA gave another slug to its name; what is held, or refused, waits."""
+    store_lost_secret_slugs()
+    if find_write_refusal():
+        return
+    until = time.monotonic() + seconds
+    renamed = ClientMigration.objects.with_moved_slug().values_list("pk", flat=True)
+    for client_id in list(renamed.order_by("pk")):
+        if time.monotonic() > until:
+            return
+        with hold_client_locks([client_id], wait_seconds=0) as held:
+            if held:
+                try:
+                    follow_new_slug(client_id)
+                except (LayoutRefusedError, NovaSchemaError, Client.DoesNotExist) as refusal:
+                    logger.info("Secrets of client %s keep their name: %s", client_id, refusal)
+
+
 def _require_complete(snapshot: ClientSnapshot, found: AwsCopy) -> None:
     """Raise `DocumentError` where its own secrets lack a type that it has rows of: somebody deleted one for good."""
     rows = read_client_with_rows(snapshot.client_id).credentials_by_type()
@@ -94,45 +114,17 @@ def _require_complete(snapshot: ClientSnapshot, found: AwsCopy) -> None:
         raise DocumentError(layout_sentences.OWN_SECRETS_LACK(kinds=tuple(lacking)))
 
 
-def _list_begun_under_former_slugs(snapshot: ClientSnapshot) -> dict[str, str]:
-    """Return name -> slug of the secrets that an interrupted change may have begun before NOVA renamed the client.
-
-    The client's own secrets under that slug were pushed, so their names tell it; begun ones never were.
-    """
-    pushed = set(Secret.objects.filter(client_id=snapshot.client_id).values_list("name", flat=True))
-    start = f"{settings.NOVA_SECRET_PREFIX}/"
-    # A slug has no slash; the names of one secret per service have one behind it.
-    slugs = {
-        name.removeprefix(start).partition("/")[0] for name in pushed if name.startswith(start)
-    }
-    return {
-        name: slug
-        for slug in sorted(slugs - {snapshot.slug})
-        for layout in Layout
-        for name in secret_names(slug, layout).values()
-        if name not in pushed
-    }
-
-
-def _is_taken(slug: str, client_id: int) -> bool:
-    """Say whether another client has this slug now: the secrets under it are that client's, or will be."""
-    return Client.objects.filter(slug=slug).exclude(pk=client_id).exists()
-
-
 def _remove_from(snapshot: ClientSnapshot, sm: SecretsManager) -> None:
     """Schedule their deletion, then forget them: killed in between, it is done again."""
     if snapshot.phase.reads_aws:
         _require_complete(snapshot, read_aws(snapshot, sm=sm))
-    begun = _list_begun_under_former_slugs(snapshot)
-    names = [*snapshot.other_names.values(), *begun]
+    names = list(snapshot.other_names.values())
     known, keys = find_known_secrets(names), load_version_keys()
     # A change back takes them over for as long as AWS can restore them, which is longer than plans are kept.
     record_planned_versions([secret.version_id for secret in known.values() if secret.version_id])
 
     def find_objection(there: SecretDescription) -> Message | None:
-        if there.name in begun and (
-            there.name in known or _is_taken(begun[there.name], snapshot.client_id)
-        ):
+        if there.name in known and known[there.name].client_id != snapshot.client_id:
             return layout_sentences.KEPT_OF_ANOTHER(name=there.name)
         current = [pk for pk, stages in there.versions.items() if CURRENT_STAGE in stages]
         pushed = known[there.name].version_id if there.name in known else ""
@@ -144,7 +136,6 @@ def _remove_from(snapshot: ClientSnapshot, sm: SecretsManager) -> None:
     with transaction.atomic():
         refuse_lost_client_locks()
         ClientMigration.objects.forget_other_secrets(snapshot.client_id)
-        Secret.objects.filter(name__in=names, client_id=snapshot.client_id).delete()
         AuditEvent.objects.record(
             AuditCode.DELETION,
             audit_sentences.OTHER_SECRETS_LEFT(result=done or sentences.NO_SECRET()),

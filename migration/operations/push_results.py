@@ -102,7 +102,7 @@ def make_result(
     else:
         outcome = pending.client_outcome
         message = documents.warn_of_arn_like_name(
-            snapshot.slug, prefix=settings.NOVA_SECRET_PREFIX, layout=snapshot.layout
+            snapshot.secret_slug, prefix=settings.NOVA_SECRET_PREFIX, layout=snapshot.layout
         )
     before = (writer.before[name] for name in snapshot.names.values())
     return PushResult(

@@ -211,8 +211,8 @@ def find_problem(snapshot: ClientSnapshot) -> Message | None:
         return snapshot.problem
     prefix, document = settings.NOVA_SECRET_PREFIX, snapshot.document
     problems = (
-        documents.size_problem(document, snapshot.slug, prefix=prefix, layout=layout)
-        for layout in snapshot.names_to_write
+        documents.size_problem(document, snapshot.secret_slug, prefix=prefix, layout=layout)
+        for layout, _names in snapshot.names_to_write
     )
     return next(filter(None, problems), None)
 

@@ -17,7 +17,7 @@ from credentials.models import (
 )
 from credentials.pointers import POINTER, list_all_rows
 from migration.models import Secret, all_clients
-from migration.operations.aws_store import secret_names
+from migration.operations.aws_store import client_secret_names
 from migration.operations.known_values import note_purged_clients
 from migration.operations.secret_writer import REPLACED_STAGE
 from nova_credentials import document as documents
@@ -64,6 +64,7 @@ class ClientValues:
     # The secrets and tables that hold a value that is too short.
     short: set[str] = field(default_factory=set)
     layout: str | None = None  # as it is stored
+    secret_slug: str = ""
 
     def add_values(self, found: Collection[str], source: str) -> None:
         """Add these values; in place of one that is too short keep `source`, the name of its secret or table."""
@@ -126,7 +127,8 @@ def _read_rows(client_ids: list[int]) -> Iterator[tuple[Client, ClientValues]]:
     columns = clients.read_rows_and_columns()
     for client in clients:
         phase, layout = Phase(client.phase), client.layout  # type: ignore[attr-defined]  # annotated
-        values = ClientValues(client.pk, client.slug, phase, layout=layout)
+        secret_slug: str = client.secret_slug  # type: ignore[attr-defined]  # annotated
+        values = ClientValues(client.pk, client.slug, phase, layout=layout, secret_slug=secret_slug)
         for row in list_all_rows(client):
             found = [
                 row.extra.get(column.name) for column in list_mapped_secret_columns(row, columns)
@@ -151,13 +153,13 @@ def _add_values_of_aws(clients: dict[int, ClientValues], sm: SecretsManager) -> 
     there = [name for name, answer in answers.items() if isinstance(answer, SecretValue)]
     for name, answer in answers.items():
         owner = clients[owners[name]]
-        own = secret_names(owner.slug, owner.layout).values()
+        own = client_secret_names(owner).values()
         if isinstance(answer, SecretValue):
             found = _add_values_of_secret(owner, answer, mapped)
             if name in own:
                 owner.in_aws |= dict.fromkeys(found, name)
-        elif answer.scheduled_for_deletion and name not in known and name not in own:
-            continue  # a change of layout left it; until then it held what the client's own secrets held
+        elif answer.scheduled_for_deletion and name not in own:
+            continue  # a change of layout or of its slug left it; until then it held what the client's own secrets held
         elif not answer.not_found and answer.code != "InvalidName":
             owner.unread[name] = answer.code
     for name, former in _read_former_versions(there, sm):
@@ -175,7 +177,7 @@ def _list_secret_names(clients: dict[int, ClientValues]) -> tuple[dict[str, int]
     for client in clients.values():
         for layout in Layout:
             names = documents.secret_names(
-                client.slug, prefix=settings.NOVA_SECRET_PREFIX, layout=layout
+                client.secret_slug, prefix=settings.NOVA_SECRET_PREFIX, layout=layout
             )
             owners |= dict.fromkeys(names.values(), client.client_id)
     pushed = Secret.objects.filter(client_id__in=clients).values_list("name", "client_id")

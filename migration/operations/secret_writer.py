@@ -93,7 +93,7 @@ def prepare_writer(
     names = [
         name
         for pending in writes
-        for of_layout in pending.snapshot.names_to_write.values()
+        for _layout, of_layout in pending.snapshot.names_to_write
         for name in of_layout.values()
     ]
     known = find_known_secrets(names)
@@ -123,7 +123,7 @@ class SecretWriter:
         For those that are kept beside its own, too: a reader may not know yet which are its own.
         """
         snapshot, before = pending.snapshot, self.before
-        for layout, names in snapshot.names_to_write.items():
+        for layout, names in snapshot.names_to_write:
             # A secret whose credentials were all deleted is written too, without them.
             there = [part for part, name in names.items() if isinstance(before[name], SecretValue)]
             parts = documents.parts_to_store(snapshot.require_document(), layout=layout, keep=there)
@@ -272,7 +272,7 @@ class SecretWriter:
                 name,
                 text,
                 token=token,
-                slug=pending.snapshot.slug,
+                slug=pending.snapshot.secret_slug,
                 kms_key=settings.NOVA_KMS_KEY_ID,
                 replicas=settings.NOVA_REPLICA_REGIONS,
             )
@@ -311,4 +311,4 @@ class SecretWriter:
         if not self.options.adopt:
             raise RefusedBySiteError(sentences.NOT_OURS(name=name))
         if not self.options.dry_run:
-            self.sm.tag_secret(name, slug=pending.snapshot.slug)
+            self.sm.tag_secret(name, slug=pending.snapshot.secret_slug)

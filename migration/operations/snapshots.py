@@ -13,8 +13,13 @@ from django.db import connection, transaction
 from credentials.models import Client
 from credentials.nova_columns import convert_schema_errors, judge_columns
 from credentials.pointers import describe_row_with_pointer
-from migration import offboarding_sentences
-from migration.models import OtherSecretsState, all_clients, find_layout, find_other_layout
+from migration import offboarding_sentences, sentences
+from migration.models import (
+    OtherSecretsState,
+    all_clients,
+    find_layout,
+    find_other_secrets_layout,
+)
 from nova_credentials import document as documents
 from nova_credentials.aws.answers import ErrorClass
 from nova_credentials.document import Document, DocumentError
@@ -51,11 +56,13 @@ class ClientSnapshot:
     pushed_revision: int | None
     # The revision that the last push refused.
     refused_revision: int | None
-    # Which secrets are its own: part -> name.
+    # Which secrets are its own: by which slug they are named, and part -> name.
     layout: Layout
+    secret_slug: str
     names: dict[str, str]
-    # The secrets of the other layout, where there may be some: what they are, and part -> name.
+    # The secrets of another layout, or of another slug, where there may be some: what they are, and part -> name.
     other_secrets: str
+    other_slug: str | None
     other_names: dict[str, str]
     has_credentials: bool
     document: Document | None = field(repr=False)  # None where `problem` says why there is none
@@ -72,16 +79,13 @@ class ClientSnapshot:
         return is_push_pending(revision=self.revision, pushed_revision=self.pushed_revision)
 
     @property
-    def other_layout(self) -> Layout:
-        """Return the layout that is not the client's own."""
-        return find_other_layout(self.layout)
-
-    @property
-    def names_to_write(self) -> dict[Layout, dict[str, str]]:
-        """Return layout -> part -> name of the secrets to which every write goes: its own, and those that are kept."""
-        written = {self.layout: self.names}
+    def names_to_write(self) -> list[tuple[Layout, dict[str, str]]]:
+        """Return layout and part -> name of the secrets to which every write goes: its own, and those that are kept."""
+        written = [(self.layout, self.names)]
         if self.other_secrets == OtherSecretsState.KEPT:
-            written[self.other_layout] = self.other_names
+            written.append(
+                (find_other_secrets_layout(self.layout, self.other_slug), self.other_names)
+            )
         return written
 
     @property
@@ -165,21 +169,27 @@ def _read_clients(client_ids: Collection[int]) -> tuple[ClientPhaseQuerySet, Nov
 @cache  # putting it together takes as long as reading a client's row
 def _all_with_revision() -> ClientPhaseQuerySet:
     found = all_clients().with_phase().with_layout().with_refused_revision()
-    return found.with_leaving().with_revision()
+    return found.with_leaving().with_name_holder().with_revision()
 
 
 def _take_snapshot(client: Client, columns: NovaSchema) -> ClientSnapshot:
     layout, prefix = find_layout(client.layout), settings.NOVA_SECRET_PREFIX  # type: ignore[attr-defined]  # annotated
+    secret_slug: str = client.secret_slug  # type: ignore[attr-defined]  # annotated
+    other_slug: str | None = client.other_slug  # type: ignore[attr-defined]  # annotated
     phase = Phase(client.phase)  # type: ignore[attr-defined]  # annotated
     other: str = client.other_secrets  # type: ignore[attr-defined]  # annotated
     leaving: bool = client.is_leaving_or_left  # type: ignore[attr-defined]  # annotated
-    document = None
+    document, problem_class = None, ErrorClass.SCHEMA if columns.problem else ErrorClass.DATA
     problem = offboarding_sentences.IS_OFFBOARDED(slug=client.slug) if leaving else None
     problem = (
         problem
         or columns.problem
-        or documents.name_problem(client.slug, prefix=prefix, layout=layout)
+        or documents.name_problem(secret_slug, prefix=prefix, layout=layout)
     )
+    names = documents.secret_names(secret_slug, prefix=prefix, layout=layout)
+    if not problem and (holder := client.name_holder):  # type: ignore[attr-defined]  # annotated
+        problem = sentences.NAME_IS_ANOTHERS(name=next(iter(names.values())), slug=holder)
+        problem_class = ErrorClass.CONFLICT
     if not problem and phase != Phase.PURGED:
         problem = describe_row_with_pointer(client)
     if not problem:
@@ -196,10 +206,14 @@ def _take_snapshot(client: Client, columns: NovaSchema) -> ClientSnapshot:
         pushed_revision=client.pushed_revision,
         refused_revision=client.refused_revision,  # type: ignore[attr-defined]  # annotated
         layout=layout,
-        names=documents.secret_names(client.slug, prefix=prefix, layout=layout),
+        secret_slug=secret_slug,
+        names=names,
         other_secrets=other,
+        other_slug=other_slug,
         other_names=documents.secret_names(
-            client.slug, prefix=prefix, layout=find_other_layout(layout)
+            other_slug or secret_slug,
+            prefix=prefix,
+            layout=find_other_secrets_layout(layout, other_slug),
         )
         if other
         else {},
@@ -207,7 +221,7 @@ def _take_snapshot(client: Client, columns: NovaSchema) -> ClientSnapshot:
         is_leaving_or_left=leaving,
         document=document,
         problem=problem,
-        problem_class=ErrorClass.SCHEMA if columns.problem else ErrorClass.DATA,
+        problem_class=problem_class,
         kept=client.build_document_not_for_push() if document is None else None,
     )
 

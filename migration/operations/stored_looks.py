@@ -12,7 +12,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from credentials.models import Client
-from migration.models import Secret
+from migration.models import Secret, name_secret_slug
 from migration.operations.secret_settings import (
     find_changes,
     find_changes_from_stored_facts,
@@ -113,17 +113,28 @@ def find_settings_drift() -> SettingsDrift:
     clients: dict[int, ClientSettingsDrift] = {}
     unlooked: dict[str, int] = {}
     looked_at, overdue, oldest, since = 0, 0, None, timezone.now() - LOOKED_AT_WITHIN
-    columns = ("name", "client_id", "client__slug", "facts", "described_at", "seen_at")
-    for name, client_id, slug, facts, at, seen_at in present.values_list(*columns).iterator():
-        # Of a client that was renamed, the secrets under its former slug are nobody's any more.
-        if not _is_named_after(slug, name):
+    present = present.annotate(secret_slug=name_secret_slug("client__"))
+    columns = (
+        "name",
+        "client_id",
+        "client__slug",
+        "secret_slug",
+        "facts",
+        "described_at",
+        "seen_at",
+    )
+    for name, client_id, slug, secret_slug, facts, at, seen_at in present.values_list(
+        *columns
+    ).iterator():
+        # Those that it had before, under another slug, nobody needs any more.
+        if not _is_named_after(secret_slug, name):
             continue
         if at is None:
             unlooked[name] = client_id
             overdue += seen_at < since
             continue
         looked_at, oldest = looked_at + 1, min(oldest or at, at)
-        if changes := find_changes_from_stored_facts(facts, name=name, slug=slug):
+        if changes := find_changes_from_stored_facts(facts, name=name, slug=secret_slug):
             client = clients.setdefault(client_id, ClientSettingsDrift(client_id, slug))
             client.secrets.append(SecretSettingsDrift(name, changes))
     return SettingsDrift(list(clients.values()), unlooked, looked_at, overdue, oldest)
@@ -135,14 +146,16 @@ def store_look(name: str, there: SecretDescription | None, *, key_as: str = "") 
     `key_as`: the name by which its KMS key was set just now. What is known from before stays for as long as AWS names
     the same key.
     """
-    slug = Secret.objects.filter(name=name).values_list("client__slug", flat=True).first()
-    if slug is None:
-        return  # no push has met it, or NOVA has deleted its client
+    own = Secret.objects.filter(name=name).annotate(secret_slug=name_secret_slug("client__"))
+    found = list(own.values_list("secret_slug", flat=True))
+    if not found:
+        return  # no push has met it
+    (slug,) = found  # None of a client that NOVA has deleted
     facts = make_stored_facts(there, key_as=key_as or _recall_key(there)) if there else {}
     Secret.objects.filter(name=name).update(
         facts=facts,
         described_at=timezone.now(),
-        differs=_do_facts_differ(facts, name=name, slug=slug),
+        differs=slug is not None and _do_facts_differ(facts, name=name, slug=slug),
         compared_with=hash_settings(),
     )
 
@@ -160,7 +173,8 @@ def compare_looks_with_settings() -> None:
     """Compare with the present settings what is kept of the secrets that were compared with other ones."""
     code = hash_settings()
     others = Secret.objects.exclude(described_at=None).exclude(compared_with=code)
-    rows = others.values_list("name", "client__slug", "facts").order_by("name").iterator()
+    named = name_secret_slug("client__")
+    rows = others.values_list("name", named, "facts").order_by("name").iterator()
     while some := list(islice(rows, COMPARED_AT_ONCE)):
         differing: dict[bool, list[str]] = {True: [], False: []}
         for name, slug, facts in some:

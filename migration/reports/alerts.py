@@ -41,6 +41,7 @@ from migration.reports.client_alerts import (
     alert_plain_text_not_rotated,
     alert_rotations,
     alert_secret_settings,
+    alert_secrets_of_deleted_clients,
 )
 from migration.reports.failures import pluralize_failed_clients
 from migration.reports.readers import pluralize_failing_readers
@@ -273,5 +274,5 @@ SOURCES: tuple[Callable[[AlertData], Iterator[Alert]], ...] = (
     _alert_refused_writes, _alert_missing_worker, _alert_unsealed_audit, _alert_nova_tables, _alert_readers,
     _alert_campaigns,
     alert_rotations, alert_interrupted_offboardings, _alert_mismatches, _alert_failures, _alert_pushes, _alert_requests,
-    _alert_requested_runs, alert_secret_settings, alert_plain_text_not_rotated,
+    _alert_requested_runs, alert_secret_settings, alert_secrets_of_deleted_clients, alert_plain_text_not_rotated,
 )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from migration.models import ReadCount, Reveal, Secret, find_layout
+from migration.models import ClientMigration, ReadCount, Reveal, Secret, find_layout
 from migration.operations.aws_store import CALLER, secret_names
 from nova_credentials.document import name_problem
 from nova_credentials.reader.from_aws import CALLER as READER
@@ -41,11 +41,13 @@ class AwsReadQueries:
     last_read_at: datetime | None
 
 
-def load_aws_read_queries(client: Client, *, layout: str | None) -> AwsReadQueries | None:
+def load_aws_read_queries(client: Client) -> AwsReadQueries | None:
     """Return the CloudTrail queries and recorded reads; None if the slug can't be in a secret's name."""
-    prefix, names = settings.NOVA_SECRET_PREFIX, list(secret_names(client.slug, layout).values())
-    if name_problem(client.slug, prefix=prefix, layout=find_layout(layout)):
+    own = ClientMigration.objects.filter(pk=client.pk).first() or ClientMigration()
+    secret_slug, prefix = own.secret_slug or client.slug, settings.NOVA_SECRET_PREFIX
+    if name_problem(secret_slug, prefix=prefix, layout=find_layout(own.layout)):
         return None
+    names = list(secret_names(secret_slug, own.layout).values())
     known = Secret.objects.filter(client_id=client.pk).order_by("name")
     arns = dict(known.values_list("name", "arn"))
     names = sorted({*names, *arns})

@@ -94,3 +94,16 @@ def alert_interrupted_offboardings(data: AlertData) -> Iterator[Alert]:
         url = f"{get_clients_url()}?active=interrupted"
         action = Action(_("See the clients"), url, VIEW_CLIENTS)
         yield Alert(sentence, url, VIEW_CLIENTS, count=number, actions=(action,))
+
+
+def alert_secrets_of_deleted_clients(data: AlertData) -> Iterator[Alert]:
+    """Alert to secrets that AWS still has of clients that NOVA deleted."""
+    if number := data.work.secrets_of_deleted_clients:
+        sentence = ngettext(
+            "secret in AWS is of a client that NOVA deleted",
+            "secrets in AWS are of clients that NOVA deleted",
+            number,
+        )
+        url = f"{reverse('admin:migration_run_secret_settings')}#deleted-clients"
+        action = Action(_("See the secrets"), url, VIEW_RUNS)
+        yield Alert(sentence, url, VIEW_RUNS, count=number, actions=(action,))

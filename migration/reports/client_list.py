@@ -18,7 +18,7 @@ from migration.models import (
     find_standing,
     with_blocker,
 )
-from migration.operations.aws_store import secret_names
+from migration.operations.aws_store import client_secret_names
 from migration.operations.next_steps import judge_next_steps
 from migration.reports.client_status import has_push_pending
 
@@ -121,7 +121,7 @@ def _list_cells(client: Any, sight: ListRights) -> Iterator[object]:
     yield "yes" if has_push_pending(client) else "no"
     yield from (client.newest_status, _format_time(client.newest_compared_at))
     yield from (_format_time(client.last_read_at), client.owner_name)
-    yield " ".join(secret_names(client.slug, client.layout).values())
+    yield " ".join(client_secret_names(client).values())
     yield ", ".join(client.groups_of_client) if sight.groups else ""
     yield error.error_class if error else ""
     yield error.message if error else ""

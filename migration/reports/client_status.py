@@ -20,7 +20,7 @@ from migration.models import (
     RunItem,
     all_clients,
 )
-from migration.operations.aws_store import secret_names
+from migration.operations.aws_store import client_secret_names
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from nova_credentials.phases import Phase
 from nova_credentials.tables import is_push_pending
@@ -80,7 +80,7 @@ def _describe_client(
         "slug": client.slug,
         "name": client.name,
         "phase": client.phase,
-        "secrets": list(secret_names(client.slug, client.layout).values()),
+        "secrets": list(client_secret_names(client).values()),
         "push_pending": has_push_pending(client),
         "revision": client.revision,
         "pushed_revision": client.pushed_revision,

@@ -46,7 +46,7 @@ def the_pointers_of_a_purged_client_stay(patch):
 @fault(Phase.AWS, CHANGE, SAVE, READ_BY_AN_EARLIER_RELEASE)
 def the_old_secret_is_not_written_meanwhile(patch):
     patch.setattr(
-        ClientSnapshot, "names_to_write", property(lambda rows: {rows.layout: rows.names})
+        ClientSnapshot, "names_to_write", property(lambda rows: [(rows.layout, rows.names)])
     )
 
 

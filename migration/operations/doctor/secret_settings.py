@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from migration import setting_sentences as told
+from migration.models import Secret
 from migration.operations.doctor.findings import (
     CheckName,
     report_failure,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from migration.operations.doctor.findings import DoctorOptions, Finding
 
 CHECK = CheckName.SECRET_SETTINGS
+MOST_NAMES = 5
 
 
 def examine_secret_settings(_asked: DoctorOptions) -> Iterator[Finding]:
@@ -34,5 +36,11 @@ def examine_secret_settings(_asked: DoctorOptions) -> Iterator[Finding]:
         yield report_unlooked(
             CHECK, told.SECRETS_NOT_DESCRIBED(n=found.overdue), told.WORKERS_DESCRIBE()
         )
-    if not (found.clients or found.overdue):
+    deleted = Secret.objects.of_deleted_clients().order_by("name").values_list("name", flat=True)
+    if number := deleted.count():
+        names = (*deleted[:MOST_NAMES], *["…"] * (number > MOST_NAMES))
+        yield report_failure(
+            CHECK, told.SECRETS_OF_DELETED_CLIENTS(n=number, names=names), told.DELETE_THEM()
+        )
+    if not (found.clients or found.overdue or number):
         yield report_ok(CHECK, told.SECRETS_AS_SET(n=found.looked_at))

@@ -87,6 +87,8 @@ def test_the_dashboards_number_leads_to_exactly_these_clients(clients, settings,
     # Somebody does one by hand, and NOVA renames and deletes the others.
     with connection.cursor() as cursor:
         cursor.execute("UPDATE public.clients SET slug = 'renamed' WHERE slug = 'idom'")
+    assert (counted(), listed(viewer)) == ([2], {"renamed", "other"})
+    assert apply_settings(client_id=clients["idom"], wanted=describe_settings())[0] == "updated"
     assert (counted(), listed(viewer)) == ([1], {"other"})
     apply_settings(client_id=clients["other"], wanted=describe_settings())
     assert (counted(), listed(viewer)) == ([], set())
