@@ -147,10 +147,8 @@ def store_look(name: str, there: SecretDescription | None, *, key_as: str = "") 
     the same key.
     """
     own = Secret.objects.filter(name=name).annotate(secret_slug=name_secret_slug("client__"))
-    found = list(own.values_list("secret_slug", flat=True))
-    if not found:
-        return  # no push has met it
-    (slug,) = found  # None of a client that NOVA has deleted
+    # None of a client that NOVA has deleted. What no push has met has no row to be stored in.
+    slug = own.values_list("secret_slug", flat=True).first()
     facts = make_stored_facts(there, key_as=key_as or _recall_key(there)) if there else {}
     Secret.objects.filter(name=name).update(
         facts=facts,

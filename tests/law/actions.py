@@ -38,7 +38,7 @@ from migration.operations.run_approvals import start_move_run
 from migration.operations.saves import AdminSave, SaveRefusedError
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
-from tests.law.environment import ATTRIBUTES, CACHE_SECONDS, FIELDS, GONE, SLUG, World
+from tests.law.environment import ATTRIBUTES, CACHE_SECONDS, FIELDS, GONE, World
 
 if TYPE_CHECKING:
     from migration.models import ClientPhaseQuerySet
@@ -197,10 +197,10 @@ def console_writes(world: World, change: Change, *, confirmed: bool = True) -> N
     texts = world.new_texts(change.fields, again=False)
     written: dict[str, dict] = {}
     try:
-        for layout in world.list_layouts():
+        for named in world.list_named():
             for field, text in texts.items():
                 part, key = FIELDS[field][2:]
-                names = secret_names(SLUG, layout)
+                names = secret_names(*named)
                 name = names.get(part) or names["client"]
                 if name not in written:
                     written[name] = json.loads(world.console.get_value(name).text)
@@ -352,7 +352,7 @@ def copy_to_postgres_and_undo_it(world: World, change: Change) -> None:
 
 def restore_the_former_version(world: World, _: Change) -> None:
     """Somebody puts the version before back, though its logins can't be tried: a save of old values."""
-    name = next(iter(secret_names(SLUG, world.list_layouts()[0]).values()))
+    name = next(iter(secret_names(*world.list_named()[0]).values()))
     try:
         kept = aws_store.secrets_manager(interactive=True).get_stage(name, "AWSPREVIOUS")
         if kept is None:

@@ -167,6 +167,7 @@ class World:
     def reset(self, start: Phase) -> None:
         """Both stores with one client in this phase, in them alike, and everything confirmed."""
         self.start, self.life = start, []
+        self.slugs = [SLUG]  # that NOVA gave the client, the present one last
         self.campaigns = CampaignBook()
         self.aws.reset()
         left = ", ".join(("kept", *(copy for _, copy in KEPT)))
@@ -198,21 +199,34 @@ class World:
 
     @property
     def phase(self) -> Phase:
-        query = "SELECT phase FROM nova_admin.migration_clientmigration"
-        row = self.nova.execute(query).fetchone()
+        query = "SELECT phase FROM nova_admin.migration_clientmigration WHERE client_id = %s"
+        row = self.nova.execute(query, [self.pk]).fetchone()
         return Phase(row[0]) if row else Phase.POSTGRES
 
     @property
     def is_served(self) -> bool:
         """Whether NOVA's readers may have the client at all."""
-        return bool(self.nova.execute("SELECT is_active FROM public.clients").fetchone()[0])
+        query = "SELECT is_active FROM public.clients WHERE id = %s"
+        return bool(self.nova.execute(query, [self.pk]).fetchone()[0])
 
-    def list_layouts(self) -> list[Layout]:
-        """The layout whose secrets are the client's own, and the other one while every write goes to that too."""
-        query = "SELECT coalesce(layout, 'client'), other_secrets FROM nova_admin.migration_clientmigration"
-        layout, others = self.nova.execute(query).fetchone() or (Layout.CLIENT, "")
-        own = Layout(layout)
-        return [own, find_other_layout(own)] if others == OtherSecretsState.KEPT else [own]
+    @property
+    def slug(self) -> str:
+        """By which NOVA asks for the client now."""
+        return self.slugs[-1]
+
+    def list_named(self) -> list[tuple[str, Layout]]:
+        """Slug and layout of the client's own secrets, and of others while every write goes to these too."""
+        query = (
+            "SELECT coalesce(layout, 'client'), secret_slug, other_secrets, other_slug"
+            " FROM nova_admin.migration_clientmigration WHERE client_id = %s"
+        )
+        row = self.nova.execute(query, [self.pk]).fetchone()
+        layout, named, others, other_slug = row or (Layout.CLIENT, None, "", None)
+        own = (named or self.slug, Layout(layout))
+        if others != OtherSecretsState.KEPT:
+            return [own]
+        other_layout = own[1] if other_slug else find_other_layout(own[1])
+        return [own, (other_slug or own[0], other_layout)]
 
     def new_texts(self, fields: tuple[str, ...], *, again: bool) -> dict[str, str]:
         """What a save is to write: what was never there, or once more what was there before."""
@@ -238,7 +252,7 @@ class World:
         self.notice_moves()
         self._note_proof()
         try:
-            read = self.reader.get_primary_credentials(SLUG)
+            read = self.reader.get_primary_credentials(self.slug)
         except (SecretsManagerError, DocumentError, ValueError) as error:
             if not self.is_served and INACTIVE in str(error):
                 return
@@ -253,7 +267,7 @@ class World:
 
     def _check_pointers(self) -> None:
         """What stands in place of a purged secret names one of the client's own secrets."""
-        names = secret_names(SLUG, self.list_layouts()[0]).values()
+        names = secret_names(*self.list_named()[0]).values()
         for _table, column, *_ in FIELDS.values():
             if column.endswith("_encrypted"):
                 query = f"SELECT {column} FROM public.{_table} WHERE {column} LIKE '{POINTER}%%'"
@@ -266,7 +280,7 @@ class World:
         self.notice_moves()
         self._note_proof()
         try:
-            read = self.caching.get_primary_credentials(SLUG)
+            read = self.caching.get_primary_credentials(self.slug)
         except ValueError as error:
             if not self.is_served and INACTIVE in str(error):
                 return
@@ -282,9 +296,12 @@ class World:
         # The one is played in this process alone; in the other nobody has such a process any more.
         if self.aws_is_down_for_readers or self.old_secrets_went:
             return
+        # It goes by the slug alone. Whoever renames clients has upgraded it (docs/reader.md).
+        if self.slugs != [SLUG]:
+            return
         self.notice_moves()
         self._note_proof()
-        read = kept_reader(self.uri).read(SLUG)
+        read = kept_reader(self.uri).read(self.slug)
         where = f"with an earlier release, in {self.phase}"
         if not self.is_served:
             if INACTIVE in read.get("error", ""):
@@ -301,7 +318,9 @@ class World:
         if self.phase.aws_is_authority or not self.is_served:
             return
         for field, (table, column, *_) in FIELDS.items():
-            row = self.nova.execute(HELPER.format(table=table, column=column), [SLUG]).fetchone()
+            row = self.nova.execute(
+                HELPER.format(table=table, column=column), [self.slug]
+            ).fetchone()
             where = f"by NOVA's old helper, in {self.phase}"
             self.ledger.judge(field, row[0] if row else GONE, since=self.now, where=where)
 

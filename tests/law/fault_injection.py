@@ -39,6 +39,8 @@ class What(StrEnum):
     TRIGGERS_GO = "NOVA switches the triggers off and writes"
     NOVA_COMMITS = "NOVA commits what it wrote before the act"
     NOVA_READS = "NOVA reads"
+    NOVA_RENAMES = "NOVA gives the client another slug"
+    SECRETS_FOLLOW = "the schedule moves its secrets to the name of its slug"
     COLLEAGUE_SAVES = "a colleague saves"
     COLLEAGUE_MOVES_ON = "a colleague moves it on"
     COLLEAGUE_MOVES_BACK = "a colleague moves it back"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def change_the_layout(world: World, _: Change) -> None:
     """Whichever the client has, somebody gives it the other one."""
-    new = find_other_layout(world.list_layouts()[0])
+    new = find_other_layout(world.list_named()[0][1])
     try:
         with suppress(LayoutRefusedError):
             layouts.change_layout(client_id=world.pk, layout=new)
@@ -28,7 +28,7 @@ def change_the_layout(world: World, _: Change) -> None:
 
 
 def change_the_layout_in_a_run(world: World, _: Change) -> None:
-    new = find_other_layout(world.list_layouts()[0])
+    new = find_other_layout(world.list_named()[0][1])
     run = Run.start(kind=Run.Kind.LAYOUT, chosen=_this(world), layout=new)
     try:
         runs.process_batch_if_running(run.pk, 0)
@@ -45,7 +45,7 @@ def the_old_secrets_go(world: World, _: Change) -> None:
     world.nova.execute(
         "UPDATE nova_admin.migration_clientmigration SET other_secrets_since = other_secrets_since - interval '2 hours'"
     )
-    if len(world.list_layouts()) > 1:
+    if len(world.list_named()) > 1:
         world.old_secrets_went = True
     try:
         other_secrets.remove_other_secrets()

@@ -38,6 +38,7 @@ from tests.law.environment import FIELDS, World
 from tests.law.fault_injection import AWS_FAILS, Interruption, What
 from tests.law.layout_acts import LAYOUT_STEPS, change_the_layout
 from tests.law.leaving_acts import LEAVING_STEPS, the_client_leaves_and_comes_back
+from tests.law.naming_acts import NAMING_ACTS, NAMING_STEPS, nova_renames, the_secrets_follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +50,7 @@ CHANGES = st.builds(
     st.sampled_from([False, False, True]),
 )
 # At which writing step, or call of AWS, at the latest; who comes in between comes at any step.
-STEPS_OF_ALL = STEPS | CAMPAIGN_STEPS | LAYOUT_STEPS | LEAVING_STEPS
+STEPS_OF_ALL = STEPS | CAMPAIGN_STEPS | LAYOUT_STEPS | LEAVING_STEPS | NAMING_STEPS
 LATEST = {What.KILLED: 9} | dict.fromkeys(AWS_FAILS, 3)
 
 
@@ -88,6 +89,8 @@ def actors() -> dict[What, Callable[[World], None]]:
         What.CAMPAIGN_GOES_FURTHER: partial(a_campaign_goes_further, _=OF_OTHERS),
         What.COLLEAGUE_CHANGES_LAYOUT: partial(change_the_layout, _=OF_OTHERS),
         What.COLLEAGUE_OFFBOARDS: partial(the_client_leaves_and_comes_back, _=OF_OTHERS),
+        What.NOVA_RENAMES: partial(nova_renames, _=OF_OTHERS),
+        What.SECRETS_FOLLOW: partial(the_secrets_follow, _=OF_OTHERS),
         What.CONSOLE_WRITES: partial(console_writes, change=OF_OTHERS, confirmed=False),
     }
 
@@ -119,7 +122,13 @@ def machine(
     world: World,
     *,
     starts: Sequence[Phase] = tuple(Phase),
-    acts: Sequence[Act] = (*ACTS, *CAMPAIGN_ACTS, *LAYOUT_STEPS, *LEAVING_STEPS),
+    acts: Sequence[Act] = (
+        *ACTS,
+        *CAMPAIGN_ACTS,
+        *LAYOUT_STEPS,
+        *LEAVING_STEPS,
+        *NAMING_ACTS,
+    ),
     kinds: Sequence[What] = tuple(What),
     within: int = max(STEPS_OF_ALL.values()),
 ) -> type[LawMachine]:

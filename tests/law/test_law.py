@@ -10,6 +10,7 @@ from tests.law.actions import (
     an_hour_passes,
     back,
     compare,
+    compare_and_forward,
     console_writes,
     forward,
     nova_rebuilds_a_table,
@@ -27,7 +28,7 @@ from tests.law.campaign_mutations import CAMPAIGN_FAULTS, CampaignFault
 from tests.law.environment import a_world
 from tests.law.fault_injection import Interruption, Stage, What
 from tests.law.invariant import LawBroken
-from tests.law.layout_acts import the_old_secrets_go
+from tests.law.layout_acts import change_the_layout, the_old_secrets_go
 from tests.law.layout_mutations import (
     CHANGE,
     GO,
@@ -38,6 +39,13 @@ from tests.law.layout_mutations import (
 from tests.law.leaving_acts import the_client_comes_back, the_client_leaves_and_comes_back
 from tests.law.leaving_mutations import LEAVING_FAULTS
 from tests.law.mutations import FAULTS, Fault
+from tests.law.naming_acts import (
+    nova_renames,
+    nova_renames_back,
+    nova_swaps_slugs,
+    the_secrets_follow,
+)
+from tests.law.naming_mutations import NAMING_FAULTS
 from tests.law.setting_acts import the_key_and_the_regions_change
 from tests.law.state_machine import Play, actors, machine, relive, run
 
@@ -239,6 +247,67 @@ LIVES |= {
 }
 
 
+# NOVA renames at any step of whatever goes on, and the schedule's move is killed at each.
+NAME_ACTS = (nova_renames, the_secrets_follow, nova_renames_back, the_secrets_follow)
+LIVES |= {
+    f"a client that is renamed, its move killed at each step, in {start}": (
+        start,
+        [
+            play
+            for at in range(7)
+            for play in (
+                Play(nova_renames, MAIL, None),
+                Play(the_secrets_follow, MAIL, Interruption(What.KILLED, at)),
+                Play(save, MAIL, None),
+                Play(the_secrets_follow, MAIL, None),
+                GO,
+            )
+        ],
+    )
+    for start in (Phase.DUAL_READ, Phase.AWS, Phase.PURGED)
+}
+LIVES |= {
+    f"a client renamed in the middle of {act.__name__} in {start}": (
+        start,
+        [
+            play
+            for at in range(1, 40, 6)
+            for play in (
+                Play(act, MAIL, Interruption(What.NOVA_RENAMES, at)),
+                Play(save, MAIL, None),
+                Play(the_secrets_follow, MAIL, None),
+                GO,
+            )
+        ],
+    )
+    for start, act in (
+        (Phase.DUAL_WRITE, push),
+        (Phase.DUAL_READ, compare_and_forward),
+        (Phase.AWS, compare_and_forward),
+        (Phase.PURGED, back),
+        (Phase.AWS, change_the_layout),
+        (Phase.AWS, the_secrets_follow),
+        (Phase.AWS, the_client_leaves_and_comes_back),
+    )
+}
+LIVES |= {
+    f"clients that swap their slugs, in {start}": (
+        start,
+        [
+            play
+            for again in (False, True)
+            for play in (
+                Play(nova_swaps_slugs, Change(("mail",), again=again), None),
+                *(Play(act, MAIL, None) for act in NAME_ACTS),
+                Play(save, MAIL, None),
+                GO,
+            )
+        ],
+    )
+    for start in Phase
+}
+
+
 @pytest.mark.parametrize(("start", "life"), LIVES.values(), ids=list(LIVES))
 def test_lives_that_found_a_defect_keep_the_law(world, start, life):
     world.start, world.life = start, life
@@ -261,7 +330,7 @@ def test_the_machine_finds_what_is_planted_and_nothing_else(world, fault: Fault)
 
 @pytest.mark.parametrize(
     "fault",
-    [*CAMPAIGN_FAULTS, *LAYOUT_FAULTS, *LEAVING_FAULTS],
+    [*CAMPAIGN_FAULTS, *LAYOUT_FAULTS, *LEAVING_FAULTS, *NAMING_FAULTS],
     ids=lambda fault: fault.plant.__name__,
 )
 def test_a_defect_planted_in_campaigns_layouts_or_leaving_is_found_in_its_life_and_nothing_else(
