@@ -50,6 +50,7 @@ bench: $(READY)  ## ratios in one run: this app beside the plan's own loop (ARGS
 	$(BIN)/python -m tests.bench_moves
 	$(BIN)/python -m tests.bench_reader
 	$(BIN)/python -m tests.bench_pages
+	$(BIN)/python -m tests.bench_truncate
 	$(BIN)/python -m tests.bench_growth $(ARGS)
 
 mutation: $(READY)  ## small defects in the modules that must not err, and which of them no test finds (ARGS="--seed 7")

@@ -14,10 +14,9 @@ OLD_FUNCTION = "public.nova_admin_count_write()"
 # filter rows makes the statement fail instead.
 ON_A_SAFE_PATH = "SET search_path = pg_catalog, pg_temp SET row_security = off"
 
-# The last handler undoes what failed and lets NOVA's statement go on. An insert waits for no lock. TRUNCATE has to read
-# the other tables to find their clients: it waits for a table at most 50 ms, and then releases all their locks by
-# ending the block with an error, so that our reading never makes another transaction wait for NOVA's. Clients with a
-# revision, which are all that were ever pushed, are counted even if another table could not be read.
+# The handlers undo what failed and let NOVA's statement go on. An insert waits for no lock. TRUNCATE begins a gap in
+# the counting, whatever the number of clients: from that transaction's commit on nobody relies on what was counted, and
+# the look of every minute counts each client once and ends the gap. It reads no other table, so it waits for none.
 #
 # A client that gets another slug keeps the former one as the name of its secrets (`secret_slug`), which the reader
 # goes by from NOVA's commit on. A slug changed twice keeps the first; one changed back is the client's own again. This
@@ -25,28 +24,10 @@ ON_A_SAFE_PATH = "SET search_path = pg_catalog, pg_temp SET row_security = off"
 # limits such waits its statement fails, as without the note nobody could read the client. After any other error
 # `store_lost_secret_slugs` makes up for the note.
 COUNT_WRITE_BODY = """
-DECLARE
-    client_ids integer[];
 BEGIN
     BEGIN
         IF TG_OP = 'TRUNCATE' THEN
-            BEGIN
-                PERFORM set_config('lock_timeout', '50ms', true);
-                client_ids := ARRAY(
-                    SELECT client_id FROM nova_admin.credentials_clientrevision
-                    UNION SELECT client_id FROM nova_admin.credentials_clientwrite
-                );
-                client_ids := client_ids || ARRAY(
-                    SELECT id FROM public.clients
-                    UNION SELECT client_id FROM public.client_database_credentials
-                    UNION SELECT client_id FROM public.client_email_credentials
-                    UNION SELECT client_id FROM nova_admin.client_aws_credentials
-                );
-                RAISE EXCEPTION 'lets go of the tables';
-            EXCEPTION WHEN OTHERS THEN
-                NULL;
-            END;
-            INSERT INTO nova_admin.credentials_clientwrite (client_id) SELECT DISTINCT unnest(client_ids);
+            INSERT INTO nova_admin.credentials_countinggap (proved_at, found_at) VALUES (now(), clock_timestamp());
         ELSIF TG_TABLE_NAME = 'clients' THEN
             INSERT INTO nova_admin.credentials_clientwrite (client_id)
             SELECT DISTINCT id FROM unnest(ARRAY[OLD.id, NEW.id]) AS id WHERE id IS NOT NULL;

@@ -113,7 +113,7 @@ def statements_logged(haystack: Haystack) -> Iterator[None]:
         file.seek(begin)
         entries = ENTRY.split(file.read().decode(errors="replace"))
     of_this_database = [entry for entry in entries if f"] {name} " in entry[:200]]
-    assert any("parameters" not in entry and "execute" in entry for entry in of_this_database)
+    assert of_this_database
     haystack.add("PostgreSQL's log", "".join(of_this_database))
 
 

@@ -446,6 +446,7 @@ def test_no_page_asks_more_queries_for_ten_thousand_clients_and_a_hundred_thousa
         )
         cursor.execute(
             "TRUNCATE public.clients CASCADE; DELETE FROM nova_admin.migration_readcount;"
+            "DELETE FROM nova_admin.credentials_countinggap;"
         )
         cursor.execute(
             "DELETE FROM nova_admin.credentials_clientrevision; DELETE FROM nova_admin.migration_dailycomparisons;"
