@@ -13,8 +13,10 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import OperationalError
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
+from migration.management.backward_plans import require_nothing_taken
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.migrations import Migration
@@ -27,7 +29,24 @@ PAUSE_SECONDS = 0.5
 
 
 class PatientExecutor(MigrationExecutor):
-    """Django's executor, but tries a schema migration again that met a lock, for some ten seconds."""
+    """Django's executor, but tries a schema migration again that met a lock, for some ten seconds.
+
+    It takes nothing away that a client needs whose values AWS decides.
+    """
+
+    def migrate(
+        self,
+        targets: Sequence[tuple[str, str | None]] | None,
+        plan: Sequence[tuple[Migration, bool]] | None = None,
+        state: ProjectState | None = None,
+        fake: bool = False,
+        fake_initial: bool = False,
+    ) -> ProjectState:
+        if plan is None:
+            plan = self.migration_plan(targets or [])
+        if not fake:
+            require_nothing_taken(plan)
+        return super().migrate(targets, plan, state, fake, fake_initial)
 
     def apply_migration(
         self,

@@ -12,6 +12,7 @@ from django.db import connections
 from django.db.utils import OperationalError
 
 from credentials.shown_names import escape_invisible
+from migration.management.backward_plans import describe_what_stays
 from migration.management.patient_executor import PatientExecutor, met_lock
 from migration.operations.doctor.pooler import require_own_backends
 from migration.operations.doctor.statement_log import keep_values_out_of_log
@@ -47,6 +48,10 @@ class Command(migrate.Command):
                 super().handle(*args, **options)
                 if options["app_label"] is None and not options["plan"]:
                     self._quiet_the_log()
+                elif options["migration_name"] == "zero" and not (
+                    options["plan"] or options["fake"]
+                ):
+                    self._tell_what_stays(options["app_label"])
         except OperationalError as error:
             if not met_lock(error):
                 raise
@@ -55,6 +60,17 @@ class Command(migrate.Command):
                 " End that transaction, then run migrate again.",
                 returncode=1,
             ) from None
+
+    def _tell_what_stays(self, app_label: str) -> None:
+        if app_label == "migration":
+            self.stdout.write(
+                "NOVA's writes are still counted. Next: python manage.py migrate credentials zero"
+            )
+        elif app_label == "credentials":
+            told, statements = describe_what_stays()
+            self.stdout.write(told)
+            for statement in statements:
+                self.stdout.write(f"    {escape_invisible(statement)}")
 
     def _quiet_the_log(self) -> None:
         if left := keep_values_out_of_log():

@@ -1,0 +1,125 @@
+"""Refuses a way back by which a client would lose what its values in AWS are read and restored by.
+
+Asked before anything is changed. The way back to the first release (docs/upgrading.md) is none of these.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.core.management.base import CommandError
+from django.db import connection
+
+from credentials.shown_names import escape_name
+from credentials.site_schema import SCHEMA
+from migration.operations.doctor.statement_log import QUIET
+from nova_credentials.phases import Phase
+from nova_credentials.tables import AWS_TABLE, NOVA_TABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.db.migrations import Migration
+
+MOST_NAMES = 20
+# The last schema migrations of each app that the first release has: phases, revisions and secrets, as it knows them.
+LAST_OF_FIRST_RELEASE = {"credentials": "0002", "migration": "0006"}
+# Of the others: from which clients `m` in AWS undoing one takes something, in words too, and the way. As JSON, since
+# a try that was ended may have taken a column already.
+TAKEN = {
+    ("migration", "0033_rotations"): (
+        "EXISTS (SELECT FROM migration_rotation AS r WHERE r.client_id = m.client_id AND r.outcome = '')",
+        "have a rotation that isn't finished",
+        "finish it, or end it on the client's page (docs/rotation.md)",
+    ),
+    ("migration", "0034_layouts"): (
+        "to_jsonb(m)->>'layout' <> %(layout)s OR to_jsonb(m)->>'other_secrets' <> ''",
+        "have secrets of another layout than NOVA_SECRET_LAYOUT",
+        "change_layout",
+    ),
+    ("migration", "0040_offboardings"): (
+        "EXISTS (SELECT FROM migration_offboarding AS o WHERE o.client_id = m.client_id)",
+        "are offboarded",
+        "offboard_client SLUG --back",
+    ),
+    ("migration", "0050_secret_slug"): (
+        "to_jsonb(m)->>'secret_slug' IS NOT NULL OR to_jsonb(m)->>'other_slug' IS NOT NULL",
+        "have secrets that are named by a former slug",
+        "let the workers move them, or run push_pending",
+    ),
+    ("credentials", "0004_mapped_columns"): (
+        "m.phase = 'purged' AND EXISTS (SELECT FROM credentials_columnmapping WHERE use = 'secret')",
+        "are purged, also in a column that is mapped as secret",
+        "move_clients aws --all-in purged",
+    ),
+}
+ALL_ARE_TAKEN = (
+    "true",
+    "are read from AWS alone, and this would take away what says so",
+    "move_clients aws --all-in purged, then move_clients dual_read --all-in aws",
+)
+CLIENTS_IN_AWS = """
+SELECT coalesce(c.slug, 'client ' || m.client_id)
+FROM migration_clientmigration AS m LEFT JOIN public.clients AS c ON c.id = m.client_id
+WHERE m.phase = ANY(%(phases)s) AND ({condition}) ORDER BY 1
+"""
+# Of what stays: tables in the site's schema, rows of AWS logins, and whether the role owns none of NOVA's tables.
+STAYING = f"""
+SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace('{SCHEMA}') AND relkind = 'r'),
+    (SELECT count(*) FROM {AWS_TABLE}), quote_ident(current_user), NOT EXISTS (
+        SELECT FROM pg_class WHERE oid = ANY(%s::regclass[]) AND pg_has_role(relowner, 'MEMBER')
+    )
+"""  # noqa: S608  # constants
+# Settings that `migrate` made for this role in this database.
+SETTINGS = """
+SELECT format('ALTER ROLE %%I IN DATABASE %%I RESET %%s;', current_user, current_database(), name)
+FROM unnest(%s::text[]) AS name WHERE EXISTS (
+    SELECT FROM pg_db_role_setting WHERE setrole = current_user::regrole
+        AND setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND EXISTS (SELECT FROM unnest(setconfig) AS set WHERE starts_with(set, name || '='))
+)
+"""
+
+
+def require_nothing_taken(plan: Sequence[tuple[Migration, bool]]) -> None:
+    """Raise CommandError, naming the clients, where a backward step of the plan would take what they need."""
+    undone = {(step.app_label, step.name) for step, backwards in plan if backwards}
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('migration_clientmigration') IS NOT NULL")
+        if not (undone and cursor.fetchone()[0]):
+            return
+        losses = [TAKEN[step] for step in TAKEN if step in undone]
+        if any(name[:4] <= LAST_OF_FIRST_RELEASE.get(app, "") for app, name in undone):
+            losses.insert(0, ALL_ARE_TAKEN)
+        for condition, why, way in losses:
+            phases = [phase.value for phase in Phase if phase.aws_is_authority]
+            values = {"phases": phases, "layout": settings.NOVA_SECRET_LAYOUT}
+            cursor.execute(CLIENTS_IN_AWS.format(condition=condition), values)
+            if slugs := [escape_name(slug) for (slug,) in cursor.fetchall()]:
+                more = len(slugs) - MOST_NAMES
+                names = ", ".join(slugs[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+                raise CommandError(
+                    f"Nothing was changed. These clients {why}: {names}. First: {way}. Then run migrate again.",
+                    returncode=1,
+                )
+
+
+def describe_what_stays() -> tuple[str, list[str]]:
+    """Say what stays once both apps are undone, and why; return it with the statements that remove it."""
+    with connection.cursor() as cursor:
+        cursor.execute(STAYING, [list(NOVA_TABLES)])
+        tables, logins, role, is_apart = cursor.fetchone()
+        cursor.execute(SETTINGS, [list(QUIET)])
+        settings_of_role = [statement for (statement,) in cursor.fetchall()]
+    statements = [f"DROP SCHEMA {SCHEMA} CASCADE;", *settings_of_role]
+    if is_apart:
+        statements.append(f"REVOKE ALL ON {', '.join(NOVA_TABLES)} FROM {role};")
+        statements.append(f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM {role};")
+    told = (
+        f"NOVA's tables carry nothing of the site's any more. The schema {SCHEMA} stays, with {tables} tables: users,"
+        f" sessions and the workers' queue, which other apps own, and {AWS_TABLE} with {logins} AWS logins of clients,"
+        " which stand in no other table: copy those that you need. The secrets in AWS stay. To remove the rest, stop"
+        " the site and run as the owner:"
+    )
+    return told, statements
