@@ -37,10 +37,10 @@ class MigrationConfig(AppConfig):
         from migration.operations.wrong_passwords import record_failed_login
         from migration.roles import ensure_roles
         from migration.task_context import attach_correlation, task_context
-        from migration.task_queue import keep_pickles_out_of_tasks, replace_foreign_task
+        from migration.task_queue import keep_rows_harmless, replace_foreign_task
         from migration.tasks import ensure_schedules
 
-        keep_pickles_out_of_tasks()
+        keep_rows_harmless()
         connect_signals()
         pre_save.connect(
             tell_old_address, sender="auth.User", dispatch_uid="migration.tell_old_address"

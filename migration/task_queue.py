@@ -7,24 +7,31 @@ from __future__ import annotations
 
 import inspect
 import io
+import logging
 import pickle
 import time
 import uuid
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
+from django.db.models import DateTimeField, F, Func, IntegerField, Q
+from django.db.models.lookups import LessThanOrEqual
 from django.utils import timezone
 from django_q import core_signing
 from django_q.brokers import get_broker
 from django_q.conf import Conf
-from django_q.models import Task
+from django_q.models import OrmQ, Schedule, Task
 from django_q.signing import BadSignature, SignedPackage
 from picklefield import PickledObjectField
 
 from migration import tasks
 from migration.heartbeat import task_taker
+from migration.models import TASKS_DROPPED, Condition
+from migration.models.fields import ClampedDateTimeField
 from migration.redis_queue import QUEUE_ERRORS, connect_to_redis
 
 if settings.NOVA_REDIS_URL:
@@ -41,27 +48,113 @@ LONGEST_NAME = 200
 LONGEST_TEXT = 10_000
 # A host that may take no tasks looks so often whether it may again.
 IDLE_SECONDS = 0.5
+LONGEST_PACKAGE = 10_000
+# So long what a host can't read waits for another one that can.
+RETURNED_FOR = timedelta(minutes=5)
+LOOK_AT_RETURNED_SECONDS = 5.0
+MOST_LOOKED_AT = 1000
+# Rows of the queue that others made can have any length, and times that Python has not.
+BEARABLE = Q(
+    LessThanOrEqual(
+        Func(F("payload"), function="octet_length", output_field=IntegerField()), LONGEST_PACKAGE
+    ),
+    lock__gt=datetime(2000, 1, 1, tzinfo=UTC),
+)
+
+logger = logging.getLogger(__name__)
 
 
 class KnownTasksQueue(Broker):
-    """django-q's queue, which replaces packages that name other functions by failing ones."""
+    """django-q's queue, which replaces packages that name other functions by failing ones.
+
+    A package that this host can't read is returned once, for another host that may have its key, and then dropped: the
+    schedule queues anew what there is to do.
+    """
+
+    # On the monotonic clock, when this process last looked at what was returned; how much it could not read since then.
+    _looked_at, _unread = -LOOK_AT_RETURNED_SECONDS, 0
+
+    @property
+    def _returned(self) -> str:
+        return f"{self.list_key}:returned"
 
     @staticmethod
-    def get_connection(list_key: str | None = None) -> object:
+    def get_connection(list_key: str | None = None) -> Any:
         if settings.NOVA_REDIS_URL:
             return connect_to_redis(settings.NOVA_REDIS_URL)
-        return Broker.get_connection(list_key)
+        return Broker.get_connection(list_key).filter(BEARABLE)
 
     def set_stat(self, key: str, value: str, timeout: int) -> None:
         """Store nothing: `Worker` tells who lives. While Redis is away each host would log an error twice a second."""
+
+    def queue_size(self) -> int:
+        """Count the tasks that wait and that this host can read; in Redis, where only the site writes, all."""
+        if settings.NOVA_REDIS_URL:
+            return int(super().queue_size())
+        waiting = self.get_connection().filter(key=self.list_key, lock__lte=timezone.now())
+        payloads = waiting.values_list("payload", flat=True)[:MOST_LOOKED_AT]
+        return sum(find_key(payload) is not None for payload in payloads)
 
     def dequeue(self) -> list[tuple[object, object]]:
         if not task_taker.takes_tasks():
             time.sleep(IDLE_SECONDS)
             return []
-        return [
-            (key, _replace_foreign_package(payload)) for key, payload in super().dequeue() or ()
-        ]
+        if time.monotonic() - self._looked_at >= LOOK_AT_RETURNED_SECONDS:
+            self._look_at_returned()
+        taken = []
+        for name, payload in super().dequeue() or ():
+            if key := find_key(payload):
+                taken.append((name, _replace_foreign_package(payload, key)))
+            else:
+                self._return(name, payload)
+        return taken
+
+    def _return(self, name: object, payload: Any) -> None:
+        """Leave a package to other hosts."""
+        self._unread += 1
+        if settings.NOVA_REDIS_URL:
+            self.connection.rpush(self._returned, b"%d %b" % (time.time(), payload))
+        else:
+            mine = self.get_connection().filter(pk=name)
+            mine.update(key=self._returned, lock=timezone.now())
+
+    def _look_at_returned(self) -> None:
+        """Take back what this host can read of what was returned, and drop what no host could read in time."""
+        in_redis = settings.NOVA_REDIS_URL
+        dropped = self._sort_returned_in_redis() if in_redis else self._sort_returned()
+        if self._unread:
+            logger.warning("Tasks that this host can't read, left to others: %s", self._unread)
+        if dropped:
+            logger.error("Tasks that no host could read, dropped: %s", dropped)
+            Condition.objects.note(TASKS_DROPPED, TASKS_DROPPED)
+        self._looked_at, self._unread = time.monotonic(), 0
+
+    def _sort_returned(self) -> int:
+        """Return how many were dropped."""
+        now = timezone.now()
+        ours = OrmQ.objects.using(Conf.ORM).filter(key__in=(self.list_key, self._returned))
+        dropped: int = ours.exclude(BEARABLE).delete()[0]
+        returned = self.get_connection().filter(key=self._returned)
+        oldest = returned.order_by("lock").values_list("pk", "payload")[:MOST_LOOKED_AT]
+        readable = [pk for pk, payload in oldest if find_key(payload)]
+        returned.filter(pk__in=readable).update(key=self.list_key, lock=now)
+        in_time = (now - RETURNED_FOR, now + RETURNED_FOR)
+        return dropped + int(returned.exclude(lock__range=in_time).delete()[0])
+
+    def _sort_returned_in_redis(self) -> int:
+        dropped = 0
+        for _number in range(min(self.connection.llen(self._returned), MOST_LOOKED_AT)):
+            found = self.connection.blpop([self._returned], 1)
+            if not found:
+                break  # another host was quicker
+            at, _, payload = found[1].partition(b" ")
+            if find_key(payload):
+                self.connection.rpush(self.list_key, payload)
+            elif at.isdigit() and time.time() - int(at) < RETURNED_FOR.total_seconds():
+                self.connection.rpush(self._returned, found[1])
+            else:
+                dropped += 1
+        return dropped
 
 
 def count_queued_tasks() -> int | None:
@@ -105,11 +198,14 @@ class PlainTextField(PickledObjectField):
         )  # the column stays as it is
 
 
-def keep_pickles_out_of_tasks() -> None:
-    """Have django-q's tasks (all its models of them share these fields) load and store plain text."""
-    for field in Task._meta.fields:
-        if isinstance(field, PickledObjectField):
-            field.__class__ = PlainTextField
+def keep_rows_harmless() -> None:
+    """Have django-q load text in place of pickles, and times that Python has, whatever its rows hold."""
+    for model in (Task, Schedule):  # all of django-q's other models of tasks share Task's fields
+        for field in model._meta.fields:
+            if isinstance(field, PickledObjectField):
+                field.__class__ = PlainTextField
+            elif type(field) is DateTimeField:
+                field.__class__ = ClampedDateTimeField
 
 
 def remove_queue_pages() -> None:
@@ -132,16 +228,25 @@ def is_task_name(function: object) -> bool:
     )
 
 
-def _replace_foreign_package(payload: object) -> object:
-    """Return the package, or a failing one in its place where it names another function."""
-    try:
-        task = core_signing.loads(
-            payload, key=Conf.SECRET_KEY, salt=Conf.PREFIX, serializer=_PlainSerializer
-        )
-    except BadSignature:
-        return payload  # django-q drops it too, as it checks the signature first
+def find_key(payload: Any) -> str | None:
+    """Return the key of this host that signed the package, its own or a former one; None for any other's."""
+    if len(payload) <= LONGEST_PACKAGE:
+        for key in (Conf.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
+            with suppress(BadSignature, UnicodeDecodeError):
+                core_signing.TimestampSigner(key=key, salt=Conf.PREFIX).unsign(payload)
+                return str(key)
+    return None
+
+
+def _replace_foreign_package(payload: object, key: str) -> object:
+    """Return the package, or a failing one in its place where it names another function.
+
+    It is decoded here first, with the key that signed it. What django-q decodes then was made of plain values.
+    """
+    task = core_signing.loads(payload, key=key, salt=Conf.PREFIX, serializer=_PlainSerializer)
     if is_task_name(task.get("func")):
-        return payload
+        # django-q knows the newest key only.
+        return payload if key == Conf.SECRET_KEY else SignedPackage.dumps(task)
     replace_foreign_task(task)
     return SignedPackage.dumps(task)
 

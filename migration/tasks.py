@@ -8,10 +8,12 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
+from math import ceil
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db import connection
+from django.db import DatabaseError, connection, transaction
+from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.utils import timezone
 from django_q.brokers import get_broker
 from django_q.models import Schedule
@@ -22,8 +24,10 @@ from credentials.models import ClientRevision, ProofOutcome
 from credentials.shown_names import escape_invisible
 from credentials.triggers import ensure_writes_are_counted, writes_are_counted
 from migration.models import (
+    SCHEDULE_CHANGED,
     WRITES_BOTH,
     Campaign,
+    Condition,
     CopySearch,
     KeptCounts,
     RotationSchedule,
@@ -59,6 +63,8 @@ from migration.redis_queue import QUEUE_ERRORS
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from migration.models import ClientPhaseQuerySet
 
 GIVE_UP_ON_A_RUN_AFTER = timedelta(minutes=10)
@@ -69,9 +75,20 @@ WORK_SECONDS = 60.0
 # A search for copies that takes longer is ended; `find_copies` has no such limit.
 SEARCH_SECONDS = 12 * 60 * 60
 MANY_TASKS = 100
-# A schedule comes due once a minute at most, and runs that stand still are taken up twice as often: by two of them.
-TAKE_UP = "Take up runs that stand still"
-TAKE_UP_BETWEEN = f"{TAKE_UP}, in between"
+MINUTE = timedelta(minutes=1)
+EPOCH = datetime.min.replace(tzinfo=UTC)
+# The columns of all rows of the schedule, besides those about function and time.
+SCHEDULED_AS: dict[str, object] = {
+    "schedule_type": Schedule.MINUTES,
+    "repeats": -1,
+    "cron": None,
+    "hook": None,
+    "cluster": None,
+    "intended_date_kwarg": None,
+}
+OTHERS = "others"
+SCHEDULE_ERRORS: tuple[type[Exception], ...] = (*QUEUE_ERRORS, DatabaseError)
+LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
 
 logger = logging.getLogger(__name__)
 
@@ -319,37 +336,122 @@ def _start_unless_running(kind: Run.Kind, chosen: ClientPhaseQuerySet) -> None:
         enqueue(Run.start(kind=kind, chosen=chosen))
 
 
+def list_schedules() -> dict[str, tuple[Callable[[], None], timedelta]]:
+    """Return what is scheduled, by name: the task, and how long it is from one to the next."""
+    return {
+        "Push pending clients": (push_pending, MINUTE),
+        # Twice as often, as a run's page promises that it goes on within the minute.
+        "Take up runs that stand still": (resume_stalled_runs, MINUTE / 2),
+        "Take campaigns further": (take_campaigns_further, MINUTE),
+        "Go on with rotations": (go_on_with_rotations, MINUTE),
+        "Go on with offboardings": (go_on_with_offboardings, MINUTE),
+        "Rotate what is due": (start_due_rotations, 60 * MINUTE),
+        "Take up searches for copies that stand still": (resume_dead_searches, MINUTE),
+        "Keep counting NOVA's writes": (keep_counting, MINUTE),
+        "Prove that NOVA's writes are counted": (prove_counting, 60 * MINUTE),
+        "Look for reads of NOVA's old helper": (note_other_statements, 5 * MINUTE),
+        "Seal the audit": (seal_audit, MINUTE),
+        "Count very many clients": (count_clients, MINUTE),
+        "Remove secrets that changes of layout left": (remove_other_secrets, 10 * MINUTE),
+        "Look at secrets' keys and replicas": (describe_secrets, 10 * MINUTE),
+        "Note the values of written credentials": (note_values, MINUTE),
+        "Publish the audit's head": (publish_audit_head, 60 * MINUTE),
+        "Send notices": (send_notices, MINUTE),
+        "Verify the audit": (look_at_audit, 24 * 60 * MINUTE),
+        "Compare both stores": (sweep, settings.NOVA_SWEEP_MINUTES * MINUTE),
+    }
+
+
 def ensure_schedules(**_: object) -> None:
-    """Store the workers' schedules, after every `migrate`."""
-    for name, function, minutes in (
-        ("Push pending clients", push_pending, 1),
-        (TAKE_UP, resume_stalled_runs, 1),
-        (TAKE_UP_BETWEEN, resume_stalled_runs, 1),
-        ("Take campaigns further", take_campaigns_further, 1),
-        ("Go on with rotations", go_on_with_rotations, 1),
-        ("Go on with offboardings", go_on_with_offboardings, 1),
-        ("Rotate what is due", start_due_rotations, 60),
-        ("Take up searches for copies that stand still", resume_dead_searches, 1),
-        ("Keep counting NOVA's writes", keep_counting, 1),
-        ("Prove that NOVA's writes are counted", prove_counting, 60),
-        ("Look for reads of NOVA's old helper", note_other_statements, 5),
-        ("Seal the audit", seal_audit, 1),
-        ("Count very many clients", count_clients, 1),
-        ("Remove secrets that changes of layout left", remove_other_secrets, 10),
-        ("Look at secrets' keys and replicas", describe_secrets, 10),
-        ("Note the values of written credentials", note_values, 1),
-        ("Publish the audit's head", publish_audit_head, 60),
-        ("Send notices", send_notices, 1),
-        ("Verify the audit", look_at_audit, 24 * 60),
-        ("Compare both stores", sweep, settings.NOVA_SWEEP_MINUTES),
-    ):
-        Schedule.objects.update_or_create(
-            name=name,
-            defaults={
-                "func": f"migration.tasks.{function.__name__}",
-                "schedule_type": Schedule.MINUTES,
-                "minutes": minutes,
-            },
+    """Store the schedule's rows, after every `migrate`."""
+    with transaction.atomic():
+        Timetable().restore_rows(_read_clock())
+
+
+class Timetable:
+    """Queues what the code schedules, in place of django-q's scheduler. Each process has one.
+
+    Whoever owns NOVA's tables can have the site write any row. So a row of the schedule only says when its task comes
+    next: at most one interval ahead, and never earlier than it said before. What differs is put back and told.
+    """
+
+    def __init__(self) -> None:
+        self._next_runs: dict[str, datetime] = {}
+
+    def queue_due_tasks(self, broker: object = None) -> None:
+        """Queue the tasks that are due, and store when each comes next."""
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+        try:
+            with transaction.atomic():
+                with connection.cursor() as cursor:
+                    cursor.execute(LOCK_TIMEOUT)
+                now = _read_clock()
+                rows, changed = self.restore_rows(now)
+                for name, (function, every) in list_schedules().items():
+                    row = rows[name]
+                    if row.next_run > now:
+                        continue
+                    row.next_run += ((now - row.next_run) // every + 1) * every
+                    options = {"group": name, "broker": broker}
+                    row.task = async_task(_name(function), q_options=options)
+                    row.save(update_fields=["next_run", "task"])
+                for name in changed:
+                    Condition.objects.note(SCHEDULE_CHANGED, name)
+        except SCHEDULE_ERRORS as error:
+            # The guard of the workers calls this, and goes on; half a minute later it does so again.
+            logger.warning("The schedule was not looked at: %s", type(error).__name__)
+            return
+        self._next_runs = {name: row.next_run for name, row in rows.items()}
+        for name, columns in changed.items():
+            logger.error("The schedule was changed by others, and put back: %s (%s)", name, columns)
+
+    def restore_rows(self, now: datetime) -> tuple[dict[str, Schedule], dict[str, str]]:
+        """Lock the rows and put them back; return them by name, and names of changed ones with their columns."""
+        schedules = list_schedules()
+        # Arguments can be of any length: only whether there are some is read.
+        arguments = Q(args__isnull=False) | Q(kwargs__isnull=False)
+        found = (
+            Schedule.objects.filter(name__in=schedules)
+            .select_for_update()
+            .order_by("-pk")
+            .annotate(arguments=ExpressionWrapper(arguments, BooleanField()))
+            .defer("args", "kwargs")
         )
-    first = Schedule.objects.get(name=TAKE_UP).next_run
-    Schedule.objects.filter(name=TAKE_UP_BETWEEN).update(next_run=first + timedelta(seconds=30))
+        rows, changed = {row.name: row for row in found}, {}
+        for name, (function, every) in schedules.items():
+            last = self._next_runs.get(name)
+            row = rows.setdefault(name, Schedule(name=name, next_run=None))
+            wanted = SCHEDULED_AS | {"func": _name(function), "minutes": ceil(every / MINUTE)}
+            if row.next_run is None or not (last or EPOCH) <= row.next_run <= now + every + MINUTE:
+                wanted["next_run"] = min(last or now, now + every)
+            differing = [
+                column for column, value in wanted.items() if getattr(row, column) != value
+            ]
+            if getattr(row, "arguments", False):
+                differing.append("arguments")
+            if not differing:
+                continue
+            for column, value in wanted.items():
+                setattr(row, column, value)
+            row.args = row.kwargs = None
+            row.save()
+            # A process that has just begun may be the first one with another setting.
+            if last or not {"minutes", "next_run"}.issuperset(differing):
+                changed[name] = ", ".join(differing)
+        deleted, _ = Schedule.objects.exclude(pk__in=[row.pk for row in rows.values()]).delete()
+        if deleted:
+            changed[OTHERS] = f"{deleted} deleted"
+        return rows, changed
+
+
+def _read_clock() -> datetime:
+    """Return the time by PostgreSQL's clock, as hosts' clocks differ."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+    return now
+
+
+def _name(function: Callable[[], None]) -> str:
+    return f"{__name__}.{function.__name__}"

@@ -43,7 +43,12 @@ from migration.models.clients import (
     store_lost_secret_slugs,
 )
 from migration.models.comparisons import Comparison, ComparisonQuerySet
-from migration.models.conditions import Condition, FoundCondition
+from migration.models.conditions import (
+    SCHEDULE_CHANGED,
+    TASKS_DROPPED,
+    Condition,
+    FoundCondition,
+)
 from migration.models.copies import (
     MOST_SEARCH_TRIES,
     CopySearch,
@@ -202,6 +207,8 @@ __all__ = [
     "PUSHED",
     "RECOVERY_DAYS",
     "ROTATE_PERMISSION",
+    "SCHEDULE_CHANGED",
+    "TASKS_DROPPED",
     "TO_ROTATE",
     "TRANSIENT",
     "WRITES_BOTH",

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 OVER_AFTER = timedelta(minutes=10)
 # The beginning of these is told together, by names; that they are over is told by what ended them.
 COUNTED = {NoticeEvent.ROTATION_OVERDUE: DigestTopic.OVERDUE}
+# What happened to the queue and is shown for a while, but not told.
+SCHEDULE_CHANGED, TASKS_DROPPED = "schedule changed", "tasks dropped"
+SHOWN_FOR = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,15 @@ class ConditionQuerySet(models.QuerySet["Condition"]):
         for row in known.values():
             if now - row.seen_at >= over_after:
                 row.delete_and_notify()
+
+    def note(self, event: str, subject: str) -> None:
+        """Note that this has just happened."""
+        self.update_or_create(event=event, subject=subject, defaults={"seen_at": timezone.now()})
+
+    def noted_lately(self, event: str) -> list[Condition]:
+        """Return what was noted of this event within SHOWN_FOR, the newest first."""
+        since = timezone.now() - SHOWN_FOR
+        return list(self.filter(event=event, seen_at__gt=since).order_by("-seen_at"))
 
     def _lock_rows(self, events: Collection[NoticeEvent]) -> list[Condition]:
         return list(self.select_for_update().filter(event__in=events).order_by("pk"))

@@ -3,10 +3,8 @@
 import os
 import signal
 from contextlib import contextmanager
-from datetime import timedelta
 
-from django.utils import timezone
-from django_q.models import Schedule, Task
+from django_q.models import Task
 from django_q.tasks import async_task
 
 from migration.models import Worker
@@ -37,15 +35,25 @@ def stopped(worker: int):
         os.kill(worker, signal.SIGCONT)
 
 
-def test_workers_that_hang_or_are_killed_while_they_wait_leave_the_tasks_to_others(stores):
+# Nothing else is to do: a worker that is stopped is one that waits.
+WITHOUT_SCHEDULE = """
+from nova_admin.settings import *
+Q_CLUSTER["scheduler"] = False
+"""
+
+
+def test_workers_that_hang_or_are_killed_while_they_wait_leave_the_tasks_to_others(
+    stores, tmp_path
+):
     """Before, one took the lock of the host's tasks with it: the others and its successors lived, and did nothing."""
     environment = {
         "DATABASE_URL": nova_uri(),
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": stores.endpoint,
         "NOVA_WORKERS": "2",
+        "DJANGO_SETTINGS_MODULE": "without_schedule",
+        "PYTHONPATH": str(tmp_path),
     }
-    # Nothing else is to do: a worker that is stopped is one that waits.
-    Schedule.objects.update(next_run=timezone.now() + timedelta(hours=1))
+    (tmp_path / "without_schedule.py").write_text(WITHOUT_SCHEDULE)
     with running_host("north", **environment):
         wait_until(lambda: len(list_workers()) == 2)
         first = list_workers()

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from django_q import cluster
 from django_q.management.commands.qcluster import Command as ClusterCommand
-from django_q.scheduler import scheduler
 
 from migration.heartbeat import task_taker
 from migration.host_queue import KillSafeQueue
 from migration.operations.audit_starts import record_process_start
 from migration.operations.doctor.pooler import require_own_backends
 from migration.operations.rate_limiter import rate_limiter
+from migration.tasks import Timetable
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 # django-q's cluster makes its queues by this name.
 cluster.Queue = KillSafeQueue
+timetable = Timetable()
 
 
 def queue_due_tasks(broker: Broker | None = None) -> None:
     """Queue what the schedule has, unless this host takes no tasks: others may be unable to read what it queues."""
     if task_taker.takes_tasks():
-        scheduler(broker=broker)
+        timetable.queue_due_tasks(broker)
     rate_limiter().close()  # the cluster forks its workers in this process
 
 

@@ -12,7 +12,9 @@ from django.apps import apps
 from django.conf import settings
 from django.utils import timezone
 
+from credentials.shown_names import escape_invisible
 from credentials.site_schema import SCHEMA
+from migration.models import SCHEDULE_CHANGED, TASKS_DROPPED, Condition
 from migration.operations.doctor import queue_sentences as sentences
 from migration.operations.doctor import sentences as common_sentences
 from migration.operations.doctor.brief_reads import read_briefly
@@ -47,6 +49,7 @@ def examine_queue_without_redis(_asked: DoctorOptions) -> Iterator[Finding]:
     else:
         yield report_ok(CheckName.QUEUE, sentences.QUEUE_IS_IN_POSTGRES())
     yield from _find_left_tasks()
+    yield from _find_noted_problems()
 
 
 def examine_queue(asked: DoctorOptions) -> Iterator[Finding]:
@@ -61,6 +64,7 @@ def examine_queue(asked: DoctorOptions) -> Iterator[Finding]:
         except list_redis_errors() as error:
             yield report_failure(CheckName.QUEUE, *_explain_error(error, place))
     yield from _find_left_tasks()
+    yield from _find_noted_problems()
 
 
 def _try_queue(client: Redis, place: str) -> Iterator[Finding]:
@@ -140,3 +144,17 @@ def _find_left_tasks() -> Iterator[Finding]:
             sentences.SET_THE_SAME_QUEUE(),
             statements=(f"DELETE FROM {SCHEMA}.{tasks._meta.db_table};",),  # noqa: S608  # constants
         )
+
+
+def _find_noted_problems() -> Iterator[Finding]:
+    """Tell what the workers put back or dropped within a day."""
+    with read_briefly():
+        changed = Condition.objects.noted_lately(SCHEDULE_CHANGED)
+        dropped = Condition.objects.noted_lately(TASKS_DROPPED)
+    if changed:
+        names = tuple(escape_invisible(row.subject) for row in changed)
+        message = sentences.SCHEDULE_WAS_CHANGED(names=names, ago=changed[0].seen_at)
+        yield report_failure(CheckName.QUEUE, message, sentences.FIND_WHO_CHANGED_IT())
+    if dropped:
+        message = sentences.TASKS_WERE_DROPPED(ago=dropped[0].seen_at)
+        yield report_failure(CheckName.QUEUE, message, sentences.GIVE_HOSTS_THE_SAME_KEYS())

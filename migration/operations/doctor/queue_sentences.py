@@ -76,3 +76,23 @@ SET_THE_SAME_QUEUE = Sentence(
     "Give the site and all hosts the same NOVA_REDIS_URL. Runs and searches whose tasks these were are queued again"
     " within two minutes, so the tasks can be removed:",
 )
+SCHEDULE_WAS_CHANGED = Sentence(
+    "schedule_was_changed",
+    "The workers' schedule was changed by something other than this site, last %(ago)s ago, and put back: %(names)s.",
+    glue="; ",
+)
+FIND_WHO_CHANGED_IT = Sentence(
+    "find_who_changed_it",
+    "Look for who writes the site's tables: above all a trigger or rule on NOVA's tables (see the check of objects of"
+    " others). Hosts with different releases or settings do so too: give all the same, and run migrate.",
+)
+TASKS_WERE_DROPPED = Sentence(
+    "tasks_were_dropped",
+    "Tasks in the queue that no host could read were dropped, last %(ago)s ago. The schedule queues again what there is"
+    " to do.",
+)
+GIVE_HOSTS_THE_SAME_KEYS = Sentence(
+    "give_hosts_the_same_keys",
+    "Give site and workers the same SECRET_KEY, and the former one as SECRET_KEY_FALLBACKS (docs/keys.md). If no key"
+    " was changed, look for who else writes into the queue.",
+)
