@@ -21,13 +21,21 @@ else:
     TimeField = models.DateTimeField
 
 
+# Ours have a few messages in one another, of three levels each.
+MOST_LEVELS = 60
+
+
 class MessageField(models.JSONField):
-    """A column for one `Message`; NULL where there is none."""
+    """A column for one `Message`; NULL where there is none. What is none, somebody else wrote: it is read as empty."""
 
     def from_db_value(
         self, value: str | None, expression: Expression, connection: BaseDatabaseWrapper
     ) -> object:
-        return self._to_python_value(super().from_db_value(value, expression, connection))
+        try:
+            data = super().from_db_value(value, expression, connection)
+            return self._to_python_value(data if _has_levels(data, MOST_LEVELS) else [])
+        except (TypeError, ValueError, RecursionError):
+            return self._to_python_value([])
 
     def get_prep_value(self, value: object) -> object:
         return super().get_prep_value(self._to_json(value))
@@ -49,6 +57,14 @@ class MessageListField(MessageField):
 
     def _to_json(self, value: object) -> object:
         return [one.to_json() for one in value] if isinstance(value, list) else value
+
+
+def _has_levels(data: Any, most: int) -> bool:
+    """Say whether this JSON has so many levels at most."""
+    if isinstance(data, dict | list):
+        parts = data.values() if isinstance(data, dict) else data
+        return most > 0 and all(_has_levels(part, most - 1) for part in parts)
+    return True
 
 
 class ClampedDateTimeField(TimeField):

@@ -227,9 +227,9 @@ def _describe_edit(entry: LogEntry) -> str:
             if (name := act.get("name", "")) and act["object"].startswith(f"{name} "):
                 act["object"] = _(name) + act["object"].removeprefix(name)
         entry.change_message = json.dumps(parts)
-    except (ValueError, TypeError, AttributeError, KeyError):  # a sentence, as it is
-        pass
-    return str(entry.get_change_message())
+        return str(entry.get_change_message())
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
+        return entry.change_message  # a sentence, as it is; or nothing of Django's
 
 
 def _translate_label(label: str) -> str:

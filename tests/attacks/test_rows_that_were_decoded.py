@@ -17,7 +17,7 @@ from tests.attacks.hostile_site import connected_to
 from tests.checkout import manage
 from tests.hosts import running_host, wait_until
 
-TASK = "migration.tasks.note_other_statements"
+TASK, SEAL = "migration.tasks.note_other_statements", "migration.tasks.seal_audit"
 # It writes as the site's role, whenever that one writes NOVA's table.
 TRIGGER = """
 CREATE FUNCTION public.plant() RETURNS trigger LANGUAGE plpgsql AS $attack$
@@ -27,11 +27,20 @@ BEGIN
             (id, name, func, args, kwargs, result, started, stopped, success, attempt_count)
         SELECT md5(n::text), 'planted ' || n, 'x', {pickle}, {pickle}, {pickle}, now(), now(), n > 1, 1
         FROM generate_series(1, 3) AS n;
+        INSERT INTO nova_admin.django_q_ormq (key, payload, lock) VALUES
+            ('nova_admin', {pickle}, '2020-01-01'), ('nova_admin', {pickle} || ':1u:x', '2020-01-01');
+        UPDATE nova_admin.django_q_schedule SET func = 'os.system', args = '''{touch}'',', hook = 'os.abort',
+            next_run = '2020-01-01' WHERE name = 'Seal the audit';
     END IF;
     RETURN NEW;
 END $attack$;
 CREATE TRIGGER plant AFTER UPDATE ON public.clients FOR EACH STATEMENT EXECUTE FUNCTION public.plant();
 INSERT INTO public.clients (name, slug) VALUES ('IDOM', 'idom');
+"""
+# The schedule is looked at as soon as the workers start, and not after half a minute.
+AT_ONCE = """
+from nova_admin.settings import *
+Q_CLUSTER["guard_cycle"] = 30
 """
 
 
@@ -60,7 +69,10 @@ def test_a_pickle_that_a_trigger_of_novas_plants_runs_nowhere(stores, tmp_path):
     canary = tmp_path / "ran"
     with copied_hostile_database("migrated_by_site", migrate_once) as hostile:
         hostile.run(
-            TRIGGER.format(nova=hostile.nova, pickle=f"'{pickled(canary)}'"), role=hostile.nova
+            TRIGGER.format(
+                nova=hostile.nova, pickle=f"'{pickled(canary)}'", touch=f"touch {canary}"
+            ),
+            role=hostile.nova,
         )
         with connected_to(hostile):
             with connection.cursor() as cursor:
@@ -72,10 +84,16 @@ def test_a_pickle_that_a_trigger_of_novas_plants_runs_nowhere(stores, tmp_path):
                 "DATABASE_URL": hostile.of(hostile.site),
                 "AWS_ENDPOINT_URL_SECRETS_MANAGER": stores.endpoint,
                 "NOVA_WORKERS": "1",
+                "DJANGO_SETTINGS_MODULE": "at_once",
+                "PYTHONPATH": str(tmp_path),
             }
-            ours = "SELECT count(*) FROM nova_admin.django_q_task WHERE func = %s AND success"
+            (tmp_path / "at_once.py").write_text(AT_ONCE)
+            changed = "SELECT count(*) FROM nova_admin.django_q_schedule WHERE func !~ '^migration.tasks.' OR hook > ''"
+            done = "SELECT count(*) > 0 FROM nova_admin.django_q_task WHERE func = %s AND success"
             with running_host("north", **environment):
-                wait_until(lambda: hostile.ask(ours, TASK) == [(1,)])
+                wait_until(lambda: hostile.ask(done, TASK) == [(True,)])
+                wait_until(lambda: hostile.ask(changed) == [(0,)])
+                wait_until(lambda: hostile.ask(done, SEAL) == [(True,)])
 
     assert not canary.exists()
 
