@@ -41,7 +41,7 @@ class Gathering:
     """A request as far as it has come."""
 
     ends_at: float
-    received: bytearray = field(default_factory=bytearray)
+    received: bytearray = field(default_factory=bytearray, repr=False)
     # Where the body begins; 0 while the head isn't whole.
     body_at: int = 0
     # None: it comes in chunks.

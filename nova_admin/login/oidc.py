@@ -13,8 +13,8 @@ import secrets
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
 import jwt
@@ -76,10 +76,11 @@ class Endpoints:
     by_basic: bool
 
 
-class Kept(NamedTuple):
+@dataclass(frozen=True)
+class Kept:
     """What the provider said at an address, None where it failed, and when, on the monotonic clock."""
 
-    said: Claims | None
+    said: Claims | None = field(repr=False)
     at: float
 
     def is_older(self, seconds: float) -> bool:
@@ -116,12 +117,12 @@ class BegunLogin:
     `proves`: the login on this site in which somebody has to prove anew who they are, or nothing.
     """
 
-    state: str
-    nonce: str
-    verifier: str
-    next_url: str
+    state: str = field(repr=False)
+    nonce: str = field(repr=False)
+    verifier: str = field(repr=False)
+    next_url: str = field(repr=False)
     begun_at: int
-    proves: str = ""
+    proves: str = field(default="", repr=False)
 
 
 def get_cookie_name() -> str:

@@ -106,6 +106,7 @@ def test_a_site_is_built_runs_as_in_production_and_ends(site, tmp_path):
         assert json.loads(told) == {
             "database": "ok",
             "schema": "ok",
+            "shared": "ok",
             "workers": "failed",
             "queue": "ok",
             "aws": "failed",
