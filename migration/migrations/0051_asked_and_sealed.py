@@ -11,6 +11,10 @@ UPDATE nova_admin.migration_campaign SET asked_at = coalesce(approved_at, change
 WHERE approved_at IS NOT NULL OR state = 'requested'
 """
 
+ADD_SEALED_AT = (
+    "ALTER TABLE nova_admin.migration_auditlink ADD COLUMN IF NOT EXISTS sealed_at timestamptz"
+)
+
 
 class Migration(migrations.Migration):
     dependencies = [("migration", "0050_secret_slug")]
@@ -25,9 +29,15 @@ class Migration(migrations.Migration):
                 name="added_at",
                 field=models.DateTimeField(db_default=Now()),
             ),
-            migrations.AddField(
-                model_name="auditlink", name="sealed_at", field=models.DateTimeField(null=True)
-            ),
+        ),
+        # Links that hold it don't verify without it: it stays on the way back, and is found there again.
+        migrations.SeparateDatabaseAndState(
+            [migrations.RunSQL(ADD_SEALED_AT, migrations.RunSQL.noop)],
+            [
+                migrations.AddField(
+                    model_name="auditlink", name="sealed_at", field=models.DateTimeField(null=True)
+                )
+            ],
         ),
         migrations.RunSQL(NOTE_REQUESTS, migrations.RunSQL.noop),
     ]
