@@ -52,9 +52,7 @@ def test_what_stays_unsealed_for_five_minutes_is_a_problem_that_a_page_finds(uns
     assert "The audit has not been sealed for" in page
 
 
-def test_it_is_told_by_another_process_than_the_one_that_seals(
-    unsealed, capsys
-):
+def test_it_is_told_by_another_process_than_the_one_that_seals(unsealed, capsys):
     call_command("send_notices")
     told = [notice.facts.key for notice in Notice.objects.exclude(facts=None)]
     assert told.count("audit_not_sealed") == 1
