@@ -43,6 +43,10 @@ SECRETS_WERE_MOVED = Sentence(
     "Its secrets have the name of its new slug: moved from %(old)s to %(new)s. The former ones are written too until no"
     " reader needs them any more.",
 )
+SECRETS_ADOPTED = Sentence(
+    "secrets_adopted", "Adopted secrets of somebody else: %(secrets)s.", glue="; "
+)
+ADOPTED_SECRET = Sentence("adopted_secret", "%(name)s (%(owner)s)")
 LAYOUT_WAS_CHANGED = Sentence("layout_was_changed", "Changed its layout: %(new)s, not %(old)s.")
 OTHER_SECRETS_LEFT = Sentence(
     "other_secrets_left", "Nobody reads the secrets of its other layout any more: %(result)s"

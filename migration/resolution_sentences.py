@@ -12,6 +12,12 @@ SECRET_CHANGED_SINCE = Sentence(
     "secret_changed_since",
     "Nothing was adopted: somebody wrote to the secret since you opened the page. Look at it again.",
 )
+ADOPTED_NOT_WRITTEN = Sentence(
+    "adopted_not_written", "Adopted, and not written over yet: %(names)s. %(why)s", glue=", "
+)
+SECRET_IN_USE = Sentence(
+    "secret_in_use", "Nothing was adopted: NOVA reads the client %(slug)s by %(name)s."
+)
 ROWS_KEPT_IN_AWS = Sentence(
     "rows_kept_in_aws",
     "What PostgreSQL held before is kept in AWS, as the version NOVA_REPLACED.",

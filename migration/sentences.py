@@ -280,8 +280,21 @@ NAME_IS_ANOTHERS = Sentence(
 )
 NOT_OURS = Sentence(
     "not_ours",
-    "%(name)s exists already and is not ours (no tag ManagedBy=nova-admin)."
+    "%(name)s exists already and is not ours: nothing in this database shows that this site wrote it for this client."
     " Adopt it, or change the client's slug.",
+)
+# Behind NOT_OURS: whose it is, as far as that is known.
+OWNED_BY_CLIENT = Sentence("owned_by_client", "It is the secret of the client %(slug)s.")
+OWNED_BY_DELETED_CLIENT = Sentence(
+    "owned_by_deleted_client",
+    "It is the secret of a client that NOVA has deleted since (its id was %(id)s).",
+)
+TAGGED_AS = Sentence("tagged_as", "Its tags say: %(tags)s.", glue=", ")
+NOT_TAGGED = Sentence("not_tagged", "No tag says whose it is.")
+NOT_CREATED = Sentence(
+    "not_created",
+    "AWS has no secret %(name)s any more, and in this phase AWS decides: no push makes it anew."
+    " Take it back in AWS, or roll the client back to dual read.",
 )
 FOREIGN_VERSION = Sentence(
     "foreign_version",

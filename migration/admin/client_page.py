@@ -250,8 +250,8 @@ def _check_document(
 def _check_last_push(client_id: int) -> Iterator[Check]:
     """Yield that the newest push met a secret of somebody else: until it is adopted, the next one will too."""
     failed = RunItem.objects.filter(client_id=client_id).needing_attention().first()
-    if failed and failed.message and failed.message.key == sentences.NOT_OURS.key:
-        yield Check(failed.message.key, False, failed.message, CheckFix.ADOPT)
+    if failed and failed.message and sentences.NOT_OURS.key in failed.message.codes:
+        yield Check(sentences.NOT_OURS.key, False, failed.message, CheckFix.ADOPT)
 
 
 def _list_same_fields(newest: Comparison | None, document: Document | None) -> list[str]:

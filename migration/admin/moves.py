@@ -121,7 +121,7 @@ class PushClientView(ClientView):
             if result.outcome in PUSHED:
                 messages.success(request, text)
             else:
-                codes = [result.message.key] if result.message else []
+                codes = result.message.codes if result.message else []
                 link = find_remedy(request, client_id, codes)
                 messages.error(request, format_html("{} {}", text, link) if link else text)
         return redirect_back(request, client_id)

@@ -37,7 +37,7 @@ def show_refusal(
     request: HttpRequest, client_id: int, message: Message, codes: Collection[str] = ()
 ) -> None:
     """Add a message that says why something was refused, with a link to what mends it; `codes` are its reasons."""
-    text, link = localize(message), find_remedy(request, client_id, codes or [message.key])
+    text, link = localize(message), find_remedy(request, client_id, codes or message.codes)
     messages.error(request, format_html("{} {}", text, link) if link else text)
 
 

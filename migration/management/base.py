@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from django.contrib.auth.models import User
@@ -24,15 +25,28 @@ from migration.management.run_items import (
     print_item_table,
 )
 from migration.management.run_waiting import finish_in_this_process, wait_for_workers
-from migration.models import MANY_TRIES, ClientGroup, Run, all_clients
+from migration.models import (
+    MANY_TRIES,
+    ClientGroup,
+    ReasonError,
+    Run,
+    all_clients,
+    require_storable_reason,
+)
+from migration.operations.adoptions import adopt_secrets, list_foreign_secrets
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.doctor.pooler import require_own_backends
+from migration.operations.resolutions import NotResolved
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.document import DocumentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from migration.management.run_items import Item
     from migration.models import ClientPhaseQuerySet
+    from migration.operations.adoptions import ForeignSecrets
+    from nova_credentials.document import Layout
 
     # The command's options as Django hands them over, by name.
     Options = Mapping[str, Any]
@@ -74,6 +88,15 @@ class OneLineCommand(BaseCommand):
         parser = super().create_parser(prog_name, subcommand, **kwargs)
         parser.__class__ = OneLineParser
         return parser
+
+
+def parse_reason(text: str) -> str:
+    """Return the text of `--reason`; raise ArgumentTypeError if it can't be stored."""
+    try:
+        require_storable_reason(text)
+    except ReasonError as error:
+        raise ArgumentTypeError(str(error)) from None
+    return text
 
 
 def find_user(name: str | None, *, permission: str = "") -> User | None:
@@ -205,6 +228,57 @@ class ClientsCommand(RunCommand):
         parser.add_argument(
             "--wave", metavar="GROUP", help="the clients of this group, by its name"
         )
+
+    def add_adoption_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--adopt",
+            action="store_true",
+            help="show the secrets of these names that are somebody else's, and take them over",
+        )
+        parser.add_argument(
+            "--reason", type=parse_reason, default="", help="with --adopt: kept in the audit"
+        )
+
+    def show_foreign_secrets(
+        self, chosen: ClientPhaseQuerySet, options: Options, *, layout: Layout | None = None
+    ) -> list[ForeignSecrets]:
+        """With `--adopt`, print the secrets that are somebody else's: whose, and by field names what differs there."""
+        if not options["adopt"]:
+            return []
+        pks, found = list(chosen.values_list("pk", flat=True)), []
+        try:
+            for foreign in list_foreign_secrets(pks, layout=layout):
+                found.append(foreign)
+                slug = escape_name(foreign.snapshot.slug)
+                for secret in foreign.secrets:
+                    self.stderr.write(f"{slug}: {secret.name} is not ours. {secret.owner}")
+                self.stderr.write(f"    {foreign.comparison.status_message}")
+                for mismatch in foreign.comparison.mismatches:
+                    self.stderr.write(f"    {describe_mismatch(mismatch)}")
+        except (SecretsManagerError, DocumentError) as error:
+            raise CommandError(f"Nothing was adopted. {error}", returncode=1) from None
+        return found
+
+    def adopt_foreign_secrets(
+        self, chosen: ClientPhaseQuerySet, options: Options, *, layout: Layout | None = None
+    ) -> None:
+        """With `--adopt`, show them and adopt just these, for the reason given. The run then writes over them."""
+        if options["adopt"] and not options["reason"].strip():
+            raise CommandError("--adopt needs a --reason", returncode=2)
+        by = find_user(options["by"], permission=self.permission)
+        if options["adopt"]:
+            require_writes(Run.Kind.PUSH)
+        for foreign in self.show_foreign_secrets(chosen, options, layout=layout):
+            try:
+                adopt_secrets(
+                    client_id=foreign.snapshot.client_id,
+                    seen=foreign.versions,
+                    reason=options["reason"],
+                    layout=layout,
+                    by=by,
+                )
+            except (NotResolved, SecretsManagerError, DocumentError) as error:
+                self.stderr.write(f"{escape_name(foreign.snapshot.slug)}: {error.message}")
 
     def find_clients(self, options: Options) -> ClientPhaseQuerySet:
         """Return the clients that are named, those of the group of `--wave`, or all; exit with 2 without one choice."""

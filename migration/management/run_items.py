@@ -105,7 +105,7 @@ def name_outcome(item: Item) -> str:
 
 def describe_message(message: Message | None) -> dict[str, str]:
     """Return the message in English, and its key for programs."""
-    return {"message": str(message or ""), "code": message.key if message else ""}
+    return {"message": str(message or ""), "code": message.codes[0] if message else ""}
 
 
 def describe_mismatch(mismatch: dict[str, str]) -> str:

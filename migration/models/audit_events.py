@@ -40,6 +40,7 @@ class AuditCode(models.TextChoices):
     ROTATION = "rotation", _("Rotation")
     MOVE = "move", _("Move")
     LAYOUT = "layout", _("Layout changed")
+    ADOPTION = "adoption", _("Secret adopted")
     SECRET_SETTINGS = "secret_settings", _("Key, replicas or tags changed")
     OVERRIDE = "override", _("Override")
     GATE = "gate", _("Gate")

@@ -76,6 +76,7 @@ class RunPlan(models.Model):
     OPEN = (*LOOKING, State.READY, State.DIFFERS)
 
     run = models.OneToOneField("Run", models.SET_NULL, null=True, related_name="plan")
+    # As if somebody had adopted, before the run, the secrets that are not ours.
     adopt = models.BooleanField(default=False)
     overwrite = models.BooleanField(default=False)
     include_inactive = models.BooleanField(default=False)
@@ -120,7 +121,6 @@ class RunPlan(models.Model):
         *,
         by: User | None,
         chosen: Collection[int] | None,
-        adopt: bool = False,
         overwrite: bool = False,
         include_inactive: bool = False,
     ) -> Self:
@@ -129,7 +129,6 @@ class RunPlan(models.Model):
             plan = cls.objects.create(
                 by=by,
                 chosen=None if chosen is None else sorted(chosen),
-                adopt=adopt,
                 overwrite=overwrite,
                 include_inactive=include_inactive,
             )

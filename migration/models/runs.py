@@ -140,6 +140,7 @@ class Run(SteeredRun):
         verbose_name=_("created by"),
     )
     by_name = KeptNameField("by", _("created by"))
+    # Whoever started it adopted such secrets of its clients before; the run itself adopts nothing.
     adopt = models.BooleanField(_("adopt secrets that are not ours"), default=False)
     # Also clients that are known to differ, where somebody else wrote AWS's version.
     overwrite = models.BooleanField(

@@ -57,10 +57,19 @@ def client_has_no_drift_since(time_field: str) -> models.Q:
 
 class SecretQuerySet(models.QuerySet["Secret"]):
     def record(self, secrets: Iterable[Secret]) -> None:
-        """Store each secret under its name, in place of an older row.
+        """Store each secret under its name, in place of an older row; never in place of another client's.
 
-        A client keeps the layout of its first secret, which is the settings' at that time.
+        Another client keeps its row for as long as AWS may have its secret: by that, nobody else's push takes it for
+        its own. A new secret of that name has another ARN. A client keeps the layout of its first secret, which is the
+        settings' at that time.
         """
+        self._store(secrets, adopts=False)
+
+    def adopt(self, secrets: Iterable[Secret]) -> None:
+        """Make the secrets their clients', be they another client's until now. What they hold is written over next."""
+        self._store(secrets, adopts=True)
+
+    def _store(self, secrets: Iterable[Secret], *, adopts: bool) -> None:
         # As one text: bulk_create would prepare each value by itself, which takes longer than the statement.
         rows = [
             {
@@ -101,8 +110,9 @@ class SecretQuerySet(models.QuerySet["Secret"]):
                         WHEN known.arn = excluded.arn AND known.facts -> 'deleted' IS DISTINCT FROM 'true'
                         THEN known.described_at
                     END
+                WHERE %s OR known.client_id = excluded.client_id OR known.arn <> excluded.arn
                 """,
-                [json.dumps(rows), configured_layout()],
+                [json.dumps(rows), configured_layout(), adopts],
             )
 
     def mark_for_describing(self, names: Collection[str]) -> None:
@@ -129,10 +139,14 @@ class SecretQuerySet(models.QuerySet["Secret"]):
         )
 
     def find(self, names: Collection[str]) -> dict[str, Secret]:
-        """Return name -> secret of those of these names that there are."""
+        """Return name -> secret of those of these names that there are, each with the present slug of its client."""
         found = self.raw(
             # Without the facts, which take longer to read than all the others.
-            "SELECT name, client_id, arn, version_id, seen_at FROM migration_secret WHERE name = ANY(%s)",
+            f"""
+            SELECT name, client_id, arn, version_id, seen_at,
+                (SELECT slug FROM {CLIENTS} WHERE id = client_id) AS client_slug
+            FROM migration_secret WHERE name = ANY(%s)
+            """,  # noqa: S608  # a constant
             [list(names)],
         )
         return {secret.name: secret for secret in found}
@@ -146,6 +160,7 @@ class Secret(models.Model):
     )
     name = models.CharField(max_length=512, primary_key=True)
     arn = models.CharField(max_length=2048)
+    # Empty of one that was adopted, until the first push to it.
     version_id = models.CharField(max_length=64)
     seen_at = models.DateTimeField(default=timezone.now)
     # What DescribeSecret said last of its tags, description, KMS key and replicas: {} where there is no such secret.
@@ -159,6 +174,9 @@ class Secret(models.Model):
     # A run notes here what it is about to change, and the facts before, until the change is in the audit.
     begun = MessageField(null=True)
     begun_on = models.JSONField(null=True)
+
+    # Annotated by `find`; None where NOVA has deleted the client.
+    client_slug: str | None
 
     objects = SecretQuerySet.as_manager()
 

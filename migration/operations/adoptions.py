@@ -1,51 +1,231 @@
-"""Adopts a client's secrets that this site did not make: tags them, and writes the client's rows to them."""
+"""Adopts clients' secrets that are somebody else's: shows what they hold, then makes them the client's, with a reason.
+
+The next push restores, tags and writes over what was adopted. Killed before it, the adoption stands and the push is
+done again.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from migration import resolution_sentences
-from migration.models import PUSHED, Resolution, require_storable_reason
-from migration.operations.aws_store import find_known_secrets, secrets_manager
+from django.db import transaction
+
+from migration import audit_sentences, resolution_sentences, sentences
+from migration.models import (
+    PUSHED,
+    AuditCode,
+    AuditEvent,
+    Resolution,
+    Secret,
+    require_reason,
+)
+from migration.operations.aws_store import read_aws, secret_names, secrets_manager
+from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import make_unsaved_comparison, read_secrets
+from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
 from migration.operations.pushes import push
-from migration.operations.resolutions import NotResolved, record_resolution, require_unpurged
+from migration.operations.resolutions import (
+    LOCK_WAIT_SECONDS,
+    NotResolved,
+    record_resolution,
+    require_unpurged,
+)
+from migration.operations.secret_owners import load_owners
+from migration.operations.snapshots import read_snapshots
+from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.document import DocumentError
+from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterator
 
     from django.contrib.auth.models import User
 
     from migration.models import Comparison
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.secrets_manager import SecretDescription, SecretsManager
+    from nova_credentials.document import Layout
+    from nova_credentials.messages import Message
 
 CURRENT = "AWSCURRENT"
+CLIENTS_AT_ONCE, CALLS_AT_ONCE = 100, 10
+
+
+@dataclass(frozen=True)
+class ForeignSecret:
+    """A secret under a client's name that is somebody else's, and whose."""
+
+    description: SecretDescription
+    # Of this database, where it is another client's here.
+    row: Secret | None
+    owner: Message
+
+    @property
+    def name(self) -> str:
+        return self.description.name
+
+    @property
+    def seen(self) -> str:
+        """Return a text by which it is known again with what it holds: its ARN and current version."""
+        versions = self.description.versions.items()
+        current = (pk for pk, stages in versions if CURRENT in stages)
+        return f"{self.description.arn}={next(current, '')}"
 
 
 @dataclass(frozen=True)
 class ForeignSecrets:
-    """The client's secrets that somebody else made, and how what they hold differs from the rows."""
+    """A client's secrets that are somebody else's, and how what they hold differs from what is to be written."""
 
-    names: tuple[str, ...]
-    # The current versions, as one text: what a page showed is compared by it.
-    versions: str
+    snapshot: ClientSnapshot
+    secrets: tuple[ForeignSecret, ...]
     # Not stored.
     comparison: Comparison
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(secret.name for secret in self.secrets)
 
-def find_foreign_secrets(client_id: int) -> ForeignSecrets:
-    """Return the client's secrets that are not ours. Raises `NotResolved`: it is purged, or AWS gives no answer."""
-    snapshot, sm = require_unpurged(client_id), secrets_manager(interactive=True)
+    @property
+    def versions(self) -> str:
+        """Return what a page or command showed, as one text: only that is adopted."""
+        return " ".join(secret.seen for secret in self.secrets)
+
+
+def find_foreign_secrets(client_id: int) -> ForeignSecrets | None:
+    """Return the client's secrets that are somebody else's; None where there are none.
+
+    Raises `NotResolved`: it is purged, or AWS gives no answer.
+    """
+    require_unpurged(client_id)
     try:
-        foreign = list(_describe_foreign(snapshot, sm))
-        compared = make_unsaved_comparison(snapshot, read_secrets([snapshot], sm=sm), run=None)
-    except SecretsManagerError as error:
+        return next(list_foreign_secrets([client_id], interactive=True), None)
+    except (SecretsManagerError, DocumentError) as error:
         raise NotResolved(error.message) from None
-    names = tuple(description.name for description in foreign)
-    return ForeignSecrets(names, " ".join(map(_find_current, foreign)), compared)
+
+
+def list_foreign_secrets(
+    client_ids: Collection[int], *, layout: Layout | None = None, interactive: bool = False
+) -> Iterator[ForeignSecrets]:
+    """Yield the clients that have secrets of somebody else under their names, by id; nothing of what they hold is kept.
+
+    With a `layout`: under the names that they would have in it. Purged clients are left out without one. Raises
+    `SecretsManagerError`, and `DocumentError` where AWS holds no document of a purged client.
+    """
+    sm, wanted = secrets_manager(interactive=interactive), sorted(client_ids)
+    for start in range(0, len(wanted), CLIENTS_AT_ONCE):
+        snapshots = read_snapshots(wanted[start : start + CLIENTS_AT_ONCE])
+        targets = [_make_target(each, layout, sm) for each in snapshots.values()]
+        names = {name: each for each in targets for name in _list_names(each)}
+        owners = load_owners(names)
+        with ContextThreads(CALLS_AT_ONCE) as threads:
+            found = [each for each in threads.map(partial(_describe, sm), names) if each]
+        foreign: dict[int, list[ForeignSecret]] = {}
+        for there in found:
+            pk = names[there.name].client_id
+            if not owners.is_ours(there, pk):
+                secret = ForeignSecret(there, owners.find_row(there), owners.name_owner(there))
+                foreign.setdefault(pk, []).append(secret)
+        for target in targets:
+            if secrets := foreign.get(target.client_id):
+                compared = make_unsaved_comparison(target, read_secrets([target], sm=sm), run=None)
+                yield ForeignSecrets(target, tuple(secrets), compared)
+
+
+def _make_target(
+    snapshot: ClientSnapshot, layout: Layout | None, sm: SecretsManager
+) -> ClientSnapshot:
+    """Return the client as it would be in the layout, with the document that it would have there."""
+    if layout is None or layout == snapshot.layout or snapshot.problem:
+        return snapshot
+    is_purged = snapshot.phase == Phase.PURGED
+    return replace(
+        snapshot,
+        document=read_aws(snapshot, sm=sm).document if is_purged else snapshot.document,
+        layout=layout,
+        names=secret_names(snapshot.secret_slug, layout),
+        other_secrets="",
+        other_slug=None,
+        other_names={},
+    )
+
+
+def _list_names(target: ClientSnapshot) -> list[str]:
+    """Return the names of the secrets to which the client is written; none where no secret can be named after it."""
+    if target.problem:
+        return []
+    return [name for _layout, names in target.names_to_write for name in names.values()]
+
+
+def _describe(sm: SecretsManager, name: str) -> SecretDescription | None:
+    try:
+        return sm.describe_secret(name)
+    except SecretsManagerError as error:
+        if error.not_found:
+            return None
+        raise
+
+
+def adopt_secrets(
+    *,
+    client_id: int,
+    seen: str,
+    reason: str,
+    layout: Layout | None = None,
+    by: User | None = None,
+) -> ForeignSecrets:
+    """Make the secrets the client's, if they are those that were `seen`, and record it; return them.
+
+    Raises `NotResolved`, also where they hold another version now, are the client's already, or NOVA reads another
+    client by one; `ReasonError`, `SecretsManagerError` and `DocumentError`.
+    """
+    require_reason(reason)
+    with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
+        if not held:
+            raise NotResolved(sentences.TRY_AGAIN_LATER())
+        if why := find_write_refusal():
+            raise NotResolved(why)
+        found = list_foreign_secrets([client_id], layout=layout, interactive=True)
+        foreign = next(found, None)
+        if (
+            foreign is None
+        ):  # a push over what is ours already has a page and a permission of its own
+            raise NotResolved(resolution_sentences.NOTHING_TO_ADOPT())
+        if foreign.versions != seen:
+            raise NotResolved(resolution_sentences.SECRET_CHANGED_SINCE())
+        for secret in foreign.secrets:
+            _require_unused(secret)
+        with transaction.atomic():
+            refuse_lost_client_locks()
+            Secret.objects.adopt(
+                Secret(name=each.name, arn=each.description.arn, version_id="", client_id=client_id)
+                for each in foreign.secrets
+            )
+            AuditEvent.objects.record(
+                AuditCode.ADOPTION,
+                audit_sentences.SECRETS_ADOPTED(
+                    secrets=tuple(
+                        audit_sentences.ADOPTED_SECRET(name=each.name, owner=each.owner)
+                        for each in foreign.secrets
+                    )
+                ),
+                by=by,
+                client_id=client_id,
+                slug=foreign.snapshot.slug,
+                reason=reason,
+            )
+    return foreign
+
+
+def _require_unused(secret: ForeignSecret) -> None:
+    """Raise `NotResolved` where the secret is one of those of another client of NOVA's."""
+    if (row := secret.row) is None:
+        return
+    other = read_snapshots([row.client_id]).get(row.client_id)
+    if other and secret.name in other.all_names:
+        raise NotResolved(resolution_sentences.SECRET_IN_USE(slug=other.slug, name=secret.name))
 
 
 def adopt_and_overwrite_secrets(
@@ -53,36 +233,18 @@ def adopt_and_overwrite_secrets(
 ) -> Resolution:
     """Adopt the secrets whose versions the user has `seen`, and push the rows to them.
 
-    Raises `NotResolved`, also where they hold another version now or are ours already, and `ReasonError`.
+    Raises `NotResolved` as `adopt_secrets`, also where they are adopted and the push failed, and `ReasonError`.
     """
-    require_storable_reason(reason)
-    foreign = find_foreign_secrets(client_id)
-    if not foreign.names:  # a push over what is ours already has a page and a permission of its own
-        raise NotResolved(resolution_sentences.NOTHING_TO_ADOPT())
-    if foreign.versions != seen:
-        raise NotResolved(resolution_sentences.SECRET_CHANGED_SINCE())
-    (result,) = push(client_ids=[client_id], adopt=True, overwrite=True, interactive=True)
+    require_unpurged(client_id)
+    try:
+        foreign = adopt_secrets(client_id=client_id, seen=seen, reason=reason, by=by)
+    except (SecretsManagerError, DocumentError) as error:
+        raise NotResolved(error.message) from None
+    (result,) = push(client_ids=[client_id], overwrite=True, interactive=True)
     if result.outcome not in PUSHED:
-        raise NotResolved(result.summary_message)
+        why = resolution_sentences.ADOPTED_NOT_WRITTEN(
+            names=foreign.names, why=result.summary_message
+        )
+        raise NotResolved(why)
     adopted = resolution_sentences.ADOPTED(names=foreign.names)
     return record_resolution(client_id, Resolution.Kind.TO_AWS, by, reason, adopted)
-
-
-def _describe_foreign(snapshot: ClientSnapshot, sm: SecretsManager) -> Iterable[SecretDescription]:
-    """Yield the secrets that have neither this site's tag nor met one of its pushes."""
-    names = [name for _layout, names in snapshot.names_to_write for name in names.values()]
-    known = find_known_secrets(names)
-    for name in names:
-        try:
-            description = sm.describe_secret(name)
-        except SecretsManagerError as error:
-            if not error.not_found:
-                raise
-        else:
-            if not description.is_ours and name not in known:
-                yield description
-
-
-def _find_current(description: SecretDescription) -> str:
-    current = (pk for pk, stages in description.versions.items() if CURRENT in stages)
-    return f"{description.name}={next(current, '')}"

@@ -16,11 +16,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from credentials.nova_columns import NovaSchemaError
-from migration import sentences
 from migration import setting_sentences as told
 from migration.models import AuditCode, AuditEvent, Outcome, Secret
 from migration.operations.aws_store import secrets_manager
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
+from migration.operations.secret_owners import load_owners
 from migration.operations.secret_settings import (
     Changes,
     describe_settings,
@@ -128,8 +128,8 @@ def _apply_to_secret(
             _record_change(snapshot, name, begun, by=by)
         if there.deleted_at:
             return
-        if not there.is_ours:
-            raise ItemFailedError(sentences.NOT_OURS(name=name))
+        if not (owners := load_owners([name])).is_ours(there, snapshot.client_id):
+            raise ItemFailedError(owners.explain_refusal(there))
         changes = compare_secret(there, slug=snapshot.secret_slug)
         after = _change(snapshot, sm, there, changes, by=by) if changes else there
     except SecretsManagerError as error:
@@ -245,6 +245,7 @@ def look_at_secrets(*, client_id: int) -> list[SecretLook]:
     looks: list[SecretLook] = []
     if snapshot is None or _find_name_problem(snapshot):
         return looks
+    owners = load_owners(snapshot.all_names)
     for name in snapshot.all_names:
         try:
             there = sm.describe_secret(name)
@@ -255,8 +256,10 @@ def look_at_secrets(*, client_id: int) -> list[SecretLook]:
                 looks.append(SecretLook(name, problem=error.message))
             continue
         store_look(name, there)
-        foreign = None if there.is_ours else sentences.NOT_OURS(name=name)
-        looks.append(SecretLook(name, compare_secret(there, slug=snapshot.secret_slug), foreign))
+        if owners.is_ours(there, client_id):
+            looks.append(SecretLook(name, compare_secret(there, slug=snapshot.secret_slug)))
+        else:
+            looks.append(SecretLook(name, problem=owners.explain_refusal(there)))
     return looks
 
 
@@ -270,10 +273,19 @@ def store_due_secret_states(*, seconds: float) -> None:
             store_look(name, sm.describe_secret(name))
         except SecretsManagerError as error:
             if error.not_found:
-                store_look(name, None)
+                _forget_or_store_gone(name)
                 continue
             logger.warning("A secret is looked at later: %s", error)
             Secret.objects.filter(name=name).update(tried_at=timezone.now())
             errors += 1
             if error.error_class in (ErrorClass.UNAVAILABLE, ErrorClass.THROTTLED):
                 break
+
+
+def _forget_or_store_gone(name: str) -> None:
+    """Store that AWS has no such secret; forget one that was left to its deletion and is none of its client's own."""
+    left = Secret.objects.filter(name=name, facts__deleted=True).first()
+    if left and name not in read_snapshots_for_page([left.client_id])[left.client_id].all_names:
+        left.delete()
+    else:
+        store_look(name, None)

@@ -96,7 +96,7 @@ class DatabaseRotation:
             # First: what is written from now on is seen to be newer.
             self.rows_before = read_row_passwords(self.rotation.client_id)
             self.snapshot = read_snapshot(self.rotation.client_id)
-            self.secret = PendingSecret(self.sm, secret_names_by_type(self.snapshot)[DATABASE])
+            self.secret = self._make_secret(secret_names_by_type(self.snapshot)[DATABASE])
             self._take_steps()
             self._take_pending_off()
         except tuple(ENDS) as error:
@@ -132,7 +132,10 @@ class DatabaseRotation:
     @property
     def _kept_in(self) -> PendingSecret:
         """The secret in which the new password was first kept: another one, if the client got another slug since."""
-        return PendingSecret(self.sm, self.rotation.secret_name)
+        return self._make_secret(self.rotation.secret_name)
+
+    def _make_secret(self, name: str) -> PendingSecret:
+        return PendingSecret(self.sm, name, self.rotation.client_id)
 
     def _take_steps(self) -> None:
         if self.rotation.step == RotationStep.STORED:
@@ -332,7 +335,7 @@ class DatabaseRotation:
         )
         if self.snapshot.phase == Phase.PURGED:
             with hold_rows(self.rotation.client_id):
-                self.secret.record_secret_version_if_ours(current, self.rotation.client_id)
+                self.secret.record_secret_version_if_ours(current)
                 is_random = password == self.made
                 note_new_password_in_aws(self._list_rows(), password, is_random=is_random)
         else:

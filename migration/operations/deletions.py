@@ -25,6 +25,7 @@ from migration.models import (
 from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
+from migration.operations.secret_owners import load_owners
 from migration.operations.stored_looks import store_look
 from migration.setting_sentences import REPLICAS_REMOVED
 from nova_credentials.aws.secret_settings import remove_replicas
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
+    from migration.operations.secret_owners import SecretOwners
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.answers import SecretDescription
     from nova_credentials.aws.secrets_manager import SecretsManager
@@ -51,8 +53,10 @@ def schedule_secret_deletion(snapshot: ClientSnapshot) -> Message:
 
     The caller holds the client's lock and has committed the move, which stays whatever happens here.
     """
-    sm = secrets_manager(interactive=True)
-    done = in_a_row(*(_schedule_deletion(snapshot, sm, name) for name in snapshot.all_names))
+    sm, owners = secrets_manager(interactive=True), load_owners(snapshot.all_names)
+    done = in_a_row(
+        *(_schedule_deletion(snapshot, sm, name, owners) for name in snapshot.all_names)
+    )
     done = done or sentences.NO_SECRET()
     with transaction.atomic():
         change = PhaseChange.objects.filter(
@@ -106,10 +110,10 @@ def schedule_deletion_for_deleted_clients(
 
 
 def _delete_leftover(sm: SecretsManager, secret: Secret) -> Message:
-    def find_objection(there: SecretDescription) -> Message | None:
-        return None if there.arn == secret.arn else sentences.KEPT_NOT_OURS(name=there.name)
-
-    done = delete_secret_and_report(sm, secret.name, find_objection)
+    owners = load_owners([secret.name])
+    done = delete_secret_and_report(
+        sm, secret.name, lambda _there: None, owners=owners, client_id=secret.client_id
+    )
     if done is None:
         store_look(secret.name, None)
     elif done.key == sentences.DELETED_ALREADY.key:
@@ -125,19 +129,27 @@ def _find_use(client_id: int, name: str) -> Message | None:
     return sentences.KEPT_MOVED_ON(name=name) if moved_on.exists() else None
 
 
-def _schedule_deletion(snapshot: ClientSnapshot, sm: SecretsManager, name: str) -> Message | None:
+def _schedule_deletion(
+    snapshot: ClientSnapshot, sm: SecretsManager, name: str, owners: SecretOwners
+) -> Message | None:
+    client_id = snapshot.client_id
     try:
         return delete_secret_and_report(
-            sm, name, lambda _there: _find_use(snapshot.client_id, name)
+            sm, name, lambda _there: _find_use(client_id, name), owners=owners, client_id=client_id
         )
     except SecretsManagerError as error:
         return sentences.KEPT_AFTER_ERROR(name=name, error=error.message)
 
 
 def delete_secret_and_report(
-    sm: SecretsManager, name: str, find_objection: Callable[[SecretDescription], Message | None]
+    sm: SecretsManager,
+    name: str,
+    find_objection: Callable[[SecretDescription], Message | None],
+    *,
+    owners: SecretOwners,
+    client_id: int,
 ) -> Message | None:
-    """Schedule a secret's deletion and say so, or say why it is kept; None where there is no secret.
+    """Schedule the deletion of a secret of the client and say so, or why it is kept; None where there is no secret.
 
     Raises `SecretsManagerError`.
     """
@@ -145,7 +157,7 @@ def delete_secret_and_report(
         there = sm.describe_secret(name)
         if there.deleted_at:
             return sentences.DELETED_ALREADY(name=name)
-        if not there.is_ours:
+        if not owners.is_ours(there, client_id):
             return sentences.KEPT_NOT_OURS(name=name)
         if objection := find_objection(there):
             return objection

@@ -21,7 +21,6 @@ def process_layout_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
             client_id=client_id,
             layout=Layout(run.layout),
             by=run.by,
-            adopt=run.adopt,
             interactive=False,
         )
         return changed.outcome, changed.message

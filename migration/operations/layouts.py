@@ -43,10 +43,10 @@ from migration.operations.aws_store import (
     secret_names_by_type,
     secrets_manager,
 )
-from migration.operations.keys import load_version_keys
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
 from migration.operations.pending_writes import PendingWrite
 from migration.operations.rows_from_aws import hold_rows
+from migration.operations.secret_owners import load_owners
 from migration.operations.secret_writer import PushOptions, RefusedBySiteError, prepare_writer
 from migration.operations.single_items import ItemFailedError
 from migration.operations.snapshots import (
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.operations.aws_store import AwsCopy
+    from migration.operations.secret_owners import SecretOwners
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.messages import Message
@@ -93,10 +94,9 @@ def change_layout(
     client_id: int,
     layout: Layout,
     by: User | None = None,
-    adopt: bool = False,
     interactive: bool = True,
 ) -> LayoutChange:
-    """Give one client this layout. `adopt`: also take over secrets of the new names that are not ours.
+    """Give one client this layout.
 
     What AWS holds is copied as it is: a change of layout changes no value, and what is pending stays pending. Killed
     anywhere, it can be done again. Raises `LayoutRefusedError`, `Client.DoesNotExist` and `LeaseLostError`.
@@ -122,7 +122,7 @@ def change_layout(
             return _change_without_secret(snapshot, layout, by=by)
         _require_copyable(snapshot, found, sm)
         target = _make_target(snapshot, found, layout=layout)
-        pending = _prepare_secrets(snapshot, target, sm, adopt=adopt)
+        pending = _prepare_secrets(snapshot, target, sm)
         _require_unchanged(found, pending, sm)
         _switch(snapshot, pending, by=by)
         old, new = tuple(found.version_ids), tuple(pending.documents)
@@ -154,7 +154,7 @@ def follow_new_slug(client_id: int) -> LayoutChange | None:
     target = _make_target(snapshot, found, secret_slug=snapshot.slug)
     _require_free(target, sm)
     _require_copyable(snapshot, found, sm)
-    pending = _prepare_secrets(snapshot, target, sm, adopt=False)
+    pending = _prepare_secrets(snapshot, target, sm)
     _require_unchanged(found, pending, sm)
     _switch(snapshot, pending)
     old, new = tuple(found.version_ids), tuple(pending.documents)
@@ -240,31 +240,39 @@ def _change_without_secret(
 
 
 def _require_copyable(snapshot: ClientSnapshot, found: AwsCopy, sm: SecretsManager) -> None:
-    """Refuse where a rotation is under way, or where a copy would pass somebody else's version off as ours."""
+    """Refuse where a rotation is under way, or a copy would pass somebody else's secret or version off as ours."""
     if rotation := Rotation.objects.find_unfinished(snapshot.client_id):
         raise LayoutRefusedError(rotation_sentences.ROTATION_UNDER_WAY(ago=rotation.begun_at))
-    for value in found.source_values:
-        try:
-            versions = sm.describe_secret(value.name).versions
-        except SecretsManagerError as error:
-            why = layout_sentences.LAYOUT_UNREAD(error=error.message)
-            raise LayoutRefusedError(why, error.error_class) from None
-        if any(PENDING_STAGE in s and CURRENT_STAGE not in s for s in versions.values()):
-            raise LayoutRefusedError(layout_sentences.LAYOUT_ROTATES(name=value.name))
+    owners = load_owners(found.version_ids)
+    for name in found.version_ids:
+        _require_own_and_settled(snapshot, name, owners, sm)
     if snapshot.phase == Phase.POSTGRES or are_equal(snapshot.document, found.document):
         return
     is_purged = snapshot.phase == Phase.PURGED
     sentence = layout_sentences.LAYOUT_FOREIGN if is_purged else layout_sentences.LAYOUT_DIFFERS
-    known, keys = find_known_secrets(found.version_ids), load_version_keys()
     newer = list_versions_since_backup(found)
-    for name, version in found.version_ids.items():
-        was_pushed = name in known and known[name].version_id == version
-        if version in newer or not (was_pushed or keys.is_ours(name, version)):
-            raise LayoutRefusedError(sentence(name=name))
+    for value in found.source_values:
+        if value.version_id in newer or owners.is_foreign_version(value):
+            raise LayoutRefusedError(sentence(name=value.name))
+
+
+def _require_own_and_settled(
+    snapshot: ClientSnapshot, name: str, owners: SecretOwners, sm: SecretsManager
+) -> None:
+    try:
+        there = sm.describe_secret(name)
+    except SecretsManagerError as error:
+        why = layout_sentences.LAYOUT_UNREAD(error=error.message)
+        raise LayoutRefusedError(why, error.error_class) from None
+    if not owners.is_ours(there, snapshot.client_id):
+        raise LayoutRefusedError(owners.explain_refusal(there))
+    stages = there.versions.values()
+    if any(PENDING_STAGE in each and CURRENT_STAGE not in each for each in stages):
+        raise LayoutRefusedError(layout_sentences.LAYOUT_ROTATES(name=name))
 
 
 def _prepare_secrets(
-    snapshot: ClientSnapshot, target: ClientSnapshot, sm: SecretsManager, *, adopt: bool
+    snapshot: ClientSnapshot, target: ClientSnapshot, sm: SecretsManager
 ) -> PendingWrite:
     """Write what AWS holds to the target's secrets. Until they are the client's own, nobody reads them."""
     slug, prefix, layout = target.secret_slug, settings.NOVA_SECRET_PREFIX, target.layout
@@ -276,7 +284,7 @@ def _prepare_secrets(
         if problem:
             raise LayoutRefusedError(problem, ErrorClass.DATA)
         rehearsal = PendingWrite(target, is_spared=True)
-        options = PushOptions(adopt=adopt, overwrite=adopt)
+        options = PushOptions(overwrite=False, creates_everywhere=True)
         writer = prepare_writer([rehearsal], sm, replace(options, dry_run=True))
         writer.write_client(rehearsal)
         _require_written(rehearsal)

@@ -24,12 +24,14 @@ from migration.models import (
 )
 from migration.operations.aws_store import secret_names, secrets_manager
 from migration.operations.leaving_checks import find_recent_counted_read, list_objections
+from migration.operations.secret_owners import load_owners
 from migration.operations.snapshots import read_client_with_rows, read_snapshots_for_page
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import Layout
 
 if TYPE_CHECKING:
     from migration.models import Campaign
+    from migration.operations.secret_owners import SecretOwners
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.messages import Message
     from nova_credentials.phases import Phase
@@ -150,16 +152,21 @@ def _list_secrets(snapshot: ClientSnapshot, leaving: Offboarding | None) -> list
     deletions = leaving.deletions if leaving else {}
     slugs = dict.fromkeys([snapshot.secret_slug, snapshot.other_slug or snapshot.secret_slug])
     names = [n for slug in slugs for layout in Layout for n in secret_names(slug, layout).values()]
-    return [_describe_secret(n, deletions.get(n)) for n in dict.fromkeys([*names, *deletions])]
+    names = list(dict.fromkeys([*names, *deletions]))
+    owners = load_owners(names)
+    return [_describe_secret(n, deletions.get(n), owners, snapshot.client_id) for n in names]
 
 
-def _describe_secret(name: str, deletes_at: str | None) -> SecretLeft:
+def _describe_secret(
+    name: str, deletes_at: str | None, owners: SecretOwners, client_id: int
+) -> SecretLeft:
     try:
         there = secrets_manager(interactive=True).describe_secret(name)
     except SecretsManagerError as error:
         return SecretLeft(name, problem=None if error.not_found else error.message)
     known = datetime.fromisoformat(deletes_at) if deletes_at and there.deleted_at else None
-    return SecretLeft(name, True, there.is_ours, there.deleted_at is not None, known)
+    is_ours = owners.is_ours(there, client_id)
+    return SecretLeft(name, True, is_ours, there.deleted_at is not None, known)
 
 
 def _find_copies(client_id: int) -> CopiesLeft:

@@ -15,9 +15,10 @@ from migration.models import (
     find_other_secrets_layout,
 )
 from migration.models.audit_signatures import first_id_at
-from migration.operations.aws_store import find_known_secrets, secret_names, secrets_manager
+from migration.operations.aws_store import secret_names, secrets_manager
 from migration.operations.pending_secrets import is_made_by_site
 from migration.operations.pushes import SHOWN_DIGITS
+from migration.operations.secret_owners import load_owners
 from migration.operations.secret_settings import Changes
 from migration.operations.stored_looks import compare_secret
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -70,6 +71,8 @@ class SecretRow:
     error: SecretsManagerError | None = None
     # How it differs from the settings beside its value.
     changes: Changes = field(default_factory=Changes)
+    # Whose it is, if not this client's.
+    refusal: Message | None = None
 
 
 def list_secrets(client: Client) -> Iterator[SecretRow]:
@@ -86,7 +89,8 @@ def list_secrets(client: Client) -> Iterator[SecretRow]:
     if own.other_secrets:
         other = find_other_secrets_layout(find_layout(own.layout), own.other_slug)
         names += secret_names(own.other_slug or secret_slug, other).values()
-    known = find_known_secrets(names)
+    owners = load_owners(names)
+    known = owners.known
     for name in names:
         try:
             description, listed = sm.describe_secret(name), list_versions(sm, name)
@@ -107,8 +111,12 @@ def list_secrets(client: Client) -> Iterator[SecretRow]:
             )
             for version in listed
         )
-        changes = compare_secret(description, slug=secret_slug)
-        yield SecretRow(name, description, rows, changes=changes)
+        if owners.is_ours(description, client.pk):
+            changes = compare_secret(description, slug=secret_slug)
+            yield SecretRow(name, description, rows, changes=changes)
+        else:
+            refusal = owners.explain_refusal(description)
+            yield SecretRow(name, description, rows, refusal=refusal)
 
 
 def _find_writers(client_id: int, versions: list[ListedVersion]) -> dict[tuple[str, str], str]:

@@ -78,7 +78,7 @@ class MoveAttempt:
 
     def make_shut_gate(self, *reasons: Message, error_class: str = "") -> ShutGate:
         """Make the error that refuses the move for these reasons; `error_class`: the class of the store's error."""
-        shut = [Check(why.key, False, why, error_class=error_class) for why in reasons]
+        shut = [Check(why.codes[0], False, why, error_class=error_class) for why in reasons]
         return ShutGate(self.snapshot.slug, self.new, shut)
 
     def find_refusal_after_comparing(self, comparison: Comparison) -> ShutGate | None:

@@ -46,6 +46,7 @@ from migration.operations.rows_from_aws import (
     record_as_pushed_if_equal,
     restore_purged_rows,
 )
+from migration.operations.secret_writer import RefusedBySiteError
 from migration.operations.snapshots import (
     ClientSnapshot,
     read_snapshot,
@@ -214,8 +215,8 @@ def _back_to_dual_read(attempt: MoveAttempt, note: Message | None = None) -> Mes
 def _restore_rows_from_aws(attempt: MoveAttempt, found: AwsCopy) -> Message | None:
     uncounted = may_have_uncounted_writes(attempt.snapshot.client_id)
     try:
-        back_up_rows_to_aws(attempt.snapshot, always=uncounted)
-    except SecretsManagerError as error:
+        back_up_rows_to_aws(attempt.snapshot, found, always=uncounted)
+    except (SecretsManagerError, RefusedBySiteError) as error:
         why = sentences.REPLACED_NOT_KEPT(error=error.message)
         raise attempt.make_shut_gate(why, error_class=error.error_class) from None
     with _hold_unchanged_rows(attempt) as now:

@@ -44,6 +44,7 @@ from migration.operations.move_attempts import fail_overtaken_requests
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
+from migration.operations.secret_owners import load_owners
 from migration.operations.snapshots import (
     read_snapshot,
     reread_locked_client,
@@ -245,8 +246,10 @@ def _schedule_deletions(leaving: Offboarding, *, by: User | None) -> Message:
     A try that was killed may have scheduled some of them.
     """
     sm, snapshot = secrets_manager(interactive=True), _read(leaving.client_id)
-    found = [there for name in _list_names(snapshot, leaving) if (there := _describe(sm, name))]
-    ours = [there for there in found if there.is_ours]
+    names = _list_names(snapshot, leaving)
+    owners = load_owners(names)
+    found = [there for name in names if (there := _describe(sm, name))]
+    ours = [there for there in found if owners.is_ours(there, leaving.client_id)]
     asked = {there.name for there in ours if there.deleted_at and leaving.has_asked_for(there.name)}
     for there in ours:
         if there.deleted_at and there.name not in asked:
@@ -261,7 +264,7 @@ def _schedule_deletions(leaving: Offboarding, *, by: User | None) -> Message:
     }
     results = [
         told.SECRET_GOES_ON(name=each.name, day=deletions[each.name].date())
-        if each.is_ours
+        if each in ours
         else told.SECRET_KEPT_NOT_OURS(name=each.name)
         for each in found
     ]
@@ -312,17 +315,20 @@ def _take_secrets_back(
     snapshot: ClientSnapshot, leaving: Offboarding, sm: SecretsManager, *, by: User | None
 ) -> None:
     """Take every secret back from its deletion, none where one is gone. Raises `SecretsManagerError`."""
-    there = {name: _describe(sm, name) for name in _list_names(snapshot, leaving)}
+    names = _list_names(snapshot, leaving)
+    owners = load_owners(names)
+    found = [there for name in names if (there := _describe(sm, name))]
+    ours = {each.name: each for each in found if owners.is_ours(each, leaving.client_id)}
     # A secret that somebody else made under the name since holds none of the client's values.
-    gone = [n for n in leaving.deletions if not ((secret := there[n]) and secret.is_ours)]
+    gone = [name for name in leaving.deletions if name not in ours]
     if gone:
         raise OffboardingError(told.VALUES_ARE_GONE(names=tuple(gone)))
     if leaving.state != OffboardingState.COMING_BACK:
         with transaction.atomic():
             refuse_lost_client_locks()
             leaving.store_state(OffboardingState.COMING_BACK, audit_sentences.COMING_BACK(), by=by)
-    for name, secret in there.items():
-        if secret and secret.deleted_at and secret.is_ours:
+    for name, secret in ours.items():
+        if secret.deleted_at:
             Secret.objects.mark_for_describing([name])
             sm.restore_secret(name)
 

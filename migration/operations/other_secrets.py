@@ -26,15 +26,14 @@ from migration.models import (
     store_lost_secret_slugs,
 )
 from migration.operations.aws_store import (
-    find_known_secrets,
     read_aws,
     secrets_manager,
 )
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.deletions import delete_secret_and_report
-from migration.operations.keys import load_version_keys
 from migration.operations.layouts import LayoutRefusedError, follow_new_slug
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
+from migration.operations.secret_owners import load_owners
 from migration.operations.snapshots import read_client_with_rows, read_snapshots
 from migration.operations.version_plans import record_planned_versions
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -119,7 +118,8 @@ def _remove_from(snapshot: ClientSnapshot, sm: SecretsManager) -> None:
     if snapshot.phase.reads_aws:
         _require_complete(snapshot, read_aws(snapshot, sm=sm))
     names = list(snapshot.other_names.values())
-    known, keys = find_known_secrets(names), load_version_keys()
+    owners = load_owners(names)
+    known, keys = owners.known, owners.keys
     # A change back takes them over for as long as AWS can restore them, which is longer than plans are kept.
     record_planned_versions([secret.version_id for secret in known.values() if secret.version_id])
 
@@ -132,9 +132,16 @@ def _remove_from(snapshot: ClientSnapshot, sm: SecretsManager) -> None:
             return None
         return layout_sentences.KEPT_AS_WRITTEN(name=there.name)
 
-    done = in_a_row(*(delete_secret_and_report(sm, name, find_objection) for name in names))
+    pk = snapshot.client_id
+    done = in_a_row(
+        *(
+            delete_secret_and_report(sm, name, find_objection, owners=owners, client_id=pk)
+            for name in names
+        )
+    )
     with transaction.atomic():
         refuse_lost_client_locks()
+        # The rows stay: while AWS can restore these secrets, a client that gets their slug must not.
         ClientMigration.objects.forget_other_secrets(snapshot.client_id)
         AuditEvent.objects.record(
             AuditCode.DELETION,

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from migration import rotation_sentences
 from migration.models import Secret
 from migration.operations.aws_store import find_known_secrets
-from migration.operations.keys import load_version_keys
+from migration.operations.keys import carried, load_version_keys
 from migration.operations.login_tests.database import DatabaseLogin
+from migration.operations.secret_owners import load_owners
 from migration.operations.version_plans import record_planned_versions
 from nova_credentials import document as documents
 from nova_credentials.aws.answers import NOT_CURRENT
@@ -35,6 +36,10 @@ PROMOTE_TRIES = 5
 
 class ForeignPendingError(MessageError):
     """Somebody else has put AWSPENDING on a version of the secret."""
+
+
+class SecretOfOthersError(MessageError):
+    """The secret is not the client's here: no password is kept in it."""
 
 
 class PendingOfOtherRoleError(MessageError):
@@ -120,6 +125,7 @@ class PendingSecret:
 
     sm: SecretsManager
     name: str
+    client_id: int
 
     def read_current(self) -> SecretValue:
         """Read the current version."""
@@ -198,11 +204,16 @@ class PendingSecret:
         *,
         tell: Callable[[str], object],
     ) -> SecretValue:
-        """Write the current document with this password as AWSPENDING; `tell` is called with its id before."""
+        """Write the current document with this password as AWSPENDING; `tell` is called with its id before.
+
+        Raises `SecretOfOthersError`.
+        """
+        if refusal := load_owners([self.name]).find_refusal(current, self.client_id, sm=self.sm):
+            raise SecretOfOthersError(refusal)
         text = documents.encode_document(_replace_password(current, login, password))
         version_id = load_version_keys().new_id(
             # What somebody else wrote stays somebody else's: a push must not take it for a version of ours.
-            self.name if self._is_known(current) else _carried(self.name),
+            self.name if self._is_known(current) else carried(self.name),
             # Not the id that a push of the same text would choose, which AWS would then ignore.
             replaced=f"{current.version_id} {PENDING}",
             text=text,
@@ -276,14 +287,14 @@ class PendingSecret:
             return
         take_pending_off(self.sm, self.name, labelled.version_id)
 
-    def record_secret_version_if_ours(self, current: SecretValue, client_id: int) -> None:
+    def record_secret_version_if_ours(self, current: SecretValue) -> None:
         """Store the version as pushed, unless it carries what somebody else wrote."""
         if load_version_keys().is_ours(self.name, current.version_id):
             made = Secret(
                 name=self.name,
                 arn=current.arn,
                 version_id=current.version_id,
-                client_id=client_id,
+                client_id=self.client_id,
             )
             Secret.objects.record([made])
 
@@ -315,8 +326,7 @@ def _replace_password(current: SecretValue, login: DatabaseLogin, password: str)
 
 def is_made_by_site(name: str, version_id: str) -> bool:
     """Say whether this site made the version, also one that carries an edit of somebody else."""
-    keys = load_version_keys()
-    return keys.is_ours(name, version_id) or keys.is_ours(_carried(name), version_id)
+    return load_version_keys().is_made_by_site(name, version_id)
 
 
 def take_pending_off(sm: SecretsManager, name: str, version_id: str) -> bool:
@@ -328,8 +338,3 @@ def take_pending_off(sm: SecretsManager, name: str, version_id: str) -> bool:
             return False
         raise
     return True
-
-
-def _carried(name: str) -> str:
-    """Return the name by which an id proves that a rotation made the version, with somebody else's edit in it."""
-    return f"{name} with an edit of somebody else"

@@ -14,6 +14,7 @@ from migration.operations.comparisons import make_unsaved_comparison
 from migration.operations.secret_writer import (
     BatchTimeOverError,
     MismatchNotOverwrittenError,
+    MissingInAwsError,
     RefusedBySiteError,
 )
 from nova_credentials import document as documents
@@ -93,7 +94,8 @@ def make_result(
         error_class, message = error.error_class, error.message
         postponed = isinstance(error, BatchTimeOverError | WritesRefusedError)
         is_final = isinstance(error, RefusedBySiteError) or error_class == ErrorClass.DATA
-        refused = is_final and not postponed
+        # Somebody may take a missing secret back, without a write to the rows.
+        refused = is_final and not postponed and not isinstance(error, MissingInAwsError)
     elif comparison and comparison.status != Comparison.Status.MATCH:
         error_class = comparison.error_class or ErrorClass.CONFLICT
         message = comparison.message or sentences.READ_BACK_DIFFERS()

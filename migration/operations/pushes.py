@@ -39,6 +39,7 @@ from migration.operations.secret_writer import (
     DifferingPolicy,
     ForeignVersionError,
     MismatchNotOverwrittenError,
+    MissingInAwsError,
     PartlyWrittenError,
     PushOptions,
     RefusedBySiteError,
@@ -73,7 +74,7 @@ def push(
     *,
     client_ids: Collection[int],
     run: Run | None = None,
-    adopt: bool = False,
+    after_adoption: bool = False,
     include_inactive: bool = True,
     include_postgres: bool = True,
     dry_run: bool = False,
@@ -84,7 +85,8 @@ def push(
 ) -> list[PushResult]:
     """Make AWS hold each client's present rows, and read back that it does.
 
-    `include_postgres`: also clients in phase `postgres`. `adopt`: also secrets that this site did not create.
+    `include_postgres`: also clients in phase `postgres`. `after_adoption`: rehearse it as if somebody had adopted what
+    is not ours.
     `overwrite`: also where AWS is the authority and holds what somebody else wrote. `differing`: what to do where it
     is not, and the newest comparison differs. `interactive`: give up early.
     `seconds`: begin to write no client after this time; the clients that are left are `postponed`.
@@ -101,7 +103,7 @@ def push(
     ) as held:
         snapshots = read_snapshots(held)
         options = PushOptions(
-            adopt=adopt,
+            after_adoption=after_adoption and dry_run,
             dry_run=dry_run,
             overwrite=overwrite,
             differing=differing,
@@ -292,7 +294,7 @@ def _compare_written(pending: PendingWrite, after: Answers, run: Run | None) -> 
 
 def _is_comparable(pending: PendingWrite) -> bool:
     return pending.error is None or isinstance(
-        pending.error, ForeignVersionError | MismatchNotOverwrittenError
+        pending.error, ForeignVersionError | MismatchNotOverwrittenError | MissingInAwsError
     )
 
 

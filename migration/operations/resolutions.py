@@ -35,6 +35,7 @@ from migration.operations.rows_from_aws import (
     copy_aws_to_rows,
     hold_rows,
 )
+from migration.operations.secret_writer import RefusedBySiteError
 from migration.operations.snapshots import read_snapshot, reread_locked_snapshot
 from nova_credentials.messages import Message, MessageError, in_a_row
 from nova_credentials.phases import Phase
@@ -134,7 +135,7 @@ def copy_to_postgres(
         try:
             found = read_aws(snapshot, sm=secrets_manager(interactive=True))
             _require_nothing_newer(snapshot, found)
-            kept = back_up_rows_to_aws(snapshot, always=True)
+            kept = back_up_rows_to_aws(snapshot, found, always=True)
             with hold_rows(client_id) as now:
                 if not now.has_same_rows_as(snapshot):
                     raise NotResolved(sentences.NOVA_WROTE())
@@ -152,7 +153,7 @@ def copy_to_postgres(
                     kept_versions=kept,
                     revision=after.revision,
                 )
-        except STORE_ERRORS as error:
+        except (*STORE_ERRORS, RefusedBySiteError) as error:
             raise NotResolved(error.message) from None
     compare(client_ids=[client_id], interactive=True)
     return resolution

@@ -12,6 +12,7 @@ from migration.operations.pending_secrets import (
     LoginGoneError,
     PendingOfOtherRoleError,
     SecretKeepsChangingError,
+    SecretOfOthersError,
 )
 from migration.operations.role_passwords import RoleRefusedError, ValidPasswordUnknownError
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -63,5 +64,6 @@ ENDS: dict[type[MessageError], RotationOutcome] = {
 HINDRANCES = (
     *(SecretsManagerError, DocumentError, NovaSchemaError, RowsBusyError, RefusedByDatabaseError),
     *(ValidPasswordUnknownError, LoginGoneError, SecretKeepsChangingError),
+    SecretOfOthersError,
     *(ClientNotReadyError, PasswordReplacedMeanwhileError),
 )

@@ -77,7 +77,7 @@ def go_on_with_rotation(
 
 def _end_without_client(rotation: Rotation) -> None:
     """Store that nobody needs the new secret any more; it stays in AWS, under the stage of those that stopped."""
-    secret = PendingSecret(secrets_manager(), rotation.secret_name)
+    secret = PendingSecret(secrets_manager(), rotation.secret_name, rotation.client_id)
     try:
         if rotation.secret_name:
             secret.mark_as_stopped(rotation.version_id)

@@ -22,7 +22,8 @@ from credentials.triggers import writes_are_counted
 from migration.models import ClientMigration, OtherSecretsState, Secret
 from migration.operations.aws_store import secrets_manager
 from migration.operations.known_values import noting_rows
-from migration.operations.secret_writer import REPLACED_STAGE
+from migration.operations.secret_owners import load_owners
+from migration.operations.secret_writer import REPLACED_STAGE, RefusedBySiteError
 from migration.operations.snapshots import (
     reread_locked_client,
     reread_locked_snapshot,
@@ -79,14 +80,20 @@ def may_have_uncounted_writes(client_id: int) -> bool:
     return not writes_are_counted() or CountingGap.objects.open_at_or_after(since).exists()
 
 
-def back_up_rows_to_aws(snapshot: ClientSnapshot, *, always: bool) -> dict[str, str]:
+def back_up_rows_to_aws(
+    snapshot: ClientSnapshot, found: AwsCopy, *, always: bool
+) -> dict[str, str]:
     """Keep the rows' document in AWS, under a stage that nobody reads by mistake; return secret -> version.
 
-    Not `always`: only where a push is pending, as AWS surely had it otherwise.
+    Not `always`: only where a push is pending, as AWS surely had it otherwise. Raises `SecretsManagerError`, and
+    `RefusedBySiteError` where a secret of those that were `found` is somebody else's.
     """
     if not snapshot.push_pending and not always:
         return {}
-    sm = secrets_manager(interactive=True)
+    sm, owners = secrets_manager(interactive=True), load_owners(found.version_ids)
+    for value in found.source_values:
+        if refusal := owners.find_refusal(value, snapshot.client_id, sm=sm):
+            raise RefusedBySiteError(refusal)
     whole = snapshot.kept or snapshot.require_document()
     return {
         (name := snapshot.names[part]): sm.put_aside(
@@ -105,9 +112,10 @@ def copy_aws_to_rows(snapshot: ClientSnapshot, found: AwsCopy) -> list[Message]:
 
 
 def record_as_pushed_if_equal(client_id: int, found: AwsCopy) -> None:
-    """Store AWS's versions as pushed, if the rows now hold the same document."""
-    now = reread_locked_snapshot(client_id)
-    if are_equal(now.document, found.document):
+    """Store AWS's versions as pushed, if the rows now hold the same document and the secrets are the client's here."""
+    now, owners = reread_locked_snapshot(client_id), load_owners(found.version_ids)
+    are_ours = all(owners.is_ours(value, client_id) for value in found.source_values)
+    if are_ours and are_equal(now.document, found.document):
         Secret.objects.record(found.make_secret_rows(client_id))
         # Where others are kept beside the client's own secrets, they may not hold it yet: a push is left pending.
         if now.other_secrets != OtherSecretsState.KEPT:

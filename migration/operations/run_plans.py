@@ -176,7 +176,7 @@ def _look_at_batch(
     try:
         results = push(
             client_ids=client_ids,
-            adopt=plan.adopt,
+            after_adoption=plan.adopt,
             include_inactive=plan.include_inactive,
             differing=DifferingPolicy.WRITTEN if plan.overwrite else DifferingPolicy.LEFT_ALONE,
             dry_run=True,

@@ -260,7 +260,6 @@ def _push_items(run: Run, items: dict[int, RunItem]) -> None:
     results = push(
         client_ids=list(items),
         run=run,
-        adopt=run.adopt,
         differing=_choose_differing(run),
         # A client that writes both stores is kept equal in them, active or not.
         include_inactive=run.include_inactive or not migrates,

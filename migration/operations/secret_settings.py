@@ -60,11 +60,11 @@ def hash_settings() -> str:
 
 
 def find_changes(there: SecretDescription, *, slug: str, key_as: str = "") -> Changes:
-    """Compare a secret with the settings. One that isn't ours, or is about to be deleted, is left as it is.
+    """Compare a secret of ours with the settings. One that is about to be deleted is left as it is.
 
     `key_as`: the name by which a run set the KMS key that the secret has still (`find_key_name_if_still_set`).
     """
-    if not there.is_ours or there.deleted_at:
+    if there.deleted_at:
         return Changes()
     tags = any(there.tags.get(key) != value for key, value in list_tags(slug).items())
     description = make_description(slug)
@@ -144,10 +144,12 @@ def make_stored_facts(there: SecretDescription, *, key_as: str = "") -> dict[str
     }
 
 
-def find_changes_from_stored_facts(facts: dict[str, Any], *, name: str, slug: str) -> Changes:
+def find_changes_from_stored_facts(
+    facts: dict[str, Any], *, name: str, arn: str, slug: str
+) -> Changes:
     """Compare with the settings what was kept of a secret; one that was gone or about to go has nothing to change.
 
-    One without this site's tag is told, though a run will refuse it.
+    One with another ARN than the client's, which somebody made anew under its name, is told, though a run refuses it.
     """
     if not facts or facts["deleted"]:
         return Changes()
@@ -161,6 +163,6 @@ def find_changes_from_stored_facts(facts: dict[str, Any], *, name: str, slug: st
         description=facts["description"],
         replicas=tuple(Replica(*each) for each in facts["replicas"]),
     )
-    if not there.is_ours:
+    if there.arn != arn:
         return Changes(messages=(sentences.NOT_OURS(name=name),))
     return find_changes(there, slug=slug, key_as=facts.get("key_as", ""))

@@ -171,7 +171,9 @@ def _add_values_of_aws(clients: dict[int, ClientValues], sm: SecretsManager) -> 
     return answers
 
 
-def _list_secret_names(clients: dict[int, ClientValues]) -> tuple[dict[str, int], set[str]]:
+def _list_secret_names(
+    clients: dict[int, ClientValues],
+) -> tuple[dict[str, int], set[str]]:
     """Return secret name -> client id for the names of both layouts, and the names that a push has used."""
     owners: dict[str, int] = {}
     for client in clients.values():
@@ -180,8 +182,8 @@ def _list_secret_names(clients: dict[int, ClientValues]) -> tuple[dict[str, int]
                 client.secret_slug, prefix=settings.NOVA_SECRET_PREFIX, layout=layout
             )
             owners |= dict.fromkeys(names.values(), client.client_id)
-    pushed = Secret.objects.filter(client_id__in=clients).values_list("name", "client_id")
-    known = dict(pushed)
+    pushed = Secret.objects.filter(client_id__in=clients)
+    known = dict(pushed.values_list("name", "client_id"))
     return owners | known, set(known)
 
 

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from migration import plan_sentences, sentences
-from migration.models import Outcome, Secret
-from migration.operations.aws_store import find_known_secrets
-from migration.operations.keys import VersionIdKeys, load_version_keys
+from migration.models import Outcome
 from migration.operations.pending_writes import PendingWrite, ReplacedVersion
+from migration.operations.secret_owners import SecretOwners, load_owners
 from migration.operations.version_plans import find_own_unplanned_versions, record_planned_versions
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import (
@@ -26,8 +25,6 @@ from nova_credentials.aws.secrets_manager import (
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from nova_credentials.aws.answers import Answers, SecretDescription
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.document import Document
@@ -50,6 +47,10 @@ class ForeignVersionError(RefusedBySiteError):
 
 class WrittenSinceBackupError(ForeignVersionError):
     """AWS has a version of ours from after the backup that the tables were restored from: a user has to look first."""
+
+
+class MissingInAwsError(RefusedBySiteError):
+    """AWS is the authority and lacks a secret of the client: a mismatch for a user, who may take it back there."""
 
 
 class MismatchNotOverwrittenError(RefusedBySiteError):
@@ -80,8 +81,11 @@ class PushOptions:
     """The rules of a push: what it may write, and until when."""
 
     overwrite: bool
-    adopt: bool = False
     dry_run: bool = False
+    # Of a rehearsal: as if somebody had adopted what is not ours.
+    after_adoption: bool = False
+    # Also where AWS is the authority: of what copies there what AWS holds, not what the rows do.
+    creates_everywhere: bool = False
     differing: DifferingPolicy = DifferingPolicy.WRITTEN_IF_PENDING
     until: float = math.inf  # on the monotonic clock; no client is begun after it
 
@@ -96,9 +100,9 @@ def prepare_writer(
         for _layout, of_layout in pending.snapshot.names_to_write
         for name in of_layout.values()
     ]
-    known = find_known_secrets(names)
-    before = sm.detect_deletions(sm.batch_get(names), lacking=known)
-    writer = SecretWriter(sm, before, known, load_version_keys(), options)
+    owners = load_owners(names)
+    before = sm.detect_deletions(sm.batch_get(names), lacking=owners.known)
+    writer = SecretWriter(sm, before, owners, options)
     for pending in writes:
         writer.set_documents(pending)
     writer.note_planned_versions(writes)
@@ -111,8 +115,7 @@ class SecretWriter:
 
     sm: SecretsManager
     before: Answers
-    known: Mapping[str, Secret]
-    keys: VersionIdKeys
+    owners: SecretOwners
     options: PushOptions
     # The versions that this site wrote after the backup from which the tables were restored.
     newer: set[str] = field(default_factory=set)
@@ -132,14 +135,17 @@ class SecretWriter:
             value for name in pending.documents if isinstance(value := before[name], SecretValue)
         ]
         held = [
-            v for v in found if self._is_known(v) and v.holds_document(pending.documents[v.name])
+            v
+            for v in found
+            if self.owners.is_known(v, snapshot.client_id)
+            and not self._is_adopted(pending, v.name)
+            and v.holds_document(pending.documents[v.name])
         ]
         pending.held = held if len(held) == len(pending.documents) else []
 
     def note_planned_versions(self, writes: list[PendingWrite]) -> None:
         """Find the versions that a database restored from a backup doesn't know, and note those about to be written."""
-        values = [value for value in self.before.values() if isinstance(value, SecretValue)]
-        self.newer.update(find_own_unplanned_versions(values, known=self.known, keys=self.keys))
+        self._note_newer(*(v for v in self.before.values() if isinstance(v, SecretValue)))
         if not self.options.dry_run:
             record_planned_versions(
                 [
@@ -150,6 +156,10 @@ class SecretWriter:
                     if (token := self._make_token(name, document, self.before[name]))
                 ]
             )
+
+    def _note_newer(self, *values: SecretValue) -> None:
+        known, keys = self.owners.known, self.owners.keys
+        self.newer.update(find_own_unplanned_versions(values, known=known, keys=keys))
 
     def _make_token(
         self, name: str, document: Document, found: SecretValue | SecretsManagerError
@@ -164,13 +174,14 @@ class SecretWriter:
         else:
             return ""
         text = documents.encode_document(document)
-        return self.keys.new_id(name, replaced=replaced, text=text)
+        return self.owners.keys.new_id(name, replaced=replaced, text=text)
 
     def write_client(self, pending: PendingWrite) -> None:
         """Write the client's secrets that differ, up to the first error, which is stored in `pending`."""
         if pending.held:
             for found in pending.held:
-                if not self._is_stored(found, pending.snapshot.client_id):
+                # Nearly always the very version is stored as pushed already.
+                if self.owners.known[found.name].version_id != found.version_id:
                     pending.add_secret(found)
             return
         if time.monotonic() > self.options.until:
@@ -179,11 +190,36 @@ class SecretWriter:
         try:
             # All are looked at before the first is written: a client is left alone as a whole.
             for name in pending.documents:
-                self._spare_version(pending, self.before[name])
+                self._require_writable(pending, name)
             for name in pending.documents:
                 self._write_secret(pending, name)
         except (SecretsManagerError, RefusedBySiteError) as error:
             pending.error = error
+
+    def _require_writable(self, pending: PendingWrite, name: str) -> None:
+        """Raise where the secret is not the client's here, or may not be made, or holds what is to be spared."""
+        found = self.before[name]
+        if isinstance(found, SecretValue):
+            self._require_ours(pending, found)
+            self._spare_version(pending, found)
+        elif found.scheduled_for_deletion:
+            self._require_proof(pending, self.sm.describe_secret(name))
+        elif found.not_found:
+            self._require_creatable(pending, name)
+
+    def _require_creatable(self, pending: PendingWrite, name: str) -> None:
+        """Raise `MissingInAwsError` where AWS is the authority and should have the secret.
+
+        A part that the client never had is made beside the others of its document.
+        """
+        snapshot = pending.snapshot
+        if not snapshot.phase.aws_is_authority or self.options.creates_everywhere:
+            return
+        row = self.owners.known.get(name)
+        was_there = row is not None and row.client_id == snapshot.client_id
+        others = (self.before[each] for each in snapshot.names.values())
+        if was_there or not any(isinstance(other, SecretValue) for other in others):
+            raise MissingInAwsError(sentences.NOT_CREATED(name=name))
 
     def _write_secret(self, pending: PendingWrite, name: str) -> None:
         found = self.before[name]
@@ -193,12 +229,16 @@ class SecretWriter:
                 return
             found = there
             self._spare_version(pending, found)
-        self._require_ours(pending, name, ours=self._is_our_secret(found))
+        self._tag_if_adopted(pending, name)
         if found.holds_document(pending.documents[name]):
             pending.add_secret(found)
             return
-        is_foreign = self._is_foreign(found)
-        if is_foreign and pending.snapshot.phase.aws_is_authority and not self.options.overwrite:
+        is_foreign = self.owners.is_foreign_version(found)
+        if (
+            is_foreign
+            and pending.snapshot.phase.aws_is_authority
+            and not (self.options.overwrite or self._is_adopted(pending, name))
+        ):
             raise ForeignVersionError(sentences.FOREIGN_VERSION(name=name))
         is_newer = found.version_id in self.newer
         if is_newer and not self.options.overwrite:
@@ -211,62 +251,63 @@ class SecretWriter:
             if is_newer and found.text is not None:
                 self.sm.put_aside(name, found.text, stage=REPLACED_STAGE)
             text = documents.encode_document(pending.documents[name])
-            token = self.keys.new_id(name, replaced=found.version_id, text=text)
+            token = self.owners.keys.new_id(name, replaced=found.version_id, text=text)
             version_id = self.sm.put_value(name, text, token=token)
             pending.replaced.append(replaced)
             pending.add_secret(SecretVersion(name, found.arn, version_id))
 
-    def _spare_version(
-        self, pending: PendingWrite, found: SecretValue | SecretsManagerError
-    ) -> None:
-        """Raise MismatchNotOverwrittenError where the client is spared and somebody else wrote the found version.
-
-        A secret that is not ours is another question: it is refused, or adopted with what it holds.
-        """
-        if not pending.is_spared or isinstance(found, SecretsManagerError):
+    def _spare_version(self, pending: PendingWrite, found: SecretValue) -> None:
+        """Raise MismatchNotOverwrittenError where the client is spared and somebody else wrote the found version."""
+        name = found.name
+        if (
+            not pending.is_spared
+            or found.holds_document(pending.documents[name])
+            or not self.owners.is_foreign_version(found)
+            or self._is_adopted(pending, name)
+        ):
             return
-        name, version_id = found.name, found.version_id
-        if found.holds_document(pending.documents[name]) or not self._is_foreign(found):
+        by_authority = pending.snapshot.phase.aws_is_authority
+        sentence = plan_sentences.LEFT_TO_AWS if by_authority else plan_sentences.LEFT_ALONE
+        raise MismatchNotOverwrittenError(sentence(name=name, version=found.version_id))
+
+    def _is_adopted(self, pending: PendingWrite, name: str) -> bool:
+        """Say whether somebody adopted the secret, having seen what it held, and no push has written it since."""
+        row = self.owners.known.get(name)
+        if row is None or row.client_id != pending.snapshot.client_id:
+            return self.options.after_adoption
+        return not row.version_id
+
+    def _tag_if_adopted(self, pending: PendingWrite, name: str) -> None:
+        """Tag an adopted secret before the first write to it: AWS may refuse others' (`iam_policy`)."""
+        if self._is_adopted(pending, name) and not self.options.dry_run:
+            self.sm.tag_secret(name, slug=pending.snapshot.secret_slug)
+
+    def _require_ours(self, pending: PendingWrite, found: SecretValue) -> None:
+        """Raise `RefusedBySiteError` where the secret is somebody else's."""
+        client_id = pending.snapshot.client_id
+        if self.options.after_adoption:
             return
-        if self._is_our_secret(found):
-            by_authority = pending.snapshot.phase.aws_is_authority
-            sentence = plan_sentences.LEFT_TO_AWS if by_authority else plan_sentences.LEFT_ALONE
-            raise MismatchNotOverwrittenError(sentence(name=name, version=version_id))
+        if refusal := self.owners.find_refusal(found, client_id, sm=self.sm):
+            raise RefusedBySiteError(refusal)
 
-    def _is_foreign(self, found: SecretValue) -> bool:
-        """Say whether somebody else wrote the version, and no push found it equal to the rows."""
-        known = self.known.get(found.name)
-        return found.version_id != (known and known.version_id) and not self.keys.is_ours(
-            found.name, found.version_id
-        )
-
-    def _is_our_secret(self, found: SecretValue) -> bool:
-        """Say whether this site made or adopted the secret; asks AWS only about one that no push has met."""
-        return self._is_known(found) or self.sm.describe_secret(found.name).is_ours
-
-    def _is_stored(self, found: SecretValue, client_id: int) -> bool:
-        """Say whether the very version is stored as pushed already, which nearly always it is."""
-        known = self.known[found.name]
-        return known.version_id == found.version_id and known.client_id == client_id
-
-    def _is_known(self, found: SecretValue) -> bool:
-        """Say whether a push has met the secret, and not another one of that name."""
-        known = self.known.get(found.name)
-        return known is not None and known.arn == found.arn
+    def _require_proof(self, pending: PendingWrite, there: SecretDescription) -> None:
+        is_ours = self.owners.is_ours(there, pending.snapshot.client_id)
+        if not is_ours and not self.options.after_adoption:
+            raise RefusedBySiteError(self.owners.explain_refusal(there))
 
     def _create_or_restore(
         self, pending: PendingWrite, name: str, error: SecretsManagerError
     ) -> SecretValue | None:
         """Create a secret that AWS doesn't have; return the value of one that is taken back from its deletion."""
         if error.scheduled_for_deletion:
-            return self._restore_secret(pending, self.sm.describe_secret(name))
+            return self._restore_secret(pending, name)
         if not error.not_found:
             raise error
         pending.outcomes[name] = Outcome.CREATED
         if self.options.dry_run:
             return None
         text = documents.encode_document(pending.documents[name])
-        token = self.keys.new_id(name, replaced="", text=text)
+        token = self.owners.keys.new_id(name, replaced="", text=text)
         try:
             made = self.sm.create_secret(
                 name,
@@ -280,35 +321,24 @@ class SecretWriter:
             if refusal.code != EXISTS_ALREADY:
                 raise
             there = self.sm.describe_secret(name)
+            self._require_proof(pending, there)
             if there.deleted_at:
-                return self._restore_secret(pending, there)
+                return self._restore_secret(pending, name)
             # It has no value yet, as the console and Terraform leave it, so that no read found it.
-            self._require_ours(pending, name, ours=there.is_ours)
+            self._tag_if_adopted(pending, name)
             pending.outcomes[name] = Outcome.UPDATED
             made = SecretVersion(name, there.arn, self.sm.put_value(name, text, token=token))
         pending.add_secret(made)
         return None
 
-    def _restore_secret(
-        self, pending: PendingWrite, there: SecretDescription
-    ) -> SecretValue | None:
-        """Take the secret back from its scheduled deletion and return its value; None in a rehearsal."""
-        if not there.is_ours and not self.options.adopt:
-            raise RefusedBySiteError(sentences.NOT_OURS(name=there.name))
-        pending.outcomes[there.name] = Outcome.RESTORED
+    def _restore_secret(self, pending: PendingWrite, name: str) -> SecretValue | None:
+        """Take our secret back from its scheduled deletion and return its value; None in a rehearsal."""
+        pending.outcomes[name] = Outcome.RESTORED
         if self.options.dry_run:
             return None
-        self.sm.restore_secret(there.name)
-        found = self.sm.get_value(there.name)
-        self.newer.update(find_own_unplanned_versions([found], known=self.known, keys=self.keys))
-        if token := self._make_token(there.name, pending.documents[there.name], found):
+        self.sm.restore_secret(name)
+        found = self.sm.get_value(name)
+        self._note_newer(found)
+        if token := self._make_token(name, pending.documents[name], found):
             record_planned_versions([token])
         return found
-
-    def _require_ours(self, pending: PendingWrite, name: str, *, ours: bool) -> None:
-        if ours:
-            return
-        if not self.options.adopt:
-            raise RefusedBySiteError(sentences.NOT_OURS(name=name))
-        if not self.options.dry_run:
-            self.sm.tag_secret(name, slug=pending.snapshot.secret_slug)

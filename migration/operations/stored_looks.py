@@ -115,15 +115,10 @@ def find_settings_drift() -> SettingsDrift:
     looked_at, overdue, oldest, since = 0, 0, None, timezone.now() - LOOKED_AT_WITHIN
     present = present.annotate(secret_slug=name_secret_slug("client__"))
     columns = (
-        "name",
-        "client_id",
-        "client__slug",
-        "secret_slug",
-        "facts",
-        "described_at",
-        "seen_at",
+        *("name", "arn", "client_id", "client__slug", "secret_slug"),
+        *("facts", "described_at", "seen_at"),
     )
-    for name, client_id, slug, secret_slug, facts, at, seen_at in present.values_list(
+    for name, arn, client_id, slug, secret_slug, facts, at, seen_at in present.values_list(
         *columns
     ).iterator():
         # Those that it had before, under another slug, nobody needs any more.
@@ -134,7 +129,7 @@ def find_settings_drift() -> SettingsDrift:
             overdue += seen_at < since
             continue
         looked_at, oldest = looked_at + 1, min(oldest or at, at)
-        if changes := find_changes_from_stored_facts(facts, name=name, slug=secret_slug):
+        if changes := find_changes_from_stored_facts(facts, name=name, arn=arn, slug=secret_slug):
             client = clients.setdefault(client_id, ClientSettingsDrift(client_id, slug))
             client.secrets.append(SecretSettingsDrift(name, changes))
     return SettingsDrift(list(clients.values()), unlooked, looked_at, overdue, oldest)
@@ -148,12 +143,12 @@ def store_look(name: str, there: SecretDescription | None, *, key_as: str = "") 
     """
     own = Secret.objects.filter(name=name).annotate(secret_slug=name_secret_slug("client__"))
     # None of a client that NOVA has deleted. What no push has met has no row to be stored in.
-    slug = own.values_list("secret_slug", flat=True).first()
+    arn, slug = own.values_list("arn", "secret_slug").first() or ("", None)
     facts = make_stored_facts(there, key_as=key_as or _recall_key(there)) if there else {}
     Secret.objects.filter(name=name).update(
         facts=facts,
         described_at=timezone.now(),
-        differs=slug is not None and _do_facts_differ(facts, name=name, slug=slug),
+        differs=slug is not None and _do_facts_differ(facts, name=name, arn=arn, slug=slug),
         compared_with=hash_settings(),
     )
 
@@ -162,8 +157,8 @@ def _is_named_after(slug: str, name: str) -> bool:
     return f"{name}/".startswith(f"{settings.NOVA_SECRET_PREFIX}/{slug}/")
 
 
-def _do_facts_differ(facts: dict[str, Any], *, name: str, slug: str) -> bool:
-    changes = find_changes_from_stored_facts(facts, name=name, slug=slug)
+def _do_facts_differ(facts: dict[str, Any], *, name: str, arn: str, slug: str) -> bool:
+    changes = find_changes_from_stored_facts(facts, name=name, arn=arn, slug=slug)
     return changes.differs and _is_named_after(slug, name)
 
 
@@ -171,12 +166,12 @@ def compare_looks_with_settings() -> None:
     """Compare with the present settings what is kept of the secrets that were compared with other ones."""
     code = hash_settings()
     others = Secret.objects.exclude(described_at=None).exclude(compared_with=code)
-    named = name_secret_slug("client__")
-    rows = others.values_list("name", named, "facts").order_by("name").iterator()
+    columns = ("name", "arn", name_secret_slug("client__"), "facts")
+    rows = others.values_list(*columns).order_by("name").iterator()
     while some := list(islice(rows, COMPARED_AT_ONCE)):
         differing: dict[bool, list[str]] = {True: [], False: []}
-        for name, slug, facts in some:
-            differing[_do_facts_differ(facts, name=name, slug=slug)].append(name)
+        for name, arn, slug, facts in some:
+            differing[_do_facts_differ(facts, name=name, arn=arn, slug=slug)].append(name)
         for differs, names in differing.items():
             # Not those that somebody has described meanwhile.
             others.filter(name__in=names).update(differs=differs, compared_with=code)

@@ -52,6 +52,7 @@ FIELDS_NAMED = 3
 # The acts that the audit alone keeps.
 AUDITED_ICONS: dict[str, str] = {
     AuditCode.LAYOUT: "key",
+    AuditCode.ADOPTION: "key",
     AuditCode.IMPORT: "upload",
     AuditCode.OFFBOARDING: "logout",
 }
@@ -256,7 +257,7 @@ def _list_reveals(client_id: int, number: int, _has_permission: HasPermission) -
 def _list_audited_acts(
     client_id: int, number: int, _has_permission: HasPermission
 ) -> Iterator[Event]:
-    """Yield the changes of layout, imports and offboardings. What a run changed is listed as its item."""
+    """Yield the changes of layout, adoptions, imports and offboardings. What a run changed is listed as its item."""
     entries = _select_entries(client_id, *AUDITED_ICONS).exclude(correlation__startswith="run ")
     for entry in entries[:number]:
         yield _make_event(entry, AUDITED_ICONS[entry.code])

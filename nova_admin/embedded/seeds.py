@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
+from migration.models import Secret
+from migration.operations.keys import load_version_keys
+from migration.operations.version_plans import record_planned_versions
 from nova_admin.embedded.identity import KEY_ID, make_secret_access_key
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.document import MAX_BYTES, Layout
@@ -129,7 +132,15 @@ def prepare_aws(sm: SecretsManager, slug: str) -> None:
     if slug == "foreign_secret":
         sm.sm.create_secret(Name=name, SecretString='{"owner": "another team"}')
     elif slug == "scheduled_for_deletion":
-        sm.create_secret(name, '{"client_name": "left behind"}', slug=slug)
+        # As this site would have made it, before the client went back to PostgreSQL.
+        text = '{"client_name": "left behind"}'
+        token = load_version_keys().new_id(name, replaced="", text=text)
+        record_planned_versions([token])
+        made = sm.create_secret(name, text, token=token, slug=slug)
+        client_id = Client.objects.values_list("pk", flat=True).get(slug=slug)
+        Secret.objects.record(
+            [Secret(name=name, arn=made.arn, version_id=token, client_id=client_id)]
+        )
         sm.schedule_deletion(name, days=7)
 
 

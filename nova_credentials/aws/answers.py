@@ -88,8 +88,8 @@ class SecretDescription:
     replicas: tuple[Replica, ...] = ()
 
     @property
-    def is_ours(self) -> bool:
-        """Say whether this app made or adopted the secret."""
+    def has_our_tag(self) -> bool:
+        """Say whether it has the tag that this app's secrets have, which IAM policies ask for. Anybody can set it."""
         return self.tags.get("ManagedBy") == "nova-admin"
 
 

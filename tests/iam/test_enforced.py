@@ -25,6 +25,7 @@ from nova_credentials.reader.routing import Reader
 from tests.factories import make_full_client
 from tests.iam.calls import enforce
 from tests.migration.moves.clients import advance, write_password
+from tests.migration.pushes.pushed import adopt
 
 REGION, PREFIX = "us-east-1", "nova/clients"
 
@@ -80,7 +81,8 @@ def test_somebody_elses_secret_is_adopted(enforced):
         SecretsManager(REGION).sm.create_secret(Name=f"{PREFIX}/{name}", SecretString="{}")
 
     (refused,) = push(client_ids=[pk])
-    (adopted,) = push(client_ids=[pk], adopt=True, overwrite=True)
+    adopt(pk)
+    (adopted,) = push(client_ids=[pk], overwrite=True)
 
     assert refused.outcome == Outcome.FAILED
     assert adopted.outcome == Outcome.UPDATED

@@ -28,6 +28,7 @@ from tests.migration.moves.clients import (
     phase_of,
     write_password,
 )
+from tests.migration.pushes.pushed import make_anew
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -146,7 +147,7 @@ def test_a_secret_of_a_client_that_was_moved_on_meanwhile_stays(idom, sm, monkey
 
 
 def test_a_secret_that_is_not_ours_is_left(idom, sm):
-    sm.sm.untag_resource(SecretId=NAME, TagKeys=["ManagedBy"])
+    make_anew(sm, NAME)
 
     assert step_back(idom).message == sentences.KEPT_NOT_OURS(name=NAME)
     assert phase_of(idom) == Phase.POSTGRES

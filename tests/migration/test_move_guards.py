@@ -38,6 +38,7 @@ from tests.migration.moves.clients import (
     refusal_of,
     write_password,
 )
+from tests.migration.pushes.pushed import adopt
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -141,7 +142,8 @@ def test_a_plain_restore_leaves_no_push_pending_and_says_what_it_did(idom):
 def test_a_push_remembers_the_version_that_it_wrote_and_the_secret_that_it_adopted(idom, sm):
     document = snapshots.read_snapshots([idom])[idom].document
     sm.sm.create_secret(Name=NAME, SecretString='{"client_name": "somebody else\'s"}')
-    (pushed,) = push(client_ids=[idom], adopt=True)
+    adopt(idom)
+    (pushed,) = push(client_ids=[idom])
 
     assert pushed.outcome == "updated"
     assert sm.get_value(NAME).to_document() == document

@@ -26,17 +26,15 @@ class Command(ClientsCommand):
         self.add_client_arguments(parser)
         self.add_format(parser)
         self.add_run_arguments(parser)
-        parser.add_argument(
-            "--adopt",
-            action="store_true",
-            help="take over secrets of the new names that are not ours",
-        )
+        self.add_adoption_arguments(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
+        chosen = self.find_clients(options)
+        self.adopt_foreign_secrets(chosen, options, layout=Layout(options["layout"]))
         run = self.start_run_and_wait(
             options,
             kind=Run.Kind.LAYOUT,
-            chosen=self.find_clients(options),
+            chosen=chosen,
             layout=options["layout"],
             adopt=options["adopt"],
         )

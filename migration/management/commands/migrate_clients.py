@@ -41,11 +41,7 @@ class Command(ClientsCommand):
             "--dry-run", action="store_true", help="print the plan of the run, write nothing"
         )
         self.add_run_arguments(parser)
-        parser.add_argument(
-            "--adopt",
-            action="store_true",
-            help="take over secrets of the same name that are not ours",
-        )
+        self.add_adoption_arguments(parser)
         parser.add_argument(
             "--overwrite",
             action="store_true",
@@ -58,8 +54,10 @@ class Command(ClientsCommand):
     def handle(self, *args: object, **options: Any) -> None:
         chosen = self.find_clients(options)
         if options["dry_run"]:
+            self.show_foreign_secrets(chosen, options)
             self._print_plan(chosen, options)
             return
+        self.adopt_foreign_secrets(chosen, options)
         run = self.start_run_and_wait(
             options,
             kind=Run.Kind.MIGRATE,
@@ -79,7 +77,6 @@ class Command(ClientsCommand):
         plan = RunPlan.store_request(
             by=None,
             chosen=plan.chosen,
-            adopt=plan.adopt,
             overwrite=plan.overwrite,
             include_inactive=plan.include_inactive,
         )

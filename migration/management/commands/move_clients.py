@@ -16,17 +16,20 @@ from django.db.models.functions import Collate
 
 from credentials.shown_names import escape_name
 from migration import evidence_sentences, sentences
-from migration.management.base import ClientsCommand, find_client_group, find_user
+from migration.management.base import (
+    ClientsCommand,
+    find_client_group,
+    find_user,
+    parse_reason,
+)
 from migration.management.counted_work import show_work
 from migration.management.run_items import ITEMS_AT_ONCE
 from migration.models import (
     MANY_TRIES,
     MOVE_PERMISSIONS,
     Outcome,
-    ReasonError,
     Run,
     all_clients,
-    require_storable_reason,
 )
 from migration.operations.account import KmsAnswers
 from migration.operations.approvals import ApprovalStepRefused, request_move
@@ -56,15 +59,6 @@ def parse_override_reason(text: str) -> str:
     if not text.strip():
         raise ArgumentTypeError("give a reason: it is stored with the move")
     return parse_reason(text.strip())
-
-
-def parse_reason(text: str) -> str:
-    """Return the text of `--reason`; raise ArgumentTypeError if it can't be stored."""
-    try:
-        require_storable_reason(text)
-    except ReasonError as error:
-        raise ArgumentTypeError(str(error)) from None
-    return text
 
 
 class MoveReport(TypedDict):

@@ -129,8 +129,8 @@ class _Examination:
     @cached_property
     def present(self) -> SecretDescription | None:
         """Describe a secret of this site that is there and has a value; None where none is known."""
-        names = Secret.objects.order_by("-seen_at").values_list("name", flat=True)
-        for name in names[:MOST_TRIED]:
+        newest = Secret.objects.order_by("-seen_at").values_list("name", "arn")
+        for name, arn in newest[:MOST_TRIED]:
             if self.lost:
                 break
             try:
@@ -138,7 +138,8 @@ class _Examination:
             except SecretsManagerError as error:
                 self._note_loss(error)
                 continue
-            if found.is_ours and not found.deleted_at and found.versions:
+            is_ours = found.arn == arn and found.has_our_tag
+            if is_ours and not found.deleted_at and found.versions:
                 return found
         return None
 

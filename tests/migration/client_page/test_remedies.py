@@ -113,12 +113,12 @@ def test_what_the_secret_holds_is_shown_by_names_and_codes_and_then_adopted(
     for wrong in ({"slug": "x"}, {"reason": " "}, {"seen": "x"}):
         answer = client.post(f"{CLIENT}/{foreign}/adopt/", sent | wrong, follow=True)
         assert "Nothing was adopted" in text(answer)
-    assert not aws_store.secrets_manager().describe_secret(NAME).is_ours
+    assert not aws_store.secrets_manager().describe_secret(NAME).has_our_tag
 
     answer = client.post(f"{CLIENT}/{foreign}/adopt/", sent, follow=True)
 
     assert f"Adopted: {NAME}." in text(answer)
-    assert aws_store.secrets_manager().describe_secret(NAME).is_ours
+    assert aws_store.secrets_manager().describe_secret(NAME).has_our_tag
     resolution = Resolution.objects.get()
     assert (resolution.kind, resolution.reason) == ("to_aws", "INC-42")
     client.post(f"{CLIENT}/{foreign}/move/", {"new": "dual_write", "seen": "postgres"})

@@ -69,7 +69,7 @@ def test_a_secret_that_is_not_there_not_ours_or_to_be_deleted_is_told_so(stores,
 
     sm = aws_store.secrets_manager()
     sm.sm.create_secret(Name="nova/clients/idom", SecretString="{}")
-    assert "It lacks this site's tag: somebody else made it." in versions(viewer, pk)
+    assert "No tag says whose it is." in versions(viewer, pk)
 
     sm.schedule_deletion("nova/clients/idom")
     assert "Scheduled for deletion" in versions(viewer, pk)

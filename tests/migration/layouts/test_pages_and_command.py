@@ -65,7 +65,7 @@ def test_the_command_changes_many_in_a_run_and_says_who_kept_theirs(capsys, clie
     assert (idom["slug"], idom["code"]) == ("idom", sentences.NOT_OURS.key)
     assert count_failed_clients().by_act == {Act.LAYOUT: 1}
 
-    call_command("change_layout", "service", "--all", "--inline", "--adopt")
+    call_command("change_layout", "service", "--all", "--inline", "--adopt", "--reason", "x")
     assert set(ClientMigration.objects.values_list("layout", flat=True)) == {"service"}
     # It succeeded since, in whichever way.
     assert not RunItem.objects.needing_attention().exists()

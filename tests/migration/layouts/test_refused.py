@@ -44,6 +44,7 @@ from tests.migration.moves.clients import (
 )
 from tests.migration.nova_tables.conftest import execute
 from tests.migration.nova_tables.test_columns import RENAME
+from tests.migration.pushes.pushed import make_own_secret
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -235,7 +236,7 @@ def test_what_belongs_into_no_secret_of_a_service_is_told(sm):
 def test_what_somebody_else_wrote_to_a_new_secret_of_ours_is_not_overwritten(
     idom, sm, is_scheduled, begun
 ):
-    version = sm.create_secret(SERVICES[0], '{"database": {}}', slug="idom").version_id
+    version = make_own_secret(sm, SERVICES[0], '{"database": {}}', idom)
     if is_scheduled:
         sm.schedule_deletion(SERVICES[0])
 

@@ -19,7 +19,7 @@ from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, update
 from tests.migration.moves.clients import advance, change_in_aws
-from tests.migration.pushes.pushed import push_one, stored
+from tests.migration.pushes.pushed import adopt, push_one, stored
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -31,7 +31,7 @@ def test_a_secret_that_is_not_ours_is_left_alone(sm):
     result = push_one(pk)
 
     assert (result.outcome, result.error_class) == (Outcome.FAILED, "conflict")
-    assert result.message == sentences.NOT_OURS(name="nova/clients/idom")
+    assert sentences.NOT_OURS(name="nova/clients/idom") in result.message.parts
     assert sm.get_value("nova/clients/idom").text == "somebody else's"
 
 
@@ -39,8 +39,9 @@ def test_adopting_takes_it_over_and_tags_it(sm):
     pk = make_full_client("idom")
     sm.sm.create_secret(Name="nova/clients/idom", SecretString="somebody else's")
 
-    assert push_one(pk, adopt=True).outcome == Outcome.UPDATED
-    assert sm.describe_secret("nova/clients/idom").is_ours
+    adopt(pk)
+    assert push_one(pk).outcome == Outcome.UPDATED
+    assert sm.describe_secret("nova/clients/idom").has_our_tag
     assert push_one(pk).outcome == Outcome.UNCHANGED
 
 
@@ -90,7 +91,7 @@ def test_a_secret_that_somebody_made_anew_under_the_name_is_not_ours(sm):
     sm.sm.delete_secret(SecretId="nova/clients/idom", ForceDeleteWithoutRecovery=True)
     sm.sm.create_secret(Name="nova/clients/idom", SecretString="somebody else's")
 
-    assert push_one(pk).message == sentences.NOT_OURS(name="nova/clients/idom")
+    assert push_one(pk).message.codes == [sentences.NOT_OURS.key, sentences.NOT_TAGGED.key]
     assert sm.get_value("nova/clients/idom").text == "somebody else's"
 
 
@@ -162,9 +163,10 @@ def test_a_foreign_deletion_that_is_told_by_its_date_alone_stays_so():
     sm.sm.create_secret(Name="nova/clients/idom", SecretString="somebody else's")
     sm.schedule_deletion("nova/clients/idom", days=7)
 
-    assert push_one(pk).message == sentences.NOT_OURS(name="nova/clients/idom")
+    assert push_one(pk).message.codes == [sentences.NOT_OURS.key, sentences.NOT_TAGGED.key]
     assert sm.describe_secret("nova/clients/idom").deleted_at is not None
-    assert push_one(pk, adopt=True).outcome == Outcome.RESTORED
+    adopt(pk)
+    assert push_one(pk).outcome == Outcome.RESTORED
     assert stored(sm, "idom") == Client.objects.get(pk=pk).build_document()
 
 
@@ -223,15 +225,18 @@ def test_a_foreign_secret_scheduled_for_deletion_stays_so(sm):
     assert sm.describe_secret("nova/clients/idom").deleted_at is not None
 
 
-@pytest.mark.parametrize(("tagged", "adopt"), [(True, False), (False, True)])
-def test_a_secret_that_has_no_value_yet_is_filled(sm, tagged, adopt):
+@pytest.mark.parametrize("tagged", [True, False])
+def test_a_secret_that_has_no_value_yet_is_filled_once_it_is_adopted(sm, tagged):
     tags = [{"Key": "ManagedBy", "Value": "nova-admin"}] if tagged else []
     sm.sm.create_secret(Name="nova/clients/idom", Tags=tags)
+    pk = make_full_client("idom")
 
-    result = push_one(make_full_client("idom"), adopt=adopt)
+    assert sentences.NOT_OURS.key in push_one(pk).message.codes
+    adopt(pk)
+    result = push_one(pk)
 
     assert (result.outcome, result.comparison.status) == (Outcome.UPDATED, "match")
-    assert sm.describe_secret("nova/clients/idom").is_ours
+    assert sm.describe_secret("nova/clients/idom").has_our_tag
 
 
 def test_a_secret_without_a_value_that_is_not_ours_is_left_alone(sm):
@@ -239,7 +244,7 @@ def test_a_secret_without_a_value_that_is_not_ours_is_left_alone(sm):
 
     result = push_one(make_full_client("idom"))
 
-    assert result.message == sentences.NOT_OURS(name="nova/clients/idom")
+    assert sentences.NOT_OURS(name="nova/clients/idom") in result.message.parts
 
 
 def test_a_secret_of_a_service_without_a_row_may_be_scheduled_for_deletion(settings, sm):

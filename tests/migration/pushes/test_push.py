@@ -20,7 +20,7 @@ from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.document import Layout
 from tests.factories import make_client, make_database, make_email, make_full_client, update
 from tests.migration.moves.clients import write_password
-from tests.migration.pushes.pushed import push_one, revision, stored
+from tests.migration.pushes.pushed import make_own_secret, push_one, revision, stored
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -82,9 +82,8 @@ def test_an_unchanged_document_is_not_written_again(sm):
 def test_another_layout_of_the_same_json_is_no_change(sm):
     pk = make_full_client("idom")
     document = Client.objects.get(pk=pk).build_document()
-    sm.create_secret(
-        "nova/clients/idom", json.dumps(dict(reversed(document.items())), indent=2), slug="idom"
-    )
+    text = json.dumps(dict(reversed(document.items())), indent=2)
+    make_own_secret(sm, "nova/clients/idom", text, pk)
 
     assert push_one(pk).outcome == Outcome.UNCHANGED
     assert Secret.objects.get().version_id == sm.get_value("nova/clients/idom").version_id

@@ -73,13 +73,13 @@ def test_another_order_of_the_keys_is_the_same_document(sm):
     assert Secret.objects.get(name=NAME).version_id == version
 
 
-def test_a_secret_that_was_another_clients_is_this_ones_once_its_slug_is():
-    pk = make_idom()
-    Secret.objects.update(client_id=make_client("acme"))
+def test_a_secret_that_is_another_clients_is_refused_though_it_holds_the_same():
+    pk, other = make_idom(), make_client("acme")
+    Secret.objects.update(client_id=other)
 
-    assert push_one(pk).outcome == Outcome.UNCHANGED
+    assert push_one(pk).message.codes == ["not_ours", "owned_by_client"]
 
-    assert Secret.objects.get().client_id == pk
+    assert Secret.objects.get().client_id == other
 
 
 def test_what_is_unchanged_is_handed_to_no_thread(monkeypatch):

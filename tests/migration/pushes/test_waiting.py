@@ -37,7 +37,7 @@ def test_a_page_waits_a_second_for_a_client_and_a_worker_thirty(
 @pytest.mark.parametrize(("now", "is_postponed"), [(100.0, False), (100.1, True)])
 def test_no_client_is_begun_after_the_time_and_one_is_at_its_end(monkeypatch, now, is_postponed):
     monkeypatch.setattr(secret_writer, "time", SimpleNamespace(monotonic=lambda: now))
-    writer = SecretWriter(None, {}, {}, None, PushOptions(overwrite=False, until=100.0))
+    writer = SecretWriter(None, {}, None, PushOptions(overwrite=False, until=100.0))
     pending = PendingWrite(None)
 
     writer.write_client(pending)

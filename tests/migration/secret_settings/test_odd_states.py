@@ -30,6 +30,7 @@ from nova_credentials.phases import Phase
 from tests.factories import make_client, make_full_client
 from tests.migration.moves.clients import NAME, enter_phase
 from tests.migration.offboarding.clients import deactivate
+from tests.migration.pushes.pushed import make_anew
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -113,14 +114,24 @@ def test_a_secret_that_went_since_the_last_look_differs_no_more_after_a_run(idom
     assert not find_settings_drift().client_ids_to_look_at
 
 
-def test_a_secret_that_lost_its_tag_is_called_so_at_once(idom, sm):
+def test_a_secret_that_somebody_made_anew_is_called_so_at_once(idom, sm):
     applied_settings.store_due_secret_states(seconds=10)
-    sm.sm.untag_resource(SecretId=NAME, TagKeys=["ManagedBy"])
+    make_anew(sm, NAME)
 
     with pytest.raises(ItemFailedError):
         apply(idom)
 
     assert states() == ["failed"]
+
+
+def test_a_secret_that_lost_its_tag_is_ours_still_and_gets_it_back(idom, sm):
+    sm.sm.untag_resource(SecretId=NAME, TagKeys=["ManagedBy"])
+    applied_settings.store_due_secret_states(seconds=10)
+    assert find_settings_drift().client_ids_to_look_at == {idom}
+
+    assert apply(idom)[0] == Outcome.UPDATED
+
+    assert sm.describe_secret(NAME).has_our_tag
 
 
 def test_a_secret_that_is_taken_back_from_its_deletion_is_looked_at_soon(idom, settings):

@@ -101,9 +101,9 @@ def test_a_description_tells_versions_tags_and_deletion(sm):
 
 def test_a_secret_of_somebody_else_is_not_ours_until_it_is_tagged(sm):
     sm.sm.create_secret(Name=NAME, SecretString="{}")
-    assert not sm.describe_secret(NAME).is_ours
+    assert not sm.describe_secret(NAME).has_our_tag
     sm.tag_secret(NAME, slug="idom")
-    assert sm.describe_secret(NAME).is_ours
+    assert sm.describe_secret(NAME).has_our_tag
     assert sm.describe_secret(NAME).tags["Client"] == "idom"
 
 

@@ -56,7 +56,7 @@ def test_every_secret_is_tagged_at_its_creation(either):
     either.create_client_credentials("idom", DOCUMENT)
     for name in either.secret_names("idom").values():
         description = either.describe_secret(name)
-        assert description.is_ours
+        assert description.has_our_tag
         assert description.tags == {"Project": "NOVA", "ManagedBy": "nova-admin", "Client": "idom"}
 
 
@@ -148,7 +148,7 @@ def test_an_update_creates_the_parts_that_are_new_and_empties_those_without_a_ro
         "other_emails": [],
     }
     assert services.get_client_credentials("idom") == without_email
-    assert services.describe_secret(f"{NAME}/aws").is_ours
+    assert services.describe_secret(f"{NAME}/aws").has_our_tag
 
 
 def test_a_client_without_a_row_has_no_secret_to_be_created_in_the_service_layout(services):
