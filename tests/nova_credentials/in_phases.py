@@ -19,8 +19,9 @@ def stand(pk: int, phase: Phase) -> None:
 
 def bring(pk: int, phase: Phase) -> None:
     """Takes a client to a phase as its moves do: pushed from `dual_write` on, pointers from the purge on."""
-    stand(pk, phase if phase != Phase.PURGED else Phase.AWS)
     if phase != Phase.POSTGRES:
+        # From the cutover on no push would create the secret.
+        stand(pk, Phase.DUAL_WRITE)
         (pushed,) = push(client_ids=[pk])
         assert pushed.outcome in {"created", "unchanged", "updated", "restored"}, pushed.message
     if phase == Phase.PURGED:
@@ -30,4 +31,4 @@ def bring(pk: int, phase: Phase) -> None:
                     f"UPDATE {table} SET {column} = 'aws-secretsmanager:x' WHERE client_id = %s"
                 )
                 cursor.execute(pointer, [pk])
-        stand(pk, Phase.PURGED)
+    stand(pk, phase)

@@ -44,6 +44,7 @@ from tests.migration.offboarding.clients import (
     rows_of,
     write_row,
 )
+from tests.migration.pushes.pushed import make_anew
 
 
 def refusal_of(act, pk: int, **options) -> str:
@@ -187,8 +188,7 @@ def test_where_a_purge_needs_approval_only_a_purged_client_leaves(settings):
 
 def test_a_secret_of_somebody_else_stays():
     pk = make_inactive(Phase.PURGED)
-    sm = aws_store.secrets_manager().sm
-    sm.untag_resource(SecretId=NAME, TagKeys=["ManagedBy"])
+    make_anew(aws_store.secrets_manager(), NAME)
 
     said = str(offboard_client(client_id=pk, reason="CHG-7"))
 
