@@ -89,13 +89,13 @@ class ClientPhaseQuerySet(ClientQuerySet):
     def with_name_holder(self) -> Self:
         """Annotate `name_holder`: the slug of another client whose secrets have this one's name (None: no one's)."""
         own = Coalesce(models.OuterRef("client_migration__secret_slug"), models.OuterRef("slug"))
+        # Of a client that NOVA has deleted the secrets themselves tell whose they are, until they are gone.
         holders = ClientMigration.objects.exclude(pk=models.OuterRef("pk")).order_by()
-        named = holders.annotate(named=Coalesce("client__slug", "secret_slug", "other_slug"))
         # Each with an index of its own.
         return self.annotate(
             name_holder=Coalesce(
                 *(
-                    models.Subquery(named.filter(**{column: own}).values("named")[:1])
+                    models.Subquery(holders.filter(**{column: own}).values("client__slug")[:1])
                     for column in ("secret_slug", "other_slug")
                 )
             )
@@ -416,14 +416,10 @@ class ClientMigration(models.Model):
 
 
 def find_name_holder(client_id: int, secret_slug: str) -> str | None:
-    """Return the present slug of another client whose secrets have this name, or had it until lately; None: of none.
-
-    Of one that NOVA has deleted the former slug stands for it.
-    """
+    """Return the present slug of another client whose secrets have this name, or had it until lately; None: of none."""
     others = ClientMigration.objects.exclude(pk=client_id)
     others = others.filter(models.Q(secret_slug=secret_slug) | models.Q(other_slug=secret_slug))
-    named = Coalesce("client__slug", "secret_slug", "other_slug")
-    return others.values_list(named, flat=True).order_by("pk").first()
+    return others.values_list("client__slug", flat=True).order_by("pk").first()
 
 
 def store_lost_secret_slugs(client_ids: Collection[int] | None = None) -> None:

@@ -3,6 +3,7 @@
 from contextlib import suppress
 
 import pytest
+from django.db import connection
 
 from credentials.models import DatabaseCredential
 from credentials.triggers import ensure_writes_are_counted
@@ -170,6 +171,21 @@ def test_a_slug_that_was_another_clients_is_refused_to_a_new_client_until_its_se
     assert (pushed.outcome, held(sm, NAME)) == (Outcome.CREATED, "of-other")
 
 
+def test_what_a_deleted_client_was_called_is_free_once_its_secret_is_gone(sm):
+    pk = make_in_phase("idom", Phase.AWS)
+    update("clients", pk, slug="renamed")
+    follow()
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM public.clients WHERE id = %s", [pk])
+    for name in (NAME, NEW):
+        sm.sm.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+
+    for slug in ("idom", "renamed"):
+        other = make_client(slug)
+        make_database(other)
+        assert push(client_ids=[other])[0].outcome == Outcome.CREATED
+
+
 def test_renamed_back_its_former_secret_is_its_own_again(sm, reader):
     pk = make_in_phase("idom", Phase.AWS)
     update("clients", pk, slug="renamed")
@@ -269,8 +285,6 @@ def test_a_layout_changes_before_the_move_and_waits_after_it(reader):
 def test_a_rename_that_no_trigger_saw_is_found_by_the_name_of_the_secret(
     reader, transactional_db, phase
 ):
-    from django.db import connection
-
     pk = make_in_phase("idom", phase)
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE public.clients DISABLE TRIGGER nova_admin_count_write")
