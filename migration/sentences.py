@@ -253,6 +253,13 @@ RELEASE_IS_NEWER = Sentence(
     " %(names)s.",
     glue=", ",
 )
+VERSIONS_UNPROVED = Sentence(
+    "versions_unproved",
+    "None of %(n)s known versions in AWS was made with a version key of this database, so all count as somebody else's:"
+    " its rows are missing, or migrate ran with another SECRET_KEY than the first release.",
+    one="The one known version in AWS was not made with a version key of this database, so it counts as somebody"
+    " else's: its row is missing, or migrate ran with another SECRET_KEY than the first release.",
+)
 IS_NO_COPY = Sentence("is_no_copy", "This database is the one that writes to AWS.")
 WRITTEN_SINCE_BACKUP = Sentence(
     "written_since_backup",

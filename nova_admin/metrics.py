@@ -149,7 +149,7 @@ class Collector:
         )
         yield make_gauge(
             "nova_aws_writes_allowed",
-            "1 if this site may write to AWS; 0 if that is stopped, or its database is a duplicate.",
+            "1 if this host may write to AWS; 0 if writes are stopped, or its database is a duplicate, or it differs.",
             int(numbers.may_write_to_aws),
         )
         yield make_gauge(

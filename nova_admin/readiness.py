@@ -95,7 +95,7 @@ def check_shared_facts() -> bool:
     AWS is asked for its account where it isn't known.
     """
     with suppress(SecretsManagerError):
-        learn_facts()
+        learn_facts(pause=KEPT_SECONDS_OF_SLOW)
     if differing := find_differences(get_aws_write_state().facts):
         raise HostDiffersError(", ".join(differing))
     return True

@@ -12,10 +12,17 @@ from weakref import WeakKeyDictionary
 
 import psycopg
 from django.conf import settings
-from django.db import connections
+from django.db import connections, transaction
 
-from migration.models import DatabaseClaim, DatabaseIdentity, Secret
-from migration.operations.shared_facts import note_facts_after_migrate
+from migration import audit_sentences
+from migration.models import AuditCode, AuditEvent, DatabaseClaim, DatabaseIdentity, Secret
+from migration.operations.shared_facts import (
+    KEYS,
+    explain_differences,
+    is_incomplete,
+    list_own_facts,
+    note_missing_facts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +30,8 @@ if TYPE_CHECKING:
     from django.core.management.base import OutputWrapper
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.migrations import Migration
+
+    from migration.models.database_claims import DatabaseClaimQuerySet
 
 logger = logging.getLogger(__name__)
 
@@ -146,6 +155,43 @@ def note_database(
         lines += note_facts_after_migrate(using)
     if stdout is not None and verbosity >= 1:
         stdout.write("\n".join(lines)) if lines else None
+
+
+def note_facts_after_migrate(using: str) -> list[str]:
+    """Note what isn't yet, and that a key was rotated; return what is to be printed, in English.
+
+    A key was rotated where this process has another one and the noted one among its fallbacks, unless its own is one
+    that the site had before: then this host is the one that lags behind.
+    """
+    claims, lines = DatabaseClaim.objects.using(using), list[str]()
+    noted, facts = _read_noted(claims)
+    if is_incomplete(facts):
+        note_missing_facts(connections[using], facts)
+        noted, facts = _read_noted(claims)
+    if not facts:
+        return []  # the database has not noted what it is
+    own = list_own_facts()
+    for key in KEYS:
+        new, (old, *former) = own[key][0], facts[key]
+        if new != old and old in own[key] and new not in former:
+            facts[key] = [new, old, *former]
+            told = audit_sentences.KEY_ROTATED(key=key, new=new, old=old)
+            with transaction.atomic(using=using):
+                AuditEvent.objects.record(AuditCode.CLAIM, told)
+                claims.filter(pk=noted).update(facts=facts)
+            lines.append(f"{told} Hosts that have only the former one write nothing to AWS.")
+    if why := explain_differences(facts):
+        lines += [
+            str(why),
+            "Correct this host's settings. Only if all hosts are to have them: manage.py claim_database --facts.",
+        ]
+    return lines
+
+
+def _read_noted(claims: DatabaseClaimQuerySet) -> tuple[int, dict[str, list[str]]]:
+    """Return the id of the claim whose facts hold, and the facts; none where none were noted yet."""
+    claim = claims.with_facts()
+    return (claim.pk, dict(claim.facts or {})) if claim else (0, {})
 
 
 def _lacks_facts(wrapper: BaseDatabaseWrapper) -> bool:

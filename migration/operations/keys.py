@@ -18,6 +18,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
 from migration.models import Fingerprint, Secret, VersionKey
+from migration.sentences import VERSIONS_UNPROVED
 
 if TYPE_CHECKING:
     from django.core.management.base import OutputWrapper
@@ -148,10 +149,7 @@ def make_version_keys(
         made.create(key=secrets.token_bytes(KEY_BYTES))
     number = count_versions_of_lost_key(using)
     if number and stdout is not None and verbosity >= 1:
-        stdout.write(
-            f"None of the {number:,} versions that the first release wrote to AWS was written with this SECRET_KEY:"
-            " they count as somebody else's (docs/keys.md)."
-        )
+        stdout.write(str(VERSIONS_UNPROVED(n=number)))
 
 
 def first_release_version_key(secret_key: str) -> bytes:

@@ -15,10 +15,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db import connections, transaction
 
-from migration import audit_sentences, sentences
-from migration.models import AuditCode, AuditEvent, DatabaseClaim
+from migration import sentences
 from migration.models.audit_signatures import audit_keys
 from migration.operations.keys import list_fingerprint_key_ids, list_secret_key_ids
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from migration.models.database_claims import DatabaseClaimQuerySet
     from nova_credentials.messages import Message
 
     # Fact -> the values with which this process agrees: its own first, then those of fallbacks.
@@ -85,6 +82,7 @@ class SeenAccount:
         self._lock, self._asking = threading.Lock(), threading.Lock()
         self._account, self._not_found_at = "", -math.inf
         self._failed_at = -math.inf
+        self._error: SecretsManagerError | None = None
 
     def note_answer(self, parsed: Mapping[str, Any], **_: object) -> None:
         """Note the account in AWS's answer. Receives botocore's `after-call`."""
@@ -111,9 +109,14 @@ class SeenAccount:
         from migration.operations.aws_store import secrets_manager  # noqa: PLC0415  # it asks the guard, which asks this
         from migration.operations.rate_limiter import rate_limiter  # noqa: PLC0415  # the same
 
+        began = time.monotonic()
         with self._asking:
-            if self.account is not None or time.monotonic() - self._failed_at < pause:
+            if self.account is not None or began - self._failed_at < pause:
                 return  # another thread has asked meanwhile
+            if self._error and self._failed_at > began:
+                raise self._error.for_secret(
+                    ""
+                )  # nor does it help to ask again what another was just not told
             rows = rate_limiter().run_statement(
                 lambda own: fetch_all(own, NEWEST_SECRETS, [noted, SECRETS_ASKED])
             )
@@ -122,8 +125,8 @@ class SeenAccount:
                     secrets_manager(interactive=True).describe_secret(name)
                 except SecretsManagerError as error:
                     if not error.not_found:
-                        self._failed_at = time.monotonic()
-                        raise error.for_secret("") from None
+                        self._failed_at, self._error = time.monotonic(), error.for_secret("")
+                        raise self._error from None
                 else:
                     return
             if rows:
@@ -229,40 +232,3 @@ def note_missing_facts(own: BaseDatabaseWrapper, noted: Mapping[str, list[str]])
         with own.cursor() as cursor:
             cursor.execute(NOTE, [json.dumps(missing)])
     return bool(missing)
-
-
-def note_facts_after_migrate(using: str) -> list[str]:
-    """Note what isn't yet, and that a key was rotated; return what is to be printed, in English.
-
-    A key was rotated where this process has another one and the noted one among its fallbacks, unless its own is one
-    that the site had before: then this host is the one that lags behind.
-    """
-    claims, lines = DatabaseClaim.objects.using(using), list[str]()
-    noted, facts = _read_noted(claims)
-    if is_incomplete(facts):
-        note_missing_facts(connections[using], facts)
-        noted, facts = _read_noted(claims)
-    if not facts:
-        return []  # the database has not noted what it is
-    own = list_own_facts()
-    for key in KEYS:
-        new, (old, *former) = own[key][0], facts[key]
-        if new != old and old in own[key] and new not in former:
-            facts[key] = [new, old, *former]
-            told = audit_sentences.KEY_ROTATED(key=key, new=new, old=old)
-            with transaction.atomic(using=using):
-                AuditEvent.objects.record(AuditCode.CLAIM, told)
-                claims.filter(pk=noted).update(facts=facts)
-            lines.append(f"{told} Hosts that have only the former one write nothing to AWS.")
-    if why := explain_differences(facts):
-        lines += [
-            str(why),
-            "Correct this host's settings. Only if all hosts are to have them: manage.py claim_database --facts.",
-        ]
-    return lines
-
-
-def _read_noted(claims: DatabaseClaimQuerySet) -> tuple[int, dict[str, list[str]]]:
-    """Return the id of the claim whose facts hold, and the facts; none where none were noted yet."""
-    claim = claims.with_facts()
-    return (claim.pk, dict(claim.facts or {})) if claim else (0, {})

@@ -89,7 +89,7 @@ def test_it_takes_tasks_again_once_it_may(taker, newer_schema):
 def test_it_queues_nothing_of_the_schedule_either(monkeypatch, newer_schema):
     """What it queues, others may be unable to read."""
     queued = []
-    monkeypatch.setattr(qcluster, "scheduler", lambda *, broker: queued.append(broker))
+    monkeypatch.setattr(qcluster.timetable, "queue_due_tasks", queued.append)
 
     qcluster.queue_due_tasks()
     assert queued == []
@@ -126,7 +126,7 @@ def test_a_worker_of_a_release_that_notes_none_is_named():
 
 
 def test_a_host_that_differs_takes_no_task_and_its_heartbeat_says_why(settings, monkeypatch):
-    from migration.operations.shared_facts import note_facts_after_migrate
+    from migration.operations.database_identity import note_facts_after_migrate
 
     note_facts_after_migrate("default")
     tasks._enqueue_work(7)

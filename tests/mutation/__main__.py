@@ -112,6 +112,10 @@ TESTS = {
     "migration/operations/role_passwords.py": ROTATIONS,
     "migration/operations/version_plans.py": WRITES,
     "migration/operations/aws_writes.py": WRITES,
+    "migration/operations/shared_facts.py": (
+        "tests/migration/aws_writes/test_shared_facts.py",
+        "tests/migration/test_releases.py",
+    ),
     "credentials/triggers.py": COUNTING,
     "credentials/trigger_sql.py": COUNTING,
 }

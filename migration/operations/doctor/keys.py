@@ -8,6 +8,7 @@ from migration.operations.doctor import process_sentences as sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
 from migration.operations.keys import count_versions_of_lost_key
 from migration.operations.second_factors import list_unreadable_users
+from migration.sentences import VERSIONS_UNPROVED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,6 @@ def examine_keys(_asked: DoctorOptions) -> Iterator[Finding]:
         told = sentences.FACTORS_UNREADABLE(n=len(users))
         found.append(report_failure(CheckName.KEYS, told, sentences.BRING_SECRET_KEY_BACK()))
     if unproved := count_versions_of_lost_key():
-        told = sentences.VERSIONS_UNPROVED(n=unproved)
+        told = VERSIONS_UNPROVED(n=unproved)
         found.append(report_failure(CheckName.KEYS, told, sentences.BRING_VERSION_KEY_BACK()))
     yield from found or [report_ok(CheckName.KEYS, sentences.KEYS_READ_ALL())]

@@ -148,13 +148,6 @@ BRING_SECRET_KEY_BACK = Sentence(
     "Put the former key into SECRET_KEY_FALLBACKS on every host. If it is lost, reset each: python manage.py"
     " reset_second_factor (docs/keys.md).",
 )
-VERSIONS_UNPROVED = Sentence(
-    "versions_unproved",
-    "None of %(n)s known versions in AWS was made with a version key of this database, so all count as somebody else's:"
-    " its rows are missing, or migrate ran with another SECRET_KEY than the first release.",
-    one="The one known version in AWS was not made with a version key of this database, so it counts as somebody"
-    " else's: its row is missing, or migrate ran with another SECRET_KEY than the first release.",
-)
 BRING_VERSION_KEY_BACK = Sentence(
     "bring_version_key_back",
     "Restore the table migration_versionkey from a backup. Without one, compare each client and copy one way"

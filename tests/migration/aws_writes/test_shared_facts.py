@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from migration.models import AuditCode, AuditEvent, DatabaseClaim
 from migration.operations.aws_writes import _write_guard, find_write_refusal, write_guard
+from migration.operations.database_identity import note_facts_after_migrate
 from migration.operations.doctor.aws_writes import examine_aws_writes_and_account
 from migration.operations.doctor.findings import DoctorOptions
 from migration.operations.gates import ShutGate
@@ -20,7 +21,6 @@ from migration.operations.pushes import push
 from migration.operations.shared_facts import (
     find_differences,
     list_own_facts,
-    note_facts_after_migrate,
     seen_account,
 )
 from nova_admin.audit_settings import AuditSettings
