@@ -173,6 +173,7 @@ USUAL_PUSH = Sentence("usual_push", "Usually a push is made within a minute.")
 USUAL_RUN = Sentence("usual_run", "Usually a run takes some minutes.")
 USUAL_READER = Sentence(
     "usual_reader",
-    "After a mismatch or a failure that NOVA's reader met, %(wanted)s have to pass without another.",
+    "After a mismatch or a failure that NOVA's reader met, %(wanted)s have to pass without another; after a failure,"
+    " some good reads do as well.",
 )
 USUAL_READS = Sentence("usual_reads", "NOVA's reads are counted as NOVA serves these clients.")

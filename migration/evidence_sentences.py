@@ -7,6 +7,7 @@ EVIDENCE = {
     "time": Sentence("evidence_time", "time in the phase"),
     "reads": Sentence("evidence_reads", "reads by NOVA"),
     "processes": Sentence("evidence_processes", "NOVA processes seen"),
+    "failures": Sentence("evidence_failures", "no failure at AWS"),
     "copies": Sentence("evidence_copies", "search for copies"),
 }
 SECONDS = Sentence("seconds", "%(n)s seconds", one="%(n)s second")
@@ -81,7 +82,22 @@ READER_MET_NONE = Sentence("reader_met_none", "NOVA's reader found no mismatch r
 READER_FAILED_AT_AWS = Sentence(
     # The 30 minutes are FRESH; a test fails where they differ.
     "reader_failed_at_aws",
-    "NOVA's reader could not read it from AWS %(ago)s ago; this passes 30 minutes after the last failure.",
+    "NOVA's reader could not read it from AWS %(ago)s ago (%(cause)s); this passes 30 minutes after the last failure,"
+    " or after %(n)s good reads.",
+)
+# By `AwsFailure`.
+FAILURE_CAUSES = {
+    "permission": Sentence("failure_permission", "No permission, or no AWS credentials"),
+    "throttled": Sentence("failure_throttled", "AWS limits the rate"),
+    "unavailable": Sentence("failure_unavailable", "AWS gave no usable answer"),
+    "conflict": Sentence("failure_conflict", "The secret is missing, or its state forbids reading"),
+    "data": Sentence("failure_data", "AWS refuses the request"),
+    "late": Sentence("failure_late", "AWS answered too late"),
+    "no_document": Sentence("failure_no_document", "The secret holds no valid document"),
+    "unexpected": Sentence("failure_unexpected", "Unexpected error: NOVA's log shows which"),
+}
+FAILURE_CAUSE_UNKNOWN = Sentence(
+    "failure_cause_unknown", "an earlier release of the package doesn't say why"
 )
 READER_FAILED_NEVER = Sentence(
     "reader_failed_never", "NOVA's reader had no failure at AWS recently."

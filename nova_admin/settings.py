@@ -57,6 +57,7 @@ env = environment.Environment(
     NOVA_LOGIN_UNVERIFIED_DATABASES=(parse_flag, False),
     NOVA_SECRET_LAYOUT=(one_of(*Layout), Layout.CLIENT.value),
     NOVA_CACHE_SECONDS=(decimal_up_to(86_400), 30.0),
+    NOVA_STALE_SECONDS=(decimal_up_to(86_400), 0.0),
     NOVA_CLEAN_STREAK=(whole_number_from(0), 3),
     NOVA_DUAL_READ_HOURS=(decimal_up_to(87_600), 24.0),
     NOVA_PURGE_AFTER_DAYS=(decimal_up_to(3_650), 7.0),
@@ -127,8 +128,8 @@ if problem := name_problem("x", prefix=NOVA_SECRET_PREFIX, layout=Layout(NOVA_SE
     )
 # The KMS key of the secrets and the regions with replicas, each with its key there. None: left as they are.
 NOVA_KMS_KEY_ID, NOVA_REPLICA_REGIONS = secret_settings.read_secret_settings(env)
-# As NOVA's own processes have it: what they cached, they use for so long.
-NOVA_CACHE_SECONDS = env("NOVA_CACHE_SECONDS")
+# As NOVA's own processes have them: what they cached, they use for so long, and where AWS is unavailable for longer.
+NOVA_CACHE_SECONDS, NOVA_STALE_SECONDS = env("NOVA_CACHE_SECONDS"), env("NOVA_STALE_SECONDS")
 
 # The evidence that a cutover and a purge want, each switched off by 0: comparisons in a row that matched, the time in
 # dual read and after the cutover, and reads by NOVA.

@@ -30,6 +30,7 @@ PERMISSION_ADVICE = Sentence(
 )
 THROTTLED_ADVICE = Sentence("throttled_advice", "AWS limits the rate; try again, more slowly")
 UNAVAILABLE_ADVICE = Sentence("unavailable_advice", "AWS gave no usable answer; try again")
+BUSY_ADVICE = Sentence("busy_advice", "this process was too busy to ask AWS; try again")
 CONFLICT_ADVICE = Sentence(
     "conflict_advice", "the secret's state does not allow this; look at it in AWS first"
 )

@@ -27,11 +27,12 @@ COLUMNS = {
     "email_password": "email_password_encrypted",
 }
 
-# True where the client `c` was written since its last push; `r` is its row in CLIENT_REVISIONS, if it has one.
-PUSH_PENDING = f"""
-coalesce(r.pushed_revision, -1) < coalesce(r.revision, 0)
-    + (SELECT count(*) FROM {CLIENT_WRITES} w WHERE w.client_id = c.id)
-"""
+# How often the client `c` was written; `r` is its row in CLIENT_REVISIONS, if it has one.
+REVISION = (
+    f"coalesce(r.revision, 0) + (SELECT count(*) FROM {CLIENT_WRITES} w WHERE w.client_id = c.id)"
+)
+# True where it was written since its last push.
+PUSH_PENDING = f"coalesce(r.pushed_revision, -1) < {REVISION}"
 
 
 def is_push_pending(*, revision: int, pushed_revision: int | None) -> bool:

@@ -38,6 +38,15 @@ class ClientRevisionQuerySet(models.QuerySet["ClientRevision"]):
                 """
             )
 
+    def count_writes_in_aws(self, client_ids: Iterable[int]) -> None:
+        """Count what the site wrote in AWS while NOVA reads AWS alone, where no row need have changed.
+
+        By it a reader sees that its value is of before. Whether a push is pending stays as it is.
+        """
+        self.filter(client_id__in=sorted(client_ids)).update(
+            revision=models.F("revision") + 1, pushed_revision=models.F("pushed_revision") + 1
+        )
+
     def record_pushed(self, revisions: Iterable[tuple[int, int]]) -> None:
         """Record, for each (client id, revision), that AWS has the rows of that revision; a newer record stays."""
         pairs, now = sorted(revisions), timezone.now()

@@ -23,6 +23,7 @@ from migration.management.run_items import (
     iterate_items,
     name_outcome,
     print_item_table,
+    select_waiting_for_push,
 )
 from migration.management.run_waiting import finish_in_this_process, wait_for_workers
 from migration.models import (
@@ -34,7 +35,11 @@ from migration.models import (
     require_storable_reason,
 )
 from migration.operations.adoptions import adopt_secrets, list_foreign_secrets
-from migration.operations.aws_writes import find_write_refusal
+from migration.operations.aws_writes import (
+    find_write_refusal,
+    get_aws_write_state,
+    write_guard,
+)
 from migration.operations.doctor.pooler import require_own_backends
 from migration.operations.resolutions import NotResolved
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -173,10 +178,15 @@ class RunCommand(FormattedCommand):
         (finish_in_this_process if inline else wait_for_workers)(run, self.stderr)
 
     def report_run(self, run: Run, options: Options) -> None:
-        """Print the run's counts and items; exit with 1 if a client failed, was refused, differs or was not begun."""
-        self.report_and_exit_on_failure(
-            {"run": run.pk, **run.count_outcomes_and_matches()}, iterate_items(run), options
-        )
+        """Print the run's counts and items; exit with 1 if a client failed, was refused, differs or was not begun.
+
+        A client that differs while a push is pending is none of those: the push is on its way.
+        """
+        counts = run.count_outcomes_and_matches()
+        if run.kind == Run.Kind.COMPARE:
+            counts["pending"] = select_waiting_for_push(run).count()
+            counts["mismatched"] -= counts["pending"]
+        self.report_and_exit_on_failure({"run": run.pk, **counts}, iterate_items(run), options)
         if run.finished_at is None:
             sys.exit(1)
 
@@ -304,6 +314,8 @@ class ClientsCommand(RunCommand):
         by, inline = find_user(options["by"], permission=self.permission), options["inline"]
         if inline:
             require_writes(run_options["kind"])
+        else:
+            require_own_database(run_options["kind"])
         run = Run.start(**run_options, by=by, tries=1 if inline else MANY_TRIES)
         self.carry_out_run(run, inline=inline)
         return run
@@ -318,4 +330,12 @@ class ClientsCommand(RunCommand):
 def require_writes(kind: str) -> None:
     """Exit with 1 if a run of this kind writes to AWS, and this site may not."""
     if kind not in Run.READS_ONLY and (why := find_write_refusal()):
+        raise CommandError(f"Nothing was pushed. {why}", returncode=1)
+
+
+def require_own_database(kind: str) -> None:
+    """Exit with 1 if a run of this kind writes to AWS from a database that never may: it would wait for ever."""
+    if kind in Run.READS_ONLY:
+        return
+    if why := write_guard().explain_refused_database(get_aws_write_state()):
         raise CommandError(f"Nothing was pushed. {why}", returncode=1)

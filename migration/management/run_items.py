@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from credentials.shown_names import escape_invisible, escape_name
-from migration.models import Comparison, LoginStores, LoginTest, Outcome, Run
+from migration.models import Comparison, LoginStores, LoginTest, Outcome, Run, all_clients
 from migration.models.run_items import LEFT_OUT_KEYS
 
 if TYPE_CHECKING:
@@ -14,17 +14,19 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from migration.models import RunItem
+    from migration.models.run_items import RunItemQuerySet
     from nova_credentials.messages import Message
 
     Item: TypeAlias = Mapping[str, Any]
 
-NOT_BEGUN = "not begun"
+NOT_BEGUN, PENDING = "not begun", "pending"
 # How many of a run's items are in memory at once.
 ITEMS_AT_ONCE = 500
 # The worse an outcome is, the nearer it is to the prompt.
 SEVERITY: dict[str, int] = {
     Outcome.SKIPPED: 1,
     NOT_BEGUN: 2,
+    PENDING: 1,
     Outcome.REFUSED: 3,
     **dict.fromkeys(Comparison.DIFFERS, 2),
     Outcome.FAILED: 3,
@@ -54,15 +56,22 @@ def _describe_compared_items(run: Run, items: Sequence[RunItem]) -> Iterator[Ite
     """Describe items of a comparison, with what differs."""
     compared = run.comparisons.filter(client_id__in=[item.client_id for item in items])
     mismatches = dict(compared.values_list("client_id", "mismatches"))
+    pending = set(select_waiting_for_push(run).values_list("client_id", flat=True))
     for item in items:
+        status = PENDING if item.client_id in pending else item.comparison_status
         yield {
             "slug": item.slug,
-            "status": item.comparison_status
-            or (NOT_BEGUN if item.was_never_begun else item.outcome),
+            "status": status or (NOT_BEGUN if item.was_never_begun else item.outcome),
             "error_class": item.error_class,
             **describe_message(item.message),
             "mismatches": mismatches.get(item.client_id, []),
         }
+
+
+def select_waiting_for_push(run: Run) -> RunItemQuerySet:
+    """Select the items whose stores differ while a push is pending, which the workers make within a minute."""
+    differing: RunItemQuerySet = run.items.filter(comparison_status__in=Comparison.DIFFERS)
+    return differing.filter(client_id__in=all_clients().push_due().order_by().values("pk"))
 
 
 def _describe_tested_items(run: Run, items: Sequence[RunItem]) -> Iterator[Item]:

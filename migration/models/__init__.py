@@ -130,7 +130,7 @@ from migration.models.readiness import (
     select_with_blocker,
     with_blocker,
 )
-from migration.models.reads import ReadCount, ReadsSince
+from migration.models.reads import GOOD_READS, ReadCount, ReadsSince
 from migration.models.reasons import (
     MOST_CHARACTERS,
     ReasonError,
@@ -194,6 +194,7 @@ __all__ = [
     "CUTOVER_DAYS",
     "FRESH",
     "GOALS",
+    "GOOD_READS",
     "KNOWN_MIGRATIONS",
     "LOGIN_PERMISSION",
     "MANY_TRIES",

@@ -22,6 +22,7 @@ from migration.models.comparisons import Comparison
 from migration.models.copies import SearchedClient
 from migration.models.login_tests import LoginTest
 from migration.models.phases import WRITES_BOTH
+from migration.models.reads import GOOD_READS
 from migration.models.run_items import RunItem
 from migration.models.runs import Run
 from nova_credentials.phases import Phase
@@ -232,7 +233,8 @@ def _list_comparison_conditions() -> list[tuple[Blocker, models.Q]]:
 def _has_met_trouble() -> models.Q:
     since = timezone.now() - FRESH
     return models.Q(read_count__last_mismatch_at__gt=since) | models.Q(
-        read_count__last_failure_at__gt=since
+        read_count__last_failure_at__gt=since,
+        read_count__good_reads_since_failure__lt=GOOD_READS,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from credentials.models import DatabaseCredential, write_changed_values
+from credentials.models import ClientRevision, DatabaseCredential, write_changed_values
 from credentials.refusals import RefusedByDatabaseError
 from migration import rotation_sentences
 from migration.models import PUSHED, OtherSecretsState, RotationOutcome, RotationStep, Secret
@@ -336,6 +336,7 @@ class DatabaseRotation:
         if self.snapshot.phase == Phase.PURGED:
             with hold_rows(self.rotation.client_id):
                 self.secret.record_secret_version_if_ours(current)
+                ClientRevision.objects.count_writes_in_aws([self.rotation.client_id])
                 is_random = password == self.made
                 note_new_password_in_aws(self._list_rows(), password, is_random=is_random)
         else:

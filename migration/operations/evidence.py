@@ -16,6 +16,8 @@ from django.utils import timezone
 from migration import evidence_sentences, sentences
 from migration.models import (
     ANSWERED_WITHIN,
+    FRESH,
+    GOOD_READS,
     Blocker,
     ClientMigration,
     ReadCount,
@@ -41,6 +43,7 @@ class Evidence(StrEnum):
     TIME = "time"
     READS = "reads"
     PROCESSES = "processes"
+    FAILURES = "failures"
     COPIES = "copies"
 
 
@@ -52,6 +55,7 @@ KINDS_BY_KEY = {
     evidence_sentences.NOT_ANSWERED_BY_AWS.key: Evidence.READS,
     evidence_sentences.INACTIVE_CLIENT.key: Evidence.READS,
     evidence_sentences.NO_READER_PROCESS.key: Evidence.PROCESSES,
+    evidence_sentences.READER_FAILED_AT_AWS.key: Evidence.FAILURES,
     evidence_sentences.COPIES_NOT_SEARCHED.key: Evidence.COPIES,
     evidence_sentences.COPIES_FOUND.key: Evidence.COPIES,
 }
@@ -77,6 +81,7 @@ class PhaseEntry:
     clean_streak: int = 0
     reads: ReadsSince = field(default_factory=ReadsSince)
     last_answer_at: datetime | None = None
+    counts: ReadCount | None = None
 
 
 def make_phase_entry(
@@ -93,6 +98,7 @@ def make_phase_entry(
         clean_streak=client_migration.clean_streak,
         reads=reads,
         last_answer_at=counts.last_answer_at if counts else None,
+        counts=counts,
     )
 
 
@@ -104,6 +110,7 @@ def list_evidence(entry: PhaseEntry, new: Phase, facts: GateFacts) -> Iterator[E
     yield _judge_time(entry, new)
     yield _name_inactive(_judge_reads(entry, new), entry, facts)
     yield _judge_processes(facts)
+    yield from _judge_failures(entry)
     if new == Phase.PURGED:
         yield _judge_copies(entry, facts)
 
@@ -174,6 +181,22 @@ def _judge_processes(facts: GateFacts) -> EvidenceLine:
     n = facts.processes_seen
     text = evidence_sentences.READER_PROCESSES(n=n) if n else evidence_sentences.NO_READER_PROCESS()
     return EvidenceLine(Evidence.PROCESSES, n > 0, text)
+
+
+def _judge_failures(entry: PhaseEntry) -> Iterator[EvidenceLine]:
+    """Yield whether NOVA's reader failed at AWS lately; nothing where it did not read lately, as that says nothing.
+
+    It can't be switched off.
+    """
+    since, counts = timezone.now() - FRESH, entry.counts
+    if counts is None or not counts.has_read_after(since):
+        return
+    failed_at, unknown = counts.find_failure(since=since), evidence_sentences.FAILURE_CAUSE_UNKNOWN
+    text = evidence_sentences.READER_FAILED_NEVER()
+    if failed_at:
+        cause = evidence_sentences.FAILURE_CAUSES.get(counts.last_failure_class, unknown)()
+        text = evidence_sentences.READER_FAILED_AT_AWS(ago=failed_at, cause=cause, n=GOOD_READS)
+    yield EvidenceLine(Evidence.FAILURES, failed_at is None, text)
 
 
 def _judge_copies(entry: PhaseEntry, facts: GateFacts) -> EvidenceLine:

@@ -55,5 +55,6 @@ FIXES: dict[str, CheckFix] = {
     Evidence.STREAK: CheckFix.COMPARE,
     Evidence.READS: CheckFix.READS,
     Evidence.PROCESSES: CheckFix.READERS,
+    Evidence.FAILURES: CheckFix.READS,
     Evidence.COPIES: CheckFix.COPIES,
 }

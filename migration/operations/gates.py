@@ -28,7 +28,6 @@ from nova_credentials.phases import Move, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from datetime import datetime
 
     from django.contrib.auth.models import User
 
@@ -290,27 +289,18 @@ def _check_counted(facts: GateFacts) -> Check:
 
 
 def _check_reads(counts: ReadCount | None) -> Iterator[Check]:
-    """Yield what NOVA's reader met lately; nothing where it did not read lately, as that says nothing."""
+    """Yield whether NOVA's reader found a mismatch lately; nothing where it did not read, as that says nothing."""
     since = timezone.now() - FRESH
-    if counts is None or max(_list_read_times(counts), default=since) <= since:
+    if counts is None or not counts.has_read_after(since):
         return
-    lately = (
-        at if at and at > since else None
-        for at in (counts.last_mismatch_at, counts.last_failure_at)
-    )
-    mismatch, failure = lately
+    at = counts.last_mismatch_at
+    mismatch = at if at and at > since else None
     text = (
         evidence_sentences.READER_MET_MISMATCH(ago=mismatch)
         if mismatch
         else evidence_sentences.READER_MET_NONE()
     )
     yield Check(CheckCode.READER_MET_MISMATCH, not mismatch, text, CheckFix.READS)
-    text = (
-        evidence_sentences.READER_FAILED_AT_AWS(ago=failure)
-        if failure
-        else evidence_sentences.READER_FAILED_NEVER()
-    )
-    yield Check(CheckCode.READER_FAILED_AT_AWS, not failure, text, CheckFix.READS)
 
 
 def _check_login_tests(tests: list[LoginTest]) -> Iterator[Check]:
@@ -323,11 +313,6 @@ def _check_login_tests(tests: list[LoginTest]) -> Iterator[Check]:
         names = tuple(test.login_name_message for test in refused)
         text = login_sentences.AWS_LOGIN_REFUSED(ago=refused[0].tested_at, logins=names)
     yield Check(CheckCode.LOGIN_REFUSED, not refused, text, CheckFix.LOGIN_TESTS)
-
-
-def _list_read_times(counts: ReadCount) -> list[datetime]:
-    times = (counts.last_read_at, counts.last_mismatch_at, counts.last_failure_at)
-    return [at for at in times if at]
 
 
 def _check_account(snapshot: ClientSnapshot, answers: KmsAnswers | None, *, writes: bool) -> Check:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.messages import Message
 
-# Beyond twice the time for which readers cache what they read.
+# Beyond twice the time for which readers serve what they read, from the cache or as AWS is unavailable.
 KEPT_FOR = timedelta(hours=1)
 # At once; the rest is taken away the next time.
 MANY = 200
@@ -60,7 +60,7 @@ logger = logging.getLogger(__name__)
 
 def select_with_unneeded_secrets() -> ClientMigrationQuerySet:
     """Select the clients whose other secrets nobody can need any more."""
-    cached = timedelta(seconds=2 * settings.NOVA_CACHE_SECONDS)
+    cached = timedelta(seconds=2 * (settings.NOVA_CACHE_SECONDS + settings.NOVA_STALE_SECONDS))
     due = ClientMigration.objects.exclude_deleted_clients().with_old_other_secrets(
         kept_for=KEPT_FOR + cached, half_written_for=KEPT_FOR
     )

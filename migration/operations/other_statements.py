@@ -36,6 +36,9 @@ JOIN pg_catalog.pg_class c ON c.oid = d.objid AND c.relname = 'pg_stat_statement
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE e.extname = 'pg_stat_statements'
 """
+# A setting of the library, which is shown only where PostgreSQL has loaded it. shared_preload_libraries itself is
+# hidden from most roles.
+FIND_LIBRARY = "SELECT FROM pg_catalog.pg_settings WHERE name = 'pg_stat_statements.max'"
 # Of other roles' statements PostgreSQL shows neither id nor text to who lacks pg_read_all_stats.
 # A foreign key of NOVA's asks for its row in the form of the last condition.
 READ_VIEW = """
@@ -62,6 +65,7 @@ class UnseenReason(StrEnum):
     """Why nothing, or not everything, can be said of other statements."""
 
     NOT_INSTALLED = "not_installed"
+    NOT_CREATED = "not_created"  # PostgreSQL counts statements; this database lacks the extension that shows them
     NOT_READABLE = "not_readable"
     NOT_ALLOWED = "not_allowed"  # other roles' statements are hidden from this role
 
@@ -90,7 +94,10 @@ def read_statements(cursor: CursorWrapper) -> StatementReport:
     cursor.execute(FIND_VIEW)
     found = cursor.fetchone()
     if found is None:
-        return StatementReport(unseen_reason=UnseenReason.NOT_INSTALLED)
+        cursor.execute(FIND_LIBRARY)
+        is_counting = cursor.fetchone() is not None
+        reason = UnseenReason.NOT_CREATED if is_counting else UnseenReason.NOT_INSTALLED
+        return StatementReport(unseen_reason=reason)
     cursor.execute(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'")
     pattern = rf"\m({_NAMES})\M"
     view, own_role = found

@@ -222,7 +222,7 @@ def find_problem(snapshot: ClientSnapshot) -> Message | None:
 def write_document(
     snapshot: ClientSnapshot, *, document: Document, overwrite: bool = False
 ) -> None:
-    """Write this document to AWS for a save that waits for it, in the save's own transaction.
+    """Write this document of these rows to AWS for a save that waits for it, in the save's own transaction.
 
     `overwrite`: also over what somebody else wrote there.
 
@@ -240,6 +240,8 @@ def write_document(
     if pending.error:
         raise pending.error
     Secret.objects.record(pending.secrets)
+    ClientRevision.objects.record_pushed([(snapshot.client_id, snapshot.revision)])
+    _count_writes_in_aws([pending])
 
 
 def _write_and_verify(
@@ -311,9 +313,22 @@ def _record_results(
             for pending in writes
             if pending.snapshot.client_id in matched
         )
+        _count_writes_in_aws(writes)
         # Last: concurrent batches wait for each other on the rows of the day, until the end of the transaction.
         compared = [result.comparison for result in results if result.comparison]
         Comparison.objects.record_in_turn(overwritten, compared, read_back=True)
+
+
+def _count_writes_in_aws(writes: Collection[PendingWrite]) -> None:
+    """Count what AWS got, also by a try that was killed, of the clients of whom NOVA reads AWS alone.
+
+    After `record_pushed`: the rows are as they were.
+    """
+    ClientRevision.objects.count_writes_in_aws(
+        pending.snapshot.client_id
+        for pending in writes
+        if pending.snapshot.phase.aws_is_authority and pending.secrets
+    )
 
 
 def _record_writes(writes: Collection[PendingWrite]) -> None:

@@ -16,7 +16,7 @@ from credentials.copying import (
     pick_values_behind_pointers,
     read_purged_secrets,
 )
-from credentials.models import ClientRevision, save_columns
+from credentials.models import save_columns
 from credentials.triggers import writes_are_counted
 from migration import sentences, version_sentences
 from migration.models import PUSHED, Comparison, NewValueOrigin, Resolution, require_storable_reason
@@ -254,7 +254,6 @@ def _write_stores(plan: VersionPlan, client_id: int, *, reason: str, by: User | 
             raise NotResolved(after.problem or problem or sentences.TRY_AGAIN_LATER())
         if plan.phase.aws_is_authority:
             write_document(after, document=after.document, overwrite=True)
-            ClientRevision.objects.record_pushed([(client_id, after.revision)])
     done = version_sentences.VERSION_RESTORED(version=shorten(plan.version_id), name=plan.name)
     stay = version_sentences.LOGINS_NOT_IN_VERSION(rows=plan.staying) if plan.staying else None
     return record_resolution(
@@ -273,15 +272,13 @@ def _write_aws_alone(plan: VersionPlan, client_id: int) -> None:
     for row in changed:
         # A form that was opened before shows an older state: its save is refused.
         save_columns(row, [])
-    write_document(snapshot, document=plan.former, overwrite=True)
+    write_document(reread_locked_snapshot(client_id), document=plan.former, overwrite=True)
     note_new_values_in_aws(
         client_id,
         {(row.TYPE.value, row.pk): values[row.SECRET_FIELDS[0]] for row, values in changed.items()},
         origin=NewValueOrigin.FORMER,
         before=seen,
     )
-    revision = reread_locked_snapshot(client_id).revision
-    ClientRevision.objects.record_pushed([(client_id, revision)])
 
 
 def _push_rows(resolution: Resolution) -> None:

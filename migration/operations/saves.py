@@ -12,7 +12,7 @@ from credentials.copying import (
     pick_values_behind_pointers,
     read_purged_secrets,
 )
-from credentials.models import Client, ClientRevision
+from credentials.models import Client
 from credentials.pointers import make_pointer
 from migration import audit_sentences, offboarding_sentences, sentences
 from migration.models import (
@@ -146,7 +146,6 @@ class AdminSave:
             note_new_values_in_aws(
                 self.client_id, changed, origin=NewValueOrigin.TYPED, before=self.before
             )
-        ClientRevision.objects.record_pushed([(self.client_id, snapshot.revision)])
 
 
 def _say_not_saved(error: MessageError) -> Message:

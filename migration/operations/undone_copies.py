@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.utils.crypto import salted_hmac
 
 from credentials.copying import copy_document_into_rows, list_rows_missing_in_document
-from credentials.models import ClientRevision, CountingGap
+from credentials.models import CountingGap
 from credentials.triggers import writes_are_counted
 from migration import resolution_sentences, sentences
 from migration.models import PUSHED, Comparison, Resolution, require_storable_reason
@@ -168,7 +168,6 @@ def _change_rows(plan: UndoPlan, *, reason: str, by: User | None) -> Resolution:
     resolution = record_resolution(client_id, Resolution.Kind.TO_FORMER, by, reason, stay)
     if plan.phase.aws_is_authority:
         write_document(after, document=document, overwrite=True)
-        ClientRevision.objects.record_pushed([(client_id, after.revision)])
     return resolution
 
 

@@ -112,6 +112,8 @@ def _describe_reads(
             "matches": reads.matches,
             "mismatches": reads.mismatches,
             "failures": reads.aws_failures,
+            "congested": reads.congested_reads,
+            "stale": reads.stale_reads,
             "last_at": last.isoformat() if last and in_phase else None,
         },
     }

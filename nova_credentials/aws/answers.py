@@ -108,6 +108,8 @@ class ErrorClass(StrEnum):
 SCHEDULED_FOR_DELETION = "ScheduledForDeletion"
 # Our own code, too: AWS had the version already and moved no stage to it.
 NOT_CURRENT = "NotCurrent"
+# Our own code: NOVA's process was too busy to ask AWS.
+PROCESS_IS_BUSY = "ProcessIsBusy"
 # AWS's code where a stage is to be moved away from a version that doesn't have it.
 STAGE_IS_ELSEWHERE = "InvalidParameterException"
 
@@ -142,6 +144,7 @@ _ADVICE = {
     "InvalidRequestException": sentences.STATE_ADVICE(),
     SCHEDULED_FOR_DELETION: sentences.SCHEDULED_ADVICE(),
     "NotCurrent": sentences.NOT_CURRENT_ADVICE(),
+    PROCESS_IS_BUSY: sentences.BUSY_ADVICE(),
 }
 
 

@@ -173,6 +173,7 @@ def from_environment(environment: Mapping[str, str]) -> Reader:
         layout=Layout(layout),
         timeout=_read_seconds(environment, "NOVA_READ_TIMEOUT_SECONDS", "2", least=0.01),
         cache_seconds=_read_seconds(environment, "NOVA_CACHE_SECONDS", "30"),
+        stale_seconds=_read_seconds(environment, "NOVA_STALE_SECONDS", "0"),
     )
 
 

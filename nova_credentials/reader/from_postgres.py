@@ -52,7 +52,7 @@ STATE = f"""
 SELECT {tables.STATEMENT_MARK} c.id, c.is_active, c.name, coalesce(m.phase, '{Phase.POSTGRES}'),
        {tables.PUSH_PENDING}
            OR m.phase = '{Phase.DUAL_READ}' AND NOT nova_admin.writes_are_counted(),
-       m.layout, m.secret_slug
+       m.layout, m.secret_slug, {tables.REVISION}
 FROM (SELECT id, is_active, name, slug FROM {tables.CLIENTS}) c
 CROSS JOIN (SELECT NULL::varchar AS layout, NULL::varchar AS secret_slug) AS older_site
 LEFT JOIN LATERAL (
@@ -65,7 +65,14 @@ WHERE c.slug = %s
 STATE_UNCOUNTED = STATE.replace("NOT nova_admin.writes_are_counted()", "true")
 # For a database on which `migrate` has not run yet.
 STATE_WITHOUT_APP = f"""
-SELECT id, is_active, name, '{Phase.POSTGRES}', true, NULL, NULL FROM {tables.CLIENTS} WHERE slug = %s
+SELECT id, is_active, name, '{Phase.POSTGRES}', true, NULL, NULL, NULL FROM {tables.CLIENTS} WHERE slug = %s
+"""
+# Whether the number of a client's writes tells each change of what NOVA reads: an older site did not count all of AWS.
+CHANGES_ARE_COUNTED = f"""
+SELECT nova_admin.writes_are_counted() AND EXISTS (
+    SELECT FROM pg_attribute
+    WHERE attrelid = '{tables.READ_COUNTS}'::regclass AND attname = 'stale_reads' AND NOT attisdropped
+)
 """
 # Where the tables exist, but not on this role's search_path, the phase is not known.
 APP_IS_SOMEWHERE = "SELECT 1 FROM pg_class WHERE relname = 'migration_clientmigration' LIMIT 1"
@@ -85,15 +92,20 @@ def _make_rows_query(credential_type: CredentialType) -> str:
 
 ROWS = {credential_type: _make_rows_query(credential_type) for credential_type in CredentialType}
 
+# What a read came to beside its numbers, where these don't say it: a class of failure, or one of these two. The trigger
+# `note_read` of a site that knows it takes it from this setting, so the statement suits tables of every release.
+OUTCOME = "nova_reader.outcome"
+CONGESTED, STALE = "congested", "stale"
 # One message, so that the limits are the statement's own and reach no other user of a PgBouncer's connection.
 COUNT = """
 SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL lock_timeout = '50ms';
 SET LOCAL statement_timeout = '100ms'; SET LOCAL synchronous_commit = off;
+SET LOCAL {setting} = {outcome};
 INSERT INTO {table} AS kept
     (client_id, reads, matches, mismatches, aws_failures, last_read_at, last_mismatch_at)
-VALUES ({client_id}, 1, {match}, {mismatch}, {failure}, now(), CASE WHEN {mismatch} > 0 THEN now() END)
+VALUES ({client_id}, {read}, {match}, {mismatch}, {failure}, now(), CASE WHEN {mismatch} > 0 THEN now() END)
 ON CONFLICT (client_id) DO UPDATE
-SET reads = kept.reads + 1,
+SET reads = kept.reads + excluded.reads,
     matches = kept.matches + excluded.matches,
     mismatches = kept.mismatches + excluded.mismatches,
     aws_failures = kept.aws_failures + excluded.aws_failures,
@@ -120,6 +132,8 @@ class ClientInPostgres:
     layout: Layout | None = None  # None: as the environment says
     # By which its secrets are named: after NOVA changed its slug, the former one until the secrets have moved.
     secret_slug: str = ""
+    # How often it was written; None: the tables of this app are missing.
+    revision: int | None = None
     remembered: bool = False  # from an earlier read, as PostgreSQL does not answer now
 
     @property
@@ -134,6 +148,12 @@ class ClientInPostgres:
             other.secret_slug,
             other.layout,
         )
+
+    def has_same_values_as(self, earlier: ClientInPostgres) -> bool:
+        """Say whether the client is read as it was then, and nobody has written it since."""
+        is_known = not self.remembered and not earlier.remembered
+        is_same = (self.phase, self.revision) == (earlier.phase, earlier.revision)
+        return is_known and is_same and self.has_same_secrets_as(earlier)
 
 
 if TYPE_CHECKING:
@@ -194,15 +214,27 @@ class PostgresReader:
         return time.monotonic() >= self._count_from
 
     def count_read(
-        self, client_id: int, *, match: int = 0, mismatch: int = 0, failure: int = 0
+        self,
+        client_id: int,
+        *,
+        match: int = 0,
+        mismatch: int = 0,
+        failure: int = 0,
+        outcome: str = "",
     ) -> None:
-        """Count one read for the dashboard, unless that takes over 0.1 s or this role may not."""
+        """Count one read for the dashboard, unless that takes over 0.1 s or this role may not.
+
+        One that this process kept from AWS (`outcome` CONGESTED) is none of the reads.
+        """
         if not self._is_counting():
             return
         numbers = {"match": match, "mismatch": mismatch, "failure": failure}
+        numbers["read"] = int(outcome != CONGESTED)
         # Literals, as a message of several statements takes no parameters.
-        table = sql.SQL(tables.READ_COUNTS)
-        statement = sql.SQL(COUNT).format(table=table, client_id=client_id, **numbers)
+        table, setting = sql.SQL(tables.READ_COUNTS), sql.SQL(OUTCOME)
+        statement = sql.SQL(COUNT).format(
+            table=table, setting=setting, client_id=client_id, outcome=outcome, **numbers
+        )
         try:
             with self._use_connection(self._take_idle() or self._open_connection()) as connection:
                 self._notes.execute_with_due_note(connection, statement, in_own_transaction=True)
@@ -210,6 +242,18 @@ class PostgresReader:
             if not isinstance(error, NO_ANSWER):  # no right or no table: don't try for a while
                 self._count_from = time.monotonic() + COUNT_AGAIN_AFTER_SECONDS
             logger.debug("A read was not counted: %s", type(error).__name__)
+
+    def changes_are_counted(self) -> bool:
+        """Say whether a client's `revision` tells each change of its credentials, as far as PostgreSQL answers."""
+        try:
+            with (
+                self._use_connection(self._take_idle() or self._open_connection()) as connection,
+                read_snapshot(connection, STATEMENT_TIMEOUT),
+            ):
+                row = connection.execute(CHANGES_ARE_COUNTED).fetchone()
+        except psycopg.Error:
+            return False
+        return bool(row and row[0])
 
     def read_database_schemas(self, slug: str) -> dict[tables.TableName, object] | None:
         """Read table name -> definition of a client's database; return None where it is unknown or inactive."""
@@ -272,9 +316,15 @@ def _select_client(
     state = None if NOT_STORABLE.search(slug) else connection.execute(query, [slug]).fetchone()
     if state is None or not state[1]:
         return None
-    client_id, _, name, phase, pending, layout, secret_slug = state
+    client_id, _, name, phase, pending, layout, secret_slug, revision = state
     found = ClientInPostgres(
-        client_id, Phase(phase), pending, None, layout and Layout(layout), secret_slug or slug
+        client_id,
+        Phase(phase),
+        pending,
+        None,
+        layout and Layout(layout),
+        secret_slug or slug,
+        revision,
     )
     if found.reads_aws_alone:
         return found

@@ -64,6 +64,8 @@ _UNPRINTABLE = re.compile(r"[^!-~]")
 
 logger = logging.getLogger(__name__)
 
+WARN_EVERY_SECONDS = 60.0
+
 # One key a process, whatever its id and host: containers may share both.
 _own_key: dict[str, UUID] = {}
 os.register_at_fork(after_in_child=_own_key.clear)
@@ -88,7 +90,7 @@ class ProcessNotes:
 
     def remember_failure(self, error: BaseException) -> None:
         """Remember the class of an error of AWS, never its text."""
-        self._failure = _Failure(_name_failure(error), time.monotonic())
+        self._failure = _Failure(name_failure(error), time.monotonic())
 
     def remember_access_key_end(self, request: _SignedRequest, **_: object) -> None:
         """Remember the last four characters of the access key id that signed a request. botocore calls it."""
@@ -149,7 +151,28 @@ class ProcessNotes:
         )
 
 
-def _name_failure(error: BaseException) -> str:
+class RareWarnings:
+    """Logs one warning a minute of each cause, with how many there were; any number of threads may use it."""
+
+    def __init__(self, told_by: logging.Logger) -> None:
+        self._logger, self._lock = told_by, threading.Lock()
+        self._told_at: dict[str, float] = {}
+        self._untold: dict[str, int] = {}
+
+    def warn(self, cause: str, text: str, *values: object) -> None:
+        """Log the warning unless one of this cause was logged within the last minute."""
+        now = time.monotonic()
+        with self._lock:
+            number = self._untold[cause] = self._untold.get(cause, 0) + 1
+            if now - self._told_at.get(cause, -math.inf) < WARN_EVERY_SECONDS:
+                return
+            self._told_at[cause], self._untold[cause] = now, 0
+        if number > 1:
+            text, values = f"{text} (%d such reads since the last warning)", (*values, number)
+        self._logger.warning(text, *values)
+
+
+def name_failure(error: BaseException) -> str:
     """Return the class of the failure: an ErrorClass, `late`, `no_document` or `unexpected`."""
     if isinstance(error, SecretsManagerError):
         return str(error.error_class)

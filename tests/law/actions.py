@@ -211,6 +211,7 @@ def console_writes(world: World, change: Change, *, confirmed: bool = True) -> N
     numbers = world.ledger.begin(texts)
     for name, document in written.items():
         world.console.put_value(name, json.dumps(document))
+        world.console_wrote = True
     if confirmed and world.phase.aws_is_authority:
         world.ledger.confirm(numbers, at=world.now, elsewhere=True)
 
@@ -384,6 +385,7 @@ def read_without_aws(world: World, _: Change) -> None:
     before, world.aws_is_down_for_readers = world.aws_is_down_for_readers, True
     try:
         world.check()
+        world.check_cached()
     finally:
         world.aws_is_down_for_readers = before
 
@@ -398,7 +400,7 @@ def novas_old_helper_reads(world: World, _: Change) -> None:
 
 def readers_lose_their_rights(world: World, change: Change) -> None:
     """NOVA's readers are refused by AWS from now on; or, again, no longer."""
-    world.aws_is_down_for_readers = not change.again
+    world.aws_is_down_for_readers = world.aws_denies_readers = not change.again
 
 
 def time_passes(world: World, _: Change) -> None:

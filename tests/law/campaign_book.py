@@ -49,8 +49,9 @@ SELECT EXISTS (SELECT FROM nova_admin.migration_run run
     WHERE run.id = %s AND NOT run.only_where_equal AND kept.phase = run.move_from AND kept.phase <> 'postgres'
         AND coalesce(kept.phase_changed_at, '-infinity') < run.created_at
         AND kept.refused_revision IS NULL AND NOT EXISTS (SELECT FROM nova_admin.migration_readcount met
-            WHERE met.client_id = kept.client_id
-                AND greatest(met.last_mismatch_at, met.last_failure_at) > run.created_at - interval '30 minutes')
+            WHERE met.client_id = kept.client_id AND greatest(
+                met.last_mismatch_at, CASE WHEN met.good_reads_since_failure < 3 THEN met.last_failure_at END
+            ) > run.created_at - interval '30 minutes')
         AND (kept.comparison_status IS NULL
             OR kept.comparison_status = 'match' AND kept.phase = 'dual_read' AND kept.clean_streak = 0))
 """

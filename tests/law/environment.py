@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import psycopg
-from botocore.exceptions import ConnectionClosedError
+from botocore.exceptions import ClientError, ConnectionClosedError
 from django.db import connection
 from django.db.backends.signals import connection_created
 from psycopg import sql
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 SLUG = "idom"
 NAME = f"nova/clients/{SLUG}"
 CACHE_SECONDS = 30.0
+# For longer than that the caching reader serves what it read last while AWS is unavailable.
+STALE_SECONDS = 3 * 3600.0
 # A field: its table, its column there, its part and key in the document, and what a read calls it.
 FIELDS = {
     "password": ("client_database_credentials", "db_password_encrypted", "database", "password"),
@@ -134,13 +136,14 @@ class World:
         self.aws = aws
         self.now = 0.0
         self.aws_is_down_for_readers = self.old_secrets_went = False
+        self.aws_denies_readers = self.console_wrote = False
         uri = make_conninfo(os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"])
         self.uri = uri
         self.nova = psycopg.connect(uri, autocommit=True)
         self.nova.execute(LOCK_TIMEOUT)
         self.reader, self.caching = (
-            Reader(uri, cache_seconds=seconds, timeout=PATIENCE_SECONDS)
-            for seconds in (0, CACHE_SECONDS)
+            Reader(uri, cache_seconds=cached, stale_seconds=stale, timeout=PATIENCE_SECONDS)
+            for cached, stale in ((0, 0), (CACHE_SECONDS, STALE_SECONDS))
         )
         for reader in self.readers:
             manager = reader._aws._get_manager()
@@ -189,6 +192,7 @@ class World:
         if not ReaderProcess.objects.exists():  # the gates want one
             make_reader_process()
         self.aws_is_down_for_readers = self.old_secrets_went = False
+        self.aws_denies_readers = self.console_wrote = False
         if start != Phase.POSTGRES:
             push(client_ids=[self.pk])
             ClientMigration.objects.update(phase=start)
@@ -276,9 +280,13 @@ class World:
                         raise LawBroken(f"{column} points to {pointer}, which nobody reads")
 
     def check_cached(self) -> None:
-        """What the cache answers may be as old as was announced, and no older."""
+        """What the cache answers may be as old as was announced, and no older, also where AWS is unavailable.
+
+        Only what somebody writes in AWS directly may be hidden by a value that is served for longer.
+        """
         self.notice_moves()
         self._note_proof()
+        is_fresh = self.caching._fresh_entry(self.slug) is not None
         try:
             read = self.caching.get_primary_credentials(self.slug)
         except ValueError as error:
@@ -289,7 +297,11 @@ class World:
             if self.aws_is_down_for_readers and self.phase.aws_is_authority:
                 return
             raise
-        self._judge(read, since=self.now - CACHE_SECONDS, where=f"cached, in {self.phase}")
+        if self.aws_denies_readers and self.phase.aws_is_authority and not is_fresh:
+            raise LawBroken(f"in {self.phase}: a value was served although AWS denied it")
+        hidden = STALE_SECONDS if self.console_wrote else 0
+        since = self.now - CACHE_SECONDS - hidden
+        self._judge(read, since=since, where=f"cached, in {self.phase}")
 
     def check_earlier_release(self) -> None:
         """A process of NOVA's that has not been upgraded yet reads under the same law."""
@@ -411,6 +423,8 @@ class World:
                 ledger.taken_over()
 
     def _before_a_readers_call(self, request, **_) -> None:
+        if self.aws_denies_readers:
+            raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetSecretValue")
         if self.aws_is_down_for_readers:
             raise ConnectionClosedError(endpoint_url=request.url)
 

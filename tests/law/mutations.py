@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import ANY
 
 from django.db import connection, transaction
 
@@ -35,7 +37,8 @@ from migration.operations.keys import VersionIdKeys
 from migration.operations.saves import AdminSave
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
-from nova_credentials.reader import from_postgres
+from nova_credentials.reader import from_postgres, routing
+from nova_credentials.reader.from_postgres import ClientInPostgres
 from nova_credentials.reader.routing import Reader
 from tests.law.actions import (
     a_restored_copy_pushes,
@@ -55,6 +58,7 @@ from tests.law.actions import (
     nova_writes,
     push,
     read_cached,
+    read_without_aws,
     readers_lose_their_rights,
     save,
     time_passes,
@@ -292,6 +296,16 @@ def the_reader_ignores_a_pending_push(patch):
 @fault(Phase.POSTGRES, [save, read_cached, time_passes])
 def the_readers_cache_never_expires(patch):
     patch.setattr(Reader, "_fresh_entry", lambda self, slug: self._cached.get(slug))
+
+
+@fault(Phase.AWS, [save, read_cached, time_passes, read_without_aws])
+def the_last_value_is_served_although_a_write_was_counted(patch):
+    patch.setattr(ClientInPostgres, "has_same_values_as", lambda *_: True)
+
+
+@fault(Phase.AWS, [read_cached, time_passes, readers_lose_their_rights], within=24)
+def the_last_value_is_served_where_aws_denies_it(patch):
+    patch.setattr(routing, "ErrorClass", SimpleNamespace(UNAVAILABLE=ANY))
 
 
 @fault(Phase.POSTGRES, [save, read_cached, time_passes])

@@ -15,7 +15,11 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
 
-from migration.models import CopySearch, Run, all_clients
+from credentials.models import Client, ClientRevision
+from migration import sentences
+from migration.management.base import ClientsCommand
+from migration.models import ClientMigration, CopySearch, Run, all_clients
+from migration.operations.aws_writes import WriteGuard
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.phases import Phase
 from tests import nova_database
@@ -87,15 +91,65 @@ def test_compare_clients_reports_fingerprints_and_exits_with_1(run):
     run("migrate_clients", "--all", "--inline")
     assert run("compare_clients", "--all", "--inline")[0] == 0
     update("client_database_credentials", row, db_password_encrypted="example-password-1 ")
+    record_as_pushed(pk)
 
     code, result = run("compare_clients", "idom", "--inline")
 
-    assert (code, result["mismatched"]) == (1, 1)
+    assert (code, result["mismatched"], result["pending"]) == (1, 1, 0)
     (mismatch,) = result["items"][0]["mismatches"]
     assert (mismatch["path"], mismatch["kind"], mismatch["hint"]) == (
         "database.password", "different", "blank",
     )  # fmt: skip
     assert "example-password" not in json.dumps(result)
+
+
+def record_as_pushed(pk: int) -> None:
+    """As if a push had taken the present rows to AWS."""
+    revision = Client.objects.with_revision().get(pk=pk).revision
+    ClientRevision.objects.record_pushed([(pk, revision)])
+
+
+def test_what_differs_while_a_push_is_pending_is_no_mismatch(run):
+    pk = make_client("idom")
+    row = make_database(pk)
+    run("migrate_clients", "--all", "--inline")
+    update("client_database_credentials", row, db_password_encrypted="example-b")
+
+    code, result = run("compare_clients", "idom", "--inline")
+
+    assert (code, result["mismatched"], result["pending"]) == (0, 0, 1)
+    assert result["items"][0]["status"] == "pending"
+    assert run("push_pending", "--inline")[0] == 0
+    assert run("compare_clients", "idom", "--inline")[1]["matched"] == 1
+
+
+def test_what_differs_although_the_push_was_refused_is_a_mismatch(run):
+    pk = make_client("idom")
+    row = make_database(pk)
+    run("migrate_clients", "--all", "--inline")
+    update("client_database_credentials", row, db_password_encrypted="example-b")
+    revision = Client.objects.with_revision().get(pk=pk).revision
+    ClientMigration.objects.record_refused([(pk, revision)])
+
+    code, result = run("compare_clients", "idom", "--inline")
+
+    assert (code, result["mismatched"], result["pending"]) == (1, 1, 0)
+
+
+def test_migrate_clients_on_a_duplicate_says_so_at_once(stores, monkeypatch):
+    make_full_client("idom")
+    monkeypatch.setattr(
+        WriteGuard, "explain_refused_database", lambda *_: sentences.DATABASE_UNKNOWN()
+    )
+    waited: list[object] = []
+    monkeypatch.setattr(ClientsCommand, "wait_for_end", lambda *_, **__: waited.append(1))
+
+    with pytest.raises(CommandError, match="Nothing was pushed") as refused:
+        call_command("migrate_clients", "--all")
+
+    assert refused.value.returncode == 1
+    assert not Run.objects.exists()
+    assert not waited
 
 
 def test_compare_clients_counts_what_it_could_not_check_as_failed(run, settings):

@@ -75,7 +75,7 @@ def test_the_wheel_needs_psycopg_and_boto3_alone(wheel):
     metadata = read_metadata(wheel)
     needs = read_needs(metadata)
     always = {need for need in needs if "extra ==" not in need}
-    assert always == {"psycopg<4,>=3.2", "boto3<2,>=1.34"}
+    assert always == {"psycopg<4,>=3.2.1", "boto3<2,>=1.34"}
     assert {need.partition("; ")[2] for need in needs - always} == {
         "extra == 'binary'",
         "extra == 'psycopg2'",

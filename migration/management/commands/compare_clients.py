@@ -10,7 +10,10 @@ from migration.models import Run
 
 class Command(ClientsCommand):
     takes_locks = True
-    help = "Compares clients in both stores; prints fingerprints only, never a value."
+    help = (
+        "Compares clients in both stores; prints fingerprints only, never a value. What differs while a push is pending"
+        " is no mismatch."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         self.add_client_arguments(parser)

@@ -39,7 +39,7 @@ def examine_other_readers(_asked: DoctorOptions) -> Iterator[Finding]:
     seen = read_other_statements()
     if seen.unseen_reason:
         yield _explain_unseen(seen)
-    if seen.unseen_reason in (UnseenReason.NOT_INSTALLED, UnseenReason.NOT_READABLE):
+    if seen.unseen_reason not in (None, UnseenReason.NOT_ALLOWED):
         return
     known = {(row.role, row.statement_id): row for row in OtherStatement.objects.all()}
     judged = [
@@ -82,11 +82,13 @@ def _judge(count: OtherStatementCount, before: OtherStatement | None) -> Finding
 def _explain_unseen(report: StatementReport) -> Finding:
     check = CheckName.OTHER_READERS
     match report.unseen_reason:
-        case UnseenReason.NOT_INSTALLED:
+        case UnseenReason.NOT_INSTALLED | UnseenReason.NOT_CREATED as reason:
+            is_loaded = reason == UnseenReason.NOT_CREATED
+            remedy = sentences.CREATE_STATISTICS if is_loaded else sentences.INSTALL_STATISTICS
             return report_unlooked(
                 check,
                 sentences.OTHER_READS_NOT_COUNTED(),
-                sentences.INSTALL_STATISTICS(),
+                remedy(),
                 statements=("CREATE EXTENSION pg_stat_statements;",),
             )
         case UnseenReason.NOT_ALLOWED:

@@ -66,6 +66,10 @@ INSTALL_STATISTICS = Sentence(
     "install_statistics",
     "Put pg_stat_statements into shared_preload_libraries, start PostgreSQL anew and run, as a superuser:",
 )
+CREATE_STATISTICS = Sentence(
+    "create_statistics",
+    "PostgreSQL counts statements already. Run in this database, as a superuser:",
+)
 OTHER_READS_NOT_READABLE = Sentence(
     "other_reads_not_readable",
     "pg_stat_statements is installed, but this site can't read it: its role lacks the right, or the library is not in"

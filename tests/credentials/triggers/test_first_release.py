@@ -47,7 +47,7 @@ ADDED = {
     "migration_runitem": ("act",),
     "migration_clientmigration": (
         *("streak_counted_at", "reads_at_entry"),
-        *("layout", "other_secrets", "other_secrets_since"),
+        *("layout", "other_secrets", "other_secrets_since", "secret_slug"),
     ),
     "migration_moverequest": (
         *("overridden", "override_reason"),
@@ -65,8 +65,11 @@ ADDED = {
         *("facts", "described_at"),
         *("differs", "compared_with", "tried_at", "begun", "begun_on"),
     ),
-    "migration_worker": ("clock_ahead",),
-    "migration_readcount": ("last_failure_at", "last_answer_at"),
+    "migration_worker": ("clock_ahead", "idle_because", "release", "schema"),
+    "migration_readcount": (
+        *("last_failure_at", "last_answer_at", "last_failure_class"),
+        *("good_reads_since_failure", "congested_reads", "stale_reads"),
+    ),
 }
 OLD_STANDS = "SELECT to_regprocedure('public.nova_admin_count_write()') IS NOT NULL"
 

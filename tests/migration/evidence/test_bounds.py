@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from migration import evidence_sentences, login_sentences
 from migration.models import (
+    AwsFailure,
     Blocker,
     ClientMigration,
     Comparison,
@@ -16,7 +17,7 @@ from migration.models import (
     ReadsSince,
     SearchedClient,
 )
-from migration.operations import gates
+from migration.operations import evidence, gates
 from migration.operations.evidence import (
     Evidence,
     EvidenceLine,
@@ -205,6 +206,8 @@ def test_a_comparison_is_fresh_for_half_an_hour(compared_at, is_fresh):
         ({"last_read_at": NOON - HALF_AN_HOUR + MOMENT}, [True, True]),
         ({"last_mismatch_at": NOON - HALF_AN_HOUR + MOMENT}, [False, True]),
         ({"last_failure_at": NOON - HALF_AN_HOUR + MOMENT}, [True, False]),
+        ({"last_failure_at": NOON, "good_reads_since_failure": 2}, [True, False]),
+        ({"last_failure_at": NOON, "good_reads_since_failure": 3}, [True, True]),
         (
             {
                 "last_read_at": NOON,
@@ -216,10 +219,31 @@ def test_a_comparison_is_fresh_for_half_an_hour(compared_at, is_fresh):
     ],
 )
 def test_what_the_reader_met_shuts_the_gate_for_half_an_hour(lately, passed):
-    checks = list(gates._check_reads(ReadCount(**lately)))
+    counts = ReadCount(**lately)
+    mismatches = list(gates._check_reads(counts))
+    failures = list(evidence._judge_failures(PhaseEntry(7, Phase.DUAL_READ, counts=counts)))
 
-    assert [check.passed for check in checks] == passed
-    assert not any(check.is_off for check in checks)
+    assert [*(c.passed for c in mismatches), *(line.is_met for line in failures)] == passed
+    assert not any(each.is_off for each in (*mismatches, *failures))
+
+
+@pytest.mark.parametrize("cause", AwsFailure)
+def test_each_cause_of_a_failure_is_named_as_on_the_page_of_novas_processes(cause):
+    counts = ReadCount(last_failure_at=NOON, last_failure_class=cause)
+
+    (line,) = evidence._judge_failures(PhaseEntry(7, Phase.AWS, counts=counts))
+
+    assert f"({cause.label})" in str(line.text)
+
+
+@pytest.mark.parametrize("cause", ["", "schema", "anything that NOVA's role writes"])
+def test_a_cause_that_no_reader_of_this_release_wrote_is_not_named(cause):
+    counts = ReadCount(last_failure_at=NOON, last_failure_class=cause)
+
+    (line,) = evidence._judge_failures(PhaseEntry(7, Phase.AWS, counts=counts))
+
+    assert evidence_sentences.FAILURE_CAUSE_UNKNOWN.template in str(line.text)
+    assert not line.is_met
 
 
 def test_logins_of_awss_copy_that_were_refused_are_named_with_the_time_of_the_first():

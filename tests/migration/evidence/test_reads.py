@@ -11,10 +11,11 @@ from migration.models import FRESH, ClientMigration, ReadCount
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import compare
 from migration.operations.gate_fixes import CheckCode
-from migration.operations.gates import ShutGate
+from migration.operations.gates import Override, ShutGate
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_credentials.phases import Phase
+from nova_credentials.reader import from_aws
 from nova_credentials.reader.routing import Reader
 from tests.factories import count_reads, give_evidence, nova_uri
 from tests.migration.moves.clients import change_in_aws, codes, write_password
@@ -77,19 +78,79 @@ def test_reads_that_all_failed_at_aws_shut_the_gate_and_never_count(unread, aws,
         blind.close()
     assert ReadCount.objects.get().aws_failures == 25
 
-    assert codes(unread, Phase.AWS) == [FAILED, FEW]
+    assert codes(unread, Phase.AWS) == [FEW, FAILED]
     half_an_hour_passes()
     assert codes(unread, Phase.AWS) == [FEW]
 
 
-def test_a_single_failure_shuts_the_gate_for_half_an_hour_whatever_else_was_read(unread, reader):
+def test_a_single_failure_shuts_the_gate_until_three_good_reads_followed_it(unread, reader):
     read(reader, 20)
     count_reads(unread, reads=1, aws_failures=1)
+    read(reader, 2)
+    assert codes(unread, Phase.AWS) == [FAILED]
+
+    read(reader, 1)
+
+    move(client_id=unread, new=Phase.AWS)
+
+
+def test_a_failure_that_nothing_follows_shuts_the_gate_for_half_an_hour(unread, reader):
     read(reader, 20)
+    count_reads(unread, reads=1, aws_failures=1)
 
     assert codes(unread, Phase.AWS) == [FAILED]
     half_an_hour_passes()
     move(client_id=unread, new=Phase.AWS)
+
+
+def test_another_failure_begins_the_count_of_good_reads_anew(unread, reader):
+    read(reader, 20)
+    for _ in range(2):
+        count_reads(unread, reads=1, aws_failures=1)
+        read(reader, 2)
+
+    assert codes(unread, Phase.AWS) == [FAILED]
+
+
+def test_reads_that_were_not_compared_or_differed_are_no_good_ones(unread, reader):
+    read(reader, 20)
+    count_reads(unread, reads=1, aws_failures=1)
+    count_reads(unread, reads=3), count_reads(unread, reads=3, mismatches=3)
+
+    assert ReadCount.objects.get().good_reads_since_failure == 0
+    assert FAILED in codes(unread, Phase.AWS)
+
+
+def test_the_gate_names_the_cause_of_the_failure(unread, reader, monkeypatch):
+    read(reader, 20)
+    monkeypatch.setattr(reader._aws, "collect", lambda *_: exec("raise TimeoutError"))
+    read(reader, 1)
+
+    with pytest.raises(ShutGate, match=r"\(AWS answered too late\)") as refused:
+        move(client_id=unread, new=Phase.AWS)
+    assert refused.value.codes == [FAILED]
+
+
+def test_what_a_process_of_novas_brought_upon_itself_shuts_no_gate(unread, reader, monkeypatch):
+    read(reader, 20)
+    monkeypatch.setattr(from_aws, "THREADS", 0)
+    impatient = Reader(nova_uri(), timeout=0.01, cache_seconds=0)
+    try:
+        read(impatient, 3)
+    finally:
+        impatient.close()
+
+    assert ReadCount.objects.get().congested_reads == 3
+    move(client_id=unread, new=Phase.AWS)
+
+
+def test_a_failure_may_be_overridden(unread, reader, admin_user):
+    read(reader, 20)
+    count_reads(unread, reads=1, aws_failures=1)
+
+    done = move(client_id=unread, new=Phase.AWS, override=Override("AWS was late once", admin_user))
+
+    assert [check.code for check in done.overridden] == [FAILED]
 
 
 def test_reads_that_differed_do_not_count(unread, reader):
@@ -154,7 +215,7 @@ def test_a_purge_wants_a_read_that_aws_answered_in_the_last_day(cut_over, reader
 def test_a_failed_read_after_the_cutover_is_no_answer_and_shuts_the_purge(cut_over):
     count_reads(cut_over, reads=1, aws_failures=1)
 
-    assert codes(cut_over, Phase.PURGED) == [FAILED, NONE]
+    assert codes(cut_over, Phase.PURGED) == [NONE, FAILED]
 
 
 @pytest.mark.parametrize("counts", [{"matches": 1}, {"mismatches": 1}])

@@ -7,6 +7,7 @@ from django.db import connection
 from django.utils import timezone
 
 from migration.models import OtherStatement
+from migration.operations import other_statements
 from migration.operations.doctor.findings import DoctorOptions
 from migration.operations.doctor.other_readers import examine_other_readers
 from migration.operations.doctor.readers import examine_readers
@@ -61,6 +62,15 @@ def test_without_the_extension_nobody_knows_who_reads_past_the_package():
     (found,) = examine_other_readers(DoctorOptions())
 
     assert (found.state, found.message.key) == ("not_looked_at", "other_reads_not_counted")
+    assert found.statements == ("CREATE EXTENSION pg_stat_statements;",)
+
+
+def test_where_postgresql_counts_already_only_the_extension_is_asked_for(monkeypatch):
+    monkeypatch.setattr(other_statements, "FIND_LIBRARY", "SELECT")
+
+    (found,) = examine_other_readers(DoctorOptions())
+
+    assert found.remedy.key == "create_statistics"
     assert found.statements == ("CREATE EXTENSION pg_stat_statements;",)
 
 

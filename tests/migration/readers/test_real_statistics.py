@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
-from migration.operations.other_statements import UnseenReason, read_statements
+from migration.operations.other_statements import FIND_LIBRARY, UnseenReason, read_statements
 from nova_credentials.reader.routing import Reader
 from tests import nova_database
 from tests.checkout import ROOT, manage
@@ -167,3 +168,11 @@ def test_without_the_extension_they_are_skipped_but_fail_where_it_is_required(mo
     monkeypatch.setenv("REQUIRE_PG_STAT_STATEMENTS", "1")
     with pytest.raises(pytest.fail.Exception):
         do_without()
+
+
+def test_that_the_library_counts_is_seen_by_every_role_without_the_extension(server):
+    server.execute("CREATE DATABASE bare")
+    uri = make_conninfo(server.as_role("watcher"), dbname="bare")
+
+    with psycopg.connect(uri) as there:
+        assert there.execute(FIND_LIBRARY).fetchone() is not None

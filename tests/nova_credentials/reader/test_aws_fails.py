@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 from django.db.models import F
 
 from credentials.models import ClientRevision
+from migration.models import ReadCount
 from nova_credentials.aws import SecretsManagerError
 from nova_credentials.document import DocumentError, Layout
 from nova_credentials.phases import Phase
@@ -45,9 +46,9 @@ def test_dual_read_returns_postgresql_where_aws_fails(make_reader, request, capl
         assert row.db_password == "example-password-1"
 
     assert counts(pk) == (2, 0, 0, 2)
-    assert [r.levelname for r in caplog.records if r.name.startswith("nova_credentials")] == [
-        "WARNING"
-    ] * 2
+    # One a minute.
+    (warning,) = [r for r in caplog.records if r.name.startswith("nova_credentials")]
+    assert warning.levelname == "WARNING"
 
 
 def test_a_slug_that_steers_terminals_is_logged_without_its_tricks(make_reader, down, caplog):
@@ -103,8 +104,10 @@ def test_no_caller_waits_for_a_thread_that_hangs_and_few_threads_do(make_reader,
         row = in_time(lambda: reader.get_credential("idom", "database"))
         assert row.db_password == "example-password-1"
 
-    assert threading.active_count() <= before + from_aws.THREADS + 1
-    assert counts(pk)[3] == from_aws.THREADS + 4
+    assert threading.active_count() <= before + from_aws.THREADS + 2  # the client's, and in_time's
+    # For the others no thread was free: that is no failure of AWS.
+    assert counts(pk)[3] == from_aws.THREADS
+    assert ReadCount.objects.get(pk=pk).congested_reads == 4
     let_go.set()
 
 
@@ -225,16 +228,6 @@ def test_a_read_that_ended_gives_its_place_to_the_next(monkeypatch):
 
     for _ in range(2 * from_aws.THREADS):
         assert aws.start_reading("idom").result(timeout=WATCHDOG_SECONDS) == {}
-
-
-def test_where_all_threads_hang_the_answer_is_an_error_at_once():
-    aws = from_aws.AwsReader(
-        region="us-east-1", prefix="nova/clients", layout=Layout.CLIENT, timeout=1
-    )
-    for _ in range(from_aws.THREADS):
-        assert aws._free.acquire(blocking=False)
-
-    assert isinstance(aws.start_reading("idom").exception(timeout=0), TimeoutError)
 
 
 def test_the_end_of_a_process_waits_for_no_thread_that_reads(monkeypatch):

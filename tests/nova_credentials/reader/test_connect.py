@@ -65,7 +65,9 @@ def reads(caching, monkeypatch):
     """The slugs that were read past the cache."""
     slugs = []
     read = caching._read_entry
-    monkeypatch.setattr(caching, "_read_entry", lambda slug: slugs.append(slug) or read(slug))
+    monkeypatch.setattr(
+        caching, "_read_entry", lambda slug, **how: slugs.append(slug) or read(slug, **how)
+    )
     return slugs
 
 

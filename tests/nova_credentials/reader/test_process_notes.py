@@ -121,7 +121,7 @@ def no_credentials():
     ],
 )
 def test_a_failure_is_known_by_its_class_alone(error, name):
-    assert process_notes._name_failure(error) == name
+    assert process_notes.name_failure(error) == name
 
 
 @pytest.mark.parametrize(

@@ -49,12 +49,12 @@ def backends():
     return {c.info.backend_pid for c in one._postgres._idle}
 assert read()
 of_parent = backends()
-one._aws._manager_lock.acquire()
+one._aws._lock.acquire()
 child = os.fork()
 if child == 0:
     ok = read() and read() and backends() and not backends() & of_parent
     os._exit(0 if ok else 1)
-one._aws._manager_lock.release()
+one._aws._lock.release()
 print(os.waitpid(child, 0)[1], read(), backends() == of_parent)
 """,
         database_url,
