@@ -5,7 +5,7 @@ Tags prove nothing: a copy of NOVA's tables has clients of the same slugs, and s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from credentials.shown_names import escape_name
@@ -32,7 +32,7 @@ MOST_CHARACTERS = 100
 class SecretOwners:
     """What this database knows of secrets of some names. Touches no database, so that threads may ask it."""
 
-    known: Mapping[str, Secret]
+    known: Mapping[str, Secret] = field(repr=False)
     keys: VersionIdKeys
 
     def find_row(self, there: SecretVersion | SecretDescription) -> Secret | None:
