@@ -21,6 +21,8 @@ workers = int(os.environ.get("WEB_CONCURRENCY", "3"))
 worker_class = "nova_admin.web_server.GatheringWorker"
 # A page that waits for AWS leaves room for others, and for whoever asks whether the site lives.
 threads = 4
+# It would wait for a slow reader as often as that one takes a piece; the worker's own way of sending doesn't.
+sendfile = False
 # A page that has to write to AWS for a client gives up long before.
 timeout = 90
 graceful_timeout = 60

@@ -29,11 +29,18 @@ if TYPE_CHECKING:
 SECONDS = float(os.environ.get("REQUEST_SECONDS") or 20)
 # A head is some kilobytes, and an import the largest body; the page for it says what is too large before this does.
 MOST_HEAD, MOST_BODY = 64 * 1024, 32 * 1024 * 1024
-# What is gathered in one process. A request of less than MOST_HEAD always finds room.
+# What is gathered in one process, and what waits for a thread or is with one. A request of less than MOST_HEAD always
+# finds room.
 MOST_TOGETHER = 128 * 1024 * 1024
 # With more that are not whole yet, the one that has been at it longest gives way.
 MOST_GATHERED = 500
 PIECE = 8192
+# So much of an answer the system keeps at once, in twice as much memory (it may allow less): no thread waits for a
+# client who is slow to read a page or a static file.
+ANSWER_AT_ONCE = 512 * 1024
+# A client who takes less of an answer in a second is waited for SECONDS in all, however often it takes a piece.
+SLOWEST = 16 * 1024
+NO_FILES_LEFT = (errno.EMFILE, errno.ENFILE)
 
 
 @dataclass
@@ -109,20 +116,25 @@ class GatheringWorker(ThreadWorker):
         super().__init__(*args, **kwargs)
         # The oldest first.
         self._gathering: dict[TConn, Gathering] = {}
-        self._gathered = 0
+        # Bytes of requests that aren't whole, and of those that threads have or wait for.
+        self._gathered = self._held = 0
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection, and wait for its request beside the threads."""
         try:
             client_socket, client = listener.accept()
         except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
-                return
-            raise
+            if error.errno in NO_FILES_LEFT:
+                self._let_oldest_give_way()
+            elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+                raise
+            return
         self.nr_conns += 1
         if len(self._gathering) >= MOST_GATHERED:
-            self._end(next(iter(self._gathering)))
+            self._let_oldest_give_way()
         own = ClientSocket(fileno=client_socket.detach())
+        with contextlib.suppress(OSError):
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ANSWER_AT_ONCE)
         conn = TConn(self.cfg, own, client, listener.getsockname())
         conn.initialized = True  # each request brings its parser
         self._begin(conn)
@@ -134,6 +146,10 @@ class GatheringWorker(ThreadWorker):
         self._begin(conn)
 
     def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
+        self._held -= conn.length
+        conn.parser = (
+            None  # what came of the request is freed while the connection waits for another
+        )
         super().finish_request(conn, fs)
         if conn.rest and conn in self.keepalived_conns:
             self.poller.unregister(conn.sock)
@@ -153,6 +169,12 @@ class GatheringWorker(ThreadWorker):
                 self._end(conn, "408 Request Timeout" if gathering.received else "")
             elif not self.alive and not gathering.received:
                 self._end(conn)
+
+    def _let_oldest_give_way(self) -> None:
+        if self._gathering:
+            self._end(next(iter(self._gathering)))
+        else:  # all files are open elsewhere: whoever knocks is asked again by the next look
+            time.sleep(0.01)
 
     def _begin(self, conn: TConn, rest: bytes = b"") -> None:
         gathering = Gathering(time.monotonic() + SECONDS)
@@ -187,10 +209,12 @@ class GatheringWorker(ThreadWorker):
         elif end is not None:
             self._forget(conn)
             conn.rest = bytes(gathering.received[end:])
+            conn.length = end
+            self._held += end
             pieces = cut(gathering.received[:end])
             conn.parser = RequestParser(self.cfg, pieces, conn.client)
             self.enqueue_req(conn)
-        elif self._gathered > MOST_TOGETHER and len(gathering.received) > MOST_HEAD:
+        elif self._gathered + self._held > MOST_TOGETHER and len(gathering.received) > MOST_HEAD:
             self._end(conn, "503 Service Unavailable")
         elif gathering.wants_continue and not asked_before:
             with contextlib.suppress(OSError):
@@ -213,18 +237,36 @@ class GatheringWorker(ThreadWorker):
 
 
 class ClientSocket(socket.socket):
-    """A client's socket, on which a thread waits no longer than SECONDS until the client takes more of an answer."""
+    """A client's socket, on which a thread waits so long until the client takes an answer, and no longer.
+
+    gunicorn sends files by it too, as `sendfile` is off: that would wait anew for each piece.
+    """
+
+    _sent, _waited = 0, 0.0
 
     def setblocking(self, flag: bool) -> None:
+        """Begin an answer, or wait for nothing."""
+        self._sent, self._waited = 0, 0.0
         self.settimeout(SECONDS if flag else 0.0)
 
     def send(self, data: Any, flags: int = 0) -> int:
-        with as_gone():
+        if self.gettimeout() == 0.0:
             return super().send(data, flags)
+        left = SECONDS + max(0, self._sent - 2 * ANSWER_AT_ONCE) / SLOWEST - self._waited
+        began = time.monotonic()
+        with as_gone():
+            if left <= 0:
+                raise TimeoutError
+            self.settimeout(left)
+            sent = super().send(data, flags)
+        self._sent += sent
+        self._waited += time.monotonic() - began
+        return sent
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        with as_gone():
-            super().sendall(data, flags)
+        left = memoryview(data)
+        while left:
+            left = left[self.send(left, flags) :]
 
 
 @contextlib.contextmanager

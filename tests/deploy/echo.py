@@ -14,5 +14,7 @@ def application(environ, start_response):
     answer = json.dumps(told).encode()
     if environ["PATH_INFO"] == "/large":
         answer = b"x" * 50_000_000
+    if environ["PATH_INFO"] == "/page":
+        answer = b"x" * 150_000
     start_response("200 OK", [("Content-Length", str(len(answer)))])
     return [answer]

@@ -1,15 +1,21 @@
 """Clients that send slowly, for ever or wrongly, against gunicorn with the site's configuration."""
 
+import errno
 import hashlib
 import http.client
 import json
 import os
+import select
+import selectors
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import deque
+from concurrent.futures import Future
 from contextlib import ExitStack, closing
+from threading import Event, Thread
 
 import pytest
 from gunicorn.config import Config
@@ -17,7 +23,7 @@ from gunicorn.http.parser import RequestParser
 
 from nova_admin import web_server
 from nova_admin.embedded import run_while_parent_lives
-from nova_admin.web_server import Gathering, cut
+from nova_admin.web_server import ClientSocket, Gathering, GatheringWorker, cut
 from tests.checkout import ROOT, TIMEOUT_SECONDS
 from tests.deploy.test_plain_folder import find_free_port
 
@@ -129,6 +135,104 @@ def test_who_takes_no_answer_holds_no_thread(port):
         began = time.monotonic()
         ask(port)
         assert time.monotonic() - began < 3 * SECONDS + 5
+
+
+def test_who_takes_a_page_slowly_holds_no_thread(port):
+    with ExitStack() as stack:
+        for _ in range(9):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            # As over a network: the loopback's long segments have the system keep more by itself.
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
+            client.connect(("127.0.0.1", port))
+            client.sendall(b"GET /page HTTP/1.1\r\n" + HEAD + b"\r\n")
+        began = time.monotonic()
+        ask(port)
+        assert time.monotonic() - began < SECONDS
+
+
+def test_a_thread_waits_for_a_slow_reader_so_long_in_all(monkeypatch):
+    monkeypatch.setattr(web_server, "SECONDS", 1.0)
+    server, client = socket.socketpair()
+    with closing(ClientSocket(fileno=server.detach())) as own, closing(client):
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        own.setblocking(True)
+
+        def take_slowly() -> None:
+            while not ended.wait(0.3):
+                client.recv(2000)
+
+        ended, drip = Event(), Thread(target=take_slowly)
+        drip.start()
+        began = time.monotonic()
+        with pytest.raises(ConnectionResetError):
+            deque((own.sendall(b"x" * 2000) for _ in range(30)), maxlen=0)
+        assert time.monotonic() - began < 6
+        ended.set()
+        drip.join()
+
+
+class Queue(GatheringWorker):
+    """A worker all of whose threads have something to do."""
+
+    def enqueue_req(self, conn):
+        self.queued.append(conn)
+
+
+@pytest.fixture
+def worker():
+    busy = Queue(1, os.getpid(), [], None, 30, Config(), None)
+    busy.queued = []
+    with closing(selectors.DefaultSelector()) as busy.poller, closing(busy.tmp):
+        yield busy
+        for conn in [*busy._gathering, *busy.queued]:
+            conn.close()
+
+
+def receive(worker, sent: bytes) -> bool:
+    """Have the worker take in what a new client sends; say whether that now waits for a thread."""
+    before = len(worker.queued)
+    with (
+        closing(socket.create_server(("127.0.0.1", 0))) as listener,
+        socket.create_connection(listener.getsockname(), timeout=10) as client,
+    ):
+        worker.accept(listener)
+        conn = list(worker._gathering)[-1]
+        for at in range(0, len(sent), 20_000):
+            client.sendall(sent[at : at + 20_000])
+            while conn in worker._gathering and select.select([conn.sock], [], [], 0.2)[0]:
+                worker._receive(conn, conn.sock)
+            if conn not in worker._gathering:
+                break
+    return len(worker.queued) > before
+
+
+def test_what_waits_for_a_thread_counts_among_what_is_gathered(worker, monkeypatch):
+    monkeypatch.setattr(web_server, "MOST_TOGETHER", 300_000)
+    large = b"POST / HTTP/1.1\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200_000
+
+    assert receive(worker, large)
+    assert not receive(worker, large)
+    assert receive(worker, b"GET / HTTP/1.1\r\n\r\n")
+    answered = Future()
+    answered.set_result(False)
+    worker.finish_request(worker.queued[0], answered)
+    assert receive(worker, large)
+
+
+class NoFilesLeft:
+    def accept(self):
+        raise OSError(errno.EMFILE, "too many open files")
+
+
+def test_a_worker_without_files_ends_the_oldest_request_and_lives(worker):
+    with ExitStack() as stack:
+        listener = stack.enter_context(closing(socket.create_server(("127.0.0.1", 0))))
+        oldest = stack.enter_context(socket.create_connection(listener.getsockname(), timeout=10))
+        worker.accept(listener)
+        worker.accept(NoFilesLeft())
+        assert oldest.recv(100) == b""
+        worker.accept(NoFilesLeft())
 
 
 @pytest.mark.parametrize("length", [0, 1, 8191, 8192, 8193, 10_000_000])
