@@ -13,6 +13,8 @@ from django.db import connection
 
 from credentials.shown_names import escape_name
 from credentials.site_schema import SCHEMA
+from migration.models import DatabaseClaim
+from migration.operations.database_identity import MADE_BY, differs_from_noted, read_identity
 from migration.operations.doctor.statement_log import QUIET
 from nova_credentials.phases import Phase
 from nova_credentials.tables import AWS_TABLE, NOVA_TABLES
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from django.db.migrations import Migration
 
 MOST_NAMES = 20
+# The steps that make the table of what the database noted of itself, and the one of known secrets.
+NOTED_BY, SECRETS_MADE_BY = ("migration", MADE_BY), ("migration", "0001_initial")
 # The last schema migrations of each app that the first release has: phases, revisions and secrets, as it knows them.
 LAST_OF_FIRST_RELEASE = {"credentials": "0002", "migration": "0006"}
 # Of the others: from which clients `m` in AWS undoing one takes something, in words too, and the way. As JSON, since
@@ -89,6 +93,8 @@ def require_nothing_taken(plan: Sequence[tuple[Migration, bool]]) -> None:
         cursor.execute("SELECT to_regclass('migration_clientmigration') IS NOT NULL")
         if not (undone and cursor.fetchone()[0]):
             return
+        if NOTED_BY in undone and SECRETS_MADE_BY not in undone:
+            _require_no_duplicate()
         losses = [TAKEN[step] for step in TAKEN if step in undone]
         if any(name[:4] <= LAST_OF_FIRST_RELEASE.get(app, "") for app, name in undone):
             losses.insert(0, ALL_ARE_TAKEN)
@@ -103,6 +109,19 @@ def require_nothing_taken(plan: Sequence[tuple[Migration, bool]]) -> None:
                     f"Nothing was changed. These clients {why}: {names}. First: {way}. Then run migrate again.",
                     returncode=1,
                 )
+
+
+def _require_no_duplicate() -> None:
+    """Raise CommandError on a duplicate: the next `migrate` would note it as the one that writes."""
+    noted = DatabaseClaim.objects.only("system_identifier", "database_oid", "place").newest()
+    connection.ensure_connection()
+    reached = read_identity(connection)
+    if noted and (reached is None or differs_from_noted(reached, noted.identity)):
+        raise CommandError(
+            "Nothing was changed. This database is a duplicate, and this would take away by what that is known."
+            " First: manage.py claim_database. Or remove the site's tables: migrate credentials zero.",
+            returncode=1,
+        )
 
 
 def describe_what_stays() -> tuple[str, list[str]]:

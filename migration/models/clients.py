@@ -55,7 +55,9 @@ UPDATE migration_clientmigration AS lost
 SET secret_slug = split_part(substr(newest.name, length(%(prefix)s::text) + 1), '/', 1)
 FROM (
     SELECT DISTINCT ON (client_id) client_id, name FROM migration_secret
-    WHERE starts_with(name, %(prefix)s::text) AND (%(ids)s::int[] IS NULL OR client_id = ANY(%(ids)s::int[]))
+    WHERE starts_with(name, %(prefix)s::text)
+        AND substr(name, length(%(prefix)s::text) + 1) ~ '^[^/]+(/(database|email|aws))?$' -- not of a longer prefix
+        AND (%(ids)s::int[] IS NULL OR client_id = ANY(%(ids)s::int[]))
     ORDER BY client_id, seen_at DESC, name
 ) AS newest JOIN {CLIENTS} AS client ON client.id = newest.client_id
 WHERE lost.client_id = newest.client_id AND lost.secret_slug IS NULL AND NOT EXISTS (

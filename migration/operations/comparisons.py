@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from migration import sentences
 from migration.models import Comparison, Run
 from migration.operations.aws_store import find_known_secrets, secrets_manager
+from migration.operations.aws_writes import get_aws_write_state
 from migration.operations.keys import fingerprint_key
+from migration.operations.shared_facts import explain_differences
 from migration.operations.snapshots import ClientSnapshot, read_snapshots
 from nova_credentials import document as documents
 from nova_credentials.aws.client_secrets import join_answers
-from nova_credentials.aws.secrets_manager import SecretsManagerError, SecretValue
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
 from nova_credentials.comparison import Mismatch, compare_documents, unreadable_mismatch
 from nova_credentials.document import Document, DocumentError
 from nova_credentials.phases import Phase
@@ -35,9 +37,17 @@ RECHECK_AFTER_SECONDS = 0.5
 def compare(
     *, client_ids: Collection[int], run: Run | None = None, interactive: bool = False
 ) -> dict[int, Comparison]:
-    """Compare both stores and store each client's result; a client with nothing in either store is left out."""
+    """Compare both stores and store each client's result; a client with nothing in either store is left out.
+
+    A host that differs from what all share may have read other secrets: its results say so, and none is stored.
+    """
     sm = secrets_manager(interactive=interactive)
     results = _compare_once(client_ids, run, sm)
+    if differs := explain_differences(get_aws_write_state().facts):
+        for each in results.values():
+            each.status, each.mismatches = Comparison.Status.UNCHECKED, []
+            each.error_class, each.message = ErrorClass.PERMISSION, differs
+        return results
     in_doubt = [pk for pk, result in results.items() if result.status in Comparison.DIFFERS]
     if in_doubt:
         time.sleep(RECHECK_AFTER_SECONDS)

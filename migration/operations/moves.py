@@ -5,7 +5,7 @@ The phase changes in one transaction. If a move fails before it, the client stay
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -22,6 +22,7 @@ from migration.operations.aws_store import (
     read_aws,
     secret_names_by_type,
 )
+from migration.operations.aws_writes import get_aws_write_state, learn_facts
 from migration.operations.comparisons import make_unsaved_comparison, read_secrets
 from migration.operations.deletions import schedule_secret_deletion
 from migration.operations.gates import (
@@ -47,6 +48,7 @@ from migration.operations.rows_from_aws import (
     restore_purged_rows,
 )
 from migration.operations.secret_writer import RefusedBySiteError
+from migration.operations.shared_facts import PLACE, describe_facts, find_differences
 from migration.operations.snapshots import (
     ClientSnapshot,
     read_snapshot,
@@ -171,6 +173,7 @@ def _require_match(attempt: MoveAttempt) -> None:
     comparison = make_unsaved_comparison(
         snapshot, read_secrets([snapshot], sm=attempt.sm), run=attempt.run
     )
+    require_aws_writes_allowed(snapshot.slug, attempt.new)  # which account it is was told by that
     Comparison.objects.record([comparison])
     if refusal := attempt.find_refusal_after_comparing(comparison):
         raise refusal
@@ -193,7 +196,9 @@ def _roll_back(attempt: MoveAttempt) -> Message | None:
     try:
         found = read_aws(snapshot, sm=attempt.sm)
     except (SecretsManagerError, DocumentError) as error:
+        _require_noted_place(attempt)
         return _back_to_dual_read(attempt, sentences.AWS_UNREAD(error=error.message))
+    _require_noted_place(attempt)
     if are_equal(snapshot.document, found.document):
         return _back_to_dual_read(attempt)
     keys = load_version_keys()
@@ -228,10 +233,20 @@ def _restore_rows_from_aws(attempt: MoveAttempt, found: AwsCopy) -> Message | No
     return note
 
 
+def _require_noted_place(attempt: MoveAttempt) -> None:
+    """Raise `ShutGate` where what was read in AWS is in another account, region or prefix than NOVA's values."""
+    with suppress(SecretsManagerError):
+        learn_facts()
+    differing = find_differences(get_aws_write_state().facts)
+    if elsewhere := {fact: pair for fact, pair in differing.items() if fact in PLACE}:
+        raise attempt.make_shut_gate(sentences.HOST_DIFFERS(facts=describe_facts(elsewhere)))
+
+
 def _purge(attempt: MoveAttempt) -> Message:
     snapshot = attempt.snapshot
     attempt.require_open_gate()
     found = read_aws(snapshot, sm=attempt.sm)
+    require_aws_writes_allowed(snapshot.slug, attempt.new)
     with _hold_unchanged_rows(attempt) as now:
         if not are_equal(now.document, found.document):
             raise attempt.make_shut_gate(sentences.STORES_DIFFER())
@@ -248,6 +263,7 @@ def _purge(attempt: MoveAttempt) -> Message:
 def _restore(attempt: MoveAttempt) -> Message:
     snapshot = attempt.snapshot
     found = read_aws(snapshot, sm=attempt.sm)
+    _require_noted_place(attempt)
     with _hold_unchanged_rows(attempt):
         _require_secret_columns(attempt)
         pending = snapshot.push_pending or may_have_uncounted_writes(snapshot.client_id)

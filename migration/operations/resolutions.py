@@ -69,8 +69,13 @@ def find_refusal_in_database(
 
 
 def check_again(*, client_id: int, by: User | None = None) -> Resolution:
-    """Compare both stores of the client now; store the result as a `Resolution` and in the audit; return it."""
+    """Compare both stores of the client now; store the result as a `Resolution` and in the audit; return it.
+
+    Raises `NotResolved` on a host that may store none.
+    """
     compared = compare(client_ids=[client_id], interactive=True).get(client_id)
+    if compared and compared.pk is None and compared.message:
+        raise NotResolved(compared.message)
     message = compared.status_message if compared else sentences.NO_COMPARISON()
     return record_resolution(client_id, Resolution.Kind.CHECK, by, "", message)
 

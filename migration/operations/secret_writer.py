@@ -12,8 +12,10 @@ from django.conf import settings
 
 from migration import plan_sentences, sentences
 from migration.models import Outcome
+from migration.operations.aws_writes import WritesRefusedError, get_aws_write_state
 from migration.operations.pending_writes import PendingWrite, ReplacedVersion
 from migration.operations.secret_owners import SecretOwners, load_owners
+from migration.operations.shared_facts import explain_differences
 from migration.operations.version_plans import find_own_unplanned_versions, record_planned_versions
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import (
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from nova_credentials.aws.answers import Answers, SecretDescription
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.document import Document
+    from nova_credentials.messages import Message
 
 # AWS's code where a secret to be created exists already.
 EXISTS_ALREADY = "ResourceExistsException"
@@ -102,7 +105,9 @@ def prepare_writer(
     ]
     owners = load_owners(names)
     before = sm.detect_deletions(sm.batch_get(names), lacking=owners.known)
-    writer = SecretWriter(sm, before, owners, options)
+    # Asked after the read, which tells the account. What another place holds says nothing, even where it is the same.
+    differs = explain_differences(get_aws_write_state().facts)
+    writer = SecretWriter(sm, before, owners, options, None if options.dry_run else differs)
     for pending in writes:
         writer.set_documents(pending)
     writer.note_planned_versions(writes)
@@ -117,6 +122,8 @@ class SecretWriter:
     before: Answers
     owners: SecretOwners
     options: PushOptions
+    # In what this host differs from the others: then no client is written, nor taken for one that AWS holds.
+    differs: Message | None = None
     # The versions that this site wrote after the backup from which the tables were restored.
     newer: set[str] = field(default_factory=set)
 
@@ -141,7 +148,8 @@ class SecretWriter:
             and not self._is_adopted(pending, v.name)
             and v.holds_document(pending.documents[v.name])
         ]
-        pending.held = held if len(held) == len(pending.documents) else []
+        holds_all = len(held) == len(pending.documents) and not self.differs
+        pending.held = held if holds_all else []
 
     def note_planned_versions(self, writes: list[PendingWrite]) -> None:
         """Find the versions that a database restored from a backup doesn't know, and note those about to be written."""
@@ -198,6 +206,8 @@ class SecretWriter:
 
     def _require_writable(self, pending: PendingWrite, name: str) -> None:
         """Raise where the secret is not the client's here, or may not be made, or holds what is to be spared."""
+        if self.differs:
+            raise WritesRefusedError.because(self.differs)
         found = self.before[name]
         if isinstance(found, SecretValue):
             self._require_ours(pending, found)

@@ -107,3 +107,23 @@ def test_a_copy_goes_on_with_clients_that_production_does_not_have(production, a
         there.add_client("new")
 
         assert there.manage("migrate_clients", "new", "--inline").returncode == 0
+
+
+@pytest.mark.parametrize("to", ["0010", "0006"])
+def test_a_copy_that_keeps_what_it_knows_of_secrets_never_forgets_that_it_is_one(
+    production, aws, to
+):
+    with nova_database.database() as uri:
+        dump_and_restore(production.uri, uri)
+        there = Site(uri, aws)
+        there.ask(WRITE, OF_COPY, production.idom)
+
+        back = there.manage("migrate", "migration", to)
+
+        assert back.returncode == 1
+        assert "This database is a duplicate" in back.stderr
+        there.manage("migrate")
+        assert there.migrate_all().returncode == 1
+        assert value_in_aws() == THEIRS
+    # Production itself has its way back.
+    assert production.manage("migrate", "migration", to).returncode == 0

@@ -10,14 +10,17 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
-from migration.models import AuditCode, AuditEvent, DatabaseClaim
+from credentials.models import DatabaseCredential
+from migration.models import AuditCode, AuditEvent, Comparison, DatabaseClaim
 from migration.operations.aws_writes import _write_guard, find_write_refusal, write_guard
+from migration.operations.comparisons import compare
 from migration.operations.database_identity import note_facts_after_migrate
 from migration.operations.doctor.aws_writes import examine_aws_writes_and_account
 from migration.operations.doctor.findings import DoctorOptions
 from migration.operations.gates import ShutGate
 from migration.operations.moves import move
 from migration.operations.pushes import push
+from migration.operations.resolutions import NotResolved, check_again
 from migration.operations.shared_facts import (
     find_differences,
     list_own_facts,
@@ -33,7 +36,7 @@ from tests.factories import VIEW, make_user
 from tests.migrated import migrated_database
 from tests.migration.aws_writes.calls import count_writes
 from tests.migration.aws_writes.sites import WRITE, Site
-from tests.migration.moves.clients import enter_phase, phase_of, write_password
+from tests.migration.moves.clients import advance, enter_phase, phase_of, write_password
 
 NEW_KEY, OTHER_KEY = secrets.token_urlsafe(64), secrets.token_urlsafe(64)
 HOME = "123456789012"
@@ -62,6 +65,11 @@ def begin():
 
 def read_facts() -> dict[str, list[str]]:
     return DatabaseClaim.objects.with_facts().facts
+
+
+def read_passwords(pk: int) -> list[str]:
+    rows = DatabaseCredential.objects.filter(client_id=pk).order_by("pk")
+    return list(rows.values_list("db_password", flat=True))
 
 
 def set_facts(**facts: list[str]) -> None:
@@ -156,6 +164,58 @@ def test_a_host_that_differs_moves_back_and_not_forward(idom, settings, begin):
     with pytest.raises(ShutGate) as shut:
         move(client_id=idom, new=Phase.DUAL_READ)
     assert "host_differs" in shut.value.codes
+
+
+def live_in_another_account() -> None:
+    """All that this process reads in AWS is another account's, with clients of the same names."""
+    set_facts(AWS_account=["210987654321"])
+
+
+@pytest.mark.parametrize(
+    ("phase", "back"), [(Phase.PURGED, Phase.AWS), (Phase.AWS, Phase.DUAL_READ)]
+)
+def test_what_another_account_holds_under_the_same_names_fills_no_rows(idom, begin, phase, back):
+    """NOVA would be handed it as soon as PostgreSQL decides again."""
+    enter_phase(idom, Phase.AWS)
+    if phase == Phase.PURGED:
+        advance(idom, Phase.PURGED)
+    rows = read_passwords(idom)
+    note_facts_after_migrate("default")
+    live_in_another_account()
+    begin()
+
+    with pytest.raises(ShutGate) as shut:
+        move(client_id=idom, new=back)
+
+    assert shut.value.codes == ["host_differs"]
+    assert (phase_of(idom), read_passwords(idom)) == (phase, rows)
+
+
+def test_an_account_that_has_no_secret_leaves_a_client_in_aws_too(idom, aws, begin):
+    enter_phase(idom, Phase.AWS)
+    note_facts_after_migrate("default")
+    aws.reset()
+    begin()
+
+    with pytest.raises(ShutGate) as shut:
+        move(client_id=idom, new=Phase.DUAL_READ)
+
+    assert shut.value.codes == ["host_differs"]
+
+
+def test_what_a_host_that_differs_finds_equal_is_no_evidence(pushed, begin):
+    ran = Comparison.objects.count()
+    live_in_another_account()
+    begin()
+
+    (found,) = compare(client_ids=[pushed]).values()
+    (result,) = push(client_ids=[pushed])
+
+    assert (found.status, found.message.key) == (Comparison.Status.UNCHECKED, "host_differs")
+    assert result.message.key == "host_differs"
+    with pytest.raises(NotResolved, match="AWS account"):
+        check_again(client_id=pushed)
+    assert Comparison.objects.count() == ran
 
 
 def rotate(settings, key: str, *fallbacks: str) -> None:

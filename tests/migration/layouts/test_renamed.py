@@ -17,6 +17,7 @@ from migration.models import (
     Rotation,
     Secret,
     all_clients,
+    store_lost_secret_slugs,
 )
 from migration.operations import layouts
 from migration.operations.comparisons import compare
@@ -312,3 +313,12 @@ def test_in_postgres_a_secret_that_is_left_follows_and_one_that_is_gone_is_forgo
     assert ClientMigration.objects.with_moved_slug().count() == 0
     assert Secret.objects.filter(client_id=pk).exists()
     assert all_clients().count() == 1
+
+
+def test_a_shorter_prefix_makes_no_slug_of_a_part_of_the_longer_one(sm, settings):
+    pk = make_in_phase("idom", Phase.DUAL_WRITE)
+    settings.NOVA_SECRET_PREFIX = "nova"
+
+    store_lost_secret_slugs()
+
+    assert own(pk).secret_slug is None

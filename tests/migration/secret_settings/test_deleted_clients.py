@@ -6,7 +6,7 @@ from django.urls import reverse
 
 from migration import sentences
 from migration.models import AuditCode, AuditEvent, Secret, read_background_facts
-from migration.operations import aws_store
+from migration.operations import aws_store, pushes
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.deletions import schedule_deletion_for_deleted_clients
 from migration.operations.doctor.secret_settings import examine_secret_settings
@@ -114,3 +114,25 @@ def test_a_client_of_the_same_slug_never_gets_it(sm, gone):
     schedule(NAME)
 
     assert Secret.objects.get(name=NAME).client_id == gone
+
+
+def test_a_secret_that_a_push_is_just_making_for_a_client_of_the_same_slug_stays(
+    sm, gone, monkeypatch
+):
+    sm.sm.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
+    other = make_client("gone")
+    make_database(other, db_password_encrypted="of-other")
+    told = []
+    written = pushes._record_results
+
+    def delete_before_it_is_recorded(*args: object) -> None:
+        told.extend(schedule(NAME))
+        written(*args)
+
+    monkeypatch.setattr(pushes, "_record_results", delete_before_it_is_recorded)
+
+    push(client_ids=[other])
+
+    assert told == [sentences.KEPT_NOT_OURS.key]
+    assert sm.describe_secret(NAME).deleted_at is None
+    assert Secret.objects.get(name=NAME).client_id == other
