@@ -36,6 +36,8 @@ class Haystack:
     """Everything that was written anywhere, by where."""
 
     pieces: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    # How an entry of PostgreSQL's log goes on in which NOVA's own code, or what it stored, quotes a row.
+    novas_words: str = ""
 
     def add(self, place: str, text: str) -> None:
         self.pieces[place].append(text)
@@ -114,6 +116,8 @@ def statements_logged(haystack: Haystack) -> Iterator[None]:
         entries = ENTRY.split(file.read().decode(errors="replace"))
     of_this_database = [entry for entry in entries if f"] {name} " in entry[:200]]
     assert of_this_database
+    if haystack.novas_words:
+        of_this_database = [each for each in of_this_database if haystack.novas_words not in each]
     haystack.add("PostgreSQL's log", "".join(of_this_database))
 
 

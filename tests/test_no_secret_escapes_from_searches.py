@@ -86,7 +86,8 @@ def test_a_search_and_a_redaction_leave_no_value_behind(browser, monkeypatch):
 
 
 def test_postgresqls_own_words_on_a_row_that_can_t_be_read_do_not_show_it(browser, monkeypatch):
-    pk, haystack = seed(), Haystack()
+    # No statement of the site's converts a value, but for this one.
+    pk, haystack = seed(), Haystack(novas_words="ERROR:  invalid input syntax for type integer: ")
     piece = copy_reader.PIECE.replace("SELECT {columns}", "SELECT result::text::int, {columns}")
     assert piece != copy_reader.PIECE
     with everything_logged(haystack), novas_tables() as nova:

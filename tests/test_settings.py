@@ -22,6 +22,11 @@ PRODUCTION = {
     "AWS_CONFIG_FILE": "/nonexistent",
     "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
     "AWS_EC2_METADATA_DISABLED": "true",
+    # The tests' own settings switch these lines of the gates off.
+    "NOVA_CLEAN_STREAK": "3",
+    "NOVA_DUAL_READ_HOURS": "24",
+    "NOVA_PURGE_AFTER_DAYS": "7",
+    "NOVA_MIN_READS": "20",
 }
 
 DEVELOPMENT = {"DEBUG": "1", "DATABASE_URL": "", "AWS_ENDPOINT_URL_SECRETS_MANAGER": ""}

@@ -16,10 +16,11 @@ NOTE_READ = """
 CREATE OR REPLACE FUNCTION nova_admin.note_read() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
-    matched bigint := NEW.matches;
-    compared bigint := NEW.matches + NEW.mismatches;
-    failed bigint := NEW.aws_failures;
-    counted bigint := NEW.reads;
+    -- Whoever counts writes what it likes: no number is too large for these.
+    matched numeric := NEW.matches;
+    compared numeric := NEW.matches::numeric + NEW.mismatches;
+    failed numeric := NEW.aws_failures;
+    counted numeric := NEW.reads;
     outcome text := coalesce(current_setting('nova_reader.outcome', true), '');
 BEGIN
     IF TG_OP = 'UPDATE' THEN
@@ -49,7 +50,7 @@ BEGIN
         NEW.last_failure_class := left(outcome, 20);
         NEW.good_reads_since_failure := 0;
     ELSIF matched > 0 THEN
-        NEW.good_reads_since_failure := NEW.good_reads_since_failure + matched;
+        NEW.good_reads_since_failure := least(NEW.good_reads_since_failure + matched, 9223372036854775807);
     END IF;
     RETURN NEW;
 END

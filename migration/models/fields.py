@@ -73,8 +73,8 @@ class ClampedDateTimeField(TimeField):
     def select_format(self, compiler: SQLCompiler | None, sql: str, params: Any) -> tuple[str, Any]:
         """Return the column within bounds: psycopg raises an error for others, and the whole list would be lost."""
         clamped = f"GREATEST(LEAST({sql}, '9999-12-30Z'), '0001-01-02Z')"
-        # Of NULL, GREATEST would return the other.
-        return f"CASE WHEN {sql} IS NOT NULL THEN {clamped} END" if self.null else clamped, params
+        # Of NULL, as an aggregate of no rows is, GREATEST would return the other.
+        return f"CASE WHEN {sql} IS NOT NULL THEN {clamped} END", (*params, *params)
 
     def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
         """Return the field as Django's own, which it is in the database."""

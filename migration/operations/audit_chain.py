@@ -97,10 +97,10 @@ def link_parts(before: AuditHead, link: AuditLink, signature: str) -> tuple[str,
 
 def find_unsealed_since() -> datetime | None:
     """Return the time of the oldest of the newest entries that should have a place in the chain; None: all have one."""
+    sealed = Exists(AuditLink.objects.filter(event_id=OuterRef("pk")))
     due = AuditEvent.objects.filter(pk__lt=first_id_at(datetime.now(UTC) - LATE_AFTER))
-    newest = dict(due.order_by("-pk").values_list("pk", "at")[:LOOKED_AT])
-    sealed = set(AuditLink.objects.filter(event_id__in=newest).values_list("event_id", flat=True))
-    return min((at for pk, at in newest.items() if pk not in sealed), default=None)
+    newest = due.annotate(sealed=sealed).order_by("-pk").values_list("at", "sealed")[:LOOKED_AT]
+    return min((at for at, is_sealed in newest if not is_sealed), default=None)
 
 
 def seal_audit(*, from_beginning: bool = False, wait: bool = False) -> AuditHead:

@@ -14,8 +14,9 @@ from credentials.nova_columns import ColumnChange
 from credentials.sentences import COLUMN_CHANGES, ROWS
 from migration import layout_sentences, login_sentences, run_sentences, sentences, version_sentences
 from migration.audit_sentences import RESOLUTIONS
-from migration.evidence_sentences import EVIDENCE
+from migration.evidence_sentences import EVIDENCE, FAILURE_CAUSES
 from migration.models import (
+    AwsFailure,
     Comparison,
     LoginOutcome,
     LoginStore,
@@ -111,6 +112,7 @@ LABELS = (
         ],
     ),
     (login_sentences.STORES, LoginStore.choices),
+    (FAILURE_CAUSES, AwsFailure.choices),
     (
         ROWS,
         [(kind, f"{model._meta.verbose_name} %(id)s") for kind, model in CREDENTIAL_MODELS.items()],

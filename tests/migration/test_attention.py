@@ -410,7 +410,8 @@ def test_with_many_runs_few_items_are_read(transactional_db):
             )
             INSERT INTO migration_runitem
                 (run_id, client_id, slug, batch, outcome, error_class, comparison_status, finished_at, act)
-            SELECT run.id, c, 'x', 0, 'compared', '', 'match', %s, 'compare' FROM run, generate_series(%s, %s) AS c
+            SELECT run.id, c, 'x', 0, 'compared', '', 'match', %s, 'compare'
+                FROM run, generate_series(%s::int, %s::int) AS c
             """,
             [old, pk, pk + 499],
         )

@@ -251,7 +251,7 @@ def test_the_summary_takes_as_many_queries_as_it_says_whatever_the_number_of_cli
         make_run(["failed"])
         with CaptureQueriesContext(connection) as captured:
             dashboard.load_dashboard()
-        assert len(captured) == 15
+        assert len(captured) == 16
 
 
 def test_the_prices_beside_the_cost_are_those_that_it_is_made_of(root, monkeypatch):

@@ -7,7 +7,7 @@ from django.test.utils import CaptureQueriesContext
 from migration.models import ClientMigration, PhaseChange, Run, all_clients
 from migration.operations import runs
 from nova_credentials.phases import Phase
-from tests.factories import make_client, make_full_client
+from tests.factories import make_client, make_database, make_full_client
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -88,11 +88,12 @@ def test_a_client_that_somebody_moved_back_during_its_push_is_not_moved_on_again
 
 
 def test_what_was_refused_is_stored_once_and_cleared_by_the_next_push():
-    pk = make_client("a b")
+    pk = make_client("idom")
+    make_database(pk)
+    second = make_database(pk)  # both are primary
     ClientMigration.objects.create(client_id=pk, phase=Phase.DUAL_WRITE)
     runs.finish_inline(start(Run.Kind.PUSH))
-    refused = ClientMigration.objects.get(pk=pk).refused_revision
-    assert refused == 1
+    assert ClientMigration.objects.get(pk=pk).refused_revision == 3
 
     again = start(Run.Kind.PUSH)
     with CaptureQueriesContext(connection) as queries:
@@ -100,6 +101,6 @@ def test_what_was_refused_is_stored_once_and_cleared_by_the_next_push():
     assert not [q for q in queries if "refused_revision)" in q["sql"]]
 
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE public.clients SET slug = 'ab' WHERE id = %s", [pk])
+        cursor.execute("DELETE FROM public.client_database_credentials WHERE id = %s", [second])
     runs.finish_inline(start(Run.Kind.PUSH))
     assert ClientMigration.objects.get(pk=pk).refused_revision is None

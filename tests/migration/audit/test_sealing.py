@@ -69,14 +69,15 @@ def test_newer_entries_are_no_problem_and_sealed_ones_neither(chain, monkeypatch
 
 
 def test_links_that_were_made_late_are_listed_and_the_audit_is_sound(chain, monkeypatch, capsys):
+    before = verify_audit().late  # of `migrate`'s, on a slow machine
     with ago(monkeypatch, timedelta(minutes=30)):
         write_entries(2)
     write_entries(1)
     seal_audit()
 
     found = verify_audit()
-    assert (found.late, len(found.late_spans)) == (2, 1)
-    span = found.late_spans[0]
+    assert found.late == before + 2
+    span = found.late_spans[-1]
     assert (span.first, span.last) == (chain.position + 1, chain.position + 2)
     assert span.longest >= timedelta(minutes=30)
     with pytest.MonkeyPatch.context() as patch:

@@ -9,7 +9,7 @@ from migration import tasks
 from migration.models import AwsFailure, ReaderProcess
 from migration.models import reader_processes as rows
 from nova_credentials.aws.answers import ErrorClass
-from nova_credentials.reader.process_notes import _name_failure
+from nova_credentials.reader.process_notes import name_failure
 from tests.factories import make_reader_process
 
 pytestmark = pytest.mark.django_db
@@ -91,7 +91,7 @@ def test_every_class_that_the_reader_writes_has_its_words():
     # SCHEMA is the class of NOVA's tables, and no error of AWS.
     names = {*map(str, set(ErrorClass) - {ErrorClass.SCHEMA}), "late", "no_document", "unexpected"}
     assert {choice.value for choice in AwsFailure} == names
-    assert _name_failure(ValueError()) in names
+    assert name_failure(ValueError()) in names
 
 
 def test_a_class_of_another_release_is_shown_as_it_is():

@@ -40,7 +40,7 @@ class Server:
             return read_statements(there.cursor())
 
     def execute(self, statement: str, *values: object, role: str = "postgres") -> None:
-        with psycopg.connect(self.as_role(role)) as there:
+        with psycopg.connect(self.as_role(role), autocommit=True) as there:
             there.execute(statement, values or None)
 
 

@@ -249,7 +249,9 @@ def test_a_worker_that_beats_is_seen_and_the_old_are_forgotten():
 def test_the_heart_beats_on_after_the_database_was_away(monkeypatch):
     beats = iter([OperationalError(), InterfaceError(), SystemExit()])
     monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0)
-    monkeypatch.setattr(type(Worker.objects), "record_heartbeat", lambda *_: raise_(next(beats)))
+    monkeypatch.setattr(
+        type(Worker.objects), "record_heartbeat", lambda *_, **_idle: raise_(next(beats))
+    )
 
     with pytest.raises(SystemExit):
         heartbeat._beat_for_ever()
