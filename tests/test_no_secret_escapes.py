@@ -24,11 +24,13 @@ from migration.models import (
     Campaign,
     ClientGroup,
     Comparison,
+    GroupMember,
     Run,
     RunItem,
     RunPlan,
     all_clients,
 )
+from migration.models.left_clients import digest_clients
 from migration.operations import aws_store, snapshots
 from migration.operations.pushes import push
 from nova_credentials.aws import ClientSecretsManager
@@ -241,7 +243,9 @@ def start_a_campaign_from_pages(haystack: Haystack, browser) -> None:
     url = reverse("admin:migration_campaign_start")
     assert "required" in page(haystack, browser, url, typed | {"soak_time": ""})
     assert "before the goal" in page(haystack, browser, url, typed)
-    assert "is started" in page(haystack, browser, url, typed | {"step": "start"})
+    members = GroupMember.objects.filter(group__name="wave 1").values_list("pk", flat=True)
+    sent = typed | {"step": "start", "shown": digest_clients(list(members))}
+    assert "is started" in page(haystack, browser, url, sent)
     ids = [Campaign.objects.get().pk]
     for order in ("stop", "go_on"):
         steer = reverse("admin:migration_campaign_steer", args=ids)

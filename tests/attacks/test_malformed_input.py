@@ -33,6 +33,7 @@ NOTES = tuple(
         *("axes_accessattempt", "django_session", "migration_auditevent", "migration_lease"),
         *("migration_rate", "migration_keptcounts", "migration_wrongpassword"),
         "migration_logintest",  # whatever can be read is a label
+        "migration_databaseclaim",  # what hosts share, by the first who needs it if `migrate` could not
     )
 )
 

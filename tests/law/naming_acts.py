@@ -62,7 +62,8 @@ def nova_swaps_slugs(world: World, change: Change) -> None:
     at_once = change.again
     if at_once:
         world.nova.execute("BEGIN")
-    for slug, pk in (("between", world.pk), (mine, other), (theirs, world.pk)):
+    between = f"between-{len(world.slugs)}"  # a former one may be what it is called now
+    for slug, pk in ((between, world.pk), (mine, other), (theirs, world.pk)):
         world.nova.execute(RENAME, [slug, pk])
         if pk == world.pk:
             world.slugs.append(slug)

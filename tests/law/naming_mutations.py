@@ -5,6 +5,7 @@ from __future__ import annotations
 from credentials import trigger_sql, triggers
 from migration.operations import layouts
 from migration.operations.pending_writes import PendingWrite
+from migration.operations.secret_writer import SecretWriter
 from nova_credentials.phases import Phase
 from nova_credentials.reader import from_postgres
 from tests.law.actions import Change
@@ -47,7 +48,7 @@ def the_trigger_notes_the_newest_former_slug(patch):
 
 @fault(Phase.AWS, RENAME)
 def the_reader_goes_by_the_slug(patch):
-    state = from_postgres.STATE.replace("m.secret_slug\nFROM", "NULL\nFROM")
+    state = from_postgres.STATE.replace("m.secret_slug", "NULL::varchar")
     patch.setattr(from_postgres, "STATE", state)
 
 
@@ -60,3 +61,5 @@ def the_secret_is_switched_before_it_is_written(patch):
 @fault(Phase.AWS, SWAP)
 def a_name_that_is_another_clients_is_taken(patch):
     patch.setattr(layouts, "_require_free", lambda *_: None)
+    # What is stored of the other client's secret would keep it, too.
+    patch.setattr(SecretWriter, "_require_ours", lambda *_: None)

@@ -7,8 +7,16 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client as Browser
 
-from migration.models import ClientComment, ClientGroup, ClientMigration, Comparison
+from migration.admin.secret_settings import _describe_run
+from migration.models import (
+    ClientComment,
+    ClientGroup,
+    ClientMigration,
+    Comparison,
+    GroupMember,
+)
 from migration.models.left_clients import digest_clients
+from migration.operations.stored_looks import find_settings_drift
 from nova_credentials.phases import Phase
 from tests.factories import make_user
 from tests.migration.test_roles import (
@@ -150,11 +158,22 @@ def test_the_same_bodies_change_something_for_whoever_may_send_them(site, bodies
     with pages_left_out():
         for name, body in bodies.items():
             before = everything_stored()
-            client.post(site.address(name), body)
+            client.post(site.address(name), body | what_the_page_shows(name))
             if everything_stored() == before:
                 without_effect.add(name)
 
     assert without_effect == WITHOUT_EFFECT
+
+
+def what_the_page_shows(name: str) -> dict[str, str]:
+    """What a page sends along of the clients that it showed, as they are by now."""
+    if name == "migration_run_secret_settings":
+        return {"seen": _describe_run(find_settings_drift())}
+    if name == "migration_campaign_start":
+        group = ClientGroup.objects.earliest("pk")
+        members = GroupMember.objects.filter(group=group).values_list("pk", flat=True)
+        return {"shown": digest_clients(list(members))}
+    return {}
 
 
 def permission_of(name: str) -> str:

@@ -47,7 +47,7 @@ ADDED = {
     "migration_runitem": ("act",),
     "migration_clientmigration": (
         *("streak_counted_at", "reads_at_entry"),
-        *("layout", "other_secrets", "other_secrets_since", "secret_slug"),
+        *("layout", "other_secrets", "other_secrets_since", "secret_slug", "other_slug"),
     ),
     "migration_moverequest": (
         *("overridden", "override_reason"),

@@ -69,9 +69,10 @@ def test_a_dump_restored_as_staging_overwrites_nothing_of_productions(production
     assert value_in_aws() == "example-password-1"
     # It reads and compares, and what is pending stays so.
     compared = staging.manage("compare_clients", "--all", "--inline", "--format", "json")
-    assert json.loads(compared.stdout)["mismatched"] == 1
+    assert json.loads(compared.stdout)["mismatched"] == 0  # it waits for its push
     (status,) = json.loads(staging.manage("client_status", "--format", "json").stdout)
     assert (status["push_pending"], status["phase"]) == (True, "dual_write")
+    assert status["comparison"]["status"] == "mismatch"
     assert "is a duplicate" in staging.manage("migrate", "--no-color").stdout
     # Production goes on.
     production.ask(WRITE, "example-of-production", production.idom)
