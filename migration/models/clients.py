@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.conf import settings
+from django.core.exceptions import EmptyResultSet
 from django.db import connection, models, transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -165,7 +166,10 @@ def digest_selection(chosen: ClientPhaseQuerySet) -> str:
     Not cryptographic: it costs hardly more than their number.
     """
     selected = chosen.order_by().values_list("pk", "phase")
-    statement, values = selected.query.sql_with_params()
+    try:
+        statement, values = selected.query.sql_with_params()
+    except EmptyResultSet:  # nobody can match
+        return "0:0"
     with connection.cursor() as cursor:
         cursor.execute(
             f"""

@@ -21,6 +21,7 @@ from migration.models import (
     RunPlan,
     all_clients,
 )
+from migration.models.clients import digest_selection
 from migration.models.run_items import Act
 from migration.operations.approvals import request_move
 from nova_credentials.phases import Phase
@@ -385,3 +386,11 @@ def test_a_plan_that_differs_since_the_page_was_opened_is_not_started(client, ol
     assert "Not started" in said(response)
     plan.refresh_from_db()
     assert plan.state == RunPlan.State.DIFFERS
+
+
+def test_a_selection_that_can_hold_nobody_is_told_from_one_of_somebody():
+    nobody = digest_selection(all_clients().with_phase().none())
+    make_client("idom")
+
+    assert nobody == digest_selection(all_clients().with_phase().filter(slug="other"))
+    assert nobody != digest_selection(all_clients().with_phase())
