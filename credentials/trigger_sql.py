@@ -19,10 +19,11 @@ ON_A_SAFE_PATH = "SET search_path = pg_catalog, pg_temp SET row_security = off"
 # the look of every minute counts each client once and ends the gap. It reads no other table, so it waits for none.
 #
 # A client that gets another slug keeps the former one as the name of its secrets (`secret_slug`), which the reader
-# goes by from NOVA's commit on. A slug changed twice keeps the first; one changed back is the client's own again. This
-# waits while a transaction of the site holds the client, as NOVA's statement does for the client itself. Where NOVA
-# limits such waits its statement fails, as without the note nobody could read the client. After any other error
-# `store_lost_secret_slugs` makes up for the note.
+# goes by from NOVA's commit on; one that never had a secret has no layout, and needs no such note. A slug changed
+# twice keeps the first; one changed back is the client's own again. This waits while a transaction of the site holds
+# the client, as NOVA's statement does for the client itself. Where NOVA limits such waits its statement fails, as
+# without the note nobody could read the client. After any other error `store_lost_secret_slugs` makes up for the
+# note.
 COUNT_WRITE_BODY = """
 BEGIN
     BEGIN
@@ -43,7 +44,7 @@ BEGIN
             IF OLD.slug IS DISTINCT FROM NEW.slug THEN
                 UPDATE nova_admin.migration_clientmigration
                 SET secret_slug = nullif(coalesce(secret_slug, OLD.slug), NEW.slug)
-                WHERE client_id = NEW.id AND (phase <> 'postgres' OR layout IS NOT NULL);
+                WHERE client_id = NEW.id AND layout IS NOT NULL;
             END IF;
         EXCEPTION WHEN lock_not_available THEN
             RAISE;

@@ -144,8 +144,10 @@ def follow_new_slug(client_id: int) -> LayoutChange | None:
         return None
     if snapshot.other_secrets and snapshot.other_slug != snapshot.slug:
         raise LayoutRefusedError(layout_sentences.FORMER_SECRETS_STAY_YET())
-    sm = secrets_manager()
-    found = _read_present(snapshot, sm)
+    sm, prefix = secrets_manager(), settings.NOVA_SECRET_PREFIX
+    # No secret can have had a name that AWS takes for none.
+    never = documents.name_problem(snapshot.secret_slug, prefix=prefix, layout=snapshot.layout)
+    found = None if never else _read_present(snapshot, sm)
     if found is None:
         with transaction.atomic():
             refuse_lost_client_locks()

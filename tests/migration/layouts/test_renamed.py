@@ -172,6 +172,20 @@ def test_a_slug_that_was_another_clients_is_refused_to_a_new_client_until_its_se
     assert (pushed.outcome, held(sm, NAME)) == (Outcome.CREATED, "of-other")
 
 
+@pytest.mark.parametrize("layout", [None, Layout.CLIENT])
+def test_a_slug_that_never_had_a_secret_is_corrected_by_another(sm, layout):
+    pk = make_client("a b")
+    make_database(pk)
+    ClientMigration.objects.create(client_id=pk, phase=Phase.DUAL_WRITE, layout=layout)
+    assert push(client_ids=[pk])[0].outcome == Outcome.FAILED
+    update("clients", pk, slug="ab")
+    assert names_of(pk)[0] == (layout and "a b")
+    follow()
+
+    assert push(client_ids=[pk])[0].outcome == Outcome.CREATED
+    assert exists(sm, "nova/clients/ab")
+
+
 def test_what_a_deleted_client_was_called_is_free_once_its_secret_is_gone(sm):
     pk = make_in_phase("idom", Phase.AWS)
     update("clients", pk, slug="renamed")
