@@ -2,13 +2,17 @@
 # Makes the database of a trial (compose.yaml), once and as a superuser: a role each for NOVA and the site, as in
 # production (docs/check_nova.md), NOVA's tables, and statistics of who reads them.
 set -eu
-psql --quiet --set ON_ERROR_STOP=1 --set password="$POSTGRES_PASSWORD" \
+psql --quiet --set ON_ERROR_STOP=1 --set password="$POSTGRES_PASSWORD" --set database="$POSTGRES_DB" \
     --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" <<'SQL'
 CREATE EXTENSION pg_stat_statements;
 CREATE ROLE nova LOGIN PASSWORD :'password';
 CREATE ROLE nova_site LOGIN PASSWORD :'password';
 GRANT pg_read_all_stats TO nova_site;
 GRANT EXECUTE ON FUNCTION pg_control_system() TO nova_site;
+-- Values stay out of PostgreSQL's log (docs/production.md).
+ALTER ROLE nova_site IN DATABASE :"database" SET log_parameter_max_length = 0;
+ALTER ROLE nova_site IN DATABASE :"database" SET log_parameter_max_length_on_error = 0;
+ALTER ROLE nova_site IN DATABASE :"database" SET log_error_verbosity = terse;
 CREATE SCHEMA nova_admin AUTHORIZATION nova_site;
 CREATE TABLE public.clients (
     id SERIAL PRIMARY KEY,
