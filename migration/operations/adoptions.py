@@ -197,26 +197,36 @@ def adopt_secrets(
             raise NotResolved(resolution_sentences.SECRET_CHANGED_SINCE())
         for secret in foreign.secrets:
             _require_unused(secret)
-        with transaction.atomic():
-            refuse_lost_client_locks()
-            Secret.objects.adopt(
-                Secret(name=each.name, arn=each.description.arn, version_id="", client_id=client_id)
-                for each in foreign.secrets
-            )
-            AuditEvent.objects.record(
-                AuditCode.ADOPTION,
-                audit_sentences.SECRETS_ADOPTED(
-                    secrets=tuple(
-                        audit_sentences.ADOPTED_SECRET(name=each.name, owner=each.owner)
-                        for each in foreign.secrets
-                    )
-                ),
-                by=by,
-                client_id=client_id,
-                slug=foreign.snapshot.slug,
-                reason=reason,
-            )
+        # Who schedules their deletion holds the lock of the client whose they are noted to be.
+        noted = {secret.row.client_id for secret in foreign.secrets if secret.row}
+        with hold_client_locks(noted, wait_seconds=0) as held_too:
+            if held_too != noted:
+                raise NotResolved(sentences.TRY_AGAIN_LATER())
+            _record_adoption(foreign, reason=reason, by=by)
     return foreign
+
+
+def _record_adoption(foreign: ForeignSecrets, *, reason: str, by: User | None) -> None:
+    client_id = foreign.snapshot.client_id
+    with transaction.atomic():
+        refuse_lost_client_locks()
+        Secret.objects.adopt(
+            Secret(name=each.name, arn=each.description.arn, version_id="", client_id=client_id)
+            for each in foreign.secrets
+        )
+        AuditEvent.objects.record(
+            AuditCode.ADOPTION,
+            audit_sentences.SECRETS_ADOPTED(
+                secrets=tuple(
+                    audit_sentences.ADOPTED_SECRET(name=each.name, owner=each.owner)
+                    for each in foreign.secrets
+                )
+            ),
+            by=by,
+            client_id=client_id,
+            slug=foreign.snapshot.slug,
+            reason=reason,
+        )
 
 
 def _require_unused(secret: ForeignSecret) -> None:

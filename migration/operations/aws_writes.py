@@ -52,6 +52,7 @@ from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from django.contrib.auth.models import User
@@ -241,6 +242,18 @@ def learn_facts(*, pause: float = 0.0) -> bool:
         return has_noted
     seen_account.find(noted, pause=pause)
     return True
+
+
+def explain_differences_after_reading(in_facts: Collection[str]) -> Message | None:
+    """Say in which of these facts this process differs from what all hosts share; None where it agrees in them.
+
+    To be asked after AWS was read: in which account it is, a process that has just begun is told by what it reads.
+    """
+    with suppress(SecretsManagerError):
+        learn_facts()
+    differing = find_differences(get_aws_write_state().facts)
+    found = {fact: pair for fact, pair in differing.items() if fact in in_facts}
+    return sentences.HOST_DIFFERS(facts=describe_facts(found)) if found else None
 
 
 def stop_aws_writes(*, reason: str, by: User | None = None) -> WriteStop:

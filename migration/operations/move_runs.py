@@ -16,6 +16,7 @@ from credentials.refusals import RefusedByDatabaseError
 from migration import campaign_sentences, sentences
 from migration.models import PUSHED, Comparison, Outcome, Run
 from migration.operations.aws_store import make_aws_copy, secrets_manager
+from migration.operations.aws_writes import explain_differences_after_reading
 from migration.operations.comparisons import make_unsaved_comparison, read_secrets
 from migration.operations.deletions import schedule_secret_deletion
 from migration.operations.gate_facts import GateFacts
@@ -25,6 +26,7 @@ from migration.operations.move_batches import MoveBatch
 from migration.operations.moves import LOCK_WAIT_SECONDS, move
 from migration.operations.pushes import push
 from migration.operations.rows_from_aws import hold_rows_if_all_free
+from migration.operations.shared_facts import FACTS, PLACE
 from migration.operations.snapshots import read_snapshots
 from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
@@ -176,6 +178,8 @@ def move_where_equal(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
     snapshots = [attempt.snapshot for attempt in attempts]
     sm = secrets_manager()
     found = read_secrets(snapshots, sm=sm)
+    if refuse_where_host_differs(batch, attempts, in_facts=FACTS):
+        return
     batch.answers.secrets_read = frozenset(
         name for name, answer in found.items() if isinstance(answer, SecretValue)
     )
@@ -192,6 +196,17 @@ def move_where_equal(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
     for start in range(0, len(equal), LOCKED_AT_ONCE):
         some = equal[start : start + LOCKED_AT_ONCE]
         record_moved_and_leave_others(batch, some, commit_unchanged(batch, some), told)
+
+
+def refuse_where_host_differs(
+    batch: MoveBatch, attempts: Sequence[MoveAttempt], *, in_facts: Collection[str]
+) -> bool:
+    """Refuse these clients, and say so, where this host may have read other secrets than theirs."""
+    why = explain_differences_after_reading(in_facts)
+    if why:
+        for attempt in attempts:
+            batch.refuse(attempt.snapshot.client_id, why)
+    return why is not None
 
 
 def compare_unchecked_and_read_facts(
@@ -274,6 +289,8 @@ def move_back_before_cutover(batch: MoveBatch, attempts: Sequence[MoveAttempt]) 
 def roll_back(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
     """Roll back where the stores are equal, or AWS is down (not by `only_where_equal`); leave or refuse others."""
     found = read_all_secrets(attempts)
+    if refuse_where_host_differs(batch, attempts, in_facts=PLACE):
+        return
     if batch.moves.only_where_equal:
         roll_back_where_equal(batch, attempts, found)
         return

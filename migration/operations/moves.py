@@ -5,7 +5,7 @@ The phase changes in one transaction. If a move fails before it, the client stay
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -22,7 +22,7 @@ from migration.operations.aws_store import (
     read_aws,
     secret_names_by_type,
 )
-from migration.operations.aws_writes import get_aws_write_state, learn_facts
+from migration.operations.aws_writes import explain_differences_after_reading
 from migration.operations.comparisons import make_unsaved_comparison, read_secrets
 from migration.operations.deletions import schedule_secret_deletion
 from migration.operations.gates import (
@@ -48,7 +48,7 @@ from migration.operations.rows_from_aws import (
     restore_purged_rows,
 )
 from migration.operations.secret_writer import RefusedBySiteError
-from migration.operations.shared_facts import PLACE, describe_facts, find_differences
+from migration.operations.shared_facts import PLACE
 from migration.operations.snapshots import (
     ClientSnapshot,
     read_snapshot,
@@ -235,11 +235,8 @@ def _restore_rows_from_aws(attempt: MoveAttempt, found: AwsCopy) -> Message | No
 
 def _require_noted_place(attempt: MoveAttempt) -> None:
     """Raise `ShutGate` where what was read in AWS is in another account, region or prefix than NOVA's values."""
-    with suppress(SecretsManagerError):
-        learn_facts()
-    differing = find_differences(get_aws_write_state().facts)
-    if elsewhere := {fact: pair for fact, pair in differing.items() if fact in PLACE}:
-        raise attempt.make_shut_gate(sentences.HOST_DIFFERS(facts=describe_facts(elsewhere)))
+    if why := explain_differences_after_reading(PLACE):
+        raise attempt.make_shut_gate(why)
 
 
 def _purge(attempt: MoveAttempt) -> Message:

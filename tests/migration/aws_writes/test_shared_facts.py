@@ -11,16 +11,24 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 
 from credentials.models import DatabaseCredential
-from migration.models import AuditCode, AuditEvent, Comparison, DatabaseClaim
+from migration.models import (
+    AuditCode,
+    AuditEvent,
+    Comparison,
+    DatabaseClaim,
+    all_clients,
+)
 from migration.operations.aws_writes import _write_guard, find_write_refusal, write_guard
 from migration.operations.comparisons import compare
 from migration.operations.database_identity import note_facts_after_migrate
 from migration.operations.doctor.aws_writes import examine_aws_writes_and_account
 from migration.operations.doctor.findings import DoctorOptions
 from migration.operations.gates import ShutGate
+from migration.operations.move_runs import process_move_items
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.resolutions import NotResolved, check_again
+from migration.operations.run_approvals import start_move_run
 from migration.operations.shared_facts import (
     find_differences,
     list_own_facts,
@@ -215,6 +223,30 @@ def test_what_a_host_that_differs_finds_equal_is_no_evidence(pushed, begin):
     assert result.message.key == "host_differs"
     with pytest.raises(NotResolved, match="AWS account"):
         check_again(client_id=pushed)
+    assert Comparison.objects.count() == ran
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(Phase.DUAL_READ, Phase.AWS), (Phase.AWS, Phase.DUAL_READ)]
+)
+def test_a_run_in_another_account_waits_moves_nobody_and_stores_no_comparison(
+    idom, begin, old, new
+):
+    """It reads the names of NOVA's secrets in another account, and may find there what the rows hold."""
+    enter_phase(idom, old)
+    compare(client_ids=[idom])
+    note_facts_after_migrate("default")
+    Comparison.objects.update(status=Comparison.Status.UNCHECKED)
+    ran = Comparison.objects.count()
+    run = start_move_run(chosen=all_clients(), old=old, new=new, reason="INC-7")
+    item = run.items.get()
+    live_in_another_account()
+    begin()
+
+    process_move_items(run, run.moves, {idom: item})
+
+    assert item.message.codes == ["host_differs"]
+    assert (item.outcome, phase_of(idom)) == ("", old)
     assert Comparison.objects.count() == ran
 
 

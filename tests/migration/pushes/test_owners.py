@@ -21,6 +21,7 @@ from migration.models import (
 )
 from migration.operations import applied_settings
 from migration.operations.adoptions import adopt_and_overwrite_secrets, find_foreign_secrets
+from migration.operations.locks import hold_client_locks
 from migration.operations.moves import move
 from migration.operations.resolutions import NotResolved, copy_to_postgres
 from nova_credentials.aws import SecretsManagerError
@@ -139,6 +140,29 @@ def test_of_two_adoptions_at_once_one_is_made(sm):
     assert sorted(results) == ["nothing_to_adopt", "to_aws"]
     (entry,) = AuditEvent.objects.filter(code=AuditCode.ADOPTION)
     assert (entry.reason, entry.slug) == ("INC-42", "idom")
+
+
+def test_a_secret_whose_deletion_somebody_just_schedules_is_not_adopted_meanwhile(sm):
+    """That is done under the lock of the client whose it was."""
+    former = make_full_client("idom")
+    push_one(former)
+    delete_client(former)
+    pk = make_full_client("idom")
+    seen = find_foreign_secrets(pk).versions
+
+    def adopt_in_another_session() -> None:
+        try:
+            with pytest.raises(NotResolved, match="again"):
+                adopt_and_overwrite_secrets(client_id=pk, seen=seen, reason="INC-42")
+        finally:
+            connection.close()
+
+    with hold_client_locks([former], wait_seconds=0), ThreadPoolExecutor(1) as thread:
+        thread.submit(adopt_in_another_session).result()
+
+    assert Secret.objects.get().client_id == former
+    adopt_and_overwrite_secrets(client_id=pk, seen=seen, reason="INC-42")
+    assert Secret.objects.get().client_id == pk
 
 
 @pytest.mark.parametrize("reason", ["", " ", "x" * 501])
