@@ -11,10 +11,13 @@ import math
 import re
 import threading
 import time
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.db import OperationalError
+from psycopg.errors import LockNotAvailable
 
 from migration import sentences
 from migration.models.audit_signatures import audit_keys
@@ -23,7 +26,7 @@ from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.tables import CLIENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -43,6 +46,7 @@ SECRET_ARN = re.compile(r"arn:[\w-]+:secretsmanager:[\w-]+:(\d+):secret:")
 # So many known secrets are looked for until one tells the account, and so long it counts that none was found.
 SECRETS_ASKED = 3
 NOT_FOUND_FOR_SECONDS = 30.0
+LOCK_TIMEOUT = "200ms"
 # Of the secrets that were seen since the account was given up, if it was; else of all.
 READ_PLACES = f"""
 WITH known AS (
@@ -142,6 +146,17 @@ class SeenAccount:
 seen_account = SeenAccount()
 
 
+@contextmanager
+def limited_waits(own: BaseDatabaseWrapper) -> Iterator[None]:
+    """Wait for no lock longer than LOCK_TIMEOUT: all of this process' writes to AWS wait for this connection."""
+    with own.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+        try:
+            yield
+        finally:
+            cursor.execute("RESET lock_timeout")
+
+
 def fetch_all(own: BaseDatabaseWrapper, statement: str, values: list[Any]) -> list[Any]:
     with own.cursor() as cursor:
         cursor.execute(statement, values)
@@ -216,9 +231,15 @@ def is_incomplete(noted: Mapping[str, list[str]]) -> bool:
 def note_missing_facts(own: BaseDatabaseWrapper, noted: Mapping[str, list[str]]) -> bool:
     """Note what isn't yet: places as known secrets' ARNs have them, else as this process' settings; keys by codes.
 
-    Says whether there was something to note.
+    Says whether there was something to note; there isn't while somebody holds NOVA's table, for which nobody waits.
     """
-    ((prefix, region, account),) = fetch_all(own, READ_PLACES, [])
+    try:
+        with limited_waits(own):
+            ((prefix, region, account),) = fetch_all(own, READ_PLACES, [])
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            return False
+        raise
     found = {fact: list(values[:1]) for fact, values in list_own_facts().items()}
     found |= {
         fact: [value] for fact, value in ((PREFIX, prefix), (REGION, region)) if value is not None

@@ -349,6 +349,7 @@ def a_gate_counts_failures_as_reads(patch):
 
     judge = evidence._judge_reads
     patch.setattr(evidence, "_judge_reads", count)
+    patch.setattr(evidence, "_judge_failures", lambda _: iter(()))
     patch.setattr(gates, "_check_reads", lambda _: iter(()))
 
 

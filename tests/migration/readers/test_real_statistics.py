@@ -31,6 +31,7 @@ class Server:
     """A server with NOVA's tables, the site's and the extension, and two roles: NOVA's and a watcher without rights."""
 
     uri: str
+    environment: dict[str, str]
 
     def as_role(self, role: str) -> str:
         return self.uri.replace("postgres@", f"{role}@")
@@ -49,7 +50,9 @@ def server(request):
     if request.param is None:
         do_without()
     with running(request.param) as uri:
-        found = Server(uri)
+        environment = {"DATABASE_URL": uri, "SECRET_KEY": secrets.token_urlsafe(64), "DEBUG": "1"}
+        environment |= {"AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1"}
+        found = Server(uri, environment)
         for statement in (*nova_database.TABLES, nova_database.ROWS):
             found.execute(statement)
         found.execute("UPDATE clients SET is_active = true")
@@ -57,8 +60,6 @@ def server(request):
         found.execute(
             "CREATE SCHEMA extensions; CREATE EXTENSION pg_stat_statements SCHEMA extensions"
         )
-        environment = {"DATABASE_URL": uri, "SECRET_KEY": secrets.token_urlsafe(64), "DEBUG": "1"}
-        environment |= {"AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1"}
         done = manage("migrate", "--no-color", "-v0", **environment)
         assert done.returncode == 0, done.stderr
         # The site reads the tables too: for a push, and for this list.
@@ -84,13 +85,7 @@ def read_through_the_package(server: Server) -> None:
 def test_who_reads_through_the_package_is_nobody_else_and_the_site_is_not_either(server):
     server.execute("SELECT extensions.pg_stat_statements_reset()")
     read_through_the_package(server)
-    environment = {
-        "DATABASE_URL": server.uri,
-        "SECRET_KEY": secrets.token_urlsafe(64),
-        "DEBUG": "1",
-    }
-    environment |= {"AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:1"}
-    manage("migrate_clients", "--all", "--inline", **environment)
+    manage("migrate_clients", "--all", "--inline", **server.environment)
     with psycopg.connect(server.uri) as there:
         marked, texts = there.execute(
             "SELECT count(*) FILTER (WHERE query LIKE '%nova_credentials */%'),"
@@ -131,8 +126,8 @@ def test_a_reader_of_before_the_mark_does_not_hide_the_packages_statements_nor_b
 
 def test_a_statement_that_keeps_a_literal_shows_only_its_table(server):
     server.execute("SELECT extensions.pg_stat_statements_reset()")
-    cursor = "DECLARE c CURSOR FOR SELECT 'a literal' FROM client_email_credentials"
-    server.execute(cursor, role="nova")
+    with psycopg.connect(server.as_role("nova")) as there:
+        there.execute("DECLARE c CURSOR FOR SELECT 'a literal' FROM client_email_credentials")
 
     report = server.read()
 
