@@ -27,6 +27,7 @@ ROWS_OF = (
     *("nova_admin.client_aws_credentials", "nova_admin.migration_clientmigration"),
     *("nova_admin.credentials_clientrevision", "nova_admin.credentials_clientwrite"),
     *("nova_admin.migration_readcount", "nova_admin.migration_comparison"),
+    "nova_admin.django_migrations",
 )
 
 

@@ -8,14 +8,14 @@ import psycopg
 
 from tests.checkout import ROOT
 from tests.first_release.load import load_database
-from tests.nova_credentials.wheel import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 KEPT = ROOT / "tests" / "nova_credentials" / "kept"
-# What the kept site had migrated beyond the first release; its dump has no row of it.
-OF_KEPT = (
+EARLY = "0.2.0.dev0"
+# What the early build of 0.2.0 had migrated beyond the first release; its dump has no row of it.
+OF_EARLY = (
     ("credentials", "0003_counting"),
     *(("migration", name) for name in ("0007_version_keys", "0008_messages")),
 )
@@ -60,23 +60,29 @@ def load_first(uri: str) -> None:
 
 
 def load_kept(uri: str) -> None:
-    """The kept site, with the list of the schema migrations that made it."""
+    with psycopg.connect(uri, autocommit=True) as there:
+        there.execute((KEPT / "site-0.2.0.sql").read_text("utf-8"))
+
+
+def load_early(uri: str) -> None:
+    """The early build's site, with the list of the schema migrations that made it."""
     made = (ROOT / "tests" / "first_release" / "database.sql").read_text("utf-8")
     with psycopg.connect(uri, autocommit=True) as there:
-        there.execute((KEPT / f"site-{VERSION}.sql").read_text("utf-8"))
+        there.execute((KEPT / f"site-{EARLY}.sql").read_text("utf-8"))
         for line in made.splitlines():
             if line.startswith(APPLIED):
                 there.execute(line.replace("public.", "nova_admin.", 1))
         there.cursor().executemany(
             "INSERT INTO nova_admin.django_migrations (app, name, applied) VALUES (%s, %s, now())",
-            OF_KEPT,
+            OF_EARLY,
         )
 
 
 # Each released version: what loads its tables, and the schema that has the site's.
 RELEASES: dict[str, tuple[Callable[[str], None], str]] = {
     "first release": (load_first, "public"),
-    VERSION: (load_kept, "nova_admin"),
+    "early build of 0.2.0": (load_early, "nova_admin"),
+    "0.2.0": (load_kept, "nova_admin"),
 }
 
 
