@@ -23,7 +23,8 @@ ON_A_SAFE_PATH = "SET search_path = pg_catalog, pg_temp SET row_security = off"
 # twice keeps the first; one changed back is the client's own again. This waits while a transaction of the site holds
 # the client, as NOVA's statement does for the client itself. Where NOVA limits such waits its statement fails, as
 # without the note nobody could read the client. After any other error `store_lost_secret_slugs` makes up for the
-# note.
+# note. An id that NOVA uses again may be another client's: from then on its secrets are named by its own slug, whatever
+# was noted of the former one, and `store_lost_secret_slugs` leaves it alone.
 COUNT_WRITE_BODY = """
 BEGIN
     BEGIN
@@ -39,9 +40,12 @@ BEGIN
     EXCEPTION WHEN OTHERS THEN
         RAISE WARNING 'NOVA Admin could not count this write (SQLSTATE %)', SQLSTATE;
     END;
-    IF TG_TABLE_NAME = 'clients' AND TG_OP = 'UPDATE' THEN
+    IF TG_TABLE_NAME = 'clients' AND TG_OP IN ('INSERT', 'UPDATE') THEN
         BEGIN
-            IF OLD.slug IS DISTINCT FROM NEW.slug THEN
+            IF TG_OP = 'INSERT' THEN
+                UPDATE nova_admin.migration_clientmigration SET secret_slug = NEW.slug, other_slug = NULL
+                WHERE client_id = NEW.id;
+            ELSIF OLD.slug IS DISTINCT FROM NEW.slug THEN
                 UPDATE nova_admin.migration_clientmigration
                 SET secret_slug = nullif(coalesce(secret_slug, OLD.slug), NEW.slug)
                 WHERE client_id = NEW.id AND layout IS NOT NULL;

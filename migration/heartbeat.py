@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db import DatabaseError, Error, connection
+from django.db import DatabaseError, connection
 
 from migration import sentences
 from migration.models import KNOWN_MIGRATIONS, Worker
@@ -101,7 +101,8 @@ def _beat_for_ever() -> None:
             if not name:
                 name = Worker.objects.record_start(f"{settings.NOVA_HOST_NAME}:{os.getpid()}")
             Worker.objects.record_heartbeat(name, idle_because=explain_idleness())
-        except Error:
+        except Exception as error:  # noqa: BLE001  # without a beat the worker would count as gone for ever
             # PostgreSQL may be restarting; the next beat connects again.
+            logger.warning("No heartbeat for now: %s", type(error).__name__)
             connection.close()
         never.wait(BEAT_SECONDS)

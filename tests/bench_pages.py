@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 Measured = dict[str, tuple[float, int]]
 
-# Few: one more than a page of the list, so that all pages have the same parts.
-FEW, MANY, HUGE = 51, 10_000, 100_000
+FEW, MANY, HUGE = 50, 10_000, 100_000
 ROUNDS = 12
 AT_MOST = 2.0
 DASHBOARD = "/admin/"

@@ -282,8 +282,7 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         if request.method == "GET" and isinstance(changelist.result_list, list):
             phases = " ".join(f"{client.pk}:{client.phase}" for client in changelist.result_list)
             vars(changelist)["shown_phases"] = phases
-            if changelist.result_count > len(changelist.result_list):
-                vars(changelist)["shown_all"] = digest_selection(changelist.queryset)
+            vars(changelist)["shown_all"] = digest_selection(changelist.queryset)
         return changelist
 
     def response_action(

@@ -55,16 +55,19 @@ STORE_LOST_SECRET_SLUGS = f"""
 UPDATE migration_clientmigration AS lost
 SET secret_slug = split_part(substr(newest.name, length(%(prefix)s::text) + 1), '/', 1)
 FROM (
-    SELECT DISTINCT ON (client_id) client_id, name FROM migration_secret
+    SELECT DISTINCT ON (client_id) client_id, name, seen_at FROM migration_secret
     WHERE starts_with(name, %(prefix)s::text)
         AND substr(name, length(%(prefix)s::text) + 1) ~ '^[^/]+(/(database|email|aws))?$' -- not of a longer prefix
         AND (%(ids)s::int[] IS NULL OR client_id = ANY(%(ids)s::int[]))
     ORDER BY client_id, seen_at DESC, name
 ) AS newest JOIN {CLIENTS} AS client ON client.id = newest.client_id
-WHERE lost.client_id = newest.client_id AND lost.secret_slug IS NULL AND NOT EXISTS (
-    SELECT FROM migration_secret AS own
-    WHERE own.client_id = client.id AND starts_with(own.name || '/', %(prefix)s::text || client.slug || '/')
-)
+WHERE lost.client_id = newest.client_id AND lost.secret_slug IS NULL
+    -- One that NOVA made after the push is another client, to whom it gave the id of one that is gone.
+    AND client.created_at AT TIME ZONE 'UTC' < newest.seen_at
+    AND NOT EXISTS (
+        SELECT FROM migration_secret AS own
+        WHERE own.client_id = client.id AND starts_with(own.name || '/', %(prefix)s::text || client.slug || '/')
+    )
 """  # noqa: S608  # constants
 
 
@@ -431,7 +434,8 @@ def find_name_holder(client_id: int, secret_slug: str) -> str | None:
 def store_lost_secret_slugs(client_ids: Collection[int] | None = None) -> None:
     """Note the former slug of clients (None: of all) that got another one while no trigger noted it.
 
-    One that is switched off notes nothing, nor does one that meets an error. The newest secret tells the name.
+    One that is switched off notes nothing, nor does one that meets an error. The newest secret tells the name, but
+    of a client that NOVA made later: that has an id which NOVA used before, and no part in the former one's secret.
     """
     with connection.cursor() as cursor:
         cursor.execute(

@@ -12,8 +12,14 @@ from migration.models.database_claims import DatabaseIdentity
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+# Of a note that isn't as the site writes it, what is.
+SOUND_FACTS = """
+(SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM jsonb_each(
+    CASE WHEN jsonb_typeof(facts) = 'object' THEN facts ELSE '{}' END
+) WHERE jsonb_typeof(value) = 'array' AND value <> '[]' AND NOT value @? '$[*] ? (@.type() <> "string")')
+"""
 # One JSON object, so that it fits into a statement that is made anyway.
-WRITE_STATE = """
+WRITE_STATE = f"""
 (SELECT jsonb_build_object(
     'now', clock_timestamp(),
     'claim', (
@@ -23,7 +29,7 @@ WRITE_STATE = """
         ) AS newest
     ),
     'facts', (
-        SELECT facts FROM migration_databaseclaim WHERE facts IS NOT NULL ORDER BY id DESC LIMIT 1
+        SELECT {SOUND_FACTS} FROM migration_databaseclaim WHERE facts IS NOT NULL ORDER BY id DESC LIMIT 1
     ),
     'stop', (
         SELECT to_jsonb(newest) FROM (
@@ -32,7 +38,7 @@ WRITE_STATE = """
         ) AS newest
     )
 )::text)
-"""
+"""  # noqa: S608  # constants
 
 
 @dataclass(frozen=True)

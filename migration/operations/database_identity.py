@@ -16,6 +16,7 @@ from django.db import connections, transaction
 
 from migration import audit_sentences
 from migration.models import AuditCode, AuditEvent, DatabaseClaim, DatabaseIdentity, Secret
+from migration.models.write_state import read_aws_write_state
 from migration.operations.shared_facts import (
     KEYS,
     explain_differences,
@@ -191,7 +192,7 @@ def note_facts_after_migrate(using: str) -> list[str]:
 def _read_noted(claims: DatabaseClaimQuerySet) -> tuple[int, dict[str, list[str]]]:
     """Return the id of the claim whose facts hold, and the facts; none where none were noted yet."""
     claim = claims.with_facts()
-    return (claim.pk, dict(claim.facts or {})) if claim else (0, {})
+    return (claim.pk, read_aws_write_state(connections[claims.db]).facts) if claim else (0, {})
 
 
 def _lacks_facts(wrapper: BaseDatabaseWrapper) -> bool:

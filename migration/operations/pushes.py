@@ -23,6 +23,7 @@ from migration.models import (
     Run,
     Secret,
     all_clients,
+    store_lost_secret_slugs,
 )
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import make_unsaved_comparison, make_unsaved_match
@@ -307,6 +308,9 @@ def _record_results(
     matched = {result.client_id for result in results if result.outcome in PUSHED}
     with transaction.atomic():
         Secret.objects.record([secret for pending in writes for secret in pending.secrets])
+        made = [p.snapshot.client_id for p in writes if Outcome.CREATED in p.outcomes.values()]
+        if made:  # NOVA may have given them another slug meanwhile: no trigger notes that of a client without secrets
+            store_lost_secret_slugs(made)
         _record_writes(writes)
         ClientRevision.objects.record_pushed(
             (pending.snapshot.client_id, pending.snapshot.revision)

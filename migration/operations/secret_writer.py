@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from migration.models import Outcome
 from migration.operations.aws_writes import WritesRefusedError, get_aws_write_state
 from migration.operations.pending_writes import PendingWrite, ReplacedVersion
 from migration.operations.secret_owners import SecretOwners, load_owners
-from migration.operations.shared_facts import explain_differences
+from migration.operations.shared_facts import ACCOUNT, explain_differences, seen_account
 from migration.operations.version_plans import find_own_unplanned_versions, record_planned_versions
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import (
@@ -105,6 +106,7 @@ def prepare_writer(
     ]
     owners = load_owners(names)
     before = sm.detect_deletions(sm.batch_get(names), lacking=owners.known)
+    doubt_account_if_all_is_gone(before, owners)
     # Asked after the read, which tells the account. What another place holds says nothing, even where it is the same.
     differs = explain_differences(get_aws_write_state().facts)
     writer = SecretWriter(sm, before, owners, options, None if options.dry_run else differs)
@@ -112,6 +114,27 @@ def prepare_writer(
         writer.set_documents(pending)
     writer.note_planned_versions(writes)
     return writer
+
+
+def doubt_account_if_all_is_gone(before: Answers, owners: SecretOwners) -> None:
+    """Ask for other known secrets where AWS has none of those that it should have: the account may have changed.
+
+    Credentials that a process reads anew can be another account's, in which a push would make every secret again.
+    """
+    if not all(
+        isinstance(answer, SecretsManagerError)
+        and answer.not_found
+        and not answer.scheduled_for_deletion
+        for answer in before.values()
+    ):
+        return
+    of_clients = {row.client_id: name for name, row in owners.known.items()}
+    noted = get_aws_write_state().facts.get(ACCOUNT, [""])[0]
+    if of_clients and noted and not settings.EMBEDDED_STORES:
+        with suppress(
+            SecretsManagerError
+        ):  # that AWS doesn't answer says nothing about the account
+            seen_account.doubt(noted, missing=of_clients.values())
 
 
 @dataclass(frozen=True)

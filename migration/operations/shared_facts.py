@@ -21,12 +21,13 @@ from psycopg.errors import LockNotAvailable
 
 from migration import sentences
 from migration.models.audit_signatures import audit_keys
+from migration.models.write_state import SOUND_FACTS
 from migration.operations.keys import list_fingerprint_key_ids, list_secret_key_ids
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.tables import CLIENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -68,12 +69,12 @@ SELECT
 # What is noted already stays, whoever notes at the same time.
 NOTE = f"""
 UPDATE migration_databaseclaim
-SET facts = %s::jsonb || CASE WHEN facts -> '{ACCOUNT}' ->> 0 = '' THEN facts - '{ACCOUNT}'
-    ELSE coalesce(facts, '{{}}') END
+SET facts = %s::jsonb || CASE WHEN facts -> '{ACCOUNT}' ->> 0 = '' THEN {SOUND_FACTS} - '{ACCOUNT}'
+    ELSE {SOUND_FACTS} END
 WHERE id = (SELECT id FROM migration_databaseclaim ORDER BY facts IS NULL, id DESC LIMIT 1)
 """  # noqa: S608  # constants
 NEWEST_SECRETS = """
-SELECT name FROM migration_secret WHERE split_part(arn, ':', 5) = %s ORDER BY seen_at DESC LIMIT %s
+SELECT name FROM migration_secret WHERE split_part(arn, ':', 5) = %s AND name <> ALL(%s) ORDER BY seen_at DESC LIMIT %s
 """
 
 logger = logging.getLogger(__name__)
@@ -110,9 +111,6 @@ class SeenAccount:
         That AWS doesn't answer says nothing about the account: it is asked again at the next need, but `pause` seconds
         after an error at the earliest.
         """
-        from migration.operations.aws_store import secrets_manager  # noqa: PLC0415  # it asks the guard, which asks this
-        from migration.operations.rate_limiter import rate_limiter  # noqa: PLC0415  # the same
-
         began = time.monotonic()
         with self._asking:
             if self.account is not None or began - self._failed_at < pause:
@@ -121,21 +119,38 @@ class SeenAccount:
                 raise self._error.for_secret(
                     ""
                 )  # nor does it help to ask again what another was just not told
-            rows = rate_limiter().run_statement(
-                lambda own: fetch_all(own, NEWEST_SECRETS, [noted, SECRETS_ASKED])
-            )
-            for (name,) in rows:
-                try:
-                    secrets_manager(interactive=True).describe_secret(name)
-                except SecretsManagerError as error:
-                    if not error.not_found:
-                        self._failed_at, self._error = time.monotonic(), error.for_secret("")
-                        raise self._error from None
-                else:
-                    return
-            if rows:
-                with self._lock:
-                    self._not_found_at = time.monotonic()
+            self._ask(noted)
+
+    def doubt(self, noted: str, *, missing: Collection[str]) -> None:
+        """Ask for known secrets beside these, as AWS has none of them; raises `SecretsManagerError`.
+
+        Where it has none of the others either, this process reaches another account than before.
+        """
+        with self._asking:
+            self._ask(noted, beside=missing, are_many_missing=len(missing) > 1)
+
+    def _ask(
+        self, noted: str, *, beside: Collection[str] = (), are_many_missing: bool = False
+    ) -> None:
+        """Learn the account from the first known secret that is there, or that none is."""
+        from migration.operations.aws_store import secrets_manager  # noqa: PLC0415  # it asks the guard, which asks this
+        from migration.operations.rate_limiter import rate_limiter  # noqa: PLC0415  # the same
+
+        rows = rate_limiter().run_statement(
+            lambda own: fetch_all(own, NEWEST_SECRETS, [noted, list(beside), SECRETS_ASKED])
+        )
+        for (name,) in rows:
+            try:
+                secrets_manager(interactive=True).describe_secret(name)
+            except SecretsManagerError as error:
+                if not error.not_found:
+                    self._failed_at, self._error = time.monotonic(), error.for_secret("")
+                    raise self._error from None
+            else:
+                return
+        if rows or are_many_missing:
+            with self._lock:
+                self._account, self._not_found_at = "", time.monotonic()
 
     def forget(self) -> None:
         """Know nothing, as a process that has just begun."""

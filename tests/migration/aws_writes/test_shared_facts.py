@@ -8,14 +8,17 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.urls import reverse
 
 from credentials.models import DatabaseCredential
+from migration.heartbeat import TaskTaker
 from migration.models import (
     AuditCode,
     AuditEvent,
     Comparison,
     DatabaseClaim,
+    Secret,
     all_clients,
 )
 from migration.operations.aws_writes import _write_guard, find_write_refusal, write_guard
@@ -40,11 +43,18 @@ from nova_admin.embedded.faults import Fault
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
 from tests.embedded.conditions.calls import strike
-from tests.factories import VIEW, make_user
+from tests.factories import VIEW, make_full_client, make_user
 from tests.migrated import migrated_database
 from tests.migration.aws_writes.calls import count_writes
 from tests.migration.aws_writes.sites import WRITE, Site
-from tests.migration.moves.clients import advance, enter_phase, phase_of, write_password
+from tests.migration.moves.clients import (
+    advance,
+    enter_phase,
+    enter_phase_together,
+    is_pending,
+    phase_of,
+    write_password,
+)
 
 NEW_KEY, OTHER_KEY = secrets.token_urlsafe(64), secrets.token_urlsafe(64)
 HOME = "123456789012"
@@ -343,6 +353,50 @@ def test_what_is_shared_is_noted_as_the_secrets_have_it_whoever_runs_migrate_fir
     assert facts["NOVA_SECRET_PREFIX"] == ["nova/clients"]
     assert facts["AWS_REGION"] == ["us-east-1"]
     assert facts["AWS account"] == [HOME]
+
+
+@pytest.mark.parametrize("clients", [2, 13])
+@pytest.mark.usefixtures("stores")
+def test_a_living_process_whose_account_changes_makes_nothing_in_the_other(
+    aws, monkeypatch, clients
+):
+    """Credentials that a process reads anew, of a profile or a program, can be another account's."""
+    pks = [make_full_client(f"client-{n}") for n in range(clients)]
+    enter_phase_together(pks, Phase.DUAL_WRITE)
+    note_facts_after_migrate("default")
+    write_guard().forget_state()
+    push(client_ids=pks)
+    known = list(Secret.objects.order_by("name").values_list("name", "arn"))
+    for pk in pks:
+        write_password(pk, "example-password-2")
+
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("nova_admin.embedded.service.ACCOUNT", "210987654321")
+        elsewhere.setattr(aws._service, "_backends", {})
+        results = push(client_ids=pks)
+        made = list_secrets()
+
+    assert made == set()
+    assert {result.message.key for result in results} == {"host_differs"}
+    assert list(Secret.objects.order_by("name").values_list("name", "arn")) == known
+    assert all(is_pending(pk) for pk in pks)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    ["[]", "7", "null", '{"SECRET_KEY": []}', '{"AWS account": 7}', '{"AWS_REGION": {"0": 1}}'],
+)
+def test_a_note_that_no_site_wrote_counts_as_none_and_is_written_anew(pushed, client, begin, facts):
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE migration_databaseclaim SET facts = %s::jsonb", [facts])
+    begin()
+    client.force_login(make_user("viewer", *VIEW))
+
+    assert client.get(reverse("admin:index")).status_code == 200
+    assert TaskTaker().takes_tasks()
+
+    assert find_write_refusal() is None
+    assert read_facts().keys() == {"NOVA_SECRET_PREFIX", "AWS_REGION", "AWS account", *KEYS}
 
 
 def test_the_account_is_noted_with_the_first_secret_and_asked_for_by_nobody_else(idom, aws, begin):
