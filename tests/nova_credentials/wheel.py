@@ -22,5 +22,5 @@ def build_wheel(folder: Path) -> Path:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    (wheel,) = folder.glob("nova_credentials-*.whl")
+    (wheel,) = folder.glob(f"nova_credentials-{VERSION}-*.whl")
     return wheel
