@@ -10,7 +10,7 @@ import sys
 from tests.keep_release import KEPT
 from tests.nova_credentials.nova_process import NO_DJANGO
 
-RELEASE = "0.2.0"
+RELEASE = "0.2.0.dev0"
 READ = """
 import json
 for slug in sys.stdin:
