@@ -2,18 +2,12 @@
 
 from nova_credentials.messages import Sentence
 
-# Digests: the number, and the first names
+# What holds for some clients
 MISMATCHES_OPENED = Sentence(
     "mismatches_opened",
     "%(n)s more fields differ between PostgreSQL and AWS. Clients: %(names)s",
     glue=", ",
     one="One more field differs between PostgreSQL and AWS. Client: %(names)s",
-)
-MISMATCHES_OPENED_BY_RUN = Sentence(
-    "mismatches_opened_by_run",
-    "Run %(run)s found that %(n)s more fields differ between PostgreSQL and AWS. Clients: %(names)s",
-    glue=", ",
-    one="Run %(run)s found that one more field differs between PostgreSQL and AWS. Client: %(names)s",
 )
 ROTATIONS_STOPPED = Sentence(
     "rotations_stopped",
@@ -35,9 +29,15 @@ ROTATIONS_OVERDUE = Sentence(
 )
 SEARCH_FOUND_COPIES = Sentence(
     "search_found_copies",
-    "A search found copies of secret values in %(n)s rows. Clients: %(names)s",
+    "A search found copies of secret values in %(n)s more places. Clients: %(names)s",
     glue=", ",
-    one="A search found a copy of secret values in one row. Client: %(names)s",
+    one="A search found a copy of secret values in one more place. Client: %(names)s",
+)
+OVER_FOR_CLIENTS = Sentence(
+    "over_for_clients",
+    "This is over for %(n)s clients: %(names)s",
+    glue=", ",
+    one="This is over for one client: %(names)s",
 )
 
 # Runs and campaigns

@@ -48,7 +48,7 @@ from migration.operations import (
     interrupted_searches,
     known_values,
     notice_looks,
-    notice_sending,
+    notices,
     old_rows,
     other_secrets,
     other_statements,
@@ -57,6 +57,7 @@ from migration.operations import (
     run_plans,
     runs,
     skipped_items,
+    stored_looks,
 )
 from migration.operations.aws_writes import find_write_refusal
 from migration.redis_queue import QUEUE_ERRORS
@@ -228,7 +229,6 @@ def start_due_rotations() -> None:
     tried = RunItem.objects.filter(run__kind=Run.Kind.ROTATE, run__created_at__gte=day)
     due = all_clients().filter(pk__in=RotationSchedule.objects.list_due_clients())
     _start_unless_running(Run.Kind.ROTATE, due.exclude(pk__in=tried.order_by().values("client_id")))
-    notice_looks.look_for_overdue_rotations()
 
 
 def resume_held_runs() -> None:
@@ -277,9 +277,14 @@ def publish_audit_head() -> None:
 def send_notices() -> None:
     """Look for what is to be told, and send what waits. Scheduled every minute."""
     try:
-        notice_looks.look_for_minutely_conditions(by_worker=True)
+        notice_looks.look_at_site(by_worker=True)
     finally:  # a look that fails keeps nothing from being told
-        notice_sending.send_notices(seconds=WORK_SECONDS)
+        notices.send_notices(seconds=WORK_SECONDS)
+
+
+def look_at_clients() -> None:
+    """Look for what is to be told of clients: mismatches, rotations, copies. Scheduled every ten minutes."""
+    notice_looks.look_at_clients()
 
 
 def look_at_audit() -> None:
@@ -294,9 +299,9 @@ def remove_other_secrets() -> None:
 
 
 def describe_secrets() -> None:
-    """Look at tags, keys and replicas of secrets, each once a day; tell what differs. Scheduled every ten minutes."""
+    """Look at tags, keys and replicas of secrets, each once a day. Scheduled every ten minutes."""
     applied_settings.store_due_secret_states(seconds=WORK_SECONDS)
-    notice_looks.look_at_secret_settings()
+    stored_looks.compare_looks_with_settings()
 
 
 def count_clients() -> None:
@@ -357,6 +362,7 @@ def list_schedules() -> dict[str, tuple[Callable[[], None], timedelta]]:
         "Note the values of written credentials": (note_values, MINUTE),
         "Publish the audit's head": (publish_audit_head, 60 * MINUTE),
         "Send notices": (send_notices, MINUTE),
+        "Look for what is to be told of clients": (look_at_clients, 10 * MINUTE),
         "Verify the audit": (look_at_audit, 24 * 60 * MINUTE),
         "Compare both stores": (sweep, settings.NOVA_SWEEP_MINUTES * MINUTE),
     }

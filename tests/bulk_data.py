@@ -146,7 +146,7 @@ def make_crowd(clients: int, *, comparisons_each: int = COMPARISONS_EACH) -> Non
 
 def _keep_counts(cursor: CursorWrapper) -> None:
     ids = list(Comparison.objects.values_list("pk", flat=True))
-    OpenMismatch.objects.update_and_list_opened_slugs(ids)
+    OpenMismatch.objects.open_and_close(ids)
     DailyComparisons.objects.count_up(ids)
     cursor.execute("ANALYZE")
 

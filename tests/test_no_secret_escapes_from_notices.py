@@ -8,6 +8,7 @@ from credentials.models import DatabaseCredential
 from migration.models import Notice, Run, all_clients
 from migration.operations import runs
 from migration.operations.copy_search import search_copies
+from migration.operations.notice_looks import look_at_clients
 from nova_admin.notify_settings import NotifySettings
 from tests.factories import make_client, update
 from tests.haystack import Haystack, everything_logged
@@ -39,14 +40,13 @@ def test_no_notice_holds_a_value_or_the_path_of_a_webhook(stores, client, settin
             runs.finish_inline(Run.start(kind=Run.Kind.COMPARE, chosen=all_clients(), by=root))
             make_client("note", name=f"note of {marker} anew"[:90])
             search_copies(client_ids=[pk], by=root)
+            look_at_clients()
             send_now()
             command(haystack, "send_notices")
             command(haystack, "send_notices", "--format", "json")
             page(haystack, client, reverse("admin:migration_run_test_notices"), {})
             page(haystack, client, reverse("admin:migration_run_notices"))
-            page(
-                haystack, client, reverse("admin:migration_run_set_notices"), {"shown": "mismatch"}
-            )
+            page(haystack, client, reverse("admin:migration_run_notices"), {"shown": "mismatch"})
     # A client's name is no secret, whatever somebody wrote there.
     haystack.add("webhook", "\n".join(webhook.taken))
     haystack.add("mails", "\n".join(mail.as_string() for _, mail in mailbox.mails))

@@ -46,7 +46,7 @@ from migration.models.clients import digest_selection
 from migration.models.left_clients import select_items_unmoved_by_steps
 from migration.operations.approvals import ApprovalStepRefused, find_second_user_refusal
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
-from migration.operations.notice_recipients import is_told
+from migration.operations.notices import is_told
 from migration.reports.campaign_changes import digest_campaign
 from migration.reports.campaign_forecast import forecast_end
 from migration.reports.campaign_history import EVENTS_SHOWN, MOST_EVENTS, list_history

@@ -1,4 +1,4 @@
-"""The page of the notices: whom they reach, which events go on which way, and a test."""
+"""The page of the notices: which events are told on which channel, whom they reach, and a test."""
 
 from __future__ import annotations
 
@@ -11,14 +11,25 @@ from django.utils.translation import gettext as _
 from unfold.widgets import CHECKBOX_CLASSES
 
 from migration.admin.base import AdminView, get_signed_in_user, read_number
-from migration.operations.notice_rules import set_notice_rules_of_site
-from migration.operations.notice_sending import send_test_to_recipients
-from migration.reports.notices import load_notices
+from migration.models import (
+    CHOSEN_EVENTS,
+    Notice,
+    NoticeDelivery,
+    NoticeEvent,
+    NoticeSwitch,
+    NoticeWay,
+)
+from migration.operations.notices import (
+    list_recipient_reports,
+    send_test_to_recipients,
+    set_switches,
+)
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 SET_NOTICES = "migration.set_notices"
+NEWEST_SHOWN = 20
 # Who presses the button waits no longer; the workers try the rest.
 TEST_SECONDS = 15.0
 
@@ -28,7 +39,7 @@ def get_notices_url() -> str:
 
 
 class NoticesView(AdminView):
-    """The page that says which events go to whom, by mail or webhook, and shows the newest notices."""
+    """The page that says and sets what is told by mail and by webhook; a few queries however many notices there are."""
 
     template_name = "admin/migration/notices.html"
     is_of_site = True
@@ -39,24 +50,29 @@ class NoticesView(AdminView):
         return _("Notices")
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        report = load_notices(read_number(request.GET.get("test", "")))
-        classes = " ".join(CHECKBOX_CLASSES)
-        return self.render_to_response(
-            self.get_context_data(notices=report, checkbox_classes=classes)
+        switches = NoticeSwitch.objects.in_bulk()
+        tested = NoticeDelivery.objects.none()
+        # What came of the test that was sent from this page.
+        if test_id := read_number(request.GET.get("test", "")):
+            tested = NoticeDelivery.objects.filter(notice=test_id, notice__event=NoticeEvent.TEST)
+        context = self.get_context_data(
+            events=[
+                (event, switches.get(event) or NoticeSwitch(event=event)) for event in CHOSEN_EVENTS
+            ],
+            recipients=list_recipient_reports(),
+            tested=tested.order_by("pk"),
+            newest=Notice.objects.prefetch_related("deliveries")[:NEWEST_SHOWN],
+            checkbox_classes=" ".join(CHECKBOX_CLASSES),
         )
-
-
-class SetNoticeRulesView(AdminView):
-    """Sets on which ways each event goes that the page showed."""
-
-    permission_required = SET_NOTICES
+        return self.render_to_response(context)
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
+        """Set the events that the page showed."""
         fields = request.POST
-        changed = set_notice_rules_of_site(
+        changed = set_switches(
             fields.getlist("shown"),
-            by_mail=fields.getlist("mail"),
-            by_webhook=fields.getlist("webhook"),
+            by_mail=fields.getlist(NoticeWay.MAIL),
+            by_webhook=fields.getlist(NoticeWay.WEBHOOK),
             by=get_signed_in_user(request),
         )
         if changed:

@@ -24,7 +24,7 @@ from migration.admin.check_aws import CheckAwsView
 from migration.admin.check_nova import CheckNovaView
 from migration.admin.costs import CostView
 from migration.admin.failures import OpenFailuresView
-from migration.admin.notices import NoticesView, SetNoticeRulesView, TestNoticesView
+from migration.admin.notices import NoticesView, TestNoticesView
 from migration.admin.run_approvals import ApproveRunView, CancelRunRequestView
 from migration.admin.run_plans import (
     DownloadPlanView,
@@ -142,7 +142,6 @@ class RunAdmin(ReadOnlyAdmin):
         ("aws-writes/start/", "start_writes", StartWritesView),
         ("aws-writes/claim/", "claim", ClaimDatabaseView),
         ("notices/", "notices", NoticesView),
-        ("notices/set/", "set_notices", SetNoticeRulesView),
         ("notices/test/", "test_notices", TestNoticesView),
         ("start-all/", "start_all", PlanMigrateAllView),
         ("compare-all/", "compare_all", CompareAllView),

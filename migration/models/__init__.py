@@ -46,6 +46,7 @@ from migration.models.comparisons import Comparison, ComparisonQuerySet
 from migration.models.conditions import (
     SCHEDULE_CHANGED,
     TASKS_DROPPED,
+    ClientCondition,
     Condition,
     FoundCondition,
 )
@@ -83,14 +84,17 @@ from migration.models.login_tests import (
 from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, client_has_newest_status
 from migration.models.moves import PhaseChange
 from migration.models.noted_clients import NotedClient
-from migration.models.notice_deliveries import (
+from migration.models.notices import (
+    CHOSEN_EVENTS,
     DeliveryAttempt,
     DeliveryOutcome,
     DeliveryState,
+    Notice,
     NoticeDelivery,
+    NoticeEvent,
+    NoticeSwitch,
     NoticeWay,
 )
-from migration.models.notices import CHOSEN_EVENTS, DigestTopic, Notice, NoticeEvent, NoticeRule
 from migration.models.offboardings import (
     RECOVERY_DAYS,
     Offboarding,
@@ -226,6 +230,7 @@ __all__ = [
     "Campaign",
     "CampaignNotChangedError",
     "ClientComment",
+    "ClientCondition",
     "ClientGroup",
     "ClientGroupError",
     "ClientMigration",
@@ -244,7 +249,6 @@ __all__ = [
     "DeliveryAttempt",
     "DeliveryOutcome",
     "DeliveryState",
-    "DigestTopic",
     "Fingerprint",
     "FoundCondition",
     "FoundCopy",
@@ -266,7 +270,7 @@ __all__ = [
     "Notice",
     "NoticeDelivery",
     "NoticeEvent",
-    "NoticeRule",
+    "NoticeSwitch",
     "NoticeWay",
     "Offboarding",
     "OffboardingState",

@@ -36,12 +36,6 @@ class Actor:
     # Called only if an entry is written: it may ask the database.
     find_name: Callable[[], str] = lambda: SYSTEM
 
-    @property
-    def run_id(self) -> int | None:
-        """Return the id of the run in which it acts; None where it acts in no run."""
-        what, _blank, number = self.correlation.partition(" ")
-        return int(number) if what == "run" else None
-
 
 _actor: ContextVar[Actor | None] = ContextVar("audit_actor", default=None)
 

@@ -307,19 +307,26 @@ class Campaign(models.Model):
             found = found.filter(changed_at=seen)
         with transaction.atomic():
             if changed := found.update(**fields):
-                steered = audit_sentences.CAMPAIGN_STEERED(
-                    campaign=self.name_message, state=new.value
-                )
-                act = self.record_act(steered, by=by)
-                if new == self.State.REQUESTED:
-                    Notice.objects.record_act_as(NoticeEvent.APPROVAL_WANTED, act)
-                elif old == (self.State.REQUESTED,) and new == self.State.CANCELLED:
-                    decided = NoticeEvent.APPROVAL_DECIDED
-                    Notice.objects.record_act_as(decided, act, also_tell=self.by)
+                self._record_change(by, new, old)
         if not changed:
             self._raise_stale()
         for name, value in fields.items():
             setattr(self, name, value)
+
+    def _record_change(self, by: User | None, new: State, old: tuple[State, ...]) -> None:
+        """Record in the audit that its state was changed, and what is told of that."""
+        steered = audit_sentences.CAMPAIGN_STEERED(campaign=self.name_message, state=new.value)
+        act = self.record_act(steered, by=by)
+        if new == self.State.REQUESTED:
+            Notice.objects.record_act_as(NoticeEvent.APPROVAL_WANTED, act)
+        elif old == (self.State.REQUESTED,) and new == self.State.CANCELLED:
+            decided = NoticeEvent.APPROVAL_DECIDED
+            Notice.objects.record_act_as(decided, act, also_tell=self.by)
+        # Of a stop by a person nobody was told.
+        by_person = campaign_sentences.STOPPED_BY.key, campaign_sentences.STOPPED_BY_COMMAND.key
+        why = self.stopped_because if self.state == self.State.STOPPED else None
+        if why and why.key not in by_person:
+            Notice.objects.record_act_as(NoticeEvent.WAVE_STOPPED, act, is_over=True)
 
     def record_act(
         self,

@@ -18,7 +18,6 @@ from migration.models.daily_comparisons import DailyComparisons
 from migration.models.fields import MessageField
 from migration.models.mismatches import OpenMismatch
 from migration.models.moves import PhaseChange
-from migration.models.notices import DigestTopic, Notice
 from nova_credentials.comparison import Mismatch
 
 if TYPE_CHECKING:
@@ -91,10 +90,7 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
     def _record_batch(self, rows: list[Comparison], *, read_back: bool) -> list[int]:
         ids = self._insert_rows(rows)
         self._set_as_newest(ids, read_back=read_back)
-        if opened := OpenMismatch.objects.update_and_list_opened_slugs(ids):
-            Notice.objects.add_to_digest(
-                DigestTopic.MISMATCHES, {*opened}, number=len(opened), run_id=rows[0].run_id
-            )
+        OpenMismatch.objects.open_and_close(ids)
         return ids
 
     def _set_as_newest(self, ids: list[int], *, read_back: bool) -> None:

@@ -31,11 +31,10 @@ def client_has_newest_status(status: str) -> models.Q:
 
 
 class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
-    def update_and_list_opened_slugs(self, comparison_ids: Collection[int]) -> list[str]:
+    def open_and_close(self, comparison_ids: Collection[int]) -> None:
         """Open the mismatches that these comparisons found, or count them again, and close those not found again.
 
-        A comparison that is not its client's newest, or that could not check, changes nothing. Returns the client's
-        slug of each that was opened.
+        A comparison that is not its client's newest, or that could not check, changes nothing.
         """
         with connection.cursor() as cursor:
             cursor.execute(
@@ -66,11 +65,9 @@ class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
                 SET slug = excluded.slug, kind = excluded.kind, hint = excluded.hint,
                     comparison_id = excluded.comparison_id, last_seen_at = excluded.last_seen_at,
                     times = kept.times + 1
-                RETURNING slug, times
                 """,
                 [list(comparison_ids)],
             )
-            return [slug for slug, times in cursor.fetchall() if times == 1]
 
     def exclude_deleted_clients(self) -> Self:
         """Leave out the mismatches of clients that NOVA has deleted."""

@@ -1,19 +1,20 @@
-"""Owns notices, the outbox of what mails and webhooks tell: what happened, once, and on which ways each event goes.
+"""Owns notices, the outbox of what mails and webhooks tell: what began, is over or was done, and each one's deliveries.
 
-A row is written in the transaction in which the fact becomes true. Sentences are made when it is sent.
+A notice is written in the transaction in which the fact becomes true. Its text is made when it is sent. A delivery
+holds hosts and codes: no address of a webhook, whose path is a secret, and no text of a server.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Self
-from uuid import uuid4
+from typing import TYPE_CHECKING, ClassVar
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from migration import notice_sentences as sentences
@@ -21,25 +22,24 @@ from migration.models.audit_events import AuditCode
 from migration.models.fields import MessageField
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection
 
     from django.contrib.auth.models import User
 
     from migration.models.audit_events import AuditEvent
-    from nova_credentials.messages import Message, Sentence
+    from nova_credentials.messages import Message
 
-NAMES_SHOWN = 5
-MOST_NAMES = NAMES_SHOWN + 1  # the last one tells that there are more
-# A digest waits for the end of its run, but no longer than this; without a run, for what happens at the same time.
-RUN_IS_AWAITED = timedelta(minutes=10)
-OTHERS_ARE_AWAITED = timedelta(minutes=1)
 KEPT_FOR = timedelta(days=30)
+# Who claims a delivery has this long: longer than any attempt. Of a killed process it is tried again after it.
+CLAIMED_FOR = timedelta(minutes=10)
+GIVEN_UP_AFTER = timedelta(hours=24)
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
 
 
 class NoticeEvent(models.TextChoices):
     """What can be told. Programs go by these; the labels are on the page and in the subjects of mails."""
 
-    MISMATCH = "mismatch", _("Mismatch opened")
+    MISMATCH = "mismatch", _("Mismatches")
     RUN_ENDED = "run_ended", _("Run finished")
     WAVE_STOPPED = "wave_stopped", _("Campaign stopped by its rule")
     ROTATION_FAILED = "rotation_failed", _("Rotation failed")
@@ -51,7 +51,7 @@ class NoticeEvent(models.TextChoices):
     READERS_GONE = "readers_gone", _("NOVA's reader fails or is gone")
     DUPLICATE = "duplicate", _("Duplicate of the database")
     COPIES_FOUND = "copies_found", _("Copies of secret values found")
-    WRITES_STOPPED = "writes_stopped", _("AWS writes stopped or started")
+    WRITES_STOPPED = "writes_stopped", _("AWS writes stopped")
     SETTINGS_DIFFER = "settings_differ", _("Key and regions differ from the settings")
     AUDIT_BROKEN = "audit_broken", _("Audit does not hold")
     AUDIT_UNSEALED = "audit_unsealed", _("Audit is not sealed")
@@ -70,45 +70,61 @@ ACTS = {
 }
 
 
-class DigestTopic(StrEnum):
-    """A topic whose facts are told together: one notice gives their number, in place of one notice for each."""
+class NoticeWay(models.TextChoices):
+    """The channel on which a notice gets to somebody."""
 
-    MISMATCHES = "mismatches"
-    STOPPED = "stopped"
-    REFUSED = "refused"
-    OVERDUE = "overdue"
-    COPIES = "copies"
+    MAIL = "mail", _("Mail")
+    WEBHOOK = "webhook", _("Webhook")
 
 
-DIGESTS: Mapping[DigestTopic, tuple[NoticeEvent, Sentence]] = {
-    DigestTopic.MISMATCHES: (NoticeEvent.MISMATCH, sentences.MISMATCHES_OPENED),
-    DigestTopic.STOPPED: (NoticeEvent.ROTATION_FAILED, sentences.ROTATIONS_STOPPED),
-    DigestTopic.REFUSED: (NoticeEvent.ROTATION_FAILED, sentences.ROTATIONS_REFUSED),
-    DigestTopic.OVERDUE: (NoticeEvent.ROTATION_OVERDUE, sentences.ROTATIONS_OVERDUE),
-    DigestTopic.COPIES: (NoticeEvent.COPIES_FOUND, sentences.SEARCH_FOUND_COPIES),
-}
+class NoticeSwitch(models.Model):
+    """On which channels an event is told. An event without a row is told on all of them."""
+
+    event = models.CharField(max_length=32, primary_key=True)
+    by_mail = models.BooleanField(default=True)
+    by_webhook = models.BooleanField(default=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.event
+
+    def is_on(self, way: NoticeWay) -> bool:
+        """Say whether the event is told on this channel."""
+        return self.by_mail if way == NoticeWay.MAIL else self.by_webhook
 
 
 class NoticeQuerySet(models.QuerySet["Notice"]):
     def record(
-        self, event: NoticeEvent, facts: Message, *, key: str, also_mail_to: User | None = None
+        self,
+        event: NoticeEvent,
+        facts: Message,
+        *,
+        key: str,
+        is_over: bool = False,
+        also_mail_to: User | None = None,
     ) -> None:
         """Record, within the caller's transaction, what is to be told; once for each key. One statement.
 
         `also_mail_to` is told by mail too, whatever is set for the event.
         """
-        self.bulk_create(
-            [Notice(event=event, facts=facts, key=key, recipient=also_mail_to)],
-            ignore_conflicts=True,
-        )
+        row = Notice(event=event, facts=facts, key=key, is_over=is_over, recipient=also_mail_to)
+        self.bulk_create([row], ignore_conflicts=True)
 
     def record_act(self, act: AuditEvent, *, also_tell: User | None = None) -> None:
         """Record a notice of this act if it is in ACTS; the user `also_tell` is mailed what others decided."""
         if event := ACTS.get(AuditCode(act.code)):
-            self.record_act_as(event, act, also_tell=also_tell)
+            is_over = act.code == AuditCode.WRITES_STARTED
+            self.record_act_as(event, act, is_over=is_over, also_tell=also_tell)
 
     def record_act_as(
-        self, event: NoticeEvent, act: AuditEvent, *, also_tell: User | None = None
+        self,
+        event: NoticeEvent,
+        act: AuditEvent,
+        *,
+        is_over: bool = False,
+        also_tell: User | None = None,
     ) -> None:
         """Record that an act of the audit is to be told as this event."""
         told = event == NoticeEvent.APPROVAL_DECIDED and also_tell is not None
@@ -118,41 +134,8 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
             if act.slug
             else sentences.NOTICE_OF_ACT(who=act.who, what=act.message)
         )
-        self.record(event, facts, key=f"{event}:{act.pk}", also_mail_to=recipient)
-
-    def add_to_digest(
-        self,
-        digest: DigestTopic,
-        names: Collection[str],
-        *,
-        number: int,
-        of: str = "",
-        run_id: int | None = None,
-    ) -> None:
-        """Record what is told together with others: of one run, or of `of`. One statement, which waits for nobody.
-
-        Within the caller's transaction; `hand_out_ready_notices` puts them together.
-        """
-        self.create(
-            event=DIGESTS[digest][0],
-            key=f"{digest}:{uuid4()}",
-            digest=f"{digest}:run {run_id}" if run_id else f"{digest}:{of}",
-            number=number,
-            names=sorted(names)[:MOST_NAMES],
-            run_id=run_id,
-        )
-
-    def ready(self) -> Self:
-        """Select what can be handed out now: a digest once its run has ended, or it has waited long enough.
-
-        All of it then: the rest of a long run's would otherwise follow minute by minute.
-        """
-        now = timezone.now()
-        waits = models.Q(run_id=None, created_at__lte=now - OTHERS_ARE_AWAITED)
-        waits |= models.Q(run__finished_at__isnull=False)
-        late = Notice.objects.filter(handed_out_at=None, created_at__lte=now - RUN_IS_AWAITED)
-        waits |= models.Q(digest__in=late.order_by().values("digest"))
-        return self.filter(models.Q(digest="") | waits, handed_out_at=None)
+        key = f"{event}:{act.pk}"
+        self.record(event, facts, key=key, is_over=is_over, also_mail_to=recipient)
 
     def forget_old(self) -> None:
         """Delete the notices, with their deliveries, that are older than KEPT_FOR."""
@@ -160,27 +143,20 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
 
 
 class Notice(models.Model):
-    """One thing that happened and is told once, by itself or in a digest."""
+    """One thing that is told once: that something began, that it is over, or what somebody did."""
 
     # A `NoticeEvent`. Not its choices: a new event is no schema migration.
     event = models.CharField(max_length=32)
     # What happened, and when it began: no second row for it.
     key = models.CharField(max_length=200, unique=True)
     facts = MessageField(null=True)
-    # Of what is told together with others what it counts, the number, and the first names.
-    digest = models.CharField(max_length=200, blank=True, db_default="")
-    number = models.PositiveIntegerField(default=1, db_default=1)
-    names = models.JSONField(default=list, db_default=[])
-    # The run that found it; runs are forgotten sooner than notices.
-    run = models.ForeignKey(
-        "Run", models.DO_NOTHING, db_constraint=False, null=True, related_name="+"
-    )
+    is_over = models.BooleanField(default=False, db_default=False)
     # Who asked for what was decided.
     recipient = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
     )
     created_at = models.DateTimeField(db_default=Now())
-    # When its deliveries were made; it doesn't grow any more.
+    # When its deliveries were made.
     handed_out_at = models.DateTimeField(null=True)
 
     objects = NoticeQuerySet.as_manager()
@@ -203,40 +179,166 @@ class Notice(models.Model):
 
     @property
     def title(self) -> str:
-        """Return the event in the present language; of a later release's, the code."""
-        return str(dict(NoticeEvent.choices).get(self.event, self.event))
-
-    def take_over(self, others: Iterable[Notice]) -> None:
-        """Add the numbers and names of these notices to its own; doesn't save."""
-        for other in others:
-            self.number += other.number
-            self.names = list(dict.fromkeys([*self.names, *other.names]))[:MOST_NAMES]
-
-    @property
-    def message(self) -> Message | None:
-        """Say what happened; of several at once their number, and the names of the first."""
-        kind = self.digest.partition(":")[0]
-        if kind not in set(DigestTopic):
-            facts: Message | None = self.facts
-            return facts
-        names = list(map(str, self.names))
-        shown = (*names[:NAMES_SHOWN], "…") if len(names) > NAMES_SHOWN else tuple(names)
-        if kind == DigestTopic.MISMATCHES and self.run_id:
-            return sentences.MISMATCHES_OPENED_BY_RUN(
-                run=str(self.run_id), n=self.number, names=shown
-            )
-        return DIGESTS[DigestTopic(kind)][1](n=self.number, names=shown)
+        """Return the event in the present language, and whether it is over; of a later release's event, the code."""
+        event = str(dict(NoticeEvent.choices).get(self.event, self.event))
+        return gettext("Over: %(event)s") % {"event": event} if self.is_over else event
 
 
-class NoticeRule(models.Model):
-    """On which ways an event goes. An event without a row goes on all of them."""
+class DeliveryState(models.TextChoices):
+    """Whether a notice has got there."""
 
-    event = models.CharField(max_length=32, primary_key=True)
-    by_mail = models.BooleanField(default=True)
-    by_webhook = models.BooleanField(default=True)
+    WAITING = "waiting", _("Waiting")
+    SENT = "sent", _("Sent")
+    GIVEN_UP = "given_up", _("Given up")
+
+
+class DeliveryOutcome(models.TextChoices):
+    """What came of an attempt; empty before the first."""
+
+    SENT = "sent", _("taken")
+    TIMED_OUT = "timed_out", _("no whole answer in time")
+    NO_SUCH_HOST = "no_such_host", _("no such host")
+    UNREACHABLE = "unreachable", _("no connection")
+    TLS_PROBLEM = "tls_problem", _("no valid certificate")
+    NOT_ALLOWED = (
+        "not_allowed",
+        _("the site calls no such address: it is of this machine or of its cloud"),
+    )
+    REDIRECTED = "redirected", _("a redirect, which is not followed: set the final address")
+    RATE_LIMITED = "rate_limited", _("too many requests: it is tried later")
+    REFUSED = "refused", _("refused")
+    NO_ANSWER = "no_answer", _("no answer that is HTTP")
+    NO_MAIL_SERVER = "no_mail_server", _("no mail server is set (NOVA_MAIL_URL)")
+    MAIL_REFUSED = "mail_refused", _("the mail server did not take it")
+    DEFECT = "defect", _("a defect of this site: its log has more")
+    NOT_WANTED = "not_wanted", _("the recipient is not set any more")
+    TOO_LATE = "too_late", _("older than a day")
+
+
+# Trying again can't help.
+FINAL = (DeliveryOutcome.NOT_WANTED, DeliveryOutcome.TOO_LATE)
+
+
+@dataclass(frozen=True)
+class DeliveryAttempt:
+    """What came of one attempt: with the status that a webhook answered, and the seconds that it asks to wait."""
+
+    outcome: DeliveryOutcome
+    status: int | None = None
+    wait_seconds: int = 0
+
+
+class NoticeDeliveryQuerySet(models.QuerySet["NoticeDelivery"]):
+    @transaction.atomic
+    def claim_next(
+        self,
+        *,
+        without: Collection[str] = (),
+        ways: Collection[NoticeWay] = tuple(NoticeWay),
+        notice_id: int | None = None,
+    ) -> NoticeDelivery | None:
+        """Claim the delivery that is to be tried next: nobody else tries it for CLAIMED_FOR. None where there is none.
+
+        Commits before anything is sent. `without`: recipients that are left out. `ways`: on these alone. `notice_id`:
+        of this notice alone.
+        """
+        due = self.filter(state=DeliveryState.WAITING, next_try_at__lte=timezone.now())
+        if notice_id is not None:
+            due = due.filter(notice=notice_id)
+        found = (
+            due.filter(way__in=ways).exclude(target__in=without).select_related("notice", "user")
+        )
+        # What was never tried first: what fails again and again keeps nobody waiting.
+        free = found.select_for_update(skip_locked=True, of=("self",)).order_by("tries", "pk")
+        claimed = free.first()
+        if claimed:
+            claimed.tries += 1
+            claimed.next_try_at = timezone.now() + CLAIMED_FOR
+            claimed.save(update_fields=["tries", "next_try_at"])
+        return claimed
+
+    def waiting(self) -> NoticeDeliveryQuerySet:
+        """Select the deliveries that are neither sent nor given up."""
+        return self.filter(state=DeliveryState.WAITING)
+
+
+class NoticeDelivery(models.Model):
+    """One notice for one recipient. It is sent at least once: twice where a process is killed while it sends."""
+
+    notice = models.ForeignKey(Notice, models.CASCADE, related_name="deliveries")
+    way = models.CharField(max_length=8, choices=NoticeWay)
+    # A keyed digest of the address, by which it is found among the settings.
+    target = models.CharField(max_length=64)
+    # As pages show it: a webhook's host, a mail address' domain.
+    host = models.CharField(max_length=255)
+    # The requester who is told, at the address that they have then.
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, related_name="+")
+    state = models.CharField(max_length=8, choices=DeliveryState, default=DeliveryState.WAITING)
+    # A `DeliveryOutcome`, whose words may change.
+    outcome = models.CharField(max_length=16, blank=True)
+    status = models.PositiveSmallIntegerField(null=True)
+    tries = models.PositiveSmallIntegerField(default=0)
+    tried_at = models.DateTimeField(null=True)
+    next_try_at = models.DateTimeField(db_default=Now())
+
+    objects = NoticeDeliveryQuerySet.as_manager()
 
     class Meta:
+        ordering: ClassVar = ["-id"]
         default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["notice", "target"], name="one_delivery_a_recipient")
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["next_try_at"],
+                condition=models.Q(state="waiting"),
+                name="delivery_to_try",
+            ),
+            models.Index(fields=["target", "-tried_at"], name="delivery_of_recipient"),
+        ]
 
     def __str__(self) -> str:
-        return self.event
+        return f"{self.notice_id} to {self.host}"
+
+    @property
+    def is_too_old_to_send(self) -> bool:
+        """Say whether what it tells is too old: a database that was put back must not tell its past."""
+        return timezone.now() - self.notice.created_at > GIVEN_UP_AFTER
+
+    @property
+    def outcome_text(self) -> str:
+        """Say what came of the newest attempt, in the page's language."""
+        if not self.outcome:
+            return ""
+        text = str(dict(DeliveryOutcome.choices).get(self.outcome, self.outcome))
+        values = {"what": text, "status": self.status}
+        return gettext("%(what)s (status %(status)s)") % values if self.status else text
+
+    def settle(self, attempt: DeliveryAttempt) -> None:
+        """Store what came of the attempt for which it was claimed, and when it is tried again."""
+        now = timezone.now()
+        next_try_at = now + self._find_pause(attempt)
+        last_try_at = self.notice.created_at + GIVEN_UP_AFTER
+        state = DeliveryState.WAITING
+        if attempt.outcome == DeliveryOutcome.SENT:
+            state = DeliveryState.SENT
+        elif attempt.outcome in FINAL or next_try_at > last_try_at:
+            state = DeliveryState.GIVEN_UP
+        # Who claimed it later than this process, which took too long, decides.
+        mine = NoticeDelivery.objects.waiting().filter(pk=self.pk, tries=self.tries)
+        mine.update(
+            state=state,
+            outcome=attempt.outcome,
+            status=attempt.status,
+            tried_at=now,
+            next_try_at=next_try_at,
+        )
+
+    def _find_pause(self, attempt: DeliveryAttempt) -> timedelta:
+        """Return how long to wait: twice as long with each try, or as long as was asked for, within bounds."""
+        if attempt.wait_seconds:
+            asked = timedelta(seconds=min(attempt.wait_seconds, LONGEST_PAUSE.total_seconds()))
+            return max(asked, FIRST_PAUSE)
+        doublings = min(self.tries - 1, 10)
+        return min(FIRST_PAUSE * int(2**doublings), LONGEST_PAUSE)

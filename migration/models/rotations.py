@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.conf import settings
 from django.db import IntegrityError, models, transaction
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration import rotation_sentences
-from migration.models.audit_actors import current_actor
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.fields import MessageField
 from migration.models.kept_names import KeptNameField, require_kept_name
-from migration.models.notices import DigestTopic, Notice
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
@@ -50,12 +49,6 @@ class RotationOutcome(models.TextChoices):
     STOPPED = "stopped", _("stopped: somebody has to look")
 
 
-FAILED = {
-    RotationOutcome.REFUSED: DigestTopic.REFUSED,
-    RotationOutcome.STOPPED: DigestTopic.STOPPED,
-}
-
-
 class RotationQuerySet(models.QuerySet["Rotation"]):
     def unfinished(self) -> Self:
         """Select the rotations that have no outcome yet."""
@@ -71,6 +64,22 @@ class RotationQuerySet(models.QuerySet["Rotation"]):
             client_id=models.OuterRef("client_id"), pk__gt=models.OuterRef("pk")
         )
         return self.filter(~models.Exists(newer), outcome=RotationOutcome.STOPPED).order_by()
+
+    def newest_of_login(self, outcome: RotationOutcome) -> Self:
+        """Select the rotations that ended so, if no later one of the same login has ended."""
+        named = Coalesce("label", models.Value(""))
+        later = (
+            Rotation.objects.exclude(outcome="")
+            .alias(named=named)
+            .filter(
+                client_id=models.OuterRef("client_id"),
+                credential_type=models.OuterRef("credential_type"),
+                named=models.OuterRef("named"),
+                pk__gt=models.OuterRef("pk"),
+            )
+        )
+        ended_so = self.filter(outcome=outcome).alias(named=named)
+        return ended_so.filter(~models.Exists(later)).order_by()
 
     def find_unfinished(self, client_id: int) -> Rotation | None:
         """Return the client's rotation that has no outcome yet, if there is one."""
@@ -184,7 +193,7 @@ class Rotation(models.Model):
         self.save(update_fields=[*facts, "tried_at"])
 
     def end(self, outcome: RotationOutcome, message: Message | None = None) -> None:
-        """Store what became of it, with its entry in the audit; a failure is added to a notice, too."""
+        """Store what became of it, with its entry in the audit."""
         if outcome == RotationOutcome.ROTATED:
             facts = rotation_sentences.SECRET_ROTATED(
                 login=self.client_kind_and_label, kind=self.credential_type
@@ -198,7 +207,3 @@ class Rotation(models.Model):
             AuditEvent.objects.record(
                 AuditCode.ROTATION, facts, by=self.by, client_id=self.client_id, slug=self.slug
             )
-            if digest := FAILED.get(outcome):
-                Notice.objects.add_to_digest(
-                    digest, [self.slug], number=1, run_id=current_actor().run_id
-                )

@@ -13,11 +13,9 @@ from django.utils import timezone
 
 from migration.models import (
     CopySearch,
-    DigestTopic,
     FoundCopy,
     FoundValue,
     KnownValue,
-    Notice,
     SearchedClient,
     UnsearchedPlace,
     UnsearchedReason,
@@ -215,13 +213,6 @@ def _store_result(
             for client in clients
         )
         KnownValue.objects.mark_found_elsewhere(found_values)
-        if rows_found:
-            Notice.objects.add_to_digest(
-                DigestTopic.COPIES,
-                [slugs[client_id] for client_id in rows_found],
-                number=rows_found.total(),
-                of=str(search),
-            )
 
 
 def _list_found_values(clients: list[ClientValues], done: _Search) -> Iterator[FoundValue]:

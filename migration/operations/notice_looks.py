@@ -1,15 +1,17 @@
-"""Looks for what nobody does and is to be told: AWS, workers or readers gone, a duplicate, an audit that doesn't hold.
+"""Declares what holds for a time and is told when it begins and when it is over; finds out whether it holds now.
 
-Each look compares what holds now with what held before, so that each is told once when it begins.
+Each look compares what holds now with what held before, so that each is told once.
 """
 
 from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from credentials.models import Client
@@ -18,13 +20,19 @@ from migration import sentences as own_sentences
 from migration import setting_sentences
 from migration.models import (
     OF_AWS,
+    ClientCondition,
     Comparison,
     Condition,
     FoundCondition,
+    FoundCopy,
     Notice,
     NoticeEvent,
+    OpenMismatch,
     ReaderProcess,
+    Rotation,
+    RotationOutcome,
     RotationSchedule,
+    SearchedClient,
     Worker,
     all_clients,
     client_has_settings_drift,
@@ -34,39 +42,53 @@ from migration.operations.audit_chain import find_unsealed_since
 from migration.operations.audit_verification import verify_audit
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.doctor import process_sentences
-from migration.operations.stored_looks import compare_looks_with_settings
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 # The newest comparisons that are looked at, and how old they may be.
 COMPARISONS_LOOKED_AT = 200
 COMPARED_WITHIN = timedelta(hours=1)
 # How long workers are gone before it is told: longer than a restart.
 GONE_AFTER = timedelta(minutes=5)
-MINUTELY = (
-    *(NoticeEvent.AWS_GONE, NoticeEvent.READERS_GONE, NoticeEvent.DUPLICATE),
-    NoticeEvent.AUDIT_UNSEALED,
-)
 READS_AWS = [phase for phase in Phase if phase.reads_aws]
 LAST_LOOK = "last look"
+AT_ONCE = timedelta(0)
 
 logger = logging.getLogger(__name__)
 
 
-def look_for_minutely_conditions(*, by_worker: bool) -> None:
-    """Check AWS, readers, workers, the database; record notices; `by_worker`: a worker calls it."""
-    found = [*_find_aws_gone(), *_find_readers_gone(), *_find_duplicate(), *_find_unsealed()]
-    Condition.objects.update_and_notify(MINUTELY, found)
+def look_at_site(*, by_worker: bool) -> None:
+    """Look each minute at AWS, readers, workers, the database and the audit's chain; `by_worker`: a worker calls it."""
+    finders = {
+        NoticeEvent.AWS_GONE: _find_aws_gone,
+        NoticeEvent.READERS_GONE: _find_readers_gone,
+        NoticeEvent.DUPLICATE: _find_duplicate,
+        NoticeEvent.AUDIT_UNSEALED: _find_unsealed,
+    }
+    # A look that fails ends before anything is stored.
+    for event, found in [(event, list(find())) for event, find in finders.items()]:
+        Condition.objects.update_and_notify(event, found)
     if by_worker:
         _note_look()
     # A worker is alive: what another process has told is over at once.
-    Condition.objects.update_and_notify(
-        (NoticeEvent.WORKERS_GONE,),
-        [] if by_worker else _find_workers_gone(),
-        over_after=timedelta(0),
-    )
+    gone = [] if by_worker else list(_find_workers_gone())
+    Condition.objects.update_and_notify(NoticeEvent.WORKERS_GONE, gone, over_after=AT_ONCE)
+
+
+def look_at_clients() -> None:
+    """Look every ten minutes at what holds for clients: that is how often it is told at most, whatever a run finds."""
+    for condition in CLIENT_CONDITIONS:
+        Condition.objects.update_and_notify_of_clients(condition)
+    differing = list(_find_settings_differ())
+    Condition.objects.update_and_notify(NoticeEvent.SETTINGS_DIFFER, differing, over_after=AT_ONCE)
+
+
+def look_at_audit() -> None:
+    """Verify the whole audit; tell if it doesn't hold."""
+    broken = list(_find_audit_broken())
+    Condition.objects.update_and_notify(NoticeEvent.AUDIT_BROKEN, broken, over_after=AT_ONCE)
 
 
 def _find_aws_gone() -> Iterator[FoundCondition]:
@@ -78,20 +100,17 @@ def _find_aws_gone() -> Iterator[FoundCondition]:
     lately = [(status, error) for at, status, error in newest if at > since]
     errors = [error for _status, error in lately if error in OF_AWS]
     if errors and all(status == Comparison.Status.UNCHECKED for status, _error in lately):
-        facts = sentences.AWS_ANSWERS_NOT(error=errors[0])
-        yield FoundCondition(NoticeEvent.AWS_GONE, "aws", facts)
+        yield FoundCondition("aws", sentences.AWS_ANSWERS_NOT(error=errors[0]))
 
 
 def _find_readers_gone() -> Iterator[FoundCondition]:
     """Yield that NOVA's processes fail at AWS, or that none reads although clients are read from AWS."""
     readers = ReaderProcess.objects.summarize()
     if readers.failing:
-        facts = process_sentences.READERS_FAIL(n=readers.failing)
-        yield FoundCondition(NoticeEvent.READERS_GONE, "failing", facts)
+        yield FoundCondition("failing", process_sentences.READERS_FAIL(n=readers.failing))
     last = readers.last_read_at
     if last and not readers.seen and all_clients().in_phases(*READS_AWS).exists():
-        facts = process_sentences.READERS_ARE_GONE(ago=last)
-        yield FoundCondition(NoticeEvent.READERS_GONE, "gone", facts)
+        yield FoundCondition("gone", process_sentences.READERS_ARE_GONE(ago=last))
 
 
 def _find_duplicate() -> Iterator[FoundCondition]:
@@ -99,21 +118,19 @@ def _find_duplicate() -> Iterator[FoundCondition]:
     why = find_write_refusal()
     # That a host differs is so of one host only: the others would tell at once that it is over.
     if why and why.key not in (own_sentences.WRITES_STOPPED.key, own_sentences.HOST_DIFFERS.key):
-        yield FoundCondition(NoticeEvent.DUPLICATE, why.key, why)
+        yield FoundCondition(why.key, why)
 
 
 def _find_unsealed() -> Iterator[FoundCondition]:
     """Yield that the audit's chain does not go on. Who keeps the task that seals from it doesn't keep this one."""
     if since := find_unsealed_since():
-        facts = process_sentences.AUDIT_NOT_SEALED(ago=since)
-        yield FoundCondition(NoticeEvent.AUDIT_UNSEALED, "audit", facts)
+        yield FoundCondition("audit", process_sentences.AUDIT_NOT_SEALED(ago=since))
 
 
 def _find_workers_gone() -> Iterator[FoundCondition]:
     seen = Worker.objects.last_seen_at()
     if seen and timezone.now() - seen > GONE_AFTER:
-        facts = process_sentences.WORKERS_ARE_GONE(ago=seen)
-        yield FoundCondition(NoticeEvent.WORKERS_GONE, "workers", facts)
+        yield FoundCondition("workers", process_sentences.WORKERS_ARE_GONE(ago=seen))
 
 
 @transaction.atomic
@@ -130,46 +147,86 @@ def _note_look() -> None:
     if not is_first and not was_told and now - before > GONE_AFTER:
         facts = sentences.WORKERS_WERE_GONE(n=int((now - before).total_seconds() // 60))
         key = f"{NoticeEvent.WORKERS_GONE}:{before.isoformat()}"
-        Notice.objects.record(NoticeEvent.WORKERS_GONE, facts, key=key)
+        Notice.objects.record(NoticeEvent.WORKERS_GONE, facts, key=key, is_over=True)
 
 
-def look_for_overdue_rotations() -> None:
-    """Record a notice of each client whose scheduled rotation is overdue, once for each due day."""
-    today = rotation_schedules.today()
-    overdue = {
-        pk: due for pk, due in RotationSchedule.objects.find_next_days().items() if due < today
-    }
-    slugs = Client.objects.filter(pk__in=overdue).values_list("pk", "slug")
-    found = [
-        FoundCondition(NoticeEvent.ROTATION_OVERDUE, f"{pk}:{overdue[pk]}", name=slug)
-        for pk, slug in slugs
-    ]
-    Condition.objects.update_and_notify(
-        (NoticeEvent.ROTATION_OVERDUE,), found, over_after=timedelta(0)
-    )
-
-
-def look_at_secret_settings() -> None:
-    """Record a notice when secrets begin or cease to differ from the settings, by the newest look at each."""
-    compare_looks_with_settings()
-    found = []
+def _find_settings_differ() -> Iterator[FoundCondition]:
+    """Yield that secrets are not as the settings say, by the newest look at each."""
     if number := Client.objects.filter(client_has_settings_drift()).count():
-        facts = setting_sentences.SECRETS_NOT_AS_SET(n=number)
-        found = [FoundCondition(NoticeEvent.SETTINGS_DIFFER, "settings", facts)]
-    Condition.objects.update_and_notify(
-        (NoticeEvent.SETTINGS_DIFFER,), found, over_after=timedelta(0)
-    )
+        yield FoundCondition("settings", setting_sentences.SECRETS_NOT_AS_SET(n=number))
 
 
-def look_at_audit() -> None:
-    """Verify the whole audit; tell if it doesn't hold."""
+def _find_audit_broken() -> Iterator[FoundCondition]:
     verified = verify_audit()
-    found = []
-    if not verified.is_sound:
-        number = verified.faults.total()
-        logger.error("The audit does not hold: %s faults. Run verify_audit", number)
-        facts = sentences.AUDIT_DOES_NOT_HOLD(n=number)
-        if verified.foreign and not number:
-            facts = sentences.AUDIT_KEY_NOT_SET(keys=tuple(verified.foreign))
-        found = [FoundCondition(NoticeEvent.AUDIT_BROKEN, "audit", facts)]
-    Condition.objects.update_and_notify((NoticeEvent.AUDIT_BROKEN,), found, over_after=timedelta(0))
+    if verified.is_sound:
+        return
+    number = verified.faults.total()
+    logger.error("The audit does not hold: %s faults. Run verify_audit", number)
+    facts = sentences.AUDIT_DOES_NOT_HOLD(n=number)
+    if verified.foreign and not number:
+        facts = sentences.AUDIT_KEY_NOT_SET(keys=tuple(verified.foreign))
+    yield FoundCondition("audit", facts)
+
+
+def _find_mismatches() -> Iterable[str]:
+    """Return the fields that differ."""
+    rows = OpenMismatch.objects.order_by().values_list("client_id", "pk")
+    return (f"{client_id}:{pk}" for client_id, pk in rows.iterator())
+
+
+def _find_rotations(outcome: RotationOutcome) -> Iterable[str]:
+    """Return the rotations that ended so, where no later one of the same login has ended."""
+    rows = Rotation.objects.newest_of_login(outcome).values_list("client_id", "pk")
+    return (f"{client_id}:{pk}" for client_id, pk in rows)
+
+
+def _find_overdue() -> Iterable[str]:
+    """Return the days that have passed on which a client's password was to be rotated."""
+    days, today = RotationSchedule.objects.find_next_days(), rotation_schedules.today()
+    return (f"{client_id}:{due}" for client_id, due in days.items() if due < today)
+
+
+def _find_copies() -> Iterable[str]:
+    """Return the columns in which the newest search of a client found copies of its secret values."""
+    newest = SearchedClient.objects.newest_of_each_client().values("pk")
+    with_copies = SearchedClient.objects.filter(pk__in=newest, rows_found__gt=0)
+    of_newest = Exists(
+        with_copies.filter(search=OuterRef("search"), client_id=OuterRef("client_id"))
+    )
+    rows = FoundCopy.objects.filter(of_newest).order_by()
+    places = rows.values_list("client_id", "table", "column")
+    return (f"{client_id}:{table}.{column}"[:100] for client_id, table, column in places)
+
+
+CLIENT_CONDITIONS = (
+    ClientCondition(
+        "mismatch",
+        NoticeEvent.MISMATCH,
+        _find_mismatches,
+        sentences.MISMATCHES_OPENED,
+    ),
+    ClientCondition(
+        "rotation_stopped",
+        NoticeEvent.ROTATION_FAILED,
+        partial(_find_rotations, RotationOutcome.STOPPED),
+        sentences.ROTATIONS_STOPPED,
+    ),
+    ClientCondition(
+        "rotation_refused",
+        NoticeEvent.ROTATION_FAILED,
+        partial(_find_rotations, RotationOutcome.REFUSED),
+        sentences.ROTATIONS_REFUSED,
+    ),
+    ClientCondition(
+        "rotation_overdue",
+        NoticeEvent.ROTATION_OVERDUE,
+        _find_overdue,
+        sentences.ROTATIONS_OVERDUE,
+    ),
+    ClientCondition(
+        "copies_found",
+        NoticeEvent.COPIES_FOUND,
+        _find_copies,
+        sentences.SEARCH_FOUND_COPIES,
+    ),
+)

@@ -16,10 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from migration.models import Run, Worker
-from migration.operations.notice_recipients import (
-    count_failing_recipients,
-    list_configured_recipients,
-)
+from migration.operations.notices import list_recipient_reports
 from migration.reports.alert import VIEW_COMPARISONS, VIEW_READERS, VIEW_RUNS
 from migration.reports.readers import describe_readers, pluralize_failing_readers
 
@@ -48,7 +45,7 @@ class Pulse:
 def list_pulses(
     work: BackgroundFacts, *, answered_at: datetime | None, readers: ReaderSummary
 ) -> list[Pulse]:
-    """List the health of each part, in one query at most; `answered_at`: when AWS last answered."""
+    """List the health of each part, in two queries at most; `answered_at`: when AWS last answered."""
     worker_seen_at, swept_at = work.worker_seen_at, work.swept_at
     late = timedelta(minutes=2 * settings.NOVA_SWEEP_MINUTES)
     runs = reverse("admin:migration_run_changelist")
@@ -98,7 +95,8 @@ def _describe_aws(answered_at: datetime | None, *, fails: bool) -> str:
 
 def _judge_notices() -> Pulse:
     """Say whether anybody hears of what happens while nobody looks at a page."""
-    recipients, failing = len(list_configured_recipients()), count_failing_recipients()
+    reports = list_recipient_reports()
+    recipients, failing = len(reports), sum(bool(each.problem) for each in reports)
     if not recipients:
         text = _("reach nobody")
     elif failing:

@@ -18,7 +18,7 @@ from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.comparisons import compare
 from migration.operations.copy_search import search_copies
 from migration.operations.gates import Override
-from migration.operations.notice_sending import send_test_to_recipients
+from migration.operations.notices import send_test_to_recipients
 from nova_admin.notify_settings import NotifySettings
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase

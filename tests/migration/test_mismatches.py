@@ -94,7 +94,7 @@ def test_a_comparison_that_is_not_its_clients_newest_opens_and_closes_nothing():
     ]
     found(pk, PASSWORD)
 
-    OpenMismatch.objects.update_and_list_opened_slugs([older.pk])
+    OpenMismatch.objects.open_and_close([older.pk])
 
     assert paths(pk) == ["database.password"]
 

@@ -163,7 +163,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "migration_run_stop_writes": ({}, OPERATORS),
     "migration_run_start_writes": ({}, OPERATORS),
     "migration_run_claim": ({}, ADMINISTRATORS),
-    **{f"migration_run_{act}_notices": ({}, ADMINISTRATORS) for act in ("set", "test")},
+    **{f"migration_run_{page}": ({}, ADMINISTRATORS) for page in ("notices", "test_notices")},
     "migration_run_steer": ({"order": "resume"}, OPERATORS),
     "migration_run_rate": ({"writes": "0"}, OPERATORS),
     "migration_run_approve": ({}, APPROVERS),

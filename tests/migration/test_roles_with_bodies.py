@@ -114,7 +114,7 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         f"{TABLES}_map": {"use": "ignore", "column": "clients.x", "seen": ""},
         "migration_run_stop_writes": {"reason": "INC-42"},
         "migration_run_claim": {"reason": "INC-42"},
-        "migration_run_set_notices": {"shown": "run_ended", "mail": "run_ended"},
+        "migration_run_notices": {"shown": "run_ended", "mail": "run_ended"},
         "migration_run_test_notices": {},
         "migration_run_compare_all": {},
         "migration_run_secret_settings": {"seen": '{"kms_key": "", "replicas": null}'},

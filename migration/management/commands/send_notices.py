@@ -6,9 +6,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from credentials.shown_names import escape_name
 from migration.management.base import FormattedCommand
-from migration.operations.notice_looks import look_for_minutely_conditions
-from migration.operations.notice_sending import send_notices
-from migration.reports.notices import list_delivery_reports
+from migration.operations.notice_looks import look_at_site
+from migration.operations.notices import list_recipient_reports, send_notices
 
 SEND_SECONDS = 60.0
 
@@ -24,17 +23,17 @@ class Command(FormattedCommand):
 
     def handle(self, *args: object, **options: Any) -> None:
         try:
-            look_for_minutely_conditions(by_worker=False)
+            look_at_site(by_worker=False)
         finally:
             # A look that fails keeps nothing from being told.
             send_notices(seconds=SEND_SECONDS)
-        reports = list_delivery_reports()
+        reports = list_recipient_reports()
         if options["format"] == "json":
             self.print_json(
                 [
                     {
-                        "way": each.way,
-                        "host": each.host,
+                        "way": str(each.recipient.way.label),
+                        "host": each.recipient.host,
                         "waiting": each.waiting,
                         "problem": each.problem,
                     }
@@ -43,9 +42,10 @@ class Command(FormattedCommand):
             )
         else:
             lines = [
-                f"{each.way} {escape_name(each.host)}: {each.problem or 'well'}, {each.waiting} waiting"
+                f"{each.recipient.way.label} {escape_name(each.recipient.host)}: {each.problem or 'well'},"
+                f" {each.waiting} waiting"
                 for each in reports
             ]
             self.stdout.write("\n".join(lines or ["Notices are set to reach nobody."]))
-        if any(each.fails for each in reports):
+        if any(each.problem for each in reports):
             raise CommandError("Not every notice got there.", returncode=1)

@@ -1,4 +1,4 @@
-"""Examines whether notices get to whom they are set to reach."""
+"""Examines whether notices get to whom they are set to reach. Names hosts, and no address of a webhook."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from migration.models import Campaign, ClientMigration, DeliveryState, NoticeDelivery
-from migration.operations.doctor import notice_sentences as sentences
+from migration.models import Campaign, ClientMigration
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
-from migration.operations.notice_recipients import list_configured_recipients
+from migration.operations.notices import list_recipient_reports
+from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -21,33 +21,55 @@ if TYPE_CHECKING:
 # A worker takes what waits within a minute.
 WAITS_TOO_LONG = timedelta(minutes=10)
 
+NOTICES_REACH = Sentence(
+    "notices_reach",
+    "Notices are set to reach %(n)s recipients, and none of them fails.",
+    one="Notices are set to reach one recipient, and it does not fail.",
+)
+NOTICES_REACH_NOBODY = Sentence(
+    "notices_reach_nobody",
+    "Notices are set to reach nobody (NOVA_NOTIFY_URLS, NOVA_NOTIFY_EMAILS).",
+)
+SET_WHOM_NOTICES_REACH = Sentence(
+    "set_whom_notices_reach",
+    "Set one of them, and start the site and its workers anew: otherwise nobody hears when a campaign stops, when both"
+    " stores differ, or when AWS does not answer. docs/notices.md has more.",
+)
+NOTICES_FAIL = Sentence(
+    "notices_fail", "The newest notice to %(host)s (%(way)s) failed: %(problem)s."
+)
+NOTICES_WAIT = Sentence(
+    "notices_wait",
+    "%(n)s notices to %(host)s (%(way)s) have been waiting, the oldest for %(ago)s.",
+    one="A notice to %(host)s (%(way)s) has been waiting for %(ago)s.",
+)
+SEE_THE_NOTICES = Sentence(
+    "see_the_notices",
+    "The page “Notices” has a test. docs/notices.md says what each problem means; a worker has to run.",
+)
+
 
 def examine_notice_deliveries(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that notices reach everybody, as their newest attempts went. Sends none."""
-    recipients = list_configured_recipients()
-    failures = 0
-    for each in recipients:
-        of_recipient = NoticeDelivery.objects.filter(target=each.target)
-        newest = of_recipient.filter(tried_at__isnull=False).order_by("-tried_at").first()
-        names = {"host": each.host, "way": each.way.value}
-        untried = of_recipient.waiting().filter(tries=0).select_related("notice").order_by("pk")
-        oldest = untried.first()
-        if newest and newest.state != DeliveryState.SENT:
-            message = sentences.NOTICES_FAIL(problem=newest.outcome_text, **names)
-        elif oldest and timezone.now() - oldest.notice.created_at > WAITS_TOO_LONG:
-            ago = oldest.notice.created_at
-            message = sentences.NOTICES_WAIT(n=untried.count(), ago=ago, **names)
+    reports, failures = list_recipient_reports(), 0
+    for each in reports:
+        names = {"host": each.recipient.host, "way": each.recipient.way.value}
+        since = each.untried_since
+        if each.problem:
+            message = NOTICES_FAIL(problem=each.problem, **names)
+        elif since and timezone.now() - since > WAITS_TOO_LONG:
+            message = NOTICES_WAIT(n=each.untried, ago=since, **names)
         else:
             continue
         failures += 1
-        yield report_failure(CheckName.NOTICES, message, sentences.SEE_THE_NOTICES())
-    if not recipients and _is_at_work():
-        told = sentences.NOTICES_REACH_NOBODY(), sentences.SET_WHOM_NOTICES_REACH()
+        yield report_failure(CheckName.NOTICES, message, SEE_THE_NOTICES())
+    if not reports and _is_at_work():
+        told = NOTICES_REACH_NOBODY(), SET_WHOM_NOTICES_REACH()
         yield report_failure(CheckName.NOTICES, *told)
-    elif not recipients:
-        yield report_ok(CheckName.NOTICES, sentences.NOTICES_REACH_NOBODY())
+    elif not reports:
+        yield report_ok(CheckName.NOTICES, NOTICES_REACH_NOBODY())
     elif not failures:
-        yield report_ok(CheckName.NOTICES, sentences.NOTICES_REACH(n=len(recipients)))
+        yield report_ok(CheckName.NOTICES, NOTICES_REACH(n=len(reports)))
 
 
 def _is_at_work() -> bool:

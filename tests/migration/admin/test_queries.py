@@ -48,9 +48,7 @@ def fill(number: int) -> None:
         ignore_conflicts=True,
     )
     Comparison.objects.update(mismatches=[DIFFERENT, EXTRA])
-    OpenMismatch.objects.update_and_list_opened_slugs(
-        Comparison.objects.values_list("pk", flat=True)
-    )
+    OpenMismatch.objects.open_and_close(Comparison.objects.values_list("pk", flat=True))
     user = User.objects.first()
     Run.objects.bulk_create(Run(kind=Run.Kind.PUSH, by=user) for _ in range(number))
     run = Run.objects.create(kind=Run.Kind.MIGRATE, by=user)

@@ -20,7 +20,7 @@ from migration.models import (
     Worker,
 )
 from migration.operations import notice_looks
-from migration.operations.notice_looks import look_for_minutely_conditions
+from migration.operations.notice_looks import look_at_clients, look_at_site
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_reader_process, make_user
 from tests.migration.notices.test_events import told
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 
 def look(times=1, *, by_worker=True):
     for _ in range(times):
-        look_for_minutely_conditions(by_worker=by_worker)
+        look_at_site(by_worker=by_worker)
 
 
 def let_time_pass(**span):
@@ -194,17 +194,20 @@ def test_overdue_rotations_are_told_together_and_each_day_once():
     RotationSchedule.objects.create(client_id=make_client("new"), days=30, by=ana)
 
     for _ in range(2):
-        tasks.start_due_rotations()
+        tasks.look_at_clients()
 
     assert told(NoticeEvent.ROTATION_OVERDUE) == [
         "The database passwords of 2 more clients are overdue for their rotation: one, two"
     ]
     pk = make_client("three")
     RotationSchedule.objects.create(client_id=pk, days=30, since=date(2020, 1, 1), by=ana)
-    tasks.start_due_rotations()
+    tasks.look_at_clients()
     assert told(NoticeEvent.ROTATION_OVERDUE)[1:] == [
         "The database password of one more client is overdue for its rotation: three"
     ]
+    RotationSchedule.objects.filter(client_id=pk).delete()
+    tasks.look_at_clients()
+    assert told(NoticeEvent.ROTATION_OVERDUE)[2:] == ["This is over for one client: three"]
 
 
 def test_an_audit_that_does_not_hold_is_told_once_until_it_holds_again(
@@ -240,10 +243,12 @@ def test_an_entry_that_was_changed_is_a_fault_that_is_told(transactional_db):
 
 
 def test_old_notices_are_forgotten_by_the_sweep(stores):
-    look_for_minutely_conditions(by_worker=True)
+    look_at_site(by_worker=True)
+    look_at_clients()
     make_comparison(make_client("idom"), "mismatch")
     Notice.objects.update(created_at=timezone.now() - timedelta(days=31))
     make_comparison(make_client("acme"), "missing_in_aws")
+    look_at_clients()
 
     tasks.sweep()
 

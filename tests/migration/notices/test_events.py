@@ -1,13 +1,13 @@
-"""What is told: each event writes its notice in the transaction in which it becomes true, and once."""
+"""What is told: acts in the transaction in which they become true, and what holds for clients by a look."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from credentials.models import Client
 from migration.models import (
     ClientGroup,
     Comparison,
@@ -19,14 +19,13 @@ from migration.models import (
     Run,
     all_clients,
 )
-from migration.models.audit_actors import Actor, acting
 from migration.operations import campaign_steps, runs, skipped_items
 from migration.operations.approvals import approve_request, cancel_request, request_move
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.campaigns import approve_campaign, cancel_campaign, start_campaign
 from migration.operations.comparisons import compare
 from migration.operations.copy_search import search_copies
-from migration.operations.notice_sending import hand_out_ready_notices
+from migration.operations.notice_looks import look_at_clients
 from migration.operations.run_approvals import approve_run, cancel_run_request, start_move_run
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_full_client, make_user
@@ -37,72 +36,61 @@ pytestmark = pytest.mark.django_db
 
 
 def told(event: NoticeEvent) -> list[str]:
-    """What is told of the event, oldest first, once everything has waited for what is told with it."""
-    waiting = Notice.objects.filter(handed_out_at=None)
-    waiting.update(created_at=timezone.now() - timedelta(minutes=11))
-    hand_out_ready_notices()
+    """What is told of the event, oldest first."""
     found = Notice.objects.filter(event=event).order_by("pk")
-    return [str(notice.message) for notice in found]
+    return [str(notice.facts) for notice in found]
 
 
 def find(event: NoticeEvent) -> Notice:
     return Notice.objects.get(event=event)
 
 
-def test_mismatches_of_a_run_are_one_digest_with_the_first_names():
-    run = Run.objects.create(kind=Run.Kind.COMPARE)
-    rows = []
+def test_mismatches_that_a_look_finds_are_one_notice_with_the_first_names():
     for number in range(8):
-        pk = make_client(f"client-{number}")
-        rows.append(
-            Comparison(
-                client_id=pk, slug=f"client-{number}", run=run, status="mismatch",
-                mismatches=[DIFFERENT, EXTRA],
-            )
-        )  # fmt: skip
-    Comparison.objects.record(rows[:2])
-    Comparison.objects.record(rows[2:])
-    hand_out_ready_notices()
-    assert not Notice.objects.filter(handed_out_at__isnull=False).exists()  # the run goes on
-
-    run.finish_if_done()
-    assert hand_out_ready_notices() == 1
+        pk, slug = make_client(f"client-{number}"), f"client-{number}"
+        make_comparison(pk, "mismatch", mismatches=[DIFFERENT, EXTRA], slug=slug)
+    for _ in range(2):
+        look_at_clients()
 
     assert told(NoticeEvent.MISMATCH) == [
         (
-            f"Run {run.pk} found that 16 more fields differ between PostgreSQL and AWS."
+            "16 more fields differ between PostgreSQL and AWS."
             " Clients: client-0, client-1, client-2, client-3, client-4, …"
         )
     ]
-
-
-def test_a_run_that_takes_long_keeps_nobody_waiting_and_its_rest_is_another_digest():
-    run, one, two = (
-        Run.objects.create(kind=Run.Kind.COMPARE),
-        make_client("one"),
-        make_client("two"),
-    )
-    make_comparison(one, "mismatch", mismatches=[DIFFERENT], run=run, slug="one")
-    assert hand_out_ready_notices() == 0
-    assert len(told(NoticeEvent.MISMATCH)) == 1
-
-    make_comparison(two, "mismatch", mismatches=[DIFFERENT], run=run, slug="two")
-
-    assert [text[-11:] for text in told(NoticeEvent.MISMATCH)] == ["Client: one", "Client: two"]
 
 
 def test_what_differs_still_is_not_told_again_and_what_differs_anew_is():
     pk = make_client("idom")
     for fields in ([DIFFERENT], [DIFFERENT], [DIFFERENT, EXTRA]):
         make_comparison(pk, "mismatch", mismatches=fields, slug="idom")
+        look_at_clients()
+    make_comparison(pk, "mismatch", mismatches=[EXTRA], slug="idom")
+    look_at_clients()  # it differs still
     make_comparison(pk, "match")
+    for _ in range(2):
+        look_at_clients()
     make_comparison(pk, "missing_in_aws", slug="idom")
+    look_at_clients()
 
-    # Of no run: what happens at the same time is told together.
-    assert told(NoticeEvent.MISMATCH) == [
-        "3 more fields differ between PostgreSQL and AWS. Clients: idom"
-    ]
+    opened = "One more field differs between PostgreSQL and AWS. Client: idom"
+    over = "This is over for one client: idom"
+    assert told(NoticeEvent.MISMATCH) == [opened, opened, over, opened]
+    is_over = Notice.objects.order_by("pk").values_list("is_over", flat=True)
+    assert list(is_over) == [False, False, True, False]
     assert OpenMismatch.objects.count() == 1
+
+
+def test_clients_that_nova_deleted_are_not_told():
+    pk = make_client("idom")
+    make_comparison(pk, "mismatch", mismatches=[DIFFERENT])
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM public.clients WHERE id = %s", [pk])
+    look_at_clients()
+    OpenMismatch.objects.forget_gone_clients()
+    look_at_clients()
+
+    assert told(NoticeEvent.MISMATCH) == []
 
 
 def test_a_comparison_that_is_undone_tells_nothing():
@@ -111,31 +99,32 @@ def test_a_comparison_that_is_undone_tells_nothing():
     with transaction.atomic():
         make_comparison(pk, "mismatch", mismatches=[DIFFERENT])
         transaction.set_rollback(True)
+    look_at_clients()
 
     assert not Notice.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_workers_at_once_make_one_digest_of_a_run():
-    run = Run.objects.create(kind=Run.Kind.COMPARE)
-    for number in range(20):
-        fields = {"run": run, "slug": f"client-{number}", "mismatches": [DIFFERENT]}
-        make_comparison(make_client(f"client-{number}"), "mismatch", **fields)
-    run.finish_if_done()
-
-    def work(_):
+def test_two_workers_at_once_tell_once_what_began_and_what_is_over():
+    def look(_):
         try:
-            return hand_out_ready_notices()
+            look_at_clients()
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(4) as threads:
-        assert sorted(threads.map(work, range(4))) == [0, 0, 0, 1]
+    pks = [make_client(f"client-{number}") for number in range(20)]
+    for status in ("mismatch", "match"):
+        for pk in pks:
+            make_comparison(pk, status, mismatches=[DIFFERENT] if status == "mismatch" else [])
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(look, range(4)))
 
-    assert find(NoticeEvent.MISMATCH).number == 20
+    began, over = told(NoticeEvent.MISMATCH)
+    assert began.startswith("20 more fields differ")
+    assert over.startswith("This is over for 20 clients")
 
 
-def test_a_batch_without_a_new_mismatch_makes_no_further_statement():
+def test_a_new_mismatch_takes_a_comparison_no_further_statement():
     def record(status, *fields):
         rows = [
             Comparison(client_id=pk, slug="x", status=status, mismatches=list(fields)) for pk in pks
@@ -145,10 +134,22 @@ def test_a_batch_without_a_new_mismatch_makes_no_further_statement():
         return len(queries)
 
     pks = [make_client(f"client-{number}") for number in range(3)]
-    without = record("match")
 
-    assert record("mismatch", DIFFERENT) == without + 1
-    assert record("mismatch", DIFFERENT) == without
+    assert record("match") == record("mismatch", DIFFERENT)
+
+
+def test_looks_take_as_many_statements_for_many_clients():
+    def look():
+        with CaptureQueriesContext(connection) as queries:
+            look_at_clients()
+        return len(queries)
+
+    for pk in (make_client(f"client-{number}") for number in range(50)):
+        make_comparison(pk, "mismatch", mismatches=[DIFFERENT])
+    many = look()
+    make_comparison(make_client("one"), "mismatch", mismatches=[DIFFERENT])
+
+    assert look() == many
 
 
 def test_the_end_of_a_run_is_told_but_not_of_the_schedules(stores):
@@ -204,7 +205,7 @@ def test_the_requester_of_a_move_hears_what_was_decided(two_people):
         == ["maria, client idom: Requested the move from Dual read to AWS (cut over)."] * 2
     )
     decided = find(NoticeEvent.APPROVAL_DECIDED)
-    assert str(decided.message).startswith("ana, client idom: Approved what maria requested")
+    assert str(decided.facts).startswith("ana, client idom: Approved what maria requested")
     assert decided.recipient == maria
     assert "INC-42" not in str(Notice.objects.values_list("facts"))
 
@@ -278,6 +279,14 @@ def test_a_campaign_that_stops_by_its_rule_is_told(stores, monkeypatch):
     (text,) = told(NoticeEvent.WAVE_STOPPED)
     assert "wave 1" in text
 
+    campaign.go_on(by=make_user("ana"))
+    campaign.stop(by=None)
+    campaign.cancel(by=None)
+
+    _, over = Notice.objects.filter(event=NoticeEvent.WAVE_STOPPED).order_by("pk")
+    assert over.is_over
+    assert str(over.facts).startswith("ana: ")
+
 
 def test_stopped_writes_are_told_without_the_reason_that_was_typed(stores):
     stop_aws_writes(reason="example-typed", by=make_user("ana"))
@@ -306,21 +315,38 @@ def test_a_rotation_that_failed_is_told(outcome, words):
     )
 
     rotation.end(outcome)
+    for _ in range(2):
+        look_at_clients()
 
     assert told(NoticeEvent.ROTATION_FAILED) == words
 
 
-def test_the_rotations_of_a_run_are_one_digest():
-    run = Run.objects.create(kind=Run.Kind.ROTATE)
-    with acting(Actor("worker on host", f"run {run.pk}")):
-        for slug in ("one", "two"):
-            pk = make_client(slug)
-            rotation = Rotation.objects.create(client_id=pk, slug=slug, credential_type="database")
-            rotation.end(RotationOutcome.STOPPED)
+def rotate(pk: int, outcome: RotationOutcome, *, label: str | None = None) -> None:
+    rotation = Rotation.objects.create(
+        client_id=pk, slug="idom", credential_type="database", label=label
+    )
+    look_at_clients()  # what is not finished tells nothing
+    rotation.end(outcome)
+    look_at_clients()
 
+
+def test_a_rotation_that_failed_is_over_once_one_of_the_same_login_ends_well():
+    pk = make_client("idom")
+    rotate(pk, RotationOutcome.STOPPED)
+    rotate(pk, RotationOutcome.ROTATED, label="archive")
     assert len(told(NoticeEvent.ROTATION_FAILED)) == 1
-    notice = find(NoticeEvent.ROTATION_FAILED)
-    assert (notice.run_id, notice.number, notice.names) == (run.pk, 2, ["one", "two"])
+    rotate(pk, RotationOutcome.ROTATED)
+
+    assert told(NoticeEvent.ROTATION_FAILED)[1:] == ["This is over for one client: idom"]
+
+
+def test_rotations_that_fail_again_are_told_again_and_not_as_over():
+    pk = make_client("idom")
+    for _ in range(2):
+        rotate(pk, RotationOutcome.REFUSED)
+
+    text = "A rotation failed, and changed nothing: idom"
+    assert told(NoticeEvent.ROTATION_FAILED) == [text, text]
 
 
 def test_copies_that_a_search_found_are_told(stores):
@@ -328,8 +354,14 @@ def test_copies_that_a_search_found_are_told(stores):
     password = all_clients().get().databases.get(label=None).db_password
     make_client("note", name=f"note: {password}")
 
-    search_copies(client_ids=[pk])
+    for _ in range(2):
+        search_copies(client_ids=[pk])
+        look_at_clients()
 
     (text,) = told(NoticeEvent.COPIES_FOUND)
     assert "idom" in text
-    assert password not in str(Notice.objects.values_list("names", "facts"))
+    assert password not in str(Notice.objects.values_list("facts"))
+    Client.objects.filter(slug="note").update(name="note")
+    search_copies(client_ids=[pk])
+    look_at_clients()
+    assert told(NoticeEvent.COPIES_FOUND)[1:] == ["This is over for one client: idom"]

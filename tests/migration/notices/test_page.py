@@ -10,11 +10,11 @@ from migration.models import (
     Notice,
     NoticeDelivery,
     NoticeEvent,
-    NoticeRule,
+    NoticeSwitch,
 )
 from migration.operations.campaigns import start_campaign
 from migration.operations.doctor import examine_nova
-from migration.operations.notice_sending import hand_out_ready_notices
+from migration.operations.notices import hand_out_notices
 from nova_admin.notify_settings import NotifySettings
 from nova_credentials.phases import Phase
 from tests.factories import make_in_role, make_many
@@ -23,7 +23,7 @@ from tests.migration.notices.sinks import WebhookSink, opened
 from tests.migration.notices.test_sending import record
 
 PAGE = reverse("admin:migration_run_notices")
-SET, TEST = reverse("admin:migration_run_set_notices"), reverse("admin:migration_run_test_notices")
+TEST = reverse("admin:migration_run_test_notices")
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def text_of(page) -> str:
 def test_others_than_administrators_are_refused(transactional_db, client, role):
     client.force_login(make_in_role("somebody", role))
     assert [client.get(PAGE).status_code, client.post(TEST).status_code] == [403, 403]
-    assert client.post(SET, {"shown": "mismatch"}).status_code == 403
+    assert client.post(PAGE, {"shown": "mismatch"}).status_code == 403
     assert not Notice.objects.exists()
 
 
@@ -53,9 +53,9 @@ def test_it_says_what_to_set_where_nobody_is_told(administrator):
 
 def test_what_is_told_is_set_for_each_event_and_way_and_recorded(administrator):
     shown = ["mismatch", "run_ended"]
-    administrator.post(SET, {"shown": shown, "mail": ["mismatch"], "webhook": ["mismatch"]})
+    administrator.post(PAGE, {"shown": shown, "mail": ["mismatch"], "webhook": ["mismatch"]})
 
-    rule = NoticeRule.objects.get()
+    rule = NoticeSwitch.objects.get()
     assert (rule.event, rule.by_mail, rule.by_webhook) == (NoticeEvent.RUN_ENDED, False, False)
     event = AuditEvent.objects.get(code="notices")
     assert event.who == "ana"
@@ -63,21 +63,21 @@ def test_what_is_told_is_set_for_each_event_and_way_and_recorded(administrator):
     page = text_of(administrator.get(PAGE))
     assert page.count(" checked>") == 2 * (len(NoticeEvent) - 1) - 2
 
-    again = administrator.post(SET, {"shown": shown, "mail": "mismatch", "webhook": "mismatch"})
+    again = administrator.post(PAGE, {"shown": shown, "mail": "mismatch", "webhook": "mismatch"})
     assert again.status_code == 302
     assert AuditEvent.objects.filter(code="notices").count() == 1
 
 
 @pytest.mark.parametrize("body", [{}, {"shown": "x", "mail": "x"}, {"mail": "mismatch"}])
 def test_a_form_that_shows_no_event_sets_nothing(administrator, body):
-    assert administrator.post(SET, body).status_code == 302
-    assert not NoticeRule.objects.exists()
+    assert administrator.post(PAGE, body).status_code == 302
+    assert not NoticeSwitch.objects.exists()
 
 
 def test_the_test_goes_to_everybody_at_once_and_shows_what_came_of_it(
     administrator, told, webhook, mailbox
 ):
-    NoticeRule.objects.create(event=NoticeEvent.TEST, by_mail=False, by_webhook=False)
+    NoticeSwitch.objects.create(event=NoticeEvent.TEST, by_mail=False, by_webhook=False)
     webhook.answer = 429, {"Retry-After": "60"}
 
     page = administrator.post(TEST, follow=True)
@@ -183,7 +183,7 @@ def test_the_doctor_says_whom_notices_do_not_reach(transactional_db, settings, w
     assert found() == [("ok", text)]
 
     record("2")
-    hand_out_ready_notices()
+    hand_out_notices()
     let_time_pass(minutes=11)
     assert [state for state, _ in found()] == ["failed", "failed"]
     assert NoticeDelivery.objects.waiting().count() == 2
@@ -235,7 +235,7 @@ def test_a_campaign_says_where_nobody_hears_of_its_stop(administrator, settings,
     assert told in text_of(administrator.get(page))
     settings.NOVA_NOTIFY = NotifySettings((webhook.url,), loopback_allowed=True)
     assert told not in text_of(administrator.get(page))
-    rule = NoticeRule.objects.create(event=NoticeEvent.WAVE_STOPPED, by_webhook=False)
+    rule = NoticeSwitch.objects.create(event=NoticeEvent.WAVE_STOPPED, by_webhook=False)
     assert told in text_of(administrator.get(page))
     rule.delete()
     settings.NOVA_NOTIFY = NotifySettings()

@@ -1,16 +1,15 @@
 """What one webhook, one notice or one look does keeps no other notice from getting there."""
 
-from datetime import timedelta
-
 import pytest
-from django.utils import timezone
 
 from migration import tasks
-from migration.models import DeliveryState, DigestTopic, Notice, NoticeDelivery, Run
-from migration.operations import notice_sending
-from migration.operations.notice_sending import send_notices
+from migration.models import Condition, DeliveryState, Notice, NoticeDelivery, NoticeEvent
+from migration.operations import notices
+from migration.operations.notice_looks import look_at_clients
 from migration.operations.webhooks import read_retry_after
 from nova_admin.notify_settings import NotifySettings
+from tests.factories import make_client, make_comparison
+from tests.migration.admin.pages import DIFFERENT
 from tests.migration.notices.conftest import TEAM, send_now
 from tests.migration.notices.sinks import WebhookSink, opened
 from tests.migration.notices.test_sending import record
@@ -45,14 +44,14 @@ def test_a_defect_of_one_delivery_keeps_no_other_waiting(
         settings.NOVA_NOTIFY = NotifySettings(
             (other.url, webhook.url), (TEAM,), loopback_allowed=True
         )
-        post = notice_sending.post_json
+        post = notices.post_json
 
         def fail(*, url, **more):
             if url == other.url:
                 raise RuntimeError("example-words")
             return post(url=url, **more)
 
-        monkeypatch.setattr(notice_sending, "post_json", fail)
+        monkeypatch.setattr(notices, "post_json", fail)
         record("1")
         record("2")
         send_now()
@@ -79,18 +78,13 @@ def test_a_look_that_fails_keeps_no_notice_from_being_sent(
     assert len(webhook.taken) == 1
 
 
-def test_a_long_run_is_not_told_minute_by_minute(outbox, webhook_alone, webhook):
-    run = Run.objects.create(kind=Run.Kind.COMPARE)
-    now = timezone.now()
-    for minutes in (10.5, 9.5, 8.5, 1, 0):
-        Notice.objects.add_to_digest(
-            DigestTopic.MISMATCHES, [f"c{minutes}"], number=1, run_id=run.pk
-        )
-        Notice.objects.filter(pk=Notice.objects.latest("pk").pk).update(
-            created_at=now - timedelta(minutes=minutes)
-        )
+def test_what_others_wrote_among_the_conditions_of_clients_stops_no_look(outbox):
+    make_comparison(make_client("idom"), "mismatch", mismatches=[DIFFERENT])
+    for subject in ("", ":", "x:1", "99999999999999999999:1", "-1", "\u0663:1"):
+        Condition.objects.create(event="mismatch", subject=subject)
 
-    send_notices(seconds=5)
+    look_at_clients()
 
-    (text,) = webhook.taken
-    assert "5 more fields" in text
+    (notice,) = Notice.objects.filter(event=NoticeEvent.MISMATCH)
+    assert str(notice.facts).endswith("Client: idom")
+    assert Condition.objects.filter(event="mismatch").count() == 1

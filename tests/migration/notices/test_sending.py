@@ -13,12 +13,13 @@ from migration.models import (
     Notice,
     NoticeDelivery,
     NoticeEvent,
-    NoticeRule,
+    NoticeSwitch,
     Run,
     all_clients,
 )
-from migration.operations import notice_sending, runs
-from migration.operations.notice_sending import send_notices
+from migration.operations import notices, runs
+from migration.operations.notice_looks import look_at_clients
+from migration.operations.notices import send_notices
 from nova_admin.notify_settings import NotifySettings
 from tests.factories import make_full_client, make_user, update
 from tests.migration.notices.conftest import TEAM, let_time_pass, send_now
@@ -43,17 +44,15 @@ def test_a_mismatch_reaches_the_mail_sink_and_the_webhook_sink_once(stores, told
 
     for _ in range(2):
         runs.finish_inline(Run.start(kind=Run.Kind.COMPARE, chosen=all_clients()))
+        look_at_clients()
         send_now()
         let_time_pass(hours=1)
 
-    run = Run.objects.filter(kind=Run.Kind.COMPARE).earliest("pk")
-    text = (
-        f"Run {run.pk} found that one more field differs between PostgreSQL and AWS. Client: idom"
-    )
+    text = "One more field differs between PostgreSQL and AWS. Client: idom"
     assert [text in taken for taken in webhook.taken] == [True]
     ((recipients, mail),) = mailbox.mails
     assert recipients == [TEAM]
-    assert mail["Subject"] == "[Production] Mismatch opened"
+    assert mail["Subject"] == "[Production] Mismatches"
     assert text in mail.get_content()
     assert "example-changed" not in webhook.taken[0] + mail.get_content()
     assert pk
@@ -117,13 +116,13 @@ def test_who_is_killed_while_sending_leaves_a_delivery_that_is_sent_again_under_
 def test_nothing_is_open_while_it_is_sent(outbox, webhook_alone, monkeypatch):
     record()
     seen = []
-    call = notice_sending.post_json
+    call = notices.post_json
 
     def look(**options):
         seen.append((connection.in_atomic_block, newest().tries))
         return call(**options)
 
-    monkeypatch.setattr(notice_sending, "post_json", look)
+    monkeypatch.setattr(notices, "post_json", look)
 
     send_now()
 
@@ -213,7 +212,7 @@ def test_what_fails_for_a_day_is_given_up(outbox, webhook_alone, webhook):
 
 def test_a_database_that_was_put_back_does_not_tell_its_past(outbox, webhook_alone, webhook):
     record()
-    notice_sending.hand_out_ready_notices()
+    notices.hand_out_notices()
     let_time_pass(hours=25)
 
     send_notices(seconds=5)
@@ -224,7 +223,7 @@ def test_a_database_that_was_put_back_does_not_tell_its_past(outbox, webhook_alo
 
 def test_a_webhook_that_is_not_set_any_more_gets_nothing(outbox, webhook_alone, webhook, settings):
     record()
-    notice_sending.hand_out_ready_notices()
+    notices.hand_out_notices()
     settings.NOVA_NOTIFY = NotifySettings()
 
     send_notices(seconds=5)
@@ -253,8 +252,8 @@ def test_a_mail_server_that_refuses_or_is_gone_is_tried_again(outbox, mailbox, s
 
 
 def test_each_event_goes_on_the_ways_that_are_set_for_it(outbox, told, webhook, mailbox):
-    NoticeRule.objects.create(event=NoticeEvent.MISMATCH, by_mail=False)
-    NoticeRule.objects.create(event=NoticeEvent.RUN_ENDED, by_mail=False, by_webhook=False)
+    NoticeSwitch.objects.create(event=NoticeEvent.MISMATCH, by_mail=False)
+    NoticeSwitch.objects.create(event=NoticeEvent.RUN_ENDED, by_mail=False, by_webhook=False)
     record("1", event=NoticeEvent.MISMATCH)
     record("2", event=NoticeEvent.RUN_ENDED)
     record("3", event=NoticeEvent.AWS_GONE)
@@ -262,7 +261,7 @@ def test_each_event_goes_on_the_ways_that_are_set_for_it(outbox, told, webhook, 
     send_now()
 
     assert [text.splitlines()[0] for text in webhook.taken] == [
-        "*[Production] Mismatch opened*",
+        "*[Production] Mismatches*",
         "*[Production] AWS does not answer*",
     ]
     assert mailbox.subjects == ["[Production] AWS does not answer"]
@@ -276,6 +275,15 @@ def test_what_happened_before_anybody_was_set_is_told_to_nobody(outbox, webhook,
     send_now()
 
     assert webhook.taken == []
+
+
+def test_the_subject_says_that_something_is_over(outbox, told, webhook, mailbox):
+    record(is_over=True)
+
+    send_now()
+
+    assert mailbox.subjects == ["[Production] Over: AWS writes stopped"]
+    assert webhook.taken[0].startswith("*[Production] Over: AWS writes stopped*")
 
 
 def test_names_steer_nothing(outbox, told, webhook, mailbox):

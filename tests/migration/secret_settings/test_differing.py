@@ -103,11 +103,12 @@ def test_what_differs_is_told_once_and_that_it_is_over(clients, settings):
     settings.NOVA_KMS_KEY_ID = KEY
     for _again in range(2):
         tasks.describe_secrets()
+        tasks.look_at_clients()
     (text,) = told(NoticeEvent.SETTINGS_DIFFER)
     assert text.startswith("3 clients have secrets whose tags, description, KMS key or replicas")
 
     runs.work_on_run(run_id=start().pk)
-    tasks.describe_secrets()
+    tasks.look_at_clients()
 
     assert told(NoticeEvent.SETTINGS_DIFFER)[1].startswith("This is over")
     assert [each.state.value for each in examine_secret_settings(None)] == ["ok"]
