@@ -196,6 +196,10 @@ TAKEN_OUT_OF_CLIENT_GROUP = Sentence(
 STARTED = Sentence("started", "Started with %(settings)s.", glue=", ")
 
 # The audit itself
+CUTOVER_EXPORTED = Sentence(
+    "cutover_exported", "Exported its audit entries up to the cutover at %(at)s."
+)
+# Entries up to release 0.2.0 hold these two.
 CERTIFICATE_MADE = Sentence("certificate_made", "Made a certificate of the cutover at %(at)s.")
 CERTIFICATE_DOWNLOADED = Sentence(
     "certificate_downloaded", "Downloaded the certificate of the cutover made at %(at)s."

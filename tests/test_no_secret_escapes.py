@@ -147,7 +147,7 @@ def every_admin_page() -> Iterator[str]:
 def pages_of_client(client: Client) -> Iterator[str]:
     for phase in Phase:
         yield reverse("admin:credentials_client_dialog", args=[client.pk, phase])
-    for name in ("watch", "certificate", "owner"):
+    for name in ("watch", "owner"):
         yield reverse(f"admin:credentials_client_{name}", args=[client.pk])
     yield from reveal_pages(client)
 

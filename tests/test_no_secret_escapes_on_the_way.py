@@ -190,7 +190,7 @@ def before_the_cutover(way: Way) -> None:
 
 
 def after_the_cutover(way: Way) -> None:
-    assert "Download as JSON" in way.press("certificate")  # and the file is in the page
+    assert '"audit_head"' in way.press("cutover_file")
     way.save_in_every_way()
     way.restore_version()
     way.nova_writes()

@@ -13,9 +13,9 @@ from credentials.secret_names import find_name_problem, find_name_warning
 from migration import sentences
 from migration.admin.base import read_number
 from migration.admin.campaign_notes import describe_campaigns_of_clients
-from migration.admin.certificates import get_cutover_certificate_context
 from migration.admin.checklists import show_checks
 from migration.admin.client_comments import get_comments_context
+from migration.admin.client_export import may_export_cutover
 from migration.admin.client_groups import get_members_url
 from migration.admin.client_live import get_live_context
 from migration.admin.client_tabs import HISTORY_PAGE, ClientTab, list_tabs
@@ -39,6 +39,7 @@ from migration.models import (
     find_other_secrets_layout,
 )
 from migration.operations.aws_store import client_secret_names, secret_names
+from migration.operations.cutover_exports import find_cutover
 from migration.operations.evidence import WANT_EVIDENCE, find_end_of_purge_wait
 from migration.operations.gate_fixes import CheckCode, CheckFix
 from migration.operations.gates import Check, database_checks
@@ -81,7 +82,6 @@ def get_client_context(
         "names_itself": True,
         "campaign_notes": describe_campaigns_of_clients(request, [client.pk]),
         **get_live_context(request, client.pk),
-        **get_cutover_certificate_context(request, client.pk),
         "may_view_comparisons": request.user.has_perm("migration.view_comparison"),
     }
     add_tab = {
@@ -98,7 +98,6 @@ def _make_header(request: HttpRequest, client: ClientRow) -> dict[str, object]:
     return {
         "leaving": Offboarding.objects.filter(pk=client.pk).first(),
         "may_end": any(map(request.user.has_perm, LEAVING_PERMISSIONS)),
-        "is_moved_back": not Phase(client.phase).aws_is_authority,
         "phase": client.phase,
         "phase_since": client.phase_since,
         "description": describe_phase(Phase(client.phase)),
@@ -157,10 +156,13 @@ def _get_comparison_context(request: HttpRequest, client: ClientRow) -> dict[str
 
 
 def _get_history_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
-    """Return one page of the client's history."""
+    """Return one page of the client's history, and the cutover up to which the audit's entries can be exported."""
     page = read_number(request.GET.get(HISTORY_PAGE, "")) or 1
-    history = load_history(client.pk, has_permission=request.user.has_perm, page=page)
-    return {"history": history}
+    return {
+        "history": load_history(client.pk, has_permission=request.user.has_perm, page=page),
+        "cutover": may_export_cutover(request) and find_cutover(client.pk),
+        "is_moved_back": not Phase(client.phase).aws_is_authority,
+    }
 
 
 def _list_steps(phase: Phase) -> Iterator[dict[str, object]]:

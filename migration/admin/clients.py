@@ -26,10 +26,9 @@ from migration.admin.base import (
 )
 from migration.admin.bulk_moves import BulkCutoverView, list_bulk_moves
 from migration.admin.campaign_starts import list_campaign_actions
-from migration.admin.certificates import CutoverCertificateView
 from migration.admin.client_columns import ClientColumns
 from migration.admin.client_comments import LeaveCommentView, TakeBackCommentView
-from migration.admin.client_export import list_export_actions
+from migration.admin.client_export import ExportCutoverView, list_export_actions
 from migration.admin.client_filters import CLIENT_FILTERS
 from migration.admin.client_live import LiveClientView
 from migration.admin.client_owners import SetOwnersView, SetOwnerView, list_owner_actions
@@ -166,7 +165,9 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         ("<int:client_id>/versions/", "versions", SecretVersionsView),
         ("<int:client_id>/versions/restore/", "restore_version", RestoreVersionView),
         ("<int:client_id>/versions/take-pending-off/", "take_pending_off", TakePendingOffView),
-        ("<int:client_id>/certificate/", "certificate", CutoverCertificateView),
+        ("<int:client_id>/cutover-export/", "cutover_file", ExportCutoverView),
+        # The page of a former release: its address leads to where the export is.
+        ("<int:client_id>/certificate/", "certificate", ExportCutoverView),
         ("<int:client_id>/aws-reads/", "aws_reads", AwsReadQueriesView),
     ]
 

@@ -30,7 +30,6 @@ from migration.operations.pending_stages import take_unneeded_pending_off
 from migration.operations.resolutions import NotResolved
 from migration.operations.restored_versions import plan_restore, restore_version
 from migration.operations.version_logins import UnprovenLoginsError, shorten
-from migration.reports.plain_text import describe_places
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.phases import Phase
 
@@ -160,12 +159,30 @@ def describe_known_values(client_id: int) -> list[dict[str, object]]:
         {
             "login": localize(ROWS[CredentialType(value.kind)](id=str(value.credential_id))),
             "since": value.since,
-            "places": describe_places(value),
+            "places": _describe_places(value),
             "is_to_rotate": value.is_to_rotate,
             "is_in_doubt": value in in_doubt,
         }
         for value in KnownValue.objects.list_present(client_id)
     ]
+
+
+def _describe_places(value: KnownValue) -> list[str]:
+    """Return where the value is or was in clear, then that it is to be rotated if the tables lack it now."""
+    found = []
+    if value.stands_in_tables:
+        found.append(_("stands in the credential tables"))
+    elif value.stood_in_tables:
+        found.append(_("stood in the credential tables"))
+    if value.stood_in_copy:
+        found.append(_("a copy was found elsewhere in NOVA's database"))
+    if value.stood_in_legacy:
+        found.append(_("was found in NOVA's legacy table"))
+    if not found:
+        return [_("never stood in plain text, as far as this site has seen")]
+    if not value.stands_in_tables:
+        found.append(_("to be rotated"))
+    return found
 
 
 def get_console_url(name: str) -> str:

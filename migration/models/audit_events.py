@@ -72,7 +72,7 @@ class AuditCode(models.TextChoices):
     COMMENT = "comment", _("Comment")
     LOGIN_TEST = "login_test", _("Logins tested")
     SETTINGS = "settings", _("Settings at a start")
-    CERTIFICATE = "certificate", _("Certificate")
+    CERTIFICATE = "certificate", _("Certificate")  # of entries up to release 0.2.0
     NOTICES = "notices", _("Notices set")
     EXPORT = "export", _("Audit exported")
     TRIM = "trim", _("Old entries let go")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from django.contrib.auth.models import User
+    from django.db.models import QuerySet
 
     from migration.models.audit_events import AuditEventQuerySet
 
@@ -92,19 +93,20 @@ def export_audit(
         by=by,
     )
     seal_audit(wait=True)
-    links = AuditLink.objects.filter(event_id=OuterRef("pk"))
-    events = (
-        chosen.select()
-        .order_by("pk")
-        .annotate(
-            position=Subquery(links.values("position")),
-            link_key=Subquery(links.values("key")),
-            link_signature=Subquery(links.values("signature")),
-            sealed_at=Subquery(links.values("sealed_at")),
-        )
-    )
+    events = annotate_links(chosen.select().order_by("pk"))
     with repeatable_read_only():
         write_events(events.iterator(chunk_size=ROWS_AT_ONCE), kind, write)
+
+
+def annotate_links(events: AuditEventQuerySet) -> QuerySet[AuditEvent]:
+    """Give each entry the columns of its link, for `make_row`."""
+    links = AuditLink.objects.filter(event_id=OuterRef("pk"))
+    return events.annotate(
+        position=Subquery(links.values("position")),
+        link_key=Subquery(links.values("key")),
+        link_signature=Subquery(links.values("signature")),
+        sealed_at=Subquery(links.values("sealed_at")),
+    )
 
 
 def write_events(events: Iterable[AuditEvent], kind: ExportFormat, write: Write) -> None:

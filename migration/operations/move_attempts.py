@@ -9,7 +9,6 @@ from migration import audit_sentences, evidence_sentences, sentences
 from migration.models import AuditCode, ClientMigration, Comparison, MoveRequest, PlannedChange
 from migration.operations.aws_store import secrets_manager
 from migration.operations.gate_facts import GateFacts
-from migration.operations.gate_lines import describe_gate_lines
 from migration.operations.gates import Check, Override, ShutGate, require_open
 from migration.operations.locks import refuse_lost_client_locks
 from nova_credentials.messages import Message, in_a_row
@@ -74,7 +73,12 @@ class MoveAttempt:
         checks, self.overridden[:] = require_open(
             self.snapshot, self.new, override=self.override, answers=self.answers, facts=facts
         )
-        self.gate[:] = describe_gate_lines(checks, self.overridden)
+        self.gate[:] = [
+            audit_sentences.LINE_OVERRIDDEN(line=check.text)
+            if check in self.overridden
+            else check.text
+            for check in checks
+        ]
 
     def make_shut_gate(self, *reasons: Message, error_class: str = "") -> ShutGate:
         """Make the error that refuses the move for these reasons; `error_class`: the class of the store's error."""

@@ -163,7 +163,6 @@ def test_the_pages_on_which_a_move_is_thought_over(look_at, client_in):
         f"{CLIENT}{cut_over}/move/dual_read/",
         f"{CLIENT}{cut_over}/versions/",
         f"{CLIENT}{cut_over}/versions/restore/",
-        f"{CLIENT}{cut_over}/certificate/",
         f"{CLIENT}{shut}/adopt/",
         f"{CLIENT}{shut}/layout/",
         f"{CLIENT}{shut}/copy-to-postgres/",

@@ -121,7 +121,7 @@ OPERATORS_BUTTONS = {
 }
 # New recovery codes are for whoever has some.
 # The list offers everybody the download of the selected clients.
-OWN_BUTTONS = {"second_factor_set_up", f"{CLIENT}_certificate", f"{CLIENT}_changelist"}
+OWN_BUTTONS = {"second_factor_set_up", f"{CLIENT}_cutover_file", f"{CLIENT}_changelist"}
 EXPECTED_BUTTONS = {
     VIEWER: OWN_BUTTONS,
     OPERATOR: OPERATORS_BUTTONS | OWN_BUTTONS,

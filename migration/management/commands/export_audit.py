@@ -2,12 +2,16 @@
 
 from typing import TYPE_CHECKING, Any, cast
 
+from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
+from credentials.models import Client
+from credentials.shown_names import escape_name
 from migration.management.base import FormattedCommand, find_user
 from migration.operations.audit_export import AuditFilter, ExportFormat, export_audit
+from migration.operations.cutover_exports import NotCutOverError, export_cutover
 
 if TYPE_CHECKING:
     from migration.management.output import OneLineOutput
@@ -20,6 +24,13 @@ class Command(FormattedCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--since", metavar="TIME", help="2026-11-26, or 2026-11-26T08:00+00:00")
+        parser.add_argument(
+            "--cutover",
+            metavar="SLUG",
+            help=(
+                "this client's entries up to its newest cutover, in a signed file that verify_audit --export verifies"
+            ),
+        )
         parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
         parser.add_argument(
             "--format", choices=[*ExportFormat], default="json", help="how it is written (json)"
@@ -27,12 +38,25 @@ class Command(FormattedCommand):
 
     def handle(self, *args: object, **options: Any) -> None:
         since = parse_moment(options["since"]) if options["since"] is not None else None
-        export_audit(
-            chosen=AuditFilter(since=since),
-            kind=ExportFormat(options["format"]),
-            write=cast("OneLineOutput", self.stdout).write_unchanged,
-            by=find_user(options["by"], permission="migration.view_auditevent"),
-        )
+        by = find_user(options["by"], permission="migration.view_auditevent")
+        write = cast("OneLineOutput", self.stdout).write_unchanged
+        kind = ExportFormat(options["format"])
+        if options["cutover"] is None:
+            export_audit(chosen=AuditFilter(since=since), kind=kind, write=write, by=by)
+        elif since or kind != ExportFormat.JSON:
+            raise CommandError("--cutover goes with neither --since nor csv", returncode=2)
+        else:
+            write(self._export_cutover(options["cutover"], by))
+
+    def _export_cutover(self, slug: str, by: User | None) -> str:
+        try:
+            client = Client.objects.get(slug=slug)
+            return export_cutover(client=client, by=by, for_auditor=True)
+        except Client.DoesNotExist:
+            raise CommandError(f"unknown client: {escape_name(slug)}", returncode=2) from None
+        except NotCutOverError:
+            text = f"{escape_name(slug)} was never cut over"
+            raise CommandError(text, returncode=2) from None
 
 
 def parse_moment(text: str) -> Any:

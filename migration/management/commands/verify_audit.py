@@ -1,4 +1,4 @@
-"""`verify_audit`: verifies that no entry of the audit was changed, removed, reordered or added, or one certificate."""
+"""`verify_audit`: verifies that no entry of the audit was changed, removed, reordered or added, or one export."""
 
 import sys
 from pathlib import Path
@@ -16,8 +16,12 @@ from migration.operations.audit_verification import (
     Verification,
     verify_audit,
 )
-from migration.operations.certificate_facts import LONGEST_FILE, Json, UnreadableCertificateError
-from migration.operations.certificate_verification import CertificateVerdict, verify_certificate
+from migration.operations.cutover_exports import (
+    LONGEST_FILE,
+    FileVerdict,
+    UnreadableFileError,
+    verify_file,
+)
 
 
 class Command(FormattedCommand):
@@ -32,15 +36,19 @@ class Command(FormattedCommand):
             "--head", help="a head that was kept elsewhere: also say whether the end was cut off"
         )
         asked.add_argument(
+            "--export",
             "--certificate",
             metavar="FILE",
-            help="verify this certificate of a cutover instead of the whole audit",
+            help=(
+                "verify this export of a cutover, without the database; or against the audit a certificate of a"
+                " cutover, which 0.2.0 made"
+            ),
         )
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
-        if options["certificate"] is not None:
-            self._verify_certificate(options["certificate"], as_json=options["format"] == "json")
+        if options["export"] is not None:
+            self._verify_file(Path(options["export"]), as_json=options["format"] == "json")
             return
         try:
             kept = AuditHead.parse(options["head"]) if options["head"] is not None else None
@@ -60,39 +68,40 @@ class Command(FormattedCommand):
         if not found.is_sound:
             sys.exit(1)
 
-    def _verify_certificate(self, path: str, *, as_json: bool) -> None:
+    def _verify_file(self, path: Path, *, as_json: bool) -> None:
         try:
-            verdict = verify_certificate(read_certificate_text(Path(path)))
+            with path.open(encoding="utf-8") as file:
+                verdict = verify_file(file.read(LONGEST_FILE + 1))
         except OSError as error:
-            raise CommandError(f"--certificate: {error.strerror}", returncode=2) from None
-        except (UnicodeDecodeError, UnreadableCertificateError):
-            raise CommandError("--certificate: the file is no certificate", returncode=2) from None
+            raise CommandError(f"--export: {error.strerror}", returncode=2) from None
+        except (UnicodeDecodeError, UnreadableFileError):
+            raise CommandError("--export: the file is no export", returncode=2) from None
         if as_json:
-            self.print_json(certificate_to_json(verdict))
+            self.print_json(file_to_json(verdict))
         else:
             self._print_verdict(verdict)
         if not verdict.is_genuine:
             sys.exit(1)
 
-    def _print_verdict(self, verdict: CertificateVerdict) -> None:
-        facts = verdict.facts
-        if facts is not None:
-            cutover, made = describe_cutover(facts["cutover"]), facts["made_at"]
-            slug, name = (
-                escape_invisible(str(facts["slug"])),
-                escape_invisible(str(facts["made_by"])),
-            )
-            self.stdout.write(f"Certificate of {slug}: {cutover}; made at {made} by {name}.")
-        for finding in verdict.findings:
-            self.stdout.write(f"{finding.fault} {finding.place}".strip())
+    def _print_verdict(self, verdict: FileVerdict) -> None:
+        kind = verdict.kind.capitalize()
+        if facts := verdict.facts:
+            of = facts["cutover"]["at"] if kind == "Certificate" else facts["cutover_at"]
+            slug, name = escape_invisible(facts["slug"]), escape_invisible(facts["made_by"])
+            made = f"made at {facts['made_at']} by {name}"
+            self.stdout.write(f"{kind} of {slug}: cut over at {of}; {made}.")
+            self.stdout.write(f"Head of the chain then: {facts['audit_head']}")
+        for fault, place in verdict.findings:
+            self.stdout.write(f"{fault} {place}".strip())
         if verdict.let_go:
             self.stdout.write(f"{verdict.let_go:,} of its entries were let go at a checkpoint.")
         if verdict.is_genuine:
-            self.stdout.write(
-                f"The certificate is genuine: {verdict.agreeing:,} of its entries are in the audit as it says."
+            how = (
+                "agree with the audit" if kind == "Certificate" else "are as this site signed them"
             )
+            self.stdout.write(f"{kind} is genuine: {verdict.agreeing:,} entries {how}.")
         else:
-            self.stdout.write("The certificate is NOT genuine, or the audit no longer agrees.")
+            self.stdout.write(f"{kind} is NOT genuine.")
 
     def _print_text(self, found: Verification) -> None:
         for key in found.foreign.values():
@@ -137,26 +146,13 @@ def describe_late_span(span: LateSpan) -> str:
     return f"{places}, {span.longest.total_seconds() / 60:,.0f} minutes after they were written at most"
 
 
-def read_certificate_text(path: Path) -> str:
-    """Return the text of the file, up to what is too long for a certificate."""
-    with path.open(encoding="utf-8") as file:
-        return file.read(LONGEST_FILE + 1)
-
-
-def describe_cutover(cutover: Json) -> str:
-    if not isinstance(cutover, dict):
-        return ""
-    who = escape_invisible(str(cutover["who"])) or "nobody who is named"
-    return f"cut over at {cutover['at']} by {who}"
-
-
-def certificate_to_json(verdict: CertificateVerdict) -> dict[str, object]:
+def file_to_json(verdict: FileVerdict) -> dict[str, object]:
     return {
         "genuine": verdict.is_genuine,
-        "certificate": verdict.facts,
+        verdict.kind: verdict.facts,
         "agreeing": verdict.agreeing,
         "let_go": verdict.let_go,
-        "findings": [{"fault": each.fault.value, "place": each.place} for each in verdict.findings],
+        "findings": [{"fault": fault.value, "place": place} for fault, place in verdict.findings],
     }
 
 

@@ -1,11 +1,11 @@
-"""What somebody looks for when a client is to leave, or came back: the way there, the search, no false certificate."""
+"""What somebody looks for when a client is to leave, or came back: the way there, the search, no false cutover."""
 
 import pytest
 from django.urls import reverse
 
 from migration.admin import copies
 from migration.models import CopySearch, Offboarding, OffboardingState
-from migration.operations.certificates import find_cutover
+from migration.operations.cutover_exports import find_cutover
 from migration.operations.leftovers import find_leftovers
 from migration.operations.moves import move
 from migration.operations.offboarding import bring_back_as_inactive, offboard_client
@@ -15,7 +15,7 @@ from tests.migration.copies.nova_tables import novas_tables
 from tests.migration.moves.clients import advance, phase_of
 from tests.migration.offboarding.clients import deactivate, make_inactive
 
-CERTIFICATE = "Cutover certificate"
+EXPORT = "Export the entries"
 
 
 @pytest.fixture
@@ -32,17 +32,17 @@ def read(client, name: str, pk: int) -> str:
 def test_a_client_that_came_back_was_not_cut_over_by_leaving(admin, phase):
     pk = make_inactive(phase)
     offboard_client(client_id=pk, reason="CHG-7")
-    gone = read(admin, "change", pk)
+    gone = read(admin, "history", pk)
     bring_back_as_inactive(client_id=pk, reason="CHG-8")
 
     assert phase_of(pk) == phase
-    assert CERTIFICATE not in gone
-    assert CERTIFICATE not in read(admin, "change", pk)
-    page = reverse("admin:credentials_client_certificate", args=[pk])
-    assert admin.get(page).status_code == 404
+    assert EXPORT not in gone
+    assert EXPORT not in read(admin, "history", pk)
+    file = reverse("admin:credentials_client_cutover_file", args=[pk])
+    assert admin.post(file).status_code == 404
 
 
-def test_a_cutover_before_it_left_keeps_its_certificate(admin):
+def test_a_cutover_before_it_left_can_still_be_exported(admin):
     pk = make_full_client("idom")
     advance(pk, Phase.AWS)
     cutover = find_cutover(pk)
@@ -52,17 +52,17 @@ def test_a_cutover_before_it_left_keeps_its_certificate(admin):
 
     assert cutover is not None
     assert find_cutover(pk) == cutover
-    html = read(admin, "change", pk)
-    assert CERTIFICATE in html
-    assert "the client was moved back since" not in html
+    html = read(admin, "history", pk)
+    assert EXPORT in html
+    assert "The client was moved back since" not in html
 
 
-def test_the_page_says_that_a_client_with_a_certificate_was_moved_back(admin):
+def test_the_page_says_that_a_client_was_moved_back_since_its_cutover(admin):
     pk = make_full_client("idom")
     advance(pk, Phase.AWS)
     move(client_id=pk, new=Phase.DUAL_READ)
 
-    assert "; the client was moved back since" in read(admin, "change", pk)
+    assert "The client was moved back since" in read(admin, "history", pk)
 
 
 def test_the_head_of_a_client_leads_to_where_it_can_leave_and_says_that_it_left(admin):

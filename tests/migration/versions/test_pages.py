@@ -1,4 +1,4 @@
-"""The pages of versions: who may restore one, what it says first, and the certificate and lists of values in clear."""
+"""The pages of versions: who may restore one, what it says first, and the lists of values in clear."""
 
 import re
 
@@ -6,14 +6,11 @@ import pytest
 from django.contrib.messages import get_messages
 from django.urls import reverse
 
-from credentials.models import Client
 from migration.models import AuditEvent
 from migration.operations import aws_store, version_logins
-from migration.operations.certificates import collect_cutover_facts
 from migration.operations.known_values import note_written_rows
 from migration.operations.login_tests import LoginOutcome, LoginResult
 from migration.operations.pushes import push
-from migration.reports.certificate_sheet import make_cutover_certificate_sheet
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_full_client, make_user
 from tests.migration.admin.pages import text
@@ -119,7 +116,7 @@ def test_a_stage_that_was_left_is_taken_off_by_its_button(browser):
     assert "has no AWSPENDING any more" in said(gone)
 
 
-def test_values_that_stood_in_clear_are_counted_filtered_and_certified(browser):
+def test_values_that_stood_in_clear_are_counted_and_filtered(browser):
     pk, kept = make_full_client("idom"), make_full_client("kept")
     for each in (pk, kept):
         advance(each, Phase.AWS)
@@ -138,13 +135,3 @@ def test_values_that_stood_in_clear_are_counted_filtered_and_certified(browser):
     assert "IDOM" in listed
     assert "KEPT" not in listed
     assert "stood in the credential tables; to be rotated" in text(browser.get(url(pk)))
-    facts = collect_cutover_facts(client=Client.objects.get(pk=pk), by=make_user("approver"))
-    assert [(each.kind, each.to_rotate) for each in facts.credentials] == [
-        ("aws", True),
-        ("database", True),
-        ("email", True),
-    ]
-    (section,) = (
-        s for s in make_cutover_certificate_sheet(facts) if s.title == "Secret values in plain text"
-    )
-    assert all(row.is_marked and "to be rotated" in row.text for row in section.rows)
