@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
+from itertools import chain, islice
 from typing import TYPE_CHECKING
+
+from django.db import connection
 
 from credentials.nova_columns import NovaSchemaError
 from migration import plan_sentences
@@ -22,10 +27,12 @@ from migration.models import (
 from migration.operations.push_results import PushResult
 from migration.operations.pushes import push
 from migration.operations.secret_writer import DifferingPolicy
+from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
+    from concurrent.futures import Future
     from datetime import datetime
 
     from django.contrib.auth.models import User
@@ -35,6 +42,8 @@ if TYPE_CHECKING:
 
 # Ten calls of BatchGetSecretValue, which run at once.
 CLIENTS_AT_ONCE = 200
+# While one batch waits for AWS, others are read and judged: so the look asks as often as the read limit lets it.
+BATCHES_AT_ONCE = 4
 # Fewer clients are looked at while the page waits, more in the background.
 FEW_CLIENTS = 100
 
@@ -56,18 +65,15 @@ def can_page_wait_for_plan(plan: RunPlan) -> bool:
     return _select_clients(plan)[: FEW_CLIENTS + 1].count() <= FEW_CLIENTS
 
 
-def work_on_plan(
-    *, plan_id: int, interactive: bool = False, tell: Callable[[int], None] | None = None
-) -> Run | None:
+def work_on_plan(*, plan_id: int, interactive: bool = False) -> Run | None:
     """Make the plan, or look at it again and start its run where all is as planned. Returns the run that was started.
 
-    `tell` is called with the number of clients looked at so far, while the plan is made.
     Can be called twice: a plan that is made already, or that somebody discarded, is left as it is.
     """
     plan = RunPlan.objects.get(pk=plan_id)
     try:
         if plan.state == RunPlan.State.MAKING:
-            plan.finish_making(look_at_batches(plan, interactive=interactive, tell=tell))
+            plan.finish_making(look_at_batches(plan, interactive=interactive))
         elif plan.state == RunPlan.State.CHECKING:
             return _check_plan(plan, interactive=interactive)
     except PlanInOtherStateError:
@@ -143,29 +149,49 @@ def _select_clients(plan: RunPlan) -> ClientPhaseQuerySet:
     return chosen if plan.chosen is None else chosen.filter(pk__in=plan.chosen)
 
 
-def look_at_batches(
-    plan: RunPlan, *, interactive: bool = False, tell: Callable[[int], None] | None = None
-) -> Iterator[list[PlannedClient]]:
-    """Find out what a run would do with each client, 20 secrets a call, and yield some clients at a time, by id.
+def look_at_batches(plan: RunPlan, *, interactive: bool = False) -> Iterator[list[PlannedClient]]:
+    """Find out what a run would do with each client, 20 secrets a call, and yield some clients at a time, by id."""
+    ids = list(_select_clients(plan).values_list("pk", flat=True))
+    batches = (
+        ids[start : start + CLIENTS_AT_ONCE] for start in range(0, len(ids), CLIENTS_AT_ONCE)
+    )
+    is_down = threading.Event()
 
-    `tell` is called with the number of clients looked at so far.
-    """
-    ids, seen = list(_select_clients(plan).values_list("pk", flat=True)), 0
-    is_down = False
-    for start in range(0, len(ids), CLIENTS_AT_ONCE):
-        batch = ids[start : start + CLIENTS_AT_ONCE]
-        if is_down:  # every further batch would wait for the same time-out
-            looked = list(_list_unseen(batch))
-        else:
-            looked = list(_look_at_batch(plan, batch, interactive=interactive))
-            is_down = _is_aws_down(looked)
+    def look(batch: Collection[int]) -> list[PlannedClient]:
+        if is_down.is_set():  # every further batch would wait for the same time-out
+            return list(_list_unseen(batch))
+        looked = list(_look_at_batch(plan, batch, interactive=interactive))
+        if _is_aws_down(looked):
+            is_down.set()
+        return looked
+
+    # The first is looked at alone: it tells whether AWS is there.
+    for looked in chain(map(look, islice(batches, 1)), _look_at_some_at_once(look, batches)):
         if looked:
             yield looked
-        seen += len(looked)
         if plan.pk:
             plan.record_worked_at()
-        if tell:
-            tell(seen)
+
+
+def _look_at_some_at_once(
+    look: Callable[[Collection[int]], list[PlannedClient]], batches: Iterable[Collection[int]]
+) -> Iterator[list[PlannedClient]]:
+    """Yield what is found of each batch, in their order; few are looked at ahead of it."""
+
+    def look_and_disconnect(batch: Collection[int]) -> list[PlannedClient]:
+        try:
+            return look(batch)
+        finally:
+            connection.close()
+
+    looks: deque[Future[list[PlannedClient]]] = deque()
+    with ContextThreads(BATCHES_AT_ONCE) as threads:
+        for batch in batches:
+            looks.append(threads.submit(look_and_disconnect, batch))
+            if len(looks) == BATCHES_AT_ONCE:
+                yield looks.popleft().result()
+        while looks:
+            yield looks.popleft().result()
 
 
 def _look_at_batch(

@@ -1,4 +1,4 @@
-"""`migrate_clients`: pushes, verifies, and moves clients from `postgres` to `dual_write`. Many have a plan first."""
+"""`migrate_clients`: pushes, verifies, and moves clients from `postgres` to `dual_write`; `--dry-run` is its plan."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from migration.management.base import ClientsCommand
 from migration.management.counted_work import show_work
 from migration.management.run_items import name_outcome
 from migration.models import Outcome, PlanClass, PlanCounts, Run, RunPlan
-from migration.operations.run_plans import look_at_batches, work_on_plan
+from migration.operations.run_plans import look_at_batches
 from migration.reports.run_plans import describe_client, summarize_plan
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from migration.models import ClientPhaseQuerySet
     from migration.reports.run_plans import PlanSummary
 
-# A run over more clients keeps its plan.
-FEW_CLIENTS = 50
 # The characters of a plan that is printed: some thousand clients.
 MOST_IN_MEMORY = 1_000_000
 LEFT_ALONE = ("left_alone", "left_to_aws")
@@ -65,26 +63,8 @@ class Command(ClientsCommand):
             adopt=options["adopt"],
             overwrite=options["overwrite"],
             include_inactive=options["include_inactive"],
-            plan=self._keep_plan(chosen, options),
         )
         self.report_run(run, options)
-
-    def _keep_plan(self, chosen: ClientPhaseQuerySet, options: Options) -> RunPlan | None:
-        """Make and store the plan of a run over many clients, and say in one line what it will do."""
-        if chosen.count() <= FEW_CLIENTS:
-            return None
-        plan = make_plan(chosen, options)
-        plan = RunPlan.store_request(
-            by=None,
-            chosen=plan.chosen,
-            overwrite=plan.overwrite,
-            include_inactive=plan.include_inactive,
-        )
-        with show_work(self.stderr, str(plan), chosen.count()) as work:
-            work_on_plan(plan_id=plan.pk, tell=work.set_done)
-        plan.refresh_from_db()
-        self.stderr.write(f"{plan}: {describe_summary(summarize_plan(plan.read_counts()))}")
-        return plan
 
     def _print_plan(self, chosen: ClientPhaseQuerySet, options: Options) -> None:
         """Print what a run would do, in the same form as a run."""
@@ -93,8 +73,9 @@ class Command(ClientsCommand):
         # Its numbers are printed first, so the clients wait in a file where they are many.
         with SpooledTemporaryFile(MOST_IN_MEMORY, "w+") as kept:
             with show_work(self.stderr, "Plan", chosen.count()) as work:
-                for found in look_at_batches(make_plan(chosen, options), tell=work.set_done):
+                for found in look_at_batches(make_plan(chosen, options)):
                     counts.add(found)
+                    work.done = counts.clients
                     for item in map(describe_client, found):
                         outcomes[item["outcome"]] += 1
                         differing += item["code"] in LEFT_ALONE

@@ -46,20 +46,21 @@ def count_in_memory() -> int:
 @pytest.mark.usefixtures("stores")
 def test_neither_the_making_nor_the_check_of_a_plan_holds_all_its_clients(monkeypatch):
     monkeypatch.setattr(run_plans, "CLIENTS_AT_ONCE", 2)
+    monkeypatch.setattr(run_plans, "BATCHES_AT_ONCE", 2)
     before, most = count_in_memory(), []
     monkeypatch.setattr(
         RunPlan, "record_worked_at", lambda _: most.append(count_in_memory() - before)
     )
-    make_many(12, phase="postgres")
+    make_many(24, phase="postgres")
 
     plan = make_plan()
     plan.begin_check(by=None)
     run = run_plans.work_on_plan(plan_id=plan.pk)
 
-    assert run.items.count() == 12
-    assert len(most) == 12
-    # Two that are looked at, those of the batch before, and as many rows beside them.
-    assert max(most) <= 6
+    assert run.items.count() == 24
+    assert len(most) == 24
+    # Two that are stored, those of the batch before, as many rows beside them, and those that are looked at meanwhile.
+    assert max(most) <= 10
 
 
 @pytest.mark.usefixtures("stores")

@@ -1,6 +1,7 @@
 """Plans: what a run would do with each client, and what is not as planned when it is to start."""
 
 import json
+import time
 from decimal import Decimal
 
 import pytest
@@ -14,7 +15,6 @@ from migration import plan_sentences, tasks
 from migration.models import (
     AuditEvent,
     ClientMigration,
-    Outcome,
     PlanClass,
     PlanInOtherStateError,
     Run,
@@ -27,7 +27,14 @@ from migration.operations.pushes import push
 from migration.reports.run_plans import export_plan_as_json, summarize_plan
 from nova_credentials.aws import SecretsManager
 from nova_credentials.phases import Phase
-from tests.factories import make_client, make_database, make_full_client, make_user, update
+from tests.factories import (
+    make_client,
+    make_database,
+    make_full_client,
+    make_many,
+    make_user,
+    update,
+)
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -319,14 +326,37 @@ def test_the_command_leaves_alone_what_differs_and_exits_with_1(run, sm):
     assert (code, result["updated"], result["items"][0]["code"]) == (0, 1, "overwrote")
 
 
-def test_a_run_over_many_by_command_keeps_its_plan(run, monkeypatch):
-    monkeypatch.setattr("migration.management.commands.migrate_clients.FEW_CLIENTS", 1)
-    for slug in ("a", "b"):
-        make_full_client(slug)
+def test_a_run_by_command_makes_no_plan_and_reads_each_secret_once(run, monkeypatch):
+    make_many(51, phase="postgres")
+    push(client_ids=all_clients().values_list("pk", flat=True))
+    asked, batch_get = [], SecretsManager.batch_get
+    monkeypatch.setattr(
+        SecretsManager,
+        "batch_get",
+        lambda self, names: asked.extend(names := list(names)) or batch_get(self, names),
+    )
 
     code, result, said = run("migrate_clients", "--all", "--inline")
 
-    plan = RunPlan.objects.get()
-    assert (code, plan.run_id, result["created"]) == (0, result["run"], 2)
-    assert "2 clients: 2 New in AWS" in said
-    assert [client.outcome for client in plan.list_clients()] == [Outcome.CREATED] * 2
+    assert (code, result["unchanged"], len(result["items"])) == (0, 51, 51)
+    assert sorted(asked) == sorted(set(asked))
+    assert len(asked) == 51
+    assert not RunPlan.objects.exists()
+    assert "plan" not in said.lower()
+
+
+@pytest.mark.parametrize("clients", [1, 2, 3, 10])
+def test_a_look_some_batches_at_once_is_told_in_their_order(monkeypatch, clients):
+    monkeypatch.setattr(run_plans, "CLIENTS_AT_ONCE", 1)
+    make_many(clients, phase="postgres")
+    plain, turns = run_plans._look_at_batch, iter([0.0, 0.05, 0.02, *[0.0] * clients])
+
+    def look_late(*args, **options):
+        time.sleep(next(turns))
+        return plain(*args, **options)
+
+    monkeypatch.setattr(run_plans, "_look_at_batch", look_late)
+
+    found = [each.client_id for batch in run_plans.look_at_batches(RunPlan()) for each in batch]
+
+    assert found == list(all_clients().order_by("pk").values_list("pk", flat=True))
