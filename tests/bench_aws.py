@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
@@ -28,6 +29,8 @@ ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:"
 CREATED_AT = 1_700_000_000
 # Not AWS's: puts many secrets in, where it is not measured how they come there.
 FILL = "Fill"
+# Nor this: how many seconds each further call takes at least.
+ROUND_TRIP = "RoundTrip"
 NOT_FOUND = "ResourceNotFoundException"
 TAGS = [{"Key": "Project", "Value": "NOVA"}, {"Key": "ManagedBy", "Value": "nova-admin"}]
 
@@ -45,6 +48,7 @@ class PlainSecrets:
     def __init__(self) -> None:
         self._secrets: dict[str, tuple[str, str]] = {}
         self._lock = threading.Lock()
+        self._round_trip = 0.0
         self.calls: dict[str, Callable[[Parameters], Answer]] = {
             "CreateSecret": lambda given: self._put(given["Name"], given),
             "PutSecretValue": lambda given: self._put(given["SecretId"], given),
@@ -53,11 +57,13 @@ class PlainSecrets:
             "DescribeSecret": self._describe,
             "ListSecrets": self._list,
             FILL: self._fill,
+            ROUND_TRIP: self._set_round_trip,
         }
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         operation = environ["HTTP_X_AMZ_TARGET"].rpartition(".")[2]
         given = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+        time.sleep(self._round_trip)
         try:
             status, answer = "200 OK", self.calls[operation](given)
         except NotThereError:
@@ -85,6 +91,10 @@ class PlainSecrets:
     def _fill(self, given: Parameters) -> Answer:
         with self._lock:
             self._secrets |= {name: (text, version) for name, text, version in given["Secrets"]}
+        return {}
+
+    def _set_round_trip(self, given: Parameters) -> Answer:
+        self._round_trip = given["Seconds"]
         return {}
 
     def _get(self, name: str) -> Answer:
@@ -120,9 +130,17 @@ class PlainSecrets:
 
 def fill_aws(endpoint: str, secrets: list[tuple[str, str, str]]) -> None:
     """Put secrets in, each by name, text and version."""
-    body = json.dumps({"Secrets": secrets}).encode()
-    headers = {"X-Amz-Target": f"secretsmanager.{FILL}", "Content-Type": "application/json"}
-    with urlopen(Request(endpoint, body, headers)) as answer:
+    _ask(endpoint, FILL, {"Secrets": secrets})
+
+
+def set_round_trip(endpoint: str, seconds: float) -> None:
+    """Have each call from now on take so long at least."""
+    _ask(endpoint, ROUND_TRIP, {"Seconds": seconds})
+
+
+def _ask(endpoint: str, operation: str, given: Parameters) -> None:
+    headers = {"X-Amz-Target": f"secretsmanager.{operation}", "Content-Type": "application/json"}
+    with urlopen(Request(endpoint, json.dumps(given).encode(), headers)) as answer:
         answer.read()
 
 

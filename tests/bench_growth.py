@@ -369,9 +369,11 @@ def profile(work: Callable[[], Took]) -> Took:
     from django.db.backends.utils import CursorWrapper
 
     from migration.operations import run_plans, runs
+    from nova_credentials.aws.context_threads import ContextThreads
 
     runs.BATCHES_AT_ONCE = 1
     run_plans._look_at_some_at_once = map
+    ContextThreads.map = lambda _threads, work, items: map(work, items)
     plain, statements = CursorWrapper.execute, defaultdict(lambda: [0, 0.0])
 
     def timing(self, sql, params=None):
