@@ -75,7 +75,7 @@ A command exits with 0 if all is well, 1 if something failed, was refused, diffe
 wrongly.
 
 A command that waits for a run, makes a plan or moves up to 50 clients by itself shows on standard error how far it is:
-a bar in a terminal, otherwise a line every ten seconds. Ctrl-C leaves a run to the workers; with `--inline` it ends the
+a bar in a terminal, otherwise a line a second. Ctrl-C leaves a run to the workers; with `--inline` it ends the
 batches in work and stops the run (a second Ctrl-C ends the process at once). Either way the command exits with 130,
 after a line that says what is done, what is not, and the `resume_run` that goes on with the rest.
 """

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from credentials.shown_names import escape_invisible, escape_name
+from migration.management.progress import make_console
 from migration.models import Comparison, LoginStores, LoginTest, Outcome, Run, all_clients
 from migration.models.run_items import LEFT_OUT_KEYS
 
@@ -31,6 +32,11 @@ SEVERITY: dict[str, int] = {
     **dict.fromkeys(Comparison.DIFFERS, 2),
     Outcome.FAILED: 3,
     Comparison.Status.UNCHECKED: 3,
+}
+# The colour of a row. It says nothing that the words don't.
+COLOURS = {
+    **dict.fromkeys(("failed", "unchecked", "refused"), "red"),
+    **dict.fromkeys(("mismatch", "skipped", "not begun"), "yellow"),
 }
 
 
@@ -131,12 +137,20 @@ def describe_mismatch(mismatch: dict[str, str]) -> str:
 def print_item_table(terminal: TextIO, items: Sequence[Item]) -> None:
     """Print the items as a table no wider than the terminal; those that need attention come last."""
     # It imports rich, which takes a tenth of a second: only where there is a terminal.
-    from migration.management.terminal import print_table
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
 
     rows = sorted(map(_make_row, items), key=lambda row: SEVERITY.get(row["Outcome"], 0))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     headings = [name for name in rows[0] if any(row[name] for row in rows)]
-    cells = [[row[name] for name in headings] for row in rows]
-    print_table(terminal, headings, cells, colour_by=headings.index("Outcome"))
+    for heading in headings:
+        # Single words, which are read at a glance.
+        is_word = heading in ("Outcome", "Error") and heading != headings[-1]
+        table.add_column(heading, overflow="fold", no_wrap=is_word)
+    for row in rows:
+        table.add_row(*(Text(row[name]) for name in headings), style=COLOURS.get(row["Outcome"]))
+    make_console(terminal).print(table)
 
 
 def _make_row(item: Item) -> dict[str, str]:

@@ -13,7 +13,7 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError, connection
 
 from migration import command_sentences, run_sentences
-from migration.management.run_display import make_display
+from migration.management.progress import LOOK_SECONDS, ProgressDisplay, show_meanwhile
 from migration.models import Run
 from migration.operations import runs
 from migration.operations.run_batches import held_batches
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from django.core.management.base import OutputWrapper
 
-    from migration.management.run_display import RunDisplay
     from migration.reports.run_progress import Progress
     from nova_credentials.messages import Message, Sentence
 
-POLL_SECONDS = 0.5
+# A run that is over is reported at once.
+POLL_SECONDS = 0.1
 # A worker that has time begins a run within a second.
 BEGUN_AFTER_SECONDS = 5
 # The batch of a killed worker is delivered again after `retry` and may take up to `timeout`.
@@ -45,7 +45,7 @@ def wait_for_workers(run: Run, output: OutputWrapper) -> None:
     Raises CommandError where it has made no progress for NO_PROGRESS_SECONDS.
     """
     try:
-        with make_display(output) as display:
+        with ProgressDisplay(output) as display:
             _poll_run(run, display)
     except KeyboardInterrupt:
         raise CommandError(
@@ -53,22 +53,23 @@ def wait_for_workers(run: Run, output: OutputWrapper) -> None:
         ) from None
 
 
-def _poll_run(run: Run, display: RunDisplay) -> None:
+def _poll_run(run: Run, display: ProgressDisplay) -> None:
     seen, seen_at = -1, time.monotonic()
-    begins_by = seen_at + BEGUN_AFTER_SECONDS
+    begins_by, look_at = seen_at + BEGUN_AFTER_SECONDS, seen_at + LOOK_SECONDS
     while run.finished_at is None:
+        time.sleep(POLL_SECONDS)
+        run.refresh_from_db()
+        if time.monotonic() < look_at or run.finished_at:
+            continue
+        look_at = time.monotonic() + LOOK_SECONDS
         now = reread_progress(run)
-        reason = now.delay_reason
-        if time.monotonic() >= begins_by:
-            reason = explain_late_begin(now) or reason
-        display.show_progress(now, reason)
+        late = explain_late_begin(now) if time.monotonic() >= begins_by else None
+        display.show(now, waits_for=late or now.delay_reason)
         if now.done != seen:
             seen, seen_at = now.done, time.monotonic()
         if time.monotonic() - seen_at > NO_PROGRESS_SECONDS:
             facts = command_sentences.NO_PROGRESS(run=run.name_message, seconds=NO_PROGRESS_SECONDS)
             raise CommandError(str(facts))
-        time.sleep(POLL_SECONDS)
-        run.refresh_from_db()
 
 
 def finish_in_this_process(run: Run, output: OutputWrapper) -> None:
@@ -77,12 +78,18 @@ def finish_in_this_process(run: Run, output: OutputWrapper) -> None:
     Raises CommandError with 130 if it was interrupted and clients are left; the run is stopped then.
     """
     interrupted = threading.Event()
+
+    def look(display: ProgressDisplay) -> None:
+        ends = command_sentences.BATCHES_END_FIRST(id=str(run.pk)) if interrupted.is_set() else None
+        try:
+            now = reread_progress(run)
+            display.show(now, waits_for=now.delay_reason, remark=ends)
+        except DatabaseError:
+            # PostgreSQL may be restarting: who works on the run says so, and the next look connects again.
+            connection.close()
+
     try:
-        with (
-            make_display(output) as display,
-            _show_meanwhile(run, display, interrupted),
-            _catch_interrupt(interrupted),
-        ):
+        with show_meanwhile(output, look), _catch_interrupt(interrupted):
             runs.finish_inline(run, interrupted=interrupted)
     except KeyboardInterrupt:
         interrupted.set()
@@ -115,43 +122,6 @@ def _catch_interrupt(interrupted: threading.Event) -> Iterator[None]:
     finally:
         if catches:
             signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _show_meanwhile(run: Run, display: RunDisplay, interrupted: threading.Event) -> Iterator[None]:
-    """Show the progress from a thread with a connection of its own, until the block ends."""
-    over = threading.Event()
-    thread = threading.Thread(target=_show_until, args=(over, run, display, interrupted))
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-def _show_until(
-    over: threading.Event, run: Run, display: RunDisplay, interrupted: threading.Event
-) -> None:
-    told = False
-    try:
-        while not over.wait(POLL_SECONDS):
-            if interrupted.is_set() and not told:
-                told = True
-                display.add_notice(str(command_sentences.BATCHES_END_FIRST(id=str(run.pk))))
-            if display.is_due:
-                _show_now(run, display)
-    finally:
-        connection.close()
-
-
-def _show_now(run: Run, display: RunDisplay) -> None:
-    try:
-        now = reread_progress(run)
-        display.show_progress(now, now.delay_reason)
-    except DatabaseError:
-        # PostgreSQL may be restarting: who works on the run says so, and the next look connects again.
-        connection.close()
 
 
 def reread_progress(run: Run) -> Progress:

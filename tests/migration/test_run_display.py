@@ -13,11 +13,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
 
-from migration.management import run_waiting
+from migration.command_sentences import BATCHES_END_FIRST
+from migration.management import progress, run_waiting
 from migration.management.output import OneLineOutput
-from migration.management.run_display import make_display
+from migration.management.progress import ProgressDisplay, describe_progress
 from migration.management.run_items import print_item_table
-from migration.management.terminal import ProgressPanel
 from migration.models import Outcome, Run, all_clients
 from migration.operations import runs
 from migration.sentences import RUN_INTERRUPTED
@@ -61,21 +61,18 @@ def make_progress():
     return run_waiting.reread_progress(run)
 
 
-def test_a_bar_has_its_facts_below_it_and_no_line_is_wider_than_the_terminal(db, columns):
+def test_a_bar_has_its_facts_beside_it_and_no_line_is_wider_than_the_terminal(db, columns):
     screen, now = Screen(), make_progress()
-    with ProgressPanel(screen) as panel:
-        panel.show_progress(now, RUN_INTERRUPTED())
-        panel.add_notice("a notice " * 20)
-        panel.show_progress(now, RUN_INTERRUPTED())
+    with ProgressDisplay(OneLineOutput(screen)) as display:
+        display.show(now, waits_for=RUN_INTERRUPTED(), remark=BATCHES_END_FIRST(id="7"))
         drawn = screen.lines
 
     assert "━" in drawn[0]
     assert max(map(len, drawn)) <= columns
-    words = " ".join(drawn)
+    words = " ".join(" ".join(line.strip("━╸╺ ") for line in drawn).split())
     assert "5 of 8 clients (62 %)" in words
-    assert "3 failed (2 permission, 1 data), 2 differ" in words.replace("  ", " ")
-    assert f"Waiting: {RUN_INTERRUPTED()}" in words
-    assert "a notice a notice" in words
+    assert "3 failed (2 permission, 1 data), 2 differ" in words
+    assert f"Waiting: {RUN_INTERRUPTED()}. {BATCHES_END_FIRST(id='7')}" in words
     # The cursor is seen all the time: the process may be ended without a last word.
     assert screen.getvalue().rfind("\x1b[?25h") > screen.getvalue().rfind("\x1b[?25l")
 
@@ -86,8 +83,8 @@ def test_the_log_goes_above_the_bar(db, monkeypatch):
     handler = logging.StreamHandler()
     logging.getLogger().addHandler(handler)
     try:
-        with ProgressPanel(screen) as panel:
-            panel.show_progress(make_progress(), None)
+        with ProgressDisplay(OneLineOutput(screen)) as display:
+            display.show(make_progress())
             logging.getLogger("migration").warning("something [red]went[/red] wrong")
         logging.getLogger("migration").warning("afterwards")
     finally:
@@ -98,11 +95,14 @@ def test_the_log_goes_above_the_bar(db, monkeypatch):
 
 
 @pytest.mark.parametrize("dumb", ["dumb", "unknown"])
-def test_a_terminal_that_can_only_print_gets_lines(monkeypatch, dumb):
+def test_a_terminal_that_can_only_print_gets_lines(db, monkeypatch, dumb):
     monkeypatch.setenv("TERM", dumb)
-    output = OneLineOutput(Screen())
+    screen, now = Screen(), make_progress()
 
-    assert not isinstance(make_display(output), ProgressPanel)
+    with ProgressDisplay(OneLineOutput(screen)) as display:
+        display.show(now), display.show(now)
+
+    assert screen.getvalue() == f"{describe_progress(now)}\n"
 
 
 def test_names_of_others_are_text_in_bar_and_table(columns):
@@ -161,7 +161,7 @@ def test_with_json_standard_output_holds_the_object_alone_though_both_are_termin
     stores, monkeypatch
 ):
     make_full_client("idom")
-    monkeypatch.setattr(run_waiting, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "LOOK_SECONDS", 0.01)
     stores.conditions.set(Conditions(round_trip_seconds=0.1))
     out, err = Screen(), Screen()
 
@@ -245,7 +245,7 @@ def test_a_thread_that_shows_the_progress_survives_a_database_that_is_away(monke
         raise OperationalError
 
     monkeypatch.setattr(run_waiting, "reread_progress", fail_to_measure)
-    monkeypatch.setattr(run_waiting, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "LOOK_SECONDS", 0.01)
     push = runs.push
     monkeypatch.setattr(runs, "push", lambda **how: looked.wait(10) and push(**how))
 

@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from credentials.import_columns import IMPORT_COLUMNS
 from credentials.shown_names import escape_name
 from migration.management.base import FormattedCommand, find_user
-from migration.management.counted_work import show_work
+from migration.management.progress import show_work
 from migration.operations.import_files import MOST_BYTES, ImportRefusedError
 from migration.operations.import_plans import LineOutcome
 from migration.operations.imports import preview_import, store_import

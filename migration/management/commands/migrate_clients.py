@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from credentials.shown_names import escape_name
 from migration.management.base import ClientsCommand
-from migration.management.counted_work import show_work
+from migration.management.progress import show_work
 from migration.management.run_items import name_outcome
 from migration.models import Outcome, PlanClass, PlanCounts, Run, RunPlan
 from migration.operations.run_plans import look_at_batches
@@ -75,7 +75,7 @@ class Command(ClientsCommand):
             with show_work(self.stderr, "Plan", chosen.count()) as work:
                 for found in look_at_batches(make_plan(chosen, options)):
                     counts.add(found)
-                    work.done = counts.clients
+                    work.set_done(counts.clients)
                     for item in map(describe_client, found):
                         outcomes[item["outcome"]] += 1
                         differing += item["code"] in LEFT_ALONE

@@ -22,7 +22,7 @@ from migration.management.base import (
     find_user,
     parse_reason,
 )
-from migration.management.counted_work import show_work
+from migration.management.progress import show_work
 from migration.management.run_items import ITEMS_AT_ONCE
 from migration.models import (
     MANY_TRIES,

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from migration import sentences
-from migration.management.run_display import describe_progress
+from migration.management.progress import describe_progress
 from migration.models import Outcome, Run
 from migration.operations import run_batches, runs, skipped_items
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
