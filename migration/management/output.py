@@ -58,4 +58,6 @@ class OneLineOutput(OutputWrapper):
 
 def _encode_json(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
+    if text.isprintable():  # as nearly always
+        return text
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)

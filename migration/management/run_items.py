@@ -60,9 +60,14 @@ def _describe_items(_run: Run, items: Sequence[RunItem]) -> Iterator[Item]:
 
 def _describe_compared_items(run: Run, items: Sequence[RunItem]) -> Iterator[Item]:
     """Describe items of a comparison, with what differs."""
-    compared = run.comparisons.filter(client_id__in=[item.client_id for item in items])
+    differing = [i.client_id for i in items if i.comparison_status in Comparison.DIFFERS]
+    compared = run.comparisons.filter(client_id__in=differing)
     mismatches = dict(compared.values_list("client_id", "mismatches"))
-    pending = set(select_waiting_for_push(run).values_list("client_id", flat=True))
+    pending = set(
+        select_waiting_for_push(run)
+        .filter(client_id__in=differing)
+        .values_list("client_id", flat=True)
+    )
     for item in items:
         status = PENDING if item.client_id in pending else item.comparison_status
         yield {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
-from collections import deque
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -43,6 +44,20 @@ STALE_AFTER_SECONDS = 1.0
 _T = TypeVar("_T")
 
 
+@dataclass
+class ReservedTurns:
+    """Turns that are not taken yet, each as long after the one before; the first is at `next_at`, of this clock."""
+
+    number: int
+    next_at: float
+    per_second: float
+
+    def drop(self, number: int) -> None:
+        """Let the next turns go."""
+        self.number -= number
+        self.next_at += number / self.per_second
+
+
 class RateLimiter:
     """Holds AWS calls and test logins to the rates that all workers share. Thread-safe."""
 
@@ -51,7 +66,7 @@ class RateLimiter:
         # One thread of each kind reserves and waits for the next turn; the others wait for its lock. Otherwise dozens
         # of threads would reserve turns minutes ahead, and a changed rate would hold only after all of them.
         self._queues = {kind: threading.Lock() for kind in Rate.Kind}
-        self._turns: dict[Rate.Kind, deque[float]] = {kind: deque() for kind in Rate.Kind}
+        self._turns: dict[Rate.Kind, ReservedTurns] = {}
         self._connection: BaseDatabaseWrapper | None = None
 
     def wait(self, operation: str) -> None:
@@ -81,7 +96,7 @@ class RateLimiter:
         """Slow all workers down because AWS throttled a call, and give up the turns that this process reserved."""
         if kind := KIND_BY_OPERATION.get(operation):
             with self._lock:
-                self._turns[kind].clear()
+                self._turns.pop(kind, None)
                 self._run_statement(lambda own: Rate.objects.record_throttled(own, kind))
 
     def close(self) -> None:
@@ -92,14 +107,17 @@ class RateLimiter:
                 self._connection = None
 
     def _next_turn(self, kind: Rate.Kind) -> float:
-        turns = self._turns[kind]
-        while turns and turns[0] < time.monotonic() - STALE_AFTER_SECONDS:
-            turns.popleft()
-        if not turns:
+        turns = self._turns.get(kind)
+        if turns and (late := time.monotonic() - STALE_AFTER_SECONDS - turns.next_at) > 0:
+            turns.drop(min(turns.number, math.ceil(late * turns.per_second)))
+        if not turns or not turns.number:
             reserved = self._reserve_turns(kind, seconds=BLOCK_SECONDS)
             first = time.monotonic() + reserved.starts_in
-            turns.extend(first + n / reserved.per_second for n in range(reserved.number))
-        return turns.popleft()
+            turns = ReservedTurns(reserved.number, first, reserved.per_second)
+            self._turns[kind] = turns
+        due = turns.next_at
+        turns.drop(1)
+        return due
 
     def _reserve_turns(self, kind: Rate.Kind, *, seconds: float) -> Reservation:
         asked_at, sessions = time.monotonic(), list_sessions_of_process()

@@ -90,6 +90,7 @@ def test_a_run_is_reported_with_some_of_its_items_in_memory(db, monkeypatch, kin
         Comparison.objects.create(
             client_id=last, slug=slug, run=run, status="mismatch", mismatches=fields
         )
+        run.items.filter(client_id=last).update(comparison_status="mismatch")
     monkeypatch.setattr(run_items, "ITEMS_AT_ONCE", AT_ONCE, raising=False)
     alive, command = watch_rows(monkeypatch, RunItem), RunCommand()
     command.stdout = OneLineOutput(out := io.StringIO())

@@ -214,7 +214,7 @@ def test_turns_are_found_again_after_postgresql_dropped_the_connection(limiter):
     pid = limiter._connection.connection.info.backend_pid
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
-    limiter._turns[CREATE].clear()
+    limiter._turns.clear()
 
     limiter.wait("CreateSecret")
 
