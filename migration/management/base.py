@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentTypeError
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from django.contrib.auth.models import User
@@ -19,10 +20,13 @@ from credentials.shown_names import escape_invisible, escape_name
 from migration import command_sentences, tasks
 from migration.management.output import OneLineOutput
 from migration.management.run_items import (
+    ITEMS_AT_ONCE,
+    Item,
     describe_mismatch,
     iterate_items,
     name_outcome,
     print_item_table,
+    rank_item,
     select_waiting_for_push,
 )
 from migration.management.run_waiting import finish_in_this_process, wait_for_workers
@@ -48,7 +52,6 @@ from nova_credentials.document import DocumentError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from migration.management.run_items import Item
     from migration.models import ClientPhaseQuerySet
     from migration.operations.adoptions import ForeignSecrets
     from nova_credentials.document import Layout
@@ -208,13 +211,18 @@ class RunCommand(FormattedCommand):
             sys.exit(1)
 
     def print_items_as_text(self, items: Iterable[Item]) -> None:
-        """Print the items: on a terminal as a table, elsewhere in lines, each as it comes."""
-        if terminal := cast("OneLineOutput", self.stdout).terminal:
-            if listed := list(items):
-                print_item_table(terminal, listed)
-            return
-        for item in items:
-            self.print_item(item)
+        """Print the items in lines, each as it comes; on a terminal as a table, of many those that need attention."""
+        terminal, rest = cast("OneLineOutput", self.stdout).terminal, iter(items)
+        first = list(islice(rest, ITEMS_AT_ONCE)) if terminal else []
+        are_few, listed = len(first) < ITEMS_AT_ONCE, list[Item]()
+        for item in chain(first, rest):
+            in_table = are_few or (rank_item(item) and len(listed) < ITEMS_AT_ONCE)
+            if terminal and in_table:
+                listed.append(item)
+            else:
+                self.print_item(item)
+        if terminal and listed:
+            print_item_table(terminal, listed)
 
     def print_item(self, item: Item) -> None:
         """Print the item in one line, and a line for every field that differs."""

@@ -10,6 +10,8 @@ from migration.management.progress import make_console
 from migration.models import Comparison, LoginStores, LoginTest, Outcome, Run, all_clients
 from migration.models.run_items import LEFT_OUT_KEYS
 
+Item: TypeAlias = "Mapping[str, Any]"
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import TextIO
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
     from migration.models import RunItem
     from migration.models.run_items import RunItemQuerySet
     from nova_credentials.messages import Message
-
-    Item: TypeAlias = Mapping[str, Any]
 
 NOT_BEGUN, PENDING = "not begun", "pending"
 # How many of a run's items are in memory at once.
@@ -118,6 +118,15 @@ DESCRIBERS: dict[str, Callable[[Run, Sequence[RunItem]], Iterator[Item]]] = {
 }
 
 
+def rank_item(item: Item) -> int:
+    """Return how much it needs attention: 0 where it needs none."""
+    return SEVERITY.get(_name_status(item), 0)
+
+
+def _name_status(item: Item) -> str:
+    return str(item["status"]) if "status" in item else name_outcome(item)
+
+
 def name_outcome(item: Item) -> str:
     """Return the outcome for people: what was left out by a stop was not begun, though it is stored as skipped."""
     return NOT_BEGUN if item.get("code") in LEFT_OUT_KEYS else str(item["outcome"])
@@ -146,7 +155,7 @@ def print_item_table(terminal: TextIO, items: Sequence[Item]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    rows = sorted(map(_make_row, items), key=lambda row: SEVERITY.get(row["Outcome"], 0))
+    rows = list(map(_make_row, sorted(items, key=rank_item)))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     headings = [name for name in rows[0] if any(row[name] for row in rows)]
     for heading in headings:
@@ -163,7 +172,7 @@ def _make_row(item: Item) -> dict[str, str]:
     differences = map(describe_mismatch, item.get("mismatches", []))
     return {
         "Client": escape_name(item["slug"]),
-        "Outcome": item["status"] if "status" in item else name_outcome(item),
+        "Outcome": _name_status(item),
         "Error": item["error_class"],
         "Message": "\n".join(
             escape_invisible(line) for line in (item["message"], *differences) if line

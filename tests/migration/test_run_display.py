@@ -14,10 +14,11 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError
 
 from migration.command_sentences import BATCHES_END_FIRST
-from migration.management import progress, run_waiting
+from migration.management import base, progress, run_waiting
+from migration.management.base import RunCommand
 from migration.management.output import OneLineOutput
 from migration.management.progress import ProgressDisplay, describe_progress
-from migration.management.run_items import print_item_table
+from migration.management.run_items import iterate_items, print_item_table
 from migration.models import Outcome, Run, all_clients
 from migration.operations import runs
 from migration.sentences import RUN_INTERRUPTED
@@ -142,6 +143,22 @@ def test_a_table_fits_the_terminal_and_ends_with_what_needs_attention(columns):
         "database.password: different (blank)" in " ".join(" ".join(screen.lines).split())
         or columns == 60
     )
+
+
+def test_of_many_items_only_those_that_need_attention_are_in_the_table(db, columns, monkeypatch):
+    monkeypatch.setattr(base, "ITEMS_AT_ONCE", 2)
+    run, screen = make_run(6), Screen()
+    close(run, 3, Outcome.UNCHANGED)
+    close(run, 3, Outcome.FAILED, error_class="data")
+    command = RunCommand()
+    command.stdout = OneLineOutput(screen)
+
+    command.print_items_as_text(iterate_items(run))
+
+    lines = [words for line in screen.lines if len(words := line.split()) > 1]
+    assert [words[1] for words in lines] == [
+        *["unchanged"] * 3, "failed", "Outcome", *(["failed"] * 2)
+    ]  # fmt: skip
 
 
 def test_on_a_terminal_a_command_ends_with_a_table_and_its_counts(stores, columns):
