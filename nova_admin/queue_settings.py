@@ -59,7 +59,7 @@ def make_queue_settings(redis_url: str, workers: int) -> dict[str, Any]:
         # A host fetches few tasks ahead, so that each begins long before `retry`; the others are left to other hosts.
         "queue_limit": workers,
         "bulk": 1,
-        "poll": 0.5,
+        "poll": 0.2,
         "timeout": 300,
         "retry": 360,
         "max_attempts": 5,

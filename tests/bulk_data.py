@@ -70,7 +70,7 @@ FIELDS = """[
 UNMOVED = """
 WITH made AS (
     INSERT INTO public.clients (name, slug)
-    SELECT 'Crowd ' || n, 'crowd-' || to_char(n, 'FM000000') FROM generate_series(1, %(clients)s) AS n RETURNING id
+    SELECT 'Crowd ' || n, 'crowd-' || to_char(n, 'FM0000000') FROM generate_series(1, %(clients)s) AS n RETURNING id
 ), databases AS (
     INSERT INTO public.client_database_credentials (client_id, db_host, db_name, db_user, db_password_encrypted)
     SELECT id, 'db.example.test', 'app', 'app', 'example-password-' || id FROM made

@@ -56,8 +56,12 @@ class OneLineOutput(OutputWrapper):
         super().write(text, ending="")
 
 
+# Made once: `json.dumps` makes one for each call that has options.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
+
+
 def _encode_json(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = _ENCODER.encode(value)
     if text.isprintable():  # as nearly always
         return text
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)

@@ -163,7 +163,7 @@ from migration.models.run_items import (
 from migration.models.run_plans import PlanInOtherStateError, RunPlan
 from migration.models.runs import MANY_TRIES, Run
 from migration.models.saved_views import SavedView, SavedViewError
-from migration.models.secrets import Secret, client_has_settings_drift
+from migration.models.secrets import KnownSecret, Secret, client_has_settings_drift
 from migration.models.seen_values import (
     CredentialKey,
     Fingerprint,
@@ -255,6 +255,7 @@ __all__ = [
     "FoundValue",
     "GroupMember",
     "KeptCounts",
+    "KnownSecret",
     "KnownValue",
     "LayoutChoices",
     "Lease",

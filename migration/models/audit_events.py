@@ -11,7 +11,7 @@ from operator import or_
 from typing import TYPE_CHECKING, ClassVar, TypedDict
 
 from django.contrib.auth.models import User
-from django.db import models
+from django.db import connections, models
 from django.utils.translation import gettext_lazy as _
 
 from migration.models.audit_actors import current_actor
@@ -134,8 +134,25 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
 
     def insert_already_signed(self, events: Collection[AuditEvent]) -> None:
         """Write entries that `AuditEvent.make_signed` made, in one statement."""
-        if events:
-            self.bulk_create(events)
+        if not events:
+            return
+        columns = [field.attname for field in AuditEvent._meta.concrete_fields]
+        # As one text: bulk_create would prepare each value by itself, which takes longer than the statement.
+        rows = [{column: getattr(event, column) for column in columns} for event in events]
+        with connections[self.db].cursor() as cursor:
+            cursor.execute(
+                """
+                INSERT INTO migration_auditevent (
+                    id, at, code, who, origin, client_id, slug, reason, facts, correlation, key, signature
+                )
+                SELECT id, at, code, who, origin, client_id, slug, reason, facts, correlation, key, signature
+                FROM jsonb_to_recordset(%s::jsonb) AS new (
+                    id uuid, at timestamptz, code text, who text, origin text, client_id int, slug text, reason text,
+                    facts text, correlation text, key text, signature text
+                )
+                """,
+                [json.dumps(rows, default=str)],
+            )
 
 
 class AuditEvent(models.Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from django.conf import settings
 from django.core.exceptions import EmptyResultSet
@@ -193,6 +193,15 @@ class PlannedChange:
     gate: tuple[Message, ...] = ()
 
 
+class MovingClient(NamedTuple):
+    """A client's row that is locked for its move."""
+
+    client_id: int
+    slug: str
+    phase: str
+    comparison_id: int | None
+
+
 class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]):
     def exclude_deleted_clients(self) -> Self:
         """Leave out the clients that NOVA has deleted."""
@@ -249,34 +258,32 @@ class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]
             if not moving:
                 return set()
             now = timezone.now()
-            reads = self._enter_phase([row.pk for row in moving], new, now)
-            changes = [
-                PhaseChange(
-                    client_id=row.pk,
-                    slug=row.client.slug,
-                    old=old,
-                    new=new,
-                    by=by,
-                    reason=reason,
-                    note=planned[row.pk].note,
-                    run=run,
-                    comparison_id=row.comparison_id,
-                    overridden=list(planned[row.pk].overridden),
-                    override_reason=override_reason if planned[row.pk].overridden else "",
-                    reads_before=reads[row.pk],
-                    changed_at=now,
+            reads = self._enter_phase([row.client_id for row in moving], new, now)
+            changes, events = list[dict[str, Any]](), list[AuditEvent]()
+            moved = audit_sentences.MOVED(old=old.label, new=new.label)
+            for row in moving:
+                plan = planned[row.client_id]
+                changes.append(
+                    {
+                        "client_id": row.client_id,
+                        "slug": row.slug,
+                        "old": old,
+                        "new": new,
+                        "reason": reason,
+                        "note": plan.note and plan.note.to_json(),
+                        "comparison_id": row.comparison_id,
+                        "overridden": [line.to_json() for line in plan.overridden],
+                        "override_reason": override_reason if plan.overridden else "",
+                        "reads_before": reads[row.client_id],
+                        "changed_at": now,
+                    }
                 )
-                for row in moving
-            ]
-            PhaseChange.objects.bulk_create(changes)
-            AuditEvent.objects.insert_already_signed(
-                [
-                    event
-                    for change in changes
-                    for event in _describe_change(change, planned[change.client_id].gate)
-                ]
-            )
-        return {row.pk for row in moving}
+                about: dict[str, Any] = {"by": by, "client_id": row.client_id, "slug": row.slug}
+                events.append(AuditEvent.make_signed(AuditCode.MOVE, moved, reason=reason, **about))
+                events += _describe_gate(plan, new, override_reason, about)
+            PhaseChange.objects.insert(changes, by=by, run=run)
+            AuditEvent.objects.insert_already_signed(events)
+        return {row.client_id for row in moving}
 
     def _enter_phase(
         self, client_ids: Collection[int], new: Phase, now: datetime
@@ -302,13 +309,21 @@ class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]
                 [sorted(client_ids)],
             )
 
-    def _lock_in_phase(self, client_ids: Collection[int], phase: Phase) -> list[ClientMigration]:
+    def _lock_in_phase(self, client_ids: Collection[int], phase: Phase) -> list[MovingClient]:
         """Lock and return the rows of the clients in `phase`; a client without a row is given one."""
         self._give_rows(client_ids)
-        found = self.filter(client_id__in=client_ids).select_for_update(of=("self",))
-        # By id alone: while very many clients change their phase, PostgreSQL may take the few of a batch to be all that
-        # are in it, and read every client of the phase.
-        locked = found.order_by("client_id").select_related("client")
+        with connection.cursor() as cursor:
+            # By id alone: while very many clients change their phase, PostgreSQL may take the few of a batch to be all
+            # that are in it, and read every client of the phase.
+            cursor.execute(
+                f"""
+                SELECT kept.client_id, client.slug, kept.phase, kept.comparison_id
+                FROM migration_clientmigration AS kept JOIN {CLIENTS} AS client ON client.id = kept.client_id
+                WHERE kept.client_id = ANY(%s) ORDER BY kept.client_id FOR UPDATE OF kept
+                """,  # noqa: S608  # a constant
+                [list(client_ids)],
+            )
+            locked = [MovingClient(*row) for row in cursor.fetchall()]
         return [row for row in locked if row.phase == phase]
 
     def record_refused(self, revisions: Iterable[tuple[int, int | None]]) -> None:
@@ -328,19 +343,15 @@ class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]
             )
 
 
-def _describe_change(change: PhaseChange, gate: Collection[Message]) -> Iterator[AuditEvent]:
-    """Yield the audit's entry of a move, of its override where evidence was missing, and of its gate if it had one."""
-    old, new = Phase(change.old).label, Phase(change.new).label
-    moved = audit_sentences.MOVED(old=old, new=new)
-    about: dict[str, Any] = {"by": change.by, "client_id": change.client_id, "slug": change.slug}
-    yield AuditEvent.make_signed(AuditCode.MOVE, moved, reason=change.reason, **about)
-    if change.overridden:
-        facts = audit_sentences.EVIDENCE_OVERRIDDEN(new=new, lines=tuple(change.overridden))
-        yield AuditEvent.make_signed(
-            AuditCode.OVERRIDE, facts, reason=change.override_reason, **about
-        )
-    if gate:
-        passed = audit_sentences.GATE_PASSED(new=new, lines=tuple(gate))
+def _describe_gate(
+    plan: PlannedChange, new: Phase, override_reason: str, about: dict[str, Any]
+) -> Iterator[AuditEvent]:
+    """Yield the audit's entry of the override of a move, where evidence was missing, and of its gate if it had one."""
+    if plan.overridden:
+        facts = audit_sentences.EVIDENCE_OVERRIDDEN(new=new.label, lines=plan.overridden)
+        yield AuditEvent.make_signed(AuditCode.OVERRIDE, facts, reason=override_reason, **about)
+    if plan.gate:
+        passed = audit_sentences.GATE_PASSED(new=new.label, lines=plan.gate)
         yield AuditEvent.make_signed(AuditCode.GATE, passed, **about)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+import json
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
 from django.db import connection, models
@@ -11,16 +12,43 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration.models.fields import MessageField, MessageListField
-from migration.models.kept_names import KeptNameField, require_kept_name
+from migration.models.kept_names import KeptNameField, get_kept_name, require_kept_name
 from migration.models.phases import PhaseChoices
 from migration.models.reasons import limit_reason
 from nova_credentials.phases import MOVES, Move
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from django.contrib.auth.models import User
+
     from migration.models.runs import Run
 
 
 class PhaseChangeQuerySet(models.QuerySet["PhaseChange"]):
+    def insert(self, rows: Collection[dict[str, Any]], *, by: User | None, run: Run | None) -> None:
+        """Store moves, given by their columns, in one statement: as one text, as bulk_create takes many times as long.
+
+        They are all of the same user and run.
+        """
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                INSERT INTO migration_phasechange (
+                    client_id, slug, old, new, by_id, by_name, reason, note, run_id, comparison_id, overridden,
+                    override_reason, reads_before, changed_at
+                )
+                SELECT client_id, slug, old, new, %s, %s, reason, note, %s, comparison_id, overridden,
+                    override_reason, reads_before, changed_at
+                FROM jsonb_to_recordset(%s::jsonb) AS made (
+                    client_id int, slug text, old text, new text, reason text, note jsonb, comparison_id bigint,
+                    overridden jsonb, override_reason text, reads_before jsonb, changed_at timestamptz
+                )
+                ORDER BY client_id
+                """,
+                [by and by.pk, get_kept_name(by), run and run.pk, json.dumps(rows, default=str)],
+            )
+
     def count_overridden(self, run: Run) -> dict[str, int]:
         """Count the moves of the run that were made although evidence was missing, by the key of what was missing."""
         with connection.cursor() as cursor:

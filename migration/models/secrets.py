@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from django.conf import settings
 from django.db import connection, models
@@ -53,6 +53,17 @@ def client_has_no_drift_since(time_field: str) -> models.Q:
     late = models.Q(described_at=None) | models.Q(described_at__lte=models.OuterRef(time_field))
     differing = secrets.filter(late | models.Q(differs=True))
     return models.Q(models.Exists(secrets), ~models.Exists(differing))
+
+
+class KnownSecret(NamedTuple):
+    """A secret that a push has met, as every batch of a push reads it: a row of the model takes ten times as long."""
+
+    name: str
+    client_id: int
+    arn: str
+    version_id: str
+    # As it is now; None where NOVA has deleted the client.
+    client_slug: str | None
 
 
 class SecretQuerySet(models.QuerySet["Secret"]):
@@ -138,18 +149,18 @@ class SecretQuerySet(models.QuerySet["Secret"]):
             self.filter(due, present).order_by(first, "name").values_list("name", flat=True)
         )
 
-    def find(self, names: Collection[str]) -> dict[str, Secret]:
-        """Return name -> secret of those of these names that there are, each with the present slug of its client."""
-        found = self.raw(
-            # Without the facts, which take longer to read than all the others.
-            f"""
-            SELECT name, client_id, arn, version_id, seen_at,
-                (SELECT slug FROM {CLIENTS} WHERE id = client_id) AS client_slug
-            FROM migration_secret WHERE name = ANY(%s)
-            """,  # noqa: S608  # a constant
-            [list(names)],
-        )
-        return {secret.name: secret for secret in found}
+    def find(self, names: Collection[str]) -> dict[str, KnownSecret]:
+        """Return name -> secret of those of these names that there are."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                # Without the facts, which take longer to read than all the others.
+                f"""
+                SELECT name, client_id, arn, version_id, (SELECT slug FROM {CLIENTS} WHERE id = client_id)
+                FROM migration_secret WHERE name = ANY(%s)
+                """,  # noqa: S608  # a constant
+                [list(names)],
+            )
+            return {row[0]: KnownSecret(*row) for row in cursor.fetchall()}
 
 
 class Secret(models.Model):
@@ -174,9 +185,6 @@ class Secret(models.Model):
     # A run notes here what it is about to change, and the facts before, until the change is in the audit.
     begun = MessageField(null=True)
     begun_on = models.JSONField(null=True)
-
-    # Annotated by `find`; None where NOVA has deleted the client.
-    client_slug: str | None
 
     objects = SecretQuerySet.as_manager()
 

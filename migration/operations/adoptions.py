@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models import Comparison
+    from migration.models import Comparison, KnownSecret
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.secrets_manager import SecretDescription, SecretsManager
     from nova_credentials.document import Layout
@@ -60,7 +60,7 @@ class ForeignSecret:
 
     description: SecretDescription
     # Of this database, where it is another client's here.
-    row: Secret | None
+    row: KnownSecret | None
     owner: Message
 
     @property

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from django.conf import settings
 
 from migration import sentences
-from migration.models import Secret, find_layout
+from migration.models import KnownSecret, Secret, find_layout
 from migration.operations.aws_calls import note_attempt
 from migration.operations.keys import load_version_keys
 from migration.operations.rate_limiter import PriorityLimiter, rate_limiter
@@ -125,8 +125,8 @@ def secret_names_by_type(snapshot: ClientSnapshot) -> dict[CredentialType, str]:
     return {t: snapshot.names.get(t) or snapshot.names["client"] for t in CredentialType}
 
 
-def find_known_secrets(names: Collection[str]) -> dict[str, Secret]:
-    """Return name -> `Secret` of those that a push has written or found equal."""
+def find_known_secrets(names: Collection[str]) -> dict[str, KnownSecret]:
+    """Return name -> secret of those that a push has written or found equal."""
     return Secret.objects.find(names)
 
 

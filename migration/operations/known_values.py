@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from credentials.models import Client, Credential
-    from migration.models import ClientPhaseQuerySet, CredentialKey, Secret
+    from migration.models import ClientPhaseQuerySet, CredentialKey, KnownSecret
     from migration.operations.keys import VersionIdKeys
     from nova_credentials.aws.answers import Answers, SecretValue
 
@@ -182,7 +182,7 @@ def _see_in_aws(
     secrets: Mapping[Credential, Mapping[str, str]],
     versions: Collection[SecretValue],
     *,
-    pushed: Mapping[str, Secret],
+    pushed: Mapping[str, KnownSecret],
     keys: VersionIdKeys,
 ) -> dict[CredentialKey, PresentValue]:
     names = client_secret_names(client)

@@ -47,9 +47,9 @@ HELD = f"""
 ))
 """
 PROOF = LOCK.format(pid="pg_backend_pid()", session="%(session)s::bigint")
-# For a query that has candidates of a column `batch`; its parameters are the kind and the key of batch 0.
+# For a query that has candidates of a column `batch`; `first` is the key of batch 0.
 NOBODY_HOLDS_BATCH = f"""
-NOT EXISTS (SELECT FROM migration_lease AS l WHERE l.kind = %s AND l.key = %s::bigint | batch AND {HELD})
+NOT EXISTS (SELECT FROM migration_lease AS l WHERE l.kind = %(kind)s AND l.key = %(first)s::bigint | batch AND {HELD})
 """  # constants
 # The keys of the held leases of a kind; its parameters are the kind, the first key and the last.
 HELD_LEASES = f"""

@@ -9,6 +9,7 @@ from django.db import connection
 from django.db.models import Count, F, IntegerField, Q
 from django.db.models.expressions import RawSQL
 from django.db.models.lookups import In
+from django.utils import timezone
 
 from migration.models import LeaseKind, RunItem
 from migration.operations.leases import HELD_LEASES, NOBODY_HOLDS_BATCH, list_held, try_lease
@@ -26,6 +27,19 @@ RETRY_LOCK = (1 << BATCH_BITS) - 1
 LAST_KEY = 2**63 - 1
 # More than all workers together hold at any time, so that a free one is among them.
 CANDIDATE_BATCHES = 64
+# From batch to batch by the index of items, no farther than is asked for: not every item of a long run is looked at.
+NEXT_BATCH = """
+SELECT batch FROM migration_runitem AS item
+WHERE run_id = %(run)s AND outcome = '' AND (next_try_at IS NULL OR next_try_at <= %(now)s) AND batch > {last}
+ORDER BY batch LIMIT 1
+"""
+FREE_BATCHES = f"""
+WITH RECURSIVE candidate (batch) AS (
+    ({NEXT_BATCH.format(last=-1)})
+    UNION ALL SELECT ({NEXT_BATCH.format(last="candidate.batch")}) FROM candidate WHERE batch IS NOT NULL
+)
+SELECT batch FROM candidate WHERE batch IS NOT NULL AND {NOBODY_HOLDS_BATCH} LIMIT %(most)s
+"""  # noqa: S608  # constants
 
 
 def held_batches(run_id: int) -> set[int]:
@@ -66,15 +80,10 @@ def count_in_work(runs: Collection[Run]) -> dict[int, int]:
 @contextmanager
 def lock_free_batch(run_id: int) -> Iterator[int | None]:
     """Lease the first batch with free items that no worker holds, and give its number; None where there is none."""
-    free_items = RunItem.objects.filter(run_id=run_id).due_now()
-    batches = free_items.order_by("batch").values_list("batch", flat=True).distinct()
-    candidates, values = batches[:CANDIDATE_BATCHES].query.sql_with_params()
     first = run_id << BATCH_BITS
+    due = {"run": run_id, "now": timezone.now(), "most": CANDIDATE_BATCHES}
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT batch FROM ({candidates}) AS candidate (batch) WHERE {NOBODY_HOLDS_BATCH}",  # noqa: S608  # Django's own query
-            [*values, LeaseKind.BATCH, first],
-        )
+        cursor.execute(FREE_BATCHES, due | {"kind": LeaseKind.BATCH, "first": first})
         free = [batch for (batch,) in cursor.fetchall()]
     for batch in free:
         with try_lock_batch(run_id, batch) as leased:

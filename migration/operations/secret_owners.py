@@ -19,7 +19,7 @@ from nova_credentials.messages import in_a_row
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from migration.models import Secret
+    from migration.models import KnownSecret
     from nova_credentials.aws.answers import SecretDescription
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.messages import Message
@@ -32,10 +32,10 @@ MOST_CHARACTERS = 100
 class SecretOwners:
     """What this database knows of secrets of some names. Touches no database, so that threads may ask it."""
 
-    known: Mapping[str, Secret] = field(repr=False)
+    known: Mapping[str, KnownSecret] = field(repr=False)
     keys: VersionIdKeys
 
-    def find_row(self, there: SecretVersion | SecretDescription) -> Secret | None:
+    def find_row(self, there: SecretVersion | SecretDescription) -> KnownSecret | None:
         """Return the row of the very secret: one that was made anew under the name has another ARN."""
         row = self.known.get(there.name)
         return row if row is not None and row.arn == there.arn else None

@@ -109,7 +109,12 @@ def read_snapshots(client_ids: Collection[int]) -> dict[int, ClientSnapshot]:
     """Read each client as of one moment; a client that is gone is left out. Raises `NovaSchemaError`."""
     with convert_schema_errors(), repeatable_read_only():
         found, columns = _read_clients(client_ids)
-    return {client.pk: _take_snapshot(client, columns) for client in found}
+    snapshots = {}
+    for client in found:
+        snapshots[client.pk] = _take_snapshot(client, columns)
+        # Its rows know their client: of a long run, many clients would wait for the garbage collector.
+        client.rows_read = None
+    return snapshots
 
 
 def read_snapshots_for_page(client_ids: Collection[int]) -> dict[int, ClientSnapshot]:

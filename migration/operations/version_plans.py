@@ -13,7 +13,7 @@ from migration.operations.rate_limiter import rate_limiter
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from migration.models import Secret
+    from migration.models import KnownSecret
     from migration.operations.keys import VersionIdKeys
     from nova_credentials.aws.secrets_manager import SecretValue
 
@@ -25,7 +25,7 @@ def record_planned_versions(version_ids: Collection[str]) -> None:
 
 
 def find_own_unplanned_versions(
-    values: Iterable[SecretValue], *, known: Mapping[str, Secret], keys: VersionIdKeys
+    values: Iterable[SecretValue], *, known: Mapping[str, KnownSecret], keys: VersionIdKeys
 ) -> set[str]:
     """Return the ids of the versions that this site wrote and that this database never planned to write.
 
