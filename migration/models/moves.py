@@ -46,7 +46,12 @@ class PhaseChangeQuerySet(models.QuerySet["PhaseChange"]):
                 )
                 ORDER BY client_id
                 """,
-                [by and by.pk, get_kept_name(by), run and run.pk, json.dumps(rows, default=str)],
+                [
+                    by.pk if by else None,
+                    get_kept_name(by),
+                    run.pk if run else None,
+                    json.dumps(rows, default=str),
+                ],
             )
 
     def count_overridden(self, run: Run) -> dict[str, int]:

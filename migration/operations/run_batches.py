@@ -16,6 +16,7 @@ from migration.operations.leases import HELD_LEASES, NOBODY_HOLDS_BATCH, list_he
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from datetime import datetime
 
     from migration.models import Run
 
@@ -80,10 +81,15 @@ def count_in_work(runs: Collection[Run]) -> dict[int, int]:
 @contextmanager
 def lock_free_batch(run_id: int) -> Iterator[int | None]:
     """Lease the first batch with free items that no worker holds, and give its number; None where there is none."""
-    first = run_id << BATCH_BITS
-    due = {"run": run_id, "now": timezone.now(), "most": CANDIDATE_BATCHES}
+    due: dict[str, int | str | datetime] = {
+        "run": run_id,
+        "now": timezone.now(),
+        "kind": LeaseKind.BATCH,
+        "first": run_id << BATCH_BITS,
+        "most": CANDIDATE_BATCHES,
+    }
     with connection.cursor() as cursor:
-        cursor.execute(FREE_BATCHES, due | {"kind": LeaseKind.BATCH, "first": first})
+        cursor.execute(FREE_BATCHES, due)
         free = [batch for (batch,) in cursor.fetchall()]
     for batch in free:
         with try_lock_batch(run_id, batch) as leased:
