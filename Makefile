@@ -48,6 +48,7 @@ audit: $(TOOLS)/ready  ## advisories about the locked versions; fails too if the
 bench: $(READY)  ## ratios in one run: this app beside the plan's own loop (ARGS="--write": into docs/performance.md)
 	$(BIN)/python -m tests.bench $(ARGS)
 	$(BIN)/python -m tests.bench_moves
+	$(BIN)/python -m tests.bench_commands
 	$(BIN)/python -m tests.bench_reader
 	$(BIN)/python -m tests.bench_pages
 	$(BIN)/python -m tests.bench_truncate

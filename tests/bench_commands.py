@@ -2,8 +2,8 @@
 
 Each is a process of its own, timed from its start to its end, its report of all clients included. First by two workers
 at 100 ms of round trip under the site's limits, over clients of which nothing changed. Then without any limit, in one
-process: a first push, and the same again, with few clients and with many. AWS is the stand-in of `tests/bench_aws.py`.
-The loop, in a process of its own too, reads the same secrets, 20 a call, as the site's limiter lets it. It is timed
+process: a first push, and the same again, with few clients and with many. AWS is the stand-in of `tests/bench_aws.py`
+first, and then the embedded one, which takes about as much of a processor for a call as the site does. The loop, in a process of its own too, reads the same secrets, 20 a call, as the site's limiter lets it. It is timed
 without its start. All ratios are from one run. Exits with 1 where a bound is missed.
 
 `python -m tests.bench_commands --clients 5000 --few 500 --many 5000`: a quick look. `--profile first|again|compare
@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_urlsafe
+from shutil import rmtree
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -196,6 +197,15 @@ def workers() -> Iterator[None]:
 
 def measure_in_one_process(few: int, many: int) -> list[Row]:
     """First push and second, without limits; the rates are those of the many clients."""
+    from nova_admin.embedded import aws
+
+    rmtree(LOCAL / "aws", ignore_errors=True)
+    server = aws.start_server(LOCAL / "aws")
+    os.environ |= {
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": server.endpoint,
+        "AWS_ACCESS_KEY_ID": server.access_key,
+    }
+    bench.conditions()
     rows, memory = [], {}
     for clients in (few, many):
         with site(clients):
