@@ -1,10 +1,11 @@
 """`make bench`, commands: `migrate_clients --all` and `compare_clients --all` whole, beside a bare loop of batch reads.
 
 Each is a process of its own, timed from its start to its end, its report of all clients included. First by two workers
-at 100 ms of round trip under the site's limits, over clients of which nothing changed. Then without any limit, in one
-process: a first push, and the same again, with few clients and with many. AWS is the stand-in of `tests/bench_aws.py`
-first, and then the embedded one, which takes about as much of a processor for a call as the site does. The loop, in a process of its own too, reads the same secrets, 20 a call, as the site's limiter lets it. It is timed
-without its start. All ratios are from one run. Exits with 1 where a bound is missed.
+at 100 ms of round trip under the site's limits, over clients of which nothing changed, with the stand-in of
+`tests/bench_aws.py` for AWS. Then without any limit, in one process: a first push, and the same again, with few clients
+and with many, and with the embedded AWS. The loop, in a process of its own too, reads the same secrets, 20 a call, as
+the site's limiter lets it; it is timed without its start. All ratios are from one run. Exits with 1 where a bound is
+missed.
 
 `python -m tests.bench_commands --clients 5000 --few 500 --many 5000`: a quick look. `--profile first|again|compare
 --clients 3000`: where the time of one command without limits goes, by function and by statement; `--memory` what of its
