@@ -78,8 +78,7 @@ class RateLimiter:
             with self._queues[kind]:
                 with self._lock:
                     due = self._next_turn(kind)
-                if (seconds := due - time.monotonic()) > 0:
-                    time.sleep(seconds)
+                time.sleep(max(0.0, due - time.monotonic()))
         # The turn may have been far away: what counts is what holds now.
         require_writes_allowed(operation)
 
