@@ -118,16 +118,15 @@ def make_bar(terminal: TextIO) -> bars.Progress:
     from rich import progress as bars
     from rich.table import Column
 
-    text = bars.TextColumn(
-        "{task.description}", markup=False, table_column=Column(ratio=1, overflow="fold")
-    )
+    console = make_console(terminal)
+    # The terminal itself shows what is pressed at the end of a line: some room is left for it.
+    beside = Column(overflow="fold", max_width=max(console.width - BAR_WIDTH - 5, BAR_WIDTH))
     return bars.Progress(
         bars.BarColumn(BAR_WIDTH),
-        text,
-        console=make_console(terminal),
+        bars.TextColumn("{task.description}", markup=False, table_column=beside),
+        console=console,
         auto_refresh=False,
         transient=True,
-        expand=True,
         redirect_stdout=False,
     )
 
