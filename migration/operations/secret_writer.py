@@ -228,13 +228,13 @@ class SecretWriter:
             pending.error = error
 
     def _require_writable(self, pending: PendingWrite, name: str) -> None:
-        """Raise where the secret is not the client's here, or may not be made, or holds what is to be spared."""
+        """Raise where the secret is not the client's here, or may not be made, or not be written over."""
         if self.differs:
             raise WritesRefusedError.because(self.differs)
         found = self.before[name]
         if isinstance(found, SecretValue):
             self._require_ours(pending, found)
-            self._spare_version(pending, found)
+            self._require_replaceable(pending, found)
         elif found.scheduled_for_deletion:
             self._require_proof(pending, self.sm.describe_secret(name))
         elif found.not_found:
@@ -261,27 +261,18 @@ class SecretWriter:
             if there is None:
                 return
             found = there
-            self._spare_version(pending, found)
+            self._require_replaceable(pending, found)
         self._tag_if_adopted(pending, name)
         if found.holds_document(pending.documents[name]):
             pending.add_secret(found)
             return
-        is_foreign = self.owners.is_foreign_version(found)
-        if (
-            is_foreign
-            and pending.snapshot.phase.aws_is_authority
-            and not (self.options.overwrite or self._is_adopted(pending, name))
-        ):
-            raise ForeignVersionError(sentences.FOREIGN_VERSION(name=name))
-        is_newer = found.version_id in self.newer
-        if is_newer and not self.options.overwrite:
-            raise WrittenSinceBackupError(sentences.WRITTEN_SINCE_BACKUP(name=name))
         pending.outcomes.setdefault(name, Outcome.UPDATED)
-        replaced = ReplacedVersion(name, found.version_id, found.created_at, not is_foreign)
+        is_ours = not self.owners.is_foreign_version(found)
+        replaced = ReplacedVersion(name, found.version_id, found.created_at, is_ours)
         if self.options.dry_run:
             pending.replaced.append(replaced)
         else:
-            if is_newer and found.text is not None:
+            if found.version_id in self.newer and found.text is not None:
                 self.sm.put_aside(name, found.text, stage=REPLACED_STAGE)
             text = documents.encode_document(pending.documents[name])
             token = self.owners.keys.new_id(name, replaced=found.version_id, text=text)
@@ -289,19 +280,19 @@ class SecretWriter:
             pending.replaced.append(replaced)
             pending.add_secret(SecretVersion(name, found.arn, version_id))
 
-    def _spare_version(self, pending: PendingWrite, found: SecretValue) -> None:
-        """Raise MismatchNotOverwrittenError where the client is spared and somebody else wrote the found version."""
-        name = found.name
-        if (
-            not pending.is_spared
-            or found.holds_document(pending.documents[name])
-            or not self.owners.is_foreign_version(found)
-            or self._is_adopted(pending, name)
-        ):
+    def _require_replaceable(self, pending: PendingWrite, found: SecretValue) -> None:
+        """Raise `RefusedBySiteError` where a version is found that may not be written over."""
+        name, by_authority = found.name, pending.snapshot.phase.aws_is_authority
+        if found.holds_document(pending.documents[name]):
             return
-        by_authority = pending.snapshot.phase.aws_is_authority
-        sentence = plan_sentences.LEFT_TO_AWS if by_authority else plan_sentences.LEFT_ALONE
-        raise MismatchNotOverwrittenError(sentence(name=name, version=found.version_id))
+        if self.owners.is_foreign_version(found) and not self._is_adopted(pending, name):
+            if pending.is_spared:
+                sentence = plan_sentences.LEFT_TO_AWS if by_authority else plan_sentences.LEFT_ALONE
+                raise MismatchNotOverwrittenError(sentence(name=name, version=found.version_id))
+            if by_authority and not self.options.overwrite:
+                raise ForeignVersionError(sentences.FOREIGN_VERSION(name=name))
+        if found.version_id in self.newer and not self.options.overwrite:
+            raise WrittenSinceBackupError(sentences.WRITTEN_SINCE_BACKUP(name=name))
 
     def _is_adopted(self, pending: PendingWrite, name: str) -> bool:
         """Say whether somebody adopted the secret, having seen what it held, and no push has written it since."""

@@ -20,6 +20,7 @@ from credentials.models import (
     save_columns,
 )
 from credentials.triggers import ensure_writes_are_counted, writes_are_counted
+from migration import resolution_sentences, sentences, version_sentences
 from migration.models import PUSHED, Outcome, Run, all_clients
 from migration.operations import (
     aws_store,
@@ -42,9 +43,15 @@ from tests.law.environment import ATTRIBUTES, CACHE_SECONDS, FIELDS, GONE, World
 
 if TYPE_CHECKING:
     from migration.models import ClientPhaseQuerySet
+    from tests.law.invariant import Numbers
 
 
 LINE = tuple(Phase)
+SAID_IN_PART = (
+    sentences.SAVED_IN_PART.key,
+    resolution_sentences.UNDONE_IN_PART.key,
+    version_sentences.VERSION_RESTORED_IN_PART.key,
+)
 
 
 @dataclass(frozen=True)
@@ -70,10 +77,8 @@ def save(world: World, change: Change) -> None:
                 saving.keep_secrets_out_if_purged(kind, row, secrets)
                 save_columns(row, columns)
             saving.write_or_push_to_aws(warn=lambda _: None)
-    except (SaveRefusedError, RowsChangedError, RowsBusyError):
-        # Where AWS's answer was lost, it is said that AWS may have taken it.
-        if not world.stage.answer_was_lost:
-            world.ledger.refuse(numbers)
+    except (SaveRefusedError, RowsChangedError, RowsBusyError) as error:
+        _refuse(world, numbers, error)
         return
     except OperationalError as error:
         require_lock_timeout(error)
@@ -82,6 +87,20 @@ def save(world: World, change: Change) -> None:
     world.ledger.confirm(numbers, at=world.now)
     if saving.phase.aws_is_authority:
         world.landed(waited)
+
+
+def _refuse(world: World, numbers: Numbers, error: Exception) -> None:
+    """Notes what is said to be saved nowhere.
+
+    Where AWS's answer was lost, it is said that AWS may have taken it; where AWS failed half-way, what it has already.
+    """
+    if world.stage.answer_was_lost:
+        return
+    message = getattr(error, "message", None)
+    if world.stage.aws_failed and message and message.key in SAID_IN_PART:
+        saved = world.list_fields_in(message.values["names"])
+        numbers = {field: number for field, number in numbers.items() if field not in saved}
+    world.ledger.refuse(numbers)
 
 
 def _typed(world: World, texts: dict[str, str]):
@@ -344,9 +363,8 @@ def copy_to_postgres_and_undo_it(world: World, change: Change) -> None:
     numbers = world.ledger.begin(former)
     try:
         undone_copies.undo_copy(client_id=world.pk, seen=plan.digest, reason="")
-    except NotResolved:
-        if not world.stage.answer_was_lost:
-            world.ledger.refuse(numbers)
+    except NotResolved as error:
+        _refuse(world, numbers, error)
         return
     world.ledger.confirm(numbers, at=world.now)
 
@@ -370,9 +388,8 @@ def restore_the_former_version(world: World, _: Change) -> None:
     numbers = world.ledger.begin(former)
     try:
         restored_versions.restore_version(client_id=world.pk, **chosen, seen=plan.digest, reason="")
-    except NotResolved:
-        if not world.stage.answer_was_lost:
-            world.ledger.refuse(numbers)
+    except NotResolved as error:
+        _refuse(world, numbers, error)
         return
     world.ledger.confirm(numbers, at=world.now)
 

@@ -45,7 +45,7 @@ from tests.law.invariant import LawBroken, Ledger
 from tests.law.kept_reader import kept_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from tests.law.state_machine import Play
 
@@ -231,6 +231,16 @@ class World:
             return [own]
         other_layout = own[1] if other_slug else find_other_layout(own[1])
         return [own, (other_slug or own[0], other_layout)]
+
+    def list_fields_in(self, names: Collection[str]) -> list[str]:
+        """The fields that one of these secrets holds."""
+        parts = {
+            part
+            for named in self.list_named()
+            for part, name in secret_names(*named).items()
+            if name in names
+        }
+        return [field for field, (_, _, part, _) in FIELDS.items() if parts & {part, "client"}]
 
     def new_texts(self, fields: tuple[str, ...], *, again: bool) -> dict[str, str]:
         """What a save is to write: what was never there, or once more what was there before."""

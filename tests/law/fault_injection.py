@@ -97,6 +97,7 @@ class Stage:
         self.steps = self.writes = self.calls = 0
         self.interruption, self.died = interruption, False
         self.answer_was_lost = bool(interruption and interruption.what in LOST)
+        self.aws_failed = bool(interruption and interruption.what in AWS_FAILS)
         self.said_by_others: list[BaseException] = []
         self.process = connections["default"]  # this thread's
         self.process.ensure_connection()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from migration.operations import aws_store, layouts
+from migration.operations.pending_writes import PendingWrite
+from migration.operations.secret_writer import SecretWriter
 from migration.operations.snapshots import ClientSnapshot
 from nova_credentials.phases import Phase
 from tests.law.actions import (
@@ -19,6 +21,7 @@ from tests.law.layout_acts import change_the_layout, the_old_secrets_go
 from tests.law.state_machine import Play
 
 MAIL = Change(("mail",))
+ALL_THREE = Change(("password", "port", "mail"))
 CHANGE, GO, SAVE = (Play(act, MAIL, None) for act in (change_the_layout, the_old_secrets_go, save))
 READ_BY_AN_EARLIER_RELEASE = Play(a_reader_of_an_earlier_release_reads, MAIL, None)
 LAYOUT_FAULTS: list[LayoutFault] = []
@@ -56,3 +59,20 @@ def a_change_copies_the_rows_and_not_what_aws_holds(patch):
         return replace(aws_store.read_aws(snapshot, sm=sm), document=snapshot.document)
 
     patch.setattr(layouts, "read_aws", read_aws)
+
+
+@fault(Phase.AWS, CHANGE, Play(console_writes, MAIL, None), Play(save, ALL_THREE, None))
+def a_secret_is_written_before_the_next_is_looked_at(patch):
+    require_writable, write_secret = SecretWriter._require_writable, SecretWriter._write_secret
+
+    def look_and_write(writer, pending, name):
+        require_writable(writer, pending, name)
+        write_secret(writer, pending, name)
+
+    patch.setattr(SecretWriter, "_require_writable", lambda *_: None)
+    patch.setattr(SecretWriter, "_write_secret", look_and_write)
+
+
+@fault(Phase.AWS, CHANGE, Play(save, ALL_THREE, Interruption(What.DOWN, 2)))
+def half_a_save_is_said_to_be_saved_nowhere(patch):
+    patch.setattr(PendingWrite, "list_surely_written_names", lambda _: ())

@@ -180,6 +180,25 @@ LIVES |= {
 }
 
 
+# The database's secret comes first: what keeps the mail's from being written over is seen before, or AWS fails then.
+ALL_THREE = Change(("password", "port", "mail"))
+LIVES |= {
+    f"a save of two secrets of which somebody wrote the second, in {start}": (
+        start,
+        [CHANGE, Play(console_writes, MAIL, None), Play(save, ALL_THREE, None)],
+    )
+    for start in (Phase.AWS, Phase.PURGED)
+}
+LIVES |= {
+    f"a save of two secrets, {what} between them, in {start}": (
+        start,
+        [CHANGE, Play(save, ALL_THREE, Interruption(what, at)), Play(save, ALL_THREE, None)],
+    )
+    for start, at in ((Phase.AWS, 2), (Phase.PURGED, 3))
+    for what in (What.DOWN, What.THROTTLED)
+}
+
+
 BACK = Play(the_client_comes_back, MAIL, None)
 LIVES |= {
     f"a client that leaves, killed at each step, in {start}": (

@@ -1,4 +1,4 @@
-"""A save after the cutover that the switch stops between two secrets of one client."""
+"""A save after the cutover of two secrets of one client, of which one can't be written."""
 
 import json
 from threading import Thread
@@ -78,3 +78,19 @@ def test_the_comparison_shows_it_and_the_same_save_again_completes_it(stopped_ha
     save_passwords(idom)
 
     assert compare(client_ids=[idom])[idom].status == "match"
+
+
+def test_nothing_is_written_where_somebody_else_wrote_the_second(idom, settings, sm):
+    settings.NOVA_SECRET_LAYOUT = "service"
+    advance(idom, Phase.AWS)
+    before = sm.get_value(f"{NAME}/database").version_id
+    theirs = sm.get_value(f"{NAME}/email").text.replace("app_password", "example_theirs")
+    sm.put_value(f"{NAME}/email", theirs)
+
+    with pytest.raises(SaveRefusedError) as refusal:
+        save_passwords(idom)
+
+    assert sm.get_value(f"{NAME}/database").version_id == before
+    assert refusal.value.message == sentences.NOTHING_SAVED(
+        error=sentences.FOREIGN_VERSION(name=f"{NAME}/email")
+    )
