@@ -11,6 +11,7 @@ from tests.law.actions import (
     back,
     compare,
     compare_and_forward,
+    compare_and_forward_in_a_run,
     console_writes,
     forward,
     nova_rebuilds_a_table,
@@ -28,7 +29,11 @@ from tests.law.campaign_mutations import CAMPAIGN_FAULTS, CampaignFault
 from tests.law.environment import a_world
 from tests.law.fault_injection import Interruption, Stage, What
 from tests.law.invariant import LawBroken
-from tests.law.layout_acts import change_the_layout, the_old_secrets_go
+from tests.law.layout_acts import (
+    change_the_layout,
+    change_the_layout_in_a_run,
+    the_old_secrets_go,
+)
 from tests.law.layout_mutations import (
     CHANGE,
     GO,
@@ -196,6 +201,17 @@ LIVES |= {
     )
     for start, at in ((Phase.AWS, 2), (Phase.PURGED, 3))
     for what in (What.DOWN, What.THROTTLED)
+}
+LIVES |= {
+    f"a killed run of a change of layout that is refused once it is taken up, in {start}": (
+        start,
+        [
+            Play(change_the_layout_in_a_run, MAIL, Interruption(What.KILLED, 4)),
+            Play(console_writes, MAIL, None),
+            Play(compare_and_forward_in_a_run, MAIL, None),
+        ],
+    )
+    for start in (Phase.AWS, Phase.PURGED)
 }
 
 
