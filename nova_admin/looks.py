@@ -9,7 +9,6 @@ from nova_admin.navigation import (
     CAMPAIGNS,
     CHECK_AWS,
     CLIENT_GROUPS,
-    COST,
     DOCUMENTS,
     NOTICES,
     WRONG_PASSWORDS,
@@ -128,7 +127,6 @@ UNFOLD = {
                         ),
                     },
                     NOTICES,
-                    COST,
                     AUDIT,
                     {
                         "title": _("Users"),

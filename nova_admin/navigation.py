@@ -15,7 +15,7 @@ def make_any_permission_test(*permissions: str) -> Callable[[HttpRequest], bool]
 
 def is_at_runs(request: HttpRequest) -> bool:
     """Say whether the page is one of the runs. The pages of the site below the same address have links of their own."""
-    pages = ("check_nova", "check_aws", "aws_writes", "notices", "cost")
+    pages = ("check_nova", "check_aws", "aws_writes", "notices")
     own = [f"migration_run_{page}" for page in pages]
     at = request.resolver_match.url_name if request.resolver_match else None
     return request.path.startswith(reverse("admin:migration_run_changelist")) and at not in own
@@ -40,13 +40,6 @@ CHECK_AWS = {
     "icon": "policy",
     "link": reverse_lazy("admin:migration_run_check_aws"),
     "permission": make_any_permission_test("migration.view_worker"),
-}
-
-COST = {
-    "title": _("Cost"),
-    "icon": "payments",
-    "link": reverse_lazy("admin:migration_run_cost"),
-    "permission": make_any_permission_test("migration.view_run", "migration.add_run"),
 }
 
 WRONG_PASSWORDS = {

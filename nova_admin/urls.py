@@ -1,7 +1,8 @@
 """The site's addresses: the admin, the end of a session, the choice of the language, and pages where there is none."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, reverse_lazy
+from django.utils.text import format_lazy
 from django.views.generic import RedirectView
 
 from migration.admin.search import show_search
@@ -20,7 +21,19 @@ view_on_site = path(
     "r/<path:of_object>", admin.site.admin_view(refuse_view_on_site), name="view_on_site"
 )
 
+# Pages that went, and where their work is done now.
+moved = [
+    path(
+        "admin/migration/run/cost/",
+        RedirectView.as_view(
+            url=format_lazy("{}#cost", reverse_lazy("admin:migration_run_check_aws")),
+            permanent=True,
+        ),
+    ),
+]
+
 urlpatterns = [
+    *moved,
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/session/", SessionEndView.as_view(), name="session_end"),
     path("admin/docs/", admin.site.admin_view(DocumentListView.as_view()), name="documents"),

@@ -41,7 +41,6 @@ def test_neither_checking_aws_nor_the_cost_nor_keys_show_or_keep_a_value(browser
         page(haystack, browser, reverse("admin:credentials_client_versions", args=[pk]))
         url = reverse("admin:migration_run_check_aws")
         page(haystack, browser, url), page(haystack, browser, url, {})
-        page(haystack, browser, reverse("admin:migration_run_cost"))
         page(haystack, browser, reverse("admin:credentials_client_aws_reads", args=[pk]))
     add_tables(haystack), add_pickles(haystack)
 

@@ -48,7 +48,6 @@ from migration.operations.approvals import ApprovalStepRefused, find_second_user
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
 from migration.operations.notices import is_told
 from migration.reports.campaign_changes import digest_campaign
-from migration.reports.campaign_forecast import forecast_end
 from migration.reports.campaign_history import EVENTS_SHOWN, MOST_EVENTS, list_history
 from migration.reports.campaign_now import list_blocked_now
 from migration.reports.campaigns import summarize_campaign
@@ -291,7 +290,6 @@ def get_campaign_context(
         **(get_stop_notice_context(request) if campaign.state in MAY_STOP else {}),
         "page": page,
         "waves": [get_wave_context(wave) for wave in summary.waves],
-        "forecast": forecast_end(campaign),
         "time_zone": timezone.get_default_timezone_name(),
         "may_view_runs": may(VIEW_RUNS) or may(RUN_PERMISSION),
         "may_view_clients": may("credentials.view_client"),

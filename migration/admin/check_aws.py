@@ -1,4 +1,4 @@
-"""The page about permissions in AWS: what `check_aws` finds, and the policies that `iam_policy` prints."""
+"""The page about AWS: what `check_aws` finds, the policies that `iam_policy` prints, and what it costs a month."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
+from credentials import prices
 from migration.admin.base import RUN_PERMISSION, AdminView
 from migration.admin.check_nova import count_findings
 from migration.operations.doctor import FindingState
@@ -20,6 +21,7 @@ from migration.operations.iam.policies import (
     make_policy,
     read_account_of_newest_secret,
 )
+from migration.reports.costs import ADVICE, STEPS, estimate_costs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +66,7 @@ class CheckAwsView(AdminView):
             policies = list_policies(account)
         except PolicyError as error:
             problem = error.message
+        cost = estimate_costs()
         return self.render_to_response(
             self.get_context_data(
                 findings=findings,
@@ -75,6 +78,10 @@ class CheckAwsView(AdminView):
                 permissions=[{"action": each.action, "why": each.why()} for each in list_needed()],
                 may_check=self.request.user.has_perm(RUN_PERMISSION),
                 input_classes=" ".join(BASE_INPUT_CLASSES),
+                cost=cost,
+                advice=ADVICE[cost["advice"]](),
+                step=STEPS[cost["step"] - 1](),
+                priced_on=prices.AWS_PRICES_READ,
             )
         )
 

@@ -11,7 +11,6 @@ from django.utils.translation import gettext as _
 from migration.admin.base import RUN_PERMISSION
 from migration.admin.campaign_starts import may_start_campaign
 from migration.admin.check_nova import CheckNovaView
-from migration.admin.costs import list_prices
 from migration.admin.ready_moves import READY_PERMISSIONS, select_ready_outside_campaigns
 from migration.admin.run_views import make_run_badge
 from migration.models import Campaign, Standing, count_by_phase_before_goal
@@ -36,8 +35,6 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
     return context | {
         "title": _("Dashboard"),
         "clients": found.clients if sees_clients else None,
-        "plan": found.costs if sees_clients else None,
-        "prices": list_prices(),
         "comparisons": found.comparisons if sees_comparisons else None,
         "history": found.chart if sees_comparisons else None,
         "progress": found.run if may("migration.view_run") or may(RUN_PERMISSION) else None,
@@ -64,7 +61,6 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
         "blockers": split_blockers(found.clients) if sees_clients else [],
         "may_run": may(RUN_PERMISSION),
         "may_see_checks": may(CheckNovaView.permission_required),
-        "may_see_cost": may("migration.view_run") or may(RUN_PERMISSION),
     }
 
 

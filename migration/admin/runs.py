@@ -22,7 +22,6 @@ from migration.admin.aws_writes import (
 from migration.admin.base import RUN_PERMISSION, ReadOnlyAdmin
 from migration.admin.check_aws import CheckAwsView
 from migration.admin.check_nova import CheckNovaView
-from migration.admin.costs import CostView
 from migration.admin.failures import OpenFailuresView
 from migration.admin.notices import NoticesView, TestNoticesView
 from migration.admin.run_approvals import ApproveRunView, CancelRunRequestView
@@ -147,7 +146,6 @@ class RunAdmin(ReadOnlyAdmin):
         ("compare-all/", "compare_all", CompareAllView),
         ("check-nova/", "check_nova", CheckNovaView),
         ("check-aws/", "check_aws", CheckAwsView),
-        ("cost/", "cost", CostView),
         ("secret-settings/", "secret_settings", SecretSettingsView),
         ("failures/", "failures", OpenFailuresView),
         ("plan/<int:pk>/", "plan", PlanView),

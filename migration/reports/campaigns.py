@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import asdict, dataclass
+from math import ceil
 from typing import TYPE_CHECKING
 
 from django.db import models
@@ -17,11 +18,12 @@ from django.utils.translation import gettext_lazy as _
 
 from migration.models import (
     Campaign,
+    GroupMember,
     Run,
     WaveClient,
     WaveCounts,
+    all_clients,
 )
-from migration.reports.campaign_forecast import count_waves_to_begin
 from migration.reports.campaign_left import (
     describe_message,
     find_frequent_reason,
@@ -120,6 +122,7 @@ class CampaignSummary:
     waves_done: int
     waves_all: int  # with those into which what is left of a group will be divided
     waves_to_come: int  # of these, those that are only made once the one before is done
+    seconds_left: float | None  # about, at the pace of the waves that are done
     waits_for: Message | None  # None where it is over, and where it stopped and nothing is in work
     waiting: WaitingStep | None
     unfinished_run: Run | None
@@ -181,6 +184,7 @@ def summarize_campaign(
         waves_to_come=max(0, waves_all - len(every_wave)),
         waits_for=wait.message,
         waiting=wait.step,
+        seconds_left=_forecast_seconds_left(campaign, every_wave, waves_all),
         unfinished_run=run,
         waves=summaries,
         left=tuple(list_unmoved_clients(shown)),
@@ -193,8 +197,43 @@ def _count_waves(campaign: Campaign, waves: list[Wave]) -> int:
     """Count the waves that there are, and those into which what is left of a group will be divided."""
     if campaign.state not in Campaign.NOT_OVER:
         return len(waves)
-    begun = sum(wave.began_at is not None for wave in waves)
-    return begun + count_waves_to_begin(campaign, waves)
+    begun = [wave for wave in waves if wave.began_at]
+    ahead = [wave for wave in waves if wave.began_at is None]
+    if not campaign.wave_size:
+        return len(waves)
+    # A group that has begun may have clients left for another part; it is the last that has.
+    begun_groups = [wave.group_id for wave in begun if wave.group_id]
+    groups = {wave.group_id for wave in ahead if wave.group_id} | {*begun_groups[-1:]}
+    taken = WaveClient.objects.filter(wave__campaign=campaign).values("client_id")
+    before = all_clients().in_phases(*(old for old, _new in campaign.steps)).values("pk")
+    members = GroupMember.objects.filter(group__in=groups, client__in=before).order_by()
+    members = members.exclude(client__in=taken)
+    untaken = dict(members.values_list("group").annotate(number=Count("client_id")))
+    parts = sum(ceil(untaken.get(group, 0) / campaign.wave_size) for group in groups)
+    return len(begun) + max(parts, len(ahead))
+
+
+def _forecast_seconds_left(campaign: Campaign, waves: list[Wave], waves_all: int) -> float | None:
+    """Return about how long a running campaign takes yet, at the pace of its waves that are done; None without one."""
+    took = [
+        (wave.finished_at - wave.began_at).total_seconds()
+        for wave in waves
+        if wave.began_at
+        and wave.finished_at
+        # A wave in whose time the campaign was stopped took longer than the next one will.
+        and not (wave.watched_since and wave.began_at < wave.watched_since < wave.finished_at)
+    ]
+    if not took or campaign.state != Campaign.State.RUNNING:
+        return None
+    each, now = sum(took) / len(took), timezone.now()
+    left = waves_all * each
+    for wave in waves:
+        if wave.finished_at:
+            left -= each
+        elif since := wave.watched_since or wave.began_at:
+            left -= min(each, (now - since).total_seconds())
+    # Where the last wave takes longer than the others did, nobody knows how long.
+    return left if left > 0 else None
 
 
 def settings_to_json(campaign: Campaign) -> dict[str, object]:

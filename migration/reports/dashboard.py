@@ -13,7 +13,6 @@ from migration.reports.activity import list_activity
 from migration.reports.alert import AlertData
 from migration.reports.alerts import list_alerts
 from migration.reports.client_counts import add_up_counts
-from migration.reports.costs import estimate_costs
 from migration.reports.daily_comparisons import load_comparison_chart
 from migration.reports.health import list_pulses
 from migration.reports.project import make_project_numbers
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from migration.reports.activity import Activity
     from migration.reports.alert import Alert
     from migration.reports.client_counts import ClientCounts, NewestComparisonCounts
-    from migration.reports.costs import CostEstimate
     from migration.reports.daily_comparisons import ComparisonChart
     from migration.reports.health import Pulse
     from migration.reports.project import ProjectNumbers
@@ -43,7 +41,6 @@ class Dashboard:
     alerts: list[Alert]
     chart: ComparisonChart
     activity: list[Activity]
-    costs: CostEstimate
     readers: ReaderSummary
     headline: ProjectNumbers
     pulses: list[Pulse]
@@ -81,7 +78,6 @@ def load_dashboard() -> Dashboard:
         alerts=list_alerts(data),
         chart=load_comparison_chart(),
         activity=list_activity(),
-        costs=estimate_costs(counts.usage),
         readers=readers,
         headline=make_project_numbers(clients.total, clients.cut_over, counts.cutovers),
         pulses=list_pulses(work, answered_at=comparisons.last_answer, readers=readers),

@@ -1,7 +1,6 @@
 """The first page's numbers: each equals the rows, and the list that it links to."""
 
 from datetime import timedelta
-from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import User
@@ -24,7 +23,6 @@ from tests.factories import (
     make_user,
     update,
 )
-from tests.migration.admin.pages import text
 
 HOME = reverse("admin:index")
 
@@ -252,11 +250,3 @@ def test_the_summary_takes_as_many_queries_as_it_says_whatever_the_number_of_cli
         with CaptureQueriesContext(connection) as captured:
             dashboard.load_dashboard()
         assert len(captured) == 16
-
-
-def test_the_prices_beside_the_cost_are_those_that_it_is_made_of(root, monkeypatch):
-    monkeypatch.setattr("credentials.prices.SECRET_A_MONTH", Decimal("0.55"))
-    monkeypatch.setattr("credentials.prices.TEN_THOUSAND_CALLS", Decimal("0.07"))
-    make_client("idom")
-
-    assert "$0.55 per secret and $0.07 per 10,000 calls" in text(root.get(HOME))

@@ -73,7 +73,7 @@ def assert_harmless(text: str) -> None:
         ("check_nova", "--role", NASTY),
         ("iam_policy", "reader", "--account", NASTY),
         ("iam_policy", NASTY),
-        ("cost_estimate", "--processes", NASTY),
+        ("cost_estimate", NASTY),
         ("move_clients", "aws", NASTY, "--by", NASTY),
         ("accept_objects", NASTY, "--reason", NASTY),
         ("stop_aws_writes", "--reason", NASTY),

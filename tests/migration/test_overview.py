@@ -1,7 +1,6 @@
-"""The parts of the dashboard: late pushes, the plan's step and cost, the chart's numbers, what happened lately."""
+"""The parts of the dashboard: late pushes, the chart's numbers, what happened lately."""
 
 from datetime import timedelta
-from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import User
@@ -18,7 +17,6 @@ from migration.models import (
     DailyComparisons,
     OpenMismatch,
     PhaseChange,
-    ReadCount,
     Resolution,
     Run,
     RunItem,
@@ -31,17 +29,14 @@ from migration.operations.campaign_steps import advance_campaign
 from migration.operations.campaigns import start_campaign
 from migration.reports.activity import list_activity
 from migration.reports.client_counts import add_up_counts
-from migration.reports.costs import estimate_costs, list_rollout_steps
 from migration.reports.daily_comparisons import load_comparison_chart
 from nova_credentials.phases import Phase
 from tests.bulk_data import make_crowd
 from tests.factories import (
     VIEW,
-    make_aws,
     make_client,
     make_comparison,
     make_database,
-    make_email,
     make_full_client,
     make_user,
     update,
@@ -149,62 +144,6 @@ def test_a_late_push_leads_to_the_list_of_just_those(client):
 
     assert item.count == 1
     assert [shown.slug for shown in client.get(item.url).context["cl"].result_list] == ["late"]
-
-
-# --- The plan
-
-
-@pytest.mark.parametrize(
-    ("number", "step"),
-    [(0, 1), (4, 1), (5, 2), (10, 2), (11, 3), (20, 3), (21, 4), (10_000, 4)],
-)
-def test_the_plans_step_follows_the_number_of_clients(number, step):
-    assert [found.number for found in list_rollout_steps(number) if found.recommended] == [step]
-
-
-def test_the_cost_follows_the_secrets_and_the_calls_of_each_layout(settings):
-    settings.NOVA_SWEEP_MINUTES = 15
-    both, database = make_client("both"), make_client("database")
-    make_database(both), make_database(both, label="second"), make_email(both), make_aws(both)
-    make_database(database)
-    make_client("nothing"), make_database(make_client("off", is_active=False))
-    ReadCount.objects.create(client_id=both, reads=1000)
-    ReadCount.objects.update(counted_since=ago(days=10))
-
-    found = estimate_costs(SiteCounts.count_now().usage)
-
-    assert (found.clients, found.with_credentials, found.sweeps) == (3, 2, 2880)
-    assert found.reads_a_month == 3000
-    client, service = found.costs
-    assert (client.layout, client.secrets, client.total_calls) == ("client", 2, 2880 + 3000)
-    assert client.total_dollars == Decimal("0.83")  # 2 × 0.40 + 5,880 × 0.05 / 10,000
-    assert (service.layout, service.secrets, service.total_calls) == ("service", 4, 2880 + 3000)
-    assert service.total_dollars == Decimal("1.63")
-    assert [cost.in_use for cost in found.costs] == [True, False]
-
-
-def test_a_sweep_of_many_clients_takes_a_call_for_each_twenty_names():
-    make_crowd(50, comparisons_each=1)
-
-    client, service = estimate_costs(SiteCounts.count_now().usage).costs
-
-    assert client.sweep_calls == 2880 * 3  # 50 names
-    assert service.sweep_calls == 2880 * 8  # 150 names
-
-
-def test_reads_of_less_than_an_hour_are_not_made_bigger_and_those_of_a_day_are_a_rough_guess():
-    ReadCount.objects.create(client_id=make_client("a"), reads=10)
-
-    found = estimate_costs(SiteCounts.count_now().usage)
-
-    assert (found.reads_a_month, found.is_rough) == (10 * 24 * 30, True)
-
-
-def test_an_empty_database_costs_nothing():
-    found = estimate_costs(SiteCounts.count_now().usage)
-
-    assert (found.clients, found.recommended_step.number, found.reads_a_month) == (0, 1, 0)
-    assert [cost.total_dollars for cost in found.costs] == [0, 0]
 
 
 # --- The chart

@@ -68,7 +68,7 @@ PAGES = {
     "migration_comparison_report": EVERYBODY,
     **{
         f"migration_run_{page}": EVERYBODY
-        for page in ("check_nova", "check_aws", "cost", "failures", "secret_settings")
+        for page in ("check_nova", "check_aws", "failures", "secret_settings")
     },
     "migration_copysearch_report": EVERYBODY,
     **{
@@ -241,7 +241,7 @@ class Site:
             "_map",
             "_accept",
             "report",
-            *("_nova", "_aws", "_cost", "_secret_settings"),
+            *("_nova", "_aws", "_secret_settings"),
             "_start",
             "_all",
             *("_check", "_to_aws", "_to_postgres", "_acknowledge", "_assign", "_undo"),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.urls import reverse
 
 from migration.admin.base import AdminView, AdminWithOwnViews
@@ -76,7 +77,7 @@ def test_a_wrong_method_is_not_allowed_whoever_asks(client, addresses):
 @pytest.mark.parametrize(
     "page",
     [
-        *("run_changelist", "run_check_nova", "run_check_aws", "run_cost", "run_aws_writes"),
+        *("run_changelist", "run_check_nova", "run_check_aws", "run_aws_writes"),
         *("run_notices", "comparison_report"),
     ],
 )
@@ -89,3 +90,15 @@ def test_one_line_of_the_menu_is_lit(client, db, page):
     groups = shown.context["sidebar_navigation"]
     lit = [str(item["link"]) for group in groups for item in group["items"] if item["active"]]
     assert lit == [reverse(f"admin:migration_{page}")]
+
+
+@pytest.mark.parametrize("name", ["notices", "check_nova", "check_aws", "aws_writes"])
+def test_a_page_of_the_site_stands_under_its_own_name_and_not_under_runs(client, db, name, stores):
+    client.force_login(User.objects.create_superuser("root"))
+
+    html = client.get(reverse(f"admin:migration_run_{name}")).content.decode()
+
+    path = html[html.index("<h1") : html.index("</h1>")]
+    title = html[html.index("<title>") + 7 : html.index("</title>")].split("|")[0]
+    assert "Runs" not in path
+    assert title.strip() in path

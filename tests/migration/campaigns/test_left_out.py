@@ -1,6 +1,5 @@
 """A stopped campaign goes on without the clients that it could not move; what is finished stays so."""
 
-from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -21,7 +20,6 @@ from migration.models import (
     all_clients,
 )
 from migration.models.left_clients import digest_clients, find_stuck_slugs, go_on_without
-from migration.reports.campaign_forecast import forecast_end
 from migration.reports.campaigns import WaveState, summarize_campaign
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
@@ -379,19 +377,6 @@ def test_a_finished_wave_stays_finished_unless_it_has_clients_to_move():
     ClientMigration.objects.filter(pk=members(first)[0]).update(phase=Phase.DUAL_READ)
     campaign.stop(by=None), campaign.go_on(by=None)
     assert campaign.waves.get(position=1).finished_at is None
-
-
-def test_a_wave_that_stood_still_is_no_measure_for_the_others():
-    campaign = begin(*(make_group(name, 1) for name in ("a", "b", "c")), goal=Phase.DUAL_WRITE)
-    now = timezone.now()
-    for name, hours in (("a", 2), ("b", 90)):
-        wave, _run = begin_wave(campaign, [f"{name}-0"])
-        watched = now - timedelta(hours=1 if name == "b" else hours)
-        type(wave).objects.filter(pk=wave.pk).update(
-            began_at=now - timedelta(hours=hours), watched_since=watched, finished_at=now
-        )
-
-    assert round(forecast_end(campaign).seconds_per_wave / 3600) == 2
 
 
 def test_a_stopped_campaign_shows_no_soak_time_that_runs_on():
