@@ -73,6 +73,7 @@ RESOLUTIONS = {
 ACKNOWLEDGEMENT_WITHDRAWN = Sentence(
     "acknowledgement_withdrawn", "Took back an acknowledgement of mismatches."
 )
+# Releases before 0.3.0 wrote these three, when a mismatch had somebody of its own who was to look at it.
 ASSIGNED = Sentence(
     "assigned",
     "Assigned %(n)s fields that differ to %(name)s: %(fields)s.",

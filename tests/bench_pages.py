@@ -35,7 +35,7 @@ PAGES = {
     "runs": "/admin/migration/run/",
     "run": "/admin/migration/run/{run}/change/",
     "mismatch report": REPORT,
-    "mismatch report, narrowed": f"{REPORT}?status=mismatch&state=open&assigned=none",
+    "mismatch report, narrowed": f"{REPORT}?status=mismatch&state=open&owner=none",
     "comparison": "/admin/migration/comparison/{comparison}/change/",
     "client": "/admin/credentials/client/{client}/change/",
     "client, comparison": "/admin/credentials/client/{client}/change/?tab=comparison",

@@ -389,7 +389,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         url = reverse(f"admin:{name}_change", args=[of])
         assert "database.password" in page(haystack, browser, f"{url}?tab=comparison")
     page(haystack, browser, reverse("admin:migration_comparison_report"))
-    for act in ("to_aws", "to_postgres", "acknowledge", "assign"):
+    for act in ("to_aws", "to_postgres", "acknowledge"):
         plan = reverse(f"admin:migration_comparison_{act}")
         assert "idom" in page(haystack, browser, plan, {"all": "1"})
     assert "OK" in page(haystack, browser, reverse("admin:migration_run_check_nova"), {})

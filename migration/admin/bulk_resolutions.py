@@ -1,4 +1,4 @@
-"""Resolves the mismatches of many clients: checks them again, copies, acknowledges, assigns."""
+"""Resolves the mismatches of many clients: checks them again, copies, acknowledges."""
 
 from __future__ import annotations
 
@@ -7,24 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
-from django.http import Http404
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from migration.admin.base import RUN_PERMISSION, get_typed_reason, read_raw_form_text
-from migration.admin.mismatch_report import list_assignable_users
-from migration.admin.mismatch_undo import (
-    redirect_to_report,
-    store_assignment_undo,
-    store_resolutions_undo,
-)
+from migration.admin.mismatch_undo import store_resolutions_undo
 from migration.admin.resolution_pages import PlanResolutionsView, ResolveEachView
 from migration.admin.run_starts import start_run
-from migration.models import OpenMismatch, Resolution, Run, all_clients
+from migration.models import Resolution, Run, all_clients
 from migration.operations import resolutions
-from migration.reports.mismatches import filter_mismatches
-from migration.reports.resolution_plans import ASSIGN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +24,6 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.http import HttpResponse
 
-    from migration.models import OpenMismatchQuerySet
     from migration.operations.bulk_resolutions import BulkResolution
     from migration.reports.resolution_plans import ResolutionPlan
 
@@ -55,62 +46,6 @@ class CompareClientsAgainView(PlanResolutionsView):
         return ngettext("Check %(n)d client again", "Check %(n)d clients again", clients) % {
             "n": clients
         }
-
-
-class AssignMismatchesView(PlanResolutionsView):
-    """Gives the differing fields that the report showed of the clients to a user, or to nobody."""
-
-    kind = ASSIGN
-    heading = gettext_lazy("Assign")
-
-    def find_fields_unless_all(self) -> OpenMismatchQuerySet:
-        return filter_mismatches(self.filters, viewer=self.user)
-
-    def carry_out(self, plan: ResolutionPlan) -> HttpResponse:
-        assignee = self.find_assignee()
-        ids = [field.pk for field in plan.resolvable_fields]
-        former = OpenMismatch.objects.assign(ids, assignee, by=self.user)
-        if not former:
-            messages.info(self.request, _("Nothing was changed: it was so already."))
-        elif assignee:
-            text = ngettext(
-                "Assigned %(n)d field to %(who)s.", "Assigned %(n)d fields to %(who)s.", len(former)
-            )
-            messages.success(self.request, text % {"n": len(former), "who": assignee})
-        else:
-            text = ngettext(
-                "%(n)d field is assigned to nobody now.",
-                "%(n)d fields are assigned to nobody now.",
-                len(former),
-            )
-            messages.success(self.request, text % {"n": len(former)})
-        store_assignment_undo(self.request, former, assignee)
-        return redirect_to_report(self.request)
-
-    def find_assignee(self) -> User | None:
-        """Return the user who was chosen, None for nobody; raise Http404 for one to whom nothing can be assigned."""
-        name = read_raw_form_text(self.request, "assignee")
-        if not name:
-            return None
-        assignee = list_assignable_users().filter(username=name).first()
-        if assignee is None:
-            raise Http404
-        return assignee
-
-    def describe_effects(self, plan: ResolutionPlan) -> list[str]:
-        assigned = sum(field.assignee_id is not None for field in plan.resolvable_fields)
-        texts = [_("Nothing is changed in PostgreSQL or AWS. It can be undone.")]
-        if assigned:
-            text = ngettext(
-                "%(n)d of the fields is assigned to somebody now, who is replaced.",
-                "%(n)d of the fields are assigned to somebody now, who is replaced.",
-                assigned,
-            )
-            texts.append(text % {"n": assigned})
-        return texts
-
-    def label_button(self, clients: int) -> str:
-        return _("Assign")
 
 
 class CopyToAwsView(ResolveEachView):

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
+from django.contrib.auth.models import User
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.http import Http404, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 from unfold.widgets import SELECT_CLASSES
 
 from migration.admin.base import AdminView, get_signed_in_user, read_number, read_raw_form_text
-from migration.admin.mismatch_report import list_assignable_users
 from migration.models import OWN_PERMISSION, ClientOwner, all_clients
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
-    from django.contrib.auth.models import User
+    from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
     from django.http.response import HttpResponseBase
     from django_stubs_ext import StrOrPromise
@@ -42,6 +42,7 @@ class SetOwnersView(AdminView):
     template_name = "admin/migration/client_owners.html"
     permission_required = OWN_PERMISSION
     selected: ClientPhaseQuerySet | None = None
+    back_label: StrOrPromise = gettext_lazy("Back to the clients")
 
     @property
     def title(self) -> str:
@@ -77,7 +78,7 @@ class SetOwnersView(AdminView):
         """Return the user who was chosen, None for nobody; raise Http404 for one who can own no client."""
         if name == NOBODY:
             return None
-        owner = list_assignable_users().filter(username=name).first()
+        owner = list_possible_owners().filter(username=name).first()
         if owner is None:
             raise Http404
         return owner
@@ -111,18 +112,20 @@ class SetOwnersView(AdminView):
         context = self.get_context_data(
             ids=" ".join(map(str, ids)),
             number=len(ids),
-            people=list_assignable_users(),
+            people=list_possible_owners(),
             owner=owners.pop() if len(owners) == 1 else "",
             nobody=NOBODY,
             select_classes=" ".join(SELECT_CLASSES),
             back=self.get_next_url(),
-            address=self.request.path if self.selected is None else reverse(OWNERS),
+            address=self.request.get_full_path() if self.selected is None else reverse(OWNERS),
         )
         return self.render_to_response(context)
 
 
 class SetOwnerView(SetOwnersView):
     """Asks who looks after one client, which the address names, and stores the answer."""
+
+    back_label = gettext_lazy("Back to the client")
 
     def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
         return self.show_page(self.find_ids())
@@ -140,6 +143,11 @@ class SetOwnerView(SetOwnersView):
 
     def get_next_url(self) -> str:
         return reverse("admin:credentials_client_change", args=[self.kwargs["client_id"]])
+
+
+def list_possible_owners() -> QuerySet[User]:
+    """Return the users who can look after a client, ordered by name."""
+    return User.objects.filter(is_active=True, is_staff=True).order_by("username")
 
 
 def list_owner_actions(request: HttpRequest) -> dict[str, tuple[BulkAction, str, StrOrPromise]]:

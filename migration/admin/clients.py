@@ -60,7 +60,6 @@ from migration.admin.reveals import RevealView, link_reveal
 from migration.admin.rotations import RotateView, SetScheduleView, join_links, link_rotation
 from migration.admin.run_plans import plan_or_start_run
 from migration.admin.run_starts import start_run
-from migration.admin.saved_views import DeleteViewView, SaveViewView, get_views_context
 from migration.admin.secret_versions import (
     RestoreVersionView,
     SecretVersionsView,
@@ -130,8 +129,6 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         ("<int:client_id>/owner/", "owner", SetOwnerView),
         ("<int:client_id>/comment/", "comment", LeaveCommentView),
         ("<int:client_id>/comment/take-back/", "take_back", TakeBackCommentView),
-        ("views/save/", "save_view", SaveViewView),
-        ("views/delete/", "delete_view", DeleteViewView),
         ("<int:client_id>/move/<str:new>/", "dialog", ConfirmMoveView),
         ("<int:client_id>/watch/", "watch", CutoverNumbersView),
         ("<int:client_id>/move/", "move", MoveClientView),
@@ -236,7 +233,6 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         more = {
             "may_run": self.has_run_permission(request),
             "may_import": may_import(request),
-            **get_views_context(request),
         }
         return super().changelist_view(request, (extra_context or {}) | more)
 

@@ -93,12 +93,14 @@ def get_versions_and_writers_context(comparison: Comparison) -> dict[str, object
     saved = LogEntry.objects.filter(
         content_type__app_label="credentials", content_type__model="client", object_id=str(pk)
     )
-    # Those of now: a newer comparison that found them again, or could not check them, has taken them over.
-    mismatches = OpenMismatch.objects.filter(client_id=pk).order_by("path")
     return {
-        "client": Client.objects.with_revision().filter(pk=pk).first(),
+        "client": Client.objects.with_revision()
+        .select_related("client_owner__owner")
+        .filter(pk=pk)
+        .first(),
         "rows_written_at": max(filter(None, written.values()), default=None),
         "saved_here": saved.select_related("user").order_by("-pk").first(),
         "secrets": Secret.objects.filter(client_id=pk).order_by("name"),
-        "open_mismatches": mismatches.select_related("assignee"),
+        # Those of now: a newer comparison that found them again, or could not check them, has taken them over.
+        "open_mismatches": OpenMismatch.objects.filter(client_id=pk).order_by("path"),
     }

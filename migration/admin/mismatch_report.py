@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from django.contrib.auth.models import User
 from django.core.paginator import Page, Paginator
 from django.db.models import Count, Max, Sum
 from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, SELECT_CLASSES
 
+from migration.admin.client_owners import list_possible_owners
 from migration.admin.filter_chips import list_chips
 from migration.models import Comparison, ReadCount
 from migration.reports.mismatches import (
@@ -29,6 +29,7 @@ from migration.templatetags.migration_pages import difference_label
 from nova_credentials.comparison import UNKNOWN_NAME, MismatchKind
 
 if TYPE_CHECKING:
+    from django.contrib.auth.models import User
     from django.db.models import QuerySet
     from django.http import QueryDict
 
@@ -45,7 +46,7 @@ CLIENTS_A_PAGE = 50
 FIELDS_SHOWN = 20
 UNCHECKED_SHOWN = 10
 # The names that filters had in the addresses of an earlier release, which people have kept.
-FORMER_NAMES = {"assigned": "owner"}
+FORMER_NAMES = {"owner": "assigned"}
 
 
 def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
@@ -63,7 +64,7 @@ def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
         page = _get_page(select_slugs_and_ids(mismatches), query, number=found["clients"])
         page.object_list = load_blocks(mismatches, page.object_list)
     differing = count_clients_by_kind_and_path()
-    people = list(list_assignable_users())
+    people = list(list_possible_owners())
     unchecked = select_clients_with_status({"status": Comparison.Status.UNCHECKED})
     choices = _list_filters(differing, people, filters)
     return {
@@ -96,11 +97,6 @@ def read_filters(query: QueryDict) -> dict[str, str]:
     """Return the report's filters that the address sets; one of an earlier release may have a former name."""
     found = {key: query.get(key) or query.get(FORMER_NAMES.get(key, "")) for key in FILTERS}
     return {key: value for key, value in found.items() if value}
-
-
-def list_assignable_users() -> QuerySet[User]:
-    """Return the users to whom a client or a mismatch can be given, ordered by name."""
-    return User.objects.filter(is_active=True, is_staff=True).order_by("username")
 
 
 def _count_differences(differing: list[FieldCount]) -> dict[str, object]:
@@ -151,7 +147,7 @@ def _list_filters(
         ("kind", _("Difference"), [(kind, difference_label(kind)) for kind in MismatchKind]),
         ("field", _("Field"), [_label_path(path) for path in paths]),
         ("age", _("First seen"), _list_ages()),
-        ("assigned", _("Assigned to"), [("me", _("me")), ("none", _("nobody")), *usernames]),
+        ("owner", _("Owner"), [("mine", _("Mine")), ("none", _("Nobody")), *usernames]),
         ("state", _("State"), [("open", _("open")), ("acknowledged", _("acknowledged"))]),
     ]
     return [

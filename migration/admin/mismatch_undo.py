@@ -1,4 +1,4 @@
-"""Undoes the user's last assignment or acknowledgement of mismatches. What it was is kept in their session, as ids."""
+"""Undoes the user's last acknowledgement of mismatches. Which it was is kept in their session, as ids."""
 
 from __future__ import annotations
 
@@ -13,59 +13,40 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from migration.admin.base import RESOLVE_PERMISSION, AdminView, get_signed_in_user
-from migration.models import OpenMismatch, Resolution
+from migration.models import Resolution
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
-    from django.contrib.auth.models import User
     from django.http import HttpRequest
 
-SESSION_KEY = "resolution_undo"
+# A session of an earlier release may hold another act under the former name.
+SESSION_KEY = "acknowledgement_undo"
 OFFERED_FOR = timedelta(hours=1)
-
-
-def store_assignment_undo(
-    request: HttpRequest, former: Mapping[int, int | None], assignee: User | None
-) -> None:
-    """Store in the session to whom each field was assigned before and is now, for the undo button."""
-    new = assignee.pk if assignee else None
-    _keep(request, {"rows": list(former.items()), "assigned_to": new}, len(former))
 
 
 def store_resolutions_undo(request: HttpRequest, ids: Collection[int]) -> None:
     """Store in the session which acknowledgements were made, so that the user can undo them."""
-    _keep(request, {"resolutions": list(ids)}, len(ids))
-
-
-def _keep(request: HttpRequest, undo: dict[str, object], number: int) -> None:
-    if number:
-        request.session[SESSION_KEY] = {**undo, "number": number, "at": time.time()}
+    if ids:
+        request.session[SESSION_KEY] = {"resolutions": list(ids), "at": time.time()}
 
 
 def describe_undoable_act(request: HttpRequest) -> str:
-    """Say which assignment or acknowledgement of mismatches the user can undo; "" where there is none."""
+    """Say which acknowledgement of mismatches the user can undo; "" where there is none."""
     undo = request.session.get(SESSION_KEY)
     if not undo or time.time() - undo["at"] > OFFERED_FOR.total_seconds():
         return ""
-    number = undo["number"]
-    if "rows" in undo:
-        text = ngettext(
-            "You changed to whom %(n)d field is assigned.",
-            "You changed to whom %(n)d fields are assigned.",
-            number,
-        )
-    else:
-        text = ngettext(
-            "You acknowledged the mismatches of %(n)d client.",
-            "You acknowledged the mismatches of %(n)d clients.",
-            number,
-        )
+    number = len(undo["resolutions"])
+    text = ngettext(
+        "You acknowledged the mismatches of %(n)d client.",
+        "You acknowledged the mismatches of %(n)d clients.",
+        number,
+    )
     return text % {"n": number}
 
 
 class UndoResolutionsView(AdminView):
-    """Assigns fields as they were before, or takes acknowledgements back, as far as nobody changed them since."""
+    """Takes the acknowledgements back, as far as nobody changed them since."""
 
     permission_required = RESOLVE_PERMISSION
 
@@ -75,15 +56,11 @@ class UndoResolutionsView(AdminView):
             messages.warning(request, _("There is nothing to undo."))
             return redirect_to_report(request)
         by = get_signed_in_user(request)
-        if "rows" in undo:
-            former, new = dict(undo["rows"]), undo["assigned_to"]
-            number = len(OpenMismatch.objects.give_back(former, assigned_to=new, by=by))
-        else:
-            number = len(Resolution.objects.withdraw_acknowledgements(undo["resolutions"], by=by))
+        number = len(Resolution.objects.withdraw_acknowledgements(undo["resolutions"], by=by))
         if number:
             text = ngettext("Undone for %(n)d.", "Undone for %(n)d.", number)
             messages.success(request, text % {"n": number})
-        if changed := undo["number"] - number:
+        if changed := len(undo["resolutions"]) - number:
             text = ngettext(
                 "%(n)d was left as it is: it was changed or resolved since.",
                 "%(n)d were left as they are: they were changed or resolved since.",
@@ -93,8 +70,13 @@ class UndoResolutionsView(AdminView):
         return redirect_to_report(request)
 
 
-def redirect_to_report(request: HttpRequest) -> HttpResponseRedirect:
-    """Lead to the report with the filters of this address."""
+def get_report_url(request: HttpRequest) -> str:
+    """Return the address of the report with the filters of this one."""
     query = request.GET.urlencode()
     url = reverse("admin:migration_comparison_report")
-    return HttpResponseRedirect(f"{url}?{query}" if query else url)
+    return f"{url}?{query}" if query else url
+
+
+def redirect_to_report(request: HttpRequest) -> HttpResponseRedirect:
+    """Lead to the report with the filters of this address."""
+    return HttpResponseRedirect(get_report_url(request))

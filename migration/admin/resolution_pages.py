@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from unfold.widgets import BASE_INPUT_CLASSES, SELECT_CLASSES
+from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration.admin.base import (
@@ -21,12 +21,12 @@ from migration.admin.base import (
     read_number,
     read_raw_form_text,
 )
-from migration.admin.mismatch_report import list_assignable_users, read_filters
+from migration.admin.mismatch_report import read_filters
 from migration.admin.mismatch_undo import redirect_to_report
 from migration.models import PhaseChoices, ReasonError
 from migration.operations.bulk_resolutions import resolve_each
 from migration.reports.mismatches import select_report_rows
-from migration.reports.resolution_plans import ASSIGN, plan_resolutions
+from migration.reports.resolution_plans import plan_resolutions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,13 +35,28 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from django_stubs_ext import StrOrPromise
 
-    from migration.models import OpenMismatchQuerySet, Resolution
+    from migration.models import Resolution
     from migration.operations.bulk_resolutions import BulkResolution
     from migration.reports.resolution_plans import ResolutionPlan
 
 # The page names so many clients, and so many refusals.
 CLIENTS_SHOWN = 100
 REFUSALS_SHOWN = 10
+
+
+def find_selected(request: HttpRequest) -> dict[int, int | None]:
+    """Return the selected clients, each with the comparison that the page showed (None: not shown yet)."""
+    if "clients" in request.POST:
+        pairs = [pair.partition(":") for pair in read_raw_form_text(request, "clients").split()]
+        ids = [(read_number(pk), read_number(shown)) for pk, _colon, shown in pairs]
+    elif "all" in request.POST:
+        # By the filters of the report that the user came from.
+        rows = select_report_rows(read_filters(request.GET), user=get_signed_in_user(request))
+        found = rows.order_by().values_list("client_id", flat=True).distinct()
+        ids = [(pk, None) for pk in found]
+    else:
+        ids = [(read_number(pk), None) for pk in request.POST.getlist("client")]
+    return {pk: shown for pk, shown in ids if pk is not None}
 
 
 class PlanResolutionsView(AdminView):
@@ -64,15 +79,8 @@ class PlanResolutionsView(AdminView):
     def user(self) -> User:
         return get_signed_in_user(self.request)
 
-    @property
-    def filters(self) -> dict[str, str]:
-        """Return the filters of the report that the user came from."""
-        return read_filters(self.request.GET)
-
     def post(self, request: HttpRequest) -> HttpResponse:
-        plan = plan_resolutions(
-            self.kind, self.find_selected(), fields=self.find_fields_unless_all()
-        )
+        plan = plan_resolutions(self.kind, find_selected(request))
         if not plan.clients:
             messages.warning(request, _("Nothing was done: select a client first."))
             return redirect_to_report(request)
@@ -83,24 +91,6 @@ class PlanResolutionsView(AdminView):
         except ReasonError as refusal:
             messages.error(request, localize(refusal.message))
             return self.show_plan(plan)
-
-    def find_selected(self) -> dict[int, int | None]:
-        """Return the selected clients, each with the comparison that the plan's page showed (None: not shown yet)."""
-        if "clients" in self.request.POST:
-            pairs = [
-                pair.partition(":") for pair in read_raw_form_text(self.request, "clients").split()
-            ]
-            ids = [(read_number(pk), read_number(shown)) for pk, _colon, shown in pairs]
-        elif "all" in self.request.POST:
-            rows = select_report_rows(self.filters, user=self.user).order_by()
-            ids = [(pk, None) for pk in rows.values_list("client_id", flat=True).distinct()]
-        else:
-            ids = [(read_number(pk), None) for pk in self.request.POST.getlist("client")]
-        return {pk: shown for pk, shown in ids if pk is not None}
-
-    def find_fields_unless_all(self) -> OpenMismatchQuerySet | None:
-        """Return the fields that are meant; None for all of the clients."""
-        return None
 
     def carry_out(self, plan: ResolutionPlan) -> HttpResponse:
         """Carry out the plan that the page showed, and answer with where to go on."""
@@ -133,10 +123,8 @@ class PlanResolutionsView(AdminView):
                 today=timezone.localdate(),
                 typed_reason=get_typed_reason(self.request),
                 typed_until=self.request.POST.get("until", ""),
-                people=list_assignable_users() if self.kind == ASSIGN else (),
                 may_view_clients=self.request.user.has_perm("credentials.view_client"),
                 input_classes=" ".join(BASE_INPUT_CLASSES),
-                select_classes=" ".join(SELECT_CLASSES),
             )
             | NO_MODEL_IN_PATH
         )

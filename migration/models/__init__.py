@@ -162,7 +162,6 @@ from migration.models.run_items import (
 )
 from migration.models.run_plans import PlanInOtherStateError, RunPlan
 from migration.models.runs import MANY_TRIES, Run
-from migration.models.saved_views import SavedView, SavedViewError
 from migration.models.secrets import KnownSecret, Secret, client_has_settings_drift
 from migration.models.seen_values import (
     CredentialKey,
@@ -315,8 +314,6 @@ __all__ = [
     "Run",
     "RunItem",
     "RunPlan",
-    "SavedView",
-    "SavedViewError",
     "SearchState",
     "SearchedClient",
     "Secret",

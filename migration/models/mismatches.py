@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from django.conf import settings
-from django.contrib.auth.models import User
-from django.db import connection, models, transaction
+from django.db import connection, models
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from migration import audit_sentences
-from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.clients import ClientMigration
 from migration.models.resolutions import Resolution
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-
-# An entry of the audit names so many fields.
-FIELDS_NAMED = 10
+    from collections.abc import Collection
 
 
 def client_has_newest_status(status: str) -> models.Q:
@@ -81,67 +72,10 @@ class OpenMismatchQuerySet(models.QuerySet["OpenMismatch"]):
             newest_comparison_is_unchecked=client_has_newest_status("unchecked"),
         )
 
-    def assign(
-        self, ids: Collection[int], assignee: User | None, *, by: User
-    ) -> dict[int, int | None]:
-        """Assign these mismatches to the user, or to nobody; return the former assignee of each that this changed."""
-        return self._reassign(dict.fromkeys(ids, assignee.pk if assignee else None), by=by)
-
-    def give_back(
-        self, former: Mapping[int, int | None], *, assigned_to: int | None, by: User
-    ) -> dict[int, int | None]:
-        """Assign those that are still assigned so to whom they were before; return those that this changed."""
-        with transaction.atomic():
-            mine = self.filter(pk__in=former, assignee=assigned_to)
-            kept = mine.select_for_update().order_by("pk").values_list("pk", flat=True)
-            return self._reassign({pk: former[pk] for pk in kept}, by=by)
-
-    def _reassign(self, wanted: Mapping[int, int | None], *, by: User) -> dict[int, int | None]:
-        """Assign each mismatch to the user with its id, with an entry in the audit for each client and user."""
-        with transaction.atomic():
-            # Two people at once wait for each other.
-            rows = list(self.filter(pk__in=wanted).select_for_update(of=("self",)).order_by("pk"))
-            changed = [row for row in rows if row.assignee_id != wanted[row.pk]]
-            by_assignee: dict[int | None, list[OpenMismatch]] = defaultdict(list)
-            for row in changed:
-                by_assignee[wanted[row.pk]].append(row)
-            people = User.objects.filter(pk__in=[pk for pk in by_assignee if pk])
-            names = {user.pk: user.get_username() for user in people}
-            events = []
-            for assignee_id, given in by_assignee.items():
-                self.filter(pk__in=[row.pk for row in given]).update(assignee=assignee_id)
-                events += _sign_assignments(given, names.get(assignee_id or 0), by=by)
-            AuditEvent.objects.insert_already_signed(events)
-        return {row.pk: row.assignee_id for row in changed}
-
     def forget_gone_clients(self) -> None:
         """Delete the mismatches of clients that NOVA has deleted."""
         gone = ~models.Exists(Client.objects.filter(pk=models.OuterRef("client_id")))
         self.filter(gone).delete()
-
-
-def _sign_assignments(
-    rows: Collection[OpenMismatch], name: str | None, *, by: User
-) -> list[AuditEvent]:
-    """Make the audit's entries, one a client, that these were assigned to the user of this name, or to nobody."""
-    by_client: dict[tuple[int, str], list[OpenMismatch]] = defaultdict(list)
-    for row in rows:
-        by_client[row.client_id, row.slug].append(row)
-    events = []
-    for (client_id, slug), found in by_client.items():
-        paths = [row.path or audit_sentences.WHOLE_SECRET() for row in found[:FIELDS_NAMED]]
-        fields = (*paths, "…") if len(found) > FIELDS_NAMED else tuple(paths)
-        facts = (
-            audit_sentences.ASSIGNED(name=name, n=len(found), fields=fields)
-            if name
-            else audit_sentences.UNASSIGNED(n=len(found), fields=fields)
-        )
-        events.append(
-            AuditEvent.make_signed(
-                AuditCode.ASSIGNMENT, facts, by=by, client_id=client_id, slug=slug
-            )
-        )
-    return events
 
 
 class OpenMismatch(models.Model):
@@ -160,14 +94,6 @@ class OpenMismatch(models.Model):
     first_seen_at = models.DateTimeField(_("first seen"), db_index=True)
     last_seen_at = models.DateTimeField(_("last seen"))
     times = models.PositiveIntegerField(_("times"))
-    # Who is to look at it. It gives nobody a right.
-    assignee = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        models.SET_NULL,
-        null=True,
-        related_name="+",
-        verbose_name=_("assigned to"),
-    )
 
     objects = OpenMismatchQuerySet.as_manager()
 

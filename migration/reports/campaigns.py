@@ -208,7 +208,8 @@ def _count_waves(campaign: Campaign, waves: list[Wave]) -> int:
     before = all_clients().in_phases(*(old for old, _new in campaign.steps)).values("pk")
     members = GroupMember.objects.filter(group__in=groups, client__in=before).order_by()
     members = members.exclude(client__in=taken)
-    untaken = dict(members.values_list("group").annotate(number=Count("client_id")))
+    counted = members.values_list("group").annotate(number=Count("client_id"))
+    untaken: dict[int, int] = dict(counted)
     parts = sum(ceil(untaken.get(group, 0) / campaign.wave_size) for group in groups)
     return len(begun) + max(parts, len(ahead))
 

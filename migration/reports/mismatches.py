@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from django.db.models import Count, F, Max, Q
+from django.db.models import Count, Exists, F, Max, OuterRef, Q
 from django.utils import timezone
 
 from migration.models import (
     ClientMigration,
+    ClientOwner,
     Comparison,
     OpenMismatch,
     Resolution,
@@ -37,7 +38,7 @@ AGES = {
     "week": timedelta(days=7),
     "month": timedelta(days=30),
 }
-FILTERS = ("status", "kind", "field", "age", "assigned", "state", "push", "q")
+FILTERS = ("status", "kind", "field", "age", "owner", "state", "push", "q")
 
 
 # The value of `field` in the address for a mismatch of the whole secret, whose path is empty.
@@ -81,10 +82,18 @@ def _is_older_than(value: str, _user: _Viewer) -> Q | None:
     return Q(first_seen_at__lt=timezone.now() - AGES[value]) if value in AGES else None
 
 
-def _is_assigned_to(value: str, user: _Viewer) -> Q | None:
-    if value in ("me", "none"):
-        return Q(assignee=user if value == "me" else None)
-    return Q(assignee=int(value)) if value.isdecimal() and len(value) < 10 else None
+def _is_owned_by(value: str, user: _Viewer) -> Q | None:
+    """Select by who looks after the client. Addresses of earlier releases call oneself "me"."""
+    owners = ClientOwner.objects.filter(client_id=OuterRef("client_id"))
+    if value == "none":
+        return ~Q(Exists(owners))
+    if value in ("mine", "me"):
+        return Q(Exists(owners.filter(owner=user.pk)))
+    return (
+        Q(Exists(owners.filter(owner=int(value))))
+        if value.isdecimal() and len(value) < 10
+        else None
+    )
 
 
 def _is_in_state(value: str, _user: _Viewer) -> Q | None:
@@ -105,7 +114,7 @@ CONDITIONS: dict[str, Condition] = {
     "kind": lambda value, _user: Q(kind=value),
     "field": lambda value, _user: Q(path="" if value == WHOLE else value),
     "age": _is_older_than,
-    "assigned": _is_assigned_to,
+    "owner": _is_owned_by,
     "state": _is_in_state,
     "push": _was_pushed,
     "q": lambda value, _user: Q(slug__startswith=value),
@@ -131,6 +140,7 @@ class MismatchBlock:
     client_id: int
     slug: str
     phase: str
+    owner: str  # who looks after the client; "" where nobody does
     fields: list[OpenMismatch]
 
     @property
@@ -156,14 +166,21 @@ def select_slugs_and_ids(rows: OpenMismatchQuerySet) -> OpenMismatchQuerySet:
 def load_blocks(
     rows: OpenMismatchQuerySet, clients: Iterable[tuple[str, int]]
 ) -> list[MismatchBlock]:
-    """Return a block of each of these clients with its phase and its mismatches among `rows`. Takes two queries."""
+    """Return a block of each of these clients: its phase, owner and mismatches among `rows`. Takes two queries."""
     ids = [pk for _slug, pk in clients]
     found: dict[int, list[OpenMismatch]] = {pk: [] for pk in ids}
-    for row in rows.filter(client_id__in=ids).select_related("assignee"):
+    owner = F("client__client_owner__owner__username")
+    for row in rows.filter(client_id__in=ids).annotate(owner=owner):
         found[row.client_id].append(row)
     phases = dict(ClientMigration.objects.filter(pk__in=ids).values_list("pk", "phase"))
     return [
-        MismatchBlock(pk, fields[0].slug, phases.get(pk, Phase.POSTGRES.value), fields)
+        MismatchBlock(
+            client_id=pk,
+            slug=fields[0].slug,
+            phase=phases.get(pk, Phase.POSTGRES.value),
+            owner=fields[0].owner or "",  # type: ignore[attr-defined]  # annotated
+            fields=fields,
+        )
         for pk, fields in found.items()
         if fields
     ]

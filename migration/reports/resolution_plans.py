@@ -21,10 +21,7 @@ from nova_credentials.phases import Phase
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from migration.models import OpenMismatchQuerySet
     from nova_credentials.messages import Message
-
-ASSIGN = "assign"
 
 
 @dataclass(frozen=True)
@@ -60,11 +57,6 @@ class ResolutionPlan:
         return [(found[0].refusal, found) for found in by_reason.values() if found[0].refusal]
 
     @property
-    def resolvable_fields(self) -> list[OpenMismatch]:
-        """Return the differing fields of the clients that would be resolved."""
-        return [field for client in self.resolvable_clients for field in client.fields]
-
-    @property
     def number_cut_over(self) -> int:
         """Count the clients to be resolved whose values NOVA reads from AWS."""
         return sum(client.phase.aws_is_authority for client in self.resolvable_clients)
@@ -75,15 +67,10 @@ class ResolutionPlan:
         return len(self.resolvable_clients) - self.number_cut_over
 
 
-def plan_resolutions(
-    kind: str,
-    shown: Mapping[int, int | None],
-    *,
-    fields: OpenMismatchQuerySet | None = None,
-) -> ResolutionPlan:
+def plan_resolutions(kind: str, shown: Mapping[int, int | None]) -> ResolutionPlan:
     """Plan a resolution; `shown`: client id -> id of the comparison that the user saw (None: of none).
 
-    `fields` narrows the differing fields; without it, all of them are meant. Takes at most six queries.
+    Takes at most six queries.
     """
     rows = list(
         ClientMigration.objects.exclude_deleted_clients()
@@ -91,9 +78,8 @@ def plan_resolutions(
         .select_related("client", "comparison")
         .order_by("client__slug")
     )
-    meant = OpenMismatch.objects.all() if fields is None else fields
     by_client: dict[int, list[OpenMismatch]] = defaultdict(list)
-    for field in meant.filter(client_id__in=shown).select_related("assignee"):
+    for field in OpenMismatch.objects.filter(client_id__in=shown):
         by_client[field.client_id].append(field)
     seen = Comparison.objects.in_bulk(_find_older(rows, shown))
     chosen = all_clients().filter(pk__in=shown)

@@ -42,7 +42,7 @@ VALUES = (
 NAMES = (
     *("q", "o", "p", "e", "all", "id", "id__exact", "_popup", "_to_field", "_facets", "_changelist_filters"),
     *("phase", "comparison", "push", "read", "active", "import", "seen", "state", "kind__exact", "status__exact"),
-    *("tab", "history", "items", "page", "status", "kind", "field", "age", "assigned", "owner", "next", "language"),
+    *("tab", "history", "items", "page", "status", "kind", "field", "age", "owner", "next", "language"),
     *("is_staff__exact", "groups__id__exact", "groups", "date_joined", "email-email_provider"),
     *("app_label", "model_name", "field_name", "term", "s", "compared_at__gte", "client_id", "test"),
 )  # fmt: skip
@@ -160,8 +160,6 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
         (f"{CLIENTS}owners/", {"clients": str(client), "owner": ""}),
         (f"{CLIENTS}legacy/", {"seen": "x"}),
         (f"{page}owner/", {"owner": ""}),
-        (f"{CLIENTS}views/save/", {"name": "", "query": "phase=aws"}),
-        (f"{CLIENTS}views/delete/", {"view": "0", "query": "phase=aws"}),
         (f"{CLIENTS}cutover/", {"_selected_action": str(client), "number": "1", "reason": "", "override": "on"}),
         (
             f"{page}move/",
@@ -192,7 +190,7 @@ def list_forms(browser: Any, ids: dict[str, int]) -> list[tuple[str, dict[str, A
         (f"{RUNS}{run}/steer/", {"order": "retry", "item": "0"}),
         (f"{RUNS}{run}/rate/", {"writes": "0", "reads": "0", "logins": "0"}),
         (f"{COMPARISONS}report/check/", {"clients": "0:0", "client": "0", "all": ""}),
-        (f"{COMPARISONS}report/assign/", {"client": "0", "assignee": "nobody", "confirmed": ""}),
+        (f"{COMPARISONS}report/owners/", {"client": "0", "owner": "nobody", "clients": ""}),
         (f"{COMPARISONS}report/to-aws/", {"clients": "0:0", "reason": "x", "confirmed": ""}),
         (f"{COMPARISONS}report/to-postgres/", {"clients": "0:0", "reason": "x", "confirmed": ""}),
         (f"{COMPARISONS}report/acknowledge/", {"clients": "0:0", "reason": "x", "until": "x"}),

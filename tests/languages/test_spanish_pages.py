@@ -233,7 +233,7 @@ def test_a_refused_form_is_told_in_spanish(world, client):
     chosen = {"action": "cut_over", "_selected_action": [world["dual_read"], world["aws"]]}
     bulk = client.post(reverse("admin:credentials_client_changelist"), chosen, **SPANISH)
     assert [text for text in Shown(bulk.content.decode()).texts if english(text)] == []
-    for act in ("check", "to_aws", "to_postgres", "acknowledge", "assign"):
+    for act in ("check", "to_aws", "to_postgres", "acknowledge", "owners"):
         of_all = reverse(f"admin:migration_comparison_{act}")
         plan = client.post(of_all, {"all": "1"}, **SPANISH)
         assert [text for text in Shown(plan.content.decode()).texts if english(text)] == [], act

@@ -2,16 +2,14 @@
 
 import json
 import re
-import threading
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import Client, ClientRevision, DatabaseCredential
-from migration.models import AuditEvent, OpenMismatch, Resolution, Run
+from migration.models import AuditEvent, ClientOwner, OpenMismatch, Resolution, Run
 from migration.operations import bulk_resolutions
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import compare
@@ -21,7 +19,7 @@ from tests.migration.admin.pages import DIFFERENT, EXTRA, text
 from tests.migration.moves.clients import change_in_aws, enter_phase, write_password
 
 REPORT = reverse("admin:migration_comparison_report")
-ACTS = ("check", "to_aws", "to_postgres", "acknowledge", "assign")
+ACTS = ("check", "to_aws", "to_postgres", "acknowledge")
 UNTIL = "2099-01-01"
 
 
@@ -62,8 +60,7 @@ def confirm(browser, act: str, page, **typed):
 
 
 def everything() -> tuple[int, ...]:
-    owned = OpenMismatch.objects.exclude(assignee=None).count()
-    return Run.objects.count(), Resolution.objects.count(), owned
+    return Run.objects.count(), Resolution.objects.count(), ClientOwner.objects.count()
 
 
 @pytest.mark.parametrize("act", ACTS)
@@ -129,41 +126,6 @@ def test_all_that_the_filters_show_is_checked_in_a_run(browser, differing, query
     run = Run.objects.get()
     assert (run.kind, run.by.username) == (Run.Kind.COMPARE, "maria")
     assert set(run.items.values_list("slug", flat=True)) == expected
-
-
-def test_the_shown_fields_are_assigned_and_given_back(browser, differing, maria):
-    pepe = make_user("pepe")
-    OpenMismatch.objects.filter(client_id=differing["one"]).update(assignee=pepe)
-    target = f"{address('assign')}?kind=different"
-    page = browser.post(target, {"all": "1"})
-    assert "1 of the fields is assigned to somebody now, who is replaced." in text(page)
-
-    clients = re.search(r'name="clients" value="([^"]+)"', page.content.decode())[1]
-    sent = {"confirmed": "1", "clients": clients, "assignee": "maria"}
-    done = browser.post(target, sent, follow=True)
-
-    assert "Assigned 2 fields to maria." in text(done)
-    assert "You changed to whom 2 fields are assigned." in text(done)
-    owned = OpenMismatch.objects.filter(assignee=maria)
-    assert set(owned.values_list("path", flat=True)) == {"database.password"}
-    # Somebody changes one of them meanwhile: that one is left as it is.
-    OpenMismatch.objects.filter(client_id=differing["two"], path="database.password").update(assignee=None)  # fmt: skip
-
-    undone = text(browser.post(address("undo"), follow=True))
-
-    assert "Undone for 1." in undone
-    assert "1 was left as it is: it was changed or resolved since." in undone
-    assert [row.assignee for row in OpenMismatch.objects.order_by("slug", "path")] == [pepe, None, None]  # fmt: skip
-    assert "There is nothing to undo." in text(browser.post(address("undo"), follow=True))
-
-
-@pytest.mark.parametrize("name", ["nobody-here", "gone", "guest"])
-def test_a_mismatch_is_assigned_only_to_who_may_enter_the_site(browser, differing, name):
-    make_user("gone", is_active=False), make_user("guest", is_staff=False)
-    sent = {"client": differing["one"], "confirmed": "1", "assignee": name}
-
-    assert browser.post(address("assign"), sent).status_code == 404
-    assert not OpenMismatch.objects.exclude(assignee=None).exists()
 
 
 def test_an_acknowledgement_of_many_is_undone_and_the_one_before_it_holds_again(
@@ -299,96 +261,47 @@ def test_planning_takes_as_many_queries_for_many_clients(
     assert "It would be done for 62 clients." in text(page)
 
 
-# Who was given what is in the audit.
+# Who looks after a client looks at its mismatches.
 
 
-def assignments() -> list[tuple[str, str, str]]:
-    found = AuditEvent.objects.filter(code="assignment").order_by("pk")
-    return [(entry.who, entry.slug, str(entry.message)) for entry in found]
+@pytest.fixture
+def keeper(client, maria) -> User:
+    user = make_user("keeper", *VIEW, "migration.set_client_owner")
+    client.force_login(user)
+    return user
 
 
-def test_an_assignment_is_an_entry_for_each_client_and_so_is_its_undoing(browser, differing):
-    page = browser.post(address("assign"), {"all": "1"})
-    confirm(browser, "assign", page, assignee="maria")
-
-    one = "Assigned the field that differs to maria: database.password."
-    given = assignments()
-    assert given[0] == ("maria", "one", one)
-    assert given[1][:2] == ("maria", "two")
-    assert given[1][2].startswith("Assigned 2 fields that differ to maria: database.")
-    again = text(confirm(browser, "assign", page, assignee="maria"))
-    assert "Nothing was changed: it was so already." in again
-    assert len(assignments()) == 2
-
-    browser.post(address("undo"))
-
-    taken = sorted(assignments()[2:])
-    assert [slug for _who, slug, _what in taken] == ["one", "two"]
-    assert taken[0][2] == "Assigned the field that differs to nobody: database.password."
+def owners() -> dict[str, str]:
+    found = ClientOwner.objects.values_list("client__slug", "owner__username")
+    return dict(found.order_by("client__slug"))
 
 
-def test_one_client_alone_and_nobody_are_entries_too(browser, differing, maria):
-    OpenMismatch.objects.update(assignee=maria)
-    page = browser.post(address("assign"), {"client": str(differing["one"])})
+@pytest.mark.parametrize("selects_all", [True, False])
+def test_the_owner_of_the_selected_clients_is_set_and_the_filters_stay(
+    client, keeper, differing, selects_all
+):
+    target = f"{address('owners')}?kind=extra"
+    one = {"client": [str(differing["two"]), "999999"]}
+    page = client.post(target, {"all": "1"} if selects_all else one)
+    assert owners() == {}
+    assert "1 client is selected." in text(page)
+    sent = {"clients": page.context["ids"], "owner": "maria"}
+    done = client.post(page.context["address"], sent)
 
-    shown = text(confirm(browser, "assign", page, assignee=""))
-
-    assert "1 field is assigned to nobody now." in shown
-    ((who, slug, what),) = assignments()
-    assert (who, slug) == ("maria", "one")
-    assert what == "Assigned the field that differs to nobody: database.password."
-
-
-def test_of_many_fields_of_a_client_ten_are_named_and_the_whole_secret_has_a_name(db, maria):
-    pk = make_client("many")
-    paths = [f"database.field_{number}" for number in range(11)]
-    fields = [{"path": path, "kind": "different"} for path in paths]
-    make_comparison(pk, "mismatch", slug="many", mismatches=fields)
-    gone = make_client("gone")
-    make_comparison(gone, "missing_in_aws", slug="gone")
-
-    OpenMismatch.objects.assign(OpenMismatch.objects.values_list("pk", flat=True), maria, by=maria)
-
-    found = {slug: what for _who, slug, what in assignments()}
-    assert found["gone"].endswith(": the whole secret.")
-    assert found["many"].startswith("Assigned 11 fields that differ to maria: ")
-    assert found["many"].endswith(", ….")
-    assert found["many"].count("database.field_") == 10
+    assert done.url == f"{REPORT}?kind=extra"
+    assert owners() == {"two": "maria"}
+    entry = AuditEvent.objects.get(code="owner")
+    assert (entry.who, entry.slug) == ("keeper", "two")
 
 
-def test_two_people_at_once_leave_one_assignee_and_an_entry_for_each_change(stores):
-    pk = make_client("one")
-    make_comparison(pk, "mismatch", slug="one", mismatches=[DIFFERENT, EXTRA])
-    people = [make_user("maria"), make_user("paco")]
-    ids = list(OpenMismatch.objects.values_list("pk", flat=True))
-    gate, former = threading.Barrier(2), []
+def test_without_a_selection_or_the_permission_nobody_becomes_an_owner(client, keeper, differing):
+    none = client.post(f"{address('owners')}?kind=extra", {"client": "nonsense"}, follow=True)
+    assert none.request["QUERY_STRING"] == "kind=extra"
+    assert client.get(address("owners")).status_code == 405
+    assert f'formaction="{address("owners")}' in client.get(REPORT).content.decode()
 
-    def assign(user) -> None:
-        try:
-            gate.wait(10)
-            former.append(OpenMismatch.objects.assign(ids, user, by=user))
-        finally:
-            connection.close()
+    client.force_login(make_user("narrow", *VIEW, "migration.resolve_mismatch"))
 
-    threads = [threading.Thread(target=assign, args=[user]) for user in people]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join(30)
-
-    assignees = {row.assignee for row in OpenMismatch.objects.all()}
-    assert len(assignees) == 1
-    before, after = sorted((set(was.values()) for was in former), key=lambda was: was != {None})
-    assert before == {None}
-    (last,) = assignees
-    (first,) = set(people) - {last}
-    assert after == {first.pk}
-    assert [who for who, _slug, _what in assignments()] == [first.username, last.username]
-
-
-@pytest.mark.parametrize("name", ["' \"" * 1365, "maria ", "MARIA", "1"])
-def test_a_name_that_no_user_has_assigns_nothing(browser, differing, name):
-    sent = {"client": differing["one"], "confirmed": "1", "assignee": name}
-
-    assert browser.post(address("assign"), sent).status_code == 404
-    assert not assignments()
+    assert client.post(address("owners"), {"all": "1", "owner": "maria"}).status_code == 403
+    assert f'formaction="{address("owners")}' not in client.get(REPORT).content.decode()
+    assert owners() == {}

@@ -13,7 +13,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from migration.models import (
+    ClientComment,
     ClientMigration,
+    ClientOwner,
     Comparison,
     DailyComparisons,
     OpenMismatch,
@@ -124,19 +126,6 @@ def test_a_client_that_is_missing_whole_has_one_row_without_a_field(status, kind
     row = OpenMismatch.objects.get()
 
     assert (row.path, row.kind) == ("", kind)
-
-
-def test_an_assignment_stays_as_long_as_the_field_differs_and_no_longer():
-    pk, maria = make_client("idom"), User.objects.create(username="maria")
-    found(pk, PASSWORD)
-    OpenMismatch.objects.update(assignee=maria)
-    found(pk, PASSWORD)
-    assert OpenMismatch.objects.get().assignee == maria
-
-    make_comparison(pk, "match"), found(pk, PASSWORD)
-
-    row = OpenMismatch.objects.get()
-    assert (row.assignee, row.times) == (None, 1)
 
 
 def test_comparisons_are_counted_by_day_and_result():
@@ -255,6 +244,42 @@ def test_pushes_that_overwrite_what_differs_do_not_block_each_other_for_ever(mon
         cursor.execute("TRUNCATE public.clients CASCADE")
 
 
+def test_whoever_was_to_look_at_a_mismatch_becomes_the_owner_of_its_client_or_is_named_in_a_comment():
+    """As `migrate` carries it over: the owner stays, else the one with the most fields is it."""
+    maria, pepe = (User.objects.create(username=name) for name in ("maria", "pepe"))
+    alone, shared, owned, nobodys = (
+        make_client(slug) for slug in ("alone", "shared", "owned", "no")
+    )
+    for pk in (alone, shared, owned, nobodys):
+        found(pk, PASSWORD, HOST, HOST | {"path": "email.user"})
+    ClientOwner.objects.create(client_id=owned, owner=maria)
+    rows = {(row.client_id, row.path): row.pk for row in OpenMismatch.objects.all()}
+    paths = sorted(path for pk, path in rows if pk == shared)
+    assigned = {(alone, paths[0]): pepe, (owned, paths[0]): pepe, (owned, paths[1]): maria}
+    assigned |= {(shared, paths[0]): maria, (shared, paths[1]): pepe, (shared, paths[2]): pepe}
+    migration = import_module("migration.migrations.0055_owners_of_mismatches")
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute(
+            "ALTER TABLE migration_openmismatch ADD assignee_id integer REFERENCES auth_user"
+        )
+        for field, user in assigned.items():
+            update = "UPDATE migration_openmismatch SET assignee_id = %s WHERE id = %s"
+            cursor.execute(update, [user.pk, rows[field]])
+
+        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+        cursor.execute(migration.OWNERS), cursor.execute(migration.OTHERS)
+        cursor.execute("ALTER TABLE migration_openmismatch DROP assignee_id")
+
+    owners = dict(ClientOwner.objects.values_list("client", "owner__username"))
+    assert owners == {alone: "pepe", shared: "pepe", owned: "maria"}
+    comments = {row.client_id: row for row in ClientComment.objects.all()}
+    assert comments.keys() == {shared, owned}
+    assert comments[shared].text.endswith(f"were assigned to maria: {paths[0]}.")
+    assert comments[owned].text.endswith(f"were assigned to pepe: {paths[0]}.")
+    assert (comments[owned].by, comments[owned].by_name) == (None, "NOVA Admin")
+
+
 def test_a_schema_migration_finds_what_was_open_and_counted_before_it():
     pk, other, missing = make_client("idom"), make_client("other"), make_client("missing")
     found(pk, PASSWORD, HOST), make_comparison(missing, "missing_in_aws")
@@ -264,7 +289,7 @@ def test_a_schema_migration_finds_what_was_open_and_counted_before_it():
     def kept() -> tuple:
         return (
             list(OpenMismatch.objects.values("client", "slug", "path", "kind", "hint", "comparison",
-                                             "first_seen_at", "last_seen_at", "times", "assignee")),
+                                             "first_seen_at", "last_seen_at", "times")),
             set(DailyComparisons.objects.values_list("day", "status", "number")),
             list(ClientMigration.objects.order_by("pk").values("pk", "comparison_status", "compared_at")),
         )  # fmt: skip

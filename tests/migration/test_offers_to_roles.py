@@ -113,7 +113,7 @@ OPERATORS_BUTTONS = {
             *("check_aws", "plan_order", "secret_settings"),
         )
     ),
-    *(f"migration_comparison_{what}" for what in ("check", "assign", "acknowledge")),
+    *(f"migration_comparison_{what}" for what in ("check", "owners", "acknowledge")),
     *(f"migration_comparison_{what}" for what in ("to_aws", "to_postgres")),
     *(f"migration_campaign_{what}" for what in ("start", "steer", "cancel")),
     *(f"{GROUP}_{what}" for what in ("add", "change", "delete")),
@@ -133,7 +133,7 @@ EXPECTED_BUTTONS = {
     },
     ADMINISTRATOR: {name for name in POSTS if not name.startswith("auth_")}
     - {"migration_wrongpassword_changelist"}
-    - {f"{CLIENT}_{page}" for page in ("group", "ungroup", "owners", "save_view", "delete_view")}
+    - {f"{CLIENT}_{page}" for page in ("group", "ungroup", "owners")}
     - {f"{CLIENT}_cutover", f"{CLIENT}_add_check", "password_change"}
     # NOVA's tables have no column and no object to offer them for.
     - {f"{TABLES}_map", f"{TABLES}_accept"}
@@ -146,7 +146,7 @@ EXPECTED_BUTTONS = {
     # No run and no campaign waits for an approval, and none has refused a client.
     - {"migration_run_approve", "migration_run_cancel", "migration_campaign_approve"}
     - {"migration_campaign_go_on_without"}
-    # Nobody has assigned or acknowledged anything yet.
+    # Nobody has acknowledged anything yet.
     - {"migration_comparison_undo"}
     # Notices are set to reach nobody.
     - {"migration_run_test_notices"}

@@ -373,7 +373,7 @@ def test_no_page_asks_more_queries_for_ten_thousand_clients_and_a_hundred_thousa
         f"{reverse('admin:migration_comparison_changelist')}?q=crowd-000042",
         reverse("admin:migration_run_changelist"),
         REPORT,
-        f"{REPORT}?status=mismatch&state=open&assigned=none&age=day",
+        f"{REPORT}?status=mismatch&state=open&owner=none&age=day",
         f"{REPORT}?status=match",
         f"{REPORT}?status=unchecked",
     ]

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import Client
-from migration.models import OpenMismatch, ReadCount, Resolution, Secret
+from migration.models import ClientOwner, OpenMismatch, ReadCount, Resolution, Secret
 from tests.factories import VIEW, make_client, make_comparison, make_many, make_user
 from tests.migration.admin.pages import DIFFERENT, EXTRA, shown_rows, text
 
@@ -26,7 +26,11 @@ def minutes_ago(number: int) -> datetime:
 
 @pytest.fixture
 def maria(db) -> User:
-    return make_user("maria", *VIEW, "migration.add_run", "migration.resolve_mismatch")
+    return make_user(
+        "maria",
+        *VIEW,
+        *("migration.add_run", "migration.resolve_mismatch", "migration.set_client_owner"),
+    )
 
 
 @pytest.fixture
@@ -37,15 +41,16 @@ def browser(client, maria):
 
 @pytest.fixture
 def rows(maria) -> dict[str, OpenMismatch]:
-    """By client: `old` since yesterday, maria's; `new` just now; `noted` acknowledged; `doubt` unclear since."""
+    """By client: `old` since yesterday, maria's client; `new` just now; `noted` acknowledged; `doubt` unclear since."""
     for slug, field in (("old", DIFFERENT), ("new", DIFFERENT), ("noted", EXTRA), ("doubt", EXTRA)):
         make_comparison(
             make_client(slug), "mismatch", slug=slug, mismatches=[field], compared_at=minutes_ago(5)
         )
     found = {row.slug: row for row in OpenMismatch.objects.all()}
     OpenMismatch.objects.filter(slug="old").update(
-        assignee=maria, first_seen_at=timezone.now() - timedelta(hours=25)
+        first_seen_at=timezone.now() - timedelta(hours=25)
     )
+    ClientOwner.objects.create(client_id=found["old"].client_id, owner=maria)
     Resolution.objects.create(
         client_id=found["noted"].client_id,
         slug="noted",
@@ -70,36 +75,37 @@ def slugs(response) -> list[str]:
         ("age=day", ["old"]),
         ("age=week", []),
         ("age=nonsense", []),
-        ("assigned=me", ["old"]),
-        # As an earlier release had it in its addresses.
+        ("owner=mine", ["old"]),
+        # As earlier releases had it in their addresses.
         ("owner=me", ["old"]),
-        ("assigned=none", ["doubt", "new", "noted"]),
-        ("assigned=999999999", []),
-        ("assigned=9999999999999999999", []),
-        ("assigned=nonsense", []),
+        ("assigned=me", ["old"]),
+        ("owner=none", ["doubt", "new", "noted"]),
+        ("owner=999999999", []),
+        ("owner=9999999999999999999", []),
+        ("owner=nonsense", []),
         ("state=open", ["doubt", "new", "old"]),
         ("state=acknowledged", ["noted"]),
         ("state=nonsense", []),
         ("q=n", ["new", "noted"]),
         ("q=%25", []),
         ("kind=extra&state=open", ["doubt"]),
-        ("kind=different&assigned=none", ["new"]),
+        ("kind=different&owner=none", ["new"]),
         # Its newest comparison could not be made: mismatch is no longer its result.
         ("status=mismatch", ["new", "noted", "old"]),
         ("status=unchecked", ["doubt"]),
     ],
 )
-def test_the_report_is_narrowed_by_age_assignee_state_and_slug(browser, rows, query, expected):
+def test_the_report_is_narrowed_by_age_owner_state_and_slug(browser, rows, query, expected):
     assert slugs(browser.get(f"{REPORT}?{query}")) == expected
 
 
 def test_another_person_is_chosen_by_id_and_is_not_me(browser, rows, maria):
     other = make_user("other", *VIEW)
-    OpenMismatch.objects.filter(slug="new").update(assignee=other)
+    ClientOwner.objects.create(client_id=rows["new"].client_id, owner=other)
 
-    assert slugs(browser.get(f"{REPORT}?assigned={other.pk}")) == ["new"]
-    assert slugs(browser.get(f"{REPORT}?assigned={maria.pk}")) == slugs(
-        browser.get(f"{REPORT}?assigned=me")
+    assert slugs(browser.get(f"{REPORT}?owner={other.pk}")) == ["new"]
+    assert slugs(browser.get(f"{REPORT}?owner={maria.pk}")) == slugs(
+        browser.get(f"{REPORT}?owner=mine")
     )
 
 
@@ -115,14 +121,15 @@ def test_a_row_tells_since_when_how_often_and_what_is_known_of_it(browser, rows)
     words = text(browser.get(REPORT)).replace("\xa0", " ")
 
     for told in (
-        "1 field, open last seen 3 minutes ago database.password differs only by blanks",
-        "at its beginning or end 2 times, first 5 minutes ago assigned to nobody",
-        "database.password differs only by blanks at its beginning or end once, 1 day, 1 hour ago assigned to maria",
+        "1 field, open Owner: Nobody last seen 3 minutes ago database.password differs only by blanks",
+        "at its beginning or end 2 times, first 5 minutes ago",
+        "1 field, open Owner: maria last seen 5 minutes ago",
+        "database.password differs only by blanks at its beginning or end once, 1 day, 1 hour ago",
+        "1 field, acknowledged Owner: Nobody last seen 5 minutes ago database.host only in AWS once, 5 minutes ago",
         (
-            "1 field, acknowledged last seen 5 minutes ago database.host only in AWS"
-            " once, 5 minutes ago assigned to nobody"
+            "1 field, open, could not be checked since Owner: Nobody last seen 5 minutes ago"
+            " database.host only in AWS"
         ),
-        "1 field, open, could not be checked since last seen 5 minutes ago database.host only in AWS",
     ):
         assert told in words
 
@@ -148,8 +155,8 @@ def test_a_viewer_is_offered_no_choice(client, rows):
 @pytest.mark.parametrize(
     ("query", "acts"),
     [
-        ("", ["check", "to_aws", "to_postgres", "acknowledge", "assign"]),
-        ("?status=unchecked", ["check", "acknowledge"]),
+        ("", ["check", "to_aws", "to_postgres", "acknowledge", "owners"]),
+        ("?status=unchecked", ["check", "acknowledge", "owners"]),
         ("?status=match", ["check"]),
     ],
 )
@@ -209,7 +216,7 @@ def test_the_page_of_a_comparison_tells_versions_and_who_wrote_last(browser, row
         "nova/clients/old",
         "version v-17",
         "Open mismatches",
-        "assigned to maria",
+        "Owner: maria",
         "Resolve it on the client's page",
     ):
         assert told in words

@@ -141,7 +141,6 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
         f"{CLIENT}_{page}": ({}, OPERATORS)
         for page in ("group", "ungroup", "owner", "owners", "ready")
     },
-    **{f"{CLIENT}_{page}": ({}, EVERYBODY) for page in ("save_view", "delete_view")},
     **{f"{GROUP}_{page}": ({}, OPERATORS) for page in ("add", "change", "delete")},
     f"{CLIENT}_reveal": ({}, ADMINISTRATORS),
     # A client that was not offboarded does not come back.
@@ -176,7 +175,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "migration_copysearch_start": ({}, OPERATORS),
     **{
         f"migration_comparison_{act}": ({}, OPERATORS)
-        for act in ("to_aws", "to_postgres", "acknowledge", "assign", "undo")
+        for act in ("to_aws", "to_postgres", "acknowledge", "owners", "undo")
     },
     "migration_moverequest_approve": ({}, APPROVERS),
     "migration_moverequest_cancel": ({}, APPROVERS),
@@ -244,7 +243,7 @@ class Site:
             *("_nova", "_aws", "_secret_settings"),
             "_start",
             "_all",
-            *("_check", "_to_aws", "_to_postgres", "_acknowledge", "_assign", "_undo"),
+            *("_check", "_to_aws", "_to_postgres", "_acknowledge", "_undo"),
             "_writes",
             "_claim",
             "_export",
@@ -254,7 +253,6 @@ class Site:
             "_legacy",
             "group",
             "_owners",
-            "_view",
             "_failures",
             "_notices",
         )

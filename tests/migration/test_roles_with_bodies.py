@@ -102,7 +102,7 @@ def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
         f"{GROUP}_add": {"name": "wave 2"},
         f"{GROUP}_change": {"name": "wave 3"},
         f"{GROUP}_delete": {"post": "yes"},
-        "migration_comparison_assign": {"all": "1", "confirmed": "1", "assignee": "root"},
+        "migration_comparison_owners": {"all": "1", "owner": "root"},
         "migration_comparison_acknowledge": {
             **dict.fromkeys(("all", "confirmed"), "1"),
             "reason": "INC-42",

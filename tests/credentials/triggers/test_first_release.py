@@ -87,7 +87,7 @@ def make_first_release(connection) -> None:
         for column in columns:
             connection.execute(f"ALTER TABLE nova_admin.{table} DROP COLUMN {column}")
     connection.execute(
-        "ALTER TABLE nova_admin.migration_openmismatch RENAME COLUMN assignee_id TO owner_id"
+        "ALTER TABLE nova_admin.migration_openmismatch ADD owner_id integer REFERENCES nova_admin.auth_user"
     )
     checks = "SELECT conrelid::regclass, conname FROM pg_constraint WHERE conname LIKE '%_reason_is_short'"
     for table, name in connection.execute(checks).fetchall():

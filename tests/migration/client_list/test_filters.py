@@ -1,6 +1,7 @@
 """The filters of the clients list: counts beside the choices, a chip for each that is used, and no script needed."""
 
 import re
+from html import unescape
 
 import pytest
 from django.db import connection
@@ -166,6 +167,15 @@ def test_a_chip_for_each_filter_takes_it_away(viewer):
         "Active: Yes": "?phase=postgres&q=cafe",
     }
     assert 'href="?">Clear all filters</a>' in response.content.decode()
+
+
+def test_the_address_of_what_is_shown_is_copied_beside_the_chips(viewer):
+    shown = "/admin/credentials/client/?phase=postgres&q=idom"
+    html = unescape(viewer.get(shown).content.decode())
+
+    assert f'data-copy="http://testserver{shown}"' in html
+    assert f'<noscript><a class="text-link underline" href="{shown}">' in html
+    assert "Copy link" not in viewer.get(CLIENTS).content.decode()
 
 
 def test_other_lists_have_chips_and_filters_without_a_script_too(viewer):
