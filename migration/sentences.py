@@ -38,6 +38,8 @@ RUNS = {
     "test_logins": Sentence("run_test_logins", "Login tests %(id)s"),
     "rotate": Sentence("run_rotate", "Rotation %(id)s"),
     "secret_settings": Sentence("run_secret_settings", "Key and regions %(id)s"),
+    "to_aws": Sentence("run_to_aws", "Copies to AWS %(id)s"),
+    "to_postgres": Sentence("run_to_postgres", "Copies to PostgreSQL %(id)s"),
 }
 
 # Conditions of a gate

@@ -1,9 +1,8 @@
-"""Resolves the mismatches of many clients: checks them again, copies, acknowledges."""
+"""Resolves the mismatches of many clients: checks them again and copies in a run, acknowledges at once."""
 
 from __future__ import annotations
 
 from datetime import date
-from functools import partial
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
@@ -12,19 +11,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from migration.admin.base import RUN_PERMISSION, get_typed_reason, read_raw_form_text
-from migration.admin.mismatch_undo import store_resolutions_undo
-from migration.admin.resolution_pages import PlanResolutionsView, ResolveEachView
-from migration.admin.run_starts import start_run
-from migration.models import Resolution, Run, all_clients
+from migration.admin.mismatch_undo import redirect_to_report, store_resolutions_undo
+from migration.admin.resolution_pages import PlanResolutionsView
+from migration.admin.run_starts import VIEW_RUNS, start_run
+from migration.models import Resolution, Run, all_clients, require_storable_reason
 from migration.operations import resolutions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.contrib.auth.models import User
     from django.http import HttpResponse
 
-    from migration.operations.bulk_resolutions import BulkResolution
     from migration.reports.resolution_plans import ResolutionPlan
 
 
@@ -48,22 +43,23 @@ class CompareClientsAgainView(PlanResolutionsView):
         }
 
 
-class CopyToAwsView(ResolveEachView):
-    """Pushes the clients' rows."""
+class CopyView(PlanResolutionsView):
+    """Starts a run that copies one store to the other, one client after the other; `kind` says which."""
+
+    def carry_out(self, plan: ResolutionPlan) -> HttpResponse:
+        reason = get_typed_reason(self.request)
+        require_storable_reason(reason)
+        chosen = all_clients().with_ids([client.client_id for client in plan.resolvable_clients])
+        page = start_run(self.request, Run.Kind(self.kind), chosen, reason=reason)
+        may_view = any(map(self.request.user.has_perm, (VIEW_RUNS, RUN_PERMISSION)))
+        return page if may_view else redirect_to_report(self.request)
+
+
+class CopyToAwsView(CopyView):
+    """Copies the clients' rows to AWS."""
 
     kind = Resolution.Kind.TO_AWS
     heading = gettext_lazy("Copy PostgreSQL to AWS")
-
-    def make_operation(self, plan: ResolutionPlan) -> Callable[..., Resolution]:
-        return partial(resolutions.copy_to_aws, reason=get_typed_reason(self.request))
-
-    def describe_done(self, clients: int) -> str:
-        text = ngettext(
-            "Copied PostgreSQL to AWS for %(n)d client.",
-            "Copied PostgreSQL to AWS for %(n)d clients.",
-            clients,
-        )
-        return text % {"n": clients}
 
     def describe_effects(self, plan: ResolutionPlan) -> list[str]:
         texts = [
@@ -77,29 +73,18 @@ class CopyToAwsView(ResolveEachView):
                 number,
             )
             texts.insert(1, text % {"n": number})
-        return texts
+        return [*texts, describe_run_of_copies()]
 
     def label_button(self, clients: int) -> str:
         text = ngettext("Copy %(n)d client to AWS", "Copy %(n)d clients to AWS", clients)
         return text % {"n": clients}
 
 
-class BulkCopyToPostgresView(ResolveEachView):
+class BulkCopyToPostgresView(CopyView):
     """Copies AWS's documents into the clients' rows."""
 
     kind = Resolution.Kind.TO_POSTGRES
     heading = gettext_lazy("Copy AWS to PostgreSQL")
-
-    def make_operation(self, plan: ResolutionPlan) -> Callable[..., Resolution]:
-        return partial(resolutions.copy_to_postgres, reason=get_typed_reason(self.request))
-
-    def describe_done(self, clients: int) -> str:
-        text = ngettext(
-            "Copied AWS to PostgreSQL for %(n)d client.",
-            "Copied AWS to PostgreSQL for %(n)d clients.",
-            clients,
-        )
-        return text % {"n": clients}
 
     def describe_effects(self, plan: ResolutionPlan) -> list[str]:
         texts = [
@@ -116,7 +101,7 @@ class BulkCopyToPostgresView(ResolveEachView):
                 number,
             )
             texts.insert(1, text % {"n": number})
-        return texts
+        return [*texts, describe_run_of_copies()]
 
     def label_button(self, clients: int) -> str:
         text = ngettext(
@@ -125,7 +110,7 @@ class BulkCopyToPostgresView(ResolveEachView):
         return text % {"n": clients}
 
 
-class AcknowledgeMismatchesView(ResolveEachView):
+class AcknowledgeMismatchesView(PlanResolutionsView):
     """Acknowledges what the newest comparison of each client found, until a day."""
 
     kind = Resolution.Kind.ACKNOWLEDGE
@@ -136,33 +121,26 @@ class AcknowledgeMismatchesView(ResolveEachView):
             text = _("Nothing was acknowledged: give a reason and a day, today or later.")
             messages.error(self.request, text)
             return self.show_plan(plan)
-        return super().carry_out(plan)
-
-    def make_operation(self, plan: ResolutionPlan) -> Callable[..., Resolution]:
-        shown = {client.client_id: client.comparison_id for client in plan.resolvable_clients}
-
-        def acknowledge(*, client_id: int, by: User) -> Resolution:
-            return resolutions.acknowledge(
-                client_id=client_id,
-                until=self.read_last_day(),
-                reason=get_typed_reason(self.request),
-                by=by,
-                shown=shown[client_id],
-            )
-
-        return acknowledge
-
-    def report_result(self, result: BulkResolution, slugs: dict[int, str]) -> None:
-        super().report_result(result, slugs)
-        store_resolutions_undo(self.request, [row.pk for row in result.done.values()])
-
-    def describe_done(self, clients: int) -> str:
-        text = ngettext(
-            "Acknowledged the mismatches of %(n)d client.",
-            "Acknowledged the mismatches of %(n)d clients.",
-            clients,
+        done, refused = resolutions.acknowledge_each(
+            shown={client.client_id: client.comparison_id for client in plan.resolvable_clients},
+            until=self.read_last_day(),
+            reason=get_typed_reason(self.request),
+            by=self.user,
         )
-        return text % {"n": clients}
+        if done:
+            text = ngettext(
+                "Acknowledged the mismatches of %(n)d client.",
+                "Acknowledged the mismatches of %(n)d clients.",
+                len(done),
+            )
+            messages.success(self.request, text % {"n": len(done)})
+        if refused:
+            text = ngettext(
+                "%(n)d client was refused.", "%(n)d clients were refused.", len(refused)
+            )
+            messages.error(self.request, text % {"n": len(refused)})
+        store_resolutions_undo(self.request, [row.pk for row in done])
+        return redirect_to_report(self.request)
 
     def read_last_day(self) -> date:
         """Return the day until which it is acknowledged; `date.min` if the form gives none."""
@@ -185,3 +163,9 @@ class AcknowledgeMismatchesView(ResolveEachView):
             clients,
         )
         return text % {"n": clients}
+
+
+def describe_run_of_copies() -> str:
+    return _(
+        "A run does it in the background. It leaves alone who is compared before its turn and differs otherwise."
+    )

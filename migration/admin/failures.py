@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from migration.admin.base import RUN_PERMISSION, AdminView
 from migration.admin.run_items import list_rows
-from migration.models import MOVE_PERMISSIONS, Act
+from migration.models import Act
 from migration.models.failures import count_failed_clients, select_current_failures
 from migration.models.run_items import was_written_since_refusal
 
@@ -67,5 +67,5 @@ class OpenFailuresView(AdminView):
 def may_retry(run: Run, user: AbstractBaseUser | AnonymousUser) -> bool:
     """Say whether the user may have the run, which is over, try a client again."""
     may = user.has_perm  # type: ignore[union-attr]  # both have it
-    may_move = run.moves is None or may(MOVE_PERMISSIONS[run.moves.kind])
-    return run.finished_at is not None and may(RUN_PERMISSION) and may_move
+    may_go_on = may(RUN_PERMISSION) and (not run.own_permission or may(run.own_permission))
+    return run.finished_at is not None and may_go_on

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 from django.contrib import messages
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
@@ -24,24 +23,18 @@ from migration.admin.base import (
 from migration.admin.mismatch_report import read_filters
 from migration.admin.mismatch_undo import redirect_to_report
 from migration.models import PhaseChoices, ReasonError
-from migration.operations.bulk_resolutions import resolve_each
 from migration.reports.mismatches import select_report_rows
 from migration.reports.resolution_plans import plan_resolutions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from django.contrib.auth.models import User
     from django.http import HttpRequest, HttpResponse
     from django_stubs_ext import StrOrPromise
 
-    from migration.models import Resolution
-    from migration.operations.bulk_resolutions import BulkResolution
     from migration.reports.resolution_plans import ResolutionPlan
 
-# The page names so many clients, and so many refusals.
+# The page names so many clients.
 CLIENTS_SHOWN = 100
-REFUSALS_SHOWN = 10
 
 
 def find_selected(request: HttpRequest) -> dict[int, int | None]:
@@ -128,50 +121,3 @@ class PlanResolutionsView(AdminView):
             )
             | NO_MODEL_IN_PATH
         )
-
-
-class ResolveEachView(PlanResolutionsView):
-    """Resolves one client after the other; shows the plan again for those that the time did not suffice for."""
-
-    def make_operation(self, plan: ResolutionPlan) -> Callable[..., Resolution]:
-        """Return the operation on one client, with what the form says for it."""
-        raise NotImplementedError
-
-    def describe_done(self, clients: int) -> str:
-        """Return a sentence that says of how many clients the mismatches were resolved; subclasses write it."""
-        raise NotImplementedError
-
-    def carry_out(self, plan: ResolutionPlan) -> HttpResponse:
-        operation = self.make_operation(plan)
-        result = resolve_each(
-            [client.client_id for client in plan.resolvable_clients],
-            lambda client_id: operation(client_id=client_id, by=self.user),
-        )
-        self.report_result(result, {client.client_id: client.slug for client in plan.clients})
-        if not result.left:
-            return redirect_to_report(self.request)
-        text = ngettext(
-            "%(n)d client was not begun: this took too long. Go on with it below.",
-            "%(n)d clients were not begun: this took too long. Go on with them below.",
-            len(result.left),
-        )
-        messages.warning(self.request, text % {"n": len(result.left)})
-        left = {
-            c.client_id: c.comparison_id
-            for c in plan.resolvable_clients
-            if c.client_id in result.left
-        }
-        return self.show_plan(plan_resolutions(self.kind, left))
-
-    def report_result(self, result: BulkResolution, slugs: dict[int, str]) -> None:
-        """Say what was done, and what was refused and why."""
-        if result.done:
-            messages.success(self.request, self.describe_done(len(result.done)))
-        refused = list(result.refused.items())
-        for client_id, why in refused[:REFUSALS_SHOWN]:
-            messages.error(self.request, f"{slugs[client_id]}: {localize(why)}")
-        if (others := len(refused) - REFUSALS_SHOWN) > 0:
-            text = ngettext(
-                "%(n)d more client was refused.", "%(n)d more clients were refused.", others
-            )
-            messages.error(self.request, text % {"n": others})

@@ -38,10 +38,11 @@ def start_run(
     *,
     stores: LoginStores | None = None,
     secret_settings: dict[str, Any] | None = None,
+    reason: str = "",
 ) -> HttpResponseRedirect:
     """Start a run in the user's name, enqueue it, and lead to its page.
 
-    `stores` are for a run of login tests, `secret_settings` for one that applies them.
+    `stores` are for a run of login tests, `secret_settings` for one that applies them, `reason` for one of copies.
     """
     run = Run.start(
         kind=kind,
@@ -50,6 +51,7 @@ def start_run(
         tries=MANY_TRIES,
         stores=stores,
         secret_settings=secret_settings,
+        reason=reason,
     )
     announce_and_enqueue_run(request, run)
     return HttpResponseRedirect(get_run_url(run))

@@ -25,7 +25,6 @@ from migration.admin.run_approvals import get_run_moves_context
 from migration.admin.run_items import get_items_context, iterate_csv_lines
 from migration.admin.run_starts import enqueue_run, get_run_url, start_run
 from migration.models import (
-    MOVE_PERMISSIONS,
     Rate,
     Run,
     StaleRunError,
@@ -150,7 +149,7 @@ class SteerRunView(RunButtonView):
         order, item = request.POST.get("order", ""), request.POST.get("item", "")
         if order not in ORDERS:
             raise BadRequest
-        if run.moves and order in GOES_ON and not user.has_perm(MOVE_PERMISSIONS[run.moves.kind]):
+        if order in GOES_ON and run.own_permission and not user.has_perm(run.own_permission):
             raise PermissionDenied
         try:
             if order == "retry" and item.isdecimal():
@@ -274,7 +273,7 @@ ORDERS: dict[str, Callable[..., None]] = {
     "retry": Run.reopen_failed,
 }
 
-# After these clients move again, which needs the permission for the move.
+# After these it goes on with its clients, which needs the permission for what it does to them.
 GOES_ON = ("resume", "go_on", "retry")
 
 
@@ -286,17 +285,14 @@ def make_run_badge(run: Run) -> str:
 
 def get_progress_context(request: HttpRequest, progress: Progress) -> dict[str, object]:
     """Return the template context of the part of a run's page that changes while the run goes on."""
-    moves, may_steer = progress.run.moves, request.user.has_perm(RUN_PERMISSION)
-    may_move = moves is None or request.user.has_perm(MOVE_PERMISSIONS[moves.kind])
+    may_steer, own = request.user.has_perm(RUN_PERMISSION), progress.run.own_permission
+    may_go_on = may_steer and (not own or request.user.has_perm(own))
     return {
         "progress": progress,
         "run_badge": make_run_badge(progress.run),
         "may_steer": may_steer,
-        "may_go_on": may_steer and may_move,
-        "may_try_again": may_steer
-        and may_move
-        and progress.finished
-        and progress.request_was_not_withdrawn,
+        "may_go_on": may_go_on,
+        "may_try_again": may_go_on and progress.finished and progress.request_was_not_withdrawn,
         # The main button is the one that can help now: what failed by its data has to be mended first.
         "retry_helps": progress.refused or progress.failed > progress.failed_until_mended,
     }

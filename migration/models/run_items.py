@@ -75,6 +75,8 @@ class Act(models.TextChoices):
     TEST_LOGINS = "test_logins", _("Login tests")
     ROTATE = "rotate", _("Rotation")
     SECRET_SETTINGS = "secret_settings", _("Key and regions")
+    TO_AWS = "to_aws", _("Copy to AWS")
+    TO_POSTGRES = "to_postgres", _("Copy to PostgreSQL")
 
 
 ACTS = {
@@ -86,6 +88,8 @@ ACTS = {
     "test_logins": Act.TEST_LOGINS,
     "rotate": Act.ROTATE,
     "secret_settings": Act.SECRET_SETTINGS,
+    "to_aws": Act.TO_AWS,
+    "to_postgres": Act.TO_POSTGRES,
 }
 
 
@@ -172,12 +176,16 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
         # Outside these phases nothing is pushed.
         left = moved & ~models.Q(client__client_migration__phase__in=WRITES_BOTH)
         settings_match = client_has_no_drift_since("finished_at")
+        matches = models.Q(
+            client__client_migration__comparison_status=Comparison.Status.MATCH.value
+        )
         over = (
             (models.Q(act=Act.MOVE) & moved)
             | (models.Q(act=Act.LAYOUT) & relaid)
             | (models.Q(act=Act.PUSH) & (pushed | left))
             | (models.Q(act=Act.ROTATE) & rotated)
             | (models.Q(act=Act.SECRET_SETTINGS) & settings_match & read)
+            | (models.Q(act__in=(Act.TO_AWS, Act.TO_POSTGRES)) & compared & matches)
             | (models.Q(act=Act.COMPARE) & (compared | ~models.Q(comparison_status="")))
             | models.Q(
                 models.Exists(failed_still.filter(tested_at__gt=models.OuterRef("finished_at"))),

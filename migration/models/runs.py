@@ -18,7 +18,7 @@ from migration.models.comparisons import Comparison
 from migration.models.kept_names import KeptNameField, require_kept_name
 from migration.models.layouts import LayoutChoices
 from migration.models.login_tests import LoginStores
-from migration.models.phases import PhaseChoices
+from migration.models.phases import MOVE_PERMISSIONS, PhaseChoices
 from migration.models.planned_moves import PlannedMoves
 from migration.models.reasons import limit_reason
 from migration.models.run_items import (
@@ -126,8 +126,12 @@ class Run(SteeredRun):
         TEST_LOGINS = "test_logins", _("Login tests")
         ROTATE = "rotate", _("Rotation")
         SECRET_SETTINGS = "secret_settings", _("Key and regions")
+        # As a `Resolution` calls them.
+        TO_AWS = "to_aws", _("Copies to AWS")
+        TO_POSTGRES = "to_postgres", _("Copies to PostgreSQL")
 
     READS_ONLY: ClassVar = (Kind.COMPARE, Kind.TEST_LOGINS)
+    COPIES: ClassVar = (Kind.TO_AWS, Kind.TO_POSTGRES)
     # Large enough for few statements a client, small enough that repeating a batch is cheap.
     BATCH = 100
 
@@ -147,7 +151,7 @@ class Run(SteeredRun):
         _("overwrite what somebody else wrote"), default=False, db_default=False
     )
     include_inactive = models.BooleanField(_("include inactive clients"), default=False)
-    # Of a run of moves (`PlannedMoves`): the move, and why, as the user typed it.
+    # Of a run of moves (`PlannedMoves`): the move. Of these and of copies: why, as the user typed it.
     move_from = models.CharField(
         _("from"), max_length=16, choices=PhaseChoices, blank=True, db_default=""
     )
@@ -242,6 +246,13 @@ class Run(SteeredRun):
         return f"{self.get_move_from_display()} → {self.get_move_to_display()}"
 
     @property
+    def own_permission(self) -> str:
+        """Return the permission for what it does to clients, where the one for runs is not enough; else ""."""
+        if moves := self.moves:
+            return MOVE_PERMISSIONS[moves.kind]
+        return "migration.resolve_mismatch" if self.kind in Run.COPIES else ""
+
+    @property
     def needs_aws_writes_allowed(self) -> bool:
         """Say whether it waits while this site may not write to AWS; moves back never wait."""
         moves = self.moves
@@ -273,6 +284,7 @@ class Run(SteeredRun):
         layout: str = "",
         stores: LoginStores | None = None,
         secret_settings: dict[str, Any] | None = None,
+        reason: str = "",
         campaign_wave: Wave | None = None,
         approved_by: User | None = None,
         approved_by_name: str = "",
@@ -284,7 +296,7 @@ class Run(SteeredRun):
         """
         options: dict[str, Any] = {"adopt": adopt, "overwrite": overwrite, "layout": layout}
         options |= {"include_inactive": include_inactive, "stores": stores.value if stores else ""}
-        options |= {"secret_settings": secret_settings}
+        options |= {"secret_settings": secret_settings, "reason": reason}
         if moves:
             chosen, options = chosen.in_phases(moves.old), moves.columns
             if moves.needs_approval:

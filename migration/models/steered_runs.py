@@ -87,6 +87,7 @@ class SteeredRun(models.Model):
 
     items: RunItemQuerySet
     by: User | None
+    reason: str
     created_at: datetime
 
     class Meta:
@@ -127,7 +128,8 @@ class SteeredRun(models.Model):
                 facts = audit_sentences.OVERRIDE_ASKED_FOR(run=self.name_message)
                 self.record_act(facts, by=by, code=AuditCode.OVERRIDE, reason=moves.override_reason)
         elif by:
-            self.record_act(audit_sentences.RUN_STARTED(run=self.name_message), by=by)
+            started = audit_sentences.RUN_STARTED(run=self.name_message)
+            self.record_act(started, by=by, reason=self.reason)
 
     def finish_if_done(self) -> bool:
         """Finish it where no item is open, with a notice; True for the one caller that did."""

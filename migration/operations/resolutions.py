@@ -1,4 +1,7 @@
-"""Resolves mismatches: checks again, copies one store to the other, or acknowledges. Each is recorded with its user."""
+"""Resolves mismatches: checks again, copies one store to the other, or acknowledges. Each is recorded with its user.
+
+Also works on the items of runs that copy.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.utils.crypto import salted_hmac
 
-from credentials.models import Client
+from credentials.models import Client, RowsBusyError
 from credentials.triggers import writes_are_counted
 from migration import audit_sentences, resolution_sentences, sentences
 from migration.models import (
@@ -17,7 +20,9 @@ from migration.models import (
     AuditEvent,
     ClientMigration,
     Comparison,
+    Outcome,
     Resolution,
+    Run,
     require_storable_reason,
 )
 from migration.operations.aws_store import list_versions_since_backup, read_aws, secrets_manager
@@ -36,15 +41,23 @@ from migration.operations.rows_from_aws import (
     hold_rows,
 )
 from migration.operations.secret_writer import RefusedBySiteError
+from migration.operations.single_items import (
+    ItemFailedError,
+    ItemsToRetry,
+    process_one_by_one,
+)
 from migration.operations.snapshots import read_snapshot, reread_locked_snapshot
+from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Message, MessageError, in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import date
 
     from django.contrib.auth.models import User
 
+    from migration.models import RunItem
     from migration.operations.aws_store import AwsCopy
     from migration.operations.snapshots import ClientSnapshot
 
@@ -52,7 +65,11 @@ LOCK_WAIT_SECONDS = 5.0
 
 
 class NotResolved(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
-    """The client can't be resolved this way now; the message says why."""
+    """The client can't be resolved this way now; the message says why. `error_class`: whether that passes by itself."""
+
+    def __init__(self, message: Message, error_class: str = ErrorClass.CONFLICT) -> None:
+        super().__init__(message)
+        self.error_class = error_class
 
 
 def find_refusal_in_database(
@@ -80,13 +97,17 @@ def check_again(*, client_id: int, by: User | None = None) -> Resolution:
     return record_resolution(client_id, Resolution.Kind.CHECK, by, "", message)
 
 
-def copy_to_aws(*, client_id: int, by: User | None = None, reason: str = "") -> Resolution:
+def copy_to_aws(
+    *, client_id: int, by: User | None = None, reason: str = "", interactive: bool = True
+) -> Resolution:
     """Push the rows to AWS, also where AWS is the authority and somebody else wrote there."""
     require_storable_reason(reason)
     require_unpurged(client_id)
-    (result,) = push(client_ids=[client_id], overwrite=True, interactive=True)
+    (result,) = push(client_ids=[client_id], overwrite=True, interactive=interactive)
     if result.outcome not in PUSHED:
-        raise NotResolved(result.summary_message)
+        passes = result.busy or result.postponed
+        why = ErrorClass.UNAVAILABLE if passes else result.error_class or ErrorClass.CONFLICT
+        raise NotResolved(result.summary_message, why)
     return record_resolution(
         client_id, Resolution.Kind.TO_AWS, by, reason, sentences.OUTCOMES[result.outcome]()
     )
@@ -122,7 +143,12 @@ def plan_copy_to_postgres(client_id: int) -> CopyToPostgresPlan:
 
 
 def copy_to_postgres(
-    *, client_id: int, by: User | None = None, reason: str = "", seen: str | None = None
+    *,
+    client_id: int,
+    by: User | None = None,
+    reason: str = "",
+    seen: str | None = None,
+    interactive: bool = True,
 ) -> Resolution:
     """Copy AWS's document to PostgreSQL; what the rows held is kept in AWS first.
 
@@ -134,16 +160,16 @@ def copy_to_postgres(
             raise NotResolved(resolution_sentences.COPIES_SOMETHING_ELSE())
         snapshot = require_unpurged(client_id)
         if not held:
-            raise NotResolved(sentences.TRY_AGAIN_LATER())
+            raise NotResolved(sentences.TRY_AGAIN_LATER(), ErrorClass.UNAVAILABLE)
         if snapshot.document is None and snapshot.kept is None:
             raise NotResolved(snapshot.problem or sentences.TRY_AGAIN_LATER())
         try:
-            found = read_aws(snapshot, sm=secrets_manager(interactive=True))
+            found = read_aws(snapshot, sm=secrets_manager(interactive=interactive))
             _require_nothing_newer(snapshot, found)
             kept = back_up_rows_to_aws(snapshot, found, always=True)
             with hold_rows(client_id) as now:
                 if not now.has_same_rows_as(snapshot):
-                    raise NotResolved(sentences.NOVA_WROTE())
+                    raise NotResolved(sentences.NOVA_WROTE(), ErrorClass.UNAVAILABLE)
                 refuse_lost_client_locks()
                 lacking = copy_aws_to_rows(now, found)
                 left = sentences.NOT_IN_AWS(rows=tuple(lacking)) if lacking else None
@@ -158,9 +184,12 @@ def copy_to_postgres(
                     kept_versions=kept,
                     revision=after.revision,
                 )
+        except RowsBusyError as error:
+            raise NotResolved(error.message, ErrorClass.UNAVAILABLE) from None
         except (*STORE_ERRORS, RefusedBySiteError) as error:
-            raise NotResolved(error.message) from None
-    compare(client_ids=[client_id], interactive=True)
+            why = getattr(error, "error_class", ErrorClass.DATA)
+            raise NotResolved(error.message, why) from None
+    compare(client_ids=[client_id], interactive=interactive)
     return resolution
 
 
@@ -171,20 +200,84 @@ def acknowledge(
 
     `shown` is the comparison that the user saw; raises `NotResolved` where the newest one found something else.
     """
+    done, refused = acknowledge_each(shown={client_id: shown}, until=until, reason=reason, by=by)
+    if client_id in refused:
+        raise NotResolved(refused[client_id])
+    return done[0]
+
+
+def acknowledge_each(
+    *, shown: Mapping[int, int | None], until: date, reason: str, by: User | None = None
+) -> tuple[list[Resolution], dict[int, Message]]:
+    """Acknowledge the mismatches of each client in a few statements; return who was refused, with the reason.
+
+    `shown`: client id -> id of the comparison that the user saw (None: the newest one is meant). Raises `ReasonError`.
+    """
     require_storable_reason(reason)
-    client_migration = (
-        ClientMigration.objects.select_related("comparison").filter(pk=client_id).first()
-    )
-    newest = client_migration.comparison if client_migration else None
-    if newest is None or newest.status == Comparison.Status.MATCH:
-        raise NotResolved(sentences.NO_MISMATCH())
-    findings = newest.list_acknowledgeable()
-    seen = Comparison.objects.filter(pk=shown or newest.pk, client_id=client_id).first()
-    if seen is None or seen.list_acknowledgeable() != findings:
-        raise NotResolved(sentences.COMPARED_SINCE())
-    return record_resolution(
-        client_id, Resolution.Kind.ACKNOWLEDGE, by, reason, None, mismatches=findings, until=until
-    )
+    rows = ClientMigration.objects.exclude_deleted_clients().filter(pk__in=shown)
+    newest = {
+        row.pk: (row.client.slug, row.comparison)
+        for row in rows.select_related("client", "comparison").order_by("client__slug")
+        if row.comparison and row.comparison.status != Comparison.Status.MATCH
+    }
+    seen = Comparison.objects.in_bulk([pk for pk in shown.values() if pk])
+    refused: dict[int, Message] = {pk: sentences.NO_MISMATCH() for pk in shown if pk not in newest}
+    made = []
+    for pk, (slug, comparison) in newest.items():
+        findings = comparison.list_acknowledgeable()
+        was = seen.get(shown_id) if (shown_id := shown[pk]) else comparison
+        if was is None or was.client_id != pk or was.list_acknowledgeable() != findings:
+            refused[pk] = sentences.COMPARED_SINCE()
+            continue
+        made.append(
+            Resolution(
+                client_id=pk,
+                slug=slug,
+                kind=Resolution.Kind.ACKNOWLEDGE,
+                by=by,
+                reason=reason,
+                mismatches=findings,
+                until=until,
+            )
+        )
+    events = [
+        AuditEvent.make_signed(
+            AuditCode.RESOLUTION,
+            audit_sentences.RESOLUTIONS[row.kind](),
+            by=by,
+            client_id=row.client_id,
+            slug=row.slug,
+            reason=reason,
+        )
+        for row in made
+    ]
+    with transaction.atomic():
+        AuditEvent.objects.insert_already_signed(events)
+        return Resolution.objects.bulk_create(made), refused
+
+
+def process_copy_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
+    """Copy one store of each item's client to the other; return the items that may succeed at another try.
+
+    A client that a comparison found otherwise since the run was started is left alone.
+    """
+    copy = copy_to_aws if run.kind == Run.Kind.TO_AWS else copy_to_postgres
+
+    def copy_unless_compared_since(client_id: int) -> tuple[Outcome, Message | None]:
+        compared = Comparison.objects.filter(client_id=client_id).order_by("-pk")
+        shown, newest = compared.filter(compared_at__lte=run.created_at).first(), compared.first()
+        if newest and newest.status == Comparison.Status.MATCH:
+            # Also where a worker was killed after it had copied.
+            return Outcome.UNCHANGED, newest.status_message
+        if not (shown and newest) or shown.list_acknowledgeable() != newest.list_acknowledgeable():
+            raise ItemFailedError(sentences.COMPARED_SINCE())
+        try:
+            done = copy(client_id=client_id, by=run.by, reason=run.reason, interactive=False)
+        except NotResolved as refusal:
+            raise ItemFailedError(refusal.message, refusal.error_class) from None
+        return Outcome.UPDATED, done.message
+
+    return process_one_by_one(run, items, copy_unless_compared_since)
 
 
 def _require_nothing_newer(snapshot: ClientSnapshot, found: AwsCopy) -> None:

@@ -33,6 +33,7 @@ from migration.operations.layout_runs import process_layout_items
 from migration.operations.login_test_runs import process_login_items
 from migration.operations.move_runs import process_move_items
 from migration.operations.pushes import push
+from migration.operations.resolutions import process_copy_items
 from migration.operations.rotation_runs import process_rotation_items
 from migration.operations.run_batches import (
     RETRY_LOCK,
@@ -68,6 +69,8 @@ HasMoreToDo = bool
 ONE_BY_ONE: dict[str, Callable[[Run, dict[int, RunItem]], ItemsToRetry]] = {
     Run.Kind.LAYOUT: process_layout_items,
     Run.Kind.SECRET_SETTINGS: process_setting_items,
+    Run.Kind.TO_AWS: process_copy_items,
+    Run.Kind.TO_POSTGRES: process_copy_items,
 }
 
 

@@ -40,6 +40,16 @@ def pluralize_failed_clients(act: Act, number: int) -> str:
             "clients have secrets that their newest run of key and regions left otherwise",
             number,
         ),
+        Act.TO_AWS: ngettext(
+            "client was not copied to AWS by its newest run of copies",
+            "clients were not copied to AWS by their newest run of copies",
+            number,
+        ),
+        Act.TO_POSTGRES: ngettext(
+            "client was not copied to PostgreSQL by its newest run of copies",
+            "clients were not copied to PostgreSQL by their newest run of copies",
+            number,
+        ),
         Act.TEST_LOGINS: ngettext(
             "client has a login that failed in its newest test",
             "clients have a login that failed in their newest test",

@@ -9,10 +9,19 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import Client, ClientRevision, DatabaseCredential
-from migration.models import AuditEvent, ClientOwner, OpenMismatch, Resolution, Run
-from migration.operations import bulk_resolutions
+from migration.models import (
+    AuditEvent,
+    ClientOwner,
+    OpenMismatch,
+    Resolution,
+    Run,
+    RunItem,
+    all_clients,
+)
+from migration.operations import runs
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import compare
+from migration.operations.resolutions import copy_to_aws
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_client, make_comparison, make_full_client, make_user
 from tests.migration.admin.pages import DIFFERENT, EXTRA, text
@@ -217,7 +226,11 @@ def test_aws_is_copied_where_the_single_copy_would_be_allowed(browser, in_stores
 
     done = confirm(browser, "to_postgres", page, reason="INC-42")
 
-    assert "Copied AWS to PostgreSQL for 2 clients." in text(done)
+    run = Run.objects.get(kind=Run.Kind.TO_POSTGRES)
+    assert done.request["PATH_INFO"] == reverse("admin:migration_run_change", args=[run.pk])
+    assert "Reason: INC-42" in text(done)
+    assert passwords(in_stores) == before
+    runs.work_on_run(run_id=run.pk)
     assert passwords(in_stores) == before | {
         "written": ("of-aws-written", "of-aws-written"),
         "there": ("of-aws-there", "of-aws-there"),
@@ -225,26 +238,105 @@ def test_aws_is_copied_where_the_single_copy_would_be_allowed(browser, in_stores
     assert "of-aws" not in page.content.decode() + done.content.decode()
     made = Resolution.objects.values_list("slug", "kind", "reason").order_by("slug")
     assert list(made) == [("there", "to_postgres", "INC-42"), ("written", "to_postgres", "INC-42")]
+    found = AuditEvent.objects.filter(correlation=f"run {run.pk}").order_by("pk")
+    assert list(found.values_list("code", "who", "reason")) == [
+        ("run", "maria", "INC-42"),
+        *[("resolution", "maria", "INC-42")] * 2,
+    ]
 
 
-def test_postgresql_is_copied_until_the_time_is_over_and_the_rest_is_offered(
-    browser, in_stores, monkeypatch
+def test_postgresql_is_copied_in_a_run_and_a_worker_that_was_killed_copies_nobody_twice(
+    browser, in_stores
 ):
     page = browser.post(address("to_aws"), {"all": "1"})
     assert "NOVA reads AWS for 1 of them" in text(page)
-    monkeypatch.setattr(bulk_resolutions, "GIVE_UP_AFTER_SECONDS", -1)
+    confirm(browser, "to_aws", page)
+    run = Run.objects.get(kind=Run.Kind.TO_AWS)
 
-    late = confirm(browser, "to_aws", page)
+    runs.work_on_run(run_id=run.pk)
 
-    assert "3 clients were not begun: this took too long." in text(late)
-    assert "It would be done for 3 clients." in text(late)
-    monkeypatch.undo()
-
-    done = confirm(browser, "to_aws", late)
-
-    assert "Copied PostgreSQL to AWS for 3 clients." in text(done)
+    assert set(run.items.values_list("outcome", flat=True)) == {"updated"}
     assert all(rows == aws for rows, aws in passwords(in_stores).values())
     assert not OpenMismatch.objects.exists()
+    assert Resolution.objects.count() == 3
+    run.items.open_again()
+    Run.objects.filter(pk=run.pk).update(state=Run.State.RUNNING, finished_at=None)
+    runs.work_on_run(run_id=run.pk)
+    assert set(run.items.values_list("outcome", flat=True)) == {"unchanged"}
+    assert Resolution.objects.count() == 3
+
+
+def test_a_run_leaves_alone_who_differs_otherwise_than_the_page_showed(browser, in_stores):
+    page = browser.post(address("to_aws"), {"all": "1"})
+    confirm(browser, "to_aws", page)
+    change_in_aws(secrets_manager(), "nova/clients/there", host="elsewhere.example.test")
+    compare(client_ids=[in_stores["there"]])
+    before = passwords(in_stores)["there"]
+    run = Run.objects.get(kind=Run.Kind.TO_AWS)
+
+    runs.work_on_run(run_id=run.pk)
+
+    item = run.items.get(slug="there")
+    assert (item.outcome, item.message.key) == ("failed", "compared_since")
+    assert passwords(in_stores)["there"] == before
+    assert run.items.filter(outcome="updated").count() == 2
+    needing = RunItem.objects.needing_attention()
+    assert [each.slug for each in needing] == ["there"]
+    copy_to_aws(client_id=in_stores["there"])
+    compare(client_ids=[in_stores["there"]])
+    assert not RunItem.objects.needing_attention().exists()
+
+
+def test_what_passes_by_itself_is_tried_again(browser, in_stores, settings):
+    page = browser.post(address("to_postgres"), {"client": in_stores["there"]})
+    confirm(browser, "to_postgres", page)
+    run = Run.objects.get(kind=Run.Kind.TO_POSTGRES)
+
+    settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
+    runs.work_on_run(run_id=run.pk, seconds=0.1)
+
+    item = run.items.get()
+    assert (item.outcome, item.attempts) == ("", 1)
+
+
+def test_who_may_not_resolve_has_no_run_of_copies_go_on(client, in_stores):
+    run = Run.start(kind=Run.Kind.TO_AWS, chosen=all_clients())
+    run.pause(by=None)
+    client.force_login(make_user("paco", *VIEW, "migration.add_run"))
+
+    for order in ("resume", "go_on", "retry"):
+        sent = client.post(reverse("admin:migration_run_steer", args=[run.pk]), {"order": order})
+        assert sent.status_code == 403
+    run.refresh_from_db()
+    assert run.state == Run.State.PAUSED
+
+
+def test_who_may_resolve_alone_is_led_back_to_the_report(client, in_stores):
+    names = ("credentials.view_client", "migration.view_comparison", "migration.resolve_mismatch")
+    client.force_login(make_user("eva", *names))
+    page = client.post(address("to_aws"), {"client": in_stores["there"]})
+
+    done = confirm(client, "to_aws", page)
+
+    assert done.request["PATH_INFO"] == REPORT
+    assert Run.objects.get(kind=Run.Kind.TO_AWS).by_name == "eva"
+
+
+def test_acknowledging_takes_as_many_queries_for_many_clients(
+    browser, differing, django_assert_max_num_queries
+):
+    for n in range(60):
+        pk = make_client(f"many-{n}")
+        make_comparison(pk, "mismatch", slug=f"many-{n}", mismatches=[DIFFERENT, EXTRA])
+    page = browser.post(address("acknowledge"), {"all": "1"})
+    clients = re.search(r'name="clients" value="([^"]+)"', page.content.decode())[1]
+    sent = {"confirmed": "1", "clients": clients, "reason": "INC-42", "until": UNTIL}
+
+    with django_assert_max_num_queries(24):
+        browser.post(address("acknowledge"), sent)
+
+    assert Resolution.objects.count() == 62
+    assert AuditEvent.objects.filter(code="resolution", reason="INC-42").count() == 62
 
 
 def test_planning_takes_as_many_queries_for_many_clients(

@@ -11,7 +11,6 @@ from migration.admin.base import RUN_PERMISSION
 from migration.management.base import RunCommand, find_user, require_writes
 from migration.models import (
     CAN_BE_RETRIED,
-    MOVE_PERMISSIONS,
     Run,
     StaleRunError,
     WithdrawnRunError,
@@ -46,8 +45,7 @@ class Command(RunCommand):
     def handle(self, *args: object, **options: Any) -> None:
         by = find_user(options["by"], permission=RUN_PERMISSION)
         run = find_run(options["run"])
-        if run.moves:
-            find_user(options["by"], permission=MOVE_PERMISSIONS[run.moves.kind])
+        find_user(options["by"], permission=run.own_permission)
         if options["inline"] and run.needs_aws_writes_allowed:
             require_writes(run.kind)
         try:
