@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Measured = dict[str, tuple[float, int]]
 
+LISTS_OF_CLIENTS = ("clients", "clients, one phase")
 FEW, MANY, HUGE = 50, 10_000, 100_000
 ROUNDS = 12
 AT_MOST = 2.0
@@ -80,7 +81,9 @@ def main() -> None:
             f"{name:30} {before * 1000:7.0f} ms {asked_before:3} queries"
             f" {after * 1000:7.0f} ms {asked:3} queries {after / before:7.2f}"
         )
-        if asked != asked_before or (name in PAGES and after / before > AT_MOST):
+        # With more than one page of them, the list knows by one query which clients "all" are.
+        more = name in LISTS_OF_CLIENTS
+        if asked - asked_before != more or (name in PAGES and after / before > AT_MOST):
             slow.append(name)
     (before, asked_before), (after, asked) = looks
     print(

@@ -279,7 +279,8 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
         if request.method == "GET" and isinstance(changelist.result_list, list):
             phases = " ".join(f"{client.pk}:{client.phase}" for client in changelist.result_list)
             vars(changelist)["shown_phases"] = phases
-            vars(changelist)["shown_all"] = digest_selection(changelist.queryset)
+            if changelist.result_count > len(changelist.result_list):
+                vars(changelist)["shown_all"] = digest_selection(changelist.queryset)
         return changelist
 
     def response_action(

@@ -252,22 +252,20 @@ def test_a_group_that_is_taken_in_several_waves_has_parts_with_one_name_everywhe
     )
 
 
-def test_the_waves_that_are_yet_to_be_made_have_a_place_and_the_time_that_one_soaks_is_told(viewer):
+def test_the_waves_that_are_yet_to_be_made_have_a_place(viewer):
     Worker.objects.record_heartbeat("worker:1")
-    campaign = make_campaign(make_group("Spain", 5), wave_size=2, soak_minutes=30)
+    campaign = make_campaign(make_group("Spain", 5), wave_size=2)
     do_next(campaign)
 
     words = text(viewer.get(page(campaign)))
     assert "0 of 3 waves done" in words
     assert "2 more waves Made of what is left of the group" in words
-    assert "Each step of a wave soaks for 30 minutes." in words
 
     campaign.waves.update(finished_at=timezone.now())
     do_next(campaign)
 
     words = text(viewer.get(page(campaign)))
     assert "1 more wave Made of" in words
-    assert "Each step of a wave soaks" not in words
 
 
 def test_a_part_of_a_group_that_is_called_like_its_wave_is_named_once():
