@@ -36,7 +36,7 @@ __all__ = ["site"]
 
 WITHOUT_EFFECT = {
     *("auth_group_add", "auth_user_delete", "auth_user_reset_factor", f"{CLIENT}_resolve"),
-    *(f"{TABLES}_map", "migration_comparison_to_postgres", "migration_copysearch_start"),
+    *(f"{TABLES}_map", "migration_copysearch_start"),
     *("migration_run_claim", f"{CLIENT}_import"),
 }
 PASSWORD, NEW = "their-own-secret-1", "given-to-others-3"
