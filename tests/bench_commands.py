@@ -105,6 +105,7 @@ def site(clients: int) -> Iterator[None]:
     from tests import bench_pages
     from tests.bulk_data import make_unmoved
 
+    server = os.environ["DATABASE_URL"]
     with nova_database.database() as uri:
         os.environ |= {"DATABASE_URL": uri, "NOVA_SECRET_PREFIX": f"bench/{clients}"}
         settings.NOVA_SECRET_PREFIX = f"bench/{clients}"
@@ -116,6 +117,7 @@ def site(clients: int) -> Iterator[None]:
             yield
         finally:
             connection.close()
+            os.environ["DATABASE_URL"] = server
 
 
 def fill_stores() -> None:
