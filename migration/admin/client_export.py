@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from migration.admin.bulk_moves import BulkAction
     from migration.models import ClientPhaseQuerySet
 
-# What the file is about. Every role has these.
+# Who may see all that the file tells may export it. Every role has these.
 EXPORT_PERMISSIONS = (
     "credentials.view_client",
     "migration.view_comparison",

@@ -101,6 +101,6 @@ def get_versions_and_writers_context(comparison: Comparison) -> dict[str, object
         "rows_written_at": max(filter(None, written.values()), default=None),
         "saved_here": saved.select_related("user").order_by("-pk").first(),
         "secrets": Secret.objects.filter(client_id=pk).order_by("name"),
-        # Those of now: a newer comparison that found them again, or could not check them, has taken them over.
+        # What is open now, whichever comparison was the last to find it.
         "open_mismatches": OpenMismatch.objects.filter(client_id=pk).order_by("path"),
     }

@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING
 from django.core.paginator import Paginator
 from django.utils.translation import gettext as _
 
-from migration.admin.base import RUN_PERMISSION, AdminView
+from migration.admin.base import AdminView
 from migration.admin.run_items import list_rows
+from migration.admin.run_starts import may_go_on
 from migration.models import Act
 from migration.models.failures import count_failed_clients, select_current_failures
 from migration.models.run_items import was_written_since_refusal
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
     from django.http import HttpRequest, HttpResponse
 
-    from migration.models import Run
 
 FAILURES_A_PAGE = 50
 
@@ -44,7 +43,7 @@ class OpenFailuresView(AdminView):
         page = pages.get_page(request.GET.get("page"))
         rows = list_rows(request, page)
         for row, item in zip(rows, page, strict=True):
-            row["may_retry"] = may_retry(item.run, request.user)
+            row["may_retry"] = item.run.finished_at is not None and may_go_on(request, item.run)
         numbers = {"": sum(counts.values())} | {each.value: counts.get(each, 0) for each in Act}
         labels = {"": _("All")} | {each.value: str(each.label) for each in Act}
         tabs = [
@@ -62,10 +61,3 @@ class OpenFailuresView(AdminView):
                 may_view_clients=request.user.has_perm("credentials.view_client"),
             )
         )
-
-
-def may_retry(run: Run, user: AbstractBaseUser | AnonymousUser) -> bool:
-    """Say whether the user may have the run, which is over, try a client again."""
-    may = user.has_perm  # type: ignore[union-attr]  # both have it
-    may_go_on = may(RUN_PERMISSION) and (not run.own_permission or may(run.own_permission))
-    return run.finished_at is not None and may_go_on

@@ -52,7 +52,7 @@ class NoticesView(AdminView):
     def get(self, request: HttpRequest) -> HttpResponse:
         switches = NoticeSwitch.objects.in_bulk()
         tested = NoticeDelivery.objects.none()
-        # What came of the test that was sent from this page.
+        # The page shows how the test went that was just sent from it.
         if test_id := read_number(request.GET.get("test", "")):
             tested = NoticeDelivery.objects.filter(notice=test_id, notice__event=NoticeEvent.TEST)
         context = self.get_context_data(

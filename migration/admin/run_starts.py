@@ -118,6 +118,12 @@ def start_move_runs(
     return None
 
 
+def may_go_on(request: HttpRequest, run: Run) -> bool:
+    """Say whether the user may have the run go on with its clients, which needs the permission for its act, too."""
+    may = request.user.has_perm
+    return may(RUN_PERMISSION) and (not run.own_permission or may(run.own_permission))
+
+
 def enqueue_run(request: HttpRequest, run: Run) -> None:
     """Enqueue the run; if the queue can't be reached, say when the run goes on."""
     if not tasks.enqueue(run):

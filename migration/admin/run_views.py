@@ -23,7 +23,7 @@ from migration.admin.base import (
 )
 from migration.admin.run_approvals import get_run_moves_context
 from migration.admin.run_items import get_items_context, iterate_csv_lines
-from migration.admin.run_starts import enqueue_run, get_run_url, start_run
+from migration.admin.run_starts import enqueue_run, get_run_url, may_go_on, start_run
 from migration.models import (
     Rate,
     Run,
@@ -149,7 +149,7 @@ class SteerRunView(RunButtonView):
         order, item = request.POST.get("order", ""), request.POST.get("item", "")
         if order not in ORDERS:
             raise BadRequest
-        if order in GOES_ON and run.own_permission and not user.has_perm(run.own_permission):
+        if order in GOES_ON and not may_go_on(request, run):
             raise PermissionDenied
         try:
             if order == "retry" and item.isdecimal():
@@ -285,14 +285,13 @@ def make_run_badge(run: Run) -> str:
 
 def get_progress_context(request: HttpRequest, progress: Progress) -> dict[str, object]:
     """Return the template context of the part of a run's page that changes while the run goes on."""
-    may_steer, own = request.user.has_perm(RUN_PERMISSION), progress.run.own_permission
-    may_go_on = may_steer and (not own or request.user.has_perm(own))
+    goes_on = may_go_on(request, progress.run)
     return {
         "progress": progress,
         "run_badge": make_run_badge(progress.run),
-        "may_steer": may_steer,
-        "may_go_on": may_go_on,
-        "may_try_again": may_go_on and progress.finished and progress.request_was_not_withdrawn,
+        "may_steer": request.user.has_perm(RUN_PERMISSION),
+        "may_go_on": goes_on,
+        "may_try_again": goes_on and progress.finished and progress.request_was_not_withdrawn,
         # The main button is the one that can help now: what failed by its data has to be mended first.
         "retry_helps": progress.refused or progress.failed > progress.failed_until_mended,
     }

@@ -80,7 +80,7 @@ class Migration(migrations.Migration):
                 migrations.RunSQL(statement, migrations.RunSQL.noop)
                 for statement in (PUT_TOGETHER, DROP_OTHERS, STORE_SENTENCES, HELD)
             ),
-            # What was deleted has deliveries that PostgreSQL looks for, before it lets the table be altered.
+            # PostgreSQL alters no table of which it still has rows to check: the deleted notices had deliveries.
             migrations.RunSQL("SET CONSTRAINTS ALL IMMEDIATE", migrations.RunSQL.noop),
             *(
                 migrations.RemoveField("notice", name)

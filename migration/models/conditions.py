@@ -26,7 +26,7 @@ SCHEDULE_CHANGED, TASKS_DROPPED = "schedule changed", "tasks dropped"
 SHOWN_FOR = timedelta(days=1)
 NAMES_SHOWN = 5
 
-# Whoever owns NOVA's tables may have written a subject that names no client.
+# A subject that names no client finds none: whoever owns NOVA's tables may have written it.
 FOUND = """
 WITH found AS (
     SELECT subject, slug FROM unnest(%(found)s::text[]) AS subject

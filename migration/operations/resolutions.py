@@ -240,20 +240,7 @@ def acknowledge_each(
                 until=until,
             )
         )
-    events = [
-        AuditEvent.make_signed(
-            AuditCode.RESOLUTION,
-            audit_sentences.RESOLUTIONS[row.kind](),
-            by=by,
-            client_id=row.client_id,
-            slug=row.slug,
-            reason=reason,
-        )
-        for row in made
-    ]
-    with transaction.atomic():
-        AuditEvent.objects.insert_already_signed(events)
-        return Resolution.objects.bulk_create(made), refused
+    return _store_resolutions(made), refused
 
 
 def process_copy_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
@@ -315,15 +302,25 @@ def record_resolution(
 ) -> Resolution:
     """Store what was done with a mismatch, and its entry in the audit; return it."""
     slug = Client.objects.values_list("slug", flat=True).get(pk=client_id)
-    with transaction.atomic():
-        AuditEvent.objects.record(
+    row = Resolution(
+        client_id=client_id, slug=slug, kind=kind, by=by, reason=reason, message=message, **more
+    )
+    return _store_resolutions([row])[0]
+
+
+def _store_resolutions(rows: list[Resolution]) -> list[Resolution]:
+    """Store what was done with mismatches, and an entry in the audit for each; return the rows."""
+    events = [
+        AuditEvent.make_signed(
             AuditCode.RESOLUTION,
-            audit_sentences.RESOLUTIONS[kind](),
-            by=by,
-            client_id=client_id,
-            slug=slug,
-            reason=reason,
+            audit_sentences.RESOLUTIONS[row.kind](),
+            by=row.by,
+            client_id=row.client_id,
+            slug=row.slug,
+            reason=row.reason,
         )
-        return Resolution.objects.create(
-            client_id=client_id, slug=slug, kind=kind, by=by, reason=reason, message=message, **more
-        )
+        for row in rows
+    ]
+    with transaction.atomic():
+        AuditEvent.objects.insert_already_signed(events)
+        return Resolution.objects.bulk_create(rows)

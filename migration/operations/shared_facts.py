@@ -127,11 +127,9 @@ class SeenAccount:
         Where it has none of the others either, this process reaches another account than before.
         """
         with self._asking:
-            self._ask(noted, beside=missing, are_many_missing=len(missing) > 1)
+            self._ask(noted, beside=missing)
 
-    def _ask(
-        self, noted: str, *, beside: Collection[str] = (), are_many_missing: bool = False
-    ) -> None:
+    def _ask(self, noted: str, *, beside: Collection[str] = ()) -> None:
         """Learn the account from the first known secret that is there, or that none is."""
         from migration.operations.aws_store import secrets_manager  # noqa: PLC0415  # it asks the guard, which asks this
         from migration.operations.rate_limiter import rate_limiter  # noqa: PLC0415  # the same
@@ -148,7 +146,7 @@ class SeenAccount:
                     raise self._error from None
             else:
                 return
-        if rows or are_many_missing:
+        if rows or len(beside) > 1:  # one alone may have been deleted
             with self._lock:
                 self._account, self._not_found_at = "", time.monotonic()
 

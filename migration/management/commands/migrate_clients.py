@@ -75,7 +75,7 @@ class Command(ClientsCommand):
             with show_work(self.stderr, "Plan", chosen.count()) as work:
                 for found in look_at_batches(make_plan(chosen, options)):
                     counts.add(found)
-                    work.set_done(counts.clients)
+                    work.done = counts.clients
                     for item in map(describe_client, found):
                         outcomes[item["outcome"]] += 1
                         differing += item["code"] in LEFT_ALONE

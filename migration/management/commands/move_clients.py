@@ -235,7 +235,7 @@ class Command(ClientsCommand):
             for pk, slug, phase in found:
                 kind = MOVES.get((Phase(phase), self.new))
                 reports.append(self._move_client(pk, slug, self.new, kind))
-                work.set_done(len(reports))
+                work.done = len(reports)
         return reports
 
     def _move_client(self, client_id: int, slug: str, new: Phase, kind: Move | None) -> MoveReport:
