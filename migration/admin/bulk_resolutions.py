@@ -167,5 +167,5 @@ class AcknowledgeMismatchesView(PlanResolutionsView):
 
 def describe_run_of_copies() -> str:
     return _(
-        "A run does it in the background. It leaves alone who is compared before its turn and differs otherwise."
+        "A run does it in the background. A client that differs in other fields by its turn is left alone."
     )
