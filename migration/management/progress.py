@@ -33,13 +33,17 @@ BAR_WIDTH = 20
 
 @dataclass
 class CountedWork:
-    """Work over clients that is no run; who does it sets `done` as it goes on."""
+    """Work over clients that is no run; its `done` is set as it goes on."""
 
     name: str
     total: int
     # Of the monotonic clock.
     began_at: float
     done: int = 0
+
+    def set_done(self, done: int) -> None:
+        """Note how many clients are done."""
+        self.done = done
 
     @property
     def percent(self) -> float:
