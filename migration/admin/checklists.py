@@ -172,17 +172,17 @@ def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> 
         ),
         CheckFix.COMPARISON: (
             "migration.view_comparison",
-            lambda: _make_link(
+            lambda: _make_fix_link(
                 _("See the differences"), "migration_comparison_change", check.about
             ),
         ),
         CheckFix.RUN: (
             "migration.view_run",
-            lambda: _make_link(_("See the run"), "migration_run_change", check.about),
+            lambda: _make_fix_link(_("See the run"), "migration_run_change", check.about),
         ),
         CheckFix.NOVA_TABLES: (
             "credentials.view_columnmapping",
-            lambda: _make_link(_("See NOVA's tables"), "credentials_columnmapping_changelist"),
+            lambda: _make_fix_link(_("See NOVA's tables"), "credentials_columnmapping_changelist"),
         ),
         CheckFix.READS: (
             "credentials.view_client",
@@ -195,11 +195,11 @@ def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> 
     fixes |= {
         CheckFix.READERS: (
             "migration.view_readerprocess",
-            lambda: _make_link(_("See NOVA's processes"), "migration_readerprocess_changelist"),
+            lambda: _make_fix_link(_("See NOVA's processes"), "migration_readerprocess_changelist"),
         ),
         CheckFix.COPIES: (
             "migration.view_copysearch",
-            lambda: _make_link(_("See the copies"), "migration_copysearch_report"),
+            lambda: _make_fix_link(_("See the copies"), "migration_copysearch_report"),
         ),
     }
     logins = get_tab_url(client_id, ClientTab.LOGINS)
@@ -221,15 +221,15 @@ def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> 
         ),
         CheckFix.ADOPT: (
             RUN_PERMISSION,
-            lambda: _make_link(_("Adopt the secret…"), "credentials_client_adopt", client_id),
+            lambda: _make_fix_link(_("Adopt the secret…"), "credentials_client_adopt", client_id),
         ),
         CheckFix.AWS_WRITES: (
             "migration.view_run",
-            lambda: _make_link(_("See AWS writes"), "migration_run_aws_writes"),
+            lambda: _make_fix_link(_("See AWS writes"), "migration_run_aws_writes"),
         ),
         CheckFix.CHECK_NOVA: (
             "migration.view_worker",
-            lambda: _make_link(_("See check_nova"), "migration_run_check_nova"),
+            lambda: _make_fix_link(_("See check_nova"), "migration_run_check_nova"),
         ),
     }
     if check.fix == CheckFix.NONE:
@@ -243,5 +243,5 @@ def _make_button(label: str, action: str, client_id: int, back: str) -> FixLink:
     return {"label": label, "url": url, "posts": True, "back": back}
 
 
-def _make_link(label: str, page: str, *pk: int | None) -> FixLink:
+def _make_fix_link(label: str, page: str, *pk: int | None) -> FixLink:
     return {"label": label, "url": reverse(f"admin:{page}", args=pk)}

@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 from credentials.shown_names import escape_name
 from migration.admin.base import RUN_PERMISSION, AdminView, read_number, read_raw_form_text
 from migration.admin.bulk_moves import move_clients, open_bulk_cutover
-from migration.admin.run_plans import FEW_CLIENTS, plan_or_start_run
+from migration.admin.run_plans import NEED_NO_PLAN, plan_or_start_run
 from migration.models import (
     MOVE_PERMISSIONS,
     Blocker,
@@ -100,7 +100,7 @@ class MoveReadyView(AdminView):
                 taken=select_ready(old).count() - number,
                 old=old,
                 new=self.new_phase,
-                has_plan=self.new_phase == Phase.DUAL_WRITE and number > FEW_CLIENTS,
+                has_plan=self.new_phase == Phase.DUAL_WRITE and number > NEED_NO_PLAN,
                 list_url=self.list_url,
             )
         )

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from migration.models import ClientPhaseQuerySet, PlanCounts
 
 # A run over more clients has a plan first.
-FEW_CLIENTS = 50
+NEED_NO_PLAN = 50
 # The page names so many clients of a class; the sheet and the file name all.
 CLIENTS_SHOWN = 100
 # These are named each; of the others the number is enough.
@@ -51,7 +51,7 @@ NAMED = (
 def plan_or_start_run(request: HttpRequest, chosen: ClientPhaseQuerySet) -> HttpResponseRedirect:
     """Start a migration of a few clients at once; lead to the plan of one of many."""
     ids = list(chosen.order_by("pk").values_list("pk", flat=True))
-    if len(ids) <= FEW_CLIENTS:
+    if len(ids) <= NEED_NO_PLAN:
         return start_run(request, Run.Kind.MIGRATE, chosen)
     return request_plan(request, chosen=ids)
 
@@ -207,7 +207,7 @@ def check_and_start_plan(request: HttpRequest, plan: RunPlan) -> HttpResponseRed
             )
             messages.warning(request, text)
             return HttpResponseRedirect(get_plan_url(plan))
-        run: Run | None = run_plans.start_run(plan=plan, by=get_signed_in_user(request))
+        run: Run | None = run_plans.start_planned_run(plan=plan, by=get_signed_in_user(request))
     else:
         plan.begin_check(by=get_signed_in_user(request))
         run = work_on_or_enqueue_plan(request, plan)

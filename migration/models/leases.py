@@ -26,14 +26,14 @@ array(
 """  # noqa: S608  # constants
 
 
-class LeaseSession(Protocol):
+class ProvenSession(Protocol):
     """A session by its process id and by the number of its lock."""
 
     pid: int
     key: int
 
 
-def make_proof_params(sessions: Collection[LeaseSession]) -> dict[str, list[int]]:
+def make_proof_params(sessions: Collection[ProvenSession]) -> dict[str, list[int]]:
     """Return the parameters with which `PROVEN` asks about the sessions."""
     return {
         "pids": [session.pid for session in sessions],

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from migration.models.leases import LeaseSession
+    from migration.models.leases import ProvenSession
 
 # A reservation covers this time: long enough for few statements, short enough that a killed process wastes little.
 BLOCK_SECONDS = 0.2
@@ -68,7 +68,7 @@ class RateQuerySet(models.QuerySet["Rate"]):
         kind: Rate.Kind,
         *,
         seconds: float,
-        sessions_to_prove: Collection[LeaseSession] = (),
+        sessions_to_prove: Collection[ProvenSession] = (),
     ) -> Reservation:
         """Reserve the next calls: as many as fit into `seconds`, at least one. Returns at once.
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nova_credentials.messages import Sentence
 
 # Longer than a look at thousands of clients takes at AWS's read quota.
-STALLED_AFTER = timedelta(minutes=5)
+PLAN_STALLED_AFTER = timedelta(minutes=5)
 PLANS_ARE_KEPT = timedelta(days=30)
 # So many of a plan's clients are in memory at once.
 CLIENTS_AT_ONCE = 500
@@ -51,8 +51,8 @@ class RunPlanQuerySet(models.QuerySet["RunPlan"]):
         return self.defer("chosen", "differences")
 
     def stalled(self) -> Self:
-        """Select the plans whose look was not ended for STALLED_AFTER."""
-        before = timezone.now() - STALLED_AFTER
+        """Select the plans whose look was not ended for PLAN_STALLED_AFTER."""
+        before = timezone.now() - PLAN_STALLED_AFTER
         return self.defer_client_columns().filter(state__in=RunPlan.LOOKING, worked_at__lt=before)
 
     def forget_old(self) -> None:

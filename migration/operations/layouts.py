@@ -73,7 +73,8 @@ if TYPE_CHECKING:
     from nova_credentials.messages import Message
 
 LOCK_WAIT_SECONDS = 5.0
-PENDING_STAGE, CURRENT_STAGE = "AWSPENDING", "AWSCURRENT"
+CURRENT_STAGE = "AWSCURRENT"
+PENDING_STAGE = "AWSPENDING"
 
 
 class LayoutRefusedError(ItemFailedError):

@@ -86,10 +86,10 @@ def _check_plan(plan: RunPlan, *, interactive: bool) -> Run | None:
     if differences := list(find_differences(plan, found)):
         plan.end_check_as_differing(differences)
         return None
-    return start_run(plan=plan, by=plan.started_by)
+    return start_planned_run(plan=plan, by=plan.started_by)
 
 
-def start_run(*, plan: RunPlan, by: User | None) -> Run:
+def start_planned_run(*, plan: RunPlan, by: User | None) -> Run:
     """Start the run over the plan's clients that are still there; raises PlanInOtherStateError where it may not."""
     return Run.start(
         kind=Run.Kind.MIGRATE,

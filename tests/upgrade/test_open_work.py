@@ -20,7 +20,7 @@ from migration.operations.campaign_steps import advance_campaign
 from migration.operations.campaigns import approve_campaign, start_campaign
 from migration.operations.comparisons import compare
 from migration.operations.run_approvals import approve_run, start_move_run
-from migration.operations.run_plans import start_run, work_on_plan
+from migration.operations.run_plans import start_planned_run, work_on_plan
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user
 from tests.migration.move_runs.moved import outcomes
@@ -100,7 +100,7 @@ def test_requests_plans_runs_and_campaigns_of_before_go_on(maria, ana):
     assert Campaign.objects.get().state == Campaign.State.FINISHED
     assert MoveRequest.objects.get().state == MoveRequest.State.DONE
     plan.refresh_from_db()
-    run = start_run(plan=plan, by=maria)
+    run = start_planned_run(plan=plan, by=maria)
     runs.work_on_run(run_id=run.pk)
     assert set(outcomes(run).values()) <= {Outcome.UNCHANGED, Outcome.SKIPPED}
 

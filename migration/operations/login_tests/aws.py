@@ -25,7 +25,7 @@ MOST_CHARACTERS = 64 * 1024
 # AWS refuses what was signed more than five minutes ago; then it is this machine's clock that is wrong.
 CLOCK_SECONDS = 240
 _CODE = re.compile(r"<Code>(\w+)</Code>")
-_REFUSALS = {
+_AWS_REFUSALS = {
     *("InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException"),
     *("AccessDenied", "ExpiredToken", "OptInRequired"),
 }
@@ -71,7 +71,7 @@ def ask_for_identity(
 
 def _judge_refusal(answer: http.client.HTTPResponse, text: str) -> LoginOutcome:
     found = _CODE.search(text)
-    if found and found[1] in _REFUSALS:
+    if found and found[1] in _AWS_REFUSALS:
         return LoginOutcome.UNEXPECTED if _clocks_differ(answer) else LoginOutcome.REFUSED
     passing = answer.status >= 500 or (found and "Throttl" in found[1])
     return LoginOutcome.UNREACHABLE if passing else LoginOutcome.UNEXPECTED

@@ -77,7 +77,7 @@ _POOLER_REFUSES = re.compile(
 # libpq's own words, which no server's error can hold that has a SQLSTATE.
 _NOT_AS_REQUIRED = b"authentication method requirement"
 # By the SQLSTATE or its class. 28: user, password or pg_hba.conf; 42501: no right to connect.
-_REFUSALS = ("28", "42501")
+_POSTGRES_REFUSALS = ("28", "42501")
 _NO_SUCH_DATABASE = "3D000"
 # Connection, resources, a prerequisite (a database that takes no connections), operators, the system.
 _PASSING = ("08", "53", "55", "57", "58")
@@ -241,7 +241,7 @@ def _judge_failure(reached: pq.ConnStatus, code: str, own_words: bytes) -> Login
 
 
 def _judge_code(code: str) -> LoginOutcome:
-    if code.startswith(_REFUSALS):
+    if code.startswith(_POSTGRES_REFUSALS):
         return LoginOutcome.REFUSED
     if code == _NO_SUCH_DATABASE:
         return LoginOutcome.NO_DATABASE

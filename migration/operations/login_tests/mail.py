@@ -63,17 +63,17 @@ def log_in_by_imap(
     *, host: str, port: int | None, user: str, password: str, deadline: Deadline
 ) -> None:
     """Log in to an IMAP server and out again; raises `LoginFailedError`."""
-    _log_in(_try_imap, host, port or IMAP_PORT, user, password, deadline)
+    _log_in_to_mail(_try_imap, host, port or IMAP_PORT, user, password, deadline)
 
 
 def log_in_by_smtp(
     *, host: str, port: int | None, user: str, password: str, deadline: Deadline
 ) -> None:
     """Log in to an SMTP server and out again, without a mail; raises `LoginFailedError`."""
-    _log_in(_try_smtp, host, port or SMTP_PORT, user, password, deadline)
+    _log_in_to_mail(_try_smtp, host, port or SMTP_PORT, user, password, deadline)
 
 
-def _log_in(  # noqa: PLR0917 (both callers give all of them)
+def _log_in_to_mail(  # noqa: PLR0917 (both callers give all of them)
     try_login: Callable[[SocketMaker, str, _Start, str, str], None],
     host: str,
     port: int,

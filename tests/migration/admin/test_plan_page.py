@@ -154,7 +154,7 @@ def test_a_plan_over_many_is_made_and_started_in_the_background(operator, monkey
 
 
 def test_a_selection_of_many_has_a_plan_over_exactly_these(operator, monkeypatch):
-    monkeypatch.setattr(plan_pages, "FEW_CLIENTS", 1)
+    monkeypatch.setattr(plan_pages, "NEED_NO_PLAN", 1)
     chosen = [make_full_client(slug) for slug in ("a", "b")]
     make_full_client("other")
 

@@ -159,7 +159,7 @@ def test_what_is_not_as_planned_is_shown_before_anything_starts(sm, one_of_each)
     assert differences["unchanged"]["found"] == PlanClass.OVERWRITTEN
     assert sm.get_value("nova/clients/unchanged").version_id == version
 
-    run = run_plans.start_run(plan=plan, by=None)
+    run = run_plans.start_planned_run(plan=plan, by=None)
 
     plan.refresh_from_db()
     assert (plan.run, plan.state) == (run, RunPlan.State.STARTED)
@@ -173,11 +173,11 @@ def test_a_plan_starts_one_run_and_none_once_it_is_discarded():
     begin(plan)
 
     with pytest.raises(PlanInOtherStateError):
-        run_plans.start_run(plan=plan, by=None)
+        run_plans.start_planned_run(plan=plan, by=None)
     other.discard(by=None)
     assert run_plans.work_on_plan(plan_id=other.pk) is None
     with pytest.raises(PlanInOtherStateError):
-        run_plans.start_run(plan=other, by=None)
+        run_plans.start_planned_run(plan=other, by=None)
 
     assert Run.objects.count() == 1
     other.refresh_from_db()
