@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.conf import settings
@@ -100,7 +100,9 @@ class RotationScheduleQuerySet(models.QuerySet["RotationSchedule"]):
         days = self.of_client_or_its_groups(client_id).aggregate(least=models.Min("days"))["least"]
         if days is None:
             return None
-        began = datetime.combine(today() - timedelta(days=days - 1), time.min, tzinfo=UTC)
+        began = datetime.combine(
+            today() - timedelta(days=days - 1), datetime.min.time(), tzinfo=UTC
+        )
         revealed = Reveal.objects.filter(client_id=client_id, kind=CredentialType.DATABASE)
         last = revealed.aggregate(at=models.Max("revealed_at"))["at"]
         return max(began, last) if last and settings.NOVA_ROTATE_AFTER_REVEAL_DAYS else began

@@ -11,7 +11,7 @@ from migration.operations import pending_secrets
 from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
-from migration.operations.pending_secrets import PENDING, is_made_by_site
+from migration.operations.pending_secrets import is_made_by_site
 from migration.operations.resolutions import LOCK_WAIT_SECONDS, NotResolved
 from migration.operations.snapshots import read_snapshot
 from migration.operations.version_logins import (
@@ -21,6 +21,7 @@ from migration.operations.version_logins import (
     try_for_failures,
 )
 from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.aws.versions import PENDING
 from nova_credentials.document import DocumentError
 
 if TYPE_CHECKING:

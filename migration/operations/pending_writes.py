@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from migration.models import Outcome, Secret
-from nova_credentials.aws.answers import SecretValue
+from nova_credentials.aws.secrets_manager import SecretValue
 
 if TYPE_CHECKING:
     from datetime import datetime

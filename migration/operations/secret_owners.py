@@ -12,8 +12,8 @@ from credentials.shown_names import escape_name
 from migration import sentences
 from migration.operations.aws_store import find_known_secrets
 from migration.operations.keys import VersionIdKeys, load_version_keys
-from nova_credentials.aws.answers import SecretVersion
 from nova_credentials.aws.requests import list_tags
+from nova_credentials.aws.secrets_manager import SecretVersion
 from nova_credentials.messages import in_a_row
 
 if TYPE_CHECKING:

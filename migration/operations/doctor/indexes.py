@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import connection
 
 from migration.models import all_clients
-from migration.operations.doctor import index_sentences as sentences
+from migration.operations.doctor import index_sentences
 from migration.operations.doctor.findings import CheckName, report_ok, report_ok_with_advice
 from nova_credentials.tables import CLIENTS, NOVA_TABLES
 
@@ -34,14 +34,14 @@ def examine_indexes(_asked: DoctorOptions) -> Iterator[Finding]:
         cursor.execute(WITHOUT_INDEX, [[table for table in NOVA_TABLES if table != CLIENTS]])
         tables = tuple(name for (name,) in cursor.fetchall())
     if not tables:
-        yield report_ok(CheckName.INDEXES, sentences.CLIENTS_ARE_INDEXED())
+        yield report_ok(CheckName.INDEXES, index_sentences.CLIENTS_ARE_INDEXED())
     elif all_clients().count() < MANY_CLIENTS:
-        yield report_ok(CheckName.INDEXES, sentences.NO_INDEX_IS_NEEDED(tables=tables))
+        yield report_ok(CheckName.INDEXES, index_sentences.NO_INDEX_IS_NEEDED(tables=tables))
     else:
         yield report_ok_with_advice(
             CheckName.INDEXES,
-            sentences.CLIENTS_ARE_NOT_INDEXED(tables=tables),
-            sentences.MAKE_THE_INDEXES(),
+            index_sentences.CLIENTS_ARE_NOT_INDEXED(tables=tables),
+            index_sentences.MAKE_THE_INDEXES(),
             statements=tuple(
                 f"CREATE INDEX CONCURRENTLY ON {table} (client_id);" for table in tables
             ),

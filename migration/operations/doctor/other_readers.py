@@ -10,7 +10,7 @@ from psycopg import sql
 from credentials.shown_names import escape_name
 from migration.models import OtherStatement
 from migration.models.reader_processes import SEEN_WITHIN
-from migration.operations.doctor import process_sentences as sentences
+from migration.operations.doctor import process_sentences
 from migration.operations.doctor.findings import (
     CheckName,
     FindingState,
@@ -49,16 +49,18 @@ def examine_other_readers(_asked: DoctorOptions) -> Iterator[Finding]:
     yield from named[:MOST_STATEMENTS]
     if len(named) > MOST_STATEMENTS:
         left = named[MOST_STATEMENTS:]
-        message = sentences.MORE_OTHER_READS(n=len(left))
+        message = process_sentences.MORE_OTHER_READS(n=len(left))
         is_failed = any(finding.state == FindingState.FAILED for finding in left)
         report = report_failure if is_failed else report_unlooked
-        yield report(CheckName.OTHER_READERS, message, sentences.REPLACE_THE_HELPER())
+        yield report(CheckName.OTHER_READERS, message, process_sentences.REPLACE_THE_HELPER())
     if named:
         return
     if judged:
-        yield report_ok(CheckName.OTHER_READERS, sentences.OTHERS_HAVE_STOPPED(n=len(judged)))
+        yield report_ok(
+            CheckName.OTHER_READERS, process_sentences.OTHERS_HAVE_STOPPED(n=len(judged))
+        )
     elif not seen.unseen_reason:
-        yield report_ok(CheckName.OTHER_READERS, sentences.NO_OTHER_READS())
+        yield report_ok(CheckName.OTHER_READERS, process_sentences.NO_OTHER_READS())
 
 
 def _judge(count: OtherStatementCount, before: OtherStatement | None) -> Finding | None:
@@ -69,13 +71,15 @@ def _judge(count: OtherStatementCount, before: OtherStatement | None) -> Finding
     if before and before.calls != count.calls:
         called_at = now
     if called_at and now - called_at < SEEN_WITHIN:
-        message = sentences.OTHER_READS(
+        message = process_sentences.OTHER_READS(
             role=role, tables=count.tables, n=count.calls, ago=called_at
         )
-        return report_failure(CheckName.OTHER_READERS, message, sentences.REPLACE_THE_HELPER())
+        return report_failure(
+            CheckName.OTHER_READERS, message, process_sentences.REPLACE_THE_HELPER()
+        )
     if before is None or now - before.first_noticed_at < SEEN_WITHIN:
-        message = sentences.OTHER_HAS_READ(role=role, tables=count.tables, n=count.calls)
-        return report_unlooked(CheckName.OTHER_READERS, message, sentences.WAIT_AN_HOUR())
+        message = process_sentences.OTHER_HAS_READ(role=role, tables=count.tables, n=count.calls)
+        return report_unlooked(CheckName.OTHER_READERS, message, process_sentences.WAIT_AN_HOUR())
     return None
 
 
@@ -84,10 +88,14 @@ def _explain_unseen(report: StatementReport) -> Finding:
     match report.unseen_reason:
         case UnseenReason.NOT_INSTALLED | UnseenReason.NOT_CREATED as reason:
             is_loaded = reason == UnseenReason.NOT_CREATED
-            remedy = sentences.CREATE_STATISTICS if is_loaded else sentences.INSTALL_STATISTICS
+            remedy = (
+                process_sentences.CREATE_STATISTICS
+                if is_loaded
+                else process_sentences.INSTALL_STATISTICS
+            )
             return report_unlooked(
                 check,
-                sentences.OTHER_READS_NOT_COUNTED(),
+                process_sentences.OTHER_READS_NOT_COUNTED(),
                 remedy(),
                 statements=("CREATE EXTENSION pg_stat_statements;",),
             )
@@ -95,8 +103,8 @@ def _explain_unseen(report: StatementReport) -> Finding:
             role = sql.Identifier(report.own_role).as_string(None)
             return report_unlooked(
                 check,
-                sentences.OTHER_READS_HIDDEN(),
-                sentences.GRANT_STATISTICS(),
+                process_sentences.OTHER_READS_HIDDEN(),
+                process_sentences.GRANT_STATISTICS(),
                 statements=(f"GRANT pg_read_all_stats TO {role};",),
             )
-    return report_unlooked(check, sentences.OTHER_READS_NOT_READABLE())
+    return report_unlooked(check, process_sentences.OTHER_READS_NOT_READABLE())

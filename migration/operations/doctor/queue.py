@@ -15,8 +15,7 @@ from django.utils import timezone
 from credentials.shown_names import escape_invisible
 from credentials.site_schema import SCHEMA
 from migration.models import SCHEDULE_CHANGED, TASKS_DROPPED, Condition
-from migration.operations.doctor import queue_sentences as sentences
-from migration.operations.doctor import sentences as common_sentences
+from migration.operations.doctor import queue_sentences, sentences
 from migration.operations.doctor.brief_reads import read_briefly
 from migration.operations.doctor.findings import (
     CheckName,
@@ -45,9 +44,9 @@ CODE = re.compile(r"[A-Z]{3,20}(?= )")
 def examine_queue_without_redis(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that no tasks are where nobody takes them, and say where the queue is. Asks no Redis."""
     if settings.NOVA_REDIS_URL:
-        yield report_unlooked(CheckName.QUEUE, common_sentences.NOT_ASKED_YET())
+        yield report_unlooked(CheckName.QUEUE, sentences.NOT_ASKED_YET())
     else:
-        yield report_ok(CheckName.QUEUE, sentences.QUEUE_IS_IN_POSTGRES())
+        yield report_ok(CheckName.QUEUE, queue_sentences.QUEUE_IS_IN_POSTGRES())
     yield from _find_left_tasks()
     yield from _find_noted_problems()
 
@@ -76,17 +75,17 @@ def _try_queue(client: Redis, place: str) -> Iterator[Finding]:
     seconds = time.monotonic() - began
     waiting = client.llen(f"{queue}:q")
     if seconds > SLOW_SECONDS:
-        slow = sentences.REDIS_IS_SLOW(place=place, seconds=round(seconds, 1))
-        yield report_failure(CheckName.QUEUE, slow, sentences.LOOK_FOR_SLOWNESS())
+        slow = queue_sentences.REDIS_IS_SLOW(place=place, seconds=round(seconds, 1))
+        yield report_failure(CheckName.QUEUE, slow, queue_sentences.LOOK_FOR_SLOWNESS())
     policy = _read_policy(client)
     if policy is None:
-        unknown = sentences.REDIS_POLICY_UNKNOWN(place=place)
-        yield report_unlooked(CheckName.QUEUE, unknown, sentences.ASK_FOR_POLICY())
+        unknown = queue_sentences.REDIS_POLICY_UNKNOWN(place=place)
+        yield report_unlooked(CheckName.QUEUE, unknown, queue_sentences.ASK_FOR_POLICY())
     elif policy.startswith("allkeys"):  # others throw away only what has a time to live
-        evicts = sentences.REDIS_EVICTS(place=place, policy=policy)
-        yield report_failure(CheckName.QUEUE, evicts, sentences.KEEP_KEYS_IN_REDIS())
+        evicts = queue_sentences.REDIS_EVICTS(place=place, policy=policy)
+        yield report_failure(CheckName.QUEUE, evicts, queue_sentences.KEEP_KEYS_IN_REDIS())
     elif seconds <= SLOW_SECONDS:
-        yield report_ok(CheckName.QUEUE, sentences.REDIS_TAKES_TASKS(place=place, n=waiting))
+        yield report_ok(CheckName.QUEUE, queue_sentences.REDIS_TAKES_TASKS(place=place, n=waiting))
 
 
 def _read_policy(client: Redis) -> str | None:
@@ -117,18 +116,22 @@ def _explain_error(error: Exception, place: str) -> tuple[Message, Message]:
             | exceptions.AuthorizationError()
             | exceptions.AuthenticationWrongNumberOfArgsError()
         ):
-            return sentences.REDIS_REFUSES_LOGIN(place=place), sentences.REACH_REDIS()
+            return queue_sentences.REDIS_REFUSES_LOGIN(place=place), queue_sentences.REACH_REDIS()
         case exceptions.NoPermissionError():
-            return sentences.REDIS_LACKS_RIGHTS(place=place), sentences.GRANT_IN_REDIS()
+            return queue_sentences.REDIS_LACKS_RIGHTS(place=place), queue_sentences.GRANT_IN_REDIS()
         case exceptions.ReadOnlyError():
-            return sentences.REDIS_TAKES_NO_WRITES(place=place), sentences.NAME_THE_PRIMARY()
+            return queue_sentences.REDIS_TAKES_NO_WRITES(
+                place=place
+            ), queue_sentences.NAME_THE_PRIMARY()
         case exceptions.OutOfMemoryError():
-            return sentences.REDIS_IS_FULL(place=place), sentences.MAKE_ROOM_IN_REDIS()
+            return queue_sentences.REDIS_IS_FULL(place=place), queue_sentences.MAKE_ROOM_IN_REDIS()
         case exceptions.ResponseError():
             word = CODE.match(str(error))
-            refusal = sentences.REDIS_REFUSES_TASKS(place=place, code=word[0] if word else code)
-            return refusal, sentences.SEE_REDIS_LOG()
-    return sentences.REDIS_IS_AWAY(place=place, code=code), sentences.REACH_REDIS()
+            refusal = queue_sentences.REDIS_REFUSES_TASKS(
+                place=place, code=word[0] if word else code
+            )
+            return refusal, queue_sentences.SEE_REDIS_LOG()
+    return queue_sentences.REDIS_IS_AWAY(place=place, code=code), queue_sentences.REACH_REDIS()
 
 
 def _find_left_tasks() -> Iterator[Finding]:
@@ -140,8 +143,8 @@ def _find_left_tasks() -> Iterator[Finding]:
     if left:
         yield report_failure(
             CheckName.QUEUE,
-            sentences.TASKS_LEFT_IN_POSTGRES(n=left),
-            sentences.SET_THE_SAME_QUEUE(),
+            queue_sentences.TASKS_LEFT_IN_POSTGRES(n=left),
+            queue_sentences.SET_THE_SAME_QUEUE(),
             statements=(f"DELETE FROM {SCHEMA}.{tasks._meta.db_table};",),  # noqa: S608  # constants
         )
 
@@ -153,8 +156,8 @@ def _find_noted_problems() -> Iterator[Finding]:
         dropped = Condition.objects.noted_lately(TASKS_DROPPED)
     if changed:
         names = tuple(escape_invisible(row.subject) for row in changed)
-        message = sentences.SCHEDULE_WAS_CHANGED(names=names, ago=changed[0].seen_at)
-        yield report_failure(CheckName.QUEUE, message, sentences.FIND_WHO_CHANGED_IT())
+        message = queue_sentences.SCHEDULE_WAS_CHANGED(names=names, ago=changed[0].seen_at)
+        yield report_failure(CheckName.QUEUE, message, queue_sentences.FIND_WHO_CHANGED_IT())
     if dropped:
-        message = sentences.TASKS_WERE_DROPPED(ago=dropped[0].seen_at)
-        yield report_failure(CheckName.QUEUE, message, sentences.GIVE_HOSTS_THE_SAME_KEYS())
+        message = queue_sentences.TASKS_WERE_DROPPED(ago=dropped[0].seen_at)
+        yield report_failure(CheckName.QUEUE, message, queue_sentences.GIVE_HOSTS_THE_SAME_KEYS())

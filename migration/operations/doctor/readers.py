@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from migration.models import ReaderProcess
-from migration.operations.doctor import process_sentences as sentences
+from migration.operations.doctor import process_sentences
 from migration.operations.doctor.findings import (
     CheckName,
     report_failure,
@@ -24,19 +24,21 @@ def examine_readers(_asked: DoctorOptions) -> Iterator[Finding]:
     readers = ReaderProcess.objects.summarize()
     if readers.last_read_at is None:
         yield report_unlooked(
-            CheckName.READERS, sentences.READER_NEVER_READ(), sentences.LET_NOVA_READ()
+            CheckName.READERS,
+            process_sentences.READER_NEVER_READ(),
+            process_sentences.LET_NOVA_READ(),
         )
     elif not readers.seen:
         yield report_failure(
             CheckName.READERS,
-            sentences.READERS_ARE_GONE(ago=readers.last_read_at),
-            sentences.LET_NOVA_READ(),
+            process_sentences.READERS_ARE_GONE(ago=readers.last_read_at),
+            process_sentences.LET_NOVA_READ(),
         )
     else:
-        yield report_ok(CheckName.READERS, sentences.READER_READ(ago=readers.last_read_at))
+        yield report_ok(CheckName.READERS, process_sentences.READER_READ(ago=readers.last_read_at))
     if readers.failing:
         yield report_failure(
             CheckName.READERS,
-            sentences.READERS_FAIL(n=readers.failing),
-            sentences.SEE_THE_READERS(),
+            process_sentences.READERS_FAIL(n=readers.failing),
+            process_sentences.SEE_THE_READERS(),
         )
