@@ -1,5 +1,8 @@
 """Connects the app that moves clients from PostgreSQL to AWS."""
 
+import pkgutil
+from importlib import import_module
+
 from django.apps import AppConfig
 from django.contrib.auth.signals import user_login_failed
 from django.core.signals import request_finished
@@ -15,6 +18,8 @@ class MigrationConfig(AppConfig):
     verbose_name = _("Migration")
 
     def ready(self) -> None:
+        import_all_modules()
+
         from axes.models import AccessAttempt
         from django_q import worker
         from django_q.models import Task
@@ -76,3 +81,11 @@ class MigrationConfig(AppConfig):
         )
         # Connected after Django's own receiver, which makes the permissions.
         post_migrate.connect(ensure_roles, sender=self, dispatch_uid="migration.ensure_roles")
+
+
+def import_all_modules() -> None:
+    """Import each module of the app: it declares sentences that rows may hold, and what runs of its kind do."""
+    package = import_module("migration")
+    for module in pkgutil.walk_packages(package.__path__, "migration."):
+        if not module.name.startswith(("migration.management", "migration.migrations")):
+            import_module(module.name)

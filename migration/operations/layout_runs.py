@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from migration.models import Run
 from migration.operations.layouts import change_layout
-from migration.operations.single_items import ItemsToRetry, process_one_by_one
+from migration.operations.single_items import ItemsToRetry, process_one_by_one, works_on
 from nova_credentials.document import Layout
 
 if TYPE_CHECKING:
-    from migration.models import Outcome, Run, RunItem
+    from migration.models import Outcome, RunItem
     from nova_credentials.messages import Message
 
 
+@works_on(Run.Kind.LAYOUT)
 def process_layout_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     """Give each item its outcome, or leave it open; return those that may succeed at another try."""
 

@@ -14,14 +14,16 @@ from migration.operations.client_login_tests import (
     read_stores,
     try_logins,
 )
+from migration.operations.single_items import works_on
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.document import DocumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from migration.models import RunItem
+    from migration.operations.single_items import ItemsToRetry
 
+# A batch whose logins take longer is left; the rest of it is claimed again.
+BATCH_SECONDS = 60.0
 # Clients whose logins are tried together: so many that a dead host holds few others up.
 CLIENTS_AT_ONCE = 10
 # A client can mend these in its rows; of the others the server has to change, or the network.
@@ -31,31 +33,27 @@ OF_ITS_ROWS = {
 }
 
 
-def process_login_items(
-    run: Run,
-    items: dict[int, RunItem],
-    *,
-    seconds: float,
-    retry_unread: Callable[[Run, RunItem], None],
-) -> None:
-    """Test the logins of these clients, a few clients at a time; after `seconds` the rest is left for later.
+@works_on(Run.Kind.TEST_LOGINS)
+def process_login_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
+    """Test the logins of these clients, a few clients at a time; after BATCH_SECONDS the rest is left for later.
 
-    What AWS could not be read of is retried as `retry_unread` decides, before any login was tried. A login that was
-    tried is not tried again by itself: servers lock out who is refused too often.
+    Returns the items of which AWS could not be read, before any login was tried. A login that was tried is not tried
+    again by itself: servers lock out who is refused too often.
     """
-    ends_at, left = time.monotonic() + seconds, list(items)
+    ends_at, left = time.monotonic() + BATCH_SECONDS, list(items)
+    again: ItemsToRetry = []
     while left:
         if time.monotonic() > ends_at or not Run.objects.is_running(run.pk):
             break
         some, left = left[:CLIENTS_AT_ONCE], left[CLIENTS_AT_ONCE:]
-        _test_clients(run, {pk: items[pk] for pk in some}, retry_unread)
+        again += _test_clients(run, {pk: items[pk] for pk in some})
     for pk in left:
         items[pk].set_next_try_now()
+    return again
 
 
-def _test_clients(
-    run: Run, items: dict[int, RunItem], retry_unread: Callable[[Run, RunItem], None]
-) -> None:
+def _test_clients(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
+    again: ItemsToRetry = []
     stores, found = LoginStores(run.stores).named_stores, {}
     for pk, item in items.items():
         try:
@@ -69,7 +67,7 @@ def _test_clients(
             item.outcome, item.error_class = Outcome.FAILED, error.error_class
             item.message = sentences.AWS_NOT_READ(error=error.message)
             if error.error_class in TRANSIENT:
-                retry_unread(run, item)
+                again.append(item)
     results = try_logins(
         [login for of_client in found.values() for each in of_client for login in each.logins]
     )
@@ -80,6 +78,7 @@ def _test_clients(
             for test in keep_results(pk, each, results, by=run.by, are_all=True)
         ]
         _give_outcome(items[pk], tests)
+    return again
 
 
 def _give_outcome(item: RunItem, tests: list[LoginTest]) -> None:

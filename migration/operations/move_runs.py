@@ -7,7 +7,7 @@ copying rows, deleting secrets, purging and restoring, and whatever changed whil
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from django.db import transaction
 
@@ -27,6 +27,7 @@ from migration.operations.moves import LOCK_WAIT_SECONDS, move
 from migration.operations.pushes import push
 from migration.operations.rows_from_aws import hold_rows_if_all_free
 from migration.operations.shared_facts import FACTS, PLACE
+from migration.operations.single_items import works_on
 from migration.operations.snapshots import read_snapshots
 from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from migration.models import PhaseChange, PlannedMoves, RunItem
     from migration.operations.move_attempts import MoveAttempt
+    from migration.operations.single_items import ItemsToRetry
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.answers import Answers
     from nova_credentials.messages import Message
@@ -51,8 +53,13 @@ LOCKED_AT_ONCE = 20
 BATCH_SECONDS = 60.0
 
 
-def process_move_items(run: Run, moves: PlannedMoves, items: dict[int, RunItem]) -> None:
-    """Move the client of each item, or give the item the reasons why not. Can be repeated after a kill."""
+@works_on(Run.Kind.MOVE)
+def process_move_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
+    """Move the client of each item, or give the item the reasons why not; none is tried again by itself.
+
+    Can be repeated after a kill.
+    """
+    moves = cast("PlannedMoves", run.moves)
     until = time.monotonic() + BATCH_SECONDS
     batch = MoveBatch(run, moves, items)
     with hold_client_locks(items, wait_seconds=LOCK_WAIT_SECONDS) as held:
@@ -63,6 +70,7 @@ def process_move_items(run: Run, moves: PlannedMoves, items: dict[int, RunItem])
             TOGETHER.get((moves.old, moves.new), leave_to_one_by_one)(batch, attempts)
     move_one_by_one(batch, until=until)
     batch.record_refusals_in_audit()
+    return []
 
 
 def pick_moves_and_settle_others(

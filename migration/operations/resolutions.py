@@ -45,6 +45,7 @@ from migration.operations.single_items import (
     ItemFailedError,
     ItemsToRetry,
     process_one_by_one,
+    works_on,
 )
 from migration.operations.snapshots import read_snapshot, reread_locked_snapshot
 from nova_credentials.aws.secrets_manager import ErrorClass
@@ -243,6 +244,7 @@ def acknowledge_each(
     return _store_resolutions(made), refused
 
 
+@works_on(*Run.COPIES)
 def process_copy_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     """Copy one store of each item's client to the other; return the items that may succeed at another try.
 

@@ -15,12 +15,14 @@ from migration.models import (
     RotationOpenError,
     RotationOutcome,
     RotationSchedule,
+    Run,
 )
 from migration.operations.database_rotation import DATABASE
 from migration.operations.pending_secrets import is_same_role
 from migration.operations.reachable_logins import find_row
 from migration.operations.rotated_logins import list_rows, make_login
 from migration.operations.rotations import NotRotated, rotate_database
+from migration.operations.single_items import works_on
 from migration.operations.snapshots import read_client_with_rows
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import in_a_row
@@ -29,17 +31,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from migration.models import Run, RunItem
+    from migration.models import RunItem
     from migration.operations.single_items import ItemsToRetry
     from nova_credentials.messages import Message
 
 
-def process_rotation_items(run: Run, items: dict[int, RunItem], *, seconds: float) -> ItemsToRetry:
+# No client is begun later in a batch; the rest of it is claimed again.
+BATCH_SECONDS = 60.0
+
+
+@works_on(Run.Kind.ROTATE)
+def process_rotation_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     """Give each item its outcome; return those that may succeed at another try.
 
-    After `seconds` no client is begun: the rest stays open, to be claimed again.
+    After BATCH_SECONDS no client is begun: the rest stays open, to be claimed again.
     """
-    until, again = time.monotonic() + seconds, []
+    until, again = time.monotonic() + BATCH_SECONDS, []
     for item in items.values():
         if time.monotonic() > until:
             item.next_try_at = timezone.now()

@@ -7,19 +7,13 @@ import threading
 import time
 import traceback
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from django.db import InterfaceError, OperationalError, connection
-from django.utils import timezone
 
 from credentials.nova_columns import NovaSchemaError
 from migration import sentences
 from migration.models import (
-    PUSHED,
-    TRANSIENT,
     Actor,
-    ClientMigration,
-    Comparison,
     Outcome,
     Run,
     RunItem,
@@ -28,31 +22,15 @@ from migration.models import (
 )
 from migration.models.audit_actors import SYSTEM, process_origin
 from migration.operations.aws_writes import find_write_refusal
-from migration.operations.comparisons import compare
-from migration.operations.layout_runs import process_layout_items
-from migration.operations.login_test_runs import process_login_items
-from migration.operations.move_runs import process_move_items
-from migration.operations.pushes import push
-from migration.operations.resolutions import process_copy_items
-from migration.operations.rotation_runs import process_rotation_items
 from migration.operations.run_batches import (
     RETRY_LOCK,
     lock_free_batch,
     try_lock_batch,
 )
-from migration.operations.secret_writer import DifferingPolicy
-from migration.operations.setting_runs import process_setting_items
+from migration.operations.single_items import WORK
 from migration.operations.skipped_items import skip_free_items_of_stopped_run
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass
-from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from migration.operations.push_results import PushResult
-    from migration.operations.single_items import ItemsToRetry
-
 
 logger = logging.getLogger(__name__)
 
@@ -60,18 +38,9 @@ logger = logging.getLogger(__name__)
 BATCHES_AT_ONCE = 4
 # The first batch is read alone: beside the others it would write its first secret later, and AWS's quota would wait.
 HEAD_START_SECONDS = 0.05
-# A batch that waits longer for the rate limiter is left; the rest of it is claimed again.
-BATCH_SECONDS = 60.0
 RETRY_POLL_SECONDS = 0.5
 # True: the run needs more of a worker's time.
 HasMoreToDo = bool
-# The acts that are done to one client after the other.
-ONE_BY_ONE: dict[str, Callable[[Run, dict[int, RunItem]], ItemsToRetry]] = {
-    Run.Kind.LAYOUT: process_layout_items,
-    Run.Kind.SECRET_SETTINGS: process_setting_items,
-    Run.Kind.TO_AWS: process_copy_items,
-    Run.Kind.TO_POSTGRES: process_copy_items,
-}
 
 
 def finish_inline(run: Run, *, interrupted: threading.Event | None = None) -> None:
@@ -242,88 +211,8 @@ def _process_items(run: Run, items: dict[int, RunItem]) -> None:
 
 
 def _give_outcomes(run: Run, items: dict[int, RunItem]) -> None:
-    if moves := run.moves:
-        process_move_items(run, moves, items)
-    elif process := ONE_BY_ONE.get(run.kind):
-        for item in process(run, items):
-            _schedule_retry(run, item)
-    elif run.kind == Run.Kind.COMPARE:
-        _compare_items(run, items)
-    elif run.kind == Run.Kind.TEST_LOGINS:
-        process_login_items(run, items, seconds=BATCH_SECONDS, retry_unread=_schedule_retry)
-    elif run.kind == Run.Kind.ROTATE:
-        for item in process_rotation_items(run, items, seconds=BATCH_SECONDS):
-            _schedule_retry(run, item)
-    else:
-        _push_items(run, items)
-
-
-def _push_items(run: Run, items: dict[int, RunItem]) -> None:
-    migrates = run.kind == Run.Kind.MIGRATE
-    results = push(
-        client_ids=list(items),
-        run=run,
-        differing=_choose_differing(run),
-        # A client that writes both stores is kept equal in them, active or not.
-        include_inactive=run.include_inactive or not migrates,
-        seconds=BATCH_SECONDS,
-        include_postgres=migrates,
-    )
-    for result in results:
-        _copy_result(run, items[result.client_id], result)
-    for pk in items.keys() - {result.client_id for result in results}:
-        items[pk].outcome, items[pk].message = (
-            Outcome.SKIPPED,
-            sentences.CLIENT_NOT_THERE(),
-        )
-    if migrates:
-        pushed = [
-            result.client_id
-            for result in results
-            if result.outcome in PUSHED and result.phase == Phase.POSTGRES
-        ]
-        ClientMigration.objects.change_phase(
-            pushed,
-            Phase.POSTGRES,
-            Phase.DUAL_WRITE,
-            by=run.by,
-            note=sentences.MOVED_BY_RUN(run=run.name_message),
-            run=run,
-        )
-
-
-def _choose_differing(run: Run) -> DifferingPolicy:
-    """Say what becomes of clients that are known to differ: the schedule pushes them where a write is pending."""
-    if run.kind != Run.Kind.MIGRATE:
-        return DifferingPolicy.WRITTEN_IF_PENDING
-    return DifferingPolicy.WRITTEN if run.overwrite else DifferingPolicy.LEFT_ALONE
-
-
-def _copy_result(run: Run, item: RunItem, result: PushResult) -> None:
-    """Copy the outcome of a push into the client's item."""
-    item.outcome, item.message = result.outcome, result.message
-    item.error_class = result.error_class
-    item.comparison_status = result.comparison.status if result.comparison else ""
-    if result.postponed:
-        item.outcome, item.next_try_at = "", timezone.now()
-    elif result.outcome == Outcome.FAILED and (result.busy or result.error_class in TRANSIENT):
+    for item in WORK[run.kind](run, items):
         _schedule_retry(run, item)
-
-
-def _compare_items(run: Run, items: dict[int, RunItem]) -> None:
-    results = compare(client_ids=list(items), run=run)
-    for pk, item in items.items():
-        comparison = results.get(pk)
-        if comparison is None:
-            item.outcome, item.message = Outcome.SKIPPED, sentences.NOTHING_TO_COMPARE()
-            continue
-        item.comparison_status = comparison.status
-        item.error_class, item.message = comparison.error_class, comparison.message
-        item.outcome = Outcome.COMPARED
-        if comparison.status == Comparison.Status.UNCHECKED:
-            item.outcome = Outcome.FAILED
-            if comparison.error_class in TRANSIENT:
-                _schedule_retry(run, item)
 
 
 def _schedule_retry(run: Run, item: RunItem) -> None:

@@ -1,9 +1,9 @@
-"""Works on a run's clients one after the other, each under its own lease, as a page does it. Knows no act."""
+"""Says what each kind of run does to its clients; and does it to one after the other, as a page does it. Knows no act."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from credentials.models import Client
 from migration import sentences
@@ -20,9 +20,23 @@ if TYPE_CHECKING:
 
 # Items that failed and may succeed at another try.
 ItemsToRetry = list["RunItem"]
+# Gives each item of a batch, by its client's id, an outcome, or leaves it open; a batch may be done twice.
+Work: TypeAlias = "Callable[[Run, dict[int, RunItem]], ItemsToRetry]"
+# What each kind of run does.
+WORK: dict[str, Work] = {}
 
 # No client is begun later in a batch; the rest of it is claimed again.
 BATCH_SECONDS = 60.0
+
+
+def works_on(*kinds: Run.Kind) -> Callable[[Work], Work]:
+    """Make the function what runs of these kinds do."""
+
+    def register(work: Work) -> Work:
+        WORK.update(dict.fromkeys(kinds, work))
+        return work
+
+    return register
 
 
 class ItemFailedError(MessageError):

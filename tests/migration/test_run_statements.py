@@ -5,7 +5,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from migration.models import ClientMigration, PhaseChange, Run, all_clients
-from migration.operations import runs
+from migration.operations import push_runs, runs
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client
 
@@ -69,14 +69,14 @@ def test_a_batch_notes_when_it_begins_and_ends():
 def test_a_client_that_somebody_moved_back_during_its_push_is_not_moved_on_again(monkeypatch):
     pk = make_full_client("idom")
     runs.finish_inline(start())
-    push = runs.push
+    push = push_runs.push
 
     def push_and_move_back(**options):
         results = push(**options)
         ClientMigration.objects.change_phase([pk], Phase.DUAL_WRITE, Phase.POSTGRES)
         return results
 
-    monkeypatch.setattr(runs, "push", push_and_move_back)
+    monkeypatch.setattr(push_runs, "push", push_and_move_back)
 
     runs.finish_inline(start())
 

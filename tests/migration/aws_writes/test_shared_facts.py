@@ -253,7 +253,7 @@ def test_a_run_in_another_account_waits_moves_nobody_and_stores_no_comparison(
     live_in_another_account()
     begin()
 
-    process_move_items(run, run.moves, {idom: item})
+    process_move_items(run, {idom: item})
 
     assert item.message.codes == ["host_differs"]
     assert (item.outcome, phase_of(idom)) == ("", old)

@@ -12,7 +12,7 @@ from django_q.models import OrmQ
 
 from migration import tasks
 from migration.models import ReasonError, Run, WriteStop, all_clients, run_items
-from migration.operations import runs
+from migration.operations import push_runs, runs
 from migration.operations.aws_writes import (
     KNOWN_FOR_SECONDS,
     find_write_refusal,
@@ -100,13 +100,13 @@ def test_a_run_that_waits_is_not_queued_again_every_minute(stop):
 
 def test_items_of_the_batch_in_work_stay_open_when_the_switch_is_thrown(monkeypatch):
     run = start(6)
-    pushing = runs.push
+    pushing = push_runs.push
 
     def stop_then_push(**how):
         stop_aws_writes(reason="INC-42")
         return pushing(**how)
 
-    monkeypatch.setattr(runs, "push", stop_then_push)
+    monkeypatch.setattr(push_runs, "push", stop_then_push)
     runs.work_on_run(run_id=run.pk)
 
     assert set(run.items.values_list("outcome", "attempts")) == {("", 0)}
@@ -175,7 +175,7 @@ def test_a_run_in_this_process_that_is_stopped_on_its_way_is_left_to_the_workers
     monkeypatch, capsys
 ):
     make_full_client("idom")
-    monkeypatch.setattr(runs, "push", lambda **_: pytest.fail("it was stopped"))
+    monkeypatch.setattr(push_runs, "push", lambda **_: pytest.fail("it was stopped"))
     begin = Run.start.__func__
 
     def start_then_stop(cls, **how):

@@ -303,6 +303,6 @@ def test_a_run_comes_back_to_what_was_hindered_before_it_began(role_in, monkeypa
     )
     item = SimpleNamespace(client_id=role.client_id, outcome="", message=None, error_class="")
     run = SimpleNamespace(by=None, by_name="maria", created_at=role.read_row().created_at)
-    again = rotation_runs.process_rotation_items(run, {role.client_id: item}, seconds=10)
+    again = rotation_runs.process_rotation_items(run, {role.client_id: item})
     assert again == [item]
     assert Rotation.objects.get().outcome == RotationOutcome.REFUSED

@@ -29,7 +29,8 @@ def run_once(monkeypatch):
         )
         item = SimpleNamespace(client_id=role.client_id, outcome="", message=None, error_class="")
         run = SimpleNamespace(by=None, by_name=by_name, created_at=timezone.now())
-        rotation_runs.process_rotation_items(run, {role.client_id: item}, seconds=seconds)
+        monkeypatch.setattr(rotation_runs, "BATCH_SECONDS", seconds)
+        rotation_runs.process_rotation_items(run, {role.client_id: item})
         return item
 
     return run_once

@@ -5,7 +5,7 @@ from django_q.models import OrmQ
 
 from migration import tasks
 from migration.models import Outcome, Run, StaleRunError, all_clients
-from migration.operations import runs, skipped_items
+from migration.operations import push_runs, runs, skipped_items
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
@@ -17,14 +17,14 @@ pytestmark = pytest.mark.usefixtures("stores")
 
 def during_first_batch(monkeypatch, act) -> list:
     """Does `act` while the first batch is being pushed."""
-    push, done = runs.push, []
+    push, done = push_runs.push, []
 
     def pushing(**how):
         if not done:
             done.append(act())
         return push(**how)
 
-    monkeypatch.setattr(runs, "push", pushing)
+    monkeypatch.setattr(push_runs, "push", pushing)
     return done
 
 
