@@ -29,7 +29,6 @@ from migration.models import (
     Campaign,
     Condition,
     CopySearch,
-    KeptCounts,
     RotationSchedule,
     Run,
     RunItem,
@@ -38,6 +37,7 @@ from migration.models import (
     rotation_schedules,
     store_lost_secret_slugs,
 )
+from migration.models.site_counts import renew_client_counts
 from migration.operations import (
     applied_settings,
     audit_heads,
@@ -306,7 +306,7 @@ def describe_secrets() -> None:
 
 def count_clients() -> None:
     """Count all clients for the dashboard where there are very many. Scheduled every minute."""
-    KeptCounts.objects.renew()
+    renew_client_counts()
 
 
 def note_values() -> None:

@@ -30,7 +30,7 @@ from migration.models import (
     RunPlan,
     all_clients,
 )
-from migration.models.left_clients import digest_clients
+from migration.models.clients import digest_clients
 from migration.operations import aws_store, snapshots
 from migration.operations.pushes import push
 from nova_credentials.aws import ClientSecretsManager

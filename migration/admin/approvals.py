@@ -26,6 +26,7 @@ from migration.admin.checklists import Checklist, make_checklist
 from migration.admin.move_confirmation import make_move_warning
 from migration.admin.moves import report_move
 from migration.models import MoveRequest
+from migration.models.permissions import APPROVE_MOVES
 from migration.operations.approvals import (
     ApprovalStepRefused,
     approve_request,
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.utils.safestring import SafeString
 
-APPROVE_PERMISSION = "migration.approve_move"
-
 
 class MoveRequestView(ObjectView[MoveRequest]):
     """The page of one request: who asked for what, its checks as of now, and what the user may do about it."""
@@ -55,7 +54,7 @@ class MoveRequestView(ObjectView[MoveRequest]):
         names = Client.objects.filter(pk=move_request.client_id).values_list("name", flat=True)
         name = names.first()
         kind = MOVES[Phase(move_request.old), Phase(move_request.new)]
-        approves = self.may_act() and user.has_perm(APPROVE_PERMISSION)
+        approves = self.may_act() and user.has_perm(APPROVE_MOVES)
         why_not = (
             find_approval_refusal(move_request, get_signed_in_user(self.request))
             if approves
@@ -105,7 +104,7 @@ class MoveRequestView(ObjectView[MoveRequest]):
 class ApproveMoveView(AdminView):
     """Makes the requested move, unless the user requested it too."""
 
-    permission_required = APPROVE_PERMISSION
+    permission_required = APPROVE_MOVES
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         try:
@@ -200,4 +199,4 @@ def get_request_url(pk: int) -> str:
 def may_cancel(request: HttpRequest, move_request: MoveRequest) -> bool:
     """Say whether the user may cancel the request: who made it may, and who may approve moves."""
     is_own = move_request.requested_by_id == request.user.pk
-    return is_own or request.user.has_perm(APPROVE_PERMISSION)
+    return is_own or request.user.has_perm(APPROVE_MOVES)

@@ -12,7 +12,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration import tasks
-from migration.admin.base import AdminView, get_signed_in_user, get_typed_reason
+from migration.admin.base import AdminView, add_pages, get_signed_in_user, get_typed_reason
 from migration.models import ReasonError
 from migration.operations.aws_store import describe_aws_account_and_key
 from migration.operations.aws_writes import (
@@ -105,3 +105,12 @@ def resume_runs(request: HttpRequest) -> None:
     if find_write_refusal() is None:
         tasks.resume_held_runs()
         messages.success(request, _("AWS writes go on, and with them the runs that waited."))
+
+
+add_pages(
+    "run",
+    ("aws-writes/", "aws_writes", AwsWritesView),
+    ("aws-writes/stop/", "stop_writes", StopWritesView),
+    ("aws-writes/start/", "start_writes", StartWritesView),
+    ("aws-writes/claim/", "claim", ClaimDatabaseView),
+)

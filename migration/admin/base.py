@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from django.contrib.admin.utils import unquote
 from django.contrib.auth.models import User
@@ -17,12 +18,14 @@ from unfold.views import UnfoldModelAdminViewMixin
 from credentials.models import CREDENTIAL_MODELS, Client
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
-    from django.db.models import Model
+    from django.db.models import Model, QuerySet
     from django.http import HttpRequest, HttpResponse
     from django.http.response import HttpResponseBase
     from django.urls import URLPattern
+    from django.utils.safestring import SafeString
 
     from credentials.models.clients import RowsByType
     from nova_credentials.credential_types import CredentialType
@@ -38,6 +41,42 @@ RESOLVE_PERMISSION = "migration.resolve_mismatch"
 NO_MODEL_IN_PATH: dict[str, object] = {"opts": None, "model_admin": None}
 
 AnyModel = TypeVar("AnyModel", bound="Model")
+
+# Route, name and class of pages that hang under the list of a model, by its name, and belong to another feature.
+PAGES: defaultdict[str, list[tuple[str, str, type[AdminView]]]] = defaultdict(list)
+
+
+def add_pages(model_name: str, *pages: tuple[str, str, type[AdminView]]) -> None:
+    """Have pages hang under the addresses of the model's list."""
+    PAGES[model_name] += pages
+
+
+class NoteOfClients(Protocol):
+    """Returns sentences for a page that acts on clients; `number`: of the ids, needed where they are a query."""
+
+    def __call__(
+        self,
+        request: HttpRequest,
+        client_ids: Collection[int] | QuerySet[Any, int],
+        *,
+        number: int | None = None,
+    ) -> list[SafeString]: ...
+
+
+# What features have to say of clients that another one is about to act on.
+NOTES_OF_CLIENTS: list[NoteOfClients] = []
+
+
+def describe_notes_of_clients(
+    request: HttpRequest,
+    client_ids: Collection[int] | QuerySet[Any, int],
+    *,
+    number: int | None = None,
+) -> list[SafeString]:
+    """Return what else happens to these clients, for a page that acts on them: a sentence each."""
+    return [
+        note for notes in NOTES_OF_CLIENTS for note in notes(request, client_ids, number=number)
+    ]
 
 
 class ClientWithPhase(Protocol):
@@ -158,7 +197,7 @@ class AdminWithOwnViews(ModelAdmin):
                 self.admin_site.admin_view(view.as_view(model_admin=self)),
                 name=f"{prefix}_{name}",
             )
-            for route, name, view in self.own_views
+            for route, name, view in [*self.own_views, *PAGES[self.opts.model_name or ""]]
         ]
         return [*own, *super().get_urls()]
 

@@ -17,8 +17,13 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration import evidence_sentences
-from migration.admin.base import AdminView, get_signed_in_user, get_typed_reason, read_number
-from migration.admin.campaign_notes import describe_campaigns_of_clients
+from migration.admin.base import (
+    AdminView,
+    describe_notes_of_clients,
+    get_signed_in_user,
+    get_typed_reason,
+    read_number,
+)
 from migration.admin.checklists import make_checklist
 from migration.admin.move_options import get_confirm_url
 from migration.admin.moves import (
@@ -28,7 +33,7 @@ from migration.admin.moves import (
     read_override,
     try_to_move_or_request,
 )
-from migration.admin.run_starts import start_move_runs
+from migration.admin.run_approvals import start_move_runs
 from migration.models import (
     MOVE_PERMISSIONS,
     PhaseChoices,
@@ -156,7 +161,7 @@ class BulkCutoverView(AdminView):
         return self.render_to_response(
             self.get_context_data(
                 number=len(client_ids),
-                campaign_notes=describe_campaigns_of_clients(self.request, client_ids),
+                campaign_notes=describe_notes_of_clients(self.request, client_ids),
                 client_ids=",".join(map(str, client_ids)),
                 missing=[
                     (kind.value, localize(evidence_sentences.EVIDENCE[kind]()), n)
@@ -201,7 +206,7 @@ class BulkCutoverView(AdminView):
         return self.render_to_response(
             self.get_context_data(
                 clients=shown,
-                campaign_notes=describe_campaigns_of_clients(self.request, snapshots),
+                campaign_notes=describe_notes_of_clients(self.request, snapshots),
                 open=[client for client in shown if client["open"]],
                 unproven=unproven if may_override else [],
                 missing=count_missing_evidence(unproven),
@@ -291,7 +296,7 @@ def move_clients(
     """Move each of the clients to the phase, from the one it is in, and report it; more than a few are a run."""
     user = get_signed_in_user(request)
     found = list_clients_if_few(chosen)
-    for note in describe_campaigns_of_clients(request, list(chosen.values_list("pk", flat=True))):
+    for note in describe_notes_of_clients(request, list(chosen.values_list("pk", flat=True))):
         messages.warning(request, note)
     if found is None:
         return start_move_runs(request, chosen, phase)

@@ -13,8 +13,9 @@ from django.utils.translation import gettext_lazy, ngettext
 from migration.admin.base import RUN_PERMISSION, get_typed_reason, read_raw_form_text
 from migration.admin.mismatch_undo import redirect_to_report, store_resolutions_undo
 from migration.admin.resolution_pages import PlanResolutionsView
-from migration.admin.run_starts import VIEW_RUNS, start_run
+from migration.admin.run_starts import start_run
 from migration.models import Resolution, Run, all_clients, require_storable_reason
+from migration.models.permissions import VIEW_RUNS
 from migration.operations import resolutions
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from migration.admin.base import read_number
 from migration.admin.counted_filters import ClientListFilter
-from migration.reports.alert import VIEW_CAMPAIGNS
+from migration.models.permissions import VIEW_CAMPAIGNS
 from migration.reports.campaign_lists import find_counted_clients
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from migration.admin.campaign_views import (
     read_seen_change_time,
 )
 from migration.models import CampaignNotChangedError, ReasonError
+from migration.models.clients import digest_clients
 from migration.models.left_clients import (
-    digest_clients,
     find_stuck_slugs,
     go_on_without,
     select_items_unmoved_by_steps,

@@ -10,13 +10,14 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from migration.admin.base import NOTES_OF_CLIENTS
 from migration.models import (
     Campaign,
     NewMemberVerdict,
     count_in_campaigns,
     list_newest_waves_of_groups,
 )
-from migration.reports.alert import VIEW_CAMPAIGNS
+from migration.models.permissions import VIEW_CAMPAIGNS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -51,6 +52,9 @@ def describe_campaigns_of_clients(
         what = _describe_movement(campaign, moves_clients=moves_clients)
         notes.append(format_html(text, n=intcomma(found), campaign=shown, what=what))
     return notes
+
+
+NOTES_OF_CLIENTS.append(describe_campaigns_of_clients)
 
 
 def _describe_movement(campaign: Campaign, *, moves_clients: bool) -> str:

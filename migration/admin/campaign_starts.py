@@ -41,7 +41,7 @@ from migration.models import (
     Wave,
     all_clients,
 )
-from migration.models.left_clients import digest_clients
+from migration.models.clients import digest_clients
 from migration.operations.approvals import ApprovalStepRefused
 from migration.operations.campaigns import (
     CampaignStartRefusedError,

@@ -17,7 +17,6 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 
 from credentials.localization import localize
-from migration.admin.approvals import APPROVE_PERMISSION
 from migration.admin.base import (
     RUN_PERMISSION,
     AdminView,
@@ -27,8 +26,7 @@ from migration.admin.base import (
     read_raw_form_text,
 )
 from migration.admin.campaign_waves import get_wave_context
-from migration.admin.notices import SET_NOTICES
-from migration.admin.run_starts import VIEW_RUNS, start_run
+from migration.admin.run_starts import start_run
 from migration.admin.run_views import make_run_badge
 from migration.models import (
     MOVE_PERMISSIONS,
@@ -44,6 +42,7 @@ from migration.models import (
 from migration.models.campaign_clients import count_new_members, read_campaign_request
 from migration.models.clients import digest_selection
 from migration.models.left_clients import select_items_unmoved_by_steps
+from migration.models.permissions import APPROVE_MOVES, SET_NOTICES, VIEW_RUNS
 from migration.operations.approvals import ApprovalStepRefused, find_second_user_refusal
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
 from migration.operations.notices import is_told
@@ -193,7 +192,7 @@ class CancelCampaignView(CampaignButtonView):
 class ApproveCampaignView(AdminView):
     """Lets a requested campaign begin, unless the user requested it."""
 
-    permission_required = APPROVE_PERMISSION
+    permission_required = APPROVE_MOVES
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         try:
@@ -228,7 +227,7 @@ def read_seen_change_time(request: HttpRequest) -> datetime | None:
 def may_cancel(request: HttpRequest, campaign: Campaign) -> bool:
     """Say whether the user may cancel the campaign: who may steer it, and while it waits who may approve moves."""
     waits = campaign.state == Campaign.State.REQUESTED
-    approves = waits and request.user.has_perm(APPROVE_PERMISSION)
+    approves = waits and request.user.has_perm(APPROVE_MOVES)
     return approves or request.user.has_perm(STEER_PERMISSION)
 
 
@@ -337,7 +336,7 @@ def get_buttons_context(
     """Return which buttons the campaign's state and the user's permissions allow."""
     user, state = get_signed_in_user(request), campaign.state
     may_steer = user.has_perm(STEER_PERMISSION)
-    approves = state == Campaign.State.REQUESTED and user.has_perm(APPROVE_PERMISSION)
+    approves = state == Campaign.State.REQUESTED and user.has_perm(APPROVE_MOVES)
     why_not = find_second_user_refusal(campaign.by, campaign.by_name, user) if approves else None
     may_go_on = may_steer and state == Campaign.State.STOPPED and user.has_perm(MOVE_PERMISSION)
     return {

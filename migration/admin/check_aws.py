@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials import prices
-from migration.admin.base import RUN_PERMISSION, AdminView
+from migration.admin.base import RUN_PERMISSION, AdminView, add_pages
 from migration.admin.check_nova import count_findings
 from migration.operations.doctor import FindingState
 from migration.operations.iam.examination import examine_account, list_needed
@@ -98,3 +98,9 @@ def list_policies(account: str) -> list[ShownPolicy]:
         ShownPolicy(role.value, title, json.dumps(make_policy(role, facts), indent=2))
         for role, title in titles.items()
     ]
+
+
+add_pages(
+    "run",
+    ("check-aws/", "check_aws", CheckAwsView),
+)

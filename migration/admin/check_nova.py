@@ -8,7 +8,8 @@ from django.core.exceptions import PermissionDenied
 from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
-from migration.admin.base import RUN_PERMISSION, AdminView, read_raw_form_text
+from migration.admin.base import RUN_PERMISSION, AdminView, add_pages, read_raw_form_text
+from migration.models.permissions import VIEW_CHECKS
 from migration.operations.doctor import FindingState, examine_nova, role_exists
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class CheckNovaView(AdminView):
 
     template_name = "admin/migration/check_nova.html"
     is_of_site = True
-    permission_required = "migration.view_worker"
+    permission_required = VIEW_CHECKS
 
     @property
     def title(self) -> str:
@@ -67,3 +68,9 @@ class CheckNovaView(AdminView):
 
 def count_findings(findings: Iterable[_WithState], state: FindingState) -> int:
     return sum(finding.state == state for finding in findings)
+
+
+add_pages(
+    "run",
+    ("check-nova/", "check_nova", CheckNovaView),
+)

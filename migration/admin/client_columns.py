@@ -33,6 +33,7 @@ from migration.models import (
     Standing,
     get_wanted_time,
 )
+from migration.models.permissions import VIEW_RUNS
 from migration.operations.evidence import describe_duration
 from migration.reports.client_list import attach_next_steps
 from migration.templatetags.migration_pages import badge, error_class_label, make_label, time_ago
@@ -61,7 +62,6 @@ if TYPE_CHECKING:
         owner_url: str
 
 
-VIEW_RUNS = "migration.view_run"
 VIEW_GROUPS = "migration.view_clientgroup"
 # In a cell; the client's page has the whole text.
 MOST_CHARACTERS = 90

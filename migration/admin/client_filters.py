@@ -33,6 +33,7 @@ from migration.models import (
     select_standing,
 )
 from migration.models.failures import select_current_failures
+from migration.models.readiness import KEPT_BY_NOTHING
 from migration.models.rotation_schedules import client_rotation_is_overdue
 from migration.operations.ready_clients import (
     SiteFacts,
@@ -40,7 +41,7 @@ from migration.operations.ready_clients import (
     has_next_phase,
     is_ready,
 )
-from migration.reports.client_counts import IN_AWS_ALREADY, KEPT_BY_NOTHING, READY
+from migration.reports.client_counts import IN_AWS_ALREADY, READY
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:

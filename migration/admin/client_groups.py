@@ -30,6 +30,7 @@ from migration.models import (
     all_clients,
     parse_group_name,
 )
+from migration.models.permissions import VIEW_CLIENTS
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
     from migration.models.client_groups import ClientGroupQuerySet
-
-
-VIEW_CLIENTS = "credentials.view_client"
 
 
 class CountedGroup(Protocol):

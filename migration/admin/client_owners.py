@@ -14,12 +14,21 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from unfold.widgets import SELECT_CLASSES
 
-from migration.admin.base import AdminView, get_signed_in_user, read_number, read_raw_form_text
+from migration.admin.base import (
+    AdminView,
+    add_pages,
+    get_signed_in_user,
+    read_number,
+    read_raw_form_text,
+)
+from migration.admin.mismatch_undo import get_report_url
+from migration.admin.mismatches import REPORT_ACTS
+from migration.admin.resolution_pages import find_selected
 from migration.models import OWN_PERMISSION, ClientOwner, all_clients
+from migration.models.client_owners import list_possible_owners
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
-    from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
     from django.http.response import HttpResponseBase
     from django_stubs_ext import StrOrPromise
@@ -145,9 +154,23 @@ class SetOwnerView(SetOwnersView):
         return reverse("admin:credentials_client_change", args=[self.kwargs["client_id"]])
 
 
-def list_possible_owners() -> QuerySet[User]:
-    """Return the users who can look after a client, ordered by name."""
-    return User.objects.filter(is_active=True, is_staff=True).order_by("username")
+class SetOwnersOfFoundView(SetOwnersView):
+    """Asks who looks after the clients that are selected in the report, and leads back to it."""
+
+    heading = gettext_lazy("Set the owner")
+    back_label = gettext_lazy("Back to the mismatches")
+    is_of_site = True
+
+    def find_ids(self) -> list[int]:
+        chosen = all_clients().with_ids(find_selected(self.request))
+        return sorted(chosen.order_by().values_list("pk", flat=True))
+
+    def get_next_url(self) -> str:
+        return get_report_url(self.request)
+
+
+REPORT_ACTS["owners"] = (SetOwnersOfFoundView, "person")
+add_pages("comparison", ("report/owners/", "owners", SetOwnersOfFoundView))
 
 
 def list_owner_actions(request: HttpRequest) -> dict[str, tuple[BulkAction, str, StrOrPromise]]:

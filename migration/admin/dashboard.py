@@ -10,12 +10,11 @@ from django.utils.translation import gettext as _
 
 from migration.admin.base import RUN_PERMISSION
 from migration.admin.campaign_starts import may_start_campaign
-from migration.admin.check_nova import CheckNovaView
 from migration.admin.ready_moves import READY_PERMISSIONS, select_ready_outside_campaigns
 from migration.admin.run_views import make_run_badge
 from migration.models import Campaign, Standing, count_by_phase_before_goal
+from migration.models.permissions import VIEW_CAMPAIGNS, VIEW_CHECKS
 from migration.models.site_counts import KEPT_FROM_CLIENTS
-from migration.reports.alert import VIEW_CAMPAIGNS
 from migration.reports.dashboard import load_dashboard
 from nova_credentials.phases import Phase
 
@@ -60,7 +59,7 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
         else 0,
         "blockers": split_blockers(found.clients) if sees_clients else [],
         "may_run": may(RUN_PERMISSION),
-        "may_see_checks": may(CheckNovaView.permission_required),
+        "may_see_checks": may(VIEW_CHECKS),
     }
 
 

@@ -27,7 +27,7 @@ from migration.admin.base import (
     list_visible_logins,
     read_number,
 )
-from migration.admin.moves import redirect_back
+from migration.admin.remedies import redirect_back
 from migration.models import (
     LOGIN_PERMISSION,
     PROVEN_WRONG,

@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from migration.admin.base import NO_MODEL_IN_PATH, AdminView, get_signed_in_user
 from migration.admin.bulk_resolutions import (
@@ -16,47 +15,29 @@ from migration.admin.bulk_resolutions import (
     CompareClientsAgainView,
     CopyToAwsView,
 )
-from migration.admin.client_owners import SetOwnersView
 from migration.admin.mismatch_report import get_report_context, read_filters
 from migration.admin.mismatch_undo import (
     UndoResolutionsView,
     describe_undoable_act,
-    get_report_url,
 )
-from migration.admin.resolution_pages import find_selected
-from migration.models import Resolution, all_clients
+from migration.models import Resolution
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
-    from migration.admin.resolution_pages import PlanResolutionsView
-
-
-class SetOwnersOfFoundView(SetOwnersView):
-    """Asks who looks after the clients that are selected in the report, and leads back to it."""
-
-    heading = gettext_lazy("Set the owner")
-    back_label = gettext_lazy("Back to the mismatches")
-    is_of_site = True
-
-    def find_ids(self) -> list[int]:
-        chosen = all_clients().with_ids(find_selected(self.request))
-        return sorted(chosen.order_by().values_list("pk", flat=True))
-
-    def get_next_url(self) -> str:
-        return get_report_url(self.request)
-
 
 # By the name of the address, with the icon of the button.
-ACTS: dict[str, tuple[type[PlanResolutionsView | SetOwnersOfFoundView], str]] = {
+REPORT_ACTS: dict[str, tuple[type[AdminView], str]] = {
     "check": (CompareClientsAgainView, "compare_arrows"),
     "to_aws": (CopyToAwsView, "cloud_upload"),
     "to_postgres": (BulkCopyToPostgresView, "cloud_download"),
     "acknowledge": (AcknowledgeMismatchesView, "done_all"),
-    "owners": (SetOwnersOfFoundView, "person"),
 }
 OWN_VIEWS: list[tuple[str, str, type[AdminView]]] = [
-    *((f"report/{name.replace('_', '-')}/", name, view) for name, (view, _icon) in ACTS.items()),
+    *(
+        (f"report/{name.replace('_', '-')}/", name, view)
+        for name, (view, _icon) in REPORT_ACTS.items()
+    ),
     ("report/undo/", "undo", UndoResolutionsView),
 ]
 # Without a field that differs there is nothing to copy.
@@ -103,7 +84,7 @@ class MismatchReportView(AdminView):
             ReportButton(
                 f"{view.heading}…", icon, f"{reverse(f'admin:migration_comparison_{name}')}?{query}"
             )
-            for name, (view, icon) in ACTS.items()
+            for name, (view, icon) in REPORT_ACTS.items()
             if self.request.user.has_perm(view.permission_required or "")
             and is_offered(name, status)
         ]

@@ -12,8 +12,7 @@ from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
-from migration.admin.base import ClientView
-from migration.admin.campaign_notes import describe_campaigns_of_clients
+from migration.admin.base import ClientView, describe_notes_of_clients
 from migration.admin.checklists import Checklist, make_checklist
 from migration.admin.move_options import MoveOption, describe_move_effects
 from migration.models import MOVE_PERMISSIONS, ClientMigration, MoveRequest
@@ -103,7 +102,7 @@ class ConfirmMoveView(ClientView):
             "shut": checks.is_shut,
             "why_shut": checks.why_shut,
             "override_note": note,
-            "campaign_notes": describe_campaigns_of_clients(self.request, [self.client_id]),
+            "campaign_notes": describe_notes_of_clients(self.request, [self.client_id]),
             # A request waits for the facts that fail; a move at once is not offered then.
             "missing": missing if waits or checks.may_be_overridden else [],
             "possible_at": possible_at,

@@ -12,6 +12,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from migration.admin.base import RESOLVE_PERMISSION
 from migration.models import MOVE_PERMISSIONS, Comparison, MoveRequest, Offboarding, PhaseChoices
+from migration.models.permissions import VIEW_REQUESTS
 from migration.operations.evidence import find_end_of_purge_wait
 from migration.operations.gates import NEED_APPROVAL, needs_approval
 from migration.reports.client_status import measure_cutover
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from migration.admin.base import ClientRow
 
-VIEW_REQUESTS = "migration.view_moverequest"
 # These need the slug typed and a reason given, on a page of their own.
 NEED_CONFIRMATION = NEED_APPROVAL
 

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 from django.contrib import messages
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.http import Http404, HttpResponseRedirect
-from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
 from credentials.localization import localize
@@ -23,7 +21,7 @@ from migration.admin.base import (
     get_typed_reason,
 )
 from migration.admin.move_options import NEED_CONFIRMATION, get_confirm_url
-from migration.admin.remedies import find_remedy, show_refusal
+from migration.admin.remedies import find_remedy, redirect_back, show_refusal
 from migration.models import (
     MOVE_PERMISSIONS,
     PUSHED,
@@ -219,11 +217,3 @@ def read_phase(request: HttpRequest, name: str) -> Phase:
         return Phase(request.POST.get(name, ""))
     except ValueError:
         raise Http404 from None
-
-
-def redirect_back(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
-    """Lead to the page of this site that the form came from, or else to the client's."""
-    came_from = request.POST.get("back", "")
-    if url_has_allowed_host_and_scheme(came_from, allowed_hosts=None):
-        return HttpResponseRedirect(came_from)
-    return HttpResponseRedirect(reverse("admin:credentials_client_change", args=[client_id]))

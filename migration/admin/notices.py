@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from unfold.widgets import CHECKBOX_CLASSES
 
-from migration.admin.base import AdminView, get_signed_in_user, read_number
+from migration.admin.base import AdminView, add_pages, get_signed_in_user, read_number
 from migration.models import (
     CHOSEN_EVENTS,
     Notice,
@@ -19,6 +19,7 @@ from migration.models import (
     NoticeSwitch,
     NoticeWay,
 )
+from migration.models.permissions import SET_NOTICES
 from migration.operations.notices import (
     list_recipient_reports,
     send_test_to_recipients,
@@ -28,7 +29,6 @@ from migration.operations.notices import (
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
-SET_NOTICES = "migration.set_notices"
 NEWEST_SHOWN = 20
 # Who presses the button waits no longer; the workers try the rest.
 TEST_SECONDS = 15.0
@@ -90,3 +90,10 @@ class TestNoticesView(AdminView):
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
         notice = send_test_to_recipients(by=get_signed_in_user(request), seconds=TEST_SECONDS)
         return HttpResponseRedirect(f"{get_notices_url()}?test={notice.pk}")
+
+
+add_pages(
+    "run",
+    ("notices/", "notices", NoticesView),
+    ("notices/test/", "test_notices", TestNoticesView),
+)

@@ -24,7 +24,7 @@ from migration.models import (
     list_clients_in_campaigns,
     select_with_blocker,
 )
-from migration.reports.client_counts import KEPT_BY_NOTHING
+from migration.models.readiness import KEPT_BY_NOTHING
 from nova_credentials.phases import Move, Phase
 
 if TYPE_CHECKING:

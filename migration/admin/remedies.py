@@ -1,12 +1,14 @@
-"""Links that stand beside a refusal and lead to what mends it."""
+"""Answers of a button: back to the page it came from, with why it was refused and the link to what mends it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
+from django.http import HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
 from credentials.localization import localize
@@ -31,6 +33,14 @@ TO_RESOLVE = {
         plan_sentences.LEFT_TO_AWS,
     )
 }
+
+
+def redirect_back(request: HttpRequest, client_id: int) -> HttpResponseRedirect:
+    """Lead to the page of this site that the form came from, or else to the client's."""
+    came_from = request.POST.get("back", "")
+    if url_has_allowed_host_and_scheme(came_from, allowed_hosts=None):
+        return HttpResponseRedirect(came_from)
+    return HttpResponseRedirect(reverse("admin:credentials_client_change", args=[client_id]))
 
 
 def show_refusal(

@@ -19,8 +19,7 @@ from migration.admin.base import (
     get_typed_reason,
     read_number,
 )
-from migration.admin.moves import redirect_back
-from migration.admin.remedies import show_refusal
+from migration.admin.remedies import redirect_back, show_refusal
 from migration.models import ReasonError
 from migration.operations import resolutions
 from migration.operations.resolutions import NotResolved

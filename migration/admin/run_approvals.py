@@ -5,14 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.http import Http404, HttpResponseRedirect
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from credentials.localization import localize
-from migration.admin.approvals import APPROVE_PERMISSION
-from migration.admin.base import AdminView, get_signed_in_user, read_raw_form_text
-from migration.admin.run_starts import enqueue_run, get_run_url
-from migration.models import Run
+from migration.admin.base import (
+    RUN_PERMISSION,
+    AdminView,
+    add_pages,
+    get_signed_in_user,
+    read_raw_form_text,
+)
+from migration.admin.run_starts import announce_and_enqueue_run, enqueue_run, get_run_url
+from migration.admin.run_views import MORE_OF_RUN
+from migration.models import MANY_TRIES, MOVE_PERMISSIONS, PhaseChoices, Run
+from migration.models.permissions import APPROVE_MOVES, VIEW_RUNS
 from migration.operations.approvals import ApprovalStepRefused
 from migration.operations.evidence_counts import (
     count_missing_kinds,
@@ -23,16 +32,68 @@ from migration.operations.run_approvals import (
     approve_run,
     cancel_run_request,
     find_run_approval_refusal,
+    start_move_run,
 )
+from nova_credentials.phases import MOVES
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from django.http import HttpRequest
+
+    from migration.models import ClientPhaseQuerySet
+    from migration.operations.evidence import Evidence
+    from nova_credentials.phases import Phase
+
+
+def start_move_runs(
+    request: HttpRequest,
+    chosen: ClientPhaseQuerySet,
+    new: Phase,
+    *,
+    reason: str = "",
+    override_reason: str = "",
+    override_lines: Collection[Evidence] = (),
+) -> HttpResponseRedirect | None:
+    """Start a run of moves to `new` for each phase that the clients are in, and lead to its page if it is one.
+
+    Raises `ApprovalStepRefused` and `ReasonError`. Clients whose phase has no such move are left out, and counted.
+    """
+    user, started, left = get_signed_in_user(request), [], chosen.count()
+    for (old, to), kind in MOVES.items():
+        some = chosen.in_phases(old)
+        if to != new or not user.has_perm(MOVE_PERMISSIONS[kind]) or not some.exists():
+            continue
+        run = start_move_run(
+            chosen=some,
+            old=old,
+            new=new,
+            by=user,
+            reason=reason,
+            override_reason=override_reason,
+            override_lines=override_lines,
+            tries=MANY_TRIES,
+        )
+        announce_and_enqueue_run(request, run)
+        started.append(run)
+        left -= run.items.count()
+    if left:
+        text = ngettext(
+            "%(n)s selected client can't move to %(phase)s from its phase: it was left out.",
+            "%(n)s selected clients can't move to %(phase)s from their phase: they were left out.",
+            left,
+        )
+        messages.warning(request, text % {"n": intcomma(left), "phase": PhaseChoices(new).label})
+    may_view = user.has_perm(VIEW_RUNS) or user.has_perm(RUN_PERMISSION)
+    if len(started) == 1 and may_view:
+        return HttpResponseRedirect(get_run_url(started[0]))
+    return None
 
 
 class ApproveRunView(AdminView):
     """Lets a requested run begin, unless the user requested it."""
 
-    permission_required = APPROVE_PERMISSION
+    permission_required = APPROVE_MOVES
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         try:
@@ -71,7 +132,7 @@ class CancelRunRequestView(AdminView):
 def may_cancel(request: HttpRequest, run: Run) -> bool:
     """Say whether the user may cancel the run: its requester before it is approved, or who may approve moves."""
     is_own = run.state == Run.State.REQUESTED and run.by_id == request.user.pk
-    return is_own or request.user.has_perm(APPROVE_PERMISSION)
+    return is_own or request.user.has_perm(APPROVE_MOVES)
 
 
 def get_run_moves_context(request: HttpRequest, run: Run) -> dict[str, object]:
@@ -88,7 +149,7 @@ def get_run_moves_context(request: HttpRequest, run: Run) -> dict[str, object]:
             for kind, number in count_missing_kinds(pks, moves.new).items()
             if kind in moves.override_lines
         }
-    approves = waits and request.user.has_perm(APPROVE_PERMISSION)
+    approves = waits and request.user.has_perm(APPROVE_MOVES)
     why_not = find_run_approval_refusal(run, get_signed_in_user(request)) if approves else None
     return {
         "moves": moves,
@@ -99,3 +160,11 @@ def get_run_moves_context(request: HttpRequest, run: Run) -> dict[str, object]:
         "why_not_approved": why_not,
         "may_cancel": waits and may_cancel(request, run),
     }
+
+
+add_pages(
+    "run",
+    ("<int:pk>/approve/", "approve", ApproveRunView),
+    ("<int:pk>/cancel/", "cancel", CancelRunRequestView),
+)
+MORE_OF_RUN.append(get_run_moves_context)

@@ -18,10 +18,11 @@ from migration.admin.base import (
     RESOLVE_PERMISSION,
     RUN_PERMISSION,
     AdminView,
+    add_pages,
+    describe_notes_of_clients,
     get_signed_in_user,
     read_raw_form_text,
 )
-from migration.admin.campaign_notes import describe_campaigns_of_clients
 from migration.admin.run_starts import enqueue_run, get_run_url, start_run
 from migration.models import PlanClass, PlanDrift, PlanInOtherStateError, Run, RunPlan
 from migration.operations import run_plans
@@ -130,19 +131,19 @@ class PlanView(BasePlanView):
             differing=len(self.plan.differences),
             most_shown=self.most_shown,
             sparing=counts.spared,
-            campaign_notes=self.describe_campaigns_of_clients(counts),
+            campaign_notes=self.describe_campaigns(counts),
             may_run=has_perm(RUN_PERMISSION),
             may_overwrite=has_perm(RUN_PERMISSION) and has_perm(RESOLVE_PERMISSION),
             may_view_clients=has_perm("credentials.view_client"),
             **kwargs,
         )
 
-    def describe_campaigns_of_clients(self, counts: PlanCounts) -> list[SafeString]:
+    def describe_campaigns(self, counts: PlanCounts) -> list[SafeString]:
         """Return a sentence for each campaign with clients of the plan; none while it can't be started."""
         if not self.plan.is_open or self.plan.is_looking:
             return []
         planned = self.plan.rows.values_list("client_id", flat=True)
-        return describe_campaigns_of_clients(self.request, planned, number=counts.clients)
+        return describe_notes_of_clients(self.request, planned, number=counts.clients)
 
 
 class LivePlanView(PlanView):
@@ -280,3 +281,14 @@ def describe_drift(plan: RunPlan, *, most: int | None) -> list[dict[str, object]
         }
         for row in plan.differences[:most]
     ]
+
+
+add_pages(
+    "run",
+    ("start-all/", "start_all", PlanMigrateAllView),
+    ("plan/<int:pk>/", "plan", PlanView),
+    ("plan/<int:pk>/live/", "plan_live", LivePlanView),
+    ("plan/<int:pk>/sheet/", "plan_sheet", PrintedPlanView),
+    ("plan/<int:pk>/plan.json", "plan_file", DownloadPlanView),
+    ("plan/<int:pk>/order/", "plan_order", SteerPlanView),
+)

@@ -14,21 +14,14 @@ from django.utils.translation import ngettext
 
 from migration import tasks
 from migration.admin.base import RUN_PERMISSION, get_signed_in_user
-from migration.models import MANY_TRIES, MOVE_PERMISSIONS, PhaseChoices, Run
-from migration.operations.run_approvals import start_move_run
-from nova_credentials.phases import MOVES
+from migration.models import MANY_TRIES, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from typing import Any
 
     from django.http import HttpRequest
 
     from migration.models import ClientPhaseQuerySet, LoginStores
-    from migration.operations.evidence import Evidence
-    from nova_credentials.phases import Phase
-
-VIEW_RUNS = "migration.view_run"
 
 
 def start_run(
@@ -72,50 +65,6 @@ def announce_and_enqueue_run(request: HttpRequest, run: Run) -> None:
     link = format_html('<a class="underline" href="{}">{}</a>', get_run_url(run), run)
     move = f"({run.move_shown}) " if run.move_shown else ""
     messages.success(request, format_html("{} {}{}", link, move, text % {"n": intcomma(number)}))
-
-
-def start_move_runs(
-    request: HttpRequest,
-    chosen: ClientPhaseQuerySet,
-    new: Phase,
-    *,
-    reason: str = "",
-    override_reason: str = "",
-    override_lines: Collection[Evidence] = (),
-) -> HttpResponseRedirect | None:
-    """Start a run of moves to `new` for each phase that the clients are in, and lead to its page if it is one.
-
-    Raises `ApprovalStepRefused` and `ReasonError`. Clients whose phase has no such move are left out, and counted.
-    """
-    user, started, left = get_signed_in_user(request), [], chosen.count()
-    for (old, to), kind in MOVES.items():
-        some = chosen.in_phases(old)
-        if to != new or not user.has_perm(MOVE_PERMISSIONS[kind]) or not some.exists():
-            continue
-        run = start_move_run(
-            chosen=some,
-            old=old,
-            new=new,
-            by=user,
-            reason=reason,
-            override_reason=override_reason,
-            override_lines=override_lines,
-            tries=MANY_TRIES,
-        )
-        announce_and_enqueue_run(request, run)
-        started.append(run)
-        left -= run.items.count()
-    if left:
-        text = ngettext(
-            "%(n)s selected client can't move to %(phase)s from its phase: it was left out.",
-            "%(n)s selected clients can't move to %(phase)s from their phase: they were left out.",
-            left,
-        )
-        messages.warning(request, text % {"n": intcomma(left), "phase": PhaseChoices(new).label})
-    may_view = user.has_perm(VIEW_RUNS) or user.has_perm(RUN_PERMISSION)
-    if len(started) == 1 and may_view:
-        return HttpResponseRedirect(get_run_url(started[0]))
-    return None
 
 
 def may_go_on(request: HttpRequest, run: Run) -> bool:

@@ -21,7 +21,6 @@ from migration.admin.base import (
     get_signed_in_user,
     read_number,
 )
-from migration.admin.run_approvals import get_run_moves_context
 from migration.admin.run_items import get_items_context, iterate_csv_lines
 from migration.admin.run_starts import enqueue_run, get_run_url, may_go_on, start_run
 from migration.models import (
@@ -31,8 +30,8 @@ from migration.models import (
     WithdrawnRunError,
     all_clients,
 )
+from migration.models.permissions import VIEW_CAMPAIGNS
 from migration.operations import skipped_items
-from migration.reports.alert import VIEW_CAMPAIGNS
 from migration.reports.run_progress import Progress, find_progress, select_runs_for_progress
 from migration.templatetags.migration_pages import make_label
 
@@ -50,6 +49,10 @@ STATE_LOOKS = {
     Run.State.STOPPED: ("warning", "stop"),
     Run.State.FINISHED: ("default", "check"),
 }
+
+
+# What other features add to a run's page.
+MORE_OF_RUN: list[Callable[[HttpRequest, Run], dict[str, object]]] = []
 
 
 class RunView(ObjectView[Run]):
@@ -73,7 +76,8 @@ class RunView(ObjectView[Run]):
         context |= get_progress_context(self.request, progress)
         context |= get_items_context(self.request, progress)
         context["plan_id"] = self.original.plan_id  # type: ignore[attr-defined]  # annotated
-        context |= get_run_moves_context(self.request, self.original)
+        for get_more in MORE_OF_RUN:
+            context |= get_more(self.request, self.original)
         context["may_view_campaigns"] = self.request.user.has_perm(VIEW_CAMPAIGNS)
         if self.request.user.has_perm(RUN_PERMISSION) and not self.original.finished_at:
             context["rate_form"] = CallRatesForm.from_rates(Rate.objects.all())

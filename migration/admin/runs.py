@@ -13,26 +13,8 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
-from migration.admin.aws_writes import (
-    AwsWritesView,
-    ClaimDatabaseView,
-    StartWritesView,
-    StopWritesView,
-)
 from migration.admin.base import RUN_PERMISSION, ReadOnlyAdmin
-from migration.admin.check_aws import CheckAwsView
-from migration.admin.check_nova import CheckNovaView
 from migration.admin.failures import OpenFailuresView
-from migration.admin.notices import NoticesView, TestNoticesView
-from migration.admin.run_approvals import ApproveRunView, CancelRunRequestView
-from migration.admin.run_plans import (
-    DownloadPlanView,
-    LivePlanView,
-    PlanMigrateAllView,
-    PlanView,
-    PrintedPlanView,
-    SteerPlanView,
-)
 from migration.admin.run_views import (
     CompareAllView,
     DownloadItemsView,
@@ -42,10 +24,9 @@ from migration.admin.run_views import (
     SteerRunView,
     make_run_badge,
 )
-from migration.admin.secret_settings import SecretSettingsView
 from migration.models import Run
+from migration.models.permissions import VIEW_CAMPAIGNS
 from migration.operations.run_batches import count_in_work
-from migration.reports.alert import VIEW_CAMPAIGNS
 from migration.templatetags.migration_pages import make_label, time_ago
 
 if TYPE_CHECKING:
@@ -136,29 +117,12 @@ class RunAdmin(ReadOnlyAdmin):
     show_facets = admin.ShowFacets.NEVER
     object_view = RunView
     own_views: ClassVar = [
-        ("aws-writes/", "aws_writes", AwsWritesView),
-        ("aws-writes/stop/", "stop_writes", StopWritesView),
-        ("aws-writes/start/", "start_writes", StartWritesView),
-        ("aws-writes/claim/", "claim", ClaimDatabaseView),
-        ("notices/", "notices", NoticesView),
-        ("notices/test/", "test_notices", TestNoticesView),
-        ("start-all/", "start_all", PlanMigrateAllView),
         ("compare-all/", "compare_all", CompareAllView),
-        ("check-nova/", "check_nova", CheckNovaView),
-        ("check-aws/", "check_aws", CheckAwsView),
-        ("secret-settings/", "secret_settings", SecretSettingsView),
         ("failures/", "failures", OpenFailuresView),
-        ("plan/<int:pk>/", "plan", PlanView),
-        ("plan/<int:pk>/live/", "plan_live", LivePlanView),
-        ("plan/<int:pk>/sheet/", "plan_sheet", PrintedPlanView),
-        ("plan/<int:pk>/plan.json", "plan_file", DownloadPlanView),
-        ("plan/<int:pk>/order/", "plan_order", SteerPlanView),
         ("<int:pk>/live/", "live", LiveRunView),
         ("<int:pk>/items.csv", "items", DownloadItemsView),
         ("<int:pk>/steer/", "steer", SteerRunView),
         ("<int:pk>/rate/", "rate", SetSharedRatesView),
-        ("<int:pk>/approve/", "approve", ApproveRunView),
-        ("<int:pk>/cancel/", "cancel", CancelRunRequestView),
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:

@@ -17,13 +17,14 @@ from credentials.prices import SECRET_A_MONTH
 from migration.admin.base import (
     RUN_PERMISSION,
     AdminView,
+    add_pages,
     get_signed_in_user,
     get_typed_reason,
     read_raw_form_text,
 )
 from migration.admin.run_starts import start_run
 from migration.models import ReasonError, Run, Secret, all_clients
-from migration.models.left_clients import digest_clients
+from migration.models.clients import digest_clients
 from migration.operations.deletions import schedule_deletion_for_deleted_clients
 from migration.operations.secret_settings import describe_settings
 from migration.operations.stored_looks import find_settings_drift
@@ -117,3 +118,9 @@ def _describe_run(drift: SettingsDrift) -> str:
     """Return the settings and the clients as one text, by which a page that shows others is known."""
     settings_now = json.dumps(describe_settings(), sort_keys=True)
     return f"{settings_now} {digest_clients(drift.client_ids_to_look_at)}"
+
+
+add_pages(
+    "run",
+    ("secret-settings/", "secret_settings", SecretSettingsView),
+)

@@ -62,6 +62,7 @@ from migration.models.copies import (
 )
 from migration.models.daily_comparisons import DailyComparisons
 from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
+from migration.models.kept_counts import KeptCounts
 from migration.models.known_values import TO_ROTATE, KnownValue
 from migration.models.layouts import (
     LayoutChoices,
@@ -165,7 +166,6 @@ from migration.models.runs import MANY_TRIES, Run
 from migration.models.secrets import KnownSecret, Secret, client_has_settings_drift
 from migration.models.seen_values import (
     CredentialKey,
-    Fingerprint,
     FoundValue,
     NewValueOrigin,
     PresentValue,
@@ -173,14 +173,13 @@ from migration.models.seen_values import (
 )
 from migration.models.site_counts import (
     CUTOVER_DAYS,
-    KeptCounts,
     SiteCounts,
     Usage,
     late_push_threshold,
 )
 from migration.models.steered_runs import StaleRunError, WithdrawnRunError
 from migration.models.users import UserDeletionError
-from migration.models.version_keys import VersionKey
+from migration.models.version_keys import Fingerprint, VersionKey
 from migration.models.wave_counts import WaveCounts
 from migration.models.waves import Wave, WaveClient
 from migration.models.work_facts import OF_AWS, BackgroundFacts, read_background_facts

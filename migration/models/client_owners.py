@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import connection, models, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -15,7 +16,7 @@ from migration import list_sentences
 from migration.models.audit_events import AuditCode, AuditEvent
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import User
+    from django.db.models import QuerySet
 
     from migration.models.clients import ClientPhaseQuerySet
 
@@ -87,3 +88,8 @@ class ClientOwner(models.Model):
 
     def __str__(self) -> str:
         return f"user {self.owner_id} looks after client {self.client_id}"
+
+
+def list_possible_owners() -> QuerySet[User]:
+    """Return the users who can look after a client, ordered by name."""
+    return User.objects.filter(is_active=True, is_staff=True).order_by("username")

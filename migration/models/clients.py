@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from django.conf import settings
@@ -161,6 +162,11 @@ class ClientPhaseQuerySet(ClientQuerySet):
 def all_clients() -> ClientPhaseQuerySet:
     """Return every client, on a QuerySet that can be narrowed by phase."""
     return ClientPhaseQuerySet(model=Client)
+
+
+def digest_clients(client_ids: Collection[int]) -> str:
+    """Return a digest of the clients, by which a form can tell whether they are still the same."""
+    return sha256(" ".join(map(str, sorted(client_ids))).encode()).hexdigest()
 
 
 def digest_selection(chosen: ClientPhaseQuerySet) -> str:

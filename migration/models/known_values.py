@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from migration.models.seen_values import (
         CredentialKey,
-        Fingerprint,
         FoundValue,
         NewValueOrigin,
         PresentValue,
         SeenClient,
     )
+from migration.models.version_keys import Fingerprint
 
 
 class KnownValueQuerySet(models.QuerySet["KnownValue"]):

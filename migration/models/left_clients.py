@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from django.db import models, transaction
@@ -11,7 +10,7 @@ from django.utils import timezone
 from migration import audit_sentences, campaign_sentences
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.campaigns import Campaign, CampaignNotChangedError
-from migration.models.clients import all_clients
+from migration.models.clients import all_clients, digest_clients
 from migration.models.readiness import Blocker, Standing, select_standing
 from migration.models.reasons import require_storable_reason
 from migration.models.run_items import CAN_BE_RETRIED, RunItem
@@ -86,11 +85,6 @@ def find_stuck_slugs(campaign: Campaign) -> dict[int, str]:
     """Return id and slug of each client that a step could not move, or that something lasting keeps now."""
     kept = select_blocked_now(campaign).exclude(blocker__in=[code.value for code in PASSES_SOON])
     return find_slugs_unmoved_by_steps(campaign) | dict(kept.values_list("pk", "slug"))
-
-
-def digest_clients(client_ids: Collection[int]) -> str:
-    """Return a digest of the clients, by which a form can tell whether they are still the same."""
-    return sha256(" ".join(map(str, sorted(client_ids))).encode()).hexdigest()
 
 
 def go_on_without(

@@ -40,6 +40,9 @@ RUN_IS_LEFT_AFTER = timedelta(hours=1)
 ANSWERED_WITHIN = timedelta(days=1)
 COUNT = models.BigIntegerField()
 
+# Of the list's filter: clients that nothing keeps from their next step.
+KEPT_BY_NOTHING = "kept_by_nothing"
+
 
 class Blocker(models.TextChoices):
     """The first thing that keeps a client from its next phase; "" of a client that is ready for it."""

@@ -6,19 +6,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from migration.models.version_keys import Fingerprint
+
 if TYPE_CHECKING:
     from datetime import datetime
 
 # A row of a credential table: its type and its id.
 CredentialKey = tuple[str, int]
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """A value's keyed digest and the id of its key; both are empty where the value is not known."""
-
-    digest: str = ""
-    key_id: str = ""
 
 
 class NewValueOrigin(StrEnum):

@@ -1,29 +1,27 @@
-"""Counts all clients for the dashboard, and keeps counts: of a site with very many clients, and of calls to AWS."""
+"""Counts all clients for the dashboard; the counts of a site with very many are kept."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from django.db import connection, models
+from django.db import connection
 from django.db.models import Case, Count, F, IntegerField, Max, Q, Sum, Value, When
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from migration.models.clients import all_clients
 from migration.models.failures import SiteFailureCounts, count_failed_clients
+from migration.models.kept_counts import KeptCounts
 from migration.models.moves import PhaseChange
 from migration.models.readiness import with_blocker
 from migration.models.resolutions import Resolution
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Self
 
-    from django.db.backends.base.base import BaseDatabaseWrapper
 
 # With so many clients, counting takes longer than all the rest of the dashboard.
 KEPT_FROM_CLIENTS = 20_000
@@ -118,69 +116,24 @@ def _read_time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-class KeptCountsQuerySet(models.QuerySet["KeptCounts"]):
-    def read_or_count(self) -> SiteCounts:
-        """Return what the workers counted lately; where they have not, count now."""
-        since = timezone.now() - KEPT_FOR
-        # A worker of the release before may have counted less.
-        whole = self.filter(pk=KeptCounts.CLIENTS, counts__has_key="failures")
-        kept = whole.filter(counted_at__gt=since).first()
-        return (
-            SiteCounts.from_json(kept.counted_at, kept.counts) if kept else SiteCounts.count_now()
-        )
-
-    def renew(self) -> None:
-        """Store new counts of a site with KEPT_FROM_CLIENTS clients or more; else delete the old ones."""
-        if all_clients().count() < KEPT_FROM_CLIENTS:
-            self.filter(pk=KeptCounts.CLIENTS).delete()
-            return
-        found = SiteCounts.count_now()
-        self.update_or_create(
-            pk=KeptCounts.CLIENTS, defaults={"counted_at": found.at, "counts": found.to_json()}
-        )
-
-    def add_aws_calls(self, connection: BaseDatabaseWrapper, counts: Mapping[str, int]) -> None:
-        """Add to "<operation> <outcome>" -> calls to AWS, on a connection that is in no transaction of a caller."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                """
-                INSERT INTO migration_keptcounts AS kept (id, counted_at, counts)
-                VALUES (%s, clock_timestamp(), %s::jsonb)
-                ON CONFLICT (id) DO UPDATE SET counted_at = excluded.counted_at, counts = (
-                    SELECT jsonb_object_agg(name, number) FROM (
-                        SELECT name, sum(number::bigint) AS number FROM (
-                            SELECT * FROM jsonb_each_text(kept.counts)
-                            UNION ALL SELECT * FROM jsonb_each_text(excluded.counts)
-                        ) AS both_rows (name, number) GROUP BY name
-                    ) AS summed
-                )
-                """,
-                [KeptCounts.AWS_CALLS, json.dumps(counts)],
-            )
-
-    def read_aws_calls(self) -> dict[str, int]:
-        """Return "<operation> <outcome>" -> calls to AWS, of all processes since the site was first run."""
-        kept = self.filter(pk=KeptCounts.AWS_CALLS).first()
-        return kept.counts if kept else {}
+def read_or_count_clients() -> SiteCounts:
+    """Return what the workers counted lately; where they have not, count now."""
+    since = timezone.now() - KEPT_FOR
+    # A worker of the release before may have counted less.
+    whole = KeptCounts.objects.filter(pk=KeptCounts.CLIENTS, counts__has_key="failures")
+    kept = whole.filter(counted_at__gt=since).first()
+    return SiteCounts.from_json(kept.counted_at, kept.counts) if kept else SiteCounts.count_now()
 
 
-class KeptCounts(models.Model):
-    """Counts that are kept, in one row for each: all clients of a site with very many, and the calls to AWS."""
-
-    CLIENTS: ClassVar = 1
-    AWS_CALLS: ClassVar = 2
-
-    # When the clients were counted; when calls were last added.
-    counted_at = models.DateTimeField()
-    counts = models.JSONField()
-
-    objects = KeptCountsQuerySet.as_manager()
-
-    class Meta:
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return f"counts of {self.counted_at:%Y-%m-%d %H:%M:%S}"
+def renew_client_counts() -> None:
+    """Store new counts of a site with KEPT_FROM_CLIENTS clients or more; else delete the old ones."""
+    if all_clients().count() < KEPT_FROM_CLIENTS:
+        KeptCounts.objects.filter(pk=KeptCounts.CLIENTS).delete()
+        return
+    found = SiteCounts.count_now()
+    KeptCounts.objects.update_or_create(
+        pk=KeptCounts.CLIENTS, defaults={"counted_at": found.at, "counts": found.to_json()}
+    )
 
 
 def _count_rows() -> list[dict[str, Any]]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from migration.models.known_values import KnownValue, KnownValueQuerySet
-    from migration.models.seen_values import CredentialKey, Fingerprint, FoundValue, PresentValue
+    from migration.models.seen_values import CredentialKey, FoundValue, PresentValue
+from migration.models.version_keys import Fingerprint
 
 # The key of a value that no credential was seen to have.
 NO_CREDENTIAL: CredentialKey = ("", 0)

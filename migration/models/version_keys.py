@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from django.db import models
 from django.utils import timezone
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """A value's keyed digest and the id of its key; both are empty where the value is not known."""
+
+    digest: str = ""
+    key_id: str = ""
 
 
 class VersionKey(models.Model):

@@ -25,7 +25,7 @@ BATCH_SECONDS = 60.0
 
 @works_on(Run.Kind.MIGRATE, Run.Kind.PUSH)
 def push_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
-    """Push the client of each item; a migration takes those in `postgres` to dual write. Return those to be tried again."""
+    """Push the client of each item, and return those to be tried again. A migration takes clients to dual write."""
     migrates = run.kind == Run.Kind.MIGRATE
     results = push(
         client_ids=list(items),

@@ -1,4 +1,4 @@
-"""Says what each kind of run does to its clients; and does it to one after the other, as a page does it. Knows no act."""
+"""Says what each kind of run does to its clients, and does it to one after the other. Knows no act."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from migration.models import Campaign, PhaseChange, PhaseChoices, Resolution, Run, WriteStop
-from migration.reports.alert import VIEW_CAMPAIGNS, VIEW_CLIENTS, VIEW_COMPARISONS, VIEW_RUNS
+from migration.models.permissions import VIEW_CAMPAIGNS, VIEW_CLIENTS, VIEW_COMPARISONS, VIEW_RUNS
 from nova_credentials.messages import Message
 
 if TYPE_CHECKING:

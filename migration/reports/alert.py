@@ -15,16 +15,6 @@ if TYPE_CHECKING:
     from migration.operations.nova_tables import NovaTables
     from migration.reports.client_counts import ClientCounts, NewestComparisonCounts
 
-VIEW_CLIENTS = "credentials.view_client"
-VIEW_TABLES = "credentials.view_columnmapping"
-VIEW_COMPARISONS = "migration.view_comparison"
-VIEW_RUNS = "migration.view_run"
-VIEW_CAMPAIGNS = "migration.view_campaign"
-VIEW_REQUESTS = "migration.view_moverequest"
-VIEW_READERS = "migration.view_readerprocess"
-START_RUNS = "migration.add_run"
-APPROVE_MOVES = "migration.approve_move"
-
 
 @dataclass(frozen=True)
 class Action:

@@ -19,10 +19,7 @@ from migration.models import (
     Run,
     Worker,
 )
-from migration.operations.audit_chain import find_unsealed_since
-from migration.operations.aws_writes import find_write_refusal
-from migration.operations.doctor import process_sentences
-from migration.reports.alert import (
+from migration.models.permissions import (
     APPROVE_MOVES,
     START_RUNS,
     VIEW_CAMPAIGNS,
@@ -32,10 +29,11 @@ from migration.reports.alert import (
     VIEW_REQUESTS,
     VIEW_RUNS,
     VIEW_TABLES,
-    Action,
-    Alert,
-    get_clients_url,
 )
+from migration.operations.audit_chain import find_unsealed_since
+from migration.operations.aws_writes import find_write_refusal
+from migration.operations.doctor import process_sentences
+from migration.reports.alert import Action, Alert, get_clients_url
 from migration.reports.client_alerts import (
     alert_interrupted_offboardings,
     alert_plain_text_not_rotated,

@@ -8,13 +8,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from migration.reports.alert import (
-    VIEW_CLIENTS,
-    VIEW_RUNS,
-    Action,
-    Alert,
-    get_clients_url,
-)
+from migration.models.permissions import VIEW_CLIENTS, VIEW_RUNS
+from migration.reports.alert import Action, Alert, get_clients_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

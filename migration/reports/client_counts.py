@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from credentials.localization import localize
 from migration.models import Blocker, Comparison, PhaseChoices, Standing, find_standing
+from migration.models.readiness import KEPT_BY_NOTHING
 from migration.operations.evidence import describe_wanted
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 # In the address of the client list, where "" would be no filter.
 READY = Standing.READY.value
 # Who is counted as ready here: nothing of the client's own keeps it, whatever holds for all clients at once.
-KEPT_BY_NOTHING = "kept_by_nothing"
 # And before a reason: of the clients that NOVA reads from AWS and that lack something for their purge alone.
 IN_AWS_ALREADY = "aws_"
 

@@ -15,14 +15,13 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from credentials import prices
-from migration.models import DailyComparisons, KeptCounts, PlannedVersion
+from credentials.prices import MONTH_DAYS, MONTH_MINUTES, SECRETS_A_CALL
+from migration.models import DailyComparisons, PlannedVersion
+from migration.models.site_counts import read_or_count_clients
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Layout
 from nova_credentials.messages import Sentence
 
-SECRETS_A_CALL = 20  # of BatchGetSecretValue
-MONTH_DAYS = 30
-MONTH_MINUTES = MONTH_DAYS * 24 * 60
 # Reads of a shorter time are taken as those of so long a time; up to a day their rate is a rough one.
 LEAST_COUNTED = timedelta(hours=1)
 ROUGH_BELOW = timedelta(days=1)
@@ -59,7 +58,7 @@ def advise(clients: int) -> tuple[str, int]:
 
 def estimate_costs() -> dict[str, Any]:
     """Estimate a month as if all active clients were in AWS; `cost_estimate --format json` prints it as it is."""
-    usage = KeptCounts.objects.read_or_count().usage
+    usage = read_or_count_clients().usage
     now = timezone.now()
     counted_for = now - usage.reads_since if usage.reads_since else None
     reads = (

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Case, When
 
-from migration.models import Campaign, KeptCounts, ReaderProcess, Run, read_background_facts
+from migration.models import Campaign, ReaderProcess, Run, read_background_facts
+from migration.models.site_counts import read_or_count_clients
 from migration.operations.nova_tables import read_nova_tables
 from migration.reports.activity import list_activity
 from migration.reports.alert import AlertData
@@ -57,7 +58,7 @@ def load_dashboard() -> Dashboard:
 
     One more if others have objects on NOVA's tables, and one if notices are set to reach somebody.
     """
-    counts = KeptCounts.objects.read_or_count()
+    counts = read_or_count_clients()
     clients, comparisons = add_up_counts(counts)
     run = _find_run_to_show()
     readers = ReaderProcess.objects.summarize()

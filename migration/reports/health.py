@@ -16,8 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from migration.models import Run, Worker
+from migration.models.permissions import VIEW_CHECKS, VIEW_COMPARISONS, VIEW_READERS, VIEW_RUNS
 from migration.operations.notices import list_recipient_reports
-from migration.reports.alert import VIEW_COMPARISONS, VIEW_READERS, VIEW_RUNS
 from migration.reports.readers import describe_readers, pluralize_failing_readers
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from migration.models import BackgroundFacts, ReaderSummary
 
 # Every role has it, and sees by it what the doctor says of notices.
-VIEW_WORKERS = "migration.view_worker"
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def _judge_notices() -> Pulse:
     page = reverse("admin:migration_run_check_nova")
     is_well = bool(recipients) and not failing
     shown = text % {"n": failing or recipients}
-    return Pulse(_("Notices"), is_well, shown, page, VIEW_WORKERS)
+    return Pulse(_("Notices"), is_well, shown, page, VIEW_CHECKS)
 
 
 def _is_recent(moment: datetime | None, within: timedelta) -> bool | None:

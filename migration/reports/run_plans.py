@@ -12,11 +12,10 @@ from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
-from credentials.prices import SECRET_A_MONTH, TEN_THOUSAND_CALLS
+from credentials.prices import MONTH_MINUTES, SECRET_A_MONTH, SECRETS_A_CALL, TEN_THOUSAND_CALLS
 from migration import run_sentences
 from migration.models import Outcome, PlanClass, PlanCounts, Rate, Worker
 from migration.operations.aws_store import secret_names
-from migration.reports.costs import MONTH_MINUTES, SECRETS_A_CALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,6 +21,7 @@ from migration.models import (
     all_clients,
     read_background_facts,
 )
+from migration.models.site_counts import read_or_count_clients
 from migration.operations.aws_writes import find_write_refusal
 from migration.reports.client_counts import add_up_counts
 
@@ -68,7 +69,7 @@ class SiteNumbers:
 
 def load_site_numbers() -> SiteNumbers:
     """Load them as they are now; of very many clients the workers' newest counts are taken (`SiteCounts`)."""
-    counts = KeptCounts.objects.read_or_count()
+    counts = read_or_count_clients()
     clients, comparisons = add_up_counts(counts)
     return SiteNumbers(
         clients=clients,

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from credentials.shown_names import escape_name
 from migration.models import Campaign, ClientGroup, PhaseChoices, Run, all_clients
 from migration.models.folding import CaseAndAccentsFolded, fold_text, make_folded_expression
-from migration.reports.alert import VIEW_CAMPAIGNS, VIEW_CLIENTS
+from migration.models.permissions import VIEW_CAMPAIGNS, VIEW_CLIENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

@@ -15,7 +15,7 @@ from migration.models import (
     Comparison,
     GroupMember,
 )
-from migration.models.left_clients import digest_clients
+from migration.models.clients import digest_clients
 from migration.operations.stored_looks import find_settings_drift
 from nova_credentials.phases import Phase
 from tests.factories import make_user

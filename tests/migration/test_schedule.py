@@ -37,6 +37,8 @@ def clock(monkeypatch) -> Clock:
 @pytest.fixture
 def timetable(db, clock) -> tasks.Timetable:
     """That of a process which has looked once; nothing is due."""
+    # Those of the database that is copied for each test come due at some time of the run.
+    Schedule.objects.all().delete()
     tasks.ensure_schedules()
     timetable = tasks.Timetable()
     timetable.queue_due_tasks()

@@ -7,6 +7,7 @@ import pytest
 from django.db import OperationalError, connection
 
 from migration.models import KeptCounts
+from migration.models.site_counts import read_or_count_clients, renew_client_counts
 from migration.operations import aws_calls
 from migration.operations.aws_calls import CallCounter, call_counter
 from migration.operations.rate_limiter import rate_limiter
@@ -81,7 +82,7 @@ def test_a_fork_counts_for_itself():
 
 def test_the_counts_of_clients_are_left_alone():
     KeptCounts.objects.add_aws_calls(connection, {"GetSecretValue ok": 1})
-    KeptCounts.objects.renew()
+    renew_client_counts()
 
     assert KeptCounts.objects.read_aws_calls() == {"GetSecretValue ok": 1}
-    assert not KeptCounts.objects.read_or_count().is_kept
+    assert not read_or_count_clients().is_kept

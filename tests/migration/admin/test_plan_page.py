@@ -240,7 +240,7 @@ def test_the_notes_of_campaigns_are_of_the_clients_of_the_plan(operator, monkeyp
     asked = []
     monkeypatch.setattr(
         plan_pages,
-        "describe_campaigns_of_clients",
+        "describe_notes_of_clients",
         lambda request, ids, number: asked.append((ids.query, number)) or [],
     )
     make_full_client("idom")

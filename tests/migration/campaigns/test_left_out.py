@@ -19,7 +19,8 @@ from migration.models import (
     WaveClient,
     all_clients,
 )
-from migration.models.left_clients import digest_clients, find_stuck_slugs, go_on_without
+from migration.models.clients import digest_clients
+from migration.models.left_clients import find_stuck_slugs, go_on_without
 from migration.reports.campaigns import WaveState, summarize_campaign
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase

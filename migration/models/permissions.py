@@ -1,0 +1,13 @@
+"""Names the permissions that several features ask for."""
+
+VIEW_CLIENTS = "credentials.view_client"
+VIEW_TABLES = "credentials.view_columnmapping"
+VIEW_COMPARISONS = "migration.view_comparison"
+VIEW_RUNS = "migration.view_run"
+VIEW_CAMPAIGNS = "migration.view_campaign"
+VIEW_REQUESTS = "migration.view_moverequest"
+VIEW_READERS = "migration.view_readerprocess"
+START_RUNS = "migration.add_run"
+APPROVE_MOVES = "migration.approve_move"
+SET_NOTICES = "migration.set_notices"
+VIEW_CHECKS = "migration.view_worker"
