@@ -42,10 +42,10 @@ from migration.models import (
 from migration.models.campaign_clients import count_new_members, read_campaign_request
 from migration.models.clients import digest_selection
 from migration.models.left_clients import select_items_unmoved_by_steps
+from migration.models.notices import is_told
 from migration.models.permissions import APPROVE_MOVES, SET_NOTICES, VIEW_RUNS
 from migration.operations.approvals import ApprovalStepRefused, find_second_user_refusal
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
-from migration.operations.notices import is_told
 from migration.reports.campaign_changes import digest_campaign
 from migration.reports.campaign_history import EVENTS_SHOWN, MOST_EVENTS, list_history
 from migration.reports.campaign_now import list_blocked_now

@@ -19,7 +19,7 @@ from migration.models import MOVE_PERMISSIONS, ClientMigration, MoveRequest
 from migration.operations.evidence import find_end_of_purge_wait
 from migration.operations.gates import OVERRIDE_PERMISSION, needs_approval
 from migration.operations.snapshots import read_snapshots
-from migration.reports.client_status import measure_cutover
+from migration.reports.cutover_watch import measure_cutover
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase
 
 if TYPE_CHECKING:

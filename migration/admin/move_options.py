@@ -15,7 +15,7 @@ from migration.models import MOVE_PERMISSIONS, Comparison, MoveRequest, Offboard
 from migration.models.permissions import VIEW_REQUESTS
 from migration.operations.evidence import find_end_of_purge_wait
 from migration.operations.gates import NEED_APPROVAL, needs_approval
-from migration.reports.client_status import measure_cutover
+from migration.reports.cutover_watch import measure_cutover
 from nova_credentials.phases import MOVES, Move, Phase
 
 if TYPE_CHECKING:

@@ -74,14 +74,8 @@ from migration.models.layouts import (
     name_secret_slug,
 )
 from migration.models.leases import Lease, LeaseKind
-from migration.models.login_tests import (
-    LOGIN_PERMISSION,
-    PROVEN_WRONG,
-    LoginOutcome,
-    LoginStore,
-    LoginStores,
-    LoginTest,
-)
+from migration.models.login_outcomes import PROVEN_WRONG, LoginOutcome
+from migration.models.login_tests import LOGIN_PERMISSION, LoginStore, LoginStores, LoginTest
 from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, client_has_newest_status
 from migration.models.moves import PhaseChange
 from migration.models.noted_clients import NotedClient

@@ -95,6 +95,16 @@ class NoticeSwitch(models.Model):
         return self.by_mail if way == NoticeWay.MAIL else self.by_webhook
 
 
+def is_told(event: NoticeEvent) -> bool:
+    """Say whether somebody in the settings is told of the event. Takes a query where there is anybody."""
+    notify = settings.NOVA_NOTIFY
+    ways = [NoticeWay.WEBHOOK] * bool(notify.urls) + [NoticeWay.MAIL] * bool(notify.emails)
+    if not ways:
+        return False
+    switch = NoticeSwitch.objects.filter(event=event).first() or NoticeSwitch(event=event)
+    return any(map(switch.is_on, ways))
+
+
 class NoticeQuerySet(models.QuerySet["Notice"]):
     def record(
         self,

@@ -18,7 +18,8 @@ from migration import sentences
 from migration.models.clients import all_clients
 from migration.models.comparisons import Comparison
 from migration.models.fields import MessageField
-from migration.models.login_tests import LoginOutcome, LoginTest
+from migration.models.login_outcomes import LoginOutcome
+from migration.models.login_tests import LoginTest
 from migration.models.newest_failures import item_is_newest_and_failed
 from migration.models.phases import WRITES_BOTH
 from migration.models.rotations import Rotation

@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 from credentials.models import Client
 from migration import audit_sentences, evidence_sentences, sentences, user_sentences
 from migration.models import AuditCode, MoveRequest, PasswordReset, require_storable_reason
+from migration.operations.bounded_refusals import record_refusal
 from migration.operations.gates import (
     NEED_APPROVAL,
     Override,
@@ -17,7 +18,6 @@ from migration.operations.gates import (
     split_by_override,
 )
 from migration.operations.moves import move
-from migration.operations.refused_acts import record_refused_approval
 from migration.operations.snapshots import read_snapshot
 from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase, check_move
@@ -91,7 +91,7 @@ def approve_request(*, request_id: int, by: User, shown: str | None = None) -> M
     try:
         return _approve(request, by, shown)
     except ApprovalStepRefused as refusal:
-        record_refused_approval(request, why=refusal.message, by=by)
+        _record_refused_approval(request, why=refusal.message, by=by)
         raise
 
 
@@ -180,3 +180,15 @@ def _fail_request(request: MoveRequest, by: User, reason: Message) -> ApprovalSt
         except ApprovalStepRefused as error:
             return error
     return ApprovalStepRefused(reason)
+
+
+def _record_refused_approval(request: MoveRequest, *, why: Message, by: User) -> None:
+    """Record that `by` could not approve the request."""
+    record_refusal(
+        AuditCode.REFUSAL,
+        audit_sentences.APPROVAL_REFUSED(why=why),
+        kind=("approval", request.pk),
+        by=by,
+        client_id=request.client_id,
+        slug=request.slug,
+    )

@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from migration import login_sentences
-from migration.models import LoginOutcome, LoginStore
+from migration.models import LoginStore
+from migration.models.login_outcomes import LoginOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from credentials.models import Client
 from migration import login_sentences, sentences
-from migration.models import TRANSIENT, LoginOutcome, LoginStores, LoginTest, Outcome, Run
+from migration.models import TRANSIENT, LoginStores, LoginTest, Outcome, Run
+from migration.models.login_outcomes import LoginOutcome
 from migration.operations.client_login_tests import (
     describe_test,
     keep_results,

@@ -14,7 +14,7 @@ from credentials.models import ClientRevision, ColumnUse
 from credentials.nova_columns import NovaSchemaError, read_nova_columns
 from credentials.pointers import replace_secrets_by_pointers
 from credentials.refusals import RefusedByDatabaseError
-from migration import offboarding_sentences, sentences
+from migration import audit_sentences, offboarding_sentences, sentences
 from migration.models import PUSHED, Comparison, require_storable_reason
 from migration.operations.aws_store import (
     AwsCopy,
@@ -23,6 +23,7 @@ from migration.operations.aws_store import (
     secret_names_by_type,
 )
 from migration.operations.aws_writes import explain_differences_after_reading
+from migration.operations.bounded_refusals import record_refusal
 from migration.operations.comparisons import make_unsaved_comparison, read_secrets
 from migration.operations.deletions import schedule_secret_deletion
 from migration.operations.gates import (
@@ -37,7 +38,6 @@ from migration.operations.known_values import note_values_before_purge
 from migration.operations.locks import hold_client_locks
 from migration.operations.move_attempts import MoveAttempt, MoveResult
 from migration.operations.pushes import push
-from migration.operations.refused_acts import recording_refused_move
 from migration.operations.rows_from_aws import (
     STORE_ERRORS,
     back_up_rows_to_aws,
@@ -59,7 +59,7 @@ from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.comparison import are_equal
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import in_a_row
-from nova_credentials.phases import Phase, check_move
+from nova_credentials.phases import Phase, StalePhase, check_move
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,7 +114,7 @@ def move(
         attempt = MoveAttempt(
             snapshot, new, by, reason, note, deletes, approves, override, answers, run
         )
-        refusals = recording_refused_move(snapshot, new, by=by, reason=reason)
+        refusals = _recording_refused_move(snapshot, new, by=by, reason=reason)
         with nullcontext() if run else refusals:
             if needs_approval(kind) and approves is None and not (run and run.approved_by_name):
                 raise attempt.make_shut_gate(sentences.NEEDS_APPROVAL())
@@ -292,3 +292,24 @@ MOVE_HANDLERS: dict[tuple[Phase, Phase], Callable[[MoveAttempt], Message | None]
     (Phase.DUAL_READ, Phase.DUAL_WRITE): _step_back,
     (Phase.DUAL_WRITE, Phase.POSTGRES): _step_back,
 }
+
+
+@contextmanager
+def _recording_refused_move(
+    snapshot: ClientSnapshot, new: Phase, *, by: User | None, reason: str
+) -> Iterator[None]:
+    """Record, with every reason, that the block did not move the client; the error goes on."""
+    try:
+        yield
+    except (ShutGate, StalePhase) as refusal:
+        why = refusal.reasons if isinstance(refusal, ShutGate) else [refusal.message]
+        record_refusal(
+            AuditCode.REFUSAL,
+            audit_sentences.MOVE_REFUSED(new=new.label, reasons=tuple(why)),
+            kind=("move", new, snapshot.client_id),
+            by=by,
+            client_id=snapshot.client_id,
+            slug=snapshot.slug,
+            reason=reason,
+        )
+        raise

@@ -131,15 +131,6 @@ def _make_recipient(way: NoticeWay, address: str) -> Recipient:
     return Recipient(way, target, host or "", address)
 
 
-def is_told(event: NoticeEvent) -> bool:
-    """Say whether somebody in the settings is told of the event. Takes a query where there is anybody."""
-    ways = {each.way for each in list_configured_recipients()}
-    if not ways:
-        return False
-    switch = NoticeSwitch.objects.filter(event=event).first() or NoticeSwitch(event=event)
-    return any(map(switch.is_on, ways))
-
-
 def list_recipient_reports() -> list[RecipientReport]:
     """Return how it goes with each recipient of the settings: in a query, in a second one where one fails."""
     recipients = list_configured_recipients()

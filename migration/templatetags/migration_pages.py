@@ -21,13 +21,13 @@ from credentials.shown_names import escape_name
 from migration import login_sentences
 from migration.models import (
     Comparison,
-    LoginOutcome,
     MoveRequest,
     Outcome,
     PhaseChoices,
     RunPlan,
     describe_minutes,
 )
+from migration.models.login_outcomes import LoginOutcome
 from migration.operations import aws_writes
 from migration.reports.environment import describe_environment
 from nova_credentials.aws.secrets_manager import ErrorClass

@@ -18,7 +18,6 @@ from migration.evidence_sentences import EVIDENCE, FAILURE_CAUSES
 from migration.models import (
     AwsFailure,
     Comparison,
-    LoginOutcome,
     LoginStore,
     MoveRequest,
     Outcome,
@@ -27,6 +26,7 @@ from migration.models import (
     Resolution,
     Run,
 )
+from migration.models.login_outcomes import LoginOutcome
 from migration.operations.evidence import Evidence
 from migration.operations.login_advice import CopyAdvice
 from nova_credentials import sentences as shared

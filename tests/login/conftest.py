@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from django.contrib.auth.models import Group, User
 
-from migration.models import LoginOutcome
+from migration.models.login_outcomes import LoginOutcome
 from migration.operations.login_tests import addresses
 from nova_admin.login import oidc
 from nova_admin.login.settings import OidcProvider

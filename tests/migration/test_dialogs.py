@@ -20,7 +20,7 @@ from migration.models import (
 )
 from migration.operations import aws_store
 from migration.operations.comparisons import compare
-from migration.reports.client_status import WATCHED_FOR, measure_cutover
+from migration.reports.cutover_watch import WATCHED_FOR, measure_cutover
 from nova_credentials.phases import MOVES, Move, Phase
 from tests.factories import VIEW, make_full_client, make_user
 from tests.migration.moves.clients import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from migration.models import LoginOutcome
+from migration.models.login_outcomes import LoginOutcome
 
 __all__ = ["LoginFailedError", "LoginOutcome", "LoginResult"]
 

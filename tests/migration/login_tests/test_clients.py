@@ -11,7 +11,6 @@ from migration.models import (
     AuditCode,
     AuditEvent,
     Blocker,
-    LoginOutcome,
     LoginStore,
     LoginStores,
     LoginTest,
@@ -21,6 +20,7 @@ from migration.models import (
     all_clients,
     with_blocker,
 )
+from migration.models.login_outcomes import LoginOutcome
 from migration.operations.client_login_tests import LoginKey, read_logins, try_client_logins
 from migration.operations.gate_fixes import CheckCode
 from migration.operations.gates import database_checks

@@ -10,7 +10,8 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from credentials.models import Client
-from migration.models import LoginOutcome, LoginStore, LoginTest
+from migration.models import LoginStore, LoginTest
+from migration.models.login_outcomes import LoginOutcome
 from migration.operations import client_login_tests
 from migration.operations.client_login_tests import try_client_logins
 from migration.operations.gates import database_checks

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from psycopg.conninfo import conninfo_to_dict
 
-from migration.models import PROVEN_WRONG
+from migration.models.login_outcomes import PROVEN_WRONG
 from migration.operations.login_tests import addresses
 from migration.operations.login_tests.addresses import ResolvedAddress
 from migration.operations.login_tests.database import DatabaseLogin, log_in_to_database
