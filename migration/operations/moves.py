@@ -15,7 +15,7 @@ from credentials.nova_columns import NovaSchemaError, read_nova_columns
 from credentials.pointers import replace_secrets_by_pointers
 from credentials.refusals import RefusedByDatabaseError
 from migration import audit_sentences, offboarding_sentences, sentences
-from migration.models import PUSHED, Comparison, require_storable_reason
+from migration.models import PUSHED, AuditCode, Comparison, require_storable_reason
 from migration.operations.aws_store import (
     AwsCopy,
     list_versions_since_backup,
