@@ -117,7 +117,7 @@ class CancelRunRequestView(AdminView):
 
     def has_permission(self) -> bool:
         run = Run.objects.filter(pk=self.kwargs["pk"]).first()
-        return run is not None and may_cancel(self.request, run)
+        return run is not None and may_cancel_run(self.request, run)
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         try:
@@ -129,7 +129,7 @@ class CancelRunRequestView(AdminView):
         return HttpResponseRedirect(get_run_url(pk))
 
 
-def may_cancel(request: HttpRequest, run: Run) -> bool:
+def may_cancel_run(request: HttpRequest, run: Run) -> bool:
     """Say whether the user may cancel the run: its requester before it is approved, or who may approve moves."""
     is_own = run.state == Run.State.REQUESTED and run.by_id == request.user.pk
     return is_own or request.user.has_perm(APPROVE_MOVES)
@@ -158,7 +158,7 @@ def get_run_moves_context(request: HttpRequest, run: Run) -> dict[str, object]:
         "overridden": label_evidence(count_overrides(run)),
         "may_approve": approves and why_not is None,
         "why_not_approved": why_not,
-        "may_cancel": waits and may_cancel(request, run),
+        "may_cancel": waits and may_cancel_run(request, run),
     }
 
 

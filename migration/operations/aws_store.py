@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from migration.operations.snapshots import ClientSnapshot
-    from nova_credentials.aws.answers import SecretValue
     from nova_credentials.aws.client_secrets import ClientSecrets
+    from nova_credentials.aws.secrets_manager import SecretValue
     from nova_credentials.document import Document
     from nova_credentials.messages import Message
 
