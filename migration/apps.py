@@ -32,15 +32,14 @@ class MigrationConfig(AppConfig):
         )
 
         from migration import checks, exposure_checks, login_checks  # noqa: F401  # registers them
-        from migration.audit_signals import connect_signals
         from migration.heartbeat import start_heartbeat
-        from migration.operations.address_changes import tell_old_address
         from migration.operations.aws_calls import store_calls
         from migration.operations.database_identity import note_database, note_reached_database
         from migration.operations.keys import make_version_keys
-        from migration.operations.lockouts import clear_form_data
-        from migration.operations.wrong_passwords import record_failed_login
-        from migration.roles import ensure_roles
+        from migration.people.audit_signals import connect_signals
+        from migration.people.lockouts import clear_form_data, record_failed_login
+        from migration.people.roles import ensure_roles
+        from migration.people.second_factors import tell_old_address
         from migration.task_context import attach_correlation, task_context
         from migration.task_queue import keep_rows_harmless, replace_foreign_task
         from migration.tasks import ensure_schedules

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from migration import sentences
-from migration.models import KNOWN_MIGRATIONS, Worker
+from migration.models.workers import KNOWN_MIGRATIONS, Worker
 from migration.operations.aws_writes import get_aws_write_state, learn_facts
 from migration.operations.rate_limiter import rate_limiter
 from migration.operations.shared_facts import explain_differences, fetch_all

@@ -30,7 +30,7 @@ from picklefield import PickledObjectField
 
 from migration import tasks
 from migration.heartbeat import task_taker
-from migration.models import TASKS_DROPPED, Condition
+from migration.models.conditions import TASKS_DROPPED, Condition
 from migration.models.fields import ClampedDateTimeField
 from migration.redis_queue import QUEUE_ERRORS, connect_to_redis
 

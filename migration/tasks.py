@@ -23,20 +23,16 @@ from credentials import proof
 from credentials.models import ClientRevision, ProofOutcome
 from credentials.shown_names import escape_invisible
 from credentials.triggers import ensure_writes_are_counted, writes_are_counted
-from migration.models import (
-    SCHEDULE_CHANGED,
-    WRITES_BOTH,
-    Campaign,
-    Condition,
-    CopySearch,
-    RotationSchedule,
-    Run,
-    RunItem,
-    RunPlan,
-    all_clients,
-    rotation_schedules,
-    store_lost_secret_slugs,
-)
+from migration.models import rotation_schedules
+from migration.models.campaigns import Campaign
+from migration.models.clients import all_clients, store_lost_secret_slugs
+from migration.models.conditions import SCHEDULE_CHANGED, Condition
+from migration.models.copies import CopySearch
+from migration.models.phases import WRITES_BOTH
+from migration.models.rotation_schedules import RotationSchedule
+from migration.models.run_items import RunItem
+from migration.models.run_plans import RunPlan
+from migration.models.runs import Run
 from migration.models.site_counts import renew_client_counts
 from migration.operations import (
     applied_settings,
@@ -66,7 +62,7 @@ from nova_credentials.phases import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
 
 GIVE_UP_ON_A_RUN_AFTER = timedelta(minutes=10)
 # At most this many workers work on one run, so that others are left for other runs.

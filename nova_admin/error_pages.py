@@ -19,7 +19,7 @@ from django.urls import reverse
 from django.utils.translation import get_language_from_request, gettext, override
 from django.utils.translation import gettext_lazy as _
 
-from migration.roles import GUARDED, describe_permission, label_role, list_roles_with
+from migration.people.roles import GUARDED, describe_permission, label_role, list_roles_with
 from nova_admin.database.base import find_why_unreachable
 
 if TYPE_CHECKING:

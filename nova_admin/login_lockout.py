@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.formats import time_format
 from django.utils.translation import gettext as _
 
-from migration.operations.lockouts import (
+from migration.people.lockouts import (
     NO_ADDRESS,
     find_lock_end,
     find_username_or_make_code,

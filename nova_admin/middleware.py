@@ -10,7 +10,7 @@ from django.shortcuts import render
 from credentials.localization import localize
 from credentials.nova_columns import find_schema_problem
 from migration.correlation import correlating, current_correlation, read_or_make_correlation
-from migration.models import Actor, acting
+from migration.models.audit_actors import Actor, acting
 from migration.operations.bounded_refusals import record_repeats
 from migration.operations.refused_acts import record_refused_page
 from nova_admin.trusted_proxies import REQUEST_ID

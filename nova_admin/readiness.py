@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from migration.models import Worker
+from migration.models.workers import Worker
 from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import get_aws_write_state, learn_facts
 from migration.operations.shared_facts import find_differences

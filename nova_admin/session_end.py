@@ -20,7 +20,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.generic import TemplateView
 
-from migration.admin.own_password import COUNT
+from migration.people.password_pages import COUNT
 from nova_admin.session_store import LOGGED_IN_AT
 
 if TYPE_CHECKING:

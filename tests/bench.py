@@ -27,7 +27,7 @@ from tests import factories, nova_database
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from migration.models import Run
+    from migration.models.runs import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL = ROOT / ".local" / "bench"
@@ -132,7 +132,8 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def run(kind: str, **chosen: object) -> Run:
-    from migration.models import Run, all_clients
+    from migration.models.clients import all_clients
+    from migration.models.runs import Run
     from migration.operations import runs
 
     done = Run.start(kind=kind, chosen=all_clients().filter(**chosen))
@@ -188,7 +189,7 @@ def the_plans_loop() -> tuple[float, float]:
 
 def read_alone() -> None:
     """Every client's secret by BatchGetSecretValue under the site's own limit, and nothing else."""
-    from migration.models import all_clients
+    from migration.models.clients import all_clients
     from migration.operations.aws_store import secret_names, secrets_manager
     from nova_credentials.aws.secrets_manager import SecretValue
 
@@ -301,7 +302,8 @@ def measure() -> list[Row]:
 
 def by_workers(number: int) -> tuple[float, int]:
     """Clients a second between a tenth and nine tenths of a first push by so many workers, and the throttled calls."""
-    from migration.models import Run, all_clients
+    from migration.models.clients import all_clients
+    from migration.models.runs import Run
 
     prefix = f"workers{number}"
     add(WORKER_CLIENTS, prefix)

@@ -56,7 +56,8 @@ def in_database(number: int) -> None:
 def write_chain(number: int) -> None:
     """Write signed entries and their links, many in one statement."""
     from migration import audit_sentences
-    from migration.models import AuditCode, AuditEvent
+    from migration.models import AuditEvent
+    from migration.models.audit_events import AuditCode
     from migration.models.audit_signatures import audit_keys
     from migration.operations.audit_chain import AuditHead, make_link, seal_audit
 

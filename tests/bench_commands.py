@@ -125,7 +125,8 @@ def fill_stores() -> None:
     from django.conf import settings
 
     from credentials.models import ClientRevision
-    from migration.models import ClientMigration, Secret, all_clients
+    from migration.models import ClientMigration, Secret
+    from migration.models.clients import all_clients
     from migration.operations.snapshots import read_snapshots
     from nova_credentials.document import encode_document
     from nova_credentials.phases import Phase

@@ -58,7 +58,7 @@ from tests.bench_took import Took, measure, measure_least
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from migration.models import Run
+    from migration.models.runs import Run
 
 FEW, MANY = 10_000, 100_000
 # So many clients of a run over all of them.
@@ -108,7 +108,8 @@ def fill_stores(clients: int) -> Took:
     """Have AWS and the site know the secrets of the next clients too, as after their push."""
     from django.conf import settings
 
-    from migration.models import Secret, all_clients
+    from migration.models import Secret
+    from migration.models.clients import all_clients
     from migration.operations.snapshots import read_snapshots
     from nova_credentials.document import encode_document
 
@@ -136,14 +137,15 @@ def compare_some(clients: int) -> Took:
 
 def run_some(kind: str, outcome: str, *, more: float = 0.0) -> Took:
     """Do the first batches of a run over all; return what SAMPLE clients took, with their share of the start."""
-    from migration.models import Run, all_clients
+    from migration.models.clients import all_clients
+    from migration.models.runs import Run
 
     return do_first_batches(lambda: Run.start(kind=kind, chosen=all_clients()), outcome, more=more)
 
 
 def do_first_batches(start: Callable[[], Run], outcome: str, *, more: float = 0.0) -> Took:
     """Start the run and do the batches of SAMPLE clients; of a share more, where the next act needs them."""
-    from migration.models import Run
+    from migration.models.runs import Run
     from migration.operations import runs, skipped_items
 
     plain, over, numbers = runs.process_batch_if_running, threading.Event(), itertools.count(1)
@@ -183,7 +185,8 @@ def make_trouble(clients: int) -> Took:
 
 def move_some(clients: int) -> Took:
     """Cut over: of all moves of many it asks most. The one before it is made by hand."""
-    from migration.models import ClientMigration, all_clients
+    from migration.models import ClientMigration
+    from migration.models.clients import all_clients
     from migration.operations.run_approvals import start_move_run
     from nova_credentials.phases import Phase
 
@@ -195,7 +198,7 @@ def move_some(clients: int) -> Took:
 
 def count_clients(clients: int) -> Took:
     """Count for the dashboard, as the workers do it every minute."""
-    from migration.models import SiteCounts
+    from migration.models.site_counts import SiteCounts
 
     return measure_least(SiteCounts.count_now)
 

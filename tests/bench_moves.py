@@ -73,7 +73,7 @@ def measure() -> bool:
 
 
 def move_all(old: Phase, new: Phase) -> None:
-    from migration.models import all_clients
+    from migration.models.clients import all_clients
     from migration.operations import runs
     from migration.operations.run_approvals import start_move_run
 

@@ -107,7 +107,8 @@ def make_sites(uris: dict[int, str]) -> tuple[dict[str, Client], dict[str, dict[
     from django.test import Client
 
     from credentials.models import Client as Customer
-    from migration.models import Comparison, Run
+    from migration.models import Comparison
+    from migration.models.runs import Run
     from tests.bulk_data import COMPARISONS_EACH, make_crowd
 
     settings.DEBUG = False  # in development Django keeps every statement in memory

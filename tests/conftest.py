@@ -20,12 +20,13 @@ from hypothesis import settings as hypothesis_settings
 
 from credentials.triggers import ensure_writes_are_counted
 from migration import audit_sql, evidence_sentences
+from migration.models.login_outcomes import LoginOutcome
 from migration.operations import copy_places, evidence, leases
 from migration.operations.audit_chain import seal_audit
 from migration.operations.aws_calls import _call_counter, store_calls
 from migration.operations.aws_writes import _write_guard, write_guard
 from migration.operations.bounded_refusals import limit
-from migration.operations.login_tests import LoginOutcome, addresses
+from migration.operations.login_tests import addresses
 from migration.operations.rate_limiter import rate_limiter
 from migration.reports.environment import account_cache
 from nova_admin.database.base import SESSION

@@ -35,7 +35,7 @@ from tests.redis_server import RedisServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from migration.models import Run
+    from migration.models.runs import Run
     from nova_credentials.messages import Message
 
 LOCAL = ROOT / ".local" / "reliability"
@@ -90,7 +90,7 @@ class Stage:
         return self.aws.conditions.report()["calls"].get(operation, {"calls": 0})["calls"]
 
     def await_end(self, *runs: Run) -> None:
-        from migration.models import Run
+        from migration.models.runs import Run
 
         keys = [run.pk for run in runs]
         self.until(
@@ -138,7 +138,8 @@ class Scenario:
 
 
 def migrate(stage: Stage) -> Run:
-    from migration.models import Run, all_clients
+    from migration.models.clients import all_clients
+    from migration.models.runs import Run
     from tests import factories
 
     return factories.start_run(kind=Run.Kind.MIGRATE, chosen=all_clients())
@@ -193,7 +194,7 @@ def save_in_mid_run(stage: Stage) -> list[Run]:
             [],
         )
     stage.await_end(run)
-    from migration.models import all_clients
+    from migration.models.clients import all_clients
 
     stage.until(lambda: not all_clients().push_due().exists())
     return [run]
@@ -311,7 +312,9 @@ SCENARIOS = [
 
 def verify(stage: Stage, scenario: Scenario, runs: list[Run]) -> list[str]:
     """What is not as it must be."""
-    from migration.models import Run, Worker, all_clients
+    from migration.models import Worker
+    from migration.models.clients import all_clients
+    from migration.models.runs import Run
     from migration.operations.aws_store import secrets_manager
     from migration.operations.runs import finish_inline
 

@@ -13,7 +13,7 @@ from nova_credentials.phases import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from migration.models import Run
+    from migration.models.runs import Run
     from tests.reliability import Stage
 
 # A round trip that leaves time to strike while a run is at it.
@@ -35,7 +35,8 @@ def move_under(strike: Callable[[Stage, Run], None]) -> Callable[[Stage], list[R
     """Take every client to AWS and back, and have `strike` happen once each of the three runs is started."""
 
     def act(stage: Stage) -> list[Run]:
-        from migration.models import Run, all_clients
+        from migration.models.clients import all_clients
+        from migration.models.runs import Run
         from tests import factories
 
         stage.await_end(factories.start_run(kind=Run.Kind.MIGRATE, chosen=all_clients()))
@@ -46,7 +47,8 @@ def move_under(strike: Callable[[Stage, Run], None]) -> Callable[[Stage], list[R
 
 def move_all(stage: Stage, old: Phase, new: Phase, strike: Callable[[Stage, Run], None]) -> Run:
     from migration import tasks
-    from migration.models import MANY_TRIES, all_clients
+    from migration.models.clients import all_clients
+    from migration.models.runs import MANY_TRIES
     from migration.operations.run_approvals import start_move_run
 
     stage.aws.conditions.set(Conditions(round_trip_seconds=ROUND_TRIP))
@@ -115,7 +117,8 @@ STRIKES = (
 
 def list_faults(runs: list[Run], number: int) -> list[str]:
     """Return what is not as it must be once every client has moved to AWS and back."""
-    from migration.models import Outcome, PhaseChange
+    from migration.models import PhaseChange
+    from migration.models.run_items import Outcome
 
     wrong = []
     for run in runs:

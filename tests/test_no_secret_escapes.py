@@ -20,17 +20,9 @@ from django_q.tasks import async_task
 from credentials.models import Client
 from migration import tasks
 from migration.admin.run_items import TABS
-from migration.models import (
-    Campaign,
-    ClientGroup,
-    Comparison,
-    GroupMember,
-    Run,
-    RunItem,
-    RunPlan,
-    all_clients,
-)
-from migration.models.clients import digest_clients
+from migration.models import Campaign, ClientGroup, Comparison, GroupMember, RunItem, RunPlan
+from migration.models.clients import all_clients, digest_clients
+from migration.models.runs import Run
 from migration.operations import aws_store, snapshots
 from migration.operations.pushes import push
 from nova_credentials.aws import ClientSecretsManager

@@ -5,7 +5,9 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 
 from credentials.models import DatabaseCredential
-from migration.models import Notice, Run, all_clients
+from migration.models import Notice
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from migration.operations import runs
 from migration.operations.copy_search import search_copies
 from migration.operations.notice_looks import look_at_clients

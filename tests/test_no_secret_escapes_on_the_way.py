@@ -11,7 +11,8 @@ from django.urls import reverse
 
 from credentials.models import Client
 from migration import tasks
-from migration.models import PhaseChange, Resolution, all_clients
+from migration.models import PhaseChange, Resolution
+from migration.models.clients import all_clients
 from migration.operations import aws_store, resolutions, undone_copies
 from migration.operations.moves import move
 from nova_credentials.aws import ClientSecretsManager

@@ -9,7 +9,8 @@ from django_q.models import Task
 from django_q.tasks import async_task
 
 from credentials.models import Client
-from migration.models import Comparison, Run, RunItem
+from migration.models import Comparison, RunItem
+from migration.models.runs import Run
 from nova_credentials.messages import Message
 from tests.factories import make_client, make_database
 from tests.haystack import Haystack, everything_logged

@@ -3,10 +3,6 @@
 from django.contrib import admin
 
 from credentials.models import Client, ColumnMapping
-from migration.admin import (
-    own_password,  # noqa: F401  # guards the change of the own password
-    users,  # noqa: F401  # registers users and groups
-)
 from migration.admin.approvals import MoveRequestAdmin
 from migration.admin.audit import AuditEventAdmin
 from migration.admin.campaigns import CampaignAdmin
@@ -18,18 +14,20 @@ from migration.admin.dashboard import get_dashboard_context
 from migration.admin.nova_tables import NovaTablesAdmin
 from migration.admin.readers import ReaderProcessAdmin
 from migration.admin.runs import RunAdmin
-from migration.admin.wrong_passwords import WrongPasswordAdmin
-from migration.models import (
-    AuditEvent,
-    Campaign,
-    ClientGroup,
-    Comparison,
-    CopySearch,
-    MoveRequest,
-    ReaderProcess,
-    Run,
-    WrongPassword,
+from migration.models.approvals import MoveRequest
+from migration.models.audit_events import AuditEvent
+from migration.models.campaigns import Campaign
+from migration.models.client_groups import ClientGroup
+from migration.models.comparisons import Comparison
+from migration.models.copies import CopySearch
+from migration.models.reader_processes import ReaderProcess
+from migration.models.runs import Run
+from migration.people import (
+    password_pages,  # noqa: F401  # guards the change of the own password
+    users,  # noqa: F401  # guards the change of the own password
 )
+from migration.people.models import WrongPassword
+from migration.people.password_pages import WrongPasswordAdmin
 
 __all__ = [
     "AuditEventAdmin",

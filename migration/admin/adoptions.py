@@ -18,7 +18,7 @@ from migration.admin.base import (
     get_typed_reason,
     read_raw_form_text,
 )
-from migration.models import ReasonError
+from migration.models.reasons import ReasonError
 from migration.operations.adoptions import adopt_and_overwrite_secrets, find_foreign_secrets
 from migration.operations.resolutions import NotResolved
 

@@ -25,7 +25,7 @@ from migration.admin.base import (
 from migration.admin.checklists import Checklist, make_checklist
 from migration.admin.move_confirmation import make_move_warning
 from migration.admin.moves import report_move
-from migration.models import MoveRequest
+from migration.models.approvals import MoveRequest
 from migration.models.permissions import APPROVE_MOVES
 from migration.operations.approvals import (
     ApprovalStepRefused,

@@ -17,7 +17,7 @@ from unfold.widgets import BASE_INPUT_CLASSES, SELECT_CLASSES
 
 from migration.admin.base import AdminView, ObjectView, ReadOnlyAdmin, get_signed_in_user
 from migration.admin.filter_chips import list_chips
-from migration.models import AuditCode, AuditEvent, AuditLink
+from migration.models.audit_events import AuditCode, AuditEvent, AuditLink
 from migration.models.audit_signatures import audit_keys
 from migration.operations.audit_chain import read_head
 from migration.operations.audit_export import AuditFilter, ExportFormat, export_audit

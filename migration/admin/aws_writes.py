@@ -13,7 +13,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials.localization import localize
 from migration import tasks
 from migration.admin.base import AdminView, add_pages, get_signed_in_user, get_typed_reason
-from migration.models import ReasonError
+from migration.models.reasons import ReasonError
 from migration.operations.aws_store import describe_aws_account_and_key
 from migration.operations.aws_writes import (
     ClaimRefused,

@@ -34,13 +34,9 @@ from migration.admin.moves import (
     try_to_move_or_request,
 )
 from migration.admin.run_approvals import start_move_runs
-from migration.models import (
-    MOVE_PERMISSIONS,
-    PhaseChoices,
-    ReasonError,
-    all_clients,
-    require_storable_reason,
-)
+from migration.models.clients import all_clients
+from migration.models.phases import MOVE_PERMISSIONS, PhaseChoices
+from migration.models.reasons import ReasonError, require_storable_reason
 from migration.operations.account import KmsAnswers
 from migration.operations.approvals import ApprovalStepRefused
 from migration.operations.evidence import Evidence
@@ -62,7 +58,7 @@ if TYPE_CHECKING:
     from credentials.models import Client
     from migration.admin.base import ClientWithPhase
     from migration.admin.checklists import Checklist
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
     from migration.operations.snapshots import ClientSnapshot
 
     BulkAction = Callable[

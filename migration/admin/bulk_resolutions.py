@@ -14,8 +14,11 @@ from migration.admin.base import RUN_PERMISSION, get_typed_reason, read_raw_form
 from migration.admin.mismatch_undo import redirect_to_report, store_resolutions_undo
 from migration.admin.resolution_pages import PlanResolutionsView
 from migration.admin.run_starts import start_run
-from migration.models import Resolution, Run, all_clients, require_storable_reason
+from migration.models.clients import all_clients
 from migration.models.permissions import VIEW_RUNS
+from migration.models.reasons import require_storable_reason
+from migration.models.resolutions import Resolution
+from migration.models.runs import Run
 from migration.operations import resolutions
 
 if TYPE_CHECKING:

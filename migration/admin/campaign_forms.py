@@ -16,14 +16,14 @@ from credentials.localization import localize
 from migration import campaign_sentences, group_sentences
 from migration.admin.base import read_number
 from migration.admin.soak_times import SoakTimeField, suggest_soak_time
-from migration.models import (
-    GOALS,
+from migration.models.campaigns import GOALS
+from migration.models.client_groups import (
+    NAME_LENGTH,
     ClientGroup,
     ClientGroupError,
-    PhaseChoices,
     parse_group_name,
 )
-from migration.models.client_groups import NAME_LENGTH
+from migration.models.phases import PhaseChoices
 from migration.models.reasons import MOST_CHARACTERS
 from migration.operations.gates import needs_approval
 from nova_credentials.phases import Move, Phase

@@ -20,13 +20,14 @@ from migration.admin.campaign_views import (
     get_campaign_url,
     read_seen_change_time,
 )
-from migration.models import CampaignNotChangedError, ReasonError
+from migration.models.campaigns import CampaignNotChangedError
 from migration.models.clients import digest_clients
 from migration.models.left_clients import (
     find_stuck_slugs,
     go_on_without,
     select_items_unmoved_by_steps,
 )
+from migration.models.reasons import ReasonError
 from migration.reports.campaign_left import NAMED_IN_ALL, find_frequent_reason
 from migration.reports.campaign_now import list_blocked_now
 

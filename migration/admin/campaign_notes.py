@@ -11,12 +11,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from migration.admin.base import NOTES_OF_CLIENTS
-from migration.models import (
-    Campaign,
+from migration.models.campaign_clients import (
     NewMemberVerdict,
     count_in_campaigns,
     list_newest_waves_of_groups,
 )
+from migration.models.campaigns import Campaign
 from migration.models.permissions import VIEW_CAMPAIGNS
 
 if TYPE_CHECKING:

@@ -30,18 +30,12 @@ from migration.admin.campaign_views import (
     get_campaign_url,
     get_stop_notice_context,
 )
-from migration.models import (
-    GOALS,
-    Campaign,
-    ClientGroup,
-    ClientGroupError,
-    GroupMember,
-    PhaseChoices,
-    ReasonError,
-    Wave,
-    all_clients,
-)
-from migration.models.clients import digest_clients
+from migration.models.campaigns import GOALS, Campaign
+from migration.models.client_groups import ClientGroup, ClientGroupError, GroupMember
+from migration.models.clients import all_clients, digest_clients
+from migration.models.phases import PhaseChoices
+from migration.models.reasons import ReasonError
+from migration.models.waves import Wave
 from migration.operations.approvals import ApprovalStepRefused
 from migration.operations.campaigns import (
     CampaignStartRefusedError,
@@ -65,7 +59,7 @@ if TYPE_CHECKING:
 
     from credentials.models import Client
     from migration.admin.bulk_moves import BulkAction
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
     from migration.reports.campaign_choice import ChosenClients
     from migration.reports.campaign_preview import BlockedClientCount
 

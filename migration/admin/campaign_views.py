@@ -28,30 +28,24 @@ from migration.admin.base import (
 from migration.admin.campaign_waves import get_wave_context
 from migration.admin.run_starts import start_run
 from migration.admin.run_views import make_run_badge
-from migration.models import (
-    MOVE_PERMISSIONS,
-    WRITES_BOTH,
-    Blocker,
-    Campaign,
-    NoticeEvent,
-    Run,
-    StaleCampaignError,
-    WaveClient,
-    all_clients,
-)
 from migration.models.campaign_clients import count_new_members, read_campaign_request
-from migration.models.clients import digest_selection
+from migration.models.campaigns import Campaign, StaleCampaignError
+from migration.models.clients import all_clients, digest_selection
 from migration.models.left_clients import select_items_unmoved_by_steps
-from migration.models.notices import is_told
+from migration.models.notices import NoticeEvent, is_told
 from migration.models.permissions import APPROVE_MOVES, SET_NOTICES, VIEW_RUNS
+from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH
+from migration.models.readiness import Blocker
+from migration.models.runs import Run
+from migration.models.waves import WaveClient
 from migration.operations.approvals import ApprovalStepRefused, find_second_user_refusal
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
+from migration.people.roles import VIEW_AUDIT
 from migration.reports.campaign_changes import digest_campaign
 from migration.reports.campaign_history import EVENTS_SHOWN, MOST_EVENTS, list_history
 from migration.reports.campaign_now import list_blocked_now
 from migration.reports.campaigns import summarize_campaign
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
-from migration.roles import VIEW_AUDIT
 from migration.templatetags.migration_pages import make_label
 from nova_credentials.phases import Move, Phase
 
@@ -60,7 +54,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
     from migration.reports.campaign_now import BlockedNow
     from migration.reports.campaigns import CampaignSummary
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from migration.models import Campaign
+from migration.models.campaigns import Campaign
 from migration.reports.campaign_lists import CountedClients, make_list_query
 from migration.reports.campaigns import WaveState
 from migration.templatetags.migration_pages import make_label

@@ -24,7 +24,8 @@ from migration.admin.campaign_views import (
     SteerCampaignView,
     make_campaign_badge,
 )
-from migration.models import Campaign, Wave
+from migration.models.campaigns import Campaign
+from migration.models.waves import Wave
 from migration.templatetags.migration_pages import badge, time_ago
 
 if TYPE_CHECKING:

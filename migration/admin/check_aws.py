@@ -12,7 +12,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials import prices
 from migration.admin.base import RUN_PERMISSION, AdminView, add_pages
 from migration.admin.check_nova import count_findings
-from migration.operations.doctor import FindingState
+from migration.operations.doctor.findings import FindingState
 from migration.operations.iam.examination import examine_account, list_needed
 from migration.operations.iam.permissions import Role
 from migration.operations.iam.policies import (

@@ -10,7 +10,9 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from migration.admin.base import RUN_PERMISSION, AdminView, add_pages, read_raw_form_text
 from migration.models.permissions import VIEW_CHECKS
-from migration.operations.doctor import FindingState, examine_nova, role_exists
+from migration.operations.doctor.examination import examine_nova
+from migration.operations.doctor.findings import FindingState
+from migration.operations.doctor.roles import role_exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponse
 
-    from migration.operations.doctor import Finding
+    from migration.operations.doctor.findings import Finding
 
     class _WithState(Protocol):
         @property

@@ -23,17 +23,13 @@ from credentials.shown_names import escape_name
 from migration.admin.base import RUN_PERMISSION
 from migration.admin.client_filters import get_site_gate_facts
 from migration.admin.counted_filters import count_choices
-from migration.models import (
-    OWN_PERMISSION,
-    ClientOwner,
-    GroupMember,
-    PhaseChoices,
-    ReadCount,
-    RunItem,
-    Standing,
-    get_wanted_time,
-)
+from migration.models.client_groups import GroupMember
+from migration.models.client_owners import OWN_PERMISSION, ClientOwner
 from migration.models.permissions import VIEW_RUNS
+from migration.models.phases import PhaseChoices
+from migration.models.readiness import Standing, get_wanted_time
+from migration.models.reads import ReadCount
+from migration.models.run_items import RunItem
 from migration.operations.evidence import describe_duration
 from migration.reports.client_list import attach_next_steps
 from migration.templatetags.migration_pages import badge, error_class_label, make_label, time_ago
@@ -47,7 +43,7 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
     from migration.admin.base import ClientRow
-    from migration.models import RunItem
+    from migration.models.run_items import RunItem
     from migration.operations.next_steps import NextStep
 
     class ListedClient(ClientRow):

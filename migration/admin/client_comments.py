@@ -13,9 +13,10 @@ from unfold.widgets import TEXTAREA_CLASSES
 from credentials.localization import localize
 from migration.admin.base import ClientView, get_signed_in_user, read_number, read_raw_form_text
 from migration.admin.client_tabs import ClientTab, get_tab_url
-from migration.models import COMMENT_PERMISSION, MOST_CHARACTERS, ClientComment, CommentError
+from migration.models.client_comments import COMMENT_PERMISSION, ClientComment, CommentError
+from migration.models.reasons import MOST_CHARACTERS
 from migration.operations.client_comments import leave_comment
-from migration.roles import TAKE_BACK_COMMENTS
+from migration.people.roles import TAKE_BACK_COMMENTS
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -19,8 +19,8 @@ from migration.admin.client_columns import may_view_groups, may_view_run_results
 from migration.admin.client_tabs import ClientTab, get_tab_url
 from migration.operations.csv_cells import make_csv_line
 from migration.operations.cutover_exports import NotCutOverError, export_cutover
+from migration.people.roles import VIEW_AUDIT
 from migration.reports.client_list import ListRights, iterate_export
-from migration.roles import VIEW_AUDIT
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from credentials.models import Client
     from migration.admin.bulk_moves import BulkAction
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
 
 # Who may see all that the file tells may export it. Every role has these.
 EXPORT_PERMISSIONS = (

@@ -14,27 +14,19 @@ from migration.admin.campaign_filters import CampaignFilter
 from migration.admin.counted_filters import ClientListFilter
 from migration.admin.import_filters import ImportFilter
 from migration.admin.setting_filters import SettingsFilter
-from migration.models import (
-    TO_ROTATE,
-    Act,
-    Blocker,
-    ClientGroup,
-    ClientOwner,
-    Comparison,
-    GroupMember,
-    KnownValue,
-    Offboarding,
-    OffboardingState,
-    PhaseChoices,
-    Rotation,
-    Standing,
-    all_clients,
-    late_push_threshold,
-    select_standing,
-)
+from migration.models.client_groups import ClientGroup, GroupMember
+from migration.models.client_owners import ClientOwner
+from migration.models.clients import all_clients
+from migration.models.comparisons import Comparison
 from migration.models.failures import select_current_failures
-from migration.models.readiness import KEPT_BY_NOTHING
+from migration.models.known_values import TO_ROTATE, KnownValue
+from migration.models.offboardings import Offboarding, OffboardingState
+from migration.models.phases import PhaseChoices
+from migration.models.readiness import KEPT_BY_NOTHING, Blocker, Standing, select_standing
 from migration.models.rotation_schedules import client_rotation_is_overdue
+from migration.models.rotations import Rotation
+from migration.models.run_items import Act
+from migration.models.site_counts import late_push_threshold
 from migration.operations.ready_clients import (
     SiteFacts,
     count_standings,
@@ -53,7 +45,7 @@ if TYPE_CHECKING:
 
     from credentials.models import Client
     from migration.admin.counted_filters import Options
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
 
 
 # In these, NOVA's reader counts its reads of a client.

@@ -19,18 +19,17 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget
 from credentials.localization import localize
 from migration.admin.base import get_signed_in_user
 from migration.admin.campaign_starts import may_start_campaign
-from migration.models import (
-    MOST_DAYS,
-    ROTATE_PERMISSION,
+from migration.models.client_groups import (
     ClientGroup,
     ClientGroupError,
     GroupMember,
-    PhaseChoices,
-    RotationSchedule,
-    all_clients,
     parse_group_name,
 )
+from migration.models.clients import all_clients
 from migration.models.permissions import VIEW_CLIENTS
+from migration.models.phases import PhaseChoices
+from migration.models.rotation_schedules import MOST_DAYS, RotationSchedule
+from migration.models.rotations import ROTATE_PERMISSION
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from migration.admin.base import ClientView
 from migration.admin.client_tabs import read_tab
-from migration.models import Run, RunItem
+from migration.models.run_items import RunItem
+from migration.models.runs import Run
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse

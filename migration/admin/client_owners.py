@@ -24,8 +24,8 @@ from migration.admin.base import (
 from migration.admin.mismatch_undo import get_report_url
 from migration.admin.mismatches import REPORT_ACTS
 from migration.admin.resolution_pages import find_selected
-from migration.models import OWN_PERMISSION, ClientOwner, all_clients
-from migration.models.client_owners import list_possible_owners
+from migration.models.client_owners import OWN_PERMISSION, ClientOwner, list_possible_owners
+from migration.models.clients import all_clients
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from credentials.models import Client
     from migration.admin.bulk_moves import BulkAction
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
 
 # Of the select, beside the names of users.
 NOBODY = "-"

@@ -24,20 +24,20 @@ from migration.admin.layouts import LAYOUT_PERMISSION
 from migration.admin.leaving import LEAVING_PERMISSIONS
 from migration.admin.login_tests import get_advice_context, get_login_tests_context
 from migration.admin.secret_versions import get_console_url
-from migration.models import (
-    ClientComment,
-    ClientGroup,
-    Comparison,
+from migration.models.client_comments import ClientComment
+from migration.models.client_groups import ClientGroup
+from migration.models.comparisons import Comparison
+from migration.models.layouts import (
     LayoutChoices,
-    Offboarding,
     OtherSecretsState,
-    PhaseChoices,
-    ReadCount,
-    ReaderProcess,
-    RunItem,
     find_layout,
     find_other_secrets_layout,
 )
+from migration.models.offboardings import Offboarding
+from migration.models.phases import PhaseChoices
+from migration.models.reader_processes import ReaderProcess
+from migration.models.reads import ReadCount
+from migration.models.run_items import RunItem
 from migration.operations.aws_store import client_secret_names, secret_names
 from migration.operations.cutover_exports import find_cutover
 from migration.operations.evidence import WANT_EVIDENCE, find_end_of_purge_wait

@@ -65,14 +65,10 @@ from migration.admin.secret_versions import (
     SecretVersionsView,
     TakePendingOffView,
 )
-from migration.models import (
-    LOGIN_PERMISSION,
-    ROTATE_PERMISSION,
-    LoginStores,
-    Run,
-    all_clients,
-)
-from migration.models.clients import digest_selection
+from migration.models.clients import all_clients, digest_selection
+from migration.models.login_tests import LOGIN_PERMISSION, LoginStores
+from migration.models.rotations import ROTATE_PERMISSION
+from migration.models.runs import Run
 from migration.operations.refused_acts import record_refused_save
 from migration.operations.saves import AdminSave, SaveRefusedError, record_save
 from migration.reports.client_list import annotate_columns
@@ -90,7 +86,7 @@ if TYPE_CHECKING:
     from credentials.forms import ClientForm, CredentialForm, CredentialFormSet
     from credentials.models import Client, Credential
     from migration.admin.base import ClientRow
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
 
 
 # To look for a text reads every client and login, and the list has several statements: so few are named in them by id.

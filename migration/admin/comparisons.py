@@ -16,7 +16,9 @@ from credentials.localization import localize_html
 from credentials.models import Client
 from migration.admin.base import RESOLVE_PERMISSION, ObjectView, ReadOnlyAdmin
 from migration.admin.mismatches import OWN_VIEWS, MismatchReportView
-from migration.models import Comparison, OpenMismatch, Secret
+from migration.models.comparisons import Comparison
+from migration.models.mismatches import OpenMismatch
+from migration.models.secrets import Secret
 from migration.templatetags.migration_pages import badge, time_ago
 
 

@@ -19,7 +19,7 @@ from migration.admin.base import (
     get_signed_in_user,
     read_number,
 )
-from migration.models import MOST_SEARCH_TRIES, CopySearch, SearchState
+from migration.models.copies import MOST_SEARCH_TRIES, CopySearch, SearchState
 from migration.operations.interrupted_searches import request_background_search
 from migration.reports.copies import load_clients_at_risk, load_copies_report
 from migration.templatetags.migration_pages import make_label, time_ago

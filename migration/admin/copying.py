@@ -19,7 +19,8 @@ from migration.admin.base import (
     read_raw_form_text,
 )
 from migration.admin.client_tabs import ClientTab, get_tab_url
-from migration.models import ReasonError, Resolution
+from migration.models.reasons import ReasonError
+from migration.models.resolutions import Resolution
 from migration.operations.resolutions import NotResolved, copy_to_postgres, plan_copy_to_postgres
 from migration.operations.undone_copies import find_undo_refusal_in_database, plan_undo, undo_copy
 from nova_credentials.phases import Phase

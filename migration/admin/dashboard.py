@@ -12,8 +12,10 @@ from migration.admin.base import RUN_PERMISSION
 from migration.admin.campaign_starts import may_start_campaign
 from migration.admin.ready_moves import READY_PERMISSIONS, select_ready_outside_campaigns
 from migration.admin.run_views import make_run_badge
-from migration.models import Campaign, Standing, count_by_phase_before_goal
+from migration.models.campaign_clients import count_by_phase_before_goal
+from migration.models.campaigns import Campaign
 from migration.models.permissions import VIEW_CAMPAIGNS, VIEW_CHECKS
+from migration.models.readiness import Standing
 from migration.models.site_counts import KEPT_FROM_CLIENTS
 from migration.reports.dashboard import load_dashboard
 from nova_credentials.phases import Phase

@@ -10,9 +10,8 @@ from django.utils.translation import gettext as _
 from migration.admin.base import AdminView
 from migration.admin.run_items import list_rows
 from migration.admin.run_starts import may_go_on
-from migration.models import Act
 from migration.models.failures import count_failed_clients, select_current_failures
-from migration.models.run_items import was_written_since_refusal
+from migration.models.run_items import Act, was_written_since_refusal
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse

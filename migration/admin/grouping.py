@@ -30,7 +30,8 @@ from migration.admin.campaign_notes import (
     describe_new_member_verdicts,
 )
 from migration.admin.client_groups import get_members_url
-from migration.models import ClientGroup, ClientGroupError, GroupMember, all_clients
+from migration.models.client_groups import ClientGroup, ClientGroupError, GroupMember
+from migration.models.clients import all_clients
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from credentials.models import Client
     from migration.admin.bulk_moves import BulkAction
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
 
 
 class PutIntoGroupView(AdminView):

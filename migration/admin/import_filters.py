@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from migration.admin.counted_filters import ClientListFilter
 from migration.audit_sentences import CLIENT_ADDED
 from migration.correlation import read_or_make_correlation
-from migration.models import AuditEvent
+from migration.models.audit_events import AuditEvent
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin

@@ -29,7 +29,7 @@ from migration.operations.csv_cells import make_csv_line
 from migration.operations.import_files import MOST_BYTES, MOST_LINES, ImportRefusedError
 from migration.operations.import_plans import LineOutcome
 from migration.operations.imports import preview_import, store_import
-from migration.roles import IMPORT_PERMISSIONS
+from migration.people.roles import IMPORT_PERMISSIONS
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

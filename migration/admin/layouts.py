@@ -12,7 +12,8 @@ from django.utils.translation import gettext as _
 from credentials.localization import localize
 from migration.admin.base import ClientView, get_signed_in_user
 from migration.admin.client_tabs import ClientTab, get_tab_url
-from migration.models import ClientMigration, LayoutChoices, find_layout, find_other_layout
+from migration.models.clients import ClientMigration
+from migration.models.layouts import LayoutChoices, find_layout, find_other_layout
 from migration.operations.aws_store import secret_names
 from migration.operations.layouts import LayoutRefusedError, change_layout
 from nova_credentials.document import Layout

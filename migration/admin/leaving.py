@@ -14,7 +14,8 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials.localization import localize
 from migration.admin.base import ClientView, get_signed_in_user, get_typed_reason
 from migration.admin.copies import SEARCH_PERMISSION
-from migration.models import RECOVERY_DAYS, ReasonError
+from migration.models.offboardings import RECOVERY_DAYS
+from migration.models.reasons import ReasonError
 from migration.operations.leaving_checks import RECENT_DAYS
 from migration.operations.leftovers import find_leftovers
 from migration.operations.offboarding import (

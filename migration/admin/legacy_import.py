@@ -18,7 +18,7 @@ from migration.operations.legacy_import import (
     import_legacy_clients,
     plan_legacy_import,
 )
-from migration.roles import LEGACY_IMPORT_PERMISSIONS
+from migration.people.roles import LEGACY_IMPORT_PERMISSIONS
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse

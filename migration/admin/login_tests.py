@@ -28,8 +28,8 @@ from migration.admin.base import (
     read_number,
 )
 from migration.admin.remedies import redirect_back
-from migration.models import LOGIN_PERMISSION, LoginStore, LoginStores, LoginTest
 from migration.models.login_outcomes import PROVEN_WRONG, LoginOutcome
+from migration.models.login_tests import LOGIN_PERMISSION, LoginStore, LoginStores, LoginTest
 from migration.operations.client_login_tests import (
     LoginKey,
     try_client_logins,

@@ -11,8 +11,9 @@ from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, SELECT_CLASSES
 
 from migration.admin.filter_chips import list_chips
-from migration.models import Comparison, ReadCount
 from migration.models.client_owners import list_possible_owners
+from migration.models.comparisons import Comparison
+from migration.models.reads import ReadCount
 from migration.reports.mismatches import (
     BY_CLIENT,
     FILTERS,

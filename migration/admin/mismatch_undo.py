@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from migration.admin.base import RESOLVE_PERMISSION, AdminView, get_signed_in_user
-from migration.models import Resolution
+from migration.models.resolutions import Resolution
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -20,7 +20,7 @@ from migration.admin.mismatch_undo import (
     UndoResolutionsView,
     describe_undoable_act,
 )
-from migration.models import Resolution
+from migration.models.resolutions import Resolution
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse

@@ -15,7 +15,9 @@ from credentials.localization import localize
 from migration.admin.base import ClientView, describe_notes_of_clients
 from migration.admin.checklists import Checklist, make_checklist
 from migration.admin.move_options import MoveOption, describe_move_effects
-from migration.models import MOVE_PERMISSIONS, ClientMigration, MoveRequest
+from migration.models.approvals import MoveRequest
+from migration.models.clients import ClientMigration
+from migration.models.phases import MOVE_PERMISSIONS
 from migration.operations.evidence import find_end_of_purge_wait
 from migration.operations.gates import OVERRIDE_PERMISSION, needs_approval
 from migration.operations.snapshots import read_snapshots

@@ -11,8 +11,11 @@ from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from migration.admin.base import RESOLVE_PERMISSION
-from migration.models import MOVE_PERMISSIONS, Comparison, MoveRequest, Offboarding, PhaseChoices
+from migration.models.approvals import MoveRequest
+from migration.models.comparisons import Comparison
+from migration.models.offboardings import Offboarding
 from migration.models.permissions import VIEW_REQUESTS
+from migration.models.phases import MOVE_PERMISSIONS, PhaseChoices
 from migration.operations.evidence import find_end_of_purge_wait
 from migration.operations.gates import NEED_APPROVAL, needs_approval
 from migration.reports.cutover_watch import measure_cutover

@@ -22,14 +22,11 @@ from migration.admin.base import (
 )
 from migration.admin.move_options import NEED_CONFIRMATION, get_confirm_url
 from migration.admin.remedies import find_remedy, redirect_back, show_refusal
-from migration.models import (
-    MOVE_PERMISSIONS,
-    PUSHED,
-    ClientMigration,
-    PhaseChange,
-    PhaseChoices,
-    ReasonError,
-)
+from migration.models.clients import ClientMigration
+from migration.models.moves import PhaseChange
+from migration.models.phases import MOVE_PERMISSIONS, PhaseChoices
+from migration.models.reasons import ReasonError
+from migration.models.run_items import PUSHED
 from migration.operations.approvals import ApprovalStepRefused, request_move
 from migration.operations.evidence import find_end_of_purge_wait
 from migration.operations.gates import Override, ShutGate, needs_approval

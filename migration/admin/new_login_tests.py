@@ -16,7 +16,7 @@ from credentials.models import CREDENTIAL_MODELS
 from credentials.onboarding import OnboardingForms
 from migration.admin.base import ClientView, get_signed_in_user, read_raw_form_text
 from migration.admin.login_tests import TypedLoginView
-from migration.models import LOGIN_PERMISSION
+from migration.models.login_tests import LOGIN_PERMISSION
 from migration.operations.client_login_tests import try_typed_login
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from unfold.widgets import CHECKBOX_CLASSES
 
 from migration.admin.base import AdminView, add_pages, get_signed_in_user, read_number
-from migration.models import (
+from migration.models.notices import (
     CHOSEN_EVENTS,
     Notice,
     NoticeDelivery,

@@ -25,7 +25,7 @@ from migration.admin.base import (
     get_typed_reason,
     read_raw_form_text,
 )
-from migration.models import ReasonError
+from migration.models.reasons import ReasonError
 from migration.operations.nova_tables import (
     AcceptanceRefusedError,
     MappingRefused,

@@ -11,9 +11,10 @@ from migration.admin.base import RUN_PERMISSION
 from migration.admin.legacy_import import get_legacy_url
 from migration.admin.new_login_tests import link_new_test
 from migration.admin.run_starts import start_run
-from migration.models import Run, all_clients
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from migration.operations.saves import record_save
-from migration.roles import LEGACY_IMPORT_PERMISSIONS
+from migration.people.roles import LEGACY_IMPORT_PERMISSIONS
 
 if TYPE_CHECKING:
     from credentials.models import Client

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 from unfold.decorators import display
 
 from migration.admin.base import ObjectView, ReadOnlyAdmin
-from migration.models import ReaderProcess
+from migration.models.reader_processes import ReaderProcess
 from migration.reports.readers import ADOPTION_STEPS, compare_other_statements, describe_readers
 from migration.templatetags.migration_pages import make_label, time_ago
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
     from django_stubs_ext import StrOrPromise
 
-    from migration.models import ReaderProcessQuerySet
+    from migration.models.reader_processes import ReaderProcessQuerySet
 
 
 class SeenFilter(admin.SimpleListFilter):

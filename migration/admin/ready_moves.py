@@ -16,15 +16,10 @@ from credentials.shown_names import escape_name
 from migration.admin.base import RUN_PERMISSION, AdminView, read_number, read_raw_form_text
 from migration.admin.bulk_moves import move_clients, open_bulk_cutover
 from migration.admin.run_plans import NEED_NO_PLAN, plan_or_start_run
-from migration.models import (
-    MOVE_PERMISSIONS,
-    Blocker,
-    PhaseChoices,
-    all_clients,
-    list_clients_in_campaigns,
-    select_with_blocker,
-)
-from migration.models.readiness import KEPT_BY_NOTHING
+from migration.models.campaign_clients import list_clients_in_campaigns
+from migration.models.clients import all_clients
+from migration.models.phases import MOVE_PERMISSIONS, PhaseChoices
+from migration.models.readiness import KEPT_BY_NOTHING, Blocker, select_with_blocker
 from nova_credentials.phases import Move, Phase
 
 if TYPE_CHECKING:
@@ -33,7 +28,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from django.http.response import HttpResponseBase
 
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
 
 
 # Into which phase clients move from which, all that are ready at once. A purge is none: it wants each slug typed.

@@ -22,7 +22,8 @@ from migration.admin.base import (
 )
 from migration.admin.mismatch_report import read_filters
 from migration.admin.mismatch_undo import redirect_to_report
-from migration.models import PhaseChoices, ReasonError
+from migration.models.phases import PhaseChoices
+from migration.models.reasons import ReasonError
 from migration.reports.mismatches import select_report_rows
 from migration.reports.resolution_plans import plan_resolutions
 

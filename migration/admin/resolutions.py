@@ -20,7 +20,7 @@ from migration.admin.base import (
     read_number,
 )
 from migration.admin.remedies import redirect_back, show_refusal
-from migration.models import ReasonError
+from migration.models.reasons import ReasonError
 from migration.operations import resolutions
 from migration.operations.resolutions import NotResolved
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponseRedirect
 
-    from migration.models import Resolution
+    from migration.models.resolutions import Resolution
 
 
 class ResolveMismatchView(ClientView):

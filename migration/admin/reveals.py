@@ -23,10 +23,12 @@ from migration.admin.base import (
     get_signed_in_user,
     get_typed_reason,
 )
-from migration.admin.own_password import check_own_password_or_code
-from migration.models import Comparison, PasswordPlace, ReasonError
+from migration.models.comparisons import Comparison
+from migration.models.reasons import ReasonError
 from migration.operations.refused_acts import record_refused_reveal
 from migration.operations.reveals import NotRevealed, find_credential, reveal
+from migration.people.models import PasswordPlace
+from migration.people.password_pages import check_own_password_or_code
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse

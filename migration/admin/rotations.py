@@ -18,16 +18,14 @@ from credentials.models import Client
 from migration import rotation_sentences
 from migration.admin.base import ClientView, get_signed_in_user, read_number, read_raw_form_text
 from migration.admin.client_tabs import ClientTab, get_tab_url
-from migration.models import (
-    MOST_DAYS,
+from migration.models.clients import all_clients
+from migration.models.rotation_schedules import MOST_DAYS, RotationSchedule, today
+from migration.models.rotations import (
     ROTATE_PERMISSION,
     Rotation,
     RotationOpenError,
     RotationOutcome,
-    RotationSchedule,
-    all_clients,
 )
-from migration.models.rotation_schedules import today
 from migration.operations.entered_secrets import ENTERED_COLUMNS, store_entered_secret
 from migration.operations.reachable_logins import find_row
 from migration.operations.rotations import NotRotated, rotate_database

@@ -20,8 +20,9 @@ from migration.admin.base import (
 )
 from migration.admin.run_starts import announce_and_enqueue_run, enqueue_run, get_run_url
 from migration.admin.run_views import MORE_OF_RUN
-from migration.models import MANY_TRIES, MOVE_PERMISSIONS, PhaseChoices, Run
 from migration.models.permissions import APPROVE_MOVES, VIEW_RUNS
+from migration.models.phases import MOVE_PERMISSIONS, PhaseChoices
+from migration.models.runs import MANY_TRIES, Run
 from migration.operations.approvals import ApprovalStepRefused
 from migration.operations.evidence_counts import (
     count_missing_kinds,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
     from migration.operations.evidence import Evidence
     from nova_credentials.phases import Phase
 

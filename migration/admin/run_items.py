@@ -10,8 +10,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from migration.admin.run_remedies import can_succeed, list_remedies
-from migration.models import CAN_BE_RETRIED, Comparison, Outcome, RunItem
-from migration.models.run_items import is_due, was_never_begun, was_written_since_refusal
+from migration.models.comparisons import Comparison
+from migration.models.run_items import (
+    CAN_BE_RETRIED,
+    Outcome,
+    RunItem,
+    is_due,
+    was_never_begun,
+    was_written_since_refusal,
+)
 from migration.operations import run_batches
 from migration.operations.csv_cells import make_csv_line
 
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from django_stubs_ext import StrPromise
 
-    from migration.models import Run
+    from migration.models.runs import Run
     from migration.reports.run_progress import Progress
 
 ITEMS_A_PAGE = 50

@@ -24,7 +24,9 @@ from migration.admin.base import (
     read_raw_form_text,
 )
 from migration.admin.run_starts import enqueue_run, get_run_url, start_run
-from migration.models import PlanClass, PlanDrift, PlanInOtherStateError, Run, RunPlan
+from migration.models.planned_clients import PlanClass, PlanDrift
+from migration.models.run_plans import PlanInOtherStateError, RunPlan
+from migration.models.runs import Run
 from migration.operations import run_plans
 from migration.reports.run_plans import explain_missing_worker, export_plan_as_json, summarize_plan
 
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.utils.safestring import SafeString
 
-    from migration.models import ClientPhaseQuerySet, PlanCounts
+    from migration.models.clients import ClientPhaseQuerySet
+    from migration.models.planned_clients import PlanCounts
 
 # A run over more clients has a plan first.
 NEED_NO_PLAN = 50

@@ -10,7 +10,8 @@ from django.utils.translation import gettext as _
 
 from migration import login_sentences, sentences
 from migration.admin.base import RUN_PERMISSION
-from migration.models import TRANSIENT, Act, Comparison, Outcome
+from migration.models.comparisons import Comparison
+from migration.models.run_items import TRANSIENT, Act, Outcome
 from nova_credentials.aws.secrets_manager import ErrorClass
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
-    from migration.models import RunItem
+    from migration.models.run_items import RunItem
 
 VIEW_CLIENT = "credentials.view_client"
 CHANGE_CLIENT = "credentials.change_client"

@@ -14,14 +14,15 @@ from django.utils.translation import ngettext
 
 from migration import tasks
 from migration.admin.base import RUN_PERMISSION, get_signed_in_user
-from migration.models import MANY_TRIES, Run
+from migration.models.runs import MANY_TRIES, Run
 
 if TYPE_CHECKING:
     from typing import Any
 
     from django.http import HttpRequest
 
-    from migration.models import ClientPhaseQuerySet, LoginStores
+    from migration.models.clients import ClientPhaseQuerySet
+    from migration.models.login_tests import LoginStores
 
 
 def start_run(

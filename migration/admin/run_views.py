@@ -23,14 +23,11 @@ from migration.admin.base import (
 )
 from migration.admin.run_items import get_items_context, iterate_csv_lines
 from migration.admin.run_starts import enqueue_run, get_run_url, may_go_on, start_run
-from migration.models import (
-    Rate,
-    Run,
-    StaleRunError,
-    WithdrawnRunError,
-    all_clients,
-)
+from migration.models.clients import all_clients
 from migration.models.permissions import VIEW_CAMPAIGNS
+from migration.models.rates import Rate
+from migration.models.runs import Run
+from migration.models.steered_runs import StaleRunError, WithdrawnRunError
 from migration.operations import skipped_items
 from migration.reports.run_progress import Progress, find_progress, select_runs_for_progress
 from migration.templatetags.migration_pages import make_label

@@ -24,8 +24,8 @@ from migration.admin.run_views import (
     SteerRunView,
     make_run_badge,
 )
-from migration.models import Run
 from migration.models.permissions import VIEW_CAMPAIGNS
+from migration.models.runs import Run
 from migration.operations.run_batches import count_in_work
 from migration.templatetags.migration_pages import make_label, time_ago
 

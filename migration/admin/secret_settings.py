@@ -23,8 +23,10 @@ from migration.admin.base import (
     read_raw_form_text,
 )
 from migration.admin.run_starts import start_run
-from migration.models import ReasonError, Run, Secret, all_clients
-from migration.models.clients import digest_clients
+from migration.models.clients import all_clients, digest_clients
+from migration.models.reasons import ReasonError
+from migration.models.runs import Run
+from migration.models.secrets import Secret
 from migration.operations.deletions import schedule_deletion_for_deleted_clients
 from migration.operations.secret_settings import describe_settings
 from migration.operations.stored_looks import find_settings_drift

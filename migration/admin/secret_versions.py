@@ -22,8 +22,10 @@ from migration.admin.base import (
     get_typed_reason,
     read_raw_form_text,
 )
-from migration.models import KnownValue, ReasonError, all_clients
+from migration.models.clients import all_clients
+from migration.models.known_values import KnownValue
 from migration.models.permissions import VIEW_RUNS
+from migration.models.reasons import ReasonError
 from migration.operations.keys import fingerprint_key_id
 from migration.operations.listed_versions import list_secrets
 from migration.operations.pending_stages import take_unneeded_pending_off

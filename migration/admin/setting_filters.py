@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from django.utils.translation import gettext_lazy as _
 
 from migration.admin.counted_filters import ClientListFilter
-from migration.models import client_has_settings_drift
+from migration.models.secrets import client_has_settings_drift
 
 if TYPE_CHECKING:
     from django.db.models import Q

@@ -30,14 +30,10 @@ from migration.management.run_items import (
     select_waiting_for_push,
 )
 from migration.management.run_waiting import finish_in_this_process, wait_for_workers
-from migration.models import (
-    MANY_TRIES,
-    ClientGroup,
-    ReasonError,
-    Run,
-    all_clients,
-    require_storable_reason,
-)
+from migration.models.client_groups import ClientGroup
+from migration.models.clients import all_clients
+from migration.models.reasons import ReasonError, require_storable_reason
+from migration.models.runs import MANY_TRIES, Run
 from migration.operations.adoptions import adopt_secrets, list_foreign_secrets
 from migration.operations.aws_writes import (
     find_write_refusal,
@@ -52,7 +48,7 @@ from nova_credentials.document import DocumentError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
     from migration.operations.adoptions import ForeignSecrets
     from nova_credentials.document import Layout
 

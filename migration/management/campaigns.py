@@ -14,7 +14,8 @@ from django.db import DatabaseError, connection
 from credentials.shown_names import escape_name
 from migration import tasks
 from migration.management.base import RunCommand
-from migration.models import Campaign, Run
+from migration.models.campaigns import Campaign
+from migration.models.runs import Run
 from migration.operations.campaign_steps import advance_campaign
 from migration.operations.runs import is_held_by_writes
 from migration.reports.campaign_waits import explain_waiting, find_unfinished_run

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from credentials.shown_names import escape_invisible, escape_name
 from migration.management.progress import make_console
-from migration.models import Comparison, LoginStores, LoginTest, Outcome, Run, all_clients
-from migration.models.run_items import LEFT_OUT_KEYS
+from migration.models.clients import all_clients
+from migration.models.comparisons import Comparison
+from migration.models.login_tests import LoginStores, LoginTest
+from migration.models.run_items import LEFT_OUT_KEYS, Outcome
+from migration.models.runs import Run
 
 Item: TypeAlias = "Mapping[str, Any]"
 

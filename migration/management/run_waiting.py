@@ -14,7 +14,7 @@ from django.db import DatabaseError, connection
 
 from migration import command_sentences, run_sentences
 from migration.management.progress import LOOK_SECONDS, ProgressDisplay, show_meanwhile
-from migration.models import Run
+from migration.models.runs import Run
 from migration.operations import runs
 from migration.operations.run_batches import held_batches
 from migration.operations.runs import is_held_by_writes

@@ -96,7 +96,6 @@ from migration.models.offboardings import (
     OffboardingState,
     is_leaving_or_left,
 )
-from migration.models.password_resets import PasswordReset
 from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH, PhaseChoices
 from migration.models.planned_clients import (
     PlanClass,
@@ -138,7 +137,6 @@ from migration.models.reasons import (
 )
 from migration.models.resolutions import Resolution
 from migration.models.reveals import Reveal
-from migration.models.role_grants import RoleGrant
 from migration.models.rotation_schedules import MOST_DAYS, RotationSchedule
 from migration.models.rotations import (
     ROTATE_PERMISSION,
@@ -172,7 +170,6 @@ from migration.models.site_counts import (
     late_push_threshold,
 )
 from migration.models.steered_runs import StaleRunError, WithdrawnRunError
-from migration.models.users import UserDeletionError
 from migration.models.version_keys import Fingerprint, VersionKey
 from migration.models.wave_counts import WaveCounts
 from migration.models.waves import Wave, WaveClient
@@ -180,7 +177,13 @@ from migration.models.work_facts import OF_AWS, BackgroundFacts, read_background
 from migration.models.workers import KNOWN_MIGRATIONS, Worker
 from migration.models.write_state import AwsWriteState, read_aws_write_state
 from migration.models.write_stops import WriteStop
-from migration.models.wrong_passwords import PasswordPlace, WrongPassword
+from migration.people.models import (
+    PasswordPlace,
+    PasswordReset,
+    RoleGrant,
+    UserDeletionError,
+    WrongPassword,
+)
 
 __all__ = [
     "ANSWERED_WITHIN",

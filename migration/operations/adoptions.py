@@ -13,14 +13,11 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from migration import audit_sentences, resolution_sentences, sentences
-from migration.models import (
-    PUSHED,
-    AuditCode,
-    AuditEvent,
-    Resolution,
-    Secret,
-    require_reason,
-)
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.reasons import require_reason
+from migration.models.resolutions import Resolution
+from migration.models.run_items import PUSHED
+from migration.models.secrets import Secret
 from migration.operations.aws_store import read_aws, secret_names, secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import make_unsaved_comparison, read_secrets
@@ -44,7 +41,8 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models import Comparison, KnownSecret
+    from migration.models.comparisons import Comparison
+    from migration.models.secrets import KnownSecret
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.secrets_manager import SecretDescription, SecretsManager
     from nova_credentials.document import Layout

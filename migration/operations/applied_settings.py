@@ -17,7 +17,9 @@ from django.utils import timezone
 
 from credentials.nova_columns import NovaSchemaError
 from migration import setting_sentences as told
-from migration.models import AuditCode, AuditEvent, Outcome, Secret
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.run_items import Outcome
+from migration.models.secrets import Secret
 from migration.operations.aws_store import secrets_manager
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
 from migration.operations.secret_owners import load_owners

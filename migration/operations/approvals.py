@@ -8,7 +8,9 @@ from django.db import IntegrityError, transaction
 
 from credentials.models import Client
 from migration import audit_sentences, evidence_sentences, sentences, user_sentences
-from migration.models import AuditCode, MoveRequest, PasswordReset, require_storable_reason
+from migration.models.approvals import MoveRequest
+from migration.models.audit_events import AuditCode
+from migration.models.reasons import require_storable_reason
 from migration.operations.bounded_refusals import record_refusal
 from migration.operations.gates import (
     NEED_APPROVAL,
@@ -19,6 +21,7 @@ from migration.operations.gates import (
 )
 from migration.operations.moves import move
 from migration.operations.snapshots import read_snapshot
+from migration.people.models import PasswordReset
 from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase, check_move
 

@@ -17,8 +17,9 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from migration.models import AuditCheckpoint, AuditEvent, AuditLink, LeaseKind
+from migration.models.audit_events import AuditCheckpoint, AuditEvent, AuditLink
 from migration.models.audit_signatures import audit_keys, describe_moment, first_id_at
+from migration.models.leases import LeaseKind
 from migration.operations.leases import hold_until_commit
 
 if TYPE_CHECKING:

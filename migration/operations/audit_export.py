@@ -12,7 +12,7 @@ from django.db.models import OuterRef, Subquery
 
 from credentials.shown_names import escape_invisible
 from migration import audit_sentences as sentences
-from migration.models import AuditCode, AuditEvent, AuditLink
+from migration.models.audit_events import AuditCode, AuditEvent, AuditLink
 from migration.models.audit_signatures import describe_moment, first_id_at
 from migration.operations.audit_chain import seal_audit
 from migration.operations.csv_cells import make_csv_line

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import Error, connection
 
 from migration import audit_sentences
-from migration.models import AuditCode, AuditEvent
+from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.audit_signatures import audit_keys
 
 logger = logging.getLogger(__name__)

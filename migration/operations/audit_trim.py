@@ -12,7 +12,7 @@ from django.db import OperationalError, ProgrammingError, connection, transactio
 
 from migration import audit_sentences as sentences
 from migration import audit_sql
-from migration.models import AuditCheckpoint, AuditCode, AuditEvent
+from migration.models.audit_events import AuditCheckpoint, AuditCode, AuditEvent
 from migration.models.audit_signatures import audit_keys
 from migration.operations.audit_chain import AuditHead, seal_audit
 from migration.operations.audit_export import ExportFormat, write_events

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from django.db import connection
 
 from migration import audit_sql
-from migration.models import AuditCheckpoint, AuditEvent, AuditLink
+from migration.models.audit_events import AuditCheckpoint, AuditEvent, AuditLink
 from migration.models.audit_signatures import audit_keys
 from migration.operations.audit_chain import (
     LAST_POSITION,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from django.db import DatabaseError
 
-from migration.models import KeptCounts
+from migration.models.kept_counts import KeptCounts
 from migration.operations.aws_writes import READS
 from migration.operations.rate_limiter import rate_limiter
 from nova_credentials.aws.attempts import OK

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from django.conf import settings
 
 from migration import sentences
-from migration.models import KnownSecret, Secret, find_layout
+from migration.models.layouts import find_layout
+from migration.models.secrets import KnownSecret, Secret
 from migration.operations.aws_calls import note_attempt
 from migration.operations.keys import load_version_keys
 from migration.operations.rate_limiter import PriorityLimiter, rate_limiter

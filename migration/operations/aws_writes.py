@@ -18,18 +18,13 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from migration import audit_sentences, sentences
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    AwsWriteState,
-    DatabaseClaim,
-    DatabaseIdentity,
-    Notice,
-    WriteStop,
-    all_clients,
-    read_aws_write_state,
-    require_reason,
-)
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.clients import all_clients
+from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
+from migration.models.notices import Notice
+from migration.models.reasons import require_reason
+from migration.models.write_state import AwsWriteState, read_aws_write_state
+from migration.models.write_stops import WriteStop
 from migration.operations.database_identity import (
     differs_from_noted,
     reached_databases,

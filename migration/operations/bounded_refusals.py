@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from django.db import Error
 
 from migration import audit_sentences
-from migration.models import Actor, AuditCode, AuditEvent, acting
+from migration.models.audit_actors import Actor, acting
+from migration.models.audit_events import AuditCode, AuditEvent
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

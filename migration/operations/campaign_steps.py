@@ -13,16 +13,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from migration import audit_sentences, campaign_sentences, sentences
-from migration.models import (
-    MANY_TRIES,
-    Campaign,
-    Notice,
-    NoticeEvent,
-    PlannedMoves,
-    Run,
-    StaleRunError,
-    Wave,
-)
+from migration.models.campaigns import Campaign
+from migration.models.notices import Notice, NoticeEvent
+from migration.models.planned_moves import PlannedMoves
+from migration.models.runs import MANY_TRIES, Run
+from migration.models.steered_runs import StaleRunError
+from migration.models.waves import Wave
 from migration.operations.gates import needs_approval
 from migration.operations.skipped_items import skip_free_items_of_stopped_run
 from nova_credentials.messages import in_a_row
@@ -34,7 +30,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models import WaveCounts
+    from migration.models.wave_counts import WaveCounts
     from nova_credentials.messages import Message
 
 # A rollback that meets NOVA at a client tries it again within seconds; whoever waits longer does it by hand.

@@ -10,17 +10,13 @@ from django.conf import settings
 from django.db import transaction
 
 from migration import audit_sentences, campaign_sentences, sentences
-from migration.models import (
-    GOALS,
-    MOVE_PERMISSIONS,
-    AuditCode,
-    Campaign,
-    ClientGroup,
-    Wave,
-    describe_minutes,
-    require_storable_reason,
-)
+from migration.models.audit_events import AuditCode
 from migration.models.campaign_clients import read_campaign_request
+from migration.models.campaigns import GOALS, Campaign, describe_minutes
+from migration.models.client_groups import ClientGroup
+from migration.models.phases import MOVE_PERMISSIONS
+from migration.models.reasons import require_storable_reason
+from migration.models.waves import Wave
 from migration.operations.approvals import ApprovalStepRefused, find_second_user_refusal
 from migration.operations.campaign_steps import skip_stopped_items, stop_steps
 from migration.operations.evidence import describe_duration
@@ -34,7 +30,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
 
 # The largest number of PostgreSQL's integer.
 LARGEST = 2**31 - 1

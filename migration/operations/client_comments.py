@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from migration import comment_sentences
-from migration.models import AuditCode, ClientComment, CommentError, check_comment
+from migration.models.audit_events import AuditCode
+from migration.models.client_comments import ClientComment, CommentError, check_comment
 from migration.operations.bounded_refusals import record_refusal
 from migration.operations.escaped_forms import list_escaped_forms
 from migration.operations.secret_values import list_searchable_values

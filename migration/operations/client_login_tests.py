@@ -15,10 +15,13 @@ from credentials.models import Client
 from credentials.pointers import is_purged
 from credentials.row_matching import match_rows
 from migration import login_sentences
-from migration.models import AuditCode, AuditEvent, LoginStore, LoginTest, all_clients
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.clients import all_clients
+from migration.models.login_tests import LoginStore, LoginTest
 from migration.operations.aws_store import read_aws, secrets_manager
 from migration.operations.aws_writes import TEST_LOGIN
-from migration.operations.login_tests import LOGIN_SECONDS, LoginResult, try_login
+from migration.operations.login_tests.attempts import LOGIN_SECONDS, try_login
+from migration.operations.login_tests.outcomes import LoginResult
 from migration.operations.rate_limiter import PriorityLimiter, rate_limiter
 from migration.operations.snapshots import read_snapshot, repeatable_read_only
 from nova_credentials import document as documents

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from migration import sentences
-from migration.models import Comparison, Run
+from migration.models.comparisons import Comparison
+from migration.models.runs import Run
 from migration.operations.aws_store import find_known_secrets, secrets_manager
 from migration.operations.aws_writes import get_aws_write_state
 from migration.operations.keys import fingerprint_key

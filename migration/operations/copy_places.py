@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from credentials.models import CREDENTIAL_MODELS, ColumnUse, read_columns_and_mappings
-from migration.models import UnsearchedPlace, UnsearchedReason
+from migration.models.copies import UnsearchedPlace, UnsearchedReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

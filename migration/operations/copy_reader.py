@@ -16,7 +16,7 @@ from django.db import DatabaseError, connection
 from psycopg import sql
 from psycopg.errors import LockNotAvailable, UndefinedTable
 
-from migration.models import UnsearchedReason
+from migration.models.copies import UnsearchedReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

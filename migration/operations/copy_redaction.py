@@ -18,7 +18,8 @@ from credentials.pointers import make_pointer
 from credentials.shown_names import escape_name
 from migration import audit_sentences
 from migration import redaction_sentences as sentences
-from migration.models import AuditCode, AuditEvent, Redaction
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.copies import Redaction
 from migration.operations.aws_store import secrets_manager
 from migration.operations.copy_scanner import make_value_needles
 from migration.operations.redactable_columns import (

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from migration.models import (
+from migration.models.clients import all_clients
+from migration.models.copies import (
     CopySearch,
     FoundCopy,
-    FoundValue,
-    KnownValue,
     SearchedClient,
     UnsearchedPlace,
     UnsearchedReason,
-    all_clients,
 )
+from migration.models.known_values import KnownValue
+from migration.models.seen_values import FoundValue
 from migration.operations.aws_store import secrets_manager
 from migration.operations.copy_places import list_places
 from migration.operations.copy_reader import TableReader, UnsearchedError, open_own_connection

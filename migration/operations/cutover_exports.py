@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Q
 
 from migration import audit_sentences as sentences
-from migration.models import AuditCheckpoint, AuditCode, AuditEvent, AuditLink, PhaseChange
+from migration.models.audit_events import AuditCheckpoint, AuditCode, AuditEvent, AuditLink
 from migration.models.audit_signatures import audit_keys, describe_moment, first_id_at
+from migration.models.moves import PhaseChange
 from migration.offboarding_sentences import MOVED_TO_LEAVE
 from migration.operations.audit_chain import AuditHead, link_parts, read_head, seal_audit
 from migration.operations.audit_export import annotate_links, make_row

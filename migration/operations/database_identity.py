@@ -15,7 +15,9 @@ from django.conf import settings
 from django.db import connections, transaction
 
 from migration import audit_sentences
-from migration.models import AuditCode, AuditEvent, DatabaseClaim, DatabaseIdentity, Secret
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
+from migration.models.secrets import Secret
 from migration.models.write_state import read_aws_write_state
 from migration.operations.shared_facts import (
     KEYS,

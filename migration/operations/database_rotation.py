@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 from credentials.models import ClientRevision, DatabaseCredential, write_changed_values
 from credentials.refusals import RefusedByDatabaseError
 from migration import rotation_sentences
-from migration.models import PUSHED, OtherSecretsState, RotationOutcome, RotationStep, Secret
+from migration.models.layouts import OtherSecretsState
+from migration.models.rotations import RotationOutcome, RotationStep
+from migration.models.run_items import PUSHED
+from migration.models.secrets import Secret
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.aws_writes import require_writes_allowed
 from migration.operations.known_values import note_new_password_in_aws, noting_rows
@@ -69,7 +72,7 @@ from nova_credentials.phases import Phase
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migration.models import Rotation
+    from migration.models.rotations import Rotation
     from migration.operations.login_tests.database import DatabaseLogin
     from migration.operations.role_passwords import OpenLogin
     from nova_credentials.aws.secrets_manager import SecretValue

@@ -12,16 +12,13 @@ from django.db import transaction
 
 from credentials.models import Client
 from migration import audit_sentences, rotation_sentences, sentences
-from migration.models import (
-    RECOVERY_DAYS,
-    AuditCode,
-    AuditEvent,
-    ClientMigration,
-    PhaseChange,
-    Rotation,
-    Secret,
-    require_reason,
-)
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.clients import ClientMigration
+from migration.models.moves import PhaseChange
+from migration.models.offboardings import RECOVERY_DAYS
+from migration.models.reasons import require_reason
+from migration.models.rotations import Rotation
+from migration.models.secrets import Secret
 from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks

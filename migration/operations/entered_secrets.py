@@ -9,7 +9,8 @@ from django.db import transaction
 from credentials.models import Client, RowsBusyError, save_columns
 from credentials.refusals import RefusedByDatabaseError, convert_refusals
 from migration import login_sentences, rotation_sentences
-from migration.models import Rotation, RotationOutcome, RotationStep, Secret
+from migration.models.rotations import Rotation, RotationOutcome, RotationStep
+from migration.models.secrets import Secret
 from migration.operations.aws_store import secret_names_by_type
 from migration.operations.login_tests.attempts import try_login
 from migration.operations.reachable_logins import describe_missing_login, find_row

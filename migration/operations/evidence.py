@@ -14,16 +14,9 @@ from django.conf import settings
 from django.utils import timezone
 
 from migration import evidence_sentences, sentences
-from migration.models import (
-    ANSWERED_WITHIN,
-    FRESH,
-    GOOD_READS,
-    Blocker,
-    ClientMigration,
-    ReadCount,
-    ReadsSince,
-    get_wanted_time,
-)
+from migration.models.clients import ClientMigration
+from migration.models.readiness import ANSWERED_WITHIN, FRESH, Blocker, get_wanted_time
+from migration.models.reads import GOOD_READS, ReadCount, ReadsSince
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:

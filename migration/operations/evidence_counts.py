@@ -6,14 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from migration import evidence_sentences
-from migration.models import PhaseChange
+from migration.models.moves import PhaseChange
 from migration.operations.evidence import KINDS_BY_KEY, list_evidence, make_phase_entry
 from migration.operations.gate_facts import GateFacts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from migration.models import Run
+    from migration.models.runs import Run
     from migration.operations.evidence import Evidence
     from nova_credentials.messages import Message
     from nova_credentials.phases import Phase

@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING
 from credentials.models import Client, CountingProof
 from credentials.triggers import find_is_counted_by_table, writes_are_counted
 from migration import sentences
-from migration.models import (
-    ClientMigration,
-    LoginStore,
-    LoginTest,
-    ReadCount,
-    ReaderProcess,
-    Run,
-    RunItem,
-    SearchedClient,
-    select_open_items_of_write_runs,
-)
+from migration.models.clients import ClientMigration
+from migration.models.copies import SearchedClient
+from migration.models.login_tests import LoginStore, LoginTest
+from migration.models.reader_processes import ReaderProcess
+from migration.models.readiness import select_open_items_of_write_runs
+from migration.models.reads import ReadCount
+from migration.models.run_items import RunItem
+from migration.models.runs import Run
 from migration.operations.nova_tables import read_nova_tables
 
 if TYPE_CHECKING:

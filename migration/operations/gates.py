@@ -13,7 +13,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from migration import evidence_sentences, login_sentences, sentences
-from migration.models import FRESH, Comparison
+from migration.models.comparisons import Comparison
+from migration.models.readiness import FRESH
 from migration.operations.account import find_account_problem
 from migration.operations.aws_writes import (
     describe_who_stopped_writes,
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models import ClientMigration, LoginTest, ReadCount, RunItem
+    from migration.models.clients import ClientMigration
+    from migration.models.login_tests import LoginTest
+    from migration.models.reads import ReadCount
+    from migration.models.run_items import RunItem
     from migration.operations.account import KmsAnswers
     from migration.operations.snapshots import ClientSnapshot
 

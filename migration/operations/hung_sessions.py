@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from django.db import connection
 
-from migration.models import LeaseKind
+from migration.models.leases import LeaseKind
 from migration.operations.leases import HELD
 
 # django-q ends a task after five minutes, and a batch asks PostgreSQL every minute. AWS refuses what was signed more

@@ -20,8 +20,7 @@ from credentials.models import CREDENTIAL_MODELS, Client
 from credentials.onboarding import MAIL_SERVERS
 from migration import import_sentences as sentences
 from migration import offboarding_sentences
-from migration.models import ClientGroupError, parse_group_name
-from migration.models.client_groups import fold_group_name
+from migration.models.client_groups import ClientGroupError, fold_group_name, parse_group_name
 from migration.operations.csv_cells import defuse_cell
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.phases import Phase

@@ -22,15 +22,14 @@ from credentials.refusals import RefusedByDatabaseError, convert_refusals, inser
 from credentials.secret_names import configured_layout
 from migration import audit_sentences
 from migration import import_sentences as sentences
-from migration.models import (
-    AuditCode,
-    AuditEvent,
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.client_groups import (
     ClientGroup,
     ClientGroupError,
     GroupMember,
-    all_clients,
+    fold_group_name,
 )
-from migration.models.client_groups import fold_group_name
+from migration.models.clients import all_clients
 from migration.operations.import_files import ImportRefusedError, parse_import_file
 from migration.operations.import_plans import ClientPlanner, LineOutcome, PlannedLine, get_phase
 from migration.operations.known_values import note_values_on_commit
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from django.db.models import Model
 
     from credentials.models import Credential
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
     from migration.operations.import_files import FileLine, ImportFile
     from migration.operations.import_plans import ClientImport
     from nova_credentials.messages import Message

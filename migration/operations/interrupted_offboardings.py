@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from django.db import connection
 
 from migration import offboarding_sentences as told
-from migration.models import Offboarding, OffboardingState
+from migration.models.offboardings import Offboarding, OffboardingState
 from migration.operations.leaving_checks import list_objections
 from migration.operations.locks import hold_client_locks
 from migration.operations.offboarding import OffboardingError, schedule_offboarding_deletions

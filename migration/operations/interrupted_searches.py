@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.db import transaction
 from django.utils import timezone
 
-from migration.models import CopySearch, LeaseKind
+from migration.models.copies import CopySearch
+from migration.models.leases import LeaseKind
 from migration.operations.leases import hold_until_commit, try_lease
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
-from migration.models import Fingerprint, Secret, VersionKey
+from migration.models.secrets import Secret
+from migration.models.version_keys import Fingerprint, VersionKey
 from migration.sentences import VERSIONS_UNPROVED
 
 if TYPE_CHECKING:

@@ -18,15 +18,11 @@ from credentials.copying import read_purged_secrets
 from credentials.models import ClientWrite
 from credentials.nova_columns import NovaSchemaError, convert_schema_errors
 from credentials.pointers import POINTER, is_purged
-from migration.models import (
-    Fingerprint,
-    KnownValue,
-    NewValueOrigin,
-    PresentValue,
-    SeenClient,
-    all_clients,
-    find_layout,
-)
+from migration.models.clients import all_clients
+from migration.models.known_values import KnownValue
+from migration.models.layouts import find_layout
+from migration.models.seen_values import NewValueOrigin, PresentValue, SeenClient
+from migration.models.version_keys import Fingerprint
 from migration.operations.aws_store import client_secret_names, find_known_secrets
 from migration.operations.keys import fingerprint_key_id, load_version_keys, make_fingerprint
 from migration.operations.snapshots import repeatable_read_only, reread_locked_client
@@ -40,7 +36,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from credentials.models import Client, Credential
-    from migration.models import ClientPhaseQuerySet, CredentialKey, KnownSecret
+    from migration.models.clients import ClientPhaseQuerySet
+    from migration.models.secrets import KnownSecret
+    from migration.models.seen_values import CredentialKey
     from migration.operations.keys import VersionIdKeys
     from nova_credentials.aws.answers import Answers, SecretValue
 

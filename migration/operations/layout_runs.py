@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migration.models import Run
+from migration.models.runs import Run
 from migration.operations.layouts import change_layout
 from migration.operations.single_items import ItemsToRetry, process_one_by_one, works_on
 from nova_credentials.document import Layout
 
 if TYPE_CHECKING:
-    from migration.models import Outcome, RunItem
+    from migration.models.run_items import Outcome, RunItem
     from nova_credentials.messages import Message
 
 

@@ -25,16 +25,12 @@ from migration import (
     rotation_sentences,
     sentences,
 )
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    ClientMigration,
-    OtherSecretsState,
-    Outcome,
-    Rotation,
-    Secret,
-    find_name_holder,
-)
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.clients import ClientMigration, find_name_holder
+from migration.models.layouts import OtherSecretsState
+from migration.models.rotations import Rotation
+from migration.models.run_items import Outcome
+from migration.models.secrets import Secret
 from migration.operations.aws_store import (
     find_known_secrets,
     list_versions_since_backup,

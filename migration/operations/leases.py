@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import psycopg
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from migration.models import LeaseKind
+    from migration.models.leases import LeaseKind
 
 # What PostgreSQL said of the session's lock longer ago is asked anew before a write to AWS.
 PROVEN_FOR_SECONDS = 0.7

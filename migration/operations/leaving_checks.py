@@ -10,7 +10,11 @@ from django.utils import timezone
 
 from credentials.pointers import list_rows_in_clear
 from migration import offboarding_sentences as told
-from migration.models import OtherSecretsState, ReadCount, Rotation, Run, RunItem
+from migration.models.layouts import OtherSecretsState
+from migration.models.reads import ReadCount
+from migration.models.rotations import Rotation
+from migration.models.run_items import RunItem
+from migration.models.runs import Run
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.gate_facts import GateFacts
 from migration.operations.snapshots import read_client_with_rows

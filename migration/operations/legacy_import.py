@@ -23,7 +23,10 @@ from credentials.refusals import RefusedByDatabaseError, convert_refusals, inser
 from credentials.secret_names import configured_layout
 from migration import audit_sentences, offboarding_sentences
 from migration import legacy_sentences as sentences
-from migration.models import AuditCode, AuditEvent, LeaseKind, all_clients, find_layout
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.clients import all_clients
+from migration.models.layouts import find_layout
+from migration.models.leases import LeaseKind
 from migration.operations.leases import hold_until_commit
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType

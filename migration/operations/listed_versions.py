@@ -7,14 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from credentials.secret_names import find_name_problem
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    ClientMigration,
-    find_layout,
-    find_other_secrets_layout,
-)
+from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.audit_signatures import first_id_at
+from migration.models.clients import ClientMigration
+from migration.models.layouts import find_layout, find_other_secrets_layout
 from migration.operations.aws_store import secret_names, secrets_manager
 from migration.operations.pending_secrets import is_made_by_site
 from migration.operations.pushes import SHOWN_DIGITS

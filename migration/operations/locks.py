@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from migration.models import LeaseKind
+from migration.models.leases import LeaseKind
 from migration.operations.leases import refuse_lost_leases, releasing, take_leases
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from migration import login_sentences
-from migration.models import LoginStore
 from migration.models.login_outcomes import LoginOutcome
+from migration.models.login_tests import LoginStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from migration.models import LoginTest
+    from migration.models.login_tests import LoginTest
     from nova_credentials.messages import Message
 
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from credentials.models import Client
 from migration import login_sentences, sentences
-from migration.models import TRANSIENT, LoginStores, LoginTest, Outcome, Run
 from migration.models.login_outcomes import LoginOutcome
+from migration.models.login_tests import LoginStores, LoginTest
+from migration.models.run_items import TRANSIENT, Outcome
+from migration.models.runs import Run
 from migration.operations.client_login_tests import (
     describe_test,
     keep_results,
@@ -20,7 +22,7 @@ from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.document import DocumentError
 
 if TYPE_CHECKING:
-    from migration.models import RunItem
+    from migration.models.run_items import RunItem
     from migration.operations.single_items import ItemsToRetry
 
 # A batch whose logins take longer is left; the rest of it is claimed again.

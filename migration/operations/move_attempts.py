@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from migration import audit_sentences, evidence_sentences, sentences
-from migration.models import AuditCode, ClientMigration, Comparison, MoveRequest, PlannedChange
+from migration.models.approvals import MoveRequest
+from migration.models.audit_events import AuditCode
+from migration.models.clients import ClientMigration, PlannedChange
+from migration.models.comparisons import Comparison
 from migration.operations.aws_store import secrets_manager
 from migration.operations.gate_facts import GateFacts
 from migration.operations.gates import Check, Override, ShutGate, require_open
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models import Run
+    from migration.models.runs import Run
     from migration.operations.account import KmsAnswers
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.secrets_manager import SecretsManager

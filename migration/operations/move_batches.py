@@ -6,14 +6,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from migration import audit_sentences, sentences
-from migration.models import (
-    TRANSIENT,
-    AuditCode,
-    AuditEvent,
-    ClientMigration,
-    Outcome,
-    PhaseChange,
-)
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.clients import ClientMigration
+from migration.models.moves import PhaseChange
+from migration.models.run_items import TRANSIENT, Outcome
 from migration.operations.account import KmsAnswers
 from migration.operations.gates import Check, Override, ShutGate
 from migration.operations.locks import refuse_lost_client_locks
@@ -24,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
-    from migration.models import PlannedMoves, Run, RunItem
+    from migration.models.planned_moves import PlannedMoves
+    from migration.models.run_items import RunItem
+    from migration.models.runs import Run
     from migration.operations.move_attempts import MoveResult
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.messages import Message

@@ -14,7 +14,9 @@ from django.db import transaction
 from credentials.models import Client
 from credentials.refusals import RefusedByDatabaseError
 from migration import campaign_sentences, sentences
-from migration.models import PUSHED, Comparison, Outcome, Run
+from migration.models.comparisons import Comparison
+from migration.models.run_items import PUSHED, Outcome
+from migration.models.runs import Run
 from migration.operations.aws_store import make_aws_copy, secrets_manager
 from migration.operations.aws_writes import explain_differences_after_reading
 from migration.operations.comparisons import make_unsaved_comparison, read_secrets
@@ -38,7 +40,9 @@ from nova_credentials.phases import IllegalMove, Phase, StalePhase
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from migration.models import PhaseChange, PlannedMoves, RunItem
+    from migration.models.moves import PhaseChange
+    from migration.models.planned_moves import PlannedMoves
+    from migration.models.run_items import RunItem
     from migration.operations.move_attempts import MoveAttempt
     from migration.operations.single_items import ItemsToRetry
     from migration.operations.snapshots import ClientSnapshot

@@ -15,7 +15,10 @@ from credentials.nova_columns import NovaSchemaError, read_nova_columns
 from credentials.pointers import replace_secrets_by_pointers
 from credentials.refusals import RefusedByDatabaseError
 from migration import audit_sentences, offboarding_sentences, sentences
-from migration.models import PUSHED, AuditCode, Comparison, require_storable_reason
+from migration.models.audit_events import AuditCode
+from migration.models.comparisons import Comparison
+from migration.models.reasons import require_storable_reason
+from migration.models.run_items import PUSHED
 from migration.operations.aws_store import (
     AwsCopy,
     list_versions_since_backup,
@@ -66,7 +69,8 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models import MoveRequest, Run
+    from migration.models.approvals import MoveRequest
+    from migration.models.runs import Run
     from migration.operations.account import KmsAnswers
     from nova_credentials.messages import Message
 

@@ -18,26 +18,19 @@ from credentials.models import Client
 from migration import notice_sentences as sentences
 from migration import sentences as own_sentences
 from migration import setting_sentences
-from migration.models import (
-    OF_AWS,
-    ClientCondition,
-    Comparison,
-    Condition,
-    FoundCondition,
-    FoundCopy,
-    Notice,
-    NoticeEvent,
-    OpenMismatch,
-    ReaderProcess,
-    Rotation,
-    RotationOutcome,
-    RotationSchedule,
-    SearchedClient,
-    Worker,
-    all_clients,
-    client_has_settings_drift,
-    rotation_schedules,
-)
+from migration.models import rotation_schedules
+from migration.models.clients import all_clients
+from migration.models.comparisons import Comparison
+from migration.models.conditions import ClientCondition, Condition, FoundCondition
+from migration.models.copies import FoundCopy, SearchedClient
+from migration.models.mismatches import OpenMismatch
+from migration.models.notices import Notice, NoticeEvent
+from migration.models.reader_processes import ReaderProcess
+from migration.models.rotation_schedules import RotationSchedule
+from migration.models.rotations import Rotation, RotationOutcome
+from migration.models.secrets import client_has_settings_drift
+from migration.models.work_facts import OF_AWS
+from migration.models.workers import Worker
 from migration.operations.audit_chain import find_unsealed_since
 from migration.operations.audit_verification import verify_audit
 from migration.operations.aws_writes import find_write_refusal

@@ -28,10 +28,9 @@ from django.utils.crypto import salted_hmac
 from credentials.localization import localize
 from credentials.shown_names import escape_invisible
 from migration import notice_sentences as sentences
-from migration.models import (
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.notices import (
     CHOSEN_EVENTS,
-    AuditCode,
-    AuditEvent,
     DeliveryAttempt,
     DeliveryOutcome,
     DeliveryState,

@@ -22,7 +22,9 @@ from credentials.shown_names import escape_name
 from credentials.trigger_sql import COUNT_EACH_CLIENT
 from migration import audit_sentences
 from migration import table_sentences as sentences
-from migration.models import AuditCode, AuditEvent, ClientMigration, require_storable_reason
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.clients import ClientMigration
+from migration.models.reasons import require_storable_reason
 from migration.operations.values_after_purge import PurgedClientWithValue, list_purged_with_values
 from nova_credentials.messages import MessageError, in_a_row
 from nova_credentials.phases import Phase

@@ -1,16 +1,14 @@
 """Deletes what was kept long enough."""
 
-from migration.models import (
-    Comparison,
-    LoginTest,
-    Notice,
-    PlannedVersion,
-    ReaderProcess,
-    Run,
-    RunPlan,
-    Worker,
-)
-from migration.operations import wrong_passwords
+from migration.models.comparisons import Comparison
+from migration.models.login_tests import LoginTest
+from migration.models.notices import Notice
+from migration.models.planned_versions import PlannedVersion
+from migration.models.reader_processes import ReaderProcess
+from migration.models.run_plans import RunPlan
+from migration.models.runs import Run
+from migration.models.workers import Worker
+from migration.people import lockouts
 
 
 def forget_old_rows() -> None:
@@ -23,4 +21,4 @@ def forget_old_rows() -> None:
     PlannedVersion.objects.forget_old()
     LoginTest.objects.forget_old()
     Notice.objects.forget_old()
-    wrong_passwords.forget_old_attempts_and_sessions()
+    lockouts.forget_old_attempts_and_sessions()

@@ -17,14 +17,10 @@ from django.db import transaction
 from credentials.models import Client
 from credentials.nova_columns import NovaSchemaError
 from migration import audit_sentences, layout_sentences, sentences
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    ClientMigration,
-    OtherSecretsState,
-    ReaderProcess,
-    store_lost_secret_slugs,
-)
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.clients import ClientMigration, store_lost_secret_slugs
+from migration.models.layouts import OtherSecretsState
+from migration.models.reader_processes import ReaderProcess
 from migration.operations.aws_store import (
     read_aws,
     secrets_manager,
@@ -42,7 +38,7 @@ from nova_credentials.document import DocumentError
 from nova_credentials.messages import in_a_row
 
 if TYPE_CHECKING:
-    from migration.models import ClientMigrationQuerySet
+    from migration.models.clients import ClientMigrationQuerySet
     from migration.operations.aws_store import AwsCopy
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.answers import SecretDescription

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from django.db import Error, connection, transaction
 
-from migration.models import OtherStatement, OtherStatementCount
+from migration.models.reader_processes import OtherStatement, OtherStatementCount
 from nova_credentials.tables import CREDENTIALS, LEGACY_CREDENTIALS, STATEMENT_MARK
 
 if TYPE_CHECKING:

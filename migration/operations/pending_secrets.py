@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from migration import rotation_sentences
-from migration.models import Secret
+from migration.models.secrets import Secret
 from migration.operations.aws_store import find_known_secrets
 from migration.operations.keys import carried, load_version_keys
 from migration.operations.login_tests.database import DatabaseLogin

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from migration import rotation_sentences, sentences, version_sentences
-from migration.models import AuditCode, AuditEvent, Rotation
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.rotations import Rotation
 from migration.operations import pending_secrets
 from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import find_write_refusal

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from migration.models import Outcome, Secret
+from migration.models.run_items import Outcome
+from migration.models.secrets import Secret
 from nova_credentials.aws.secrets_manager import SecretValue
 
 if TYPE_CHECKING:

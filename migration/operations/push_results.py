@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from migration import plan_sentences, sentences
-from migration.models import Comparison, Outcome
+from migration.models.comparisons import Comparison
+from migration.models.run_items import Outcome
 from migration.operations.aws_writes import WritesRefusedError
 from migration.operations.comparisons import make_unsaved_comparison
 from migration.operations.secret_writer import (
@@ -22,7 +23,7 @@ from nova_credentials.aws.secrets_manager import ErrorClass, SecretValue
 from nova_credentials.messages import in_a_row
 
 if TYPE_CHECKING:
-    from migration.models import Run
+    from migration.models.runs import Run
     from migration.operations.pending_writes import PendingWrite, ReplacedVersion
     from migration.operations.secret_writer import SecretWriter
     from nova_credentials.aws.answers import Answers

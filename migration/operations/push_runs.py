@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from migration import sentences
-from migration.models import PUSHED, TRANSIENT, ClientMigration, Comparison, Outcome, Run
+from migration.models.clients import ClientMigration
+from migration.models.comparisons import Comparison
+from migration.models.run_items import PUSHED, TRANSIENT, Outcome
+from migration.models.runs import Run
 from migration.operations.comparisons import compare
 from migration.operations.pushes import push
 from migration.operations.secret_writer import DifferingPolicy
@@ -15,7 +18,7 @@ from migration.operations.single_items import works_on
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from migration.models import RunItem
+    from migration.models.run_items import RunItem
     from migration.operations.push_results import PushResult
     from migration.operations.single_items import ItemsToRetry
 

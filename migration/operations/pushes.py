@@ -13,18 +13,12 @@ from django.db import transaction
 
 from credentials.models import ClientRevision
 from migration import audit_sentences, sentences
-from migration.models import (
-    PUSHED,
-    AuditCode,
-    AuditEvent,
-    ClientMigration,
-    Comparison,
-    Outcome,
-    Run,
-    Secret,
-    all_clients,
-    store_lost_secret_slugs,
-)
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.clients import ClientMigration, all_clients, store_lost_secret_slugs
+from migration.models.comparisons import Comparison
+from migration.models.run_items import PUSHED, Outcome
+from migration.models.runs import Run
+from migration.models.secrets import Secret
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import make_unsaved_comparison, make_unsaved_match
 from migration.operations.leases import find_thread_session, work_in_thread_under_session

@@ -17,12 +17,12 @@ from django.db.models.lookups import LessThanOrEqual
 from credentials.models import CREDENTIAL_MODELS
 from credentials.nova_columns import read_nova_columns
 from credentials.pointers import POINTER
-from migration.models import (
+from migration.models.clients import all_clients
+from migration.models.layouts import has_layout
+from migration.models.readiness import (
     Blocker,
     Standing,
-    all_clients,
     find_standing,
-    has_layout,
     select_with_blocker,
     with_blocker,
 )
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from credentials.models import Client, Credential
     from credentials.nova_columns import NovaSchema
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
 
 PREVIOUS_PHASE = {new: old for old, new in NEXT_PHASE.items()}
 # Matches a slug that can stand in a secret's name (`document.name_problem`), by PostgreSQL's ~.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from migration import audit_sentences
-from migration.models import AuditCode
+from migration.models.audit_events import AuditCode
 from migration.operations.bounded_refusals import record_refusal
 
 if TYPE_CHECKING:

@@ -14,17 +14,13 @@ from django.utils.crypto import salted_hmac
 from credentials.models import Client, RowsBusyError
 from credentials.triggers import writes_are_counted
 from migration import audit_sentences, resolution_sentences, sentences
-from migration.models import (
-    PUSHED,
-    AuditCode,
-    AuditEvent,
-    ClientMigration,
-    Comparison,
-    Outcome,
-    Resolution,
-    Run,
-    require_storable_reason,
-)
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.clients import ClientMigration
+from migration.models.comparisons import Comparison
+from migration.models.reasons import require_storable_reason
+from migration.models.resolutions import Resolution
+from migration.models.run_items import PUSHED, Outcome
+from migration.models.runs import Run
 from migration.operations.aws_store import list_versions_since_backup, read_aws, secrets_manager
 from migration.operations.comparisons import (
     compare,
@@ -58,7 +54,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models import RunItem
+    from migration.models.run_items import RunItem
     from migration.operations.aws_store import AwsCopy
     from migration.operations.snapshots import ClientSnapshot
 

@@ -19,7 +19,11 @@ from credentials.copying import (
 from credentials.models import save_columns
 from credentials.triggers import writes_are_counted
 from migration import sentences, version_sentences
-from migration.models import PUSHED, Comparison, NewValueOrigin, Resolution, require_storable_reason
+from migration.models.comparisons import Comparison
+from migration.models.reasons import require_storable_reason
+from migration.models.resolutions import Resolution
+from migration.models.run_items import PUSHED
+from migration.models.seen_values import NewValueOrigin
 from migration.operations.aws_store import make_aws_copy, secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare, compare_with_document

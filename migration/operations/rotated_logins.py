@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from credentials.models import DatabaseCredential
 from credentials.pointers import POINTER
 from migration import rotation_sentences
-from migration.models import KnownValue
+from migration.models.known_values import KnownValue
 from migration.operations.keys import make_fingerprint
 from migration.operations.login_tests.database import DatabaseLogin
 from migration.operations.pending_secrets import is_same_role, make_passwordless_login, read_logins

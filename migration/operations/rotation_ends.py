@@ -6,7 +6,7 @@ from credentials.models import RowsBusyError
 from credentials.nova_columns import NovaSchemaError
 from credentials.refusals import RefusedByDatabaseError
 from migration import rotation_sentences
-from migration.models import RotationOutcome
+from migration.models.rotations import RotationOutcome
 from migration.operations.pending_secrets import (
     ForeignPendingError,
     LoginGoneError,

@@ -9,14 +9,10 @@ from django.utils import timezone
 
 from credentials.models import Client, DatabaseCredential
 from migration import rotation_sentences, sentences
-from migration.models import (
-    Outcome,
-    Rotation,
-    RotationOpenError,
-    RotationOutcome,
-    RotationSchedule,
-    Run,
-)
+from migration.models.rotation_schedules import RotationSchedule
+from migration.models.rotations import Rotation, RotationOpenError, RotationOutcome
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations.database_rotation import DATABASE
 from migration.operations.pending_secrets import is_same_role
 from migration.operations.reachable_logins import find_row
@@ -31,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from migration.models import RunItem
+    from migration.models.run_items import RunItem
     from migration.operations.single_items import ItemsToRetry
     from nova_credentials.messages import Message
 

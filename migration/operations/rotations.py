@@ -11,7 +11,8 @@ from django.db import connection
 
 from credentials.models import Client
 from migration import offboarding_sentences, rotation_sentences
-from migration.models import Offboarding, Rotation, RotationOutcome
+from migration.models.offboardings import Offboarding
+from migration.models.rotations import Rotation, RotationOutcome
 from migration.operations.aws_store import secrets_manager
 from migration.operations.database_rotation import DATABASE, DatabaseRotation
 from migration.operations.locks import hold_client_locks

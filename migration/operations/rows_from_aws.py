@@ -19,7 +19,9 @@ from credentials.models import (
 from credentials.pointers import is_purged, list_all_rows, list_purged_extras
 from credentials.refusals import RefusedByDatabaseError, convert_refusals
 from credentials.triggers import writes_are_counted
-from migration.models import ClientMigration, OtherSecretsState, Secret
+from migration.models.clients import ClientMigration
+from migration.models.layouts import OtherSecretsState
+from migration.models.secrets import Secret
 from migration.operations.aws_store import secrets_manager
 from migration.operations.known_values import noting_rows
 from migration.operations.secret_owners import load_owners

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from migration import audit_sentences, sentences
-from migration.models import (
-    MOVE_PERMISSIONS,
-    AuditCode,
-    PlannedMoves,
-    Run,
-    StaleRunError,
-    require_storable_reason,
-)
+from migration.models.audit_events import AuditCode
+from migration.models.phases import MOVE_PERMISSIONS
+from migration.models.planned_moves import PlannedMoves
+from migration.models.reasons import require_storable_reason
+from migration.models.runs import Run
+from migration.models.steered_runs import StaleRunError
 from migration.operations.approvals import ApprovalStepRefused, find_second_user_refusal
 from migration.operations.evidence_counts import count_missing_kinds
 from migration.operations.gates import needs_approval
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
     from migration.operations.evidence import Evidence
     from nova_credentials.messages import Message
     from nova_credentials.phases import Phase

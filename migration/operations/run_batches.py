@@ -11,14 +11,15 @@ from django.db.models.expressions import RawSQL
 from django.db.models.lookups import In
 from django.utils import timezone
 
-from migration.models import LeaseKind, RunItem
+from migration.models.leases import LeaseKind
+from migration.models.run_items import RunItem
 from migration.operations.leases import HELD_LEASES, NOBODY_HOLDS_BATCH, list_held, try_lease
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from datetime import datetime
 
-    from migration.models import Run
+    from migration.models.runs import Run
 
 # The run's number and the batch's number share the 64 bits of one lease's key.
 BATCH_BITS = 24

@@ -11,19 +11,12 @@ from django.db import connection
 
 from credentials.nova_columns import NovaSchemaError
 from migration import plan_sentences
-from migration.models import (
-    MANY_TRIES,
-    AuditEvent,
-    Outcome,
-    PlanClass,
-    PlanDrift,
-    PlanInOtherStateError,
-    PlannedClient,
-    ReplacedSecret,
-    Run,
-    RunPlan,
-    all_clients,
-)
+from migration.models.audit_events import AuditEvent
+from migration.models.clients import all_clients
+from migration.models.planned_clients import PlanClass, PlanDrift, PlannedClient, ReplacedSecret
+from migration.models.run_items import Outcome
+from migration.models.run_plans import PlanInOtherStateError, RunPlan
+from migration.models.runs import MANY_TRIES, Run
 from migration.operations.push_results import PushResult
 from migration.operations.pushes import push
 from migration.operations.secret_writer import DifferingPolicy
@@ -37,7 +30,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
     from migration.operations.pending_writes import ReplacedVersion
 
 # Ten calls of BatchGetSecretValue, which run at once.

@@ -12,15 +12,10 @@ from django.db import InterfaceError, OperationalError, connection
 
 from credentials.nova_columns import NovaSchemaError
 from migration import sentences
-from migration.models import (
-    Actor,
-    Outcome,
-    Run,
-    RunItem,
-    StaleRunError,
-    acting,
-)
-from migration.models.audit_actors import SYSTEM, process_origin
+from migration.models.audit_actors import SYSTEM, Actor, acting, process_origin
+from migration.models.run_items import Outcome, RunItem
+from migration.models.runs import Run
+from migration.models.steered_runs import StaleRunError
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.run_batches import (
     RETRY_LOCK,

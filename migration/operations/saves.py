@@ -15,16 +15,12 @@ from credentials.copying import (
 from credentials.models import Client
 from credentials.pointers import make_pointer
 from migration import audit_sentences, offboarding_sentences, sentences
-from migration.models import (
-    PUSHED,
-    AuditCode,
-    AuditEvent,
-    ClientMigration,
-    LeaseKind,
-    NewValueOrigin,
-    Offboarding,
-    Outcome,
-)
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.clients import ClientMigration
+from migration.models.leases import LeaseKind
+from migration.models.offboardings import Offboarding
+from migration.models.run_items import PUSHED, Outcome
+from migration.models.seen_values import NewValueOrigin
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.known_values import (
     note_new_values_in_aws,

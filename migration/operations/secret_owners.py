@@ -19,7 +19,7 @@ from nova_credentials.messages import in_a_row
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from migration.models import KnownSecret
+    from migration.models.secrets import KnownSecret
     from nova_credentials.aws.answers import SecretDescription
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.messages import Message

@@ -16,7 +16,8 @@ from credentials.models import (
     read_columns_and_mappings,
 )
 from credentials.pointers import POINTER, list_all_rows
-from migration.models import Secret, all_clients
+from migration.models.clients import all_clients
+from migration.models.secrets import Secret
 from migration.operations.aws_store import client_secret_names
 from migration.operations.known_values import note_purged_clients
 from migration.operations.secret_writer import REPLACED_STAGE

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from migration import plan_sentences, sentences
-from migration.models import Outcome
+from migration.models.run_items import Outcome
 from migration.operations.aws_writes import WritesRefusedError, get_aws_write_state
 from migration.operations.pending_writes import PendingWrite, ReplacedVersion
 from migration.operations.secret_owners import SecretOwners, load_owners

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migration.models import Run
+from migration.models.runs import Run
 from migration.operations.applied_settings import apply_settings
 from migration.operations.single_items import ItemsToRetry, process_one_by_one, works_on
 
 if TYPE_CHECKING:
-    from migration.models import Outcome, RunItem
+    from migration.models.run_items import Outcome, RunItem
     from nova_credentials.messages import Message
 
 

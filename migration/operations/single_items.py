@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from credentials.models import Client
 from migration import sentences
-from migration.models import TRANSIENT, Outcome, Run
+from migration.models.run_items import TRANSIENT, Outcome
+from migration.models.runs import Run
 from migration.operations.aws_writes import find_write_refusal
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import MessageError
@@ -15,7 +16,7 @@ from nova_credentials.messages import MessageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from migration.models import RunItem
+    from migration.models.run_items import RunItem
     from nova_credentials.messages import Message
 
 # Items that failed and may succeed at another try.

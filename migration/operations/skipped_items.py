@@ -9,7 +9,9 @@ from django.db.models import BooleanField, F, Func, OuterRef, Subquery
 from django.utils import timezone
 
 from migration import sentences
-from migration.models import Outcome, PhaseChange, Run
+from migration.models.moves import PhaseChange
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations.run_batches import held_batches
 
 if TYPE_CHECKING:

@@ -14,12 +14,8 @@ from credentials.models import Client
 from credentials.nova_columns import convert_schema_errors, judge_columns
 from credentials.pointers import describe_row_with_pointer
 from migration import offboarding_sentences, sentences
-from migration.models import (
-    OtherSecretsState,
-    all_clients,
-    find_layout,
-    find_other_secrets_layout,
-)
+from migration.models.clients import all_clients
+from migration.models.layouts import OtherSecretsState, find_layout, find_other_secrets_layout
 from nova_credentials import document as documents
 from nova_credentials.aws.answers import ErrorClass
 from nova_credentials.document import Document, DocumentError
@@ -30,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from credentials.nova_columns import NovaSchema
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
     from nova_credentials.document import Layout
     from nova_credentials.messages import Message
 

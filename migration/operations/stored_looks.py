@@ -12,7 +12,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from credentials.models import Client
-from migration.models import Secret, name_secret_slug
+from migration.models.layouts import name_secret_slug
+from migration.models.secrets import Secret
 from migration.operations.secret_settings import (
     find_changes,
     find_changes_from_stored_facts,

@@ -11,7 +11,10 @@ from credentials.copying import copy_document_into_rows, list_rows_missing_in_do
 from credentials.models import CountingGap
 from credentials.triggers import writes_are_counted
 from migration import resolution_sentences, sentences
-from migration.models import PUSHED, Comparison, Resolution, require_storable_reason
+from migration.models.comparisons import Comparison
+from migration.models.reasons import require_storable_reason
+from migration.models.resolutions import Resolution
+from migration.models.run_items import PUSHED
 from migration.operations.aws_store import make_aws_copy, read_aws, secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.comparisons import compare, compare_with_document

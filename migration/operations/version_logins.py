@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from django.utils.crypto import salted_hmac
 
 from migration import login_sentences, version_sentences
-from migration.models import AuditCode, AuditEvent
-from migration.models.login_outcomes import PROVEN_WRONG
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.login_outcomes import PROVEN_WRONG, LoginOutcome
 from migration.operations.aws_writes import TEST_LOGIN
-from migration.operations.login_tests import LoginOutcome, try_login
+from migration.operations.login_tests.attempts import try_login
 from migration.operations.pushes import SHOWN_DIGITS
 from migration.operations.rate_limiter import rate_limiter
 from migration.operations.resolutions import NotResolved

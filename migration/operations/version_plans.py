@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migration.models import PlannedVersion
+from migration.models.planned_versions import PlannedVersion
 from migration.operations.rate_limiter import rate_limiter
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from migration.models import KnownSecret
+    from migration.models.secrets import KnownSecret
     from migration.operations.keys import VersionIdKeys
     from nova_credentials.aws.secrets_manager import SecretValue
 

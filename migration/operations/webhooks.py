@@ -13,8 +13,8 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from migration.models import DeliveryAttempt, DeliveryOutcome
 from migration.models.login_outcomes import LoginOutcome
+from migration.models.notices import DeliveryAttempt, DeliveryOutcome
 from migration.operations.login_tests.addresses import connect_to_first, is_loopback, resolve_host
 from migration.operations.login_tests.bounded_sockets import start_tls
 from migration.operations.login_tests.deadlines import Deadline

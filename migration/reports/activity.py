@@ -11,8 +11,13 @@ from django.db.models.functions import Cast
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from migration.models import Campaign, PhaseChange, PhaseChoices, Resolution, Run, WriteStop
+from migration.models.campaigns import Campaign
+from migration.models.moves import PhaseChange
 from migration.models.permissions import VIEW_CAMPAIGNS, VIEW_CLIENTS, VIEW_COMPARISONS, VIEW_RUNS
+from migration.models.phases import PhaseChoices
+from migration.models.resolutions import Resolution
+from migration.models.runs import Run
+from migration.models.write_stops import WriteStop
 from nova_credentials.messages import Message
 
 if TYPE_CHECKING:

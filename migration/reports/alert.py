@@ -10,8 +10,9 @@ from django.urls import reverse
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from migration.models import BackgroundFacts, ReaderSummary
     from migration.models.failures import SiteFailureCounts
+    from migration.models.reader_processes import ReaderSummary
+    from migration.models.work_facts import BackgroundFacts
     from migration.operations.nova_tables import NovaTables
     from migration.reports.client_counts import ClientCounts, NewestComparisonCounts
 

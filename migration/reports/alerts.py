@@ -12,13 +12,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.localization import localize
-from migration.models import (
-    Campaign,
-    Comparison,
-    MoveRequest,
-    Run,
-    Worker,
-)
+from migration.models.approvals import MoveRequest
+from migration.models.campaigns import Campaign
+from migration.models.comparisons import Comparison
 from migration.models.permissions import (
     APPROVE_MOVES,
     START_RUNS,
@@ -30,6 +26,8 @@ from migration.models.permissions import (
     VIEW_RUNS,
     VIEW_TABLES,
 )
+from migration.models.runs import Run
+from migration.models.workers import Worker
 from migration.operations.audit_chain import find_unsealed_since
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.doctor import process_sentences

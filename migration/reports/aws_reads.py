@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from migration.models import ClientMigration, ReadCount, Reveal, Secret, find_layout
+from migration.models.clients import ClientMigration
+from migration.models.layouts import find_layout
+from migration.models.reads import ReadCount
+from migration.models.reveals import Reveal
+from migration.models.secrets import Secret
 from migration.operations.aws_store import CALLER, secret_names
 from nova_credentials.document import name_problem
 from nova_credentials.reader.from_aws import CALLER as READER

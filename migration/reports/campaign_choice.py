@@ -9,16 +9,11 @@ from urllib.parse import urlencode
 
 from django.utils.translation import gettext_lazy as _
 
-from migration.models import (
-    Blocker,
-    Campaign,
-    PhaseChoices,
-    Standing,
-    all_clients,
-    find_standing,
-    list_clients_in_campaigns,
-    with_blocker,
-)
+from migration.models.campaign_clients import list_clients_in_campaigns
+from migration.models.campaigns import Campaign
+from migration.models.clients import all_clients
+from migration.models.phases import PhaseChoices
+from migration.models.readiness import Blocker, Standing, find_standing, with_blocker
 from migration.operations.ready_clients import select_unpushable
 from nova_credentials.phases import Phase
 

@@ -13,18 +13,14 @@ from django.utils.translation import ngettext
 
 from credentials.localization import localize
 from migration import audit_sentences, campaign_sentences
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    Outcome,
-    PhaseChange,
-    PhaseChoices,
-    Run,
-    WaveClient,
-)
 from migration.models.audit_actors import SYSTEM
+from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.audit_signatures import first_id_at
-from migration.models.moves import is_move_back
+from migration.models.moves import PhaseChange, is_move_back
+from migration.models.phases import PhaseChoices
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
+from migration.models.waves import WaveClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +28,8 @@ if TYPE_CHECKING:
     from typing import Protocol
     from uuid import UUID
 
-    from migration.models import Campaign, Wave
+    from migration.models.campaigns import Campaign
+    from migration.models.waves import Wave
     from nova_credentials.messages import Message
 
     class CountedRun(Protocol):

@@ -10,19 +10,17 @@ from django.db.models import Count, Min, Window
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions import Coalesce, RowNumber
 
-from migration.models import (
-    Outcome,
-    Run,
-    RunItem,
-    WaveClient,
-)
 from migration.models.left_clients import select_items_unmoved_by_steps, select_unmoved_items
+from migration.models.run_items import Outcome, RunItem
+from migration.models.runs import Run
+from migration.models.waves import WaveClient
 from migration.reports.campaign_lists import CountedClients, make_list_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from migration.models import Campaign, Wave
+    from migration.models.campaigns import Campaign
+    from migration.models.waves import Wave
     from nova_credentials.messages import Message
 
 # How many clients are named of one run, and how many in all. The run's page names the others.

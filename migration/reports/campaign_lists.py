@@ -9,22 +9,19 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from credentials.localization import localize
-from migration.models import (
-    Campaign,
-    Run,
-    Wave,
-    WaveClient,
-)
+from migration.models.campaigns import Campaign
 from migration.models.left_clients import (
     select_blocked_now,
     select_items_unmoved_by_steps,
     select_unmoved_items,
 )
+from migration.models.runs import Run
 from migration.models.wave_counts import (
     list_differing,
     list_with_failed_reads,
     select_refused_or_failed_items,
 )
+from migration.models.waves import Wave, WaveClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

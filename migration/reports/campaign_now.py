@@ -10,15 +10,16 @@ from django.db.models import Max
 from django.db.models.functions import Greatest
 from django.utils.translation import gettext as _
 
-from migration.models import FRESH, Blocker, ReadCount
 from migration.models.left_clients import PASSES_SOON, select_blocked_now
+from migration.models.readiness import FRESH, Blocker
+from migration.models.reads import ReadCount
 from migration.reports.campaign_lists import CountedClients, make_list_query
 from migration.reports.campaign_waits import show_time
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from migration.models import Campaign
+    from migration.models.campaigns import Campaign
 
 # How many clients are named of each reason.
 NAMED = 5

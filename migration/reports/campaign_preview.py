@@ -8,12 +8,13 @@ from urllib.parse import urlencode
 
 from django.db.models import Count
 
-from migration.models import Blocker, all_clients, with_blocker
+from migration.models.clients import all_clients
+from migration.models.readiness import Blocker, with_blocker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from migration.models import ClientGroup
+    from migration.models.client_groups import ClientGroup
     from nova_credentials.phases import Phase
 
 

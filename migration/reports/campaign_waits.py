@@ -10,7 +10,10 @@ from django.db.models import Max
 from django.utils import formats, timezone
 
 from migration import campaign_sentences, run_sentences
-from migration.models import FRESH, Blocker, Campaign, Run, Worker
+from migration.models.campaigns import Campaign
+from migration.models.readiness import FRESH, Blocker
+from migration.models.runs import Run
+from migration.models.workers import Worker
 from migration.operations.evidence import describe_duration, describe_wanted
 from migration.reports.campaign_lists import CountedClients, make_list_query
 from nova_credentials.messages import in_a_row
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from migration.models import Wave
+    from migration.models.waves import Wave
     from nova_credentials.messages import Message, Sentence
 
 RUN_SENTENCES: dict[str, Sentence] = {

@@ -16,14 +16,12 @@ from django.db.models.functions import Coalesce, RowNumber
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from migration.models import (
-    Campaign,
-    GroupMember,
-    Run,
-    WaveClient,
-    WaveCounts,
-    all_clients,
-)
+from migration.models.campaigns import Campaign
+from migration.models.client_groups import GroupMember
+from migration.models.clients import all_clients
+from migration.models.runs import Run
+from migration.models.wave_counts import WaveCounts
+from migration.models.waves import WaveClient
 from migration.reports.campaign_left import (
     describe_message,
     find_frequent_reason,
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-    from migration.models import Wave
+    from migration.models.waves import Wave
     from migration.reports.campaign_left import ClientsLeftByRun, LeftOutClients, MostFrequentReason
     from migration.reports.campaign_waits import WaitingStep
     from nova_credentials.messages import Message

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from django.utils.translation import gettext as _
 
 from credentials.localization import localize
-from migration.models import Blocker, Comparison, PhaseChoices, Standing, find_standing
-from migration.models.readiness import KEPT_BY_NOTHING
+from migration.models.comparisons import Comparison
+from migration.models.phases import PhaseChoices
+from migration.models.readiness import KEPT_BY_NOTHING, Blocker, Standing, find_standing
 from migration.operations.evidence import describe_wanted
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from migration.models import SiteCounts
+    from migration.models.site_counts import SiteCounts
 
 # In the address of the client list, where "" would be no filter.
 READY = Standing.READY.value

@@ -20,19 +20,16 @@ from django.utils.translation import ngettext
 from credentials.localization import localize
 from credentials.models import CREDENTIAL_MODELS, Client
 from migration.audit_sentences import CLIENT_ACTIVATED, CLIENT_DEACTIVATED
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    ClientComment,
-    Comparison,
-    MoveRequest,
-    PhaseChange,
-    Resolution,
-    Reveal,
-    Rotation,
-    Run,
-    RunItem,
-)
+from migration.models.approvals import MoveRequest
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.client_comments import ClientComment
+from migration.models.comparisons import Comparison
+from migration.models.moves import PhaseChange
+from migration.models.resolutions import Resolution
+from migration.models.reveals import Reveal
+from migration.models.rotations import Rotation
+from migration.models.run_items import RunItem
+from migration.models.runs import Run
 from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:

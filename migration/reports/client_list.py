@@ -9,15 +9,10 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import DateTimeField, F
 from django.db.models.functions import Coalesce
 
-from migration.models import (
-    Blocker,
-    GroupMember,
-    RunItem,
-    Standing,
-    all_clients,
-    find_standing,
-    with_blocker,
-)
+from migration.models.client_groups import GroupMember
+from migration.models.clients import all_clients
+from migration.models.readiness import Blocker, Standing, find_standing, with_blocker
+from migration.models.run_items import RunItem
 from migration.operations.aws_store import client_secret_names
 from migration.operations.next_steps import judge_next_steps
 from migration.reports.client_status import has_push_pending
@@ -25,7 +20,7 @@ from migration.reports.client_status import has_push_pending
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
     from migration.operations.gate_facts import GateFacts
     from migration.operations.next_steps import NextStep
 

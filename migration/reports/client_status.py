@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from migration.models import (
-    WRITES_BOTH,
-    ClientMigration,
-    Comparison,
-    ReadCount,
-    ReadsSince,
-    RunItem,
-    all_clients,
-)
+from migration.models.clients import ClientMigration, all_clients
+from migration.models.comparisons import Comparison
+from migration.models.phases import WRITES_BOTH
+from migration.models.reads import ReadCount, ReadsSince
+from migration.models.run_items import RunItem
 from migration.operations.aws_store import client_secret_names
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from nova_credentials.phases import Phase
@@ -21,7 +17,7 @@ from nova_credentials.tables import is_push_pending
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
 
 JsonObject = dict[str, Any]
 # How many clients are described at once.

@@ -9,7 +9,13 @@ from django.core.paginator import Page, Paginator
 from django.db.models import Count, Q
 
 from credentials.models import Client
-from migration.models import CopySearch, FoundCopy, Redaction, SearchedClient, UnsearchedPlace
+from migration.models.copies import (
+    CopySearch,
+    FoundCopy,
+    Redaction,
+    SearchedClient,
+    UnsearchedPlace,
+)
 from migration.reports.redaction_commands import RedactionCommandLines, write_redaction_commands
 
 if TYPE_CHECKING:

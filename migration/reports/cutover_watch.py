@@ -9,7 +9,10 @@ from django.db.models import Count, Exists, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from migration.models import ClientMigration, Comparison, PhaseChange, ReadCount
+from migration.models.clients import ClientMigration
+from migration.models.comparisons import Comparison
+from migration.models.moves import PhaseChange
+from migration.models.reads import ReadCount
 from nova_credentials.phases import Phase
 
 # A client's page watches its cutover for this time.

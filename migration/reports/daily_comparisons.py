@@ -8,7 +8,8 @@ from datetime import date, timedelta
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from migration.models import Comparison, DailyComparisons
+from migration.models.comparisons import Comparison
+from migration.models.daily_comparisons import DailyComparisons
 
 DAYS = 30
 

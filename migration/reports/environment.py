@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from django.utils.translation import gettext as _
 
 from migration import sentences
-from migration.models import Secret
+from migration.models.secrets import Secret
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.environment_names import name_environment
 

@@ -15,15 +15,17 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from migration.models import Run, Worker
 from migration.models.permissions import VIEW_CHECKS, VIEW_COMPARISONS, VIEW_READERS, VIEW_RUNS
+from migration.models.runs import Run
+from migration.models.workers import Worker
 from migration.operations.notices import list_recipient_reports
 from migration.reports.readers import describe_readers, pluralize_failing_readers
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from migration.models import BackgroundFacts, ReaderSummary
+    from migration.models.reader_processes import ReaderSummary
+    from migration.models.work_facts import BackgroundFacts
 
 # Every role has it, and sees by it what the doctor says of notices.
 

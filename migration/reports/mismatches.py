@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 from django.db.models import Count, Exists, F, Max, OuterRef, Q
 from django.utils import timezone
 
-from migration.models import (
-    ClientMigration,
-    ClientOwner,
-    Comparison,
-    OpenMismatch,
-    Resolution,
-    client_has_newest_status,
-)
+from migration.models.client_owners import ClientOwner
+from migration.models.clients import ClientMigration
+from migration.models.comparisons import Comparison
 from migration.models.failures import select_failed_push_client_ids
+from migration.models.mismatches import OpenMismatch, client_has_newest_status
+from migration.models.resolutions import Resolution
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -25,7 +22,8 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import AnonymousUser, User
 
-    from migration.models import ClientMigrationQuerySet, OpenMismatchQuerySet
+    from migration.models.clients import ClientMigrationQuerySet
+    from migration.models.mismatches import OpenMismatchQuerySet
 
     _Viewer = User | AnonymousUser
     Condition = Callable[[str, _Viewer], Q | None]

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from migration.models import OtherStatement
+from migration.models.reader_processes import OtherStatement
 from migration.operations.other_statements import UnseenReason, read_other_statements
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from django_stubs_ext import StrOrPromise
 
-    from migration.models import ReaderSummary
+    from migration.models.reader_processes import ReaderSummary
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from migration.models import ClientMigration, PhaseChoices
+from migration.models.clients import ClientMigration
+from migration.models.phases import PhaseChoices
 from migration.operations.redactable_columns import (
     CODE_TABLES,
     CREDENTIAL_TABLES,
@@ -17,7 +18,7 @@ from nova_credentials.phases import Phase
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from migration.models import FoundCopy
+    from migration.models.copies import FoundCopy
 
 # Names without a character that a shell would take for something else.
 PLAIN_SLUG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")

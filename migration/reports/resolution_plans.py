@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING
 
 from credentials.triggers import writes_are_counted
 from migration import resolution_sentences, sentences
-from migration.models import (
-    ClientMigration,
-    Comparison,
-    OpenMismatch,
-    Resolution,
-    all_clients,
-)
+from migration.models.clients import ClientMigration, all_clients
+from migration.models.comparisons import Comparison
+from migration.models.mismatches import OpenMismatch
+from migration.models.resolutions import Resolution
 from migration.operations.resolutions import find_refusal_in_database
 from nova_credentials.phases import Phase
 

@@ -14,13 +14,17 @@ from django.utils import timezone
 
 from credentials.prices import MONTH_MINUTES, SECRET_A_MONTH, SECRETS_A_CALL, TEN_THOUSAND_CALLS
 from migration import run_sentences
-from migration.models import Outcome, PlanClass, PlanCounts, Rate, Worker
+from migration.models.planned_clients import PlanClass, PlanCounts
+from migration.models.rates import Rate
+from migration.models.run_items import Outcome
+from migration.models.workers import Worker
 from migration.operations.aws_store import secret_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migration.models import PlannedClient, RunPlan
+    from migration.models.planned_clients import PlannedClient
+    from migration.models.run_plans import RunPlan
     from nova_credentials.messages import Message
 
 

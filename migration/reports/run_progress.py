@@ -17,9 +17,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from migration import run_sentences, sentences
-from migration.models import CAN_BE_RETRIED, Comparison, Outcome, Rate, Run, RunItem, Worker
-from migration.models.run_items import is_due, was_never_begun
-from migration.models.runs import STALLED_AFTER
+from migration.models.comparisons import Comparison
+from migration.models.rates import Rate
+from migration.models.run_items import CAN_BE_RETRIED, Outcome, RunItem, is_due, was_never_begun
+from migration.models.runs import STALLED_AFTER, Run
+from migration.models.workers import Worker
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.run_batches import is_in_work, list_runs_in_work
 from nova_credentials.aws.secrets_manager import ErrorClass

@@ -12,23 +12,22 @@ from django.utils import timezone
 
 from credentials.models import ClientWrite
 from credentials.triggers import writes_are_counted
-from migration.models import (
-    KeptCounts,
-    OpenMismatch,
-    ReaderProcess,
-    Run,
-    Worker,
-    all_clients,
-    read_background_facts,
-)
+from migration.models.clients import all_clients
+from migration.models.kept_counts import KeptCounts
+from migration.models.mismatches import OpenMismatch
+from migration.models.reader_processes import ReaderProcess
+from migration.models.runs import Run
 from migration.models.site_counts import read_or_count_clients
+from migration.models.work_facts import read_background_facts
+from migration.models.workers import Worker
 from migration.operations.aws_writes import find_write_refusal
 from migration.reports.client_counts import add_up_counts
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from migration.models import BackgroundFacts, ReaderSummary
+    from migration.models.reader_processes import ReaderSummary
+    from migration.models.work_facts import BackgroundFacts
     from migration.reports.client_counts import ClientCounts, NewestComparisonCounts
 
 # Of clients that a run did not come to yet.

@@ -13,9 +13,13 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from credentials.shown_names import escape_name
-from migration.models import Campaign, ClientGroup, PhaseChoices, Run, all_clients
+from migration.models.campaigns import Campaign
+from migration.models.client_groups import ClientGroup
+from migration.models.clients import all_clients
 from migration.models.folding import CaseAndAccentsFolded, fold_text, make_folded_expression
 from migration.models.permissions import VIEW_CAMPAIGNS, VIEW_CLIENTS
+from migration.models.phases import PhaseChoices
+from migration.models.runs import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

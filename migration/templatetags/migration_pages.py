@@ -19,15 +19,13 @@ from django.utils.translation import ngettext
 from credentials.localization import localize, localize_html
 from credentials.shown_names import escape_name
 from migration import login_sentences
-from migration.models import (
-    Comparison,
-    MoveRequest,
-    Outcome,
-    PhaseChoices,
-    RunPlan,
-    describe_minutes,
-)
+from migration.models.approvals import MoveRequest
+from migration.models.campaigns import describe_minutes
+from migration.models.comparisons import Comparison
 from migration.models.login_outcomes import LoginOutcome
+from migration.models.phases import PhaseChoices
+from migration.models.run_items import Outcome
+from migration.models.run_plans import RunPlan
 from migration.operations import aws_writes
 from migration.reports.environment import describe_environment
 from nova_credentials.aws.secrets_manager import ErrorClass
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
 
     from django.utils.safestring import SafeString
 
-    from migration.models import OpenMismatch
+    from migration.models.mismatches import OpenMismatch
     from migration.operations.reveals import RevealedValue
     from nova_credentials.comparison import Mismatch
     from nova_credentials.messages import Message

@@ -3,7 +3,7 @@
 from django import template
 from django.contrib.auth.models import User
 
-from migration.roles import logs_in_by_provider
+from migration.people.roles import logs_in_by_provider
 
 register = template.Library()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
-from migration.models import Secret
+from migration.models.secrets import Secret
 from migration.operations.keys import load_version_keys
 from migration.operations.version_plans import record_planned_versions
 from nova_admin.embedded.identity import KEY_ID, make_secret_access_key

@@ -14,7 +14,7 @@ from django.http import HttpResponseRedirect
 from django.urls import reverse
 from django.utils.crypto import constant_time_compare
 
-from migration.operations.second_factors import has_second_factor
+from migration.people.second_factors import has_second_factor
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -9,7 +9,7 @@ from django.http import HttpResponseRedirect
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from migration.operations.second_factors import has_second_factor, needs_second_factor
+from migration.people.second_factors import has_second_factor, needs_second_factor
 from nova_admin.login.adapter import GIVEN
 from nova_admin.session_end import lead_page
 

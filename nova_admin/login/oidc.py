@@ -22,10 +22,10 @@ from allauth.socialaccount.providers.oauth2.utils import generate_code_challenge
 from django.conf import settings
 from django.core import signing
 
-from migration.operations.lockouts import widen_address
 from migration.operations.login_tests.deadlines import Deadline
 from migration.operations.login_tests.outcomes import LoginFailedError
 from migration.operations.webhooks import open_connection
+from migration.people.lockouts import widen_address
 from nova_admin.login import sentences
 from nova_credentials.messages import MessageError
 

@@ -18,7 +18,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from credentials.localization import localize
-from migration.operations.wrong_passwords import LOGIN
+from migration.people.lockouts import LOGIN
 from nova_admin.login import sentences
 from nova_admin.login.adapter import begin_login
 from nova_admin.login.oidc import (

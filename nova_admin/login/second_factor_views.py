@@ -27,12 +27,12 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration import factor_sentences as sentences
-from migration.admin.own_password import check_own_password_or_code
-from migration.models import PasswordPlace
-from migration.operations.factor_encryption import UnreadableFactorError
-from migration.operations.lockouts import find_lock_end
-from migration.operations.second_factors import (
+from migration.people.lockouts import LOGIN, find_lock_end
+from migration.people.models import PasswordPlace
+from migration.people.password_pages import check_own_password_or_code
+from migration.people.second_factors import (
     CodeVerdict,
+    UnreadableFactorError,
     WrongSetupCodeError,
     can_prove_by_code,
     check_code,
@@ -45,7 +45,6 @@ from migration.operations.second_factors import (
     renew_recovery_codes,
     set_up_second_factor,
 )
-from migration.operations.wrong_passwords import LOGIN
 from nova_admin.login.adapter import GIVEN, GIVING, SecondFactorStage, note_second_factor
 from nova_admin.login.oidc_views import AGAIN, PROOF, is_proof
 from nova_admin.login_lockout import answer_locked_out, get_address

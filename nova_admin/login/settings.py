@@ -27,7 +27,7 @@ ALLAUTH = {
     "ACCOUNT_EMAIL_VERIFICATION": "none",
     "ACCOUNT_RATE_LIMITS": False,
     "ACCOUNT_LOGIN_TIMEOUT": 600,
-    "MFA_ADAPTER": "migration.operations.factor_encryption.FactorAdapter",
+    "MFA_ADAPTER": "migration.people.second_factors.FactorAdapter",
     "MFA_SUPPORTED_TYPES": ["totp", "recovery_codes"],
     "MFA_RECOVERY_CODES_SHOW_ONCE": True,
     "SOCIALACCOUNT_EMAIL_VERIFICATION": "none",

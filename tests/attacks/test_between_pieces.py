@@ -6,9 +6,11 @@ from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
-from migration.models import AuditCode, AuditEvent, PasswordPlace, WrongPassword
-from migration.operations.second_factors import FIRST_WAIT, WRONG_AT, reset_second_factor
-from migration.operations.wrong_passwords import check_password_or_code
+from migration.models import AuditEvent, WrongPassword
+from migration.models.audit_events import AuditCode
+from migration.people.lockouts import check_password_or_code
+from migration.people.models import PasswordPlace
+from migration.people.second_factors import FIRST_WAIT, WRONG_AT, reset_second_factor
 from tests.factories import make_user
 from tests.login.codes import Phone, give_factor
 
@@ -129,7 +131,9 @@ def test_a_guess_beside_the_one_that_ends_the_session_changes_no_password(
             check_password_or_code(**guess | {"password": f"guess {number}"})
         return check_password_or_code(**guess)
 
-    monkeypatch.setattr("migration.admin.own_password.check_password_or_code", check_after_others)
+    monkeypatch.setattr(
+        "migration.people.password_pages.check_password_or_code", check_after_others
+    )
     new = {"new_password1": "given-by-a-thief-2", "new_password2": "given-by-a-thief-2"}
 
     answer = client.post("/admin/password_change/", {"old_password": PASSWORD, **new})

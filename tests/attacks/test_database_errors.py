@@ -16,7 +16,9 @@ from django.urls import reverse
 from credentials.models import Client
 from migration import tasks
 from migration.admin.client_tabs import ClientTab
-from migration.models import ClientMigration, Run, RunItem, all_clients
+from migration.models import ClientMigration, RunItem
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from migration.operations import aws_store
 from migration.operations.nova_tables import (
     accept_objects,

@@ -16,7 +16,8 @@ from django.test import Client
 from django.urls import get_resolver
 
 from credentials.models import DatabaseCredential
-from migration.models import AuditEvent, Campaign, Run, RunPlan
+from migration.models import AuditEvent, Campaign, RunPlan
+from migration.models.runs import Run
 from nova_credentials.phases import Phase
 from tests.attacks import malformed
 from tests.attacks.malformed import DIGITS, NUL
@@ -166,7 +167,7 @@ def test_no_address_fails(ids, administrator, nothing_changes):
 
 def test_no_field_of_a_form_makes_it_fail(ids, administrator, nothing_changes, monkeypatch):
     """Before, a NUL as owner did, and an empty name of a field."""
-    for module in ("migration.admin.own_password", "migration.operations.wrong_passwords"):
+    for module in ("migration.people.password_pages", "migration.people.lockouts"):
         monkeypatch.setattr(f"{module}.MOST_IN_A_SESSION", 1_000)  # her session goes on
     maria = Sender(administrator, "maria")
     forms = malformed.list_forms(administrator, ids)

@@ -21,7 +21,9 @@ from django_q.models import OrmQ, Schedule
 
 from credentials.models import Client
 from migration import tasks
-from migration.models import ClientMigration, Rate, Run, all_clients
+from migration.models import ClientMigration, Rate
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from migration.operations import locks
 from nova_admin.database import base
 from nova_admin.embedded import run_while_parent_lives

@@ -10,7 +10,11 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from credentials.models import ColumnUse
-from migration.models import CopySearch, LeaseKind, Outcome, Run, all_clients
+from migration.models import CopySearch
+from migration.models.clients import all_clients
+from migration.models.leases import LeaseKind
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations.audit_chain import seal_audit, select_unsealed
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.copy_search import search_copies

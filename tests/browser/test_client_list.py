@@ -7,7 +7,8 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from credentials.models import Client
-from migration.models import Outcome, Run
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations.campaign_steps import find_broken_rule
 from tests.browser.keyboard import TELEPHONE, find_hidden, fits, press
 from tests.bulk_data import make_crowd

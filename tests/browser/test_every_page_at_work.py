@@ -5,13 +5,9 @@ from django.contrib.auth.models import Group
 from django.db import connection
 
 from migration.admin import bulk_moves
-from migration.models import (
-    Comparison,
-    CopySearch,
-    Redaction,
-    Run,
-    all_clients,
-)
+from migration.models import Comparison, CopySearch, Redaction
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from migration.operations import aws_store, runs
 from migration.operations.approvals import request_move
 from migration.operations.aws_writes import stop_aws_writes

@@ -12,7 +12,8 @@ from playwright.sync_api import Page, expect
 
 from credentials.models import Client, DatabaseCredential
 from migration import tasks
-from migration.models import ClientMigration, Run, RunPlan
+from migration.models import ClientMigration, RunPlan
+from migration.models.runs import Run
 from migration.operations.run_plans import work_on_plan
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations

@@ -2,7 +2,8 @@
 
 from playwright.sync_api import Page
 
-from migration.models import Run, all_clients
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from tests.browser.axe import violations
 from tests.browser.keyboard import TELEPHONE, WIDTH, find_hidden
 from tests.factories import make_full_client, make_many, start_run

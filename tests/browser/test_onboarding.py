@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from credentials.models import Client
-from migration.models import Run
+from migration.models.runs import Run
 from migration.operations.pushes import push
 from tests.factories import make_full_client, make_reader_process
 

@@ -11,8 +11,9 @@ from playwright.sync_api import expect
 
 from migration import tasks
 from migration.admin import bulk_moves
-from migration.models import Rate, Run
+from migration.models import Rate
 from migration.models.failures import select_current_failures
+from migration.models.runs import Run
 from migration.operations import runs
 from migration.operations.comparisons import compare
 from nova_admin.embedded import run_while_parent_lives

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from migration import tasks
-from migration.models import Run
+from migration.models.runs import Run
 from migration.operations.aws_store import secrets_manager
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from psycopg.conninfo import make_conninfo
 
-from migration.models import Outcome
+from migration.models.run_items import Outcome
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import compare
 from migration.operations.iam.permissions import Role, list_permissions

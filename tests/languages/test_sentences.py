@@ -15,18 +15,13 @@ from credentials.sentences import COLUMN_CHANGES, ROWS
 from migration import layout_sentences, login_sentences, run_sentences, sentences, version_sentences
 from migration.audit_sentences import RESOLUTIONS
 from migration.evidence_sentences import EVIDENCE, FAILURE_CAUSES
-from migration.models import (
-    AwsFailure,
-    Comparison,
-    LoginStore,
-    MoveRequest,
-    Outcome,
-    PhaseChoices,
-    Rate,
-    Resolution,
-    Run,
-)
+from migration.models import Comparison, MoveRequest, Rate, Resolution
 from migration.models.login_outcomes import LoginOutcome
+from migration.models.login_tests import LoginStore
+from migration.models.phases import PhaseChoices
+from migration.models.reader_processes import AwsFailure
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations.evidence import Evidence
 from migration.operations.login_advice import CopyAdvice
 from nova_credentials import sentences as shared

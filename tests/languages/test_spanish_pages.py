@@ -17,18 +17,18 @@ from credentials.sentences import ROWS
 from migration import sentences
 from migration.admin.client_tabs import ClientTab
 from migration.models import (
-    AwsFailure,
     ClientMigration,
     Comparison,
     MoveRequest,
-    Outcome,
     PhaseChange,
     Rate,
     ReadCount,
     ReaderProcess,
     Resolution,
-    Run,
 )
+from migration.models.reader_processes import AwsFailure
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations.approvals import request_move
 from migration.operations.campaign_steps import find_broken_rule
 from nova_credentials.aws.answers import ErrorClass, SecretsManagerError

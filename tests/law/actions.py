@@ -21,7 +21,9 @@ from credentials.models import (
 )
 from credentials.triggers import ensure_writes_are_counted, writes_are_counted
 from migration import resolution_sentences, sentences, version_sentences
-from migration.models import PUSHED, Outcome, Run, all_clients
+from migration.models.clients import all_clients
+from migration.models.run_items import PUSHED, Outcome
+from migration.models.runs import Run
 from migration.operations import (
     aws_store,
     comparisons,
@@ -42,7 +44,7 @@ from nova_credentials.phases import IllegalMove, Phase, StalePhase
 from tests.law.environment import ATTRIBUTES, CACHE_SECONDS, FIELDS, GONE, World
 
 if TYPE_CHECKING:
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
     from tests.law.invariant import Numbers
 
 

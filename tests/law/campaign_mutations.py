@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from migration.models import Campaign, StaleCampaignError, Wave, all_clients
-from migration.models.campaigns import CampaignQuerySet
+from migration.models import Campaign, Wave
+from migration.models.campaigns import CampaignQuerySet, StaleCampaignError
+from migration.models.clients import all_clients
 from migration.models.waves import WaveQuerySet
 from migration.operations import campaign_steps, move_batches, move_runs
 from migration.operations.gates import Override

@@ -20,7 +20,8 @@ from credentials.models import Client, ClientRevision
 from credentials.pointers import POINTER, replace_secrets_by_pointers
 from credentials.triggers import ensure_writes_are_counted
 from migration import sentences
-from migration.models import ClientMigration, OtherSecretsState, ReaderProcess, find_other_layout
+from migration.models import ClientMigration, ReaderProcess
+from migration.models.layouts import OtherSecretsState, find_other_layout
 from migration.offboarding_sentences import MOVED_TO_LEAVE
 from migration.operations import aws_store, snapshots
 from migration.operations.aws_store import secret_names

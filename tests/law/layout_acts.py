@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from django.db import OperationalError
 
-from migration.models import Run, find_other_layout
+from migration.models.layouts import find_other_layout
+from migration.models.runs import Run
 from migration.operations import layouts, other_secrets, runs
 from migration.operations.layouts import LayoutRefusedError
 from migration.sentences import UNEXPECTED_ERROR

@@ -16,7 +16,7 @@ from credentials.copying import copy_document_into_rows
 from credentials.models import Client, ClientRevision, ClientRevisionQuerySet
 from credentials.pointers import replace_secrets_by_pointers
 from credentials.trigger_sql import make_counting_check_sql
-from migration.models import ClientMigrationQuerySet
+from migration.models.clients import ClientMigrationQuerySet
 from migration.operations import (
     aws_store,
     evidence,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from django.db import OperationalError
 from psycopg.errors import LockNotAvailable
 
-from migration.models import PUSHED, ClientMigration
+from migration.models import ClientMigration
+from migration.models.run_items import PUSHED
 from migration.operations import other_secrets, pushes
 from nova_credentials.phases import Phase
 from tests.law.actions import Act, Change, require_lock_timeout

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import OperationalError
 
-from migration.models import Run
+from migration.models.runs import Run
 from migration.operations import runs
 from migration.operations.secret_settings import describe_settings
 from migration.sentences import UNEXPECTED_ERROR

@@ -12,7 +12,7 @@ from django.db import connection
 from psycopg.conninfo import make_conninfo
 
 from credentials.models import DatabaseCredential
-from migration.models import all_clients
+from migration.models.clients import all_clients
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import compare
 from migration.operations.gates import ShutGate

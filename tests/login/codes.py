@@ -7,7 +7,7 @@ from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.contrib.auth.models import User
 from django.http import HttpResponse
 
-from migration.operations.second_factors import make_factor_secret, set_up_second_factor
+from migration.people.second_factors import make_factor_secret, set_up_second_factor
 
 
 class Phone:

@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import get_resolver
 
 from migration.models import AuditEvent
-from migration.operations.second_factors import check_code, find_wait
+from migration.people.second_factors import check_code, find_wait
 from nova_admin.login.adapter import GIVEN
 from tests.factories import make_user
 from tests.login.codes import Phone, give_factor

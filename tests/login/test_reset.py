@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from migration.models import PasswordReset
-from migration.operations.second_factors import NotResetError, reset_second_factor
+from migration.people.second_factors import NotResetError, reset_second_factor
 from tests.factories import make_user
 from tests.login.codes import give_factor
 from tests.login.conftest import PASSWORD

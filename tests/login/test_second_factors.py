@@ -9,8 +9,8 @@ from django.core import mail
 from django.db import connection
 
 from migration import factor_sentences as sentences
-from migration.operations import second_factors
-from migration.operations.second_factors import (
+from migration.people import second_factors
+from migration.people.second_factors import (
     CodeVerdict,
     WrongSetupCodeError,
     accept_password_or_code,

@@ -14,11 +14,12 @@ from django.contrib.auth.signals import user_login_failed
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from migration.models import Actor, AuditCode, AuditEvent, PasswordPlace, WrongPassword, acting
-from migration.models.audit_actors import process_origin
+from migration.models import AuditEvent, WrongPassword
+from migration.models.audit_actors import Actor, acting, process_origin
+from migration.models.audit_events import AuditCode
 from migration.operations import bounded_refusals
-from migration.operations.lockouts import find_locks
-from migration.operations.wrong_passwords import forget_old_attempts_and_sessions
+from migration.people.lockouts import find_locks, forget_old_attempts_and_sessions
+from migration.people.models import PasswordPlace
 from nova_admin.trusted_proxies import TrustedProxies
 from tests.factories import make_user
 from tests.logins.conftest import PASSWORD

@@ -10,8 +10,9 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import connection
 
-from migration.models import PasswordPlace, Reveal, WrongPassword
-from migration.operations.wrong_passwords import check_password_or_code
+from migration.models import Reveal, WrongPassword
+from migration.people.lockouts import check_password_or_code
+from migration.people.models import PasswordPlace
 from tests.checkout import TIMEOUT_SECONDS
 from tests.factories import make_full_client, make_user
 from tests.logins.conftest import PASSWORD

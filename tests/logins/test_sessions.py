@@ -13,8 +13,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from migration.models import Campaign, Run, RunPlan
-from migration.operations.wrong_passwords import forget_old_attempts_and_sessions
+from migration.models import Campaign, RunPlan
+from migration.models.runs import Run
+from migration.people.lockouts import forget_old_attempts_and_sessions
 from nova_admin.session_store import LOGGED_IN_AT, SessionStore
 from tests.checkout import manage
 from tests.factories import VIEW, make_client, make_user

@@ -14,7 +14,8 @@ from django.test.utils import CaptureQueriesContext
 
 from credentials.models import Client
 from migration import sentences
-from migration.models import AuditCode, AuditEvent, ClientMigration, MoveRequest, PhaseChange
+from migration.models import AuditEvent, ClientMigration, MoveRequest, PhaseChange
+from migration.models.audit_events import AuditCode
 from migration.operations import approvals
 from migration.operations.approvals import (
     ApprovalStepRefused,

@@ -10,7 +10,10 @@ from django.utils import timezone
 
 from credentials.nova_columns import NovaSchemaError
 from migration import sentences
-from migration.models import Act, ClientMigration, Outcome, Run, RunItem, Worker, all_clients
+from migration.models import ClientMigration, RunItem, Worker
+from migration.models.clients import all_clients
+from migration.models.run_items import Act, Outcome
+from migration.models.runs import Run
 from migration.operations import runs, skipped_items
 from migration.operations.comparisons import compare
 from migration.operations.moves import move

@@ -9,15 +9,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import Client, ClientRevision, DatabaseCredential
-from migration.models import (
-    AuditEvent,
-    ClientOwner,
-    OpenMismatch,
-    Resolution,
-    Run,
-    RunItem,
-    all_clients,
-)
+from migration.models import AuditEvent, ClientOwner, OpenMismatch, Resolution, RunItem
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from migration.operations import runs
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import compare

@@ -12,7 +12,11 @@ from credentials.models import Client
 from migration.management import run_items
 from migration.management.base import RunCommand
 from migration.management.output import OneLineOutput
-from migration.models import Comparison, LoginStores, Outcome, Run, all_clients
+from migration.models import Comparison
+from migration.models.clients import all_clients
+from migration.models.login_tests import LoginStores
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import run_plans
 from migration.reports import client_status
 from tests.factories import make_client, make_full_client, make_many

@@ -18,7 +18,9 @@ from django.core.management import CommandError, call_command
 from credentials.models import Client, ClientRevision
 from migration import sentences
 from migration.management.base import ClientsCommand
-from migration.models import ClientMigration, CopySearch, Run, all_clients
+from migration.models import ClientMigration, CopySearch
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from migration.operations.aws_writes import WriteGuard
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.phases import Phase

@@ -10,7 +10,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import Client, ClientRevision, ClientWrite
-from migration.models import ClientMigration, Comparison, Run, RunItem, Worker
+from migration.models import ClientMigration, Comparison, RunItem, Worker
+from migration.models.runs import Run
 from migration.reports import dashboard
 from nova_credentials.phases import Phase
 from tests.factories import (

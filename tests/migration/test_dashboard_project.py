@@ -12,21 +12,19 @@ from django.utils import timezone
 from credentials.models import ClientRevision
 from migration import campaign_sentences, tasks
 from migration.models import (
-    Act,
     Campaign,
     ClientGroup,
     ClientMigration,
     KeptCounts,
-    Outcome,
     PhaseChange,
     ReaderProcess,
-    Run,
-    SiteCounts,
     Worker,
-    all_clients,
     site_counts,
 )
-from migration.models.site_counts import read_or_count_clients
+from migration.models.clients import all_clients
+from migration.models.run_items import Act, Outcome
+from migration.models.runs import Run
+from migration.models.site_counts import SiteCounts, read_or_count_clients
 from migration.operations.campaigns import start_campaign
 from nova_credentials.phases import Phase
 from tests.factories import (

@@ -10,7 +10,10 @@ from django.db import connection
 from django.utils import timezone
 
 from migration import sentences
-from migration.models import ClientMigration, Outcome, PhaseChange, Run, all_clients
+from migration.models import ClientMigration, PhaseChange
+from migration.models.clients import all_clients
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import aws_store, runs
 from migration.operations.comparisons import compare
 from migration.operations.moves import move

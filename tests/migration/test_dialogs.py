@@ -15,9 +15,9 @@ from migration.models import (
     PhaseChange,
     ReadCount,
     Resolution,
-    Run,
     RunItem,
 )
+from migration.models.runs import Run
 from migration.operations import aws_store
 from migration.operations.comparisons import compare
 from migration.reports.cutover_watch import WATCHED_FOR, measure_cutover

@@ -9,7 +9,9 @@ from functools import partial
 import pytest
 
 from migration import tasks
-from migration.models import Run, all_clients, run_items
+from migration.models import run_items
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from migration.operations import aws_store, push_runs, runs
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule, mixed_rules

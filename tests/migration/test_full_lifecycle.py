@@ -11,7 +11,9 @@ from django.db import connection
 from django.db.models import F
 from psycopg.conninfo import make_conninfo
 
-from migration.models import ClientMigration, Run, all_clients
+from migration.models import ClientMigration
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
 from tests import nova_database

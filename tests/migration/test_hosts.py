@@ -9,7 +9,10 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from migration import tasks
-from migration.models import PUSHED, AuditEvent, PhaseChange, Rate, Run, Worker, all_clients
+from migration.models import AuditEvent, PhaseChange, Rate, Worker
+from migration.models.clients import all_clients
+from migration.models.run_items import PUSHED
+from migration.models.runs import Run
 from nova_admin.embedded.management.commands.demo import add_clients_up_to
 from nova_admin.queue_settings import make_queue_settings
 from nova_credentials.phases import Phase

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from migration import tasks
-from migration.models import LeaseKind
+from migration.models.leases import LeaseKind
 from migration.operations import hung_sessions, leases, run_batches
 from nova_admin.database.base import DatabaseWrapper
 from tests.factories import nova_uri

@@ -14,18 +14,17 @@ from migration.models import (
     PasswordReset,
     PhaseChange,
     Resolution,
-    Run,
-    UserDeletionError,
     WriteStop,
-    all_clients,
 )
+from migration.models.clients import all_clients
 from migration.models.kept_names import KeptNameField
-from migration.models.password_resets import COUNTS_FOR
+from migration.models.runs import Run
 from migration.operations.approvals import (
     ApprovalStepRefused,
     approve_request,
     find_approval_refusal,
 )
+from migration.people.models import COUNTS_FOR, UserDeletionError
 from migration.reports.activity import list_activity
 from migration.reports.client_history import load_history
 from nova_credentials.phases import Phase

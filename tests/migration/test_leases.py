@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from migration.models import Lease, LeaseKind, Rate
+from migration.models import Lease, Rate
+from migration.models.leases import LeaseKind
 from migration.operations import leases
 from migration.operations.leases import (
     LeaseLostError,

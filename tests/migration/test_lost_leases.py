@@ -6,7 +6,8 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from migration.models import ClientMigration, Secret, all_clients
+from migration.models import ClientMigration, Secret
+from migration.models.clients import all_clients
 from migration.operations import (
     aws_store,
     layouts,

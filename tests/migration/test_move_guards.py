@@ -7,16 +7,16 @@ from django.db import connection, transaction
 
 from migration import offboarding_sentences, sentences
 from migration.models import (
-    AuditCode,
     AuditEvent,
     ClientMigration,
     Comparison,
     Offboarding,
     OpenMismatch,
     PhaseChange,
-    Run,
     Secret,
 )
+from migration.models.audit_events import AuditCode
+from migration.models.runs import Run
 from migration.operations import aws_store, locks, moves, snapshots
 from migration.operations.comparisons import compare
 from migration.operations.gates import ShutGate

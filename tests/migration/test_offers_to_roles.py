@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 from django.urls import resolve
 
-from migration.roles import ROLES
+from migration.people.roles import ROLES
 from tests.migration.test_roles import (
     ADMINISTRATOR,
     APPROVER,

@@ -18,13 +18,13 @@ from migration.models import (
     OpenMismatch,
     PhaseChange,
     Resolution,
-    Run,
     RunItem,
-    SiteCounts,
     Worker,
     WriteStop,
-    all_clients,
 )
+from migration.models.clients import all_clients
+from migration.models.runs import Run
+from migration.models.site_counts import SiteCounts
 from migration.operations.campaign_steps import advance_campaign
 from migration.operations.campaigns import start_campaign
 from migration.reports.activity import list_activity

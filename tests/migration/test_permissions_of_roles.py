@@ -4,7 +4,7 @@ from django.apps import apps
 from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
 
-from migration.roles import ROLES, ensure_roles, select_named_and_view_permissions
+from migration.people.roles import ROLES, ensure_roles, select_named_and_view_permissions
 
 OPERATOR = "Operator"
 

@@ -10,7 +10,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from migration import run_sentences
-from migration.models import Outcome, Rate, Run, RunItem, Worker
+from migration.models import Rate, RunItem, Worker
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import run_batches
 from migration.operations.skipped_items import skip_free_items_of_stopped_run
 from migration.reports.run_progress import measure_progress, select_runs_for_progress

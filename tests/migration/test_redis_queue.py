@@ -17,7 +17,10 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
-from migration.models import PUSHED, Rate, Run, Worker, all_clients
+from migration.models import Rate, Worker
+from migration.models.clients import all_clients
+from migration.models.run_items import PUSHED
+from migration.models.runs import Run
 from migration.redis_queue import connect_to_redis
 from nova_admin.embedded.management.commands.demo import add_clients_up_to
 from nova_admin.queue_settings import parse_redis_url

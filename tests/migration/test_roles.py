@@ -18,13 +18,13 @@ from migration.models import (
     CopySearch,
     MoveRequest,
     ReaderProcess,
-    Run,
     RunPlan,
-    all_clients,
 )
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from migration.operations.campaigns import start_campaign
 from migration.operations.comparisons import compare
-from migration.roles import ROLES
+from migration.people.roles import ROLES
 from nova_credentials.phases import Phase
 from tests.factories import (
     all_tables,

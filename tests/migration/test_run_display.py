@@ -19,7 +19,9 @@ from migration.management.base import RunCommand
 from migration.management.output import OneLineOutput
 from migration.management.progress import ProgressDisplay
 from migration.management.run_items import iterate_items, print_item_table
-from migration.models import Outcome, Run, all_clients
+from migration.models.clients import all_clients
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import push_runs, runs
 from migration.sentences import RUN_INTERRUPTED
 from nova_admin.embedded.conditions import Conditions

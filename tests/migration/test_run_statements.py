@@ -4,7 +4,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from migration.models import ClientMigration, PhaseChange, Run, all_clients
+from migration.models import ClientMigration, PhaseChange
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from migration.operations import push_runs, runs
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client

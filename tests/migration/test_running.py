@@ -6,15 +6,10 @@ import pytest
 from django.db import OperationalError, connection
 
 from migration import sentences
-from migration.models import (
-    ClientMigration,
-    Comparison,
-    Outcome,
-    PhaseChange,
-    Run,
-    RunItem,
-    all_clients,
-)
+from migration.models import ClientMigration, Comparison, PhaseChange, RunItem
+from migration.models.clients import all_clients
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import aws_store, push_runs, run_batches, runs
 from migration.operations.moves import move
 from nova_credentials.phases import Phase

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.messages import get_messages
 
 from credentials.models import Client
-from migration.models import LeaseKind
+from migration.models.leases import LeaseKind
 from migration.operations import aws_store, saves, snapshots
 from migration.operations.moves import move
 from nova_credentials.phases import Phase

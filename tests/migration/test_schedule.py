@@ -9,7 +9,8 @@ from django_q.models import OrmQ, Schedule
 from django_q.signing import SignedPackage
 
 from migration import tasks
-from migration.models import SCHEDULE_CHANGED, Condition
+from migration.models import Condition
+from migration.models.conditions import SCHEDULE_CHANGED
 from migration.operations.doctor import queue
 from migration.operations.doctor.findings import DoctorOptions
 

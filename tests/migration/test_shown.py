@@ -10,19 +10,18 @@ from django.test.utils import CaptureQueriesContext
 
 from credentials.models import Client
 from migration.models import (
-    AuditCode,
     AuditEvent,
     Campaign,
     ClientGroup,
     ClientMigration,
     MoveRequest,
-    Run,
     RunItem,
     RunPlan,
-    all_clients,
 )
-from migration.models.clients import digest_selection
+from migration.models.audit_events import AuditCode
+from migration.models.clients import all_clients, digest_selection
 from migration.models.run_items import Act
+from migration.models.runs import Run
 from migration.operations.approvals import request_move
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_full_client, make_many, make_user

@@ -12,7 +12,7 @@ from django_q.models import OrmQ
 from django_q.signing import PickleSerializer, SignedPackage
 
 from migration import task_queue, tasks
-from migration.models import Run
+from migration.models.runs import Run
 from migration.operations.doctor import queue
 from migration.operations.doctor.findings import DoctorOptions
 from migration.task_queue import KnownTasksQueue, count_queued_tasks

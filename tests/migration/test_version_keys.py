@@ -12,7 +12,8 @@ from django.utils.crypto import salted_hmac
 from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 
-from migration.models import ClientMigration, Outcome, Secret, VersionKey
+from migration.models import ClientMigration, Secret, VersionKey
+from migration.models.run_items import Outcome
 from migration.operations import keys
 from migration.operations.aws_store import secrets_manager
 from migration.operations.keys import VersionIdKeys, first_release_version_key, load_version_keys

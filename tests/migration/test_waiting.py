@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from migration import run_sentences
 from migration.management import progress, run_waiting
-from migration.models import Run, RunItem, Worker
+from migration.models import RunItem, Worker
+from migration.models.runs import Run
 from migration.operations import run_batches, runs
 from tests.factories import make_full_client
 

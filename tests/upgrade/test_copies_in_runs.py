@@ -2,7 +2,9 @@
 
 from django.core.management import call_command
 
-from migration.models import Resolution, Run, all_clients
+from migration.models import Resolution
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from migration.operations import runs
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import compare

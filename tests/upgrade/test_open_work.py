@@ -4,16 +4,11 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from migration.models import (
-    Campaign,
-    ClientGroup,
-    MoveRequest,
-    Outcome,
-    RotationOutcome,
-    Run,
-    RunPlan,
-    all_clients,
-)
+from migration.models import Campaign, ClientGroup, MoveRequest, RunPlan
+from migration.models.clients import all_clients
+from migration.models.rotations import RotationOutcome
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import runs
 from migration.operations.approvals import approve_request, request_move
 from migration.operations.campaign_steps import advance_campaign

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from migration.management.base import FormattedCommand, find_user
-from migration.models import ReasonError
+from migration.models.reasons import ReasonError
 from migration.operations.nova_tables import (
     AcceptanceRefusedError,
     accept_objects,

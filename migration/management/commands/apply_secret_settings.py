@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from credentials.shown_names import escape_name
 from migration.management.base import ClientsCommand
-from migration.models import Run
+from migration.models.runs import Run
 from migration.operations.applied_settings import look_at_secrets
 from migration.operations.secret_settings import describe_settings
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
     from migration.management.base import Options
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
 
 
 class Command(ClientsCommand):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from migration.management.campaigns import CampaignCommand, find_campaign
-from migration.models import Campaign
+from migration.models.campaigns import Campaign
 from migration.reports.campaigns import summarize_campaign
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from migration.management.base import FormattedCommand
 from migration.management.commands.check_nova import WORDS
-from migration.operations.doctor import FindingState
+from migration.operations.doctor.findings import FindingState
 from migration.operations.iam.examination import examine_account
 
 if TYPE_CHECKING:

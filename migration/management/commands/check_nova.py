@@ -9,12 +9,14 @@ from django.core.management.base import CommandError
 
 from credentials.shown_names import escape_name
 from migration.management.base import ClientsCommand
-from migration.operations.doctor import FindingState, examine_nova, role_exists
+from migration.operations.doctor.examination import examine_nova
+from migration.operations.doctor.findings import FindingState
+from migration.operations.doctor.roles import role_exists
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-    from migration.operations.doctor import Finding
+    from migration.operations.doctor.findings import Finding
 
 WORDS = {
     FindingState.OK: "ok",

@@ -11,7 +11,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from migration import tasks
 from migration.management.base import FormattedCommand, find_user
-from migration.models import DatabaseClaim, DatabaseIdentity, ReasonError
+from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
+from migration.models.reasons import ReasonError
 from migration.operations.aws_store import describe_aws_account_and_key
 from migration.operations.aws_writes import (
     ClaimRefused,

@@ -6,7 +6,7 @@ from django.core.management.base import CommandParser
 
 from credentials.shown_names import escape_name
 from migration.management.base import ClientsCommand
-from migration.models import all_clients
+from migration.models.clients import all_clients
 from migration.reports.client_status import iterate_client_statuses
 
 

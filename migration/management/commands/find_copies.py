@@ -24,7 +24,7 @@ from migration.operations.redactable_columns import DEFAULT_COLUMNS
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-    from migration.models import CopySearch, FoundCopy, UnsearchedPlace
+    from migration.models.copies import CopySearch, FoundCopy, UnsearchedPlace
 
 MEGABYTE = 1_000_000
 

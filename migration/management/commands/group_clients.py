@@ -9,7 +9,8 @@ from django.db import transaction
 
 from credentials.shown_names import escape_name
 from migration.management.base import ClientsCommand, find_client_group, find_user
-from migration.models import ClientGroup, ClientGroupError, all_clients
+from migration.models.client_groups import ClientGroup, ClientGroupError
+from migration.models.clients import all_clients
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

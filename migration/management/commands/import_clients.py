@@ -15,7 +15,7 @@ from migration.management.progress import show_work
 from migration.operations.import_files import MOST_BYTES, ImportRefusedError
 from migration.operations.import_plans import LineOutcome
 from migration.operations.imports import preview_import, store_import
-from migration.roles import IMPORT_PERMISSIONS
+from migration.people.roles import IMPORT_PERMISSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

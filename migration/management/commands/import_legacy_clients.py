@@ -16,7 +16,7 @@ from migration.operations.legacy_import import (
     import_legacy_clients,
     plan_legacy_import,
 )
-from migration.roles import LEGACY_IMPORT_PERMISSIONS
+from migration.people.roles import LEGACY_IMPORT_PERMISSIONS
 from nova_credentials.tables import LEGACY_CREDENTIALS
 
 if TYPE_CHECKING:

@@ -11,7 +11,10 @@ from credentials.shown_names import escape_name
 from migration.management.base import ClientsCommand
 from migration.management.progress import show_work
 from migration.management.run_items import name_outcome
-from migration.models import Outcome, PlanClass, PlanCounts, Run, RunPlan
+from migration.models.planned_clients import PlanClass, PlanCounts
+from migration.models.run_items import Outcome
+from migration.models.run_plans import RunPlan
+from migration.models.runs import Run
 from migration.operations.run_plans import look_at_batches
 from migration.reports.run_plans import describe_client, summarize_plan
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
     from migration.management.base import Options
     from migration.management.run_items import Item
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
     from migration.reports.run_plans import PlanSummary
 
 # The characters of a plan that is printed: some thousand clients.

@@ -24,13 +24,10 @@ from migration.management.base import (
 )
 from migration.management.progress import show_work
 from migration.management.run_items import ITEMS_AT_ONCE
-from migration.models import (
-    MANY_TRIES,
-    MOVE_PERMISSIONS,
-    Outcome,
-    Run,
-    all_clients,
-)
+from migration.models.clients import all_clients
+from migration.models.phases import MOVE_PERMISSIONS
+from migration.models.run_items import Outcome
+from migration.models.runs import MANY_TRIES, Run
 from migration.operations.account import KmsAnswers
 from migration.operations.approvals import ApprovalStepRefused, request_move
 from migration.operations.evidence_counts import count_overrides
@@ -45,7 +42,7 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
     from migration.management.base import Options
-    from migration.models import ClientPhaseQuerySet
+    from migration.models.clients import ClientPhaseQuerySet
     from nova_credentials.messages import Message
 
 # More are a run, as pages have it too.

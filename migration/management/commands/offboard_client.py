@@ -9,7 +9,8 @@ from django.core.management.base import CommandError
 from credentials.models import Client
 from credentials.shown_names import escape_name
 from migration.management.base import FormattedCommand, find_user
-from migration.models import Offboarding, ReasonError
+from migration.models.offboardings import Offboarding
+from migration.models.reasons import ReasonError
 from migration.operations.leftovers import find_leftovers
 from migration.operations.offboarding import (
     OffboardingError,

@@ -6,7 +6,8 @@ from django.core.management.base import CommandParser
 
 from credentials.models import ClientRevision
 from migration.management.base import ClientsCommand
-from migration.models import Run, all_clients
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 
 
 class Command(ClientsCommand):

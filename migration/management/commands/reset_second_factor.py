@@ -7,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from credentials.shown_names import escape_name
 from migration.management.base import FormattedCommand
-from migration.operations.second_factors import NotResetError, reset_second_factor
+from migration.people.second_factors import NotResetError, reset_second_factor
 
 
 class Command(FormattedCommand):

@@ -12,7 +12,7 @@ from credentials.models import Client
 from credentials.shown_names import escape_name
 from migration import rotation_sentences
 from migration.management.base import FormattedCommand, find_user
-from migration.models import ROTATE_PERMISSION, RotationOpenError, RotationOutcome
+from migration.models.rotations import ROTATE_PERMISSION, RotationOpenError, RotationOutcome
 from migration.operations.entered_secrets import ENTERED_COLUMNS, store_entered_secret
 from migration.operations.reachable_logins import describe_missing_login, find_row
 from migration.operations.rotations import NotRotated, rotate_database
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.core.management.base import CommandParser
 
-    from migration.models import Rotation
+    from migration.models.rotations import Rotation
     from nova_credentials.messages import Message
 
 PROMPTS = {

@@ -8,15 +8,16 @@ from django.core.management.base import CommandError
 
 from migration.management.base import find_user
 from migration.management.campaigns import CampaignCommand, find_campaign
-from migration.models import CampaignNotChangedError, ReasonError
+from migration.models.campaigns import CampaignNotChangedError
 from migration.models.left_clients import find_slugs_unmoved_by_steps, go_on_without
+from migration.models.reasons import ReasonError
 from migration.operations.campaigns import cancel_campaign, stop_campaign
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.core.management.base import CommandParser
 
-    from migration.models import Campaign
+    from migration.models.campaigns import Campaign
 
 PERMISSIONS = {
     "stop": ("migration.change_campaign",),

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from migration.management.base import FormattedCommand, find_user
-from migration.models import ReasonError
+from migration.models.reasons import ReasonError
 from migration.operations.aws_writes import stop_aws_writes
 
 

@@ -5,7 +5,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from migration.management.base import ClientsCommand
-from migration.models import LOGIN_PERMISSION, LoginStores, Run
+from migration.models.login_tests import LOGIN_PERMISSION, LoginStores
+from migration.models.runs import Run
 
 
 class Command(ClientsCommand):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from django.db import Error, connection
 
-from migration.models import Secret, Worker
+from migration.models.secrets import Secret
+from migration.models.workers import Worker
 from migration.operations.aws_store import secret_names, secrets_manager
 from migration.operations.doctor import sentences
 from migration.operations.doctor.brief_reads import read_briefly

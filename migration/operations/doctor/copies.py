@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Count, Min, Q
 
 from credentials.models import Client
-from migration.models import SearchedClient
+from migration.models.copies import SearchedClient
 from migration.operations.doctor import sentences
 from migration.operations.doctor.findings import (
     CheckName,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connection
 
-from migration.models import all_clients
+from migration.models.clients import all_clients
 from migration.operations.doctor import index_sentences
 from migration.operations.doctor.findings import CheckName, report_ok, report_ok_with_advice
 from nova_credentials.tables import CLIENTS, NOVA_TABLES

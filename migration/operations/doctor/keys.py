@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from migration.operations.doctor import process_sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
 from migration.operations.keys import count_versions_of_lost_key
-from migration.operations.second_factors import list_unreadable_users
+from migration.people.second_factors import list_unreadable_users
 from migration.sentences import VERSIONS_UNPROVED
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from migration.models import Campaign, ClientMigration
+from migration.models.campaigns import Campaign
+from migration.models.clients import ClientMigration
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
 from migration.operations.notices import list_recipient_reports
 from nova_credentials.messages import Sentence

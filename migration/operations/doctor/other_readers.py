@@ -8,8 +8,7 @@ from django.utils import timezone
 from psycopg import sql
 
 from credentials.shown_names import escape_name
-from migration.models import OtherStatement
-from migration.models.reader_processes import SEEN_WITHIN
+from migration.models.reader_processes import SEEN_WITHIN, OtherStatement
 from migration.operations.doctor import process_sentences
 from migration.operations.doctor.findings import (
     CheckName,
@@ -23,7 +22,7 @@ from migration.operations.other_statements import UnseenReason, read_other_state
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migration.models import OtherStatementCount
+    from migration.models.reader_processes import OtherStatementCount
     from migration.operations.doctor.findings import DoctorOptions, Finding
     from migration.operations.other_statements import StatementReport
 

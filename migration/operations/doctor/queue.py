@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from credentials.shown_names import escape_invisible
 from credentials.site_schema import SCHEMA
-from migration.models import SCHEDULE_CHANGED, TASKS_DROPPED, Condition
+from migration.models.conditions import SCHEDULE_CHANGED, TASKS_DROPPED, Condition
 from migration.operations.doctor import queue_sentences, sentences
 from migration.operations.doctor.brief_reads import read_briefly
 from migration.operations.doctor.findings import (

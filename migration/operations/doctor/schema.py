@@ -9,7 +9,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from credentials.shown_names import escape_name
 from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
-from migration.models import KNOWN_MIGRATIONS
+from migration.models.workers import KNOWN_MIGRATIONS
 from migration.operations.doctor import sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
 from migration.operations.doctor.process_sentences import UPGRADE_THIS_HOST

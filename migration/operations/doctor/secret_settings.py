@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from migration import setting_sentences as told
-from migration.models import Secret
+from migration.models.secrets import Secret
 from migration.operations.doctor.findings import (
     CheckName,
     report_failure,

@@ -9,7 +9,7 @@ from django.apps import apps
 from django.db.models import Max, Min
 from django.utils import timezone
 
-from migration.models import Worker
+from migration.models.workers import Worker
 from migration.operations.audit_chain import find_unsealed_since
 from migration.operations.doctor import process_sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok

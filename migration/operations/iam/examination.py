@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from migration import iam_sentences
-from migration.models import Secret
+from migration.models.secrets import Secret
 from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import WritesRefusedError
 from migration.operations.doctor.findings import FindingState

@@ -13,7 +13,10 @@ from django.conf import settings
 
 from credentials.secret_names import configured_layout
 from migration import iam_sentences
-from migration.models import RECOVERY_DAYS, ClientMigration, OtherSecretsState, Secret
+from migration.models.clients import ClientMigration
+from migration.models.layouts import OtherSecretsState
+from migration.models.offboardings import RECOVERY_DAYS
+from migration.models.secrets import Secret
 from migration.operations.iam.permissions import Scope, find_own_keys, list_permissions
 from nova_credentials.aws.kms_keys import KeyName
 from nova_credentials.credential_types import CredentialType

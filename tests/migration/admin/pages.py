@@ -8,7 +8,9 @@ from django.test import Client as Browser
 from django.urls import reverse
 from django.utils import timezone
 
-from migration.models import Outcome, Run, RunItem
+from migration.models import RunItem
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from tests.factories import make_comparison, make_full_client, make_user
 
 DASHBOARD = "/admin/"

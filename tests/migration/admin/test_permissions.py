@@ -8,7 +8,8 @@ from django.test import Client as Browser
 from django.urls import reverse
 from django_q.models import OrmQ
 
-from migration.models import ClientMigration, Comparison, Run, RunPlan
+from migration.models import ClientMigration, Comparison, RunPlan
+from migration.models.runs import Run
 from tests.factories import CHANGE, VIEW, make_comparison, make_full_client
 from tests.migration.admin.pages import (
     CLIENTS,

@@ -7,7 +7,9 @@ from django_q.models import OrmQ
 
 from credentials.models import Client
 from migration.admin import run_plans as plan_pages
-from migration.models import ClientMigration, PlannedClient, Run, RunPlan, planned_clients
+from migration.models import ClientMigration, RunPlan, planned_clients
+from migration.models.planned_clients import PlannedClient
+from migration.models.runs import Run
 from migration.operations import aws_store, run_plans, runs
 from migration.operations.comparisons import compare
 from migration.operations.pushes import push

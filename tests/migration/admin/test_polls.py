@@ -6,7 +6,8 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from migration.models import Campaign, Run, RunPlan
+from migration.models import Campaign, RunPlan
+from migration.models.runs import Run
 from migration.reports import campaign_changes
 from migration.reports.campaign_changes import digest_campaign
 from nova_credentials.phases import Phase

@@ -5,7 +5,7 @@ import re
 import pytest
 from django.contrib.auth.models import Group, User
 
-from migration import roles
+from migration.people import roles
 from tests.factories import make_user
 
 USERS, GROUPS = "/admin/auth/user/", "/admin/auth/group/"

@@ -7,7 +7,9 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from migration import sentences
-from migration.models import Comparison, Outcome, Run, RunItem
+from migration.models import Comparison, RunItem
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from nova_credentials.messages import Message
 from tests.migration.admin.pages import close, make_run, run_page, text
 

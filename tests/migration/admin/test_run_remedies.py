@@ -6,7 +6,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from migration import sentences
-from migration.models import ClientMigration, Outcome, Rate, Run, all_clients
+from migration.models import ClientMigration, Rate
+from migration.models.clients import all_clients
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import run_batches
 from nova_credentials.messages import Message
 from tests.factories import CHANGE, VIEW, make_client, make_user, update

@@ -3,8 +3,9 @@
 import pytest
 from django_q.models import OrmQ
 
-from migration.models import ClientMigration, Run, RunItem, RunPlan, all_clients
-from migration.models.clients import digest_selection
+from migration.models import ClientMigration, RunItem, RunPlan
+from migration.models.clients import all_clients, digest_selection
+from migration.models.runs import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_full_client, make_many
 from tests.migration.admin.pages import CLIENTS, COMPARE, START, plan_order, run_page, text

@@ -6,7 +6,8 @@ import pytest
 from django.db import connection
 
 from migration import audit_sentences as sentences
-from migration.models import AuditCode, AuditEvent
+from migration.models import AuditEvent
+from migration.models.audit_events import AuditCode
 from migration.operations.audit_chain import AuditHead, seal_audit
 
 

@@ -7,7 +7,9 @@ from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
 from credentials.models import DatabaseCredential
-from migration.models import AuditEvent, Run, Secret, all_clients
+from migration.models import AuditEvent, Secret
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from migration.operations import aws_writes, bounded_refusals, runs
 from migration.operations.approvals import (
     ApprovalStepRefused,

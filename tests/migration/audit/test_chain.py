@@ -14,8 +14,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 
 from migration import audit_sql, tasks
-from migration.models import AuditLink, LeaseKind
+from migration.models import AuditLink
 from migration.models.audit_signatures import EPOCH, first_id_at, make_entry_id
+from migration.models.leases import LeaseKind
 from migration.operations.audit_chain import AuditHead, seal_audit, select_unsealed
 from migration.operations.audit_heads import HeadNotSentError, send_head
 from migration.operations.audit_verification import verify_audit

@@ -16,15 +16,10 @@ from django.urls import reverse
 from credentials.models import Client
 from migration import audit_sentences as sentences
 from migration import audit_sql
-from migration.models import (
-    AuditCheckpoint,
-    AuditCode,
-    AuditEvent,
-    AuditLink,
-    ClientMigration,
-    all_clients,
-)
+from migration.models import AuditCheckpoint, AuditEvent, AuditLink, ClientMigration
+from migration.models.audit_events import AuditCode
 from migration.models.audit_signatures import audit_keys, first_id_at
+from migration.models.clients import all_clients
 from migration.operations import runs
 from migration.operations.audit_chain import read_head, seal_audit
 from migration.operations.comparisons import compare

@@ -11,7 +11,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from migration import audit_sql
-from migration.models import AuditCheckpoint, AuditCode, AuditEvent, AuditLink
+from migration.models import AuditCheckpoint, AuditEvent, AuditLink
+from migration.models.audit_events import AuditCode
 from migration.models.audit_signatures import audit_keys
 from migration.operations import audit_trim
 from migration.operations.audit_chain import AuditHead, read_head, seal_audit

@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from migration.audit_sentences import CLIENT_GROUP_ADDED, LET_IN, LOGGED_IN
 from migration.evidence_sentences import NO_COPIES_FOUND
-from migration.models import AuditCode, AuditEvent
+from migration.models import AuditEvent
+from migration.models.audit_events import AuditCode
 from migration.operations.audit_chain import seal_audit
 from tests.factories import make_user
 from tests.migration.audit.conftest import write_entries

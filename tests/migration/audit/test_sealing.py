@@ -13,7 +13,8 @@ from django.db import connection
 from django.urls import reverse
 
 from migration import audit_sql, tasks
-from migration.models import AuditEvent, AuditLink, LeaseKind
+from migration.models import AuditEvent, AuditLink
+from migration.models.leases import LeaseKind
 from migration.models.notices import Notice
 from migration.operations import audit_chain
 from migration.operations.audit_chain import seal_audit

@@ -8,15 +8,10 @@ import pytest
 from django.db import connection
 
 from migration import audit_sentences, sentences
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    DatabaseClaim,
-    Notice,
-    NoticeEvent,
-    ReasonError,
-    WriteStop,
-)
+from migration.models import AuditEvent, DatabaseClaim, Notice, WriteStop
+from migration.models.audit_events import AuditCode
+from migration.models.notices import NoticeEvent
+from migration.models.reasons import ReasonError
 from migration.operations import aws_writes, version_plans
 from migration.operations.aws_writes import (
     COPY,

@@ -7,7 +7,9 @@ from django.db import transaction
 
 from credentials.models import Client, DatabaseCredential
 from migration import sentences, tasks
-from migration.models import Outcome, PhaseChange, PlannedVersion, Secret, all_clients
+from migration.models import PhaseChange, PlannedVersion, Secret
+from migration.models.clients import all_clients
+from migration.models.run_items import Outcome
 from migration.operations import pushes
 from migration.operations.comparisons import compare
 from migration.operations.moves import move

@@ -10,7 +10,8 @@ from django.urls import reverse
 
 from credentials.models import Client, DatabaseCredential
 from migration import sentences
-from migration.models import ClientMigration, Outcome, PhaseChange
+from migration.models import ClientMigration, PhaseChange
+from migration.models.run_items import Outcome
 from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import WritesRefusedError
 from migration.operations.comparisons import compare

@@ -13,14 +13,9 @@ from django.urls import reverse
 
 from credentials.models import DatabaseCredential
 from migration.heartbeat import TaskTaker
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    Comparison,
-    DatabaseClaim,
-    Secret,
-    all_clients,
-)
+from migration.models import AuditEvent, Comparison, DatabaseClaim, Secret
+from migration.models.audit_events import AuditCode
+from migration.models.clients import all_clients
 from migration.operations.aws_writes import _write_guard, find_write_refusal, write_guard
 from migration.operations.comparisons import compare
 from migration.operations.database_identity import note_facts_after_migrate

@@ -11,7 +11,10 @@ from django.urls import reverse
 from django_q.models import OrmQ
 
 from migration import tasks
-from migration.models import ReasonError, Run, WriteStop, all_clients, run_items
+from migration.models import WriteStop, run_items
+from migration.models.clients import all_clients
+from migration.models.reasons import ReasonError
+from migration.models.runs import Run
 from migration.operations import push_runs, runs
 from migration.operations.aws_writes import (
     KNOWN_FOR_SECONDS,

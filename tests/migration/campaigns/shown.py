@@ -4,8 +4,10 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from migration.models import Campaign, ClientGroup, Run, RunItem, Wave, all_clients
+from migration.models import Campaign, ClientGroup, RunItem, Wave
 from migration.models.campaign_clients import read_campaign_request
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from migration.operations import runs
 from migration.operations.campaign_steps import advance_campaign
 from migration.operations.campaigns import start_campaign

@@ -8,16 +8,10 @@ from types import SimpleNamespace
 from django.db.models import F
 from django.utils import timezone
 
-from migration.models import (
-    WRITES_BOTH,
-    Campaign,
-    ClientGroup,
-    Comparison,
-    Run,
-    Wave,
-    WaveClient,
-    all_clients,
-)
+from migration.models import Campaign, ClientGroup, Comparison, Wave, WaveClient
+from migration.models.clients import all_clients
+from migration.models.phases import WRITES_BOTH
+from migration.models.runs import Run
 from migration.operations import aws_store, runs
 from migration.operations.campaign_steps import advance_campaign
 from migration.operations.campaigns import start_campaign

@@ -7,7 +7,8 @@ import pytest
 from django.contrib.messages import get_messages
 
 from migration.admin import campaign_views
-from migration.models import AuditEvent, Campaign, Run
+from migration.models import AuditEvent, Campaign
+from migration.models.runs import Run
 from migration.operations.campaign_steps import advance_campaign
 from nova_credentials.phases import Phase
 from tests.factories import make_user

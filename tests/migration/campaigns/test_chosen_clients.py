@@ -9,15 +9,14 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from migration.models import (
-    Campaign,
-    GroupMember,
+from migration.models import Campaign, GroupMember
+from migration.models.campaign_clients import (
     NewMemberVerdict,
-    Run,
-    all_clients,
     count_in_campaigns,
     list_newest_waves_of_groups,
 )
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from tests.factories import make_client
 from tests.migration.admin.pages import CLIENTS, login, page_of, text
 from tests.migration.campaigns.taken import begin, make_group, members, put, take

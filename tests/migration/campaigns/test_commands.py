@@ -8,7 +8,8 @@ from django.core.management import CommandError, call_command
 
 from credentials.models import DatabaseCredential
 from migration.management import campaigns
-from migration.models import Campaign, ClientGroup, all_clients
+from migration.models import Campaign, ClientGroup
+from migration.models.clients import all_clients
 from migration.operations.aws_store import secrets_manager
 from migration.operations.campaign_steps import advance_campaign
 from migration.operations.campaigns import approve_campaign

@@ -7,7 +7,8 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from credentials.models import Client
-from migration.models import Run, count_by_phase_before_goal, count_in_campaigns
+from migration.models.campaign_clients import count_by_phase_before_goal, count_in_campaigns
+from migration.models.runs import Run
 from migration.reports.campaigns import summarize_campaign
 from nova_credentials.phases import Phase
 from tests.factories import make_user

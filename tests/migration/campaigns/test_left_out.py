@@ -9,18 +9,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from migration.models import (
-    AuditEvent,
-    Campaign,
-    CampaignNotChangedError,
-    ClientMigration,
-    Outcome,
-    ReadCount,
-    WaveClient,
-    all_clients,
-)
-from migration.models.clients import digest_clients
+from migration.models import AuditEvent, Campaign, ClientMigration, ReadCount, WaveClient
+from migration.models.campaigns import CampaignNotChangedError
+from migration.models.clients import all_clients, digest_clients
 from migration.models.left_clients import find_stuck_slugs, go_on_without
+from migration.models.run_items import Outcome
 from migration.reports.campaigns import WaveState, summarize_campaign
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase

@@ -8,14 +8,8 @@ import pytest
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from migration.models import (
-    AuditEvent,
-    Campaign,
-    ClientMigration,
-    ReadCount,
-    Worker,
-    all_clients,
-)
+from migration.models import AuditEvent, Campaign, ClientMigration, ReadCount, Worker
+from migration.models.clients import all_clients
 from migration.models.left_clients import find_stuck_slugs, go_on_without
 from migration.reports.campaign_waits import show_time
 from nova_credentials.phases import Phase

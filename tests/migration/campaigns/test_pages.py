@@ -12,17 +12,10 @@ from django.utils import timezone
 
 from migration import sentences
 from migration.admin import campaign_views
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    Campaign,
-    Outcome,
-    PhaseChange,
-    Run,
-    Wave,
-    WaveClient,
-    Worker,
-)
+from migration.models import AuditEvent, Campaign, PhaseChange, Wave, WaveClient, Worker
+from migration.models.audit_events import AuditCode
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations.campaign_steps import advance_campaign
 from migration.reports import campaign_changes
 from nova_credentials.phases import Phase

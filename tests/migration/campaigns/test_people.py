@@ -4,7 +4,10 @@ import pytest
 from django.urls import reverse
 
 from migration import tasks
-from migration.models import Campaign, Run, StaleCampaignError, all_clients
+from migration.models import Campaign
+from migration.models.campaigns import StaleCampaignError
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from migration.operations import campaign_steps
 from migration.operations.approvals import ApprovalStepRefused
 from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign

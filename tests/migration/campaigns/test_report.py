@@ -9,7 +9,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from migration import campaign_sentences, run_sentences
-from migration.models import Campaign, Run, WaveClient, WaveCounts, Worker
+from migration.models import Campaign, WaveClient, Worker
+from migration.models.runs import Run
+from migration.models.wave_counts import WaveCounts
 from migration.operations.campaign_steps import advance_campaign
 from migration.reports.campaign_left import NAMED_IN_ALL, NAMED_OF_A_RUN
 from migration.reports.campaign_waits import show_time

@@ -7,18 +7,12 @@ import pytest
 from django.db import connection
 
 from migration import sentences
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    Campaign,
-    ClientMigration,
-    LeaseKind,
-    Outcome,
-    PhaseChange,
-    Run,
-    RunItem,
-    all_clients,
-)
+from migration.models import AuditEvent, Campaign, ClientMigration, PhaseChange, RunItem
+from migration.models.audit_events import AuditCode
+from migration.models.clients import all_clients
+from migration.models.leases import LeaseKind
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import move_runs, runs
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.moves import move

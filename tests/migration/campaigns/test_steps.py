@@ -8,7 +8,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from migration.models import Campaign, ClientGroup, Outcome, Run, WaveClient, all_clients
+from migration.models import Campaign, ClientGroup, WaveClient
+from migration.models.clients import all_clients
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_many

@@ -5,15 +5,11 @@ import json
 import pytest
 from django.db import connection
 
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    Campaign,
-    Comparison,
-    Outcome,
-    Run,
-    StaleCampaignError,
-)
+from migration.models import AuditEvent, Campaign, Comparison
+from migration.models.audit_events import AuditCode
+from migration.models.campaigns import StaleCampaignError
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import runs
 from migration.operations.comparisons import compare
 from migration.operations.moves import move

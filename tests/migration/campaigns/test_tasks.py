@@ -6,7 +6,8 @@ from django_q.models import OrmQ, Schedule
 from redis.exceptions import ConnectionError as RedisIsDown
 
 from migration import tasks
-from migration.models import Campaign, Run
+from migration.models import Campaign
+from migration.models.runs import Run
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes, write_guard
 from nova_credentials.phases import Phase
 from tests.migration.campaigns.taken import (

@@ -16,14 +16,14 @@ from migration.models import (
     Campaign,
     ClientGroup,
     ClientMigration,
-    Outcome,
-    Run,
     RunItem,
-    StaleCampaignError,
     Wave,
     WaveClient,
     waves,
 )
+from migration.models.campaigns import StaleCampaignError
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import campaign_steps
 from migration.operations.campaign_steps import advance_campaign
 from nova_credentials.phases import Phase

@@ -9,16 +9,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from migration.models import (
-    Blocker,
-    Campaign,
-    ClientMigration,
-    Outcome,
-    ReadCount,
-    Run,
-    Worker,
-    all_clients,
-)
+from migration.models import Campaign, ClientMigration, ReadCount, Worker
+from migration.models.clients import all_clients
+from migration.models.readiness import Blocker
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations.comparisons import compare
 from migration.reports.campaigns import WaveState, summarize_campaign
 from nova_credentials.phases import Phase

@@ -6,7 +6,8 @@ import pytest
 from django.utils import timezone
 
 from credentials.models import ClientRevision, ClientWrite
-from migration.models import ClientMigration, Comparison, ReadCount, Run
+from migration.models import ClientMigration, Comparison, ReadCount
+from migration.models.runs import Run
 from tests.factories import (
     count_reads,
     make_client,

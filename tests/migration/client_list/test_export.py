@@ -7,7 +7,8 @@ import re
 import pytest
 from django.contrib.auth.models import User
 
-from migration.models import ClientGroup, ClientOwner, all_clients
+from migration.models import ClientGroup, ClientOwner
+from migration.models.clients import all_clients
 from migration.operations.imports import store_import
 from migration.reports import client_list
 from tests.factories import VIEW, make_client, make_database, make_full_client

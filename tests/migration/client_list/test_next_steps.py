@@ -6,7 +6,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from migration.models import ClientGroup, Run, all_clients
+from migration.models import ClientGroup
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.next_steps import judge_next_steps
 from migration.operations.ready_clients import has_next_phase, is_ready

@@ -5,7 +5,8 @@ import unicodedata
 import pytest
 
 from credentials.models import Client
-from migration.models import Secret, all_clients
+from migration.models import Secret
+from migration.models.clients import all_clients
 from migration.models.folding import LETTERS, MARKS, fold_text, make_folded_expression
 from nova_credentials.credential_types import CredentialType
 from tests.factories import make_client, make_database, make_email

@@ -2,7 +2,8 @@
 
 import pytest
 
-from migration.models import Campaign, ClientGroup, Run
+from migration.models import Campaign, ClientGroup
+from migration.models.runs import Run
 from tests.factories import VIEW, make_client, make_database, make_many
 from tests.migration.admin.pages import login, text
 

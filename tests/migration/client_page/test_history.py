@@ -15,14 +15,14 @@ from credentials.models import Client, DatabaseCredential
 from migration.models import (
     ClientMigration,
     MoveRequest,
-    Outcome,
     PhaseChange,
     Resolution,
     Reveal,
     Rotation,
-    Run,
     RunItem,
 )
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations.client_login_tests import try_typed_login
 from migration.operations.offboarding import bring_back_as_inactive, offboard_client
 from migration.reports.client_history import PAGES, SHOWN, load_history

@@ -11,7 +11,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from migration import resolution_sentences, sentences
-from migration.models import ClientMigration, Outcome, Resolution, Run, RunItem
+from migration.models import ClientMigration, Resolution, RunItem
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import aws_store
 from migration.operations.comparisons import compare
 from migration.operations.pushes import push

@@ -20,9 +20,9 @@ from migration.models import (
     ReadCount,
     Resolution,
     Reveal,
-    Run,
     RunItem,
 )
+from migration.models.runs import Run
 from nova_credentials.comparison import compare_documents, list_paths
 from nova_credentials.phases import Phase
 from tests.factories import (

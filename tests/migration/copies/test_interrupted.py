@@ -19,7 +19,9 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from migration import tasks
-from migration.models import CopySearch, LeaseKind, SearchedClient, SearchState
+from migration.models import CopySearch, SearchedClient
+from migration.models.copies import SearchState
+from migration.models.leases import LeaseKind
 from migration.operations import copy_reader, copy_search, interrupted_searches
 from migration.operations.copy_search import search_copies
 from migration.operations.interrupted_searches import (

@@ -6,7 +6,8 @@ import pytest
 from django.db import connection
 from django.db.models import Q
 
-from migration.models import CopySearch, UnsearchedPlace, UnsearchedReason
+from migration.models import CopySearch, UnsearchedPlace
+from migration.models.copies import UnsearchedReason
 from migration.operations import copy_reader
 from migration.operations.copy_search import search_copies
 from nova_credentials.phases import Phase

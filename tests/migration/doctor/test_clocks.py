@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from migration.operations.aws_store import secrets_manager
-from migration.operations.doctor import FindingState, clocks
-from migration.operations.doctor.findings import DoctorOptions
+from migration.operations.doctor import clocks
+from migration.operations.doctor.findings import DoctorOptions, FindingState
 from nova_credentials.aws.clock import read_aws_clock
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 

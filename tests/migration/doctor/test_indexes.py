@@ -8,7 +8,9 @@ from django.core.management import call_command
 from django.db import connection
 from django.urls import reverse
 
-from migration.operations.doctor import CheckName, examine_nova, indexes
+from migration.operations.doctor import indexes
+from migration.operations.doctor.examination import examine_nova
+from migration.operations.doctor.findings import CheckName
 from tests.factories import make_many, make_user
 
 PAGE = reverse("admin:migration_run_check_nova")

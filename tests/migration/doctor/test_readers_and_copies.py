@@ -8,8 +8,8 @@ from django.utils import timezone
 
 from credentials.models import Client
 from migration.models import CopySearch, ReaderProcess, SearchedClient
-from migration.operations.doctor import FindingState, copies, readers
-from migration.operations.doctor.findings import DoctorOptions
+from migration.operations.doctor import copies, readers
+from migration.operations.doctor.findings import DoctorOptions, FindingState
 from tests.factories import make_client
 
 pytestmark = pytest.mark.django_db

@@ -3,8 +3,8 @@
 import pytest
 
 from migration.operations import aws_store
-from migration.operations.doctor import FindingState, stages
-from migration.operations.doctor.findings import DoctorOptions
+from migration.operations.doctor import stages
+from migration.operations.doctor.findings import DoctorOptions, FindingState
 from nova_credentials.aws.secrets_manager import SecretsManager
 
 

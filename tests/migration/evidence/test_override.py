@@ -7,7 +7,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from migration import evidence_sentences
-from migration.models import ClientMigration, MoveRequest, PhaseChange, ReasonError
+from migration.models import ClientMigration, MoveRequest, PhaseChange
+from migration.models.reasons import ReasonError
 from migration.operations.approvals import ApprovalStepRefused, approve_request, request_move
 from migration.operations.comparisons import compare
 from migration.operations.gate_fixes import CheckCode

@@ -11,16 +11,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from credentials.models import ClientRevision
-from migration.models import (
-    Blocker,
-    ClientMigration,
-    LoginTest,
-    ReadCount,
-    Run,
-    all_clients,
-    select_with_blocker,
-    with_blocker,
-)
+from migration.models import ClientMigration, LoginTest, ReadCount
+from migration.models.clients import all_clients
+from migration.models.readiness import Blocker, select_with_blocker, with_blocker
+from migration.models.runs import Run
 from migration.operations.gate_facts import GateFacts
 from migration.operations.gates import database_checks
 from migration.reports.client_status import has_push_pending

@@ -7,7 +7,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from credentials.models import Client
-from migration.models import FRESH, ClientMigration, ReadCount
+from migration.models import ClientMigration, ReadCount
+from migration.models.readiness import FRESH
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import compare
 from migration.operations.gate_fixes import CheckCode

@@ -2,7 +2,8 @@
 
 import pytest
 
-from migration.models import ClientGroup, all_clients
+from migration.models import ClientGroup
+from migration.models.clients import all_clients
 from migration.operations import import_plans
 from migration.operations.import_plans import LineOutcome
 from migration.operations.imports import preview_import

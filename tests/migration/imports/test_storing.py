@@ -6,7 +6,8 @@ from django.db import connection
 from django.utils import translation
 
 from credentials.models import Client, DatabaseCredential
-from migration.models import AuditEvent, ClientGroup, all_clients
+from migration.models import AuditEvent, ClientGroup
+from migration.models.clients import all_clients
 from migration.operations.comparisons import compare
 from migration.operations.import_files import ImportRefusedError
 from migration.operations.imports import preview_import, store_import

@@ -10,16 +10,10 @@ from django.utils import timezone
 
 from credentials.models import DatabaseCredential
 from migration import layout_sentences, sentences
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    ClientMigration,
-    DatabaseClaim,
-    LeaseKind,
-    Outcome,
-    PlannedVersion,
-    Secret,
-)
+from migration.models import AuditEvent, ClientMigration, DatabaseClaim, PlannedVersion, Secret
+from migration.models.audit_events import AuditCode
+from migration.models.leases import LeaseKind
+from migration.models.run_items import Outcome
 from migration.operations import layouts, other_secrets
 from migration.operations.comparisons import compare
 from migration.operations.layouts import LayoutRefusedError, change_layout

@@ -7,9 +7,10 @@ from django.core.management import call_command
 from django.urls import reverse
 
 from migration import layout_sentences, sentences
-from migration.models import AuditEvent, ClientMigration, Run, RunItem
+from migration.models import AuditEvent, ClientMigration, RunItem
 from migration.models.failures import count_failed_clients
 from migration.models.run_items import Act
+from migration.models.runs import Run
 from migration.operations import aws_store, runs
 from nova_credentials.aws.client_secrets import ClientSecretsManager
 from nova_credentials.document import Layout

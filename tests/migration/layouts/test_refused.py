@@ -8,7 +8,8 @@ import pytest
 from credentials import sentences as credential_sentences
 from credentials.models import Client
 from migration import layout_sentences, offboarding_sentences, plan_sentences, rotation_sentences
-from migration.models import ClientMigration, Offboarding, Outcome, PlannedVersion, Rotation, Secret
+from migration.models import ClientMigration, Offboarding, PlannedVersion, Rotation, Secret
+from migration.models.run_items import Outcome
 from migration.operations import layouts
 from migration.operations.layouts import LayoutRefusedError, change_layout
 from migration.operations.pushes import push

@@ -8,17 +8,11 @@ from django.db import connection
 from credentials.models import DatabaseCredential
 from credentials.triggers import ensure_writes_are_counted
 from migration import sentences
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    ClientMigration,
-    OtherSecretsState,
-    Outcome,
-    Rotation,
-    Secret,
-    all_clients,
-    store_lost_secret_slugs,
-)
+from migration.models import AuditEvent, ClientMigration, Rotation, Secret
+from migration.models.audit_events import AuditCode
+from migration.models.clients import all_clients, store_lost_secret_slugs
+from migration.models.layouts import OtherSecretsState
+from migration.models.run_items import Outcome
 from migration.operations import layouts
 from migration.operations.comparisons import compare
 from migration.operations.layouts import LayoutRefusedError, change_layout

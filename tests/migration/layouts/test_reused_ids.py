@@ -3,7 +3,7 @@
 import pytest
 from django.db import connection
 
-from migration.models import all_clients
+from migration.models.clients import all_clients
 from migration.operations import pushes
 from migration.operations.other_secrets import follow_new_slugs
 from migration.operations.pushes import push

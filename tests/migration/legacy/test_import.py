@@ -11,7 +11,9 @@ from django.urls import reverse
 from credentials.models import Client, DatabaseCredential
 from credentials.refusals import insert_rows
 from migration import legacy_sentences
-from migration.models import AuditEvent, ClientGroup, LeaseKind, all_clients
+from migration.models import AuditEvent, ClientGroup
+from migration.models.clients import all_clients
+from migration.models.leases import LeaseKind
 from migration.operations.legacy_import import (
     NothingImported,
     import_legacy_clients,

@@ -5,8 +5,11 @@ import time
 
 import pytest
 
-from migration.operations.login_tests import Deadline, LoginFailedError, LoginOutcome, try_login
+from migration.models.login_outcomes import LoginOutcome
 from migration.operations.login_tests.addresses import is_allowed, resolve_host
+from migration.operations.login_tests.attempts import try_login
+from migration.operations.login_tests.deadlines import Deadline
+from migration.operations.login_tests.outcomes import LoginFailedError
 from nova_credentials.credential_types import CredentialType
 from tests.migration.login_tests.servers import HOST
 

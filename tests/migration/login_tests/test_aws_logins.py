@@ -2,8 +2,9 @@
 
 import pytest
 
-from migration.operations.login_tests import LoginOutcome, try_login
+from migration.models.login_outcomes import LoginOutcome
 from migration.operations.login_tests import aws as aws_logins
+from migration.operations.login_tests.attempts import try_login
 from nova_credentials.aws.identity_request import sign_identity_request
 from nova_credentials.credential_types import CredentialType
 from tests.migration.login_tests.servers import HOST, never_answer

@@ -7,20 +7,14 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 
 from credentials.models import Client
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    Blocker,
-    LoginStore,
-    LoginStores,
-    LoginTest,
-    Outcome,
-    Run,
-    RunItem,
-    all_clients,
-    with_blocker,
-)
+from migration.models import AuditEvent, LoginTest, RunItem
+from migration.models.audit_events import AuditCode
+from migration.models.clients import all_clients
 from migration.models.login_outcomes import LoginOutcome
+from migration.models.login_tests import LoginStore, LoginStores
+from migration.models.readiness import Blocker, with_blocker
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations.client_login_tests import LoginKey, read_logins, try_client_logins
 from migration.operations.gate_fixes import CheckCode
 from migration.operations.gates import database_checks

@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from migration.operations.login_tests import LoginOutcome, try_login
+from migration.models.login_outcomes import LoginOutcome
 from migration.operations.login_tests import mail as mail_logins
+from migration.operations.login_tests.attempts import try_login
 from nova_credentials.credential_types import CredentialType
 from tests.migration.login_tests.servers import (
     HOST,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from migration.operations.login_tests import try_login
+from migration.operations.login_tests.attempts import try_login
 from migration.operations.login_tests.outcomes import LoginOutcome
 from nova_credentials.credential_types import CredentialType
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from migration.models import Run, all_clients
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from migration.operations import runs
 from migration.operations.comparisons import compare
 from migration.operations.run_approvals import start_move_run

@@ -10,17 +10,12 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from migration import sentences
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    ClientMigration,
-    Outcome,
-    PasswordReset,
-    PhaseChange,
-    ReasonError,
-    Run,
-    WithdrawnRunError,
-)
+from migration.models import AuditEvent, ClientMigration, PasswordReset, PhaseChange
+from migration.models.audit_events import AuditCode
+from migration.models.reasons import ReasonError
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
+from migration.models.steered_runs import WithdrawnRunError
 from migration.operations import runs, skipped_items
 from migration.operations.approvals import ApprovalStepRefused
 from migration.operations.evidence import Evidence

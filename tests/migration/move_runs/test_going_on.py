@@ -8,16 +8,11 @@ from django.utils import timezone
 from credentials import sentences as rows
 from credentials.refusals import RefusedByDatabaseError
 from migration import sentences
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    LeaseKind,
-    MoveRequest,
-    Outcome,
-    PhaseChange,
-    Run,
-    RunItem,
-)
+from migration.models import AuditEvent, MoveRequest, PhaseChange, RunItem
+from migration.models.audit_events import AuditCode
+from migration.models.leases import LeaseKind
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import aws_store, move_runs, runs
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.comparisons import compare

@@ -3,7 +3,8 @@
 import pytest
 from django.db import connection
 
-from migration.models import ClientMigration, PhaseChange, Run, RunItem
+from migration.models import ClientMigration, PhaseChange, RunItem
+from migration.models.runs import Run
 from migration.operations.gate_facts import GateFacts
 from migration.operations.move_batches import MoveBatch
 from migration.operations.run_batches import CANDIDATE_BATCHES, lock_free_batch

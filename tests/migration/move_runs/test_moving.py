@@ -7,15 +7,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from migration import sentences
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    ClientMigration,
-    Outcome,
-    PhaseChange,
-    Run,
-    all_clients,
-)
+from migration.models import AuditEvent, ClientMigration, PhaseChange
+from migration.models.audit_events import AuditCode
+from migration.models.clients import all_clients
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import aws_store, runs
 from migration.operations.moves import move
 from migration.operations.run_approvals import start_move_run

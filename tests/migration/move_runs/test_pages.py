@@ -5,7 +5,8 @@ from django.contrib.messages import get_messages
 from django.urls import reverse
 
 from migration.admin import bulk_moves
-from migration.models import Outcome, Run
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import runs
 from migration.operations.evidence import Evidence
 from nova_credentials.phases import Phase

@@ -6,7 +6,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from migration import sentences
-from migration.models import ClientGroup, Run, all_clients
+from migration.models import ClientGroup
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.migration.move_runs.moved import make_clients

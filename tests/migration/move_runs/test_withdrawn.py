@@ -5,7 +5,9 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 
 from migration import sentences
-from migration.models import Outcome, Run, WithdrawnRunError
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
+from migration.models.steered_runs import WithdrawnRunError
 from migration.operations import runs
 from migration.operations.run_approvals import approve_run, cancel_run_request
 from nova_credentials.phases import Phase

@@ -8,7 +8,8 @@ import pytest
 from django.db.models import F
 
 from credentials.models import Client, DatabaseCredential
-from migration.models import ClientMigration, Outcome
+from migration.models import ClientMigration
+from migration.models.run_items import Outcome
 from migration.operations import snapshots
 from migration.operations.comparisons import compare
 from migration.operations.gates import ShutGate

@@ -6,7 +6,10 @@ import pytest
 from django.db import connection
 
 from credentials.models import Client
-from migration.models import Outcome, PlannedMoves, Run, all_clients
+from migration.models.clients import all_clients
+from migration.models.planned_moves import PlannedMoves
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import moves, rows_from_aws, runs
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client

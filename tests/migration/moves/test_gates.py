@@ -9,15 +9,9 @@ from django.utils import timezone
 
 from credentials.models import Client
 from migration import sentences
-from migration.models import (
-    ClientMigration,
-    Comparison,
-    PhaseChange,
-    ReadCount,
-    ReasonError,
-    Run,
-    RunItem,
-)
+from migration.models import ClientMigration, Comparison, PhaseChange, ReadCount, RunItem
+from migration.models.reasons import ReasonError
+from migration.models.runs import Run
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.comparisons import compare
 from migration.operations.gate_fixes import CheckCode

@@ -9,16 +9,16 @@ from django.utils import timezone
 
 from migration import audit_sentences, tasks
 from migration.models import (
-    AuditCode,
     AuditEvent,
     ClientMigration,
     Condition,
     Notice,
-    NoticeEvent,
     ReaderProcess,
     RotationSchedule,
     Worker,
 )
+from migration.models.audit_events import AuditCode
+from migration.models.notices import NoticeEvent
 from migration.operations import notice_looks
 from migration.operations.notice_looks import look_at_clients, look_at_site
 from nova_credentials.phases import Phase

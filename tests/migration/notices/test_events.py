@@ -8,17 +8,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from credentials.models import Client
-from migration.models import (
-    ClientGroup,
-    Comparison,
-    Notice,
-    NoticeEvent,
-    OpenMismatch,
-    Rotation,
-    RotationOutcome,
-    Run,
-    all_clients,
-)
+from migration.models import ClientGroup, Comparison, Notice, OpenMismatch, Rotation
+from migration.models.clients import all_clients
+from migration.models.notices import NoticeEvent
+from migration.models.rotations import RotationOutcome
+from migration.models.runs import Run
 from migration.operations import campaign_steps, runs, skipped_items
 from migration.operations.approvals import approve_request, cancel_request, request_move
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes

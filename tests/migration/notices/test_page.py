@@ -9,11 +9,11 @@ from migration.models import (
     ClientMigration,
     Notice,
     NoticeDelivery,
-    NoticeEvent,
     NoticeSwitch,
 )
+from migration.models.notices import NoticeEvent
 from migration.operations.campaigns import start_campaign
-from migration.operations.doctor import examine_nova
+from migration.operations.doctor.examination import examine_nova
 from migration.operations.notices import hand_out_notices
 from nova_admin.notify_settings import NotifySettings
 from nova_credentials.phases import Phase

@@ -7,16 +7,10 @@ import pytest
 from django.db import connection
 
 from migration import notice_sentences as sentences
-from migration.models import (
-    DeliveryOutcome,
-    DeliveryState,
-    Notice,
-    NoticeDelivery,
-    NoticeEvent,
-    NoticeSwitch,
-    Run,
-    all_clients,
-)
+from migration.models import Notice, NoticeDelivery, NoticeSwitch
+from migration.models.clients import all_clients
+from migration.models.notices import DeliveryOutcome, DeliveryState, NoticeEvent
+from migration.models.runs import Run
 from migration.operations import notices, runs
 from migration.operations.notice_looks import look_at_clients
 from migration.operations.notices import send_notices

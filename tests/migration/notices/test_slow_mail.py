@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from migration.models import DeliveryOutcome, NoticeDelivery
+from migration.models import NoticeDelivery
+from migration.models.notices import DeliveryOutcome
 from migration.operations import bounded_mail
 from migration.operations.mails import send_mail_to
 from migration.sentences import NO_SECRET

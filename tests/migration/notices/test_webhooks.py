@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from migration.models import DeliveryOutcome
+from migration.models.notices import DeliveryOutcome
 from migration.operations.login_tests import addresses
 from migration.operations.webhooks import post_json
 from tests.migration.login_tests.servers import Certificates, Servers

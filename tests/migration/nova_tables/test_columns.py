@@ -4,7 +4,9 @@ import pytest
 
 from credentials.models import Client, ColumnUse
 from credentials.nova_columns import ColumnChange, read_nova_columns
-from migration.models import Comparison, Run, all_clients
+from migration.models import Comparison
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from migration.operations import runs
 from migration.operations.comparisons import compare
 from migration.operations.nova_tables import map_column

@@ -6,7 +6,8 @@ import pytest
 from django.db import connection
 
 from credentials.models import ColumnUse, quote_name_for_parametrized_sql
-from migration.models import ClientMigration, Comparison, Outcome
+from migration.models import ClientMigration, Comparison
+from migration.models.run_items import Outcome
 from migration.operations.comparisons import compare
 from migration.operations.moves import move
 from migration.operations.nova_tables import map_column

@@ -4,7 +4,8 @@ import pytest
 from django.urls import reverse
 
 from migration.admin import copies
-from migration.models import CopySearch, Offboarding, OffboardingState
+from migration.models import CopySearch, Offboarding
+from migration.models.offboardings import OffboardingState
 from migration.operations.cutover_exports import find_cutover
 from migration.operations.leftovers import find_leftovers
 from migration.operations.moves import move

@@ -4,7 +4,8 @@ import pytest
 from django.urls import reverse
 
 from migration import tasks
-from migration.models import AuditEvent, Offboarding, OffboardingState
+from migration.models import AuditEvent, Offboarding
+from migration.models.offboardings import OffboardingState
 from migration.operations import aws_store
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.interrupted_offboardings import resume_offboarding

@@ -5,7 +5,8 @@ import threading
 import pytest
 from django.db import connection
 
-from migration.models import Offboarding, OffboardingState
+from migration.models import Offboarding
+from migration.models.offboardings import OffboardingState
 from migration.operations import aws_store
 from migration.operations.layouts import change_layout
 from migration.operations.offboarding import (

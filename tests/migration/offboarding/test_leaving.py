@@ -2,7 +2,8 @@
 
 import pytest
 
-from migration.models import AuditEvent, Offboarding, OffboardingState, PhaseChange
+from migration.models import AuditEvent, Offboarding, PhaseChange
+from migration.models.offboardings import OffboardingState
 from migration.operations.comparisons import compare
 from migration.operations.offboarding import bring_back_as_inactive, offboard_client
 from nova_credentials.phases import Phase

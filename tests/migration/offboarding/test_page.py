@@ -10,7 +10,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import Client
-from migration.models import AuditEvent, ClientGroup, Offboarding, RotationSchedule, all_clients
+from migration.models import AuditEvent, ClientGroup, Offboarding, RotationSchedule
+from migration.models.clients import all_clients
 from migration.operations import aws_store
 from migration.operations.copy_search import search_copies
 from migration.operations.leftovers import find_leftovers

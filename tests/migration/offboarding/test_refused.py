@@ -6,17 +6,11 @@ import pytest
 from django.utils import timezone
 
 from credentials.models import Client
-from migration.models import (
-    ClientMigration,
-    Offboarding,
-    OffboardingState,
-    ReadCount,
-    Rotation,
-    RotationSchedule,
-    Run,
-    all_clients,
-)
+from migration.models import ClientMigration, Offboarding, ReadCount, Rotation, RotationSchedule
+from migration.models.clients import all_clients
 from migration.models.layouts import OtherSecretsState
+from migration.models.offboardings import OffboardingState
+from migration.models.runs import Run
 from migration.operations import aws_store
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.comparisons import compare

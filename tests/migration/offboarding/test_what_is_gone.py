@@ -2,7 +2,8 @@
 
 import pytest
 
-from migration.models import Offboarding, OffboardingState
+from migration.models import Offboarding
+from migration.models.offboardings import OffboardingState
 from migration.operations import aws_store
 from migration.operations.layouts import change_layout
 from migration.operations.leftovers import find_leftovers

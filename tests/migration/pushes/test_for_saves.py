@@ -4,7 +4,8 @@ import pytest
 from django.db import transaction
 
 from migration import audit_sentences, sentences
-from migration.models import AuditCode, AuditEvent, Secret
+from migration.models import AuditEvent, Secret
+from migration.models.audit_events import AuditCode
 from migration.operations import pushes
 from migration.operations.pushes import write_document
 from migration.operations.secret_writer import RefusedBySiteError

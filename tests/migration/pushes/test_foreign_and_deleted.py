@@ -7,7 +7,8 @@ from django.db import transaction
 
 from credentials.models import Client
 from migration import sentences
-from migration.models import ClientMigration, Comparison, Outcome, PlannedVersion, Secret
+from migration.models import ClientMigration, Comparison, PlannedVersion, Secret
+from migration.models.run_items import Outcome
 from migration.operations import aws_store, secret_writer
 from migration.operations.comparisons import compare
 from migration.operations.pushes import write_document

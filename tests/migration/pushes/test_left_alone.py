@@ -6,16 +6,11 @@ import pytest
 
 from credentials.models import Client
 from migration import plan_sentences, sentences, tasks
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    ClientMigration,
-    Comparison,
-    OpenMismatch,
-    Outcome,
-    Run,
-    all_clients,
-)
+from migration.models import AuditEvent, ClientMigration, Comparison, OpenMismatch
+from migration.models.audit_events import AuditCode
+from migration.models.clients import all_clients
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import runs
 from migration.operations.comparisons import compare
 from migration.operations.secret_writer import DifferingPolicy

@@ -9,16 +9,10 @@ from django.db import connection
 
 from credentials.models import Client
 from migration import sentences
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    ClientMigration,
-    Comparison,
-    OpenMismatch,
-    Outcome,
-    ReasonError,
-    Secret,
-)
+from migration.models import AuditEvent, ClientMigration, Comparison, OpenMismatch, Secret
+from migration.models.audit_events import AuditCode
+from migration.models.reasons import ReasonError
+from migration.models.run_items import Outcome
 from migration.operations import applied_settings
 from migration.operations.adoptions import adopt_and_overwrite_secrets, find_foreign_secrets
 from migration.operations.locks import hold_client_locks

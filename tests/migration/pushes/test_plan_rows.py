@@ -6,7 +6,8 @@ import json
 import psycopg
 import pytest
 
-from migration.models import PlannedClient, PlanRow, RunPlan
+from migration.models import PlanRow, RunPlan
+from migration.models.planned_clients import PlannedClient
 from migration.operations import run_plans
 from migration.reports.run_plans import export_plan_as_json
 from tests.factories import make_full_client, make_many

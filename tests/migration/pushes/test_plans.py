@@ -12,15 +12,11 @@ from django_q.models import OrmQ
 
 from credentials.models import Client
 from migration import plan_sentences, tasks
-from migration.models import (
-    AuditEvent,
-    ClientMigration,
-    PlanClass,
-    PlanInOtherStateError,
-    Run,
-    RunPlan,
-    all_clients,
-)
+from migration.models import AuditEvent, ClientMigration, RunPlan
+from migration.models.clients import all_clients
+from migration.models.planned_clients import PlanClass
+from migration.models.run_plans import PlanInOtherStateError
+from migration.models.runs import Run
 from migration.operations import run_plans, runs
 from migration.operations.comparisons import compare
 from migration.operations.pushes import push

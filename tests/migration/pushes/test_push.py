@@ -6,14 +6,9 @@ import pytest
 
 from credentials.models import Client
 from migration import audit_sentences, sentences
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    ClientMigration,
-    Comparison,
-    Outcome,
-    Secret,
-)
+from migration.models import AuditEvent, ClientMigration, Comparison, Secret
+from migration.models.audit_events import AuditCode
+from migration.models.run_items import Outcome
 from migration.operations.pushes import push
 from nova_credentials import sentences as shared
 from nova_credentials.aws import ClientSecretsManager

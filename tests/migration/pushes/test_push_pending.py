@@ -6,7 +6,9 @@ import pytest
 from django.db import connection
 
 from credentials.models import ClientRevision, ClientWrite
-from migration.models import Outcome, Run, all_clients
+from migration.models.clients import all_clients
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import aws_store, locks, pushes, runs, snapshots
 from migration.operations.pushes import push
 from nova_credentials.aws import SecretsManager

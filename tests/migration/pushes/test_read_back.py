@@ -5,7 +5,7 @@ import json
 import pytest
 
 from migration import sentences
-from migration.models import Outcome
+from migration.models.run_items import Outcome
 from migration.operations.layouts import change_layout
 from nova_credentials.aws.answers import ErrorClass, SecretsManagerError
 from nova_credentials.aws.secrets_manager import SecretsManager

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from credentials.models import Client
-from migration.models import Comparison, Outcome, Secret
+from migration.models import Comparison, Secret
+from migration.models.run_items import Outcome
 from migration.operations import pushes
 from migration.operations.comparisons import compare
 from tests.factories import make_client, make_database, make_full_client

@@ -8,7 +8,9 @@ from django.utils import timezone
 
 from credentials.models import Client
 from migration import tasks
-from migration.models import OtherStatement, OtherStatementCount, read_background_facts
+from migration.models import OtherStatement
+from migration.models.reader_processes import OtherStatementCount
+from migration.models.work_facts import read_background_facts
 from migration.operations.other_statements import (
     StatementReport,
     UnseenReason,

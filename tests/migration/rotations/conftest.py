@@ -12,7 +12,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from credentials.models import DatabaseCredential
-from migration.models import Rotation, RotationOutcome
+from migration.models import Rotation
+from migration.models.rotations import RotationOutcome
 from migration.operations.login_tests.database import DatabaseLogin
 from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
 from migration.operations.rotations import rotate_database

@@ -3,7 +3,8 @@
 import pytest
 
 from migration import rotation_sentences as told
-from migration.models import KnownValue, Rotation, RotationOutcome
+from migration.models import KnownValue, Rotation
+from migration.models.rotations import RotationOutcome
 from migration.operations.keys import make_fingerprint
 from migration.operations.known_values import note_written_rows
 from migration.operations.layouts import LayoutRefusedError, change_layout

@@ -7,7 +7,8 @@ import pytest
 from django.db import connection
 
 from migration import rotation_sentences as told
-from migration.models import Rotation, RotationOutcome
+from migration.models import Rotation
+from migration.models.rotations import RotationOutcome
 from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
 from migration.operations.pushes import push
 from migration.operations.rotations import go_on_with_rotation, go_on_with_rotations

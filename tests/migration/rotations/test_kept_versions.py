@@ -5,8 +5,9 @@ from contextlib import contextmanager
 import pytest
 
 from migration import rotation_sentences as told
-from migration.models import PlannedVersion, Rotation, RotationOutcome, Secret
-from migration.models import RotationStep as Step
+from migration.models import PlannedVersion, Rotation, Secret
+from migration.models.rotations import RotationOutcome
+from migration.models.rotations import RotationStep as Step
 from migration.operations.keys import load_version_keys
 from migration.operations.pushes import push
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError

@@ -2,7 +2,8 @@
 
 import pytest
 
-from migration.models import Comparison, Rotation, RotationOutcome
+from migration.models import Comparison, Rotation
+from migration.models.rotations import RotationOutcome
 from migration.operations.comparisons import compare
 from migration.operations.keys import load_version_keys
 from nova_credentials.phases import Phase

@@ -7,8 +7,9 @@ import psycopg
 import pytest
 
 from migration import rotation_sentences as told
-from migration.models import Rotation, RotationOutcome
-from migration.models import RotationStep as Step
+from migration.models import Rotation
+from migration.models.rotations import RotationOutcome
+from migration.models.rotations import RotationStep as Step
 from migration.operations import database_rotation, rotation_runs
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.database_rotation import write_changed_values

@@ -3,7 +3,8 @@
 import pytest
 from django.db import connection
 
-from migration.models import Rotation, RotationOutcome, RotationStep
+from migration.models import Rotation
+from migration.models.rotations import RotationOutcome, RotationStep
 from migration.operations.pending_secrets import PendingSecret
 from nova_credentials.phases import Phase
 from tests.migration.rotations.conftest import assert_rotated

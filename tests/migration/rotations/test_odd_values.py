@@ -7,7 +7,8 @@ from django.db import connection
 
 from credentials.models import DatabaseCredential
 from migration import rotation_sentences as told
-from migration.models import Rotation, RotationOutcome
+from migration.models import Rotation
+from migration.models.rotations import RotationOutcome
 from migration.operations.login_tests.database import DatabaseLogin
 from migration.operations.rotated_logins import make_login
 from migration.operations.rotations import rotate_database

@@ -7,7 +7,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from migration import rotation_sentences as told
-from migration.models import RotationOutcome
+from migration.models.rotations import RotationOutcome
 from migration.operations.login_tests import addresses
 from migration.operations.login_tests.addresses import ResolvedAddress
 from migration.operations.role_passwords import open_login

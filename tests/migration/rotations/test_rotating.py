@@ -2,7 +2,8 @@
 
 import pytest
 
-from migration.models import Comparison, RotationStep, Secret
+from migration.models import Comparison, Secret
+from migration.models.rotations import RotationStep
 from migration.operations.comparisons import compare
 from migration.operations.keys import load_version_keys
 from nova_credentials.phases import Phase

@@ -8,8 +8,9 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from credentials.models import Client
-from migration.models import Rotation, RotationOutcome, RotationSchedule
+from migration.models import Rotation, RotationSchedule
 from migration.models.rotation_schedules import RotationScheduleQuerySet
+from migration.models.rotations import RotationOutcome
 from migration.operations import rotation_runs
 from nova_credentials.phases import Phase
 from tests.factories import make_database, update

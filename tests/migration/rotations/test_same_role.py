@@ -5,7 +5,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from migration import rotation_sentences as told
-from migration.models import RotationOutcome
+from migration.models.rotations import RotationOutcome
 from migration.operations.known_values import note_written_rows
 from migration.operations.login_tests.database import DatabaseLogin
 from migration.operations.role_passwords import change_password

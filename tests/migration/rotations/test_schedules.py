@@ -11,16 +11,16 @@ from migration import tasks
 from migration.models import (
     AuditEvent,
     ClientGroup,
-    Outcome,
     Reveal,
     Rotation,
-    RotationOutcome,
     RotationSchedule,
-    Run,
     RunItem,
-    all_clients,
     rotation_schedules,
 )
+from migration.models.clients import all_clients
+from migration.models.rotations import RotationOutcome
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.models.work_facts import read_background_facts
 from migration.operations import rotation_runs
 from migration.operations.rotations import rotate_database

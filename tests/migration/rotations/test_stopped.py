@@ -8,15 +8,11 @@ import pytest
 from django.db import connection
 
 from migration import rotation_sentences as told
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    LeaseKind,
-    Rotation,
-    RotationOpenError,
-    RotationOutcome,
-)
-from migration.models import RotationStep as Step
+from migration.models import AuditEvent, Rotation
+from migration.models.audit_events import AuditCode
+from migration.models.leases import LeaseKind
+from migration.models.rotations import RotationOpenError, RotationOutcome
+from migration.models.rotations import RotationStep as Step
 from migration.operations import database_rotation, role_passwords, rotations
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.keys import load_version_keys

@@ -6,15 +6,11 @@ import pytest
 from django.core.management import call_command
 
 from migration import sentences, setting_sentences
-from migration.models import (
-    AuditEvent,
-    ClientMigration,
-    LeaseKind,
-    Outcome,
-    Run,
-    Secret,
-    all_clients,
-)
+from migration.models import AuditEvent, ClientMigration, Secret
+from migration.models.clients import all_clients
+from migration.models.leases import LeaseKind
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import applied_settings, aws_store, runs
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.comparisons import compare

@@ -2,7 +2,8 @@
 
 import pytest
 
-from migration.models import ClientMigration, Outcome, PhaseChange
+from migration.models import ClientMigration, PhaseChange
+from migration.models.run_items import Outcome
 from migration.operations import aws_store, layouts, other_secrets
 from migration.operations.applied_settings import apply_settings
 from migration.operations.moves import move

@@ -9,15 +9,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from migration import tasks
-from migration.models import (
-    AuditEvent,
-    NoticeEvent,
-    Outcome,
-    Run,
-    RunItem,
-    Secret,
-    all_clients,
-)
+from migration.models import AuditEvent, RunItem, Secret
+from migration.models.clients import all_clients
+from migration.models.notices import NoticeEvent
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import aws_store, runs
 from migration.operations.applied_settings import apply_settings
 from migration.operations.comparisons import compare

@@ -6,7 +6,10 @@ import pytest
 from django.utils import timezone
 
 from migration import tasks
-from migration.models import AuditEvent, Outcome, Run, Secret, all_clients
+from migration.models import AuditEvent, Secret
+from migration.models.clients import all_clients
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import aws_store
 from migration.operations.layouts import change_layout
 from migration.operations.locks import hold_client_locks

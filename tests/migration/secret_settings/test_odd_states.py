@@ -7,7 +7,10 @@ import pytest
 from django.utils import timezone
 
 from migration import setting_sentences as told
-from migration.models import Outcome, Run, Secret, all_clients
+from migration.models import Secret
+from migration.models.clients import all_clients
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import applied_settings, aws_store, runs
 from migration.operations.applied_settings import apply_settings, look_at_secrets
 from migration.operations.doctor.secret_settings import examine_secret_settings

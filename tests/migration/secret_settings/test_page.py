@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from migration import tasks
 from migration.admin.secret_settings import _describe_run
-from migration.models import Run, Secret
+from migration.models import Secret
+from migration.models.runs import Run
 from migration.operations import aws_store
 from migration.operations.doctor.secret_settings import examine_secret_settings
 from migration.operations.other_secrets import follow_new_slugs

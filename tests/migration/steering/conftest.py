@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import User
 
-from migration.models import Run, run_items
+from migration.models import run_items
+from migration.models.runs import Run
 from migration.operations import runs
 from tests.factories import make_user
 

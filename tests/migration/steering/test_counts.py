@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from migration import sentences
 from migration.management.progress import describe_progress
-from migration.models import Outcome, Run
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.operations import run_batches, runs, skipped_items
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from tests.factories import make_client

@@ -8,7 +8,10 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 from django_q.models import OrmQ
 
-from migration.models import AuditEvent, Outcome, Run, StaleRunError
+from migration.models import AuditEvent
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
+from migration.models.steered_runs import StaleRunError
 from migration.operations import runs, skipped_items
 from migration.operations.aws_writes import stop_aws_writes
 from migration.reports.run_progress import measure_progress, select_runs_for_progress

@@ -4,7 +4,10 @@ import pytest
 from django_q.models import OrmQ
 
 from migration import tasks
-from migration.models import Outcome, Run, StaleRunError, all_clients
+from migration.models.clients import all_clients
+from migration.models.run_items import Outcome
+from migration.models.runs import Run
+from migration.models.steered_runs import StaleRunError
 from migration.operations import push_runs, runs, skipped_items
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from nova_admin.embedded.conditions import Conditions

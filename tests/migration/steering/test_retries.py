@@ -4,7 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from migration.models import MANY_TRIES, Run, all_clients, run_items
+from migration.models import run_items
+from migration.models.clients import all_clients
+from migration.models.runs import MANY_TRIES, Run
 from migration.operations import runs
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule

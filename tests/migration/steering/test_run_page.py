@@ -7,7 +7,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
 
-from migration.models import Rate, Run, Worker
+from migration.models import Rate, Worker
+from migration.models.runs import Run
 from migration.operations import runs
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule

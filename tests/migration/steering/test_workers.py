@@ -10,7 +10,9 @@ from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
 from migration import heartbeat, tasks
-from migration.models import Run, Worker, all_clients
+from migration.models import Worker
+from migration.models.clients import all_clients
+from migration.models.runs import Run
 from migration.operations import aws_store, run_batches, runs
 from tests.factories import make_full_client, start_run
 from tests.migration.steering.runs import left, start

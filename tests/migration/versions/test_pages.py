@@ -7,9 +7,10 @@ from django.contrib.messages import get_messages
 from django.urls import reverse
 
 from migration.models import AuditEvent
+from migration.models.login_outcomes import LoginOutcome
 from migration.operations import aws_store, version_logins
 from migration.operations.known_values import note_written_rows
-from migration.operations.login_tests import LoginOutcome, LoginResult
+from migration.operations.login_tests.outcomes import LoginResult
 from migration.operations.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_full_client, make_user

@@ -5,11 +5,13 @@ import json
 import pytest
 
 from migration import sentences, version_sentences
-from migration.models import AuditEvent, LeaseKind
+from migration.models import AuditEvent
+from migration.models.leases import LeaseKind
+from migration.models.login_outcomes import LoginOutcome
 from migration.operations import aws_store, pending_stages, version_logins
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.keys import load_version_keys
-from migration.operations.login_tests import LoginOutcome, LoginResult
+from migration.operations.login_tests.outcomes import LoginResult
 from migration.operations.pending_stages import take_unneeded_pending_off
 from migration.operations.resolutions import NotResolved
 from nova_credentials.phases import Phase

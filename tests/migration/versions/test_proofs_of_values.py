@@ -7,15 +7,9 @@ from django.utils import timezone
 
 from credentials.models import DatabaseCredential
 from migration.admin.secret_versions import describe_known_values
-from migration.models import (
-    Fingerprint,
-    KnownValue,
-    NewValueOrigin,
-    NotedClient,
-    PresentValue,
-    Secret,
-    SeenClient,
-)
+from migration.models import KnownValue, NotedClient, Secret
+from migration.models.seen_values import NewValueOrigin, PresentValue, SeenClient
+from migration.models.version_keys import Fingerprint
 from migration.operations import known_values
 from migration.operations.copy_search import search_copies
 from migration.operations.keys import fingerprint_key_id, make_fingerprint

@@ -11,21 +11,15 @@ from django.utils import timezone
 
 from credentials.models import DatabaseCredential, EmailCredential
 from migration import sentences, version_sentences
-from migration.models import (
-    AuditCode,
-    AuditEvent,
-    ClientMigration,
-    Comparison,
-    KnownValue,
-    LeaseKind,
-    Rate,
-    Resolution,
-)
+from migration.models import AuditEvent, ClientMigration, Comparison, KnownValue, Rate, Resolution
+from migration.models.audit_events import AuditCode
+from migration.models.leases import LeaseKind
+from migration.models.login_outcomes import LoginOutcome
 from migration.operations import aws_store, pushes, restored_versions, version_logins
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.keys import make_fingerprint
 from migration.operations.known_values import note_written_rows
-from migration.operations.login_tests import LoginOutcome, LoginResult
+from migration.operations.login_tests.outcomes import LoginResult
 from migration.operations.moves import move
 from migration.operations.resolutions import NotResolved, copy_to_postgres
 from migration.operations.restored_versions import plan_restore, restore_version

@@ -21,14 +21,11 @@ from django.core.management.base import CommandError, CommandParser
 
 from credentials.models import Client, DatabaseCredential
 from migration.management.base import OneLineCommand
-from migration.models import (
-    MANY_TRIES,
-    Comparison,
-    Outcome,
-    Run,
-    all_clients,
-    get_wanted_time,
-)
+from migration.models.clients import all_clients
+from migration.models.comparisons import Comparison
+from migration.models.readiness import get_wanted_time
+from migration.models.run_items import Outcome
+from migration.models.runs import MANY_TRIES, Run
 from migration.operations.aws_store import secrets_manager
 from migration.operations.evidence import WANT_EVIDENCE
 from migration.reports.client_status import iterate_client_statuses

@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib.auth.management.commands import changepassword
 from django.contrib.auth.models import User
 
-from migration.models import PasswordReset
+from migration.people.models import PasswordReset
 
 
 class Command(changepassword.Command):

@@ -17,17 +17,14 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials.localization import localize
 from migration import factor_sentences as sentences
 from migration.admin.base import AdminView, get_signed_in_user
-from migration.admin.own_password import check_own_password_or_code
-from migration.models import PasswordPlace
-from migration.operations.second_factors import (
-    NotResetError,
-    find_reset_refusal,
-    reset_second_factor,
-)
-from migration.roles import may_administer
+from migration.people.models import PasswordPlace
+from migration.people.password_pages import check_own_password_or_code
+from migration.people.roles import may_administer
+from migration.people.second_factors import NotResetError, find_reset_refusal, reset_second_factor
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
+
 
 ALLAUTH_APPS = ("account", "socialaccount", "mfa")
 

@@ -1,4 +1,4 @@
-"""Owns the roles: groups with permissions, made by `migrate`. A permission is given once and never taken away here."""
+"""Owns the roles, and the permissions that `migrate` gives them once."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from migration.models import AuditEvent, RoleGrant
+from migration.models.audit_events import AuditEvent
+from migration.people.models import RoleGrant
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django_stubs_ext import StrPromise
+
 
 _CREDENTIALS = ("client", "databasecredential", "emailcredential", "awscredential")
 

@@ -9,7 +9,7 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out, user_lo
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 
 from migration import audit_sentences as sentences
-from migration.models import AuditCode, AuditEvent
+from migration.models.audit_events import AuditCode, AuditEvent
 from migration.operations.refused_acts import record_refused_login
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from nova_credentials.messages import Sentence
+
 
 # The column that each login writes; the login itself is an entry.
 LAST_LOGIN = "last_login"

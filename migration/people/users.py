@@ -1,7 +1,4 @@
-"""Users and groups: who changes them gives their own password, and only superusers give single permissions.
-
-The task queue's own pages are taken away.
-"""
+"""The site's users: kept for ever, their pages, their permissions and roles."""
 
 from __future__ import annotations
 
@@ -31,18 +28,18 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from credentials.localization import localize
 from migration import user_sentences
-from migration.admin.actor_password import FIELD, ActorPasswordForm, bind_to_request
 from migration.admin.base import AdminWithOwnViews, get_signed_in_user
-from migration.admin.second_factors import ResetFactorView, unregister_allauth_models
-from migration.models import PasswordReset
-from migration.operations.second_factors import owns_second_factor
-from migration.roles import (
+from migration.people.models import PasswordReset
+from migration.people.password_pages import FIELD, ActorPasswordForm, bind_to_request
+from migration.people.roles import (
     label_role,
     may_administer,
     may_set_password,
     select_administered,
     select_givable_groups,
 )
+from migration.people.second_factor_pages import ResetFactorView, unregister_allauth_models
+from migration.people.second_factors import owns_second_factor
 from migration.task_queue import remove_queue_pages
 from migration.templatetags.migration_pages import time_ago
 
@@ -54,6 +51,9 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from django.utils.safestring import SafeString
     from django_stubs_ext import StrOrPromise
+
+
+if TYPE_CHECKING:
 
     class ListedUser(User):
         """A user with what the list adds to it."""

@@ -1,7 +1,4 @@
-"""Sets up, checks and resets second factors: codes of an app (TOTP) and recovery codes, stored by allauth.
-
-Who may do more than view needs one (`needs_second_factor`); `nova_admin.login` asks for it.
-"""
+"""Owns second factors: their secrets, encrypted, their use and their loss."""
 
 from __future__ import annotations
 
@@ -9,39 +6,83 @@ import logging
 import math
 import secrets
 import time
+from base64 import urlsafe_b64encode
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from allauth.mfa import app_settings
+from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
-from allauth.mfa.totp.internal.auth import (
-    TOTP,
-    format_hotp_value,
-    generate_totp_secret,
-    hotp_value,
-)
+from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, generate_totp_secret, hotp_value
 from allauth.mfa.utils import decrypt
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from credentials.shown_names import escape_name
 from migration import factor_sentences as sentences
 from migration.audit_sentences import USER_CHANGED
-from migration.models import AuditCode, AuditEvent, PasswordReset
-from migration.operations.factor_encryption import UnreadableFactorError, encrypt_anew
+from migration.models.audit_events import AuditCode, AuditEvent
 from migration.operations.mails import send_mail_to
+from migration.people.models import PasswordReset
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from django.db.models import QuerySet
 
     from nova_credentials.messages import Message
+
+
+# Encrypts what second factors are made of, for allauth, which stores it. The keys are derived from SECRET_KEY.
+
+SALT = "nova_admin.second_factor"
+
+
+class UnreadableFactorError(Exception):
+    """A second factor was encrypted with a key that this site no longer has."""
+
+
+class FactorAdapter(DefaultMFAAdapter):
+    """Has allauth store secrets and seeds of recovery codes encrypted. The newest key encrypts, all of them decrypt."""
+
+    def encrypt(self, text: str) -> str:
+        return _make_ciphers().encrypt(text.encode()).decode()
+
+    def decrypt(self, encrypted_text: str) -> str:
+        """Return the text; raises UnreadableFactorError where it was encrypted with none of the keys."""
+        try:
+            return _make_ciphers().decrypt(encrypted_text.encode()).decode()
+        except InvalidToken:
+            raise UnreadableFactorError from None
+
+
+def encrypt_anew(encrypted_text: str) -> str:
+    """Decrypt, and encrypt with the newest key; raises UnreadableFactorError as `decrypt` does."""
+    try:
+        return _make_ciphers().rotate(encrypted_text.encode()).decode()
+    except InvalidToken:
+        raise UnreadableFactorError from None
+
+
+def _make_ciphers() -> MultiFernet:
+    keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    derived = (salted_hmac(SALT, "", secret=key, algorithm="sha256").digest() for key in keys)
+    return MultiFernet([Fernet(urlsafe_b64encode(key)) for key in derived])
+
+
+# Sets up, checks and resets second factors: codes of an app (TOTP) and recovery codes, stored by allauth.
+#
+# Who may do more than view needs one (`needs_second_factor`); `nova_admin.login` asks for it.
 
 logger = logging.getLogger(__name__)
 
@@ -370,3 +411,32 @@ def _keep_digits(code: str) -> str:
     """Return the code without the blanks and hyphens that apps and people put in; nothing where it is no code."""
     bare = "".join(code.split()).replace("-", "")
     return bare if bare.isascii() and bare.isdecimal() and len(bare) <= 8 else ""
+
+
+# Tells users at their old mail address that it was changed: mails about their login go elsewhere from now on.
+
+ADDRESS = "email"
+
+
+def tell_old_address(
+    *,
+    instance: User,
+    using: str,
+    raw: bool = False,
+    update_fields: Collection[str] | None = None,
+    **_: object,
+) -> None:
+    """Send a mail to the address that is about to be replaced or removed, once the change is committed."""
+    if raw or instance.pk is None or (update_fields is not None and ADDRESS not in update_fields):
+        return
+    stored = User.objects.using(using).filter(pk=instance.pk).values_list(ADDRESS, flat=True)
+    before = stored.first()
+    if before and before != instance.email:
+        send = partial(
+            send_mail_to,
+            instance,
+            subject=sentences.MAIL_ADDRESS_SUBJECT(),
+            text=sentences.MAIL_ADDRESS_CHANGED(who=instance.get_username()),
+            address=before,
+        )
+        transaction.on_commit(send, using=using)

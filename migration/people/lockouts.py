@@ -1,0 +1,270 @@
+"""Says who is locked out of the login, from which address and until when, and lets them in again.
+
+django-axes counts: it locks the pair of a user and an address, so that nobody can lock out somebody elsewhere. An
+address from which many users were tried is locked for all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import TYPE_CHECKING
+
+from axes.helpers import get_client_username, get_cool_off
+from axes.models import AccessAttempt
+from axes.utils import reset
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.signals import user_logged_in
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.dispatch import receiver
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from credentials.shown_names import escape_invisible
+from migration.audit_sentences import ADDRESS_LET_IN, LET_IN
+from migration.models.audit_events import AuditCode, AuditEvent
+from migration.operations.bounded_refusals import limit
+from migration.people.models import PasswordPlace, WrongPassword
+from migration.people.second_factors import accept_password_or_code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from django.contrib.auth.models import User
+    from django.http import HttpRequest
+
+
+# Says who is locked out of the login, from which address and until when, and lets them in again.
+#
+# django-axes counts: it locks the pair of a user and an address, so that nobody can lock out somebody elsewhere. An
+# address from which many users were tried is locked for all of them.
+
+
+# In the last half of these stands an IPv4 address, which a gateway has put there.
+NAT64 = IPv6Network("64:ff9b::/96")
+# Wrong passwords for so many different users, or names that nobody has, lock out their address: an office has fewer who
+# mistype within a quarter of an hour.
+MOST_USERS = 20
+# In place of a user: the lock is of the whole address.
+ANYBODY = ""
+# Of whoever connects by a Unix socket, and names nobody: a column of addresses takes no other text.
+NO_ADDRESS = "::"
+# Begins what stands for a name that no user has.
+NO_USER = "no user "
+
+
+def widen_address(address: str) -> str:
+    """Return the address by which guesses from this one are counted, or the text itself where it is none.
+
+    One line has a whole /64 of IPv6: its first address stands for it. IPv4 that IPv6 wraps is IPv4.
+    """
+    try:
+        found = ip_address(address.strip().partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, IPv4Address):
+        return str(found)
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    if found in NAT64:
+        return str(IPv4Address(int(found) & 0xFFFFFFFF))
+    return str(IPv6Address(int(found) >> 64 << 64))
+
+
+def find_username_or_make_code(typed: str) -> str:
+    """Return the name of the user who is meant; where there is none, a code that stands for what was typed.
+
+    Small and large letters are no other user, or each spelling would have tries of its own. What was typed isn't kept
+    where it is nobody's name: people type their password there.
+    """
+    typed = typed.replace("\0", "")  # which PostgreSQL can't look for
+    users = get_user_model().objects.values_list("username", flat=True)
+    found = list(users.filter(username__iexact=typed)[:2])
+    if typed in found or len(found) == 1:
+        return typed if typed in found else found[0]
+    return NO_USER + salted_hmac(__name__, typed.casefold()).hexdigest()[:16]
+
+
+def clear_form_data(instance: AccessAttempt, **_: object) -> None:
+    """Empty what django-axes would store of the form: it knows the name of one field that holds a password."""
+    instance.get_data = instance.post_data = ""
+
+
+def forget_expired_attempts() -> None:
+    """Delete the counts that lock nobody out any more. The next wrong password would too, but there may be none."""
+    cool_off = get_cool_off()
+    if cool_off is not None:
+        AccessAttempt.objects.filter(attempt_time__lte=timezone.now() - cool_off).delete()
+
+
+def find_lock_end(account: str, address: str) -> datetime | None:
+    """Return when the user can log in again at this address; None if they can now."""
+    locks = find_locks(ip_address=address)
+    ends = [locks[pair] for pair in ((account, address), (ANYBODY, address)) if pair in locks]
+    return max(ends, default=None)
+
+
+def is_address_locked(address: str) -> bool:
+    """Say whether so many users were tried from this address that nobody can log in there now."""
+    return (ANYBODY, address) in find_locks(ip_address=address)
+
+
+def find_locks(**chosen: str) -> dict[tuple[str, str], datetime]:
+    """Return the ends of the locks that hold now, by user and address, of an address by ANYBODY and address.
+
+    Of all of them, or of the chosen rows.
+    """
+    cool_off = get_cool_off()
+    if cool_off is None:
+        return {}
+    attempts = AccessAttempt.objects.filter(attempt_time__gt=timezone.now() - cool_off, **chosen)
+    counts: dict[tuple[str, str], int] = {}
+    users: dict[str, set[str]] = {}
+    ends: dict[tuple[str, str], datetime] = {}
+    # A pair has a row for each browser. The lock lasts until too few are left of those that are young enough.
+    for attempt in attempts.order_by("-attempt_time"):
+        account, address = attempt.username or "", attempt.ip_address or ""
+        pair = account, address
+        counts[pair] = counts.get(pair, 0) + attempt.failures_since_start
+        if counts[pair] >= settings.AXES_FAILURE_LIMIT and pair not in ends:
+            ends[pair] = attempt.attempt_time + cool_off
+        users.setdefault(address, set()).add(account)
+        whole = ANYBODY, address
+        if len(users[address]) >= MOST_USERS and whole not in ends and _is_of_few(address):
+            ends[whole] = attempt.attempt_time + cool_off
+    return ends
+
+
+def _is_of_few(address: str) -> bool:
+    """Say whether this is the address of a person or an office, and not that of a proxy, at which all of them are."""
+    if address == NO_ADDRESS:
+        return False
+    return not settings.NOVA_TRUSTED_PROXIES.trusts(ip_address(address))
+
+
+def let_in_again(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """End the locks of these users at these addresses, and those of the addresses; return those that there were."""
+    held = find_locks()
+    wanted = set(pairs) | {(ANYBODY, address) for _account, address in pairs}
+    ended = sorted(pair for pair in wanted if pair in held)
+    for account, address in ended:
+        reset(username=account or None, ip=address)
+    return ended
+
+
+# Checks the password of somebody who is logged in, records every wrong one, and ends a session after too many.
+
+
+# So many wrong passwords end the session in which they were typed.
+MOST_IN_A_SESSION = 5
+# In a session: a name for its login, which stays while the session's key changes.
+LOGIN = "login"
+
+logger = logging.getLogger(__name__)
+
+
+@receiver(user_logged_in, dispatch_uid="migration.name_login")
+def name_login(request: HttpRequest, **_: object) -> None:
+    """Name the login in its session, so that what is made in it can be told from what was there before."""
+    request.session[LOGIN] = secrets.token_urlsafe(16)
+
+
+def count_wrong_passwords(session_key: str) -> int:
+    """Return how many wrong passwords were typed in this session."""
+    return WrongPassword.objects.filter(session=_digest(session_key)).count()
+
+
+def check_password_or_code(
+    *, user: User, password: str, session_key: str, address: str, place: PasswordPlace
+) -> bool:
+    """Say whether it is the user's password, or a code of a second factor that wasn't made in this session.
+
+    The MOST_IN_A_SESSION-th wrong one deletes the session.
+    Where the session is gone it is False and the password isn't looked at. In a transaction that is rolled back nothing
+    is recorded.
+    """
+    # The row's lock has those who guess in one session wait for each other: two at once are two.
+    with transaction.atomic():
+        session = Session.objects.select_for_update().filter(session_key=session_key).first()
+        if session is None:
+            return False
+        login = session.get_decoded().get(LOGIN, "")
+        if accept_password_or_code(user=user, answer=password, login=login):
+            return True
+        count = count_wrong_passwords(session_key) + 1
+        WrongPassword.objects.create(
+            username=user.get_username(),
+            address=address,
+            place=place,
+            session=_digest(session_key),
+            shut_out=count >= MOST_IN_A_SESSION,
+        )
+        if count >= MOST_IN_A_SESSION:
+            session.delete()
+    _log(user.get_username(), address, place, ended=count >= MOST_IN_A_SESSION)
+    return False
+
+
+def record_failed_login(
+    credentials: dict[str, str], request: HttpRequest | None = None, **_: object
+) -> None:
+    """Record a wrong password at the login. Called after django-axes has counted it."""
+    count = getattr(request, "axes_failures_since_start", None)
+    if request is None or count is None:
+        return  # whoever is locked out is refused without a look at the password, a thousand times a minute perhaps
+    account, address = get_client_username(request, credentials), request.axes_ip_address  # type: ignore[attr-defined]
+    username = "" if account.startswith(NO_USER) else account
+    address_locked = is_address_locked(address)
+    shut_out = count >= settings.AXES_FAILURE_LIMIT or address_locked
+    # Anybody can make up names without end. The audit has the number of what is left out here. By the record that locks
+    # the address somebody can end that lock.
+    if not username and not address_locked and not limit.admits_made_up_name(address):
+        return
+    WrongPassword.objects.create(
+        username=username, address=address, place=PasswordPlace.LOGIN, shut_out=shut_out
+    )
+    _log(username, address, PasswordPlace.LOGIN, ended=shut_out)
+
+
+def end_login_locks(chosen: Iterable[WrongPassword], *, by: User) -> int:
+    """End the locks that these records tell of, and note who did; return how many locks there were."""
+    at_login = {(row.username, row.address) for row in chosen if row.place == PasswordPlace.LOGIN}
+    with transaction.atomic():
+        ended = let_in_again(at_login)
+        for username, address in ended:
+            shut_out = WrongPassword.objects.filter(address=address, shut_out=True, let_in_at=None)
+            if username != ANYBODY:
+                shut_out = shut_out.filter(username=username)
+            shut_out.update(let_in_at=timezone.now(), let_in_by=by.get_username())
+            facts = LET_IN(name=username, address=address)
+            if username == ANYBODY:
+                facts = ADDRESS_LET_IN(address=address)
+            AuditEvent.objects.record(AuditCode.LET_IN, facts, by=by)
+    return len(ended)
+
+
+def forget_old_attempts_and_sessions() -> None:
+    """Delete old records of wrong passwords, counts that lock nobody out any more, and sessions that have ended."""
+    WrongPassword.objects.forget_old()
+    forget_expired_attempts()
+    Session.objects.filter(expire_date__lt=timezone.now()).delete()
+
+
+def _digest(session_key: str) -> str:
+    """Return what stands for the session: its key is as good as a password."""
+    return hashlib.sha256(session_key.encode()).hexdigest()
+
+
+def _log(username: str, address: str, place: PasswordPlace, *, ended: bool) -> None:
+    logger.warning(
+        "Wrong password for %s from %s (%s)%s",
+        escape_invisible(username) if username else "a name that no user has",
+        escape_invisible(address) or "a Unix socket",
+        place.value,
+        ": locked out, or the session ended" if ended else "",
+    )
