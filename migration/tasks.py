@@ -34,6 +34,7 @@ from migration.models.run_items import RunItem
 from migration.models.run_plans import RunPlan
 from migration.models.runs import Run
 from migration.models.site_counts import renew_client_counts
+from migration.nova import readers
 from migration.operations import (
     applied_settings,
     audit_heads,
@@ -47,7 +48,6 @@ from migration.operations import (
     notices,
     old_rows,
     other_secrets,
-    other_statements,
     rotations,
     run_batches,
     run_plans,
@@ -257,7 +257,7 @@ def prove_counting() -> None:
 
 def note_other_statements() -> None:
     """Note how often others' statements read credentials, by pg_stat_statements. Scheduled every five minutes."""
-    other_statements.note_other_statements()
+    readers.note_other_statements()
 
 
 def seal_audit() -> None:

@@ -11,8 +11,6 @@ from migration.admin.clients import ClientAdmin
 from migration.admin.comparisons import ComparisonAdmin
 from migration.admin.copies import CopySearchAdmin
 from migration.admin.dashboard import get_dashboard_context
-from migration.admin.nova_tables import NovaTablesAdmin
-from migration.admin.readers import ReaderProcessAdmin
 from migration.admin.runs import RunAdmin
 from migration.models.approvals import MoveRequest
 from migration.models.audit_events import AuditEvent
@@ -20,8 +18,10 @@ from migration.models.campaigns import Campaign
 from migration.models.client_groups import ClientGroup
 from migration.models.comparisons import Comparison
 from migration.models.copies import CopySearch
-from migration.models.reader_processes import ReaderProcess
 from migration.models.runs import Run
+from migration.nova.models import ReaderProcess
+from migration.nova.readers import ReaderProcessAdmin
+from migration.nova.tables import NovaTablesAdmin
 from migration.people import (
     password_pages,  # noqa: F401  # guards the change of the own password
     users,  # noqa: F401  # guards the change of the own password

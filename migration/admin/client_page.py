@@ -35,9 +35,10 @@ from migration.models.layouts import (
 )
 from migration.models.offboardings import Offboarding
 from migration.models.phases import PhaseChoices
-from migration.models.reader_processes import ReaderProcess
 from migration.models.reads import ReadCount
 from migration.models.run_items import RunItem
+from migration.nova.models import ReaderProcess
+from migration.nova.readers import ADOPTION_STEPS
 from migration.operations.aws_store import client_secret_names, secret_names
 from migration.operations.cutover_exports import find_cutover
 from migration.operations.evidence import WANT_EVIDENCE, find_end_of_purge_wait
@@ -47,7 +48,6 @@ from migration.operations.next_steps import NEXT_PHASE
 from migration.reports.client_counts import describe_phase
 from migration.reports.client_history import load_history
 from migration.reports.client_status import has_push_pending
-from migration.reports.readers import ADOPTION_STEPS
 from nova_credentials import document as documents
 from nova_credentials.comparison import list_paths
 from nova_credentials.credential_types import CredentialType

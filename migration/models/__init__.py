@@ -108,14 +108,6 @@ from migration.models.planned_clients import (
 from migration.models.planned_moves import PlannedMoves
 from migration.models.planned_versions import PlannedVersion
 from migration.models.rates import Rate
-from migration.models.reader_processes import (
-    AwsFailure,
-    OtherStatement,
-    OtherStatementCount,
-    ReaderProcess,
-    ReaderProcessQuerySet,
-    ReaderSummary,
-)
 from migration.models.readiness import (
     ANSWERED_WITHIN,
     FRESH,
@@ -177,6 +169,14 @@ from migration.models.work_facts import OF_AWS, BackgroundFacts, read_background
 from migration.models.workers import KNOWN_MIGRATIONS, Worker
 from migration.models.write_state import AwsWriteState, read_aws_write_state
 from migration.models.write_stops import WriteStop
+from migration.nova.models import (
+    AwsFailure,
+    OtherStatement,
+    OtherStatementCount,
+    ReaderProcess,
+    ReaderProcessQuerySet,
+    ReaderSummary,
+)
 from migration.people.models import (
     PasswordPlace,
     PasswordReset,

@@ -11,17 +11,17 @@ from migration import sentences
 from migration.models.clients import ClientMigration
 from migration.models.copies import SearchedClient
 from migration.models.login_tests import LoginStore, LoginTest
-from migration.models.reader_processes import ReaderProcess
 from migration.models.readiness import select_open_items_of_write_runs
 from migration.models.reads import ReadCount
 from migration.models.run_items import RunItem
 from migration.models.runs import Run
-from migration.operations.nova_tables import read_nova_tables
+from migration.nova.models import ReaderProcess
+from migration.nova.tables import read_nova_tables
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from migration.operations.nova_tables import NovaTables
+    from migration.nova.tables import NovaTables
     from nova_credentials.messages import Message
 
 

@@ -25,12 +25,12 @@ from migration.models.conditions import ClientCondition, Condition, FoundConditi
 from migration.models.copies import FoundCopy, SearchedClient
 from migration.models.mismatches import OpenMismatch
 from migration.models.notices import Notice, NoticeEvent
-from migration.models.reader_processes import ReaderProcess
 from migration.models.rotation_schedules import RotationSchedule
 from migration.models.rotations import Rotation, RotationOutcome
 from migration.models.secrets import client_has_settings_drift
 from migration.models.work_facts import OF_AWS
 from migration.models.workers import Worker
+from migration.nova.models import ReaderProcess
 from migration.operations.audit_chain import find_unsealed_since
 from migration.operations.audit_verification import verify_audit
 from migration.operations.aws_writes import find_write_refusal

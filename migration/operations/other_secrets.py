@@ -20,7 +20,7 @@ from migration import audit_sentences, layout_sentences, sentences
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.clients import ClientMigration, store_lost_secret_slugs
 from migration.models.layouts import OtherSecretsState
-from migration.models.reader_processes import ReaderProcess
+from migration.nova.models import ReaderProcess
 from migration.operations.aws_store import (
     read_aws,
     secrets_manager,

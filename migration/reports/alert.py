@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from migration.models.failures import SiteFailureCounts
-    from migration.models.reader_processes import ReaderSummary
     from migration.models.work_facts import BackgroundFacts
-    from migration.operations.nova_tables import NovaTables
+    from migration.nova.models import ReaderSummary
+    from migration.nova.tables import NovaTables
     from migration.reports.client_counts import ClientCounts, NewestComparisonCounts
 
 

@@ -28,6 +28,7 @@ from migration.models.permissions import (
 )
 from migration.models.runs import Run
 from migration.models.workers import Worker
+from migration.nova.readers import pluralize_failing_readers
 from migration.operations.audit_chain import find_unsealed_since
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.doctor import process_sentences
@@ -40,7 +41,6 @@ from migration.reports.client_alerts import (
     alert_secrets_of_deleted_clients,
 )
 from migration.reports.failures import pluralize_failed_clients
-from migration.reports.readers import pluralize_failing_readers
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:

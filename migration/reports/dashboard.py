@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from django.db.models import Case, When
 
 from migration.models.campaigns import Campaign
-from migration.models.reader_processes import ReaderProcess
 from migration.models.runs import Run
 from migration.models.site_counts import read_or_count_clients
 from migration.models.work_facts import read_background_facts
-from migration.operations.nova_tables import read_nova_tables
+from migration.nova.models import ReaderProcess
+from migration.nova.tables import read_nova_tables
 from migration.reports.activity import list_activity
 from migration.reports.alert import AlertData
 from migration.reports.alerts import list_alerts
@@ -25,7 +25,7 @@ from migration.reports.run_progress import measure_progress, select_runs_for_pro
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from migration.models.reader_processes import ReaderSummary
+    from migration.nova.models import ReaderSummary
     from migration.reports.activity import Activity
     from migration.reports.alert import Alert
     from migration.reports.client_counts import ClientCounts, NewestComparisonCounts

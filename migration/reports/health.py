@@ -18,14 +18,14 @@ from django.utils.translation import ngettext
 from migration.models.permissions import VIEW_CHECKS, VIEW_COMPARISONS, VIEW_READERS, VIEW_RUNS
 from migration.models.runs import Run
 from migration.models.workers import Worker
+from migration.nova.readers import describe_readers, pluralize_failing_readers
 from migration.operations.notices import list_recipient_reports
-from migration.reports.readers import describe_readers, pluralize_failing_readers
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from migration.models.reader_processes import ReaderSummary
     from migration.models.work_facts import BackgroundFacts
+    from migration.nova.models import ReaderSummary
 
 # Every role has it, and sees by it what the doctor says of notices.
 

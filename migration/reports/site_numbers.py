@@ -15,19 +15,19 @@ from credentials.triggers import writes_are_counted
 from migration.models.clients import all_clients
 from migration.models.kept_counts import KeptCounts
 from migration.models.mismatches import OpenMismatch
-from migration.models.reader_processes import ReaderProcess
 from migration.models.runs import Run
 from migration.models.site_counts import read_or_count_clients
 from migration.models.work_facts import read_background_facts
 from migration.models.workers import Worker
+from migration.nova.models import ReaderProcess
 from migration.operations.aws_writes import find_write_refusal
 from migration.reports.client_counts import add_up_counts
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from migration.models.reader_processes import ReaderSummary
     from migration.models.work_facts import BackgroundFacts
+    from migration.nova.models import ReaderSummary
     from migration.reports.client_counts import ClientCounts, NewestComparisonCounts
 
 # Of clients that a run did not come to yet.

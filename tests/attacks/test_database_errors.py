@@ -19,12 +19,8 @@ from migration.admin.client_tabs import ClientTab
 from migration.models import ClientMigration, RunItem
 from migration.models.clients import all_clients
 from migration.models.runs import Run
+from migration.nova.tables import accept_objects, list_nova_objects, split_unknown_accepted
 from migration.operations import aws_store
-from migration.operations.nova_tables import (
-    accept_objects,
-    list_nova_objects,
-    split_unknown_accepted,
-)
 from migration.operations.pushes import push
 from migration.operations.rate_limiter import rate_limiter
 from nova_credentials.phases import Phase

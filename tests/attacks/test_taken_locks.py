@@ -15,13 +15,13 @@ from migration.models.clients import all_clients
 from migration.models.leases import LeaseKind
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
+from migration.nova.tables import map_column
 from migration.operations.audit_chain import seal_audit, select_unsealed
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.copy_search import search_copies
 from migration.operations.interrupted_searches import request_background_search
 from migration.operations.leases import release_leases, take_leases
 from migration.operations.moves import move
-from migration.operations.nova_tables import map_column
 from migration.operations.pushes import push
 from migration.operations.runs import finish_inline
 from nova_credentials.phases import Phase

@@ -19,9 +19,9 @@ from migration.models import Comparison, MoveRequest, Rate, Resolution
 from migration.models.login_outcomes import LoginOutcome
 from migration.models.login_tests import LoginStore
 from migration.models.phases import PhaseChoices
-from migration.models.reader_processes import AwsFailure
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
+from migration.nova.models import AwsFailure
 from migration.operations.evidence import Evidence
 from migration.operations.login_advice import CopyAdvice
 from nova_credentials import sentences as shared

@@ -26,9 +26,9 @@ from migration.models import (
     ReaderProcess,
     Resolution,
 )
-from migration.models.reader_processes import AwsFailure
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
+from migration.nova.models import AwsFailure
 from migration.operations.approvals import request_move
 from migration.operations.campaign_steps import find_broken_rule
 from nova_credentials.aws.answers import ErrorClass, SecretsManagerError

@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 
 from migration.management.base import FormattedCommand, find_user
 from migration.models.reasons import ReasonError
-from migration.operations.nova_tables import (
+from migration.nova.tables import (
     AcceptanceRefusedError,
     accept_objects,
     describe_object,

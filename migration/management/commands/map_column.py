@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from credentials.models import ColumnUse
 from credentials.shown_names import escape_name
 from migration.management.base import FormattedCommand, find_user
-from migration.operations.nova_tables import MappingRefused, map_column
+from migration.nova.tables import MappingRefused, map_column
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

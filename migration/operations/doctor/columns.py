@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from credentials.nova_columns import ColumnChange, read_nova_columns
+from migration.nova.tables import list_purged_with_values, name_purged_clients_with_values
 from migration.operations.doctor import sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
-from migration.operations.nova_tables import name_purged_clients_with_values
-from migration.operations.values_after_purge import list_purged_with_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

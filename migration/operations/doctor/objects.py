@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from credentials.shown_names import escape_name
+from migration.nova.tables import list_nova_objects, split_unknown_accepted
 from migration.operations.doctor import sentences
 from migration.operations.doctor.findings import CheckName, report_failure, report_ok
-from migration.operations.nova_tables import list_nova_objects, split_unknown_accepted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,8 @@ from django.utils import timezone
 from psycopg import sql
 
 from credentials.shown_names import escape_name
-from migration.models.reader_processes import SEEN_WITHIN, OtherStatement
+from migration.nova.models import SEEN_WITHIN, OtherStatement
+from migration.nova.readers import UnseenReason, read_other_statements
 from migration.operations.doctor import process_sentences
 from migration.operations.doctor.findings import (
     CheckName,
@@ -17,14 +18,13 @@ from migration.operations.doctor.findings import (
     report_ok,
     report_unlooked,
 )
-from migration.operations.other_statements import UnseenReason, read_other_statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migration.models.reader_processes import OtherStatementCount
+    from migration.nova.models import OtherStatementCount
+    from migration.nova.readers import StatementReport
     from migration.operations.doctor.findings import DoctorOptions, Finding
-    from migration.operations.other_statements import StatementReport
 
 # One program can make thousands of statements; nobody reads so many lines.
 MOST_STATEMENTS = 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migration.models.reader_processes import ReaderProcess
+from migration.nova.models import ReaderProcess
 from migration.operations.doctor import process_sentences
 from migration.operations.doctor.findings import (
     CheckName,

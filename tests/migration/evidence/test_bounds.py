@@ -8,9 +8,9 @@ from django.utils import timezone
 
 from migration import evidence_sentences, login_sentences
 from migration.models import ClientMigration, Comparison, LoginTest, ReadCount, SearchedClient
-from migration.models.reader_processes import AwsFailure
 from migration.models.readiness import Blocker
 from migration.models.reads import ReadsSince
+from migration.nova.models import AwsFailure
 from migration.operations import evidence, gates
 from migration.operations.evidence import (
     Evidence,

@@ -7,9 +7,9 @@ from credentials.nova_columns import ColumnChange, read_nova_columns
 from migration.models import Comparison
 from migration.models.clients import all_clients
 from migration.models.runs import Run
+from migration.nova.tables import map_column
 from migration.operations import runs
 from migration.operations.comparisons import compare
-from migration.operations.nova_tables import map_column
 from migration.operations.pushes import push
 from migration.reports.dashboard import load_dashboard
 from nova_credentials.aws.answers import ErrorClass

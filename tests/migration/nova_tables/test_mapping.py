@@ -9,8 +9,8 @@ from django.db import connection
 
 from credentials.models import ColumnMapping, ColumnUse
 from credentials.nova_columns import ColumnChange, read_nova_columns
-from migration.operations import nova_tables
-from migration.operations.nova_tables import MappingRefused, map_column
+from migration.nova import tables
+from migration.nova.tables import MappingRefused, map_column
 from migration.operations.rows_from_aws import hold_rows, hold_rows_if_all_free
 from nova_credentials.phases import Phase
 from tests.factories import make_user
@@ -170,7 +170,7 @@ def test_of_two_who_map_the_same_column_the_second_is_told(add_column):
     "hold", [hold_rows, lambda pk: hold_rows_if_all_free([pk])], ids=["one", "some"]
 )
 def test_a_mapping_waits_for_a_purge_that_is_under_way(idom, add_column, monkeypatch, hold):
-    monkeypatch.setattr(nova_tables, "LOCK_TIMEOUT", "SET LOCAL lock_timeout = '100ms'")
+    monkeypatch.setattr(tables, "LOCK_TIMEOUT", "SET LOCAL lock_timeout = '100ms'")
     column = add_column()
     held, done = threading.Event(), threading.Event()
 

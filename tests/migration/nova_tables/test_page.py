@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from credentials.models import AcceptedObject, ColumnMapping, ColumnUse
 from migration.admin.client_tabs import ClientTab
-from migration.operations.nova_tables import list_nova_objects, map_column, split_unknown_accepted
+from migration.nova.tables import list_nova_objects, map_column, split_unknown_accepted
 from migration.people.roles import ROLES
 from nova_credentials.phases import Phase
 from tests.factories import make_user, nova_connected, sent_form

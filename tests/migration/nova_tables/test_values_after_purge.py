@@ -7,11 +7,11 @@ from django.core.management import call_command
 from django.urls import reverse
 
 from credentials.models import ColumnUse
-from migration.admin import nova_tables as page
+from migration.nova import tables as page
+from migration.nova.tables import map_column
 from migration.operations.doctor.columns import examine_columns
 from migration.operations.doctor.findings import DoctorOptions
 from migration.operations.leftovers import RowContent, find_leftovers
-from migration.operations.nova_tables import map_column
 from migration.operations.offboarding import OffboardingError, offboard_client
 from migration.operations.pushes import push
 from nova_credentials.phases import Phase

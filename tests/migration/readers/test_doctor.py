@@ -7,11 +7,11 @@ from django.db import connection
 from django.utils import timezone
 
 from migration.models import OtherStatement
-from migration.operations import other_statements
+from migration.nova import readers
+from migration.nova.readers import note_other_statements
 from migration.operations.doctor.findings import DoctorOptions
 from migration.operations.doctor.other_readers import examine_other_readers
 from migration.operations.doctor.readers import examine_readers
-from migration.operations.other_statements import note_other_statements
 from tests.factories import make_reader_process
 from tests.migration.readers import statistics
 from tests.migration.readers.test_other_statements import HELPER
@@ -66,7 +66,7 @@ def test_without_the_extension_nobody_knows_who_reads_past_the_package():
 
 
 def test_where_postgresql_counts_already_only_the_extension_is_asked_for(monkeypatch):
-    monkeypatch.setattr(other_statements, "FIND_LIBRARY", "SELECT")
+    monkeypatch.setattr(readers, "FIND_LIBRARY", "SELECT")
 
     (found,) = examine_other_readers(DoctorOptions())
 

@@ -9,16 +9,16 @@ from django.utils import timezone
 from credentials.models import Client
 from migration import tasks
 from migration.models import OtherStatement
-from migration.models.reader_processes import OtherStatementCount
 from migration.models.work_facts import read_background_facts
-from migration.operations.other_statements import (
+from migration.nova.models import OtherStatementCount
+from migration.nova.readers import (
     StatementReport,
     UnseenReason,
+    compare_other_statements,
     find_credential_tables_read,
     read_other_statements,
 )
 from migration.operations.snapshots import read_snapshots
-from migration.reports.readers import compare_other_statements
 from nova_admin.database.base import mark_statement
 from nova_credentials.reader import from_postgres
 from nova_credentials.tables import STATEMENT_MARK

@@ -13,7 +13,7 @@ from django.utils.translation import override
 
 from migration import tasks
 from migration.models import ClientMigration, OtherStatement, ReaderProcess
-from migration.reports.readers import ADOPTION_STEPS
+from migration.nova.readers import ADOPTION_STEPS
 from nova_credentials.phases import Phase
 from tests.checkout import ROOT
 from tests.factories import VIEW, make_client, make_many, make_reader_process

@@ -7,8 +7,8 @@ from django.utils import timezone
 
 from migration import tasks
 from migration.models import ReaderProcess
-from migration.models import reader_processes as rows
-from migration.models.reader_processes import AwsFailure
+from migration.nova import models as rows
+from migration.nova.models import AwsFailure
 from nova_credentials.aws.answers import ErrorClass
 from nova_credentials.reader.process_notes import name_failure
 from tests.factories import make_reader_process

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from migration.operations.other_statements import FIND_LIBRARY, UnseenReason, read_statements
+from migration.nova.readers import FIND_LIBRARY, UnseenReason, read_statements
 from nova_credentials.reader.routing import Reader
 from tests import nova_database
 from tests.checkout import ROOT, manage

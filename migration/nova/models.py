@@ -17,6 +17,7 @@ from migration.models.times import limit_times
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+
 # The first release whose reader asks PostgreSQL for a client's layout. Every release that notes itself does.
 FIRST_WITH_LAYOUTS = (0, 2)
 # A process that reads once a day, by a timer, is seen in it.

@@ -1,0 +1,377 @@
+"""Owns what is known of NOVA's processes that read credentials, and of other readers of its tables."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from django.contrib import admin
+from django.db import Error, connection, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from unfold.decorators import display
+
+from migration.admin.base import ObjectView, ReadOnlyAdmin
+from migration.nova.models import OtherStatement, OtherStatementCount, ReaderProcess
+from migration.templatetags.migration_pages import make_label, time_ago
+from nova_credentials.tables import CREDENTIALS, LEGACY_CREDENTIALS, STATEMENT_MARK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+    from django.contrib.admin import ModelAdmin
+    from django.db.backends.utils import CursorWrapper
+    from django.db.models import QuerySet
+    from django.http import HttpRequest, HttpResponse
+    from django.utils.safestring import SafeString
+    from django_stubs_ext import StrOrPromise
+
+    from migration.nova.models import ReaderProcessQuerySet, ReaderSummary
+
+
+# Finds statements of others that read NOVA's credential tables, in pg_stat_statements: NOVA's old helper.
+#
+# Knows no phase. The text of a statement is looked at here and goes no further, as it can hold a literal.
+
+TABLES = tuple(name.partition(".")[2] for name in (*CREDENTIALS.values(), LEGACY_CREDENTIALS))
+MOST_STATEMENTS = 1_000
+# A page waits for it.
+STATEMENT_TIMEOUT = "2s"
+
+# The view of the extension itself, wherever it stands: never one that somebody made under its name.
+FIND_VIEW = """
+SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), current_user::text
+FROM pg_catalog.pg_extension e
+JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.refobjid = e.oid
+    AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype = 'e'
+JOIN pg_catalog.pg_class c ON c.oid = d.objid AND c.relname = 'pg_stat_statements'
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE e.extname = 'pg_stat_statements'
+"""
+# A setting of the library, which is shown only where PostgreSQL has loaded it. shared_preload_libraries itself is
+# hidden from most roles.
+FIND_LIBRARY = "SELECT FROM pg_catalog.pg_settings WHERE name = 'pg_stat_statements.max'"
+# Of other roles' statements PostgreSQL shows neither id nor text to who lacks pg_read_all_stats.
+# A foreign key of NOVA's asks for its row in the form of the last condition.
+READ_VIEW = """
+SELECT pg_catalog.pg_get_userbyid(s.userid)::text, s.queryid, left(s.query, 10000), s.calls
+FROM {view} s
+WHERE s.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+    AND (s.queryid IS NULL OR s.query ~* %s AND strpos(s.query, %s) = 0
+        AND s.query NOT LIKE 'SELECT 1 FROM ONLY %%FOR KEY SHARE OF x')
+ORDER BY s.queryid IS NULL DESC, s.calls DESC LIMIT %s
+"""
+
+_NAMES = "|".join(TABLES)
+_MENTION = re.compile(rf"(?<![\w$])({_NAMES})(?![\w$])", re.IGNORECASE)
+_COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
+# Ways to begin a statement that can read, and the part of each in which a table is named that is only written.
+_QUERY = re.compile(r"[\s(]*(select|with|table|declare|values)\b", re.IGNORECASE)
+_WRITE = re.compile(
+    r"\s*(?:insert\s+into|update|delete\s+from|merge\s+into)\s+(?:only\s+)?[\w.\"$]+", re.IGNORECASE
+)
+_COPY = re.compile(r"\s*copy\s+(\(|.*?\bto\b)", re.IGNORECASE | re.DOTALL)
+
+
+class UnseenReason(StrEnum):
+    """Why nothing, or not everything, can be said of other statements."""
+
+    NOT_INSTALLED = "not_installed"
+    NOT_CREATED = "not_created"  # PostgreSQL counts statements; this database lacks the extension that shows them
+    NOT_READABLE = "not_readable"
+    NOT_ALLOWED = "not_allowed"  # other roles' statements are hidden from this role
+
+
+@dataclass(frozen=True)
+class StatementReport:
+    """The statements of others that read credential tables, and why there may be more."""
+
+    statements: tuple[OtherStatementCount, ...] = ()
+    unseen_reason: UnseenReason | None = None
+    own_role: str = ""
+
+
+def read_other_statements() -> StatementReport:
+    """Read what pg_stat_statements counted in this database. Changes nothing."""
+    try:
+        # A savepoint, so that a refusal fails no transaction around it.
+        with transaction.atomic(), connection.cursor() as cursor:
+            return read_statements(cursor)
+    except Error:
+        return StatementReport(unseen_reason=UnseenReason.NOT_READABLE)
+
+
+def read_statements(cursor: CursorWrapper) -> StatementReport:
+    """Read pg_stat_statements over a cursor in a transaction; raises `db.Error` if it can't be read."""
+    cursor.execute(FIND_VIEW)
+    found = cursor.fetchone()
+    if found is None:
+        cursor.execute(FIND_LIBRARY)
+        is_counting = cursor.fetchone() is not None
+        reason = UnseenReason.NOT_CREATED if is_counting else UnseenReason.NOT_INSTALLED
+        return StatementReport(unseen_reason=reason)
+    cursor.execute(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'")
+    pattern = rf"\m({_NAMES})\M"
+    view, own_role = found
+    cursor.execute(READ_VIEW.format(view=view), [pattern, STATEMENT_MARK, MOST_STATEMENTS])
+    rows = cursor.fetchall()
+    hidden = any(statement_id is None for _role, statement_id, _text, _calls in rows)
+    unseen_reason = UnseenReason.NOT_ALLOWED if hidden else None
+    return StatementReport(tuple(_count_statements(rows)), unseen_reason, own_role)
+
+
+def _count_statements(
+    rows: Iterable[tuple[str, int | None, str, int]],
+) -> Iterator[OtherStatementCount]:
+    """Yield the statements that read, the most called first. One in a function and by itself is one statement."""
+    calls: Counter[tuple[str, int]] = Counter()
+    tables: dict[tuple[str, int], str] = {}
+    for role, statement_id, text, number in rows:
+        if statement_id is not None and (found := find_credential_tables_read(text)):
+            calls[role, statement_id] += number
+            tables[role, statement_id] = ", ".join(found)
+    for key, number in calls.most_common():
+        yield OtherStatementCount(*key, tables[key], number)
+
+
+def find_credential_tables_read(text: str) -> list[str]:
+    """Return the credential tables that a statement reads: none if it only writes or changes them."""
+    text = _COMMENT.sub(" ", text)
+    if written := _WRITE.match(text):
+        # A column may be written with its table's name before it.
+        text = re.sub(rf"({_NAMES})\"?\s*\.", "", text[written.end() :], flags=re.IGNORECASE)
+    elif not (_QUERY.match(text) or _COPY.match(text)):
+        return []
+    named = {name.lower() for name in _MENTION.findall(text)}
+    return [table for table in TABLES if table in named]
+
+
+def note_other_statements() -> None:
+    """Store what pg_stat_statements shows now, so that the page can say when a statement was called last."""
+    OtherStatement.objects.forget_old()
+    if statements := read_other_statements().statements:
+        OtherStatement.objects.note_counts(statements)
+
+
+# Tells what is seen of NOVA: who reads through the package, and who still reads the tables directly.
+
+
+@dataclass(frozen=True)
+class AdoptionStep:
+    """One step by which NOVA comes to read through the package, perhaps with a line of code."""
+
+    heading: StrOrPromise
+    text: StrOrPromise
+    code: str = ""
+
+
+# docs/reader.md has the same five headings, with all that each step needs.
+ADOPTION_STEPS = (
+    AdoptionStep(
+        gettext_lazy("Rotate first"),
+        gettext_lazy("Change every secret that ever stood in a repository, a chat or a log."),
+    ),
+    AdoptionStep(
+        gettext_lazy("Install the package"),
+        gettext_lazy("Add this to NOVA's requirements.txt:"),
+        "nova-credentials[binary]",
+    ),
+    AdoptionStep(
+        gettext_lazy("Replace the helper by one line"),
+        gettext_lazy("src/models/credentials.py holds nothing but this line:"),
+        "from nova_credentials.reader import *",
+    ),
+    AdoptionStep(
+        gettext_lazy("Rights and environment"),
+        gettext_lazy(
+            "NOVA's role needs its grants in PostgreSQL, and NOVA's AWS identity this permission:"
+        ),
+        "secretsmanager:GetSecretValue",
+    ),
+    AdoptionStep(
+        gettext_lazy("Deploy and look"),
+        gettext_lazy(
+            "Start all processes of NOVA anew. Each appears on the page “NOVA's processes” with its first read."
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class ReportedStatement:
+    """A statement of somebody else that reads credential tables, and when it was called last, as far as is known."""
+
+    role: str
+    is_own_role: bool
+    tables: str
+    calls: int
+    noticed_at: datetime  # it was called before this
+    called_at: datetime | None  # None: not since then
+
+
+@dataclass(frozen=True)
+class StatementsReport:
+    """The statements of others that read a credential table, and why there may be more."""
+
+    statements: tuple[ReportedStatement, ...]
+    unseen_reason: UnseenReason | None
+    own_role: str
+
+
+def compare_other_statements() -> StatementsReport:
+    """Compare what pg_stat_statements shows now with what was stored before. Changes nothing."""
+    now = timezone.now()
+    found = read_other_statements()
+    known = {(row.role, row.statement_id): row for row in OtherStatement.objects.all()}
+    statements = []
+    for count in found.statements:
+        before = known.get((count.role, count.statement_id))
+        called_at = before.called_at if before else None
+        statements.append(
+            ReportedStatement(
+                role=count.role,
+                is_own_role=count.role == found.own_role,
+                tables=count.tables,
+                calls=count.calls,
+                noticed_at=before.first_noticed_at if before else now,
+                called_at=now if before and before.calls != count.calls else called_at,
+            )
+        )
+    statements.sort(key=lambda row: row.called_at.timestamp() if row.called_at else 0, reverse=True)
+    return StatementsReport(tuple(statements), found.unseen_reason, found.own_role)
+
+
+def describe_readers(readers: ReaderSummary) -> str:
+    """Say in one sentence how many processes of NOVA read through the package."""
+    if readers.last_read_at is None:
+        return _("No process of NOVA has read through the package yet.")
+    if not readers.seen:
+        return _("No process of NOVA has read through the package in the last hour.")
+    return ngettext(
+        "%(n)d process of NOVA has read through the package in the last hour.",
+        "%(n)d processes of NOVA have read through the package in the last hour.",
+        readers.seen,
+    ) % {"n": readers.seen}
+
+
+def pluralize_failing_readers(number: int) -> str:
+    """Return the words that follow the number of NOVA's processes that lately failed to read AWS."""
+    return ngettext(
+        "process of NOVA failed to read AWS in the last 30 minutes",
+        "processes of NOVA failed to read AWS in the last 30 minutes",
+        number,
+    )
+
+
+# The page NOVA's processes: those that read through the package, and who still reads the tables directly.
+
+
+class SeenFilter(admin.SimpleListFilter):
+    title = gettext_lazy("seen")
+    parameter_name = "seen"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: ModelAdmin[ReaderProcess]
+    ) -> list[tuple[str, StrOrPromise]]:
+        return [
+            ("yes", gettext_lazy("In the last hour")),
+            ("no", gettext_lazy("Not in the last hour")),
+            ("failing", gettext_lazy("Failed to read AWS in the last 30 minutes")),
+        ]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[ReaderProcess]
+    ) -> QuerySet[ReaderProcess]:
+        found = cast("ReaderProcessQuerySet", queryset)
+        match self.value():
+            case "yes":
+                return found.seen_in_last_hour()
+            case "no":
+                return found.not_seen_in_last_hour()
+            case "failing":
+                return found.failing_now()
+        return found
+
+
+class ReaderProcessView(ObjectView[ReaderProcess]):
+    """The page of one process."""
+
+    template_name = "admin/migration/reader.html"
+
+    def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        process = self.original
+        return super().get_context_data(
+            process=process, seen_label=make_seen_in_last_hour_label(process), **kwargs
+        )
+
+
+class ReaderProcessAdmin(ReadOnlyAdmin):
+    nothing_yet = gettext_lazy(
+        "No process of NOVA has read through the package yet. It is listed here once it does."
+    )
+    list_display = (
+        "process_name",
+        "seen_badge",
+        "version",
+        "access_key",
+        "newest_error",
+        "first_seen_when",
+        "last_read_when",
+    )
+    list_filter: ClassVar = [SeenFilter]
+    list_per_page = 50
+    show_facets = admin.ShowFacets.NEVER
+    show_full_result_count = False
+    list_before_template = "admin/migration/readers.html"
+    object_view = ReaderProcessView
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, object] | None = None
+    ) -> HttpResponse:
+        readers = ReaderProcess.objects.summarize()
+        return super().changelist_view(
+            request,
+            (extra_context or {})
+            | {
+                "readers": readers,
+                "readers_sentence": describe_readers(readers),
+                "adoption_steps": () if readers.last_read_at else ADOPTION_STEPS,
+                "others": compare_other_statements(),
+            },
+        )
+
+    @display(description=gettext_lazy("host and process"), ordering="host")
+    def process_name(self, process: ReaderProcess) -> str:
+        return str(process)
+
+    @display(description=gettext_lazy("state"))
+    def seen_badge(self, process: ReaderProcess) -> str:
+        return make_seen_in_last_hour_label(process)
+
+    @display(description=gettext_lazy("AWS access key"))
+    def access_key(self, process: ReaderProcess) -> str:
+        return f"…{process.access_key_end}" if process.access_key_end else "–"
+
+    @display(description=gettext_lazy("newest AWS error"), ordering="aws_error_at")
+    def newest_error(self, process: ReaderProcess) -> str:
+        return process.aws_error_label or "–"
+
+    @display(description=gettext_lazy("first seen"), ordering="first_seen_at")
+    def first_seen_when(self, process: ReaderProcess) -> SafeString | str:
+        return time_ago(process.first_seen_at)
+
+    @display(description=gettext_lazy("last read"), ordering="last_read_at")
+    def last_read_when(self, process: ReaderProcess) -> SafeString | str:
+        return time_ago(process.last_read_at)
+
+
+def make_seen_in_last_hour_label(process: ReaderProcess) -> str:
+    """Return a label that says whether the process read in the last hour."""
+    if process.is_seen:
+        return make_label(_("Seen in the last hour"), "success", "check")
+    return make_label(_("Not seen in the last hour"), "default", "schedule")
