@@ -14,7 +14,7 @@ import psycopg
 from django.db import connection
 from psycopg import sql
 
-from migration.operations.doctor.statement_log import QUIET
+from migration.doctor.nova import QUIET
 from nova_admin.logs import JsonFormatter
 
 # Quotes and backslashes are escaped one way or another on the way out: what is looked for survives all of them.

@@ -18,6 +18,7 @@ from django.core.management.base import (
 from credentials.nova_columns import NovaSchemaError, convert_schema_errors
 from credentials.shown_names import escape_invisible, escape_name
 from migration import command_sentences, tasks
+from migration.doctor.nova import require_own_backends
 from migration.management.output import OneLineOutput
 from migration.management.run_items import (
     ITEMS_AT_ONCE,
@@ -40,7 +41,6 @@ from migration.operations.aws_writes import (
     get_aws_write_state,
     write_guard,
 )
-from migration.operations.doctor.pooler import require_own_backends
 from migration.operations.resolutions import NotResolved
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError

@@ -114,7 +114,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
         Raises CommandError behind a pooler on which the session's path and locks don't last.
         """
-        from migration.operations.doctor.pooler import require_own_backends  # noqa: PLC0415  # imports this connection
+        from migration.doctor.nova import require_own_backends  # noqa: PLC0415  # imports this connection
 
         require_own_backends()
         super().prepare_database()

@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from migration.doctor.iam import PolicyFacts, Role, list_permissions, make_policy
 from migration.operations.database_rotation import DatabaseRotation
-from migration.operations.iam.permissions import Role, list_permissions
-from migration.operations.iam.policies import PolicyFacts, make_policy
 from nova_admin.embedded import service
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.document import Layout

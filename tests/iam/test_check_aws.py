@@ -6,12 +6,10 @@ import json
 import pytest
 from django.core.management import call_command
 
+from migration.doctor.iam import PolicyFacts, Role, examine_account, list_permissions, make_policy
 from migration.models import Secret
 from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import stop_aws_writes
-from migration.operations.iam.examination import examine_account
-from migration.operations.iam.permissions import Role, list_permissions
-from migration.operations.iam.policies import PolicyFacts, make_policy
 from migration.operations.pushes import push
 from nova_admin.embedded.aws import AwsServer
 from nova_admin.embedded.conditions import Conditions

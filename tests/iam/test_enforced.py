@@ -7,11 +7,10 @@ import pytest
 from django.db import connection
 from psycopg.conninfo import make_conninfo
 
+from migration.doctor.iam import PolicyFacts, Role, list_permissions, make_policy
 from migration.models.run_items import Outcome
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import compare
-from migration.operations.iam.permissions import Role, list_permissions
-from migration.operations.iam.policies import PolicyFacts, make_policy
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_admin.embedded.aws import AwsServer

@@ -7,9 +7,8 @@ import re
 import pytest
 from django.core.management import CommandError, call_command
 
+from migration.doctor.iam import PERMISSIONS, PolicyFacts, Role, find_policy_facts, make_policy
 from migration.models import ClientMigration, Secret
-from migration.operations.iam.permissions import PERMISSIONS, Role
-from migration.operations.iam.policies import PolicyFacts, find_policy_facts, make_policy
 from nova_credentials.document import Layout
 from tests.factories import make_client
 from tests.iam.evaluator import Request, allows

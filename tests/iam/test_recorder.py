@@ -5,9 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from migration.doctor.iam import Role, examine_account, list_permissions
 from migration.operations import aws_store
-from migration.operations.iam.examination import examine_account
-from migration.operations.iam.permissions import Role, list_permissions
 from migration.operations.pushes import push
 from nova_credentials.document import Layout
 from tests.factories import make_full_client

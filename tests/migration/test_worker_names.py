@@ -6,10 +6,10 @@ import pytest
 from django.utils import timezone
 from django_q.models import Task
 
+from migration.doctor import site as doctor
+from migration.doctor.findings import DoctorOptions
+from migration.doctor.site import _compare_workers
 from migration.models import Worker
-from migration.operations.doctor import workers as doctor
-from migration.operations.doctor.clocks import _compare_workers
-from migration.operations.doctor.findings import DoctorOptions
 
 pytestmark = pytest.mark.django_db
 

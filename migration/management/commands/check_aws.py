@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from migration.doctor.findings import FindingState
+from migration.doctor.iam import examine_account
 from migration.management.base import FormattedCommand
 from migration.management.commands.check_nova import WORDS
-from migration.operations.doctor.findings import FindingState
-from migration.operations.iam.examination import examine_account
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from credentials.shown_names import escape_name
+from migration.doctor.examination import examine_nova
+from migration.doctor.findings import FindingState
+from migration.doctor.nova import role_exists
 from migration.management.base import ClientsCommand
-from migration.operations.doctor.examination import examine_nova
-from migration.operations.doctor.findings import FindingState
-from migration.operations.doctor.roles import role_exists
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-    from migration.operations.doctor.findings import Finding
+    from migration.doctor.findings import Finding
 
 WORDS = {
     FindingState.OK: "ok",

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from migration.management.base import FormattedCommand
-from migration.operations.iam.permissions import Role
-from migration.operations.iam.policies import (
+from migration.doctor.iam import (
     PolicyError,
+    Role,
     find_policy_facts,
     make_policy,
     make_statements,
+    write_terraform,
 )
-from migration.operations.iam.terraform import write_terraform
+from migration.management.base import FormattedCommand
 from nova_credentials.document import Layout
 
 if TYPE_CHECKING:

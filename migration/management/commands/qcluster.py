@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from django_q import cluster
 from django_q.management.commands.qcluster import Command as ClusterCommand
 
+from migration.doctor.nova import require_own_backends
 from migration.heartbeat import task_taker
 from migration.host_queue import KillSafeQueue
 from migration.operations.audit_starts import record_process_start
-from migration.operations.doctor.pooler import require_own_backends
 from migration.operations.rate_limiter import rate_limiter
 from migration.tasks import Timetable
 

@@ -1,1 +1,1 @@
-"""The permissions in AWS: which the site and NOVA's reader need, as policies, and whether the account has them."""
+"""Holds what is not in its drawer yet."""

@@ -12,6 +12,8 @@ from django.db import connection
 from django.urls import reverse
 
 from credentials.models import DatabaseCredential
+from migration.doctor.findings import DoctorOptions
+from migration.doctor.site import examine_aws_writes_and_account
 from migration.heartbeat import TaskTaker
 from migration.models import AuditEvent, Comparison, DatabaseClaim, Secret
 from migration.models.audit_events import AuditCode
@@ -19,8 +21,6 @@ from migration.models.clients import all_clients
 from migration.operations.aws_writes import _write_guard, find_write_refusal, write_guard
 from migration.operations.comparisons import compare
 from migration.operations.database_identity import note_facts_after_migrate
-from migration.operations.doctor.aws_writes import examine_aws_writes_and_account
-from migration.operations.doctor.findings import DoctorOptions
 from migration.operations.gates import ShutGate
 from migration.operations.move_runs import process_move_items
 from migration.operations.moves import move

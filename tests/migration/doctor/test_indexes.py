@@ -8,9 +8,9 @@ from django.core.management import call_command
 from django.db import connection
 from django.urls import reverse
 
-from migration.operations.doctor import indexes
-from migration.operations.doctor.examination import examine_nova
-from migration.operations.doctor.findings import CheckName
+from migration.doctor import nova
+from migration.doctor.examination import examine_nova
+from migration.doctor.findings import CheckName
 from tests.factories import make_many, make_user
 
 PAGE = reverse("admin:migration_run_check_nova")
@@ -21,7 +21,7 @@ STATEMENTS = tuple(f"CREATE INDEX CONCURRENTLY ON {table} (client_id);" for tabl
 @pytest.fixture
 def many(stores, monkeypatch) -> None:
     """As many clients as are called many, and NOVA's tables as NOVA makes them."""
-    monkeypatch.setattr(indexes, "MANY_CLIENTS", 3)
+    monkeypatch.setattr(nova, "MANY_CLIENTS", 3)
     make_many(3)
 
 
@@ -73,7 +73,7 @@ def test_an_index_that_finds_no_client_does_not_count(many, execute, index):
 
 
 def test_with_few_clients_no_index_is_advised(many, monkeypatch):
-    monkeypatch.setattr(indexes, "MANY_CLIENTS", 4)
+    monkeypatch.setattr(nova, "MANY_CLIENTS", 4)
 
     finding = examine()
 

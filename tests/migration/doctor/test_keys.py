@@ -6,9 +6,9 @@ import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.utils import encrypt
 
+from migration.doctor.findings import DoctorOptions
+from migration.doctor.site import examine_keys
 from migration.models import VersionKey
-from migration.operations.doctor.findings import DoctorOptions
-from migration.operations.doctor.keys import examine_keys
 from migration.operations.pushes import push
 from tests.factories import make_full_client, make_user
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from migration.operations.doctor.pooler import BackendSharing, find_backend_sharing
+from migration.doctor.nova import BackendSharing, find_backend_sharing
 from tests.checkout import ROOT, manage
 from tests.migration.doctor.pgbouncer import pooled
 
@@ -33,7 +33,7 @@ def test_a_pool_in_session_mode_is_as_good_as_none(migrated, tmp_path):
 
 
 def test_a_pool_without_room_is_not_waited_for(migrated, tmp_path, monkeypatch):
-    monkeypatch.setattr("migration.operations.doctor.pooler.GIVE_UP_SECONDS", 0.5)
+    monkeypatch.setattr("migration.doctor.nova.GIVE_UP_SECONDS", 0.5)
     with pooled(migrated.of(migrated.site), tmp_path, mode="session", size=2) as uri:
         assert pooling_of(uri) == BackendSharing.UNKNOWN
 

@@ -11,8 +11,9 @@ import redis
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from migration.operations.doctor import examination, queue
-from migration.operations.doctor.findings import CheckName, DoctorOptions, FindingState
+from migration.doctor import examination
+from migration.doctor import site as queue
+from migration.doctor.findings import CheckName, DoctorOptions, FindingState
 from tests.redis_server import REDIS_SERVER, RedisServer, do_without, find_free_port
 
 WORD = "example-word"

@@ -7,9 +7,10 @@ import pytest
 from django.utils import timezone
 
 from credentials.models import Client
+from migration.doctor import site as copies
+from migration.doctor import site as readers
+from migration.doctor.findings import DoctorOptions, FindingState
 from migration.models import CopySearch, ReaderProcess, SearchedClient
-from migration.operations.doctor import copies, readers
-from migration.operations.doctor.findings import DoctorOptions, FindingState
 from tests.factories import make_client
 
 pytestmark = pytest.mark.django_db

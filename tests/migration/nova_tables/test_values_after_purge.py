@@ -7,10 +7,10 @@ from django.core.management import call_command
 from django.urls import reverse
 
 from credentials.models import ColumnUse
+from migration.doctor.findings import DoctorOptions
+from migration.doctor.nova import examine_columns
 from migration.nova import tables as page
 from migration.nova.tables import map_column
-from migration.operations.doctor.columns import examine_columns
-from migration.operations.doctor.findings import DoctorOptions
 from migration.operations.leftovers import RowContent, find_leftovers
 from migration.operations.offboarding import OffboardingError, offboard_client
 from migration.operations.pushes import push

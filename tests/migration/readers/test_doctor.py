@@ -6,12 +6,11 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from migration.doctor.findings import DoctorOptions
+from migration.doctor.site import examine_other_readers, examine_readers
 from migration.models import OtherStatement
 from migration.nova import readers
 from migration.nova.readers import note_other_statements
-from migration.operations.doctor.findings import DoctorOptions
-from migration.operations.doctor.other_readers import examine_other_readers
-from migration.operations.doctor.readers import examine_readers
 from tests.factories import make_reader_process
 from tests.migration.readers import statistics
 from tests.migration.readers.test_other_statements import HELPER

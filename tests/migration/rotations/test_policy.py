@@ -2,9 +2,9 @@
 
 import pytest
 
+from migration.doctor.iam import PolicyFacts, make_policy
+from migration.doctor.iam import Role as PolicyRole
 from migration.models import Secret
-from migration.operations.iam.permissions import Role as PolicyRole
-from migration.operations.iam.policies import PolicyFacts, make_policy
 from nova_admin.embedded.aws import AwsServer
 from nova_admin.embedded.service import ACCOUNT
 from nova_credentials.document import Layout

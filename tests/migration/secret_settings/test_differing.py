@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from migration import tasks
+from migration.doctor.site import examine_secret_settings
 from migration.models import AuditEvent, RunItem, Secret
 from migration.models.clients import all_clients
 from migration.models.notices import NoticeEvent
@@ -17,7 +18,6 @@ from migration.models.runs import Run
 from migration.operations import aws_store, runs
 from migration.operations.applied_settings import apply_settings
 from migration.operations.comparisons import compare
-from migration.operations.doctor.secret_settings import examine_secret_settings
 from migration.operations.secret_settings import describe_settings
 from migration.operations.single_items import ItemFailedError
 from migration.reports.dashboard import load_dashboard

@@ -7,13 +7,13 @@ import pytest
 from django.utils import timezone
 
 from migration import setting_sentences as told
+from migration.doctor.site import examine_secret_settings
 from migration.models import Secret
 from migration.models.clients import all_clients
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.operations import applied_settings, aws_store, runs
 from migration.operations.applied_settings import apply_settings, look_at_secrets
-from migration.operations.doctor.secret_settings import examine_secret_settings
 from migration.operations.layouts import change_layout
 from migration.operations.moves import move
 from migration.operations.offboarding import bring_back_as_inactive, offboard_client

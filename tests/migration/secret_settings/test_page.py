@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from migration import tasks
 from migration.admin.secret_settings import _describe_run
+from migration.doctor.site import examine_secret_settings
 from migration.models import Secret
 from migration.models.runs import Run
 from migration.operations import aws_store
-from migration.operations.doctor.secret_settings import examine_secret_settings
 from migration.operations.other_secrets import follow_new_slugs
 from migration.operations.pushes import push
 from migration.operations.stored_looks import find_settings_drift

@@ -1,16 +1,23 @@
-"""Owns what a check found: its state, what to say of it, and what to do. Asks nobody."""
+"""Owns what the doctor finds: its state, sentence and remedy."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from django.db import connection, transaction
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nova_credentials.messages import Message
+
+
+# Owns what a check found: its state, what to say of it, and what to do. Asks nobody.
 
 
 class FindingState(StrEnum):
@@ -124,3 +131,17 @@ def report_unlooked(
 ) -> Finding:
     """Report that the check could not be made."""
     return Finding(check, FindingState.NOT_LOOKED_AT, message, remedy, statements)
+
+
+# Reads for the doctor that don't wait: a table that somebody has locked must not hold it up.
+
+LIMITS = "SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '1s'"
+
+
+@contextmanager
+def read_briefly() -> Iterator[None]:
+    """Limit each statement of the block to 5 s and its wait for a lock to 1 s; past it, `db.Error`."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(LIMITS)
+        yield

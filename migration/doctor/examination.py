@@ -8,49 +8,57 @@ from django.db import Error, connection
 from psycopg import Error as PsycopgError
 from psycopg.errors import UndefinedFunction, UndefinedTable
 
-from migration.operations.doctor import sentences
-from migration.operations.doctor.aws_writes import (
-    examine_aws_writes,
-    examine_aws_writes_and_account,
+from migration.doctor.findings import (
+    CheckName,
+    DoctorOptions,
+    FindingState,
+    read_briefly,
+    report_unlooked,
 )
-from migration.operations.doctor.brief_reads import read_briefly
-from migration.operations.doctor.clocks import examine_clocks
-from migration.operations.doctor.columns import examine_columns
-from migration.operations.doctor.copies import examine_copy_searches
-from migration.operations.doctor.counting import (
+from migration.doctor.nova import (
+    examine_boundary,
+    examine_columns,
+    examine_create_rights,
+    examine_indexes,
+    examine_objects,
+    examine_owners,
+    examine_pooler,
+    examine_reader_grants,
+    examine_schema_migrations,
+    examine_site_grants,
+    examine_site_schema,
+    examine_statement_log,
     examine_stored_proof,
     examine_tried_updates,
     examine_triggers,
 )
-from migration.operations.doctor.findings import (
-    CheckName,
-    DoctorOptions,
-    FindingState,
-    report_unlooked,
+from migration.doctor.site import (
+    examine_aws_writes,
+    examine_aws_writes_and_account,
+    examine_clocks,
+    examine_copy_searches,
+    examine_keys,
+    examine_notice_deliveries,
+    examine_other_readers,
+    examine_pending_versions,
+    examine_queue,
+    examine_queue_without_redis,
+    examine_readers,
+    examine_sealing,
+    examine_secret_settings,
+    examine_workers,
 )
-from migration.operations.doctor.grants import examine_reader_grants, examine_site_grants
-from migration.operations.doctor.indexes import examine_indexes
-from migration.operations.doctor.keys import examine_keys
-from migration.operations.doctor.notices import examine_notice_deliveries
-from migration.operations.doctor.objects import examine_objects
-from migration.operations.doctor.other_readers import examine_other_readers
-from migration.operations.doctor.owners import examine_owners
-from migration.operations.doctor.pooler import examine_pooler
-from migration.operations.doctor.queue import examine_queue, examine_queue_without_redis
-from migration.operations.doctor.readers import examine_readers
-from migration.operations.doctor.roles import examine_boundary, examine_create_rights
-from migration.operations.doctor.schema import examine_schema_migrations, examine_site_schema
-from migration.operations.doctor.secret_settings import examine_secret_settings
-from migration.operations.doctor.stages import examine_pending_versions
-from migration.operations.doctor.statement_log import examine_statement_log
-from migration.operations.doctor.workers import examine_sealing, examine_workers
+from migration.operations.doctor import sentences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from migration.operations.doctor.findings import Finding
+    from migration.doctor.findings import Finding
 
+
+if TYPE_CHECKING:
     Examination = Callable[[DoctorOptions], Iterable[Finding]]
+
 
 # Each reads the database in a transaction of its own. A new check is one line here.
 READING: Mapping[CheckName, Examination] = {

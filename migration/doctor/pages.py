@@ -1,4 +1,4 @@
-"""The page about AWS: what `check_aws` finds, the policies that `iam_policy` prints, and what it costs a month."""
+"""The pages of check_nova and check_aws."""
 
 from __future__ import annotations
 
@@ -10,25 +10,93 @@ from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials import prices
-from migration.admin.base import RUN_PERMISSION, AdminView, add_pages
-from migration.admin.check_nova import count_findings
-from migration.operations.doctor.findings import FindingState
-from migration.operations.iam.examination import examine_account, list_needed
-from migration.operations.iam.permissions import Role
-from migration.operations.iam.policies import (
+from migration.admin.base import RUN_PERMISSION, AdminView, add_pages, read_raw_form_text
+from migration.doctor.examination import examine_nova
+from migration.doctor.findings import FindingState
+from migration.doctor.iam import (
     PolicyError,
+    Role,
+    examine_account,
     find_policy_facts,
+    list_needed,
     make_policy,
     read_account_of_newest_secret,
 )
+from migration.doctor.nova import role_exists
+from migration.models.permissions import VIEW_CHECKS
 from migration.reports.costs import ADVICE, STEPS, estimate_costs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from typing import Protocol
 
     from django.http import HttpRequest, HttpResponse
 
-    from migration.operations.iam.examination import PermissionFinding
+    from migration.doctor.findings import Finding
+    from migration.doctor.iam import PermissionFinding
+
+
+# The page of the doctor: what `check_nova` prints. To look changes nothing; the button tries everything.
+
+if TYPE_CHECKING:
+
+    class _WithState(Protocol):
+        @property
+        def state(self) -> FindingState: ...
+
+
+class CheckNovaView(AdminView):
+    """Shows what the doctor reads in the database; on POST, everything it can find out, for those who may start runs.
+
+    Every role sees the page: it names roles, tables and hosts, and no value.
+    """
+
+    template_name = "admin/migration/check_nova.html"
+    is_of_site = True
+    permission_required = VIEW_CHECKS
+
+    @property
+    def title(self) -> str:
+        return _("Check NOVA")
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return self._show_findings(examine_nova(thorough=False))
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        if not request.user.has_perm(RUN_PERMISSION):
+            raise PermissionDenied
+        role = read_raw_form_text(request, "role").strip()
+        if role and not role_exists(role):
+            return self._show_findings(examine_nova(thorough=False), role=role, unknown=True)
+        return self._show_findings(examine_nova(role=role or None), role=role, thorough=True)
+
+    def _show_findings(
+        self, findings: list[Finding], *, role: str = "", **context: object
+    ) -> HttpResponse:
+        return self.render_to_response(
+            self.get_context_data(
+                findings=findings,
+                role=role,
+                failed=count_findings(findings, FindingState.FAILED),
+                unlooked=count_findings(findings, FindingState.NOT_LOOKED_AT),
+                may_check=self.request.user.has_perm(RUN_PERMISSION),
+                input_classes=" ".join(BASE_INPUT_CLASSES),
+                **context,
+            )
+        )
+
+
+def count_findings(findings: Iterable[_WithState], state: FindingState) -> int:
+    return sum(finding.state == state for finding in findings)
+
+
+add_pages(
+    "run",
+    ("check-nova/", "check_nova", CheckNovaView),
+)
+
+
+# The page about AWS: what `check_aws` finds, the policies that `iam_policy` prints, and what it costs a month.
 
 
 class ShownPolicy(NamedTuple):

@@ -1,0 +1,748 @@
+"""Examines NOVA's database: tables, columns, objects, rights, counting of writes, the pooler before it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING
+
+import psycopg
+from django.core.management.base import CommandError
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+
+from credentials.grants import (
+    find_lacking_rights,
+    list_needed_site_rights,
+    list_other_roles_owning_tables,
+    list_unneeded_reader_rights,
+    make_grants,
+    quote_role,
+)
+from credentials.models import CountingGap, CountingProof, ProofOutcome
+from credentials.nova_columns import ColumnChange, read_nova_columns
+from credentials.proof import prove_counting
+from credentials.shown_names import escape_name
+from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
+from credentials.triggers import find_is_counted_by_table, functions_are_current, writes_are_counted
+from migration.doctor.findings import (
+    CheckName,
+    report_failure,
+    report_ok,
+    report_ok_with_advice,
+    report_unlooked,
+)
+from migration.models.clients import all_clients
+from migration.models.workers import KNOWN_MIGRATIONS
+from migration.nova.tables import (
+    list_nova_objects,
+    list_purged_with_values,
+    name_purged_clients_with_values,
+    split_unknown_accepted,
+)
+from migration.operations.doctor import index_sentences, sentences
+from migration.operations.doctor.process_sentences import UPGRADE_THIS_HOST
+from migration.sentences import RELEASE_IS_OLDER
+from nova_credentials.messages import in_a_row
+from nova_credentials.tables import CLIENTS, COUNTED_TABLES, NOVA_TABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any, TypeAlias
+
+    from django.db.backends.utils import CursorWrapper
+
+    from credentials.nova_columns import NovaSchema
+    from migration.doctor.findings import DoctorOptions, Finding
+    from nova_credentials.messages import Message
+
+
+# Examines the columns of NOVA's tables: those that NOVA added or changed, and those that the site needs.
+
+
+def examine_columns(_asked: DoctorOptions) -> Iterator[Finding]:
+    """Name each change that NOVA made; failures shut gates, stop pushes, or were left by a purge."""
+    columns = read_nova_columns()
+    changes, kept = columns.changes, list(_name_values_after_purge(columns))
+    for message in kept:
+        yield report_failure(CheckName.COLUMNS, message, sentences.PURGE_AGAIN())
+    for found in changes:
+        if found.is_breaking or found.change == ColumnChange.ADDED:
+            yield report_failure(CheckName.COLUMNS, found.message, sentences.SEE_NOVA_TABLES())
+        else:
+            yield report_ok(CheckName.COLUMNS, found.message)
+    if not changes and not kept:
+        yield report_ok(CheckName.COLUMNS, sentences.COLUMNS_ARE_KNOWN())
+
+
+def _name_values_after_purge(columns: NovaSchema) -> Iterator[Message]:
+    """Yield, for each secret column, which purged clients still have a value in it."""
+    for column in columns.added:
+        if message := name_purged_clients_with_values(column, list_purged_with_values(column)):
+            yield message
+
+
+# Examines whether every write to NOVA's tables is counted: by the catalogue, and by updates that are undone.
+
+
+# The workers prove it every hour; one that is late by as much is not at work.
+PROOF_IS_OLD_AFTER = timedelta(hours=2)
+
+
+def examine_triggers(_asked: DoctorOptions) -> Iterator[Finding]:
+    """Check that the triggers are on the very tables and call this release's function, and that no gap is open."""
+    uncounted = tuple(table for table, counted in find_is_counted_by_table().items() if not counted)
+    if uncounted:
+        yield report_failure(
+            CheckName.TRIGGERS,
+            sentences.TRIGGERS_ARE_MISSING(tables=uncounted),
+            sentences.MIGRATE_FIRST(),
+        )
+    elif not functions_are_current():
+        yield report_failure(
+            CheckName.TRIGGERS, sentences.FUNCTION_IS_ANOTHER(), sentences.MIGRATE_FIRST()
+        )
+    elif not writes_are_counted():
+        gap = CountingGap.objects.open().order_by("found_at").first()
+        yield report_failure(
+            CheckName.TRIGGERS,
+            sentences.GAP_IS_OPEN(ago=gap.found_at) if gap else sentences.TRIGGERS_WERE_CHANGED(),
+            sentences.WORKERS_MEND_IT(),
+        )
+    else:
+        yield report_ok(CheckName.TRIGGERS, sentences.TRIGGERS_COUNT())
+
+
+def examine_tried_updates(_asked: DoctorOptions) -> Iterator[Finding]:
+    """Try an update on each table and undo it, and report which were counted; begin a gap if one was not."""
+    yield from _report_outcomes(prove_counting())
+
+
+def examine_stored_proof(_asked: DoctorOptions) -> Iterator[Finding]:
+    """Report the newest proof of the workers, as a page that only shows must try nothing."""
+    proofs = list(CountingProof.objects.all())
+    tried_at = min((proof.tried_at for proof in proofs), default=None)
+    if tried_at is None or len(proofs) < len(COUNTED_TABLES):
+        yield report_unlooked(
+            CheckName.COUNTING_PROOF, sentences.NEVER_PROVED(), sentences.PROVE_IT()
+        )
+        return
+    outcomes = {proof.table: ProofOutcome(proof.outcome) for proof in proofs}
+    found = list(_report_outcomes(outcomes))
+    if timezone.now() - tried_at > PROOF_IS_OLD_AFTER and all(each.ok for each in found):
+        message = sentences.PROOF_IS_OLD(ago=tried_at)
+        found = [report_unlooked(CheckName.COUNTING_PROOF, message, sentences.PROVE_IT())]
+    yield from found
+
+
+def _report_outcomes(outcomes: Mapping[str, ProofOutcome]) -> Iterator[Finding]:
+    by_outcome = {
+        outcome: tuple(table for table, each in outcomes.items() if each == outcome)
+        for outcome in ProofOutcome
+    }
+    if failed := by_outcome[ProofOutcome.FAILED]:
+        yield report_failure(
+            CheckName.COUNTING_PROOF,
+            sentences.UPDATE_WAS_NOT_COUNTED(tables=failed),
+            sentences.LOOK_FOR_THE_CAUSE(),
+        )
+    if busy := by_outcome[ProofOutcome.BUSY]:
+        yield report_unlooked(
+            CheckName.COUNTING_PROOF, sentences.TABLES_ARE_BUSY(tables=busy), sentences.TRY_AGAIN()
+        )
+    if not failed and not busy:
+        holds, empty = by_outcome[ProofOutcome.HOLDS], by_outcome[ProofOutcome.EMPTY]
+        if holds:
+            message = sentences.UPDATES_ARE_COUNTED(tables=holds)
+            yield report_ok(CheckName.COUNTING_PROOF, message)
+        if empty:
+            # Nothing can be updated there, so nothing goes uncounted; the triggers are looked at above.
+            yield report_ok(CheckName.COUNTING_PROOF, sentences.TABLES_ARE_EMPTY(tables=empty))
+
+
+# Examines whether NOVA's credential tables have an index of their clients, which is advised where these are many.
+
+
+# With fewer, PostgreSQL reads a whole table in a few milliseconds.
+MANY_CLIENTS = 20_000
+WITHOUT_INDEX = """
+SELECT name FROM unnest(%s::text[]) WITH ORDINALITY AS tables (name, n)
+WHERE to_regclass(name) IS NOT NULL AND NOT EXISTS (
+    SELECT FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
+    WHERE indrelid = to_regclass(name) AND attname = 'client_id' AND indisvalid AND indpred IS NULL
+)
+ORDER BY n
+"""
+
+
+def examine_indexes(_asked: DoctorOptions) -> Iterator[Finding]:
+    """Advise the indexes that are missing, with what makes them: only the tables' owner can."""
+    with connection.cursor() as cursor:
+        cursor.execute(WITHOUT_INDEX, [[table for table in NOVA_TABLES if table != CLIENTS]])
+        tables = tuple(name for (name,) in cursor.fetchall())
+    if not tables:
+        yield report_ok(CheckName.INDEXES, index_sentences.CLIENTS_ARE_INDEXED())
+    elif all_clients().count() < MANY_CLIENTS:
+        yield report_ok(CheckName.INDEXES, index_sentences.NO_INDEX_IS_NEEDED(tables=tables))
+    else:
+        yield report_ok_with_advice(
+            CheckName.INDEXES,
+            index_sentences.CLIENTS_ARE_NOT_INDEXED(tables=tables),
+            index_sentences.MAKE_THE_INDEXES(),
+            statements=tuple(
+                f"CREATE INDEX CONCURRENTLY ON {table} (client_id);" for table in tables
+            ),
+        )
+
+
+# Examines what others have put on NOVA's tables that runs their code as whoever uses a table.
+
+
+# An owner can make thousands of objects; nobody reads so many lines.
+MOST_OBJECTS = 50
+
+
+def examine_objects(_asked: DoctorOptions) -> Iterator[Finding]:
+    """Report each object on NOVA's tables that runs its owner's code, until somebody accepts it as it is now."""
+    unknown, accepted = split_unknown_accepted(list_nova_objects())
+    for each in unknown[:MOST_OBJECTS]:
+        message = sentences.FOREIGN_OBJECT(
+            kind=each.kind.value,
+            name=escape_name(each.name) or "–",
+            table=escape_name(each.table),
+            owner=escape_name(each.owner),
+        )
+        yield report_failure(CheckName.NOVA_OBJECTS, message, sentences.SEE_NOVA_TABLES())
+    if len(unknown) > MOST_OBJECTS:
+        message = sentences.MORE_OBJECTS(n=len(unknown) - MOST_OBJECTS)
+        yield report_failure(CheckName.NOVA_OBJECTS, message, sentences.SEE_NOVA_TABLES())
+    if accepted:
+        message = sentences.OBJECTS_WERE_ACCEPTED(n=len(accepted))
+        yield report_ok(CheckName.NOVA_OBJECTS, message)
+    if not unknown and not accepted:
+        yield report_ok(CheckName.NOVA_OBJECTS, sentences.NO_FOREIGN_OBJECTS())
+
+
+# Examines who owns NOVA's tables, and whether they are there.
+
+OWNERS = """
+SELECT name, pg_get_userbyid(c.relowner)::text
+FROM unnest(%s::text[]) WITH ORDINALITY AS tables (name, n) LEFT JOIN pg_class c ON c.oid = to_regclass(name)
+ORDER BY n
+"""
+
+
+def examine_owners(_asked: DoctorOptions) -> Iterator[Finding]:
+    """Name the owner of each of NOVA's tables, and the tables that are missing."""
+    with connection.cursor() as cursor:
+        cursor.execute(OWNERS, [list(NOVA_TABLES)])
+        owners = cursor.fetchall()
+    tables_by_owner: dict[str, list[str]] = {}
+    for table, owner in owners:
+        if owner is None:
+            yield report_failure(
+                CheckName.OWNERS, sentences.TABLE_IS_MISSING(table=table), sentences.MIGRATE_FIRST()
+            )
+        else:
+            tables_by_owner.setdefault(owner, []).append(table)
+    for owner, tables in tables_by_owner.items():
+        message = sentences.OWNED_BY(tables=tuple(tables), owner=escape_name(owner))
+        yield report_ok(CheckName.OWNERS, message)
+
+
+# Examines roles: who may create objects where, and whether a boundary exists between NOVA and the site.
+
+
+# Superusers may create everywhere and are left out. 'public' as the name of a role means everybody.
+CREATORS = """
+SELECT 'SCHEMA public', has_schema_privilege('public', n.oid, 'CREATE'), ARRAY(
+    SELECT quote_ident(r.rolname) FROM pg_roles r
+    WHERE NOT r.rolsuper AND r.rolname !~ '^pg_' AND has_schema_privilege(r.oid, n.oid, 'CREATE') ORDER BY 1
+) FROM pg_namespace n WHERE n.nspname = 'public'
+UNION ALL
+SELECT 'DATABASE ' || quote_ident(d.datname), has_database_privilege('public', d.oid, 'CREATE'), ARRAY(
+    SELECT quote_ident(r.rolname) FROM pg_roles r
+    WHERE NOT r.rolsuper AND r.rolname !~ '^pg_' AND has_database_privilege(r.oid, d.oid, 'CREATE') ORDER BY 1
+) FROM pg_database d WHERE d.datname = current_database()
+"""
+# Whoever is a member of one of these can read or write every table, or become a superuser by the server's files.
+POWERS = (
+    *("pg_read_all_data", "pg_write_all_data"),
+    *("pg_read_server_files", "pg_write_server_files", "pg_execute_server_program"),
+)
+# The owners of NOVA's tables and the role that was named. Before PostgreSQL 16 a role with CREATEROLE can make itself
+# a member of any role but a superuser.
+NOVA_ROLES = """
+SELECT r.rolname::text, r.oid = current_user::regrole, r.rolsuper, pg_has_role(r.oid, current_user, 'MEMBER'),
+    r.rolcreaterole AND current_setting('server_version_num')::int < 160000,
+    array_to_string(ARRAY(
+        SELECT p.rolname FROM pg_roles p
+        WHERE p.rolname = ANY(%(powers)s) AND pg_has_role(r.oid, p.oid, 'MEMBER') ORDER BY 1
+    ), ', ')
+FROM pg_roles r
+WHERE r.rolname = %(role)s OR r.oid IN (
+    SELECT c.relowner FROM unnest(%(tables)s::text[]) AS name JOIN pg_class c ON c.oid = to_regclass(name)
+)
+ORDER BY 1
+"""
+THE_SITES_ROLE = "SELECT rolname::text, rolsuper FROM pg_roles WHERE oid = current_user::regrole"
+
+
+def role_exists(role: str) -> bool:
+    """Say whether PostgreSQL knows this role."""
+    if "\0" in role:
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", [role])
+        return bool(cursor.fetchone()[0])
+
+
+def examine_create_rights(_asked: DoctorOptions) -> Iterator[Finding]:
+    """Name who may create objects in `public`, and schemas in the database (see also `examine_site_schema`)."""
+    with connection.cursor() as cursor:
+        cursor.execute(CREATORS)
+        places = cursor.fetchall()
+    for place, everybody, roles in places:
+        if everybody:
+            yield report_failure(
+                CheckName.CREATE_RIGHTS,
+                sentences.EVERYBODY_MAY_CREATE(place=escape_name(place)),
+                sentences.TAKE_THE_RIGHT_AWAY(),
+                statements=(f"REVOKE CREATE ON {place} FROM PUBLIC;",),
+            )
+        else:
+            message = (
+                sentences.SOME_MAY_CREATE(
+                    place=escape_name(place), roles=tuple(map(escape_name, roles))
+                )
+                if roles
+                else sentences.NOBODY_MAY_CREATE(place=escape_name(place))
+            )
+            yield report_ok(CheckName.CREATE_RIGHTS, message)
+
+
+@dataclass(frozen=True)
+class NovaRole:
+    """A role by which NOVA may connect, and by what it could do as the site does."""
+
+    name: str
+    is_ours: bool
+    is_superuser: bool
+    is_member: bool
+    makes_members: bool
+    powers: str
+
+    @property
+    def shown_name(self) -> str:
+        return escape_name(self.name)
+
+    def describe_missing_boundary(self, site: str) -> Message | None:
+        """Say why no boundary exists between this role and the site's, as it is shown; None where there is one."""
+        if self.is_ours:
+            return sentences.SAME_ROLE(role=self.shown_name)
+        if self.is_superuser:
+            return sentences.NOVA_IS_SUPERUSER(role=self.shown_name)
+        if self.is_member:
+            return sentences.NOVA_IS_MEMBER(role=self.shown_name, site=site)
+        if self.makes_members:
+            return sentences.NOVA_MAKES_MEMBERS(role=self.shown_name, site=site)
+        if self.powers:
+            return sentences.NOVA_HAS_POWERS(role=self.shown_name, powers=self.powers)
+        return None
+
+
+def examine_boundary(asked: DoctorOptions) -> Iterator[Finding]:
+    """Check that no role of NOVA's can do whatever the site can."""
+    with connection.cursor() as cursor:
+        cursor.execute(THE_SITES_ROLE)
+        own_name, site_is_superuser = cursor.fetchone()
+        cursor.execute(
+            NOVA_ROLES, {"role": asked.role, "tables": list(NOVA_TABLES), "powers": list(POWERS)}
+        )
+        roles = [NovaRole(*row) for row in cursor.fetchall()]
+    site = escape_name(own_name)
+    for role in roles:
+        if missing := role.describe_missing_boundary(site):
+            yield report_failure(CheckName.BOUNDARY, missing, sentences.MAKE_A_ROLE())
+        else:
+            yield report_ok(
+                CheckName.BOUNDARY, sentences.ROLES_ARE_APART(role=role.shown_name, site=site)
+            )
+    if site_is_superuser:
+        yield report_failure(
+            CheckName.BOUNDARY, sentences.SITE_IS_SUPERUSER(role=site), sentences.MAKE_A_ROLE()
+        )
+    if not roles:
+        yield report_failure(
+            CheckName.BOUNDARY, sentences.NO_NOVA_TABLES(), sentences.MIGRATE_FIRST()
+        )
+
+
+# Examines rights: the site's on NOVA's tables, and those of the role by which NOVA's reader connects.
+
+
+# Such a role has rights on every table, which no REVOKE on a table takes away; `examine_boundary` tells so.
+HAS_ALL_RIGHTS = """
+SELECT bool_or(pg_has_role(%s::name, r.oid, 'MEMBER')) FROM pg_roles r
+WHERE r.oid = current_user::regrole OR r.rolname IN ('pg_read_all_data', 'pg_write_all_data')
+"""
+
+
+def examine_site_grants(_asked: DoctorOptions) -> Iterator[Finding]:
+    """Check that the site's role lacks no right on NOVA's tables; `examine_owners` tells of missing tables."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_user::text, quote_ident(current_user)")
+        role, quoted = cursor.fetchone()
+        lacking = find_lacking_rights(cursor, role, list_needed_site_rights(cursor)).lacking
+    if lacking:
+        yield report_failure(
+            CheckName.SITE_GRANTS,
+            sentences.SITE_LACKS_RIGHTS(role=escape_name(role), n=len(lacking)),
+            sentences.GRANT_AS_OWNER(),
+            statements=make_grants(lacking, quoted),
+        )
+    else:
+        yield report_ok(CheckName.SITE_GRANTS, sentences.SITE_HAS_RIGHTS(role=escape_name(role)))
+
+
+def examine_reader_grants(asked: DoctorOptions) -> Iterator[Finding]:
+    """Compare the rights of the named role, or of the owners of NOVA's tables, with those that the reader needs."""
+    with connection.cursor() as cursor:
+        roles = [asked.role] if asked.role else list_other_roles_owning_tables(cursor)
+        found = [finding for role in roles for finding in _examine_role(cursor, role)]
+    yield from found
+    if not roles:
+        yield report_unlooked(
+            CheckName.READER_GRANTS, sentences.NO_OTHER_ROLE(), sentences.NAME_THE_ROLE()
+        )
+
+
+def _examine_role(cursor: CursorWrapper, role: str) -> Iterator[Finding]:
+    checked, quoted = find_lacking_rights(cursor, role), quote_role(cursor, role)
+    if checked.lacking:
+        yield report_failure(
+            CheckName.READER_GRANTS,
+            sentences.RIGHTS_ARE_LACKING(role=escape_name(role), n=len(checked.lacking)),
+            sentences.GRANT_THEM(),
+            statements=make_grants(checked.lacking, quoted),
+        )
+    if checked.without_object:
+        yield report_unlooked(
+            CheckName.READER_GRANTS,
+            sentences.NOTHING_TO_GRANT_ON(
+                objects=tuple(
+                    dict.fromkeys(escape_name(right.name) for right in checked.without_object)
+                )
+            ),
+            sentences.MIGRATE_FIRST(),
+        )
+    cursor.execute(HAS_ALL_RIGHTS, [role])
+    (has_all,) = cursor.fetchone()
+    others = [] if has_all else list_unneeded_reader_rights(cursor, role)
+    if others:
+        yield report_failure(
+            CheckName.READER_GRANTS,
+            sentences.RIGHTS_TOO_MANY(role=escape_name(role), n=len(others)),
+            sentences.REVOKE_THEM(),
+            statements=make_grants(others, f"{quoted}, PUBLIC", revoke=True),
+        )
+    if not (checked.lacking or checked.without_object or others):
+        right = sentences.RIGHTS_OF_EVERYTHING if has_all else sentences.RIGHTS_ARE_RIGHT
+        yield report_ok(CheckName.READER_GRANTS, right(role=escape_name(role)))
+
+
+# Examines the site's own schema: whether it exists, whose it is, and whether its tables are this release's.
+
+
+# Of a schema full of another role's objects.
+MOST_NAMES = 20
+ROLE_AND_RIGHT = (
+    "SELECT quote_ident(current_user), has_database_privilege(current_database(), 'CREATE')"
+)
+
+
+def examine_site_schema(_asked: DoctorOptions) -> Iterator[Finding]:
+    """Check that the schema exists, belongs to the site's role, and is nobody else's to create in."""
+    with connection.cursor() as cursor:
+        cursor.execute(ROLE_AND_RIGHT)
+        role, may_create = cursor.fetchone()
+        cursor.execute(OWNER_AND_CREATORS, [SCHEMA])
+        row = cursor.fetchone()
+        if row is None:
+            yield _report_missing_schema(role, may_create=may_create)
+            return
+        found = list(_list_problems(cursor, role, *row))
+    yield from found or [
+        report_ok(CheckName.SCHEMA, sentences.SCHEMA_IS_OURS(schema=SCHEMA, role=escape_name(role)))
+    ]
+
+
+def _report_missing_schema(role: str, *, may_create: bool) -> Finding:
+    missing = sentences.SCHEMA_IS_MISSING(schema=SCHEMA)
+    if may_create:
+        return report_failure(CheckName.SCHEMA, missing, sentences.MIGRATE_FIRST())
+    return report_failure(
+        CheckName.SCHEMA,
+        missing,
+        sentences.MAKE_THE_SCHEMA(),
+        statements=(f"CREATE SCHEMA {SCHEMA} AUTHORIZATION {role};",),
+    )
+
+
+def _list_problems(
+    cursor: CursorWrapper, role: str, owner: str, is_ours: bool, creators: str | None
+) -> Iterator[Finding]:
+    if not is_ours:
+        yield report_failure(
+            CheckName.SCHEMA,
+            sentences.SCHEMA_IS_FOREIGN(
+                schema=SCHEMA, owner=escape_name(owner), role=escape_name(role)
+            ),
+            sentences.CONNECT_AS_OWNER(owner=escape_name(owner)),
+            statements=(f"ALTER SCHEMA {SCHEMA} OWNER TO {role};",),
+        )
+        return  # everything in it is the other role's
+    if creators:
+        yield report_failure(
+            CheckName.SCHEMA,
+            sentences.OTHERS_MAY_CREATE(schema=SCHEMA, roles=escape_name(creators)),
+            sentences.TAKE_THE_RIGHT_AWAY(),
+            statements=(f"REVOKE CREATE ON SCHEMA {SCHEMA} FROM {creators};",),
+        )
+    cursor.execute(FOREIGN_IN_SCHEMA, [SCHEMA])
+    if foreign := cursor.fetchone()[0]:
+        yield report_failure(
+            CheckName.SCHEMA,
+            sentences.FOREIGN_OBJECTS(
+                schema=SCHEMA, objects=_shorten_list(escape_name(foreign).split(", "))
+            ),
+            sentences.DROP_OR_HAND_OVER(),
+        )
+
+
+def _shorten_list(names: list[str]) -> tuple[str, ...]:
+    return (*names[:MOST_NAMES], *(["…"] if len(names) > MOST_NAMES else []))
+
+
+def examine_schema_migrations(_asked: DoctorOptions) -> Iterator[Finding]:
+    """Check that `migrate` of this release has run, and of no newer one."""
+    executor = MigrationExecutor(connection)
+    ours = {app for app, _name in KNOWN_MIGRATIONS}
+    applied = {each for each in executor.loader.applied_migrations if each[0] in ours}
+    if unknown := applied - KNOWN_MIGRATIONS:
+        names = _shorten_list([f"{app}.{name}" for app, name in sorted(unknown)])
+        yield report_failure(
+            CheckName.SCHEMA_MIGRATIONS,
+            RELEASE_IS_OLDER(names=names),
+            UPGRADE_THIS_HOST(),
+        )
+        return
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if plan:
+        yield report_failure(
+            CheckName.SCHEMA_MIGRATIONS,
+            sentences.NOT_MIGRATED(n=len(plan)),
+            sentences.MIGRATE_FIRST(),
+        )
+    else:
+        yield report_ok(CheckName.SCHEMA_MIGRATIONS, sentences.MIGRATED())
+
+
+# Keeps the values that the site's statements carry out of PostgreSQL's log, and examines whether they are.
+
+
+# With these no logged statement has its values beside it, no failing one either, and no error quotes the row that it
+# is about. Those of extensions count where the extension is loaded: a plan can hold values too.
+QUIET = {
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+    "log_error_verbosity": "terse",
+    "debug_print_plan": "off",
+    "auto_explain.log_parameter_max_length": "0",
+    "auto_explain.log_verbose": "off",
+    "pgaudit.log_parameter": "off",
+}
+# Name, wanted value, the value of this session, whether this role's next session has the wanted one, whether this role
+# may set it, and the statement that does.
+NOT_QUIET = """
+SELECT name, value, current_setting(name), EXISTS (
+    SELECT FROM pg_db_role_setting WHERE setrole = current_user::regrole AND name || '=' || value = ANY(setconfig)
+        AND setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+), has_parameter_privilege(name, 'SET'), format(
+    'ALTER ROLE %%I IN DATABASE %%I SET %%s = %%s', current_user, current_database(), name, value
+)
+FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS wanted (name, value, n)
+WHERE current_setting(name, true) <> value ORDER BY n
+"""
+# What has PostgreSQL log statements that don't fail, too.
+LOGS_NOW = """
+SELECT name || ' = ' || setting FROM pg_settings
+WHERE name = 'log_statement' AND setting IN ('mod', 'all')
+    OR name IN ('log_min_duration_statement', 'log_min_duration_sample', 'auto_explain.log_min_duration')
+        AND setting <> '-1'
+    OR name = 'log_transaction_sample_rate' AND setting <> '0'
+ORDER BY name
+"""
+
+
+def keep_values_out_of_log() -> list[str]:
+    """Set QUIET for this role's next sessions in this database as far as it may; return what a superuser has to run."""
+    left = []
+    with connection.cursor() as cursor:
+        cursor.execute(NOT_QUIET, [list(QUIET), list(QUIET.values())])
+        for _name, _wanted, _value, is_set, may_set, statement in cursor.fetchall():
+            if may_set and not is_set:
+                cursor.execute(statement)
+            elif not is_set:
+                left.append(f"{statement};")
+    return left
+
+
+def examine_statement_log(_asked: DoctorOptions) -> Iterator[Finding]:
+    """Name the settings by which PostgreSQL's log can hold the values of the site's statements."""
+    with connection.cursor() as cursor:
+        cursor.execute(NOT_QUIET, [list(QUIET), list(QUIET.values())])
+        loud = cursor.fetchall()
+        cursor.execute(LOGS_NOW)
+        logs_now = [setting for (setting,) in cursor.fetchall()]
+    if not loud:
+        yield report_ok(CheckName.STATEMENT_LOG, sentences.LOG_HOLDS_NO_VALUES())
+        return
+    settings = (*(f"{name} = {value}" for name, _wanted, value, *_rest in loud), *logs_now)
+    yield report_failure(
+        CheckName.STATEMENT_LOG,
+        sentences.LOG_MAY_HOLD_VALUES(settings=tuple(map(escape_name, settings))),
+        sentences.QUIET_THE_LOG(),
+        statements=tuple(f"{statement};" for *_rest, is_set, _may, statement in loud if not is_set),
+    )
+
+
+# Finds a pooler that gives each transaction another backend: the site's locks, which last a session, don't hold there.
+#
+# Opens connections of its own, past Django: a pooler that has no room must not make anybody wait.
+
+if TYPE_CHECKING:
+    Session: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
+
+
+CONNECTIONS, STATEMENTS = 4, 20
+GIVE_UP_SECONDS = 5.0
+# Named with their schema: these connections have the role's own search_path.
+BACKEND = "SELECT pg_catalog.pg_backend_pid()"
+LOCK = "SELECT pg_catalog.pg_try_advisory_lock(%s::pg_catalog.int4, %s::pg_catalog.int4)"
+UNLOCK = "SELECT pg_catalog.pg_advisory_unlock(%s::pg_catalog.int4, %s::pg_catalog.int4)"
+# The first half of the key; the second is another one each time.
+PROBE_LOCK = 0x4E4F5650
+
+
+class BackendSharing(StrEnum):
+    """Says whether each connection of the site has a backend of its own, or a pooler shares backends out."""
+
+    OWN_BACKENDS = "own backends"
+    SHARED_BACKENDS = "shared backends"
+    UNKNOWN = "unknown"  # the connections could not be opened in time
+
+
+def examine_pooler(_asked: DoctorOptions) -> Iterator[Finding]:
+    """Check that each connection has a backend of its own for as long as it lasts."""
+    match find_backend_sharing(connection.get_connection_params()):
+        case BackendSharing.OWN_BACKENDS:
+            yield report_ok(
+                CheckName.POOLER, sentences.BACKENDS_ARE_OWN(n=CONNECTIONS, statements=STATEMENTS)
+            )
+        case BackendSharing.SHARED_BACKENDS:
+            yield report_failure(
+                CheckName.POOLER, sentences.BACKENDS_ARE_SHARED(), sentences.CONNECT_DIRECTLY()
+            )
+        case BackendSharing.UNKNOWN:
+            yield report_unlooked(
+                CheckName.POOLER,
+                sentences.NO_FURTHER_CONNECTIONS(n=CONNECTIONS),
+                sentences.MAKE_ROOM(),
+            )
+
+
+def find_backend_sharing(connection_parameters: Mapping[str, Any]) -> BackendSharing:
+    """Try on CONNECTIONS connections whether a pooler shares backends; takes twice GIVE_UP_SECONDS at most."""
+    parameters = {
+        name: value
+        for name, value in connection_parameters.items()
+        if name not in ("context", "cursor_factory")  # of connections that aren't asynchronous
+    }
+    # In a thread of its own, as this one may have a loop that runs.
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(asyncio.run, _try_in_time(parameters)).result()
+
+
+@cache
+def require_own_backends() -> None:
+    """Raise CommandError (exit 2) where connections share backends; go on where that could not be tried.
+
+    Tries it once a process: a pooler is not put in between while a process runs.
+    """
+    if refusal := find_pooler_refusal():
+        raise CommandError(str(refusal), returncode=2)
+
+
+def find_pooler_refusal() -> Message | None:
+    """Say why no process of the site may work over this database's connections, and what to do; None if it may."""
+    if find_backend_sharing(connection.get_connection_params()) != BackendSharing.SHARED_BACKENDS:
+        return None
+    return in_a_row(sentences.BACKENDS_ARE_SHARED(), sentences.CONNECT_DIRECTLY())
+
+
+async def _try_in_time(parameters: Mapping[str, Any]) -> BackendSharing:
+    async with AsyncExitStack() as opened:
+        try:
+            async with asyncio.timeout(GIVE_UP_SECONDS):
+                return await _try_sessions(
+                    [await _open_session(parameters, opened) for _number in range(CONNECTIONS)]
+                )
+        except (psycopg.Error, TimeoutError):
+            return BackendSharing.UNKNOWN
+
+
+async def _open_session(parameters: Mapping[str, Any], opened: AsyncExitStack) -> Session:
+    session: Session = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
+    opened.push_async_callback(session.close)
+    return session
+
+
+async def _try_sessions(sessions: list[Session]) -> BackendSharing:
+    """Ask the connections by turns: first who serves them, then whether the first one's lock is the first one's."""
+    # Before a lock is taken, as a shared backend would keep it.
+    backends = [await _fetch_value(session, BACKEND) for session in sessions]
+    for number in range(STATEMENTS):
+        turn = number % CONNECTIONS
+        if await _fetch_value(sessions[turn], BACKEND) != backends[turn]:
+            return BackendSharing.SHARED_BACKENDS
+    if len(set(backends)) < CONNECTIONS:
+        return BackendSharing.SHARED_BACKENDS
+    return await _try_lock(sessions)
+
+
+async def _try_lock(sessions: list[Session]) -> BackendSharing:
+    holder, *others = sessions
+    key = secrets.randbits(31)
+    if not await _fetch_value(holder, LOCK, PROBE_LOCK, key):
+        return BackendSharing.SHARED_BACKENDS
+    for number in range(STATEMENTS):
+        other = others[number % len(others)]
+        if await _fetch_value(other, LOCK, PROBE_LOCK, key):
+            await _fetch_value(other, UNLOCK, PROBE_LOCK, key)
+            return BackendSharing.SHARED_BACKENDS
+    held = await _fetch_value(holder, UNLOCK, PROBE_LOCK, key)
+    return BackendSharing.OWN_BACKENDS if held else BackendSharing.SHARED_BACKENDS
+
+
+async def _fetch_value(session: Session, query: str, *values: int) -> object:
+    cursor = await session.execute(query.encode(), values or None)
+    row = await cursor.fetchone()
+    return row[0] if row else None
