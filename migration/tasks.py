@@ -27,7 +27,6 @@ from migration.models import rotation_schedules
 from migration.models.campaigns import Campaign
 from migration.models.clients import all_clients, store_lost_secret_slugs
 from migration.models.conditions import SCHEDULE_CHANGED, Condition
-from migration.models.copies import CopySearch
 from migration.models.phases import WRITES_BOTH
 from migration.models.rotation_schedules import RotationSchedule
 from migration.models.run_items import RunItem
@@ -36,27 +35,26 @@ from migration.models.runs import Run
 from migration.models.site_counts import renew_client_counts
 from migration.nova import readers
 from migration.operations import (
-    applied_settings,
     audit_heads,
     campaign_steps,
-    copy_search,
     hung_sessions,
     interrupted_offboardings,
-    interrupted_searches,
     known_values,
     notice_looks,
     notices,
     old_rows,
-    other_secrets,
     rotations,
     run_batches,
     run_plans,
     runs,
     skipped_items,
-    stored_looks,
 )
 from migration.operations.aws_writes import find_write_refusal
 from migration.redis_queue import QUEUE_ERRORS
+from migration.secrets import copies, layouts
+from migration.secrets import settings as applied_settings
+from migration.secrets import settings as stored_looks
+from migration.secrets.models import CopySearch
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -172,14 +170,14 @@ def enqueue_search(search: CopySearch) -> bool:
 
 def search_copies(search_id: int) -> None:
     """Search NOVA's database for copies of all clients' secret values."""
-    copy_search.carry_out_search(search_id=search_id)
+    copies.carry_out_search(search_id=search_id)
 
 
 def resume_dead_searches() -> None:
     """Begin killed searches for copies again while they may be, or mark them as interrupted. Scheduled every minute."""
     if get_broker().queue_size() >= MANY_TASKS:
         return  # those that wait may be in the queue still
-    for search in interrupted_searches.settle_dead_searches().to_begin_again:
+    for search in copies.settle_dead_searches().to_begin_again:
         enqueue_search(search)
 
 
@@ -290,8 +288,8 @@ def look_at_audit() -> None:
 
 def remove_other_secrets() -> None:
     """Move renamed clients' secrets, and take away those that nobody can need. Scheduled every ten minutes."""
-    other_secrets.follow_new_slugs(seconds=WORK_SECONDS)
-    other_secrets.remove_other_secrets()
+    layouts.follow_new_slugs(seconds=WORK_SECONDS)
+    layouts.remove_other_secrets()
 
 
 def describe_secrets() -> None:

@@ -67,10 +67,14 @@ def fill() -> None:
 def measure() -> bool:
     from django.db import connection
 
-    from migration.operations.copy_places import list_places
-    from migration.operations.copy_reader import TableReader, open_own_connection
-    from migration.operations.copy_scanner import CopiedRowsScanner, make_needles
-    from migration.operations.secret_values import ClientValues
+    from migration.secrets.copies import (
+        ClientValues,
+        CopiedRowsScanner,
+        TableReader,
+        list_places,
+        make_needles,
+        open_own_connection,
+    )
     from nova_credentials.phases import Phase
 
     fill()

@@ -21,7 +21,7 @@ from hypothesis import settings as hypothesis_settings
 from credentials.triggers import ensure_writes_are_counted
 from migration import audit_sql, evidence_sentences
 from migration.models.login_outcomes import LoginOutcome
-from migration.operations import copy_places, evidence, leases
+from migration.operations import evidence, leases
 from migration.operations.audit_chain import seal_audit
 from migration.operations.aws_calls import _call_counter, store_calls
 from migration.operations.aws_writes import _write_guard, write_guard
@@ -29,6 +29,7 @@ from migration.operations.bounded_refusals import limit
 from migration.operations.login_tests import addresses
 from migration.operations.rate_limiter import rate_limiter
 from migration.reports.environment import account_cache
+from migration.secrets import copies
 from nova_admin.database.base import SESSION
 from nova_admin.embedded.aws import AwsServer
 from tests import templates
@@ -160,7 +161,7 @@ def django_db_setup(django_db_setup, django_db_blocker) -> Iterator[None]:
         patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _case: put_back(structure))
         # It connects anew for each test, to a backend that knows no table yet; that takes longer than most tests.
         patch.setattr(TransactionTestCase, "_should_reload_connections", lambda _case: False)
-        patch.setattr(copy_places, "OWN_SCHEMAS", (*copy_places.OWN_SCHEMAS, KEPT))
+        patch.setattr(copies, "OWN_SCHEMAS", (*copies.OWN_SCHEMAS, KEPT))
         yield
     rate_limiter().close()
 

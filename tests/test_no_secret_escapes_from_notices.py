@@ -9,8 +9,8 @@ from migration.models import Notice
 from migration.models.clients import all_clients
 from migration.models.runs import Run
 from migration.operations import runs
-from migration.operations.copy_search import search_copies
 from migration.operations.notice_looks import look_at_clients
+from migration.secrets.copies import search_copies
 from nova_admin.notify_settings import NotifySettings
 from tests.factories import make_client, update
 from tests.haystack import Haystack, everything_logged

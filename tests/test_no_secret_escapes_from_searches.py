@@ -10,11 +10,10 @@ from django.urls import reverse
 from credentials.models import DatabaseCredential
 from migration import tasks
 from migration.models import CopySearch
-from migration.operations import aws_store, copy_reader
-from migration.operations.copy_redaction import plan_redaction
-from migration.operations.copy_scanner import make_needles
-from migration.operations.copy_search import search_copies
-from migration.operations.secret_values import gather_values_and_note_purged
+from migration.operations import aws_store
+from migration.secrets import copies
+from migration.secrets.copies import gather_values_and_note_purged, make_needles, search_copies
+from migration.secrets.redaction import plan_redaction
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_user, update
 from tests.migration.copies.nova_tables import add_execution, add_step, novas_tables
@@ -88,13 +87,13 @@ def test_a_search_and_a_redaction_leave_no_value_behind(browser, monkeypatch):
 def test_postgresqls_own_words_on_a_row_that_can_t_be_read_do_not_show_it(browser, monkeypatch):
     # No statement of the site's converts a value, but for this one.
     pk, haystack = seed(), Haystack(novas_words="ERROR:  invalid input syntax for type integer: ")
-    piece = copy_reader.PIECE.replace("SELECT {columns}", "SELECT result::text::int, {columns}")
-    assert piece != copy_reader.PIECE
+    piece = copies.PIECE.replace("SELECT {columns}", "SELECT result::text::int, {columns}")
+    assert piece != copies.PIECE
     with everything_logged(haystack), novas_tables() as nova:
         for name in ("chain_of_work", "workflows", "code_cache", "client_credentials"):
             nova.execute(f"DROP TABLE public.{name}")
         add_execution(nova, json.dumps([*MARKERS.values()]))
-        monkeypatch.setattr(copy_reader, "PIECE", piece)
+        monkeypatch.setattr(copies, "PIECE", piece)
         command(haystack, "find_copies", "--all")
         search = search_copies(client_ids=[pk])
         places = {p.place: (p.reason, p.detail) for p in search.unsearched_places.all()}
@@ -112,7 +111,7 @@ def test_a_task_that_fails_leaves_no_value_behind(browser, monkeypatch):
         raise RuntimeError("something else")
 
     with everything_logged(haystack):
-        monkeypatch.setattr("migration.operations.copy_search.list_places", fail)
+        monkeypatch.setattr("migration.secrets.copies.list_places", fail)
         search = CopySearch.objects.create()
         assert tasks.enqueue_search(search)
         with pytest.raises(RuntimeError):

@@ -9,7 +9,6 @@ from migration.admin.campaigns import CampaignAdmin
 from migration.admin.client_groups import ClientGroupAdmin
 from migration.admin.clients import ClientAdmin
 from migration.admin.comparisons import ComparisonAdmin
-from migration.admin.copies import CopySearchAdmin
 from migration.admin.dashboard import get_dashboard_context
 from migration.admin.runs import RunAdmin
 from migration.models.approvals import MoveRequest
@@ -17,7 +16,6 @@ from migration.models.audit_events import AuditEvent
 from migration.models.campaigns import Campaign
 from migration.models.client_groups import ClientGroup
 from migration.models.comparisons import Comparison
-from migration.models.copies import CopySearch
 from migration.models.runs import Run
 from migration.nova.models import ReaderProcess
 from migration.nova.readers import ReaderProcessAdmin
@@ -28,6 +26,8 @@ from migration.people import (
 )
 from migration.people.models import WrongPassword
 from migration.people.password_pages import WrongPasswordAdmin
+from migration.secrets.copy_pages import CopySearchAdmin
+from migration.secrets.models import CopySearch
 
 __all__ = [
     "AuditEventAdmin",

@@ -13,7 +13,6 @@ from migration.admin.base import read_number
 from migration.admin.campaign_filters import CampaignFilter
 from migration.admin.counted_filters import ClientListFilter
 from migration.admin.import_filters import ImportFilter
-from migration.admin.setting_filters import SettingsFilter
 from migration.models.client_groups import ClientGroup, GroupMember
 from migration.models.client_owners import ClientOwner
 from migration.models.clients import all_clients
@@ -34,6 +33,7 @@ from migration.operations.ready_clients import (
     is_ready,
 )
 from migration.reports.client_counts import IN_AWS_ALREADY, READY
+from migration.secrets.pages import SettingsFilter
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:

@@ -20,10 +20,8 @@ from migration.admin.client_groups import get_members_url
 from migration.admin.client_live import get_live_context
 from migration.admin.client_tabs import HISTORY_PAGE, ClientTab, list_tabs
 from migration.admin.copying import get_undo_context
-from migration.admin.layouts import LAYOUT_PERMISSION
 from migration.admin.leaving import LEAVING_PERMISSIONS
 from migration.admin.login_tests import get_advice_context, get_login_tests_context
-from migration.admin.secret_versions import get_console_url
 from migration.models.client_comments import ClientComment
 from migration.models.client_groups import ClientGroup
 from migration.models.comparisons import Comparison
@@ -48,6 +46,7 @@ from migration.operations.next_steps import NEXT_PHASE
 from migration.reports.client_counts import describe_phase
 from migration.reports.client_history import load_history
 from migration.reports.client_status import has_push_pending
+from migration.secrets.pages import LAYOUT_PERMISSION, get_console_url
 from nova_credentials import document as documents
 from nova_credentials.comparison import list_paths
 from nova_credentials.credential_types import CredentialType

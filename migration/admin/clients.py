@@ -15,7 +15,6 @@ from unfold.decorators import action
 from credentials.admin import ClientAdmin as CredentialsAdmin
 from credentials.localization import localize
 from credentials.shown_names import escape_name
-from migration.admin.adoptions import AdoptView
 from migration.admin.aws_reads import AwsReadQueriesView
 from migration.admin.base import (
     RUN_PERMISSION,
@@ -41,7 +40,6 @@ from migration.admin.grouping import (
     list_grouping_actions,
 )
 from migration.admin.imports import ImportTemplateView, ImportView, may_import
-from migration.admin.layouts import ChangeLayoutView
 from migration.admin.leaving import LeavingView
 from migration.admin.legacy_import import LegacyImportView
 from migration.admin.login_tests import EditedLoginTestView, TestLoginsView, link_typed_test
@@ -60,11 +58,6 @@ from migration.admin.reveals import RevealView, link_reveal
 from migration.admin.rotations import RotateView, SetScheduleView, join_links, link_rotation
 from migration.admin.run_plans import plan_or_start_run
 from migration.admin.run_starts import start_run
-from migration.admin.secret_versions import (
-    RestoreVersionView,
-    SecretVersionsView,
-    TakePendingOffView,
-)
 from migration.models.clients import all_clients, digest_selection
 from migration.models.login_tests import LOGIN_PERMISSION, LoginStores
 from migration.models.rotations import ROTATE_PERMISSION
@@ -72,6 +65,13 @@ from migration.models.runs import Run
 from migration.operations.refused_acts import record_refused_save
 from migration.operations.saves import AdminSave, SaveRefusedError, record_save
 from migration.reports.client_list import annotate_columns
+from migration.secrets.pages import (
+    AdoptView,
+    ChangeLayoutView,
+    RestoreVersionView,
+    SecretVersionsView,
+    TakePendingOffView,
+)
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:

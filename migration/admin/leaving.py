@@ -13,7 +13,6 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration.admin.base import ClientView, get_signed_in_user, get_typed_reason
-from migration.admin.copies import SEARCH_PERMISSION
 from migration.models.offboardings import RECOVERY_DAYS
 from migration.models.reasons import ReasonError
 from migration.operations.leaving_checks import RECENT_DAYS
@@ -24,6 +23,7 @@ from migration.operations.offboarding import (
     offboard_client,
     set_activity,
 )
+from migration.secrets.copy_pages import SEARCH_PERMISSION
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

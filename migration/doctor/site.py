@@ -30,7 +30,6 @@ from migration.doctor.findings import (
 from migration.models.campaigns import Campaign
 from migration.models.clients import ClientMigration
 from migration.models.conditions import SCHEDULE_CHANGED, TASKS_DROPPED, Condition
-from migration.models.copies import SearchedClient
 from migration.models.secrets import Secret
 from migration.models.workers import Worker
 from migration.models.write_state import read_aws_write_state
@@ -45,9 +44,10 @@ from migration.operations.doctor.sentences import SEE_AWS_WRITES
 from migration.operations.keys import count_versions_of_lost_key
 from migration.operations.notices import list_recipient_reports
 from migration.operations.shared_facts import explain_differences
-from migration.operations.stored_looks import find_settings_drift
 from migration.people.second_factors import list_unreadable_users
 from migration.redis_queue import connect_to_redis, list_redis_errors
+from migration.secrets.models import SearchedClient
+from migration.secrets.settings import find_settings_drift
 from migration.sentences import FACTS_AGREE, IS_NO_COPY, VERSIONS_UNPROVED, WRITES_NOT_STOPPED
 from nova_credentials.aws.clock import read_aws_clock
 from nova_credentials.aws.secrets_manager import SecretsManagerError

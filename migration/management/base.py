@@ -35,13 +35,13 @@ from migration.models.client_groups import ClientGroup
 from migration.models.clients import all_clients
 from migration.models.reasons import ReasonError, require_storable_reason
 from migration.models.runs import MANY_TRIES, Run
-from migration.operations.adoptions import adopt_secrets, list_foreign_secrets
 from migration.operations.aws_writes import (
     find_write_refusal,
     get_aws_write_state,
     write_guard,
 )
 from migration.operations.resolutions import NotResolved
+from migration.secrets.adoptions import adopt_secrets, list_foreign_secrets
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from migration.models.clients import ClientPhaseQuerySet
-    from migration.operations.adoptions import ForeignSecrets
+    from migration.secrets.adoptions import ForeignSecrets
     from nova_credentials.document import Layout
 
     # The command's options as Django hands them over, by name.

@@ -50,16 +50,6 @@ from migration.models.conditions import (
     Condition,
     FoundCondition,
 )
-from migration.models.copies import (
-    MOST_SEARCH_TRIES,
-    CopySearch,
-    FoundCopy,
-    Redaction,
-    SearchedClient,
-    SearchState,
-    UnsearchedPlace,
-    UnsearchedReason,
-)
 from migration.models.daily_comparisons import DailyComparisons
 from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
 from migration.models.kept_counts import KeptCounts
@@ -183,6 +173,16 @@ from migration.people.models import (
     RoleGrant,
     UserDeletionError,
     WrongPassword,
+)
+from migration.secrets.models import (
+    MOST_SEARCH_TRIES,
+    CopySearch,
+    FoundCopy,
+    Redaction,
+    SearchedClient,
+    SearchState,
+    UnsearchedPlace,
+    UnsearchedReason,
 )
 
 __all__ = [

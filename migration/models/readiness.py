@@ -19,12 +19,12 @@ from django.utils.translation import gettext_lazy as _
 from credentials.models import CREDENTIAL_MODELS, ClientWrite
 from migration.models.clients import all_clients
 from migration.models.comparisons import Comparison
-from migration.models.copies import SearchedClient
 from migration.models.login_tests import LoginTest
 from migration.models.phases import WRITES_BOTH
 from migration.models.reads import GOOD_READS
 from migration.models.run_items import RunItem
 from migration.models.runs import Run
+from migration.secrets.models import SearchedClient
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from migration import comment_sentences
 from migration.models.audit_events import AuditCode
 from migration.models.client_comments import ClientComment, CommentError, check_comment
 from migration.operations.bounded_refusals import record_refusal
-from migration.operations.escaped_forms import list_escaped_forms
-from migration.operations.secret_values import list_searchable_values
+from migration.secrets.copies import list_escaped_forms, list_searchable_values
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -9,7 +9,6 @@ from credentials.models import Client, CountingProof
 from credentials.triggers import find_is_counted_by_table, writes_are_counted
 from migration import sentences
 from migration.models.clients import ClientMigration
-from migration.models.copies import SearchedClient
 from migration.models.login_tests import LoginStore, LoginTest
 from migration.models.readiness import select_open_items_of_write_runs
 from migration.models.reads import ReadCount
@@ -17,6 +16,7 @@ from migration.models.run_items import RunItem
 from migration.models.runs import Run
 from migration.nova.models import ReaderProcess
 from migration.nova.tables import read_nova_tables
+from migration.secrets.models import SearchedClient
 
 if TYPE_CHECKING:
     from collections.abc import Collection

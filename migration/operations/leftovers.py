@@ -15,7 +15,6 @@ from credentials.models import Credential
 from credentials.pointers import list_all_rows, list_rows_in_clear
 from migration.models.campaign_clients import count_in_campaigns
 from migration.models.client_groups import ClientGroup
-from migration.models.copies import FoundCopy, SearchedClient
 from migration.models.offboardings import Offboarding
 from migration.models.reads import ReadCount
 from migration.models.rotation_schedules import RotationSchedule
@@ -23,6 +22,7 @@ from migration.operations.aws_store import secret_names, secrets_manager
 from migration.operations.leaving_checks import find_recent_counted_read, list_objections
 from migration.operations.secret_owners import load_owners
 from migration.operations.snapshots import read_client_with_rows, read_snapshots_for_page
+from migration.secrets.models import FoundCopy, SearchedClient
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import Layout
 

@@ -20,7 +20,6 @@ from migration.models.runs import Run
 from migration.operations.aws_store import make_aws_copy, secrets_manager
 from migration.operations.aws_writes import explain_differences_after_reading
 from migration.operations.comparisons import make_unsaved_comparison, read_secrets
-from migration.operations.deletions import schedule_secret_deletion
 from migration.operations.gate_facts import GateFacts
 from migration.operations.gates import ShutGate, needs_approval
 from migration.operations.locks import hold_client_locks
@@ -31,6 +30,7 @@ from migration.operations.rows_from_aws import hold_rows_if_all_free
 from migration.operations.shared_facts import FACTS, PLACE
 from migration.operations.single_items import works_on
 from migration.operations.snapshots import read_snapshots
+from migration.secrets.settings import schedule_secret_deletion
 from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
 from nova_credentials.comparison import are_equal

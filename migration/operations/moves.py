@@ -28,7 +28,6 @@ from migration.operations.aws_store import (
 from migration.operations.aws_writes import explain_differences_after_reading
 from migration.operations.bounded_refusals import record_refusal
 from migration.operations.comparisons import make_unsaved_comparison, read_secrets
-from migration.operations.deletions import schedule_secret_deletion
 from migration.operations.gates import (
     Check,
     Override,
@@ -58,6 +57,7 @@ from migration.operations.snapshots import (
     reread_locked_client,
     reread_locked_snapshot,
 )
+from migration.secrets.settings import schedule_secret_deletion
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.comparison import are_equal
 from nova_credentials.document import DocumentError

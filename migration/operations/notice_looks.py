@@ -22,7 +22,6 @@ from migration.models import rotation_schedules
 from migration.models.clients import all_clients
 from migration.models.comparisons import Comparison
 from migration.models.conditions import ClientCondition, Condition, FoundCondition
-from migration.models.copies import FoundCopy, SearchedClient
 from migration.models.mismatches import OpenMismatch
 from migration.models.notices import Notice, NoticeEvent
 from migration.models.rotation_schedules import RotationSchedule
@@ -35,6 +34,7 @@ from migration.operations.audit_chain import find_unsealed_since
 from migration.operations.audit_verification import verify_audit
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.doctor import process_sentences
+from migration.secrets.models import FoundCopy, SearchedClient
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:

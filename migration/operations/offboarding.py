@@ -31,7 +31,6 @@ from migration.models.secrets import Secret
 from migration.models.waves import WaveClient
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.aws_writes import find_write_refusal
-from migration.operations.deletions import name_removed_replicas, schedule_with_replicas
 from migration.operations.gates import ShutGate
 from migration.operations.known_values import note_values_before_purge
 from migration.operations.leaving_checks import list_objections, needs_purge
@@ -46,6 +45,7 @@ from migration.operations.snapshots import (
     reread_locked_client,
     reread_locked_snapshot,
 )
+from migration.secrets.settings import name_removed_replicas, schedule_with_replicas
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.comparison import are_equal
 from nova_credentials.messages import MessageError, in_a_row

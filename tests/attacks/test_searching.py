@@ -2,8 +2,8 @@
 
 import json
 
-from migration.operations.copy_redaction import plan_redaction, redact
-from migration.operations.copy_search import search_copies
+from migration.secrets.copies import search_copies
+from migration.secrets.redaction import plan_redaction, redact
 from nova_credentials.phases import Phase
 from tests.attacks.hostile import Hostile
 from tests.factories import make_full_client

@@ -12,9 +12,9 @@ from migration.operations import aws_store, runs
 from migration.operations.approvals import request_move
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.comparisons import compare
-from migration.operations.copy_search import search_copies
 from migration.operations.gates import Override
 from migration.operations.notices import send_test_to_recipients
+from migration.secrets.copies import search_copies
 from nova_admin.notify_settings import NotifySettings
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase

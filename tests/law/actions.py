@@ -30,7 +30,6 @@ from migration.operations import (
     moves,
     pushes,
     resolutions,
-    restored_versions,
     runs,
     undone_copies,
 )
@@ -39,6 +38,7 @@ from migration.operations.gates import ShutGate
 from migration.operations.resolutions import NotResolved
 from migration.operations.run_approvals import start_move_run
 from migration.operations.saves import AdminSave, SaveRefusedError
+from migration.secrets import versions
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
 from tests.law.environment import ATTRIBUTES, CACHE_SECONDS, FIELDS, GONE, World
@@ -382,7 +382,7 @@ def restore_the_former_version(world: World, _: Change) -> None:
         if kept is None:
             return
         chosen = {"name": name, "version_id": kept.version_id}
-        plan = restored_versions.plan_restore(world.pk, **chosen)
+        plan = versions.plan_restore(world.pk, **chosen)
     except (SecretsManagerError, NotResolved):
         return
     former = {
@@ -392,7 +392,7 @@ def restore_the_former_version(world: World, _: Change) -> None:
     }
     numbers = world.ledger.begin(former)
     try:
-        restored_versions.restore_version(client_id=world.pk, **chosen, seen=plan.digest, reason="")
+        versions.restore_version(client_id=world.pk, **chosen, seen=plan.digest, reason="")
     except NotResolved as error:
         _refuse(world, numbers, error)
         return

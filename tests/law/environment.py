@@ -456,7 +456,7 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
         monkeypatch.setattr(f"migration.operations.{module}.LOCK_WAIT_SECONDS", 0)
     monkeypatch.setattr("migration.operations.pushes.LOCK_WAIT_SECONDS_OF_A_PAGE", 0)
     # No server is there to be asked.
-    monkeypatch.setattr("migration.operations.version_logins.try_for_failures", lambda *_, **__: [])
+    monkeypatch.setattr("migration.secrets.versions.try_for_failures", lambda *_, **__: [])
     monkeypatch.setattr("credentials.models.clients.ROWS_WAIT_SECONDS", 0.1)
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
     monkeypatch.setattr("credentials.triggers.TRIES", 2)

@@ -9,8 +9,10 @@ from django.db import OperationalError
 
 from migration.models.layouts import find_other_layout
 from migration.models.runs import Run
-from migration.operations import layouts, other_secrets, runs
-from migration.operations.layouts import LayoutRefusedError
+from migration.operations import runs
+from migration.secrets import layouts
+from migration.secrets import layouts as other_secrets
+from migration.secrets.layouts import LayoutRefusedError
 from migration.sentences import UNEXPECTED_ERROR
 from tests.law.actions import Act, Change, _this, require_lock_timeout
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from migration.operations import aws_store, layouts
+from migration.operations import aws_store
 from migration.operations.pending_writes import PendingWrite
 from migration.operations.secret_writer import SecretWriter
 from migration.operations.snapshots import ClientSnapshot
+from migration.secrets import layouts
 from nova_credentials.phases import Phase
 from tests.law.actions import (
     Change,

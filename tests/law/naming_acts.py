@@ -9,7 +9,8 @@ from psycopg.errors import LockNotAvailable
 
 from migration.models import ClientMigration
 from migration.models.run_items import PUSHED
-from migration.operations import other_secrets, pushes
+from migration.operations import pushes
+from migration.secrets import layouts
 from nova_credentials.phases import Phase
 from tests.law.actions import Act, Change, require_lock_timeout
 from tests.law.invariant import LawBroken
@@ -94,7 +95,7 @@ def _go_on(world: World, other: int, slug: str, *, read_other: bool) -> None:
 def the_secrets_follow(world: World, _: Change) -> None:
     """The schedule moves the secrets to the name of the present slug."""
     try:
-        other_secrets.follow_new_slugs(seconds=60)
+        layouts.follow_new_slugs(seconds=60)
     except OperationalError as error:
         require_lock_timeout(error)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from credentials import trigger_sql, triggers
-from migration.operations import layouts
 from migration.operations.pending_writes import PendingWrite
 from migration.operations.secret_writer import SecretWriter
+from migration.secrets import layouts
 from nova_credentials.phases import Phase
 from nova_credentials.reader import from_postgres
 from tests.law.actions import Change

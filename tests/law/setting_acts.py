@@ -9,7 +9,7 @@ from django.db import OperationalError
 
 from migration.models.runs import Run
 from migration.operations import runs
-from migration.operations.secret_settings import describe_settings
+from migration.secrets.settings import describe_settings
 from migration.sentences import UNEXPECTED_ERROR
 from tests.law.actions import Change, _this, require_lock_timeout
 

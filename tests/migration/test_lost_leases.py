@@ -10,12 +10,10 @@ from migration.models import ClientMigration, Secret
 from migration.models.clients import all_clients
 from migration.operations import (
     aws_store,
-    layouts,
     leases,
     move_attempts,
     move_batches,
     moves,
-    other_secrets,
     pushes,
     resolutions,
     runs,
@@ -25,6 +23,8 @@ from migration.operations.leases import LeaseLostError
 from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.run_approvals import start_move_run
+from migration.secrets import layouts
+from migration.secrets import layouts as other_secrets
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase

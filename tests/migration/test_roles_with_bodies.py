@@ -7,7 +7,6 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client as Browser
 
-from migration.admin.secret_settings import _describe_run
 from migration.models import (
     ClientComment,
     ClientGroup,
@@ -16,7 +15,8 @@ from migration.models import (
     GroupMember,
 )
 from migration.models.clients import digest_clients
-from migration.operations.stored_looks import find_settings_drift
+from migration.secrets.pages import _describe_run
+from migration.secrets.settings import find_settings_drift
 from nova_credentials.phases import Phase
 from tests.factories import make_user
 from tests.migration.test_roles import (

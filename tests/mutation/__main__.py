@@ -101,8 +101,8 @@ TESTS = {
     "migration/operations/pushes.py": PUSHES,
     "migration/operations/secret_writer.py": PUSHES,
     "migration/operations/pending_writes.py": PUSHES,
-    "migration/operations/layouts.py": LAYOUTS,
-    "migration/operations/other_secrets.py": LAYOUTS,
+    "migration/secrets/layouts.py": LAYOUTS,
+    "migration/secrets/layouts.py": LAYOUTS,
     "migration/operations/database_rotation.py": ROTATIONS,
     "migration/operations/rotated_logins.py": ROTATIONS,
     "migration/operations/pending_secrets.py": (

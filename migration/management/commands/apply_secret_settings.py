@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from credentials.shown_names import escape_name
 from migration.management.base import ClientsCommand
 from migration.models.runs import Run
-from migration.operations.applied_settings import look_at_secrets
-from migration.operations.secret_settings import describe_settings
+from migration.secrets.settings import describe_settings, look_at_secrets
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

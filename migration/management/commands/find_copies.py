@@ -10,21 +10,20 @@ from django.core.management.base import CommandError
 from credentials.shown_names import escape_name
 from migration import tasks
 from migration.management.base import ClientsCommand, find_user
-from migration.operations.copy_redaction import (
+from migration.secrets.copies import SearchProgress, search_copies, settle_dead_searches
+from migration.secrets.redaction import (
+    DEFAULT_COLUMNS,
     RedactionPlan,
     RedactionResult,
     count_redactable,
     plan_redaction,
     redact,
 )
-from migration.operations.copy_search import SearchProgress, search_copies
-from migration.operations.interrupted_searches import settle_dead_searches
-from migration.operations.redactable_columns import DEFAULT_COLUMNS
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-    from migration.models.copies import CopySearch, FoundCopy, UnsearchedPlace
+    from migration.secrets.models import CopySearch, FoundCopy, UnsearchedPlace
 
 MEGABYTE = 1_000_000
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from migration.operations import aws_store
-from migration.operations.copy_search import search_copies
+from migration.secrets.copies import search_copies
 from nova_credentials.aws.secrets_manager import SecretsManager
 from tests.migration.copies.nova_tables import novas_tables
 

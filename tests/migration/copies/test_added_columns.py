@@ -4,8 +4,8 @@ import pytest
 from django.core.management import call_command
 
 from migration.models import CopySearch, Redaction
-from migration.operations.copy_redaction import count_redactable, plan_redaction
-from migration.operations.copy_search import search_copies
+from migration.secrets.copies import search_copies
+from migration.secrets.redaction import count_redactable, plan_redaction
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.migration.moves.clients import advance

@@ -20,15 +20,11 @@ from django_q.models import OrmQ
 
 from migration import tasks
 from migration.models import CopySearch, SearchedClient
-from migration.models.copies import SearchState
 from migration.models.leases import LeaseKind
-from migration.operations import copy_reader, copy_search, interrupted_searches
-from migration.operations.copy_search import search_copies
-from migration.operations.interrupted_searches import (
-    hold_search,
-    request_background_search,
-)
 from migration.operations.leases import list_held
+from migration.secrets import copies
+from migration.secrets.copies import hold_search, request_background_search, search_copies
+from migration.secrets.models import SearchState
 from tests.checkout import ROOT
 from tests.factories import make_full_client, nova_connected, nova_uri
 from tests.held_leases import held_elsewhere
@@ -143,7 +139,7 @@ def test_an_interrupted_command_says_so_itself(nova, stores, monkeypatch):
     def die(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(copy_reader.TableReader, "read_table", die)
+    monkeypatch.setattr(copies.TableReader, "read_table", die)
     with pytest.raises(KeyboardInterrupt):
         search_copies(client_ids=[pk])
 
@@ -153,13 +149,13 @@ def test_an_interrupted_command_says_so_itself(nova, stores, monkeypatch):
 
 def test_what_was_marked_meanwhile_stores_no_result(nova, stores, monkeypatch):
     pk = make_full_client("idom")
-    plain = copy_search.list_places
+    plain = copies.list_places
 
     def mark_and_list(cursor):
         CopySearch.objects.update(interrupted_at=timezone.now())
         return plain(cursor)
 
-    monkeypatch.setattr(copy_search, "list_places", mark_and_list)
+    monkeypatch.setattr(copies, "list_places", mark_and_list)
     with pytest.raises(RuntimeError, match="was marked as interrupted"):
         search_copies(client_ids=[pk])
 
@@ -261,7 +257,7 @@ def test_the_lock_of_a_search_that_waits_in_the_queue_is_not_even_tried(stores, 
         tried.append(search_id)
         return hold_search(search_id)
 
-    monkeypatch.setattr(interrupted_searches, "hold_search", hold)
+    monkeypatch.setattr(copies, "hold_search", hold)
     for _ in range(2):
         tasks.resume_dead_searches()
 
@@ -271,7 +267,7 @@ def test_the_lock_of_a_search_that_waits_in_the_queue_is_not_even_tried(stores, 
 def test_a_search_whose_connection_is_cut_fails_and_is_begun_again_once(nova, stores, monkeypatch):
     make_full_client("idom")
     search = CopySearch.objects.create(in_background=True)
-    plain = copy_search.list_places
+    plain = copies.list_places
 
     def cut_and_list(cursor):
         cursor.execute("SELECT pg_backend_pid()")
@@ -280,7 +276,7 @@ def test_a_search_whose_connection_is_cut_fails_and_is_begun_again_once(nova, st
             elsewhere.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
         return plain(cursor)
 
-    monkeypatch.setattr(copy_search, "list_places", cut_and_list)
+    monkeypatch.setattr(copies, "list_places", cut_and_list)
     with pytest.raises(DatabaseError):
         tasks.search_copies(search.pk)
     connection.close()  # as django-q does after each task

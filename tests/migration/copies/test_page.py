@@ -22,8 +22,8 @@ from migration.models import (
     SearchedClient,
     UnsearchedPlace,
 )
-from migration.operations.copy_search import search_copies
-from migration.reports.copies import load_copies_report
+from migration.secrets.copies import search_copies
+from migration.secrets.copy_pages import load_copies_report
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, make_many, make_user
 from tests.migration.copies.nova_tables import add_execution

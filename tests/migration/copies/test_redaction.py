@@ -6,8 +6,7 @@ import pytest
 from psycopg.types.json import Json, Jsonb
 
 from migration.models import Redaction
-from migration.operations.copy_redaction import count_redactable, plan_redaction, redact
-from migration.operations.redactable_columns import DEFAULT_COLUMNS
+from migration.secrets.redaction import DEFAULT_COLUMNS, count_redactable, plan_redaction, redact
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, nova_connected
 from tests.migration.copies.nova_tables import add_execution, add_step
@@ -220,10 +219,10 @@ def test_a_trigger_that_is_made_meanwhile_stops_it(nova, idom):
 
 
 def test_a_row_that_nova_changes_meanwhile_keeps_novas_value(nova, idom, monkeypatch):
-    from migration.operations import copy_redaction
+    from migration.secrets import redaction
 
     pk = add_execution(nova, json.dumps([PASSWORD]))
-    plain = copy_redaction._ColumnRedactor._replace
+    plain = redaction._ColumnRedactor._replace
 
     def change_before(redactor, *arguments):
         nova.execute(
@@ -231,7 +230,7 @@ def test_a_row_that_nova_changes_meanwhile_keeps_novas_value(nova, idom, monkeyp
         )
         return plain(redactor, *arguments)
 
-    monkeypatch.setattr(copy_redaction._ColumnRedactor, "_replace", change_before)
+    monkeypatch.setattr(redaction._ColumnRedactor, "_replace", change_before)
 
     result = redact(plan_redaction(client_ids=[idom], columns=["executions.result"]))
 

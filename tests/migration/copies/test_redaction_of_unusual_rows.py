@@ -6,9 +6,8 @@ import tracemalloc
 import pytest
 
 from migration.models import Redaction
-from migration.operations import copy_redaction
-from migration.operations.copy_redaction import plan_redaction, redact
-from migration.operations.redacted_text import redact_json, redact_plain
+from migration.secrets import redaction
+from migration.secrets.redaction import plan_redaction, redact, redact_json, redact_plain
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client
 from tests.migration.copies.nova_tables import add_execution
@@ -103,9 +102,9 @@ def test_what_is_killed_has_recorded_what_it_changed_and_the_next_one_does_the_r
 ):
     for _ in range(30):
         add_execution(nova, json.dumps([PASSWORD, "x" * 1500]))
-    monkeypatch.setattr(copy_redaction, "FIRST_PIECE_PAGES", 1)
-    monkeypatch.setattr(copy_redaction, "MOST_PAGES", 1)
-    record, pieces = copy_redaction._ColumnRedactor._record, []
+    monkeypatch.setattr(redaction, "FIRST_PIECE_PAGES", 1)
+    monkeypatch.setattr(redaction, "MOST_PAGES", 1)
+    record, pieces = redaction._ColumnRedactor._record, []
 
     def record_and_die(redactor, rows):
         made = record(redactor, rows)
@@ -115,7 +114,7 @@ def test_what_is_killed_has_recorded_what_it_changed_and_the_next_one_does_the_r
         return made
 
     with monkeypatch.context() as patch:
-        patch.setattr(copy_redaction._ColumnRedactor, "_record", record_and_die)
+        patch.setattr(redaction._ColumnRedactor, "_record", record_and_die)
         with pytest.raises(KeyboardInterrupt):
             redact(plan_redaction(client_ids=[idom], columns=["executions.result"]))
 

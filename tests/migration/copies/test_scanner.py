@@ -5,9 +5,8 @@ import time
 
 import pytest
 
-from migration.operations import copy_scanner
-from migration.operations.copy_scanner import CopiedRowsScanner, make_needles
-from migration.operations.secret_values import ClientValues
+from migration.secrets import copies
+from migration.secrets.copies import ClientValues, CopiedRowsScanner, make_needles
 from nova_credentials.phases import Phase
 
 
@@ -21,7 +20,7 @@ def needles(*values: str):
 def scan(values: list[str], rows: list[list[str | None]]) -> dict[tuple[int, str], int]:
     columns = tuple("abcdef"[: len(rows[0])])
     scanner = CopiedRowsScanner(needles(*values), columns)
-    header = copy_scanner.SIGNATURE + bytes(8)
+    header = copies.SIGNATURE + bytes(8)
     for row in rows:
         message = struct.pack(">h", len(row))
         for text in row:
@@ -29,7 +28,7 @@ def scan(values: list[str], rows: list[list[str | None]]) -> dict[tuple[int, str
             message += struct.pack(">i", -1 if encoded is None else len(encoded)) + (encoded or b"")
         scanner.add_message(header + message)
         header = b""
-    scanner.add_message(copy_scanner.LAST_ROW)
+    scanner.add_message(copies.LAST_ROW)
     scanner.search_collected_rows()
     return dict(scanner.rows_found)
 
@@ -45,7 +44,7 @@ def test_a_long_value_that_repeats_itself_takes_no_time(value):
 
 
 def test_a_row_larger_than_a_block_counts_once_wherever_the_value_stands():
-    block = copy_scanner.BLOCK_BYTES
+    block = copies.BLOCK_BYTES
     for place in (0, block - 10, block - 3, block, 2 * block - 5, 2 * block + 77):
         text = "x" * place + "secret-value" + "y" * (3 * block)
         assert scan(["secret-value"], [[None, text], ["", "z"], [text, None]]) == {

@@ -7,9 +7,9 @@ from django.db import connection
 from django.db.models import Q
 
 from migration.models import CopySearch, UnsearchedPlace
-from migration.models.copies import UnsearchedReason
-from migration.operations import copy_reader
-from migration.operations.copy_search import search_copies
+from migration.secrets import copies
+from migration.secrets.copies import search_copies
+from migration.secrets.models import UnsearchedReason
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, nova_connected
 from tests.migration.copies.nova_tables import add_execution
@@ -82,7 +82,7 @@ def test_materialized_views_and_large_objects(nova, unsearched):
 def test_a_table_that_stays_locked(nova, unsearched, monkeypatch):
     pk = make_full_client("idom")
     add_execution(nova, json.dumps([PASSWORD]))
-    monkeypatch.setattr(copy_reader, "LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr(copies, "LOCK_TIMEOUT", "50ms")
     with nova_connected() as other:
         other.execute("LOCK TABLE public.executions IN ACCESS EXCLUSIVE MODE")
 
@@ -95,8 +95,8 @@ def test_a_table_that_is_rebuilt_while_it_is_read(nova, unsearched, monkeypatch)
     nova.execute("ALTER TABLE public.executions ALTER result SET STORAGE PLAIN")
     for _ in range(9):
         add_execution(nova, json.dumps([PASSWORD, "x" * 3000]))
-    monkeypatch.setattr(copy_reader, "FIRST_PIECE_PAGES", 1)
-    plain = copy_reader.TableReader._copy_piece
+    monkeypatch.setattr(copies, "FIRST_PIECE_PAGES", 1)
+    plain = copies.TableReader._copy_piece
 
     def rebuild_after(reader, cursor, first, end):
         plain(reader, cursor, first, end)
@@ -104,7 +104,7 @@ def test_a_table_that_is_rebuilt_while_it_is_read(nova, unsearched, monkeypatch)
             cursor.execute("ROLLBACK TO SAVEPOINT piece")
             nova.execute("VACUUM FULL public.executions")
 
-    monkeypatch.setattr(copy_reader.TableReader, "_copy_piece", rebuild_after)
+    monkeypatch.setattr(copies.TableReader, "_copy_piece", rebuild_after)
 
     found = unsearched(pk)
 
@@ -115,7 +115,7 @@ def test_a_view_in_place_of_the_table_is_not_read(nova, unsearched, monkeypatch)
     """Reading it would run the code of its owner with this site's rights."""
     pk = make_full_client("idom")
     add_execution(nova, json.dumps([PASSWORD]))
-    plain = copy_reader.TableReader._lock_table
+    plain = copies.TableReader._lock_table
 
     def replace_before(reader, cursor):
         if reader.table.name == "executions":
@@ -125,7 +125,7 @@ def test_a_view_in_place_of_the_table_is_not_read(nova, unsearched, monkeypatch)
             )
         plain(reader, cursor)
 
-    monkeypatch.setattr(copy_reader.TableReader, "_lock_table", replace_before)
+    monkeypatch.setattr(copies.TableReader, "_lock_table", replace_before)
     try:
         assert unsearched(pk) == {"public.executions": ("changed", "")}
     finally:
@@ -186,7 +186,7 @@ def test_a_search_that_is_killed_has_found_out_nothing(nova, sm, monkeypatch):
     def die(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(copy_reader.TableReader, "read_table", die)
+    monkeypatch.setattr(copies.TableReader, "read_table", die)
     with pytest.raises(KeyboardInterrupt):
         search_copies(client_ids=[pk])
 
@@ -204,7 +204,7 @@ def test_a_role_without_rights_and_row_security(nova):
         "GRANT USAGE ON SCHEMA nova_admin TO site_without_rights;"
         "GRANT SELECT ON nova_admin.credentials_columnmapping TO site_without_rights"
     )
-    from migration.operations.copy_places import list_places
+    from migration.secrets.copies import list_places
 
     try:
         with connection.cursor() as cursor:

@@ -6,10 +6,9 @@ from datetime import timedelta
 from django.utils import timezone
 
 from migration.models import CopySearch
-from migration.operations import copy_search, secret_values
-from migration.operations.copy_redaction import plan_redaction
-from migration.operations.copy_search import search_copies
-from migration.operations.secret_values import gather_values_and_note_purged
+from migration.secrets import copies
+from migration.secrets.copies import gather_values_and_note_purged, search_copies
+from migration.secrets.redaction import plan_redaction
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.migration.moves.clients import NAME, advance
@@ -36,7 +35,7 @@ def test_a_secret_of_the_other_layout_that_was_left_there_is_looked_for_and_not_
 
 def test_a_search_shows_that_it_lives_while_it_asks_aws(nova, monkeypatch):
     clients = [make_full_client(f"client-{n}") for n in range(3)]
-    monkeypatch.setattr(secret_values, "CLIENTS_AT_ONCE", 1)
+    monkeypatch.setattr(copies, "CLIENTS_AT_ONCE", 1)
     seen = []
 
     def gather(ids, *, sm, tell):
@@ -48,7 +47,7 @@ def test_a_search_shows_that_it_lives_while_it_asks_aws(nova, monkeypatch):
 
         return gather_values_and_note_purged(ids, sm=sm, tell=tell_and_look)
 
-    monkeypatch.setattr(copy_search, "gather_values_and_note_purged", gather)
+    monkeypatch.setattr(copies, "gather_values_and_note_purged", gather)
 
     search_copies(client_ids=clients)
 

@@ -14,12 +14,12 @@ from migration.models import AuditEvent, ClientMigration, DatabaseClaim, Planned
 from migration.models.audit_events import AuditCode
 from migration.models.leases import LeaseKind
 from migration.models.run_items import Outcome
-from migration.operations import layouts, other_secrets
 from migration.operations.comparisons import compare
-from migration.operations.layouts import LayoutRefusedError, change_layout
 from migration.operations.moves import move
-from migration.operations.other_secrets import remove_other_secrets
 from migration.operations.pushes import push
+from migration.secrets import layouts
+from migration.secrets import layouts as other_secrets
+from migration.secrets.layouts import LayoutRefusedError, change_layout, remove_other_secrets
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase

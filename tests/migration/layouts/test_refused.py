@@ -10,9 +10,9 @@ from credentials.models import Client
 from migration import layout_sentences, offboarding_sentences, plan_sentences, rotation_sentences
 from migration.models import ClientMigration, Offboarding, PlannedVersion, Rotation, Secret
 from migration.models.run_items import Outcome
-from migration.operations import layouts
-from migration.operations.layouts import LayoutRefusedError, change_layout
 from migration.operations.pushes import push
+from migration.secrets import layouts
+from migration.secrets.layouts import LayoutRefusedError, change_layout
 from nova_credentials import sentences as shared
 from nova_credentials.aws.answers import ErrorClass, SecretsManagerError
 from nova_credentials.aws.secrets_manager import SecretsManager

@@ -13,12 +13,16 @@ from migration.models.audit_events import AuditCode
 from migration.models.clients import all_clients, store_lost_secret_slugs
 from migration.models.layouts import OtherSecretsState
 from migration.models.run_items import Outcome
-from migration.operations import layouts
 from migration.operations.comparisons import compare
-from migration.operations.layouts import LayoutRefusedError, change_layout
 from migration.operations.moves import move
-from migration.operations.other_secrets import follow_new_slugs, remove_other_secrets
 from migration.operations.pushes import push
+from migration.secrets import layouts
+from migration.secrets.layouts import (
+    LayoutRefusedError,
+    change_layout,
+    follow_new_slugs,
+    remove_other_secrets,
+)
 from migration.tasks import push_pending
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import Layout

@@ -5,8 +5,8 @@ from django.db import connection
 
 from migration.models.clients import all_clients
 from migration.operations import pushes
-from migration.operations.other_secrets import follow_new_slugs
 from migration.operations.pushes import push
+from migration.secrets.layouts import follow_new_slugs
 from migration.tasks import keep_counting, push_pending
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.phases import Phase

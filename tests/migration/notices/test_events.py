@@ -18,9 +18,9 @@ from migration.operations.approvals import approve_request, cancel_request, requ
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.campaigns import approve_campaign, cancel_campaign, start_campaign
 from migration.operations.comparisons import compare
-from migration.operations.copy_search import search_copies
 from migration.operations.notice_looks import look_at_clients
 from migration.operations.run_approvals import approve_run, cancel_run_request, start_move_run
+from migration.secrets.copies import search_copies
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_full_client, make_user
 from tests.migration.admin.pages import DIFFERENT, EXTRA

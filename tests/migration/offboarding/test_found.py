@@ -3,13 +3,13 @@
 import pytest
 from django.urls import reverse
 
-from migration.admin import copies
 from migration.models import CopySearch, Offboarding
 from migration.models.offboardings import OffboardingState
 from migration.operations.cutover_exports import find_cutover
 from migration.operations.leftovers import find_leftovers
 from migration.operations.moves import move
 from migration.operations.offboarding import bring_back_as_inactive, offboard_client
+from migration.secrets import copy_pages
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_in_role
 from tests.migration.copies.nova_tables import novas_tables
@@ -94,7 +94,7 @@ def test_who_may_do_neither_is_told_what_is_left_alone(client):
 
 
 def test_copies_can_be_searched_for_from_the_page_before_the_client_leaves(admin, monkeypatch):
-    monkeypatch.setattr(copies.tasks, "enqueue_search", lambda search: True)
+    monkeypatch.setattr(copy_pages.tasks, "enqueue_search", lambda search: True)
     pk = make_inactive(Phase.AWS)
     html = read(admin, "leaving", pk)
     assert "Search for copies" in html
@@ -111,7 +111,7 @@ def test_copies_can_be_searched_for_from_the_page_before_the_client_leaves(admin
 
 @pytest.mark.parametrize("sent", [{}, {"client": "//elsewhere.example.test"}, {"client": "-1"}])
 def test_a_search_that_no_client_asked_for_leads_to_the_copies(admin, monkeypatch, sent):
-    monkeypatch.setattr(copies.tasks, "enqueue_search", lambda search: True)
+    monkeypatch.setattr(copy_pages.tasks, "enqueue_search", lambda search: True)
 
     answer = admin.post(reverse("admin:migration_copysearch_start"), sent)
 

@@ -8,12 +8,12 @@ from django.db import connection
 from migration.models import Offboarding
 from migration.models.offboardings import OffboardingState
 from migration.operations import aws_store
-from migration.operations.layouts import change_layout
 from migration.operations.offboarding import (
     OffboardingError,
     bring_back_as_inactive,
     offboard_client,
 )
+from migration.secrets.layouts import change_layout
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client

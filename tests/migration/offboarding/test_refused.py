@@ -15,7 +15,6 @@ from migration.operations import aws_store
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.comparisons import compare
 from migration.operations.gates import ShutGate
-from migration.operations.layouts import LayoutRefusedError, change_layout
 from migration.operations.moves import move
 from migration.operations.offboarding import (
     OffboardingError,
@@ -26,6 +25,7 @@ from migration.operations.offboarding import (
 from migration.operations.pushes import push
 from migration.operations.rotations import NotRotated, rotate_database
 from migration.operations.saves import AdminSave, SaveRefusedError
+from migration.secrets.layouts import LayoutRefusedError, change_layout
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_client, make_full_client, update

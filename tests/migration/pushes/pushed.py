@@ -4,8 +4,8 @@ import json
 
 from credentials.models import Client
 from migration.models import Secret
-from migration.operations.adoptions import adopt_secrets, list_foreign_secrets
 from migration.operations.pushes import push
+from migration.secrets.adoptions import adopt_secrets, list_foreign_secrets
 
 
 def push_one(pk: int, **options):

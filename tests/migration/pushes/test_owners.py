@@ -13,11 +13,11 @@ from migration.models import AuditEvent, ClientMigration, Comparison, OpenMismat
 from migration.models.audit_events import AuditCode
 from migration.models.reasons import ReasonError
 from migration.models.run_items import Outcome
-from migration.operations import applied_settings
-from migration.operations.adoptions import adopt_and_overwrite_secrets, find_foreign_secrets
 from migration.operations.locks import hold_client_locks
 from migration.operations.moves import move
 from migration.operations.resolutions import NotResolved, copy_to_postgres
+from migration.secrets import settings as applied_settings
+from migration.secrets.adoptions import adopt_and_overwrite_secrets, find_foreign_secrets
 from nova_credentials.aws import SecretsManagerError
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase

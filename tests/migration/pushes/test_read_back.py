@@ -6,7 +6,7 @@ import pytest
 
 from migration import sentences
 from migration.models.run_items import Outcome
-from migration.operations.layouts import change_layout
+from migration.secrets.layouts import change_layout
 from nova_credentials.aws.answers import ErrorClass, SecretsManagerError
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.document import Layout

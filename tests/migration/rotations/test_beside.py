@@ -7,9 +7,9 @@ from migration.models import KnownValue, Rotation
 from migration.models.rotations import RotationOutcome
 from migration.operations.keys import make_fingerprint
 from migration.operations.known_values import note_written_rows
-from migration.operations.layouts import LayoutRefusedError, change_layout
-from migration.operations.pending_stages import take_unneeded_pending_off
 from migration.operations.resolutions import NotResolved
+from migration.secrets.layouts import LayoutRefusedError, change_layout
+from migration.secrets.versions import take_unneeded_pending_off
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from tests.factories import update

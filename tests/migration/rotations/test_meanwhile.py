@@ -14,8 +14,8 @@ from migration.operations import database_rotation, rotation_runs
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.database_rotation import write_changed_values
 from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
-from migration.operations.other_secrets import follow_new_slugs
 from migration.operations.rotations import go_on_with_rotation
+from migration.secrets.layouts import follow_new_slugs
 from nova_credentials.phases import Phase
 from tests.factories import make_database, update
 from tests.migration.rotations.conftest import (

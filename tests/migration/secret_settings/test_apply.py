@@ -11,13 +11,14 @@ from migration.models.clients import all_clients
 from migration.models.leases import LeaseKind
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
-from migration.operations import applied_settings, aws_store, runs
+from migration.operations import aws_store, runs
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.comparisons import compare
-from migration.operations.layouts import change_layout
 from migration.operations.pushes import push
-from migration.operations.secret_settings import describe_settings
 from migration.operations.single_items import ItemFailedError
+from migration.secrets import settings as applied_settings
+from migration.secrets.layouts import change_layout
+from migration.secrets.settings import describe_settings
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.aws.secret_settings import update_secret

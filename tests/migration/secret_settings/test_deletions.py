@@ -4,12 +4,13 @@ import pytest
 
 from migration.models import ClientMigration, PhaseChange
 from migration.models.run_items import Outcome
-from migration.operations import aws_store, layouts, other_secrets
-from migration.operations.applied_settings import apply_settings
+from migration.operations import aws_store
 from migration.operations.moves import move
 from migration.operations.offboarding import bring_back_as_inactive, offboard_client
 from migration.operations.pushes import push
-from migration.operations.secret_settings import describe_settings
+from migration.secrets import layouts
+from migration.secrets import layouts as other_secrets
+from migration.secrets.settings import apply_settings, describe_settings
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.aws.secrets_manager import SecretsManager

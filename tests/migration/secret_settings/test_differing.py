@@ -16,11 +16,10 @@ from migration.models.notices import NoticeEvent
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.operations import aws_store, runs
-from migration.operations.applied_settings import apply_settings
 from migration.operations.comparisons import compare
-from migration.operations.secret_settings import describe_settings
 from migration.operations.single_items import ItemFailedError
 from migration.reports.dashboard import load_dashboard
+from migration.secrets.settings import apply_settings, describe_settings
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.phases import Phase

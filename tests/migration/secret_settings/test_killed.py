@@ -11,10 +11,9 @@ from migration.models.clients import all_clients
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.operations import aws_store
-from migration.operations.layouts import change_layout
 from migration.operations.locks import hold_client_locks
-from migration.operations.secret_settings import describe_settings
-from migration.operations.stored_looks import find_settings_drift
+from migration.secrets.layouts import change_layout
+from migration.secrets.settings import describe_settings, find_settings_drift
 from nova_credentials.aws.kms_keys import AWS_KEY
 from nova_credentials.aws.secret_settings import add_replicas, remove_replicas, update_secret
 from nova_credentials.document import Layout

@@ -12,15 +12,19 @@ from migration.models import Secret
 from migration.models.clients import all_clients
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
-from migration.operations import applied_settings, aws_store, runs
-from migration.operations.applied_settings import apply_settings, look_at_secrets
-from migration.operations.layouts import change_layout
+from migration.operations import aws_store, runs
 from migration.operations.moves import move
 from migration.operations.offboarding import bring_back_as_inactive, offboard_client
 from migration.operations.pushes import push
-from migration.operations.secret_settings import describe_settings
 from migration.operations.single_items import ItemFailedError
-from migration.operations.stored_looks import find_settings_drift
+from migration.secrets import settings as applied_settings
+from migration.secrets.layouts import change_layout
+from migration.secrets.settings import (
+    apply_settings,
+    describe_settings,
+    find_settings_drift,
+    look_at_secrets,
+)
 from nova_credentials.aws import secret_settings
 from nova_credentials.aws.answers import Replica
 from nova_credentials.aws.secrets_manager import (

@@ -8,14 +8,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from migration import tasks
-from migration.admin.secret_settings import _describe_run
 from migration.doctor.site import examine_secret_settings
 from migration.models import Secret
 from migration.models.runs import Run
 from migration.operations import aws_store
-from migration.operations.other_secrets import follow_new_slugs
 from migration.operations.pushes import push
-from migration.operations.stored_looks import find_settings_drift
+from migration.secrets.layouts import follow_new_slugs
+from migration.secrets.pages import _describe_run
+from migration.secrets.settings import find_settings_drift
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user
 from tests.migration.moves.clients import NAME, enter_phase_together

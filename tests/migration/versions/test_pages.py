@@ -8,10 +8,11 @@ from django.urls import reverse
 
 from migration.models import AuditEvent
 from migration.models.login_outcomes import LoginOutcome
-from migration.operations import aws_store, version_logins
+from migration.operations import aws_store
 from migration.operations.known_values import note_written_rows
 from migration.operations.login_tests.outcomes import LoginResult
 from migration.operations.pushes import push
+from migration.secrets import versions
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_full_client, make_user
 from tests.migration.admin.pages import text
@@ -49,7 +50,7 @@ def test_the_former_version_is_restored_from_the_page_after_a_look_and_a_reason(
     pk = make_changed(Phase.DUAL_READ)
     unreachable, late = LoginOutcome.UNREACHABLE, LoginOutcome.TIMED_OUT
     outcomes = [LoginOutcome.REFUSED, unreachable, late, late]
-    monkeypatch.setattr(version_logins, "try_login", lambda *_: LoginResult(outcomes.pop(0)))
+    monkeypatch.setattr(versions, "try_login", lambda *_: LoginResult(outcomes.pop(0)))
     listed = browser.get(url(pk)).content.decode()
     (address,) = re.findall(r'href="([^"]*/versions/restore/[^"]*)"', listed)
     address = address.replace("&amp;", "&")

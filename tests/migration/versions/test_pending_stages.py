@@ -8,12 +8,13 @@ from migration import sentences, version_sentences
 from migration.models import AuditEvent
 from migration.models.leases import LeaseKind
 from migration.models.login_outcomes import LoginOutcome
-from migration.operations import aws_store, pending_stages, version_logins
+from migration.operations import aws_store
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.keys import load_version_keys
 from migration.operations.login_tests.outcomes import LoginResult
-from migration.operations.pending_stages import take_unneeded_pending_off
 from migration.operations.resolutions import NotResolved
+from migration.secrets import versions
+from migration.secrets.versions import take_unneeded_pending_off
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.held_leases import held_elsewhere
@@ -61,7 +62,7 @@ def answer(monkeypatch):
             tried.append(values["password"])
             return LoginResult(outcome)
 
-        monkeypatch.setattr(version_logins, "try_login", try_login)
+        monkeypatch.setattr(versions, "try_login", try_login)
         return tried
 
     return answer
@@ -100,7 +101,7 @@ def test_a_stage_that_moves_on_while_the_login_is_tried_is_somebody_elses(pk, mo
         moved.append(leave_pending(ours=False, password="example-theirs"))
         return LoginResult(LoginOutcome.WORKS)
 
-    monkeypatch.setattr(version_logins, "try_login", try_login)
+    monkeypatch.setattr(versions, "try_login", try_login)
 
     assert refusal(pk, version) == version_sentences.PENDING_IS_GONE.key
     assert len(moved) == 1
@@ -126,7 +127,7 @@ def test_what_is_somebody_elses_or_under_way_or_gone_stays(pk, answer, monkeypat
     stop_aws_writes(reason="INC-9")
     assert refusal(pk, ours) == sentences.WRITES_STOPPED.key
     start_aws_writes()
-    monkeypatch.setattr(pending_stages, "LOCK_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(versions, "LOCK_WAIT_SECONDS", 0.1)
     with held_elsewhere(LeaseKind.CLIENT, pk):
         assert refusal(pk, ours) == sentences.TRY_AGAIN_LATER.key
     assert is_pending()

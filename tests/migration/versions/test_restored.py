@@ -15,15 +15,15 @@ from migration.models import AuditEvent, ClientMigration, Comparison, KnownValue
 from migration.models.audit_events import AuditCode
 from migration.models.leases import LeaseKind
 from migration.models.login_outcomes import LoginOutcome
-from migration.operations import aws_store, pushes, restored_versions, version_logins
+from migration.operations import aws_store, pushes
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.keys import make_fingerprint
 from migration.operations.known_values import note_written_rows
 from migration.operations.login_tests.outcomes import LoginResult
 from migration.operations.moves import move
 from migration.operations.resolutions import NotResolved, copy_to_postgres
-from migration.operations.restored_versions import plan_restore, restore_version
-from migration.operations.version_logins import UnprovenLoginsError
+from migration.secrets import versions
+from migration.secrets.versions import UnprovenLoginsError, plan_restore, restore_version
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.aws.versions import list_versions
 from nova_credentials.document import Layout
@@ -53,7 +53,7 @@ def outcomes(monkeypatch) -> dict[str, LoginOutcome]:
         value = values.get("password") or values.get("app_password") or values["secret_access_key"]
         return LoginResult(found.get(value, LoginOutcome.WORKS))
 
-    monkeypatch.setattr(version_logins, "try_login", try_login)
+    monkeypatch.setattr(versions, "try_login", try_login)
     return found
 
 
@@ -295,7 +295,7 @@ def test_what_would_lose_a_value_or_change_nothing_is_refused_with_its_reason(st
     stop_aws_writes(reason="INC-9", by=None)
     assert refusal(pk, older) == sentences.WRITES_STOPPED.key
     start_aws_writes(by=None)
-    monkeypatch.setattr(restored_versions, "LOCK_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(versions, "LOCK_WAIT_SECONDS", 0.1)
     with held_elsewhere(LeaseKind.CLIENT, pk):
         assert refusal(pk, older) == sentences.TRY_AGAIN_LATER.key
     with connection.cursor() as cursor:
@@ -305,13 +305,13 @@ def test_what_would_lose_a_value_or_change_nothing_is_refused_with_its_reason(st
 
 def meanwhile(monkeypatch, act: Callable[[], object]) -> None:
     """Does this once, while the logins are tried."""
-    tried = version_logins.try_for_failures
+    tried = versions.try_for_failures
 
     def try_for_failures(logins, **named):
         act()
         return tried(logins, **named)
 
-    monkeypatch.setattr(version_logins, "try_for_failures", try_for_failures)
+    monkeypatch.setattr(versions, "try_for_failures", try_for_failures)
 
 
 def test_of_two_at_once_the_second_is_told_to_look_again(stores, monkeypatch):
@@ -387,7 +387,7 @@ def test_who_is_killed_between_aws_and_the_tables_leaves_what_a_second_try_settl
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(restored_versions, "record_resolution", die)
+        patch.setattr(versions, "record_resolution", die)
         with pytest.raises(KeyboardInterrupt):
             restore(pk, former)
     assert in_aws()["database"]["password"] == FORMER  # NOVA reads it already

@@ -1,8 +1,4 @@
-"""Adopts clients' secrets that are somebody else's: shows what they hold, then makes them the client's, with a reason.
-
-The next push restores, tags and writes over what was adopted. Killed before it, the adoption stands and the push is
-done again.
-"""
+"""Takes over a secret that somebody else made, after it was shown what it holds."""
 
 from __future__ import annotations
 
@@ -47,6 +43,7 @@ if TYPE_CHECKING:
     from nova_credentials.aws.secrets_manager import SecretDescription, SecretsManager
     from nova_credentials.document import Layout
     from nova_credentials.messages import Message
+
 
 CURRENT = "AWSCURRENT"
 CLIENTS_AT_ONCE, CALLS_AT_ONCE = 100, 10

@@ -1,20 +1,18 @@
-"""Changes the layout or the name of a client's secrets, in any phase, and no reader finds nothing meanwhile.
-
-A client that NOVA gave another slug is read by its former one until its secrets have moved. The new secrets are
-written and read back while the old ones are read. Then layout or name, secrets and pointers are switched in one
-transaction. The old ones are written too (`secret_writer`), until `other_secrets` takes them away.
-"""
+"""Changes whether a client has one secret or one a service, and follows a client that NOVA renames."""
 
 from __future__ import annotations
 
+import logging
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import transaction
 
-from credentials.models import ClientRevision, RowsBusyError
+from credentials.models import Client, ClientRevision, RowsBusyError
 from credentials.nova_columns import NovaSchemaError
 from credentials.pointers import repoint_existing_pointers
 from credentials.refusals import RefusedByDatabaseError
@@ -26,11 +24,13 @@ from migration import (
     sentences,
 )
 from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.clients import ClientMigration, find_name_holder
+from migration.models.clients import ClientMigration, find_name_holder, store_lost_secret_slugs
 from migration.models.layouts import OtherSecretsState
 from migration.models.rotations import Rotation
 from migration.models.run_items import Outcome
+from migration.models.runs import Run
 from migration.models.secrets import Secret
+from migration.nova.models import ReaderProcess
 from migration.operations.aws_store import (
     find_known_secrets,
     list_versions_since_backup,
@@ -39,20 +39,31 @@ from migration.operations.aws_store import (
     secret_names_by_type,
     secrets_manager,
 )
+from migration.operations.aws_writes import find_write_refusal
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
 from migration.operations.pending_writes import PendingWrite
 from migration.operations.rows_from_aws import hold_rows
 from migration.operations.secret_owners import load_owners
 from migration.operations.secret_writer import PushOptions, RefusedBySiteError, prepare_writer
-from migration.operations.single_items import ItemFailedError
+from migration.operations.single_items import (
+    ItemFailedError,
+    ItemsToRetry,
+    process_one_by_one,
+    works_on,
+)
 from migration.operations.snapshots import (
+    read_client_with_rows,
     read_snapshot,
+    read_snapshots,
     reread_locked_client,
     reread_locked_snapshot,
 )
+from migration.operations.version_plans import record_planned_versions
+from migration.secrets.settings import delete_secret_and_report
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
 from nova_credentials.comparison import are_equal
+from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError, Layout
 from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase
@@ -62,14 +73,131 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
+    from migration.models.clients import ClientMigrationQuerySet
+    from migration.models.run_items import RunItem
     from migration.operations.aws_store import AwsCopy
     from migration.operations.secret_owners import SecretOwners
     from migration.operations.snapshots import ClientSnapshot
+    from nova_credentials.aws.answers import SecretDescription
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.messages import Message
 
-LOCK_WAIT_SECONDS = 5.0
+
+# Moves the secrets of clients that NOVA renamed, and takes those away that this or a change of layout left.
+#
+# What was left is written too, and stays until every reader knows the new ones; then it goes, with a recovery window.
+# What a change wrote that was never finished was never read.
+
+
+# Beyond twice the time for which readers serve what they read, from the cache or as AWS is unavailable.
+KEPT_FOR = timedelta(hours=1)
+# At once; the rest is taken away the next time.
+MANY = 200
 CURRENT_STAGE = "AWSCURRENT"
+
+logger = logging.getLogger(__name__)
+
+
+def select_with_unneeded_secrets() -> ClientMigrationQuerySet:
+    """Select the clients whose other secrets nobody can need any more."""
+    cached = timedelta(seconds=2 * (settings.NOVA_CACHE_SECONDS + settings.NOVA_STALE_SECONDS))
+    due = ClientMigration.objects.exclude_deleted_clients().with_old_other_secrets(
+        kept_for=KEPT_FOR + cached, half_written_for=KEPT_FOR
+    )
+    if ReaderProcess.objects.has_readers_without_layouts():
+        due = due.exclude(other_secrets=OtherSecretsState.KEPT)
+    # Those of a client that left are scheduled for deletion with its own.
+    return due.exclude(client__offboarding__isnull=False)
+
+
+def remove_other_secrets() -> None:
+    """Have AWS delete what some due clients have of another layout; one that is held waits for the next time."""
+    if find_write_refusal():
+        return
+    sm = secrets_manager()
+    for client_id in list(select_with_unneeded_secrets().values_list("pk", flat=True)[:MANY]):
+        with hold_client_locks([client_id], wait_seconds=0) as held:
+            snapshot = read_snapshots(held).get(client_id)
+            # It may have been changed back while its turn came.
+            if snapshot and select_with_unneeded_secrets().filter(pk=client_id).exists():
+                try:
+                    _remove_from(snapshot, sm)
+                except (SecretsManagerError, DocumentError) as error:
+                    logger.warning("Old secrets of client %s stay: %s", client_id, error)
+
+
+def follow_new_slugs(*, seconds: float) -> None:
+    """Move the secrets of clients that NOVA gave another slug to its name; what is held, or refused, waits."""
+    store_lost_secret_slugs()
+    if find_write_refusal():
+        return
+    until = time.monotonic() + seconds
+    renamed = ClientMigration.objects.with_moved_slug().values_list("pk", flat=True)
+    for client_id in list(renamed.order_by("pk")):
+        if time.monotonic() > until:
+            return
+        with hold_client_locks([client_id], wait_seconds=0) as held:
+            if held:
+                try:
+                    follow_new_slug(client_id)
+                except (LayoutRefusedError, NovaSchemaError, Client.DoesNotExist) as refusal:
+                    logger.info("Secrets of client %s keep their name: %s", client_id, refusal)
+
+
+def _require_complete(snapshot: ClientSnapshot, found: AwsCopy) -> None:
+    """Raise `DocumentError` where its own secrets lack a type that it has rows of: somebody deleted one for good."""
+    rows = read_client_with_rows(snapshot.client_id).credentials_by_type()
+    document = found.document
+    held = {t for t in CredentialType if document.get(t) or document.get(t.others_key)}
+    if lacking := sorted({t for t in CredentialType if rows[t]} - held):
+        raise DocumentError(layout_sentences.OWN_SECRETS_LACK(kinds=tuple(lacking)))
+
+
+def _remove_from(snapshot: ClientSnapshot, sm: SecretsManager) -> None:
+    """Schedule their deletion, then forget them: killed in between, it is done again."""
+    if snapshot.phase.reads_aws:
+        _require_complete(snapshot, read_aws(snapshot, sm=sm))
+    names = list(snapshot.other_names.values())
+    owners = load_owners(names)
+    known, keys = owners.known, owners.keys
+    # A change back takes them over for as long as AWS can restore them, which is longer than plans are kept.
+    record_planned_versions([secret.version_id for secret in known.values() if secret.version_id])
+
+    def find_objection(there: SecretDescription) -> Message | None:
+        if there.name in known and known[there.name].client_id != snapshot.client_id:
+            return layout_sentences.KEPT_OF_ANOTHER(name=there.name)
+        current = [pk for pk, stages in there.versions.items() if CURRENT_STAGE in stages]
+        pushed = known[there.name].version_id if there.name in known else ""
+        if all(pk == pushed or keys.is_ours(there.name, pk) for pk in current):
+            return None
+        return layout_sentences.KEPT_AS_WRITTEN(name=there.name)
+
+    pk = snapshot.client_id
+    done = in_a_row(
+        *(
+            delete_secret_and_report(sm, name, find_objection, owners=owners, client_id=pk)
+            for name in names
+        )
+    )
+    with transaction.atomic():
+        refuse_lost_client_locks()
+        # The rows stay: while AWS can restore these secrets, a client that gets their slug must not.
+        ClientMigration.objects.forget_other_secrets(snapshot.client_id)
+        AuditEvent.objects.record(
+            AuditCode.DELETION,
+            audit_sentences.OTHER_SECRETS_LEFT(result=done or sentences.NO_SECRET()),
+            client_id=snapshot.client_id,
+            slug=snapshot.slug,
+        )
+
+
+# Changes the layout or the name of a client's secrets, in any phase, and no reader finds nothing meanwhile.
+#
+# A client that NOVA gave another slug is read by its former one until its secrets have moved. The new secrets are
+# written and read back while the old ones are read. Then layout or name, secrets and pointers are switched in one
+# transaction. The old ones are written too (`secret_writer`), until `other_secrets` takes them away.
+
+LOCK_WAIT_SECONDS = 5.0
 PENDING_STAGE = "AWSPENDING"
 
 
@@ -398,3 +526,22 @@ def _store_switch(
     AuditEvent.objects.record(
         AuditCode.LAYOUT, facts, by=by, client_id=snapshot.client_id, slug=snapshot.slug
     )
+
+
+# Changes the layout of a run's clients, one after the other: each under its own lease, as its page does it.
+
+
+@works_on(Run.Kind.LAYOUT)
+def process_layout_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
+    """Give each item its outcome, or leave it open; return those that may succeed at another try."""
+
+    def change(client_id: int) -> tuple[Outcome, Message]:
+        changed = change_layout(
+            client_id=client_id,
+            layout=Layout(run.layout),
+            by=run.by,
+            interactive=False,
+        )
+        return changed.outcome, changed.message
+
+    return process_one_by_one(run, items, change)

@@ -20,6 +20,7 @@ from migration.models.kept_names import KeptNameField, require_kept_name
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+
 # A search that has said nothing for this long was killed, or its place in the queue was lost.
 SILENT_AFTER = timedelta(minutes=2)
 # A search of the workers whose process is gone is begun again, up to this many times in all and for this long.

@@ -1,0 +1,344 @@
+"""Pages of searches for copies and what they found."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from django.contrib import messages
+from django.core.paginator import Page, Paginator
+from django.db.models import Count, Q
+from django.http import HttpResponseRedirect
+from django.urls import reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import display
+
+from credentials.models import Client
+from migration import tasks
+from migration.admin.base import (
+    AdminView,
+    ObjectView,
+    ReadOnlyAdmin,
+    get_signed_in_user,
+    read_number,
+)
+from migration.models.clients import ClientMigration
+from migration.models.phases import PhaseChoices
+from migration.secrets.copies import request_background_search
+from migration.secrets.models import (
+    MOST_SEARCH_TRIES,
+    CopySearch,
+    FoundCopy,
+    Redaction,
+    SearchedClient,
+    SearchState,
+    UnsearchedPlace,
+)
+from migration.secrets.redaction import CODE_TABLES, CREDENTIAL_TABLES, DEFAULT_COLUMNS
+from migration.templatetags.migration_pages import make_label, time_ago
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
+    from django.http import HttpRequest, HttpResponse
+    from django.utils.safestring import SafeString
+
+
+# Writes the commands that redact the copies of some clients, ready to be pasted into a shell. Reads phases only.
+
+
+# Names without a character that a shell would take for something else.
+PLAIN_SLUG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+PLAIN_COLUMN = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*){2}")
+
+
+@dataclass
+class RedactionCommandLines:
+    """The `find_copies --redact` commands for the clients on a page; "" where there is nothing to replace."""
+
+    # Of executions, where only those that have ended are changed.
+    history: str = ""
+    # Of other tables, where no state says which rows NOVA is done with.
+    others: str = ""
+    # Clients with copies that are still read from PostgreSQL, with their phase.
+    too_early: list[tuple[str, str]] = field(default_factory=list)
+    # Slug and column of what could be replaced but is in no command, for a name that a shell would not take as it is.
+    unwritten: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def say_something(self) -> bool:
+        """Say whether anything of the page can be replaced, now or later."""
+        return bool(self.history or self.others or self.too_early or self.unwritten)
+
+
+def write_redaction_commands(found: Collection[FoundCopy]) -> RedactionCommandLines:
+    """Return the commands that replace what was found, as far as it may be replaced, in one query."""
+    ids = {copy.client_id for copy in found}
+    phases = dict(ClientMigration.objects.filter(pk__in=ids).values_list("pk", "phase"))
+    early, history, others, unwritten = {}, [], [], []
+    for copy in found:
+        phase = Phase(phases.get(copy.client_id, Phase.POSTGRES))
+        if not phase.aws_is_authority:
+            early[copy.slug] = str(PhaseChoices(phase).label)
+        elif copy.table in (*CODE_TABLES, *CREDENTIAL_TABLES):
+            continue
+        elif not _can_be_pasted(copy):
+            unwritten.append((copy.slug, _name_column(copy)))
+        elif _name_column(copy) in DEFAULT_COLUMNS:
+            history.append(copy)
+        else:
+            others.append(copy)
+    return RedactionCommandLines(
+        _write_command(history), _write_command(others), sorted(early.items()), sorted(unwritten)
+    )
+
+
+def _can_be_pasted(copy: FoundCopy) -> bool:
+    """Say whether a shell takes both names as they are: nobody pastes what others wrote."""
+    return bool(PLAIN_SLUG.fullmatch(copy.slug) and PLAIN_COLUMN.fullmatch(_name_column(copy)))
+
+
+def _name_column(copy: FoundCopy) -> str:
+    return f"{copy.table}.{copy.column}"
+
+
+def _write_command(found: Collection[FoundCopy]) -> str:
+    if not found:
+        return ""
+    slugs = sorted({copy.slug for copy in found})
+    columns = sorted({_name_column(copy) for copy in found})
+    return f"python manage.py find_copies {' '.join(slugs)} --redact --column {' '.join(columns)}"
+
+
+# Loads the newest search for copies of each client, one page of clients at a time, in a fixed number of queries.
+
+CLIENTS_A_PAGE = 50
+REDACTIONS_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class ClientCopies:
+    """One client in its newest search: the columns with copies, and what was not looked at."""
+
+    client_id: int
+    slug: str
+    searched_at: datetime
+    search_id: int
+    found: list[FoundCopy]
+    # Of this client alone.
+    unknown: list[UnsearchedPlace]
+    # The number of places that were not looked at for any client.
+    unsearched: int
+
+    @property
+    def is_proven_clean(self) -> bool:
+        """Say whether nothing was found and nothing left unlooked at."""
+        return not (self.found or self.unknown or self.unsearched)
+
+
+@dataclass(frozen=True)
+class CopiesReport:
+    """Everything that the page *Copies* shows."""
+
+    page: Page[SearchedClient]
+    clients: list[ClientCopies]
+    with_copies: int
+    clean: int
+    # Nothing was found, but something was not looked at.
+    uncertain: int
+    never_searched: int
+    newest: CopySearch | None
+    redactions: list[Redaction]
+    commands: RedactionCommandLines
+
+
+def load_copies_report(page_number: str | None) -> CopiesReport:
+    """Load one page of the report, in nine queries."""
+    present = SearchedClient.objects.filter(client__in=Client.objects.values("pk"))
+    newest = SearchedClient.objects.filter(pk__in=present.newest_of_each_client().values("pk"))
+    counts = newest.aggregate(
+        all=Count("pk"),
+        with_copies=Count("pk", filter=Q(rows_found__gt=0)),
+        clean=Count("pk", filter=Q(rows_found=0, not_looked_at=0)),
+    )
+    paginator = Paginator(newest.order_by("-rows_found", "-not_looked_at", "slug"), CLIENTS_A_PAGE)
+    paginator.count = counts["all"]
+    page = paginator.get_page(page_number)
+    clients = _load_clients(list(page.object_list))
+    return CopiesReport(
+        page=page,
+        clients=clients,
+        commands=write_redaction_commands([copy for row in clients for copy in row.found]),
+        with_copies=counts["with_copies"],
+        clean=counts["clean"],
+        uncertain=counts["all"] - counts["with_copies"] - counts["clean"],
+        never_searched=Client.objects.count() - counts["all"],
+        newest=CopySearch.objects.first(),
+        redactions=list(Redaction.objects.all()[:REDACTIONS_SHOWN]),
+    )
+
+
+def load_clients_at_risk(
+    search: CopySearch, page_number: str | None
+) -> tuple[Page[SearchedClient], list[ClientCopies]]:
+    """Load one page of the clients of one search that have copies, or values that were not looked for."""
+    at_risk = search.searched_clients.filter(
+        Q(rows_found__gt=0) | Q(client_id__in=search.unsearched_places.values("client_id"))
+    )
+    page = Paginator(at_risk.order_by("slug", "pk"), CLIENTS_A_PAGE).get_page(page_number)
+    return page, _load_clients(list(page.object_list))
+
+
+def _load_clients(rows: list[SearchedClient]) -> list[ClientCopies]:
+    searches, clients = {row.search_id for row in rows}, {row.client_id for row in rows}
+    found: dict[tuple[int, int], list[FoundCopy]] = {}
+    for copy in FoundCopy.objects.filter(search_id__in=searches, client_id__in=clients):
+        found.setdefault((copy.search_id, copy.client_id), []).append(copy)
+    unknown: dict[tuple[int, int | None], list[UnsearchedPlace]] = {}
+    # Of places for every client only the number is shown here, and `not_looked_at` has it.
+    for place in UnsearchedPlace.objects.filter(search_id__in=searches, client_id__in=clients):
+        unknown.setdefault((place.search_id, place.client_id), []).append(place)
+    return [
+        ClientCopies(
+            client_id=row.client_id,
+            slug=row.slug,
+            searched_at=row.searched_at,
+            search_id=row.search_id,
+            found=found.get((row.search_id, row.client_id), []),
+            unknown=(own := unknown.get((row.search_id, row.client_id), [])),
+            unsearched=row.not_looked_at - len(own),
+        )
+        for row in rows
+    ]
+
+
+# Copies of secret values in NOVA's database: the page of each client's newest search, and the searches.
+
+
+# Tone and icon of each state; one that reads shows how far it is.
+STATE_LOOKS = {
+    SearchState.FINISHED: ("success", "check"),
+    SearchState.INTERRUPTED: ("danger", "error"),
+    SearchState.WAITING: ("info", "hourglass"),
+}
+SEARCH_PERMISSION = "migration.add_copysearch"
+
+
+class CopiesView(AdminView):
+    """The newest result of each client, for everybody who may view searches."""
+
+    template_name = "admin/migration/copies.html"
+
+    @property
+    def title(self) -> str:
+        return gettext("Copies")
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        may = request.user.has_perm
+        report = load_copies_report(request.GET.get("page"))
+        context = self.get_context_data(
+            report=report,
+            page=report.page,
+            clients=report.clients,
+            search=report.newest,
+            search_badge=make_search_badge(report.newest) if report.newest else "",
+            may_search=may(SEARCH_PERMISSION),
+            may_view_clients=may("credentials.view_client"),
+        )
+        return self.render_to_response(context)
+
+
+class CopySearchView(ObjectView[CopySearch]):
+    """One search: everything that was found, and everything that was not looked at."""
+
+    template_name = "admin/migration/copy_search.html"
+
+    @property
+    def title(self) -> str:
+        return name_search(self.original)
+
+    def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        search = self.original
+        page, clients = load_clients_at_risk(search, self.request.GET.get("page"))
+        return super().get_context_data(
+            search=search,
+            search_badge=make_search_badge(search),
+            most_tries=MOST_SEARCH_TRIES,
+            page=page,
+            clients=clients,
+            unsearched=list(search.unsearched_places.filter(client=None)),
+            may_view_clients=self.request.user.has_perm("credentials.view_client"),
+            **kwargs,
+        )
+
+
+class StartSearchView(AdminView):
+    """Has a worker search for the values of all clients, unless a search is already running.
+
+    Leads back to the page of what is left of a client, where that was the page that asked.
+    """
+
+    permission_required = SEARCH_PERMISSION
+
+    def post(self, request: HttpRequest) -> HttpResponseRedirect:
+        search = request_background_search(get_signed_in_user(request))
+        if search is None:
+            messages.warning(request, gettext("A search is already running."))
+        else:
+            self.queue_or_delete_search(search)
+        client_id = read_number(request.POST.get("client", ""))
+        if client_id is None:
+            return HttpResponseRedirect(reverse("admin:migration_copysearch_report"))
+        return HttpResponseRedirect(reverse("admin:credentials_client_leaving", args=[client_id]))
+
+    def queue_or_delete_search(self, search: CopySearch) -> None:
+        """Queue the stored search, or delete it where the queue can't be reached; say which to the user."""
+        if tasks.enqueue_search(search):
+            text = gettext("The search was started. Reload this page to see its result.")
+            messages.success(self.request, text)
+        else:
+            search.delete()
+            text = gettext("Nothing was started: the task queue can't be reached. Try again later.")
+            messages.error(self.request, text)
+
+
+class CopySearchAdmin(ReadOnlyAdmin):
+    nothing_yet = _("No search was made yet.")
+    list_display = ("search_name", "state_badge", "by_name", "clients", "tables", "requested_when")
+    list_per_page = 50
+    show_full_result_count = False
+    object_view = CopySearchView
+    own_views: ClassVar = [
+        ("report/", "report", CopiesView),
+        ("start/", "start", StartSearchView),
+    ]
+
+    @display(description=_("search"), ordering="pk")
+    def search_name(self, search: CopySearch) -> str:
+        return name_search(search)
+
+    @display(description=_("state"))
+    def state_badge(self, search: CopySearch) -> str:
+        return make_search_badge(search)
+
+    @display(description=_("requested"), ordering="requested_at")
+    def requested_when(self, search: CopySearch) -> SafeString | str:
+        return time_ago(search.requested_at)
+
+
+def name_search(search: CopySearch) -> str:
+    """Return the search's name in the page's language."""
+    return gettext("Search %(id)s") % {"id": search.pk}
+
+
+def make_search_badge(search: CopySearch) -> str:
+    """Return how far the search is, as a label."""
+    if look := STATE_LOOKS.get(search.state):
+        return make_label(str(search.state.label), *look)
+    text = gettext("Reading table %(n)d of %(total)d")
+    done = min(search.tables_done + 1, max(search.tables, 1))
+    return make_label(text % {"n": done, "total": max(search.tables, 1)}, "info", "search")

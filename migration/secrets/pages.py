@@ -1,0 +1,435 @@
+"""The page that changes the layout of a client's secrets: which they are now, which they will be, and what goes on."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.http import HttpResponseRedirect
+from django.urls import reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from unfold.widgets import BASE_INPUT_CLASSES
+
+from credentials.localization import localize
+from credentials.prices import SECRET_A_MONTH
+from credentials.sentences import ROWS
+from migration.admin.base import (
+    RESOLVE_PERMISSION,
+    RUN_PERMISSION,
+    AdminView,
+    ClientView,
+    add_pages,
+    get_signed_in_user,
+    get_typed_reason,
+    read_raw_form_text,
+)
+from migration.admin.client_tabs import ClientTab, get_tab_url
+from migration.admin.counted_filters import ClientListFilter
+from migration.admin.run_starts import start_run
+from migration.models.clients import ClientMigration, all_clients, digest_clients
+from migration.models.known_values import KnownValue
+from migration.models.layouts import LayoutChoices, find_layout, find_other_layout
+from migration.models.permissions import VIEW_RUNS
+from migration.models.reasons import ReasonError
+from migration.models.runs import Run
+from migration.models.secrets import Secret, client_has_settings_drift
+from migration.operations.aws_store import secret_names
+from migration.operations.keys import fingerprint_key_id
+from migration.operations.resolutions import NotResolved
+from migration.secrets.adoptions import adopt_and_overwrite_secrets, find_foreign_secrets
+from migration.secrets.layouts import LayoutRefusedError, change_layout
+from migration.secrets.settings import (
+    describe_settings,
+    find_settings_drift,
+    schedule_deletion_for_deleted_clients,
+)
+from migration.secrets.versions import (
+    UnprovenLoginsError,
+    list_secrets,
+    plan_restore,
+    restore_version,
+    shorten,
+    take_unneeded_pending_off,
+)
+from nova_credentials.aws.kms_keys import AWS_KEY
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.document import Layout
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from django.db.models import Q
+    from django.http import HttpRequest, HttpResponse
+
+    from migration.admin.counted_filters import Options
+    from migration.secrets.settings import SettingsDrift
+
+
+# The page that changes the layout of a client's secrets: which they are now, which they will be, and what goes on.
+
+
+# Who may say which store NOVA reads may say in which secrets.
+LAYOUT_PERMISSION = "migration.move_client"
+
+
+class ChangeLayoutView(ClientView):
+    """Shows the secrets of both layouts, and changes to the one that was shown as the other."""
+
+    template_name = "admin/migration/change_layout.html"
+    permission_required = LAYOUT_PERMISSION
+
+    @property
+    def title(self) -> str:
+        return gettext("Change the layout: %(client)s") % {"client": self.client.name}
+
+    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        own = ClientMigration.objects.filter(pk=client_id).first() or ClientMigration()
+        old = find_layout(own.layout)
+        new = find_other_layout(old)
+        slug = own.secret_slug or self.client.slug
+        context = self.get_context_data(
+            back=get_tab_url(client_id, ClientTab.COMPARISON),
+            old_label=LayoutChoices(old).label,
+            new_label=LayoutChoices(new).label,
+            old_names=list(secret_names(slug, old).values()),
+            new_names=list(secret_names(slug, new).values()),
+            new=new,
+        )
+        return self.render_to_response(context)
+
+    def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        wanted = request.POST.get("layout")
+        if wanted not in tuple(Layout):
+            raise BadRequest("The form names no layout")
+        try:
+            changed = change_layout(
+                client_id=self.client.pk, layout=Layout(wanted), by=get_signed_in_user(request)
+            )
+        except LayoutRefusedError as refusal:
+            messages.error(request, localize(refusal.message))
+            return HttpResponseRedirect(request.get_full_path())
+        messages.success(request, localize(changed.message))
+        return HttpResponseRedirect(get_tab_url(client_id, ClientTab.COMPARISON))
+
+
+# The page that adopts secrets of a client which somebody else made: what they hold by field names, and a form.
+
+
+class AdoptView(ClientView):
+    """Shows the secrets before they are adopted, and adopts them once the slug is typed and a reason given."""
+
+    template_name = "admin/migration/adopt.html"
+    permission_required = RUN_PERMISSION
+
+    @property
+    def title(self) -> str:
+        return gettext("Adopt the secret of %(client)s") % {"client": self.client.name}
+
+    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        may_compare = request.user.has_perm("migration.view_comparison")
+        context = self.get_context_data(
+            may_view_comparisons=may_compare, input_classes=" ".join(BASE_INPUT_CLASSES)
+        )
+        try:
+            context["foreign"] = find_foreign_secrets(self.client.pk)
+        except NotResolved as refusal:
+            context["why_not"] = refusal.message
+        return self.render_to_response(context)
+
+    def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        here = HttpResponseRedirect(request.get_full_path())
+        reason = get_typed_reason(request)
+        if request.POST.get("slug") != self.client.slug or not reason:
+            text = gettext(
+                "Nothing was adopted: type the slug, %(slug)s, and give a reason or a ticket."
+            )
+            messages.error(request, text % {"slug": self.client.slug})
+            return here
+        try:
+            adopted = adopt_and_overwrite_secrets(
+                client_id=self.client.pk,
+                seen=read_raw_form_text(request, "seen"),
+                reason=reason,
+                by=get_signed_in_user(request),
+            )
+        except (NotResolved, ReasonError) as refusal:
+            messages.error(request, localize(refusal.message))
+            return here
+        messages.success(request, localize(adopted.message))
+        return HttpResponseRedirect(reverse("admin:credentials_client_change", args=[client_id]))
+
+
+# The filter of the client list to which the dashboard's number of clients with other keys and regions leads.
+
+
+class SettingsFilter(ClientListFilter):
+    """Filters by whether tags, description, KMS key and replicas of a client's secrets are as the settings say."""
+
+    title = _("key and regions")
+    parameter_name = "settings"
+    options: ClassVar[Options] = [("differ", _("Differ from the settings"))]
+
+    def find_condition(self, value: str) -> Q | None:
+        return client_has_settings_drift() if value == "differ" else None
+
+
+# The page that compares secrets with the settings, shows what a run would do, and starts it.
+
+
+# The page names so many clients; `apply_secret_settings --check` names all.
+CLIENTS_SHOWN = 100
+# So many are deleted at once: the page waits for AWS.
+SECRETS_SHOWN = 20
+# As for an offboarding, after which the secrets go too.
+DELETE_PERMISSION = "migration.purge_client"
+
+
+class SecretSettingsView(AdminView):
+    """Shows, by what AWS last said, which clients' secrets differ; on POST, starts the run over these."""
+
+    template_name = "admin/migration/secret_settings.html"
+    is_of_site = True
+
+    @property
+    def title(self) -> str:
+        return gettext("Key and regions of the secrets")
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        drift = find_settings_drift()
+        replicas = settings.NOVA_REPLICA_REGIONS
+        return self.render_to_response(
+            self.get_context_data(
+                drift=drift,
+                number=len(drift.client_ids_to_look_at),
+                clients=drift.clients[:CLIENTS_SHOWN],
+                key=settings.NOVA_KMS_KEY_ID,
+                replicas=None
+                if replicas is None
+                else [(region, key or AWS_KEY) for region, key in sorted(replicas.items())],
+                dollars=SECRET_A_MONTH * abs(drift.net_new_replicas),
+                seen=_describe_run(drift),
+                deleted=Secret.objects.of_deleted_clients().order_by("name")[:SECRETS_SHOWN],
+                may_delete=request.user.has_perm(DELETE_PERMISSION),
+                input_classes=" ".join(BASE_INPUT_CLASSES),
+                may_run=request.user.has_perm(RUN_PERMISSION),
+                may_view_clients=request.user.has_perm("credentials.view_client"),
+            )
+        )
+
+    def post(self, request: HttpRequest) -> HttpResponseRedirect:
+        if names := request.POST.getlist("deleted"):
+            return self._delete(request, names)
+        if not request.user.has_perm(RUN_PERMISSION):
+            raise PermissionDenied
+        here = HttpResponseRedirect(request.path)
+        drift = find_settings_drift()
+        if read_raw_form_text(request, "seen") != _describe_run(drift):
+            text = gettext(
+                "Nothing was started: the settings or the clients are others than this page showed."
+            )
+            messages.error(request, text)
+            return here
+        chosen = all_clients().with_ids(drift.client_ids_to_look_at)
+        if not chosen.exists():
+            messages.info(request, gettext("Nothing was started: no secret differs."))
+            return here
+        return start_run(
+            request, Run.Kind.SECRET_SETTINGS, chosen, secret_settings=describe_settings()
+        )
+
+    def _delete(self, request: HttpRequest, names: list[str]) -> HttpResponseRedirect:
+        """Schedule the deletion of the secrets that the page showed."""
+        if not request.user.has_perm(DELETE_PERMISSION):
+            raise PermissionDenied
+        try:
+            done = schedule_deletion_for_deleted_clients(
+                names=names[:SECRETS_SHOWN],
+                reason=get_typed_reason(request),
+                by=get_signed_in_user(request),
+            )
+        except ReasonError as error:
+            messages.error(request, localize(error.message))
+        else:
+            for each in done:
+                messages.info(request, localize(each))
+        return HttpResponseRedirect(request.path)
+
+
+def _describe_run(drift: SettingsDrift) -> str:
+    """Return the settings and the clients as one text, by which a page that shows others is known."""
+    settings_now = json.dumps(describe_settings(), sort_keys=True)
+    return f"{settings_now} {digest_clients(drift.client_ids_to_look_at)}"
+
+
+add_pages(
+    "run",
+    ("secret-settings/", "secret_settings", SecretSettingsView),
+)
+
+
+# A client's versions in AWS, which are read after its page is shown; one is restored, a stage is taken off.
+
+
+# More are on the page of their own.
+SHOWN_IN_TAB = 6
+
+
+class SecretVersionsView(ClientView):
+    """The versions of the client's secrets: a part of its page for htmx, a page of their own for a link."""
+
+    template_name = "admin/migration/client_versions_page.html"
+
+    @property
+    def title(self) -> str:
+        return gettext("Secrets of %(name)s") % {"name": self.client.name}
+
+    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        client = self.client
+        may_restore = request.user.has_perm(RESOLVE_PERMISSION)
+        phase = all_clients().with_phase().values_list("phase", flat=True).get(pk=client.pk)
+        context = {
+            "client": client,
+            "secrets": list(list_secrets(client)),
+            "values": describe_known_values(client_id),
+            "may_view_runs": request.user.has_perm(VIEW_RUNS)
+            or request.user.has_perm(RUN_PERMISSION),
+            "may_run": request.user.has_perm(RUN_PERMISSION),
+            "may_take_off": may_restore,
+            "may_restore": may_restore and phase != Phase.POSTGRES,
+        }
+        if request.headers.get("HX-Request"):
+            self.template_name = "admin/migration/client_versions.html"
+            return self.render_to_response({**context, "most": SHOWN_IN_TAB})
+        return self.render_to_response(self.get_context_data(**context, shows_names=True))
+
+
+class RestoreVersionView(ClientView):
+    """Shows by codes what a former version would change, and restores it once a reason is given and its logins work."""
+
+    template_name = "admin/migration/restore_version.html"
+    permission_required = RESOLVE_PERMISSION
+
+    @property
+    def title(self) -> str:
+        return gettext("Restore a former version: %(client)s") % {"client": self.client.name}
+
+    @property
+    def name_and_version(self) -> dict[str, str]:
+        """Return `name` and `version_id` as the address has them, unchecked; "" for one that it lacks."""
+        asked = self.request.GET
+        return {key: asked.get(key, "") for key in ("name", "version_id")}
+
+    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        return self._show()
+
+    def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        here = HttpResponseRedirect(request.get_full_path())
+        reason = get_typed_reason(request)
+        if not reason:
+            messages.error(request, gettext("Nothing was restored: give a reason or a ticket."))
+            return here
+        try:
+            restored = restore_version(
+                client_id=self.client.pk,
+                **self.name_and_version,
+                seen=read_raw_form_text(request, "seen"),
+                reason=reason,
+                by=get_signed_in_user(request),
+                accepted_digest=read_raw_form_text(request, "unproven"),
+            )
+        except UnprovenLoginsError as refusal:
+            return self._show(unproven=refusal, reason=reason)
+        except (NotResolved, ReasonError) as refusal:
+            messages.error(request, localize(refusal.message))
+            return here
+        messages.success(request, localize(restored.message))
+        return HttpResponseRedirect(_get_versions_url(self.client.pk))
+
+    def _show(self, **more: object) -> HttpResponse:
+        may_view = self.request.user.has_perm("migration.view_comparison")
+        context = self.get_context_data(
+            **more,
+            name=self.name_and_version["name"],
+            version=shorten(self.name_and_version["version_id"]),
+            back=_get_versions_url(self.client.pk),
+            input_classes=" ".join(BASE_INPUT_CLASSES),
+            may_view_comparisons=may_view,
+        )
+        try:
+            context["plan"] = plan_restore(self.client.pk, **self.name_and_version)
+        except NotResolved as refusal:
+            context["why_not"] = refusal.message
+        return self.render_to_response(context)
+
+
+class TakePendingOffView(ClientView):
+    """Takes AWSPENDING off a version that an interrupted write left."""
+
+    permission_required = RESOLVE_PERMISSION
+
+    def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        try:
+            done = take_unneeded_pending_off(
+                client_id=self.client.pk,
+                name=read_raw_form_text(request, "name"),
+                version_id=read_raw_form_text(request, "version_id"),
+                by=get_signed_in_user(request),
+            )
+        except NotResolved as refusal:
+            messages.error(request, localize(refusal.message))
+        else:
+            messages.success(request, localize(done))
+        return HttpResponseRedirect(_get_versions_url(self.client.pk))
+
+
+def _get_versions_url(client_id: int) -> str:
+    return reverse("admin:credentials_client_versions", args=[client_id])
+
+
+def describe_known_values(client_id: int) -> list[dict[str, object]]:
+    """Return what is known of the value of each of the client's credentials, in words."""
+    in_doubt = KnownValue.objects.list_present_maybe_former(client_id, key_id=fingerprint_key_id())
+    return [
+        {
+            "login": localize(ROWS[CredentialType(value.kind)](id=str(value.credential_id))),
+            "since": value.since,
+            "places": _describe_places(value),
+            "is_to_rotate": value.is_to_rotate,
+            "is_in_doubt": value in in_doubt,
+        }
+        for value in KnownValue.objects.list_present(client_id)
+    ]
+
+
+def _describe_places(value: KnownValue) -> list[str]:
+    """Return where the value is or was in clear, then that it is to be rotated if the tables lack it now."""
+    found = []
+    if value.stands_in_tables:
+        found.append(gettext("stands in the credential tables"))
+    elif value.stood_in_tables:
+        found.append(gettext("stood in the credential tables"))
+    if value.stood_in_copy:
+        found.append(gettext("a copy was found elsewhere in NOVA's database"))
+    if value.stood_in_legacy:
+        found.append(gettext("was found in NOVA's legacy table"))
+    if not found:
+        return [gettext("never stood in plain text, as far as this site has seen")]
+    if not value.stands_in_tables:
+        found.append(gettext("to be rotated"))
+    return found
+
+
+def get_console_url(name: str) -> str:
+    """Return the secret's address in the AWS console of the configured region and partition."""
+    region = settings.AWS_REGION
+    host = f"{region}.console.aws.amazon.com"
+    if region.startswith("cn-"):
+        host = "console.amazonaws.cn"
+    elif region.startswith("us-gov-"):
+        host = "console.amazonaws-us-gov.com"
+    query = urlencode({"name": name, "region": region})
+    return f"https://{host}/secretsmanager/secret?{query}"
