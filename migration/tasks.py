@@ -23,8 +23,9 @@ from credentials import proof
 from credentials.models import ClientRevision, ProofOutcome
 from credentials.shown_names import escape_invisible
 from credentials.triggers import ensure_writes_are_counted, writes_are_counted
+from migration.campaigns import steps
+from migration.campaigns.models import Campaign
 from migration.models import rotation_schedules
-from migration.models.campaigns import Campaign
 from migration.models.clients import all_clients, store_lost_secret_slugs
 from migration.models.conditions import SCHEDULE_CHANGED, Condition
 from migration.models.phases import WRITES_BOTH
@@ -36,7 +37,6 @@ from migration.models.site_counts import renew_client_counts
 from migration.nova import readers
 from migration.operations import (
     audit_heads,
-    campaign_steps,
     hung_sessions,
     interrupted_offboardings,
     known_values,
@@ -131,7 +131,7 @@ def take_campaigns_further() -> None:
 
 def take_campaign_further(campaign: Campaign) -> None:
     """Do what is next in the campaign, and queue the run that it starts. Call it once the campaign is committed."""
-    if run := campaign_steps.advance_campaign(campaign.pk):
+    if run := steps.advance_campaign(campaign.pk):
         enqueue(run)
 
 

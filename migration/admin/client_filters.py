@@ -10,9 +10,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from migration.admin.base import read_number
-from migration.admin.campaign_filters import CampaignFilter
 from migration.admin.counted_filters import ClientListFilter
 from migration.admin.import_filters import ImportFilter
+from migration.campaigns.pages import CampaignFilter
 from migration.models.client_groups import ClientGroup, GroupMember
 from migration.models.client_owners import ClientOwner
 from migration.models.clients import all_clients

@@ -18,7 +18,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from credentials.localization import localize
 from migration.admin.base import get_signed_in_user
-from migration.admin.campaign_starts import may_start_campaign
+from migration.campaigns.starts import may_start_campaign
 from migration.models.client_groups import (
     ClientGroup,
     ClientGroupError,

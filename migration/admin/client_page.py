@@ -12,7 +12,6 @@ from django.utils.translation import gettext as _
 from credentials.secret_names import find_name_problem, find_name_warning
 from migration import sentences
 from migration.admin.base import read_number
-from migration.admin.campaign_notes import describe_campaigns_of_clients
 from migration.admin.checklists import show_checks
 from migration.admin.client_comments import get_comments_context
 from migration.admin.client_export import may_export_cutover
@@ -22,6 +21,7 @@ from migration.admin.client_tabs import HISTORY_PAGE, ClientTab, list_tabs
 from migration.admin.copying import get_undo_context
 from migration.admin.leaving import LEAVING_PERMISSIONS
 from migration.admin.login_tests import get_advice_context, get_login_tests_context
+from migration.campaigns.pages import describe_campaigns_of_clients
 from migration.models.client_comments import ClientComment
 from migration.models.client_groups import ClientGroup
 from migration.models.comparisons import Comparison

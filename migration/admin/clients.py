@@ -24,7 +24,6 @@ from migration.admin.base import (
     read_raw_form_text,
 )
 from migration.admin.bulk_moves import BulkCutoverView, list_bulk_moves
-from migration.admin.campaign_starts import list_campaign_actions
 from migration.admin.client_columns import ClientColumns
 from migration.admin.client_comments import LeaveCommentView, TakeBackCommentView
 from migration.admin.client_export import ExportCutoverView, list_export_actions
@@ -58,6 +57,7 @@ from migration.admin.reveals import RevealView, link_reveal
 from migration.admin.rotations import RotateView, SetScheduleView, join_links, link_rotation
 from migration.admin.run_plans import plan_or_start_run
 from migration.admin.run_starts import start_run
+from migration.campaigns.starts import list_campaign_actions
 from migration.models.clients import all_clients, digest_selection
 from migration.models.login_tests import LOGIN_PERMISSION, LoginStores
 from migration.models.rotations import ROTATE_PERMISSION

@@ -9,11 +9,11 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from migration.admin.base import RUN_PERMISSION
-from migration.admin.campaign_starts import may_start_campaign
 from migration.admin.ready_moves import READY_PERMISSIONS, select_ready_outside_campaigns
 from migration.admin.run_views import make_run_badge
-from migration.models.campaign_clients import count_by_phase_before_goal
-from migration.models.campaigns import Campaign
+from migration.campaigns.members import count_by_phase_before_goal
+from migration.campaigns.models import Campaign
+from migration.campaigns.starts import may_start_campaign
 from migration.models.permissions import VIEW_CAMPAIGNS, VIEW_CHECKS
 from migration.models.readiness import Standing
 from migration.models.site_counts import KEPT_FROM_CLIENTS

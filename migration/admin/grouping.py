@@ -25,11 +25,8 @@ from migration.admin.base import (
     read_number,
     read_raw_form_text,
 )
-from migration.admin.campaign_notes import (
-    describe_campaigns_of_clients,
-    describe_new_member_verdicts,
-)
 from migration.admin.client_groups import get_members_url
+from migration.campaigns.pages import describe_campaigns_of_clients, describe_new_member_verdicts
 from migration.models.client_groups import ClientGroup, ClientGroupError, GroupMember
 from migration.models.clients import all_clients
 

@@ -22,9 +22,9 @@ from unfold.widgets import CHECKBOX_CLASSES
 from credentials.import_columns import IMPORT_COLUMNS, SECRET_COLUMNS
 from migration import import_sentences as sentences
 from migration.admin.base import RUN_PERMISSION, AdminView, get_signed_in_user
-from migration.admin.campaign_notes import describe_new_member_verdicts
 from migration.admin.import_filters import ImportFilter
 from migration.admin.run_plans import request_plan
+from migration.campaigns.pages import describe_new_member_verdicts
 from migration.operations.csv_cells import make_csv_line
 from migration.operations.import_files import MOST_BYTES, MOST_LINES, ImportRefusedError
 from migration.operations.import_plans import LineOutcome

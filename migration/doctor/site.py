@@ -19,6 +19,7 @@ from credentials.models import Client
 from credentials.shown_names import escape_invisible, escape_name
 from credentials.site_schema import SCHEMA
 from migration import setting_sentences as told
+from migration.campaigns.models import Campaign
 from migration.doctor.findings import (
     CheckName,
     FindingState,
@@ -27,7 +28,6 @@ from migration.doctor.findings import (
     report_ok,
     report_unlooked,
 )
-from migration.models.campaigns import Campaign
 from migration.models.clients import ClientMigration
 from migration.models.conditions import SCHEDULE_CHANGED, TASKS_DROPPED, Condition
 from migration.models.secrets import Secret

@@ -13,21 +13,20 @@ from django.db import DatabaseError, connection
 
 from credentials.shown_names import escape_name
 from migration import tasks
+from migration.campaigns.explain import explain_waiting, find_unfinished_run, summarize_campaign
+from migration.campaigns.models import Campaign
+from migration.campaigns.steps import advance_campaign
 from migration.management.base import RunCommand
-from migration.models.campaigns import Campaign
 from migration.models.runs import Run
-from migration.operations.campaign_steps import advance_campaign
 from migration.operations.runs import is_held_by_writes
-from migration.reports.campaign_waits import explain_waiting, find_unfinished_run
-from migration.reports.campaigns import summarize_campaign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django.core.management.base import CommandParser
 
+    from migration.campaigns.explain import CampaignSummary, WaveSummary
     from migration.management.base import Options
-    from migration.reports.campaigns import CampaignSummary, WaveSummary
 
 # The largest id that PostgreSQL's bigint holds.
 LARGEST_ID = 2**63 - 1

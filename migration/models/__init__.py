@@ -3,23 +3,26 @@
 No column here has a constraint on NOVA's tables: NOVA deletes clients, which our history must neither prevent nor lose.
 """
 
-from migration.models.approvals import MoveRequest
-from migration.models.audit_actors import Actor, acting
-from migration.models.audit_events import AuditCheckpoint, AuditCode, AuditEvent, AuditLink
-from migration.models.campaign_clients import (
+from migration.campaigns.members import (
     NewMemberVerdict,
     count_by_phase_before_goal,
     count_in_campaigns,
     list_clients_in_campaigns,
     list_newest_waves_of_groups,
 )
-from migration.models.campaigns import (
+from migration.campaigns.models import (
     GOALS,
     Campaign,
     CampaignNotChangedError,
     StaleCampaignError,
+    Wave,
+    WaveClient,
+    WaveCounts,
     describe_minutes,
 )
+from migration.models.approvals import MoveRequest
+from migration.models.audit_actors import Actor, acting
+from migration.models.audit_events import AuditCheckpoint, AuditCode, AuditEvent, AuditLink
 from migration.models.client_comments import (
     COMMENT_PERMISSION,
     ClientComment,
@@ -153,8 +156,6 @@ from migration.models.site_counts import (
 )
 from migration.models.steered_runs import StaleRunError, WithdrawnRunError
 from migration.models.version_keys import Fingerprint, VersionKey
-from migration.models.wave_counts import WaveCounts
-from migration.models.waves import Wave, WaveClient
 from migration.models.work_facts import OF_AWS, BackgroundFacts, read_background_facts
 from migration.models.workers import KNOWN_MIGRATIONS, Worker
 from migration.models.write_state import AwsWriteState, read_aws_write_state

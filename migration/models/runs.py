@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
+    from migration.campaigns.models import Wave
     from migration.models.clients import ClientPhaseQuerySet
     from migration.models.run_plans import RunPlan
-    from migration.models.waves import Wave
     from nova_credentials.messages import Message
 
 SWEEPS_ARE_KEPT = timedelta(days=2)

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from migration.models.campaigns import Campaign
+from migration.campaigns.models import Campaign
 from migration.models.offboardings import OffboardingState
 from migration.models.rotation_schedules import make_next_query, today
 from migration.models.runs import Run

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from credentials.legacy import LegacyTableError, count_legacy_rows
 from credentials.models import Credential
 from credentials.pointers import list_all_rows, list_rows_in_clear
-from migration.models.campaign_clients import count_in_campaigns
+from migration.campaigns.members import count_in_campaigns
 from migration.models.client_groups import ClientGroup
 from migration.models.offboardings import Offboarding
 from migration.models.reads import ReadCount
@@ -27,7 +27,7 @@ from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import Layout
 
 if TYPE_CHECKING:
-    from migration.models.campaigns import Campaign
+    from migration.campaigns.models import Campaign
     from migration.operations.secret_owners import SecretOwners
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.messages import Message

@@ -20,15 +20,14 @@ from credentials.nova_columns import NovaSchemaError
 from credentials.pointers import replace_secrets_by_pointers
 from migration import audit_sentences
 from migration import offboarding_sentences as told
+from migration.campaigns.models import Campaign, WaveClient
 from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.campaigns import Campaign
 from migration.models.clients import ClientMigration
 from migration.models.offboardings import Offboarding, OffboardingState
 from migration.models.reasons import require_reason
 from migration.models.rotation_schedules import RotationSchedule
 from migration.models.run_items import PUSHED
 from migration.models.secrets import Secret
-from migration.models.waves import WaveClient
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.gates import ShutGate

@@ -11,7 +11,7 @@ from django.db.models.functions import Cast
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from migration.models.campaigns import Campaign
+from migration.campaigns.models import Campaign
 from migration.models.moves import PhaseChange
 from migration.models.permissions import VIEW_CAMPAIGNS, VIEW_CLIENTS, VIEW_COMPARISONS, VIEW_RUNS
 from migration.models.phases import PhaseChoices

@@ -12,8 +12,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.localization import localize
+from migration.campaigns.models import Campaign
 from migration.models.approvals import MoveRequest
-from migration.models.campaigns import Campaign
 from migration.models.comparisons import Comparison
 from migration.models.permissions import (
     APPROVE_MOVES,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Case, When
 
-from migration.models.campaigns import Campaign
+from migration.campaigns.models import Campaign
 from migration.models.runs import Run
 from migration.models.site_counts import read_or_count_clients
 from migration.models.work_facts import read_background_facts

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from credentials.shown_names import escape_name
-from migration.models.campaigns import Campaign
+from migration.campaigns.models import Campaign
 from migration.models.client_groups import ClientGroup
 from migration.models.clients import all_clients
 from migration.models.folding import CaseAndAccentsFolded, fold_text, make_folded_expression

@@ -19,8 +19,8 @@ from django.utils.translation import ngettext
 from credentials.localization import localize, localize_html
 from credentials.shown_names import escape_name
 from migration import login_sentences
+from migration.campaigns.models import describe_minutes
 from migration.models.approvals import MoveRequest
-from migration.models.campaigns import describe_minutes
 from migration.models.comparisons import Comparison
 from migration.models.login_outcomes import LoginOutcome
 from migration.models.phases import PhaseChoices

@@ -4,8 +4,8 @@ import pytest
 from playwright.sync_api import expect
 
 from credentials.models import Client
+from migration.campaigns.steps import advance_campaign
 from migration.models import Campaign
-from migration.operations.campaign_steps import advance_campaign
 from migration.operations.comparisons import compare
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase

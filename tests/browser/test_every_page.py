@@ -7,11 +7,11 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.utils import timezone
 
 from migration.admin.client_tabs import ClientTab
+from migration.campaigns.steps import find_broken_rule
 from migration.models import AuditEvent, Campaign, ClientGroup, ClientOwner, RunPlan
 from migration.models.clients import all_clients
 from migration.models.runs import Run
 from migration.operations import aws_store
-from migration.operations.campaign_steps import find_broken_rule
 from migration.operations.comparisons import compare
 from migration.operations.run_plans import work_on_plan
 from nova_credentials.phases import Phase

@@ -16,6 +16,7 @@ from credentials.models import DatabaseCredential
 from credentials.sentences import ROWS
 from migration import sentences
 from migration.admin.client_tabs import ClientTab
+from migration.campaigns.steps import find_broken_rule
 from migration.models import (
     ClientMigration,
     Comparison,
@@ -30,7 +31,6 @@ from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.nova.models import AwsFailure
 from migration.operations.approvals import request_move
-from migration.operations.campaign_steps import find_broken_rule
 from nova_credentials.aws.answers import ErrorClass, SecretsManagerError
 from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase

@@ -11,13 +11,14 @@ from unittest import mock
 from django.db import OperationalError
 from django.utils import timezone
 
+from migration.campaigns import steps as campaign_steps
+from migration.campaigns.models import StaleCampaignError
+from migration.campaigns.steps import CampaignStartRefusedError, start_campaign
 from migration.models import Campaign, ClientGroup, Wave
-from migration.models.campaigns import StaleCampaignError
 from migration.models.clients import all_clients
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
-from migration.operations import campaign_steps, runs
-from migration.operations.campaigns import CampaignStartRefusedError, start_campaign
+from migration.operations import runs
 from tests.law.actions import Act, Change, compare, require_lock_timeout
 from tests.law.environment import FIELDS
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
+from migration.campaigns import steps
+from migration.campaigns.models import CampaignQuerySet, StaleCampaignError, WaveQuerySet
 from migration.models import Campaign, Wave
-from migration.models.campaigns import CampaignQuerySet, StaleCampaignError
 from migration.models.clients import all_clients
-from migration.models.waves import WaveQuerySet
-from migration.operations import campaign_steps, move_batches, move_runs
+from migration.operations import move_batches, move_runs
 from migration.operations.gates import Override
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.phases import Phase
@@ -110,14 +110,14 @@ def a_campaign_overrides_missing_evidence(patch):
 
 @fault(Phase.POSTGRES, FURTHER, STOP, FURTHER)
 def a_stopped_campaign_goes_on_by_itself(patch):
-    advance_campaign = campaign_steps.advance_campaign
+    advance_campaign = steps.advance_campaign
 
     def go_on_first(campaign_id):
         with suppress(StaleCampaignError):
             Campaign.objects.get(pk=campaign_id).go_on(by=None)
         return advance_campaign(campaign_id)
 
-    patch.setattr(campaign_steps, "advance_campaign", go_on_first)
+    patch.setattr(steps, "advance_campaign", go_on_first)
     patch.setattr(CampaignQuerySet, "running_or_rolling_back", CampaignQuerySet.not_over)
 
 

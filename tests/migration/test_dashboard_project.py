@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from credentials.models import ClientRevision
 from migration import campaign_sentences, tasks
+from migration.campaigns.steps import start_campaign
 from migration.models import (
     Campaign,
     ClientGroup,
@@ -25,7 +26,6 @@ from migration.models.clients import all_clients
 from migration.models.run_items import Act, Outcome
 from migration.models.runs import Run
 from migration.models.site_counts import SiteCounts, read_or_count_clients
-from migration.operations.campaigns import start_campaign
 from nova_credentials.phases import Phase
 from tests.factories import (
     VIEW,

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from credentials.models import Client, ClientRevision, ClientWrite
 from migration import sentences
+from migration.campaigns.steps import advance_campaign, start_campaign
 from migration.models import (
     ClientGroup,
     ClientMigration,
@@ -25,8 +26,6 @@ from migration.models import (
 from migration.models.clients import all_clients
 from migration.models.runs import Run
 from migration.models.site_counts import SiteCounts
-from migration.operations.campaign_steps import advance_campaign
-from migration.operations.campaigns import start_campaign
 from migration.reports.activity import list_activity
 from migration.reports.client_counts import add_up_counts
 from migration.reports.daily_comparisons import load_comparison_chart

@@ -9,6 +9,7 @@ from django.urls import URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from credentials.models import DatabaseCredential
+from migration.campaigns.steps import start_campaign
 from migration.models import (
     AuditEvent,
     Campaign,
@@ -22,7 +23,6 @@ from migration.models import (
 )
 from migration.models.clients import all_clients
 from migration.models.runs import Run
-from migration.operations.campaigns import start_campaign
 from migration.operations.comparisons import compare
 from migration.people.roles import ROLES
 from nova_credentials.phases import Phase

@@ -4,6 +4,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
+from migration.campaigns.steps import advance_campaign, approve_campaign, start_campaign
 from migration.models import Campaign, ClientGroup, MoveRequest, RunPlan
 from migration.models.clients import all_clients
 from migration.models.rotations import RotationOutcome
@@ -11,8 +12,6 @@ from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.operations import runs
 from migration.operations.approvals import approve_request, request_move
-from migration.operations.campaign_steps import advance_campaign
-from migration.operations.campaigns import approve_campaign, start_campaign
 from migration.operations.comparisons import compare
 from migration.operations.run_approvals import approve_run, start_move_run
 from migration.operations.run_plans import start_planned_run, work_on_plan

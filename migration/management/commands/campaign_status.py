@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from migration.campaigns.explain import summarize_campaign
+from migration.campaigns.models import Campaign
 from migration.management.campaigns import CampaignCommand, find_campaign
-from migration.models.campaigns import Campaign
-from migration.reports.campaigns import summarize_campaign
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
+from migration.campaigns.models import GOALS
+from migration.campaigns.steps import LARGEST, CampaignStartRefusedError, start_campaign
 from migration.management.base import find_client_group, find_user, require_writes
 from migration.management.campaigns import CampaignCommand
-from migration.models.campaigns import GOALS
 from migration.models.reasons import ReasonError
 from migration.models.runs import Run
 from migration.operations.approvals import ApprovalStepRefused
-from migration.operations.campaigns import LARGEST, CampaignStartRefusedError, start_campaign
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
+from migration.campaigns.members import find_slugs_unmoved_by_steps, go_on_without
+from migration.campaigns.models import CampaignNotChangedError
+from migration.campaigns.steps import cancel_campaign, stop_campaign
 from migration.management.base import find_user
 from migration.management.campaigns import CampaignCommand, find_campaign
-from migration.models.campaigns import CampaignNotChangedError
-from migration.models.left_clients import find_slugs_unmoved_by_steps, go_on_without
 from migration.models.reasons import ReasonError
-from migration.operations.campaigns import cancel_campaign, stop_campaign
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.core.management.base import CommandParser
 
-    from migration.models.campaigns import Campaign
+    from migration.campaigns.models import Campaign
 
 PERMISSIONS = {
     "stop": ("migration.change_campaign",),

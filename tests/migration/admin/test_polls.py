@@ -6,10 +6,10 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from migration.campaigns import history
+from migration.campaigns.history import digest_campaign
 from migration.models import Campaign, RunPlan
 from migration.models.runs import Run
-from migration.reports import campaign_changes
-from migration.reports.campaign_changes import digest_campaign
 from nova_credentials.phases import Phase
 from tests.migration.test_roles import CLIENT, Site, site
 
@@ -36,7 +36,7 @@ def test_a_poll_takes_at_most_four_queries(
     client.force_login(site.users[role])
     # No minute ends between the page and its poll.
     moment = timezone.now()
-    monkeypatch.setattr(campaign_changes, "timezone", SimpleNamespace(now=lambda: moment))
+    monkeypatch.setattr(history, "timezone", SimpleNamespace(now=lambda: moment))
     address = list_polls(site)[name]
 
     with django_assert_max_num_queries(4):

@@ -4,13 +4,12 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
+from migration.campaigns.members import read_campaign_request
+from migration.campaigns.steps import advance_campaign, start_campaign
 from migration.models import Campaign, ClientGroup, RunItem, Wave
-from migration.models.campaign_clients import read_campaign_request
 from migration.models.clients import all_clients
 from migration.models.runs import Run
 from migration.operations import runs
-from migration.operations.campaign_steps import advance_campaign
-from migration.operations.campaigns import start_campaign
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.migration.admin.pages import page_of

@@ -8,13 +8,12 @@ from types import SimpleNamespace
 from django.db.models import F
 from django.utils import timezone
 
+from migration.campaigns.steps import advance_campaign, start_campaign
 from migration.models import Campaign, ClientGroup, Comparison, Wave, WaveClient
 from migration.models.clients import all_clients
 from migration.models.phases import WRITES_BOTH
 from migration.models.runs import Run
 from migration.operations import aws_store, runs
-from migration.operations.campaign_steps import advance_campaign
-from migration.operations.campaigns import start_campaign
 from migration.operations.comparisons import compare
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
@@ -162,7 +161,7 @@ def minutes_later(monkeypatch, minutes: float) -> None:
     """Has the engine's clock, and no other, show another time."""
     ahead = timedelta(minutes=minutes)
     clock = SimpleNamespace(now=lambda: timezone.now() + ahead)
-    monkeypatch.setattr("migration.operations.campaign_steps.timezone", clock)
+    monkeypatch.setattr("migration.campaigns.steps.timezone", clock)
 
 
 def once(does: Callable[[], object], then: Callable) -> Callable:

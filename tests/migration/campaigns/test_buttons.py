@@ -6,10 +6,10 @@ from html import unescape
 import pytest
 from django.contrib.messages import get_messages
 
-from migration.admin import campaign_views
+from migration.campaigns import pages as campaign_views
+from migration.campaigns.steps import advance_campaign
 from migration.models import AuditEvent, Campaign
 from migration.models.runs import Run
-from migration.operations.campaign_steps import advance_campaign
 from nova_credentials.phases import Phase
 from tests.factories import make_user
 from tests.migration.admin.pages import text

@@ -9,12 +9,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from migration.models import Campaign, GroupMember
-from migration.models.campaign_clients import (
+from migration.campaigns.members import (
     NewMemberVerdict,
     count_in_campaigns,
     list_newest_waves_of_groups,
 )
+from migration.models import Campaign, GroupMember
 from migration.models.clients import all_clients
 from migration.models.runs import Run
 from tests.factories import make_client

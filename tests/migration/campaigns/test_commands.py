@@ -7,12 +7,11 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from credentials.models import DatabaseCredential
+from migration.campaigns.steps import advance_campaign, approve_campaign
 from migration.management import campaigns
 from migration.models import Campaign, ClientGroup
 from migration.models.clients import all_clients
 from migration.operations.aws_store import secrets_manager
-from migration.operations.campaign_steps import advance_campaign
-from migration.operations.campaigns import approve_campaign
 from migration.operations.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user

@@ -9,12 +9,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from migration.campaigns.explain import WaveState, summarize_campaign
+from migration.campaigns.members import find_stuck_slugs, go_on_without
+from migration.campaigns.models import CampaignNotChangedError
 from migration.models import AuditEvent, Campaign, ClientMigration, ReadCount, WaveClient
-from migration.models.campaigns import CampaignNotChangedError
 from migration.models.clients import all_clients, digest_clients
-from migration.models.left_clients import find_stuck_slugs, go_on_without
 from migration.models.run_items import Outcome
-from migration.reports.campaigns import WaveState, summarize_campaign
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison, make_many, make_user

@@ -8,10 +8,10 @@ import pytest
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
+from migration.campaigns.explain import show_time
+from migration.campaigns.members import find_stuck_slugs, go_on_without
 from migration.models import AuditEvent, Campaign, ClientMigration, ReadCount, Worker
 from migration.models.clients import all_clients
-from migration.models.left_clients import find_stuck_slugs, go_on_without
-from migration.reports.campaign_waits import show_time
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison, make_full_client, make_user
 from tests.migration.admin.pages import CLIENTS, page_of, text
@@ -318,7 +318,7 @@ def test_a_rollback_stands_in_the_history(viewer):
 
 
 def test_a_long_history_is_shown_from_its_newest_and_whole_on_demand(viewer, monkeypatch):
-    monkeypatch.setattr("migration.admin.campaign_views.EVENTS_SHOWN", 2)
+    monkeypatch.setattr("migration.campaigns.pages.EVENTS_SHOWN", 2)
     campaign = make_campaign(make_group("Spain", 1))
     do_next(campaign), do_next(campaign)
 

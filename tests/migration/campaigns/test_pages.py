@@ -11,13 +11,13 @@ from django.urls import reverse
 from django.utils import timezone
 
 from migration import sentences
-from migration.admin import campaign_views
+from migration.campaigns import history as campaign_changes
+from migration.campaigns import pages as campaign_views
+from migration.campaigns.steps import advance_campaign
 from migration.models import AuditEvent, Campaign, PhaseChange, Wave, WaveClient, Worker
 from migration.models.audit_events import AuditCode
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
-from migration.operations.campaign_steps import advance_campaign
-from migration.reports import campaign_changes
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_comparison, make_user
 from tests.migration.admin.pages import page_of, text

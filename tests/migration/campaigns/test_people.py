@@ -4,13 +4,13 @@ import pytest
 from django.urls import reverse
 
 from migration import tasks
+from migration.campaigns import steps
+from migration.campaigns.models import StaleCampaignError
+from migration.campaigns.steps import approve_campaign, cancel_campaign, stop_campaign
 from migration.models import Campaign
-from migration.models.campaigns import StaleCampaignError
 from migration.models.clients import all_clients
 from migration.models.runs import Run
-from migration.operations import campaign_steps
 from migration.operations.approvals import ApprovalStepRefused
-from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
 from migration.operations.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_user
@@ -164,14 +164,14 @@ def test_a_campaign_that_fails_keeps_no_other_from_being_stopped(monkeypatch):
     campaign, group = begin_cutover()
     other = begin(make_group("south", 1))
     differ(members(group)[0])
-    advance_campaign = campaign_steps.advance_campaign
+    advance_campaign = steps.advance_campaign
 
     def fail_of_the_newest(campaign_id):
         if campaign_id == other.pk:
             raise LookupError("example")
         return advance_campaign(campaign_id)
 
-    monkeypatch.setattr(campaign_steps, "advance_campaign", fail_of_the_newest)
+    monkeypatch.setattr(steps, "advance_campaign", fail_of_the_newest)
 
     tasks.take_campaigns_further()
 

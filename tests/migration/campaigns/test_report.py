@@ -9,13 +9,18 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from migration import campaign_sentences, run_sentences
+from migration.campaigns.explain import (
+    NAMED_IN_ALL,
+    NAMED_OF_A_RUN,
+    RUNS_LISTED,
+    WaveState,
+    show_time,
+    summarize_campaign,
+)
+from migration.campaigns.models import WaveCounts
+from migration.campaigns.steps import advance_campaign
 from migration.models import Campaign, WaveClient, Worker
 from migration.models.runs import Run
-from migration.models.wave_counts import WaveCounts
-from migration.operations.campaign_steps import advance_campaign
-from migration.reports.campaign_left import NAMED_IN_ALL, NAMED_OF_A_RUN
-from migration.reports.campaign_waits import show_time
-from migration.reports.campaigns import RUNS_LISTED, WaveState, summarize_campaign
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison, make_many, make_user
 from tests.migration.campaigns.shown import begin_wave, do_next, make_campaign, make_group

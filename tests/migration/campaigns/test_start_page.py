@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from migration.admin import campaign_starts
+from migration.campaigns import starts
 from migration.models import AuditEvent, Campaign, ClientGroup, GroupMember
 from migration.models.clients import all_clients, digest_clients
 from nova_credentials.phases import Phase
@@ -135,7 +135,7 @@ def test_what_was_shown_is_started_in_the_order_of_the_places(
     assert hidden == sent
 
     now = datetime(2026, 3, 2, hour, tzinfo=timezone.get_default_timezone())
-    monkeypatch.setattr(campaign_starts, "timezone", SimpleNamespace(now=lambda: now))
+    monkeypatch.setattr(starts, "timezone", SimpleNamespace(now=lambda: now))
     response = client.post(START, hidden | {"step": "start"})
 
     campaign = Campaign.objects.get()
@@ -284,7 +284,7 @@ def test_one_of_the_two_permissions_is_not_enough(client, permission):
 
 
 def test_of_more_groups_than_a_form_takes_the_first_are_shown(client, maria, monkeypatch):
-    monkeypatch.setattr(campaign_starts, "GROUPS_SHOWN", 2)
+    monkeypatch.setattr(starts, "GROUPS_SHOWN", 2)
     for number in (2, 0, 1):
         ClientGroup.objects.get_or_add(f"Wave {number}")
 

@@ -8,14 +8,14 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 
 from migration import campaign_sentences, sentences
+from migration.campaigns import steps as campaigns
+from migration.campaigns.models import StaleCampaignError
+from migration.campaigns.steps import CampaignStartRefusedError, approve_campaign
 from migration.models import AuditEvent, Campaign, ClientGroup, PasswordReset, PhaseChange
 from migration.models.audit_events import AuditCode
-from migration.models.campaigns import StaleCampaignError
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
-from migration.operations import campaigns
 from migration.operations.approvals import ApprovalStepRefused
-from migration.operations.campaigns import CampaignStartRefusedError, approve_campaign
 from nova_credentials.phases import Phase
 from tests.migration.campaigns.taken import (
     CUTOVER,

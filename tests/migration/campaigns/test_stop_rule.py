@@ -5,9 +5,9 @@ import json
 import pytest
 from django.db import connection
 
+from migration.campaigns.models import StaleCampaignError
 from migration.models import AuditEvent, Campaign, Comparison
 from migration.models.audit_events import AuditCode
-from migration.models.campaigns import StaleCampaignError
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.operations import runs
@@ -426,7 +426,7 @@ def test_a_client_moved_by_hand_while_its_run_waits_is_refused_and_does_not_coun
 def test_refused_clients_of_an_approved_run_that_somebody_asks_for_again_are_asked_for_no_more(
     settings, maria, ana
 ):
-    from migration.operations.campaigns import approve_campaign
+    from migration.campaigns.steps import approve_campaign
 
     settings.NOVA_REQUIRE_APPROVAL = True
     group = make_group("north", 2, Phase.DUAL_READ)

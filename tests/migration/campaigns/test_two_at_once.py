@@ -11,6 +11,10 @@ import psycopg
 import pytest
 from django.db import connection
 
+from migration.campaigns import models as waves
+from migration.campaigns import steps as campaign_steps
+from migration.campaigns.models import StaleCampaignError
+from migration.campaigns.steps import advance_campaign
 from migration.models import (
     AuditEvent,
     Campaign,
@@ -19,13 +23,9 @@ from migration.models import (
     RunItem,
     Wave,
     WaveClient,
-    waves,
 )
-from migration.models.campaigns import StaleCampaignError
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
-from migration.operations import campaign_steps
-from migration.operations.campaign_steps import advance_campaign
 from nova_credentials.phases import Phase
 from tests.factories import make_comparison, make_full_client, nova_uri
 from tests.held_leases import wait_for_end

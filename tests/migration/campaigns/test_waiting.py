@@ -9,13 +9,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from migration.campaigns.explain import WaveState, summarize_campaign
 from migration.models import Campaign, ClientMigration, ReadCount, Worker
 from migration.models.clients import all_clients
 from migration.models.readiness import Blocker
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.operations.comparisons import compare
-from migration.reports.campaigns import WaveState, summarize_campaign
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison, make_many, make_user
 from tests.migration.admin.pages import page_of, text

@@ -8,15 +8,16 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from credentials.models import Client
+from migration.campaigns import steps
+from migration.campaigns.steps import approve_campaign, cancel_campaign, start_campaign
 from migration.models import ClientGroup, Comparison, Notice, OpenMismatch, Rotation
 from migration.models.clients import all_clients
 from migration.models.notices import NoticeEvent
 from migration.models.rotations import RotationOutcome
 from migration.models.runs import Run
-from migration.operations import campaign_steps, runs, skipped_items
+from migration.operations import runs, skipped_items
 from migration.operations.approvals import approve_request, cancel_request, request_move
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
-from migration.operations.campaigns import approve_campaign, cancel_campaign, start_campaign
 from migration.operations.comparisons import compare
 from migration.operations.notice_looks import look_at_clients
 from migration.operations.run_approvals import approve_run, cancel_run_request, start_move_run
@@ -261,12 +262,12 @@ def test_a_campaign_that_stops_by_its_rule_is_told(stores, monkeypatch):
     pk = make_full_client("idom")
     group.put_clients(all_clients().filter(pk=pk))
     campaign = start_campaign(groups=[group], goal=Phase.DUAL_READ, most_refused=1)
-    run = campaign_steps.advance_campaign(campaign.pk)
+    run = steps.advance_campaign(campaign.pk)
     make_comparison(pk, "mismatch", mismatches=[DIFFERENT], run=run)
     run.items.update(outcome="refused", finished_at=timezone.now())
 
-    campaign_steps.advance_campaign(campaign.pk)
-    campaign_steps.advance_campaign(campaign.pk)
+    steps.advance_campaign(campaign.pk)
+    steps.advance_campaign(campaign.pk)
 
     campaign.refresh_from_db()
     assert campaign.state == "stopped"

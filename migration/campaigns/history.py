@@ -1,4 +1,4 @@
-"""Tells the history of a campaign: who did what with it and why it stopped, from the audit, and what its runs did."""
+"""Tells what happened in a campaign, and whether it changed since a page was shown."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.contrib.humanize.templatetags.humanize import intcomma
+from django.db import connection
 from django.db.models import Count, Max, Q
 from django.db.models.functions import TruncMinute
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.localization import localize
 from migration import audit_sentences, campaign_sentences
+from migration.campaigns.models import WaveClient
 from migration.models.audit_actors import SYSTEM
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.audit_signatures import first_id_at
@@ -20,7 +23,6 @@ from migration.models.moves import PhaseChange, is_move_back
 from migration.models.phases import PhaseChoices
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
-from migration.models.waves import WaveClient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +30,49 @@ if TYPE_CHECKING:
     from typing import Protocol
     from uuid import UUID
 
-    from migration.models.campaigns import Campaign
-    from migration.models.waves import Wave
+    from migration.campaigns.models import Campaign, Wave
     from nova_credentials.messages import Message
+
+
+# Says whether anything that a campaign's page shows has changed: in one query, as open pages ask every few seconds.
+
+
+# The digest leaves out reads, workers that fall silent and times: a page shows these anew after so many seconds.
+SHOWN_AFTER_SECONDS = 60
+
+DIGEST = """
+SELECT md5(concat_ws(' ', campaign::text, (
+    SELECT string_agg(concat_ws(' ', wave::text, run.id, run.state, run.steered_at, run.finished_at, (
+        SELECT count(*) FROM migration_runitem AS item
+        WHERE item.run_id = run.id AND run.finished_at IS NULL AND item.outcome > ''
+    )), ' ' ORDER BY wave.id, run.id)
+    FROM migration_wave AS wave LEFT JOIN migration_run AS run ON run.wave_id = wave.id
+    WHERE wave.campaign_id = campaign.id
+), (
+    SELECT max(id) FROM migration_phasechange
+), (
+    SELECT max(id) FROM migration_comparison
+), (
+    SELECT id FROM migration_auditevent ORDER BY id DESC LIMIT 1
+), %s::bigint))
+FROM migration_campaign AS campaign WHERE campaign.id = %s
+"""
+
+
+def digest_campaign(campaign_id: int) -> str | None:
+    """Return a digest of the campaign, its waves, their runs and what was done last; None where there is none."""
+    # Not all open pages in the same second. The number is whatever an address says: any, kept small here.
+    shift = campaign_id % SHOWN_AFTER_SECONDS
+    period = int((timezone.now().timestamp() + shift) // SHOWN_AFTER_SECONDS)
+    with connection.cursor() as cursor:
+        cursor.execute(DIGEST, [period, campaign_id])
+        row: tuple[str] | None = cursor.fetchone()
+    return row[0] if row else None
+
+
+# Tells the history of a campaign: who did what with it and why it stopped, from the audit, and what its runs did.
+
+if TYPE_CHECKING:
 
     class CountedRun(Protocol):
         """A run as `with_counts` gets it."""

@@ -1,50 +1,77 @@
-"""The page of one campaign, the part of it that refreshes itself, and its buttons."""
+"""Campaigns: their list, a campaign's page with its waves, and its buttons."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
+from django.db.models import Q
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
-from django.utils.translation import gettext as _
+from django.utils.html import format_html
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration.admin.base import (
+    NOTES_OF_CLIENTS,
     RUN_PERMISSION,
     AdminView,
     ObjectView,
     get_signed_in_user,
+    get_typed_reason,
     read_number,
     read_raw_form_text,
 )
-from migration.admin.campaign_waves import get_wave_context
+from migration.admin.counted_filters import ClientListFilter
 from migration.admin.run_starts import start_run
 from migration.admin.run_views import make_run_badge
-from migration.models.campaign_clients import count_new_members, read_campaign_request
-from migration.models.campaigns import Campaign, StaleCampaignError
-from migration.models.clients import all_clients, digest_selection
-from migration.models.left_clients import select_items_unmoved_by_steps
+from migration.campaigns.explain import (
+    NAMED_IN_ALL,
+    CountedClients,
+    WaveState,
+    find_counted_clients,
+    find_frequent_reason,
+    list_blocked_now,
+    make_list_query,
+    summarize_campaign,
+)
+from migration.campaigns.history import EVENTS_SHOWN, MOST_EVENTS, digest_campaign, list_history
+from migration.campaigns.members import (
+    NewMemberVerdict,
+    count_in_campaigns,
+    count_new_members,
+    find_stuck_slugs,
+    go_on_without,
+    list_newest_waves_of_groups,
+    read_campaign_request,
+    select_items_unmoved_by_steps,
+)
+from migration.campaigns.models import (
+    Campaign,
+    CampaignNotChangedError,
+    StaleCampaignError,
+    WaveClient,
+)
+from migration.campaigns.steps import approve_campaign, cancel_campaign, stop_campaign
+from migration.models.clients import all_clients, digest_clients, digest_selection
 from migration.models.notices import NoticeEvent, is_told
-from migration.models.permissions import APPROVE_MOVES, SET_NOTICES, VIEW_RUNS
+from migration.models.permissions import APPROVE_MOVES, SET_NOTICES, VIEW_CAMPAIGNS, VIEW_RUNS
 from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH
 from migration.models.readiness import Blocker
+from migration.models.reasons import ReasonError
 from migration.models.runs import Run
-from migration.models.waves import WaveClient
 from migration.operations.approvals import ApprovalStepRefused, find_second_user_refusal
-from migration.operations.campaigns import approve_campaign, cancel_campaign, stop_campaign
 from migration.people.roles import VIEW_AUDIT
-from migration.reports.campaign_changes import digest_campaign
-from migration.reports.campaign_history import EVENTS_SHOWN, MOST_EVENTS, list_history
-from migration.reports.campaign_now import list_blocked_now
-from migration.reports.campaigns import summarize_campaign
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from migration.templatetags.migration_pages import make_label
 from nova_credentials.phases import Move, Phase
@@ -52,11 +79,210 @@ from nova_credentials.phases import Move, Phase
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from django.contrib.admin import ModelAdmin
+    from django.db.models import QuerySet
     from django.http import HttpRequest
+    from django.utils.safestring import SafeString
 
+    from credentials.models import Client
+    from migration.admin.counted_filters import Options
+    from migration.campaigns.explain import BlockedNow, CampaignSummary, ClientIds, WaveSummary
     from migration.models.clients import ClientPhaseQuerySet
-    from migration.reports.campaign_now import BlockedNow
-    from migration.reports.campaigns import CampaignSummary
+
+
+# The filter of the client list to which the numbers of campaigns lead. Its address is made by their pages alone.
+
+
+class CampaignFilter(ClientListFilter):
+    """Filters by what a page of a campaign counts, for those who may see campaigns.
+
+    A value that means nothing shows nobody: a wave is rolled back by an action for all that the list shows.
+    """
+
+    title = _("campaign")
+    parameter_name = "campaign"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Client]) -> Options:
+        """Return the value that the address has: the filter has no choices of its own."""
+        value = self.value()
+        if not value:
+            return []
+        found = self.read_counted(request, value)
+        return [(value, found[0] if found else _("Not known"))]
+
+    def find_condition(self, value: str) -> Q | None:
+        if not value:
+            return None
+        found = self.read_counted(self.request, value)
+        return Q(pk__in=found[1] if found else [])
+
+    def read_counted(self, request: HttpRequest, value: str) -> tuple[str, ClientIds] | None:
+        """Return the words of the value and the ids of its clients; None where it means nothing to the user."""
+        word, _dash, number = value.partition("-")
+        pk = read_number(number)
+        if pk is None or not request.user.has_perm(VIEW_CAMPAIGNS):
+            return None
+        return find_counted_clients(word, pk)
+
+
+# Says on pages of clients and groups which campaigns that are not over take them.
+
+
+def describe_campaigns_of_clients(
+    request: HttpRequest,
+    client_ids: Collection[int] | QuerySet[Any, int],
+    *,
+    number: int | None = None,
+) -> list[SafeString]:
+    """Return a sentence for each campaign that is not over and has some of the clients. Takes one query.
+
+    It links to the campaign where the user may view campaigns. `number`: of the ids, needed where they are a query.
+    """
+    asked = len(client_ids) if number is None else number
+    may_view = request.user.has_perm(VIEW_CAMPAIGNS)
+    notes = []
+    for campaign, found, moves_clients in count_in_campaigns(client_ids):
+        text = ngettext(
+            "{n} of these clients is in {campaign}, {what}.",
+            "{n} of these clients are in {campaign}, {what}.",
+            found,
+        )
+        if asked == 1:
+            text = gettext("This client is in {campaign}, {what}.")
+        shown = _link(campaign) if may_view else str(campaign)
+        what = _describe_movement(campaign, moves_clients=moves_clients)
+        notes.append(format_html(text, n=intcomma(found), campaign=shown, what=what))
+    return notes
+
+
+NOTES_OF_CLIENTS.append(describe_campaigns_of_clients)
+
+
+def _describe_movement(campaign: Campaign, *, moves_clients: bool) -> str:
+    if campaign.state == Campaign.State.RUNNING:
+        return gettext("which moves its clients by itself, each when its wave begins")
+    if moves_clients:
+        return gettext("which is stopped; what it has in work still moves clients")
+    return gettext("which moves nobody now (%(state)s)") % {
+        "state": campaign.get_state_display().lower()
+    }
+
+
+def describe_new_member_verdicts(
+    request: HttpRequest, group_ids: Collection[int]
+) -> list[SafeString]:
+    """Return a sentence for each group in a campaign: whether it takes clients that are put in now."""
+    may_view = request.user.has_perm(VIEW_CAMPAIGNS)
+    texts = {
+        NewMemberVerdict.LATER: gettext(
+            "{campaign} takes the clients of {group} when their wave begins, also those that you put into it now."
+        ),
+        NewMemberVerdict.NOT_APPROVED: gettext(
+            "{campaign} takes {group}, but leaves out who comes into it now: it was requested without them."
+        ),
+        NewMemberVerdict.TOO_LATE: gettext(
+            "{campaign} has begun its wave of {group}, and leaves out who comes into it now."
+        ),
+    }
+    return [
+        format_html(
+            texts[takes],
+            campaign=_link(wave.campaign) if may_view else wave.campaign,
+            group=wave.group,
+        )
+        for wave, takes in list_newest_waves_of_groups(group_ids)
+    ]
+
+
+def _link(campaign: Campaign) -> SafeString:
+    url = reverse("admin:migration_campaign_change", args=[campaign.pk])
+    return format_html('<a class="text-link underline" href="{}">{}</a>', url, campaign)
+
+
+# Describes the waves of a campaign for its page: each number with its limit, and the list that it leads to.
+
+WAVE_LOOKS = {
+    WaveState.NOT_BEGUN: ("default", "schedule"),
+    WaveState.IN_WORK: ("info", "progress_activity"),
+    WaveState.SOAKING: ("info", "hourglass"),
+    WaveState.WAITING: ("info", "hourglass"),
+    WaveState.BEGUN: ("default", "play_arrow"),
+    WaveState.ROLLING_BACK: ("warning", "undo"),
+    WaveState.ROLLED_BACK: ("warning", "undo"),
+    WaveState.FINISHED: ("success", "check"),
+}
+# Each number of a wave leads to a list of exactly the clients that it counts.
+COUNTED_LISTS = {
+    "refused": CountedClients.REFUSED,
+    "mismatches": CountedClients.DIFFERING,
+    "failed_reads": CountedClients.FAILED_READS,
+}
+
+
+def get_wave_context(wave: WaveSummary) -> dict[str, object]:
+    """Return what the page shows of one wave; in `counts` each number with its limit and its list's query."""
+    campaign, counts, pk = wave.wave.campaign, wave.counts, wave.wave.pk
+    variant, icon = WAVE_LOOKS[wave.state]
+    stands_still = wave.state == WaveState.BEGUN and campaign.state == Campaign.State.STOPPED
+    was_left = wave.state == WaveState.BEGUN and campaign.is_over
+    # Somebody moved clients of it back, or took them out of their group.
+    lacks_some = wave.state == WaveState.FINISHED and wave.at_goal < wave.clients - wave.deleted
+    label = str(wave.state.label)
+    if stands_still or lacks_some:
+        label = (
+            gettext("Stands still") if stands_still else gettext("Finished, not all at the goal")
+        )
+        variant, icon = "warning", "stop" if stands_still else icon
+    elif was_left:
+        label, icon = gettext("Left where it was"), "cancel"
+    in_aws = wave.phases[Phase.AWS]
+    limits = (
+        ("refused", campaign.most_refused),
+        ("mismatches", campaign.most_mismatches),
+        ("failed_reads", campaign.most_failed_reads),
+    )
+    labels = {
+        "refused": gettext("Refused"),
+        "mismatches": gettext("Mismatches"),
+        "failed_reads": gettext("Failed reads"),
+    }
+    until = wave.soaks_until
+    return {
+        "pk": pk,
+        "name": wave.wave.name_message,
+        "badge": make_label(label, variant, icon),
+        # By the action of the client list, which moves exactly those that its filter shows.
+        "in_aws": 0 if wave.state == WaveState.ROLLING_BACK else in_aws,
+        "in_aws_query": make_list_query(CountedClients.TAKEN, pk, phase=Phase.AWS.value),
+        "began_at": wave.wave.began_at,
+        "finished_at": wave.wave.finished_at,
+        "clients": wave.clients if counts else None,
+        "at_goal": wave.at_goal,
+        "percent": 100 * wave.at_goal / wave.clients if wave.clients else 0,
+        "deleted": wave.deleted,
+        "left_out": wave.left_out,
+        "left_out_query": make_list_query(CountedClients.LEFT_OUT, pk),
+        "phases": [
+            (phase, number, make_list_query(CountedClients.TAKEN, pk, phase=phase.value))
+            for phase, number in wave.phases.items()
+            if number
+        ],
+        "soak_left": (until - timezone.now()).total_seconds() if until else None,
+        "counts": [
+            (
+                labels[name],
+                number := getattr(counts, name),
+                limit,
+                number >= limit,
+                make_list_query(COUNTED_LISTS[name], pk),
+            )
+            for name, limit in (limits if counts else ())
+        ],
+        "runs": wave.runs,
+    }
+
+
+# The page of one campaign, the part of it that refreshes itself, and its buttons.
 
 STEER_PERMISSION = "migration.change_campaign"
 MOVE_PERMISSION = MOVE_PERMISSIONS[Move.CUTOVER]
@@ -145,14 +371,14 @@ class SteerCampaignView(CampaignButtonView):
                     raise PermissionDenied
                 return start_run(request, Run.Kind.COMPARE, list_clients_to_compare(self.campaign))
             case "stop":
-                done = _(
+                done = gettext(
                     "Stopped: nothing more begins. A run in work ends with the batches that have begun."
                 )
                 return self.change_state(stop_campaign, done)
             case "go_on":
                 if not request.user.has_perm(MOVE_PERMISSION):
                     raise PermissionDenied
-                done = _("The campaign goes on, and counts anew against its limits.")
+                done = gettext("The campaign goes on, and counts anew against its limits.")
                 return self.change_state(Campaign.go_on, done)
         raise BadRequest
 
@@ -177,7 +403,7 @@ class CancelCampaignView(CampaignButtonView):
         cancel = partial(cancel_campaign, only_requested=only_requested)
         return self.change_state(
             cancel,
-            _(
+            gettext(
                 "Cancelled: nothing more begins. Its clients stay where they are once what is in work has ended."
             ),
         )
@@ -201,7 +427,7 @@ class ApproveCampaignView(AdminView):
         except (ApprovalStepRefused, StaleCampaignError) as refusal:
             messages.error(request, localize(refusal.message))
         else:
-            messages.success(request, _("Approved: the campaign begins."))
+            messages.success(request, gettext("Approved: the campaign begins."))
         return HttpResponseRedirect(get_campaign_url(pk))
 
 
@@ -356,3 +582,72 @@ def get_buttons_context(
             else {}
         ),
     }
+
+
+# The page on which a stopped campaign goes on without the clients that hold it up.
+
+
+class GoOnWithoutView(CampaignButtonView):
+    """Has the campaign go on without the clients that hold it up, which it names first.
+
+    Their digest is sent along, so that nobody leaves out others than were shown.
+    """
+
+    template_name = "admin/migration/campaign_go_on.html"
+
+    @property
+    def title(self) -> str:
+        return gettext("Go on with %(campaign)s without the clients that hold it up") % {
+            "campaign": self.campaign
+        }
+
+    def has_permission(self) -> bool:
+        return all(map(self.request.user.has_perm, (STEER_PERMISSION, MOVE_PERMISSION)))
+
+    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        refused = select_items_unmoved_by_steps(self.campaign).order_by("client_id", "-pk")
+        newest = list(refused.distinct("client_id")[: NAMED_IN_ALL + 1])
+        number_refused = refused.order_by().values("client_id").distinct().count()
+        stuck = find_stuck_slugs(self.campaign)
+        return self.render_to_response(
+            self.get_context_data(
+                original=self.campaign,
+                is_stopped=self.campaign.state == self.campaign.State.STOPPED,
+                number=len(stuck),
+                digest=digest_clients(stuck),
+                items=newest[:NAMED_IN_ALL],
+                not_named=max(0, number_refused - NAMED_IN_ALL),
+                kept_now=[each for each in list_blocked_now(self.campaign) if not each.passes_soon],
+                frequent_reason=find_frequent_reason(self.campaign),
+                may_view_clients=request.user.has_perm("credentials.view_client"),
+                input_classes=" ".join(BASE_INPUT_CLASSES),
+            )
+        )
+
+    def post(self, request: HttpRequest, pk: int) -> HttpResponse:
+        here = HttpResponseRedirect(request.path)
+        reason, digest = get_typed_reason(request), request.POST.get("clients", "")
+        if not digest:
+            raise BadRequest
+        if not reason:
+            messages.error(request, gettext("Nothing was done: give a reason or a ticket."))
+            return here
+        try:
+            number = go_on_without(
+                self.campaign,
+                by=get_signed_in_user(request),
+                find=find_stuck_slugs,
+                seen=read_seen_change_time(request),
+                digest=digest,
+                reason=reason,
+            )
+        except (CampaignNotChangedError, ReasonError) as refusal:
+            messages.error(request, localize(refusal.message))
+            return here
+        text = ngettext(
+            "The campaign goes on without the client that held it up: it was left out.",
+            "The campaign goes on without the clients that held it up: %(n)d were left out.",
+            number,
+        )
+        messages.success(request, text % {"n": number})
+        return HttpResponseRedirect(get_campaign_url(pk))

@@ -14,18 +14,17 @@ from credentials.localization import localize_html
 from credentials.shown_names import escape_name
 from migration import campaign_sentences
 from migration.admin.base import ReadOnlyAdmin
-from migration.admin.campaign_go_on import GoOnWithoutView
-from migration.admin.campaign_starts import StartCampaignView, may_start_campaign
-from migration.admin.campaign_views import (
+from migration.campaigns.models import Campaign, Wave
+from migration.campaigns.pages import (
     ApproveCampaignView,
     CampaignView,
     CancelCampaignView,
+    GoOnWithoutView,
     LiveCampaignView,
     SteerCampaignView,
     make_campaign_badge,
 )
-from migration.models.campaigns import Campaign
-from migration.models.waves import Wave
+from migration.campaigns.starts import StartCampaignView, may_start_campaign
 from migration.templatetags.migration_pages import badge, time_ago
 
 if TYPE_CHECKING:
@@ -35,6 +34,9 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
     from django.utils.safestring import SafeString
+
+
+if TYPE_CHECKING:
 
     class CountedCampaign(Protocol):
         """A campaign as the list gets it."""

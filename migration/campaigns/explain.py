@@ -1,0 +1,859 @@
+"""Explains a campaign: what it does now, what its clients wait for, who is left."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from math import ceil
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Count, Max, Min, Window
+from django.db.models.fields.json import KeyTextTransform, KeyTransform
+from django.db.models.functions import Coalesce, Greatest, RowNumber
+from django.utils import formats, timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from credentials.localization import localize
+from migration import campaign_sentences, run_sentences
+from migration.campaigns.members import (
+    PASSES_SOON,
+    select_blocked_now,
+    select_items_unmoved_by_steps,
+    select_unmoved_items,
+)
+from migration.campaigns.models import (
+    Campaign,
+    Wave,
+    WaveClient,
+    WaveCounts,
+    list_differing,
+    list_with_failed_reads,
+    select_refused_or_failed_items,
+)
+from migration.models.client_groups import GroupMember
+from migration.models.clients import all_clients
+from migration.models.readiness import FRESH, Blocker
+from migration.models.reads import ReadCount
+from migration.models.run_items import Outcome, RunItem
+from migration.models.runs import Run
+from migration.models.workers import Worker
+from migration.operations.evidence import describe_duration, describe_wanted
+from nova_credentials.messages import in_a_row
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+    from datetime import datetime
+
+    from django.db.models import QuerySet
+
+    from nova_credentials.messages import Message, Sentence
+
+
+# Selects the clients behind the numbers of a campaign's pages, and makes the address of their list.
+
+if TYPE_CHECKING:
+    ClientIds = Iterable[int] | QuerySet[models.Model, int]
+
+
+class CountedClients(models.TextChoices):
+    """Names a set of clients that pages count; in a URL it precedes the campaign's, wave's or run's id."""
+
+    # Of a campaign
+    KEPT_NOW = "kept", _("kept now")
+    NOT_MOVED = "not_moved", _("could not be moved")
+    # Of a wave
+    TAKEN = "wave", _("all its clients")
+    TO_MOVE = "to_move", _("to be moved")
+    DIFFERING = "differing", _("differ")
+    FAILED_READS = "failed_reads", _("reads failed at AWS")
+    REFUSED = "refused", _("refused")
+    LEFT_OUT = "left_out", _("goes on without")
+    # Of a run
+    LEFT = "left", _("not moved, and still there")
+
+
+def make_list_query(counted: CountedClients, pk: int, **filters: str) -> str:
+    """Return the query of the client list that shows these clients, narrowed by other filters of it."""
+    return urlencode({"campaign": f"{counted.value}-{pk}"} | filters)
+
+
+def find_counted_clients(word: str, pk: int) -> tuple[str, ClientIds] | None:
+    """Return a title and client ids; `pk` is a campaign, wave or run, as `word` says. None if unknown."""
+    if word not in CountedClients:
+        return None
+    counted = CountedClients(word)
+    if counted in OF_CAMPAIGN:
+        found = _find_of_campaign(counted, pk)
+    elif counted in OF_WAVE:
+        found = _find_of_wave(counted, pk)
+    else:
+        found = _find_of_run(pk)
+    return (f"{found[0]}: {counted.label}", found[1]) if found else None
+
+
+def _find_of_campaign(counted: CountedClients, pk: int) -> tuple[str, ClientIds] | None:
+    campaign = Campaign.objects.filter(pk=pk).first()
+    return (str(campaign), OF_CAMPAIGN[counted](campaign)) if campaign else None
+
+
+def _find_of_wave(counted: CountedClients, pk: int) -> tuple[str, ClientIds] | None:
+    wave = Wave.objects.begun().select_related("campaign").filter(pk=pk).first()
+    return (_name_wave(wave), OF_WAVE[counted](wave)) if wave else None
+
+
+def _find_of_run(pk: int) -> tuple[str, ClientIds] | None:
+    run = Run.objects.select_related("wave__campaign").filter(pk=pk).first()
+    if run is None or run.wave is None:
+        return None
+    return f"{run}, {_name_wave(run.wave)}", _list_left(run, run.wave)
+
+
+def _name_wave(wave: Wave) -> str:
+    return f"{wave.campaign}, {localize(wave.name_message)}"
+
+
+def _list_left(run: Run, wave: Wave) -> ClientIds:
+    return (
+        select_unmoved_items([wave]).filter(run=run).order_by().values_list("client_id", flat=True)
+    )
+
+
+def _list_not_moved(campaign: Campaign) -> ClientIds:
+    return select_items_unmoved_by_steps(campaign).order_by().values_list("client_id", flat=True)
+
+
+def _list_kept(campaign: Campaign) -> ClientIds:
+    return select_blocked_now(campaign).order_by().values_list("pk", flat=True)
+
+
+def _list_taken(wave: Wave) -> ClientIds:
+    return wave.list_clients().order_by().values_list("pk", flat=True)
+
+
+def _list_to_move(wave: Wave) -> ClientIds:
+    return wave.list_not_moved_back_by_others().order_by().values_list("pk", flat=True)
+
+
+def _list_refused(wave: Wave) -> ClientIds:
+    return select_refused_or_failed_items([wave.pk]).order_by().values_list("client_id", flat=True)
+
+
+def _list_left_out(wave: Wave) -> ClientIds:
+    left_out = WaveClient.objects.filter(wave=wave, left_out_at__isnull=False)
+    return left_out.order_by().values_list("client_id", flat=True)
+
+
+OF_CAMPAIGN: dict[CountedClients, Callable[[Campaign], ClientIds]] = {
+    CountedClients.KEPT_NOW: _list_kept,
+    CountedClients.NOT_MOVED: _list_not_moved,
+}
+OF_WAVE: dict[CountedClients, Callable[[Wave], ClientIds]] = {
+    CountedClients.TAKEN: _list_taken,
+    CountedClients.TO_MOVE: _list_to_move,
+    CountedClients.DIFFERING: lambda wave: list_differing(wave.pk),
+    CountedClients.FAILED_READS: lambda wave: list_with_failed_reads(wave.pk),
+    CountedClients.REFUSED: _list_refused,
+    CountedClients.LEFT_OUT: _list_left_out,
+}
+
+
+# Says what a campaign waits for now: an approval, a run, a soak time, clients, an hour of the day, or a worker.
+
+RUN_SENTENCES: dict[str, Sentence] = {
+    Run.State.PAUSED: campaign_sentences.WAITS_FOR_PAUSED_RUN,
+    Run.State.REQUESTED: campaign_sentences.WAITS_FOR_REQUESTED_RUN,
+}
+KEPT_SENTENCES: dict[Blocker, Sentence] = {
+    Blocker.IN_A_RUN: campaign_sentences.KEPT_IN_A_RUN,
+    Blocker.PUSH_PENDING: campaign_sentences.KEPT_PUSH_PENDING,
+    Blocker.NEVER_COMPARED: campaign_sentences.KEPT_NEVER_COMPARED,
+    Blocker.TOO_OLD: campaign_sentences.KEPT_TOO_OLD,
+    Blocker.STREAK: campaign_sentences.KEPT_FEW_MATCHES,
+    Blocker.TIME: campaign_sentences.KEPT_SHORT_TIME,
+    Blocker.READS: campaign_sentences.KEPT_FEW_READS,
+    Blocker.READER: campaign_sentences.KEPT_BY_READER,
+}
+# What a comparison brings.
+BY_COMPARISON = (Blocker.NEVER_COMPARED, Blocker.TOO_OLD, Blocker.STREAK)
+
+
+@dataclass(frozen=True)
+class KeptClients:
+    """Clients for which a step waits, in words with their number, and the query of the client list that shows them."""
+
+    message: Message
+    list_query: str
+
+
+@dataclass(frozen=True)
+class WaitingStep:
+    """A step that waits for clients of its wave, which lack what comes by itself."""
+
+    wave: Wave
+    phase: Phase  # in which they stand
+    numbers: Mapping[Blocker, int]  # by what they lack, the most frequent first
+    until: datetime  # it begins then at the latest
+    has_soaked: bool  # not before the first step of a wave
+
+    @property
+    def message(self) -> Message:
+        soaked, begun = campaign_sentences.SOAKED_AND_WAITS, campaign_sentences.BEGUN_AND_WAITS
+        sentence = soaked if self.has_soaked else begun
+        return sentence(
+            wave=self.wave.name_message,
+            n=self.clients,
+            until=self.begins_at_latest,
+            kept=tuple(each.message for each in self.kept),
+        )
+
+    @property
+    def clients(self) -> int:
+        """Return for how many clients it waits."""
+        return sum(self.numbers.values())
+
+    @property
+    def begins_at_latest(self) -> str:
+        """Return when it begins at the latest, with the time zone."""
+        return show_time(self.until)
+
+    @property
+    def kept(self) -> list[KeptClients]:
+        """Return these clients by what they lack, the most frequent first."""
+        stand = {"phase": self.phase.value}
+        return [
+            KeptClients(
+                _name_kept(code, number),
+                make_list_query(CountedClients.TO_MOVE, self.wave.pk, **stand, next=code.value),
+            )
+            for code, number in self.numbers.items()
+        ]
+
+    @property
+    def usual_durations(self) -> list[Message]:
+        """Say how long it usually takes, of each thing that the clients lack."""
+        every = settings.NOVA_SWEEP_MINUTES
+        compared, streak = campaign_sentences.USUAL_COMPARISON, campaign_sentences.USUAL_STREAK
+        told = {
+            Blocker.NEVER_COMPARED: compared(n=every),
+            Blocker.TOO_OLD: compared(n=every),
+            Blocker.STREAK: streak(n=every),
+            Blocker.PUSH_PENDING: campaign_sentences.USUAL_PUSH(),
+            Blocker.IN_A_RUN: campaign_sentences.USUAL_RUN(),
+            Blocker.READS: campaign_sentences.USUAL_READS(),
+            Blocker.READER: campaign_sentences.USUAL_READER(wanted=describe_duration(FRESH)),
+        }
+        found = [told[code] for code in self.numbers if code in told]
+        return [message for place, message in enumerate(found) if message not in found[:place]]
+
+    @property
+    def lacks_comparison(self) -> bool:
+        return any(code in self.numbers for code in BY_COMPARISON)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the step for the JSON of commands."""
+        return {
+            "position": self.wave.position,
+            "part": self.wave.part,
+            "until": self.until.isoformat(),
+            "clients": {code.value: number for code, number in self.numbers.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Wait:
+    """What a campaign waits for: nothing where nothing happens by itself."""
+
+    message: Message | None
+    step: WaitingStep | None = None
+
+
+def find_unfinished_run(campaign: Campaign) -> Run | None:
+    """Return the campaign's oldest run that is not finished; None where all are."""
+    unfinished = Run.objects.filter(wave__campaign=campaign, finished_at=None)
+    return unfinished.select_related("wave__campaign").order_by("pk").first()
+
+
+def explain_waiting(campaign: Campaign, run: Run | None) -> Wait:
+    """Say what the campaign waits for now."""
+    if campaign.state == Campaign.State.REQUESTED:
+        return Wait(campaign_sentences.WAITS_FOR_APPROVAL())
+    if campaign.is_over and run is None:
+        return Wait(None)
+    if run and run.wave:
+        sentence = RUN_SENTENCES.get(run.state, campaign_sentences.WAITS_FOR_RUN)
+        return Wait(sentence(run=run.name_message, wave=run.wave.name_message))
+    if campaign.state == Campaign.State.STOPPED:
+        due = campaign.waves.filter(rollback_is_due=True).first()
+        return Wait(campaign_sentences.WAITS_FOR_ROLLBACK(wave=due.name_message) if due else None)
+    return _explain_next_step(campaign, timezone.now())
+
+
+def _explain_next_step(campaign: Campaign, now: datetime) -> Wait:
+    """Say when a running campaign, none of whose runs is in work, makes its next step."""
+    wave = campaign.waves.begun().filter(finished_at=None).first()
+    if wave:
+        wave.campaign = campaign
+    until = wave.find_end_of_last_soak() if wave else None
+    if wave and until and now < until:
+        soaks = campaign_sentences.SOAKS(wave=wave.name_message, until=show_time(until))
+        return Wait(in_a_row(soaks, _name_hours(campaign, until)))
+    if hours := _name_hours(campaign, now):
+        return Wait(hours)
+    seen_at = Worker.objects.last_seen_at()
+    if seen_at is None or now - seen_at > Worker.GONE_AFTER:
+        return Wait(run_sentences.NO_WORKER())
+    step = wave and _find_waiting_step(wave, now, has_soaked=until is not None)
+    if step:
+        return Wait(step.message, step)
+    return Wait(campaign_sentences.STEP_IS_DUE(since=_find_due_time(campaign, wave, now)))
+
+
+def _find_due_time(campaign: Campaign, wave: Wave | None, now: datetime) -> datetime:
+    """Return since when nothing keeps the next step: a soak or wave has ended, or somebody had the campaign go on."""
+    ended = campaign.waves.aggregate(last=Max("finished_at"))["last"]
+    moments = (campaign.changed_at, wave and wave.find_end_of_last_soak(), None if wave else ended)
+    return min(now, max(moment for moment in moments if moment))
+
+
+def _find_waiting_step(wave: Wave, now: datetime, *, has_soaked: bool) -> WaitingStep | None:
+    until = wave.waits_at_most_until()
+    step = wave.find_next_untried_step() if now < until else None
+    numbers = wave.count_awaited_by_blocker(step[0]) if step else {}
+    if step is None or not numbers:
+        return None
+    most_first = dict(sorted(numbers.items(), key=lambda each: -each[1]))
+    return WaitingStep(wave, step[0], most_first, until, has_soaked)
+
+
+def _name_kept(code: Blocker, number: int) -> Message:
+    """Return the number of clients with what they lack, and how much of it the gate wants."""
+    by_reader = code == Blocker.READER
+    wanted = describe_duration(FRESH) if by_reader else describe_wanted(code, Phase.AWS)
+    return KEPT_SENTENCES[code](n=number, **({} if wanted is None else {"wanted": wanted}))
+
+
+def _name_hours(campaign: Campaign, moment: datetime) -> Message | None:
+    """Name the hours of the day in which a step may begin; None where it may at that moment."""
+    if not campaign.begins_at or not campaign.ends_at or campaign.hours_allow_step(moment):
+        return None
+    return campaign_sentences.WAITS_FOR_HOURS(
+        begin=f"{campaign.begins_at:%H:%M}",
+        end=f"{campaign.ends_at:%H:%M}",
+        zone=timezone.get_default_timezone_name(),
+    )
+
+
+def show_time(moment: datetime) -> str:
+    """Return the moment with the site's time zone; a message shows a datetime as its age, and this one is to come."""
+    local = timezone.localtime(moment)
+    return f"{formats.date_format(local, 'DATETIME_FORMAT')} {local.tzname()}"
+
+
+# Names the clients that campaigns could not move: those of each run, the most frequent reason, and those left out.
+
+
+# How many clients are named of one run, and how many in all. The run's page names the others.
+NAMED_OF_A_RUN = 10
+NAMED_IN_ALL = 50
+# Of a refusal, its first reason: those of several are in a row.
+_IN_A_ROW = KeyTransform(
+    "message", KeyTransform("0", KeyTransform("sentences", KeyTransform("values", "message")))
+)
+FIRST_REASON = Coalesce(KeyTextTransform("key", _IN_A_ROW), KeyTextTransform("key", "message"))
+
+
+@dataclass(frozen=True)
+class ClientsLeftByRun:
+    """Clients that a run of a wave refused or failed to move, and that still stand where it met them."""
+
+    run: Run
+    refused: int
+    failed: int
+    items: tuple[RunItem, ...]  # some of them, each with its message
+
+    @property
+    def number(self) -> int:
+        return self.refused + self.failed
+
+    @property
+    def not_named(self) -> int:
+        return self.number - len(self.items)
+
+    @property
+    def list_query(self) -> str:
+        """Return the query of the client list that shows all that this run left."""
+        return make_list_query(CountedClients.LEFT, self.run.pk)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the clients for the JSON of commands, with messages in English."""
+        return {
+            "run": self.run.pk,
+            "rolls_back": self.run.only_where_equal,
+            "refused": self.refused,
+            "failed": self.failed,
+            "clients": [
+                {"slug": item.slug, "outcome": item.outcome, **describe_message(item.message)}
+                for item in self.items
+            ],
+            "not_named": self.not_named,
+        }
+
+
+@dataclass(frozen=True)
+class MostFrequentReason:
+    """The reason for which a campaign's runs could not move the most clients, with one of these as an example."""
+
+    campaign: Campaign
+    example: Message | None  # as one of them has it
+    slug: str  # of that one
+    clients: int
+    of_all: int
+
+    @property
+    def left_for_any_reason_query(self) -> str:
+        """Return the query of the client list that shows all that were left, for whichever reason."""
+        return make_list_query(CountedClients.NOT_MOVED, self.campaign.pk)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the reason for the JSON of commands: in English, with its codes, and how many clients have it."""
+        return {"clients": self.clients, "of_all": self.of_all, **describe_message(self.example)}
+
+
+@dataclass(frozen=True)
+class LeftOutClients:
+    """Clients that the campaign went on without."""
+
+    number: int
+    clients: tuple[WaveClient, ...]  # some of them
+
+    @property
+    def not_named(self) -> int:
+        return self.number - len(self.clients)
+
+    def to_json(self) -> dict[str, object]:
+        """Return how many clients were left out, and the slugs of the first of them, for the JSON of commands."""
+        return {"number": self.number, "clients": [client.slug for client in self.clients]}
+
+
+def describe_message(message: Message | None) -> dict[str, object]:
+    """Return the message for programs: its text in English, and the keys of its parts."""
+    return {"message": str(message or ""), "codes": message.codes if message else []}
+
+
+def find_frequent_reason(campaign: Campaign) -> MostFrequentReason | None:
+    """Return the most frequent reason why the steps of the campaign could not move clients; None where they could."""
+    left, clients = (
+        select_items_unmoved_by_steps(campaign).order_by(),
+        Count("client_id", distinct=True),
+    )
+    rows = left.values(reason=FIRST_REASON).annotate(number=clients, first=Min("pk"))
+    most = rows.order_by("-number", "first").first()
+    if most is None:
+        return None
+    item, of_all = RunItem.objects.get(pk=most["first"]), left.aggregate(all=clients)
+    message = item.message and item.message.parts[0]
+    return MostFrequentReason(campaign, message, item.slug, most["number"], of_all["all"])
+
+
+def list_first_left_out_clients(waves: list[Wave], total: int) -> LeftOutClients:
+    """Return the first left-out clients of these waves; `total` is how many there are, not a limit."""
+    if not total:
+        return LeftOutClients(0, ())
+    left_out = WaveClient.objects.filter(wave__in=waves, left_out_at__isnull=False)
+    return LeftOutClients(total, tuple(left_out.order_by("slug", "pk")[:NAMED_IN_ALL]))
+
+
+def list_unmoved_clients(waves: list[Wave]) -> Iterable[ClientsLeftByRun]:
+    """Yield each run of the waves that could not move clients since these are watched, with some of the clients."""
+    left = select_unmoved_items(waves)
+    numbers: dict[int, dict[str, int]] = defaultdict(dict)
+    counted = left.order_by().values_list("run", "outcome").annotate(number=Count("pk"))
+    for run_id, outcome, number in counted:
+        numbers[run_id][outcome] = number
+    place = Window(RowNumber(), partition_by="run", order_by="pk")
+    numbered = left.annotate(place=place).filter(place__lte=NAMED_OF_A_RUN)
+    named: dict[int, list[RunItem]] = defaultdict(list)
+    for item in numbered.order_by("-run", "pk")[:NAMED_IN_ALL]:
+        named[item.run_id].append(item)
+    for run in Run.objects.filter(pk__in=numbers).select_related("wave__campaign"):
+        yield ClientsLeftByRun(
+            run=run,
+            refused=numbers[run.pk].get(Outcome.REFUSED, 0),
+            failed=numbers[run.pk].get(Outcome.FAILED, 0),
+            items=tuple(named[run.pk]),
+        )
+
+
+# Says what holds now of the clients of a stopped campaign, as far as the database can tell; its reason is of then.
+
+
+# How many clients are named of each reason.
+NAMED = 5
+OF_COMPARISON = (Blocker.DIFFERS, Blocker.UNCHECKED)
+
+
+@dataclass(frozen=True)
+class BlockedNow:
+    """Clients of the campaign that one thing keeps now, which doesn't pass by itself."""
+
+    campaign: Campaign
+    blocker: Blocker
+    clients: tuple[tuple[int, str], ...]  # id and slug
+    passes_at: datetime | None = None  # where it is enough to wait
+
+    @property
+    def named(self) -> tuple[tuple[int, str], ...]:
+        return self.clients[:NAMED]
+
+    @property
+    def passes_soon(self) -> bool:
+        return self.blocker in PASSES_SOON
+
+    @property
+    def number(self) -> int:
+        return len(self.clients)
+
+    @property
+    def not_named(self) -> int:
+        return len(self.clients) - len(self.named)
+
+    @property
+    def wait_note(self) -> str:
+        """Say what to wait for, where that is enough; "" elsewhere."""
+        if self.passes_at is None:
+            return ""
+        text = gettext(
+            "this passes %(n)d minutes after the last one, at %(time)s; if the campaign goes on before, the"
+            " whole wave waits until then"
+        )
+        return text % {"n": FRESH // timedelta(minutes=1), "time": show_time(self.passes_at)}
+
+    @property
+    def client_page_query(self) -> str:
+        """Return the query of a client's page that shows what keeps it: its comparison, where the stores differ."""
+        return "?tab=comparison" if self.blocker in OF_COMPARISON else ""
+
+    @property
+    def list_query(self) -> str:
+        """Return the query of the client list that shows the clients kept by this blocker now."""
+        return make_list_query(CountedClients.KEPT_NOW, self.campaign.pk, next=self.blocker.value)
+
+
+def list_blocked_now(campaign: Campaign) -> list[BlockedNow]:
+    """Return what keeps clients of its waves now, the most frequent first, in three queries."""
+    kept = select_blocked_now(campaign)
+    found: dict[str, list[tuple[int, str]]] = {}
+    for pk, slug, blocker in kept.order_by("slug", "pk").values_list("pk", "slug", "blocker"):
+        found.setdefault(blocker, []).append((pk, slug))
+    numbers = [
+        BlockedNow(campaign, Blocker(code), tuple(clients), _find_end(Blocker(code), clients))
+        for code, clients in found.items()
+    ]
+    return sorted(numbers, key=lambda each: -len(each.clients))
+
+
+def _find_end(blocker: Blocker, clients: list[tuple[int, str]]) -> datetime | None:
+    """Return when the reader's last mismatch or failure is FRESH ago; None for other blockers."""
+    if blocker != Blocker.READER:
+        return None
+    counts = ReadCount.objects.filter(client_id__in=[pk for pk, _slug in clients])
+    last = counts.aggregate(last=Max(Greatest("last_mismatch_at", "last_failure_at")))["last"]
+    return last + FRESH if last else None
+
+
+# Sums up campaigns: what each waits for, its waves against their limits, and the clients that were left.
+#
+# The number of queries doesn't grow with clients or waves. Reads the database alone.
+
+
+# So many of the newest runs of a wave are listed: each time that a campaign goes on adds some.
+RUNS_LISTED = 10
+
+
+class WaveState(models.TextChoices):
+    """Where a wave stands."""
+
+    NOT_BEGUN = "not_begun", _("Not begun")
+    IN_WORK = "in_work", _("In work")
+    SOAKING = "soaking", _("Soaking")
+    WAITING = "waiting", _("Waits for clients")
+    BEGUN = "begun", _("Step under way or due")
+    ROLLING_BACK = "rolling_back", _("Rolling back")
+    ROLLED_BACK = "rolled_back", _("Rolled back")
+    FINISHED = "finished", _("Finished")
+
+
+@dataclass(frozen=True)
+class WaveSummary:
+    """One wave: its clients by phase, and what is counted against the stop rule; None before it begins."""
+
+    wave: Wave
+    state: WaveState
+    clients: int  # that it takes along; NOVA may have deleted some
+    left_out: int  # that the campaign went on without
+    phases: dict[
+        Phase, int
+    ]  # of those that NOVA still has, in the order of the phases, zeros included
+    counts: WaveCounts | None
+    runs: tuple[Run, ...]  # the newest RUNS_LISTED, the newest last
+    soaks_until: datetime | None = None  # where it soaks now
+
+    @property
+    def at_goal(self) -> int:
+        """Return how many of the wave's clients have come to the campaign's goal, or further."""
+        return sum(self.phases[phase] for phase in self.wave.campaign.phases_at_goal)
+
+    @property
+    def deleted(self) -> int:
+        """Return the number of the wave's clients that NOVA has deleted."""
+        return self.clients - sum(self.phases.values())
+
+    def to_json(self) -> dict[str, object]:
+        """Return the wave for the JSON of commands."""
+        wave = self.wave
+        return {
+            "position": wave.position,
+            "part": wave.part,
+            "group": wave.group_name,
+            "state": self.state.value,
+            "began_at": _show_moment(wave.began_at),
+            "finished_at": _show_moment(wave.finished_at),
+            "clients": self.clients,
+            "left_out": self.left_out,
+            "phases": {phase.value: number for phase, number in self.phases.items()},
+            "counts": asdict(self.counts) if self.counts else None,
+            "runs": [
+                {
+                    "run": run.pk,
+                    "from": run.move_from,
+                    "to": run.move_to,
+                    "state": run.state,
+                    "rolls_back": run.only_where_equal,
+                }
+                for run in self.runs
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class CampaignSummary:
+    """One campaign: what it waits for, and its waves."""
+
+    campaign: Campaign
+    groups: tuple[str, ...]  # in their order, as they were called when it was created
+    waves_done: int
+    waves_all: int  # with those into which what is left of a group will be divided
+    waves_to_come: int  # of these, those that are only made once the one before is done
+    seconds_left: float | None  # about, at the pace of the waves that are done
+    waits_for: Message | None  # None where it is over, and where it stopped and nothing is in work
+    waiting: WaitingStep | None
+    unfinished_run: Run | None
+    waves: tuple[WaveSummary, ...]
+    left: tuple[ClientsLeftByRun, ...]  # the newest run first
+    frequent_reason: MostFrequentReason | None  # of a stopped one
+    left_out: LeftOutClients
+
+    @property
+    def percent_of_waves_done(self) -> float:
+        return 100 * self.waves_done / self.waves_all if self.waves_all else 0
+
+    def to_json(self) -> dict[str, object]:
+        """Return the campaign for the JSON of commands: messages in English, and their keys; times with their zone."""
+        campaign, run = self.campaign, self.unfinished_run
+        return {
+            "campaign": campaign.pk,
+            "state": campaign.state,
+            "goal": campaign.goal,
+            "groups": list(self.groups),
+            "by": campaign.by_name,
+            "approved_by": campaign.approved_by_name,
+            "reason": campaign.reason,
+            "created_at": _show_moment(campaign.created_at),
+            "changed_at": _show_moment(campaign.changed_at),
+            "stopped_because": describe_message(campaign.stopped_because),
+            "refused_most_often": self.frequent_reason and self.frequent_reason.to_json(),
+            "waits_for": describe_message(self.waits_for),
+            "waits_for_clients": self.waiting and self.waiting.to_json(),
+            "settings": settings_to_json(campaign),
+            "unfinished_run": run.pk if run else None,
+            "waves_done": self.waves_done,
+            "waves_all": self.waves_all,
+            "waves": [wave.to_json() for wave in self.waves],
+            "left": [left.to_json() for left in self.left],
+            "left_out": self.left_out.to_json(),
+        }
+
+
+def summarize_campaign(
+    campaign: Campaign, *, waves: Collection[Wave] | None = None
+) -> CampaignSummary:
+    """Sum up the campaign with all its waves, or with those of `waves` alone: a page shows some."""
+    every_wave = list(campaign.waves.all())
+    shown = list(every_wave if waves is None else waves)
+    for wave in shown:
+        wave.campaign = campaign
+    run = find_unfinished_run(campaign)
+    wait = explain_waiting(campaign, run)
+    summaries = tuple(_summarize_waves(campaign, shown, wait.step))
+    left_out = sum(wave.left_out for wave in summaries)
+    stopped = campaign.state == Campaign.State.STOPPED
+    waves_all = _count_waves(campaign, every_wave)
+    return CampaignSummary(
+        campaign=campaign,
+        groups=tuple(campaign.waves.filter(part=1).values_list("group_name", flat=True)),
+        waves_done=sum(wave.finished_at is not None for wave in every_wave),
+        waves_all=waves_all,
+        waves_to_come=max(0, waves_all - len(every_wave)),
+        waits_for=wait.message,
+        waiting=wait.step,
+        seconds_left=_forecast_seconds_left(campaign, every_wave, waves_all),
+        unfinished_run=run,
+        waves=summaries,
+        left=tuple(list_unmoved_clients(shown)),
+        frequent_reason=find_frequent_reason(campaign) if stopped else None,
+        left_out=list_first_left_out_clients(shown, left_out),
+    )
+
+
+def _count_waves(campaign: Campaign, waves: list[Wave]) -> int:
+    """Count the waves that there are, and those into which what is left of a group will be divided."""
+    if campaign.state not in Campaign.NOT_OVER:
+        return len(waves)
+    begun = [wave for wave in waves if wave.began_at]
+    ahead = [wave for wave in waves if wave.began_at is None]
+    if not campaign.wave_size:
+        return len(waves)
+    # A group that has begun may have clients left for another part; it is the last that has.
+    begun_groups = [wave.group_id for wave in begun if wave.group_id]
+    groups = {wave.group_id for wave in ahead if wave.group_id} | {*begun_groups[-1:]}
+    taken = WaveClient.objects.filter(wave__campaign=campaign).values("client_id")
+    before = all_clients().in_phases(*(old for old, _new in campaign.steps)).values("pk")
+    members = GroupMember.objects.filter(group__in=groups, client__in=before).order_by()
+    members = members.exclude(client__in=taken)
+    counted = members.values_list("group").annotate(number=Count("client_id"))
+    untaken: dict[int, int] = dict(counted)
+    parts = sum(ceil(untaken.get(group, 0) / campaign.wave_size) for group in groups)
+    return len(begun) + max(parts, len(ahead))
+
+
+def _forecast_seconds_left(campaign: Campaign, waves: list[Wave], waves_all: int) -> float | None:
+    """Return about how long a running campaign takes yet, at the pace of its waves that are done; None without one."""
+    took = [
+        (wave.finished_at - wave.began_at).total_seconds()
+        for wave in waves
+        if wave.began_at
+        and wave.finished_at
+        # A wave in whose time the campaign was stopped took longer than the next one will.
+        and not (wave.watched_since and wave.began_at < wave.watched_since < wave.finished_at)
+    ]
+    if not took or campaign.state != Campaign.State.RUNNING:
+        return None
+    each, now = sum(took) / len(took), timezone.now()
+    left = waves_all * each
+    for wave in waves:
+        if wave.finished_at:
+            left -= each
+        elif since := wave.watched_since or wave.began_at:
+            left -= min(each, (now - since).total_seconds())
+    # Where the last wave takes longer than the others did, nobody knows how long.
+    return left if left > 0 else None
+
+
+def settings_to_json(campaign: Campaign) -> dict[str, object]:
+    """Return what the campaign was started with, for programs."""
+    begins, ends = campaign.begins_at, campaign.ends_at
+    return {
+        "wave_size": campaign.wave_size,
+        "soak_minutes": campaign.soak_minutes,
+        "most_mismatches": campaign.most_mismatches,
+        "most_failed_reads": campaign.most_failed_reads,
+        "most_refused": campaign.most_refused,
+        "begins_at": begins.isoformat("minutes") if begins else None,
+        "ends_at": ends.isoformat("minutes") if ends else None,
+        "time_zone": timezone.get_default_timezone_name(),
+        "rolls_back": campaign.rolls_back,
+    }
+
+
+def _show_moment(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+# Its waves
+
+
+def _summarize_waves(
+    campaign: Campaign, waves: list[Wave], waiting: WaitingStep | None
+) -> Iterable[WaveSummary]:
+    ids = [wave.pk for wave in waves]
+    taken = WaveClient.objects.not_left_out().filter(wave__in=ids).order_by()
+    clients, left_out = _count_clients(ids)
+    phases: dict[int, dict[Phase, int]] = defaultdict(lambda: dict.fromkeys(Phase, 0))
+    stands_in = Coalesce("client__client_migration__phase", models.Value(Phase.POSTGRES.value))
+    # A client that NOVA has deleted is joined to no row, and has no slug there.
+    for wave_id, phase, number in taken.values_list("wave", stands_in).annotate(
+        number=Count("client__slug")
+    ):
+        phases[wave_id][Phase(phase)] += number
+    counts = campaign.waves.filter(pk__in=ids).begun().count_against_rule()
+    runs: dict[int, list[Run]] = defaultdict(list)
+    for run in _list_newest_runs(ids):
+        runs[run.wave_id or 0].append(run)
+    for wave in waves:
+        state = _find_state(campaign, wave, runs[wave.pk])
+        if state == WaveState.BEGUN and waiting and waiting.wave == wave:
+            state = WaveState.WAITING
+        yield WaveSummary(
+            wave=wave,
+            state=state,
+            soaks_until=_find_soak_end(campaign, runs[wave.pk])
+            if state == WaveState.SOAKING
+            else None,
+            clients=clients.get(wave.pk, 0),
+            left_out=left_out.get(wave.pk, 0),
+            phases=phases[wave.pk],
+            counts=counts.get(wave.pk),
+            runs=tuple(runs[wave.pk]),
+        )
+
+
+def _count_clients(wave_ids: list[int]) -> tuple[dict[int, int], dict[int, int]]:
+    """Count the clients that each wave takes along, and those that the campaign went on without."""
+    counted = WaveClient.objects.filter(wave__in=wave_ids).order_by().values_list("wave")
+    rows = list(counted.annotate(all=Count("pk"), left_out=Count("left_out_at")))
+    return {pk: number - out for pk, number, out in rows}, {pk: out for pk, _number, out in rows}
+
+
+def _list_newest_runs(wave_ids: list[int]) -> QuerySet[Run]:
+    place = Window(RowNumber(), partition_by="wave", order_by="-pk")
+    numbered = Run.objects.filter(wave__in=wave_ids).annotate(place=place)
+    return numbered.filter(place__lte=RUNS_LISTED).order_by("pk")
+
+
+def _find_state(campaign: Campaign, wave: Wave, runs: list[Run]) -> WaveState:
+    """Say where the wave stands, by its newest runs."""
+    if wave.began_at is None:
+        return WaveState.NOT_BEGUN
+    unfinished = [run for run in runs if run.finished_at is None]
+    if wave.rollback_is_due or unfinished:
+        rolls_back = wave.rollback_is_due or any(run.only_where_equal for run in unfinished)
+        return WaveState.ROLLING_BACK if rolls_back else WaveState.IN_WORK
+    since = wave.watched_since or wave.began_at
+    if any(run.only_where_equal and run.created_at >= since for run in runs):
+        return WaveState.ROLLED_BACK
+    if wave.finished_at:
+        return WaveState.FINISHED
+    until = _find_soak_end(campaign, runs)
+    soaks = campaign.state == Campaign.State.RUNNING and until and timezone.now() < until
+    return WaveState.SOAKING if soaks else WaveState.BEGUN
+
+
+def _find_soak_end(campaign: Campaign, runs: list[Run]) -> datetime | None:
+    ends = [run.finished_at for run in runs if run.finished_at]
+    return max(ends) + campaign.soak if ends else None
