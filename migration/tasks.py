@@ -25,6 +25,8 @@ from credentials.shown_names import escape_invisible
 from credentials.triggers import ensure_writes_are_counted, writes_are_counted
 from migration.campaigns import steps
 from migration.campaigns.models import Campaign
+from migration.clients import offboarding
+from migration.clients.models import renew_client_counts
 from migration.models import rotation_schedules
 from migration.models.clients import all_clients, store_lost_secret_slugs
 from migration.models.conditions import SCHEDULE_CHANGED, Condition
@@ -33,12 +35,10 @@ from migration.models.rotation_schedules import RotationSchedule
 from migration.models.run_items import RunItem
 from migration.models.run_plans import RunPlan
 from migration.models.runs import Run
-from migration.models.site_counts import renew_client_counts
 from migration.nova import readers
 from migration.operations import (
     audit_heads,
     hung_sessions,
-    interrupted_offboardings,
     known_values,
     notice_looks,
     notices,
@@ -214,7 +214,7 @@ def go_on_with_rotations() -> None:
 
 def go_on_with_offboardings() -> None:
     """Finish the offboardings whose process was killed or hindered. Scheduled every minute."""
-    interrupted_offboardings.go_on_with_offboardings(seconds=WORK_SECONDS)
+    offboarding.go_on_with_offboardings(seconds=WORK_SECONDS)
 
 
 def start_due_rotations() -> None:

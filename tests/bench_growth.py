@@ -198,7 +198,7 @@ def move_some(clients: int) -> Took:
 
 def count_clients(clients: int) -> Took:
     """Count for the dashboard, as the workers do it every minute."""
-    from migration.models.site_counts import SiteCounts
+    from migration.clients.models import SiteCounts
 
     return measure_least(SiteCounts.count_now)
 

@@ -30,7 +30,7 @@ def open_cutover(clients: int) -> Took:
 
 
 def open_dashboard(clients: int) -> Took:
-    from migration.models.site_counts import renew_client_counts
+    from migration.clients.models import renew_client_counts
 
     renew_client_counts()
     return open_page(DASHBOARD)

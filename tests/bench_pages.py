@@ -144,7 +144,7 @@ def measure_pages(browsers: dict[str, Client], ids: dict[str, dict[str, int]]) -
 
 def measure_dashboards(browsers: dict[str, Client], *uris: str) -> list[tuple[float, int]]:
     """What the dashboard takes in each database, in turn, once the workers have counted there."""
-    from migration.models.site_counts import renew_client_counts
+    from migration.clients.models import renew_client_counts
 
     found: dict[str, tuple[float, int]] = {}
     for _ in range(ROUNDS):

@@ -91,7 +91,7 @@ def test_an_import_leaves_no_secret_behind(browser, settings, monkeypatch, tmp_p
         finally:
             take_refusal_back()
         with monkeypatch.context() as patch:
-            patch.setattr("migration.operations.imports._record", fail)
+            patch.setattr("migration.clients.imports._record", fail)
             send(haystack, browser, good, order="import", plan=token)
             command(haystack, "import_clients", str(file))
         assert Client.objects.count() == 1

@@ -5,8 +5,8 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 
 from credentials.models import Client
-from migration.operations.leftovers import find_leftovers
-from migration.operations.legacy_import import plan_legacy_import
+from migration.clients.legacy import plan_legacy_import
+from migration.clients.offboarding import find_leftovers
 from migration.operations.snapshots import read_snapshots
 from nova_credentials.phases import Phase
 from tests.migration.copies.nova_tables import novas_tables

@@ -5,13 +5,13 @@ from django.contrib import admin
 from credentials.models import Client, ColumnMapping
 from migration.admin.approvals import MoveRequestAdmin
 from migration.admin.audit import AuditEventAdmin
-from migration.admin.client_groups import ClientGroupAdmin
-from migration.admin.clients import ClientAdmin
 from migration.admin.comparisons import ComparisonAdmin
 from migration.admin.dashboard import get_dashboard_context
 from migration.admin.runs import RunAdmin
 from migration.campaigns.admin import CampaignAdmin
 from migration.campaigns.models import Campaign
+from migration.clients.groups import ClientGroupAdmin
+from migration.clients.pages import ClientAdmin
 from migration.models.approvals import MoveRequest
 from migration.models.audit_events import AuditEvent
 from migration.models.client_groups import ClientGroup

@@ -9,21 +9,21 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from migration.admin.base import RUN_PERMISSION
-from migration.admin.ready_moves import READY_PERMISSIONS, select_ready_outside_campaigns
 from migration.admin.run_views import make_run_badge
 from migration.campaigns.members import count_by_phase_before_goal
 from migration.campaigns.models import Campaign
 from migration.campaigns.starts import may_start_campaign
+from migration.clients.models import KEPT_FROM_CLIENTS
+from migration.clients.ready_moves import READY_PERMISSIONS, select_ready_outside_campaigns
 from migration.models.permissions import VIEW_CAMPAIGNS, VIEW_CHECKS
 from migration.models.readiness import Standing
-from migration.models.site_counts import KEPT_FROM_CLIENTS
 from migration.reports.dashboard import load_dashboard
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-    from migration.reports.client_counts import BlockerCount, ClientCounts
+    from migration.clients.counts import BlockerCount, ClientCounts
     from migration.reports.dashboard import Dashboard
 
 

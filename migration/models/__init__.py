@@ -20,15 +20,19 @@ from migration.campaigns.models import (
     WaveCounts,
     describe_minutes,
 )
+from migration.clients.models import (
+    COMMENT_PERMISSION,
+    CUTOVER_DAYS,
+    ClientComment,
+    CommentError,
+    SiteCounts,
+    Usage,
+    check_comment,
+    late_push_threshold,
+)
 from migration.models.approvals import MoveRequest
 from migration.models.audit_actors import Actor, acting
 from migration.models.audit_events import AuditCheckpoint, AuditCode, AuditEvent, AuditLink
-from migration.models.client_comments import (
-    COMMENT_PERMISSION,
-    ClientComment,
-    CommentError,
-    check_comment,
-)
 from migration.models.client_groups import (
     ClientGroup,
     ClientGroupError,
@@ -147,12 +151,6 @@ from migration.models.seen_values import (
     NewValueOrigin,
     PresentValue,
     SeenClient,
-)
-from migration.models.site_counts import (
-    CUTOVER_DAYS,
-    SiteCounts,
-    Usage,
-    late_push_threshold,
 )
 from migration.models.steered_runs import StaleRunError, WithdrawnRunError
 from migration.models.version_keys import Fingerprint, VersionKey

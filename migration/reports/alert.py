@@ -10,11 +10,11 @@ from django.urls import reverse
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from migration.clients.counts import ClientCounts, NewestComparisonCounts
     from migration.models.failures import SiteFailureCounts
     from migration.models.work_facts import BackgroundFacts
     from migration.nova.models import ReaderSummary
     from migration.nova.tables import NovaTables
-    from migration.reports.client_counts import ClientCounts, NewestComparisonCounts
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from django.db.models import Case, When
 
 from migration.campaigns.models import Campaign
+from migration.clients.counts import add_up_counts
+from migration.clients.models import read_or_count_clients
 from migration.models.runs import Run
-from migration.models.site_counts import read_or_count_clients
 from migration.models.work_facts import read_background_facts
 from migration.nova.models import ReaderProcess
 from migration.nova.tables import read_nova_tables
 from migration.reports.activity import list_activity
 from migration.reports.alert import AlertData
 from migration.reports.alerts import list_alerts
-from migration.reports.client_counts import add_up_counts
 from migration.reports.daily_comparisons import load_comparison_chart
 from migration.reports.health import list_pulses
 from migration.reports.project import make_project_numbers
@@ -25,10 +25,10 @@ from migration.reports.run_progress import measure_progress, select_runs_for_pro
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from migration.clients.counts import ClientCounts, NewestComparisonCounts
     from migration.nova.models import ReaderSummary
     from migration.reports.activity import Activity
     from migration.reports.alert import Alert
-    from migration.reports.client_counts import ClientCounts, NewestComparisonCounts
     from migration.reports.daily_comparisons import ComparisonChart
     from migration.reports.health import Pulse
     from migration.reports.project import ProjectNumbers

@@ -8,7 +8,7 @@ from math import ceil
 
 from django.utils import timezone
 
-from migration.models.site_counts import CUTOVER_DAYS
+from migration.clients.models import CUTOVER_DAYS
 
 # The pace is that of this time, or since its first cutover …
 PACE_DAYS = 14

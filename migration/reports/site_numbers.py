@@ -12,23 +12,23 @@ from django.utils import timezone
 
 from credentials.models import ClientWrite
 from credentials.triggers import writes_are_counted
+from migration.clients.counts import add_up_counts
+from migration.clients.models import read_or_count_clients
 from migration.models.clients import all_clients
 from migration.models.kept_counts import KeptCounts
 from migration.models.mismatches import OpenMismatch
 from migration.models.runs import Run
-from migration.models.site_counts import read_or_count_clients
 from migration.models.work_facts import read_background_facts
 from migration.models.workers import Worker
 from migration.nova.models import ReaderProcess
 from migration.operations.aws_writes import find_write_refusal
-from migration.reports.client_counts import add_up_counts
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from migration.clients.counts import ClientCounts, NewestComparisonCounts
     from migration.models.work_facts import BackgroundFacts
     from migration.nova.models import ReaderSummary
-    from migration.reports.client_counts import ClientCounts, NewestComparisonCounts
 
 # Of clients that a run did not come to yet.
 OPEN = "open"

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from django.db import OperationalError
 
-from migration.models import Offboarding
-from migration.operations.offboarding import (
+from migration.clients.offboarding import (
     OffboardingError,
     bring_back_as_inactive,
     offboard_client,
     set_activity,
 )
+from migration.models import Offboarding
 from tests.law.actions import Act, Change, require_lock_timeout
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from migration.operations import offboarding
+from migration.clients import offboarding
 from nova_credentials.phases import Phase
 from tests.law.actions import Change
 from tests.law.campaign_mutations import CampaignFault as LeavingFault

@@ -9,6 +9,7 @@ import pytest
 from django.core.management import call_command
 
 from credentials.models import Client
+from migration.clients import status as client_status
 from migration.management import run_items
 from migration.management.base import RunCommand
 from migration.management.output import OneLineOutput
@@ -18,7 +19,6 @@ from migration.models.login_tests import LoginStores
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.operations import run_plans
-from migration.reports import client_status
 from tests.factories import make_client, make_full_client, make_many
 
 CLIENTS, AT_ONCE = 40, 5

@@ -12,6 +12,8 @@ from django.utils import timezone
 from credentials.models import ClientRevision
 from migration import campaign_sentences, tasks
 from migration.campaigns.steps import start_campaign
+from migration.clients import models as site_counts
+from migration.clients.models import SiteCounts, read_or_count_clients
 from migration.models import (
     Campaign,
     ClientGroup,
@@ -20,12 +22,10 @@ from migration.models import (
     PhaseChange,
     ReaderProcess,
     Worker,
-    site_counts,
 )
 from migration.models.clients import all_clients
 from migration.models.run_items import Act, Outcome
 from migration.models.runs import Run
-from migration.models.site_counts import SiteCounts, read_or_count_clients
 from nova_credentials.phases import Phase
 from tests.factories import (
     VIEW,

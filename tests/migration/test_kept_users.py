@@ -7,6 +7,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import ForeignKey
 from django.urls import reverse
 
+from migration.clients.history import load_history
 from migration.models import (
     CopySearch,
     DatabaseClaim,
@@ -26,7 +27,6 @@ from migration.operations.approvals import (
 )
 from migration.people.models import COUNTS_FOR, UserDeletionError
 from migration.reports.activity import list_activity
-from migration.reports.client_history import load_history
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_user
 

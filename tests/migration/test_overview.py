@@ -12,6 +12,8 @@ from django.utils import timezone
 from credentials.models import Client, ClientRevision, ClientWrite
 from migration import sentences
 from migration.campaigns.steps import advance_campaign, start_campaign
+from migration.clients.counts import add_up_counts
+from migration.clients.models import SiteCounts
 from migration.models import (
     ClientGroup,
     ClientMigration,
@@ -25,9 +27,7 @@ from migration.models import (
 )
 from migration.models.clients import all_clients
 from migration.models.runs import Run
-from migration.models.site_counts import SiteCounts
 from migration.reports.activity import list_activity
-from migration.reports.client_counts import add_up_counts
 from migration.reports.daily_comparisons import load_comparison_chart
 from nova_credentials.phases import Phase
 from tests.bulk_data import make_crowd

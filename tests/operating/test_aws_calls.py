@@ -6,8 +6,8 @@ import time
 import pytest
 from django.db import OperationalError, connection
 
+from migration.clients.models import read_or_count_clients, renew_client_counts
 from migration.models import KeptCounts
-from migration.models.site_counts import read_or_count_clients, renew_client_counts
 from migration.operations import aws_calls
 from migration.operations.aws_calls import CallCounter, call_counter
 from migration.operations.rate_limiter import rate_limiter

@@ -5,9 +5,9 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from credentials.shown_names import escape_name
+from migration.clients.status import iterate_client_statuses
 from migration.management.base import ClientsCommand
 from migration.models.clients import all_clients
-from migration.reports.client_status import iterate_client_statuses
 
 
 class Command(ClientsCommand):

@@ -10,11 +10,15 @@ from django.core.management.base import CommandError
 
 from credentials.import_columns import IMPORT_COLUMNS
 from credentials.shown_names import escape_name
+from migration.clients.imports import (
+    MOST_BYTES,
+    ImportRefusedError,
+    LineOutcome,
+    preview_import,
+    store_import,
+)
 from migration.management.base import FormattedCommand, find_user
 from migration.management.progress import show_work
-from migration.operations.import_files import MOST_BYTES, ImportRefusedError
-from migration.operations.import_plans import LineOutcome
-from migration.operations.imports import preview_import, store_import
 from migration.people.roles import IMPORT_PERMISSIONS
 
 if TYPE_CHECKING:
@@ -22,8 +26,7 @@ if TYPE_CHECKING:
 
     from django.core.management.base import CommandParser
 
-    from migration.operations.import_plans import PlannedLine
-    from migration.operations.imports import ImportPlan
+    from migration.clients.imports import ImportPlan, PlannedLine
 
 
 class Command(FormattedCommand):

@@ -9,20 +9,20 @@ from django.core.management.base import CommandError
 
 from credentials.legacy import LegacyTableError
 from credentials.shown_names import escape_name
-from migration.management.base import FormattedCommand, find_user
-from migration.operations.legacy_import import (
+from migration.clients.legacy import (
     LegacyRowOutcome,
     NothingImported,
     import_legacy_clients,
     plan_legacy_import,
 )
+from migration.management.base import FormattedCommand, find_user
 from migration.people.roles import LEGACY_IMPORT_PERMISSIONS
 from nova_credentials.tables import LEGACY_CREDENTIALS
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-    from migration.operations.legacy_import import LegacyPlan
+    from migration.clients.legacy import LegacyPlan
 
 
 class Command(FormattedCommand):

@@ -8,20 +8,20 @@ from django.core.management.base import CommandError
 
 from credentials.models import Client
 from credentials.shown_names import escape_name
+from migration.clients.offboarding import (
+    OffboardingError,
+    bring_back_as_inactive,
+    find_leftovers,
+    offboard_client,
+)
 from migration.management.base import FormattedCommand, find_user
 from migration.models.offboardings import Offboarding
 from migration.models.reasons import ReasonError
-from migration.operations.leftovers import find_leftovers
-from migration.operations.offboarding import (
-    OffboardingError,
-    bring_back_as_inactive,
-    offboard_client,
-)
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-    from migration.operations.leftovers import Leftovers
+    from migration.clients.offboarding import Leftovers
 
 
 class Command(FormattedCommand):

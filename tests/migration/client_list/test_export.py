@@ -7,10 +7,10 @@ import re
 import pytest
 from django.contrib.auth.models import User
 
+from migration.clients import list as client_list
+from migration.clients.imports import store_import
 from migration.models import ClientGroup, ClientOwner
 from migration.models.clients import all_clients
-from migration.operations.imports import store_import
-from migration.reports import client_list
 from tests.factories import VIEW, make_client, make_database, make_full_client
 from tests.migration.admin.pages import CLIENTS, login
 from tests.migration.client_list.conftest import put_in_phase

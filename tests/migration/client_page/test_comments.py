@@ -9,8 +9,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils.html import escape
 
 from credentials.models import Client
+from migration.clients.comments import leave_comment
 from migration.models import AuditEvent, ClientComment
-from migration.operations.client_comments import leave_comment
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_database, make_full_client, make_user
 from tests.migration.admin.pages import text
@@ -194,7 +194,7 @@ def test_what_is_gone_or_of_another_client_is_not_taken_back(maria, client, idom
 
 
 def test_the_page_shows_the_newest_and_leads_to_the_rest(maria, client, idom, monkeypatch):
-    monkeypatch.setattr("migration.admin.client_comments.COMMENTS_SHOWN", 2)
+    monkeypatch.setattr("migration.clients.comments.COMMENTS_SHOWN", 2)
     for number in range(3):
         leave(client, idom, f"number {number}")
 

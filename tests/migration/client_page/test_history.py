@@ -12,6 +12,8 @@ from django.utils.translation import override
 
 from credentials.localization import localize
 from credentials.models import Client, DatabaseCredential
+from migration.clients.history import PAGES, SHOWN, load_history
+from migration.clients.offboarding import bring_back_as_inactive, offboard_client
 from migration.models import (
     ClientMigration,
     MoveRequest,
@@ -24,8 +26,6 @@ from migration.models import (
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.operations.client_login_tests import try_typed_login
-from migration.operations.offboarding import bring_back_as_inactive, offboard_client
-from migration.reports.client_history import PAGES, SHOWN, load_history
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase

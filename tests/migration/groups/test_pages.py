@@ -103,7 +103,7 @@ def test_a_name_that_is_none_is_refused_by_the_form(wave, maria, client, typed):
 def test_a_group_that_goes_while_its_page_is_sent_is_said_to_be_gone(
     wave, maria, client, page, monkeypatch
 ):
-    from migration.admin.client_groups import ClientGroupAdmin
+    from migration.clients.groups import ClientGroupAdmin
 
     name = "save_model" if page == "change/" else "delete_model"
     real = getattr(ClientGroupAdmin, name)

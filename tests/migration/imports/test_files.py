@@ -6,8 +6,8 @@ import csv
 import pytest
 
 from credentials.import_columns import IMPORT_COLUMNS
-from migration.operations import import_files
-from migration.operations.import_files import MOST_BYTES, ImportRefusedError, parse_import_file
+from migration.clients import imports
+from migration.clients.imports import MOST_BYTES, ImportRefusedError, parse_import_file
 
 ROW = "slug,name,db_password\nacme,Camión,páss\n"
 
@@ -119,7 +119,7 @@ def test_a_secret_is_taken_as_it_is():
 
 
 def test_one_line_more_than_the_most_is_refused(monkeypatch):
-    monkeypatch.setattr(import_files, "MOST_LINES", 2)
+    monkeypatch.setattr(imports, "MOST_LINES", 2)
 
     assert len(read(b"slug\na\nb\n").lines) == 2
     assert refusal(b"slug\na\nb\nc\n").key == "import_too_many_lines"

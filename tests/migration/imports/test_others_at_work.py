@@ -8,10 +8,9 @@ import pytest
 from django.db import connection
 
 from credentials.models import Client, DatabaseCredential
+from migration.clients import imports
+from migration.clients.imports import ImportRefusedError, store_import
 from migration.models import ClientGroup, KnownValue
-from migration.operations import imports
-from migration.operations.import_files import ImportRefusedError
-from migration.operations.imports import store_import
 from migration.operations.keys import make_fingerprint
 from migration.operations.known_values import note_written_rows
 from tests.factories import make_full_client, nova_connected, update

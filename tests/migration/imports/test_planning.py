@@ -2,12 +2,11 @@
 
 import pytest
 
+from migration.clients import imports
+from migration.clients.imports import LineOutcome, preview_import
+from migration.clients.offboarding import offboard_client
 from migration.models import ClientGroup
 from migration.models.clients import all_clients
-from migration.operations import import_plans
-from migration.operations.import_plans import LineOutcome
-from migration.operations.imports import preview_import
-from migration.operations.offboarding import offboard_client
 from nova_credentials.phases import Phase
 from tests.factories import make_aws, make_client, make_database, make_email, make_full_client
 from tests.migration.imports.files import AWS, DATABASE, EMAIL, make_csv, make_row
@@ -309,8 +308,8 @@ def test_the_number_of_queries_doesn_t_grow_with_the_lines(django_assert_num_que
 
 
 def test_the_logins_and_groups_of_one_client_have_a_bound(monkeypatch):
-    monkeypatch.setattr(import_plans, "MOST_LOGINS", 3)
-    monkeypatch.setattr(import_plans, "MOST_GROUPS", 2)
+    monkeypatch.setattr(imports, "MOST_LOGINS", 3)
+    monkeypatch.setattr(imports, "MOST_GROUPS", 2)
     labels = ("", "one", "two", "three")
     rows = [make_row("idom", **DATABASE, label=label) for label in labels]
     assert [keys[-1:] for keys in problems(*rows)] == [[], [], [], ["import_too_many_logins"]]

@@ -6,13 +6,12 @@ from django.db import connection
 from django.utils import translation
 
 from credentials.models import Client, DatabaseCredential
+from migration.clients.history import load_history
+from migration.clients.imports import ImportRefusedError, preview_import, store_import
 from migration.models import AuditEvent, ClientGroup
 from migration.models.clients import all_clients
 from migration.operations.comparisons import compare
-from migration.operations.import_files import ImportRefusedError
-from migration.operations.imports import preview_import, store_import
 from migration.operations.pushes import push
-from migration.reports.client_history import load_history
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user, nova_connected, update
 from tests.migration.imports.files import AWS, DATABASE, EMAIL, make_csv, make_row
@@ -162,7 +161,7 @@ def test_rows_that_nova_is_writing_are_not_waited_for_long(monkeypatch):
 
 
 def test_a_slug_that_nova_adds_meanwhile_is_refused(monkeypatch):
-    monkeypatch.setattr("migration.operations.imports._read_slugs", dict)
+    monkeypatch.setattr("migration.clients.imports._read_slugs", dict)
     original = Client.objects.bulk_create
 
     def add_first(clients, **options):

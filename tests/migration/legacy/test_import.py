@@ -11,14 +11,10 @@ from django.urls import reverse
 from credentials.models import Client, DatabaseCredential
 from credentials.refusals import insert_rows
 from migration import legacy_sentences
+from migration.clients.legacy import NothingImported, import_legacy_clients, plan_legacy_import
 from migration.models import AuditEvent, ClientGroup
 from migration.models.clients import all_clients
 from migration.models.leases import LeaseKind
-from migration.operations.legacy_import import (
-    NothingImported,
-    import_legacy_clients,
-    plan_legacy_import,
-)
 from tests.factories import (
     make_client,
     make_database,
@@ -108,7 +104,7 @@ def test_it_is_all_or_nothing(rows, monkeypatch):
         if DatabaseCredential.objects.count() > 2:
             raise RuntimeError
 
-    monkeypatch.setattr("migration.operations.legacy_import.insert_rows", fail_at_the_second)
+    monkeypatch.setattr("migration.clients.legacy.insert_rows", fail_at_the_second)
     with pytest.raises(RuntimeError):
         import_legacy_clients()
 

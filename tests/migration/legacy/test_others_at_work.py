@@ -9,12 +9,8 @@ from psycopg.errors import LockNotAvailable
 from credentials import legacy
 from credentials.legacy import LegacyTableError, read_legacy_table
 from credentials.models import Client, DatabaseCredential
-from migration.operations.legacy_import import (
-    NothingImported,
-    import_legacy_clients,
-    plan_legacy_import,
-)
-from migration.operations.offboarding import offboard_client
+from migration.clients.legacy import NothingImported, import_legacy_clients, plan_legacy_import
+from migration.clients.offboarding import offboard_client
 from tests.factories import make_client, make_user
 from tests.migration.legacy.rows import add_row
 

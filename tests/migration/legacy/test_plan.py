@@ -5,8 +5,8 @@ from django.db import connection
 
 from credentials import legacy_sentences
 from credentials.legacy import LegacyTableError, read_legacy_table
-from migration.operations.legacy_import import LegacyRowOutcome, plan_legacy_import
-from migration.operations.offboarding import bring_back_as_inactive, offboard_client
+from migration.clients.legacy import LegacyRowOutcome, plan_legacy_import
+from migration.clients.offboarding import bring_back_as_inactive, offboard_client
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_email, make_full_client, update
 from tests.migration.legacy.rows import LOGIN, add_row

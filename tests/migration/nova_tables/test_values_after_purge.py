@@ -7,12 +7,16 @@ from django.core.management import call_command
 from django.urls import reverse
 
 from credentials.models import ColumnUse
+from migration.clients.offboarding import (
+    OffboardingError,
+    RowContent,
+    find_leftovers,
+    offboard_client,
+)
 from migration.doctor.findings import DoctorOptions
 from migration.doctor.nova import examine_columns
 from migration.nova import tables as page
 from migration.nova.tables import map_column
-from migration.operations.leftovers import RowContent, find_leftovers
-from migration.operations.offboarding import OffboardingError, offboard_client
 from migration.operations.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user, update

@@ -11,12 +11,8 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection
 
 from migration import offboarding_sentences as told
+from migration.clients.offboarding import OffboardingError, bring_back_as_inactive, offboard_client
 from migration.operations import aws_store
-from migration.operations.offboarding import (
-    OffboardingError,
-    bring_back_as_inactive,
-    offboard_client,
-)
 from tests.migration.rotations.killed import Points, fork, wait_for
 
 if TYPE_CHECKING:

@@ -3,9 +3,8 @@
 import pytest
 
 from credentials.models import Client, DatabaseCredential
-from migration.operations.import_files import ImportRefusedError
-from migration.operations.imports import preview_import, store_import
-from migration.operations.offboarding import bring_back_as_inactive, offboard_client
+from migration.clients.imports import ImportRefusedError, preview_import, store_import
+from migration.clients.offboarding import bring_back_as_inactive, offboard_client
 from tests.factories import make_client
 
 FILE = (

@@ -4,17 +4,17 @@ import pytest
 from django.urls import reverse
 
 from migration import tasks
+from migration.clients.offboarding import (
+    OffboardingError,
+    bring_back_as_inactive,
+    offboard_client,
+    resume_offboarding,
+)
 from migration.models import AuditEvent, Offboarding
 from migration.models.offboardings import OffboardingState
 from migration.operations import aws_store
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
-from migration.operations.interrupted_offboardings import resume_offboarding
 from migration.operations.locks import hold_client_locks
-from migration.operations.offboarding import (
-    OffboardingError,
-    bring_back_as_inactive,
-    offboard_client,
-)
 from nova_credentials.phases import Phase
 from tests.factories import make_in_role, make_user
 from tests.migration.moves.clients import NAME, phase_of

@@ -5,14 +5,10 @@ import threading
 import pytest
 from django.db import connection
 
+from migration.clients.offboarding import OffboardingError, bring_back_as_inactive, offboard_client
 from migration.models import Offboarding
 from migration.models.offboardings import OffboardingState
 from migration.operations import aws_store
-from migration.operations.offboarding import (
-    OffboardingError,
-    bring_back_as_inactive,
-    offboard_client,
-)
 from migration.secrets.layouts import change_layout
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase

@@ -10,11 +10,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import Client
+from migration.clients.offboarding import find_leftovers, offboard_client
 from migration.models import AuditEvent, ClientGroup, Offboarding, RotationSchedule
 from migration.models.clients import all_clients
 from migration.operations import aws_store
-from migration.operations.leftovers import find_leftovers
-from migration.operations.offboarding import offboard_client
 from migration.secrets.copies import search_copies
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_full_client, make_in_role, make_user

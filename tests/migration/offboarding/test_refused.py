@@ -6,6 +6,12 @@ import pytest
 from django.utils import timezone
 
 from credentials.models import Client
+from migration.clients.offboarding import (
+    OffboardingError,
+    bring_back_as_inactive,
+    offboard_client,
+    set_activity,
+)
 from migration.models import ClientMigration, Offboarding, ReadCount, Rotation, RotationSchedule
 from migration.models.clients import all_clients
 from migration.models.layouts import OtherSecretsState
@@ -16,12 +22,6 @@ from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.comparisons import compare
 from migration.operations.gates import ShutGate
 from migration.operations.moves import move
-from migration.operations.offboarding import (
-    OffboardingError,
-    bring_back_as_inactive,
-    offboard_client,
-    set_activity,
-)
 from migration.operations.pushes import push
 from migration.operations.rotations import NotRotated, rotate_database
 from migration.operations.saves import AdminSave, SaveRefusedError
@@ -138,7 +138,7 @@ def test_rows_that_nova_writes_meanwhile_keep_their_values(monkeypatch):
         write_row(pk, "written meanwhile")
         return found
 
-    monkeypatch.setattr("migration.operations.offboarding.read_aws", read_and_write)
+    monkeypatch.setattr("migration.clients.offboarding.read_aws", read_and_write)
 
     assert "NOVA wrote the rows meanwhile" in refusal_of(offboard_client, pk)
     assert_nothing_changed(pk, Phase.DUAL_READ)
@@ -154,7 +154,7 @@ def test_a_client_that_is_made_active_meanwhile_stays(monkeypatch):
         activate(pk)
         return found
 
-    monkeypatch.setattr("migration.operations.offboarding.read_aws", read_and_activate)
+    monkeypatch.setattr("migration.clients.offboarding.read_aws", read_and_activate)
 
     assert "made the client active meanwhile" in refusal_of(offboard_client, pk)
     assert_nothing_changed(pk, Phase.DUAL_READ)

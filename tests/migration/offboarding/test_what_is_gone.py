@@ -2,15 +2,15 @@
 
 import pytest
 
+from migration.clients.offboarding import (
+    OffboardingError,
+    bring_back_as_inactive,
+    find_leftovers,
+    offboard_client,
+)
 from migration.models import Offboarding
 from migration.models.offboardings import OffboardingState
 from migration.operations import aws_store
-from migration.operations.leftovers import find_leftovers
-from migration.operations.offboarding import (
-    OffboardingError,
-    bring_back_as_inactive,
-    offboard_client,
-)
 from migration.secrets.layouts import change_layout
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.document import Layout

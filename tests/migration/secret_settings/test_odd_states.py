@@ -7,6 +7,7 @@ import pytest
 from django.utils import timezone
 
 from migration import setting_sentences as told
+from migration.clients.offboarding import bring_back_as_inactive, offboard_client
 from migration.doctor.site import examine_secret_settings
 from migration.models import Secret
 from migration.models.clients import all_clients
@@ -14,7 +15,6 @@ from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.operations import aws_store, runs
 from migration.operations.moves import move
-from migration.operations.offboarding import bring_back_as_inactive, offboard_client
 from migration.operations.pushes import push
 from migration.operations.single_items import ItemFailedError
 from migration.secrets import settings as applied_settings

@@ -20,6 +20,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 
 from credentials.models import Client, DatabaseCredential
+from migration.clients.status import iterate_client_statuses
 from migration.management.base import OneLineCommand
 from migration.models.clients import all_clients
 from migration.models.comparisons import Comparison
@@ -28,7 +29,6 @@ from migration.models.run_items import Outcome
 from migration.models.runs import MANY_TRIES, Run
 from migration.operations.aws_store import secrets_manager
 from migration.operations.evidence import WANT_EVIDENCE
-from migration.reports.client_status import iterate_client_statuses
 from migration.tasks import enqueue
 from nova_admin.embedded import run_while_parent_lives, seeds, small_nova
 

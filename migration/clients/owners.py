@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from migration.admin.bulk_moves import BulkAction
     from migration.models.clients import ClientPhaseQuerySet
 
+
 # Of the select, beside the names of users.
 NOBODY = "-"
 OWNERS = "admin:credentials_client_owners"

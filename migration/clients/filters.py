@@ -11,8 +11,10 @@ from django.utils.translation import gettext_lazy as _
 
 from migration.admin.base import read_number
 from migration.admin.counted_filters import ClientListFilter
-from migration.admin.import_filters import ImportFilter
 from migration.campaigns.pages import CampaignFilter
+from migration.clients.counts import IN_AWS_ALREADY, READY
+from migration.clients.import_pages import ImportFilter
+from migration.clients.models import late_push_threshold
 from migration.models.client_groups import ClientGroup, GroupMember
 from migration.models.client_owners import ClientOwner
 from migration.models.clients import all_clients
@@ -25,14 +27,7 @@ from migration.models.readiness import KEPT_BY_NOTHING, Blocker, Standing, selec
 from migration.models.rotation_schedules import client_rotation_is_overdue
 from migration.models.rotations import Rotation
 from migration.models.run_items import Act
-from migration.models.site_counts import late_push_threshold
-from migration.operations.ready_clients import (
-    SiteFacts,
-    count_standings,
-    has_next_phase,
-    is_ready,
-)
-from migration.reports.client_counts import IN_AWS_ALREADY, READY
+from migration.operations.ready_clients import SiteFacts, count_standings, has_next_phase, is_ready
 from migration.secrets.pages import SettingsFilter
 from nova_credentials.phases import Phase
 

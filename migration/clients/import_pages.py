@@ -1,4 +1,4 @@
-"""The page that imports clients from a CSV file: a preview, which stores nothing, then the same file once more."""
+"""Pages of imports: the file, what each line would do, and the result."""
 
 from __future__ import annotations
 
@@ -11,33 +11,138 @@ from django.contrib import messages
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.files.uploadedfile import InMemoryUploadedFile
 from django.core.files.uploadhandler import FileUploadHandler, SkipFile
+from django.db.models import Q
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.formats import date_format
 from django.utils.html import format_html
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from unfold.widgets import CHECKBOX_CLASSES
 
 from credentials.import_columns import IMPORT_COLUMNS, SECRET_COLUMNS
+from credentials.legacy import LegacyTableError
+from credentials.localization import localize
 from migration import import_sentences as sentences
-from migration.admin.base import RUN_PERMISSION, AdminView, get_signed_in_user
-from migration.admin.import_filters import ImportFilter
+from migration.admin.base import RUN_PERMISSION, AdminView, get_signed_in_user, read_raw_form_text
+from migration.admin.counted_filters import ClientListFilter
 from migration.admin.run_plans import request_plan
+from migration.audit_sentences import CLIENT_ADDED
 from migration.campaigns.pages import describe_new_member_verdicts
+from migration.clients.imports import (
+    MOST_BYTES,
+    MOST_LINES,
+    ImportRefusedError,
+    LineOutcome,
+    preview_import,
+    store_import,
+)
+from migration.clients.legacy import NothingImported, import_legacy_clients, plan_legacy_import
+from migration.correlation import read_or_make_correlation
+from migration.models.audit_events import AuditEvent
 from migration.operations.csv_cells import make_csv_line
-from migration.operations.import_files import MOST_BYTES, MOST_LINES, ImportRefusedError
-from migration.operations.import_plans import LineOutcome
-from migration.operations.imports import preview_import, store_import
-from migration.people.roles import IMPORT_PERMISSIONS
+from migration.people.roles import IMPORT_PERMISSIONS, LEGACY_IMPORT_PERMISSIONS
 
 if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin
     from django.contrib.auth.models import User
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
 
-    from migration.operations.imports import ImportPlan, ImportResult
+    from credentials.models import Client
+    from migration.admin.counted_filters import Options
+    from migration.clients.imports import ImportPlan, ImportResult
     from nova_credentials.messages import Message
+
+
+# The filter of the client list to which an import leads.
+
+
+class ImportFilter(ClientListFilter):
+    """Shows the clients that one import added. An import leads to it; without its name there is no such filter."""
+
+    title = _("import")
+    parameter_name = "import"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Client]) -> Options:
+        value = self.value()
+        if not value:
+            return []
+        first = AuditEvent.objects.of_import(read_or_make_correlation(value)).last()
+        when = first and date_format(timezone.localtime(first.at), "DATETIME_FORMAT")
+        known = gettext("New in the import of %(when)s") % {"when": when}
+        return [(value, known if when else _("An import that the audit does not have"))]
+
+    def find_condition(self, value: str) -> Q | None:
+        if not value:
+            return None
+        added = AuditEvent.objects.of_import(read_or_make_correlation(value)).telling(CLIENT_ADDED)
+        return Q(pk__in=added.order_by().values("client_id"))
+
+
+# The page that takes over what only NOVA's legacy table holds: names and kinds first, then all of it or nothing.
+
+MOST_ROWS = 200
+
+
+def get_legacy_url() -> str:
+    return reverse("admin:credentials_client_legacy")
+
+
+class LegacyImportView(AdminView):
+    """Shows what becomes of each row, never a value; takes what was shown once somebody confirms it."""
+
+    template_name = "admin/migration/legacy_import.html"
+    permission_required = LEGACY_IMPORT_PERMISSIONS[0]
+
+    @property
+    def title(self) -> str:
+        return gettext("Clients of the legacy table")
+
+    def has_permission(self) -> bool:
+        return self.request.user.has_perms(LEGACY_IMPORT_PERMISSIONS)
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        context = self.get_context_data(
+            may_view_clients=request.user.has_perm("credentials.view_client")
+        )
+        try:
+            plan = plan_legacy_import()
+        except LegacyTableError as error:
+            return self.render_to_response(context | {"why_not": error.message})
+        sections = [
+            (gettext("What is added"), plan.taken[:MOST_ROWS], max(len(plan.taken) - MOST_ROWS, 0)),
+            (
+                gettext("What is left alone"),
+                plan.left_alone[:MOST_ROWS],
+                max(len(plan.left_alone) - MOST_ROWS, 0),
+            ),
+        ]
+        return self.render_to_response(context | {"plan": plan, "sections": sections})
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        try:
+            plan = import_legacy_clients(
+                seen=read_raw_form_text(request, "seen"), by=get_signed_in_user(request)
+            )
+        except (LegacyTableError, NothingImported) as refusal:
+            messages.error(request, localize(refusal.message))
+            return HttpResponseRedirect(get_legacy_url())
+        number = len(plan.taken)
+        text = ngettext(
+            "%(n)d row was taken from the legacy table.",
+            "%(n)d rows were taken from the legacy table.",
+            number,
+        )
+        messages.success(request, text % {"n": number})
+        return HttpResponseRedirect(get_legacy_url())
+
+
+# The page that imports clients from a CSV file: a preview, which stores nothing, then the same file once more.
+
 
 # The page lists so many lines of each kind; the command lists all.
 LINES_SHOWN = {LineOutcome.WRONG: 200, LineOutcome.UNCHANGED: 10}
@@ -79,7 +184,7 @@ class ImportView(AdminView):
 
     @property
     def title(self) -> str:
-        return _("Import clients")
+        return gettext("Import clients")
 
     def has_permission(self) -> bool:
         return may_import(self.request)
@@ -136,7 +241,7 @@ class ImportView(AdminView):
 
     def report_and_redirect(self, result: ImportResult) -> HttpResponse:
         """Say what was stored, and lead to the plan of the migration that was asked for, or to the new clients."""
-        text = _(
+        text = gettext(
             "Imported: %(new)s clients are new, %(changed)s were changed, %(unchanged)s are as they were."
         )
         numbers = {name: intcomma(getattr(result, name)) for name in ("new", "changed")}
@@ -145,7 +250,7 @@ class ImportView(AdminView):
         if result.new:
             clients += "?" + urlencode({ImportFilter.parameter_name: result.correlation})
             link = format_html(
-                '<a class="underline" href="{}">{}</a>', clients, _("See the new clients")
+                '<a class="underline" href="{}">{}</a>', clients, gettext("See the new clients")
             )
             messages.success(self.request, format_html("{} {}", text % numbers, link))
         else:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from migration.models.clients import ClientPhaseQuerySet
 
+
 JsonObject = dict[str, Any]
 # How many clients are described at once.
 CLIENTS_AT_ONCE = 500

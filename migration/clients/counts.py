@@ -1,4 +1,4 @@
-"""Counts clients by phase, by what keeps them from the next, by their newest comparison and by pending push."""
+"""Counts clients by phase, next step and blocker, and keeps the counts that are costly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from migration.models.site_counts import SiteCounts
+    from migration.clients.models import SiteCounts
+
 
 # In the address of the client list, where "" would be no filter.
 READY = Standing.READY.value

@@ -20,9 +20,9 @@ from django.utils.translation import ngettext
 from credentials.localization import localize
 from credentials.models import CREDENTIAL_MODELS, Client
 from migration.audit_sentences import CLIENT_ACTIVATED, CLIENT_DEACTIVATED
+from migration.clients.models import ClientComment
 from migration.models.approvals import MoveRequest
 from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.client_comments import ClientComment
 from migration.models.comparisons import Comparison
 from migration.models.moves import PhaseChange
 from migration.models.resolutions import Resolution
@@ -39,8 +39,11 @@ if TYPE_CHECKING:
     from migration.models.audit_events import AuditEventQuerySet
     from nova_credentials.messages import Message
 
+
+if TYPE_CHECKING:
     HasPermission = Callable[[str], bool]
     Source = Callable[[int, int, HasPermission], Iterator["Event"]]
+
 
 SHOWN = 20
 # A page reads the events of all pages before it, so their number is limited.

@@ -1,38 +1,50 @@
-"""Offboards a client, and brings it back. Its values are only in AWS meanwhile, where their deletion is scheduled.
-
-Whatever is done is done in this order, so that no value is lost and no reader gets a wrong one: AWS holds the rows'
-values and was read back, then pointers replace them, then the deletions are scheduled. On the way back the secrets are
-taken back from their deletion first. Killed anywhere, either can be done again, or the other one instead.
-"""
+"""Takes a client out: what it leaves behind, in which order it goes, and its page."""
 
 from __future__ import annotations
 
+import logging
+import time
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from django.db import transaction
+from django.conf import settings
+from django.db import connection, transaction
 from django.utils import timezone
 
-from credentials.models import Client, ClientRevision, save_columns
+from credentials.legacy import LegacyTableError, count_legacy_rows
+from credentials.models import Client, ClientRevision, Credential, save_columns
 from credentials.nova_columns import NovaSchemaError
-from credentials.pointers import replace_secrets_by_pointers
+from credentials.pointers import list_all_rows, list_rows_in_clear, replace_secrets_by_pointers
 from migration import audit_sentences
 from migration import offboarding_sentences as told
+from migration.campaigns.members import count_in_campaigns
 from migration.campaigns.models import Campaign, WaveClient
 from migration.models.audit_events import AuditCode, AuditEvent
+from migration.models.client_groups import ClientGroup
 from migration.models.clients import ClientMigration
+from migration.models.layouts import OtherSecretsState
 from migration.models.offboardings import Offboarding, OffboardingState
+from migration.models.reads import ReadCount
 from migration.models.reasons import require_reason
 from migration.models.rotation_schedules import RotationSchedule
-from migration.models.run_items import PUSHED
+from migration.models.rotations import Rotation
+from migration.models.run_items import PUSHED, RunItem
+from migration.models.runs import Run
 from migration.models.secrets import Secret
-from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
+from migration.operations.aws_store import (
+    read_aws,
+    secret_names,
+    secret_names_by_type,
+    secrets_manager,
+)
 from migration.operations.aws_writes import find_write_refusal
+from migration.operations.gate_facts import GateFacts
 from migration.operations.gates import ShutGate
 from migration.operations.known_values import note_values_before_purge
-from migration.operations.leaving_checks import list_objections, needs_purge
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
 from migration.operations.move_attempts import fail_overtaken_requests
 from migration.operations.moves import move
@@ -40,13 +52,17 @@ from migration.operations.pushes import push
 from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
 from migration.operations.secret_owners import load_owners
 from migration.operations.snapshots import (
+    read_client_with_rows,
     read_snapshot,
+    read_snapshots_for_page,
     reread_locked_client,
     reread_locked_snapshot,
 )
+from migration.secrets.models import FoundCopy, SearchedClient
 from migration.secrets.settings import name_removed_replicas, schedule_with_replicas
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.comparison import are_equal
+from nova_credentials.document import Layout
 from nova_credentials.messages import MessageError, in_a_row
 from nova_credentials.phases import Phase
 
@@ -56,10 +72,246 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.operations.aws_store import AwsCopy
+    from migration.operations.secret_owners import SecretOwners
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.answers import SecretDescription
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.messages import Message
+
+
+# Says what keeps a client from being offboarded now. Asks the database alone.
+
+
+# A client that NOVA read since then may still be needed.
+RECENT_DAYS = 7
+
+
+def list_objections(snapshot: ClientSnapshot, *, acknowledged: bool = False) -> list[Message]:
+    """Return why the client may not leave now. `acknowledged`: recent reads are known, and are no objection."""
+    return [
+        *([told.OFFBOARDING_ACTIVE()] if snapshot.active else []),
+        *filter(None, [find_write_refusal()]),
+        *_find_users(snapshot, acknowledged=acknowledged),
+        *_find_values(snapshot),
+    ]
+
+
+def needs_purge(snapshot: ClientSnapshot) -> bool:
+    """Say whether the rows have to be purged first: of a client without any login and secret there is nothing to."""
+    if snapshot.phase == Phase.PURGED:
+        return False
+    return snapshot.has_credentials or snapshot.phase != Phase.POSTGRES
+
+
+def _find_users(snapshot: ClientSnapshot, *, acknowledged: bool) -> Iterator[Message]:
+    """Yield a message for each use: NOVA's recent reads, a run, a rotation, a change of layout."""
+    if not acknowledged and (last := find_recent_counted_read(snapshot.client_id)):
+        yield told.OFFBOARDING_READ(n=RECENT_DAYS, ago=last)
+    if run := find_unfinished_write_run(snapshot.client_id):
+        yield told.OFFBOARDING_IN_RUN(run=run.name_message)
+    if Rotation.objects.find_unfinished(snapshot.client_id):
+        yield told.OFFBOARDING_ROTATES()
+    if snapshot.other_secrets == OtherSecretsState.BEGUN:
+        yield told.OFFBOARDING_LAYOUT()
+
+
+def _find_values(snapshot: ClientSnapshot) -> Iterator[Message]:
+    """Yield what keeps the rows from holding pointers alone."""
+    if snapshot.phase == Phase.PURGED:
+        yield from _find_values_after_purge(snapshot)
+    elif needs_purge(snapshot):
+        yield from _find_purge_objections(snapshot)
+
+
+def find_recent_counted_read(client_id: int) -> datetime | None:
+    """Return when NOVA's reader last read the client in a phase that reads AWS, if within the last RECENT_DAYS."""
+    since = timezone.now() - timedelta(days=RECENT_DAYS)
+    read = ReadCount.objects.filter(pk=client_id, last_read_at__gt=since).first()
+    return read.last_read_at if read else None
+
+
+def find_unfinished_write_run(client_id: int) -> Run | None:
+    """Return a run that is not finished, writes, and still has the client to do."""
+    items = RunItem.objects.filter(client_id=client_id, outcome="", run__finished_at=None)
+    item = items.exclude(run__kind__in=Run.READS_ONLY).select_related("run").first()
+    return item.run if item else None
+
+
+def _find_values_after_purge(snapshot: ClientSnapshot) -> Iterator[Message]:
+    plain = list_rows_in_clear(read_client_with_rows(snapshot.client_id))
+    if plain:
+        yield told.OFFBOARDING_ROWS(rows=tuple(row.make_row_name_message() for row in plain))
+
+
+def _find_purge_objections(snapshot: ClientSnapshot) -> Iterator[Message]:
+    """Yield what a purge can't do without: an approval where one is wanted, a document, writes that are counted."""
+    if settings.NOVA_REQUIRE_APPROVAL:
+        yield told.OFFBOARDING_APPROVAL()
+    if snapshot.problem:
+        yield snapshot.problem
+    facts = GateFacts([snapshot.client_id])
+    if facts.counting_problem:
+        yield facts.counting_problem
+    yield from (each.text for each in facts.nova_tables.list_gate_verdicts() if not each.passed)
+
+
+# Finds out what is left of a client, and where: rows, secrets, copies, the legacy table, and who still counts on it.
+#
+# Asks AWS and reads the legacy table; holds no value. What it can't find out it names, and never calls nothing.
+
+
+class RowContent(StrEnum):
+    """Says whether the secret columns of a row hold values or pointers."""
+
+    VALUES = "values"
+    POINTERS = "pointers"
+
+
+@dataclass(frozen=True)
+class RowLeft:
+    """A row of the client that is left, and whether it holds secret values or pointers."""
+
+    name: Message
+    holds: RowContent
+
+
+@dataclass(frozen=True)
+class SecretLeft:
+    """One secret that the client can have. `problem`: AWS did not say."""
+
+    name: str
+    is_there: bool = False
+    is_ours: bool = True
+    is_deleted: bool = False
+    deletes_at: datetime | None = None
+    problem: Message | None = None
+
+
+@dataclass(frozen=True)
+class CopiesLeft:
+    """What the newest search for copies found; `searched_at` None: there was none."""
+
+    searched_at: datetime | None = None
+    search_id: int | None = None
+    found: tuple[FoundCopy, ...] = ()
+    not_looked_at: int = 0
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """Everything that is known to be left of one client."""
+
+    slug: str
+    phase: Phase
+    active: bool
+    leaving: Offboarding | None
+    rows: tuple[RowLeft, ...]
+    secrets: tuple[SecretLeft, ...]
+    copies: CopiesLeft
+    has_legacy_table: bool  # be it one that can't be read
+    legacy_rows: int | None  # None: `legacy_problem` says why it isn't known
+    legacy_problem: Message | None
+    last_read_at: datetime | None
+    recent_read_at: datetime | None
+    groups: tuple[ClientGroup, ...]
+    campaigns: tuple[Campaign, ...]
+    schedules: tuple[RotationSchedule, ...]
+    # Why it can't be offboarded now, were recent reads acknowledged.
+    objections: tuple[Message, ...]
+
+    @property
+    def has_secrets_lost_since_leaving(self) -> bool:
+        """Say whether AWS no longer holds a secret whose deletion was scheduled."""
+        return any(self.secrets_lost_since_leaving)
+
+    @property
+    def secrets_lost_since_leaving(self) -> list[str]:
+        """Return which secrets, to be deleted when the client left, are not there any more, or not as ours."""
+        known = self.leaving.deletions if self.leaving else {}
+        there = {s.name for s in self.secrets if s.problem or (s.is_there and s.is_ours)}
+        return [name for name in known if name not in there]
+
+
+def find_leftovers(*, client_id: int) -> Leftovers:
+    """Find what is left of a client. Raises `NovaSchemaError`; `KeyError` if there is no client."""
+    snapshot = read_snapshots_for_page([client_id])[client_id]
+    leaving = Offboarding.objects.filter(pk=client_id).first()
+    client = read_client_with_rows(client_id)
+    in_clear = list_rows_in_clear(client)
+    # The client itself has secret values only in columns of NOVA's that are mapped.
+    rows = [r for r in list_all_rows(client) if isinstance(r, Credential) or r in in_clear]
+    legacy_rows, legacy_problem = _count_legacy(snapshot.slug)
+    read = ReadCount.objects.filter(pk=client_id).first()
+    return Leftovers(
+        slug=snapshot.slug,
+        phase=snapshot.phase,
+        active=snapshot.active,
+        leaving=leaving,
+        rows=tuple(
+            RowLeft(
+                row.make_row_name_message(),
+                RowContent.VALUES if row in in_clear else RowContent.POINTERS,
+            )
+            for row in rows
+        ),
+        secrets=tuple(_list_secrets(snapshot, leaving)),
+        copies=_find_copies(client_id),
+        has_legacy_table=legacy_rows is not None or legacy_problem is not None,
+        legacy_rows=None if legacy_problem else legacy_rows or 0,
+        legacy_problem=legacy_problem,
+        last_read_at=read.last_read_at if read else None,
+        recent_read_at=find_recent_counted_read(client_id),
+        groups=tuple(ClientGroup.objects.filter(members__client=client_id)),
+        campaigns=tuple(each.campaign for each in count_in_campaigns([client_id])),
+        schedules=tuple(
+            RotationSchedule.objects.of_client_or_its_groups(client_id).select_related("group")
+        ),
+        objections=tuple(list_objections(snapshot, acknowledged=True)),
+    )
+
+
+def _list_secrets(snapshot: ClientSnapshot, leaving: Offboarding | None) -> list[SecretLeft]:
+    """Describe every secret that the client can have, in either layout, and those that went under an earlier slug."""
+    deletions = leaving.deletions if leaving else {}
+    slugs = dict.fromkeys([snapshot.secret_slug, snapshot.other_slug or snapshot.secret_slug])
+    names = [n for slug in slugs for layout in Layout for n in secret_names(slug, layout).values()]
+    names = list(dict.fromkeys([*names, *deletions]))
+    owners = load_owners(names)
+    return [_describe_secret(n, deletions.get(n), owners, snapshot.client_id) for n in names]
+
+
+def _describe_secret(
+    name: str, deletes_at: str | None, owners: SecretOwners, client_id: int
+) -> SecretLeft:
+    try:
+        there = secrets_manager(interactive=True).describe_secret(name)
+    except SecretsManagerError as error:
+        return SecretLeft(name, problem=None if error.not_found else error.message)
+    known = datetime.fromisoformat(deletes_at) if deletes_at and there.deleted_at else None
+    is_ours = owners.is_ours(there, client_id)
+    return SecretLeft(name, True, is_ours, there.deleted_at is not None, known)
+
+
+def _find_copies(client_id: int) -> CopiesLeft:
+    newest = SearchedClient.objects.newest_of([client_id]).get(client_id)
+    if newest is None:
+        return CopiesLeft()
+    found = FoundCopy.objects.filter(search_id=newest.search_id, client_id=client_id)
+    return CopiesLeft(newest.searched_at, newest.search_id, tuple(found), newest.not_looked_at)
+
+
+def _count_legacy(slug: str) -> tuple[int | None, Message | None]:
+    try:
+        return count_legacy_rows(slug), None
+    except LegacyTableError as error:
+        return None, error.message
+
+
+# Offboards a client, and brings it back. Its values are only in AWS meanwhile, where their deletion is scheduled.
+#
+# Whatever is done is done in this order, so that no value is lost and no reader gets a wrong one: AWS holds the rows'
+# values and was read back, then pointers replace them, then the deletions are scheduled. On the way back the secrets are
+# taken back from their deletion first. Killed anywhere, either can be done again, or the other one instead.
 
 LOCK_WAIT_SECONDS = 5.0
 LINE = tuple(Phase)
@@ -349,3 +601,46 @@ def _store_activity(now: ClientSnapshot, *, active: bool, by: User | None) -> No
     AuditEvent.objects.record(
         AuditCode.CLIENT_SAVED, done(), by=by, client_id=now.client_id, slug=now.slug
     )
+
+
+# Finishes offboardings whose process was killed or hindered: their rows hold pointers, and secrets may be left.
+#
+# A client that comes back is left to people: they may also offboard it again.
+
+logger = logging.getLogger(__name__)
+
+
+def go_on_with_offboardings(*, seconds: float) -> None:
+    """Finish begun offboardings within `seconds`; a hindered one waits for the next time, on the dashboard."""
+    until = time.monotonic() + seconds
+    begun = Offboarding.objects.unfinished().filter(state=OffboardingState.OFFBOARDING)
+    for client_id in list(begun.order_by("begun_at").values_list("pk", flat=True)):
+        if time.monotonic() >= until:
+            break
+        try:
+            resume_offboarding(client_id=client_id)
+        except OffboardingError:
+            continue
+        except Exception as error:  # noqa: BLE001 (any defect of ours)
+            # One client must not keep the others waiting. An error's text can hold a value.
+            kind = type(error).__name__
+            logger.error("The offboarding of client %s was not gone on with: %s", client_id, kind)  # noqa: TRY400
+            connection.close_if_unusable_or_obsolete()
+
+
+def resume_offboarding(*, client_id: int) -> Message | None:
+    """Finish the client's offboarding, and say what was done; None where none is unfinished, or somebody works on it.
+
+    Raises `OffboardingError`, `NovaSchemaError` and `Client.DoesNotExist`.
+    """
+    with hold_client_locks([client_id], wait_seconds=0) as held:
+        unfinished = Offboarding.objects.filter(state=OffboardingState.OFFBOARDING)
+        leaving = unfinished.filter(pk=client_id).first() if held else None
+        if leaving is None:
+            return None
+        # Who began it has acknowledged the reads before; of an inactive client there are none since.
+        reasons = list_objections(read_snapshot(client_id), acknowledged=True)
+        if reasons:
+            refused = told.OFFBOARDING_REFUSED(slug=leaving.slug, reasons=tuple(reasons))
+            raise OffboardingError(refused)
+        return schedule_offboarding_deletions(leaving, by=leaving.by)

@@ -1,7 +1,4 @@
-"""Takes over what only NOVA's legacy table holds: clients, and database logins that a client lacks. All or nothing.
-
-The legacy table itself is only read. Nothing that the newer tables hold is changed.
-"""
+"""Imports the clients of NOVA's first table, which holds one login of each type."""
 
 from __future__ import annotations
 
@@ -42,6 +39,7 @@ if TYPE_CHECKING:
     from credentials.models import Credential
     from nova_credentials.document import Document
     from nova_credentials.messages import Message
+
 
 CLIENT_FIELDS = ("name", "slug", "is_active")
 

@@ -1,4 +1,4 @@
-"""Clients: their list with phase and newest comparison, its actions, and the page of one client."""
+"""Clients: their list with its filters and actions, and the addresses of a client's pages."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from unfold.decorators import action
+from unfold.widgets import CHECKBOX_CLASSES
 
 from credentials.admin import ClientAdmin as CredentialsAdmin
 from credentials.localization import localize
+from credentials.onboarding_views import OnboardClientView
 from credentials.shown_names import escape_name
-from migration.admin.aws_reads import AwsReadQueriesView
 from migration.admin.base import (
     RUN_PERMISSION,
     AdminWithOwnViews,
@@ -24,23 +25,8 @@ from migration.admin.base import (
     read_raw_form_text,
 )
 from migration.admin.bulk_moves import BulkCutoverView, list_bulk_moves
-from migration.admin.client_columns import ClientColumns
-from migration.admin.client_comments import LeaveCommentView, TakeBackCommentView
-from migration.admin.client_export import ExportCutoverView, list_export_actions
-from migration.admin.client_filters import CLIENT_FILTERS
-from migration.admin.client_live import LiveClientView
-from migration.admin.client_owners import SetOwnersView, SetOwnerView, list_owner_actions
-from migration.admin.client_page import get_client_context
 from migration.admin.client_tabs import ClientTab, read_tab
 from migration.admin.copying import CopyToPostgresView, UndoCopyView
-from migration.admin.grouping import (
-    PutIntoGroupView,
-    TakeOutOfGroupView,
-    list_grouping_actions,
-)
-from migration.admin.imports import ImportTemplateView, ImportView, may_import
-from migration.admin.leaving import LeavingView
-from migration.admin.legacy_import import LegacyImportView
 from migration.admin.login_tests import EditedLoginTestView, TestLoginsView, link_typed_test
 from migration.admin.move_confirmation import ConfirmMoveView, CutoverNumbersView
 from migration.admin.move_options import get_moves_context
@@ -50,21 +36,43 @@ from migration.admin.new_login_tests import (
     TestNewLoginView,
     link_new_test,
 )
-from migration.admin.onboarding import OnboardAndMigrateView
-from migration.admin.ready_moves import MoveReadyView
 from migration.admin.resolutions import ResolveMismatchView
 from migration.admin.reveals import RevealView, link_reveal
 from migration.admin.rotations import RotateView, SetScheduleView, join_links, link_rotation
 from migration.admin.run_plans import plan_or_start_run
 from migration.admin.run_starts import start_run
 from migration.campaigns.starts import list_campaign_actions
+from migration.clients.comments import LeaveCommentView, TakeBackCommentView
+from migration.clients.filters import CLIENT_FILTERS
+from migration.clients.groups import PutIntoGroupView, TakeOutOfGroupView, list_grouping_actions
+from migration.clients.import_pages import (
+    ImportTemplateView,
+    ImportView,
+    LegacyImportView,
+    get_legacy_url,
+    may_import,
+)
+from migration.clients.list import (
+    ClientColumns,
+    ExportCutoverView,
+    annotate_columns,
+    list_export_actions,
+)
+from migration.clients.owners import SetOwnersView, SetOwnerView, list_owner_actions
+from migration.clients.page import (
+    AwsReadQueriesView,
+    LeavingView,
+    LiveClientView,
+    get_client_context,
+)
+from migration.clients.ready_moves import MoveReadyView
 from migration.models.clients import all_clients, digest_selection
 from migration.models.login_tests import LOGIN_PERMISSION, LoginStores
 from migration.models.rotations import ROTATE_PERMISSION
 from migration.models.runs import Run
 from migration.operations.refused_acts import record_refused_save
 from migration.operations.saves import AdminSave, SaveRefusedError, record_save
-from migration.reports.client_list import annotate_columns
+from migration.people.roles import LEGACY_IMPORT_PERMISSIONS
 from migration.secrets.pages import (
     AdoptView,
     ChangeLayoutView,
@@ -85,8 +93,40 @@ if TYPE_CHECKING:
 
     from credentials.forms import ClientForm, CredentialForm, CredentialFormSet
     from credentials.models import Client, Credential
+    from credentials.onboarding import OnboardingForms
     from migration.admin.base import ClientRow
     from migration.models.clients import ClientPhaseQuerySet
+
+
+# Onboarding with a run: the page that adds a client also offers to migrate it at once.
+
+
+class OnboardAndMigrateView(OnboardClientView):
+    """The onboarding page with a test of each login and a checkbox that starts a run over the new client."""
+
+    template_name = "admin/migration/client_onboard.html"
+
+    def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        context = super().get_context_data(**kwargs)
+        for section in context.get("sections", ()):
+            section["test"] = link_new_test(self.request, section["form"], None)
+        return context | {
+            "may_run": self.request.user.has_perm(RUN_PERMISSION),
+            "legacy_url": self.request.user.has_perms(LEGACY_IMPORT_PERMISSIONS)
+            and get_legacy_url(),
+            "migrate_now": "migrate_now" in self.request.POST,
+            "checkbox_classes": " ".join(CHECKBOX_CLASSES),
+        }
+
+    def act_before_commit(self, client: Client, forms: OnboardingForms) -> None:
+        record_save(client, [forms.client, *forms.filled_logins.values()], added=True)
+
+    def act_after_commit(self, client: Client) -> None:
+        if "migrate_now" in self.request.POST and self.request.user.has_perm(RUN_PERMISSION):
+            start_run(self.request, Run.Kind.MIGRATE, all_clients().filter(pk=client.pk))
+
+
+# Clients: their list with phase and newest comparison, its actions, and the page of one client.
 
 
 # To look for a text reads every client and login, and the list has several statements: so few are named in them by id.

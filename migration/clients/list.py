@@ -1,18 +1,24 @@
-"""The columns of the clients list: how each client stands, and what it waits for before its next step."""
+"""The columns of the client list and their export."""
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin.options import IS_FACETS_VAR
+from django.db.models import DateTimeField, F
+from django.db.models.functions import Coalesce
+from django.http import Http404, HttpResponse, HttpResponsePermanentRedirect, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.html import format_html, format_html_join
+from django.utils.http import content_disposition_header
 from django.utils.safestring import mark_safe
-from django.utils.text import Truncator
+from django.utils.text import Truncator, get_valid_filename
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
@@ -20,31 +26,160 @@ from unfold.decorators import display
 
 from credentials.localization import localize
 from credentials.shown_names import escape_name
-from migration.admin.base import RUN_PERMISSION
-from migration.admin.client_filters import get_site_gate_facts
+from migration.admin.base import RUN_PERMISSION, ClientView, get_signed_in_user
+from migration.admin.client_tabs import ClientTab, get_tab_url
 from migration.admin.counted_filters import count_choices
+from migration.clients.filters import get_site_gate_facts
+from migration.clients.status import has_push_pending
 from migration.models.client_groups import GroupMember
 from migration.models.client_owners import OWN_PERMISSION, ClientOwner
+from migration.models.clients import all_clients
 from migration.models.permissions import VIEW_RUNS
 from migration.models.phases import PhaseChoices
-from migration.models.readiness import Standing, get_wanted_time
+from migration.models.readiness import (
+    Blocker,
+    Standing,
+    find_standing,
+    get_wanted_time,
+    with_blocker,
+)
 from migration.models.reads import ReadCount
 from migration.models.run_items import RunItem
+from migration.operations.aws_store import client_secret_names
+from migration.operations.csv_cells import make_csv_line
+from migration.operations.cutover_exports import NotCutOverError, export_cutover
 from migration.operations.evidence import describe_duration
-from migration.reports.client_list import attach_next_steps
+from migration.operations.next_steps import judge_next_steps
+from migration.people.roles import VIEW_AUDIT
 from migration.templatetags.migration_pages import badge, error_class_label, make_label, time_ago
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
+    from django.contrib.admin import ModelAdmin
     from django.contrib.admin.views.main import ChangeList
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
     from django.utils.safestring import SafeString
+    from django_stubs_ext import StrOrPromise
 
+    from credentials.models import Client
     from migration.admin.base import ClientRow
-    from migration.models.run_items import RunItem
+    from migration.admin.bulk_moves import BulkAction
+    from migration.models.clients import ClientPhaseQuerySet
+    from migration.operations.gate_facts import GateFacts
     from migration.operations.next_steps import NextStep
+
+
+# Collects what the clients list and its CSV file say of each client, in a fixed number of queries.
+
+
+# So many clients are judged at once for a file.
+CHUNK = 500
+HEADINGS = (
+    *("slug", "name", "active", "phase", "in_phase_since", "next_phase", "next_step", "codes"),
+    *("reasons", "push_pending", "comparison", "compared_at", "last_read_at", "owner"),
+    *("secrets", "groups", "error_class", "last_error"),
+)
+
+
+@dataclass(frozen=True)
+class ListRights:
+    """Says whether a user may see the groups, and the errors, of the clients in the list."""
+
+    groups: bool
+    errors: bool
+
+
+def annotate_columns(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
+    """Add what the columns show, and are sorted by, to clients with phase and revision."""
+    annotated: ClientPhaseQuerySet = (
+        clients.with_layout()
+        .with_refused_revision()
+        .annotate(
+            newest_status=F("client_migration__comparison_status"),
+            newest_compared_at=F("client_migration__compared_at"),
+            phase_since=F("client_migration__phase_changed_at"),
+            # A client that was never moved has been in its phase since it was made.
+            in_phase_since=Coalesce(
+                "client_migration__phase_changed_at", "created_at", output_field=DateTimeField()
+            ),
+            last_read_at=F("read_count__last_read_at"),
+            owner_name=F("client_owner__owner__username"),
+        )
+    )
+    return annotated
+
+
+def attach_next_steps(clients: Sequence[Any], site: GateFacts | None = None) -> None:
+    """Set next_step, standing, last_error and groups_of_client on the objects; store nothing.
+
+    `site` as for `judge_next_steps`.
+    """
+    ids = [client.pk for client in clients]
+    steps = judge_next_steps(clients, site)
+    blockers = dict(
+        with_blocker(all_clients().filter(pk__in=ids)).order_by().values_list("pk", "blocker")
+    )
+    errors = RunItem.objects.find_errors_needing_attention(ids)
+    groups = defaultdict(list)
+    members = GroupMember.objects.filter(client_id__in=ids).order_by("group__key")
+    for client_id, name in members.values_list("client_id", "group__name"):
+        groups[client_id].append(name)
+    for client in clients:
+        client.next_step = step = steps[client.pk]
+        client.standing = _judge_standing(step, client.phase, Blocker(blockers[client.pk]))
+        client.last_error = errors.get(client.pk)
+        client.groups_of_client = groups[client.pk]
+
+
+def _judge_standing(step: NextStep, phase: str, blocker: Blocker) -> Standing:
+    if step.new is None:
+        return Standing.LAST
+    if step.is_ready:
+        return Standing.READY
+    standing = find_standing(phase, blocker)
+    # What holds for all clients at once, or for its rows, keeps it.
+    return Standing.BLOCKED if standing == Standing.READY else standing
+
+
+def iterate_export(chosen: ClientPhaseQuerySet, sight: ListRights) -> Iterator[list[object]]:
+    """Yield the headings and a row for each client, sorted by slug, without any secret value."""
+    yield list(HEADINGS)
+    ids = list(chosen.order_by("slug").values_list("pk", flat=True))
+    for start in range(0, len(ids), CHUNK):
+        some = all_clients().filter(pk__in=ids[start : start + CHUNK])
+        clients = list(annotate_columns(some.with_phase().with_revision()).order_by("slug"))
+        attach_next_steps(clients)
+        for client in clients:
+            yield list(_list_cells(client, sight))
+
+
+def _list_cells(client: Any, sight: ListRights) -> Iterator[object]:
+    step, error = client.next_step, client.last_error if sight.errors else None
+    yield from (client.slug, client.name, "yes" if client.is_active else "no", client.phase)
+    yield _format_time(client.in_phase_since)
+    yield step.new or ""
+    yield client.standing.value if step.new else ""
+    yield " ".join(check.code for check in step.shut)
+    yield " ".join(str(check.text) for check in step.shut)
+    yield "yes" if has_push_pending(client) else "no"
+    yield from (client.newest_status, _format_time(client.newest_compared_at))
+    yield from (_format_time(client.last_read_at), client.owner_name)
+    yield " ".join(client_secret_names(client).values())
+    yield ", ".join(client.groups_of_client) if sight.groups else ""
+    yield error.error_class if error else ""
+    yield error.message if error else ""
+
+
+def _format_time(moment: Any) -> str:
+    return moment.isoformat() if moment else ""
+
+
+# The columns of the clients list: how each client stands, and what it waits for before its next step.
+
+if TYPE_CHECKING:
 
     class ListedClient(ClientRow):
         """A client with what `attach_next_steps` adds to it."""
@@ -269,3 +404,63 @@ def _show_error(item: RunItem | None) -> SafeString | str:
         error_class,
         Truncator(text).chars(MOST_CHARACTERS),
     )
+
+
+# Downloads: the selected clients as a CSV file, and the audit's entries of one client up to its cutover.
+
+
+# Who may see all that the file tells may export it. Every role has these.
+EXPORT_PERMISSIONS = (
+    "credentials.view_client",
+    "migration.view_comparison",
+    "migration.view_copysearch",
+    "migration.view_moverequest",
+)
+
+
+def list_export_actions() -> dict[str, tuple[BulkAction, str, StrOrPromise]]:
+    """Return the action, as Django has it: whoever sees the list may download it."""
+    return {"download": (download_clients, "download", gettext("Download as CSV"))}
+
+
+def download_clients(
+    model_admin: ModelAdmin[Client], request: HttpRequest, chosen: ClientPhaseQuerySet
+) -> StreamingHttpResponse:
+    """Send the clients with what the list shows of each, and no secret value."""
+    sight = ListRights(groups=may_view_groups(request), errors=may_view_run_results(request))
+    return StreamingHttpResponse(
+        map(make_csv_line, iterate_export(chosen, sight)),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="clients.csv"'},
+    )
+
+
+def may_export_cutover(request: HttpRequest) -> bool:
+    return bool(request.user.has_perms(EXPORT_PERMISSIONS))
+
+
+class ExportCutoverView(ClientView):
+    """Sends the audit's entries of the client up to its newest cutover, as signed; a link leads to the button."""
+
+    def has_permission(self) -> bool:
+        return may_export_cutover(self.request)
+
+    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        url = get_tab_url(self.client.pk, ClientTab.HISTORY, "cutover")
+        return HttpResponsePermanentRedirect(url)
+
+    def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        try:
+            text = export_cutover(
+                client=self.client,
+                by=get_signed_in_user(request),
+                for_auditor=request.user.has_perm(VIEW_AUDIT),
+            )
+        except NotCutOverError:
+            raise Http404 from None
+        name = get_valid_filename(f"cutover-{self.client.slug}.json")
+        return HttpResponse(
+            text,
+            content_type="application/json",
+            headers={"Content-Disposition": content_disposition_header(True, name) or ""},
+        )

@@ -1,0 +1,519 @@
+"""A client's page: its tabs, what AWS holds, and what renews itself."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.http import HttpResponseRedirect
+from django.utils import formats, timezone
+from django.utils.translation import gettext as _
+from unfold.widgets import BASE_INPUT_CLASSES
+
+from credentials.localization import localize
+from credentials.secret_names import find_name_problem, find_name_warning
+from migration import sentences
+from migration.admin.base import ClientView, get_signed_in_user, get_typed_reason, read_number
+from migration.admin.checklists import show_checks
+from migration.admin.client_tabs import HISTORY_PAGE, ClientTab, list_tabs, read_tab
+from migration.admin.copying import get_undo_context
+from migration.admin.login_tests import get_advice_context, get_login_tests_context
+from migration.campaigns.pages import describe_campaigns_of_clients
+from migration.clients.comments import get_comments_context
+from migration.clients.counts import describe_phase
+from migration.clients.groups import get_members_url
+from migration.clients.history import load_history
+from migration.clients.list import may_export_cutover
+from migration.clients.models import ClientComment
+from migration.clients.offboarding import (
+    RECENT_DAYS,
+    OffboardingError,
+    bring_back_as_inactive,
+    find_leftovers,
+    offboard_client,
+    set_activity,
+)
+from migration.clients.status import has_push_pending
+from migration.models.client_groups import ClientGroup
+from migration.models.clients import ClientMigration
+from migration.models.comparisons import Comparison
+from migration.models.layouts import (
+    LayoutChoices,
+    OtherSecretsState,
+    find_layout,
+    find_other_secrets_layout,
+)
+from migration.models.offboardings import RECOVERY_DAYS, Offboarding
+from migration.models.phases import PhaseChoices
+from migration.models.reads import ReadCount
+from migration.models.reasons import ReasonError
+from migration.models.reveals import Reveal
+from migration.models.run_items import RunItem
+from migration.models.runs import Run
+from migration.models.secrets import Secret
+from migration.nova.models import ReaderProcess
+from migration.nova.readers import ADOPTION_STEPS
+from migration.operations.aws_store import CALLER, client_secret_names, secret_names
+from migration.operations.cutover_exports import find_cutover
+from migration.operations.evidence import WANT_EVIDENCE, find_end_of_purge_wait
+from migration.operations.gate_fixes import CheckCode, CheckFix
+from migration.operations.gates import Check, database_checks
+from migration.operations.next_steps import NEXT_PHASE
+from migration.secrets.copy_pages import SEARCH_PERMISSION
+from migration.secrets.pages import LAYOUT_PERMISSION, get_console_url
+from nova_credentials import document as documents
+from nova_credentials.comparison import list_paths
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.document import DocumentError, name_problem
+from nova_credentials.phases import Phase
+from nova_credentials.reader.from_aws import CALLER as READER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from django.contrib.auth.models import User
+    from django.http import HttpRequest, HttpResponse
+
+    from credentials.models import Client
+    from migration.admin.base import ClientRow
+    from nova_credentials.document import Document
+    from nova_credentials.messages import Message
+
+
+# Makes the queries by which CloudTrail tells who read a client's secrets, and lists what the site knows itself.
+#
+# Asks AWS nothing: the site has no right to read CloudTrail, and needs none.
+
+MOST_REVEALS = 20
+SUFFIX_LENGTH = len("-a1B2c3")
+# Each of them is on record by itself where many are read in one call.
+READ = "GetSecretValue"
+# The site's calls and NOVA's; whatever else reads is somebody whom this site doesn't know.
+KNOWN_CALLERS = (CALLER, READER)
+
+
+@dataclass(frozen=True)
+class AwsReadQueries:
+    """The CloudTrail queries for reads of one client's secrets, and the reads that the site itself recorded."""
+
+    names: list[str]
+    command: str
+    sql: str
+    reveals: list[Reveal]
+    reads: int
+    last_read_at: datetime | None
+
+
+def load_aws_read_queries(client: Client) -> AwsReadQueries | None:
+    """Return the CloudTrail queries and recorded reads; None if the slug can't be in a secret's name."""
+    own = ClientMigration.objects.filter(pk=client.pk).first() or ClientMigration()
+    secret_slug, prefix = own.secret_slug or client.slug, settings.NOVA_SECRET_PREFIX
+    if name_problem(secret_slug, prefix=prefix, layout=find_layout(own.layout)):
+        return None
+    names = list(secret_names(secret_slug, own.layout).values())
+    known = Secret.objects.filter(client_id=client.pk).order_by("name")
+    arns = dict(known.values_list("name", "arn"))
+    names = sorted({*names, *arns})
+    counted = ReadCount.objects.filter(client_id=client.pk).first()
+    return AwsReadQueries(
+        names=names,
+        command=make_command(names),
+        sql=make_sql(names, list(arns.values())),
+        reveals=list(Reveal.objects.filter(client_id=client.pk)[:MOST_REVEALS]),
+        reads=counted.reads if counted else 0,
+        last_read_at=counted.last_read_at if counted else None,
+    )
+
+
+def make_command(names: list[str]) -> str:
+    """Return the command that asks the history that every account keeps for 90 days."""
+    named = " || ".join(f"contains(CloudTrailEvent, '{name}')" for name in names)
+    wanted = f"Events[?{named}].[EventTime, Username, CloudTrailEvent]"
+    return (
+        f"aws cloudtrail lookup-events --region {settings.AWS_REGION}"
+        f" --lookup-attributes AttributeKey=EventName,AttributeValue={READ}"
+        f" --query {shlex.quote(wanted)} --output json"
+    )
+
+
+def make_sql(names: list[str], arns: list[str]) -> str:
+    """Return the query for CloudTrail Lake: every read by name or ARN, newest first."""
+    # A call may name a secret by its name, its whole ARN, or the ARN without AWS's suffix.
+    asked = sorted({*names, *arns, *(arn[:-SUFFIX_LENGTH] for arn in arns)})
+    listed = ",\n    ".join(f"'{each}'" for each in asked)
+    return (
+        "SELECT eventTime, userIdentity.arn, userAgent, sourceIPAddress, errorCode\n"
+        "FROM EVENT_DATA_STORE_ID\n"
+        "WHERE eventSource = 'secretsmanager.amazonaws.com'\n"
+        f"  AND eventName = '{READ}'\n"
+        f"  AND element_at(requestParameters, 'secretId') IN (\n    {listed})\n"
+        "ORDER BY eventTime DESC"
+    )
+
+
+def make_sql_of_strangers() -> str:
+    """Return the query for the reads of all clients by whoever is neither this site nor NOVA's reader."""
+    known = "\n".join(f"  AND userAgent NOT LIKE '% {caller}%'" for caller in KNOWN_CALLERS)
+    return (
+        "SELECT eventTime, eventName, userIdentity.arn, userAgent, sourceIPAddress,\n"
+        "    element_at(requestParameters, 'secretId') AS secret\n"
+        "FROM EVENT_DATA_STORE_ID\n"
+        "WHERE eventSource = 'secretsmanager.amazonaws.com'\n"
+        f"  AND eventName = '{READ}'\n"
+        f"  AND element_at(requestParameters, 'secretId') LIKE '%{settings.NOVA_SECRET_PREFIX}/%'\n"
+        f"{known}\n"
+        "ORDER BY eventTime DESC"
+    )
+
+
+# The page that says who read a client's secrets: CloudTrail's queries, beside what this site has on record.
+
+
+class AwsReadQueriesView(ClientView):
+    """Shows queries to copy; everybody who sees the client may. Asks AWS nothing."""
+
+    template_name = "admin/migration/aws_reads.html"
+
+    @property
+    def title(self) -> str:
+        return _("Who read the secrets of %(name)s") % {"name": self.client.name}
+
+    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        return self.render_to_response(
+            self.get_context_data(
+                client=self.client,
+                found=load_aws_read_queries(self.client),
+                strangers=make_sql_of_strangers(),
+                callers=KNOWN_CALLERS,
+                may_see_audit=request.user.has_perm("migration.view_auditevent"),
+            )
+        )
+
+
+# The line that says which run has a client. An open page asks for it again until the run is done with the client.
+
+
+class LiveClientView(ClientView):
+    """The line for a page that is open; once no run has the client, it has the page show what came of it."""
+
+    template_name = "admin/migration/client_live.html"
+    renews_session = False  # an open page asks by itself
+
+    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        context = get_live_context(request, client_id)
+        return self.render_to_response(context | {"is_over": context["open_item"] is None})
+
+
+def get_live_context(request: HttpRequest, client_id: int) -> dict[str, object]:
+    """Return what the live line of the client's page shows.
+
+    `open_item`: the newest that workers have to do with this client, but for the sweep; None where there is none.
+    """
+    items = RunItem.objects.open().filter(client_id=client_id, run__finished_at=None)
+    # The sweep takes every client, four times an hour.
+    others = items.exclude(run__kind=Run.Kind.COMPARE, run__by_name="")
+    others = others.exclude(run__state__in=(Run.State.REQUESTED, Run.State.STOPPED))
+    return {
+        "client_id": client_id,
+        "open_item": others.select_related("run").order_by("-pk").first(),
+        "tab": read_tab(request).value,
+        "may_view_runs": request.user.has_perm("migration.view_run"),
+    }
+
+
+# The page of what is left of a client, by which it is deactivated, offboarded and brought back.
+
+
+# Who may say in the form that a client is inactive; and who may take the values out of the rows.
+ACTIVITY_PERMISSION = "credentials.change_client"
+OFFBOARD_PERMISSION = "migration.purge_client"
+LEAVING_PERMISSIONS = (ACTIVITY_PERMISSION, OFFBOARD_PERMISSION)
+NEEDED = {
+    **dict.fromkeys(("deactivate", "activate"), ACTIVITY_PERMISSION),
+    **dict.fromkeys(("offboard", "back"), OFFBOARD_PERMISSION),
+}
+
+
+class LeavingView(ClientView):
+    """Shows what is left where, for everybody who may see the client; does what a button says."""
+
+    template_name = "admin/migration/leaving.html"
+
+    @property
+    def title(self) -> str:
+        return _("What is left of %(client)s") % {"client": self.client.name}
+
+    def get_permission_denied_message(self) -> str:
+        return NEEDED.get(self.request.POST.get("act", ""), OFFBOARD_PERMISSION)
+
+    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        may = request.user.has_perm
+        left = find_leftovers(client_id=self.client.pk)
+        first = left.leaving.first_deletion if left.leaving else None
+        context = self.get_context_data(
+            left=left,
+            first_deletion=first,
+            is_over=first is not None and first <= timezone.now(),
+            recent_days=RECENT_DAYS,
+            recovery_days=RECOVERY_DAYS,
+            may_set_activity=may(ACTIVITY_PERMISSION),
+            may_offboard=may(OFFBOARD_PERMISSION),
+            may_view_copies=may("migration.view_copysearch"),
+            may_search=may(SEARCH_PERMISSION) and left.leaving is None,
+            may_view_campaigns=may("migration.view_campaign"),
+            input_classes=" ".join(BASE_INPUT_CLASSES),
+        )
+        return self.render_to_response(context)
+
+    def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        act = request.POST.get("act", "")
+        if act not in NEEDED:
+            # Whoever may do neither learns nothing of which acts there are.
+            if not any(map(request.user.has_perm, NEEDED.values())):
+                raise PermissionDenied(OFFBOARD_PERMISSION)
+            raise BadRequest("The form names no act")
+        if not request.user.has_perm(NEEDED[act]):
+            raise PermissionDenied(NEEDED[act])
+        try:
+            self._perform(act, get_signed_in_user(request))
+        except (OffboardingError, ReasonError) as refusal:
+            messages.error(request, localize(refusal.message))
+        return HttpResponseRedirect(request.get_full_path())
+
+    def _perform(self, act: str, user: User) -> None:
+        request, client_id = self.request, self.client.pk
+        if act in ("activate", "deactivate"):
+            set_activity(client_id=client_id, active=act == "activate", by=user)
+            done = (
+                _("The client is active: NOVA reads it.")
+                if act == "activate"
+                else _("The client is inactive: NOVA does not read it any more.")
+            )
+            messages.success(request, done)
+            return
+        reason = get_typed_reason(request)
+        if request.POST.get("slug") != self.client.slug or not reason:
+            text = _("Nothing was done: type the slug, %(slug)s, and give a reason or a ticket.")
+            messages.error(request, text % {"slug": self.client.slug})
+            return
+        if act == "back":
+            done = localize(bring_back_as_inactive(client_id=client_id, reason=reason, by=user))
+        else:
+            acknowledged = request.POST.get("acknowledged") == "1"
+            result = offboard_client(
+                client_id=client_id, reason=reason, by=user, acknowledged=acknowledged
+            )
+            done = _("The client is offboarded. %(result)s") % {"result": localize(result)}
+        messages.success(request, done)
+
+
+# Collects what a client's page shows: the header of every tab, the next step with its checks, the history.
+
+
+@dataclass(frozen=True)
+class ClientToCheck:
+    """The attributes of a client that `database_checks` needs."""
+
+    client_id: int
+    push_pending: bool
+
+
+def get_client_context(
+    request: HttpRequest, client: ClientRow, tab: ClientTab
+) -> dict[str, object]:
+    """Return the context of the client's page: its header, and what the tab shows except for moves and forms."""
+    context = {
+        "tabs": list(list_tabs(request, client.pk, tab)),
+        "overview": _make_header(request, client),
+        "names_itself": True,
+        "campaign_notes": describe_campaigns_of_clients(request, [client.pk]),
+        **get_live_context(request, client.pk),
+        "may_view_comparisons": request.user.has_perm("migration.view_comparison"),
+    }
+    add_tab = {
+        ClientTab.OVERVIEW: _get_overview_context,
+        ClientTab.LOGINS: get_login_tests_context,
+        ClientTab.COMPARISON: _get_comparison_context,
+        ClientTab.HISTORY: _get_history_context,
+    }.get(tab)
+    return context | (add_tab(request, client) if add_tab else {})
+
+
+def _make_header(request: HttpRequest, client: ClientRow) -> dict[str, object]:
+    """Return what every tab says of the client."""
+    return {
+        "leaving": Offboarding.objects.filter(pk=client.pk).first(),
+        "may_end": any(map(request.user.has_perm, LEAVING_PERMISSIONS)),
+        "phase": client.phase,
+        "phase_since": client.phase_since,
+        "description": describe_phase(Phase(client.phase)),
+        "comments": ClientComment.objects.filter(client_id=client.pk).count(),
+        "groups": [
+            (group, get_members_url(group.pk))
+            for group in ClientGroup.objects.filter(members__client=client.pk)
+        ],
+        "push_pending": has_push_pending(client),
+        "newest_status": client.newest_status,
+        "newest_compared_at": client.newest_compared_at,
+        "differs": client.newest_status not in (None, Comparison.Status.MATCH),
+    }
+
+
+def _get_overview_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
+    """Return the phases, the next step with its checks, and the comments."""
+    is_read = ReaderProcess.objects.was_ever_seen()
+    next_step = _describe_next_step(request, client)
+    if not is_read and "checks" in next_step:
+        next_step["title"] = _("After that: %(phase)s") % {"phase": next_step["phase"]}
+    return {
+        "adoption_steps": () if is_read else ADOPTION_STEPS,
+        "may_view_readers": request.user.has_perm("migration.view_readerprocess"),
+        **get_comments_context(request, client.pk),
+        "steps": list(_list_steps(Phase(client.phase))),
+        "next_step": next_step,
+    }
+
+
+def _get_comparison_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
+    """Return the newest comparison, what NOVA's reader counted, and the names of the secrets."""
+    document, _problem = _build_document(client)
+    newest = Comparison.objects.newest().filter(client_id=client.pk).first()
+    layout = find_layout(client.layout)
+    problem = find_name_problem(client.secret_slug, layout)
+    names = [] if problem else client_secret_names(client).values()
+    other_layout = find_other_secrets_layout(layout, client.other_slug)
+    return {
+        "comparison": newest,
+        "same_fields": _list_same_fields(newest, document),
+        **get_undo_context(request, client),
+        **get_advice_context(request, client),
+        "reads": ReadCount.objects.filter(client_id=client.pk).first(),
+        "secrets": [(name, get_console_url(name)) for name in names],
+        "layout": LayoutChoices(layout).label,
+        "other_secrets": OtherSecretsState(client.other_secrets) if client.other_secrets else None,
+        "other_names": secret_names(client.other_slug or client.secret_slug, other_layout).values(),
+        "has_former_slug": client.secret_slug != client.slug,
+        "may_change_layout": request.user.has_perm(LAYOUT_PERMISSION),
+        # The AWS console shows nothing of another endpoint.
+        "uses_other_endpoint": bool(settings.AWS_ENDPOINT_URL),
+        "name_problem": problem,
+        "name_warning": find_name_warning(client.secret_slug, layout),
+    }
+
+
+def _get_history_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
+    """Return one page of the client's history, and the cutover up to which the audit's entries can be exported."""
+    page = read_number(request.GET.get(HISTORY_PAGE, "")) or 1
+    return {
+        "history": load_history(client.pk, has_permission=request.user.has_perm, page=page),
+        "cutover": may_export_cutover(request) and find_cutover(client.pk),
+        "is_moved_back": not Phase(client.phase).aws_is_authority,
+    }
+
+
+def _list_steps(phase: Phase) -> Iterator[dict[str, object]]:
+    """Yield the five phases, each with its place before or after the client's own."""
+    line = list(Phase)
+    for number, step in enumerate(line):
+        is_done = number < line.index(phase)
+        yield {
+            "number": number + 1,
+            "label": PhaseChoices(step).label,
+            "description": describe_phase(step),
+            "state": "here" if step == phase else "done" if is_done else "ahead",
+        }
+
+
+def _describe_next_step(request: HttpRequest, client: ClientRow) -> dict[str, object]:
+    """Return the move to the next phase and those of its checks that need the database alone."""
+    phase = Phase(client.phase)
+    new = NEXT_PHASE.get(phase)
+    if new is None:
+        return {"title": _("Last phase reached")}
+    pending = has_push_pending(client)
+    checks = list(database_checks(ClientToCheck(client.pk, pending), new))
+    if phase == Phase.POSTGRES or pending:
+        of_push = [
+            *_check_document(client, *_build_document(client)),
+            *_check_last_push(client.pk),
+        ]
+        # Of a push after the first, only what it will be refused for.
+        checks = [each for each in of_push if phase == Phase.POSTGRES or not each.passed] + checks
+    possible_at = find_end_of_purge_wait(client.phase_since) if new == Phase.PURGED else None
+    # No page offers a purge before its time, with an override or without.
+    shown = show_checks(
+        request, client.pk, checks, back=request.get_full_path(), marks_overridable=not possible_at
+    )
+    title = _("Next step: %(phase)s") % {"phase": PhaseChoices(new).label}
+    if possible_at:
+        day = formats.date_format(timezone.localtime(possible_at), "DATETIME_FORMAT")
+        title = _("Next step: wait until %(day)s, then purge") % {"day": day}
+    return {
+        "phase": PhaseChoices(new).label,
+        "title": title,
+        "checks": shown.lines,
+        "override_note": shown.override_note,
+        "left": sum(not check.passed for check in checks),
+        "shut_button": {"disabled": True},
+        # Beside the button of another step stands how many lines do not pass.
+        "wants_evidence": new in WANT_EVIDENCE,
+        "why_shut": shown.why_shut if new in WANT_EVIDENCE else None,
+        "asks_aws": phase != Phase.POSTGRES,
+        "is_demo": settings.NOVA_DEMO and new in WANT_EVIDENCE,
+    }
+
+
+def _build_document(client: ClientRow) -> tuple[Document | None, Message | None]:
+    """Return the document of the client's rows, or why there can be none."""
+    try:
+        return client.build_document(), None
+    except DocumentError as error:
+        return None, error.message
+
+
+def _check_document(
+    client: ClientRow, document: Document | None, problem: Message | None
+) -> Iterator[Check]:
+    """Yield the checks of a push: name, logins and size of the secret."""
+    slug, prefix, layout = (
+        client.secret_slug,
+        settings.NOVA_SECRET_PREFIX,
+        find_layout(client.layout),
+    )
+    illegal = documents.name_problem(slug, prefix=prefix, layout=layout)
+    name = sentences.NAME_NOT_ALLOWED(why=illegal) if illegal else sentences.NAME_ALLOWED()
+    yield Check(CheckCode.NAME_NOT_ALLOWED, not illegal, name, CheckFix.SLUG)
+    if document is None or problem:
+        yield Check(CheckCode.NO_DOCUMENT, False, problem or sentences.NO_LOGIN(), CheckFix.LOGINS)
+        return
+    logins = sum(credential_type in document for credential_type in CredentialType)
+    logins += sum(len(rows) for rows in document.values() if isinstance(rows, list))
+    found = sentences.HAS_LOGINS(n=logins) if logins else sentences.NO_LOGIN()
+    yield Check(CheckCode.NO_LOGIN, logins > 0, found, CheckFix.LOGINS)
+    too_large = documents.size_problem(document, slug, prefix=prefix, layout=layout)
+    size = too_large or sentences.NOT_TOO_LARGE()
+    yield Check(CheckCode.TOO_LARGE, not too_large, size, CheckFix.LOGINS)
+
+
+def _check_last_push(client_id: int) -> Iterator[Check]:
+    """Yield that the newest push met a secret of somebody else: until it is adopted, the next one will too."""
+    failed = RunItem.objects.filter(client_id=client_id).needing_attention().first()
+    if failed and failed.message and sentences.NOT_OURS.key in failed.message.codes:
+        yield Check(sentences.NOT_OURS.key, False, failed.message, CheckFix.ADOPT)
+
+
+def _list_same_fields(newest: Comparison | None, document: Document | None) -> list[str]:
+    """Return the fields that the newest comparison found equal; none if it could not compare any."""
+    compared = (Comparison.Status.MATCH, Comparison.Status.MISMATCH)
+    if document is None or newest is None or newest.status not in compared:
+        return []
+    differ = tuple(mismatch.path for mismatch in newest.read_mismatches())
+    within = tuple(f"{path}{mark}" for path in differ for mark in ".[")
+    return [
+        path for path in list_paths(document) if path not in differ and not path.startswith(within)
+    ]
