@@ -187,7 +187,7 @@ def move_some(clients: int) -> Took:
     """Cut over: of all moves of many it asks most. The one before it is made by hand."""
     from migration.models import ClientMigration
     from migration.models.clients import all_clients
-    from migration.operations.run_approvals import start_move_run
+    from migration.moves.approvals import start_move_run
     from nova_credentials.phases import Phase
 
     ClientMigration.objects.all()._give_rows(all_clients().values_list("pk", flat=True))

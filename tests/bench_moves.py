@@ -74,8 +74,8 @@ def measure() -> bool:
 
 def move_all(old: Phase, new: Phase) -> None:
     from migration.models.clients import all_clients
+    from migration.moves.approvals import start_move_run
     from migration.operations import runs
-    from migration.operations.run_approvals import start_move_run
 
     run = start_move_run(chosen=all_clients(), old=old, new=new)
     runs.finish_inline(run)

@@ -21,7 +21,8 @@ from hypothesis import settings as hypothesis_settings
 from credentials.triggers import ensure_writes_are_counted
 from migration import audit_sql, evidence_sentences
 from migration.models.login_outcomes import LoginOutcome
-from migration.operations import evidence, leases
+from migration.moves import evidence
+from migration.operations import leases
 from migration.operations.audit_chain import seal_audit
 from migration.operations.aws_calls import _call_counter, store_calls
 from migration.operations.aws_writes import _write_guard, write_guard

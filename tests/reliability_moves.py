@@ -49,7 +49,7 @@ def move_all(stage: Stage, old: Phase, new: Phase, strike: Callable[[Stage, Run]
     from migration import tasks
     from migration.models.clients import all_clients
     from migration.models.runs import MANY_TRIES
-    from migration.operations.run_approvals import start_move_run
+    from migration.moves.approvals import start_move_run
 
     stage.aws.conditions.set(Conditions(round_trip_seconds=ROUND_TRIP))
     run = start_move_run(chosen=all_clients(), old=old, new=new, tries=MANY_TRIES)

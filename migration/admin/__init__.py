@@ -3,7 +3,6 @@
 from django.contrib import admin
 
 from credentials.models import Client, ColumnMapping
-from migration.admin.approvals import MoveRequestAdmin
 from migration.admin.audit import AuditEventAdmin
 from migration.admin.comparisons import ComparisonAdmin
 from migration.admin.dashboard import get_dashboard_context
@@ -17,6 +16,7 @@ from migration.models.audit_events import AuditEvent
 from migration.models.client_groups import ClientGroup
 from migration.models.comparisons import Comparison
 from migration.models.runs import Run
+from migration.moves.approval_pages import MoveRequestAdmin
 from migration.nova.models import ReaderProcess
 from migration.nova.readers import ReaderProcessAdmin
 from migration.nova.tables import NovaTablesAdmin

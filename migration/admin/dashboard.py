@@ -16,7 +16,7 @@ from migration.campaigns.starts import may_start_campaign
 from migration.clients.models import KEPT_FROM_CLIENTS
 from migration.clients.ready_moves import READY_PERMISSIONS, select_ready_outside_campaigns
 from migration.models.permissions import VIEW_CAMPAIGNS, VIEW_CHECKS
-from migration.models.readiness import Standing
+from migration.moves.models import Standing
 from migration.reports.dashboard import load_dashboard
 from nova_credentials.phases import Phase
 

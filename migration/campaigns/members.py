@@ -15,10 +15,10 @@ from migration.models.approvals import RequestContent, read_request_content
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.client_groups import GroupMember
 from migration.models.clients import all_clients, digest_clients
-from migration.models.readiness import Blocker, Standing, select_standing
 from migration.models.reasons import require_storable_reason
 from migration.models.run_items import CAN_BE_RETRIED, RunItem
 from migration.models.runs import Run
+from migration.moves.models import Blocker, Standing, select_standing
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:

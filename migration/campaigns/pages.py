@@ -67,10 +67,10 @@ from migration.models.clients import all_clients, digest_clients, digest_selecti
 from migration.models.notices import NoticeEvent, is_told
 from migration.models.permissions import APPROVE_MOVES, SET_NOTICES, VIEW_CAMPAIGNS, VIEW_RUNS
 from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH
-from migration.models.readiness import Blocker
 from migration.models.reasons import ReasonError
 from migration.models.runs import Run
-from migration.operations.approvals import ApprovalStepRefused, find_second_user_refusal
+from migration.moves.approvals import ApprovalStepRefused, find_second_user_refusal
+from migration.moves.models import Blocker
 from migration.people.roles import VIEW_AUDIT
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from migration.templatetags.migration_pages import make_label

@@ -53,12 +53,12 @@ from migration.models.client_groups import (
 )
 from migration.models.clients import all_clients, digest_clients
 from migration.models.phases import PhaseChoices
-from migration.models.readiness import Blocker, Standing, find_standing, with_blocker
 from migration.models.reasons import MOST_CHARACTERS, ReasonError
-from migration.operations.approvals import ApprovalStepRefused
-from migration.operations.evidence import describe_duration
-from migration.operations.gates import needs_approval
-from migration.operations.ready_clients import select_unpushable
+from migration.moves.approvals import ApprovalStepRefused
+from migration.moves.evidence import describe_duration
+from migration.moves.gates import needs_approval
+from migration.moves.models import Blocker, Standing, find_standing, with_blocker
+from migration.moves.readiness import select_unpushable
 from nova_credentials.phases import Move, Phase
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise, StrPromise
 
     from credentials.models import Client
-    from migration.admin.bulk_moves import BulkAction
     from migration.models.clients import ClientPhaseQuerySet
+    from migration.moves.bulk_pages import BulkAction
 
 
 # Chooses the clients of a campaign that begins without a group: those that can go, and of the others why not.

@@ -12,8 +12,8 @@ from django.utils.translation import gettext as _
 from credentials.localization import localize
 from migration.models.comparisons import Comparison
 from migration.models.phases import PhaseChoices
-from migration.models.readiness import KEPT_BY_NOTHING, Blocker, Standing, find_standing
-from migration.operations.evidence import describe_wanted
+from migration.moves.evidence import describe_wanted
+from migration.moves.models import KEPT_BY_NOTHING, Blocker, Standing, find_standing
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 

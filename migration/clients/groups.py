@@ -54,9 +54,9 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
     from credentials.models import Client
-    from migration.admin.bulk_moves import BulkAction
     from migration.models.client_groups import ClientGroupQuerySet
     from migration.models.clients import ClientPhaseQuerySet
+    from migration.moves.bulk_pages import BulkAction
 
 
 # Client groups: their list with the clients in each phase, and the pages that add, rename and delete one.

@@ -36,20 +36,14 @@ from migration.models.client_owners import OWN_PERMISSION, ClientOwner
 from migration.models.clients import all_clients
 from migration.models.permissions import VIEW_RUNS
 from migration.models.phases import PhaseChoices
-from migration.models.readiness import (
-    Blocker,
-    Standing,
-    find_standing,
-    get_wanted_time,
-    with_blocker,
-)
 from migration.models.reads import ReadCount
 from migration.models.run_items import RunItem
+from migration.moves.evidence import describe_duration
+from migration.moves.models import Blocker, Standing, find_standing, get_wanted_time, with_blocker
+from migration.moves.readiness import judge_next_steps
 from migration.operations.aws_store import client_secret_names
 from migration.operations.csv_cells import make_csv_line
 from migration.operations.cutover_exports import NotCutOverError, export_cutover
-from migration.operations.evidence import describe_duration
-from migration.operations.next_steps import judge_next_steps
 from migration.people.roles import VIEW_AUDIT
 from migration.templatetags.migration_pages import badge, error_class_label, make_label, time_ago
 from nova_credentials.phases import Phase
@@ -66,10 +60,10 @@ if TYPE_CHECKING:
 
     from credentials.models import Client
     from migration.admin.base import ClientRow
-    from migration.admin.bulk_moves import BulkAction
     from migration.models.clients import ClientPhaseQuerySet
-    from migration.operations.gate_facts import GateFacts
-    from migration.operations.next_steps import NextStep
+    from migration.moves.bulk_pages import BulkAction
+    from migration.moves.evidence import GateFacts
+    from migration.moves.readiness import NextStep
 
 
 # Collects what the clients list and its CSV file say of each client, in a fixed number of queries.

@@ -23,9 +23,9 @@ from migration.models.failures import SiteFailureCounts, count_failed_clients
 from migration.models.kept_counts import KeptCounts
 from migration.models.kept_names import KeptNameField, require_kept_name
 from migration.models.moves import PhaseChange
-from migration.models.readiness import with_blocker
 from migration.models.reasons import MOST_CHARACTERS, limit_reason
 from migration.models.resolutions import Resolution
+from migration.moves.models import with_blocker
 from nova_credentials.messages import MessageError
 from nova_credentials.phases import Phase
 

@@ -35,6 +35,9 @@ from migration.models.rotations import Rotation
 from migration.models.run_items import PUSHED, RunItem
 from migration.models.runs import Run
 from migration.models.secrets import Secret
+from migration.moves.evidence import GateFacts
+from migration.moves.gates import ShutGate
+from migration.moves.moves import fail_overtaken_requests, move
 from migration.operations.aws_store import (
     read_aws,
     secret_names,
@@ -42,12 +45,8 @@ from migration.operations.aws_store import (
     secrets_manager,
 )
 from migration.operations.aws_writes import find_write_refusal
-from migration.operations.gate_facts import GateFacts
-from migration.operations.gates import ShutGate
 from migration.operations.known_values import note_values_before_purge
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
-from migration.operations.move_attempts import fail_overtaken_requests
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
 from migration.operations.secret_owners import load_owners

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
     from credentials.models import Client
-    from migration.admin.bulk_moves import BulkAction
     from migration.models.clients import ClientPhaseQuerySet
+    from migration.moves.bulk_pages import BulkAction
 
 
 # Of the select, beside the names of users.

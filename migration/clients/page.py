@@ -18,7 +18,6 @@ from credentials.localization import localize
 from credentials.secret_names import find_name_problem, find_name_warning
 from migration import sentences
 from migration.admin.base import ClientView, get_signed_in_user, get_typed_reason, read_number
-from migration.admin.checklists import show_checks
 from migration.admin.client_tabs import HISTORY_PAGE, ClientTab, list_tabs, read_tab
 from migration.admin.copying import get_undo_context
 from migration.admin.login_tests import get_advice_context, get_login_tests_context
@@ -55,14 +54,14 @@ from migration.models.reveals import Reveal
 from migration.models.run_items import RunItem
 from migration.models.runs import Run
 from migration.models.secrets import Secret
+from migration.moves.checklists import show_checks
+from migration.moves.evidence import WANT_EVIDENCE, find_end_of_purge_wait
+from migration.moves.gates import Check, CheckCode, CheckFix, database_checks
+from migration.moves.readiness import NEXT_PHASE
 from migration.nova.models import ReaderProcess
 from migration.nova.readers import ADOPTION_STEPS
 from migration.operations.aws_store import CALLER, client_secret_names, secret_names
 from migration.operations.cutover_exports import find_cutover
-from migration.operations.evidence import WANT_EVIDENCE, find_end_of_purge_wait
-from migration.operations.gate_fixes import CheckCode, CheckFix
-from migration.operations.gates import Check, database_checks
-from migration.operations.next_steps import NEXT_PHASE
 from migration.secrets.copy_pages import SEARCH_PERMISSION
 from migration.secrets.pages import LAYOUT_PERMISSION, get_console_url
 from nova_credentials import document as documents

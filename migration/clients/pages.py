@@ -24,13 +24,9 @@ from migration.admin.base import (
     read_number,
     read_raw_form_text,
 )
-from migration.admin.bulk_moves import BulkCutoverView, list_bulk_moves
 from migration.admin.client_tabs import ClientTab, read_tab
 from migration.admin.copying import CopyToPostgresView, UndoCopyView
 from migration.admin.login_tests import EditedLoginTestView, TestLoginsView, link_typed_test
-from migration.admin.move_confirmation import ConfirmMoveView, CutoverNumbersView
-from migration.admin.move_options import get_moves_context
-from migration.admin.moves import MoveClientView, PushClientView
 from migration.admin.new_login_tests import (
     TestLoginOfNewClientView,
     TestNewLoginView,
@@ -70,6 +66,14 @@ from migration.models.clients import all_clients, digest_selection
 from migration.models.login_tests import LOGIN_PERMISSION, LoginStores
 from migration.models.rotations import ROTATE_PERMISSION
 from migration.models.runs import Run
+from migration.moves.bulk_pages import BulkCutoverView, list_bulk_moves
+from migration.moves.pages import (
+    ConfirmMoveView,
+    CutoverNumbersView,
+    MoveClientView,
+    PushClientView,
+    get_moves_context,
+)
 from migration.operations.refused_acts import record_refused_save
 from migration.operations.saves import AdminSave, SaveRefusedError, record_save
 from migration.people.roles import LEGACY_IMPORT_PERMISSIONS

@@ -105,18 +105,6 @@ from migration.models.planned_clients import (
 from migration.models.planned_moves import PlannedMoves
 from migration.models.planned_versions import PlannedVersion
 from migration.models.rates import Rate
-from migration.models.readiness import (
-    ANSWERED_WITHIN,
-    FRESH,
-    Blocker,
-    Standing,
-    find_standing,
-    get_wanted_time,
-    select_open_items_of_write_runs,
-    select_standing,
-    select_with_blocker,
-    with_blocker,
-)
 from migration.models.reads import GOOD_READS, ReadCount, ReadsSince
 from migration.models.reasons import (
     MOST_CHARACTERS,
@@ -158,6 +146,18 @@ from migration.models.work_facts import OF_AWS, BackgroundFacts, read_background
 from migration.models.workers import KNOWN_MIGRATIONS, Worker
 from migration.models.write_state import AwsWriteState, read_aws_write_state
 from migration.models.write_stops import WriteStop
+from migration.moves.models import (
+    ANSWERED_WITHIN,
+    FRESH,
+    Blocker,
+    Standing,
+    find_standing,
+    get_wanted_time,
+    select_open_items_of_write_runs,
+    select_standing,
+    select_with_blocker,
+    with_blocker,
+)
 from migration.nova.models import (
     AwsFailure,
     OtherStatement,

@@ -15,11 +15,11 @@ from migration.models.clients import all_clients
 from migration.models.leases import LeaseKind
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
+from migration.moves.moves import move
 from migration.nova.tables import map_column
 from migration.operations.audit_chain import seal_audit, select_unsealed
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.leases import release_leases, take_leases
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.runs import finish_inline
 from migration.secrets.copies import request_background_search, search_copies

@@ -4,15 +4,15 @@ import pytest
 from django.contrib.auth.models import Group
 from django.db import connection
 
-from migration.admin import bulk_moves
 from migration.models import Comparison, CopySearch, Redaction
 from migration.models.clients import all_clients
 from migration.models.runs import Run
+from migration.moves import bulk_pages
+from migration.moves.approvals import request_move
+from migration.moves.gates import Override
 from migration.operations import aws_store, runs
-from migration.operations.approvals import request_move
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.comparisons import compare
-from migration.operations.gates import Override
 from migration.operations.notices import send_test_to_recipients
 from migration.secrets.copies import search_copies
 from nova_admin.notify_settings import NotifySettings
@@ -135,7 +135,7 @@ def test_runs_in_each_state(look_at):
 def test_the_cutover_of_many_as_a_run_and_its_request(
     visit, look_at, client_in, settings, monkeypatch
 ):
-    monkeypatch.setattr(bulk_moves, "MOST_CLIENTS", 1)
+    monkeypatch.setattr(bulk_pages, "MOST_CLIENTS", 1)
     settings.NOVA_REQUIRE_APPROVAL = True
     for slug in ("idom", "acme"):
         client_in(Phase.DUAL_READ, slug)

@@ -10,10 +10,10 @@ import pytest
 from playwright.sync_api import expect
 
 from migration import tasks
-from migration.admin import bulk_moves
 from migration.models import Rate
 from migration.models.failures import select_current_failures
 from migration.models.runs import Run
+from migration.moves import bulk_pages
 from migration.operations import runs
 from migration.operations.comparisons import compare
 from nova_admin.embedded import run_while_parent_lives
@@ -158,7 +158,7 @@ def test_what_failed_is_put_right_by_its_remedy_and_tried_again(three_clients, s
 def test_many_that_are_ready_are_moved_from_the_dashboard_to_the_end_of_their_run(
     stores, visit, monkeypatch
 ):
-    monkeypatch.setattr(bulk_moves, "MOST_CLIENTS", 1)
+    monkeypatch.setattr(bulk_pages, "MOST_CLIENTS", 1)
     pks = [make_full_client(slug) for slug in ("acme", "idom")]
     enter_phase_together(pks, Phase.DUAL_WRITE)
     compare(client_ids=pks)

@@ -9,9 +9,9 @@ from psycopg.conninfo import make_conninfo
 
 from migration.doctor.iam import PolicyFacts, Role, list_permissions, make_policy
 from migration.models.run_items import Outcome
+from migration.moves.moves import move
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import compare
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_admin.embedded.aws import AwsServer
 from nova_admin.embedded.service import ACCOUNT

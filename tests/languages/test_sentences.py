@@ -21,8 +21,8 @@ from migration.models.login_tests import LoginStore
 from migration.models.phases import PhaseChoices
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
+from migration.moves.evidence import Evidence
 from migration.nova.models import AwsFailure
-from migration.operations.evidence import Evidence
 from migration.operations.login_advice import CopyAdvice
 from nova_credentials import sentences as shared
 from nova_credentials.aws.answers import _ADVICE, ErrorClass, SecretsManagerError

@@ -24,19 +24,12 @@ from migration import resolution_sentences, sentences, version_sentences
 from migration.models.clients import all_clients
 from migration.models.run_items import PUSHED, Outcome
 from migration.models.runs import Run
-from migration.operations import (
-    aws_store,
-    comparisons,
-    moves,
-    pushes,
-    resolutions,
-    runs,
-    undone_copies,
-)
+from migration.moves import moves
+from migration.moves.approvals import start_move_run
+from migration.moves.gates import ShutGate
+from migration.operations import aws_store, comparisons, pushes, resolutions, runs, undone_copies
 from migration.operations.aws_store import secret_names
-from migration.operations.gates import ShutGate
 from migration.operations.resolutions import NotResolved
-from migration.operations.run_approvals import start_move_run
 from migration.operations.saves import AdminSave, SaveRefusedError
 from migration.secrets import versions
 from nova_credentials.aws.secrets_manager import SecretsManagerError

@@ -13,8 +13,8 @@ from migration.campaigns import steps
 from migration.campaigns.models import CampaignQuerySet, StaleCampaignError, WaveQuerySet
 from migration.models import Campaign, Wave
 from migration.models.clients import all_clients
-from migration.operations import move_batches, move_runs
-from migration.operations.gates import Override
+from migration.moves import runs
+from migration.moves.gates import Override
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.phases import Phase
 from tests.law.actions import Change, compare, console_writes, nova_writes
@@ -65,7 +65,7 @@ def fault(start: Phase, *life: Play):
 
 @fault(Phase.DUAL_READ, COMPARE_AND_FURTHER, CHANGED_IN_AWS, COMPARE_AND_FURTHER, NOVA_WRITES)
 def a_campaign_rolls_back_clients_that_differ(patch):
-    patch.setattr(move_runs, "is_equal_in_aws", lambda *_: True)
+    patch.setattr(runs, "is_equal_in_aws", lambda *_: True)
 
 
 @fault(
@@ -77,7 +77,7 @@ def a_campaign_rolls_back_clients_that_differ(patch):
     NOVA_WRITES,
 )
 def a_campaign_rolls_back_clients_of_which_aws_was_not_read(patch):
-    is_equal = move_runs.is_equal_in_aws
+    is_equal = runs.is_equal_in_aws
 
     def believe(snapshot, found):
         try:
@@ -85,7 +85,7 @@ def a_campaign_rolls_back_clients_of_which_aws_was_not_read(patch):
         except SecretsManagerError:
             return True
 
-    patch.setattr(move_runs, "is_equal_in_aws", believe)
+    patch.setattr(runs, "is_equal_in_aws", believe)
 
 
 @fault(Phase.DUAL_READ, FURTHER)
@@ -100,12 +100,12 @@ def a_step_of_a_campaign_waits_for_ever(patch):
 
 @fault(Phase.DUAL_WRITE, FURTHER, HAS_WAITED)
 def a_step_of_a_campaign_has_no_gate(patch):
-    patch.setattr(move_runs, "pass_gate", lambda *_: True)
+    patch.setattr(runs, "pass_gate", lambda *_: True)
 
 
 @fault(Phase.DUAL_WRITE, FURTHER, HAS_WAITED)
 def a_campaign_overrides_missing_evidence(patch):
-    patch.setattr(move_batches, "make_override", lambda *_: Override("T", None))
+    patch.setattr(runs, "make_override", lambda *_: Override("T", None))
 
 
 @fault(Phase.POSTGRES, FURTHER, STOP, FURTHER)

@@ -17,13 +17,11 @@ from credentials.models import Client, ClientRevision, ClientRevisionQuerySet
 from credentials.pointers import replace_secrets_by_pointers
 from credentials.trigger_sql import make_counting_check_sql
 from migration.models.clients import ClientMigrationQuerySet
+from migration.moves import evidence, gates, moves, runs
+from migration.moves.gates import require_open
 from migration.operations import (
     aws_store,
-    evidence,
-    gates,
     locks,
-    move_runs,
-    moves,
     pushes,
     resolutions,
     saves,
@@ -32,7 +30,6 @@ from migration.operations import (
     undone_copies,
 )
 from migration.operations.aws_writes import WriteGuard
-from migration.operations.gates import require_open
 from migration.operations.keys import VersionIdKeys
 from migration.operations.saves import AdminSave
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
@@ -126,7 +123,7 @@ def nothing_is_locked(patch):
     def locked(client_ids, **_):
         yield set(client_ids)
 
-    for module in (pushes, moves, move_runs, resolutions):
+    for module in (pushes, moves, runs, resolutions):
         patch.setattr(module, "hold_client_locks", locked)
 
 
@@ -230,12 +227,12 @@ def a_rollback_copies_nothing_back(patch):
     within=60,
 )
 def a_run_moves_clients_whose_rows_were_written_since_it_read_them(patch):
-    patch.setattr(move_runs, "is_unchanged", lambda *_: True)
+    patch.setattr(runs, "is_unchanged", lambda *_: True)
 
 
 @fault(Phase.AWS, [console_writes, back_in_a_run, nova_writes])
 def a_run_rolls_back_without_a_look_at_aws(patch):
-    patch.setattr(move_runs, "are_equal", lambda *_: True)
+    patch.setattr(runs, "are_equal", lambda *_: True)
 
 
 def _put_pointers(request):

@@ -13,11 +13,11 @@ from psycopg.conninfo import make_conninfo
 
 from credentials.models import DatabaseCredential
 from migration.models.clients import all_clients
+from migration.moves.gates import ShutGate
+from migration.moves.moves import move
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import compare
-from migration.operations.gates import ShutGate
 from migration.operations.locks import hold_client_locks
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, update

@@ -16,16 +16,16 @@ from credentials.models import Client
 from migration import sentences
 from migration.models import AuditEvent, ClientMigration, MoveRequest, PhaseChange
 from migration.models.audit_events import AuditCode
-from migration.operations import approvals
-from migration.operations.approvals import (
+from migration.moves import approvals
+from migration.moves.approvals import (
     ApprovalStepRefused,
     approve_request,
     cancel_request,
     request_move,
 )
+from migration.moves.gates import ShutGate
+from migration.moves.moves import move
 from migration.operations.comparisons import compare
-from migration.operations.gates import ShutGate
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_credentials.messages import Message
 from nova_credentials.phases import IllegalMove, Phase, StalePhase

@@ -14,9 +14,9 @@ from migration.models import ClientMigration, RunItem, Worker
 from migration.models.clients import all_clients
 from migration.models.run_items import Act, Outcome
 from migration.models.runs import Run
+from migration.moves.moves import move
 from migration.operations import runs, skipped_items
 from migration.operations.comparisons import compare
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.resolutions import acknowledge
 from migration.reports.dashboard import load_dashboard

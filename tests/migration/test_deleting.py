@@ -14,9 +14,9 @@ from migration.models import ClientMigration, PhaseChange
 from migration.models.clients import all_clients
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
+from migration.moves.moves import move
 from migration.operations import aws_store, runs
 from migration.operations.comparisons import compare
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase, StalePhase

@@ -18,9 +18,9 @@ from migration.models import (
     RunItem,
 )
 from migration.models.runs import Run
+from migration.moves.moves import WATCHED_FOR, measure_cutover
 from migration.operations import aws_store
 from migration.operations.comparisons import compare
-from migration.reports.cutover_watch import WATCHED_FOR, measure_cutover
 from nova_credentials.phases import MOVES, Move, Phase
 from tests.factories import VIEW, make_full_client, make_user
 from tests.migration.moves.clients import (
@@ -236,7 +236,8 @@ def test_the_way_back_has_no_checklist_and_nothing_to_type(idom, client, log_in)
 
 
 def test_every_move_has_its_words():
-    from migration.admin import move_confirmation, move_options
+    from migration.moves import pages as move_confirmation
+    from migration.moves import pages as move_options
 
     for (_old, new), kind in MOVES.items():
         assert move_options.label_button(kind, new)
@@ -298,7 +299,7 @@ def test_the_watch_ends_after_ten_minutes_and_with_the_rollback(idom, client, lo
 def test_a_restore_is_no_cutover_to_watch(idom):
     cut_over(idom)
     advance(idom, Phase.PURGED)
-    from migration.operations.moves import move
+    from migration.moves.moves import move
 
     move(client_id=idom, new=Phase.AWS)
 

@@ -8,21 +8,15 @@ from django.utils import timezone
 
 from migration.models import ClientMigration, Secret
 from migration.models.clients import all_clients
-from migration.operations import (
-    aws_store,
-    leases,
-    move_attempts,
-    move_batches,
-    moves,
-    pushes,
-    resolutions,
-    runs,
-)
+from migration.moves import moves
+from migration.moves import moves as move_attempts
+from migration.moves import runs as move_batches
+from migration.moves.approvals import start_move_run
+from migration.moves.moves import move
+from migration.operations import aws_store, leases, pushes, resolutions, runs
 from migration.operations.comparisons import compare
 from migration.operations.leases import LeaseLostError
-from migration.operations.moves import move
 from migration.operations.pushes import push
-from migration.operations.run_approvals import start_move_run
 from migration.secrets import layouts
 from migration.secrets import layouts as other_secrets
 from nova_credentials.aws.secrets_manager import SecretsManagerError

@@ -17,10 +17,11 @@ from migration.models import (
 )
 from migration.models.audit_events import AuditCode
 from migration.models.runs import Run
-from migration.operations import aws_store, locks, moves, snapshots
+from migration.moves import moves
+from migration.moves.gates import ShutGate
+from migration.moves.moves import move
+from migration.operations import aws_store, locks, snapshots
 from migration.operations.comparisons import compare
-from migration.operations.gates import ShutGate
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.rows_from_aws import hold_rows, hold_rows_if_all_free
 from nova_credentials.aws.secrets_manager import SecretsManager

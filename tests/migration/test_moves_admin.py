@@ -9,8 +9,8 @@ from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.utils import timezone
 
-from migration.admin import bulk_moves
 from migration.models import ClientMigration, Comparison, PhaseChange, Resolution
+from migration.moves import bulk_pages
 from migration.operations import aws_store, snapshots
 from migration.operations.comparisons import compare
 from nova_credentials.phases import Phase
@@ -445,7 +445,7 @@ def test_a_bulk_move_that_takes_too_long_says_how_many_were_not_tried(client, lo
     log_in(MOVE)
     chosen = [make_full_client("one"), make_full_client("two")]
     clock = iter([0.0, 0.0, 1000.0])
-    monkeypatch.setattr(bulk_moves, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(bulk_pages, "time", SimpleNamespace(monotonic=lambda: next(clock)))
 
     response = client.post(
         "/admin/credentials/client/", {"action": "move_to_dual_write", "_selected_action": chosen}
@@ -462,7 +462,7 @@ def test_the_page_of_a_bulk_cutover_gives_up_while_somebody_waits(
 ):
     """Where AWS is silent each client waits seconds for it."""
     log_in(MOVE)
-    monkeypatch.setattr("migration.admin.bulk_moves.GIVE_UP_AFTER_SECONDS", -1.0)
+    monkeypatch.setattr("migration.moves.bulk_pages.GIVE_UP_AFTER_SECONDS", -1.0)
 
     response = confirm_cutover(client, *three)
 

@@ -10,8 +10,8 @@ from migration.models import ClientMigration, Comparison, PhaseChange, RunItem
 from migration.models.clients import all_clients
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
+from migration.moves.moves import move
 from migration.operations import aws_store, push_runs, run_batches, runs
-from migration.operations.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, update
 

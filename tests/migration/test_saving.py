@@ -7,8 +7,8 @@ from django.contrib.messages import get_messages
 
 from credentials.models import Client
 from migration.models.leases import LeaseKind
+from migration.moves.moves import move
 from migration.operations import aws_store, saves, snapshots
-from migration.operations.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import (
     CHANGE,

@@ -14,10 +14,10 @@ from psycopg.errors import InsufficientPrivilege
 
 from migration.models import ClientMigration, Secret, VersionKey
 from migration.models.run_items import Outcome
+from migration.moves.moves import move
 from migration.operations import keys
 from migration.operations.aws_store import secrets_manager
 from migration.operations.keys import VersionIdKeys, first_release_version_key, load_version_keys
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_admin.audit_settings import AuditSettings
 from nova_credentials.phases import Phase

@@ -10,10 +10,9 @@ from migration.models.clients import all_clients
 from migration.models.rotations import RotationOutcome
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
+from migration.moves.approvals import approve_request, approve_run, request_move, start_move_run
 from migration.operations import runs
-from migration.operations.approvals import approve_request, request_move
 from migration.operations.comparisons import compare
-from migration.operations.run_approvals import approve_run, start_move_run
 from migration.operations.run_plans import start_planned_run, work_on_plan
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user

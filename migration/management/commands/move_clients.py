@@ -28,12 +28,9 @@ from migration.models.clients import all_clients
 from migration.models.phases import MOVE_PERMISSIONS
 from migration.models.run_items import Outcome
 from migration.models.runs import MANY_TRIES, Run
-from migration.operations.account import KmsAnswers
-from migration.operations.approvals import ApprovalStepRefused, request_move
-from migration.operations.evidence_counts import count_overrides
-from migration.operations.gates import Override, ShutGate, needs_approval
-from migration.operations.moves import move
-from migration.operations.run_approvals import start_move_run
+from migration.moves.approvals import ApprovalStepRefused, request_move, start_move_run
+from migration.moves.gates import KmsAnswers, Override, ShutGate, count_overrides, needs_approval
+from migration.moves.moves import move
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from migration.management.base import find_client_group, find_user, require_writ
 from migration.management.campaigns import CampaignCommand
 from migration.models.reasons import ReasonError
 from migration.models.runs import Run
-from migration.operations.approvals import ApprovalStepRefused
+from migration.moves.approvals import ApprovalStepRefused
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:

@@ -10,17 +10,17 @@ from credentials.models import DatabaseCredential
 from migration.models import AuditEvent, Secret
 from migration.models.clients import all_clients
 from migration.models.runs import Run
-from migration.operations import aws_writes, bounded_refusals, runs
-from migration.operations.approvals import (
+from migration.moves.approvals import (
     ApprovalStepRefused,
     approve_request,
     cancel_request,
     request_move,
 )
+from migration.moves.gates import Override, ShutGate
+from migration.moves.moves import move
+from migration.operations import aws_writes, bounded_refusals, runs
 from migration.operations.audit_starts import list_audited_settings
 from migration.operations.comparisons import compare
-from migration.operations.gates import Override, ShutGate
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.resolutions import acknowledge, check_again
 from nova_admin.audit_settings import SCHEME, read_audit_settings

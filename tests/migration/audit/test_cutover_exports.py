@@ -20,11 +20,11 @@ from migration.models import AuditCheckpoint, AuditEvent, AuditLink, ClientMigra
 from migration.models.audit_events import AuditCode
 from migration.models.audit_signatures import audit_keys, first_id_at
 from migration.models.clients import all_clients
+from migration.moves.approvals import approve_run, start_move_run
 from migration.operations import runs
 from migration.operations.audit_chain import read_head, seal_audit
 from migration.operations.comparisons import compare
 from migration.operations.cutover_exports import NotCutOverError, export_cutover, verify_file
-from migration.operations.run_approvals import approve_run, start_move_run
 from nova_credentials.phases import Phase
 from tests.checkout import manage
 from tests.factories import make_client, make_full_client, make_in_role, make_user

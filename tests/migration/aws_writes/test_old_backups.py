@@ -10,9 +10,9 @@ from migration import sentences, tasks
 from migration.models import PhaseChange, PlannedVersion, Secret
 from migration.models.clients import all_clients
 from migration.models.run_items import Outcome
+from migration.moves.moves import move
 from migration.operations import pushes
 from migration.operations.comparisons import compare
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.resolutions import copy_to_aws, copy_to_postgres
 from migration.operations.saves import AdminSave, SaveRefusedError

@@ -12,11 +12,11 @@ from credentials.models import Client, DatabaseCredential
 from migration import sentences
 from migration.models import ClientMigration, PhaseChange
 from migration.models.run_items import Outcome
+from migration.moves.gates import evaluate_gate
+from migration.moves.moves import move
 from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import WritesRefusedError
 from migration.operations.comparisons import compare
-from migration.operations.gates import evaluate_gate
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.resolutions import NotResolved, copy_to_aws, copy_to_postgres
 from migration.operations.saves import AdminSave, SaveRefusedError

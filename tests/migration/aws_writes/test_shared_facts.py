@@ -18,15 +18,15 @@ from migration.heartbeat import TaskTaker
 from migration.models import AuditEvent, Comparison, DatabaseClaim, Secret
 from migration.models.audit_events import AuditCode
 from migration.models.clients import all_clients
+from migration.moves.approvals import start_move_run
+from migration.moves.gates import ShutGate
+from migration.moves.moves import move
+from migration.moves.runs import process_move_items
 from migration.operations.aws_writes import _write_guard, find_write_refusal, write_guard
 from migration.operations.comparisons import compare
 from migration.operations.database_identity import note_facts_after_migrate
-from migration.operations.gates import ShutGate
-from migration.operations.move_runs import process_move_items
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.resolutions import NotResolved, check_again
-from migration.operations.run_approvals import start_move_run
 from migration.operations.shared_facts import (
     find_differences,
     list_own_facts,

@@ -10,8 +10,8 @@ from migration.campaigns.steps import approve_campaign, cancel_campaign, stop_ca
 from migration.models import Campaign
 from migration.models.clients import all_clients
 from migration.models.runs import Run
-from migration.operations.approvals import ApprovalStepRefused
-from migration.operations.moves import move
+from migration.moves.approvals import ApprovalStepRefused
+from migration.moves.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_user
 from tests.migration.campaigns.taken import (

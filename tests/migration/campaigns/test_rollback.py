@@ -13,9 +13,10 @@ from migration.models.clients import all_clients
 from migration.models.leases import LeaseKind
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
-from migration.operations import move_runs, runs
+from migration.moves import runs as move_runs
+from migration.moves.moves import move
+from migration.operations import runs
 from migration.operations.aws_writes import stop_aws_writes
-from migration.operations.moves import move
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
 from tests.factories import make_comparison, nova_uri

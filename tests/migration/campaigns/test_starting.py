@@ -15,7 +15,7 @@ from migration.models import AuditEvent, Campaign, ClientGroup, PasswordReset, P
 from migration.models.audit_events import AuditCode
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
-from migration.operations.approvals import ApprovalStepRefused
+from migration.moves.approvals import ApprovalStepRefused
 from nova_credentials.phases import Phase
 from tests.migration.campaigns.taken import (
     CUTOVER,

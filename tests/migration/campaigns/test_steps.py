@@ -12,7 +12,7 @@ from migration.models import Campaign, ClientGroup, WaveClient
 from migration.models.clients import all_clients
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
-from migration.operations.moves import move
+from migration.moves.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_many
 from tests.migration.campaigns.taken import (

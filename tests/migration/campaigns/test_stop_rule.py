@@ -10,9 +10,9 @@ from migration.models import AuditEvent, Campaign, Comparison
 from migration.models.audit_events import AuditCode
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
+from migration.moves.moves import move
 from migration.operations import runs
 from migration.operations.comparisons import compare
-from migration.operations.moves import move
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison

@@ -9,9 +9,8 @@ from django.utils import timezone
 from migration.models import ClientGroup
 from migration.models.clients import all_clients
 from migration.models.runs import Run
+from migration.moves.readiness import has_next_phase, is_ready, judge_next_steps
 from migration.operations.aws_writes import stop_aws_writes
-from migration.operations.next_steps import judge_next_steps
-from migration.operations.ready_clients import has_next_phase, is_ready
 from nova_credentials.messages import Message
 from tests.factories import make_full_client
 from tests.migration.admin.pages import CLIENTS, text

@@ -9,10 +9,10 @@ from django.db import connection
 from credentials.models import Client, EmailCredential
 from migration import resolution_sentences, sentences
 from migration.models import AuditEvent, ClientMigration, Comparison, Resolution
+from migration.moves.moves import move
 from migration.operations import aws_store, pushes, resolutions, undone_copies
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.comparisons import compare
-from migration.operations.moves import move
 from migration.operations.resolutions import NotResolved, copy_to_postgres
 from migration.operations.secret_writer import REPLACED_STAGE
 from migration.operations.undone_copies import plan_undo, undo_copy

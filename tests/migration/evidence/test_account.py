@@ -2,7 +2,7 @@
 
 import pytest
 
-from migration.operations.account import KmsAnswers, find_account_problem
+from migration.moves.gates import KmsAnswers, find_account_problem
 from migration.operations.aws_store import secrets_manager
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase

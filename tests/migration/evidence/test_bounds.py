@@ -8,11 +8,9 @@ from django.utils import timezone
 
 from migration import evidence_sentences, login_sentences
 from migration.models import ClientMigration, Comparison, LoginTest, ReadCount, SearchedClient
-from migration.models.readiness import Blocker
 from migration.models.reads import ReadsSince
-from migration.nova.models import AwsFailure
-from migration.operations import evidence, gates
-from migration.operations.evidence import (
+from migration.moves import evidence, gates
+from migration.moves.evidence import (
     Evidence,
     EvidenceLine,
     PhaseEntry,
@@ -22,6 +20,8 @@ from migration.operations.evidence import (
     list_evidence,
     make_phase_entry,
 )
+from migration.moves.models import Blocker
+from migration.nova.models import AwsFailure
 from nova_credentials.phases import Phase
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)

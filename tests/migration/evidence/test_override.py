@@ -9,11 +9,10 @@ from django.core.management import CommandError, call_command
 from migration import evidence_sentences
 from migration.models import ClientMigration, MoveRequest, PhaseChange
 from migration.models.reasons import ReasonError
-from migration.operations.approvals import ApprovalStepRefused, approve_request, request_move
+from migration.moves.approvals import ApprovalStepRefused, approve_request, request_move
+from migration.moves.gates import CheckCode, Override, ShutGate
+from migration.moves.moves import move
 from migration.operations.comparisons import compare
-from migration.operations.gate_fixes import CheckCode
-from migration.operations.gates import Override, ShutGate
-from migration.operations.moves import move
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, give_evidence, make_full_client, make_user
 from tests.migration.moves.clients import advance, phase_of, write_password

@@ -8,12 +8,11 @@ from django.utils import timezone
 
 from credentials.models import Client
 from migration.models import ClientMigration, ReadCount
-from migration.models.readiness import FRESH
+from migration.moves.gates import CheckCode, Override, ShutGate
+from migration.moves.models import FRESH
+from migration.moves.moves import move
 from migration.operations.aws_store import secrets_manager
 from migration.operations.comparisons import compare
-from migration.operations.gate_fixes import CheckCode
-from migration.operations.gates import Override, ShutGate
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_credentials.phases import Phase
 from nova_credentials.reader import from_aws

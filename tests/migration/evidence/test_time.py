@@ -6,10 +6,10 @@ import pytest
 from django.utils import timezone
 
 from migration.models import ClientMigration, ReaderProcess, SearchedClient
+from migration.moves.evidence import Evidence, describe_duration, find_end_of_purge_wait
+from migration.moves.gates import database_checks
+from migration.moves.moves import move
 from migration.operations.comparisons import compare
-from migration.operations.evidence import Evidence, describe_duration, find_end_of_purge_wait
-from migration.operations.gates import database_checks
-from migration.operations.moves import move
 from migration.operations.snapshots import read_snapshot
 from nova_credentials.phases import Phase
 from tests.factories import give_evidence, make_copy_search

@@ -14,8 +14,8 @@ from migration.models import AuditEvent, ClientMigration, DatabaseClaim, Planned
 from migration.models.audit_events import AuditCode
 from migration.models.leases import LeaseKind
 from migration.models.run_items import Outcome
+from migration.moves.moves import move
 from migration.operations.comparisons import compare
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.secrets import layouts
 from migration.secrets import layouts as other_secrets

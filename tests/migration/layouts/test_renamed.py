@@ -13,8 +13,8 @@ from migration.models.audit_events import AuditCode
 from migration.models.clients import all_clients, store_lost_secret_slugs
 from migration.models.layouts import OtherSecretsState
 from migration.models.run_items import Outcome
+from migration.moves.moves import move
 from migration.operations.comparisons import compare
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.secrets import layouts
 from migration.secrets.layouts import (

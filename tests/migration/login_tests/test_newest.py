@@ -13,9 +13,9 @@ from credentials.models import Client
 from migration.models import LoginTest
 from migration.models.login_outcomes import LoginOutcome
 from migration.models.login_tests import LoginStore
+from migration.moves.gates import database_checks
 from migration.operations import client_login_tests
 from migration.operations.client_login_tests import try_client_logins
-from migration.operations.gates import database_checks
 from migration.operations.login_tests.outcomes import LoginResult
 from migration.operations.snapshots import read_snapshot
 from nova_credentials.phases import Phase

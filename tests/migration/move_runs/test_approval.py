@@ -16,10 +16,9 @@ from migration.models.reasons import ReasonError
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.models.steered_runs import WithdrawnRunError
+from migration.moves.approvals import ApprovalStepRefused, approve_run, cancel_run_request
+from migration.moves.evidence import Evidence
 from migration.operations import runs, skipped_items
-from migration.operations.approvals import ApprovalStepRefused
-from migration.operations.evidence import Evidence
-from migration.operations.run_approvals import approve_run, cancel_run_request
 from nova_credentials.phases import Phase
 from tests.factories import make_user
 from tests.migration.move_runs.moved import codes_of, make_clients, move_all, once, outcomes, start

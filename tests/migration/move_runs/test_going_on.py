@@ -13,10 +13,11 @@ from migration.models.audit_events import AuditCode
 from migration.models.leases import LeaseKind
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
-from migration.operations import aws_store, move_runs, runs
+from migration.moves import runs as move_runs
+from migration.moves.moves import move
+from migration.operations import aws_store, runs
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.comparisons import compare
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
@@ -67,7 +68,7 @@ def test_a_worker_killed_before_it_had_secrets_deleted_leaves_that_to_the_next(m
     make_clients(1, Phase.DUAL_WRITE)
     run = start(Phase.DUAL_WRITE, Phase.POSTGRES, schedule_deletion=True)
     with monkeypatch.context() as patch:
-        patch.setattr("migration.operations.moves.schedule_secret_deletion", kill)
+        patch.setattr("migration.moves.moves.schedule_secret_deletion", kill)
         with pytest.raises(Killed):
             runs.work_on_run(run_id=run.pk)
 

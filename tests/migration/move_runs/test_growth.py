@@ -5,8 +5,8 @@ from django.db import connection
 
 from migration.models import ClientMigration, PhaseChange, RunItem
 from migration.models.runs import Run
-from migration.operations.gate_facts import GateFacts
-from migration.operations.move_batches import MoveBatch
+from migration.moves.evidence import GateFacts
+from migration.moves.runs import MoveBatch
 from migration.operations.run_batches import CANDIDATE_BATCHES, lock_free_batch
 from migration.operations.skipped_items import skip_free_items_of_stopped_run
 from nova_credentials.phases import Phase

@@ -12,9 +12,9 @@ from migration.models.audit_events import AuditCode
 from migration.models.clients import all_clients
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
+from migration.moves.approvals import start_move_run
+from migration.moves.moves import move
 from migration.operations import aws_store, runs
-from migration.operations.moves import move
-from migration.operations.run_approvals import start_move_run
 from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import MOVES, IllegalMove, Phase

@@ -4,11 +4,11 @@ import pytest
 from django.contrib.messages import get_messages
 from django.urls import reverse
 
-from migration.admin import bulk_moves
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
+from migration.moves import bulk_pages
+from migration.moves.evidence import Evidence
 from migration.operations import runs
-from migration.operations.evidence import Evidence
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_user
 from tests.migration.move_runs.moved import make_clients, outcomes, start
@@ -24,7 +24,7 @@ SEE, RUN = "migration.view_run", "migration.add_run"
 
 @pytest.fixture(autouse=True)
 def few_are_many(monkeypatch):
-    monkeypatch.setattr(bulk_moves, "MOST_CLIENTS", 1)
+    monkeypatch.setattr(bulk_pages, "MOST_CLIENTS", 1)
 
 
 @pytest.fixture

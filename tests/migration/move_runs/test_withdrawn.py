@@ -8,8 +8,8 @@ from migration import sentences
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.models.steered_runs import WithdrawnRunError
+from migration.moves.approvals import approve_run, cancel_run_request
 from migration.operations import runs
-from migration.operations.run_approvals import approve_run, cancel_run_request
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_user
 from tests.migration.move_runs.moved import make_clients, move_all, outcomes, start

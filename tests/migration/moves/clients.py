@@ -10,10 +10,10 @@ from django.db.models import F
 from credentials.models import Client, DatabaseCredential
 from migration.models import ClientMigration
 from migration.models.run_items import Outcome
+from migration.moves.gates import ShutGate
+from migration.moves.moves import move
 from migration.operations import snapshots
 from migration.operations.comparisons import compare
-from migration.operations.gates import ShutGate
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase

@@ -10,7 +10,8 @@ from migration.models.clients import all_clients
 from migration.models.planned_moves import PlannedMoves
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
-from migration.operations import moves, rows_from_aws, runs
+from migration.moves import moves
+from migration.operations import rows_from_aws, runs
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.migration.moves.clients import advance

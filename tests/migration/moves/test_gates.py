@@ -12,11 +12,10 @@ from migration import sentences
 from migration.models import ClientMigration, Comparison, PhaseChange, ReadCount, RunItem
 from migration.models.reasons import ReasonError
 from migration.models.runs import Run
+from migration.moves.gates import CheckCode, Override, database_checks, evaluate_gate
+from migration.moves.moves import move
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.comparisons import compare
-from migration.operations.gate_fixes import CheckCode
-from migration.operations.gates import Override, database_checks, evaluate_gate
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.snapshots import read_snapshot
 from nova_credentials import sentences as shared

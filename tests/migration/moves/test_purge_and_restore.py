@@ -9,12 +9,12 @@ from credentials import sentences as rows
 from credentials.models import Client, DatabaseCredential
 from migration import sentences
 from migration.models import Comparison
-from migration.operations import moves
+from migration.moves import moves
+from migration.moves.gates import CheckCode
+from migration.moves.moves import move
 from migration.operations.comparisons import compare
-from migration.operations.gate_fixes import CheckCode
 from migration.operations.keys import make_fingerprint
 from migration.operations.known_values import note_written_rows
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManagerError

@@ -7,8 +7,8 @@ import pytest
 from credentials import sentences as rows
 from migration import sentences
 from migration.models import Comparison, PhaseChange, Secret
+from migration.moves.moves import move
 from migration.operations import rows_from_aws
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import make_database

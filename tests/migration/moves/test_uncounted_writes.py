@@ -10,9 +10,10 @@ from credentials.proof import prove_counting
 from credentials.triggers import ensure_writes_are_counted
 from migration import sentences
 from migration.models import PhaseChange
-from migration.operations import moves, resolutions, rows_from_aws
+from migration.moves import moves
+from migration.moves.moves import move
+from migration.operations import resolutions, rows_from_aws
 from migration.operations.comparisons import compare
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase

@@ -10,10 +10,11 @@ from credentials import sentences as rows
 from credentials.models import Client
 from migration import sentences
 from migration.models import ClientMigration, PhaseChange
-from migration.operations import aws_store, moves, pushes, resolutions
+from migration.moves import moves
+from migration.moves.gates import ShutGate
+from migration.moves.moves import move
+from migration.operations import aws_store, pushes, resolutions
 from migration.operations.comparisons import compare
-from migration.operations.gates import ShutGate
-from migration.operations.moves import move
 from nova_credentials.phases import Phase, StalePhase
 from tests.factories import (
     add_mail_and_commit,

@@ -15,12 +15,18 @@ from migration.models.clients import all_clients
 from migration.models.notices import NoticeEvent
 from migration.models.rotations import RotationOutcome
 from migration.models.runs import Run
+from migration.moves.approvals import (
+    approve_request,
+    approve_run,
+    cancel_request,
+    cancel_run_request,
+    request_move,
+    start_move_run,
+)
 from migration.operations import runs, skipped_items
-from migration.operations.approvals import approve_request, cancel_request, request_move
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.comparisons import compare
 from migration.operations.notice_looks import look_at_clients
-from migration.operations.run_approvals import approve_run, cancel_run_request, start_move_run
 from migration.secrets.copies import search_copies
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_full_client, make_user

@@ -189,7 +189,7 @@ def test_an_added_column_keeps_no_client_from_going_back(add_column, idom):
 
     advance(idom, Phase.AWS)
     for phase in (Phase.DUAL_READ, Phase.DUAL_WRITE, Phase.POSTGRES):
-        from migration.operations.moves import move
+        from migration.moves.moves import move
 
         move(client_id=idom, new=phase)
 

@@ -8,9 +8,9 @@ from django.db import connection
 from credentials.models import ColumnUse, quote_name_for_parametrized_sql
 from migration.models import ClientMigration, Comparison
 from migration.models.run_items import Outcome
+from migration.moves.moves import move
 from migration.nova.tables import map_column
 from migration.operations.comparisons import compare
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import make_database, make_full_client

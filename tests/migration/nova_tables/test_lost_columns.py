@@ -3,8 +3,8 @@
 import pytest
 
 from credentials.models import ColumnUse
+from migration.moves.moves import move
 from migration.nova.tables import MappingRefused, map_column
-from migration.operations.moves import move
 from nova_credentials.phases import Phase
 from tests.migration.moves.clients import advance, codes, password
 from tests.migration.nova_tables.conftest import LOGINS, execute

@@ -142,7 +142,7 @@ def test_a_secret_column_that_holds_pointers_stays_secret(add_column, idom):
 
 
 def advance_back(pk: int) -> None:
-    from migration.operations.moves import move
+    from migration.moves.moves import move
 
     move(client_id=pk, new=Phase.AWS)
 

@@ -17,11 +17,11 @@ from migration.models.clients import all_clients
 from migration.models.layouts import OtherSecretsState
 from migration.models.offboardings import OffboardingState
 from migration.models.runs import Run
+from migration.moves.gates import ShutGate
+from migration.moves.moves import move
 from migration.operations import aws_store
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.comparisons import compare
-from migration.operations.gates import ShutGate
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.rotations import NotRotated, rotate_database
 from migration.operations.saves import AdminSave, SaveRefusedError

@@ -5,8 +5,8 @@ import pytest
 from migration.clients.offboarding import bring_back_as_inactive, offboard_client
 from migration.models import ClientMigration, PhaseChange
 from migration.models.run_items import Outcome
+from migration.moves.moves import move
 from migration.operations import aws_store
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.secrets import layouts
 from migration.secrets import layouts as other_secrets

@@ -13,8 +13,8 @@ from migration.models import Secret
 from migration.models.clients import all_clients
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
+from migration.moves.moves import move
 from migration.operations import aws_store, runs
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.single_items import ItemFailedError
 from migration.secrets import settings as applied_settings

@@ -9,10 +9,10 @@ from credentials.models import DatabaseCredential
 from migration.models import KnownValue, NotedClient, Secret
 from migration.models.seen_values import NewValueOrigin, PresentValue, SeenClient
 from migration.models.version_keys import Fingerprint
+from migration.moves.moves import move
 from migration.operations import known_values
 from migration.operations.keys import fingerprint_key_id, make_fingerprint
 from migration.operations.known_values import note_new_values_in_aws, note_written_rows
-from migration.operations.moves import move
 from migration.operations.pushes import push
 from migration.operations.resolutions import copy_to_postgres
 from migration.operations.undone_copies import plan_undo, undo_copy

@@ -14,7 +14,7 @@ import pytest
 from celery.result import AsyncResult
 
 from migration.models import ReadCount
-from migration.operations.moves import move
+from migration.moves.moves import move
 from migration.operations.pushes import push
 from nova_admin.embedded import run_while_parent_lives
 from nova_credentials.phases import Phase

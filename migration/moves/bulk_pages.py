@@ -24,26 +24,28 @@ from migration.admin.base import (
     get_typed_reason,
     read_number,
 )
-from migration.admin.checklists import make_checklist
-from migration.admin.move_options import get_confirm_url
-from migration.admin.moves import (
-    MOVE_PERMISSION,
-    REFUSALS,
-    describe_refusal,
-    read_override,
-    try_to_move_or_request,
-)
-from migration.admin.run_approvals import start_move_runs
 from migration.models.clients import all_clients
 from migration.models.phases import MOVE_PERMISSIONS, PhaseChoices
 from migration.models.reasons import ReasonError, require_storable_reason
-from migration.operations.account import KmsAnswers
-from migration.operations.approvals import ApprovalStepRefused
-from migration.operations.evidence import Evidence
-from migration.operations.evidence_counts import count_missing_kinds
-from migration.operations.gate_facts import GateFacts
-from migration.operations.gates import OVERRIDE_PERMISSION, needs_approval
-from migration.operations.moves import move
+from migration.moves.approval_pages import start_move_runs
+from migration.moves.approvals import ApprovalStepRefused
+from migration.moves.checklists import make_checklist
+from migration.moves.evidence import Evidence, GateFacts
+from migration.moves.gates import (
+    OVERRIDE_PERMISSION,
+    KmsAnswers,
+    count_missing_kinds,
+    needs_approval,
+)
+from migration.moves.moves import move
+from migration.moves.pages import (
+    MOVE_PERMISSION,
+    REFUSALS,
+    describe_refusal,
+    get_confirm_url,
+    read_override,
+    try_to_move_or_request,
+)
 from migration.operations.snapshots import read_snapshots
 from nova_credentials.phases import IllegalMove, Move, Phase
 
@@ -57,13 +59,16 @@ if TYPE_CHECKING:
 
     from credentials.models import Client
     from migration.admin.base import ClientWithPhase
-    from migration.admin.checklists import Checklist
     from migration.models.clients import ClientPhaseQuerySet
+    from migration.moves.checklists import Checklist
     from migration.operations.snapshots import ClientSnapshot
 
+
+if TYPE_CHECKING:
     BulkAction = Callable[
         [ModelAdmin[Client], HttpRequest, ClientPhaseQuerySet], HttpResponseBase | None
     ]
+
 
 # Each move reads AWS while the person waits. More of them are a run.
 MOST_CLIENTS = 50

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from migration.models.clients import ClientPhaseQuerySet
     from migration.models.run_items import RunItemQuerySet
 
+
 # Twice the usual time between two sweeps, as one may be late.
 FRESH = timedelta(minutes=30)
 # A run on which no worker worked for longer is left.

@@ -1,4 +1,4 @@
-"""The checks of a move as lines of `checklist.html`, each failed one with a link or button that helps to pass it."""
+"""Makes the checklist of a gate for pages: each line with its state and the link that mends it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from django.utils.translation import gettext as _
 from credentials.localization import localize
 from migration.admin.base import RESOLVE_PERMISSION, RUN_PERMISSION
 from migration.admin.client_tabs import ClientTab, get_tab_url
-from migration.operations.gate_fixes import CheckFix
-from migration.operations.gates import (
+from migration.moves.gates import (
     OVERRIDE_PERMISSION,
+    CheckFix,
     evaluate_gate,
     explain_shut,
     split_by_override,
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-    from migration.operations.account import KmsAnswers
-    from migration.operations.gate_facts import GateFacts
-    from migration.operations.gates import Check, Override
+    from migration.moves.evidence import GateFacts
+    from migration.moves.gates import Check, KmsAnswers, Override
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.messages import Message
     from nova_credentials.phases import Phase

@@ -1,12 +1,13 @@
-"""The gate before a move forward: facts, which nobody can override, and evidence (`operations/evidence.py`).
-
-Reads both stores; `operations/account.py` tries out what the AWS account may do.
-"""
+"""Examines the gate before a move: facts, evidence, what the account may do, and the remedy of each."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from django.conf import settings
@@ -14,21 +15,30 @@ from django.utils import timezone
 
 from migration import evidence_sentences, login_sentences, sentences
 from migration.models.comparisons import Comparison
-from migration.models.readiness import FRESH
-from migration.operations.account import find_account_problem
+from migration.models.moves import PhaseChange
+from migration.moves.evidence import (
+    KINDS_BY_KEY,
+    WANT_EVIDENCE,
+    Evidence,
+    GateFacts,
+    list_evidence,
+    make_phase_entry,
+)
+from migration.moves.models import FRESH
+from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import (
+    WritesRefusedError,
     describe_who_stopped_writes,
     get_aws_write_state,
     write_guard,
 )
-from migration.operations.evidence import WANT_EVIDENCE, Evidence, list_evidence, make_phase_entry
-from migration.operations.gate_facts import GateFacts
-from migration.operations.gate_fixes import FIXES, CheckCode, CheckFix
+from nova_credentials.aws.context_threads import ContextThreads
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 from nova_credentials.messages import Message, MessageError, in_a_row
 from nova_credentials.phases import Move, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from django.contrib.auth.models import User
 
@@ -36,8 +46,212 @@ if TYPE_CHECKING:
     from migration.models.login_tests import LoginTest
     from migration.models.reads import ReadCount
     from migration.models.run_items import RunItem
-    from migration.operations.account import KmsAnswers
+    from migration.models.runs import Run
     from migration.operations.snapshots import ClientSnapshot
+
+
+# Tries out whether the AWS account may do what a client's next phase needs, on the client's own secrets.
+#
+# To test the permission to write, it sends AWS the current version again, which makes no new one.
+
+
+# Four batches of a process together make fewer than the connections to AWS that are kept open.
+CALLS_AT_ONCE = 10
+# AWS takes so many a call. Names are prefixes to it, so that longer ones are listed with them: some pages at most.
+PREFIXES_A_CALL, MOST_PAGES = 10, 5
+
+
+@dataclass
+class KmsAnswers:
+    """Which KMS keys AWS lets the account read and write with: a run tries each once, and not for each client."""
+
+    by_key: dict[tuple[str, bool], SecretsManagerError | None] = field(default_factory=dict)
+    # Secret -> its KMS key, or why it can't be told, of those that were asked for ahead.
+    keys: dict[str, str | SecretsManagerError] = field(default_factory=dict)
+    # Secrets that the account has just read with their values.
+    secrets_read: frozenset[str] = frozenset()
+
+    def begin_batch_without_refusals(self) -> KmsAnswers:
+        """Return the answers for the next batch; refusals are dropped, so that AWS is asked again."""
+        for key in [key for key, error in list(self.by_key.items()) if error]:
+            self.by_key.pop(key, None)
+        return KmsAnswers(self.by_key)
+
+    def read_keys_of_secrets(self, names: Iterable[str], *, sm: SecretsManager) -> None:
+        """Set `keys` to these secrets' KMS keys or errors: from AWS's list, else by one call for each secret.
+
+        The list may be some minutes old, which is enough to know which secrets share a key.
+        """
+
+        def describe(name: str) -> str | SecretsManagerError:
+            try:
+                return sm.describe_secret(name).kms_key
+            except SecretsManagerError as error:
+                return error
+
+        asked = list(names)
+        calls = [
+            asked[start : start + PREFIXES_A_CALL]
+            for start in range(0, len(asked), PREFIXES_A_CALL)
+        ]
+        with ContextThreads(CALLS_AT_ONCE) as threads:
+            listed = [keys for call in threads.map(partial(_list_keys, sm), calls) for keys in call]
+            self.keys = dict(listed)
+            others = [name for name in asked if name not in self.keys]
+            self.keys |= zip(others, threads.map(describe, others), strict=True)
+
+    def find_key_of_secret(self, name: str, *, sm: SecretsManager) -> str:
+        """Return the secret's KMS key; raises SecretsManagerError."""
+        key = self.keys.get(name)
+        if key is None:
+            return sm.describe_secret(name).kms_key
+        if isinstance(key, SecretsManagerError):
+            raise key
+        return key
+
+
+def _list_keys(sm: SecretsManager, names: list[str]) -> list[tuple[str, str]]:
+    """Return each name that AWS lists with its KMS key; none where it may not be asked, or does not answer."""
+    keys: dict[str, str] = {}
+    page = ""
+    with suppress(SecretsManagerError):
+        for _ in range(MOST_PAGES):
+            found, page = sm.list_kms_keys_of_secrets(names, page)
+            keys |= found
+            if not page or keys.keys() >= set(names):
+                break
+    return [(name, keys[name]) for name in names if name in keys]
+
+
+def find_account_problem(
+    names: Iterable[str], *, writes: bool, answers: KmsAnswers | None = None
+) -> SecretsManagerError | None:
+    """Return why the account may not read, or with `writes` not write, these secrets; None if it may.
+
+    None too where this site may not write to AWS now: that has a check of its own. With `answers`, those of the same
+    run, one secret of each KMS key is tried, and others are only described.
+    """
+    sm = secrets_manager(interactive=True)
+    try:
+        for name in names:
+            if answers is None:
+                _try_access(sm, name, writes=writes)
+            else:
+                _try_access_once(sm, name, answers, writes=writes)
+    except WritesRefusedError:
+        return None  # this site may not write now: that has a check of its own
+    except SecretsManagerError as error:
+        return error
+    return None
+
+
+def _try_access_once(sm: SecretsManager, name: str, answers: KmsAnswers, *, writes: bool) -> None:
+    if not writes and name in answers.secrets_read:
+        return
+    try:
+        key = answers.find_key_of_secret(name, sm=sm), writes
+    except SecretsManagerError as error:
+        if error.not_found:
+            return
+        raise
+    if key not in answers.by_key:
+        _try_key(sm, name, answers, key)
+    if refused := answers.by_key.get(key):
+        raise refused.for_secret(name)
+
+
+def _try_key(sm: SecretsManager, name: str, answers: KmsAnswers, key: tuple[str, bool]) -> None:
+    """Try this secret and keep what it says about all secrets of its KMS key; raises SecretsManagerError."""
+    try:
+        was_tried = _try_access(sm, name, writes=key[1])
+    except WritesRefusedError:
+        raise
+    except SecretsManagerError as error:
+        # Any other error may be this secret's own, or pass by itself.
+        if error.error_class == ErrorClass.PERMISSION:
+            answers.by_key[key] = error
+        raise
+    if was_tried:  # a secret without a value says nothing about those of other clients
+        answers.by_key[key] = None
+
+
+def _try_access(sm: SecretsManager, name: str, *, writes: bool) -> bool:
+    """Say whether there was a value with which everything asked for could be tried; raises SecretsManagerError."""
+    try:
+        value = sm.get_value(name)
+    except SecretsManagerError as error:
+        # In the layout of one secret per service, a service without rows has none.
+        if error.not_found:
+            return False
+        raise
+    if not writes:
+        return True
+    if value.text is None:
+        return False
+    # The current version again: AWS checks the permission to write and makes no new version.
+    sm.put_value(name, value.text, token=value.version_id)
+    return True
+
+
+# Names the checks of a gate, and what makes a failed one pass: pages lead there.
+
+
+class CheckCode(StrEnum):
+    """The code of a check, named after what is wrong where it fails."""
+
+    PUSH_PENDING = "push_pending"
+    NEVER_COMPARED = "never_compared"
+    NEWEST_COMPARISON = "newest_comparison"
+    COMPARISON_TOO_OLD = "comparison_too_old"
+    IN_A_RUN = "in_a_run"
+    WRITES_NOT_COUNTED = "writes_not_counted"
+    PROOF_FAILED = "proof_failed"
+    WERE_UNCOUNTED = "were_uncounted"
+    READER_MET_MISMATCH = "reader_met_mismatch"
+    READER_FAILED_AT_AWS = "reader_failed_at_aws"
+    LOGIN_REFUSED = "aws_login_refused"
+    ACCOUNT_NOT_READY = "account_not_ready"
+    NAME_NOT_ALLOWED = "name_not_allowed"
+    NO_DOCUMENT = "no_document"
+    NO_LOGIN = "no_login"
+    TOO_LARGE = "secret_too_large"
+    DATABASE_IS_COPY = "database_is_copy"
+    HOST_DIFFERS = "host_differs"
+    WRITES_STOPPED = "writes_stopped"
+
+
+class CheckFix(StrEnum):
+    """The action that can make a failed check pass."""
+
+    PUSH = "push"
+    COMPARE = "compare"
+    COMPARISON = "comparison"  # look at the comparison `Check.about`
+    RUN = "run"  # look at the run `Check.about`
+    READS = "reads"
+    NOVA_TABLES = "nova_tables"  # map columns, accept objects
+    READERS = "readers"
+    COPIES = "copies"
+    SLUG = "slug"  # change it
+    LOGINS = "logins"  # add or change one
+    LOGIN_TESTS = "login_tests"  # correct the login, and test it again
+    ADOPT = "adopt"  # take over a secret that this site did not make
+    AWS_WRITES = "aws_writes"  # claim the database, let writes go on
+    CHECK_NOVA = "check_nova"  # it says what to run or to grant
+    NONE = "none"  # the text says what to do outside this site
+
+
+FIXES: dict[str, CheckFix] = {
+    Evidence.STREAK: CheckFix.COMPARE,
+    Evidence.READS: CheckFix.READS,
+    Evidence.PROCESSES: CheckFix.READERS,
+    Evidence.FAILURES: CheckFix.READS,
+    Evidence.COPIES: CheckFix.COPIES,
+}
+
+
+# The gate before a move forward: facts, which nobody can override, and evidence (`operations/evidence.py`).
+#
+# Reads both stores; `operations/account.py` tries out what the AWS account may do.
 
 OVERRIDE_PERMISSION = "migration.override_gate"
 NEED_APPROVAL = (Move.CUTOVER, Move.PURGE)
@@ -325,3 +539,41 @@ def _check_account(snapshot: ClientSnapshot, answers: KmsAnswers | None, *, writ
         text = sentences.ACCOUNT_NOT_READY(error=error.message)
         return Check(CheckCode.ACCOUNT_NOT_READY, False, text, error_class=error.error_class)
     return Check(CheckCode.ACCOUNT_NOT_READY, True, sentences.ACCOUNT_READY())
+
+
+# Counts, by kind, the evidence that clients lack before a run of moves, and what was overridden in one.
+
+
+# So many clients' rows are in memory at once.
+CLIENTS_AT_ONCE = 1000
+
+
+def count_missing_kinds(client_ids: Collection[int], new: Phase) -> Counter[Evidence]:
+    """Count the clients that lack each kind of evidence for the move to `new`, in a handful of queries a thousand."""
+    ids = list(client_ids)
+    counts: Counter[Evidence] = Counter()
+    for start in range(0, len(ids), CLIENTS_AT_ONCE):
+        some = ids[start : start + CLIENTS_AT_ONCE]
+        counts.update(_list_missing_kinds(some, new))
+    return counts
+
+
+def _list_missing_kinds(client_ids: Collection[int], new: Phase) -> Iterator[Evidence]:
+    facts = GateFacts(client_ids)
+    for pk in client_ids:
+        entry = make_phase_entry(pk, facts.client_migrations.get(pk), facts.read_counts.get(pk))
+        yield from (line.kind for line in list_evidence(entry, new, facts) if not line.is_met)
+
+
+def count_overrides(run: Run) -> Counter[Evidence]:
+    """Count by kind of evidence the clients that the run moved although it was missing."""
+    counts: Counter[Evidence] = Counter()
+    for key, number in PhaseChange.objects.count_overridden(run).items():
+        if kind := KINDS_BY_KEY.get(key):
+            counts[kind] += number
+    return counts
+
+
+def label_evidence(counts: Mapping[Evidence, int]) -> list[tuple[Message, int]]:
+    """Return each kind of evidence in words, with its number."""
+    return [(evidence_sentences.EVIDENCE[kind](), number) for kind, number in counts.items()]
