@@ -39,17 +39,16 @@ from migration.nova import readers
 from migration.operations import (
     audit_heads,
     hung_sessions,
-    known_values,
     notice_looks,
     notices,
     old_rows,
     rotations,
     run_batches,
-    run_plans,
     runs,
     skipped_items,
 )
 from migration.operations.aws_writes import find_write_refusal
+from migration.pushes import known_values, plans
 from migration.redis_queue import QUEUE_ERRORS
 from migration.secrets import copies, layouts
 from migration.secrets import settings as applied_settings
@@ -147,7 +146,7 @@ def enqueue_plan(plan: RunPlan) -> bool:
 
 def work_on_plan(plan_id: int) -> None:
     """Make a plan, or look at it again before it is started, and then queue its run."""
-    if run := run_plans.work_on_plan(plan_id=plan_id):
+    if run := plans.work_on_plan(plan_id=plan_id):
         enqueue(run)
 
 

@@ -90,10 +90,10 @@ def make_site(clients: int) -> Took:
 
 def make_plan(clients: int) -> Took:
     from migration.models import RunPlan
-    from migration.operations import run_plans
+    from migration.pushes import plans
 
     plan = RunPlan.store_request(by=None, chosen=None)
-    took = measure(lambda: run_plans.work_on_plan(plan_id=plan.pk))
+    took = measure(lambda: plans.work_on_plan(plan_id=plan.pk))
     plan.refresh_from_db()
     assert plan.read_counts().classes == {"new": clients}, plan.counts
     return took
@@ -371,11 +371,12 @@ def profile(work: Callable[[], Took]) -> Took:
     """Do it in one thread, and print what took longest: functions by their own time, and statements."""
     from django.db.backends.utils import CursorWrapper
 
-    from migration.operations import run_plans, runs
+    from migration.operations import runs
+    from migration.pushes import plans
     from nova_credentials.aws.context_threads import ContextThreads
 
     runs.BATCHES_AT_ONCE = 1
-    run_plans._look_at_some_at_once = map
+    plans._look_at_some_at_once = map
     ContextThreads.map = lambda _threads, work, items: map(work, items)
     plain, statements = CursorWrapper.execute, defaultdict(lambda: [0, 0.0])
 

@@ -103,7 +103,7 @@ def slow(app):
 def measure() -> dict[str, float]:
     """The median seconds of each read, the kinds taking turns."""
     from migration.models import ClientMigration
-    from migration.operations.pushes import push
+    from migration.pushes.pushes import push
     from nova_credentials.aws import ClientSecretsManager
     from nova_credentials.phases import Phase
     from nova_credentials.reader.routing import Reader

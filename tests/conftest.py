@@ -298,7 +298,7 @@ def aws(aws_server, settings, monkeypatch) -> AwsServer:
 @pytest.fixture
 def stores(transactional_db, aws, monkeypatch) -> AwsServer:
     """Both stores, with real transactions: what is committed is seen by other connections."""
-    monkeypatch.setattr("migration.operations.comparisons.RECHECK_AFTER_SECONDS", 0)
+    monkeypatch.setattr("migration.pushes.comparisons.RECHECK_AFTER_SECONDS", 0)
     return aws
 
 

@@ -22,7 +22,7 @@ def browser(db, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise DatabaseError("a text for the log alone")
 
-    monkeypatch.setattr("migration.admin.mismatches.get_report_context", fail)
+    monkeypatch.setattr("migration.pushes.pages.get_report_context", fail)
     browser = Client(raise_request_exception=False, enforce_csrf_checks=True)
     browser.force_login(make_user("viewer", *VIEW))
     return browser

@@ -24,7 +24,7 @@ from migration.models import Campaign, ClientGroup, Comparison, GroupMember, Run
 from migration.models.clients import all_clients, digest_clients
 from migration.models.runs import Run
 from migration.operations import aws_store, snapshots
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.comparison import MismatchKind
 from nova_credentials.phases import Phase

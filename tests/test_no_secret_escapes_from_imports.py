@@ -8,7 +8,7 @@ from django.test import Client as Browser
 from django.urls import reverse
 
 from credentials.models import Client, DatabaseCredential
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from tests.factories import make_full_client
 from tests.haystack import NEEDLE, Haystack, everything_logged, templates_logged
 from tests.migration.imports.files import AWS, EMAIL, make_csv, make_row

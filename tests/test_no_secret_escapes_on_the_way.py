@@ -14,7 +14,9 @@ from migration import tasks
 from migration.models import PhaseChange, Resolution
 from migration.models.clients import all_clients
 from migration.moves.moves import move
-from migration.operations import aws_store, resolutions, undone_copies
+from migration.operations import aws_store
+from migration.pushes import resolutions
+from migration.pushes import resolutions as undone_copies
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_user, sent_form, update

@@ -4,7 +4,6 @@ from django.contrib import admin
 
 from credentials.models import Client, ColumnMapping
 from migration.admin.audit import AuditEventAdmin
-from migration.admin.comparisons import ComparisonAdmin
 from migration.admin.dashboard import get_dashboard_context
 from migration.admin.runs import RunAdmin
 from migration.campaigns.admin import CampaignAdmin
@@ -26,6 +25,7 @@ from migration.people import (
 )
 from migration.people.models import WrongPassword
 from migration.people.password_pages import WrongPasswordAdmin
+from migration.pushes.pages import ComparisonAdmin
 from migration.secrets.copy_pages import CopySearchAdmin
 from migration.secrets.models import CopySearch
 

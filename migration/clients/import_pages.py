@@ -29,7 +29,6 @@ from credentials.localization import localize
 from migration import import_sentences as sentences
 from migration.admin.base import RUN_PERMISSION, AdminView, get_signed_in_user, read_raw_form_text
 from migration.admin.counted_filters import ClientListFilter
-from migration.admin.run_plans import request_plan
 from migration.audit_sentences import CLIENT_ADDED
 from migration.campaigns.pages import describe_new_member_verdicts
 from migration.clients.imports import (
@@ -45,6 +44,7 @@ from migration.correlation import read_or_make_correlation
 from migration.models.audit_events import AuditEvent
 from migration.operations.csv_cells import make_csv_line
 from migration.people.roles import IMPORT_PERMISSIONS, LEGACY_IMPORT_PERMISSIONS
+from migration.pushes.plan_pages import request_plan
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin

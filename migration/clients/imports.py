@@ -47,8 +47,8 @@ from migration.models.client_groups import (
 )
 from migration.models.clients import all_clients
 from migration.operations.csv_cells import defuse_cell
-from migration.operations.known_values import note_values_on_commit
 from migration.operations.snapshots import repeatable_read_only
+from migration.pushes.known_values import note_values_on_commit
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import MessageError

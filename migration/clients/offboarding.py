@@ -45,11 +45,7 @@ from migration.operations.aws_store import (
     secrets_manager,
 )
 from migration.operations.aws_writes import find_write_refusal
-from migration.operations.known_values import note_values_before_purge
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
-from migration.operations.pushes import push
-from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
-from migration.operations.secret_owners import load_owners
 from migration.operations.snapshots import (
     read_client_with_rows,
     read_snapshot,
@@ -57,6 +53,10 @@ from migration.operations.snapshots import (
     reread_locked_client,
     reread_locked_snapshot,
 )
+from migration.pushes.known_values import note_values_before_purge
+from migration.pushes.pushes import push
+from migration.pushes.rows_from_aws import STORE_ERRORS, hold_rows
+from migration.pushes.secret_writer import load_owners
 from migration.secrets.models import FoundCopy, SearchedClient
 from migration.secrets.settings import name_removed_replicas, schedule_with_replicas
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -71,8 +71,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.operations.aws_store import AwsCopy
-    from migration.operations.secret_owners import SecretOwners
     from migration.operations.snapshots import ClientSnapshot
+    from migration.pushes.secret_writer import SecretOwners
     from nova_credentials.aws.answers import SecretDescription
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.messages import Message

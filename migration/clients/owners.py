@@ -21,11 +21,9 @@ from migration.admin.base import (
     read_number,
     read_raw_form_text,
 )
-from migration.admin.mismatch_undo import get_report_url
-from migration.admin.mismatches import REPORT_ACTS
-from migration.admin.resolution_pages import find_selected
 from migration.models.client_owners import OWN_PERMISSION, ClientOwner, list_possible_owners
 from migration.models.clients import all_clients
+from migration.pushes.pages import REPORT_ACTS, find_selected, get_report_url
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin

@@ -19,7 +19,6 @@ from credentials.secret_names import find_name_problem, find_name_warning
 from migration import sentences
 from migration.admin.base import ClientView, get_signed_in_user, get_typed_reason, read_number
 from migration.admin.client_tabs import HISTORY_PAGE, ClientTab, list_tabs, read_tab
-from migration.admin.copying import get_undo_context
 from migration.admin.login_tests import get_advice_context, get_login_tests_context
 from migration.campaigns.pages import describe_campaigns_of_clients
 from migration.clients.comments import get_comments_context
@@ -62,6 +61,7 @@ from migration.nova.models import ReaderProcess
 from migration.nova.readers import ADOPTION_STEPS
 from migration.operations.aws_store import CALLER, client_secret_names, secret_names
 from migration.operations.cutover_exports import find_cutover
+from migration.pushes.pages import get_undo_context
 from migration.secrets.copy_pages import SEARCH_PERMISSION
 from migration.secrets.pages import LAYOUT_PERMISSION, get_console_url
 from nova_credentials import document as documents

@@ -25,17 +25,14 @@ from migration.admin.base import (
     read_raw_form_text,
 )
 from migration.admin.client_tabs import ClientTab, read_tab
-from migration.admin.copying import CopyToPostgresView, UndoCopyView
 from migration.admin.login_tests import EditedLoginTestView, TestLoginsView, link_typed_test
 from migration.admin.new_login_tests import (
     TestLoginOfNewClientView,
     TestNewLoginView,
     link_new_test,
 )
-from migration.admin.resolutions import ResolveMismatchView
 from migration.admin.reveals import RevealView, link_reveal
 from migration.admin.rotations import RotateView, SetScheduleView, join_links, link_rotation
-from migration.admin.run_plans import plan_or_start_run
 from migration.admin.run_starts import start_run
 from migration.campaigns.starts import list_campaign_actions
 from migration.clients.comments import LeaveCommentView, TakeBackCommentView
@@ -75,8 +72,10 @@ from migration.moves.pages import (
     get_moves_context,
 )
 from migration.operations.refused_acts import record_refused_save
-from migration.operations.saves import AdminSave, SaveRefusedError, record_save
 from migration.people.roles import LEGACY_IMPORT_PERMISSIONS
+from migration.pushes.pages import CopyToPostgresView, ResolveMismatchView, UndoCopyView
+from migration.pushes.plan_pages import plan_or_start_run
+from migration.pushes.saves import AdminSave, SaveRefusedError, record_save
 from migration.secrets.pages import (
     AdoptView,
     ChangeLayoutView,

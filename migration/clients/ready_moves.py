@@ -14,12 +14,12 @@ from django.utils.translation import ngettext
 
 from credentials.shown_names import escape_name
 from migration.admin.base import RUN_PERMISSION, AdminView, read_number, read_raw_form_text
-from migration.admin.run_plans import NEED_NO_PLAN, plan_or_start_run
 from migration.campaigns.members import list_clients_in_campaigns
 from migration.models.clients import all_clients
 from migration.models.phases import MOVE_PERMISSIONS, PhaseChoices
 from migration.moves.bulk_pages import move_clients, open_bulk_cutover
 from migration.moves.models import KEPT_BY_NOTHING, Blocker, select_with_blocker
+from migration.pushes.plan_pages import NEED_NO_PLAN, plan_or_start_run
 from nova_credentials.phases import Move, Phase
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ from migration.operations.aws_writes import (
     get_aws_write_state,
     write_guard,
 )
-from migration.operations.resolutions import NotResolved
+from migration.pushes.resolutions import NotResolved
 from migration.secrets.adoptions import adopt_secrets, list_foreign_secrets
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError

@@ -60,7 +60,6 @@ from migration.models.conditions import (
 from migration.models.daily_comparisons import DailyComparisons
 from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
 from migration.models.kept_counts import KeptCounts
-from migration.models.known_values import TO_ROTATE, KnownValue
 from migration.models.layouts import (
     LayoutChoices,
     OtherSecretsState,
@@ -75,7 +74,6 @@ from migration.models.login_outcomes import PROVEN_WRONG, LoginOutcome
 from migration.models.login_tests import LOGIN_PERMISSION, LoginStore, LoginStores, LoginTest
 from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, client_has_newest_status
 from migration.models.moves import PhaseChange
-from migration.models.noted_clients import NotedClient
 from migration.models.notices import (
     CHOSEN_EVENTS,
     DeliveryAttempt,
@@ -133,13 +131,6 @@ from migration.models.run_items import (
 from migration.models.run_plans import PlanInOtherStateError, RunPlan
 from migration.models.runs import MANY_TRIES, Run
 from migration.models.secrets import KnownSecret, Secret, client_has_settings_drift
-from migration.models.seen_values import (
-    CredentialKey,
-    FoundValue,
-    NewValueOrigin,
-    PresentValue,
-    SeenClient,
-)
 from migration.models.steered_runs import StaleRunError, WithdrawnRunError
 from migration.models.version_keys import Fingerprint, VersionKey
 from migration.models.work_facts import OF_AWS, BackgroundFacts, read_background_facts
@@ -172,6 +163,16 @@ from migration.people.models import (
     RoleGrant,
     UserDeletionError,
     WrongPassword,
+)
+from migration.pushes.models import (
+    TO_ROTATE,
+    CredentialKey,
+    FoundValue,
+    KnownValue,
+    NewValueOrigin,
+    NotedClient,
+    PresentValue,
+    SeenClient,
 )
 from migration.secrets.models import (
     MOST_SEARCH_TRIES,

@@ -43,12 +43,19 @@ from migration.operations.aws_store import (
 )
 from migration.operations.aws_writes import explain_differences_after_reading
 from migration.operations.bounded_refusals import record_refusal
-from migration.operations.comparisons import make_unsaved_comparison, read_secrets
 from migration.operations.keys import load_version_keys
-from migration.operations.known_values import note_values_before_purge
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
-from migration.operations.pushes import push
-from migration.operations.rows_from_aws import (
+from migration.operations.shared_facts import PLACE
+from migration.operations.snapshots import (
+    ClientSnapshot,
+    read_snapshot,
+    reread_locked_client,
+    reread_locked_snapshot,
+)
+from migration.pushes.comparisons import make_unsaved_comparison, read_secrets
+from migration.pushes.known_values import note_values_before_purge
+from migration.pushes.pushes import push
+from migration.pushes.rows_from_aws import (
     STORE_ERRORS,
     back_up_rows_to_aws,
     copy_aws_to_rows,
@@ -57,14 +64,7 @@ from migration.operations.rows_from_aws import (
     record_as_pushed_if_equal,
     restore_purged_rows,
 )
-from migration.operations.secret_writer import RefusedBySiteError
-from migration.operations.shared_facts import PLACE
-from migration.operations.snapshots import (
-    ClientSnapshot,
-    read_snapshot,
-    reread_locked_client,
-    reread_locked_snapshot,
-)
+from migration.pushes.secret_writer import RefusedBySiteError
 from migration.secrets.settings import schedule_secret_deletion
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.comparison import are_equal

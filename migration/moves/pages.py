@@ -47,8 +47,8 @@ from migration.moves.gates import (
     needs_approval,
 )
 from migration.moves.moves import measure_cutover, move
-from migration.operations.pushes import push
 from migration.operations.snapshots import read_snapshots
+from migration.pushes.pushes import push
 from nova_credentials.messages import MessageError
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 

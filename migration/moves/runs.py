@@ -22,13 +22,13 @@ from migration.moves.gates import Check, KmsAnswers, Override, ShutGate, needs_a
 from migration.moves.moves import LOCK_WAIT_SECONDS, MoveAttempt, fail_overtaken_requests, move
 from migration.operations.aws_store import make_aws_copy, secrets_manager
 from migration.operations.aws_writes import explain_differences_after_reading
-from migration.operations.comparisons import make_unsaved_comparison, read_secrets
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
-from migration.operations.pushes import push
-from migration.operations.rows_from_aws import hold_rows_if_all_free
 from migration.operations.shared_facts import FACTS, PLACE
 from migration.operations.single_items import works_on
 from migration.operations.snapshots import read_snapshots
+from migration.pushes.comparisons import make_unsaved_comparison, read_secrets
+from migration.pushes.pushes import push
+from migration.pushes.rows_from_aws import hold_rows_if_all_free
 from migration.secrets.settings import schedule_secret_deletion
 from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue

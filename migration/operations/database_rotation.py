@@ -20,7 +20,6 @@ from migration.models.run_items import PUSHED
 from migration.models.secrets import Secret
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.aws_writes import require_writes_allowed
-from migration.operations.known_values import note_new_password_in_aws, noting_rows
 from migration.operations.leases import refuse_lost_leases
 from migration.operations.locks import refuse_lost_client_locks
 from migration.operations.login_tests.outcomes import LoginFailedError
@@ -31,7 +30,6 @@ from migration.operations.pending_secrets import (
     find_primary_or_labelled,
     make_passwordless_login,
 )
-from migration.operations.pushes import push
 from migration.operations.reachable_logins import describe_missing_login
 from migration.operations.role_passwords import (
     RoleRefusedError,
@@ -58,12 +56,14 @@ from migration.operations.rotation_ends import (
     RotationRefusedError,
     RotationStoppedError,
 )
-from migration.operations.rows_from_aws import hold_rows, record_as_pushed_if_equal
 from migration.operations.snapshots import (
     read_client_with_rows,
     read_snapshot,
     reread_locked_client,
 )
+from migration.pushes.known_values import note_new_password_in_aws, noting_rows
+from migration.pushes.pushes import push
+from migration.pushes.rows_from_aws import hold_rows, record_as_pushed_if_equal
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import parse_document

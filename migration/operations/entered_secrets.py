@@ -15,12 +15,12 @@ from migration.operations.aws_store import secret_names_by_type
 from migration.operations.login_tests.attempts import try_login
 from migration.operations.reachable_logins import describe_missing_login, find_row
 from migration.operations.rotations import NotRotated
-from migration.operations.saves import AdminSave, SaveRefusedError
 from migration.operations.snapshots import (
     read_client_with_rows,
     read_snapshot,
     reread_locked_client,
 )
+from migration.pushes.saves import AdminSave, SaveRefusedError
 from nova_credentials.credential_types import ROW_CLASSES, CredentialType, map_to_json_keys
 
 if TYPE_CHECKING:

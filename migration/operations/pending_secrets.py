@@ -13,8 +13,8 @@ from migration.models.secrets import Secret
 from migration.operations.aws_store import find_known_secrets
 from migration.operations.keys import carried, load_version_keys
 from migration.operations.login_tests.database import DatabaseLogin
-from migration.operations.secret_owners import load_owners
 from migration.operations.version_plans import record_planned_versions
+from migration.pushes.secret_writer import load_owners
 from nova_credentials import document as documents
 from nova_credentials.aws.answers import NOT_CURRENT
 from nova_credentials.aws.secrets_manager import STAGE_IS_ELSEWHERE, SecretsManagerError

@@ -16,17 +16,17 @@ from migration.models.run_items import PUSHED
 from migration.models.secrets import Secret
 from migration.operations.aws_store import read_aws, secret_names, secrets_manager
 from migration.operations.aws_writes import find_write_refusal
-from migration.operations.comparisons import make_unsaved_comparison, read_secrets
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
-from migration.operations.pushes import push
-from migration.operations.resolutions import (
+from migration.operations.snapshots import read_snapshots
+from migration.pushes.comparisons import make_unsaved_comparison, read_secrets
+from migration.pushes.pushes import push
+from migration.pushes.resolutions import (
     LOCK_WAIT_SECONDS,
     NotResolved,
     record_resolution,
     require_unpurged,
 )
-from migration.operations.secret_owners import load_owners
-from migration.operations.snapshots import read_snapshots
+from migration.pushes.secret_writer import load_owners
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError

@@ -30,15 +30,14 @@ from credentials.models import (
 )
 from credentials.pointers import POINTER, list_all_rows
 from migration.models.clients import all_clients
-from migration.models.known_values import KnownValue
 from migration.models.leases import LeaseKind
 from migration.models.secrets import Secret
-from migration.models.seen_values import FoundValue
 from migration.operations.aws_store import client_secret_names, secrets_manager
 from migration.operations.keys import make_fingerprint
-from migration.operations.known_values import note_purged_clients, note_rows
 from migration.operations.leases import hold_until_commit, try_lease
-from migration.operations.secret_writer import REPLACED_STAGE
+from migration.pushes.known_values import note_purged_clients, note_rows
+from migration.pushes.models import FoundValue, KnownValue
+from migration.pushes.secret_writer import REPLACED_STAGE
 from migration.secrets.models import (
     CopySearch,
     FoundCopy,

@@ -41,10 +41,6 @@ from migration.operations.aws_store import (
 )
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
-from migration.operations.pending_writes import PendingWrite
-from migration.operations.rows_from_aws import hold_rows
-from migration.operations.secret_owners import load_owners
-from migration.operations.secret_writer import PushOptions, RefusedBySiteError, prepare_writer
 from migration.operations.single_items import (
     ItemFailedError,
     ItemsToRetry,
@@ -59,6 +55,14 @@ from migration.operations.snapshots import (
     reread_locked_snapshot,
 )
 from migration.operations.version_plans import record_planned_versions
+from migration.pushes.rows_from_aws import hold_rows
+from migration.pushes.secret_writer import (
+    PendingWrite,
+    PushOptions,
+    RefusedBySiteError,
+    load_owners,
+    prepare_writer,
+)
 from migration.secrets.settings import delete_secret_and_report
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
@@ -76,8 +80,8 @@ if TYPE_CHECKING:
     from migration.models.clients import ClientMigrationQuerySet
     from migration.models.run_items import RunItem
     from migration.operations.aws_store import AwsCopy
-    from migration.operations.secret_owners import SecretOwners
     from migration.operations.snapshots import ClientSnapshot
+    from migration.pushes.secret_writer import SecretOwners
     from nova_credentials.aws.answers import SecretDescription
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.messages import Message

@@ -33,7 +33,6 @@ from migration.models.secrets import Secret
 from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
-from migration.operations.secret_owners import load_owners
 from migration.operations.single_items import (
     ItemFailedError,
     ItemsToRetry,
@@ -41,6 +40,7 @@ from migration.operations.single_items import (
     works_on,
 )
 from migration.operations.snapshots import read_snapshot, read_snapshots_for_page
+from migration.pushes.secret_writer import load_owners
 from migration.setting_sentences import REPLICAS_REMOVED
 from nova_credentials.aws.answers import Replica, SecretDescription
 from nova_credentials.aws.kms_keys import AWS_KEY, is_same_key
@@ -59,8 +59,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.models.run_items import RunItem
-    from migration.operations.secret_owners import SecretOwners
     from migration.operations.snapshots import ClientSnapshot
+    from migration.pushes.secret_writer import SecretOwners
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.messages import Message
 

@@ -31,31 +31,30 @@ from migration.models.reasons import require_storable_reason
 from migration.models.resolutions import Resolution
 from migration.models.rotations import Rotation
 from migration.models.run_items import PUSHED
-from migration.models.seen_values import NewValueOrigin
 from migration.operations import pending_secrets
 from migration.operations.aws_store import make_aws_copy, secret_names, secrets_manager
 from migration.operations.aws_writes import TEST_LOGIN, find_write_refusal
-from migration.operations.comparisons import compare, compare_with_document
-from migration.operations.known_values import (
-    note_new_values_in_aws,
-    noting_rows,
-    see_rows_and_purged_values,
-)
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
 from migration.operations.login_tests.attempts import try_login
 from migration.operations.pending_secrets import is_made_by_site
-from migration.operations.pushes import SHOWN_DIGITS, find_problem, push, write_document
 from migration.operations.rate_limiter import rate_limiter
-from migration.operations.resolutions import LOCK_WAIT_SECONDS, NotResolved, record_resolution
-from migration.operations.rows_from_aws import STORE_ERRORS, hold_rows
-from migration.operations.secret_owners import load_owners
-from migration.operations.secret_writer import PartlyWrittenError, RefusedBySiteError
 from migration.operations.snapshots import (
     read_client_with_rows,
     read_snapshot,
     reread_locked_client,
     reread_locked_snapshot,
 )
+from migration.pushes.comparisons import compare, compare_with_document
+from migration.pushes.known_values import (
+    note_new_values_in_aws,
+    noting_rows,
+    see_rows_and_purged_values,
+)
+from migration.pushes.models import NewValueOrigin
+from migration.pushes.pushes import SHOWN_DIGITS, find_problem, push, write_document
+from migration.pushes.resolutions import LOCK_WAIT_SECONDS, NotResolved, record_resolution
+from migration.pushes.rows_from_aws import STORE_ERRORS, hold_rows
+from migration.pushes.secret_writer import PartlyWrittenError, RefusedBySiteError, load_owners
 from migration.secrets.settings import Changes, compare_secret
 from nova_credentials import document as documents
 from nova_credentials.aws.client_secrets import read_client

@@ -10,7 +10,7 @@ from migration.models import Comparison, ReadCount, ReaderProcess
 from migration.models.times import EARLIEST, LATEST
 from migration.moves.gates import CheckCode
 from migration.moves.moves import move
-from migration.operations.comparisons import compare
+from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, give_evidence, make_full_client, make_reader_process
 from tests.migration.moves.clients import advance, codes

@@ -20,8 +20,8 @@ from migration.nova.tables import map_column
 from migration.operations.audit_chain import seal_audit, select_unsealed
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.leases import release_leases, take_leases
-from migration.operations.pushes import push
 from migration.operations.runs import finish_inline
+from migration.pushes.pushes import push
 from migration.secrets.copies import request_background_search, search_copies
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user, nova_connected, nova_uri

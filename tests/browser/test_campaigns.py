@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 from credentials.models import Client
 from migration.campaigns.steps import advance_campaign
 from migration.models import Campaign
-from migration.operations.comparisons import compare
+from migration.pushes.comparisons import compare
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations

@@ -5,8 +5,8 @@ from playwright.sync_api import expect
 
 from migration.models import ClientComment
 from migration.operations import aws_store
-from migration.operations.comparisons import compare
-from migration.operations.resolutions import copy_to_postgres
+from migration.pushes.comparisons import compare
+from migration.pushes.resolutions import copy_to_postgres
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
 from tests.factories import make_full_client, make_user

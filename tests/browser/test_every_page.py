@@ -12,8 +12,8 @@ from migration.models import AuditEvent, Campaign, ClientGroup, ClientOwner, Run
 from migration.models.clients import all_clients
 from migration.models.runs import Run
 from migration.operations import aws_store
-from migration.operations.comparisons import compare
-from migration.operations.run_plans import work_on_plan
+from migration.pushes.comparisons import compare
+from migration.pushes.plans import work_on_plan
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
 from tests.factories import (
@@ -131,7 +131,7 @@ def test_clients_in_each_phase(look_at, client_in):
 
 
 def test_a_plan_and_its_sheet(look_at, client_in, monkeypatch):
-    monkeypatch.setattr("migration.operations.comparisons.RECHECK_AFTER_SECONDS", 0)
+    monkeypatch.setattr("migration.pushes.comparisons.RECHECK_AFTER_SECONDS", 0)
     pk = client_in(Phase.DUAL_WRITE, "idom")
     change_in_aws(aws_store.secrets_manager(), password="another")
     compare(client_ids=[pk])

@@ -12,8 +12,8 @@ from migration.moves.approvals import request_move
 from migration.moves.gates import Override
 from migration.operations import aws_store, runs
 from migration.operations.aws_writes import stop_aws_writes
-from migration.operations.comparisons import compare
 from migration.operations.notices import send_test_to_recipients
+from migration.pushes.comparisons import compare
 from migration.secrets.copies import search_copies
 from nova_admin.notify_settings import NotifySettings
 from nova_credentials.messages import Message

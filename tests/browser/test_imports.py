@@ -14,7 +14,7 @@ from credentials.models import Client, DatabaseCredential
 from migration import tasks
 from migration.models import ClientMigration, RunPlan
 from migration.models.runs import Run
-from migration.operations.run_plans import work_on_plan
+from migration.pushes.plans import work_on_plan
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
 from tests.browser.keyboard import TELEPHONE, fits

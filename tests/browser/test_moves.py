@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import expect
 
 from migration.models import ClientMigration, PhaseChange
-from migration.operations.comparisons import compare
-from migration.operations.pushes import push
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
 from tests.browser.page_language import Person, words
 from tests.factories import make_full_client, make_in_role

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from credentials.models import Client
 from migration.models.runs import Run
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from tests.factories import make_full_client, make_reader_process
 
 MARKER = " MARKER of the database "

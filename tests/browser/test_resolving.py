@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 
 from migration.models import Resolution
 from migration.operations import aws_store
-from migration.operations.comparisons import compare
+from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.browser.keyboard import fits, press
 from tests.factories import make_full_client

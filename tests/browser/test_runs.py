@@ -15,7 +15,7 @@ from migration.models.failures import select_current_failures
 from migration.models.runs import Run
 from migration.moves import bulk_pages
 from migration.operations import runs
-from migration.operations.comparisons import compare
+from migration.pushes.comparisons import compare
 from nova_admin.embedded import run_while_parent_lives
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations

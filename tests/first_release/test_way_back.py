@@ -50,7 +50,7 @@ PURGED_TODAY = ("restored", "put_unanswered", "cut_over")
 TYPE_PASSWORD = """
 from django.db import transaction
 from credentials.models import Client
-from migration.operations.saves import AdminSave
+from migration.pushes.saves import AdminSave
 with transaction.atomic():
     client = Client.objects.get(slug="put_unanswered")
     save, row = AdminSave(client.pk), client.databases.get()

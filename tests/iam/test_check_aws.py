@@ -10,7 +10,7 @@ from migration.doctor.iam import PolicyFacts, Role, examine_account, list_permis
 from migration.models import Secret
 from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import stop_aws_writes
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from nova_admin.embedded.aws import AwsServer
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule

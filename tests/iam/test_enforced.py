@@ -11,8 +11,8 @@ from migration.doctor.iam import PolicyFacts, Role, list_permissions, make_polic
 from migration.models.run_items import Outcome
 from migration.moves.moves import move
 from migration.operations.aws_store import secrets_manager
-from migration.operations.comparisons import compare
-from migration.operations.pushes import push
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
 from nova_admin.embedded.aws import AwsServer
 from nova_admin.embedded.service import ACCOUNT
 from nova_credentials.aws.secret_settings import update_secret

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from migration.models import ReadCount, Reveal, Secret
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from tests.factories import make_client, make_full_client, make_user
 
 PAGE = reverse("admin:migration_run_check_aws")

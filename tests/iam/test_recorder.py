@@ -7,7 +7,7 @@ import pytest
 
 from migration.doctor.iam import Role, examine_account, list_permissions
 from migration.operations import aws_store
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from nova_credentials.document import Layout
 from tests.factories import make_full_client
 from tests.iam import recorder as plugin

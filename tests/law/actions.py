@@ -27,10 +27,12 @@ from migration.models.runs import Run
 from migration.moves import moves
 from migration.moves.approvals import start_move_run
 from migration.moves.gates import ShutGate
-from migration.operations import aws_store, comparisons, pushes, resolutions, runs, undone_copies
+from migration.operations import aws_store, runs
 from migration.operations.aws_store import secret_names
-from migration.operations.resolutions import NotResolved
-from migration.operations.saves import AdminSave, SaveRefusedError
+from migration.pushes import comparisons, pushes, resolutions
+from migration.pushes import resolutions as undone_copies
+from migration.pushes.resolutions import NotResolved
+from migration.pushes.saves import AdminSave, SaveRefusedError
 from migration.secrets import versions
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase

@@ -26,7 +26,7 @@ from migration.offboarding_sentences import MOVED_TO_LEAVE
 from migration.operations import aws_store, snapshots
 from migration.operations.aws_store import secret_names
 from migration.operations.aws_writes import write_guard
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.document import DocumentError, Layout
 from nova_credentials.messages import Message
@@ -454,7 +454,7 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
         *("restored_versions", "offboarding"),
     ):
         monkeypatch.setattr(f"migration.operations.{module}.LOCK_WAIT_SECONDS", 0)
-    monkeypatch.setattr("migration.operations.pushes.LOCK_WAIT_SECONDS_OF_A_PAGE", 0)
+    monkeypatch.setattr("migration.pushes.pushes.LOCK_WAIT_SECONDS_OF_A_PAGE", 0)
     # No server is there to be asked.
     monkeypatch.setattr("migration.secrets.versions.try_for_failures", lambda *_, **__: [])
     monkeypatch.setattr("credentials.models.clients.ROWS_WAIT_SECONDS", 0.1)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from migration.operations import aws_store
-from migration.operations.pending_writes import PendingWrite
-from migration.operations.secret_writer import SecretWriter
 from migration.operations.snapshots import ClientSnapshot
+from migration.pushes.secret_writer import PendingWrite, SecretWriter
 from migration.secrets import layouts
 from nova_credentials.phases import Phase
 from tests.law.actions import (

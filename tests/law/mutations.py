@@ -19,19 +19,12 @@ from credentials.trigger_sql import make_counting_check_sql
 from migration.models.clients import ClientMigrationQuerySet
 from migration.moves import evidence, gates, moves, runs
 from migration.moves.gates import require_open
-from migration.operations import (
-    aws_store,
-    locks,
-    pushes,
-    resolutions,
-    saves,
-    secret_writer,
-    snapshots,
-    undone_copies,
-)
+from migration.operations import aws_store, locks, snapshots
 from migration.operations.aws_writes import WriteGuard
 from migration.operations.keys import VersionIdKeys
-from migration.operations.saves import AdminSave
+from migration.pushes import pushes, resolutions, saves, secret_writer
+from migration.pushes import resolutions as undone_copies
+from migration.pushes.saves import AdminSave
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
 from nova_credentials.reader import from_postgres, routing

@@ -9,7 +9,7 @@ from psycopg.errors import LockNotAvailable
 
 from migration.models import ClientMigration
 from migration.models.run_items import PUSHED
-from migration.operations import pushes
+from migration.pushes import pushes
 from migration.secrets import layouts
 from nova_credentials.phases import Phase
 from tests.law.actions import Act, Change, require_lock_timeout

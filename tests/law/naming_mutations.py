@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from credentials import trigger_sql, triggers
-from migration.operations.pending_writes import PendingWrite
-from migration.operations.secret_writer import SecretWriter
+from migration.pushes.secret_writer import PendingWrite, SecretWriter
 from migration.secrets import layouts
 from nova_credentials.phases import Phase
 from nova_credentials.reader import from_postgres

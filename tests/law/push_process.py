@@ -23,7 +23,8 @@ def serve(orders: Connection, environment: dict[str, str]) -> None:
     django.setup()
     from django.db import connection
 
-    from migration.operations import locks, pushes
+    from migration.operations import locks
+    from migration.pushes import pushes
     from nova_credentials.aws.secrets_manager import SecretsManager
 
     def pausing(step: str, function: Any) -> Any:

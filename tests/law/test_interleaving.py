@@ -16,9 +16,9 @@ from migration.models.clients import all_clients
 from migration.moves.gates import ShutGate
 from migration.moves.moves import move
 from migration.operations.aws_store import secrets_manager
-from migration.operations.comparisons import compare
 from migration.operations.locks import hold_client_locks
-from migration.operations.pushes import push
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, update
 from tests.law.push_process import GO_ON, PATIENCE_SECONDS, hear, serve

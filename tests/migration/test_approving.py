@@ -25,8 +25,8 @@ from migration.moves.approvals import (
 )
 from migration.moves.gates import ShutGate
 from migration.moves.moves import move
-from migration.operations.comparisons import compare
-from migration.operations.pushes import push
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
 from nova_credentials.messages import Message
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
 from tests.factories import VIEW, make_full_client, make_user

@@ -16,9 +16,9 @@ from migration.models.run_items import Act, Outcome
 from migration.models.runs import Run
 from migration.moves.moves import move
 from migration.operations import runs, skipped_items
-from migration.operations.comparisons import compare
-from migration.operations.pushes import push
-from migration.operations.resolutions import acknowledge
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
+from migration.pushes.resolutions import acknowledge
 from migration.reports.dashboard import load_dashboard
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule

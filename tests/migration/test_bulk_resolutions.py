@@ -14,8 +14,8 @@ from migration.models.clients import all_clients
 from migration.models.runs import Run
 from migration.operations import runs
 from migration.operations.aws_store import secrets_manager
-from migration.operations.comparisons import compare
-from migration.operations.resolutions import copy_to_aws
+from migration.pushes.comparisons import compare
+from migration.pushes.resolutions import copy_to_aws
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_client, make_comparison, make_full_client, make_user
 from tests.migration.admin.pages import DIFFERENT, EXTRA, text

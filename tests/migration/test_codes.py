@@ -7,9 +7,9 @@ import pytest
 
 from migration.models import Comparison
 from migration.operations.aws_store import secrets_manager
-from migration.operations.comparisons import compare
 from migration.operations.keys import fingerprint_key
-from migration.operations.pushes import push
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
 from nova_credentials.comparison import Mismatch
 from tests.factories import make_full_client
 from tests.migration.moves.clients import write_password

@@ -18,7 +18,7 @@ from migration.models.clients import all_clients
 from migration.models.login_tests import LoginStores
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
-from migration.operations import run_plans
+from migration.pushes import plans
 from tests.factories import make_client, make_full_client, make_many
 
 CLIENTS, AT_ONCE = 40, 5
@@ -52,10 +52,10 @@ def watch_rows(monkeypatch, model: type) -> Alive:
 def test_a_dry_run_holds_a_few_batches_of_its_plan(stores, monkeypatch, form):
     for number in range(CLIENTS):
         make_full_client(f"c{number:02}")
-    monkeypatch.setattr(run_plans, "CLIENTS_AT_ONCE", AT_ONCE)
-    monkeypatch.setattr(run_plans, "BATCHES_AT_ONCE", 2)
-    alive, plain, out = Alive(), run_plans._plan_client, io.StringIO()
-    monkeypatch.setattr(run_plans, "_plan_client", lambda *args: alive.watch(plain(*args)))
+    monkeypatch.setattr(plans, "CLIENTS_AT_ONCE", AT_ONCE)
+    monkeypatch.setattr(plans, "BATCHES_AT_ONCE", 2)
+    alive, plain, out = Alive(), plans._plan_client, io.StringIO()
+    monkeypatch.setattr(plans, "_plan_client", lambda *args: alive.watch(plain(*args)))
 
     call_command("migrate_clients", "--all", "--dry-run", "--format", form, stdout=out)
 

@@ -16,8 +16,8 @@ from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.moves.moves import move
 from migration.operations import aws_store, runs
-from migration.operations.comparisons import compare
-from migration.operations.pushes import push
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase, StalePhase
 from nova_credentials.reader.routing import Reader

@@ -12,7 +12,8 @@ from migration import tasks
 from migration.models import run_items
 from migration.models.clients import all_clients
 from migration.models.runs import Run
-from migration.operations import aws_store, push_runs, runs
+from migration.operations import aws_store, runs
+from migration.pushes import pushes
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule, mixed_rules
 from nova_credentials.aws.secrets_manager import SecretsManager
@@ -88,7 +89,7 @@ def test_a_migration_survives_all_of_them_at_once(stores):
 
 def test_what_was_saved_meanwhile_is_what_aws_holds_in_the_end(stores, monkeypatch):
     run = start()
-    push = push_runs.push
+    push = pushes.push
 
     def save_and_push(**how):
         results = push(**how)
@@ -99,7 +100,7 @@ def test_what_was_saved_meanwhile_is_what_aws_holds_in_the_end(stores, monkeypat
     from credentials.models import DatabaseCredential
 
     credential_ids = list(DatabaseCredential.objects.values_list("pk", flat=True)[:3])
-    monkeypatch.setattr(push_runs, "push", save_and_push)
+    monkeypatch.setattr(pushes, "push", save_and_push)
     runs.work_on_run(run_id=run.pk)
     monkeypatch.undo()
 

@@ -13,10 +13,11 @@ from migration.moves import moves as move_attempts
 from migration.moves import runs as move_batches
 from migration.moves.approvals import start_move_run
 from migration.moves.moves import move
-from migration.operations import aws_store, leases, pushes, resolutions, runs
-from migration.operations.comparisons import compare
+from migration.operations import aws_store, leases, runs
 from migration.operations.leases import LeaseLostError
-from migration.operations.pushes import push
+from migration.pushes import pushes, resolutions
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
 from migration.secrets import layouts
 from migration.secrets import layouts as other_secrets
 from nova_credentials.aws.secrets_manager import SecretsManagerError

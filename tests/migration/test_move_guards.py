@@ -21,9 +21,9 @@ from migration.moves import moves
 from migration.moves.gates import ShutGate
 from migration.moves.moves import move
 from migration.operations import aws_store, locks, snapshots
-from migration.operations.comparisons import compare
-from migration.operations.pushes import push
-from migration.operations.rows_from_aws import hold_rows, hold_rows_if_all_free
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
+from migration.pushes.rows_from_aws import hold_rows, hold_rows_if_all_free
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import MOVES, Phase
 from tests.factories import make_full_client

@@ -12,7 +12,7 @@ from django.utils import timezone
 from migration.models import ClientMigration, Comparison, PhaseChange, Resolution
 from migration.moves import bulk_pages
 from migration.operations import aws_store, snapshots
-from migration.operations.comparisons import compare
+from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
 from tests.factories import VIEW, make_database, make_email, make_full_client, make_user, nova_uri

@@ -23,8 +23,8 @@ from migration.models import (
 )
 from migration.models.clients import all_clients
 from migration.models.runs import Run
-from migration.operations.comparisons import compare
 from migration.people.roles import ROLES
+from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.factories import (
     all_tables,

@@ -22,7 +22,8 @@ from migration.management.run_items import iterate_items, print_item_table
 from migration.models.clients import all_clients
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
-from migration.operations import push_runs, runs
+from migration.operations import runs
+from migration.pushes import pushes
 from migration.sentences import RUN_INTERRUPTED
 from nova_admin.embedded.conditions import Conditions
 from tests.checkout import manage_on_terminal
@@ -207,14 +208,14 @@ def small_batches(monkeypatch) -> None:
 
 
 def press_ctrl_c_in_the_first_batch(monkeypatch) -> None:
-    push, pressed = push_runs.push, []
+    push, pressed = pushes.push, []
 
     def pushing(**how):
         if not pressed:
             pressed.append(signal.raise_signal(signal.SIGINT))
         return push(**how)
 
-    monkeypatch.setattr(push_runs, "push", pushing)
+    monkeypatch.setattr(pushes, "push", pushing)
 
 
 @pytest.mark.usefixtures("small_batches", "stores")
@@ -266,8 +267,8 @@ def test_a_thread_that_shows_the_progress_survives_a_database_that_is_away(monke
 
     monkeypatch.setattr(run_waiting, "reread_progress", fail_to_measure)
     monkeypatch.setattr(progress, "LOOK_SECONDS", 0.01)
-    push = push_runs.push
-    monkeypatch.setattr(push_runs, "push", lambda **how: looked.wait(10) and push(**how))
+    push = pushes.push
+    monkeypatch.setattr(pushes, "push", lambda **how: looked.wait(10) and push(**how))
 
     call_command("migrate_clients", "--all", "--inline", stdout=io.StringIO(), stderr=Screen())
 

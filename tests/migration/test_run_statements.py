@@ -7,7 +7,8 @@ from django.test.utils import CaptureQueriesContext
 from migration.models import ClientMigration, PhaseChange
 from migration.models.clients import all_clients
 from migration.models.runs import Run
-from migration.operations import push_runs, runs
+from migration.operations import runs
+from migration.pushes import pushes
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client
 
@@ -71,14 +72,14 @@ def test_a_batch_notes_when_it_begins_and_ends():
 def test_a_client_that_somebody_moved_back_during_its_push_is_not_moved_on_again(monkeypatch):
     pk = make_full_client("idom")
     runs.finish_inline(start())
-    push = push_runs.push
+    push = pushes.push
 
     def push_and_move_back(**options):
         results = push(**options)
         ClientMigration.objects.change_phase([pk], Phase.DUAL_WRITE, Phase.POSTGRES)
         return results
 
-    monkeypatch.setattr(push_runs, "push", push_and_move_back)
+    monkeypatch.setattr(pushes, "push", push_and_move_back)
 
     runs.finish_inline(start())
 

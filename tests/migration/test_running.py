@@ -11,7 +11,8 @@ from migration.models.clients import all_clients
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.moves.moves import move
-from migration.operations import aws_store, push_runs, run_batches, runs
+from migration.operations import aws_store, run_batches, runs
+from migration.pushes import pushes
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, update
 
@@ -189,7 +190,7 @@ def test_the_statements_of_a_run_do_not_grow_with_its_clients(django_assert_max_
 
 def test_a_run_that_is_interrupted_says_so_and_is_over(monkeypatch):
     make_full_client("idom")
-    monkeypatch.setattr(push_runs, "push", lambda **_: raise_(KeyboardInterrupt()))
+    monkeypatch.setattr(pushes, "push", lambda **_: raise_(KeyboardInterrupt()))
     run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients())
 
     with pytest.raises(KeyboardInterrupt):
@@ -208,14 +209,14 @@ def test_an_error_that_nobody_foresaw_fails_its_client_alone_and_no_value_is_tol
     password = "example-password-1"
     bad = all_clients().get(slug="idom").pk
     name = "compare" if kind == Run.Kind.COMPARE else "push"
-    plain = getattr(push_runs, name)
+    plain = getattr(pushes, name)
 
     def failing(*, client_ids, **how):
         if bad in client_ids:
             raise ValueError(password)
         return plain(client_ids=client_ids, **how)
 
-    monkeypatch.setattr(push_runs, name, failing)
+    monkeypatch.setattr(pushes, name, failing)
     run = Run.start(kind=kind, chosen=all_clients())
     runs.finish_inline(run)
 
@@ -230,7 +231,7 @@ def test_an_error_that_nobody_foresaw_fails_its_client_alone_and_no_value_is_tol
 
 def test_a_database_that_is_gone_leaves_the_batch_open(monkeypatch):
     make_full_client("idom")
-    monkeypatch.setattr(push_runs, "push", lambda **_: raise_(OperationalError()))
+    monkeypatch.setattr(pushes, "push", lambda **_: raise_(OperationalError()))
     run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients())
 
     with pytest.raises(OperationalError):

@@ -8,7 +8,8 @@ from django.contrib.messages import get_messages
 from credentials.models import Client
 from migration.models.leases import LeaseKind
 from migration.moves.moves import move
-from migration.operations import aws_store, saves, snapshots
+from migration.operations import aws_store, snapshots
+from migration.pushes import saves
 from nova_credentials.phases import Phase
 from tests.factories import (
     CHANGE,
@@ -107,7 +108,7 @@ def test_without_aws_a_save_before_the_cutover_stands_and_is_pending(idom, setti
 
 def test_a_save_before_the_cutover_stands_though_its_push_ends_in_an_error(idom, save, monkeypatch):
     enter_phase(idom, Phase.DUAL_WRITE)
-    monkeypatch.setattr("migration.operations.saves.push", lambda **_: 1 / 0)
+    monkeypatch.setattr("migration.pushes.saves.push", lambda **_: 1 / 0)
 
     save(idom, **{"databases-0-db_password": "example-new"})
 

@@ -18,7 +18,7 @@ from migration.moves.moves import move
 from migration.operations import keys
 from migration.operations.aws_store import secrets_manager
 from migration.operations.keys import VersionIdKeys, first_release_version_key, load_version_keys
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from nova_admin.audit_settings import AuditSettings
 from nova_credentials.phases import Phase
 from tests.checkout import ROOT, manage

@@ -3,7 +3,7 @@
 from django.db import connection
 
 from migration.models import ClientMigration
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
 
 SECRETS = {

@@ -7,7 +7,7 @@ from migration.models.clients import all_clients
 from migration.models.runs import Run
 from migration.operations import runs
 from migration.operations.aws_store import secrets_manager
-from migration.operations.comparisons import compare
+from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.migration.moves.clients import change_in_aws, enter_phase

@@ -12,8 +12,8 @@ from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.moves.approvals import approve_request, approve_run, request_move, start_move_run
 from migration.operations import runs
-from migration.operations.comparisons import compare
-from migration.operations.run_plans import start_planned_run, work_on_plan
+from migration.pushes.comparisons import compare
+from migration.pushes.plans import start_planned_run, work_on_plan
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user
 from tests.migration.move_runs.moved import outcomes

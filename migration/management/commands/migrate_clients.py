@@ -15,8 +15,7 @@ from migration.models.planned_clients import PlanClass, PlanCounts
 from migration.models.run_items import Outcome
 from migration.models.run_plans import RunPlan
 from migration.models.runs import Run
-from migration.operations.run_plans import look_at_batches
-from migration.reports.run_plans import describe_client, summarize_plan
+from migration.pushes.plans import describe_client, look_at_batches, summarize_plan
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from migration.management.base import Options
     from migration.management.run_items import Item
     from migration.models.clients import ClientPhaseQuerySet
-    from migration.reports.run_plans import PlanSummary
+    from migration.pushes.plans import PlanSummary
 
 # The characters of a plan that is printed: some thousand clients.
 MOST_IN_MEMORY = 1_000_000

@@ -112,7 +112,7 @@ def test_the_list_says_never_only_where_reads_are_counted(viewer, phase, shown):
 
 
 def test_a_push_is_pending_where_the_newest_rows_are_not_in_aws(viewer, stores):
-    from migration.operations.pushes import push
+    from migration.pushes.pushes import push
 
     pk = make_full_client("idom")
     ClientMigration.objects.create(client_id=pk, phase=Phase.DUAL_WRITE)

@@ -197,8 +197,8 @@ def test_the_page_of_a_comparison_that_could_not_be_made_says_why(viewer, compar
 
 
 def test_the_page_of_a_real_comparison_holds_no_value_of_either_store(stores, client):
-    from migration.operations.comparisons import compare
-    from migration.operations.pushes import push
+    from migration.pushes.comparisons import compare
+    from migration.pushes.pushes import push
     from nova_credentials.aws import ClientSecretsManager
 
     client.force_login(User.objects.create_superuser("root"))

@@ -6,13 +6,13 @@ import pytest
 from django_q.models import OrmQ
 
 from credentials.models import Client
-from migration.admin import run_plans as plan_pages
 from migration.models import ClientMigration, RunPlan, planned_clients
 from migration.models.planned_clients import PlannedClient
 from migration.models.runs import Run
-from migration.operations import aws_store, run_plans, runs
-from migration.operations.comparisons import compare
-from migration.operations.pushes import push
+from migration.operations import aws_store, runs
+from migration.pushes import plan_pages, plans
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import CHANGE, VIEW, make_client, make_database, make_full_client, make_many
 from tests.migration.admin.pages import CLIENTS, START, login, plan_order, plan_page, run_page, text
@@ -30,7 +30,7 @@ def resolver(db, client):
 @pytest.fixture
 def differing(monkeypatch):
     """A client that is known to differ, as somebody else wrote in AWS."""
-    monkeypatch.setattr("migration.operations.comparisons.RECHECK_AFTER_SECONDS", 0)
+    monkeypatch.setattr("migration.pushes.comparisons.RECHECK_AFTER_SECONDS", 0)
     pk = make_client("idom")
     make_database(pk)
     push(client_ids=[pk])
@@ -132,7 +132,7 @@ def test_who_may_not_resolve_mismatches_is_not_offered_to_overwrite_them(operato
 
 
 def test_a_plan_over_many_is_made_and_started_in_the_background(operator, monkeypatch):
-    monkeypatch.setattr(run_plans, "FEW_CLIENTS", 1)
+    monkeypatch.setattr(plans, "FEW_CLIENTS", 1)
     make_full_client("a"), make_full_client("b")
 
     answer = operator.post(START)
@@ -147,11 +147,11 @@ def test_a_plan_over_many_is_made_and_started_in_the_background(operator, monkey
     assert "No worker is running" not in text(operator.get(answer.url))
     RunPlan.objects.update(worked_at="2020-01-01T00:00:00Z")
     assert "No worker is running" in text(operator.get(answer.url))
-    run_plans.work_on_plan(plan_id=plan.pk)
+    plans.work_on_plan(plan_id=plan.pk)
     assert operator.get(live)["HX-Refresh"] == "true"
     press(operator, plan, "start")
     assert "looked at once more" in text(operator.get(answer.url))
-    run = run_plans.work_on_plan(plan_id=plan.pk)
+    run = plans.work_on_plan(plan_id=plan.pk)
     assert operator.get(live)["HX-Redirect"] == run_page(run)
 
 
@@ -191,7 +191,7 @@ def test_the_sheet_and_the_file_name_every_client(operator, monkeypatch, differi
 
 def test_a_viewer_reviews_a_plan_and_starts_none(viewer):
     plan = RunPlan.store_request(by=None, chosen=None)
-    run_plans.work_on_plan(plan_id=plan.pk)
+    plans.work_on_plan(plan_id=plan.pk)
 
     page = viewer.get(plan_page(plan))
 
@@ -205,7 +205,7 @@ def test_the_page_takes_as_many_queries_for_many_clients_as_for_few(
 ):
     make_many(60, phase="postgres")
     plan = RunPlan.store_request(by=None, chosen=None)
-    run_plans.work_on_plan(plan_id=plan.pk)
+    plans.work_on_plan(plan_id=plan.pk)
 
     with django_assert_max_num_queries(12):
         operator.get(plan_page(plan))
@@ -231,7 +231,7 @@ def test_its_page_reads_the_clients_that_it_names_and_no_others(
     for slug in ("a d", "b d", "c d", "fine"):
         make_full_client(slug)
     plan = RunPlan.store_request(by=None, chosen=None)
-    run_plans.work_on_plan(plan_id=plan.pk)
+    plans.work_on_plan(plan_id=plan.pk)
 
     operator.get(plan_page(plan))
 
@@ -247,7 +247,7 @@ def test_the_notes_of_campaigns_are_of_the_clients_of_the_plan(operator, monkeyp
     )
     make_full_client("idom")
     plan = RunPlan.store_request(by=None, chosen=None)
-    run_plans.work_on_plan(plan_id=plan.pk)
+    plans.work_on_plan(plan_id=plan.pk)
 
     operator.get(plan_page(plan))
 

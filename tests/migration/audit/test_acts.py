@@ -20,9 +20,9 @@ from migration.moves.gates import Override, ShutGate
 from migration.moves.moves import move
 from migration.operations import aws_writes, bounded_refusals, runs
 from migration.operations.audit_starts import list_audited_settings
-from migration.operations.comparisons import compare
-from migration.operations.pushes import push
-from migration.operations.resolutions import acknowledge, check_again
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
+from migration.pushes.resolutions import acknowledge, check_again
 from nova_admin.audit_settings import SCHEME, read_audit_settings
 from nova_admin.environment import Environment
 from nova_credentials.phases import Phase

@@ -23,8 +23,8 @@ from migration.models.clients import all_clients
 from migration.moves.approvals import approve_run, start_move_run
 from migration.operations import runs
 from migration.operations.audit_chain import read_head, seal_audit
-from migration.operations.comparisons import compare
 from migration.operations.cutover_exports import NotCutOverError, export_cutover, verify_file
+from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.checkout import manage
 from tests.factories import make_client, make_full_client, make_in_role, make_user

@@ -31,7 +31,7 @@ def serve(orders: Connection, environment: dict[str, str]) -> None:
     django.setup()
     from django.db import DatabaseError, connection
 
-    from migration.operations.pushes import push
+    from migration.pushes.pushes import push
 
     while (client_id := orders.recv()) is not None:
         answer: tuple[Any, ...]

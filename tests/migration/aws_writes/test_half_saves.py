@@ -9,8 +9,8 @@ from django.db import connection, transaction
 from credentials.models import Client
 from migration import sentences
 from migration.operations.aws_writes import start_aws_writes
-from migration.operations.comparisons import compare
-from migration.operations.saves import AdminSave, SaveRefusedError
+from migration.pushes.comparisons import compare
+from migration.pushes.saves import AdminSave, SaveRefusedError
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
 from tests.migration.moves.clients import NAME, advance

@@ -16,11 +16,11 @@ from migration.moves.gates import evaluate_gate
 from migration.moves.moves import move
 from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import WritesRefusedError
-from migration.operations.comparisons import compare
-from migration.operations.pushes import push
-from migration.operations.resolutions import NotResolved, copy_to_aws, copy_to_postgres
-from migration.operations.saves import AdminSave, SaveRefusedError
 from migration.operations.snapshots import read_snapshot
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
+from migration.pushes.resolutions import NotResolved, copy_to_aws, copy_to_postgres
+from migration.pushes.saves import AdminSave, SaveRefusedError
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_user
 from tests.migration.aws_writes.calls import count_writes

@@ -32,7 +32,7 @@ for slug in %r:
 """
 COPY_BACK = """
 from credentials.models import Client
-from migration.operations.resolutions import copy_to_postgres
+from migration.pushes.resolutions import copy_to_postgres
 for client in Client.objects.exclude(slug="added"):
     copy_to_postgres(client_id=client.pk, reason="restored")
 """

@@ -23,15 +23,15 @@ from migration.moves.gates import ShutGate
 from migration.moves.moves import move
 from migration.moves.runs import process_move_items
 from migration.operations.aws_writes import _write_guard, find_write_refusal, write_guard
-from migration.operations.comparisons import compare
 from migration.operations.database_identity import note_facts_after_migrate
-from migration.operations.pushes import push
-from migration.operations.resolutions import NotResolved, check_again
 from migration.operations.shared_facts import (
     find_differences,
     list_own_facts,
     seen_account,
 )
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
+from migration.pushes.resolutions import NotResolved, check_again
 from nova_admin.audit_settings import AuditSettings
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault

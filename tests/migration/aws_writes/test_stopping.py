@@ -15,7 +15,7 @@ from migration.models import WriteStop, run_items
 from migration.models.clients import all_clients
 from migration.models.reasons import ReasonError
 from migration.models.runs import Run
-from migration.operations import push_runs, runs
+from migration.operations import runs
 from migration.operations.aws_writes import (
     KNOWN_FOR_SECONDS,
     find_write_refusal,
@@ -23,7 +23,8 @@ from migration.operations.aws_writes import (
     stop_aws_writes,
     write_guard,
 )
-from migration.operations.pushes import push
+from migration.pushes import pushes
+from migration.pushes.pushes import push
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_full_client, make_user, nova_uri, start_run
@@ -103,13 +104,13 @@ def test_a_run_that_waits_is_not_queued_again_every_minute(stop):
 
 def test_items_of_the_batch_in_work_stay_open_when_the_switch_is_thrown(monkeypatch):
     run = start(6)
-    pushing = push_runs.push
+    pushing = pushes.push
 
     def stop_then_push(**how):
         stop_aws_writes(reason="INC-42")
         return pushing(**how)
 
-    monkeypatch.setattr(push_runs, "push", stop_then_push)
+    monkeypatch.setattr(pushes, "push", stop_then_push)
     runs.work_on_run(run_id=run.pk)
 
     assert set(run.items.values_list("outcome", "attempts")) == {("", 0)}
@@ -178,7 +179,7 @@ def test_a_run_in_this_process_that_is_stopped_on_its_way_is_left_to_the_workers
     monkeypatch, capsys
 ):
     make_full_client("idom")
-    monkeypatch.setattr(push_runs, "push", lambda **_: pytest.fail("it was stopped"))
+    monkeypatch.setattr(pushes, "push", lambda **_: pytest.fail("it was stopped"))
     begin = Run.start.__func__
 
     def start_then_stop(cls, **how):

@@ -14,7 +14,7 @@ from migration.models.clients import all_clients
 from migration.models.phases import WRITES_BOTH
 from migration.models.runs import Run
 from migration.operations import aws_store, runs
-from migration.operations.comparisons import compare
+from migration.pushes.comparisons import compare
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client

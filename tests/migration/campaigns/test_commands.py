@@ -12,7 +12,7 @@ from migration.management import campaigns
 from migration.models import Campaign, ClientGroup
 from migration.models.clients import all_clients
 from migration.operations.aws_store import secrets_manager
-from migration.operations.comparisons import compare
+from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user
 from tests.migration.moves.clients import change_in_aws, phase_of

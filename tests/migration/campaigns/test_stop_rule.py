@@ -12,7 +12,7 @@ from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.moves.moves import move
 from migration.operations import runs
-from migration.operations.comparisons import compare
+from migration.pushes.comparisons import compare
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison

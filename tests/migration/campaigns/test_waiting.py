@@ -15,7 +15,7 @@ from migration.models.clients import all_clients
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.moves.models import Blocker
-from migration.operations.comparisons import compare
+from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison, make_many, make_user
 from tests.migration.admin.pages import page_of, text

@@ -6,7 +6,7 @@ from html import unescape
 import pytest
 
 from migration.operations import aws_store
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from tests.factories import make_full_client, make_user
 from tests.migration.admin.pages import text
 from tests.migration.client_page.pages import page

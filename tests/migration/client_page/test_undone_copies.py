@@ -10,12 +10,13 @@ from credentials.models import Client, EmailCredential
 from migration import resolution_sentences, sentences
 from migration.models import AuditEvent, ClientMigration, Comparison, Resolution
 from migration.moves.moves import move
-from migration.operations import aws_store, pushes, resolutions, undone_copies
+from migration.operations import aws_store
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
-from migration.operations.comparisons import compare
-from migration.operations.resolutions import NotResolved, copy_to_postgres
-from migration.operations.secret_writer import REPLACED_STAGE
-from migration.operations.undone_copies import plan_undo, undo_copy
+from migration.pushes import pushes, resolutions
+from migration.pushes import resolutions as undone_copies
+from migration.pushes.comparisons import compare
+from migration.pushes.resolutions import NotResolved, copy_to_postgres, plan_undo, undo_copy
+from migration.pushes.secret_writer import REPLACED_STAGE
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase

@@ -9,7 +9,7 @@ from django.core.management import call_command
 from psycopg.types.json import Jsonb
 
 from migration.models import CopySearch
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client
 from tests.migration.copies.nova_tables import add_execution, add_step

@@ -9,7 +9,7 @@ from allauth.mfa.utils import encrypt
 from migration.doctor.findings import DoctorOptions
 from migration.doctor.site import examine_keys
 from migration.models import VersionKey
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from tests.factories import make_full_client, make_user
 
 pytestmark = pytest.mark.usefixtures("stores")

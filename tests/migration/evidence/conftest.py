@@ -2,7 +2,7 @@
 
 import pytest
 
-from migration.operations.comparisons import compare
+from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
 from tests.factories import give_evidence, make_full_client, nova_uri

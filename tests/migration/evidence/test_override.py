@@ -12,7 +12,7 @@ from migration.models.reasons import ReasonError
 from migration.moves.approvals import ApprovalStepRefused, approve_request, request_move
 from migration.moves.gates import CheckCode, Override, ShutGate
 from migration.moves.moves import move
-from migration.operations.comparisons import compare
+from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, give_evidence, make_full_client, make_user
 from tests.migration.moves.clients import advance, phase_of, write_password

@@ -12,7 +12,7 @@ from migration.models import ClientMigration, MoveRequest, PhaseChange
 from migration.moves.approvals import request_move
 from migration.moves.gates import Override
 from migration.moves.moves import move
-from migration.operations.comparisons import compare
+from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, count_reads, give_evidence, make_full_client, make_user
 from tests.migration.moves.clients import advance, phase_of, write_password

@@ -12,8 +12,8 @@ from migration.moves.gates import CheckCode, Override, ShutGate
 from migration.moves.models import FRESH
 from migration.moves.moves import move
 from migration.operations.aws_store import secrets_manager
-from migration.operations.comparisons import compare
-from migration.operations.pushes import push
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
 from nova_credentials.reader import from_aws
 from nova_credentials.reader.routing import Reader

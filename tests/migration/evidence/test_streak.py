@@ -8,7 +8,7 @@ from django.utils import timezone
 from migration.models import ClientMigration, Comparison
 from migration.moves.gates import ShutGate
 from migration.moves.moves import move
-from migration.operations.comparisons import compare
+from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.factories import make_comparison, make_copy_search
 from tests.migration.moves.clients import codes, compare_apart

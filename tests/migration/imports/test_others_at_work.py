@@ -12,7 +12,7 @@ from migration.clients import imports
 from migration.clients.imports import ImportRefusedError, store_import
 from migration.models import ClientGroup, KnownValue
 from migration.operations.keys import make_fingerprint
-from migration.operations.known_values import note_written_rows
+from migration.pushes.known_values import note_written_rows
 from tests.factories import make_full_client, nova_connected, update
 from tests.migration.imports.files import make_csv, make_row
 

@@ -10,8 +10,8 @@ from migration.clients.history import load_history
 from migration.clients.imports import ImportRefusedError, preview_import, store_import
 from migration.models import AuditEvent, ClientGroup
 from migration.models.clients import all_clients
-from migration.operations.comparisons import compare
-from migration.operations.pushes import push
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user, nova_connected, update
 from tests.migration.imports.files import AWS, DATABASE, EMAIL, make_csv, make_row

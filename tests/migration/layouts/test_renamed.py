@@ -14,8 +14,8 @@ from migration.models.clients import all_clients, store_lost_secret_slugs
 from migration.models.layouts import OtherSecretsState
 from migration.models.run_items import Outcome
 from migration.moves.moves import move
-from migration.operations.comparisons import compare
-from migration.operations.pushes import push
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
 from migration.secrets import layouts
 from migration.secrets.layouts import (
     LayoutRefusedError,

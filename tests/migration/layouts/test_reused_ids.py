@@ -4,8 +4,8 @@ import pytest
 from django.db import connection
 
 from migration.models.clients import all_clients
-from migration.operations import pushes
-from migration.operations.pushes import push
+from migration.pushes import pushes
+from migration.pushes.pushes import push
 from migration.secrets.layouts import follow_new_slugs
 from migration.tasks import keep_counting, push_pending
 from nova_credentials.aws.secrets_manager import SecretsManagerError

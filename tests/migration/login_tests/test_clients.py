@@ -261,7 +261,7 @@ def test_the_page_tests_and_shows(client_pk, browser):
 def test_try_both_recommends_a_direction(client_pk, browser):
     enter_phase(client_pk, Phase.DUAL_WRITE)
     break_database(client_pk)
-    from migration.operations.comparisons import compare
+    from migration.pushes.comparisons import compare
 
     compare(client_ids=[client_pk])
     tab = reverse("admin:credentials_client_change", args=[client_pk]) + "?tab=comparison"

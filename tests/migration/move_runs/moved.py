@@ -6,7 +6,7 @@ from migration.models.clients import all_clients
 from migration.models.runs import Run
 from migration.moves.approvals import start_move_run
 from migration.operations import runs
-from migration.operations.comparisons import compare
+from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.migration.moves.clients import enter_phase_together

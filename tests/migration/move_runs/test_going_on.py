@@ -17,8 +17,8 @@ from migration.moves import runs as move_runs
 from migration.moves.moves import move
 from migration.operations import aws_store, runs
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
-from migration.operations.comparisons import compare
-from migration.operations.pushes import push
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
 from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase

@@ -13,8 +13,8 @@ from migration.models.run_items import Outcome
 from migration.moves.gates import ShutGate
 from migration.moves.moves import move
 from migration.operations import snapshots
-from migration.operations.comparisons import compare
-from migration.operations.pushes import push
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
 from tests.factories import update

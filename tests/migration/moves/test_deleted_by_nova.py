@@ -11,7 +11,8 @@ from migration.models.planned_moves import PlannedMoves
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.moves import moves
-from migration.operations import rows_from_aws, runs
+from migration.operations import runs
+from migration.pushes import rows_from_aws
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.migration.moves.clients import advance

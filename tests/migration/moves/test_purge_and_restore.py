@@ -12,10 +12,10 @@ from migration.models import Comparison
 from migration.moves import moves
 from migration.moves.gates import CheckCode
 from migration.moves.moves import move
-from migration.operations.comparisons import compare
 from migration.operations.keys import make_fingerprint
-from migration.operations.known_values import note_written_rows
-from migration.operations.pushes import push
+from migration.pushes.comparisons import compare
+from migration.pushes.known_values import note_written_rows
+from migration.pushes.pushes import push
 from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.phases import Phase

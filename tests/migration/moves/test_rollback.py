@@ -8,8 +8,8 @@ from credentials import sentences as rows
 from migration import sentences
 from migration.models import Comparison, PhaseChange, Secret
 from migration.moves.moves import move
-from migration.operations import rows_from_aws
-from migration.operations.pushes import push
+from migration.pushes import rows_from_aws
+from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import make_database
 from tests.migration.moves.clients import (
@@ -120,7 +120,7 @@ def test_a_push_in_aws_knows_its_own_version_though_it_never_learnt_of_it(idom, 
     write_password(idom, "example-first")
     with monkeypatch.context() as patched:
         patched.setattr(
-            "migration.operations.pushes._record_results", lambda *_: 1 / 0
+            "migration.pushes.pushes._record_results", lambda *_: 1 / 0
         )  # it dies there
         with pytest.raises(ZeroDivisionError):
             push(client_ids=[idom])

@@ -12,9 +12,9 @@ from migration import sentences
 from migration.models import PhaseChange
 from migration.moves import moves
 from migration.moves.moves import move
-from migration.operations import resolutions, rows_from_aws
-from migration.operations.comparisons import compare
-from migration.operations.pushes import push
+from migration.pushes import resolutions, rows_from_aws
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
 from tests.factories import update

@@ -13,8 +13,9 @@ from migration.models import ClientMigration, PhaseChange
 from migration.moves import moves
 from migration.moves.gates import ShutGate
 from migration.moves.moves import move
-from migration.operations import aws_store, pushes, resolutions
-from migration.operations.comparisons import compare
+from migration.operations import aws_store
+from migration.pushes import pushes, resolutions
+from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase, StalePhase
 from tests.factories import (
     add_mail_and_commit,

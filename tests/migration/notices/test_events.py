@@ -25,8 +25,8 @@ from migration.moves.approvals import (
 )
 from migration.operations import runs, skipped_items
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
-from migration.operations.comparisons import compare
 from migration.operations.notice_looks import look_at_clients
+from migration.pushes.comparisons import compare
 from migration.secrets.copies import search_copies
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_full_client, make_user

@@ -9,8 +9,8 @@ from migration.models.clients import all_clients
 from migration.models.runs import Run
 from migration.nova.tables import map_column
 from migration.operations import runs
-from migration.operations.comparisons import compare
-from migration.operations.pushes import push
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
 from migration.reports.dashboard import load_dashboard
 from nova_credentials.aws.answers import ErrorClass
 from nova_credentials.phases import Phase

@@ -10,8 +10,8 @@ from migration.models import ClientMigration, Comparison
 from migration.models.run_items import Outcome
 from migration.moves.moves import move
 from migration.nova.tables import map_column
-from migration.operations.comparisons import compare
-from migration.operations.pushes import push
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import make_database, make_full_client
 from tests.migration.moves.clients import (

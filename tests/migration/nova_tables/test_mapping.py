@@ -11,7 +11,7 @@ from credentials.models import ColumnMapping, ColumnUse
 from credentials.nova_columns import ColumnChange, read_nova_columns
 from migration.nova import tables
 from migration.nova.tables import MappingRefused, map_column
-from migration.operations.rows_from_aws import hold_rows, hold_rows_if_all_free
+from migration.pushes.rows_from_aws import hold_rows, hold_rows_if_all_free
 from nova_credentials.phases import Phase
 from tests.factories import make_user
 from tests.migration.moves.clients import advance, is_pending

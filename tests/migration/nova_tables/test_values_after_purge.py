@@ -17,7 +17,7 @@ from migration.doctor.findings import DoctorOptions
 from migration.doctor.nova import examine_columns
 from migration.nova import tables as page
 from migration.nova.tables import map_column
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user, update
 from tests.migration.moves.clients import advance, compare_apart

@@ -2,7 +2,7 @@
 
 import pytest
 
-from migration.operations import comparisons
+from migration.pushes import comparisons
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import pytest
 from migration.clients.offboarding import bring_back_as_inactive, offboard_client
 from migration.models import AuditEvent, Offboarding, PhaseChange
 from migration.models.offboardings import OffboardingState
-from migration.operations.comparisons import compare
+from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.migration.moves.clients import LINE, NAME, is_pending, phase_of
 from tests.migration.offboarding.clients import (

@@ -21,10 +21,10 @@ from migration.moves.gates import ShutGate
 from migration.moves.moves import move
 from migration.operations import aws_store
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
-from migration.operations.comparisons import compare
-from migration.operations.pushes import push
 from migration.operations.rotations import NotRotated, rotate_database
-from migration.operations.saves import AdminSave, SaveRefusedError
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
+from migration.pushes.saves import AdminSave, SaveRefusedError
 from migration.secrets.layouts import LayoutRefusedError, change_layout
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase

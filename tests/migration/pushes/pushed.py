@@ -4,7 +4,7 @@ import json
 
 from credentials.models import Client
 from migration.models import Secret
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from migration.secrets.adoptions import adopt_secrets, list_foreign_secrets
 
 

@@ -6,10 +6,10 @@ from django.db import transaction
 from migration import audit_sentences, sentences
 from migration.models import AuditEvent, Secret
 from migration.models.audit_events import AuditCode
-from migration.operations import pushes
-from migration.operations.pushes import write_document
-from migration.operations.secret_writer import RefusedBySiteError
 from migration.operations.snapshots import read_snapshot
+from migration.pushes import pushes
+from migration.pushes.pushes import write_document
+from migration.pushes.secret_writer import RefusedBySiteError
 from nova_credentials import sentences as shared
 from nova_credentials.document import MAX_BYTES
 from nova_credentials.phases import Phase

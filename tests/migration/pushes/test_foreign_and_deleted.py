@@ -9,11 +9,12 @@ from credentials.models import Client
 from migration import sentences
 from migration.models import ClientMigration, Comparison, PlannedVersion, Secret
 from migration.models.run_items import Outcome
-from migration.operations import aws_store, secret_writer
-from migration.operations.comparisons import compare
-from migration.operations.pushes import write_document
-from migration.operations.secret_writer import ForeignVersionError
+from migration.operations import aws_store
 from migration.operations.snapshots import read_snapshot
+from migration.pushes import secret_writer
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import write_document
+from migration.pushes.secret_writer import ForeignVersionError
 from nova_admin.embedded.aws import AwsServer
 from nova_credentials.aws import SecretsManager, SecretsManagerError
 from nova_credentials.document import Layout

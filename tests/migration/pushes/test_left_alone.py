@@ -12,8 +12,8 @@ from migration.models.clients import all_clients
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.operations import runs
-from migration.operations.comparisons import compare
-from migration.operations.secret_writer import DifferingPolicy
+from migration.pushes.comparisons import compare
+from migration.pushes.secret_writer import DifferingPolicy
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, update
@@ -27,7 +27,7 @@ NAME = "nova/clients/idom"
 @pytest.fixture(autouse=True)
 def once(monkeypatch):
     """Differences are not looked at a second time."""
-    monkeypatch.setattr("migration.operations.comparisons.RECHECK_AFTER_SECONDS", 0)
+    monkeypatch.setattr("migration.pushes.comparisons.RECHECK_AFTER_SECONDS", 0)
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_a_client_with_a_secret_a_service_is_left_alone_as_a_whole(sm, settings)
 def test_a_rehearsal_says_the_same_and_waits_for_nobody(sm, idom, monkeypatch):
     version = write_elsewhere(sm, idom)
     compare(client_ids=[idom])
-    monkeypatch.setattr("migration.operations.pushes.hold_client_locks", None)
+    monkeypatch.setattr("migration.pushes.pushes.hold_client_locks", None)
 
     left = push_one(idom, dry_run=True, differing=DifferingPolicy.LEFT_ALONE)
     written = push_one(idom, dry_run=True, differing=DifferingPolicy.WRITTEN)

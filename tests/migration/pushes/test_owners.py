@@ -15,7 +15,7 @@ from migration.models.reasons import ReasonError
 from migration.models.run_items import Outcome
 from migration.moves.moves import move
 from migration.operations.locks import hold_client_locks
-from migration.operations.resolutions import NotResolved, copy_to_postgres
+from migration.pushes.resolutions import NotResolved, copy_to_postgres
 from migration.secrets import settings as applied_settings
 from migration.secrets.adoptions import adopt_and_overwrite_secrets, find_foreign_secrets
 from nova_credentials.aws import SecretsManagerError

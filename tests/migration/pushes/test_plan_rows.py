@@ -8,8 +8,8 @@ import pytest
 
 from migration.models import PlanRow, RunPlan
 from migration.models.planned_clients import PlannedClient
-from migration.operations import run_plans
-from migration.reports.run_plans import export_plan_as_json
+from migration.pushes import plans
+from migration.pushes.plans import export_plan_as_json
 from tests.factories import make_full_client, make_many
 from tests.migrated import migrate, migrated_database
 
@@ -34,7 +34,7 @@ RETURNING id
 
 def make_plan() -> RunPlan:
     plan = RunPlan.store_request(by=None, chosen=None)
-    run_plans.work_on_plan(plan_id=plan.pk)
+    plans.work_on_plan(plan_id=plan.pk)
     plan.refresh_from_db()
     return plan
 
@@ -46,8 +46,8 @@ def count_in_memory() -> int:
 
 @pytest.mark.usefixtures("stores")
 def test_neither_the_making_nor_the_check_of_a_plan_holds_all_its_clients(monkeypatch):
-    monkeypatch.setattr(run_plans, "CLIENTS_AT_ONCE", 2)
-    monkeypatch.setattr(run_plans, "BATCHES_AT_ONCE", 2)
+    monkeypatch.setattr(plans, "CLIENTS_AT_ONCE", 2)
+    monkeypatch.setattr(plans, "BATCHES_AT_ONCE", 2)
     before, most = count_in_memory(), []
     monkeypatch.setattr(
         RunPlan, "record_worked_at", lambda _: most.append(count_in_memory() - before)
@@ -56,7 +56,7 @@ def test_neither_the_making_nor_the_check_of_a_plan_holds_all_its_clients(monkey
 
     plan = make_plan()
     plan.begin_check(by=None)
-    run = run_plans.work_on_plan(plan_id=plan.pk)
+    run = plans.work_on_plan(plan_id=plan.pk)
 
     assert run.items.count() == 24
     assert len(most) == 24
@@ -71,11 +71,11 @@ def test_of_two_workers_that_make_the_same_plan_one_has_made_it():
     plan = RunPlan.store_request(by=None, chosen=None)
 
     def look_while_another_makes_it():
-        for found in run_plans.look_at_batches(plan):
-            run_plans.work_on_plan(plan_id=plan.pk)
+        for found in plans.look_at_batches(plan):
+            plans.work_on_plan(plan_id=plan.pk)
             yield found
 
-    with pytest.raises(run_plans.PlanInOtherStateError):
+    with pytest.raises(plans.PlanInOtherStateError):
         plan.finish_making(look_while_another_makes_it())
 
     plan.refresh_from_db()
@@ -90,14 +90,14 @@ def test_what_a_killed_look_left_is_no_part_of_the_plan():
     plan = RunPlan.store_request(by=None, chosen=None)
 
     def look_until_it_is_killed():
-        yield from run_plans.look_at_batches(plan)
+        yield from plans.look_at_batches(plan)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         plan.finish_making(look_until_it_is_killed())
     assert (PlanRow.objects.count(), plan.list_clients()) == (1, [])
 
-    run_plans.work_on_plan(plan_id=plan.pk)
+    plans.work_on_plan(plan_id=plan.pk)
 
     plan.refresh_from_db()
     assert [client.slug for client in plan.list_clients()] == ["idom"]

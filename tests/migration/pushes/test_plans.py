@@ -17,10 +17,11 @@ from migration.models.clients import all_clients
 from migration.models.planned_clients import PlanClass
 from migration.models.run_plans import PlanInOtherStateError
 from migration.models.runs import Run
-from migration.operations import run_plans, runs
-from migration.operations.comparisons import compare
-from migration.operations.pushes import push
-from migration.reports.run_plans import export_plan_as_json, summarize_plan
+from migration.operations import runs
+from migration.pushes import plans
+from migration.pushes.comparisons import compare
+from migration.pushes.plans import export_plan_as_json, summarize_plan
+from migration.pushes.pushes import push
 from nova_credentials.aws import SecretsManager
 from nova_credentials.phases import Phase
 from tests.factories import (
@@ -38,19 +39,19 @@ pytestmark = pytest.mark.usefixtures("stores")
 @pytest.fixture(autouse=True)
 def once(monkeypatch):
     """Differences are not looked at a second time."""
-    monkeypatch.setattr("migration.operations.comparisons.RECHECK_AFTER_SECONDS", 0)
+    monkeypatch.setattr("migration.pushes.comparisons.RECHECK_AFTER_SECONDS", 0)
 
 
 def make_plan(**options) -> RunPlan:
     plan = RunPlan.store_request(by=make_user("planner"), chosen=None, **options)
-    assert run_plans.work_on_plan(plan_id=plan.pk) is None
+    assert plans.work_on_plan(plan_id=plan.pk) is None
     plan.refresh_from_db()
     return plan
 
 
 def begin(plan: RunPlan) -> Run | None:
     plan.begin_check(by=make_user("starter"))
-    run = run_plans.work_on_plan(plan_id=plan.pk)
+    run = plans.work_on_plan(plan_id=plan.pk)
     plan.refresh_from_db()
     return run
 
@@ -155,7 +156,7 @@ def test_what_is_not_as_planned_is_shown_before_anything_starts(sm, one_of_each)
     assert differences["unchanged"]["found"] == PlanClass.OVERWRITTEN
     assert sm.get_value("nova/clients/unchanged").version_id == version
 
-    run = run_plans.start_planned_run(plan=plan, by=None)
+    run = plans.start_planned_run(plan=plan, by=None)
 
     plan.refresh_from_db()
     assert (plan.run, plan.state) == (run, RunPlan.State.STARTED)
@@ -169,11 +170,11 @@ def test_a_plan_starts_one_run_and_none_once_it_is_discarded():
     begin(plan)
 
     with pytest.raises(PlanInOtherStateError):
-        run_plans.start_planned_run(plan=plan, by=None)
+        plans.start_planned_run(plan=plan, by=None)
     other.discard(by=None)
-    assert run_plans.work_on_plan(plan_id=other.pk) is None
+    assert plans.work_on_plan(plan_id=other.pk) is None
     with pytest.raises(PlanInOtherStateError):
-        run_plans.start_planned_run(plan=other, by=None)
+        plans.start_planned_run(plan=other, by=None)
 
     assert Run.objects.count() == 1
     other.refresh_from_db()
@@ -234,7 +235,7 @@ def test_a_look_costs_as_many_statements_for_many_clients_as_for_few(monkeypatch
         with CaptureQueriesContext(
             connection,
         ) as queries:
-            (found,) = run_plans.look_at_batches(RunPlan())
+            (found,) = plans.look_at_batches(RunPlan())
             assert len(found) == number
         return len(queries)
 
@@ -243,12 +244,12 @@ def test_a_look_costs_as_many_statements_for_many_clients_as_for_few(monkeypatch
 
 
 def test_where_aws_is_down_the_rest_is_not_asked_for(settings, monkeypatch):
-    monkeypatch.setattr(run_plans, "CLIENTS_AT_ONCE", 1)
+    monkeypatch.setattr(plans, "CLIENTS_AT_ONCE", 1)
     for slug in ("a", "b"):
         make_full_client(slug)
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
 
-    looks = run_plans.look_at_batches(RunPlan(), interactive=True)
+    looks = plans.look_at_batches(RunPlan(), interactive=True)
     clients = [client for found in looks for client in found]
 
     assert [(c.slug, c.plan_class, c.error_class) for c in clients] == [
@@ -343,16 +344,16 @@ def test_a_run_by_command_makes_no_plan_and_reads_each_secret_once(run, monkeypa
 
 @pytest.mark.parametrize("clients", [1, 2, 3, 10])
 def test_a_look_some_batches_at_once_is_told_in_their_order(monkeypatch, clients):
-    monkeypatch.setattr(run_plans, "CLIENTS_AT_ONCE", 1)
+    monkeypatch.setattr(plans, "CLIENTS_AT_ONCE", 1)
     make_many(clients, phase="postgres")
-    plain, turns = run_plans._look_at_batch, iter([0.0, 0.05, 0.02, *[0.0] * clients])
+    plain, turns = plans._look_at_batch, iter([0.0, 0.05, 0.02, *[0.0] * clients])
 
     def look_late(*args, **options):
         time.sleep(next(turns))
         return plain(*args, **options)
 
-    monkeypatch.setattr(run_plans, "_look_at_batch", look_late)
+    monkeypatch.setattr(plans, "_look_at_batch", look_late)
 
-    found = [each.client_id for batch in run_plans.look_at_batches(RunPlan()) for each in batch]
+    found = [each.client_id for batch in plans.look_at_batches(RunPlan()) for each in batch]
 
     assert found == list(all_clients().order_by("pk").values_list("pk", flat=True))

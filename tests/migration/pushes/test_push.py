@@ -9,7 +9,7 @@ from migration import audit_sentences, sentences
 from migration.models import AuditEvent, ClientMigration, Comparison, Secret
 from migration.models.audit_events import AuditCode
 from migration.models.run_items import Outcome
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from nova_credentials import sentences as shared
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.document import Layout

@@ -9,8 +9,9 @@ from credentials.models import ClientRevision, ClientWrite
 from migration.models.clients import all_clients
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
-from migration.operations import aws_store, locks, pushes, runs, snapshots
-from migration.operations.pushes import push
+from migration.operations import aws_store, locks, runs, snapshots
+from migration.pushes import pushes
+from migration.pushes.pushes import push
 from nova_credentials.aws import SecretsManager
 from tests.factories import insert, make_client, make_database, make_full_client, update
 from tests.migration.pushes.pushed import push_one, revision

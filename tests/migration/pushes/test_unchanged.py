@@ -7,8 +7,8 @@ import pytest
 from credentials.models import Client
 from migration.models import Comparison, Secret
 from migration.models.run_items import Outcome
-from migration.operations import pushes
-from migration.operations.comparisons import compare
+from migration.pushes import pushes
+from migration.pushes.comparisons import compare
 from tests.factories import make_client, make_database, make_full_client
 from tests.migration.pushes.pushed import push_one
 
@@ -48,7 +48,7 @@ CHANGES = {
 
 @pytest.mark.parametrize(("old", "new", "is_same"), CHANGES.values(), ids=CHANGES)
 def test_only_the_same_document_matches_and_is_left_unwritten(sm, monkeypatch, old, new, is_same):
-    monkeypatch.setattr("migration.operations.comparisons.RECHECK_AFTER_SECONDS", 0)
+    monkeypatch.setattr("migration.pushes.comparisons.RECHECK_AFTER_SECONDS", 0)
     pk = make_idom()
     text = sm.get_value(NAME).text
     assert old in text

@@ -5,10 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from migration.operations import pushes, secret_writer
-from migration.operations.pending_writes import PendingWrite
-from migration.operations.pushes import push
-from migration.operations.secret_writer import BatchTimeOverError, PushOptions, SecretWriter
+from migration.pushes import pushes, secret_writer
+from migration.pushes.pushes import push
+from migration.pushes.secret_writer import (
+    BatchTimeOverError,
+    PendingWrite,
+    PushOptions,
+    SecretWriter,
+)
 
 
 @pytest.mark.parametrize(

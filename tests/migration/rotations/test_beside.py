@@ -6,8 +6,8 @@ from migration import rotation_sentences as told
 from migration.models import KnownValue, Rotation
 from migration.models.rotations import RotationOutcome
 from migration.operations.keys import make_fingerprint
-from migration.operations.known_values import note_written_rows
-from migration.operations.resolutions import NotResolved
+from migration.pushes.known_values import note_written_rows
+from migration.pushes.resolutions import NotResolved
 from migration.secrets.layouts import LayoutRefusedError, change_layout
 from migration.secrets.versions import take_unneeded_pending_off
 from nova_credentials.document import Layout

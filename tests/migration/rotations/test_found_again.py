@@ -10,8 +10,8 @@ from migration import rotation_sentences as told
 from migration.models import Rotation
 from migration.models.rotations import RotationOutcome
 from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
-from migration.operations.pushes import push
 from migration.operations.rotations import go_on_with_rotation, go_on_with_rotations
+from migration.pushes.pushes import push
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.phases import Phase

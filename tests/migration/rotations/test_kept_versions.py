@@ -9,7 +9,7 @@ from migration.models import PlannedVersion, Rotation, Secret
 from migration.models.rotations import RotationOutcome
 from migration.models.rotations import RotationStep as Step
 from migration.operations.keys import load_version_keys
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
 from tests.factories import update

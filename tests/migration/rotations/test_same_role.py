@@ -6,9 +6,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 from migration import rotation_sentences as told
 from migration.models.rotations import RotationOutcome
-from migration.operations.known_values import note_written_rows
 from migration.operations.login_tests.database import DatabaseLogin
 from migration.operations.role_passwords import change_password
+from migration.pushes.known_values import note_written_rows
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, update
 from tests.migration.rotations.conftest import assert_rotated, open_plainly

@@ -13,9 +13,9 @@ from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.operations import aws_store, runs
 from migration.operations.aws_writes import stop_aws_writes
-from migration.operations.comparisons import compare
-from migration.operations.pushes import push
 from migration.operations.single_items import ItemFailedError
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
 from migration.secrets import settings as applied_settings
 from migration.secrets.layouts import change_layout
 from migration.secrets.settings import describe_settings

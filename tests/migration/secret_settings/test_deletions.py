@@ -7,7 +7,7 @@ from migration.models import ClientMigration, PhaseChange
 from migration.models.run_items import Outcome
 from migration.moves.moves import move
 from migration.operations import aws_store
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from migration.secrets import layouts
 from migration.secrets import layouts as other_secrets
 from migration.secrets.settings import apply_settings, describe_settings

@@ -16,8 +16,8 @@ from migration.models.notices import NoticeEvent
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.operations import aws_store, runs
-from migration.operations.comparisons import compare
 from migration.operations.single_items import ItemFailedError
+from migration.pushes.comparisons import compare
 from migration.reports.dashboard import load_dashboard
 from migration.secrets.settings import apply_settings, describe_settings
 from nova_admin.embedded.conditions import Conditions

@@ -12,7 +12,7 @@ from migration.doctor.site import examine_secret_settings
 from migration.models import Secret
 from migration.models.runs import Run
 from migration.operations import aws_store
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from migration.secrets.layouts import follow_new_slugs
 from migration.secrets.pages import _describe_run
 from migration.secrets.settings import find_settings_drift

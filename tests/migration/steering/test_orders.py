@@ -8,7 +8,8 @@ from migration.models.clients import all_clients
 from migration.models.run_items import Outcome
 from migration.models.runs import Run
 from migration.models.steered_runs import StaleRunError
-from migration.operations import push_runs, runs, skipped_items
+from migration.operations import runs, skipped_items
+from migration.pushes import pushes
 from migration.reports.run_progress import measure_progress, select_runs_for_progress
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
@@ -20,14 +21,14 @@ pytestmark = pytest.mark.usefixtures("stores")
 
 def during_first_batch(monkeypatch, act) -> list:
     """Does `act` while the first batch is being pushed."""
-    push, done = push_runs.push, []
+    push, done = pushes.push, []
 
     def pushing(**how):
         if not done:
             done.append(act())
         return push(**how)
 
-    monkeypatch.setattr(push_runs, "push", pushing)
+    monkeypatch.setattr(pushes, "push", pushing)
     return done
 
 

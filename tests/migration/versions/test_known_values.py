@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from migration.models import KnownValue
 from migration.moves.moves import move
-from migration.operations.known_values import note_written_rows
+from migration.pushes.known_values import note_written_rows
 from migration.secrets.copies import search_copies
 from nova_credentials.phases import Phase
 from tests.factories import CHANGE, VIEW, make_client, make_database, make_full_client, make_user

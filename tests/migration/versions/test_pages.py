@@ -9,9 +9,9 @@ from django.urls import reverse
 from migration.models import AuditEvent
 from migration.models.login_outcomes import LoginOutcome
 from migration.operations import aws_store
-from migration.operations.known_values import note_written_rows
 from migration.operations.login_tests.outcomes import LoginResult
-from migration.operations.pushes import push
+from migration.pushes.known_values import note_written_rows
+from migration.pushes.pushes import push
 from migration.secrets import versions
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_full_client, make_user

@@ -12,7 +12,7 @@ from migration.operations import aws_store
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.keys import load_version_keys
 from migration.operations.login_tests.outcomes import LoginResult
-from migration.operations.resolutions import NotResolved
+from migration.pushes.resolutions import NotResolved
 from migration.secrets import versions
 from migration.secrets.versions import take_unneeded_pending_off
 from nova_credentials.phases import Phase

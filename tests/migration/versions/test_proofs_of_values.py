@@ -7,15 +7,14 @@ from django.utils import timezone
 
 from credentials.models import DatabaseCredential
 from migration.models import KnownValue, NotedClient, Secret
-from migration.models.seen_values import NewValueOrigin, PresentValue, SeenClient
 from migration.models.version_keys import Fingerprint
 from migration.moves.moves import move
-from migration.operations import known_values
 from migration.operations.keys import fingerprint_key_id, make_fingerprint
-from migration.operations.known_values import note_new_values_in_aws, note_written_rows
-from migration.operations.pushes import push
-from migration.operations.resolutions import copy_to_postgres
-from migration.operations.undone_copies import plan_undo, undo_copy
+from migration.pushes import known_values
+from migration.pushes.known_values import note_new_values_in_aws, note_written_rows
+from migration.pushes.models import NewValueOrigin, PresentValue, SeenClient
+from migration.pushes.pushes import push
+from migration.pushes.resolutions import copy_to_postgres, plan_undo, undo_copy
 from migration.secrets.copies import search_copies
 from migration.secrets.pages import describe_known_values
 from nova_credentials.phases import Phase

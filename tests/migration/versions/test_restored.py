@@ -16,12 +16,13 @@ from migration.models.audit_events import AuditCode
 from migration.models.leases import LeaseKind
 from migration.models.login_outcomes import LoginOutcome
 from migration.moves.moves import move
-from migration.operations import aws_store, pushes
+from migration.operations import aws_store
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.keys import make_fingerprint
-from migration.operations.known_values import note_written_rows
 from migration.operations.login_tests.outcomes import LoginResult
-from migration.operations.resolutions import NotResolved, copy_to_postgres
+from migration.pushes import pushes
+from migration.pushes.known_values import note_written_rows
+from migration.pushes.resolutions import NotResolved, copy_to_postgres
 from migration.secrets import versions
 from migration.secrets.versions import UnprovenLoginsError, plan_restore, restore_version
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError

@@ -15,7 +15,7 @@ import psycopg2
 import psycopg2.extensions
 import pytest
 
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from nova_credentials.aws import ClientSecretsManager, SecretsManagerError
 from nova_credentials.credential_types import DatabaseCredentials
 from nova_credentials.document import Layout

@@ -15,7 +15,7 @@ from celery.result import AsyncResult
 
 from migration.models import ReadCount
 from migration.moves.moves import move
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from nova_admin.embedded import run_while_parent_lives
 from nova_credentials.phases import Phase
 from tests.checkout import ROOT

@@ -5,7 +5,7 @@ from concurrent.futures import Future
 import pytest
 
 from migration.models import ClientMigration
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase

@@ -8,8 +8,8 @@ from django.db import connection, transaction
 from credentials.models import ClientRevision
 from credentials.triggers import ensure_writes_are_counted
 from migration.models import ClientMigration, ReadCount
-from migration.operations.pushes import push, write_document
 from migration.operations.snapshots import read_snapshots, reread_locked_snapshot
+from migration.pushes.pushes import push, write_document
 from nova_credentials.aws import SecretsManagerError
 from nova_credentials.document import DocumentError, Layout
 from nova_credentials.phases import Phase

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from credentials.triggers import ensure_writes_are_counted
-from migration.operations.pushes import push
+from migration.pushes.pushes import push
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from nova_credentials.reader import from_postgres

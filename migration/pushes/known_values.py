@@ -1,9 +1,4 @@
-"""Notes of each credential since when its value exists and where it stood in clear. Never stores a value.
-
-What the rows hold is looked at by the workers every minute, where a row was written: pushes and comparisons do nothing
-for it. What this site itself writes into rows, and replaces there, is looked at in the transaction that does. What AWS
-alone holds is noted by whoever writes it, and by the searches for copies, which read it anyway.
-"""
+"""Owns the fingerprints of values that clients' secrets had, by which a copy of one is found again."""
 
 from __future__ import annotations
 
@@ -19,13 +14,12 @@ from credentials.models import ClientWrite
 from credentials.nova_columns import NovaSchemaError, convert_schema_errors
 from credentials.pointers import POINTER, is_purged
 from migration.models.clients import all_clients
-from migration.models.known_values import KnownValue
 from migration.models.layouts import find_layout
-from migration.models.seen_values import NewValueOrigin, PresentValue, SeenClient
 from migration.models.version_keys import Fingerprint
 from migration.operations.aws_store import client_secret_names, find_known_secrets
 from migration.operations.keys import fingerprint_key_id, load_version_keys, make_fingerprint
 from migration.operations.snapshots import repeatable_read_only, reread_locked_client
+from migration.pushes.models import KnownValue, NewValueOrigin, PresentValue, SeenClient
 from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
@@ -38,9 +32,10 @@ if TYPE_CHECKING:
     from credentials.models import Client, Credential
     from migration.models.clients import ClientPhaseQuerySet
     from migration.models.secrets import KnownSecret
-    from migration.models.seen_values import CredentialKey
     from migration.operations.keys import VersionIdKeys
+    from migration.pushes.models import CredentialKey
     from nova_credentials.aws.answers import Answers, SecretValue
+
 
 CLIENTS_AT_ONCE = 500
 # The workers come back for the rest a minute later.

@@ -1,4 +1,4 @@
-"""Copies a client's document from AWS into its rows, and keeps in AWS what that replaces."""
+"""Writes to NOVA's tables what AWS holds, and takes that back."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ from migration.models.clients import ClientMigration
 from migration.models.layouts import OtherSecretsState
 from migration.models.secrets import Secret
 from migration.operations.aws_store import secrets_manager
-from migration.operations.known_values import noting_rows
-from migration.operations.secret_owners import load_owners
-from migration.operations.secret_writer import REPLACED_STAGE, RefusedBySiteError
 from migration.operations.snapshots import (
     reread_locked_client,
     reread_locked_snapshot,
     reread_locked_snapshots,
 )
+from migration.pushes.known_values import noting_rows
+from migration.pushes.secret_writer import REPLACED_STAGE, RefusedBySiteError, load_owners
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.comparison import are_equal
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from migration.operations.aws_store import AwsCopy
     from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.messages import Message
+
 
 # The errors of a store that can't be read or written; their texts hold no value.
 STORE_ERRORS = (SecretsManagerError, DocumentError, RowsBusyError, RefusedByDatabaseError)

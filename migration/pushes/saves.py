@@ -20,17 +20,17 @@ from migration.models.clients import ClientMigration
 from migration.models.leases import LeaseKind
 from migration.models.offboardings import Offboarding
 from migration.models.run_items import PUSHED, Outcome
-from migration.models.seen_values import NewValueOrigin
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
-from migration.operations.known_values import (
+from migration.operations.leases import hold_until_commit
+from migration.operations.snapshots import reread_locked_client, reread_locked_snapshot
+from migration.pushes.known_values import (
     note_new_values_in_aws,
     note_values_on_commit,
     see_rows_and_purged_values,
 )
-from migration.operations.leases import hold_until_commit
-from migration.operations.pushes import push, write_document
-from migration.operations.secret_writer import PartlyWrittenError, RefusedBySiteError
-from migration.operations.snapshots import reread_locked_client, reread_locked_snapshot
+from migration.pushes.models import NewValueOrigin
+from migration.pushes.pushes import push, write_document
+from migration.pushes.secret_writer import PartlyWrittenError, RefusedBySiteError
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import Message, MessageError

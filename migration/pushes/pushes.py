@@ -1,60 +1,162 @@
-"""Push: writes clients' documents to AWS from the rows as they are now, under each client's lock."""
+"""Pushes clients' present rows to AWS, under their leases, many at a time."""
 
 from __future__ import annotations
 
 import math
 import time
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
 from credentials.models import ClientRevision
-from migration import audit_sentences, sentences
+from migration import audit_sentences, plan_sentences, sentences
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.clients import ClientMigration, all_clients, store_lost_secret_slugs
 from migration.models.comparisons import Comparison
-from migration.models.run_items import PUSHED, Outcome
+from migration.models.run_items import PUSHED, TRANSIENT, Outcome
 from migration.models.runs import Run
 from migration.models.secrets import Secret
 from migration.operations.aws_store import secrets_manager
-from migration.operations.comparisons import make_unsaved_comparison, make_unsaved_match
+from migration.operations.aws_writes import WritesRefusedError
 from migration.operations.leases import find_thread_session, work_in_thread_under_session
 from migration.operations.locks import hold_client_locks
-from migration.operations.pending_writes import PendingWrite
-from migration.operations.push_results import (
-    PushResult,
-    make_overwrite_comparison,
-    make_result,
-    name_overwritten,
-)
-from migration.operations.secret_writer import (
+from migration.operations.single_items import works_on
+from migration.operations.snapshots import ClientSnapshot, read_snapshots
+from migration.pushes.comparisons import compare, make_unsaved_comparison, make_unsaved_match
+from migration.pushes.secret_writer import (
+    BatchTimeOverError,
     DifferingPolicy,
     ForeignVersionError,
     MismatchNotOverwrittenError,
     MissingInAwsError,
     PartlyWrittenError,
+    PendingWrite,
     PushOptions,
     RefusedBySiteError,
     prepare_writer,
 )
-from migration.operations.snapshots import ClientSnapshot, read_snapshots
 from nova_credentials import document as documents
 from nova_credentials.aws.context_threads import ContextThreads
-from nova_credentials.aws.secrets_manager import ErrorClass
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretValue
 from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from migration.operations.secret_writer import SecretWriter
+    from migration.models.run_items import RunItem
+    from migration.operations.single_items import ItemsToRetry
+    from migration.pushes.secret_writer import ReplacedVersion, SecretWriter
     from nova_credentials.aws.answers import Answers
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.document import Document
     from nova_credentials.messages import Message
+
+
+# Tells what became of a push of one client, with what it overwrote. Knows no network.
+
+
+@dataclass(frozen=True)
+class PushResult:
+    """The result of pushing one client: its outcome, error and comparison, and the versions that it replaced."""
+
+    client_id: int
+    slug: str
+    outcome: Outcome
+    error_class: str = ""
+    message: Message | None = None
+    comparison: Comparison | None = None
+    # Pushing the same rows again would fail again: a user has to change something.
+    refused: bool = False
+    # In which its rows were read; None where they were not.
+    phase: Phase | None = None
+    # Another push or move held the client.
+    busy: bool = False
+    # Nothing was tried: the time was over before its turn, or this site may not write to AWS now.
+    postponed: bool = False
+    # The versions in AWS that it replaced, or would replace.
+    replaced: tuple[ReplacedVersion, ...] = ()
+    # Secret name -> id of the version that AWS held before.
+    versions: dict[str, str] = field(default_factory=dict)
+    # Secret name -> outcome, of those that it wrote, or would write.
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    @property
+    def summary_message(self) -> Message:
+        """Return its message, or else the outcome as part of a sentence."""
+        return self.message or sentences.OUTCOMES[self.outcome]()
+
+
+def make_overwrite_comparison(
+    pending: PendingWrite, writer: SecretWriter, run: Run | None
+) -> Comparison:
+    """Return the comparison with what AWS held before: which fields of somebody else's version were overwritten."""
+    comparison = make_unsaved_comparison(pending.snapshot, writer.before, run=run)
+    comparison.message = name_overwritten(pending)
+    return comparison
+
+
+def name_overwritten(pending: PendingWrite, *, dry_run: bool = False) -> Message | None:
+    """Name the versions of somebody else that were overwritten, or would be; None where there are none."""
+    sentence = plan_sentences.WOULD_OVERWRITE if dry_run else plan_sentences.OVERWROTE
+    return in_a_row(
+        *(sentence(name=v.name, version=v.version_id) for v in pending.foreign_replaced_versions)
+    )
+
+
+def make_result(
+    pending: PendingWrite,
+    comparison: Comparison | None,
+    writer: SecretWriter,
+    after: Answers | None = None,
+) -> PushResult:
+    """Make the result of one client. `after` is what AWS was then read to hold; None in a rehearsal."""
+    snapshot, error = pending.snapshot, pending.error
+    outcome, error_class, message = Outcome.FAILED, "", None
+    refused = postponed = False
+    if isinstance(error, MismatchNotOverwrittenError):
+        outcome, message = Outcome.SKIPPED, error.message
+    elif error:
+        error_class, message = error.error_class, error.message
+        postponed = isinstance(error, BatchTimeOverError | WritesRefusedError)
+        is_final = isinstance(error, RefusedBySiteError) or error_class == ErrorClass.DATA
+        # Somebody may take a missing secret back, without a write to the rows.
+        refused = is_final and not postponed and not isinstance(error, MissingInAwsError)
+    elif comparison and comparison.status != Comparison.Status.MATCH:
+        error_class = comparison.error_class or ErrorClass.CONFLICT
+        message = comparison.message or sentences.READ_BACK_DIFFERS()
+    elif after is not None and not pending.kept_secrets_match(after):
+        error_class, message = ErrorClass.CONFLICT, sentences.READ_BACK_DIFFERS()
+    else:
+        outcome = pending.client_outcome
+        message = documents.warn_of_arn_like_name(
+            snapshot.secret_slug, prefix=settings.NOVA_SECRET_PREFIX, layout=snapshot.layout
+        )
+    before = (writer.before[name] for name in snapshot.names.values())
+    return PushResult(
+        snapshot.client_id,
+        snapshot.slug,
+        outcome,
+        error_class,
+        in_a_row(name_overwritten(pending, dry_run=writer.options.dry_run), message),
+        comparison,
+        phase=snapshot.phase,
+        refused=refused,
+        postponed=postponed,
+        replaced=tuple(pending.replaced),
+        outcomes=pending.outcomes,
+        versions={
+            value.name: value.version_id for value in before if isinstance(value, SecretValue)
+        },
+    )
+
+
+# Push: writes clients' documents to AWS from the rows as they are now, under each client's lock.
+
 
 # Long enough for another batch's pushes of the same clients; the schedule comes back for the rest.
 LOCK_WAIT_SECONDS = 30.0
@@ -352,3 +454,88 @@ def _record_writes(writes: Collection[PendingWrite]) -> None:
             )
         )
     AuditEvent.objects.insert_already_signed(events)
+
+
+# Pushes or compares the clients of a run's batch, all at once.
+
+
+# A batch that waits longer for the rate limiter is left; the rest of it is claimed again.
+BATCH_SECONDS = 60.0
+
+
+@works_on(Run.Kind.MIGRATE, Run.Kind.PUSH)
+def push_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
+    """Push the client of each item, and return those to be tried again. A migration takes clients to dual write."""
+    migrates = run.kind == Run.Kind.MIGRATE
+    results = push(
+        client_ids=list(items),
+        run=run,
+        differing=_choose_differing(run),
+        # A client that writes both stores is kept equal in them, active or not.
+        include_inactive=run.include_inactive or not migrates,
+        seconds=BATCH_SECONDS,
+        include_postgres=migrates,
+    )
+    again = [
+        items[result.client_id]
+        for result in results
+        if _copy_result(items[result.client_id], result)
+    ]
+    for pk in items.keys() - {result.client_id for result in results}:
+        items[pk].outcome, items[pk].message = (
+            Outcome.SKIPPED,
+            sentences.CLIENT_NOT_THERE(),
+        )
+    if migrates:
+        pushed = [
+            result.client_id
+            for result in results
+            if result.outcome in PUSHED and result.phase == Phase.POSTGRES
+        ]
+        ClientMigration.objects.change_phase(
+            pushed,
+            Phase.POSTGRES,
+            Phase.DUAL_WRITE,
+            by=run.by,
+            note=sentences.MOVED_BY_RUN(run=run.name_message),
+            run=run,
+        )
+    return again
+
+
+def _choose_differing(run: Run) -> DifferingPolicy:
+    """Say what becomes of clients that are known to differ: the schedule pushes them where a write is pending."""
+    if run.kind != Run.Kind.MIGRATE:
+        return DifferingPolicy.WRITTEN_IF_PENDING
+    return DifferingPolicy.WRITTEN if run.overwrite else DifferingPolicy.LEFT_ALONE
+
+
+def _copy_result(item: RunItem, result: PushResult) -> bool:
+    """Copy the outcome of a push into the client's item; say whether it may succeed at another try."""
+    item.outcome, item.message = result.outcome, result.message
+    item.error_class = result.error_class
+    item.comparison_status = result.comparison.status if result.comparison else ""
+    if result.postponed:
+        item.outcome, item.next_try_at = "", timezone.now()
+        return False
+    return result.outcome == Outcome.FAILED and (result.busy or result.error_class in TRANSIENT)
+
+
+@works_on(Run.Kind.COMPARE)
+def compare_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
+    """Compare both stores of the client of each item; return those that may be read at another try."""
+    again = []
+    results = compare(client_ids=list(items), run=run)
+    for pk, item in items.items():
+        comparison = results.get(pk)
+        if comparison is None:
+            item.outcome, item.message = Outcome.SKIPPED, sentences.NOTHING_TO_COMPARE()
+            continue
+        item.comparison_status = comparison.status
+        item.error_class, item.message = comparison.error_class, comparison.message
+        item.outcome = Outcome.COMPARED
+        if comparison.status == Comparison.Status.UNCHECKED:
+            item.outcome = Outcome.FAILED
+            if comparison.error_class in TRANSIENT:
+                again.append(item)
+    return again

@@ -1,4 +1,4 @@
-"""Writes clients' documents to their secrets: creates, updates, and takes secrets back from their deletion."""
+"""Writes a client's rows to AWS: asks whose the secret is, writes what differs, reads it back, stores what was read."""
 
 from __future__ import annotations
 
@@ -11,27 +11,190 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from credentials.shown_names import escape_name
 from migration import plan_sentences, sentences
 from migration.models.run_items import Outcome
+from migration.models.secrets import Secret
+from migration.operations.aws_store import find_known_secrets
 from migration.operations.aws_writes import WritesRefusedError, get_aws_write_state
-from migration.operations.pending_writes import PendingWrite, ReplacedVersion
-from migration.operations.secret_owners import SecretOwners, load_owners
+from migration.operations.keys import VersionIdKeys, load_version_keys
 from migration.operations.shared_facts import ACCOUNT, explain_differences, seen_account
 from migration.operations.version_plans import find_own_unplanned_versions, record_planned_versions
 from nova_credentials import document as documents
+from nova_credentials.aws.requests import list_tags
 from nova_credentials.aws.secrets_manager import (
     ErrorClass,
     SecretsManagerError,
     SecretValue,
     SecretVersion,
 )
-from nova_credentials.messages import MessageError
+from nova_credentials.messages import MessageError, in_a_row
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from datetime import datetime
+
+    from migration.models.secrets import KnownSecret
+    from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.aws.answers import Answers, SecretDescription
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.document import Document
     from nova_credentials.messages import Message
+
+
+# Says whose a secret in AWS is: by what this database stored of it, and by the keys that prove versions.
+#
+# Tags prove nothing: a copy of NOVA's tables has clients of the same slugs, and so would tag its secrets alike.
+
+
+# Others wrote the tags, so no more than this is shown of each.
+MOST_CHARACTERS = 100
+
+
+@dataclass(frozen=True)
+class SecretOwners:
+    """What this database knows of secrets of some names. Touches no database, so that threads may ask it."""
+
+    known: Mapping[str, KnownSecret] = field(repr=False)
+    keys: VersionIdKeys
+
+    def find_row(self, there: SecretVersion | SecretDescription) -> KnownSecret | None:
+        """Return the row of the very secret: one that was made anew under the name has another ARN."""
+        row = self.known.get(there.name)
+        return row if row is not None and row.arn == there.arn else None
+
+    def is_known(self, there: SecretVersion | SecretDescription, client_id: int) -> bool:
+        """Say whether a push of this client has met the secret, or somebody adopted it for the client."""
+        row = self.find_row(there)
+        return row is not None and row.client_id == client_id
+
+    def is_ours(self, there: SecretVersion | SecretDescription, client_id: int) -> bool:
+        """Say whether the secret is this client's here: known as such, or nobody's yet and with a version of ours.
+
+        A description has all versions with a stage, also while a deletion is scheduled.
+        """
+        if row := self.find_row(there):
+            return row.client_id == client_id
+        versions = [there.version_id] if isinstance(there, SecretVersion) else there.versions
+        return any(self.keys.is_made_by_site(there.name, each) for each in versions)
+
+    def find_refusal(
+        self, found: SecretVersion, client_id: int, *, sm: SecretsManager
+    ) -> Message | None:
+        """Say whose the secret is if it is not the client's; asks AWS where the version that was read doesn't tell."""
+        if self.is_ours(found, client_id):
+            return None
+        there = sm.describe_secret(found.name)
+        return None if self.is_ours(there, client_id) else self.explain_refusal(there)
+
+    def is_foreign_version(self, found: SecretVersion) -> bool:
+        """Say whether somebody else wrote the version, and no push found it equal to the rows."""
+        known = self.known.get(found.name)
+        return found.version_id != (known and known.version_id) and not self.keys.is_ours(
+            found.name, found.version_id
+        )
+
+    def explain_refusal(self, there: SecretDescription) -> Message:
+        """Say that the secret is somebody else's, and whose."""
+        refusal = sentences.NOT_OURS(name=there.name)
+        return in_a_row(refusal, self.name_owner(there)) or refusal
+
+    def name_owner(self, there: SecretDescription) -> Message:
+        """Say whose the secret is, as far as rows or tags tell."""
+        if row := self.find_row(there):
+            if row.client_slug is not None:
+                return sentences.OWNED_BY_CLIENT(slug=escape_name(row.client_slug))
+            return sentences.OWNED_BY_DELETED_CLIENT(id=str(row.client_id))
+        tags = tuple(
+            f"{key}={escape_name(there.tags[key][:MOST_CHARACTERS])}"
+            for key in list_tags("")
+            if key in there.tags
+        )
+        return sentences.TAGGED_AS(tags=tags) if tags else sentences.NOT_TAGGED()
+
+
+def load_owners(names: Collection[str]) -> SecretOwners:
+    """Read what this database knows of the secrets of these names."""
+    return SecretOwners(find_known_secrets(names), load_version_keys())
+
+
+# Owns clients' documents on their way to AWS, and what became of each so far. Knows no network.
+
+
+# A client with several secrets has the first of these outcomes that one of its secrets has.
+OUTCOMES_BY_WEIGHT = (Outcome.RESTORED, Outcome.CREATED, Outcome.UPDATED)
+
+
+@dataclass(frozen=True)
+class ReplacedVersion:
+    """A version in AWS that a push replaced, or would replace, and whether this site wrote it."""
+
+    name: str
+    version_id: str
+    created_at: datetime | None
+    is_ours: bool
+
+
+@dataclass
+class PendingWrite:
+    """One client's document on its way to AWS, and what became of it so far."""
+
+    snapshot: ClientSnapshot
+    # It is known to differ: what somebody else wrote in AWS is not overwritten.
+    is_spared: bool = False
+    # What AWS holds, where that is all of its documents, in secrets that a push has met: nothing is to be written.
+    held: list[SecretValue] = field(default_factory=list, repr=False)
+    documents: dict[str, Document] = field(default_factory=dict, repr=False)  # by secret name
+    # By secret name, of those that are written.
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    secrets: list[Secret] = field(default_factory=list)
+    replaced: list[ReplacedVersion] = field(default_factory=list)
+    error: SecretsManagerError | RefusedBySiteError | None = None
+
+    def add_secret(self, version: SecretVersion) -> None:
+        """Keep the version that AWS holds now, to be stored as pushed."""
+        self.secrets.append(
+            Secret(
+                name=version.name,
+                arn=version.arn,
+                version_id=version.version_id,
+                client_id=self.snapshot.client_id,
+            )
+        )
+
+    @property
+    def written_names(self) -> list[str]:
+        """Return the names of the secrets that were written."""
+        return list(self.outcomes)
+
+    def list_surely_written_names(self) -> tuple[str, ...]:
+        """Return the names of the secrets that AWS surely has taken."""
+        written = self.written_names
+        return tuple(secret.name for secret in self.secrets if secret.name in written)
+
+    def kept_secrets_match(self, answers: Answers) -> bool:
+        """Say whether AWS holds the documents of the secrets that are kept beside the client's own."""
+        own = self.snapshot.names.values()
+        return all(
+            isinstance(value := answers[name], SecretValue) and value.holds_document(document)
+            for name, document in self.documents.items()
+            if name not in own
+        )
+
+    @property
+    def foreign_replaced_versions(self) -> list[ReplacedVersion]:
+        """Return the replaced versions that somebody else wrote."""
+        return [version for version in self.replaced if not version.is_ours]
+
+    @property
+    def client_outcome(self) -> Outcome:
+        """Return the outcome of the client: the weightiest of its secrets."""
+        outcomes = self.outcomes.values()
+        return next((o for o in OUTCOMES_BY_WEIGHT if o in outcomes), Outcome.UNCHANGED)
+
+
+# Writes clients' documents to their secrets: creates, updates, and takes secrets back from their deletion.
+
 
 # AWS's code where a secret to be created exists already.
 EXISTS_ALREADY = "ResourceExistsException"

@@ -27,8 +27,8 @@ from migration.admin.run_starts import enqueue_run, get_run_url, start_run
 from migration.models.planned_clients import PlanClass, PlanDrift
 from migration.models.run_plans import PlanInOtherStateError, RunPlan
 from migration.models.runs import Run
-from migration.operations import run_plans
-from migration.reports.run_plans import explain_missing_worker, export_plan_as_json, summarize_plan
+from migration.pushes import plans as run_plans
+from migration.pushes.plans import explain_missing_worker, export_plan_as_json, summarize_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from migration.models.clients import ClientPhaseQuerySet
     from migration.models.planned_clients import PlanCounts
+
 
 # A run over more clients has a plan first.
 NEED_NO_PLAN = 50

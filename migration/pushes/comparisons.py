@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.messages import Message
 
+
 Judgement = tuple[Comparison.Status, str, "Message | None", list[Mismatch]]
 _MATCH: Judgement = Comparison.Status.MATCH, "", None, []
 
