@@ -32,9 +32,6 @@ from migration.models.clients import all_clients, store_lost_secret_slugs
 from migration.models.conditions import SCHEDULE_CHANGED, Condition
 from migration.models.phases import WRITES_BOTH
 from migration.models.rotation_schedules import RotationSchedule
-from migration.models.run_items import RunItem
-from migration.models.run_plans import RunPlan
-from migration.models.runs import Run
 from migration.nova import readers
 from migration.operations import (
     audit_heads,
@@ -43,13 +40,14 @@ from migration.operations import (
     notices,
     old_rows,
     rotations,
-    run_batches,
-    runs,
-    skipped_items,
 )
 from migration.operations.aws_writes import find_write_refusal
 from migration.pushes import known_values, plans
 from migration.redis_queue import QUEUE_ERRORS
+from migration.runs import engine
+from migration.runs.items import RunItem
+from migration.runs.models import Run
+from migration.runs.plans import RunPlan
 from migration.secrets import copies, layouts
 from migration.secrets import settings as applied_settings
 from migration.secrets import settings as stored_looks
@@ -110,7 +108,7 @@ def _enqueue_work(run_id: int) -> bool:
 
 def work_on(run_id: int) -> None:
     """Work on a run for WORK_SECONDS, then queue it again if there is more to do."""
-    if runs.work_on_run(run_id=run_id, seconds=WORK_SECONDS):
+    if engine.work_on_run(run_id=run_id, seconds=WORK_SECONDS):
         _enqueue_work(run_id)
     # Neither the next step of a campaign nor its stop rule need wait for the minute's task.
     for campaign in Campaign.objects.filter(waves__runs=run_id):
@@ -191,12 +189,12 @@ def resume_stalled_runs() -> None:
     # In a long queue the tasks of these runs may still be waiting; more would pile up every minute.
     busy = get_broker().queue_size() >= MANY_TASKS
     for run in Run.objects.stalled():
-        if run_batches.held_batches(run.pk) or (
-            run.state == Run.State.RUNNING and runs.is_held_by_writes(run)
+        if engine.held_batches(run.pk) or (
+            run.state == Run.State.RUNNING and engine.is_held_by_writes(run)
         ):
             continue
         if run.state == Run.State.STOPPED:
-            skipped_items.skip_free_items_of_stopped_run(run)
+            engine.skip_free_items_of_stopped_run(run)
         elif not run.finish_if_done() and not busy:  # its worker may have been killed before it did
             Run.objects.record_worked_at(run.pk)
             enqueue(run)

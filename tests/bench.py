@@ -27,7 +27,7 @@ from tests import factories, nova_database
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from migration.models.runs import Run
+    from migration.runs.models import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL = ROOT / ".local" / "bench"
@@ -133,11 +133,11 @@ def seconds(work: Callable[[], object]) -> float:
 
 def run(kind: str, **chosen: object) -> Run:
     from migration.models.clients import all_clients
-    from migration.models.runs import Run
-    from migration.operations import runs
+    from migration.runs import engine
+    from migration.runs.models import Run
 
     done = Run.start(kind=kind, chosen=all_clients().filter(**chosen))
-    runs.finish_inline(done)
+    engine.finish_inline(done)
     return done
 
 
@@ -303,7 +303,7 @@ def measure() -> list[Row]:
 def by_workers(number: int) -> tuple[float, int]:
     """Clients a second between a tenth and nine tenths of a first push by so many workers, and the throttled calls."""
     from migration.models.clients import all_clients
-    from migration.models.runs import Run
+    from migration.runs.models import Run
 
     prefix = f"workers{number}"
     add(WORKER_CLIENTS, prefix)

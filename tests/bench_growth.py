@@ -58,7 +58,7 @@ from tests.bench_took import Took, measure, measure_least
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from migration.models.runs import Run
+    from migration.runs.models import Run
 
 FEW, MANY = 10_000, 100_000
 # So many clients of a run over all of them.
@@ -138,17 +138,17 @@ def compare_some(clients: int) -> Took:
 def run_some(kind: str, outcome: str, *, more: float = 0.0) -> Took:
     """Do the first batches of a run over all; return what SAMPLE clients took, with their share of the start."""
     from migration.models.clients import all_clients
-    from migration.models.runs import Run
+    from migration.runs.models import Run
 
     return do_first_batches(lambda: Run.start(kind=kind, chosen=all_clients()), outcome, more=more)
 
 
 def do_first_batches(start: Callable[[], Run], outcome: str, *, more: float = 0.0) -> Took:
     """Start the run and do the batches of SAMPLE clients; of a share more, where the next act needs them."""
-    from migration.models.runs import Run
-    from migration.operations import runs, skipped_items
+    from migration.runs import engine
+    from migration.runs.models import Run
 
-    plain, over, numbers = runs.process_batch_if_running, threading.Event(), itertools.count(1)
+    plain, over, numbers = engine.process_batch_if_running, threading.Event(), itertools.count(1)
 
     def process_batch_if_running(run_id: int, batch: int) -> bool:
         done = plain(run_id, batch)
@@ -159,13 +159,13 @@ def do_first_batches(start: Callable[[], Run], outcome: str, *, more: float = 0.
     started: list[Run] = []
     starting = measure(lambda: started.append(start()))
     (run,) = started
-    runs.process_batch_if_running = process_batch_if_running
-    working = measure(lambda: runs.work_on_run(run_id=run.pk, interrupted=over))
+    engine.process_batch_if_running = process_batch_if_running
+    working = measure(lambda: engine.work_on_run(run_id=run.pk, interrupted=over))
     clients, done = run.items.count(), run.items.filter(outcome=outcome).count()
     # Those that were in work when the last batch ended are done too.
     assert SAMPLE <= done == run.items.exclude(outcome="").count(), run.count_outcomes_and_matches()
     run.stop(by=None)
-    skipped_items.skip_free_items_of_stopped_run(run)
+    engine.skip_free_items_of_stopped_run(run)
     return working * (SAMPLE / done) + starting * (SAMPLE / clients)
 
 
@@ -371,11 +371,11 @@ def profile(work: Callable[[], Took]) -> Took:
     """Do it in one thread, and print what took longest: functions by their own time, and statements."""
     from django.db.backends.utils import CursorWrapper
 
-    from migration.operations import runs
     from migration.pushes import plans
+    from migration.runs import engine
     from nova_credentials.aws.context_threads import ContextThreads
 
-    runs.BATCHES_AT_ONCE = 1
+    engine.BATCHES_AT_ONCE = 1
     plans._look_at_some_at_once = map
     ContextThreads.map = lambda _threads, work, items: map(work, items)
     plain, statements = CursorWrapper.execute, defaultdict(lambda: [0, 0.0])

@@ -94,7 +94,7 @@ def poll_run(clients: int) -> Took:
 
 def find_run() -> int:
     """Return the newest run over all clients."""
-    from migration.models.runs import Run
+    from migration.runs.models import Run
 
     return Run.objects.filter(kind=Run.Kind.MIGRATE).first().pk
 

@@ -75,10 +75,10 @@ def measure() -> bool:
 def move_all(old: Phase, new: Phase) -> None:
     from migration.models.clients import all_clients
     from migration.moves.approvals import start_move_run
-    from migration.operations import runs
+    from migration.runs import engine
 
     run = start_move_run(chosen=all_clients(), old=old, new=new)
-    runs.finish_inline(run)
+    engine.finish_inline(run)
     counts = run.count_outcomes_and_matches()
     if counts["moved"] != CLIENTS:
         first = run.items.exclude(outcome="moved").first()

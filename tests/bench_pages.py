@@ -108,7 +108,7 @@ def make_sites(uris: dict[int, str]) -> tuple[dict[str, Client], dict[str, dict[
 
     from credentials.models import Client as Customer
     from migration.models import Comparison
-    from migration.models.runs import Run
+    from migration.runs.models import Run
     from tests.bulk_data import COMPARISONS_EACH, make_crowd
 
     settings.DEBUG = False  # in development Django keeps every statement in memory

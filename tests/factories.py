@@ -19,7 +19,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 if TYPE_CHECKING:
-    from migration.models.runs import Run
+    from migration.runs.models import Run
 
 
 def qualified(table: str) -> sql.Identifier:
@@ -316,7 +316,7 @@ def start_run(**options: Any) -> "Run":
     """Start a run for the workers, as the pages do."""
     # Later than at the top: benchmarks import this module before they name their settings.
     from migration import tasks
-    from migration.models.runs import MANY_TRIES, Run
+    from migration.runs.models import MANY_TRIES, Run
 
     run = Run.start(**{"tries": MANY_TRIES, **options})
     assert tasks.enqueue(run)

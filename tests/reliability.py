@@ -35,7 +35,7 @@ from tests.redis_server import RedisServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from migration.models.runs import Run
+    from migration.runs.models import Run
     from nova_credentials.messages import Message
 
 LOCAL = ROOT / ".local" / "reliability"
@@ -90,7 +90,7 @@ class Stage:
         return self.aws.conditions.report()["calls"].get(operation, {"calls": 0})["calls"]
 
     def await_end(self, *runs: Run) -> None:
-        from migration.models.runs import Run
+        from migration.runs.models import Run
 
         keys = [run.pk for run in runs]
         self.until(
@@ -100,7 +100,7 @@ class Stage:
     def until(self, true: Callable[[], bool], of: int | None = None) -> None:
         from django.db import DatabaseError, connection
 
-        from migration.reports.run_progress import measure_progress, select_runs_for_progress
+        from migration.runs.progress import measure_progress, select_runs_for_progress
 
         deadline = time.monotonic() + max(PATIENCE_SECONDS, self.number / 10)
         while time.monotonic() < deadline:
@@ -139,7 +139,7 @@ class Scenario:
 
 def migrate(stage: Stage) -> Run:
     from migration.models.clients import all_clients
-    from migration.models.runs import Run
+    from migration.runs.models import Run
     from tests import factories
 
     return factories.start_run(kind=Run.Kind.MIGRATE, chosen=all_clients())
@@ -314,9 +314,9 @@ def verify(stage: Stage, scenario: Scenario, runs: list[Run]) -> list[str]:
     """What is not as it must be."""
     from migration.models import Worker
     from migration.models.clients import all_clients
-    from migration.models.runs import Run
     from migration.operations.aws_store import secrets_manager
-    from migration.operations.runs import finish_inline
+    from migration.runs.engine import finish_inline
+    from migration.runs.models import Run
 
     wrong = [] if Worker.objects.last_seen_at() else ["no worker was ever seen"]
     stage.aws.conditions.clear()

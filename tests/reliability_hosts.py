@@ -20,7 +20,7 @@ from tests.reliability_moves import ROUND_TRIP, WAY, await_moved, set_read_rate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from migration.models.runs import Run
+    from migration.runs.models import Run
     from tests.reliability import Stage
 
 HOSTS = NORTH, SOUTH = ("north", "south")
@@ -134,7 +134,7 @@ def command(stage: Stage, kind: str, *arguments: str) -> Iterator[Run]:
 
     Raises SystemExit where the command did not end well.
     """
-    from migration.models.runs import Run
+    from migration.runs.models import Run
 
     known = set(Run.objects.filter(kind=kind).values_list("pk", flat=True))
     started = Run.objects.filter(kind=kind).exclude(pk__in=known)

@@ -13,7 +13,7 @@ from nova_credentials.phases import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from migration.models.runs import Run
+    from migration.runs.models import Run
     from tests.reliability import Stage
 
 # A round trip that leaves time to strike while a run is at it.
@@ -36,7 +36,7 @@ def move_under(strike: Callable[[Stage, Run], None]) -> Callable[[Stage], list[R
 
     def act(stage: Stage) -> list[Run]:
         from migration.models.clients import all_clients
-        from migration.models.runs import Run
+        from migration.runs.models import Run
         from tests import factories
 
         stage.await_end(factories.start_run(kind=Run.Kind.MIGRATE, chosen=all_clients()))
@@ -48,8 +48,8 @@ def move_under(strike: Callable[[Stage, Run], None]) -> Callable[[Stage], list[R
 def move_all(stage: Stage, old: Phase, new: Phase, strike: Callable[[Stage, Run], None]) -> Run:
     from migration import tasks
     from migration.models.clients import all_clients
-    from migration.models.runs import MANY_TRIES
     from migration.moves.approvals import start_move_run
+    from migration.runs.models import MANY_TRIES
 
     stage.aws.conditions.set(Conditions(round_trip_seconds=ROUND_TRIP))
     run = start_move_run(chosen=all_clients(), old=old, new=new, tries=MANY_TRIES)
@@ -118,7 +118,7 @@ STRIKES = (
 def list_faults(runs: list[Run], number: int) -> list[str]:
     """Return what is not as it must be once every client has moved to AWS and back."""
     from migration.models import PhaseChange
-    from migration.models.run_items import Outcome
+    from migration.runs.items import Outcome
 
     wrong = []
     for run in runs:

@@ -19,12 +19,12 @@ from django_q.tasks import async_task
 
 from credentials.models import Client
 from migration import tasks
-from migration.admin.run_items import TABS
 from migration.models import Campaign, ClientGroup, Comparison, GroupMember, RunItem, RunPlan
 from migration.models.clients import all_clients, digest_clients
-from migration.models.runs import Run
 from migration.operations import aws_store, snapshots
 from migration.pushes.pushes import push
+from migration.runs.models import Run
+from migration.runs.pages import TABS
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.comparison import MismatchKind
 from nova_credentials.phases import Phase

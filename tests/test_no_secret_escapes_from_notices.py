@@ -7,9 +7,9 @@ from django.urls import reverse
 from credentials.models import DatabaseCredential
 from migration.models import Notice
 from migration.models.clients import all_clients
-from migration.models.runs import Run
-from migration.operations import runs
 from migration.operations.notice_looks import look_at_clients
+from migration.runs import engine
+from migration.runs.models import Run
 from migration.secrets.copies import search_copies
 from nova_admin.notify_settings import NotifySettings
 from tests.factories import make_client, update
@@ -33,13 +33,13 @@ def test_no_notice_holds_a_value_or_the_path_of_a_webhook(stores, client, settin
         settings.EMAIL_HOST, settings.EMAIL_PORT = HOST, mailbox.port
         settings.NOVA_NOTIFY = NotifySettings((webhook.url,), (TEAM,), loopback_allowed=True)
         with everything_logged(haystack):
-            runs.finish_inline(
+            engine.finish_inline(
                 Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients(), by=root, adopt=True)
             )
             row = DatabaseCredential.objects.filter(client=pk).first()
             marker = MARKERS["db_password_encrypted"]
             update("client_database_credentials", row.pk, db_password_encrypted=f"{marker} anew")
-            runs.finish_inline(Run.start(kind=Run.Kind.COMPARE, chosen=all_clients(), by=root))
+            engine.finish_inline(Run.start(kind=Run.Kind.COMPARE, chosen=all_clients(), by=root))
             make_client("note", name=f"note of {marker} anew"[:90])
             search_copies(client_ids=[pk], by=root)
             look_at_clients()

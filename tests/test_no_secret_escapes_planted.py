@@ -10,7 +10,7 @@ from django_q.tasks import async_task
 
 from credentials.models import Client
 from migration.models import Comparison, RunItem
-from migration.models.runs import Run
+from migration.runs.models import Run
 from nova_credentials.messages import Message
 from tests.factories import make_client, make_database
 from tests.haystack import Haystack, everything_logged

@@ -5,16 +5,13 @@ from django.contrib import admin
 from credentials.models import Client, ColumnMapping
 from migration.admin.audit import AuditEventAdmin
 from migration.admin.dashboard import get_dashboard_context
-from migration.admin.runs import RunAdmin
 from migration.campaigns.admin import CampaignAdmin
 from migration.campaigns.models import Campaign
 from migration.clients.groups import ClientGroupAdmin
 from migration.clients.pages import ClientAdmin
-from migration.models.approvals import MoveRequest
 from migration.models.audit_events import AuditEvent
 from migration.models.client_groups import ClientGroup
 from migration.models.comparisons import Comparison
-from migration.models.runs import Run
 from migration.moves.approval_pages import MoveRequestAdmin
 from migration.nova.models import ReaderProcess
 from migration.nova.readers import ReaderProcessAdmin
@@ -26,6 +23,9 @@ from migration.people import (
 from migration.people.models import WrongPassword
 from migration.people.password_pages import WrongPasswordAdmin
 from migration.pushes.pages import ComparisonAdmin
+from migration.runs.models import Run
+from migration.runs.pages import RunAdmin
+from migration.runs.requests import MoveRequest
 from migration.secrets.copy_pages import CopySearchAdmin
 from migration.secrets.models import CopySearch
 

@@ -9,7 +9,6 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from migration.admin.base import RUN_PERMISSION
-from migration.admin.run_views import make_run_badge
 from migration.campaigns.members import count_by_phase_before_goal
 from migration.campaigns.models import Campaign
 from migration.campaigns.starts import may_start_campaign
@@ -18,6 +17,7 @@ from migration.clients.ready_moves import READY_PERMISSIONS, select_ready_outsid
 from migration.models.permissions import VIEW_CAMPAIGNS, VIEW_CHECKS
 from migration.moves.models import Standing
 from migration.reports.dashboard import load_dashboard
+from migration.runs.pages import make_run_badge
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:

@@ -38,11 +38,11 @@ from migration.campaigns.models import (
 from migration.models.client_groups import GroupMember
 from migration.models.clients import all_clients
 from migration.models.reads import ReadCount
-from migration.models.run_items import Outcome, RunItem
-from migration.models.runs import Run
 from migration.models.workers import Worker
 from migration.moves.evidence import describe_duration, describe_wanted
 from migration.moves.models import FRESH, Blocker
+from migration.runs.items import Outcome, RunItem
+from migration.runs.models import Run
 from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase
 

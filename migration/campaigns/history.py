@@ -21,8 +21,8 @@ from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.audit_signatures import first_id_at
 from migration.models.moves import PhaseChange, is_move_back
 from migration.models.phases import PhaseChoices
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

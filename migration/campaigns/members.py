@@ -11,14 +11,14 @@ from django.utils import timezone
 
 from migration import audit_sentences, campaign_sentences
 from migration.campaigns.models import GOALS, Campaign, CampaignNotChangedError, Wave, WaveClient
-from migration.models.approvals import RequestContent, read_request_content
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.client_groups import GroupMember
 from migration.models.clients import all_clients, digest_clients
 from migration.models.reasons import require_storable_reason
-from migration.models.run_items import CAN_BE_RETRIED, RunItem
-from migration.models.runs import Run
 from migration.moves.models import Blocker, Standing, select_standing
+from migration.runs.items import CAN_BE_RETRIED, RunItem
+from migration.runs.models import Run
+from migration.runs.requests import RequestContent, read_request_content
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.models.clients import ClientPhaseQuerySet
-    from migration.models.run_items import RunItemQuerySet
+    from migration.runs.items import RunItemQuerySet
 
 
 # Owns what becomes of clients that hold a campaign up: it goes on without them, if somebody says so.

@@ -30,9 +30,9 @@ from migration.models.moves import PhaseChange, is_move_back
 from migration.models.notices import Notice, NoticeEvent
 from migration.models.phases import PhaseChoices
 from migration.models.reasons import limit_reason
-from migration.models.run_items import CAN_BE_RETRIED, RunItem
-from migration.models.steered_runs import SteeredRun
 from migration.moves.models import count_awaited_by_blocker
+from migration.runs.items import CAN_BE_RETRIED, RunItem
+from migration.runs.models import SteeredRun
 from nova_credentials.messages import MessageError, in_a_row
 from nova_credentials.phases import Phase
 from nova_credentials.sentences import STALE_PHASE
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.models.clients import ClientPhaseQuerySet
-    from migration.models.run_items import RunItemQuerySet
-    from migration.models.runs import Run, RunQuerySet
     from migration.moves.models import Blocker
+    from migration.runs.items import RunItemQuerySet
+    from migration.runs.models import Run, RunQuerySet
     from nova_credentials.messages import Message
 
 

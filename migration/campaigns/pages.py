@@ -33,8 +33,6 @@ from migration.admin.base import (
     read_raw_form_text,
 )
 from migration.admin.counted_filters import ClientListFilter
-from migration.admin.run_starts import start_run
-from migration.admin.run_views import make_run_badge
 from migration.campaigns.explain import (
     NAMED_IN_ALL,
     CountedClients,
@@ -68,11 +66,13 @@ from migration.models.notices import NoticeEvent, is_told
 from migration.models.permissions import APPROVE_MOVES, SET_NOTICES, VIEW_CAMPAIGNS, VIEW_RUNS
 from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH
 from migration.models.reasons import ReasonError
-from migration.models.runs import Run
 from migration.moves.approvals import ApprovalStepRefused, find_second_user_refusal
 from migration.moves.models import Blocker
 from migration.people.roles import VIEW_AUDIT
-from migration.reports.run_progress import measure_progress, select_runs_for_progress
+from migration.runs.models import Run
+from migration.runs.pages import make_run_badge
+from migration.runs.progress import measure_progress, select_runs_for_progress
+from migration.runs.starts import start_run
 from migration.templatetags.migration_pages import make_label
 from nova_credentials.phases import Move, Phase
 

@@ -18,14 +18,12 @@ from migration.models.audit_events import AuditCode
 from migration.models.client_groups import ClientGroup
 from migration.models.notices import Notice, NoticeEvent
 from migration.models.phases import MOVE_PERMISSIONS
-from migration.models.planned_moves import PlannedMoves
 from migration.models.reasons import require_storable_reason
-from migration.models.runs import MANY_TRIES, Run
-from migration.models.steered_runs import StaleRunError
 from migration.moves.approvals import ApprovalStepRefused, find_second_user_refusal
 from migration.moves.evidence import describe_duration
 from migration.moves.gates import needs_approval
-from migration.operations.skipped_items import skip_free_items_of_stopped_run
+from migration.runs.engine import skip_free_items_of_stopped_run
+from migration.runs.models import MANY_TRIES, PlannedMoves, Run, StaleRunError
 from nova_credentials.messages import MessageError, in_a_row
 from nova_credentials.phases import MOVES, Move, Phase
 

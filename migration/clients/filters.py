@@ -19,15 +19,15 @@ from migration.models.client_groups import ClientGroup, GroupMember
 from migration.models.client_owners import ClientOwner
 from migration.models.clients import all_clients
 from migration.models.comparisons import Comparison
-from migration.models.failures import select_current_failures
 from migration.models.offboardings import Offboarding, OffboardingState
 from migration.models.phases import PhaseChoices
 from migration.models.rotation_schedules import client_rotation_is_overdue
 from migration.models.rotations import Rotation
-from migration.models.run_items import Act
 from migration.moves.models import KEPT_BY_NOTHING, Blocker, Standing, select_standing
 from migration.moves.readiness import SiteFacts, count_standings, has_next_phase, is_ready
 from migration.pushes.models import TO_ROTATE, KnownValue
+from migration.runs.failures import select_current_failures
+from migration.runs.items import Act
 from migration.secrets.pages import SettingsFilter
 from nova_credentials.phases import Phase
 

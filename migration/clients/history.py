@@ -21,15 +21,15 @@ from credentials.localization import localize
 from credentials.models import CREDENTIAL_MODELS, Client
 from migration.audit_sentences import CLIENT_ACTIVATED, CLIENT_DEACTIVATED
 from migration.clients.models import ClientComment
-from migration.models.approvals import MoveRequest
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.comparisons import Comparison
 from migration.models.moves import PhaseChange
 from migration.models.resolutions import Resolution
 from migration.models.reveals import Reveal
 from migration.models.rotations import Rotation
-from migration.models.run_items import RunItem
-from migration.models.runs import Run
+from migration.runs.items import RunItem
+from migration.runs.models import Run
+from migration.runs.requests import MoveRequest
 from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:

@@ -37,7 +37,6 @@ from migration.models.clients import all_clients
 from migration.models.permissions import VIEW_RUNS
 from migration.models.phases import PhaseChoices
 from migration.models.reads import ReadCount
-from migration.models.run_items import RunItem
 from migration.moves.evidence import describe_duration
 from migration.moves.models import Blocker, Standing, find_standing, get_wanted_time, with_blocker
 from migration.moves.readiness import judge_next_steps
@@ -45,6 +44,7 @@ from migration.operations.aws_store import client_secret_names
 from migration.operations.csv_cells import make_csv_line
 from migration.operations.cutover_exports import NotCutOverError, export_cutover
 from migration.people.roles import VIEW_AUDIT
+from migration.runs.items import RunItem
 from migration.templatetags.migration_pages import badge, error_class_label, make_label, time_ago
 from nova_credentials.phases import Phase
 

@@ -19,13 +19,13 @@ from migration import comment_sentences
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.client_owners import OWN_PERMISSION
 from migration.models.clients import all_clients
-from migration.models.failures import SiteFailureCounts, count_failed_clients
 from migration.models.kept_counts import KeptCounts
 from migration.models.kept_names import KeptNameField, require_kept_name
 from migration.models.moves import PhaseChange
 from migration.models.reasons import MOST_CHARACTERS, limit_reason
 from migration.models.resolutions import Resolution
 from migration.moves.models import with_blocker
+from migration.runs.failures import SiteFailureCounts, count_failed_clients
 from nova_credentials.messages import MessageError
 from nova_credentials.phases import Phase
 

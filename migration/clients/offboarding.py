@@ -32,8 +32,6 @@ from migration.models.reads import ReadCount
 from migration.models.reasons import require_reason
 from migration.models.rotation_schedules import RotationSchedule
 from migration.models.rotations import Rotation
-from migration.models.run_items import PUSHED, RunItem
-from migration.models.runs import Run
 from migration.models.secrets import Secret
 from migration.moves.evidence import GateFacts
 from migration.moves.gates import ShutGate
@@ -57,6 +55,8 @@ from migration.pushes.known_values import note_values_before_purge
 from migration.pushes.pushes import push
 from migration.pushes.rows_from_aws import STORE_ERRORS, hold_rows
 from migration.pushes.secret_writer import load_owners
+from migration.runs.items import PUSHED, RunItem
+from migration.runs.models import Run
 from migration.secrets.models import FoundCopy, SearchedClient
 from migration.secrets.settings import name_removed_replicas, schedule_with_replicas
 from nova_credentials.aws.secrets_manager import SecretsManagerError

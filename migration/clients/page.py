@@ -50,8 +50,6 @@ from migration.models.phases import PhaseChoices
 from migration.models.reads import ReadCount
 from migration.models.reasons import ReasonError
 from migration.models.reveals import Reveal
-from migration.models.run_items import RunItem
-from migration.models.runs import Run
 from migration.models.secrets import Secret
 from migration.moves.checklists import show_checks
 from migration.moves.evidence import WANT_EVIDENCE, find_end_of_purge_wait
@@ -62,6 +60,8 @@ from migration.nova.readers import ADOPTION_STEPS
 from migration.operations.aws_store import CALLER, client_secret_names, secret_names
 from migration.operations.cutover_exports import find_cutover
 from migration.pushes.pages import get_undo_context
+from migration.runs.items import RunItem
+from migration.runs.models import Run
 from migration.secrets.copy_pages import SEARCH_PERMISSION
 from migration.secrets.pages import LAYOUT_PERMISSION, get_console_url
 from nova_credentials import document as documents

@@ -33,7 +33,6 @@ from migration.admin.new_login_tests import (
 )
 from migration.admin.reveals import RevealView, link_reveal
 from migration.admin.rotations import RotateView, SetScheduleView, join_links, link_rotation
-from migration.admin.run_starts import start_run
 from migration.campaigns.starts import list_campaign_actions
 from migration.clients.comments import LeaveCommentView, TakeBackCommentView
 from migration.clients.filters import CLIENT_FILTERS
@@ -62,7 +61,6 @@ from migration.clients.ready_moves import MoveReadyView
 from migration.models.clients import all_clients, digest_selection
 from migration.models.login_tests import LOGIN_PERMISSION, LoginStores
 from migration.models.rotations import ROTATE_PERMISSION
-from migration.models.runs import Run
 from migration.moves.bulk_pages import BulkCutoverView, list_bulk_moves
 from migration.moves.pages import (
     ConfirmMoveView,
@@ -76,6 +74,8 @@ from migration.people.roles import LEGACY_IMPORT_PERMISSIONS
 from migration.pushes.pages import CopyToPostgresView, ResolveMismatchView, UndoCopyView
 from migration.pushes.plan_pages import plan_or_start_run
 from migration.pushes.saves import AdminSave, SaveRefusedError, record_save
+from migration.runs.models import Run
+from migration.runs.starts import start_run
 from migration.secrets.pages import (
     AdoptView,
     ChangeLayoutView,

@@ -8,9 +8,9 @@ from migration.models.clients import ClientMigration, all_clients
 from migration.models.comparisons import Comparison
 from migration.models.phases import WRITES_BOTH
 from migration.models.reads import ReadCount, ReadsSince
-from migration.models.run_items import RunItem
 from migration.operations.aws_store import client_secret_names
-from migration.reports.run_progress import measure_progress, select_runs_for_progress
+from migration.runs.items import RunItem
+from migration.runs.progress import measure_progress, select_runs_for_progress
 from nova_credentials.phases import Phase
 from nova_credentials.tables import is_push_pending
 

@@ -34,13 +34,13 @@ from migration.management.run_waiting import finish_in_this_process, wait_for_wo
 from migration.models.client_groups import ClientGroup
 from migration.models.clients import all_clients
 from migration.models.reasons import ReasonError, require_storable_reason
-from migration.models.runs import MANY_TRIES, Run
 from migration.operations.aws_writes import (
     find_write_refusal,
     get_aws_write_state,
     write_guard,
 )
 from migration.pushes.resolutions import NotResolved
+from migration.runs.models import MANY_TRIES, Run
 from migration.secrets.adoptions import adopt_secrets, list_foreign_secrets
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError

@@ -17,8 +17,8 @@ from migration.campaigns.explain import explain_waiting, find_unfinished_run, su
 from migration.campaigns.models import Campaign
 from migration.campaigns.steps import advance_campaign
 from migration.management.base import RunCommand
-from migration.models.runs import Run
-from migration.operations.runs import is_held_by_writes
+from migration.runs.engine import is_held_by_writes
+from migration.runs.models import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

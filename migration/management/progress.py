@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from migration.management.output import OneLineOutput
-    from migration.reports.run_progress import Progress
+    from migration.runs.progress import Progress
     from nova_credentials.messages import Message
 
 LOOK_SECONDS = 1.0

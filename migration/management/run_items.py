@@ -10,8 +10,8 @@ from migration.management.progress import make_console
 from migration.models.clients import all_clients
 from migration.models.comparisons import Comparison
 from migration.models.login_tests import LoginStores, LoginTest
-from migration.models.run_items import LEFT_OUT_KEYS, Outcome
-from migration.models.runs import Run
+from migration.runs.items import LEFT_OUT_KEYS, Outcome
+from migration.runs.models import Run
 
 Item: TypeAlias = "Mapping[str, Any]"
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import TextIO
 
-    from migration.models.run_items import RunItemQuerySet
+    from migration.runs.items import RunItemQuerySet
     from nova_credentials.messages import Message
 
 NOT_BEGUN, PENDING = "not begun", "pending"

@@ -14,11 +14,10 @@ from django.db import DatabaseError, connection
 
 from migration import command_sentences, run_sentences
 from migration.management.progress import LOOK_SECONDS, ProgressDisplay, show_meanwhile
-from migration.models.runs import Run
-from migration.operations import runs
-from migration.operations.run_batches import held_batches
-from migration.operations.runs import is_held_by_writes
-from migration.reports.run_progress import measure_progress, select_runs_for_progress
+from migration.runs import engine
+from migration.runs.engine import held_batches, is_held_by_writes
+from migration.runs.models import Run
+from migration.runs.progress import measure_progress, select_runs_for_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from django.core.management.base import OutputWrapper
 
-    from migration.reports.run_progress import Progress
+    from migration.runs.progress import Progress
     from nova_credentials.messages import Message, Sentence
 
 # A run that is over is reported at once.
@@ -90,7 +89,7 @@ def finish_in_this_process(run: Run, output: OutputWrapper) -> None:
 
     try:
         with show_meanwhile(output, look), _catch_interrupt(interrupted):
-            runs.finish_inline(run, interrupted=interrupted)
+            engine.finish_inline(run, interrupted=interrupted)
     except KeyboardInterrupt:
         interrupted.set()
     if interrupted.is_set() and run.items.never_begun().exists():

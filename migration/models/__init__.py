@@ -30,7 +30,6 @@ from migration.clients.models import (
     check_comment,
     late_push_threshold,
 )
-from migration.models.approvals import MoveRequest
 from migration.models.audit_actors import Actor, acting
 from migration.models.audit_events import AuditCheckpoint, AuditCode, AuditEvent, AuditLink
 from migration.models.client_groups import (
@@ -92,15 +91,6 @@ from migration.models.offboardings import (
     is_leaving_or_left,
 )
 from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH, PhaseChoices
-from migration.models.planned_clients import (
-    PlanClass,
-    PlanCounts,
-    PlanDrift,
-    PlannedClient,
-    PlanRow,
-    ReplacedSecret,
-)
-from migration.models.planned_moves import PlannedMoves
 from migration.models.planned_versions import PlannedVersion
 from migration.models.rates import Rate
 from migration.models.reads import GOOD_READS, ReadCount, ReadsSince
@@ -120,18 +110,7 @@ from migration.models.rotations import (
     RotationOutcome,
     RotationStep,
 )
-from migration.models.run_items import (
-    CAN_BE_RETRIED,
-    PUSHED,
-    TRANSIENT,
-    Act,
-    Outcome,
-    RunItem,
-)
-from migration.models.run_plans import PlanInOtherStateError, RunPlan
-from migration.models.runs import MANY_TRIES, Run
 from migration.models.secrets import KnownSecret, Secret, client_has_settings_drift
-from migration.models.steered_runs import StaleRunError, WithdrawnRunError
 from migration.models.version_keys import Fingerprint, VersionKey
 from migration.models.work_facts import OF_AWS, BackgroundFacts, read_background_facts
 from migration.models.workers import KNOWN_MIGRATIONS, Worker
@@ -174,6 +153,19 @@ from migration.pushes.models import (
     PresentValue,
     SeenClient,
 )
+from migration.runs.items import CAN_BE_RETRIED, PUSHED, TRANSIENT, Act, Outcome, RunItem
+from migration.runs.models import MANY_TRIES, PlannedMoves, Run, StaleRunError, WithdrawnRunError
+from migration.runs.plans import (
+    PlanClass,
+    PlanCounts,
+    PlanDrift,
+    PlanInOtherStateError,
+    PlannedClient,
+    PlanRow,
+    ReplacedSecret,
+    RunPlan,
+)
+from migration.runs.requests import MoveRequest
 from migration.secrets.models import (
     MOST_SEARCH_TRIES,
     CopySearch,

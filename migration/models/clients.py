@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models.runs import Run
+    from migration.runs.models import Run
     from nova_credentials.credential_types import CredentialType
     from nova_credentials.messages import Message
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models.runs import Run
+    from migration.runs.models import Run
 
 
 class PhaseChangeQuerySet(models.QuerySet["PhaseChange"]):

@@ -25,12 +25,8 @@ from migration.admin.base import (
     get_signed_in_user,
     read_raw_form_text,
 )
-from migration.admin.run_starts import announce_and_enqueue_run, enqueue_run, get_run_url
-from migration.admin.run_views import MORE_OF_RUN
-from migration.models.approvals import MoveRequest
 from migration.models.permissions import APPROVE_MOVES, VIEW_RUNS
 from migration.models.phases import MOVE_PERMISSIONS, PhaseChoices
-from migration.models.runs import MANY_TRIES, Run
 from migration.moves.approvals import (
     ApprovalStepRefused,
     approve_request,
@@ -46,6 +42,10 @@ from migration.moves.checklists import Checklist, make_checklist
 from migration.moves.gates import ShutGate, count_missing_kinds, count_overrides, label_evidence
 from migration.moves.pages import make_move_warning, report_move
 from migration.operations.snapshots import read_snapshots
+from migration.runs.models import MANY_TRIES, Run
+from migration.runs.pages import MORE_OF_RUN
+from migration.runs.requests import MoveRequest
+from migration.runs.starts import announce_and_enqueue_run, enqueue_run, get_run_url
 from migration.templatetags.migration_pages import badge, time_ago
 from nova_credentials.phases import MOVES, Phase
 

@@ -8,13 +8,9 @@ from django.db import IntegrityError, transaction
 
 from credentials.models import Client
 from migration import audit_sentences, evidence_sentences, sentences, user_sentences
-from migration.models.approvals import MoveRequest
 from migration.models.audit_events import AuditCode
 from migration.models.phases import MOVE_PERMISSIONS
-from migration.models.planned_moves import PlannedMoves
 from migration.models.reasons import require_storable_reason
-from migration.models.runs import Run
-from migration.models.steered_runs import StaleRunError
 from migration.moves.gates import (
     NEED_APPROVAL,
     Override,
@@ -26,9 +22,11 @@ from migration.moves.gates import (
 )
 from migration.moves.moves import move
 from migration.operations.bounded_refusals import record_refusal
-from migration.operations.skipped_items import skip_free_items_of_stopped_run
 from migration.operations.snapshots import read_snapshot
 from migration.people.models import PasswordReset
+from migration.runs.engine import skip_free_items_of_stopped_run
+from migration.runs.models import PlannedMoves, Run, StaleRunError
+from migration.runs.requests import MoveRequest
 from nova_credentials.messages import Message, MessageError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase, check_move
 
@@ -37,10 +35,10 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models.approvals import MoveRequestQuerySet
     from migration.models.clients import ClientPhaseQuerySet
     from migration.moves.evidence import Evidence
     from migration.moves.moves import MoveResult
+    from migration.runs.requests import MoveRequestQuerySet
 
 
 # Requests, approves and cancels moves that need two users. The checks of the gate count at the approval.

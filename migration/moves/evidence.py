@@ -17,8 +17,6 @@ from migration import evidence_sentences, sentences
 from migration.models.clients import ClientMigration
 from migration.models.login_tests import LoginStore, LoginTest
 from migration.models.reads import GOOD_READS, ReadCount, ReadsSince
-from migration.models.run_items import RunItem
-from migration.models.runs import Run
 from migration.moves.models import (
     ANSWERED_WITHIN,
     FRESH,
@@ -28,6 +26,8 @@ from migration.moves.models import (
 )
 from migration.nova.models import ReaderProcess
 from migration.nova.tables import read_nova_tables
+from migration.runs.items import RunItem
+from migration.runs.models import Run
 from migration.secrets.models import SearchedClient
 from nova_credentials.phases import Phase
 

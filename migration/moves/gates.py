@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from migration.models.clients import ClientMigration
     from migration.models.login_tests import LoginTest
     from migration.models.reads import ReadCount
-    from migration.models.run_items import RunItem
-    from migration.models.runs import Run
     from migration.operations.snapshots import ClientSnapshot
+    from migration.runs.items import RunItem
+    from migration.runs.models import Run
 
 
 # Tries out whether the AWS account may do what a client's next phase needs, on the client's own secrets.

@@ -22,8 +22,8 @@ from migration.models.comparisons import Comparison
 from migration.models.login_tests import LoginTest
 from migration.models.phases import WRITES_BOTH
 from migration.models.reads import GOOD_READS
-from migration.models.run_items import RunItem
-from migration.models.runs import Run
+from migration.runs.items import RunItem
+from migration.runs.models import Run
 from migration.secrets.models import SearchedClient
 from nova_credentials.phases import Phase
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from migration.models.clients import ClientPhaseQuerySet
-    from migration.models.run_items import RunItemQuerySet
+    from migration.runs.items import RunItemQuerySet
 
 
 # Twice the usual time between two sweeps, as one may be late.

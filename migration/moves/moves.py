@@ -17,14 +17,12 @@ from credentials.nova_columns import NovaSchemaError, read_nova_columns
 from credentials.pointers import replace_secrets_by_pointers
 from credentials.refusals import RefusedByDatabaseError
 from migration import audit_sentences, evidence_sentences, offboarding_sentences, sentences
-from migration.models.approvals import MoveRequest
 from migration.models.audit_events import AuditCode
 from migration.models.clients import ClientMigration, PlannedChange
 from migration.models.comparisons import Comparison
 from migration.models.moves import PhaseChange
 from migration.models.reads import ReadCount
 from migration.models.reasons import require_storable_reason
-from migration.models.run_items import PUSHED
 from migration.moves.evidence import GateFacts
 from migration.moves.gates import (
     Check,
@@ -65,6 +63,8 @@ from migration.pushes.rows_from_aws import (
     restore_purged_rows,
 )
 from migration.pushes.secret_writer import RefusedBySiteError
+from migration.runs.items import PUSHED
+from migration.runs.requests import MoveRequest
 from migration.secrets.settings import schedule_secret_deletion
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.comparison import are_equal
@@ -77,8 +77,8 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models.runs import Run
     from migration.moves.gates import KmsAnswers
+    from migration.runs.models import Run
     from nova_credentials.aws.secrets_manager import SecretsManager
 
 

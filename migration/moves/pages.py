@@ -27,7 +27,6 @@ from migration.admin.base import (
     get_typed_reason,
 )
 from migration.admin.remedies import find_remedy, redirect_back, show_refusal
-from migration.models.approvals import MoveRequest
 from migration.models.clients import ClientMigration
 from migration.models.comparisons import Comparison
 from migration.models.moves import PhaseChange
@@ -35,7 +34,6 @@ from migration.models.offboardings import Offboarding
 from migration.models.permissions import VIEW_REQUESTS
 from migration.models.phases import MOVE_PERMISSIONS, PhaseChoices
 from migration.models.reasons import ReasonError
-from migration.models.run_items import PUSHED
 from migration.moves.approvals import ApprovalStepRefused, request_move
 from migration.moves.checklists import Checklist, make_checklist
 from migration.moves.evidence import find_end_of_purge_wait
@@ -49,6 +47,8 @@ from migration.moves.gates import (
 from migration.moves.moves import measure_cutover, move
 from migration.operations.snapshots import read_snapshots
 from migration.pushes.pushes import push
+from migration.runs.items import PUSHED
+from migration.runs.requests import MoveRequest
 from nova_credentials.messages import MessageError
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 

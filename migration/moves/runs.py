@@ -15,8 +15,6 @@ from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.clients import ClientMigration
 from migration.models.comparisons import Comparison
 from migration.models.moves import PhaseChange
-from migration.models.run_items import PUSHED, TRANSIENT, Outcome
-from migration.models.runs import Run
 from migration.moves.evidence import GateFacts
 from migration.moves.gates import Check, KmsAnswers, Override, ShutGate, needs_approval
 from migration.moves.moves import LOCK_WAIT_SECONDS, MoveAttempt, fail_overtaken_requests, move
@@ -24,11 +22,13 @@ from migration.operations.aws_store import make_aws_copy, secrets_manager
 from migration.operations.aws_writes import explain_differences_after_reading
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
 from migration.operations.shared_facts import FACTS, PLACE
-from migration.operations.single_items import works_on
 from migration.operations.snapshots import read_snapshots
 from migration.pushes.comparisons import make_unsaved_comparison, read_secrets
 from migration.pushes.pushes import push
 from migration.pushes.rows_from_aws import hold_rows_if_all_free
+from migration.runs.engine import works_on
+from migration.runs.items import PUSHED, TRANSIENT, Outcome
+from migration.runs.models import Run
 from migration.secrets.settings import schedule_secret_deletion
 from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
-    from migration.models.planned_moves import PlannedMoves
-    from migration.models.run_items import RunItem
     from migration.moves.moves import MoveResult
-    from migration.operations.single_items import ItemsToRetry
     from migration.operations.snapshots import ClientSnapshot
+    from migration.runs.engine import ItemsToRetry
+    from migration.runs.items import RunItem
+    from migration.runs.models import PlannedMoves
     from nova_credentials.aws.answers import Answers
     from nova_credentials.messages import Message
 

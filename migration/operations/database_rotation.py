@@ -16,7 +16,6 @@ from credentials.refusals import RefusedByDatabaseError
 from migration import rotation_sentences
 from migration.models.layouts import OtherSecretsState
 from migration.models.rotations import RotationOutcome, RotationStep
-from migration.models.run_items import PUSHED
 from migration.models.secrets import Secret
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.aws_writes import require_writes_allowed
@@ -64,6 +63,7 @@ from migration.operations.snapshots import (
 from migration.pushes.known_values import note_new_password_in_aws, noting_rows
 from migration.pushes.pushes import push
 from migration.pushes.rows_from_aws import hold_rows, record_as_pushed_if_equal
+from migration.runs.items import PUSHED
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import parse_document

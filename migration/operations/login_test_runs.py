@@ -9,21 +9,21 @@ from credentials.models import Client
 from migration import login_sentences, sentences
 from migration.models.login_outcomes import LoginOutcome
 from migration.models.login_tests import LoginStores, LoginTest
-from migration.models.run_items import TRANSIENT, Outcome
-from migration.models.runs import Run
 from migration.operations.client_login_tests import (
     describe_test,
     keep_results,
     read_stores,
     try_logins,
 )
-from migration.operations.single_items import works_on
+from migration.runs.engine import works_on
+from migration.runs.items import TRANSIENT, Outcome
+from migration.runs.models import Run
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.document import DocumentError
 
 if TYPE_CHECKING:
-    from migration.models.run_items import RunItem
-    from migration.operations.single_items import ItemsToRetry
+    from migration.runs.engine import ItemsToRetry
+    from migration.runs.items import RunItem
 
 # A batch whose logins take longer is left; the rest of it is claimed again.
 BATCH_SECONDS = 60.0

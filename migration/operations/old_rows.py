@@ -4,11 +4,11 @@ from migration.models.comparisons import Comparison
 from migration.models.login_tests import LoginTest
 from migration.models.notices import Notice
 from migration.models.planned_versions import PlannedVersion
-from migration.models.run_plans import RunPlan
-from migration.models.runs import Run
 from migration.models.workers import Worker
 from migration.nova.models import ReaderProcess
 from migration.people import lockouts
+from migration.runs.models import Run
+from migration.runs.plans import RunPlan
 
 
 def forget_old_rows() -> None:

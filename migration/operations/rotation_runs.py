@@ -11,15 +11,15 @@ from credentials.models import Client, DatabaseCredential
 from migration import rotation_sentences, sentences
 from migration.models.rotation_schedules import RotationSchedule
 from migration.models.rotations import Rotation, RotationOpenError, RotationOutcome
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.operations.database_rotation import DATABASE
 from migration.operations.pending_secrets import is_same_role
 from migration.operations.reachable_logins import find_row
 from migration.operations.rotated_logins import list_rows, make_login
 from migration.operations.rotations import NotRotated, rotate_database
-from migration.operations.single_items import works_on
 from migration.operations.snapshots import read_client_with_rows
+from migration.runs.engine import works_on
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import in_a_row
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from migration.models.run_items import RunItem
-    from migration.operations.single_items import ItemsToRetry
+    from migration.runs.engine import ItemsToRetry
+    from migration.runs.items import RunItem
     from nova_credentials.messages import Message
 
 

@@ -17,10 +17,10 @@ from migration.admin.filter_chips import list_chips
 from migration.models.client_owners import ClientOwner, list_possible_owners
 from migration.models.clients import ClientMigration
 from migration.models.comparisons import Comparison
-from migration.models.failures import select_failed_push_client_ids
 from migration.models.mismatches import OpenMismatch, client_has_newest_status
 from migration.models.reads import ReadCount
 from migration.models.resolutions import Resolution
+from migration.runs.failures import select_failed_push_client_ids
 from migration.templatetags.migration_pages import difference_label
 from nova_credentials.comparison import UNKNOWN_NAME, MismatchKind
 from nova_credentials.phases import Phase

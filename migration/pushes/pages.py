@@ -38,7 +38,6 @@ from migration.admin.base import (
 )
 from migration.admin.client_tabs import ClientTab, get_tab_url
 from migration.admin.remedies import redirect_back, show_refusal
-from migration.admin.run_starts import start_run
 from migration.models.clients import all_clients
 from migration.models.comparisons import Comparison
 from migration.models.mismatches import OpenMismatch
@@ -46,7 +45,6 @@ from migration.models.permissions import VIEW_RUNS
 from migration.models.phases import PhaseChoices
 from migration.models.reasons import ReasonError, require_storable_reason
 from migration.models.resolutions import Resolution
-from migration.models.runs import Run
 from migration.models.secrets import Secret
 from migration.pushes import resolutions
 from migration.pushes.mismatches import get_report_context, read_filters, select_report_rows
@@ -59,6 +57,8 @@ from migration.pushes.resolutions import (
     plan_undo,
     undo_copy,
 )
+from migration.runs.models import Run
+from migration.runs.starts import start_run
 from migration.templatetags.migration_pages import badge, time_ago
 from nova_credentials.phases import Phase
 

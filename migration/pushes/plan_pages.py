@@ -23,12 +23,11 @@ from migration.admin.base import (
     get_signed_in_user,
     read_raw_form_text,
 )
-from migration.admin.run_starts import enqueue_run, get_run_url, start_run
-from migration.models.planned_clients import PlanClass, PlanDrift
-from migration.models.run_plans import PlanInOtherStateError, RunPlan
-from migration.models.runs import Run
 from migration.pushes import plans as run_plans
 from migration.pushes.plans import explain_missing_worker, export_plan_as_json, summarize_plan
+from migration.runs.models import Run
+from migration.runs.plans import PlanClass, PlanDrift, PlanInOtherStateError, RunPlan
+from migration.runs.starts import enqueue_run, get_run_url, start_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
     from migration.models.clients import ClientPhaseQuerySet
-    from migration.models.planned_clients import PlanCounts
+    from migration.runs.plans import PlanCounts
 
 
 # A run over more clients has a plan first.

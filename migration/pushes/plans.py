@@ -21,21 +21,22 @@ from credentials.prices import MONTH_MINUTES, SECRET_A_MONTH, SECRETS_A_CALL, TE
 from migration import plan_sentences, run_sentences
 from migration.models.audit_events import AuditEvent
 from migration.models.clients import all_clients
-from migration.models.planned_clients import (
-    PlanClass,
-    PlanCounts,
-    PlanDrift,
-    PlannedClient,
-    ReplacedSecret,
-)
 from migration.models.rates import Rate
-from migration.models.run_items import Outcome
-from migration.models.run_plans import PlanInOtherStateError, RunPlan
-from migration.models.runs import MANY_TRIES, Run
 from migration.models.workers import Worker
 from migration.operations.aws_store import secret_names
 from migration.pushes.pushes import PushResult, push
 from migration.pushes.secret_writer import DifferingPolicy
+from migration.runs.items import Outcome
+from migration.runs.models import MANY_TRIES, Run
+from migration.runs.plans import (
+    PlanClass,
+    PlanCounts,
+    PlanDrift,
+    PlanInOtherStateError,
+    PlannedClient,
+    ReplacedSecret,
+    RunPlan,
+)
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass
 

@@ -17,14 +17,11 @@ from migration import audit_sentences, plan_sentences, sentences
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.clients import ClientMigration, all_clients, store_lost_secret_slugs
 from migration.models.comparisons import Comparison
-from migration.models.run_items import PUSHED, TRANSIENT, Outcome
-from migration.models.runs import Run
 from migration.models.secrets import Secret
 from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import WritesRefusedError
 from migration.operations.leases import find_thread_session, work_in_thread_under_session
 from migration.operations.locks import hold_client_locks
-from migration.operations.single_items import works_on
 from migration.operations.snapshots import ClientSnapshot, read_snapshots
 from migration.pushes.comparisons import compare, make_unsaved_comparison, make_unsaved_match
 from migration.pushes.secret_writer import (
@@ -39,6 +36,9 @@ from migration.pushes.secret_writer import (
     RefusedBySiteError,
     prepare_writer,
 )
+from migration.runs.engine import works_on
+from migration.runs.items import PUSHED, TRANSIENT, Outcome
+from migration.runs.models import Run
 from nova_credentials import document as documents
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretValue
@@ -48,9 +48,9 @@ from nova_credentials.phases import Phase
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from migration.models.run_items import RunItem
-    from migration.operations.single_items import ItemsToRetry
     from migration.pushes.secret_writer import ReplacedVersion, SecretWriter
+    from migration.runs.engine import ItemsToRetry
+    from migration.runs.items import RunItem
     from nova_credentials.aws.answers import Answers
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.document import Document

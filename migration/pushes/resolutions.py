@@ -19,8 +19,6 @@ from migration.models.comparisons import Comparison
 from migration.models.mismatches import OpenMismatch
 from migration.models.reasons import require_storable_reason
 from migration.models.resolutions import Resolution
-from migration.models.run_items import PUSHED, Outcome
-from migration.models.runs import Run
 from migration.operations.aws_store import (
     list_versions_since_backup,
     make_aws_copy,
@@ -29,12 +27,6 @@ from migration.operations.aws_store import (
 )
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
-from migration.operations.single_items import (
-    ItemFailedError,
-    ItemsToRetry,
-    process_one_by_one,
-    works_on,
-)
 from migration.operations.snapshots import (
     read_client_with_rows,
     read_snapshot,
@@ -55,6 +47,9 @@ from migration.pushes.rows_from_aws import (
     hold_rows,
 )
 from migration.pushes.secret_writer import REPLACED_STAGE, PartlyWrittenError, RefusedBySiteError
+from migration.runs.engine import ItemFailedError, ItemsToRetry, process_one_by_one, works_on
+from migration.runs.items import PUSHED, Outcome
+from migration.runs.models import Run
 from nova_credentials.aws.client_secrets import ClientSecrets
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Message, MessageError, in_a_row
@@ -66,9 +61,9 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models.run_items import RunItem
     from migration.operations.aws_store import AwsCopy
     from migration.operations.snapshots import ClientSnapshot
+    from migration.runs.items import RunItem
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.document import Document
 

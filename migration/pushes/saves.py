@@ -19,7 +19,6 @@ from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.clients import ClientMigration
 from migration.models.leases import LeaseKind
 from migration.models.offboardings import Offboarding
-from migration.models.run_items import PUSHED, Outcome
 from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.operations.leases import hold_until_commit
 from migration.operations.snapshots import reread_locked_client, reread_locked_snapshot
@@ -31,6 +30,7 @@ from migration.pushes.known_values import (
 from migration.pushes.models import NewValueOrigin
 from migration.pushes.pushes import push, write_document
 from migration.pushes.secret_writer import PartlyWrittenError, RefusedBySiteError
+from migration.runs.items import PUSHED, Outcome
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import Message, MessageError

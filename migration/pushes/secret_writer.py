@@ -13,13 +13,13 @@ from django.conf import settings
 
 from credentials.shown_names import escape_name
 from migration import plan_sentences, sentences
-from migration.models.run_items import Outcome
 from migration.models.secrets import Secret
 from migration.operations.aws_store import find_known_secrets
 from migration.operations.aws_writes import WritesRefusedError, get_aws_write_state
 from migration.operations.keys import VersionIdKeys, load_version_keys
 from migration.operations.shared_facts import ACCOUNT, explain_differences, seen_account
 from migration.operations.version_plans import find_own_unplanned_versions, record_planned_versions
+from migration.runs.items import Outcome
 from nova_credentials import document as documents
 from nova_credentials.aws.requests import list_tags
 from nova_credentials.aws.secrets_manager import (

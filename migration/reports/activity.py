@@ -16,8 +16,8 @@ from migration.models.moves import PhaseChange
 from migration.models.permissions import VIEW_CAMPAIGNS, VIEW_CLIENTS, VIEW_COMPARISONS, VIEW_RUNS
 from migration.models.phases import PhaseChoices
 from migration.models.resolutions import Resolution
-from migration.models.runs import Run
 from migration.models.write_stops import WriteStop
+from migration.runs.models import Run
 from nova_credentials.messages import Message
 
 if TYPE_CHECKING:

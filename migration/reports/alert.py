@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from migration.clients.counts import ClientCounts, NewestComparisonCounts
-    from migration.models.failures import SiteFailureCounts
     from migration.models.work_facts import BackgroundFacts
     from migration.nova.models import ReaderSummary
     from migration.nova.tables import NovaTables
+    from migration.runs.failures import SiteFailureCounts
 
 
 @dataclass(frozen=True)

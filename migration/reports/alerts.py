@@ -13,7 +13,6 @@ from django.utils.translation import ngettext
 
 from credentials.localization import localize
 from migration.campaigns.models import Campaign
-from migration.models.approvals import MoveRequest
 from migration.models.comparisons import Comparison
 from migration.models.permissions import (
     APPROVE_MOVES,
@@ -26,7 +25,6 @@ from migration.models.permissions import (
     VIEW_RUNS,
     VIEW_TABLES,
 )
-from migration.models.runs import Run
 from migration.models.workers import Worker
 from migration.nova.readers import pluralize_failing_readers
 from migration.operations.audit_chain import find_unsealed_since
@@ -41,6 +39,8 @@ from migration.reports.client_alerts import (
     alert_secrets_of_deleted_clients,
 )
 from migration.reports.failures import pluralize_failed_clients
+from migration.runs.models import Run
+from migration.runs.requests import MoveRequest
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from django.db.models import Case, When
 from migration.campaigns.models import Campaign
 from migration.clients.counts import add_up_counts
 from migration.clients.models import read_or_count_clients
-from migration.models.runs import Run
 from migration.models.work_facts import read_background_facts
 from migration.nova.models import ReaderProcess
 from migration.nova.tables import read_nova_tables
@@ -20,7 +19,8 @@ from migration.reports.alerts import list_alerts
 from migration.reports.daily_comparisons import load_comparison_chart
 from migration.reports.health import list_pulses
 from migration.reports.project import make_project_numbers
-from migration.reports.run_progress import measure_progress, select_runs_for_progress
+from migration.runs.models import Run
+from migration.runs.progress import measure_progress, select_runs_for_progress
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from migration.reports.daily_comparisons import ComparisonChart
     from migration.reports.health import Pulse
     from migration.reports.project import ProjectNumbers
-    from migration.reports.run_progress import Progress
+    from migration.runs.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import ngettext
 
-from migration.models.run_items import Act
+from migration.runs.items import Act
 
 
 def pluralize_failed_clients(act: Act, number: int) -> str:

@@ -16,10 +16,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from migration.models.permissions import VIEW_CHECKS, VIEW_COMPARISONS, VIEW_READERS, VIEW_RUNS
-from migration.models.runs import Run
 from migration.models.workers import Worker
 from migration.nova.readers import describe_readers, pluralize_failing_readers
 from migration.operations.notices import list_recipient_reports
+from migration.runs.models import Run
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -17,11 +17,11 @@ from migration.clients.models import read_or_count_clients
 from migration.models.clients import all_clients
 from migration.models.kept_counts import KeptCounts
 from migration.models.mismatches import OpenMismatch
-from migration.models.runs import Run
 from migration.models.work_facts import read_background_facts
 from migration.models.workers import Worker
 from migration.nova.models import ReaderProcess
 from migration.operations.aws_writes import find_write_refusal
+from migration.runs.models import Run
 
 if TYPE_CHECKING:
     from datetime import datetime

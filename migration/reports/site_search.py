@@ -19,7 +19,7 @@ from migration.models.clients import all_clients
 from migration.models.folding import CaseAndAccentsFolded, fold_text, make_folded_expression
 from migration.models.permissions import VIEW_CAMPAIGNS, VIEW_CLIENTS
 from migration.models.phases import PhaseChoices
-from migration.models.runs import Run
+from migration.runs.models import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

@@ -12,7 +12,6 @@ from migration import audit_sentences, resolution_sentences, sentences
 from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.reasons import require_reason
 from migration.models.resolutions import Resolution
-from migration.models.run_items import PUSHED
 from migration.models.secrets import Secret
 from migration.operations.aws_store import read_aws, secret_names, secrets_manager
 from migration.operations.aws_writes import find_write_refusal
@@ -27,6 +26,7 @@ from migration.pushes.resolutions import (
     require_unpurged,
 )
 from migration.pushes.secret_writer import load_owners
+from migration.runs.items import PUSHED
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError

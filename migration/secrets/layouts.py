@@ -27,8 +27,6 @@ from migration.models.audit_events import AuditCode, AuditEvent
 from migration.models.clients import ClientMigration, find_name_holder, store_lost_secret_slugs
 from migration.models.layouts import OtherSecretsState
 from migration.models.rotations import Rotation
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.models.secrets import Secret
 from migration.nova.models import ReaderProcess
 from migration.operations.aws_store import (
@@ -41,12 +39,6 @@ from migration.operations.aws_store import (
 )
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
-from migration.operations.single_items import (
-    ItemFailedError,
-    ItemsToRetry,
-    process_one_by_one,
-    works_on,
-)
 from migration.operations.snapshots import (
     read_client_with_rows,
     read_snapshot,
@@ -63,6 +55,9 @@ from migration.pushes.secret_writer import (
     load_owners,
     prepare_writer,
 )
+from migration.runs.engine import ItemFailedError, ItemsToRetry, process_one_by_one, works_on
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from migration.secrets.settings import delete_secret_and_report
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
@@ -78,10 +73,10 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.models.clients import ClientMigrationQuerySet
-    from migration.models.run_items import RunItem
     from migration.operations.aws_store import AwsCopy
     from migration.operations.snapshots import ClientSnapshot
     from migration.pushes.secret_writer import SecretOwners
+    from migration.runs.items import RunItem
     from nova_credentials.aws.answers import SecretDescription
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.messages import Message

@@ -30,17 +30,17 @@ from migration.admin.base import (
 )
 from migration.admin.client_tabs import ClientTab, get_tab_url
 from migration.admin.counted_filters import ClientListFilter
-from migration.admin.run_starts import start_run
 from migration.models.clients import ClientMigration, all_clients, digest_clients
 from migration.models.layouts import LayoutChoices, find_layout, find_other_layout
 from migration.models.permissions import VIEW_RUNS
 from migration.models.reasons import ReasonError
-from migration.models.runs import Run
 from migration.models.secrets import Secret, client_has_settings_drift
 from migration.operations.aws_store import secret_names
 from migration.operations.keys import fingerprint_key_id
 from migration.pushes.models import KnownValue
 from migration.pushes.resolutions import NotResolved
+from migration.runs.models import Run
+from migration.runs.starts import start_run
 from migration.secrets.adoptions import adopt_and_overwrite_secrets, find_foreign_secrets
 from migration.secrets.layouts import LayoutRefusedError, change_layout
 from migration.secrets.settings import (

@@ -27,20 +27,15 @@ from migration.models.moves import PhaseChange
 from migration.models.offboardings import RECOVERY_DAYS
 from migration.models.reasons import require_reason
 from migration.models.rotations import Rotation
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.models.secrets import Secret
 from migration.operations.aws_store import secrets_manager
 from migration.operations.aws_writes import find_write_refusal
 from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
-from migration.operations.single_items import (
-    ItemFailedError,
-    ItemsToRetry,
-    process_one_by_one,
-    works_on,
-)
 from migration.operations.snapshots import read_snapshot, read_snapshots_for_page
 from migration.pushes.secret_writer import load_owners
+from migration.runs.engine import ItemFailedError, ItemsToRetry, process_one_by_one, works_on
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from migration.setting_sentences import REPLICAS_REMOVED
 from nova_credentials.aws.answers import Replica, SecretDescription
 from nova_credentials.aws.kms_keys import AWS_KEY, is_same_key
@@ -58,9 +53,9 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models.run_items import RunItem
     from migration.operations.snapshots import ClientSnapshot
     from migration.pushes.secret_writer import SecretOwners
+    from migration.runs.items import RunItem
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.messages import Message
 

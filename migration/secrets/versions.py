@@ -30,7 +30,6 @@ from migration.models.login_outcomes import PROVEN_WRONG, LoginOutcome
 from migration.models.reasons import require_storable_reason
 from migration.models.resolutions import Resolution
 from migration.models.rotations import Rotation
-from migration.models.run_items import PUSHED
 from migration.operations import pending_secrets
 from migration.operations.aws_store import make_aws_copy, secret_names, secrets_manager
 from migration.operations.aws_writes import TEST_LOGIN, find_write_refusal
@@ -55,6 +54,7 @@ from migration.pushes.pushes import SHOWN_DIGITS, find_problem, push, write_docu
 from migration.pushes.resolutions import LOCK_WAIT_SECONDS, NotResolved, record_resolution
 from migration.pushes.rows_from_aws import STORE_ERRORS, hold_rows
 from migration.pushes.secret_writer import PartlyWrittenError, RefusedBySiteError, load_owners
+from migration.runs.items import PUSHED
 from migration.secrets.settings import Changes, compare_secret
 from nova_credentials import document as documents
 from nova_credentials.aws.client_secrets import read_client

@@ -20,14 +20,14 @@ from credentials.localization import localize, localize_html
 from credentials.shown_names import escape_name
 from migration import login_sentences
 from migration.campaigns.models import describe_minutes
-from migration.models.approvals import MoveRequest
 from migration.models.comparisons import Comparison
 from migration.models.login_outcomes import LoginOutcome
 from migration.models.phases import PhaseChoices
-from migration.models.run_items import Outcome
-from migration.models.run_plans import RunPlan
 from migration.operations import aws_writes
 from migration.reports.environment import describe_environment
+from migration.runs.items import Outcome
+from migration.runs.plans import RunPlan
+from migration.runs.requests import MoveRequest
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.comparison import UNKNOWN_NAME, MismatchKind
 

@@ -18,11 +18,11 @@ from migration import tasks
 from migration.admin.client_tabs import ClientTab
 from migration.models import ClientMigration, RunItem
 from migration.models.clients import all_clients
-from migration.models.runs import Run
 from migration.nova.tables import accept_objects, list_nova_objects, split_unknown_accepted
 from migration.operations import aws_store
 from migration.operations.rate_limiter import rate_limiter
 from migration.pushes.pushes import push
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import sent_form, start_run
 from tests.haystack import at_levels

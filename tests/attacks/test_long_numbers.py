@@ -2,7 +2,7 @@
 
 import pytest
 
-from migration.models.runs import Run
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_comparison, make_full_client
 from tests.migration.moves.clients import advance

@@ -17,7 +17,7 @@ from django.urls import get_resolver
 
 from credentials.models import DatabaseCredential
 from migration.models import AuditEvent, Campaign, RunPlan
-from migration.models.runs import Run
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.attacks import malformed
 from tests.attacks.malformed import DIGITS, NUL

@@ -23,8 +23,8 @@ from credentials.models import Client
 from migration import tasks
 from migration.models import ClientMigration, Rate
 from migration.models.clients import all_clients
-from migration.models.runs import Run
 from migration.operations import locks
+from migration.runs.models import Run
 from nova_admin.database import base
 from nova_admin.embedded import run_while_parent_lives
 from nova_credentials.phases import Phase

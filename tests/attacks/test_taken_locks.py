@@ -13,15 +13,15 @@ from credentials.models import ColumnUse
 from migration.models import CopySearch
 from migration.models.clients import all_clients
 from migration.models.leases import LeaseKind
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.moves.moves import move
 from migration.nova.tables import map_column
 from migration.operations.audit_chain import seal_audit, select_unsealed
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.leases import release_leases, take_leases
-from migration.operations.runs import finish_inline
 from migration.pushes.pushes import push
+from migration.runs.engine import finish_inline
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from migration.secrets.copies import request_background_search, search_copies
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user, nova_connected, nova_uri

@@ -8,8 +8,8 @@ from playwright.sync_api import Page, expect
 
 from credentials.models import Client
 from migration.campaigns.steps import find_broken_rule
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from tests.browser.keyboard import TELEPHONE, find_hidden, fits, press
 from tests.bulk_data import make_crowd
 from tests.factories import make_client, make_in_role

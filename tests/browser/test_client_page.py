@@ -6,9 +6,9 @@ import pytest
 from playwright.sync_api import expect
 
 from migration.models import ClientMigration, RunItem
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.pushes.pushes import push
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_reader_process
 

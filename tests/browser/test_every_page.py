@@ -10,10 +10,10 @@ from migration.admin.client_tabs import ClientTab
 from migration.campaigns.steps import find_broken_rule
 from migration.models import AuditEvent, Campaign, ClientGroup, ClientOwner, RunPlan
 from migration.models.clients import all_clients
-from migration.models.runs import Run
 from migration.operations import aws_store
 from migration.pushes.comparisons import compare
 from migration.pushes.plans import work_on_plan
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
 from tests.factories import (

@@ -6,14 +6,15 @@ from django.db import connection
 
 from migration.models import Comparison, CopySearch, Redaction
 from migration.models.clients import all_clients
-from migration.models.runs import Run
 from migration.moves import bulk_pages
 from migration.moves.approvals import request_move
 from migration.moves.gates import Override
-from migration.operations import aws_store, runs
+from migration.operations import aws_store
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.notices import send_test_to_recipients
 from migration.pushes.comparisons import compare
+from migration.runs import engine
+from migration.runs.models import Run
 from migration.secrets.copies import search_copies
 from nova_admin.notify_settings import NotifySettings
 from nova_credentials.messages import Message
@@ -116,7 +117,7 @@ def test_runs_in_each_state(look_at):
         start_run(kind=Run.Kind.MIGRATE, chosen=all_clients()) for _ in range(3)
     )
     paused.pause(by=None)
-    runs.finish_inline(finished)
+    engine.finish_inline(finished)
 
     found = look_at(
         "/admin/",

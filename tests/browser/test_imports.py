@@ -13,8 +13,8 @@ from playwright.sync_api import Page, expect
 from credentials.models import Client, DatabaseCredential
 from migration import tasks
 from migration.models import ClientMigration, RunPlan
-from migration.models.runs import Run
 from migration.pushes.plans import work_on_plan
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
 from tests.browser.keyboard import TELEPHONE, fits

@@ -3,7 +3,7 @@
 from playwright.sync_api import Page
 
 from migration.models.clients import all_clients
-from migration.models.runs import Run
+from migration.runs.models import Run
 from tests.browser.axe import violations
 from tests.browser.keyboard import TELEPHONE, WIDTH, find_hidden
 from tests.factories import make_full_client, make_many, start_run

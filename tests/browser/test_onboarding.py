@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from credentials.models import Client
-from migration.models.runs import Run
 from migration.pushes.pushes import push
+from migration.runs.models import Run
 from tests.factories import make_full_client, make_reader_process
 
 MARKER = " MARKER of the database "

@@ -11,11 +11,11 @@ from playwright.sync_api import expect
 
 from migration import tasks
 from migration.models import Rate
-from migration.models.failures import select_current_failures
-from migration.models.runs import Run
 from migration.moves import bulk_pages
-from migration.operations import runs
 from migration.pushes.comparisons import compare
+from migration.runs import engine
+from migration.runs.failures import select_current_failures
+from migration.runs.models import Run
 from nova_admin.embedded import run_while_parent_lives
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
@@ -129,7 +129,7 @@ def test_a_run_is_paused_resumed_given_another_rate_and_stopped(three_clients, s
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
 def test_what_failed_is_put_right_by_its_remedy_and_tried_again(three_clients, somebody, scripts):
     run = start_run(kind=Run.Kind.MIGRATE, chosen=tasks.all_clients())
-    runs.finish_inline(run)
+    engine.finish_inline(run)
     window = WIDTH if scripts else TELEPHONE
     options = {"java_script_enabled": scripts, "viewport": window}
     operator = somebody("/admin/migration/run/failures/", **options)

@@ -4,8 +4,8 @@ import pytest
 from playwright.sync_api import expect
 
 from migration import tasks
-from migration.models.runs import Run
 from migration.operations.aws_store import secrets_manager
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations
 from tests.browser.keyboard import TELEPHONE, WIDTH, fits, press

@@ -11,7 +11,7 @@ from django.db import connection
 from django_q.models import OrmQ
 
 from credentials.models import Client
-from migration.models.runs import Run
+from migration.runs.models import Run
 from tests.factories import CHANGE, VIEW, make_client, make_user, sent_form
 
 PAGE = "/admin/credentials/client/onboard/"

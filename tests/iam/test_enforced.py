@@ -8,11 +8,11 @@ from django.db import connection
 from psycopg.conninfo import make_conninfo
 
 from migration.doctor.iam import PolicyFacts, Role, list_permissions, make_policy
-from migration.models.run_items import Outcome
 from migration.moves.moves import move
 from migration.operations.aws_store import secrets_manager
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
+from migration.runs.items import Outcome
 from nova_admin.embedded.aws import AwsServer
 from nova_admin.embedded.service import ACCOUNT
 from nova_credentials.aws.secret_settings import update_secret

@@ -19,11 +19,11 @@ from migration.models import Comparison, MoveRequest, Rate, Resolution
 from migration.models.login_outcomes import LoginOutcome
 from migration.models.login_tests import LoginStore
 from migration.models.phases import PhaseChoices
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.moves.evidence import Evidence
 from migration.nova.models import AwsFailure
 from migration.operations.login_advice import CopyAdvice
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials import sentences as shared
 from nova_credentials.aws.answers import _ADVICE, ErrorClass, SecretsManagerError
 from nova_credentials.credential_types import CredentialType

@@ -27,10 +27,10 @@ from migration.models import (
     ReaderProcess,
     Resolution,
 )
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.moves.approvals import request_move
 from migration.nova.models import AwsFailure
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.aws.answers import ErrorClass, SecretsManagerError
 from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase

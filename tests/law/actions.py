@@ -22,17 +22,18 @@ from credentials.models import (
 from credentials.triggers import ensure_writes_are_counted, writes_are_counted
 from migration import resolution_sentences, sentences, version_sentences
 from migration.models.clients import all_clients
-from migration.models.run_items import PUSHED, Outcome
-from migration.models.runs import Run
 from migration.moves import moves
 from migration.moves.approvals import start_move_run
 from migration.moves.gates import ShutGate
-from migration.operations import aws_store, runs
+from migration.operations import aws_store
 from migration.operations.aws_store import secret_names
 from migration.pushes import comparisons, pushes, resolutions
 from migration.pushes import resolutions as undone_copies
 from migration.pushes.resolutions import NotResolved
 from migration.pushes.saves import AdminSave, SaveRefusedError
+from migration.runs import engine
+from migration.runs.items import PUSHED, Outcome
+from migration.runs.models import Run
 from migration.secrets import versions
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
@@ -314,7 +315,7 @@ def _move_in_a_run(world: World, steps: int) -> None:
             return
         run = start_move_run(chosen=_this(world), old=old, new=LINE[index])
     try:
-        runs.process_batch_if_running(run.pk, 0)
+        engine.process_batch_if_running(run.pk, 0)
     except OperationalError as error:
         require_lock_timeout(error)
     run.finish_if_done()

@@ -16,9 +16,9 @@ from migration.campaigns.models import StaleCampaignError
 from migration.campaigns.steps import CampaignStartRefusedError, start_campaign
 from migration.models import Campaign, ClientGroup, Wave
 from migration.models.clients import all_clients
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
-from migration.operations import runs
+from migration.runs import engine
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from tests.law.actions import Act, Change, compare, require_lock_timeout
 from tests.law.environment import FIELDS
 
@@ -100,7 +100,7 @@ def _start(world: World, name: str) -> None:
 def _work() -> None:
     steps = Run.objects.filter(wave__isnull=False, finished_at=None, state=Run.State.RUNNING)
     for run in steps.order_by("pk"):
-        runs.process_batch_if_running(run.pk, 0)
+        engine.process_batch_if_running(run.pk, 0)
         run.finish_if_done()
         assert not run.items.filter(outcome=Outcome.FAILED).exists()
 

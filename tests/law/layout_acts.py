@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from django.db import OperationalError
 
 from migration.models.layouts import find_other_layout
-from migration.models.runs import Run
-from migration.operations import runs
+from migration.runs import engine
+from migration.runs.models import Run
 from migration.secrets import layouts
 from migration.secrets import layouts as other_secrets
 from migration.secrets.layouts import LayoutRefusedError
@@ -34,7 +34,7 @@ def change_the_layout_in_a_run(world: World, _: Change) -> None:
     new = find_other_layout(world.list_named()[0][1])
     run = Run.start(kind=Run.Kind.LAYOUT, chosen=_this(world), layout=new)
     try:
-        runs.process_batch_if_running(run.pk, 0)
+        engine.process_batch_if_running(run.pk, 0)
     except OperationalError as error:
         require_lock_timeout(error)
     run.finish_if_done()

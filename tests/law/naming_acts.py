@@ -8,8 +8,8 @@ from django.db import OperationalError
 from psycopg.errors import LockNotAvailable
 
 from migration.models import ClientMigration
-from migration.models.run_items import PUSHED
 from migration.pushes import pushes
+from migration.runs.items import PUSHED
 from migration.secrets import layouts
 from nova_credentials.phases import Phase
 from tests.law.actions import Act, Change, require_lock_timeout

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import OperationalError
 
-from migration.models.runs import Run
-from migration.operations import runs
+from migration.runs import engine
+from migration.runs.models import Run
 from migration.secrets.settings import describe_settings
 from migration.sentences import UNEXPECTED_ERROR
 from tests.law.actions import Change, _this, require_lock_timeout
@@ -30,7 +30,7 @@ def the_key_and_the_regions_change(world: World, _: Change) -> None:
         kind=Run.Kind.SECRET_SETTINGS, chosen=_this(world), secret_settings=describe_settings()
     )
     try:
-        runs.process_batch_if_running(run.pk, 0)
+        engine.process_batch_if_running(run.pk, 0)
     except OperationalError as error:
         require_lock_timeout(error)
     run.finish_if_done()

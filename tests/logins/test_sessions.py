@@ -14,8 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from migration.models import Campaign, RunPlan
-from migration.models.runs import Run
 from migration.people.lockouts import forget_old_attempts_and_sessions
+from migration.runs.models import Run
 from nova_admin.session_store import LOGGED_IN_AT, SessionStore
 from tests.checkout import manage
 from tests.factories import VIEW, make_client, make_user

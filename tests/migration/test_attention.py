@@ -12,14 +12,14 @@ from credentials.nova_columns import NovaSchemaError
 from migration import sentences
 from migration.models import ClientMigration, RunItem, Worker
 from migration.models.clients import all_clients
-from migration.models.run_items import Act, Outcome
-from migration.models.runs import Run
 from migration.moves.moves import move
-from migration.operations import runs, skipped_items
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.resolutions import acknowledge
 from migration.reports.dashboard import load_dashboard
+from migration.runs import engine
+from migration.runs.items import Act, Outcome
+from migration.runs.models import Run
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.phases import Phase
@@ -53,7 +53,7 @@ def root(db, client):
 def run_over(*pks: int, kind: Run.Kind = Run.Kind.MIGRATE, **options) -> Run:
     """A run over these clients alone, to its end."""
     run = Run.start(kind=kind, chosen=all_clients().filter(pk__in=pks), **options)
-    runs.finish_inline(run)
+    engine.finish_inline(run)
     return run
 
 
@@ -173,7 +173,7 @@ def test_what_a_stopped_run_left_out_did_not_fail_and_ended_no_failure(stores, t
     fail(stores, two[0])
     run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients())
     run.stop(by=None)
-    skipped_items.skip_free_items_of_stopped_run(run)
+    engine.skip_free_items_of_stopped_run(run)
 
     assert failing() == {two[0]}
     shown = root.get(reverse("admin:migration_run_change", args=[run.pk])).content.decode()
@@ -185,7 +185,7 @@ def test_a_client_that_is_tried_again_counts_by_what_comes_of_it(stores, two):
     run = fail(stores, two[0])
     run.reopen_failed(by=None)
     assert failing() == set()  # it is in work
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     assert failing() == set()
 
@@ -195,7 +195,7 @@ def test_the_retry_of_an_older_run_ends_the_failure_of_a_newer_one(stores, two):
     fail(stores, two[0])
 
     older.reopen_failed(by=None)
-    runs.work_on_run(run_id=older.pk)
+    engine.work_on_run(run_id=older.pk)
 
     assert failing() == set()
 
@@ -222,7 +222,7 @@ def test_a_refused_move_counts_until_the_client_moves_in_any_way(stores):
     pks = make_clients(3, Phase.DUAL_READ)
     for pk in pks:
         write_password(pk, "example-new")
-    runs.finish_inline(start_moves(Phase.DUAL_READ, Phase.AWS))
+    engine.finish_inline(start_moves(Phase.DUAL_READ, Phase.AWS))
     assert failing(Act.MOVE) == set(pks)
     push(client_ids=pks[:1])
     compare(client_ids=pks[:1])
@@ -237,7 +237,7 @@ def test_a_refused_move_counts_until_the_client_moves_in_any_way(stores):
 def test_a_run_of_moves_over_others_ends_no_refusal(stores):
     pks = make_clients(2, Phase.DUAL_READ)
     write_password(pks[0], "example-new")
-    runs.finish_inline(start_moves(Phase.DUAL_READ, Phase.AWS))
+    engine.finish_inline(start_moves(Phase.DUAL_READ, Phase.AWS))
     store_outcome(pks[1], Outcome.MOVED, Run.Kind.MOVE)
 
     assert failing(Act.MOVE) == {pks[0]}
@@ -248,7 +248,7 @@ def test_a_comparison_that_could_not_be_stored_counts_until_one_is(stores, two, 
         raise NovaSchemaError(sentences.CLIENT_NOT_THERE())
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "compare", compare_nothing)
+        patch.setattr(engine, "compare", compare_nothing)
         run_over(*two, kind=Run.Kind.COMPARE)
     assert failing(Act.COMPARE) == set(two)
 

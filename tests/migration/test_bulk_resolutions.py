@@ -11,11 +11,11 @@ from django.utils import timezone
 from credentials.models import Client, ClientRevision, DatabaseCredential
 from migration.models import AuditEvent, ClientOwner, OpenMismatch, Resolution, RunItem
 from migration.models.clients import all_clients
-from migration.models.runs import Run
-from migration.operations import runs
 from migration.operations.aws_store import secrets_manager
 from migration.pushes.comparisons import compare
 from migration.pushes.resolutions import copy_to_aws
+from migration.runs import engine
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_client, make_comparison, make_full_client, make_user
 from tests.migration.admin.pages import DIFFERENT, EXTRA, text
@@ -224,7 +224,7 @@ def test_aws_is_copied_where_the_single_copy_would_be_allowed(browser, in_stores
     assert done.request["PATH_INFO"] == reverse("admin:migration_run_change", args=[run.pk])
     assert "Reason: INC-42" in text(done)
     assert passwords(in_stores) == before
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     assert passwords(in_stores) == before | {
         "written": ("of-aws-written", "of-aws-written"),
         "there": ("of-aws-there", "of-aws-there"),
@@ -247,7 +247,7 @@ def test_postgresql_is_copied_in_a_run_and_a_worker_that_was_killed_copies_nobod
     confirm(browser, "to_aws", page)
     run = Run.objects.get(kind=Run.Kind.TO_AWS)
 
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     assert set(run.items.values_list("outcome", flat=True)) == {"updated"}
     assert all(rows == aws for rows, aws in passwords(in_stores).values())
@@ -255,7 +255,7 @@ def test_postgresql_is_copied_in_a_run_and_a_worker_that_was_killed_copies_nobod
     assert Resolution.objects.count() == 3
     run.items.open_again()
     Run.objects.filter(pk=run.pk).update(state=Run.State.RUNNING, finished_at=None)
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     assert set(run.items.values_list("outcome", flat=True)) == {"unchanged"}
     assert Resolution.objects.count() == 3
 
@@ -268,7 +268,7 @@ def test_a_run_leaves_alone_who_differs_otherwise_than_the_page_showed(browser, 
     before = passwords(in_stores)["there"]
     run = Run.objects.get(kind=Run.Kind.TO_AWS)
 
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     item = run.items.get(slug="there")
     assert (item.outcome, item.message.key) == ("failed", "compared_since")
@@ -287,7 +287,7 @@ def test_what_passes_by_itself_is_tried_again(browser, in_stores, settings):
     run = Run.objects.get(kind=Run.Kind.TO_POSTGRES)
 
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
-    runs.work_on_run(run_id=run.pk, seconds=0.1)
+    engine.work_on_run(run_id=run.pk, seconds=0.1)
 
     item = run.items.get()
     assert (item.outcome, item.attempts) == ("", 1)

@@ -16,9 +16,9 @@ from migration.management.output import OneLineOutput
 from migration.models import Comparison
 from migration.models.clients import all_clients
 from migration.models.login_tests import LoginStores
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.pushes import plans
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from tests.factories import make_client, make_full_client, make_many
 
 CLIENTS, AT_ONCE = 40, 5

@@ -20,8 +20,8 @@ from migration import sentences
 from migration.management.base import ClientsCommand
 from migration.models import ClientMigration, CopySearch
 from migration.models.clients import all_clients
-from migration.models.runs import Run
 from migration.operations.aws_writes import WriteGuard
+from migration.runs.models import Run
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.phases import Phase
 from tests import nova_database

@@ -24,8 +24,8 @@ from migration.models import (
     Worker,
 )
 from migration.models.clients import all_clients
-from migration.models.run_items import Act, Outcome
-from migration.models.runs import Run
+from migration.runs.items import Act, Outcome
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import (
     VIEW,

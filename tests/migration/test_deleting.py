@@ -12,12 +12,13 @@ from django.utils import timezone
 from migration import sentences
 from migration.models import ClientMigration, PhaseChange
 from migration.models.clients import all_clients
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.moves.moves import move
-from migration.operations import aws_store, runs
+from migration.operations import aws_store
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
+from migration.runs import engine
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase, StalePhase
 from nova_credentials.reader.routing import Reader
@@ -114,7 +115,7 @@ def test_a_later_migration_takes_it_back_with_the_present_rows(idom, sm, reader,
         write_password(idom, "example-since")
 
     run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients())
-    runs.finish_inline(run)
+    engine.finish_inline(run)
 
     assert run.items.get().outcome == Outcome.RESTORED
     assert json.loads(sm.get_value(NAME).text) == document(idom)

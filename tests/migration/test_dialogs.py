@@ -17,10 +17,10 @@ from migration.models import (
     Resolution,
     RunItem,
 )
-from migration.models.runs import Run
 from migration.moves.moves import WATCHED_FOR, measure_cutover
 from migration.operations import aws_store
 from migration.pushes.comparisons import compare
+from migration.runs.models import Run
 from nova_credentials.phases import MOVES, Move, Phase
 from tests.factories import VIEW, make_full_client, make_user
 from tests.migration.moves.clients import (

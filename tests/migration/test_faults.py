@@ -9,11 +9,11 @@ from functools import partial
 import pytest
 
 from migration import tasks
-from migration.models import run_items
 from migration.models.clients import all_clients
-from migration.models.runs import Run
-from migration.operations import aws_store, runs
+from migration.operations import aws_store
 from migration.pushes import pushes
+from migration.runs import engine, items
+from migration.runs.models import Run
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule, mixed_rules
 from nova_credentials.aws.secrets_manager import SecretsManager
@@ -26,9 +26,9 @@ pytestmark = pytest.mark.usefixtures("quickly")
 @pytest.fixture
 def quickly(stores, monkeypatch):
     """Time alone is made shorter: how long a call may take, and how long a next try waits."""
-    monkeypatch.setattr(run_items, "FIRST_WAIT", timedelta(milliseconds=20))
-    monkeypatch.setattr(run_items, "LONGEST_WAIT", timedelta(milliseconds=200))
-    monkeypatch.setattr(runs, "RETRY_POLL_SECONDS", 0.02)
+    monkeypatch.setattr(items, "FIRST_WAIT", timedelta(milliseconds=20))
+    monkeypatch.setattr(items, "LONGEST_WAIT", timedelta(milliseconds=200))
+    monkeypatch.setattr(engine, "RETRY_POLL_SECONDS", 0.02)
     monkeypatch.setattr(
         "migration.operations.aws_store.SecretsManager",
         partial(SecretsManager, read_timeout=0.4, max_attempts=2),
@@ -56,7 +56,7 @@ def assert_all_is_well(run: Run, aws, *, versions: int = NUMBER) -> None:
     assert run.items.open().count() == 0
     assert counts["created"] + counts["updated"] + counts["unchanged"] == NUMBER
     check = Run.start(kind=Run.Kind.COMPARE, chosen=all_clients())
-    runs.finish_inline(check)
+    engine.finish_inline(check)
     assert check.count_outcomes_and_matches()["matched"] == NUMBER
     assert all_clients().in_phases("dual_write").count() == NUMBER
     pages = aws_store.secrets_manager().sm.get_paginator("list_secrets").paginate()
@@ -71,7 +71,7 @@ def test_a_migration_survives(stores, fault):
     rule = FaultRule(fault=fault, probability=0.4, calls=12, hold_seconds=0.6)
     stores.conditions.set(Conditions(faults=(rule,), seed=3))
 
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     assert stores.conditions.report()["injected"][fault] > 0
     assert_all_is_well(run, stores)
@@ -81,7 +81,7 @@ def test_a_migration_survives_all_of_them_at_once(stores):
     run = start()
     stores.conditions.set(Conditions(faults=mixed_rules(0.3, hold_seconds=0.6), seed=5))
 
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     assert sum(stores.conditions.report()["injected"].values()) > 5
     assert_all_is_well(run, stores)
@@ -101,10 +101,10 @@ def test_what_was_saved_meanwhile_is_what_aws_holds_in_the_end(stores, monkeypat
 
     credential_ids = list(DatabaseCredential.objects.values_list("pk", flat=True)[:3])
     monkeypatch.setattr(pushes, "push", save_and_push)
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     monkeypatch.undo()
 
     tasks.push_pending()
-    runs.work_on_run(run_id=Run.objects.get(kind=Run.Kind.PUSH).pk)
+    engine.work_on_run(run_id=Run.objects.get(kind=Run.Kind.PUSH).pk)
 
     assert_all_is_well(run, stores, versions=NUMBER + 3)

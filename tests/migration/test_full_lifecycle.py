@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from migration.models import ClientMigration
 from migration.models.clients import all_clients
-from migration.models.runs import Run
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader
 from tests import nova_database

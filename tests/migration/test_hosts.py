@@ -11,8 +11,8 @@ from django.utils import timezone
 from migration import tasks
 from migration.models import AuditEvent, PhaseChange, Rate, Worker
 from migration.models.clients import all_clients
-from migration.models.run_items import PUSHED
-from migration.models.runs import Run
+from migration.runs.items import PUSHED
+from migration.runs.models import Run
 from nova_admin.embedded.management.commands.demo import add_clients_up_to
 from nova_admin.queue_settings import make_queue_settings
 from nova_credentials.phases import Phase

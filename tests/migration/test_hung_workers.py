@@ -9,7 +9,8 @@ from django.db import connection
 
 from migration import tasks
 from migration.models.leases import LeaseKind
-from migration.operations import hung_sessions, leases, run_batches
+from migration.operations import hung_sessions, leases
+from migration.runs import engine
 from nova_admin.database.base import DatabaseWrapper
 from tests.factories import nova_uri
 
@@ -57,14 +58,14 @@ def hold():
 
 def test_the_session_of_one_that_hangs_is_ended_and_it_learns_so(hold, monkeypatch):
     """Before, a batch of a stopped process or a frozen host was never done."""
-    holder = hold(LeaseKind.BATCH, 5 << run_batches.BATCH_BITS)
+    holder = hold(LeaseKind.BATCH, 5 << engine.BATCH_BITS)
     tasks.resume_stalled_runs()
-    assert run_batches.held_batches(5) == {0}
+    assert engine.held_batches(5) == {0}
 
     monkeypatch.setattr(hung_sessions, "HUNG_AFTER", timedelta(0))
     tasks.resume_stalled_runs()
 
-    assert run_batches.held_batches(5) == set()
+    assert engine.held_batches(5) == set()
     holder.go_on.set()
     holder.join()
     assert holder.error is not None

@@ -19,10 +19,10 @@ from migration.models import (
 )
 from migration.models.clients import all_clients
 from migration.models.kept_names import KeptNameField
-from migration.models.runs import Run
 from migration.moves.approvals import ApprovalStepRefused, approve_request, find_approval_refusal
 from migration.people.models import COUNTS_FOR, UserDeletionError
 from migration.reports.activity import list_activity
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_user
 

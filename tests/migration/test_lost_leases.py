@@ -13,11 +13,12 @@ from migration.moves import moves as move_attempts
 from migration.moves import runs as move_batches
 from migration.moves.approvals import start_move_run
 from migration.moves.moves import move
-from migration.operations import aws_store, leases, runs
+from migration.operations import aws_store, leases
 from migration.operations.leases import LeaseLostError
 from migration.pushes import pushes, resolutions
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
+from migration.runs import engine
 from migration.secrets import layouts
 from migration.secrets import layouts as other_secrets
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -186,6 +187,6 @@ def test_a_run_changes_no_phase_in_the_transaction_that_lost_the_locks(idom, los
     checks = lose_at_check(move_batches)
 
     with pytest.raises(LeaseLostError):
-        runs.finish_inline(run)
+        engine.finish_inline(run)
 
     assert (phase_of(idom), checks) == (Phase.DUAL_WRITE, [True])

@@ -16,7 +16,6 @@ from migration.models import (
     Secret,
 )
 from migration.models.audit_events import AuditCode
-from migration.models.runs import Run
 from migration.moves import moves
 from migration.moves.gates import ShutGate
 from migration.moves.moves import move
@@ -24,6 +23,7 @@ from migration.operations import aws_store, locks, snapshots
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.rows_from_aws import hold_rows, hold_rows_if_all_free
+from migration.runs.models import Run
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import MOVES, Phase
 from tests.factories import make_full_client

@@ -26,9 +26,9 @@ from migration.models import (
     WriteStop,
 )
 from migration.models.clients import all_clients
-from migration.models.runs import Run
 from migration.reports.activity import list_activity
 from migration.reports.daily_comparisons import load_comparison_chart
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.bulk_data import make_crowd
 from tests.factories import (

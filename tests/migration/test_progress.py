@@ -11,11 +11,11 @@ from django.utils import timezone
 
 from migration import run_sentences
 from migration.models import Rate, RunItem, Worker
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
-from migration.operations import run_batches
-from migration.operations.skipped_items import skip_free_items_of_stopped_run
-from migration.reports.run_progress import measure_progress, select_runs_for_progress
+from migration.runs import engine
+from migration.runs.engine import skip_free_items_of_stopped_run
+from migration.runs.items import Outcome
+from migration.runs.models import Run
+from migration.runs.progress import measure_progress, select_runs_for_progress
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.messages import Message
 
@@ -175,14 +175,14 @@ def test_a_run_whose_worker_is_gone_says_that_it_is_taken_up_again(worker):
 @pytest.mark.django_db(transaction=True)
 def test_a_run_that_waits_as_the_workers_are_on_others_promises_no_minute(worker):
     run = make_run(1, worked_at=ago(seconds=61))
-    with run_batches.try_lock_batch(run.pk + 1, 0):
+    with engine.try_lock_batch(run.pk + 1, 0):
         assert codes(run) == [run_sentences.WORKERS_ARE_BUSY.key]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_batch_that_takes_long_is_not_taken_for_a_worker_that_is_gone():
     run = make_run(1, worked_at=ago(minutes=2))
-    with run_batches.try_lock_batch(run.pk, 0):
+    with engine.try_lock_batch(run.pk, 0):
         assert codes(run) == [run_sentences.BATCHES_TAKE_LONG.key]
         Worker.objects.create(name="host:1")
         assert codes(run) == [run_sentences.BATCHES_TAKE_LONG.key]

@@ -19,9 +19,9 @@ from django_q.models import OrmQ, Schedule
 
 from migration.models import Rate, Worker
 from migration.models.clients import all_clients
-from migration.models.run_items import PUSHED
-from migration.models.runs import Run
 from migration.redis_queue import connect_to_redis
+from migration.runs.items import PUSHED
+from migration.runs.models import Run
 from nova_admin.embedded.management.commands.demo import add_clients_up_to
 from nova_admin.queue_settings import parse_redis_url
 from nova_credentials.phases import Phase

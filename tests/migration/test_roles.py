@@ -22,9 +22,9 @@ from migration.models import (
     RunPlan,
 )
 from migration.models.clients import all_clients
-from migration.models.runs import Run
 from migration.people.roles import ROLES
 from migration.pushes.comparisons import compare
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import (
     all_tables,

@@ -20,10 +20,10 @@ from migration.management.output import OneLineOutput
 from migration.management.progress import ProgressDisplay
 from migration.management.run_items import iterate_items, print_item_table
 from migration.models.clients import all_clients
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
-from migration.operations import runs
 from migration.pushes import pushes
+from migration.runs import engine
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from migration.sentences import RUN_INTERRUPTED
 from nova_admin.embedded.conditions import Conditions
 from tests.checkout import manage_on_terminal
@@ -204,7 +204,7 @@ def listen_to_ctrl_c() -> Iterator[None]:
 @pytest.fixture
 def small_batches(monkeypatch) -> None:
     monkeypatch.setattr(Run, "BATCH", 2)
-    monkeypatch.setattr(runs, "BATCHES_AT_ONCE", 1)
+    monkeypatch.setattr(engine, "BATCHES_AT_ONCE", 1)
 
 
 def press_ctrl_c_in_the_first_batch(monkeypatch) -> None:

@@ -6,9 +6,9 @@ from django.test.utils import CaptureQueriesContext
 
 from migration.models import ClientMigration, PhaseChange
 from migration.models.clients import all_clients
-from migration.models.runs import Run
-from migration.operations import runs
 from migration.pushes import pushes
+from migration.runs import engine
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client
 
@@ -22,7 +22,7 @@ def start(kind: Run.Kind = Run.Kind.MIGRATE) -> Run:
 def count_statements(run: Run) -> int:
     """Those of a batch, without what begins and ends transactions."""
     with CaptureQueriesContext(connection) as queries:
-        assert runs.process_batch_if_running(run.pk, 0)
+        assert engine.process_batch_if_running(run.pk, 0)
     return len([q for q in queries if q["sql"].split()[0] not in ("BEGIN", "COMMIT")])
 
 
@@ -32,7 +32,7 @@ def count_statements(run: Run) -> int:
 def test_a_batch_of_unchanged_clients_needs_few_statements_however_many_they_are(kind, most):
     for slug in ("idom", "acme", "other"):
         make_full_client(slug)
-    runs.finish_inline(start())
+    engine.finish_inline(start())
 
     assert count_statements(start(kind)) <= most
 
@@ -50,7 +50,7 @@ def test_a_run_that_is_not_running_begins_no_batch():
     run.pause(by=None)
     worked_at = run.worked_at
 
-    assert not runs.process_batch_if_running(run.pk, 0)
+    assert not engine.process_batch_if_running(run.pk, 0)
 
     run.refresh_from_db()
     assert (run.worked_at, run.items.get().outcome) == (worked_at, "")
@@ -63,7 +63,7 @@ def test_a_batch_notes_when_it_begins_and_ends():
     begun = Run.objects.record_work_if_running(run.pk)
     assert begun.worked_at > started
 
-    assert runs.process_batch_if_running(run.pk, 0)
+    assert engine.process_batch_if_running(run.pk, 0)
 
     run.refresh_from_db()
     assert run.worked_at >= run.items.get().finished_at > begun.worked_at
@@ -71,7 +71,7 @@ def test_a_batch_notes_when_it_begins_and_ends():
 
 def test_a_client_that_somebody_moved_back_during_its_push_is_not_moved_on_again(monkeypatch):
     pk = make_full_client("idom")
-    runs.finish_inline(start())
+    engine.finish_inline(start())
     push = pushes.push
 
     def push_and_move_back(**options):
@@ -81,7 +81,7 @@ def test_a_client_that_somebody_moved_back_during_its_push_is_not_moved_on_again
 
     monkeypatch.setattr(pushes, "push", push_and_move_back)
 
-    runs.finish_inline(start())
+    engine.finish_inline(start())
 
     assert ClientMigration.objects.get(pk=pk).phase == Phase.POSTGRES
     assert list(PhaseChange.objects.values_list("new", flat=True).order_by("pk")) == [
@@ -95,15 +95,15 @@ def test_what_was_refused_is_stored_once_and_cleared_by_the_next_push():
     make_database(pk)
     second = make_database(pk)  # both are primary
     ClientMigration.objects.create(client_id=pk, phase=Phase.DUAL_WRITE)
-    runs.finish_inline(start(Run.Kind.PUSH))
+    engine.finish_inline(start(Run.Kind.PUSH))
     assert ClientMigration.objects.get(pk=pk).refused_revision == 3
 
     again = start(Run.Kind.PUSH)
     with CaptureQueriesContext(connection) as queries:
-        runs.process_batch_if_running(again.pk, 0)
+        engine.process_batch_if_running(again.pk, 0)
     assert not [q for q in queries if "refused_revision)" in q["sql"]]
 
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM public.client_database_credentials WHERE id = %s", [second])
-    runs.finish_inline(start(Run.Kind.PUSH))
+    engine.finish_inline(start(Run.Kind.PUSH))
     assert ClientMigration.objects.get(pk=pk).refused_revision is None

@@ -8,11 +8,12 @@ from django.db import OperationalError, connection
 from migration import sentences
 from migration.models import ClientMigration, Comparison, PhaseChange, RunItem
 from migration.models.clients import all_clients
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.moves.moves import move
-from migration.operations import aws_store, run_batches, runs
+from migration.operations import aws_store
 from migration.pushes import pushes
+from migration.runs import engine
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, update
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("stores")
 
 def migrate(**options) -> Run:
     run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients(), **options)
-    runs.finish_inline(run)
+    engine.finish_inline(run)
     return run
 
 
@@ -87,7 +88,7 @@ def test_a_batch_delivered_twice_keeps_the_first_outcomes():
     run = migrate()
     finished = run.items.get().finished_at
 
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     item = run.items.get()
     assert (item.outcome, item.finished_at) == (Outcome.CREATED, finished)
@@ -99,7 +100,7 @@ def test_a_batch_that_another_worker_has_is_left_to_it():
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
-        with run_batches.try_lock_batch(run.pk, 0):
+        with engine.try_lock_batch(run.pk, 0):
             inside.set()
             leave.wait(10)
         connection.close()
@@ -108,12 +109,12 @@ def test_a_batch_that_another_worker_has_is_left_to_it():
     other.start()
     inside.wait(10)
     try:
-        runs.work_on_run(run_id=run.pk)
+        engine.work_on_run(run_id=run.pk)
         assert run.items.open().count() == 1
     finally:
         leave.set()
         other.join()
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     assert run.items.open().count() == 0
 
 
@@ -123,7 +124,7 @@ def test_a_client_that_nova_deleted_meanwhile_is_skipped():
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM public.clients WHERE id = %s", [pk])
 
-    runs.finish_inline(run)
+    engine.finish_inline(run)
 
     item = run.items.get()
     assert (item.outcome, item.message) == (Outcome.SKIPPED, sentences.CLIENT_NOT_THERE())
@@ -147,7 +148,7 @@ def test_a_plain_sql_write_makes_a_dual_write_client_pending_until_it_is_pushed(
 
     update("client_database_credentials", row, db_password_encrypted="example-password-9")
     assert all_clients().push_due().get().pk == pk
-    runs.finish_inline(Run.start(kind=Run.Kind.PUSH, chosen=all_clients().push_due()))
+    engine.finish_inline(Run.start(kind=Run.Kind.PUSH, chosen=all_clients().push_due()))
 
     assert not all_clients().push_due().exists()
     assert Run.objects.first().count_outcomes_and_matches()["updated"] == 1
@@ -161,7 +162,7 @@ def test_a_client_that_writes_both_stores_is_pushed_though_inactive_or_empty():
         cursor.execute("UPDATE public.clients SET is_active = NULL")
         cursor.execute("DELETE FROM public.client_database_credentials")
 
-    runs.finish_inline(Run.start(kind=Run.Kind.PUSH, chosen=all_clients().push_due()))
+    engine.finish_inline(Run.start(kind=Run.Kind.PUSH, chosen=all_clients().push_due()))
 
     assert Run.objects.first().count_outcomes_and_matches()["updated"] == 1
     assert not all_clients().push_due().exists()
@@ -183,7 +184,7 @@ def test_the_statements_of_a_run_do_not_grow_with_its_clients(django_assert_max_
 
     # One is the session's own lock, taken once; a batch is chosen and leased by a statement each, and audited by two.
     with django_assert_max_num_queries(55):
-        runs.finish_inline(run)
+        engine.finish_inline(run)
 
     assert run.count_outcomes_and_matches()["created"] == 60
 
@@ -194,7 +195,7 @@ def test_a_run_that_is_interrupted_says_so_and_is_over(monkeypatch):
     run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients())
 
     with pytest.raises(KeyboardInterrupt):
-        runs.finish_inline(run)
+        engine.finish_inline(run)
 
     run.refresh_from_db()
     assert run.finished_at is not None
@@ -218,7 +219,7 @@ def test_an_error_that_nobody_foresaw_fails_its_client_alone_and_no_value_is_tol
 
     monkeypatch.setattr(pushes, name, failing)
     run = Run.start(kind=kind, chosen=all_clients())
-    runs.finish_inline(run)
+    engine.finish_inline(run)
 
     assert run.state == Run.State.FINISHED
     assert run.count_outcomes_and_matches()["failed"] == 1
@@ -235,7 +236,7 @@ def test_a_database_that_is_gone_leaves_the_batch_open(monkeypatch):
     run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients())
 
     with pytest.raises(OperationalError):
-        runs.work_on_run(run_id=run.pk)
+        engine.work_on_run(run_id=run.pk)
 
     assert run.items.open().count() == 1
 
@@ -252,7 +253,7 @@ def test_a_push_of_pending_writes_leaves_alone_who_stepped_back_meanwhile():
     move(client_id=pk, new=Phase.POSTGRES)
     before = aws_store.secrets_manager().get_value("nova/clients/idom")
 
-    runs.finish_inline(run)
+    engine.finish_inline(run)
 
     assert run.items.get().outcome == Outcome.SKIPPED
     assert aws_store.secrets_manager().get_value("nova/clients/idom") == before

@@ -20,9 +20,9 @@ from migration.models import (
 )
 from migration.models.audit_events import AuditCode
 from migration.models.clients import all_clients, digest_selection
-from migration.models.run_items import Act
-from migration.models.runs import Run
 from migration.moves.approvals import request_move
+from migration.runs.items import Act
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_full_client, make_many, make_user
 from tests.migration.admin.pages import CLIENTS, plan_order

@@ -14,7 +14,7 @@ from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 
 from migration import tasks
-from migration.models.runs import Run
+from migration.runs.models import Run
 from migration.task_queue import REFUSE, KnownTasksQueue, is_task_name
 from nova_admin.embedded import run_while_parent_lives
 from tests.factories import nova_uri

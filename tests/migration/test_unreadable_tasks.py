@@ -14,7 +14,7 @@ from django_q.signing import PickleSerializer, SignedPackage
 from migration import task_queue, tasks
 from migration.doctor import site as queue
 from migration.doctor.findings import DoctorOptions
-from migration.models.runs import Run
+from migration.runs.models import Run
 from migration.task_queue import KnownTasksQueue, count_queued_tasks
 from tests.checkout import manage
 from tests.factories import nova_uri

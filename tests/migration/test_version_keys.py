@@ -13,12 +13,12 @@ from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 
 from migration.models import ClientMigration, Secret, VersionKey
-from migration.models.run_items import Outcome
 from migration.moves.moves import move
 from migration.operations import keys
 from migration.operations.aws_store import secrets_manager
 from migration.operations.keys import VersionIdKeys, first_release_version_key, load_version_keys
 from migration.pushes.pushes import push
+from migration.runs.items import Outcome
 from nova_admin.audit_settings import AuditSettings
 from nova_credentials.phases import Phase
 from tests.checkout import ROOT, manage

@@ -13,8 +13,8 @@ from django.utils import timezone
 from migration import run_sentences
 from migration.management import progress, run_waiting
 from migration.models import RunItem, Worker
-from migration.models.runs import Run
-from migration.operations import run_batches, runs
+from migration.runs import engine
+from migration.runs.models import Run
 from tests.factories import make_full_client
 
 COMMANDS = {
@@ -66,7 +66,7 @@ def with_a_push_pending(pk: int) -> None:
 
 def finish() -> None:
     """What a worker does."""
-    runs.finish_inline(Run.objects.get(finished_at=None))
+    engine.finish_inline(Run.objects.get(finished_at=None))
 
 
 def said(command: str) -> str:
@@ -106,7 +106,7 @@ def test_it_says_nothing_while_a_worker_holds_its_batch(idom, clock):
 
     def begin() -> None:
         run = Run.objects.get(finished_at=None)
-        locks.append(run_batches.try_lock_batch(run.pk, 0))
+        locks.append(engine.try_lock_batch(run.pk, 0))
         assert locks[0].__enter__()
 
     def end() -> None:

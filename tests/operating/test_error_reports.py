@@ -12,7 +12,7 @@ from django_q.models import Task
 from migration import tasks
 from migration.correlation import correlating
 from migration.error_texts import LEFT_OUT, describe_error, describe_traceback
-from migration.models.runs import Run
+from migration.runs.models import Run
 from nova_admin.logs import JsonFormatter, TextLogFormatter, make_logging
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from tests.haystack import NEEDLE

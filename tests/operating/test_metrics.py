@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from credentials.models import ClientRevision, DatabaseCredential
 from migration.models import ClientMigration, KeptCounts, Worker
 from migration.models.clients import all_clients
-from migration.models.runs import Run
 from migration.operations.aws_calls import call_counter
+from migration.runs.models import Run
 from tests.bulk_data import make_crowd
 from tests.factories import (
     make_client,

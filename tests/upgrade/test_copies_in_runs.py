@@ -4,10 +4,10 @@ from django.core.management import call_command
 
 from migration.models import Resolution
 from migration.models.clients import all_clients
-from migration.models.runs import Run
-from migration.operations import runs
 from migration.operations.aws_store import secrets_manager
 from migration.pushes.comparisons import compare
+from migration.runs import engine
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.migration.moves.clients import change_in_aws, enter_phase
@@ -21,7 +21,7 @@ def test_the_way_back_takes_these_runs_begun_or_not_and_leaves_what_they_did(
     change_in_aws(secrets_manager(), port=1)
     compare(client_ids=[pk])
     done = Run.start(kind=Run.Kind.TO_AWS, chosen=all_clients(), reason="INC-42")
-    runs.finish_inline(done)
+    engine.finish_inline(done)
     Run.start(kind=Run.Kind.TO_POSTGRES, chosen=all_clients(), reason="INC-42")
     other = Run.start(kind=Run.Kind.COMPARE, chosen=all_clients())
 

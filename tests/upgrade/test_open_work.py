@@ -8,12 +8,12 @@ from migration.campaigns.steps import advance_campaign, approve_campaign, start_
 from migration.models import Campaign, ClientGroup, MoveRequest, RunPlan
 from migration.models.clients import all_clients
 from migration.models.rotations import RotationOutcome
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.moves.approvals import approve_request, approve_run, request_move, start_move_run
-from migration.operations import runs
 from migration.pushes.comparisons import compare
 from migration.pushes.plans import start_planned_run, work_on_plan
+from migration.runs import engine
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user
 from tests.migration.move_runs.moved import outcomes
@@ -78,23 +78,23 @@ def test_requests_plans_runs_and_campaigns_of_before_go_on(maria, ana):
 
     upgrade()
 
-    runs.work_on_run(run_id=compared.pk)
+    engine.work_on_run(run_id=compared.pk)
     compared.refresh_from_db()
     assert compared.state == Run.State.FINISHED
     approve_request(request_id=request.pk, by=ana)
     approved = approve_run(run_id=asked.pk, by=ana)
-    runs.work_on_run(run_id=approved.pk)
+    engine.work_on_run(run_id=approved.pk)
     approve_campaign(campaign_id=campaign.pk, by=ana)
     advance_campaign(campaign.pk)
     for run in Run.objects.filter(wave__campaign=campaign):
-        runs.work_on_run(run_id=run.pk)
+        engine.work_on_run(run_id=run.pk)
     advance_campaign(campaign.pk)
     assert {phase_of(pk) for pk in (one, *two, *three)} == {Phase.AWS}
     assert Campaign.objects.get().state == Campaign.State.FINISHED
     assert MoveRequest.objects.get().state == MoveRequest.State.DONE
     plan.refresh_from_db()
     run = start_planned_run(plan=plan, by=maria)
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     assert set(outcomes(run).values()) <= {Outcome.UNCHANGED, Outcome.SKIPPED}
 
 

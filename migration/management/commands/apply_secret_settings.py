@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from credentials.shown_names import escape_name
 from migration.management.base import ClientsCommand
-from migration.models.runs import Run
+from migration.runs.models import Run
 from migration.secrets.settings import describe_settings, look_at_secrets
 
 if TYPE_CHECKING:

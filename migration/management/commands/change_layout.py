@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from migration.management.base import ClientsCommand
-from migration.models.runs import Run
+from migration.runs.models import Run
 from nova_credentials.document import Layout
 
 if TYPE_CHECKING:

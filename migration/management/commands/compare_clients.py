@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from migration.management.base import ClientsCommand
-from migration.models.runs import Run
+from migration.runs.models import Run
 
 
 class Command(ClientsCommand):

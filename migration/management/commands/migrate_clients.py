@@ -11,11 +11,10 @@ from credentials.shown_names import escape_name
 from migration.management.base import ClientsCommand
 from migration.management.progress import show_work
 from migration.management.run_items import name_outcome
-from migration.models.planned_clients import PlanClass, PlanCounts
-from migration.models.run_items import Outcome
-from migration.models.run_plans import RunPlan
-from migration.models.runs import Run
 from migration.pushes.plans import describe_client, look_at_batches, summarize_plan
+from migration.runs.items import Outcome
+from migration.runs.models import Run
+from migration.runs.plans import PlanClass, PlanCounts, RunPlan
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -26,11 +26,11 @@ from migration.management.progress import show_work
 from migration.management.run_items import ITEMS_AT_ONCE
 from migration.models.clients import all_clients
 from migration.models.phases import MOVE_PERMISSIONS
-from migration.models.run_items import Outcome
-from migration.models.runs import MANY_TRIES, Run
 from migration.moves.approvals import ApprovalStepRefused, request_move, start_move_run
 from migration.moves.gates import KmsAnswers, Override, ShutGate, count_overrides, needs_approval
 from migration.moves.moves import move
+from migration.runs.items import Outcome
+from migration.runs.models import MANY_TRIES, Run
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 
 if TYPE_CHECKING:

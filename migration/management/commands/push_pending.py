@@ -7,7 +7,7 @@ from django.core.management.base import CommandParser
 from credentials.models import ClientRevision
 from migration.management.base import ClientsCommand
 from migration.models.clients import all_clients
-from migration.models.runs import Run
+from migration.runs.models import Run
 
 
 class Command(ClientsCommand):

@@ -9,10 +9,9 @@ from django.core.management.base import CommandError
 from migration import command_sentences, run_sentences
 from migration.admin.base import RUN_PERMISSION
 from migration.management.base import RunCommand, find_user, require_writes
-from migration.models.run_items import CAN_BE_RETRIED
-from migration.models.runs import Run
-from migration.models.steered_runs import StaleRunError, WithdrawnRunError
-from migration.operations.skipped_items import skip_free_items_of_stopped_run
+from migration.runs.engine import skip_free_items_of_stopped_run
+from migration.runs.items import CAN_BE_RETRIED
+from migration.runs.models import Run, StaleRunError, WithdrawnRunError
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

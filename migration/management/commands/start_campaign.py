@@ -15,8 +15,8 @@ from migration.campaigns.steps import LARGEST, CampaignStartRefusedError, start_
 from migration.management.base import find_client_group, find_user, require_writes
 from migration.management.campaigns import CampaignCommand
 from migration.models.reasons import ReasonError
-from migration.models.runs import Run
 from migration.moves.approvals import ApprovalStepRefused
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from django.core.management.base import CommandParser
 
 from migration.management.base import ClientsCommand
 from migration.models.login_tests import LOGIN_PERMISSION, LoginStores
-from migration.models.runs import Run
+from migration.runs.models import Run
 
 
 class Command(ClientsCommand):

@@ -9,8 +9,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from migration.models import RunItem
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from tests.factories import make_comparison, make_full_client, make_user
 
 DASHBOARD = "/admin/"

@@ -9,8 +9,8 @@ from django.test import Client as Browser
 from django.utils import timezone
 
 from migration.models import ClientMigration, PhaseChange, ReadCount
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_full_client, make_user
 from tests.migration.admin.pages import (

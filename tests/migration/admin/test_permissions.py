@@ -9,7 +9,7 @@ from django.urls import reverse
 from django_q.models import OrmQ
 
 from migration.models import ClientMigration, Comparison, RunPlan
-from migration.models.runs import Run
+from migration.runs.models import Run
 from tests.factories import CHANGE, VIEW, make_comparison, make_full_client
 from tests.migration.admin.pages import (
     CLIENTS,

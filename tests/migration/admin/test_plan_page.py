@@ -6,13 +6,15 @@ import pytest
 from django_q.models import OrmQ
 
 from credentials.models import Client
-from migration.models import ClientMigration, RunPlan, planned_clients
-from migration.models.planned_clients import PlannedClient
-from migration.models.runs import Run
-from migration.operations import aws_store, runs
+from migration.models import ClientMigration, RunPlan
+from migration.operations import aws_store
 from migration.pushes import plan_pages, plans
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
+from migration.runs import engine
+from migration.runs import plans as planned_clients
+from migration.runs.models import Run
+from migration.runs.plans import PlannedClient
 from nova_credentials.phases import Phase
 from tests.factories import CHANGE, VIEW, make_client, make_database, make_full_client, make_many
 from tests.migration.admin.pages import CLIENTS, START, login, plan_order, plan_page, run_page, text
@@ -117,7 +119,7 @@ def test_who_may_resolve_mismatches_plans_to_overwrite_them(resolver, differing)
     assert "Overwritten: somebody else's version: 1" in page
     assert "by somebody else" in page
     press(resolver, plan, "start")
-    runs.finish_inline(Run.objects.get())
+    engine.finish_inline(Run.objects.get())
     item = Run.objects.get().items.get()
     assert (item.outcome, item.message.key) == ("updated", "overwrote")
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 from migration.campaigns import history
 from migration.campaigns.history import digest_campaign
 from migration.models import Campaign, RunPlan
-from migration.models.runs import Run
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.migration.test_roles import CLIENT, Site, site
 

@@ -7,8 +7,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from migration.models import ClientMigration, Comparison, OpenMismatch, PhaseChange, ReadCount
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from tests.factories import make_comparison, make_full_client, make_many
 from tests.migration.admin.pages import (
     CLIENTS,

@@ -8,8 +8,8 @@ from django.utils import timezone
 
 from migration import sentences
 from migration.models import Comparison, RunItem
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.messages import Message
 from tests.migration.admin.pages import close, make_run, run_page, text
 

@@ -8,9 +8,9 @@ from django.urls import reverse
 from migration import sentences
 from migration.models import ClientMigration, Rate
 from migration.models.clients import all_clients
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
-from migration.operations import run_batches
+from migration.runs import engine
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.messages import Message
 from tests.factories import CHANGE, VIEW, make_client, make_user, update
 from tests.migration.admin.pages import close, make_run, run_page, text
@@ -143,7 +143,7 @@ def test_one_poll_has_line_tabs_and_rows_and_the_page_stays_where_it_is_at_the_e
     run = make_run(102)
     close(run, 1, Outcome.CREATED, comparison_status="match")
     query = "?items=all&page=1"
-    with run_batches.try_lock_batch(run.pk, 60), CaptureQueriesContext(connection) as captured:
+    with engine.try_lock_batch(run.pk, 60), CaptureQueriesContext(connection) as captured:
         run.items.filter(slug="client-60").update(batch=60)
         response = operator.get(live(run, query))
     words = text(response)

@@ -5,7 +5,7 @@ from django_q.models import OrmQ
 
 from migration.models import ClientMigration, RunItem, RunPlan
 from migration.models.clients import all_clients, digest_selection
-from migration.models.runs import Run
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_full_client, make_many
 from tests.migration.admin.pages import CLIENTS, COMPARE, START, plan_order, run_page, text

@@ -9,7 +9,6 @@ from django.utils import timezone
 from credentials.models import DatabaseCredential
 from migration.models import AuditEvent, Secret
 from migration.models.clients import all_clients
-from migration.models.runs import Run
 from migration.moves.approvals import (
     ApprovalStepRefused,
     approve_request,
@@ -18,11 +17,13 @@ from migration.moves.approvals import (
 )
 from migration.moves.gates import Override, ShutGate
 from migration.moves.moves import move
-from migration.operations import aws_writes, bounded_refusals, runs
+from migration.operations import aws_writes, bounded_refusals
 from migration.operations.audit_starts import list_audited_settings
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.resolutions import acknowledge, check_again
+from migration.runs import engine
+from migration.runs.models import Run
 from nova_admin.audit_settings import SCHEME, read_audit_settings
 from nova_admin.environment import Environment
 from nova_credentials.phases import Phase
@@ -318,7 +319,7 @@ def test_a_run_names_who_started_it_and_its_entries_belong_together(idom, maria)
     entries = Entries()
 
     run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients(), by=maria)
-    runs.finish_inline(run)
+    engine.finish_inline(run)
 
     found = entries.list_new()
     assert [each.code for each in found] == ["run", "push", "move"]

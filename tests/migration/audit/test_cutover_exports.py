@@ -21,10 +21,10 @@ from migration.models.audit_events import AuditCode
 from migration.models.audit_signatures import audit_keys, first_id_at
 from migration.models.clients import all_clients
 from migration.moves.approvals import approve_run, start_move_run
-from migration.operations import runs
 from migration.operations.audit_chain import read_head, seal_audit
 from migration.operations.cutover_exports import NotCutOverError, export_cutover, verify_file
 from migration.pushes.comparisons import compare
+from migration.runs import engine
 from nova_credentials.phases import Phase
 from tests.checkout import manage
 from tests.factories import make_client, make_full_client, make_in_role, make_user
@@ -134,7 +134,7 @@ def test_of_a_run_it_has_the_entries_that_let_it_begin(stores, maria, settings):
     old, new = Phase.DUAL_READ, Phase.AWS
     run = start_move_run(chosen=all_clients(), old=old, new=new, by=joan, reason="INC-42")
     approve_run(run_id=run.pk, by=make_user("ana", "migration.approve_move"))
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     for for_auditor in (True, False):
         text = exported(pk, maria, for_auditor=for_auditor)

@@ -15,9 +15,9 @@ def work_on(run_id: int, environment: dict[str, str]) -> None:
     import django
 
     django.setup()
-    from migration.operations import runs
+    from migration.runs import engine
 
-    runs.work_on_run(run_id=run_id)
+    engine.work_on_run(run_id=run_id)
 
 
 def serve(orders: Connection, environment: dict[str, str]) -> None:

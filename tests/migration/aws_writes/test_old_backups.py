@@ -9,7 +9,6 @@ from credentials.models import Client, DatabaseCredential
 from migration import sentences, tasks
 from migration.models import PhaseChange, PlannedVersion, Secret
 from migration.models.clients import all_clients
-from migration.models.run_items import Outcome
 from migration.moves.moves import move
 from migration.pushes import pushes
 from migration.pushes.comparisons import compare
@@ -17,6 +16,7 @@ from migration.pushes.pushes import push
 from migration.pushes.resolutions import copy_to_aws, copy_to_postgres
 from migration.pushes.saves import AdminSave, SaveRefusedError
 from migration.pushes.secret_writer import REPLACED_STAGE
+from migration.runs.items import Outcome
 from nova_credentials.phases import Phase
 from tests.factories import update
 from tests.migration.aws_writes.backups import drop_backup, restore_backup, take_backup

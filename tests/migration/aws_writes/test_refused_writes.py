@@ -11,7 +11,6 @@ from django.urls import reverse
 from credentials.models import Client, DatabaseCredential
 from migration import sentences
 from migration.models import ClientMigration, PhaseChange
-from migration.models.run_items import Outcome
 from migration.moves.gates import evaluate_gate
 from migration.moves.moves import move
 from migration.operations.aws_store import secrets_manager
@@ -21,6 +20,7 @@ from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.resolutions import NotResolved, copy_to_aws, copy_to_postgres
 from migration.pushes.saves import AdminSave, SaveRefusedError
+from migration.runs.items import Outcome
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_user
 from tests.migration.aws_writes.calls import count_writes

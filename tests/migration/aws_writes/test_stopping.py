@@ -11,11 +11,9 @@ from django.urls import reverse
 from django_q.models import OrmQ
 
 from migration import tasks
-from migration.models import WriteStop, run_items
+from migration.models import WriteStop
 from migration.models.clients import all_clients
 from migration.models.reasons import ReasonError
-from migration.models.runs import Run
-from migration.operations import runs
 from migration.operations.aws_writes import (
     KNOWN_FOR_SECONDS,
     find_write_refusal,
@@ -25,7 +23,9 @@ from migration.operations.aws_writes import (
 )
 from migration.pushes import pushes
 from migration.pushes.pushes import push
-from migration.reports.run_progress import measure_progress, select_runs_for_progress
+from migration.runs import engine, items
+from migration.runs.models import Run
+from migration.runs.progress import measure_progress, select_runs_for_progress
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_full_client, make_user, nova_uri, start_run
 from tests.migration.aws_writes.calls import count_writes
@@ -45,7 +45,7 @@ def test_a_run_waits_with_open_items_that_cost_no_try_and_goes_on_afterwards(ref
     run = start(3)
     refuse()
 
-    assert runs.work_on_run(run_id=run.pk) is False
+    assert engine.work_on_run(run_id=run.pk) is False
 
     assert set(run.items.values_list("outcome", "attempts")) == {("", 0)}
     assert run.kind == Run.Kind.MIGRATE
@@ -55,13 +55,13 @@ def test_a_run_waits_with_open_items_that_cost_no_try_and_goes_on_afterwards(ref
 def test_the_runs_go_on_once_somebody_starts_the_writes(stop):
     run = start(3)
     stop()
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     OrmQ.objects.all().delete()
 
     call_command("start_aws_writes")
 
     assert OrmQ.objects.count() == 1
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     assert run.count_outcomes_and_matches()["created"] == 3
 
 
@@ -72,7 +72,7 @@ def test_a_comparison_does_not_wait(refuse):
     tasks.sweep()
 
     run = Run.objects.get(kind=Run.Kind.COMPARE)
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     assert run.count_outcomes_and_matches()["matched"] == 1
 
 
@@ -111,7 +111,7 @@ def test_items_of_the_batch_in_work_stay_open_when_the_switch_is_thrown(monkeypa
         return pushing(**how)
 
     monkeypatch.setattr(pushes, "push", stop_then_push)
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     assert set(run.items.values_list("outcome", "attempts")) == {("", 0)}
     run.refresh_from_db()
@@ -149,7 +149,7 @@ def test_no_worker_writes_a_second_after_the_switch(stores, settings, monkeypatc
     assert run.count_outcomes_and_matches()["failed"] == 0
     assert set(run.items.values_list("attempts", flat=True)) == {0}
     start_aws_writes()
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     assert (
         run.count_outcomes_and_matches()["created"] + run.count_outcomes_and_matches()["unchanged"]
         == 300
@@ -308,13 +308,13 @@ def test_the_dashboard_puts_it_first(client, stop):
 
 def test_new_items_wait_no_longer_than_others(monkeypatch, stop):
     """What was refused in the middle of a batch is free again at once, not in seconds."""
-    monkeypatch.setattr(run_items, "FIRST_WAIT", None)
+    monkeypatch.setattr(items, "FIRST_WAIT", None)
     run = start(1)
     item = run.items.get()
     stop()
     (result,) = push(client_ids=[item.client_id])
 
-    runs._copy_result(run, item, result)
+    engine._copy_result(run, item, result)
 
     assert (item.outcome, item.attempts) == ("", 0)
     assert item.next_try_at is not None

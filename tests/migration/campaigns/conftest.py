@@ -5,16 +5,15 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import Group, User
 
-from migration.models import run_items
-from migration.operations import runs
+from migration.runs import engine, items
 from tests.factories import make_user
 
 
 @pytest.fixture(autouse=True)
 def quick_stores(stores, monkeypatch) -> None:
-    monkeypatch.setattr(runs, "BATCHES_AT_ONCE", 1)
-    monkeypatch.setattr(runs, "RETRY_POLL_SECONDS", 0.01)
-    monkeypatch.setattr(run_items, "FIRST_WAIT", timedelta(milliseconds=10))
+    monkeypatch.setattr(engine, "BATCHES_AT_ONCE", 1)
+    monkeypatch.setattr(engine, "RETRY_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(items, "FIRST_WAIT", timedelta(milliseconds=10))
     monkeypatch.setattr("credentials.models.clients.ROWS_WAIT_SECONDS", 0.1)
 
 

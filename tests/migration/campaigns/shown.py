@@ -8,8 +8,8 @@ from migration.campaigns.members import read_campaign_request
 from migration.campaigns.steps import advance_campaign, start_campaign
 from migration.models import Campaign, ClientGroup, RunItem, Wave
 from migration.models.clients import all_clients
-from migration.models.runs import Run
-from migration.operations import runs
+from migration.runs import engine
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.migration.admin.pages import page_of
@@ -38,7 +38,7 @@ def do_next(campaign: Campaign) -> Run | None:
     """Begins what is next and ends its run, as a worker would."""
     run = advance_campaign(campaign.pk)
     if run:
-        runs.finish_inline(run)
+        engine.finish_inline(run)
     campaign.refresh_from_db()
     return run
 

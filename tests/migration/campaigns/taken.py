@@ -12,9 +12,10 @@ from migration.campaigns.steps import advance_campaign, start_campaign
 from migration.models import Campaign, ClientGroup, Comparison, Wave, WaveClient
 from migration.models.clients import all_clients
 from migration.models.phases import WRITES_BOTH
-from migration.models.runs import Run
-from migration.operations import aws_store, runs
+from migration.operations import aws_store
 from migration.pushes.comparisons import compare
+from migration.runs import engine
+from migration.runs.models import Run
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
@@ -60,7 +61,7 @@ def take(campaign: Campaign) -> Run | None:
 def work(run: Run | None) -> Run:
     """What the workers do with what was enqueued."""
     assert run is not None
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     run.refresh_from_db()
     return run
 

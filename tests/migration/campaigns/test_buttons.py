@@ -9,7 +9,7 @@ from django.contrib.messages import get_messages
 from migration.campaigns import pages as campaign_views
 from migration.campaigns.steps import advance_campaign
 from migration.models import AuditEvent, Campaign
-from migration.models.runs import Run
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_user
 from tests.migration.admin.pages import text

@@ -16,7 +16,7 @@ from migration.campaigns.members import (
 )
 from migration.models import Campaign, GroupMember
 from migration.models.clients import all_clients
-from migration.models.runs import Run
+from migration.runs.models import Run
 from tests.factories import make_client
 from tests.migration.admin.pages import CLIENTS, login, page_of, text
 from tests.migration.campaigns.taken import begin, make_group, members, put, take

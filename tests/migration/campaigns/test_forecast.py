@@ -9,7 +9,7 @@ from django.utils import timezone
 from credentials.models import Client
 from migration.campaigns.explain import summarize_campaign
 from migration.campaigns.members import count_by_phase_before_goal, count_in_campaigns
-from migration.models.runs import Run
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_user
 from tests.migration.admin.pages import text

@@ -14,7 +14,7 @@ from migration.campaigns.members import find_stuck_slugs, go_on_without
 from migration.campaigns.models import CampaignNotChangedError
 from migration.models import AuditEvent, Campaign, ClientMigration, ReadCount, WaveClient
 from migration.models.clients import all_clients, digest_clients
-from migration.models.run_items import Outcome
+from migration.runs.items import Outcome
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison, make_many, make_user

@@ -16,8 +16,8 @@ from migration.campaigns import pages as campaign_views
 from migration.campaigns.steps import advance_campaign
 from migration.models import AuditEvent, Campaign, PhaseChange, Wave, WaveClient, Worker
 from migration.models.audit_events import AuditCode
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_comparison, make_user
 from tests.migration.admin.pages import page_of, text

@@ -9,9 +9,9 @@ from migration.campaigns.models import StaleCampaignError
 from migration.campaigns.steps import approve_campaign, cancel_campaign, stop_campaign
 from migration.models import Campaign
 from migration.models.clients import all_clients
-from migration.models.runs import Run
 from migration.moves.approvals import ApprovalStepRefused
 from migration.moves.moves import move
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_user
 from tests.migration.campaigns.taken import (

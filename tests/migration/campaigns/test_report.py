@@ -20,7 +20,7 @@ from migration.campaigns.explain import (
 from migration.campaigns.models import WaveCounts
 from migration.campaigns.steps import advance_campaign
 from migration.models import Campaign, WaveClient, Worker
-from migration.models.runs import Run
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison, make_many, make_user
 from tests.migration.campaigns.shown import begin_wave, do_next, make_campaign, make_group

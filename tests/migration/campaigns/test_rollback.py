@@ -11,12 +11,12 @@ from migration.models import AuditEvent, Campaign, ClientMigration, PhaseChange,
 from migration.models.audit_events import AuditCode
 from migration.models.clients import all_clients
 from migration.models.leases import LeaseKind
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.moves import runs as move_runs
 from migration.moves.moves import move
-from migration.operations import runs
 from migration.operations.aws_writes import stop_aws_writes
+from migration.runs import engine
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
 from tests.factories import make_comparison, nova_uri
@@ -291,7 +291,7 @@ def in_work(monkeypatch) -> tuple[Campaign, list[int], Run]:
     group = make_group("north", 3, DUAL_READ)
     campaign = begin(group, rolls_back=True)
     run = take(campaign)
-    runs.process_batch_if_running(run.pk, 0)
+    engine.process_batch_if_running(run.pk, 0)
     return campaign, members(group), run
 
 
@@ -304,7 +304,7 @@ def test_what_the_last_batch_moves_after_the_stop_is_rolled_back_too(in_work):
         assert outcomes(run) == {"north-0": "moved", "north-1": "", "north-2": "skipped"}
         assert (take(campaign), stands(pks)) == (None, [AWS, DUAL_READ, DUAL_READ])
         Run.objects.filter(pk=run.pk).update(state=Run.State.RUNNING)
-        runs.process_batch_if_running(run.pk, 1)
+        engine.process_batch_if_running(run.pk, 1)
         Run.objects.filter(pk=run.pk).update(state=Run.State.STOPPED)
     assert stands(pks) == [AWS, AWS, DUAL_READ]
 
@@ -329,7 +329,7 @@ def test_no_item_of_a_client_that_a_killed_worker_moved_says_that_it_was_skipped
     with monkeypatch.context() as patch:
         patch.setattr(type(RunItem.objects), "record", kill)
         with pytest.raises(Killed):
-            runs.process_batch_if_running(run.pk, 1)
+            engine.process_batch_if_running(run.pk, 1)
     assert stands(pks) == [AWS, AWS, DUAL_READ]
     make_comparison(pks[0], "mismatch")
 

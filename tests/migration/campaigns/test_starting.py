@@ -13,9 +13,9 @@ from migration.campaigns.models import StaleCampaignError
 from migration.campaigns.steps import CampaignStartRefusedError, approve_campaign
 from migration.models import AuditEvent, Campaign, ClientGroup, PasswordReset, PhaseChange
 from migration.models.audit_events import AuditCode
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.moves.approvals import ApprovalStepRefused
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.migration.campaigns.taken import (
     CUTOVER,

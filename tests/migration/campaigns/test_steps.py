@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from migration.models import Campaign, ClientGroup, WaveClient
 from migration.models.clients import all_clients
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.moves.moves import move
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_many
 from tests.migration.campaigns.taken import (

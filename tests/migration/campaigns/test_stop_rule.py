@@ -8,11 +8,11 @@ from django.db import connection
 from migration.campaigns.models import StaleCampaignError
 from migration.models import AuditEvent, Campaign, Comparison
 from migration.models.audit_events import AuditCode
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.moves.moves import move
-from migration.operations import runs
 from migration.pushes.comparisons import compare
+from migration.runs import engine
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison
@@ -337,7 +337,7 @@ def test_a_paused_run_is_waited_for_and_a_stopped_one_stops_the_campaign_and_rol
     group = make_group("north", 2, Phase.DUAL_READ)
     campaign = begin(group, rolls_back=True)
     run = take(campaign)
-    runs.process_batch_if_running(run.pk, 0)
+    engine.process_batch_if_running(run.pk, 0)
     run.pause(by=maria)
     assert take(campaign) is None
     assert stand(campaign) == (RUNNING, [])

@@ -7,8 +7,8 @@ from redis.exceptions import ConnectionError as RedisIsDown
 
 from migration import tasks
 from migration.models import Campaign
-from migration.models.runs import Run
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes, write_guard
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.migration.campaigns.taken import (
     begin,

@@ -24,8 +24,8 @@ from migration.models import (
     Wave,
     WaveClient,
 )
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_comparison, make_full_client, nova_uri
 from tests.held_leases import wait_for_end

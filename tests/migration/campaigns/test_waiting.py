@@ -12,10 +12,10 @@ from django.utils import timezone
 from migration.campaigns.explain import WaveState, summarize_campaign
 from migration.models import Campaign, ClientMigration, ReadCount, Worker
 from migration.models.clients import all_clients
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.moves.models import Blocker
 from migration.pushes.comparisons import compare
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison, make_many, make_user
 from tests.migration.admin.pages import page_of, text

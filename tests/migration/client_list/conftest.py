@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from credentials.models import ClientRevision, ClientWrite
 from migration.models import ClientMigration, Comparison, ReadCount
-from migration.models.runs import Run
+from migration.runs.models import Run
 from tests.factories import (
     count_reads,
     make_client,

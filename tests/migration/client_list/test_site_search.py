@@ -3,7 +3,7 @@
 import pytest
 
 from migration.models import Campaign, ClientGroup
-from migration.models.runs import Run
+from migration.runs.models import Run
 from tests.factories import VIEW, make_client, make_database, make_many
 from tests.migration.admin.pages import login, text
 

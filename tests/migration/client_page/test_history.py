@@ -23,9 +23,9 @@ from migration.models import (
     Rotation,
     RunItem,
 )
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.operations.client_login_tests import try_typed_login
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase

@@ -12,12 +12,12 @@ from django.utils import timezone
 
 from migration import resolution_sentences, sentences
 from migration.models import ClientMigration, Resolution, RunItem
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.operations import aws_store
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.secret_writer import REPLACED_STAGE
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import CHANGE, VIEW, make_client, make_full_client, make_user
 from tests.migration.admin.pages import text

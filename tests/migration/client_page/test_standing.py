@@ -22,7 +22,7 @@ from migration.models import (
     Reveal,
     RunItem,
 )
-from migration.models.runs import Run
+from migration.runs.models import Run
 from nova_credentials.comparison import compare_documents, list_paths
 from nova_credentials.phases import Phase
 from tests.factories import (

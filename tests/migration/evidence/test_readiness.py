@@ -14,10 +14,10 @@ from credentials.models import ClientRevision
 from migration.clients.status import has_push_pending
 from migration.models import ClientMigration, LoginTest, ReadCount
 from migration.models.clients import all_clients
-from migration.models.runs import Run
 from migration.moves.evidence import GateFacts
 from migration.moves.gates import database_checks
 from migration.moves.models import Blocker, select_with_blocker, with_blocker
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import (
     make_client,

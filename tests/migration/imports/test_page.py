@@ -14,8 +14,8 @@ from credentials.import_columns import IMPORT_COLUMNS
 from credentials.models import Client
 from migration.clients.imports import MOST_BYTES
 from migration.models import RunPlan
-from migration.models.runs import Run
 from migration.people.roles import IMPORT_PERMISSIONS
+from migration.runs.models import Run
 from tests.factories import make_full_client, make_user
 from tests.migration.imports.files import make_csv, make_row
 

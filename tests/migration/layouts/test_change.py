@@ -13,10 +13,10 @@ from migration import layout_sentences, sentences
 from migration.models import AuditEvent, ClientMigration, DatabaseClaim, PlannedVersion, Secret
 from migration.models.audit_events import AuditCode
 from migration.models.leases import LeaseKind
-from migration.models.run_items import Outcome
 from migration.moves.moves import move
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
+from migration.runs.items import Outcome
 from migration.secrets import layouts
 from migration.secrets import layouts as other_secrets
 from migration.secrets.layouts import LayoutRefusedError, change_layout, remove_other_secrets

@@ -8,10 +8,11 @@ from django.urls import reverse
 
 from migration import layout_sentences, sentences
 from migration.models import AuditEvent, ClientMigration, RunItem
-from migration.models.failures import count_failed_clients
-from migration.models.run_items import Act
-from migration.models.runs import Run
-from migration.operations import aws_store, runs
+from migration.operations import aws_store
+from migration.runs import engine
+from migration.runs.failures import count_failed_clients
+from migration.runs.items import Act
+from migration.runs.models import Run
 from nova_credentials.aws.client_secrets import ClientSecretsManager
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
@@ -77,7 +78,7 @@ def test_the_command_changes_many_in_a_run_and_says_who_kept_theirs(capsys, clie
     client.force_login(make_user("ada", "migration.view_run", "credentials.view_client"))
     page = client.get(reverse("admin:migration_run_change", args=[run.pk])).content.decode()
     assert f"Change of layout {run.pk}" in page
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
 
 @pytest.mark.parametrize("phase", [Phase.AWS, Phase.PURGED])

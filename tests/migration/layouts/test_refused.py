@@ -9,8 +9,8 @@ from credentials import sentences as credential_sentences
 from credentials.models import Client
 from migration import layout_sentences, offboarding_sentences, plan_sentences, rotation_sentences
 from migration.models import ClientMigration, Offboarding, PlannedVersion, Rotation, Secret
-from migration.models.run_items import Outcome
 from migration.pushes.pushes import push
+from migration.runs.items import Outcome
 from migration.secrets import layouts
 from migration.secrets.layouts import LayoutRefusedError, change_layout
 from nova_credentials import sentences as shared

@@ -12,10 +12,10 @@ from migration.models import AuditEvent, ClientMigration, Rotation, Secret
 from migration.models.audit_events import AuditCode
 from migration.models.clients import all_clients, store_lost_secret_slugs
 from migration.models.layouts import OtherSecretsState
-from migration.models.run_items import Outcome
 from migration.moves.moves import move
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
+from migration.runs.items import Outcome
 from migration.secrets import layouts
 from migration.secrets.layouts import (
     LayoutRefusedError,

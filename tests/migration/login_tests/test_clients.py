@@ -12,14 +12,14 @@ from migration.models.audit_events import AuditCode
 from migration.models.clients import all_clients
 from migration.models.login_outcomes import LoginOutcome
 from migration.models.login_tests import LoginStore, LoginStores
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.moves.gates import CheckCode, database_checks
 from migration.moves.models import Blocker, with_blocker
 from migration.operations.client_login_tests import LoginKey, read_logins, try_client_logins
 from migration.operations.login_advice import CopyAdvice, advise_copy
-from migration.operations.runs import finish_inline
 from migration.operations.snapshots import read_snapshot
+from migration.runs.engine import finish_inline
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.phases import Phase

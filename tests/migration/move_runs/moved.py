@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 from migration.models.clients import all_clients
-from migration.models.runs import Run
 from migration.moves.approvals import start_move_run
-from migration.operations import runs
 from migration.pushes.comparisons import compare
+from migration.runs import engine
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.migration.moves.clients import enter_phase_together
@@ -27,7 +27,7 @@ def start(old: Phase, new: Phase, **options) -> Run:
 
 def move_all(old: Phase, new: Phase, **options) -> Run:
     run = start(old, new, **options)
-    runs.finish_inline(run)
+    engine.finish_inline(run)
     return run
 
 

@@ -13,12 +13,11 @@ from migration import sentences
 from migration.models import AuditEvent, ClientMigration, PasswordReset, PhaseChange
 from migration.models.audit_events import AuditCode
 from migration.models.reasons import ReasonError
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
-from migration.models.steered_runs import WithdrawnRunError
 from migration.moves.approvals import ApprovalStepRefused, approve_run, cancel_run_request
 from migration.moves.evidence import Evidence
-from migration.operations import runs, skipped_items
+from migration.runs import engine
+from migration.runs.items import Outcome
+from migration.runs.models import Run, WithdrawnRunError
 from nova_credentials.phases import Phase
 from tests.factories import make_user
 from tests.migration.move_runs.moved import codes_of, make_clients, move_all, once, outcomes, start
@@ -51,7 +50,7 @@ def by_another_session(act: Callable[[], object]) -> None:
 
 
 def work(run: Run) -> None:
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     run.refresh_from_db()
 
 
@@ -230,7 +229,7 @@ def test_the_rest_of_an_approved_run_needs_another_approval_by_whatever_way_it_g
     run = request(maria)
     run = approve_run(run_id=run.pk, by=ana)
     run.stop(by=ana)
-    skipped_items.skip_free_items_of_stopped_run(run)
+    engine.skip_free_items_of_stopped_run(run)
     make_user("operator", "migration.add_run", "migration.move_client")
 
     with pytest.raises(CommandError, match="once somebody else has approved it") as left:

@@ -9,9 +9,8 @@ from django.core.management import CommandError, call_command
 from migration import sentences
 from migration.management.commands import move_clients
 from migration.models.clients import all_clients
-from migration.models.planned_moves import PlannedMoves
-from migration.models.runs import Run
 from migration.operations.aws_writes import stop_aws_writes
+from migration.runs.models import PlannedMoves, Run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_many, make_user
 from tests.migration.move_runs.moved import make_clients

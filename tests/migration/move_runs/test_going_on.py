@@ -11,14 +11,15 @@ from migration import sentences
 from migration.models import AuditEvent, MoveRequest, PhaseChange, RunItem
 from migration.models.audit_events import AuditCode
 from migration.models.leases import LeaseKind
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.moves import runs as move_runs
 from migration.moves.moves import move
-from migration.operations import aws_store, runs
+from migration.operations import aws_store
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
+from migration.runs import engine
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
@@ -52,10 +53,10 @@ def test_a_worker_killed_before_it_noted_its_moves_leaves_them_made(monkeypatch,
     with monkeypatch.context() as patch:
         patch.setattr(type(RunItem.objects), "record", kill)
         with pytest.raises(Killed):
-            runs.work_on_run(run_id=run.pk)
+            engine.work_on_run(run_id=run.pk)
     assert {phase_of(pk) for pk in pks} == {new}
 
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.MOVED}
     assert PhaseChange.objects.filter(run=run).count() == 2
@@ -70,9 +71,9 @@ def test_a_worker_killed_before_it_had_secrets_deleted_leaves_that_to_the_next(m
     with monkeypatch.context() as patch:
         patch.setattr("migration.moves.moves.schedule_secret_deletion", kill)
         with pytest.raises(Killed):
-            runs.work_on_run(run_id=run.pk)
+            engine.work_on_run(run_id=run.pk)
 
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     assert codes_of(run, "client-0") == [sentences.DELETED_ON.key]
     assert aws_store.secrets_manager().describe_secret("nova/clients/client-0").deleted_at
@@ -107,13 +108,13 @@ def test_a_client_that_somebody_else_works_on_is_tried_again(monkeypatch):
     run = start(Phase.DUAL_READ, Phase.DUAL_WRITE, tries=2)
 
     with held_elsewhere(LeaseKind.CLIENT, pks[1]):
-        runs.process_batch_if_running(run.pk, 0)
+        engine.process_batch_if_running(run.pk, 0)
 
         assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": ""}
         item = run.items.get(slug="client-1")
         assert (item.attempts, item.message.codes) == (1, [sentences.MOVE_UNDER_WAY.key])
         run.items.update(next_try_at=None)
-        runs.process_batch_if_running(run.pk, 0)  # the second of two tries
+        engine.process_batch_if_running(run.pk, 0)  # the second of two tries
 
     assert outcomes(run)["client-1"] == Outcome.REFUSED
 
@@ -123,11 +124,11 @@ def test_while_aws_writes_are_stopped_a_run_forward_waits_and_refuses_nobody():
     run = start(Phase.DUAL_READ, Phase.AWS)
     stop_aws_writes(reason="Somebody looks")
 
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     assert outcomes(run) == {"client-0": "", "client-1": ""}
 
     start_aws_writes()
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     assert {phase_of(pk) for pk in pks} == {Phase.AWS}
 
 
@@ -146,7 +147,7 @@ def test_writes_that_are_stopped_in_the_middle_of_a_batch_leave_it_open(
     stops = once(lambda: stop_aws_writes(reason="Somebody looks"), getattr(move_runs, step))
     monkeypatch.setattr(move_runs, step, stops)
 
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     assert is_left_due(run)
 
@@ -163,7 +164,7 @@ def test_no_move_is_begun_once_the_time_of_its_batch_is_over(monkeypatch):
     run = start(Phase.AWS, Phase.PURGED)
     monkeypatch.setattr(move_runs, "BATCH_SECONDS", -1)
 
-    runs.process_batch_if_running(run.pk, 0)
+    engine.process_batch_if_running(run.pk, 0)
 
     assert is_left_due(run)
     assert {phase_of(pk) for pk in pks} == {Phase.AWS}
@@ -179,7 +180,7 @@ def test_who_is_moved_or_deleted_just_before_its_turn_is_left(monkeypatch):
             cursor.execute("DELETE FROM public.clients WHERE id = %s", [pks[1]])
 
     monkeypatch.setattr(move_runs, "move", once(overtake, move))
-    runs.process_batch_if_running(run.pk, 0)
+    engine.process_batch_if_running(run.pk, 0)
 
     assert outcomes(run) == {
         "client-0": Outcome.REFUSED, "client-1": Outcome.SKIPPED, "client-2": Outcome.MOVED,
@@ -198,7 +199,7 @@ def test_whose_rows_postgresql_does_not_let_be_held_together_is_moved_alone(monk
     monkeypatch.setattr(
         move_runs, "hold_rows_if_all_free", once(refuse, move_runs.hold_rows_if_all_free)
     )
-    runs.process_batch_if_running(run.pk, 0)
+    engine.process_batch_if_running(run.pk, 0)
 
     assert (outcomes(run), phase_of(pk)) == ({"client-0": Outcome.MOVED}, Phase.AWS)
 
@@ -244,11 +245,11 @@ def test_a_paused_run_begins_no_further_move(monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(move_runs, "move", move_and_pause)
-        runs.work_on_run(run_id=run.pk)
+        engine.work_on_run(run_id=run.pk)
     assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": ""}
 
     run.refresh_from_db(), run.resume(by=None)
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     assert {phase_of(pk) for pk in pks} == {Phase.PURGED}
 
 
@@ -262,7 +263,7 @@ def test_refused_clients_are_retried():
     push(client_ids=[pks[1]]), compare(client_ids=[pks[1]])
 
     run.reopen_failed(by=None)
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     assert set(outcomes(run).values()) == {Outcome.MOVED}
     assert PhaseChange.objects.filter(run=run).count() == 2
@@ -293,13 +294,13 @@ def test_what_aws_throttles_is_tried_again_and_moved_once_it_answers(monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(SecretsManager, "batch_get", throttle)
-        runs.process_batch_if_running(run.pk, 0)
+        engine.process_batch_if_running(run.pk, 0)
 
     assert outcomes(run) == {"client-0": "", "client-1": ""}
     assert set(run.items.values_list("attempts", "error_class")) == {(1, "throttled")}
     # The comparison that could not check doesn't keep the gate shut once AWS answers again.
     run.items.update(next_try_at=None)
-    runs.process_batch_if_running(run.pk, 0)
+    engine.process_batch_if_running(run.pk, 0)
     assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.MOVED}
 
 

@@ -4,11 +4,10 @@ import pytest
 from django.db import connection
 
 from migration.models import ClientMigration, PhaseChange, RunItem
-from migration.models.runs import Run
 from migration.moves.evidence import GateFacts
 from migration.moves.runs import MoveBatch
-from migration.operations.run_batches import CANDIDATE_BATCHES, lock_free_batch
-from migration.operations.skipped_items import skip_free_items_of_stopped_run
+from migration.runs.engine import CANDIDATE_BATCHES, lock_free_batch, skip_free_items_of_stopped_run
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.explained import count_rows_read
 

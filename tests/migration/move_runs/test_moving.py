@@ -10,11 +10,12 @@ from migration import sentences
 from migration.models import AuditEvent, ClientMigration, PhaseChange
 from migration.models.audit_events import AuditCode
 from migration.models.clients import all_clients
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.moves.approvals import start_move_run
 from migration.moves.moves import move
-from migration.operations import aws_store, runs
+from migration.operations import aws_store
+from migration.runs import engine
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import MOVES, IllegalMove, Phase
@@ -124,7 +125,7 @@ def test_a_client_that_somebody_moved_meanwhile_is_left_where_it_is():
     move(client_id=pks[0], new=Phase.DUAL_WRITE)
     move(client_id=pks[0], new=Phase.POSTGRES)
 
-    runs.finish_inline(run)
+    engine.finish_inline(run)
 
     assert outcomes(run) == {"client-0": Outcome.REFUSED, "client-1": Outcome.MOVED}
     assert phase_of(pks[0]) == Phase.POSTGRES
@@ -136,7 +137,7 @@ def test_a_run_never_takes_a_step_back_from_a_phase_that_it_does_not_name():
     run = start(Phase.AWS, Phase.DUAL_READ)
     Run.objects.update(move_from=Phase.DUAL_WRITE)
 
-    runs.finish_inline(run)
+    engine.finish_inline(run)
 
     assert phase_of(pk) == Phase.AWS
 
@@ -165,7 +166,7 @@ def test_a_client_that_is_gone_is_skipped():
             cursor.execute(f"DELETE FROM public.{table}")
         cursor.execute("DELETE FROM nova_admin.client_aws_credentials; DELETE FROM public.clients")
 
-    runs.finish_inline(run)
+    engine.finish_inline(run)
 
     assert outcomes(run) == {"client-0": Outcome.SKIPPED}
 
@@ -177,7 +178,7 @@ def test_the_account_is_asked_once_a_run(monkeypatch):
     monkeypatch.setattr(
         SecretsManager, "put_value", lambda self, name, *a, **k: (asked.append(name), put(self, name, *a, **k))[1]
     )  # fmt: skip
-    monkeypatch.setattr(runs, "BATCHES_AT_ONCE", 1)
+    monkeypatch.setattr(engine, "BATCHES_AT_ONCE", 1)
 
     run = move_all(Phase.DUAL_READ, Phase.AWS)
 
@@ -227,7 +228,7 @@ def test_more_clients_in_a_batch_need_no_more_statements(old, new):
         run = start_move_run(chosen=some, old=old, new=new)
         assert run.items.count() == number
         with CaptureQueriesContext(connection) as queries:
-            runs.process_batch_if_running(run.pk, 0)
+            engine.process_batch_if_running(run.pk, 0)
         assert set(outcomes(run).values()) == {Outcome.MOVED}
         counted.append(len(queries))
 

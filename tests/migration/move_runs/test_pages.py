@@ -4,11 +4,11 @@ import pytest
 from django.contrib.messages import get_messages
 from django.urls import reverse
 
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.moves import bulk_pages
 from migration.moves.evidence import Evidence
-from migration.operations import runs
+from migration.runs import engine
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_user
 from tests.migration.move_runs.moved import make_clients, outcomes, start
@@ -67,7 +67,7 @@ def test_a_bulk_move_of_many_starts_a_run_and_leads_to_its_page(client, log_in):
     assert response.url == page_of(run)
     assert "started for 2 clients" in said_on(response)
     assert (run.by, run.moves.old, run.moves.new) == (user, Phase.DUAL_READ, Phase.DUAL_WRITE)
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     assert {phase_of(pk) for pk in pks} == {Phase.DUAL_WRITE}
 
 
@@ -98,7 +98,7 @@ def test_the_cutover_of_many_wants_number_and_reason_and_shows_what_is_missing(
     run = Run.objects.get()
     assert response.url == page_of(run)
     assert (run.reason, run.override_reason, run.override_lines) == ("INC-42", "INC-42", ["reads"])
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     assert set(outcomes(run).values()) == {Outcome.REFUSED}  # no process of NOVA reads
 
 
@@ -118,7 +118,7 @@ def test_the_page_of_a_run_lists_who_was_refused_with_the_reasons(client, log_in
     pks = make_clients(2, Phase.DUAL_READ)
     write_password(pks[1], "example-new")
     run = start(Phase.DUAL_READ, Phase.AWS, reason="INC-42")
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     html = client.get(page_of(run) + "?items=refused").content.decode()
 
@@ -132,7 +132,7 @@ def test_who_may_not_make_the_move_has_nobody_moved_again(client, log_in):
     (pk,) = make_clients(1, Phase.DUAL_READ)
     write_password(pk, "example-new")
     run = start(Phase.DUAL_READ, Phase.AWS)
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     assert "Retry" not in client.get(page_of(run)).content.decode()
     assert press(client, run, "steer", order="retry").status_code == 403
@@ -154,7 +154,7 @@ def test_a_requested_run_is_approved_on_its_page_by_somebody_else(client, log_in
 
     run.refresh_from_db()
     assert (run.state, run.approved_by_name) == (Run.State.RUNNING, "ana")
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     assert phase_of(pks[0]) == Phase.AWS
     assert "Approved by ana" in client.get(page_of(run)).content.decode()
 

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from migration import sentences
 from migration.models import ClientGroup
 from migration.models.clients import all_clients
-from migration.models.runs import Run
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.migration.move_runs.moved import make_clients

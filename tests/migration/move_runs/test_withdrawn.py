@@ -5,11 +5,10 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 
 from migration import sentences
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
-from migration.models.steered_runs import WithdrawnRunError
 from migration.moves.approvals import approve_run, cancel_run_request
-from migration.operations import runs
+from migration.runs import engine
+from migration.runs.items import Outcome
+from migration.runs.models import Run, WithdrawnRunError
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_user
 from tests.migration.move_runs.moved import make_clients, move_all, outcomes, start
@@ -80,7 +79,7 @@ def test_nobody_makes_it_go_on_in_another_way(withdrawn, maria):
         with pytest.raises(WithdrawnRunError):
             order(by=maria)
 
-    runs.work_on_run(run_id=withdrawn.pk)
+    engine.work_on_run(run_id=withdrawn.pk)
 
     assert is_as_it_was(withdrawn)
 
@@ -90,7 +89,7 @@ def test_a_request_for_the_rest_that_is_withdrawn_does_not_go_on_either(maria, s
     pks = make_clients(2, Phase.DUAL_READ)
     write_password(pks[1], "example-new")
     run = start(Phase.DUAL_READ, Phase.AWS, by=maria, reason="INC-42")
-    runs.finish_inline(approve_run(run_id=run.pk, by=make_user("ana", "migration.approve_move")))
+    engine.finish_inline(approve_run(run_id=run.pk, by=make_user("ana", "migration.approve_move")))
     run.refresh_from_db(), run.reopen_failed(by=maria)
 
     cancel_run_request(run_id=run.pk, by=maria)

@@ -9,12 +9,12 @@ from django.db.models import F
 
 from credentials.models import Client, DatabaseCredential
 from migration.models import ClientMigration
-from migration.models.run_items import Outcome
 from migration.moves.gates import ShutGate
 from migration.moves.moves import move
 from migration.operations import snapshots
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
+from migration.runs.items import Outcome
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
 from tests.factories import update

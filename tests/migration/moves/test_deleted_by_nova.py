@@ -7,12 +7,11 @@ from django.db import connection
 
 from credentials.models import Client
 from migration.models.clients import all_clients
-from migration.models.planned_moves import PlannedMoves
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.moves import moves
-from migration.operations import runs
 from migration.pushes import rows_from_aws
+from migration.runs import engine
+from migration.runs.items import Outcome
+from migration.runs.models import PlannedMoves, Run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.migration.moves.clients import advance
@@ -50,7 +49,7 @@ def test_a_run_skips_it(purged, nova_deletes):
     """Before, it had failed of a ValueError, after all its tries."""
     planned = PlannedMoves(Phase.PURGED, Phase.AWS)
     run = Run.start(kind=Run.Kind.MOVE, chosen=all_clients(), moves=planned)
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     item = run.items.get()
     assert (item.outcome, item.error_class) == (Outcome.SKIPPED, "")

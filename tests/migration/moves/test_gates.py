@@ -11,13 +11,13 @@ from credentials.models import Client
 from migration import sentences
 from migration.models import ClientMigration, Comparison, PhaseChange, ReadCount, RunItem
 from migration.models.reasons import ReasonError
-from migration.models.runs import Run
 from migration.moves.gates import CheckCode, Override, database_checks, evaluate_gate
 from migration.moves.moves import move
 from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.snapshots import read_snapshot
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
+from migration.runs.models import Run
 from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase

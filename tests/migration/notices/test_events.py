@@ -14,7 +14,6 @@ from migration.models import ClientGroup, Comparison, Notice, OpenMismatch, Rota
 from migration.models.clients import all_clients
 from migration.models.notices import NoticeEvent
 from migration.models.rotations import RotationOutcome
-from migration.models.runs import Run
 from migration.moves.approvals import (
     approve_request,
     approve_run,
@@ -23,10 +22,11 @@ from migration.moves.approvals import (
     request_move,
     start_move_run,
 )
-from migration.operations import runs, skipped_items
 from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.notice_looks import look_at_clients
 from migration.pushes.comparisons import compare
+from migration.runs import engine
+from migration.runs.models import Run
 from migration.secrets.copies import search_copies
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_full_client, make_user
@@ -157,11 +157,11 @@ def test_the_end_of_a_run_is_told_but_not_of_the_schedules(stores):
     make_full_client("idom")
     make_full_client("a b")
     ana = make_user("ana")
-    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients()))
+    engine.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients()))
     assert told(NoticeEvent.RUN_ENDED) == []
 
     run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients(), by=ana)
-    runs.finish_inline(run)
+    engine.finish_inline(run)
     run.finish_if_done()
 
     assert told(NoticeEvent.RUN_ENDED) == [
@@ -173,7 +173,7 @@ def test_a_run_that_was_stopped_says_what_it_left(stores):
     make_full_client("idom")
     run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients(), by=make_user("ana"))
     run.stop(by=None)
-    skipped_items.skip_free_items_of_stopped_run(run)
+    engine.skip_free_items_of_stopped_run(run)
 
     assert told(NoticeEvent.RUN_ENDED) == [
         f"{run} was stopped: one client, 1 not begun, 0 failed, 0 refused, 0 differs."
@@ -238,7 +238,7 @@ def test_a_run_that_goes_on_and_waits_for_approval_again_tells_so(two_people):
     approve_run(run_id=run.pk, by=ana)
     run.refresh_from_db()
     run.stop(by=maria)
-    skipped_items.skip_free_items_of_stopped_run(run)
+    engine.skip_free_items_of_stopped_run(run)
     run.refresh_from_db()
 
     run.reopen_never_begun(by=maria)

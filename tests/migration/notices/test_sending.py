@@ -10,10 +10,11 @@ from migration import notice_sentences as sentences
 from migration.models import Notice, NoticeDelivery, NoticeSwitch
 from migration.models.clients import all_clients
 from migration.models.notices import DeliveryOutcome, DeliveryState, NoticeEvent
-from migration.models.runs import Run
-from migration.operations import notices, runs
+from migration.operations import notices
 from migration.operations.notice_looks import look_at_clients
 from migration.operations.notices import send_notices
+from migration.runs import engine
+from migration.runs.models import Run
 from nova_admin.notify_settings import NotifySettings
 from tests.factories import make_full_client, make_user, update
 from tests.migration.notices.conftest import TEAM, let_time_pass, send_now
@@ -32,12 +33,12 @@ def newest() -> NoticeDelivery:
 
 def test_a_mismatch_reaches_the_mail_sink_and_the_webhook_sink_once(stores, told, webhook, mailbox):
     pk = make_full_client("idom")
-    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients()))
+    engine.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients()))
     row = all_clients().get().databases.first()
     update("client_database_credentials", row.pk, db_password_encrypted="example-changed")
 
     for _ in range(2):
-        runs.finish_inline(Run.start(kind=Run.Kind.COMPARE, chosen=all_clients()))
+        engine.finish_inline(Run.start(kind=Run.Kind.COMPARE, chosen=all_clients()))
         look_at_clients()
         send_now()
         let_time_pass(hours=1)

@@ -6,12 +6,12 @@ from credentials.models import Client, ColumnUse
 from credentials.nova_columns import ColumnChange, read_nova_columns
 from migration.models import Comparison
 from migration.models.clients import all_clients
-from migration.models.runs import Run
 from migration.nova.tables import map_column
-from migration.operations import runs
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.reports.dashboard import load_dashboard
+from migration.runs import engine
+from migration.runs.models import Run
 from nova_credentials.aws.answers import ErrorClass
 from nova_credentials.phases import Phase
 from tests.factories import make_database, make_full_client, update
@@ -104,7 +104,7 @@ def test_each_change_has_its_own_class_and_names_table_and_column(change, what):
 
 def start(kind: Run.Kind) -> list[tuple[str, str, str]]:
     run = Run.start(kind=kind, chosen=all_clients())
-    runs.finish_inline(run)
+    engine.finish_inline(run)
     return [
         (item.outcome, item.error_class, item.message.key if item.message else "")
         for item in run.items.all()

@@ -7,11 +7,11 @@ from django.db import connection
 
 from credentials.models import ColumnUse, quote_name_for_parametrized_sql
 from migration.models import ClientMigration, Comparison
-from migration.models.run_items import Outcome
 from migration.moves.moves import move
 from migration.nova.tables import map_column
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
+from migration.runs.items import Outcome
 from nova_credentials.phases import Phase
 from tests.factories import make_database, make_full_client
 from tests.migration.moves.clients import (

@@ -16,7 +16,6 @@ from migration.models import ClientMigration, Offboarding, ReadCount, Rotation, 
 from migration.models.clients import all_clients
 from migration.models.layouts import OtherSecretsState
 from migration.models.offboardings import OffboardingState
-from migration.models.runs import Run
 from migration.moves.gates import ShutGate
 from migration.moves.moves import move
 from migration.operations import aws_store
@@ -25,6 +24,7 @@ from migration.operations.rotations import NotRotated, rotate_database
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.saves import AdminSave, SaveRefusedError
+from migration.runs.models import Run
 from migration.secrets.layouts import LayoutRefusedError, change_layout
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase

@@ -8,13 +8,13 @@ from django.db import transaction
 from credentials.models import Client
 from migration import sentences
 from migration.models import ClientMigration, Comparison, PlannedVersion, Secret
-from migration.models.run_items import Outcome
 from migration.operations import aws_store
 from migration.operations.snapshots import read_snapshot
 from migration.pushes import secret_writer
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import write_document
 from migration.pushes.secret_writer import ForeignVersionError
+from migration.runs.items import Outcome
 from nova_admin.embedded.aws import AwsServer
 from nova_credentials.aws import SecretsManager, SecretsManagerError
 from nova_credentials.document import Layout

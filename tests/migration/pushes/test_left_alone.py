@@ -9,11 +9,11 @@ from migration import plan_sentences, sentences, tasks
 from migration.models import AuditEvent, ClientMigration, Comparison, OpenMismatch
 from migration.models.audit_events import AuditCode
 from migration.models.clients import all_clients
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
-from migration.operations import runs
 from migration.pushes.comparisons import compare
 from migration.pushes.secret_writer import DifferingPolicy
+from migration.runs import engine
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, update
@@ -41,7 +41,7 @@ def idom():
 
 def migrate(**options) -> Run:
     run = Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients(), **options)
-    runs.finish_inline(run)
+    engine.finish_inline(run)
     return run
 
 
@@ -172,7 +172,7 @@ def test_a_pending_push_of_the_schedule_goes_on_and_names_what_it_overwrites(sm,
     version = write_elsewhere(sm, idom)
     compare(client_ids=[idom])
     update("client_database_credentials", Client.objects.get().databases.get().pk, db_port=5433)
-    monkeypatch.setattr(tasks, "enqueue", runs.finish_inline)
+    monkeypatch.setattr(tasks, "enqueue", engine.finish_inline)
 
     tasks.push_pending()
 

@@ -12,10 +12,10 @@ from migration import sentences
 from migration.models import AuditEvent, ClientMigration, Comparison, OpenMismatch, Secret
 from migration.models.audit_events import AuditCode
 from migration.models.reasons import ReasonError
-from migration.models.run_items import Outcome
 from migration.moves.moves import move
 from migration.operations.locks import hold_client_locks
 from migration.pushes.resolutions import NotResolved, copy_to_postgres
+from migration.runs.items import Outcome
 from migration.secrets import settings as applied_settings
 from migration.secrets.adoptions import adopt_and_overwrite_secrets, find_foreign_secrets
 from nova_credentials.aws import SecretsManagerError

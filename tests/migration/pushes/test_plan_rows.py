@@ -7,9 +7,9 @@ import psycopg
 import pytest
 
 from migration.models import PlanRow, RunPlan
-from migration.models.planned_clients import PlannedClient
 from migration.pushes import plans
 from migration.pushes.plans import export_plan_as_json
+from migration.runs.plans import PlannedClient
 from tests.factories import make_full_client, make_many
 from tests.migrated import migrate, migrated_database
 

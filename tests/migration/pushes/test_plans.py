@@ -14,14 +14,13 @@ from credentials.models import Client
 from migration import plan_sentences, tasks
 from migration.models import AuditEvent, ClientMigration, RunPlan
 from migration.models.clients import all_clients
-from migration.models.planned_clients import PlanClass
-from migration.models.run_plans import PlanInOtherStateError
-from migration.models.runs import Run
-from migration.operations import runs
 from migration.pushes import plans
 from migration.pushes.comparisons import compare
 from migration.pushes.plans import export_plan_as_json, summarize_plan
 from migration.pushes.pushes import push
+from migration.runs import engine
+from migration.runs.models import Run
+from migration.runs.plans import PlanClass, PlanInOtherStateError
 from nova_credentials.aws import SecretsManager
 from nova_credentials.phases import Phase
 from tests.factories import (
@@ -116,7 +115,7 @@ def test_a_plan_says_what_the_run_then_does(sm, one_of_each):
     assert found["left-alone"].message.codes == ["left_alone"]
 
     run = begin(plan)
-    runs.finish_inline(run)
+    engine.finish_inline(run)
 
     assert (run.by.username, run.plan) == ("starter", plan)
     assert {item.slug: item.outcome for item in run.items.all()} == {

@@ -8,8 +8,8 @@ from credentials.models import Client
 from migration import audit_sentences, sentences
 from migration.models import AuditEvent, ClientMigration, Comparison, Secret
 from migration.models.audit_events import AuditCode
-from migration.models.run_items import Outcome
 from migration.pushes.pushes import push
+from migration.runs.items import Outcome
 from nova_credentials import sentences as shared
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.document import Layout

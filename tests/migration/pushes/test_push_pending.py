@@ -7,11 +7,12 @@ from django.db import connection
 
 from credentials.models import ClientRevision, ClientWrite
 from migration.models.clients import all_clients
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
-from migration.operations import aws_store, locks, runs, snapshots
+from migration.operations import aws_store, locks, snapshots
 from migration.pushes import pushes
 from migration.pushes.pushes import push
+from migration.runs import engine
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.aws import SecretsManager
 from tests.factories import insert, make_client, make_database, make_full_client, update
 from tests.migration.pushes.pushed import push_one, revision
@@ -121,7 +122,7 @@ def test_clients_that_nobody_migrated_have_no_push_pending():
 
 def test_a_client_that_cannot_be_pushed_is_left_alone_until_something_changes():
     pk = make_full_client("idom")
-    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients()))
+    engine.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients()))
     second = make_database(pk)
 
     assert push_one(pk).outcome == Outcome.FAILED
@@ -139,7 +140,7 @@ def test_a_client_that_cannot_be_pushed_is_left_alone_until_something_changes():
 
 def test_a_push_that_aws_fails_is_tried_again(settings):
     pk = make_full_client("idom")
-    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients()))
+    engine.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients()))
     make_database(pk, is_primary=False)
     endpoint, settings.AWS_ENDPOINT_URL = settings.AWS_ENDPOINT_URL, "http://127.0.0.1:1"
     assert push_one(pk).error_class == "unavailable"

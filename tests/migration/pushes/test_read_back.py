@@ -5,7 +5,7 @@ import json
 import pytest
 
 from migration import sentences
-from migration.models.run_items import Outcome
+from migration.runs.items import Outcome
 from migration.secrets.layouts import change_layout
 from nova_credentials.aws.answers import ErrorClass, SecretsManagerError
 from nova_credentials.aws.secrets_manager import SecretsManager

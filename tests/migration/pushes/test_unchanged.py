@@ -6,9 +6,9 @@ import pytest
 
 from credentials.models import Client
 from migration.models import Comparison, Secret
-from migration.models.run_items import Outcome
 from migration.pushes import pushes
 from migration.pushes.comparisons import compare
+from migration.runs.items import Outcome
 from tests.factories import make_client, make_database, make_full_client
 from tests.migration.pushes.pushed import push_one
 

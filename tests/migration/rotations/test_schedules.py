@@ -19,12 +19,12 @@ from migration.models import (
 )
 from migration.models.clients import all_clients
 from migration.models.rotations import RotationOutcome
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.models.work_facts import read_background_facts
 from migration.operations import rotation_runs
 from migration.operations.rotations import rotate_database
-from migration.operations.runs import finish_inline
+from migration.runs.engine import finish_inline
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_client, make_database, make_email, make_user
 from tests.migration.rotations.conftest import open_plainly

@@ -9,7 +9,8 @@ from typing import Any
 
 from django.db import connection
 
-from migration.operations import aws_store, runs
+from migration.operations import aws_store
+from migration.runs import engine
 from tests.migration.rotations.killed import Points, fork, wait_for
 
 AWS_WRITES = (
@@ -34,7 +35,7 @@ class PointsOfARun(Points):
 
         connection._commit = commit_and_pass
         with connection.execute_wrapper(self.after_statement):
-            runs.work_on_run(run_id=run_id)
+            engine.work_on_run(run_id=run_id)
 
 
 def work_and_kill(run_id: int, at: int) -> bool:

@@ -9,13 +9,14 @@ from migration import sentences, setting_sentences
 from migration.models import AuditEvent, ClientMigration, Secret
 from migration.models.clients import all_clients
 from migration.models.leases import LeaseKind
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
-from migration.operations import aws_store, runs
+from migration.operations import aws_store
 from migration.operations.aws_writes import stop_aws_writes
-from migration.operations.single_items import ItemFailedError
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
+from migration.runs import engine
+from migration.runs.engine import ItemFailedError
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from migration.secrets import settings as applied_settings
 from migration.secrets.layouts import change_layout
 from migration.secrets.settings import describe_settings
@@ -295,7 +296,7 @@ def test_a_run_waits_while_aws_writes_are_stopped_and_a_worker_with_other_settin
         kind=Run.Kind.SECRET_SETTINGS, chosen=all_clients(), secret_settings=describe_settings()
     )
     stop_aws_writes(reason="a test")
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     assert run.items.get().outcome == ""
     assert sm.describe_secret(NAME).kms_key == ""
 

@@ -4,10 +4,10 @@ import pytest
 
 from migration.clients.offboarding import bring_back_as_inactive, offboard_client
 from migration.models import ClientMigration, PhaseChange
-from migration.models.run_items import Outcome
 from migration.moves.moves import move
 from migration.operations import aws_store
 from migration.pushes.pushes import push
+from migration.runs.items import Outcome
 from migration.secrets import layouts
 from migration.secrets import layouts as other_secrets
 from migration.secrets.settings import apply_settings, describe_settings

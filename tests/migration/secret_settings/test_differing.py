@@ -13,12 +13,13 @@ from migration.doctor.site import examine_secret_settings
 from migration.models import AuditEvent, RunItem, Secret
 from migration.models.clients import all_clients
 from migration.models.notices import NoticeEvent
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
-from migration.operations import aws_store, runs
-from migration.operations.single_items import ItemFailedError
+from migration.operations import aws_store
 from migration.pushes.comparisons import compare
 from migration.reports.dashboard import load_dashboard
+from migration.runs import engine
+from migration.runs.engine import ItemFailedError
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from migration.secrets.settings import apply_settings, describe_settings
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
@@ -102,7 +103,7 @@ def test_what_differs_is_told_once_and_that_it_is_over(clients, settings):
     (text,) = told(NoticeEvent.SETTINGS_DIFFER)
     assert text.startswith("3 clients have secrets whose tags, description, KMS key or replicas")
 
-    runs.work_on_run(run_id=start().pk)
+    engine.work_on_run(run_id=start().pk)
     tasks.look_at_clients()
 
     assert told(NoticeEvent.SETTINGS_DIFFER)[1].startswith("This is over")
@@ -116,7 +117,7 @@ def test_a_failure_is_over_once_the_settings_are_what_they_were(clients, setting
     aws.conditions.set(Conditions(faults=(rule,)))
     run = start()
     Run.objects.update(tries=1)
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     aws.conditions.clear()
     failed = RunItem.objects.needing_attention()
     assert failed.count() == 3
@@ -138,14 +139,14 @@ def test_a_failure_stays_for_as_long_as_a_secret_differs(clients, settings, aws)
     aws.conditions.set(Conditions(faults=(rule,)))
     run = start()
     Run.objects.update(tries=1)
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     aws.conditions.clear()
     Secret.objects.update(described_at=None)
     tasks.describe_secrets()
     compare(client_ids=list(clients.values()))
 
     assert RunItem.objects.needing_attention().count() == 3
-    runs.work_on_run(run_id=start().pk)
+    engine.work_on_run(run_id=start().pk)
     assert not RunItem.objects.needing_attention().exists()
 
 
@@ -154,7 +155,7 @@ def test_two_runs_of_the_same_clients_at_once_end_in_the_same(clients, settings)
     started = [start(), start()]
 
     def work(run: Run) -> None:
-        runs.work_on_run(run_id=run.pk)
+        engine.work_on_run(run_id=run.pk)
         connection.close()
 
     threads = [threading.Thread(target=work, args=(run,)) for run in started]

@@ -8,10 +8,10 @@ from django.utils import timezone
 from migration import tasks
 from migration.models import AuditEvent, Secret
 from migration.models.clients import all_clients
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.operations import aws_store
 from migration.operations.locks import hold_client_locks
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from migration.secrets.layouts import change_layout
 from migration.secrets.settings import describe_settings, find_settings_drift
 from nova_credentials.aws.kms_keys import AWS_KEY

@@ -11,12 +11,13 @@ from migration.clients.offboarding import bring_back_as_inactive, offboard_clien
 from migration.doctor.site import examine_secret_settings
 from migration.models import Secret
 from migration.models.clients import all_clients
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
 from migration.moves.moves import move
-from migration.operations import aws_store, runs
-from migration.operations.single_items import ItemFailedError
+from migration.operations import aws_store
 from migration.pushes.pushes import push
+from migration.runs import engine
+from migration.runs.engine import ItemFailedError
+from migration.runs.items import Outcome
+from migration.runs.models import Run
 from migration.secrets import settings as applied_settings
 from migration.secrets.layouts import change_layout
 from migration.secrets.settings import (
@@ -204,14 +205,14 @@ def test_a_replica_that_aws_takes_long_to_remove_keeps_no_other_from_being_made(
         tries=60,
         secret_settings=describe_settings(),
     )
-    runs.process_batch_if_running(run.pk, 0)
+    engine.process_batch_if_running(run.pk, 0)
 
     item = run.items.get()
     assert (item.outcome, item.attempts) == ("", 1)  # it passes by itself
     assert {each.region for each in describe(sm, NAME).replicas} == {"eu-west-2"}
     slow.clear()
     run.items.update(next_try_at=timezone.now() - timedelta(seconds=1))
-    runs.process_batch_if_running(run.pk, 0)
+    engine.process_batch_if_running(run.pk, 0)
     assert run.items.get().outcome == Outcome.UPDATED
     keys = {each.region: each.kms_key for each in describe(sm, NAME).replicas}
     assert keys["eu-west-1"] == OTHER

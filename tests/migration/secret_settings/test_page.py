@@ -10,9 +10,9 @@ from django.utils import timezone
 from migration import tasks
 from migration.doctor.site import examine_secret_settings
 from migration.models import Secret
-from migration.models.runs import Run
 from migration.operations import aws_store
 from migration.pushes.pushes import push
+from migration.runs.models import Run
 from migration.secrets.layouts import follow_new_slugs
 from migration.secrets.pages import _describe_run
 from migration.secrets.settings import find_settings_drift

@@ -5,18 +5,17 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import User
 
-from migration.models import run_items
-from migration.models.runs import Run
-from migration.operations import runs
+from migration.runs import engine, items
+from migration.runs.models import Run
 from tests.factories import make_user
 
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
     monkeypatch.setattr(Run, "BATCH", 2)
-    monkeypatch.setattr(runs, "BATCHES_AT_ONCE", 1)
-    monkeypatch.setattr(runs, "RETRY_POLL_SECONDS", 0.01)
-    monkeypatch.setattr(run_items, "FIRST_WAIT", timedelta(milliseconds=20))
+    monkeypatch.setattr(engine, "BATCHES_AT_ONCE", 1)
+    monkeypatch.setattr(engine, "RETRY_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(items, "FIRST_WAIT", timedelta(milliseconds=20))
 
 
 @pytest.fixture

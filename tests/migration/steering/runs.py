@@ -1,7 +1,7 @@
 """Runs over a few clients."""
 
 from migration.models.clients import all_clients
-from migration.models.runs import Run
+from migration.runs.models import Run
 from tests.factories import make_full_client, start_run
 
 

@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from migration import sentences
 from migration.management.progress import describe_progress
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
-from migration.operations import run_batches, runs, skipped_items
-from migration.reports.run_progress import measure_progress, select_runs_for_progress
+from migration.runs import engine
+from migration.runs.items import Outcome
+from migration.runs.models import Run
+from migration.runs.progress import measure_progress, select_runs_for_progress
 from tests.factories import make_client
 from tests.migration.admin.pages import RUNS, close, make_run, run_page, text
 from tests.migration.steering.runs import start
@@ -46,7 +46,7 @@ def mixed(db):
     close(run, 1, Outcome.SKIPPED, message=sentences.RUN_INTERRUPTED())
     close(run, 2, Outcome.SKIPPED, message=sentences.RUN_STOPPED())
     # The last two items are of the batches 6 and 7.
-    with run_batches.try_lock_batch(run.pk, 7):
+    with engine.try_lock_batch(run.pk, 7):
         yield run
 
 
@@ -124,9 +124,9 @@ def test_a_stopped_run_does_not_look_done(root):
     make_client("empty")
     run = start(3)
     run.items.filter(slug="empty").update(batch=0)
-    runs.process_batch_if_running(run.pk, 0)
+    engine.process_batch_if_running(run.pk, 0)
     run.stop(by=None)
-    skipped_items.skip_free_items_of_stopped_run(run)
+    engine.skip_free_items_of_stopped_run(run)
     run.refresh_from_db()
 
     page = text(root.get(run_page(run)))
@@ -146,9 +146,9 @@ def test_a_command_whose_run_somebody_stops_says_what_was_not_begun_and_exits_wi
     monkeypatch, output
 ):
     def stop(run, _output):
-        runs.process_batch_if_running(run.pk, 0)
+        engine.process_batch_if_running(run.pk, 0)
         run.stop(by=None)
-        skipped_items.skip_free_items_of_stopped_run(run)
+        engine.skip_free_items_of_stopped_run(run)
         run.refresh_from_db()
 
     monkeypatch.setattr("migration.management.base.wait_for_workers", stop)

@@ -9,12 +9,11 @@ from django.urls import reverse
 from django_q.models import OrmQ
 
 from migration.models import AuditEvent
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
-from migration.models.steered_runs import StaleRunError
-from migration.operations import runs, skipped_items
 from migration.operations.aws_writes import stop_aws_writes
-from migration.reports.run_progress import measure_progress, select_runs_for_progress
+from migration.runs import engine
+from migration.runs.items import Outcome
+from migration.runs.models import Run, StaleRunError
+from migration.runs.progress import measure_progress, select_runs_for_progress
 from tests.factories import VIEW, make_client, make_user
 from tests.migration.steering.runs import left, start
 
@@ -26,10 +25,10 @@ def start_stopped(number: int = 4) -> Run:
     make_client("empty")
     run = start(number - 1)
     run.items.filter(slug="empty").update(batch=0)
-    runs.process_batch_if_running(run.pk, 0)
+    engine.process_batch_if_running(run.pk, 0)
     run.items.filter(slug="client-0").update(outcome=Outcome.FAILED, error_class="permission")
     run.stop(by=None)
-    skipped_items.skip_free_items_of_stopped_run(run)
+    engine.skip_free_items_of_stopped_run(run)
     run.refresh_from_db()
     OrmQ.objects.all().delete()
     return run
@@ -63,7 +62,7 @@ def test_it_goes_on_with_what_was_left_out_alone(somebody):
     assert (run.state, run.finished_at, run.steered_by) == (Run.State.RUNNING, None, somebody)
     assert left(run) == 2
     assert AuditEvent.objects.filter(who="somebody").count() == 1
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     run.refresh_from_db()
     assert run.state == Run.State.FINISHED
     counts = run.count_outcomes_and_matches()
@@ -76,7 +75,7 @@ def test_only_one_of_two_goes_on_with_it_and_then_there_is_no_rest():
     first.reopen_never_begun(by=None)
     with pytest.raises(StaleRunError):
         second.reopen_never_begun(by=None)
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     first.refresh_from_db()
 
     with pytest.raises(StaleRunError):
@@ -108,7 +107,7 @@ def test_its_page_offers_to_go_on_until_nothing_is_left(client):
     client.post(steer, {"order": "go_on"})
 
     assert OrmQ.objects.count() == 1
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     assert "Go on with the rest" not in client.get(page).content.decode()
     assert left_out not in client.get(reverse("admin:index")).content.decode()
 
@@ -129,7 +128,7 @@ def test_resume_run_hands_the_rest_to_the_workers_and_waits(monkeypatch):
 
     def work(run, _output):
         handed.append(OrmQ.objects.count())
-        runs.finish_inline(run)
+        engine.finish_inline(run)
 
     monkeypatch.setattr("migration.management.base.wait_for_workers", work)
 
@@ -168,7 +167,7 @@ def test_resume_run_ends_a_stop_whose_process_was_killed_and_goes_on():
 
 def test_of_a_finished_run_it_prints_what_was_done_and_says_that_nothing_is_left():
     run = start(1)
-    runs.finish_inline(run)
+    engine.finish_inline(run)
 
     code, printed, err = resume(run.pk)
 

@@ -5,12 +5,11 @@ from django_q.models import OrmQ
 
 from migration import tasks
 from migration.models.clients import all_clients
-from migration.models.run_items import Outcome
-from migration.models.runs import Run
-from migration.models.steered_runs import StaleRunError
-from migration.operations import runs, skipped_items
 from migration.pushes import pushes
-from migration.reports.run_progress import measure_progress, select_runs_for_progress
+from migration.runs import engine
+from migration.runs.items import Outcome
+from migration.runs.models import Run, StaleRunError
+from migration.runs.progress import measure_progress, select_runs_for_progress
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.messages import Message
@@ -36,18 +35,18 @@ def test_a_pause_takes_effect_after_the_batch_and_resuming_does_the_rest(monkeyp
     run = start()
     during_first_batch(monkeypatch, lambda: Run.objects.get(pk=run.pk).pause(by=somebody))
 
-    assert runs.work_on_run(run_id=run.pk) is False
+    assert engine.work_on_run(run_id=run.pk) is False
     assert left(run) == 4
 
     run.refresh_from_db()
     assert (run.state, run.steered_by) == (Run.State.PAUSED, somebody)
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     assert left(run) == 4
     OrmQ.objects.all().delete()
     run.resume(by=somebody)
     assert tasks.enqueue(run)
     assert OrmQ.objects.count() == 2  # one for each batch that is left
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     run.refresh_from_db()
     assert (run.state, left(run)) == (Run.State.FINISHED, 0)
     assert run.count_outcomes_and_matches()["created"] == 6
@@ -60,11 +59,11 @@ def test_a_stopped_run_ends_after_the_batch_in_work_and_skips_the_rest(monkeypat
         mine = Run.objects.get(pk=run.pk)
         mine.stop(by=somebody)
         # Its batch has a lock: what is in work is not skipped.
-        skipped_items.skip_free_items_of_stopped_run(mine)
+        engine.skip_free_items_of_stopped_run(mine)
         return left(run)
 
     done = during_first_batch(monkeypatch, stop)
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     run.refresh_from_db()
     assert done == [2]
@@ -112,16 +111,16 @@ def test_a_run_that_is_stopping_is_not_taken_up_by_a_retry():
     with pytest.raises(StaleRunError):
         run.reopen_failed(by=None)
 
-    skipped_items.skip_free_items_of_stopped_run(run)
+    engine.skip_free_items_of_stopped_run(run)
     run.reopen_failed(by=None)
     # A worker that had a batch when it was stopped comes now.
-    skipped_items.skip_free_items_of_stopped_run(run)
+    engine.skip_free_items_of_stopped_run(run)
     assert left(run) == 1
 
 
 def test_a_retry_of_what_did_not_fail_leaves_the_run_as_it_is():
     run = start(2)
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     with pytest.raises(StaleRunError):
         run.reopen_failed(by=None, item_id=run.items.first().pk)
@@ -133,7 +132,7 @@ def test_a_retry_of_what_did_not_fail_leaves_the_run_as_it_is():
 @pytest.mark.parametrize("order", ["pause", "resume", "stop"])
 def test_a_finished_run_takes_no_orders(order, somebody):
     run = start(1)
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     with pytest.raises(StaleRunError):
         getattr(run, order)(by=somebody)
@@ -146,7 +145,7 @@ def test_failed_items_are_retried_alone(monkeypatch, stores, somebody):
     stores.conditions.set(
         Conditions(faults=(FaultRule(fault=Fault.DENIED, calls=2, operations=("CreateSecret",)),))
     )
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     stores.conditions.clear()
     assert run.count_outcomes_and_matches()["failed"] == 2
     one = run.items.filter(outcome=Outcome.FAILED).first()
@@ -156,11 +155,11 @@ def test_failed_items_are_retried_alone(monkeypatch, stores, somebody):
     # It is as if it had never been tried: nothing waits for a moment to come.
     assert measure_progress(select_runs_for_progress().get(pk=run.pk)).delay_reason is None
     assert not run.items.open().exclude(error_class="", message=None).exists()
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
     assert run.count_outcomes_and_matches()["failed"] == 1
     run.refresh_from_db()
     run.reopen_failed(by=somebody)
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     run.refresh_from_db()
     assert (run.count_outcomes_and_matches()["created"], run.state) == (6, Run.State.FINISHED)

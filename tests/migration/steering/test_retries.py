@@ -4,10 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from migration.models import run_items
 from migration.models.clients import all_clients
-from migration.models.runs import MANY_TRIES, Run
-from migration.operations import runs
+from migration.runs import engine, items
+from migration.runs.models import MANY_TRIES, Run
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from tests.factories import make_full_client, start_run
@@ -20,7 +19,7 @@ def test_what_passes_by_itself_is_tried_again_until_it_has_passed(stores):
     run = start(6)
     stores.conditions.set(Conditions(faults=(FaultRule(fault=Fault.EXPIRED, calls=9),)))
 
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     assert run.count_outcomes_and_matches()["created"] == 6
     assert run.items.filter(attempts__gt=0).exists()
@@ -30,7 +29,7 @@ def test_what_never_passes_fails_in_the_end(stores):
     run = start(2, tries=3)
     stores.conditions.set(Conditions(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
 
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     assert set(run.items.values_list("outcome", "attempts")) == {("failed", 2)}
     run.refresh_from_db()
@@ -38,12 +37,12 @@ def test_what_never_passes_fails_in_the_end(stores):
 
 
 def test_it_is_tried_as_often_as_it_says_however_often_that_is(stores, monkeypatch):
-    monkeypatch.setattr(run_items, "LONGEST_WAIT", timedelta(milliseconds=20))
+    monkeypatch.setattr(items, "LONGEST_WAIT", timedelta(milliseconds=20))
     run = start(1)
     run.items.update(attempts=MANY_TRIES - 2)
     stores.conditions.set(Conditions(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
 
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     assert run.items.get().attempts == MANY_TRIES - 1
     assert run.count_outcomes_and_matches()["failed"] == 1
@@ -53,7 +52,7 @@ def test_bad_data_is_not_tried_again():
     make_full_client("b d")
     run = start_run(kind=Run.Kind.MIGRATE, chosen=all_clients())
 
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     assert run.items.get().attempts == 0
     assert run.count_outcomes_and_matches()["failed"] == 1

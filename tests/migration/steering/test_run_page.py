@@ -8,8 +8,8 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 
 from migration.models import Rate, Worker
-from migration.models.runs import Run
-from migration.operations import runs
+from migration.runs import engine
+from migration.runs.models import Run
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from tests.factories import VIEW, make_full_client, make_user
@@ -49,7 +49,7 @@ def test_the_page_offers_what_the_state_allows(client, operator):
 
 def test_an_order_that_comes_too_late_says_so(client, operator):
     run = start(1)
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     response = steer(client, run, "pause")
 
@@ -60,7 +60,7 @@ def test_the_page_after_a_retry_tells_of_a_run_at_work(client, operator, stores)
     Worker.objects.record_heartbeat("host:1")
     run = start(2, tries=1)
     stores.conditions.set(Conditions(faults=(FaultRule(fault=Fault.DENIED, probability=1),)))
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     response = steer(client, run, "retry")
 
@@ -112,7 +112,7 @@ def test_the_live_part_asks_for_itself_until_the_run_is_over(client, operator):
     response = client.get(url)
     assert f'hx-get="{url}"' in response.content.decode()
     assert "HX-Refresh" not in response.headers
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     response = client.get(url)
 
@@ -123,7 +123,7 @@ def test_the_live_part_asks_for_itself_until_the_run_is_over(client, operator):
 def test_the_items_come_as_csv_and_no_cell_is_a_formula(client, operator):
     make_full_client("=1+1")
     run = start(2)
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     response = client.get(reverse("admin:migration_run_items", args=[run.pk]))
     rows = list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode())))

@@ -12,8 +12,9 @@ from django_q.models import OrmQ, Schedule
 from migration import heartbeat, tasks
 from migration.models import Worker
 from migration.models.clients import all_clients
-from migration.models.runs import Run
-from migration.operations import aws_store, run_batches, runs
+from migration.operations import aws_store
+from migration.runs import engine
+from migration.runs.models import Run
 from tests.factories import make_full_client, start_run
 from tests.migration.steering.runs import left, start
 
@@ -89,7 +90,7 @@ def test_a_run_that_a_worker_has_is_left_to_it():
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
-        with run_batches.try_lock_batch(run.pk, 1):
+        with engine.try_lock_batch(run.pk, 1):
             inside.set()
             leave.wait(10)
         connection.close()
@@ -98,14 +99,14 @@ def test_a_run_that_a_worker_has_is_left_to_it():
     other.start()
     inside.wait(10)
     try:
-        assert run_batches.held_batches(run.pk) == {1}
-        assert run_batches.held_batches(run.pk + 1) == set()
+        assert engine.held_batches(run.pk) == {1}
+        assert engine.held_batches(run.pk + 1) == set()
         tasks.resume_stalled_runs()
         assert not OrmQ.objects.exists()
     finally:
         leave.set()
         other.join()
-    assert run_batches.held_batches(run.pk) == set()
+    assert engine.held_batches(run.pk) == set()
 
 
 def test_a_run_that_was_stopped_while_its_worker_was_killed_comes_to_its_end(somebody):
@@ -148,7 +149,7 @@ def test_a_worker_that_finds_only_batches_of_others_does_not_come_back():
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
-        with run_batches.try_lock_batch(run.pk, 0):
+        with engine.try_lock_batch(run.pk, 0):
             inside.set()
             leave.wait(10)
         connection.close()
@@ -168,13 +169,13 @@ def test_a_worker_that_finds_only_batches_of_others_does_not_come_back():
 
 def test_clients_whose_turn_did_not_come_are_taken_again_and_none_fails(monkeypatch):
     run = start(4, tries=1)
-    monkeypatch.setattr(runs, "BATCH_SECONDS", 1e-9)
-    monkeypatch.setattr(runs, "RETRY_POLL_SECONDS", 0)
-    assert runs.work_on_run(run_id=run.pk, seconds=0.3) is True
+    monkeypatch.setattr(engine, "BATCH_SECONDS", 1e-9)
+    monkeypatch.setattr(engine, "RETRY_POLL_SECONDS", 0)
+    assert engine.work_on_run(run_id=run.pk, seconds=0.3) is True
     assert set(run.items.values_list("outcome", "attempts")) == {("", 0)}
 
     monkeypatch.undo()
-    runs.work_on_run(run_id=run.pk)
+    engine.work_on_run(run_id=run.pk)
 
     assert run.count_outcomes_and_matches()["created"] == 4
 
@@ -183,7 +184,7 @@ def test_two_runs_over_the_same_clients_write_each_once(stores):
     first, second = start(6), start_run(kind=Run.Kind.MIGRATE, chosen=all_clients())
     threads = [
         threading.Thread(
-            target=lambda run=run: (runs.work_on_run(run_id=run.pk), connection.close())
+            target=lambda run=run: (engine.work_on_run(run_id=run.pk), connection.close())
         )
         for run in (first, second)
     ]
@@ -203,7 +204,7 @@ def test_two_runs_over_the_same_clients_write_each_once(stores):
 
 def test_the_schedules_own_runs_try_once_for_the_schedule_tries_again(stores):
     make_full_client("idom")
-    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients()))
+    engine.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients()))
     with connection.cursor() as cursor:
         cursor.execute("UPDATE public.client_database_credentials SET db_port = 5433")
     tasks.push_pending()
@@ -213,7 +214,7 @@ def test_the_schedules_own_runs_try_once_for_the_schedule_tries_again(stores):
 
 def test_the_schedule_waits_for_its_own_run_and_for_no_other(stores):
     make_full_client("idom")
-    runs.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients()))
+    engine.finish_inline(Run.start(kind=Run.Kind.MIGRATE, chosen=all_clients()))
     with connection.cursor() as cursor:
         cursor.execute("UPDATE public.client_database_credentials SET db_port = 5433")
     start_run(kind=Run.Kind.PUSH, chosen=all_clients())  # tries again for an hour

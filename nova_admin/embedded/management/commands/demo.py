@@ -24,11 +24,11 @@ from migration.clients.status import iterate_client_statuses
 from migration.management.base import OneLineCommand
 from migration.models.clients import all_clients
 from migration.models.comparisons import Comparison
-from migration.models.run_items import Outcome
-from migration.models.runs import MANY_TRIES, Run
 from migration.moves.evidence import WANT_EVIDENCE
 from migration.moves.models import get_wanted_time
 from migration.operations.aws_store import secrets_manager
+from migration.runs.items import Outcome
+from migration.runs.models import MANY_TRIES, Run
 from migration.tasks import enqueue
 from nova_admin.embedded import run_while_parent_lives, seeds, small_nova
 

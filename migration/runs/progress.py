@@ -19,11 +19,11 @@ from django.utils.translation import ngettext
 from migration import run_sentences, sentences
 from migration.models.comparisons import Comparison
 from migration.models.rates import Rate
-from migration.models.run_items import CAN_BE_RETRIED, Outcome, RunItem, is_due, was_never_begun
-from migration.models.runs import STALLED_AFTER, Run
 from migration.models.workers import Worker
 from migration.operations.aws_writes import find_write_refusal
-from migration.operations.run_batches import is_in_work, list_runs_in_work
+from migration.runs.engine import is_in_work, list_runs_in_work
+from migration.runs.items import CAN_BE_RETRIED, Outcome, RunItem, is_due, was_never_begun
+from migration.runs.models import STALLED_AFTER, Run
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Message, in_a_row
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from django.db.models import QuerySet
+
 
 # Long enough for some batches to end in it, short enough to give the present rate.
 LATELY = timedelta(seconds=30)

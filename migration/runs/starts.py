@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 
 from migration import tasks
 from migration.admin.base import RUN_PERMISSION, get_signed_in_user
-from migration.models.runs import MANY_TRIES, Run
+from migration.runs.models import MANY_TRIES, Run
 
 if TYPE_CHECKING:
     from typing import Any

@@ -1,4 +1,4 @@
-"""Owns requests for approval: moves that one user asks for and another approves. Rules about these rows alone."""
+"""Owns requests for a move: who asks, who decides, what was shown, how long it holds."""
 
 from __future__ import annotations
 

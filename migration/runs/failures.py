@@ -1,4 +1,4 @@
-"""Selects what clients failed in and did not make good since, and counts it: by client, never by the latest run."""
+"""Counts what has failed and was not done since, of all runs."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from django.db.models.functions import Coalesce
 
 from migration.models.clients import all_clients
 from migration.models.resolutions import Resolution
-from migration.models.run_items import Act, RunItem
-from migration.models.runs import Run
+from migration.runs.items import Act, RunItem
+from migration.runs.models import Run
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.db.models.expressions import Combinable
 
-    from migration.models.run_items import RunItemQuerySet
+    from migration.runs.items import RunItemQuerySet
+
 
 # Beside the acts, the key of what the latest migration did not begin.
 LEFT_OUT = "left_out"

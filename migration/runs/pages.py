@@ -1,0 +1,768 @@
+"""Runs: their list, a run's page and its buttons, its items, and what has failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.humanize.templatetags.humanize import intcomma
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import BooleanField, ExpressionWrapper, Q
+from django.http import Http404, HttpResponseRedirect, StreamingHttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils.functional import cached_property
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext, gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import display
+
+from credentials.localization import localize
+from migration import login_sentences, sentences
+from migration.admin.base import (
+    RUN_PERMISSION,
+    AdminView,
+    ObjectView,
+    ReadOnlyAdmin,
+    get_signed_in_user,
+    read_number,
+)
+from migration.models.clients import all_clients
+from migration.models.comparisons import Comparison
+from migration.models.permissions import VIEW_CAMPAIGNS
+from migration.models.rates import Rate
+from migration.operations.csv_cells import make_csv_line
+from migration.runs import engine
+from migration.runs.engine import count_in_work
+from migration.runs.failures import count_failed_clients, select_current_failures
+from migration.runs.items import (
+    CAN_BE_RETRIED,
+    TRANSIENT,
+    Act,
+    Outcome,
+    RunItem,
+    is_due,
+    was_never_begun,
+    was_written_since_refusal,
+)
+from migration.runs.models import Run, StaleRunError, WithdrawnRunError
+from migration.runs.progress import Progress, find_progress, select_runs_for_progress
+from migration.runs.starts import enqueue_run, get_run_url, may_go_on, start_run
+from migration.templatetags.migration_pages import make_label, time_ago
+from nova_credentials.aws.secrets_manager import ErrorClass
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
+    from typing import Protocol
+
+    from django.contrib.admin import ModelAdmin
+    from django.contrib.admin.views.main import ChangeList
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+    from django.db.models import QuerySet
+    from django.http import HttpRequest, HttpResponse
+    from django.http.response import HttpResponseBase
+    from django.utils.safestring import SafeString
+    from django_stubs_ext import StrOrPromise, StrPromise
+
+    from migration.runs.models import RunQuerySet
+
+
+# Names what mends a failed item of a run, as links for those who may follow them. Looking again is none of it.
+
+VIEW_CLIENT = "credentials.view_client"
+CHANGE_CLIENT = "credentials.change_client"
+VIEW_TABLES = "credentials.view_columnmapping"
+# Its failure passes by itself, although its class is one of those that don't.
+PASSES_BY_ITSELF = (
+    *(sentences.PUSH_TAKES_TOO_LONG.key, sentences.NOVA_WROTE.key),
+    login_sentences.LOGINS_NOT_REACHED.key,
+)
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """A link to where the client can be mended."""
+
+    label: str
+    url: str
+
+
+def can_succeed(item: RunItem) -> bool:
+    """Say whether the item can succeed if it is tried again as it is.
+
+    A gate opens with time, and an error of AWS's passes. Rows have to be mended first: `is_mended`, which the query of
+    the items annotates, says whether they were written since.
+    """
+    if item.outcome == Outcome.REFUSED:
+        return True
+    if item.outcome != Outcome.FAILED:
+        return False
+    passes = item.error_class in TRANSIENT or item.error_class == ErrorClass.SCHEMA
+    key = item.message.key if item.message else ""
+    return passes or key in PASSES_BY_ITSELF or bool(getattr(item, "is_mended", False))
+
+
+def list_remedies(item: RunItem, user: AbstractBaseUser | AnonymousUser) -> list[Remedy]:
+    """Return the links that help with the item and that this user may follow; none of an item that went well."""
+    return list(_find_remedies(item, user))
+
+
+def _find_remedies(item: RunItem, user: AbstractBaseUser | AnonymousUser) -> Iterator[Remedy]:
+    may = user.has_perm  # type: ignore[union-attr]  # both have it
+    page = reverse("admin:credentials_client_change", args=[item.client_id])
+    failed = item.outcome in (Outcome.FAILED, Outcome.REFUSED)
+    if failed and item.error_class == ErrorClass.SCHEMA and may(VIEW_TABLES):
+        tables = reverse("admin:credentials_columnmapping_changelist")
+        yield Remedy(gettext("See NOVA's tables"), tables)
+    if not may(VIEW_CLIENT):
+        return
+    keys = item.message.codes if item.message else []
+    if failed and item.act == Act.SECRET_SETTINGS and sentences.NOT_OURS.key not in keys:
+        page = reverse("admin:migration_run_secret_settings")
+        yield Remedy(gettext("See key and regions"), page)
+    elif failed and item.error_class == ErrorClass.DATA:
+        label = gettext("Mend its rows") if may(CHANGE_CLIENT) else gettext("See its rows")
+        yield Remedy(label, f"{page}?tab=logins")
+    elif failed and sentences.NOT_OURS.key in keys:
+        adopt = reverse("admin:credentials_client_adopt", args=[item.client_id])
+        may_adopt = may(RUN_PERMISSION)
+        label = (
+            gettext("See whose secret it is, and adopt it")
+            if may_adopt
+            else gettext("See its checks")
+        )
+        yield Remedy(label, adopt if may_adopt else f"{page}?tab=overview")
+    elif item.outcome == Outcome.REFUSED:
+        yield Remedy(gettext("See what its gate lacks"), f"{page}?tab=overview")
+    elif (failed and item.error_class == ErrorClass.CONFLICT and not can_succeed(item)) or (
+        item.comparison_status in Comparison.DIFFERS
+    ):
+        yield Remedy(gettext("See what differs"), f"{page}?tab=comparison")
+
+
+# The items of a run: the tabs that its page sorts them into, and their download as CSV.
+
+ITEMS_A_PAGE = 50
+
+DIFFERS = Q(comparison_status__in=Comparison.DIFFERS)
+# The tabs over a run's items, each with its title and the items in it. Open ones that workers hold are in progress, the
+# others wait: see `get_items_context`.
+TABS: dict[str, tuple[StrPromise, Q]] = {
+    "all": (gettext_lazy("All"), Q(run__isnull=False)),
+    "in_progress": (gettext_lazy("In progress"), Q(outcome="")),
+    "waiting": (gettext_lazy("Waiting"), Q(outcome="")),
+    "not_begun": (gettext_lazy("Not begun"), was_never_begun()),
+    "failed": (gettext_lazy("Failed"), Q(outcome=Outcome.FAILED)),
+    "refused": (gettext_lazy("Refused"), Q(outcome=Outcome.REFUSED)),
+    "differs": (gettext_lazy("Differs"), DIFFERS),
+    "skipped": (gettext_lazy("Skipped"), Q(outcome=Outcome.SKIPPED) & ~was_never_begun()),
+    "done": (
+        gettext_lazy("Done"),
+        ~Q(outcome__in=["", Outcome.SKIPPED, *CAN_BE_RETRIED]) & ~DIFFERS,
+    ),
+}
+
+
+class CountedPaginator(Paginator):  # type: ignore[type-arg]  # generic only in the stubs
+    """Pages of which the number of items is known already."""
+
+    def __init__(self, items: QuerySet[RunItem], number: int) -> None:
+        super().__init__(items, ITEMS_A_PAGE)
+        self.number = number
+
+    @property
+    def count(self) -> int:
+        return self.number
+
+
+def get_items_context(request: HttpRequest, progress: Progress) -> dict[str, object]:
+    """Return the tabs and, of the one that the address names, a page of items in one query.
+
+    Without a tab in the address it is the one that needs somebody: what failed, then what was refused.
+    """
+    run, counts = progress.run, count_by_tab(progress)
+    chosen = request.GET.get("items", "")
+    if chosen not in TABS:
+        chosen = next((key for key in ("failed", "refused") if counts[key]), "all")
+    pages = CountedPaginator(_select_items(run, chosen), counts[chosen])
+    page = pages.get_page(request.GET.get("page"))
+    return {
+        "tabs": [
+            {"key": key, "label": title, "count": counts[key], "chosen": key == chosen}
+            for key, (title, _condition) in TABS.items()
+            if counts[key] or key in (chosen, "all", "failed")
+        ],
+        "chosen_tab": chosen,
+        "headings": [
+            gettext("Client"),
+            gettext("Outcome"),
+            gettext("Comparison"),
+            gettext("Message"),
+            gettext("Finished"),
+        ],
+        "page": page,
+        "rows": list_rows(request, page),
+        "may_view_clients": request.user.has_perm("credentials.view_client"),
+    }
+
+
+def list_rows(request: HttpRequest, items: Iterable[RunItem]) -> list[dict[str, object]]:
+    """Return a dict for each item (with `is_mended`): the item, its remedies, whether a retry can succeed."""
+    return [
+        {
+            "item": item,
+            "remedies": list_remedies(item, request.user),
+            "can_succeed": can_succeed(item),
+        }
+        for item in items
+    ]
+
+
+def _select_items(run: Run, tab: str) -> QuerySet[Any]:
+    """Select the items of the tab, each with whether a worker has it and whether its rows were mended."""
+    items: QuerySet[Any] = RunItem.objects.filter(TABS[tab][1], run=run)
+    # Of a run that is over there is no lease to look at.
+    held = Q(pk__in=[]) if run.finished_at else is_due() & engine.is_in_work(run.pk)
+    items = items.annotate(
+        is_held=ExpressionWrapper(held, BooleanField()), is_mended=was_written_since_refusal()
+    )
+    if tab == "in_progress":
+        items = items.filter(is_held=True)
+    elif tab == "waiting":
+        items = items.exclude(is_held=True)
+    return items.order_by("pk") if run.finished_at else items.order_by("-is_held", "pk")
+
+
+def count_by_tab(progress: Progress) -> dict[str, int]:
+    return {
+        "all": progress.total,
+        "in_progress": progress.in_work,
+        "waiting": progress.waiting,
+        "not_begun": progress.items_never_begun,
+        "failed": progress.failed,
+        "refused": progress.refused,
+        "differs": progress.mismatched,
+        "skipped": progress.skipped,
+        "done": progress.succeeded,
+    }
+
+
+def iterate_csv_lines(items: QuerySet[RunItem]) -> Iterator[str]:
+    """Yield a line of headings and a line for each item."""
+    names = ("slug", "outcome", "error_class", "message", "comparison_status", "attempts")
+    yield make_csv_line([*names, "finished_at"])
+    for item in items.iterator(chunk_size=1000):
+        finished = item.finished_at.isoformat() if item.finished_at else ""
+        yield make_csv_line([*(getattr(item, name) for name in names), finished])
+
+
+# The page of one run, the part of it that refreshes itself, its buttons, and those that start a run.
+
+MOST_A_SECOND = 1000
+STATE_LOOKS = {
+    Run.State.REQUESTED: ("info", "approval"),
+    Run.State.RUNNING: ("info", "progress_activity"),
+    Run.State.PAUSED: ("warning", "pause"),
+    Run.State.STOPPED: ("warning", "stop"),
+    Run.State.FINISHED: ("default", "check"),
+}
+
+
+# What other features add to a run's page.
+MORE_OF_RUN: list[Callable[[HttpRequest, Run], dict[str, object]]] = []
+
+
+class RunView(ObjectView[Run]):
+    """The page of one run."""
+
+    template_name = "admin/migration/run.html"
+
+    progress: Progress
+
+    def find_object(self, key: str) -> Run | None:
+        runs = select_runs_for_progress().select_related("wave__campaign")
+        found = find_progress(read_number(key) or 0, runs)
+        if found is None:
+            return None
+        self.progress = found
+        return found.run
+
+    def get_context_data(self, **kwargs: object) -> dict[str, object]:
+        progress = self.progress
+        context = super().get_context_data(**kwargs)
+        context |= get_progress_context(self.request, progress)
+        context |= get_items_context(self.request, progress)
+        context["plan_id"] = self.original.plan_id  # type: ignore[attr-defined]  # annotated
+        for get_more in MORE_OF_RUN:
+            context |= get_more(self.request, self.original)
+        context["may_view_campaigns"] = self.request.user.has_perm(VIEW_CAMPAIGNS)
+        if self.request.user.has_perm(RUN_PERMISSION) and not self.original.finished_at:
+            context["rate_form"] = CallRatesForm.from_rates(Rate.objects.all())
+        return context
+
+
+class LiveRunView(AdminView):
+    """The part of a run's page, and of the dashboard, that changes while the run goes on.
+
+    With `items`, a tab, in the address: of the run's page, with that tab's rows.
+    """
+
+    template_name = "admin/migration/run_live.html"
+    renews_session = False  # an open page asks by itself
+
+    def get(self, request: HttpRequest, pk: int) -> HttpResponse:
+        progress = find_progress(pk)
+        if progress is None:
+            raise Http404
+        context = get_progress_context(request, progress)
+        if "items" in request.GET:
+            self.template_name = "admin/migration/run_page_live.html"
+            context |= get_items_context(request, progress)
+        response = self.render_to_response(context)
+        is_approved = "requested" in request.GET and progress.run.state != Run.State.REQUESTED
+        if is_approved or (progress.finished and "items" not in request.GET):
+            # Other parts of the page change too: the request's buttons, the dashboard's numbers.
+            response["HX-Refresh"] = "true"
+        return response
+
+
+class DownloadItemsView(AdminView):
+    """The items of one run as a CSV file."""
+
+    def get(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
+        run = get_object_or_404(Run, pk=pk)
+        return StreamingHttpResponse(
+            iterate_csv_lines(run.items.order_by("pk")),
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="run-{run.pk}.csv"'},
+        )
+
+
+class StartRunView(AdminView):
+    """Starts a run over all clients; each subclass names its kind."""
+
+    permission_required = RUN_PERMISSION
+    run_kind: ClassVar[Run.Kind]
+
+    def post(self, request: HttpRequest) -> HttpResponseRedirect:
+        return start_run(request, self.run_kind, all_clients())
+
+
+class CompareAllView(StartRunView):
+    run_kind = Run.Kind.COMPARE
+
+
+class RunButtonView(AdminView):
+    """A button on the page of one run; 404 if there is no such run."""
+
+    permission_required = RUN_PERMISSION
+
+    @cached_property
+    def run(self) -> Run:
+        return get_object_or_404(Run, pk=self.kwargs["pk"])
+
+
+class SteerRunView(RunButtonView):
+    """Pauses, resumes, stops, retries or goes on with the run, as the button's `order` says; 400 for another."""
+
+    def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
+        run, user = self.run, get_signed_in_user(request)
+        order, item = request.POST.get("order", ""), request.POST.get("item", "")
+        if order not in ORDERS:
+            raise BadRequest
+        if order in GOES_ON and not may_go_on(request, run):
+            raise PermissionDenied
+        try:
+            if order == "retry" and item.isdecimal():
+                run.reopen_failed(by=user, item_id=read_number(item) or 0)
+            else:
+                ORDERS[order](run, by=user)
+        except WithdrawnRunError as refusal:
+            messages.warning(request, localize(refusal.message))
+        except StaleRunError:
+            text = gettext("Nothing was changed: %(run)s is %(state)s already.")
+            state = run.get_state_display().lower()
+            messages.warning(request, text % {"run": run, "state": state})
+        else:
+            if run.state == Run.State.RUNNING:
+                enqueue_run(request, run)
+        return HttpResponseRedirect(get_run_url(run))
+
+
+class SetSharedRatesView(RunButtonView):
+    """Sets the rates that all workers share."""
+
+    def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
+        run, form = self.run, CallRatesForm({} if "reset" in request.POST else request.POST)
+        if form.is_valid():
+            form.save_shared_rates()
+            messages.success(request, gettext("The new rate applies to all workers and runs."))
+        else:
+            for errors in form.errors.values():
+                messages.error(request, " ".join(map(str, errors)))
+        return HttpResponseRedirect(get_run_url(run))
+
+
+class CallRatesForm(forms.Form):
+    """The form for the rates of AWS calls and login tests a second, of all workers; empty: the settings' rate."""
+
+    writes = forms.FloatField(
+        label=gettext_lazy("Writes per second, all runs"),
+        min_value=1,
+        max_value=MOST_A_SECOND,
+        required=False,
+    )
+    reads = forms.FloatField(
+        label=gettext_lazy("Batch reads per second, all runs"),
+        min_value=1,
+        max_value=MOST_A_SECOND,
+        required=False,
+    )
+    logins = forms.FloatField(
+        label=gettext_lazy("Logins tested per second, all runs"),
+        min_value=1,
+        max_value=MOST_A_SECOND,
+        required=False,
+    )
+
+    is_changed = False  # whether another rate than the settings' holds
+
+    @classmethod
+    def from_rates(cls, rates: Iterable[Rate]) -> CallRatesForm:
+        """Make the form, filled with these rates, and with the settings' where none is stored."""
+        now = {rate.kind: rate.per_second for rate in rates}
+        kinds = {
+            "writes": Rate.Kind.WRITE,
+            "reads": Rate.Kind.READ,
+            "logins": Rate.Kind.LOGIN,
+        }
+        form = cls(
+            initial={
+                name: show_rate_number(rate)
+                for name, kind in kinds.items()
+                # A browser sends no form with a number that is out of bounds, which the settings may hold.
+                if (rate := now.get(kind) or kind.default_rate) <= MOST_A_SECOND
+            }
+        )
+        for name, kind in kinds.items():
+            form.fields[name].help_text = gettext("%(rate)s in the settings") % {
+                "rate": show_rate_number(kind.default_rate)
+            }
+            form.fields[name].widget.attrs |= {
+                "class": "border border-base-200 bg-white rounded-default px-3 py-2 w-24"
+                " dark:bg-base-900 dark:border-base-700",
+            }
+        form.is_changed = any(now.get(kind) is not None for kind in kinds.values())
+        return form
+
+    def save_shared_rates(self) -> None:
+        """Store the rates that all runs share; None for one that equals the settings', so that it follows them."""
+        writes, reads, logins = (
+            None if typed == kind.default_rate else typed
+            for typed, kind in (
+                (self.cleaned_data["writes"], Rate.Kind.WRITE),
+                (self.cleaned_data["reads"], Rate.Kind.READ),
+                (self.cleaned_data["logins"], Rate.Kind.LOGIN),
+            )
+        )
+        Rate.objects.set_rates(
+            {
+                Rate.Kind.CREATE: writes,
+                Rate.Kind.WRITE: writes,
+                Rate.Kind.READ: reads,
+                Rate.Kind.LOGIN: logins,
+            }
+        )
+
+
+def show_rate_number(rate: float) -> str:
+    """Return the rate without a point where it is whole."""
+    return f"{rate:g}"
+
+
+def stop_run(run: Run, *, by: User) -> None:
+    """Stop the run and skip the items that no worker has begun."""
+    run.stop(by=by)
+    engine.skip_free_items_of_stopped_run(run)
+
+
+ORDERS: dict[str, Callable[..., None]] = {
+    "pause": Run.pause,
+    "resume": Run.resume,
+    "stop": stop_run,
+    "go_on": Run.reopen_never_begun,
+    "retry": Run.reopen_failed,
+}
+
+# After these it goes on with its clients, which needs the permission for what it does to them.
+GOES_ON = ("resume", "go_on", "retry")
+
+
+def make_run_badge(run: Run) -> str:
+    """Return the run's state as a label with a colour and an icon."""
+    variant, icon = STATE_LOOKS[Run.State(run.state)]
+    return make_label(run.get_state_display(), variant, icon)
+
+
+def get_progress_context(request: HttpRequest, progress: Progress) -> dict[str, object]:
+    """Return the template context of the part of a run's page that changes while the run goes on."""
+    goes_on = may_go_on(request, progress.run)
+    return {
+        "progress": progress,
+        "run_badge": make_run_badge(progress.run),
+        "may_steer": request.user.has_perm(RUN_PERMISSION),
+        "may_go_on": goes_on,
+        "may_try_again": goes_on and progress.finished and progress.request_was_not_withdrawn,
+        # The main button is the one that can help now: what failed by its data has to be mended first.
+        "retry_helps": progress.refused or progress.failed > progress.failed_until_mended,
+    }
+
+
+# The page Failures: each client whose newest push, comparison or move failed, and why, whichever run it was.
+
+FAILURES_A_PAGE = 50
+
+
+class OpenFailuresView(AdminView):
+    """Lists what failed and was not done since, by the act that the address names."""
+
+    template_name = "admin/migration/failures.html"
+
+    @property
+    def title(self) -> str:
+        return gettext("Failures")
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        counts = count_failed_clients().by_act
+        chosen = request.GET.get("act", "")
+        act = Act(chosen) if chosen in Act else None
+        found = (
+            select_current_failures(act)
+            .annotate(is_mended=was_written_since_refusal())
+            .select_related("run")
+        )
+        pages = Paginator(found.order_by("slug", "act"), FAILURES_A_PAGE)
+        page = pages.get_page(request.GET.get("page"))
+        rows = list_rows(request, page)
+        for row, item in zip(rows, page, strict=True):
+            row["may_retry"] = item.run.finished_at is not None and may_go_on(request, item.run)
+        numbers = {"": sum(counts.values())} | {each.value: counts.get(each, 0) for each in Act}
+        labels = {"": gettext("All")} | {each.value: str(each.label) for each in Act}
+        tabs = [
+            {"key": key, "label": labels[key], "count": number, "chosen": key == (act or "")}
+            for key, number in numbers.items()
+            if number or key in ("", act)
+        ]
+        return self.render_to_response(
+            self.get_context_data(
+                tabs=tabs,
+                act=act,
+                page=page,
+                rows=rows,
+                headings=[
+                    gettext("Client"),
+                    gettext("Act"),
+                    gettext("Outcome"),
+                    gettext("Message"),
+                    gettext("Run"),
+                    gettext("Failed"),
+                ],
+                may_view_clients=request.user.has_perm("credentials.view_client"),
+            )
+        )
+
+
+# Runs: their list, and the addresses of their pages and buttons.
+
+if TYPE_CHECKING:
+
+    class RunRow(Protocol):
+        """A run with the columns that `with_counts` adds to it."""
+
+        pk: int
+        done: int
+        total: int
+        succeeded: int
+        failed: int
+        skipped: int
+        left_out: int
+        in_work: int
+        refused: int
+        mismatched: int
+        created_at: datetime
+
+
+class StateFilter(admin.SimpleListFilter):
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: ModelAdmin[Run]
+    ) -> list[tuple[str, StrOrPromise]]:
+        return [*Run.State.choices, ("failed", _("With failures"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
+        if self.value() == "failed":
+            return queryset.filter(Q(failed__gt=0) | Q(refused__gt=0))
+        return queryset.filter(state=self.value()) if self.value() in Run.State else queryset
+
+
+class SweepFilter(admin.SimpleListFilter):
+    """Leaves out the schedule's comparisons, of which there are hundreds a day, until somebody asks for them."""
+
+    title = _("comparisons of the schedule")
+    parameter_name = "sweeps"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: ModelAdmin[Run]
+    ) -> list[tuple[str, StrOrPromise]]:
+        return [("shown", _("Shown"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
+        runs = cast("RunQuerySet", queryset)
+        return runs.without_sweeps() if leaves_out_sweeps(request) else runs
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        first, *others = super().choices(changelist)
+        return iter([{**first, "display": gettext("Left out")}, *others])
+
+
+def leaves_out_sweeps(request: HttpRequest) -> bool:
+    """Say whether the list leaves out the schedule's comparisons: not where it is narrowed by kind or state anyway."""
+    return not request.GET.keys() & {SweepFilter.parameter_name, "kind__exact", "state"}
+
+
+class RunAdmin(ReadOnlyAdmin):
+    nothing_yet = _("There is no run yet. A migration or comparison of clients is one.")
+    list_display = (
+        "run_name",
+        "state_badge",
+        "done_of_total",
+        "outcomes",
+        "campaign_link",
+        "by_name",
+        "created_when",
+    )
+    list_filter: ClassVar = ["kind", StateFilter, SweepFilter]
+    list_before_template = "admin/migration/run_sweeps.html"
+    list_per_page = 50
+    show_facets = admin.ShowFacets.NEVER
+    object_view = RunView
+    own_views: ClassVar = [
+        ("compare-all/", "compare_all", CompareAllView),
+        ("failures/", "failures", OpenFailuresView),
+        ("<int:pk>/live/", "live", LiveRunView),
+        ("<int:pk>/items.csv", "items", DownloadItemsView),
+        ("<int:pk>/steer/", "steer", SteerRunView),
+        ("<int:pk>/rate/", "rate", SetSharedRatesView),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        counted = Run.objects.with_counts().select_related("wave__campaign")
+        return counted.order_by("-pk")
+
+    def get_list_display(self, request: HttpRequest) -> list[str]:
+        may_view = request.user.has_perm(VIEW_CAMPAIGNS)
+        return [name for name in self.list_display if may_view or name != "campaign_link"]
+
+    def has_view_permission(self, request: HttpRequest, obj: Run | None = None) -> bool:
+        # Users who may start a run may see how it goes.
+        return super().has_view_permission(request, obj) or request.user.has_perm(RUN_PERMISSION)
+
+    @display(description=_("run"), ordering="pk")
+    def run_name(self, run: Run) -> SafeString | str:
+        if run.kind != Run.Kind.MOVE:
+            return str(run)
+        return format_html('{}<span class="block list-second-line">{}</span>', run, run.move_shown)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, object] | None = None
+    ) -> HttpResponseBase:
+        more = {"leaves_out_sweeps": leaves_out_sweeps(request)}
+        return super().changelist_view(request, (extra_context or {}) | more)
+
+    @display(description=_("state"))
+    def state_badge(self, run: Run) -> str:
+        return make_run_badge(run)
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Note at each run how many of its clients workers hold now."""
+        changelist = super().get_changelist_instance(request)
+        if leaves_out_sweeps(request):
+            # Else the page's header would count the others, and its link would lead here again.
+            changelist.full_result_count = changelist.result_count
+        in_work = count_in_work(changelist.result_list)
+        for run in changelist.result_list:
+            run.in_work = in_work.get(run.pk, 0)
+        return changelist
+
+    # Whatever came of them, which the column beside it says.
+    @display(description=_("progress"))
+    def done_of_total(self, run: RunRow) -> str:
+        numbers = {"done": intcomma(run.done), "total": intcomma(run.total)}
+        return gettext("%(done)s of %(total)s") % numbers
+
+    @display(description=_("outcome"), ordering="failed")
+    def outcomes(self, run: RunRow) -> SafeString:
+        """Show each number of clients that is not 0, as a link to them; what needs somebody as a label."""
+        page = reverse("admin:migration_run_change", args=[run.pk])
+        shown = [
+            (f"{page}?items={tab}", make_label(text, *look) if look else text)
+            for tab, text, look in list_outcome_labels(run)
+        ]
+        links = format_html_join("", '<a class="text-link underline" href="{}">{}</a>', shown)
+        return format_html('<div class="run-outcomes">{}</div>', links)
+
+    @display(description=_("campaign"), ordering="wave__campaign")
+    def campaign_link(self, run: Run) -> SafeString | str:
+        if run.wave is None:
+            return ""
+        url = reverse("admin:migration_campaign_change", args=[run.wave.campaign_id])
+        link = '<a class="text-link underline" href="{}">{}</a>'
+        return format_html(link, url, run.wave.campaign)
+
+    @display(description=_("created"), ordering="created_at")
+    def created_when(self, run: RunRow) -> SafeString | str:
+        return time_ago(run.created_at)
+
+
+class OutcomeLabel(NamedTuple):
+    """How many of a run's clients had one outcome, as its row of the list shows it."""
+
+    tab: str  # of the run's page, which names them
+    text: str  # the number in words
+    look: tuple[str, str] | None  # colour and icon of the label; None: a plain text
+
+
+def list_outcome_labels(run: RunRow) -> Iterator[OutcomeLabel]:
+    """Yield a label for each outcome that clients had."""
+    for tab, number, text, look in (
+        ("done", run.succeeded, ngettext("%(n)s done", "%(n)s done", run.succeeded), None),
+        (
+            "failed",
+            run.failed,
+            ngettext("%(n)s failed", "%(n)s failed", run.failed),
+            ("danger", "error"),
+        ),
+        (
+            "refused",
+            run.refused,
+            ngettext("%(n)s refused", "%(n)s refused", run.refused),
+            ("warning", "block"),
+        ),
+        (
+            "differs",
+            run.mismatched,
+            ngettext("%(n)s differs", "%(n)s differ", run.mismatched),
+            ("danger", "difference"),
+        ),
+        ("not_begun", run.left_out, gettext("%(n)s not begun"), ("warning", "warning")),
+        ("skipped", run.skipped, ngettext("%(n)s skipped", "%(n)s skipped", run.skipped), None),
+        ("in_progress", run.in_work, gettext("%(n)s in progress"), None),
+    ):
+        if number:
+            yield OutcomeLabel(tab, text % {"n": intcomma(number)}, look)
