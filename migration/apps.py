@@ -32,10 +32,10 @@ class MigrationConfig(AppConfig):
         )
 
         from migration import checks, exposure_checks, login_checks  # noqa: F401  # registers them
-        from migration.heartbeat import start_heartbeat
-        from migration.operations.aws_calls import store_calls
-        from migration.operations.database_identity import note_database, note_reached_database
-        from migration.operations.keys import make_version_keys
+        from migration.core.aws_store import store_calls
+        from migration.core.database_identity import note_database, note_reached_database
+        from migration.core.heartbeat import start_heartbeat
+        from migration.core.keys import make_version_keys
         from migration.people.audit_signals import connect_signals
         from migration.people.lockouts import clear_form_data, record_failed_login
         from migration.people.roles import ensure_roles

@@ -7,8 +7,12 @@ import sys
 from contextlib import ExitStack
 
 from credentials.shown_names import escape_invisible
-from migration.correlation import correlating, current_correlation, read_or_make_correlation
-from migration.error_texts import describe_error
+from migration.core.correlation import (
+    correlating,
+    current_correlation,
+    describe_error,
+    read_or_make_correlation,
+)
 
 # The entry of a task's package; django-q hands on what it doesn't know.
 ENTRY = "correlation"

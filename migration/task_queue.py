@@ -29,10 +29,10 @@ from django_q.signing import BadSignature, SignedPackage
 from picklefield import PickledObjectField
 
 from migration import tasks
-from migration.heartbeat import task_taker
-from migration.models.conditions import TASKS_DROPPED, Condition
-from migration.models.fields import ClampedDateTimeField
-from migration.redis_queue import QUEUE_ERRORS, connect_to_redis
+from migration.core.fields import ClampedDateTimeField
+from migration.core.heartbeat import task_taker
+from migration.core.notices import TASKS_DROPPED, Condition
+from migration.core.workers import QUEUE_ERRORS, connect_to_redis
 
 if settings.NOVA_REDIS_URL:
     from django_q.brokers.redis_broker import Redis as Broker

@@ -27,23 +27,16 @@ from migration.campaigns import steps
 from migration.campaigns.models import Campaign
 from migration.clients import offboarding
 from migration.clients.models import renew_client_counts
+from migration.core import leases
+from migration.core.aws_writes import find_write_refusal
+from migration.core.clients import WRITES_BOTH, all_clients, store_lost_secret_slugs
+from migration.core.notices import SCHEDULE_CHANGED, Condition
+from migration.core.workers import QUEUE_ERRORS
 from migration.models import rotation_schedules
-from migration.models.clients import all_clients, store_lost_secret_slugs
-from migration.models.conditions import SCHEDULE_CHANGED, Condition
-from migration.models.phases import WRITES_BOTH
 from migration.models.rotation_schedules import RotationSchedule
 from migration.nova import readers
-from migration.operations import (
-    audit_heads,
-    hung_sessions,
-    notice_looks,
-    notices,
-    old_rows,
-    rotations,
-)
-from migration.operations.aws_writes import find_write_refusal
+from migration.operations import audit_heads, notice_looks, notices, old_rows, rotations
 from migration.pushes import known_values, plans
-from migration.redis_queue import QUEUE_ERRORS
 from migration.runs import engine
 from migration.runs.items import RunItem
 from migration.runs.models import Run
@@ -57,7 +50,7 @@ from nova_credentials.phases import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
 
 GIVE_UP_ON_A_RUN_AFTER = timedelta(minutes=10)
 # At most this many workers work on one run, so that others are left for other runs.
@@ -185,7 +178,7 @@ def refuse(function: str) -> None:
 
 def resume_stalled_runs() -> None:
     """Queue runs and plans again whose workers were killed, or that were never queued. Scheduled every half minute."""
-    hung_sessions.end_hung_sessions()
+    leases.end_hung_sessions()
     # In a long queue the tasks of these runs may still be waiting; more would pile up every minute.
     busy = get_broker().queue_size() >= MANY_TASKS
     for run in Run.objects.stalled():

@@ -11,8 +11,7 @@ from copy import copy
 from datetime import UTC, datetime
 from typing import Any
 
-from migration.correlation import current_correlation
-from migration.error_texts import describe_traceback
+from migration.core.correlation import current_correlation, describe_traceback
 
 FORMATS = ("text", "json")
 
@@ -65,7 +64,7 @@ def make_logging(log_format: str, level: str, *, mails_errors: bool = False) -> 
         }
     quiet = ["boto3", "botocore", "urllib3", "django.db.backends"]
     if log_format != "json" and level != "DEBUG":
-        quiet.append("migration.operations.aws_calls")  # a line a call is for machines to read
+        quiet.append("migration.core.aws_store")  # a line a call is for machines to read
     return {
         "version": 1,
         "disable_existing_loggers": False,

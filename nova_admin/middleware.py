@@ -9,10 +9,9 @@ from django.shortcuts import render
 
 from credentials.localization import localize
 from credentials.nova_columns import find_schema_problem
-from migration.correlation import correlating, current_correlation, read_or_make_correlation
-from migration.models.audit_actors import Actor, acting
-from migration.operations.bounded_refusals import record_repeats
-from migration.operations.refused_acts import record_refused_page
+from migration.core.audit import Actor, acting
+from migration.core.correlation import correlating, current_correlation, read_or_make_correlation
+from migration.core.refused_acts import record_refused_page, record_repeats
 from nova_admin.trusted_proxies import REQUEST_ID
 
 ANONYMOUS = "anonymous"

@@ -18,10 +18,10 @@ from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from migration.models.workers import Worker
-from migration.operations.aws_store import secrets_manager
-from migration.operations.aws_writes import get_aws_write_state, learn_facts
-from migration.operations.shared_facts import find_differences
+from migration.core.aws_store import secrets_manager
+from migration.core.aws_writes import get_aws_write_state, learn_facts
+from migration.core.shared_facts import find_differences
+from migration.core.workers import Worker
 from migration.task_queue import count_queued_tasks
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 

@@ -11,8 +11,7 @@ from django.utils.log import AdminEmailHandler
 from django.utils.safestring import mark_safe
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
-from migration.correlation import current_correlation
-from migration.error_texts import describe_traceback
+from migration.core.correlation import current_correlation, describe_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

@@ -11,8 +11,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "nova_admin.settings")
 load_env_file()
 application = get_wsgi_application()
 
+from migration.core.audit_chain import record_process_start  # noqa: E402  # Django is set up now
 from migration.doctor.nova import find_pooler_refusal  # noqa: E402  # the same
-from migration.operations.audit_starts import record_process_start  # noqa: E402  # Django is set up now
 
 if refusal := find_pooler_refusal():
     raise ImproperlyConfigured(str(refusal))

@@ -132,7 +132,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def run(kind: str, **chosen: object) -> Run:
-    from migration.models.clients import all_clients
+    from migration.core.clients import all_clients
     from migration.runs import engine
     from migration.runs.models import Run
 
@@ -189,8 +189,8 @@ def the_plans_loop() -> tuple[float, float]:
 
 def read_alone() -> None:
     """Every client's secret by BatchGetSecretValue under the site's own limit, and nothing else."""
-    from migration.models.clients import all_clients
-    from migration.operations.aws_store import secret_names, secrets_manager
+    from migration.core.aws_store import secret_names, secrets_manager
+    from migration.core.clients import all_clients
     from nova_credentials.aws.secrets_manager import SecretValue
 
     sm = secrets_manager()
@@ -302,7 +302,7 @@ def measure() -> list[Row]:
 
 def by_workers(number: int) -> tuple[float, int]:
     """Clients a second between a tenth and nine tenths of a first push by so many workers, and the throttled calls."""
-    from migration.models.clients import all_clients
+    from migration.core.clients import all_clients
     from migration.runs.models import Run
 
     prefix = f"workers{number}"

@@ -56,10 +56,9 @@ def in_database(number: int) -> None:
 def write_chain(number: int) -> None:
     """Write signed entries and their links, many in one statement."""
     from migration import audit_sentences
+    from migration.core.audit import AuditCode, audit_keys
+    from migration.core.audit_chain import AuditHead, make_link, seal_audit
     from migration.models import AuditEvent
-    from migration.models.audit_events import AuditCode
-    from migration.models.audit_signatures import audit_keys
-    from migration.operations.audit_chain import AuditHead, make_link, seal_audit
 
     keys, head = audit_keys(), seal_audit(from_beginning=True)
     facts = audit_sentences.PUSHED(secrets=("nova/clients/idom",))

@@ -125,9 +125,9 @@ def fill_stores() -> None:
     from django.conf import settings
 
     from credentials.models import ClientRevision
+    from migration.core.clients import all_clients
+    from migration.core.snapshots import read_snapshots
     from migration.models import ClientMigration, Secret
-    from migration.models.clients import all_clients
-    from migration.operations.snapshots import read_snapshots
     from nova_credentials.document import encode_document
     from nova_credentials.phases import Phase
 

@@ -108,9 +108,9 @@ def fill_stores(clients: int) -> Took:
     """Have AWS and the site know the secrets of the next clients too, as after their push."""
     from django.conf import settings
 
+    from migration.core.clients import all_clients
+    from migration.core.snapshots import read_snapshots
     from migration.models import Secret
-    from migration.models.clients import all_clients
-    from migration.operations.snapshots import read_snapshots
     from nova_credentials.document import encode_document
 
     ids = all_clients().filter(secrets=None).order_by("pk")
@@ -137,7 +137,7 @@ def compare_some(clients: int) -> Took:
 
 def run_some(kind: str, outcome: str, *, more: float = 0.0) -> Took:
     """Do the first batches of a run over all; return what SAMPLE clients took, with their share of the start."""
-    from migration.models.clients import all_clients
+    from migration.core.clients import all_clients
     from migration.runs.models import Run
 
     return do_first_batches(lambda: Run.start(kind=kind, chosen=all_clients()), outcome, more=more)
@@ -185,8 +185,8 @@ def make_trouble(clients: int) -> Took:
 
 def move_some(clients: int) -> Took:
     """Cut over: of all moves of many it asks most. The one before it is made by hand."""
+    from migration.core.clients import all_clients
     from migration.models import ClientMigration
-    from migration.models.clients import all_clients
     from migration.moves.approvals import start_move_run
     from nova_credentials.phases import Phase
 

@@ -73,7 +73,7 @@ def measure() -> bool:
 
 
 def move_all(old: Phase, new: Phase) -> None:
-    from migration.models.clients import all_clients
+    from migration.core.clients import all_clients
     from migration.moves.approvals import start_move_run
     from migration.runs import engine
 

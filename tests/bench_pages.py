@@ -162,7 +162,7 @@ def turn_to(uri: str) -> None:
     from django.db import connection
     from psycopg.conninfo import conninfo_to_dict
 
-    from migration.operations import aws_writes, database_identity, rate_limiter
+    from migration.core import aws_writes, database_identity, rate_limiter
 
     # A process that has reached two databases writes to AWS from neither, and the clients list says so.
     rate_limiter.rate_limiter().close()

@@ -20,15 +20,14 @@ from hypothesis import settings as hypothesis_settings
 
 from credentials.triggers import ensure_writes_are_counted
 from migration import audit_sql, evidence_sentences
-from migration.models.login_outcomes import LoginOutcome
+from migration.core import leases, outgoing
+from migration.core.audit_chain import seal_audit
+from migration.core.aws_store import _call_counter, store_calls
+from migration.core.aws_writes import _write_guard, write_guard
+from migration.core.outgoing import LoginOutcome
+from migration.core.rate_limiter import rate_limiter
+from migration.core.refused_acts import limit
 from migration.moves import evidence
-from migration.operations import leases
-from migration.operations.audit_chain import seal_audit
-from migration.operations.aws_calls import _call_counter, store_calls
-from migration.operations.aws_writes import _write_guard, write_guard
-from migration.operations.bounded_refusals import limit
-from migration.operations.login_tests import addresses
-from migration.operations.rate_limiter import rate_limiter
 from migration.reports.environment import account_cache
 from migration.secrets import copies
 from nova_admin.database.base import SESSION
@@ -249,7 +248,7 @@ def copies_are_not_looked_for(monkeypatch) -> None:
 @pytest.fixture(autouse=True)
 def logins_stay_here(monkeypatch) -> None:
     """No test of a login asks a name server, or reaches a server of somebody else."""
-    monkeypatch.setattr(addresses, "_ask_resolver", lambda *_: LoginOutcome.NO_SUCH_HOST)
+    monkeypatch.setattr(outgoing, "_ask_resolver", lambda *_: LoginOutcome.NO_SUCH_HOST)
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 
 from django.db import connection
 
-from migration.models.leases import LeaseKind
-from migration.operations.leases import take_leases
+from migration.core.leases import LeaseKind, take_leases
 
 
 @contextmanager

@@ -67,9 +67,9 @@ def make_clients() -> dict[str, str]:
     from django.core.management import call_command
     from django.db import connection
 
+    from migration.core.aws_store import secrets_manager
+    from migration.core.rate_limiter import rate_limiter
     from migration.models import Secret
-    from migration.operations.aws_store import secrets_manager
-    from migration.operations.rate_limiter import rate_limiter
     from nova_credentials.phases import Phase
     from tests.factories import make_client, make_database, make_full_client, update
     from tests.nova_credentials.in_phases import bring

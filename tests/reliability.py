@@ -138,7 +138,7 @@ class Scenario:
 
 
 def migrate(stage: Stage) -> Run:
-    from migration.models.clients import all_clients
+    from migration.core.clients import all_clients
     from migration.runs.models import Run
     from tests import factories
 
@@ -194,7 +194,7 @@ def save_in_mid_run(stage: Stage) -> list[Run]:
             [],
         )
     stage.await_end(run)
-    from migration.models.clients import all_clients
+    from migration.core.clients import all_clients
 
     stage.until(lambda: not all_clients().push_due().exists())
     return [run]
@@ -312,9 +312,9 @@ SCENARIOS = [
 
 def verify(stage: Stage, scenario: Scenario, runs: list[Run]) -> list[str]:
     """What is not as it must be."""
+    from migration.core.aws_store import secrets_manager
+    from migration.core.clients import all_clients
     from migration.models import Worker
-    from migration.models.clients import all_clients
-    from migration.operations.aws_store import secrets_manager
     from migration.runs.engine import finish_inline
     from migration.runs.models import Run
 

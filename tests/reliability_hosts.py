@@ -120,7 +120,7 @@ def alive_hosts() -> set[str]:
 
     from django.utils import timezone
 
-    from migration.heartbeat import BEAT_SECONDS
+    from migration.core.heartbeat import BEAT_SECONDS
     from migration.models import Worker
 
     lately = timezone.now() - timedelta(seconds=2 * BEAT_SECONDS)
@@ -184,7 +184,7 @@ def take_to_aws_and_back(
 
 
 def all_pushed() -> bool:
-    from migration.models.clients import all_clients
+    from migration.core.clients import all_clients
 
     return not all_clients().push_due().exists()
 

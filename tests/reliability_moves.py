@@ -35,7 +35,7 @@ def move_under(strike: Callable[[Stage, Run], None]) -> Callable[[Stage], list[R
     """Take every client to AWS and back, and have `strike` happen once each of the three runs is started."""
 
     def act(stage: Stage) -> list[Run]:
-        from migration.models.clients import all_clients
+        from migration.core.clients import all_clients
         from migration.runs.models import Run
         from tests import factories
 
@@ -47,7 +47,7 @@ def move_under(strike: Callable[[Stage, Run], None]) -> Callable[[Stage], list[R
 
 def move_all(stage: Stage, old: Phase, new: Phase, strike: Callable[[Stage, Run], None]) -> Run:
     from migration import tasks
-    from migration.models.clients import all_clients
+    from migration.core.clients import all_clients
     from migration.moves.approvals import start_move_run
     from migration.runs.models import MANY_TRIES
 

@@ -19,9 +19,9 @@ from django_q.tasks import async_task
 
 from credentials.models import Client
 from migration import tasks
+from migration.core import aws_store, snapshots
+from migration.core.clients import all_clients, digest_clients
 from migration.models import Campaign, ClientGroup, Comparison, GroupMember, RunItem, RunPlan
-from migration.models.clients import all_clients, digest_clients
-from migration.operations import aws_store, snapshots
 from migration.pushes.pushes import push
 from migration.runs.models import Run
 from migration.runs.pages import TABS

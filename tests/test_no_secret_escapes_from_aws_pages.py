@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 
 from migration import tasks
-from migration.operations.aws_store import secrets_manager
+from migration.core.aws_store import secrets_manager
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.haystack import Haystack, everything_logged

@@ -7,7 +7,7 @@ from django.urls import reverse
 from credentials.models import Client
 from migration.clients.legacy import plan_legacy_import
 from migration.clients.offboarding import find_leftovers
-from migration.operations.snapshots import read_snapshots
+from migration.core.snapshots import read_snapshots
 from nova_credentials.phases import Phase
 from tests.migration.copies.nova_tables import novas_tables
 from tests.migration.legacy.rows import add_row

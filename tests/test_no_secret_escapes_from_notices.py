@@ -5,8 +5,8 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 
 from credentials.models import DatabaseCredential
+from migration.core.clients import all_clients
 from migration.models import Notice
-from migration.models.clients import all_clients
 from migration.operations.notice_looks import look_at_clients
 from migration.runs import engine
 from migration.runs.models import Run

@@ -9,8 +9,8 @@ from django.urls import reverse
 
 from credentials.models import DatabaseCredential
 from migration import tasks
+from migration.core import aws_store
 from migration.models import CopySearch
-from migration.operations import aws_store
 from migration.secrets import copies
 from migration.secrets.copies import gather_values_and_note_purged, make_needles, search_copies
 from migration.secrets.redaction import plan_redaction

@@ -11,10 +11,10 @@ from django.urls import reverse
 
 from credentials.models import Client
 from migration import tasks
+from migration.core import aws_store
+from migration.core.clients import all_clients
 from migration.models import PhaseChange, Resolution
-from migration.models.clients import all_clients
 from migration.moves.moves import move
-from migration.operations import aws_store
 from migration.pushes import resolutions
 from migration.pushes import resolutions as undone_copies
 from nova_credentials.aws import ClientSecretsManager

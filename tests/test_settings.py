@@ -237,7 +237,7 @@ OPTIONAL = [
     "SECURE_SSL_REDIRECT",
 ]
 SHOW = (
-    "from django.conf import settings as s; from migration.operations.aws_store import secrets_manager;"
+    "from django.conf import settings as s; from migration.core.aws_store import secrets_manager;"
     "print(s.AWS_REGION, s.LOG_LEVEL, s.NOVA_CLEAN_STREAK, s.NOVA_SECRET_LAYOUT, s.NOVA_SWEEP_MINUTES,"
     " s.NOVA_DUAL_READ_HOURS, s.NOVA_PURGE_AFTER_DAYS, s.NOVA_MIN_READS,"
     " s.NOVA_WORKERS, s.SECURE_HSTS_SECONDS, s.SECURE_SSL_REDIRECT, s.CSRF_TRUSTED_ORIGINS,"

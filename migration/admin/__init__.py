@@ -9,9 +9,9 @@ from migration.campaigns.admin import CampaignAdmin
 from migration.campaigns.models import Campaign
 from migration.clients.groups import ClientGroupAdmin
 from migration.clients.pages import ClientAdmin
-from migration.models.audit_events import AuditEvent
-from migration.models.client_groups import ClientGroup
-from migration.models.comparisons import Comparison
+from migration.core.audit import AuditEvent
+from migration.core.comparisons import Comparison
+from migration.core.groups import ClientGroup
 from migration.moves.approval_pages import MoveRequestAdmin
 from migration.nova.models import ReaderProcess
 from migration.nova.readers import ReaderProcessAdmin

@@ -15,12 +15,16 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import BASE_INPUT_CLASSES, SELECT_CLASSES
 
-from migration.admin.base import AdminView, ObjectView, ReadOnlyAdmin, get_signed_in_user
-from migration.admin.filter_chips import list_chips
-from migration.models.audit_events import AuditCode, AuditEvent, AuditLink
-from migration.models.audit_signatures import audit_keys
-from migration.operations.audit_chain import read_head
-from migration.operations.audit_export import AuditFilter, ExportFormat, export_audit
+from migration.core.audit import AuditCode, AuditEvent, AuditLink, audit_keys
+from migration.core.audit_chain import read_head
+from migration.core.audit_export import AuditFilter, ExportFormat, export_audit
+from migration.core.pages import (
+    AdminView,
+    ObjectView,
+    ReadOnlyAdmin,
+    get_signed_in_user,
+    list_chips,
+)
 
 if TYPE_CHECKING:
     from datetime import date

@@ -12,16 +12,16 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration import tasks
-from migration.admin.base import AdminView, add_pages, get_signed_in_user, get_typed_reason
-from migration.models.reasons import ReasonError
-from migration.operations.aws_store import describe_aws_account_and_key
-from migration.operations.aws_writes import (
+from migration.core.audit import ReasonError
+from migration.core.aws_store import describe_aws_account_and_key
+from migration.core.aws_writes import (
     ClaimRefused,
     claim_database,
     find_write_refusal,
     start_aws_writes,
     stop_aws_writes,
 )
+from migration.core.pages import AdminView, add_pages, get_signed_in_user, get_typed_reason
 from migration.reports.aws_writes import load_aws_writes
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from migration.admin.base import RUN_PERMISSION
 from migration.campaigns.members import count_by_phase_before_goal
 from migration.campaigns.models import Campaign
 from migration.campaigns.starts import may_start_campaign
 from migration.clients.models import KEPT_FROM_CLIENTS
 from migration.clients.ready_moves import READY_PERMISSIONS, select_ready_outside_campaigns
-from migration.models.permissions import VIEW_CAMPAIGNS, VIEW_CHECKS
+from migration.core.clients import VIEW_CAMPAIGNS, VIEW_CHECKS
+from migration.core.pages import RUN_PERMISSION
 from migration.moves.models import Standing
 from migration.reports.dashboard import load_dashboard
 from migration.runs.pages import make_run_badge

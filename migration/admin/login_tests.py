@@ -20,15 +20,15 @@ from credentials.models import CREDENTIAL_MODELS, Client
 from credentials.nova_columns import NovaSchemaError
 from credentials.pointers import is_purged
 from migration import login_sentences, sentences
-from migration.admin.base import (
+from migration.core.outgoing import PROVEN_WRONG, LoginOutcome
+from migration.core.pages import (
     AdminView,
     ClientView,
     get_signed_in_user,
     list_visible_logins,
     read_number,
+    redirect_back,
 )
-from migration.admin.remedies import redirect_back
-from migration.models.login_outcomes import PROVEN_WRONG, LoginOutcome
 from migration.models.login_tests import LOGIN_PERMISSION, LoginStore, LoginStores, LoginTest
 from migration.operations.client_login_tests import (
     LoginKey,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from credentials.forms import CredentialForm
     from credentials.models import Credential
-    from migration.admin.base import ClientRow
+    from migration.core.pages import ClientRow
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from django.utils.translation import gettext as _
 
 from credentials.models import CREDENTIAL_MODELS
 from credentials.onboarding import OnboardingForms
-from migration.admin.base import ClientView, get_signed_in_user, read_raw_form_text
 from migration.admin.login_tests import TypedLoginView
+from migration.core.pages import ClientView, get_signed_in_user, read_raw_form_text
 from migration.models.login_tests import LOGIN_PERMISSION
 from migration.operations.client_login_tests import try_typed_login
 

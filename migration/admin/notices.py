@@ -10,8 +10,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from unfold.widgets import CHECKBOX_CLASSES
 
-from migration.admin.base import AdminView, add_pages, get_signed_in_user, read_number
-from migration.models.notices import (
+from migration.core.clients import SET_NOTICES
+from migration.core.notices import (
     CHOSEN_EVENTS,
     Notice,
     NoticeDelivery,
@@ -19,7 +19,7 @@ from migration.models.notices import (
     NoticeSwitch,
     NoticeWay,
 )
-from migration.models.permissions import SET_NOTICES
+from migration.core.pages import AdminView, add_pages, get_signed_in_user, read_number
 from migration.operations.notices import (
     list_recipient_reports,
     send_test_to_recipients,

@@ -17,15 +17,15 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration import audit_sentences
-from migration.admin.base import (
+from migration.core.audit import ReasonError
+from migration.core.comparisons import Comparison
+from migration.core.pages import (
     RESOLVE_PERMISSION,
     ClientView,
     get_signed_in_user,
     get_typed_reason,
 )
-from migration.models.comparisons import Comparison
-from migration.models.reasons import ReasonError
-from migration.operations.refused_acts import record_refused_reveal
+from migration.core.refused_acts import record_refused_reveal
 from migration.operations.reveals import NotRevealed, find_credential, reveal
 from migration.people.models import PasswordPlace
 from migration.people.password_pages import check_own_password_or_code

@@ -16,9 +16,16 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials.localization import localize
 from credentials.models import Client
 from migration import rotation_sentences
-from migration.admin.base import ClientView, get_signed_in_user, read_number, read_raw_form_text
-from migration.admin.client_tabs import ClientTab, get_tab_url
-from migration.models.clients import all_clients
+from migration.core.clients import all_clients
+from migration.core.pages import (
+    ClientTab,
+    ClientView,
+    get_signed_in_user,
+    get_tab_url,
+    read_number,
+    read_raw_form_text,
+)
+from migration.core.snapshots import read_client_with_rows
 from migration.models.rotation_schedules import MOST_DAYS, RotationSchedule, today
 from migration.models.rotations import (
     ROTATE_PERMISSION,
@@ -29,7 +36,6 @@ from migration.models.rotations import (
 from migration.operations.entered_secrets import ENTERED_COLUMNS, store_entered_secret
 from migration.operations.reachable_logins import find_row
 from migration.operations.rotations import NotRotated, rotate_database
-from migration.operations.snapshots import read_client_with_rows
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.phases import Phase
 

@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from migration.admin.base import list_visible_logins
+from migration.core.pages import list_visible_logins
 from migration.reports.site_search import SearchResult, Seeker, search_site
 
 if TYPE_CHECKING:

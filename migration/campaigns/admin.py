@@ -13,7 +13,6 @@ from unfold.decorators import display
 from credentials.localization import localize_html
 from credentials.shown_names import escape_name
 from migration import campaign_sentences
-from migration.admin.base import ReadOnlyAdmin
 from migration.campaigns.models import Campaign, Wave
 from migration.campaigns.pages import (
     ApproveCampaignView,
@@ -25,6 +24,7 @@ from migration.campaigns.pages import (
     make_campaign_badge,
 )
 from migration.campaigns.starts import StartCampaignView, may_start_campaign
+from migration.core.pages import ReadOnlyAdmin
 from migration.templatetags.migration_pages import badge, time_ago
 
 if TYPE_CHECKING:

@@ -35,10 +35,9 @@ from migration.campaigns.models import (
     list_with_failed_reads,
     select_refused_or_failed_items,
 )
-from migration.models.client_groups import GroupMember
-from migration.models.clients import all_clients
-from migration.models.reads import ReadCount
-from migration.models.workers import Worker
+from migration.core.clients import ReadCount, all_clients
+from migration.core.groups import GroupMember
+from migration.core.workers import Worker
 from migration.moves.evidence import describe_duration, describe_wanted
 from migration.moves.models import FRESH, Blocker
 from migration.runs.items import Outcome, RunItem

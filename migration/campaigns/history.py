@@ -16,11 +16,8 @@ from django.utils.translation import ngettext
 from credentials.localization import localize
 from migration import audit_sentences, campaign_sentences
 from migration.campaigns.models import WaveClient
-from migration.models.audit_actors import SYSTEM
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.audit_signatures import first_id_at
-from migration.models.moves import PhaseChange, is_move_back
-from migration.models.phases import PhaseChoices
+from migration.core.audit import SYSTEM, AuditCode, AuditEvent, first_id_at
+from migration.core.clients import PhaseChange, PhaseChoices, is_move_back
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 

@@ -11,10 +11,9 @@ from django.utils import timezone
 
 from migration import audit_sentences, campaign_sentences
 from migration.campaigns.models import GOALS, Campaign, CampaignNotChangedError, Wave, WaveClient
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.client_groups import GroupMember
-from migration.models.clients import all_clients, digest_clients
-from migration.models.reasons import require_storable_reason
+from migration.core.audit import AuditCode, AuditEvent, require_storable_reason
+from migration.core.clients import all_clients, digest_clients
+from migration.core.groups import GroupMember
 from migration.moves.models import Blocker, Standing, select_standing
 from migration.runs.items import CAN_BE_RETRIED, RunItem
 from migration.runs.models import Run
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
     from migration.runs.items import RunItemQuerySet
 
 

@@ -19,17 +19,13 @@ from credentials.localization import localize
 from credentials.models import Client
 from credentials.shown_names import escape_name
 from migration import audit_sentences, campaign_sentences, evidence_sentences
-from migration.models.audit_actors import Actor, acting, current_actor
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.client_groups import NAME_LENGTH, ClientGroup, GroupMember, fold_group_name
-from migration.models.clients import all_clients
-from migration.models.comparisons import Comparison
-from migration.models.fields import MessageField
-from migration.models.kept_names import KeptNameField, get_kept_name, require_kept_name
-from migration.models.moves import PhaseChange, is_move_back
-from migration.models.notices import Notice, NoticeEvent
-from migration.models.phases import PhaseChoices
-from migration.models.reasons import limit_reason
+from migration.core.audit import Actor, AuditCode, AuditEvent, acting, current_actor, limit_reason
+from migration.core.clients import PhaseChange, PhaseChoices, all_clients, is_move_back
+from migration.core.comparisons import Comparison
+from migration.core.fields import MessageField
+from migration.core.groups import NAME_LENGTH, ClientGroup, GroupMember, fold_group_name
+from migration.core.notices import Notice, NoticeEvent
+from migration.core.text import KeptNameField, get_kept_name, require_kept_name
 from migration.moves.models import count_awaited_by_blocker
 from migration.runs.items import CAN_BE_RETRIED, RunItem
 from migration.runs.models import SteeredRun
@@ -43,7 +39,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
     from migration.moves.models import Blocker
     from migration.runs.items import RunItemQuerySet
     from migration.runs.models import Run, RunQuerySet

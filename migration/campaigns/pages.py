@@ -22,17 +22,6 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
-from migration.admin.base import (
-    NOTES_OF_CLIENTS,
-    RUN_PERMISSION,
-    AdminView,
-    ObjectView,
-    get_signed_in_user,
-    get_typed_reason,
-    read_number,
-    read_raw_form_text,
-)
-from migration.admin.counted_filters import ClientListFilter
 from migration.campaigns.explain import (
     NAMED_IN_ALL,
     CountedClients,
@@ -61,11 +50,30 @@ from migration.campaigns.models import (
     WaveClient,
 )
 from migration.campaigns.steps import approve_campaign, cancel_campaign, stop_campaign
-from migration.models.clients import all_clients, digest_clients, digest_selection
-from migration.models.notices import NoticeEvent, is_told
-from migration.models.permissions import APPROVE_MOVES, SET_NOTICES, VIEW_CAMPAIGNS, VIEW_RUNS
-from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH
-from migration.models.reasons import ReasonError
+from migration.core.audit import ReasonError
+from migration.core.clients import (
+    APPROVE_MOVES,
+    MOVE_PERMISSIONS,
+    SET_NOTICES,
+    VIEW_CAMPAIGNS,
+    VIEW_RUNS,
+    WRITES_BOTH,
+    all_clients,
+    digest_clients,
+    digest_selection,
+)
+from migration.core.notices import NoticeEvent, is_told
+from migration.core.pages import (
+    NOTES_OF_CLIENTS,
+    RUN_PERMISSION,
+    AdminView,
+    ClientListFilter,
+    ObjectView,
+    get_signed_in_user,
+    get_typed_reason,
+    read_number,
+    read_raw_form_text,
+)
 from migration.moves.approvals import ApprovalStepRefused, find_second_user_refusal
 from migration.moves.models import Blocker
 from migration.people.roles import VIEW_AUDIT
@@ -85,9 +93,9 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
     from credentials.models import Client
-    from migration.admin.counted_filters import Options
     from migration.campaigns.explain import BlockedNow, CampaignSummary, ClientIds, WaveSummary
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
+    from migration.core.pages import Options
 
 
 # The filter of the client list to which the numbers of campaigns lead. Its address is made by their pages alone.

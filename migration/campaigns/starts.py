@@ -26,14 +26,6 @@ from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, RADIO_CLASSES, 
 
 from credentials.localization import localize
 from migration import campaign_sentences, group_sentences
-from migration.admin.base import (
-    GROUP_PERMISSION,
-    NEW_GROUP_PERMISSION,
-    AdminView,
-    get_signed_in_user,
-    read_number,
-    read_raw_form_text,
-)
 from migration.campaigns.explain import show_time
 from migration.campaigns.members import list_clients_in_campaigns
 from migration.campaigns.models import GOALS, Campaign, Wave
@@ -44,16 +36,23 @@ from migration.campaigns.steps import (
     start_campaign,
     start_campaign_with,
 )
-from migration.models.client_groups import (
+from migration.core.audit import MOST_CHARACTERS, ReasonError
+from migration.core.clients import PhaseChoices, all_clients, digest_clients
+from migration.core.groups import (
     NAME_LENGTH,
     ClientGroup,
     ClientGroupError,
     GroupMember,
     parse_group_name,
 )
-from migration.models.clients import all_clients, digest_clients
-from migration.models.phases import PhaseChoices
-from migration.models.reasons import MOST_CHARACTERS, ReasonError
+from migration.core.pages import (
+    GROUP_PERMISSION,
+    NEW_GROUP_PERMISSION,
+    AdminView,
+    get_signed_in_user,
+    read_number,
+    read_raw_form_text,
+)
 from migration.moves.approvals import ApprovalStepRefused
 from migration.moves.evidence import describe_duration
 from migration.moves.gates import needs_approval
@@ -72,7 +71,7 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise, StrPromise
 
     from credentials.models import Client
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
     from migration.moves.bulk_pages import BulkAction
 
 

@@ -14,11 +14,10 @@ from django.utils import timezone
 from migration import audit_sentences, campaign_sentences, sentences
 from migration.campaigns.members import read_campaign_request
 from migration.campaigns.models import GOALS, Campaign, Wave, describe_minutes
-from migration.models.audit_events import AuditCode
-from migration.models.client_groups import ClientGroup
-from migration.models.notices import Notice, NoticeEvent
-from migration.models.phases import MOVE_PERMISSIONS
-from migration.models.reasons import require_storable_reason
+from migration.core.audit import AuditCode, require_storable_reason
+from migration.core.clients import MOVE_PERMISSIONS
+from migration.core.groups import ClientGroup
+from migration.core.notices import Notice, NoticeEvent
 from migration.moves.approvals import ApprovalStepRefused, find_second_user_refusal
 from migration.moves.evidence import describe_duration
 from migration.moves.gates import needs_approval
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.campaigns.models import WaveCounts
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
     from nova_credentials.messages import Message
 
 

@@ -12,12 +12,17 @@ from unfold.widgets import TEXTAREA_CLASSES
 
 from credentials.localization import localize
 from migration import comment_sentences
-from migration.admin.base import ClientView, get_signed_in_user, read_number, read_raw_form_text
-from migration.admin.client_tabs import ClientTab, get_tab_url
 from migration.clients.models import COMMENT_PERMISSION, ClientComment, CommentError, check_comment
-from migration.models.audit_events import AuditCode
-from migration.models.reasons import MOST_CHARACTERS
-from migration.operations.bounded_refusals import record_refusal
+from migration.core.audit import MOST_CHARACTERS, AuditCode
+from migration.core.pages import (
+    ClientTab,
+    ClientView,
+    get_signed_in_user,
+    get_tab_url,
+    read_number,
+    read_raw_form_text,
+)
+from migration.core.refused_acts import record_refusal
 from migration.people.roles import TAKE_BACK_COMMENTS
 from migration.secrets.copies import list_escaped_forms, list_searchable_values
 

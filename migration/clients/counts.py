@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from django.utils.translation import gettext as _
 
 from credentials.localization import localize
-from migration.models.comparisons import Comparison
-from migration.models.phases import PhaseChoices
+from migration.core.clients import PhaseChoices
+from migration.core.comparisons import Comparison
 from migration.moves.evidence import describe_wanted
 from migration.moves.models import KEPT_BY_NOTHING, Blocker, Standing, find_standing
 from nova_credentials.messages import Message

@@ -9,18 +9,14 @@ from django.db.models import Count, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from migration.admin.base import read_number
-from migration.admin.counted_filters import ClientListFilter
 from migration.campaigns.pages import CampaignFilter
 from migration.clients.counts import IN_AWS_ALREADY, READY
 from migration.clients.import_pages import ImportFilter
 from migration.clients.models import late_push_threshold
-from migration.models.client_groups import ClientGroup, GroupMember
-from migration.models.client_owners import ClientOwner
-from migration.models.clients import all_clients
-from migration.models.comparisons import Comparison
-from migration.models.offboardings import Offboarding, OffboardingState
-from migration.models.phases import PhaseChoices
+from migration.core.clients import Offboarding, OffboardingState, PhaseChoices, all_clients
+from migration.core.comparisons import Comparison
+from migration.core.groups import ClientGroup, ClientOwner, GroupMember
+from migration.core.pages import ClientListFilter, read_number
 from migration.models.rotation_schedules import client_rotation_is_overdue
 from migration.models.rotations import Rotation
 from migration.moves.models import KEPT_BY_NOTHING, Blocker, Standing, select_standing
@@ -39,8 +35,8 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from credentials.models import Client
-    from migration.admin.counted_filters import Options
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
+    from migration.core.pages import Options
 
 
 # In these, NOVA's reader counts its reads of a client.

@@ -21,7 +21,11 @@ from unfold.widgets import BASE_INPUT_CLASSES, SELECT_CLASSES, UnfoldAdminIntege
 
 from credentials.localization import localize
 from migration import group_sentences
-from migration.admin.base import (
+from migration.campaigns.pages import describe_campaigns_of_clients, describe_new_member_verdicts
+from migration.campaigns.starts import may_start_campaign
+from migration.core.clients import VIEW_CLIENTS, PhaseChoices, all_clients
+from migration.core.groups import ClientGroup, ClientGroupError, GroupMember, parse_group_name
+from migration.core.pages import (
     GROUP_PERMISSION,
     NEW_GROUP_PERMISSION,
     AdminView,
@@ -29,17 +33,6 @@ from migration.admin.base import (
     read_number,
     read_raw_form_text,
 )
-from migration.campaigns.pages import describe_campaigns_of_clients, describe_new_member_verdicts
-from migration.campaigns.starts import may_start_campaign
-from migration.models.client_groups import (
-    ClientGroup,
-    ClientGroupError,
-    GroupMember,
-    parse_group_name,
-)
-from migration.models.clients import all_clients
-from migration.models.permissions import VIEW_CLIENTS
-from migration.models.phases import PhaseChoices
 from migration.models.rotation_schedules import MOST_DAYS, RotationSchedule
 from migration.models.rotations import ROTATE_PERMISSION
 from nova_credentials.phases import Phase
@@ -54,8 +47,8 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
     from credentials.models import Client
-    from migration.models.client_groups import ClientGroupQuerySet
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
+    from migration.core.groups import ClientGroupQuerySet
     from migration.moves.bulk_pages import BulkAction
 
 

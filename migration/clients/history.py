@@ -21,10 +21,9 @@ from credentials.localization import localize
 from credentials.models import CREDENTIAL_MODELS, Client
 from migration.audit_sentences import CLIENT_ACTIVATED, CLIENT_DEACTIVATED
 from migration.clients.models import ClientComment
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.comparisons import Comparison
-from migration.models.moves import PhaseChange
-from migration.models.resolutions import Resolution
+from migration.core.audit import AuditCode, AuditEvent
+from migration.core.clients import PhaseChange
+from migration.core.comparisons import Comparison, Resolution
 from migration.models.reveals import Reveal
 from migration.models.rotations import Rotation
 from migration.runs.items import RunItem
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from migration.models.audit_events import AuditEventQuerySet
+    from migration.core.audit import AuditEventQuerySet
     from nova_credentials.messages import Message
 
 

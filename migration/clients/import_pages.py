@@ -27,8 +27,6 @@ from credentials.import_columns import IMPORT_COLUMNS, SECRET_COLUMNS
 from credentials.legacy import LegacyTableError
 from credentials.localization import localize
 from migration import import_sentences as sentences
-from migration.admin.base import RUN_PERMISSION, AdminView, get_signed_in_user, read_raw_form_text
-from migration.admin.counted_filters import ClientListFilter
 from migration.audit_sentences import CLIENT_ADDED
 from migration.campaigns.pages import describe_new_member_verdicts
 from migration.clients.imports import (
@@ -40,9 +38,16 @@ from migration.clients.imports import (
     store_import,
 )
 from migration.clients.legacy import NothingImported, import_legacy_clients, plan_legacy_import
-from migration.correlation import read_or_make_correlation
-from migration.models.audit_events import AuditEvent
-from migration.operations.csv_cells import make_csv_line
+from migration.core.audit import AuditEvent
+from migration.core.correlation import read_or_make_correlation
+from migration.core.pages import (
+    RUN_PERMISSION,
+    AdminView,
+    ClientListFilter,
+    get_signed_in_user,
+    read_raw_form_text,
+)
+from migration.core.text import make_csv_line
 from migration.people.roles import IMPORT_PERMISSIONS, LEGACY_IMPORT_PERMISSIONS
 from migration.pushes.plan_pages import request_plan
 
@@ -53,8 +58,8 @@ if TYPE_CHECKING:
     from django.http.response import HttpResponseBase
 
     from credentials.models import Client
-    from migration.admin.counted_filters import Options
     from migration.clients.imports import ImportPlan, ImportResult
+    from migration.core.pages import Options
     from nova_credentials.messages import Message
 
 

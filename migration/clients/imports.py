@@ -37,17 +37,17 @@ from credentials.secret_names import configured_layout
 from credentials.shown_names import escape_name
 from migration import audit_sentences, offboarding_sentences
 from migration import import_sentences as sentences
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.client_groups import (
+from migration.core.audit import AuditCode, AuditEvent
+from migration.core.clients import all_clients
+from migration.core.groups import (
     ClientGroup,
     ClientGroupError,
     GroupMember,
     fold_group_name,
     parse_group_name,
 )
-from migration.models.clients import all_clients
-from migration.operations.csv_cells import defuse_cell
-from migration.operations.snapshots import repeatable_read_only
+from migration.core.snapshots import repeatable_read_only
+from migration.core.text import defuse_cell
 from migration.pushes.known_values import note_values_on_commit
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
     from credentials.models import Credential
     from credentials.models.clients import RowsByType
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
     from nova_credentials.messages import Message
 
 

@@ -20,11 +20,10 @@ from credentials.refusals import RefusedByDatabaseError, convert_refusals, inser
 from credentials.secret_names import configured_layout
 from migration import audit_sentences, offboarding_sentences
 from migration import legacy_sentences as sentences
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.clients import all_clients
-from migration.models.layouts import find_layout
-from migration.models.leases import LeaseKind
-from migration.operations.leases import hold_until_commit
+from migration.core.audit import AuditCode, AuditEvent
+from migration.core.clients import all_clients
+from migration.core.leases import LeaseKind, hold_until_commit
+from migration.core.secrets import find_layout
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import MessageError

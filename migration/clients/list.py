@@ -26,23 +26,24 @@ from unfold.decorators import display
 
 from credentials.localization import localize
 from credentials.shown_names import escape_name
-from migration.admin.base import RUN_PERMISSION, ClientView, get_signed_in_user
-from migration.admin.client_tabs import ClientTab, get_tab_url
-from migration.admin.counted_filters import count_choices
 from migration.clients.filters import get_site_gate_facts
 from migration.clients.status import has_push_pending
-from migration.models.client_groups import GroupMember
-from migration.models.client_owners import OWN_PERMISSION, ClientOwner
-from migration.models.clients import all_clients
-from migration.models.permissions import VIEW_RUNS
-from migration.models.phases import PhaseChoices
-from migration.models.reads import ReadCount
+from migration.core.audit_export import NotCutOverError, export_cutover
+from migration.core.aws_store import client_secret_names
+from migration.core.clients import VIEW_RUNS, PhaseChoices, ReadCount, all_clients
+from migration.core.groups import OWN_PERMISSION, ClientOwner, GroupMember
+from migration.core.pages import (
+    RUN_PERMISSION,
+    ClientTab,
+    ClientView,
+    count_choices,
+    get_signed_in_user,
+    get_tab_url,
+)
+from migration.core.text import make_csv_line
 from migration.moves.evidence import describe_duration
 from migration.moves.models import Blocker, Standing, find_standing, get_wanted_time, with_blocker
 from migration.moves.readiness import judge_next_steps
-from migration.operations.aws_store import client_secret_names
-from migration.operations.csv_cells import make_csv_line
-from migration.operations.cutover_exports import NotCutOverError, export_cutover
 from migration.people.roles import VIEW_AUDIT
 from migration.runs.items import RunItem
 from migration.templatetags.migration_pages import badge, error_class_label, make_label, time_ago
@@ -59,8 +60,8 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
     from credentials.models import Client
-    from migration.admin.base import ClientRow
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
+    from migration.core.pages import ClientRow
     from migration.moves.bulk_pages import BulkAction
     from migration.moves.evidence import GateFacts
     from migration.moves.readiness import NextStep

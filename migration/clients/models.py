@@ -16,14 +16,12 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration import comment_sentences
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.client_owners import OWN_PERMISSION
-from migration.models.clients import all_clients
-from migration.models.kept_counts import KeptCounts
-from migration.models.kept_names import KeptNameField, require_kept_name
-from migration.models.moves import PhaseChange
-from migration.models.reasons import MOST_CHARACTERS, limit_reason
-from migration.models.resolutions import Resolution
+from migration.core.audit import MOST_CHARACTERS, AuditCode, AuditEvent, limit_reason
+from migration.core.clients import PhaseChange, all_clients
+from migration.core.comparisons import Resolution
+from migration.core.groups import OWN_PERMISSION
+from migration.core.rates import KeptCounts
+from migration.core.text import KeptNameField, require_kept_name
 from migration.moves.models import with_blocker
 from migration.runs.failures import SiteFailureCounts, count_failed_clients
 from nova_credentials.messages import MessageError

@@ -23,34 +23,25 @@ from migration import audit_sentences
 from migration import offboarding_sentences as told
 from migration.campaigns.members import count_in_campaigns
 from migration.campaigns.models import Campaign, WaveClient
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.client_groups import ClientGroup
-from migration.models.clients import ClientMigration
-from migration.models.layouts import OtherSecretsState
-from migration.models.offboardings import Offboarding, OffboardingState
-from migration.models.reads import ReadCount
-from migration.models.reasons import require_reason
-from migration.models.rotation_schedules import RotationSchedule
-from migration.models.rotations import Rotation
-from migration.models.secrets import Secret
-from migration.moves.evidence import GateFacts
-from migration.moves.gates import ShutGate
-from migration.moves.moves import fail_overtaken_requests, move
-from migration.operations.aws_store import (
-    read_aws,
-    secret_names,
-    secret_names_by_type,
-    secrets_manager,
-)
-from migration.operations.aws_writes import find_write_refusal
-from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
-from migration.operations.snapshots import (
+from migration.core.audit import AuditCode, AuditEvent, require_reason
+from migration.core.aws_store import read_aws, secret_names, secret_names_by_type, secrets_manager
+from migration.core.aws_writes import find_write_refusal
+from migration.core.clients import ClientMigration, Offboarding, OffboardingState, ReadCount
+from migration.core.groups import ClientGroup
+from migration.core.leases import hold_client_locks, refuse_lost_client_locks
+from migration.core.secrets import OtherSecretsState, Secret
+from migration.core.snapshots import (
     read_client_with_rows,
     read_snapshot,
     read_snapshots_for_page,
     reread_locked_client,
     reread_locked_snapshot,
 )
+from migration.models.rotation_schedules import RotationSchedule
+from migration.models.rotations import Rotation
+from migration.moves.evidence import GateFacts
+from migration.moves.gates import ShutGate
+from migration.moves.moves import fail_overtaken_requests, move
 from migration.pushes.known_values import note_values_before_purge
 from migration.pushes.pushes import push
 from migration.pushes.rows_from_aws import STORE_ERRORS, hold_rows
@@ -70,8 +61,8 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.operations.aws_store import AwsCopy
-    from migration.operations.snapshots import ClientSnapshot
+    from migration.core.aws_store import AwsCopy
+    from migration.core.snapshots import ClientSnapshot
     from migration.pushes.secret_writer import SecretOwners
     from nova_credentials.aws.answers import SecretDescription
     from nova_credentials.aws.secrets_manager import SecretsManager

@@ -14,15 +14,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from unfold.widgets import SELECT_CLASSES
 
-from migration.admin.base import (
+from migration.core.clients import all_clients
+from migration.core.groups import OWN_PERMISSION, ClientOwner, list_possible_owners
+from migration.core.pages import (
     AdminView,
     add_pages,
     get_signed_in_user,
     read_number,
     read_raw_form_text,
 )
-from migration.models.client_owners import OWN_PERMISSION, ClientOwner, list_possible_owners
-from migration.models.clients import all_clients
 from migration.pushes.pages import REPORT_ACTS, find_selected, get_report_url
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
     from credentials.models import Client
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
     from migration.moves.bulk_pages import BulkAction
 
 

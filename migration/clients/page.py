@@ -17,8 +17,6 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials.localization import localize
 from credentials.secret_names import find_name_problem, find_name_warning
 from migration import sentences
-from migration.admin.base import ClientView, get_signed_in_user, get_typed_reason, read_number
-from migration.admin.client_tabs import HISTORY_PAGE, ClientTab, list_tabs, read_tab
 from migration.admin.login_tests import get_advice_context, get_login_tests_context
 from migration.campaigns.pages import describe_campaigns_of_clients
 from migration.clients.comments import get_comments_context
@@ -36,29 +34,42 @@ from migration.clients.offboarding import (
     set_activity,
 )
 from migration.clients.status import has_push_pending
-from migration.models.client_groups import ClientGroup
-from migration.models.clients import ClientMigration
-from migration.models.comparisons import Comparison
-from migration.models.layouts import (
+from migration.core.audit import ReasonError
+from migration.core.audit_export import find_cutover
+from migration.core.aws_store import CALLER, client_secret_names, secret_names
+from migration.core.clients import (
+    RECOVERY_DAYS,
+    ClientMigration,
+    Offboarding,
+    PhaseChoices,
+    ReadCount,
+)
+from migration.core.comparisons import Comparison
+from migration.core.groups import ClientGroup
+from migration.core.pages import (
+    HISTORY_PAGE,
+    ClientTab,
+    ClientView,
+    get_signed_in_user,
+    get_typed_reason,
+    list_tabs,
+    read_number,
+    read_tab,
+)
+from migration.core.secrets import (
     LayoutChoices,
     OtherSecretsState,
+    Secret,
     find_layout,
     find_other_secrets_layout,
 )
-from migration.models.offboardings import RECOVERY_DAYS, Offboarding
-from migration.models.phases import PhaseChoices
-from migration.models.reads import ReadCount
-from migration.models.reasons import ReasonError
 from migration.models.reveals import Reveal
-from migration.models.secrets import Secret
 from migration.moves.checklists import show_checks
 from migration.moves.evidence import WANT_EVIDENCE, find_end_of_purge_wait
 from migration.moves.gates import Check, CheckCode, CheckFix, database_checks
 from migration.moves.readiness import NEXT_PHASE
 from migration.nova.models import ReaderProcess
 from migration.nova.readers import ADOPTION_STEPS
-from migration.operations.aws_store import CALLER, client_secret_names, secret_names
-from migration.operations.cutover_exports import find_cutover
 from migration.pushes.pages import get_undo_context
 from migration.runs.items import RunItem
 from migration.runs.models import Run
@@ -79,7 +90,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
     from credentials.models import Client
-    from migration.admin.base import ClientRow
+    from migration.core.pages import ClientRow
     from nova_credentials.document import Document
     from nova_credentials.messages import Message
 

@@ -17,14 +17,6 @@ from credentials.admin import ClientAdmin as CredentialsAdmin
 from credentials.localization import localize
 from credentials.onboarding_views import OnboardClientView
 from credentials.shown_names import escape_name
-from migration.admin.base import (
-    RUN_PERMISSION,
-    AdminWithOwnViews,
-    list_visible_logins,
-    read_number,
-    read_raw_form_text,
-)
-from migration.admin.client_tabs import ClientTab, read_tab
 from migration.admin.login_tests import EditedLoginTestView, TestLoginsView, link_typed_test
 from migration.admin.new_login_tests import (
     TestLoginOfNewClientView,
@@ -58,7 +50,17 @@ from migration.clients.page import (
     get_client_context,
 )
 from migration.clients.ready_moves import MoveReadyView
-from migration.models.clients import all_clients, digest_selection
+from migration.core.clients import all_clients, digest_selection
+from migration.core.pages import (
+    RUN_PERMISSION,
+    AdminWithOwnViews,
+    ClientTab,
+    list_visible_logins,
+    read_number,
+    read_raw_form_text,
+    read_tab,
+)
+from migration.core.refused_acts import record_refused_save
 from migration.models.login_tests import LOGIN_PERMISSION, LoginStores
 from migration.models.rotations import ROTATE_PERMISSION
 from migration.moves.bulk_pages import BulkCutoverView, list_bulk_moves
@@ -69,7 +71,6 @@ from migration.moves.pages import (
     PushClientView,
     get_moves_context,
 )
-from migration.operations.refused_acts import record_refused_save
 from migration.people.roles import LEGACY_IMPORT_PERMISSIONS
 from migration.pushes.pages import CopyToPostgresView, ResolveMismatchView, UndoCopyView
 from migration.pushes.plan_pages import plan_or_start_run
@@ -97,8 +98,8 @@ if TYPE_CHECKING:
     from credentials.forms import ClientForm, CredentialForm, CredentialFormSet
     from credentials.models import Client, Credential
     from credentials.onboarding import OnboardingForms
-    from migration.admin.base import ClientRow
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
+    from migration.core.pages import ClientRow
 
 
 # Onboarding with a run: the page that adds a client also offers to migrate it at once.

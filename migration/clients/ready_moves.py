@@ -13,10 +13,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.shown_names import escape_name
-from migration.admin.base import RUN_PERMISSION, AdminView, read_number, read_raw_form_text
 from migration.campaigns.members import list_clients_in_campaigns
-from migration.models.clients import all_clients
-from migration.models.phases import MOVE_PERMISSIONS, PhaseChoices
+from migration.core.clients import MOVE_PERMISSIONS, PhaseChoices, all_clients
+from migration.core.pages import RUN_PERMISSION, AdminView, read_number, read_raw_form_text
 from migration.moves.bulk_pages import move_clients, open_bulk_cutover
 from migration.moves.models import KEPT_BY_NOTHING, Blocker, select_with_blocker
 from migration.pushes.plan_pages import NEED_NO_PLAN, plan_or_start_run
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from django.http.response import HttpResponseBase
 
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
 
 
 # Into which phase clients move from which, all that are ready at once. A purge is none: it wants each slug typed.

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from migration.models.clients import ClientMigration, all_clients
-from migration.models.comparisons import Comparison
-from migration.models.phases import WRITES_BOTH
-from migration.models.reads import ReadCount, ReadsSince
-from migration.operations.aws_store import client_secret_names
+from migration.core.aws_store import client_secret_names
+from migration.core.clients import WRITES_BOTH, ClientMigration, ReadCount, ReadsSince, all_clients
+from migration.core.comparisons import Comparison
 from migration.runs.items import RunItem
 from migration.runs.progress import measure_progress, select_runs_for_progress
 from nova_credentials.phases import Phase
@@ -17,7 +15,7 @@ from nova_credentials.tables import is_push_pending
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
 
 
 JsonObject = dict[str, Any]

@@ -13,13 +13,11 @@ from django.conf import settings
 
 from credentials.secret_names import configured_layout
 from migration import iam_sentences
+from migration.core.aws_store import secrets_manager
+from migration.core.aws_writes import WritesRefusedError
+from migration.core.clients import RECOVERY_DAYS, ClientMigration
+from migration.core.secrets import OtherSecretsState, Secret
 from migration.doctor.findings import FindingState
-from migration.models.clients import ClientMigration
-from migration.models.layouts import OtherSecretsState
-from migration.models.offboardings import RECOVERY_DAYS
-from migration.models.secrets import Secret
-from migration.operations.aws_store import secrets_manager
-from migration.operations.aws_writes import WritesRefusedError
 from nova_credentials.aws import probes
 from nova_credentials.aws.kms_keys import KeyName
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError

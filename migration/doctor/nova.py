@@ -32,6 +32,8 @@ from credentials.proof import prove_counting
 from credentials.shown_names import escape_name
 from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
 from credentials.triggers import find_is_counted_by_table, functions_are_current, writes_are_counted
+from migration.core.clients import all_clients
+from migration.core.workers import KNOWN_MIGRATIONS
 from migration.doctor.findings import (
     CheckName,
     report_failure,
@@ -39,8 +41,6 @@ from migration.doctor.findings import (
     report_ok_with_advice,
     report_unlooked,
 )
-from migration.models.clients import all_clients
-from migration.models.workers import KNOWN_MIGRATIONS
 from migration.nova.tables import (
     list_nova_objects,
     list_purged_with_values,

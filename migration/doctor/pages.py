@@ -10,7 +10,8 @@ from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials import prices
-from migration.admin.base import RUN_PERMISSION, AdminView, add_pages, read_raw_form_text
+from migration.core.clients import VIEW_CHECKS
+from migration.core.pages import RUN_PERMISSION, AdminView, add_pages, read_raw_form_text
 from migration.doctor.examination import examine_nova
 from migration.doctor.findings import FindingState
 from migration.doctor.iam import (
@@ -23,7 +24,6 @@ from migration.doctor.iam import (
     read_account_of_newest_secret,
 )
 from migration.doctor.nova import role_exists
-from migration.models.permissions import VIEW_CHECKS
 from migration.reports.costs import ADVICE, STEPS, estimate_costs
 
 if TYPE_CHECKING:

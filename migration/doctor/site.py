@@ -20,6 +20,16 @@ from credentials.shown_names import escape_invisible, escape_name
 from credentials.site_schema import SCHEMA
 from migration import setting_sentences as told
 from migration.campaigns.models import Campaign
+from migration.core.audit_chain import find_unsealed_since
+from migration.core.aws_store import secret_names, secrets_manager
+from migration.core.aws_writes import describe_who_stopped_writes, learn_facts, write_guard
+from migration.core.clients import ClientMigration
+from migration.core.keys import count_versions_of_lost_key
+from migration.core.notices import SCHEDULE_CHANGED, TASKS_DROPPED, Condition
+from migration.core.secrets import Secret
+from migration.core.shared_facts import explain_differences
+from migration.core.workers import Worker, connect_to_redis, list_redis_errors
+from migration.core.write_state import read_aws_write_state
 from migration.doctor.findings import (
     CheckName,
     FindingState,
@@ -28,24 +38,13 @@ from migration.doctor.findings import (
     report_ok,
     report_unlooked,
 )
-from migration.models.clients import ClientMigration
-from migration.models.conditions import SCHEDULE_CHANGED, TASKS_DROPPED, Condition
-from migration.models.secrets import Secret
-from migration.models.workers import Worker
-from migration.models.write_state import read_aws_write_state
 from migration.nova.models import SEEN_WITHIN, OtherStatement, ReaderProcess
 from migration.nova.readers import UnseenReason, read_other_statements
-from migration.operations.audit_chain import find_unsealed_since
-from migration.operations.aws_store import secret_names, secrets_manager
-from migration.operations.aws_writes import describe_who_stopped_writes, learn_facts, write_guard
 from migration.operations.doctor import process_sentences, queue_sentences, sentences
 from migration.operations.doctor.process_sentences import CORRECT_THE_SETTINGS
 from migration.operations.doctor.sentences import SEE_AWS_WRITES
-from migration.operations.keys import count_versions_of_lost_key
 from migration.operations.notices import list_recipient_reports
-from migration.operations.shared_facts import explain_differences
 from migration.people.second_factors import list_unreadable_users
-from migration.redis_queue import connect_to_redis, list_redis_errors
 from migration.secrets.models import SearchedClient
 from migration.secrets.settings import find_settings_drift
 from migration.sentences import FACTS_AGREE, IS_NO_COPY, VERSIONS_UNPROVED, WRITES_NOT_STOPPED

@@ -13,9 +13,9 @@ from django.db import connection
 
 from credentials.shown_names import escape_name
 from credentials.site_schema import SCHEMA
+from migration.core.database_identity import MADE_BY, differs_from_noted, read_identity
+from migration.core.write_state import DatabaseClaim
 from migration.doctor.nova import QUIET
-from migration.models.database_claims import DatabaseClaim
-from migration.operations.database_identity import MADE_BY, differs_from_noted, read_identity
 from nova_credentials.phases import Phase
 from nova_credentials.tables import AWS_TABLE, NOVA_TABLES
 

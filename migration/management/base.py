@@ -18,6 +18,10 @@ from django.core.management.base import (
 from credentials.nova_columns import NovaSchemaError, convert_schema_errors
 from credentials.shown_names import escape_invisible, escape_name
 from migration import command_sentences, tasks
+from migration.core.audit import ReasonError, require_storable_reason
+from migration.core.aws_writes import find_write_refusal, get_aws_write_state, write_guard
+from migration.core.clients import all_clients
+from migration.core.groups import ClientGroup
 from migration.doctor.nova import require_own_backends
 from migration.management.output import OneLineOutput
 from migration.management.run_items import (
@@ -31,14 +35,6 @@ from migration.management.run_items import (
     select_waiting_for_push,
 )
 from migration.management.run_waiting import finish_in_this_process, wait_for_workers
-from migration.models.client_groups import ClientGroup
-from migration.models.clients import all_clients
-from migration.models.reasons import ReasonError, require_storable_reason
-from migration.operations.aws_writes import (
-    find_write_refusal,
-    get_aws_write_state,
-    write_guard,
-)
 from migration.pushes.resolutions import NotResolved
 from migration.runs.models import MANY_TRIES, Run
 from migration.secrets.adoptions import adopt_secrets, list_foreign_secrets
@@ -48,7 +44,7 @@ from nova_credentials.document import DocumentError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
     from migration.secrets.adoptions import ForeignSecrets
     from nova_credentials.document import Layout
 

@@ -6,9 +6,9 @@ from itertools import islice, starmap
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from credentials.shown_names import escape_invisible, escape_name
+from migration.core.clients import all_clients
+from migration.core.comparisons import Comparison
 from migration.management.progress import make_console
-from migration.models.clients import all_clients
-from migration.models.comparisons import Comparison
 from migration.models.login_tests import LoginStores, LoginTest
 from migration.runs.items import LEFT_OUT_KEYS, Outcome
 from migration.runs.models import Run

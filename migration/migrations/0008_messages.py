@@ -7,7 +7,7 @@ from django.db import migrations, models
 from django.db.models.functions import Length
 from django.db.models.lookups import LessThanOrEqual
 
-import migration.models.fields
+import migration.core.fields
 from migration.schema_operations import ChangeTogether
 
 # As `Message.from_text_without_key` makes it.
@@ -30,7 +30,7 @@ def messages_of(table: str) -> migrations.RunSQL:
             migrations.AlterField(
                 model_name=table.removeprefix("migration_"),
                 name="message",
-                field=migration.models.fields.MessageField(
+                field=migration.core.fields.MessageField(
                     null=True,
                     verbose_name="result" if "resolution" in table else "message",
                 ),
@@ -61,7 +61,7 @@ NOTES = migrations.RunSQL(
         migrations.AddField(
             model_name="phasechange",
             name="note",
-            field=migration.models.fields.MessageField(null=True, verbose_name="note"),
+            field=migration.core.fields.MessageField(null=True, verbose_name="note"),
         )
     ],
 )
@@ -83,7 +83,7 @@ REASONS = migrations.RunSQL(
         migrations.AlterField(
             model_name="moverequest",
             name="reasons",
-            field=migration.models.fields.MessageListField(
+            field=migration.core.fields.MessageListField(
                 default=list, verbose_name="checks that fail"
             ),
         )

@@ -7,7 +7,7 @@ from django.db import migrations, models
 from django.db.models.functions import Length
 from django.db.models.lookups import LessThanOrEqual
 
-import migration.models.fields
+import migration.core.fields
 from migration.schema_operations import ChangeTogether
 
 COUNTS = ", ".join(
@@ -60,7 +60,7 @@ def override_columns(model_name: str) -> list[migrations.operations.base.Operati
         migrations.AddField(
             model_name,
             "overridden",
-            migration.models.fields.MessageListField(
+            migration.core.fields.MessageListField(
                 db_default=[],
                 default=list,
                 **({"verbose_name": "overridden evidence"} if model_name == "moverequest" else {}),

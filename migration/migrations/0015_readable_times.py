@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-from migration.models.times import EARLIEST, LATEST, limit_times
+from migration.core.fields import EARLIEST, LATEST, limit_times
 from migration.schema_operations import AddConstraintBriefly
 
 READS = ("last_read_at", "last_mismatch_at", "last_failure_at", "last_answer_at", "counted_since")

@@ -8,7 +8,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
-import migration.models.fields
+import migration.core.fields
 from migration.schema_operations import ChangeTogether
 
 
@@ -137,7 +137,7 @@ class Migration(migrations.Migration):
                         "steered_by_name",
                         models.CharField(blank=True, db_default="", default="", max_length=150),
                     ),
-                    ("stopped_because", migration.models.fields.MessageField(null=True)),
+                    ("stopped_because", migration.core.fields.MessageField(null=True)),
                     (
                         "created_at",
                         models.DateTimeField(

@@ -5,7 +5,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
-import migration.models.fields
+import migration.core.fields
 import migration.models.rotation_schedules
 from migration.schema_operations import ChangeTogether
 
@@ -96,7 +96,7 @@ class Migration(migrations.Migration):
                         "version_id",
                         models.CharField(blank=True, max_length=64, verbose_name="version"),
                     ),
-                    ("message", migration.models.fields.MessageField(null=True)),
+                    ("message", migration.core.fields.MessageField(null=True)),
                     (
                         "by_name",
                         models.CharField(

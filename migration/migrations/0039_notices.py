@@ -6,7 +6,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
-import migration.models.fields
+import migration.core.fields
 from migration.schema_operations import ChangeTogether
 
 ID = models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")
@@ -35,7 +35,7 @@ class Migration(migrations.Migration):
                     ("id", ID.clone()),
                     ("event", models.CharField(max_length=32)),
                     ("subject", models.CharField(max_length=100)),
-                    ("facts", migration.models.fields.MessageField(null=True)),
+                    ("facts", migration.core.fields.MessageField(null=True)),
                     ("began_at", models.DateTimeField(default=django.utils.timezone.now)),
                     ("seen_at", models.DateTimeField(default=django.utils.timezone.now)),
                 ],
@@ -54,7 +54,7 @@ class Migration(migrations.Migration):
                     ("id", ID.clone()),
                     ("event", models.CharField(max_length=32)),
                     ("key", models.CharField(max_length=200, unique=True)),
-                    ("facts", migration.models.fields.MessageField(null=True)),
+                    ("facts", migration.core.fields.MessageField(null=True)),
                     ("digest", models.CharField(blank=True, db_default="", max_length=200)),
                     ("number", models.PositiveIntegerField(db_default=1, default=1)),
                     ("names", models.JSONField(db_default=[], default=list)),

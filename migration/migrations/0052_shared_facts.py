@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-import migration.models.fields
+import migration.core.fields
 from migration.schema_operations import ChangeTogether
 
 
@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
             migrations.AddField(
                 model_name="worker",
                 name="idle_because",
-                field=migration.models.fields.MessageField(null=True),
+                field=migration.core.fields.MessageField(null=True),
             ),
             migrations.AddField(
                 model_name="worker",

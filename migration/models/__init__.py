@@ -30,77 +30,98 @@ from migration.clients.models import (
     check_comment,
     late_push_threshold,
 )
-from migration.models.audit_actors import Actor, acting
-from migration.models.audit_events import AuditCheckpoint, AuditCode, AuditEvent, AuditLink
-from migration.models.client_groups import (
-    ClientGroup,
-    ClientGroupError,
-    GroupMember,
-    parse_group_name,
+from migration.core.audit import (
+    MOST_CHARACTERS,
+    Actor,
+    AuditCheckpoint,
+    AuditCode,
+    AuditEvent,
+    AuditLink,
+    ReasonError,
+    acting,
+    require_reason,
+    require_storable_reason,
 )
-from migration.models.client_owners import OWN_PERMISSION, ClientOwner
-from migration.models.clients import (
+from migration.core.clients import (
+    GOOD_READS,
+    MOVE_PERMISSIONS,
+    RECOVERY_DAYS,
+    WRITES_BOTH,
     ClientMigration,
     ClientMigrationQuerySet,
     ClientPhaseQuerySet,
+    Offboarding,
+    OffboardingState,
+    PhaseChange,
+    PhaseChoices,
     PlannedChange,
+    ReadCount,
+    ReadsSince,
     all_clients,
     find_name_holder,
+    is_leaving_or_left,
     store_lost_secret_slugs,
 )
-from migration.models.comparisons import Comparison, ComparisonQuerySet
-from migration.models.conditions import (
+from migration.core.comparisons import (
+    Comparison,
+    ComparisonQuerySet,
+    DailyComparisons,
+    OpenMismatch,
+    OpenMismatchQuerySet,
+    Resolution,
+    client_has_newest_status,
+)
+from migration.core.groups import (
+    OWN_PERMISSION,
+    ClientGroup,
+    ClientGroupError,
+    ClientOwner,
+    GroupMember,
+    parse_group_name,
+)
+from migration.core.leases import Lease, LeaseKind
+from migration.core.notices import (
+    CHOSEN_EVENTS,
     SCHEDULE_CHANGED,
     TASKS_DROPPED,
     ClientCondition,
     Condition,
-    FoundCondition,
-)
-from migration.models.daily_comparisons import DailyComparisons
-from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
-from migration.models.kept_counts import KeptCounts
-from migration.models.layouts import (
-    LayoutChoices,
-    OtherSecretsState,
-    find_layout,
-    find_other_layout,
-    find_other_secrets_layout,
-    has_layout,
-    name_secret_slug,
-)
-from migration.models.leases import Lease, LeaseKind
-from migration.models.login_outcomes import PROVEN_WRONG, LoginOutcome
-from migration.models.login_tests import LOGIN_PERMISSION, LoginStore, LoginStores, LoginTest
-from migration.models.mismatches import OpenMismatch, OpenMismatchQuerySet, client_has_newest_status
-from migration.models.moves import PhaseChange
-from migration.models.notices import (
-    CHOSEN_EVENTS,
     DeliveryAttempt,
     DeliveryOutcome,
     DeliveryState,
+    FoundCondition,
     Notice,
     NoticeDelivery,
     NoticeEvent,
     NoticeSwitch,
     NoticeWay,
 )
-from migration.models.offboardings import (
-    RECOVERY_DAYS,
-    Offboarding,
-    OffboardingState,
-    is_leaving_or_left,
+from migration.core.outgoing import PROVEN_WRONG, LoginOutcome
+from migration.core.rates import KeptCounts, Rate
+from migration.core.secrets import (
+    Fingerprint,
+    KnownSecret,
+    LayoutChoices,
+    OtherSecretsState,
+    PlannedVersion,
+    Secret,
+    VersionKey,
+    client_has_settings_drift,
+    find_layout,
+    find_other_layout,
+    find_other_secrets_layout,
+    has_layout,
+    name_secret_slug,
 )
-from migration.models.phases import MOVE_PERMISSIONS, WRITES_BOTH, PhaseChoices
-from migration.models.planned_versions import PlannedVersion
-from migration.models.rates import Rate
-from migration.models.reads import GOOD_READS, ReadCount, ReadsSince
-from migration.models.reasons import (
-    MOST_CHARACTERS,
-    ReasonError,
-    require_reason,
-    require_storable_reason,
+from migration.core.workers import KNOWN_MIGRATIONS, Worker
+from migration.core.write_state import (
+    AwsWriteState,
+    DatabaseClaim,
+    DatabaseIdentity,
+    WriteStop,
+    read_aws_write_state,
 )
-from migration.models.resolutions import Resolution
+from migration.models.login_tests import LOGIN_PERMISSION, LoginStore, LoginStores, LoginTest
 from migration.models.reveals import Reveal
 from migration.models.rotation_schedules import MOST_DAYS, RotationSchedule
 from migration.models.rotations import (
@@ -110,12 +131,7 @@ from migration.models.rotations import (
     RotationOutcome,
     RotationStep,
 )
-from migration.models.secrets import KnownSecret, Secret, client_has_settings_drift
-from migration.models.version_keys import Fingerprint, VersionKey
 from migration.models.work_facts import OF_AWS, BackgroundFacts, read_background_facts
-from migration.models.workers import KNOWN_MIGRATIONS, Worker
-from migration.models.write_state import AwsWriteState, read_aws_write_state
-from migration.models.write_stops import WriteStop
 from migration.moves.models import (
     ANSWERED_WITHIN,
     FRESH,

@@ -13,9 +13,9 @@ from django.utils.translation import gettext_lazy as _
 from credentials.models import Client
 from credentials.sentences import ROWS
 from migration import login_sentences
-from migration.models.clients import ClientMigration
-from migration.models.kept_names import KeptNameField, require_kept_name
-from migration.models.login_outcomes import PROVEN_WRONG, LoginOutcome
+from migration.core.clients import ClientMigration
+from migration.core.outgoing import PROVEN_WRONG, LoginOutcome
+from migration.core.text import KeptNameField, require_kept_name
 from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import CREDENTIAL_MODELS, Client
-from migration.models.reasons import limit_reason
+from migration.core.audit import limit_reason
 from nova_credentials.credential_types import CredentialType
 
 

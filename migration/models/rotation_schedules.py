@@ -12,9 +12,9 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration import rotation_sentences
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.client_groups import ClientGroup
-from migration.models.kept_names import KeptNameField, require_kept_name
+from migration.core.audit import AuditCode, AuditEvent
+from migration.core.groups import ClientGroup
+from migration.core.text import KeptNameField, require_kept_name
 from migration.models.reveals import Reveal
 from nova_credentials.credential_types import CredentialType
 

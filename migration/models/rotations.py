@@ -12,9 +12,9 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration import rotation_sentences
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.fields import MessageField
-from migration.models.kept_names import KeptNameField, require_kept_name
+from migration.core.audit import AuditCode, AuditEvent
+from migration.core.fields import MessageField
+from migration.core.text import KeptNameField, require_kept_name
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from django.db import connection
 from django.utils import timezone
 
 from migration.campaigns.models import Campaign
-from migration.models.offboardings import OffboardingState
+from migration.core.clients import OffboardingState
+from migration.core.secrets import DIFFERING_CLIENTS, OF_DELETED_CLIENTS
 from migration.models.rotation_schedules import make_next_query, today
-from migration.models.secrets import DIFFERING_CLIENTS, OF_DELETED_CLIENTS
 from migration.nova.models import SEEN_WITHIN
 from migration.runs.models import Run
 from nova_credentials.aws.secrets_manager import ErrorClass

@@ -16,7 +16,8 @@ from unfold.decorators import display
 
 from credentials.localization import localize, localize_html
 from credentials.models import Client
-from migration.admin.base import (
+from migration.core.clients import APPROVE_MOVES, MOVE_PERMISSIONS, VIEW_RUNS, PhaseChoices
+from migration.core.pages import (
     RUN_PERMISSION,
     AdminView,
     ObjectView,
@@ -25,8 +26,7 @@ from migration.admin.base import (
     get_signed_in_user,
     read_raw_form_text,
 )
-from migration.models.permissions import APPROVE_MOVES, VIEW_RUNS
-from migration.models.phases import MOVE_PERMISSIONS, PhaseChoices
+from migration.core.snapshots import read_snapshots
 from migration.moves.approvals import (
     ApprovalStepRefused,
     approve_request,
@@ -41,7 +41,6 @@ from migration.moves.approvals import (
 from migration.moves.checklists import Checklist, make_checklist
 from migration.moves.gates import ShutGate, count_missing_kinds, count_overrides, label_evidence
 from migration.moves.pages import make_move_warning, report_move
-from migration.operations.snapshots import read_snapshots
 from migration.runs.models import MANY_TRIES, Run
 from migration.runs.pages import MORE_OF_RUN
 from migration.runs.requests import MoveRequest
@@ -55,7 +54,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.utils.safestring import SafeString
 
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
     from migration.moves.evidence import Evidence
 
 

@@ -8,9 +8,10 @@ from django.db import IntegrityError, transaction
 
 from credentials.models import Client
 from migration import audit_sentences, evidence_sentences, sentences, user_sentences
-from migration.models.audit_events import AuditCode
-from migration.models.phases import MOVE_PERMISSIONS
-from migration.models.reasons import require_storable_reason
+from migration.core.audit import AuditCode, require_storable_reason
+from migration.core.clients import MOVE_PERMISSIONS
+from migration.core.refused_acts import record_refusal
+from migration.core.snapshots import read_snapshot
 from migration.moves.gates import (
     NEED_APPROVAL,
     Override,
@@ -21,8 +22,6 @@ from migration.moves.gates import (
     split_by_override,
 )
 from migration.moves.moves import move
-from migration.operations.bounded_refusals import record_refusal
-from migration.operations.snapshots import read_snapshot
 from migration.people.models import PasswordReset
 from migration.runs.engine import skip_free_items_of_stopped_run
 from migration.runs.models import PlannedMoves, Run, StaleRunError
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
     from migration.moves.evidence import Evidence
     from migration.moves.moves import MoveResult
     from migration.runs.requests import MoveRequestQuerySet

@@ -17,16 +17,16 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration import evidence_sentences
-from migration.admin.base import (
+from migration.core.audit import ReasonError, require_storable_reason
+from migration.core.clients import MOVE_PERMISSIONS, PhaseChoices, all_clients
+from migration.core.pages import (
     AdminView,
     describe_notes_of_clients,
     get_signed_in_user,
     get_typed_reason,
     read_number,
 )
-from migration.models.clients import all_clients
-from migration.models.phases import MOVE_PERMISSIONS, PhaseChoices
-from migration.models.reasons import ReasonError, require_storable_reason
+from migration.core.snapshots import read_snapshots
 from migration.moves.approval_pages import start_move_runs
 from migration.moves.approvals import ApprovalStepRefused
 from migration.moves.checklists import make_checklist
@@ -46,7 +46,6 @@ from migration.moves.pages import (
     read_override,
     try_to_move_or_request,
 )
-from migration.operations.snapshots import read_snapshots
 from nova_credentials.phases import IllegalMove, Move, Phase
 
 if TYPE_CHECKING:
@@ -58,10 +57,10 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
     from credentials.models import Client
-    from migration.admin.base import ClientWithPhase
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
+    from migration.core.pages import ClientWithPhase
+    from migration.core.snapshots import ClientSnapshot
     from migration.moves.checklists import Checklist
-    from migration.operations.snapshots import ClientSnapshot
 
 
 if TYPE_CHECKING:

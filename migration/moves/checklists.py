@@ -9,8 +9,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from credentials.localization import localize
-from migration.admin.base import RESOLVE_PERMISSION, RUN_PERMISSION
-from migration.admin.client_tabs import ClientTab, get_tab_url
+from migration.core.pages import RESOLVE_PERMISSION, RUN_PERMISSION, ClientTab, get_tab_url
 from migration.moves.gates import (
     OVERRIDE_PERMISSION,
     CheckFix,
@@ -25,9 +24,9 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
+    from migration.core.snapshots import ClientSnapshot
     from migration.moves.evidence import GateFacts
     from migration.moves.gates import Check, KmsAnswers, Override
-    from migration.operations.snapshots import ClientSnapshot
     from nova_credentials.messages import Message
     from nova_credentials.phases import Phase
 

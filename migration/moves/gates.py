@@ -14,8 +14,15 @@ from django.conf import settings
 from django.utils import timezone
 
 from migration import evidence_sentences, login_sentences, sentences
-from migration.models.comparisons import Comparison
-from migration.models.moves import PhaseChange
+from migration.core.aws_store import secrets_manager
+from migration.core.aws_writes import (
+    WritesRefusedError,
+    describe_who_stopped_writes,
+    get_aws_write_state,
+    write_guard,
+)
+from migration.core.clients import PhaseChange
+from migration.core.comparisons import Comparison
 from migration.moves.evidence import (
     KINDS_BY_KEY,
     WANT_EVIDENCE,
@@ -25,13 +32,6 @@ from migration.moves.evidence import (
     make_phase_entry,
 )
 from migration.moves.models import FRESH
-from migration.operations.aws_store import secrets_manager
-from migration.operations.aws_writes import (
-    WritesRefusedError,
-    describe_who_stopped_writes,
-    get_aws_write_state,
-    write_guard,
-)
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 from nova_credentials.messages import Message, MessageError, in_a_row
@@ -42,10 +42,9 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models.clients import ClientMigration
+    from migration.core.clients import ClientMigration, ReadCount
+    from migration.core.snapshots import ClientSnapshot
     from migration.models.login_tests import LoginTest
-    from migration.models.reads import ReadCount
-    from migration.operations.snapshots import ClientSnapshot
     from migration.runs.items import RunItem
     from migration.runs.models import Run
 

@@ -17,11 +17,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import CREDENTIAL_MODELS, ClientWrite
-from migration.models.clients import all_clients
-from migration.models.comparisons import Comparison
+from migration.core.clients import GOOD_READS, WRITES_BOTH, all_clients
+from migration.core.comparisons import Comparison
 from migration.models.login_tests import LoginTest
-from migration.models.phases import WRITES_BOTH
-from migration.models.reads import GOOD_READS
 from migration.runs.items import RunItem
 from migration.runs.models import Run
 from migration.secrets.models import SearchedClient
@@ -30,7 +28,7 @@ from nova_credentials.phases import Phase
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
     from migration.runs.items import RunItemQuerySet
 
 

@@ -17,12 +17,27 @@ from credentials.nova_columns import NovaSchemaError, read_nova_columns
 from credentials.pointers import replace_secrets_by_pointers
 from credentials.refusals import RefusedByDatabaseError
 from migration import audit_sentences, evidence_sentences, offboarding_sentences, sentences
-from migration.models.audit_events import AuditCode
-from migration.models.clients import ClientMigration, PlannedChange
-from migration.models.comparisons import Comparison
-from migration.models.moves import PhaseChange
-from migration.models.reads import ReadCount
-from migration.models.reasons import require_storable_reason
+from migration.core.audit import AuditCode, require_storable_reason
+from migration.core.aws_store import (
+    AwsCopy,
+    list_versions_since_backup,
+    read_aws,
+    secret_names_by_type,
+    secrets_manager,
+)
+from migration.core.aws_writes import explain_differences_after_reading
+from migration.core.clients import ClientMigration, PhaseChange, PlannedChange, ReadCount
+from migration.core.comparisons import Comparison
+from migration.core.keys import load_version_keys
+from migration.core.leases import hold_client_locks, refuse_lost_client_locks
+from migration.core.refused_acts import record_refusal
+from migration.core.shared_facts import PLACE
+from migration.core.snapshots import (
+    ClientSnapshot,
+    read_snapshot,
+    reread_locked_client,
+    reread_locked_snapshot,
+)
 from migration.moves.evidence import GateFacts
 from migration.moves.gates import (
     Check,
@@ -31,24 +46,6 @@ from migration.moves.gates import (
     needs_approval,
     require_aws_writes_allowed,
     require_open,
-)
-from migration.operations.aws_store import (
-    AwsCopy,
-    list_versions_since_backup,
-    read_aws,
-    secret_names_by_type,
-    secrets_manager,
-)
-from migration.operations.aws_writes import explain_differences_after_reading
-from migration.operations.bounded_refusals import record_refusal
-from migration.operations.keys import load_version_keys
-from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
-from migration.operations.shared_facts import PLACE
-from migration.operations.snapshots import (
-    ClientSnapshot,
-    read_snapshot,
-    reread_locked_client,
-    reread_locked_snapshot,
 )
 from migration.pushes.comparisons import make_unsaved_comparison, read_secrets
 from migration.pushes.known_values import note_values_before_purge

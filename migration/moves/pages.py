@@ -18,22 +18,28 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials.localization import localize
 from credentials.models import Client
 from migration import sentences
-from migration.admin.base import (
+from migration.core.audit import ReasonError
+from migration.core.clients import (
+    MOVE_PERMISSIONS,
+    VIEW_REQUESTS,
+    ClientMigration,
+    Offboarding,
+    PhaseChange,
+    PhaseChoices,
+)
+from migration.core.comparisons import Comparison
+from migration.core.pages import (
     RESOLVE_PERMISSION,
     RUN_PERMISSION,
     ClientView,
     describe_notes_of_clients,
+    find_remedy,
     get_signed_in_user,
     get_typed_reason,
+    redirect_back,
+    show_refusal,
 )
-from migration.admin.remedies import find_remedy, redirect_back, show_refusal
-from migration.models.clients import ClientMigration
-from migration.models.comparisons import Comparison
-from migration.models.moves import PhaseChange
-from migration.models.offboardings import Offboarding
-from migration.models.permissions import VIEW_REQUESTS
-from migration.models.phases import MOVE_PERMISSIONS, PhaseChoices
-from migration.models.reasons import ReasonError
+from migration.core.snapshots import read_snapshots
 from migration.moves.approvals import ApprovalStepRefused, request_move
 from migration.moves.checklists import Checklist, make_checklist
 from migration.moves.evidence import find_end_of_purge_wait
@@ -45,7 +51,6 @@ from migration.moves.gates import (
     needs_approval,
 )
 from migration.moves.moves import measure_cutover, move
-from migration.operations.snapshots import read_snapshots
 from migration.pushes.pushes import push
 from migration.runs.items import PUSHED
 from migration.runs.requests import MoveRequest
@@ -57,10 +62,10 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponse
 
-    from migration.admin.base import ClientRow
+    from migration.core.pages import ClientRow
+    from migration.core.snapshots import ClientSnapshot
     from migration.moves.gates import KmsAnswers
     from migration.moves.moves import MoveResult
-    from migration.operations.snapshots import ClientSnapshot
 
 
 # The moves that a page offers: their buttons and descriptions, and what the user may do with a client.

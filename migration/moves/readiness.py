@@ -16,8 +16,9 @@ from credentials.models import CREDENTIAL_MODELS
 from credentials.nova_columns import NovaSchemaError, read_nova_columns
 from credentials.pointers import POINTER
 from migration import list_sentences, sentences
-from migration.models.clients import all_clients
-from migration.models.layouts import has_layout
+from migration.core.clients import all_clients
+from migration.core.secrets import has_layout
+from migration.core.snapshots import read_snapshots_for_page
 from migration.moves.evidence import WANT_EVIDENCE, GateFacts
 from migration.moves.gates import Check, CheckCode, check_aws_writes, database_checks
 from migration.moves.models import (
@@ -27,7 +28,6 @@ from migration.moves.models import (
     select_with_blocker,
     with_blocker,
 )
-from migration.operations.snapshots import read_snapshots_for_page
 from nova_credentials import document as documents
 from nova_credentials.document import Layout
 from nova_credentials.phases import MOVES, Move, Phase
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from credentials.models import Client, Credential
     from credentials.nova_columns import NovaSchema
-    from migration.models.clients import ClientPhaseQuerySet
-    from migration.operations.snapshots import ClientSnapshot
+    from migration.core.clients import ClientPhaseQuerySet
+    from migration.core.snapshots import ClientSnapshot
     from nova_credentials.messages import Message
 
 

@@ -11,18 +11,17 @@ from django.db import transaction
 from credentials.models import Client
 from credentials.refusals import RefusedByDatabaseError
 from migration import audit_sentences, campaign_sentences, sentences
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.clients import ClientMigration
-from migration.models.comparisons import Comparison
-from migration.models.moves import PhaseChange
+from migration.core.audit import AuditCode, AuditEvent
+from migration.core.aws_store import make_aws_copy, secrets_manager
+from migration.core.aws_writes import explain_differences_after_reading
+from migration.core.clients import ClientMigration, PhaseChange
+from migration.core.comparisons import Comparison
+from migration.core.leases import hold_client_locks, refuse_lost_client_locks
+from migration.core.shared_facts import FACTS, PLACE
+from migration.core.snapshots import read_snapshots
 from migration.moves.evidence import GateFacts
 from migration.moves.gates import Check, KmsAnswers, Override, ShutGate, needs_approval
 from migration.moves.moves import LOCK_WAIT_SECONDS, MoveAttempt, fail_overtaken_requests, move
-from migration.operations.aws_store import make_aws_copy, secrets_manager
-from migration.operations.aws_writes import explain_differences_after_reading
-from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
-from migration.operations.shared_facts import FACTS, PLACE
-from migration.operations.snapshots import read_snapshots
 from migration.pushes.comparisons import make_unsaved_comparison, read_secrets
 from migration.pushes.pushes import push
 from migration.pushes.rows_from_aws import hold_rows_if_all_free
@@ -41,8 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
+    from migration.core.snapshots import ClientSnapshot
     from migration.moves.moves import MoveResult
-    from migration.operations.snapshots import ClientSnapshot
     from migration.runs.engine import ItemsToRetry
     from migration.runs.items import RunItem
     from migration.runs.models import PlannedMoves

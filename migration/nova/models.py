@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from migration.models.times import limit_times
+from migration.core.fields import limit_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

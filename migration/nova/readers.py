@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from unfold.decorators import display
 
-from migration.admin.base import ObjectView, ReadOnlyAdmin
+from migration.core.pages import ObjectView, ReadOnlyAdmin
 from migration.nova.models import OtherStatement, OtherStatementCount, ReaderProcess
 from migration.templatetags.migration_pages import make_label, time_ago
 from nova_credentials.tables import CREDENTIALS, LEGACY_CREDENTIALS, STATEMENT_MARK

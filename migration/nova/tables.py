@@ -31,16 +31,15 @@ from credentials.shown_names import escape_name
 from credentials.trigger_sql import COUNT_EACH_CLIENT
 from migration import audit_sentences
 from migration import table_sentences as sentences
-from migration.admin.base import (
+from migration.core.audit import AuditCode, AuditEvent, ReasonError, require_storable_reason
+from migration.core.clients import ClientMigration
+from migration.core.pages import (
     AdminView,
     ReadOnlyAdmin,
     get_signed_in_user,
     get_typed_reason,
     read_raw_form_text,
 )
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.clients import ClientMigration
-from migration.models.reasons import ReasonError, require_storable_reason
 from nova_credentials.messages import MessageError, in_a_row
 from nova_credentials.phases import Phase
 from nova_credentials.tables import CLIENTS, NOVA_TABLES

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import urllib3
 from django.conf import settings
 
-from migration.operations.audit_chain import seal_audit
-from migration.operations.bounded_refusals import record_repeats
+from migration.core.audit_chain import seal_audit
+from migration.core.refused_acts import record_repeats
 
 if TYPE_CHECKING:
-    from migration.operations.audit_chain import AuditHead
+    from migration.core.audit_chain import AuditHead
 
 WEBHOOK_SECONDS = 10.0
 

@@ -12,12 +12,11 @@ from django.db import OperationalError, ProgrammingError, connection, transactio
 
 from migration import audit_sentences as sentences
 from migration import audit_sql
-from migration.models.audit_events import AuditCheckpoint, AuditCode, AuditEvent
-from migration.models.audit_signatures import audit_keys
-from migration.operations.audit_chain import AuditHead, seal_audit
-from migration.operations.audit_export import ExportFormat, write_events
+from migration.core.audit import AuditCheckpoint, AuditCode, AuditEvent, audit_keys
+from migration.core.audit_chain import AuditHead, seal_audit
+from migration.core.audit_export import ExportFormat, write_events
+from migration.core.snapshots import repeatable_read_only
 from migration.operations.audit_verification import read_chain, verify_audit
-from migration.operations.snapshots import repeatable_read_only
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:

@@ -13,22 +13,21 @@ from typing import TYPE_CHECKING
 from django.db import connection
 
 from migration import audit_sql
-from migration.models.audit_events import AuditCheckpoint, AuditEvent, AuditLink
-from migration.models.audit_signatures import audit_keys
-from migration.operations.audit_chain import (
+from migration.core.audit import AuditCheckpoint, AuditEvent, AuditLink, audit_keys
+from migration.core.audit_chain import (
     LAST_POSITION,
     LATE_AFTER,
     AuditHead,
     link_parts,
     select_unsealed,
 )
-from migration.operations.snapshots import repeatable_read_only
+from migration.core.snapshots import repeatable_read_only
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import timedelta
 
-    from migration.models.audit_signatures import AuditKeys
+    from migration.core.audit import AuditKeys
 
 # More are counted, and not listed.
 MOST_FAULTS = 100

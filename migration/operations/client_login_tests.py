@@ -15,15 +15,15 @@ from credentials.models import Client
 from credentials.pointers import is_purged
 from credentials.row_matching import match_rows
 from migration import login_sentences
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.clients import all_clients
+from migration.core.audit import AuditCode, AuditEvent
+from migration.core.aws_store import read_aws, secrets_manager
+from migration.core.aws_writes import TEST_LOGIN
+from migration.core.clients import all_clients
+from migration.core.outgoing import LoginResult
+from migration.core.rate_limiter import PriorityLimiter, rate_limiter
+from migration.core.snapshots import read_snapshot, repeatable_read_only
 from migration.models.login_tests import LoginStore, LoginTest
-from migration.operations.aws_store import read_aws, secrets_manager
-from migration.operations.aws_writes import TEST_LOGIN
 from migration.operations.login_tests.attempts import LOGIN_SECONDS, try_login
-from migration.operations.login_tests.outcomes import LoginResult
-from migration.operations.rate_limiter import PriorityLimiter, rate_limiter
-from migration.operations.snapshots import read_snapshot, repeatable_read_only
 from nova_credentials import document as documents
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import SecretsManagerError

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 from credentials.models import ClientRevision, DatabaseCredential, write_changed_values
 from credentials.refusals import RefusedByDatabaseError
 from migration import rotation_sentences
-from migration.models.layouts import OtherSecretsState
+from migration.core.aws_store import read_aws, secret_names_by_type, secrets_manager
+from migration.core.aws_writes import require_writes_allowed
+from migration.core.leases import refuse_lost_client_locks, refuse_lost_leases
+from migration.core.outgoing import LoginFailedError
+from migration.core.secrets import OtherSecretsState, Secret
+from migration.core.snapshots import read_client_with_rows, read_snapshot, reread_locked_client
 from migration.models.rotations import RotationOutcome, RotationStep
-from migration.models.secrets import Secret
-from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
-from migration.operations.aws_writes import require_writes_allowed
-from migration.operations.leases import refuse_lost_leases
-from migration.operations.locks import refuse_lost_client_locks
-from migration.operations.login_tests.outcomes import LoginFailedError
 from migration.operations.pending_secrets import (
     LoginsOfRole,
     PendingSecret,
@@ -54,11 +53,6 @@ from migration.operations.rotation_ends import (
     PasswordReplacedMeanwhileError,
     RotationRefusedError,
     RotationStoppedError,
-)
-from migration.operations.snapshots import (
-    read_client_with_rows,
-    read_snapshot,
-    reread_locked_client,
 )
 from migration.pushes.known_values import note_new_password_in_aws, noting_rows
 from migration.pushes.pushes import push

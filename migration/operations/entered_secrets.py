@@ -9,17 +9,13 @@ from django.db import transaction
 from credentials.models import Client, RowsBusyError, save_columns
 from credentials.refusals import RefusedByDatabaseError, convert_refusals
 from migration import login_sentences, rotation_sentences
+from migration.core.aws_store import secret_names_by_type
+from migration.core.secrets import Secret
+from migration.core.snapshots import read_client_with_rows, read_snapshot, reread_locked_client
 from migration.models.rotations import Rotation, RotationOutcome, RotationStep
-from migration.models.secrets import Secret
-from migration.operations.aws_store import secret_names_by_type
 from migration.operations.login_tests.attempts import try_login
 from migration.operations.reachable_logins import describe_missing_login, find_row
 from migration.operations.rotations import NotRotated
-from migration.operations.snapshots import (
-    read_client_with_rows,
-    read_snapshot,
-    reread_locked_client,
-)
 from migration.pushes.saves import AdminSave, SaveRefusedError
 from nova_credentials.credential_types import ROW_CLASSES, CredentialType, map_to_json_keys
 
@@ -29,7 +25,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from credentials.models import Credential
-    from migration.operations.login_tests.outcomes import LoginResult
+    from migration.core.outgoing import LoginResult
     from nova_credentials.messages import Message
 
     TryLogin = Callable[..., LoginResult]

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from migration import login_sentences
-from migration.models.login_outcomes import LoginOutcome
+from migration.core.outgoing import LoginOutcome
 from migration.models.login_tests import LoginStore
 
 if TYPE_CHECKING:

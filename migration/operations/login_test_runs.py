@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from credentials.models import Client
 from migration import login_sentences, sentences
-from migration.models.login_outcomes import LoginOutcome
+from migration.core.outgoing import LoginOutcome
 from migration.models.login_tests import LoginStores, LoginTest
 from migration.operations.client_login_tests import (
     describe_test,

@@ -18,21 +18,19 @@ from credentials.models import Client
 from migration import notice_sentences as sentences
 from migration import sentences as own_sentences
 from migration import setting_sentences
+from migration.core.audit_chain import find_unsealed_since
+from migration.core.aws_writes import find_write_refusal
+from migration.core.clients import all_clients
+from migration.core.comparisons import Comparison, OpenMismatch
+from migration.core.notices import ClientCondition, Condition, FoundCondition, Notice, NoticeEvent
+from migration.core.secrets import client_has_settings_drift
+from migration.core.workers import Worker
 from migration.models import rotation_schedules
-from migration.models.clients import all_clients
-from migration.models.comparisons import Comparison
-from migration.models.conditions import ClientCondition, Condition, FoundCondition
-from migration.models.mismatches import OpenMismatch
-from migration.models.notices import Notice, NoticeEvent
 from migration.models.rotation_schedules import RotationSchedule
 from migration.models.rotations import Rotation, RotationOutcome
-from migration.models.secrets import client_has_settings_drift
 from migration.models.work_facts import OF_AWS
-from migration.models.workers import Worker
 from migration.nova.models import ReaderProcess
-from migration.operations.audit_chain import find_unsealed_since
 from migration.operations.audit_verification import verify_audit
-from migration.operations.aws_writes import find_write_refusal
 from migration.operations.doctor import process_sentences
 from migration.secrets.models import FoundCopy, SearchedClient
 from nova_credentials.phases import Phase

@@ -28,8 +28,9 @@ from django.utils.crypto import salted_hmac
 from credentials.localization import localize
 from credentials.shown_names import escape_invisible
 from migration import notice_sentences as sentences
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.notices import (
+from migration.core.audit import AuditCode, AuditEvent
+from migration.core.mails import NO_SERVER, send_mail_in_time
+from migration.core.notices import (
     CHOSEN_EVENTS,
     DeliveryAttempt,
     DeliveryOutcome,
@@ -40,9 +41,7 @@ from migration.models.notices import (
     NoticeSwitch,
     NoticeWay,
 )
-from migration.operations.bounded_mail import send_mail_in_time
 from migration.operations.environment_names import name_environment
-from migration.operations.mails import NO_SERVER
 from migration.operations.webhooks import post_json
 
 if TYPE_CHECKING:

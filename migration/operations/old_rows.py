@@ -1,10 +1,10 @@
 """Deletes what was kept long enough."""
 
-from migration.models.comparisons import Comparison
+from migration.core.comparisons import Comparison
+from migration.core.notices import Notice
+from migration.core.secrets import PlannedVersion
+from migration.core.workers import Worker
 from migration.models.login_tests import LoginTest
-from migration.models.notices import Notice
-from migration.models.planned_versions import PlannedVersion
-from migration.models.workers import Worker
 from migration.nova.models import ReaderProcess
 from migration.people import lockouts
 from migration.runs.models import Run

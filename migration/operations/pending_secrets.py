@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from migration import rotation_sentences
-from migration.models.secrets import Secret
-from migration.operations.aws_store import find_known_secrets
-from migration.operations.keys import carried, load_version_keys
+from migration.core.aws_store import find_known_secrets, record_planned_versions
+from migration.core.keys import carried, load_version_keys
+from migration.core.secrets import Secret
 from migration.operations.login_tests.database import DatabaseLogin
-from migration.operations.version_plans import record_planned_versions
 from migration.pushes.secret_writer import load_owners
 from nova_credentials import document as documents
 from nova_credentials.aws.answers import NOT_CURRENT

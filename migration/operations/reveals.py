@@ -10,13 +10,12 @@ from django.db import transaction
 from credentials.copying import RowNotInAwsError, read_purged_secrets
 from credentials.pointers import is_purged
 from migration import audit_sentences, sentences
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.clients import all_clients
-from migration.models.reasons import require_storable_reason
+from migration.core.audit import AuditCode, AuditEvent, require_storable_reason
+from migration.core.aws_store import read_aws, secrets_manager
+from migration.core.clients import all_clients
+from migration.core.refused_acts import record_refused_reveal
+from migration.core.snapshots import read_snapshots, repeatable_read_only
 from migration.models.reveals import Reveal
-from migration.operations.aws_store import read_aws, secrets_manager
-from migration.operations.refused_acts import record_refused_reveal
-from migration.operations.snapshots import read_snapshots, repeatable_read_only
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import MessageError

@@ -13,9 +13,8 @@ from django.db import connection as django_connection
 from psycopg import sql
 
 from migration import login_sentences, rotation_sentences
+from migration.core.outgoing import Deadline, LoginFailedError, LoginOutcome
 from migration.operations.login_tests.database import DatabaseLogin, open_database
-from migration.operations.login_tests.deadlines import Deadline
-from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:

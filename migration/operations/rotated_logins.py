@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from credentials.models import DatabaseCredential
 from credentials.pointers import POINTER
 from migration import rotation_sentences
-from migration.operations.keys import make_fingerprint
+from migration.core.keys import make_fingerprint
+from migration.core.snapshots import read_client_with_rows
 from migration.operations.login_tests.database import DatabaseLogin
 from migration.operations.pending_secrets import is_same_role, make_passwordless_login, read_logins
 from migration.operations.rotation_ends import RotationRefusedError
-from migration.operations.snapshots import read_client_with_rows
 from migration.pushes.models import KnownValue
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.shown_names import escape_name

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from credentials.models import Client, DatabaseCredential
 from migration import rotation_sentences, sentences
+from migration.core.snapshots import read_client_with_rows
 from migration.models.rotation_schedules import RotationSchedule
 from migration.models.rotations import Rotation, RotationOpenError, RotationOutcome
 from migration.operations.database_rotation import DATABASE
@@ -16,7 +17,6 @@ from migration.operations.pending_secrets import is_same_role
 from migration.operations.reachable_logins import find_row
 from migration.operations.rotated_logins import list_rows, make_login
 from migration.operations.rotations import NotRotated, rotate_database
-from migration.operations.snapshots import read_client_with_rows
 from migration.runs.engine import works_on
 from migration.runs.items import Outcome
 from migration.runs.models import Run

@@ -11,11 +11,11 @@ from django.db import connection
 
 from credentials.models import Client
 from migration import offboarding_sentences, rotation_sentences
-from migration.models.offboardings import Offboarding
+from migration.core.aws_store import secrets_manager
+from migration.core.clients import Offboarding
+from migration.core.leases import hold_client_locks
 from migration.models.rotations import Rotation, RotationOutcome
-from migration.operations.aws_store import secrets_manager
 from migration.operations.database_rotation import DATABASE, DatabaseRotation
-from migration.operations.locks import hold_client_locks
 from migration.operations.pending_secrets import PendingSecret
 from migration.operations.role_passwords import open_login
 from nova_credentials.aws.secrets_manager import SecretsManagerError

@@ -13,12 +13,16 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from migration.models.login_outcomes import LoginOutcome
-from migration.models.notices import DeliveryAttempt, DeliveryOutcome
-from migration.operations.login_tests.addresses import connect_to_first, is_loopback, resolve_host
-from migration.operations.login_tests.bounded_sockets import start_tls
-from migration.operations.login_tests.deadlines import Deadline
-from migration.operations.login_tests.outcomes import LoginFailedError
+from migration.core.notices import DeliveryAttempt, DeliveryOutcome
+from migration.core.outgoing import (
+    Deadline,
+    LoginFailedError,
+    LoginOutcome,
+    connect_to_first,
+    is_loopback,
+    resolve_host,
+    start_tls,
+)
 
 if TYPE_CHECKING:
     import socket

@@ -9,8 +9,8 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out, user_lo
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 
 from migration import audit_sentences as sentences
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.operations.refused_acts import record_refused_login
+from migration.core.audit import AuditCode, AuditEvent
+from migration.core.refused_acts import record_refused_login
 
 if TYPE_CHECKING:
     from collections.abc import Collection

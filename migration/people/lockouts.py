@@ -26,8 +26,8 @@ from django.utils.crypto import salted_hmac
 
 from credentials.shown_names import escape_invisible
 from migration.audit_sentences import ADDRESS_LET_IN, LET_IN
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.operations.bounded_refusals import limit
+from migration.core.audit import AuditCode, AuditEvent
+from migration.core.refused_acts import limit
 from migration.people.models import PasswordPlace, WrongPassword
 from migration.people.second_factors import accept_password_or_code
 

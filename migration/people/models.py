@@ -19,8 +19,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from migration import user_sentences
-from migration.models.audit_actors import process_origin
-from migration.models.kept_names import USERNAME_LENGTH, KeptNameField, require_kept_name
+from migration.core.audit import process_origin
+from migration.core.text import USERNAME_LENGTH, KeptNameField, require_kept_name
 from nova_credentials.messages import MessageError
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from unfold.widgets import UnfoldAdminPasswordWidget
 
 from credentials.localization import localize
 from migration import factor_sentences as sentences
-from migration.admin.base import ReadOnlyAdmin, get_signed_in_user
+from migration.core.pages import ReadOnlyAdmin, get_signed_in_user
 from migration.people.lockouts import (
     ANYBODY,
     MOST_IN_A_SESSION,

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from migration.models.audit_events import AuditEvent
+from migration.core.audit import AuditEvent
 from migration.people.models import RoleGrant
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from migration import factor_sentences as sentences
-from migration.admin.base import AdminView, get_signed_in_user
+from migration.core.pages import AdminView, get_signed_in_user
 from migration.people.models import PasswordPlace
 from migration.people.password_pages import check_own_password_or_code
 from migration.people.roles import may_administer

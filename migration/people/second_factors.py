@@ -30,8 +30,8 @@ from django.utils.crypto import salted_hmac
 from credentials.shown_names import escape_name
 from migration import factor_sentences as sentences
 from migration.audit_sentences import USER_CHANGED
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.operations.mails import send_mail_to
+from migration.core.audit import AuditCode, AuditEvent
+from migration.core.mails import send_mail_to
 from migration.people.models import PasswordReset
 from nova_credentials.messages import MessageError
 

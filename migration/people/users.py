@@ -28,7 +28,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from credentials.localization import localize
 from migration import user_sentences
-from migration.admin.base import AdminWithOwnViews, get_signed_in_user
+from migration.core.pages import AdminWithOwnViews, get_signed_in_user
 from migration.people.models import PasswordReset
 from migration.people.password_pages import FIELD, ActorPasswordForm, bind_to_request
 from migration.people.roles import (

@@ -6,12 +6,12 @@ import time
 from typing import TYPE_CHECKING
 
 from migration import sentences
-from migration.models.comparisons import Comparison
-from migration.operations.aws_store import find_known_secrets, secrets_manager
-from migration.operations.aws_writes import get_aws_write_state
-from migration.operations.keys import fingerprint_key
-from migration.operations.shared_facts import explain_differences
-from migration.operations.snapshots import ClientSnapshot, read_snapshots
+from migration.core.aws_store import find_known_secrets, secrets_manager
+from migration.core.aws_writes import get_aws_write_state
+from migration.core.comparisons import Comparison
+from migration.core.keys import fingerprint_key
+from migration.core.shared_facts import explain_differences
+from migration.core.snapshots import ClientSnapshot, read_snapshots
 from migration.runs.models import Run
 from nova_credentials import document as documents
 from nova_credentials.aws.client_secrets import join_answers

@@ -13,12 +13,11 @@ from credentials.copying import read_purged_secrets
 from credentials.models import ClientWrite
 from credentials.nova_columns import NovaSchemaError, convert_schema_errors
 from credentials.pointers import POINTER, is_purged
-from migration.models.clients import all_clients
-from migration.models.layouts import find_layout
-from migration.models.version_keys import Fingerprint
-from migration.operations.aws_store import client_secret_names, find_known_secrets
-from migration.operations.keys import fingerprint_key_id, load_version_keys, make_fingerprint
-from migration.operations.snapshots import repeatable_read_only, reread_locked_client
+from migration.core.aws_store import client_secret_names, find_known_secrets
+from migration.core.clients import all_clients
+from migration.core.keys import fingerprint_key_id, load_version_keys, make_fingerprint
+from migration.core.secrets import Fingerprint, find_layout
+from migration.core.snapshots import repeatable_read_only, reread_locked_client
 from migration.pushes.models import KnownValue, NewValueOrigin, PresentValue, SeenClient
 from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -30,9 +29,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from credentials.models import Client, Credential
-    from migration.models.clients import ClientPhaseQuerySet
-    from migration.models.secrets import KnownSecret
-    from migration.operations.keys import VersionIdKeys
+    from migration.core.clients import ClientPhaseQuerySet
+    from migration.core.keys import VersionIdKeys
+    from migration.core.secrets import KnownSecret
     from migration.pushes.models import CredentialKey
     from nova_credentials.aws.answers import Answers, SecretValue
 

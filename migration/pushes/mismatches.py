@@ -13,13 +13,15 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, SELECT_CLASSES
 
-from migration.admin.filter_chips import list_chips
-from migration.models.client_owners import ClientOwner, list_possible_owners
-from migration.models.clients import ClientMigration
-from migration.models.comparisons import Comparison
-from migration.models.mismatches import OpenMismatch, client_has_newest_status
-from migration.models.reads import ReadCount
-from migration.models.resolutions import Resolution
+from migration.core.clients import ClientMigration, ReadCount
+from migration.core.comparisons import (
+    Comparison,
+    OpenMismatch,
+    Resolution,
+    client_has_newest_status,
+)
+from migration.core.groups import ClientOwner, list_possible_owners
+from migration.core.pages import list_chips
 from migration.runs.failures import select_failed_push_client_ids
 from migration.templatetags.migration_pages import difference_label
 from nova_credentials.comparison import UNKNOWN_NAME, MismatchKind
@@ -32,9 +34,9 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import QueryDict
 
-    from migration.admin.filter_chips import Chip
-    from migration.models.clients import ClientMigrationQuerySet
-    from migration.models.mismatches import OpenMismatchQuerySet
+    from migration.core.clients import ClientMigrationQuerySet
+    from migration.core.comparisons import OpenMismatchQuerySet
+    from migration.core.pages import Chip
 
 
 # Counts and filters the rows of the mismatch report.

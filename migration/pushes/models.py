@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from migration.models.version_keys import Fingerprint
+from migration.core.secrets import Fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

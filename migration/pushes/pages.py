@@ -23,29 +23,27 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize, localize_html
 from credentials.models import Client
-from migration.admin.base import (
+from migration.core.audit import ReasonError, require_storable_reason
+from migration.core.clients import VIEW_RUNS, PhaseChoices, all_clients
+from migration.core.comparisons import Comparison, OpenMismatch, Resolution
+from migration.core.pages import (
     NO_MODEL_IN_PATH,
     RESOLVE_PERMISSION,
     RUN_PERMISSION,
     AdminView,
+    ClientTab,
     ClientView,
     ObjectView,
     ReadOnlyAdmin,
     get_signed_in_user,
+    get_tab_url,
     get_typed_reason,
     read_number,
     read_raw_form_text,
+    redirect_back,
+    show_refusal,
 )
-from migration.admin.client_tabs import ClientTab, get_tab_url
-from migration.admin.remedies import redirect_back, show_refusal
-from migration.models.clients import all_clients
-from migration.models.comparisons import Comparison
-from migration.models.mismatches import OpenMismatch
-from migration.models.permissions import VIEW_RUNS
-from migration.models.phases import PhaseChoices
-from migration.models.reasons import ReasonError, require_storable_reason
-from migration.models.resolutions import Resolution
-from migration.models.secrets import Secret
+from migration.core.secrets import Secret
 from migration.pushes import resolutions
 from migration.pushes.mismatches import get_report_context, read_filters, select_report_rows
 from migration.pushes.resolutions import (
@@ -69,7 +67,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from django_stubs_ext import StrOrPromise
 
-    from migration.admin.base import ClientRow
+    from migration.core.pages import ClientRow
     from migration.pushes.resolutions import ResolutionPlan
 
 

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from credentials.localization import localize
 from migration import tasks
-from migration.admin.base import (
+from migration.core.pages import (
     RESOLVE_PERMISSION,
     RUN_PERMISSION,
     AdminView,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.utils.safestring import SafeString
 
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
     from migration.runs.plans import PlanCounts
 
 

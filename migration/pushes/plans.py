@@ -19,11 +19,11 @@ from django.utils import timezone
 from credentials.nova_columns import NovaSchemaError
 from credentials.prices import MONTH_MINUTES, SECRET_A_MONTH, SECRETS_A_CALL, TEN_THOUSAND_CALLS
 from migration import plan_sentences, run_sentences
-from migration.models.audit_events import AuditEvent
-from migration.models.clients import all_clients
-from migration.models.rates import Rate
-from migration.models.workers import Worker
-from migration.operations.aws_store import secret_names
+from migration.core.audit import AuditEvent
+from migration.core.aws_store import secret_names
+from migration.core.clients import all_clients
+from migration.core.rates import Rate
+from migration.core.workers import Worker
 from migration.pushes.pushes import PushResult, push
 from migration.pushes.secret_writer import DifferingPolicy
 from migration.runs.items import Outcome
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
     from migration.pushes.secret_writer import ReplacedVersion
     from nova_credentials.messages import Message
 

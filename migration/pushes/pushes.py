@@ -14,15 +14,18 @@ from django.utils import timezone
 
 from credentials.models import ClientRevision
 from migration import audit_sentences, plan_sentences, sentences
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.clients import ClientMigration, all_clients, store_lost_secret_slugs
-from migration.models.comparisons import Comparison
-from migration.models.secrets import Secret
-from migration.operations.aws_store import secrets_manager
-from migration.operations.aws_writes import WritesRefusedError
-from migration.operations.leases import find_thread_session, work_in_thread_under_session
-from migration.operations.locks import hold_client_locks
-from migration.operations.snapshots import ClientSnapshot, read_snapshots
+from migration.core.audit import AuditCode, AuditEvent
+from migration.core.aws_store import secrets_manager
+from migration.core.aws_writes import WritesRefusedError
+from migration.core.clients import ClientMigration, all_clients, store_lost_secret_slugs
+from migration.core.comparisons import Comparison
+from migration.core.leases import (
+    find_thread_session,
+    hold_client_locks,
+    work_in_thread_under_session,
+)
+from migration.core.secrets import Secret
+from migration.core.snapshots import ClientSnapshot, read_snapshots
 from migration.pushes.comparisons import compare, make_unsaved_comparison, make_unsaved_match
 from migration.pushes.secret_writer import (
     BatchTimeOverError,

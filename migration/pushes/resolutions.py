@@ -13,21 +13,18 @@ from credentials.copying import copy_document_into_rows, list_rows_missing_in_do
 from credentials.models import Client, CountingGap, RowsBusyError
 from credentials.triggers import writes_are_counted
 from migration import audit_sentences, resolution_sentences, sentences
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.clients import ClientMigration, all_clients
-from migration.models.comparisons import Comparison
-from migration.models.mismatches import OpenMismatch
-from migration.models.reasons import require_storable_reason
-from migration.models.resolutions import Resolution
-from migration.operations.aws_store import (
+from migration.core.audit import AuditCode, AuditEvent, require_storable_reason
+from migration.core.aws_store import (
     list_versions_since_backup,
     make_aws_copy,
     read_aws,
     secrets_manager,
 )
-from migration.operations.aws_writes import find_write_refusal
-from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
-from migration.operations.snapshots import (
+from migration.core.aws_writes import find_write_refusal
+from migration.core.clients import ClientMigration, all_clients
+from migration.core.comparisons import Comparison, OpenMismatch, Resolution
+from migration.core.leases import hold_client_locks, refuse_lost_client_locks
+from migration.core.snapshots import (
     read_client_with_rows,
     read_snapshot,
     reread_locked_client,
@@ -61,8 +58,8 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.operations.aws_store import AwsCopy
-    from migration.operations.snapshots import ClientSnapshot
+    from migration.core.aws_store import AwsCopy
+    from migration.core.snapshots import ClientSnapshot
     from migration.runs.items import RunItem
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.document import Document

@@ -19,11 +19,10 @@ from credentials.models import (
 from credentials.pointers import is_purged, list_all_rows, list_purged_extras
 from credentials.refusals import RefusedByDatabaseError, convert_refusals
 from credentials.triggers import writes_are_counted
-from migration.models.clients import ClientMigration
-from migration.models.layouts import OtherSecretsState
-from migration.models.secrets import Secret
-from migration.operations.aws_store import secrets_manager
-from migration.operations.snapshots import (
+from migration.core.aws_store import secrets_manager
+from migration.core.clients import ClientMigration
+from migration.core.secrets import OtherSecretsState, Secret
+from migration.core.snapshots import (
     reread_locked_client,
     reread_locked_snapshot,
     reread_locked_snapshots,
@@ -39,8 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from credentials.models import Credential
-    from migration.operations.aws_store import AwsCopy
-    from migration.operations.snapshots import ClientSnapshot
+    from migration.core.aws_store import AwsCopy
+    from migration.core.snapshots import ClientSnapshot
     from nova_credentials.messages import Message
 
 

@@ -15,13 +15,11 @@ from credentials.copying import (
 from credentials.models import Client
 from credentials.pointers import make_pointer
 from migration import audit_sentences, offboarding_sentences, sentences
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.clients import ClientMigration
-from migration.models.leases import LeaseKind
-from migration.models.offboardings import Offboarding
-from migration.operations.aws_store import read_aws, secret_names_by_type, secrets_manager
-from migration.operations.leases import hold_until_commit
-from migration.operations.snapshots import reread_locked_client, reread_locked_snapshot
+from migration.core.audit import AuditCode, AuditEvent
+from migration.core.aws_store import read_aws, secret_names_by_type, secrets_manager
+from migration.core.clients import ClientMigration, Offboarding
+from migration.core.leases import LeaseKind, hold_until_commit
+from migration.core.snapshots import reread_locked_client, reread_locked_snapshot
 from migration.pushes.known_values import (
     note_new_values_in_aws,
     note_values_on_commit,

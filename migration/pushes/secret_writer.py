@@ -13,12 +13,15 @@ from django.conf import settings
 
 from credentials.shown_names import escape_name
 from migration import plan_sentences, sentences
-from migration.models.secrets import Secret
-from migration.operations.aws_store import find_known_secrets
-from migration.operations.aws_writes import WritesRefusedError, get_aws_write_state
-from migration.operations.keys import VersionIdKeys, load_version_keys
-from migration.operations.shared_facts import ACCOUNT, explain_differences, seen_account
-from migration.operations.version_plans import find_own_unplanned_versions, record_planned_versions
+from migration.core.aws_store import (
+    find_known_secrets,
+    find_own_unplanned_versions,
+    record_planned_versions,
+)
+from migration.core.aws_writes import WritesRefusedError, get_aws_write_state
+from migration.core.keys import VersionIdKeys, load_version_keys
+from migration.core.secrets import Secret
+from migration.core.shared_facts import ACCOUNT, explain_differences, seen_account
 from migration.runs.items import Outcome
 from nova_credentials import document as documents
 from nova_credentials.aws.requests import list_tags
@@ -34,8 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
-    from migration.models.secrets import KnownSecret
-    from migration.operations.snapshots import ClientSnapshot
+    from migration.core.secrets import KnownSecret
+    from migration.core.snapshots import ClientSnapshot
     from nova_credentials.aws.answers import Answers, SecretDescription
     from nova_credentials.aws.secrets_manager import SecretsManager
     from nova_credentials.document import Document

@@ -12,11 +12,16 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from migration.campaigns.models import Campaign
-from migration.models.moves import PhaseChange
-from migration.models.permissions import VIEW_CAMPAIGNS, VIEW_CLIENTS, VIEW_COMPARISONS, VIEW_RUNS
-from migration.models.phases import PhaseChoices
-from migration.models.resolutions import Resolution
-from migration.models.write_stops import WriteStop
+from migration.core.clients import (
+    VIEW_CAMPAIGNS,
+    VIEW_CLIENTS,
+    VIEW_COMPARISONS,
+    VIEW_RUNS,
+    PhaseChange,
+    PhaseChoices,
+)
+from migration.core.comparisons import Resolution
+from migration.core.write_state import WriteStop
 from migration.runs.models import Run
 from nova_credentials.messages import Message
 

@@ -13,8 +13,9 @@ from django.utils.translation import ngettext
 
 from credentials.localization import localize
 from migration.campaigns.models import Campaign
-from migration.models.comparisons import Comparison
-from migration.models.permissions import (
+from migration.core.audit_chain import find_unsealed_since
+from migration.core.aws_writes import find_write_refusal
+from migration.core.clients import (
     APPROVE_MOVES,
     START_RUNS,
     VIEW_CAMPAIGNS,
@@ -25,10 +26,9 @@ from migration.models.permissions import (
     VIEW_RUNS,
     VIEW_TABLES,
 )
-from migration.models.workers import Worker
+from migration.core.comparisons import Comparison
+from migration.core.workers import Worker
 from migration.nova.readers import pluralize_failing_readers
-from migration.operations.audit_chain import find_unsealed_since
-from migration.operations.aws_writes import find_write_refusal
 from migration.operations.doctor import process_sentences
 from migration.reports.alert import Action, Alert, get_clients_url
 from migration.reports.client_alerts import (

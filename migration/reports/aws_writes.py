@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING
 
 from django.db import connection
 
-from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
-from migration.models.write_state import read_aws_write_state
-from migration.models.write_stops import WriteStop
-from migration.operations.aws_writes import describe_who_stopped_writes, write_guard
-from migration.operations.database_identity import differs_from_noted, read_identity
-from migration.operations.shared_facts import (
-    FACTS,
-    explain_differences,
-    find_differences,
-    list_own_facts,
+from migration.core.aws_writes import describe_who_stopped_writes, write_guard
+from migration.core.database_identity import differs_from_noted, read_identity
+from migration.core.shared_facts import FACTS, explain_differences, find_differences, list_own_facts
+from migration.core.write_state import (
+    DatabaseClaim,
+    DatabaseIdentity,
+    WriteStop,
+    read_aws_write_state,
 )
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from migration.models.permissions import VIEW_CLIENTS, VIEW_RUNS
+from migration.core.clients import VIEW_CLIENTS, VIEW_RUNS
 from migration.reports.alert import Action, Alert, get_clients_url
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from django.utils import timezone
 from credentials import prices
 from credentials.prices import MONTH_DAYS, MONTH_MINUTES, SECRETS_A_CALL
 from migration.clients.models import read_or_count_clients
-from migration.models.daily_comparisons import DailyComparisons
-from migration.models.planned_versions import PlannedVersion
+from migration.core.comparisons import DailyComparisons
+from migration.core.secrets import PlannedVersion
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Layout
 from nova_credentials.messages import Sentence

@@ -8,8 +8,7 @@ from datetime import date, timedelta
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from migration.models.comparisons import Comparison
-from migration.models.daily_comparisons import DailyComparisons
+from migration.core.comparisons import Comparison, DailyComparisons
 
 DAYS = 30
 

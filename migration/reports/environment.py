@@ -11,8 +11,8 @@ from django.db import DatabaseError
 from django.utils.translation import gettext as _
 
 from migration import sentences
-from migration.models.secrets import Secret
-from migration.operations.aws_writes import find_write_refusal
+from migration.core.aws_writes import find_write_refusal
+from migration.core.secrets import Secret
 from migration.operations.environment_names import name_environment
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from migration.models.permissions import VIEW_CHECKS, VIEW_COMPARISONS, VIEW_READERS, VIEW_RUNS
-from migration.models.workers import Worker
+from migration.core.clients import VIEW_CHECKS, VIEW_COMPARISONS, VIEW_READERS, VIEW_RUNS
+from migration.core.workers import Worker
 from migration.nova.readers import describe_readers, pluralize_failing_readers
 from migration.operations.notices import list_recipient_reports
 from migration.runs.models import Run

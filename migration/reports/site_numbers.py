@@ -14,13 +14,13 @@ from credentials.models import ClientWrite
 from credentials.triggers import writes_are_counted
 from migration.clients.counts import add_up_counts
 from migration.clients.models import read_or_count_clients
-from migration.models.clients import all_clients
-from migration.models.kept_counts import KeptCounts
-from migration.models.mismatches import OpenMismatch
+from migration.core.aws_writes import find_write_refusal
+from migration.core.clients import all_clients
+from migration.core.comparisons import OpenMismatch
+from migration.core.rates import KeptCounts
+from migration.core.workers import Worker
 from migration.models.work_facts import read_background_facts
-from migration.models.workers import Worker
 from migration.nova.models import ReaderProcess
-from migration.operations.aws_writes import find_write_refusal
 from migration.runs.models import Run
 
 if TYPE_CHECKING:

@@ -14,11 +14,9 @@ from django.utils.translation import gettext as _
 
 from credentials.shown_names import escape_name
 from migration.campaigns.models import Campaign
-from migration.models.client_groups import ClientGroup
-from migration.models.clients import all_clients
-from migration.models.folding import CaseAndAccentsFolded, fold_text, make_folded_expression
-from migration.models.permissions import VIEW_CAMPAIGNS, VIEW_CLIENTS
-from migration.models.phases import PhaseChoices
+from migration.core.clients import VIEW_CAMPAIGNS, VIEW_CLIENTS, PhaseChoices, all_clients
+from migration.core.groups import ClientGroup
+from migration.core.text import CaseAndAccentsFolded, fold_text, make_folded_expression
 from migration.runs.models import Run
 
 if TYPE_CHECKING:

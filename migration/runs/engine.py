@@ -19,11 +19,10 @@ from django.utils import timezone
 from credentials.models import Client
 from credentials.nova_columns import NovaSchemaError
 from migration import sentences
-from migration.models.audit_actors import SYSTEM, Actor, acting, process_origin
-from migration.models.leases import LeaseKind
-from migration.models.moves import PhaseChange
-from migration.operations.aws_writes import find_write_refusal
-from migration.operations.leases import HELD_LEASES, NOBODY_HOLDS_BATCH, list_held, try_lease
+from migration.core.audit import SYSTEM, Actor, acting, process_origin
+from migration.core.aws_writes import find_write_refusal
+from migration.core.clients import PhaseChange
+from migration.core.leases import HELD_LEASES, NOBODY_HOLDS_BATCH, LeaseKind, list_held, try_lease
 from migration.runs.items import TRANSIENT, Outcome, RunItem
 from migration.runs.models import Run, StaleRunError
 from nova_credentials.aws.context_threads import ContextThreads

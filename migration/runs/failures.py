@@ -20,8 +20,8 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce
 
-from migration.models.clients import all_clients
-from migration.models.resolutions import Resolution
+from migration.core.clients import all_clients
+from migration.core.comparisons import Resolution
 from migration.runs.items import Act, RunItem
 from migration.runs.models import Run
 

@@ -16,14 +16,13 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration import sentences
-from migration.models.clients import all_clients
-from migration.models.comparisons import Comparison
-from migration.models.fields import MessageField
-from migration.models.login_outcomes import LoginOutcome
+from migration.core.clients import WRITES_BOTH, all_clients
+from migration.core.comparisons import Comparison
+from migration.core.fields import MessageField
+from migration.core.outgoing import LoginOutcome
+from migration.core.secrets import client_has_no_drift_since
 from migration.models.login_tests import LoginTest
-from migration.models.phases import WRITES_BOTH
 from migration.models.rotations import Rotation
-from migration.models.secrets import client_has_no_drift_since
 from nova_credentials.aws.secrets_manager import ErrorClass
 
 if TYPE_CHECKING:

@@ -15,15 +15,13 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.localization import localize
 from migration import audit_sentences, notice_sentences, sentences
-from migration.models.audit_actors import Actor, acting, current_actor
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.comparisons import Comparison
-from migration.models.kept_names import KeptNameField, get_kept_name, require_kept_name
-from migration.models.layouts import LayoutChoices
+from migration.core.audit import Actor, AuditCode, AuditEvent, acting, current_actor, limit_reason
+from migration.core.clients import MOVE_PERMISSIONS, PhaseChoices
+from migration.core.comparisons import Comparison
+from migration.core.notices import Notice, NoticeEvent
+from migration.core.secrets import LayoutChoices
+from migration.core.text import KeptNameField, get_kept_name, require_kept_name
 from migration.models.login_tests import LoginStores
-from migration.models.notices import Notice, NoticeEvent
-from migration.models.phases import MOVE_PERMISSIONS, PhaseChoices
-from migration.models.reasons import limit_reason
 from migration.runs.items import (
     ACTS,
     CAN_BE_RETRIED,
@@ -44,7 +42,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from migration.campaigns.models import Wave
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
     from migration.runs.plans import RunPlan
     from nova_credentials.messages import Message
 

@@ -22,7 +22,9 @@ from unfold.decorators import display
 
 from credentials.localization import localize
 from migration import login_sentences, sentences
-from migration.admin.base import (
+from migration.core.clients import VIEW_CAMPAIGNS, all_clients
+from migration.core.comparisons import Comparison
+from migration.core.pages import (
     RUN_PERMISSION,
     AdminView,
     ObjectView,
@@ -30,11 +32,8 @@ from migration.admin.base import (
     get_signed_in_user,
     read_number,
 )
-from migration.models.clients import all_clients
-from migration.models.comparisons import Comparison
-from migration.models.permissions import VIEW_CAMPAIGNS
-from migration.models.rates import Rate
-from migration.operations.csv_cells import make_csv_line
+from migration.core.rates import Rate
+from migration.core.text import make_csv_line
 from migration.runs import engine
 from migration.runs.engine import count_in_work
 from migration.runs.failures import count_failed_clients, select_current_failures

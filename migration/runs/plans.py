@@ -15,8 +15,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from migration import audit_sentences, plan_sentences
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.kept_names import KeptNameField, get_kept_name, require_kept_name
+from migration.core.audit import AuditCode, AuditEvent
+from migration.core.text import KeptNameField, get_kept_name, require_kept_name
 from nova_credentials.messages import Message, MessageError
 
 if TYPE_CHECKING:

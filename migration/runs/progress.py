@@ -17,10 +17,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from migration import run_sentences, sentences
-from migration.models.comparisons import Comparison
-from migration.models.rates import Rate
-from migration.models.workers import Worker
-from migration.operations.aws_writes import find_write_refusal
+from migration.core.aws_writes import find_write_refusal
+from migration.core.comparisons import Comparison
+from migration.core.rates import Rate
+from migration.core.workers import Worker
 from migration.runs.engine import is_in_work, list_runs_in_work
 from migration.runs.items import CAN_BE_RETRIED, Outcome, RunItem, is_due, was_never_begun
 from migration.runs.models import STALLED_AFTER, Run

@@ -13,12 +13,11 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration import audit_sentences, sentences
-from migration.models.audit_events import AuditEvent
-from migration.models.fields import MessageListField
-from migration.models.kept_names import KeptNameField, get_kept_name, require_kept_name
-from migration.models.notices import Notice
-from migration.models.phases import PhaseChoices
-from migration.models.reasons import limit_reason
+from migration.core.audit import AuditEvent, limit_reason
+from migration.core.clients import PhaseChoices
+from migration.core.fields import MessageListField
+from migration.core.notices import Notice
+from migration.core.text import KeptNameField, get_kept_name, require_kept_name
 from nova_credentials.phases import MOVES, Move, Phase
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models.audit_events import AuditCode
+    from migration.core.audit import AuditCode
     from nova_credentials.messages import Message, Sentence, Value
 
 

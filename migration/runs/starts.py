@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from migration import tasks
-from migration.admin.base import RUN_PERMISSION, get_signed_in_user
+from migration.core.pages import RUN_PERMISSION, get_signed_in_user
 from migration.runs.models import MANY_TRIES, Run
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
     from migration.models.login_tests import LoginStores
 
 

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 
 from migration import audit_sentences, resolution_sentences, sentences
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.reasons import require_reason
-from migration.models.resolutions import Resolution
-from migration.models.secrets import Secret
-from migration.operations.aws_store import read_aws, secret_names, secrets_manager
-from migration.operations.aws_writes import find_write_refusal
-from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
-from migration.operations.snapshots import read_snapshots
+from migration.core.audit import AuditCode, AuditEvent, require_reason
+from migration.core.aws_store import read_aws, secret_names, secrets_manager
+from migration.core.aws_writes import find_write_refusal
+from migration.core.comparisons import Resolution
+from migration.core.leases import hold_client_locks, refuse_lost_client_locks
+from migration.core.secrets import Secret
+from migration.core.snapshots import read_snapshots
 from migration.pushes.comparisons import make_unsaved_comparison, read_secrets
 from migration.pushes.pushes import push
 from migration.pushes.resolutions import (
@@ -37,9 +36,9 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models.comparisons import Comparison
-    from migration.models.secrets import KnownSecret
-    from migration.operations.snapshots import ClientSnapshot
+    from migration.core.comparisons import Comparison
+    from migration.core.secrets import KnownSecret
+    from migration.core.snapshots import ClientSnapshot
     from nova_credentials.aws.secrets_manager import SecretDescription, SecretsManager
     from nova_credentials.document import Layout
     from nova_credentials.messages import Message

@@ -29,12 +29,11 @@ from credentials.models import (
     read_columns_and_mappings,
 )
 from credentials.pointers import POINTER, list_all_rows
-from migration.models.clients import all_clients
-from migration.models.leases import LeaseKind
-from migration.models.secrets import Secret
-from migration.operations.aws_store import client_secret_names, secrets_manager
-from migration.operations.keys import make_fingerprint
-from migration.operations.leases import hold_until_commit, try_lease
+from migration.core.aws_store import client_secret_names, secrets_manager
+from migration.core.clients import all_clients
+from migration.core.keys import make_fingerprint
+from migration.core.leases import LeaseKind, hold_until_commit, try_lease
+from migration.core.secrets import Secret
 from migration.pushes.known_values import note_purged_clients, note_rows
 from migration.pushes.models import FoundValue, KnownValue
 from migration.pushes.secret_writer import REPLACED_STAGE

@@ -17,15 +17,14 @@ from unfold.decorators import display
 
 from credentials.models import Client
 from migration import tasks
-from migration.admin.base import (
+from migration.core.clients import ClientMigration, PhaseChoices
+from migration.core.pages import (
     AdminView,
     ObjectView,
     ReadOnlyAdmin,
     get_signed_in_user,
     read_number,
 )
-from migration.models.clients import ClientMigration
-from migration.models.phases import PhaseChoices
 from migration.secrets.copies import request_background_search
 from migration.secrets.models import (
     MOST_SEARCH_TRIES,

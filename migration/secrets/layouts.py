@@ -23,30 +23,29 @@ from migration import (
     rotation_sentences,
     sentences,
 )
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.clients import ClientMigration, find_name_holder, store_lost_secret_slugs
-from migration.models.layouts import OtherSecretsState
-from migration.models.rotations import Rotation
-from migration.models.secrets import Secret
-from migration.nova.models import ReaderProcess
-from migration.operations.aws_store import (
+from migration.core.audit import AuditCode, AuditEvent
+from migration.core.aws_store import (
     find_known_secrets,
     list_versions_since_backup,
     read_aws,
+    record_planned_versions,
     secret_names,
     secret_names_by_type,
     secrets_manager,
 )
-from migration.operations.aws_writes import find_write_refusal
-from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
-from migration.operations.snapshots import (
+from migration.core.aws_writes import find_write_refusal
+from migration.core.clients import ClientMigration, find_name_holder, store_lost_secret_slugs
+from migration.core.leases import hold_client_locks, refuse_lost_client_locks
+from migration.core.secrets import OtherSecretsState, Secret
+from migration.core.snapshots import (
     read_client_with_rows,
     read_snapshot,
     read_snapshots,
     reread_locked_client,
     reread_locked_snapshot,
 )
-from migration.operations.version_plans import record_planned_versions
+from migration.models.rotations import Rotation
+from migration.nova.models import ReaderProcess
 from migration.pushes.rows_from_aws import hold_rows
 from migration.pushes.secret_writer import (
     PendingWrite,
@@ -72,9 +71,9 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.models.clients import ClientMigrationQuerySet
-    from migration.operations.aws_store import AwsCopy
-    from migration.operations.snapshots import ClientSnapshot
+    from migration.core.aws_store import AwsCopy
+    from migration.core.clients import ClientMigrationQuerySet
+    from migration.core.snapshots import ClientSnapshot
     from migration.pushes.secret_writer import SecretOwners
     from migration.runs.items import RunItem
     from nova_credentials.aws.answers import SecretDescription

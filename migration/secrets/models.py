@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from migration.models.kept_names import KeptNameField, require_kept_name
+from migration.core.text import KeptNameField, require_kept_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection

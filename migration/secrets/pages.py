@@ -18,25 +18,30 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials.localization import localize
 from credentials.prices import SECRET_A_MONTH
 from credentials.sentences import ROWS
-from migration.admin.base import (
+from migration.core.audit import ReasonError
+from migration.core.aws_store import secret_names
+from migration.core.clients import VIEW_RUNS, ClientMigration, all_clients, digest_clients
+from migration.core.keys import fingerprint_key_id
+from migration.core.pages import (
     RESOLVE_PERMISSION,
     RUN_PERMISSION,
     AdminView,
+    ClientListFilter,
+    ClientTab,
     ClientView,
     add_pages,
     get_signed_in_user,
+    get_tab_url,
     get_typed_reason,
     read_raw_form_text,
 )
-from migration.admin.client_tabs import ClientTab, get_tab_url
-from migration.admin.counted_filters import ClientListFilter
-from migration.models.clients import ClientMigration, all_clients, digest_clients
-from migration.models.layouts import LayoutChoices, find_layout, find_other_layout
-from migration.models.permissions import VIEW_RUNS
-from migration.models.reasons import ReasonError
-from migration.models.secrets import Secret, client_has_settings_drift
-from migration.operations.aws_store import secret_names
-from migration.operations.keys import fingerprint_key_id
+from migration.core.secrets import (
+    LayoutChoices,
+    Secret,
+    client_has_settings_drift,
+    find_layout,
+    find_other_layout,
+)
 from migration.pushes.models import KnownValue
 from migration.pushes.resolutions import NotResolved
 from migration.runs.models import Run
@@ -65,7 +70,7 @@ if TYPE_CHECKING:
     from django.db.models import Q
     from django.http import HttpRequest, HttpResponse
 
-    from migration.admin.counted_filters import Options
+    from migration.core.pages import Options
     from migration.secrets.settings import SettingsDrift
 
 

@@ -18,8 +18,8 @@ from credentials.pointers import make_pointer
 from credentials.shown_names import escape_invisible, escape_name
 from migration import audit_sentences
 from migration import redaction_sentences as sentences
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.operations.aws_store import secrets_manager
+from migration.core.audit import AuditCode, AuditEvent
+from migration.core.aws_store import secrets_manager
 from migration.secrets.copies import (
     OWN_SCHEMAS,
     find_slugs_by_postgres_value,

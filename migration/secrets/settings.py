@@ -20,18 +20,14 @@ from credentials.models import Client
 from credentials.nova_columns import NovaSchemaError
 from migration import audit_sentences, rotation_sentences, sentences
 from migration import setting_sentences as told
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.clients import ClientMigration
-from migration.models.layouts import name_secret_slug
-from migration.models.moves import PhaseChange
-from migration.models.offboardings import RECOVERY_DAYS
-from migration.models.reasons import require_reason
+from migration.core.audit import AuditCode, AuditEvent, require_reason
+from migration.core.aws_store import secrets_manager
+from migration.core.aws_writes import find_write_refusal
+from migration.core.clients import RECOVERY_DAYS, ClientMigration, PhaseChange
+from migration.core.leases import hold_client_locks, refuse_lost_client_locks
+from migration.core.secrets import Secret, name_secret_slug
+from migration.core.snapshots import read_snapshot, read_snapshots_for_page
 from migration.models.rotations import Rotation
-from migration.models.secrets import Secret
-from migration.operations.aws_store import secrets_manager
-from migration.operations.aws_writes import find_write_refusal
-from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
-from migration.operations.snapshots import read_snapshot, read_snapshots_for_page
 from migration.pushes.secret_writer import load_owners
 from migration.runs.engine import ItemFailedError, ItemsToRetry, process_one_by_one, works_on
 from migration.runs.items import Outcome
@@ -53,7 +49,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-    from migration.operations.snapshots import ClientSnapshot
+    from migration.core.snapshots import ClientSnapshot
     from migration.pushes.secret_writer import SecretOwners
     from migration.runs.items import RunItem
     from nova_credentials.aws.secrets_manager import SecretsManager

@@ -21,28 +21,25 @@ from credentials.models import save_columns
 from credentials.secret_names import find_name_problem
 from credentials.triggers import writes_are_counted
 from migration import login_sentences, rotation_sentences, sentences, version_sentences
-from migration.models.audit_events import AuditCode, AuditEvent
-from migration.models.audit_signatures import first_id_at
-from migration.models.clients import ClientMigration
-from migration.models.comparisons import Comparison
-from migration.models.layouts import find_layout, find_other_secrets_layout
-from migration.models.login_outcomes import PROVEN_WRONG, LoginOutcome
-from migration.models.reasons import require_storable_reason
-from migration.models.resolutions import Resolution
-from migration.models.rotations import Rotation
-from migration.operations import pending_secrets
-from migration.operations.aws_store import make_aws_copy, secret_names, secrets_manager
-from migration.operations.aws_writes import TEST_LOGIN, find_write_refusal
-from migration.operations.locks import hold_client_locks, refuse_lost_client_locks
-from migration.operations.login_tests.attempts import try_login
-from migration.operations.pending_secrets import is_made_by_site
-from migration.operations.rate_limiter import rate_limiter
-from migration.operations.snapshots import (
+from migration.core.audit import AuditCode, AuditEvent, first_id_at, require_storable_reason
+from migration.core.aws_store import make_aws_copy, secret_names, secrets_manager
+from migration.core.aws_writes import TEST_LOGIN, find_write_refusal
+from migration.core.clients import ClientMigration
+from migration.core.comparisons import Comparison, Resolution
+from migration.core.leases import hold_client_locks, refuse_lost_client_locks
+from migration.core.outgoing import PROVEN_WRONG, LoginOutcome
+from migration.core.rate_limiter import rate_limiter
+from migration.core.secrets import find_layout, find_other_secrets_layout
+from migration.core.snapshots import (
     read_client_with_rows,
     read_snapshot,
     reread_locked_client,
     reread_locked_snapshot,
 )
+from migration.models.rotations import Rotation
+from migration.operations import pending_secrets
+from migration.operations.login_tests.attempts import try_login
+from migration.operations.pending_secrets import is_made_by_site
 from migration.pushes.comparisons import compare, compare_with_document
 from migration.pushes.known_values import (
     note_new_values_in_aws,
@@ -73,7 +70,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from credentials.models import Client
-    from migration.operations.snapshots import ClientSnapshot
+    from migration.core.snapshots import ClientSnapshot
     from nova_credentials.aws.client_secrets import ClientSecrets
     from nova_credentials.aws.secrets_manager import SecretDescription, SecretsManager
     from nova_credentials.aws.versions import ListedVersion

@@ -9,7 +9,7 @@ from django import template
 from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR
 from django.utils.translation import gettext as _
 
-from migration.models.client_owners import ClientOwner
+from migration.core.groups import ClientOwner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,10 +20,10 @@ from credentials.localization import localize, localize_html
 from credentials.shown_names import escape_name
 from migration import login_sentences
 from migration.campaigns.models import describe_minutes
-from migration.models.comparisons import Comparison
-from migration.models.login_outcomes import LoginOutcome
-from migration.models.phases import PhaseChoices
-from migration.operations import aws_writes
+from migration.core import aws_writes
+from migration.core.clients import PhaseChoices
+from migration.core.comparisons import Comparison
+from migration.core.outgoing import LoginOutcome
 from migration.reports.environment import describe_environment
 from migration.runs.items import Outcome
 from migration.runs.plans import RunPlan
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from django.utils.safestring import SafeString
 
-    from migration.models.mismatches import OpenMismatch
+    from migration.core.comparisons import OpenMismatch
     from migration.operations.reveals import RevealedValue
     from nova_credentials.comparison import Mismatch
     from nova_credentials.messages import Message

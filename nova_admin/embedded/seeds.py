@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
-from migration.models.secrets import Secret
-from migration.operations.keys import load_version_keys
-from migration.operations.version_plans import record_planned_versions
+from migration.core.aws_store import record_planned_versions
+from migration.core.keys import load_version_keys
+from migration.core.secrets import Secret
 from nova_admin.embedded.identity import KEY_ID, make_secret_access_key
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.document import MAX_BYTES, Layout

@@ -22,8 +22,7 @@ from allauth.socialaccount.providers.oauth2.utils import generate_code_challenge
 from django.conf import settings
 from django.core import signing
 
-from migration.operations.login_tests.deadlines import Deadline
-from migration.operations.login_tests.outcomes import LoginFailedError
+from migration.core.outgoing import Deadline, LoginFailedError
 from migration.operations.webhooks import open_connection
 from migration.people.lockouts import widen_address
 from nova_admin.login import sentences

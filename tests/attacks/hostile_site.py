@@ -9,8 +9,8 @@ import pytest
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 
-from migration.operations import aws_writes
-from migration.operations.rate_limiter import rate_limiter
+from migration.core import aws_writes
+from migration.core.rate_limiter import rate_limiter
 from tests.attacks.hostile import SPRING, Hostile, copied_hostile_database, plant, plant_tables
 from tests.migrated import migrate
 from tests.templates import RUN

@@ -6,8 +6,8 @@ from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
+from migration.core.audit import AuditCode
 from migration.models import AuditEvent, WrongPassword
-from migration.models.audit_events import AuditCode
 from migration.people.lockouts import check_password_or_code
 from migration.people.models import PasswordPlace
 from migration.people.second_factors import FIRST_WAIT, WRONG_AT, reset_second_factor

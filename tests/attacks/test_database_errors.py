@@ -15,12 +15,12 @@ from django.urls import reverse
 
 from credentials.models import Client
 from migration import tasks
-from migration.admin.client_tabs import ClientTab
+from migration.core import aws_store
+from migration.core.clients import all_clients
+from migration.core.pages import ClientTab
+from migration.core.rate_limiter import rate_limiter
 from migration.models import ClientMigration, RunItem
-from migration.models.clients import all_clients
 from migration.nova.tables import accept_objects, list_nova_objects, split_unknown_accepted
-from migration.operations import aws_store
-from migration.operations.rate_limiter import rate_limiter
 from migration.pushes.pushes import push
 from migration.runs.models import Run
 from nova_credentials.phases import Phase

@@ -6,8 +6,8 @@ import pytest
 from django.db import IntegrityError, connection
 from django.utils import timezone
 
+from migration.core.fields import EARLIEST, LATEST
 from migration.models import Comparison, ReadCount, ReaderProcess
-from migration.models.times import EARLIEST, LATEST
 from migration.moves.gates import CheckCode
 from migration.moves.moves import move
 from migration.pushes.comparisons import compare

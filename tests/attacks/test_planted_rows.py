@@ -6,8 +6,8 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 
 from credentials.models import Client
+from migration.core.notices import NoticeEvent
 from migration.models import Condition
-from migration.models.notices import NoticeEvent
 from tests.factories import make_full_client
 
 DEEP = '{"key": "in_a_row", "text": "x", "values": {"sentences": {"message": '

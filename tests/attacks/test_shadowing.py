@@ -21,9 +21,9 @@ from django_q.models import OrmQ, Schedule
 
 from credentials.models import Client
 from migration import tasks
+from migration.core import leases
+from migration.core.clients import all_clients
 from migration.models import ClientMigration, Rate
-from migration.models.clients import all_clients
-from migration.operations import locks
 from migration.runs.models import Run
 from nova_admin.database import base
 from nova_admin.embedded import run_while_parent_lives
@@ -141,7 +141,7 @@ def test_the_traps_catch_a_site_whose_path_has_public(hostile):
         connection.close()
 
         list(Client.objects.filter_push_pending().filter(slug="acme"))
-        with locks.hold_client_locks(Client.objects.values_list("pk", flat=True), wait_seconds=0):
+        with leases.hold_client_locks(Client.objects.values_list("pk", flat=True), wait_seconds=0):
             pass
 
     sprung = " ".join(hostile.sprung())

@@ -10,14 +10,13 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from credentials.models import ColumnUse
+from migration.core.audit_chain import seal_audit, select_unsealed
+from migration.core.aws_writes import stop_aws_writes
+from migration.core.clients import all_clients
+from migration.core.leases import LeaseKind, release_leases, take_leases
 from migration.models import CopySearch
-from migration.models.clients import all_clients
-from migration.models.leases import LeaseKind
 from migration.moves.moves import move
 from migration.nova.tables import map_column
-from migration.operations.audit_chain import seal_audit, select_unsealed
-from migration.operations.aws_writes import stop_aws_writes
-from migration.operations.leases import release_leases, take_leases
 from migration.pushes.pushes import push
 from migration.runs.engine import finish_inline
 from migration.runs.items import Outcome

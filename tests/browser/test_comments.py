@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
+from migration.core import aws_store
 from migration.models import ClientComment
-from migration.operations import aws_store
 from migration.pushes.comparisons import compare
 from migration.pushes.resolutions import copy_to_postgres
 from nova_credentials.phases import Phase

@@ -6,11 +6,11 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.utils import timezone
 
-from migration.admin.client_tabs import ClientTab
 from migration.campaigns.steps import find_broken_rule
+from migration.core import aws_store
+from migration.core.clients import all_clients
+from migration.core.pages import ClientTab
 from migration.models import AuditEvent, Campaign, ClientGroup, ClientOwner, RunPlan
-from migration.models.clients import all_clients
-from migration.operations import aws_store
 from migration.pushes.comparisons import compare
 from migration.pushes.plans import work_on_plan
 from migration.runs.models import Run

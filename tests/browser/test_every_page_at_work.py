@@ -4,13 +4,13 @@ import pytest
 from django.contrib.auth.models import Group
 from django.db import connection
 
+from migration.core import aws_store
+from migration.core.aws_writes import stop_aws_writes
+from migration.core.clients import all_clients
 from migration.models import Comparison, CopySearch, Redaction
-from migration.models.clients import all_clients
 from migration.moves import bulk_pages
 from migration.moves.approvals import request_move
 from migration.moves.gates import Override
-from migration.operations import aws_store
-from migration.operations.aws_writes import stop_aws_writes
 from migration.operations.notices import send_test_to_recipients
 from migration.pushes.comparisons import compare
 from migration.runs import engine

@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import expect
 
 from credentials.models import Client
+from migration.core import aws_store
 from migration.models import PhaseChange
-from migration.operations import aws_store
 from nova_credentials.phases import Phase
 from tests.browser.page_language import Person, words
 from tests.migration.moves.clients import change_in_aws, phase_of

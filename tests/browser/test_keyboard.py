@@ -2,7 +2,7 @@
 
 from playwright.sync_api import Page
 
-from migration.models.clients import all_clients
+from migration.core.clients import all_clients
 from migration.runs.models import Run
 from tests.browser.axe import violations
 from tests.browser.keyboard import TELEPHONE, WIDTH, find_hidden

@@ -3,7 +3,7 @@
 import pytest
 
 from migration.clients.offboarding import bring_back_as_inactive, offboard_client
-from migration.operations import aws_store
+from migration.core import aws_store
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_client, make_database
 from tests.migration.copies.nova_tables import novas_tables

@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
+from migration.core import aws_store
 from migration.models import Resolution
-from migration.operations import aws_store
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.browser.keyboard import fits, press

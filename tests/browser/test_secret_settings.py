@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from migration import tasks
-from migration.operations.aws_store import secrets_manager
+from migration.core.aws_store import secrets_manager
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations

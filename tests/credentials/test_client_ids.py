@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 
 from credentials.models import Client
-from migration.models.clients import all_clients
+from migration.core.clients import all_clients
 from tests.factories import make_client
 
 pytestmark = pytest.mark.django_db

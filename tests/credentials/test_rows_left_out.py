@@ -12,8 +12,8 @@ from django.urls import reverse
 from credentials.copying import copy_document_into_rows
 from credentials.models import Client
 from credentials.refusals import RefusedByDatabaseError
+from migration.core.clients import all_clients
 from migration.models import AuditEvent
-from migration.models.clients import all_clients
 from tests.credentials.client_admin.forms import ADD, new_client
 from tests.credentials.test_onboarding import CLIENT, DATABASE, PAGE
 from tests.factories import make_full_client, sent_form

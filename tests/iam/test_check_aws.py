@@ -6,10 +6,10 @@ import json
 import pytest
 from django.core.management import call_command
 
+from migration.core.aws_store import secrets_manager
+from migration.core.aws_writes import stop_aws_writes
 from migration.doctor.iam import PolicyFacts, Role, examine_account, list_permissions, make_policy
 from migration.models import Secret
-from migration.operations.aws_store import secrets_manager
-from migration.operations.aws_writes import stop_aws_writes
 from migration.pushes.pushes import push
 from nova_admin.embedded.aws import AwsServer
 from nova_admin.embedded.conditions import Conditions

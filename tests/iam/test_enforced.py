@@ -7,9 +7,9 @@ import pytest
 from django.db import connection
 from psycopg.conninfo import make_conninfo
 
+from migration.core.aws_store import secrets_manager
 from migration.doctor.iam import PolicyFacts, Role, list_permissions, make_policy
 from migration.moves.moves import move
-from migration.operations.aws_store import secrets_manager
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.runs.items import Outcome

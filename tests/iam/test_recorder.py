@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from migration.core import aws_store
 from migration.doctor.iam import Role, examine_account, list_permissions
-from migration.operations import aws_store
 from migration.pushes.pushes import push
 from nova_credentials.document import Layout
 from tests.factories import make_full_client

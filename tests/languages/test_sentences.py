@@ -14,11 +14,11 @@ from credentials.nova_columns import ColumnChange
 from credentials.sentences import COLUMN_CHANGES, ROWS
 from migration import layout_sentences, login_sentences, run_sentences, sentences, version_sentences
 from migration.audit_sentences import RESOLUTIONS
+from migration.core.clients import PhaseChoices
+from migration.core.outgoing import LoginOutcome
 from migration.evidence_sentences import EVIDENCE, FAILURE_CAUSES
 from migration.models import Comparison, MoveRequest, Rate, Resolution
-from migration.models.login_outcomes import LoginOutcome
 from migration.models.login_tests import LoginStore
-from migration.models.phases import PhaseChoices
 from migration.moves.evidence import Evidence
 from migration.nova.models import AwsFailure
 from migration.operations.login_advice import CopyAdvice

@@ -15,8 +15,8 @@ from credentials.localization import localize
 from credentials.models import DatabaseCredential
 from credentials.sentences import ROWS
 from migration import sentences
-from migration.admin.client_tabs import ClientTab
 from migration.campaigns.steps import find_broken_rule
+from migration.core.pages import ClientTab
 from migration.models import (
     ClientMigration,
     Comparison,

@@ -86,7 +86,7 @@ IN_ENGLISH = (
     "migration/exposure_checks.py",
     "migration/login_checks.py",
     "migration/management/",
-    "migration/operations/database_identity.py",
+    "migration/core/database_identity.py",
     "nova_admin/",
 )
 

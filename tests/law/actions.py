@@ -21,12 +21,12 @@ from credentials.models import (
 )
 from credentials.triggers import ensure_writes_are_counted, writes_are_counted
 from migration import resolution_sentences, sentences, version_sentences
-from migration.models.clients import all_clients
+from migration.core import aws_store
+from migration.core.aws_store import secret_names
+from migration.core.clients import all_clients
 from migration.moves import moves
 from migration.moves.approvals import start_move_run
 from migration.moves.gates import ShutGate
-from migration.operations import aws_store
-from migration.operations.aws_store import secret_names
 from migration.pushes import comparisons, pushes, resolutions
 from migration.pushes import resolutions as undone_copies
 from migration.pushes.resolutions import NotResolved
@@ -40,7 +40,7 @@ from nova_credentials.phases import IllegalMove, Phase, StalePhase
 from tests.law.environment import ATTRIBUTES, CACHE_SECONDS, FIELDS, GONE, World
 
 if TYPE_CHECKING:
-    from migration.models.clients import ClientPhaseQuerySet
+    from migration.core.clients import ClientPhaseQuerySet
     from tests.law.invariant import Numbers
 
 

@@ -14,8 +14,8 @@ from django.utils import timezone
 from migration.campaigns import steps as campaign_steps
 from migration.campaigns.models import StaleCampaignError
 from migration.campaigns.steps import CampaignStartRefusedError, start_campaign
+from migration.core.clients import all_clients
 from migration.models import Campaign, ClientGroup, Wave
-from migration.models.clients import all_clients
 from migration.runs import engine
 from migration.runs.items import Outcome
 from migration.runs.models import Run

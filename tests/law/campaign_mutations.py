@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from migration.campaigns import steps
 from migration.campaigns.models import CampaignQuerySet, StaleCampaignError, WaveQuerySet
+from migration.core.clients import all_clients
 from migration.models import Campaign, Wave
-from migration.models.clients import all_clients
 from migration.moves import runs
 from migration.moves.gates import Override
 from nova_credentials.aws.secrets_manager import SecretsManagerError

@@ -20,12 +20,12 @@ from credentials.models import Client, ClientRevision
 from credentials.pointers import POINTER, replace_secrets_by_pointers
 from credentials.triggers import ensure_writes_are_counted
 from migration import sentences
+from migration.core import aws_store, snapshots
+from migration.core.aws_store import secret_names
+from migration.core.aws_writes import write_guard
+from migration.core.secrets import OtherSecretsState, find_other_layout
 from migration.models import ClientMigration, ReaderProcess
-from migration.models.layouts import OtherSecretsState, find_other_layout
 from migration.offboarding_sentences import MOVED_TO_LEAVE
-from migration.operations import aws_store, snapshots
-from migration.operations.aws_store import secret_names
-from migration.operations.aws_writes import write_guard
 from migration.pushes.pushes import push
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.document import DocumentError, Layout

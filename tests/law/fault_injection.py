@@ -16,7 +16,7 @@ from botocore.exceptions import ConnectionClosedError
 from botocore.httpsession import URLLib3Session
 from django.db import connection, connections
 
-from migration.operations import aws_store
+from migration.core import aws_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db import OperationalError
 
-from migration.models.layouts import find_other_layout
+from migration.core.secrets import find_other_layout
 from migration.runs import engine
 from migration.runs.models import Run
 from migration.secrets import layouts

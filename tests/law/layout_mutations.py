@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from migration.operations import aws_store
-from migration.operations.snapshots import ClientSnapshot
+from migration.core import aws_store
+from migration.core.snapshots import ClientSnapshot
 from migration.pushes.secret_writer import PendingWrite, SecretWriter
 from migration.secrets import layouts
 from nova_credentials.phases import Phase

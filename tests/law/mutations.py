@@ -16,12 +16,12 @@ from credentials.copying import copy_document_into_rows
 from credentials.models import Client, ClientRevision, ClientRevisionQuerySet
 from credentials.pointers import replace_secrets_by_pointers
 from credentials.trigger_sql import make_counting_check_sql
-from migration.models.clients import ClientMigrationQuerySet
+from migration.core import aws_store, leases, snapshots
+from migration.core.aws_writes import WriteGuard
+from migration.core.clients import ClientMigrationQuerySet
+from migration.core.keys import VersionIdKeys
 from migration.moves import evidence, gates, moves, runs
 from migration.moves.gates import require_open
-from migration.operations import aws_store, locks, snapshots
-from migration.operations.aws_writes import WriteGuard
-from migration.operations.keys import VersionIdKeys
 from migration.pushes import pushes, resolutions, saves, secret_writer
 from migration.pushes import resolutions as undone_copies
 from migration.pushes.saves import AdminSave
@@ -103,7 +103,7 @@ def a_push_reads_its_rows_before_it_has_the_lock(patch):
     @contextmanager
     def locked(client_ids, **how):
         early.rows = snapshots.read_snapshots(client_ids)
-        with locks.hold_client_locks(client_ids, **how) as held:
+        with leases.hold_client_locks(client_ids, **how) as held:
             yield held
 
     patch.setattr(pushes, "hold_client_locks", locked)

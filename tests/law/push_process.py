@@ -23,7 +23,7 @@ def serve(orders: Connection, environment: dict[str, str]) -> None:
     django.setup()
     from django.db import connection
 
-    from migration.operations import locks
+    from migration.core import leases
     from migration.pushes import pushes
     from nova_credentials.aws.secrets_manager import SecretsManager
 
@@ -42,8 +42,8 @@ def serve(orders: Connection, environment: dict[str, str]) -> None:
     pushes.read_snapshots = pausing("reads", pushes.read_snapshots)
     SecretsManager.put_value = pausing("writes", SecretsManager.put_value)
     # Where the lock is another's it polls.
-    clock = locks.time
-    locks.time = SimpleNamespace(
+    clock = leases.time
+    leases.time = SimpleNamespace(
         monotonic=clock.monotonic,
         sleep=lambda seconds: (orders.send("waits"), clock.sleep(seconds)),
     )

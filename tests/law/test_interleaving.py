@@ -12,11 +12,11 @@ from django.db import connection
 from psycopg.conninfo import make_conninfo
 
 from credentials.models import DatabaseCredential
-from migration.models.clients import all_clients
+from migration.core.aws_store import secrets_manager
+from migration.core.clients import all_clients
+from migration.core.leases import hold_client_locks
 from migration.moves.gates import ShutGate
 from migration.moves.moves import move
-from migration.operations.aws_store import secrets_manager
-from migration.operations.locks import hold_client_locks
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from nova_credentials.phases import Phase

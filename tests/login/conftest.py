@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from django.contrib.auth.models import Group, User
 
-from migration.models.login_outcomes import LoginOutcome
-from migration.operations.login_tests import addresses
+from migration.core import outgoing
+from migration.core.outgoing import LoginOutcome
 from nova_admin.login import oidc
 from nova_admin.login.settings import OidcProvider
 from tests.factories import make_user
@@ -52,11 +52,11 @@ def running_provider() -> Iterator[FakeProvider]:
         yield provider
 
 
-def find_here(host: str, port: int) -> list[addresses.ResolvedAddress] | LoginOutcome:
+def find_here(host: str, port: int) -> list[outgoing.ResolvedAddress] | LoginOutcome:
     """Answers for this machine alone."""
     if host != "127.0.0.1":
         return LoginOutcome.NO_SUCH_HOST
-    return [addresses.ResolvedAddress(socket.AF_INET, host, port)]
+    return [outgoing.ResolvedAddress(socket.AF_INET, host, port)]
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def provider(running_provider, settings, monkeypatch) -> FakeProvider:
     running_provider.reset()
     monkeypatch.setattr(oidc, "_kept", {})
     monkeypatch.setattr(oidc, "answer_limit", oidc.AnswerLimit())
-    monkeypatch.setattr(addresses, "_ask_resolver", find_here)
+    monkeypatch.setattr(outgoing, "_ask_resolver", find_here)
     settings.NOVA_OIDC = OidcProvider(
         issuer=running_provider.issuer,
         client_id="nova",

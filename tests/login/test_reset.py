@@ -133,7 +133,7 @@ def test_that_no_mail_could_be_sent_is_said(ana_in, maria, settings, monkeypatch
     elif broken == "no address":
         type(maria).objects.update(email="")
     else:
-        monkeypatch.setattr("migration.operations.mails.send_mail_in_time", fail)
+        monkeypatch.setattr("migration.core.mails.send_mail_in_time", fail)
 
     page = administrator.post(address(maria), {"answer": PASSWORD}, follow=True)
 

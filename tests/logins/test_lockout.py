@@ -14,10 +14,9 @@ from django.contrib.auth.signals import user_login_failed
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
+from migration.core import refused_acts
+from migration.core.audit import Actor, AuditCode, acting, process_origin
 from migration.models import AuditEvent, WrongPassword
-from migration.models.audit_actors import Actor, acting, process_origin
-from migration.models.audit_events import AuditCode
-from migration.operations import bounded_refusals
 from migration.people.lockouts import find_locks, forget_old_attempts_and_sessions
 from migration.people.models import PasswordPlace
 from nova_admin.trusted_proxies import TrustedProxies
@@ -175,10 +174,10 @@ def test_wrong_passwords_are_on_record_with_user_address_and_time(maria, log_in)
 def test_made_up_names_write_a_bounded_number_of_rows_and_are_counted(db, monkeypatch):
     """The count is an entry once the minute is over; a user is locked out as ever meanwhile."""
     now = 1_800_000_000.0
-    monkeypatch.setattr(bounded_refusals, "time", SimpleNamespace(time=lambda: now))
+    monkeypatch.setattr(refused_acts, "time", SimpleNamespace(time=lambda: now))
     make_user("maria", password=PASSWORD)
     before = AuditEvent.objects.count()
-    monkeypatch.setattr(bounded_refusals, "MOST_DIFFERENT", 3)
+    monkeypatch.setattr(refused_acts, "MOST_DIFFERENT", 3)
     for n in range(20):
         address = f"10.0.1.{n % 10}"
         request = RequestFactory().post("/admin/login/", REMOTE_ADDR=address)
@@ -200,8 +199,8 @@ def test_made_up_names_write_a_bounded_number_of_rows_and_are_counted(db, monkey
     assert find_locks().keys() == {("maria", "10.0.0.8")}
 
     now += 60
-    bounded_refusals.record_repeats()
-    bounded_refusals.record_repeats()
+    refused_acts.record_repeats()
+    refused_acts.record_repeats()
 
     of_maria, of_nobody = AuditEvent.objects.order_by("who").filter(facts__contains="refused_again")
     assert [str(of_maria.message), str(of_nobody.message)] == [

@@ -14,8 +14,8 @@ from django.test.utils import CaptureQueriesContext
 
 from credentials.models import Client
 from migration import sentences
+from migration.core.audit import AuditCode
 from migration.models import AuditEvent, ClientMigration, MoveRequest, PhaseChange
-from migration.models.audit_events import AuditCode
 from migration.moves import approvals
 from migration.moves.approvals import (
     ApprovalStepRefused,

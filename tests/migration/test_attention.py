@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from credentials.nova_columns import NovaSchemaError
 from migration import sentences
+from migration.core.clients import all_clients
 from migration.models import ClientMigration, RunItem, Worker
-from migration.models.clients import all_clients
 from migration.moves.moves import move
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push

@@ -9,9 +9,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import Client, ClientRevision, DatabaseCredential
+from migration.core.aws_store import secrets_manager
+from migration.core.clients import all_clients
 from migration.models import AuditEvent, ClientOwner, OpenMismatch, Resolution, RunItem
-from migration.models.clients import all_clients
-from migration.operations.aws_store import secrets_manager
 from migration.pushes.comparisons import compare
 from migration.pushes.resolutions import copy_to_aws
 from migration.runs import engine

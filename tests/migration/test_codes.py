@@ -5,9 +5,9 @@ import json
 
 import pytest
 
+from migration.core.aws_store import secrets_manager
+from migration.core.keys import fingerprint_key
 from migration.models import Comparison
-from migration.operations.aws_store import secrets_manager
-from migration.operations.keys import fingerprint_key
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from nova_credentials.comparison import Mismatch

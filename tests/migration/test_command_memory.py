@@ -10,11 +10,11 @@ from django.core.management import call_command
 
 from credentials.models import Client
 from migration.clients import status as client_status
+from migration.core.clients import all_clients
 from migration.management import run_items
 from migration.management.base import RunCommand
 from migration.management.output import OneLineOutput
 from migration.models import Comparison
-from migration.models.clients import all_clients
 from migration.models.login_tests import LoginStores
 from migration.pushes import plans
 from migration.runs.items import Outcome

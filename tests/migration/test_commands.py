@@ -17,10 +17,10 @@ from django.core.management import CommandError, call_command
 
 from credentials.models import Client, ClientRevision
 from migration import sentences
+from migration.core.aws_writes import WriteGuard
+from migration.core.clients import all_clients
 from migration.management.base import ClientsCommand
 from migration.models import ClientMigration, CopySearch
-from migration.models.clients import all_clients
-from migration.operations.aws_writes import WriteGuard
 from migration.runs.models import Run
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.phases import Phase

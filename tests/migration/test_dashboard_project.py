@@ -14,6 +14,7 @@ from migration import campaign_sentences, tasks
 from migration.campaigns.steps import start_campaign
 from migration.clients import models as site_counts
 from migration.clients.models import SiteCounts, read_or_count_clients
+from migration.core.clients import all_clients
 from migration.models import (
     Campaign,
     ClientGroup,
@@ -23,7 +24,6 @@ from migration.models import (
     ReaderProcess,
     Worker,
 )
-from migration.models.clients import all_clients
 from migration.runs.items import Act, Outcome
 from migration.runs.models import Run
 from nova_credentials.phases import Phase

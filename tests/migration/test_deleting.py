@@ -10,10 +10,10 @@ from django.db import connection
 from django.utils import timezone
 
 from migration import sentences
+from migration.core import aws_store
+from migration.core.clients import all_clients
 from migration.models import ClientMigration, PhaseChange
-from migration.models.clients import all_clients
 from migration.moves.moves import move
-from migration.operations import aws_store
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.runs import engine

@@ -8,8 +8,8 @@ from django.db import connection
 from django.urls import reverse
 
 from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
+from migration.core import aws_store
 from migration.moves.moves import move
-from migration.operations import aws_store
 from nova_credentials.phases import Phase
 from tests.factories import make_database, make_full_client, make_user, nova_connected
 from tests.migration.moves.clients import advance

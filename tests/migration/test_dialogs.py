@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.utils import timezone
 
+from migration.core import aws_store
 from migration.models import (
     ClientMigration,
     Comparison,
@@ -18,7 +19,6 @@ from migration.models import (
     RunItem,
 )
 from migration.moves.moves import WATCHED_FOR, measure_cutover
-from migration.operations import aws_store
 from migration.pushes.comparisons import compare
 from migration.runs.models import Run
 from nova_credentials.phases import MOVES, Move, Phase

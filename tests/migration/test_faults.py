@@ -9,8 +9,8 @@ from functools import partial
 import pytest
 
 from migration import tasks
-from migration.models.clients import all_clients
-from migration.operations import aws_store
+from migration.core import aws_store
+from migration.core.clients import all_clients
 from migration.pushes import pushes
 from migration.runs import engine, items
 from migration.runs.models import Run
@@ -30,7 +30,7 @@ def quickly(stores, monkeypatch):
     monkeypatch.setattr(items, "LONGEST_WAIT", timedelta(milliseconds=200))
     monkeypatch.setattr(engine, "RETRY_POLL_SECONDS", 0.02)
     monkeypatch.setattr(
-        "migration.operations.aws_store.SecretsManager",
+        "migration.core.aws_store.SecretsManager",
         partial(SecretsManager, read_timeout=0.4, max_attempts=2),
     )
     forget_clients()

@@ -11,8 +11,8 @@ from django.db import connection
 from django.db.models import F
 from psycopg.conninfo import make_conninfo
 
+from migration.core.clients import all_clients
 from migration.models import ClientMigration
-from migration.models.clients import all_clients
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader

@@ -9,8 +9,8 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from migration import tasks
+from migration.core.clients import all_clients
 from migration.models import AuditEvent, PhaseChange, Rate, Worker
-from migration.models.clients import all_clients
 from migration.runs.items import PUSHED
 from migration.runs.models import Run
 from nova_admin.embedded.management.commands.demo import add_clients_up_to
@@ -61,7 +61,7 @@ def list_hosts() -> set[str]:
 def test_a_host_has_its_own_name_or_one_that_it_is_given(settings):
     assert socket.gethostname() == settings.NOVA_HOST_NAME
 
-    code = "from migration.models.audit_actors import process_origin; print(process_origin())"
+    code = "from migration.core.audit import process_origin; print(process_origin())"
     told = manage("shell", "-v", "0", "-c", code, NOVA_HOST_NAME="north")
 
     assert told.stdout == "command shell on north\n"

@@ -8,8 +8,9 @@ import pytest
 from django.db import connection
 
 from migration import tasks
-from migration.models.leases import LeaseKind
-from migration.operations import hung_sessions, leases
+from migration.core import leases
+from migration.core import leases as hung_sessions
+from migration.core.leases import LeaseKind
 from migration.runs import engine
 from nova_admin.database.base import DatabaseWrapper
 from tests.factories import nova_uri

@@ -8,6 +8,8 @@ from django.db.models import ForeignKey
 from django.urls import reverse
 
 from migration.clients.history import load_history
+from migration.core.clients import all_clients
+from migration.core.text import KeptNameField
 from migration.models import (
     CopySearch,
     DatabaseClaim,
@@ -17,8 +19,6 @@ from migration.models import (
     Resolution,
     WriteStop,
 )
-from migration.models.clients import all_clients
-from migration.models.kept_names import KeptNameField
 from migration.moves.approvals import ApprovalStepRefused, approve_request, find_approval_refusal
 from migration.people.models import COUNTS_FOR, UserDeletionError
 from migration.reports.activity import list_activity

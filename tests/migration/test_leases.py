@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from migration.models import Lease, Rate
-from migration.models.leases import LeaseKind
-from migration.operations import leases
-from migration.operations.leases import (
+from migration.core import leases
+from migration.core.leases import (
+    LeaseKind,
     LeaseLostError,
     hold_until_commit,
     list_held,
@@ -23,7 +22,8 @@ from migration.operations.leases import (
     take_leases,
     try_lease,
 )
-from migration.operations.rate_limiter import rate_limiter
+from migration.core.rate_limiter import rate_limiter
+from migration.models import Lease, Rate
 from nova_admin.database.base import SESSION
 from tests.held_leases import held_elsewhere, wait_for_end
 

@@ -9,9 +9,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from migration.core.rate_limiter import PriorityLimiter, RateLimiter
+from migration.core.rates import AHEAD_SECONDS, BURST_SECONDS
 from migration.models import Rate
-from migration.models.rates import AHEAD_SECONDS, BURST_SECONDS
-from migration.operations.rate_limiter import PriorityLimiter, RateLimiter
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
@@ -150,7 +150,7 @@ def test_a_process_takes_its_turns_in_blocks(settings, limiter, monkeypatch):
 
     # On a slow machine turns would go by unused.
     still = SimpleNamespace(monotonic=lambda: 1000.0, sleep=lambda _: None)
-    monkeypatch.setattr("migration.operations.rate_limiter.time", still)
+    monkeypatch.setattr("migration.core.rate_limiter.time", still)
 
     for _ in range(200):
         limiter.wait("CreateSecret")
@@ -194,7 +194,7 @@ def test_threads_that_wait_reserve_one_turn_ahead_so_that_a_new_rate_counts_at_o
         "_reserve_turns",
         lambda self, kind, **how: reserved.append(1) or plain(self, kind, **how),
     )
-    monkeypatch.setattr("migration.operations.rate_limiter.time.sleep", lambda _: release.wait(30))
+    monkeypatch.setattr("migration.core.rate_limiter.time.sleep", lambda _: release.wait(30))
 
     threads = [threading.Thread(target=limiter.wait, args=["CreateSecret"]) for _ in range(30)]
     for thread in threads:

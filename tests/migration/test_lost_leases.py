@@ -6,15 +6,15 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from migration.core import aws_store, leases
+from migration.core.clients import all_clients
+from migration.core.leases import LeaseLostError
 from migration.models import ClientMigration, Secret
-from migration.models.clients import all_clients
 from migration.moves import moves
 from migration.moves import moves as move_attempts
 from migration.moves import runs as move_batches
 from migration.moves.approvals import start_move_run
 from migration.moves.moves import move
-from migration.operations import aws_store, leases
-from migration.operations.leases import LeaseLostError
 from migration.pushes import pushes, resolutions
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push

@@ -12,6 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from migration.core.comparisons import DailyComparisonsQuerySet
 from migration.models import (
     ClientComment,
     ClientMigration,
@@ -21,7 +22,6 @@ from migration.models import (
     OpenMismatch,
     PhaseChange,
 )
-from migration.models.daily_comparisons import DailyComparisonsQuerySet
 from tests.factories import make_client, make_comparison
 
 pytestmark = pytest.mark.django_db

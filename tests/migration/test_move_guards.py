@@ -6,6 +6,8 @@ import pytest
 from django.db import connection, transaction
 
 from migration import offboarding_sentences, sentences
+from migration.core import aws_store, leases, snapshots
+from migration.core.audit import AuditCode
 from migration.models import (
     AuditEvent,
     ClientMigration,
@@ -15,11 +17,9 @@ from migration.models import (
     PhaseChange,
     Secret,
 )
-from migration.models.audit_events import AuditCode
 from migration.moves import moves
 from migration.moves.gates import ShutGate
 from migration.moves.moves import move
-from migration.operations import aws_store, locks, snapshots
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.rows_from_aws import hold_rows, hold_rows_if_all_free
@@ -57,7 +57,7 @@ def idom() -> int:
 def hold_lock(pk: int, held: threading.Event, done: threading.Event) -> None:
     """Holds the client's lock on a connection of its own, as a push that takes long does."""
     try:
-        with locks.hold_client_locks([pk], wait_seconds=5) as mine:
+        with leases.hold_client_locks([pk], wait_seconds=5) as mine:
             assert mine == {pk}
             held.set()
             done.wait(30)

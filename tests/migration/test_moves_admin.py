@@ -9,9 +9,9 @@ from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.utils import timezone
 
+from migration.core import aws_store, snapshots
 from migration.models import ClientMigration, Comparison, PhaseChange, Resolution
 from migration.moves import bulk_pages
-from migration.operations import aws_store, snapshots
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader

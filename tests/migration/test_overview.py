@@ -14,6 +14,7 @@ from migration import sentences
 from migration.campaigns.steps import advance_campaign, start_campaign
 from migration.clients.counts import add_up_counts
 from migration.clients.models import SiteCounts
+from migration.core.clients import all_clients
 from migration.models import (
     ClientGroup,
     ClientMigration,
@@ -25,7 +26,6 @@ from migration.models import (
     Worker,
     WriteStop,
 )
-from migration.models.clients import all_clients
 from migration.reports.activity import list_activity
 from migration.reports.daily_comparisons import load_comparison_chart
 from migration.runs.models import Run
@@ -360,7 +360,7 @@ def test_no_page_asks_more_queries_for_ten_thousand_clients_and_a_hundred_thousa
 ):
     """And the dashboard at most nineteen, session and user and the two parts that others add to it counted in."""
     # Whether AWS writes are stopped is asked again after 0.7 s, on whichever page that is.
-    monkeypatch.setattr("migration.operations.aws_writes.KNOWN_FOR_SECONDS", 1e6)
+    monkeypatch.setattr("migration.core.aws_writes.KNOWN_FOR_SECONDS", 1e6)
     # And the session is renewed once a minute.
     monkeypatch.setattr("nova_admin.session_store.RENEW_EVERY", timedelta(hours=1))
     client.force_login(make_user("viewer", *VIEW))

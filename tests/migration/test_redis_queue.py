@@ -17,9 +17,9 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
+from migration.core.clients import all_clients
+from migration.core.workers import connect_to_redis
 from migration.models import Rate, Worker
-from migration.models.clients import all_clients
-from migration.redis_queue import connect_to_redis
 from migration.runs.items import PUSHED
 from migration.runs.models import Run
 from nova_admin.embedded.management.commands.demo import add_clients_up_to

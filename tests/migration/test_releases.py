@@ -5,7 +5,8 @@ from django.db import connection
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from migration import heartbeat, tasks
+from migration import tasks
+from migration.core import heartbeat
 from migration.doctor import nova
 from migration.doctor import site as workers
 from migration.doctor.findings import DoctorOptions
@@ -127,7 +128,7 @@ def test_a_worker_of_a_release_that_notes_none_is_named():
 
 
 def test_a_host_that_differs_takes_no_task_and_its_heartbeat_says_why(settings, monkeypatch):
-    from migration.operations.database_identity import note_facts_after_migrate
+    from migration.core.database_identity import note_facts_after_migrate
 
     note_facts_after_migrate("default")
     tasks._enqueue_work(7)

@@ -12,7 +12,7 @@ from django.contrib.sessions.models import Session
 from credentials.forms import MASK
 from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
 from migration.admin import reveals
-from migration.admin.client_tabs import ClientTab
+from migration.core.pages import ClientTab
 from migration.models import PhaseChange, Resolution, Reveal
 from nova_admin.trusted_proxies import TrustedProxies
 from nova_credentials.phases import Phase
@@ -246,7 +246,7 @@ def test_a_value_that_nova_wrote_since_the_purge_is_its_own(idom, maria, client)
 
 
 def test_before_the_purge_postgresql_s_own_value_is_shown(idom, maria, client, stores):
-    from migration.operations.aws_store import secrets_manager
+    from migration.core.aws_store import secrets_manager
 
     advance(idom, Phase.DUAL_READ)
     change_in_aws(secrets_manager(), password="example-theirs")

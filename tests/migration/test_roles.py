@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from credentials.models import DatabaseCredential
 from migration.campaigns.steps import start_campaign
+from migration.core.clients import all_clients
 from migration.models import (
     AuditEvent,
     Campaign,
@@ -21,7 +22,6 @@ from migration.models import (
     ReaderProcess,
     RunPlan,
 )
-from migration.models.clients import all_clients
 from migration.people.roles import ROLES
 from migration.pushes.comparisons import compare
 from migration.runs.models import Run

@@ -7,6 +7,7 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client as Browser
 
+from migration.core.clients import digest_clients
 from migration.models import (
     ClientComment,
     ClientGroup,
@@ -14,7 +15,6 @@ from migration.models import (
     Comparison,
     GroupMember,
 )
-from migration.models.clients import digest_clients
 from migration.secrets.pages import _describe_run
 from migration.secrets.settings import find_settings_drift
 from nova_credentials.phases import Phase

@@ -4,8 +4,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from migration.core.clients import all_clients
 from migration.models import ClientMigration, PhaseChange
-from migration.models.clients import all_clients
 from migration.pushes import pushes
 from migration.runs import engine
 from migration.runs.models import Run

@@ -6,10 +6,10 @@ import pytest
 from django.db import OperationalError, connection
 
 from migration import sentences
+from migration.core import aws_store
+from migration.core.clients import all_clients
 from migration.models import ClientMigration, Comparison, PhaseChange, RunItem
-from migration.models.clients import all_clients
 from migration.moves.moves import move
-from migration.operations import aws_store
 from migration.pushes import pushes
 from migration.runs import engine
 from migration.runs.items import Outcome

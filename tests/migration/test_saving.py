@@ -6,9 +6,9 @@ import pytest
 from django.contrib.messages import get_messages
 
 from credentials.models import Client
-from migration.models.leases import LeaseKind
+from migration.core import aws_store, snapshots
+from migration.core.leases import LeaseKind
 from migration.moves.moves import move
-from migration.operations import aws_store, snapshots
 from migration.pushes import saves
 from nova_credentials.phases import Phase
 from tests.factories import (

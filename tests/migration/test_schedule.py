@@ -9,10 +9,10 @@ from django_q.models import OrmQ, Schedule
 from django_q.signing import SignedPackage
 
 from migration import tasks
+from migration.core.notices import SCHEDULE_CHANGED
 from migration.doctor import site as queue
 from migration.doctor.findings import DoctorOptions
 from migration.models import Condition
-from migration.models.conditions import SCHEDULE_CHANGED
 
 SWEEP = "Compare both stores"
 DEEP = "(" * 50_000

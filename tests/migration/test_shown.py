@@ -9,6 +9,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from credentials.models import Client
+from migration.core.audit import AuditCode
+from migration.core.clients import all_clients, digest_selection
 from migration.models import (
     AuditEvent,
     Campaign,
@@ -18,8 +20,6 @@ from migration.models import (
     RunItem,
     RunPlan,
 )
-from migration.models.audit_events import AuditCode
-from migration.models.clients import all_clients, digest_selection
 from migration.moves.approvals import request_move
 from migration.runs.items import Act
 from migration.runs.models import Run

@@ -12,11 +12,11 @@ from django.utils.crypto import salted_hmac
 from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 
+from migration.core import keys
+from migration.core.aws_store import secrets_manager
+from migration.core.keys import VersionIdKeys, first_release_version_key, load_version_keys
 from migration.models import ClientMigration, Secret, VersionKey
 from migration.moves.moves import move
-from migration.operations import keys
-from migration.operations.aws_store import secrets_manager
-from migration.operations.keys import VersionIdKeys, first_release_version_key, load_version_keys
 from migration.pushes.pushes import push
 from migration.runs.items import Outcome
 from nova_admin.audit_settings import AuditSettings

@@ -110,9 +110,9 @@ TESTS = {
         "tests/migration/versions/test_pending_stages.py",
     ),
     "migration/operations/role_passwords.py": ROTATIONS,
-    "migration/operations/version_plans.py": WRITES,
-    "migration/operations/aws_writes.py": WRITES,
-    "migration/operations/shared_facts.py": (
+    "migration/core/aws_store.py": WRITES,
+    "migration/core/aws_writes.py": WRITES,
+    "migration/core/shared_facts.py": (
         "tests/migration/aws_writes/test_shared_facts.py",
         "tests/migration/test_releases.py",
     ),

@@ -8,8 +8,8 @@ from django.db import connection
 from psycopg.conninfo import make_conninfo
 
 from credentials.models import CREDENTIAL_MODELS, Client, ClientRevision, ClientWrite
+from migration.core.snapshots import read_snapshots
 from migration.models import ClientMigration, ReadCount, ReaderProcess
-from migration.operations.snapshots import read_snapshots
 from nova_credentials import tables
 from nova_credentials.credential_types import ROW_CLASSES, CredentialType, map_to_json_keys
 from nova_credentials.reader import from_postgres, process_notes

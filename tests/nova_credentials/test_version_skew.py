@@ -18,8 +18,8 @@ from django.db import connection
 from psycopg.conninfo import make_conninfo
 
 from credentials.models import ColumnUse
+from migration.core.aws_store import secret_names
 from migration.nova.tables import map_column
-from migration.operations.aws_store import secret_names
 from nova_credentials.aws import SecretsManager
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader

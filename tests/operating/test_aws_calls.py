@@ -7,10 +7,10 @@ import pytest
 from django.db import OperationalError, connection
 
 from migration.clients.models import read_or_count_clients, renew_client_counts
+from migration.core import aws_store
+from migration.core.aws_store import CallCounter, call_counter
+from migration.core.rate_limiter import rate_limiter
 from migration.models import KeptCounts
-from migration.operations import aws_calls
-from migration.operations.aws_calls import CallCounter, call_counter
-from migration.operations.rate_limiter import rate_limiter
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -32,7 +32,7 @@ def test_counts_of_many_processes_add_up():
 
 
 def test_a_process_that_works_on_stores_its_counts_meanwhile(monkeypatch):
-    monkeypatch.setattr(aws_calls, "STORE_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(aws_store, "STORE_EVERY_SECONDS", 0.05)
     counter = CallCounter()
     counter.count("GetSecretValue", "ok")
     assert KeptCounts.objects.read_aws_calls() == {}

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 
 from credentials.models import Client
-from migration.correlation import correlating, current_correlation, read_or_make_correlation
+from migration.core.correlation import correlating, current_correlation, read_or_make_correlation
 from migration.models import AuditEvent
 from nova_admin.trusted_proxies import TrustedProxies
 from nova_credentials.aws.context_threads import ContextThreads
@@ -18,7 +18,7 @@ from tests.haystack import at_levels
 from tests.operating.watched import run_queued_tasks, written_log
 
 NAME = "6f1c2c9e-5f0e-4b43-9d58-6d0d5b8b3e11"
-CALLS = "migration.operations.aws_calls"
+CALLS = "migration.core.aws_store"
 
 
 @pytest.fixture

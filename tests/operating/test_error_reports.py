@@ -10,8 +10,7 @@ from django.db import Error, connection
 from django_q.models import Task
 
 from migration import tasks
-from migration.correlation import correlating
-from migration.error_texts import LEFT_OUT, describe_error, describe_traceback
+from migration.core.correlation import LEFT_OUT, correlating, describe_error, describe_traceback
 from migration.runs.models import Run
 from nova_admin.logs import JsonFormatter, TextLogFormatter, make_logging
 from nova_credentials.aws.secrets_manager import SecretsManagerError

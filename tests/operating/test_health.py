@@ -6,8 +6,8 @@ import time
 import pytest
 from django.db import OperationalError, connection
 
+from migration.core.database_identity import note_facts_after_migrate
 from migration.models import Worker
-from migration.operations.database_identity import note_facts_after_migrate
 from nova_admin import readiness as module
 from nova_admin.embedded.faults import Fault
 from nova_admin.readiness import Part

@@ -10,9 +10,9 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from credentials.models import ClientRevision, DatabaseCredential
+from migration.core.aws_store import call_counter
+from migration.core.clients import all_clients
 from migration.models import ClientMigration, KeptCounts, Worker
-from migration.models.clients import all_clients
-from migration.operations.aws_calls import call_counter
 from migration.runs.models import Run
 from tests.bulk_data import make_crowd
 from tests.factories import (

@@ -2,9 +2,9 @@
 
 from django.core.management import call_command
 
+from migration.core.aws_store import secrets_manager
+from migration.core.clients import all_clients
 from migration.models import Resolution
-from migration.models.clients import all_clients
-from migration.operations.aws_store import secrets_manager
 from migration.pushes.comparisons import compare
 from migration.runs import engine
 from migration.runs.models import Run

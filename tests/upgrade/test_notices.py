@@ -4,8 +4,8 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
+from migration.core.notices import NoticeEvent
 from migration.models import Condition, Notice, NoticeDelivery, NoticeSwitch, Rotation
-from migration.models.notices import NoticeEvent
 from migration.models.rotations import RotationOutcome
 from migration.operations.notice_looks import look_at_clients
 from migration.operations.notices import list_configured_recipients, send_notices

@@ -5,8 +5,8 @@ from django.core.management import call_command
 from django.db import connection
 
 from migration.campaigns.steps import advance_campaign, approve_campaign, start_campaign
+from migration.core.clients import all_clients
 from migration.models import Campaign, ClientGroup, MoveRequest, RunPlan
-from migration.models.clients import all_clients
 from migration.models.rotations import RotationOutcome
 from migration.moves.approvals import approve_request, approve_run, request_move, start_move_run
 from migration.pushes.comparisons import compare

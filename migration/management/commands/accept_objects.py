@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
+from migration.core.audit import ReasonError
 from migration.management.base import FormattedCommand, find_user
-from migration.models.reasons import ReasonError
 from migration.nova.tables import (
     AcceptanceRefusedError,
     accept_objects,

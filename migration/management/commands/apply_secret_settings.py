@@ -13,8 +13,8 @@ from migration.secrets.settings import describe_settings, look_at_secrets
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
+    from migration.core.clients import ClientPhaseQuerySet
     from migration.management.base import Options
-    from migration.models.clients import ClientPhaseQuerySet
 
 
 class Command(ClientsCommand):

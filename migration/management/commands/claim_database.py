@@ -10,17 +10,12 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError, CommandParser
 
 from migration import tasks
+from migration.core.audit import ReasonError
+from migration.core.aws_store import describe_aws_account_and_key
+from migration.core.aws_writes import ClaimRefused, claim_database, claim_facts, find_write_refusal
+from migration.core.database_identity import describe_identity
+from migration.core.write_state import DatabaseClaim, DatabaseIdentity
 from migration.management.base import FormattedCommand, find_user
-from migration.models.database_claims import DatabaseClaim, DatabaseIdentity
-from migration.models.reasons import ReasonError
-from migration.operations.aws_store import describe_aws_account_and_key
-from migration.operations.aws_writes import (
-    ClaimRefused,
-    claim_database,
-    claim_facts,
-    find_write_refusal,
-)
-from migration.operations.database_identity import describe_identity
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

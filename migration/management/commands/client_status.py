@@ -6,8 +6,8 @@ from django.core.management.base import CommandParser
 
 from credentials.shown_names import escape_name
 from migration.clients.status import iterate_client_statuses
+from migration.core.clients import all_clients
 from migration.management.base import ClientsCommand
-from migration.models.clients import all_clients
 
 
 class Command(ClientsCommand):

@@ -9,9 +9,14 @@ from django.utils.dateparse import parse_date, parse_datetime
 
 from credentials.models import Client
 from credentials.shown_names import escape_name
+from migration.core.audit_export import (
+    AuditFilter,
+    ExportFormat,
+    NotCutOverError,
+    export_audit,
+    export_cutover,
+)
 from migration.management.base import FormattedCommand, find_user
-from migration.operations.audit_export import AuditFilter, ExportFormat, export_audit
-from migration.operations.cutover_exports import NotCutOverError, export_cutover
 
 if TYPE_CHECKING:
     from migration.management.output import OneLineOutput

@@ -8,9 +8,9 @@ from django.core.management.base import CommandError
 from django.db import transaction
 
 from credentials.shown_names import escape_name
+from migration.core.clients import all_clients
+from migration.core.groups import ClientGroup, ClientGroupError
 from migration.management.base import ClientsCommand, find_client_group, find_user
-from migration.models.client_groups import ClientGroup, ClientGroupError
-from migration.models.clients import all_clients
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -19,9 +19,9 @@ from migration.runs.plans import PlanClass, PlanCounts, RunPlan
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
+    from migration.core.clients import ClientPhaseQuerySet
     from migration.management.base import Options
     from migration.management.run_items import Item
-    from migration.models.clients import ClientPhaseQuerySet
     from migration.pushes.plans import PlanSummary
 
 # The characters of a plan that is printed: some thousand clients.

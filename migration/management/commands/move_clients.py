@@ -16,6 +16,7 @@ from django.db.models.functions import Collate
 
 from credentials.shown_names import escape_name
 from migration import evidence_sentences, sentences
+from migration.core.clients import MOVE_PERMISSIONS, all_clients
 from migration.management.base import (
     ClientsCommand,
     find_client_group,
@@ -24,8 +25,6 @@ from migration.management.base import (
 )
 from migration.management.progress import show_work
 from migration.management.run_items import ITEMS_AT_ONCE
-from migration.models.clients import all_clients
-from migration.models.phases import MOVE_PERMISSIONS
 from migration.moves.approvals import ApprovalStepRefused, request_move, start_move_run
 from migration.moves.gates import KmsAnswers, Override, ShutGate, count_overrides, needs_approval
 from migration.moves.moves import move
@@ -38,8 +37,8 @@ if TYPE_CHECKING:
 
     from django.core.management.base import CommandParser
 
+    from migration.core.clients import ClientPhaseQuerySet
     from migration.management.base import Options
-    from migration.models.clients import ClientPhaseQuerySet
     from nova_credentials.messages import Message
 
 # More are a run, as pages have it too.

@@ -14,9 +14,9 @@ from migration.clients.offboarding import (
     find_leftovers,
     offboard_client,
 )
+from migration.core.audit import ReasonError
+from migration.core.clients import Offboarding
 from migration.management.base import FormattedCommand, find_user
-from migration.models.offboardings import Offboarding
-from migration.models.reasons import ReasonError
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from credentials.models import ClientRevision
+from migration.core.clients import all_clients
 from migration.management.base import ClientsCommand
-from migration.models.clients import all_clients
 from migration.runs.models import Run
 
 

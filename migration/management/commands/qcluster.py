@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from django_q import cluster
 from django_q.management.commands.qcluster import Command as ClusterCommand
 
+from migration.core.audit_chain import record_process_start
+from migration.core.heartbeat import task_taker
+from migration.core.rate_limiter import rate_limiter
 from migration.doctor.nova import require_own_backends
-from migration.heartbeat import task_taker
 from migration.host_queue import KillSafeQueue
-from migration.operations.audit_starts import record_process_start
-from migration.operations.rate_limiter import rate_limiter
 from migration.tasks import Timetable
 
 if TYPE_CHECKING:

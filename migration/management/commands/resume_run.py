@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from migration import command_sentences, run_sentences
-from migration.admin.base import RUN_PERMISSION
+from migration.core.pages import RUN_PERMISSION
 from migration.management.base import RunCommand, find_user, require_writes
 from migration.runs.engine import skip_free_items_of_stopped_run
 from migration.runs.items import CAN_BE_RETRIED

@@ -11,12 +11,12 @@ from django.core.management.base import CommandError
 from credentials.models import Client
 from credentials.shown_names import escape_name
 from migration import rotation_sentences
+from migration.core.snapshots import read_client_with_rows
 from migration.management.base import FormattedCommand, find_user
 from migration.models.rotations import ROTATE_PERMISSION, RotationOpenError, RotationOutcome
 from migration.operations.entered_secrets import ENTERED_COLUMNS, store_entered_secret
 from migration.operations.reachable_logins import describe_missing_login, find_row
 from migration.operations.rotations import NotRotated, rotate_database
-from migration.operations.snapshots import read_client_with_rows
 from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:

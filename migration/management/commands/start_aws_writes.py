@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from migration import tasks
+from migration.core.aws_writes import find_write_refusal, start_aws_writes
 from migration.management.base import FormattedCommand, find_user
-from migration.operations.aws_writes import find_write_refusal, start_aws_writes
 
 
 class Command(FormattedCommand):

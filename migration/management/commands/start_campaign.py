@@ -12,9 +12,9 @@ from django.core.management.base import CommandError
 
 from migration.campaigns.models import GOALS
 from migration.campaigns.steps import LARGEST, CampaignStartRefusedError, start_campaign
+from migration.core.audit import ReasonError
 from migration.management.base import find_client_group, find_user, require_writes
 from migration.management.campaigns import CampaignCommand
-from migration.models.reasons import ReasonError
 from migration.moves.approvals import ApprovalStepRefused
 from migration.runs.models import Run
 from nova_credentials.phases import Phase

@@ -9,9 +9,9 @@ from django.core.management.base import CommandError
 from migration.campaigns.members import find_slugs_unmoved_by_steps, go_on_without
 from migration.campaigns.models import CampaignNotChangedError
 from migration.campaigns.steps import cancel_campaign, stop_campaign
+from migration.core.audit import ReasonError
 from migration.management.base import find_user
 from migration.management.campaigns import CampaignCommand, find_campaign
-from migration.models.reasons import ReasonError
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

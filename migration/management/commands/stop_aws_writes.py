@@ -4,9 +4,9 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from migration.core.audit import ReasonError
+from migration.core.aws_writes import stop_aws_writes
 from migration.management.base import FormattedCommand, find_user
-from migration.models.reasons import ReasonError
-from migration.operations.aws_writes import stop_aws_writes
 
 
 class Command(FormattedCommand):

@@ -7,20 +7,15 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from credentials.shown_names import escape_invisible
+from migration.core.audit import audit_keys
+from migration.core.audit_chain import AuditHead, seal_audit
+from migration.core.audit_export import LONGEST_FILE, FileVerdict, UnreadableFileError, verify_file
 from migration.management.base import FormattedCommand
-from migration.models.audit_signatures import audit_keys
-from migration.operations.audit_chain import AuditHead, seal_audit
 from migration.operations.audit_verification import (
     ForeignKey,
     LateSpan,
     Verification,
     verify_audit,
-)
-from migration.operations.cutover_exports import (
-    LONGEST_FILE,
-    FileVerdict,
-    UnreadableFileError,
-    verify_file,
 )
 
 

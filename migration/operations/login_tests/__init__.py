@@ -4,10 +4,9 @@
 password a connection under the same rules.
 """
 
+from migration.core.outgoing import Deadline, LoginFailedError, LoginOutcome, LoginResult
 from migration.operations.login_tests.attempts import LOGIN_SECONDS, make_database_login, try_login
 from migration.operations.login_tests.database import DatabaseLogin, open_database
-from migration.operations.login_tests.deadlines import Deadline
-from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome, LoginResult
 
 __all__ = [
     "LOGIN_SECONDS",

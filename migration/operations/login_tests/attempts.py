@@ -6,11 +6,10 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from migration.core.outgoing import Deadline, LoginFailedError, LoginOutcome, LoginResult
 from migration.operations.login_tests.aws import ask_for_identity
 from migration.operations.login_tests.database import DatabaseLogin, log_in_to_database
-from migration.operations.login_tests.deadlines import Deadline
 from migration.operations.login_tests.mail import log_in_by_imap, log_in_by_smtp
-from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome, LoginResult
 from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:

@@ -11,15 +11,19 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from migration.operations.login_tests.addresses import connect_to_first, resolve_host
-from migration.operations.login_tests.bounded_sockets import start_tls
-from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
+from migration.core.outgoing import (
+    LoginFailedError,
+    LoginOutcome,
+    connect_to_first,
+    resolve_host,
+    start_tls,
+)
 from nova_credentials.aws.identity_request import sign_identity_request
 
 if TYPE_CHECKING:
     import socket
 
-    from migration.operations.login_tests.deadlines import Deadline
+    from migration.core.outgoing import Deadline
 
 MOST_CHARACTERS = 64 * 1024
 # AWS refuses what was signed more than five minutes ago; then it is this machine's clock that is wrong.

@@ -19,9 +19,7 @@ from django.conf import settings
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
-from migration.operations.login_tests.addresses import connect, resolve_host
-from migration.operations.login_tests.bounded_sockets import ca_file
-from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
+from migration.core.outgoing import LoginFailedError, LoginOutcome, ca_file, connect, resolve_host
 from migration.operations.login_tests.relays import RELAY_HOST, Relay
 
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 
     from psycopg.pq.abc import PGconn
 
-    from migration.operations.login_tests.deadlines import Deadline
+    from migration.core.outgoing import Deadline
 
     DatabaseConnection = psycopg.Connection[tuple[Any, ...]]
 

@@ -15,15 +15,20 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
-from migration.operations.login_tests.addresses import connect_to_first, resolve_host
-from migration.operations.login_tests.bounded_sockets import start_tls, verifying_tls_context
-from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
+from migration.core.outgoing import (
+    LoginFailedError,
+    LoginOutcome,
+    connect_to_first,
+    resolve_host,
+    start_tls,
+    verifying_tls_context,
+)
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from migration.operations.login_tests.deadlines import Deadline
+    from migration.core.outgoing import Deadline
 
     SocketMaker = Callable[[], socket.socket]
 

@@ -12,13 +12,13 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Self
 
-from migration.operations.login_tests.outcomes import LoginFailedError
+from migration.core.outgoing import LoginFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from migration.operations.login_tests.bounded_sockets import ByteLimitedSocket
+    from migration.core.outgoing import ByteLimitedSocket
 
 RELAY_HOST = "127.0.0.1"
 _PIECE = 16 * 1024

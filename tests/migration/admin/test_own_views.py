@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.contrib.auth.models import User
 from django.urls import reverse
 
-from migration.admin.base import AdminView, AdminWithOwnViews
+from migration.core.pages import AdminView, AdminWithOwnViews
 from tests.factories import make_full_client
 from tests.migration.admin.pages import login, make_run
 

@@ -6,8 +6,8 @@ import pytest
 from django_q.models import OrmQ
 
 from credentials.models import Client
+from migration.core import aws_store
 from migration.models import ClientMigration, RunPlan
-from migration.operations import aws_store
 from migration.pushes import plan_pages, plans
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push

@@ -6,8 +6,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from migration import sentences
+from migration.core.clients import all_clients
 from migration.models import ClientMigration, Rate
-from migration.models.clients import all_clients
 from migration.runs import engine
 from migration.runs.items import Outcome
 from migration.runs.models import Run

@@ -3,8 +3,8 @@
 import pytest
 from django_q.models import OrmQ
 
+from migration.core.clients import all_clients, digest_selection
 from migration.models import ClientMigration, RunItem, RunPlan
-from migration.models.clients import all_clients, digest_selection
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_full_client, make_many

@@ -6,9 +6,9 @@ import pytest
 from django.db import connection
 
 from migration import audit_sentences as sentences
+from migration.core.audit import AuditCode
+from migration.core.audit_chain import AuditHead, seal_audit
 from migration.models import AuditEvent
-from migration.models.audit_events import AuditCode
-from migration.operations.audit_chain import AuditHead, seal_audit
 
 
 def write_entries(number: int = 5, **fields) -> list[AuditEvent]:

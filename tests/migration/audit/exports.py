@@ -5,8 +5,8 @@ from typing import Any
 
 from django.urls import reverse
 
+from migration.core.audit_chain import record_process_start
 from migration.models import AuditEvent
-from migration.operations.audit_starts import record_process_start
 from tests.haystack import Haystack
 
 

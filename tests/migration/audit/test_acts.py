@@ -7,8 +7,10 @@ from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
 from credentials.models import DatabaseCredential
+from migration.core import aws_writes, refused_acts
+from migration.core.audit_chain import list_audited_settings
+from migration.core.clients import all_clients
 from migration.models import AuditEvent, Secret
-from migration.models.clients import all_clients
 from migration.moves.approvals import (
     ApprovalStepRefused,
     approve_request,
@@ -17,8 +19,6 @@ from migration.moves.approvals import (
 )
 from migration.moves.gates import Override, ShutGate
 from migration.moves.moves import move
-from migration.operations import aws_writes, bounded_refusals
-from migration.operations.audit_starts import list_audited_settings
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.resolutions import acknowledge, check_again
@@ -241,8 +241,8 @@ def test_who_is_refused_again_and_again_writes_an_entry_a_minute_and_the_number(
     idom, maria, client, monkeypatch
 ):
     now = 1_800_000_000.0
-    monkeypatch.setattr(bounded_refusals, "time", SimpleNamespace(time=lambda: now))
-    monkeypatch.setattr(bounded_refusals, "MOST_DIFFERENT", 3)
+    monkeypatch.setattr(refused_acts, "time", SimpleNamespace(time=lambda: now))
+    monkeypatch.setattr(refused_acts, "MOST_DIFFERENT", 3)
     entries = Entries()
 
     for _ in range(8):
@@ -270,7 +270,7 @@ def test_who_is_refused_again_and_again_writes_an_entry_a_minute_and_the_number(
 def test_a_move_that_is_refused_twice_is_one_entry_and_of_another_client_another(
     idom, maria, settings, monkeypatch
 ):
-    monkeypatch.setattr(bounded_refusals, "time", SimpleNamespace(time=lambda: 1_800_000_000.0))
+    monkeypatch.setattr(refused_acts, "time", SimpleNamespace(time=lambda: 1_800_000_000.0))
     settings.NOVA_MIN_READS = 20
     clients = [idom, make_full_client("other")]
     for each in clients:

@@ -14,10 +14,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 
 from migration import audit_sql, tasks
+from migration.core.audit import EPOCH, first_id_at, make_entry_id
+from migration.core.audit_chain import AuditHead, seal_audit, select_unsealed
+from migration.core.leases import LeaseKind
 from migration.models import AuditLink
-from migration.models.audit_signatures import EPOCH, first_id_at, make_entry_id
-from migration.models.leases import LeaseKind
-from migration.operations.audit_chain import AuditHead, seal_audit, select_unsealed
 from migration.operations.audit_heads import HeadNotSentError, send_head
 from migration.operations.audit_verification import verify_audit
 from nova_admin.audit_settings import SCHEME, parse_webhook, read_audit_settings
@@ -108,7 +108,7 @@ def test_an_entry_of_long_ago_is_left_to_the_task_of_each_hour(chain, monkeypatc
     with monkeypatch.context() as patch:
         hour_ago = datetime.now(UTC) - timedelta(hours=2)
         patch.setattr(
-            "migration.models.audit_events.make_entry_id", lambda: (first_id_at(hour_ago), hour_ago)
+            "migration.core.audit.make_entry_id", lambda: (first_id_at(hour_ago), hour_ago)
         )
         write_entries(1)
 

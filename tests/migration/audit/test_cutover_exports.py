@@ -16,13 +16,12 @@ from django.urls import reverse
 from credentials.models import Client
 from migration import audit_sentences as sentences
 from migration import audit_sql
+from migration.core.audit import AuditCode, audit_keys, first_id_at
+from migration.core.audit_chain import read_head, seal_audit
+from migration.core.audit_export import NotCutOverError, export_cutover, verify_file
+from migration.core.clients import all_clients
 from migration.models import AuditCheckpoint, AuditEvent, AuditLink, ClientMigration
-from migration.models.audit_events import AuditCode
-from migration.models.audit_signatures import audit_keys, first_id_at
-from migration.models.clients import all_clients
 from migration.moves.approvals import approve_run, start_move_run
-from migration.operations.audit_chain import read_head, seal_audit
-from migration.operations.cutover_exports import NotCutOverError, export_cutover, verify_file
 from migration.pushes.comparisons import compare
 from migration.runs import engine
 from nova_credentials.phases import Phase
@@ -66,7 +65,7 @@ def cut_over(maria, monkeypatch) -> int:
         ClientMigration.objects.change_phase([pk], old, new, by=maria, reason="INC-42")
     later = datetime.now(UTC) + timedelta(hours=1)
     with monkeypatch.context() as patch:
-        moment = "migration.models.audit_events.make_entry_id"
+        moment = "migration.core.audit.make_entry_id"
         patch.setattr(moment, lambda: (first_id_at(later), later))
         reveal()
     return pk

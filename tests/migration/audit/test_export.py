@@ -11,12 +11,11 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from migration import audit_sql
+from migration.core.audit import AuditCode, audit_keys
+from migration.core.audit_chain import AuditHead, read_head, seal_audit
+from migration.core.audit_export import AuditFilter, ExportFormat, export_audit
 from migration.models import AuditCheckpoint, AuditEvent, AuditLink
-from migration.models.audit_events import AuditCode
-from migration.models.audit_signatures import audit_keys
 from migration.operations import audit_trim
-from migration.operations.audit_chain import AuditHead, read_head, seal_audit
-from migration.operations.audit_export import AuditFilter, ExportFormat, export_audit
 from migration.operations.audit_trim import NotTrimmedError, trim_audit
 from migration.operations.audit_verification import verify_audit
 from tests.conftest import AUDIT_OF_TESTS

@@ -10,10 +10,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from migration.audit_sentences import CLIENT_GROUP_ADDED, LET_IN, LOGGED_IN
+from migration.core.audit import AuditCode
+from migration.core.audit_chain import seal_audit
 from migration.evidence_sentences import NO_COPIES_FOUND
 from migration.models import AuditEvent
-from migration.models.audit_events import AuditCode
-from migration.operations.audit_chain import seal_audit
 from tests.factories import make_user
 from tests.migration.audit.conftest import write_entries
 

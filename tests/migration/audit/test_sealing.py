@@ -13,11 +13,11 @@ from django.db import connection
 from django.urls import reverse
 
 from migration import audit_sql, tasks
+from migration.core import audit_chain
+from migration.core.audit_chain import seal_audit
+from migration.core.leases import LeaseKind
+from migration.core.notices import Notice
 from migration.models import AuditEvent, AuditLink
-from migration.models.leases import LeaseKind
-from migration.models.notices import Notice
-from migration.operations import audit_chain
-from migration.operations.audit_chain import seal_audit
 from migration.operations.audit_trim import NotTrimmedError, trim_audit
 from migration.operations.audit_verification import AuditFault, verify_audit
 from tests.held_leases import held_elsewhere
@@ -101,7 +101,7 @@ def test_a_chain_of_before_still_verifies(chain, as_superuser, monkeypatch):
     as_superuser(f"DELETE FROM {LINKS}")
     with monkeypatch.context() as patch:
         patch.setattr(
-            "migration.operations.audit_chain.datetime",
+            "migration.core.audit_chain.datetime",
             type("Never", (datetime,), {"now": classmethod(lambda *_: None)}),
         )
         seal_audit(from_beginning=True)

@@ -8,9 +8,9 @@ from django.db import connection, transaction
 from django.db.utils import IntegrityError
 
 from migration import audit_sql
+from migration.core.audit import make_entry_id
+from migration.core.audit_chain import AuditHead, read_head, seal_audit
 from migration.models import AuditCheckpoint, AuditEvent, AuditLink
-from migration.models.audit_signatures import make_entry_id
-from migration.operations.audit_chain import AuditHead, read_head, seal_audit
 from migration.operations.audit_verification import AuditFault, verify_audit
 from tests.conftest import AUDIT_OF_TESTS
 from tests.migration.audit.conftest import write_entries

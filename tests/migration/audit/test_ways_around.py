@@ -3,8 +3,8 @@
 import pytest
 
 from migration import audit_sql
+from migration.core.audit_chain import seal_audit
 from migration.models import AuditEvent, AuditLink
-from migration.operations.audit_chain import seal_audit
 from migration.operations.audit_verification import AuditFault
 from tests.factories import make_user
 from tests.migration.audit.conftest import write_entries

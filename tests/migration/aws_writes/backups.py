@@ -2,7 +2,7 @@
 
 from django.db import connection
 
-from migration.operations.aws_writes import write_guard
+from migration.core.aws_writes import write_guard
 from tests.factories import all_tables
 
 BACKUP = "old_backup"

@@ -1,6 +1,6 @@
 """The calls that AWS was sent and that write."""
 
-from migration.operations.aws_writes import READS
+from migration.core.aws_writes import READS
 
 
 def count_writes(aws) -> int:

@@ -2,8 +2,8 @@
 
 import pytest
 
+from migration.core.aws_writes import stop_aws_writes, write_guard
 from migration.models import DatabaseClaim
-from migration.operations.aws_writes import stop_aws_writes, write_guard
 from nova_credentials.aws.secrets_manager import SecretsManager
 from tests.factories import make_full_client
 

@@ -8,12 +8,10 @@ import pytest
 from django.db import connection
 
 from migration import audit_sentences, sentences
-from migration.models import AuditEvent, DatabaseClaim, Notice, WriteStop
-from migration.models.audit_events import AuditCode
-from migration.models.notices import NoticeEvent
-from migration.models.reasons import ReasonError
-from migration.operations import aws_writes, version_plans
-from migration.operations.aws_writes import (
+from migration.core import aws_store, aws_writes
+from migration.core.audit import AuditCode, ReasonError
+from migration.core.aws_store import find_own_unplanned_versions
+from migration.core.aws_writes import (
     COPY,
     STOPPED,
     ClaimRefused,
@@ -23,7 +21,8 @@ from migration.operations.aws_writes import (
     find_write_refusal,
     write_guard,
 )
-from migration.operations.version_plans import find_own_unplanned_versions
+from migration.core.notices import NoticeEvent
+from migration.models import AuditEvent, DatabaseClaim, Notice, WriteStop
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 MOMENT = timedelta(microseconds=1)
@@ -147,7 +146,7 @@ def test_newer_is_what_the_site_wrote_and_the_database_neither_knows_nor_planned
     monkeypatch, version, is_newer, since
 ):
     limiter = SimpleNamespace(run_statement=lambda _: ({"planned"}, since))
-    monkeypatch.setattr(version_plans, "rate_limiter", lambda: limiter)
+    monkeypatch.setattr(aws_store, "rate_limiter", lambda: limiter)
     whole = {"name": "idom", "version_id": "new", "created_at": NOON + MOMENT} | version
     known = {"idom": SimpleNamespace(version_id="pushed")}
     keys = SimpleNamespace(is_ours=lambda _, version_id: version_id != "foreign")

@@ -6,8 +6,8 @@ import psycopg
 import pytest
 from django.db import connection
 
-from migration.operations import database_identity
-from migration.operations.database_identity import ASK_SYSTEM, read_identity
+from migration.core import database_identity
+from migration.core.database_identity import ASK_SYSTEM, read_identity
 
 
 class Busy:

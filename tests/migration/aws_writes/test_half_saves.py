@@ -8,7 +8,7 @@ from django.db import connection, transaction
 
 from credentials.models import Client
 from migration import sentences
-from migration.operations.aws_writes import start_aws_writes
+from migration.core.aws_writes import start_aws_writes
 from migration.pushes.comparisons import compare
 from migration.pushes.saves import AdminSave, SaveRefusedError
 from nova_credentials.aws.secrets_manager import SecretsManager

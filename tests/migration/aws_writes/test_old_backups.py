@@ -7,8 +7,8 @@ from django.db import transaction
 
 from credentials.models import Client, DatabaseCredential
 from migration import sentences, tasks
+from migration.core.clients import all_clients
 from migration.models import PhaseChange, PlannedVersion, Secret
-from migration.models.clients import all_clients
 from migration.moves.moves import move
 from migration.pushes import pushes
 from migration.pushes.comparisons import compare

@@ -10,12 +10,12 @@ from django.urls import reverse
 
 from credentials.models import Client, DatabaseCredential
 from migration import sentences
+from migration.core.aws_store import secrets_manager
+from migration.core.aws_writes import WritesRefusedError
+from migration.core.snapshots import read_snapshot
 from migration.models import ClientMigration, PhaseChange
 from migration.moves.gates import evaluate_gate
 from migration.moves.moves import move
-from migration.operations.aws_store import secrets_manager
-from migration.operations.aws_writes import WritesRefusedError
-from migration.operations.snapshots import read_snapshot
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.resolutions import NotResolved, copy_to_aws, copy_to_postgres
@@ -99,9 +99,7 @@ def test_nothing_else_of_the_site_makes_a_client_of_secrets_manager():
             names = {getattr(call.func, "id", getattr(call.func, "attr", "")) for call in calls}
             if names & {"SecretsManager", "ClientSecretsManager", "Session", "client"}:
                 makers.append(path.relative_to(ROOT).as_posix())
-    assert [name for name in makers if "embedded" not in name] == [
-        "migration/operations/aws_store.py"
-    ]
+    assert [name for name in makers if "embedded" not in name] == ["migration/core/aws_store.py"]
 
 
 def test_a_save_after_the_cutover_is_refused(stores, idom, refuse):

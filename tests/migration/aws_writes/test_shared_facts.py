@@ -12,23 +12,19 @@ from django.db import connection
 from django.urls import reverse
 
 from credentials.models import DatabaseCredential
+from migration.core.audit import AuditCode
+from migration.core.aws_writes import _write_guard, find_write_refusal, write_guard
+from migration.core.clients import all_clients
+from migration.core.database_identity import note_facts_after_migrate
+from migration.core.heartbeat import TaskTaker
+from migration.core.shared_facts import find_differences, list_own_facts, seen_account
 from migration.doctor.findings import DoctorOptions
 from migration.doctor.site import examine_aws_writes_and_account
-from migration.heartbeat import TaskTaker
 from migration.models import AuditEvent, Comparison, DatabaseClaim, Secret
-from migration.models.audit_events import AuditCode
-from migration.models.clients import all_clients
 from migration.moves.approvals import start_move_run
 from migration.moves.gates import ShutGate
 from migration.moves.moves import move
 from migration.moves.runs import process_move_items
-from migration.operations.aws_writes import _write_guard, find_write_refusal, write_guard
-from migration.operations.database_identity import note_facts_after_migrate
-from migration.operations.shared_facts import (
-    find_differences,
-    list_own_facts,
-    seen_account,
-)
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.resolutions import NotResolved, check_again
@@ -150,7 +146,7 @@ def test_what_differs_is_named_and_nothing_is_written(
     write_password(pushed, "example-password-2")
     before = count_writes(aws)
 
-    with caplog.at_level(logging.ERROR, "migration.operations.shared_facts"):
+    with caplog.at_level(logging.ERROR, "migration.core.shared_facts"):
         (result,) = push(client_ids=[pushed])
         find_write_refusal()
 

@@ -11,16 +11,16 @@ from django.urls import reverse
 from django_q.models import OrmQ
 
 from migration import tasks
-from migration.models import WriteStop
-from migration.models.clients import all_clients
-from migration.models.reasons import ReasonError
-from migration.operations.aws_writes import (
+from migration.core.audit import ReasonError
+from migration.core.aws_writes import (
     KNOWN_FOR_SECONDS,
     find_write_refusal,
     start_aws_writes,
     stop_aws_writes,
     write_guard,
 )
+from migration.core.clients import all_clients
+from migration.models import WriteStop
 from migration.pushes import pushes
 from migration.pushes.pushes import push
 from migration.runs import engine, items
@@ -236,7 +236,7 @@ def test_two_who_stop_at_once_are_both_recorded_and_one_start_ends_both():
 
 def test_the_state_is_not_read_again_while_it_is_known(idom, monkeypatch):
     """A push asks nothing more for each client: the state comes with the turns that it reserves."""
-    from migration.operations import aws_writes
+    from migration.core import aws_writes
 
     asked = []
     reading = aws_writes.read_aws_write_state

@@ -6,8 +6,8 @@ from django.utils import timezone
 
 from migration.campaigns.members import read_campaign_request
 from migration.campaigns.steps import advance_campaign, start_campaign
+from migration.core.clients import all_clients
 from migration.models import Campaign, ClientGroup, RunItem, Wave
-from migration.models.clients import all_clients
 from migration.runs import engine
 from migration.runs.models import Run
 from nova_credentials.phases import Phase

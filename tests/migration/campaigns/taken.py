@@ -9,10 +9,9 @@ from django.db.models import F
 from django.utils import timezone
 
 from migration.campaigns.steps import advance_campaign, start_campaign
+from migration.core import aws_store
+from migration.core.clients import WRITES_BOTH, all_clients
 from migration.models import Campaign, ClientGroup, Comparison, Wave, WaveClient
-from migration.models.clients import all_clients
-from migration.models.phases import WRITES_BOTH
-from migration.operations import aws_store
 from migration.pushes.comparisons import compare
 from migration.runs import engine
 from migration.runs.models import Run

@@ -5,8 +5,8 @@ import re
 import pytest
 from django.contrib.auth.models import Group, User
 
+from migration.core.clients import all_clients, digest_clients
 from migration.models import Campaign, ClientGroup
-from migration.models.clients import all_clients, digest_clients
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_full_client, make_user, sent_form
 from tests.migration.admin.pages import CLIENTS, text

@@ -14,8 +14,8 @@ from migration.campaigns.members import (
     count_in_campaigns,
     list_newest_waves_of_groups,
 )
+from migration.core.clients import all_clients
 from migration.models import Campaign, GroupMember
-from migration.models.clients import all_clients
 from migration.runs.models import Run
 from tests.factories import make_client
 from tests.migration.admin.pages import CLIENTS, login, page_of, text

@@ -8,10 +8,10 @@ from django.core.management import CommandError, call_command
 
 from credentials.models import DatabaseCredential
 from migration.campaigns.steps import advance_campaign, approve_campaign
+from migration.core.aws_store import secrets_manager
+from migration.core.clients import all_clients
 from migration.management import campaigns
 from migration.models import Campaign, ClientGroup
-from migration.models.clients import all_clients
-from migration.operations.aws_store import secrets_manager
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user

@@ -12,8 +12,8 @@ from django.utils import timezone
 from migration.campaigns.explain import WaveState, summarize_campaign
 from migration.campaigns.members import find_stuck_slugs, go_on_without
 from migration.campaigns.models import CampaignNotChangedError
+from migration.core.clients import all_clients, digest_clients
 from migration.models import AuditEvent, Campaign, ClientMigration, ReadCount, WaveClient
-from migration.models.clients import all_clients, digest_clients
 from migration.runs.items import Outcome
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase

@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from migration.campaigns.explain import show_time
 from migration.campaigns.members import find_stuck_slugs, go_on_without
+from migration.core.clients import all_clients
 from migration.models import AuditEvent, Campaign, ClientMigration, ReadCount, Worker
-from migration.models.clients import all_clients
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison, make_full_client, make_user
 from tests.migration.admin.pages import CLIENTS, page_of, text

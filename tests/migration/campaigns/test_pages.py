@@ -14,8 +14,8 @@ from migration import sentences
 from migration.campaigns import history as campaign_changes
 from migration.campaigns import pages as campaign_views
 from migration.campaigns.steps import advance_campaign
+from migration.core.audit import AuditCode
 from migration.models import AuditEvent, Campaign, PhaseChange, Wave, WaveClient, Worker
-from migration.models.audit_events import AuditCode
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from nova_credentials.phases import Phase

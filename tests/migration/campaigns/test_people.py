@@ -7,8 +7,8 @@ from migration import tasks
 from migration.campaigns import steps
 from migration.campaigns.models import StaleCampaignError
 from migration.campaigns.steps import approve_campaign, cancel_campaign, stop_campaign
+from migration.core.clients import all_clients
 from migration.models import Campaign
-from migration.models.clients import all_clients
 from migration.moves.approvals import ApprovalStepRefused
 from migration.moves.moves import move
 from migration.runs.models import Run

@@ -7,13 +7,13 @@ import pytest
 from django.db import connection
 
 from migration import sentences
+from migration.core.audit import AuditCode
+from migration.core.aws_writes import stop_aws_writes
+from migration.core.clients import all_clients
+from migration.core.leases import LeaseKind
 from migration.models import AuditEvent, Campaign, ClientMigration, PhaseChange, RunItem
-from migration.models.audit_events import AuditCode
-from migration.models.clients import all_clients
-from migration.models.leases import LeaseKind
 from migration.moves import runs as move_runs
 from migration.moves.moves import move
-from migration.operations.aws_writes import stop_aws_writes
 from migration.runs import engine
 from migration.runs.items import Outcome
 from migration.runs.models import Run

@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from migration.campaigns import starts
+from migration.core.clients import all_clients, digest_clients
 from migration.models import AuditEvent, Campaign, ClientGroup, GroupMember
-from migration.models.clients import all_clients, digest_clients
 from nova_credentials.phases import Phase
 from tests.factories import make_many, make_user, sent_form
 from tests.migration.admin.pages import text

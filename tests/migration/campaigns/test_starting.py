@@ -11,8 +11,8 @@ from migration import campaign_sentences, sentences
 from migration.campaigns import steps as campaigns
 from migration.campaigns.models import StaleCampaignError
 from migration.campaigns.steps import CampaignStartRefusedError, approve_campaign
+from migration.core.audit import AuditCode
 from migration.models import AuditEvent, Campaign, ClientGroup, PasswordReset, PhaseChange
-from migration.models.audit_events import AuditCode
 from migration.moves.approvals import ApprovalStepRefused
 from migration.runs.items import Outcome
 from migration.runs.models import Run

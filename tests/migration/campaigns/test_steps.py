@@ -8,8 +8,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from migration.core.clients import all_clients
 from migration.models import Campaign, ClientGroup, WaveClient
-from migration.models.clients import all_clients
 from migration.moves.moves import move
 from migration.runs.items import Outcome
 from migration.runs.models import Run

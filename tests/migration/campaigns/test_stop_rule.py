@@ -6,8 +6,8 @@ import pytest
 from django.db import connection
 
 from migration.campaigns.models import StaleCampaignError
+from migration.core.audit import AuditCode
 from migration.models import AuditEvent, Campaign, Comparison
-from migration.models.audit_events import AuditCode
 from migration.moves.moves import move
 from migration.pushes.comparisons import compare
 from migration.runs import engine

@@ -6,8 +6,8 @@ from django_q.models import OrmQ, Schedule
 from redis.exceptions import ConnectionError as RedisIsDown
 
 from migration import tasks
+from migration.core.aws_writes import start_aws_writes, stop_aws_writes, write_guard
 from migration.models import Campaign
-from migration.operations.aws_writes import start_aws_writes, stop_aws_writes, write_guard
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.migration.campaigns.taken import (

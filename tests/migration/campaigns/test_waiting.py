@@ -10,8 +10,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from migration.campaigns.explain import WaveState, summarize_campaign
+from migration.core.clients import all_clients
 from migration.models import Campaign, ClientMigration, ReadCount, Worker
-from migration.models.clients import all_clients
 from migration.moves.models import Blocker
 from migration.pushes.comparisons import compare
 from migration.runs.items import Outcome

@@ -9,8 +9,8 @@ from django.contrib.auth.models import User
 
 from migration.clients import list as client_list
 from migration.clients.imports import store_import
+from migration.core.clients import all_clients
 from migration.models import ClientGroup, ClientOwner
-from migration.models.clients import all_clients
 from tests.factories import VIEW, make_client, make_database, make_full_client
 from tests.migration.admin.pages import CLIENTS, login
 from tests.migration.client_list.conftest import put_in_phase

@@ -7,8 +7,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from migration.core.clients import all_clients
 from migration.models import ClientGroup, ClientMigration
-from migration.models.clients import all_clients
 from migration.reports.dashboard import load_dashboard
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_client, make_many

@@ -6,10 +6,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from migration.core.aws_writes import stop_aws_writes
+from migration.core.clients import all_clients
 from migration.models import ClientGroup
-from migration.models.clients import all_clients
 from migration.moves.readiness import has_next_phase, is_ready, judge_next_steps
-from migration.operations.aws_writes import stop_aws_writes
 from migration.runs.models import Run
 from nova_credentials.messages import Message
 from tests.factories import make_full_client

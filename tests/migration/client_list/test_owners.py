@@ -2,8 +2,8 @@
 
 from django.contrib.auth.models import User
 
+from migration.core.clients import all_clients
 from migration.models import AuditEvent, ClientOwner
-from migration.models.clients import all_clients
 from tests.factories import VIEW, make_client, make_user
 from tests.migration.admin.pages import CLIENTS, login, text
 

@@ -7,8 +7,8 @@ import pytest
 from django.db import OperationalError, connection
 
 from credentials.models import clients
+from migration.core.clients import all_clients
 from migration.models import AuditEvent, ClientOwner
-from migration.models.clients import all_clients
 from tests.factories import make_many, make_user
 from tests.memory import measure_peak
 

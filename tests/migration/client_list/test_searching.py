@@ -5,9 +5,9 @@ import unicodedata
 import pytest
 
 from credentials.models import Client
+from migration.core.clients import all_clients
+from migration.core.text import LETTERS, MARKS, fold_text, make_folded_expression
 from migration.models import Secret
-from migration.models.clients import all_clients
-from migration.models.folding import LETTERS, MARKS, fold_text, make_folded_expression
 from nova_credentials.credential_types import CredentialType
 from tests.factories import make_client, make_database, make_email
 from tests.migration.admin.pages import CLIENTS, login

@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from migration import resolution_sentences, sentences
+from migration.core import aws_store
 from migration.models import ClientMigration, Resolution, RunItem
-from migration.operations import aws_store
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.secret_writer import REPLACED_STAGE

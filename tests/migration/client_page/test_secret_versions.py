@@ -5,7 +5,7 @@ from html import unescape
 
 import pytest
 
-from migration.operations import aws_store
+from migration.core import aws_store
 from migration.pushes.pushes import push
 from tests.factories import make_full_client, make_user
 from tests.migration.admin.pages import text

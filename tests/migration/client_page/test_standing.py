@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from credentials.models import Client
-from migration.admin.client_tabs import ClientTab
+from migration.core.pages import ClientTab
 from migration.models import (
     ClientMigration,
     MoveRequest,
@@ -251,7 +251,7 @@ def fill(pk: int, number: int) -> None:
 @pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_READ, Phase.AWS])
 def test_the_page_asks_as_many_queries_at_fifty_rows_as_at_one(root, idom, phase, monkeypatch):
     # On a slow machine it would be asked again between two pages.
-    monkeypatch.setattr("migration.operations.aws_writes.KNOWN_FOR_SECONDS", 1e6)
+    monkeypatch.setattr("migration.core.aws_writes.KNOWN_FOR_SECONDS", 1e6)
     ClientMigration.objects.create(client_id=idom, phase=phase)
     ReadCount.objects.create(client_id=idom)
     fill(idom, 1)

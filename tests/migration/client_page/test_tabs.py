@@ -6,9 +6,9 @@ from html import unescape
 import pytest
 
 from credentials.models import Client
-from migration.admin.client_tabs import ClientTab
+from migration.core.clients import all_clients
+from migration.core.pages import ClientTab
 from migration.models import ClientGroup, ClientMigration
-from migration.models.clients import all_clients
 from nova_credentials.phases import Phase
 from tests.factories import (
     VIEW,

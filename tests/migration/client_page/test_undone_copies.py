@@ -8,10 +8,10 @@ from django.db import connection
 
 from credentials.models import Client, EmailCredential
 from migration import resolution_sentences, sentences
+from migration.core import aws_store
+from migration.core.aws_writes import start_aws_writes, stop_aws_writes
 from migration.models import AuditEvent, ClientMigration, Comparison, Resolution
 from migration.moves.moves import move
-from migration.operations import aws_store
-from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.pushes import pushes, resolutions
 from migration.pushes import resolutions as undone_copies
 from migration.pushes.comparisons import compare
@@ -339,7 +339,7 @@ def test_the_second_of_two_people_is_told_and_changes_nothing(copied):
 
 def test_a_client_that_somebody_works_on_is_waited_for_and_then_left(copied, monkeypatch):
     monkeypatch.setattr(undone_copies, "LOCK_WAIT_SECONDS", 0.0)
-    monkeypatch.setattr("migration.operations.locks.take_leases", lambda *_: set())
+    monkeypatch.setattr("migration.core.leases.take_leases", lambda *_: set())
 
     with pytest.raises(NotResolved) as refusal:
         undo_copy(client_id=copied, seen="x", reason="INC-2")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from migration.operations import aws_store
+from migration.core import aws_store
 from migration.secrets.copies import search_copies
 from nova_credentials.aws.secrets_manager import SecretsManager
 from tests.migration.copies.nova_tables import novas_tables

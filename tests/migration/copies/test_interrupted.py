@@ -19,9 +19,8 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from migration import tasks
+from migration.core.leases import LeaseKind, list_held
 from migration.models import CopySearch, SearchedClient
-from migration.models.leases import LeaseKind
-from migration.operations.leases import list_held
 from migration.secrets import copies
 from migration.secrets.copies import hold_search, request_background_search, search_copies
 from migration.secrets.models import SearchState

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from migration.core.aws_store import secrets_manager
 from migration.doctor import site as clocks
 from migration.doctor.findings import DoctorOptions, FindingState
-from migration.operations.aws_store import secrets_manager
 from nova_credentials.aws.clock import read_aws_clock
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 

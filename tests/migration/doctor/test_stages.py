@@ -2,9 +2,9 @@
 
 import pytest
 
+from migration.core import aws_store
 from migration.doctor import site as stages
 from migration.doctor.findings import DoctorOptions, FindingState
-from migration.operations import aws_store
 from nova_credentials.aws.secrets_manager import SecretsManager
 
 

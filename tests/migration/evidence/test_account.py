@@ -2,8 +2,8 @@
 
 import pytest
 
+from migration.core.aws_store import secrets_manager
 from migration.moves.gates import KmsAnswers, find_account_problem
-from migration.operations.aws_store import secrets_manager
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client

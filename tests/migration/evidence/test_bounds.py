@@ -7,8 +7,8 @@ import pytest
 from django.utils import timezone
 
 from migration import evidence_sentences, login_sentences
+from migration.core.clients import ReadsSince
 from migration.models import ClientMigration, Comparison, LoginTest, ReadCount, SearchedClient
-from migration.models.reads import ReadsSince
 from migration.moves import evidence, gates
 from migration.moves.evidence import (
     Evidence,

@@ -7,8 +7,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from migration import evidence_sentences
+from migration.core.audit import ReasonError
 from migration.models import ClientMigration, MoveRequest, PhaseChange
-from migration.models.reasons import ReasonError
 from migration.moves.approvals import ApprovalStepRefused, approve_request, request_move
 from migration.moves.gates import CheckCode, Override, ShutGate
 from migration.moves.moves import move

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from credentials.models import ClientRevision
 from migration.clients.status import has_push_pending
+from migration.core.clients import all_clients
 from migration.models import ClientMigration, LoginTest, ReadCount
-from migration.models.clients import all_clients
 from migration.moves.evidence import GateFacts
 from migration.moves.gates import database_checks
 from migration.moves.models import Blocker, select_with_blocker, with_blocker

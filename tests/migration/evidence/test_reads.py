@@ -7,11 +7,11 @@ from django.db.models import F
 from django.utils import timezone
 
 from credentials.models import Client
+from migration.core.aws_store import secrets_manager
 from migration.models import ClientMigration, ReadCount
 from migration.moves.gates import CheckCode, Override, ShutGate
 from migration.moves.models import FRESH
 from migration.moves.moves import move
-from migration.operations.aws_store import secrets_manager
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from nova_credentials.phases import Phase

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from migration.core.snapshots import read_snapshot
 from migration.models import ClientMigration, ReaderProcess, SearchedClient
 from migration.moves.evidence import Evidence, describe_duration, find_end_of_purge_wait
 from migration.moves.gates import database_checks
 from migration.moves.moves import move
-from migration.operations.snapshots import read_snapshot
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.factories import give_evidence, make_copy_search

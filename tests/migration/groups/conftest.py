@@ -2,8 +2,8 @@
 
 import pytest
 
+from migration.core.clients import all_clients
 from migration.models import ClientGroup
-from migration.models.clients import all_clients
 from tests.factories import make_client, make_user
 
 

@@ -5,8 +5,8 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
+from migration.core.clients import all_clients
 from migration.models import AuditEvent, ClientGroup
-from migration.models.clients import all_clients
 from tests.factories import make_full_client, make_user
 
 

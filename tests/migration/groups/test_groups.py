@@ -9,9 +9,9 @@ from django.test.utils import CaptureQueriesContext
 
 from credentials.models import clients
 from migration import group_sentences
+from migration.core.clients import all_clients
+from migration.core.groups import ClientGroupError, parse_group_name
 from migration.models import AuditEvent, ClientGroup, ClientMigration, GroupMember
-from migration.models.client_groups import ClientGroupError, parse_group_name
-from migration.models.clients import all_clients
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_many
 from tests.memory import measure_peak

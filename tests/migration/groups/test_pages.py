@@ -6,8 +6,8 @@ from django.core.management import call_command
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
+from migration.core.clients import all_clients
 from migration.models import AuditEvent, ClientGroup, GroupMember
-from migration.models.clients import all_clients
 from tests.factories import VIEW, make_client, make_full_client, make_many
 from tests.migration.admin.pages import CLIENTS, login, page_of, text
 from tests.page_forms import pages_left_out

@@ -10,8 +10,8 @@ from django.db import connection
 from credentials.models import Client, DatabaseCredential
 from migration.clients import imports
 from migration.clients.imports import ImportRefusedError, store_import
+from migration.core.keys import make_fingerprint
 from migration.models import ClientGroup, KnownValue
-from migration.operations.keys import make_fingerprint
 from migration.pushes.known_values import note_written_rows
 from tests.factories import make_full_client, nova_connected, update
 from tests.migration.imports.files import make_csv, make_row

@@ -5,8 +5,8 @@ import pytest
 from migration.clients import imports
 from migration.clients.imports import LineOutcome, preview_import
 from migration.clients.offboarding import offboard_client
+from migration.core.clients import all_clients
 from migration.models import ClientGroup
-from migration.models.clients import all_clients
 from nova_credentials.phases import Phase
 from tests.factories import make_aws, make_client, make_database, make_email, make_full_client
 from tests.migration.imports.files import AWS, DATABASE, EMAIL, make_csv, make_row

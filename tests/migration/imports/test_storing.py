@@ -8,8 +8,8 @@ from django.utils import translation
 from credentials.models import Client, DatabaseCredential
 from migration.clients.history import load_history
 from migration.clients.imports import ImportRefusedError, preview_import, store_import
+from migration.core.clients import all_clients
 from migration.models import AuditEvent, ClientGroup
-from migration.models.clients import all_clients
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from nova_credentials.phases import Phase

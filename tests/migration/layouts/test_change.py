@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from credentials.models import DatabaseCredential
 from migration import layout_sentences, sentences
+from migration.core.audit import AuditCode
+from migration.core.leases import LeaseKind
 from migration.models import AuditEvent, ClientMigration, DatabaseClaim, PlannedVersion, Secret
-from migration.models.audit_events import AuditCode
-from migration.models.leases import LeaseKind
 from migration.moves.moves import move
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push

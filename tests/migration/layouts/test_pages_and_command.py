@@ -7,8 +7,8 @@ from django.core.management import call_command
 from django.urls import reverse
 
 from migration import layout_sentences, sentences
+from migration.core import aws_store
 from migration.models import AuditEvent, ClientMigration, RunItem
-from migration.operations import aws_store
 from migration.runs import engine
 from migration.runs.failures import count_failed_clients
 from migration.runs.items import Act

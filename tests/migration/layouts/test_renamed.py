@@ -8,10 +8,10 @@ from django.db import connection
 from credentials.models import DatabaseCredential
 from credentials.triggers import ensure_writes_are_counted
 from migration import sentences
+from migration.core.audit import AuditCode
+from migration.core.clients import all_clients, store_lost_secret_slugs
+from migration.core.secrets import OtherSecretsState
 from migration.models import AuditEvent, ClientMigration, Rotation, Secret
-from migration.models.audit_events import AuditCode
-from migration.models.clients import all_clients, store_lost_secret_slugs
-from migration.models.layouts import OtherSecretsState
 from migration.moves.moves import move
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push

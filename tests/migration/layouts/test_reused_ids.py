@@ -3,7 +3,7 @@
 import pytest
 from django.db import connection
 
-from migration.models.clients import all_clients
+from migration.core.clients import all_clients
 from migration.pushes import pushes
 from migration.pushes.pushes import push
 from migration.secrets.layouts import follow_new_slugs

@@ -12,9 +12,9 @@ from credentials.models import Client, DatabaseCredential
 from credentials.refusals import insert_rows
 from migration import legacy_sentences
 from migration.clients.legacy import NothingImported, import_legacy_clients, plan_legacy_import
+from migration.core.clients import all_clients
+from migration.core.leases import LeaseKind
 from migration.models import AuditEvent, ClientGroup
-from migration.models.clients import all_clients
-from migration.models.leases import LeaseKind
 from tests.factories import (
     make_client,
     make_database,

@@ -5,11 +5,14 @@ import time
 
 import pytest
 
-from migration.models.login_outcomes import LoginOutcome
-from migration.operations.login_tests.addresses import is_allowed, resolve_host
+from migration.core.outgoing import (
+    Deadline,
+    LoginFailedError,
+    LoginOutcome,
+    is_allowed,
+    resolve_host,
+)
 from migration.operations.login_tests.attempts import try_login
-from migration.operations.login_tests.deadlines import Deadline
-from migration.operations.login_tests.outcomes import LoginFailedError
 from nova_credentials.credential_types import CredentialType
 from tests.migration.login_tests.servers import HOST
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from migration.models.login_outcomes import LoginOutcome
+from migration.core.outgoing import LoginOutcome
 from migration.operations.login_tests import aws as aws_logins
 from migration.operations.login_tests.attempts import try_login
 from nova_credentials.aws.identity_request import sign_identity_request

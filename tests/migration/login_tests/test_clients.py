@@ -7,16 +7,16 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 
 from credentials.models import Client
+from migration.core.audit import AuditCode
+from migration.core.clients import all_clients
+from migration.core.outgoing import LoginOutcome
+from migration.core.snapshots import read_snapshot
 from migration.models import AuditEvent, LoginTest, RunItem
-from migration.models.audit_events import AuditCode
-from migration.models.clients import all_clients
-from migration.models.login_outcomes import LoginOutcome
 from migration.models.login_tests import LoginStore, LoginStores
 from migration.moves.gates import CheckCode, database_checks
 from migration.moves.models import Blocker, with_blocker
 from migration.operations.client_login_tests import LoginKey, read_logins, try_client_logins
 from migration.operations.login_advice import CopyAdvice, advise_copy
-from migration.operations.snapshots import read_snapshot
 from migration.runs.engine import finish_inline
 from migration.runs.items import Outcome
 from migration.runs.models import Run

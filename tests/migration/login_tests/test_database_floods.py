@@ -9,10 +9,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from migration.models.login_outcomes import LoginOutcome
+from migration.core.outgoing import Deadline, LoginOutcome
 from migration.operations.login_tests.attempts import make_database_login, try_login
 from migration.operations.login_tests.database import open_database
-from migration.operations.login_tests.deadlines import Deadline
 from nova_credentials.credential_types import CredentialType
 from tests.migration.login_tests.servers import HOST, PASSWORD, USER, postgres_message
 

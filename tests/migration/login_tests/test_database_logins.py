@@ -7,12 +7,10 @@ import pytest
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
-from migration.models.login_outcomes import LoginOutcome
+from migration.core.outgoing import Deadline, LoginFailedError, LoginOutcome
 from migration.operations.login_tests import database
 from migration.operations.login_tests.attempts import make_database_login, try_login
 from migration.operations.login_tests.database import open_database
-from migration.operations.login_tests.deadlines import Deadline
-from migration.operations.login_tests.outcomes import LoginFailedError
 from nova_credentials.credential_types import CredentialType
 from tests.migration.login_tests.servers import (
     CLEAR_TEXT,

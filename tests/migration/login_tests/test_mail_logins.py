@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from migration.models.login_outcomes import LoginOutcome
+from migration.core.outgoing import LoginOutcome
 from migration.operations.login_tests import mail as mail_logins
 from migration.operations.login_tests.attempts import try_login
 from nova_credentials.credential_types import CredentialType

@@ -7,8 +7,8 @@ from django.contrib.auth.models import Group
 from django.urls import reverse
 
 from credentials.models import Client
+from migration.core.audit import AuditCode
 from migration.models import AuditEvent, LoginTest
-from migration.models.audit_events import AuditCode
 from tests.factories import make_client, make_database
 from tests.migration.login_tests.servers import HOST, PASSWORD, USER
 from tests.page_forms import open_form

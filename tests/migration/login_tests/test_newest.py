@@ -10,14 +10,13 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from credentials.models import Client
+from migration.core.outgoing import LoginOutcome, LoginResult
+from migration.core.snapshots import read_snapshot
 from migration.models import LoginTest
-from migration.models.login_outcomes import LoginOutcome
 from migration.models.login_tests import LoginStore
 from migration.moves.gates import database_checks
 from migration.operations import client_login_tests
 from migration.operations.client_login_tests import try_client_logins
-from migration.operations.login_tests.outcomes import LoginResult
-from migration.operations.snapshots import read_snapshot
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, update
 from tests.migration.moves.clients import enter_phase

@@ -2,8 +2,8 @@
 
 import pytest
 
+from migration.core.outgoing import LoginOutcome
 from migration.operations.login_tests.attempts import try_login
-from migration.operations.login_tests.outcomes import LoginOutcome
 from nova_credentials.credential_types import CredentialType
 
 LOGINS = {

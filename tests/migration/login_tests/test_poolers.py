@@ -7,12 +7,15 @@ import pytest
 from django.db import connection
 from psycopg.conninfo import conninfo_to_dict
 
-from migration.models.login_outcomes import PROVEN_WRONG
-from migration.operations.login_tests import addresses
-from migration.operations.login_tests.addresses import ResolvedAddress
+from migration.core import outgoing
+from migration.core.outgoing import (
+    PROVEN_WRONG,
+    Deadline,
+    LoginFailedError,
+    LoginOutcome,
+    ResolvedAddress,
+)
 from migration.operations.login_tests.database import DatabaseLogin, log_in_to_database
-from migration.operations.login_tests.deadlines import Deadline
-from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
 from tests.factories import nova_uri
 from tests.migration.doctor.pgbouncer import pooled
 
@@ -31,7 +34,7 @@ def role(transactional_db):
 @pytest.fixture
 def pooler(role, tmp_path, settings, monkeypatch):
     monkeypatch.setattr(
-        addresses, "_ask_resolver", lambda host, port: [ResolvedAddress(socket.AF_INET, host, port)]
+        outgoing, "_ask_resolver", lambda host, port: [ResolvedAddress(socket.AF_INET, host, port)]
     )
     settings.NOVA_LOGIN_PRIVATE_ADDRESSES = True
     settings.NOVA_LOGIN_UNVERIFIED_DATABASES = True

@@ -5,8 +5,8 @@ from django.urls import reverse
 
 from credentials.models import Client
 from credentials.pointers import POINTER
+from migration.core.audit import AuditCode
 from migration.models import AuditEvent, LoginTest
-from migration.models.audit_events import AuditCode
 from tests.factories import make_client, make_database, update
 from tests.migration.login_tests.servers import HOST, PASSWORD, USER
 from tests.page_forms import open_form

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from migration.models.clients import all_clients
+from migration.core.clients import all_clients
 from migration.moves.approvals import start_move_run
 from migration.pushes.comparisons import compare
 from migration.runs import engine

@@ -10,9 +10,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from migration import sentences
+from migration.core.audit import AuditCode, ReasonError
 from migration.models import AuditEvent, ClientMigration, PasswordReset, PhaseChange
-from migration.models.audit_events import AuditCode
-from migration.models.reasons import ReasonError
 from migration.moves.approvals import ApprovalStepRefused, approve_run, cancel_run_request
 from migration.moves.evidence import Evidence
 from migration.runs import engine

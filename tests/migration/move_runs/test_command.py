@@ -7,9 +7,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from migration import sentences
+from migration.core.aws_writes import stop_aws_writes
+from migration.core.clients import all_clients
 from migration.management.commands import move_clients
-from migration.models.clients import all_clients
-from migration.operations.aws_writes import stop_aws_writes
 from migration.runs.models import PlannedMoves, Run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_many, make_user

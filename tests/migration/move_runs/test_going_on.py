@@ -8,13 +8,13 @@ from django.utils import timezone
 from credentials import sentences as rows
 from credentials.refusals import RefusedByDatabaseError
 from migration import sentences
+from migration.core import aws_store
+from migration.core.audit import AuditCode
+from migration.core.aws_writes import start_aws_writes, stop_aws_writes
+from migration.core.leases import LeaseKind
 from migration.models import AuditEvent, MoveRequest, PhaseChange, RunItem
-from migration.models.audit_events import AuditCode
-from migration.models.leases import LeaseKind
 from migration.moves import runs as move_runs
 from migration.moves.moves import move
-from migration.operations import aws_store
-from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.runs import engine

@@ -7,12 +7,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from migration import sentences
+from migration.core import aws_store
+from migration.core.audit import AuditCode
+from migration.core.clients import all_clients
 from migration.models import AuditEvent, ClientMigration, PhaseChange
-from migration.models.audit_events import AuditCode
-from migration.models.clients import all_clients
 from migration.moves.approvals import start_move_run
 from migration.moves.moves import move
-from migration.operations import aws_store
 from migration.runs import engine
 from migration.runs.items import Outcome
 from migration.runs.models import Run

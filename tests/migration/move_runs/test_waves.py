@@ -6,8 +6,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from migration import sentences
+from migration.core.clients import all_clients
 from migration.models import ClientGroup
-from migration.models.clients import all_clients
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client

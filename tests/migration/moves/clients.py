@@ -8,10 +8,10 @@ import pytest
 from django.db.models import F
 
 from credentials.models import Client, DatabaseCredential
+from migration.core import snapshots
 from migration.models import ClientMigration
 from migration.moves.gates import ShutGate
 from migration.moves.moves import move
-from migration.operations import snapshots
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.runs.items import Outcome

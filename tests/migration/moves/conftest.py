@@ -2,7 +2,7 @@
 
 import pytest
 
-from migration.operations import aws_store
+from migration.core import aws_store
 from nova_credentials.aws.secrets_manager import SecretsManager
 from tests.factories import make_full_client
 

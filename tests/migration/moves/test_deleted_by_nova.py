@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 
 from credentials.models import Client
-from migration.models.clients import all_clients
+from migration.core.clients import all_clients
 from migration.moves import moves
 from migration.pushes import rows_from_aws
 from migration.runs import engine

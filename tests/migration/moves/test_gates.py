@@ -9,12 +9,12 @@ from django.utils import timezone
 
 from credentials.models import Client
 from migration import sentences
+from migration.core.audit import ReasonError
+from migration.core.aws_writes import stop_aws_writes
+from migration.core.snapshots import read_snapshot
 from migration.models import ClientMigration, Comparison, PhaseChange, ReadCount, RunItem
-from migration.models.reasons import ReasonError
 from migration.moves.gates import CheckCode, Override, database_checks, evaluate_gate
 from migration.moves.moves import move
-from migration.operations.aws_writes import stop_aws_writes
-from migration.operations.snapshots import read_snapshot
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.runs.models import Run

@@ -8,11 +8,11 @@ from django.db import connection
 from credentials import sentences as rows
 from credentials.models import Client, DatabaseCredential
 from migration import sentences
+from migration.core.keys import make_fingerprint
 from migration.models import Comparison
 from migration.moves import moves
 from migration.moves.gates import CheckCode
 from migration.moves.moves import move
-from migration.operations.keys import make_fingerprint
 from migration.pushes.comparisons import compare
 from migration.pushes.known_values import note_written_rows
 from migration.pushes.pushes import push

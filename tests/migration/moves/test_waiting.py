@@ -9,11 +9,11 @@ from django.db import connection, transaction
 from credentials import sentences as rows
 from credentials.models import Client
 from migration import sentences
+from migration.core import aws_store
 from migration.models import ClientMigration, PhaseChange
 from migration.moves import moves
 from migration.moves.gates import ShutGate
 from migration.moves.moves import move
-from migration.operations import aws_store
 from migration.pushes import pushes, resolutions
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase, StalePhase

@@ -8,6 +8,8 @@ from django.db import connection
 from django.utils import timezone
 
 from migration import audit_sentences, tasks
+from migration.core.audit import AuditCode
+from migration.core.notices import NoticeEvent
 from migration.models import (
     AuditEvent,
     ClientMigration,
@@ -17,8 +19,6 @@ from migration.models import (
     RotationSchedule,
     Worker,
 )
-from migration.models.audit_events import AuditCode
-from migration.models.notices import NoticeEvent
 from migration.operations import notice_looks
 from migration.operations.notice_looks import look_at_clients, look_at_site
 from nova_credentials.phases import Phase

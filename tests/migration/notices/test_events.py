@@ -10,9 +10,10 @@ from django.utils import timezone
 from credentials.models import Client
 from migration.campaigns import steps
 from migration.campaigns.steps import approve_campaign, cancel_campaign, start_campaign
+from migration.core.aws_writes import start_aws_writes, stop_aws_writes
+from migration.core.clients import all_clients
+from migration.core.notices import NoticeEvent
 from migration.models import ClientGroup, Comparison, Notice, OpenMismatch, Rotation
-from migration.models.clients import all_clients
-from migration.models.notices import NoticeEvent
 from migration.models.rotations import RotationOutcome
 from migration.moves.approvals import (
     approve_request,
@@ -22,7 +23,6 @@ from migration.moves.approvals import (
     request_move,
     start_move_run,
 )
-from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.notice_looks import look_at_clients
 from migration.pushes.comparisons import compare
 from migration.runs import engine

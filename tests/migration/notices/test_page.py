@@ -4,6 +4,7 @@ import pytest
 from django.urls import reverse
 
 from migration.campaigns.steps import start_campaign
+from migration.core.notices import NoticeEvent
 from migration.doctor.examination import examine_nova
 from migration.models import (
     AuditEvent,
@@ -13,7 +14,6 @@ from migration.models import (
     NoticeDelivery,
     NoticeSwitch,
 )
-from migration.models.notices import NoticeEvent
 from migration.operations.notices import hand_out_notices
 from nova_admin.notify_settings import NotifySettings
 from nova_credentials.phases import Phase

@@ -3,8 +3,8 @@
 import pytest
 
 from migration import tasks
+from migration.core.notices import DeliveryState, NoticeEvent
 from migration.models import Condition, Notice, NoticeDelivery
-from migration.models.notices import DeliveryState, NoticeEvent
 from migration.operations import notices
 from migration.operations.notice_looks import look_at_clients
 from migration.operations.webhooks import read_retry_after

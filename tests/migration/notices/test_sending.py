@@ -7,9 +7,9 @@ import pytest
 from django.db import connection
 
 from migration import notice_sentences as sentences
+from migration.core.clients import all_clients
+from migration.core.notices import DeliveryOutcome, DeliveryState, NoticeEvent
 from migration.models import Notice, NoticeDelivery, NoticeSwitch
-from migration.models.clients import all_clients
-from migration.models.notices import DeliveryOutcome, DeliveryState, NoticeEvent
 from migration.operations import notices
 from migration.operations.notice_looks import look_at_clients
 from migration.operations.notices import send_notices

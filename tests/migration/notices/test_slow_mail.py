@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import pytest
 
+from migration.core import mails
+from migration.core.mails import send_mail_to
+from migration.core.notices import DeliveryOutcome
 from migration.models import NoticeDelivery
-from migration.models.notices import DeliveryOutcome
-from migration.operations import bounded_mail
-from migration.operations.mails import send_mail_to
 from migration.sentences import NO_SECRET
 from nova_admin.notify_settings import NotifySettings
 from tests.factories import make_user
@@ -94,7 +94,7 @@ def dribbling(at: str, settings):
 
 @pytest.fixture(autouse=True)
 def few_seconds(monkeypatch) -> None:
-    monkeypatch.setattr(bounded_mail, "MAIL_SECONDS", SECONDS)
+    monkeypatch.setattr(mails, "MAIL_SECONDS", SECONDS)
 
 
 @pytest.mark.parametrize("over_tls", [False, True])

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from migration.models.notices import DeliveryOutcome
-from migration.operations.login_tests import addresses
+from migration.core import outgoing
+from migration.core.notices import DeliveryOutcome
 from migration.operations.webhooks import post_json
 from tests.migration.login_tests.servers import Certificates, Servers
 from tests.migration.notices.sinks import HOST, PATH, WebhookSink, opened
@@ -105,15 +105,15 @@ def test_a_name_is_looked_up_once_and_all_its_addresses_are_judged(monkeypatch):
         def look_up(texts):
             def ask(host, port):
                 asked.append(host)
-                return [addresses.ResolvedAddress(socket.AF_INET, text, port) for text in texts]
+                return [outgoing.ResolvedAddress(socket.AF_INET, text, port) for text in texts]
 
             return ask
 
         url = f"http://hooks.example.com:{port}{PATH}"
         for texts in ((HOST, "169.254.169.254"), ("169.254.169.254",), ("100.100.100.200", HOST)):
-            monkeypatch.setattr(addresses, "_ask_resolver", look_up(texts))
+            monkeypatch.setattr(outgoing, "_ask_resolver", look_up(texts))
             assert post(url) == DeliveryOutcome.NOT_ALLOWED
-        monkeypatch.setattr(addresses, "_ask_resolver", look_up((HOST,)))
+        monkeypatch.setattr(outgoing, "_ask_resolver", look_up((HOST,)))
         assert post(url, loopback_allowed=False) == DeliveryOutcome.NOT_ALLOWED
         assert sink.taken == []
         assert post(url) == DeliveryOutcome.SENT

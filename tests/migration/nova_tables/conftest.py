@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from django.db import connection
 
-from migration.operations import aws_store
+from migration.core import aws_store
 from nova_credentials.aws.secrets_manager import SecretsManager
 from tests.factories import make_full_client
 

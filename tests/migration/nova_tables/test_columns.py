@@ -4,8 +4,8 @@ import pytest
 
 from credentials.models import Client, ColumnUse
 from credentials.nova_columns import ColumnChange, read_nova_columns
+from migration.core.clients import all_clients
 from migration.models import Comparison
-from migration.models.clients import all_clients
 from migration.nova.tables import map_column
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push

@@ -7,7 +7,7 @@ from django.core.management import CommandError, call_command
 
 from credentials.models import AcceptedObject
 from credentials.nova_objects import ObjectKind
-from migration.models.reasons import ReasonError
+from migration.core.audit import ReasonError
 from migration.nova.tables import (
     AcceptanceRefusedError,
     accept_objects,

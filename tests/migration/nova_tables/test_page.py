@@ -6,7 +6,7 @@ from django.contrib.messages import get_messages
 from django.urls import reverse
 
 from credentials.models import AcceptedObject, ColumnMapping, ColumnUse
-from migration.admin.client_tabs import ClientTab
+from migration.core.pages import ClientTab
 from migration.nova.tables import list_nova_objects, map_column, split_unknown_accepted
 from migration.people.roles import ROLES
 from nova_credentials.phases import Phase

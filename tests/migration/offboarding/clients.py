@@ -3,7 +3,7 @@
 from typing import Any
 
 from credentials.models import Client, DatabaseCredential
-from migration.operations import aws_store
+from migration.core import aws_store
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.phases import Phase
 from nova_credentials.reader.routing import Reader

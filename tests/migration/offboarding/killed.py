@@ -12,7 +12,7 @@ from django.db import connection
 
 from migration import offboarding_sentences as told
 from migration.clients.offboarding import OffboardingError, bring_back_as_inactive, offboard_client
-from migration.operations import aws_store
+from migration.core import aws_store
 from tests.migration.rotations.killed import Points, fork, wait_for
 
 if TYPE_CHECKING:

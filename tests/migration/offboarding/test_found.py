@@ -4,10 +4,10 @@ import pytest
 from django.urls import reverse
 
 from migration.clients.offboarding import bring_back_as_inactive, find_leftovers, offboard_client
+from migration.core.audit_export import find_cutover
+from migration.core.clients import OffboardingState
 from migration.models import CopySearch, Offboarding
-from migration.models.offboardings import OffboardingState
 from migration.moves.moves import move
-from migration.operations.cutover_exports import find_cutover
 from migration.secrets import copy_pages
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_in_role

@@ -10,11 +10,11 @@ from migration.clients.offboarding import (
     offboard_client,
     resume_offboarding,
 )
+from migration.core import aws_store
+from migration.core.aws_writes import start_aws_writes, stop_aws_writes
+from migration.core.clients import OffboardingState
+from migration.core.leases import hold_client_locks
 from migration.models import AuditEvent, Offboarding
-from migration.models.offboardings import OffboardingState
-from migration.operations import aws_store
-from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
-from migration.operations.locks import hold_client_locks
 from nova_credentials.phases import Phase
 from tests.factories import make_in_role, make_user
 from tests.migration.moves.clients import NAME, phase_of

@@ -6,9 +6,9 @@ import pytest
 from django.db import connection
 
 from migration.clients.offboarding import OffboardingError, bring_back_as_inactive, offboard_client
+from migration.core import aws_store
+from migration.core.clients import OffboardingState
 from migration.models import Offboarding
-from migration.models.offboardings import OffboardingState
-from migration.operations import aws_store
 from migration.secrets.layouts import change_layout
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase

@@ -3,8 +3,8 @@
 import pytest
 
 from migration.clients.offboarding import bring_back_as_inactive, offboard_client
+from migration.core.clients import OffboardingState
 from migration.models import AuditEvent, Offboarding, PhaseChange
-from migration.models.offboardings import OffboardingState
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.migration.moves.clients import LINE, NAME, is_pending, phase_of

@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from credentials.models import Client
 from migration.clients.offboarding import find_leftovers, offboard_client
+from migration.core import aws_store
+from migration.core.clients import all_clients
 from migration.models import AuditEvent, ClientGroup, Offboarding, RotationSchedule
-from migration.models.clients import all_clients
-from migration.operations import aws_store
 from migration.secrets.copies import search_copies
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_full_client, make_in_role, make_user

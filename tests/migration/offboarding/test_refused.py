@@ -12,14 +12,13 @@ from migration.clients.offboarding import (
     offboard_client,
     set_activity,
 )
+from migration.core import aws_store
+from migration.core.aws_writes import start_aws_writes, stop_aws_writes
+from migration.core.clients import OffboardingState, all_clients
+from migration.core.secrets import OtherSecretsState
 from migration.models import ClientMigration, Offboarding, ReadCount, Rotation, RotationSchedule
-from migration.models.clients import all_clients
-from migration.models.layouts import OtherSecretsState
-from migration.models.offboardings import OffboardingState
 from migration.moves.gates import ShutGate
 from migration.moves.moves import move
-from migration.operations import aws_store
-from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.rotations import NotRotated, rotate_database
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push

@@ -8,9 +8,9 @@ from migration.clients.offboarding import (
     find_leftovers,
     offboard_client,
 )
+from migration.core import aws_store
+from migration.core.clients import OffboardingState
 from migration.models import Offboarding
-from migration.models.offboardings import OffboardingState
-from migration.operations import aws_store
 from migration.secrets.layouts import change_layout
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.document import Layout

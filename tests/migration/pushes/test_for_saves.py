@@ -4,9 +4,9 @@ import pytest
 from django.db import transaction
 
 from migration import audit_sentences, sentences
+from migration.core.audit import AuditCode
+from migration.core.snapshots import read_snapshot
 from migration.models import AuditEvent, Secret
-from migration.models.audit_events import AuditCode
-from migration.operations.snapshots import read_snapshot
 from migration.pushes import pushes
 from migration.pushes.pushes import write_document
 from migration.pushes.secret_writer import RefusedBySiteError

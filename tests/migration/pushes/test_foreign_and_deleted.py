@@ -7,9 +7,9 @@ from django.db import transaction
 
 from credentials.models import Client
 from migration import sentences
+from migration.core import aws_store
+from migration.core.snapshots import read_snapshot
 from migration.models import ClientMigration, Comparison, PlannedVersion, Secret
-from migration.operations import aws_store
-from migration.operations.snapshots import read_snapshot
 from migration.pushes import secret_writer
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import write_document

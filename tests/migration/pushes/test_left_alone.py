@@ -6,9 +6,9 @@ import pytest
 
 from credentials.models import Client
 from migration import plan_sentences, sentences, tasks
+from migration.core.audit import AuditCode
+from migration.core.clients import all_clients
 from migration.models import AuditEvent, ClientMigration, Comparison, OpenMismatch
-from migration.models.audit_events import AuditCode
-from migration.models.clients import all_clients
 from migration.pushes.comparisons import compare
 from migration.pushes.secret_writer import DifferingPolicy
 from migration.runs import engine

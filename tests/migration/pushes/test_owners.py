@@ -9,11 +9,10 @@ from django.db import connection
 
 from credentials.models import Client
 from migration import sentences
+from migration.core.audit import AuditCode, ReasonError
+from migration.core.leases import hold_client_locks
 from migration.models import AuditEvent, ClientMigration, Comparison, OpenMismatch, Secret
-from migration.models.audit_events import AuditCode
-from migration.models.reasons import ReasonError
 from migration.moves.moves import move
-from migration.operations.locks import hold_client_locks
 from migration.pushes.resolutions import NotResolved, copy_to_postgres
 from migration.runs.items import Outcome
 from migration.secrets import settings as applied_settings

@@ -12,8 +12,8 @@ from django_q.models import OrmQ
 
 from credentials.models import Client
 from migration import plan_sentences, tasks
+from migration.core.clients import all_clients
 from migration.models import AuditEvent, ClientMigration, RunPlan
-from migration.models.clients import all_clients
 from migration.pushes import plans
 from migration.pushes.comparisons import compare
 from migration.pushes.plans import export_plan_as_json, summarize_plan

@@ -6,8 +6,8 @@ import pytest
 
 from credentials.models import Client
 from migration import audit_sentences, sentences
+from migration.core.audit import AuditCode
 from migration.models import AuditEvent, ClientMigration, Comparison, Secret
-from migration.models.audit_events import AuditCode
 from migration.pushes.pushes import push
 from migration.runs.items import Outcome
 from nova_credentials import sentences as shared

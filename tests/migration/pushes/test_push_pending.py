@@ -6,8 +6,8 @@ import pytest
 from django.db import connection
 
 from credentials.models import ClientRevision, ClientWrite
-from migration.models.clients import all_clients
-from migration.operations import aws_store, locks, snapshots
+from migration.core import aws_store, leases, snapshots
+from migration.core.clients import all_clients
 from migration.pushes import pushes
 from migration.pushes.pushes import push
 from migration.runs import engine
@@ -62,7 +62,7 @@ def test_two_pushes_of_one_client_never_overlap(monkeypatch):
     inside, leave = threading.Event(), threading.Event()
 
     def hold():
-        with locks.hold_client_locks([pk], wait_seconds=1):
+        with leases.hold_client_locks([pk], wait_seconds=1):
             inside.set()
             leave.wait(10)
         connection.close()

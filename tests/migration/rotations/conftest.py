@@ -12,10 +12,10 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from credentials.models import DatabaseCredential
+from migration.core.outgoing import LoginFailedError, LoginOutcome
 from migration.models import Rotation
 from migration.models.rotations import RotationOutcome
 from migration.operations.login_tests.database import DatabaseLogin
-from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
 from migration.operations.rotations import rotate_database
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.reader import connect_to_database

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from django.db import connection, connections
 
-from migration.operations import aws_store, leases
+from migration.core import aws_store, leases
 from migration.operations.rotations import go_on_with_rotation, rotate_database
 from nova_credentials.reader import connect_to_database
 from nova_credentials.reader.routing import Reader

@@ -3,9 +3,9 @@
 import pytest
 
 from migration import rotation_sentences as told
+from migration.core.keys import make_fingerprint
 from migration.models import KnownValue, Rotation
 from migration.models.rotations import RotationOutcome
-from migration.operations.keys import make_fingerprint
 from migration.pushes.known_values import note_written_rows
 from migration.pushes.resolutions import NotResolved
 from migration.secrets.layouts import LayoutRefusedError, change_layout

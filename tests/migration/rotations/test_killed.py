@@ -2,9 +2,9 @@
 
 import pytest
 
+from migration.core.keys import load_version_keys
 from migration.models import Comparison, Rotation
 from migration.models.rotations import RotationOutcome
-from migration.operations.keys import load_version_keys
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.migration.rotations.conftest import SECRET

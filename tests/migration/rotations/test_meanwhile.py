@@ -7,13 +7,13 @@ import psycopg
 import pytest
 
 from migration import rotation_sentences as told
+from migration.core.aws_writes import start_aws_writes, stop_aws_writes
+from migration.core.outgoing import LoginFailedError, LoginOutcome
 from migration.models import Rotation
 from migration.models.rotations import RotationOutcome
 from migration.models.rotations import RotationStep as Step
 from migration.operations import database_rotation, rotation_runs
-from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.operations.database_rotation import write_changed_values
-from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
 from migration.operations.rotations import go_on_with_rotation
 from migration.secrets.layouts import follow_new_slugs
 from nova_credentials.phases import Phase

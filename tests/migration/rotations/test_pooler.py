@@ -7,9 +7,9 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from migration import rotation_sentences as told
+from migration.core import outgoing
+from migration.core.outgoing import ResolvedAddress
 from migration.models.rotations import RotationOutcome
-from migration.operations.login_tests import addresses
-from migration.operations.login_tests.addresses import ResolvedAddress
 from migration.operations.role_passwords import open_login
 from nova_credentials.phases import Phase
 from tests.factories import update
@@ -21,7 +21,7 @@ from tests.nova_credentials.in_phases import bring
 def pooler(request, role, tmp_path, settings, monkeypatch):
     """The role's login leads to the pooler; its URI."""
     monkeypatch.setattr(
-        addresses, "_ask_resolver", lambda host, port: [ResolvedAddress(socket.AF_INET, host, port)]
+        outgoing, "_ask_resolver", lambda host, port: [ResolvedAddress(socket.AF_INET, host, port)]
     )
     settings.NOVA_LOGIN_PRIVATE_ADDRESSES = True
     settings.NOVA_LOGIN_UNVERIFIED_DATABASES = True

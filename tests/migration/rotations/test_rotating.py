@@ -2,9 +2,9 @@
 
 import pytest
 
+from migration.core.keys import load_version_keys
 from migration.models import Comparison, Secret
 from migration.models.rotations import RotationStep
-from migration.operations.keys import load_version_keys
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.migration.rotations.conftest import SECRET, assert_rotated, readers_logging_in

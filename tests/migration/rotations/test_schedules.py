@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from credentials.models import Client
 from migration import tasks
+from migration.core.clients import all_clients
 from migration.models import (
     AuditEvent,
     ClientGroup,
@@ -17,7 +18,6 @@ from migration.models import (
     RunItem,
     rotation_schedules,
 )
-from migration.models.clients import all_clients
 from migration.models.rotations import RotationOutcome
 from migration.models.work_facts import read_background_facts
 from migration.operations import rotation_runs

@@ -8,17 +8,16 @@ import pytest
 from django.db import connection
 
 from migration import rotation_sentences as told
+from migration.core.audit import AuditCode
+from migration.core.aws_writes import start_aws_writes, stop_aws_writes
+from migration.core.keys import load_version_keys
+from migration.core.leases import LeaseKind, LeaseLostError
+from migration.core.outgoing import LoginFailedError, LoginOutcome
 from migration.models import AuditEvent, Rotation
-from migration.models.audit_events import AuditCode
-from migration.models.leases import LeaseKind
 from migration.models.rotations import RotationOpenError, RotationOutcome
 from migration.models.rotations import RotationStep as Step
 from migration.operations import database_rotation, role_passwords, rotations
-from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
-from migration.operations.keys import load_version_keys
-from migration.operations.leases import LeaseLostError
 from migration.operations.login_tests.database import DatabaseLogin
-from migration.operations.login_tests.outcomes import LoginFailedError, LoginOutcome
 from migration.operations.rotations import NotRotated
 from nova_credentials.aws.versions import list_versions
 from nova_credentials.phases import Phase

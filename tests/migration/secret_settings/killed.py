@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import connection
 
-from migration.operations import aws_store
+from migration.core import aws_store
 from migration.runs import engine
 from tests.migration.rotations.killed import Points, fork, wait_for
 

@@ -6,11 +6,11 @@ import pytest
 from django.core.management import call_command
 
 from migration import sentences, setting_sentences
+from migration.core import aws_store
+from migration.core.aws_writes import stop_aws_writes
+from migration.core.clients import all_clients
+from migration.core.leases import LeaseKind
 from migration.models import AuditEvent, ClientMigration, Secret
-from migration.models.clients import all_clients
-from migration.models.leases import LeaseKind
-from migration.operations import aws_store
-from migration.operations.aws_writes import stop_aws_writes
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.runs import engine

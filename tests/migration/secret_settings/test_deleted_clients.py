@@ -5,12 +5,12 @@ from django.db import connection
 from django.urls import reverse
 
 from migration import sentences
+from migration.core import aws_store
+from migration.core.audit import AuditCode
+from migration.core.aws_writes import start_aws_writes, stop_aws_writes
 from migration.doctor.site import examine_secret_settings
 from migration.models import AuditEvent, Secret
-from migration.models.audit_events import AuditCode
 from migration.models.work_facts import read_background_facts
-from migration.operations import aws_store
-from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
 from migration.pushes import pushes
 from migration.pushes.pushes import push
 from migration.secrets.settings import schedule_deletion_for_deleted_clients

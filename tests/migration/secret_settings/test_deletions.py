@@ -3,9 +3,9 @@
 import pytest
 
 from migration.clients.offboarding import bring_back_as_inactive, offboard_client
+from migration.core import aws_store
 from migration.models import ClientMigration, PhaseChange
 from migration.moves.moves import move
-from migration.operations import aws_store
 from migration.pushes.pushes import push
 from migration.runs.items import Outcome
 from migration.secrets import layouts

@@ -9,11 +9,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from migration import tasks
+from migration.core import aws_store
+from migration.core.clients import all_clients
+from migration.core.notices import NoticeEvent
 from migration.doctor.site import examine_secret_settings
 from migration.models import AuditEvent, RunItem, Secret
-from migration.models.clients import all_clients
-from migration.models.notices import NoticeEvent
-from migration.operations import aws_store
 from migration.pushes.comparisons import compare
 from migration.reports.dashboard import load_dashboard
 from migration.runs import engine

@@ -6,10 +6,10 @@ import pytest
 from django.utils import timezone
 
 from migration import tasks
+from migration.core import aws_store
+from migration.core.clients import all_clients
+from migration.core.leases import hold_client_locks
 from migration.models import AuditEvent, Secret
-from migration.models.clients import all_clients
-from migration.operations import aws_store
-from migration.operations.locks import hold_client_locks
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from migration.secrets.layouts import change_layout

@@ -8,11 +8,11 @@ from django.utils import timezone
 
 from migration import setting_sentences as told
 from migration.clients.offboarding import bring_back_as_inactive, offboard_client
+from migration.core import aws_store
+from migration.core.clients import all_clients
 from migration.doctor.site import examine_secret_settings
 from migration.models import Secret
-from migration.models.clients import all_clients
 from migration.moves.moves import move
-from migration.operations import aws_store
 from migration.pushes.pushes import push
 from migration.runs import engine
 from migration.runs.engine import ItemFailedError

@@ -8,9 +8,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from migration import tasks
+from migration.core import aws_store
 from migration.doctor.site import examine_secret_settings
 from migration.models import Secret
-from migration.operations import aws_store
 from migration.pushes.pushes import push
 from migration.runs.models import Run
 from migration.secrets.layouts import follow_new_slugs

@@ -1,6 +1,6 @@
 """Runs over a few clients."""
 
-from migration.models.clients import all_clients
+from migration.core.clients import all_clients
 from migration.runs.models import Run
 from tests.factories import make_full_client, start_run
 

@@ -8,8 +8,8 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 from django_q.models import OrmQ
 
+from migration.core.aws_writes import stop_aws_writes
 from migration.models import AuditEvent
-from migration.operations.aws_writes import stop_aws_writes
 from migration.runs import engine
 from migration.runs.items import Outcome
 from migration.runs.models import Run, StaleRunError

@@ -4,7 +4,7 @@ import pytest
 from django_q.models import OrmQ
 
 from migration import tasks
-from migration.models.clients import all_clients
+from migration.core.clients import all_clients
 from migration.pushes import pushes
 from migration.runs import engine
 from migration.runs.items import Outcome

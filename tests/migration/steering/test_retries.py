@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from migration.models.clients import all_clients
+from migration.core.clients import all_clients
 from migration.runs import engine, items
 from migration.runs.models import MANY_TRIES, Run
 from nova_admin.embedded.conditions import Conditions

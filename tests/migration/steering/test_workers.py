@@ -9,10 +9,10 @@ from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 from django_q.models import OrmQ, Schedule
 
-from migration import heartbeat, tasks
+from migration import tasks
+from migration.core import aws_store, heartbeat
+from migration.core.clients import all_clients
 from migration.models import Worker
-from migration.models.clients import all_clients
-from migration.operations import aws_store
 from migration.runs import engine
 from migration.runs.models import Run
 from tests.factories import make_full_client, start_run

@@ -3,8 +3,8 @@
 from django.db import connection
 
 from credentials.models import EmailCredential
+from migration.core.audit import AuditCode
 from migration.models import AuditEvent, KnownValue
-from migration.models.audit_events import AuditCode
 from tests.factories import update
 from tests.page_forms import open_form, send_form
 

@@ -6,10 +6,9 @@ import pytest
 from django.contrib.messages import get_messages
 from django.urls import reverse
 
+from migration.core import aws_store
+from migration.core.outgoing import LoginOutcome, LoginResult
 from migration.models import AuditEvent
-from migration.models.login_outcomes import LoginOutcome
-from migration.operations import aws_store
-from migration.operations.login_tests.outcomes import LoginResult
 from migration.pushes.known_values import note_written_rows
 from migration.pushes.pushes import push
 from migration.secrets import versions

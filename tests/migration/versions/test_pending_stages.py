@@ -5,13 +5,12 @@ import json
 import pytest
 
 from migration import sentences, version_sentences
+from migration.core import aws_store
+from migration.core.aws_writes import start_aws_writes, stop_aws_writes
+from migration.core.keys import load_version_keys
+from migration.core.leases import LeaseKind
+from migration.core.outgoing import LoginOutcome, LoginResult
 from migration.models import AuditEvent
-from migration.models.leases import LeaseKind
-from migration.models.login_outcomes import LoginOutcome
-from migration.operations import aws_store
-from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
-from migration.operations.keys import load_version_keys
-from migration.operations.login_tests.outcomes import LoginResult
 from migration.pushes.resolutions import NotResolved
 from migration.secrets import versions
 from migration.secrets.versions import take_unneeded_pending_off

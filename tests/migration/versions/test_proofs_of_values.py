@@ -6,10 +6,10 @@ import pytest
 from django.utils import timezone
 
 from credentials.models import DatabaseCredential
+from migration.core.keys import fingerprint_key_id, make_fingerprint
+from migration.core.secrets import Fingerprint
 from migration.models import KnownValue, NotedClient, Secret
-from migration.models.version_keys import Fingerprint
 from migration.moves.moves import move
-from migration.operations.keys import fingerprint_key_id, make_fingerprint
 from migration.pushes import known_values
 from migration.pushes.known_values import note_new_values_in_aws, note_written_rows
 from migration.pushes.models import NewValueOrigin, PresentValue, SeenClient

@@ -11,15 +11,14 @@ from django.utils import timezone
 
 from credentials.models import DatabaseCredential, EmailCredential
 from migration import sentences, version_sentences
+from migration.core import aws_store
+from migration.core.audit import AuditCode
+from migration.core.aws_writes import start_aws_writes, stop_aws_writes
+from migration.core.keys import make_fingerprint
+from migration.core.leases import LeaseKind
+from migration.core.outgoing import LoginOutcome, LoginResult
 from migration.models import AuditEvent, ClientMigration, Comparison, KnownValue, Rate, Resolution
-from migration.models.audit_events import AuditCode
-from migration.models.leases import LeaseKind
-from migration.models.login_outcomes import LoginOutcome
 from migration.moves.moves import move
-from migration.operations import aws_store
-from migration.operations.aws_writes import start_aws_writes, stop_aws_writes
-from migration.operations.keys import make_fingerprint
-from migration.operations.login_tests.outcomes import LoginResult
 from migration.pushes import pushes
 from migration.pushes.known_values import note_written_rows
 from migration.pushes.resolutions import NotResolved, copy_to_postgres

@@ -7,8 +7,8 @@ from django.db import connection, transaction
 
 from credentials.models import ClientRevision
 from credentials.triggers import ensure_writes_are_counted
+from migration.core.snapshots import read_snapshots, reread_locked_snapshot
 from migration.models import ClientMigration, ReadCount
-from migration.operations.snapshots import read_snapshots, reread_locked_snapshot
 from migration.pushes.pushes import push, write_document
 from nova_credentials.aws import SecretsManagerError
 from nova_credentials.document import DocumentError, Layout

@@ -21,12 +21,12 @@ from django.core.management.base import CommandError, CommandParser
 
 from credentials.models import Client, DatabaseCredential
 from migration.clients.status import iterate_client_statuses
+from migration.core.aws_store import secrets_manager
+from migration.core.clients import all_clients
+from migration.core.comparisons import Comparison
 from migration.management.base import OneLineCommand
-from migration.models.clients import all_clients
-from migration.models.comparisons import Comparison
 from migration.moves.evidence import WANT_EVIDENCE
 from migration.moves.models import get_wanted_time
-from migration.operations.aws_store import secrets_manager
 from migration.runs.items import Outcome
 from migration.runs.models import MANY_TRIES, Run
 from migration.tasks import enqueue

@@ -1,0 +1,493 @@
+"""Owns the audit: who acts, what happened to whom and why, and each row's signature. Rows are only ever added."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import re
+import secrets
+import sys
+import time
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, lru_cache, reduce
+from operator import or_
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, TypedDict
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import connections, models
+from django.db.models.functions import Length
+from django.db.models.lookups import LessThanOrEqual
+from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext_lazy as _
+
+from migration import sentences
+from migration.core.fields import ClampedDateTimeField
+from nova_credentials.messages import Message, MessageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+    from typing import Self, Unpack
+
+    from nova_credentials.messages import Sentence
+
+
+# Owns the limits of a typed reason: short and storable. It is stored as typed, never cut or translated.
+
+MOST_CHARACTERS = 500
+_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+class ReasonError(MessageError, ValueError):
+    """The typed reason can't be stored; nothing was done."""
+
+
+def require_storable_reason(text: str) -> None:
+    """Raise `ReasonError` if the reason is too long or has a character that PostgreSQL can't store."""
+    if len(text) > MOST_CHARACTERS:
+        raise ReasonError(sentences.REASON_TOO_LONG(most=MOST_CHARACTERS, n=len(text)))
+    if _NOT_STORABLE.search(text):
+        raise ReasonError(sentences.REASON_NOT_STORABLE())
+
+
+def require_reason(text: str) -> None:
+    """Raise `ReasonError` if there is no reason, or one that can't be stored."""
+    require_storable_reason(text)
+    if not text.strip():
+        raise ReasonError(sentences.REASON_MISSING())
+
+
+def limit_reason(table: str, column: str = "reason") -> models.CheckConstraint:
+    """Return the constraint that limits the reason in the database."""
+    return models.CheckConstraint(
+        condition=LessThanOrEqual(Length(column), MOST_CHARACTERS),
+        name=f"{table}_{column}_is_short",
+    )
+
+
+# Knows who acts now, from where, and in which request or run, for the audit. Reads no table.
+
+
+# The name in place of a user's, where nobody is known to have asked for it.
+SYSTEM = "system"
+WORKER_COMMAND = "qcluster"
+
+
+def make_correlation() -> str:
+    """Return a new name by which the entries of one request or process belong together."""
+    return secrets.token_hex(8)
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts, and from where: an address, or a command or worker with its host."""
+
+    origin: str
+    correlation: str = field(default_factory=make_correlation)
+    # Called only if an entry is written: it may ask the database.
+    find_name: Callable[[], str] = lambda: SYSTEM
+
+
+_actor: ContextVar[Actor | None] = ContextVar("audit_actor", default=None)
+
+
+@contextmanager
+def acting(actor: Actor) -> Iterator[None]:
+    """Have entries that are written within the block name this actor."""
+    token = _actor.set(actor)
+    try:
+        yield
+    finally:
+        _actor.reset(token)
+
+
+def current_actor() -> Actor:
+    """Return who acts now; where nobody was named, this process."""
+    return _actor.get() or _process_actor(os.getpid())
+
+
+def process_origin() -> str:
+    """Return what this process is and on which host: `worker on nova-1`, `command verify_audit on nova-1`."""
+    return _process_actor(os.getpid()).origin
+
+
+@lru_cache(maxsize=1)
+def _process_actor(_pid: int) -> Actor:
+    name = Path(sys.argv[0]).name if sys.argv else ""
+    command = sys.argv[1] if name == "manage.py" and len(sys.argv) > 1 else ""
+    what = f"command {command}" if command else name or "process"
+    if command == WORKER_COMMAND:
+        what = "worker"
+    return Actor(f"{what} on {settings.NOVA_HOST_NAME}")
+
+
+# Signs audit entries and the links of their chain with keys that are not in the database. Reads no table.
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Ids of entries begin with their milliseconds, so that the newest entries are also the last by their key.
+_VERSION, _VARIANT = 7 << 76, 2 << 62
+
+
+@dataclass(frozen=True)
+class AuditKeys:
+    """The keys by which entries and links prove to be this site's. The first signs, every one verifies."""
+
+    keys: tuple[bytes, ...] = field(repr=False)
+
+    @cached_property
+    def by_id(self) -> dict[str, bytes]:
+        """Return the keys by the short names under which entries note them."""
+        return {_digest(key, "name of the key")[:16]: key for key in self.keys}
+
+    @property
+    def current_id(self) -> str:
+        return next(iter(self.by_id))
+
+    def sign(self, *parts: str) -> str:
+        """Return 64 hexadecimal digits that can be computed only with the current key."""
+        return _digest(self.keys[0], *parts)
+
+    def holds(self, signature: str, key_id: str, *parts: str) -> bool:
+        """Say whether these parts were signed with the key of this name."""
+        key = self.by_id.get(key_id)
+        # As bytes: of text that isn't ASCII, which somebody may have written there, `compare_digest` raises.
+        return key is not None and hmac.compare_digest(
+            _digest(key, *parts).encode(), signature.encode()
+        )
+
+
+def audit_keys() -> AuditKeys:
+    """Return the keys that the settings name now."""
+    audit = settings.NOVA_AUDIT
+    return _make_keys(audit.key, audit.old_keys, settings.SECRET_KEY)
+
+
+@lru_cache(maxsize=4)
+def _make_keys(key: str, old_keys: tuple[str, ...], secret_key: str) -> AuditKeys:
+    roots = [key or _derive_key(secret_key)]
+    for old in old_keys:
+        # What is listed was a key of its own, or the SECRET_KEY from which the key was derived.
+        roots += [old, _derive_key(old)]
+    return AuditKeys(tuple(root.encode() for root in dict.fromkeys(roots)))
+
+
+def _derive_key(secret_key: str) -> str:
+    return salted_hmac("nova_admin.audit", "", secret=secret_key, algorithm="sha256").hexdigest()
+
+
+def _digest(key: bytes, *parts: str) -> str:
+    # The lengths keep ("ab", "c") apart from ("a", "bc").
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256").hex()
+
+
+def make_entry_id() -> tuple[UUID, datetime]:
+    """Return a new id, a version 7 UUID, and the moment in it."""
+    nanoseconds = time.time_ns()
+    milliseconds, rest = divmod(nanoseconds, 1_000_000)
+    number = milliseconds << 80 | _VERSION | (rest * 4096 // 1_000_000) << 64 | _VARIANT
+    moment = EPOCH + timedelta(microseconds=nanoseconds // 1000)
+    return UUID(int=number | secrets.randbits(62)), moment
+
+
+def first_id_at(moment: datetime) -> UUID:
+    """Return the lowest id that an entry of this moment, or of a later one, can have."""
+    milliseconds = max((moment - EPOCH) // timedelta(milliseconds=1), 0)
+    return UUID(int=(milliseconds & (1 << 48) - 1) << 80)
+
+
+def describe_moment(moment: datetime) -> str:
+    """Return the moment as it is signed: to the microsecond, as PostgreSQL stores it."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+# Owns the audit: an entry for every act, the links that chain the entries, and the checkpoints of what was let go.
+#
+# Nothing here is ever changed or deleted; the database refuses it (`migration.audit_sql`).
+
+
+class AuditCode(models.TextChoices):
+    """The kinds of act. Programs and filters go by these, never by a sentence."""
+
+    CLIENT_ADDED = "client_added", _("Client added")
+    CLIENT_SAVED = "client_saved", _("Client saved")
+    IMPORT = "import", _("Import")
+    PUSH = "push", _("Push")
+    REVEAL = "reveal", _("Reveal")
+    ROTATION = "rotation", _("Rotation")
+    MOVE = "move", _("Move")
+    LAYOUT = "layout", _("Layout changed")
+    ADOPTION = "adoption", _("Secret adopted")
+    SECRET_SETTINGS = "secret_settings", _("Key, replicas or tags changed")
+    OVERRIDE = "override", _("Override")
+    GATE = "gate", _("Gate")
+    DELETION = "deletion", _("Secrets deleted")
+    OFFBOARDING = "offboarding", _("Client offboarded or brought back")
+    REQUEST = "request", _("Request")
+    APPROVAL = "approval", _("Approval")
+    CANCELLATION = "cancellation", _("Request cancelled")
+    RESOLUTION = "resolution", _("Mismatch resolved")
+    VERSION = "version", _("Version of a secret")
+    ASSIGNMENT = "assignment", _("Mismatches assigned")
+    RUN = "run", _("Run")
+    CAMPAIGN = "campaign", _("Campaign")
+    REDACTION = "redaction", _("Redaction")
+    CLAIM = "claim", _("Database claimed")
+    WRITES_STOPPED = "writes_stopped", _("AWS writes stopped")
+    WRITES_STARTED = "writes_started", _("AWS writes started")
+    COLUMN_MAPPED = "column_mapped", _("Column mapped")
+    OBJECT_ACCEPTED = "object_accepted", _("Object accepted")
+    LOGIN = "login", _("Login")
+    LOGOUT = "logout", _("Logout")
+    LOGIN_REFUSED = "login_refused", _("Login refused")
+    LET_IN = "let_in", _("Let in again")
+    REFUSAL = "refusal", _("Refused")
+    USER_CHANGED = "user_changed", _("User changed")
+    GROUP_CHANGED = "group_changed", _("Group changed")
+    CLIENT_GROUP = "client_group", _("Client group changed")
+    OWNER = "owner", _("Owner changed")
+    COMMENT = "comment", _("Comment")
+    LOGIN_TEST = "login_test", _("Logins tested")
+    SETTINGS = "settings", _("Settings at a start")
+    CERTIFICATE = "certificate", _("Certificate")  # of entries up to release 0.2.0
+    NOTICES = "notices", _("Notices set")
+    EXPORT = "export", _("Audit exported")
+    TRIM = "trim", _("Old entries let go")
+
+
+# The acts whose sentences can name a user to whom they were done, and the names of these values.
+ON_USERS = (
+    *(AuditCode.USER_CHANGED, AuditCode.LET_IN, AuditCode.OWNER),
+    *(AuditCode.APPROVAL, AuditCode.CANCELLATION),
+)
+USERS_NAMES = ("name", "old", "who")
+
+
+class EntryFields(TypedDict, total=False):
+    """Names what an entry may hold. `by`: who acts, where that is not who asked for the page."""
+
+    by: User | str | None
+    client_id: int | None
+    slug: str
+    reason: str
+
+
+class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
+    def record(self, code: AuditCode, facts: Message, **named: Unpack[EntryFields]) -> AuditEvent:
+        """Write one entry, within the caller's transaction: it is there exactly if the act is. One statement.
+
+        What was refused is recorded by `record_refusal` instead.
+        """
+        event = AuditEvent.make_signed(code, facts, **named)
+        event.save(using=self.db, force_insert=True)
+        return event
+
+    def find_last_pushes(self, slugs: Collection[str]) -> dict[str, tuple[str, datetime]]:
+        """Return slug -> who pushed the client last and when, in one query."""
+        if not slugs:
+            return {}
+        found = self.filter(code=AuditCode.PUSH, slug__in=slugs).order_by("slug", "-id")
+        newest = found.distinct("slug").values_list("slug", "who", "at")
+        return {slug: (who, at) for slug, who, at in newest}
+
+    def about_user(self, name: str) -> Self:
+        """Select what was done to the user: to the account, as owner of a client, on what they requested."""
+        written = json.dumps(name)
+        names_user = models.Q()
+        for each in USERS_NAMES:
+            # As text: what somebody wrote over may be no JSON. Within a value the quotes are escaped.
+            names_user |= models.Q(facts__contains=f'"{each}":{written}')
+        return self.filter(names_user, code__in=ON_USERS)
+
+    def of_import(self, correlation: str) -> Self:
+        """Select the entries of one import."""
+        return self.filter(code=AuditCode.IMPORT, correlation=correlation)
+
+    def telling(self, *sentences: Sentence) -> Self:
+        """Select the entries whose facts are one of these sentences."""
+        # As text, as above: this is how each entry begins.
+        starts = [f'{{"key":{json.dumps(sentence.key)},' for sentence in sentences]
+        return self.filter(reduce(or_, [models.Q(facts__startswith=start) for start in starts]))
+
+    def insert_already_signed(self, events: Collection[AuditEvent]) -> None:
+        """Write entries that `AuditEvent.make_signed` made, in one statement."""
+        if not events:
+            return
+        columns = [field.attname for field in AuditEvent._meta.concrete_fields]
+        # As one text: bulk_create would prepare each value by itself, which takes longer than the statement.
+        rows = [{column: getattr(event, column) for column in columns} for event in events]
+        with connections[self.db].cursor() as cursor:
+            cursor.execute(
+                """
+                INSERT INTO migration_auditevent (
+                    id, at, code, who, origin, client_id, slug, reason, facts, correlation, key, signature
+                )
+                SELECT id, at, code, who, origin, client_id, slug, reason, facts, correlation, key, signature
+                FROM jsonb_to_recordset(%s::jsonb) AS new (
+                    id uuid, at timestamptz, code text, who text, origin text, client_id int, slug text, reason text,
+                    facts text, correlation text, key text, signature text
+                )
+                """,
+                [json.dumps(rows, default=str)],
+            )
+
+
+class AuditEvent(models.Model):
+    """One act: who did what, from where, on which client, and why. Names of fields are in it, never a value."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    at = ClampedDateTimeField(_("time"))
+    # An `AuditCode`. Not its choices: a new kind of act is no schema migration.
+    code = models.CharField(_("what"), max_length=32)
+    # Names, kept whatever becomes of the user and the client.
+    who = models.CharField(_("who"), max_length=150)
+    origin = models.CharField(_("from"), max_length=200, blank=True)
+    client_id = models.IntegerField(_("client"), null=True)
+    slug = models.CharField(_("slug"), max_length=100, blank=True)
+    # As the user typed it.
+    reason = models.TextField(_("reason"), blank=True)
+    # A `Message` as JSON. Text, as PostgreSQL writes a jsonb in other words than those that were signed.
+    facts = models.TextField()
+    # The same for all entries of one request or one run.
+    correlation = models.CharField(max_length=40)
+    key = models.CharField(max_length=16)
+    signature = models.CharField(max_length=64)
+
+    objects = AuditEventQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        default_permissions = ("view",)
+        indexes: ClassVar = [
+            models.Index(fields=["slug", "-id"], name="audit_of_client"),
+            models.Index(fields=["who", "-id"], name="audit_of_user"),
+            models.Index(fields=["code", "-id"], name="audit_of_code"),
+        ]
+        constraints: ClassVar = [limit_reason("auditevent")]
+        verbose_name = _("audit entry")
+        verbose_name_plural = _("audit entries")
+
+    def __str__(self) -> str:
+        return f"{self.code} of {self.at:%Y-%m-%d %H:%M:%S} UTC"
+
+    @classmethod
+    def make_signed(
+        cls,
+        code: AuditCode,
+        facts: Message,
+        *,
+        by: User | str | None = None,
+        client_id: int | None = None,
+        slug: str = "",
+        reason: str = "",
+    ) -> AuditEvent:
+        """Make a signed entry of what happens now, and who acts; it is not stored yet. Takes `EntryFields`."""
+        actor, keys = current_actor(), audit_keys()
+        entry_id, at = make_entry_id()
+        name = by.get_username() if isinstance(by, User) else by
+        event = cls(
+            id=entry_id,
+            at=at,
+            code=code,
+            who=(name or actor.find_name())[:150],
+            origin=actor.origin[:200],
+            client_id=client_id,
+            slug=slug[:100],
+            reason=reason,
+            facts=json.dumps(facts.to_json(), separators=(",", ":")),
+            correlation=actor.correlation,
+            key=keys.current_id,
+        )
+        event.signature = keys.sign(*event.signed_parts)
+        return event
+
+    @property
+    def signed_parts(self) -> tuple[str, ...]:
+        """Return every column but the signature, as text: what is signed."""
+        return (
+            str(self.id),
+            describe_moment(self.at),
+            self.code,
+            self.who,
+            self.origin,
+            "" if self.client_id is None else str(self.client_id),
+            self.slug,
+            self.reason,
+            self.facts,
+            self.correlation,
+            self.key,
+        )
+
+    def is_unchanged(self, keys: AuditKeys) -> bool:
+        """Say whether this site signed the entry as it is now."""
+        return keys.holds(self.signature, self.key, *self.signed_parts)
+
+    @property
+    def message(self) -> Message:
+        """Say what happened."""
+        try:
+            return Message.from_json(json.loads(self.facts))
+        except (ValueError, RecursionError):  # somebody wrote over it; `verify_audit` says so
+            return Message.from_text_without_key(self.facts)
+
+    @property
+    def code_label(self) -> str:
+        """Return the kind of act in the page's language; of a later release's, the code."""
+        return str(dict(AuditCode.choices).get(self.code, self.code))
+
+
+class AuditLink(models.Model):
+    """The place of one entry in the chain. Its signature covers the link before it."""
+
+    position = models.BigIntegerField(primary_key=True)
+    event_id = models.UUIDField(unique=True)
+    # Signed with it. NULL: a release made the link that didn't note it.
+    sealed_at = ClampedDateTimeField(null=True)  # type: ignore[misc]  # its type has no None
+    key = models.CharField(max_length=16)
+    signature = models.CharField(max_length=64)
+
+    class Meta:
+        ordering: ClassVar = ["position"]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.position}:{self.signature}"
+
+
+class AuditCheckpoint(models.Model):
+    """The link up to which entries were exported and let go; the chain is verified from there on."""
+
+    position = models.BigIntegerField(primary_key=True)
+    # Of the link at that position.
+    link_signature = models.CharField(max_length=64)
+    made_at = ClampedDateTimeField()
+    who = models.CharField(max_length=150)
+    # The SHA-256 of the file with the entries that were let go.
+    exported = models.CharField(max_length=64)
+    key = models.CharField(max_length=16)
+    signature = models.CharField(max_length=64)
+
+    class Meta:
+        ordering: ClassVar = ["-position"]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"checkpoint at {self.position}"
+
+    @property
+    def signed_parts(self) -> tuple[str, ...]:
+        return (
+            "checkpoint",
+            str(self.position),
+            self.link_signature,
+            describe_moment(self.made_at),
+            self.who,
+            self.exported,
+            self.key,
+        )

@@ -1,0 +1,265 @@
+"""Gives the client of AWS Secrets Manager that counts its calls and keeps within the rates."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from django.conf import settings
+from django.db import DatabaseError
+
+from migration import sentences
+from migration.core.aws_writes import READS
+from migration.core.keys import load_version_keys
+from migration.core.rate_limiter import PriorityLimiter, rate_limiter
+from migration.core.rates import KeptCounts
+from migration.core.secrets import KnownSecret, PlannedVersion, Secret, find_layout
+from migration.core.shared_facts import seen_account
+from nova_credentials import document as documents
+from nova_credentials.aws.attempts import OK, observe_attempts
+from nova_credentials.aws.client_secrets import read_client
+from nova_credentials.aws.secrets_manager import SecretsManager
+from nova_credentials.credential_types import CredentialType
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from migration.core.keys import VersionIdKeys
+    from migration.core.snapshots import ClientSnapshot
+    from nova_credentials.aws.attempts import Attempt
+    from nova_credentials.aws.client_secrets import ClientSecrets
+    from nova_credentials.aws.secrets_manager import SecretValue
+    from nova_credentials.document import Document
+    from nova_credentials.messages import Message
+
+
+# Counts this process' calls to AWS by operation and outcome, adds them to those of all processes, and logs them.
+
+
+# A process that is killed takes no more than the calls of this time with it.
+STORE_EVERY_SECONDS = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class CallCounter:
+    """The calls of one process that aren't stored yet. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._store_at = time.monotonic() + STORE_EVERY_SECONDS
+
+    def count(self, operation: str, outcome: str) -> None:
+        """Count one attempt, and store what was counted if that was not done for STORE_EVERY_SECONDS."""
+        with self._lock:
+            self._counts[f"{operation} {outcome}"] += 1
+            due = time.monotonic() >= self._store_at
+        if due:
+            self.store()
+
+    def store(self) -> None:
+        """Add what was counted to the counts of all processes; keep it for the next time if the database fails."""
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+            self._store_at = time.monotonic() + STORE_EVERY_SECONDS
+        if not counts:
+            return
+        try:
+            rate_limiter().run_statement(lambda own: KeptCounts.objects.add_aws_calls(own, counts))
+        except DatabaseError as error:
+            with self._lock:
+                self._counts += counts
+            logger.warning("Calls to AWS are not counted yet: %s", type(error).__name__)
+
+
+def note_attempt(attempt: Attempt) -> None:
+    """Count the attempt and log it: reads that went well at DEBUG, as there are so many."""
+    call_counter().count(attempt.operation, attempt.outcome)
+    if attempt.outcome != OK:
+        told = "AWS: %s failed (%s: %s), request %s"
+        facts = (attempt.operation, attempt.outcome, attempt.code, attempt.request_id or "unknown")
+        logger.info(told, *facts)
+        return
+    level = logging.DEBUG if attempt.operation in READS else logging.INFO
+    logger.log(level, "AWS: %s, request %s", attempt.operation, attempt.request_id or "unknown")
+
+
+def store_calls(**_: object) -> None:
+    """Store the AWS calls that were counted: at the end of a request, a task and a process."""
+    call_counter().store()
+
+
+def call_counter() -> CallCounter:
+    """Return this process' counter."""
+    return _call_counter(os.getpid())  # what a fork's parent counted, the parent stores
+
+
+@lru_cache(maxsize=1)
+def _call_counter(_pid: int) -> CallCounter:
+    return CallCounter()
+
+
+atexit.register(store_calls)
+
+
+# Tells the versions that this database knows of from those that the site wrote after the backup it was restored from.
+#
+# Its statements run on the limiter's own connection, so threads that write to AWS may call it too.
+
+
+def record_planned_versions(version_ids: Collection[str]) -> None:
+    """Note the ids of versions before they are written, so that a write whose answer is lost is known afterwards."""
+    if version_ids:
+        rate_limiter().run_statement(lambda own: PlannedVersion.objects.record(own, version_ids))
+
+
+def find_own_unplanned_versions(
+    values: Iterable[SecretValue], *, known: Mapping[str, KnownSecret], keys: VersionIdKeys
+) -> set[str]:
+    """Return the ids of the versions that this site wrote and that this database never planned to write.
+
+    There are none, unless the tables were restored from a backup. A version from before the database noted its first
+    plan can't be told and counts as known. `known` are the secrets by name.
+    """
+    in_doubt = {
+        value.version_id: value
+        for value in values
+        if (row := known.get(value.name)) is None or row.version_id != value.version_id
+        if keys.is_ours(value.name, value.version_id)
+    }
+    if not in_doubt:
+        return set()
+    planned, since = rate_limiter().run_statement(
+        lambda own: PlannedVersion.objects.find_known(own, in_doubt)
+    )
+    return {
+        version_id
+        for version_id, value in in_doubt.items()
+        if version_id not in planned
+        and since is not None
+        and (value.created_at is None or value.created_at > since)
+    }
+
+
+# Makes this process' client of Secrets Manager, and reads one client's secrets with it. Writes nothing.
+
+
+class _Limits(TypedDict, total=False):
+    """Time-outs in seconds, and attempts of one call."""
+
+    connect_timeout: float
+    read_timeout: float
+    max_attempts: int
+
+
+# A user waits for the page and can try again; the schedule comes back to it too.
+GIVE_UP_EARLY: _Limits = {"connect_timeout": 1, "read_timeout": 2, "max_attempts": 2}
+# By it CloudTrail tells the site's calls from those of NOVA's reader (nova-reader).
+CALLER = "nova-admin"
+# Without it, threads that start together would each make one, with its own connection to PostgreSQL.
+_making = threading.Lock()
+
+
+def secrets_manager(*, interactive: bool = False) -> SecretsManager:
+    """Return this process' client of Secrets Manager; an `interactive` one gives up early, as a page waits for it."""
+    with _making:
+        return _make_manager(
+            os.getpid(),  # a forked child may not share its parent's connections
+            interactive,
+            settings.AWS_REGION,
+            settings.AWS_ENDPOINT_URL,
+        )
+
+
+@lru_cache(maxsize=4)
+def _make_manager(_pid: int, interactive: bool, region: str, endpoint: str) -> SecretsManager:
+    made = SecretsManager(
+        region,
+        endpoint_url=endpoint or None,
+        pacer=PriorityLimiter(rate_limiter()) if interactive else rate_limiter(),
+        caller=CALLER,
+        **(GIVE_UP_EARLY if interactive else _Limits()),
+    )
+    observe_attempts(made.sm, note_attempt)
+    made.sm.meta.events.register("after-call.secrets-manager", seen_account.note_answer)
+    return made
+
+
+def secret_names(secret_slug: str, layout: str | None = None) -> dict[str, str]:
+    """Return part -> name of secrets of this slug, given a client's stored layout; None: as the settings say.
+
+    A client's secrets are named by its `secret_slug`, which is not always its slug.
+    """
+    prefix = settings.NOVA_SECRET_PREFIX
+    return documents.secret_names(secret_slug, prefix=prefix, layout=find_layout(layout))
+
+
+def client_secret_names(client: Any) -> dict[str, str]:
+    """Return part -> name of the secrets of a client that was read by `with_layout`."""
+    return secret_names(client.secret_slug, client.layout)
+
+
+@dataclass(frozen=True)
+class AwsCopy:
+    """The document that AWS holds of one client, and the versions it was read from."""
+
+    document: Document = field(repr=False)
+    source_values: tuple[SecretValue, ...] = field(repr=False)
+
+    @property
+    def version_ids(self) -> dict[str, str]:
+        """Return secret name -> id of its current version."""
+        return {value.name: value.version_id for value in self.source_values}
+
+    def make_secret_rows(self, client_id: int) -> list[Secret]:
+        """Make the rows, not yet stored, that remember these versions as pushed."""
+        return [
+            Secret(name=value.name, arn=value.arn, version_id=value.version_id, client_id=client_id)
+            for value in self.source_values
+        ]
+
+
+def read_aws(snapshot: ClientSnapshot, *, sm: SecretsManager) -> AwsCopy:
+    """Read the client's document in AWS; raises `SecretsManagerError` or `DocumentError` as NOVA's reader would."""
+    return make_aws_copy(snapshot, read_client(sm, snapshot.names, layout=snapshot.layout))
+
+
+def make_aws_copy(snapshot: ClientSnapshot, secrets: ClientSecrets) -> AwsCopy:
+    """Return the document in these secrets of the client; raises `DocumentError` as NOVA's reader would."""
+    document = secrets.to_document()
+    documents.parse_document(document, client_id=snapshot.client_id, client_slug=snapshot.slug)
+    return AwsCopy(document, tuple(secrets.values.values()))
+
+
+def secret_names_by_type(snapshot: ClientSnapshot) -> dict[CredentialType, str]:
+    """Return the name of the secret that holds each type of credential."""
+    return {t: snapshot.names.get(t) or snapshot.names["client"] for t in CredentialType}
+
+
+def find_known_secrets(names: Collection[str]) -> dict[str, KnownSecret]:
+    """Return name -> secret of those that a push has written or found equal."""
+    return Secret.objects.find(names)
+
+
+def list_versions_since_backup(found: AwsCopy) -> set[str]:
+    """Return the ids of the versions that this site wrote after the backup from which the tables were restored."""
+    known = find_known_secrets(found.version_ids)
+    return find_own_unplanned_versions(found.source_values, known=known, keys=load_version_keys())
+
+
+def describe_aws_account_and_key() -> Message:
+    """Return the newest secret's AWS account and the last characters of the access key in use, as far as known."""
+    newest = Secret.objects.order_by("-seen_at").values_list("arn", flat=True).first() or ""
+    account = f"{newest}::::".split(":")[4]  # arn:aws:secretsmanager:region:account:…
+    key = secrets_manager(interactive=True).find_access_key_hint()
+    return sentences.AWS_IDENTITY(
+        account=account or sentences.UNKNOWN(), key=f"…{key}" if key else sentences.UNKNOWN()
+    )

@@ -1,0 +1,321 @@
+"""Owns the groups that clients are in, and who looks after each client."""
+
+from __future__ import annotations
+
+import unicodedata
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import IntegrityError, connection, models, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from credentials.models import Client
+from credentials.shown_names import escape_name
+from migration import audit_sentences, group_sentences, list_sentences
+from migration.core.audit import AuditCode, AuditEvent
+from nova_credentials.messages import MessageError
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from django.db.models import QuerySet
+
+    from migration.core.clients import ClientPhaseQuerySet
+    from nova_credentials.messages import Sentence
+
+
+# Owns client groups: labels such as "wave 1", by which people filter and choose clients. They change nothing else.
+
+NAME_LENGTH = 100
+# Folding the case makes up to three characters of one.
+KEY_LENGTH = 3 * NAME_LENGTH
+
+
+class ClientGroupError(MessageError):
+    """The name is not fit for a group, or the group is gone; nothing was changed."""
+
+
+def parse_group_name(text: str) -> str:
+    """Return the name as it is stored; raise `ClientGroupError` if no group can have it."""
+    name = " ".join(unicodedata.normalize("NFC", text).split())
+    if not name:
+        raise ClientGroupError(group_sentences.GROUP_NAME_MISSING())
+    if len(name) > NAME_LENGTH:
+        refusal = group_sentences.GROUP_NAME_TOO_LONG(most=NAME_LENGTH, n=len(name))
+        raise ClientGroupError(refusal)
+    if not name.isprintable():
+        raise ClientGroupError(group_sentences.GROUP_NAME_NOT_SHOWN())
+    return name
+
+
+def fold_group_name(name: str) -> str:
+    """Return the same text for names that differ only in capital letters.
+
+    Not PostgreSQL's `lower()`: in some locales it leaves letters with accents as they are.
+    """
+    return unicodedata.normalize("NFC", name.casefold())
+
+
+class ClientGroupQuerySet(models.QuerySet["ClientGroup"]):
+    def with_counts(self) -> Self:
+        """Annotate `number`, the clients that each group holds and NOVA still has, and `in_…`, those in each phase."""
+        phase, client = "members__client__client_migration__phase", "members__client__slug"
+        counts = {"number": models.Count(client)}
+        for each in Phase:
+            stands = models.Q(**{phase: each})
+            if each == Phase.POSTGRES:
+                stands |= models.Q(**{phase: None})
+            counts[f"in_{each}"] = models.Count(client, filter=stands)
+        return self.annotate(**counts)
+
+    def of_clients(self, chosen: ClientPhaseQuerySet) -> Self:
+        """Select the groups that hold any of the clients, and annotate `number`: how many of these each holds."""
+        held = self.filter(members__client__in=chosen.order_by().values("pk"))
+        return held.annotate(number=models.Count("members"))
+
+    def find_by_name(self, text: str) -> ClientGroup | None:
+        """Return the group of this name, in capital letters or not; None if there is none."""
+        try:
+            return self.filter(key=fold_group_name(parse_group_name(text))).first()
+        except ClientGroupError:
+            return None
+
+    def get_or_add(self, text: str, *, by: User | None = None) -> ClientGroup:
+        """Return the group of this name, made if there is none. Raise `ClientGroupError` if no group can have it."""
+        name = parse_group_name(text)
+        if found := self.find_by_name(name):
+            return found
+        group = ClientGroup(name=name)
+        try:
+            group.store_new(by=by)
+        except ClientGroupError:  # somebody has made it meanwhile
+            return self.get(key=fold_group_name(name))
+        return group
+
+
+class ClientGroup(models.Model):
+    """A label on clients. A client may have several."""
+
+    name = models.CharField(_("name"), max_length=NAME_LENGTH)
+    # By which names are told apart (`fold_group_name`).
+    key = models.CharField(max_length=KEY_LENGTH, unique=True, editable=False)
+
+    objects = ClientGroupQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["key"]
+        verbose_name = _("client group")
+        verbose_name_plural = _("client groups")
+
+    def __str__(self) -> str:
+        return escape_name(self.name)
+
+    def save(self, *args: Any, **options: Any) -> None:
+        self.key = fold_group_name(self.name)
+        super().save(*args, **options)
+
+    def store_new(self, *, by: User | None = None) -> None:
+        """Store the new group. Raise `ClientGroupError` if there is one of this name."""
+        self.name = parse_group_name(self.name)
+        with self._refuse_taken_name():
+            self.save(force_insert=True)
+            self._record(audit_sentences.CLIENT_GROUP_ADDED, by=by, name=self.name)
+
+    def rename(self, text: str, *, by: User | None = None) -> None:
+        """Give the group another name. Raise `ClientGroupError` if another group has it, or this one is gone."""
+        self.name = parse_group_name(text)
+        with self._refuse_taken_name(), self._hold() as held:
+            old = held.name
+            if old != self.name:
+                self.save(force_update=True)
+                facts = {"old": old, "name": self.name}
+                self._record(audit_sentences.CLIENT_GROUP_RENAMED, by=by, **facts)
+
+    def delete_group(self, *, by: User | None = None) -> None:
+        """Delete the group; its clients stay as they are. Raise `ClientGroupError` if it is gone."""
+        with self._hold() as held:
+            number = Client.objects.filter(group_members__group=held).count()
+            facts = {"name": held.name, "n": number}
+            held.delete()
+            self._record(audit_sentences.CLIENT_GROUP_DELETED, by=by, **facts)
+
+    def put_clients(self, chosen: ClientPhaseQuerySet, *, by: User | None = None) -> list[str]:
+        """Put the clients into the group, in one transaction; return the slugs of those that were not in it.
+
+        Raise `ClientGroupError` if the group is gone.
+        """
+        changed: list[str] = []
+        with self._hold() as held:
+            for slugs in chosen.iterate_slugs():
+                new = slugs.keys() - self._find_members(slugs)
+                GroupMember.objects.bulk_create(
+                    [GroupMember(group=held, client_id=pk) for pk in sorted(new)],
+                    ignore_conflicts=True,
+                )
+                self._record_clients(audit_sentences.PUT_INTO_CLIENT_GROUP, held, slugs, new, by=by)
+                changed += [slugs[pk] for pk in new]
+        return sorted(changed)
+
+    def remove_clients(self, chosen: ClientPhaseQuerySet, *, by: User | None = None) -> list[str]:
+        """Take the clients out of the group, in one transaction; return the slugs of those that were in it.
+
+        Raise `ClientGroupError` if the group is gone.
+        """
+        changed: list[str] = []
+        with self._hold() as held:
+            for slugs in chosen.iterate_slugs():
+                old = self._find_members(slugs)
+                held.members.filter(client__in=old).delete()
+                self._record_clients(
+                    audit_sentences.TAKEN_OUT_OF_CLIENT_GROUP, held, slugs, old, by=by
+                )
+                changed += [slugs[pk] for pk in old]
+        return sorted(changed)
+
+    @contextmanager
+    def _hold(self) -> Iterator[ClientGroup]:
+        """Lock the group for one transaction: two that change it wait for each other, so neither meets a duplicate."""
+        with transaction.atomic():
+            held = ClientGroup.objects.select_for_update().filter(pk=self.pk).first()
+            if held is None:
+                raise ClientGroupError(group_sentences.GROUP_IS_GONE(name=self.name))
+            yield held
+
+    @contextmanager
+    def _refuse_taken_name(self) -> Iterator[None]:
+        try:
+            with transaction.atomic():
+                yield
+        except IntegrityError:
+            refusal = group_sentences.GROUP_NAME_TAKEN(name=self.name)
+            raise ClientGroupError(refusal) from None
+
+    def _find_members(self, client_ids: Collection[int]) -> set[int]:
+        found = GroupMember.objects.filter(group=self, client__in=client_ids)
+        return set(found.values_list("client_id", flat=True))
+
+    def _record(self, sentence: Sentence, *, by: User | None, **facts: Any) -> None:
+        AuditEvent.objects.record(AuditCode.CLIENT_GROUP, sentence(**facts), by=by)
+
+    def _record_clients(
+        self,
+        sentence: Sentence,
+        held: ClientGroup,
+        slugs: dict[int, str],
+        changed: Collection[int],
+        *,
+        by: User | None,
+    ) -> None:
+        """Write an entry for each client, so that the audit of a client has its own."""
+        facts = sentence(name=held.name)
+        AuditEvent.objects.insert_already_signed(
+            [
+                AuditEvent.make_signed(
+                    AuditCode.CLIENT_GROUP, facts, by=by, client_id=pk, slug=slugs[pk]
+                )
+                for pk in sorted(changed)
+            ]
+        )
+
+
+class GroupMember(models.Model):
+    """One client in one group. The row of a client that NOVA has deleted stays, and is nowhere counted or shown."""
+
+    # The index of the constraint begins with it.
+    group = models.ForeignKey(ClientGroup, models.CASCADE, related_name="members", db_index=False)
+    client = models.ForeignKey(
+        Client, models.DO_NOTHING, db_constraint=False, related_name="group_members"
+    )
+    # By PostgreSQL's clock, once the group is held: campaigns compare it with when they were requested.
+    added_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["group", "client"], name="one_client_in_group")
+        ]
+
+    def __str__(self) -> str:
+        return f"client {self.client_id} in group {self.group_id}"
+
+
+# Owns who looks after a client: a user of the site, by whom the list is filtered. It gives nobody a right.
+
+OWN_PERMISSION = "migration.set_client_owner"
+
+
+class ClientOwnerQuerySet(models.QuerySet["ClientOwner"]):
+    def set_owner(
+        self, chosen: ClientPhaseQuerySet, owner: User | None, *, by: User | None = None
+    ) -> list[str]:
+        """Have this user look after the clients, or nobody; return the slugs of those for whom that changed.
+
+        In one transaction.
+        """
+        changed: list[str] = []
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                # Two people at once wait for each other here, and not half way with clients that the other wants.
+                cursor.execute("LOCK TABLE migration_clientowner IN SHARE ROW EXCLUSIVE MODE")
+            for slugs in chosen.iterate_slugs():
+                changed += self._set_owner_of_some(slugs, owner, by=by)
+        return sorted(changed)
+
+    def _set_owner_of_some(
+        self, slugs: dict[int, str], owner: User | None, *, by: User | None
+    ) -> list[str]:
+        before = dict(self.filter(pk__in=slugs).values_list("pk", "owner_id"))
+        new = owner.pk if owner else None
+        changed = [pk for pk in slugs if before.get(pk) != new]
+        if owner:
+            rows = [ClientOwner(client_id=pk, owner=owner) for pk in changed]
+            self.bulk_create(
+                rows,
+                update_conflicts=True,
+                unique_fields=["client"],
+                update_fields=["owner", "since"],
+            )
+            facts = list_sentences.OWNER_SET(name=owner.get_username())
+        else:
+            self.filter(pk__in=changed).delete()
+            facts = list_sentences.OWNER_TAKEN()
+        AuditEvent.objects.insert_already_signed(
+            [
+                AuditEvent.make_signed(AuditCode.OWNER, facts, by=by, client_id=pk, slug=slugs[pk])
+                for pk in changed
+            ]
+        )
+        return [slugs[pk] for pk in changed]
+
+
+class ClientOwner(models.Model):
+    """The user who looks after one client. The row of a client that NOVA has deleted stays, and is nowhere shown."""
+
+    client = models.OneToOneField(
+        Client,
+        models.DO_NOTHING,
+        primary_key=True,
+        db_constraint=False,
+        related_name="client_owner",
+    )
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    since = models.DateTimeField(default=timezone.now, db_default=Now())
+
+    objects = ClientOwnerQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        permissions: ClassVar = [("set_client_owner", _("Can set who looks after clients"))]
+
+    def __str__(self) -> str:
+        return f"user {self.owner_id} looks after client {self.client_id}"
+
+
+def list_possible_owners() -> QuerySet[User]:
+    """Return the users who can look after a client, ordered by name."""
+    return User.objects.filter(is_active=True, is_staff=True).order_by("username")

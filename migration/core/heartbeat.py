@@ -1,0 +1,109 @@
+"""Notes that each worker process lives, and decides whether this host's take tasks. Knows no task."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from contextlib import suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from migration import sentences
+from migration.core.aws_writes import get_aws_write_state, learn_facts
+from migration.core.rate_limiter import rate_limiter
+from migration.core.shared_facts import explain_differences, fetch_all
+from migration.core.workers import KNOWN_MIGRATIONS, Worker
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+
+if TYPE_CHECKING:
+    from nova_credentials.messages import Message
+
+
+BEAT_SECONDS = 5.0
+# So long an answer of `takes_tasks` is kept: asked before each look into the queue, several times a second.
+KEPT_SECONDS = 3.0
+# While AWS does not tell this process' account, no task waits for it more often.
+ASK_AWS_EVERY_SECONDS = 60.0
+# Names in a message: of a release that is far behind there may be many.
+MOST_NAMES = 5
+APPLIED = "SELECT app, name FROM django_migrations WHERE app = ANY(%s)"
+
+logger = logging.getLogger(__name__)
+
+
+def explain_idleness() -> Message | None:
+    """Say why this process may take no task: its release isn't the schema's, or it differs from other hosts.
+
+    None where it may. That AWS doesn't tell this process' account is no reason: it tells once it answers again.
+    """
+    applied = read_applied_migrations()
+    if unknown := applied - KNOWN_MIGRATIONS:
+        return sentences.RELEASE_IS_OLDER(names=name_migrations(unknown))
+    if missing := KNOWN_MIGRATIONS - applied:
+        return sentences.RELEASE_IS_NEWER(names=name_migrations(missing))
+    with suppress(SecretsManagerError):
+        learn_facts(pause=ASK_AWS_EVERY_SECONDS)
+    return explain_differences(get_aws_write_state().facts)
+
+
+def read_applied_migrations() -> frozenset[tuple[str, str]]:
+    """Return the schema migrations of this site's apps that have run, as (app, name)."""
+    apps = sorted({app for app, _name in KNOWN_MIGRATIONS})
+    rows = rate_limiter().run_statement(lambda own: fetch_all(own, APPLIED, [apps]))
+    return frozenset((app, name) for app, name in rows)
+
+
+def name_migrations(migrations: frozenset[tuple[str, str]]) -> tuple[str, ...]:
+    names = [f"{app}.{name}" for app, name in sorted(migrations)]
+    return (*names[:MOST_NAMES], *(["…"] if len(names) > MOST_NAMES else []))
+
+
+class TaskTaker:
+    """Keeps whether this process may take tasks, for KEPT_SECONDS. Used by one thread."""
+
+    def __init__(self) -> None:
+        self._may_take, self._asked_at = False, -KEPT_SECONDS
+        self._log_once = lru_cache(maxsize=1)(logger.warning)
+
+    def takes_tasks(self) -> bool:
+        """Say whether this process may take tasks; not where the database doesn't tell. Logs a reason once."""
+        if time.monotonic() - self._asked_at >= KEPT_SECONDS:
+            try:
+                why = explain_idleness()
+            except DatabaseError as error:
+                why, self._may_take = None, False
+                logger.warning("Takes no tasks for now: %s", type(error).__name__)
+            else:
+                self._may_take = why is None
+            if why and why.key != sentences.HOST_DIFFERS.key:  # which is logged where it is found
+                self._log_once("%s", str(why))
+            self._asked_at = time.monotonic()
+        return self._may_take
+
+
+task_taker = TaskTaker()
+
+
+def start_heartbeat(**_: object) -> None:
+    """Start a thread, in each worker process, that notes every BEAT_SECONDS that the process lives."""
+    threading.Thread(target=_beat_for_ever, name="heartbeat", daemon=True).start()
+
+
+def _beat_for_ever() -> None:
+    name = ""
+    never = threading.Event()
+    while True:
+        try:
+            if not name:
+                name = Worker.objects.record_start(f"{settings.NOVA_HOST_NAME}:{os.getpid()}")
+            Worker.objects.record_heartbeat(name, idle_because=explain_idleness())
+        except Exception as error:  # noqa: BLE001  # without a beat the worker would count as gone for ever
+            # PostgreSQL may be restarting; the next beat connects again.
+            logger.warning("No heartbeat for now: %s", type(error).__name__)
+            connection.close()
+        never.wait(BEAT_SECONDS)
