@@ -31,7 +31,7 @@ class MigrationConfig(AppConfig):
             pre_execute,
         )
 
-        from migration import checks, exposure_checks, login_checks  # noqa: F401  # registers them
+        from migration import checks  # noqa: F401  # registers them
         from migration.core.aws_store import store_calls
         from migration.core.database_identity import note_database, note_reached_database
         from migration.core.heartbeat import start_heartbeat
@@ -40,8 +40,12 @@ class MigrationConfig(AppConfig):
         from migration.people.lockouts import clear_form_data, record_failed_login
         from migration.people.roles import ensure_roles
         from migration.people.second_factors import tell_old_address
-        from migration.task_context import attach_correlation, task_context
-        from migration.task_queue import keep_rows_harmless, replace_foreign_task
+        from migration.task_queue import (
+            attach_correlation,
+            keep_rows_harmless,
+            replace_foreign_task,
+            task_context,
+        )
         from migration.tasks import ensure_schedules
 
         keep_rows_harmless()

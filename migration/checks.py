@@ -1,7 +1,22 @@
-"""System checks of the settings, for `manage.py check --deploy`."""
+"""Checks the settings at start: of this app, of what is exposed, of logins."""
 
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from typing import TYPE_CHECKING
+
+from axes.helpers import get_cool_off
+from csp.constants import NONCE, NONE, SELF
 from django.conf import settings
-from django.core.checks import Tags, Warning, register  # noqa: A004  # Django's name
+from django.contrib.auth.password_validation import get_password_validators
+from django.core.checks import Tags, Warning, register
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+# System checks of the settings, for `manage.py check --deploy`.
+
 
 # Setting: the least that is some evidence, the usual value, and what a lower one lets through.
 EVIDENCE = {
@@ -89,3 +104,145 @@ def check_unverified_databases(**_: object) -> list[Warning]:
             id="migration.W018",
         )
     ]
+
+
+# System checks of what a page lets in and what can be read on the way, for `manage.py check --deploy`.
+
+MIDDLEWARE = "csp.middleware.CSPMiddleware"
+# A page that lacks one of these runs scripts of others, sends forms to them or stands in a frame of theirs. Only the
+# first falls back to default-src.
+DIRECTIVES = ("script-src", "form-action", "base-uri", "frame-ancestors")
+OWN_SOURCES = {SELF, NONE, NONCE}
+SHORTEST_HSTS_SECONDS = 182 * 24 * 60 * 60
+# A network of fewer bits holds more than anybody's own proxies.
+FEWEST_BITS_OF_IPV4, FEWEST_BITS_OF_IPV6 = 8, 16
+SMTP = "django.core.mail.backends.smtp.EmailBackend"
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+
+
+@register(Tags.security, deploy=True)
+def check_exposure(**_: object) -> list[Warning]:
+    """Warn of each setting by which others get into a page, are believed, or can read on the way."""
+    return [*_check_policy(), *_check_https(), *_check_proxies(), *_check_mail()]
+
+
+def _check_policy() -> Iterator[Warning]:
+    policy = getattr(settings, "CONTENT_SECURITY_POLICY", None) or {}
+    open_ones = _list_open_directives(policy.get("DIRECTIVES") or {})
+    if MIDDLEWARE not in settings.MIDDLEWARE:
+        open_ones = list(DIRECTIVES)
+    if open_ones:
+        text = f"The Content-Security-Policy lets others in: {', '.join(open_ones)}."
+        hint = f"Leave CONTENT_SECURITY_POLICY as it is, and {MIDDLEWARE} in MIDDLEWARE (docs/production.md)."
+        yield Warning(text, hint=hint, id="migration.W013")
+
+
+def _list_open_directives(directives: Mapping[str, object]) -> list[str]:
+    given = {"script-src": directives.get("default-src"), **directives}
+    return [name for name in DIRECTIVES if not _names_own_sources(given.get(name))]
+
+
+def _names_own_sources(sources: object) -> bool:
+    return isinstance(sources, list | tuple | set) and bool(sources) and {*sources} <= OWN_SOURCES
+
+
+def _check_https() -> Iterator[Warning]:
+    # Django itself names zero.
+    if 0 < settings.SECURE_HSTS_SECONDS < SHORTEST_HSTS_SECONDS:
+        text = f"SECURE_HSTS_SECONDS is below {SHORTEST_HSTS_SECONDS} (half a year): browsers soon try http again."
+        hint = "Set it to 31536000 once https works for the site and all names below it."
+        yield Warning(text, hint=hint, id="migration.W014")
+
+
+def _check_proxies() -> Iterator[Warning]:
+    networks = settings.NOVA_TRUSTED_PROXIES.networks
+    # Two halves of the world are the world.
+    of_ipv4 = collapse_addresses(net for net in networks if isinstance(net, IPv4Network))
+    of_ipv6 = collapse_addresses(net for net in networks if isinstance(net, IPv6Network))
+    fewest = min((net.prefixlen for net in of_ipv4), default=FEWEST_BITS_OF_IPV4)
+    fewest_of_ipv6 = min((net.prefixlen for net in of_ipv6), default=FEWEST_BITS_OF_IPV6)
+    if fewest < FEWEST_BITS_OF_IPV4 or fewest_of_ipv6 < FEWEST_BITS_OF_IPV6:
+        text = "NOVA_TRUSTED_PROXIES names a network wider than /8, or /16 of IPv6: many could invent addresses."
+        hint = "Name the proxies themselves, or the network that holds only them."
+        yield Warning(text, hint=hint, id="migration.W015")
+
+
+def _check_mail() -> Iterator[Warning]:
+    if settings.EMAIL_BACKEND != SMTP or settings.EMAIL_HOST in THIS_MACHINE:
+        return
+    encrypted = settings.EMAIL_USE_TLS or settings.EMAIL_USE_SSL
+    if settings.EMAIL_HOST_PASSWORD and not encrypted:
+        text = "NOVA_MAIL_URL sends its password in clear: it can be read on the way."
+        yield Warning(text, hint="Begin it with smtp+tls:// or smtp+ssl://.", id="migration.W016")
+
+
+# System checks of the settings of logins, for `manage.py check --deploy`.
+
+SHORTEST_PASSWORD = 12
+LONGEST_IDLE_SECONDS = 30 * 60
+LONGEST_SESSION_SECONDS = 8 * 60 * 60
+MOST_WRONG_PASSWORDS = 10
+SHORTEST_LOCK_MINUTES = 5
+STORE = "nova_admin.session_store"
+VALIDATORS = (
+    "MinimumLengthValidator",
+    "UserAttributeSimilarityValidator",
+    "CommonPasswordValidator",
+    "NumericPasswordValidator",
+)
+
+
+@register(Tags.security, deploy=True)
+def check_site_logins(**_: object) -> list[Warning]:
+    """Warn of each setting by which passwords can be guessed, or an open browser be used by somebody else."""
+    return [*_check_sessions(), *_check_lockout(), *_check_passwords()]
+
+
+def _check_sessions() -> Iterator[Warning]:
+    if settings.SESSION_ENGINE != STORE:
+        text = f"SESSION_ENGINE is not {STORE}: sessions that are used never end."
+        yield Warning(text, hint="Leave it unset.", id="migration.W002")
+    if settings.SESSION_COOKIE_AGE > LONGEST_IDLE_SECONDS:
+        text = f"SESSION_COOKIE_AGE is above {LONGEST_IDLE_SECONDS}: who finds a browser open can use it for that long."
+        yield Warning(
+            text, hint="Set it to 1800 seconds (30 minutes) or less.", id="migration.W003"
+        )
+    if settings.NOVA_SESSION_LIMIT > LONGEST_SESSION_SECONDS:
+        text = f"NOVA_SESSION_LIMIT is above {LONGEST_SESSION_SECONDS}: a stolen session is of use for that long."
+        yield Warning(text, hint="Set it to 28800 seconds (8 hours) or less.", id="migration.W004")
+
+
+def _check_lockout() -> Iterator[Warning]:
+    backends, middleware = settings.AUTHENTICATION_BACKENDS, settings.MIDDLEWARE
+    first = backends[0] if backends else ""
+    if not (
+        settings.AXES_ENABLED
+        and first == "axes.backends.AxesStandaloneBackend"
+        and "axes.middleware.AxesMiddleware" in middleware
+    ):
+        text = "Nobody is locked out of the login: passwords can be guessed without end."
+        hint = "Leave AXES_ENABLED unset, and django-axes first in AUTHENTICATION_BACKENDS and in MIDDLEWARE."
+        yield Warning(text, hint=hint, id="migration.W005")
+    if settings.AXES_FAILURE_LIMIT > MOST_WRONG_PASSWORDS:
+        text = f"AXES_FAILURE_LIMIT is above {MOST_WRONG_PASSWORDS}: so many passwords can be tried in a row."
+        yield Warning(text, hint="Set it to 5.", id="migration.W006")
+    cool_off = get_cool_off()
+    if cool_off is not None and cool_off.total_seconds() < SHORTEST_LOCK_MINUTES * 60:
+        text = f"AXES_COOLOFF_TIME is below {SHORTEST_LOCK_MINUTES} minutes: whoever guesses hardly has to wait."
+        yield Warning(text, hint="Set it to 0.25 hours.", id="migration.W007")
+    if list(map(set, settings.AXES_LOCKOUT_PARAMETERS)) != [{"username", "ip_address"}]:
+        text = "AXES_LOCKOUT_PARAMETERS is not the pair of user and address: somebody can lock out others."
+        hint = 'Leave it at [["username", "ip_address"]].'
+        yield Warning(text, hint=hint, id="migration.W008")
+
+
+def _check_passwords() -> Iterator[Warning]:
+    validators = get_password_validators(settings.AUTH_PASSWORD_VALIDATORS)
+    given = {type(validator).__name__: validator for validator in validators}
+    if missing := [name for name in VALIDATORS if name not in given]:
+        text = f"AUTH_PASSWORD_VALIDATORS lacks {', '.join(missing)}: passwords that are easy to guess are taken."
+        yield Warning(text, hint="Add what is missing.", id="migration.W009")
+    if getattr(given.get(VALIDATORS[0]), "min_length", SHORTEST_PASSWORD) < SHORTEST_PASSWORD:
+        text = f"AUTH_PASSWORD_VALIDATORS takes passwords of fewer than {SHORTEST_PASSWORD} characters."
+        hint = f"Set min_length of {VALIDATORS[0]} to {SHORTEST_PASSWORD}."
+        yield Warning(text, hint=hint, id="migration.W010")

@@ -1,19 +1,21 @@
-"""Limits the workers to the functions of `migration.tasks`: any other task fails and never runs.
-
-django-q imports and calls any function that a package or a schedule names, even `os.system`, and a hook after it.
-"""
+"""Knows django-q: its queue in PostgreSQL or Redis, whose tasks it takes, and each task's context."""
 
 from __future__ import annotations
 
+import fcntl
 import inspect
 import io
 import logging
 import pickle
+import sys
+import tempfile
+import threading
 import time
 import uuid
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from queue import Empty
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.conf import settings
@@ -25,14 +27,124 @@ from django_q import core_signing
 from django_q.brokers import get_broker
 from django_q.conf import Conf
 from django_q.models import OrmQ, Schedule, Task
+from django_q.queues import Queue
 from django_q.signing import BadSignature, SignedPackage
 from picklefield import PickledObjectField
 
+from credentials.shown_names import escape_invisible
 from migration import tasks
+from migration.core.correlation import (
+    correlating,
+    current_correlation,
+    describe_error,
+    read_or_make_correlation,
+)
 from migration.core.fields import ClampedDateTimeField
 from migration.core.heartbeat import task_taker
 from migration.core.notices import TASKS_DROPPED, Condition
 from migration.core.workers import QUEUE_ERRORS, connect_to_redis
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+# Hands a host's tasks to its workers so that one which is killed or hangs while it waits keeps none from the others.
+#
+# multiprocessing's own queue has a waiting worker hold its lock, and a killed process never gives that back: the host's
+# other workers would live, and do nothing.
+
+
+class KillSafeQueue(Queue):  # type: ignore[misc]  # django-q has no types
+    """django-q's queue between one host's processes, not its broker; a killed worker leaves it usable."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._turn = LockAcrossForks()
+        # The turn comes first: between processes nothing is left for multiprocessing's lock to do.
+        self._rlock = threading.Lock()
+
+    def get(self) -> Any:
+        """Wait for something, and take it. The lock is held only while it is taken."""
+        while True:
+            self._poll(None)
+            # Another may have been quicker.
+            with self._turn, suppress(Empty):
+                return super().get(timeout=0)
+
+
+class LockAcrossForks:
+    """A lock that the process that made it or one of its children holds; the kernel frees it if that one ends."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the processes live
+
+    def __enter__(self) -> None:
+        fcntl.lockf(self._file, fcntl.LOCK_EX)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+
+# Gives a task the name of the request that queued it, and a failed one a result that holds no value.
+
+
+# The entry of a task's package; django-q hands on what it doesn't know.
+ENTRY = "correlation"
+# Of a task's name: somebody who may write into the queue chooses it.
+LONGEST_NAME = 200
+
+logger = logging.getLogger(__name__)
+
+
+class TaskContext:
+    """The one task that this worker process does now. The methods are called by django-q's signals."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._name = self._failure = ""
+
+    def begin_task(self, task: dict[str, object], **_: object) -> None:
+        """Have what is logged bear the request's name; a task of the schedule has a name of its own."""
+        self._name, self._failure = escape_invisible(str(task.get("name"))[:LONGEST_NAME]), ""
+        self._stack.enter_context(
+            correlating(read_or_make_correlation(task.get(ENTRY) or task.get("id")))
+        )
+
+    def report(self) -> None:
+        """Log the exception that is being handled, and keep a text of it without values.
+
+        django-q calls this where a task failed. `replace_failed_result_and_end` stores that text as the task's result,
+        in place of the whole text, which django-q would store.
+        """
+        error = sys.exception()
+        if error is not None:
+            self._failure = f"{describe_error(error)} [{current_correlation()}]"
+            logger.error("Task %s failed", self._name, exc_info=error)
+
+    def replace_failed_result_and_end(self, task: dict[str, object], **_: object) -> None:
+        """Replace the result of a task that failed, before it is stored and logged."""
+        if "result" in task and not task.get("success"):
+            task["result"] = self._failure or "The task failed"
+        self._stack.close()
+
+
+def attach_correlation(task: dict[str, object], **_: object) -> None:
+    """Put the correlation id of the request or task into a task that it queues."""
+    if name := current_correlation():
+        task[ENTRY] = name
+
+
+task_context = TaskContext()
+
+
+# Limits the workers to the functions of `migration.tasks`: any other task fails and never runs.
+#
+# django-q imports and calls any function that a package or a schedule names, even `os.system`, and a hook after it.
 
 if settings.NOVA_REDIS_URL:
     from django_q.brokers.redis_broker import Redis as Broker
@@ -44,7 +156,6 @@ REFUSE = f"{tasks.__name__}.{tasks.refuse.__name__}"
 PLAIN = {("datetime", "datetime"), ("datetime", "timedelta"), ("datetime", "timezone")}
 # The entries that a refused package keeps. Others could name a hook or a chain, or ask to be run at once.
 KEPT = ("id", "name", "group", "started")
-LONGEST_NAME = 200
 LONGEST_TEXT = 10_000
 # A host that may take no tasks looks so often whether it may again.
 IDLE_SECONDS = 0.5
@@ -60,8 +171,6 @@ BEARABLE = Q(
     ),
     lock__gt=datetime(2000, 1, 1, tzinfo=UTC),
 )
-
-logger = logging.getLogger(__name__)
 
 
 class KnownTasksQueue(Broker):

@@ -1,6 +1,6 @@
 """Settings of logins, taken over by `settings`: which passwords are refused, who is locked out, when a session ends.
 
-`migration/login_checks.py` names the weak ones for `check --deploy`.
+`migration/checks.py` names the weak ones for `check --deploy`.
 """
 
 from collections.abc import Callable

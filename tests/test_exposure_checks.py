@@ -3,7 +3,7 @@
 import pytest
 from csp.constants import NONE, SELF, UNSAFE_INLINE
 
-from migration.exposure_checks import MIDDLEWARE, SMTP, check_exposure
+from migration.checks import MIDDLEWARE, SMTP, check_exposure
 from nova_admin.trusted_proxies import TrustedProxies
 from tests.checkout import manage
 from tests.test_settings import PRODUCTION

@@ -1,19 +1,16 @@
-"""The base of the commands over clients: which clients, starting a run and waiting for it, output, exit codes."""
+"""Owns what all commands share: selection of clients, output, refusals, waiting for runs."""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from argparse import ArgumentTypeError
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from django.contrib.auth.models import User
-from django.core.management.base import (
-    BaseCommand,
-    CommandError,
-    CommandParser,
-    OutputWrapper,
-)
+from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 
 from credentials.nova_columns import NovaSchemaError, convert_schema_errors
 from credentials.shown_names import escape_invisible, escape_name
@@ -23,18 +20,18 @@ from migration.core.aws_writes import find_write_refusal, get_aws_write_state, w
 from migration.core.clients import all_clients
 from migration.core.groups import ClientGroup
 from migration.doctor.nova import require_own_backends
-from migration.management.output import OneLineOutput
-from migration.management.run_items import (
+from migration.management.progress import (
     ITEMS_AT_ONCE,
     Item,
     describe_mismatch,
+    finish_in_this_process,
     iterate_items,
     name_outcome,
     print_item_table,
     rank_item,
     select_waiting_for_push,
+    wait_for_workers,
 )
-from migration.management.run_waiting import finish_in_this_process, wait_for_workers
 from migration.pushes.resolutions import NotResolved
 from migration.runs.models import MANY_TRIES, Run
 from migration.secrets.adoptions import adopt_secrets, list_foreign_secrets
@@ -42,13 +39,72 @@ from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import TextIO
 
     from migration.core.clients import ClientPhaseQuerySet
     from migration.secrets.adoptions import ForeignSecrets
     from nova_credentials.document import Layout
 
-    # The command's options as Django hands them over, by name.
+
+# The output of the commands. Names in the database are other people's choice: none steers a terminal.
+
+
+class OneLineOutput(OutputWrapper):
+    """Writes each text as one line (`escape_invisible`), and JSON with its values as they are."""
+
+    def write(  # type: ignore[override]  # as Django's own does
+        self,
+        msg: str = "",
+        style_func: Callable[[str], str] | None = None,
+        ending: str | None = None,
+    ) -> None:
+        super().write(escape_invisible(msg.removesuffix("\n")), style_func, ending)
+
+    def write_json(self, value: object) -> None:
+        """Write one line of JSON. What can't be seen is escaped as JSON does it, so that no value changes."""
+        super().write(_encode_json(value))
+
+    def write_one_json_of_items(
+        self, items: Iterable[object], head: Mapping[str, object] | None
+    ) -> None:
+        """Write the items as one line of JSON, each as it comes: they need not be in memory at once.
+
+        They are a list, or where there is a head the last value of its object.
+        """
+        begin, end = (
+            ("[", "]") if head is None else (f'{_encode_json(head)[:-1]}, "items": [', "]}")
+        )
+        self.write_unchanged(begin)
+        for number, item in enumerate(items):
+            self.write_unchanged(f"{', ' if number else ''}{_encode_json(item)}")
+        self.write_unchanged(f"{end}\n")
+
+    @property
+    def terminal(self) -> TextIO | None:
+        """Return the terminal behind it, for what may steer one; None where it is none, or can only print."""
+        can_move = os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+        return cast("TextIO", self._out) if self.isatty() and can_move else None
+
+    def write_unchanged(self, text: str) -> None:
+        """Write a piece of a larger text as it is: callers make sure that nothing in it steers a terminal."""
+        super().write(text, ending="")
+
+
+# Made once: `json.dumps` makes one for each call that has options.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
+
+
+def _encode_json(value: object) -> str:
+    text = _ENCODER.encode(value)
+    if text.isprintable():  # as nearly always
+        return text
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
+
+
+# The base of the commands over clients: which clients, starting a run and waiting for it, output, exit codes.
+
+if TYPE_CHECKING:
     Options = Mapping[str, Any]
 
 

@@ -1,31 +1,50 @@
-"""Shows on standard error how far work is: by rich's bar on a terminal, elsewhere by a line a second."""
+"""Shows on standard error how far work is, waits for runs and prints what came of them."""
 
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from itertools import islice, starmap
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
-from django.db import connection
+from django.conf import settings
+from django.core.management.base import CommandError
+from django.db import DatabaseError, connection
 
-from credentials.shown_names import escape_invisible
+from credentials.shown_names import escape_invisible, escape_name
+from migration import command_sentences, run_sentences
+from migration.core.clients import all_clients
+from migration.core.comparisons import Comparison
+from migration.models.login_tests import LoginStores, LoginTest
+from migration.runs import engine
+from migration.runs.engine import held_batches, is_held_by_writes
+from migration.runs.items import LEFT_OUT_KEYS, Outcome
+from migration.runs.models import Run
+from migration.runs.progress import measure_progress, select_runs_for_progress
 from migration.templatetags.migration_pages import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from types import FrameType
     from typing import Self, TextIO
 
     from django.core.management.base import OutputWrapper
     from rich import progress as bars
     from rich.console import Console
 
-    from migration.management.output import OneLineOutput
+    from migration.management.base import OneLineOutput
+    from migration.runs.items import RunItemQuerySet
     from migration.runs.progress import Progress
-    from nova_credentials.messages import Message
+    from nova_credentials.messages import Message, Sentence
+
+
+# Shows on standard error how far work is: by rich's bar on a terminal, elsewhere by a line a second.
 
 LOOK_SECONDS = 1.0
 BAR_WIDTH = 20
@@ -194,3 +213,311 @@ def describe_progress(progress: Progress | CountedWork) -> str:
     )
     parts += [f"{number:,} {name}" for number, name in others if number]
     return f"{progress.run}: {', '.join(parts)}"
+
+
+# Waits for the end of a run, which workers or this process work on, and shows its progress meanwhile.
+
+
+# A run that is over is reported at once.
+POLL_SECONDS = 0.1
+# A worker that has time begins a run within a second.
+BEGUN_AFTER_SECONDS = 5
+# The batch of a killed worker is delivered again after `retry` and may take up to `timeout`.
+QUEUE: dict[str, int] = settings.Q_CLUSTER
+NO_PROGRESS_SECONDS = QUEUE["retry"] + QUEUE["timeout"]
+INTERRUPTED = 130  # a shell's exit code for Ctrl-C
+
+
+def wait_for_workers(run: Run, output: OutputWrapper) -> None:
+    """Wait until workers have finished the run; Ctrl-C leaves it to them, says how far it is, and exits with 130.
+
+    Raises CommandError where it has made no progress for NO_PROGRESS_SECONDS.
+    """
+    try:
+        with ProgressDisplay(output) as display:
+            _poll_run(run, display)
+    except KeyboardInterrupt:
+        raise CommandError(
+            str(_describe_rest(run, command_sentences.RUN_GOES_ON)), returncode=INTERRUPTED
+        ) from None
+
+
+def _poll_run(run: Run, display: ProgressDisplay) -> None:
+    seen, seen_at = -1, time.monotonic()
+    begins_by, look_at = seen_at + BEGUN_AFTER_SECONDS, seen_at + LOOK_SECONDS
+    while run.finished_at is None:
+        time.sleep(POLL_SECONDS)
+        run.refresh_from_db()
+        if time.monotonic() < look_at or run.finished_at:
+            continue
+        look_at = time.monotonic() + LOOK_SECONDS
+        now = reread_progress(run)
+        late = explain_late_begin(now) if time.monotonic() >= begins_by else None
+        display.show(now, waits_for=late or now.delay_reason)
+        if now.done != seen:
+            seen, seen_at = now.done, time.monotonic()
+        if time.monotonic() - seen_at > NO_PROGRESS_SECONDS:
+            facts = command_sentences.NO_PROGRESS(run=run.name_message, seconds=NO_PROGRESS_SECONDS)
+            raise CommandError(str(facts))
+
+
+def finish_in_this_process(run: Run, output: OutputWrapper) -> None:
+    """Work on the run until it is finished. The first Ctrl-C lets the batches in work end, the second ends at once.
+
+    Raises CommandError with 130 if it was interrupted and clients are left; the run is stopped then.
+    """
+    interrupted = threading.Event()
+
+    def look(display: ProgressDisplay) -> None:
+        ends = command_sentences.BATCHES_END_FIRST(id=str(run.pk)) if interrupted.is_set() else None
+        try:
+            now = reread_progress(run)
+            display.show(now, waits_for=now.delay_reason, remark=ends)
+        except DatabaseError:
+            # PostgreSQL may be restarting: who works on the run says so, and the next look connects again.
+            connection.close()
+
+    try:
+        with show_meanwhile(output, look), _catch_interrupt(interrupted):
+            engine.finish_inline(run, interrupted=interrupted)
+    except KeyboardInterrupt:
+        interrupted.set()
+    if interrupted.is_set() and run.items.never_begun().exists():
+        raise CommandError(
+            str(_describe_rest(run, command_sentences.RUN_CUT_SHORT)), returncode=INTERRUPTED
+        )
+    if run.finished_at is None:
+        why = reread_progress(run).delay_reason or ""
+        output.write(str(command_sentences.RUN_WAITS(run=run.name_message, why=why)))
+
+
+@contextmanager
+def _catch_interrupt(interrupted: threading.Event) -> Iterator[None]:
+    """Set the event at the first Ctrl-C; the second ends the process as if nothing caught it."""
+
+    def take_interrupt(_number: int, _frame: FrameType | None) -> None:
+        if interrupted.is_set():
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
+        interrupted.set()
+
+    before = signal.getsignal(signal.SIGINT)
+    # Python knows signals in its main thread alone; what was started to ignore them goes on ignoring them.
+    catches = threading.current_thread() is threading.main_thread() and before != signal.SIG_IGN
+    if catches:
+        signal.signal(signal.SIGINT, take_interrupt)
+    try:
+        yield
+    finally:
+        if catches:
+            signal.signal(signal.SIGINT, before)
+
+
+def reread_progress(run: Run) -> Progress:
+    """Measure the progress of the run as it is now."""
+    return measure_progress(select_runs_for_progress().get(pk=run.pk))
+
+
+def _describe_rest(run: Run, sentence: Sentence) -> Message:
+    """Say what is done, what is not, and the command that goes on with the rest."""
+    now = reread_progress(run)
+    return sentence(
+        run=run.name_message,
+        id=str(run.pk),
+        done=now.done,
+        total=now.total,
+        failed=now.failed,
+        rest=now.open_or_left_out,
+    )
+
+
+def explain_late_begin(progress: Progress) -> Message | None:
+    """Say that no worker has begun a running run, and what to do; None where one has."""
+    begun = progress.done or progress.groups_awaiting_retry or held_batches(progress.run.pk)
+    # A run that this site's writes are refused for says so itself.
+    if begun or progress.run.state != Run.State.RUNNING or is_held_by_writes(progress.run):
+        return None
+    return (
+        run_sentences.NOT_BEGUN_NO_WORKER()
+        if progress.worker_is_gone
+        else run_sentences.NOT_BEGUN()
+    )
+
+
+# The items of a run as commands print them: as data, and on a terminal as a table.
+
+Item: TypeAlias = "Mapping[str, Any]"
+
+
+NOT_BEGUN, PENDING = "not begun", "pending"
+# How many of a run's items are in memory at once.
+ITEMS_AT_ONCE = 500
+# The worse an outcome is, the nearer it is to the prompt.
+SEVERITY: dict[str, int] = {
+    Outcome.SKIPPED: 1,
+    NOT_BEGUN: 2,
+    PENDING: 1,
+    Outcome.REFUSED: 3,
+    **dict.fromkeys(Comparison.DIFFERS, 2),
+    Outcome.FAILED: 3,
+    Comparison.Status.UNCHECKED: 3,
+}
+# The colour of a row. It says nothing that the words don't.
+COLOURS = {
+    **dict.fromkeys(("failed", "unchecked", "refused"), "red"),
+    **dict.fromkeys(("mismatch", "skipped", "not begun"), "yellow"),
+}
+
+
+class ItemRow(NamedTuple):
+    """The columns of an item that a report shows; reading them alone is several times as fast as reading its row."""
+
+    client_id: int
+    slug: str
+    outcome: str
+    error_class: str
+    message: Message | None
+    comparison_status: str
+    finished_at: datetime | None
+
+
+def iterate_items(run: Run) -> Iterator[Item]:
+    """Yield the run's items as commands print them, with some of them in memory at a time."""
+    describe = DESCRIBERS.get(run.kind, _describe_items)
+    rows = run.items.values_list(*ItemRow._fields).iterator(chunk_size=ITEMS_AT_ONCE)
+    items = starmap(ItemRow, rows)
+    while some := list(islice(items, ITEMS_AT_ONCE)):
+        yield from describe(run, some)
+
+
+def _describe_items(_run: Run, items: Sequence[ItemRow]) -> Iterator[Item]:
+    for item in items:
+        yield {
+            "slug": item.slug,
+            "outcome": item.outcome,
+            "error_class": item.error_class,
+            **describe_message(item.message),
+        }
+
+
+def _describe_compared_items(run: Run, items: Sequence[ItemRow]) -> Iterator[Item]:
+    """Describe items of a comparison, with what differs."""
+    differing = [i.client_id for i in items if i.comparison_status in Comparison.DIFFERS]
+    compared = run.comparisons.filter(client_id__in=differing)
+    mismatches = dict(compared.values_list("client_id", "mismatches"))
+    pending = set(
+        select_waiting_for_push(run)
+        .filter(client_id__in=differing)
+        .values_list("client_id", flat=True)
+    )
+    for item in items:
+        message = describe_message(item.message)
+        status = PENDING if item.client_id in pending else item.comparison_status
+        yield {
+            "slug": item.slug,
+            "status": status or (NOT_BEGUN if message["code"] in LEFT_OUT_KEYS else item.outcome),
+            "error_class": item.error_class,
+            **message,
+            "mismatches": mismatches.get(item.client_id, []),
+        }
+
+
+def select_waiting_for_push(run: Run) -> RunItemQuerySet:
+    """Select the items whose stores differ while a push is pending, which the workers make within a minute."""
+    differing: RunItemQuerySet = run.items.filter(comparison_status__in=Comparison.DIFFERS)
+    return differing.filter(client_id__in=all_clients().push_due().order_by().values("pk"))
+
+
+def _describe_tested_items(run: Run, items: Sequence[ItemRow]) -> Iterator[Item]:
+    logins: dict[int, list[dict[str, object]]] = {}
+    for test in LoginTest.objects.filter(
+        client__in=[item.client_id for item in items],
+        store__in=LoginStores(run.stores).named_stores,
+        is_newest=True,
+    ).order_by("pk"):
+        logins.setdefault(test.client_id, []).append(
+            {
+                "type": test.kind,
+                "id": test.credential_id,
+                "label": test.label,
+                "store": test.store,
+                "outcome": test.outcome,
+                "service": test.service,
+            }
+        )
+    for item in items:
+        yield {
+            "slug": item.slug,
+            "outcome": item.outcome,
+            "error_class": item.error_class,
+            **describe_message(item.message),
+            "logins": logins.get(item.client_id, []) if item.finished_at else [],
+        }
+
+
+DESCRIBERS: dict[str, Callable[[Run, Sequence[ItemRow]], Iterator[Item]]] = {
+    Run.Kind.COMPARE: _describe_compared_items,
+    Run.Kind.TEST_LOGINS: _describe_tested_items,
+}
+
+
+def rank_item(item: Item) -> int:
+    """Return how much it needs attention: 0 where it needs none."""
+    return SEVERITY.get(_name_status(item), 0)
+
+
+def _name_status(item: Item) -> str:
+    return str(item["status"]) if "status" in item else name_outcome(item)
+
+
+def name_outcome(item: Item) -> str:
+    """Return the outcome for people: what was left out by a stop was not begun, though it is stored as skipped."""
+    return NOT_BEGUN if item.get("code") in LEFT_OUT_KEYS else str(item["outcome"])
+
+
+def describe_message(message: Message | None) -> dict[str, str]:
+    """Return the message in English, and its key for programs."""
+    return {"message": str(message or ""), "code": message.codes[0] if message else ""}
+
+
+def describe_mismatch(mismatch: dict[str, str]) -> str:
+    """Return how a field differs: kind, hint and, if they are known, the short codes of PostgreSQL and AWS."""
+    hint = f" ({mismatch['hint']})" if mismatch["hint"] else ""
+    codes = [
+        f"{store} {mismatch[side]} ({mismatch[f'{side}_length']})"
+        for store, side in (("PostgreSQL", "expected"), ("AWS", "actual"))
+        if mismatch.get(side)
+    ]
+    return f"{escape_name(mismatch['path'])}: {mismatch['kind']}{hint}{', ' if codes else ''}{', '.join(codes)}"
+
+
+def print_item_table(terminal: TextIO, items: Sequence[Item]) -> None:
+    """Print the items as a table no wider than the terminal; those that need attention come last."""
+    # It imports rich, which takes a tenth of a second: only where there is a terminal.
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = list(map(_make_row, sorted(items, key=rank_item)))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    headings = [name for name in rows[0] if any(row[name] for row in rows)]
+    for heading in headings:
+        # Single words, which are read at a glance.
+        is_word = heading in ("Outcome", "Error") and heading != headings[-1]
+        table.add_column(heading, overflow="fold", no_wrap=is_word)
+    for row in rows:
+        table.add_row(*(Text(row[name]) for name in headings), style=COLOURS.get(row["Outcome"]))
+    make_console(terminal).print(table)
+
+
+def _make_row(item: Item) -> dict[str, str]:
+    """Return the cells by heading; what differs stands below the message."""
+    differences = map(describe_mismatch, item.get("mismatches", []))
+    return {
+        "Client": escape_name(item["slug"]),
+        "Outcome": _name_status(item),
+        "Error": item["error_class"],
+        "Message": "\n".join(
+            escape_invisible(line) for line in (item["message"], *differences) if line
+        ),
+    }

@@ -1,7 +1,7 @@
 """Changes the site's tables so that NOVA never waits long: no statement of a schema migration waits long for a lock.
 
 While it waits for a table's present users, NOVA's next statements queue behind it. Where the time is over, the
-transaction is undone, and `migrate` begins it again (`migration/management/patient_executor.py`).
+transaction is undone, and `migrate` begins it again (`migration/management/backward_plans.py`).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
-from migration.login_checks import check_site_logins
+from migration.checks import check_site_logins
 from migration.models import PasswordReset
 from tests.checkout import manage
 from tests.factories import make_user

@@ -11,9 +11,8 @@ from django.core.management import call_command
 from credentials.models import Client
 from migration.clients import status as client_status
 from migration.core.clients import all_clients
-from migration.management import run_items
-from migration.management.base import RunCommand
-from migration.management.output import OneLineOutput
+from migration.management import progress
+from migration.management.base import OneLineOutput, RunCommand
 from migration.models import Comparison
 from migration.models.login_tests import LoginStores
 from migration.pushes import plans
@@ -95,14 +94,14 @@ def test_a_run_is_reported_with_some_of_its_items_in_memory(db, monkeypatch, kin
             client_id=last, slug=slug, run=run, status="mismatch", mismatches=fields
         )
         run.items.filter(client_id=last).update(comparison_status="mismatch")
-    monkeypatch.setattr(run_items, "ITEMS_AT_ONCE", AT_ONCE, raising=False)
-    portions, plain = [], run_items.DESCRIBERS.get(kind, run_items._describe_items)
+    monkeypatch.setattr(progress, "ITEMS_AT_ONCE", AT_ONCE, raising=False)
+    portions, plain = [], progress.DESCRIBERS.get(kind, progress._describe_items)
 
     def describe(run, items):
         portions.append(len(items))
         yield from plain(run, items)
 
-    monkeypatch.setitem(run_items.DESCRIBERS, kind, describe)
+    monkeypatch.setitem(progress.DESCRIBERS, kind, describe)
     command = RunCommand()
     command.stdout = OneLineOutput(out := io.StringIO())
 

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import call_command
 
 from migration.management import progress
-from migration.management.output import OneLineOutput
+from migration.management.base import OneLineOutput
 from migration.management.progress import CountedWork, describe_progress, show_work
 from nova_admin.embedded.conditions import Conditions
 from tests.factories import make_full_client

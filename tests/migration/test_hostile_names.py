@@ -10,7 +10,7 @@ from django.db import connection
 
 from credentials.shown_names import escape_invisible, escape_name
 from migration import tasks
-from migration.management.output import OneLineOutput
+from migration.management.base import OneLineOutput
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, update
 from tests.migration.moves.clients import advance

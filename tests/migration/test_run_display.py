@@ -15,11 +15,10 @@ from django.db import OperationalError
 
 from migration.command_sentences import BATCHES_END_FIRST
 from migration.core.clients import all_clients
-from migration.management import base, progress, run_waiting
-from migration.management.base import RunCommand
-from migration.management.output import OneLineOutput
-from migration.management.progress import ProgressDisplay
-from migration.management.run_items import iterate_items, print_item_table
+from migration.management import base, progress
+from migration.management import progress as run_waiting
+from migration.management.base import OneLineOutput, RunCommand
+from migration.management.progress import ProgressDisplay, iterate_items, print_item_table
 from migration.pushes import pushes
 from migration.runs import engine
 from migration.runs.items import Outcome

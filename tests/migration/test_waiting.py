@@ -11,7 +11,8 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from migration import run_sentences
-from migration.management import progress, run_waiting
+from migration.management import progress
+from migration.management import progress as run_waiting
 from migration.models import RunItem, Worker
 from migration.runs import engine
 from migration.runs.models import Run

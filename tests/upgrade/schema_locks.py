@@ -130,7 +130,7 @@ def run_migrations(
     django.setup()
     from django.db import connection
 
-    from migration.management.patient_executor import PatientExecutor
+    from migration.management.backward_plans import PatientExecutor
 
     connection.prepare_database()
     locks = SchemaLocks()

@@ -19,7 +19,7 @@ from migration.core.audit_export import (
 from migration.management.base import FormattedCommand, find_user
 
 if TYPE_CHECKING:
-    from migration.management.output import OneLineOutput
+    from migration.management.base import OneLineOutput
 
 
 class Command(FormattedCommand):

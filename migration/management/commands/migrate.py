@@ -13,8 +13,7 @@ from django.db.utils import OperationalError
 
 from credentials.shown_names import escape_invisible
 from migration.doctor.nova import keep_values_out_of_log, require_own_backends
-from migration.management.backward_plans import describe_what_stays
-from migration.management.patient_executor import PatientExecutor, met_lock
+from migration.management.backward_plans import PatientExecutor, describe_what_stays, met_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from credentials.shown_names import escape_name
 from migration.management.base import ClientsCommand
-from migration.management.progress import show_work
-from migration.management.run_items import name_outcome
+from migration.management.progress import name_outcome, show_work
 from migration.pushes.plans import describe_client, look_at_batches, summarize_plan
 from migration.runs.items import Outcome
 from migration.runs.models import Run
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from migration.core.clients import ClientPhaseQuerySet
     from migration.management.base import Options
-    from migration.management.run_items import Item
+    from migration.management.progress import Item
     from migration.pushes.plans import PlanSummary
 
 # The characters of a plan that is printed: some thousand clients.

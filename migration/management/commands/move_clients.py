@@ -17,14 +17,8 @@ from django.db.models.functions import Collate
 from credentials.shown_names import escape_name
 from migration import evidence_sentences, sentences
 from migration.core.clients import MOVE_PERMISSIONS, all_clients
-from migration.management.base import (
-    ClientsCommand,
-    find_client_group,
-    find_user,
-    parse_reason,
-)
-from migration.management.progress import show_work
-from migration.management.run_items import ITEMS_AT_ONCE
+from migration.management.base import ClientsCommand, find_client_group, find_user, parse_reason
+from migration.management.progress import ITEMS_AT_ONCE, show_work
 from migration.moves.approvals import ApprovalStepRefused, request_move, start_move_run
 from migration.moves.gates import KmsAnswers, Override, ShutGate, count_overrides, needs_approval
 from migration.moves.moves import move

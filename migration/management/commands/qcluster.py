@@ -12,7 +12,7 @@ from migration.core.audit_chain import record_process_start
 from migration.core.heartbeat import task_taker
 from migration.core.rate_limiter import rate_limiter
 from migration.doctor.nova import require_own_backends
-from migration.host_queue import KillSafeQueue
+from migration.task_queue import KillSafeQueue
 from migration.tasks import Timetable
 
 if TYPE_CHECKING:
