@@ -35,7 +35,7 @@ from migration.core.workers import QUEUE_ERRORS
 from migration.models import rotation_schedules
 from migration.models.rotation_schedules import RotationSchedule
 from migration.nova import readers
-from migration.operations import audit_heads, notice_looks, notices, old_rows, rotations
+from migration.operations import rotations
 from migration.pushes import known_values, plans
 from migration.runs import engine
 from migration.runs.items import RunItem
@@ -45,6 +45,8 @@ from migration.secrets import copies, layouts
 from migration.secrets import settings as applied_settings
 from migration.secrets import settings as stored_looks
 from migration.secrets.models import CopySearch
+from migration.site import audit, notices, old_rows
+from migration.site import notices as notice_looks
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -250,12 +252,12 @@ def note_other_statements() -> None:
 
 def seal_audit() -> None:
     """Put new entries of the audit into its chain, and log its head. Scheduled every minute."""
-    audit_heads.seal_and_log()
+    audit.seal_and_log()
 
 
 def publish_audit_head() -> None:
     """Log the head of the audit's chain and send it to the webhook. Scheduled every hour."""
-    audit_heads.publish_head()
+    audit.publish_head()
 
 
 def send_notices() -> None:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 
-from migration.reports.site_numbers import load_site_numbers
+from migration.site.metrics import load_site_numbers
 from migration.task_queue import count_queued_tasks
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from migration.reports.site_numbers import SiteNumbers
+    from migration.site.metrics import SiteNumbers
 
     Labels = tuple[str, ...]
 

@@ -5,7 +5,7 @@ from django.urls import include, path, reverse_lazy
 from django.utils.text import format_lazy
 from django.views.generic import RedirectView
 
-from migration.admin.search import show_search
+from migration.site.search import show_search
 from nova_admin.documents import DocumentListView, DocumentView
 from nova_admin.error_pages import refuse_view_on_site
 from nova_admin.login.urls import urlpatterns as login_patterns

@@ -95,7 +95,7 @@ def verify_in_child(number: int) -> None:
     if pid := os.fork():
         _pid, status = os.waitpid(pid, 0)
         sys.exit(os.waitstatus_to_exitcode(status))
-    from migration.operations.audit_verification import verify_audit
+    from migration.site.audit import verify_audit
 
     before, cpu = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     began = time.monotonic()

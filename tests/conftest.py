@@ -19,7 +19,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from credentials.triggers import ensure_writes_are_counted
-from migration import audit_sql, evidence_sentences
+from migration import evidence_sentences
 from migration.core import leases, outgoing
 from migration.core.audit_chain import seal_audit
 from migration.core.aws_store import _call_counter, store_calls
@@ -28,8 +28,9 @@ from migration.core.outgoing import LoginOutcome
 from migration.core.rate_limiter import rate_limiter
 from migration.core.refused_acts import limit
 from migration.moves import evidence
-from migration.reports.environment import account_cache
 from migration.secrets import copies
+from migration.site import audit
+from migration.site.environment import account_cache
 from nova_admin.database.base import SESSION
 from nova_admin.embedded.aws import AwsServer
 from tests import templates
@@ -44,7 +45,7 @@ pytest_plugins = ("tests.iam.recorder", "tests.long_tests")
 
 # The audit refuses DELETE to everybody; here a teardown, and nobody else, plays a replica and may empty it. Its own
 # tests put the function back as it is.
-AUDIT_OF_TESTS = audit_sql.MAKE_FUNCTION.replace(
+AUDIT_OF_TESTS = audit.MAKE_FUNCTION.replace(
     "BEGIN",
     """BEGIN
     IF current_setting('session_replication_role') = 'replica' THEN

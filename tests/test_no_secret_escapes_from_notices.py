@@ -7,10 +7,10 @@ from django.urls import reverse
 from credentials.models import DatabaseCredential
 from migration.core.clients import all_clients
 from migration.models import Notice
-from migration.operations.notice_looks import look_at_clients
 from migration.runs import engine
 from migration.runs.models import Run
 from migration.secrets.copies import search_copies
+from migration.site.notices import look_at_clients
 from nova_admin.notify_settings import NotifySettings
 from tests.factories import make_client, update
 from tests.haystack import Haystack, everything_logged

@@ -3,8 +3,6 @@
 from django.contrib import admin
 
 from credentials.models import Client, ColumnMapping
-from migration.admin.audit import AuditEventAdmin
-from migration.admin.dashboard import get_dashboard_context
 from migration.campaigns.admin import CampaignAdmin
 from migration.campaigns.models import Campaign
 from migration.clients.groups import ClientGroupAdmin
@@ -28,6 +26,8 @@ from migration.runs.pages import RunAdmin
 from migration.runs.requests import MoveRequest
 from migration.secrets.copy_pages import CopySearchAdmin
 from migration.secrets.models import CopySearch
+from migration.site.audit import AuditEventAdmin
+from migration.site.dashboard import get_dashboard_context
 
 __all__ = [
     "AuditEventAdmin",

@@ -209,7 +209,7 @@ def describe_moment(moment: datetime) -> str:
 
 # Owns the audit: an entry for every act, the links that chain the entries, and the checkpoints of what was let go.
 #
-# Nothing here is ever changed or deleted; the database refuses it (`migration.audit_sql`).
+# Nothing here is ever changed or deleted; the database refuses it (`migration.site.audit`).
 
 
 class AuditCode(models.TextChoices):

@@ -24,7 +24,7 @@ from migration.doctor.iam import (
     read_account_of_newest_secret,
 )
 from migration.doctor.nova import role_exists
-from migration.reports.costs import ADVICE, STEPS, estimate_costs
+from migration.site.costs import ADVICE, STEPS, estimate_costs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

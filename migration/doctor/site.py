@@ -43,11 +43,11 @@ from migration.nova.readers import UnseenReason, read_other_statements
 from migration.operations.doctor import process_sentences, queue_sentences, sentences
 from migration.operations.doctor.process_sentences import CORRECT_THE_SETTINGS
 from migration.operations.doctor.sentences import SEE_AWS_WRITES
-from migration.operations.notices import list_recipient_reports
 from migration.people.second_factors import list_unreadable_users
 from migration.secrets.models import SearchedClient
 from migration.secrets.settings import find_settings_drift
 from migration.sentences import FACTS_AGREE, IS_NO_COPY, VERSIONS_UNPROVED, WRITES_NOT_STOPPED
+from migration.site.notices import list_recipient_reports
 from nova_credentials.aws.clock import read_aws_clock
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.aws.versions import list_pending

@@ -4,8 +4,8 @@ import django.db.models.functions.text
 import django.db.models.lookups
 from django.db import migrations, models
 
-from migration import audit_sql
 from migration.schema_operations import ChangeTogether
+from migration.site import audit
 
 
 class Migration(migrations.Migration):
@@ -82,7 +82,7 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.RunSQL(
-            [audit_sql.MAKE_FUNCTION, *map(audit_sql.make_triggers_sql, audit_sql.TABLES)],
-            [audit_sql.DROP_FUNCTION],
+            [audit.MAKE_FUNCTION, *map(audit.make_triggers_sql, audit.TABLES)],
+            [audit.DROP_FUNCTION],
         ),
     ]

@@ -131,7 +131,6 @@ from migration.models.rotations import (
     RotationOutcome,
     RotationStep,
 )
-from migration.models.work_facts import OF_AWS, BackgroundFacts, read_background_facts
 from migration.moves.models import (
     ANSWERED_WITHIN,
     FRESH,
@@ -192,6 +191,7 @@ from migration.secrets.models import (
     UnsearchedPlace,
     UnsearchedReason,
 )
+from migration.site.models import OF_AWS, BackgroundFacts, read_background_facts
 
 __all__ = [
     "ANSWERED_WITHIN",

@@ -24,10 +24,10 @@ from migration.core import aws_writes
 from migration.core.clients import PhaseChoices
 from migration.core.comparisons import Comparison
 from migration.core.outgoing import LoginOutcome
-from migration.reports.environment import describe_environment
 from migration.runs.items import Outcome
 from migration.runs.plans import RunPlan
 from migration.runs.requests import MoveRequest
+from migration.site.environment import describe_environment
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.comparison import UNKNOWN_NAME, MismatchKind
 

@@ -23,8 +23,8 @@ from django.conf import settings
 from django.core import signing
 
 from migration.core.outgoing import Deadline, LoginFailedError
-from migration.operations.webhooks import open_connection
 from migration.people.lockouts import widen_address
+from migration.site.notices import open_connection
 from nova_admin.login import sentences
 from nova_credentials.messages import MessageError
 

@@ -11,11 +11,11 @@ from migration.models import Comparison, CopySearch, Redaction
 from migration.moves import bulk_pages
 from migration.moves.approvals import request_move
 from migration.moves.gates import Override
-from migration.operations.notices import send_test_to_recipients
 from migration.pushes.comparisons import compare
 from migration.runs import engine
 from migration.runs.models import Run
 from migration.secrets.copies import search_copies
+from migration.site.notices import send_test_to_recipients
 from nova_admin.notify_settings import NotifySettings
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase

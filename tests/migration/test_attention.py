@@ -16,10 +16,10 @@ from migration.moves.moves import move
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.resolutions import acknowledge
-from migration.reports.dashboard import load_dashboard
 from migration.runs import engine
 from migration.runs.items import Act, Outcome
 from migration.runs.models import Run
+from migration.site.dashboard import load_dashboard
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.phases import Phase

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from migration.models import DailyComparisons, PlannedVersion, ReadCount
-from migration.reports.costs import advise, estimate_costs
+from migration.site.costs import advise, estimate_costs
 from tests.bulk_data import make_crowd
 from tests.factories import (
     count_reads,

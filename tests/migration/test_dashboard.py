@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from credentials.models import Client, ClientRevision, ClientWrite
 from migration.models import ClientMigration, Comparison, RunItem, Worker
-from migration.reports import dashboard
 from migration.runs.models import Run
+from migration.site import dashboard
 from nova_credentials.phases import Phase
 from tests.factories import (
     VIEW,

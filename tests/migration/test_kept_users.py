@@ -21,8 +21,8 @@ from migration.models import (
 )
 from migration.moves.approvals import ApprovalStepRefused, approve_request, find_approval_refusal
 from migration.people.models import COUNTS_FOR, UserDeletionError
-from migration.reports.activity import list_activity
 from migration.runs.models import Run
+from migration.site.dashboard import list_activity
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_user
 

@@ -26,9 +26,8 @@ from migration.models import (
     Worker,
     WriteStop,
 )
-from migration.reports.activity import list_activity
-from migration.reports.daily_comparisons import load_comparison_chart
 from migration.runs.models import Run
+from migration.site.dashboard import list_activity, load_comparison_chart
 from nova_credentials.phases import Phase
 from tests.bulk_data import make_crowd
 from tests.factories import (

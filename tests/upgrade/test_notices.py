@@ -7,8 +7,7 @@ from django.db import connection
 from migration.core.notices import NoticeEvent
 from migration.models import Condition, Notice, NoticeDelivery, NoticeSwitch, Rotation
 from migration.models.rotations import RotationOutcome
-from migration.operations.notice_looks import look_at_clients
-from migration.operations.notices import list_configured_recipients, send_notices
+from migration.site.notices import list_configured_recipients, look_at_clients, send_notices
 from nova_admin.notify_settings import NotifySettings
 from tests.factories import make_client, make_comparison
 from tests.migration.admin.pages import DIFFERENT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from migration.management.base import FormattedCommand
-from migration.reports.costs import ADVICE, estimate_costs
+from migration.site.costs import ADVICE, estimate_costs
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -6,8 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from credentials.shown_names import escape_name
 from migration.management.base import FormattedCommand
-from migration.operations.notice_looks import look_at_site
-from migration.operations.notices import list_recipient_reports, send_notices
+from migration.site.notices import list_recipient_reports, look_at_site, send_notices
 
 SEND_SECONDS = 60.0
 

@@ -7,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from migration.management.base import FormattedCommand, find_user
 from migration.management.commands.export_audit import parse_moment
-from migration.operations.audit_trim import NotTrimmedError, trim_audit
+from migration.site.audit import NotTrimmedError, trim_audit
 
 
 class Command(FormattedCommand):

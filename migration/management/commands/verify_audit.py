@@ -11,12 +11,7 @@ from migration.core.audit import audit_keys
 from migration.core.audit_chain import AuditHead, seal_audit
 from migration.core.audit_export import LONGEST_FILE, FileVerdict, UnreadableFileError, verify_file
 from migration.management.base import FormattedCommand
-from migration.operations.audit_verification import (
-    ForeignKey,
-    LateSpan,
-    Verification,
-    verify_audit,
-)
+from migration.site.audit import ForeignKey, LateSpan, Verification, verify_audit
 
 
 class Command(FormattedCommand):

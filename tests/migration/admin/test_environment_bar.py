@@ -11,9 +11,9 @@ from django.test.utils import CaptureQueriesContext
 
 from migration import sentences
 from migration.models import Secret
-from migration.operations import environment_names
-from migration.reports import environment
-from migration.reports.environment import account_cache
+from migration.site import environment
+from migration.site import environment as environment_names
+from migration.site.environment import account_cache
 from tests.migration.admin.pages import DASHBOARD, every_page
 
 ARN = "arn:aws:secretsmanager:eu-west-1:{}:secret:nova/clients/idom-AbCdEf"

@@ -13,13 +13,13 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 
-from migration import audit_sql, tasks
+from migration import tasks
 from migration.core.audit import EPOCH, first_id_at, make_entry_id
 from migration.core.audit_chain import AuditHead, seal_audit, select_unsealed
 from migration.core.leases import LeaseKind
 from migration.models import AuditLink
-from migration.operations.audit_heads import HeadNotSentError, send_head
-from migration.operations.audit_verification import verify_audit
+from migration.site import audit
+from migration.site.audit import HeadNotSentError, send_head, verify_audit
 from nova_admin.audit_settings import SCHEME, parse_webhook, read_audit_settings
 from nova_admin.environment import Environment
 from tests.factories import nova_uri
@@ -132,7 +132,7 @@ def test_a_role_that_was_granted_nothing_may_write_no_entry(transactional_db):
             "CREATE ROLE reader_of_audit; GRANT USAGE ON SCHEMA nova_admin TO reader_of_audit"
         )
         cursor.execute("SET LOCAL ROLE reader_of_audit")
-        for table in audit_sql.TABLES:
+        for table in audit.TABLES:
             for statement in (*columns, "SELECT FROM {}"):
                 with pytest.raises(Exception, match="42501"), transaction.atomic():
                     cursor.execute(statement.replace("{}", table))

@@ -15,7 +15,6 @@ from django.urls import reverse
 
 from credentials.models import Client
 from migration import audit_sentences as sentences
-from migration import audit_sql
 from migration.core.audit import AuditCode, audit_keys, first_id_at
 from migration.core.audit_chain import read_head, seal_audit
 from migration.core.audit_export import NotCutOverError, export_cutover, verify_file
@@ -24,13 +23,14 @@ from migration.models import AuditCheckpoint, AuditEvent, AuditLink, ClientMigra
 from migration.moves.approvals import approve_run, start_move_run
 from migration.pushes.comparisons import compare
 from migration.runs import engine
+from migration.site import audit
 from nova_credentials.phases import Phase
 from tests.checkout import manage
 from tests.factories import make_client, make_full_client, make_in_role, make_user
 from tests.migration.audit.conftest import write_entries
 from tests.migration.moves.clients import LINE, enter_phase
 
-EVENTS, LINKS, _ = audit_sql.TABLES
+EVENTS, LINKS, _ = audit.TABLES
 KEY = "k" * 50
 # Made with 0.2.0 and the key above: a certificate, and all entries of its audit as `export_audit` printed them.
 CERTIFICATE = (Path(__file__).parent / "certificate_of_0_2_0.json").read_text()

@@ -10,14 +10,12 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from migration import audit_sql
 from migration.core.audit import AuditCode, audit_keys
 from migration.core.audit_chain import AuditHead, read_head, seal_audit
 from migration.core.audit_export import AuditFilter, ExportFormat, export_audit
 from migration.models import AuditCheckpoint, AuditEvent, AuditLink
-from migration.operations import audit_trim
-from migration.operations.audit_trim import NotTrimmedError, trim_audit
-from migration.operations.audit_verification import verify_audit
+from migration.site import audit
+from migration.site.audit import NotTrimmedError, trim_audit, verify_audit
 from tests.conftest import AUDIT_OF_TESTS
 from tests.migration.audit.conftest import write_entries
 from tests.migration.audit.test_chain import in_thread
@@ -28,7 +26,7 @@ TOMORROW = datetime.now(UTC) + timedelta(days=1)
 @pytest.fixture
 def real_function(transactional_db):
     with connection.cursor() as cursor:
-        cursor.execute(audit_sql.MAKE_FUNCTION)
+        cursor.execute(audit.MAKE_FUNCTION)
         yield
         cursor.execute(AUDIT_OF_TESTS)
 
@@ -111,7 +109,7 @@ def test_a_time_that_is_none_is_wrong_use(transactional_db, since):
 def test_old_entries_are_let_go_and_the_audit_is_verified_from_there_on(
     chain, real_function, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(audit_trim, "DELETE", audit_trim.DELETE.replace("LIMIT 5000", "LIMIT 4"))
+    monkeypatch.setattr(audit, "DELETE", audit.DELETE.replace("LIMIT 5000", "LIMIT 4"))
     file = tmp_path / "old.json"
     middle = AuditEvent.objects.get(pk=AuditLink.objects.get(position=chain.position - 2).event_id)
 
@@ -140,7 +138,7 @@ def test_a_removed_checkpoint_is_found(chain, real_function, tmp_path, as_superu
     seal_audit()
     with connection.cursor() as cursor:
         cursor.execute(AUDIT_OF_TESTS)
-    as_superuser(f"DELETE FROM {audit_sql.TABLES[2]}")
+    as_superuser(f"DELETE FROM {audit.TABLES[2]}")
 
     assert verify_audit().faults["removed"] == 1
 
@@ -149,7 +147,7 @@ def test_a_trim_that_was_killed_after_its_checkpoint_is_finished_by_the_next(
     chain, real_function, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr(audit_trim, "_delete_let_go", lambda _: 0)
+        patch.setattr(audit, "_delete_let_go", lambda _: 0)
         trim_audit(before=TOMORROW, file=tmp_path / "old.json")
     assert AuditEvent.objects.count() == chain.position + 1
     assert verify_audit().is_sound
@@ -163,7 +161,7 @@ def test_a_trim_that_was_killed_after_its_checkpoint_is_finished_by_the_next(
 
 
 def test_an_audit_that_is_not_sound_lets_nothing_go(chain, as_superuser, tmp_path):
-    as_superuser(f"UPDATE {audit_sql.TABLES[0]} SET who = 'other' WHERE who = 'user 1'")
+    as_superuser(f"UPDATE {audit.TABLES[0]} SET who = 'other' WHERE who = 'user 1'")
 
     with pytest.raises(CommandError, match="not sound"):
         call_command("trim_audit", "--before", "2030-01-01", "--export", str(tmp_path / "x.json"))

@@ -12,18 +12,18 @@ from django.core.management import call_command
 from django.db import connection
 from django.urls import reverse
 
-from migration import audit_sql, tasks
+from migration import tasks
 from migration.core import audit_chain
 from migration.core.audit_chain import seal_audit
 from migration.core.leases import LeaseKind
 from migration.core.notices import Notice
 from migration.models import AuditEvent, AuditLink
-from migration.operations.audit_trim import NotTrimmedError, trim_audit
-from migration.operations.audit_verification import AuditFault, verify_audit
+from migration.site import audit
+from migration.site.audit import AuditFault, NotTrimmedError, trim_audit, verify_audit
 from tests.held_leases import held_elsewhere
 from tests.migration.audit.conftest import write_entries
 
-EVENTS, LINKS, _ = audit_sql.TABLES
+EVENTS, LINKS, _ = audit.TABLES
 MINUTE = timedelta(minutes=1)
 
 
@@ -82,7 +82,7 @@ def test_links_that_were_made_late_are_listed_and_the_audit_is_sound(chain, monk
     assert (span.first, span.last) == (chain.position + 1, chain.position + 2)
     assert span.longest >= timedelta(minutes=30)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("migration.operations.audit_verification._verify_protection", lambda _: None)
+        patch.setattr("migration.site.audit._verify_protection", lambda _: None)
         call_command("verify_audit")  # exits with 0
     said = capsys.readouterr().out
     assert f"sealed late: {span.first}-{span.last}, 30 minutes" in said
@@ -121,9 +121,7 @@ def test_a_chain_of_before_still_verifies(chain, as_superuser, monkeypatch):
 @pytest.fixture
 def protected(monkeypatch) -> None:
     """The tests' function, by which rows can be removed between tests, counts as the real one."""
-    monkeypatch.setattr(
-        "migration.operations.audit_verification._verify_protection", lambda _: None
-    )
+    monkeypatch.setattr("migration.site.audit._verify_protection", lambda _: None)
 
 
 def verify(capsys, *options: str) -> tuple[str, int]:

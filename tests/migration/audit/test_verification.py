@@ -7,15 +7,15 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.db.utils import IntegrityError
 
-from migration import audit_sql
 from migration.core.audit import make_entry_id
 from migration.core.audit_chain import AuditHead, read_head, seal_audit
 from migration.models import AuditCheckpoint, AuditEvent, AuditLink
-from migration.operations.audit_verification import AuditFault, verify_audit
+from migration.site import audit
+from migration.site.audit import AuditFault, verify_audit
 from tests.conftest import AUDIT_OF_TESTS
 from tests.migration.audit.conftest import write_entries
 
-EVENTS, LINKS, _ = audit_sql.TABLES
+EVENTS, LINKS, _ = audit.TABLES
 AT = f"(SELECT event_id FROM {LINKS} WHERE position = %s)"
 
 
@@ -195,9 +195,9 @@ def test_the_database_refuses_to_change_or_delete(chain, role):
     made_at = AuditEvent.objects.latest("at").at
     AuditCheckpoint.objects.create(position=1, made_at=made_at)
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(audit_sql.MAKE_FUNCTION)
+        cursor.execute(audit.MAKE_FUNCTION)
         cursor.execute(f"SET LOCAL session_replication_role = {role}")
-        for table in audit_sql.TABLES:
+        for table in audit.TABLES:
             for statement in ("UPDATE {} SET key = ''", "DELETE FROM {}", "TRUNCATE {}"):
                 with pytest.raises(IntegrityError), transaction.atomic():
                     cursor.execute(statement.format(table))
@@ -206,11 +206,11 @@ def test_the_database_refuses_to_change_or_delete(chain, role):
 
 def test_a_table_that_is_no_longer_protected_is_a_fault(chain):
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(audit_sql.MAKE_FUNCTION)
-        cursor.execute(audit_sql.LIST_PROTECTED, [audit_sql.FUNCTION, audit_sql.REFUSE])
+        cursor.execute(audit.MAKE_FUNCTION)
+        cursor.execute(audit.LIST_PROTECTED, [audit.FUNCTION, audit.REFUSE])
         assert len(cursor.fetchall()) == 3
-        cursor.execute(f"ALTER TABLE {LINKS} ENABLE TRIGGER {audit_sql.ROW_TRIGGER}")  # not ALWAYS
-        cursor.execute(audit_sql.LIST_PROTECTED, [audit_sql.FUNCTION, audit_sql.REFUSE])
+        cursor.execute(f"ALTER TABLE {LINKS} ENABLE TRIGGER {audit.ROW_TRIGGER}")  # not ALWAYS
+        cursor.execute(audit.LIST_PROTECTED, [audit.FUNCTION, audit.REFUSE])
         assert len(cursor.fetchall()) == 2
         transaction.set_rollback(True)
 
@@ -219,7 +219,7 @@ def test_a_table_that_is_no_longer_protected_is_a_fault(chain):
 def real_function(transactional_db):
     """The function as `migrate` makes it."""
     with connection.cursor() as cursor:
-        cursor.execute(audit_sql.MAKE_FUNCTION)
+        cursor.execute(audit.MAKE_FUNCTION)
         yield
         cursor.execute(AUDIT_OF_TESTS)
 

@@ -2,15 +2,15 @@
 
 import pytest
 
-from migration import audit_sql
 from migration.core.audit_chain import seal_audit
 from migration.models import AuditEvent, AuditLink
-from migration.operations.audit_verification import AuditFault
+from migration.site import audit
+from migration.site.audit import AuditFault
 from tests.factories import make_user
 from tests.migration.audit.conftest import write_entries
 from tests.migration.audit.test_verification import AT, copy_entry, faults
 
-EVENTS, LINKS, _ = audit_sql.TABLES
+EVENTS, LINKS, _ = audit.TABLES
 
 
 @pytest.mark.parametrize("position", [0, -(1 << 63)])

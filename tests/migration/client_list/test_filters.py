@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from migration.core.clients import all_clients
 from migration.models import ClientGroup, ClientMigration
-from migration.reports.dashboard import load_dashboard
+from migration.site.dashboard import load_dashboard
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_client, make_many
 from tests.migration.admin.pages import CLIENTS, RUNS, login, make_run, text

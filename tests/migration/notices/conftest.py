@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from migration.models import Notice, NoticeDelivery
-from migration.operations.notices import send_notices
+from migration.site.notices import send_notices
 from nova_admin.notify_settings import NotifySettings
 from tests.migration.notices.sinks import HOST, MailSink, WebhookSink, opened
 

@@ -19,8 +19,8 @@ from migration.models import (
     RotationSchedule,
     Worker,
 )
-from migration.operations import notice_looks
-from migration.operations.notice_looks import look_at_clients, look_at_site
+from migration.site import notices
+from migration.site.notices import look_at_clients, look_at_site
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_reader_process, make_user
 from tests.migration.notices.test_events import told
@@ -120,7 +120,7 @@ def test_a_duplicate_of_the_database_is_told(monkeypatch):
     from migration import sentences
 
     why = sentences.DATABASE_IS_COPY(this="here/x", noted="there/x")
-    monkeypatch.setattr(notice_looks, "find_write_refusal", lambda: why)
+    monkeypatch.setattr(notices, "find_write_refusal", lambda: why)
     look(2)
     assert told(NoticeEvent.DUPLICATE) == [str(why)]
 
@@ -129,7 +129,7 @@ def test_stopped_writes_are_no_duplicate(monkeypatch):
     from migration import sentences
 
     why = sentences.WRITES_STOPPED(who="ana", ago=timezone.now())
-    monkeypatch.setattr(notice_looks, "find_write_refusal", lambda: why)
+    monkeypatch.setattr(notices, "find_write_refusal", lambda: why)
     look()
     assert told(NoticeEvent.DUPLICATE) == []
 
@@ -213,9 +213,9 @@ def test_overdue_rotations_are_told_together_and_each_day_once():
 def test_an_audit_that_does_not_hold_is_told_once_until_it_holds_again(
     transactional_db, monkeypatch
 ):
-    verification = notice_looks.verify_audit()
+    verification = notices.verify_audit()
     verification.faults.clear()  # these tests may empty the audit's tables
-    monkeypatch.setattr(notice_looks, "verify_audit", lambda: verification)
+    monkeypatch.setattr(notices, "verify_audit", lambda: verification)
     tasks.look_at_audit()
     assert told(NoticeEvent.AUDIT_BROKEN) == []
 

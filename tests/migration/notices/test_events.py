@@ -23,11 +23,11 @@ from migration.moves.approvals import (
     request_move,
     start_move_run,
 )
-from migration.operations.notice_looks import look_at_clients
 from migration.pushes.comparisons import compare
 from migration.runs import engine
 from migration.runs.models import Run
 from migration.secrets.copies import search_copies
+from migration.site.notices import look_at_clients
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_full_client, make_user
 from tests.migration.admin.pages import DIFFERENT, EXTRA

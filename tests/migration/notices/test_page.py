@@ -14,7 +14,7 @@ from migration.models import (
     NoticeDelivery,
     NoticeSwitch,
 )
-from migration.operations.notices import hand_out_notices
+from migration.site.notices import hand_out_notices
 from nova_admin.notify_settings import NotifySettings
 from nova_credentials.phases import Phase
 from tests.factories import make_in_role, make_many
@@ -119,7 +119,7 @@ def test_in_production_no_webhook_is_on_this_machine(administrator, settings, we
 
 
 def test_a_webhook_that_hangs_is_told_in_time(administrator, settings, monkeypatch):
-    monkeypatch.setattr("migration.operations.webhooks.post_json.__kwdefaults__", {"seconds": 0.3})
+    monkeypatch.setattr("migration.site.notices.post_json.__kwdefaults__", {"seconds": 0.3})
     with opened(WebhookSink()) as hangs:
         hangs.answer = None
         settings.NOVA_NOTIFY = NotifySettings((hangs.url,), loopback_allowed=True)

@@ -5,9 +5,8 @@ import pytest
 from migration import tasks
 from migration.core.notices import DeliveryState, NoticeEvent
 from migration.models import Condition, Notice, NoticeDelivery
-from migration.operations import notices
-from migration.operations.notice_looks import look_at_clients
-from migration.operations.webhooks import read_retry_after
+from migration.site import notices
+from migration.site.notices import look_at_clients, read_retry_after
 from nova_admin.notify_settings import NotifySettings
 from tests.factories import make_client, make_comparison
 from tests.migration.admin.pages import DIFFERENT
@@ -70,7 +69,7 @@ def test_a_look_that_fails_keeps_no_notice_from_being_sent(
     def fail(*_, **__):
         raise RuntimeError
 
-    monkeypatch.setattr("migration.operations.notice_looks.find_write_refusal", fail)
+    monkeypatch.setattr("migration.site.notices.find_write_refusal", fail)
     record()
 
     with pytest.raises(RuntimeError):

@@ -10,11 +10,10 @@ from migration import notice_sentences as sentences
 from migration.core.clients import all_clients
 from migration.core.notices import DeliveryOutcome, DeliveryState, NoticeEvent
 from migration.models import Notice, NoticeDelivery, NoticeSwitch
-from migration.operations import notices
-from migration.operations.notice_looks import look_at_clients
-from migration.operations.notices import send_notices
 from migration.runs import engine
 from migration.runs.models import Run
+from migration.site import notices
+from migration.site.notices import look_at_clients, send_notices
 from nova_admin.notify_settings import NotifySettings
 from tests.factories import make_full_client, make_user, update
 from tests.migration.notices.conftest import TEAM, let_time_pass, send_now
@@ -176,7 +175,7 @@ def test_a_webhook_that_asks_to_wait_is_called_after_that_within_bounds(
 def test_a_webhook_that_hangs_costs_one_time_out_and_keeps_no_other_waiting(
     outbox, webhook, mailbox, settings, monkeypatch
 ):
-    monkeypatch.setattr("migration.operations.webhooks.post_json.__kwdefaults__", {"seconds": 0.3})
+    monkeypatch.setattr("migration.site.notices.post_json.__kwdefaults__", {"seconds": 0.3})
     with opened(WebhookSink()) as hangs:
         hangs.answer = None
         urls = (hangs.url, webhook.url)

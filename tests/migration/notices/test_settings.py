@@ -3,7 +3,7 @@
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from migration.operations.webhooks import read_retry_after
+from migration.site.notices import read_retry_after
 from nova_admin import notify_settings
 from nova_admin.environment import Environment
 from nova_admin.notify_settings import NotifySettings, read_notify_settings

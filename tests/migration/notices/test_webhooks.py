@@ -9,7 +9,7 @@ import pytest
 
 from migration.core import outgoing
 from migration.core.notices import DeliveryOutcome
-from migration.operations.webhooks import post_json
+from migration.site.notices import post_json
 from tests.migration.login_tests.servers import Certificates, Servers
 from tests.migration.notices.sinks import HOST, PATH, WebhookSink, opened
 

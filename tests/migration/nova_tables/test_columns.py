@@ -9,9 +9,9 @@ from migration.models import Comparison
 from migration.nova.tables import map_column
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
-from migration.reports.dashboard import load_dashboard
 from migration.runs import engine
 from migration.runs.models import Run
+from migration.site.dashboard import load_dashboard
 from nova_credentials.aws.answers import ErrorClass
 from nova_credentials.phases import Phase
 from tests.factories import make_database, make_full_client, update

@@ -15,7 +15,7 @@ from migration.nova.tables import (
     read_nova_tables,
     split_unknown_accepted,
 )
-from migration.reports.dashboard import load_dashboard
+from migration.site.dashboard import load_dashboard
 from nova_credentials.phases import Phase
 from tests.factories import make_user
 from tests.migration.moves.clients import advance, codes, compare_apart

@@ -10,7 +10,6 @@ from credentials.models import Client
 from migration import tasks
 from migration.core.snapshots import read_snapshots
 from migration.models import OtherStatement
-from migration.models.work_facts import read_background_facts
 from migration.nova.models import OtherStatementCount
 from migration.nova.readers import (
     StatementReport,
@@ -19,6 +18,7 @@ from migration.nova.readers import (
     find_credential_tables_read,
     read_other_statements,
 )
+from migration.site.models import read_background_facts
 from nova_admin.database.base import mark_statement
 from nova_credentials.reader import from_postgres
 from nova_credentials.tables import STATEMENT_MARK

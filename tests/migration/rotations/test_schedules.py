@@ -19,12 +19,12 @@ from migration.models import (
     rotation_schedules,
 )
 from migration.models.rotations import RotationOutcome
-from migration.models.work_facts import read_background_facts
 from migration.operations import rotation_runs
 from migration.operations.rotations import rotate_database
 from migration.runs.engine import finish_inline
 from migration.runs.items import Outcome
 from migration.runs.models import Run
+from migration.site.models import read_background_facts
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_client, make_database, make_email, make_user
 from tests.migration.rotations.conftest import open_plainly

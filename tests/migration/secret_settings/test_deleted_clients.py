@@ -10,10 +10,10 @@ from migration.core.audit import AuditCode
 from migration.core.aws_writes import start_aws_writes, stop_aws_writes
 from migration.doctor.site import examine_secret_settings
 from migration.models import AuditEvent, Secret
-from migration.models.work_facts import read_background_facts
 from migration.pushes import pushes
 from migration.pushes.pushes import push
 from migration.secrets.settings import schedule_deletion_for_deleted_clients
+from migration.site.models import read_background_facts
 from migration.tasks import describe_secrets
 from tests.factories import make_client, make_database, make_user
 

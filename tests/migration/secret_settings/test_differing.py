@@ -15,12 +15,12 @@ from migration.core.notices import NoticeEvent
 from migration.doctor.site import examine_secret_settings
 from migration.models import AuditEvent, RunItem, Secret
 from migration.pushes.comparisons import compare
-from migration.reports.dashboard import load_dashboard
 from migration.runs import engine
 from migration.runs.engine import ItemFailedError
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from migration.secrets.settings import apply_settings, describe_settings
+from migration.site.dashboard import load_dashboard
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.phases import Phase

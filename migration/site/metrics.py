@@ -19,16 +19,17 @@ from migration.core.clients import all_clients
 from migration.core.comparisons import OpenMismatch
 from migration.core.rates import KeptCounts
 from migration.core.workers import Worker
-from migration.models.work_facts import read_background_facts
 from migration.nova.models import ReaderProcess
 from migration.runs.models import Run
+from migration.site.models import read_background_facts
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from migration.clients.counts import ClientCounts, NewestComparisonCounts
-    from migration.models.work_facts import BackgroundFacts
     from migration.nova.models import ReaderSummary
+    from migration.site.models import BackgroundFacts
+
 
 # Of clients that a run did not come to yet.
 OPEN = "open"

@@ -1,4 +1,4 @@
-"""Says where a page is: which environment, AWS account, region and endpoint, from what this site already knows."""
+"""Names the environment of this site, for its pages and what it sends."""
 
 from __future__ import annotations
 
@@ -13,10 +13,25 @@ from django.utils.translation import gettext as _
 from migration import sentences
 from migration.core.aws_writes import find_write_refusal
 from migration.core.secrets import Secret
-from migration.operations.environment_names import name_environment
 
 if TYPE_CHECKING:
     from nova_credentials.messages import Message
+
+
+# Names the environment of this site, for its pages and what it sends.
+
+
+def name_environment() -> tuple[str, bool]:
+    """Return the environment's name and whether it is production, which a site outside development is if unnamed."""
+    if name := settings.NOVA_ENVIRONMENT:
+        return name, name.casefold().startswith("prod")
+    if settings.NOVA_DEMO:
+        return _("Demo"), False
+    return (_("Development"), False) if settings.DEBUG else (_("Production"), True)
+
+
+# Says where a page is: which environment, AWS account, region and endpoint, from what this site already knows.
+
 
 # The newest secret is looked for among all: each process asks once in this time.
 ACCOUNT_IS_KNOWN_FOR = 300.0

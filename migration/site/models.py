@@ -22,6 +22,7 @@ from nova_credentials.tables import CLIENTS
 if TYPE_CHECKING:
     from datetime import datetime
 
+
 # What is wrong with AWS itself, and not with one client's secret.
 OF_AWS = (ErrorClass.PERMISSION, ErrorClass.THROTTLED, ErrorClass.UNAVAILABLE)
 # AWS is asked for so many in one call.

@@ -1,7 +1,4 @@
-"""Says whether workers, AWS, the sweep and NOVA's reader are alive, and how old the knowledge of each is.
-
-Nothing is asked for it: a page that waits for AWS would be down with it.
-"""
+"""Says how the site's parts are, and what environment this is."""
 
 from __future__ import annotations
 
@@ -18,14 +15,15 @@ from django.utils.translation import ngettext
 from migration.core.clients import VIEW_CHECKS, VIEW_COMPARISONS, VIEW_READERS, VIEW_RUNS
 from migration.core.workers import Worker
 from migration.nova.readers import describe_readers, pluralize_failing_readers
-from migration.operations.notices import list_recipient_reports
 from migration.runs.models import Run
+from migration.site.notices import list_recipient_reports
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from migration.models.work_facts import BackgroundFacts
     from migration.nova.models import ReaderSummary
+    from migration.site.models import BackgroundFacts
+
 
 # Every role has it, and sees by it what the doctor says of notices.
 

@@ -1,7 +1,8 @@
-"""Lists what needs a user's attention, each with its number, the address of the list and actions that help."""
+"""Finds what needs somebody's attention, for the dashboard."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.contrib.humanize.templatetags.humanize import intcomma
@@ -30,23 +31,210 @@ from migration.core.comparisons import Comparison
 from migration.core.workers import Worker
 from migration.nova.readers import pluralize_failing_readers
 from migration.operations.doctor import process_sentences
-from migration.reports.alert import Action, Alert, get_clients_url
-from migration.reports.client_alerts import (
-    alert_interrupted_offboardings,
-    alert_plain_text_not_rotated,
-    alert_rotations,
-    alert_secret_settings,
-    alert_secrets_of_deleted_clients,
-)
-from migration.reports.failures import pluralize_failed_clients
+from migration.runs.items import Act
 from migration.runs.models import Run
 from migration.runs.requests import MoveRequest
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
-    from migration.reports.alert import AlertData
+    from migration.clients.counts import ClientCounts, NewestComparisonCounts
+    from migration.nova.models import ReaderSummary
+    from migration.nova.tables import NovaTables
+    from migration.runs.failures import SiteFailureCounts
+    from migration.site.models import BackgroundFacts
+
+
+# Holds what an alert of the dashboard is: a sentence, a number, the address of a list and actions that help.
+
+
+@dataclass(frozen=True)
+class Action:
+    """A link, or a button that posts, which helps with an alert."""
+
+    label: str
+    url: str
+    permission: str
+    posts: bool = False
+
+
+@dataclass(frozen=True)
+class Alert:
+    """Something that a user has to look at: how many, a sentence, and the address of their list."""
+
+    sentence: str
+    url: str
+    permission: str
+    count: int | None = None
+    since: datetime | None = None
+    command: str = ""
+    actions: tuple[Action, ...] = ()
+
+
+@dataclass(frozen=True)
+class AlertData:
+    """Numbers that the dashboard has read already."""
+
+    clients: ClientCounts
+    comparisons: NewestComparisonCounts
+    tables: NovaTables
+    work: BackgroundFacts
+    readers: ReaderSummary
+    failures: SiteFailureCounts
+    clients_to_rotate: int = 0
+
+
+def get_clients_url() -> str:
+    return reverse("admin:credentials_client_changelist")
+
+
+# Lists the alerts about what is done with single clients: rotations, offboardings, values that stood in plain text.
+
+
+def alert_rotations(data: AlertData) -> Iterator[Alert]:
+    """Alert to clients whose rotation stopped, waits, or is overdue."""
+    for which, number in data.work.rotations.items():
+        if number:
+            url = f"{get_clients_url()}?rotation={which}"
+            action = Action(_("See the clients"), url, VIEW_CLIENTS)
+            sentence = _describe_rotations(which, number)
+            yield Alert(sentence, url, VIEW_CLIENTS, count=number, actions=(action,))
+
+
+def _describe_rotations(which: str, number: int) -> str:
+    return {
+        "stopped": ngettext(
+            "client's rotation stopped: somebody has to look which password is valid",
+            "clients' rotations stopped: somebody has to look which password is valid",
+            number,
+        ),
+        "unfinished": ngettext(
+            "client's rotation is not finished: the workers try it every minute",
+            "clients' rotations are not finished: the workers try them every minute",
+            number,
+        ),
+        "overdue": ngettext(
+            "client's database password is overdue for its rotation",
+            "clients' database passwords are overdue for their rotation",
+            number,
+        ),
+    }[which]
+
+
+def alert_plain_text_not_rotated(data: AlertData) -> Iterator[Alert]:
+    """Alert to clients with a credential that somebody may have read where it stood in clear."""
+    if number := data.clients_to_rotate:
+        sentence = ngettext(
+            "client has a credential that stood in plain text and was not rotated since",
+            "clients have credentials that stood in plain text and were not rotated since",
+            number,
+        )
+        url = f"{get_clients_url()}?plain_text=rotate"
+        action = Action(_("See the clients"), url, VIEW_CLIENTS)
+        yield Alert(sentence, url, VIEW_CLIENTS, count=number, actions=(action,))
+
+
+def alert_secret_settings(data: AlertData) -> Iterator[Alert]:
+    """Alert to clients with secrets whose tags, description, KMS key or replicas are not as the settings say."""
+    if number := data.work.differing_secrets:
+        sentence = ngettext(
+            "client has secrets whose tags, description, KMS key or replicas are not as the settings say",
+            "clients have secrets whose tags, description, KMS key or replicas are not as the settings say",
+            number,
+        )
+        url = f"{get_clients_url()}?settings=differ"
+        actions = (
+            Action(_("See the clients"), url, VIEW_CLIENTS),
+            Action(
+                _("See key and regions"), reverse("admin:migration_run_secret_settings"), VIEW_RUNS
+            ),
+        )
+        yield Alert(sentence, url, VIEW_CLIENTS, count=number, actions=actions)
+
+
+def alert_interrupted_offboardings(data: AlertData) -> Iterator[Alert]:
+    """Alert to clients that left, or came back, in part only."""
+    if number := data.work.interrupted_offboardings:
+        sentence = ngettext(
+            "client was offboarded or brought back in part only: do it again on its page",
+            "clients were offboarded or brought back in part only: do it again on their pages",
+            number,
+        )
+        url = f"{get_clients_url()}?active=interrupted"
+        action = Action(_("See the clients"), url, VIEW_CLIENTS)
+        yield Alert(sentence, url, VIEW_CLIENTS, count=number, actions=(action,))
+
+
+def alert_secrets_of_deleted_clients(data: AlertData) -> Iterator[Alert]:
+    """Alert to secrets that AWS still has of clients that NOVA deleted."""
+    if number := data.work.secrets_of_deleted_clients:
+        sentence = ngettext(
+            "secret in AWS is of a client that NOVA deleted",
+            "secrets in AWS are of clients that NOVA deleted",
+            number,
+        )
+        url = f"{reverse('admin:migration_run_secret_settings')}#deleted-clients"
+        action = Action(_("See the secrets"), url, VIEW_RUNS)
+        yield Alert(sentence, url, VIEW_RUNS, count=number, actions=(action,))
+
+
+# Says in words what clients failed in.
+
+
+def pluralize_failed_clients(act: Act, number: int) -> str:
+    """Return the words that follow the number of clients that failed in `act`, in the page's language."""
+    return {
+        Act.PUSH: ngettext(
+            "client failed in its newest push or migration",
+            "clients failed in their newest push or migration",
+            number,
+        ),
+        Act.COMPARE: ngettext(
+            "client failed in its newest comparison",
+            "clients failed in their newest comparison",
+            number,
+        ),
+        Act.ROTATE: ngettext(
+            "client was not rotated by its newest run of rotations",
+            "clients were not rotated by their newest run of rotations",
+            number,
+        ),
+        Act.MOVE: ngettext(
+            "client was not moved by its newest run of moves",
+            "clients were not moved by their newest run of moves",
+            number,
+        ),
+        Act.LAYOUT: ngettext(
+            "client kept its layout in its newest change of layout",
+            "clients kept their layout in their newest change of layout",
+            number,
+        ),
+        Act.SECRET_SETTINGS: ngettext(
+            "client has secrets that its newest run of key and regions left otherwise",
+            "clients have secrets that their newest run of key and regions left otherwise",
+            number,
+        ),
+        Act.TO_AWS: ngettext(
+            "client was not copied to AWS by its newest run of copies",
+            "clients were not copied to AWS by their newest run of copies",
+            number,
+        ),
+        Act.TO_POSTGRES: ngettext(
+            "client was not copied to PostgreSQL by its newest run of copies",
+            "clients were not copied to PostgreSQL by their newest run of copies",
+            number,
+        ),
+        Act.TEST_LOGINS: ngettext(
+            "client has a login that failed in its newest test",
+            "clients have a login that failed in their newest test",
+            number,
+        ),
+    }[act]
+
+
+# Lists what needs a user's attention, each with its number, the address of the list and actions that help.
 
 
 def list_alerts(data: AlertData) -> list[Alert]:

@@ -1,0 +1,531 @@
+"""The dashboard: how far the migration is, what needs attention, what happened lately."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Case, CharField, F, Model, Q, QuerySet, TextField, Value, When
+from django.db.models.functions import Cast
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from migration.campaigns.members import count_by_phase_before_goal
+from migration.campaigns.models import Campaign
+from migration.campaigns.starts import may_start_campaign
+from migration.clients.counts import add_up_counts
+from migration.clients.models import CUTOVER_DAYS, KEPT_FROM_CLIENTS, read_or_count_clients
+from migration.clients.ready_moves import READY_PERMISSIONS, select_ready_outside_campaigns
+from migration.core.clients import (
+    VIEW_CAMPAIGNS,
+    VIEW_CHECKS,
+    VIEW_CLIENTS,
+    VIEW_COMPARISONS,
+    VIEW_RUNS,
+    PhaseChange,
+    PhaseChoices,
+)
+from migration.core.comparisons import Comparison, DailyComparisons, Resolution
+from migration.core.pages import RUN_PERMISSION
+from migration.core.write_state import WriteStop
+from migration.moves.models import Standing
+from migration.nova.models import ReaderProcess
+from migration.nova.tables import read_nova_tables
+from migration.runs.models import Run
+from migration.runs.pages import make_run_badge
+from migration.runs.progress import measure_progress, select_runs_for_progress
+from migration.site.alerts import AlertData, list_alerts
+from migration.site.health import list_pulses
+from migration.site.models import read_background_facts
+from nova_credentials.messages import Message
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.http import HttpRequest
+
+    from migration.clients.counts import BlockerCount, ClientCounts, NewestComparisonCounts
+    from migration.nova.models import ReaderSummary
+    from migration.runs.progress import Progress
+    from migration.site.alerts import Alert
+    from migration.site.health import Pulse
+
+
+# Counts comparisons by day and result for a month, as a chart and a table.
+
+DAYS = 30
+
+# The statuses that one row of bars counts together, by its key.
+GROUPS: dict[str, tuple[str, ...]] = {
+    "match": (Comparison.Status.MATCH,),
+    "mismatch": Comparison.DIFFERS,
+    "unchecked": (Comparison.Status.UNCHECKED,),
+}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One day of a row of bars."""
+
+    day: date
+    number: int
+    height: float  # percent of the highest of its row
+    x: int
+
+
+@dataclass(frozen=True)
+class Series:
+    """One row of bars: the comparisons with one result."""
+
+    key: str
+    title: str
+    bars: list[Bar]
+
+    @property
+    def total_number(self) -> int:
+        """Return how many comparisons with this result all days have together."""
+        return sum(bar.number for bar in self.bars)
+
+    @property
+    def highest_number(self) -> int:
+        """Return the number of the highest bar."""
+        return max(bar.number for bar in self.bars)
+
+
+@dataclass(frozen=True)
+class ComparisonChart:
+    """The chart of each day's comparisons: a row of bars for each result, and the same numbers as a table."""
+
+    series: list[Series]
+
+    @property
+    def total_number(self) -> int:
+        """Return the number of all days and results."""
+        return sum(series.total_number for series in self.series)
+
+    @property
+    def table_rows(self) -> list[tuple[date, list[int]]]:
+        """Return each day with its number of each result, the newest day first."""
+        bars = zip(*(series.bars for series in self.series), strict=True)
+        return [(row[0].day, [bar.number for bar in row]) for row in bars][::-1]
+
+
+def load_comparison_chart() -> ComparisonChart:
+    """Load the chart, in one query over at most five rows a day."""
+    today = timezone.localdate()
+    days = [today - timedelta(days=ago) for ago in reversed(range(DAYS))]
+    stored = DailyComparisons.objects.filter(day__gte=days[0])
+    counted = {
+        (day, status): number
+        for day, status, number in stored.values_list("day", "status", "number")
+    }
+    titles = {
+        "match": _("Matches"),
+        "mismatch": _("Mismatches"),
+        "unchecked": _("Could not check"),
+    }
+    return ComparisonChart(
+        [
+            _make_series(
+                key,
+                titles[key],
+                {day: sum(counted.get((day, status), 0) for status in statuses) for day in days},
+            )
+            for key, statuses in GROUPS.items()
+        ]
+    )
+
+
+def _make_series(key: str, title: str, numbers: dict[date, int]) -> Series:
+    most = max(numbers.values())
+    return Series(
+        key,
+        title,
+        [
+            # A bar of a small number stays visible beside one of thousands.
+            Bar(day, number, max(100 * number / most, 4) if number else 0, position * 10)
+            for position, (day, number) in enumerate(numbers.items())
+        ],
+    )
+
+
+# Says how far the project is: how many clients are cut over, how many were left day by day, and about when none is.
+
+
+# The pace is that of this time, or since its first cutover …
+PACE_DAYS = 14
+# … and is none where clients were cut over on fewer days of it.
+LEAST_DAYS_WITH_CUTOVERS = 3
+# A forecast beyond it says nothing.
+MOST_DAYS_AHEAD = 365
+
+
+@dataclass(frozen=True)
+class DayLeft:
+    """How many clients were still to be cut over at the end of a day."""
+
+    day: date
+    left: int
+    height: float  # percent of the highest
+    x: int
+
+
+@dataclass(frozen=True)
+class ProjectNumbers:
+    """The progress of the project's cutovers: clients cut over, their pace, about when the last one is."""
+
+    clients: int
+    cut_over: int
+    days: list[DayLeft]  # none where nobody was cut over in this time
+    cut_over_in_pace_days: int
+    # About when the last client is cut over, at the pace of the last days; None where these don't tell.
+    ends_on: date | None
+
+    @property
+    def left(self) -> int:
+        return self.clients - self.cut_over
+
+    @property
+    def percent(self) -> float:
+        """Return the share that is cut over, rounded down: 100 only where all are."""
+        return 1000 * self.cut_over // self.clients / 10 if self.clients else 0
+
+    @property
+    def forecast_days_left(self) -> int | None:
+        return (self.ends_on - timezone.localdate()).days if self.ends_on else None
+
+
+def make_project_numbers(clients: int, cut_over: int, moved: dict[date, int]) -> ProjectNumbers:
+    """Compute the numbers from today's counts and `moved`: the cutovers by day, less those rolled back."""
+    today = timezone.localdate()
+    days = [today - timedelta(days=ago) for ago in reversed(range(CUTOVER_DAYS))]
+    left, after = dict[date, int](), clients - cut_over
+    for day in reversed(days):
+        left[day] = after
+        after += moved.get(day, 0)
+    most = max(left.values(), default=0)
+    return ProjectNumbers(
+        clients=clients,
+        cut_over=cut_over,
+        days=[
+            DayLeft(day, left[day], 100 * left[day] / most, position * 10)
+            for position, day in enumerate(days)
+        ]
+        if moved and most > 0
+        else [],
+        cut_over_in_pace_days=sum(
+            number for day, number in moved.items() if day > today - timedelta(days=PACE_DAYS)
+        ),
+        ends_on=_forecast_end(clients - cut_over, moved, today),
+    )
+
+
+def _forecast_end(left: int, moved: dict[date, int], today: date) -> date | None:
+    """Return about when nobody is left; None where too few days had cutovers to speak of a pace."""
+    lately = {d: n for d, n in moved.items() if d > today - timedelta(days=PACE_DAYS) and n > 0}
+    number = sum(n for d, n in moved.items() if d > today - timedelta(days=PACE_DAYS))
+    if left <= 0 or number <= 0 or len(lately) < LEAST_DAYS_WITH_CUTOVERS:
+        return None
+    per_day = number / ((today - min(lately)).days + 1)
+    ahead = ceil(left / per_day)
+    return today + timedelta(days=ahead) if ahead <= MOST_DAYS_AHEAD else None
+
+
+# Lists what users did lately, as sentences: moves, runs, resolved mismatches, and stops of all AWS writes.
+
+SHOWN = 10
+
+# A row of the union: its columns are the same for every table.
+_Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Activity:
+    """One thing that a user did; `permission` is needed to see it."""
+
+    at: datetime
+    sentence: str
+    url: str
+    permission: str
+    # This site's own message about it.
+    note: Message | None = None
+
+
+def list_activity() -> list[Activity]:
+    """List the newest activity, in one query."""
+    # A run stands for its moves, a campaign for its runs, and the runs of the schedule are no user's activity.
+    moves = PhaseChange.objects.filter(run=None)
+    runs = Run.objects.filter(~Q(by_name="") | Q(kind=Run.Kind.MIGRATE), wave=None)
+    campaigns = Campaign.objects.all()
+    resolutions, stops = Resolution.objects.all(), WriteStop.objects.all()
+    # Several stops end in the same moment, where several people stopped.
+    ended = stops.exclude(started_at=None).order_by("started_at", "-pk").distinct("started_at")
+    starts = stops.filter(pk__in=ended.values("pk"))
+    parts = (
+        _select_newest(
+            moves, "move", "changed_at", "client_id", "slug", "old", "new", "reason", "note", "override_reason"
+        ),
+        _select_newest(runs, "run", "created_at", "pk", "", "kind", "", "", "", ""),
+        _select_newest(campaigns, "campaign", "created_at", "pk", "", "", "", "reason", "", ""),
+        _select_newest(
+            resolutions, "resolution", "resolved_at", "client_id", "slug", "kind", "", "reason", "message", ""
+        ),
+        _select_newest(stops, "stop", "stopped_at", "pk", "", "", "", "reason", "", ""),
+        _select_newest(starts, "start", "started_at", "pk", "", "", "", "", "", "", by="started_by"),
+    )  # fmt: skip
+    newest = parts[0].union(*parts[1:], all=True).order_by("-at")[:SHOWN]
+    return [_make_activity(row) for row in newest]
+
+
+def _select_newest(
+    rows: QuerySet[Model], what: str, at: str, target: str, *texts: str, by: str = "by"
+) -> QuerySet[Model, _Row]:
+    """Select the newest rows of one table, with the columns that the tables share."""
+    names = ("slug", "first", "second", "why", "note", "override")
+    columns = {
+        f"of_{name}": Cast(F(text) if text else Value(""), TextField())
+        for name, text in zip(names, texts, strict=True)
+    }
+    chosen = rows.order_by("-pk").annotate(
+        what=Value(what, CharField()),
+        at=F(at),
+        target=F(target),
+        who=F(f"{by}_name"),
+        **columns,
+    )
+    newest: QuerySet[Model, _Row] = chosen.values("what", "at", "target", "who", *columns)[:SHOWN]
+    return newest
+
+
+def _make_activity(row: _Row) -> Activity:
+    what, target = row["what"], row["target"]
+    if what == "run":
+        url = reverse("admin:migration_run_change", args=[target])
+        return Activity(
+            row["at"], _describe_creation(row, Run(pk=target, kind=row["of_first"])), url, VIEW_RUNS
+        )
+    if what == "campaign":
+        url = reverse("admin:migration_campaign_change", args=[target])
+        sentence = _with_reason(_describe_creation(row, Campaign(pk=target)), row["of_why"])
+        return Activity(row["at"], sentence, url, VIEW_CAMPAIGNS)
+    if what in ("stop", "start"):
+        url = reverse("admin:migration_run_aws_writes")
+        sentence = _with_reason(_describe_switch(row), row["of_why"])
+        return Activity(row["at"], sentence, url, VIEW_RUNS)
+    url = reverse("admin:credentials_client_change", args=[target])
+    sentence, permission = (
+        (_describe_move(row), VIEW_CLIENTS)
+        if what == "move"
+        else (_describe_resolution(row), VIEW_COMPARISONS)
+    )
+    note = Message.from_json(json.loads(row["of_note"])) if row["of_note"] else None
+    reasons = dict.fromkeys(why for why in (row["of_why"], row["of_override"]) if why)
+    return Activity(row["at"], _with_reason(sentence, "; ".join(reasons)), url, permission, note)
+
+
+def _actor_name(row: _Row) -> str:
+    return row["who"] or _("A command")
+
+
+def _describe_creation(row: _Row, created: Run | Campaign) -> str:
+    return _("%(who)s created %(what)s") % {"who": _actor_name(row), "what": created}
+
+
+def _describe_move(row: _Row) -> str:
+    old, new = (PhaseChoices(row[key]).label for key in ("of_first", "of_second"))
+    values = {"who": _actor_name(row), "slug": row["of_slug"], "old": old, "new": new}
+    if row["of_override"]:
+        text = _("%(who)s moved %(slug)s from %(old)s to %(new)s, overriding missing evidence")
+        return text % values
+    return _("%(who)s moved %(slug)s from %(old)s to %(new)s") % values
+
+
+def _describe_switch(row: _Row) -> str:
+    values = {"who": _actor_name(row)}
+    if row["what"] == "stop":
+        return _("%(who)s stopped all AWS writes") % values
+    return _("%(who)s started AWS writes again") % values
+
+
+def _describe_resolution(row: _Row) -> str:
+    kind = Resolution.Kind
+    values = {"who": _actor_name(row), "slug": row["of_slug"]}
+    return {
+        kind.CHECK: _("%(who)s checked %(slug)s again"),
+        kind.TO_AWS: _("%(who)s copied %(slug)s from PostgreSQL to AWS"),
+        kind.TO_POSTGRES: _("%(who)s copied %(slug)s from AWS to PostgreSQL"),
+        kind.ACKNOWLEDGE: _("%(who)s acknowledged the mismatch of %(slug)s"),
+        kind.TO_FORMER: _("%(who)s put the former values of %(slug)s back"),
+        kind.TO_VERSION: _("%(who)s restored a former version of %(slug)s"),
+    }[kind(row["of_first"])] % values
+
+
+def _with_reason(sentence: str, reason: str) -> str:
+    if not reason:
+        return sentence
+    return _("%(sentence)s, reason: %(reason)s") % {"sentence": sentence, "reason": reason}
+
+
+# Loads everything that the dashboard shows, in a fixed number of queries.
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """Everything that the dashboard shows to a user with all permissions."""
+
+    clients: ClientCounts
+    comparisons: NewestComparisonCounts
+    run: Progress | None
+    alerts: list[Alert]
+    chart: ComparisonChart
+    activity: list[Activity]
+    readers: ReaderSummary
+    headline: ProjectNumbers
+    pulses: list[Pulse]
+    # The campaigns that take clients further by themselves.
+    running_campaigns: list[int]
+    # True while any campaign is not over.
+    has_campaigns: bool
+    # When the clients were counted, where that may be a moment ago.
+    counted_at: datetime | None
+
+
+def load_dashboard() -> Dashboard:
+    """Load the dashboard, in sixteen queries.
+
+    One more if others have objects on NOVA's tables, and one if notices are set to reach somebody.
+    """
+    counts = read_or_count_clients()
+    clients, comparisons = add_up_counts(counts)
+    run = _find_run_to_show()
+    readers = ReaderProcess.objects.summarize()
+    work = read_background_facts()
+    data = AlertData(
+        clients,
+        comparisons,
+        read_nova_tables(),
+        work,
+        readers,
+        counts.failures,
+        counts.clients_to_rotate,
+    )
+    return Dashboard(
+        clients=clients,
+        comparisons=comparisons,
+        run=measure_progress(run) if run else None,
+        alerts=list_alerts(data),
+        chart=load_comparison_chart(),
+        activity=list_activity(),
+        readers=readers,
+        headline=make_project_numbers(clients.total, clients.cut_over, counts.cutovers),
+        pulses=list_pulses(work, answered_at=comparisons.last_answer, readers=readers),
+        running_campaigns=[
+            each.pk for each in work.campaigns if each.state == Campaign.State.RUNNING
+        ],
+        has_campaigns=bool(work.campaigns),
+        counted_at=counts.at if counts.is_kept else None,
+    )
+
+
+def _find_run_to_show() -> Run | None:
+    running_first = Case(When(state=Run.State.RUNNING, then=0), default=1)
+    run: Run | None = select_runs_for_progress().order_by(running_first, "-pk").first()
+    return run
+
+
+# The first page: what `templates/admin/index.html` shows, as far as the user may see it.
+
+
+def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> dict[str, object]:
+    """Return the context of the first page. Unfold calls it, as DASHBOARD_CALLBACK in the settings says."""
+    may = request.user.has_perm
+    found = load_dashboard()
+    sees_clients = may("credentials.view_client")
+    sees_comparisons = may("migration.view_comparison")
+    return context | {
+        "title": _("Dashboard"),
+        "clients": found.clients if sees_clients else None,
+        "comparisons": found.comparisons if sees_comparisons else None,
+        "history": found.chart if sees_comparisons else None,
+        "progress": found.run if may("migration.view_run") or may(RUN_PERMISSION) else None,
+        "run_badge": make_run_badge(found.run.run) if found.run else "",
+        "attention": [
+            replace(item, actions=tuple(each for each in item.actions if may(each.permission)))
+            for item in found.alerts
+            if may(item.permission)
+        ],
+        "activity": [item for item in found.activity if may(item.permission)],
+        "counted_at": found.counted_at,
+        "headline": found.headline if sees_clients else None,
+        "pulses": [item for item in found.pulses if may(item.permission)],
+        "next_steps": list_next_steps(request, found) if sees_clients else [],
+        "campaigns": [Campaign(pk=pk) for pk in found.running_campaigns]
+        if may(VIEW_CAMPAIGNS)
+        else [],
+        "may_plan_waves": may_start_campaign(request) and not found.running_campaigns,
+        "need_somebody": sum(
+            row.clients for row in found.clients.blockers if row.standing == Standing.BLOCKED
+        )
+        if sees_clients
+        else 0,
+        "blockers": split_blockers(found.clients) if sees_clients else [],
+        "may_run": may(RUN_PERMISSION),
+        "may_see_checks": may(VIEW_CHECKS),
+    }
+
+
+def list_next_steps(request: HttpRequest, found: Dashboard) -> list[dict[str, object]]:
+    """Return each phase with clients that are ready for the next, and the page that moves them if the user may.
+
+    The first step of the most clients is the main one, unless a campaign takes clients further.
+    """
+    page = reverse("admin:credentials_client_changelist")
+    clients, running = found.clients, found.running_campaigns
+    most = max(clients.phases, key=lambda row: row.ready)
+    taken = count_by_phase_before_goal(running) if running else {}
+    steps = []
+    for row in clients.phases:
+        if not row.ready:
+            continue
+        permission = READY_PERMISSIONS.get(Phase(row.next_phase))
+        may_move = permission is not None and request.user.has_perm(permission)
+        # The button moves only clients that are in no campaign. Looking for one takes long where there are very many:
+        # there the page behind the button says it.
+        is_offered = may_move and (
+            not found.has_campaigns
+            or clients.total >= KEPT_FROM_CLIENTS
+            or select_ready_outside_campaigns(Phase(row.phase)).exists()
+        )
+        steps.append(
+            {
+                "number": row.ready,
+                "label": row.next_label,
+                "list_url": f"{page}?{row.ready_query}",
+                "move_url": reverse("admin:credentials_client_ready", args=[row.next_phase])
+                if is_offered
+                else "",
+                "is_main": row is most and not running,
+                # Ready or not: who is ready may be kept a moment later.
+                "taken": taken.get(row.phase, 0),
+            }
+        )
+    return steps
+
+
+def split_blockers(clients: ClientCounts) -> list[tuple[str, list[BlockerCount]]]:
+    """Return what keeps clients from their next phase: what needs somebody, what passes by itself, then the purge."""
+    titles = {
+        Standing.BLOCKED: _("Blocked: need somebody"),
+        Standing.WAITS: _("Wait, and go on by themselves"),
+        Standing.IN_AWS: _("In AWS: lack something before their purge"),
+    }
+    groups = [
+        (title, [row for row in clients.blockers if row.standing == standing])
+        for standing, title in titles.items()
+    ]
+    return [(title, sorted(rows, key=lambda row: -row.clients)) for title, rows in groups if rows]

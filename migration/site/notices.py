@@ -1,0 +1,790 @@
+"""Tells people by mail or message when something is wrong, and when it is over."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import ssl
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import partial
+from hashlib import sha256
+from smtplib import SMTPException
+from socket import gaierror
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.mail import EmailMessage
+from django.db import transaction
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q
+from django.http import HttpResponseRedirect
+from django.urls import reverse
+from django.utils import timezone, translation
+from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext as _
+from unfold.widgets import CHECKBOX_CLASSES
+
+from credentials.localization import localize
+from credentials.models import Client
+from credentials.shown_names import escape_invisible
+from migration import notice_sentences as sentences
+from migration import sentences as own_sentences
+from migration import setting_sentences
+from migration.core.audit import AuditCode, AuditEvent
+from migration.core.audit_chain import find_unsealed_since
+from migration.core.aws_writes import find_write_refusal
+from migration.core.clients import SET_NOTICES, all_clients
+from migration.core.comparisons import Comparison, OpenMismatch
+from migration.core.mails import NO_SERVER, send_mail_in_time
+from migration.core.notices import (
+    CHOSEN_EVENTS,
+    ClientCondition,
+    Condition,
+    DeliveryAttempt,
+    DeliveryOutcome,
+    DeliveryState,
+    FoundCondition,
+    Notice,
+    NoticeDelivery,
+    NoticeEvent,
+    NoticeSwitch,
+    NoticeWay,
+)
+from migration.core.outgoing import (
+    Deadline,
+    LoginFailedError,
+    LoginOutcome,
+    connect_to_first,
+    is_loopback,
+    resolve_host,
+    start_tls,
+)
+from migration.core.pages import AdminView, add_pages, get_signed_in_user, read_number
+from migration.core.secrets import client_has_settings_drift
+from migration.core.workers import Worker
+from migration.models import rotation_schedules
+from migration.models.rotation_schedules import RotationSchedule
+from migration.models.rotations import Rotation, RotationOutcome
+from migration.nova.models import ReaderProcess
+from migration.operations.doctor import process_sentences
+from migration.secrets.models import FoundCopy, SearchedClient
+from migration.site.audit import verify_audit
+from migration.site.environment import name_environment
+from migration.site.models import OF_AWS
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Collection, Iterable, Iterator
+    from urllib.parse import SplitResult
+
+    from django.contrib.auth.models import User
+    from django.http import HttpRequest, HttpResponse
+
+    from nova_credentials.messages import Message
+
+
+# Posts JSON to a webhook: no redirect is followed, and an answer is read only as far as its head. Knows no notice.
+#
+# A webhook's path is a secret. It is in no error and no result: a code says what is wrong.
+
+WEBHOOK_SECONDS = 10.0
+DEFAULT_PORTS = {"https": 443, "http": 80}
+_OUTCOMES = {
+    LoginOutcome.TIMED_OUT: DeliveryOutcome.TIMED_OUT,
+    LoginOutcome.NO_SUCH_HOST: DeliveryOutcome.NO_SUCH_HOST,
+    LoginOutcome.UNREACHABLE: DeliveryOutcome.UNREACHABLE,
+    LoginOutcome.TLS_PROBLEM: DeliveryOutcome.TLS_PROBLEM,
+    LoginOutcome.NOT_ALLOWED: DeliveryOutcome.NOT_ALLOWED,
+}
+
+
+def post_json(
+    *, url: str, body: object, loopback_allowed: bool, seconds: float = WEBHOOK_SECONDS
+) -> DeliveryAttempt:
+    """Post `body` as JSON within so many seconds for everything, and return what came of it.
+
+    The host is looked up once and all its addresses are judged: private networks are fine, as whoever sets this site
+    up named the host; link-local addresses and those where clouds tell a machine its credentials are not.
+    """
+    parts = urlsplit(url)
+    with Deadline(seconds) as deadline:
+        try:
+            return _post(parts, json.dumps(body).encode(), deadline, loopback_allowed)
+        except LoginFailedError as error:
+            outcome = _OUTCOMES.get(error.outcome, DeliveryOutcome.NO_ANSWER)
+        except (OSError, http.client.HTTPException, ValueError):
+            # Shut at the deadline, closed by the other side, or no HTTP.
+            outcome = DeliveryOutcome.NO_ANSWER
+        return DeliveryAttempt(DeliveryOutcome.TIMED_OUT if deadline.is_over else outcome)
+
+
+def _post(
+    parts: SplitResult, body: bytes, deadline: Deadline, loopback_allowed: bool
+) -> DeliveryAttempt:
+    with open_connection(parts, deadline=deadline, loopback_allowed=loopback_allowed) as connection:
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        # What follows the head is not read.
+        return _judge_answer(connection.getresponse())
+
+
+@contextmanager
+def open_connection(
+    parts: SplitResult, *, deadline: Deadline, loopback_allowed: bool
+) -> Iterator[http.client.HTTPConnection]:
+    """Connect to the host of this address, over TLS if it says so, with a limit of bytes, until the deadline.
+
+    Raises `LoginFailedError`; what then goes wrong is an OSError or HTTPException.
+    """
+    host = parts.hostname or ""
+    port = parts.port or DEFAULT_PORTS[parts.scheme]
+    addresses = resolve_host(host, port, deadline=deadline, private_allowed=True)
+    if not loopback_allowed and any(is_loopback(address.text) for address in addresses):
+        raise LoginFailedError(LoginOutcome.NOT_ALLOWED)
+    # With its default port a connection names the host alone, as servers expect it.
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(host, port)
+    plain: socket.socket = connect_to_first(addresses, deadline=deadline)
+    try:
+        connection.sock = start_tls(plain, host) if parts.scheme == "https" else plain
+        yield connection
+    finally:
+        connection.close()
+        plain.close()
+
+
+def _judge_answer(answer: http.client.HTTPResponse) -> DeliveryAttempt:
+    status = answer.status
+    if 200 <= status < 300:
+        return DeliveryAttempt(DeliveryOutcome.SENT, status)
+    if 300 <= status < 400:
+        return DeliveryAttempt(DeliveryOutcome.REDIRECTED, status)
+    wait = read_retry_after(answer.headers.get("Retry-After", ""))
+    if status == http.HTTPStatus.TOO_MANY_REQUESTS:
+        return DeliveryAttempt(DeliveryOutcome.RATE_LIMITED, status, wait)
+    return DeliveryAttempt(DeliveryOutcome.REFUSED, status, wait)
+
+
+def read_retry_after(text: str) -> int:
+    """Return the seconds that a Retry-After asks to wait, as a number or a date; 0 where it asks for nothing."""
+    text = text.strip()
+    if text.isascii() and text.isdecimal():
+        return int(text[:9])
+    try:
+        until = parsedate_to_datetime(text)
+    except (TypeError, ValueError, OverflowError):  # the last one of a year with twenty digits
+        return 0
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return max(0, int((until - datetime.now(UTC)).total_seconds()))
+
+
+# Sends notices: knows whom they reach, sets what is told, makes the texts, claims each delivery before it is sent.
+#
+# Two workers never send the same delivery at once. One that is killed while it sends leaves a delivery that is sent
+# again: a mail has the same Message-ID then.
+
+SALT = "migration.notices"
+LONGEST_SUBJECT, LONGEST_TEXT = 150, 3_000
+# The page that says more; the dashboard for what is not here.
+PAGES = {
+    NoticeEvent.MISMATCH: "comparison_report",
+    NoticeEvent.RUN_ENDED: "run_changelist",
+    NoticeEvent.WAVE_STOPPED: "campaign_changelist",
+    NoticeEvent.APPROVAL_WANTED: "moverequest_changelist",
+    NoticeEvent.APPROVAL_DECIDED: "moverequest_changelist",
+    NoticeEvent.AWS_GONE: "run_check_aws",
+    NoticeEvent.WORKERS_GONE: "run_check_nova",
+    NoticeEvent.READERS_GONE: "readerprocess_changelist",
+    NoticeEvent.DUPLICATE: "run_aws_writes",
+    NoticeEvent.COPIES_FOUND: "copysearch_report",
+    NoticeEvent.WRITES_STOPPED: "run_aws_writes",
+    NoticeEvent.SETTINGS_DIFFER: "run_secret_settings",
+    NoticeEvent.AUDIT_BROKEN: "auditevent_changelist",
+    NoticeEvent.TEST: "run_notices",
+}
+# What Slack takes for a mention, a link or a tag; others take a sign "@" alone for a mention.
+_SLACK = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "@\u200b"})
+MAIL_PROBLEMS: tuple[tuple[type[Exception], DeliveryOutcome], ...] = (
+    (TimeoutError, DeliveryOutcome.TIMED_OUT),
+    (gaierror, DeliveryOutcome.NO_SUCH_HOST),
+    (ssl.SSLError, DeliveryOutcome.TLS_PROBLEM),
+    (ConnectionError, DeliveryOutcome.UNREACHABLE),
+)
+# All mails go by one server.
+NO_MAIL_SERVER_THERE = frozenset(outcome for _kinds, outcome in MAIL_PROBLEMS)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recipient:
+    """A webhook or a mail address. `target` stands for the address where it is stored, `host` where it is shown."""
+
+    way: NoticeWay
+    target: str
+    host: str
+    address: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class RecipientReport:
+    """How it goes with one recipient of the settings."""
+
+    recipient: Recipient
+    # What came of the newest attempt, where it failed.
+    problem: str = ""
+    sent_at: datetime | None = None
+    failed_at: datetime | None = None
+    waiting: int = 0
+    # Of what was never tried: the number, and since when the oldest waits.
+    untried: int = 0
+    untried_since: datetime | None = None
+
+
+# Whom they reach
+
+
+def list_configured_recipients() -> list[Recipient]:
+    """Return the recipients that the settings name, webhooks first."""
+    notify = settings.NOVA_NOTIFY
+    return [
+        *(_make_recipient(NoticeWay.WEBHOOK, url) for url in notify.urls),
+        *(_make_recipient(NoticeWay.MAIL, email) for email in notify.emails),
+    ]
+
+
+def _make_recipient(way: NoticeWay, address: str) -> Recipient:
+    target = salted_hmac(SALT, f"{way}:{address}", algorithm="sha256").hexdigest()
+    is_mail = way == NoticeWay.MAIL
+    host = address.rpartition("@")[2] if is_mail else urlsplit(address).hostname
+    return Recipient(way, target, host or "", address)
+
+
+def list_recipient_reports() -> list[RecipientReport]:
+    """Return how it goes with each recipient of the settings: in a query, in a second one where one fails."""
+    recipients = list_configured_recipients()
+    if not recipients:
+        return []
+    deliveries = NoticeDelivery.objects.filter(target__in=[each.target for each in recipients])
+    sent, waiting = Q(state=DeliveryState.SENT), Q(state=DeliveryState.WAITING)
+    untried = waiting & Q(tries=0)
+    rows = (
+        deliveries.order_by()
+        .values("target")
+        .annotate(
+            sent_at=Max("tried_at", filter=sent),
+            failed_at=Max("tried_at", filter=~sent),
+            waiting=Count("pk", filter=waiting),
+            untried=Count("pk", filter=untried),
+            untried_since=Min("notice__created_at", filter=untried),
+        )
+    )
+    numbers: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        counted = dict[str, Any](row)
+        numbers[counted.pop("target")] = counted
+    failing = [
+        target
+        for target, row in numbers.items()
+        if row["failed_at"] and (not row["sent_at"] or row["failed_at"] > row["sent_at"])
+    ]
+    problems = {}
+    if failing:
+        tried = NoticeDelivery.objects.filter(target__in=failing, tried_at__isnull=False)
+        newest = tried.order_by("target", "-tried_at").distinct("target")
+        problems = {delivery.target: delivery.outcome_text for delivery in newest}
+    return [
+        RecipientReport(each, problems.get(each.target, ""), **numbers.get(each.target, {}))
+        for each in recipients
+    ]
+
+
+def plan_deliveries(notice: Notice, switch: NoticeSwitch) -> Iterator[NoticeDelivery]:
+    """Yield a delivery for each recipient that the notice goes to."""
+    told = [each for each in list_configured_recipients() if switch.is_on(each.way)]
+    for each in told:
+        yield NoticeDelivery(notice=notice, way=each.way, target=each.target, host=each.host)
+    user = notice.recipient
+    addresses = {each.address.casefold() for each in told}
+    if user and find_email(user) and user.email.casefold() not in addresses:
+        host = user.email.rpartition("@")[2]
+        yield NoticeDelivery(
+            notice=notice, way=NoticeWay.MAIL, target=f"user {user.pk}", host=host, user=user
+        )
+
+
+def find_address(delivery: NoticeDelivery) -> str:
+    """Return the address to which this delivery goes now; "" where the settings, or the user, have it no more."""
+    if delivery.user_id:
+        return find_email(delivery.user) if delivery.user else ""
+    found = (
+        each.address for each in list_configured_recipients() if each.target == delivery.target
+    )
+    return next(found, "")
+
+
+def find_email(user: User) -> str:
+    """Return the user's mail address; "" of who is deactivated, or has none."""
+    return user.email if user.is_active else ""
+
+
+# What is told
+
+
+def set_switches(
+    shown: Collection[str],
+    *,
+    by_mail: Collection[str],
+    by_webhook: Collection[str],
+    by: User,
+) -> bool:
+    """Set on which channels the shown events are told; return whether anything changed. Ignores unknown events."""
+    with transaction.atomic():
+        before = {row.event: row for row in NoticeSwitch.objects.select_for_update()}
+        after = {event: before.get(event) or NoticeSwitch(event=event) for event in CHOSEN_EVENTS}
+        changed = []
+        for event, switch in after.items():
+            ways = event in by_mail, event in by_webhook
+            if event in shown and ways != (switch.by_mail, switch.by_webhook):
+                switch.by_mail, switch.by_webhook = ways
+                switch.save()
+                changed.append(event)
+        if changed:
+            facts = sentences.NOTICES_SET(
+                mail=_name_events(after.values(), NoticeWay.MAIL),
+                webhook=_name_events(after.values(), NoticeWay.WEBHOOK),
+            )
+            AuditEvent.objects.record(AuditCode.NOTICES, facts, by=by)
+    return bool(changed)
+
+
+def _name_events(switches: Collection[NoticeSwitch], way: NoticeWay) -> tuple[Message | str, ...]:
+    return tuple(each.event for each in switches if each.is_on(way)) or (sentences.NO_EVENT(),)
+
+
+# Texts
+
+
+@dataclass(frozen=True)
+class NoticeText:
+    """A notice in one language."""
+
+    subject: str
+    text: str
+    link: str  # "" where the settings don't tell the site's address
+    signature: str
+
+
+def make_text(notice: Notice) -> NoticeText:
+    """Return the notice's text in the language of NOVA_NOTIFY_LANGUAGE, its names without tricks."""
+    with translation.override(settings.NOVA_NOTIFY.language):
+        site = name_environment()[0]
+        return NoticeText(
+            subject=escape_invisible(f"[{site}] {notice.title}")[:LONGEST_SUBJECT],
+            text=escape_invisible(localize(notice.facts))[:LONGEST_TEXT],
+            link=make_link(notice.event),
+            signature=escape_invisible(localize(sentences.SENT_BY_SITE(site=site))),
+        )
+
+
+def make_link(event: str) -> str:
+    """Return the address of the page about the event; "" where no setting names the site itself.
+
+    That is the first of CSRF_TRUSTED_ORIGINS that is no pattern, which has the port too, else of ALLOWED_HOSTS.
+    """
+    origins = [each for each in settings.CSRF_TRUSTED_ORIGINS if "*" not in each]
+    hosts = [f"https://{each}" for each in settings.ALLOWED_HOSTS if each[0] not in ".*"]
+    site = next(iter(origins + hosts), "")
+    page = PAGES.get(event)  # type: ignore[call-overload]  # a later release's event is in no list
+    return site and site + reverse(f"admin:migration_{page}" if page else "admin:index")
+
+
+def make_webhook_body(text: NoticeText) -> dict[str, str]:
+    """Return the JSON that Slack takes, and what is like it; nothing in it mentions anybody."""
+    lines = [f"*{text.subject.translate(_SLACK)}*", text.text.translate(_SLACK), text.link]
+    return {"text": "\n".join(filter(None, lines))}
+
+
+# Sending
+
+
+def send_notices(*, seconds: float) -> None:
+    """Make the deliveries of new notices, and try those that are due; none is begun after so many seconds."""
+    hand_out_notices()
+    deliver_notices(seconds=seconds)
+
+
+@transaction.atomic
+def hand_out_notices() -> None:
+    """Store the deliveries of new notices, each by its switches. Sends nothing."""
+    # Of two workers the second waits here, and then finds nothing.
+    new = Notice.objects.filter(handed_out_at=None).select_for_update(of=("self",))
+    notices = list(new.select_related("recipient").order_by("pk"))
+    switches = NoticeSwitch.objects.in_bulk()
+    NoticeDelivery.objects.bulk_create(
+        delivery
+        for notice in notices
+        for delivery in plan_deliveries(
+            notice, switches.get(notice.event) or NoticeSwitch(event=notice.event)
+        )
+    )
+    handed_out = Notice.objects.filter(pk__in=[notice.pk for notice in notices])
+    handed_out.update(handed_out_at=timezone.now())
+
+
+def deliver_notices(*, seconds: float, notice_id: int | None = None) -> None:
+    """Try the deliveries that are due, of all notices or of one; none is begun after so many seconds.
+
+    A recipient that fails is left out for the rest, and every mail where the mail server does not answer: one that
+    hangs costs one time-out.
+    """
+    until, failed, ways = time.monotonic() + seconds, set[str](), set(NoticeWay)
+    while time.monotonic() < until:
+        delivery = NoticeDelivery.objects.claim_next(without=failed, ways=ways, notice_id=notice_id)
+        if delivery is None:
+            return
+        attempt = _try_delivery(delivery)
+        delivery.settle(attempt)
+        if attempt.outcome != DeliveryOutcome.SENT:
+            failed.add(delivery.target)
+            if delivery.way == NoticeWay.MAIL and attempt.outcome in NO_MAIL_SERVER_THERE:
+                ways.discard(NoticeWay.MAIL)
+            logger.warning(
+                "notice %s (%s) to %s at %s: %s",
+                delivery.notice_id,
+                delivery.notice.event,
+                delivery.way,
+                delivery.host,
+                attempt.outcome,
+            )
+
+
+def _try_delivery(delivery: NoticeDelivery) -> DeliveryAttempt:
+    if delivery.is_too_old_to_send:
+        return DeliveryAttempt(DeliveryOutcome.TOO_LATE)
+    address = find_address(delivery)
+    if not address:
+        return DeliveryAttempt(DeliveryOutcome.NOT_WANTED)
+    send: Callable[[NoticeDelivery, str], DeliveryAttempt] = (
+        _send_mail if delivery.way == NoticeWay.MAIL else _call_webhook
+    )
+    try:
+        return send(delivery, address)
+    except Exception as error:  # noqa: BLE001 (any defect of ours)
+        # One delivery must not keep the others waiting. An error's text can hold the address.
+        logger.error("notice %s was not sent: %s", delivery.notice_id, type(error).__name__)  # noqa: TRY400
+        return DeliveryAttempt(DeliveryOutcome.DEFECT)
+
+
+def _call_webhook(delivery: NoticeDelivery, address: str) -> DeliveryAttempt:
+    body = make_webhook_body(make_text(delivery.notice))
+    return post_json(url=address, body=body, loopback_allowed=settings.NOVA_NOTIFY.loopback_allowed)
+
+
+def _send_mail(delivery: NoticeDelivery, address: str) -> DeliveryAttempt:
+    if settings.EMAIL_BACKEND == NO_SERVER:
+        return DeliveryAttempt(DeliveryOutcome.NO_MAIL_SERVER)
+    text = make_text(delivery.notice)
+    mail = EmailMessage(
+        text.subject,
+        "\n\n".join(filter(None, [text.text, text.link, f"-- \n{text.signature}\n"])),
+        None,
+        [address],
+        headers={"Message-ID": make_message_id(delivery), "Auto-Submitted": "auto-generated"},
+    )
+    try:
+        send_mail_in_time(mail)
+    except (OSError, SMTPException, ValueError) as error:
+        # Its text may quote addresses and what the server said.
+        found = (outcome for kinds, outcome in MAIL_PROBLEMS if isinstance(error, kinds))
+        return DeliveryAttempt(next(found, DeliveryOutcome.MAIL_REFUSED))
+    return DeliveryAttempt(DeliveryOutcome.SENT)
+
+
+def make_message_id(delivery: NoticeDelivery) -> str:
+    """Return the same Message-ID for each attempt, by which mail programs know the same mail."""
+    name = sha256(f"{delivery.notice.key}:{delivery.target}".encode()).hexdigest()[:32]
+    return f"<{name}@nova-admin.invalid>"
+
+
+def send_test_to_recipients(*, by: User, seconds: float) -> Notice:
+    """Send a test to every recipient of the settings, now; who isn't reached in this time is tried by the workers."""
+    with transaction.atomic():
+        notice = Notice.objects.create(
+            event=NoticeEvent.TEST,
+            facts=sentences.NOTICE_TEST(who=by.get_username()),
+            key=f"{NoticeEvent.TEST}:{uuid4()}",
+            handed_out_at=timezone.now(),
+        )
+        planned = plan_deliveries(notice, NoticeSwitch(event=NoticeEvent.TEST))
+        NoticeDelivery.objects.bulk_create(planned)
+    deliver_notices(seconds=seconds, notice_id=notice.pk)
+    return notice
+
+
+# Declares what holds for a time and is told when it begins and when it is over; finds out whether it holds now.
+#
+# Each look compares what holds now with what held before, so that each is told once.
+
+
+# The newest comparisons that are looked at, and how old they may be.
+COMPARISONS_LOOKED_AT = 200
+COMPARED_WITHIN = timedelta(hours=1)
+# How long workers are gone before it is told: longer than a restart.
+GONE_AFTER = timedelta(minutes=5)
+READS_AWS = [phase for phase in Phase if phase.reads_aws]
+LAST_LOOK = "last look"
+AT_ONCE = timedelta(0)
+
+
+def look_at_site(*, by_worker: bool) -> None:
+    """Look each minute at AWS, readers, workers, the database and the audit's chain; `by_worker`: a worker calls it."""
+    finders = {
+        NoticeEvent.AWS_GONE: _find_aws_gone,
+        NoticeEvent.READERS_GONE: _find_readers_gone,
+        NoticeEvent.DUPLICATE: _find_duplicate,
+        NoticeEvent.AUDIT_UNSEALED: _find_unsealed,
+    }
+    # A look that fails ends before anything is stored.
+    for event, found in [(event, list(find())) for event, find in finders.items()]:
+        Condition.objects.update_and_notify(event, found)
+    if by_worker:
+        _note_look()
+    # A worker is alive: what another process has told is over at once.
+    gone = [] if by_worker else list(_find_workers_gone())
+    Condition.objects.update_and_notify(NoticeEvent.WORKERS_GONE, gone, over_after=AT_ONCE)
+
+
+def look_at_clients() -> None:
+    """Look every ten minutes at what holds for clients: that is how often it is told at most, whatever a run finds."""
+    for condition in CLIENT_CONDITIONS:
+        Condition.objects.update_and_notify_of_clients(condition)
+    differing = list(_find_settings_differ())
+    Condition.objects.update_and_notify(NoticeEvent.SETTINGS_DIFFER, differing, over_after=AT_ONCE)
+
+
+def look_at_audit() -> None:
+    """Verify the whole audit; tell if it doesn't hold."""
+    broken = list(_find_audit_broken())
+    Condition.objects.update_and_notify(NoticeEvent.AUDIT_BROKEN, broken, over_after=AT_ONCE)
+
+
+def _find_aws_gone() -> Iterator[FoundCondition]:
+    """Yield that AWS gave none of the newest comparisons an answer, and one of them failed for a reason of AWS's."""
+    newest = Comparison.objects.order_by("-pk").values_list("compared_at", "status", "error_class")[
+        :COMPARISONS_LOOKED_AT
+    ]
+    since = timezone.now() - COMPARED_WITHIN
+    lately = [(status, error) for at, status, error in newest if at > since]
+    errors = [error for _status, error in lately if error in OF_AWS]
+    if errors and all(status == Comparison.Status.UNCHECKED for status, _error in lately):
+        yield FoundCondition("aws", sentences.AWS_ANSWERS_NOT(error=errors[0]))
+
+
+def _find_readers_gone() -> Iterator[FoundCondition]:
+    """Yield that NOVA's processes fail at AWS, or that none reads although clients are read from AWS."""
+    readers = ReaderProcess.objects.summarize()
+    if readers.failing:
+        yield FoundCondition("failing", process_sentences.READERS_FAIL(n=readers.failing))
+    last = readers.last_read_at
+    if last and not readers.seen and all_clients().in_phases(*READS_AWS).exists():
+        yield FoundCondition("gone", process_sentences.READERS_ARE_GONE(ago=last))
+
+
+def _find_duplicate() -> Iterator[FoundCondition]:
+    """Yield that this database is a duplicate, or can't be known to be none."""
+    why = find_write_refusal()
+    # That a host differs is so of one host only: the others would tell at once that it is over.
+    if why and why.key not in (own_sentences.WRITES_STOPPED.key, own_sentences.HOST_DIFFERS.key):
+        yield FoundCondition(why.key, why)
+
+
+def _find_unsealed() -> Iterator[FoundCondition]:
+    """Yield that the audit's chain does not go on. Who keeps the task that seals from it doesn't keep this one."""
+    if since := find_unsealed_since():
+        yield FoundCondition("audit", process_sentences.AUDIT_NOT_SEALED(ago=since))
+
+
+def _find_workers_gone() -> Iterator[FoundCondition]:
+    seen = Worker.objects.last_seen_at()
+    if seen and timezone.now() - seen > GONE_AFTER:
+        yield FoundCondition("workers", process_sentences.WORKERS_ARE_GONE(ago=seen))
+
+
+@transaction.atomic
+def _note_look() -> None:
+    """Note that a worker looked; if the look before is long ago, and nobody told that, tell that no worker ran."""
+    now = timezone.now()
+    row, is_first = Condition.objects.select_for_update().get_or_create(
+        event=LAST_LOOK, subject=LAST_LOOK
+    )
+    before = row.seen_at
+    row.seen_at = now
+    row.save(update_fields=["seen_at"])
+    was_told = Condition.objects.filter(event=NoticeEvent.WORKERS_GONE).exists()
+    if not is_first and not was_told and now - before > GONE_AFTER:
+        facts = sentences.WORKERS_WERE_GONE(n=int((now - before).total_seconds() // 60))
+        key = f"{NoticeEvent.WORKERS_GONE}:{before.isoformat()}"
+        Notice.objects.record(NoticeEvent.WORKERS_GONE, facts, key=key, is_over=True)
+
+
+def _find_settings_differ() -> Iterator[FoundCondition]:
+    """Yield that secrets are not as the settings say, by the newest look at each."""
+    if number := Client.objects.filter(client_has_settings_drift()).count():
+        yield FoundCondition("settings", setting_sentences.SECRETS_NOT_AS_SET(n=number))
+
+
+def _find_audit_broken() -> Iterator[FoundCondition]:
+    verified = verify_audit()
+    if verified.is_sound:
+        return
+    number = verified.faults.total()
+    logger.error("The audit does not hold: %s faults. Run verify_audit", number)
+    facts = sentences.AUDIT_DOES_NOT_HOLD(n=number)
+    if verified.foreign and not number:
+        facts = sentences.AUDIT_KEY_NOT_SET(keys=tuple(verified.foreign))
+    yield FoundCondition("audit", facts)
+
+
+def _find_mismatches() -> Iterable[str]:
+    """Return the fields that differ."""
+    rows = OpenMismatch.objects.order_by().values_list("client_id", "pk")
+    return (f"{client_id}:{pk}" for client_id, pk in rows.iterator())
+
+
+def _find_rotations(outcome: RotationOutcome) -> Iterable[str]:
+    """Return the rotations that ended so, where no later one of the same login has ended."""
+    rows = Rotation.objects.newest_of_login(outcome).values_list("client_id", "pk")
+    return (f"{client_id}:{pk}" for client_id, pk in rows)
+
+
+def _find_overdue() -> Iterable[str]:
+    """Return the days that have passed on which a client's password was to be rotated."""
+    days, today = RotationSchedule.objects.find_next_days(), rotation_schedules.today()
+    return (f"{client_id}:{due}" for client_id, due in days.items() if due < today)
+
+
+def _find_copies() -> Iterable[str]:
+    """Return the columns in which the newest search of a client found copies of its secret values."""
+    newest = SearchedClient.objects.newest_of_each_client().values("pk")
+    with_copies = SearchedClient.objects.filter(pk__in=newest, rows_found__gt=0)
+    of_newest = Exists(
+        with_copies.filter(search=OuterRef("search"), client_id=OuterRef("client_id"))
+    )
+    rows = FoundCopy.objects.filter(of_newest).order_by()
+    places = rows.values_list("client_id", "table", "column")
+    return (f"{client_id}:{table}.{column}"[:100] for client_id, table, column in places)
+
+
+CLIENT_CONDITIONS = (
+    ClientCondition(
+        "mismatch",
+        NoticeEvent.MISMATCH,
+        _find_mismatches,
+        sentences.MISMATCHES_OPENED,
+    ),
+    ClientCondition(
+        "rotation_stopped",
+        NoticeEvent.ROTATION_FAILED,
+        partial(_find_rotations, RotationOutcome.STOPPED),
+        sentences.ROTATIONS_STOPPED,
+    ),
+    ClientCondition(
+        "rotation_refused",
+        NoticeEvent.ROTATION_FAILED,
+        partial(_find_rotations, RotationOutcome.REFUSED),
+        sentences.ROTATIONS_REFUSED,
+    ),
+    ClientCondition(
+        "rotation_overdue",
+        NoticeEvent.ROTATION_OVERDUE,
+        _find_overdue,
+        sentences.ROTATIONS_OVERDUE,
+    ),
+    ClientCondition(
+        "copies_found",
+        NoticeEvent.COPIES_FOUND,
+        _find_copies,
+        sentences.SEARCH_FOUND_COPIES,
+    ),
+)
+
+
+# The page of the notices: which events are told on which channel, whom they reach, and a test.
+
+NEWEST_SHOWN = 20
+# Who presses the button waits no longer; the workers try the rest.
+TEST_SECONDS = 15.0
+
+
+def get_notices_url() -> str:
+    return reverse("admin:migration_run_notices")
+
+
+class NoticesView(AdminView):
+    """The page that says and sets what is told by mail and by webhook; a few queries however many notices there are."""
+
+    template_name = "admin/migration/notices.html"
+    is_of_site = True
+    permission_required = SET_NOTICES
+
+    @property
+    def title(self) -> str:
+        return _("Notices")
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        switches = NoticeSwitch.objects.in_bulk()
+        tested = NoticeDelivery.objects.none()
+        # The page shows how the test went that was just sent from it.
+        if test_id := read_number(request.GET.get("test", "")):
+            tested = NoticeDelivery.objects.filter(notice=test_id, notice__event=NoticeEvent.TEST)
+        context = self.get_context_data(
+            events=[
+                (event, switches.get(event) or NoticeSwitch(event=event)) for event in CHOSEN_EVENTS
+            ],
+            recipients=list_recipient_reports(),
+            tested=tested.order_by("pk"),
+            newest=Notice.objects.prefetch_related("deliveries")[:NEWEST_SHOWN],
+            checkbox_classes=" ".join(CHECKBOX_CLASSES),
+        )
+        return self.render_to_response(context)
+
+    def post(self, request: HttpRequest) -> HttpResponseRedirect:
+        """Set the events that the page showed."""
+        fields = request.POST
+        changed = set_switches(
+            fields.getlist("shown"),
+            by_mail=fields.getlist(NoticeWay.MAIL),
+            by_webhook=fields.getlist(NoticeWay.WEBHOOK),
+            by=get_signed_in_user(request),
+        )
+        if changed:
+            messages.success(request, _("The notices are set."))
+        else:
+            messages.info(request, _("Nothing was changed."))
+        return HttpResponseRedirect(get_notices_url())
+
+
+class TestNoticesView(AdminView):
+    """Sends a test to every recipient, and shows what came of it."""
+
+    permission_required = SET_NOTICES
+
+    def post(self, request: HttpRequest) -> HttpResponseRedirect:
+        notice = send_test_to_recipients(by=get_signed_in_user(request), seconds=TEST_SECONDS)
+        return HttpResponseRedirect(f"{get_notices_url()}?test={notice.pk}")
+
+
+add_pages(
+    "run",
+    ("notices/", "notices", NoticesView),
+    ("notices/test/", "test_notices", TestNoticesView),
+)
