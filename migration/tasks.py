@@ -32,10 +32,10 @@ from migration.core.aws_writes import find_write_refusal
 from migration.core.clients import WRITES_BOTH, all_clients, store_lost_secret_slugs
 from migration.core.notices import SCHEDULE_CHANGED, Condition
 from migration.core.workers import QUEUE_ERRORS
-from migration.models import rotation_schedules
-from migration.models.rotation_schedules import RotationSchedule
+from migration.logins import models as rotation_schedules
+from migration.logins import rotations
+from migration.logins.models import RotationSchedule
 from migration.nova import readers
-from migration.operations import rotations
 from migration.pushes import known_values, plans
 from migration.runs import engine
 from migration.runs.items import RunItem

@@ -17,8 +17,7 @@ from migration.core.clients import Offboarding, OffboardingState, PhaseChoices, 
 from migration.core.comparisons import Comparison
 from migration.core.groups import ClientGroup, ClientOwner, GroupMember
 from migration.core.pages import ClientListFilter, read_number
-from migration.models.rotation_schedules import client_rotation_is_overdue
-from migration.models.rotations import Rotation
+from migration.logins.models import Rotation, client_rotation_is_overdue
 from migration.moves.models import KEPT_BY_NOTHING, Blocker, Standing, select_standing
 from migration.moves.readiness import SiteFacts, count_standings, has_next_phase, is_ready
 from migration.pushes.models import TO_ROTATE, KnownValue

@@ -33,8 +33,7 @@ from migration.core.pages import (
     read_number,
     read_raw_form_text,
 )
-from migration.models.rotation_schedules import MOST_DAYS, RotationSchedule
-from migration.models.rotations import ROTATE_PERMISSION
+from migration.logins.models import MOST_DAYS, ROTATE_PERMISSION, RotationSchedule
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:

@@ -24,8 +24,7 @@ from migration.clients.models import ClientComment
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.clients import PhaseChange
 from migration.core.comparisons import Comparison, Resolution
-from migration.models.reveals import Reveal
-from migration.models.rotations import Rotation
+from migration.logins.models import Reveal, Rotation
 from migration.runs.items import RunItem
 from migration.runs.models import Run
 from migration.runs.requests import MoveRequest

@@ -37,8 +37,7 @@ from migration.core.snapshots import (
     reread_locked_client,
     reread_locked_snapshot,
 )
-from migration.models.rotation_schedules import RotationSchedule
-from migration.models.rotations import Rotation
+from migration.logins.models import Rotation, RotationSchedule
 from migration.moves.evidence import GateFacts
 from migration.moves.gates import ShutGate
 from migration.moves.moves import fail_overtaken_requests, move

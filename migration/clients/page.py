@@ -17,7 +17,6 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials.localization import localize
 from credentials.secret_names import find_name_problem, find_name_warning
 from migration import sentences
-from migration.admin.login_tests import get_advice_context, get_login_tests_context
 from migration.campaigns.pages import describe_campaigns_of_clients
 from migration.clients.comments import get_comments_context
 from migration.clients.counts import describe_phase
@@ -63,7 +62,8 @@ from migration.core.secrets import (
     find_layout,
     find_other_secrets_layout,
 )
-from migration.models.reveals import Reveal
+from migration.logins.models import Reveal
+from migration.logins.pages import get_advice_context, get_login_tests_context
 from migration.moves.checklists import show_checks
 from migration.moves.evidence import WANT_EVIDENCE, find_end_of_purge_wait
 from migration.moves.gates import Check, CheckCode, CheckFix, database_checks

@@ -17,14 +17,6 @@ from credentials.admin import ClientAdmin as CredentialsAdmin
 from credentials.localization import localize
 from credentials.onboarding_views import OnboardClientView
 from credentials.shown_names import escape_name
-from migration.admin.login_tests import EditedLoginTestView, TestLoginsView, link_typed_test
-from migration.admin.new_login_tests import (
-    TestLoginOfNewClientView,
-    TestNewLoginView,
-    link_new_test,
-)
-from migration.admin.reveals import RevealView, link_reveal
-from migration.admin.rotations import RotateView, SetScheduleView, join_links, link_rotation
 from migration.campaigns.starts import list_campaign_actions
 from migration.clients.comments import LeaveCommentView, TakeBackCommentView
 from migration.clients.filters import CLIENT_FILTERS
@@ -61,8 +53,21 @@ from migration.core.pages import (
     read_tab,
 )
 from migration.core.refused_acts import record_refused_save
-from migration.models.login_tests import LOGIN_PERMISSION, LoginStores
-from migration.models.rotations import ROTATE_PERMISSION
+from migration.logins.models import LOGIN_PERMISSION, ROTATE_PERMISSION, LoginStores
+from migration.logins.pages import (
+    EditedLoginTestView,
+    RevealView,
+    RotateView,
+    SetScheduleView,
+    TestLoginOfNewClientView,
+    TestLoginsView,
+    TestNewLoginView,
+    join_links,
+    link_new_test,
+    link_reveal,
+    link_rotation,
+    link_typed_test,
+)
 from migration.moves.bulk_pages import BulkCutoverView, list_bulk_moves
 from migration.moves.pages import (
     ConfirmMoveView,

@@ -20,7 +20,7 @@ from credentials.shown_names import escape_invisible, escape_name
 from migration import command_sentences, run_sentences
 from migration.core.clients import all_clients
 from migration.core.comparisons import Comparison
-from migration.models.login_tests import LoginStores, LoginTest
+from migration.logins.models import LoginStores, LoginTest
 from migration.runs import engine
 from migration.runs.engine import held_batches, is_held_by_writes
 from migration.runs.items import LEFT_OUT_KEYS, Outcome

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import migrations, models
 
 import migration.core.fields
-import migration.models.rotation_schedules
+import migration.logins.models
 from migration.schema_operations import ChangeTogether
 
 
@@ -181,7 +181,7 @@ class Migration(migrations.Migration):
                         ),
                     ),
                     ("days", models.PositiveSmallIntegerField(verbose_name="days")),
-                    ("since", models.DateField(default=migration.models.rotation_schedules.today)),
+                    ("since", models.DateField(default=migration.logins.models.today)),
                     (
                         "by_name",
                         models.CharField(blank=True, db_default="", default="", max_length=150),

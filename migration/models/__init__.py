@@ -121,14 +121,18 @@ from migration.core.write_state import (
     WriteStop,
     read_aws_write_state,
 )
-from migration.models.login_tests import LOGIN_PERMISSION, LoginStore, LoginStores, LoginTest
-from migration.models.reveals import Reveal
-from migration.models.rotation_schedules import MOST_DAYS, RotationSchedule
-from migration.models.rotations import (
+from migration.logins.models import (
+    LOGIN_PERMISSION,
+    MOST_DAYS,
     ROTATE_PERMISSION,
+    LoginStore,
+    LoginStores,
+    LoginTest,
+    Reveal,
     Rotation,
     RotationOpenError,
     RotationOutcome,
+    RotationSchedule,
     RotationStep,
 )
 from migration.moves.models import (

@@ -15,7 +15,7 @@ from credentials.models import Client, CountingProof
 from credentials.triggers import find_is_counted_by_table, writes_are_counted
 from migration import evidence_sentences, sentences
 from migration.core.clients import GOOD_READS, ClientMigration, ReadCount, ReadsSince
-from migration.models.login_tests import LoginStore, LoginTest
+from migration.logins.models import LoginStore, LoginTest
 from migration.moves.models import (
     ANSWERED_WITHIN,
     FRESH,

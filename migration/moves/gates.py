@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from migration.core.clients import ClientMigration, ReadCount
     from migration.core.snapshots import ClientSnapshot
-    from migration.models.login_tests import LoginTest
+    from migration.logins.models import LoginTest
     from migration.runs.items import RunItem
     from migration.runs.models import Run
 

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from credentials.models import CREDENTIAL_MODELS, ClientWrite
 from migration.core.clients import GOOD_READS, WRITES_BOTH, all_clients
 from migration.core.comparisons import Comparison
-from migration.models.login_tests import LoginTest
+from migration.logins.models import LoginTest
 from migration.runs.items import RunItem
 from migration.runs.models import Run
 from migration.secrets.models import SearchedClient

@@ -21,8 +21,7 @@ from migration.core.comparisons import Comparison
 from migration.core.fields import MessageField
 from migration.core.outgoing import LoginOutcome
 from migration.core.secrets import client_has_no_drift_since
-from migration.models.login_tests import LoginTest
-from migration.models.rotations import Rotation
+from migration.logins.models import LoginTest, Rotation
 from nova_credentials.aws.secrets_manager import ErrorClass
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from migration.core.comparisons import Comparison
 from migration.core.notices import Notice, NoticeEvent
 from migration.core.secrets import LayoutChoices
 from migration.core.text import KeptNameField, get_kept_name, require_kept_name
-from migration.models.login_tests import LoginStores
+from migration.logins.models import LoginStores
 from migration.runs.items import (
     ACTS,
     CAN_BE_RETRIED,

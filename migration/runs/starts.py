@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from migration.core.clients import ClientPhaseQuerySet
-    from migration.models.login_tests import LoginStores
+    from migration.logins.models import LoginStores
 
 
 def start_run(

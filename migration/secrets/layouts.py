@@ -44,7 +44,7 @@ from migration.core.snapshots import (
     reread_locked_client,
     reread_locked_snapshot,
 )
-from migration.models.rotations import Rotation
+from migration.logins.models import Rotation
 from migration.nova.models import ReaderProcess
 from migration.pushes.rows_from_aws import hold_rows
 from migration.pushes.secret_writer import (

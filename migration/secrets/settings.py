@@ -27,7 +27,7 @@ from migration.core.clients import RECOVERY_DAYS, ClientMigration, PhaseChange
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks
 from migration.core.secrets import Secret, name_secret_slug
 from migration.core.snapshots import read_snapshot, read_snapshots_for_page
-from migration.models.rotations import Rotation
+from migration.logins.models import Rotation
 from migration.pushes.secret_writer import load_owners
 from migration.runs.engine import ItemFailedError, ItemsToRetry, process_one_by_one, works_on
 from migration.runs.items import Outcome

@@ -36,10 +36,10 @@ from migration.core.snapshots import (
     reread_locked_client,
     reread_locked_snapshot,
 )
-from migration.models.rotations import Rotation
-from migration.operations import pending_secrets
-from migration.operations.login_tests.attempts import try_login
-from migration.operations.pending_secrets import is_made_by_site
+from migration.logins import pending as pending_secrets
+from migration.logins.attempts import try_login
+from migration.logins.models import Rotation
+from migration.logins.pending import is_made_by_site
 from migration.pushes.comparisons import compare, compare_with_document
 from migration.pushes.known_values import (
     note_new_values_in_aws,

@@ -12,7 +12,7 @@ from django.utils import timezone
 from migration.campaigns.models import Campaign
 from migration.core.clients import OffboardingState
 from migration.core.secrets import DIFFERING_CLIENTS, OF_DELETED_CLIENTS
-from migration.models.rotation_schedules import make_next_query, today
+from migration.logins.models import make_next_query, today
 from migration.nova.models import SEEN_WITHIN
 from migration.runs.models import Run
 from nova_credentials.aws.secrets_manager import ErrorClass

@@ -69,9 +69,8 @@ from migration.core.outgoing import (
 from migration.core.pages import AdminView, add_pages, get_signed_in_user, read_number
 from migration.core.secrets import client_has_settings_drift
 from migration.core.workers import Worker
-from migration.models import rotation_schedules
-from migration.models.rotation_schedules import RotationSchedule
-from migration.models.rotations import Rotation, RotationOutcome
+from migration.logins import models as rotation_schedules
+from migration.logins.models import Rotation, RotationOutcome, RotationSchedule
 from migration.nova.models import ReaderProcess
 from migration.operations.doctor import process_sentences
 from migration.secrets.models import FoundCopy, SearchedClient

@@ -4,7 +4,7 @@ from migration.core.comparisons import Comparison
 from migration.core.notices import Notice
 from migration.core.secrets import PlannedVersion
 from migration.core.workers import Worker
-from migration.models.login_tests import LoginTest
+from migration.logins.models import LoginTest
 from migration.nova.models import ReaderProcess
 from migration.people import lockouts
 from migration.runs.models import Run

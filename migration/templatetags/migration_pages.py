@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
     from migration.core.comparisons import OpenMismatch
-    from migration.operations.reveals import RevealedValue
+    from migration.logins.reveals import RevealedValue
     from nova_credentials.comparison import Mismatch
     from nova_credentials.messages import Message
 

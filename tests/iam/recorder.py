@@ -17,7 +17,7 @@ import pytest
 from django.conf import settings
 
 from migration.doctor.iam import PolicyFacts, Role, list_permissions, make_policy
-from migration.operations.database_rotation import DatabaseRotation
+from migration.logins.rotations import DatabaseRotation
 from nova_admin.embedded import service
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.document import Layout

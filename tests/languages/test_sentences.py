@@ -17,11 +17,11 @@ from migration.audit_sentences import RESOLUTIONS
 from migration.core.clients import PhaseChoices
 from migration.core.outgoing import LoginOutcome
 from migration.evidence_sentences import EVIDENCE, FAILURE_CAUSES
+from migration.logins.models import LoginStore
+from migration.logins.testing import CopyAdvice
 from migration.models import Comparison, MoveRequest, Rate, Resolution
-from migration.models.login_tests import LoginStore
 from migration.moves.evidence import Evidence
 from migration.nova.models import AwsFailure
-from migration.operations.login_advice import CopyAdvice
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from nova_credentials import sentences as shared

@@ -11,10 +11,10 @@ from django.core.management import call_command
 from credentials.models import Client
 from migration.clients import status as client_status
 from migration.core.clients import all_clients
+from migration.logins.models import LoginStores
 from migration.management import progress
 from migration.management.base import OneLineOutput, RunCommand
 from migration.models import Comparison
-from migration.models.login_tests import LoginStores
 from migration.pushes import plans
 from migration.runs.items import Outcome
 from migration.runs.models import Run

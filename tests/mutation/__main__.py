@@ -103,13 +103,13 @@ TESTS = {
     "migration/pushes/secret_writer.py": PUSHES,
     "migration/secrets/layouts.py": LAYOUTS,
     "migration/secrets/layouts.py": LAYOUTS,
-    "migration/operations/database_rotation.py": ROTATIONS,
-    "migration/operations/rotated_logins.py": ROTATIONS,
-    "migration/operations/pending_secrets.py": (
+    "migration/logins/rotations.py": ROTATIONS,
+    "migration/logins/role_passwords.py": ROTATIONS,
+    "migration/logins/pending.py": (
         *ROTATIONS,
         "tests/migration/versions/test_pending_stages.py",
     ),
-    "migration/operations/role_passwords.py": ROTATIONS,
+    "migration/logins/role_passwords.py": ROTATIONS,
     "migration/core/aws_store.py": WRITES,
     "migration/core/aws_writes.py": WRITES,
     "migration/core/shared_facts.py": (

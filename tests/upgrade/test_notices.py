@@ -5,8 +5,8 @@ from django.core.management import call_command
 from django.db import connection
 
 from migration.core.notices import NoticeEvent
+from migration.logins.models import RotationOutcome
 from migration.models import Condition, Notice, NoticeDelivery, NoticeSwitch, Rotation
-from migration.models.rotations import RotationOutcome
 from migration.site.notices import list_configured_recipients, look_at_clients, send_notices
 from nova_admin.notify_settings import NotifySettings
 from tests.factories import make_client, make_comparison

@@ -6,8 +6,8 @@ from django.db import connection
 
 from migration.campaigns.steps import advance_campaign, approve_campaign, start_campaign
 from migration.core.clients import all_clients
+from migration.logins.models import RotationOutcome
 from migration.models import Campaign, ClientGroup, MoveRequest, RunPlan
-from migration.models.rotations import RotationOutcome
 from migration.moves.approvals import approve_request, approve_run, request_move, start_move_run
 from migration.pushes.comparisons import compare
 from migration.pushes.plans import start_planned_run, work_on_plan

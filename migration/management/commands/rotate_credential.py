@@ -12,18 +12,22 @@ from credentials.models import Client
 from credentials.shown_names import escape_name
 from migration import rotation_sentences
 from migration.core.snapshots import read_client_with_rows
+from migration.logins.models import ROTATE_PERMISSION, RotationOpenError, RotationOutcome
+from migration.logins.role_passwords import describe_missing_login, find_row
+from migration.logins.rotations import (
+    ENTERED_COLUMNS,
+    NotRotated,
+    rotate_database,
+    store_entered_secret,
+)
 from migration.management.base import FormattedCommand, find_user
-from migration.models.rotations import ROTATE_PERMISSION, RotationOpenError, RotationOutcome
-from migration.operations.entered_secrets import ENTERED_COLUMNS, store_entered_secret
-from migration.operations.reachable_logins import describe_missing_login, find_row
-from migration.operations.rotations import NotRotated, rotate_database
 from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.core.management.base import CommandParser
 
-    from migration.models.rotations import Rotation
+    from migration.logins.models import Rotation
     from nova_credentials.messages import Message
 
 PROMPTS = {

@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from migration.logins.models import LOGIN_PERMISSION, LoginStores
 from migration.management.base import ClientsCommand
-from migration.models.login_tests import LOGIN_PERMISSION, LoginStores
 from migration.runs.models import Run
 
 

@@ -14,6 +14,7 @@ from credentials.localization import localize
 from credentials.models import Client, DatabaseCredential
 from migration.clients.history import PAGES, SHOWN, load_history
 from migration.clients.offboarding import bring_back_as_inactive, offboard_client
+from migration.logins.testing import try_typed_login
 from migration.models import (
     ClientMigration,
     MoveRequest,
@@ -23,7 +24,6 @@ from migration.models import (
     Rotation,
     RunItem,
 )
-from migration.operations.client_login_tests import try_typed_login
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from nova_credentials.credential_types import CredentialType

@@ -12,7 +12,7 @@ from migration.core.outgoing import (
     is_allowed,
     resolve_host,
 )
-from migration.operations.login_tests.attempts import try_login
+from migration.logins.attempts import try_login
 from nova_credentials.credential_types import CredentialType
 from tests.migration.login_tests.servers import HOST
 

@@ -3,8 +3,8 @@
 import pytest
 
 from migration.core.outgoing import LoginOutcome
-from migration.operations.login_tests import aws as aws_logins
-from migration.operations.login_tests.attempts import try_login
+from migration.logins import attempts as aws_logins
+from migration.logins.attempts import try_login
 from nova_credentials.aws.identity_request import sign_identity_request
 from nova_credentials.credential_types import CredentialType
 from tests.migration.login_tests.servers import HOST, never_answer

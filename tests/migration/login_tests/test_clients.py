@@ -11,12 +11,17 @@ from migration.core.audit import AuditCode
 from migration.core.clients import all_clients
 from migration.core.outgoing import LoginOutcome
 from migration.core.snapshots import read_snapshot
+from migration.logins.models import LoginStore, LoginStores
+from migration.logins.testing import (
+    CopyAdvice,
+    LoginKey,
+    advise_copy,
+    read_logins,
+    try_client_logins,
+)
 from migration.models import AuditEvent, LoginTest, RunItem
-from migration.models.login_tests import LoginStore, LoginStores
 from migration.moves.gates import CheckCode, database_checks
 from migration.moves.models import Blocker, with_blocker
-from migration.operations.client_login_tests import LoginKey, read_logins, try_client_logins
-from migration.operations.login_advice import CopyAdvice, advise_copy
 from migration.runs.engine import finish_inline
 from migration.runs.items import Outcome
 from migration.runs.models import Run
@@ -202,11 +207,11 @@ def test_a_run_tests_every_client_and_writes_nothing(client_pk, ports):
 def test_a_login_that_was_refused_is_not_tried_again_by_itself(client_pk, monkeypatch):
     break_database(client_pk)
     tried = []
-    from migration.operations import client_login_tests
+    from migration.logins import testing
 
-    whole = client_login_tests.try_login
+    whole = testing.try_login
     monkeypatch.setattr(
-        client_login_tests,
+        testing,
         "try_login",
         lambda kind, *args, **options: tried.append(kind) or whole(kind, *args, **options),
     )

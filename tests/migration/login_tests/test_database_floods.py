@@ -10,8 +10,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from migration.core.outgoing import Deadline, LoginOutcome
-from migration.operations.login_tests.attempts import make_database_login, try_login
-from migration.operations.login_tests.database import open_database
+from migration.logins.attempts import make_database_login, open_database, try_login
 from nova_credentials.credential_types import CredentialType
 from tests.migration.login_tests.servers import HOST, PASSWORD, USER, postgres_message
 

@@ -8,9 +8,8 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from migration.core.outgoing import Deadline, LoginFailedError, LoginOutcome
-from migration.operations.login_tests import database
-from migration.operations.login_tests.attempts import make_database_login, try_login
-from migration.operations.login_tests.database import open_database
+from migration.logins import attempts
+from migration.logins.attempts import make_database_login, open_database, try_login
 from nova_credentials.credential_types import CredentialType
 from tests.migration.login_tests.servers import (
     CLEAR_TEXT,
@@ -202,10 +201,10 @@ def test_every_parameter_that_has_a_variable_is_given(settings, unverified):
     settings.NOVA_LOGIN_UNVERIFIED_DATABASES = unverified
     login = make_database_login(make_values(5432))
 
-    given = conninfo_to_dict(database._make_conninfo(login, 5432))
+    given = conninfo_to_dict(attempts._make_conninfo(login, 5432))
 
     assert set(LIBPQ_VARIABLES.values()) - set(given) == {"service"}
-    assert "PGSERVICE" in database.UNPINNED_VARIABLES
+    assert "PGSERVICE" in attempts.UNPINNED_VARIABLES
 
 
 @pytest.mark.parametrize("name", [*LIBPQ_VARIABLES, *OTHER_VARIABLES])

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from migration.core.outgoing import LoginOutcome
-from migration.operations.login_tests import mail as mail_logins
-from migration.operations.login_tests.attempts import try_login
+from migration.logins import attempts as mail_logins
+from migration.logins.attempts import try_login
 from nova_credentials.credential_types import CredentialType
 from tests.migration.login_tests.servers import (
     HOST,

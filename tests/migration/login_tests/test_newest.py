@@ -12,11 +12,11 @@ from django.utils import timezone
 from credentials.models import Client
 from migration.core.outgoing import LoginOutcome, LoginResult
 from migration.core.snapshots import read_snapshot
+from migration.logins import testing
+from migration.logins.models import LoginStore
+from migration.logins.testing import try_client_logins
 from migration.models import LoginTest
-from migration.models.login_tests import LoginStore
 from migration.moves.gates import database_checks
-from migration.operations import client_login_tests
-from migration.operations.client_login_tests import try_client_logins
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, update
 from tests.migration.moves.clients import enter_phase
@@ -59,7 +59,7 @@ def test_a_test_that_began_earlier_and_ended_later_is_not_the_newest(pk, admin_u
             connection.close()
         return LoginResult(LoginOutcome.REFUSED)
 
-    monkeypatch.setattr(client_login_tests, "try_login", try_login)
+    monkeypatch.setattr(testing, "try_login", try_login)
 
     (late,) = try_client_logins(client_id=pk, stores=[LoginStore.POSTGRES], by=admin_user)
 

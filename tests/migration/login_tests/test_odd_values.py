@@ -3,7 +3,7 @@
 import pytest
 
 from migration.core.outgoing import LoginOutcome
-from migration.operations.login_tests.attempts import try_login
+from migration.logins.attempts import try_login
 from nova_credentials.credential_types import CredentialType
 
 LOGINS = {

@@ -15,7 +15,7 @@ from migration.core.outgoing import (
     LoginOutcome,
     ResolvedAddress,
 )
-from migration.operations.login_tests.database import DatabaseLogin, log_in_to_database
+from migration.logins.attempts import DatabaseLogin, log_in_to_database
 from tests.factories import nova_uri
 from tests.migration.doctor.pgbouncer import pooled
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from migration.admin.login_tests import describe_results
+from migration.logins.pages import describe_results
 from migration.models import LoginTest
 
 

@@ -13,8 +13,8 @@ from migration.campaigns.steps import approve_campaign, cancel_campaign, start_c
 from migration.core.aws_writes import start_aws_writes, stop_aws_writes
 from migration.core.clients import all_clients
 from migration.core.notices import NoticeEvent
+from migration.logins.models import RotationOutcome
 from migration.models import ClientGroup, Comparison, Notice, OpenMismatch, Rotation
-from migration.models.rotations import RotationOutcome
 from migration.moves.approvals import (
     approve_request,
     approve_run,

@@ -16,10 +16,10 @@ from migration.core import aws_store
 from migration.core.aws_writes import start_aws_writes, stop_aws_writes
 from migration.core.clients import OffboardingState, all_clients
 from migration.core.secrets import OtherSecretsState
+from migration.logins.rotations import NotRotated, rotate_database
 from migration.models import ClientMigration, Offboarding, ReadCount, Rotation, RotationSchedule
 from migration.moves.gates import ShutGate
 from migration.moves.moves import move
-from migration.operations.rotations import NotRotated, rotate_database
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.saves import AdminSave, SaveRefusedError

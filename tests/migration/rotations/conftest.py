@@ -13,10 +13,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from credentials.models import DatabaseCredential
 from migration.core.outgoing import LoginFailedError, LoginOutcome
+from migration.logins.attempts import DatabaseLogin
+from migration.logins.models import RotationOutcome
+from migration.logins.rotations import rotate_database
 from migration.models import Rotation
-from migration.models.rotations import RotationOutcome
-from migration.operations.login_tests.database import DatabaseLogin
-from migration.operations.rotations import rotate_database
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.reader import connect_to_database
 from nova_credentials.reader.routing import Reader

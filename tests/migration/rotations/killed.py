@@ -13,7 +13,7 @@ import psycopg
 from django.db import connection, connections
 
 from migration.core import aws_store, leases
-from migration.operations.rotations import go_on_with_rotation, rotate_database
+from migration.logins.rotations import go_on_with_rotation, rotate_database
 from nova_credentials.reader import connect_to_database
 from nova_credentials.reader.routing import Reader
 from tests.factories import nova_uri
@@ -22,7 +22,7 @@ from tests.migration.rotations.conftest import open_plainly
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from migration.operations.login_tests.database import DatabaseLogin
+    from migration.logins.attempts import DatabaseLogin
 
 PATIENCE_SECONDS = 300
 AWS_WRITES = ("PutSecretValue", "UpdateSecretVersionStage", "CreateSecret", "RestoreSecret")

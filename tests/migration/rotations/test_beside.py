@@ -4,8 +4,8 @@ import pytest
 
 from migration import rotation_sentences as told
 from migration.core.keys import make_fingerprint
+from migration.logins.models import RotationOutcome
 from migration.models import KnownValue, Rotation
-from migration.models.rotations import RotationOutcome
 from migration.pushes.known_values import note_written_rows
 from migration.pushes.resolutions import NotResolved
 from migration.secrets.layouts import LayoutRefusedError, change_layout

@@ -8,9 +8,9 @@ from django.db import connection
 
 from migration import rotation_sentences as told
 from migration.core.outgoing import LoginFailedError, LoginOutcome
+from migration.logins.models import RotationOutcome
+from migration.logins.rotations import go_on_with_rotation, go_on_with_rotations
 from migration.models import Rotation
-from migration.models.rotations import RotationOutcome
-from migration.operations.rotations import go_on_with_rotation, go_on_with_rotations
 from migration.pushes.pushes import push
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 from nova_credentials.credential_types import CredentialType

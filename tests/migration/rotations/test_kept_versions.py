@@ -6,9 +6,9 @@ import pytest
 
 from migration import rotation_sentences as told
 from migration.core.keys import load_version_keys
+from migration.logins.models import RotationOutcome
+from migration.logins.models import RotationStep as Step
 from migration.models import PlannedVersion, Rotation, Secret
-from migration.models.rotations import RotationOutcome
-from migration.models.rotations import RotationStep as Step
 from migration.pushes.pushes import push
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase

@@ -3,8 +3,8 @@
 import pytest
 
 from migration.core.keys import load_version_keys
+from migration.logins.models import RotationOutcome
 from migration.models import Comparison, Rotation
-from migration.models.rotations import RotationOutcome
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.migration.rotations.conftest import SECRET

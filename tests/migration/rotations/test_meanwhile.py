@@ -9,12 +9,11 @@ import pytest
 from migration import rotation_sentences as told
 from migration.core.aws_writes import start_aws_writes, stop_aws_writes
 from migration.core.outgoing import LoginFailedError, LoginOutcome
+from migration.logins import rotations
+from migration.logins.models import RotationOutcome
+from migration.logins.models import RotationStep as Step
+from migration.logins.rotations import go_on_with_rotation, write_changed_values
 from migration.models import Rotation
-from migration.models.rotations import RotationOutcome
-from migration.models.rotations import RotationStep as Step
-from migration.operations import database_rotation, rotation_runs
-from migration.operations.database_rotation import write_changed_values
-from migration.operations.rotations import go_on_with_rotation
 from migration.secrets.layouts import follow_new_slugs
 from nova_credentials.phases import Phase
 from tests.factories import make_database, update
@@ -205,7 +204,7 @@ def test_a_put_back_that_fails_is_tried_again(role_in, monkeypatch):
         raise psycopg.errors.CheckViolation
 
     with monkeypatch.context() as patched:
-        patched.setattr(database_rotation, "write_changed_values", refuse_as_a_table(refuse))
+        patched.setattr(rotations, "write_changed_values", refuse_as_a_table(refuse))
 
         @contextmanager
         def open_login(login):
@@ -217,7 +216,7 @@ def test_a_put_back_that_fails_is_tried_again(role_in, monkeypatch):
         waiting = role.rotate(open_login=open_login)
     assert (waiting.outcome, waiting.message.key) == ("", told.ROTATION_NOT_LOGGED_IN.key)
     assert role.logs_in(in_pending(role))
-    assert write_changed_values is database_rotation.write_changed_values
+    assert write_changed_values is rotations.write_changed_values
     assert_rotated(go_on(role.client_id))
 
 
@@ -298,12 +297,12 @@ def test_a_run_comes_back_to_what_was_hindered_before_it_began(role_in, monkeypa
         yield
 
     monkeypatch.setattr(
-        rotation_runs,
+        rotations,
         "rotate_database",
         lambda **options: role.rotate(open_login=unreachable, label=options["label"]),
     )
     item = SimpleNamespace(client_id=role.client_id, outcome="", message=None, error_class="")
     run = SimpleNamespace(by=None, by_name="maria", created_at=role.read_row().created_at)
-    again = rotation_runs.process_rotation_items(run, {role.client_id: item})
+    again = rotations.process_rotation_items(run, {role.client_id: item})
     assert again == [item]
     assert Rotation.objects.get().outcome == RotationOutcome.REFUSED

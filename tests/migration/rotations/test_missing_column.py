@@ -3,9 +3,9 @@
 import pytest
 from django.db import connection
 
+from migration.logins.models import RotationOutcome, RotationStep
+from migration.logins.pending import PendingSecret
 from migration.models import Rotation
-from migration.models.rotations import RotationOutcome, RotationStep
-from migration.operations.pending_secrets import PendingSecret
 from nova_credentials.phases import Phase
 from tests.migration.rotations.conftest import assert_rotated
 from tests.migration.rotations.killed import go_on

@@ -8,11 +8,11 @@ from django.db import connection
 from credentials.models import DatabaseCredential
 from migration import rotation_sentences as told
 from migration.core.snapshots import read_snapshot
+from migration.logins.attempts import DatabaseLogin
+from migration.logins.models import RotationOutcome
+from migration.logins.role_passwords import make_login
+from migration.logins.rotations import rotate_database
 from migration.models import Rotation
-from migration.models.rotations import RotationOutcome
-from migration.operations.login_tests.database import DatabaseLogin
-from migration.operations.rotated_logins import make_login
-from migration.operations.rotations import rotate_database
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, update

@@ -9,12 +9,11 @@ from django.urls import reverse
 
 from credentials.models import AwsCredential
 from migration import rotation_sentences as told
-from migration.admin import rotations as pages
 from migration.core.outgoing import LoginOutcome, LoginResult
+from migration.logins import pages
+from migration.logins.rotations import rotate_database, store_entered_secret
 from migration.management.commands import rotate_credential
 from migration.models import AuditEvent, Rotation
-from migration.operations.entered_secrets import store_entered_secret
-from migration.operations.rotations import rotate_database
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_aws, make_client, make_database, make_email, make_user
 from tests.migration.rotations.conftest import open_plainly

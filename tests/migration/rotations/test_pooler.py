@@ -9,8 +9,8 @@ from psycopg.conninfo import conninfo_to_dict
 from migration import rotation_sentences as told
 from migration.core import outgoing
 from migration.core.outgoing import ResolvedAddress
-from migration.models.rotations import RotationOutcome
-from migration.operations.role_passwords import open_login
+from migration.logins.models import RotationOutcome
+from migration.logins.role_passwords import open_login
 from nova_credentials.phases import Phase
 from tests.factories import update
 from tests.migration.doctor.pgbouncer import pooled

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 
 from migration import rotation_sentences as told
-from migration.models.rotations import RotationOutcome
+from migration.logins.models import RotationOutcome
 from nova_credentials.phases import Phase
 from tests.migration.rotations.conftest import assert_rotated, open_plainly
 from tests.migration.rotations.killed import go_on

@@ -3,8 +3,8 @@
 import pytest
 
 from migration.core.keys import load_version_keys
+from migration.logins.models import RotationStep
 from migration.models import Comparison, Secret
-from migration.models.rotations import RotationStep
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
 from tests.migration.rotations.conftest import SECRET, assert_rotated, readers_logging_in

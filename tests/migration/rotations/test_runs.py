@@ -8,10 +8,9 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from credentials.models import Client
+from migration.logins import rotations
+from migration.logins.models import RotationOutcome, RotationScheduleQuerySet
 from migration.models import Rotation, RotationSchedule
-from migration.models.rotation_schedules import RotationScheduleQuerySet
-from migration.models.rotations import RotationOutcome
-from migration.operations import rotation_runs
 from nova_credentials.phases import Phase
 from tests.factories import make_database, update
 from tests.nova_credentials.in_phases import bring
@@ -26,12 +25,12 @@ def run_once(monkeypatch):
 
     def run_once(role, by_name: str = SCHEDULE, seconds: float = 10) -> SimpleNamespace:
         monkeypatch.setattr(
-            rotation_runs, "rotate_database", lambda **options: role.rotate(label=options["label"])
+            rotations, "rotate_database", lambda **options: role.rotate(label=options["label"])
         )
         item = SimpleNamespace(client_id=role.client_id, outcome="", message=None, error_class="")
         run = SimpleNamespace(by=None, by_name=by_name, created_at=timezone.now())
-        monkeypatch.setattr(rotation_runs, "BATCH_SECONDS", seconds)
-        rotation_runs.process_rotation_items(run, {role.client_id: item})
+        monkeypatch.setattr(rotations, "BATCH_SECONDS", seconds)
+        rotations.process_rotation_items(run, {role.client_id: item})
         return item
 
     return run_once
@@ -109,7 +108,7 @@ def test_a_batch_ends_between_the_logins_of_a_client_and_is_gone_on_with(
 
     role.rotate = hang
     clock = SimpleNamespace(monotonic=lambda: len(tried))  # a second a login
-    monkeypatch.setattr(rotation_runs, "time", clock)
+    monkeypatch.setattr(rotations, "time", clock)
     item = run_once(role, seconds=3)
     assert len(tried) == 4
     assert (item.outcome, item.next_try_at is not None) == ("", True)

@@ -5,9 +5,9 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from migration import rotation_sentences as told
-from migration.models.rotations import RotationOutcome
-from migration.operations.login_tests.database import DatabaseLogin
-from migration.operations.role_passwords import change_password
+from migration.logins.attempts import DatabaseLogin
+from migration.logins.models import RotationOutcome
+from migration.logins.role_passwords import change_password
 from migration.pushes.known_values import note_written_rows
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, update

@@ -9,18 +9,11 @@ from django.utils import timezone
 from credentials.models import Client
 from migration import tasks
 from migration.core.clients import all_clients
-from migration.models import (
-    AuditEvent,
-    ClientGroup,
-    Reveal,
-    Rotation,
-    RotationSchedule,
-    RunItem,
-    rotation_schedules,
-)
-from migration.models.rotations import RotationOutcome
-from migration.operations import rotation_runs
-from migration.operations.rotations import rotate_database
+from migration.logins import models as rotation_schedules
+from migration.logins import rotations
+from migration.logins.models import RotationOutcome
+from migration.logins.rotations import rotate_database
+from migration.models import AuditEvent, ClientGroup, Reveal, Rotation, RotationSchedule, RunItem
 from migration.runs.engine import finish_inline
 from migration.runs.items import Outcome
 from migration.runs.models import Run
@@ -128,7 +121,7 @@ def test_a_schedule_has_days_within_bounds(stores, days):
 def test_what_is_due_is_rotated_once_a_day_by_a_run(role_in, monkeypatch):
     role = role_in(Phase.DUAL_READ)
     monkeypatch.setattr(
-        rotation_runs,
+        rotations,
         "rotate_database",
         lambda **options: rotate_database(**options, open_login=open_plainly),
     )
@@ -155,7 +148,7 @@ def test_what_is_due_is_rotated_once_a_day_by_a_run(role_in, monkeypatch):
 def test_a_run_says_of_each_client_what_became_of_it(role_in, monkeypatch):
     role = role_in(Phase.DUAL_WRITE)
     monkeypatch.setattr(
-        rotation_runs,
+        rotations,
         "rotate_database",
         lambda **options: rotate_database(**options, open_login=open_plainly),
     )

@@ -4,8 +4,8 @@ import psycopg
 import pytest
 
 from migration import rotation_sentences as told
-from migration.operations.login_tests.database import DatabaseLogin
-from migration.operations.role_passwords import RoleRefusedError, open_login, require_changeable
+from migration.logins.attempts import DatabaseLogin
+from migration.logins.role_passwords import RoleRefusedError, open_login, require_changeable
 from nova_credentials.phases import Phase
 from tests.factories import update
 from tests.migration.aws_writes.servers import start_cluster, stop_cluster

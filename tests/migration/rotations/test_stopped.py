@@ -13,12 +13,13 @@ from migration.core.aws_writes import start_aws_writes, stop_aws_writes
 from migration.core.keys import load_version_keys
 from migration.core.leases import LeaseKind, LeaseLostError
 from migration.core.outgoing import LoginFailedError, LoginOutcome
+from migration.logins import role_passwords, rotations
+from migration.logins import rotations as database_rotation
+from migration.logins.attempts import DatabaseLogin
+from migration.logins.models import RotationOpenError, RotationOutcome
+from migration.logins.models import RotationStep as Step
+from migration.logins.rotations import NotRotated
 from migration.models import AuditEvent, Rotation
-from migration.models.rotations import RotationOpenError, RotationOutcome
-from migration.models.rotations import RotationStep as Step
-from migration.operations import database_rotation, role_passwords, rotations
-from migration.operations.login_tests.database import DatabaseLogin
-from migration.operations.rotations import NotRotated
 from nova_credentials.aws.versions import list_versions
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, update

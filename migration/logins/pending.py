@@ -12,7 +12,7 @@ from migration import rotation_sentences
 from migration.core.aws_store import find_known_secrets, record_planned_versions
 from migration.core.keys import carried, load_version_keys
 from migration.core.secrets import Secret
-from migration.operations.login_tests.database import DatabaseLogin
+from migration.logins.attempts import DatabaseLogin
 from migration.pushes.secret_writer import load_owners
 from nova_credentials import document as documents
 from nova_credentials.aws.answers import NOT_CURRENT
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from nova_credentials.aws.secrets_manager import SecretsManager, SecretValue
     from nova_credentials.document import Document
+
 
 PENDING, CURRENT, PREVIOUS = "AWSPENDING", "AWSCURRENT", "AWSPREVIOUS"
 # Of the version with the new password of a rotation that stopped: AWS deletes versions without a stage.

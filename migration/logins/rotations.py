@@ -1,77 +1,110 @@
-"""Takes the four steps of a database password's rotation, each of which can be done twice: keep, set, prove, store.
-
-The new password is in AWS, as AWSPENDING, before the database gets it, and stays there until the stores have it. So a
-process that is killed loses nothing: the next try finds out what was done and finishes it, or undoes it.
-"""
+"""Rotates passwords: each step, so that a killed one can go on; runs of many; a secret that somebody types."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import logging
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from credentials.models import ClientRevision, DatabaseCredential, write_changed_values
-from credentials.refusals import RefusedByDatabaseError
-from migration import rotation_sentences
+from django.db import connection, transaction
+from django.utils import timezone
+
+from credentials.models import (
+    Client,
+    ClientRevision,
+    DatabaseCredential,
+    RowsBusyError,
+    save_columns,
+    write_changed_values,
+)
+from credentials.refusals import RefusedByDatabaseError, convert_refusals
+from migration import login_sentences, offboarding_sentences, rotation_sentences, sentences
 from migration.core.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.core.aws_writes import require_writes_allowed
-from migration.core.leases import refuse_lost_client_locks, refuse_lost_leases
+from migration.core.clients import Offboarding
+from migration.core.leases import hold_client_locks, refuse_lost_client_locks, refuse_lost_leases
 from migration.core.outgoing import LoginFailedError
 from migration.core.secrets import OtherSecretsState, Secret
 from migration.core.snapshots import read_client_with_rows, read_snapshot, reread_locked_client
-from migration.models.rotations import RotationOutcome, RotationStep
-from migration.operations.pending_secrets import (
+from migration.logins.attempts import try_login
+from migration.logins.models import (
+    Rotation,
+    RotationOpenError,
+    RotationOutcome,
+    RotationSchedule,
+    RotationStep,
+)
+from migration.logins.pending import (
     LoginsOfRole,
     PendingSecret,
     find_logins,
     find_primary_or_labelled,
+    is_same_role,
     make_passwordless_login,
 )
-from migration.operations.reachable_logins import describe_missing_login
-from migration.operations.role_passwords import (
-    RoleRefusedError,
-    ValidPasswordUnknownError,
-    change_password,
-    logs_in,
-    make_password,
-    make_unclear,
-    require_changeable,
-    require_wrong_password,
-)
-from migration.operations.rotated_logins import (
-    list_rows_of_role,
-    read_row_passwords,
-    require_own_role,
-)
-from migration.operations.rotation_ends import (
+from migration.logins.role_passwords import (
     ENDS,
     HINDRANCES,
     ClientNotReadyError,
     LeadsElsewhereError,
     NothingLogsInError,
     PasswordReplacedMeanwhileError,
+    RoleRefusedError,
     RotationRefusedError,
     RotationStoppedError,
+    ValidPasswordUnknownError,
+    change_password,
+    describe_missing_login,
+    find_row,
+    list_rows,
+    list_rows_of_role,
+    logs_in,
+    make_login,
+    make_password,
+    make_unclear,
+    open_login,
+    read_row_passwords,
+    require_changeable,
+    require_own_role,
+    require_wrong_password,
 )
 from migration.pushes.known_values import note_new_password_in_aws, noting_rows
 from migration.pushes.pushes import push
 from migration.pushes.rows_from_aws import hold_rows, record_as_pushed_if_equal
-from migration.runs.items import PUSHED
-from nova_credentials.aws.secrets_manager import SecretsManagerError
-from nova_credentials.credential_types import CredentialType
+from migration.pushes.saves import AdminSave, SaveRefusedError
+from migration.runs.engine import works_on
+from migration.runs.items import PUSHED, Outcome
+from migration.runs.models import Run
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
+from nova_credentials.credential_types import ROW_CLASSES, CredentialType, map_to_json_keys
 from nova_credentials.document import parse_document
+from nova_credentials.messages import MessageError, in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
 
-    from migration.models.rotations import Rotation
-    from migration.operations.login_tests.database import DatabaseLogin
-    from migration.operations.role_passwords import OpenLogin
+    from django.contrib.auth.models import User
+
+    from credentials.models import Credential
+    from migration.core.outgoing import LoginResult
+    from migration.logins.attempts import DatabaseLogin
+    from migration.logins.role_passwords import OpenLogin
+    from migration.runs.engine import ItemsToRetry
+    from migration.runs.items import RunItem
     from nova_credentials.aws.secrets_manager import SecretValue
     from nova_credentials.document import Document
     from nova_credentials.messages import Message, Sentence
+
+
+# Takes the four steps of a database password's rotation, each of which can be done twice: keep, set, prove, store.
+#
+# The new password is in AWS, as AWSPENDING, before the database gets it, and stays there until the stores have it. So a
+# process that is killed loses nothing: the next try finds out what was done and finishes it, or undoes it.
 
 DATABASE = CredentialType.DATABASE
 
@@ -349,3 +382,287 @@ class DatabaseRotation:
             raise LeadsElsewhereError(self.rotation.version_id)
         if there.passwords - self.found.passwords - {password}:
             raise PasswordReplacedMeanwhileError(rotation_sentences.ROTATION_WRITTEN_MEANWHILE())
+
+
+# Rotates database passwords, and goes on with rotations that were interrupted. One of a client at a time.
+
+LOCK_WAIT_SECONDS = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class NotRotated(MessageError):  # noqa: N818  # nothing went wrong: it may not be done now
+    """Nothing was begun; the message says why."""
+
+
+def rotate_database(
+    *,
+    client_id: int,
+    label: str | None = None,
+    by: User | None = None,
+    interactive: bool = False,
+    open_login: OpenLogin = open_login,
+) -> Rotation:
+    """Give the client's database login a new password; without a label, the primary one.
+
+    The rotation's outcome and message say what became of it; without an outcome the workers go on with it. One of the
+    same login that was interrupted is gone on with. Raises `NotRotated` and `RotationOpenError` where none was begun,
+    and `Client.DoesNotExist`.
+    """
+    with _hold_client(client_id, wait_seconds=LOCK_WAIT_SECONDS):
+        client = Client.objects.get(pk=client_id)
+        if Offboarding.objects.leaving_or_left().filter(pk=client_id).exists():
+            raise NotRotated(offboarding_sentences.IS_OFFBOARDED(slug=client.slug))
+        rotation = Rotation.objects.find_unfinished(client_id)
+        wanted = DATABASE.value, label
+        if rotation is None or (rotation.credential_type, rotation.label) != wanted:
+            rotation = Rotation.objects.begin(client, DATABASE, label, by=by)
+        DatabaseRotation(rotation, open_login, interactive).finish_steps()
+    return rotation
+
+
+def go_on_with_rotation(
+    *, client_id: int, interactive: bool = False, open_login: OpenLogin = open_login
+) -> Rotation | None:
+    """Finish or undo the client's interrupted rotation; None where there is none, or somebody works on the client."""
+    with hold_client_locks([client_id], wait_seconds=0) as held:
+        rotation = Rotation.objects.find_unfinished(client_id) if held else None
+        if rotation and not Client.objects.filter(pk=client_id).exists():
+            _end_without_client(rotation)
+        elif rotation:
+            DatabaseRotation(rotation, open_login, interactive).finish_steps()
+    return rotation
+
+
+def _end_without_client(rotation: Rotation) -> None:
+    """Store that nobody needs the new secret any more; it stays in AWS, under the stage of those that stopped."""
+    secret = PendingSecret(secrets_manager(), rotation.secret_name, rotation.client_id)
+    try:
+        if rotation.secret_name:
+            secret.mark_as_stopped(rotation.version_id)
+            secret.take_off()
+    except SecretsManagerError as error:
+        if not error.is_gone:
+            rotation.note_hindrance(error.message)
+            return
+    gone = rotation_sentences.ROTATION_CLIENT_GONE(version=rotation.version_id)
+    rotation.end(RotationOutcome.STOPPED, gone)
+
+
+def go_on_with_rotations(*, seconds: float) -> None:
+    """Finish or undo the rotations whose process was killed or hindered; the others are first the next time."""
+    until = time.monotonic() + seconds
+    for client_id in Rotation.objects.list_unfinished_client_ids():
+        if time.monotonic() >= until:
+            break
+        try:
+            go_on_with_rotation(client_id=client_id)
+        except Exception as error:  # noqa: BLE001 (any defect of ours)
+            # One client must not keep the others waiting. An error's text can hold a value.
+            kind = type(error).__name__
+            logger.error("The rotation of client %s was not gone on with: %s", client_id, kind)  # noqa: TRY400
+            connection.close_if_unusable_or_obsolete()
+
+
+@contextmanager
+def _hold_client(client_id: int, *, wait_seconds: float) -> Iterator[None]:
+    with hold_client_locks([client_id], wait_seconds=wait_seconds) as held:
+        if not held:
+            raise NotRotated(rotation_sentences.ROTATION_CLIENT_BUSY())
+        yield
+
+
+# Rotates the database logins of the clients in a run's batch, one client after the other.
+
+
+# No client is begun later in a batch; the rest of it is claimed again.
+BATCH_SECONDS = 60.0
+
+
+@works_on(Run.Kind.ROTATE)
+def process_rotation_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
+    """Give each item its outcome; return those that may succeed at another try.
+
+    After BATCH_SECONDS no client is begun: the rest stays open, to be claimed again.
+    """
+    until, again = time.monotonic() + BATCH_SECONDS, []
+    for item in items.values():
+        if time.monotonic() > until:
+            item.next_try_at = timezone.now()
+        elif _rotate_client(run, item, until=until):
+            again.append(item)
+    return again
+
+
+def _rotate_client(run: Run, item: RunItem, *, until: float) -> bool:
+    """Rotate the client's database logins and give its item an outcome; say whether another try may succeed.
+
+    What this run has rotated before (a batch may be done twice) is left alone. Without an outcome, time was up.
+    """
+    if not Client.objects.filter(pk=item.client_id).exists():
+        item.outcome, item.message = Outcome.SKIPPED, sentences.CLIENT_NOT_THERE()
+        return False
+    labels = list(_list_labels(item.client_id))
+    if not labels:
+        item.outcome, item.message = (
+            Outcome.SKIPPED,
+            rotation_sentences.ROTATION_NO_DATABASE_LOGIN(),
+        )
+        return False
+    problems: list[Message] = []
+    may_pass = False
+    since = _find_fresh_since(run, item.client_id)
+    for label in labels:
+        if _is_rotated_since(since, item.client_id, label):
+            continue
+        if time.monotonic() > until:
+            item.next_try_at = timezone.now()
+            return False
+        problem, passes = _rotate_login(run, item.client_id, label)
+        problems += [problem] if problem else []
+        may_pass = may_pass or passes
+    item.outcome = Outcome.FAILED if problems else Outcome.UPDATED
+    item.message = in_a_row(*problems)
+    item.error_class = ""
+    if problems:
+        item.error_class = ErrorClass.UNAVAILABLE if may_pass else ErrorClass.CONFLICT
+    return may_pass
+
+
+def _rotate_login(run: Run, client_id: int, label: str | None) -> tuple[Message | None, bool]:
+    """Rotate one login; return what kept it from being rotated, and whether another try may succeed."""
+    try:
+        rotation = rotate_database(client_id=client_id, label=label, by=run.by)
+    except (NotRotated, RotationOpenError) as refusal:
+        return refusal.message, True
+    if rotation.outcome == RotationOutcome.ROTATED:
+        return None, False
+    return rotation.message, not rotation.is_finished or rotation.is_worth_another_try
+
+
+def _list_labels(client_id: int) -> Iterator[str | None]:
+    """Yield None for the primary login, and the label of each other one that NOVA can ask for; each role once."""
+    client = read_client_with_rows(client_id)
+    rows = list_rows(client)
+    primary = find_row(client, DATABASE, None)
+    seen = []
+    if isinstance(primary, DatabaseCredential):
+        seen.append(make_login(primary))
+        yield None
+    for row in sorted((row for row in rows if row.label and not row.is_primary), key=_get_label):
+        login = make_login(row)
+        if not any(is_same_role(login, other) for other in seen):
+            seen.append(login)
+            yield row.label
+
+
+def _get_label(row: DatabaseCredential) -> str:
+    return row.label or ""
+
+
+def _find_fresh_since(run: Run, client_id: int) -> datetime:
+    """Return since when a login that was rotated is left alone: since the run began; in a schedule's, for its days."""
+    is_by_schedule = not run.by_name
+    fresh = (
+        RotationSchedule.objects.find_rotation_fresh_since(client_id) if is_by_schedule else None
+    )
+    return min(fresh, run.created_at) if fresh else run.created_at
+
+
+def _is_rotated_since(since: datetime, client_id: int, label: str | None) -> bool:
+    rotated = Rotation.objects.rotated().filter(client_id=client_id, begun_at__gte=since)
+    return rotated.filter(credential_type=DATABASE, label=label).exists()
+
+
+# Stores a new secret that somebody entered for a mailbox or an AWS key, once it was proven by a login.
+
+if TYPE_CHECKING:
+    TryLogin = Callable[..., LoginResult]
+
+
+# What is entered anew: an AWS key has another id with another secret.
+ENTERED_COLUMNS: dict[CredentialType, tuple[str, ...]] = {
+    CredentialType.EMAIL: ("email_password",),
+    CredentialType.AWS: ("access_key_id", "secret_access_key"),
+}
+
+
+def store_entered_secret(
+    *,
+    client_id: int,
+    credential_type: CredentialType,
+    label: str | None,
+    entered: Mapping[str, str],
+    by: User | None = None,
+    warn: Callable[[Message], None] = lambda _message: None,
+    try_login: TryLogin = try_login,
+) -> Rotation:
+    """Log in with what was entered (by column), then save it as the client's form does: AWS first where it decides.
+
+    The rotation's outcome says whether it was stored. `warn` is called with a message where AWS has the saved row later
+    only. Raises `NotRotated` and `RotationOpenError`, where nothing is stored, and `Client.DoesNotExist`.
+    """
+    client = read_client_with_rows(client_id)
+    row = find_row(client, credential_type, label)
+    if row is None:
+        raise NotRotated(describe_missing_login(client.slug, credential_type, label))
+    if all(getattr(row, name) == value for name, value in entered.items()):
+        raise NotRotated(rotation_sentences.ROTATION_SAME_SECRET())
+    tested = {name: getattr(row, name) for name in row.DESTINATION_FIELDS}
+    result = try_login(credential_type, _list_values(row, entered))
+    if not result.works:
+        refused = rotation_sentences.ROTATION_NEW_SECRET_REFUSED(
+            outcome=login_sentences.OUTCOMES[result.outcome]()
+        )
+        with transaction.atomic():
+            rotation = Rotation.objects.begin(client, credential_type, label, by=by)
+            rotation.end(RotationOutcome.REFUSED, refused)
+        return rotation
+    try:
+        with convert_refusals(), transaction.atomic():
+            Client.objects.lock_rows(client_id)
+            found = find_row(reread_locked_client(client_id), credential_type, label)
+            if found is None or any(getattr(found, name) != tested[name] for name in tested):
+                raise NotRotated(rotation_sentences.ROTATION_LOGIN_CHANGED_MEANWHILE())
+            rotation = _save(found, entered, by=by, warn=warn)
+    except (SaveRefusedError, RowsBusyError, RefusedByDatabaseError) as error:
+        raise NotRotated(error.message) from None
+    secret = secret_names_by_type(read_snapshot(client_id))[credential_type]
+    known = Secret.objects.find([secret]).get(secret)
+    rotation.version_id = known.version_id if known else ""
+    return rotation
+
+
+def _list_values(row: Credential, entered: Mapping[str, str]) -> dict[str, str | int | None]:
+    """Return the row's values by the document's keys, with what was entered in them."""
+    return {
+        key: entered.get(name, getattr(row, name))
+        for name, key in map_to_json_keys(ROW_CLASSES[row.TYPE]).items()
+    }
+
+
+def _save(
+    row: Credential,
+    entered: Mapping[str, str],
+    *,
+    by: User | None,
+    warn: Callable[[Message], None],
+) -> Rotation:
+    """Save the row, and AWS where it decides; in the caller's transaction, which has locked the rows."""
+    client = Client.objects.get(pk=row.client_id)
+    save = AdminSave(client.pk)
+    # The row of a purged client has a pointer; its value was read from AWS just now.
+    stored = {name: getattr(row, name) for name in entered} | save.secrets.get(row, {})
+    if all(stored[name] == value for name, value in entered.items()):
+        raise NotRotated(rotation_sentences.ROTATION_SAME_SECRET())
+    for name, value in entered.items():
+        setattr(row, name, value)
+    secrets = {name: value for name, value in entered.items() if name in row.SECRET_FIELDS}
+    save.keep_secrets_out_if_purged(row.TYPE, row, secrets)
+    save_columns(row, entered)
+    rotation = Rotation.objects.begin(client, row.TYPE, row.label, by=by)
+    rotation.step = RotationStep.STORED
+    rotation.save(update_fields=["step"])
+    rotation.end(RotationOutcome.ROTATED)
+    save.write_or_push_to_aws(warn=warn)
+    return rotation

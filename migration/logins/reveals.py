@@ -1,4 +1,4 @@
-"""Reveals one secret value to one user. The reveal is recorded first; the value itself is stored nowhere."""
+"""Reveals a secret once, to who may see it and said why."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from migration.core.aws_store import read_aws, secrets_manager
 from migration.core.clients import all_clients
 from migration.core.refused_acts import record_refused_reveal
 from migration.core.snapshots import read_snapshots, repeatable_read_only
-from migration.models.reveals import Reveal
+from migration.logins.models import Reveal
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import MessageError

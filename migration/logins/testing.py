@@ -1,11 +1,10 @@
-"""Tests the logins of clients with the values of either store, and keeps the results. Knows no page and no run.
-
-The values are read, tried and forgotten: nothing that is returned, stored or logged holds one.
-"""
+"""Tests clients' logins, from either store, one or many, and says what is to be done about a refused one."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -14,20 +13,24 @@ from django.utils import timezone
 from credentials.models import Client
 from credentials.pointers import is_purged
 from credentials.row_matching import match_rows
-from migration import login_sentences
+from migration import login_sentences, sentences
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.aws_store import read_aws, secrets_manager
 from migration.core.aws_writes import TEST_LOGIN
 from migration.core.clients import all_clients
-from migration.core.outgoing import LoginResult
+from migration.core.outgoing import LoginOutcome, LoginResult
 from migration.core.rate_limiter import PriorityLimiter, rate_limiter
 from migration.core.snapshots import read_snapshot, repeatable_read_only
-from migration.models.login_tests import LoginStore, LoginTest
-from migration.operations.login_tests.attempts import LOGIN_SECONDS, try_login
+from migration.logins.attempts import LOGIN_SECONDS, try_login
+from migration.logins.models import LoginStore, LoginStores, LoginTest
+from migration.runs.engine import works_on
+from migration.runs.items import TRANSIENT, Outcome
+from migration.runs.models import Run
 from nova_credentials import document as documents
 from nova_credentials.aws.context_threads import ContextThreads
-from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.credential_types import ROW_CLASSES, CredentialType, map_to_json_keys
+from nova_credentials.document import DocumentError
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -37,9 +40,65 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from credentials.models import Credential
+    from migration.runs.engine import ItemsToRetry
+    from migration.runs.items import RunItem
     from nova_credentials.credential_types import CredentialRow
     from nova_credentials.document import Document
     from nova_credentials.messages import Message
+
+
+# Says which store to copy from, by the logins that both stores' values were tried for. Pure: reads no table.
+
+
+class CopyAdvice(StrEnum):
+    """The direction in which a mismatch is best resolved."""
+
+    TO_AWS = "to_aws"
+    TO_POSTGRES = "to_postgres"
+    MIXED = "mixed"  # each store has a login that is right where the other's is wrong
+    EITHER = "either"
+    NEITHER = "neither"
+    UNCLEAR = "unclear"
+
+    @property
+    def message(self) -> Message:
+        """Say it in a sentence."""
+        return login_sentences.ADVICE[self]()
+
+
+def advise_copy(tests: Iterable[LoginTest]) -> CopyAdvice | None:
+    """Return which way to copy; None where no login was tried with the values of both stores.
+
+    Only a login that works beside one that is refused shows who is right: a server that can't be reached says nothing.
+    """
+    outcomes: dict[tuple[str, int | None, str], dict[str, str]] = {}
+    for test in tests:
+        wrong = LoginOutcome.REFUSED.value if test.is_proven_wrong else test.outcome
+        outcomes.setdefault(test.key_within_client_and_store, {})[test.store] = wrong
+    pairs = {
+        (by_store[LoginStore.POSTGRES], by_store[LoginStore.AWS])
+        for by_store in outcomes.values()
+        if len(by_store) == len(LoginStore)
+    }
+    if not pairs:
+        return None
+    works, refused = LoginOutcome.WORKS.value, LoginOutcome.REFUSED.value
+    to_aws, to_postgres = (works, refused) in pairs, (refused, works) in pairs
+    if to_aws or to_postgres:
+        both = CopyAdvice.MIXED
+        return (
+            both
+            if to_aws and to_postgres
+            else (CopyAdvice.TO_AWS if to_aws else CopyAdvice.TO_POSTGRES)
+        )
+    if (refused, refused) in pairs:
+        return CopyAdvice.NEITHER
+    return CopyAdvice.EITHER if pairs == {(works, works)} else CopyAdvice.UNCLEAR
+
+
+# Tests the logins of clients with the values of either store, and keeps the results. Knows no page and no run.
+#
+# The values are read, tried and forgotten: nothing that is returned, stored or logged holds one.
 
 LOGINS_AT_ONCE = 16
 
@@ -263,3 +322,78 @@ def try_typed_login(row: Credential, *, client: Client | None, by: User) -> Logi
         slug=client.slug if client else "",
     )
     return result
+
+
+# Tests the logins of a run's clients, and gives each item its outcome. Knows no batch and no page.
+
+
+# A batch whose logins take longer is left; the rest of it is claimed again.
+BATCH_SECONDS = 60.0
+# Clients whose logins are tried together: so many that a dead host holds few others up.
+CLIENTS_AT_ONCE = 10
+# A client can mend these in its rows; of the others the server has to change, or the network.
+OF_ITS_ROWS = {
+    *(LoginOutcome.REFUSED, LoginOutcome.NO_DATABASE, LoginOutcome.NO_SUCH_HOST),
+    *(LoginOutcome.NOT_ALLOWED, LoginOutcome.NOT_TESTABLE),
+}
+
+
+@works_on(Run.Kind.TEST_LOGINS)
+def process_login_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
+    """Test the logins of these clients, a few clients at a time; after BATCH_SECONDS the rest is left for later.
+
+    Returns the items of which AWS could not be read, before any login was tried. A login that was tried is not tried
+    again by itself: servers lock out who is refused too often.
+    """
+    ends_at, left = time.monotonic() + BATCH_SECONDS, list(items)
+    again: ItemsToRetry = []
+    while left:
+        if time.monotonic() > ends_at or not Run.objects.is_running(run.pk):
+            break
+        some, left = left[:CLIENTS_AT_ONCE], left[CLIENTS_AT_ONCE:]
+        again += _test_clients(run, {pk: items[pk] for pk in some})
+    for pk in left:
+        items[pk].set_next_try_now()
+    return again
+
+
+def _test_clients(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
+    again: ItemsToRetry = []
+    stores, found = LoginStores(run.stores).named_stores, {}
+    for pk, item in items.items():
+        try:
+            found[pk] = read_stores(pk, stores)
+        except Client.DoesNotExist:
+            item.outcome, item.message = Outcome.SKIPPED, sentences.CLIENT_NOT_THERE()
+        except DocumentError as error:
+            item.outcome, item.error_class = Outcome.FAILED, ErrorClass.DATA
+            item.message = error.message
+        except SecretsManagerError as error:
+            item.outcome, item.error_class = Outcome.FAILED, error.error_class
+            item.message = sentences.AWS_NOT_READ(error=error.message)
+            if error.error_class in TRANSIENT:
+                again.append(item)
+    results = try_logins(
+        [login for of_client in found.values() for each in of_client for login in each.logins]
+    )
+    for pk, of_client in found.items():
+        tests = [
+            test
+            for each in of_client
+            for test in keep_results(pk, each, results, by=run.by, are_all=True)
+        ]
+        _give_outcome(items[pk], tests)
+    return again
+
+
+def _give_outcome(item: RunItem, tests: list[LoginTest]) -> None:
+    failed = [test for test in tests if not test.works]
+    if not tests:
+        item.outcome, item.message = Outcome.SKIPPED, login_sentences.NO_LOGIN_TO_TEST()
+    elif failed:
+        mendable = any(test.outcome in OF_ITS_ROWS for test in failed)
+        sentence = login_sentences.LOGINS_FAILED if mendable else login_sentences.LOGINS_NOT_REACHED
+        item.outcome, item.error_class = Outcome.FAILED, ErrorClass.DATA
+        item.message = sentence(results=tuple(map(describe_test, failed)))
+    else:
+        item.outcome = Outcome.TESTED

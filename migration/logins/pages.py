@@ -1,0 +1,762 @@
+"""The login tests of a client: its table on the logins' tab, the buttons that test, and the test of what is typed."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.contrib import messages
+from django.contrib.auth.signals import user_logged_in
+from django.core.exceptions import PermissionDenied
+from django.dispatch import receiver
+from django.http import Http404, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils.functional import cached_property
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from unfold.widgets import BASE_INPUT_CLASSES
+
+from credentials.localization import localize
+from credentials.models import CREDENTIAL_MODELS, Client
+from credentials.nova_columns import NovaSchemaError
+from credentials.onboarding import OnboardingForms
+from credentials.pointers import is_purged
+from migration import audit_sentences, login_sentences, rotation_sentences, sentences
+from migration.core.audit import ReasonError
+from migration.core.clients import all_clients
+from migration.core.comparisons import Comparison
+from migration.core.outgoing import PROVEN_WRONG, LoginOutcome
+from migration.core.pages import (
+    RESOLVE_PERMISSION,
+    AdminView,
+    ClientTab,
+    ClientView,
+    get_signed_in_user,
+    get_tab_url,
+    get_typed_reason,
+    list_visible_logins,
+    read_number,
+    read_raw_form_text,
+    redirect_back,
+)
+from migration.core.refused_acts import record_refused_reveal
+from migration.core.snapshots import read_client_with_rows
+from migration.logins.models import (
+    LOGIN_PERMISSION,
+    MOST_DAYS,
+    ROTATE_PERMISSION,
+    LoginStore,
+    LoginStores,
+    LoginTest,
+    Rotation,
+    RotationOpenError,
+    RotationOutcome,
+    RotationSchedule,
+    today,
+)
+from migration.logins.reveals import NotRevealed, find_credential, reveal
+from migration.logins.role_passwords import find_row
+from migration.logins.rotations import (
+    ENTERED_COLUMNS,
+    NotRotated,
+    rotate_database,
+    store_entered_secret,
+)
+from migration.logins.testing import LoginKey, advise_copy, try_client_logins, try_typed_login
+from migration.people.models import PasswordPlace
+from migration.people.password_pages import check_own_password_or_code
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.document import DocumentError
+from nova_credentials.phases import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from django.http import HttpRequest, HttpResponse
+    from django.utils.safestring import SafeString
+
+    from credentials.forms import CredentialForm
+    from credentials.inlines import CredentialInline
+    from credentials.models import Credential
+    from migration.core.pages import ClientRow
+    from migration.logins.reveals import RevealedValue
+
+
+# The login tests of a client: its table on the logins' tab, the buttons that test, and the test of what is typed.
+
+
+@dataclass(frozen=True)
+class LoginLine:
+    """One login in the table: its place, and its newest test with the values of each store."""
+
+    key: LoginKey
+    place: str
+    tests: list[tuple[LoginStore, LoginTest | None]]
+
+
+def get_login_tests_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
+    """Return the table of the client's login tests, and what this user may do in it."""
+    visible = list_visible_logins(request)
+    newest = LoginTest.objects.newest([client.pk]).filter(kind__in=visible)
+    found = {
+        (LoginKey(CredentialType(test.kind), test.credential_id, test.label), test.store): test
+        for test in newest.order_by("pk")
+    }
+    places = {
+        LoginKey(row.TYPE, row.pk): row.describe_host_or_address()
+        for kind, rows in client.credentials_by_type().items()
+        for row in rows
+        if kind in visible
+    }
+    for (key, _store), test in found.items():
+        places.setdefault(key, localize(test.login_name_message))
+    return {
+        "may_test_logins": request.user.has_perm(LOGIN_PERMISSION),
+        "login_lines": [
+            LoginLine(key, place, [(store, found.get((key, store))) for store in LoginStore])
+            for key, place in places.items()
+        ],
+    }
+
+
+def get_advice_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
+    """Return which way to copy by the newest login tests, and whether this user may test."""
+    tests = list(LoginTest.objects.newest([client.pk]))
+    return {
+        "may_test_logins": request.user.has_perm(LOGIN_PERMISSION),
+        "copy_advice": advice.message if (advice := advise_copy(tests)) else None,
+        "logins_tested_at": min((test.tested_at for test in tests), default=None),
+    }
+
+
+class TestLoginsView(ClientView):
+    """Tests the logins of a client with the values of the store that the form names, or of both; a person waits."""
+
+    permission_required = LOGIN_PERMISSION
+    __test__ = False  # none of pytest's
+
+    def post(self, request: HttpRequest, client_id: int) -> HttpResponseRedirect:
+        if not self.model_admin.has_view_permission(request):
+            raise PermissionDenied
+        stores = request.POST.get("store", "")
+        if stores not in LoginStores:
+            raise Http404
+        try:
+            tests = try_client_logins(
+                client_id=self.client.pk,
+                stores=LoginStores(stores).named_stores,
+                by=get_signed_in_user(request),
+                only=self.read_key(),
+            )
+        except Client.DoesNotExist:
+            raise Http404 from None
+        except SecretsManagerError as error:
+            messages.error(request, localize(sentences.AWS_NOT_READ(error=error.message)))
+        except (DocumentError, NovaSchemaError) as error:
+            messages.error(request, localize(error.message))
+        else:
+            self.show_results(tests)
+        return redirect_back(request, client_id)
+
+    def read_key(self) -> LoginKey | None:
+        """Return the one login that the form names; None where it names none; raise Http404 for no known type."""
+        kind, row = self.request.POST.get("kind", ""), self.request.POST.get("login", "")
+        if not kind:
+            return None
+        if kind not in set(CredentialType):
+            raise Http404
+        label = self.request.POST.get("label", "").replace("\0", "")[:100]
+        return LoginKey(CredentialType(kind), read_number(row), label)
+
+    def show_results(self, tests: list[LoginTest]) -> None:
+        """Show a message of what came of the tests; the page itself names each login."""
+        if not tests:
+            messages.warning(self.request, localize(login_sentences.NO_LOGIN_TO_TEST()))
+            return
+        show = messages.success if all(test.works for test in tests) else messages.warning
+        show(self.request, describe_results(tests))
+
+
+def describe_results(tests: Collection[LoginTest]) -> str:
+    """Say how many of these logins work, how many are refused, and of the others why they could not be tested."""
+    numbers = Counter(LoginOutcome(test.outcome) for test in tests)
+    works = numbers.pop(LoginOutcome.WORKS, 0)
+    if not numbers:
+        text = ngettext("%(works)s of %(n)s login works.", "%(works)s of %(n)s logins work.", works)
+        return text % {"works": works, "n": works}
+    # Where none works it may be that none could be tested: the others say it.
+    parts = [ngettext("%(n)s works", "%(n)s work", works) % {"n": works}] if works else []
+    for outcome in sorted(numbers, key=lambda each: each not in PROVEN_WRONG):
+        number, why = numbers[outcome], localize(login_sentences.OUTCOMES[outcome]())
+        text = (
+            ngettext("%(n)s is refused (%(why)s)", "%(n)s are refused (%(why)s)", number)
+            if outcome in PROVEN_WRONG
+            else ngettext(
+                "%(n)s could not be tested (%(why)s)", "%(n)s could not be tested (%(why)s)", number
+            )
+        )
+        parts.append(text % {"n": number, "why": why})
+    text = ngettext("Of %(n)s login: %(results)s.", "Of %(n)s logins: %(results)s.", len(tests))
+    return text % {"n": len(tests), "results": "; ".join(parts)}
+
+
+class TypedLoginView(AdminView):
+    """The base of the tests of what a login's form holds now: each answers beside the form's secret."""
+
+    template_name = "admin/migration/login_test_result.html"
+    permission_required = LOGIN_PERMISSION
+
+    def show_errors(self, form: CredentialForm) -> HttpResponse:
+        """Answer with what is wrong with the form, each after the name of its field."""
+        problems = [
+            f"{form.fields[name].label}: {text}" if name in form.fields else str(text)
+            for name, texts in form.errors.items()
+            for text in texts
+        ]
+        return self.show_problems(problems)
+
+    def show_problems(self, problems: list[str]) -> HttpResponse:
+        return self.render_to_response(self.get_context_data(problems=problems))
+
+    def show_login_not_in_form(self) -> HttpResponse:
+        return self.show_problems([_("The form lacks this login. Open the page again.")])
+
+    def show_outcome(self, outcome: LoginOutcome, service: str) -> HttpResponse:
+        return self.render_to_response(
+            self.get_context_data(
+                outcome=outcome,
+                service=service.upper(),
+                explanation=login_sentences.OUTCOMES[outcome](),
+            )
+        )
+
+
+class EditedLoginTestView(TypedLoginView, ClientView):
+    """Tests one stored login with what the form of the client holds now, saved or not."""
+
+    __test__ = False
+
+    @cached_property
+    def row(self) -> Credential:
+        """Return the credential's row that the address names; raise Http404 if there is none."""
+        try:
+            _client, row = find_credential(
+                self.client_id, self.kwargs["kind"], self.kwargs["credential_id"]
+            )
+        except LookupError:
+            raise Http404 from None
+        return row
+
+    def has_permission(self) -> bool:
+        kind = self.kwargs["kind"]
+        model = CREDENTIAL_MODELS.get(kind)
+        name = model._meta.model_name if model else ""
+        return bool(
+            super().has_permission()
+            and self.request.user.has_perm(f"credentials.change_{name}")
+            and self.model_admin.has_change_permission(self.request)
+        )
+
+    def post(self, request: HttpRequest, **_address: object) -> HttpResponse:
+        form, by = self.make_form(), get_signed_in_user(request)
+        if form is None:
+            return self.show_login_not_in_form()
+        if not form.is_valid():
+            return self.show_errors(form)
+        if is_purged(self.row):
+            return self.show_problems(
+                [_("Only AWS has this secret: type it here, or test AWS's values.")]
+            )
+        if form.has_changed():
+            result = try_typed_login(form.instance, client=self.client, by=by)
+            outcome, service = result.outcome, result.service
+        else:
+            tests = try_client_logins(
+                client_id=self.client_id,
+                stores=[LoginStore.POSTGRES],
+                by=by,
+                only=LoginKey(self.row.TYPE, self.row.pk),
+            )
+            if not tests:
+                raise Http404  # NOVA has deleted the row meanwhile
+            outcome, service = LoginOutcome(tests[0].outcome), tests[0].service
+        return self.show_outcome(outcome, service)
+
+    def make_form(self) -> CredentialForm | None:
+        """Return the form of this row, as the page sent it; None where the page had none."""
+        inlines = self.model_admin.get_inline_instances(self.request, self.client)
+        inline = next(each for each in inlines if each.model.TYPE == self.row.TYPE)
+        forms = inline.get_formset(self.request, self.client)
+        prefix, typed = forms.get_default_prefix(), self.request.POST
+        number = next(
+            (
+                name.removeprefix(f"{prefix}-").removesuffix("-id")
+                for name, value in typed.items()
+                if name.startswith(f"{prefix}-")
+                and name.endswith("-id")
+                and value == str(self.row.pk)
+            ),
+            None,
+        )
+        if number is None:
+            return None
+        form: CredentialForm = forms.form(typed, prefix=f"{prefix}-{number}", instance=self.row)
+        return form
+
+
+def link_typed_test(request: HttpRequest, row: Credential) -> SafeString | str:
+    """Return the button that tests the row's login as the form holds it now; "" for a user who may not."""
+    changes = f"credentials.change_{row._meta.model_name}"
+    if not (request.user.has_perm(LOGIN_PERMISSION) and request.user.has_perm(changes)):
+        return ""
+    result = f"login-test-{row.TYPE}-{row.pk}"
+    return format_html(
+        '<button class="cursor-pointer text-link underline" type="button" hx-post="{}" hx-target="#{}"'
+        ' hx-disabled-elt="this" aria-label="{}">{}</button> <span id="{}" role="status"></span>',
+        reverse("admin:credentials_client_test_typed", args=[row.client_id, row.TYPE, row.pk]),
+        result,
+        _("Test the login %(what)s") % {"what": row.describe_host_or_address()},
+        _("Test this login"),
+        result,
+    )
+
+
+# The test of a login that isn't stored yet, with what is typed for it: of a new client, and of a row that is added.
+
+
+class UnstoredLoginTestView(TypedLoginView):
+    """Tests a login that isn't stored yet. No stored secret is near: all of it is typed."""
+
+    def find_client(self) -> Client | None:
+        """Return the client that gets the login; None where it is being added too."""
+        return None
+
+    @cached_property
+    def inline(self) -> CredentialInline | None:
+        """Return the form's inline for the type of logins in the address; None where the user's form has none."""
+        found = self.model_admin.get_inline_instances(self.request, self.find_client())
+        return next((each for each in found if self.kwargs["kind"] == each.model.TYPE), None)
+
+    def may_use_page(self) -> bool:
+        """Say whether the user may open the page that has the form."""
+        return bool(self.model_admin.has_add_permission(self.request))
+
+    def has_permission(self) -> bool:
+        if not (super().has_permission() and self.may_use_page()):
+            return False
+        if self.kwargs["kind"] not in CREDENTIAL_MODELS:
+            raise Http404
+        return bool(
+            self.inline and self.inline.has_add_permission(self.request, self.find_client())
+        )
+
+    def post(self, request: HttpRequest, **_address: object) -> HttpResponse:
+        form = self.make_form()
+        if form is None:
+            return self.show_login_not_in_form()
+        if not form.is_valid():
+            return self.show_errors(form)
+        result = try_typed_login(
+            form.instance, client=self.find_client(), by=get_signed_in_user(request)
+        )
+        return self.show_outcome(result.outcome, result.service)
+
+    def make_form(self) -> CredentialForm | None:
+        """Return the form of the row that the page names; None where there can be none."""
+        row = read_raw_form_text(self.request, "row")
+        if self.inline is None:
+            return None
+        forms = self.inline.get_formset(self.request, self.find_client())
+        if not re.fullmatch(rf"{forms.get_default_prefix()}-[0-9]{{1,4}}", row):
+            return None
+        form: CredentialForm = forms.form(self.request.POST, prefix=row)
+        return form
+
+
+class TestLoginOfNewClientView(UnstoredLoginTestView):
+    """Tests a login of a client that is being added, on the onboarding page or on Django's own."""
+
+    __test__ = False  # none of pytest's
+
+    def make_form(self) -> CredentialForm | None:
+        if "row" in self.request.POST:
+            return super().make_form()
+        forms = OnboardingForms(self.model_admin, self.request, self.request.POST)
+        form = forms.logins.get(self.kwargs["kind"])
+        if form:
+            form.empty_permitted = False
+        return form
+
+
+class TestNewLoginView(UnstoredLoginTestView, ClientView):
+    """Tests a login that is being added to a client."""
+
+    __test__ = False
+
+    def find_client(self) -> Client:
+        return self.client
+
+    def may_use_page(self) -> bool:
+        return bool(self.model_admin.has_change_permission(self.request))
+
+
+def link_new_test(
+    request: HttpRequest, form: CredentialForm, client: Client | None, row: str = ""
+) -> SafeString | str:
+    """Return the button that tests a login that isn't stored; "" for a user who may not. `row`: its form's prefix."""
+    model = form.instance._meta.model_name
+    wanted = (LOGIN_PERMISSION, f"credentials.add_{model}", f"credentials.change_{model}")
+    if not request.user.has_perms(wanted):
+        return ""
+    kind = form.instance.TYPE.value
+    address = (
+        reverse("admin:credentials_client_test_new", args=[client.pk, kind])
+        if client and client.pk
+        else reverse("admin:credentials_client_add_test", args=[kind])
+    )
+    result = f"login-test-{row or kind}"
+    # All fields: the onboarding page keeps secrets out of what it sends while somebody types.
+    return format_html(
+        '<button class="cursor-pointer text-link underline" type="button" hx-post="{}" hx-target="#{}"'
+        ' hx-vals="{}" hx-params="*" hx-disabled-elt="this">{}</button> <span id="{}" role="status"></span>',
+        address,
+        result,
+        json.dumps({"row": row} if row else {}),
+        _("Test this login"),
+        result,
+    )
+
+
+# The page that rotates one login of a client: what will happen, and for a mailbox or an AWS key what is new.
+
+ROTATIONS_SHOWN = 5
+
+
+class RotateView(ClientView):
+    """Says what a rotation of this login does, and does it."""
+
+    template_name = "admin/migration/rotate.html"
+    permission_required = ROTATE_PERMISSION
+
+    @cached_property
+    def client(self) -> Client:
+        return read_client_with_rows(get_object_or_404(Client, pk=self.client_id).pk)
+
+    @cached_property
+    def row(self) -> Credential:
+        """Return the login that the address names; raise Http404 if there is none that NOVA could ask for."""
+        row = next(
+            (
+                row
+                for kind, rows in self.client.credentials_by_type().items()
+                for row in rows
+                if kind == self.kwargs["kind"] and row.pk == self.kwargs["credential_id"]
+            ),
+            None,
+        )
+        if row is None or not nova_can_read_login(self.client, row):
+            raise Http404
+        return row
+
+    @property
+    def label_unless_primary(self) -> str | None:
+        return find_label_unless_primary(self.client, self.row)
+
+    @property
+    def title(self) -> str:
+        what = {"login": f"{self.client.name} › {self.row.describe_host_or_address()}"}
+        return _("Rotate %(login)s") % what
+
+    def has_permission(self) -> bool:
+        may_view = self.model_admin.has_view_permission(self.request)
+        return bool(super().has_permission() and may_view)
+
+    def get(self, request: HttpRequest, **_address: object) -> HttpResponse:
+        return self.show_page()
+
+    def post(self, request: HttpRequest, **_address: object) -> HttpResponse:
+        if read_raw_form_text(request, "confirmed") != "1":
+            return self.show_page()
+        entered = self.read_entered()
+        if not all(entered.values()):
+            return self.show_page(
+                [_("Enter the new secret: it is tested by a login, then stored.")]
+            )
+        try:
+            rotation = self.rotate(entered)
+        except (NotRotated, RotationOpenError) as refusal:
+            return self.show_page([localize(refusal.message)])
+        if rotation.outcome == RotationOutcome.ROTATED:
+            done = rotation_sentences.ROTATED(login=rotation.client_kind_and_label)
+            messages.success(request, localize(done))
+            return HttpResponseRedirect(get_tab_url(self.client_id, ClientTab.LOGINS))
+        why = rotation.message
+        if why and not rotation.is_finished:
+            why = rotation_sentences.ROTATION_UNFINISHED(why=why)
+        return self.show_page([localize(why)] if why else [])
+
+    def read_entered(self) -> dict[str, str]:
+        """Return what was typed, by column; nothing is asked for a database."""
+        columns = ENTERED_COLUMNS.get(self.row.TYPE, ())
+        return {name: read_raw_form_text(self.request, name) for name in columns}
+
+    def rotate(self, entered: dict[str, str]) -> Rotation:
+        by = get_signed_in_user(self.request)
+        if self.row.TYPE == CredentialType.DATABASE:
+            return rotate_database(
+                client_id=self.client_id, label=self.label_unless_primary, by=by, interactive=True
+            )
+        return store_entered_secret(
+            client_id=self.client_id,
+            credential_type=self.row.TYPE,
+            label=self.label_unless_primary,
+            entered=entered,
+            by=by,
+            warn=lambda message: messages.warning(self.request, localize(message)),
+        )
+
+    def show_page(self, problems: list[str] | None = None) -> HttpResponse:
+        row = self.row  # first: there may be none
+        phase = Phase(
+            all_clients().with_phase().values_list("phase", flat=True).get(pk=self.client_id)
+        )
+        context = self.get_context_data(
+            problems=problems or [],
+            row=row,
+            is_database=row.TYPE == CredentialType.DATABASE,
+            phase=phase,
+            fields=[
+                (name, row._meta.get_field(name).verbose_name, name in row.SECRET_FIELDS)  # type: ignore[union-attr]
+                for name in ENTERED_COLUMNS.get(row.TYPE, ())
+            ],
+            input_classes=" ".join(BASE_INPUT_CLASSES),
+            **get_schedule_context(self.client_id),
+            rotations=Rotation.objects.filter(client_id=self.client_id)[:ROTATIONS_SHOWN],
+            back=get_tab_url(self.client_id, ClientTab.LOGINS),
+        )
+        response = self.render_to_response(context)
+        response["Cache-Control"] = "no-store, private"
+        return response
+
+
+class SetScheduleView(ClientView):
+    """Sets every how many days the client's database passwords are rotated."""
+
+    permission_required = ROTATE_PERMISSION
+
+    def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        typed = read_raw_form_text(request, "days").strip()
+        days = read_number(typed)
+        if typed and not (days and days <= MOST_DAYS):
+            text = _("Nothing was changed: type a number of days from 1 to %(n)s, or nothing.")
+            messages.error(request, text % {"n": MOST_DAYS})
+        elif RotationSchedule.objects.set_days(
+            days, client=self.client, by=get_signed_in_user(request)
+        ):
+            messages.success(request, _("Changed the schedule of rotations."))
+        return HttpResponseRedirect(get_tab_url(client_id, ClientTab.LOGINS))
+
+
+def get_schedule_context(client_id: int) -> dict[str, object]:
+    """Return the client's own schedule, its groups', and the day of its next rotation."""
+    schedules = RotationSchedule.objects.of_client_or_its_groups(client_id).select_related("group")
+    next_day = RotationSchedule.objects.find_next_days(client_id).get(client_id)
+    return {
+        "own_schedule": next((each for each in schedules if each.group is None), None),
+        "group_schedules": [each for each in schedules if each.group],
+        "next_rotation": next_day,
+        "is_overdue": next_day is not None and next_day < today(),
+        "most_days": MOST_DAYS,
+    }
+
+
+def find_label_unless_primary(client: Client, row: Credential) -> str | None:
+    """Return the label by which NOVA asks for this login; None where it is the primary one."""
+    return None if find_row(client, row.TYPE, None) == row else row.label
+
+
+def nova_can_read_login(client: Client, row: Credential) -> bool:
+    """Say whether NOVA can ask for this login: as the primary one, or by a label that no other has before it."""
+    return find_row(client, row.TYPE, find_label_unless_primary(client, row)) == row
+
+
+def join_links(*links: SafeString | str) -> SafeString:
+    """Put the links that there are beside each other."""
+    return format_html_join(" · ", "{}", ((link,) for link in links if link))
+
+
+def link_rotation(request: HttpRequest, row: Credential) -> SafeString | str:
+    """Return the link to the page that rotates the login; "" for a user who may not, or where NOVA can't ask for it."""
+    if not request.user.has_perm(ROTATE_PERMISSION):
+        return ""
+    if not (row.is_primary or row.label):
+        return ""
+    return format_html(
+        '<a class="text-link underline" href="{}" aria-label="{}">{}…</a>',
+        reverse("admin:credentials_client_rotate", args=[row.client_id, row.TYPE, row.pk]),
+        _("Rotate %(login)s") % {"login": row.describe_host_or_address()},
+        _("Rotate"),
+    )
+
+
+# Shows one secret value to one person, on a page that nothing keeps. Asks for the password, and for a reason.
+
+REVEAL_PERMISSION = "migration.reveal_credential"
+# A password that was given longer ago is asked for again.
+FRESH_SECONDS = 5 * 60
+HIDDEN_AFTER_SECONDS = 30
+AUTHENTICATED_AT = "authenticated_at"
+
+
+@receiver(user_logged_in, dispatch_uid="migration.remember_authentication")
+def remember_authentication(request: HttpRequest, **_: object) -> None:
+    """Note the login's time in the session: it counts as giving the password, by OpenID Connect too."""
+    request.session[AUTHENTICATED_AT] = time.time()
+
+
+def is_freshly_authenticated(request: HttpRequest) -> bool:
+    """Say whether the session's password was given in the last FRESH_SECONDS."""
+    return 0 <= time.time() - request.session.get(AUTHENTICATED_AT, 0) < FRESH_SECONDS
+
+
+@dataclass(frozen=True)
+class FieldOfCredential:
+    """A secret field of one credential of a client."""
+
+    client: Client
+    credential: Credential
+    credential_type: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.client.name} › {self.credential.describe_host_or_address()} › {self.label}"
+
+    @property
+    def label(self) -> str:
+        return label_field(self.credential, self.name)
+
+
+def label_field(row: Credential, name: str) -> str:
+    return str(getattr(row._meta.get_field(name), "verbose_name", name))
+
+
+class RevealView(ClientView):
+    """The page that asks for a reason, and for the password if it was given long ago, and then shows the value."""
+
+    template_name = "admin/migration/reveal.html"
+    permission_required = REVEAL_PERMISSION
+
+    @cached_property
+    def field(self) -> FieldOfCredential:
+        """Return the field that the address names; raise Http404 if there is none."""
+        credential_type, name = self.kwargs["kind"], self.kwargs["name"]
+        try:
+            client, credential = find_credential(
+                self.client_id, credential_type, self.kwargs["credential_id"]
+            )
+        except LookupError:
+            raise Http404 from None
+        if name not in credential.SECRET_FIELDS:
+            raise Http404
+        return FieldOfCredential(client, credential, credential_type, name)
+
+    @cached_property
+    def client(self) -> Client:
+        return self.field.client
+
+    @property
+    def title(self) -> str:
+        return _("Reveal %(field)s") % {"field": self.field}
+
+    def has_permission(self) -> bool:
+        may_view = self.model_admin.has_view_permission(self.request)
+        return bool(super().has_permission() and may_view)
+
+    def get(self, request: HttpRequest, **_address: object) -> HttpResponse:
+        return self.show_page()
+
+    def post(self, request: HttpRequest, **_address: object) -> HttpResponse:
+        field = self.field
+        if problems := self.confirm_or_list_problems():
+            return self.show_page(problems)
+        try:
+            revealed = reveal(
+                client_id=field.client.pk,
+                kind=field.credential_type,
+                credential_id=field.credential.pk,
+                name=field.name,
+                by=get_signed_in_user(request),
+                reason=get_typed_reason(request),
+                # Behind a trusted proxy it is the client's too.
+                address=request.META.get("REMOTE_ADDR", ""),
+            )
+        except LookupError:
+            raise Http404 from None
+        except (NotRevealed, ReasonError) as refusal:
+            return self.show_page([localize(refusal.message)])
+        return self.show_page(revealed=revealed)
+
+    def confirm_or_list_problems(self) -> list[str]:
+        """Return what is wrong in the form. A right password counts for the session, a wrong one is recorded."""
+        request, problems = self.request, []
+        if not is_freshly_authenticated(request):
+            password = request.POST.get("password", "")
+            if check_own_password_or_code(request, password, place=PasswordPlace.REVEAL):
+                request.session[AUTHENTICATED_AT] = time.time()
+            else:
+                problems.append(_("That is not your password."))
+                self.record_wrong_password()
+        if not get_typed_reason(request):
+            problems.append(_("Give a reason or a ticket: it is kept with your name."))
+        return problems
+
+    def record_wrong_password(self) -> None:
+        field = self.field
+        record_refused_reveal(
+            field.client,
+            field.credential,
+            field.name,
+            why=audit_sentences.WRONG_PASSWORD(),
+            by=get_signed_in_user(self.request),
+        )
+
+    def show_page(
+        self, problems: list[str] | None = None, *, revealed: RevealedValue | None = None
+    ) -> HttpResponse:
+        """Show the value, or the form with its problems. No browser and no proxy keeps the page."""
+        request = self.request
+        context = self.get_context_data(
+            here=request.get_full_path(),
+            hidden_after=HIDDEN_AFTER_SECONDS,
+            input_classes=" ".join(BASE_INPUT_CLASSES),
+            revealed=revealed,
+            problems=problems or [],
+            wants_password=not is_freshly_authenticated(request),
+            reason=request.POST.get("reason", ""),
+            comparison=Comparison.objects.newest().filter(client_id=self.client.pk).first(),
+            may_compare=request.user.has_perm(RESOLVE_PERMISSION),
+        )
+        response = self.render_to_response(context)
+        response["Cache-Control"] = "no-store, private"
+        return response
+
+
+def link_reveal(request: HttpRequest, row: Credential, name: str) -> SafeString | str:
+    """Return the link that reveals a secret field of the row; "" for a user who may not reveal it."""
+    if not request.user.has_perm(REVEAL_PERMISSION):
+        return ""
+    page = "admin:credentials_client_reveal"
+    what = {"what": row.describe_host_or_address(), "field": label_field(row, name)}
+    return format_html(
+        '<a class="text-link underline" href="{}" aria-label="{}">{}…</a>',
+        reverse(page, args=[row.client_id, row.TYPE, row.pk, name]),
+        _("Reveal %(what)s › %(field)s") % what,
+        _("Reveal"),
+    )

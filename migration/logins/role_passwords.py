@@ -1,0 +1,370 @@
+"""Sets the password of a database's role, and tells which logins of a client use that role."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import psycopg
+from django.db import connection as django_connection
+from psycopg import sql
+
+from credentials.models import DatabaseCredential, RowsBusyError
+from credentials.nova_columns import NovaSchemaError
+from credentials.pointers import POINTER
+from credentials.refusals import RefusedByDatabaseError
+from migration import login_sentences, rotation_sentences
+from migration.core.keys import make_fingerprint
+from migration.core.outgoing import Deadline, LoginFailedError, LoginOutcome
+from migration.core.snapshots import read_client_with_rows
+from migration.logins.attempts import DatabaseLogin, open_database
+from migration.logins.models import RotationOutcome
+from migration.logins.pending import (
+    ForeignPendingError,
+    LoginGoneError,
+    PendingOfOtherRoleError,
+    SecretKeepsChangingError,
+    SecretOfOthersError,
+    is_same_role,
+    make_passwordless_login,
+    read_logins,
+)
+from migration.pushes.models import KnownValue
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.document import DocumentError
+from nova_credentials.messages import MessageError
+from nova_credentials.shown_names import escape_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from credentials.models import Client, Credential
+    from nova_credentials.document import Document
+    from nova_credentials.messages import Message
+
+
+# Finds the login that NOVA gets when it asks for a type and a label. Reads what was read of the client.
+
+
+def find_row(
+    client: Client, credential_type: CredentialType, label: str | None
+) -> Credential | None:
+    """Return the client's primary row of the type, or the first of the label, as NOVA's reader picks it."""
+    rows = client.credentials_by_type()[credential_type]
+    ordered = sorted(rows, key=lambda row: row.is_primary is not True)
+    for row in ordered:
+        if row.is_primary if label is None else row.label == label:
+            return row
+    return None
+
+
+def describe_missing_login(
+    slug: str, credential_type: CredentialType, label: str | None
+) -> Message:
+    """Say that the client has no such login."""
+    which = rotation_sentences.ROTATION_PRIMARY_LOGIN()
+    if label is not None:
+        which = rotation_sentences.ROTATION_LOGIN_LABELLED(label=label)
+    return rotation_sentences.ROTATION_NO_SUCH_LOGIN(
+        slug=slug, kind=credential_type.value, which=which
+    )
+
+
+# Changes a role's own password in a client's database, and proves it by a login. Knows no row and no AWS.
+
+if TYPE_CHECKING:
+    Connection = psycopg.Connection[tuple[Any, ...]]
+    OpenLogin: TypeAlias = Callable[[DatabaseLogin], AbstractContextManager[Connection]]
+
+
+# About 190 bits; no character that a URI, a shell or a quoting would need to escape.
+PASSWORD_CHARACTERS = string.ascii_letters + string.digits
+PASSWORD_LENGTH = 32
+# A whole session: the login, three statements and a second login.
+SESSION_SECONDS = 10.0
+# Not `change_password` of libpq's: it keeps Python's lock while it waits, and makes what the server asks for, md5 too.
+VERIFIER = b"scram-sha-256"
+# The role may be another one than the user's, by its own setting; and nothing in the database is found by another name.
+# For one transaction only: behind a pooler the session is somebody else's afterwards.
+PREPARE = """
+SET LOCAL ROLE NONE; SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '5s'
+"""
+ROLE = """
+SELECT session_user::text, pg_is_in_recovery(), to_char(rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'),
+    rolvaliduntil < now() + interval '15 minutes'
+FROM pg_catalog.pg_roles WHERE rolname = session_user
+"""
+NO_RIGHT, READ_ONLY, WRONG_PASSWORD = "42501", "25006", "28P01"
+
+
+class RoleRefusedError(MessageError):
+    """The server does not change this role's password; nothing was changed there."""
+
+
+class ValidPasswordUnknownError(MessageError):
+    """Nothing is known of the password now: the server can't be reached, or was lost in between."""
+
+
+def make_password() -> str:
+    """Return a new random password for the role of a client's login."""
+    return "".join(secrets.choice(PASSWORD_CHARACTERS) for _ in range(PASSWORD_LENGTH))
+
+
+@contextmanager
+def open_login(login: DatabaseLogin) -> Iterator[Connection]:
+    """Open a read-only session with this login until the block ends; raises `LoginFailedError`."""
+    with (
+        Deadline(SESSION_SECONDS) as deadline,
+        # But for the change itself: a standby refuses a transaction that may write before it says what it is.
+        open_database(login, deadline=deadline) as connection,
+    ):
+        yield connection
+
+
+def logs_in(login: DatabaseLogin, open_login: OpenLogin) -> bool:
+    """Say whether the server lets this login in; raises `ValidPasswordUnknownError` where that can't be known now."""
+    try:
+        with open_login(login):
+            return True
+    except LoginFailedError as error:
+        require_wrong_password(error)
+        return False
+
+
+def require_wrong_password(error: LoginFailedError) -> None:
+    """Raise `ValidPasswordUnknownError` unless the server said that the password is wrong.
+
+    All else (pg_hba.conf, NOLOGIN, a database that is gone, no server) says nothing of the password.
+    """
+    if error.code != WRONG_PASSWORD:
+        raise make_unclear(error) from None
+
+
+def make_unclear(error: LoginFailedError) -> ValidPasswordUnknownError:
+    """Return the error that says with which outcome the login failed."""
+    return ValidPasswordUnknownError(_not_logged_in(error.outcome))
+
+
+def _not_logged_in(outcome: LoginOutcome) -> Message:
+    return rotation_sentences.ROTATION_NOT_LOGGED_IN(outcome=login_sentences.OUTCOMES[outcome]())
+
+
+def require_changeable(login: DatabaseLogin, open_login: OpenLogin) -> None:
+    """Raise `RoleRefusedError` where this login can't, or may not, change the password of its own role.
+
+    Raises `LoginFailedError` where it can't be logged in to.
+    """
+    own = django_connection.settings_dict
+    if (login.user, login.password) == (own["USER"], own["PASSWORD"]):
+        raise RoleRefusedError(rotation_sentences.ROTATION_OF_THE_SITES_ROLE(user=login.user))
+    with open_login(login) as connection, _refusals(login):
+        _require_ready(connection, login)
+
+
+def change_password(
+    login: DatabaseLogin, new: str, open_login: OpenLogin, *, before: Callable[[], object]
+) -> None:
+    """Give the login's role a new password and log in with it; `before` is called last before the change.
+
+    Raises `LoginFailedError` where the login doesn't work, `RoleRefusedError` where nothing was changed, and
+    `ValidPasswordUnknownError` where it isn't known what is valid.
+    """
+    with open_login(login) as connection, _refusals(login):
+        _require_ready(connection, login)
+        before()
+        _set_password(connection, login.user, new)
+        # Also where that is not clear: a pooler may know the former password only, and this session is still open.
+        with suppress(ValidPasswordUnknownError):
+            if logs_in(replace(login, password=new), open_login):
+                return
+        try:
+            _set_password(connection, login.user, login.password)
+        except psycopg.Error:
+            raise ValidPasswordUnknownError(_not_logged_in(LoginOutcome.REFUSED)) from None
+    raise RoleRefusedError(rotation_sentences.ROTATION_PUT_BACK())
+
+
+def _require_ready(connection: Connection, login: DatabaseLogin) -> None:
+    """Raise `RoleRefusedError` where the change can't be made in this session, or proves nothing."""
+    connection.autocommit = True
+    with connection.transaction():
+        connection.execute(PREPARE)
+        found = connection.execute(ROLE).fetchone()
+    user, in_recovery, until, expires = found or ("", None, None, None)
+    if user != login.user:
+        raise RoleRefusedError(rotation_sentences.ROTATION_OTHER_USER())
+    if in_recovery:
+        raise RoleRefusedError(rotation_sentences.ROTATION_SERVER_IN_RECOVERY())
+    if expires:
+        raise RoleRefusedError(rotation_sentences.ROTATION_PASSWORD_EXPIRES(user=user, until=until))
+
+
+def _set_password(connection: Connection, user: str, password: str) -> None:
+    """Change the password; the server and its log get a verifier, never the password."""
+    verifier = connection.pgconn.encrypt_password(password.encode(), user.encode(), VERIFIER)
+    connection.execute(
+        sql.SQL("BEGIN READ WRITE; {} ALTER ROLE {} PASSWORD {}; COMMIT").format(
+            sql.SQL(f"{PREPARE};"), sql.Identifier(user), sql.Literal(verifier.decode())
+        )
+    )
+
+
+@contextmanager
+def _refusals(login: DatabaseLogin) -> Iterator[None]:
+    """Raise our own errors in place of psycopg's, whose texts are the server's."""
+    try:
+        yield
+    except psycopg.Error as error:
+        code = error.sqlstate or ""
+    else:
+        return
+    if code == NO_RIGHT:
+        raise RoleRefusedError(rotation_sentences.ROTATION_MAY_NOT_CHANGE_PASSWORD(code=code))
+    if code == READ_ONLY:
+        raise RoleRefusedError(rotation_sentences.ROTATION_SERVER_IN_RECOVERY())
+    if code and not code.startswith(("08", "57")):
+        raise RoleRefusedError(rotation_sentences.ROTATION_PASSWORD_NOT_CHANGED(code=code))
+    raise ValidPasswordUnknownError(_not_logged_in(LoginOutcome.UNREACHABLE))
+
+
+# Owns what ends a rotation for good, and what only hinders it.
+
+
+class RotationRefusedError(MessageError):
+    """The rotation can't be made; nothing is changed, or everything put back."""
+
+
+class ClientNotReadyError(MessageError):
+    """The client's rows can't be read, or AWS does not hold them yet; the next try may find them ready."""
+
+
+class PasswordReplacedMeanwhileError(MessageError):
+    """Somebody gave the login another password while it was rotated; the next try looks at it anew."""
+
+
+class RotationStoppedError(MessageError):
+    """It isn't known which password is valid or where the login leads: a person has to look."""
+
+
+class LeadsElsewhereError(RotationStoppedError):
+    """The login is gone, or leads to another server; AWS keeps the new password as version `version`."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(rotation_sentences.ROTATION_DESTINATION_CHANGED(version=version))
+
+
+class NothingLogsInError(RotationStoppedError):
+    """Neither the new password, which AWS keeps as the version, nor a former one is valid."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(rotation_sentences.ROTATION_NOTHING_LOGS_IN(version=version))
+
+
+# What ends a rotation for good, and with which outcome.
+ENDS: dict[type[MessageError], RotationOutcome] = {
+    RotationRefusedError: RotationOutcome.REFUSED,
+    RoleRefusedError: RotationOutcome.REFUSED,
+    ForeignPendingError: RotationOutcome.REFUSED,
+    PendingOfOtherRoleError: RotationOutcome.REFUSED,
+    RotationStoppedError: RotationOutcome.STOPPED,
+    LeadsElsewhereError: RotationOutcome.STOPPED,
+    NothingLogsInError: RotationOutcome.STOPPED,
+}
+# What may pass by itself.
+HINDRANCES = (
+    *(SecretsManagerError, DocumentError, NovaSchemaError, RowsBusyError, RefusedByDatabaseError),
+    *(ValidPasswordUnknownError, LoginGoneError, SecretKeepsChangingError),
+    SecretOfOthersError,
+    *(ClientNotReadyError, PasswordReplacedMeanwhileError),
+)
+
+
+# Finds the rows of the role that a rotation changes, and what else logs in as that role. Writes nothing.
+
+MOST_NAMED = 5  # of the others that have the same login
+MOST_CHARACTERS = 100  # of a host's name
+
+
+def list_rows_of_role(client: Client, login: DatabaseLogin) -> list[DatabaseCredential]:
+    """Return the client's rows that log in as the role of this login."""
+    return [row for row in list_rows(client) if is_same_role(make_login(row), login)]
+
+
+def read_row_passwords(client_id: int) -> dict[int, str]:
+    """Return what NOVA's rows hold as the password of each database login, by row."""
+    return {row.pk: row.db_password for row in list_rows(read_client_with_rows(client_id))}
+
+
+def list_rows(client: Client) -> list[DatabaseCredential]:
+    """Return the client's rows of database logins."""
+    rows = client.credentials_by_type()[CredentialType.DATABASE]
+    return [row for row in rows if isinstance(row, DatabaseCredential)]
+
+
+def make_login(row: DatabaseCredential) -> DatabaseLogin:
+    """Return the login that the row holds, where NOVA lets columns be NULL, too; its password may be a pointer."""
+    return DatabaseLogin(
+        row.db_host or "",
+        row.db_port or 0,
+        row.db_name or "",
+        row.db_user or "",
+        row.db_password or "",
+    )
+
+
+def require_own_role(client: Client, document: Document, login: DatabaseLogin) -> None:
+    """Raise `RotationRefusedError` where another login is, or may be, of the same role and would be locked out.
+
+    Those of the client itself at the same server get the new password too. Under another name of a host (a pooler, a
+    replica, an alias) a role can't be told from its namesake elsewhere: the same user with the same password counts.
+    """
+    if slugs := tuple(_list_other_clients(client, login)[:MOST_NAMED]):
+        raise RotationRefusedError(rotation_sentences.ROTATION_LOGIN_SHARED(slugs=slugs))
+    own = [*read_logins(document), *map(make_login, list_rows(client))]
+    alike = {
+        f"{escape_name(each.host[:MOST_CHARACTERS])}:{each.port}"
+        for each in own
+        if (each.user, each.password) == (login.user, login.password)
+        and not is_same_role(each, login)
+    }
+    if alike:
+        raise RotationRefusedError(
+            rotation_sentences.ROTATION_LOGIN_ELSEWHERE(hosts=tuple(sorted(alike))[:MOST_NAMED])
+        )
+
+
+def _list_other_clients(client: Client, login: DatabaseLogin) -> list[str]:
+    """Return the slugs of other clients that log in as the same role, or as its namesake with the same password."""
+    namesakes = (
+        DatabaseCredential.objects.filter(db_user=login.user)
+        .exclude(client_id=client.pk)
+        .order_by("client__slug")
+        .values_list("client_id", "client__slug", "db_host", "db_port", "db_password")
+    )
+    found = [
+        (owner, slug, host or "", port, secret or "")
+        for owner, slug, host, port, secret in namesakes
+    ]
+    purged = {owner for owner, *_, password in found if password.startswith(POINTER)}
+    with_it = set(
+        KnownValue.objects.current_of_present_clients()
+        .filter(
+            kind=CredentialType.DATABASE,
+            digest__in=[make_fingerprint(owner, login.password).digest for owner in purged],
+        )
+        .values_list("client_id", flat=True)
+    )
+    sharing = (
+        slug
+        for owner, slug, host, port, password in found
+        if is_same_role(make_passwordless_login(host, port, login.user), login)
+        or password == login.password
+        or owner in with_it
+    )
+    return list(dict.fromkeys(sharing))
