@@ -47,7 +47,7 @@ UNFOLD = {
     # Unfold's own color is too pale for links on dark pages (4.3 to 1, where WCAG asks 4.5).
     "COLORS": {"primary": {"500": "oklch(66% .24 303.9)"}},
     "ACCOUNT": {"navigation": list_account_links},
-    "DASHBOARD_CALLBACK": "migration.admin.get_dashboard_context",
+    "DASHBOARD_CALLBACK": "migration.site.dashboard.get_dashboard_context",
     "SIDEBAR": {
         "show_search": False,
         "navigation": [

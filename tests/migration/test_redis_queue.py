@@ -37,7 +37,8 @@ import html, json, re
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
-from migration.models import Run, RunPlan
+from migration.models import RunPlan
+from migration.runs.models import Run
 
 browser = Client(SERVER_NAME="localhost")
 browser.force_login(User.objects.get())

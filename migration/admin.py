@@ -1,4 +1,4 @@
-"""The site's pages over clients, runs and comparisons. They call operations and show what these answer."""
+"""Registers the pages of every drawer with Django's admin."""
 
 from django.contrib import admin
 
@@ -14,10 +14,6 @@ from migration.moves.approval_pages import MoveRequestAdmin
 from migration.nova.models import ReaderProcess
 from migration.nova.readers import ReaderProcessAdmin
 from migration.nova.tables import NovaTablesAdmin
-from migration.people import (
-    password_pages,  # noqa: F401  # guards the change of the own password
-    users,  # noqa: F401  # guards the change of the own password
-)
 from migration.people.models import WrongPassword
 from migration.people.password_pages import WrongPasswordAdmin
 from migration.pushes.pages import ComparisonAdmin
@@ -27,22 +23,6 @@ from migration.runs.requests import MoveRequest
 from migration.secrets.copy_pages import CopySearchAdmin
 from migration.secrets.models import CopySearch
 from migration.site.audit import AuditEventAdmin
-from migration.site.dashboard import get_dashboard_context
-
-__all__ = [
-    "AuditEventAdmin",
-    "CampaignAdmin",
-    "ClientAdmin",
-    "ClientGroupAdmin",
-    "ComparisonAdmin",
-    "CopySearchAdmin",
-    "MoveRequestAdmin",
-    "NovaTablesAdmin",
-    "ReaderProcessAdmin",
-    "RunAdmin",
-    "WrongPasswordAdmin",
-    "get_dashboard_context",
-]
 
 admin.site.register(Client, ClientAdmin)
 admin.site.register(ClientGroup, ClientGroupAdmin)
