@@ -11,6 +11,7 @@ import sys
 import time
 from secrets import token_urlsafe
 
+from migration.pushes.pushes import SECRETS_PUSHED
 from tests import nova_database
 from tests.bench import LOCAL
 
@@ -55,13 +56,12 @@ def in_database(number: int) -> None:
 
 def write_chain(number: int) -> None:
     """Write signed entries and their links, many in one statement."""
-    from migration import audit_sentences
     from migration.core.audit import AuditCode, audit_keys
     from migration.core.audit_chain import AuditHead, make_link, seal_audit
     from migration.models import AuditEvent
 
     keys, head = audit_keys(), seal_audit(from_beginning=True)
-    facts = audit_sentences.PUSHED(secrets=("nova/clients/idom",))
+    facts = SECRETS_PUSHED(secrets=("nova/clients/idom",))
     for first in range(0, number, AT_ONCE):
         events, links = [], []
         for n in range(first, min(first + AT_ONCE, number)):

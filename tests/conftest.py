@@ -19,7 +19,6 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from credentials.triggers import ensure_writes_are_counted
-from migration import evidence_sentences
 from migration.core import leases, outgoing
 from migration.core.audit_chain import seal_audit
 from migration.core.aws_store import _call_counter, store_calls
@@ -28,6 +27,7 @@ from migration.core.outgoing import LoginOutcome
 from migration.core.rate_limiter import rate_limiter
 from migration.core.refused_acts import limit
 from migration.moves import evidence
+from migration.moves.evidence import NO_COPIES_FOUND
 from migration.secrets import copies
 from migration.site import audit
 from migration.site.environment import account_cache
@@ -241,7 +241,7 @@ def empty_tables() -> None:
 def copies_are_not_looked_for(monkeypatch) -> None:
     """Most tests are about something else (`tests/settings.py`), and no setting switches this line of evidence off."""
     line = evidence.EvidenceLine(
-        evidence.Evidence.COPIES, True, evidence_sentences.NO_COPIES_FOUND(ago=timezone.now())
+        evidence.Evidence.COPIES, True, NO_COPIES_FOUND(ago=timezone.now())
     )
     monkeypatch.setattr(evidence, "_judge_copies", lambda *_: line)
 

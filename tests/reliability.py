@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from migration import run_sentences
+from migration.core.sentences import NO_WORKER
 from nova_admin.embedded.aws import AwsServer
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule, mixed_rules
@@ -394,7 +394,7 @@ def perform(aws: AwsServer, server: str, scenario: Scenario, number: int) -> tup
         again = sum(run.items.filter(attempts__gt=0).count() for run in runs)
         struck = sum(aws.conditions.report()["injected"].values())
         wrong = verify(made, scenario, runs)
-    told = str(next((r for r in made.reasons if r.key != run_sentences.NO_WORKER.key), ""))
+    told = str(next((r for r in made.reasons if r.key != NO_WORKER.key), ""))
     if scenario.strikes and not struck:
         wrong.append("no call was struck")
     if scenario.tells and not told:

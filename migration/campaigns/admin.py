@@ -12,7 +12,7 @@ from unfold.decorators import display
 
 from credentials.localization import localize_html
 from credentials.shown_names import escape_name
-from migration import campaign_sentences
+from migration.campaigns.history import WAITS_FOR_APPROVAL
 from migration.campaigns.models import Campaign, Wave
 from migration.campaigns.pages import (
     ApproveCampaignView,
@@ -125,7 +125,7 @@ class CampaignAdmin(ReadOnlyAdmin):
     @display(description=_("why it stands still"))
     def why_it_waits(self, campaign: Campaign) -> SafeString | str:
         if campaign.state == Campaign.State.REQUESTED:
-            return localize_html(campaign_sentences.WAITS_FOR_APPROVAL())
+            return localize_html(WAITS_FOR_APPROVAL())
         is_stopped = campaign.state == Campaign.State.STOPPED
         return localize_html(campaign.stopped_because) if is_stopped else ""
 

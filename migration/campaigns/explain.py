@@ -19,7 +19,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.localization import localize
-from migration import campaign_sentences, run_sentences
+from migration.campaigns.history import WAITS_FOR_APPROVAL
 from migration.campaigns.members import (
     PASSES_SOON,
     select_blocked_now,
@@ -37,12 +37,13 @@ from migration.campaigns.models import (
 )
 from migration.core.clients import ReadCount, all_clients
 from migration.core.groups import GroupMember
+from migration.core.sentences import NO_WORKER
 from migration.core.workers import Worker
 from migration.moves.evidence import describe_duration, describe_wanted
 from migration.moves.models import FRESH, Blocker
 from migration.runs.items import Outcome, RunItem
 from migration.runs.models import Run
-from nova_credentials.messages import in_a_row
+from nova_credentials.messages import Sentence, in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -164,19 +165,49 @@ OF_WAVE: dict[CountedClients, Callable[[Wave], ClientIds]] = {
 
 # Says what a campaign waits for now: an approval, a run, a soak time, clients, an hour of the day, or a worker.
 
+WAITS_FOR_PAUSED_RUN = Sentence(
+    "waits_for_paused_run", "%(run)s of %(wave)s is paused. Resume it, or stop it."
+)
+WAITS_FOR_REQUESTED_RUN = Sentence(
+    "waits_for_requested_run",
+    "%(run)s of %(wave)s waits for an approval: somebody wants its refused clients tried again.",
+)
 RUN_SENTENCES: dict[str, Sentence] = {
-    Run.State.PAUSED: campaign_sentences.WAITS_FOR_PAUSED_RUN,
-    Run.State.REQUESTED: campaign_sentences.WAITS_FOR_REQUESTED_RUN,
+    Run.State.PAUSED: WAITS_FOR_PAUSED_RUN,
+    Run.State.REQUESTED: WAITS_FOR_REQUESTED_RUN,
 }
+# Why these clients wait: the parts that are named in the two sentences above
+KEPT_IN_A_RUN = Sentence("kept_in_a_run", "%(n)s in a run")
+KEPT_PUSH_PENDING = Sentence(
+    "kept_push_pending",
+    "%(n)s whose push to AWS is pending",
+)
+KEPT_NEVER_COMPARED = Sentence("kept_never_compared", "%(n)s not compared yet")
+KEPT_TOO_OLD = Sentence("kept_too_old", "%(n)s whose newest comparison is too old")
+KEPT_FEW_MATCHES = Sentence(
+    "kept_few_matches",
+    "%(n)s with too few matches in a row so far (needed: %(wanted)s)",
+)
+KEPT_SHORT_TIME = Sentence(
+    "kept_short_time",
+    "%(n)s not long enough in the phase yet (needed: %(wanted)s)",
+)
+KEPT_FEW_READS = Sentence(
+    "kept_few_reads", "%(n)s with too few reads by NOVA so far (needed: %(wanted)s)"
+)
+KEPT_BY_READER = Sentence(
+    "kept_by_reader",
+    "%(n)s of which NOVA's reader met a mismatch or a failure in the last %(wanted)s",
+)
 KEPT_SENTENCES: dict[Blocker, Sentence] = {
-    Blocker.IN_A_RUN: campaign_sentences.KEPT_IN_A_RUN,
-    Blocker.PUSH_PENDING: campaign_sentences.KEPT_PUSH_PENDING,
-    Blocker.NEVER_COMPARED: campaign_sentences.KEPT_NEVER_COMPARED,
-    Blocker.TOO_OLD: campaign_sentences.KEPT_TOO_OLD,
-    Blocker.STREAK: campaign_sentences.KEPT_FEW_MATCHES,
-    Blocker.TIME: campaign_sentences.KEPT_SHORT_TIME,
-    Blocker.READS: campaign_sentences.KEPT_FEW_READS,
-    Blocker.READER: campaign_sentences.KEPT_BY_READER,
+    Blocker.IN_A_RUN: KEPT_IN_A_RUN,
+    Blocker.PUSH_PENDING: KEPT_PUSH_PENDING,
+    Blocker.NEVER_COMPARED: KEPT_NEVER_COMPARED,
+    Blocker.TOO_OLD: KEPT_TOO_OLD,
+    Blocker.STREAK: KEPT_FEW_MATCHES,
+    Blocker.TIME: KEPT_SHORT_TIME,
+    Blocker.READS: KEPT_FEW_READS,
+    Blocker.READER: KEPT_BY_READER,
 }
 # What a comparison brings.
 BY_COMPARISON = (Blocker.NEVER_COMPARED, Blocker.TOO_OLD, Blocker.STREAK)
@@ -188,6 +219,39 @@ class KeptClients:
 
     message: Message
     list_query: str
+
+
+SOAKED_AND_WAITS = Sentence(
+    "soaked_and_waits",
+    "%(wave)s has soaked; it waits for %(n)s clients, until %(until)s at the latest: %(kept)s.",
+    one="%(wave)s has soaked; it waits for %(n)s client, until %(until)s at the latest: %(kept)s.",
+    glue=", ",
+)
+BEGUN_AND_WAITS = Sentence(
+    "begun_and_waits",
+    "%(wave)s has begun; it waits for %(n)s clients, until %(until)s at the latest: %(kept)s.",
+    one="%(wave)s has begun; it waits for %(n)s client, until %(until)s at the latest: %(kept)s.",
+    glue=", ",
+)
+# How long it usually takes until it is there what a step waits for
+USUAL_COMPARISON = Sentence(
+    "usual_comparison",
+    "Usually it is a matter of minutes: the workers compare every client each %(n)s minutes.",
+    one="Usually it is a matter of minutes: the workers compare every client each minute.",
+)
+USUAL_STREAK = Sentence(
+    "usual_streak",
+    "Each comparison that matches counts: the workers make one each %(n)s minutes.",
+    one="Each comparison that matches counts: the workers make one each minute.",
+)
+USUAL_PUSH = Sentence("usual_push", "Usually a push is made within a minute.")
+USUAL_RUN = Sentence("usual_run", "Usually a run takes some minutes.")
+USUAL_READER = Sentence(
+    "usual_reader",
+    "After a mismatch or a failure that NOVA's reader met, %(wanted)s have to pass without another; after a failure,"
+    " some good reads do as well.",
+)
+USUAL_READS = Sentence("usual_reads", "NOVA's reads are counted as NOVA serves these clients.")
 
 
 @dataclass(frozen=True)
@@ -202,7 +266,7 @@ class WaitingStep:
 
     @property
     def message(self) -> Message:
-        soaked, begun = campaign_sentences.SOAKED_AND_WAITS, campaign_sentences.BEGUN_AND_WAITS
+        soaked, begun = SOAKED_AND_WAITS, BEGUN_AND_WAITS
         sentence = soaked if self.has_soaked else begun
         return sentence(
             wave=self.wave.name_message,
@@ -237,15 +301,15 @@ class WaitingStep:
     def usual_durations(self) -> list[Message]:
         """Say how long it usually takes, of each thing that the clients lack."""
         every = settings.NOVA_SWEEP_MINUTES
-        compared, streak = campaign_sentences.USUAL_COMPARISON, campaign_sentences.USUAL_STREAK
+        compared, streak = USUAL_COMPARISON, USUAL_STREAK
         told = {
             Blocker.NEVER_COMPARED: compared(n=every),
             Blocker.TOO_OLD: compared(n=every),
             Blocker.STREAK: streak(n=every),
-            Blocker.PUSH_PENDING: campaign_sentences.USUAL_PUSH(),
-            Blocker.IN_A_RUN: campaign_sentences.USUAL_RUN(),
-            Blocker.READS: campaign_sentences.USUAL_READS(),
-            Blocker.READER: campaign_sentences.USUAL_READER(wanted=describe_duration(FRESH)),
+            Blocker.PUSH_PENDING: USUAL_PUSH(),
+            Blocker.IN_A_RUN: USUAL_RUN(),
+            Blocker.READS: USUAL_READS(),
+            Blocker.READER: USUAL_READER(wanted=describe_duration(FRESH)),
         }
         found = [told[code] for code in self.numbers if code in told]
         return [message for place, message in enumerate(found) if message not in found[:place]]
@@ -278,19 +342,32 @@ def find_unfinished_run(campaign: Campaign) -> Run | None:
     return unfinished.select_related("wave__campaign").order_by("pk").first()
 
 
+WAITS_FOR_RUN = Sentence("waits_for_run", "%(run)s of %(wave)s is in work.")
+WAITS_FOR_ROLLBACK = Sentence(
+    "waits_for_rollback", "The rollback of %(wave)s begins once its moves have ended."
+)
+
+
 def explain_waiting(campaign: Campaign, run: Run | None) -> Wait:
     """Say what the campaign waits for now."""
     if campaign.state == Campaign.State.REQUESTED:
-        return Wait(campaign_sentences.WAITS_FOR_APPROVAL())
+        return Wait(WAITS_FOR_APPROVAL())
     if campaign.is_over and run is None:
         return Wait(None)
     if run and run.wave:
-        sentence = RUN_SENTENCES.get(run.state, campaign_sentences.WAITS_FOR_RUN)
+        sentence = RUN_SENTENCES.get(run.state, WAITS_FOR_RUN)
         return Wait(sentence(run=run.name_message, wave=run.wave.name_message))
     if campaign.state == Campaign.State.STOPPED:
         due = campaign.waves.filter(rollback_is_due=True).first()
-        return Wait(campaign_sentences.WAITS_FOR_ROLLBACK(wave=due.name_message) if due else None)
+        return Wait(WAITS_FOR_ROLLBACK(wave=due.name_message) if due else None)
     return _explain_next_step(campaign, timezone.now())
+
+
+SOAKS = Sentence("soaks", "%(wave)s soaks until %(until)s.")
+STEP_IS_DUE = Sentence(
+    "step_is_due",
+    "The next step has been due for %(since)s; the workers look each minute whether it may begin.",
+)
 
 
 def _explain_next_step(campaign: Campaign, now: datetime) -> Wait:
@@ -300,17 +377,17 @@ def _explain_next_step(campaign: Campaign, now: datetime) -> Wait:
         wave.campaign = campaign
     until = wave.find_end_of_last_soak() if wave else None
     if wave and until and now < until:
-        soaks = campaign_sentences.SOAKS(wave=wave.name_message, until=show_time(until))
+        soaks = SOAKS(wave=wave.name_message, until=show_time(until))
         return Wait(in_a_row(soaks, _name_hours(campaign, until)))
     if hours := _name_hours(campaign, now):
         return Wait(hours)
     seen_at = Worker.objects.last_seen_at()
     if seen_at is None or now - seen_at > Worker.GONE_AFTER:
-        return Wait(run_sentences.NO_WORKER())
+        return Wait(NO_WORKER())
     step = wave and _find_waiting_step(wave, now, has_soaked=until is not None)
     if step:
         return Wait(step.message, step)
-    return Wait(campaign_sentences.STEP_IS_DUE(since=_find_due_time(campaign, wave, now)))
+    return Wait(STEP_IS_DUE(since=_find_due_time(campaign, wave, now)))
 
 
 def _find_due_time(campaign: Campaign, wave: Wave | None, now: datetime) -> datetime:
@@ -337,11 +414,16 @@ def _name_kept(code: Blocker, number: int) -> Message:
     return KEPT_SENTENCES[code](n=number, **({} if wanted is None else {"wanted": wanted}))
 
 
+WAITS_FOR_HOURS = Sentence(
+    "waits_for_hours", "The next step begins between %(begin)s and %(end)s (%(zone)s)."
+)
+
+
 def _name_hours(campaign: Campaign, moment: datetime) -> Message | None:
     """Name the hours of the day in which a step may begin; None where it may at that moment."""
     if not campaign.begins_at or not campaign.ends_at or campaign.hours_allow_step(moment):
         return None
-    return campaign_sentences.WAITS_FOR_HOURS(
+    return WAITS_FOR_HOURS(
         begin=f"{campaign.begins_at:%H:%M}",
         end=f"{campaign.ends_at:%H:%M}",
         zone=timezone.get_default_timezone_name(),

@@ -14,12 +14,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.localization import localize
-from migration import audit_sentences, campaign_sentences
-from migration.campaigns.models import WaveClient
+from migration.campaigns.models import CAMPAIGN_STEERED, STOPPED_BY, STOPPED_BY_COMMAND, WaveClient
 from migration.core.audit import SYSTEM, AuditCode, AuditEvent, first_id_at
 from migration.core.clients import PhaseChange, PhaseChoices, is_move_back
 from migration.runs.items import Outcome
 from migration.runs.models import Run
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,18 +94,31 @@ if TYPE_CHECKING:
 EVENTS_SHOWN = 30
 MOST_EVENTS = 1000
 CODES = (AuditCode.CAMPAIGN, AuditCode.REQUEST, AuditCode.APPROVAL, AuditCode.REFUSAL)
+# What else happened to it
+WENT_ON_BY = Sentence("went_on_by", "%(who)s had it go on.")
+WENT_ON = Sentence("went_on", "It went on.")
+ASKED_AGAIN_BY = Sentence("asked_again_by", "%(who)s had it go on; it waits for an approval.")
+HAS_FINISHED = Sentence("has_finished", "It finished.")
+WAS_CANCELLED_BY = Sentence("was_cancelled_by", "%(who)s cancelled it.")
+WAS_CANCELLED = Sentence("was_cancelled", "It was cancelled by command.")
+# What a campaign waits for
+WAITS_FOR_APPROVAL = Sentence(
+    "waits_for_approval", "Requested: it begins once somebody else has approved it."
+)
 # Of a new state: what happened, where somebody did it and where nobody is named.
 STATES = {
-    "stopped": (campaign_sentences.STOPPED_BY, campaign_sentences.STOPPED_BY_COMMAND),
-    "running": (campaign_sentences.WENT_ON_BY, campaign_sentences.WENT_ON),
-    "requested": (campaign_sentences.ASKED_AGAIN_BY, campaign_sentences.WAITS_FOR_APPROVAL),
-    "finished": (campaign_sentences.HAS_FINISHED, campaign_sentences.HAS_FINISHED),
-    "cancelled": (campaign_sentences.WAS_CANCELLED_BY, campaign_sentences.WAS_CANCELLED),
+    "stopped": (STOPPED_BY, STOPPED_BY_COMMAND),
+    "running": (WENT_ON_BY, WENT_ON),
+    "requested": (ASKED_AGAIN_BY, WAITS_FOR_APPROVAL),
+    "finished": (HAS_FINISHED, HAS_FINISHED),
+    "cancelled": (WAS_CANCELLED_BY, WAS_CANCELLED),
 }
+CAMPAIGN_APPROVED = Sentence("campaign_approved", "Approved %(campaign)s, which %(who)s requested.")
+CAMPAIGN_STOPPED = Sentence("campaign_stopped", "%(campaign)s stopped by itself: %(why)s")
 # Entries that say more than the new state that was noted beside them.
 TELL_THE_STATE = {
-    audit_sentences.CAMPAIGN_STOPPED.key: "stopped",
-    audit_sentences.CAMPAIGN_APPROVED.key: "running",
+    CAMPAIGN_STOPPED.key: "stopped",
+    CAMPAIGN_APPROVED.key: "running",
 }
 
 
@@ -209,7 +222,7 @@ def _list_results(run: CountedRun) -> Iterator[tuple[str, int]]:
 def _tell(entries: list[AuditEvent]) -> Iterator[CampaignEvent]:
     for place, entry in enumerate(entries):
         message, who = entry.message, "" if entry.who == SYSTEM else entry.who
-        if message.key == audit_sentences.CAMPAIGN_STEERED.key:
+        if message.key == CAMPAIGN_STEERED.key:
             state = str(message.values.get("state"))
             beside = entries[max(place - 1, 0) : place + 2]
             if any(TELL_THE_STATE.get(each.message.key) == state for each in beside):

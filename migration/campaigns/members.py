@@ -9,7 +9,6 @@ from django.db import connection, models, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from migration import audit_sentences, campaign_sentences
 from migration.campaigns.models import GOALS, Campaign, CampaignNotChangedError, Wave, WaveClient
 from migration.core.audit import AuditCode, AuditEvent, require_storable_reason
 from migration.core.clients import all_clients, digest_clients
@@ -18,6 +17,7 @@ from migration.moves.models import Blocker, Standing, select_standing
 from migration.runs.items import CAN_BE_RETRIED, RunItem
 from migration.runs.models import Run
 from migration.runs.requests import RequestContent, read_request_content
+from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -92,6 +92,17 @@ def find_stuck_slugs(campaign: Campaign) -> dict[int, str]:
     return find_slugs_unmoved_by_steps(campaign) | dict(kept.values_list("pk", "slug"))
 
 
+RUN_STILL_IN_WORK = Sentence(
+    "run_still_in_work",
+    "Nothing was done: %(run)s is still in work, and may leave more clients. Try again once it has ended.",
+)
+OTHERS_ARE_STUCK = Sentence(
+    "others_are_stuck",
+    "Nothing was done: other clients hold it up now, %(n)s of them. Look at them again.",
+    one="Nothing was done: another client holds it up now. Look at it again.",
+)
+
+
 def go_on_without(
     campaign: Campaign,
     *,
@@ -112,12 +123,10 @@ def go_on_without(
         Campaign.objects.select_for_update().get(pk=campaign.pk)
         unfinished = Run.objects.filter(wave__campaign=campaign, finished_at=None)
         if run := unfinished.first():
-            raise CampaignNotChangedError(
-                campaign_sentences.RUN_STILL_IN_WORK(run=run.name_message)
-            )
+            raise CampaignNotChangedError(RUN_STILL_IN_WORK(run=run.name_message))
         stuck = find(campaign)
         if digest is not None and digest != digest_clients(stuck):
-            raise CampaignNotChangedError(campaign_sentences.OTHERS_ARE_STUCK(n=len(stuck)))
+            raise CampaignNotChangedError(OTHERS_ARE_STUCK(n=len(stuck)))
         taken = WaveClient.objects.not_left_out().filter(wave__campaign=campaign, client__in=stuck)
         taken.update(left_out_at=timezone.now())
         _record(campaign, stuck, by=by, reason=reason)
@@ -125,12 +134,23 @@ def go_on_without(
     return len(stuck)
 
 
+GOES_ON_WITHOUT = Sentence(
+    "goes_on_without",
+    "%(campaign)s goes on without %(n)s clients that held it up.",
+    one="%(campaign)s goes on without %(n)s client that held it up.",
+)
+LEFT_OUT_OF_CAMPAIGN = Sentence(
+    "left_out_of_campaign",
+    "Left out: %(campaign)s was held up by the client, and goes on without it.",
+)
+
+
 def _record(campaign: Campaign, slugs: dict[int, str], *, by: User | None, reason: str) -> None:
     """Write an entry for the campaign, and one for each client, so that the audit of a client has its own."""
-    facts = audit_sentences.GOES_ON_WITHOUT(campaign=campaign.name_message, n=len(slugs))
+    facts = GOES_ON_WITHOUT(campaign=campaign.name_message, n=len(slugs))
     with campaign.grouping_audit_entries():
         AuditEvent.objects.record(AuditCode.CAMPAIGN, facts, by=by, reason=reason)
-        left_out = audit_sentences.LEFT_OUT_OF_CAMPAIGN(campaign=campaign.name_message)
+        left_out = LEFT_OUT_OF_CAMPAIGN(campaign=campaign.name_message)
         AuditEvent.objects.insert_already_signed(
             [
                 AuditEvent.make_signed(

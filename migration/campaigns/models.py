@@ -18,18 +18,18 @@ from django.utils.translation import override
 from credentials.localization import localize
 from credentials.models import Client
 from credentials.shown_names import escape_name
-from migration import audit_sentences, campaign_sentences, evidence_sentences
 from migration.core.audit import Actor, AuditCode, AuditEvent, acting, current_actor, limit_reason
 from migration.core.clients import PhaseChange, PhaseChoices, all_clients, is_move_back
 from migration.core.comparisons import Comparison
 from migration.core.fields import MessageField
 from migration.core.groups import NAME_LENGTH, ClientGroup, GroupMember, fold_group_name
 from migration.core.notices import Notice, NoticeEvent
+from migration.core.sentences import HOURS, MINUTES
 from migration.core.text import KeptNameField, get_kept_name, require_kept_name
 from migration.moves.models import count_awaited_by_blocker
 from migration.runs.items import CAN_BE_RETRIED, RunItem
 from migration.runs.models import SteeredRun
-from nova_credentials.messages import MessageError, in_a_row
+from nova_credentials.messages import MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 from nova_credentials.sentences import STALE_PHASE
 
@@ -156,24 +156,27 @@ class CampaignNotChangedError(MessageError):
     """Nothing was done with the campaign, as it is not as the user saw it."""
 
 
+CAMPAIGN_IN_OTHER_STATE = Sentence(
+    "campaign_in_other_state", "Nothing was done: %(campaign)s is %(state)s."
+)
+
+
 class StaleCampaignError(CampaignNotChangedError):
     """The campaign is in another state: somebody steered it meanwhile, or it stopped or finished."""
 
     def __init__(self, campaign: Campaign) -> None:
         state = str(Campaign.State(campaign.state).value)
-        super().__init__(
-            campaign_sentences.CAMPAIGN_IN_OTHER_STATE(campaign=campaign.name_message, state=state)
-        )
+        super().__init__(CAMPAIGN_IN_OTHER_STATE(campaign=campaign.name_message, state=state))
 
 
 def describe_minutes(minutes: int) -> Message:
     """Return the time in words: "24 hours", "1 hour 30 minutes"."""
     hours, rest = divmod(minutes, 60)
     found = in_a_row(
-        evidence_sentences.HOURS(n=hours) if hours else None,
-        evidence_sentences.MINUTES(n=rest) if rest else None,
+        HOURS(n=hours) if hours else None,
+        MINUTES(n=rest) if rest else None,
     )
-    return found or evidence_sentences.MINUTES(n=0)
+    return found or MINUTES(n=0)
 
 
 class CampaignQuerySet(models.QuerySet["Campaign"]):
@@ -191,6 +194,12 @@ class CampaignQuerySet(models.QuerySet["Campaign"]):
         """Lock the campaign for the caller's transaction; None where another process has it, or nothing is due."""
         chosen = self.running_or_rolling_back().filter(pk=campaign_id).values("pk").order_by()
         return self.select_for_update(skip_locked=True).filter(pk__in=chosen).first()
+
+
+CAMPAIGN_STEERED = Sentence("campaign_steered", "Set %(campaign)s to: %(state)s.")
+CAMPAIGN = Sentence("campaign", "Campaign %(id)s")
+STOPPED_BY = Sentence("stopped_by", "%(who)s stopped it.")
+STOPPED_BY_COMMAND = Sentence("stopped_by_command", "Somebody stopped it by command.")
 
 
 class Campaign(models.Model):
@@ -285,7 +294,7 @@ class Campaign(models.Model):
     @property
     def name_message(self) -> Message:
         """Return its name as part of a sentence."""
-        return campaign_sentences.CAMPAIGN(id=str(self.pk))
+        return CAMPAIGN(id=str(self.pk))
 
     @property
     def steps(self) -> tuple[tuple[Phase, Phase], ...]:
@@ -342,8 +351,8 @@ class Campaign(models.Model):
 
     def stop(self, *, by: User | None, seen: datetime | None = None) -> None:
         """Have it begin nothing more; `operations.campaigns.stop_campaign` stops its run too."""
-        by_command = campaign_sentences.STOPPED_BY_COMMAND()
-        why = campaign_sentences.STOPPED_BY(who=by.get_username()) if by else by_command
+        by_command = STOPPED_BY_COMMAND()
+        why = STOPPED_BY(who=by.get_username()) if by else by_command
         self._change_state(
             by, self.State.STOPPED, self.State.RUNNING, seen=seen, stopped_because=why
         )
@@ -424,7 +433,7 @@ class Campaign(models.Model):
 
     def _record_change(self, by: User | None, new: State, old: tuple[State, ...]) -> None:
         """Record in the audit that its state was changed, and what is told of that."""
-        steered = audit_sentences.CAMPAIGN_STEERED(campaign=self.name_message, state=new.value)
+        steered = CAMPAIGN_STEERED(campaign=self.name_message, state=new.value)
         act = self.record_act(steered, by=by)
         if new == self.State.REQUESTED:
             Notice.objects.record_act_as(NoticeEvent.APPROVAL_WANTED, act)
@@ -432,7 +441,7 @@ class Campaign(models.Model):
             decided = NoticeEvent.APPROVAL_DECIDED
             Notice.objects.record_act_as(decided, act, also_tell=self.by)
         # Of a stop by a person nobody was told.
-        by_person = campaign_sentences.STOPPED_BY.key, campaign_sentences.STOPPED_BY_COMMAND.key
+        by_person = STOPPED_BY.key, STOPPED_BY_COMMAND.key
         why = self.stopped_because if self.state == self.State.STOPPED else None
         if why and why.key not in by_person:
             Notice.objects.record_act_as(NoticeEvent.WAVE_STOPPED, act, is_over=True)
@@ -533,6 +542,14 @@ def _note_reads(wave_ids: list[int]) -> None:
         )
 
 
+WAVE = Sentence("wave", "wave %(number)s (%(group)s)")
+# Of a group that is called so.
+WAVE_OF_THAT_NAME = Sentence("wave_of_that_name", "wave %(number)s")
+# The same of a campaign that takes a group in several waves.
+WAVE_PART = Sentence("wave_part", "wave %(number)s, part %(part)s (%(group)s)")
+PART_OF_WAVE_OF_THAT_NAME = Sentence("part_of_wave_of_that_name", "wave %(number)s, part %(part)s")
+
+
 class Wave(models.Model):
     """One client group of a campaign, or a part of it where the group has more clients than a wave may."""
 
@@ -576,18 +593,16 @@ class Wave(models.Model):
         """Return its place in the campaign and its group, as part of a sentence."""
         names = {"number": str(self.position)}
         group = escape_name(self.group_name)
-        has_that_name = is_name_in_any_language(
-            self.group_name, campaign_sentences.WAVE_OF_THAT_NAME(**names)
-        )
+        has_that_name = is_name_in_any_language(self.group_name, WAVE_OF_THAT_NAME(**names))
         # The first part is called so before there is a second: a name that is stored stays right.
         if self.part > 1 or self.campaign.wave_size:
             names["part"] = str(self.part)
             if has_that_name:
-                return campaign_sentences.PART_OF_WAVE_OF_THAT_NAME(**names)
-            return campaign_sentences.WAVE_PART(**names, group=group)
+                return PART_OF_WAVE_OF_THAT_NAME(**names)
+            return WAVE_PART(**names, group=group)
         if has_that_name:
-            return campaign_sentences.WAVE_OF_THAT_NAME(**names)
-        return campaign_sentences.WAVE(**names, group=group)
+            return WAVE_OF_THAT_NAME(**names)
+        return WAVE(**names, group=group)
 
     def lock_group(self) -> bool:
         """Lock the wave's group for the caller's transaction, so that nobody deletes it; False where it is gone."""

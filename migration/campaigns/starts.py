@@ -25,12 +25,13 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, RADIO_CLASSES, SELECT_CLASSES
 
 from credentials.localization import localize
-from migration import campaign_sentences, group_sentences
 from migration.campaigns.explain import show_time
 from migration.campaigns.members import list_clients_in_campaigns
 from migration.campaigns.models import GOALS, Campaign, Wave
 from migration.campaigns.pages import MOVE_PERMISSION, get_campaign_url, get_stop_notice_context
 from migration.campaigns.steps import (
+    HALF_THE_HOURS,
+    NO_GROUPS,
     CampaignStartRefusedError,
     require_sense,
     start_campaign,
@@ -39,6 +40,7 @@ from migration.campaigns.steps import (
 from migration.core.audit import MOST_CHARACTERS, ReasonError
 from migration.core.clients import PhaseChoices, all_clients, digest_clients
 from migration.core.groups import (
+    GROUP_NAME_TAKEN,
     NAME_LENGTH,
     ClientGroup,
     ClientGroupError,
@@ -375,7 +377,7 @@ class CampaignForm(forms.Form):
         found = self.cleaned_data
         readable = not {"begins_at", "ends_at"} & set(self.errors)
         if readable and (found.get("begins_at") is None) != (found.get("ends_at") is None):
-            self.add_error("ends_at", localize(campaign_sentences.HALF_THE_HOURS()))
+            self.add_error("ends_at", localize(HALF_THE_HOURS()))
         if self.awaits_approval and not found.get("reason") and "reason" not in self.errors:
             self.add_error("reason", gettext("Nothing was started: give a reason or a ticket."))
 
@@ -404,9 +406,7 @@ class CampaignForm(forms.Form):
             self.add_error("group_name", localize(refusal.message))
             return
         if taken := ClientGroup.objects.find_by_name(name):
-            self.add_error(
-                "group_name", localize(group_sentences.GROUP_NAME_TAKEN(name=taken.name))
-            )
+            self.add_error("group_name", localize(GROUP_NAME_TAKEN(name=taken.name)))
 
     @property
     def awaits_approval(self) -> bool:
@@ -452,7 +452,7 @@ class CampaignForm(forms.Form):
         if len(groups) < len(places):
             self.add_error(None, gettext("A group was deleted while the form was open."))
         if not typed:
-            self.add_error(None, localize(campaign_sentences.NO_GROUPS()))
+            self.add_error(None, localize(NO_GROUPS()))
         return [groups[pk] for pk in sorted(groups, key=lambda pk: places[pk])]
 
 

@@ -11,19 +11,25 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from migration import audit_sentences, campaign_sentences, sentences
+from migration.campaigns.history import CAMPAIGN_APPROVED, CAMPAIGN_STOPPED
 from migration.campaigns.members import read_campaign_request
 from migration.campaigns.models import GOALS, Campaign, Wave, describe_minutes
 from migration.core.audit import AuditCode, require_storable_reason
 from migration.core.clients import MOVE_PERMISSIONS
 from migration.core.groups import ClientGroup
 from migration.core.notices import Notice, NoticeEvent
-from migration.moves.approvals import ApprovalStepRefused, find_second_user_refusal
+from migration.core.sentences import ASK_BY_COMMAND, MAY_NOT_ASK, RUN_WITHDRAWN
+from migration.moves.approvals import (
+    APPROVAL_REFUSED,
+    OWN_REQUEST,
+    ApprovalStepRefused,
+    find_second_user_refusal,
+)
 from migration.moves.evidence import describe_duration
 from migration.moves.gates import needs_approval
 from migration.runs.engine import skip_free_items_of_stopped_run
 from migration.runs.models import MANY_TRIES, PlannedMoves, Run, StaleRunError
-from nova_credentials.messages import MessageError, in_a_row
+from nova_credentials.messages import MessageError, Sentence, in_a_row
 from nova_credentials.phases import MOVES, Move, Phase
 
 if TYPE_CHECKING:
@@ -46,6 +52,14 @@ LARGEST = 2**31 - 1
 
 class CampaignStartRefusedError(MessageError):
     """The campaign can't be started; the message says why."""
+
+
+CAMPAIGN_STARTED = Sentence(
+    "campaign_started", "Started %(campaign)s to %(goal)s: %(groups)s.", glue=", "
+)
+CAMPAIGN_REQUESTED = Sentence(
+    "campaign_requested", "Requested %(campaign)s to %(goal)s: %(groups)s.", glue=", "
+)
 
 
 def start_campaign(
@@ -92,7 +106,7 @@ def start_campaign(
             Wave(campaign=campaign, position=position, group=group, group_name=group.name).save()
         if waits:
             campaign.fix_members()
-        sentence = audit_sentences.CAMPAIGN_REQUESTED if waits else audit_sentences.CAMPAIGN_STARTED
+        sentence = CAMPAIGN_REQUESTED if waits else CAMPAIGN_STARTED
         facts = sentence(
             campaign=campaign.name_message,
             goal=goal.label,
@@ -117,6 +131,24 @@ def start_campaign_with(
         return start_campaign(groups=[group], by=by, **campaign)
 
 
+# Why a campaign is refused
+NO_GROUPS = Sentence("no_groups", "Nothing was started: choose at least one group.")
+GROUP_TWICE = Sentence("group_twice", "Nothing was started: %(group)s is listed more than once.")
+GOAL_NOT_POSSIBLE = Sentence(
+    "goal_not_possible",
+    "Nothing was started: a campaign takes clients to dual write, dual read or AWS, not to %(phase)s.",
+)
+SOAKS_TOO_SHORT = Sentence(
+    "soaks_too_short",
+    "Nothing was started: the gate to AWS wants %(wanted)s in dual read, and the campaign would try it after %(soak)s."
+    " Every client would be refused. Make the soak time longer.",
+)
+HALF_THE_HOURS = Sentence(
+    "half_the_hours",
+    "Nothing was started: give both ends of the hours of the day, or neither.",
+)
+
+
 def require_sense(campaign: Campaign, groups: Sequence[ClientGroup] | None) -> None:
     """Raise `CampaignStartRefusedError` where the campaign could do nothing but be refused.
 
@@ -124,39 +156,57 @@ def require_sense(campaign: Campaign, groups: Sequence[ClientGroup] | None) -> N
     """
     if campaign.goal not in GOALS:
         goal = Phase(campaign.goal).label
-        raise CampaignStartRefusedError(campaign_sentences.GOAL_NOT_POSSIBLE(phase=goal))
+        raise CampaignStartRefusedError(GOAL_NOT_POSSIBLE(phase=goal))
     if groups is not None and not groups:
-        raise CampaignStartRefusedError(campaign_sentences.NO_GROUPS())
+        raise CampaignStartRefusedError(NO_GROUPS())
     if twice := [group for group, number in Counter(groups or ()).items() if number > 1]:
-        raise CampaignStartRefusedError(campaign_sentences.GROUP_TWICE(group=str(twice[0])))
+        raise CampaignStartRefusedError(GROUP_TWICE(group=str(twice[0])))
     _require_storable_numbers(campaign)
     if (campaign.begins_at is None) != (campaign.ends_at is None):
-        raise CampaignStartRefusedError(campaign_sentences.HALF_THE_HOURS())
+        raise CampaignStartRefusedError(HALF_THE_HOURS())
     wanted = float(settings.NOVA_DUAL_READ_HOURS)
     if campaign.goal == Phase.AWS and campaign.soak_minutes < wanted * 60:
         raise CampaignStartRefusedError(
-            campaign_sentences.SOAKS_TOO_SHORT(
+            SOAKS_TOO_SHORT(
                 wanted=describe_duration(timedelta(hours=wanted)),
                 soak=describe_minutes(campaign.soak_minutes),
             )
         )
 
 
+LIMIT_TOO_LOW = Sentence(
+    "limit_too_low",
+    "Nothing was started: a limit of the stop rule is 1 or more, the size and the soak time 0 or more.",
+)
+LIMIT_TOO_HIGH = Sentence(
+    "limit_too_high", "Nothing was started: %(number)s is more than can be stored."
+)
+
+
 def _require_storable_numbers(campaign: Campaign) -> None:
     limits = (campaign.most_mismatches, campaign.most_failed_reads, campaign.most_refused)
     numbers = (*limits, campaign.wave_size, campaign.soak_minutes)
     if min(limits) < 1 or min(numbers) < 0:
-        raise CampaignStartRefusedError(campaign_sentences.LIMIT_TOO_LOW())
+        raise CampaignStartRefusedError(LIMIT_TOO_LOW())
     if max(numbers) > LARGEST:
-        raise CampaignStartRefusedError(campaign_sentences.LIMIT_TOO_HIGH(number=str(max(numbers))))
+        raise CampaignStartRefusedError(LIMIT_TOO_HIGH(number=str(max(numbers))))
 
 
 def _require_requester(by: User | None, reason: str) -> None:
     """Raise `ApprovalStepRefused` unless a user who may make the moves asks for them, with a reason."""
     if by is None or not reason:
-        raise ApprovalStepRefused(sentences.ASK_BY_COMMAND())
+        raise ApprovalStepRefused(ASK_BY_COMMAND())
     if not by.has_perm(MOVE_PERMISSIONS[Move.CUTOVER]):
-        raise ApprovalStepRefused(sentences.MAY_NOT_ASK(who=str(by)))
+        raise ApprovalStepRefused(MAY_NOT_ASK(who=str(by)))
+
+
+GROUP_NOT_THERE = Sentence(
+    "group_not_there", "Nothing was started: the group %(group)s has been deleted since."
+)
+GROUP_TAKEN = Sentence(
+    "group_taken",
+    "Nothing was started: %(campaign)s, which is not over, takes %(group)s. Cancel that one first.",
+)
 
 
 def _lock_free_groups(groups: Sequence[ClientGroup]) -> None:
@@ -165,13 +215,11 @@ def _lock_free_groups(groups: Sequence[ClientGroup]) -> None:
     # Of two that start at once, the second waits here and then sees the first one's waves.
     there = set(ClientGroup.objects.select_for_update().filter(pk__in=ids).order_by("pk"))
     if gone := [group for group in groups if group not in there]:
-        raise CampaignStartRefusedError(campaign_sentences.GROUP_NOT_THERE(group=str(gone[0])))
+        raise CampaignStartRefusedError(GROUP_NOT_THERE(group=str(gone[0])))
     taken = Wave.objects.filter(group__in=ids, campaign__state__in=Campaign.NOT_OVER)
     if wave := taken.select_related("campaign", "group").first():
         taken_by = wave.campaign.name_message
-        raise CampaignStartRefusedError(
-            campaign_sentences.GROUP_TAKEN(campaign=taken_by, group=str(wave.group))
-        )
+        raise CampaignStartRefusedError(GROUP_TAKEN(campaign=taken_by, group=str(wave.group)))
 
 
 def approve_campaign(
@@ -189,16 +237,14 @@ def approve_campaign(
         if campaign.state == Campaign.State.REQUESTED:
             # Who had it go on asked for this approval.
             if campaign.steered_by_id == by.pk:
-                why_not = sentences.OWN_REQUEST()
+                why_not = OWN_REQUEST()
             why_not = why_not or read_campaign_request(campaign.pk).find_difference(shown)
         if why_not:
-            facts = audit_sentences.APPROVAL_REFUSED(why=why_not)
+            facts = APPROVAL_REFUSED(why=why_not)
             campaign.record_act(facts, by=by, code=AuditCode.REFUSAL)
         else:
             campaign.approve(by=by, seen=seen)
-            facts = audit_sentences.CAMPAIGN_APPROVED(
-                campaign=campaign.name_message, who=campaign.by_name
-            )
+            facts = CAMPAIGN_APPROVED(campaign=campaign.name_message, who=campaign.by_name)
             campaign.record_act(facts, by=by, code=AuditCode.APPROVAL, reason=campaign.reason)
     if why_not:
         raise ApprovalStepRefused(why_not)
@@ -308,26 +354,56 @@ def _begin_next_step(campaign: Campaign, waves: Sequence[Wave], now: datetime) -
     return _begin_next_wave(campaign, waves[-1] if waves else None, now)
 
 
+RUN_WAS_STOPPED = Sentence(
+    "run_was_stopped", "%(run)s of %(wave)s was stopped; the campaign stops with it."
+)
+CAMPAIGN_GROUP_IS_GONE = Sentence("campaign_group_is_gone", "The group of %(wave)s was deleted.")
+
+
 def _find_hindrance(wave: Wave) -> Message | None:
     """Say what people did by which the campaign stops; it says nothing about the clients, so none is rolled back."""
     if wave.is_held_by_lost_group and wave.finished_at is None:
-        return campaign_sentences.CAMPAIGN_GROUP_IS_GONE(wave=wave.name_message)
+        return CAMPAIGN_GROUP_IS_GONE(wave=wave.name_message)
     if run := wave.find_stopped_run():
-        return campaign_sentences.RUN_WAS_STOPPED(run=run.name_message, wave=wave.name_message)
+        return RUN_WAS_STOPPED(run=run.name_message, wave=wave.name_message)
     return None
+
+
+# Why a campaign stopped by itself
+MISMATCHES_REACHED = Sentence(
+    "mismatches_reached",
+    "In %(wave)s %(n)s clients differ; the campaign stops at %(limit)s.",
+    one="In %(wave)s %(n)s client differs; the campaign stops at %(limit)s.",
+)
+FAILED_READS_REACHED = Sentence(
+    "failed_reads_reached",
+    "In %(wave)s %(n)s reads by NOVA failed at AWS; the campaign stops at %(limit)s.",
+    one="In %(wave)s %(n)s read by NOVA failed at AWS; the campaign stops at %(limit)s.",
+)
+REFUSALS_REACHED = Sentence(
+    "refusals_reached",
+    "In %(wave)s the moves of at least %(n)s clients were refused when it stopped; the campaign stops at %(limit)s.",
+    one="In %(wave)s the move of at least %(n)s client was refused when it stopped; the campaign stops at %(limit)s.",
+)
 
 
 def find_broken_rule(wave: Wave, counts: WaveCounts) -> Message | None:
     """Say which limit of the stop rule the wave has reached; None where it has reached none."""
     campaign, named = wave.campaign, wave.name_message
     for number, limit, sentence in (
-        (counts.mismatches, campaign.most_mismatches, campaign_sentences.MISMATCHES_REACHED),
-        (counts.failed_reads, campaign.most_failed_reads, campaign_sentences.FAILED_READS_REACHED),
-        (counts.refused, campaign.most_refused, campaign_sentences.REFUSALS_REACHED),
+        (counts.mismatches, campaign.most_mismatches, MISMATCHES_REACHED),
+        (counts.failed_reads, campaign.most_failed_reads, FAILED_READS_REACHED),
+        (counts.refused, campaign.most_refused, REFUSALS_REACHED),
     ):
         if number >= limit:
             return sentence(wave=named, n=number, limit=limit)
     return None
+
+
+ROLLS_BACK = Sentence(
+    "rolls_back",
+    "Its clients that are read from AWS are rolled back, each where AWS can be read and holds what PostgreSQL holds.",
+)
 
 
 def _stop_by_rule(campaign: Campaign, broken: Mapping[Wave, Message]) -> Run | None:
@@ -335,7 +411,7 @@ def _stop_by_rule(campaign: Campaign, broken: Mapping[Wave, Message]) -> Run | N
     reasons = list(broken.values())
     if campaign.rolls_back:
         if any(map(_may_roll_back, broken)):
-            reasons.append(campaign_sentences.ROLLS_BACK())
+            reasons.append(ROLLS_BACK())
         campaign.waves.filter(pk__in=[wave.pk for wave in broken]).update(rollback_is_due=True)
     _stop(campaign, in_a_row(*reasons) or reasons[0])
     return _start_due_rollback(campaign)
@@ -351,7 +427,7 @@ def _may_roll_back(wave: Wave) -> bool:
 def _stop(campaign: Campaign, why: Message) -> None:
     """Stop the campaign and the run of a step that it has in work; a rollback in work goes on."""
     campaign.stop_by_itself(why)
-    stopped = audit_sentences.CAMPAIGN_STOPPED(campaign=campaign.name_message, why=why)
+    stopped = CAMPAIGN_STOPPED(campaign=campaign.name_message, why=why)
     act = campaign.record_act(stopped, by=None)
     Notice.objects.record_act_as(NoticeEvent.WAVE_STOPPED, act)
     stop_steps(campaign, by=None)
@@ -365,7 +441,7 @@ def stop_steps(campaign: Campaign, *, by: User | None) -> None:
             if run.state == Run.State.REQUESTED:  # somebody has its refused clients tried again
                 run.stop_unapproved(by=by)
                 # Within the transaction: by this the run is known never to go on.
-                skip_free_items_of_stopped_run(run, why=sentences.RUN_WITHDRAWN())
+                skip_free_items_of_stopped_run(run, why=RUN_WITHDRAWN())
             else:
                 run.stop(by=by)
 
@@ -404,13 +480,19 @@ def _start_due_step(wave: Wave, old: Phase, new: Phase, now: datetime) -> Run | 
     return _start_step(wave, old, new)
 
 
+NOBODY_TO_ASK = Sentence(
+    "nobody_to_ask",
+    "Its cutover needs an approval now, and no user asked for it. Cancel it, and start another in a user's name.",
+)
+
+
 def _start_step(wave: Wave, old: Phase, new: Phase) -> Run | None:
     """Start the run of a step; where it needs an approval that nobody was asked for yet, the campaign waits for it."""
     campaign = wave.campaign
     approved = needs_approval(MOVES[old, new])
     if approved and not campaign.approved_by_name:
         if campaign.by is None:
-            _stop(campaign, campaign_sentences.NOBODY_TO_ASK())
+            _stop(campaign, NOBODY_TO_ASK())
         else:
             campaign.ask_for_approval()
         return None
@@ -426,17 +508,22 @@ def _start_step(wave: Wave, old: Phase, new: Phase) -> Run | None:
     )
 
 
+WAVE_BEGUN = Sentence(
+    "wave_begun",
+    "%(campaign)s began %(wave)s with %(n)s clients.",
+    one="%(campaign)s began %(wave)s with %(n)s client.",
+)
+
+
 def _begin_next_wave(campaign: Campaign, last: Wave | None, now: datetime) -> Run | None:
     """Begin the next wave that has clients, and its first step; without one the campaign is finished."""
     while wave := _find_next_wave(campaign, last):
         wave.campaign = campaign
         if not wave.goes_on_without_group and not wave.lock_group():
-            _stop(campaign, campaign_sentences.CAMPAIGN_GROUP_IS_GONE(wave=wave.name_message))
+            _stop(campaign, CAMPAIGN_GROUP_IS_GONE(wave=wave.name_message))
             return None
         number = wave.begin(now=now)
-        begun = audit_sentences.WAVE_BEGUN(
-            campaign=campaign.name_message, wave=wave.name_message, n=number
-        )
+        begun = WAVE_BEGUN(campaign=campaign.name_message, wave=wave.name_message, n=number)
         campaign.record_act(begun, by=None)
         if step := wave.find_next_untried_step():
             return _start_due_step(wave, *step, now)

@@ -11,7 +11,6 @@ from django.utils.translation import gettext as _
 from unfold.widgets import TEXTAREA_CLASSES
 
 from credentials.localization import localize
-from migration import comment_sentences
 from migration.clients.models import COMMENT_PERMISSION, ClientComment, CommentError, check_comment
 from migration.core.audit import MOST_CHARACTERS, AuditCode
 from migration.core.pages import (
@@ -25,6 +24,7 @@ from migration.core.pages import (
 from migration.core.refused_acts import record_refusal
 from migration.people.roles import TAKE_BACK_COMMENTS
 from migration.secrets.copies import list_escaped_forms, list_searchable_values
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -34,6 +34,15 @@ if TYPE_CHECKING:
 
 
 # Leaves comments on clients, but for those that hold a secret value of the client. Reads the database alone.
+
+
+COMMENT_HOLDS_SECRET = Sentence(
+    "comment_holds_secret",
+    "Nothing was added: the comment holds a secret value of this client. Everybody who sees the client would read it.",
+)
+COMMENT_REFUSED = Sentence(
+    "comment_refused", "A comment was refused: it held a secret value of the client."
+)
 
 
 def leave_comment(client: Client, text: str, *, by: User) -> ClientComment:
@@ -47,13 +56,13 @@ def leave_comment(client: Client, text: str, *, by: User) -> ClientComment:
         # Who guesses values this way is seen.
         record_refusal(
             AuditCode.REFUSAL,
-            comment_sentences.COMMENT_REFUSED(),
+            COMMENT_REFUSED(),
             kind=("comment", client.pk),
             by=by,
             client_id=client.pk,
             slug=client.slug,
         )
-        raise CommentError(comment_sentences.COMMENT_HOLDS_SECRET())
+        raise CommentError(COMMENT_HOLDS_SECRET())
     return ClientComment.objects.leave(client, text, by=by)
 
 

@@ -20,7 +20,6 @@ from unfold.decorators import display
 from unfold.widgets import BASE_INPUT_CLASSES, SELECT_CLASSES, UnfoldAdminIntegerFieldWidget
 
 from credentials.localization import localize
-from migration import group_sentences
 from migration.campaigns.pages import describe_campaigns_of_clients, describe_new_member_verdicts
 from migration.campaigns.starts import may_start_campaign
 from migration.core.clients import VIEW_CLIENTS, PhaseChoices, all_clients
@@ -34,6 +33,7 @@ from migration.core.pages import (
     read_raw_form_text,
 )
 from migration.logins.models import MOST_DAYS, ROTATE_PERMISSION, RotationSchedule
+from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -223,6 +223,18 @@ class ClientGroupAdmin(ModelAdmin):
 # The bulk actions that put clients into a group and take them out, and the pages that ask for the group.
 
 
+GROUP_NOT_CHOSEN = Sentence(
+    "group_not_chosen", "Nothing was changed: choose a group, or type the name of a new one."
+)
+GROUP_FIRST_NOT_FIT = Sentence(
+    "group_first_not_fit",
+    "Nothing was changed: of the %(n)s chosen clients you can take the first 1 to %(n)s. Type a whole number.",
+)
+GROUP_CHOSEN_TWICE = Sentence(
+    "group_chosen_twice", "Nothing was changed: choose a group or type a new name, not both."
+)
+
+
 class PutIntoGroupView(AdminView):
     """The page that asks for the group of the clients that were selected in the list, and its button.
 
@@ -274,7 +286,7 @@ class PutIntoGroupView(AdminView):
         typed = "" if self.takes_out else read_raw_form_text(self.request, "first").strip()
         first = read_number(typed) if typed else number
         if first is None or not 1 <= first <= number:
-            raise ClientGroupError(group_sentences.GROUP_FIRST_NOT_FIT(n=number))
+            raise ClientGroupError(GROUP_FIRST_NOT_FIT(n=number))
         return first
 
     def find_or_add_group(self) -> ClientGroup:
@@ -282,12 +294,12 @@ class PutIntoGroupView(AdminView):
         pk = read_number(read_raw_form_text(self.request, "group"))
         new_name = read_raw_form_text(self.request, "new_name").strip() if self.may_add else ""
         if pk is not None and new_name:
-            raise ClientGroupError(group_sentences.GROUP_CHOSEN_TWICE())
+            raise ClientGroupError(GROUP_CHOSEN_TWICE())
         if new_name:
             return ClientGroup.objects.get_or_add(new_name, by=get_signed_in_user(self.request))
         group = None if pk is None else ClientGroup.objects.filter(pk=pk).first()
         if group is None:
-            raise ClientGroupError(group_sentences.GROUP_NOT_CHOSEN())
+            raise ClientGroupError(GROUP_NOT_CHOSEN())
         return group
 
     @property

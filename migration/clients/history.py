@@ -19,7 +19,6 @@ from django.utils.translation import ngettext
 
 from credentials.localization import localize
 from credentials.models import CREDENTIAL_MODELS, Client
-from migration.audit_sentences import CLIENT_ACTIVATED, CLIENT_DEACTIVATED
 from migration.clients.models import ClientComment
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.clients import PhaseChange
@@ -29,6 +28,7 @@ from migration.runs.items import RunItem
 from migration.runs.models import Run
 from migration.runs.requests import MoveRequest
 from nova_credentials.credential_types import CredentialType
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -259,6 +259,10 @@ def _list_audited_acts(
     entries = _select_entries(client_id, *AUDITED_ICONS).exclude(correlation__startswith="run ")
     for entry in entries[:number]:
         yield _make_event(entry, AUDITED_ICONS[entry.code])
+
+
+CLIENT_ACTIVATED = Sentence("client_activated", "Activated the client.")
+CLIENT_DEACTIVATED = Sentence("client_deactivated", "Deactivated the client.")
 
 
 def _list_activity(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:

@@ -26,10 +26,9 @@ from unfold.widgets import CHECKBOX_CLASSES
 from credentials.import_columns import IMPORT_COLUMNS, SECRET_COLUMNS
 from credentials.legacy import LegacyTableError
 from credentials.localization import localize
-from migration import import_sentences as sentences
-from migration.audit_sentences import CLIENT_ADDED
 from migration.campaigns.pages import describe_new_member_verdicts
 from migration.clients.imports import (
+    IMPORT_FILE_TOO_LARGE,
     MOST_BYTES,
     MOST_LINES,
     ImportRefusedError,
@@ -50,6 +49,8 @@ from migration.core.pages import (
 from migration.core.text import make_csv_line
 from migration.people.roles import IMPORT_PERMISSIONS, LEGACY_IMPORT_PERMISSIONS
 from migration.pushes.plan_pages import request_plan
+from migration.pushes.saves import CLIENT_ADDED
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
@@ -180,6 +181,10 @@ class MemoryUpload(FileUploadHandler):
         )
 
 
+# The file as a whole
+IMPORT_NO_FILE = Sentence("import_no_file", "No file was sent: choose a CSV file.")
+
+
 @method_decorator(csrf_exempt, name="dispatch")  # `post` is not: nothing may read the file before
 class ImportView(AdminView):
     """Previews an import and stores it. The page is sent the file again: between the two nothing of it is kept."""
@@ -239,9 +244,9 @@ class ImportView(AdminView):
         """Return the file's bytes. Raises ImportRefusedError where there is no file, or it is too large."""
         file = self.request.FILES.get("file")
         if file is None:
-            raise ImportRefusedError(sentences.IMPORT_NO_FILE())
+            raise ImportRefusedError(IMPORT_NO_FILE())
         if (size := file.size or 0) > MOST_BYTES:
-            raise ImportRefusedError(sentences.IMPORT_FILE_TOO_LARGE(n=size, most=MOST_BYTES))
+            raise ImportRefusedError(IMPORT_FILE_TOO_LARGE(n=size, most=MOST_BYTES))
         return bytes(file.read())
 
     def report_and_redirect(self, result: ImportResult) -> HttpResponse:

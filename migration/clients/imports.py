@@ -35,8 +35,6 @@ from credentials.onboarding import MAIL_SERVERS
 from credentials.refusals import RefusedByDatabaseError, convert_refusals, insert_rows
 from credentials.secret_names import configured_layout
 from credentials.shown_names import escape_name
-from migration import audit_sentences, offboarding_sentences
-from migration import import_sentences as sentences
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.clients import all_clients
 from migration.core.groups import (
@@ -46,12 +44,20 @@ from migration.core.groups import (
     fold_group_name,
     parse_group_name,
 )
+from migration.core.sentences import IS_OFFBOARDED
 from migration.core.snapshots import repeatable_read_only
 from migration.core.text import defuse_cell
 from migration.pushes.known_values import note_values_on_commit
+from migration.pushes.saves import (
+    CLIENT_ADDED,
+    CLIENT_SAVED,
+    FIELDS_OF_CLIENT,
+    LOGIN_ADDED,
+    LOGIN_CHANGED,
+)
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.messages import MessageError
+from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.phases import Phase
 from nova_credentials.sentences import PHASES
 
@@ -111,26 +117,58 @@ class ImportFile:
     warning: Message | None
 
 
+IMPORT_FILE_EMPTY = Sentence(
+    "import_file_empty",
+    "The file is empty. Its first line names the columns, each further line is a client.",
+)
+IMPORT_FILE_TOO_LARGE = Sentence(
+    "import_file_too_large",
+    "The file has %(n)s bytes, and up to %(most)s are read at once. Divide it, and import one part after the other.",
+)
+IMPORT_TOO_MANY_LINES = Sentence(
+    "import_too_many_lines",
+    "The file has more than %(most)s lines. Divide it, and import one part after the other.",
+)
+IMPORT_NO_LINES = Sentence(
+    "import_no_lines", "The file has no line below the names of the columns: there is no client."
+)
+
+
 def parse_import_file(data: bytes, *, columns: Collection[str]) -> ImportFile:
     """Parse a CSV file, whose first line names some of the columns; empty lines are left out.
 
     Raises ImportRefusedError. What is wrong with one line is in that line.
     """
     if len(data) > MOST_BYTES:
-        raise ImportRefusedError(sentences.IMPORT_FILE_TOO_LARGE(n=len(data), most=MOST_BYTES))
+        raise ImportRefusedError(IMPORT_FILE_TOO_LARGE(n=len(data), most=MOST_BYTES))
     text, warning = decode(data)
     # Excel keeps a line of delimiters for each row that was emptied.
     records = ((number, cells) for number, cells in list_records(text) if any(cells))
     _number, header = next(records, (0, []))
     if not header:
-        raise ImportRefusedError(sentences.IMPORT_FILE_EMPTY())
+        raise ImportRefusedError(IMPORT_FILE_EMPTY())
     names = read_header(header, columns)
     lines = [make_line(number, names, cells) for number, cells in islice(records, MOST_LINES + 1)]
     if len(lines) > MOST_LINES:
-        raise ImportRefusedError(sentences.IMPORT_TOO_MANY_LINES(most=MOST_LINES))
+        raise ImportRefusedError(IMPORT_TOO_MANY_LINES(most=MOST_LINES))
     if not lines:
-        raise ImportRefusedError(sentences.IMPORT_NO_LINES())
+        raise ImportRefusedError(IMPORT_NO_LINES())
     return ImportFile(lines, warning)
+
+
+IMPORT_NOT_DECODED = Sentence(
+    "import_not_decoded",
+    "The file says that it is %(encoding)s, and it is not. Save it as “CSV UTF-8”.",
+)
+IMPORT_NO_ENCODING = Sentence(
+    "import_no_encoding",
+    "The file is neither UTF-8 nor Windows-1252: its letters can't be told. Save it as “CSV UTF-8”.",
+)
+IMPORT_READ_AS_CP1252 = Sentence(
+    "import_read_as_cp1252",
+    "The file is not UTF-8. It was read as Windows-1252, as Excel saves it: if a secret has letters beyond a to z, save"
+    " the file as “CSV UTF-8” instead.",
+)
 
 
 def decode(data: bytes) -> tuple[str, Message | None]:
@@ -140,16 +178,23 @@ def decode(data: bytes) -> tuple[str, Message | None]:
             try:
                 return data.decode(codec), None
             except UnicodeDecodeError:
-                refusal = sentences.IMPORT_NOT_DECODED(encoding=name)
+                refusal = IMPORT_NOT_DECODED(encoding=name)
                 raise ImportRefusedError(refusal) from None
     try:
         return data.decode("utf-8"), None
     except UnicodeDecodeError:
         pass
     try:
-        return data.decode("cp1252"), sentences.IMPORT_READ_AS_CP1252()
+        return data.decode("cp1252"), IMPORT_READ_AS_CP1252()
     except UnicodeDecodeError:
-        raise ImportRefusedError(sentences.IMPORT_NO_ENCODING()) from None
+        raise ImportRefusedError(IMPORT_NO_ENCODING()) from None
+
+
+IMPORT_MALFORMED = Sentence(
+    "import_malformed",
+    "The file can't be read from line %(line)s on: a quotation mark is missing or superfluous, or a cell has more than"
+    " %(most)s characters.",
+)
 
 
 def list_records(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -165,26 +210,64 @@ def list_records(text: str) -> Iterator[tuple[int, list[str]]]:
             begins = reader.line_num + 1
     except csv.Error:
         most = csv.field_size_limit()
-        raise ImportRefusedError(sentences.IMPORT_MALFORMED(line=str(begins), most=most)) from None
+        raise ImportRefusedError(IMPORT_MALFORMED(line=str(begins), most=most)) from None
+
+
+IMPORT_NUL_IN_FIRST_LINE = Sentence(
+    "import_nul_in_first_line",
+    "The first line holds NULs: this is no CSV file, or one in UTF-16 that doesn't say so. Save it as “CSV UTF-8”.",
+)
+IMPORT_NO_SLUG_COLUMN = Sentence(
+    "import_no_slug_column",
+    "The first line names no column “slug”. It has to name the columns: begin with the template.",
+)
+IMPORT_COLUMNS_UNKNOWN = Sentence(
+    "import_columns_unknown",
+    "There is no column %(columns)s. Correct its name in the first line, or take the column out of the file.",
+    glue=", ",
+)
+IMPORT_COLUMN_UNNAMED = Sentence(
+    "import_column_unnamed",
+    "The first line names no column in its place %(place)s. Name it, or take the column out of the file.",
+)
+IMPORT_COLUMNS_TWICE = Sentence(
+    "import_columns_twice",
+    "The first line names these columns twice: %(columns)s. Leave one of each.",
+    glue=", ",
+)
 
 
 def read_header(header: list[str], columns: Collection[str]) -> list[str]:
     """Return the columns' names; ImportRefusedError for unknown, unnamed, double ones or no `slug`."""
     if any(NUL in name for name in header):
-        raise ImportRefusedError(sentences.IMPORT_NUL_IN_FIRST_LINE())
+        raise ImportRefusedError(IMPORT_NUL_IN_FIRST_LINE())
     names = [name.strip().lower() for name in header]
     # Before anything of the line is quoted: without the names of columns it is a client with its secrets.
     if SLUG not in names:
-        raise ImportRefusedError(sentences.IMPORT_NO_SLUG_COLUMN())
+        raise ImportRefusedError(IMPORT_NO_SLUG_COLUMN())
     if "" in names:
         place = str(names.index("") + 1)
-        raise ImportRefusedError(sentences.IMPORT_COLUMN_UNNAMED(place=place))
+        raise ImportRefusedError(IMPORT_COLUMN_UNNAMED(place=place))
     if unknown := [name for name in dict.fromkeys(names) if name not in columns]:
         shown = tuple(escape_name(name[:SHOWN_LENGTH]) for name in unknown[:SHOWN_NAMES])
-        raise ImportRefusedError(sentences.IMPORT_COLUMNS_UNKNOWN(columns=shown))
+        raise ImportRefusedError(IMPORT_COLUMNS_UNKNOWN(columns=shown))
     if twice := [name for name, number in Counter(names).items() if number > 1]:
-        raise ImportRefusedError(sentences.IMPORT_COLUMNS_TWICE(columns=tuple(twice)))
+        raise ImportRefusedError(IMPORT_COLUMNS_TWICE(columns=tuple(twice)))
     return names
+
+
+# One line
+IMPORT_LINE_TOO_SHORT = Sentence(
+    "import_line_too_short",
+    "It has %(n)s cells, and the first line names %(most)s columns. A comma may be missing, or a quotation mark.",
+)
+IMPORT_LINE_TOO_LONG = Sentence(
+    "import_line_too_long",
+    "It has %(n)s cells, and the first line names %(most)s columns. Put a cell with a comma into quotation marks.",
+)
+IMPORT_NUL_IN_CELL = Sentence(
+    "import_nul_in_cell", "%(column)s holds a NUL, which no table can store. Take it out."
+)
 
 
 def make_line(number: int, names: list[str], cells: list[str]) -> FileLine:
@@ -192,11 +275,11 @@ def make_line(number: int, names: list[str], cells: list[str]) -> FileLine:
     by_column = dict(zip(names, cells, strict=False))
     problem = None
     if len(cells) < len(names):
-        problem = sentences.IMPORT_LINE_TOO_SHORT(n=len(cells), most=len(names))
+        problem = IMPORT_LINE_TOO_SHORT(n=len(cells), most=len(names))
     elif len(cells) > len(names):
-        problem = sentences.IMPORT_LINE_TOO_LONG(n=len(cells), most=len(names))
+        problem = IMPORT_LINE_TOO_LONG(n=len(cells), most=len(names))
     elif holding := [name for name, text in by_column.items() if NUL in text]:
-        problem = sentences.IMPORT_NUL_IN_CELL(column=holding[0])
+        problem = IMPORT_NUL_IN_CELL(column=holding[0])
     return FileLine(number, by_column, problem)
 
 
@@ -267,6 +350,56 @@ def get_phase(client: Client) -> Phase:
     return Phase(client.phase)  # type: ignore[attr-defined]  # annotated
 
 
+IMPORT_CELL_REFUSED = Sentence("import_cell_refused", "%(column)s: %(problem)s")
+IMPORT_SLUG_TWICE = Sentence(
+    "import_slug_twice",
+    "The slug stands in line %(line)s already. A further line of a client adds logins: it needs a label.",
+)
+IMPORT_LABEL_TWICE = Sentence(
+    "import_label_twice",
+    "Line %(line)s has a login of this type with this label already.",
+)
+IMPORT_TOO_MANY_LOGINS = Sentence(
+    "import_too_many_logins", "A client has at most %(most)s logins of one type by an import."
+)
+IMPORT_TOO_MANY_GROUPS = Sentence(
+    "import_too_many_groups", "A client is put into at most %(most)s groups by an import."
+)
+IMPORT_SAYS_OTHERWISE = Sentence(
+    "import_says_otherwise",
+    "%(column)s is another one than in line %(line)s, of the same client. Leave it empty in further lines.",
+)
+IMPORT_NAME_MISSING = Sentence("import_name_missing", "A new client needs a name.")
+IMPORT_LOGIN_MISSING = Sentence(
+    "import_login_missing", "A new client needs at least one login: fill in its columns."
+)
+IMPORT_CELLS_MISSING = Sentence(
+    "import_cells_missing", "A new login needs these cells too: %(columns)s.", glue=", "
+)
+IMPORT_NO_PRIMARY = Sentence(
+    "import_no_primary",
+    "The client has no primary login of this type (%(kind)s): its first one is in a line without a label.",
+)
+IMPORT_PRIMARY_UNCLEAR = Sentence(
+    "import_primary_unclear",
+    "NOVA's table doesn't say which login of this type (%(kind)s) is the primary one. Correct it on the client's page.",
+)
+IMPORT_LABEL_UNCLEAR = Sentence(
+    "import_label_unclear",
+    "The client has several logins of this type (%(kind)s) with this label. Change them on its page.",
+)
+IMPORT_SECRET_NEEDED = Sentence(
+    "import_secret_needed",
+    "The secret would be sent elsewhere, as these change: %(columns)s. Fill in %(secret)s too.",
+    glue=", ",
+)
+IMPORT_AWS_DECIDES = Sentence(
+    "import_aws_decides",
+    "The client is in the phase %(phase)s, in which a change goes to AWS first. Change it on its page; an import sets"
+    " only its groups.",
+)
+
+
 class ClientPlanner:
     """Plans one client from its lines. `client` is stored, with its phase and rows, or None where there is none yet."""
 
@@ -295,7 +428,7 @@ class ClientPlanner:
             self.lines.append(planned)
             if len(self.lines) > 1 and is_blank("label", line.cells.get("label", "")):
                 first = str(self.lines[0].number)
-                planned.problems.append(sentences.IMPORT_SLUG_TWICE(line=first))
+                planned.problems.append(IMPORT_SLUG_TWICE(line=first))
                 continue
             self._read_client(planned, line.cells)
             self._read_logins(planned, line.cells)
@@ -309,9 +442,9 @@ class ClientPlanner:
     def _find_refusal(self) -> Message | None:
         """Say why an import changes nothing of this client but its groups; None where it may."""
         if self.is_leaving_or_left:
-            return offboarding_sentences.IS_OFFBOARDED(slug=self.plan.client.slug)
+            return IS_OFFBOARDED(slug=self.plan.client.slug)
         if self.phase.aws_is_authority:
-            return sentences.IMPORT_AWS_DECIDES(phase=PHASES[self.phase]())
+            return IMPORT_AWS_DECIDES(phase=PHASES[self.phase]())
         return None
 
     def _read_client(self, planned: PlannedLine, cells: Cells) -> None:
@@ -324,9 +457,7 @@ class ClientPlanner:
             value = values.get(column, getattr(client, column))
             number, first = self.said.setdefault(column, (planned.number, value))
             if first != value:
-                planned.problems.append(
-                    sentences.IMPORT_SAYS_OTHERWISE(column=column, line=str(number))
-                )
+                planned.problems.append(IMPORT_SAYS_OTHERWISE(column=column, line=str(number)))
             elif number == planned.number and column in values:
                 setattr(client, column, value)
                 self.plan.columns.append(column)
@@ -350,7 +481,7 @@ class ClientPlanner:
                 value = read_cell(type(row), column, text)
             except ValidationError as error:
                 problem = " ".join(error.messages)
-                refused = sentences.IMPORT_CELL_REFUSED(column=column, problem=problem)
+                refused = IMPORT_CELL_REFUSED(column=column, problem=problem)
                 planned.problems.append(refused)
                 continue
             if is_new or value != stored:
@@ -365,7 +496,7 @@ class ClientPlanner:
                 continue
             if id(row) in self.taken:
                 line = str(self.taken[id(row)])
-                planned.problems.append(sentences.IMPORT_LABEL_TWICE(line=line))
+                planned.problems.append(IMPORT_LABEL_TWICE(line=line))
                 continue
             self.taken[id(row)] = planned.number
             (self._change_login if row.pk else self._fill_login)(planned, row, filled)
@@ -378,16 +509,16 @@ class ClientPlanner:
         rows, primary = self.rows[kind], [row for row in self.rows[kind] if row.is_primary]
         found = [row for row in rows if row.label == label] if label else primary
         if len(rows) >= MOST_LOGINS and not found:
-            planned.problems.append(sentences.IMPORT_TOO_MANY_LOGINS(most=MOST_LOGINS))
+            planned.problems.append(IMPORT_TOO_MANY_LOGINS(most=MOST_LOGINS))
             return None
         if len(found) > 1 or (not label and not found and any(not row.label for row in rows)):
-            unclear = sentences.IMPORT_LABEL_UNCLEAR if label else sentences.IMPORT_PRIMARY_UNCLEAR
+            unclear = IMPORT_LABEL_UNCLEAR if label else IMPORT_PRIMARY_UNCLEAR
             planned.problems.append(unclear(kind=kind.value))
             return None
         if found:
             return found[0]
         if label and not rows:
-            planned.problems.append(sentences.IMPORT_NO_PRIMARY(kind=kind.value))
+            planned.problems.append(IMPORT_NO_PRIMARY(kind=kind.value))
             return None
         row = CREDENTIAL_MODELS[kind](label=label or None, is_primary=not label)
         if label:
@@ -406,7 +537,7 @@ class ClientPlanner:
                 missing += [] if values[column] else [column]
         if missing:
             columns = tuple(c for c in LOGIN_COLUMNS[row.TYPE] if c in missing)
-            planned.problems.append(sentences.IMPORT_CELLS_MISSING(columns=columns))
+            planned.problems.append(IMPORT_CELLS_MISSING(columns=columns))
         self._keep_login(planned, row, values, list(cells))
 
     def _change_login(self, planned: PlannedLine, row: Credential, cells: Cells) -> None:
@@ -416,7 +547,7 @@ class ClientPlanner:
             {*values, *set(row.SECRET_FIELDS) & set(cells)}
         ):
             (secret,) = row.SECRET_FIELDS
-            needed = sentences.IMPORT_SECRET_NEEDED(columns=tuple(moved), secret=secret)
+            needed = IMPORT_SECRET_NEEDED(columns=tuple(moved), secret=secret)
             planned.problems.append(needed)
         if values:
             self._keep_login(planned, row, values, list(values))
@@ -432,13 +563,13 @@ class ClientPlanner:
     def _read_groups(self, planned: PlannedLine, text: str) -> None:
         names = list(filter(None, map(str.strip, text.split(";"))))
         if len(names) > MOST_GROUPS:
-            planned.problems.append(sentences.IMPORT_TOO_MANY_GROUPS(most=MOST_GROUPS))
+            planned.problems.append(IMPORT_TOO_MANY_GROUPS(most=MOST_GROUPS))
             return
         for name in names:
             try:
                 normalized = parse_group_name(name)
             except ClientGroupError as refusal:
-                refused = sentences.IMPORT_CELL_REFUSED(column="groups", problem=refusal.message)
+                refused = IMPORT_CELL_REFUSED(column="groups", problem=refusal.message)
                 planned.problems.append(refused)
                 continue
             if (key := fold_group_name(normalized)) not in self.group_keys:
@@ -448,9 +579,9 @@ class ClientPlanner:
 
     def _check_new_client(self, first: PlannedLine) -> None:
         if "name" not in self.plan.columns and not first.problems:
-            first.problems.append(sentences.IMPORT_NAME_MISSING())
+            first.problems.append(IMPORT_NAME_MISSING())
         if not any(self.rows.values()) and not first.problems:
-            first.problems.append(sentences.IMPORT_LOGIN_MISSING())
+            first.problems.append(IMPORT_LOGIN_MISSING())
 
 
 # Previews and stores imports: all lines of a file or none, in one transaction. Nothing of a file outlives the call.
@@ -463,6 +594,16 @@ WRITTEN_AT_ONCE = 100
 # Who inserts a slug or a group that somebody else has inserted waits for their commit, and holds NOVA's rows meanwhile.
 # Shorter than PostgreSQL's deadlock_timeout, after which it may end NOVA's transaction in place of this one.
 LOCK_TIMEOUT = "500ms"
+
+
+IMPORT_OTHER_FILE = Sentence(
+    "import_other_file",
+    "Nothing was imported: this is not the file that was previewed, or it was changed since. Its preview is below.",
+)
+IMPORT_OTHER_PLAN = Sentence(
+    "import_other_plan",
+    "Nothing was imported: clients of this file were changed since the preview. Look at the new preview.",
+)
 
 
 @dataclass(frozen=True)
@@ -492,9 +633,9 @@ class ImportPlan:
         """Raise ImportRefusedError where the user saw the preview of another file, or another plan."""
         file_token, _dot, plan_token = token.partition(".")
         if not constant_time_compare(file_token, _sign(by, self.file_digest)):
-            raise ImportRefusedError(sentences.IMPORT_OTHER_FILE())
+            raise ImportRefusedError(IMPORT_OTHER_FILE())
         if not constant_time_compare(plan_token, _sign(by, self.plan_digest)):
-            raise ImportRefusedError(sentences.IMPORT_OTHER_PLAN())
+            raise ImportRefusedError(IMPORT_OTHER_PLAN())
 
 
 @dataclass(frozen=True)
@@ -519,6 +660,18 @@ def preview_import(*, data: bytes) -> ImportPlan:
         return _make_plan(found, data)
 
 
+# The import as a whole
+IMPORT_LINES_WRONG = Sentence(
+    "import_lines_wrong",
+    "Nothing was imported: %(n)s lines are wrong. Correct them in the file.",
+    one="Nothing was imported: %(n)s line is wrong. Correct it in the file.",
+)
+IMPORT_BUSY = Sentence(
+    "import_busy", "NOVA or somebody else writes the same clients or groups right now; try again."
+)
+IMPORT_REFUSED = Sentence("import_refused", "Nothing was imported: %(problem)s")
+
+
 def store_import(
     *,
     data: bytes,
@@ -538,14 +691,14 @@ def store_import(
             if token is not None and by is not None:
                 plan.check(token, by)
             if wrong := plan.counts[LineOutcome.WRONG]:
-                raise ImportRefusedError(sentences.IMPORT_LINES_WRONG(n=wrong))
+                raise ImportRefusedError(IMPORT_LINES_WRONG(n=wrong))
             return _store(plan, by, tell)
     except (RefusedByDatabaseError, RowsBusyError, ClientGroupError) as error:
-        raise ImportRefusedError(sentences.IMPORT_REFUSED(problem=error.message)) from None
+        raise ImportRefusedError(IMPORT_REFUSED(problem=error.message)) from None
     except OperationalError as error:
         if not isinstance(error.__cause__, (LockNotAvailable, DeadlockDetected)):
             raise
-        refusal = sentences.IMPORT_REFUSED(problem=sentences.IMPORT_BUSY())
+        refusal = IMPORT_REFUSED(problem=IMPORT_BUSY())
         raise ImportRefusedError(refusal) from None
 
 
@@ -561,7 +714,7 @@ def _make_locked_plan(found: ImportFile, data: bytes) -> ImportPlan:
     plan = _make_plan(found, data)
     if any(not p.is_new and p.client.pk not in locked for p in plan.clients):
         # NOVA has added it, or given it this slug, since they were locked.
-        raise RowsBusyError(sentences.IMPORT_BUSY())
+        raise RowsBusyError(IMPORT_BUSY())
     return plan
 
 
@@ -578,6 +731,9 @@ def _select_clients(found: ImportFile) -> ClientPhaseQuerySet:
 
 def _list_sound(found: ImportFile) -> Iterator[FileLine]:
     return (line for line in found.lines if not line.problem and line.slug)
+
+
+IMPORT_SLUG_MISSING = Sentence("import_slug_missing", "The slug is missing.")
 
 
 def _make_plan(found: ImportFile, data: bytes) -> ImportPlan:
@@ -599,7 +755,7 @@ def _make_plan(found: ImportFile, data: bytes) -> ImportPlan:
     planned: list[PlannedLine] = []
     for line in found.lines:
         if line.problem or not line.slug:
-            problem = line.problem or sentences.IMPORT_SLUG_MISSING()
+            problem = line.problem or IMPORT_SLUG_MISSING()
             # Its cells may stand in the wrong columns: not even a slug is shown of it.
             planned.append(PlannedLine(line.number, "", problems=[problem]))
         else:
@@ -635,12 +791,19 @@ def _read_slugs() -> dict[str, str]:
     }
 
 
+IMPORT_SLUG_LIKE_OTHER = Sentence(
+    "import_slug_like_other",
+    "There is a client %(slug)s, whose slug differs in capital letters only. Write its slug so, or add this client on"
+    " the page.",
+)
+
+
 def _check_new(planner: ClientPlanner, slugs: dict[str, str]) -> None:
     """Note what is wrong with a new client as a whole: its slug, and a document that no secret can hold."""
     client, first = planner.plan.client, planner.lines[0]
     prefix, layout = settings.NOVA_SECRET_PREFIX, configured_layout()
     if other := slugs.get(client.slug.casefold()):
-        first.problems.append(sentences.IMPORT_SLUG_LIKE_OTHER(slug=other))
+        first.problems.append(IMPORT_SLUG_LIKE_OTHER(slug=other))
     slugs[client.slug.casefold()] = client.slug
     try:
         read_cell(Client, "slug", client.slug)
@@ -649,7 +812,7 @@ def _check_new(planner: ClientPlanner, slugs: dict[str, str]) -> None:
     else:
         problem = documents.name_problem(client.slug, prefix=prefix, layout=layout)
     if problem:
-        refused = sentences.IMPORT_CELL_REFUSED(column="slug", problem=problem)
+        refused = IMPORT_CELL_REFUSED(column="slug", problem=problem)
         first.problems.append(refused)
     if not any(line.problems for line in planner.lines):
         document = documents.build_document(client.name, planner.rows, slug=client.slug)
@@ -726,15 +889,19 @@ def _put_into_groups(changed: Iterable[ClientImport], by: User | None) -> list[C
     return groups
 
 
+IMPORTED_CLIENTS = Sentence(
+    "imported_clients",
+    "Imported clients: %(new)s new, %(changed)s changed, %(unchanged)s as they were.",
+)
+
+
 def _record(changed: Iterable[ClientImport], numbers: dict[str, int], by: User | None) -> str:
     """Record the numbers, and for each client which of its fields were written; return what these entries share."""
-    events = [
-        AuditEvent.make_signed(AuditCode.IMPORT, audit_sentences.IMPORTED_CLIENTS(**numbers), by=by)
-    ]
+    events = [AuditEvent.make_signed(AuditCode.IMPORT, IMPORTED_CLIENTS(**numbers), by=by)]
     for planned in changed:
         if not (changes := tuple(_describe_changes(planned))):
             continue  # its groups have entries of their own
-        sentence = audit_sentences.CLIENT_ADDED if planned.is_new else audit_sentences.CLIENT_SAVED
+        sentence = CLIENT_ADDED if planned.is_new else CLIENT_SAVED
         events.append(
             AuditEvent.make_signed(
                 AuditCode.IMPORT,
@@ -750,7 +917,7 @@ def _record(changed: Iterable[ClientImport], numbers: dict[str, int], by: User |
 
 def _describe_changes(planned: ClientImport) -> Iterator[Message]:
     if planned.columns:
-        yield audit_sentences.FIELDS_OF_CLIENT(fields=", ".join(planned.columns))
+        yield FIELDS_OF_CLIENT(fields=", ".join(planned.columns))
     for login in planned.logins:
-        added = audit_sentences.LOGIN_ADDED if login.is_new else audit_sentences.LOGIN_CHANGED
+        added = LOGIN_ADDED if login.is_new else LOGIN_CHANGED
         yield added(row=login.row.make_row_name_message(), fields=", ".join(login.columns))

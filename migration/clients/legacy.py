@@ -18,15 +18,15 @@ from credentials.models import Client, DatabaseCredential, RowsBusyError, read_r
 from credentials.pointers import POINTER, is_purged
 from credentials.refusals import RefusedByDatabaseError, convert_refusals, insert_rows
 from credentials.secret_names import configured_layout
-from migration import audit_sentences, offboarding_sentences
-from migration import legacy_sentences as sentences
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.clients import all_clients
 from migration.core.leases import LeaseKind, hold_until_commit
 from migration.core.secrets import find_layout
+from migration.core.sentences import IS_OFFBOARDED
+from migration.pushes.saves import CLIENT_ADDED, CLIENT_SAVED, FIELDS_OF_CLIENT, LOGIN_ADDED
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.messages import MessageError
+from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -122,6 +122,18 @@ def plan_legacy_import() -> LegacyPlan:
     return LegacyPlan(table, rows, digest.hexdigest())
 
 
+# The import
+LEGACY_CHANGED = Sentence(
+    "legacy_changed",
+    "Nothing was taken: the legacy table or the clients were changed since you looked. Look again.",
+)
+LEGACY_DATABASE_BUSY = Sentence(
+    "legacy_database_busy",
+    "Nothing was taken: NOVA or somebody else writes the tables right now. Try again.",
+)
+LEGACY_REFUSED = Sentence("legacy_refused", "Nothing was taken: %(problem)s")
+
+
 def import_legacy_clients(*, seen: str | None = None, by: User | None = None) -> LegacyPlan:
     """Store what the plan takes, with an entry of the audit for each client, and return the plan.
 
@@ -134,24 +146,30 @@ def import_legacy_clients(*, seen: str | None = None, by: User | None = None) ->
             plan = plan_legacy_import()
             needed = {each.client_id for each in plan.taken if each.client}
             if (seen is not None and plan.stamp != seen) or needed - held:
-                raise NothingImported(sentences.LEGACY_CHANGED())
+                raise NothingImported(LEGACY_CHANGED())
             # In the order of an import of a file, so that neither waits for the other.
             for each in sorted(plan.taken, key=lambda each: each.slug):
                 _store_row(each, by=by)
     except RefusedByDatabaseError as refusal:
-        raise NothingImported(sentences.LEGACY_REFUSED(problem=refusal.message)) from None
+        raise NothingImported(LEGACY_REFUSED(problem=refusal.message)) from None
     except OperationalError as error:
         if not isinstance(error.__cause__, (LockNotAvailable, DeadlockDetected)):
             raise
-        raise NothingImported(sentences.LEGACY_DATABASE_BUSY()) from None
+        raise NothingImported(LEGACY_DATABASE_BUSY()) from None
     return plan
+
+
+LEGACY_CLIENT_BUSY = Sentence(
+    "legacy_client_busy",
+    "Nothing was taken: a push, a move or NOVA works on %(slug)s right now. Try again.",
+)
 
 
 def _hold_clients(plan: LegacyPlan) -> set[int]:
     """Hold the clients that are given a login, until the transaction ends: no move, no push, no new row of NOVA's."""
     clients = [each.client for each in plan.taken if each.client]
     for client in sorted(clients, key=lambda client: client.pk):
-        busy = sentences.LEGACY_CLIENT_BUSY(slug=client.slug)
+        busy = LEGACY_CLIENT_BUSY(slug=client.slug)
         if not hold_until_commit(LeaseKind.CLIENT, client.pk):
             raise NothingImported(busy)
         try:
@@ -161,22 +179,23 @@ def _hold_clients(plan: LegacyPlan) -> set[int]:
     return {client.pk for client in clients}
 
 
+FROM_LEGACY_TABLE = Sentence("from_legacy_table", "taken from the legacy table")
+
+
 def _store_row(planned: PlannedRow, *, by: User | None) -> None:
     row, client = planned.row, planned.client
     changes: list[Message] = []
     if client is None:
         client = _make_client(row)
         insert_rows(Client, [client])
-        changes.append(audit_sentences.FIELDS_OF_CLIENT(fields=", ".join(CLIENT_FIELDS)))
+        changes.append(FIELDS_OF_CLIENT(fields=", ".join(CLIENT_FIELDS)))
     login = DatabaseCredential(client_id=client.pk, **row.login)
     insert_rows(DatabaseCredential, [login])
-    added = audit_sentences.LOGIN_ADDED(
-        row=login.make_row_name_message(), fields=", ".join(row.login)
-    )
-    changes += [added, sentences.FROM_LEGACY_TABLE()]
+    added = LOGIN_ADDED(row=login.make_row_name_message(), fields=", ".join(row.login))
+    changes += [added, FROM_LEGACY_TABLE()]
     is_new = planned.client is None
     code = AuditCode.CLIENT_ADDED if is_new else AuditCode.CLIENT_SAVED
-    sentence = audit_sentences.CLIENT_ADDED if is_new else audit_sentences.CLIENT_SAVED
+    sentence = CLIENT_ADDED if is_new else CLIENT_SAVED
     AuditEvent.objects.record(
         code, sentence(changes=tuple(changes)), by=by, client_id=client.pk, slug=client.slug
     )
@@ -184,6 +203,31 @@ def _store_row(planned: PlannedRow, *, by: User | None) -> None:
 
 def _make_client(row: LegacyRow) -> Client:
     return Client(name=row.name or "", slug=row.slug or "", is_active=row.is_active)
+
+
+LEGACY_NEW_CLIENT = Sentence(
+    "legacy_new_client", "There is no such client: it is added, with its database login."
+)
+LEGACY_NEW_INACTIVE = Sentence(
+    "legacy_new_inactive",
+    "There is no such client: it is added, with its database login. It is inactive, as in the legacy table.",
+)
+LEGACY_NEW_LOGIN = Sentence(
+    "legacy_new_login", "The client has no database login: it is given this one."
+)
+LEGACY_AWS_ALONE = Sentence(
+    "legacy_aws_alone",
+    "NOVA reads this client from AWS: nothing is taken, and what only AWS holds is not compared.",
+)
+LEGACY_NEAR_SLUG = Sentence(
+    "legacy_near_slug",
+    "There is a client whose slug differs in case, blanks or the form of its characters only: %(slug)s. Nothing is"
+    " taken.",
+)
+LEGACY_SEVERAL = Sentence(
+    "legacy_several",
+    "%(n)s rows have this slug, or one that differs in case, blanks or the form of its characters only. None is taken.",
+)
 
 
 class _Planner:
@@ -204,42 +248,50 @@ class _Planner:
         if client := self.clients.get(row.slug or ""):
             return self._plan_for_client(row, client)
         if near := self.near.get(fold_slug(row.slug)):
-            message = sentences.LEGACY_NEAR_SLUG(slug=near.slug)
+            message = LEGACY_NEAR_SLUG(slug=near.slug)
             return PlannedRow(row, LegacyRowOutcome.NEAR_SLUG, message, near)
         if problem := self._find_several(row):
             return problem
         if unfit := _find_unfit(row, client=None):
             return PlannedRow(row, LegacyRowOutcome.UNFIT, unfit)
-        sentence = sentences.LEGACY_NEW_CLIENT if row.is_active else sentences.LEGACY_NEW_INACTIVE
+        sentence = LEGACY_NEW_CLIENT if row.is_active else LEGACY_NEW_INACTIVE
         return PlannedRow(row, LegacyRowOutcome.NEW_CLIENT, sentence())
 
     def _plan_for_client(self, row: LegacyRow, client: Client) -> PlannedRow:
         logins = client.credentials_by_type()[CredentialType.DATABASE]
         if any(is_purged(login) for login in logins):
-            return PlannedRow(row, LegacyRowOutcome.AWS_ALONE, sentences.LEGACY_AWS_ALONE(), client)
+            return PlannedRow(row, LegacyRowOutcome.AWS_ALONE, LEGACY_AWS_ALONE(), client)
         if logins:
             return _compare(row, client, logins)
         if Phase(client.phase).aws_is_authority:  # type: ignore[attr-defined]  # annotated
-            return PlannedRow(row, LegacyRowOutcome.AWS_ALONE, sentences.LEGACY_AWS_ALONE(), client)
+            return PlannedRow(row, LegacyRowOutcome.AWS_ALONE, LEGACY_AWS_ALONE(), client)
         if problem := _find_leaving(row, client) or self._find_several(row):
             return problem
         if unfit := _find_unfit(row, client=client):
             return PlannedRow(row, LegacyRowOutcome.UNFIT, unfit, client)
-        return PlannedRow(row, LegacyRowOutcome.NEW_LOGIN, sentences.LEGACY_NEW_LOGIN(), client)
+        return PlannedRow(row, LegacyRowOutcome.NEW_LOGIN, LEGACY_NEW_LOGIN(), client)
 
     def _find_several(self, row: LegacyRow) -> PlannedRow | None:
         number = self.same_slug[fold_slug(row.slug)]
         if number == 1:
             return None
-        return PlannedRow(row, LegacyRowOutcome.SEVERAL, sentences.LEGACY_SEVERAL(n=number))
+        return PlannedRow(row, LegacyRowOutcome.SEVERAL, LEGACY_SEVERAL(n=number))
 
 
 def _find_leaving(row: LegacyRow, client: Client) -> PlannedRow | None:
     """Say that the client left; one without any login did so in `postgres`."""
     if not client.is_leaving_or_left:  # type: ignore[attr-defined]  # annotated
         return None
-    message = offboarding_sentences.IS_OFFBOARDED(slug=client.slug)
+    message = IS_OFFBOARDED(slug=client.slug)
     return PlannedRow(row, LegacyRowOutcome.OFFBOARDED, message, client)
+
+
+LEGACY_SAME = Sentence("legacy_same", "The newer tables hold the same values.")
+LEGACY_OTHER_VALUES = Sentence(
+    "legacy_other_values",
+    "The newer tables hold other values: %(fields)s. Both are left as they are.",
+    glue=", ",
+)
 
 
 def _compare(row: LegacyRow, client: Client, logins: Iterable[Credential]) -> PlannedRow:
@@ -249,8 +301,8 @@ def _compare(row: LegacyRow, client: Client, logins: Iterable[Credential]) -> Pl
     of_client = [("name", row.name == client.name), ("is_active", _agree_on_activity(row, client))]
     fields = [name for name, is_equal in of_client if not is_equal] + fields
     if not fields:
-        return PlannedRow(row, LegacyRowOutcome.SAME, sentences.LEGACY_SAME(), client)
-    message = sentences.LEGACY_OTHER_VALUES(fields=tuple(fields))
+        return PlannedRow(row, LegacyRowOutcome.SAME, LEGACY_SAME(), client)
+    message = LEGACY_OTHER_VALUES(fields=tuple(fields))
     return PlannedRow(row, LegacyRowOutcome.OTHER_VALUES, message, client)
 
 
@@ -267,12 +319,23 @@ def _agree_on_activity(row: LegacyRow, client: Client) -> bool:
     return bool(row.is_active) == bool(client.is_active)
 
 
+LEGACY_BAD_SLUG = Sentence(
+    "legacy_bad_slug", "No secret can be named after the slug: %(problem)s. Nothing is taken."
+)
+LEGACY_BAD_FIELDS = Sentence(
+    "legacy_bad_fields",
+    "The newer tables don't take what it holds: %(fields)s. Nothing is taken.",
+    glue=", ",
+)
+LEGACY_TOO_LARGE = Sentence("legacy_too_large", "%(problem)s Nothing is taken.")
+
+
 def _find_unfit(row: LegacyRow, *, client: Client | None) -> Message | None:
     """Say why the form of a client would not take the row as it is; nothing is corrected on the way."""
     layout = find_layout(client.layout) if client else configured_layout()  # type: ignore[attr-defined]  # annotated
     prefix = settings.NOVA_SECRET_PREFIX
     if problem := documents.name_problem(row.slug or "", prefix=prefix, layout=layout):
-        return sentences.LEGACY_BAD_SLUG(problem=problem)
+        return LEGACY_BAD_SLUG(problem=problem)
     login = DatabaseCredential(client_id=0, **row.login)
     wrong = [] if client else _list_invalid(_make_client(row), leave_out=set())
     wrong += _list_invalid(login, leave_out={"client"})
@@ -280,10 +343,10 @@ def _find_unfit(row: LegacyRow, *, client: Client | None) -> Message | None:
     if isinstance(secret, str) and (not secret.strip() or secret.startswith(POINTER)):
         wrong.append("db_password")
     if wrong:
-        return sentences.LEGACY_BAD_FIELDS(fields=tuple(dict.fromkeys(wrong)))
+        return LEGACY_BAD_FIELDS(fields=tuple(dict.fromkeys(wrong)))
     document = _build_document(row, login, client)
     if too_large := documents.size_problem(document, row.slug or "", prefix=prefix, layout=layout):
-        return sentences.LEGACY_TOO_LARGE(problem=too_large)
+        return LEGACY_TOO_LARGE(problem=too_large)
     return None
 
 

@@ -15,7 +15,6 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from migration import comment_sentences
 from migration.core.audit import MOST_CHARACTERS, AuditCode, AuditEvent, limit_reason
 from migration.core.clients import PhaseChange, all_clients
 from migration.core.comparisons import Resolution
@@ -24,7 +23,7 @@ from migration.core.rates import KeptCounts
 from migration.core.text import KeptNameField, require_kept_name
 from migration.moves.models import with_blocker
 from migration.runs.failures import SiteFailureCounts, count_failed_clients
-from nova_credentials.messages import MessageError
+from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -228,12 +227,26 @@ class CommentError(MessageError, ValueError):
     """The comment can't be kept; nothing was changed."""
 
 
+COMMENT_MISSING = Sentence("comment_missing", "Nothing was added: type a comment first.")
+COMMENT_TOO_LONG = Sentence(
+    "comment_too_long",
+    "Nothing was added: a comment has at most %(most)s characters, and this one has %(n)s.",
+)
+
+
 def check_comment(text: str) -> None:
     """Raise `CommentError` if nothing was typed, or too much."""
     if not text.strip():
-        raise CommentError(comment_sentences.COMMENT_MISSING())
+        raise CommentError(COMMENT_MISSING())
     if len(text) > MOST_CHARACTERS:
-        raise CommentError(comment_sentences.COMMENT_TOO_LONG(most=MOST_CHARACTERS, n=len(text)))
+        raise CommentError(COMMENT_TOO_LONG(most=MOST_CHARACTERS, n=len(text)))
+
+
+# In the audit
+COMMENT_LEFT = Sentence("comment_left", "Left comment %(id)s.")
+COMMENT_TAKEN_BACK = Sentence(
+    "comment_taken_back", "Took back comment %(id)s, which %(who)s left at %(at)s."
+)
 
 
 class ClientCommentQuerySet(models.QuerySet["ClientComment"]):
@@ -252,7 +265,7 @@ class ClientCommentQuerySet(models.QuerySet["ClientComment"]):
             comment = self.create(client_id=client.pk, slug=client.slug, text=text, by=by)
             AuditEvent.objects.record(
                 AuditCode.COMMENT,
-                comment_sentences.COMMENT_LEFT(id=str(comment.pk)),
+                COMMENT_LEFT(id=str(comment.pk)),
                 by=by,
                 client_id=client.pk,
                 slug=client.slug,
@@ -264,7 +277,7 @@ class ClientCommentQuerySet(models.QuerySet["ClientComment"]):
         with transaction.atomic():
             gone, _by_model = self.filter(pk=comment.pk).delete()
             if gone:
-                facts = comment_sentences.COMMENT_TAKEN_BACK(
+                facts = COMMENT_TAKEN_BACK(
                     id=str(comment.pk),
                     who=comment.by_name,
                     at=f"{comment.left_at:%Y-%m-%d %H:%M} UTC",

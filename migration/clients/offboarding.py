@@ -19,17 +19,18 @@ from credentials.legacy import LegacyTableError, count_legacy_rows
 from credentials.models import Client, ClientRevision, Credential, save_columns
 from credentials.nova_columns import NovaSchemaError
 from credentials.pointers import list_all_rows, list_rows_in_clear, replace_secrets_by_pointers
-from migration import audit_sentences
-from migration import offboarding_sentences as told
 from migration.campaigns.members import count_in_campaigns
 from migration.campaigns.models import Campaign, WaveClient
+from migration.clients.history import CLIENT_ACTIVATED, CLIENT_DEACTIVATED
 from migration.core.audit import AuditCode, AuditEvent, require_reason
+from migration.core.audit_export import MOVED_TO_LEAVE
 from migration.core.aws_store import read_aws, secret_names, secret_names_by_type, secrets_manager
 from migration.core.aws_writes import find_write_refusal
 from migration.core.clients import ClientMigration, Offboarding, OffboardingState, ReadCount
 from migration.core.groups import ClientGroup
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks
 from migration.core.secrets import OtherSecretsState, Secret
+from migration.core.sentences import IS_OFFBOARDED
 from migration.core.snapshots import (
     read_client_with_rows,
     read_snapshot,
@@ -52,7 +53,7 @@ from migration.secrets.settings import name_removed_replicas, schedule_with_repl
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.comparison import are_equal
 from nova_credentials.document import Layout
-from nova_credentials.messages import MessageError, in_a_row
+from nova_credentials.messages import MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -75,10 +76,16 @@ if TYPE_CHECKING:
 RECENT_DAYS = 7
 
 
+OFFBOARDING_ACTIVE = Sentence(
+    "offboarding_active",
+    "The client is active: NOVA may read it at any moment. Deactivate it first.",
+)
+
+
 def list_objections(snapshot: ClientSnapshot, *, acknowledged: bool = False) -> list[Message]:
     """Return why the client may not leave now. `acknowledged`: recent reads are known, and are no objection."""
     return [
-        *([told.OFFBOARDING_ACTIVE()] if snapshot.active else []),
+        *([OFFBOARDING_ACTIVE()] if snapshot.active else []),
         *filter(None, [find_write_refusal()]),
         *_find_users(snapshot, acknowledged=acknowledged),
         *_find_values(snapshot),
@@ -92,16 +99,32 @@ def needs_purge(snapshot: ClientSnapshot) -> bool:
     return snapshot.has_credentials or snapshot.phase != Phase.POSTGRES
 
 
+OFFBOARDING_READ = Sentence(
+    "offboarding_read",
+    "NOVA's reader still read this client in the last %(n)s days, the last time %(ago)s ago. Acknowledge it if you know"
+    " that nothing needs it any more.",
+)
+OFFBOARDING_IN_RUN = Sentence("offboarding_in_run", "%(run)s still has this client to do.")
+OFFBOARDING_ROTATES = Sentence(
+    "offboarding_rotates",
+    "A rotation of this client is not finished. The workers go on with it every minute; wait for its end.",
+)
+OFFBOARDING_LAYOUT = Sentence(
+    "offboarding_layout",
+    "A change of this client's layout was interrupted. Do it again, or wait until what it left is taken away.",
+)
+
+
 def _find_users(snapshot: ClientSnapshot, *, acknowledged: bool) -> Iterator[Message]:
     """Yield a message for each use: NOVA's recent reads, a run, a rotation, a change of layout."""
     if not acknowledged and (last := find_recent_counted_read(snapshot.client_id)):
-        yield told.OFFBOARDING_READ(n=RECENT_DAYS, ago=last)
+        yield OFFBOARDING_READ(n=RECENT_DAYS, ago=last)
     if run := find_unfinished_write_run(snapshot.client_id):
-        yield told.OFFBOARDING_IN_RUN(run=run.name_message)
+        yield OFFBOARDING_IN_RUN(run=run.name_message)
     if Rotation.objects.find_unfinished(snapshot.client_id):
-        yield told.OFFBOARDING_ROTATES()
+        yield OFFBOARDING_ROTATES()
     if snapshot.other_secrets == OtherSecretsState.BEGUN:
-        yield told.OFFBOARDING_LAYOUT()
+        yield OFFBOARDING_LAYOUT()
 
 
 def _find_values(snapshot: ClientSnapshot) -> Iterator[Message]:
@@ -126,16 +149,30 @@ def find_unfinished_write_run(client_id: int) -> Run | None:
     return item.run if item else None
 
 
+OFFBOARDING_ROWS = Sentence(
+    "offboarding_rows",
+    "These rows hold values that were written after the purge, and AWS may lack them: %(rows)s. Restore the client, and"
+    " purge it again.",
+    glue=", ",
+)
+
+
 def _find_values_after_purge(snapshot: ClientSnapshot) -> Iterator[Message]:
     plain = list_rows_in_clear(read_client_with_rows(snapshot.client_id))
     if plain:
-        yield told.OFFBOARDING_ROWS(rows=tuple(row.make_row_name_message() for row in plain))
+        yield OFFBOARDING_ROWS(rows=tuple(row.make_row_name_message() for row in plain))
+
+
+OFFBOARDING_APPROVAL = Sentence(
+    "offboarding_approval",
+    "Its rows hold values, and a purge needs somebody else's approval here. Purge the client first, then offboard it.",
+)
 
 
 def _find_purge_objections(snapshot: ClientSnapshot) -> Iterator[Message]:
     """Yield what a purge can't do without: an approval where one is wanted, a document, writes that are counted."""
     if settings.NOVA_REQUIRE_APPROVAL:
-        yield told.OFFBOARDING_APPROVAL()
+        yield OFFBOARDING_APPROVAL()
     if snapshot.problem:
         yield snapshot.problem
     facts = GateFacts([snapshot.client_id])
@@ -310,6 +347,9 @@ class OffboardingError(MessageError):
     """The client did not leave, or is not back: the message says why, and whether doing it again goes on."""
 
 
+ALREADY_OFFBOARDED = Sentence("already_offboarded", "%(slug)s is offboarded already.")
+
+
 def offboard_client(
     *, client_id: int, reason: str, by: User | None = None, acknowledged: bool = False
 ) -> Message:
@@ -321,7 +361,7 @@ def offboard_client(
     with _hold_client(client_id):
         leaving = Offboarding.objects.filter(pk=client_id).first()
         if leaving and leaving.is_finished:
-            raise OffboardingError(told.ALREADY_OFFBOARDED(slug=leaving.slug))
+            raise OffboardingError(ALREADY_OFFBOARDED(slug=leaving.slug))
         snapshot = _read(client_id)
         if objections := list_objections(snapshot, acknowledged=acknowledged):
             raise _refuse(snapshot, *objections)
@@ -330,12 +370,32 @@ def offboard_client(
         return schedule_offboarding_deletions(leaving, by=by)
 
 
+OFFBOARDING_STOPPED = Sentence(
+    "offboarding_stopped",
+    "The client is not offboarded yet: %(error)s Nothing is lost. Offboard it again to go on, or bring it back.",
+)
+
+
 def schedule_offboarding_deletions(leaving: Offboarding, *, by: User | None) -> Message:
     """Schedule the deletions of a client that is being offboarded, whose lease is held; raises `OffboardingError`."""
     try:
         return _schedule_deletions(leaving, by=by)
     except SecretsManagerError as error:
-        raise OffboardingError(told.OFFBOARDING_STOPPED(error=error.message)) from None
+        raise OffboardingError(OFFBOARDING_STOPPED(error=error.message)) from None
+
+
+BROUGHT_BACK = Sentence("brought_back", "The client is back in %(phase)s, inactive as before.")
+# The way back
+NOT_OFFBOARDED = Sentence("not_offboarded", "%(slug)s is not offboarded.")
+BACK_REFUSED = Sentence("back_refused", "%(slug)s does not come back: %(reasons)s")
+BACK_NOT_FINISHED = Sentence(
+    "back_not_finished",
+    "The client is not back yet: %(error)s Nothing is lost. Bring it back again to go on.",
+)
+CAME_BACK = Sentence(
+    "came_back",
+    "%(slug)s is back in %(phase)s. It is inactive: NOVA reads it once somebody makes it active.",
+)
 
 
 def bring_back_as_inactive(*, client_id: int, reason: str, by: User | None = None) -> Message:
@@ -348,21 +408,21 @@ def bring_back_as_inactive(*, client_id: int, reason: str, by: User | None = Non
         snapshot = _read(client_id)
         leaving = Offboarding.objects.filter(pk=client_id).first()
         if leaving is None:
-            raise OffboardingError(told.NOT_OFFBOARDED(slug=snapshot.slug))
+            raise OffboardingError(NOT_OFFBOARDED(slug=snapshot.slug))
         if refusal := find_write_refusal():
-            raise OffboardingError(told.BACK_REFUSED(slug=snapshot.slug, reasons=refusal))
+            raise OffboardingError(BACK_REFUSED(slug=snapshot.slug, reasons=refusal))
         sm = secrets_manager(interactive=True)
         try:
             _take_secrets_back(snapshot, leaving, sm, by=by)
             _return_to_phase(leaving, reason=reason, by=by)
         except (SecretsManagerError, ShutGate) as error:
-            raise OffboardingError(told.BACK_NOT_FINISHED(error=error.message)) from None
+            raise OffboardingError(BACK_NOT_FINISHED(error=error.message)) from None
         with transaction.atomic():
             refuse_lost_client_locks()
             former = Phase(leaving.former_phase).label
-            leaving.record(audit_sentences.BROUGHT_BACK(phase=former), by=by, reason=reason)
+            leaving.record(BROUGHT_BACK(phase=former), by=by, reason=reason)
             leaving.delete()
-        return told.CAME_BACK(slug=snapshot.slug, phase=former)
+        return CAME_BACK(slug=snapshot.slug, phase=former)
 
 
 def set_activity(*, client_id: int, active: bool, by: User | None = None) -> None:
@@ -373,7 +433,7 @@ def set_activity(*, client_id: int, active: bool, by: User | None = None) -> Non
     with _hold_client(client_id):
         leaving = Offboarding.objects.filter(pk=client_id).first()
         if leaving and active:
-            raise OffboardingError(told.IS_OFFBOARDED(slug=leaving.slug))
+            raise OffboardingError(IS_OFFBOARDED(slug=leaving.slug))
         try:
             with hold_rows(client_id) as now:
                 _store_activity(now, active=active, by=by)
@@ -381,11 +441,17 @@ def set_activity(*, client_id: int, active: bool, by: User | None = None) -> Non
             raise OffboardingError(error.message) from None
 
 
+# Why it stays
+OFFBOARDING_BUSY = Sentence(
+    "offboarding_busy", "A push, a move or a save of this client is under way. Try again."
+)
+
+
 @contextmanager
 def _hold_client(client_id: int) -> Iterator[None]:
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         if not held:
-            raise OffboardingError(told.OFFBOARDING_BUSY())
+            raise OffboardingError(OFFBOARDING_BUSY())
         yield
 
 
@@ -396,11 +462,22 @@ def _read(client_id: int) -> ClientSnapshot:
         raise OffboardingError(error.message) from None
 
 
+OFFBOARDING_REFUSED = Sentence("offboarding_refused", "%(slug)s stays: %(reasons)s")
+
+
 def _refuse(snapshot: ClientSnapshot, *reasons: Message) -> OffboardingError:
-    return OffboardingError(told.OFFBOARDING_REFUSED(slug=snapshot.slug, reasons=reasons))
+    return OffboardingError(OFFBOARDING_REFUSED(slug=snapshot.slug, reasons=reasons))
 
 
 # The way out
+
+
+OFFBOARDING_BEGUN = Sentence(
+    "offboarding_begun", "Began to offboard the client. It was in %(phase)s."
+)
+OFFBOARDING_NOT_PUSHED = Sentence(
+    "offboarding_not_pushed", "Its rows could not be pushed, so they keep their values: %(reason)s"
+)
 
 
 def _begin(
@@ -414,7 +491,7 @@ def _begin(
     if needs_purge(snapshot):
         (pushed,) = push(client_ids=[client_id], interactive=True)
         if pushed.outcome not in PUSHED:
-            why = told.OFFBOARDING_NOT_PUSHED(reason=pushed.summary_message)
+            why = OFFBOARDING_NOT_PUSHED(reason=pushed.summary_message)
             raise _refuse(snapshot, why)
         snapshot = _read(client_id)
     leaving = before or Offboarding(
@@ -431,7 +508,7 @@ def _begin(
             if found:
                 _put_pointers(now)
                 _walk(now, reason=reason, by=by)
-            begun = audit_sentences.OFFBOARDING_BEGUN(phase=snapshot.phase.label)
+            begun = OFFBOARDING_BEGUN(phase=snapshot.phase.label)
             leaving.store_state(OffboardingState.OFFBOARDING, begun, by=by, reason=reason)
             _leave_plans(now, by=by)
     except STORE_ERRORS as error:
@@ -439,13 +516,23 @@ def _begin(
     return leaving
 
 
+OFFBOARDING_DIFFERS = Sentence(
+    "offboarding_differs",
+    "Both stores differ, or NOVA wrote the rows meanwhile, so the rows keep their values. Compare the client, or try"
+    " again.",
+)
+OFFBOARDING_WOKEN = Sentence(
+    "offboarding_woken", "Somebody made the client active meanwhile: deactivate it first."
+)
+
+
 def _require_still(before: ClientSnapshot, now: ClientSnapshot, found: AwsCopy | None) -> None:
     """Raise `OffboardingError` where the rows are not those that AWS holds, or the client is active again."""
     if now.active:
-        raise _refuse(now, told.OFFBOARDING_WOKEN())
+        raise _refuse(now, OFFBOARDING_WOKEN())
     is_stale = now.phase != before.phase or not now.has_same_rows_as(before)
     if is_stale or (found and not are_equal(now.document, found.document)):
-        raise _refuse(now, told.OFFBOARDING_DIFFERS())
+        raise _refuse(now, OFFBOARDING_DIFFERS())
 
 
 def _put_pointers(now: ClientSnapshot) -> None:
@@ -458,7 +545,7 @@ def _put_pointers(now: ClientSnapshot) -> None:
 
 def _walk(now: ClientSnapshot, *, reason: str, by: User | None) -> None:
     """Take the client to `purged` step by step, within the caller's transaction, as each step has its record."""
-    note = told.MOVED_TO_LEAVE()
+    note = MOVED_TO_LEAVE()
     for old, new in pairwise(LINE[LINE.index(now.phase) :]):
         ClientMigration.objects.change_phase(
             [now.client_id], old, new, by=by, reason=reason, note=note
@@ -474,6 +561,14 @@ def _leave_plans(now: ClientSnapshot, *, by: User | None) -> None:
         client_id=now.client_id, wave__campaign__state__in=Campaign.NOT_OVER
     )
     taken.update(left_out_at=timezone.now())
+
+
+# What became of the secrets
+SECRET_KEPT_NOT_OURS = Sentence("secret_kept_not_ours", "%(name)s stays: somebody else made it.")
+SECRET_GOES_ON = Sentence(
+    "secret_goes_on", "%(name)s will be deleted on %(day)s, and can be brought back until then."
+)
+NO_SECRET_LEFT = Sentence("no_secret_left", "AWS holds no secret of the client.")
 
 
 def _schedule_deletions(leaving: Offboarding, *, by: User | None) -> Message:
@@ -499,12 +594,12 @@ def _schedule_deletions(leaving: Offboarding, *, by: User | None) -> Message:
         for there in ours
     }
     results = [
-        told.SECRET_GOES_ON(name=each.name, day=deletions[each.name].date())
+        SECRET_GOES_ON(name=each.name, day=deletions[each.name].date())
         if each in ours
-        else told.SECRET_KEPT_NOT_OURS(name=each.name)
+        else SECRET_KEPT_NOT_OURS(name=each.name)
         for each in found
     ]
-    result = in_a_row(*results, *map(name_removed_replicas, ours)) or told.NO_SECRET_LEFT()
+    result = in_a_row(*results, *map(name_removed_replicas, ours)) or NO_SECRET_LEFT()
     with transaction.atomic():
         refuse_lost_client_locks()
         leaving.end(deletions, result, by=by)
@@ -540,11 +635,20 @@ def _describe(sm: SecretsManager, name: str) -> SecretDescription | None:
 def _schedule_one(sm: SecretsManager, there: SecretDescription, leaving: Offboarding) -> datetime:
     """Schedule the deletion of the secret and return its time, unless somebody made the client active meanwhile."""
     if Client.objects.filter(pk=leaving.client_id, is_active=True).exists():
-        raise OffboardingError(told.OFFBOARDING_STOPPED(error=told.OFFBOARDING_WOKEN()))
+        raise OffboardingError(OFFBOARDING_STOPPED(error=OFFBOARDING_WOKEN()))
     return schedule_with_replicas(sm, there)
 
 
 # The way back
+
+
+COMING_BACK = Sentence("coming_back", "Began to bring the client back.")
+VALUES_ARE_GONE = Sentence(
+    "values_are_gone",
+    "AWS no longer holds %(names)s: the time in which it could be brought back is over, and the values are gone."
+    " The rows keep pointers. Enter new logins as those of a new client.",
+    glue=", ",
+)
 
 
 def _take_secrets_back(
@@ -558,22 +662,25 @@ def _take_secrets_back(
     # A secret that somebody else made under the name since holds none of the client's values.
     gone = [name for name in leaving.deletions if name not in ours]
     if gone:
-        raise OffboardingError(told.VALUES_ARE_GONE(names=tuple(gone)))
+        raise OffboardingError(VALUES_ARE_GONE(names=tuple(gone)))
     if leaving.state != OffboardingState.COMING_BACK:
         with transaction.atomic():
             refuse_lost_client_locks()
-            leaving.store_state(OffboardingState.COMING_BACK, audit_sentences.COMING_BACK(), by=by)
+            leaving.store_state(OffboardingState.COMING_BACK, COMING_BACK(), by=by)
     for name, secret in ours.items():
         if secret.deleted_at:
             Secret.objects.mark_for_describing([name])
             sm.restore_secret(name)
 
 
+MOVED_TO_COME_BACK = Sentence("moved_to_come_back", "Brought back after its offboarding.")
+
+
 def _return_to_phase(leaving: Offboarding, *, reason: str, by: User | None) -> None:
     """Restore the client and move it back, a step at a time, to the phase it left from; raises `ShutGate`."""
     client_id, former = leaving.client_id, LINE.index(Phase(leaving.former_phase))
     while (there := LINE.index(_read(client_id).phase)) > former:
-        note = told.MOVED_TO_COME_BACK()
+        note = MOVED_TO_COME_BACK()
         move(client_id=client_id, new=LINE[there - 1], by=by, reason=reason, note=note)
 
 
@@ -586,7 +693,7 @@ def _store_activity(now: ClientSnapshot, *, active: bool, by: User | None) -> No
     if now.phase == Phase.PURGED and not now.push_pending:  # no value was written
         revision = reread_locked_snapshot(now.client_id).revision
         ClientRevision.objects.record_pushed([(now.client_id, revision)])
-    done = audit_sentences.CLIENT_ACTIVATED if active else audit_sentences.CLIENT_DEACTIVATED
+    done = CLIENT_ACTIVATED if active else CLIENT_DEACTIVATED
     AuditEvent.objects.record(
         AuditCode.CLIENT_SAVED, done(), by=by, client_id=now.client_id, slug=now.slug
     )
@@ -630,6 +737,6 @@ def resume_offboarding(*, client_id: int) -> Message | None:
         # Who began it has acknowledged the reads before; of an inactive client there are none since.
         reasons = list_objections(read_snapshot(client_id), acknowledged=True)
         if reasons:
-            refused = told.OFFBOARDING_REFUSED(slug=leaving.slug, reasons=tuple(reasons))
+            refused = OFFBOARDING_REFUSED(slug=leaving.slug, reasons=tuple(reasons))
             raise OffboardingError(refused)
         return schedule_offboarding_deletions(leaving, by=leaving.by)

@@ -16,7 +16,6 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from credentials.secret_names import find_name_problem, find_name_warning
-from migration import sentences
 from migration.campaigns.pages import describe_campaigns_of_clients
 from migration.clients.comments import get_comments_context
 from migration.clients.counts import describe_phase
@@ -62,12 +61,13 @@ from migration.core.secrets import (
     find_layout,
     find_other_secrets_layout,
 )
+from migration.core.sentences import NOT_OURS
 from migration.logins.models import Reveal
 from migration.logins.pages import get_advice_context, get_login_tests_context
 from migration.moves.checklists import show_checks
 from migration.moves.evidence import WANT_EVIDENCE, find_end_of_purge_wait
 from migration.moves.gates import Check, CheckCode, CheckFix, database_checks
-from migration.moves.readiness import NEXT_PHASE
+from migration.moves.readiness import NEXT_PHASE, NO_LOGIN
 from migration.nova.models import ReaderProcess
 from migration.nova.readers import ADOPTION_STEPS
 from migration.pushes.pages import get_undo_context
@@ -79,6 +79,7 @@ from nova_credentials import document as documents
 from nova_credentials.comparison import list_paths
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError, name_problem
+from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
 from nova_credentials.reader.from_aws import CALLER as READER
 
@@ -486,6 +487,15 @@ def _build_document(client: ClientRow) -> tuple[Document | None, Message | None]
         return None, error.message
 
 
+# What a first push wants
+NAME_NOT_ALLOWED = Sentence(
+    "name_not_allowed", "The secret's name is not valid, change the slug: %(why)s."
+)
+NAME_ALLOWED = Sentence("name_allowed", "The secret's name is valid.")
+HAS_LOGINS = Sentence("has_logins", "It has %(n)s logins.", one="It has %(n)s login.")
+NOT_TOO_LARGE = Sentence("not_too_large", "The credentials fit into a secret.")
+
+
 def _check_document(
     client: ClientRow, document: Document | None, problem: Message | None
 ) -> Iterator[Check]:
@@ -496,25 +506,25 @@ def _check_document(
         find_layout(client.layout),
     )
     illegal = documents.name_problem(slug, prefix=prefix, layout=layout)
-    name = sentences.NAME_NOT_ALLOWED(why=illegal) if illegal else sentences.NAME_ALLOWED()
+    name = NAME_NOT_ALLOWED(why=illegal) if illegal else NAME_ALLOWED()
     yield Check(CheckCode.NAME_NOT_ALLOWED, not illegal, name, CheckFix.SLUG)
     if document is None or problem:
-        yield Check(CheckCode.NO_DOCUMENT, False, problem or sentences.NO_LOGIN(), CheckFix.LOGINS)
+        yield Check(CheckCode.NO_DOCUMENT, False, problem or NO_LOGIN(), CheckFix.LOGINS)
         return
     logins = sum(credential_type in document for credential_type in CredentialType)
     logins += sum(len(rows) for rows in document.values() if isinstance(rows, list))
-    found = sentences.HAS_LOGINS(n=logins) if logins else sentences.NO_LOGIN()
+    found = HAS_LOGINS(n=logins) if logins else NO_LOGIN()
     yield Check(CheckCode.NO_LOGIN, logins > 0, found, CheckFix.LOGINS)
     too_large = documents.size_problem(document, slug, prefix=prefix, layout=layout)
-    size = too_large or sentences.NOT_TOO_LARGE()
+    size = too_large or NOT_TOO_LARGE()
     yield Check(CheckCode.TOO_LARGE, not too_large, size, CheckFix.LOGINS)
 
 
 def _check_last_push(client_id: int) -> Iterator[Check]:
     """Yield that the newest push met a secret of somebody else: until it is adopted, the next one will too."""
     failed = RunItem.objects.filter(client_id=client_id).needing_attention().first()
-    if failed and failed.message and sentences.NOT_OURS.key in failed.message.codes:
-        yield Check(sentences.NOT_OURS.key, False, failed.message, CheckFix.ADOPT)
+    if failed and failed.message and NOT_OURS.key in failed.message.codes:
+        yield Check(NOT_OURS.key, False, failed.message, CheckFix.ADOPT)
 
 
 def _list_same_fields(newest: Comparison | None, document: Document | None) -> list[str]:

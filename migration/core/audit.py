@@ -27,9 +27,8 @@ from django.db.models.lookups import LessThanOrEqual
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
-from migration import sentences
 from migration.core.fields import ClampedDateTimeField
-from nova_credentials.messages import Message, MessageError
+from nova_credentials.messages import Message, MessageError, Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -48,19 +47,32 @@ class ReasonError(MessageError, ValueError):
     """The typed reason can't be stored; nothing was done."""
 
 
+REASON_TOO_LONG = Sentence(
+    "reason_too_long",
+    "Nothing was done: the reason has %(n)s characters. Shorten it to %(most)s.",
+)
+REASON_NOT_STORABLE = Sentence(
+    "reason_not_storable",
+    "Nothing was done: the reason contains a character that can't be stored. Remove it.",
+)
+
+
 def require_storable_reason(text: str) -> None:
     """Raise `ReasonError` if the reason is too long or has a character that PostgreSQL can't store."""
     if len(text) > MOST_CHARACTERS:
-        raise ReasonError(sentences.REASON_TOO_LONG(most=MOST_CHARACTERS, n=len(text)))
+        raise ReasonError(REASON_TOO_LONG(most=MOST_CHARACTERS, n=len(text)))
     if _NOT_STORABLE.search(text):
-        raise ReasonError(sentences.REASON_NOT_STORABLE())
+        raise ReasonError(REASON_NOT_STORABLE())
+
+
+REASON_MISSING = Sentence("reason_missing", "Nothing was done: type a reason.")
 
 
 def require_reason(text: str) -> None:
     """Raise `ReasonError` if there is no reason, or one that can't be stored."""
     require_storable_reason(text)
     if not text.strip():
-        raise ReasonError(sentences.REASON_MISSING())
+        raise ReasonError(REASON_MISSING())
 
 
 def limit_reason(table: str, column: str = "reason") -> models.CheckConstraint:

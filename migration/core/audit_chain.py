@@ -13,7 +13,6 @@ from django.conf import settings
 from django.db import Error, connection, transaction
 from django.db.models import Exists, OuterRef
 
-from migration import audit_sentences
 from migration.core.audit import (
     AuditCheckpoint,
     AuditCode,
@@ -24,6 +23,7 @@ from migration.core.audit import (
     first_id_at,
 )
 from migration.core.leases import LeaseKind, hold_until_commit
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -166,9 +166,12 @@ def _lock_chain(*, wait: bool) -> bool:
 CODE_LENGTH = 8
 
 
+STARTED = Sentence("started", "Started with %(settings)s.", glue=", ")
+
+
 def record_process_start() -> None:
     """Record the start and its settings. Where the database can't be asked, the process starts all the same."""
-    facts = audit_sentences.STARTED(settings=tuple(list_audited_settings()))
+    facts = STARTED(settings=tuple(list_audited_settings()))
     try:
         AuditEvent.objects.record(AuditCode.SETTINGS, facts)
     except Error as error:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import OuterRef, Q, Subquery
 
 from credentials.shown_names import escape_invisible
-from migration import audit_sentences as sentences
 from migration.core.audit import (
     AuditCheckpoint,
     AuditCode,
@@ -25,7 +24,7 @@ from migration.core.audit_chain import AuditHead, link_parts, read_head, seal_au
 from migration.core.clients import PhaseChange
 from migration.core.snapshots import repeatable_read_only
 from migration.core.text import make_csv_line
-from migration.offboarding_sentences import MOVED_TO_LEAVE
+from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -96,6 +95,10 @@ class AuditFilter:
         return ", ".join(f"{name}={value}" for name, value in texts.items() if value)
 
 
+EXPORTED = Sentence("exported", "Exported audit entries as %(format)s: %(filters)s.")
+ALL_ENTRIES = Sentence("all_entries", "all of them")
+
+
 def export_audit(
     *, chosen: AuditFilter, kind: ExportFormat, write: Write, by: User | None = None
 ) -> None:
@@ -105,7 +108,7 @@ def export_audit(
     """
     AuditEvent.objects.record(
         AuditCode.EXPORT,
-        sentences.EXPORTED(format=kind, filters=str(chosen) or sentences.ALL_ENTRIES()),
+        EXPORTED(format=kind, filters=str(chosen) or ALL_ENTRIES()),
         by=by,
     )
     seal_audit(wait=True)
@@ -224,6 +227,9 @@ class FileVerdict:
             self.agreeing += 1
 
 
+MOVED_TO_LEAVE = Sentence("moved_to_leave", "Offboarding.")
+
+
 def find_cutover(client_id: int) -> PhaseChange | None:
     """Return the client's newest cutover; None where it never had one."""
     changes = PhaseChange.objects.filter(client_id=client_id, old=Phase.DUAL_READ, new=Phase.AWS)
@@ -238,6 +244,12 @@ def find_cutover(client_id: int) -> PhaseChange | None:
     )
 
 
+# The audit itself
+CUTOVER_EXPORTED = Sentence(
+    "cutover_exported", "Exported its audit entries up to the cutover at %(at)s."
+)
+
+
 def export_cutover(*, client: Client, by: User | None, for_auditor: bool) -> str:
     """Record the export, seal the audit, and return the file: the client's entries up to its newest cutover.
 
@@ -250,7 +262,7 @@ def export_cutover(*, client: Client, by: User | None, for_auditor: bool) -> str
     at = describe_moment(cutover.changed_at)
     event = AuditEvent.objects.record(
         AuditCode.EXPORT,
-        sentences.CUTOVER_EXPORTED(at=at),
+        CUTOVER_EXPORTED(at=at),
         by=by,
         client_id=client.pk,
         slug=client.slug,

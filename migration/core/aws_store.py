@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from django.conf import settings
 from django.db import DatabaseError
 
-from migration import sentences
 from migration.core.aws_writes import READS
 from migration.core.keys import load_version_keys
 from migration.core.rate_limiter import PriorityLimiter, rate_limiter
 from migration.core.rates import KeptCounts
 from migration.core.secrets import KnownSecret, PlannedVersion, Secret, find_layout
-from migration.core.shared_facts import seen_account
+from migration.core.shared_facts import UNKNOWN, seen_account
 from nova_credentials import document as documents
 from nova_credentials.aws.attempts import OK, observe_attempts
 from nova_credentials.aws.client_secrets import read_client
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.credential_types import CredentialType
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -255,11 +255,12 @@ def list_versions_since_backup(found: AwsCopy) -> set[str]:
     return find_own_unplanned_versions(found.source_values, known=known, keys=load_version_keys())
 
 
+AWS_IDENTITY = Sentence("aws_identity", "account %(account)s, key %(key)s")
+
+
 def describe_aws_account_and_key() -> Message:
     """Return the newest secret's AWS account and the last characters of the access key in use, as far as known."""
     newest = Secret.objects.order_by("-seen_at").values_list("arn", flat=True).first() or ""
     account = f"{newest}::::".split(":")[4]  # arn:aws:secretsmanager:region:account:…
     key = secrets_manager(interactive=True).find_access_key_hint()
-    return sentences.AWS_IDENTITY(
-        account=account or sentences.UNKNOWN(), key=f"…{key}" if key else sentences.UNKNOWN()
-    )
+    return AWS_IDENTITY(account=account or UNKNOWN(), key=f"…{key}" if key else UNKNOWN())

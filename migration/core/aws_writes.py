@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import connection, transaction
 
-from migration import audit_sentences, sentences
 from migration.core.audit import AuditCode, AuditEvent, require_reason
 from migration.core.clients import all_clients
 from migration.core.database_identity import differs_from_noted, reached_databases, read_identity
 from migration.core.leases import refuse_lost_leases
 from migration.core.notices import Notice
+from migration.core.sentences import HOST_DIFFERS
 from migration.core.shared_facts import (
     ACCOUNT,
     PLACE,
@@ -38,7 +38,7 @@ from migration.core.write_state import (
     read_aws_write_state,
 )
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
-from nova_credentials.messages import Message, MessageError
+from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -63,7 +63,12 @@ READS = frozenset(
     }
 )
 STOPPED, COPY, DIFFERS = "WritesStopped", "DatabaseIsCopy", "HostDiffers"
-CODES = {sentences.WRITES_STOPPED.key: STOPPED, sentences.HOST_DIFFERS.key: DIFFERS}
+# Whether this site may write to AWS
+WRITES_STOPPED = Sentence(
+    "writes_stopped",
+    "%(who)s stopped all AWS writes %(ago)s ago. What waits is pushed once somebody starts them again.",
+)
+CODES = {WRITES_STOPPED.key: STOPPED, HOST_DIFFERS.key: DIFFERS}
 
 
 class WritesRefusedError(SecretsManagerError):
@@ -86,6 +91,25 @@ class WritesRefusedError(SecretsManagerError):
 
 class ClaimRefused(MessageError):  # noqa: N818  # nothing went wrong: there is nothing to do
     """The claim would change nothing, or can't be made; the message says why."""
+
+
+DATABASE_IS_COPY = Sentence(
+    "database_is_copy",
+    "This database is a duplicate, so nothing is written to AWS: it is reached as %(this)s and noted itself as"
+    " %(noted)s. If it is the one that writes from now on, claim it.",
+)
+DATABASE_NOT_NOTED = Sentence(
+    "database_not_noted",
+    "This database has not noted what it is, so nothing is written to AWS. Run manage.py migrate, or claim it.",
+)
+DATABASE_UNKNOWN = Sentence(
+    "database_unknown", "This database did not say which one it is, so nothing is written to AWS."
+)
+DATABASE_CHANGED = Sentence(
+    "database_changed",
+    "This process began with another database than %(this)s, so it writes nothing to AWS. Find out why, then"
+    " restart it.",
+)
 
 
 class WriteGuard:
@@ -126,14 +150,14 @@ class WriteGuard:
         """Say why this may not be the database that writes to AWS (a duplicate, unknown); None if it is."""
         noted = state.noted
         if noted is None:
-            return sentences.DATABASE_NOT_NOTED()
+            return DATABASE_NOT_NOTED()
         for reached in reached_databases().list_identities():
             if reached is None:
-                return sentences.DATABASE_UNKNOWN()
+                return DATABASE_UNKNOWN()
             if differs_from_noted(reached, noted):
-                return sentences.DATABASE_IS_COPY(this=reached.place, noted=noted.place)
+                return DATABASE_IS_COPY(this=reached.place, noted=noted.place)
         if not self._follow_database(state, noted):
-            return sentences.DATABASE_CHANGED(this=noted.place)
+            return DATABASE_CHANGED(this=noted.place)
         return None
 
     def explain_refusal(self, state: AwsWriteState) -> Message | None:
@@ -161,13 +185,16 @@ def _write_guard(_pid: int) -> WriteGuard:
     return WriteGuard()
 
 
+SOMEBODY_UNNAMED = Sentence("somebody_unnamed", "Somebody")
+
+
 def describe_who_stopped_writes(state: AwsWriteState) -> Message | None:
     """Say who stopped all AWS writes and when; None where they are not stopped."""
     stop = state.stop
     if stop is None:
         return None
-    who = stop.username or sentences.SOMEBODY_UNNAMED()
-    return sentences.WRITES_STOPPED(who=who, ago=stop.stopped_at)
+    who = stop.username or SOMEBODY_UNNAMED()
+    return WRITES_STOPPED(who=who, ago=stop.stopped_at)
 
 
 def get_aws_write_state() -> AwsWriteState:
@@ -244,7 +271,10 @@ def explain_differences_after_reading(in_facts: Collection[str]) -> Message | No
         learn_facts()
     differing = find_differences(get_aws_write_state().facts)
     found = {fact: pair for fact, pair in differing.items() if fact in in_facts}
-    return sentences.HOST_DIFFERS(facts=describe_facts(found)) if found else None
+    return HOST_DIFFERS(facts=describe_facts(found)) if found else None
+
+
+STOPPED_WRITES = Sentence("stopped_writes", "Stopped all AWS writes.")
 
 
 def stop_aws_writes(*, reason: str, by: User | None = None) -> WriteStop:
@@ -253,11 +283,14 @@ def stop_aws_writes(*, reason: str, by: User | None = None) -> WriteStop:
     with transaction.atomic():
         stop = WriteStop.objects.create(by=by, reason=reason)
         act = AuditEvent.objects.record(
-            AuditCode.WRITES_STOPPED, audit_sentences.STOPPED_WRITES(), by=by, reason=reason
+            AuditCode.WRITES_STOPPED, STOPPED_WRITES(), by=by, reason=reason
         )
         Notice.objects.record_act(act)
     write_guard().forget_state()
     return stop
+
+
+STARTED_WRITES = Sentence("started_writes", "Started AWS writes again.")
 
 
 def start_aws_writes(*, by: User | None = None) -> int:
@@ -265,12 +298,20 @@ def start_aws_writes(*, by: User | None = None) -> int:
     with transaction.atomic():
         ended = WriteStop.objects.end_all(by=by)
         if ended:
-            act = AuditEvent.objects.record(
-                AuditCode.WRITES_STARTED, audit_sentences.STARTED_WRITES(), by=by
-            )
+            act = AuditEvent.objects.record(AuditCode.WRITES_STARTED, STARTED_WRITES(), by=by)
             Notice.objects.record_act(act)
     write_guard().forget_state()
     return ended
+
+
+# The site
+CLAIMED = Sentence(
+    "claimed", "Claimed %(place)s as the database that writes to AWS; noted was %(noted)s."
+)
+NOTHING = Sentence("nothing", "nothing")
+DATABASE_IS_THE_ONE = Sentence(
+    "database_is_the_one", "This database is the one that writes to AWS: %(this)s."
+)
 
 
 def claim_database(*, reason: str, by: User | None = None, aws: str = "") -> DatabaseClaim:
@@ -282,17 +323,29 @@ def claim_database(*, reason: str, by: User | None = None, aws: str = "") -> Dat
     connection.ensure_connection()
     reached, noted = read_identity(connection), DatabaseClaim.objects.newest()
     if reached is None:
-        raise ClaimRefused(sentences.DATABASE_UNKNOWN())
+        raise ClaimRefused(DATABASE_UNKNOWN())
     if noted and not differs_from_noted(reached, noted.identity):
-        raise ClaimRefused(sentences.DATABASE_IS_THE_ONE(this=reached.place))
+        raise ClaimRefused(DATABASE_IS_THE_ONE(this=reached.place))
     with transaction.atomic():
         claim = DatabaseClaim.objects.record(reached, by=by, reason=reason, aws=aws)
-        facts = audit_sentences.CLAIMED(
-            place=reached.place, noted=noted.place if noted else audit_sentences.NOTHING()
-        )
+        facts = CLAIMED(place=reached.place, noted=noted.place if noted else NOTHING())
         AuditEvent.objects.record(AuditCode.CLAIM, facts, by=by, reason=reason)
     write_guard().forget_state()
     return claim
+
+
+FACTS_CLAIMED = Sentence(
+    "facts_claimed", "Noted what all hosts share as this host has it: %(facts)s.", glue="; "
+)
+FACTS_AGREE = Sentence("facts_agree", "This host has what is noted for all hosts.")
+CLIENTS_ARE_READ = Sentence(
+    "clients_are_read",
+    "NOVA reads %(n)s clients from AWS, whose secrets would not be found any more: %(facts)s. Move them back to"
+    " dual_write first (docs/aws-writes.md).",
+    glue="; ",
+    one="NOVA reads %(n)s client from AWS, whose secrets would not be found any more: %(facts)s. Move it back to"
+    " dual_write first (docs/aws-writes.md).",
+)
 
 
 def claim_facts(
@@ -317,11 +370,11 @@ def claim_facts(
         if state.facts.get(fact, [here])[0] != here
     }
     if not changed:
-        raise ClaimRefused(sentences.FACTS_AGREE())
+        raise ClaimRefused(FACTS_AGREE())
     with transaction.atomic():
         read = all_clients().in_phases(*(phase for phase in Phase if phase.reads_aws)).count()
         if read and (moved := {fact: changed[fact] for fact in PLACE if fact in changed}):
-            raise ClaimRefused(sentences.CLIENTS_ARE_READ(n=read, facts=describe_facts(moved)))
+            raise ClaimRefused(CLIENTS_ARE_READ(n=read, facts=describe_facts(moved)))
         facts = dict(state.facts)
         for fact, (here, _noted) in changed.items():
             # Of a key the former ones are kept: `migrate` never goes back to one by itself.
@@ -329,9 +382,9 @@ def claim_facts(
             facts[fact] = [here, *former]
         reached = read_identity(connection)
         if reached is None:
-            raise ClaimRefused(sentences.DATABASE_UNKNOWN())
+            raise ClaimRefused(DATABASE_UNKNOWN())
         DatabaseClaim.objects.record(reached, by=by, reason=reason, aws=aws, facts=facts)
-        told = audit_sentences.FACTS_CLAIMED(facts=describe_facts(changed))
+        told = FACTS_CLAIMED(facts=describe_facts(changed))
         AuditEvent.objects.record(AuditCode.CLAIM, told, by=by, reason=reason)
     write_guard().forget_state()
     return changed

@@ -19,7 +19,6 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import CREDENTIAL_MODELS, Client, ClientQuerySet
-from migration import audit_sentences
 from migration.core.audit import AuditCode, AuditEvent, limit_reason
 from migration.core.fields import MessageField, MessageListField, limit_times
 from migration.core.secrets import (
@@ -40,6 +39,7 @@ from migration.core.text import (
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Layout
+from nova_credentials.messages import Sentence
 from nova_credentials.phases import MOVES, Move, Phase, check_move
 from nova_credentials.tables import CLIENTS
 
@@ -306,6 +306,9 @@ class OffboardingQuerySet(models.QuerySet["Offboarding"]):
         return self.filter(models.Exists(present)).exclude(state=OffboardingState.OFFBOARDED)
 
 
+CLIENT_OFFBOARDED = Sentence("offboarded", "The client is offboarded. %(result)s")
+
+
 class Offboarding(models.Model):
     """A client that left. It is gone once the client is back; the audit keeps what happened."""
 
@@ -376,7 +379,7 @@ class Offboarding(models.Model):
         """Store that the client is offboarded and when AWS deletes each secret; with an audit entry."""
         self.deletions |= {name: at.isoformat() for name, at in deletions.items()}
         self.ended_at = timezone.now()
-        facts = audit_sentences.OFFBOARDED(result=result)
+        facts = CLIENT_OFFBOARDED(result=result)
         self.store_state(OffboardingState.OFFBOARDED, facts, by=by)
 
     def record(self, facts: Message, *, by: User | None, reason: str = "") -> None:
@@ -625,6 +628,10 @@ class MovingClient(NamedTuple):
     comparison_id: int | None
 
 
+# Moves
+MOVED = Sentence("moved", "Moved from %(old)s to %(new)s.")
+
+
 class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]):
     def exclude_deleted_clients(self) -> Self:
         """Leave out the clients that NOVA has deleted."""
@@ -683,7 +690,7 @@ class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]
             now = timezone.now()
             reads = self._enter_phase([row.client_id for row in moving], new, now)
             changes, events = list[dict[str, Any]](), list[AuditEvent]()
-            moved = audit_sentences.MOVED(old=old.label, new=new.label)
+            moved = MOVED(old=old.label, new=new.label)
             for row in moving:
                 plan = planned[row.client_id]
                 changes.append(
@@ -766,15 +773,21 @@ class ClientMigrationQuerySet(LayoutQuerySet, models.QuerySet["ClientMigration"]
             )
 
 
+EVIDENCE_OVERRIDDEN = Sentence(
+    "evidence_overridden", "Moved to %(new)s without evidence: %(lines)s"
+)
+GATE_PASSED = Sentence("gate_passed", "The gate to %(new)s let it pass: %(lines)s")
+
+
 def _describe_gate(
     plan: PlannedChange, new: Phase, override_reason: str, about: dict[str, Any]
 ) -> Iterator[AuditEvent]:
     """Yield the audit's entry of the override of a move, where evidence was missing, and of its gate if it had one."""
     if plan.overridden:
-        facts = audit_sentences.EVIDENCE_OVERRIDDEN(new=new.label, lines=plan.overridden)
+        facts = EVIDENCE_OVERRIDDEN(new=new.label, lines=plan.overridden)
         yield AuditEvent.make_signed(AuditCode.OVERRIDE, facts, reason=override_reason, **about)
     if plan.gate:
-        passed = audit_sentences.GATE_PASSED(new=new.label, lines=plan.gate)
+        passed = GATE_PASSED(new=new.label, lines=plan.gate)
         yield AuditEvent.make_signed(AuditCode.GATE, passed, **about)
 
 

@@ -14,12 +14,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from migration import audit_sentences, resolution_sentences, sentences
 from migration.core.audit import AuditCode, AuditEvent, limit_reason
 from migration.core.clients import ClientMigration, PhaseChange
 from migration.core.fields import MessageField
 from migration.core.text import KeptNameField, require_kept_name
 from nova_credentials.comparison import Mismatch
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 
 
 # Owns the record of what people did about mismatches. Never a value.
+
+
+ACKNOWLEDGEMENT_WITHDRAWN = Sentence(
+    "acknowledgement_withdrawn", "Took back an acknowledgement of mismatches."
+)
+ACKNOWLEDGEMENT_UNDONE = Sentence("acknowledgement_undone", "%(who)s took it back.")
 
 
 class ResolutionQuerySet(models.QuerySet["Resolution"]):
@@ -49,13 +55,13 @@ class ResolutionQuerySet(models.QuerySet["Resolution"]):
             )
             if not rows:
                 return []
-            message = resolution_sentences.ACKNOWLEDGEMENT_UNDONE(who=by.get_username())
+            message = ACKNOWLEDGEMENT_UNDONE(who=by.get_username())
             self.filter(pk__in=[row.pk for row in rows]).update(until=None, message=message)
             AuditEvent.objects.insert_already_signed(
                 [
                     AuditEvent.make_signed(
                         AuditCode.RESOLUTION,
-                        audit_sentences.ACKNOWLEDGEMENT_WITHDRAWN(),
+                        ACKNOWLEDGEMENT_WITHDRAWN(),
                         by=by,
                         client_id=row.client_id,
                         slug=row.slug,
@@ -428,6 +434,16 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         old._raw_delete(self.db)  # noqa: SLF001  # one statement, where delete() would fetch every row
 
 
+# Labels
+STATUSES = {
+    "match": Sentence("status_match", "Match"),
+    "mismatch": Sentence("status_mismatch", "Mismatch"),
+    "missing_in_aws": Sentence("status_missing_in_aws", "Missing in AWS"),
+    "missing_in_postgres": Sentence("status_missing_in_postgres", "Missing in PostgreSQL"),
+    "unchecked": Sentence("status_unchecked", "Could not check"),
+}
+
+
 class Comparison(models.Model):
     """One stored check of both stores: fingerprints only, never a value."""
 
@@ -476,7 +492,7 @@ class Comparison(models.Model):
     @property
     def status_message(self) -> Message:
         """Return the status as part of a sentence."""
-        return sentences.STATUSES[self.status]()
+        return STATUSES[self.status]()
 
     def list_acknowledgeable(self) -> list[dict[str, str]]:
         """Return what can be acknowledged: the mismatches and the status, as a missing secret has no mismatches."""

@@ -14,7 +14,6 @@ import psycopg
 from django.conf import settings
 from django.db import connections, transaction
 
-from migration import audit_sentences
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.secrets import Secret
 from migration.core.shared_facts import (
@@ -25,6 +24,7 @@ from migration.core.shared_facts import (
     note_missing_facts,
 )
 from migration.core.write_state import DatabaseClaim, DatabaseIdentity, read_aws_write_state
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,6 +160,11 @@ def note_database(
         stdout.write("\n".join(lines)) if lines else None
 
 
+KEY_ROTATED = Sentence(
+    "key_rotated", "Noted that all hosts share another %(key)s now: %(new)s, formerly %(old)s."
+)
+
+
 def note_facts_after_migrate(using: str) -> list[str]:
     """Note what isn't yet, and that a key was rotated; return what is to be printed, in English.
 
@@ -178,7 +183,7 @@ def note_facts_after_migrate(using: str) -> list[str]:
         new, (old, *former) = own[key][0], facts[key]
         if new != old and old in own[key] and new not in former:
             facts[key] = [new, old, *former]
-            told = audit_sentences.KEY_ROTATED(key=key, new=new, old=old)
+            told = KEY_ROTATED(key=key, new=new, old=old)
             with transaction.atomic(using=using):
                 AuditEvent.objects.record(AuditCode.CLAIM, told)
                 claims.filter(pk=noted).update(facts=facts)

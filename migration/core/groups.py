@@ -15,9 +15,8 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from credentials.shown_names import escape_name
-from migration import audit_sentences, group_sentences, list_sentences
 from migration.core.audit import AuditCode, AuditEvent
-from nova_credentials.messages import MessageError
+from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -40,16 +39,27 @@ class ClientGroupError(MessageError):
     """The name is not fit for a group, or the group is gone; nothing was changed."""
 
 
+GROUP_NAME_MISSING = Sentence("group_name_missing", "Nothing was changed: give the group a name.")
+GROUP_NAME_TOO_LONG = Sentence(
+    "group_name_too_long",
+    "Nothing was changed: a group's name has up to %(most)s characters, this one has %(n)s.",
+)
+GROUP_NAME_NOT_SHOWN = Sentence(
+    "group_name_not_shown",
+    "Nothing was changed: the name has characters that can't be seen. Type it again.",
+)
+
+
 def parse_group_name(text: str) -> str:
     """Return the name as it is stored; raise `ClientGroupError` if no group can have it."""
     name = " ".join(unicodedata.normalize("NFC", text).split())
     if not name:
-        raise ClientGroupError(group_sentences.GROUP_NAME_MISSING())
+        raise ClientGroupError(GROUP_NAME_MISSING())
     if len(name) > NAME_LENGTH:
-        refusal = group_sentences.GROUP_NAME_TOO_LONG(most=NAME_LENGTH, n=len(name))
+        refusal = GROUP_NAME_TOO_LONG(most=NAME_LENGTH, n=len(name))
         raise ClientGroupError(refusal)
     if not name.isprintable():
-        raise ClientGroupError(group_sentences.GROUP_NAME_NOT_SHOWN())
+        raise ClientGroupError(GROUP_NAME_NOT_SHOWN())
     return name
 
 
@@ -98,6 +108,30 @@ class ClientGroupQuerySet(models.QuerySet["ClientGroup"]):
         return group
 
 
+CLIENT_GROUP_ADDED = Sentence("client_group_added", "Added the client group %(name)s.")
+CLIENT_GROUP_RENAMED = Sentence(
+    "client_group_renamed", "Renamed the client group %(old)s to %(name)s."
+)
+CLIENT_GROUP_DELETED = Sentence(
+    "client_group_deleted",
+    "Deleted the client group %(name)s with %(n)s clients.",
+    one="Deleted the client group %(name)s with %(n)s client.",
+)
+PUT_INTO_CLIENT_GROUP = Sentence(
+    "put_into_client_group", "Put the client into the client group %(name)s."
+)
+TAKEN_OUT_OF_CLIENT_GROUP = Sentence(
+    "taken_out_of_client_group", "Took the client out of the client group %(name)s."
+)
+GROUP_NAME_TAKEN = Sentence(
+    "group_name_taken",
+    "Nothing was changed: there is a group %(name)s already, in capital letters or not.",
+)
+GROUP_IS_GONE = Sentence(
+    "group_is_gone", "Nothing was changed: the group %(name)s has been deleted since."
+)
+
+
 class ClientGroup(models.Model):
     """A label on clients. A client may have several."""
 
@@ -124,7 +158,7 @@ class ClientGroup(models.Model):
         self.name = parse_group_name(self.name)
         with self._refuse_taken_name():
             self.save(force_insert=True)
-            self._record(audit_sentences.CLIENT_GROUP_ADDED, by=by, name=self.name)
+            self._record(CLIENT_GROUP_ADDED, by=by, name=self.name)
 
     def rename(self, text: str, *, by: User | None = None) -> None:
         """Give the group another name. Raise `ClientGroupError` if another group has it, or this one is gone."""
@@ -134,7 +168,7 @@ class ClientGroup(models.Model):
             if old != self.name:
                 self.save(force_update=True)
                 facts = {"old": old, "name": self.name}
-                self._record(audit_sentences.CLIENT_GROUP_RENAMED, by=by, **facts)
+                self._record(CLIENT_GROUP_RENAMED, by=by, **facts)
 
     def delete_group(self, *, by: User | None = None) -> None:
         """Delete the group; its clients stay as they are. Raise `ClientGroupError` if it is gone."""
@@ -142,7 +176,7 @@ class ClientGroup(models.Model):
             number = Client.objects.filter(group_members__group=held).count()
             facts = {"name": held.name, "n": number}
             held.delete()
-            self._record(audit_sentences.CLIENT_GROUP_DELETED, by=by, **facts)
+            self._record(CLIENT_GROUP_DELETED, by=by, **facts)
 
     def put_clients(self, chosen: ClientPhaseQuerySet, *, by: User | None = None) -> list[str]:
         """Put the clients into the group, in one transaction; return the slugs of those that were not in it.
@@ -157,7 +191,7 @@ class ClientGroup(models.Model):
                     [GroupMember(group=held, client_id=pk) for pk in sorted(new)],
                     ignore_conflicts=True,
                 )
-                self._record_clients(audit_sentences.PUT_INTO_CLIENT_GROUP, held, slugs, new, by=by)
+                self._record_clients(PUT_INTO_CLIENT_GROUP, held, slugs, new, by=by)
                 changed += [slugs[pk] for pk in new]
         return sorted(changed)
 
@@ -171,9 +205,7 @@ class ClientGroup(models.Model):
             for slugs in chosen.iterate_slugs():
                 old = self._find_members(slugs)
                 held.members.filter(client__in=old).delete()
-                self._record_clients(
-                    audit_sentences.TAKEN_OUT_OF_CLIENT_GROUP, held, slugs, old, by=by
-                )
+                self._record_clients(TAKEN_OUT_OF_CLIENT_GROUP, held, slugs, old, by=by)
                 changed += [slugs[pk] for pk in old]
         return sorted(changed)
 
@@ -183,7 +215,7 @@ class ClientGroup(models.Model):
         with transaction.atomic():
             held = ClientGroup.objects.select_for_update().filter(pk=self.pk).first()
             if held is None:
-                raise ClientGroupError(group_sentences.GROUP_IS_GONE(name=self.name))
+                raise ClientGroupError(GROUP_IS_GONE(name=self.name))
             yield held
 
     @contextmanager
@@ -192,7 +224,7 @@ class ClientGroup(models.Model):
             with transaction.atomic():
                 yield
         except IntegrityError:
-            refusal = group_sentences.GROUP_NAME_TAKEN(name=self.name)
+            refusal = GROUP_NAME_TAKEN(name=self.name)
             raise ClientGroupError(refusal) from None
 
     def _find_members(self, client_ids: Collection[int]) -> set[int]:
@@ -249,6 +281,11 @@ class GroupMember(models.Model):
 OWN_PERMISSION = "migration.set_client_owner"
 
 
+# In the audit
+OWNER_SET = Sentence("owner_set", "%(name)s looks after the client now.")
+OWNER_TAKEN = Sentence("owner_taken", "Nobody looks after the client now.")
+
+
 class ClientOwnerQuerySet(models.QuerySet["ClientOwner"]):
     def set_owner(
         self, chosen: ClientPhaseQuerySet, owner: User | None, *, by: User | None = None
@@ -280,10 +317,10 @@ class ClientOwnerQuerySet(models.QuerySet["ClientOwner"]):
                 unique_fields=["client"],
                 update_fields=["owner", "since"],
             )
-            facts = list_sentences.OWNER_SET(name=owner.get_username())
+            facts = OWNER_SET(name=owner.get_username())
         else:
             self.filter(pk__in=changed).delete()
-            facts = list_sentences.OWNER_TAKEN()
+            facts = OWNER_TAKEN()
         AuditEvent.objects.insert_already_signed(
             [
                 AuditEvent.make_signed(AuditCode.OWNER, facts, by=by, client_id=pk, slug=slugs[pk])

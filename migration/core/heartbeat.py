@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from migration import sentences
 from migration.core.aws_writes import get_aws_write_state, learn_facts
 from migration.core.rate_limiter import rate_limiter
+from migration.core.sentences import HOST_DIFFERS
 from migration.core.shared_facts import explain_differences, fetch_all
 from migration.core.workers import KNOWN_MIGRATIONS, Worker
 from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from nova_credentials.messages import Message
@@ -36,6 +37,20 @@ APPLIED = "SELECT app, name FROM django_migrations WHERE app = ANY(%s)"
 logger = logging.getLogger(__name__)
 
 
+RELEASE_IS_OLDER = Sentence(
+    "release_is_older",
+    "This process runs an older release than the database's schema, so it takes no new tasks. It doesn't know:"
+    " %(names)s.",
+    glue=", ",
+)
+RELEASE_IS_NEWER = Sentence(
+    "release_is_newer",
+    "This process runs a newer release than the database's schema, so it takes no tasks until migrate has run. Missing:"
+    " %(names)s.",
+    glue=", ",
+)
+
+
 def explain_idleness() -> Message | None:
     """Say why this process may take no task: its release isn't the schema's, or it differs from other hosts.
 
@@ -43,9 +58,9 @@ def explain_idleness() -> Message | None:
     """
     applied = read_applied_migrations()
     if unknown := applied - KNOWN_MIGRATIONS:
-        return sentences.RELEASE_IS_OLDER(names=name_migrations(unknown))
+        return RELEASE_IS_OLDER(names=name_migrations(unknown))
     if missing := KNOWN_MIGRATIONS - applied:
-        return sentences.RELEASE_IS_NEWER(names=name_migrations(missing))
+        return RELEASE_IS_NEWER(names=name_migrations(missing))
     with suppress(SecretsManagerError):
         learn_facts(pause=ASK_AWS_EVERY_SECONDS)
     return explain_differences(get_aws_write_state().facts)
@@ -80,7 +95,7 @@ class TaskTaker:
                 logger.warning("Takes no tasks for now: %s", type(error).__name__)
             else:
                 self._may_take = why is None
-            if why and why.key != sentences.HOST_DIFFERS.key:  # which is logged where it is found
+            if why and why.key != HOST_DIFFERS.key:  # which is logged where it is found
                 self._log_once("%s", str(why))
             self._asked_at = time.monotonic()
         return self._may_take

@@ -18,7 +18,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
 from migration.core.secrets import Fingerprint, Secret, VersionKey
-from migration.sentences import VERSIONS_UNPROVED
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from django.core.management.base import OutputWrapper
@@ -128,6 +128,15 @@ def count_versions_of_lost_key(using: str = DEFAULT_DB_ALIAS) -> int:
             return 0
         number += 1
     return number
+
+
+VERSIONS_UNPROVED = Sentence(
+    "versions_unproved",
+    "None of %(n)s known versions in AWS was made with a version key of this database, so all count as somebody else's:"
+    " its rows are missing, or migrate ran with another SECRET_KEY than the first release.",
+    one="The one known version in AWS was not made with a version key of this database, so it counts as somebody"
+    " else's: its row is missing, or migrate ran with another SECRET_KEY than the first release.",
+)
 
 
 def make_version_keys(

@@ -14,9 +14,9 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from migration import notice_sentences as sentences
 from migration.core.audit import AuditCode
 from migration.core.fields import MessageField
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -108,6 +108,11 @@ def is_told(event: NoticeEvent) -> bool:
     return any(map(switch.is_on, ways))
 
 
+# What somebody did: `what` is the audit's own sentence
+NOTICE_OF_ACT = Sentence("notice_of_act", "%(who)s: %(what)s")
+NOTICE_OF_ACT_ON_CLIENT = Sentence("notice_of_act_on_client", "%(who)s, client %(slug)s: %(what)s")
+
+
 class NoticeQuerySet(models.QuerySet["Notice"]):
     def record(
         self,
@@ -143,9 +148,9 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
         told = event == NoticeEvent.APPROVAL_DECIDED and also_tell is not None
         recipient = also_tell if told and also_tell.get_username() != act.who else None  # type: ignore[union-attr]  # as above
         facts = (
-            sentences.NOTICE_OF_ACT_ON_CLIENT(who=act.who, slug=act.slug, what=act.message)
+            NOTICE_OF_ACT_ON_CLIENT(who=act.who, slug=act.slug, what=act.message)
             if act.slug
-            else sentences.NOTICE_OF_ACT(who=act.who, what=act.message)
+            else NOTICE_OF_ACT(who=act.who, what=act.message)
         )
         key = f"{event}:{act.pk}"
         self.record(event, facts, key=key, is_over=is_over, also_mail_to=recipient)
@@ -417,6 +422,14 @@ class ClientCondition:
     began: Sentence
 
 
+OVER_FOR_CLIENTS = Sentence(
+    "over_for_clients",
+    "This is over for %(n)s clients: %(names)s",
+    glue=", ",
+    one="This is over for one client: %(names)s",
+)
+
+
 class ConditionQuerySet(models.QuerySet["Condition"]):
     @transaction.atomic
     def update_and_notify(
@@ -449,7 +462,7 @@ class ConditionQuerySet(models.QuerySet["Condition"]):
     def update_and_notify_of_clients(self, condition: ClientCondition) -> None:
         """Store for which clients it holds now; record a notice of all that began, and one of all that ended."""
         values = dict[str, Any](code=condition.code, found=list({*condition.find()}))
-        for statement, sentence in ((END, sentences.OVER_FOR_CLIENTS), (BEGIN, condition.began)):
+        for statement, sentence in ((END, OVER_FOR_CLIENTS), (BEGIN, condition.began)):
             with connection.cursor() as cursor:
                 cursor.execute(statement, values)
                 number, names = cursor.fetchone()
@@ -470,6 +483,9 @@ class ConditionQuerySet(models.QuerySet["Condition"]):
         """Return what was noted of this event within SHOWN_FOR, the newest first."""
         since = timezone.now() - SHOWN_FOR
         return list(self.filter(event=event, seen_at__gt=since).order_by("-seen_at"))
+
+
+IS_OVER = Sentence("is_over", "This is over; it began %(ago)s ago: %(what)s")
 
 
 class Condition(models.Model):
@@ -502,6 +518,6 @@ class Condition(models.Model):
         """Delete it, and tell that it is over."""
         self.delete()
         if self.facts:
-            facts = sentences.IS_OVER(ago=self.began_at, what=self.facts)
+            facts = IS_OVER(ago=self.began_at, what=self.facts)
             event = NoticeEvent(self.event)
             Notice.objects.record(event, facts, key=f"{self.key}:over", is_over=True)

@@ -28,7 +28,13 @@ from unfold.views import UnfoldModelAdminViewMixin
 
 from credentials.localization import localize
 from credentials.models import CREDENTIAL_MODELS, Client
-from migration import plan_sentences, sentences
+from migration.core.sentences import (
+    CLIENT_LEFT_ALONE,
+    FOREIGN_VERSION,
+    LEFT_TO_AWS,
+    NOT_OURS,
+    WRITTEN_SINCE_BACKUP,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -346,10 +352,10 @@ def list_tabs(
 TO_RESOLVE = {
     sentence.key
     for sentence in (
-        sentences.FOREIGN_VERSION,
-        sentences.WRITTEN_SINCE_BACKUP,
-        plan_sentences.LEFT_ALONE,
-        plan_sentences.LEFT_TO_AWS,
+        FOREIGN_VERSION,
+        WRITTEN_SINCE_BACKUP,
+        CLIENT_LEFT_ALONE,
+        LEFT_TO_AWS,
     )
 }
 
@@ -372,7 +378,7 @@ def show_refusal(
 
 def find_remedy(request: HttpRequest, client_id: int, codes: Collection[str]) -> str:
     """Return the link to what mends the first of these reasons that this user can mend; "" where there is none."""
-    if sentences.NOT_OURS.key in codes and request.user.has_perm(RUN_PERMISSION):
+    if NOT_OURS.key in codes and request.user.has_perm(RUN_PERMISSION):
         url = reverse("admin:credentials_client_adopt", args=[client_id])
         return _make_link(gettext("Adopt the secret…"), url)
     if TO_RESOLVE & set(codes):

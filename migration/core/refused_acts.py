@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from django.db import Error
 
-from migration import audit_sentences
 from migration.core.audit import Actor, AuditCode, AuditEvent, acting
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -140,10 +140,17 @@ def record_refusal(
         event.save(force_insert=True)
 
 
+REFUSED_AGAIN = Sentence(
+    "refused_again",
+    "Refused %(n)s more times within the minute that began at %(at)s.",
+    one="Refused once more within the minute that began at %(at)s.",
+)
+
+
 def record_repeats() -> None:
     """Record how many refusals were counted in past minutes; asks no database if there were none."""
     for repeats in limit.take_finished():
-        facts = audit_sentences.REFUSED_AGAIN(n=repeats.number, at=repeats.began_at)
+        facts = REFUSED_AGAIN(n=repeats.number, at=repeats.began_at)
         try:
             with acting(Actor(repeats.origin)):
                 AuditEvent.objects.record(repeats.code, facts, by=repeats.who)
@@ -159,13 +166,16 @@ def record_repeats() -> None:
 # Of what is refused again within a minute only the number is recorded.
 
 
+REVEAL_REFUSED = Sentence("reveal_refused", "Revealing %(field)s of %(row)s was refused: %(why)s")
+
+
 def record_refused_reveal(
     client: Client, row: Credential, name: str, *, why: Message, by: User
 ) -> None:
     """Record that the value of the field `name` was not shown to who asked for it."""
     record_refusal(
         AuditCode.REFUSAL,
-        audit_sentences.REVEAL_REFUSED(field=name, row=row.make_row_name_message(), why=why),
+        REVEAL_REFUSED(field=name, row=row.make_row_name_message(), why=why),
         kind=("reveal", client.pk),
         by=by,
         client_id=client.pk,
@@ -173,26 +183,35 @@ def record_refused_reveal(
     )
 
 
+SAVE_REFUSED = Sentence("save_refused", "A save was refused: %(why)s")
+
+
 def record_refused_save(client_id: int | None, *, why: Message) -> None:
     """Record that a client's save was refused: by AWS, its rows, its offboarding, or work on it."""
     record_refusal(
         AuditCode.REFUSAL,
-        audit_sentences.SAVE_REFUSED(why=why),
+        SAVE_REFUSED(why=why),
         kind=("save", client_id),
         client_id=client_id,
     )
+
+
+PAGE_REFUSED = Sentence("page_refused", "Refused: %(method)s %(page)s.")
 
 
 def record_refused_page(page: str, *, method: str, client_id: int | None) -> None:
     """Record that somebody who is logged in may not open a page. `page`: its name."""
     record_refusal(
         AuditCode.REFUSAL,
-        audit_sentences.PAGE_REFUSED(method=method, page=page),
+        PAGE_REFUSED(method=method, page=page),
         kind=("page", page),
         client_id=client_id,
     )
 
 
+LOGIN_REFUSED = Sentence("login_refused", "A login was refused.")
+
+
 def record_refused_login(name: str) -> None:
     """Record a wrong password, or a user who may not log in. `name`: of a user, never what was typed."""
-    record_refusal(AuditCode.LOGIN_REFUSED, audit_sentences.LOGIN_REFUSED(), kind="login", by=name)
+    record_refusal(AuditCode.LOGIN_REFUSED, LOGIN_REFUSED(), kind="login", by=name)

@@ -19,11 +19,12 @@ from django.conf import settings
 from django.db import OperationalError
 from psycopg.errors import LockNotAvailable
 
-from migration import sentences
 from migration.core.audit import audit_keys
 from migration.core.keys import list_fingerprint_key_ids, list_secret_key_ids
+from migration.core.sentences import HOST_DIFFERS
 from migration.core.write_state import SOUND_FACTS
 from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.messages import Sentence
 from nova_credentials.tables import CLIENTS
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def find_differences(noted: Mapping[str, list[str]]) -> dict[str, tuple[str, str
 def explain_differences(noted: Mapping[str, list[str]]) -> Message | None:
     """Say in what this process differs from what all hosts share, and log it once; None where it agrees."""
     differing = find_differences(noted)
-    why = sentences.HOST_DIFFERS(facts=describe_facts(differing)) if differing else None
+    why = HOST_DIFFERS(facts=describe_facts(differing)) if differing else None
     _log_once(str(why) if why else "")
     return why
 
@@ -228,12 +229,15 @@ def _log_once(text: str) -> None:
         logger.error("%s", text)
 
 
+UNKNOWN = Sentence("unknown", "unknown")
+FACT_DIFFERS = Sentence("fact_differs", "%(fact)s is %(here)s here, and %(noted)s is noted")
+NO_KNOWN_SECRET = Sentence("no_known_secret", "one that has none of the newest secrets")
+
+
 def describe_facts(pairs: Mapping[str, tuple[str, str]]) -> tuple[Message, ...]:
     """Return a message for each fact -> (here, noted)."""
     return tuple(
-        sentences.FACT_DIFFERS(
-            fact=fact, here=here or sentences.NO_KNOWN_SECRET(), noted=noted or sentences.UNKNOWN()
-        )
+        FACT_DIFFERS(fact=fact, here=here or NO_KNOWN_SECRET(), noted=noted or UNKNOWN())
         for fact, (here, noted) in pairs.items()
     )
 

@@ -13,12 +13,13 @@ from django.db import connection, transaction
 from credentials.models import Client
 from credentials.nova_columns import convert_schema_errors, judge_columns
 from credentials.pointers import describe_row_with_pointer
-from migration import offboarding_sentences, sentences
 from migration.core.clients import all_clients
 from migration.core.secrets import OtherSecretsState, find_layout, find_other_secrets_layout
+from migration.core.sentences import IS_OFFBOARDED
 from nova_credentials import document as documents
 from nova_credentials.aws.answers import ErrorClass
 from nova_credentials.document import Document, DocumentError
+from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase, StalePhase
 from nova_credentials.tables import is_push_pending
 
@@ -173,6 +174,13 @@ def _all_with_revision() -> ClientPhaseQuerySet:
     return found.with_leaving().with_name_holder().with_revision()
 
 
+NAME_IS_ANOTHERS = Sentence(
+    "name_is_anothers",
+    "The name %(name)s is still that of the secrets of the client %(slug)s, to which NOVA gave another slug: nothing is"
+    " written there. It is free once AWS has deleted them.",
+)
+
+
 def _take_snapshot(client: Client, columns: NovaSchema) -> ClientSnapshot:
     layout, prefix = find_layout(client.layout), settings.NOVA_SECRET_PREFIX  # type: ignore[attr-defined]  # annotated
     secret_slug: str = client.secret_slug  # type: ignore[attr-defined]  # annotated
@@ -181,7 +189,7 @@ def _take_snapshot(client: Client, columns: NovaSchema) -> ClientSnapshot:
     other: str = client.other_secrets  # type: ignore[attr-defined]  # annotated
     leaving: bool = client.is_leaving_or_left  # type: ignore[attr-defined]  # annotated
     document, problem_class = None, ErrorClass.SCHEMA if columns.problem else ErrorClass.DATA
-    problem = offboarding_sentences.IS_OFFBOARDED(slug=client.slug) if leaving else None
+    problem = IS_OFFBOARDED(slug=client.slug) if leaving else None
     problem = (
         problem
         or columns.problem
@@ -189,7 +197,7 @@ def _take_snapshot(client: Client, columns: NovaSchema) -> ClientSnapshot:
     )
     names = documents.secret_names(secret_slug, prefix=prefix, layout=layout)
     if not problem and (holder := client.name_holder):  # type: ignore[attr-defined]  # annotated
-        problem = sentences.NAME_IS_ANOTHERS(name=next(iter(names.values())), slug=holder)
+        problem = NAME_IS_ANOTHERS(name=next(iter(names.values())), slug=holder)
         problem_class = ErrorClass.CONFLICT
     if not problem and phase != Phase.PURGED:
         problem = describe_row_with_pointer(client)

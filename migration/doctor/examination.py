@@ -16,6 +16,7 @@ from migration.doctor.findings import (
     report_unlooked,
 )
 from migration.doctor.nova import (
+    MIGRATE_FIRST,
     examine_boundary,
     examine_columns,
     examine_create_rights,
@@ -33,6 +34,7 @@ from migration.doctor.nova import (
     examine_triggers,
 )
 from migration.doctor.site import (
+    NOT_ASKED_YET,
     examine_aws_writes,
     examine_aws_writes_and_account,
     examine_clocks,
@@ -48,7 +50,7 @@ from migration.doctor.site import (
     examine_secret_settings,
     examine_workers,
 )
-from migration.operations.doctor import sentences
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -117,7 +119,7 @@ def _examine_subject(check: CheckName, asked: DoctorOptions) -> list[Finding]:
         if examine:
             return list(examine(asked))
         if check not in READING:
-            return [report_unlooked(check, sentences.NOT_ASKED_YET())]
+            return [report_unlooked(check, NOT_ASKED_YET())]
         with read_briefly():
             return list(READING[check](asked))
     except Error as error:
@@ -126,12 +128,16 @@ def _examine_subject(check: CheckName, asked: DoctorOptions) -> list[Finding]:
         return [_report_error(check, error)]
 
 
+COULD_NOT_ASK = Sentence("could_not_ask", "PostgreSQL gave no answer to this check (%(code)s).")
+SEE_THE_LOG = Sentence("see_the_log", "PostgreSQL's log says why. Correct it, then check again.")
+
+
 def _report_error(check: CheckName, error: Error) -> Finding:
     cause = error.__cause__
     code = cause.sqlstate if isinstance(cause, PsycopgError) else None
     missing = isinstance(cause, UndefinedTable | UndefinedFunction)
     return report_unlooked(
         check,
-        sentences.COULD_NOT_ASK(code=code or type(error).__name__),
-        sentences.MIGRATE_FIRST() if missing else sentences.SEE_THE_LOG(),
+        COULD_NOT_ASK(code=code or type(error).__name__),
+        MIGRATE_FIRST() if missing else SEE_THE_LOG(),
     )

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from credentials.secret_names import configured_layout
-from migration import iam_sentences
 from migration.core.aws_store import secrets_manager
 from migration.core.aws_writes import WritesRefusedError
 from migration.core.clients import RECOVERY_DAYS, ClientMigration
@@ -23,7 +22,7 @@ from nova_credentials.aws.kms_keys import KeyName
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Layout, secret_names
-from nova_credentials.messages import MessageError
+from nova_credentials.messages import MessageError, Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -89,48 +88,99 @@ WRITERS = (Role.ADMIN, Role.ROTATION)
 ADMIN = (Role.ADMIN,)
 SM, KMS = "secretsmanager", "kms"
 
+# What each permission is for
+IAM_FOR_READING = Sentence(
+    "iam_for_reading", "reading secrets: comparisons, pushes, reveals, NOVA's reader"
+)
+IAM_FOR_READING_MANY = Sentence(
+    "iam_for_reading_many",
+    "reading 20 secrets per call: comparisons, pushes, NOVA's reads of one secret per service",
+)
+IAM_FOR_DESCRIBING = Sentence(
+    "iam_for_describing",
+    "seeing whose a secret is, its versions and a scheduled deletion: pushes, deletions, adoptions, gates",
+)
+IAM_FOR_LISTING = Sentence(
+    "iam_for_listing", "finding secrets' keys for gates, and versions that wait to be current"
+)
+IAM_FOR_VERSIONS = Sentence("iam_for_versions", "listing a client's former versions")
+IAM_FOR_CREATING = Sentence("iam_for_creating", "the first push of a client, and changes of layout")
+IAM_FOR_TAGGING = Sentence(
+    "iam_for_tagging", "the tags of new secrets, and adopting secrets that others made"
+)
+IAM_FOR_WRITING = Sentence(
+    "iam_for_writing",
+    "pushes, saves after a cutover, rotations, gates that prove the right to write",
+)
+IAM_FOR_STAGES = Sentence(
+    "iam_for_stages", "rotations of database passwords, and taking AWSPENDING off"
+)
+IAM_FOR_DELETING = Sentence(
+    "iam_for_deleting",
+    "scheduling the deletion of secrets that nobody needs, with 30 days to restore them",
+)
+IAM_FOR_RESTORING = Sentence(
+    "iam_for_restoring",
+    "taking a secret back whose deletion is scheduled, when its client is pushed",
+)
+IAM_FOR_DECRYPTING = Sentence(
+    "iam_for_decrypting", "reading secrets that have a KMS key of your own"
+)
+IAM_FOR_ENCRYPTING = Sentence(
+    "iam_for_encrypting", "writing secrets that have a KMS key of your own"
+)
+IAM_FOR_UPDATING = Sentence(
+    "iam_for_updating", "giving secrets the KMS key and the description that they should have"
+)
+IAM_FOR_REPLICATING = Sentence(
+    "iam_for_replicating", "replicas of secrets in the regions of NOVA_REPLICA_REGIONS"
+)
+IAM_FOR_REMOVING_REPLICAS = Sentence(
+    "iam_for_removing_replicas",
+    "removing replicas that nobody wants any more, and before the deletion of a secret",
+)
+IAM_FOR_ANOTHER_KEY = Sentence(
+    "iam_for_another_key", "encrypting secrets anew that get another KMS key"
+)
+IAM_FOR_REPLICA_KEYS = Sentence(
+    "iam_for_replica_keys", "replicas that have a KMS key of your own in their region"
+)
 PERMISSIONS = (
-    Permission(f"{SM}:GetSecretValue", Scope.UNDER_PREFIX, iam_sentences.IAM_FOR_READING),
+    Permission(f"{SM}:GetSecretValue", Scope.UNDER_PREFIX, IAM_FOR_READING),
     Permission(
         f"{SM}:BatchGetSecretValue",
         Scope.ANY,
-        iam_sentences.IAM_FOR_READING_MANY,
+        IAM_FOR_READING_MANY,
         # The single secret of a client is read by GetSecretValue.
         only_in=(Role.READER, Layout.SERVICE),
     ),
-    Permission(
-        f"{SM}:DescribeSecret", Scope.UNDER_PREFIX, iam_sentences.IAM_FOR_DESCRIBING, WRITERS
-    ),
-    Permission(f"{SM}:ListSecrets", Scope.ANY, iam_sentences.IAM_FOR_LISTING, ADMIN),
-    Permission(
-        f"{SM}:ListSecretVersionIds", Scope.UNDER_PREFIX, iam_sentences.IAM_FOR_VERSIONS, ADMIN
-    ),
-    Permission(f"{SM}:CreateSecret", Scope.WITH_OUR_TAGS, iam_sentences.IAM_FOR_CREATING, WRITERS),
-    Permission(f"{SM}:TagResource", Scope.WITH_OUR_TAGS, iam_sentences.IAM_FOR_TAGGING, WRITERS),
-    Permission(f"{SM}:PutSecretValue", Scope.OURS, iam_sentences.IAM_FOR_WRITING, WRITERS),
-    Permission(f"{SM}:UpdateSecretVersionStage", Scope.OURS, iam_sentences.IAM_FOR_STAGES, WRITERS),
-    Permission(f"{SM}:RestoreSecret", Scope.RESTORABLE, iam_sentences.IAM_FOR_RESTORING, ADMIN),
-    Permission(f"{SM}:DeleteSecret", Scope.OURS_RECOVERABLE, iam_sentences.IAM_FOR_DELETING, ADMIN),
-    Permission(f"{SM}:UpdateSecret", Scope.OURS, iam_sentences.IAM_FOR_UPDATING, ADMIN),
+    Permission(f"{SM}:DescribeSecret", Scope.UNDER_PREFIX, IAM_FOR_DESCRIBING, WRITERS),
+    Permission(f"{SM}:ListSecrets", Scope.ANY, IAM_FOR_LISTING, ADMIN),
+    Permission(f"{SM}:ListSecretVersionIds", Scope.UNDER_PREFIX, IAM_FOR_VERSIONS, ADMIN),
+    Permission(f"{SM}:CreateSecret", Scope.WITH_OUR_TAGS, IAM_FOR_CREATING, WRITERS),
+    Permission(f"{SM}:TagResource", Scope.WITH_OUR_TAGS, IAM_FOR_TAGGING, WRITERS),
+    Permission(f"{SM}:PutSecretValue", Scope.OURS, IAM_FOR_WRITING, WRITERS),
+    Permission(f"{SM}:UpdateSecretVersionStage", Scope.OURS, IAM_FOR_STAGES, WRITERS),
+    Permission(f"{SM}:RestoreSecret", Scope.RESTORABLE, IAM_FOR_RESTORING, ADMIN),
+    Permission(f"{SM}:DeleteSecret", Scope.OURS_RECOVERABLE, IAM_FOR_DELETING, ADMIN),
+    Permission(f"{SM}:UpdateSecret", Scope.OURS, IAM_FOR_UPDATING, ADMIN),
     Permission(
         f"{SM}:ReplicateSecretToRegions",
         Scope.REPLICATED,
-        iam_sentences.IAM_FOR_REPLICATING,
+        IAM_FOR_REPLICATING,
         WRITERS,
     ),
     Permission(
         f"{SM}:RemoveRegionsFromReplication",
         Scope.OURS_REPLICATED,
-        iam_sentences.IAM_FOR_REMOVING_REPLICAS,
+        IAM_FOR_REMOVING_REPLICAS,
         ADMIN,
     ),
-    Permission(f"{KMS}:Decrypt", Scope.KMS_KEY, iam_sentences.IAM_FOR_DECRYPTING),
-    Permission(f"{KMS}:GenerateDataKey", Scope.KMS_KEY, iam_sentences.IAM_FOR_ENCRYPTING, WRITERS),
-    Permission(f"{KMS}:Encrypt", Scope.KMS_KEY, iam_sentences.IAM_FOR_ANOTHER_KEY, ADMIN),
+    Permission(f"{KMS}:Decrypt", Scope.KMS_KEY, IAM_FOR_DECRYPTING),
+    Permission(f"{KMS}:GenerateDataKey", Scope.KMS_KEY, IAM_FOR_ENCRYPTING, WRITERS),
+    Permission(f"{KMS}:Encrypt", Scope.KMS_KEY, IAM_FOR_ANOTHER_KEY, ADMIN),
     *(
-        Permission(
-            f"{KMS}:{action}", Scope.REPLICA_KEYS, iam_sentences.IAM_FOR_REPLICA_KEYS, WRITERS
-        )
+        Permission(f"{KMS}:{action}", Scope.REPLICA_KEYS, IAM_FOR_REPLICA_KEYS, WRITERS)
         for action in ("GenerateDataKey", "Encrypt")
     ),
 )
@@ -259,6 +309,20 @@ class Statement:
         return found | ({"Condition": self.conditions} if self.conditions else {})
 
 
+# The policies
+IAM_ACCOUNT_UNKNOWN = Sentence(
+    "iam_account_unknown",
+    "The AWS account is not known yet: no push has met a secret. Name it by its 12 digits.",
+)
+IAM_ACCOUNT_MALFORMED = Sentence("iam_account_malformed", "An AWS account has 12 digits.")
+IAM_KEY_MALFORMED = Sentence(
+    "iam_key_malformed", "A KMS key is named by its id, its alias (alias/…) or its ARN."
+)
+IAM_KEY_ELSEWHERE = Sentence(
+    "iam_key_elsewhere", "The KMS key is in %(region)s, and the secrets are in %(wanted)s."
+)
+
+
 def find_policy_facts(
     *, account: str = "", kms_key: str = "", layouts: Iterable[Layout] = ()
 ) -> PolicyFacts:
@@ -268,18 +332,16 @@ def find_policy_facts(
     """
     account = account or read_account_of_newest_secret()
     if not account:
-        raise PolicyError(iam_sentences.IAM_ACCOUNT_UNKNOWN())
+        raise PolicyError(IAM_ACCOUNT_UNKNOWN())
     if not ACCOUNT.fullmatch(account):
-        raise PolicyError(iam_sentences.IAM_ACCOUNT_MALFORMED())
+        raise PolicyError(IAM_ACCOUNT_MALFORMED())
     key = kms_key or settings.NOVA_KMS_KEY_ID
     try:
         named = KeyName.parse(key)
     except ValueError:
-        raise PolicyError(iam_sentences.IAM_KEY_MALFORMED()) from None
+        raise PolicyError(IAM_KEY_MALFORMED()) from None
     if named.region not in ("", settings.AWS_REGION):
-        raise PolicyError(
-            iam_sentences.IAM_KEY_ELSEWHERE(region=named.region, wanted=settings.AWS_REGION)
-        )
+        raise PolicyError(IAM_KEY_ELSEWHERE(region=named.region, wanted=settings.AWS_REGION))
     return PolicyFacts(
         account=account,
         region=settings.AWS_REGION,
@@ -465,6 +527,48 @@ class PermissionFinding:
         }
 
 
+IAM_REFUSED_FOR = Sentence(
+    "iam_refused_for", "AWS refuses it on %(name)s (%(code)s). Lacking for: %(why)s."
+)
+IAM_READ_BUT_REFUSED = Sentence(
+    "iam_read_but_refused",
+    "AWS permits the call, yet refuses the secret %(name)s (%(code)s): by its KMS key or its resource policy."
+    " Lacking for: %(why)s.",
+)
+IAM_NO_ANSWER = Sentence("iam_no_answer", "AWS gave no answer to it (%(code)s).")
+IAM_SITE_MAY_NOT_WRITE = Sentence(
+    "iam_site_may_not_write", "Not tried, as this site may not write to AWS now: %(why)s"
+)
+IAM_NO_SECRET_TO_TRY = Sentence(
+    "iam_no_secret_to_try",
+    "It can only be tried on a secret of this site that has a value, and none is known yet. For: %(why)s.",
+)
+IAM_NAME_IS_TAKEN = Sentence(
+    "iam_name_is_taken",
+    "It is tried on a name that no secret has, and %(name)s exists. For: %(why)s.",
+)
+IAM_PENDING_THERE = Sentence(
+    "iam_pending_there",
+    "Not tried, as the current version of %(name)s has AWSPENDING too, which the trial would take off. For: %(why)s.",
+)
+IAM_NEEDS_OTHER = Sentence(
+    "iam_needs_other", "It can't be told while %(action)s is refused. For: %(why)s."
+)
+IAM_NOT_HARMLESS = Sentence(
+    "iam_not_harmless",
+    "No trial is harmless: on a name without a secret, a policy that asks for our tag refuses it; on one of ours it"
+    " would be done. For: %(why)s.",
+)
+IAM_KEY_NOT_PROVEN = Sentence(
+    "iam_key_not_proven",
+    "AWS asks the key only when a new value is written, and the trial writes none. For: %(why)s.",
+)
+IAM_SEE_CREDENTIALS = Sentence(
+    "iam_see_credentials",
+    "See whether AWS is reached, and with valid credentials. Then check again.",
+)
+
+
 @dataclass
 class _Examination:
     """One look at the account: its answers, and the names that are tried."""
@@ -520,7 +624,7 @@ class _Examination:
         try:
             finding = self._try_permission(permission, permission.why())
         except WritesRefusedError as error:
-            return _leave(permission, iam_sentences.IAM_SITE_MAY_NOT_WRITE(why=error.message))
+            return _leave(permission, IAM_SITE_MAY_NOT_WRITE(why=error.message))
         except SecretsManagerError as error:
             finding = self._judge_error(permission, error)
         if finding.state == FindingState.FAILED:
@@ -536,11 +640,11 @@ class _Examination:
     def _try_permission(self, permission: Permission, why: Message) -> PermissionFinding:
         action = permission.action
         if action in UNTRIED:
-            return _leave(permission, iam_sentences.IAM_NOT_HARMLESS(why=why), is_untold=True)
+            return _leave(permission, IAM_NOT_HARMLESS(why=why), is_untold=True)
         if action in ON_PRESENT or action.startswith(f"{KMS}:"):
             return self._try_on_present(permission, why)
         if action in CHANGING and self.taken:
-            return _leave(permission, iam_sentences.IAM_NAME_IS_TAKEN(name=self.taken, why=why))
+            return _leave(permission, IAM_NAME_IS_TAKEN(name=self.taken, why=why))
         if action == f"{SM}:ListSecrets":
             probes.try_list(self.sm, f"{settings.NOVA_SECRET_PREFIX}/")
         elif action == f"{SM}:BatchGetSecretValue":
@@ -560,7 +664,7 @@ class _Examination:
         except SecretsManagerError as error:
             if not _is_refusal(error):
                 raise
-            refused = iam_sentences.IAM_READ_BUT_REFUSED(name=name, code=error.code, why=why)
+            refused = IAM_READ_BUT_REFUSED(name=name, code=error.code, why=why)
             return PermissionFinding(permission, FindingState.FAILED, refused, _remedy())
         return _pass(permission, why)
 
@@ -570,15 +674,15 @@ class _Examination:
         if action not in (f"{SM}:CreateSecret", f"{SM}:UpdateSecret"):
             needed += [f"{SM}:GetSecretValue"]
         if lacking := next((other for other in needed if other in self.refused), None):
-            return _leave(permission, iam_sentences.IAM_NEEDS_OTHER(action=lacking, why=why))
+            return _leave(permission, IAM_NEEDS_OTHER(action=lacking, why=why))
         if there is None:
-            return _leave(permission, iam_sentences.IAM_NO_SECRET_TO_TRY(why=why))
+            return _leave(permission, IAM_NO_SECRET_TO_TRY(why=why))
         if action in UNTRIED_OF_KEYS:
-            return _leave(permission, iam_sentences.IAM_KEY_NOT_PROVEN(why=why), is_untold=True)
+            return _leave(permission, IAM_KEY_NOT_PROVEN(why=why), is_untold=True)
         if action == f"{SM}:UpdateSecretVersionStage" and probes.current_is_pending(
             self.sm, there.name
         ):
-            return _leave(permission, iam_sentences.IAM_PENDING_THERE(name=there.name, why=why))
+            return _leave(permission, IAM_PENDING_THERE(name=there.name, why=why))
         if trial := ON_PRESENT.get(action):
             trial(self.sm, there.name)
         return _pass(permission, why)
@@ -587,9 +691,9 @@ class _Examination:
         why = permission.why()
         if not _is_refusal(error):
             self._note_loss(error)
-            message = iam_sentences.IAM_NO_ANSWER(code=error.code)
-            return _leave(permission, message, iam_sentences.IAM_SEE_CREDENTIALS())
-        refused = iam_sentences.IAM_REFUSED_FOR(name=error.name, code=error.code, why=why)
+            message = IAM_NO_ANSWER(code=error.code)
+            return _leave(permission, message, IAM_SEE_CREDENTIALS())
+        refused = IAM_REFUSED_FOR(name=error.name, code=error.code, why=why)
         return PermissionFinding(permission, FindingState.FAILED, refused, _remedy())
 
 
@@ -620,8 +724,12 @@ def _is_refusal(error: SecretsManagerError) -> bool:
     return "AccessDenied" in error.code or "NotAuthorized" in error.code
 
 
+# What was found
+IAM_PERMITTED = Sentence("iam_permitted", "AWS permits it. For: %(why)s.")
+
+
 def _pass(permission: Permission, why: Message) -> PermissionFinding:
-    return PermissionFinding(permission, FindingState.OK, iam_sentences.IAM_PERMITTED(why=why))
+    return PermissionFinding(permission, FindingState.OK, IAM_PERMITTED(why=why))
 
 
 def _leave(
@@ -634,8 +742,14 @@ def _leave(
     return PermissionFinding(permission, FindingState.NOT_LOOKED_AT, message, remedy, is_untold)
 
 
+IAM_ATTACH_POLICY = Sentence(
+    "iam_attach_policy",
+    "Give it to the site: python manage.py iam_policy admin prints the whole policy (docs/iam.md).",
+)
+
+
 def _remedy() -> Message:
-    return iam_sentences.IAM_ATTACH_POLICY()
+    return IAM_ATTACH_POLICY()
 
 
 # Writes a role's policy as Terraform (HCL). Knows no role and no fact: it only writes statements down.

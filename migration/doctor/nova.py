@@ -33,6 +33,7 @@ from credentials.shown_names import escape_name
 from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
 from credentials.triggers import find_is_counted_by_table, functions_are_current, writes_are_counted
 from migration.core.clients import all_clients
+from migration.core.heartbeat import RELEASE_IS_OLDER
 from migration.core.workers import KNOWN_MIGRATIONS
 from migration.doctor.findings import (
     CheckName,
@@ -47,10 +48,7 @@ from migration.nova.tables import (
     name_purged_clients_with_values,
     split_unknown_accepted,
 )
-from migration.operations.doctor import index_sentences, sentences
-from migration.operations.doctor.process_sentences import UPGRADE_THIS_HOST
-from migration.sentences import RELEASE_IS_OLDER
-from nova_credentials.messages import in_a_row
+from nova_credentials.messages import Sentence, in_a_row
 from nova_credentials.tables import CLIENTS, COUNTED_TABLES, NOVA_TABLES
 
 if TYPE_CHECKING:
@@ -67,19 +65,33 @@ if TYPE_CHECKING:
 # Examines the columns of NOVA's tables: those that NOVA added or changed, and those that the site needs.
 
 
+# NOVA's tables
+COLUMNS_ARE_KNOWN = Sentence(
+    "columns_are_known", "The site knows every column of NOVA's tables, and finds those it needs."
+)
+SEE_NOVA_TABLES = Sentence(
+    "see_nova_tables",
+    "Ask NOVA's developers what it is for, then decide on the page NOVA's tables (docs/nova-tables.md).",
+)
+PURGE_AGAIN = Sentence(
+    "purge_again",
+    "The page NOVA's tables names them all; docs/nova-tables.md says how to restore and purge them.",
+)
+
+
 def examine_columns(_asked: DoctorOptions) -> Iterator[Finding]:
     """Name each change that NOVA made; failures shut gates, stop pushes, or were left by a purge."""
     columns = read_nova_columns()
     changes, kept = columns.changes, list(_name_values_after_purge(columns))
     for message in kept:
-        yield report_failure(CheckName.COLUMNS, message, sentences.PURGE_AGAIN())
+        yield report_failure(CheckName.COLUMNS, message, PURGE_AGAIN())
     for found in changes:
         if found.is_breaking or found.change == ColumnChange.ADDED:
-            yield report_failure(CheckName.COLUMNS, found.message, sentences.SEE_NOVA_TABLES())
+            yield report_failure(CheckName.COLUMNS, found.message, SEE_NOVA_TABLES())
         else:
             yield report_ok(CheckName.COLUMNS, found.message)
     if not changes and not kept:
-        yield report_ok(CheckName.COLUMNS, sentences.COLUMNS_ARE_KNOWN())
+        yield report_ok(CheckName.COLUMNS, COLUMNS_ARE_KNOWN())
 
 
 def _name_values_after_purge(columns: NovaSchema) -> Iterator[Message]:
@@ -96,28 +108,53 @@ def _name_values_after_purge(columns: NovaSchema) -> Iterator[Message]:
 PROOF_IS_OLD_AFTER = timedelta(hours=2)
 
 
+MIGRATE_FIRST = Sentence(
+    "migrate_first",
+    "Run: python manage.py migrate. It says what to grant, if something is lacking.",
+)
+# Counting
+TRIGGERS_COUNT = Sentence(
+    "triggers_count", "The triggers are on all four tables, unchanged, and count every write."
+)
+TRIGGERS_ARE_MISSING = Sentence(
+    "triggers_are_missing", "Writes are not counted on %(tables)s.", glue=", "
+)
+FUNCTION_IS_ANOTHER = Sentence(
+    "function_is_another", "The triggers' function is not this release's."
+)
+GAP_IS_OPEN = Sentence(
+    "gap_is_open", "Writes may have gone uncounted; noticed %(ago)s ago, not mended yet."
+)
+TRIGGERS_WERE_CHANGED = Sentence(
+    "triggers_were_changed",
+    "Somebody changed the triggers: writes may have gone uncounted meanwhile.",
+)
+WORKERS_MEND_IT = Sentence(
+    "workers_mend_it",
+    "The workers mend it within a minute or two, if no other check stands in the way.",
+)
+
+
 def examine_triggers(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that the triggers are on the very tables and call this release's function, and that no gap is open."""
     uncounted = tuple(table for table, counted in find_is_counted_by_table().items() if not counted)
     if uncounted:
         yield report_failure(
             CheckName.TRIGGERS,
-            sentences.TRIGGERS_ARE_MISSING(tables=uncounted),
-            sentences.MIGRATE_FIRST(),
+            TRIGGERS_ARE_MISSING(tables=uncounted),
+            MIGRATE_FIRST(),
         )
     elif not functions_are_current():
-        yield report_failure(
-            CheckName.TRIGGERS, sentences.FUNCTION_IS_ANOTHER(), sentences.MIGRATE_FIRST()
-        )
+        yield report_failure(CheckName.TRIGGERS, FUNCTION_IS_ANOTHER(), MIGRATE_FIRST())
     elif not writes_are_counted():
         gap = CountingGap.objects.open().order_by("found_at").first()
         yield report_failure(
             CheckName.TRIGGERS,
-            sentences.GAP_IS_OPEN(ago=gap.found_at) if gap else sentences.TRIGGERS_WERE_CHANGED(),
-            sentences.WORKERS_MEND_IT(),
+            GAP_IS_OPEN(ago=gap.found_at) if gap else TRIGGERS_WERE_CHANGED(),
+            WORKERS_MEND_IT(),
         )
     else:
-        yield report_ok(CheckName.TRIGGERS, sentences.TRIGGERS_COUNT())
+        yield report_ok(CheckName.TRIGGERS, TRIGGERS_COUNT())
 
 
 def examine_tried_updates(_asked: DoctorOptions) -> Iterator[Finding]:
@@ -125,21 +162,50 @@ def examine_tried_updates(_asked: DoctorOptions) -> Iterator[Finding]:
     yield from _report_outcomes(prove_counting())
 
 
+NEVER_PROVED = Sentence(
+    "never_proved", "It was not proved on all tables yet that an update is counted."
+)
+PROOF_IS_OLD = Sentence("proof_is_old", "The newest proof is %(ago)s old.")
+PROVE_IT = Sentence(
+    "prove_it",
+    "Press “Check everything now”, or run python manage.py check_nova; workers do it every hour.",
+)
+
+
 def examine_stored_proof(_asked: DoctorOptions) -> Iterator[Finding]:
     """Report the newest proof of the workers, as a page that only shows must try nothing."""
     proofs = list(CountingProof.objects.all())
     tried_at = min((proof.tried_at for proof in proofs), default=None)
     if tried_at is None or len(proofs) < len(COUNTED_TABLES):
-        yield report_unlooked(
-            CheckName.COUNTING_PROOF, sentences.NEVER_PROVED(), sentences.PROVE_IT()
-        )
+        yield report_unlooked(CheckName.COUNTING_PROOF, NEVER_PROVED(), PROVE_IT())
         return
     outcomes = {proof.table: ProofOutcome(proof.outcome) for proof in proofs}
     found = list(_report_outcomes(outcomes))
     if timezone.now() - tried_at > PROOF_IS_OLD_AFTER and all(each.ok for each in found):
-        message = sentences.PROOF_IS_OLD(ago=tried_at)
-        found = [report_unlooked(CheckName.COUNTING_PROOF, message, sentences.PROVE_IT())]
+        message = PROOF_IS_OLD(ago=tried_at)
+        found = [report_unlooked(CheckName.COUNTING_PROOF, message, PROVE_IT())]
     yield from found
+
+
+UPDATES_ARE_COUNTED = Sentence(
+    "updates_are_counted", "An update, tried and undone, was counted on %(tables)s.", glue=", "
+)
+TABLES_ARE_EMPTY = Sentence(
+    "tables_are_empty", "No row to try an update on, and none to miss: %(tables)s.", glue=", "
+)
+UPDATE_WAS_NOT_COUNTED = Sentence(
+    "update_was_not_counted",
+    "An update, tried and undone, was not counted on %(tables)s.",
+    glue=", ",
+)
+LOOK_FOR_THE_CAUSE = Sentence(
+    "look_for_the_cause",
+    "Look for a missing right to UPDATE, and for a rule or another trigger on these tables.",
+)
+TABLES_ARE_BUSY = Sentence(
+    "tables_are_busy", "In use, so no update could be tried: %(tables)s.", glue=", "
+)
+TRY_AGAIN = Sentence("try_again", "Check again in a moment.")
 
 
 def _report_outcomes(outcomes: Mapping[str, ProofOutcome]) -> Iterator[Finding]:
@@ -150,21 +216,19 @@ def _report_outcomes(outcomes: Mapping[str, ProofOutcome]) -> Iterator[Finding]:
     if failed := by_outcome[ProofOutcome.FAILED]:
         yield report_failure(
             CheckName.COUNTING_PROOF,
-            sentences.UPDATE_WAS_NOT_COUNTED(tables=failed),
-            sentences.LOOK_FOR_THE_CAUSE(),
+            UPDATE_WAS_NOT_COUNTED(tables=failed),
+            LOOK_FOR_THE_CAUSE(),
         )
     if busy := by_outcome[ProofOutcome.BUSY]:
-        yield report_unlooked(
-            CheckName.COUNTING_PROOF, sentences.TABLES_ARE_BUSY(tables=busy), sentences.TRY_AGAIN()
-        )
+        yield report_unlooked(CheckName.COUNTING_PROOF, TABLES_ARE_BUSY(tables=busy), TRY_AGAIN())
     if not failed and not busy:
         holds, empty = by_outcome[ProofOutcome.HOLDS], by_outcome[ProofOutcome.EMPTY]
         if holds:
-            message = sentences.UPDATES_ARE_COUNTED(tables=holds)
+            message = UPDATES_ARE_COUNTED(tables=holds)
             yield report_ok(CheckName.COUNTING_PROOF, message)
         if empty:
             # Nothing can be updated there, so nothing goes uncounted; the triggers are looked at above.
-            yield report_ok(CheckName.COUNTING_PROOF, sentences.TABLES_ARE_EMPTY(tables=empty))
+            yield report_ok(CheckName.COUNTING_PROOF, TABLES_ARE_EMPTY(tables=empty))
 
 
 # Examines whether NOVA's credential tables have an index of their clients, which is advised where these are many.
@@ -182,20 +246,40 @@ ORDER BY n
 """
 
 
+CLIENTS_ARE_INDEXED = Sentence(
+    "clients_are_indexed", "Each of NOVA's credential tables has an index of its clients."
+)
+NO_INDEX_IS_NEEDED = Sentence(
+    "no_index_is_needed",
+    "These tables have no index of their clients: %(tables)s. With as few clients as there are, none is needed.",
+    glue=", ",
+)
+CLIENTS_ARE_NOT_INDEXED = Sentence(
+    "clients_are_not_indexed",
+    "These tables have no index of their clients: %(tables)s. With as many clients as there are, a comparison and a"
+    " move take nearly twice as long without one, and NOVA reads a client more slowly.",
+    glue=", ",
+)
+MAKE_THE_INDEXES = Sentence(
+    "make_the_indexes",
+    "Advised, not required. Have the owner of the tables run this once, outside a transaction (docs/scaling.md):",
+)
+
+
 def examine_indexes(_asked: DoctorOptions) -> Iterator[Finding]:
     """Advise the indexes that are missing, with what makes them: only the tables' owner can."""
     with connection.cursor() as cursor:
         cursor.execute(WITHOUT_INDEX, [[table for table in NOVA_TABLES if table != CLIENTS]])
         tables = tuple(name for (name,) in cursor.fetchall())
     if not tables:
-        yield report_ok(CheckName.INDEXES, index_sentences.CLIENTS_ARE_INDEXED())
+        yield report_ok(CheckName.INDEXES, CLIENTS_ARE_INDEXED())
     elif all_clients().count() < MANY_CLIENTS:
-        yield report_ok(CheckName.INDEXES, index_sentences.NO_INDEX_IS_NEEDED(tables=tables))
+        yield report_ok(CheckName.INDEXES, NO_INDEX_IS_NEEDED(tables=tables))
     else:
         yield report_ok_with_advice(
             CheckName.INDEXES,
-            index_sentences.CLIENTS_ARE_NOT_INDEXED(tables=tables),
-            index_sentences.MAKE_THE_INDEXES(),
+            CLIENTS_ARE_NOT_INDEXED(tables=tables),
+            MAKE_THE_INDEXES(),
             statements=tuple(
                 f"CREATE INDEX CONCURRENTLY ON {table} (client_id);" for table in tables
             ),
@@ -209,25 +293,41 @@ def examine_indexes(_asked: DoctorOptions) -> Iterator[Finding]:
 MOST_OBJECTS = 50
 
 
+NO_FOREIGN_OBJECTS = Sentence(
+    "no_foreign_objects",
+    "No trigger, rule, policy, domain, default or the like of others is on NOVA's tables.",
+)
+FOREIGN_OBJECT = Sentence(
+    "foreign_object",
+    "%(table)s has an object that runs code of %(owner)s as whoever uses the table: %(kind)s %(name)s.",
+)
+OBJECTS_WERE_ACCEPTED = Sentence(
+    "objects_were_accepted",
+    "%(n)s objects of others were accepted as they are now.",
+    one="%(n)s object of others was accepted as it is now.",
+)
+MORE_OBJECTS = Sentence("more_objects", "And %(n)s objects more.", one="And %(n)s object more.")
+
+
 def examine_objects(_asked: DoctorOptions) -> Iterator[Finding]:
     """Report each object on NOVA's tables that runs its owner's code, until somebody accepts it as it is now."""
     unknown, accepted = split_unknown_accepted(list_nova_objects())
     for each in unknown[:MOST_OBJECTS]:
-        message = sentences.FOREIGN_OBJECT(
+        message = FOREIGN_OBJECT(
             kind=each.kind.value,
             name=escape_name(each.name) or "–",
             table=escape_name(each.table),
             owner=escape_name(each.owner),
         )
-        yield report_failure(CheckName.NOVA_OBJECTS, message, sentences.SEE_NOVA_TABLES())
+        yield report_failure(CheckName.NOVA_OBJECTS, message, SEE_NOVA_TABLES())
     if len(unknown) > MOST_OBJECTS:
-        message = sentences.MORE_OBJECTS(n=len(unknown) - MOST_OBJECTS)
-        yield report_failure(CheckName.NOVA_OBJECTS, message, sentences.SEE_NOVA_TABLES())
+        message = MORE_OBJECTS(n=len(unknown) - MOST_OBJECTS)
+        yield report_failure(CheckName.NOVA_OBJECTS, message, SEE_NOVA_TABLES())
     if accepted:
-        message = sentences.OBJECTS_WERE_ACCEPTED(n=len(accepted))
+        message = OBJECTS_WERE_ACCEPTED(n=len(accepted))
         yield report_ok(CheckName.NOVA_OBJECTS, message)
     if not unknown and not accepted:
-        yield report_ok(CheckName.NOVA_OBJECTS, sentences.NO_FOREIGN_OBJECTS())
+        yield report_ok(CheckName.NOVA_OBJECTS, NO_FOREIGN_OBJECTS())
 
 
 # Examines who owns NOVA's tables, and whether they are there.
@@ -239,6 +339,11 @@ ORDER BY n
 """
 
 
+# Owners, and the boundary between NOVA and the site
+OWNED_BY = Sentence("owned_by", "%(owner)s owns %(tables)s.", glue=", ")
+TABLE_IS_MISSING = Sentence("table_is_missing", "NOVA's table %(table)s does not exist.")
+
+
 def examine_owners(_asked: DoctorOptions) -> Iterator[Finding]:
     """Name the owner of each of NOVA's tables, and the tables that are missing."""
     with connection.cursor() as cursor:
@@ -247,13 +352,11 @@ def examine_owners(_asked: DoctorOptions) -> Iterator[Finding]:
     tables_by_owner: dict[str, list[str]] = {}
     for table, owner in owners:
         if owner is None:
-            yield report_failure(
-                CheckName.OWNERS, sentences.TABLE_IS_MISSING(table=table), sentences.MIGRATE_FIRST()
-            )
+            yield report_failure(CheckName.OWNERS, TABLE_IS_MISSING(table=table), MIGRATE_FIRST())
         else:
             tables_by_owner.setdefault(owner, []).append(table)
     for owner, tables in tables_by_owner.items():
-        message = sentences.OWNED_BY(tables=tuple(tables), owner=escape_name(owner))
+        message = OWNED_BY(tables=tuple(tables), owner=escape_name(owner))
         yield report_ok(CheckName.OWNERS, message)
 
 
@@ -304,6 +407,22 @@ def role_exists(role: str) -> bool:
         return bool(cursor.fetchone()[0])
 
 
+TAKE_THE_RIGHT_AWAY = Sentence(
+    "take_the_right_away", "Take the right away, as the owner or as a superuser:"
+)
+# Who may create where
+EVERYBODY_MAY_CREATE = Sentence(
+    "everybody_may_create",
+    "Every role may create in %(place)s, and so stand in the way of NOVA's own statements.",
+)
+SOME_MAY_CREATE = Sentence(
+    "some_may_create",
+    "In %(place)s these roles may create, besides superusers: %(roles)s. The site looks for nothing of theirs.",
+    glue=", ",
+)
+NOBODY_MAY_CREATE = Sentence("nobody_may_create", "In %(place)s nobody but superusers may create.")
+
+
 def examine_create_rights(_asked: DoctorOptions) -> Iterator[Finding]:
     """Name who may create objects in `public`, and schemas in the database (see also `examine_site_schema`)."""
     with connection.cursor() as cursor:
@@ -313,19 +432,42 @@ def examine_create_rights(_asked: DoctorOptions) -> Iterator[Finding]:
         if everybody:
             yield report_failure(
                 CheckName.CREATE_RIGHTS,
-                sentences.EVERYBODY_MAY_CREATE(place=escape_name(place)),
-                sentences.TAKE_THE_RIGHT_AWAY(),
+                EVERYBODY_MAY_CREATE(place=escape_name(place)),
+                TAKE_THE_RIGHT_AWAY(),
                 statements=(f"REVOKE CREATE ON {place} FROM PUBLIC;",),
             )
         else:
             message = (
-                sentences.SOME_MAY_CREATE(
-                    place=escape_name(place), roles=tuple(map(escape_name, roles))
-                )
+                SOME_MAY_CREATE(place=escape_name(place), roles=tuple(map(escape_name, roles)))
                 if roles
-                else sentences.NOBODY_MAY_CREATE(place=escape_name(place))
+                else NOBODY_MAY_CREATE(place=escape_name(place))
             )
             yield report_ok(CheckName.CREATE_RIGHTS, message)
+
+
+SAME_ROLE = Sentence(
+    "same_role",
+    "No boundary exists: NOVA's role %(role)s is the site's own. Whoever has NOVA's database password can change"
+    " phases, users and records of the site.",
+)
+NOVA_IS_SUPERUSER = Sentence(
+    "nova_is_superuser",
+    "No boundary exists: NOVA's role %(role)s is a superuser. Whoever has NOVA's database password can change phases,"
+    " users and records of the site.",
+)
+NOVA_IS_MEMBER = Sentence(
+    "nova_is_member",
+    "No boundary exists: NOVA's role %(role)s is a member of the site's role %(site)s and can act as it.",
+)
+NOVA_MAKES_MEMBERS = Sentence(
+    "nova_makes_members",
+    "No boundary exists: NOVA's role %(role)s has CREATEROLE, by which it can become a member of the site's role"
+    " %(site)s on this PostgreSQL.",
+)
+NOVA_HAS_POWERS = Sentence(
+    "nova_has_powers",
+    "No boundary exists: NOVA's role %(role)s is a member of %(powers)s, and so can reach the site's tables.",
+)
 
 
 @dataclass(frozen=True)
@@ -346,16 +488,34 @@ class NovaRole:
     def describe_missing_boundary(self, site: str) -> Message | None:
         """Say why no boundary exists between this role and the site's, as it is shown; None where there is one."""
         if self.is_ours:
-            return sentences.SAME_ROLE(role=self.shown_name)
+            return SAME_ROLE(role=self.shown_name)
         if self.is_superuser:
-            return sentences.NOVA_IS_SUPERUSER(role=self.shown_name)
+            return NOVA_IS_SUPERUSER(role=self.shown_name)
         if self.is_member:
-            return sentences.NOVA_IS_MEMBER(role=self.shown_name, site=site)
+            return NOVA_IS_MEMBER(role=self.shown_name, site=site)
         if self.makes_members:
-            return sentences.NOVA_MAKES_MEMBERS(role=self.shown_name, site=site)
+            return NOVA_MAKES_MEMBERS(role=self.shown_name, site=site)
         if self.powers:
-            return sentences.NOVA_HAS_POWERS(role=self.shown_name, powers=self.powers)
+            return NOVA_HAS_POWERS(role=self.shown_name, powers=self.powers)
         return None
+
+
+NO_NOVA_TABLES = Sentence(
+    "no_nova_tables", "NOVA's tables do not exist, so nobody knows NOVA's role."
+)
+ROLES_ARE_APART = Sentence(
+    "roles_are_apart",
+    "NOVA's role %(role)s can't act as the site's role %(site)s.",
+)
+SITE_IS_SUPERUSER = Sentence(
+    "site_is_superuser",
+    "The site's role %(role)s is a superuser: what an owner attaches to NOVA's tables then runs with every right.",
+)
+MAKE_A_ROLE = Sentence(
+    "make_a_role",
+    "Give NOVA and the site a role each, neither of them a superuser (docs/check_nova.md). If your host offers one role"
+    " only, know that the site can't protect itself from NOVA there.",
+)
 
 
 def examine_boundary(asked: DoctorOptions) -> Iterator[Finding]:
@@ -370,19 +530,13 @@ def examine_boundary(asked: DoctorOptions) -> Iterator[Finding]:
     site = escape_name(own_name)
     for role in roles:
         if missing := role.describe_missing_boundary(site):
-            yield report_failure(CheckName.BOUNDARY, missing, sentences.MAKE_A_ROLE())
+            yield report_failure(CheckName.BOUNDARY, missing, MAKE_A_ROLE())
         else:
-            yield report_ok(
-                CheckName.BOUNDARY, sentences.ROLES_ARE_APART(role=role.shown_name, site=site)
-            )
+            yield report_ok(CheckName.BOUNDARY, ROLES_ARE_APART(role=role.shown_name, site=site))
     if site_is_superuser:
-        yield report_failure(
-            CheckName.BOUNDARY, sentences.SITE_IS_SUPERUSER(role=site), sentences.MAKE_A_ROLE()
-        )
+        yield report_failure(CheckName.BOUNDARY, SITE_IS_SUPERUSER(role=site), MAKE_A_ROLE())
     if not roles:
-        yield report_failure(
-            CheckName.BOUNDARY, sentences.NO_NOVA_TABLES(), sentences.MIGRATE_FIRST()
-        )
+        yield report_failure(CheckName.BOUNDARY, NO_NOVA_TABLES(), MIGRATE_FIRST())
 
 
 # Examines rights: the site's on NOVA's tables, and those of the role by which NOVA's reader connects.
@@ -395,6 +549,21 @@ WHERE r.oid = current_user::regrole OR r.rolname IN ('pg_read_all_data', 'pg_wri
 """
 
 
+# The rights of the site, and of NOVA's reader
+SITE_HAS_RIGHTS = Sentence(
+    "site_has_rights", "%(role)s has the rights on NOVA's tables that the site needs."
+)
+SITE_LACKS_RIGHTS = Sentence(
+    "site_lacks_rights",
+    "%(role)s lacks %(n)s rights on NOVA's tables that the site needs.",
+    one="%(role)s lacks %(n)s right on NOVA's tables that the site needs.",
+)
+GRANT_AS_OWNER = Sentence(
+    "grant_as_owner",
+    "Run, as the owner of NOVA's tables or as a superuser, and then python manage.py migrate:",
+)
+
+
 def examine_site_grants(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that the site's role lacks no right on NOVA's tables; `examine_owners` tells of missing tables."""
     with connection.cursor() as cursor:
@@ -404,12 +573,23 @@ def examine_site_grants(_asked: DoctorOptions) -> Iterator[Finding]:
     if lacking:
         yield report_failure(
             CheckName.SITE_GRANTS,
-            sentences.SITE_LACKS_RIGHTS(role=escape_name(role), n=len(lacking)),
-            sentences.GRANT_AS_OWNER(),
+            SITE_LACKS_RIGHTS(role=escape_name(role), n=len(lacking)),
+            GRANT_AS_OWNER(),
             statements=make_grants(lacking, quoted),
         )
     else:
-        yield report_ok(CheckName.SITE_GRANTS, sentences.SITE_HAS_RIGHTS(role=escape_name(role)))
+        yield report_ok(CheckName.SITE_GRANTS, SITE_HAS_RIGHTS(role=escape_name(role)))
+
+
+NO_OTHER_ROLE = Sentence(
+    "no_other_role",
+    "NOVA's tables belong to the site's own role, so the role by which NOVA connects is not known. The site's role"
+    " needs no grants.",
+)
+NAME_THE_ROLE = Sentence(
+    "name_the_role",
+    "If NOVA connects as another role, name it: python manage.py check_nova --role ROLE.",
+)
 
 
 def examine_reader_grants(asked: DoctorOptions) -> Iterator[Finding]:
@@ -419,9 +599,34 @@ def examine_reader_grants(asked: DoctorOptions) -> Iterator[Finding]:
         found = [finding for role in roles for finding in _examine_role(cursor, role)]
     yield from found
     if not roles:
-        yield report_unlooked(
-            CheckName.READER_GRANTS, sentences.NO_OTHER_ROLE(), sentences.NAME_THE_ROLE()
-        )
+        yield report_unlooked(CheckName.READER_GRANTS, NO_OTHER_ROLE(), NAME_THE_ROLE())
+
+
+RIGHTS_ARE_RIGHT = Sentence(
+    "rights_are_right",
+    "%(role)s has the rights that NOVA's reader needs, and no others on the site's tables.",
+)
+RIGHTS_OF_EVERYTHING = Sentence(
+    "rights_of_everything",
+    "%(role)s has the rights that NOVA's reader needs, and by its other rights all on the site's tables.",
+)
+RIGHTS_ARE_LACKING = Sentence(
+    "rights_are_lacking",
+    "%(role)s lacks %(n)s rights that NOVA's reader needs.",
+    one="%(role)s lacks %(n)s right that NOVA's reader needs.",
+)
+GRANT_THEM = Sentence("grant_them", "Run, as the site's role or as a superuser:")
+NOTHING_TO_GRANT_ON = Sentence(
+    "nothing_to_grant_on",
+    "These do not exist yet, so nobody can have rights on them: %(objects)s.",
+    glue=", ",
+)
+RIGHTS_TOO_MANY = Sentence(
+    "rights_too_many",
+    "%(role)s has %(n)s rights on the site's tables that NOVA's reader doesn't need.",
+    one="%(role)s has %(n)s right on the site's tables that NOVA's reader doesn't need.",
+)
+REVOKE_THEM = Sentence("revoke_them", "Take them away, as the site's role or as a superuser:")
 
 
 def _examine_role(cursor: CursorWrapper, role: str) -> Iterator[Finding]:
@@ -429,19 +634,19 @@ def _examine_role(cursor: CursorWrapper, role: str) -> Iterator[Finding]:
     if checked.lacking:
         yield report_failure(
             CheckName.READER_GRANTS,
-            sentences.RIGHTS_ARE_LACKING(role=escape_name(role), n=len(checked.lacking)),
-            sentences.GRANT_THEM(),
+            RIGHTS_ARE_LACKING(role=escape_name(role), n=len(checked.lacking)),
+            GRANT_THEM(),
             statements=make_grants(checked.lacking, quoted),
         )
     if checked.without_object:
         yield report_unlooked(
             CheckName.READER_GRANTS,
-            sentences.NOTHING_TO_GRANT_ON(
+            NOTHING_TO_GRANT_ON(
                 objects=tuple(
                     dict.fromkeys(escape_name(right.name) for right in checked.without_object)
                 )
             ),
-            sentences.MIGRATE_FIRST(),
+            MIGRATE_FIRST(),
         )
     cursor.execute(HAS_ALL_RIGHTS, [role])
     (has_all,) = cursor.fetchone()
@@ -449,12 +654,12 @@ def _examine_role(cursor: CursorWrapper, role: str) -> Iterator[Finding]:
     if others:
         yield report_failure(
             CheckName.READER_GRANTS,
-            sentences.RIGHTS_TOO_MANY(role=escape_name(role), n=len(others)),
-            sentences.REVOKE_THEM(),
+            RIGHTS_TOO_MANY(role=escape_name(role), n=len(others)),
+            REVOKE_THEM(),
             statements=make_grants(others, f"{quoted}, PUBLIC", revoke=True),
         )
     if not (checked.lacking or checked.without_object or others):
-        right = sentences.RIGHTS_OF_EVERYTHING if has_all else sentences.RIGHTS_ARE_RIGHT
+        right = RIGHTS_OF_EVERYTHING if has_all else RIGHTS_ARE_RIGHT
         yield report_ok(CheckName.READER_GRANTS, right(role=escape_name(role)))
 
 
@@ -465,6 +670,13 @@ def _examine_role(cursor: CursorWrapper, role: str) -> Iterator[Finding]:
 MOST_NAMES = 20
 ROLE_AND_RIGHT = (
     "SELECT quote_ident(current_user), has_database_privilege(current_database(), 'CREATE')"
+)
+
+
+# The site's schema
+SCHEMA_IS_OURS = Sentence(
+    "schema_is_ours",
+    "The schema %(schema)s belongs to the site's role %(role)s, and nobody else may create in it.",
 )
 
 
@@ -480,20 +692,48 @@ def examine_site_schema(_asked: DoctorOptions) -> Iterator[Finding]:
             return
         found = list(_list_problems(cursor, role, *row))
     yield from found or [
-        report_ok(CheckName.SCHEMA, sentences.SCHEMA_IS_OURS(schema=SCHEMA, role=escape_name(role)))
+        report_ok(CheckName.SCHEMA, SCHEMA_IS_OURS(schema=SCHEMA, role=escape_name(role)))
     ]
 
 
+SCHEMA_IS_MISSING = Sentence("schema_is_missing", "The schema %(schema)s does not exist.")
+MAKE_THE_SCHEMA = Sentence(
+    "make_the_schema",
+    "Somebody who may create in this database has to run this; then run python manage.py migrate:",
+)
+
+
 def _report_missing_schema(role: str, *, may_create: bool) -> Finding:
-    missing = sentences.SCHEMA_IS_MISSING(schema=SCHEMA)
+    missing = SCHEMA_IS_MISSING(schema=SCHEMA)
     if may_create:
-        return report_failure(CheckName.SCHEMA, missing, sentences.MIGRATE_FIRST())
+        return report_failure(CheckName.SCHEMA, missing, MIGRATE_FIRST())
     return report_failure(
         CheckName.SCHEMA,
         missing,
-        sentences.MAKE_THE_SCHEMA(),
+        MAKE_THE_SCHEMA(),
         statements=(f"CREATE SCHEMA {SCHEMA} AUTHORIZATION {role};",),
     )
+
+
+SCHEMA_IS_FOREIGN = Sentence(
+    "schema_is_foreign",
+    "The schema %(schema)s belongs to %(owner)s, and the site connects as %(role)s.",
+)
+CONNECT_AS_OWNER = Sentence(
+    "connect_as_owner",
+    "Let the site connect as %(owner)s. If the schema was made for this site, hand it over, as its owner:",
+)
+OTHERS_MAY_CREATE = Sentence(
+    "others_may_create",
+    "Others may create in the schema %(schema)s: %(roles)s. Their objects could be mistaken for the site's.",
+)
+FOREIGN_OBJECTS = Sentence(
+    "foreign_objects", "Other roles own objects in the schema %(schema)s: %(objects)s.", glue=", "
+)
+DROP_OR_HAND_OVER = Sentence(
+    "drop_or_hand_over",
+    "Drop those that aren't the site's. Hand over those that are (REASSIGN OWNED BY … TO …).",
+)
 
 
 def _list_problems(
@@ -502,33 +742,41 @@ def _list_problems(
     if not is_ours:
         yield report_failure(
             CheckName.SCHEMA,
-            sentences.SCHEMA_IS_FOREIGN(
-                schema=SCHEMA, owner=escape_name(owner), role=escape_name(role)
-            ),
-            sentences.CONNECT_AS_OWNER(owner=escape_name(owner)),
+            SCHEMA_IS_FOREIGN(schema=SCHEMA, owner=escape_name(owner), role=escape_name(role)),
+            CONNECT_AS_OWNER(owner=escape_name(owner)),
             statements=(f"ALTER SCHEMA {SCHEMA} OWNER TO {role};",),
         )
         return  # everything in it is the other role's
     if creators:
         yield report_failure(
             CheckName.SCHEMA,
-            sentences.OTHERS_MAY_CREATE(schema=SCHEMA, roles=escape_name(creators)),
-            sentences.TAKE_THE_RIGHT_AWAY(),
+            OTHERS_MAY_CREATE(schema=SCHEMA, roles=escape_name(creators)),
+            TAKE_THE_RIGHT_AWAY(),
             statements=(f"REVOKE CREATE ON SCHEMA {SCHEMA} FROM {creators};",),
         )
     cursor.execute(FOREIGN_IN_SCHEMA, [SCHEMA])
     if foreign := cursor.fetchone()[0]:
         yield report_failure(
             CheckName.SCHEMA,
-            sentences.FOREIGN_OBJECTS(
-                schema=SCHEMA, objects=_shorten_list(escape_name(foreign).split(", "))
-            ),
-            sentences.DROP_OR_HAND_OVER(),
+            FOREIGN_OBJECTS(schema=SCHEMA, objects=_shorten_list(escape_name(foreign).split(", "))),
+            DROP_OR_HAND_OVER(),
         )
 
 
 def _shorten_list(names: list[str]) -> tuple[str, ...]:
     return (*names[:MOST_NAMES], *(["…"] if len(names) > MOST_NAMES else []))
+
+
+UPGRADE_THIS_HOST = Sentence(
+    "upgrade_this_host",
+    "Install the release that ran migrate on this host too, and restart it (docs/upgrading.md).",
+)
+NOT_MIGRATED = Sentence(
+    "not_migrated",
+    "%(n)s schema migrations of this release have not run.",
+    one="%(n)s schema migration of this release has not run.",
+)
+MIGRATED = Sentence("migrated", "Every schema migration of this release has run.")
 
 
 def examine_schema_migrations(_asked: DoctorOptions) -> Iterator[Finding]:
@@ -548,11 +796,11 @@ def examine_schema_migrations(_asked: DoctorOptions) -> Iterator[Finding]:
     if plan:
         yield report_failure(
             CheckName.SCHEMA_MIGRATIONS,
-            sentences.NOT_MIGRATED(n=len(plan)),
-            sentences.MIGRATE_FIRST(),
+            NOT_MIGRATED(n=len(plan)),
+            MIGRATE_FIRST(),
         )
     else:
-        yield report_ok(CheckName.SCHEMA_MIGRATIONS, sentences.MIGRATED())
+        yield report_ok(CheckName.SCHEMA_MIGRATIONS, MIGRATED())
 
 
 # Keeps the values that the site's statements carry out of PostgreSQL's log, and examines whether they are.
@@ -605,6 +853,21 @@ def keep_values_out_of_log() -> list[str]:
     return left
 
 
+# PostgreSQL's log
+LOG_HOLDS_NO_VALUES = Sentence(
+    "log_holds_no_values", "PostgreSQL's log holds no value of the site's statements."
+)
+LOG_MAY_HOLD_VALUES = Sentence(
+    "log_may_hold_values",
+    "PostgreSQL's log may hold values of the site's statements, secrets too: %(settings)s.",
+    glue=", ",
+)
+QUIET_THE_LOG = Sentence(
+    "quiet_the_log",
+    "Run what stands here as a superuser (docs/production.md), then start the site and its workers anew:",
+)
+
+
 def examine_statement_log(_asked: DoctorOptions) -> Iterator[Finding]:
     """Name the settings by which PostgreSQL's log can hold the values of the site's statements."""
     with connection.cursor() as cursor:
@@ -613,13 +876,13 @@ def examine_statement_log(_asked: DoctorOptions) -> Iterator[Finding]:
         cursor.execute(LOGS_NOW)
         logs_now = [setting for (setting,) in cursor.fetchall()]
     if not loud:
-        yield report_ok(CheckName.STATEMENT_LOG, sentences.LOG_HOLDS_NO_VALUES())
+        yield report_ok(CheckName.STATEMENT_LOG, LOG_HOLDS_NO_VALUES())
         return
     settings = (*(f"{name} = {value}" for name, _wanted, value, *_rest in loud), *logs_now)
     yield report_failure(
         CheckName.STATEMENT_LOG,
-        sentences.LOG_MAY_HOLD_VALUES(settings=tuple(map(escape_name, settings))),
-        sentences.QUIET_THE_LOG(),
+        LOG_MAY_HOLD_VALUES(settings=tuple(map(escape_name, settings))),
+        QUIET_THE_LOG(),
         statements=tuple(f"{statement};" for *_rest, is_set, _may, statement in loud if not is_set),
     )
 
@@ -650,22 +913,43 @@ class BackendSharing(StrEnum):
     UNKNOWN = "unknown"  # the connections could not be opened in time
 
 
+# The pooler
+BACKENDS_ARE_OWN = Sentence(
+    "backends_are_own",
+    "Each of %(n)s connections kept a PostgreSQL process of its own, and a lock its holder, over %(statements)s"
+    " statements.",
+)
+BACKENDS_ARE_SHARED = Sentence(
+    "backends_are_shared",
+    "Connections share PostgreSQL's processes: a pooler in transaction mode, such as PgBouncer, is in between. The"
+    " site's locks don't hold there, so two pushes of one client could overwrite each other.",
+)
+CONNECT_DIRECTLY = Sentence(
+    "connect_directly",
+    "Point the site's DATABASE_URL at PostgreSQL itself, or at a pool in session mode. NOVA's reader may use any pool.",
+)
+NO_FURTHER_CONNECTIONS = Sentence(
+    "no_further_connections", "%(n)s more connections could not be opened and tried in time."
+)
+MAKE_ROOM = Sentence(
+    "make_room", "A worker process alone needs six: raise max_connections, or the size of the pool."
+)
+
+
 def examine_pooler(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that each connection has a backend of its own for as long as it lasts."""
     match find_backend_sharing(connection.get_connection_params()):
         case BackendSharing.OWN_BACKENDS:
             yield report_ok(
-                CheckName.POOLER, sentences.BACKENDS_ARE_OWN(n=CONNECTIONS, statements=STATEMENTS)
+                CheckName.POOLER, BACKENDS_ARE_OWN(n=CONNECTIONS, statements=STATEMENTS)
             )
         case BackendSharing.SHARED_BACKENDS:
-            yield report_failure(
-                CheckName.POOLER, sentences.BACKENDS_ARE_SHARED(), sentences.CONNECT_DIRECTLY()
-            )
+            yield report_failure(CheckName.POOLER, BACKENDS_ARE_SHARED(), CONNECT_DIRECTLY())
         case BackendSharing.UNKNOWN:
             yield report_unlooked(
                 CheckName.POOLER,
-                sentences.NO_FURTHER_CONNECTIONS(n=CONNECTIONS),
-                sentences.MAKE_ROOM(),
+                NO_FURTHER_CONNECTIONS(n=CONNECTIONS),
+                MAKE_ROOM(),
             )
 
 
@@ -695,7 +979,7 @@ def find_pooler_refusal() -> Message | None:
     """Say why no process of the site may work over this database's connections, and what to do; None if it may."""
     if find_backend_sharing(connection.get_connection_params()) != BackendSharing.SHARED_BACKENDS:
         return None
-    return in_a_row(sentences.BACKENDS_ARE_SHARED(), sentences.CONNECT_DIRECTLY())
+    return in_a_row(BACKENDS_ARE_SHARED(), CONNECT_DIRECTLY())
 
 
 async def _try_in_time(parameters: Mapping[str, Any]) -> BackendSharing:

@@ -18,13 +18,17 @@ from psycopg import sql
 from credentials.models import Client
 from credentials.shown_names import escape_invisible, escape_name
 from credentials.site_schema import SCHEMA
-from migration import setting_sentences as told
 from migration.campaigns.models import Campaign
 from migration.core.audit_chain import find_unsealed_since
 from migration.core.aws_store import secret_names, secrets_manager
-from migration.core.aws_writes import describe_who_stopped_writes, learn_facts, write_guard
+from migration.core.aws_writes import (
+    FACTS_AGREE,
+    describe_who_stopped_writes,
+    learn_facts,
+    write_guard,
+)
 from migration.core.clients import ClientMigration
-from migration.core.keys import count_versions_of_lost_key
+from migration.core.keys import VERSIONS_UNPROVED, count_versions_of_lost_key
 from migration.core.notices import SCHEDULE_CHANGED, TASKS_DROPPED, Condition
 from migration.core.secrets import Secret
 from migration.core.shared_facts import explain_differences
@@ -38,16 +42,20 @@ from migration.doctor.findings import (
     report_ok,
     report_unlooked,
 )
+from migration.moves.gates import IS_NO_COPY, WRITES_NOT_STOPPED
 from migration.nova.models import SEEN_WITHIN, OtherStatement, ReaderProcess
 from migration.nova.readers import UnseenReason, read_other_statements
-from migration.operations.doctor import process_sentences, queue_sentences, sentences
-from migration.operations.doctor.process_sentences import CORRECT_THE_SETTINGS
-from migration.operations.doctor.sentences import SEE_AWS_WRITES
 from migration.people.second_factors import list_unreadable_users
 from migration.secrets.models import SearchedClient
 from migration.secrets.settings import find_settings_drift
-from migration.sentences import FACTS_AGREE, IS_NO_COPY, VERSIONS_UNPROVED, WRITES_NOT_STOPPED
-from migration.site.notices import list_recipient_reports
+from migration.site.notices import (
+    AUDIT_NOT_SEALED,
+    READERS_ARE_GONE,
+    READERS_FAIL,
+    SECRETS_NOT_AS_SET,
+    WORKERS_ARE_GONE,
+    list_recipient_reports,
+)
 from nova_credentials.aws.clock import read_aws_clock
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.aws.versions import list_pending
@@ -66,6 +74,19 @@ if TYPE_CHECKING:
 
 
 # Examines whether this host may write to AWS: the database is no duplicate, hosts agree, nobody stopped the writes.
+
+
+# Hosts that differ
+CORRECT_THE_SETTINGS = Sentence(
+    "correct_the_settings",
+    "Correct this host's settings and restart it. Only if all hosts are to have what it has:"
+    " python manage.py claim_database --facts --reason TEXT (docs/keys.md, docs/aws-writes.md).",
+)
+# Writes to AWS; what is wrong is told in the words of `migration.sentences`
+SEE_AWS_WRITES = Sentence(
+    "see_aws_writes",
+    "The page AWS writes shows what this database is, and lets writes go on (docs/aws-writes.md). Never claim staging.",
+)
 
 
 def examine_aws_writes(_asked: DoctorOptions) -> Iterator[Finding]:
@@ -96,17 +117,41 @@ def examine_aws_writes_and_account(asked: DoctorOptions) -> Iterator[Finding]:
 TOLERATED = timedelta(seconds=5)
 
 
+# Clocks
+CLOCK_POSTGRES = Sentence("clock_postgres", "PostgreSQL's clock")
+CLOCK_AWS = Sentence("clock_aws", "AWS's clock")
+CLOCK_NOT_ASKED = Sentence("clock_not_asked", "AWS's clock: no answer (%(code)s).")
+REACH_AWS = Sentence(
+    "reach_aws",
+    "Look at this host's network, its proxy and its AWS settings, then check again.",
+)
+
+
 def examine_clocks(_asked: DoctorOptions) -> Iterator[Finding]:
     """Compare both stores' clocks with this host's."""
-    yield _compare_clocks(sentences.CLOCK_POSTGRES(), ask_postgres)
+    yield _compare_clocks(CLOCK_POSTGRES(), ask_postgres)
     yield from _compare_workers()
     name = _choose_secret()
     try:
-        yield _compare_clocks(sentences.CLOCK_AWS(), lambda: ask_aws(name))
+        yield _compare_clocks(CLOCK_AWS(), lambda: ask_aws(name))
     except SecretsManagerError as error:
-        yield report_unlooked(
-            CheckName.CLOCKS, sentences.CLOCK_NOT_ASKED(code=error.code), sentences.REACH_AWS()
-        )
+        yield report_unlooked(CheckName.CLOCKS, CLOCK_NOT_ASKED(code=error.code), REACH_AWS())
+
+
+HOST_CLOCK_AHEAD = Sentence(
+    "host_clock_ahead",
+    "The clock of the workers' host %(host)s is %(n)s seconds ahead of PostgreSQL's.",
+    one="The clock of the workers' host %(host)s is %(n)s second ahead of PostgreSQL's.",
+)
+HOST_CLOCK_BEHIND = Sentence(
+    "host_clock_behind",
+    "The clock of the workers' host %(host)s is %(n)s seconds behind PostgreSQL's.",
+    one="The clock of the workers' host %(host)s is %(n)s second behind PostgreSQL's.",
+)
+SET_THE_CLOCKS = Sentence(
+    "set_the_clocks",
+    "Let the hosts take their time from NTP. AWS refuses what is signed five minutes early or late.",
+)
 
 
 def _compare_workers() -> Iterator[Finding]:
@@ -119,9 +164,9 @@ def _compare_workers() -> Iterator[Finding]:
             off.setdefault(name.partition(":")[0], ahead)
     for host, ahead in off.items():
         seconds = round(abs(ahead).total_seconds())
-        differs = sentences.HOST_CLOCK_AHEAD if ahead > timedelta() else sentences.HOST_CLOCK_BEHIND
+        differs = HOST_CLOCK_AHEAD if ahead > timedelta() else HOST_CLOCK_BEHIND
         message = differs(host=host, n=seconds)
-        yield report_failure(CheckName.CLOCKS, message, sentences.SET_THE_CLOCKS())
+        yield report_failure(CheckName.CLOCKS, message, SET_THE_CLOCKS())
 
 
 def ask_postgres() -> datetime:
@@ -145,6 +190,19 @@ def _choose_secret() -> str:
     return known or next(iter(secret_names("check_nova").values()))
 
 
+CLOCK_AGREES = Sentence("clock_agrees", "%(whose)s agrees with this host's.")
+CLOCK_IS_AHEAD = Sentence(
+    "clock_is_ahead",
+    "%(whose)s is %(n)s seconds ahead of this host's.",
+    one="%(whose)s is %(n)s second ahead of this host's.",
+)
+CLOCK_IS_BEHIND = Sentence(
+    "clock_is_behind",
+    "%(whose)s is %(n)s seconds behind this host's.",
+    one="%(whose)s is %(n)s second behind this host's.",
+)
+
+
 def _compare_clocks(whose: Message, ask: Callable[[], datetime]) -> Finding:
     before = datetime.now(UTC)
     theirs = ask().astimezone(UTC)
@@ -153,15 +211,43 @@ def _compare_clocks(whose: Message, ask: Callable[[], datetime]) -> Finding:
     behind, ahead = before - theirs, theirs - after
     off = max(behind, ahead, timedelta())
     if off <= TOLERATED:
-        return report_ok(CheckName.CLOCKS, sentences.CLOCK_AGREES(whose=whose))
+        return report_ok(CheckName.CLOCKS, CLOCK_AGREES(whose=whose))
     seconds = round(off.total_seconds())
-    differs = sentences.CLOCK_IS_BEHIND if behind > ahead else sentences.CLOCK_IS_AHEAD
-    return report_failure(
-        CheckName.CLOCKS, differs(whose=whose, n=seconds), sentences.SET_THE_CLOCKS()
-    )
+    differs = CLOCK_IS_BEHIND if behind > ahead else CLOCK_IS_AHEAD
+    return report_failure(CheckName.CLOCKS, differs(whose=whose, n=seconds), SET_THE_CLOCKS())
 
 
 # Examines what the newest search for copies of each client found elsewhere in NOVA's database.
+
+
+# Copies of secret values
+COPIES_NOT_LOOKED_FOR = Sentence(
+    "copies_not_looked_for",
+    "Nobody has looked where else the database holds secret values.",
+)
+LOOK_FOR_COPIES = Sentence(
+    "look_for_copies",
+    "Search for them on the page Copies, or run: python manage.py find_copies --all.",
+)
+COPIES_WERE_FOUND = Sentence(
+    "copies_were_found",
+    "Secret values of %(n)s clients stand elsewhere in the database too (searched %(ago)s ago or later).",
+    one="Secret values of %(n)s client stand elsewhere in the database too (searched %(ago)s ago).",
+)
+LIST_THE_COPIES = Sentence(
+    "list_the_copies",
+    "python manage.py find_copies --all lists table, column and rows, never a value. A purge leaves them there.",
+)
+COPIES_SOUGHT_IN_PART = Sentence(
+    "copies_sought_in_part",
+    "For %(n)s clients the database was not searched whole.",
+    one="For %(n)s client the database was not searched whole.",
+)
+NO_COPIES = Sentence(
+    "no_copies",
+    "No copies of the secret values of %(n)s clients were found (searched %(ago)s ago or later).",
+    one="No copies of the secret values of %(n)s client were found (searched %(ago)s ago).",
+)
 
 
 def examine_copy_searches(_asked: DoctorOptions) -> Iterator[Finding]:
@@ -176,42 +262,55 @@ def examine_copy_searches(_asked: DoctorOptions) -> Iterator[Finding]:
         oldest=Min("searched_at"),
     )
     if not numbers["all"]:
-        yield report_unlooked(
-            CheckName.COPIES, sentences.COPIES_NOT_LOOKED_FOR(), sentences.LOOK_FOR_COPIES()
-        )
+        yield report_unlooked(CheckName.COPIES, COPIES_NOT_LOOKED_FOR(), LOOK_FOR_COPIES())
         return
     if with_copies := numbers["with_copies"]:
         yield report_failure(
             CheckName.COPIES,
-            sentences.COPIES_WERE_FOUND(n=with_copies, ago=numbers["oldest"]),
-            sentences.LIST_THE_COPIES(),
+            COPIES_WERE_FOUND(n=with_copies, ago=numbers["oldest"]),
+            LIST_THE_COPIES(),
         )
     if left := clients - numbers["all"] + numbers["in_part"]:
-        message = sentences.COPIES_SOUGHT_IN_PART(n=left)
-        yield report_unlooked(CheckName.COPIES, message, sentences.LOOK_FOR_COPIES())
+        message = COPIES_SOUGHT_IN_PART(n=left)
+        yield report_unlooked(CheckName.COPIES, message, LOOK_FOR_COPIES())
     if not (with_copies or left):
-        yield report_ok(
-            CheckName.COPIES, sentences.NO_COPIES(n=numbers["all"], ago=numbers["oldest"])
-        )
+        yield report_ok(CheckName.COPIES, NO_COPIES(n=numbers["all"], ago=numbers["oldest"]))
 
 
 # Examines whether what was made with this site's keys can still be read: second factors, and the ids of versions.
+
+
+# Keys
+KEYS_READ_ALL = Sentence(
+    "keys_read_all", "The keys read every second factor, and prove versions that this site wrote."
+)
+FACTORS_UNREADABLE = Sentence(
+    "factors_unreadable",
+    "The second factors of %(n)s users can't be read: they were encrypted with a SECRET_KEY that is not set here.",
+    one="The second factor of %(n)s user can't be read: it was encrypted with a SECRET_KEY that is not set here.",
+)
+BRING_SECRET_KEY_BACK = Sentence(
+    "bring_secret_key_back",
+    "Put the former key into SECRET_KEY_FALLBACKS on every host. If it is lost, reset each: python manage.py"
+    " reset_second_factor (docs/keys.md).",
+)
+BRING_VERSION_KEY_BACK = Sentence(
+    "bring_version_key_back",
+    "Restore the table migration_versionkey from a backup. Without one, compare each client and copy one way"
+    " (docs/keys.md).",
+)
 
 
 def examine_keys(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that every second factor can be decrypted, and that the key of the first release's versions is there."""
     found = []
     if users := list_unreadable_users():
-        told = process_sentences.FACTORS_UNREADABLE(n=len(users))
-        found.append(
-            report_failure(CheckName.KEYS, told, process_sentences.BRING_SECRET_KEY_BACK())
-        )
+        told = FACTORS_UNREADABLE(n=len(users))
+        found.append(report_failure(CheckName.KEYS, told, BRING_SECRET_KEY_BACK()))
     if unproved := count_versions_of_lost_key():
         told = VERSIONS_UNPROVED(n=unproved)
-        found.append(
-            report_failure(CheckName.KEYS, told, process_sentences.BRING_VERSION_KEY_BACK())
-        )
-    yield from found or [report_ok(CheckName.KEYS, process_sentences.KEYS_READ_ALL())]
+        found.append(report_failure(CheckName.KEYS, told, BRING_VERSION_KEY_BACK()))
+    yield from found or [report_ok(CheckName.KEYS, KEYS_READ_ALL())]
 
 
 # Examines whether notices get to whom they are set to reach. Names hosts, and no address of a webhook.
@@ -289,12 +388,20 @@ SLOW_SECONDS = 1.0
 CODE = re.compile(r"[A-Z]{3,20}(?= )")
 
 
+QUEUE_IS_IN_POSTGRES = Sentence("queue_is_in_postgres", "The workers' queue is in PostgreSQL.")
+# Whatever the check
+NOT_ASKED_YET = Sentence(
+    "not_asked_yet",
+    "Asked only by “Check everything now”, which operators can press, and by python manage.py check_nova.",
+)
+
+
 def examine_queue_without_redis(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that no tasks are where nobody takes them, and say where the queue is. Asks no Redis."""
     if settings.NOVA_REDIS_URL:
-        yield report_unlooked(CheckName.QUEUE, sentences.NOT_ASKED_YET())
+        yield report_unlooked(CheckName.QUEUE, NOT_ASKED_YET())
     else:
-        yield report_ok(CheckName.QUEUE, queue_sentences.QUEUE_IS_IN_POSTGRES())
+        yield report_ok(CheckName.QUEUE, QUEUE_IS_IN_POSTGRES())
     yield from _find_left_tasks()
     yield from _find_noted_problems()
 
@@ -314,6 +421,35 @@ def examine_queue(asked: DoctorOptions) -> Iterator[Finding]:
     yield from _find_noted_problems()
 
 
+REDIS_TAKES_TASKS = Sentence(
+    "redis_takes_tasks",
+    "Redis at %(place)s takes tasks and keeps them. %(n)s wait for a worker.",
+    one="Redis at %(place)s takes tasks and keeps them. One waits for a worker.",
+)
+REDIS_EVICTS = Sentence(
+    "redis_evicts",
+    "Redis at %(place)s throws keys away when it is full (maxmemory-policy %(policy)s): all waiting tasks at once.",
+)
+KEEP_KEYS_IN_REDIS = Sentence(
+    "keep_keys_in_redis",
+    "Set maxmemory-policy noeviction, or take a Redis that is no cache. docs/scaling.md has more.",
+)
+REDIS_POLICY_UNKNOWN = Sentence(
+    "redis_policy_unknown",
+    "Redis at %(place)s does not say whether it throws keys away when it is full (maxmemory-policy).",
+)
+ASK_FOR_POLICY = Sentence(
+    "ask_for_policy", "Ask whoever runs it: it has to be noeviction. Or allow the user INFO."
+)
+REDIS_IS_SLOW = Sentence(
+    "redis_is_slow",
+    "Redis at %(place)s took %(seconds)s s for two commands. Pages that start a run wait for it.",
+)
+LOOK_FOR_SLOWNESS = Sentence(
+    "look_for_slowness", "Look at the network in between, and at Redis' SLOWLOG."
+)
+
+
 def _try_queue(client: Redis, place: str) -> Iterator[Finding]:
     queue = f"django_q:{settings.Q_CLUSTER['name']}"
     began = time.monotonic()
@@ -323,17 +459,17 @@ def _try_queue(client: Redis, place: str) -> Iterator[Finding]:
     seconds = time.monotonic() - began
     waiting = client.llen(f"{queue}:q")
     if seconds > SLOW_SECONDS:
-        slow = queue_sentences.REDIS_IS_SLOW(place=place, seconds=round(seconds, 1))
-        yield report_failure(CheckName.QUEUE, slow, queue_sentences.LOOK_FOR_SLOWNESS())
+        slow = REDIS_IS_SLOW(place=place, seconds=round(seconds, 1))
+        yield report_failure(CheckName.QUEUE, slow, LOOK_FOR_SLOWNESS())
     policy = _read_policy(client)
     if policy is None:
-        unknown = queue_sentences.REDIS_POLICY_UNKNOWN(place=place)
-        yield report_unlooked(CheckName.QUEUE, unknown, queue_sentences.ASK_FOR_POLICY())
+        unknown = REDIS_POLICY_UNKNOWN(place=place)
+        yield report_unlooked(CheckName.QUEUE, unknown, ASK_FOR_POLICY())
     elif policy.startswith("allkeys"):  # others throw away only what has a time to live
-        evicts = queue_sentences.REDIS_EVICTS(place=place, policy=policy)
-        yield report_failure(CheckName.QUEUE, evicts, queue_sentences.KEEP_KEYS_IN_REDIS())
+        evicts = REDIS_EVICTS(place=place, policy=policy)
+        yield report_failure(CheckName.QUEUE, evicts, KEEP_KEYS_IN_REDIS())
     elif seconds <= SLOW_SECONDS:
-        yield report_ok(CheckName.QUEUE, queue_sentences.REDIS_TAKES_TASKS(place=place, n=waiting))
+        yield report_ok(CheckName.QUEUE, REDIS_TAKES_TASKS(place=place, n=waiting))
 
 
 def _read_policy(client: Redis) -> str | None:
@@ -353,6 +489,44 @@ def _describe_place(client: Redis) -> str:
     return f"{where}/{parts.get('db') or 0}"
 
 
+REDIS_IS_AWAY = Sentence("redis_is_away", "Redis at %(place)s can't be reached (%(code)s).")
+REDIS_REFUSES_LOGIN = Sentence(
+    "redis_refuses_login",
+    "Redis at %(place)s refuses the login: NOVA_REDIS_URL has a wrong user or password, or none.",
+)
+REDIS_LACKS_RIGHTS = Sentence(
+    "redis_lacks_rights", "The user of NOVA_REDIS_URL may not use the queue in Redis at %(place)s."
+)
+GRANT_IN_REDIS = Sentence(
+    "grant_in_redis",
+    "In Redis' ACL allow that user the commands RPUSH, BLPOP, LLEN and PING on the keys that begin with"
+    " django_q:nova_admin:.",
+)
+REDIS_TAKES_NO_WRITES = Sentence(
+    "redis_takes_no_writes",
+    "Redis at %(place)s takes no writes: it is a replica.",
+)
+NAME_THE_PRIMARY = Sentence(
+    "name_the_primary", "Name the Redis that takes writes in NOVA_REDIS_URL, on all hosts alike."
+)
+REDIS_IS_FULL = Sentence("redis_is_full", "Redis at %(place)s is full, so no task can be queued.")
+MAKE_ROOM_IN_REDIS = Sentence(
+    "make_room_in_redis", "Remove what others keep in it, or raise its maxmemory."
+)
+REDIS_REFUSES_TASKS = Sentence(
+    "redis_refuses_tasks", "Redis at %(place)s refuses to queue a task (%(code)s)."
+)
+SEE_REDIS_LOG = Sentence(
+    "see_redis_log",
+    "Look at Redis' own log, and whether it has a database of the number at the end of NOVA_REDIS_URL.",
+)
+REACH_REDIS = Sentence(
+    "reach_redis",
+    "Start Redis, or correct NOVA_REDIS_URL on all hosts. Nothing is lost meanwhile: runs are queued again within two"
+    " minutes after it is back.",
+)
+
+
 def _explain_error(error: Exception, place: str) -> tuple[Message, Message]:
     """Say what is wrong and what to do. The text of the error is not repeated."""
     from redis import exceptions  # noqa: PLC0415  # an extra
@@ -364,22 +538,30 @@ def _explain_error(error: Exception, place: str) -> tuple[Message, Message]:
             | exceptions.AuthorizationError()
             | exceptions.AuthenticationWrongNumberOfArgsError()
         ):
-            return queue_sentences.REDIS_REFUSES_LOGIN(place=place), queue_sentences.REACH_REDIS()
+            return REDIS_REFUSES_LOGIN(place=place), REACH_REDIS()
         case exceptions.NoPermissionError():
-            return queue_sentences.REDIS_LACKS_RIGHTS(place=place), queue_sentences.GRANT_IN_REDIS()
+            return REDIS_LACKS_RIGHTS(place=place), GRANT_IN_REDIS()
         case exceptions.ReadOnlyError():
-            return queue_sentences.REDIS_TAKES_NO_WRITES(
-                place=place
-            ), queue_sentences.NAME_THE_PRIMARY()
+            return REDIS_TAKES_NO_WRITES(place=place), NAME_THE_PRIMARY()
         case exceptions.OutOfMemoryError():
-            return queue_sentences.REDIS_IS_FULL(place=place), queue_sentences.MAKE_ROOM_IN_REDIS()
+            return REDIS_IS_FULL(place=place), MAKE_ROOM_IN_REDIS()
         case exceptions.ResponseError():
             word = CODE.match(str(error))
-            refusal = queue_sentences.REDIS_REFUSES_TASKS(
-                place=place, code=word[0] if word else code
-            )
-            return refusal, queue_sentences.SEE_REDIS_LOG()
-    return queue_sentences.REDIS_IS_AWAY(place=place, code=code), queue_sentences.REACH_REDIS()
+            refusal = REDIS_REFUSES_TASKS(place=place, code=word[0] if word else code)
+            return refusal, SEE_REDIS_LOG()
+    return REDIS_IS_AWAY(place=place, code=code), REACH_REDIS()
+
+
+TASKS_LEFT_IN_POSTGRES = Sentence(
+    "tasks_left_in_postgres",
+    "%(n)s tasks are in PostgreSQL's queue, from which no worker with NOVA_REDIS_URL takes any.",
+    one="A task is in PostgreSQL's queue, from which no worker with NOVA_REDIS_URL takes any.",
+)
+SET_THE_SAME_QUEUE = Sentence(
+    "set_the_same_queue",
+    "Give the site and all hosts the same NOVA_REDIS_URL. Runs and searches whose tasks these were are queued again"
+    " within two minutes, so the tasks can be removed:",
+)
 
 
 def _find_left_tasks() -> Iterator[Finding]:
@@ -391,10 +573,32 @@ def _find_left_tasks() -> Iterator[Finding]:
     if left:
         yield report_failure(
             CheckName.QUEUE,
-            queue_sentences.TASKS_LEFT_IN_POSTGRES(n=left),
-            queue_sentences.SET_THE_SAME_QUEUE(),
+            TASKS_LEFT_IN_POSTGRES(n=left),
+            SET_THE_SAME_QUEUE(),
             statements=(f"DELETE FROM {SCHEMA}.{tasks._meta.db_table};",),  # noqa: S608  # constants
         )
+
+
+SCHEDULE_WAS_CHANGED = Sentence(
+    "schedule_was_changed",
+    "The workers' schedule was changed by something other than this site, last %(ago)s ago, and put back: %(names)s.",
+    glue="; ",
+)
+FIND_WHO_CHANGED_IT = Sentence(
+    "find_who_changed_it",
+    "Look for who writes the site's tables: above all a trigger or rule on NOVA's tables (see the check of objects of"
+    " others). Hosts with different releases or settings do so too: give all the same, and run migrate.",
+)
+TASKS_WERE_DROPPED = Sentence(
+    "tasks_were_dropped",
+    "Tasks in the queue that no host could read were dropped, last %(ago)s ago. The schedule queues again what there is"
+    " to do.",
+)
+GIVE_HOSTS_THE_SAME_KEYS = Sentence(
+    "give_hosts_the_same_keys",
+    "Give site and workers the same SECRET_KEY, and the former one as SECRET_KEY_FALLBACKS (docs/keys.md). If no key"
+    " was changed, look for who else writes into the queue.",
+)
 
 
 def _find_noted_problems() -> Iterator[Finding]:
@@ -404,14 +608,27 @@ def _find_noted_problems() -> Iterator[Finding]:
         dropped = Condition.objects.noted_lately(TASKS_DROPPED)
     if changed:
         names = tuple(escape_invisible(row.subject) for row in changed)
-        message = queue_sentences.SCHEDULE_WAS_CHANGED(names=names, ago=changed[0].seen_at)
-        yield report_failure(CheckName.QUEUE, message, queue_sentences.FIND_WHO_CHANGED_IT())
+        message = SCHEDULE_WAS_CHANGED(names=names, ago=changed[0].seen_at)
+        yield report_failure(CheckName.QUEUE, message, FIND_WHO_CHANGED_IT())
     if dropped:
-        message = queue_sentences.TASKS_WERE_DROPPED(ago=dropped[0].seen_at)
-        yield report_failure(CheckName.QUEUE, message, queue_sentences.GIVE_HOSTS_THE_SAME_KEYS())
+        message = TASKS_WERE_DROPPED(ago=dropped[0].seen_at)
+        yield report_failure(CheckName.QUEUE, message, GIVE_HOSTS_THE_SAME_KEYS())
 
 
 # Examines whether NOVA reads through the package.
+
+
+# NOVA's reader
+READER_READ = Sentence("reader_read", "NOVA's reader last read a client %(ago)s ago.")
+READER_NEVER_READ = Sentence(
+    "reader_never_read", "No process of NOVA has read through the package yet."
+)
+LET_NOVA_READ = Sentence("let_nova_read", "Let NOVA read through the package: docs/reader.md.")
+SEE_THE_READERS = Sentence(
+    "see_the_readers",
+    "The page “NOVA's processes” shows them with the class of the error. docs/reader.md has the IAM policy that NOVA"
+    " needs.",
+)
 
 
 def examine_readers(_asked: DoctorOptions) -> Iterator[Finding]:
@@ -420,22 +637,22 @@ def examine_readers(_asked: DoctorOptions) -> Iterator[Finding]:
     if readers.last_read_at is None:
         yield report_unlooked(
             CheckName.READERS,
-            process_sentences.READER_NEVER_READ(),
-            process_sentences.LET_NOVA_READ(),
+            READER_NEVER_READ(),
+            LET_NOVA_READ(),
         )
     elif not readers.seen:
         yield report_failure(
             CheckName.READERS,
-            process_sentences.READERS_ARE_GONE(ago=readers.last_read_at),
-            process_sentences.LET_NOVA_READ(),
+            READERS_ARE_GONE(ago=readers.last_read_at),
+            LET_NOVA_READ(),
         )
     else:
-        yield report_ok(CheckName.READERS, process_sentences.READER_READ(ago=readers.last_read_at))
+        yield report_ok(CheckName.READERS, READER_READ(ago=readers.last_read_at))
     if readers.failing:
         yield report_failure(
             CheckName.READERS,
-            process_sentences.READERS_FAIL(n=readers.failing),
-            process_sentences.SEE_THE_READERS(),
+            READERS_FAIL(n=readers.failing),
+            SEE_THE_READERS(),
         )
 
 
@@ -444,6 +661,27 @@ def examine_readers(_asked: DoctorOptions) -> Iterator[Finding]:
 
 # One program can make thousands of statements; nobody reads so many lines.
 MOST_STATEMENTS = 20
+
+
+MORE_OTHER_READS = Sentence(
+    "more_other_reads",
+    "And %(n)s more statements read credential tables past the package.",
+    one="And one more statement reads a credential table past the package.",
+)
+REPLACE_THE_HELPER = Sentence(
+    "replace_the_helper",
+    "Most likely NOVA's old helper: after a purge it gets a pointer in place of the password. Find the program on the"
+    " page “NOVA's processes”, and let it read through the package (docs/reader.md).",
+)
+OTHERS_HAVE_STOPPED = Sentence(
+    "others_have_stopped",
+    "%(n)s statements have read credential tables past the package, none of them in the last hour.",
+    one="One statement has read credential tables past the package, but not in the last hour.",
+)
+NO_OTHER_READS = Sentence(
+    "no_other_reads",
+    "pg_stat_statements shows no read of the credential tables past the package and this site.",
+)
 
 
 def examine_other_readers(_asked: DoctorOptions) -> Iterator[Finding]:
@@ -464,18 +702,34 @@ def examine_other_readers(_asked: DoctorOptions) -> Iterator[Finding]:
     yield from named[:MOST_STATEMENTS]
     if len(named) > MOST_STATEMENTS:
         left = named[MOST_STATEMENTS:]
-        message = process_sentences.MORE_OTHER_READS(n=len(left))
+        message = MORE_OTHER_READS(n=len(left))
         is_failed = any(finding.state == FindingState.FAILED for finding in left)
         report = report_failure if is_failed else report_unlooked
-        yield report(CheckName.OTHER_READERS, message, process_sentences.REPLACE_THE_HELPER())
+        yield report(CheckName.OTHER_READERS, message, REPLACE_THE_HELPER())
     if named:
         return
     if judged:
-        yield report_ok(
-            CheckName.OTHER_READERS, process_sentences.OTHERS_HAVE_STOPPED(n=len(judged))
-        )
+        yield report_ok(CheckName.OTHER_READERS, OTHERS_HAVE_STOPPED(n=len(judged)))
     elif not seen.unseen_reason:
-        yield report_ok(CheckName.OTHER_READERS, process_sentences.NO_OTHER_READS())
+        yield report_ok(CheckName.OTHER_READERS, NO_OTHER_READS())
+
+
+# Others that read the tables, above all NOVA's old helper
+OTHER_READS = Sentence(
+    "other_reads",
+    "The role %(role)s reads %(tables)s past the package: the last time %(ago)s ago, %(n)s times in all.",
+    one="The role %(role)s reads %(tables)s past the package: the last time %(ago)s ago, once in all.",
+)
+OTHER_HAS_READ = Sentence(
+    "other_has_read",
+    "The role %(role)s has read %(tables)s past the package, %(n)s times in all. When it did last is known an hour"
+    " after it was first noticed.",
+    one="The role %(role)s has read %(tables)s past the package, once in all. When it did is known an hour after it"
+    " was first noticed.",
+)
+WAIT_AN_HOUR = Sentence(
+    "wait_an_hour", "Check again in an hour, with workers running: they look every five minutes."
+)
 
 
 def _judge(count: OtherStatementCount, before: OtherStatement | None) -> Finding | None:
@@ -486,16 +740,35 @@ def _judge(count: OtherStatementCount, before: OtherStatement | None) -> Finding
     if before and before.calls != count.calls:
         called_at = now
     if called_at and now - called_at < SEEN_WITHIN:
-        message = process_sentences.OTHER_READS(
-            role=role, tables=count.tables, n=count.calls, ago=called_at
-        )
-        return report_failure(
-            CheckName.OTHER_READERS, message, process_sentences.REPLACE_THE_HELPER()
-        )
+        message = OTHER_READS(role=role, tables=count.tables, n=count.calls, ago=called_at)
+        return report_failure(CheckName.OTHER_READERS, message, REPLACE_THE_HELPER())
     if before is None or now - before.first_noticed_at < SEEN_WITHIN:
-        message = process_sentences.OTHER_HAS_READ(role=role, tables=count.tables, n=count.calls)
-        return report_unlooked(CheckName.OTHER_READERS, message, process_sentences.WAIT_AN_HOUR())
+        message = OTHER_HAS_READ(role=role, tables=count.tables, n=count.calls)
+        return report_unlooked(CheckName.OTHER_READERS, message, WAIT_AN_HOUR())
     return None
+
+
+OTHER_READS_NOT_COUNTED = Sentence(
+    "other_reads_not_counted",
+    "PostgreSQL keeps no statistics of statements here, so nobody can say whether NOVA's old helper still reads.",
+)
+INSTALL_STATISTICS = Sentence(
+    "install_statistics",
+    "Put pg_stat_statements into shared_preload_libraries, start PostgreSQL anew and run, as a superuser:",
+)
+CREATE_STATISTICS = Sentence(
+    "create_statistics",
+    "PostgreSQL counts statements already. Run in this database, as a superuser:",
+)
+OTHER_READS_NOT_READABLE = Sentence(
+    "other_reads_not_readable",
+    "pg_stat_statements is installed, but this site can't read it: its role lacks the right, or the library is not in"
+    " shared_preload_libraries.",
+)
+OTHER_READS_HIDDEN = Sentence(
+    "other_reads_hidden", "PostgreSQL hides the statements of other roles from this site."
+)
+GRANT_STATISTICS = Sentence("grant_statistics", "Run, as somebody who may:")
 
 
 def _explain_unseen(report: StatementReport) -> Finding:
@@ -503,14 +776,10 @@ def _explain_unseen(report: StatementReport) -> Finding:
     match report.unseen_reason:
         case UnseenReason.NOT_INSTALLED | UnseenReason.NOT_CREATED as reason:
             is_loaded = reason == UnseenReason.NOT_CREATED
-            remedy = (
-                process_sentences.CREATE_STATISTICS
-                if is_loaded
-                else process_sentences.INSTALL_STATISTICS
-            )
+            remedy = CREATE_STATISTICS if is_loaded else INSTALL_STATISTICS
             return report_unlooked(
                 check,
-                process_sentences.OTHER_READS_NOT_COUNTED(),
+                OTHER_READS_NOT_COUNTED(),
                 remedy(),
                 statements=("CREATE EXTENSION pg_stat_statements;",),
             )
@@ -518,11 +787,11 @@ def _explain_unseen(report: StatementReport) -> Finding:
             role = sql.Identifier(report.own_role).as_string(None)
             return report_unlooked(
                 check,
-                process_sentences.OTHER_READS_HIDDEN(),
-                process_sentences.GRANT_STATISTICS(),
+                OTHER_READS_HIDDEN(),
+                GRANT_STATISTICS(),
                 statements=(f"GRANT pg_read_all_stats TO {role};",),
             )
-    return report_unlooked(check, process_sentences.OTHER_READS_NOT_READABLE())
+    return report_unlooked(check, OTHER_READS_NOT_READABLE())
 
 
 # Examines whether secrets have the tags, description, KMS key and replicas of the settings, as last described.
@@ -531,27 +800,64 @@ CHECK = CheckName.SECRET_SETTINGS
 MOST_NAMES = 5
 
 
+# check_nova
+SECRETS_AS_SET = Sentence(
+    "secrets_as_set",
+    "%(n)s secrets have the tags, description, KMS key and replicas of the settings.",
+    one="%(n)s secret has the tags, description, KMS key and replicas of the settings.",
+)
+APPLY_THE_SETTINGS = Sentence(
+    "apply_the_settings",
+    "See “Key and regions of the secrets”, or apply_secret_settings --all --check.",
+)
+SECRETS_OF_DELETED_CLIENTS = Sentence(
+    "secrets_of_deleted_clients",
+    "AWS still has %(n)s secrets of clients that NOVA deleted: %(names)s.",
+    one="AWS still has %(n)s secret of a client that NOVA deleted: %(names)s.",
+    glue=", ",
+)
+DELETE_THEM = Sentence(
+    "delete_them",
+    "Who may purge clients schedules their deletion on the page “Key and regions of the secrets”.",
+)
+KEYS_UNTOLD = Sentence(
+    "keys_untold",
+    "Of the secrets of %(n)s clients it can't be told whether they have the KMS key of the settings: AWS and the"
+    " settings name it in two ways.",
+    one="Of the secrets of %(n)s client it can't be told whether they have the KMS key of the settings: AWS and the"
+    " settings name it in two ways.",
+)
+APPLY_ONCE = Sentence(
+    "apply_once",
+    "A run sets the key as the settings name it, once: then it is known. Or name the key by its ARN.",
+)
+SECRETS_NOT_DESCRIBED = Sentence(
+    "secrets_not_described",
+    "%(n)s secrets were not looked at yet.",
+    one="%(n)s secret was not looked at yet.",
+)
+WORKERS_DESCRIBE = Sentence("workers_describe", "Workers look at each once a day, if AWS answers.")
+
+
 def examine_secret_settings(_asked: DoctorOptions) -> Iterator[Finding]:
     """Report the clients whose secrets differ, and the secrets that no worker has described yet."""
     found = find_settings_drift()
     differing = sum(client.differs for client in found.clients)
     untold = len(found.clients) - differing
     if differing:
-        yield report_failure(CHECK, told.SECRETS_NOT_AS_SET(n=differing), told.APPLY_THE_SETTINGS())
+        yield report_failure(CHECK, SECRETS_NOT_AS_SET(n=differing), APPLY_THE_SETTINGS())
     if untold:
-        yield report_unlooked(CHECK, told.KEYS_UNTOLD(n=untold), told.APPLY_ONCE())
+        yield report_unlooked(CHECK, KEYS_UNTOLD(n=untold), APPLY_ONCE())
     if found.overdue:
-        yield report_unlooked(
-            CHECK, told.SECRETS_NOT_DESCRIBED(n=found.overdue), told.WORKERS_DESCRIBE()
-        )
+        yield report_unlooked(CHECK, SECRETS_NOT_DESCRIBED(n=found.overdue), WORKERS_DESCRIBE())
     deleted = Secret.objects.of_deleted_clients().order_by("name").values_list("name", flat=True)
     if number := deleted.count():
         names = (*deleted[:MOST_NAMES], *["…"] * (number > MOST_NAMES))
         yield report_failure(
-            CHECK, told.SECRETS_OF_DELETED_CLIENTS(n=number, names=names), told.DELETE_THEM()
+            CHECK, SECRETS_OF_DELETED_CLIENTS(n=number, names=names), DELETE_THEM()
         )
     if not (found.clients or found.overdue or number):
-        yield report_ok(CHECK, told.SECRETS_AS_SET(n=found.looked_at))
+        yield report_ok(CHECK, SECRETS_AS_SET(n=found.looked_at))
 
 
 # Examines whether a secret has a version that waits to be current: an interrupted rotation may have left it.
@@ -560,6 +866,33 @@ def examine_secret_settings(_asked: DoctorOptions) -> Iterator[Finding]:
 # Of 100 secrets each: the page that shows the findings waits for them.
 MOST_PAGES = 30
 MOST_NAMES = 5
+
+
+# Versions that wait to be current
+NO_VERSION_PENDING = Sentence(
+    "no_version_pending",
+    "None of %(n)s secrets has a version that waits to be current (AWSPENDING).",
+    one="The one secret has no version that waits to be current (AWSPENDING).",
+)
+VERSIONS_PENDING = Sentence(
+    "versions_pending",
+    "%(n)s secrets have a version that waits to be current (AWSPENDING): %(names)s. A rotation is under way, or was"
+    " interrupted.",
+    one="A secret has a version that waits to be current (AWSPENDING): %(names)s. A rotation is under way, or was"
+    " interrupted.",
+    glue=", ",
+)
+TAKE_PENDING_OFF = Sentence(
+    "take_pending_off",
+    "Let the rotation end. If none is under way, open Versions on the client's page: a version of this site loses the"
+    " stage there, once the current login is proven.",
+)
+STAGES_NOT_ASKED = Sentence(
+    "stages_not_asked", "AWS did not list the versions of the secrets (%(code)s)."
+)
+STAGES_IN_PART = Sentence(
+    "stages_in_part", "Only the first %(n)s secrets were looked at: a client's page shows its own."
+)
 
 
 def examine_pending_versions(_asked: DoctorOptions) -> Iterator[Finding]:
@@ -574,21 +907,19 @@ def examine_pending_versions(_asked: DoctorOptions) -> Iterator[Finding]:
             if not page:
                 break
     except SecretsManagerError as error:
-        yield report_unlooked(
-            CheckName.STAGES, sentences.STAGES_NOT_ASKED(code=error.code), sentences.REACH_AWS()
-        )
+        yield report_unlooked(CheckName.STAGES, STAGES_NOT_ASKED(code=error.code), REACH_AWS())
         return
     if found:
         names = (*found[:MOST_NAMES], *["…"] * (len(found) > MOST_NAMES))
         yield report_failure(
             CheckName.STAGES,
-            sentences.VERSIONS_PENDING(n=len(found), names=names),
-            sentences.TAKE_PENDING_OFF(),
+            VERSIONS_PENDING(n=len(found), names=names),
+            TAKE_PENDING_OFF(),
         )
     else:
-        yield report_ok(CheckName.STAGES, sentences.NO_VERSION_PENDING(n=looked_at))
+        yield report_ok(CheckName.STAGES, NO_VERSION_PENDING(n=looked_at))
     if page:
-        yield report_unlooked(CheckName.STAGES, sentences.STAGES_IN_PART(n=looked_at))
+        yield report_unlooked(CheckName.STAGES, STAGES_IN_PART(n=looked_at))
 
 
 # Examines whether this site's worker processes are alive, and seal the audit.
@@ -598,13 +929,45 @@ def examine_pending_versions(_asked: DoctorOptions) -> Iterator[Finding]:
 IDLE_AFTER = timedelta(minutes=10)
 
 
+AUDIT_IS_SEALED = Sentence(
+    "audit_is_sealed", "The audit's newest entries have their places in its chain."
+)
+SEAL_THE_AUDIT = Sentence(
+    "seal_the_audit",
+    "Run verify_audit: it seals what waits. See that workers run; if they do, ask who holds locks in the database, and"
+    " why: SELECT * FROM pg_stat_activity.",
+)
+
+
 def examine_sealing(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that the audit's newest entries were put into its chain: until then their removal is not noticed."""
     if since := find_unsealed_since():
-        message = process_sentences.AUDIT_NOT_SEALED(ago=since)
-        yield report_failure(CheckName.AUDIT, message, process_sentences.SEAL_THE_AUDIT())
+        message = AUDIT_NOT_SEALED(ago=since)
+        yield report_failure(CheckName.AUDIT, message, SEAL_THE_AUDIT())
     else:
-        yield report_ok(CheckName.AUDIT, process_sentences.AUDIT_IS_SEALED())
+        yield report_ok(CheckName.AUDIT, AUDIT_IS_SEALED())
+
+
+# Workers
+WORKERS_ARE_ALIVE = Sentence(
+    "workers_are_alive",
+    "%(n)s worker processes are alive: %(names)s.",
+    glue=", ",
+    one="%(n)s worker process is alive: %(names)s.",
+)
+WORKERS_DO_NOTHING = Sentence(
+    "workers_do_nothing", "The workers are alive, and have ended no task for %(ago)s."
+)
+START_WORKERS_ANEW = Sentence(
+    "start_workers_anew",
+    "Look whether all of them are on long searches or runs, and at the task queue. Otherwise start them anew: what they"
+    " had begun is done again.",
+)
+NO_WORKER_EVER = Sentence("no_worker_ever", "No worker was ever seen.")
+START_A_WORKER = Sentence(
+    "start_a_worker",
+    "Start one: python manage.py qcluster. Without it nothing is pushed or compared.",
+)
 
 
 def examine_workers(_asked: DoctorOptions) -> Iterator[Finding]:
@@ -614,21 +977,41 @@ def examine_workers(_asked: DoctorOptions) -> Iterator[Finding]:
     names = tuple(_name_worker(worker) for worker in found if worker.idle_because is None)
     if names:
         alive = Worker.objects.alive().taking_tasks()
-        yield report_ok(
-            CheckName.WORKERS, process_sentences.WORKERS_ARE_ALIVE(n=len(names), names=names)
-        )
+        yield report_ok(CheckName.WORKERS, WORKERS_ARE_ALIVE(n=len(names), names=names))
         began = alive.aggregate(at=Min("started_at"))["at"]
         ended = apps.get_model("django_q", "Task").objects.aggregate(at=Max("stopped"))["at"]
         last = max(began, ended) if ended else began
         if timezone.now() - last > IDLE_AFTER:
-            idle = process_sentences.WORKERS_DO_NOTHING(ago=last)
-            yield report_failure(CheckName.WORKERS, idle, process_sentences.START_WORKERS_ANEW())
+            idle = WORKERS_DO_NOTHING(ago=last)
+            yield report_failure(CheckName.WORKERS, idle, START_WORKERS_ANEW())
         return
     last = Worker.objects.last_seen_at()
-    message = (
-        process_sentences.WORKERS_ARE_GONE(ago=last) if last else process_sentences.NO_WORKER_EVER()
-    )
-    yield report_failure(CheckName.WORKERS, message, process_sentences.START_A_WORKER())
+    message = WORKERS_ARE_GONE(ago=last) if last else NO_WORKER_EVER()
+    yield report_failure(CheckName.WORKERS, message, START_A_WORKER())
+
+
+WORKERS_TAKE_NO_TASKS = Sentence(
+    "workers_take_no_tasks",
+    "%(n)s worker processes are alive and take no tasks (%(names)s). %(why)s",
+    glue=", ",
+    one="%(n)s worker process is alive and takes no tasks (%(names)s). %(why)s",
+)
+CORRECT_OR_UPGRADE = Sentence(
+    "correct_or_upgrade",
+    "Give that host the settings of the others, or the release of the database's schema, and restart its workers.",
+)
+WORKERS_ARE_OLD = Sentence(
+    "workers_are_old",
+    "%(n)s worker processes run a release of before 0.2.0, and work on beside a schema that they don't know:"
+    " %(names)s.",
+    glue=", ",
+    one="%(n)s worker process runs a release of before 0.2.0, and works on beside a schema that it doesn't know:"
+    " %(names)s.",
+)
+STOP_OLD_WORKERS = Sentence(
+    "stop_old_workers",
+    "Stop them, and start those of the release that ran migrate (docs/upgrading.md).",
+)
 
 
 def _examine_releases(alive: list[Worker]) -> Iterator[Finding]:
@@ -637,11 +1020,11 @@ def _examine_releases(alive: list[Worker]) -> Iterator[Finding]:
     for why in dict.fromkeys(str(why) for _name, why in idle):
         names = tuple(name for name, each in idle if str(each) == why)
         message = next(each for _name, each in idle if str(each) == why)
-        told = process_sentences.WORKERS_TAKE_NO_TASKS(n=len(names), names=names, why=message)
-        yield report_failure(CheckName.WORKERS, told, process_sentences.CORRECT_OR_UPGRADE())
+        told = WORKERS_TAKE_NO_TASKS(n=len(names), names=names, why=message)
+        yield report_failure(CheckName.WORKERS, told, CORRECT_OR_UPGRADE())
     if before := tuple(worker.name for worker in alive if not worker.release):
-        told = process_sentences.WORKERS_ARE_OLD(n=len(before), names=before)
-        yield report_failure(CheckName.WORKERS, told, process_sentences.STOP_OLD_WORKERS())
+        told = WORKERS_ARE_OLD(n=len(before), names=before)
+        yield report_failure(CheckName.WORKERS, told, STOP_OLD_WORKERS())
 
 
 def _name_worker(worker: Worker) -> str:

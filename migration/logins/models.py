@@ -15,7 +15,6 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import CREDENTIAL_MODELS, Client
 from credentials.sentences import ROWS
-from migration import login_sentences, rotation_sentences
 from migration.core.audit import AuditCode, AuditEvent, limit_reason
 from migration.core.clients import ClientMigration
 from migration.core.fields import MessageField
@@ -23,7 +22,7 @@ from migration.core.groups import ClientGroup
 from migration.core.outgoing import PROVEN_WRONG, LoginOutcome
 from migration.core.text import KeptNameField, require_kept_name
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.messages import MessageError
+from nova_credentials.messages import MessageError, Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -132,6 +131,13 @@ class LoginTestQuerySet(models.QuerySet["LoginTest"]):
         self.filter(is_newest=False, tested_at__lt=before).delete()
 
 
+LOGIN_OF_AWS = Sentence("login_of_aws", "%(kind)s login that only AWS has")
+LABELLED_LOGIN_OF_AWS = Sentence(
+    "labelled_login_of_aws", "%(kind)s login %(label)s that only AWS has"
+)
+LOGIN_WITH_SERVICE = Sentence("login_with_service", "%(login)s (%(service)s)")
+
+
 class LoginTest(models.Model):
     """One login of one client, tried with the values of one store."""
 
@@ -218,12 +224,12 @@ class LoginTest(models.Model):
         if self.credential_id is not None:
             name = ROWS[self.kind](id=str(self.credential_id))
         elif self.label:
-            name = login_sentences.LABELLED_LOGIN_OF_AWS(kind=self.kind, label=self.label)
+            name = LABELLED_LOGIN_OF_AWS(kind=self.kind, label=self.label)
         else:
-            name = login_sentences.LOGIN_OF_AWS(kind=self.kind)
+            name = LOGIN_OF_AWS(kind=self.kind)
         if not self.service:
             return name
-        return login_sentences.LOGIN_WITH_SERVICE(login=name, service=self.service.upper())
+        return LOGIN_WITH_SERVICE(login=name, service=self.service.upper())
 
 
 # Owns rotations: which login gets a new secret, how far that is and what became of it. Never a secret value.
@@ -252,6 +258,12 @@ class RotationOutcome(models.TextChoices):
     REFUSED = "refused", _("nothing changed")
     # It can't be known which password is valid, or where the login leads: somebody has to look.
     STOPPED = "stopped", _("stopped: somebody has to look")
+
+
+ROTATION_UNDER_WAY = Sentence(
+    "rotation_under_way",
+    "A rotation of this client was begun %(ago)s ago and is not finished; the workers go on with it. Wait for its end.",
+)
 
 
 class RotationQuerySet(models.QuerySet["Rotation"]):
@@ -315,7 +327,11 @@ class RotationQuerySet(models.QuerySet["Rotation"]):
         except IntegrityError:
             there = self.find_unfinished(client.pk)
             since = there.begun_at if there else timezone.now()
-        raise RotationOpenError(rotation_sentences.ROTATION_UNDER_WAY(ago=since))
+        raise RotationOpenError(ROTATION_UNDER_WAY(ago=since))
+
+
+SECRET_ROTATED = Sentence("secret_rotated", "Rotated %(login)s (%(kind)s).")
+ROTATION_ENDED = Sentence("rotation_ended", "Did not rotate %(login)s (%(kind)s): %(why)s")
 
 
 class Rotation(models.Model):
@@ -400,11 +416,9 @@ class Rotation(models.Model):
     def end(self, outcome: RotationOutcome, message: Message | None = None) -> None:
         """Store what became of it, with its entry in the audit."""
         if outcome == RotationOutcome.ROTATED:
-            facts = rotation_sentences.SECRET_ROTATED(
-                login=self.client_kind_and_label, kind=self.credential_type
-            )
+            facts = SECRET_ROTATED(login=self.client_kind_and_label, kind=self.credential_type)
         else:
-            facts = rotation_sentences.ROTATION_ENDED(
+            facts = ROTATION_ENDED(
                 login=self.client_kind_and_label, kind=self.credential_type, why=message or ""
             )
         with transaction.atomic():
@@ -466,6 +480,19 @@ def client_rotation_is_overdue() -> models.Q:
     """Return the condition that the day of a client's next rotation has passed."""
     query = f"SELECT client_id FROM ({make_next_query()}) AS next WHERE due < %s"  # noqa: S608  # constants
     return models.Q(pk__in=RawSQL(query, [today()]))  # noqa: S611  # as above
+
+
+# In the audit
+ROTATION_THIS_CLIENT = Sentence("rotation_this_client", "this client")
+ROTATION_SCHEDULE_SET = Sentence(
+    "rotation_schedule_set",
+    "Database passwords of %(whose)s are rotated every %(n)s days.",
+    one="Database passwords of %(whose)s are rotated every day.",
+)
+ROTATION_SCHEDULE_ENDED = Sentence(
+    "rotation_schedule_ended",
+    "Database passwords of %(whose)s are not rotated by a schedule any more.",
+)
 
 
 class RotationScheduleQuerySet(models.QuerySet["RotationSchedule"]):
@@ -531,12 +558,12 @@ class RotationScheduleQuerySet(models.QuerySet["RotationSchedule"]):
                 there.delete()
             if days is not None:
                 self.create(days=days, by=by, **whose)
-            facts = {"whose": str(group) if group else rotation_sentences.ROTATION_THIS_CLIENT()}
+            facts = {"whose": str(group) if group else ROTATION_THIS_CLIENT()}
             AuditEvent.objects.record(
                 AuditCode.ROTATION,
-                rotation_sentences.ROTATION_SCHEDULE_SET(n=days, **facts)
+                ROTATION_SCHEDULE_SET(n=days, **facts)
                 if days is not None
-                else rotation_sentences.ROTATION_SCHEDULE_ENDED(**facts),
+                else ROTATION_SCHEDULE_ENDED(**facts),
                 by=by,
                 client_id=client.pk if client else None,
                 slug=client.slug if client else "",

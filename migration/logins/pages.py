@@ -27,7 +27,6 @@ from credentials.models import CREDENTIAL_MODELS, Client
 from credentials.nova_columns import NovaSchemaError
 from credentials.onboarding import OnboardingForms
 from credentials.pointers import is_purged
-from migration import audit_sentences, login_sentences, rotation_sentences, sentences
 from migration.core.audit import ReasonError
 from migration.core.clients import all_clients
 from migration.core.comparisons import Comparison
@@ -46,6 +45,7 @@ from migration.core.pages import (
     redirect_back,
 )
 from migration.core.refused_acts import record_refused_reveal
+from migration.core.sentences import LOGIN_OUTCOMES
 from migration.core.snapshots import read_client_with_rows
 from migration.logins.models import (
     LOGIN_PERMISSION,
@@ -68,12 +68,20 @@ from migration.logins.rotations import (
     rotate_database,
     store_entered_secret,
 )
-from migration.logins.testing import LoginKey, advise_copy, try_client_logins, try_typed_login
+from migration.logins.testing import (
+    AWS_NOT_READ,
+    NO_LOGIN_TO_TEST,
+    LoginKey,
+    advise_copy,
+    try_client_logins,
+    try_typed_login,
+)
 from migration.people.models import PasswordPlace
 from migration.people.password_pages import check_own_password_or_code
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError
+from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -158,7 +166,7 @@ class TestLoginsView(ClientView):
         except Client.DoesNotExist:
             raise Http404 from None
         except SecretsManagerError as error:
-            messages.error(request, localize(sentences.AWS_NOT_READ(error=error.message)))
+            messages.error(request, localize(AWS_NOT_READ(error=error.message)))
         except (DocumentError, NovaSchemaError) as error:
             messages.error(request, localize(error.message))
         else:
@@ -178,7 +186,7 @@ class TestLoginsView(ClientView):
     def show_results(self, tests: list[LoginTest]) -> None:
         """Show a message of what came of the tests; the page itself names each login."""
         if not tests:
-            messages.warning(self.request, localize(login_sentences.NO_LOGIN_TO_TEST()))
+            messages.warning(self.request, localize(NO_LOGIN_TO_TEST()))
             return
         show = messages.success if all(test.works for test in tests) else messages.warning
         show(self.request, describe_results(tests))
@@ -194,7 +202,7 @@ def describe_results(tests: Collection[LoginTest]) -> str:
     # Where none works it may be that none could be tested: the others say it.
     parts = [ngettext("%(n)s works", "%(n)s work", works) % {"n": works}] if works else []
     for outcome in sorted(numbers, key=lambda each: each not in PROVEN_WRONG):
-        number, why = numbers[outcome], localize(login_sentences.OUTCOMES[outcome]())
+        number, why = numbers[outcome], localize(LOGIN_OUTCOMES[outcome]())
         text = (
             ngettext("%(n)s is refused (%(why)s)", "%(n)s are refused (%(why)s)", number)
             if outcome in PROVEN_WRONG
@@ -233,7 +241,7 @@ class TypedLoginView(AdminView):
             self.get_context_data(
                 outcome=outcome,
                 service=service.upper(),
-                explanation=login_sentences.OUTCOMES[outcome](),
+                explanation=LOGIN_OUTCOMES[outcome](),
             )
         )
 
@@ -439,6 +447,16 @@ def link_new_test(
 ROTATIONS_SHOWN = 5
 
 
+# What became of one
+ROTATED = Sentence(
+    "rotated", "%(login)s has a new secret; it was proven by a login before it was stored."
+)
+ROTATION_UNFINISHED = Sentence(
+    "rotation_unfinished",
+    "The rotation is not finished: %(why)s The workers go on with it every minute; NOVA can log in meanwhile.",
+)
+
+
 class RotateView(ClientView):
     """Says what a rotation of this login does, and does it."""
 
@@ -494,12 +512,12 @@ class RotateView(ClientView):
         except (NotRotated, RotationOpenError) as refusal:
             return self.show_page([localize(refusal.message)])
         if rotation.outcome == RotationOutcome.ROTATED:
-            done = rotation_sentences.ROTATED(login=rotation.client_kind_and_label)
+            done = ROTATED(login=rotation.client_kind_and_label)
             messages.success(request, localize(done))
             return HttpResponseRedirect(get_tab_url(self.client_id, ClientTab.LOGINS))
         why = rotation.message
         if why and not rotation.is_finished:
-            why = rotation_sentences.ROTATION_UNFINISHED(why=why)
+            why = ROTATION_UNFINISHED(why=why)
         return self.show_page([localize(why)] if why else [])
 
     def read_entered(self) -> dict[str, str]:
@@ -647,6 +665,9 @@ def label_field(row: Credential, name: str) -> str:
     return str(getattr(row._meta.get_field(name), "verbose_name", name))
 
 
+WRONG_PASSWORD = Sentence("wrong_password", "the password was wrong.")
+
+
 class RevealView(ClientView):
     """The page that asks for a reason, and for the password if it was given long ago, and then shows the value."""
 
@@ -723,7 +744,7 @@ class RevealView(ClientView):
             field.client,
             field.credential,
             field.name,
-            why=audit_sentences.WRONG_PASSWORD(),
+            why=WRONG_PASSWORD(),
             by=get_signed_in_user(self.request),
         )
 

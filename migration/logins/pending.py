@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from migration import rotation_sentences
 from migration.core.aws_store import find_known_secrets, record_planned_versions
 from migration.core.keys import carried, load_version_keys
 from migration.core.secrets import Secret
@@ -18,7 +17,7 @@ from nova_credentials import document as documents
 from nova_credentials.aws.answers import NOT_CURRENT
 from nova_credentials.aws.secrets_manager import STAGE_IS_ELSEWHERE, SecretsManagerError
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.messages import MessageError
+from nova_credentials.messages import MessageError, Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -119,6 +118,27 @@ def is_same_role(one: DatabaseLogin, other: DatabaseLogin) -> bool:
     return (one.host.lower(), one.port, one.user) == (other.host.lower(), other.port, other.user)
 
 
+ROTATION_ELSEWHERE = Sentence(
+    "rotation_elsewhere",
+    "Somebody else rotates %(name)s: its version %(version)s has AWSPENDING, and this site did not write it."
+    " Let that end, or take AWSPENDING off.",
+)
+ROTATION_LEFT_PENDING = Sentence(
+    "rotation_left_pending",
+    "%(name)s has AWSPENDING on its version %(version)s, which an earlier rotation left with the new password of"
+    " another login. See which of its passwords is valid, then take AWSPENDING off on the page of versions.",
+)
+ROTATION_LOGIN_GONE = Sentence(
+    "rotation_login_gone",
+    "Somebody changed where this login leads meanwhile: %(name)s has it no more, so no new password was kept there."
+    " Try again.",
+)
+ROTATION_SECRET_KEEPS_CHANGING = Sentence(
+    "rotation_secret_keeps_changing",
+    "Somebody writes %(name)s again and again, so the new password could not be made current.",
+)
+
+
 @dataclass(frozen=True)
 class PendingSecret:
     """One secret, in which the new password of a login is kept beside the current one."""
@@ -144,7 +164,7 @@ class PendingSecret:
             return labelled
         if labelled and labelled.version_id != self.read_current().version_id:
             raise ForeignPendingError(
-                rotation_sentences.ROTATION_ELSEWHERE(name=self.name, version=labelled.version_id)
+                ROTATION_ELSEWHERE(name=self.name, version=labelled.version_id)
             )
         return None
 
@@ -175,7 +195,7 @@ class PendingSecret:
         """Read the current version; raises `LoginGoneError` where somebody changed meanwhile where the login leads."""
         current = self.read_current()
         if find_logins(current.to_document(), login) is None:
-            raise LoginGoneError(rotation_sentences.ROTATION_LOGIN_GONE(name=self.name))
+            raise LoginGoneError(ROTATION_LOGIN_GONE(name=self.name))
         return current
 
     def require_no_other_roles_pending(self, login: DatabaseLogin) -> None:
@@ -191,9 +211,7 @@ class PendingSecret:
             known = {other.password for other in present if is_same_role(other, each)}
             if not is_same_role(each, login) and known and each.password not in known:
                 raise PendingOfOtherRoleError(
-                    rotation_sentences.ROTATION_LEFT_PENDING(
-                        name=self.name, version=left.version_id
-                    )
+                    ROTATION_LEFT_PENDING(name=self.name, version=left.version_id)
                 )
 
     def keep_password(
@@ -260,9 +278,7 @@ class PendingSecret:
                     raise
             else:
                 return pending
-        raise SecretKeepsChangingError(
-            rotation_sentences.ROTATION_SECRET_KEEPS_CHANGING(name=self.name)
-        )
+        raise SecretKeepsChangingError(ROTATION_SECRET_KEEPS_CHANGING(name=self.name))
 
     def remove_pending_stage(self, version_id: str) -> None:
         """Take AWSPENDING off this version, if it has it: what an earlier rotation left stays."""

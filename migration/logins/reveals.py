@@ -9,16 +9,16 @@ from django.db import transaction
 
 from credentials.copying import RowNotInAwsError, read_purged_secrets
 from credentials.pointers import is_purged
-from migration import audit_sentences, sentences
 from migration.core.audit import AuditCode, AuditEvent, require_storable_reason
 from migration.core.aws_store import read_aws, secrets_manager
 from migration.core.clients import all_clients
 from migration.core.refused_acts import record_refused_reveal
 from migration.core.snapshots import read_snapshots, repeatable_read_only
 from migration.logins.models import Reveal
+from migration.logins.testing import AWS_NOT_READ
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
-from nova_credentials.messages import MessageError
+from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ def find_credential(client_id: int, kind: str, credential_id: int) -> tuple[Clie
     raise LookupError(kind, credential_id)
 
 
+REVEALED = Sentence("revealed", "Revealed %(field)s of %(row)s.")
+
+
 def reveal(
     *, client_id: int, kind: str, credential_id: int, name: str, by: User, reason: str, address: str
 ) -> RevealedValue:
@@ -84,7 +87,7 @@ def reveal(
         )
         AuditEvent.objects.record(
             AuditCode.REVEAL,
-            audit_sentences.REVEALED(field=name, row=row.make_row_name_message()),
+            REVEALED(field=name, row=row.make_row_name_message()),
             by=by,
             client_id=client_id,
             slug=client.slug,
@@ -101,4 +104,4 @@ def _read_from_aws(client: Client, row: Credential, name: str) -> str:
         found = read_aws(snapshot, sm=secrets_manager(interactive=True))
         return read_purged_secrets(client, found.document)[row][name]
     except (SecretsManagerError, DocumentError, RowNotInAwsError) as error:
-        raise NotRevealed(sentences.AWS_NOT_READ(error=error.message)) from None
+        raise NotRevealed(AWS_NOT_READ(error=error.message)) from None

@@ -16,9 +16,9 @@ from credentials.models import DatabaseCredential, RowsBusyError
 from credentials.nova_columns import NovaSchemaError
 from credentials.pointers import POINTER
 from credentials.refusals import RefusedByDatabaseError
-from migration import login_sentences, rotation_sentences
 from migration.core.keys import make_fingerprint
 from migration.core.outgoing import Deadline, LoginFailedError, LoginOutcome
+from migration.core.sentences import LOGIN_OUTCOMES
 from migration.core.snapshots import read_client_with_rows
 from migration.logins.attempts import DatabaseLogin, open_database
 from migration.logins.models import RotationOutcome
@@ -36,7 +36,7 @@ from migration.pushes.models import KnownValue
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError
-from nova_credentials.messages import MessageError
+from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.shown_names import escape_name
 
 if TYPE_CHECKING:
@@ -63,16 +63,22 @@ def find_row(
     return None
 
 
+# Why nothing was begun
+ROTATION_NO_SUCH_LOGIN = Sentence(
+    "rotation_no_such_login", "%(slug)s has no %(kind)s login %(which)s."
+)
+ROTATION_PRIMARY_LOGIN = Sentence("rotation_primary_login", "that is primary")
+ROTATION_LOGIN_LABELLED = Sentence("rotation_login_labelled", "with the label %(label)s")
+
+
 def describe_missing_login(
     slug: str, credential_type: CredentialType, label: str | None
 ) -> Message:
     """Say that the client has no such login."""
-    which = rotation_sentences.ROTATION_PRIMARY_LOGIN()
+    which = ROTATION_PRIMARY_LOGIN()
     if label is not None:
-        which = rotation_sentences.ROTATION_LOGIN_LABELLED(label=label)
-    return rotation_sentences.ROTATION_NO_SUCH_LOGIN(
-        slug=slug, kind=credential_type.value, which=which
-    )
+        which = ROTATION_LOGIN_LABELLED(label=label)
+    return ROTATION_NO_SUCH_LOGIN(slug=slug, kind=credential_type.value, which=which)
 
 
 # Changes a role's own password in a client's database, and proves it by a login. Knows no row and no AWS.
@@ -151,8 +157,21 @@ def make_unclear(error: LoginFailedError) -> ValidPasswordUnknownError:
     return ValidPasswordUnknownError(_not_logged_in(error.outcome))
 
 
+ROTATION_NOT_LOGGED_IN = Sentence(
+    "rotation_not_logged_in",
+    "The server could not be logged in to: %(outcome)s. Test the login, then try again.",
+)
+
+
 def _not_logged_in(outcome: LoginOutcome) -> Message:
-    return rotation_sentences.ROTATION_NOT_LOGGED_IN(outcome=login_sentences.OUTCOMES[outcome]())
+    return ROTATION_NOT_LOGGED_IN(outcome=LOGIN_OUTCOMES[outcome]())
+
+
+ROTATION_OF_THE_SITES_ROLE = Sentence(
+    "rotation_of_the_sites_role",
+    "This site logs in as %(user)s with the same password: a new one would lock it out."
+    " Give the client a user of its own first.",
+)
 
 
 def require_changeable(login: DatabaseLogin, open_login: OpenLogin) -> None:
@@ -162,9 +181,15 @@ def require_changeable(login: DatabaseLogin, open_login: OpenLogin) -> None:
     """
     own = django_connection.settings_dict
     if (login.user, login.password) == (own["USER"], own["PASSWORD"]):
-        raise RoleRefusedError(rotation_sentences.ROTATION_OF_THE_SITES_ROLE(user=login.user))
+        raise RoleRefusedError(ROTATION_OF_THE_SITES_ROLE(user=login.user))
     with open_login(login) as connection, _refusals(login):
         _require_ready(connection, login)
+
+
+ROTATION_PUT_BACK = Sentence(
+    "rotation_put_back",
+    "The new password did not log in, so the former one was put back. Nothing else was changed.",
+)
 
 
 def change_password(
@@ -187,7 +212,22 @@ def change_password(
             _set_password(connection, login.user, login.password)
         except psycopg.Error:
             raise ValidPasswordUnknownError(_not_logged_in(LoginOutcome.REFUSED)) from None
-    raise RoleRefusedError(rotation_sentences.ROTATION_PUT_BACK())
+    raise RoleRefusedError(ROTATION_PUT_BACK())
+
+
+ROTATION_PASSWORD_EXPIRES = Sentence(
+    "rotation_password_expires",
+    "The password is valid until %(until)s (UTC) only, whatever it is:"
+    " have somebody set VALID UNTIL of %(user)s first.",
+)
+ROTATION_OTHER_USER = Sentence(
+    "rotation_other_user",
+    "The server knows this login under another user, as a pooler may have it: its password can't be changed here.",
+)
+ROTATION_SERVER_IN_RECOVERY = Sentence(
+    "rotation_server_in_recovery",
+    "This server is a replica, which takes no changes: the login has to lead to the primary server.",
+)
 
 
 def _require_ready(connection: Connection, login: DatabaseLogin) -> None:
@@ -198,11 +238,11 @@ def _require_ready(connection: Connection, login: DatabaseLogin) -> None:
         found = connection.execute(ROLE).fetchone()
     user, in_recovery, until, expires = found or ("", None, None, None)
     if user != login.user:
-        raise RoleRefusedError(rotation_sentences.ROTATION_OTHER_USER())
+        raise RoleRefusedError(ROTATION_OTHER_USER())
     if in_recovery:
-        raise RoleRefusedError(rotation_sentences.ROTATION_SERVER_IN_RECOVERY())
+        raise RoleRefusedError(ROTATION_SERVER_IN_RECOVERY())
     if expires:
-        raise RoleRefusedError(rotation_sentences.ROTATION_PASSWORD_EXPIRES(user=user, until=until))
+        raise RoleRefusedError(ROTATION_PASSWORD_EXPIRES(user=user, until=until))
 
 
 def _set_password(connection: Connection, user: str, password: str) -> None:
@@ -215,6 +255,17 @@ def _set_password(connection: Connection, user: str, password: str) -> None:
     )
 
 
+ROTATION_MAY_NOT_CHANGE_PASSWORD = Sentence(
+    "rotation_may_not_change_password",
+    "The server does not let this user change its own password (SQLSTATE %(code)s). Nothing was changed:"
+    " ask its administrator.",
+)
+ROTATION_PASSWORD_NOT_CHANGED = Sentence(
+    "rotation_password_not_changed",
+    "The server refused to change the password (SQLSTATE %(code)s). Nothing was changed.",
+)
+
+
 @contextmanager
 def _refusals(login: DatabaseLogin) -> Iterator[None]:
     """Raise our own errors in place of psycopg's, whose texts are the server's."""
@@ -225,11 +276,11 @@ def _refusals(login: DatabaseLogin) -> Iterator[None]:
     else:
         return
     if code == NO_RIGHT:
-        raise RoleRefusedError(rotation_sentences.ROTATION_MAY_NOT_CHANGE_PASSWORD(code=code))
+        raise RoleRefusedError(ROTATION_MAY_NOT_CHANGE_PASSWORD(code=code))
     if code == READ_ONLY:
-        raise RoleRefusedError(rotation_sentences.ROTATION_SERVER_IN_RECOVERY())
+        raise RoleRefusedError(ROTATION_SERVER_IN_RECOVERY())
     if code and not code.startswith(("08", "57")):
-        raise RoleRefusedError(rotation_sentences.ROTATION_PASSWORD_NOT_CHANGED(code=code))
+        raise RoleRefusedError(ROTATION_PASSWORD_NOT_CHANGED(code=code))
     raise ValidPasswordUnknownError(_not_logged_in(LoginOutcome.UNREACHABLE))
 
 
@@ -252,18 +303,33 @@ class RotationStoppedError(MessageError):
     """It isn't known which password is valid or where the login leads: a person has to look."""
 
 
+ROTATION_DESTINATION_CHANGED = Sentence(
+    "rotation_destination_changed",
+    "Somebody changed where this login leads meanwhile, so the rotation stopped and stored nothing."
+    " At the former server the password may be the new one, which AWS keeps as version %(version)s.",
+)
+
+
 class LeadsElsewhereError(RotationStoppedError):
     """The login is gone, or leads to another server; AWS keeps the new password as version `version`."""
 
     def __init__(self, version: str) -> None:
-        super().__init__(rotation_sentences.ROTATION_DESTINATION_CHANGED(version=version))
+        super().__init__(ROTATION_DESTINATION_CHANGED(version=version))
+
+
+ROTATION_NOTHING_LOGS_IN = Sentence(
+    "rotation_nothing_logs_in",
+    "Neither the stored password nor the new one logs in any more: somebody changed it at the server, or it has"
+    " expired (VALID UNTIL). Nothing more was changed. Enter the password that is valid, then rotate again."
+    " AWS keeps the new one as version %(version)s.",
+)
 
 
 class NothingLogsInError(RotationStoppedError):
     """Neither the new password, which AWS keeps as the version, nor a former one is valid."""
 
     def __init__(self, version: str) -> None:
-        super().__init__(rotation_sentences.ROTATION_NOTHING_LOGS_IN(version=version))
+        super().__init__(ROTATION_NOTHING_LOGS_IN(version=version))
 
 
 # What ends a rotation for good, and with which outcome.
@@ -318,6 +384,20 @@ def make_login(row: DatabaseCredential) -> DatabaseLogin:
     )
 
 
+ROTATION_LOGIN_SHARED = Sentence(
+    "rotation_login_shared",
+    "The same user at the same server is also the login of %(slugs)s: the new password would lock them out."
+    " Give each client a user of its own first.",
+    glue=", ",
+)
+ROTATION_LOGIN_ELSEWHERE = Sentence(
+    "rotation_login_elsewhere",
+    "The client has another login with the same user and password at %(hosts)s. If that is the same server under"
+    " another name, it would be locked out: give both the same host, or each a password of its own.",
+    glue=", ",
+)
+
+
 def require_own_role(client: Client, document: Document, login: DatabaseLogin) -> None:
     """Raise `RotationRefusedError` where another login is, or may be, of the same role and would be locked out.
 
@@ -325,7 +405,7 @@ def require_own_role(client: Client, document: Document, login: DatabaseLogin) -
     replica, an alias) a role can't be told from its namesake elsewhere: the same user with the same password counts.
     """
     if slugs := tuple(_list_other_clients(client, login)[:MOST_NAMED]):
-        raise RotationRefusedError(rotation_sentences.ROTATION_LOGIN_SHARED(slugs=slugs))
+        raise RotationRefusedError(ROTATION_LOGIN_SHARED(slugs=slugs))
     own = [*read_logins(document), *map(make_login, list_rows(client))]
     alike = {
         f"{escape_name(each.host[:MOST_CHARACTERS])}:{each.port}"
@@ -335,7 +415,7 @@ def require_own_role(client: Client, document: Document, login: DatabaseLogin) -
     }
     if alike:
         raise RotationRefusedError(
-            rotation_sentences.ROTATION_LOGIN_ELSEWHERE(hosts=tuple(sorted(alike))[:MOST_NAMED])
+            ROTATION_LOGIN_ELSEWHERE(hosts=tuple(sorted(alike))[:MOST_NAMED])
         )
 
 

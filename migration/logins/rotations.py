@@ -21,13 +21,13 @@ from credentials.models import (
     write_changed_values,
 )
 from credentials.refusals import RefusedByDatabaseError, convert_refusals
-from migration import login_sentences, offboarding_sentences, rotation_sentences, sentences
 from migration.core.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.core.aws_writes import require_writes_allowed
 from migration.core.clients import Offboarding
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks, refuse_lost_leases
 from migration.core.outgoing import LoginFailedError
 from migration.core.secrets import OtherSecretsState, Secret
+from migration.core.sentences import CLIENT_NOT_THERE, IS_OFFBOARDED, LOGIN_OUTCOMES
 from migration.core.snapshots import read_client_with_rows, read_snapshot, reread_locked_client
 from migration.logins.attempts import try_login
 from migration.logins.models import (
@@ -81,7 +81,7 @@ from migration.runs.models import Run
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.credential_types import ROW_CLASSES, CredentialType, map_to_json_keys
 from nova_credentials.document import parse_document
-from nova_credentials.messages import MessageError, in_a_row
+from nova_credentials.messages import MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -107,6 +107,40 @@ if TYPE_CHECKING:
 # process that is killed loses nothing: the next try finds out what was done and finishes it, or undoes it.
 
 DATABASE = CredentialType.DATABASE
+
+
+FORMER_SECRETS_READ = Sentence(
+    "former_secrets_read",
+    "Its layout was changed lately, and NOVA may still read its former secrets (%(names)s):"
+    " rotate it once they are gone.",
+    glue=", ",
+)
+ROTATION_CLIENT_BUSY = Sentence(
+    "rotation_client_busy",
+    "A push, a move or a rotation of this client is under way; try again.",
+)
+ROTATION_NOT_IN_AWS_YET = Sentence(
+    "rotation_not_in_aws_yet",
+    "The new password has to be kept in AWS before the database gets it, and AWS does not hold this client: %(why)s",
+)
+ROTATION_NOT_PUSHED = Sentence(
+    "rotation_not_pushed",
+    "NOVA's row has the new password, which already logs in. It is not in AWS yet: %(why)s",
+)
+# What the database's server says
+ROTATION_CURRENT_REFUSED = Sentence(
+    "rotation_current_refused",
+    "The stored password does not log in: it was changed at the server, or it has expired (VALID UNTIL)."
+    " Nothing was changed. Enter the password that is valid, then rotate again.",
+)
+ROTATION_WRITTEN_MEANWHILE = Sentence(
+    "rotation_written_meanwhile",
+    "Somebody gave the login another password in the meantime, which was not overwritten.",
+)
+ROTATION_ROW_REFUSED = Sentence(
+    "rotation_row_refused",
+    "NOVA's table refused the new password, so the former one was put back: %(error)s",
+)
 
 
 @dataclass
@@ -188,7 +222,7 @@ class DatabaseRotation:
             parse_document(document, client_id=now.client_id, client_slug=now.slug)
             return document
         if now.document is None:
-            raise ClientNotReadyError(now.problem or rotation_sentences.ROTATION_CLIENT_BUSY())
+            raise ClientNotReadyError(now.problem or ROTATION_CLIENT_BUSY())
         return now.document
 
     # Step 1: keep the new password in AWS
@@ -198,7 +232,7 @@ class DatabaseRotation:
         if self.snapshot.other_secrets == OtherSecretsState.KEPT:
             # Who reads these finds no AWSPENDING in them.
             names = tuple(self.snapshot.other_names.values())
-            raise RotationRefusedError(rotation_sentences.FORMER_SECRETS_READ(names=names))
+            raise RotationRefusedError(FORMER_SECRETS_READ(names=names))
         client = read_client_with_rows(self.rotation.client_id)
         require_own_role(client, document, self._login)
         working = self._find_working()
@@ -206,7 +240,7 @@ class DatabaseRotation:
             require_own_role(client, document, working)
         if not self.snapshot.phase.aws_is_authority:
             # Also a client in `postgres`: nobody reads its secret, but the new password must not be lost.
-            self._push(rotation_sentences.ROTATION_NOT_IN_AWS_YET)
+            self._push(ROTATION_NOT_IN_AWS_YET)
         self.secret.require_no_other_roles_pending(self._login)
         role = [self._login.host, self._login.port, self._login.user]
         self.rotation.record_attempt(secret_name=self.secret.name, role=role)
@@ -242,7 +276,7 @@ class DatabaseRotation:
                 require_wrong_password(error)
             else:
                 return login
-        raise RotationStoppedError(rotation_sentences.ROTATION_CURRENT_REFUSED())
+        raise RotationStoppedError(ROTATION_CURRENT_REFUSED())
 
     def _list_candidates(self, *, with_left: bool = False) -> Iterator[DatabaseLogin]:
         """Yield the logins that may be valid: the current one, the one before it, what earlier rotations left."""
@@ -277,7 +311,7 @@ class DatabaseRotation:
     def _keep_under_new_name(self, password: str) -> None:
         """Keep the new password where NOVA looks for it since the client has another slug; its former place stays."""
         if not self.snapshot.phase.aws_is_authority:
-            self._push(rotation_sentences.ROTATION_NOT_IN_AWS_YET)
+            self._push(ROTATION_NOT_IN_AWS_YET)
         current = self.secret.read_current_of(self._login)
         self.secret.keep_password(current, self._login, password, tell=lambda _version_id: None)
 
@@ -309,7 +343,7 @@ class DatabaseRotation:
         if phase.aws_is_authority:
             self._promote(password)
         else:
-            self._push(rotation_sentences.ROTATION_NOT_PUSHED)
+            self._push(ROTATION_NOT_PUSHED)
             known = Secret.objects.find([self.secret.name]).get(self.secret.name)
             version_id = known.version_id if known else self.rotation.version_id
             self.rotation.note_step(RotationStep.STORED, version_id=version_id)
@@ -325,13 +359,11 @@ class DatabaseRotation:
                 with noting_rows(self.rotation.client_id):
                     for row in rows:
                         if row.db_password not in (self.rows_before.get(row.pk), password):
-                            raise PasswordReplacedMeanwhileError(
-                                rotation_sentences.ROTATION_WRITTEN_MEANWHILE()
-                            )
+                            raise PasswordReplacedMeanwhileError(ROTATION_WRITTEN_MEANWHILE())
                         write_changed_values(row, {"db_password": password})
         except RefusedByDatabaseError as error:
             self._put_back(password)
-            why = rotation_sentences.ROTATION_ROW_REFUSED(error=error.message)
+            why = ROTATION_ROW_REFUSED(error=error.message)
             raise RotationRefusedError(why) from None
 
     def _put_back(self, password: str) -> None:
@@ -381,7 +413,7 @@ class DatabaseRotation:
         if there is None:
             raise LeadsElsewhereError(self.rotation.version_id)
         if there.passwords - self.found.passwords - {password}:
-            raise PasswordReplacedMeanwhileError(rotation_sentences.ROTATION_WRITTEN_MEANWHILE())
+            raise PasswordReplacedMeanwhileError(ROTATION_WRITTEN_MEANWHILE())
 
 
 # Rotates database passwords, and goes on with rotations that were interrupted. One of a client at a time.
@@ -412,7 +444,7 @@ def rotate_database(
     with _hold_client(client_id, wait_seconds=LOCK_WAIT_SECONDS):
         client = Client.objects.get(pk=client_id)
         if Offboarding.objects.leaving_or_left().filter(pk=client_id).exists():
-            raise NotRotated(offboarding_sentences.IS_OFFBOARDED(slug=client.slug))
+            raise NotRotated(IS_OFFBOARDED(slug=client.slug))
         rotation = Rotation.objects.find_unfinished(client_id)
         wanted = DATABASE.value, label
         if rotation is None or (rotation.credential_type, rotation.label) != wanted:
@@ -434,6 +466,13 @@ def go_on_with_rotation(
     return rotation
 
 
+ROTATION_CLIENT_GONE = Sentence(
+    "rotation_client_gone",
+    "NOVA has deleted the client meanwhile. At its server the password may be the new one, which AWS keeps as version"
+    " %(version)s.",
+)
+
+
 def _end_without_client(rotation: Rotation) -> None:
     """Store that nobody needs the new secret any more; it stays in AWS, under the stage of those that stopped."""
     secret = PendingSecret(secrets_manager(), rotation.secret_name, rotation.client_id)
@@ -445,7 +484,7 @@ def _end_without_client(rotation: Rotation) -> None:
         if not error.is_gone:
             rotation.note_hindrance(error.message)
             return
-    gone = rotation_sentences.ROTATION_CLIENT_GONE(version=rotation.version_id)
+    gone = ROTATION_CLIENT_GONE(version=rotation.version_id)
     rotation.end(RotationOutcome.STOPPED, gone)
 
 
@@ -468,7 +507,7 @@ def go_on_with_rotations(*, seconds: float) -> None:
 def _hold_client(client_id: int, *, wait_seconds: float) -> Iterator[None]:
     with hold_client_locks([client_id], wait_seconds=wait_seconds) as held:
         if not held:
-            raise NotRotated(rotation_sentences.ROTATION_CLIENT_BUSY())
+            raise NotRotated(ROTATION_CLIENT_BUSY())
         yield
 
 
@@ -494,19 +533,24 @@ def process_rotation_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     return again
 
 
+ROTATION_NO_DATABASE_LOGIN = Sentence(
+    "rotation_no_database_login", "It has no database login that NOVA can ask for."
+)
+
+
 def _rotate_client(run: Run, item: RunItem, *, until: float) -> bool:
     """Rotate the client's database logins and give its item an outcome; say whether another try may succeed.
 
     What this run has rotated before (a batch may be done twice) is left alone. Without an outcome, time was up.
     """
     if not Client.objects.filter(pk=item.client_id).exists():
-        item.outcome, item.message = Outcome.SKIPPED, sentences.CLIENT_NOT_THERE()
+        item.outcome, item.message = Outcome.SKIPPED, CLIENT_NOT_THERE()
         return False
     labels = list(_list_labels(item.client_id))
     if not labels:
         item.outcome, item.message = (
             Outcome.SKIPPED,
-            rotation_sentences.ROTATION_NO_DATABASE_LOGIN(),
+            ROTATION_NO_DATABASE_LOGIN(),
         )
         return False
     problems: list[Message] = []
@@ -587,6 +631,20 @@ ENTERED_COLUMNS: dict[CredentialType, tuple[str, ...]] = {
 }
 
 
+ROTATION_NEW_SECRET_REFUSED = Sentence(
+    "rotation_new_secret_refused",
+    "The new secret does not log in: %(outcome)s. Nothing was stored.",
+)
+ROTATION_LOGIN_CHANGED_MEANWHILE = Sentence(
+    "rotation_login_changed_meanwhile",
+    "Somebody changed where this login leads while the new secret was tested, so nothing was stored: look, try again.",
+)
+ROTATION_SAME_SECRET = Sentence(
+    "rotation_same_secret",
+    "What you entered is the present secret, so nothing was rotated: enter the new one.",
+)
+
+
 def store_entered_secret(
     *,
     client_id: int,
@@ -607,13 +665,11 @@ def store_entered_secret(
     if row is None:
         raise NotRotated(describe_missing_login(client.slug, credential_type, label))
     if all(getattr(row, name) == value for name, value in entered.items()):
-        raise NotRotated(rotation_sentences.ROTATION_SAME_SECRET())
+        raise NotRotated(ROTATION_SAME_SECRET())
     tested = {name: getattr(row, name) for name in row.DESTINATION_FIELDS}
     result = try_login(credential_type, _list_values(row, entered))
     if not result.works:
-        refused = rotation_sentences.ROTATION_NEW_SECRET_REFUSED(
-            outcome=login_sentences.OUTCOMES[result.outcome]()
-        )
+        refused = ROTATION_NEW_SECRET_REFUSED(outcome=LOGIN_OUTCOMES[result.outcome]())
         with transaction.atomic():
             rotation = Rotation.objects.begin(client, credential_type, label, by=by)
             rotation.end(RotationOutcome.REFUSED, refused)
@@ -623,7 +679,7 @@ def store_entered_secret(
             Client.objects.lock_rows(client_id)
             found = find_row(reread_locked_client(client_id), credential_type, label)
             if found is None or any(getattr(found, name) != tested[name] for name in tested):
-                raise NotRotated(rotation_sentences.ROTATION_LOGIN_CHANGED_MEANWHILE())
+                raise NotRotated(ROTATION_LOGIN_CHANGED_MEANWHILE())
             rotation = _save(found, entered, by=by, warn=warn)
     except (SaveRefusedError, RowsBusyError, RefusedByDatabaseError) as error:
         raise NotRotated(error.message) from None
@@ -654,7 +710,7 @@ def _save(
     # The row of a purged client has a pointer; its value was read from AWS just now.
     stored = {name: getattr(row, name) for name in entered} | save.secrets.get(row, {})
     if all(stored[name] == value for name, value in entered.items()):
-        raise NotRotated(rotation_sentences.ROTATION_SAME_SECRET())
+        raise NotRotated(ROTATION_SAME_SECRET())
     for name, value in entered.items():
         setattr(row, name, value)
     secrets = {name: value for name, value in entered.items() if name in row.SECRET_FIELDS}

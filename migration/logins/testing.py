@@ -13,13 +13,13 @@ from django.utils import timezone
 from credentials.models import Client
 from credentials.pointers import is_purged
 from credentials.row_matching import match_rows
-from migration import login_sentences, sentences
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.aws_store import read_aws, secrets_manager
 from migration.core.aws_writes import TEST_LOGIN
 from migration.core.clients import all_clients
 from migration.core.outgoing import LoginOutcome, LoginResult
 from migration.core.rate_limiter import PriorityLimiter, rate_limiter
+from migration.core.sentences import CLIENT_NOT_THERE, LOGIN_OUTCOMES, LOGINS_NOT_REACHED
 from migration.core.snapshots import read_snapshot, repeatable_read_only
 from migration.logins.attempts import LOGIN_SECONDS, try_login
 from migration.logins.models import LoginStore, LoginStores, LoginTest
@@ -31,6 +31,7 @@ from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.credential_types import ROW_CLASSES, CredentialType, map_to_json_keys
 from nova_credentials.document import DocumentError
+from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -50,6 +51,33 @@ if TYPE_CHECKING:
 # Says which store to copy from, by the logins that both stores' values were tried for. Pure: reads no table.
 
 
+# What to copy, after both stores' values were tried
+ADVICE = {
+    "to_aws": Sentence(
+        "advice_to_aws",
+        "PostgreSQL's values log in where AWS's are refused: copy PostgreSQL to AWS.",
+    ),
+    "to_postgres": Sentence(
+        "advice_to_postgres",
+        "AWS's values log in where PostgreSQL's are refused: copy AWS to PostgreSQL.",
+    ),
+    "mixed": Sentence(
+        "advice_mixed",
+        "Each store has a login that works where the other's is refused: correct the logins one by one.",
+    ),
+    "either": Sentence(
+        "advice_either", "The logins work with the values of both stores: either may be copied."
+    ),
+    "neither": Sentence(
+        "advice_neither", "A login is refused with the values of both stores: ask for its password."
+    ),
+    "unclear": Sentence(
+        "advice_unclear",
+        "The logins don't show which store is right: not all of them could be tested.",
+    ),
+}
+
+
 class CopyAdvice(StrEnum):
     """The direction in which a mismatch is best resolved."""
 
@@ -63,7 +91,7 @@ class CopyAdvice(StrEnum):
     @property
     def message(self) -> Message:
         """Say it in a sentence."""
-        return login_sentences.ADVICE[self]()
+        return ADVICE[self]()
 
 
 def advise_copy(tests: Iterable[LoginTest]) -> CopyAdvice | None:
@@ -282,25 +310,43 @@ def keep_results(
     return tests
 
 
+NO_LOGIN_TO_TEST = Sentence("no_login_to_test", "There is no login to test.")
+# The audit
+LOGINS_TESTED = Sentence("logins_tested", "Tested: %(results)s.", glue="; ")
+
+
 def _record_tests(client_id: int, tests: Sequence[LoginTest], *, by: User) -> None:
     slug = Client.objects.values_list("slug", flat=True).filter(pk=client_id).first() or ""
-    results = tuple(map(describe_test, tests)) or (login_sentences.NO_LOGIN_TO_TEST(),)
+    results = tuple(map(describe_test, tests)) or (NO_LOGIN_TO_TEST(),)
     AuditEvent.objects.record(
         AuditCode.LOGIN_TEST,
-        login_sentences.LOGINS_TESTED(results=results),
+        LOGINS_TESTED(results=results),
         by=by,
         client_id=client_id,
         slug=slug,
     )
 
 
+STORES = {
+    "postgres": Sentence("login_store_postgres", "PostgreSQL"),
+    "aws": Sentence("login_store_aws", "AWS"),
+}
+LOGIN_RESULT = Sentence("login_result", "%(login)s with the values of %(store)s: %(outcome)s")
+
+
 def describe_test(test: LoginTest) -> Message:
     """Say which login with which store's values had which outcome."""
-    return login_sentences.LOGIN_RESULT(
+    return LOGIN_RESULT(
         login=test.login_name_message,
-        store=login_sentences.STORES[test.store](),
-        outcome=login_sentences.OUTCOMES[test.outcome](),
+        store=STORES[test.store](),
+        outcome=LOGIN_OUTCOMES[test.outcome](),
     )
+
+
+TYPED_LOGIN_TESTED = Sentence(
+    "typed_login_tested", "Tested what was typed for %(login)s: %(outcome)s."
+)
+NEW_LOGIN = Sentence("new_login", "a new %(kind)s login")
 
 
 def try_typed_login(row: Credential, *, client: Client | None, by: User) -> LoginResult:
@@ -311,12 +357,10 @@ def try_typed_login(row: Credential, *, client: Client | None, by: User) -> Logi
     """
     rate_limiter().take_turn_before_others(TEST_LOGIN)
     result = try_login(row.TYPE, _make_values(row.TYPE, row))
-    login = row.make_row_name_message() if row.pk else login_sentences.NEW_LOGIN(kind=row.TYPE)
+    login = row.make_row_name_message() if row.pk else NEW_LOGIN(kind=row.TYPE)
     AuditEvent.objects.record(
         AuditCode.LOGIN_TEST,
-        login_sentences.TYPED_LOGIN_TESTED(
-            login=login, outcome=login_sentences.OUTCOMES[result.outcome]()
-        ),
+        TYPED_LOGIN_TESTED(login=login, outcome=LOGIN_OUTCOMES[result.outcome]()),
         by=by,
         client_id=client.pk if client else None,
         slug=client.slug if client else "",
@@ -357,6 +401,9 @@ def process_login_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     return again
 
 
+AWS_NOT_READ = Sentence("aws_not_read", "AWS could not be read: %(error)s")
+
+
 def _test_clients(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     again: ItemsToRetry = []
     stores, found = LoginStores(run.stores).named_stores, {}
@@ -364,13 +411,13 @@ def _test_clients(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
         try:
             found[pk] = read_stores(pk, stores)
         except Client.DoesNotExist:
-            item.outcome, item.message = Outcome.SKIPPED, sentences.CLIENT_NOT_THERE()
+            item.outcome, item.message = Outcome.SKIPPED, CLIENT_NOT_THERE()
         except DocumentError as error:
             item.outcome, item.error_class = Outcome.FAILED, ErrorClass.DATA
             item.message = error.message
         except SecretsManagerError as error:
             item.outcome, item.error_class = Outcome.FAILED, error.error_class
-            item.message = sentences.AWS_NOT_READ(error=error.message)
+            item.message = AWS_NOT_READ(error=error.message)
             if error.error_class in TRANSIENT:
                 again.append(item)
     results = try_logins(
@@ -386,13 +433,16 @@ def _test_clients(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     return again
 
 
+LOGINS_FAILED = Sentence("logins_failed", "%(results)s.", glue="; ")
+
+
 def _give_outcome(item: RunItem, tests: list[LoginTest]) -> None:
     failed = [test for test in tests if not test.works]
     if not tests:
-        item.outcome, item.message = Outcome.SKIPPED, login_sentences.NO_LOGIN_TO_TEST()
+        item.outcome, item.message = Outcome.SKIPPED, NO_LOGIN_TO_TEST()
     elif failed:
         mendable = any(test.outcome in OF_ITS_ROWS for test in failed)
-        sentence = login_sentences.LOGINS_FAILED if mendable else login_sentences.LOGINS_NOT_REACHED
+        sentence = LOGINS_FAILED if mendable else LOGINS_NOT_REACHED
         item.outcome, item.error_class = Outcome.FAILED, ErrorClass.DATA
         item.message = sentence(results=tuple(map(describe_test, failed)))
     else:

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from credentials.nova_columns import NovaSchemaError, convert_schema_errors
 from credentials.shown_names import escape_invisible, escape_name
-from migration import command_sentences, tasks
+from migration import tasks
 from migration.core.audit import ReasonError, require_storable_reason
 from migration.core.aws_writes import find_write_refusal, get_aws_write_state, write_guard
 from migration.core.clients import all_clients
@@ -37,6 +37,7 @@ from migration.runs.models import MANY_TRIES, Run
 from migration.secrets.adoptions import adopt_secrets, list_foreign_secrets
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -207,6 +208,11 @@ class FormattedCommand(OneLineCommand):
         cast("OneLineOutput", self.stdout).write_one_json_of_items(items, head)
 
 
+QUEUE_NOT_REACHED = Sentence(
+    "queue_not_reached", "The task queue cannot be reached: the run starts once it is back."
+)
+
+
 class RunCommand(FormattedCommand):
     """A command that waits for a run and reports it."""
 
@@ -222,7 +228,7 @@ class RunCommand(FormattedCommand):
     def enqueue_run(self, run: Run) -> None:
         """Hand the run to the workers, and say so where the queue can't be reached."""
         if not tasks.enqueue(run):
-            self.stderr.write(str(command_sentences.QUEUE_NOT_REACHED()))
+            self.stderr.write(str(QUEUE_NOT_REACHED()))
 
     def wait_for_end(self, run: Run, *, inline: bool) -> None:
         """Wait for the run's end and show its progress on standard error; with `inline` this process works on it."""

@@ -17,7 +17,6 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError, connection
 
 from credentials.shown_names import escape_invisible, escape_name
-from migration import command_sentences, run_sentences
 from migration.core.clients import all_clients
 from migration.core.comparisons import Comparison
 from migration.logins.models import LoginStores, LoginTest
@@ -27,6 +26,7 @@ from migration.runs.items import LEFT_OUT_KEYS, Outcome
 from migration.runs.models import Run
 from migration.runs.progress import measure_progress, select_runs_for_progress
 from migration.templatetags.migration_pages import duration
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -228,6 +228,13 @@ NO_PROGRESS_SECONDS = QUEUE["retry"] + QUEUE["timeout"]
 INTERRUPTED = 130  # a shell's exit code for Ctrl-C
 
 
+RUN_GOES_ON = Sentence(
+    "run_goes_on",
+    "%(run)s goes on with the workers: %(done)s of %(total)s clients are done (%(failed)s failed), %(rest)s are not."
+    " Wait for it again: manage.py resume_run %(id)s (with --inline this process works on it too).",
+)
+
+
 def wait_for_workers(run: Run, output: OutputWrapper) -> None:
     """Wait until workers have finished the run; Ctrl-C leaves it to them, says how far it is, and exits with 130.
 
@@ -237,9 +244,14 @@ def wait_for_workers(run: Run, output: OutputWrapper) -> None:
         with ProgressDisplay(output) as display:
             _poll_run(run, display)
     except KeyboardInterrupt:
-        raise CommandError(
-            str(_describe_rest(run, command_sentences.RUN_GOES_ON)), returncode=INTERRUPTED
-        ) from None
+        raise CommandError(str(_describe_rest(run, RUN_GOES_ON)), returncode=INTERRUPTED) from None
+
+
+NO_PROGRESS = Sentence(
+    "no_progress",
+    "%(run)s has made no progress for %(seconds)s s; it stays queued."
+    " Is a worker running? Start one with: manage.py qcluster",
+)
 
 
 def _poll_run(run: Run, display: ProgressDisplay) -> None:
@@ -257,8 +269,21 @@ def _poll_run(run: Run, display: ProgressDisplay) -> None:
         if now.done != seen:
             seen, seen_at = now.done, time.monotonic()
         if time.monotonic() - seen_at > NO_PROGRESS_SECONDS:
-            facts = command_sentences.NO_PROGRESS(run=run.name_message, seconds=NO_PROGRESS_SECONDS)
+            facts = NO_PROGRESS(run=run.name_message, seconds=NO_PROGRESS_SECONDS)
             raise CommandError(str(facts))
+
+
+RUN_CUT_SHORT = Sentence(
+    "run_cut_short",
+    "%(run)s is stopped: %(done)s of %(total)s clients are done (%(failed)s failed), %(rest)s are not."
+    " Go on with the rest: manage.py resume_run %(id)s --inline",
+)
+BATCHES_END_FIRST = Sentence(
+    "batches_end_first",
+    "Interrupted: the batches in work are finished first. Press Ctrl+C again to end at once."
+    " Then go on with: manage.py resume_run %(id)s --inline",
+)
+RUN_WAITS = Sentence("run_waits", "%(run)s waits, and workers go on with it. %(why)s")
 
 
 def finish_in_this_process(run: Run, output: OutputWrapper) -> None:
@@ -269,7 +294,7 @@ def finish_in_this_process(run: Run, output: OutputWrapper) -> None:
     interrupted = threading.Event()
 
     def look(display: ProgressDisplay) -> None:
-        ends = command_sentences.BATCHES_END_FIRST(id=str(run.pk)) if interrupted.is_set() else None
+        ends = BATCHES_END_FIRST(id=str(run.pk)) if interrupted.is_set() else None
         try:
             now = reread_progress(run)
             display.show(now, waits_for=now.delay_reason, remark=ends)
@@ -283,12 +308,10 @@ def finish_in_this_process(run: Run, output: OutputWrapper) -> None:
     except KeyboardInterrupt:
         interrupted.set()
     if interrupted.is_set() and run.items.never_begun().exists():
-        raise CommandError(
-            str(_describe_rest(run, command_sentences.RUN_CUT_SHORT)), returncode=INTERRUPTED
-        )
+        raise CommandError(str(_describe_rest(run, RUN_CUT_SHORT)), returncode=INTERRUPTED)
     if run.finished_at is None:
         why = reread_progress(run).delay_reason or ""
-        output.write(str(command_sentences.RUN_WAITS(run=run.name_message, why=why)))
+        output.write(str(RUN_WAITS(run=run.name_message, why=why)))
 
 
 @contextmanager
@@ -331,17 +354,25 @@ def _describe_rest(run: Run, sentence: Sentence) -> Message:
     )
 
 
+NOT_BEGUN_NO_WORKER = Sentence(
+    "not_begun_no_worker",
+    "No worker is running, so nothing happens. Start one with: manage.py qcluster"
+    " (or press Ctrl+C and run this command again with --inline; the run stays queued for the next worker)",
+)
+ITEM_NOT_BEGUN = Sentence(
+    "not_begun",
+    "No worker has begun this run: all are busy, or the last one has just ended."
+    " Then start one with: manage.py qcluster",
+)
+
+
 def explain_late_begin(progress: Progress) -> Message | None:
     """Say that no worker has begun a running run, and what to do; None where one has."""
     begun = progress.done or progress.groups_awaiting_retry or held_batches(progress.run.pk)
     # A run that this site's writes are refused for says so itself.
     if begun or progress.run.state != Run.State.RUNNING or is_held_by_writes(progress.run):
         return None
-    return (
-        run_sentences.NOT_BEGUN_NO_WORKER()
-        if progress.worker_is_gone
-        else run_sentences.NOT_BEGUN()
-    )
+    return NOT_BEGUN_NO_WORKER() if progress.worker_is_gone else ITEM_NOT_BEGUN()
 
 
 # The items of a run as commands print them: as data, and on a terminal as a table.

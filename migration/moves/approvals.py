@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from django.db import IntegrityError, transaction
 
 from credentials.models import Client
-from migration import audit_sentences, evidence_sentences, sentences, user_sentences
 from migration.core.audit import AuditCode, require_storable_reason
 from migration.core.clients import MOVE_PERMISSIONS
 from migration.core.refused_acts import record_refusal
+from migration.core.sentences import ASK_BY_COMMAND, MAY_NOT_ASK, RUN_WITHDRAWN
 from migration.core.snapshots import read_snapshot
 from migration.moves.gates import (
+    MAY_NOT_OVERRIDE,
     NEED_APPROVAL,
     Override,
     ShutGate,
@@ -22,11 +23,12 @@ from migration.moves.gates import (
     split_by_override,
 )
 from migration.moves.moves import move
+from migration.moves.runs import ASKED_FOR_BY
 from migration.people.models import PasswordReset
 from migration.runs.engine import skip_free_items_of_stopped_run
 from migration.runs.models import PlannedMoves, Run, StaleRunError
-from migration.runs.requests import MoveRequest
-from nova_credentials.messages import Message, MessageError
+from migration.runs.requests import MOVE_REQUESTED, MoveRequest
+from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.phases import IllegalMove, Phase, StalePhase, check_move
 
 if TYPE_CHECKING:
@@ -45,6 +47,14 @@ if TYPE_CHECKING:
 
 class ApprovalStepRefused(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
     """The move can't be requested, approved or cancelled; the message says why."""
+
+
+# Requests
+AT_ONCE = Sentence("at_once", "This move needs no approval: make it directly.")
+ASKED_ALREADY = Sentence(
+    "asked_already",
+    "%(slug)s has an open request already: it has to be approved or cancelled first.",
+)
 
 
 def request_move(
@@ -67,11 +77,11 @@ def request_move(
         require_storable_reason(override.reason)
     snapshot = read_snapshot(client_id, seen=seen)
     if check_move(snapshot.slug, snapshot.phase, new) not in NEED_APPROVAL:
-        raise ApprovalStepRefused(sentences.AT_ONCE())
+        raise ApprovalStepRefused(AT_ONCE())
     failed = [check for check in evaluate_gate(snapshot, new) if not check.passed]
     shut, overridden = split_by_override(failed, override)
     if override and not overridden and any(map(override.covers, failed)):
-        raise ApprovalStepRefused(evidence_sentences.MAY_NOT_OVERRIDE(who=str(by)))
+        raise ApprovalStepRefused(MAY_NOT_OVERRIDE(who=str(by)))
     reasons = [check.text for check in shut]
     request = MoveRequest(
         client_id=client_id,
@@ -88,9 +98,9 @@ def request_move(
     try:
         with transaction.atomic():
             request.save()
-            request.record_act(AuditCode.REQUEST, audit_sentences.REQUESTED, by=by)
+            request.record_act(AuditCode.REQUEST, MOVE_REQUESTED, by=by)
     except IntegrityError:
-        raise ApprovalStepRefused(sentences.ASKED_ALREADY(slug=snapshot.slug)) from None
+        raise ApprovalStepRefused(ASKED_ALREADY(slug=snapshot.slug)) from None
     return request
 
 
@@ -109,6 +119,9 @@ def approve_request(*, request_id: int, by: User, shown: str | None = None) -> M
         raise
 
 
+CLIENT_GONE = Sentence("client_gone", "The client no longer exists.")
+
+
 def _approve(request: MoveRequest, by: User, shown: str | None) -> MoveResult:
     if why_not := find_approval_refusal(request, by):
         raise ApprovalStepRefused(why_not)
@@ -122,7 +135,7 @@ def _approve(request: MoveRequest, by: User, shown: str | None) -> MoveResult:
             seen=Phase(request.old),
             by=by,
             reason=request.reason,
-            note=sentences.ASKED_FOR_BY(who=request.requested_by_name),
+            note=ASKED_FOR_BY(who=request.requested_by_name),
             approves=request,
             override=get_override(request),
         )
@@ -132,7 +145,7 @@ def _approve(request: MoveRequest, by: User, shown: str | None) -> MoveResult:
     except (StalePhase, IllegalMove) as refusal:
         raise _fail_request(request, by, refusal.message) from None
     except Client.DoesNotExist:
-        raise _fail_request(request, by, sentences.CLIENT_GONE()) from None
+        raise _fail_request(request, by, CLIENT_GONE()) from None
     return moved
 
 
@@ -141,18 +154,30 @@ def find_approval_refusal(request: MoveRequest, by: User) -> Message | None:
     return find_second_user_refusal(request.requested_by, request.requested_by_name, by)
 
 
+OWN_REQUEST = Sentence(
+    "own_request", "The person who requested it can't approve it: somebody else has to."
+)
+REQUESTER_DEACTIVATED = Sentence(
+    "requester_deactivated",
+    "%(who)s, who requested it, is deactivated. Refuse the request; somebody else can request it again.",
+)
+COULD_ACT_AS_BOTH = Sentence(
+    "could_act_as_both",
+    "%(who)s changed how %(whom)s logs in %(ago)s ago, so one person could have requested and approved this. Somebody"
+    " else has to approve it, or you once 24 hours have passed.",
+)
+
+
 def find_second_user_refusal(requester: User | None, name: str, by: User) -> Message | None:
     """Say why `by` is no second user beside the requester, who is called `name`; None where they are."""
     if requester is None or requester.pk == by.pk:
-        return sentences.OWN_REQUEST()
+        return OWN_REQUEST()
     if not requester.is_active:
-        return user_sentences.REQUESTER_DEACTIVATED(who=name)
+        return REQUESTER_DEACTIVATED(who=name)
     reset = PasswordReset.objects.find_shared_hand(requester.pk, by.pk)
     if reset is None:
         return None
-    return user_sentences.COULD_ACT_AS_BOTH(
-        who=reset.by_name, whom=reset.user_name, ago=reset.reset_at
-    )
+    return COULD_ACT_AS_BOTH(who=reset.by_name, whom=reset.user_name, ago=reset.reset_at)
 
 
 def get_override(request: MoveRequest) -> Override | None:
@@ -163,12 +188,17 @@ def get_override(request: MoveRequest) -> Override | None:
     return Override(request.override_reason, request.requested_by, only)
 
 
+CANCELLED_REQUEST = Sentence(
+    "cancelled_request", "Cancelled what %(who)s requested: %(old)s to %(new)s."
+)
+
+
 def cancel_request(*, request_id: int, by: User) -> MoveRequest:
     """Cancel the request: its requester takes it back, or an approver refuses it."""
     request = MoveRequest.objects.get(pk=request_id)
     with transaction.atomic():
         if _select_request(request).close_open(MoveRequest.State.CANCELLED, by=by):
-            request.record_act(AuditCode.CANCELLATION, audit_sentences.CANCELLED_REQUEST, by=by)
+            request.record_act(AuditCode.CANCELLATION, CANCELLED_REQUEST, by=by)
             return request
     request.refresh_from_db()
     _require_open_request(request)
@@ -179,10 +209,14 @@ def _select_request(request: MoveRequest) -> MoveRequestQuerySet:
     return MoveRequest.objects.filter(pk=request.pk)
 
 
+REQUEST_OVER = Sentence("request_over", "This request is closed already: %(state)s, by %(who)s.")
+SOMEBODY = Sentence("somebody", "somebody")
+
+
 def _require_open_request(request: MoveRequest) -> None:
     if not request.is_open:
-        who = request.decided_by_name or sentences.SOMEBODY()
-        raise ApprovalStepRefused(sentences.REQUEST_OVER(state=request.state_message, who=who))
+        who = request.decided_by_name or SOMEBODY()
+        raise ApprovalStepRefused(REQUEST_OVER(state=request.state_message, who=who))
 
 
 def _fail_request(request: MoveRequest, by: User, reason: Message) -> ApprovalStepRefused:
@@ -196,11 +230,14 @@ def _fail_request(request: MoveRequest, by: User, reason: Message) -> ApprovalSt
     return ApprovalStepRefused(reason)
 
 
+APPROVAL_REFUSED = Sentence("approval_refused", "The approval was refused: %(why)s")
+
+
 def _record_refused_approval(request: MoveRequest, *, why: Message, by: User) -> None:
     """Record that `by` could not approve the request."""
     record_refusal(
         AuditCode.REFUSAL,
-        audit_sentences.APPROVAL_REFUSED(why=why),
+        APPROVAL_REFUSED(why=why),
         kind=("approval", request.pk),
         by=by,
         client_id=request.client_id,
@@ -242,9 +279,9 @@ def start_move_run(
         old, new, reason, override_reason, tuple(override_lines), schedule_deletion, waits
     )
     if waits and (by is None or not reason):
-        raise ApprovalStepRefused(sentences.ASK_BY_COMMAND())
+        raise ApprovalStepRefused(ASK_BY_COMMAND())
     if waits and by and not by.has_perm(MOVE_PERMISSIONS[moves.kind]):
-        raise ApprovalStepRefused(sentences.MAY_NOT_ASK(who=str(by)))
+        raise ApprovalStepRefused(MAY_NOT_ASK(who=str(by)))
     return Run.start(kind=Run.Kind.MOVE, chosen=chosen, by=by, tries=tries, moves=moves)
 
 
@@ -252,8 +289,11 @@ def find_run_approval_refusal(run: Run, by: User) -> Message | None:
     """Say why this user may not approve the run; None where they may."""
     # Who had it go on asked for this approval.
     if run.state == Run.State.REQUESTED and run.steered_by_id == by.pk:
-        return sentences.OWN_REQUEST()
+        return OWN_REQUEST()
     return find_second_user_refusal(run.by, run.by_name, by)
+
+
+MOVES_APPROVED = Sentence("moves_approved", "Approved %(run)s, which %(who)s requested.")
 
 
 def approve_run(*, run_id: int, by: User, shown: str | None = None) -> Run:
@@ -270,17 +310,20 @@ def approve_run(*, run_id: int, by: User, shown: str | None = None) -> Run:
             if run.state == Run.State.REQUESTED:
                 why_not = why_not or run.read_request().find_difference(shown)
             if why_not:
-                facts = audit_sentences.APPROVAL_REFUSED(why=why_not)
+                facts = APPROVAL_REFUSED(why=why_not)
                 run.record_act(facts, by=by, code=AuditCode.REFUSAL)
             else:
                 run.approve(by=by)
-                facts = audit_sentences.MOVES_APPROVED(run=run.name_message, who=run.by_name)
+                facts = MOVES_APPROVED(run=run.name_message, who=run.by_name)
                 run.record_act(facts, by=by, code=AuditCode.APPROVAL, reason=run.reason)
     except StaleRunError:
         raise make_not_requested_error(run) from None
     if why_not:
         raise ApprovalStepRefused(why_not)
     return run
+
+
+MOVES_CANCELLED = Sentence("moves_cancelled", "Cancelled %(run)s, which %(who)s requested.")
 
 
 def cancel_run_request(*, run_id: int, by: User) -> None:
@@ -292,14 +335,19 @@ def cancel_run_request(*, run_id: int, by: User) -> None:
     try:
         with transaction.atomic():
             run.stop_unapproved(by=by)
-            facts = audit_sentences.MOVES_CANCELLED(run=run.name_message, who=run.by_name)
+            facts = MOVES_CANCELLED(run=run.name_message, who=run.by_name)
             run.record_act(facts, by=by, code=AuditCode.CANCELLATION, reason=run.reason)
             # Within the transaction: by this the run is known never to go on.
-            skip_free_items_of_stopped_run(run, why=sentences.RUN_WITHDRAWN())
+            skip_free_items_of_stopped_run(run, why=RUN_WITHDRAWN())
     except StaleRunError:
         raise make_not_requested_error(run) from None
 
 
+RUN_NOT_REQUESTED = Sentence(
+    "run_not_requested", "%(run)s is not waiting for an approval: it is %(state)s."
+)
+
+
 def make_not_requested_error(run: Run) -> ApprovalStepRefused:
     """Return the error of a run that waits for no approval; it says in which state the run is."""
-    return ApprovalStepRefused(sentences.RUN_NOT_REQUESTED(run=run.name_message, state=run.state))
+    return ApprovalStepRefused(RUN_NOT_REQUESTED(run=run.name_message, state=run.state))

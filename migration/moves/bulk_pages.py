@@ -16,7 +16,6 @@ from django.utils.translation import ngettext
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
-from migration import evidence_sentences
 from migration.core.audit import ReasonError, require_storable_reason
 from migration.core.clients import MOVE_PERMISSIONS, PhaseChoices, all_clients
 from migration.core.pages import (
@@ -30,7 +29,7 @@ from migration.core.snapshots import read_snapshots
 from migration.moves.approval_pages import start_move_runs
 from migration.moves.approvals import ApprovalStepRefused
 from migration.moves.checklists import make_checklist
-from migration.moves.evidence import Evidence, GateFacts
+from migration.moves.evidence import EVIDENCE, Evidence, GateFacts
 from migration.moves.gates import (
     OVERRIDE_PERMISSION,
     KmsAnswers,
@@ -164,8 +163,7 @@ class BulkCutoverView(AdminView):
                 campaign_notes=describe_notes_of_clients(self.request, client_ids),
                 client_ids=",".join(map(str, client_ids)),
                 missing=[
-                    (kind.value, localize(evidence_sentences.EVIDENCE[kind]()), n)
-                    for kind, n in missing.items()
+                    (kind.value, localize(EVIDENCE[kind]()), n) for kind, n in missing.items()
                 ],
                 may_override=may_override,
                 needs_approval=needs_approval(Move.CUTOVER),
@@ -253,7 +251,7 @@ def count_missing_evidence(clients: list[BulkClient]) -> list[tuple[str, int]]:
     shown = [client["checks"] for client in clients if client["checks"]]
     kinds = (check.evidence for checks in shown for check in checks.checks if not check.passed)
     counts = Counter(kind for kind in kinds if kind)
-    return [(localize(evidence_sentences.EVIDENCE[kind]()), n) for kind, n in counts.items()]
+    return [(localize(EVIDENCE[kind]()), n) for kind, n in counts.items()]
 
 
 def list_bulk_moves(request: HttpRequest) -> dict[str, tuple[BulkAction, str, StrOrPromise]]:

@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from credentials.models import Client, CountingProof
 from credentials.triggers import find_is_counted_by_table, writes_are_counted
-from migration import evidence_sentences, sentences
 from migration.core.clients import GOOD_READS, ClientMigration, ReadCount, ReadsSince
+from migration.core.sentences import HOURS, MINUTES
 from migration.logins.models import LoginStore, LoginTest
 from migration.moves.models import (
     ANSWERED_WITHIN,
@@ -28,6 +28,7 @@ from migration.nova.tables import read_nova_tables
 from migration.runs.items import RunItem
 from migration.runs.models import Run
 from migration.secrets.models import SearchedClient
+from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -38,6 +39,20 @@ if TYPE_CHECKING:
 
 
 # Reads from the database what the gates of some clients need, each thing once for all of them and when first asked.
+
+
+WRITES_NOT_COUNTED = Sentence(
+    "writes_not_counted",
+    "Writes to this client's rows are not counted: a trigger is missing. Run manage.py migrate: it says what to grant.",
+)
+PROOF_FAILED = Sentence(
+    "proof_failed",
+    "A test update of %(tables)s was not counted (it was undone): look for a rule or a trigger there.",
+)
+WERE_UNCOUNTED = Sentence(
+    "were_uncounted",
+    "Writes were not counted for a time: every client has to be pushed again first.",
+)
 
 
 class GateFacts:
@@ -107,10 +122,10 @@ class GateFacts:
         if writes_are_counted():
             return None
         if not all(find_is_counted_by_table().values()):
-            return sentences.WRITES_NOT_COUNTED()
+            return WRITES_NOT_COUNTED()
         if failed := CountingProof.objects.list_failed_tables():
-            return sentences.PROOF_FAILED(tables=", ".join(failed))
-        return sentences.WERE_UNCOUNTED()
+            return PROOF_FAILED(tables=", ".join(failed))
+        return WERE_UNCOUNTED()
 
     @cached_property
     def nova_tables(self) -> NovaTables:
@@ -142,17 +157,52 @@ class Evidence(StrEnum):
     COPIES = "copies"
 
 
+TIME_IN_PHASE = Sentence("time_in_phase", "In the phase %(phase)s for %(age)s; needed: %(wanted)s.")
+TOO_FEW_READS = Sentence(
+    "too_few_reads", "NOVA's reader: %(n)s of %(wanted)s reads since dual read began."
+)
+NOT_ANSWERED_BY_AWS = Sentence(
+    "not_answered_by_aws",
+    "NOVA's reader: no read in the last day was answered by AWS since this phase began.",
+)
+INACTIVE_CLIENT = Sentence(
+    "inactive_client",
+    "%(reads)s NOVA reads no inactive client: make it active, or have this line overridden with a reason.",
+)
+NO_READER_PROCESS = Sentence(
+    "no_reader_process",
+    "No NOVA process that reads with this package was seen in the last hour.",
+)
+COPIES_NOT_SEARCHED = Sentence(
+    "copies_not_searched",
+    "Nobody has looked for copies of its secret values in NOVA's database since this phase began.",
+)
+COPIES_FOUND = Sentence(
+    "copies_found",
+    "On %(when)s rows with a copy of its secret values: %(n)s; places that were not looked at: %(places)s.",
+)
+READER_FAILED_AT_AWS = Sentence(
+    # The 30 minutes are FRESH; a test fails where they differ.
+    "reader_failed_at_aws",
+    "NOVA's reader could not read it from AWS %(ago)s ago (%(cause)s); this passes 30 minutes after the last failure,"
+    " or after %(n)s good reads.",
+)
+CLEAN_STREAK = Sentence(
+    "clean_streak",
+    "%(n)s comparisons in a row matched since this phase began; needed: %(wanted)s.",
+    one="%(n)s comparison in a row matched since this phase began; needed: %(wanted)s.",
+)
 # The sentences that say that evidence is missing, by their keys.
 KINDS_BY_KEY = {
-    sentences.CLEAN_STREAK.key: Evidence.STREAK,
-    evidence_sentences.TIME_IN_PHASE.key: Evidence.TIME,
-    evidence_sentences.TOO_FEW_READS.key: Evidence.READS,
-    evidence_sentences.NOT_ANSWERED_BY_AWS.key: Evidence.READS,
-    evidence_sentences.INACTIVE_CLIENT.key: Evidence.READS,
-    evidence_sentences.NO_READER_PROCESS.key: Evidence.PROCESSES,
-    evidence_sentences.READER_FAILED_AT_AWS.key: Evidence.FAILURES,
-    evidence_sentences.COPIES_NOT_SEARCHED.key: Evidence.COPIES,
-    evidence_sentences.COPIES_FOUND.key: Evidence.COPIES,
+    CLEAN_STREAK.key: Evidence.STREAK,
+    TIME_IN_PHASE.key: Evidence.TIME,
+    TOO_FEW_READS.key: Evidence.READS,
+    NOT_ANSWERED_BY_AWS.key: Evidence.READS,
+    INACTIVE_CLIENT.key: Evidence.READS,
+    NO_READER_PROCESS.key: Evidence.PROCESSES,
+    READER_FAILED_AT_AWS.key: Evidence.FAILURES,
+    COPIES_NOT_SEARCHED.key: Evidence.COPIES,
+    COPIES_FOUND.key: Evidence.COPIES,
 }
 
 
@@ -219,13 +269,16 @@ def find_end_of_purge_wait(since: datetime | None) -> datetime | None:
     return possible_at if possible_at > timezone.now() else None
 
 
+STREAK_APART = Sentence("streak_apart", "%(n)s, at least %(time)s apart")
+
+
 def _judge_streak(entry: PhaseEntry) -> EvidenceLine:
     wanted, n = settings.NOVA_CLEAN_STREAK, entry.clean_streak
     if not wanted:
         return _switched_off(Evidence.STREAK, "NOVA_CLEAN_STREAK")
     half_a_sweep = timedelta(minutes=settings.NOVA_SWEEP_MINUTES / 2)
-    apart = evidence_sentences.STREAK_APART(n=wanted, time=describe_duration(half_a_sweep))
-    text = sentences.CLEAN_STREAK(n=n, wanted=apart if wanted > 1 else wanted)
+    apart = STREAK_APART(n=wanted, time=describe_duration(half_a_sweep))
+    text = CLEAN_STREAK(n=n, wanted=apart if wanted > 1 else wanted)
     return EvidenceLine(Evidence.STREAK, n >= wanted, text)
 
 
@@ -235,10 +288,17 @@ def _judge_time(entry: PhaseEntry, new: Phase) -> EvidenceLine:
         setting = "NOVA_PURGE_AFTER_DAYS" if new == Phase.PURGED else "NOVA_DUAL_READ_HOURS"
         return _switched_off(Evidence.TIME, setting)
     age = timezone.now() - entry.since if entry.since else timedelta(0)
-    text = evidence_sentences.TIME_IN_PHASE(
+    text = TIME_IN_PHASE(
         phase=entry.phase.label, age=describe_duration(age), wanted=describe_duration(wanted)
     )
     return EvidenceLine(Evidence.TIME, entry.since is not None and age >= wanted, text)
+
+
+READS_IN_DUAL_READ = Sentence(
+    "reads_in_dual_read",
+    "NOVA's reader: %(n)s reads since dual read began found both stores equal.",
+    one="NOVA's reader: %(n)s read since dual read began found both stores equal.",
+)
 
 
 def _judge_reads(entry: PhaseEntry, new: Phase) -> EvidenceLine:
@@ -248,8 +308,8 @@ def _judge_reads(entry: PhaseEntry, new: Phase) -> EvidenceLine:
     if new == Phase.PURGED:
         return _judge_answers(entry)
     n = entry.reads.matches
-    text = evidence_sentences.READS_IN_DUAL_READ(n=n) if n >= wanted else None
-    few = evidence_sentences.TOO_FEW_READS(n=n, wanted=wanted)
+    text = READS_IN_DUAL_READ(n=n) if n >= wanted else None
+    few = TOO_FEW_READS(n=n, wanted=wanted)
     return EvidenceLine(Evidence.READS, text is not None, text or few)
 
 
@@ -257,7 +317,12 @@ def _name_inactive(line: EvidenceLine, entry: PhaseEntry, facts: GateFacts) -> E
     """Say of missing reads that they can't come, where the client is inactive: NOVA's reader refuses it."""
     if line.is_met or entry.client_id not in facts.inactive_client_ids:
         return line
-    return replace(line, text=evidence_sentences.INACTIVE_CLIENT(reads=line.text))
+    return replace(line, text=INACTIVE_CLIENT(reads=line.text))
+
+
+ANSWERED_BY_AWS = Sentence(
+    "answered_by_aws", "NOVA's reader: its last read answered by AWS was %(ago)s ago."
+)
 
 
 def _judge_answers(entry: PhaseEntry) -> EvidenceLine:
@@ -266,16 +331,42 @@ def _judge_answers(entry: PhaseEntry) -> EvidenceLine:
     since = max(now - ANSWERED_WITHIN, entry.since or now - ANSWERED_WITHIN)
     # A time far ahead is of a clock that was wrong: it says nothing.
     if last and since <= last <= now + ANSWERED_WITHIN and entry.reads.answered_by_aws_alone > 0:
-        return EvidenceLine(Evidence.READS, True, evidence_sentences.ANSWERED_BY_AWS(ago=last))
-    return EvidenceLine(Evidence.READS, False, evidence_sentences.NOT_ANSWERED_BY_AWS())
+        return EvidenceLine(Evidence.READS, True, ANSWERED_BY_AWS(ago=last))
+    return EvidenceLine(Evidence.READS, False, NOT_ANSWERED_BY_AWS())
+
+
+READER_PROCESSES = Sentence(
+    "reader_processes",
+    "%(n)s NOVA processes that read with this package were seen in the last hour.",
+    one="%(n)s NOVA process that reads with this package was seen in the last hour.",
+)
 
 
 def _judge_processes(facts: GateFacts) -> EvidenceLine:
     if not settings.NOVA_MIN_READS:
         return _switched_off(Evidence.PROCESSES, "NOVA_MIN_READS")
     n = facts.processes_seen
-    text = evidence_sentences.READER_PROCESSES(n=n) if n else evidence_sentences.NO_READER_PROCESS()
+    text = READER_PROCESSES(n=n) if n else NO_READER_PROCESS()
     return EvidenceLine(Evidence.PROCESSES, n > 0, text)
+
+
+# By `AwsFailure`.
+FAILURE_CAUSES = {
+    "permission": Sentence("failure_permission", "No permission, or no AWS credentials"),
+    "throttled": Sentence("failure_throttled", "AWS limits the rate"),
+    "unavailable": Sentence("failure_unavailable", "AWS gave no usable answer"),
+    "conflict": Sentence("failure_conflict", "The secret is missing, or its state forbids reading"),
+    "data": Sentence("failure_data", "AWS refuses the request"),
+    "late": Sentence("failure_late", "AWS answered too late"),
+    "no_document": Sentence("failure_no_document", "The secret holds no valid document"),
+    "unexpected": Sentence("failure_unexpected", "Unexpected error: NOVA's log shows which"),
+}
+FAILURE_CAUSE_UNKNOWN = Sentence(
+    "failure_cause_unknown", "an earlier release of the package doesn't say why"
+)
+READER_FAILED_NEVER = Sentence(
+    "reader_failed_never", "NOVA's reader had no failure at AWS recently."
+)
 
 
 def _judge_failures(entry: PhaseEntry) -> Iterator[EvidenceLine]:
@@ -286,26 +377,30 @@ def _judge_failures(entry: PhaseEntry) -> Iterator[EvidenceLine]:
     since, counts = timezone.now() - FRESH, entry.counts
     if counts is None or not counts.has_read_after(since):
         return
-    failed_at, unknown = counts.find_failure(since=since), evidence_sentences.FAILURE_CAUSE_UNKNOWN
-    text = evidence_sentences.READER_FAILED_NEVER()
+    failed_at, unknown = counts.find_failure(since=since), FAILURE_CAUSE_UNKNOWN
+    text = READER_FAILED_NEVER()
     if failed_at:
-        cause = evidence_sentences.FAILURE_CAUSES.get(counts.last_failure_class, unknown)()
-        text = evidence_sentences.READER_FAILED_AT_AWS(ago=failed_at, cause=cause, n=GOOD_READS)
+        cause = FAILURE_CAUSES.get(counts.last_failure_class, unknown)()
+        text = READER_FAILED_AT_AWS(ago=failed_at, cause=cause, n=GOOD_READS)
     yield EvidenceLine(Evidence.FAILURES, failed_at is None, text)
+
+
+NO_COPIES_FOUND = Sentence(
+    "no_copies_found",
+    "NOVA's database held no copy of its secret values %(ago)s ago, and nothing was left unlooked at.",
+)
 
 
 def _judge_copies(entry: PhaseEntry, facts: GateFacts) -> EvidenceLine:
     """Judge the newest search for copies that began since the client entered its phase. It can't be switched off."""
     found = facts.newest_searches.get(entry.client_id)
     if found is None or (entry.since is not None and found.searched_at < entry.since):
-        return EvidenceLine(Evidence.COPIES, False, evidence_sentences.COPIES_NOT_SEARCHED())
+        return EvidenceLine(Evidence.COPIES, False, COPIES_NOT_SEARCHED())
     if found.proves_no_copies:
-        text = evidence_sentences.NO_COPIES_FOUND(ago=found.searched_at)
+        text = NO_COPIES_FOUND(ago=found.searched_at)
         return EvidenceLine(Evidence.COPIES, True, text)
     when = format_local_time(found.searched_at)
-    text = evidence_sentences.COPIES_FOUND(
-        n=found.rows_found, places=found.not_looked_at, when=when
-    )
+    text = COPIES_FOUND(n=found.rows_found, places=found.not_looked_at, when=when)
     return EvidenceLine(Evidence.COPIES, False, text)
 
 
@@ -314,26 +409,39 @@ def format_local_time(moment: datetime) -> str:
     return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M")
 
 
+EVIDENCE = {
+    "streak": Sentence("evidence_streak", "matching comparisons"),
+    "time": Sentence("evidence_time", "time in the phase"),
+    "reads": Sentence("evidence_reads", "reads by NOVA"),
+    "processes": Sentence("evidence_processes", "NOVA processes seen"),
+    "failures": Sentence("evidence_failures", "no failure at AWS"),
+    "copies": Sentence("evidence_copies", "search for copies"),
+}
+SWITCHED_OFF = Sentence("switched_off", "Switched off (%(setting)s=0): %(what)s.")
+
+
 def _switched_off(kind: Evidence, setting: str) -> EvidenceLine:
-    text = evidence_sentences.SWITCHED_OFF(
-        setting=setting, what=evidence_sentences.EVIDENCE[kind]()
-    )
+    text = SWITCHED_OFF(setting=setting, what=EVIDENCE[kind]())
     return EvidenceLine(kind, True, text, is_off=True)
+
+
+SECONDS = Sentence("seconds", "%(n)s seconds", one="%(n)s second")
+DAYS = Sentence("days", "%(n)s days", one="%(n)s day")
 
 
 def describe_duration(length: timedelta) -> Message:
     """Return the time in its largest unit of which it has two at least, never rounded up, as part of a sentence."""
     seconds = int(length.total_seconds())
     units: tuple[tuple[Sentence, int], ...] = (
-        (evidence_sentences.DAYS, 86_400),
-        (evidence_sentences.HOURS, 3_600),
-        (evidence_sentences.MINUTES, 60),
+        (DAYS, 86_400),
+        (HOURS, 3_600),
+        (MINUTES, 60),
     )
     for unit, size in units:
         if seconds >= 2 * size:
             n = seconds * 10 // size / 10
             return unit(n=int(n) if n == int(n) else n)
-    return evidence_sentences.SECONDS(n=seconds)
+    return SECONDS(n=seconds)
 
 
 def describe_wanted(blocker: Blocker, new: Phase) -> int | Message | None:

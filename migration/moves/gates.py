@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from django.conf import settings
 from django.utils import timezone
 
-from migration import evidence_sentences, login_sentences, sentences
 from migration.core.aws_store import secrets_manager
 from migration.core.aws_writes import (
     WritesRefusedError,
@@ -24,6 +23,7 @@ from migration.core.aws_writes import (
 from migration.core.clients import PhaseChange
 from migration.core.comparisons import Comparison
 from migration.moves.evidence import (
+    EVIDENCE,
     KINDS_BY_KEY,
     WANT_EVIDENCE,
     Evidence,
@@ -34,7 +34,7 @@ from migration.moves.evidence import (
 from migration.moves.models import FRESH
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
-from nova_credentials.messages import Message, MessageError, in_a_row
+from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Move, Phase
 
 if TYPE_CHECKING:
@@ -195,6 +195,24 @@ def _try_access(sm: SecretsManager, name: str, *, writes: bool) -> bool:
 # Names the checks of a gate, and what makes a failed one pass: pages lead there.
 
 
+READER_MET_MISMATCH = Sentence(
+    # The 30 minutes are FRESH; a test fails where they differ.
+    "reader_met_mismatch",
+    "NOVA's reader found a mismatch %(ago)s ago; this passes 30 minutes after the last one.",
+)
+# Conditions of a gate
+PUSH_PENDING = Sentence(
+    "push_pending", "A push is pending: the client's newest values are not in AWS yet."
+)
+NEVER_COMPARED = Sentence("never_compared", "It was never compared: compare it first.")
+NEWEST_COMPARISON = Sentence("newest_comparison", "Newest comparison: %(result)s, %(ago)s ago.")
+COMPARISON_TOO_OLD = Sentence(
+    "comparison_too_old", "The newest comparison is older than %(n)s minutes: compare again."
+)
+IN_A_RUN = Sentence("in_a_run", "This client is still waiting in %(run)s.")
+ACCOUNT_NOT_READY = Sentence("account_not_ready", "The AWS account is not ready: %(error)s")
+
+
 class CheckCode(StrEnum):
     """The code of a check, named after what is wrong where it fails."""
 
@@ -298,6 +316,9 @@ class Override:
         return self.by is None or self.by.has_perm(OVERRIDE_PERMISSION)
 
 
+GATE_IS_SHUT = Sentence("gate_is_shut", "%(slug)s can't move to %(new)s yet: %(reasons)s")
+
+
 class ShutGate(MessageError):  # noqa: N818  # the word of the design
     """The client may not make this move yet; `shut` holds the checks that failed."""
 
@@ -320,7 +341,7 @@ class ShutGate(MessageError):  # noqa: N818  # the word of the design
 
     @property
     def message(self) -> Message:
-        return sentences.GATE_IS_SHUT(slug=self.slug, new=self.new, reasons=tuple(self.reasons))
+        return GATE_IS_SHUT(slug=self.slug, new=self.new, reasons=tuple(self.reasons))
 
 
 class OpenGate(NamedTuple):
@@ -353,26 +374,42 @@ def require_open(
     return OpenGate(checks, failed.overridden)
 
 
+MAY_NOT_OVERRIDE = Sentence(
+    "may_not_override", "%(who)s has no permission to override missing evidence."
+)
+
+
 def split_by_override(failed: list[Check], override: Override | None) -> FailedChecks:
     """Divide the failed checks into those that keep the gate shut and those that are overridden."""
     covered = [check for check in failed if override and override.covers(check)]
     if override and covered and not override.is_permitted:
-        text = evidence_sentences.MAY_NOT_OVERRIDE(who=str(override.by))
+        text = MAY_NOT_OVERRIDE(who=str(override.by))
         return FailedChecks([*failed, Check(text.key, False, text)], [])
     return FailedChecks([check for check in failed if check not in covered], covered)
+
+
+SHUT_BY_THESE_FACTS = Sentence(
+    "shut_by_these_facts", "The gate is shut, and nobody can override this: %(what)s"
+)
+EVIDENCE_MISSING_TOO = Sentence(
+    "evidence_missing_too", "Evidence is missing too: %(what)s.", glue=", "
+)
+SHUT_BY_EVIDENCE = Sentence(
+    "shut_by_evidence",
+    "The gate is shut because nothing proves yet that NOVA can work from AWS alone; missing: %(what)s.",
+    glue=", ",
+)
 
 
 def explain_shut(checks: Iterable[Check]) -> Message | None:
     """Say in a sentence why the gate is shut; None where it is open."""
     shut = [check for check in checks if not check.passed]
     facts = [check for check in shut if check.evidence is None]
-    missing = tuple(
-        evidence_sentences.EVIDENCE[check.evidence]() for check in shut if check.evidence
-    )
-    too = evidence_sentences.EVIDENCE_MISSING_TOO if facts else evidence_sentences.SHUT_BY_EVIDENCE
+    missing = tuple(EVIDENCE[check.evidence]() for check in shut if check.evidence)
+    too = EVIDENCE_MISSING_TOO if facts else SHUT_BY_EVIDENCE
     what = tuple(check.text for check in facts)
     return in_a_row(
-        evidence_sentences.SHUT_BY_THESE_FACTS(what=what) if facts else None,
+        SHUT_BY_THESE_FACTS(what=what) if facts else None,
         too(what=missing) if missing else None,
     )
 
@@ -442,6 +479,10 @@ def database_checks(
         )
 
 
+WRITES_NOT_STOPPED = Sentence("writes_not_stopped", "AWS writes are not stopped.")
+IS_NO_COPY = Sentence("is_no_copy", "This database is the one that writes to AWS.")
+
+
 def check_aws_writes() -> Iterator[Check]:
     """Yield the checks that this host may write on this database, and that writes are not stopped, a second ago."""
     state = get_aws_write_state()
@@ -449,12 +490,12 @@ def check_aws_writes() -> Iterator[Check]:
         (
             CheckCode.DATABASE_IS_COPY,
             write_guard().explain_refusal(state),
-            sentences.IS_NO_COPY(),
+            IS_NO_COPY(),
         ),
         (
             CheckCode.WRITES_STOPPED,
             describe_who_stopped_writes(state),
-            sentences.WRITES_NOT_STOPPED(),
+            WRITES_NOT_STOPPED(),
         ),
     ):
         found = refusal.key if refusal else code
@@ -467,42 +508,54 @@ def require_aws_writes_allowed(slug: str, new: Phase) -> None:
         raise ShutGate(slug, new, shut)
 
 
+NO_PUSH_PENDING = Sentence("no_push_pending", "No push is pending.")
+
+
 def _check_pushed(snapshot: Checkable) -> Check:
     if snapshot.push_pending:
-        return Check(CheckCode.PUSH_PENDING, False, sentences.PUSH_PENDING(), CheckFix.PUSH)
-    return Check(CheckCode.PUSH_PENDING, True, sentences.NO_PUSH_PENDING())
+        return Check(CheckCode.PUSH_PENDING, False, PUSH_PENDING(), CheckFix.PUSH)
+    return Check(CheckCode.PUSH_PENDING, True, NO_PUSH_PENDING())
 
 
 def _check_compared(client_migration: ClientMigration | None) -> Iterator[Check]:
     newest = client_migration.comparison if client_migration else None
     if newest is None:
-        yield Check(CheckCode.NEVER_COMPARED, False, sentences.NEVER_COMPARED(), CheckFix.COMPARE)
+        yield Check(CheckCode.NEVER_COMPARED, False, NEVER_COMPARED(), CheckFix.COMPARE)
         return
     matches = newest.status == Comparison.Status.MATCH
     yield Check(
         CheckCode.NEWEST_COMPARISON,
         matches,
-        sentences.NEWEST_COMPARISON(result=newest.status_message, ago=newest.compared_at),
+        NEWEST_COMPARISON(result=newest.status_message, ago=newest.compared_at),
         CheckFix.COMPARISON,
         newest.pk,
     )
     # Also where its time is ahead, from a clock that was wrong: it would be fresh until then.
     if matches and abs(timezone.now() - newest.compared_at) > FRESH:
-        text = sentences.COMPARISON_TOO_OLD(n=FRESH // timedelta(minutes=1))
+        text = COMPARISON_TOO_OLD(n=FRESH // timedelta(minutes=1))
         yield Check(CheckCode.COMPARISON_TOO_OLD, False, text, CheckFix.COMPARE)
+
+
+IN_NO_RUN = Sentence("in_no_run", "No run is working on this client.")
 
 
 def _check_no_run(item: RunItem | None) -> Check:
     if item:
-        text = sentences.IN_A_RUN(run=item.run.name_message)
+        text = IN_A_RUN(run=item.run.name_message)
         return Check(CheckCode.IN_A_RUN, False, text, CheckFix.RUN, item.run_id)
-    return Check(CheckCode.IN_A_RUN, True, sentences.IN_NO_RUN())
+    return Check(CheckCode.IN_A_RUN, True, IN_NO_RUN())
+
+
+WRITES_COUNTED = Sentence("writes_counted", "Every write to this client's rows is counted.")
 
 
 def _check_counted(facts: GateFacts) -> Check:
     if problem := facts.counting_problem:
         return Check(problem.key, False, problem, CheckFix.CHECK_NOVA)
-    return Check(CheckCode.WRITES_NOT_COUNTED, True, sentences.WRITES_COUNTED())
+    return Check(CheckCode.WRITES_NOT_COUNTED, True, WRITES_COUNTED())
+
+
+READER_MET_NONE = Sentence("reader_met_none", "NOVA's reader found no mismatch recently.")
 
 
 def _check_reads(counts: ReadCount | None) -> Iterator[Check]:
@@ -512,12 +565,19 @@ def _check_reads(counts: ReadCount | None) -> Iterator[Check]:
         return
     at = counts.last_mismatch_at
     mismatch = at if at and at > since else None
-    text = (
-        evidence_sentences.READER_MET_MISMATCH(ago=mismatch)
-        if mismatch
-        else evidence_sentences.READER_MET_NONE()
-    )
+    text = READER_MET_MISMATCH(ago=mismatch) if mismatch else READER_MET_NONE()
     yield Check(CheckCode.READER_MET_MISMATCH, not mismatch, text, CheckFix.READS)
+
+
+# The gate
+AWS_LOGIN_REFUSED = Sentence(
+    "aws_login_refused",
+    "A login with AWS's values was refused %(ago)s ago: %(logins)s. Correct it and test it again.",
+    glue=", ",
+)
+AWS_LOGIN_NOT_REFUSED = Sentence(
+    "aws_login_not_refused", "No login with AWS's values was refused in its newest test."
+)
 
 
 def _check_login_tests(tests: list[LoginTest]) -> Iterator[Check]:
@@ -525,19 +585,22 @@ def _check_login_tests(tests: list[LoginTest]) -> Iterator[Check]:
     if not tests:
         return
     refused = [test for test in tests if test.is_proven_wrong]
-    text = login_sentences.AWS_LOGIN_NOT_REFUSED()
+    text = AWS_LOGIN_NOT_REFUSED()
     if refused:
         names = tuple(test.login_name_message for test in refused)
-        text = login_sentences.AWS_LOGIN_REFUSED(ago=refused[0].tested_at, logins=names)
+        text = AWS_LOGIN_REFUSED(ago=refused[0].tested_at, logins=names)
     yield Check(CheckCode.LOGIN_REFUSED, not refused, text, CheckFix.LOGIN_TESTS)
+
+
+ACCOUNT_READY = Sentence("account_ready", "The AWS account has the permissions for this.")
 
 
 def _check_account(snapshot: ClientSnapshot, answers: KmsAnswers | None, *, writes: bool) -> Check:
     names = snapshot.names.values()
     if error := find_account_problem(names, writes=writes, answers=answers):
-        text = sentences.ACCOUNT_NOT_READY(error=error.message)
+        text = ACCOUNT_NOT_READY(error=error.message)
         return Check(CheckCode.ACCOUNT_NOT_READY, False, text, error_class=error.error_class)
-    return Check(CheckCode.ACCOUNT_NOT_READY, True, sentences.ACCOUNT_READY())
+    return Check(CheckCode.ACCOUNT_NOT_READY, True, ACCOUNT_READY())
 
 
 # Counts, by kind, the evidence that clients lack before a run of moves, and what was overridden in one.
@@ -575,4 +638,4 @@ def count_overrides(run: Run) -> Counter[Evidence]:
 
 def label_evidence(counts: Mapping[Evidence, int]) -> list[tuple[Message, int]]:
     """Return each kind of evidence in words, with its number."""
-    return [(evidence_sentences.EVIDENCE[kind](), number) for kind, number in counts.items()]
+    return [(EVIDENCE[kind](), number) for kind, number in counts.items()]

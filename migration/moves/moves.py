@@ -16,7 +16,6 @@ from credentials.models import ClientRevision, ColumnUse
 from credentials.nova_columns import NovaSchemaError, read_nova_columns
 from credentials.pointers import replace_secrets_by_pointers
 from credentials.refusals import RefusedByDatabaseError
-from migration import audit_sentences, evidence_sentences, offboarding_sentences, sentences
 from migration.core.audit import AuditCode, require_storable_reason
 from migration.core.aws_store import (
     AwsCopy,
@@ -31,6 +30,7 @@ from migration.core.comparisons import Comparison
 from migration.core.keys import load_version_keys
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks
 from migration.core.refused_acts import record_refusal
+from migration.core.sentences import IS_OFFBOARDED, NOVA_WROTE
 from migration.core.shared_facts import PLACE
 from migration.core.snapshots import (
     ClientSnapshot,
@@ -66,7 +66,7 @@ from migration.secrets.settings import schedule_secret_deletion
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.comparison import are_equal
 from nova_credentials.document import DocumentError
-from nova_credentials.messages import Message, in_a_row
+from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import Phase, StalePhase, check_move
 
 if TYPE_CHECKING:
@@ -80,6 +80,9 @@ if TYPE_CHECKING:
 
 
 # Holds one try to move one client: its gate, and the change of the phase with all that is recorded of it.
+
+
+OVERRIDDEN = Sentence("overridden", "Missing evidence was overridden: %(lines)s")
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,14 @@ class MoveResult:
     def message_with_overridden(self) -> Message | None:
         """Return the message, with the evidence that was overridden."""
         lines = tuple(check.text for check in self.overridden)
-        told = evidence_sentences.OVERRIDDEN(lines=lines) if lines else None
+        told = OVERRIDDEN(lines=lines) if lines else None
         return in_a_row(self.message, told)
+
+
+LINE_OVERRIDDEN = Sentence("line_overridden", "Overridden: %(line)s")
+APPROVED = Sentence("approved", "Approved what %(who)s requested: %(old)s to %(new)s.")
+COMPARED_JUST_NOW = Sentence("compared_just_now", "Compared just now: %(result)s")
+NOTHING_ASKED_FOR = Sentence("nothing_asked_for", "The request is no longer open.")
 
 
 @dataclass(frozen=True)
@@ -131,9 +140,7 @@ class MoveAttempt:
             self.snapshot, self.new, override=self.override, answers=self.answers, facts=facts
         )
         self.gate[:] = [
-            audit_sentences.LINE_OVERRIDDEN(line=check.text)
-            if check in self.overridden
-            else check.text
+            LINE_OVERRIDDEN(line=check.text) if check in self.overridden else check.text
             for check in checks
         ]
 
@@ -146,7 +153,7 @@ class MoveAttempt:
         """Return the error that refuses the move where this comparison, made just now, is no match; None on a match."""
         if comparison.status == Comparison.Status.MATCH:
             return None
-        why = sentences.COMPARED_JUST_NOW(result=comparison.message or comparison.status_message)
+        why = COMPARED_JUST_NOW(result=comparison.message or comparison.status_message)
         return self.make_shut_gate(why, error_class=comparison.error_class)
 
     def commit(self, note: Message | None = None) -> None:
@@ -183,14 +190,17 @@ class MoveAttempt:
         if self.approves:
             approved = asked.filter(pk=self.approves.pk)
             if not approved.close_open(MoveRequest.State.DONE, by=self.by):
-                raise self.make_shut_gate(sentences.NOTHING_ASKED_FOR())
-            self.approves.record_act(AuditCode.APPROVAL, audit_sentences.APPROVED, by=self.by)
+                raise self.make_shut_gate(NOTHING_ASKED_FOR())
+            self.approves.record_act(AuditCode.APPROVAL, APPROVED, by=self.by)
         fail_overtaken_requests([self.snapshot.client_id], self.new, by=self.by)
+
+
+MOVED_MEANWHILE = Sentence("moved_meanwhile", "The client was moved to %(phase)s meanwhile.")
 
 
 def fail_overtaken_requests(client_ids: Collection[int], new: Phase, *, by: User | None) -> None:
     """Close the open requests of clients that were moved to `new` in another way, as failed."""
-    elsewhere = sentences.MOVED_MEANWHILE(phase=new.label)
+    elsewhere = MOVED_MEANWHILE(phase=new.label)
     asked = MoveRequest.objects.filter(client_id__in=client_ids)
     asked.close_open(MoveRequest.State.FAILED, by=by, reasons=[elsewhere])
 
@@ -202,6 +212,15 @@ def fail_overtaken_requests(client_ids: Collection[int], new: Phase, *, by: User
 __all__ = ["MOVE_HANDLERS", "MoveAttempt", "MoveResult", "move"]
 
 LOCK_WAIT_SECONDS = 5.0
+
+
+# Refusals of a move
+NEEDS_APPROVAL = Sentence(
+    "needs_approval", "A second person has to approve this move: request it first."
+)
+MOVE_UNDER_WAY = Sentence(
+    "move_under_way", "A push or another move of this client is under way; try again."
+)
 
 
 def move(
@@ -246,13 +265,11 @@ def move(
         refusals = _recording_refused_move(snapshot, new, by=by, reason=reason)
         with nullcontext() if run else refusals:
             if needs_approval(kind) and approves is None and not (run and run.approved_by_name):
-                raise attempt.make_shut_gate(sentences.NEEDS_APPROVAL())
+                raise attempt.make_shut_gate(NEEDS_APPROVAL())
             if not held:
-                raise attempt.make_shut_gate(sentences.MOVE_UNDER_WAY())
+                raise attempt.make_shut_gate(MOVE_UNDER_WAY())
             if snapshot.is_leaving_or_left:
-                raise attempt.make_shut_gate(
-                    offboarding_sentences.IS_OFFBOARDED(slug=snapshot.slug)
-                )
+                raise attempt.make_shut_gate(IS_OFFBOARDED(slug=snapshot.slug))
             try:
                 message = MOVE_HANDLERS[snapshot.phase, new](attempt)
             except STORE_ERRORS as error:
@@ -268,7 +285,7 @@ def _hold_unchanged_rows(attempt: MoveAttempt) -> Iterator[ClientSnapshot]:
     """Lock the rows; raises `ShutGate` where NOVA wrote them since the move began."""
     with hold_rows(attempt.snapshot.client_id) as now:
         if not now.has_same_rows_as(attempt.snapshot):
-            raise attempt.make_shut_gate(sentences.NOVA_WROTE())
+            raise attempt.make_shut_gate(NOVA_WROTE())
         yield now
 
 
@@ -284,9 +301,15 @@ def _start_dual_write(attempt: MoveAttempt) -> Message | None:
     return pushed.message
 
 
+# What became of a move
+READS_AWS = Sentence(
+    "reads_aws", "From now NOVA reads it from AWS. PostgreSQL keeps receiving every write."
+)
+
+
 def _cut_over(attempt: MoveAttempt) -> Message:
     _move_when_equal(attempt)
-    return sentences.READS_AWS()
+    return READS_AWS()
 
 
 def _move_when_equal(attempt: MoveAttempt) -> None:
@@ -308,6 +331,10 @@ def _require_match(attempt: MoveAttempt) -> None:
         raise refusal
 
 
+# The deletion of a client's secrets
+TO_BE_DELETED = Sentence("to_be_deleted", "Deletion of its secret was requested.")
+
+
 def _step_back(attempt: MoveAttempt) -> None:
     """Move back; nothing is copied, as PostgreSQL has been the authority and has every confirmed write."""
     with transaction.atomic():
@@ -316,7 +343,18 @@ def _step_back(attempt: MoveAttempt) -> None:
             ClientRevision.objects.filter(pk=attempt.snapshot.client_id).update(
                 pushed_revision=None
             )
-        attempt.commit(sentences.TO_BE_DELETED() if attempt.schedule_deletion else None)
+        attempt.commit(TO_BE_DELETED() if attempt.schedule_deletion else None)
+
+
+AWS_UNREAD = Sentence(
+    "aws_unread", "AWS could not be read, so PostgreSQL's values were not checked: %(error)s"
+)
+NEWER_IN_POSTGRES = Sentence(
+    "newer_in_postgres", "PostgreSQL holds a newer value, which is pushed next."
+)
+NOT_COPIED = Sentence(
+    "not_copied", "PostgreSQL can't store AWS's values, and keeps its own: %(error)s"
+)
 
 
 def _roll_back(attempt: MoveAttempt) -> Message | None:
@@ -326,18 +364,18 @@ def _roll_back(attempt: MoveAttempt) -> Message | None:
         found = read_aws(snapshot, sm=attempt.sm)
     except (SecretsManagerError, DocumentError) as error:
         _require_noted_place(attempt)
-        return _back_to_dual_read(attempt, sentences.AWS_UNREAD(error=error.message))
+        return _back_to_dual_read(attempt, AWS_UNREAD(error=error.message))
     _require_noted_place(attempt)
     if are_equal(snapshot.document, found.document):
         return _back_to_dual_read(attempt)
     keys = load_version_keys()
     ours = all(keys.is_ours(*version) for version in found.version_ids.items())
     if snapshot.push_pending and ours and not list_versions_since_backup(found):
-        return _back_to_dual_read(attempt, sentences.NEWER_IN_POSTGRES())
+        return _back_to_dual_read(attempt, NEWER_IN_POSTGRES())
     try:
         return _restore_rows_from_aws(attempt, found)
     except RefusedByDatabaseError as error:
-        return _back_to_dual_read(attempt, sentences.NOT_COPIED(error=error.message))
+        return _back_to_dual_read(attempt, NOT_COPIED(error=error.message))
 
 
 def _back_to_dual_read(attempt: MoveAttempt, note: Message | None = None) -> Message | None:
@@ -346,18 +384,34 @@ def _back_to_dual_read(attempt: MoveAttempt, note: Message | None = None) -> Mes
     return note
 
 
+REPLACED_NOT_KEPT = Sentence(
+    "replaced_not_kept",
+    "PostgreSQL and AWS were both changed, and PostgreSQL's values could not be kept in AWS: %(error)s",
+)
+COPIED_TO_POSTGRES = Sentence(
+    "copied_to_postgres", "AWS was changed directly: its values were copied to PostgreSQL."
+)
+KEPT_AS_UNCOUNTED = Sentence(
+    "kept_as_uncounted",
+    "Some writes of NOVA may not have been counted: PostgreSQL's values are kept in AWS under the stage NOVA_REPLACED.",
+)
+ONLY_IN_POSTGRES = Sentence(
+    "only_in_postgres", "Only PostgreSQL has %(rows)s; not changed.", glue=", "
+)
+
+
 def _restore_rows_from_aws(attempt: MoveAttempt, found: AwsCopy) -> Message | None:
     uncounted = may_have_uncounted_writes(attempt.snapshot.client_id)
     try:
         back_up_rows_to_aws(attempt.snapshot, found, always=uncounted)
     except (SecretsManagerError, RefusedBySiteError) as error:
-        why = sentences.REPLACED_NOT_KEPT(error=error.message)
+        why = REPLACED_NOT_KEPT(error=error.message)
         raise attempt.make_shut_gate(why, error_class=error.error_class) from None
     with _hold_unchanged_rows(attempt) as now:
         lacking = copy_aws_to_rows(now, found)
-        extra = sentences.ONLY_IN_POSTGRES(rows=tuple(lacking)) if lacking else None
-        kept = sentences.KEPT_AS_UNCOUNTED() if uncounted else None
-        note = in_a_row(sentences.COPIED_TO_POSTGRES(), extra, kept)
+        extra = ONLY_IN_POSTGRES(rows=tuple(lacking)) if lacking else None
+        kept = KEPT_AS_UNCOUNTED() if uncounted else None
+        note = in_a_row(COPIED_TO_POSTGRES(), extra, kept)
         attempt.commit(note)
     return note
 
@@ -368,6 +422,10 @@ def _require_noted_place(attempt: MoveAttempt) -> None:
         raise attempt.make_shut_gate(why)
 
 
+STORES_DIFFER = Sentence("stores_differ", "Both stores were read just now, and they differ.")
+ONLY_IN_AWS = Sentence("only_in_aws", "Only AWS holds the secret values now.")
+
+
 def _purge(attempt: MoveAttempt) -> Message:
     snapshot = attempt.snapshot
     attempt.require_open_gate()
@@ -375,7 +433,7 @@ def _purge(attempt: MoveAttempt) -> Message:
     require_aws_writes_allowed(snapshot.slug, attempt.new)
     with _hold_unchanged_rows(attempt) as now:
         if not are_equal(now.document, found.document):
-            raise attempt.make_shut_gate(sentences.STORES_DIFFER())
+            raise attempt.make_shut_gate(STORES_DIFFER())
         client = reread_locked_client(snapshot.client_id)
         note_values_before_purge(client)
         replace_secrets_by_pointers(client, secret_names_by_type(snapshot))
@@ -383,7 +441,14 @@ def _purge(attempt: MoveAttempt) -> Message:
             [(snapshot.client_id, reread_locked_snapshot(snapshot.client_id).revision)]
         )
         attempt.commit()
-    return sentences.ONLY_IN_AWS()
+    return ONLY_IN_AWS()
+
+
+NO_VALUE_IN_AWS = Sentence("no_value_in_aws", "AWS holds no value for %(rows)s.", glue=", ")
+RESTORED = Sentence("restored", "PostgreSQL holds its secret values again.")
+RESTORED_ALL_BUT_NEWER = Sentence(
+    "restored_all_but_newer", "NOVA's writes since the purge were kept, and are pushed next."
+)
 
 
 def _restore(attempt: MoveAttempt) -> Message:
@@ -396,11 +461,11 @@ def _restore(attempt: MoveAttempt) -> Message:
         restored = restore_purged_rows(snapshot.client_id, found, secrets_alone=pending)
         if restored.rows_without_value:
             rows = tuple(row.make_row_name_message() for row in restored.rows_without_value)
-            raise attempt.make_shut_gate(sentences.NO_VALUE_IN_AWS(rows=rows))
+            raise attempt.make_shut_gate(NO_VALUE_IN_AWS(rows=rows))
         record_as_pushed_if_equal(snapshot.client_id, found)
         attempt.commit()
     keeps_newer = restored.kept_rows or pending
-    return sentences.RESTORED_ALL_BUT_NEWER() if keeps_newer else sentences.RESTORED()
+    return RESTORED_ALL_BUT_NEWER() if keeps_newer else RESTORED()
 
 
 def _require_secret_columns(attempt: MoveAttempt) -> None:
@@ -423,6 +488,9 @@ MOVE_HANDLERS: dict[tuple[Phase, Phase], Callable[[MoveAttempt], Message | None]
 }
 
 
+MOVE_REFUSED = Sentence("move_refused", "The move to %(new)s was refused: %(reasons)s")
+
+
 @contextmanager
 def _recording_refused_move(
     snapshot: ClientSnapshot, new: Phase, *, by: User | None, reason: str
@@ -434,7 +502,7 @@ def _recording_refused_move(
         why = refusal.reasons if isinstance(refusal, ShutGate) else [refusal.message]
         record_refusal(
             AuditCode.REFUSAL,
-            audit_sentences.MOVE_REFUSED(new=new.label, reasons=tuple(why)),
+            MOVE_REFUSED(new=new.label, reasons=tuple(why)),
             kind=("move", new, snapshot.client_id),
             by=by,
             client_id=snapshot.client_id,

@@ -17,7 +17,6 @@ from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
 from credentials.models import Client
-from migration import sentences
 from migration.core.audit import ReasonError
 from migration.core.clients import (
     MOVE_PERMISSIONS,
@@ -40,7 +39,7 @@ from migration.core.pages import (
     show_refusal,
 )
 from migration.core.snapshots import read_snapshots
-from migration.moves.approvals import ApprovalStepRefused, request_move
+from migration.moves.approvals import CLIENT_GONE, ApprovalStepRefused, request_move
 from migration.moves.checklists import Checklist, make_checklist
 from migration.moves.evidence import find_end_of_purge_wait
 from migration.moves.gates import (
@@ -345,7 +344,7 @@ def read_override(request: HttpRequest, lines_field: str = "missing") -> Overrid
 
 def describe_refusal(refusal: Exception) -> str:
     """Return why a move was refused, in the language of the page."""
-    message = refusal.message if isinstance(refusal, MessageError) else sentences.CLIENT_GONE()
+    message = refusal.message if isinstance(refusal, MessageError) else CLIENT_GONE()
     return localize(message)
 
 

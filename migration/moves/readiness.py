@@ -15,7 +15,6 @@ from django.db.models.lookups import LessThanOrEqual
 from credentials.models import CREDENTIAL_MODELS
 from credentials.nova_columns import NovaSchemaError, read_nova_columns
 from credentials.pointers import POINTER
-from migration import list_sentences, sentences
 from migration.core.clients import all_clients
 from migration.core.secrets import has_layout
 from migration.core.snapshots import read_snapshots_for_page
@@ -28,8 +27,10 @@ from migration.moves.models import (
     select_with_blocker,
     with_blocker,
 )
+from migration.pushes.pushes import NOT_PUSHED_INACTIVE
 from nova_credentials import document as documents
 from nova_credentials.document import Layout
+from nova_credentials.messages import Sentence
 from nova_credentials.phases import MOVES, Move, Phase
 from nova_credentials.tables import is_push_pending
 
@@ -91,6 +92,11 @@ def judge_next_steps(clients: Sequence[Any], site: GateFacts | None = None) -> d
     return {client.pk: _judge_client(client, facts, problems.get(client.pk)) for client in clients}
 
 
+LAST_PUSH_REFUSED = Sentence(
+    "last_push_refused", "These values were refused at the last push: see the last error."
+)
+
+
 def _judge_client(client: Any, facts: GateFacts, problem: Check | None) -> NextStep:
     new = NEXT_PHASE.get(Phase(client.phase))
     if new is None:
@@ -104,10 +110,10 @@ def _judge_client(client: Any, facts: GateFacts, problem: Check | None) -> NextS
     if problem:
         shut.insert(0, problem)
     if new == Phase.DUAL_WRITE and not client.is_active:
-        text = sentences.NOT_PUSHED_INACTIVE()
+        text = NOT_PUSHED_INACTIVE()
         shut.insert(0, Check(text.key, False, text))
     if client.refused_revision is not None and client.refused_revision == client.revision:
-        text = list_sentences.LAST_PUSH_REFUSED()
+        text = LAST_PUSH_REFUSED()
         shut.insert(0, Check(text.key, False, text))
     return NextStep(new, tuple(shut))
 
@@ -126,11 +132,14 @@ def _as_check(problem: Message) -> Check:
     return Check(CheckCode.NO_DOCUMENT, False, problem)
 
 
+NO_LOGIN = Sentence("no_login", "It has no login yet: add one.")
+
+
 def _find_document_problem(snapshot: ClientSnapshot) -> Message | None:
     if snapshot.document is None:
         return snapshot.problem
     if not snapshot.has_credentials:
-        return sentences.NO_LOGIN()
+        return NO_LOGIN()
     return documents.size_problem(
         snapshot.document,
         snapshot.secret_slug,

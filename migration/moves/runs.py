@@ -10,20 +10,38 @@ from django.db import transaction
 
 from credentials.models import Client
 from credentials.refusals import RefusedByDatabaseError
-from migration import audit_sentences, campaign_sentences, sentences
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.aws_store import make_aws_copy, secrets_manager
-from migration.core.aws_writes import explain_differences_after_reading
+from migration.core.aws_writes import (
+    DATABASE_CHANGED,
+    DATABASE_IS_COPY,
+    DATABASE_NOT_NOTED,
+    DATABASE_UNKNOWN,
+    WRITES_STOPPED,
+    explain_differences_after_reading,
+)
 from migration.core.clients import ClientMigration, PhaseChange
 from migration.core.comparisons import Comparison
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks
+from migration.core.sentences import CLIENT_NOT_THERE, HOST_DIFFERS, NOVA_WROTE
 from migration.core.shared_facts import FACTS, PLACE
 from migration.core.snapshots import read_snapshots
 from migration.moves.evidence import GateFacts
 from migration.moves.gates import Check, KmsAnswers, Override, ShutGate, needs_approval
-from migration.moves.moves import LOCK_WAIT_SECONDS, MoveAttempt, fail_overtaken_requests, move
+from migration.moves.moves import (
+    AWS_UNREAD,
+    LOCK_WAIT_SECONDS,
+    MOVE_REFUSED,
+    MOVE_UNDER_WAY,
+    NEEDS_APPROVAL,
+    READS_AWS,
+    TO_BE_DELETED,
+    MoveAttempt,
+    fail_overtaken_requests,
+    move,
+)
 from migration.pushes.comparisons import make_unsaved_comparison, read_secrets
-from migration.pushes.pushes import push
+from migration.pushes.pushes import MOVED_BY_RUN, push
 from migration.pushes.rows_from_aws import hold_rows_if_all_free
 from migration.runs.engine import works_on
 from migration.runs.items import PUSHED, TRANSIENT, Outcome
@@ -33,7 +51,7 @@ from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
 from nova_credentials.comparison import are_equal
 from nova_credentials.document import DocumentError
-from nova_credentials.messages import in_a_row
+from nova_credentials.messages import Sentence, in_a_row
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
 
 if TYPE_CHECKING:
@@ -53,17 +71,17 @@ if TYPE_CHECKING:
 
 
 # Refusals that pass by themselves: somebody else was at the client.
-PASSING = {sentences.MOVE_UNDER_WAY.key, sentences.NOVA_WROTE.key, "nova_is_writing"}
+PASSING = {MOVE_UNDER_WAY.key, NOVA_WROTE.key, "nova_is_writing"}
 # The whole run waits while one of these holds, and no client of it is refused.
 HOLDING = {
     sentence.key
     for sentence in (
-        sentences.WRITES_STOPPED,
-        sentences.DATABASE_IS_COPY,
-        sentences.DATABASE_NOT_NOTED,
-        sentences.DATABASE_UNKNOWN,
-        sentences.DATABASE_CHANGED,
-        sentences.HOST_DIFFERS,
+        WRITES_STOPPED,
+        DATABASE_IS_COPY,
+        DATABASE_NOT_NOTED,
+        DATABASE_UNKNOWN,
+        DATABASE_CHANGED,
+        HOST_DIFFERS,
     )
 }
 
@@ -82,6 +100,9 @@ def make_override(run: Run, moves: PlannedMoves) -> Override | None:
     return Override(moves.override_reason, run.by, kinds=frozenset(moves.override_lines))
 
 
+ASKED_FOR_BY = Sentence("asked_for_by", "Requested by %(who)s.")
+
+
 class MoveBatch:
     """The items of one batch, by client, and what their moves share."""
 
@@ -89,8 +110,8 @@ class MoveBatch:
         self.run, self.moves, self.items = run, moves, items
         # Who approved it moves, as with a single request.
         self.by = run.approved_by or run.by
-        asked = sentences.ASKED_FOR_BY(who=run.by_name) if run.approved_by_name else None
-        self.note = in_a_row(asked, sentences.MOVED_BY_RUN(run=run.name_message))
+        asked = ASKED_FOR_BY(who=run.by_name) if run.approved_by_name else None
+        self.note = in_a_row(asked, MOVED_BY_RUN(run=run.name_message))
         self.override = make_override(run, moves)
         self.answers = get_kms_answers(run.pk, run.steered_at).begin_batch_without_refusals()
         # Clients that no other is moved together with, and the reasons of those that are refused for good.
@@ -180,7 +201,7 @@ class MoveBatch:
             [
                 AuditEvent.make_signed(
                     AuditCode.REFUSAL,
-                    audit_sentences.MOVE_REFUSED(new=self.moves.new.label, reasons=reasons),
+                    MOVE_REFUSED(new=self.moves.new.label, reasons=reasons),
                     by=self.by,
                     client_id=client_id,
                     slug=self.items[client_id].slug,
@@ -224,7 +245,7 @@ def process_move_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     batch = MoveBatch(run, moves, items)
     with hold_client_locks(items, wait_seconds=LOCK_WAIT_SECONDS) as held:
         for pk in items.keys() - held:
-            batch.refuse(pk, sentences.MOVE_UNDER_WAY())
+            batch.refuse(pk, MOVE_UNDER_WAY())
         attempts = pick_moves_and_settle_others(batch, held)
         if attempts:
             TOGETHER.get((moves.old, moves.new), leave_to_one_by_one)(batch, attempts)
@@ -244,11 +265,11 @@ def pick_moves_and_settle_others(
         if pk in made:
             finish_earlier_move(batch, made[pk], snapshot)
         elif snapshot is None:
-            batch.skip(pk, sentences.CLIENT_NOT_THERE())
+            batch.skip(pk, CLIENT_NOT_THERE())
         elif snapshot.phase != moves.old:
             batch.refuse(pk, StalePhase(snapshot.slug, moves.old, snapshot.phase).message)
         elif needs_approval(moves.kind) and not batch.run.approved_by_name:
-            batch.refuse(pk, sentences.NEEDS_APPROVAL())
+            batch.refuse(pk, NEEDS_APPROVAL())
         else:
             attempts.append(batch.make_attempt(snapshot))
     return attempts
@@ -261,7 +282,7 @@ def finish_earlier_move(
     item = batch.items[change.client_id]
     item.outcome, item.message = Outcome.MOVED, change.note
     codes = change.note.codes if change.note else []
-    if codes[-1:] == [sentences.TO_BE_DELETED.key] and snapshot and snapshot.phase == change.new:
+    if codes[-1:] == [TO_BE_DELETED.key] and snapshot and snapshot.phase == change.new:
         item.message = schedule_secret_deletion(snapshot)
 
 
@@ -295,7 +316,7 @@ def move_one_by_one(batch: MoveBatch, *, until: float) -> None:
         except (StalePhase, IllegalMove) as refusal:
             batch.refuse(pk, refusal.message)
         except Client.DoesNotExist:
-            batch.skip(pk, sentences.CLIENT_NOT_THERE())
+            batch.skip(pk, CLIENT_NOT_THERE())
         else:
             batch.record_move(pk, moved)
 
@@ -359,7 +380,7 @@ def move_where_equal(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
     facts = compare_unchecked_and_read_facts(batch, snapshots, found)
     passed = [attempt for attempt in attempts if pass_gate(batch, attempt, facts)]
     equal = compare_moves(batch, passed, found)
-    message = sentences.READS_AWS() if batch.moves.new == Phase.AWS else None
+    message = READS_AWS() if batch.moves.new == Phase.AWS else None
     told = {attempt.snapshot.client_id: message for attempt in equal}
     for start in range(0, len(equal), LOCKED_AT_ONCE):
         some = equal[start : start + LOCKED_AT_ONCE]
@@ -471,7 +492,7 @@ def roll_back(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
             is_plain = is_equal_in_aws(snapshot, found)
         except SecretsManagerError as error:
             is_plain = error.error_class == ErrorClass.UNAVAILABLE
-            told[snapshot.client_id] = sentences.AWS_UNREAD(error=error.message)
+            told[snapshot.client_id] = AWS_UNREAD(error=error.message)
         (plain if is_plain else others).append(attempt)
     commit_moves(batch, plain, messages=told, with_moves=True)
     leave_to_one_by_one(batch, others)
@@ -492,6 +513,14 @@ def is_equal_in_aws(snapshot: ClientSnapshot, found: Answers) -> bool:
         return False
 
 
+# Why the automatic rollback leaves a client
+LEFT_UNREAD = Sentence("left_unread", "Not rolled back: AWS could not be read. %(error)s")
+LEFT_DIFFERING = Sentence(
+    "left_differing",
+    "Not rolled back: both stores differ. Look at the mismatch, then roll it back by hand.",
+)
+
+
 def roll_back_where_equal(
     batch: MoveBatch, attempts: Sequence[MoveAttempt], found: Answers
 ) -> None:
@@ -506,9 +535,9 @@ def roll_back_where_equal(
             if is_equal_in_aws(attempt.snapshot, found):
                 equal.append(attempt)
             else:
-                batch.refuse(pk, campaign_sentences.LEFT_DIFFERING())
+                batch.refuse(pk, LEFT_DIFFERING())
         except SecretsManagerError as error:
-            why = campaign_sentences.LEFT_UNREAD(error=error.message)
+            why = LEFT_UNREAD(error=error.message)
             batch.refuse(pk, why, error_class=error.error_class)
     for start in range(0, len(equal), LOCKED_AT_ONCE):
         some = equal[start : start + LOCKED_AT_ONCE]
@@ -519,7 +548,7 @@ def roll_back_where_equal(
             if pk in moved or commit_unchanged(batch, [attempt]):
                 batch.record_move(pk, attempt.make_move_result(None))
             else:
-                batch.refuse(pk, sentences.NOVA_WROTE())
+                batch.refuse(pk, NOVA_WROTE())
 
 
 # The moves that the clients of a batch make together; the others are made one by one.

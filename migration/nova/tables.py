@@ -29,8 +29,6 @@ from credentials.nova_objects import ROLE_KINDS, ObjectKind, list_foreign_object
 from credentials.pointers import POINTER
 from credentials.shown_names import escape_name
 from credentials.trigger_sql import COUNT_EACH_CLIENT
-from migration import audit_sentences
-from migration import table_sentences as sentences
 from migration.core.audit import AuditCode, AuditEvent, ReasonError, require_storable_reason
 from migration.core.clients import ClientMigration
 from migration.core.pages import (
@@ -40,7 +38,7 @@ from migration.core.pages import (
     get_typed_reason,
     read_raw_form_text,
 )
-from nova_credentials.messages import MessageError, in_a_row
+from nova_credentials.messages import MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 from nova_credentials.tables import CLIENTS, NOVA_TABLES
 
@@ -101,6 +99,15 @@ class AcceptanceRefusedError(MessageError):  # the same
     """The objects can't be accepted; the message says why."""
 
 
+# Mapping columns, accepting objects
+MAPPED = Sentence("mapped", "%(column)s is mapped.")
+MAPPED_AND_PUSHED = Sentence(
+    "mapped_and_pushed",
+    "%(column)s is mapped. The documents of %(n)s clients change: they are pushed next.",
+    one="%(column)s is mapped. The document of one client changes: it is pushed next.",
+)
+
+
 @dataclass(frozen=True)
 class MappingResult:
     """A mapping that was made: how many clients are pushed again, and which purged ones keep values in the table."""
@@ -115,10 +122,10 @@ class MappingResult:
         """Say that the column is mapped, and what is left to do for it."""
         named = {"column": self.column.shown_table_and_name}
         if kept := name_purged_clients_with_values(self.column, self.purged_with_values):
-            return in_a_row(sentences.MAPPED(**named), kept) or kept
+            return in_a_row(MAPPED(**named), kept) or kept
         if self.clients_to_push:
-            return sentences.MAPPED_AND_PUSHED(**named, n=self.clients_to_push)
-        return sentences.MAPPED(**named)
+            return MAPPED_AND_PUSHED(**named, n=self.clients_to_push)
+        return MAPPED(**named)
 
 
 class NovaTablesVerdict(NamedTuple):
@@ -128,6 +135,14 @@ class NovaTablesVerdict(NamedTuple):
     text: Message
 
 
+NO_SUCH_TABLE = Sentence(
+    "no_such_table", "%(name)s names none of NOVA's tables: %(tables)s.", glue=", "
+)
+NO_SUCH_COLUMN = Sentence(
+    "no_such_column", "%(name)s is no column that NOVA added: only such a column can be mapped."
+)
+
+
 def find_added_column(columns: NovaSchema, name: str) -> NovaColumn:
     """Return the added column that is shown as `TABLE.COLUMN`, with or without the schema; raises `MappingRefused`."""
     for column in columns.added:
@@ -135,8 +150,11 @@ def find_added_column(columns: NovaSchema, name: str) -> NovaColumn:
             return column
     tables = {table.partition(".")[2] for table in NOVA_TABLES} | set(NOVA_TABLES)
     if not any(name.startswith(f"{table}.") for table in tables):
-        raise MappingRefused(sentences.NO_SUCH_TABLE(name=escape_name(name), tables=NOVA_TABLES))
-    raise MappingRefused(sentences.NO_SUCH_COLUMN(name=escape_name(name)))
+        raise MappingRefused(NO_SUCH_TABLE(name=escape_name(name), tables=NOVA_TABLES))
+    raise MappingRefused(NO_SUCH_COLUMN(name=escape_name(name)))
+
+
+MAPPINGS_BUSY = Sentence("mappings_busy", "A purge or a rollback is under way; try again.")
 
 
 def map_column(
@@ -153,14 +171,20 @@ def map_column(
             lock_mappings()
             return _map_locked(find_added_column(read_nova_columns(), name), use, by, seen)
     except OperationalError:
-        raise MappingRefused(sentences.MAPPINGS_BUSY()) from None
+        raise MappingRefused(MAPPINGS_BUSY()) from None
+
+
+COLUMN_MAPPED = Sentence("column_mapped", "Mapped %(column)s as: %(use)s.")
+MAPPED_MEANWHILE = Sentence(
+    "mapped_meanwhile", "Somebody else has mapped %(column)s meanwhile: look at it again."
+)
 
 
 def _map_locked(
     column: NovaColumn, use: ColumnUse, by: User | None, seen: str | None
 ) -> MappingResult:
     if seen is not None and seen != (column.use or ""):
-        raise MappingRefused(sentences.MAPPED_MEANWHILE(column=column.shown_table_and_name))
+        raise MappingRefused(MAPPED_MEANWHILE(column=column.shown_table_and_name))
     _require_possible(column, use)
     if column.type is None:
         # If NOVA makes the column again, somebody has to look at it again.
@@ -179,7 +203,7 @@ def _map_locked(
         )
     AuditEvent.objects.record(
         AuditCode.COLUMN_MAPPED,
-        audit_sentences.COLUMN_MAPPED(column=column.shown_table_and_name, use=use.value),
+        COLUMN_MAPPED(column=column.shown_table_and_name, use=use.value),
         by=by,
     )
     clients = 0
@@ -190,17 +214,41 @@ def _map_locked(
     return MappingResult(column, use, clients, list_purged_with_values(replace(column, use=use)))
 
 
+COLUMN_IS_GONE = Sentence("column_is_gone", "%(column)s is gone: it can only be ignored.")
+ONLY_TEXT = Sentence(
+    "only_text",
+    "%(column)s (%(type)s) can only be ignored: secret and plain are for columns of the type text or varchar that NOVA"
+    " writes itself.",
+)
+RESTORE_BEFORE_MAPPING = Sentence(
+    "restore_before_mapping",
+    "%(n)s clients have a pointer in %(column)s, as they are purged: restore them first, or their values stay in AWS"
+    " alone.",
+    one="One client has a pointer in %(column)s, as it is purged: restore it first, or its value stays in AWS alone.",
+)
+
+
 def _require_possible(column: NovaColumn, use: ColumnUse) -> None:
     named = {"column": column.shown_table_and_name}
     if column.type is None and use.travels:
-        raise MappingRefused(sentences.COLUMN_IS_GONE(**named))
+        raise MappingRefused(COLUMN_IS_GONE(**named))
     if use.travels and not column.is_text:
-        raise MappingRefused(sentences.ONLY_TEXT(**named, type=escape_name(column.type or "")))
+        raise MappingRefused(ONLY_TEXT(**named, type=escape_name(column.type or "")))
     # A secret column that NOVA gave another name is one that nobody has mapped.
     leaves = column.use in (ColumnUse.SECRET, None) and use != ColumnUse.SECRET
     if leaves and column.is_text and (n := _count_pointers(column)):
         # A restore would no longer bring these values back.
-        raise MappingRefused(sentences.RESTORE_BEFORE_MAPPING(**named, n=n))
+        raise MappingRefused(RESTORE_BEFORE_MAPPING(**named, n=n))
+
+
+PURGED_KEEP_VALUES = Sentence(
+    "purged_keep_values",
+    "%(n)s purged clients still have a value in %(column)s: %(names)s. Restore them, and purge them again once their"
+    " gates are open.",
+    one="A purged client still has a value in %(column)s: %(names)s. Restore it, and purge it again once its gate is"
+    " open.",
+    glue=", ",
+)
 
 
 def name_purged_clients_with_values(
@@ -210,9 +258,7 @@ def name_purged_clients_with_values(
     if not clients:
         return None
     names = _few([escape_name(client.slug) for client in clients])
-    return sentences.PURGED_KEEP_VALUES(
-        column=column.shown_table_and_name, n=len(clients), names=names
-    )
+    return PURGED_KEEP_VALUES(column=column.shown_table_and_name, n=len(clients), names=names)
 
 
 def _count_pointers(column: NovaColumn) -> int:
@@ -250,6 +296,14 @@ def split_unknown_accepted(
     )
 
 
+ACCEPTING_WANTS_REASON = Sentence(
+    "accepting_wants_reason", "Give a reason: it is kept with your name."
+)
+OBJECT_CHANGED = Sentence(
+    "object_changed", "The object was changed or removed meanwhile: look at it again."
+)
+
+
 def accept_objects(
     *, digests: Collection[str], reason: str, by: User | None = None
 ) -> list[AcceptedObject]:
@@ -259,12 +313,15 @@ def accept_objects(
     """
     require_storable_reason(reason)
     if not reason.strip():
-        raise AcceptanceRefusedError(sentences.ACCEPTING_WANTS_REASON())
+        raise AcceptanceRefusedError(ACCEPTING_WANTS_REASON())
     there = {each.digest: each for each in list_nova_objects() if each.kind not in ROLE_KINDS}
     if not digests or not all(digest in there for digest in digests):
-        raise AcceptanceRefusedError(sentences.OBJECT_CHANGED())
+        raise AcceptanceRefusedError(OBJECT_CHANGED())
     with transaction.atomic():
         return [_accept_object(there[digest], reason, by) for digest in digests]
+
+
+OBJECT_ACCEPTED = Sentence("object_accepted", "Accepted %(object)s.")
 
 
 def _accept_object(found: NovaObject, reason: str, by: User | None) -> AcceptedObject:
@@ -283,7 +340,7 @@ def _accept_object(found: NovaObject, reason: str, by: User | None) -> AcceptedO
     if made:
         AuditEvent.objects.record(
             AuditCode.OBJECT_ACCEPTED,
-            audit_sentences.OBJECT_ACCEPTED(object=describe_object(found)),
+            OBJECT_ACCEPTED(object=describe_object(found)),
             by=by,
             reason=reason,
         )
@@ -291,6 +348,25 @@ def _accept_object(found: NovaObject, reason: str, by: User | None) -> AcceptedO
 
 
 # For gates, the dashboard and `check_nova`
+
+
+# Conditions of a gate
+COLUMNS_UNMAPPED = Sentence(
+    "columns_unmapped",
+    "NOVA added %(n)s columns that nobody has mapped: %(names)s. Say what they hold on the page NOVA's tables.",
+    one="NOVA added a column that nobody has mapped: %(names)s. Say what it holds on the page NOVA's tables.",
+    glue=", ",
+)
+COLUMNS_MAPPED = Sentence("columns_mapped", "Every column of NOVA's tables is known or mapped.")
+OBJECTS_UNKNOWN = Sentence(
+    "objects_unknown",
+    "%(n)s objects on NOVA's tables run their owners' code, and nobody has accepted them: %(names)s.",
+    one="An object on NOVA's tables runs its owner's code, and nobody has accepted it: %(names)s.",
+    glue=", ",
+)
+OBJECTS_ACCEPTED = Sentence(
+    "objects_accepted", "Every object of others on NOVA's tables was accepted as it is now."
+)
 
 
 @dataclass(frozen=True)
@@ -306,19 +382,19 @@ class NovaTables:
         if self.columns.breaking:
             return self.columns.problem
         names = [column.shown_table_and_name for column in self.columns.unmapped]
-        return sentences.COLUMNS_UNMAPPED(n=len(names), names=_few(names)) if names else None
+        return COLUMNS_UNMAPPED(n=len(names), names=_few(names)) if names else None
 
     @property
     def objects_problem(self) -> Message | None:
         """Say which objects shut the gates, or None."""
         names = [describe_object(each) for each in self.unknown_objects]
-        return sentences.OBJECTS_UNKNOWN(n=len(names), names=_few(names)) if names else None
+        return OBJECTS_UNKNOWN(n=len(names), names=_few(names)) if names else None
 
     def list_gate_verdicts(self) -> Iterator[NovaTablesVerdict]:
         """Yield verdicts on the columns, then on the objects: that they let gates open, or each reason why not."""
         for problem, passed in (
-            (self.columns_problem, sentences.COLUMNS_MAPPED()),
-            (self.objects_problem, sentences.OBJECTS_ACCEPTED()),
+            (self.columns_problem, COLUMNS_MAPPED()),
+            (self.objects_problem, OBJECTS_ACCEPTED()),
         ):
             for text in problem.parts if problem else (passed,):
                 yield NovaTablesVerdict(problem is None, text)

@@ -8,9 +8,10 @@ from django.contrib.auth.models import Group, Permission, User
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
 
-from migration import audit_sentences as sentences
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.refused_acts import record_refused_login
+from migration.people.second_factors import USER_CHANGED
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -43,13 +44,19 @@ def connect_signals() -> None:
         m2m_changed.connect(_record_relation, sender=through, dispatch_uid=through.__name__)
 
 
+LOGGED_IN = Sentence("logged_in", "Logged in.")
+
+
 def _record_login(*, user: User, **_: object) -> None:
-    AuditEvent.objects.record(AuditCode.LOGIN, sentences.LOGGED_IN(), by=user)
+    AuditEvent.objects.record(AuditCode.LOGIN, LOGGED_IN(), by=user)
+
+
+LOGGED_OUT = Sentence("logged_out", "Logged out.")
 
 
 def _record_logout(*, user: User | None, **_: object) -> None:
     if user is not None:  # somebody whose session was over
-        AuditEvent.objects.record(AuditCode.LOGOUT, sentences.LOGGED_OUT(), by=user)
+        AuditEvent.objects.record(AuditCode.LOGOUT, LOGGED_OUT(), by=user)
 
 
 def _record_refused_login(
@@ -110,6 +117,13 @@ def _record_deletion(*, instance: Model, using: str, **_: object) -> None:
     AuditEvent.objects.using(using).record(code, deleted(name=str(instance)))
 
 
+GIVEN = Sentence("given", "%(owner)s was given: %(names)s.", glue=", ")
+TAKEN = Sentence("taken", "%(owner)s lost: %(names)s.", glue=", ")
+EVERYTHING = Sentence("everything", "all that there were")
+OF_USER = Sentence("of_user", "The user %(name)s")
+OF_GROUP = Sentence("of_group", "The group %(name)s")
+
+
 def _record_relation(
     *,
     instance: Model,
@@ -122,13 +136,13 @@ def _record_relation(
     """Record which groups or permissions a user or a group was given, or lost."""
     if action not in ("post_add", "post_remove", "pre_clear") or pk_set == set():
         return
-    sentence = sentences.GIVEN if action == "post_add" else sentences.TAKEN
+    sentence = GIVEN if action == "post_add" else TAKEN
     others = model._default_manager.using(using)
     if pk_set is not None:
         others = others.filter(pk__in=pk_set)
-    names = tuple(sorted(map(_name_of, others))) if pk_set else (sentences.EVERYTHING(),)
+    names = tuple(sorted(map(_name_of, others))) if pk_set else (EVERYTHING(),)
     is_user = isinstance(instance, User)
-    owner = (sentences.OF_USER if is_user else sentences.OF_GROUP)(name=_name_of(instance))
+    owner = (OF_USER if is_user else OF_GROUP)(name=_name_of(instance))
     code = AuditCode.USER_CHANGED if is_user else AuditCode.GROUP_CHANGED
     AuditEvent.objects.using(using).record(code, sentence(owner=owner, names=names))
 
@@ -137,19 +151,32 @@ def _name_of(row: Model) -> str:
     return row.codename if isinstance(row, Permission) else str(row)
 
 
+USER_ADDED = Sentence("user_added", "Added the user %(name)s.")
+USER_RENAMED = Sentence(
+    "user_renamed", "Renamed the user %(old)s to %(name)s; changed: %(fields)s."
+)
+USER_DELETED = Sentence("user_deleted", "Deleted the user %(name)s.")
+GROUP_ADDED = Sentence("group_added", "Added the group %(name)s.")
+GROUP_CHANGED = Sentence("group_changed", "Changed the group %(name)s: %(fields)s.")
+GROUP_RENAMED = Sentence(
+    "group_renamed", "Renamed the group %(old)s to %(name)s; changed: %(fields)s."
+)
+GROUP_DELETED = Sentence("group_deleted", "Deleted the group %(name)s.")
+
+
 def _words_of(row: Model) -> tuple[AuditCode, Sentence, Sentence, Sentence, Sentence]:
     if isinstance(row, User):
         return (
             AuditCode.USER_CHANGED,
-            sentences.USER_ADDED,
-            sentences.USER_CHANGED,
-            sentences.USER_RENAMED,
-            sentences.USER_DELETED,
+            USER_ADDED,
+            USER_CHANGED,
+            USER_RENAMED,
+            USER_DELETED,
         )
     return (
         AuditCode.GROUP_CHANGED,
-        sentences.GROUP_ADDED,
-        sentences.GROUP_CHANGED,
-        sentences.GROUP_RENAMED,
-        sentences.GROUP_DELETED,
+        GROUP_ADDED,
+        GROUP_CHANGED,
+        GROUP_RENAMED,
+        GROUP_DELETED,
     )

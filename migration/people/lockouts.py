@@ -25,11 +25,11 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from credentials.shown_names import escape_invisible
-from migration.audit_sentences import ADDRESS_LET_IN, LET_IN
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.refused_acts import limit
 from migration.people.models import PasswordPlace, WrongPassword
 from migration.people.second_factors import accept_password_or_code
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -229,6 +229,10 @@ def record_failed_login(
         username=username, address=address, place=PasswordPlace.LOGIN, shut_out=shut_out
     )
     _log(username, address, PasswordPlace.LOGIN, ended=shut_out)
+
+
+LET_IN = Sentence("let_in", "Ended the lock of %(name)s at %(address)s.")
+ADDRESS_LET_IN = Sentence("address_let_in", "Ended the lock of the address %(address)s.")
 
 
 def end_login_locks(chosen: Iterable[WrongPassword], *, by: User) -> int:

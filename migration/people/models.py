@@ -18,10 +18,9 @@ from django.dispatch import receiver
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from migration import user_sentences
 from migration.core.audit import process_origin
 from migration.core.text import USERNAME_LENGTH, KeptNameField, require_kept_name
-from nova_credentials.messages import MessageError
+from nova_credentials.messages import MessageError, Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,10 +35,16 @@ class UserDeletionError(MessageError):
     """A user can't be deleted; nothing was."""
 
 
+USERS_ARE_KEPT = Sentence(
+    "users_are_kept",
+    "%(who)s was not deleted: records name this user. Deactivate the user instead.",
+)
+
+
 @receiver(pre_delete, sender=User, dispatch_uid="migration.refuse_user_deletion")
 def refuse_user_deletion(instance: User, **_: object) -> None:
     """Raise `UserDeletionError`, also where the user would go with something else that is deleted."""
-    raise UserDeletionError(user_sentences.USERS_ARE_KEPT(who=instance.get_username()))
+    raise UserDeletionError(USERS_ARE_KEPT(who=instance.get_username()))
 
 
 # Owns the record of permissions that `migrate` gave to the roles.

@@ -18,7 +18,6 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminPasswordWidget
 
 from credentials.localization import localize
-from migration import factor_sentences as sentences
 from migration.core.pages import ReadOnlyAdmin, get_signed_in_user
 from migration.people.lockouts import (
     ANYBODY,
@@ -30,6 +29,7 @@ from migration.people.lockouts import (
 )
 from migration.people.models import PasswordPlace, WrongPassword
 from migration.templatetags.migration_pages import make_label, time_ago
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +100,13 @@ FIELD = "current_password"
 AnyForm = TypeVar("AnyForm", bound=forms.BaseForm)
 
 
+# Proving who one is
+NO_PROOF = Sentence(
+    "no_proof",
+    "That is neither your password nor a code of a second factor that you had before this login.",
+)
+
+
 class ActorPasswordForm(forms.Form):
     """A form that is valid only with the password of the user who sends it; combined with the form of the change."""
 
@@ -117,7 +124,7 @@ class ActorPasswordForm(forms.Form):
         """Check the password, or a code in its place, and keep nothing of it."""
         given = self.cleaned_data.pop(FIELD)
         if not check_own_password_or_code(self.request, given, place=PasswordPlace.USERS):
-            raise ValidationError(localize(sentences.NO_PROOF()), code="wrong_password")
+            raise ValidationError(localize(NO_PROOF()), code="wrong_password")
         return ""
 
     @property

@@ -15,10 +15,9 @@ from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
-from migration import factor_sentences as sentences
 from migration.core.pages import AdminView, get_signed_in_user
 from migration.people.models import PasswordPlace
-from migration.people.password_pages import check_own_password_or_code
+from migration.people.password_pages import NO_PROOF, check_own_password_or_code
 from migration.people.roles import may_administer
 from migration.people.second_factors import NotResetError, find_reset_refusal, reset_second_factor
 
@@ -71,7 +70,7 @@ class ResetFactorView(AdminView):
             return self.show_page()
         answer = request.POST.get("answer", "")
         if not check_own_password_or_code(request, answer, place=PasswordPlace.USERS):
-            return self.show_page(localize(sentences.NO_PROOF()))
+            return self.show_page(localize(NO_PROOF()))
         try:
             told = reset_second_factor(self.user, by)
         except NotResetError as refusal:

@@ -28,12 +28,10 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from credentials.shown_names import escape_name
-from migration import factor_sentences as sentences
-from migration.audit_sentences import USER_CHANGED
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.mails import send_mail_to
 from migration.people.models import PasswordReset
-from nova_credentials.messages import MessageError
+from nova_credentials.messages import MessageError, Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -156,6 +154,16 @@ def make_factor_secret() -> str:
     return generate_totp_secret()
 
 
+FACTOR_SET_UP_MEANWHILE = Sentence(
+    "factor_set_up_meanwhile", "You have a second factor by now: it is not replaced this way."
+)
+MAIL_SET_UP = Sentence(
+    "mail_set_up",
+    "A second factor was set up for your login at NOVA Admin. If it was not you, tell your Administrators now.",
+)
+MAIL_SUBJECT = Sentence("mail_subject", "NOVA Admin: your second factor")
+
+
 def set_up_second_factor(
     *, user: User, secret: str, code: str, made_in: str | None = None, first: bool = False
 ) -> list[str]:
@@ -171,7 +179,7 @@ def set_up_second_factor(
     with transaction.atomic():
         User.objects.select_for_update().get(pk=user.pk)
         if first and has_second_factor(user):
-            raise WrongSetupCodeError(sentences.FACTOR_SET_UP_MEANWHILE())
+            raise WrongSetupCodeError(FACTOR_SET_UP_MEANWHILE())
         Authenticator.objects.filter(user=user).delete()
         factor = TOTP.activate(user, secret).instance
         factor.data |= {LAST_PERIOD: period, MADE_IN: made_in}
@@ -179,8 +187,15 @@ def set_up_second_factor(
         codes = _make_recovery_codes(user, made_in)
         _record(user, "second_factor")
     logger.warning("%s set up a second factor", escape_name(user.username))
-    send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=sentences.MAIL_SET_UP())
+    send_mail_to(user, subject=MAIL_SUBJECT(), text=MAIL_SET_UP())
     return codes
+
+
+MAIL_NEW_CODES = Sentence(
+    "mail_new_codes",
+    "New recovery codes were made for your login at NOVA Admin; the old ones no longer work. If it was not you, tell"
+    " your Administrators now.",
+)
 
 
 def renew_recovery_codes(user: User, *, made_in: str | None = None) -> list[str]:
@@ -191,7 +206,7 @@ def renew_recovery_codes(user: User, *, made_in: str | None = None) -> list[str]
         codes = _make_recovery_codes(user, made_in)
         _record(user, "recovery_codes")
     logger.warning("%s made new recovery codes", escape_name(user.username))
-    send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=sentences.MAIL_NEW_CODES())
+    send_mail_to(user, subject=MAIL_SUBJECT(), text=MAIL_NEW_CODES())
     return codes
 
 
@@ -236,8 +251,15 @@ def check_code(*, user: User, code: str, login: str | None = None) -> CodeVerdic
     return answer
 
 
+MAIL_GUESSED = Sentence(
+    "mail_guessed",
+    "Somebody who has your password gave several wrong codes of your second factor at NOVA Admin. If it was not you,"
+    " change your password and tell your Administrators now. You are told this once a day at most.",
+)
+
+
 def _tell_of_guesses(user: User) -> None:
-    send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=sentences.MAIL_GUESSED())
+    send_mail_to(user, subject=MAIL_SUBJECT(), text=MAIL_GUESSED())
 
 
 def accept_password_or_code(*, user: User, answer: str, login: str) -> bool:
@@ -255,13 +277,34 @@ def find_wait(user: User) -> int:
     return math.ceil(_find_wait(user, factor.data)) if factor else 0
 
 
+# Reset
+OWN_FACTOR = Sentence("own_factor", "This is your own second factor: replace it on your own page.")
+FACTOR_OF_SUPERUSER = Sentence(
+    "factor_of_superuser", "Only a superuser resets the second factor of a superuser."
+)
+NO_FACTOR = Sentence("no_factor", "%(who)s has no second factor.")
+
+
 def find_reset_refusal(user: User, by: User | None) -> Message | None:
     """Say why this second factor may not be reset by this user, or by a command; None where it may."""
     if by is not None and by.pk == user.pk:
-        return sentences.OWN_FACTOR()
+        return OWN_FACTOR()
     if by is not None and user.is_superuser and not by.is_superuser:
-        return sentences.FACTOR_OF_SUPERUSER()
-    return None if has_second_factor(user) else sentences.NO_FACTOR(who=user.username)
+        return FACTOR_OF_SUPERUSER()
+    return None if has_second_factor(user) else NO_FACTOR(who=user.username)
+
+
+# Mails
+MAIL_RESET = Sentence(
+    "mail_reset",
+    "%(by)s reset your second factor at NOVA Admin, and you were logged out. At your next login you set up a new one."
+    " If you did not ask for it, tell your Administrators now.",
+)
+MAIL_RESET_BY_COMMAND = Sentence(
+    "mail_reset_by_command",
+    "Your second factor at NOVA Admin was reset on the server, and you were logged out. At your next login you set up a"
+    " new one. If you did not ask for it, tell your Administrators now.",
+)
 
 
 def reset_second_factor(user: User, by: User | None) -> ToldByMail:
@@ -278,8 +321,8 @@ def reset_second_factor(user: User, by: User | None) -> ToldByMail:
         PasswordReset.objects.record(user=user, by=by, what=PasswordReset.What.FACTOR)
     who = escape_name(by.username) if by else "a command"
     logger.warning("the second factor of %s was reset by %s", escape_name(user.username), who)
-    text = sentences.MAIL_RESET(by=by.username) if by else sentences.MAIL_RESET_BY_COMMAND()
-    return send_mail_to(user, subject=sentences.MAIL_SUBJECT(), text=text)
+    text = MAIL_RESET(by=by.username) if by else MAIL_RESET_BY_COMMAND()
+    return send_mail_to(user, subject=MAIL_SUBJECT(), text=text)
 
 
 def end_sessions(user: User, *, kept: str | None = None) -> None:
@@ -328,6 +371,9 @@ def encrypt_factors_anew() -> tuple[int, int]:
             factor.save(update_fields=["data"])
             done += 1
     return done, unreadable
+
+
+USER_CHANGED = Sentence("user_changed", "Changed the user %(name)s: %(fields)s.")
 
 
 def _record(user: User, what: str, *, by: User | None = None) -> None:
@@ -398,13 +444,28 @@ def _find_period(secret: str, digits: str, *, within: int) -> int | None:
     return None
 
 
+# Set-up
+CODE_NOT_RIGHT = Sentence(
+    "code_not_right",
+    "That code is not right. Type the one that your app shows now; if it is that one, the clock of your phone may be"
+    " wrong.",
+)
+CODE_OF_ANOTHER_TIME = Sentence(
+    "code_of_another_time",
+    "That code is about %(n)s minutes off: the clock of your phone is wrong, or that of this site. Have your phone set"
+    " its clock by itself, and try again.",
+    one="That code is about a minute off: the clock of your phone is wrong, or that of this site. Have your phone set"
+    " its clock by itself, and try again.",
+)
+
+
 def _explain_wrong_code(secret: str, digits: str) -> Message:
     """Say by how much a clock is wrong, if it is. Only at the set-up: elsewhere it would help to guess codes."""
     found = _find_period(secret, digits, within=CLOCK_PERIODS)
     if found is None:
-        return sentences.CODE_NOT_RIGHT()
+        return CODE_NOT_RIGHT()
     off = abs(found * app_settings.TOTP_PERIOD - time.time())
-    return sentences.CODE_OF_ANOTHER_TIME(n=max(1, round(off / 60)))
+    return CODE_OF_ANOTHER_TIME(n=max(1, round(off / 60)))
 
 
 def _keep_digits(code: str) -> str:
@@ -416,6 +477,14 @@ def _keep_digits(code: str) -> str:
 # Tells users at their old mail address that it was changed: mails about their login go elsewhere from now on.
 
 ADDRESS = "email"
+
+
+MAIL_ADDRESS_CHANGED = Sentence(
+    "mail_address_changed",
+    "The mail address of %(who)s at NOVA Admin was changed: mails about this login no longer come here. If you did not"
+    " ask for it, tell your Administrators now.",
+)
+MAIL_ADDRESS_SUBJECT = Sentence("mail_address_subject", "NOVA Admin: your mail address")
 
 
 def tell_old_address(
@@ -435,8 +504,8 @@ def tell_old_address(
         send = partial(
             send_mail_to,
             instance,
-            subject=sentences.MAIL_ADDRESS_SUBJECT(),
-            text=sentences.MAIL_ADDRESS_CHANGED(who=instance.get_username()),
+            subject=MAIL_ADDRESS_SUBJECT(),
+            text=MAIL_ADDRESS_CHANGED(who=instance.get_username()),
             address=before,
         )
         transaction.on_commit(send, using=using)

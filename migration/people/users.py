@@ -27,7 +27,6 @@ from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from credentials.localization import localize
-from migration import user_sentences
 from migration.core.pages import AdminWithOwnViews, get_signed_in_user
 from migration.people.models import PasswordReset
 from migration.people.password_pages import FIELD, ActorPasswordForm, bind_to_request
@@ -42,6 +41,7 @@ from migration.people.second_factor_pages import ResetFactorView, unregister_all
 from migration.people.second_factors import owns_second_factor
 from migration.task_queue import remove_queue_pages
 from migration.templatetags.migration_pages import time_ago
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldOpts, _FieldsetSpec, _ListDisplayT
@@ -134,6 +134,13 @@ class RoleFilter(admin.RelatedFieldListFilter):
     ) -> list[tuple[str, StrOrPromise]]:
         found = super().field_choices(field, request, model_admin)
         return [(key, label_role(str(name))) for key, name in found]
+
+
+PASSWORD_OF_PROVIDER = Sentence(
+    "password_of_provider",
+    "%(who)s logs in by OpenID Connect, so this account has no password. Only a superuser gives it one: whoever knows"
+    " it could log in as %(who)s.",
+)
 
 
 @hide_posted_values
@@ -291,7 +298,7 @@ class UserAdmin(BaseUserAdmin, AdminWithOwnViews):  # type: ignore[type-arg]
         context = self.admin_site.each_context(request) | {
             "title": f"{gettext('Change password')}: {user.get_username()}",
             "original": user,
-            "refusal": localize(user_sentences.PASSWORD_OF_PROVIDER(who=user.get_username())),
+            "refusal": localize(PASSWORD_OF_PROVIDER(who=user.get_username())),
         }
         return render(request, "admin/migration/no_password.html", context, status=403)
 

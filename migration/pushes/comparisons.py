@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from migration import sentences
 from migration.core.aws_store import find_known_secrets, secrets_manager
 from migration.core.aws_writes import get_aws_write_state
 from migration.core.comparisons import Comparison
@@ -18,6 +17,7 @@ from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
 from nova_credentials.comparison import Mismatch, compare_documents, unreadable_mismatch
 from nova_credentials.document import Document, DocumentError
+from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -172,21 +172,34 @@ def _list_parts_with_rows(snapshot: ClientSnapshot) -> Collection[str]:
     return documents.parts_to_store(snapshot.document, layout=snapshot.layout)
 
 
+MISSING_IN_AWS = Sentence("missing_in_aws", "AWS has no value under %(names)s.", glue=" or ")
+SCHEDULED_FOR_DELETION = Sentence("scheduled_for_deletion", "%(name)s is scheduled for deletion.")
+
+
 def _judge_unread(snapshot: ClientSnapshot, error: SecretsManagerError) -> Judgement:
     if error.scheduled_for_deletion:
-        message = sentences.SCHEDULED_FOR_DELETION(name=error.name)
+        message = SCHEDULED_FOR_DELETION(name=error.name)
     elif error.not_found:
-        message = sentences.MISSING_IN_AWS(names=tuple(snapshot.names.values()))
+        message = MISSING_IN_AWS(names=tuple(snapshot.names.values()))
     else:
         return Comparison.Status.UNCHECKED, error.error_class, error.message, []
     return Comparison.Status.MISSING_IN_AWS, "", message, []
+
+
+# Comparisons
+NO_DOCUMENT = Sentence("no_document", "%(name)s does not hold a valid document.")
 
 
 def _judge_unreadable(snapshot: ClientSnapshot, secrets: ClientSecrets) -> Judgement:
     """Name the secret that holds no document."""
     value = next(value for value in secrets.values.values() if not value.is_document)
     mismatch = unreadable_mismatch(value.text or "", key=fingerprint_key(snapshot.client_id))
-    return Comparison.Status.MISMATCH, "", sentences.NO_DOCUMENT(name=value.name), [mismatch]
+    return Comparison.Status.MISMATCH, "", NO_DOCUMENT(name=value.name), [mismatch]
+
+
+MISSING_IN_POSTGRES = Sentence(
+    "missing_in_postgres", "The tables hold no credential of this client."
+)
 
 
 def _judge_document(snapshot: ClientSnapshot, expected: Document, actual: Document) -> Judgement:
@@ -194,6 +207,6 @@ def _judge_document(snapshot: ClientSnapshot, expected: Document, actual: Docume
     if not mismatches:
         return _MATCH
     if not snapshot.has_credentials:
-        missing = sentences.MISSING_IN_POSTGRES()
+        missing = MISSING_IN_POSTGRES()
         return Comparison.Status.MISSING_IN_POSTGRES, "", missing, mismatches
     return Comparison.Status.MISMATCH, "", None, mismatches

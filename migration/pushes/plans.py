@@ -18,11 +18,11 @@ from django.utils import timezone
 
 from credentials.nova_columns import NovaSchemaError
 from credentials.prices import MONTH_MINUTES, SECRET_A_MONTH, SECRETS_A_CALL, TEN_THOUSAND_CALLS
-from migration import plan_sentences, run_sentences
 from migration.core.audit import AuditEvent
 from migration.core.aws_store import secret_names
 from migration.core.clients import all_clients
 from migration.core.rates import Rate
+from migration.core.sentences import NO_WORKER
 from migration.core.workers import Worker
 from migration.pushes.pushes import PushResult, push
 from migration.pushes.secret_writer import DifferingPolicy
@@ -39,6 +39,7 @@ from migration.runs.plans import (
 )
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -279,6 +280,9 @@ def _is_aws_down(looked: Collection[PlannedClient]) -> bool:
     return bool(asked) and all(c.error_class == ErrorClass.UNAVAILABLE for c in asked)
 
 
+NOT_LOOKED_AT = Sentence("not_looked_at", "Not looked at: AWS could not be reached.")
+
+
 def _list_unseen(client_ids: Collection[int]) -> Iterator[PlannedClient]:
     found = all_clients().with_phase().with_revision().filter(pk__in=client_ids).order_by("pk")
     for pk, slug, phase, revision in found.values_list("pk", "slug", "phase", "revision"):
@@ -290,7 +294,7 @@ def _list_unseen(client_ids: Collection[int]) -> Iterator[PlannedClient]:
             plan_class=PlanClass.FAILING,
             outcome=Outcome.FAILED,
             error_class=ErrorClass.UNAVAILABLE,
-            message=plan_sentences.NOT_LOOKED_AT(),
+            message=NOT_LOOKED_AT(),
         )
 
 
@@ -377,7 +381,7 @@ def explain_missing_worker(plan: RunPlan) -> Message | None:
         return None
     seen_at = Worker.objects.last_seen_at()
     is_gone = seen_at is None or timezone.now() - seen_at > Worker.GONE_AFTER
-    return run_sentences.NO_WORKER() if is_gone else None
+    return NO_WORKER() if is_gone else None
 
 
 def describe_client(client: PlannedClient) -> dict[str, Any]:

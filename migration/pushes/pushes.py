@@ -13,7 +13,6 @@ from django.db import transaction
 from django.utils import timezone
 
 from credentials.models import ClientRevision
-from migration import audit_sentences, plan_sentences, sentences
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.aws_store import secrets_manager
 from migration.core.aws_writes import WritesRefusedError
@@ -25,6 +24,7 @@ from migration.core.leases import (
     work_in_thread_under_session,
 )
 from migration.core.secrets import Secret
+from migration.core.sentences import CLIENT_NOT_THERE, PUSH_TAKES_TOO_LONG
 from migration.core.snapshots import ClientSnapshot, read_snapshots
 from migration.pushes.comparisons import compare, make_unsaved_comparison, make_unsaved_match
 from migration.pushes.secret_writer import (
@@ -45,7 +45,7 @@ from migration.runs.models import Run
 from nova_credentials import document as documents
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretValue
-from nova_credentials.messages import in_a_row
+from nova_credentials.messages import Sentence, in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -61,6 +61,20 @@ if TYPE_CHECKING:
 
 
 # Tells what became of a push of one client, with what it overwrote. Knows no network.
+
+
+OUTCOMES = {
+    "created": Sentence("outcome_created", "Created"),
+    "updated": Sentence("outcome_updated", "Updated"),
+    "unchanged": Sentence("outcome_unchanged", "Unchanged"),
+    "restored": Sentence("outcome_restored", "Restored"),
+    "compared": Sentence("outcome_compared", "Compared"),
+    "skipped": Sentence("outcome_skipped", "Skipped"),
+    "failed": Sentence("outcome_failed", "Failed"),
+    "moved": Sentence("outcome_moved", "Moved"),
+    "refused": Sentence("outcome_refused", "Refused"),
+    "tested": Sentence("outcome_tested", "Logins work"),
+}
 
 
 @dataclass(frozen=True)
@@ -91,7 +105,7 @@ class PushResult:
     @property
     def summary_message(self) -> Message:
         """Return its message, or else the outcome as part of a sentence."""
-        return self.message or sentences.OUTCOMES[self.outcome]()
+        return self.message or OUTCOMES[self.outcome]()
 
 
 def make_overwrite_comparison(
@@ -103,12 +117,26 @@ def make_overwrite_comparison(
     return comparison
 
 
+OVERWROTE = Sentence(
+    "overwrote",
+    "Overwrote %(name)s: version %(version)s by somebody else, kept as previous.",
+)
+WOULD_OVERWRITE = Sentence(
+    "would_overwrite", "Overwrites %(name)s: version %(version)s by somebody else."
+)
+
+
 def name_overwritten(pending: PendingWrite, *, dry_run: bool = False) -> Message | None:
     """Name the versions of somebody else that were overwritten, or would be; None where there are none."""
-    sentence = plan_sentences.WOULD_OVERWRITE if dry_run else plan_sentences.OVERWROTE
+    sentence = WOULD_OVERWRITE if dry_run else OVERWROTE
     return in_a_row(
         *(sentence(name=v.name, version=v.version_id) for v in pending.foreign_replaced_versions)
     )
+
+
+READ_BACK_DIFFERS = Sentence(
+    "read_back_differs", "The secret was read back and differs from what was written."
+)
 
 
 def make_result(
@@ -131,9 +159,9 @@ def make_result(
         refused = is_final and not postponed and not isinstance(error, MissingInAwsError)
     elif comparison and comparison.status != Comparison.Status.MATCH:
         error_class = comparison.error_class or ErrorClass.CONFLICT
-        message = comparison.message or sentences.READ_BACK_DIFFERS()
+        message = comparison.message or READ_BACK_DIFFERS()
     elif after is not None and not pending.kept_secrets_match(after):
-        error_class, message = ErrorClass.CONFLICT, sentences.READ_BACK_DIFFERS()
+        error_class, message = ErrorClass.CONFLICT, READ_BACK_DIFFERS()
     else:
         outcome = pending.client_outcome
         message = documents.warn_of_arn_like_name(
@@ -275,11 +303,19 @@ def _list_spared(snapshots: dict[int, ClientSnapshot], options: PushOptions) -> 
 
 def _list_busy(client_ids: set[int]) -> list[PushResult]:
     """Return the results of the clients whose lock did not come free."""
-    message = sentences.PUSH_TAKES_TOO_LONG()
+    message = PUSH_TAKES_TOO_LONG()
     return [
         PushResult(pk, slug, Outcome.FAILED, ErrorClass.CONFLICT, message, busy=True)
         for pk, slug in all_clients().filter(pk__in=client_ids).values_list("pk", "slug")
     ]
+
+
+NOT_PUSHED_PURGED = Sentence(
+    "not_pushed_purged", "Purged: the tables hold pointers, AWS holds the values."
+)
+NOT_PUSHED_BACK = Sentence("not_pushed_back", "The client was moved back to PostgreSQL meanwhile.")
+NOT_PUSHED_INACTIVE = Sentence("not_pushed_inactive", "Inactive.")
+NOT_PUSHED_EMPTY = Sentence("not_pushed_empty", "No credentials.")
 
 
 def _refuse_unpushable(
@@ -289,13 +325,13 @@ def _refuse_unpushable(
     outcome, error_class = Outcome.SKIPPED, ""
     message: Message | None = None
     if snapshot.phase == Phase.PURGED:
-        message = sentences.NOT_PUSHED_PURGED()
+        message = NOT_PUSHED_PURGED()
     elif snapshot.phase == Phase.POSTGRES and not include_postgres:
-        message = sentences.NOT_PUSHED_BACK()
+        message = NOT_PUSHED_BACK()
     elif not snapshot.active and not include_inactive:
-        message = sentences.NOT_PUSHED_INACTIVE()
+        message = NOT_PUSHED_INACTIVE()
     elif not snapshot.has_credentials and snapshot.phase == Phase.POSTGRES:
-        message = sentences.NOT_PUSHED_EMPTY()
+        message = NOT_PUSHED_EMPTY()
     elif message := find_problem(snapshot):
         outcome, error_class = Outcome.FAILED, snapshot.problem_class
     if not message:
@@ -319,6 +355,13 @@ def find_problem(snapshot: ClientSnapshot) -> Message | None:
     return next(filter(None, problems), None)
 
 
+SAVED_IN_PART = Sentence(
+    "saved_in_part",
+    "AWS has a part of it already, in %(names)s, and NOVA reads that; nothing else was saved: %(error)s Save it again.",
+    glue=", ",
+)
+
+
 def write_document(
     snapshot: ClientSnapshot, *, document: Document, overwrite: bool = False
 ) -> None:
@@ -336,7 +379,7 @@ def write_document(
     prepare_writer([pending], secrets_manager(interactive=True), options).write_client(pending)
     _record_writes([pending])
     if pending.error and (names := pending.list_surely_written_names()):
-        raise PartlyWrittenError(sentences.SAVED_IN_PART(names=names, error=pending.error.message))
+        raise PartlyWrittenError(SAVED_IN_PART(names=names, error=pending.error.message))
     if pending.error:
         raise pending.error
     Secret.objects.record(pending.secrets)
@@ -434,6 +477,13 @@ def _count_writes_in_aws(writes: Collection[PendingWrite]) -> None:
     )
 
 
+WRITTEN_VERSION = Sentence("written_version", "%(name)s (version %(version)s)")
+SECRETS_PUSHED = Sentence("pushed", "Wrote to AWS: %(secrets)s.", glue=", ")
+PUSHED_IN_PART = Sentence(
+    "pushed_in_part", "Wrote to AWS: %(secrets)s. Then it failed: %(error)s", glue=", "
+)
+
+
 def _record_writes(writes: Collection[PendingWrite]) -> None:
     """Record in the audit what AWS has taken of each client; a push that changed nothing there is no entry."""
     events = []
@@ -442,13 +492,13 @@ def _record_writes(writes: Collection[PendingWrite]) -> None:
         if not names:
             continue
         versions = tuple(
-            audit_sentences.WRITTEN_VERSION(name=s.name, version=s.version_id[:SHOWN_DIGITS])
+            WRITTEN_VERSION(name=s.name, version=s.version_id[:SHOWN_DIGITS])
             for s in pending.secrets
             if s.name in names
         )
-        facts = audit_sentences.PUSHED(secrets=versions)
+        facts = SECRETS_PUSHED(secrets=versions)
         if pending.error:
-            facts = audit_sentences.PUSHED_IN_PART(secrets=versions, error=pending.error.message)
+            facts = PUSHED_IN_PART(secrets=versions, error=pending.error.message)
         facts = in_a_row(facts, name_overwritten(pending)) or facts
         snapshot = pending.snapshot
         events.append(
@@ -464,6 +514,9 @@ def _record_writes(writes: Collection[PendingWrite]) -> None:
 
 # A batch that waits longer for the rate limiter is left; the rest of it is claimed again.
 BATCH_SECONDS = 60.0
+
+
+MOVED_BY_RUN = Sentence("moved_by_run", "Part of %(run)s.")
 
 
 @works_on(Run.Kind.MIGRATE, Run.Kind.PUSH)
@@ -487,7 +540,7 @@ def push_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     for pk in items.keys() - {result.client_id for result in results}:
         items[pk].outcome, items[pk].message = (
             Outcome.SKIPPED,
-            sentences.CLIENT_NOT_THERE(),
+            CLIENT_NOT_THERE(),
         )
     if migrates:
         pushed = [
@@ -500,7 +553,7 @@ def push_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
             Phase.POSTGRES,
             Phase.DUAL_WRITE,
             by=run.by,
-            note=sentences.MOVED_BY_RUN(run=run.name_message),
+            note=MOVED_BY_RUN(run=run.name_message),
             run=run,
         )
     return again
@@ -524,6 +577,9 @@ def _copy_result(item: RunItem, result: PushResult) -> bool:
     return result.outcome == Outcome.FAILED and (result.busy or result.error_class in TRANSIENT)
 
 
+NOTHING_TO_COMPARE = Sentence("nothing_to_compare", "Nothing to compare in either store.")
+
+
 @works_on(Run.Kind.COMPARE)
 def compare_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     """Compare both stores of the client of each item; return those that may be read at another try."""
@@ -532,7 +588,7 @@ def compare_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     for pk, item in items.items():
         comparison = results.get(pk)
         if comparison is None:
-            item.outcome, item.message = Outcome.SKIPPED, sentences.NOTHING_TO_COMPARE()
+            item.outcome, item.message = Outcome.SKIPPED, NOTHING_TO_COMPARE()
             continue
         item.comparison_status = comparison.status
         item.error_class, item.message = comparison.error_class, comparison.message

@@ -12,7 +12,6 @@ from django.utils.crypto import salted_hmac
 from credentials.copying import copy_document_into_rows, list_rows_missing_in_document
 from credentials.models import Client, CountingGap, RowsBusyError
 from credentials.triggers import writes_are_counted
-from migration import audit_sentences, resolution_sentences, sentences
 from migration.core.audit import AuditCode, AuditEvent, require_storable_reason
 from migration.core.aws_store import (
     list_versions_since_backup,
@@ -24,6 +23,7 @@ from migration.core.aws_writes import find_write_refusal
 from migration.core.clients import ClientMigration, all_clients
 from migration.core.comparisons import Comparison, OpenMismatch, Resolution
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks
+from migration.core.sentences import NOVA_WROTE
 from migration.core.snapshots import (
     read_client_with_rows,
     read_snapshot,
@@ -36,7 +36,7 @@ from migration.pushes.comparisons import (
     make_unsaved_comparison,
     read_secrets,
 )
-from migration.pushes.pushes import find_problem, push, write_document
+from migration.pushes.pushes import OUTCOMES, find_problem, push, write_document
 from migration.pushes.rows_from_aws import (
     STORE_ERRORS,
     back_up_rows_to_aws,
@@ -49,7 +49,7 @@ from migration.runs.items import PUSHED, Outcome
 from migration.runs.models import Run
 from nova_credentials.aws.client_secrets import ClientSecrets
 from nova_credentials.aws.secrets_manager import ErrorClass
-from nova_credentials.messages import Message, MessageError, in_a_row
+from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -80,6 +80,11 @@ class NotResolved(MessageError):  # noqa: N818  # nothing went wrong: it may not
         self.error_class = error_class
 
 
+RESTORE_FIRST = Sentence(
+    "restore_first", "It is purged: the tables hold pointers. Restore it first."
+)
+
+
 def find_refusal_in_database(
     kind: str, *, phase: Phase, push_pending: bool, writes_counted: bool
 ) -> Message | None:
@@ -87,10 +92,14 @@ def find_refusal_in_database(
     if kind not in (Resolution.Kind.TO_AWS, Resolution.Kind.TO_POSTGRES):
         return None
     if phase == Phase.PURGED:
-        return sentences.RESTORE_FIRST()
+        return RESTORE_FIRST()
     if kind == Resolution.Kind.TO_AWS or phase.aws_is_authority:
         return None
     return _find_loss(push_pending=push_pending, writes_counted=writes_counted)
+
+
+# Resolutions, reveals and saves
+NO_COMPARISON = Sentence("no_comparison", "There is nothing to compare.")
 
 
 def check_again(*, client_id: int, by: User | None = None) -> Resolution:
@@ -101,7 +110,7 @@ def check_again(*, client_id: int, by: User | None = None) -> Resolution:
     compared = compare(client_ids=[client_id], interactive=True).get(client_id)
     if compared and compared.pk is None and compared.message:
         raise NotResolved(compared.message)
-    message = compared.status_message if compared else sentences.NO_COMPARISON()
+    message = compared.status_message if compared else NO_COMPARISON()
     return record_resolution(client_id, Resolution.Kind.CHECK, by, "", message)
 
 
@@ -117,7 +126,7 @@ def copy_to_aws(
         why = ErrorClass.UNAVAILABLE if passes else result.error_class or ErrorClass.CONFLICT
         raise NotResolved(result.summary_message, why)
     return record_resolution(
-        client_id, Resolution.Kind.TO_AWS, by, reason, sentences.OUTCOMES[result.outcome]()
+        client_id, Resolution.Kind.TO_AWS, by, reason, OUTCOMES[result.outcome]()
     )
 
 
@@ -150,6 +159,20 @@ def plan_copy_to_postgres(client_id: int) -> CopyToPostgresPlan:
     return CopyToPostgresPlan(snapshot.phase, comparison, None)
 
 
+ROWS_KEPT_IN_AWS = Sentence(
+    "rows_kept_in_aws",
+    "What PostgreSQL held before is kept in AWS, as the version NOVA_REPLACED.",
+)
+COPIES_SOMETHING_ELSE = Sentence(
+    "copies_something_else",
+    "Nothing was copied: the client or its values changed since you opened the page. Look at it again.",
+)
+TRY_AGAIN_LATER = Sentence(
+    "try_again_later", "A push or a move of this client is under way; try again."
+)
+NOT_IN_AWS = Sentence("not_in_aws", "AWS has no %(rows)s: not changed.", glue=", ")
+
+
 def copy_to_postgres(
     *,
     client_id: int,
@@ -165,29 +188,29 @@ def copy_to_postgres(
     require_storable_reason(reason)
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         if seen is not None and plan_copy_to_postgres(client_id).digest != seen:
-            raise NotResolved(resolution_sentences.COPIES_SOMETHING_ELSE())
+            raise NotResolved(COPIES_SOMETHING_ELSE())
         snapshot = require_unpurged(client_id)
         if not held:
-            raise NotResolved(sentences.TRY_AGAIN_LATER(), ErrorClass.UNAVAILABLE)
+            raise NotResolved(TRY_AGAIN_LATER(), ErrorClass.UNAVAILABLE)
         if snapshot.document is None and snapshot.kept is None:
-            raise NotResolved(snapshot.problem or sentences.TRY_AGAIN_LATER())
+            raise NotResolved(snapshot.problem or TRY_AGAIN_LATER())
         try:
             found = read_aws(snapshot, sm=secrets_manager(interactive=interactive))
             _require_nothing_newer(snapshot, found)
             kept = back_up_rows_to_aws(snapshot, found, always=True)
             with hold_rows(client_id) as now:
                 if not now.has_same_rows_as(snapshot):
-                    raise NotResolved(sentences.NOVA_WROTE(), ErrorClass.UNAVAILABLE)
+                    raise NotResolved(NOVA_WROTE(), ErrorClass.UNAVAILABLE)
                 refuse_lost_client_locks()
                 lacking = copy_aws_to_rows(now, found)
-                left = sentences.NOT_IN_AWS(rows=tuple(lacking)) if lacking else None
+                left = NOT_IN_AWS(rows=tuple(lacking)) if lacking else None
                 after = reread_locked_snapshot(client_id)
                 resolution = record_resolution(
                     client_id,
                     Resolution.Kind.TO_POSTGRES,
                     by,
                     reason,
-                    in_a_row(left, resolution_sentences.ROWS_KEPT_IN_AWS()),
+                    in_a_row(left, ROWS_KEPT_IN_AWS()),
                     mismatches=compare_with_document(after, found.document).list_acknowledgeable(),
                     kept_versions=kept,
                     revision=after.revision,
@@ -214,6 +237,12 @@ def acknowledge(
     return done[0]
 
 
+NO_MISMATCH = Sentence("no_mismatch", "There is no mismatch to acknowledge.")
+COMPARED_SINCE = Sentence(
+    "compared_since", "A newer comparison found other differences. Look at them first."
+)
+
+
 def acknowledge_each(
     *, shown: Mapping[int, int | None], until: date, reason: str, by: User | None = None
 ) -> tuple[list[Resolution], dict[int, Message]]:
@@ -229,13 +258,13 @@ def acknowledge_each(
         if row.comparison and row.comparison.status != Comparison.Status.MATCH
     }
     seen = Comparison.objects.in_bulk([pk for pk in shown.values() if pk])
-    refused: dict[int, Message] = {pk: sentences.NO_MISMATCH() for pk in shown if pk not in newest}
+    refused: dict[int, Message] = {pk: NO_MISMATCH() for pk in shown if pk not in newest}
     made = []
     for pk, (slug, comparison) in newest.items():
         findings = comparison.list_acknowledgeable()
         was = seen.get(shown_id) if (shown_id := shown[pk]) else comparison
         if was is None or was.client_id != pk or was.list_acknowledgeable() != findings:
-            refused[pk] = sentences.COMPARED_SINCE()
+            refused[pk] = COMPARED_SINCE()
             continue
         made.append(
             Resolution(
@@ -266,7 +295,7 @@ def process_copy_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
             # Also where a worker was killed after it had copied.
             return Outcome.UNCHANGED, newest.status_message
         if not (shown and newest) or shown.list_acknowledgeable() != newest.list_acknowledgeable():
-            raise ItemFailedError(sentences.COMPARED_SINCE())
+            raise ItemFailedError(COMPARED_SINCE())
         try:
             done = copy(client_id=client_id, by=run.by, reason=run.reason, interactive=False)
         except NotResolved as refusal:
@@ -286,18 +315,28 @@ def _require_nothing_newer(snapshot: ClientSnapshot, found: AwsCopy) -> None:
         raise NotResolved(loss)
 
 
+NEWER_WOULD_BE_LOST = Sentence(
+    "newer_would_be_lost",
+    "A push is pending: PostgreSQL holds a newer value, and copying would lose it.",
+)
+NEWER_MAY_BE_LOST = Sentence(
+    "newer_may_be_lost",
+    "NOVA's writes are not counted now: PostgreSQL may hold a newer value, and copying would lose it.",
+)
+
+
 def _find_loss(*, push_pending: bool, writes_counted: bool) -> Message | None:
     """Return how copying AWS's document would lose a newer value of PostgreSQL's."""
     if push_pending:
-        return sentences.NEWER_WOULD_BE_LOST()
-    return None if writes_counted else sentences.NEWER_MAY_BE_LOST()
+        return NEWER_WOULD_BE_LOST()
+    return None if writes_counted else NEWER_MAY_BE_LOST()
 
 
 def require_unpurged(client_id: int) -> ClientSnapshot:
     """Return a snapshot of the client's rows in PostgreSQL; raises `NotResolved` in phase `purged`."""
     snapshot = read_snapshot(client_id)
     if snapshot.phase == Phase.PURGED:
-        raise NotResolved(sentences.RESTORE_FIRST())
+        raise NotResolved(RESTORE_FIRST())
     return snapshot
 
 
@@ -317,12 +356,25 @@ def record_resolution(
     return _store_resolutions([row])[0]
 
 
+# Mismatches, runs, copies
+RESOLUTIONS = {
+    "check": Sentence("resolution_check", "Compared both stores again."),
+    "to_aws": Sentence("resolution_to_aws", "Copied PostgreSQL to AWS."),
+    "to_postgres": Sentence("resolution_to_postgres", "Copied AWS to PostgreSQL."),
+    "acknowledge": Sentence("resolution_acknowledge", "Acknowledged the mismatches."),
+    "to_former": Sentence(
+        "resolution_to_former", "Undid a copy: put the former values back into PostgreSQL."
+    ),
+    "to_version": Sentence("resolution_to_version", "Restored a former version of a secret."),
+}
+
+
 def _store_resolutions(rows: list[Resolution]) -> list[Resolution]:
     """Store what was done with mismatches, and an entry in the audit for each; return the rows."""
     events = [
         AuditEvent.make_signed(
             AuditCode.RESOLUTION,
-            audit_sentences.RESOLUTIONS[row.kind](),
+            RESOLUTIONS[row.kind](),
             by=row.by,
             client_id=row.client_id,
             slug=row.slug,
@@ -363,23 +415,50 @@ class UndoPlan:
         return salted_hmac("migration.UndoPlan", repr(found), algorithm="sha256").hexdigest()[:16]
 
 
+PURGED_SINCE_COPY = Sentence(
+    "purged_since_copy",
+    "The copy can't be undone any more: the client was purged since, so its rows hold no values, and a restore takes"
+    " those of AWS. To change a value, edit its login.",
+)
+ROWS_WRITTEN_SINCE_COPY = Sentence(
+    "rows_written_since_copy",
+    "The copy can't be undone any more: PostgreSQL's rows were written since, and that would be lost.",
+)
+ROWS_MAY_BE_WRITTEN_SINCE_COPY = Sentence(
+    "rows_may_be_written_since_copy",
+    "The copy can't be undone any more: writes to PostgreSQL went uncounted since, so its rows may have changed.",
+)
+
+
 def find_undo_refusal_in_database(
     copy: Resolution, *, phase: Phase, revision: int
 ) -> Message | None:
     """Return why the database alone refuses to undo this copy; None where only AWS can still refuse."""
     if phase == Phase.PURGED:
-        return resolution_sentences.PURGED_SINCE_COPY()
+        return PURGED_SINCE_COPY()
     if revision != copy.revision:
-        return resolution_sentences.ROWS_WRITTEN_SINCE_COPY()
+        return ROWS_WRITTEN_SINCE_COPY()
     gaps = CountingGap.objects.open_at_or_after(copy.resolved_at)
     if not writes_are_counted() or gaps.exists():
-        return resolution_sentences.ROWS_MAY_BE_WRITTEN_SINCE_COPY()
+        return ROWS_MAY_BE_WRITTEN_SINCE_COPY()
     return None
 
 
 def plan_undo(client_id: int) -> UndoPlan:
     """Return what undoing the client's newest copy would change; store nothing. Raises `NotResolved` if refused."""
     return _make_plan(read_snapshot(client_id))
+
+
+UNDONE_IN_PART = Sentence(
+    "undone_in_part",
+    "AWS has a part of the former values already, in %(names)s, and NOVA reads that; PostgreSQL was left as it is:"
+    " %(error)s Compare both stores, then copy one way.",
+    glue=", ",
+)
+UNDOES_SOMETHING_ELSE = Sentence(
+    "undoes_something_else",
+    "Nothing was put back: the client or its values changed since you opened the page. Look at it again.",
+)
 
 
 def undo_copy(*, client_id: int, seen: str, reason: str, by: User | None = None) -> Resolution:
@@ -391,22 +470,22 @@ def undo_copy(*, client_id: int, seen: str, reason: str, by: User | None = None)
     require_storable_reason(reason)
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         if not held:
-            raise NotResolved(sentences.TRY_AGAIN_LATER())
+            raise NotResolved(TRY_AGAIN_LATER())
         snapshot = read_snapshot(client_id)
         plan = _make_plan(snapshot)
         if plan.digest != seen:
-            raise NotResolved(resolution_sentences.UNDOES_SOMETHING_ELSE())
+            raise NotResolved(UNDOES_SOMETHING_ELSE())
         if why := find_write_refusal():
             raise NotResolved(why)
         try:
             with hold_rows(client_id) as now:
                 if not now.has_same_rows_as(snapshot):
-                    raise NotResolved(sentences.NOVA_WROTE())
+                    raise NotResolved(NOVA_WROTE())
                 refuse_lost_client_locks()
                 resolution = _change_rows(plan, reason=reason, by=by)
         except PartlyWrittenError as error:
             part = {name: error.message.values[name] for name in ("names", "error")}
-            raise NotResolved(resolution_sentences.UNDONE_IN_PART(**part)) from None
+            raise NotResolved(UNDONE_IN_PART(**part)) from None
         except (*STORE_ERRORS, RefusedBySiteError) as error:
             raise NotResolved(error.message) from None
         if not plan.phase.aws_is_authority:
@@ -415,23 +494,32 @@ def undo_copy(*, client_id: int, seen: str, reason: str, by: User | None = None)
     return resolution
 
 
+NO_COPY_TO_UNDO = Sentence(
+    "no_copy_to_undo", "There is no copy of AWS to PostgreSQL that could be undone."
+)
+AWS_WRITTEN_SINCE_COPY = Sentence(
+    "aws_written_since_copy",
+    "The copy can't be undone any more: AWS holds something else since, and that would be lost.",
+)
+
+
 def _make_plan(snapshot: ClientSnapshot) -> UndoPlan:
     client_id, sm = snapshot.client_id, secrets_manager(interactive=True)
     copy = Resolution.objects.find_undoable_copy(client_id)
     if copy is None:
-        raise NotResolved(resolution_sentences.NO_COPY_TO_UNDO())
+        raise NotResolved(NO_COPY_TO_UNDO())
     if why := find_undo_refusal_in_database(copy, phase=snapshot.phase, revision=snapshot.revision):
         raise NotResolved(why)
     try:
         to_aws = compare_with_document(snapshot, read_aws(snapshot, sm=sm).document)
         if to_aws.status == Comparison.Status.UNCHECKED:
-            raise NotResolved(to_aws.message or sentences.TRY_AGAIN_LATER())
+            raise NotResolved(to_aws.message or TRY_AGAIN_LATER())
         # A push since the copy may have made AWS hold the rows' other logins too.
         if (
             to_aws.status != Comparison.Status.MATCH
             and to_aws.list_acknowledgeable() != copy.mismatches
         ):
-            raise NotResolved(resolution_sentences.AWS_WRITTEN_SINCE_COPY())
+            raise NotResolved(AWS_WRITTEN_SINCE_COPY())
         former = _read_former(snapshot, copy, sm=sm)
         staying = tuple(list_rows_missing_in_document(read_client_with_rows(client_id), former))
     except STORE_ERRORS as error:
@@ -440,15 +528,26 @@ def _make_plan(snapshot: ClientSnapshot) -> UndoPlan:
     return UndoPlan(copy, snapshot.phase, to_former, to_aws, staying, former)
 
 
+FORMER_VALUES_GONE = Sentence(
+    "former_values_gone",
+    "The copy can't be undone any more: AWS no longer keeps the former values in %(name)s.",
+)
+
+
 def _read_former(snapshot: ClientSnapshot, copy: Resolution, *, sm: SecretsManager) -> Document:
     """Read what the rows held before the copy; raise `NotResolved` where AWS keeps another version in its place."""
     parts, values = {name: part for part, name in snapshot.names.items()}, {}
     for name, version_id in (copy.kept_versions or {}).items():
         kept = sm.get_stage(name, REPLACED_STAGE)
         if name not in parts or kept is None or kept.version_id != version_id:
-            raise NotResolved(resolution_sentences.FORMER_VALUES_GONE(name=name))
+            raise NotResolved(FORMER_VALUES_GONE(name=name))
         values[parts[name]] = kept
     return make_aws_copy(snapshot, ClientSecrets(values, snapshot.layout)).document
+
+
+LOGINS_STAY = Sentence(
+    "logins_stay", "Added by the copy, and left where they are: %(rows)s.", glue=", "
+)
 
 
 def _change_rows(plan: UndoPlan, *, reason: str, by: User | None) -> Resolution:
@@ -458,19 +557,25 @@ def _change_rows(plan: UndoPlan, *, reason: str, by: User | None) -> Resolution:
     after = reread_locked_snapshot(client_id)
     document, problem = after.document, find_problem(after)
     if document is None or problem:
-        raise NotResolved(problem or sentences.TRY_AGAIN_LATER())
-    stay = resolution_sentences.LOGINS_STAY(rows=plan.staying) if plan.staying else None
+        raise NotResolved(problem or TRY_AGAIN_LATER())
+    stay = LOGINS_STAY(rows=plan.staying) if plan.staying else None
     resolution = record_resolution(client_id, Resolution.Kind.TO_FORMER, by, reason, stay)
     if plan.phase.aws_is_authority:
         write_document(after, document=document, overwrite=True)
     return resolution
 
 
+FORMER_VALUES_NOT_IN_AWS = Sentence(
+    "former_values_not_in_aws",
+    "PostgreSQL holds the former values; AWS does not yet. %(why)s",
+)
+
+
 def _push_rows(resolution: Resolution) -> None:
     """Push the rows, and note beside what was done where AWS did not take them."""
     (result,) = push(client_ids=[resolution.client_id], overwrite=True, interactive=True)
     if result.outcome not in PUSHED:
-        late = resolution_sentences.FORMER_VALUES_NOT_IN_AWS(why=result.summary_message)
+        late = FORMER_VALUES_NOT_IN_AWS(why=result.summary_message)
         resolution.message = in_a_row(resolution.message, late)
         resolution.save(update_fields=["message"])
 
@@ -578,7 +683,12 @@ def _find_stale(
         and before.client_id == row.pk
         and before.list_acknowledgeable() == row.comparison.list_acknowledgeable()
     )
-    return None if is_same else sentences.COMPARED_SINCE()
+    return None if is_same else COMPARED_SINCE()
+
+
+NOTHING_KNOWN_TO_DIFFER = Sentence(
+    "nothing_known_to_differ", "No field of it is known to differ: check it again."
+)
 
 
 def _find_nothing(
@@ -589,5 +699,5 @@ def _find_nothing(
         return None
     if kind == Resolution.Kind.ACKNOWLEDGE:
         matches = row.comparison_status == Comparison.Status.MATCH
-        return sentences.NO_MISMATCH() if matches else None
-    return None if fields else resolution_sentences.NOTHING_KNOWN_TO_DIFFER()
+        return NO_MISMATCH() if matches else None
+    return None if fields else NOTHING_KNOWN_TO_DIFFER()

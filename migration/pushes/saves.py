@@ -14,11 +14,11 @@ from credentials.copying import (
 )
 from credentials.models import Client
 from credentials.pointers import make_pointer
-from migration import audit_sentences, offboarding_sentences, sentences
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.core.clients import ClientMigration, Offboarding
 from migration.core.leases import LeaseKind, hold_until_commit
+from migration.core.sentences import IS_OFFBOARDED
 from migration.core.snapshots import reread_locked_client, reread_locked_snapshot
 from migration.pushes.known_values import (
     note_new_values_in_aws,
@@ -31,7 +31,7 @@ from migration.pushes.secret_writer import PartlyWrittenError, RefusedBySiteErro
 from migration.runs.items import PUSHED, Outcome
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.document import DocumentError
-from nova_credentials.messages import Message, MessageError
+from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -47,6 +47,12 @@ class SaveRefusedError(MessageError):
     """The save can't be made: AWS, the rows, an offboarding or work on the client forbid it; nothing is saved."""
 
     client_id: int | None = None
+
+
+SAVE_UNDER_WAY = Sentence(
+    "save_under_way",
+    "Nothing was saved: a push or a move of this client is under way. Try again.",
+)
 
 
 class AdminSave:
@@ -67,7 +73,7 @@ class AdminSave:
             self._lock_client()
         leaving = Offboarding.objects.leaving_or_left().filter(pk=client_id).first()
         if leaving:
-            raise self.make_refusal(offboarding_sentences.IS_OFFBOARDED(slug=leaving.slug))
+            raise self.make_refusal(IS_OFFBOARDED(slug=leaving.slug))
         if self.phase == Phase.PURGED:
             self._read_aws()
         else:
@@ -82,7 +88,7 @@ class AdminSave:
     def _lock_client(self) -> None:
         """Take the client's lease, or raise: a push or move that has it may wait for this save's rows."""
         if not hold_until_commit(LeaseKind.CLIENT, self.client_id):
-            raise self.make_refusal(sentences.SAVE_UNDER_WAY())
+            raise self.make_refusal(SAVE_UNDER_WAY())
 
     def _read_aws(self) -> None:
         """Read the rows' values from AWS now: the save may change the fields by which they are matched."""
@@ -142,19 +148,35 @@ class AdminSave:
             )
 
 
+NOTHING_SAVED = Sentence("nothing_saved", "Nothing was saved: %(error)s")
+NOTHING_CONFIRMED = Sentence(
+    "nothing_confirmed",
+    "Nothing was saved: %(error)s If AWS stored it all the same, the next comparison shows a mismatch.",
+)
+
+
 def _say_not_saved(error: MessageError) -> Message:
     if isinstance(error, PartlyWrittenError):
         return error.message
     if isinstance(error, SecretsManagerError) and error.error_class == ErrorClass.UNAVAILABLE:
         # An answer can be lost after the write was applied.
-        return sentences.NOTHING_CONFIRMED(error=error.message)
-    return sentences.NOTHING_SAVED(error=error.message)
+        return NOTHING_CONFIRMED(error=error.message)
+    return NOTHING_SAVED(error=error.message)
+
+
+SAVED_NOT_PUSHED = Sentence(
+    "saved_not_pushed", "Saved; the push to AWS is pending and will be retried: %(reason)s"
+)
 
 
 def _push_saved(client_id: int, warn: Callable[[Message], None]) -> None:
     (result,) = push(client_ids=[client_id], include_postgres=False, interactive=True)
     if result.outcome not in (*PUSHED, Outcome.SKIPPED):
-        warn(sentences.SAVED_NOT_PUSHED(reason=result.summary_message))
+        warn(SAVED_NOT_PUSHED(reason=result.summary_message))
+
+
+CLIENT_ADDED = Sentence("client_added", "Added a client: %(changes)s.", glue="; ")
+CLIENT_SAVED = Sentence("client_saved", "Changed %(changes)s.", glue="; ")
 
 
 def record_save(
@@ -165,19 +187,23 @@ def record_save(
     if not changes:
         return
     code = AuditCode.CLIENT_ADDED if added else AuditCode.CLIENT_SAVED
-    sentence = audit_sentences.CLIENT_ADDED if added else audit_sentences.CLIENT_SAVED
+    sentence = CLIENT_ADDED if added else CLIENT_SAVED
     AuditEvent.objects.record(
         code, sentence(changes=tuple(changes)), client_id=client.pk, slug=client.slug
     )
+
+
+# Clients and their credentials
+FIELDS_OF_CLIENT = Sentence("fields_of_client", "client: %(fields)s")
+LOGIN_ADDED = Sentence("login_added", "%(row)s added: %(fields)s")
+LOGIN_CHANGED = Sentence("login_changed", "%(row)s: %(fields)s")
 
 
 def _describe_row(form: ClientForm | CredentialForm) -> Message:
     fields = ", ".join(form.changed_data)
     row = form.instance
     if isinstance(row, Client):
-        return audit_sentences.FIELDS_OF_CLIENT(fields=fields)
+        return FIELDS_OF_CLIENT(fields=fields)
     # Only the form of a row that is to be added may be left empty.
-    sentence = (
-        audit_sentences.LOGIN_ADDED if form.empty_permitted else audit_sentences.LOGIN_CHANGED
-    )
+    sentence = LOGIN_ADDED if form.empty_permitted else LOGIN_CHANGED
     return sentence(row=row.make_row_name_message(), fields=fields)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from credentials.shown_names import escape_name
-from migration import plan_sentences, sentences
 from migration.core.aws_store import (
     find_known_secrets,
     find_own_unplanned_versions,
@@ -21,6 +20,13 @@ from migration.core.aws_store import (
 from migration.core.aws_writes import WritesRefusedError, get_aws_write_state
 from migration.core.keys import VersionIdKeys, load_version_keys
 from migration.core.secrets import Secret
+from migration.core.sentences import (
+    CLIENT_LEFT_ALONE,
+    FOREIGN_VERSION,
+    LEFT_TO_AWS,
+    NOT_OURS,
+    WRITTEN_SINCE_BACKUP,
+)
 from migration.core.shared_facts import ACCOUNT, explain_differences, seen_account
 from migration.runs.items import Outcome
 from nova_credentials import document as documents
@@ -31,7 +37,7 @@ from nova_credentials.aws.secrets_manager import (
     SecretValue,
     SecretVersion,
 )
-from nova_credentials.messages import MessageError, in_a_row
+from nova_credentials.messages import MessageError, Sentence, in_a_row
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -52,6 +58,16 @@ if TYPE_CHECKING:
 
 # Others wrote the tags, so no more than this is shown of each.
 MOST_CHARACTERS = 100
+
+
+# Behind NOT_OURS: whose it is, as far as that is known.
+OWNED_BY_CLIENT = Sentence("owned_by_client", "It is the secret of the client %(slug)s.")
+OWNED_BY_DELETED_CLIENT = Sentence(
+    "owned_by_deleted_client",
+    "It is the secret of a client that NOVA has deleted since (its id was %(id)s).",
+)
+TAGGED_AS = Sentence("tagged_as", "Its tags say: %(tags)s.", glue=", ")
+NOT_TAGGED = Sentence("not_tagged", "No tag says whose it is.")
 
 
 @dataclass(frozen=True)
@@ -99,21 +115,21 @@ class SecretOwners:
 
     def explain_refusal(self, there: SecretDescription) -> Message:
         """Say that the secret is somebody else's, and whose."""
-        refusal = sentences.NOT_OURS(name=there.name)
+        refusal = NOT_OURS(name=there.name)
         return in_a_row(refusal, self.name_owner(there)) or refusal
 
     def name_owner(self, there: SecretDescription) -> Message:
         """Say whose the secret is, as far as rows or tags tell."""
         if row := self.find_row(there):
             if row.client_slug is not None:
-                return sentences.OWNED_BY_CLIENT(slug=escape_name(row.client_slug))
-            return sentences.OWNED_BY_DELETED_CLIENT(id=str(row.client_id))
+                return OWNED_BY_CLIENT(slug=escape_name(row.client_slug))
+            return OWNED_BY_DELETED_CLIENT(id=str(row.client_id))
         tags = tuple(
             f"{key}={escape_name(there.tags[key][:MOST_CHARACTERS])}"
             for key in list_tags("")
             if key in there.tags
         )
-        return sentences.TAGGED_AS(tags=tags) if tags else sentences.NOT_TAGGED()
+        return TAGGED_AS(tags=tags) if tags else NOT_TAGGED()
 
 
 def load_owners(names: Collection[str]) -> SecretOwners:
@@ -303,6 +319,14 @@ def doubt_account_if_all_is_gone(before: Answers, owners: SecretOwners) -> None:
             seen_account.doubt(noted, missing=of_clients.values())
 
 
+NOT_CREATED = Sentence(
+    "not_created",
+    "AWS has no secret %(name)s any more, and in this phase AWS decides: no push makes it anew."
+    " Take it back in AWS, or roll the client back to dual read.",
+)
+POSTPONED = Sentence("postponed", "It waited too long for the rate limit; the run tries it again.")
+
+
 @dataclass(frozen=True)
 class SecretWriter:
     """Writes clients' secrets where they differ. Its methods may run in threads and touch no database."""
@@ -382,7 +406,7 @@ class SecretWriter:
                     pending.add_secret(found)
             return
         if time.monotonic() > self.options.until:
-            pending.error = BatchTimeOverError(sentences.POSTPONED())
+            pending.error = BatchTimeOverError(POSTPONED())
             return
         try:
             # All are looked at before the first is written: a client is left alone as a whole.
@@ -418,7 +442,7 @@ class SecretWriter:
         was_there = row is not None and row.client_id == snapshot.client_id
         others = (self.before[each] for each in snapshot.names.values())
         if was_there or not any(isinstance(other, SecretValue) for other in others):
-            raise MissingInAwsError(sentences.NOT_CREATED(name=name))
+            raise MissingInAwsError(NOT_CREATED(name=name))
 
     def _write_secret(self, pending: PendingWrite, name: str) -> None:
         found = self.before[name]
@@ -453,12 +477,12 @@ class SecretWriter:
             return
         if self.owners.is_foreign_version(found) and not self._is_adopted(pending, name):
             if pending.is_spared:
-                sentence = plan_sentences.LEFT_TO_AWS if by_authority else plan_sentences.LEFT_ALONE
+                sentence = LEFT_TO_AWS if by_authority else CLIENT_LEFT_ALONE
                 raise MismatchNotOverwrittenError(sentence(name=name, version=found.version_id))
             if by_authority and not self.options.overwrite:
-                raise ForeignVersionError(sentences.FOREIGN_VERSION(name=name))
+                raise ForeignVersionError(FOREIGN_VERSION(name=name))
         if found.version_id in self.newer and not self.options.overwrite:
-            raise WrittenSinceBackupError(sentences.WRITTEN_SINCE_BACKUP(name=name))
+            raise WrittenSinceBackupError(WRITTEN_SINCE_BACKUP(name=name))
 
     def _is_adopted(self, pending: PendingWrite, name: str) -> bool:
         """Say whether somebody adopted the secret, having seen what it held, and no push has written it since."""

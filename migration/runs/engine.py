@@ -18,16 +18,16 @@ from django.utils import timezone
 
 from credentials.models import Client
 from credentials.nova_columns import NovaSchemaError
-from migration import sentences
 from migration.core.audit import SYSTEM, Actor, acting, process_origin
 from migration.core.aws_writes import find_write_refusal
 from migration.core.clients import PhaseChange
 from migration.core.leases import HELD_LEASES, NOBODY_HOLDS_BATCH, LeaseKind, list_held, try_lease
-from migration.runs.items import TRANSIENT, Outcome, RunItem
+from migration.core.sentences import CLIENT_NOT_THERE
+from migration.runs.items import RUN_INTERRUPTED, RUN_STOPPED, TRANSIENT, Outcome, RunItem
 from migration.runs.models import Run, StaleRunError
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass
-from nova_credentials.messages import MessageError
+from nova_credentials.messages import MessageError, Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -96,7 +96,7 @@ def process_one_by_one(
             item.outcome, item.error_class = Outcome.FAILED, refusal.error_class
             item.message = refusal.message
         except Client.DoesNotExist:
-            item.outcome, item.message = Outcome.SKIPPED, sentences.CLIENT_NOT_THERE()
+            item.outcome, item.message = Outcome.SKIPPED, CLIENT_NOT_THERE()
     return [
         item
         for item in items.values()
@@ -212,7 +212,7 @@ def skip_free_items_of_stopped_run(run: Run, *, why: Message | None = None) -> N
     )
     free.update(
         outcome=Outcome.SKIPPED,
-        message=why or sentences.RUN_STOPPED(),
+        message=why or RUN_STOPPED(),
         finished_at=timezone.now(),
     )
     run.finish_if_done()
@@ -260,7 +260,7 @@ def _stop_interrupted(run: Run) -> None:
     """Stop the run if it is not over: left open, its items would wait for workers, which may not be there."""
     with suppress(StaleRunError):
         run.stop(by=None)
-    skip_free_items_of_stopped_run(run, why=sentences.RUN_INTERRUPTED())
+    skip_free_items_of_stopped_run(run, why=RUN_INTERRUPTED())
 
 
 def work_on_run(
@@ -383,6 +383,11 @@ def _get_actor(run: Run) -> Actor:
     return Actor(process_origin(), correlation=f"run {run.pk}", find_name=find_name)
 
 
+UNEXPECTED_ERROR = Sentence(
+    "unexpected_error", "Unexpected error %(code)s: the worker's log shows where."
+)
+
+
 def _process_items(run: Run, items: dict[int, RunItem]) -> None:
     """Give each item its outcome, or the time of its next try; raises only where the database is gone."""
     try:
@@ -403,7 +408,7 @@ def _process_items(run: Run, items: dict[int, RunItem]) -> None:
         logger.error("%s: %s at\n%s", run, kind, where)  # noqa: TRY400 (its text can hold a value)
         for item in items.values():
             item.outcome, item.error_class = Outcome.FAILED, ErrorClass.UNAVAILABLE
-            item.message = sentences.UNEXPECTED_ERROR(code=kind)
+            item.message = UNEXPECTED_ERROR(code=kind)
             _schedule_retry(run, item)
 
 

@@ -15,14 +15,15 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from migration import sentences
 from migration.core.clients import WRITES_BOTH, all_clients
 from migration.core.comparisons import Comparison
 from migration.core.fields import MessageField
 from migration.core.outgoing import LoginOutcome
 from migration.core.secrets import client_has_no_drift_since
+from migration.core.sentences import RUN_WITHDRAWN
 from migration.logins.models import LoginTest, Rotation
 from nova_credentials.aws.secrets_manager import ErrorClass
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -115,11 +116,13 @@ CAN_BE_RETRIED = (Outcome.FAILED, Outcome.REFUSED)
 # Errors that pass by themselves: the same call can succeed later.
 TRANSIENT = (ErrorClass.THROTTLED, ErrorClass.UNAVAILABLE, ErrorClass.PERMISSION)
 PUSHED = (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.RESTORED)
+RUN_INTERRUPTED = Sentence("run_interrupted", "The run was interrupted.")
+RUN_STOPPED = Sentence("run_stopped", "The run was stopped.")
 # The messages of items that no worker began, as their run was stopped or interrupted, or its request withdrawn.
 LEFT_OUT_KEYS = (
-    sentences.RUN_STOPPED.key,
-    sentences.RUN_INTERRUPTED.key,
-    sentences.RUN_WITHDRAWN.key,
+    RUN_STOPPED.key,
+    RUN_INTERRUPTED.key,
+    RUN_WITHDRAWN.key,
 )
 
 
@@ -208,7 +211,7 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
 
     def left_out_by_withdrawal(self) -> Self:
         """Select the items that were never begun as the request for their run was withdrawn or refused."""
-        return self.filter(was_never_begun(keys=[sentences.RUN_WITHDRAWN.key]))
+        return self.filter(was_never_begun(keys=[RUN_WITHDRAWN.key]))
 
     def needing_attention(self, client_ids: Collection[int] | None = None) -> Self:
         """Select each present client's newest outcome of an act, where it failed, unless the client succeeded since.

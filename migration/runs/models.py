@@ -14,7 +14,6 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.localization import localize
-from migration import audit_sentences, notice_sentences, sentences
 from migration.core.audit import Actor, AuditCode, AuditEvent, acting, current_actor, limit_reason
 from migration.core.clients import MOVE_PERMISSIONS, PhaseChoices
 from migration.core.comparisons import Comparison
@@ -32,7 +31,7 @@ from migration.runs.items import (
     was_never_begun,
 )
 from migration.runs.requests import RequestContent, read_request_content
-from nova_credentials.messages import MessageError
+from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.phases import MOVES, Move, Phase
 
 if TYPE_CHECKING:
@@ -102,22 +101,62 @@ class PlannedMoves:
 # Owns a run's state and the orders that change it: approve, pause, resume, stop, go on, retry. Each is recorded.
 
 
+# Runs, and what they wait for
+RUN_IN_OTHER_STATE = Sentence(
+    "run_in_other_state", "%(run)s is %(state)s; it can't become %(wanted)s."
+)
+
+
 class StaleRunError(MessageError):
     """The run is in another state: somebody paused, resumed or stopped it meanwhile, or it finished."""
 
     def __init__(self, run: SteeredRun, wanted: SteeredRun.State) -> None:
-        super().__init__(
-            sentences.RUN_IN_OTHER_STATE(run=run.name_message, state=run.state, wanted=wanted)
-        )
+        super().__init__(RUN_IN_OTHER_STATE(run=run.name_message, state=run.state, wanted=wanted))
         self.run = run
+
+
+RUN_CANT_GO_ON = Sentence(
+    "run_cant_go_on",
+    "%(run)s can't go on: its request was withdrawn or refused. Request the moves again.",
+)
 
 
 class WithdrawnRunError(StaleRunError):
     """The run was requested and nobody approved it: it never begins, nor goes on."""
 
     def __init__(self, run: SteeredRun) -> None:
-        MessageError.__init__(self, sentences.RUN_CANT_GO_ON(run=run.name_message))
+        MessageError.__init__(self, RUN_CANT_GO_ON(run=run.name_message))
         self.run = run
+
+
+RUN_STARTED = Sentence("run_started", "Started %(run)s.")
+MOVES_STARTED = Sentence(
+    "moves_started",
+    "Started %(run)s: %(n)s clients from %(old)s to %(new)s.",
+    one="Started %(run)s: %(n)s client from %(old)s to %(new)s.",
+)
+MOVES_REQUESTED = Sentence(
+    "moves_requested",
+    "Requested %(run)s: %(n)s clients from %(old)s to %(new)s.",
+    one="Requested %(run)s: %(n)s client from %(old)s to %(new)s.",
+)
+OVERRIDE_ASKED_FOR = Sentence(
+    "override_asked_for", "Asked that %(run)s moves clients although evidence is missing."
+)
+RUN_STEERED = Sentence("run_steered", "Set %(run)s to: %(state)s.")
+# Runs and campaigns
+RUN_ENDED = Sentence(
+    "run_ended",
+    "%(run)s has finished: %(n)s clients, %(failed)s failed, %(refused)s refused, %(differ)s differ.",
+    one="%(run)s has finished: one client, %(failed)s failed, %(refused)s refused, %(differ)s differs.",
+)
+RUN_ENDED_BY_STOP = Sentence(
+    "run_ended_by_stop",
+    "%(run)s was stopped: %(n)s clients, %(left)s not begun, %(failed)s failed, %(refused)s refused,"
+    " %(differ)s differ.",
+    one="%(run)s was stopped: one client, %(left)s not begun, %(failed)s failed, %(refused)s refused,"
+    " %(differ)s differs.",
+)
 
 
 class SteeredRun(models.Model):
@@ -190,19 +229,17 @@ class SteeredRun(models.Model):
         """Record in the audit that it was started or requested; of the schedule's runs there are too many."""
         if moves := self.moves:
             requested = self.state == self.State.REQUESTED
-            sentence = (
-                audit_sentences.MOVES_REQUESTED if requested else audit_sentences.MOVES_STARTED
-            )
+            sentence = MOVES_REQUESTED if requested else MOVES_STARTED
             facts = sentence(
                 run=self.name_message, n=self.items.count(), **moves.old_and_new_labels
             )
             code = AuditCode.REQUEST if requested else AuditCode.RUN
             self.record_act(facts, by=by, code=code, reason=moves.reason)
             if moves.override_reason:
-                facts = audit_sentences.OVERRIDE_ASKED_FOR(run=self.name_message)
+                facts = OVERRIDE_ASKED_FOR(run=self.name_message)
                 self.record_act(facts, by=by, code=AuditCode.OVERRIDE, reason=moves.override_reason)
         elif by:
-            started = audit_sentences.RUN_STARTED(run=self.name_message)
+            started = RUN_STARTED(run=self.name_message)
             self.record_act(started, by=by, reason=self.reason)
 
     def finish_if_done(self) -> bool:
@@ -236,8 +273,8 @@ class SteeredRun(models.Model):
         }
         if self.state == self.State.STOPPED:
             left = counts["not_begun"]
-            return notice_sentences.RUN_ENDED_BY_STOP(run=self.name_message, left=left, **numbers)
-        return notice_sentences.RUN_ENDED(run=self.name_message, **numbers)
+            return RUN_ENDED_BY_STOP(run=self.name_message, left=left, **numbers)
+        return RUN_ENDED(run=self.name_message, **numbers)
 
     def pause(self, *, by: User | None) -> None:
         """Pause it: workers finish the batches that they hold and claim no others."""
@@ -309,7 +346,7 @@ class SteeredRun(models.Model):
         )
         with transaction.atomic():
             if changed := found.update(**fields):
-                state = audit_sentences.RUN_STEERED(run=self.name_message, state=new.value)
+                state = RUN_STEERED(run=self.name_message, state=new.value)
                 act = self.record_act(state, by=by)
                 if new == self.State.REQUESTED:
                     Notice.objects.record_act_as(NoticeEvent.APPROVAL_WANTED, act)
@@ -409,6 +446,20 @@ class RunQuerySet(models.QuerySet["Run"]):
             refused=count("items", filter=models.Q(items__outcome=Outcome.REFUSED)),
             mismatched=count("items", filter=differs),
         )
+
+
+RUNS = {
+    "migrate": Sentence("run_migrate", "Migration %(id)s"),
+    "push": Sentence("run_push", "Push %(id)s"),
+    "compare": Sentence("run_compare", "Comparison %(id)s"),
+    "move": Sentence("run_move", "Move run %(id)s"),
+    "layout": Sentence("run_layout", "Change of layout %(id)s"),
+    "test_logins": Sentence("run_test_logins", "Login tests %(id)s"),
+    "rotate": Sentence("run_rotate", "Rotation %(id)s"),
+    "secret_settings": Sentence("run_secret_settings", "Key and regions %(id)s"),
+    "to_aws": Sentence("run_to_aws", "Copies to AWS %(id)s"),
+    "to_postgres": Sentence("run_to_postgres", "Copies to PostgreSQL %(id)s"),
+}
 
 
 class Run(SteeredRun):
@@ -563,7 +614,7 @@ class Run(SteeredRun):
     @property
     def name_message(self) -> Message:
         """Return its kind and number as part of a sentence."""
-        return sentences.RUNS[self.kind](id=str(self.pk))
+        return RUNS[self.kind](id=str(self.pk))
 
     @classmethod
     def start(

@@ -21,7 +21,6 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from credentials.localization import localize
-from migration import login_sentences, sentences
 from migration.core.clients import VIEW_CAMPAIGNS, all_clients
 from migration.core.comparisons import Comparison
 from migration.core.pages import (
@@ -33,6 +32,7 @@ from migration.core.pages import (
     read_number,
 )
 from migration.core.rates import Rate
+from migration.core.sentences import LOGINS_NOT_REACHED, NOT_OURS, NOVA_WROTE, PUSH_TAKES_TOO_LONG
 from migration.core.text import make_csv_line
 from migration.runs import engine
 from migration.runs.engine import count_in_work
@@ -77,8 +77,8 @@ CHANGE_CLIENT = "credentials.change_client"
 VIEW_TABLES = "credentials.view_columnmapping"
 # Its failure passes by itself, although its class is one of those that don't.
 PASSES_BY_ITSELF = (
-    *(sentences.PUSH_TAKES_TOO_LONG.key, sentences.NOVA_WROTE.key),
-    login_sentences.LOGINS_NOT_REACHED.key,
+    *(PUSH_TAKES_TOO_LONG.key, NOVA_WROTE.key),
+    LOGINS_NOT_REACHED.key,
 )
 
 
@@ -120,13 +120,13 @@ def _find_remedies(item: RunItem, user: AbstractBaseUser | AnonymousUser) -> Ite
     if not may(VIEW_CLIENT):
         return
     keys = item.message.codes if item.message else []
-    if failed and item.act == Act.SECRET_SETTINGS and sentences.NOT_OURS.key not in keys:
+    if failed and item.act == Act.SECRET_SETTINGS and NOT_OURS.key not in keys:
         page = reverse("admin:migration_run_secret_settings")
         yield Remedy(gettext("See key and regions"), page)
     elif failed and item.error_class == ErrorClass.DATA:
         label = gettext("Mend its rows") if may(CHANGE_CLIENT) else gettext("See its rows")
         yield Remedy(label, f"{page}?tab=logins")
-    elif failed and sentences.NOT_OURS.key in keys:
+    elif failed and NOT_OURS.key in keys:
         adopt = reverse("admin:credentials_client_adopt", args=[item.client_id])
         may_adopt = may(RUN_PERMISSION)
         label = (

@@ -14,10 +14,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from migration import audit_sentences, plan_sentences
 from migration.core.audit import AuditCode, AuditEvent
+from migration.core.sentences import CLIENT_LEFT_ALONE
 from migration.core.text import KeptNameField, get_kept_name, require_kept_name
-from nova_credentials.messages import Message, MessageError
+from nova_credentials.messages import Message, MessageError, Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -128,7 +128,7 @@ class PlannedClient:
     @property
     def is_left_as_it_differs(self) -> bool:
         """Say whether it is left alone as it differs, and a plan that overwrites would write it."""
-        return bool(self.message and self.message.key == plan_sentences.LEFT_ALONE.key)
+        return bool(self.message and self.message.key == CLIENT_LEFT_ALONE.key)
 
     def list_drifts(self, now: PlannedClient) -> list[PlanDrift]:
         """Return in what the client is not as planned now."""
@@ -255,12 +255,15 @@ PLANS_ARE_KEPT = timedelta(days=30)
 CLIENTS_AT_ONCE = 500
 
 
+PLAN_IN_OTHER_STATE = Sentence("plan_in_other_state", "Nothing was done: plan %(id)s is %(state)s.")
+
+
 class PlanInOtherStateError(MessageError):
     """The plan is in another state: somebody started or discarded it meanwhile, or it isn't made yet."""
 
     def __init__(self, plan: RunPlan) -> None:
         state = str(RunPlan.State(plan.state).value)
-        super().__init__(plan_sentences.PLAN_IN_OTHER_STATE(id=str(plan.pk), state=state))
+        super().__init__(PLAN_IN_OTHER_STATE(id=str(plan.pk), state=state))
 
 
 class RunPlanQuerySet(models.QuerySet["RunPlan"]):
@@ -281,6 +284,11 @@ class RunPlanQuerySet(models.QuerySet["RunPlan"]):
         """Delete the plans older than PLANS_ARE_KEPT that no run was started from."""
         before = timezone.now() - PLANS_ARE_KEPT
         self.filter(run=None, created_at__lt=before).delete()
+
+
+PLAN_REQUESTED = Sentence("plan_requested", "Had plan %(id)s made.")
+PLAN_STARTED = Sentence("plan_started", "Started a run from plan %(id)s.")
+PLAN_DISCARDED = Sentence("plan_discarded", "Discarded plan %(id)s.")
 
 
 class RunPlan(models.Model):
@@ -354,7 +362,7 @@ class RunPlan(models.Model):
                 overwrite=overwrite,
                 include_inactive=include_inactive,
             )
-            plan.record_act(audit_sentences.PLAN_REQUESTED, by=by)
+            plan.record_act(PLAN_REQUESTED, by=by)
         return plan
 
     @property
@@ -429,13 +437,13 @@ class RunPlan(models.Model):
             RunPlan.State.DIFFERS,
             run=run,
         )
-        self.record_act(audit_sentences.PLAN_STARTED, by=run.by)
+        self.record_act(PLAN_STARTED, by=run.by)
 
     def discard(self, *, by: User | None) -> None:
         """Close it without a run."""
         with transaction.atomic():
             self._change_state(RunPlan.State.DISCARDED, *RunPlan.OPEN)
-            self.record_act(audit_sentences.PLAN_DISCARDED, by=by)
+            self.record_act(PLAN_DISCARDED, by=by)
 
     def record_worked_at(self) -> None:
         """Note that its look goes on."""

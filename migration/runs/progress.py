@@ -16,16 +16,16 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from migration import run_sentences, sentences
 from migration.core.aws_writes import find_write_refusal
 from migration.core.comparisons import Comparison
 from migration.core.rates import Rate
+from migration.core.sentences import NO_WORKER, RUN_WITHDRAWN
 from migration.core.workers import Worker
 from migration.runs.engine import is_in_work, list_runs_in_work
 from migration.runs.items import CAN_BE_RETRIED, Outcome, RunItem, is_due, was_never_begun
 from migration.runs.models import STALLED_AFTER, Run
 from nova_credentials.aws.secrets_manager import ErrorClass
-from nova_credentials.messages import Message, in_a_row
+from nova_credentials.messages import Message, Sentence, in_a_row
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -104,12 +104,50 @@ def _group_items(items: QuerySet[RunItem], run_id: int) -> QuerySet[Any, ItemGro
             number=Count("pk"),
             in_work=Count("pk", filter=is_due() & is_in_work(run_id)),
             left_out=Count("pk", filter=was_never_begun()),
-            withdrawn=Count("pk", filter=was_never_begun(keys=[sentences.RUN_WITHDRAWN.key])),
+            withdrawn=Count("pk", filter=was_never_begun(keys=[RUN_WITHDRAWN.key])),
             lately=Count("pk", filter=Q(finished_at__gt=timezone.now() - LATELY)),
             next_try_at=Min("next_try_at"),
         )
     )
     return grouped
+
+
+RUN_REQUESTED = Sentence(
+    "run_requested", "Requested: it begins once somebody else has approved it."
+)
+RUN_PAUSED = Sentence("run_paused", "Paused. Resume it, or stop it.")
+RUN_STOPPING = Sentence("run_stopping", "Stopping: workers finish their current batches.")
+BATCHES_TAKE_LONG = Sentence(
+    "batches_take_long", "Batches are slow: AWS answers late, or the rate is low."
+)
+WORKER_GONE = Sentence(
+    "worker_gone", "The worker is gone or busy with other runs; this run continues within a minute."
+)
+WORKERS_ARE_BUSY = Sentence(
+    "workers_are_busy",
+    "The workers are on other runs; this run continues once one of them is free.",
+)
+TRIED_AGAIN = Sentence(
+    "tried_again",
+    "%(n)s clients are tried again in %(wait)s s: %(why)s",
+    one="%(n)s client is tried again in %(wait)s s: %(why)s",
+)
+TRIED_AGAIN_WITHOUT_REASON = Sentence(
+    "tried_again_without_reason",
+    "%(n)s clients are tried again in %(wait)s s.",
+    one="%(n)s client is tried again in %(wait)s s.",
+)
+THROTTLED = Sentence("throttled", "AWS throttles (ThrottlingException); all workers slow down.")
+RATE_REACHED = {
+    "create": Sentence(
+        "rate_reached_create", "The rate allows no more: %(rate)s new secrets a second."
+    ),
+    "write": Sentence("rate_reached_write", "The rate allows no more: %(rate)s updates a second."),
+    "read": Sentence(
+        "rate_reached_read", "The rate allows no more: %(rate)s batch reads a second."
+    ),
+    "login": Sentence("rate_reached_login", "The rate allows no more: %(rate)s logins a second."),
+}
 
 
 @dataclass(frozen=True)
@@ -276,15 +314,15 @@ class Progress:
         if self.finished:
             return None
         if self.run.state == Run.State.REQUESTED:
-            return run_sentences.RUN_REQUESTED()
+            return RUN_REQUESTED()
         if self.run.state == Run.State.PAUSED:
-            return run_sentences.RUN_PAUSED()
+            return RUN_PAUSED()
         writes = self.run.state == Run.State.RUNNING and self.run.needs_aws_writes_allowed
         if writes and (refusal := find_write_refusal()):
             return refusal
         idle = self._explain_idle_run()
         if self.run.state == Run.State.STOPPED:
-            return in_a_row(run_sentences.RUN_STOPPING(), idle)
+            return in_a_row(RUN_STOPPING(), idle)
         return idle or self._explain_retries() or self._explain_throttling() or self._explain_rate()
 
     def _explain_idle_run(self) -> Message | None:
@@ -293,10 +331,10 @@ class Progress:
             return None
         in_work = list_runs_in_work()
         if self.run.pk in in_work:
-            return run_sentences.BATCHES_TAKE_LONG()
+            return BATCHES_TAKE_LONG()
         if gone:
-            return run_sentences.NO_WORKER()
-        return run_sentences.WORKERS_ARE_BUSY() if in_work else run_sentences.WORKER_GONE()
+            return NO_WORKER()
+        return WORKERS_ARE_BUSY() if in_work else WORKER_GONE()
 
     def _explain_retries(self) -> Message | None:
         again = self.groups_awaiting_retry
@@ -306,12 +344,12 @@ class Progress:
         wait = max(0, (again[0]["next_try_at"] - timezone.now()).total_seconds())
         why = again[0]["why"]
         if not why:
-            return run_sentences.TRIED_AGAIN_WITHOUT_REASON(n=number, wait=round(wait))
+            return TRIED_AGAIN_WITHOUT_REASON(n=number, wait=round(wait))
         reason = Message.from_json(json.loads(why))
-        return run_sentences.TRIED_AGAIN(n=number, wait=round(wait), why=reason)
+        return TRIED_AGAIN(n=number, wait=round(wait), why=reason)
 
     def _explain_throttling(self) -> Message | None:
-        return run_sentences.THROTTLED() if self.throttled_lately else None
+        return THROTTLED() if self.throttled_lately else None
 
     def _explain_rate(self) -> Message | None:
         if self.elapsed_seconds < MEASURED_AFTER_SECONDS:
@@ -321,9 +359,7 @@ class Progress:
             rate = getattr(self.run, f"{kind}_rate") or kind.default_rate
             lately = sum(group["lately"] for group in self.groups if group["outcome"] == outcome)
             if lately / clients_a_call >= NEARLY_ALL * rate * seconds:
-                return run_sentences.RATE_REACHED[kind](
-                    rate=int(rate) if rate == int(rate) else rate
-                )
+                return RATE_REACHED[kind](rate=int(rate) if rate == int(rate) else rate)
         return None
 
     @property

@@ -12,12 +12,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from migration import audit_sentences, sentences
 from migration.core.audit import AuditEvent, limit_reason
 from migration.core.clients import PhaseChoices
 from migration.core.fields import MessageListField
 from migration.core.notices import Notice
 from migration.core.text import KeptNameField, get_kept_name, require_kept_name
+from nova_credentials.messages import Sentence
 from nova_credentials.phases import MOVES, Move, Phase
 
 if TYPE_CHECKING:
@@ -27,6 +27,22 @@ if TYPE_CHECKING:
 
     from migration.core.audit import AuditCode
     from nova_credentials.messages import Message, Sentence, Value
+
+
+OTHER_REQUEST_SHOWN = Sentence(
+    "other_request_shown",
+    "Nothing was approved: this isn't the request that the page showed. Look at it again.",
+)
+OTHER_NUMBER_SHOWN = Sentence(
+    "other_number_shown",
+    "Nothing was approved: the page showed %(shown)s, and now it would be %(n)s clients. Look at it again.",
+    one="Nothing was approved: the page showed %(shown)s, and now it would be %(n)s client. Look at it again.",
+)
+OTHER_CLIENTS_SHOWN = Sentence(
+    "other_clients_shown",
+    "Nothing was approved: some of the %(n)s clients are others than the page showed, or renamed. Look at it again.",
+    one="Nothing was approved: the client is another than the page showed, or renamed. Look at it again.",
+)
 
 
 @dataclass(frozen=True)
@@ -51,10 +67,10 @@ class RequestContent:
             return None
         number, _colon, rest = shown.partition(":")
         if rest.partition(":")[2] != self.terms:
-            return sentences.OTHER_REQUEST_SHOWN()
+            return OTHER_REQUEST_SHOWN()
         if number != str(self.number):
-            return sentences.OTHER_NUMBER_SHOWN(shown=number, n=self.number)
-        return sentences.OTHER_CLIENTS_SHOWN(n=self.number)
+            return OTHER_NUMBER_SHOWN(shown=number, n=self.number)
+        return OTHER_CLIENTS_SHOWN(n=self.number)
 
 
 def read_request_content(clients: str, terms: str, values: dict[str, Any]) -> RequestContent:
@@ -100,6 +116,16 @@ class MoveRequestQuerySet(models.QuerySet["MoveRequest"]):
         failing = list(reasons)
         state = MoveRequest.State.WAITING if failing else MoveRequest.State.REQUESTED
         self.open().update(state=state, reasons=failing)
+
+
+MOVE_REQUESTED = Sentence("requested", "Requested the move from %(old)s to %(new)s.")
+REQUEST_STATES = {
+    "requested": Sentence("request_requested", "Requested"),
+    "waiting": Sentence("request_waiting", "Waiting"),
+    "done": Sentence("request_done", "Done"),
+    "failed": Sentence("request_failed", "Failed"),
+    "cancelled": Sentence("request_cancelled", "Cancelled"),
+}
 
 
 class MoveRequest(models.Model):
@@ -192,7 +218,7 @@ class MoveRequest(models.Model):
     def record_act(self, code: AuditCode, sentence: Sentence, *, by: User | None) -> None:
         """Record in the audit what `by` did with the request, with the words of who requested it."""
         values: dict[str, Value] = {"old": Phase(self.old).label, "new": Phase(self.new).label}
-        if sentence is not audit_sentences.REQUESTED:
+        if sentence is not MOVE_REQUESTED:
             values["who"] = str(self.requested_by or "?")
         act = AuditEvent.objects.record(
             code,
@@ -225,7 +251,7 @@ class MoveRequest(models.Model):
     @property
     def state_message(self) -> Message:
         """Return the state as part of a sentence."""
-        return sentences.REQUEST_STATES[self.state]()
+        return REQUEST_STATES[self.state]()
 
     @property
     def outcome_text(self) -> str:

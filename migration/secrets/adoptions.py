@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from migration import audit_sentences, resolution_sentences, sentences
 from migration.core.audit import AuditCode, AuditEvent, require_reason
 from migration.core.aws_store import read_aws, secret_names, secrets_manager
 from migration.core.aws_writes import find_write_refusal
@@ -20,6 +19,7 @@ from migration.pushes.comparisons import make_unsaved_comparison, read_secrets
 from migration.pushes.pushes import push
 from migration.pushes.resolutions import (
     LOCK_WAIT_SECONDS,
+    TRY_AGAIN_LATER,
     NotResolved,
     record_resolution,
     require_unpurged,
@@ -29,6 +29,7 @@ from migration.runs.items import PUSHED
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
+from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -162,6 +163,15 @@ def _describe(sm: SecretsManager, name: str) -> SecretDescription | None:
         raise
 
 
+NOTHING_TO_ADOPT = Sentence(
+    "nothing_to_adopt", "Nothing was adopted: the client has no secret that somebody else made."
+)
+SECRET_CHANGED_SINCE = Sentence(
+    "secret_changed_since",
+    "Nothing was adopted: somebody wrote to the secret since you opened the page. Look at it again.",
+)
+
+
 def adopt_secrets(
     *,
     client_id: int,
@@ -178,7 +188,7 @@ def adopt_secrets(
     require_reason(reason)
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         if not held:
-            raise NotResolved(sentences.TRY_AGAIN_LATER())
+            raise NotResolved(TRY_AGAIN_LATER())
         if why := find_write_refusal():
             raise NotResolved(why)
         found = list_foreign_secrets([client_id], layout=layout, interactive=True)
@@ -186,18 +196,24 @@ def adopt_secrets(
         if (
             foreign is None
         ):  # a push over what is ours already has a page and a permission of its own
-            raise NotResolved(resolution_sentences.NOTHING_TO_ADOPT())
+            raise NotResolved(NOTHING_TO_ADOPT())
         if foreign.versions != seen:
-            raise NotResolved(resolution_sentences.SECRET_CHANGED_SINCE())
+            raise NotResolved(SECRET_CHANGED_SINCE())
         for secret in foreign.secrets:
             _require_unused(secret)
         # Who schedules their deletion holds the lock of the client whose they are noted to be.
         noted = {secret.row.client_id for secret in foreign.secrets if secret.row}
         with hold_client_locks(noted, wait_seconds=0) as held_too:
             if held_too != noted:
-                raise NotResolved(sentences.TRY_AGAIN_LATER())
+                raise NotResolved(TRY_AGAIN_LATER())
             _record_adoption(foreign, reason=reason, by=by)
     return foreign
+
+
+SECRETS_ADOPTED = Sentence(
+    "secrets_adopted", "Adopted secrets of somebody else: %(secrets)s.", glue="; "
+)
+ADOPTED_SECRET = Sentence("adopted_secret", "%(name)s (%(owner)s)")
 
 
 def _record_adoption(foreign: ForeignSecrets, *, reason: str, by: User | None) -> None:
@@ -210,10 +226,9 @@ def _record_adoption(foreign: ForeignSecrets, *, reason: str, by: User | None) -
         )
         AuditEvent.objects.record(
             AuditCode.ADOPTION,
-            audit_sentences.SECRETS_ADOPTED(
+            SECRETS_ADOPTED(
                 secrets=tuple(
-                    audit_sentences.ADOPTED_SECRET(name=each.name, owner=each.owner)
-                    for each in foreign.secrets
+                    ADOPTED_SECRET(name=each.name, owner=each.owner) for each in foreign.secrets
                 )
             ),
             by=by,
@@ -223,13 +238,24 @@ def _record_adoption(foreign: ForeignSecrets, *, reason: str, by: User | None) -
         )
 
 
+SECRET_IN_USE = Sentence(
+    "secret_in_use", "Nothing was adopted: NOVA reads the client %(slug)s by %(name)s."
+)
+
+
 def _require_unused(secret: ForeignSecret) -> None:
     """Raise `NotResolved` where the secret is one of those of another client of NOVA's."""
     if (row := secret.row) is None:
         return
     other = read_snapshots([row.client_id]).get(row.client_id)
     if other and secret.name in other.all_names:
-        raise NotResolved(resolution_sentences.SECRET_IN_USE(slug=other.slug, name=secret.name))
+        raise NotResolved(SECRET_IN_USE(slug=other.slug, name=secret.name))
+
+
+ADOPTED = Sentence("adopted", "Adopted: %(names)s.", glue=", ")
+ADOPTED_NOT_WRITTEN = Sentence(
+    "adopted_not_written", "Adopted, and not written over yet: %(names)s. %(why)s", glue=", "
+)
 
 
 def adopt_and_overwrite_secrets(
@@ -246,9 +272,7 @@ def adopt_and_overwrite_secrets(
         raise NotResolved(error.message) from None
     (result,) = push(client_ids=[client_id], overwrite=True, interactive=True)
     if result.outcome not in PUSHED:
-        why = resolution_sentences.ADOPTED_NOT_WRITTEN(
-            names=foreign.names, why=result.summary_message
-        )
+        why = ADOPTED_NOT_WRITTEN(names=foreign.names, why=result.summary_message)
         raise NotResolved(why)
-    adopted = resolution_sentences.ADOPTED(names=foreign.names)
+    adopted = ADOPTED(names=foreign.names)
     return record_resolution(client_id, Resolution.Kind.TO_AWS, by, reason, adopted)

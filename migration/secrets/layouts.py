@@ -16,13 +16,6 @@ from credentials.models import Client, ClientRevision, RowsBusyError
 from credentials.nova_columns import NovaSchemaError
 from credentials.pointers import repoint_existing_pointers
 from credentials.refusals import RefusedByDatabaseError
-from migration import (
-    audit_sentences,
-    layout_sentences,
-    offboarding_sentences,
-    rotation_sentences,
-    sentences,
-)
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.aws_store import (
     find_known_secrets,
@@ -37,14 +30,16 @@ from migration.core.aws_writes import find_write_refusal
 from migration.core.clients import ClientMigration, find_name_holder, store_lost_secret_slugs
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks
 from migration.core.secrets import OtherSecretsState, Secret
+from migration.core.sentences import IS_OFFBOARDED
 from migration.core.snapshots import (
+    NAME_IS_ANOTHERS,
     read_client_with_rows,
     read_snapshot,
     read_snapshots,
     reread_locked_client,
     reread_locked_snapshot,
 )
-from migration.logins.models import Rotation
+from migration.logins.models import ROTATION_UNDER_WAY, Rotation
 from migration.nova.models import ReaderProcess
 from migration.pushes.rows_from_aws import hold_rows
 from migration.pushes.secret_writer import (
@@ -57,13 +52,13 @@ from migration.pushes.secret_writer import (
 from migration.runs.engine import ItemFailedError, ItemsToRetry, process_one_by_one, works_on
 from migration.runs.items import Outcome
 from migration.runs.models import Run
-from migration.secrets.settings import delete_secret_and_report
+from migration.secrets.settings import NO_SECRET, delete_secret_and_report
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
 from nova_credentials.comparison import are_equal
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError, Layout
-from nova_credentials.messages import in_a_row
+from nova_credentials.messages import Sentence, in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -142,13 +137,31 @@ def follow_new_slugs(*, seconds: float) -> None:
                     logger.info("Secrets of client %s keep their name: %s", client_id, refusal)
 
 
+OWN_SECRETS_LACK = Sentence(
+    "own_secrets_lack",
+    "Its secrets hold no login of these types, which its rows have: %(kinds)s. Push or restore them first.",
+    glue=", ",
+)
+
+
 def _require_complete(snapshot: ClientSnapshot, found: AwsCopy) -> None:
     """Raise `DocumentError` where its own secrets lack a type that it has rows of: somebody deleted one for good."""
     rows = read_client_with_rows(snapshot.client_id).credentials_by_type()
     document = found.document
     held = {t for t in CredentialType if document.get(t) or document.get(t.others_key)}
     if lacking := sorted({t for t in CredentialType if rows[t]} - held):
-        raise DocumentError(layout_sentences.OWN_SECRETS_LACK(kinds=tuple(lacking)))
+        raise DocumentError(OWN_SECRETS_LACK(kinds=tuple(lacking)))
+
+
+OTHER_SECRETS_LEFT = Sentence(
+    "other_secrets_left", "Nobody reads the secrets of its other layout any more: %(result)s"
+)
+KEPT_AS_WRITTEN = Sentence(
+    "kept_as_written", "%(name)s was not changed: somebody else wrote its current version."
+)
+KEPT_OF_ANOTHER = Sentence(
+    "kept_of_another", "%(name)s stays: another client has, or had, the slug that is in its name."
+)
 
 
 def _remove_from(snapshot: ClientSnapshot, sm: SecretsManager) -> None:
@@ -163,12 +176,12 @@ def _remove_from(snapshot: ClientSnapshot, sm: SecretsManager) -> None:
 
     def find_objection(there: SecretDescription) -> Message | None:
         if there.name in known and known[there.name].client_id != snapshot.client_id:
-            return layout_sentences.KEPT_OF_ANOTHER(name=there.name)
+            return KEPT_OF_ANOTHER(name=there.name)
         current = [pk for pk, stages in there.versions.items() if CURRENT_STAGE in stages]
         pushed = known[there.name].version_id if there.name in known else ""
         if all(pk == pushed or keys.is_ours(there.name, pk) for pk in current):
             return None
-        return layout_sentences.KEPT_AS_WRITTEN(name=there.name)
+        return KEPT_AS_WRITTEN(name=there.name)
 
     pk = snapshot.client_id
     done = in_a_row(
@@ -183,7 +196,7 @@ def _remove_from(snapshot: ClientSnapshot, sm: SecretsManager) -> None:
         ClientMigration.objects.forget_other_secrets(snapshot.client_id)
         AuditEvent.objects.record(
             AuditCode.DELETION,
-            audit_sentences.OTHER_SECRETS_LEFT(result=done or sentences.NO_SECRET()),
+            OTHER_SECRETS_LEFT(result=done or NO_SECRET()),
             client_id=snapshot.client_id,
             slug=snapshot.slug,
         )
@@ -212,6 +225,23 @@ class LayoutChange:
     message: Message
 
 
+LAYOUT_CHANGED = Sentence(
+    "layout_changed",
+    "NOVA now reads: %(new)s. Written too, until no reader needs them any more: %(old)s.",
+    glue=", ",
+)
+LAYOUT_IS_SO = Sentence("layout_is_so", "It has this layout already.")
+LAYOUT_UNDER_WAY = Sentence(
+    "layout_under_way",
+    "A push, a move or another change of this client is under way. Its layout stays; try again.",
+)
+NAME_IS_MOVING = Sentence(
+    "name_is_moving",
+    "NOVA gave the client another slug, and secrets of the slug %(slug)s are written too until no reader needs them any"
+    " more. Change the layout after that.",
+)
+
+
 def change_layout(
     *,
     client_id: int,
@@ -226,18 +256,18 @@ def change_layout(
     """
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         if not held:
-            raise LayoutRefusedError(layout_sentences.LAYOUT_UNDER_WAY(), ErrorClass.UNAVAILABLE)
+            raise LayoutRefusedError(LAYOUT_UNDER_WAY(), ErrorClass.UNAVAILABLE)
         try:
             snapshot = read_snapshot(client_id)
         except NovaSchemaError as error:
             raise LayoutRefusedError(error.message, ErrorClass.SCHEMA) from None
         if snapshot.is_leaving_or_left:
-            raise LayoutRefusedError(offboarding_sentences.IS_OFFBOARDED(slug=snapshot.slug))
+            raise LayoutRefusedError(IS_OFFBOARDED(slug=snapshot.slug))
         if snapshot.layout == layout:
             ClientMigration.objects.store_first_layout(client_id, layout)
-            return LayoutChange(snapshot.slug, Outcome.UNCHANGED, layout_sentences.LAYOUT_IS_SO())
+            return LayoutChange(snapshot.slug, Outcome.UNCHANGED, LAYOUT_IS_SO())
         if snapshot.other_slug:
-            why = layout_sentences.NAME_IS_MOVING(slug=snapshot.other_slug)
+            why = NAME_IS_MOVING(slug=snapshot.other_slug)
             raise LayoutRefusedError(why)
         sm = secrets_manager(interactive=interactive)
         found = _read_present(snapshot, sm)
@@ -249,10 +279,16 @@ def change_layout(
         _require_unchanged(found, pending, sm)
         _switch(snapshot, pending, by=by)
         old, new = tuple(found.version_ids), tuple(pending.documents)
-        message = layout_sentences.LAYOUT_CHANGED(old=old, new=new)
+        message = LAYOUT_CHANGED(old=old, new=new)
         if late := _find_late_write(found, sm):
             message = in_a_row(message, late) or message
         return LayoutChange(snapshot.slug, Outcome.UPDATED, message)
+
+
+FORMER_SECRETS_STAY_YET = Sentence(
+    "former_secrets_stay_yet",
+    "Its secrets move to the name of its new slug once its former ones are gone.",
+)
 
 
 def follow_new_slug(client_id: int) -> LayoutChange | None:
@@ -266,7 +302,7 @@ def follow_new_slug(client_id: int) -> LayoutChange | None:
     if snapshot.secret_slug == snapshot.slug or snapshot.is_leaving_or_left:
         return None
     if snapshot.other_secrets and snapshot.other_slug != snapshot.slug:
-        raise LayoutRefusedError(layout_sentences.FORMER_SECRETS_STAY_YET())
+        raise LayoutRefusedError(FORMER_SECRETS_STAY_YET())
     sm, prefix = secrets_manager(), settings.NOVA_SECRET_PREFIX
     # No secret can have had a name that AWS takes for none.
     never = documents.name_problem(snapshot.secret_slug, prefix=prefix, layout=snapshot.layout)
@@ -275,7 +311,7 @@ def follow_new_slug(client_id: int) -> LayoutChange | None:
         with transaction.atomic():
             refuse_lost_client_locks()
             _store_switch(snapshot, replace(snapshot, secret_slug=snapshot.slug), secrets=None)
-        return LayoutChange(snapshot.slug, Outcome.UNCHANGED, sentences.NO_SECRET())
+        return LayoutChange(snapshot.slug, Outcome.UNCHANGED, NO_SECRET())
     target = _make_target(snapshot, found, secret_slug=snapshot.slug)
     _require_free(target, sm)
     _require_copyable(snapshot, found, sm)
@@ -283,9 +319,7 @@ def follow_new_slug(client_id: int) -> LayoutChange | None:
     _require_unchanged(found, pending, sm)
     _switch(snapshot, pending)
     old, new = tuple(found.version_ids), tuple(pending.documents)
-    return LayoutChange(
-        snapshot.slug, Outcome.UPDATED, layout_sentences.LAYOUT_CHANGED(old=old, new=new)
-    )
+    return LayoutChange(snapshot.slug, Outcome.UPDATED, LAYOUT_CHANGED(old=old, new=new))
 
 
 def _make_target(
@@ -309,6 +343,16 @@ def _make_target(
     )
 
 
+NAME_IS_TAKEN = Sentence(
+    "name_is_taken",
+    "Its secrets keep their name, as AWS has another secret %(name)s, or keeps one until its deletion. NOVA reads them"
+    " as before.",
+)
+LAYOUT_UNREAD = Sentence(
+    "layout_unread", "Its layout stays, as its secret can't be read: %(error)s"
+)
+
+
 def _require_free(target: ClientSnapshot, sm: SecretsManager) -> None:
     """Refuse a name under which there is a secret that is not the client's own, be its deletion scheduled.
 
@@ -318,7 +362,7 @@ def _require_free(target: ClientSnapshot, sm: SecretsManager) -> None:
     if problem := documents.name_problem(target.secret_slug, prefix=prefix, layout=target.layout):
         raise LayoutRefusedError(problem, ErrorClass.DATA)
     if holder := find_name_holder(target.client_id, target.secret_slug):
-        why = sentences.NAME_IS_ANOTHERS(name=next(iter(target.names.values())), slug=holder)
+        why = NAME_IS_ANOTHERS(name=next(iter(target.names.values())), slug=holder)
         raise LayoutRefusedError(why)
     names = [n for layout in Layout for n in secret_names(target.secret_slug, layout).values()]
     known = find_known_secrets(names)
@@ -331,11 +375,11 @@ def _require_free(target: ClientSnapshot, sm: SecretsManager) -> None:
         except SecretsManagerError as error:
             if error.not_found:
                 continue
-            why = layout_sentences.LAYOUT_UNREAD(error=error.message)
+            why = LAYOUT_UNREAD(error=error.message)
             raise LayoutRefusedError(why, error.error_class) from None
         # What a try that was killed has begun there is the client's own, though no push has met it yet.
         if own.other_slug != target.secret_slug or name in known:
-            raise LayoutRefusedError(layout_sentences.NAME_IS_TAKEN(name=there.name))
+            raise LayoutRefusedError(NAME_IS_TAKEN(name=there.name))
 
 
 def _read_present(snapshot: ClientSnapshot, sm: SecretsManager) -> AwsCopy | None:
@@ -347,8 +391,17 @@ def _read_present(snapshot: ClientSnapshot, sm: SecretsManager) -> AwsCopy | Non
         if is_gone and snapshot.phase == Phase.POSTGRES:
             return None
         error_class = getattr(error, "error_class", ErrorClass.DATA)
-        why = layout_sentences.LAYOUT_UNREAD(error=error.message)
+        why = LAYOUT_UNREAD(error=error.message)
         raise LayoutRefusedError(why, error_class) from None
+
+
+LAYOUTS = {
+    "client": Sentence("layout_client", "one secret per client"),
+    "service": Sentence("layout_service", "one secret per service"),
+}
+LAYOUT_WITHOUT_SECRET = Sentence(
+    "layout_without_secret", "It has no secret yet. It will get %(layout)s."
+)
 
 
 def _change_without_secret(
@@ -358,27 +411,42 @@ def _change_without_secret(
         refuse_lost_client_locks()
         ClientMigration.objects.store_first_layout(snapshot.client_id, snapshot.layout)
         _store_switch(snapshot, replace(snapshot, layout=layout), secrets=None, by=by)
-    named = layout_sentences.LAYOUTS[layout]()
-    return LayoutChange(
-        snapshot.slug, Outcome.UPDATED, layout_sentences.LAYOUT_WITHOUT_SECRET(layout=named)
-    )
+    named = LAYOUTS[layout]()
+    return LayoutChange(snapshot.slug, Outcome.UPDATED, LAYOUT_WITHOUT_SECRET(layout=named))
+
+
+LAYOUT_DIFFERS = Sentence(
+    "layout_differs",
+    "Its layout stays: both stores differ, and somebody else wrote the current version of %(name)s."
+    " Look at the mismatch and copy one way first.",
+)
+LAYOUT_FOREIGN = Sentence(
+    "layout_foreign",
+    "Its layout stays: somebody else wrote the current version of %(name)s. Restore the client and look at the mismatch"
+    " first.",
+)
 
 
 def _require_copyable(snapshot: ClientSnapshot, found: AwsCopy, sm: SecretsManager) -> None:
     """Refuse where a rotation is under way, or a copy would pass somebody else's secret or version off as ours."""
     if rotation := Rotation.objects.find_unfinished(snapshot.client_id):
-        raise LayoutRefusedError(rotation_sentences.ROTATION_UNDER_WAY(ago=rotation.begun_at))
+        raise LayoutRefusedError(ROTATION_UNDER_WAY(ago=rotation.begun_at))
     owners = load_owners(found.version_ids)
     for name in found.version_ids:
         _require_own_and_settled(snapshot, name, owners, sm)
     if snapshot.phase == Phase.POSTGRES or are_equal(snapshot.document, found.document):
         return
     is_purged = snapshot.phase == Phase.PURGED
-    sentence = layout_sentences.LAYOUT_FOREIGN if is_purged else layout_sentences.LAYOUT_DIFFERS
+    sentence = LAYOUT_FOREIGN if is_purged else LAYOUT_DIFFERS
     newer = list_versions_since_backup(found)
     for value in found.source_values:
         if value.version_id in newer or owners.is_foreign_version(value):
             raise LayoutRefusedError(sentence(name=value.name))
+
+
+LAYOUT_ROTATES = Sentence(
+    "layout_rotates", "Its layout stays: a rotation of %(name)s is under way. Try again after it."
+)
 
 
 def _require_own_and_settled(
@@ -387,13 +455,13 @@ def _require_own_and_settled(
     try:
         there = sm.describe_secret(name)
     except SecretsManagerError as error:
-        why = layout_sentences.LAYOUT_UNREAD(error=error.message)
+        why = LAYOUT_UNREAD(error=error.message)
         raise LayoutRefusedError(why, error.error_class) from None
     if not owners.is_ours(there, snapshot.client_id):
         raise LayoutRefusedError(owners.explain_refusal(there))
     stages = there.versions.values()
     if any(PENDING_STAGE in each and CURRENT_STAGE not in each for each in stages):
-        raise LayoutRefusedError(layout_sentences.LAYOUT_ROTATES(name=name))
+        raise LayoutRefusedError(LAYOUT_ROTATES(name=name))
 
 
 def _prepare_secrets(
@@ -431,14 +499,25 @@ def _prepare_secrets(
     return pending
 
 
+LAYOUT_UNWRITTEN = Sentence(
+    "layout_unwritten", "Its layout stays, as the new secrets could not be written: %(error)s"
+)
+
+
 def _require_written(pending: PendingWrite) -> None:
     if error := pending.error:
         why = (
             error.message
             if isinstance(error, RefusedBySiteError)
-            else layout_sentences.LAYOUT_UNWRITTEN(error=error.message)
+            else LAYOUT_UNWRITTEN(error=error.message)
         )
         raise LayoutRefusedError(why, error.error_class)
+
+
+LAYOUT_WRITTEN_MEANWHILE = Sentence(
+    "layout_written_meanwhile",
+    "Its layout stays: somebody wrote to its secrets or moved it meanwhile. Try again.",
+)
 
 
 def _require_unchanged(found: AwsCopy, pending: PendingWrite, sm: SecretsManager) -> None:
@@ -446,13 +525,20 @@ def _require_unchanged(found: AwsCopy, pending: PendingWrite, sm: SecretsManager
     answers = sm.batch_get([*pending.documents, *found.version_ids])
     for answer in answers.values():
         if isinstance(answer, SecretsManagerError):
-            why = layout_sentences.LAYOUT_UNREAD(error=answer.message)
+            why = LAYOUT_UNREAD(error=answer.message)
             raise LayoutRefusedError(why, answer.error_class)
     written = {n: v for n, v in answers.items() if isinstance(v, SecretValue)}
     if not all(written[n].holds_document(d) for n, d in pending.documents.items()) or any(
         written[name].version_id != version for name, version in found.version_ids.items()
     ):
-        raise LayoutRefusedError(layout_sentences.LAYOUT_WRITTEN_MEANWHILE())
+        raise LayoutRefusedError(LAYOUT_WRITTEN_MEANWHILE())
+
+
+LAYOUT_WRITTEN_LATE = Sentence(
+    "layout_written_late",
+    "Somebody else wrote %(names)s in that very moment, which the new secrets lack: look at both, and change it anew.",
+    glue=", ",
+)
 
 
 def _find_late_write(found: AwsCopy, sm: SecretsManager) -> Message | None:
@@ -462,7 +548,7 @@ def _find_late_write(found: AwsCopy, sm: SecretsManager) -> Message | None:
     late = tuple(
         n for n, version in found.version_ids.items() if written.get(n, version) != version
     )
-    return layout_sentences.LAYOUT_WRITTEN_LATE(names=late) if late else None
+    return LAYOUT_WRITTEN_LATE(names=late) if late else None
 
 
 def _switch(snapshot: ClientSnapshot, pending: PendingWrite, *, by: User | None = None) -> None:
@@ -497,6 +583,14 @@ def _hold_pointers(snapshot: ClientSnapshot, target: ClientSnapshot) -> Iterator
         yield
 
 
+SECRETS_WERE_MOVED = Sentence(
+    "secrets_were_moved",
+    "Its secrets have the name of its new slug: moved from %(old)s to %(new)s. The former ones are written too until no"
+    " reader needs them any more.",
+)
+LAYOUT_WAS_CHANGED = Sentence("layout_was_changed", "Changed its layout: %(new)s, not %(old)s.")
+
+
 def _store_switch(
     snapshot: ClientSnapshot,
     target: ClientSnapshot,
@@ -512,15 +606,13 @@ def _store_switch(
         phase=snapshot.phase,
         keeps=secrets is not None,
     ):
-        raise LayoutRefusedError(layout_sentences.LAYOUT_WRITTEN_MEANWHILE())
+        raise LayoutRefusedError(LAYOUT_WRITTEN_MEANWHILE())
     Secret.objects.record(secrets or [])
     if target.secret_slug != snapshot.secret_slug:
-        facts = audit_sentences.SECRETS_WERE_MOVED(old=snapshot.secret_slug, new=target.secret_slug)
+        facts = SECRETS_WERE_MOVED(old=snapshot.secret_slug, new=target.secret_slug)
     else:
         named = {"old": snapshot.layout, "new": target.layout}
-        facts = audit_sentences.LAYOUT_WAS_CHANGED(
-            **{side: layout_sentences.LAYOUTS[each]() for side, each in named.items()}
-        )
+        facts = LAYOUT_WAS_CHANGED(**{side: LAYOUTS[each]() for side, each in named.items()})
     AuditEvent.objects.record(
         AuditCode.LAYOUT, facts, by=by, client_id=snapshot.client_id, slug=snapshot.slug
     )

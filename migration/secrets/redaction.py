@@ -16,8 +16,6 @@ from psycopg import sql
 from credentials.nova_objects import ObjectKind, list_foreign_objects_on
 from credentials.pointers import make_pointer
 from credentials.shown_names import escape_invisible, escape_name
-from migration import audit_sentences
-from migration import redaction_sentences as sentences
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.aws_store import secrets_manager
 from migration.secrets.copies import (
@@ -27,7 +25,7 @@ from migration.secrets.copies import (
     make_value_needles,
 )
 from migration.secrets.models import Redaction
-from nova_credentials.messages import MessageError
+from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.tables import COUNT_WRITE, COUNTED_TABLES
 
 if TYPE_CHECKING:
@@ -219,12 +217,33 @@ class RedactableColumn:
         return sql.SQL(ENDED).format(column=sql.Identifier(column))
 
 
+REDACT_NAME_WRONG = Sentence(
+    "redact_name_wrong", "%(column)s: name a column as TABLE.COLUMN or SCHEMA.TABLE.COLUMN."
+)
+
+
 def parse_column(text: str) -> ColumnName:
     """Read `TABLE.COLUMN` or `SCHEMA.TABLE.COLUMN`; raises `NotRedactableError` for anything else."""
     parts = text.split(".")
     if not all(parts) or len(parts) not in (2, 3):
-        raise NotRedactableError(sentences.REDACT_NAME_WRONG(column=escape_name(text)))
+        raise NotRedactableError(REDACT_NAME_WRONG(column=escape_name(text)))
     return ColumnName(*parts) if len(parts) == 3 else ColumnName("public", *parts)
+
+
+REDACT_NO_COLUMN = Sentence("redact_no_column", "%(column)s: there is no such column.")
+REDACT_TYPE = Sentence(
+    "redact_type",
+    "%(column)s: only columns of type text, varchar, json and jsonb of ordinary tables are redacted.",
+)
+REDACT_KEY = Sentence("redact_key", "%(column)s: it is part of a key, so it is not redacted.")
+REDACT_NO_RIGHT = Sentence(
+    "redact_no_right",
+    "%(column)s: this site's role may not change it. Run: GRANT SELECT, UPDATE ON %(table)s TO %(role)s;",
+)
+REDACT_NO_STATE = Sentence(
+    "redact_no_state",
+    "%(column)s: the columns status and completed_at of executions are needed to know which ones have ended.",
+)
 
 
 def find_redactable_column(name: ColumnName) -> RedactableColumn:
@@ -234,27 +253,34 @@ def find_redactable_column(name: ColumnName) -> RedactableColumn:
         cursor.execute(COLUMN, [_quote_table(name), name.column])
         row = cursor.fetchone()
         if row is None:
-            raise _refuse(sentences.REDACT_NO_COLUMN, name)
+            raise _refuse(REDACT_NO_COLUMN, name)
         oid, _column, type_name, is_stored, may_change, is_key, role = row
         _refuse_child(cursor, oid, name)
         if type_name not in TYPES or not is_stored:
-            raise _refuse(sentences.REDACT_TYPE, name)
+            raise _refuse(REDACT_TYPE, name)
         if is_key:
-            raise _refuse(sentences.REDACT_KEY, name)
+            raise _refuse(REDACT_KEY, name)
         if not may_change:
             table = _quote_table(name)
             raise NotRedactableError(
-                sentences.REDACT_NO_RIGHT(
+                REDACT_NO_RIGHT(
                     column=name.shown, table=escape_invisible(table), role=escape_name(role)
                 )
             )
         if column := EXECUTION_COLUMNS.get(name.full_table):
             cursor.execute(HAS_STATE, [_quote_table(name), column])
             if not cursor.fetchone()[0]:
-                raise _refuse(sentences.REDACT_NO_STATE, name)
+                raise _refuse(REDACT_NO_STATE, name)
         if objects := find_code_run_by_updates(cursor, name):
             raise NotRedactableError(objects)
     return RedactableColumn(name, oid, type_name in ("json", "jsonb"), type_name == "jsonb")
+
+
+REDACT_FOREIGN_CODE = Sentence(
+    "redact_foreign_code",
+    "%(column)s: a change of this table runs the code of %(objects)s with this site's rights, so it is not redacted.",
+    glue=", ",
+)
 
 
 def find_code_run_by_updates(cursor: CursorWrapper, name: ColumnName) -> Message | None:
@@ -268,19 +294,30 @@ def find_code_run_by_updates(cursor: CursorWrapper, name: ColumnName) -> Message
     )
     if not objects:
         return None
-    return sentences.REDACT_FOREIGN_CODE(column=name.shown, objects=objects)
+    return REDACT_FOREIGN_CODE(column=name.shown, objects=objects)
+
+
+REDACT_CODE = Sentence(
+    "redact_code", "%(column)s: this table holds code that is executed, so it is never redacted."
+)
+REDACT_CREDENTIALS = Sentence(
+    "redact_credentials", "%(column)s: this is a table of clients or credentials: never redacted."
+)
+REDACT_OWN = Sentence(
+    "redact_own", "%(column)s: this is no table of NOVA's, so it is never redacted."
+)
 
 
 def _refuse_by_name(name: ColumnName, asked: ColumnName) -> None:
     """Refuse the column that was asked for, as it is `name` or one of its rows' columns."""
     if name.full_table in CODE_TABLES:
-        raise _refuse(sentences.REDACT_CODE, asked)
+        raise _refuse(REDACT_CODE, asked)
     if name.full_table in CREDENTIAL_TABLES:
-        raise _refuse(sentences.REDACT_CREDENTIALS, asked)
+        raise _refuse(REDACT_CREDENTIALS, asked)
     if name.schema in (*OWN_SCHEMAS, "pg_catalog", "information_schema") or name.schema.startswith(
         "pg_"
     ):
-        raise _refuse(sentences.REDACT_OWN, asked)
+        raise _refuse(REDACT_OWN, asked)
 
 
 def _refuse_child(cursor: CursorWrapper, oid: int, asked: ColumnName) -> None:
@@ -290,7 +327,7 @@ def _refuse_child(cursor: CursorWrapper, oid: int, asked: ColumnName) -> None:
         parent = ColumnName(schema, table, asked.column)
         _refuse_by_name(parent, asked)
         if parent.full_table in EXECUTION_COLUMNS:
-            raise _refuse(sentences.REDACT_NO_STATE, asked)
+            raise _refuse(REDACT_NO_STATE, asked)
 
 
 def _refuse(sentence: Sentence, name: ColumnName) -> NotRedactableError:
@@ -348,6 +385,15 @@ class RedactionResult:
     stop_reasons: list[Message] = field(default_factory=list)
 
 
+REDACT_PHASE = Sentence(
+    "redact_phase", "%(slug)s is in %(phase)s: copies are redacted only from the phase AWS on."
+)
+REDACT_SHARED = Sentence(
+    "redact_shared",
+    "%(slug)s: a value is left that %(other)s has too, which is still read from PostgreSQL.",
+)
+
+
 def plan_redaction(*, client_ids: Collection[int], columns: Collection[str]) -> RedactionPlan:
     """Find what may be redacted now: the values that AWS's current versions hold of clients from `aws` on."""
     chosen: list[RedactableColumn] = []
@@ -362,15 +408,13 @@ def plan_redaction(*, client_ids: Collection[int], columns: Collection[str]) -> 
     elsewhere = find_slugs_by_postgres_value() if clients else {}
     for client in clients:
         if not client.phase.aws_is_authority:
-            left_out.append(
-                sentences.REDACT_PHASE(slug=escape_name(client.slug), phase=client.phase.label)
-            )
+            left_out.append(REDACT_PHASE(slug=escape_name(client.slug), phase=client.phase.label))
             continue
         plan.slugs[client.client_id] = client.slug
         for value, name in client.in_aws.items():
             if other := elsewhere.get(value):
                 left_out.append(
-                    sentences.REDACT_SHARED(slug=escape_name(client.slug), other=escape_name(other))
+                    REDACT_SHARED(slug=escape_name(client.slug), other=escape_name(other))
                 )
                 continue
             plan.replacements.setdefault(value, f"{make_pointer(name)} {REDACTED_BY}")
@@ -408,6 +452,16 @@ class _ValueFinder:
         if next(self._needles.find_forms(text.encode()), None) is None:
             return RedactedText(text, frozenset())
         return (redact_json if is_json else redact_plain)(text, self.replacements)
+
+
+REDACTED = Sentence(
+    "redacted",
+    "Replaced secret values by pointers in %(n)s rows of %(column)s.",
+    one="Replaced secret values by pointers in %(n)s row of %(column)s.",
+)
+REDACT_STOPPED = Sentence(
+    "redact_stopped", "%(column)s: stopped, PostgreSQL refused it (SQLSTATE %(code)s)."
+)
 
 
 class _ColumnRedactor:
@@ -457,7 +511,7 @@ class _ColumnRedactor:
                 break
             time.sleep(LOCK_PAUSE_SECONDS)
         raise NotRedactableError(
-            sentences.REDACT_STOPPED(column=self.column.name.shown, code=code or "unknown")
+            REDACT_STOPPED(column=self.column.name.shown, code=code or "unknown")
         )
 
     def _try_piece(self, first: int, end: int) -> None:
@@ -490,7 +544,7 @@ class _ColumnRedactor:
             if self.column.name.full_table in EXECUTION_COLUMNS:
                 cursor.execute(f"LOCK TABLE ONLY {EXECUTIONS} IN ACCESS SHARE MODE")
         if find_redactable_column(self.column.name) != self.column:
-            raise NotRedactableError(sentences.REDACT_NO_COLUMN(column=self.column.name.shown))
+            raise NotRedactableError(REDACT_NO_COLUMN(column=self.column.name.shown))
 
     def _read_rows(self, first: int, end: int) -> Iterator[tuple[str, str, str]]:
         """Yield place, transaction and text of each row that may be redacted, a few at a time."""
@@ -545,7 +599,7 @@ class _ColumnRedactor:
             [
                 AuditEvent.make_signed(
                     AuditCode.REDACTION,
-                    audit_sentences.REDACTED(n=number, column=name.shown),
+                    REDACTED(n=number, column=name.shown),
                     client_id=client_id,
                     slug=self.plan.slugs[client_id],
                 )

@@ -18,21 +18,19 @@ from django.utils import timezone
 
 from credentials.models import Client
 from credentials.nova_columns import NovaSchemaError
-from migration import audit_sentences, rotation_sentences, sentences
-from migration import setting_sentences as told
 from migration.core.audit import AuditCode, AuditEvent, require_reason
 from migration.core.aws_store import secrets_manager
 from migration.core.aws_writes import find_write_refusal
 from migration.core.clients import RECOVERY_DAYS, ClientMigration, PhaseChange
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks
 from migration.core.secrets import Secret, name_secret_slug
+from migration.core.sentences import NOT_OURS
 from migration.core.snapshots import read_snapshot, read_snapshots_for_page
 from migration.logins.models import Rotation
 from migration.pushes.secret_writer import load_owners
 from migration.runs.engine import ItemFailedError, ItemsToRetry, process_one_by_one, works_on
 from migration.runs.items import Outcome
 from migration.runs.models import Run
-from migration.setting_sentences import REPLICAS_REMOVED
 from nova_credentials.aws.answers import Replica, SecretDescription
 from nova_credentials.aws.kms_keys import AWS_KEY, is_same_key
 from nova_credentials.aws.requests import list_tags, make_description
@@ -40,7 +38,7 @@ from nova_credentials.aws.secret_settings import add_replicas, remove_replicas, 
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.aws.versions import CURRENT
 from nova_credentials.document import name_problem
-from nova_credentials.messages import in_a_row
+from nova_credentials.messages import Sentence, in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -57,6 +55,17 @@ if TYPE_CHECKING:
 
 
 # Compares tags, description, KMS key and replicas of secrets with the settings. Asks nobody.
+
+
+KEY_UNTOLD = Sentence(
+    "key_untold",
+    "AWS names its KMS key %(now)s, and NOVA_KMS_KEY_ID names %(wanted)s: whether both are one key can't be told.",
+)
+REPLICA_FAILED = Sentence(
+    "replica_failed",
+    "Its replica in %(region)s failed: a secret of this name is there, or its KMS key can't be used. AWS's console"
+    " says which.",
+)
 
 
 @dataclass(frozen=True)
@@ -77,12 +86,12 @@ class Changes:
     @property
     def differs(self) -> bool:
         """Say whether something is certainly otherwise: not where two names of a key can't be compared."""
-        return any(message.key != told.KEY_UNTOLD.key for message in self.messages)
+        return any(message.key != KEY_UNTOLD.key for message in self.messages)
 
     @property
     def may_pass_by_itself(self) -> bool:
         """Say whether a difference that is left after a change may be gone at the next look: not a failed replica."""
-        stay = (told.KEY_UNTOLD.key, told.REPLICA_FAILED.key)
+        stay = (KEY_UNTOLD.key, REPLICA_FAILED.key)
         return any(message.key not in stay for message in self.messages)
 
 
@@ -95,6 +104,13 @@ def hash_settings() -> str:
     """Return a short hash of the wanted KMS key, replica regions, tags and description."""
     texts = [describe_settings(), list_tags("x"), make_description("x")]
     return hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+# How a secret differs from the settings
+TAGS_DIFFER = Sentence("tags_differ", "Its tags are not those that this site sets.")
+DESCRIPTION_DIFFERS = Sentence(
+    "description_differs", "Its description is not the one that this site sets."
+)
 
 
 def find_changes(there: SecretDescription, *, slug: str, key_as: str = "") -> Changes:
@@ -110,8 +126,8 @@ def find_changes(there: SecretDescription, *, slug: str, key_as: str = "") -> Ch
     key_message = _compare_key(there.kms_key, key_as)
     wanted: Mapping[str, str] | None = settings.NOVA_REPLICA_REGIONS
     replicas = list(_compare_replicas(there.replicas, wanted)) if wanted is not None else []
-    found = [told.TAGS_DIFFER()] if tags else []
-    found += [] if described else [told.DESCRIPTION_DIFFERS()]
+    found = [TAGS_DIFFER()] if tags else []
+    found += [] if described else [DESCRIPTION_DIFFERS()]
     found += [key_message] if key_message else []
     return Changes(
         tags=tags,
@@ -123,6 +139,9 @@ def find_changes(there: SecretDescription, *, slug: str, key_as: str = "") -> Ch
     )
 
 
+KEY_DIFFERS = Sentence("key_differs", "Its KMS key is %(now)s, and should be %(wanted)s.")
+
+
 def _compare_key(now: str, key_as: str) -> Message | None:
     wanted = settings.NOVA_KMS_KEY_ID
     if not wanted:
@@ -131,7 +150,7 @@ def _compare_key(now: str, key_as: str) -> Message | None:
     # AWS took the settings' name for the key that it calls `now`: only then is it known what no comparison tells.
     if is_same or (is_same is None and key_as == wanted):
         return None
-    sentence = told.KEY_UNTOLD if is_same is None else told.KEY_DIFFERS
+    sentence = KEY_UNTOLD if is_same is None else KEY_DIFFERS
     return sentence(now=now or AWS_KEY, wanted=wanted)
 
 
@@ -143,24 +162,33 @@ class _ReplicaChange:
     is_removed: bool = False
 
 
+REPLICA_LACKS = Sentence("replica_lacks", "It has no replica in %(region)s.")
+REPLICA_KEY_DIFFERS = Sentence(
+    "replica_key_differs",
+    "Its replica in %(region)s has the KMS key %(now)s, and should have %(wanted)s: it is removed and made anew.",
+)
+REPLICA_UNWANTED = Sentence(
+    "replica_unwanted",
+    "It has a replica in %(region)s, which NOVA_REPLICA_REGIONS does not name: it is removed.",
+)
+
+
 def _compare_replicas(
     replicas: tuple[Replica, ...], wanted: Mapping[str, str]
 ) -> Iterator[_ReplicaChange]:
     there = {each.region: each for each in replicas}
     for region in sorted(there.keys() - wanted.keys()):
-        message = told.REPLICA_UNWANTED(region=region)
+        message = REPLICA_UNWANTED(region=region)
         yield _ReplicaChange(region, message, is_removed=True)
     for region, key in wanted.items():
         now = there.get(region)
         if now is None:
-            yield _ReplicaChange(region, told.REPLICA_LACKS(region=region), key)
+            yield _ReplicaChange(region, REPLICA_LACKS(region=region), key)
         elif key and is_same_key(now.kms_key, key) is False:
-            message = told.REPLICA_KEY_DIFFERS(
-                region=region, now=now.kms_key or AWS_KEY, wanted=key
-            )
+            message = REPLICA_KEY_DIFFERS(region=region, now=now.kms_key or AWS_KEY, wanted=key)
             yield _ReplicaChange(region, message, key, is_removed=True)
         elif now.is_failed:
-            yield _ReplicaChange(region, told.REPLICA_FAILED(region=region), key)
+            yield _ReplicaChange(region, REPLICA_FAILED(region=region), key)
 
 
 def find_key_name_if_still_set(facts: dict[str, Any], there: SecretDescription) -> str:
@@ -202,7 +230,7 @@ def find_changes_from_stored_facts(
         replicas=tuple(Replica(*each) for each in facts["replicas"]),
     )
     if there.arn != arn:
-        return Changes(messages=(sentences.NOT_OURS(name=name),))
+        return Changes(messages=(NOT_OURS(name=name),))
     return find_changes(there, slug=slug, key_as=facts.get("key_as", ""))
 
 
@@ -390,6 +418,10 @@ def _recall_key(there: SecretDescription) -> str:
 LOCK_WAIT_SECONDS = 5.0
 
 
+DELETION_SCHEDULED = Sentence("deletion_scheduled", "Deletion of its secrets: %(result)s")
+NO_SECRET = Sentence("no_secret", "The client has no secret to delete.")
+
+
 def schedule_secret_deletion(snapshot: ClientSnapshot) -> Message:
     """Schedule the deletion of the client's secrets, store the result with its move, and return it.
 
@@ -399,7 +431,7 @@ def schedule_secret_deletion(snapshot: ClientSnapshot) -> Message:
     done = in_a_row(
         *(_schedule_deletion(snapshot, sm, name, owners) for name in snapshot.all_names)
     )
-    done = done or sentences.NO_SECRET()
+    done = done or NO_SECRET()
     with transaction.atomic():
         change = PhaseChange.objects.filter(
             client_id=snapshot.client_id, new=Phase.POSTGRES
@@ -409,12 +441,18 @@ def schedule_secret_deletion(snapshot: ClientSnapshot) -> Message:
             change.save(update_fields=["note"])
         AuditEvent.objects.record(
             AuditCode.DELETION,
-            audit_sentences.DELETION_SCHEDULED(result=done),
+            DELETION_SCHEDULED(result=done),
             by=change.by if change else None,
             client_id=snapshot.client_id,
             slug=snapshot.slug,
         )
     return done
+
+
+KEPT_IN_USE = Sentence(
+    "kept_in_use", "%(name)s was kept: its client is there again, or somebody works on it."
+)
+KEPT_AFTER_ERROR = Sentence("kept_after_error", "%(name)s was not changed: %(error)s")
 
 
 def schedule_deletion_for_deleted_clients(
@@ -431,24 +469,28 @@ def schedule_deletion_for_deleted_clients(
     for secret in Secret.objects.of_deleted_clients().filter(name__in=names).order_by("name"):
         with hold_client_locks([secret.client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
             if not held or Client.objects.filter(pk=secret.client_id).exists():
-                done.append(sentences.KEPT_IN_USE(name=secret.name))
+                done.append(KEPT_IN_USE(name=secret.name))
                 continue
             try:
                 what = _delete_leftover(sm, secret)
             except SecretsManagerError as error:
-                done.append(sentences.KEPT_AFTER_ERROR(name=secret.name, error=error.message))
+                done.append(KEPT_AFTER_ERROR(name=secret.name, error=error.message))
                 continue
             with transaction.atomic():
                 refuse_lost_client_locks()
                 AuditEvent.objects.record(
                     AuditCode.DELETION,
-                    audit_sentences.DELETION_SCHEDULED(result=what),
+                    DELETION_SCHEDULED(result=what),
                     by=by,
                     reason=reason,
                     client_id=secret.client_id,
                 )
             done.append(what)
     return done
+
+
+DELETED_ALREADY = Sentence("deleted_already", "The deletion of %(name)s was scheduled already.")
+KEPT_NOT_OURS = Sentence("kept_not_ours", "%(name)s was not changed: it is not ours.")
 
 
 def _delete_leftover(sm: SecretsManager, secret: Secret) -> Message:
@@ -458,24 +500,33 @@ def _delete_leftover(sm: SecretsManager, secret: Secret) -> Message:
         # A version of ours proves nothing here: a push may just be making it for a client of the same slug.
         if owners.is_known(there, secret.client_id):
             return None
-        return sentences.KEPT_NOT_OURS(name=there.name)
+        return KEPT_NOT_OURS(name=there.name)
 
     done = delete_secret_and_report(
         sm, secret.name, find_objection, owners=owners, client_id=secret.client_id
     )
     if done is None:
         store_look(secret.name, None)
-    elif done.key == sentences.DELETED_ALREADY.key:
+    elif done.key == DELETED_ALREADY.key:
         store_look(secret.name, sm.describe_secret(secret.name))
-    return done or sentences.NO_SECRET()
+    return done or NO_SECRET()
+
+
+SECRETS_KEPT_FOR_ROTATION = Sentence(
+    "secrets_kept_for_rotation",
+    "%(name)s was kept: it holds the new password of a rotation that is not finished.",
+)
+KEPT_MOVED_ON = Sentence(
+    "kept_moved_on", "%(name)s was not changed: the client was moved meanwhile."
+)
 
 
 def _find_use(client_id: int, name: str) -> Message | None:
     """Say why the secret is needed still, or again; None where it isn't."""
     if Rotation.objects.find_unfinished(client_id):
-        return rotation_sentences.SECRETS_KEPT_FOR_ROTATION(name=name)
+        return SECRETS_KEPT_FOR_ROTATION(name=name)
     moved_on = ClientMigration.objects.filter(pk=client_id).exclude(phase=Phase.POSTGRES)
-    return sentences.KEPT_MOVED_ON(name=name) if moved_on.exists() else None
+    return KEPT_MOVED_ON(name=name) if moved_on.exists() else None
 
 
 def _schedule_deletion(
@@ -487,7 +538,12 @@ def _schedule_deletion(
             sm, name, lambda _there: _find_use(client_id, name), owners=owners, client_id=client_id
         )
     except SecretsManagerError as error:
-        return sentences.KEPT_AFTER_ERROR(name=name, error=error.message)
+        return KEPT_AFTER_ERROR(name=name, error=error.message)
+
+
+DELETED_ON = Sentence(
+    "deleted_on", "%(name)s is deleted on %(day)s; until then it can be restored."
+)
 
 
 def delete_secret_and_report(
@@ -505,9 +561,9 @@ def delete_secret_and_report(
     try:
         there = sm.describe_secret(name)
         if there.deleted_at:
-            return sentences.DELETED_ALREADY(name=name)
+            return DELETED_ALREADY(name=name)
         if not owners.is_ours(there, client_id):
-            return sentences.KEPT_NOT_OURS(name=name)
+            return KEPT_NOT_OURS(name=name)
         if objection := find_objection(there):
             return objection
         at = schedule_with_replicas(sm, there)
@@ -517,7 +573,7 @@ def delete_secret_and_report(
         ):  # in the layout of one secret per service, a service without rows has none
             return None
         raise
-    return in_a_row(sentences.DELETED_ON(name=name, day=at.date()), name_removed_replicas(there))
+    return in_a_row(DELETED_ON(name=name, day=at.date()), name_removed_replicas(there))
 
 
 def schedule_with_replicas(sm: SecretsManager, there: SecretDescription) -> datetime:
@@ -531,6 +587,11 @@ def schedule_with_replicas(sm: SecretsManager, there: SecretDescription) -> date
     at = sm.schedule_deletion(there.arn, days=RECOVERY_DAYS)
     store_look(there.name, replace(there, deleted_at=at, replicas=()))
     return at
+
+
+REPLICAS_REMOVED = Sentence(
+    "replicas_removed", "The replicas of %(name)s were removed: %(regions)s.", glue=", "
+)
 
 
 def name_removed_replicas(there: SecretDescription) -> Message | None:
@@ -561,6 +622,18 @@ class SecretLook:
     problem: Message | None = None
 
 
+# What became of it
+SETTINGS_UNDER_WAY = Sentence(
+    "settings_under_way",
+    "A push, a move or another change of this client is under way. Nothing was applied; try again.",
+)
+SETTINGS_OF_ANOTHER_START = Sentence(
+    "settings_of_another_start",
+    "This process was started with another NOVA_KMS_KEY_ID or NOVA_REPLICA_REGIONS than the run. Restart site and"
+    " workers with the same, and start another run.",
+)
+
+
 def apply_settings(
     *,
     client_id: int,
@@ -573,10 +646,10 @@ def apply_settings(
     `wanted`: the settings as they were planned. Raises `ItemFailedError`, `Client.DoesNotExist` and `LeaseLostError`.
     """
     if wanted != describe_settings():
-        raise ItemFailedError(told.SETTINGS_OF_ANOTHER_START())
+        raise ItemFailedError(SETTINGS_OF_ANOTHER_START())
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         if not held:
-            raise ItemFailedError(told.SETTINGS_UNDER_WAY(), ErrorClass.UNAVAILABLE)
+            raise ItemFailedError(SETTINGS_UNDER_WAY(), ErrorClass.UNAVAILABLE)
         try:
             snapshot = read_snapshot(client_id)
         except NovaSchemaError as error:
@@ -594,6 +667,11 @@ def apply_settings(
     return _sum_up(applied, problems)
 
 
+NO_SECRET_TO_SET = Sentence(
+    "no_secret_to_set", "It has no secret in AWS, or their deletion is scheduled."
+)
+
+
 def _sum_up(
     applied: list[tuple[Outcome, Message | None]], problems: list[ItemFailedError]
 ) -> tuple[Outcome, Message | None]:
@@ -603,10 +681,14 @@ def _sum_up(
         why = in_a_row(*(each.message for each in problems)) or passing.message
         raise ItemFailedError(why, passing.error_class)
     if not applied:
-        return Outcome.SKIPPED, told.NO_SECRET_TO_SET()
+        return Outcome.SKIPPED, NO_SECRET_TO_SET()
     is_changed = any(outcome == Outcome.UPDATED for outcome, _ in applied)
     message = in_a_row(*(message for _, message in applied))
     return (Outcome.UPDATED if is_changed else Outcome.UNCHANGED), message
+
+
+SETTINGS_NOT_APPLIED = Sentence("settings_not_applied", "%(name)s: %(error)s")
+SETTINGS_STILL_DIFFER = Sentence("settings_still_differ", "%(name)s: %(differences)s")
 
 
 def _apply_to_secret(
@@ -628,11 +710,11 @@ def _apply_to_secret(
         if error.not_found and error.operation == "DescribeSecret":
             store_look(name, None)
             return
-        message = told.SETTINGS_NOT_APPLIED(name=name, error=error.message)
+        message = SETTINGS_NOT_APPLIED(name=name, error=error.message)
         raise ItemFailedError(message, error.error_class) from None
     left = compare_secret(after, slug=snapshot.secret_slug)
     if left.differs:
-        message = told.SETTINGS_STILL_DIFFER(name=name, differences=left.messages)
+        message = SETTINGS_STILL_DIFFER(name=name, differences=left.messages)
         # AWS answers what was before for a moment, and takes its time to remove a replica.
         error_class = ErrorClass.UNAVAILABLE if left.may_pass_by_itself else ErrorClass.CONFLICT
         raise ItemFailedError(message, error_class)
@@ -643,8 +725,12 @@ def _apply_to_secret(
         yield Outcome.UNCHANGED, None
 
 
+# The audit, and what is said beside a deletion
+SETTINGS_APPLIED = Sentence("settings_applied", "%(name)s: what was otherwise: %(differences)s")
+
+
 def _name_changes(there: SecretDescription, changes: Changes) -> Message:
-    return told.SETTINGS_APPLIED(name=there.name, differences=changes.messages)
+    return SETTINGS_APPLIED(name=there.name, differences=changes.messages)
 
 
 def _change(
@@ -710,6 +796,13 @@ def _apply_changes(
         yield
 
 
+KEY_READS_NOT = Sentence(
+    "key_reads_not",
+    "%(name)s has the KMS key that it should have, and this site can't read it: %(error)s Look at the key's state and"
+    " policy. NOVA may be refused, too.",
+)
+
+
 def _require_readable(sm: SecretsManager, there: SecretDescription) -> None:
     """Raise `ItemFailedError` where the site can't read a secret that has a value, with the key of the settings."""
     has_value = any(CURRENT in stages for stages in there.versions.values())
@@ -718,7 +811,7 @@ def _require_readable(sm: SecretsManager, there: SecretDescription) -> None:
     try:
         sm.get_value(there.arn)
     except SecretsManagerError as error:
-        message = told.KEY_READS_NOT(name=there.name, error=error.message)
+        message = KEY_READS_NOT(name=there.name, error=error.message)
         raise ItemFailedError(message, error.error_class) from None
 
 

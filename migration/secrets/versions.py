@@ -20,7 +20,6 @@ from credentials.copying import (
 from credentials.models import save_columns
 from credentials.secret_names import find_name_problem
 from credentials.triggers import writes_are_counted
-from migration import login_sentences, rotation_sentences, sentences, version_sentences
 from migration.core.audit import AuditCode, AuditEvent, first_id_at, require_storable_reason
 from migration.core.aws_store import make_aws_copy, secret_names, secrets_manager
 from migration.core.aws_writes import TEST_LOGIN, find_write_refusal
@@ -30,6 +29,7 @@ from migration.core.leases import hold_client_locks, refuse_lost_client_locks
 from migration.core.outgoing import PROVEN_WRONG, LoginOutcome
 from migration.core.rate_limiter import rate_limiter
 from migration.core.secrets import find_layout, find_other_secrets_layout
+from migration.core.sentences import LOGIN_OUTCOMES, NOVA_WROTE
 from migration.core.snapshots import (
     read_client_with_rows,
     read_snapshot,
@@ -38,7 +38,7 @@ from migration.core.snapshots import (
 )
 from migration.logins import pending as pending_secrets
 from migration.logins.attempts import try_login
-from migration.logins.models import Rotation
+from migration.logins.models import ROTATION_UNDER_WAY, Rotation
 from migration.logins.pending import is_made_by_site
 from migration.pushes.comparisons import compare, compare_with_document
 from migration.pushes.known_values import (
@@ -48,7 +48,12 @@ from migration.pushes.known_values import (
 )
 from migration.pushes.models import NewValueOrigin
 from migration.pushes.pushes import SHOWN_DIGITS, find_problem, push, write_document
-from migration.pushes.resolutions import LOCK_WAIT_SECONDS, NotResolved, record_resolution
+from migration.pushes.resolutions import (
+    LOCK_WAIT_SECONDS,
+    TRY_AGAIN_LATER,
+    NotResolved,
+    record_resolution,
+)
 from migration.pushes.rows_from_aws import STORE_ERRORS, hold_rows
 from migration.pushes.secret_writer import PartlyWrittenError, RefusedBySiteError, load_owners
 from migration.runs.items import PUSHED
@@ -60,7 +65,7 @@ from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.aws.versions import CURRENT, PENDING, list_versions
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import EXTRA_KEY, DocumentError
-from nova_credentials.messages import Message, in_a_row
+from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -80,6 +85,14 @@ if TYPE_CHECKING:
 # Takes off AWSPENDING that an interrupted write left on a version of ours, once nothing can need that version.
 
 
+PENDING_TAKEN_OFF = Sentence(
+    "pending_taken_off", "Took AWSPENDING off version %(version)s of %(name)s."
+)
+PENDING_IS_GONE = Sentence(
+    "pending_is_gone", "Nothing was changed: this version of %(name)s has no AWSPENDING any more."
+)
+
+
 def take_unneeded_pending_off(
     *, client_id: int, name: str, version_id: str, by: User | None = None
 ) -> Message:
@@ -91,26 +104,38 @@ def take_unneeded_pending_off(
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         snapshot, sm = read_snapshot(client_id), secrets_manager(interactive=True)
         if not held:
-            raise NotResolved(sentences.TRY_AGAIN_LATER())
+            raise NotResolved(TRY_AGAIN_LATER())
         if rotation := Rotation.objects.find_unfinished(client_id):
-            raise NotResolved(rotation_sentences.ROTATION_UNDER_WAY(ago=rotation.begun_at))
+            raise NotResolved(ROTATION_UNDER_WAY(ago=rotation.begun_at))
         if why := find_write_refusal():
             raise NotResolved(why)
         if name not in snapshot.names.values():
-            raise NotResolved(version_sentences.PENDING_IS_GONE(name=name))
+            raise NotResolved(PENDING_IS_GONE(name=name))
         try:
             version = TriedVersion(client_id, snapshot.slug, name, version_id, by)
             _require_unneeded(sm, version)
             refuse_lost_client_locks()
             if not pending_secrets.take_pending_off(sm, name, version_id):
-                raise NotResolved(version_sentences.PENDING_IS_GONE(name=name))
+                raise NotResolved(PENDING_IS_GONE(name=name))
         except (SecretsManagerError, DocumentError) as error:
             raise NotResolved(error.message) from None
-        done = version_sentences.PENDING_TAKEN_OFF(name=name, version=shorten(version_id))
+        done = PENDING_TAKEN_OFF(name=name, version=shorten(version_id))
         AuditEvent.objects.record(
             AuditCode.VERSION, done, by=by, client_id=client_id, slug=snapshot.slug
         )
     return done
+
+
+PENDING_IS_FOREIGN = Sentence(
+    "pending_is_foreign",
+    "Nothing was changed: somebody else wrote this version of %(name)s and may be rotating it.",
+)
+PENDING_MAY_BE_NEEDED = Sentence(
+    "pending_may_be_needed",
+    "Nothing was changed: it is not proven that the current version of %(name)s still logs in (%(logins)s), so the"
+    " pending one may hold the password that counts.",
+    glue=", ",
+)
 
 
 def _require_unneeded(sm: SecretsManager, version: TriedVersion) -> None:
@@ -118,9 +143,9 @@ def _require_unneeded(sm: SecretsManager, version: TriedVersion) -> None:
     name = version.name
     pending = sm.get_stage(name, PENDING)
     if pending is None or pending.version_id != version.version_id:
-        raise NotResolved(version_sentences.PENDING_IS_GONE(name=name))
+        raise NotResolved(PENDING_IS_GONE(name=name))
     if not is_made_by_site(name, version.version_id):
-        raise NotResolved(version_sentences.PENDING_IS_FOREIGN(name=name))
+        raise NotResolved(PENDING_IS_FOREIGN(name=name))
     current = sm.get_value(name)
     if current.version_id != version.version_id:
         # Each login in which the two differ has to work as the current one has it.
@@ -128,7 +153,7 @@ def _require_unneeded(sm: SecretsManager, version: TriedVersion) -> None:
         tried = replace(version, version_id=current.version_id)
         if failed := try_for_failures(differing, version=tried):
             told = tuple(text for text, _outcome in failed)
-            raise NotResolved(version_sentences.PENDING_MAY_BE_NEEDED(name=name, logins=told))
+            raise NotResolved(PENDING_MAY_BE_NEEDED(name=name, logins=told))
 
 
 # Lists the versions of a client's secrets: stages, times, who wrote each. Reads AWS and the audit, never a value.
@@ -253,6 +278,14 @@ LOGINS_AT_ONCE = 10
 NAMING_KEYS = ("label", "is_primary", "sender_whitelist", EXTRA_KEY)
 
 
+KINDS = {
+    "database": Sentence("version_database_login", "the database login"),
+    "email": Sentence("version_mail_login", "the mail login"),
+    "aws": Sentence("version_aws_login", "the AWS login"),
+}
+VERSION_LABELLED_LOGIN = Sentence("version_labelled_login", "%(kind)s “%(label)s”")
+
+
 @dataclass(frozen=True)
 class VersionLogin:
     """One login of a document: its type, its label (empty where it has none), and its fields."""
@@ -263,10 +296,10 @@ class VersionLogin:
 
     def make_row_name_message(self) -> Message:
         """Name the login for a sentence."""
-        kind = version_sentences.KINDS[self.credential_type]()
+        kind = KINDS[self.credential_type]()
         if not self.label:
             return kind
-        return version_sentences.VERSION_LABELLED_LOGIN(kind=kind, label=self.label)
+        return VERSION_LABELLED_LOGIN(kind=kind, label=self.label)
 
 
 @dataclass(frozen=True)
@@ -280,6 +313,13 @@ class TriedVersion:
     by: User | None
 
 
+VERSION_LOGIN_UNPROVEN = Sentence(
+    "version_login_unproven",
+    "Nothing was restored yet: whether the logins of this version work could not be found out (%(logins)s).",
+    glue=", ",
+)
+
+
 class UnprovenLoginsError(NotResolved):
     """Whether these logins work could not be found out: somebody has to decide.
 
@@ -288,7 +328,7 @@ class UnprovenLoginsError(NotResolved):
 
     def __init__(self, failed: Collection[tuple[Message, LoginOutcome]]) -> None:
         told = tuple(text for text, _outcome in failed)
-        super().__init__(version_sentences.VERSION_LOGIN_UNPROVEN(logins=told))
+        super().__init__(VERSION_LOGIN_UNPROVEN(logins=told))
         key = repr([str(text) for text in told])
         hashed = salted_hmac("migration.UnprovenLoginsError", key, algorithm="sha256")
         self.digest = hashed.hexdigest()[:16]
@@ -303,6 +343,13 @@ def list_new_logins(document: Document, present: Document | None) -> Iterator[Ve
                 yield VersionLogin(credential_type, str(entry.get("label") or ""), entry)
 
 
+VERSION_LOGIN_REFUSED = Sentence(
+    "version_login_refused",
+    "Nothing was restored: the server refuses a login of this version (%(logins)s), so NOVA could not use it.",
+    glue=", ",
+)
+
+
 def require_working_logins(
     logins: Collection[VersionLogin], *, version: TriedVersion, accepted_digest: str
 ) -> None:
@@ -314,11 +361,18 @@ def require_working_logins(
     failed = try_for_failures(logins, version=version)
     wrong = tuple(text for text, outcome in failed if outcome in PROVEN_WRONG)
     if wrong:
-        raise NotResolved(version_sentences.VERSION_LOGIN_REFUSED(logins=wrong))
+        raise NotResolved(VERSION_LOGIN_REFUSED(logins=wrong))
     if failed:
         error = UnprovenLoginsError(failed)
         if error.digest != accepted_digest:
             raise error
+
+
+VERSION_LOGINS_TESTED = Sentence(
+    "version_logins_tested",
+    "Tested logins of version %(version)s of %(name)s: %(results)s.",
+    glue="; ",
+)
 
 
 def try_for_failures(
@@ -333,7 +387,7 @@ def try_for_failures(
     with ContextThreads(LOGINS_AT_ONCE) as threads:
         outcomes = list(threads.map(_try, logins))
     told = [_describe(*each) for each in zip(logins, outcomes, strict=True)]
-    tested = version_sentences.VERSION_LOGINS_TESTED(
+    tested = VERSION_LOGINS_TESTED(
         version=shorten(version.version_id), name=version.name, results=tuple(told)
     )
     AuditEvent.objects.record(
@@ -357,9 +411,12 @@ def _try(login: VersionLogin) -> LoginOutcome:
     return try_login(login.credential_type, login.values).outcome
 
 
+VERSION_TRIED_LOGIN = Sentence("version_tried_login", "%(login)s: %(outcome)s")
+
+
 def _describe(login: VersionLogin, outcome: LoginOutcome) -> Message:
-    told = login_sentences.OUTCOMES[outcome]()
-    return version_sentences.VERSION_TRIED_LOGIN(login=login.make_row_name_message(), outcome=told)
+    told = LOGIN_OUTCOMES[outcome]()
+    return VERSION_TRIED_LOGIN(login=login.make_row_name_message(), outcome=told)
 
 
 def _list_entries(document: Document, credential_type: CredentialType) -> Iterator[Document]:
@@ -413,6 +470,14 @@ def plan_restore(client_id: int, *, name: str, version_id: str) -> VersionPlan:
     return _make_plan(read_snapshot(client_id), name, version_id)
 
 
+VERSION_RESTORED_IN_PART = Sentence(
+    "version_restored_in_part",
+    "AWS has a part of the values already, in %(names)s, and NOVA reads that; PostgreSQL was left as it is: %(error)s"
+    " Compare both stores, then copy one way.",
+    glue=", ",
+)
+
+
 def restore_version(
     *,
     client_id: int,
@@ -439,7 +504,7 @@ def restore_version(
     require_working_logins(tried.logins, version=version, accepted_digest=accepted_digest)
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         if not held:
-            raise NotResolved(sentences.TRY_AGAIN_LATER())
+            raise NotResolved(TRY_AGAIN_LATER())
         snapshot = read_snapshot(client_id)
         plan = _make_plan(snapshot, name, version_id)
         _require_seen(plan, seen)
@@ -448,12 +513,12 @@ def restore_version(
         try:
             with hold_rows(client_id) as now:
                 if not now.has_same_rows_as(snapshot):
-                    raise NotResolved(sentences.NOVA_WROTE())
+                    raise NotResolved(NOVA_WROTE())
                 refuse_lost_client_locks()
                 resolution = _write_stores(plan, client_id, reason=reason, by=by)
         except PartlyWrittenError as error:
             part = {key: error.message.values[key] for key in ("names", "error")}
-            raise NotResolved(version_sentences.VERSION_RESTORED_IN_PART(**part)) from None
+            raise NotResolved(VERSION_RESTORED_IN_PART(**part)) from None
         except (*READ_ERRORS, RefusedBySiteError) as error:
             raise NotResolved(error.message) from None
         if not plan.phase.aws_is_authority:
@@ -463,19 +528,44 @@ def restore_version(
     return resolution
 
 
+RESTORES_SOMETHING_ELSE = Sentence(
+    "restores_something_else",
+    "Nothing was restored: the client or its values changed since you opened the page. Look at it again.",
+)
+
+
 def _require_seen(plan: VersionPlan, seen: str) -> None:
     if plan.digest != seen:
-        raise NotResolved(version_sentences.RESTORES_SOMETHING_ELSE())
+        raise NotResolved(RESTORES_SOMETHING_ELSE())
+
+
+VERSION_MIGRATE_FIRST = Sentence(
+    "version_migrate_first",
+    "Nothing is restored: in this phase NOVA reads PostgreSQL and nobody writes AWS. Edit the login, or move the client"
+    " to dual write first.",
+)
+VERSION_ROWS_ARE_NEWER = Sentence(
+    "version_rows_are_newer",
+    "Nothing is restored: PostgreSQL's rows were written and AWS has not got that yet, so it would be lost. Push the"
+    " client first, or restore it if it is purged.",
+)
+VERSION_ROWS_MAY_BE_NEWER = Sentence(
+    "version_rows_may_be_newer",
+    "Nothing is restored: NOVA's writes are not counted now, so PostgreSQL may hold a value that would be lost.",
+)
+VERSION_CHANGES_NOTHING = Sentence(
+    "version_changes_nothing", "NOVA reads the values of this version already: nothing is restored."
+)
 
 
 def _make_plan(snapshot: ClientSnapshot, name: str, version_id: str) -> VersionPlan:
     sm = secrets_manager(interactive=True)
     if snapshot.phase == Phase.POSTGRES:
-        raise NotResolved(version_sentences.VERSION_MIGRATE_FIRST())
+        raise NotResolved(VERSION_MIGRATE_FIRST())
     if snapshot.push_pending:
-        raise NotResolved(version_sentences.VERSION_ROWS_ARE_NEWER())
+        raise NotResolved(VERSION_ROWS_ARE_NEWER())
     if not writes_are_counted():
-        raise NotResolved(version_sentences.VERSION_ROWS_MAY_BE_NEWER())
+        raise NotResolved(VERSION_ROWS_MAY_BE_NEWER())
     try:
         secrets = read_client(sm, snapshot.names, layout=snapshot.layout)
         former = _read_former(snapshot, secrets, name, version_id, sm=sm)
@@ -488,13 +578,19 @@ def _make_plan(snapshot: ClientSnapshot, name: str, version_id: str) -> VersionP
     beside = replace(snapshot, document=present if present is not None else {})
     changes = compare_with_document(beside, former)
     if not changes.mismatches:
-        raise NotResolved(version_sentences.VERSION_CHANGES_NOTHING())
+        raise NotResolved(VERSION_CHANGES_NOTHING())
     if snapshot.phase == Phase.PURGED:
         _require_same_rows(snapshot, client, former)
     logins = tuple(list_new_logins(former, present))
     return VersionPlan(
         snapshot.slug, name, version_id, snapshot.phase, changes, staying, logins, former
     )
+
+
+VERSION_GONE = Sentence(
+    "version_gone", "AWS no longer has this version of %(name)s: nothing is restored."
+)
+VERSION_IS_CURRENT = Sentence("version_is_current", "This is the current version already.")
 
 
 def _read_former(
@@ -511,16 +607,16 @@ def _read_former(
     if part and VERSION_ID.fullmatch(version_id):
         kept = sm.get_version(name, version_id)
     if part is None or kept is None:
-        raise NotResolved(version_sentences.VERSION_GONE(name=name))
+        raise NotResolved(VERSION_GONE(name=name))
     current = secrets.values.get(part)
     if current and current.version_id == version_id:
-        raise NotResolved(version_sentences.VERSION_IS_CURRENT())
+        raise NotResolved(VERSION_IS_CURRENT())
     if snapshot.phase.aws_is_authority:
         others = {
             each: value.to_document() for each, value in secrets.values.items() if each != part
         }
     elif snapshot.document is None:
-        raise NotResolved(snapshot.problem or sentences.TRY_AGAIN_LATER())
+        raise NotResolved(snapshot.problem or TRY_AGAIN_LATER())
     else:
         others = documents.split_document(snapshot.document, layout=secrets.layout)
     former = documents.join_parts({**others, part: kept.to_document()}, layout=secrets.layout)
@@ -540,6 +636,14 @@ def _find_present(snapshot: ClientSnapshot, secrets: ClientSecrets) -> Document 
         return None
 
 
+VERSION_DIFFERS_FROM_ROWS = Sentence(
+    "version_differs_from_rows",
+    "Nothing is restored: the tables of this purged client hold other values than the version in %(paths)s, and this"
+    " site changes secrets alone there. Restore the client to AWS first.",
+    glue=", ",
+)
+
+
 def _require_same_rows(snapshot: ClientSnapshot, client: Client, former: Document) -> None:
     """Raise `NotResolved` where the rows of a purged client hold something else than the version beside its secrets.
 
@@ -556,7 +660,13 @@ def _require_same_rows(snapshot: ClientSnapshot, client: Client, former: Documen
     found = compare_with_document(replace(snapshot, document=rows), former).read_mismatches()
     if found:
         paths = tuple(mismatch.path for mismatch in found)
-        raise NotResolved(version_sentences.VERSION_DIFFERS_FROM_ROWS(paths=paths))
+        raise NotResolved(VERSION_DIFFERS_FROM_ROWS(paths=paths))
+
+
+VERSION_RESTORED = Sentence("version_restored", "Version %(version)s of %(name)s was restored.")
+LOGINS_NOT_IN_VERSION = Sentence(
+    "logins_not_in_version", "Not in this version, and left where they are: %(rows)s.", glue=", "
+)
 
 
 def _write_stores(plan: VersionPlan, client_id: int, *, reason: str, by: User | None) -> Resolution:
@@ -568,11 +678,11 @@ def _write_stores(plan: VersionPlan, client_id: int, *, reason: str, by: User | 
             copy_document_into_rows(reread_locked_client(client_id), plan.former)
         after = reread_locked_snapshot(client_id)
         if after.document is None or (problem := find_problem(after)):
-            raise NotResolved(after.problem or problem or sentences.TRY_AGAIN_LATER())
+            raise NotResolved(after.problem or problem or TRY_AGAIN_LATER())
         if plan.phase.aws_is_authority:
             write_document(after, document=after.document, overwrite=True)
-    done = version_sentences.VERSION_RESTORED(version=shorten(plan.version_id), name=plan.name)
-    stay = version_sentences.LOGINS_NOT_IN_VERSION(rows=plan.staying) if plan.staying else None
+    done = VERSION_RESTORED(version=shorten(plan.version_id), name=plan.name)
+    stay = LOGINS_NOT_IN_VERSION(rows=plan.staying) if plan.staying else None
     return record_resolution(
         client_id, Resolution.Kind.TO_VERSION, by, reason, in_a_row(done, stay)
     )
@@ -598,10 +708,15 @@ def _write_aws_alone(plan: VersionPlan, client_id: int) -> None:
     )
 
 
+VERSION_RESTORED_IN_POSTGRES = Sentence(
+    "version_restored_in_postgres", "PostgreSQL has the values; AWS does not yet. %(why)s"
+)
+
+
 def _push_rows(resolution: Resolution) -> None:
     """Push the rows, and note beside what was done where AWS did not take them."""
     (result,) = push(client_ids=[resolution.client_id], overwrite=True, interactive=True)
     if result.outcome not in PUSHED:
-        late = version_sentences.VERSION_RESTORED_IN_POSTGRES(why=result.summary_message)
+        late = VERSION_RESTORED_IN_POSTGRES(why=result.summary_message)
         resolution.message = in_a_row(resolution.message, late)
         resolution.save(update_fields=["message"])

@@ -30,10 +30,10 @@ from migration.core.clients import (
 from migration.core.comparisons import Comparison
 from migration.core.workers import Worker
 from migration.nova.readers import pluralize_failing_readers
-from migration.operations.doctor import process_sentences
 from migration.runs.items import Act
 from migration.runs.models import Run
 from migration.runs.requests import MoveRequest
+from migration.site.notices import AUDIT_NOT_SEALED
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def _alert_missing_worker(data: AlertData) -> Iterator[Alert]:
 def _alert_unsealed_audit(_data: AlertData) -> Iterator[Alert]:
     if since := find_unsealed_since():
         url = reverse("admin:migration_run_check_nova")
-        yield Alert(localize(process_sentences.AUDIT_NOT_SEALED(ago=since)), url, VIEW_RUNS)
+        yield Alert(localize(AUDIT_NOT_SEALED(ago=since)), url, VIEW_RUNS)
 
 
 def _alert_nova_tables(data: AlertData) -> Iterator[Alert]:

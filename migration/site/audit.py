@@ -24,7 +24,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import BASE_INPUT_CLASSES, SELECT_CLASSES
 
-from migration import audit_sentences as sentences
 from migration.core.audit import AuditCheckpoint, AuditCode, AuditEvent, AuditLink, audit_keys
 from migration.core.audit_chain import (
     LAST_POSITION,
@@ -45,7 +44,7 @@ from migration.core.pages import (
 )
 from migration.core.refused_acts import record_repeats
 from migration.core.snapshots import repeatable_read_only
-from nova_credentials.messages import MessageError
+from nova_credentials.messages import MessageError, Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -447,6 +446,12 @@ class TrimResult:
     checkpoint: AuditCheckpoint
 
 
+AUDIT_NOT_SOUND = Sentence(
+    "audit_not_sound", "The audit is not sound: %(fault)s. Run verify_audit."
+)
+NO_OLD_ENTRY = Sentence("no_old_entry", "No entry in the chain is that old.")
+
+
 def trim_audit(*, before: datetime, file: Path, by: User | None = None) -> TrimResult:
     """Write every entry up to the first of `before` or later into a new file, make a checkpoint, and delete them.
 
@@ -456,12 +461,12 @@ def trim_audit(*, before: datetime, file: Path, by: User | None = None) -> TrimR
     seal_audit(from_beginning=True, wait=True)
     found = verify_audit()
     if not found.is_sound:
-        raise NotTrimmedError(sentences.AUDIT_NOT_SOUND(fault=found.describe_first_fault()))
+        raise NotTrimmedError(AUDIT_NOT_SOUND(fault=found.describe_first_fault()))
     _delete_let_go(found.begins_after)
     head, digest = _export_old(found, before, file)
     if head is None:
         file.unlink()
-        raise NotTrimmedError(sentences.NO_OLD_ENTRY())
+        raise NotTrimmedError(NO_OLD_ENTRY())
     checkpoint = _make_checkpoint(head, digest, before, by)
     return TrimResult(_delete_let_go(head.position), checkpoint)
 
@@ -490,6 +495,12 @@ def _export_old(found: Verification, before: datetime, file: Path) -> tuple[Audi
         return last, file_digest(written, "sha256").hexdigest()
 
 
+TRIMMED = Sentence(
+    "trimmed",
+    "Let go of the entries up to %(position)s, from before %(day)s; they are in the file %(sha256)s.",
+)
+
+
 def _make_checkpoint(
     head: AuditHead, digest: str, before: datetime, by: User | None
 ) -> AuditCheckpoint:
@@ -497,7 +508,7 @@ def _make_checkpoint(
     with transaction.atomic():
         event = AuditEvent.objects.record(
             AuditCode.TRIM,
-            sentences.TRIMMED(position=str(head.position), day=before.date(), sha256=digest),
+            TRIMMED(position=str(head.position), day=before.date(), sha256=digest),
             by=by,
         )
         checkpoint = AuditCheckpoint(
@@ -521,6 +532,14 @@ def _delete_let_go(position: int) -> int:
     return deleted
 
 
+AUDIT_IN_USE = Sentence(
+    "audit_in_use", "The audit is in use. Run it again: it goes on where it was."
+)
+AUDIT_NOT_OWNED = Sentence(
+    "audit_not_owned", "This role doesn't own the audit's tables, so it can't delete."
+)
+
+
 def _delete_some(position: int) -> int:
     """Delete some entries with the triggers off, and on again, in one transaction."""
     tables = (EVENTS, LINKS)
@@ -533,9 +552,9 @@ def _delete_some(position: int) -> int:
             number = int(cursor.rowcount)
             cursor.execute("; ".join(on))
     except OperationalError:
-        raise NotTrimmedError(sentences.AUDIT_IN_USE()) from None
+        raise NotTrimmedError(AUDIT_IN_USE()) from None
     except ProgrammingError:
-        raise NotTrimmedError(sentences.AUDIT_NOT_OWNED()) from None
+        raise NotTrimmedError(AUDIT_NOT_OWNED()) from None
     return number
 
 

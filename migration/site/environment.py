@@ -10,9 +10,9 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.utils.translation import gettext as _
 
-from migration import sentences
-from migration.core.aws_writes import find_write_refusal
+from migration.core.aws_writes import DATABASE_IS_COPY, WRITES_STOPPED, find_write_refusal
 from migration.core.secrets import Secret
+from migration.core.sentences import HOST_DIFFERS
 
 if TYPE_CHECKING:
     from nova_credentials.messages import Message
@@ -77,9 +77,9 @@ def _name_refusal(refusal: Message | None) -> str:
     if refusal is None:
         return ""
     names = {
-        sentences.WRITES_STOPPED.key: _("AWS writes are stopped"),
-        sentences.HOST_DIFFERS.key: _("Differs from the other hosts: writes nothing to AWS"),
-        sentences.DATABASE_IS_COPY.key: _("Duplicate of the database: writes nothing to AWS"),
+        WRITES_STOPPED.key: _("AWS writes are stopped"),
+        HOST_DIFFERS.key: _("Differs from the other hosts: writes nothing to AWS"),
+        DATABASE_IS_COPY.key: _("Duplicate of the database: writes nothing to AWS"),
     }
     return names.get(refusal.key, _("Writes nothing to AWS"))
 

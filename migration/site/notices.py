@@ -34,12 +34,9 @@ from unfold.widgets import CHECKBOX_CLASSES
 from credentials.localization import localize
 from credentials.models import Client
 from credentials.shown_names import escape_invisible
-from migration import notice_sentences as sentences
-from migration import sentences as own_sentences
-from migration import setting_sentences
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.audit_chain import find_unsealed_since
-from migration.core.aws_writes import find_write_refusal
+from migration.core.aws_writes import WRITES_STOPPED, find_write_refusal
 from migration.core.clients import SET_NOTICES, all_clients
 from migration.core.comparisons import Comparison, OpenMismatch
 from migration.core.mails import NO_SERVER, send_mail_in_time
@@ -68,15 +65,16 @@ from migration.core.outgoing import (
 )
 from migration.core.pages import AdminView, add_pages, get_signed_in_user, read_number
 from migration.core.secrets import client_has_settings_drift
+from migration.core.sentences import HOST_DIFFERS
 from migration.core.workers import Worker
 from migration.logins import models as rotation_schedules
 from migration.logins.models import Rotation, RotationOutcome, RotationSchedule
 from migration.nova.models import ReaderProcess
-from migration.operations.doctor import process_sentences
 from migration.secrets.models import FoundCopy, SearchedClient
 from migration.site.audit import verify_audit
 from migration.site.environment import name_environment
 from migration.site.models import OF_AWS
+from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
@@ -338,6 +336,13 @@ def find_email(user: User) -> str:
 # What is told
 
 
+NOTICES_SET = Sentence(
+    "notices_set",
+    "Set what is told by mail (%(mail)s) and by webhook (%(webhook)s).",
+    glue=", ",
+)
+
+
 def set_switches(
     shown: Collection[str],
     *,
@@ -357,7 +362,7 @@ def set_switches(
                 switch.save()
                 changed.append(event)
         if changed:
-            facts = sentences.NOTICES_SET(
+            facts = NOTICES_SET(
                 mail=_name_events(after.values(), NoticeWay.MAIL),
                 webhook=_name_events(after.values(), NoticeWay.WEBHOOK),
             )
@@ -365,8 +370,11 @@ def set_switches(
     return bool(changed)
 
 
+NO_EVENT = Sentence("no_event", "nothing")
+
+
 def _name_events(switches: Collection[NoticeSwitch], way: NoticeWay) -> tuple[Message | str, ...]:
-    return tuple(each.event for each in switches if each.is_on(way)) or (sentences.NO_EVENT(),)
+    return tuple(each.event for each in switches if each.is_on(way)) or (NO_EVENT(),)
 
 
 # Texts
@@ -382,6 +390,12 @@ class NoticeText:
     signature: str
 
 
+SENT_BY_SITE = Sentence(
+    "sent_by_site",
+    "NOVA Admin (%(site)s) sent this. Its page “Notices” says what is told, and to whom.",
+)
+
+
 def make_text(notice: Notice) -> NoticeText:
     """Return the notice's text in the language of NOVA_NOTIFY_LANGUAGE, its names without tricks."""
     with translation.override(settings.NOVA_NOTIFY.language):
@@ -390,7 +404,7 @@ def make_text(notice: Notice) -> NoticeText:
             subject=escape_invisible(f"[{site}] {notice.title}")[:LONGEST_SUBJECT],
             text=escape_invisible(localize(notice.facts))[:LONGEST_TEXT],
             link=make_link(notice.event),
-            signature=escape_invisible(localize(sentences.SENT_BY_SITE(site=site))),
+            signature=escape_invisible(localize(SENT_BY_SITE(site=site))),
         )
 
 
@@ -514,12 +528,18 @@ def make_message_id(delivery: NoticeDelivery) -> str:
     return f"<{name}@nova-admin.invalid>"
 
 
+# The text of a mail, and its end
+NOTICE_TEST = Sentence(
+    "notice_test", "%(who)s sent this notice to see whether notices get here. Nothing has happened."
+)
+
+
 def send_test_to_recipients(*, by: User, seconds: float) -> Notice:
     """Send a test to every recipient of the settings, now; who isn't reached in this time is tried by the workers."""
     with transaction.atomic():
         notice = Notice.objects.create(
             event=NoticeEvent.TEST,
-            facts=sentences.NOTICE_TEST(who=by.get_username()),
+            facts=NOTICE_TEST(who=by.get_username()),
             key=f"{NoticeEvent.TEST}:{uuid4()}",
             handed_out_at=timezone.now(),
         )
@@ -576,6 +596,13 @@ def look_at_audit() -> None:
     Condition.objects.update_and_notify(NoticeEvent.AUDIT_BROKEN, broken, over_after=AT_ONCE)
 
 
+# What holds for a time
+AWS_ANSWERS_NOT = Sentence(
+    "aws_answers_not",
+    "AWS has not answered in any of the newest comparisons (%(error)s): nothing can be pushed or compared.",
+)
+
+
 def _find_aws_gone() -> Iterator[FoundCondition]:
     """Yield that AWS gave none of the newest comparisons an answer, and one of them failed for a reason of AWS's."""
     newest = Comparison.objects.order_by("-pk").values_list("compared_at", "status", "error_class")[
@@ -585,37 +612,65 @@ def _find_aws_gone() -> Iterator[FoundCondition]:
     lately = [(status, error) for at, status, error in newest if at > since]
     errors = [error for _status, error in lately if error in OF_AWS]
     if errors and all(status == Comparison.Status.UNCHECKED for status, _error in lately):
-        yield FoundCondition("aws", sentences.AWS_ANSWERS_NOT(error=errors[0]))
+        yield FoundCondition("aws", AWS_ANSWERS_NOT(error=errors[0]))
+
+
+READERS_ARE_GONE = Sentence(
+    "readers_are_gone",
+    "No process of NOVA read through the package in the last hour; the last one did %(ago)s ago.",
+)
+READERS_FAIL = Sentence(
+    "readers_fail",
+    "AWS failed for %(n)s processes of NOVA in the last 30 minutes.",
+    one="AWS failed for %(n)s process of NOVA in the last 30 minutes.",
+)
 
 
 def _find_readers_gone() -> Iterator[FoundCondition]:
     """Yield that NOVA's processes fail at AWS, or that none reads although clients are read from AWS."""
     readers = ReaderProcess.objects.summarize()
     if readers.failing:
-        yield FoundCondition("failing", process_sentences.READERS_FAIL(n=readers.failing))
+        yield FoundCondition("failing", READERS_FAIL(n=readers.failing))
     last = readers.last_read_at
     if last and not readers.seen and all_clients().in_phases(*READS_AWS).exists():
-        yield FoundCondition("gone", process_sentences.READERS_ARE_GONE(ago=last))
+        yield FoundCondition("gone", READERS_ARE_GONE(ago=last))
 
 
 def _find_duplicate() -> Iterator[FoundCondition]:
     """Yield that this database is a duplicate, or can't be known to be none."""
     why = find_write_refusal()
     # That a host differs is so of one host only: the others would tell at once that it is over.
-    if why and why.key not in (own_sentences.WRITES_STOPPED.key, own_sentences.HOST_DIFFERS.key):
+    if why and why.key not in (WRITES_STOPPED.key, HOST_DIFFERS.key):
         yield FoundCondition(why.key, why)
+
+
+AUDIT_NOT_SEALED = Sentence(
+    "audit_not_sealed",
+    "The audit has not been sealed for %(ago)s: entries that somebody removes now are not missed.",
+)
 
 
 def _find_unsealed() -> Iterator[FoundCondition]:
     """Yield that the audit's chain does not go on. Who keeps the task that seals from it doesn't keep this one."""
     if since := find_unsealed_since():
-        yield FoundCondition("audit", process_sentences.AUDIT_NOT_SEALED(ago=since))
+        yield FoundCondition("audit", AUDIT_NOT_SEALED(ago=since))
+
+
+WORKERS_ARE_GONE = Sentence(
+    "workers_are_gone", "No worker is alive; the last one was seen %(ago)s ago."
+)
 
 
 def _find_workers_gone() -> Iterator[FoundCondition]:
     seen = Worker.objects.last_seen_at()
     if seen and timezone.now() - seen > GONE_AFTER:
-        yield FoundCondition("workers", process_sentences.WORKERS_ARE_GONE(ago=seen))
+        yield FoundCondition("workers", WORKERS_ARE_GONE(ago=seen))
+
+
+WORKERS_WERE_GONE = Sentence(
+    "workers_were_gone",
+    "No worker was running for %(n)s minutes: nothing was pushed or compared. Workers run again.",
+)
 
 
 @transaction.atomic
@@ -630,15 +685,34 @@ def _note_look() -> None:
     row.save(update_fields=["seen_at"])
     was_told = Condition.objects.filter(event=NoticeEvent.WORKERS_GONE).exists()
     if not is_first and not was_told and now - before > GONE_AFTER:
-        facts = sentences.WORKERS_WERE_GONE(n=int((now - before).total_seconds() // 60))
+        facts = WORKERS_WERE_GONE(n=int((now - before).total_seconds() // 60))
         key = f"{NoticeEvent.WORKERS_GONE}:{before.isoformat()}"
         Notice.objects.record(NoticeEvent.WORKERS_GONE, facts, key=key, is_over=True)
+
+
+SECRETS_NOT_AS_SET = Sentence(
+    "secrets_not_as_set",
+    "%(n)s clients have secrets whose tags, description, KMS key or replicas are not as the settings say.",
+    one="%(n)s client has secrets whose tags, description, KMS key or replicas are not as the settings say.",
+)
 
 
 def _find_settings_differ() -> Iterator[FoundCondition]:
     """Yield that secrets are not as the settings say, by the newest look at each."""
     if number := Client.objects.filter(client_has_settings_drift()).count():
-        yield FoundCondition("settings", setting_sentences.SECRETS_NOT_AS_SET(n=number))
+        yield FoundCondition("settings", SECRETS_NOT_AS_SET(n=number))
+
+
+AUDIT_DOES_NOT_HOLD = Sentence(
+    "audit_does_not_hold",
+    "The audit is not as this site wrote it: %(n)s faults. Run verify_audit and keep what it prints.",
+    one="The audit is not as this site wrote it: one fault. Run verify_audit and keep what it prints.",
+)
+AUDIT_KEY_NOT_SET = Sentence(
+    "audit_key_not_set",
+    "The audit can't be verified: entries name keys that are not set on this host (%(keys)s). Run verify_audit.",
+    glue=", ",
+)
 
 
 def _find_audit_broken() -> Iterator[FoundCondition]:
@@ -647,9 +721,9 @@ def _find_audit_broken() -> Iterator[FoundCondition]:
         return
     number = verified.faults.total()
     logger.error("The audit does not hold: %s faults. Run verify_audit", number)
-    facts = sentences.AUDIT_DOES_NOT_HOLD(n=number)
+    facts = AUDIT_DOES_NOT_HOLD(n=number)
     if verified.foreign and not number:
-        facts = sentences.AUDIT_KEY_NOT_SET(keys=tuple(verified.foreign))
+        facts = AUDIT_KEY_NOT_SET(keys=tuple(verified.foreign))
     yield FoundCondition("audit", facts)
 
 
@@ -683,36 +757,67 @@ def _find_copies() -> Iterable[str]:
     return (f"{client_id}:{table}.{column}"[:100] for client_id, table, column in places)
 
 
+# What holds for some clients
+MISMATCHES_OPENED = Sentence(
+    "mismatches_opened",
+    "%(n)s more fields differ between PostgreSQL and AWS. Clients: %(names)s",
+    glue=", ",
+    one="One more field differs between PostgreSQL and AWS. Client: %(names)s",
+)
+ROTATIONS_STOPPED = Sentence(
+    "rotations_stopped",
+    "%(n)s rotations stopped, and somebody has to look which secret is valid: %(names)s",
+    glue=", ",
+    one="A rotation stopped, and somebody has to look which secret is valid: %(names)s",
+)
+ROTATIONS_REFUSED = Sentence(
+    "rotations_refused",
+    "%(n)s rotations failed, and changed nothing: %(names)s",
+    glue=", ",
+    one="A rotation failed, and changed nothing: %(names)s",
+)
+ROTATIONS_OVERDUE = Sentence(
+    "rotations_overdue",
+    "The database passwords of %(n)s more clients are overdue for their rotation: %(names)s",
+    glue=", ",
+    one="The database password of one more client is overdue for its rotation: %(names)s",
+)
+SEARCH_FOUND_COPIES = Sentence(
+    "search_found_copies",
+    "A search found copies of secret values in %(n)s more places. Clients: %(names)s",
+    glue=", ",
+    one="A search found a copy of secret values in one more place. Client: %(names)s",
+)
 CLIENT_CONDITIONS = (
     ClientCondition(
         "mismatch",
         NoticeEvent.MISMATCH,
         _find_mismatches,
-        sentences.MISMATCHES_OPENED,
+        MISMATCHES_OPENED,
     ),
     ClientCondition(
         "rotation_stopped",
         NoticeEvent.ROTATION_FAILED,
         partial(_find_rotations, RotationOutcome.STOPPED),
-        sentences.ROTATIONS_STOPPED,
+        ROTATIONS_STOPPED,
     ),
     ClientCondition(
         "rotation_refused",
         NoticeEvent.ROTATION_FAILED,
         partial(_find_rotations, RotationOutcome.REFUSED),
-        sentences.ROTATIONS_REFUSED,
+        ROTATIONS_REFUSED,
     ),
     ClientCondition(
         "rotation_overdue",
         NoticeEvent.ROTATION_OVERDUE,
         _find_overdue,
-        sentences.ROTATIONS_OVERDUE,
+        ROTATIONS_OVERDUE,
     ),
     ClientCondition(
         "copies_found",
         NoticeEvent.COPIES_FOUND,
         _find_copies,
-        sentences.SEARCH_FOUND_COPIES,
+        SEARCH_FOUND_COPIES,
     ),
 )
 

@@ -18,12 +18,12 @@ from django.utils.translation import ngettext
 
 from credentials.localization import localize, localize_html
 from credentials.shown_names import escape_name
-from migration import login_sentences
 from migration.campaigns.models import describe_minutes
 from migration.core import aws_writes
 from migration.core.clients import PhaseChoices
 from migration.core.comparisons import Comparison
 from migration.core.outgoing import LoginOutcome
+from migration.core.sentences import LOGIN_OUTCOMES
 from migration.runs.items import Outcome
 from migration.runs.plans import RunPlan
 from migration.runs.requests import MoveRequest
@@ -135,7 +135,7 @@ def login_badge(outcome: str) -> str:
 @register.filter
 def explain_login(outcome: str) -> Message:
     """Return what a login test's outcome means."""
-    return login_sentences.OUTCOMES[outcome]()
+    return LOGIN_OUTCOMES[outcome]()
 
 
 @register.filter

@@ -26,10 +26,9 @@ from django.views.generic import TemplateView
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
-from migration import factor_sentences as sentences
 from migration.people.lockouts import LOGIN, find_lock_end
 from migration.people.models import PasswordPlace
-from migration.people.password_pages import check_own_password_or_code
+from migration.people.password_pages import NO_PROOF, check_own_password_or_code
 from migration.people.second_factors import (
     CodeVerdict,
     UnreadableFactorError,
@@ -48,6 +47,7 @@ from migration.people.second_factors import (
 from nova_admin.login.adapter import GIVEN, GIVING, SecondFactorStage, note_second_factor
 from nova_admin.login.oidc_views import AGAIN, PROOF, is_proof
 from nova_admin.login_lockout import answer_locked_out, get_address
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -121,6 +121,14 @@ class EnterFactorView(FactorPage):
         return HttpResponseRedirect(self.get_success_url())
 
 
+
+
+PROVE_AT_PROVIDER = Sentence(
+    "prove_at_provider",
+    "That you logged in at the provider was not shown, or more than five minutes ago. Log in there again.",
+)
+
+
 class SignedInPage(FactorPage):
     """A page for a session that has given the second factor, if its user has one."""
 
@@ -172,7 +180,7 @@ class SignedInPage(FactorPage):
 
     def explain_missing_proof(self) -> Message:
         at_provider = self.may_prove_at_provider
-        return sentences.PROVE_AT_PROVIDER() if at_provider else sentences.NO_PROOF()
+        return PROVE_AT_PROVIDER() if at_provider else NO_PROOF()
 
     def show_codes(self, codes: list[str]) -> HttpResponse:
         """Show recovery codes, this once: nothing keeps them."""
@@ -258,16 +266,42 @@ def find_user_yet_to_give_code(request: HttpRequest) -> User | None:
     return user
 
 
+
+
+# Entering a code
+CODE_REFUSED = Sentence(
+    "code_refused",
+    "That code is not right, or was used before. If your app shows it now, the clock of your phone may be wrong: have"
+    " it set its clock by itself, and try the next code.",
+)
+CODE_TOO_SOON = Sentence(
+    "code_too_soon",
+    "Too many wrong codes: wait %(n)s seconds and give the next one.",
+)
+CODE_MUCH_TOO_SOON = Sentence(
+    "code_much_too_soon",
+    "Too many wrong codes were given for you. The next one is looked at in %(n)s minutes. If it was not you, somebody"
+    " has your password: tell your Administrators, who can end this wait.",
+    one="Too many wrong codes were given for you. The next one is looked at in a minute. If it was not you, somebody"
+    " has your password: tell your Administrators, who can end this wait.",
+)
+FACTOR_UNREADABLE = Sentence(
+    "factor_unreadable",
+    "Your second factor can no longer be read, as the site's SECRET_KEY was changed. A user administrator"
+    " has to reset it.",
+)
+
+
 def explain_refused_code(answer: CodeVerdict, user: User) -> Message:
     """Say why the code logs nobody in."""
     if answer is CodeVerdict.UNREADABLE:
-        return sentences.FACTOR_UNREADABLE()
+        return FACTOR_UNREADABLE()
     if answer is CodeVerdict.WRONG:
-        return sentences.CODE_REFUSED()
+        return CODE_REFUSED()
     wait = max(1, find_wait(user))
     if wait <= TOLD_IN_SECONDS:
-        return sentences.CODE_TOO_SOON(n=wait)
-    return sentences.CODE_MUCH_TOO_SOON(n=math.ceil(wait / 60))
+        return CODE_TOO_SOON(n=wait)
+    return CODE_MUCH_TOO_SOON(n=math.ceil(wait / 60))
 
 
 def report_failure(request: HttpRequest, user: User) -> None:

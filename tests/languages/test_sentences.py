@@ -12,18 +12,26 @@ from credentials.localization import localize, localize_html
 from credentials.models import CREDENTIAL_MODELS
 from credentials.nova_columns import ColumnChange
 from credentials.sentences import COLUMN_CHANGES, ROWS
-from migration import layout_sentences, login_sentences, run_sentences, sentences, version_sentences
-from migration.audit_sentences import RESOLUTIONS
+from migration.clients.page import HAS_LOGINS
 from migration.core.clients import PhaseChoices
+from migration.core.comparisons import STATUSES
 from migration.core.outgoing import LoginOutcome
-from migration.evidence_sentences import EVIDENCE, FAILURE_CAUSES
+from migration.core.sentences import LOGIN_OUTCOMES
 from migration.logins.models import LoginStore
-from migration.logins.testing import CopyAdvice
+from migration.logins.testing import ADVICE, STORES, CopyAdvice
 from migration.models import Comparison, MoveRequest, Rate, Resolution
-from migration.moves.evidence import Evidence
+from migration.moves.evidence import EVIDENCE, FAILURE_CAUSES, Evidence
+from migration.moves.moves import NO_VALUE_IN_AWS
 from migration.nova.models import AwsFailure
+from migration.pushes.comparisons import MISSING_IN_AWS
+from migration.pushes.pushes import NOT_PUSHED_INACTIVE, OUTCOMES
+from migration.pushes.resolutions import RESOLUTIONS
 from migration.runs.items import Outcome
-from migration.runs.models import Run
+from migration.runs.models import RUNS, Run
+from migration.runs.progress import RATE_REACHED
+from migration.runs.requests import REQUEST_STATES
+from migration.secrets.layouts import LAYOUTS
+from migration.secrets.versions import KINDS
 from nova_credentials import sentences as shared
 from nova_credentials.aws.answers import _ADVICE, ErrorClass, SecretsManagerError
 from nova_credentials.credential_types import CredentialType
@@ -37,9 +45,9 @@ VALUES = {
     "n": (65_536, "65,536", "65\xa0536"),
     "day": (date(2026, 12, 24), "2026-12-24", "24 de diciembre de 2026"),
     "rows": ((ROWS["email"](id="3"),), "mail login 3", "acceso a correo 3"),
-    "result": (sentences.STATUSES["mismatch"](), "Mismatch", "Discrepancia"),
-    "run": (sentences.RUNS["push"](id="1234"), "Push 1234", "Envío 1234"),
-    "error": (sentences.NOT_PUSHED_INACTIVE(), "Inactive.", "Inactivo."),
+    "result": (STATUSES["mismatch"](), "Mismatch", "Discrepancia"),
+    "run": (RUNS["push"](id="1234"), "Push 1234", "Envío 1234"),
+    "error": (NOT_PUSHED_INACTIVE(), "Inactive.", "Inactivo."),
     # A name, or whatever it is, that sounds like a sentence of ours.
     "name": ("Inactive.", "Inactive.", "Inactive."),
 }
@@ -68,11 +76,11 @@ def test_a_sentence_is_shown_in_spanish_with_its_values(sentence):
 
 def test_a_sentence_of_one_and_a_list_are_shown_in_spanish():
     with override("es"):
-        assert localize(sentences.HAS_LOGINS(n=1)) == "Tiene 1 acceso."
-        assert localize(sentences.MISSING_IN_AWS(names=("a", "b"))) == (
+        assert localize(HAS_LOGINS(n=1)) == "Tiene 1 acceso."
+        assert localize(MISSING_IN_AWS(names=("a", "b"))) == (
             "AWS no tiene ningún valor con el nombre a o b."
         )
-        assert localize(sentences.NO_VALUE_IN_AWS(rows=(ROWS["aws"](id="1"), "b"))) == (
+        assert localize(NO_VALUE_IN_AWS(rows=(ROWS["aws"](id="1"), "b"))) == (
             "AWS no tiene ningún valor para acceso a AWS 1, b."
         )
 
@@ -94,19 +102,19 @@ def test_every_key_is_declared_once_and_is_the_name_of_its_constant():
 
 
 LABELS = (
-    (sentences.STATUSES, Comparison.Status.choices),
-    (sentences.OUTCOMES, Outcome.choices),
-    (sentences.REQUEST_STATES, MoveRequest.State.choices),
+    (STATUSES, Comparison.Status.choices),
+    (OUTCOMES, Outcome.choices),
+    (REQUEST_STATES, MoveRequest.State.choices),
     (shared.PHASES, PhaseChoices.choices),
     (
-        sentences.RUNS,
+        RUNS,
         # Behind “Moves” a number would read as how many.
         [
             (k.value, "Move run %(id)s" if k == Run.Kind.MOVE else f"{k.label} %(id)s")
             for k in Run.Kind
         ],
     ),
-    (login_sentences.STORES, LoginStore.choices),
+    (STORES, LoginStore.choices),
     (FAILURE_CAUSES, AwsFailure.choices),
     (
         ROWS,
@@ -120,11 +128,11 @@ BY_CODE = (
     (COLUMN_CHANGES, ColumnChange),
     (EVIDENCE, Evidence),
     (RESOLUTIONS, Resolution.Kind),
-    (run_sentences.RATE_REACHED, Rate.Kind),
-    (login_sentences.OUTCOMES, LoginOutcome),
-    (login_sentences.ADVICE, CopyAdvice),
-    (version_sentences.KINDS, CredentialType),
-    (layout_sentences.LAYOUTS, Layout),
+    (RATE_REACHED, Rate.Kind),
+    (LOGIN_OUTCOMES, LoginOutcome),
+    (ADVICE, CopyAdvice),
+    (KINDS, CredentialType),
+    (LAYOUTS, Layout),
 )
 
 
@@ -169,5 +177,5 @@ def test_a_sentence_of_an_earlier_release_is_left_and_marked_as_english():
         assert localize_html(Message.from_text_without_key("<b>Inactive.")) == (
             '<span lang="en">&lt;b&gt;Inactive.</span>'
         )
-        assert localize_html(sentences.NOT_PUSHED_INACTIVE()) == "Inactivo."
+        assert localize_html(NOT_PUSHED_INACTIVE()) == "Inactivo."
         assert localize_html(None) == ""

@@ -14,8 +14,8 @@ from django.utils.translation import override
 from credentials.localization import localize
 from credentials.models import DatabaseCredential
 from credentials.sentences import ROWS
-from migration import sentences
 from migration.campaigns.steps import find_broken_rule
+from migration.core.comparisons import STATUSES
 from migration.core.pages import ClientTab
 from migration.models import (
     ClientMigration,
@@ -28,9 +28,15 @@ from migration.models import (
     Resolution,
 )
 from migration.moves.approvals import request_move
+from migration.moves.gates import NEWEST_COMPARISON
+from migration.moves.moves import COPIED_TO_POSTGRES, ONLY_IN_POSTGRES
+from migration.moves.runs import ASKED_FOR_BY
 from migration.nova.models import AwsFailure
+from migration.pushes.comparisons import MISSING_IN_AWS
+from migration.pushes.pushes import MOVED_BY_RUN, NOT_PUSHED_EMPTY, OUTCOMES
+from migration.pushes.secret_writer import POSTPONED
 from migration.runs.items import Outcome
-from migration.runs.models import Run
+from migration.runs.models import RUNS, Run
 from nova_credentials.aws.answers import ErrorClass, SecretsManagerError
 from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase
@@ -48,11 +54,9 @@ from tests.migration.imports.files import EMAIL, make_csv, make_row
 from tests.migration.readers import statistics
 
 NOTES = {
-    "dual_read": sentences.MOVED_BY_RUN(run=sentences.RUNS["migrate"](id="7")),
-    "aws": sentences.ASKED_FOR_BY(who="ana"),
-    "purged": in_a_row(
-        sentences.COPIED_TO_POSTGRES(), sentences.ONLY_IN_POSTGRES(rows=(ROWS["email"](id="3"),))
-    ),
+    "dual_read": MOVED_BY_RUN(run=RUNS["migrate"](id="7")),
+    "aws": ASKED_FOR_BY(who="ana"),
+    "purged": in_a_row(COPIED_TO_POSTGRES(), ONLY_IN_POSTGRES(rows=(ROWS["email"](id="3"),))),
 }
 
 
@@ -81,15 +85,15 @@ def make_world() -> dict[str, int]:
             last_read_at=timezone.now(), last_mismatch_at=timezone.now() - timedelta(minutes=3),
         )  # fmt: skip
     make_comparison(ids["dual_write"], "missing_in_aws", slug="idom_dual_write",
-        message=sentences.MISSING_IN_AWS(names=("nova/clients/idom_dual_write",)))  # fmt: skip
+        message=MISSING_IN_AWS(names=("nova/clients/idom_dual_write",)))  # fmt: skip
     make_comparison(ids["dual_read"], "mismatch", slug="idom_dual_read", mismatches=[DIFFERENT])
     make_comparison(
         ids["aws"], "unchecked", slug="idom_aws", message=error.message, error_class="permission"
     )
     make_comparison(ids["purged"], "match", slug="idom_purged")
     for kind, message in (
-        ("check", sentences.STATUSES["mismatch"]()),
-        ("to_aws", sentences.OUTCOMES["updated"]()),
+        ("check", STATUSES["mismatch"]()),
+        ("to_aws", OUTCOMES["updated"]()),
         ("to_postgres", None),
     ):
         Resolution.objects.create(
@@ -110,10 +114,10 @@ def make_world() -> dict[str, int]:
         finished_at=timezone.now(),
     )
     run.items.filter(pk=skipped.pk).update(
-        outcome=Outcome.SKIPPED, message=sentences.NOT_PUSHED_EMPTY(), finished_at=timezone.now()
+        outcome=Outcome.SKIPPED, message=NOT_PUSHED_EMPTY(), finished_at=timezone.now()
     )
     run.items.filter(pk=waits.pk).update(
-        error_class="throttled", message=sentences.POSTPONED(),
+        error_class="throttled", message=POSTPONED(),
         next_try_at=timezone.now(), attempts=1,
     )  # fmt: skip
     campaign = make_campaign(
@@ -321,19 +325,19 @@ def test_what_is_stored_is_english_whoever_asked_for_it(world, client):
     resolve = reverse("admin:credentials_client_resolve", args=[world["dual_write"]])
     answer = client.post(resolve, {"kind": "check"}, follow=True, **SPANISH)
 
-    assert Resolution.objects.first().message == sentences.STATUSES["missing_in_aws"]()
+    assert Resolution.objects.first().message == STATUSES["missing_in_aws"]()
     assert "Comprobado de nuevo. Falta en AWS" in text(answer)
 
 
 def test_a_time_in_a_reason_that_was_stored_ages(world, client):
     asked = MoveRequest.objects.get(pk=world["request"])
     newest = Comparison.objects.newest().get(client_id=asked.client_id)
-    (stored,) = (r for r in asked.reasons if r.key == sentences.NEWEST_COMPARISON.key)
+    (stored,) = (r for r in asked.reasons if r.key == NEWEST_COMPARISON.key)
     assert stored.values["ago"] == newest.compared_at
     assert stored.text == "Newest comparison: Mismatch, less than a minute ago."
 
     later = newest.compared_at - timedelta(hours=3)
-    asked.reasons = [sentences.NEWEST_COMPARISON(result=newest.status_message, ago=later)]
+    asked.reasons = [NEWEST_COMPARISON(result=newest.status_message, ago=later)]
     asked.save()
 
     page = client.get(reverse("admin:migration_moverequest_changelist"), **SPANISH)

@@ -20,7 +20,6 @@ from credentials.models import (
     save_columns,
 )
 from credentials.triggers import ensure_writes_are_counted, writes_are_counted
-from migration import resolution_sentences, sentences, version_sentences
 from migration.core import aws_store
 from migration.core.aws_store import secret_names
 from migration.core.clients import all_clients
@@ -29,12 +28,15 @@ from migration.moves.approvals import start_move_run
 from migration.moves.gates import ShutGate
 from migration.pushes import comparisons, pushes, resolutions
 from migration.pushes import resolutions as undone_copies
-from migration.pushes.resolutions import NotResolved
+from migration.pushes.pushes import SAVED_IN_PART
+from migration.pushes.resolutions import UNDONE_IN_PART, NotResolved
 from migration.pushes.saves import AdminSave, SaveRefusedError
 from migration.runs import engine
+from migration.runs.engine import UNEXPECTED_ERROR
 from migration.runs.items import PUSHED, Outcome
 from migration.runs.models import Run
 from migration.secrets import versions
+from migration.secrets.versions import VERSION_RESTORED_IN_PART
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
 from tests.law.environment import ATTRIBUTES, CACHE_SECONDS, FIELDS, GONE, World
@@ -46,9 +48,9 @@ if TYPE_CHECKING:
 
 LINE = tuple(Phase)
 SAID_IN_PART = (
-    sentences.SAVED_IN_PART.key,
-    resolution_sentences.UNDONE_IN_PART.key,
-    version_sentences.VERSION_RESTORED_IN_PART.key,
+    SAVED_IN_PART.key,
+    UNDONE_IN_PART.key,
+    VERSION_RESTORED_IN_PART.key,
 )
 
 
@@ -323,7 +325,7 @@ def _move_in_a_run(world: World, steps: int) -> None:
     # refused has that outcome too, and a reason.
     failed = run.items.filter(outcome=Outcome.FAILED).values_list("message", flat=True)
     may_fail = run.kind == Run.Kind.LAYOUT
-    assert all(may_fail and why and why.key != sentences.UNEXPECTED_ERROR.key for why in failed)
+    assert all(may_fail and why and why.key != UNEXPECTED_ERROR.key for why in failed)
 
 
 def copy_to_aws(world: World, _: Change) -> None:

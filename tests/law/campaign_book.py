@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migration import campaign_sentences
+from migration.campaigns.steps import MISMATCHES_REACHED
 from nova_credentials.messages import Message
 from tests.law.invariant import LawBroken
 
@@ -100,7 +100,7 @@ class CampaignBook:
     def _judge_stop(self, world: World, pk: int, codes: list[str]) -> None:
         """Where it stopped as the client differs, somebody saw that since it is watched."""
         reads = "SELECT EXISTS (SELECT FROM nova_admin.migration_readcount WHERE mismatches > 0)"
-        if codes[:1] != [campaign_sentences.MISMATCHES_REACHED.key]:
+        if codes[:1] != [MISMATCHES_REACHED.key]:
             return
         (newest,) = world.nova.execute(NEWEST_THAT_DIFFERS).fetchone()
         seen = newest is not None and newest >= self.since[pk]

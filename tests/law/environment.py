@@ -19,13 +19,13 @@ from psycopg.pq import TransactionStatus
 from credentials.models import Client, ClientRevision
 from credentials.pointers import POINTER, replace_secrets_by_pointers
 from credentials.triggers import ensure_writes_are_counted
-from migration import sentences
 from migration.core import aws_store, snapshots
+from migration.core.audit_export import MOVED_TO_LEAVE
 from migration.core.aws_store import secret_names
 from migration.core.aws_writes import write_guard
 from migration.core.secrets import OtherSecretsState, find_other_layout
 from migration.models import ClientMigration, ReaderProcess
-from migration.offboarding_sentences import MOVED_TO_LEAVE
+from migration.moves.moves import AWS_UNREAD, COPIED_TO_POSTGRES
 from migration.pushes.pushes import push
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.document import DocumentError, Layout
@@ -425,10 +425,10 @@ class World:
             if move == [Phase.AWS, Phase.PURGED]:  # its gate: no push is pending
                 ledger.landed([entry for entry in ledger.waiting if not entry[2]], at=self.now)
             elif move == [Phase.AWS, Phase.DUAL_READ]:
-                if sentences.COPIED_TO_POSTGRES.key in codes:
+                if COPIED_TO_POSTGRES.key in codes:
                     ledger.taken_over()
                     continue
-                if sentences.AWS_UNREAD.key in codes:
+                if AWS_UNREAD.key in codes:
                     ledger.overruled_elsewhere()
                 ledger.landed(list(ledger.waiting), at=self.now)  # PostgreSQL is the authority
                 ledger.taken_over()

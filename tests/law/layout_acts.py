@@ -9,11 +9,11 @@ from django.db import OperationalError
 
 from migration.core.secrets import find_other_layout
 from migration.runs import engine
+from migration.runs.engine import UNEXPECTED_ERROR
 from migration.runs.models import Run
 from migration.secrets import layouts
 from migration.secrets import layouts as other_secrets
 from migration.secrets.layouts import LayoutRefusedError
-from migration.sentences import UNEXPECTED_ERROR
 from tests.law.actions import Act, Change, _this, require_lock_timeout
 
 if TYPE_CHECKING:

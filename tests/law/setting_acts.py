@@ -8,9 +8,9 @@ from django.conf import settings
 from django.db import OperationalError
 
 from migration.runs import engine
+from migration.runs.engine import UNEXPECTED_ERROR
 from migration.runs.models import Run
 from migration.secrets.settings import describe_settings
-from migration.sentences import UNEXPECTED_ERROR
 from tests.law.actions import Change, _this, require_lock_timeout
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from allauth.mfa.models import Authenticator
 from django.core import mail
 from django.db import connection
 
-from migration import factor_sentences as sentences
 from migration.people import second_factors
 from migration.people.second_factors import (
+    CODE_OF_ANOTHER_TIME,
     CodeVerdict,
     WrongSetupCodeError,
     accept_password_or_code,
@@ -193,7 +193,7 @@ def test_at_the_set_up_a_clock_that_is_off_is_named_with_its_minutes(maria, at, 
     with pytest.raises(WrongSetupCodeError) as refused:
         set_up_second_factor(user=maria, secret=phone.secret, code=phone.show(off))
 
-    assert refused.value.message == sentences.CODE_OF_ANOTHER_TIME(n=minutes)
+    assert refused.value.message == CODE_OF_ANOTHER_TIME(n=minutes)
     assert not Authenticator.objects.exists()
 
 

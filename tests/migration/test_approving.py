@@ -13,18 +13,22 @@ from django.db import IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 
 from credentials.models import Client
-from migration import sentences
 from migration.core.audit import AuditCode
+from migration.core.sentences import ASK_BY_COMMAND
+from migration.management.commands.move_clients import ASKED_FOR
 from migration.models import AuditEvent, ClientMigration, MoveRequest, PhaseChange
 from migration.moves import approvals
 from migration.moves.approvals import (
+    CLIENT_GONE,
+    REQUEST_OVER,
     ApprovalStepRefused,
     approve_request,
     cancel_request,
     request_move,
 )
-from migration.moves.gates import ShutGate
-from migration.moves.moves import move
+from migration.moves.gates import PUSH_PENDING, ShutGate
+from migration.moves.moves import MOVE_UNDER_WAY, MOVED_MEANWHILE, NEEDS_APPROVAL, move
+from migration.moves.runs import ASKED_FOR_BY
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from nova_credentials.messages import Message
@@ -86,7 +90,7 @@ def test_nobody_cuts_over_or_purges_alone(maria, new):
     pk = ready_for(new)
     before = phase_of(pk)
 
-    assert codes(pk, new) == [sentences.NEEDS_APPROVAL.key]
+    assert codes(pk, new) == [NEEDS_APPROVAL.key]
 
     asked = request_move(client_id=pk, new=new, by=maria, reason="INC-42")
     with pytest.raises(ApprovalStepRefused, match="somebody else"):
@@ -118,7 +122,7 @@ def test_another_approves_and_both_are_recorded(maria, ana, new):
     assert asked.outcome_text == "Done by ana"
     change = PhaseChange.objects.first()
     assert (change.by, change.reason) == (ana, "INC-42")
-    assert change.note == sentences.ASKED_FOR_BY(who="maria")
+    assert change.note == ASKED_FOR_BY(who="maria")
     approved = AuditEvent.objects.get(code=AuditCode.APPROVAL)
     assert (approved.who, approved.client_id, approved.reason) == ("ana", pk, "INC-42")
 
@@ -138,7 +142,7 @@ def test_a_request_behind_a_shut_gate_waits_and_says_why(idom, maria):
     asked = request_move(client_id=idom, new=Phase.AWS, by=maria, reason="INC-42")
 
     assert asked.state == State.WAITING
-    assert sentences.PUSH_PENDING() in asked.reasons
+    assert PUSH_PENDING() in asked.reasons
     assert asked.outcome_text == "Waiting"
     assert list(MoveRequest.objects.open()) == [asked]
 
@@ -165,7 +169,7 @@ def test_a_client_that_moved_meanwhile_ends_its_request_in_words(idom, maria, an
 
     assert state_of(asked) == (
         State.FAILED,
-        [sentences.MOVED_MEANWHILE(phase=Phase.DUAL_WRITE.label)],
+        [MOVED_MEANWHILE(phase=Phase.DUAL_WRITE.label)],
     )
     move(client_id=idom, new=Phase.DUAL_READ)
     with pytest.raises(ApprovalStepRefused, match="This request is closed already: Failed"):
@@ -191,7 +195,7 @@ def test_a_client_that_is_gone_fails_its_request(idom, maria, ana):
     with pytest.raises(ApprovalStepRefused, match="no longer exists"):
         approve_request(request_id=asked.pk, by=ana)
 
-    assert state_of(asked) == (State.FAILED, [sentences.CLIENT_GONE()])
+    assert state_of(asked) == (State.FAILED, [CLIENT_GONE()])
 
 
 def test_what_was_cancelled_is_not_approved_any_more(idom, maria, ana):
@@ -245,7 +249,7 @@ def test_of_two_approvers_at_once_one_wins(idom, maria, ana):
 
     lost = [found for found in told if isinstance(found, list)]
     assert (len(told), len(lost)) == (2, 1)
-    assert lost[0] in ([sentences.REQUEST_OVER.key], [sentences.MOVE_UNDER_WAY.key])
+    assert lost[0] in ([REQUEST_OVER.key], [MOVE_UNDER_WAY.key])
     assert state_of(asked)[0] == State.DONE
     assert PhaseChange.objects.filter(new=Phase.AWS).count() == 1
 
@@ -446,7 +450,7 @@ def test_the_command_asks_in_a_users_name_and_moves_nobody(idom, maria):
     assert (code, told["moved"], told["phase"]) == (1, False, "dual_read")
     asked = MoveRequest.objects.get()
     assert told["reasons"][0].startswith(f"Requested (request {asked.pk})")
-    assert told["codes"] == [sentences.ASKED_FOR.key]
+    assert told["codes"] == [ASKED_FOR.key]
     assert (asked.requested_by, asked.reason) == (maria, "INC-42")
 
 
@@ -456,7 +460,7 @@ def test_the_command_says_how_to_ask(idom, maria, more):
 
     assert code == 1
     assert "--by USER --reason TEXT" in told["reasons"][0]
-    assert told["codes"] == [sentences.ASK_BY_COMMAND.key]
+    assert told["codes"] == [ASK_BY_COMMAND.key]
     assert not MoveRequest.objects.exists()
 
 

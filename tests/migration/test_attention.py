@@ -9,8 +9,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.nova_columns import NovaSchemaError
-from migration import sentences
 from migration.core.clients import all_clients
+from migration.core.sentences import CLIENT_NOT_THERE
 from migration.models import ClientMigration, RunItem, Worker
 from migration.moves.moves import move
 from migration.pushes.comparisons import compare
@@ -245,7 +245,7 @@ def test_a_run_of_moves_over_others_ends_no_refusal(stores):
 
 def test_a_comparison_that_could_not_be_stored_counts_until_one_is(stores, two, monkeypatch):
     def compare_nothing(**_options):
-        raise NovaSchemaError(sentences.CLIENT_NOT_THERE())
+        raise NovaSchemaError(CLIENT_NOT_THERE())
 
     with monkeypatch.context() as patch:
         patch.setattr(engine, "compare", compare_nothing)
@@ -320,7 +320,7 @@ def test_an_acknowledged_difference_is_left_out_once(root):
 
 def test_the_list_names_client_reason_and_run_and_leads_to_both(root):
     pk = make_client("idom")
-    why = sentences.CLIENT_NOT_THERE()
+    why = CLIENT_NOT_THERE()
     item = store_outcome(pk, Outcome.FAILED, Run.Kind.PUSH, error_class="data", message=why)
     store_outcome(make_client("acme"), Outcome.REFUSED, Run.Kind.MOVE)
 
@@ -338,7 +338,7 @@ def test_the_list_names_client_reason_and_run_and_leads_to_both(root):
 
 def test_beside_a_reason_stands_what_mends_it_and_a_retry_where_that_can_help(root):
     pk, other = make_client("idom"), make_client("acme")
-    why = sentences.CLIENT_NOT_THERE()
+    why = CLIENT_NOT_THERE()
     store_outcome(pk, Outcome.FAILED, Run.Kind.PUSH, error_class="data", message=why)
     passing = store_outcome(
         other, Outcome.FAILED, Run.Kind.PUSH, error_class="throttled", message=why

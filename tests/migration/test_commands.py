@@ -16,8 +16,7 @@ from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
 
 from credentials.models import Client, ClientRevision
-from migration import sentences
-from migration.core.aws_writes import WriteGuard
+from migration.core.aws_writes import DATABASE_UNKNOWN, WriteGuard
 from migration.core.clients import all_clients
 from migration.management.base import ClientsCommand
 from migration.models import ClientMigration, CopySearch
@@ -140,9 +139,7 @@ def test_what_differs_although_the_push_was_refused_is_a_mismatch(run):
 
 def test_migrate_clients_on_a_duplicate_says_so_at_once(stores, monkeypatch):
     make_full_client("idom")
-    monkeypatch.setattr(
-        WriteGuard, "explain_refused_database", lambda *_: sentences.DATABASE_UNKNOWN()
-    )
+    monkeypatch.setattr(WriteGuard, "explain_refused_database", lambda *_: DATABASE_UNKNOWN())
     waited: list[object] = []
     monkeypatch.setattr(ClientsCommand, "wait_for_end", lambda *_, **__: waited.append(1))
 

@@ -10,7 +10,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import ClientRevision
-from migration import campaign_sentences, tasks
+from migration import tasks
+from migration.campaigns.models import STOPPED_BY_COMMAND
 from migration.campaigns.steps import start_campaign
 from migration.clients import models as site_counts
 from migration.clients.models import SiteCounts, read_or_count_clients
@@ -327,7 +328,7 @@ def test_campaigns_are_named_as_long_as_they_are_not_over(root):
     push_all()
     assert [step["is_main"] for step in root.get(HOME).context["next_steps"]] == [True]
     running = Campaign.objects.create(goal="aws", state="running")
-    why = campaign_sentences.STOPPED_BY_COMMAND()
+    why = STOPPED_BY_COMMAND()
     stopped = Campaign.objects.create(goal="aws", state="stopped", stopped_because=why)
     requested = Campaign.objects.create(goal="aws", state="requested")
     Campaign.objects.create(goal="aws", state="finished")

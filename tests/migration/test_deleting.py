@@ -9,16 +9,22 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from migration import sentences
 from migration.core import aws_store
 from migration.core.clients import all_clients
 from migration.models import ClientMigration, PhaseChange
-from migration.moves.moves import move
+from migration.moves.moves import TO_BE_DELETED, move
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.runs import engine
 from migration.runs.items import Outcome
 from migration.runs.models import Run
+from migration.secrets.settings import (
+    DELETED_ALREADY,
+    DELETED_ON,
+    KEPT_MOVED_ON,
+    KEPT_NOT_OURS,
+    NO_SECRET,
+)
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase, StalePhase
 from nova_credentials.reader.routing import Reader
@@ -74,7 +80,7 @@ def test_it_is_scheduled_with_a_recovery_window_and_kept_with_the_move(idom, sm,
     assert f"{NAME} is deleted on {deleted_at:%Y-%m-%d}" in str(moved.message)
     change = PhaseChange.objects.first()
     assert change.reason == "INC-7"
-    assert change.note.parts == (sentences.TO_BE_DELETED(), moved.message)
+    assert change.note.parts == (TO_BE_DELETED(), moved.message)
     assert reader.get_primary_credentials("idom") == before
 
 
@@ -145,7 +151,7 @@ def test_a_secret_of_a_client_that_was_moved_on_meanwhile_stays(idom, sm, monkey
 
     monkeypatch.setattr(SecretsManager, "describe_secret", meanwhile)
 
-    assert step_back(idom).message == sentences.KEPT_MOVED_ON(name=NAME)
+    assert step_back(idom).message == KEPT_MOVED_ON(name=NAME)
     monkeypatch.undo()
     assert not is_scheduled(sm)
 
@@ -153,7 +159,7 @@ def test_a_secret_of_a_client_that_was_moved_on_meanwhile_stays(idom, sm, monkey
 def test_a_secret_that_is_not_ours_is_left(idom, sm):
     make_anew(sm, NAME)
 
-    assert step_back(idom).message == sentences.KEPT_NOT_OURS(name=NAME)
+    assert step_back(idom).message == KEPT_NOT_OURS(name=NAME)
     assert phase_of(idom) == Phase.POSTGRES
     assert not is_scheduled(sm)
 
@@ -161,7 +167,7 @@ def test_a_secret_that_is_not_ours_is_left(idom, sm):
 def test_one_that_was_scheduled_already_keeps_its_day(idom, sm):
     at = sm.schedule_deletion(NAME, days=7)
 
-    assert step_back(idom).message == sentences.DELETED_ALREADY(name=NAME)
+    assert step_back(idom).message == DELETED_ALREADY(name=NAME)
     assert sm.describe_secret(NAME).deleted_at == at
 
 
@@ -180,7 +186,7 @@ def test_a_failure_is_told_and_the_move_stands(idom, sm, settings):
 def test_a_secret_that_is_gone_is_nothing_to_delete(idom, sm):
     sm.sm.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
 
-    assert step_back(idom).message == sentences.NO_SECRET()
+    assert step_back(idom).message == NO_SECRET()
 
 
 def test_every_secret_of_the_client_is_scheduled_where_it_has_one_a_service(sm, settings):
@@ -213,7 +219,7 @@ def test_by_command(idom, sm, capsys):
 
     (result,) = json.loads(capsys.readouterr().out)
     assert "is deleted on" in result["reasons"][0]
-    assert result["codes"] == [sentences.DELETED_ON.key]
+    assert result["codes"] == [DELETED_ON.key]
     assert is_scheduled(sm)
 
 
@@ -279,6 +285,6 @@ def test_killed_half_way_nothing_is_lost_and_it_can_be_gone_on_from(
     moved = "commit" not in step
     assert phase_of(idom) == (Phase.POSTGRES if moved else Phase.DUAL_WRITE)
     if moved:
-        assert sentences.TO_BE_DELETED.key in PhaseChange.objects.first().note.codes
+        assert TO_BE_DELETED.key in PhaseChange.objects.first().note.codes
     advance(idom, Phase.AWS)
     assert reader.get_primary_credentials("idom") == before

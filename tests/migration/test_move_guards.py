@@ -5,9 +5,9 @@ import threading
 import pytest
 from django.db import connection, transaction
 
-from migration import offboarding_sentences, sentences
 from migration.core import aws_store, leases, snapshots
 from migration.core.audit import AuditCode
+from migration.core.sentences import IS_OFFBOARDED
 from migration.models import (
     AuditEvent,
     ClientMigration,
@@ -18,8 +18,9 @@ from migration.models import (
     Secret,
 )
 from migration.moves import moves
+from migration.moves.evidence import CLEAN_STREAK
 from migration.moves.gates import ShutGate
-from migration.moves.moves import move
+from migration.moves.moves import MOVE_UNDER_WAY, RESTORED, move
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.rows_from_aws import hold_rows, hold_rows_if_all_free
@@ -79,7 +80,7 @@ def test_no_move_happens_while_another_holds_the_clients_lock(idom, monkeypatch,
         done.set()
         other.join(30)
 
-    assert refusal.codes == [sentences.MOVE_UNDER_WAY.key]
+    assert refusal.codes == [MOVE_UNDER_WAY.key]
     assert phase_of(idom) == old
 
 
@@ -87,7 +88,7 @@ def test_the_streak_that_is_wanted_is_enough_and_one_less_is_not(idom, settings)
     settings.NOVA_CLEAN_STREAK = 3
     advance(idom, Phase.DUAL_READ)
     compare_apart(idom, times=2)
-    assert codes(idom, Phase.AWS) == [sentences.CLEAN_STREAK.key]
+    assert codes(idom, Phase.AWS) == [CLEAN_STREAK.key]
 
     compare_apart(idom)
     assert ClientMigration.objects.get(pk=idom).clean_streak == 3
@@ -127,7 +128,7 @@ def test_a_client_that_is_about_to_leave_goes_neither_forward_nor_back(idom, new
     compare(client_ids=[idom])
     Offboarding.objects.create(client_id=idom, slug="idom", former_phase=Phase.DUAL_READ)
 
-    assert codes(idom, new) == [offboarding_sentences.IS_OFFBOARDED.key]
+    assert codes(idom, new) == [IS_OFFBOARDED.key]
 
 
 def test_a_plain_restore_leaves_no_push_pending_and_says_what_it_did(idom):
@@ -135,7 +136,7 @@ def test_a_plain_restore_leaves_no_push_pending_and_says_what_it_did(idom):
 
     moved = move(client_id=idom, new=Phase.AWS)
 
-    assert moved.message.key == sentences.RESTORED.key
+    assert moved.message.key == RESTORED.key
     assert not is_pending(idom)
     assert PhaseChange.objects.first().note is None
 

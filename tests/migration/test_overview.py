@@ -10,11 +10,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import Client, ClientRevision, ClientWrite
-from migration import sentences
 from migration.campaigns.steps import advance_campaign, start_campaign
 from migration.clients.counts import add_up_counts
 from migration.clients.models import SiteCounts
 from migration.core.clients import all_clients
+from migration.core.comparisons import STATUSES
 from migration.models import (
     ClientGroup,
     ClientMigration,
@@ -26,6 +26,7 @@ from migration.models import (
     Worker,
     WriteStop,
 )
+from migration.moves.evidence import CLEAN_STREAK
 from migration.runs.models import Run
 from migration.site.dashboard import list_activity, load_comparison_chart
 from nova_credentials.phases import Phase
@@ -197,7 +198,7 @@ def test_what_people_did_is_told_in_sentences_the_newest_first():
     )  # fmt: skip
     run = Run.objects.create(kind=Run.Kind.COMPARE, by=by, created_at=ago(hours=1))
     Resolution.objects.create(
-        client_id=pk, slug="idom", kind="check", message=sentences.STATUSES["match"](), by=by
+        client_id=pk, slug="idom", kind="check", message=STATUSES["match"](), by=by
     )
     Resolution.objects.create(
         client_id=pk, slug="idom", kind="acknowledge", reason="known", resolved_at=ago(hours=3)
@@ -211,7 +212,7 @@ def test_what_people_did_is_told_in_sentences_the_newest_first():
         "maria moved idom from Dual read to AWS (cut over), reason: T-42",
         "A command acknowledged the mismatch of idom, reason: known",
     ]
-    assert [item.note for item in found] == [sentences.STATUSES["match"](), None, None, None]
+    assert [item.note for item in found] == [STATUSES["match"](), None, None, None]
     assert found[1].url == reverse("admin:migration_run_change", args=[run.pk])
     assert found[2].url == reverse("admin:credentials_client_change", args=[pk])
 
@@ -232,7 +233,7 @@ def test_a_campaign_is_told_and_not_each_of_its_runs():
 def test_an_override_is_told_with_its_reason():
     by = User.objects.create(username="maria")
     move = {"client_id": 1, "slug": "idom", "old": "dual_read", "new": "aws", "by": by}
-    missing = [sentences.CLEAN_STREAK(n=0, wanted=3)]
+    missing = [CLEAN_STREAK(n=0, wanted=3)]
     PhaseChange.objects.create(**move, reason="T-42", overridden=missing, override_reason="Test")
     PhaseChange.objects.create(**move, reason="T-43", overridden=missing, override_reason="T-43")
     PhaseChange.objects.create(**move, reason="", overridden=missing, override_reason="Test")

@@ -9,13 +9,22 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from migration import run_sentences
+from migration.core.sentences import NO_WORKER
 from migration.models import Rate, RunItem, Worker
 from migration.runs import engine
 from migration.runs.engine import skip_free_items_of_stopped_run
 from migration.runs.items import Outcome
 from migration.runs.models import Run
-from migration.runs.progress import measure_progress, select_runs_for_progress
+from migration.runs.progress import (
+    BATCHES_TAKE_LONG,
+    RUN_PAUSED,
+    RUN_STOPPING,
+    THROTTLED,
+    WORKER_GONE,
+    WORKERS_ARE_BUSY,
+    measure_progress,
+    select_runs_for_progress,
+)
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.messages import Message
 
@@ -165,35 +174,35 @@ def test_without_a_worker_it_says_how_to_start_one():
 
     Worker.objects.create(name="host:1", seen_at=ago(seconds=31))
 
-    assert codes(run) == [run_sentences.NO_WORKER.key]
+    assert codes(run) == [NO_WORKER.key]
 
 
 def test_a_run_whose_worker_is_gone_says_that_it_is_taken_up_again(worker):
-    assert codes(make_run(1, worked_at=ago(seconds=61))) == [run_sentences.WORKER_GONE.key]
+    assert codes(make_run(1, worked_at=ago(seconds=61))) == [WORKER_GONE.key]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_run_that_waits_as_the_workers_are_on_others_promises_no_minute(worker):
     run = make_run(1, worked_at=ago(seconds=61))
     with engine.try_lock_batch(run.pk + 1, 0):
-        assert codes(run) == [run_sentences.WORKERS_ARE_BUSY.key]
+        assert codes(run) == [WORKERS_ARE_BUSY.key]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_batch_that_takes_long_is_not_taken_for_a_worker_that_is_gone():
     run = make_run(1, worked_at=ago(minutes=2))
     with engine.try_lock_batch(run.pk, 0):
-        assert codes(run) == [run_sentences.BATCHES_TAKE_LONG.key]
+        assert codes(run) == [BATCHES_TAKE_LONG.key]
         Worker.objects.create(name="host:1")
-        assert codes(run) == [run_sentences.BATCHES_TAKE_LONG.key]
+        assert codes(run) == [BATCHES_TAKE_LONG.key]
 
-    assert codes(run) == [run_sentences.WORKER_GONE.key]
+    assert codes(run) == [WORKER_GONE.key]
 
 
 def test_a_stopping_run_says_when_nobody_is_there_to_end_it():
     run = make_run(1, state="stopped", worked_at=ago(minutes=2))
 
-    assert codes(run) == [run_sentences.RUN_STOPPING.key, run_sentences.NO_WORKER.key]
+    assert codes(run) == [RUN_STOPPING.key, NO_WORKER.key]
 
 
 def test_a_run_that_tries_again_says_how_many_when_and_why(worker):
@@ -228,7 +237,7 @@ def test_the_reason_is_that_of_the_client_that_is_tried_next(worker):
 def test_a_throttled_run_names_the_throttling_for_a_while(worker):
     run = make_run(1)
     rate = Rate.objects.create(kind=Rate.Kind.CREATE, throttled_at=ago(seconds=5))
-    assert codes(run) == [run_sentences.THROTTLED.key]
+    assert codes(run) == [THROTTLED.key]
 
     Rate.objects.filter(pk=rate.pk).update(throttled_at=ago(seconds=40))
 
@@ -267,7 +276,7 @@ def test_a_run_that_has_just_begun_says_nothing_of_its_rate(worker):
 
 @pytest.mark.parametrize(
     ("state", "sentence"),
-    [("paused", run_sentences.RUN_PAUSED), ("stopped", run_sentences.RUN_STOPPING)],
+    [("paused", RUN_PAUSED), ("stopped", RUN_STOPPING)],
 )
 def test_a_run_that_was_steered_says_so(state, sentence):
     assert codes(make_run(1, state=state, worked_at=ago(hours=1)))[0] == sentence.key

@@ -13,17 +13,20 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
 
-from migration.command_sentences import BATCHES_END_FIRST
 from migration.core.clients import all_clients
 from migration.management import base, progress
 from migration.management import progress as run_waiting
 from migration.management.base import OneLineOutput, RunCommand
-from migration.management.progress import ProgressDisplay, iterate_items, print_item_table
+from migration.management.progress import (
+    BATCHES_END_FIRST,
+    ProgressDisplay,
+    iterate_items,
+    print_item_table,
+)
 from migration.pushes import pushes
 from migration.runs import engine
-from migration.runs.items import Outcome
+from migration.runs.items import RUN_INTERRUPTED, Outcome
 from migration.runs.models import Run
-from migration.sentences import RUN_INTERRUPTED
 from nova_admin.embedded.conditions import Conditions
 from tests.checkout import manage_on_terminal
 from tests.factories import make_client, make_full_client, nova_uri

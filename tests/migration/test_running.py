@@ -5,14 +5,15 @@ import threading
 import pytest
 from django.db import OperationalError, connection
 
-from migration import sentences
 from migration.core import aws_store
 from migration.core.clients import all_clients
+from migration.core.sentences import CLIENT_NOT_THERE
 from migration.models import ClientMigration, Comparison, PhaseChange, RunItem
 from migration.moves.moves import move
 from migration.pushes import pushes
 from migration.runs import engine
-from migration.runs.items import Outcome
+from migration.runs.engine import UNEXPECTED_ERROR
+from migration.runs.items import RUN_INTERRUPTED, Outcome
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, make_full_client, update
@@ -127,7 +128,7 @@ def test_a_client_that_nova_deleted_meanwhile_is_skipped():
     engine.finish_inline(run)
 
     item = run.items.get()
-    assert (item.outcome, item.message) == (Outcome.SKIPPED, sentences.CLIENT_NOT_THERE())
+    assert (item.outcome, item.message) == (Outcome.SKIPPED, CLIENT_NOT_THERE())
 
 
 def test_a_run_goes_on_while_aws_is_down_and_a_later_one_finishes(settings, stores):
@@ -199,7 +200,7 @@ def test_a_run_that_is_interrupted_says_so_and_is_over(monkeypatch):
 
     run.refresh_from_db()
     assert run.finished_at is not None
-    assert run.items.get().message == sentences.RUN_INTERRUPTED()
+    assert run.items.get().message == RUN_INTERRUPTED()
 
 
 @pytest.mark.parametrize("kind", [Run.Kind.MIGRATE, Run.Kind.COMPARE])
@@ -225,7 +226,7 @@ def test_an_error_that_nobody_foresaw_fails_its_client_alone_and_no_value_is_tol
     assert run.count_outcomes_and_matches()["failed"] == 1
     item = run.items.get(outcome=Outcome.FAILED)
     assert (item.client_id, item.error_class) == (bad, "unavailable")
-    assert item.message == sentences.UNEXPECTED_ERROR(code="ValueError")
+    assert item.message == UNEXPECTED_ERROR(code="ValueError")
     assert "in failing" in caplog.text
     assert password not in caplog.text + str(item.message.to_json())
 

@@ -10,12 +10,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from migration import run_sentences
 from migration.management import progress
 from migration.management import progress as run_waiting
+from migration.management.progress import ITEM_NOT_BEGUN, NOT_BEGUN_NO_WORKER
 from migration.models import RunItem, Worker
 from migration.runs import engine
 from migration.runs.models import Run
+from migration.runs.progress import RUN_PAUSED
 from tests.factories import make_full_client
 
 COMMANDS = {
@@ -91,7 +92,7 @@ def test_after_five_seconds_without_a_worker_it_says_so_once_and_what_to_do(idom
 
     (first,) = before[0].splitlines()
     assert first.endswith(": 0 of 1 clients (0 %)")
-    assert after == [f"{first}\n{first}. Waiting: {run_sentences.NOT_BEGUN_NO_WORKER()}\n"]
+    assert after == [f"{first}\n{first}. Waiting: {NOT_BEGUN_NO_WORKER()}\n"]
     assert errors.getvalue() == after[0]
     assert ADVICE in after[0]
     assert "--inline" in after[0]
@@ -130,7 +131,7 @@ def test_it_says_nothing_of_workers_where_a_client_waits_for_a_retry(idom, clock
 def test_where_a_worker_was_alive_lately_it_does_not_say_that_none_is(idom, clock):
     Worker.objects.create(name="host:1")
     clock.at = {9: finish}
-    assert said("compare_clients").endswith(f". Waiting: {run_sentences.NOT_BEGUN()}\n")
+    assert said("compare_clients").endswith(f". Waiting: {ITEM_NOT_BEGUN()}\n")
 
 
 def test_a_run_that_waits_can_be_left_and_goes_on(idom, clock):
@@ -175,7 +176,7 @@ def test_a_line_a_second_has_counts_rate_failures_and_the_reason(idom, clock):
     for line in lines:
         assert re.fullmatch(
             rf"{run}: 1 of 4 clients \(25 %\), 0\.[12]/s, about \d+ seconds left, 1 failed \(1 permission\)\."
-            rf" Waiting: {re.escape(str(run_sentences.RUN_PAUSED()))}",
+            rf" Waiting: {re.escape(str(RUN_PAUSED()))}",
             line,
         ), line
 

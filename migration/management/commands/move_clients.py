@@ -15,15 +15,17 @@ from django.core.management.base import CommandError
 from django.db.models.functions import Collate
 
 from credentials.shown_names import escape_name
-from migration import evidence_sentences, sentences
 from migration.core.clients import MOVE_PERMISSIONS, all_clients
+from migration.core.sentences import ASK_BY_COMMAND, MAY_NOT_ASK
 from migration.management.base import ClientsCommand, find_client_group, find_user, parse_reason
 from migration.management.progress import ITEMS_AT_ONCE, show_work
 from migration.moves.approvals import ApprovalStepRefused, request_move, start_move_run
+from migration.moves.evidence import EVIDENCE
 from migration.moves.gates import KmsAnswers, Override, ShutGate, count_overrides, needs_approval
 from migration.moves.moves import move
 from migration.runs.items import Outcome
 from migration.runs.models import MANY_TRIES, Run
+from nova_credentials.messages import Sentence
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 
 if TYPE_CHECKING:
@@ -56,6 +58,10 @@ class MoveReport(TypedDict):
     phase: str
     reasons: list[str]
     codes: list[str]
+
+
+OVERRIDES = Sentence("overrides", "The request overrides missing evidence: %(lines)s")
+ASKED_FOR = Sentence("asked_for", "Requested (request %(id)s): somebody else has to approve it.")
 
 
 class Command(ClientsCommand):
@@ -154,7 +160,7 @@ class Command(ClientsCommand):
                 self.print_json_items(results, {"run": run, **numbers})
         else:
             for key, n in self.overridden.items():
-                label = evidence_sentences.EVIDENCE[key]()
+                label = EVIDENCE[key]()
                 self.stdout.write(f"Overridden: {label}, for {n} of {clients} clients.")
             for result in results:
                 self.stdout.write(
@@ -256,9 +262,9 @@ class Command(ClientsCommand):
     def _request_approval(self, client_id: int, new: Phase, kind: Move) -> list[Message]:
         """Request the move. Needs `--by`: somebody else than the user named there has to approve it."""
         if self.by is None or not self.reason:
-            return [sentences.ASK_BY_COMMAND()]
+            return [ASK_BY_COMMAND()]
         if not self.by.has_perm(MOVE_PERMISSIONS[kind]):
-            return [sentences.MAY_NOT_ASK(who=str(self.by))]
+            return [MAY_NOT_ASK(who=str(self.by))]
         asked = request_move(
             client_id=client_id,
             new=new,
@@ -267,8 +273,8 @@ class Command(ClientsCommand):
             override=self.override,
         )
         lines = tuple(asked.overridden)
-        overrides = [evidence_sentences.OVERRIDES(lines=lines)] if lines else []
-        return [sentences.ASKED_FOR(id=str(asked.pk)), *overrides, *asked.reasons]
+        overrides = [OVERRIDES(lines=lines)] if lines else []
+        return [ASKED_FOR(id=str(asked.pk)), *overrides, *asked.reasons]
 
 
 def make_report(slug: str, phase: str, *reasons: Message, moved: bool = False) -> MoveReport:
@@ -282,9 +288,14 @@ def make_report(slug: str, phase: str, *reasons: Message, moved: bool = False) -
     }
 
 
+MOVES_ASKED_FOR = Sentence(
+    "moves_asked_for", "Requested (%(run)s): somebody else has to approve it."
+)
+
+
 def iterate_move_reports(run: Run, *, order: str | Collate = "slug") -> Iterator[MoveReport]:
     """Yield, for each client of a run of moves, its phase now and what became of its move, some in memory at a time."""
-    waits = sentences.MOVES_ASKED_FOR(run=run.name_message)
+    waits = MOVES_ASKED_FOR(run=run.name_message)
     items = run.items.order_by(order).iterator(chunk_size=ITEMS_AT_ONCE)
     while some := list(islice(items, ITEMS_AT_ONCE)):
         there = all_clients().with_ids([item.client_id for item in some])

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from migration import command_sentences, run_sentences
 from migration.core.pages import RUN_PERMISSION
 from migration.management.base import RunCommand, find_user, require_writes
 from migration.runs.engine import skip_free_items_of_stopped_run
 from migration.runs.items import CAN_BE_RETRIED
 from migration.runs.models import Run, StaleRunError, WithdrawnRunError
+from migration.runs.progress import RUN_REQUESTED
+from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -19,6 +20,19 @@ if TYPE_CHECKING:
 
 # The largest id that PostgreSQL's bigint holds.
 LARGEST_ID = 2**63 - 1
+
+
+RUN_HAS_NO_REST = Sentence("run_has_no_rest", "%(run)s is finished: nothing is left to go on with.")
+RUN_FAILED_ARE_LEFT = Sentence(
+    "run_failed_are_left",
+    "%(run)s is finished: no client is left to go on with, but %(n)s failed. Try them again with --failed.",
+    one="%(run)s is finished: no client is left to go on with, but one failed. Try it again with --failed.",
+)
+RUN_REFUSED_ARE_LEFT = Sentence(
+    "run_refused_are_left",
+    "%(run)s is finished: no client is left to go on with, but %(n)s were refused. Try them again with --failed.",
+    one="%(run)s is finished: no client is left to go on with, but one was refused. Try it again with --failed.",
+)
 
 
 class Command(RunCommand):
@@ -49,7 +63,7 @@ class Command(RunCommand):
         except StaleRunError as error:
             raise CommandError(str(error), returncode=1) from None
         if run.state == Run.State.REQUESTED:
-            raise CommandError(f"{run}: {run_sentences.RUN_REQUESTED()}", returncode=1)
+            raise CommandError(f"{run}: {RUN_REQUESTED()}", returncode=1)
         if resumed and not options["inline"]:
             self.enqueue_run(run)
         if run.finished_at is None:
@@ -75,13 +89,9 @@ class Command(RunCommand):
             return True
         number = failed.count()
         moves = run.kind == Run.Kind.MOVE
-        sentence = (
-            command_sentences.RUN_REFUSED_ARE_LEFT
-            if moves
-            else command_sentences.RUN_FAILED_ARE_LEFT
-        )
+        sentence = RUN_REFUSED_ARE_LEFT if moves else RUN_FAILED_ARE_LEFT
         left = sentence(run=run.name_message, n=number)
-        none = command_sentences.RUN_HAS_NO_REST(run=run.name_message)
+        none = RUN_HAS_NO_REST(run=run.name_message)
         self.stderr.write(str(left if number else none))
         return False
 

@@ -10,9 +10,9 @@ from django.core.management.base import CommandError
 
 from credentials.models import Client
 from credentials.shown_names import escape_name
-from migration import rotation_sentences
 from migration.core.snapshots import read_client_with_rows
 from migration.logins.models import ROTATE_PERMISSION, RotationOpenError, RotationOutcome
+from migration.logins.pages import ROTATED, ROTATION_UNFINISHED
 from migration.logins.role_passwords import describe_missing_login, find_row
 from migration.logins.rotations import (
     ENTERED_COLUMNS,
@@ -76,9 +76,9 @@ class Command(FormattedCommand):
             state = rotation.outcome or UNFINISHED
             message = rotation.message
             if state == UNFINISHED and message:
-                message = rotation_sentences.ROTATION_UNFINISHED(why=message)
+                message = ROTATION_UNFINISHED(why=message)
             if state == RotationOutcome.ROTATED:
-                message = rotation_sentences.ROTATED(login=rotation.client_kind_and_label)
+                message = ROTATED(login=rotation.client_kind_and_label)
             self._report(str(state), rotation.version_id or None, message, options)
 
     def _rotate(

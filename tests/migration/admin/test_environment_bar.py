@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from migration import sentences
+from migration.core.aws_writes import DATABASE_IS_COPY, DATABASE_UNKNOWN, WRITES_STOPPED
 from migration.models import Secret
 from migration.site import environment
 from migration.site import environment as environment_names
@@ -93,14 +93,14 @@ def test_account_and_endpoint_are_what_the_site_knows(viewer, elsewhere):
     ("refusal", "shown"),
     [
         (
-            sentences.WRITES_STOPPED(who="root", ago="1 minute"),
+            WRITES_STOPPED(who="root", ago="1 minute"),
             "Production AWS writes are stopped AWS account",
         ),
         (
-            sentences.DATABASE_IS_COPY(this="a:1/b", noted="c:1/d"),
+            DATABASE_IS_COPY(this="a:1/b", noted="c:1/d"),
             "Production Duplicate of the database: writes nothing to AWS AWS account",
         ),
-        (sentences.DATABASE_UNKNOWN(), "Production Writes nothing to AWS AWS account"),
+        (DATABASE_UNKNOWN(), "Production Writes nothing to AWS AWS account"),
     ],
 )
 def test_where_nothing_is_written_it_is_amber_and_says_why(viewer, monkeypatch, refusal, shown):

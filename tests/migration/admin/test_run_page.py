@@ -6,8 +6,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from migration import sentences
 from migration.models import Comparison, RunItem
+from migration.pushes.pushes import NOT_PUSHED_INACTIVE
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from nova_credentials.messages import Message
@@ -70,7 +70,7 @@ def test_a_finished_run_says_so_and_every_tab_holds_its_count(viewer):
         error_class="data",
         message=Message.from_text_without_key("Two rows are primary."),
     )
-    close(run, 1, Outcome.SKIPPED, message=sentences.NOT_PUSHED_INACTIVE())
+    close(run, 1, Outcome.SKIPPED, message=NOT_PUSHED_INACTIVE())
     close(run, 1, Outcome.UNCHANGED)
     assert run.finish_if_done()
 

@@ -5,17 +5,17 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from migration import sentences
 from migration.core.clients import all_clients
+from migration.core.sentences import NOT_OURS, NOVA_WROTE
 from migration.models import ClientMigration, Rate
 from migration.runs import engine
-from migration.runs.items import Outcome
+from migration.runs.items import RUN_STOPPED, Outcome
 from migration.runs.models import Run
 from nova_credentials.messages import Message
 from tests.factories import CHANGE, VIEW, make_client, make_user, update
 from tests.migration.admin.pages import close, make_run, run_page, text
 
-NOT_OURS = sentences.NOT_OURS(name="nova/clients/idom")
+NOT_OURS = NOT_OURS(name="nova/clients/idom")
 TYPED = Message.from_text_without_key("It can't.")
 
 
@@ -57,7 +57,7 @@ def finish(number: int, outcome: Outcome, **fields) -> Run:
             ("See what differs", "change/?tab=comparison"),
             False,
         ),
-        ("failed", {"error_class": "conflict", "message": sentences.NOVA_WROTE()}, None, True),
+        ("failed", {"error_class": "conflict", "message": NOVA_WROTE()}, None, True),
         ("failed", {"error_class": "throttled", "message": TYPED}, None, True),
         ("failed", {"error_class": "unavailable", "message": TYPED}, None, True),
         ("failed", {"error_class": "permission", "message": TYPED}, None, True),
@@ -69,7 +69,7 @@ def finish(number: int, outcome: Outcome, **fields) -> Run:
             False,
         ),
         ("compared", {"comparison_status": "match"}, None, False),
-        ("skipped", {"message": sentences.RUN_STOPPED()}, None, False),
+        ("skipped", {"message": RUN_STOPPED()}, None, False),
     ],
 )
 def test_a_failure_has_what_mends_it_and_is_retried_only_where_that_can_help(
@@ -131,7 +131,7 @@ def test_the_main_button_goes_on_or_retries_what_can_succeed(operator):
 
     stopped = make_run(3)
     close(stopped, 1, Outcome.FAILED, error_class="unavailable")
-    close(stopped, 2, Outcome.SKIPPED, message=sentences.RUN_STOPPED())
+    close(stopped, 2, Outcome.SKIPPED, message=RUN_STOPPED())
     stopped.finish_if_done()
 
     assert main(stopped) == ["go_on"]

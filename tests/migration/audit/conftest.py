@@ -5,14 +5,14 @@ from collections.abc import Callable
 import pytest
 from django.db import connection
 
-from migration import audit_sentences as sentences
 from migration.core.audit import AuditCode
 from migration.core.audit_chain import AuditHead, seal_audit
+from migration.core.aws_writes import STARTED_WRITES
 from migration.models import AuditEvent
 
 
 def write_entries(number: int = 5, **fields) -> list[AuditEvent]:
-    facts = sentences.STARTED_WRITES()
+    facts = STARTED_WRITES()
     return [
         AuditEvent.objects.record(AuditCode.WRITES_STARTED, facts, by=f"user {n}", **fields)
         for n in range(number)

@@ -14,11 +14,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from credentials.models import Client
-from migration import audit_sentences as sentences
 from migration.core.audit import AuditCode, audit_keys, first_id_at
 from migration.core.audit_chain import read_head, seal_audit
 from migration.core.audit_export import NotCutOverError, export_cutover, verify_file
 from migration.core.clients import all_clients
+from migration.logins.reveals import REVEALED
 from migration.models import AuditCheckpoint, AuditEvent, AuditLink, ClientMigration
 from migration.moves.approvals import approve_run, start_move_run
 from migration.pushes.comparisons import compare
@@ -53,7 +53,7 @@ def viewer(transactional_db, client):
 def cut_over(maria, monkeypatch) -> int:
     """A client whose history says that it was cut over, with a reveal before and another long after it."""
     pk = make_client("idom")
-    revealed = sentences.REVEALED(field="password", row="row")
+    revealed = REVEALED(field="password", row="row")
 
     def reveal() -> None:
         AuditEvent.objects.record(

@@ -9,11 +9,13 @@ from django.contrib.auth.models import Group
 from django.urls import reverse
 from django.utils import timezone
 
-from migration.audit_sentences import CLIENT_GROUP_ADDED, LET_IN, LOGGED_IN
 from migration.core.audit import AuditCode
 from migration.core.audit_chain import seal_audit
-from migration.evidence_sentences import NO_COPIES_FOUND
+from migration.core.groups import CLIENT_GROUP_ADDED
 from migration.models import AuditEvent
+from migration.moves.evidence import NO_COPIES_FOUND
+from migration.people.audit_signals import LOGGED_IN
+from migration.people.lockouts import LET_IN
 from tests.factories import make_user
 from tests.migration.audit.conftest import write_entries
 

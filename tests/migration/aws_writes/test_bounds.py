@@ -7,12 +7,16 @@ from types import SimpleNamespace
 import pytest
 from django.db import connection
 
-from migration import audit_sentences, sentences
 from migration.core import aws_store, aws_writes
 from migration.core.audit import AuditCode, ReasonError
 from migration.core.aws_store import find_own_unplanned_versions
 from migration.core.aws_writes import (
+    CLAIMED,
     COPY,
+    DATABASE_CHANGED,
+    DATABASE_IS_COPY,
+    DATABASE_NOT_NOTED,
+    DATABASE_UNKNOWN,
     STOPPED,
     ClaimRefused,
     WriteGuard,
@@ -97,11 +101,8 @@ def state_of(noted: Database | None):
 def test_a_database_that_nobody_noted_or_that_does_not_say_what_it_is_writes_nothing(reach):
     reach(None)
 
-    assert WriteGuard().explain_refused_database(state_of(None)) == sentences.DATABASE_NOT_NOTED()
-    assert (
-        WriteGuard().explain_refused_database(state_of(Database("one")))
-        == sentences.DATABASE_UNKNOWN()
-    )
+    assert WriteGuard().explain_refused_database(state_of(None)) == DATABASE_NOT_NOTED()
+    assert WriteGuard().explain_refused_database(state_of(Database("one"))) == DATABASE_UNKNOWN()
 
 
 def test_a_process_that_suddenly_works_on_another_database_writes_nothing(reach):
@@ -111,7 +112,7 @@ def test_a_process_that_suddenly_works_on_another_database_writes_nothing(reach)
     assert guard.explain_refused_database(state_of(Database("one"))) is None
     changed = guard.explain_refused_database(state_of(Database("other")))
 
-    assert changed == sentences.DATABASE_CHANGED(this="other")
+    assert changed == DATABASE_CHANGED(this="other")
 
 
 @pytest.mark.usefixtures("stores")
@@ -187,7 +188,7 @@ def test_a_claim_says_in_the_audit_which_database_wrote_before():
 
     claim = claim_database(reason="INC-1")
 
-    expected = audit_sentences.CLAIMED(place=claim.identity.place, noted="elsewhere/nova")
+    expected = CLAIMED(place=claim.identity.place, noted="elsewhere/nova")
     assert AuditEvent.objects.get(code=AuditCode.CLAIM).message == expected
 
 
@@ -201,13 +202,13 @@ def test_a_claim_wants_a_reason_and_a_database_that_says_what_it_is(become_copy,
     with pytest.raises(ClaimRefused) as refused:
         claim_database(reason="INC-1")
 
-    assert refused.value.message == sentences.DATABASE_UNKNOWN()
+    assert refused.value.message == DATABASE_UNKNOWN()
     assert DatabaseClaim.objects.newest() == before
 
 
 def test_a_copy_that_is_claimed_writes_at_once_even_if_it_was_not_connected(become_copy):
     become_copy()
-    assert find_write_refusal().key == sentences.DATABASE_IS_COPY.key
+    assert find_write_refusal().key == DATABASE_IS_COPY.key
     connection.close()
 
     claim_database(reason="INC-1")

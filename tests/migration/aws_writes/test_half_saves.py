@@ -7,10 +7,11 @@ import pytest
 from django.db import connection, transaction
 
 from credentials.models import Client
-from migration import sentences
 from migration.core.aws_writes import start_aws_writes
+from migration.core.sentences import FOREIGN_VERSION
 from migration.pushes.comparisons import compare
-from migration.pushes.saves import AdminSave, SaveRefusedError
+from migration.pushes.pushes import SAVED_IN_PART
+from migration.pushes.saves import NOTHING_SAVED, AdminSave, SaveRefusedError
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
 from tests.migration.moves.clients import NAME, advance
@@ -66,7 +67,7 @@ def test_it_says_which_part_aws_has_already(stopped_half_way, sm):
     in_aws = json.loads(sm.get_value(f"{NAME}/database").text)
 
     assert in_aws["database"]["password"] == "example-new-db_password"
-    assert stopped_half_way.key == sentences.SAVED_IN_PART.key
+    assert stopped_half_way.key == SAVED_IN_PART.key
     assert f"{NAME}/database, and NOVA reads" in str(stopped_half_way)
     assert "example-new" not in str(stopped_half_way)
 
@@ -91,6 +92,4 @@ def test_nothing_is_written_where_somebody_else_wrote_the_second(idom, settings,
         save_passwords(idom)
 
     assert sm.get_value(f"{NAME}/database").version_id == before
-    assert refusal.value.message == sentences.NOTHING_SAVED(
-        error=sentences.FOREIGN_VERSION(name=f"{NAME}/email")
-    )
+    assert refusal.value.message == NOTHING_SAVED(error=FOREIGN_VERSION(name=f"{NAME}/email"))

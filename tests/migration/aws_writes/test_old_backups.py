@@ -6,15 +6,16 @@ import pytest
 from django.db import transaction
 
 from credentials.models import Client, DatabaseCredential
-from migration import sentences, tasks
+from migration import tasks
 from migration.core.clients import all_clients
+from migration.core.sentences import WRITTEN_SINCE_BACKUP
 from migration.models import PhaseChange, PlannedVersion, Secret
-from migration.moves.moves import move
+from migration.moves.moves import COPIED_TO_POSTGRES, move
 from migration.pushes import pushes
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.resolutions import copy_to_aws, copy_to_postgres
-from migration.pushes.saves import AdminSave, SaveRefusedError
+from migration.pushes.saves import NOTHING_SAVED, AdminSave, SaveRefusedError
 from migration.pushes.secret_writer import REPLACED_STAGE
 from migration.runs.items import Outcome
 from nova_credentials.phases import Phase
@@ -84,7 +85,7 @@ def test_neither_the_schedule_nor_novas_next_write_overwrites_what_is_newer(
     (pushed,) = push(client_ids=[idom])
 
     assert in_aws(sm) == NEWER
-    assert pushed.message == sentences.WRITTEN_SINCE_BACKUP(name=NAME)
+    assert pushed.message == WRITTEN_SINCE_BACKUP(name=NAME)
     assert (pushed.outcome, pushed.error_class, pushed.refused) == (
         Outcome.FAILED,
         "conflict",
@@ -139,7 +140,7 @@ def test_a_rollback_brings_the_newer_value_to_postgres(idom, sm, go_back, now, p
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
-    assert moved.message.key == sentences.COPIED_TO_POSTGRES.key
+    assert moved.message.key == COPIED_TO_POSTGRES.key
     assert password(idom) == in_aws(sm) == NEWER
     if pending:
         assert in_aws(sm, VersionStage=REPLACED_STAGE) == OLDER
@@ -152,9 +153,7 @@ def test_a_save_in_a_form_that_shows_older_values_is_refused(idom, sm, go_back, 
     with pytest.raises(SaveRefusedError) as refusal:
         save_host(idom, "new-host.example")
 
-    assert refusal.value.message == sentences.NOTHING_SAVED(
-        error=sentences.WRITTEN_SINCE_BACKUP(name=NAME)
-    )
+    assert refusal.value.message == NOTHING_SAVED(error=WRITTEN_SINCE_BACKUP(name=NAME))
     assert in_aws(sm) == NEWER
 
 

@@ -9,7 +9,6 @@ from django.db import transaction
 from django.urls import reverse
 
 from credentials.models import Client, DatabaseCredential
-from migration import sentences
 from migration.core.aws_store import secrets_manager
 from migration.core.aws_writes import WritesRefusedError
 from migration.core.snapshots import read_snapshot
@@ -19,8 +18,9 @@ from migration.moves.moves import move
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.resolutions import NotResolved, copy_to_aws, copy_to_postgres
-from migration.pushes.saves import AdminSave, SaveRefusedError
+from migration.pushes.saves import NOTHING_SAVED, AdminSave, SaveRefusedError
 from migration.runs.items import Outcome
+from migration.secrets.settings import KEPT_AFTER_ERROR
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_user
 from tests.migration.aws_writes.calls import count_writes
@@ -109,7 +109,7 @@ def test_a_save_after_the_cutover_is_refused(stores, idom, refuse):
     with pytest.raises(SaveRefusedError) as refusal:
         save_password(idom, "example-new")
 
-    assert refusal.value.message.key == sentences.NOTHING_SAVED.key
+    assert refusal.value.message.key == NOTHING_SAVED.key
     assert password(idom) != "example-new"
 
 
@@ -189,7 +189,7 @@ def test_a_secret_is_not_deleted_and_the_move_says_so(stores, idom, sm, refuse):
 
     moved = move(client_id=idom, new=Phase.POSTGRES, schedule_deletion=True)
 
-    assert moved.message.key == sentences.KEPT_AFTER_ERROR.key
+    assert moved.message.key == KEPT_AFTER_ERROR.key
     assert sm.describe_secret(NAME).deleted_at is None
     assert "kept_after_error" in PhaseChange.objects.first().note.codes
 

@@ -8,17 +8,25 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from migration import campaign_sentences, run_sentences
 from migration.campaigns.explain import (
     NAMED_IN_ALL,
     NAMED_OF_A_RUN,
     RUNS_LISTED,
+    SOAKS,
+    STEP_IS_DUE,
+    WAITS_FOR_HOURS,
+    WAITS_FOR_PAUSED_RUN,
+    WAITS_FOR_REQUESTED_RUN,
+    WAITS_FOR_ROLLBACK,
+    WAITS_FOR_RUN,
     WaveState,
     show_time,
     summarize_campaign,
 )
-from migration.campaigns.models import WaveCounts
+from migration.campaigns.history import WAITS_FOR_APPROVAL
+from migration.campaigns.models import STOPPED_BY_COMMAND, WaveCounts
 from migration.campaigns.steps import advance_campaign
+from migration.core.sentences import NO_WORKER
 from migration.models import Campaign, WaveClient, Worker
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
@@ -43,34 +51,34 @@ def test_a_requested_campaign_waits_for_somebody_else(settings):
     maria = make_user("maria", "migration.move_client")
     campaign = make_campaign(goal=Phase.AWS, by=maria, reason="CHG-1", soak_minutes=60 * 24 * 30)
 
-    assert waits_for(campaign) == [campaign_sentences.WAITS_FOR_APPROVAL.key]
+    assert waits_for(campaign) == [WAITS_FOR_APPROVAL.key]
 
 
 def test_it_waits_for_its_run_for_the_soak_time_and_for_nothing_once_it_is_finished():
     campaign = make_campaign(goal=Phase.DUAL_READ, soak_minutes=30)
     worker_lives()
-    assert waits_for(campaign) == [campaign_sentences.STEP_IS_DUE.key]
+    assert waits_for(campaign) == [STEP_IS_DUE.key]
 
     run = advance_campaign(campaign.pk)
-    assert waits_for(campaign) == [campaign_sentences.WAITS_FOR_RUN.key]
+    assert waits_for(campaign) == [WAITS_FOR_RUN.key]
     assert summarize_campaign(campaign).unfinished_run == run
     run.pause(by=None)
-    assert waits_for(campaign) == [campaign_sentences.WAITS_FOR_PAUSED_RUN.key]
+    assert waits_for(campaign) == [WAITS_FOR_PAUSED_RUN.key]
     run.resume(by=None)
     Run.objects.update(state=Run.State.REQUESTED)
-    assert waits_for(campaign) == [campaign_sentences.WAITS_FOR_REQUESTED_RUN.key]
+    assert waits_for(campaign) == [WAITS_FOR_REQUESTED_RUN.key]
     Run.objects.update(state=Run.State.RUNNING)
 
     do_next(campaign)
     Run.objects.update(finished_at=timezone.now(), state=Run.State.FINISHED)
     soaks = summarize_campaign(campaign)
     until = Run.objects.get(wave__campaign=campaign).finished_at + timedelta(minutes=30)
-    assert soaks.waits_for.codes == [campaign_sentences.SOAKS.key]
+    assert soaks.waits_for.codes == [SOAKS.key]
     assert f"until {show_time(until)}" in str(soaks.waits_for)
     assert soaks.waves[0].state == WaveState.SOAKING
 
     Run.objects.update(finished_at=timezone.now() - timedelta(hours=1))
-    assert waits_for(campaign) == [campaign_sentences.STEP_IS_DUE.key]
+    assert waits_for(campaign) == [STEP_IS_DUE.key]
     campaign.finish()
     assert waits_for(campaign) == []
 
@@ -84,17 +92,15 @@ def test_outside_its_hours_it_names_them_and_the_time_zone():
 
     found = summarize_campaign(campaign).waits_for
 
-    assert found == campaign_sentences.WAITS_FOR_HOURS(
-        begin=f"{begins:%H}:30", end=f"{ends:%H}:30", zone="UTC"
-    )
+    assert found == WAITS_FOR_HOURS(begin=f"{begins:%H}:30", end=f"{ends:%H}:30", zone="UTC")
 
 
 def test_without_a_worker_it_does_not_say_that_it_goes_further():
     campaign = make_campaign()
-    assert waits_for(campaign) == [run_sentences.NO_WORKER.key]
+    assert waits_for(campaign) == [NO_WORKER.key]
     worker_lives()
     Worker.objects.update(seen_at=timezone.now() - timedelta(minutes=5))
-    assert waits_for(campaign) == [run_sentences.NO_WORKER.key]
+    assert waits_for(campaign) == [NO_WORKER.key]
 
 
 def test_a_stopped_campaign_waits_for_a_rollback_alone():
@@ -103,7 +109,7 @@ def test_a_stopped_campaign_waits_for_a_rollback_alone():
     assert waits_for(campaign) == []
 
     campaign.waves.update(rollback_is_due=True)
-    assert waits_for(campaign) == [campaign_sentences.WAITS_FOR_ROLLBACK.key]
+    assert waits_for(campaign) == [WAITS_FOR_ROLLBACK.key]
 
 
 def test_a_wave_tells_of_its_clients_by_phase_against_the_limits():
@@ -221,7 +227,7 @@ def test_as_plain_data_it_holds_what_commands_print():
     assert (data["groups"], data["reason"]) == (["Spain"], "CHG-1")
     assert data["stopped_because"] == {
         "message": "Somebody stopped it by command.",
-        "codes": [campaign_sentences.STOPPED_BY_COMMAND.key],
+        "codes": [STOPPED_BY_COMMAND.key],
     }
     assert data["waits_for"] == {"message": "", "codes": []}
     assert (data["settings"]["begins_at"], data["settings"]["ends_at"]) == ("22:00", "06:30")

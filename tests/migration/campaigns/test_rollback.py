@@ -6,14 +6,15 @@ import psycopg
 import pytest
 from django.db import connection
 
-from migration import sentences
 from migration.core.audit import AuditCode
 from migration.core.aws_writes import stop_aws_writes
 from migration.core.clients import all_clients
 from migration.core.leases import LeaseKind
+from migration.core.sentences import NOVA_WROTE
 from migration.models import AuditEvent, Campaign, ClientMigration, PhaseChange, RunItem
 from migration.moves import runs as move_runs
-from migration.moves.moves import move
+from migration.moves.moves import MOVE_UNDER_WAY, move
+from migration.pushes.pushes import MOVED_BY_RUN
 from migration.runs import engine
 from migration.runs.items import Outcome
 from migration.runs.models import Run
@@ -252,7 +253,7 @@ def test_rows_that_nova_holds_keep_that_client_and_no_other():
         work(run)
 
     assert stands(pks) == [DUAL_READ, AWS, DUAL_READ]
-    assert codes_of(run, "north-1") == [sentences.NOVA_WROTE.key]
+    assert codes_of(run, "north-1") == [NOVA_WROTE.key]
 
 
 def test_a_client_that_somebody_works_on_is_tried_again_and_then_left(monkeypatch):
@@ -262,7 +263,7 @@ def test_a_client_that_somebody_works_on_is_tried_again_and_then_left(monkeypatc
         work(run)
 
     assert stands(pks) == [AWS, DUAL_READ]
-    assert codes_of(run, "north-0") == [sentences.MOVE_UNDER_WAY.key]
+    assert codes_of(run, "north-0") == [MOVE_UNDER_WAY.key]
 
 
 def test_clients_purged_moved_back_or_deleted_meanwhile_are_left_as_they_are():
@@ -336,7 +337,7 @@ def test_no_item_of_a_client_that_a_killed_worker_moved_says_that_it_was_skipped
     rollback = work(take(campaign))
 
     assert outcomes(run) == {"north-0": "moved", "north-1": "moved", "north-2": "skipped"}
-    assert sentences.MOVED_BY_RUN.key in codes_of(run, "north-1")
+    assert MOVED_BY_RUN.key in codes_of(run, "north-1")
     assert outcomes(rollback) == {"north-0": "moved", "north-1": "moved"}
     assert stands(pks) == [DUAL_READ] * 3
 

@@ -7,13 +7,22 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 
-from migration import campaign_sentences, sentences
 from migration.campaigns import steps as campaigns
 from migration.campaigns.models import StaleCampaignError
-from migration.campaigns.steps import CampaignStartRefusedError, approve_campaign
+from migration.campaigns.steps import (
+    GOAL_NOT_POSSIBLE,
+    GROUP_NOT_THERE,
+    GROUP_TAKEN,
+    GROUP_TWICE,
+    NO_GROUPS,
+    SOAKS_TOO_SHORT,
+    CampaignStartRefusedError,
+    approve_campaign,
+)
 from migration.core.audit import AuditCode
 from migration.models import AuditEvent, Campaign, ClientGroup, PasswordReset, PhaseChange
 from migration.moves.approvals import ApprovalStepRefused
+from migration.moves.moves import NEEDS_APPROVAL
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
@@ -42,23 +51,23 @@ def refusal(*groups: ClientGroup, **options) -> str:
 def test_it_goes_neither_to_postgresql_nor_to_a_purge(goal):
     group = make_group("north", 1)
 
-    assert refusal(group, goal=goal) == campaign_sentences.GOAL_NOT_POSSIBLE.key
+    assert refusal(group, goal=goal) == GOAL_NOT_POSSIBLE.key
     with pytest.raises(IntegrityError), transaction.atomic():
         Campaign.objects.create(goal=goal)
 
 
 def test_its_groups_are_there_once_each_and_no_other_campaigns(settings):
     north, south = make_group("north", 1), make_group("south", 1)
-    assert refusal() == campaign_sentences.NO_GROUPS.key
-    assert refusal(north, south, north) == campaign_sentences.GROUP_TWICE.key
+    assert refusal() == NO_GROUPS.key
+    assert refusal(north, south, north) == GROUP_TWICE.key
     first = begin(north)
-    assert refusal(south, north) == campaign_sentences.GROUP_TAKEN.key
+    assert refusal(south, north) == GROUP_TAKEN.key
 
     first.cancel(by=None)
     begin(south, north)
     south.delete_group()
 
-    assert refusal(south) == campaign_sentences.GROUP_NOT_THERE.key
+    assert refusal(south) == GROUP_NOT_THERE.key
     assert not Campaign.objects.filter(waves=None).exists()
 
 
@@ -82,7 +91,7 @@ def test_a_soak_time_after_which_every_gate_would_be_shut_is_refused(settings):
     settings.NOVA_DUAL_READ_HOURS = 24
     group = make_group("north", 1)
 
-    assert refusal(group, soak_minutes=24 * 60 - 1) == campaign_sentences.SOAKS_TOO_SHORT.key
+    assert refusal(group, soak_minutes=24 * 60 - 1) == SOAKS_TOO_SHORT.key
     begin(group, soak_minutes=24 * 60)
 
 
@@ -109,7 +118,7 @@ def test_of_two_that_start_over_one_group_at_once_one_is_refused(monkeypatch):
     begin(group)
     other.join()
 
-    assert told == [campaign_sentences.GROUP_TAKEN.key]
+    assert told == [GROUP_TAKEN.key]
     assert Campaign.objects.count() == 1
 
 
@@ -232,7 +241,7 @@ def test_switched_on_while_the_cutover_is_queued_it_refuses_every_client(maria, 
     work(run)
 
     assert outcomes(run) == {"north-0": Outcome.REFUSED}
-    assert run.items.get().message.codes == [sentences.NEEDS_APPROVAL.key]
+    assert run.items.get().message.codes == [NEEDS_APPROVAL.key]
     take(campaign)
     assert stand(campaign) == (Campaign.State.STOPPED, ["refusals_reached"])
 

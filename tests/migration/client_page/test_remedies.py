@@ -10,14 +10,16 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from migration import resolution_sentences, sentences
 from migration.core import aws_store
+from migration.core.sentences import NOT_OURS
 from migration.models import ClientMigration, Resolution, RunItem
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
+from migration.pushes.resolutions import COPIES_SOMETHING_ELSE
 from migration.pushes.secret_writer import REPLACED_STAGE
 from migration.runs.items import Outcome
 from migration.runs.models import Run
+from migration.secrets.adoptions import SECRET_CHANGED_SINCE
 from nova_credentials.phases import Phase
 from tests.factories import CHANGE, VIEW, make_client, make_full_client, make_user
 from tests.migration.admin.pages import text
@@ -92,7 +94,7 @@ def test_after_a_run_that_met_it_the_gate_says_so_and_offers_to_adopt(foreign, c
         slug="idom",
         batch=0,
         outcome=Outcome.FAILED,
-        message=sentences.NOT_OURS(name=NAME),
+        message=NOT_OURS(name=NAME),
         finished_at=timezone.now(),
     )
 
@@ -151,7 +153,7 @@ def test_what_somebody_wrote_since_the_page_was_opened_is_not_written_over(forei
     sent = {"seen": seen, "slug": "idom", "reason": "INC-42"}
     answer = client.post(f"{CLIENT}/{foreign}/adopt/", sent, follow=True)
 
-    assert str(resolution_sentences.SECRET_CHANGED_SINCE()) in text(answer)
+    assert str(SECRET_CHANGED_SINCE()) in text(answer)
     assert "newer" in aws_store.secrets_manager().get_value(NAME).text
 
 
@@ -220,7 +222,7 @@ def test_what_changed_since_the_page_was_opened_is_not_copied(differing, client,
 
     answer = client.post(url, {"seen": seen, "reason": "INC-42"}, follow=True)
 
-    assert str(resolution_sentences.COPIES_SOMETHING_ELSE()) in text(answer)
+    assert str(COPIES_SOMETHING_ELSE()) in text(answer)
     assert password(differing) == "example-password-1"
 
 

@@ -7,15 +7,27 @@ import pytest
 from django.db import connection
 
 from credentials.models import Client, EmailCredential
-from migration import resolution_sentences, sentences
 from migration.core import aws_store
-from migration.core.aws_writes import start_aws_writes, stop_aws_writes
+from migration.core.aws_writes import WRITES_STOPPED, start_aws_writes, stop_aws_writes
+from migration.core.sentences import NOVA_WROTE
 from migration.models import AuditEvent, ClientMigration, Comparison, Resolution
 from migration.moves.moves import move
 from migration.pushes import pushes, resolutions
 from migration.pushes import resolutions as undone_copies
 from migration.pushes.comparisons import compare
-from migration.pushes.resolutions import NotResolved, copy_to_postgres, plan_undo, undo_copy
+from migration.pushes.resolutions import (
+    AWS_WRITTEN_SINCE_COPY,
+    FORMER_VALUES_GONE,
+    NO_COPY_TO_UNDO,
+    PURGED_SINCE_COPY,
+    ROWS_WRITTEN_SINCE_COPY,
+    TRY_AGAIN_LATER,
+    UNDOES_SOMETHING_ELSE,
+    NotResolved,
+    copy_to_postgres,
+    plan_undo,
+    undo_copy,
+)
 from migration.pushes.secret_writer import REPLACED_STAGE
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.document import Layout
@@ -115,7 +127,7 @@ def test_both_stores_hold_the_former_values_and_todays_stay_in_aws(stores, phase
     assert "Undid a copy: put the former values back into PostgreSQL." in [
         str(entry.message) for entry in audited
     ]
-    assert why_not(pk) == resolution_sentences.NO_COPY_TO_UNDO().key
+    assert why_not(pk) == NO_COPY_TO_UNDO().key
 
 
 @pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS])
@@ -199,13 +211,13 @@ def test_a_login_that_aws_lacks_is_said_and_written_there_too(stores, browser, p
 def test_what_was_written_since_the_copy_is_not_lost(copied):
     write_password(copied, THEIRS)  # NOVA wrote the very same value: a write all the same
 
-    assert why_not(copied) == resolution_sentences.ROWS_WRITTEN_SINCE_COPY().key
+    assert why_not(copied) == ROWS_WRITTEN_SINCE_COPY().key
 
 
 def test_what_aws_holds_since_the_copy_is_not_lost(copied):
     change_in_aws(aws_store.secrets_manager(), password="example-later")
 
-    assert why_not(copied) == resolution_sentences.AWS_WRITTEN_SINCE_COPY().key
+    assert why_not(copied) == AWS_WRITTEN_SINCE_COPY().key
 
 
 @pytest.mark.parametrize("noticed", [True, False])
@@ -225,7 +237,7 @@ def test_a_write_that_was_not_counted_is_not_lost(copied, counting_again, monkey
 def test_a_version_that_aws_no_longer_keeps_is_not_replaced_by_another(copied):
     aws_store.secrets_manager().put_aside(NAME, json.dumps(in_aws()), stage=REPLACED_STAGE)
 
-    assert why_not(copied) == resolution_sentences.FORMER_VALUES_GONE(name="x").key
+    assert why_not(copied) == FORMER_VALUES_GONE(name="x").key
 
 
 def test_of_two_copies_the_newer_is_undone_and_the_older_never(copied):
@@ -236,13 +248,13 @@ def test_of_two_copies_the_newer_is_undone_and_the_older_never(copied):
     undo(copied)
 
     assert password(copied) == THEIRS
-    assert why_not(copied) == resolution_sentences.NO_COPY_TO_UNDO().key
+    assert why_not(copied) == NO_COPY_TO_UNDO().key
 
 
 def test_a_copy_of_an_earlier_release_is_none_that_can_be_undone(copied):
     Resolution.objects.update(kept_versions=None, revision=None)
 
-    assert why_not(copied) == resolution_sentences.NO_COPY_TO_UNDO().key
+    assert why_not(copied) == NO_COPY_TO_UNDO().key
 
 
 def test_after_a_purge_it_says_plainly_that_it_cannot_be_undone(stores, browser):
@@ -252,9 +264,9 @@ def test_after_a_purge_it_says_plainly_that_it_cannot_be_undone(stores, browser)
     for shown in (browser.get(address(pk)), page(browser, pk, "comparison")):
         assert "The copy can't be undone any more: the client was purged since" in text(shown)
         assert 'name="seen"' not in shown.content.decode()
-    assert why_not(pk) == resolution_sentences.PURGED_SINCE_COPY().key
+    assert why_not(pk) == PURGED_SINCE_COPY().key
     move(client_id=pk, new=Phase.AWS)
-    assert why_not(pk) == resolution_sentences.ROWS_WRITTEN_SINCE_COPY().key
+    assert why_not(pk) == ROWS_WRITTEN_SINCE_COPY().key
 
 
 def test_nothing_is_changed_while_aws_writes_are_stopped(copied):
@@ -264,7 +276,7 @@ def test_nothing_is_changed_while_aws_writes_are_stopped(copied):
     with pytest.raises(NotResolved) as refusal:
         undo_copy(client_id=copied, seen=seen, reason="INC-2")
 
-    assert refusal.value.message.key == sentences.WRITES_STOPPED.key
+    assert refusal.value.message.key == WRITES_STOPPED.key
     assert password(copied) == THEIRS
     start_aws_writes()
     undo_copy(client_id=copied, seen=seen, reason="INC-2")
@@ -322,7 +334,7 @@ def test_what_nova_writes_meanwhile_stays(copied, monkeypatch):
     with pytest.raises(NotResolved) as refusal:
         undo_copy(client_id=copied, seen=seen, reason="INC-2")
 
-    assert refusal.value.message.key == sentences.NOVA_WROTE.key
+    assert refusal.value.message.key == NOVA_WROTE.key
     assert password(copied) == "example-novas"
 
 
@@ -333,7 +345,7 @@ def test_the_second_of_two_people_is_told_and_changes_nothing(copied):
     with pytest.raises(NotResolved) as refusal:
         undo_copy(client_id=copied, seen=seen, reason="INC-3")
 
-    assert refusal.value.message.key == resolution_sentences.NO_COPY_TO_UNDO.key
+    assert refusal.value.message.key == NO_COPY_TO_UNDO.key
     assert Resolution.objects.filter(kind="to_former").count() == 1
 
 
@@ -344,7 +356,7 @@ def test_a_client_that_somebody_works_on_is_waited_for_and_then_left(copied, mon
     with pytest.raises(NotResolved) as refusal:
         undo_copy(client_id=copied, seen="x", reason="INC-2")
 
-    assert refusal.value.message.key == sentences.TRY_AGAIN_LATER.key
+    assert refusal.value.message.key == TRY_AGAIN_LATER.key
 
 
 # Its page
@@ -383,7 +395,7 @@ def test_the_page_shows_by_codes_what_changes_and_puts_it_back(copied, browser):
 def test_what_the_user_has_not_seen_is_not_put_back(copied, browser, seen):
     answer = browser.post(address(copied), {"seen": seen, "reason": "INC-2"}, follow=True)
 
-    assert str(resolution_sentences.UNDOES_SOMETHING_ELSE()) in text(answer)
+    assert str(UNDOES_SOMETHING_ELSE()) in text(answer)
     assert password(copied) == THEIRS
 
 
@@ -393,7 +405,7 @@ def test_a_page_that_is_stale_puts_nothing_back(copied, browser):
 
     answer = browser.post(address(copied), sent, follow=True)
 
-    assert str(resolution_sentences.UNDOES_SOMETHING_ELSE()) in text(answer)
+    assert str(UNDOES_SOMETHING_ELSE()) in text(answer)
     assert password(copied) == THEIRS
 
 

@@ -6,11 +6,12 @@ from types import SimpleNamespace
 import pytest
 from django.utils import timezone
 
-from migration import evidence_sentences, login_sentences
 from migration.core.clients import ReadsSince
 from migration.models import ClientMigration, Comparison, LoginTest, ReadCount, SearchedClient
 from migration.moves import evidence, gates
 from migration.moves.evidence import (
+    FAILURE_CAUSE_UNKNOWN,
+    READS_IN_DUAL_READ,
     Evidence,
     EvidenceLine,
     PhaseEntry,
@@ -20,6 +21,7 @@ from migration.moves.evidence import (
     list_evidence,
     make_phase_entry,
 )
+from migration.moves.gates import AWS_LOGIN_NOT_REFUSED, AWS_LOGIN_REFUSED
 from migration.moves.models import Blocker
 from migration.nova.models import AwsFailure
 from nova_credentials.phases import Phase
@@ -76,7 +78,7 @@ def test_a_client_of_which_nobody_knows_since_when_was_no_time_in_its_phase():
 def test_reads_that_are_enough_are_told_with_their_number():
     line = judge(Evidence.READS, changed(DUAL_READ, reads=ReadsSince(25, 21)))
 
-    assert line.text == evidence_sentences.READS_IN_DUAL_READ(n=21)
+    assert line.text == READS_IN_DUAL_READ(n=21)
 
 
 def test_one_process_is_enough():
@@ -236,7 +238,7 @@ def test_a_cause_that_no_reader_of_this_release_wrote_is_not_named(cause):
 
     (line,) = evidence._judge_failures(PhaseEntry(7, Phase.AWS, counts=counts))
 
-    assert evidence_sentences.FAILURE_CAUSE_UNKNOWN.template in str(line.text)
+    assert FAILURE_CAUSE_UNKNOWN.template in str(line.text)
     assert not line.is_met
 
 
@@ -251,8 +253,8 @@ def test_logins_of_awss_copy_that_were_refused_are_named_with_the_time_of_the_fi
     (passed,) = gates._check_login_tests([works])
 
     named = tuple(test.login_name_message for test in refused)
-    assert shut.text == login_sentences.AWS_LOGIN_REFUSED(ago=NOON - DAY, logins=named)
-    assert passed.text == login_sentences.AWS_LOGIN_NOT_REFUSED()
+    assert shut.text == AWS_LOGIN_REFUSED(ago=NOON - DAY, logins=named)
+    assert passed.text == AWS_LOGIN_NOT_REFUSED()
     assert (shut.passed, passed.passed) == (False, True)
 
 

@@ -6,11 +6,10 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
-from migration import evidence_sentences
 from migration.core.audit import ReasonError
 from migration.models import ClientMigration, MoveRequest, PhaseChange
 from migration.moves.approvals import ApprovalStepRefused, approve_request, request_move
-from migration.moves.gates import CheckCode, Override, ShutGate
+from migration.moves.gates import MAY_NOT_OVERRIDE, CheckCode, Override, ShutGate
 from migration.moves.moves import move
 from migration.pushes.comparisons import compare
 from nova_credentials.phases import Phase
@@ -65,7 +64,7 @@ def test_who_may_not_override_is_refused(idom, ana):
     with pytest.raises(ShutGate) as refusal:
         move(client_id=idom, new=Phase.AWS, by=ana, override=override(ana))
 
-    assert refusal.value.codes == [*MISSING, evidence_sentences.MAY_NOT_OVERRIDE.key]
+    assert refusal.value.codes == [*MISSING, MAY_NOT_OVERRIDE.key]
     assert not any(check.passed for check in refusal.value.shut)
     assert phase_of(idom) == Phase.DUAL_READ
 

@@ -8,9 +8,14 @@ from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from credentials.models import clients
-from migration import group_sentences
 from migration.core.clients import all_clients
-from migration.core.groups import ClientGroupError, parse_group_name
+from migration.core.groups import (
+    GROUP_NAME_MISSING,
+    GROUP_NAME_NOT_SHOWN,
+    GROUP_NAME_TOO_LONG,
+    ClientGroupError,
+    parse_group_name,
+)
 from migration.models import AuditEvent, ClientGroup, ClientMigration, GroupMember
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_many
@@ -50,12 +55,12 @@ def test_a_name_is_one_line(typed, name):
 @pytest.mark.parametrize(
     ("typed", "why"),
     [
-        ("", group_sentences.GROUP_NAME_MISSING),
-        (" \n\u3000", group_sentences.GROUP_NAME_MISSING),
-        ("x" * 101, group_sentences.GROUP_NAME_TOO_LONG),
-        ("a\0b", group_sentences.GROUP_NAME_NOT_SHOWN),
-        ("a\u202eb", group_sentences.GROUP_NAME_NOT_SHOWN),
-        ("a\ud800", group_sentences.GROUP_NAME_NOT_SHOWN),
+        ("", GROUP_NAME_MISSING),
+        (" \n\u3000", GROUP_NAME_MISSING),
+        ("x" * 101, GROUP_NAME_TOO_LONG),
+        ("a\0b", GROUP_NAME_NOT_SHOWN),
+        ("a\u202eb", GROUP_NAME_NOT_SHOWN),
+        ("a\ud800", GROUP_NAME_NOT_SHOWN),
     ],
 )
 def test_a_name_that_is_none_is_refused(typed, why):

@@ -9,9 +9,9 @@ from django.db import connection
 from django.utils import timezone
 
 from credentials.models import DatabaseCredential
-from migration import layout_sentences, sentences
 from migration.core.audit import AuditCode
 from migration.core.leases import LeaseKind
+from migration.core.sentences import NOT_OURS
 from migration.models import AuditEvent, ClientMigration, DatabaseClaim, PlannedVersion, Secret
 from migration.moves.moves import move
 from migration.pushes.comparisons import compare
@@ -19,7 +19,21 @@ from migration.pushes.pushes import push
 from migration.runs.items import Outcome
 from migration.secrets import layouts
 from migration.secrets import layouts as other_secrets
-from migration.secrets.layouts import LayoutRefusedError, change_layout, remove_other_secrets
+from migration.secrets.layouts import (
+    LAYOUT_CHANGED,
+    LAYOUT_DIFFERS,
+    LAYOUT_FOREIGN,
+    LAYOUT_IS_SO,
+    LAYOUT_ROTATES,
+    LAYOUT_UNREAD,
+    LAYOUT_WITHOUT_SECRET,
+    LAYOUT_WRITTEN_LATE,
+    LAYOUT_WRITTEN_MEANWHILE,
+    OWN_SECRETS_LACK,
+    LayoutRefusedError,
+    change_layout,
+    remove_other_secrets,
+)
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
@@ -99,7 +113,7 @@ def test_in_every_phase_all_values_are_read_before_and_after_and_once_the_old_on
     changed = change_layout(client_id=pk, layout=Layout.SERVICE)
 
     assert changed.outcome == Outcome.UPDATED
-    assert changed.message == layout_sentences.LAYOUT_CHANGED(old=(NAME,), new=tuple(SERVICES))
+    assert changed.message == LAYOUT_CHANGED(old=(NAME,), new=tuple(SERVICES))
     row = own(pk)
     assert (row.layout, row.other_secrets, row.phase) == ("service", "kept", phase)
     assert set(Secret.objects.values_list("name", flat=True)) == {NAME, *SERVICES}
@@ -228,10 +242,7 @@ def test_the_old_secret_stays_where_a_new_one_is_gone_for_good(sm, phase, caplog
 
     assert own(pk).other_secrets == "kept"
     assert json.loads(sm.get_value(NAME).text)["email"]
-    assert (
-        f"Old secrets of client {pk} stay: {layout_sentences.OWN_SECRETS_LACK(kinds=('email',))}"
-        in caplog.text
-    )
+    assert f"Old secrets of client {pk} stay: {OWN_SECRETS_LACK(kinds=('email',))}" in caplog.text
 
 
 def test_a_change_back_takes_over_what_waits_for_its_deletion_however_late(sm):
@@ -327,7 +338,7 @@ def test_a_secret_of_somebody_else_under_a_new_name_is_refused_until_it_is_adopt
     enter_phase(pk, Phase.AWS)
     sm.sm.create_secret(Name=SERVICES[1], SecretString='{"email": {"app_password": "theirs"}}')
 
-    assert sentences.NOT_OURS(name=SERVICES[1]) in refusal(pk).message.parts
+    assert NOT_OURS(name=SERVICES[1]) in refusal(pk).message.parts
     assert own(pk).other_secrets == ""
     for name in (SERVICES[0], SERVICES[2]):  # nothing was written
         with pytest.raises(SecretsManagerError):
@@ -344,24 +355,24 @@ def test_what_somebody_else_wrote_is_not_passed_off_as_ours(sm):
     enter_phase(pk, Phase.AWS)
     change_in_aws(sm, password="example-by-hand")
 
-    assert refusal(pk).message == layout_sentences.LAYOUT_DIFFERS(name=NAME)
+    assert refusal(pk).message == LAYOUT_DIFFERS(name=NAME)
     # A save of a purged client overwrites what is ours with the rows' own fields, and refuses to with what is not.
     ClientMigration.objects.update(phase=Phase.PURGED)
-    assert refusal(pk).message == layout_sentences.LAYOUT_FOREIGN(name=NAME)
+    assert refusal(pk).message == LAYOUT_FOREIGN(name=NAME)
 
 
 def test_a_rotation_under_way_and_a_secret_that_is_gone_are_refused(sm):
     pk = make_full_client("idom")
     enter_phase(pk, Phase.AWS)
     version = sm.put_aside(NAME, "{}", stage="AWSPENDING")
-    assert refusal(pk).message == layout_sentences.LAYOUT_ROTATES(name=NAME)
+    assert refusal(pk).message == LAYOUT_ROTATES(name=NAME)
     sm.sm.update_secret_version_stage(
         SecretId=NAME, VersionStage="AWSPENDING", RemoveFromVersionId=version
     )
 
     sm.schedule_deletion(NAME)
     gone = refusal(pk)
-    assert gone.message.key == layout_sentences.LAYOUT_UNREAD.key
+    assert gone.message.key == LAYOUT_UNREAD.key
     assert own(pk).other_secrets == ""
 
 
@@ -376,7 +387,7 @@ def test_a_write_in_the_very_moment_of_the_switch_is_told(sm, monkeypatch):
 
     monkeypatch.setattr(layouts, "_switch", switch)
     changed = change_layout(client_id=pk, layout=Layout.SERVICE)
-    assert layout_sentences.LAYOUT_WRITTEN_LATE.key in changed.message.codes
+    assert LAYOUT_WRITTEN_LATE.key in changed.message.codes
     assert NAME in str(changed.message)
 
 
@@ -395,7 +406,7 @@ def test_a_client_that_somebody_works_on_or_writes_meanwhile_keeps_its_layout(sm
         return pending
 
     monkeypatch.setattr(layouts, "_prepare_secrets", prepare_slowly)
-    assert refusal(pk).message == layout_sentences.LAYOUT_WRITTEN_MEANWHILE()
+    assert refusal(pk).message == LAYOUT_WRITTEN_MEANWHILE()
 
 
 def test_a_client_gets_its_layout_with_its_first_secret_and_keeps_it(sm, settings, reader):
@@ -412,7 +423,7 @@ def test_a_client_gets_its_layout_with_its_first_secret_and_keeps_it(sm, setting
     assert own(other).layout == "service"
     # One without a secret is only told.
     told = change_layout(client_id=empty, layout=Layout.CLIENT)
-    assert told.message.key == layout_sentences.LAYOUT_WITHOUT_SECRET.key
+    assert told.message.key == LAYOUT_WITHOUT_SECRET.key
     assert (own(empty).layout, own(empty).other_secrets) == ("client", "")
     again = change_layout(client_id=pk, layout=Layout.CLIENT)
-    assert (again.outcome, again.message) == (Outcome.UNCHANGED, layout_sentences.LAYOUT_IS_SO())
+    assert (again.outcome, again.message) == (Outcome.UNCHANGED, LAYOUT_IS_SO())

@@ -6,13 +6,14 @@ import pytest
 from django.core.management import call_command
 from django.urls import reverse
 
-from migration import layout_sentences, sentences
 from migration.core import aws_store
+from migration.core.sentences import NOT_OURS
 from migration.models import AuditEvent, ClientMigration, RunItem
 from migration.runs import engine
 from migration.runs.failures import count_failed_clients
 from migration.runs.items import Act
 from migration.runs.models import Run
+from migration.secrets.layouts import LAYOUT_CHANGED
 from nova_credentials.aws.client_secrets import ClientSecretsManager
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
@@ -63,8 +64,8 @@ def test_the_command_changes_many_in_a_run_and_says_who_kept_theirs(capsys, clie
     told = json.loads(capsys.readouterr().out)
     assert (told["clients"], told["updated"], told["failed"]) == (2, 1, 1)
     acme, idom = told["items"]
-    assert (acme["slug"], acme["code"]) == ("acme", layout_sentences.LAYOUT_CHANGED.key)
-    assert (idom["slug"], idom["code"]) == ("idom", sentences.NOT_OURS.key)
+    assert (acme["slug"], acme["code"]) == ("acme", LAYOUT_CHANGED.key)
+    assert (idom["slug"], idom["code"]) == ("idom", NOT_OURS.key)
     assert count_failed_clients().by_act == {Act.LAYOUT: 1}
 
     call_command("change_layout", "service", "--all", "--inline", "--adopt", "--reason", "x")

@@ -7,12 +7,13 @@ import pytest
 
 from credentials import sentences as credential_sentences
 from credentials.models import Client
-from migration import layout_sentences, offboarding_sentences, plan_sentences, rotation_sentences
+from migration.core.sentences import CLIENT_LEFT_ALONE, IS_OFFBOARDED
+from migration.logins.models import ROTATION_UNDER_WAY
 from migration.models import ClientMigration, Offboarding, PlannedVersion, Rotation, Secret
 from migration.pushes.pushes import push
 from migration.runs.items import Outcome
 from migration.secrets import layouts
-from migration.secrets.layouts import LayoutRefusedError, change_layout
+from migration.secrets.layouts import LAYOUT_WRITTEN_MEANWHILE, LayoutRefusedError, change_layout
 from nova_credentials import sentences as shared
 from nova_credentials.aws.answers import ErrorClass, SecretsManagerError
 from nova_credentials.aws.secrets_manager import SecretsManager
@@ -122,7 +123,7 @@ def test_a_column_that_nova_renamed_is_told_as_such(idom):
 def test_a_client_that_leaves_keeps_its_layout(idom):
     Offboarding.objects.create(client_id=idom, slug="idom", former_phase=Phase.DUAL_WRITE)
 
-    assert refusal(idom).message == offboarding_sentences.IS_OFFBOARDED(slug="idom")
+    assert refusal(idom).message == IS_OFFBOARDED(slug="idom")
 
 
 def test_a_client_that_has_the_layout_of_the_settings_keeps_it_when_they_change(settings):
@@ -167,7 +168,7 @@ def test_a_secret_that_can_not_be_read_is_taken_for_none_in_no_phase(sm, setting
 def test_a_rotation_is_waited_for(idom):
     Rotation.objects.begin(Client.objects.get(pk=idom), "database", None, by=None)
 
-    assert refusal(idom).message.key == rotation_sentences.ROTATION_UNDER_WAY.key
+    assert refusal(idom).message.key == ROTATION_UNDER_WAY.key
 
 
 def test_a_secret_whose_stages_aws_does_not_tell_may_be_under_rotation(idom, fail_in_aws):
@@ -241,7 +242,7 @@ def test_what_somebody_else_wrote_to_a_new_secret_of_ours_is_not_overwritten(
     if is_scheduled:
         sm.schedule_deletion(SERVICES[0])
 
-    assert refusal(idom).message == plan_sentences.LEFT_ALONE(name=SERVICES[0], version=version)
+    assert refusal(idom).message == CLIENT_LEFT_ALONE(name=SERVICES[0], version=version)
 
     assert sm.get_value(SERVICES[0]).version_id == version
     assert own(idom).other_secrets == begun
@@ -265,7 +266,7 @@ def test_new_secrets_that_aws_does_not_take_are_told_with_its_error(idom, fail_i
 def test_a_new_secret_that_is_overwritten_at_once_is_not_read(idom, sm, once_written):
     once_written(lambda: change_in_aws(sm, SERVICES[0], password="by-hand"))
 
-    assert refusal(idom).message == layout_sentences.LAYOUT_WRITTEN_MEANWHILE()
+    assert refusal(idom).message == LAYOUT_WRITTEN_MEANWHILE()
 
 
 def test_a_new_secret_that_can_not_be_read_back_is_told(idom, sm, once_written):
@@ -279,5 +280,5 @@ def test_a_new_secret_that_can_not_be_read_back_is_told(idom, sm, once_written):
 def test_a_client_whose_phase_was_changed_past_the_lock_keeps_its_layout(idom, once_written):
     once_written(lambda: ClientMigration.objects.update(phase=Phase.DUAL_READ))
 
-    assert refusal(idom).message == layout_sentences.LAYOUT_WRITTEN_MEANWHILE()
+    assert refusal(idom).message == LAYOUT_WRITTEN_MEANWHILE()
     assert set(Secret.objects.values_list("name", flat=True)) == {NAME}

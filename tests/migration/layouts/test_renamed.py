@@ -7,10 +7,10 @@ from django.db import connection
 
 from credentials.models import DatabaseCredential
 from credentials.triggers import ensure_writes_are_counted
-from migration import sentences
 from migration.core.audit import AuditCode
 from migration.core.clients import all_clients, store_lost_secret_slugs
 from migration.core.secrets import OtherSecretsState
+from migration.core.snapshots import NAME_IS_ANOTHERS
 from migration.models import AuditEvent, ClientMigration, Rotation, Secret
 from migration.moves.moves import move
 from migration.pushes.comparisons import compare
@@ -155,10 +155,10 @@ def test_a_slug_that_was_another_clients_is_refused_to_a_new_client_until_its_se
         assert pushed.outcome == Outcome.FAILED
         return pushed.message.key
 
-    assert refusal() == sentences.NAME_IS_ANOTHERS.key
+    assert refusal() == NAME_IS_ANOTHERS.key
     assert push(client_ids=[other])[0].message.values["slug"] == "renamed"
     follow()
-    assert refusal() == sentences.NAME_IS_ANOTHERS.key
+    assert refusal() == NAME_IS_ANOTHERS.key
     assert held(sm, NAME) == "example-password-1"
     assert read(reader, "renamed") == "example-password-1"
     assert read(reader, "idom") == "of-other"
@@ -240,7 +240,7 @@ def test_a_move_that_was_killed_is_gone_on_with_or_its_beginnings_go(sm, reader,
     make_database(other)
     update("clients", pk, slug="third")
     update("clients", other, slug="renamed")
-    assert push(client_ids=[other])[0].message.key == sentences.NAME_IS_ANOTHERS.key
+    assert push(client_ids=[other])[0].message.key == NAME_IS_ANOTHERS.key
     follow()
     assert names_of(pk) == ("idom", "renamed", OtherSecretsState.BEGUN)
     make_due(pk)

@@ -10,8 +10,14 @@ from django.urls import reverse
 
 from credentials.models import Client, DatabaseCredential
 from credentials.refusals import insert_rows
-from migration import legacy_sentences
-from migration.clients.legacy import NothingImported, import_legacy_clients, plan_legacy_import
+from migration.clients.legacy import (
+    LEGACY_CHANGED,
+    LEGACY_CLIENT_BUSY,
+    LEGACY_REFUSED,
+    NothingImported,
+    import_legacy_clients,
+    plan_legacy_import,
+)
 from migration.core.clients import all_clients
 from migration.core.leases import LeaseKind
 from migration.models import AuditEvent, ClientGroup
@@ -128,7 +134,7 @@ def test_what_changed_since_somebody_looked_is_not_taken(rows, change):
     with pytest.raises(NothingImported) as refused:
         import_legacy_clients(seen=seen)
 
-    assert refused.value.message.key == legacy_sentences.LEGACY_CHANGED.key
+    assert refused.value.message.key == LEGACY_CHANGED.key
     assert everything() == before
 
 
@@ -142,7 +148,7 @@ def test_a_client_that_nova_adds_meanwhile_is_not_added_again(rows, monkeypatch)
         nova.commit()
         thread.join()
 
-    assert failed == [legacy_sentences.LEGACY_REFUSED.key]
+    assert failed == [LEGACY_REFUSED.key]
     assert Client.objects.get(slug="new").name == "Theirs"
     assert not Client.objects.filter(slug="off").exists()
 
@@ -177,7 +183,7 @@ def test_a_client_that_somebody_works_on_is_given_no_login(rows):
     with held_elsewhere(LeaseKind.CLIENT, pk), pytest.raises(NothingImported) as refused:
         import_legacy_clients()
 
-    assert refused.value.message.key == legacy_sentences.LEGACY_CLIENT_BUSY.key
+    assert refused.value.message.key == LEGACY_CLIENT_BUSY.key
     assert not Client.objects.filter(slug="new").exists()
 
 

@@ -9,13 +9,16 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from migration import sentences
 from migration.core.audit import AuditCode, ReasonError
+from migration.core.sentences import ASK_BY_COMMAND
 from migration.models import AuditEvent, ClientMigration, PasswordReset, PhaseChange
 from migration.moves.approvals import ApprovalStepRefused, approve_run, cancel_run_request
-from migration.moves.evidence import Evidence
+from migration.moves.evidence import CLEAN_STREAK, Evidence
+from migration.moves.moves import NEEDS_APPROVAL
+from migration.moves.runs import ASKED_FOR_BY
+from migration.pushes.pushes import MOVED_BY_RUN
 from migration.runs import engine
-from migration.runs.items import Outcome
+from migration.runs.items import RUN_STOPPED, Outcome
 from migration.runs.models import Run, WithdrawnRunError
 from nova_credentials.phases import Phase
 from tests.factories import make_user
@@ -67,7 +70,7 @@ def test_nobody_moves_until_somebody_else_approves(maria, ana):
     assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.REFUSED}
     change = PhaseChange.objects.get(run=run)
     assert (change.client_id, change.by, change.reason) == (pks[0], ana, "INC-42")
-    assert change.note.codes == [sentences.ASKED_FOR_BY.key, sentences.MOVED_BY_RUN.key]
+    assert change.note.codes == [ASKED_FOR_BY.key, MOVED_BY_RUN.key]
     recorded = AuditEvent.objects.filter(correlation=f"run {run.pk}").values_list("code", "who")
     assert {(AuditCode.REQUEST, "maria"), (AuditCode.APPROVAL, "ana")} <= set(recorded)
 
@@ -78,7 +81,7 @@ def test_a_request_wants_a_user_and_a_reason(maria):
     for by, reason in ((maria, ""), (None, "INC-42"), (None, "")):
         with pytest.raises(ApprovalStepRefused) as refused:
             start(Phase.DUAL_READ, Phase.AWS, by=by, reason=reason)
-        assert refused.value.message == sentences.ASK_BY_COMMAND()
+        assert refused.value.message == ASK_BY_COMMAND()
 
     assert not Run.objects.filter(kind=Run.Kind.MOVE).exists()
 
@@ -142,7 +145,7 @@ def test_a_run_that_began_before_approval_was_required_moves_nobody_over(setting
 
     work(run)
 
-    assert codes_of(run, "client-0") == [sentences.NEEDS_APPROVAL.key]
+    assert codes_of(run, "client-0") == [NEEDS_APPROVAL.key]
     assert phase_of(pk) == Phase.DUAL_READ
 
 
@@ -178,7 +181,7 @@ def test_an_override_covers_what_was_missing_when_it_was_requested_and_no_more(
     work(approve_run(run_id=run.pk, by=ana))
 
     assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.REFUSED}
-    assert codes_of(run, "client-1") == [sentences.CLEAN_STREAK.key]
+    assert codes_of(run, "client-1") == [CLEAN_STREAK.key]
     change = PhaseChange.objects.get(run=run)
     assert (change.override_reason, len(change.overridden)) == ("Test clients", 2)
 
@@ -260,7 +263,7 @@ def test_a_cancelled_run_does_not_go_on_and_one_of_before_this_was_known_moves_n
     with pytest.raises(WithdrawnRunError):
         run.reopen_never_begun(by=maria)
 
-    run.items.update(message=sentences.RUN_STOPPED())
+    run.items.update(message=RUN_STOPPED())
     run.reopen_never_begun(by=maria)
     work(run)
 

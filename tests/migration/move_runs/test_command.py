@@ -6,10 +6,11 @@ import tracemalloc
 import pytest
 from django.core.management import CommandError, call_command
 
-from migration import sentences
 from migration.core.aws_writes import stop_aws_writes
 from migration.core.clients import all_clients
 from migration.management.commands import move_clients
+from migration.management.commands.move_clients import MOVES_ASKED_FOR
+from migration.moves.gates import PUSH_PENDING
 from migration.runs.models import PlannedMoves, Run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_many, make_user
@@ -47,7 +48,7 @@ def test_all_in_a_phase_are_a_run_that_is_printed_as_one_object(command):
         "slug": "client-1",
         "moved": False,
         "phase": "dual_read",
-        "reasons": [str(sentences.PUSH_PENDING())],
+        "reasons": [str(PUSH_PENDING())],
         "codes": ["push_pending"],
     }
     run = Run.objects.get(pk=result["run"])
@@ -117,7 +118,7 @@ def test_a_run_that_needs_an_approval_is_requested_and_moves_nobody(command, set
     )  # fmt: skip
 
     assert (code, result["moved"], phase_of(pk)) == (1, 0, Phase.DUAL_READ)
-    assert result["items"][0]["codes"] == [sentences.MOVES_ASKED_FOR.key]
+    assert result["items"][0]["codes"] == [MOVES_ASKED_FOR.key]
     assert Run.objects.get().state == Run.State.REQUESTED
 
 

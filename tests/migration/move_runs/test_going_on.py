@@ -7,19 +7,28 @@ from django.utils import timezone
 
 from credentials import sentences as rows
 from credentials.refusals import RefusedByDatabaseError
-from migration import sentences
 from migration.core import aws_store
 from migration.core.audit import AuditCode
 from migration.core.aws_writes import start_aws_writes, stop_aws_writes
 from migration.core.leases import LeaseKind
+from migration.core.sentences import CLIENT_NOT_THERE
 from migration.models import AuditEvent, MoveRequest, PhaseChange, RunItem
 from migration.moves import runs as move_runs
-from migration.moves.moves import move
+from migration.moves.gates import PUSH_PENDING
+from migration.moves.moves import (
+    AWS_UNREAD,
+    COPIED_TO_POSTGRES,
+    MOVE_UNDER_WAY,
+    MOVED_MEANWHILE,
+    NEWER_IN_POSTGRES,
+    move,
+)
 from migration.pushes.comparisons import compare
-from migration.pushes.pushes import push
+from migration.pushes.pushes import MOVED_BY_RUN, push
 from migration.runs import engine
 from migration.runs.items import Outcome
 from migration.runs.models import Run
+from migration.secrets.settings import DELETED_ON
 from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
@@ -60,7 +69,7 @@ def test_a_worker_killed_before_it_noted_its_moves_leaves_them_made(monkeypatch,
 
     assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": Outcome.MOVED}
     assert PhaseChange.objects.filter(run=run).count() == 2
-    assert codes_of(run, "client-0") == [sentences.MOVED_BY_RUN.key]
+    assert codes_of(run, "client-0") == [MOVED_BY_RUN.key]
     others = (AuditCode.REFUSAL, AuditCode.DELETION)
     assert not AuditEvent.objects.filter(code__in=others).exists()
 
@@ -75,7 +84,7 @@ def test_a_worker_killed_before_it_had_secrets_deleted_leaves_that_to_the_next(m
 
     engine.work_on_run(run_id=run.pk)
 
-    assert codes_of(run, "client-0") == [sentences.DELETED_ON.key]
+    assert codes_of(run, "client-0") == [DELETED_ON.key]
     assert aws_store.secrets_manager().describe_secret("nova/clients/client-0").deleted_at
 
 
@@ -87,7 +96,7 @@ def test_rows_that_nova_writes_while_the_batch_compares_are_not_cut_over(monkeyp
     run = move_all(Phase.DUAL_READ, Phase.AWS)
 
     assert (phase_of(pks[0]), phase_of(pks[1])) == (Phase.AWS, Phase.DUAL_READ)
-    assert codes_of(run, "client-1") == [sentences.PUSH_PENDING.key]
+    assert codes_of(run, "client-1") == [PUSH_PENDING.key]
 
 
 def test_rows_that_nova_holds_are_waited_for_alone(monkeypatch):
@@ -112,7 +121,7 @@ def test_a_client_that_somebody_else_works_on_is_tried_again(monkeypatch):
 
         assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": ""}
         item = run.items.get(slug="client-1")
-        assert (item.attempts, item.message.codes) == (1, [sentences.MOVE_UNDER_WAY.key])
+        assert (item.attempts, item.message.codes) == (1, [MOVE_UNDER_WAY.key])
         run.items.update(next_try_at=None)
         engine.process_batch_if_running(run.pk, 0)  # the second of two tries
 
@@ -186,7 +195,7 @@ def test_who_is_moved_or_deleted_just_before_its_turn_is_left(monkeypatch):
         "client-0": Outcome.REFUSED, "client-1": Outcome.SKIPPED, "client-2": Outcome.MOVED,
     }  # fmt: skip
     assert codes_of(run, "client-0") == [shared.STALE_PHASE.key]
-    assert codes_of(run, "client-1") == [sentences.CLIENT_NOT_THERE.key]
+    assert codes_of(run, "client-1") == [CLIENT_NOT_THERE.key]
 
 
 def test_whose_rows_postgresql_does_not_let_be_held_together_is_moved_alone(monkeypatch):
@@ -214,9 +223,9 @@ def test_a_rollback_waits_neither_for_aws_writes_nor_for_aws(settings, monkeypat
     run = move_all(Phase.AWS, Phase.DUAL_READ)
 
     assert {phase_of(pk) for pk in pks} == {Phase.DUAL_READ}
-    assert codes_of(run, "client-0") == [sentences.AWS_UNREAD.key]
+    assert codes_of(run, "client-0") == [AWS_UNREAD.key]
     note = PhaseChange.objects.filter(run=run).first().note
-    assert note.codes == [sentences.MOVED_BY_RUN.key, sentences.AWS_UNREAD.key]
+    assert note.codes == [MOVED_BY_RUN.key, AWS_UNREAD.key]
 
 
 def test_a_rollback_copies_what_was_changed_in_aws_and_keeps_what_aws_lacks():
@@ -228,8 +237,8 @@ def test_a_rollback_copies_what_was_changed_in_aws_and_keeps_what_aws_lacks():
 
     assert set(outcomes(run).values()) == {Outcome.MOVED}
     assert codes_of(run, "client-0") == []
-    assert codes_of(run, "client-1") == [sentences.COPIED_TO_POSTGRES.key]
-    assert codes_of(run, "client-2") == [sentences.NEWER_IN_POSTGRES.key]
+    assert codes_of(run, "client-1") == [COPIED_TO_POSTGRES.key]
+    assert codes_of(run, "client-2") == [NEWER_IN_POSTGRES.key]
     assert (password(pks[1]), password(pks[2])) == ("example-theirs", "example-novas")
     assert is_pending(pks[2])
 
@@ -279,7 +288,7 @@ def test_a_move_of_a_run_closes_the_clients_open_request(maria):
 
     asked.refresh_from_db()
     assert asked.state == MoveRequest.State.FAILED
-    assert [reason.key for reason in asked.reasons] == [sentences.MOVED_MEANWHILE.key]
+    assert [reason.key for reason in asked.reasons] == [MOVED_MEANWHILE.key]
 
 
 def test_what_aws_throttles_is_tried_again_and_moved_once_it_answers(monkeypatch):

@@ -6,13 +6,14 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from migration import sentences
 from migration.core import aws_store
 from migration.core.audit import AuditCode
 from migration.core.clients import all_clients
 from migration.models import AuditEvent, ClientMigration, PhaseChange
 from migration.moves.approvals import start_move_run
-from migration.moves.moves import move
+from migration.moves.gates import IN_A_RUN, NEVER_COMPARED, PUSH_PENDING
+from migration.moves.moves import COMPARED_JUST_NOW, READS_AWS, move
+from migration.pushes.pushes import MOVED_BY_RUN
 from migration.runs import engine
 from migration.runs.items import Outcome
 from migration.runs.models import Run
@@ -36,7 +37,7 @@ def test_every_client_in_the_phase_moves_and_no_other(maria, old, new):
     assert {(row.client_id, row.by, row.reason) for row in changes} == {
         (pk, maria, "INC-42") for pk in pks
     }
-    assert all(sentences.MOVED_BY_RUN.key in row.note.codes for row in changes)
+    assert all(MOVED_BY_RUN.key in row.note.codes for row in changes)
     moved = AuditEvent.objects.filter(code=AuditCode.MOVE, correlation=f"run {run.pk}")
     assert {row.client_id for row in moved} == set(pks)
 
@@ -69,8 +70,8 @@ def test_a_client_whose_gate_is_shut_is_refused_with_every_reason_and_the_others
     assert outcomes(run) == {
         "client-0": Outcome.MOVED, "client-1": Outcome.REFUSED, "client-2": Outcome.MOVED,
     }  # fmt: skip
-    assert codes_of(run, "client-1") == [sentences.PUSH_PENDING.key]
-    assert codes_of(run, "client-0") == [sentences.READS_AWS.key]
+    assert codes_of(run, "client-1") == [PUSH_PENDING.key]
+    assert codes_of(run, "client-0") == [READS_AWS.key]
     assert phase_of(pks[1]) == Phase.DUAL_READ
     refusal = AuditEvent.objects.get(code=AuditCode.REFUSAL)
     assert (refusal.client_id, refusal.who, refusal.reason) == (pks[1], "maria", "INC-42")
@@ -84,7 +85,7 @@ def test_what_differs_in_aws_is_refused_as_compared_just_now():
 
     run = move_all(Phase.DUAL_READ, Phase.AWS)
 
-    assert codes_of(run, "client-1") == [sentences.COMPARED_JUST_NOW.key]
+    assert codes_of(run, "client-1") == [COMPARED_JUST_NOW.key]
     assert run.items.get(slug="client-1").comparison_status == "mismatch"
     assert ClientMigration.objects.get(pk=pks[1]).comparison_status == "mismatch"
     assert (phase_of(pks[0]), phase_of(pks[1])) == (Phase.AWS, Phase.DUAL_READ)
@@ -107,7 +108,7 @@ def test_a_run_to_dual_write_tells_of_each_push_what_became_of_it():
     assert codes_of(run, "idom-abc123") == [shared.NAME_LIKE_ARN.key]
     # The history tells of the move: what AWS may take the name for is no matter of it.
     changes = PhaseChange.objects.filter(run=run)
-    assert [change.note.codes for change in changes] == [[sentences.MOVED_BY_RUN.key]] * 2
+    assert [change.note.codes for change in changes] == [[MOVED_BY_RUN.key]] * 2
 
 
 def test_the_gate_is_judged_before_the_comparison_that_the_move_itself_makes():
@@ -116,7 +117,7 @@ def test_the_gate_is_judged_before_the_comparison_that_the_move_itself_makes():
 
     run = move_all(Phase.DUAL_READ, Phase.AWS)
 
-    assert sentences.NEVER_COMPARED.key in codes_of(run, "client-0")
+    assert NEVER_COMPARED.key in codes_of(run, "client-0")
 
 
 def test_a_client_that_somebody_moved_meanwhile_is_left_where_it_is():
@@ -148,7 +149,7 @@ def test_its_own_items_keep_no_gate_shut_and_those_of_another_run_do():
 
     run = move_all(Phase.DUAL_READ, Phase.AWS)
 
-    assert codes_of(run, "client-0") == [sentences.IN_A_RUN.key]
+    assert codes_of(run, "client-0") == [IN_A_RUN.key]
     assert phase_of(pks[1]) == Phase.AWS
     assert other.items.open().count() == 1
 

@@ -5,9 +5,11 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
-from migration import sentences
 from migration.core.clients import all_clients
+from migration.management.commands.move_clients import MOVES_ASKED_FOR
 from migration.models import ClientGroup
+from migration.moves.gates import PUSH_PENDING
+from migration.moves.moves import READS_AWS
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
@@ -60,8 +62,8 @@ def test_clients_in_a_phase_without_this_move_are_items_with_the_reason(command)
     assert code == 1
     assert (printed["run"], printed["moved"], printed["refused"]) == (Run.objects.get().pk, 1, 2)
     assert [(item["slug"], item["phase"], item["codes"]) for item in printed["items"]] == [
-        ("client-0", "aws", [sentences.READS_AWS.key]),
-        ("client-1", "dual_read", [sentences.PUSH_PENDING.key]),
+        ("client-0", "aws", [READS_AWS.key]),
+        ("client-1", "dual_read", [PUSH_PENDING.key]),
         ("new", "postgres", ["illegal_move"]),
     ]
 
@@ -104,7 +106,7 @@ def test_where_approval_is_needed_the_run_is_requested(command, settings):
 
     run = Run.objects.get()
     assert (code, printed["run"], run.state, run.by_name) == (1, run.pk, "requested", "maria")
-    assert printed["items"][0]["codes"] == [sentences.MOVES_ASKED_FOR.key]
+    assert printed["items"][0]["codes"] == [MOVES_ASKED_FOR.key]
 
 
 def test_missing_evidence_is_overridden_as_with_all_in(settings, capsys):

@@ -4,8 +4,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
-from migration import sentences
 from migration.moves.approvals import approve_run, cancel_run_request
+from migration.moves.gates import PUSH_PENDING
 from migration.runs import engine
 from migration.runs.items import Outcome
 from migration.runs.models import Run, WithdrawnRunError
@@ -118,4 +118,4 @@ def test_refused_clients_are_left_and_said_and_make_it_exit_with_1(capsys):
             printed.out.splitlines()[-1]
             == f"{run.pk} run, 2 clients, 1 moved, 1 refused, 1 matched"
         )
-        assert str(sentences.PUSH_PENDING()) in printed.out
+        assert str(PUSH_PENDING()) in printed.out

@@ -8,13 +8,14 @@ from django.db import connection
 from django.utils import timezone
 
 from credentials.models import Client
-from migration import sentences
 from migration.core.audit import ReasonError
 from migration.core.aws_writes import stop_aws_writes
+from migration.core.comparisons import STATUSES
 from migration.core.snapshots import read_snapshot
 from migration.models import ClientMigration, Comparison, PhaseChange, ReadCount, RunItem
+from migration.moves.evidence import CLEAN_STREAK
 from migration.moves.gates import CheckCode, Override, database_checks, evaluate_gate
-from migration.moves.moves import move
+from migration.moves.moves import COMPARED_JUST_NOW, move
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.runs.models import Run
@@ -129,7 +130,7 @@ def test_a_shut_gate_names_every_reason(idom, settings, counting_again):
         CheckCode.IN_A_RUN,
         CheckCode.WRITES_NOT_COUNTED,
         CheckCode.READER_MET_MISMATCH,
-        sentences.CLEAN_STREAK.key,
+        CLEAN_STREAK.key,
         CheckCode.ACCOUNT_NOT_READY,
     ]
     assert "Newest comparison: Mismatch, less than a minute ago." in str(refusal)
@@ -188,7 +189,7 @@ def test_an_open_gate_still_compares_at_the_moment_of_the_move(idom, sm):
     change_in_aws(sm, password="example-theirs")
 
     (reason,) = refusal_of(idom, Phase.AWS).reasons
-    assert reason == sentences.COMPARED_JUST_NOW(result=sentences.STATUSES["mismatch"]())
+    assert reason == COMPARED_JUST_NOW(result=STATUSES["mismatch"]())
 
 
 def test_a_read_back_does_not_lengthen_the_streak_and_a_mismatch_ends_it(idom, sm):

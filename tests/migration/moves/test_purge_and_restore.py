@@ -7,12 +7,18 @@ from django.db import connection
 
 from credentials import sentences as rows
 from credentials.models import Client, DatabaseCredential
-from migration import sentences
 from migration.core.keys import make_fingerprint
+from migration.core.sentences import NOVA_WROTE
 from migration.models import Comparison
 from migration.moves import moves
 from migration.moves.gates import CheckCode
-from migration.moves.moves import move
+from migration.moves.moves import (
+    NO_VALUE_IN_AWS,
+    ONLY_IN_AWS,
+    RESTORED_ALL_BUT_NEWER,
+    STORES_DIFFER,
+    move,
+)
 from migration.pushes.comparisons import compare
 from migration.pushes.known_values import note_written_rows
 from migration.pushes.pushes import push
@@ -44,7 +50,7 @@ def test_a_purge_leaves_rows_and_takes_their_secrets(idom, sm):
 
     moved = move(client_id=idom, new=Phase.PURGED)
 
-    assert moved.message == sentences.ONLY_IN_AWS()
+    assert moved.message == ONLY_IN_AWS()
     client = Client.objects.get(pk=idom)
     rows = [row for of_kind in client.credentials_by_type().values() for row in of_kind]
     secrets = {getattr(row, name) for row in rows for name in row.SECRET_FIELDS}
@@ -71,7 +77,7 @@ def test_a_purge_trusts_no_stored_comparison(idom, sm):
     compare(client_ids=[idom])
     change_in_aws(sm, password="example-theirs")
 
-    assert codes(idom, Phase.PURGED) == [sentences.STORES_DIFFER.key]
+    assert codes(idom, Phase.PURGED) == [STORES_DIFFER.key]
     assert password(idom) != f"aws-secretsmanager:{NAME}"
 
 
@@ -87,7 +93,7 @@ def test_a_purge_does_not_take_what_nova_wrote_in_the_meantime(idom, monkeypatch
 
     monkeypatch.setattr(moves, "read_aws", meanwhile)
 
-    assert codes(idom, Phase.PURGED) == [sentences.NOVA_WROTE.key]
+    assert codes(idom, Phase.PURGED) == [NOVA_WROTE.key]
     assert password(idom) == "example-novas"
 
 
@@ -101,7 +107,7 @@ def test_a_restore_needs_aws_and_a_value_for_every_row(idom, settings, aws):
     )
 
     refusal = refusal_of(idom, Phase.AWS)
-    assert refusal.codes == [sentences.NO_VALUE_IN_AWS.key]
+    assert refusal.codes == [NO_VALUE_IN_AWS.key]
     lacking = f"database login {later}, database login {last}"
     assert f"AWS holds no value for {lacking}." in str(refusal)
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
@@ -115,7 +121,7 @@ def test_a_restore_keeps_what_nova_wrote_since_and_has_it_pushed(idom, sm):
 
     moved = move(client_id=idom, new=Phase.AWS)
 
-    assert moved.message == sentences.RESTORED_ALL_BUT_NEWER()
+    assert moved.message == RESTORED_ALL_BUT_NEWER()
     expected = before | {"database": before["database"] | {"password": "example-since"}}
     assert document(idom) == expected
     assert is_pending(idom)
@@ -131,7 +137,7 @@ def test_a_restore_keeps_a_host_that_nova_wrote_since(idom):
 
     moved = move(client_id=idom, new=Phase.AWS)
 
-    assert moved.message == sentences.RESTORED_ALL_BUT_NEWER()
+    assert moved.message == RESTORED_ALL_BUT_NEWER()
     row.refresh_from_db()
     assert (row.db_host, row.db_password) == ("new.example.test", "example-password-1")
     assert document(idom)["client_name"] == "New"

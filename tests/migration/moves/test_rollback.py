@@ -5,9 +5,15 @@ import json
 import pytest
 
 from credentials import sentences as rows
-from migration import sentences
 from migration.models import Comparison, PhaseChange, Secret
-from migration.moves.moves import move
+from migration.moves.moves import (
+    AWS_UNREAD,
+    COPIED_TO_POSTGRES,
+    NEWER_IN_POSTGRES,
+    NOT_COPIED,
+    ONLY_IN_POSTGRES,
+    move,
+)
 from migration.pushes import rows_from_aws
 from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
@@ -33,7 +39,7 @@ def test_a_rollback_copies_what_was_changed_in_aws(idom, sm):
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
-    assert moved.message == sentences.COPIED_TO_POSTGRES()
+    assert moved.message == COPIED_TO_POSTGRES()
     assert document(idom) == json.loads(sm.get_value(NAME).text)
     assert password(idom) == "example-theirs"
     assert not is_pending(idom)
@@ -49,7 +55,7 @@ def test_a_rollback_names_the_rows_that_aws_lacks_and_keeps_them(idom, sm):
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
-    assert moved.message.codes == [sentences.COPIED_TO_POSTGRES.key, sentences.ONLY_IN_POSTGRES.key]
+    assert moved.message.codes == [COPIED_TO_POSTGRES.key, ONLY_IN_POSTGRES.key]
     assert document(idom)["email"]
 
 
@@ -60,7 +66,7 @@ def test_a_rollback_without_aws_keeps_the_warm_copy_and_says_so(idom, settings):
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
-    assert moved.message.key == sentences.AWS_UNREAD.key
+    assert moved.message.key == AWS_UNREAD.key
     assert document(idom) == before
 
 
@@ -70,7 +76,7 @@ def test_a_rollback_leaves_a_write_that_aws_lacks_and_has_it_pushed(idom, sm):
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
-    assert moved.message == sentences.NEWER_IN_POSTGRES()
+    assert moved.message == NEWER_IN_POSTGRES()
     assert (password(idom), is_pending(idom)) == ("example-novas", True)
     push(client_ids=[idom])
     assert json.loads(sm.get_value(NAME).text)["database"]["password"] == "example-novas"
@@ -150,5 +156,5 @@ def test_a_rollback_to_values_that_postgresql_refuses_keeps_its_copy_and_says_so
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
     refused = rows.REFUSED_BY_DATABASE(code="22001")
-    assert moved.message == sentences.NOT_COPIED(error=refused)
+    assert moved.message == NOT_COPIED(error=refused)
     assert (phase_of(idom), password(idom)) == (Phase.DUAL_READ, "example-password-1")

@@ -8,10 +8,9 @@ from django.db import connection
 from credentials.models import CountingProof, DatabaseCredential
 from credentials.proof import prove_counting
 from credentials.triggers import ensure_writes_are_counted
-from migration import sentences
 from migration.models import PhaseChange
 from migration.moves import moves
-from migration.moves.moves import move
+from migration.moves.moves import AWS_UNREAD, KEPT_AS_UNCOUNTED, REPLACED_NOT_KEPT, move
 from migration.pushes import resolutions, rows_from_aws
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
@@ -65,7 +64,7 @@ def test_a_rollback_after_a_gap_since_the_cutover_keeps_what_it_replaces(idom, s
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
-    assert sentences.KEPT_AS_UNCOUNTED.key in moved.message.codes
+    assert KEPT_AS_UNCOUNTED.key in moved.message.codes
     assert (kept_in_aws(sm), password(idom)) == ("example-unseen", "example-theirs")
 
 
@@ -94,7 +93,7 @@ def test_a_gap_before_the_cutover_is_no_matter_of_a_rollback(idom, sm, counting_
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
-    assert sentences.KEPT_AS_UNCOUNTED.key not in moved.message.codes
+    assert KEPT_AS_UNCOUNTED.key not in moved.message.codes
     assert password(idom) == "example-theirs"
 
 
@@ -107,7 +106,7 @@ def test_a_rollback_whose_rows_cannot_be_kept_is_refused(idom, sm, monkeypatch, 
 
     monkeypatch.setattr(SecretsManager, "put_aside", denied)
 
-    assert codes(idom, Phase.DUAL_READ) == [sentences.REPLACED_NOT_KEPT.key]
+    assert codes(idom, Phase.DUAL_READ) == [REPLACED_NOT_KEPT.key]
     assert password(idom) == "example-unseen"
 
 
@@ -116,7 +115,7 @@ def test_a_rollback_without_aws_keeps_what_nova_wrote_uncounted(idom, settings, 
     write_uncounted(idom, "example-unseen")
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
 
-    assert move(client_id=idom, new=Phase.DUAL_READ).message.codes == [sentences.AWS_UNREAD.key]
+    assert move(client_id=idom, new=Phase.DUAL_READ).message.codes == [AWS_UNREAD.key]
     assert password(idom) == "example-unseen"
 
 

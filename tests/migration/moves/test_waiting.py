@@ -8,8 +8,8 @@ from django.db import connection, transaction
 
 from credentials import sentences as rows
 from credentials.models import Client
-from migration import sentences
 from migration.core import aws_store
+from migration.core.sentences import NOVA_WROTE
 from migration.models import ClientMigration, PhaseChange
 from migration.moves import moves
 from migration.moves.gates import ShutGate
@@ -105,7 +105,7 @@ def test_a_move_that_waits_for_novas_transaction_holds_none_of_the_rows_it_needs
         write_uncommitted(nova, idom)
         while_someone_waits_for_rows(monkeypatch, lambda: add_mail_and_commit(nova, idom))
 
-        assert codes(idom, Phase.AWS) == [sentences.NOVA_WROTE.key]
+        assert codes(idom, Phase.AWS) == [NOVA_WROTE.key]
 
     assert Client.objects.get(pk=idom).emails.count() > 1
 

@@ -7,8 +7,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
-from migration import audit_sentences, tasks
+from migration import tasks
 from migration.core.audit import AuditCode
+from migration.core.aws_writes import DATABASE_IS_COPY, NOTHING, WRITES_STOPPED
 from migration.core.notices import NoticeEvent
 from migration.models import (
     AuditEvent,
@@ -117,18 +118,16 @@ def test_without_clients_that_are_read_from_aws_nobody_misses_a_reader():
 
 
 def test_a_duplicate_of_the_database_is_told(monkeypatch):
-    from migration import sentences
 
-    why = sentences.DATABASE_IS_COPY(this="here/x", noted="there/x")
+    why = DATABASE_IS_COPY(this="here/x", noted="there/x")
     monkeypatch.setattr(notices, "find_write_refusal", lambda: why)
     look(2)
     assert told(NoticeEvent.DUPLICATE) == [str(why)]
 
 
 def test_stopped_writes_are_no_duplicate(monkeypatch):
-    from migration import sentences
 
-    why = sentences.WRITES_STOPPED(who="ana", ago=timezone.now())
+    why = WRITES_STOPPED(who="ana", ago=timezone.now())
     monkeypatch.setattr(notices, "find_write_refusal", lambda: why)
     look()
     assert told(NoticeEvent.DUPLICATE) == []
@@ -231,7 +230,7 @@ def test_an_audit_that_does_not_hold_is_told_once_until_it_holds_again(
 
 
 def test_an_entry_that_was_changed_is_a_fault_that_is_told(transactional_db):
-    AuditEvent.objects.record(AuditCode.EXPORT, audit_sentences.NOTHING())
+    AuditEvent.objects.record(AuditCode.EXPORT, NOTHING())
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
         cursor.execute("UPDATE migration_auditevent SET who = 'nobody'")

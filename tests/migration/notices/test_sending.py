@@ -6,14 +6,13 @@ import threading
 import pytest
 from django.db import connection
 
-from migration import notice_sentences as sentences
 from migration.core.clients import all_clients
 from migration.core.notices import DeliveryOutcome, DeliveryState, NoticeEvent
 from migration.models import Notice, NoticeDelivery, NoticeSwitch
 from migration.runs import engine
 from migration.runs.models import Run
 from migration.site import notices
-from migration.site.notices import look_at_clients, send_notices
+from migration.site.notices import NOTICE_TEST, look_at_clients, send_notices
 from nova_admin.notify_settings import NotifySettings
 from tests.factories import make_full_client, make_user, update
 from tests.migration.notices.conftest import TEAM, let_time_pass, send_now
@@ -23,7 +22,7 @@ WAITING, SENT, GIVEN_UP = DeliveryState
 
 
 def record(key="1", *, event=NoticeEvent.WRITES_STOPPED, who="ana", **more):
-    Notice.objects.record(event, sentences.NOTICE_TEST(who=who), key=key, **more)
+    Notice.objects.record(event, NOTICE_TEST(who=who), key=key, **more)
 
 
 def newest() -> NoticeDelivery:

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 
-from migration import offboarding_sentences
-from migration.clients.offboarding import OffboardingError, bring_back_as_inactive, offboard_client
+from migration.clients.offboarding import (
+    ALREADY_OFFBOARDED,
+    NOT_OFFBOARDED,
+    OFFBOARDING_BUSY,
+    OffboardingError,
+    bring_back_as_inactive,
+    offboard_client,
+)
 from migration.core import aws_store
 from tests.migration.rotations.killed import Points, fork, wait_for
 
@@ -74,9 +80,9 @@ def do_again(act: str, client_id: int) -> None:
         try:
             ACTS[act](client_id=client_id, reason="CHG-7")
         except OffboardingError as refusal:
-            if refusal.message.key in (offboarding_sentences.ALREADY_OFFBOARDED.key, offboarding_sentences.NOT_OFFBOARDED.key):
+            if refusal.message.key in (ALREADY_OFFBOARDED.key, NOT_OFFBOARDED.key):
                 return
-            if refusal.message.key != offboarding_sentences.OFFBOARDING_BUSY.key or time.monotonic() > deadline:
+            if refusal.message.key != OFFBOARDING_BUSY.key or time.monotonic() > deadline:
                 raise
         else:
             return

@@ -3,12 +3,12 @@
 import pytest
 from django.db import transaction
 
-from migration import audit_sentences, sentences
 from migration.core.audit import AuditCode
+from migration.core.sentences import NOT_OURS
 from migration.core.snapshots import read_snapshot
 from migration.models import AuditEvent, Secret
 from migration.pushes import pushes
-from migration.pushes.pushes import write_document
+from migration.pushes.pushes import SECRETS_PUSHED, WRITTEN_VERSION, write_document
 from migration.pushes.secret_writer import RefusedBySiteError
 from nova_credentials import sentences as shared
 from nova_credentials.document import MAX_BYTES
@@ -37,9 +37,9 @@ def test_its_version_is_in_the_audit_and_known_as_pushed(idom, sm):
     value = sm.get_value(NAME)
     assert stored(sm, "idom")["client_name"] == "Other"
     assert Secret.objects.get().version_id == value.version_id
-    written = audit_sentences.WRITTEN_VERSION(name=NAME, version=value.version_id[:8])
+    written = WRITTEN_VERSION(name=NAME, version=value.version_id[:8])
     event = AuditEvent.objects.filter(code=AuditCode.PUSH).first()
-    assert event.message == audit_sentences.PUSHED(secrets=(written,))
+    assert event.message == SECRETS_PUSHED(secrets=(written,))
 
 
 def test_what_fits_into_no_secret_is_not_sent(idom, monkeypatch):
@@ -59,7 +59,7 @@ def test_a_secret_that_somebody_made_anew_is_not_adopted(idom, sm):
     with pytest.raises(RefusedBySiteError) as refused:
         save(idom)
 
-    assert sentences.NOT_OURS(name=NAME) in refused.value.message.parts
+    assert NOT_OURS(name=NAME) in refused.value.message.parts
 
 
 def test_a_page_that_waits_gives_up_early(idom, monkeypatch):

@@ -6,14 +6,14 @@ import pytest
 from django.db import transaction
 
 from credentials.models import Client
-from migration import sentences
 from migration.core import aws_store
+from migration.core.sentences import NOT_OURS, WRITTEN_SINCE_BACKUP
 from migration.core.snapshots import read_snapshot
 from migration.models import ClientMigration, Comparison, PlannedVersion, Secret
 from migration.pushes import secret_writer
-from migration.pushes.comparisons import compare
+from migration.pushes.comparisons import SCHEDULED_FOR_DELETION, compare
 from migration.pushes.pushes import write_document
-from migration.pushes.secret_writer import ForeignVersionError
+from migration.pushes.secret_writer import NOT_TAGGED, ForeignVersionError
 from migration.runs.items import Outcome
 from nova_admin.embedded.aws import AwsServer
 from nova_credentials.aws import SecretsManager, SecretsManagerError
@@ -33,7 +33,7 @@ def test_a_secret_that_is_not_ours_is_left_alone(sm):
     result = push_one(pk)
 
     assert (result.outcome, result.error_class) == (Outcome.FAILED, "conflict")
-    assert sentences.NOT_OURS(name="nova/clients/idom") in result.message.parts
+    assert NOT_OURS(name="nova/clients/idom") in result.message.parts
     assert sm.get_value("nova/clients/idom").text == "somebody else's"
 
 
@@ -75,7 +75,7 @@ def test_a_restored_secret_that_is_newer_than_the_database_is_not_overwritten(sm
         lambda values, **_: {value.version_id for value in values},
     )
 
-    assert push_one(pk).message == sentences.WRITTEN_SINCE_BACKUP(name="nova/clients/idom")
+    assert push_one(pk).message == WRITTEN_SINCE_BACKUP(name="nova/clients/idom")
     assert stored(sm, "idom")["database"]["port"] == 5432
 
 
@@ -93,7 +93,7 @@ def test_a_secret_that_somebody_made_anew_under_the_name_is_not_ours(sm):
     sm.sm.delete_secret(SecretId="nova/clients/idom", ForceDeleteWithoutRecovery=True)
     sm.sm.create_secret(Name="nova/clients/idom", SecretString="somebody else's")
 
-    assert push_one(pk).message.codes == [sentences.NOT_OURS.key, sentences.NOT_TAGGED.key]
+    assert push_one(pk).message.codes == [NOT_OURS.key, NOT_TAGGED.key]
     assert sm.get_value("nova/clients/idom").text == "somebody else's"
 
 
@@ -165,7 +165,7 @@ def test_a_foreign_deletion_that_is_told_by_its_date_alone_stays_so():
     sm.sm.create_secret(Name="nova/clients/idom", SecretString="somebody else's")
     sm.schedule_deletion("nova/clients/idom", days=7)
 
-    assert push_one(pk).message.codes == [sentences.NOT_OURS.key, sentences.NOT_TAGGED.key]
+    assert push_one(pk).message.codes == [NOT_OURS.key, NOT_TAGGED.key]
     assert sm.describe_secret("nova/clients/idom").deleted_at is not None
     adopt(pk)
     assert push_one(pk).outcome == Outcome.RESTORED
@@ -189,7 +189,7 @@ def test_a_comparison_says_that_a_secret_is_scheduled_for_deletion(
     compared = compare(client_ids=[pk])[pk]
 
     assert compared.status == Comparison.Status.MISSING_IN_AWS
-    assert compared.message == sentences.SCHEDULED_FOR_DELETION(name=name)
+    assert compared.message == SCHEDULED_FOR_DELETION(name=name)
 
 
 def test_a_client_that_nobody_migrated_is_compared_without_a_description_of_each_secret(
@@ -233,7 +233,7 @@ def test_a_secret_that_has_no_value_yet_is_filled_once_it_is_adopted(sm, tagged)
     sm.sm.create_secret(Name="nova/clients/idom", Tags=tags)
     pk = make_full_client("idom")
 
-    assert sentences.NOT_OURS.key in push_one(pk).message.codes
+    assert NOT_OURS.key in push_one(pk).message.codes
     adopt(pk)
     result = push_one(pk)
 
@@ -246,7 +246,7 @@ def test_a_secret_without_a_value_that_is_not_ours_is_left_alone(sm):
 
     result = push_one(make_full_client("idom"))
 
-    assert sentences.NOT_OURS(name="nova/clients/idom") in result.message.parts
+    assert NOT_OURS(name="nova/clients/idom") in result.message.parts
 
 
 def test_a_secret_of_a_service_without_a_row_may_be_scheduled_for_deletion(settings, sm):

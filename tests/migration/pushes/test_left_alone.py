@@ -5,11 +5,13 @@ import json
 import pytest
 
 from credentials.models import Client
-from migration import plan_sentences, sentences, tasks
+from migration import tasks
 from migration.core.audit import AuditCode
 from migration.core.clients import all_clients
+from migration.core.sentences import CLIENT_LEFT_ALONE, FOREIGN_VERSION, LEFT_TO_AWS
 from migration.models import AuditEvent, ClientMigration, Comparison, OpenMismatch
 from migration.pushes.comparisons import compare
+from migration.pushes.pushes import OVERWROTE, WOULD_OVERWRITE
 from migration.pushes.secret_writer import DifferingPolicy
 from migration.runs import engine
 from migration.runs.items import Outcome
@@ -66,7 +68,7 @@ def test_a_run_leaves_a_client_alone_that_is_known_to_differ(sm, idom, phase):
 
     item = run.items.get()
     assert (item.outcome, item.comparison_status) == (Outcome.SKIPPED, "mismatch")
-    sentence = plan_sentences.LEFT_TO_AWS if phase == Phase.AWS else plan_sentences.LEFT_ALONE
+    sentence = LEFT_TO_AWS if phase == Phase.AWS else CLIENT_LEFT_ALONE
     assert item.message == sentence(name=NAME, version=version)
     assert sm.get_value(NAME).version_id == version
     assert OpenMismatch.objects.filter(client_id=idom).exists()
@@ -80,7 +82,7 @@ def test_a_secret_is_taken_back_from_its_deletion_and_left_as_somebody_else_wrot
     item = migrate().items.get()
 
     assert item.outcome == Outcome.SKIPPED
-    assert item.message == plan_sentences.LEFT_ALONE(name=NAME, version=version)
+    assert item.message == CLIENT_LEFT_ALONE(name=NAME, version=version)
     assert sm.get_value(NAME).version_id == version
 
 
@@ -108,14 +110,14 @@ def test_what_is_left_of_a_client_in_postgres_is_written(sm, idom):
     item = migrate().items.get()
 
     assert item.outcome == Outcome.UPDATED
-    assert item.message == plan_sentences.OVERWROTE(name=NAME, version=version)
+    assert item.message == OVERWROTE(name=NAME, version=version)
     assert stored(sm, "idom")["database"]["port"] == 5432
 
 
 def test_with_overwrite_it_is_written_and_everything_says_what_was_overwritten(sm, idom):
     version = write_elsewhere(sm, idom)
     compare(client_ids=[idom])
-    said = plan_sentences.OVERWROTE(name=NAME, version=version)
+    said = OVERWROTE(name=NAME, version=version)
 
     run = migrate(overwrite=True)
 
@@ -140,7 +142,7 @@ def test_with_overwrite_the_version_that_nova_reads_is_still_left_to_a_user(sm, 
 
     assert (item.outcome, item.message) == (
         Outcome.FAILED,
-        sentences.FOREIGN_VERSION(name=NAME),
+        FOREIGN_VERSION(name=NAME),
     )
     assert sm.get_value(NAME).version_id == version
 
@@ -165,7 +167,7 @@ def test_what_nobody_has_compared_is_written_and_named(sm, idom):
     item = migrate().items.get()
 
     assert item.outcome == Outcome.UPDATED
-    assert item.message == plan_sentences.OVERWROTE(name=NAME, version=version)
+    assert item.message == OVERWROTE(name=NAME, version=version)
 
 
 def test_a_pending_push_of_the_schedule_goes_on_and_names_what_it_overwrites(sm, idom, monkeypatch):
@@ -178,7 +180,7 @@ def test_a_pending_push_of_the_schedule_goes_on_and_names_what_it_overwrites(sm,
 
     item = Run.objects.get(kind=Run.Kind.PUSH).items.get()
     assert item.outcome == Outcome.UPDATED
-    assert item.message == plan_sentences.OVERWROTE(name=NAME, version=version)
+    assert item.message == OVERWROTE(name=NAME, version=version)
     assert stored(sm, "idom")["database"]["port"] == 5433
     assert revision(idom)[0] == revision(idom)[1]
 
@@ -216,6 +218,6 @@ def test_a_rehearsal_says_the_same_and_waits_for_nobody(sm, idom, monkeypatch):
     assert left.outcome == Outcome.SKIPPED
     assert (written.outcome, written.message) == (
         Outcome.UPDATED,
-        plan_sentences.WOULD_OVERWRITE(name=NAME, version=version),
+        WOULD_OVERWRITE(name=NAME, version=version),
     )
     assert sm.get_value(NAME).version_id == version

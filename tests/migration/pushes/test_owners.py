@@ -8,12 +8,13 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from credentials.models import Client
-from migration import sentences
 from migration.core.audit import AuditCode, ReasonError
 from migration.core.leases import hold_client_locks
+from migration.core.sentences import FOREIGN_VERSION, NOT_OURS
 from migration.models import AuditEvent, ClientMigration, Comparison, OpenMismatch, Secret
 from migration.moves.moves import move
 from migration.pushes.resolutions import NotResolved, copy_to_postgres
+from migration.pushes.secret_writer import NOT_CREATED, OWNED_BY_DELETED_CLIENT, TAGGED_AS
 from migration.runs.items import Outcome
 from migration.secrets import settings as applied_settings
 from migration.secrets.adoptions import adopt_and_overwrite_secrets, find_foreign_secrets
@@ -43,7 +44,7 @@ def test_tags_of_ours_prove_nothing(sm):
 
     result = push_one(pk)
 
-    assert result.message.codes == [sentences.NOT_OURS.key, sentences.TAGGED_AS.key]
+    assert result.message.codes == [NOT_OURS.key, TAGGED_AS.key]
     assert "Client=idom" in str(result.message)
     assert stored(sm, "idom") == {"client_name": "of another site"}
 
@@ -71,7 +72,7 @@ def test_a_tagged_secret_that_is_not_ours_stays_in_its_deletion(sm):
     sm.create_secret(NAME, "{}", slug="idom")
     sm.schedule_deletion(NAME)
 
-    assert sentences.NOT_OURS.key in push_one(make_full_client("idom")).message.codes
+    assert NOT_OURS.key in push_one(make_full_client("idom")).message.codes
     assert sm.describe_secret(NAME).deleted_at is not None
 
 
@@ -88,7 +89,7 @@ def test_a_client_made_again_under_a_slug_has_no_part_in_the_former_ones_secret(
 
     result = push_one(pk)
 
-    assert result.message.codes == [sentences.NOT_OURS.key, sentences.OWNED_BY_DELETED_CLIENT.key]
+    assert result.message.codes == [NOT_OURS.key, OWNED_BY_DELETED_CLIENT.key]
     assert str(former) in str(result.message)
     assert Secret.objects.get().client_id == former
     adopt(pk)
@@ -188,7 +189,7 @@ def test_an_adoption_that_was_killed_before_its_push_is_finished_by_the_next(sm)
     # What is written there afterwards is a mismatch again.
     change_in_aws(sm, password="example-theirs")
     ClientMigration.objects.update(phase=Phase.AWS)
-    assert push_one(pk).message == sentences.FOREIGN_VERSION(name=NAME)
+    assert push_one(pk).message == FOREIGN_VERSION(name=NAME)
 
 
 def test_a_rehearsal_shows_what_would_be_adopted_and_changes_nothing(sm, capsys):
@@ -227,7 +228,7 @@ def test_where_aws_decides_a_missing_secret_is_a_mismatch_and_never_made_anew(sm
     result = push_one(pk, overwrite=True)
 
     assert (result.outcome, result.refused) == (Outcome.FAILED, False)
-    assert result.message == sentences.NOT_CREATED(name=NAME)
+    assert result.message == NOT_CREATED(name=NAME)
     assert result.comparison.status == Comparison.Status.MISSING_IN_AWS
     assert OpenMismatch.objects.filter(client_id=pk).exists()
     assert not is_there(sm, NAME)
@@ -246,7 +247,7 @@ def test_where_aws_decides_a_part_that_never_was_is_made_and_one_that_went_is_no
     assert push_one(pk).outcome == Outcome.CREATED
     delete_for_good(sm, f"{NAME}/email")
 
-    assert push_one(pk).message == sentences.NOT_CREATED(name=f"{NAME}/email")
+    assert push_one(pk).message == NOT_CREATED(name=f"{NAME}/email")
     assert not is_there(sm, f"{NAME}/email")
 
 
@@ -263,7 +264,7 @@ def test_what_rows_held_is_kept_in_no_secret_of_somebody_else(sm):
     with pytest.raises(NotResolved) as refused:
         copy_to_postgres(client_id=pk, reason="INC-42")
 
-    assert sentences.NOT_OURS.key in refused.value.message.codes
+    assert NOT_OURS.key in refused.value.message.codes
     assert sm.describe_secret(NAME).versions == before
 
 
@@ -276,7 +277,7 @@ def test_a_restored_client_has_no_part_in_the_secret_that_it_was_restored_from(s
     move(client_id=pk, new=Phase.AWS)
 
     assert Secret.objects.get().arn == arn
-    assert sentences.NOT_OURS.key in push_one(pk).message.codes
+    assert NOT_OURS.key in push_one(pk).message.codes
 
 
 def test_a_secret_that_a_change_of_layout_left_is_forgotten_once_aws_has_it_no_more(sm):

@@ -11,12 +11,12 @@ from django.test.utils import CaptureQueriesContext
 from django_q.models import OrmQ
 
 from credentials.models import Client
-from migration import plan_sentences, tasks
+from migration import tasks
 from migration.core.clients import all_clients
 from migration.models import AuditEvent, ClientMigration, RunPlan
 from migration.pushes import plans
 from migration.pushes.comparisons import compare
-from migration.pushes.plans import export_plan_as_json, summarize_plan
+from migration.pushes.plans import NOT_LOOKED_AT, export_plan_as_json, summarize_plan
 from migration.pushes.pushes import push
 from migration.runs import engine
 from migration.runs.models import Run
@@ -255,7 +255,7 @@ def test_where_aws_is_down_the_rest_is_not_asked_for(settings, monkeypatch):
         ("a", "failing", "unavailable"),
         ("b", "failing", "unavailable"),
     ]
-    assert clients[1].message == plan_sentences.NOT_LOOKED_AT()
+    assert clients[1].message == NOT_LOOKED_AT()
 
 
 def test_the_summary_counts_calls_seconds_and_dollars(settings, one_of_each):

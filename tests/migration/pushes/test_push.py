@@ -5,10 +5,16 @@ import json
 import pytest
 
 from credentials.models import Client
-from migration import audit_sentences, sentences
 from migration.core.audit import AuditCode
 from migration.models import AuditEvent, ClientMigration, Comparison, Secret
-from migration.pushes.pushes import push
+from migration.pushes.pushes import (
+    NOT_PUSHED_EMPTY,
+    NOT_PUSHED_INACTIVE,
+    OUTCOMES,
+    SECRETS_PUSHED,
+    WRITTEN_VERSION,
+    push,
+)
 from migration.runs.items import Outcome
 from nova_credentials import sentences as shared
 from nova_credentials.aws import ClientSecretsManager
@@ -26,7 +32,7 @@ def test_a_push_creates_the_secret_with_its_tags_and_the_document_of_the_rows(sm
     result = push_one(pk)
 
     assert (result.outcome, result.message) == (Outcome.CREATED, None)
-    assert result.summary_message == sentences.OUTCOMES[Outcome.CREATED]()
+    assert result.summary_message == OUTCOMES[Outcome.CREATED]()
     assert stored(sm, "idom") == Client.objects.get(pk=pk).build_document()
     tags = sm.describe_secret("nova/clients/idom").tags
     assert tags == {"Project": "NOVA", "ManagedBy": "nova-admin", "Client": "idom"}
@@ -174,8 +180,8 @@ def test_no_credentials_and_inactive_are_skipped_with_the_reason():
 
     assert {r.outcome for r in results.values()} == {Outcome.SKIPPED}
     assert (results["empty"].message, results["inactive"].message) == (
-        sentences.NOT_PUSHED_EMPTY(),
-        sentences.NOT_PUSHED_INACTIVE(),
+        NOT_PUSHED_EMPTY(),
+        NOT_PUSHED_INACTIVE(),
     )
 
 
@@ -195,9 +201,9 @@ def test_the_audit_names_the_secrets_that_were_written_by_eight_digits_of_their_
     push_one(pk)
 
     version = sm.get_value(name).version_id[:8]
-    written = audit_sentences.WRITTEN_VERSION(name=name, version=version)
+    written = WRITTEN_VERSION(name=name, version=version)
     event = AuditEvent.objects.filter(code=AuditCode.PUSH).first()
-    assert event.message == audit_sentences.PUSHED(secrets=(written,))
+    assert event.message == SECRETS_PUSHED(secrets=(written,))
 
 
 def test_a_rehearsal_writes_nothing_and_tells_what_would_happen(sm):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from migration import sentences
+from migration.pushes.pushes import READ_BACK_DIFFERS
 from migration.runs.items import Outcome
 from migration.secrets.layouts import change_layout
 from nova_credentials.aws.answers import ErrorClass, SecretsManagerError
@@ -51,7 +51,7 @@ def test_what_somebody_else_wrote_meanwhile_is_a_conflict_and_nothing_counts_as_
     result = push_one(pk)
 
     assert (result.outcome, result.error_class) == (Outcome.FAILED, ErrorClass.CONFLICT)
-    assert result.message == sentences.READ_BACK_DIFFERS()
+    assert result.message == READ_BACK_DIFFERS()
     assert revision(pk)[1] is None
     assert (result.refused, result.postponed) == (False, False)
 
@@ -78,5 +78,5 @@ def test_a_secret_that_a_changed_layout_leaves_is_read_back_too(at_read_back):
     result = push_one(pk)
 
     assert (result.outcome, result.error_class) == (Outcome.FAILED, ErrorClass.CONFLICT)
-    assert result.message == sentences.READ_BACK_DIFFERS()
+    assert result.message == READ_BACK_DIFFERS()
     assert revision(pk)[0] != revision(pk)[1]

@@ -2,9 +2,9 @@
 
 import pytest
 
-from migration import rotation_sentences as told
 from migration.core.keys import make_fingerprint
 from migration.logins.models import RotationOutcome
+from migration.logins.rotations import FORMER_SECRETS_READ
 from migration.models import KnownValue, Rotation
 from migration.pushes.known_values import note_written_rows
 from migration.pushes.resolutions import NotResolved
@@ -29,7 +29,7 @@ def test_nothing_is_rotated_while_a_layouts_former_secrets_are_read(role_in, pha
     rotation = role.rotate()
 
     assert rotation.outcome == RotationOutcome.REFUSED
-    assert rotation.message == told.FORMER_SECRETS_READ(names=(SECRET,))
+    assert rotation.message == FORMER_SECRETS_READ(names=(SECRET,))
     assert role.logs_in(before)
 
 

@@ -6,10 +6,14 @@ from contextlib import contextmanager
 import pytest
 from django.db import connection
 
-from migration import rotation_sentences as told
 from migration.core.outgoing import LoginFailedError, LoginOutcome
 from migration.logins.models import RotationOutcome
-from migration.logins.rotations import go_on_with_rotation, go_on_with_rotations
+from migration.logins.role_passwords import ROTATION_NOTHING_LOGS_IN, ROTATION_PUT_BACK
+from migration.logins.rotations import (
+    ROTATION_CLIENT_GONE,
+    go_on_with_rotation,
+    go_on_with_rotations,
+)
 from migration.models import Rotation
 from migration.pushes.pushes import push
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
@@ -114,7 +118,7 @@ def test_a_password_that_expires_for_a_minute(role_in):
     role = role_in(Phase.AWS)
     interrupt(role, AFTER_THE_CHANGE)
     role.execute("ALTER ROLE {} VALID UNTIL '2020-01-01'")
-    assert go_on(role.client_id).message.key == told.ROTATION_NOTHING_LOGS_IN.key
+    assert go_on(role.client_id).message.key == ROTATION_NOTHING_LOGS_IN.key
     role.execute("ALTER ROLE {} VALID UNTIL 'infinity'")
 
     assert_rotated(role.rotate())
@@ -222,7 +226,7 @@ def test_the_client_is_deleted(role_in):
 
     ended = Rotation.objects.get()
     assert ended.outcome == RotationOutcome.STOPPED
-    assert ended.message == told.ROTATION_CLIENT_GONE(version=ended.version_id)
+    assert ended.message == ROTATION_CLIENT_GONE(version=ended.version_id)
     assert "AWSPENDING" not in role.stages()
     assert "NOVA_STOPPED_ROTATION" in role.stages()
 
@@ -268,7 +272,7 @@ def test_a_new_password_that_is_not_proven_is_put_back_while_the_session_is_open
         rotation = role.rotate(open_login=open_login)
     assert (rotation.outcome, rotation.message) == (
         RotationOutcome.REFUSED,
-        told.ROTATION_PUT_BACK(),
+        ROTATION_PUT_BACK(),
     )
     assert role.in_row() == role.in_aws() == "example-a"
     assert_login_works(role)

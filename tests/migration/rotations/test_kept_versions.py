@@ -4,10 +4,15 @@ from contextlib import contextmanager
 
 import pytest
 
-from migration import rotation_sentences as told
 from migration.core.keys import load_version_keys
 from migration.logins.models import RotationOutcome
 from migration.logins.models import RotationStep as Step
+from migration.logins.pending import (
+    ROTATION_ELSEWHERE,
+    ROTATION_LOGIN_GONE,
+    ROTATION_SECRET_KEEPS_CHANGING,
+)
+from migration.logins.role_passwords import ROTATION_DESTINATION_CHANGED, ROTATION_NOTHING_LOGS_IN
 from migration.models import PlannedVersion, Rotation, Secret
 from migration.pushes.pushes import push
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
@@ -73,7 +78,7 @@ def test_a_stage_that_somebody_else_has_taken_meanwhile_stays_theirs(role_in, mo
             role.rotate()
     theirs = write_foreign_pending(role)
 
-    assert_ended(go_on(role.client_id), RotationOutcome.REFUSED, told.ROTATION_ELSEWHERE)
+    assert_ended(go_on(role.client_id), RotationOutcome.REFUSED, ROTATION_ELSEWHERE)
     assert role.sm.get_stage(SECRET, "AWSPENDING").version_id == theirs
 
 
@@ -102,7 +107,7 @@ def test_a_login_that_leads_elsewhere_before_its_password_is_kept_is_not_changed
 
     rotation = role.rotate(open_login=leading_elsewhere(role, phase))
 
-    assert_ended(rotation, RotationOutcome.REFUSED, told.ROTATION_LOGIN_GONE)
+    assert_ended(rotation, RotationOutcome.REFUSED, ROTATION_LOGIN_GONE)
     assert rotation.is_worth_another_try
     assert role.logs_in("example-a")
     assert "AWSPENDING" not in role.stages()
@@ -124,7 +129,7 @@ def test_the_only_valid_password_stays_pending_where_the_login_leads_elsewhere_m
 
     rotation = role.rotate(open_login=leading_elsewhere(role, phase))
 
-    assert_ended(rotation, RotationOutcome.REFUSED, told.ROTATION_LOGIN_GONE)
+    assert_ended(rotation, RotationOutcome.REFUSED, ROTATION_LOGIN_GONE)
     assert (in_pending(role), role.logs_in(only)) == (only, True)
     lead_elsewhere(role, phase, good)
     assert_rotated(role.rotate())
@@ -144,7 +149,7 @@ def test_a_login_that_leads_elsewhere_in_the_last_moment_stops_it(role_in, monke
     monkeypatch.setattr(Rotation, "note_step", write)
     rotation = role.rotate()
 
-    assert_ended(rotation, RotationOutcome.STOPPED, told.ROTATION_DESTINATION_CHANGED)
+    assert_ended(rotation, RotationOutcome.STOPPED, ROTATION_DESTINATION_CHANGED)
     kept = role.sm.get_stage(SECRET, "NOVA_STOPPED_ROTATION")
     assert kept.version_id == rotation.version_id
     assert role.logs_in(kept.to_document()["database"]["password"])
@@ -180,7 +185,7 @@ def test_somebody_elses_pending_version_does_not_hide_that_nothing_logs_in(role_
     role.change_at_server("by-hand")
     theirs = write_foreign_pending(role)
 
-    assert_ended(go_on(role.client_id), RotationOutcome.STOPPED, told.ROTATION_NOTHING_LOGS_IN)
+    assert_ended(go_on(role.client_id), RotationOutcome.STOPPED, ROTATION_NOTHING_LOGS_IN)
     assert role.sm.get_stage(SECRET, "AWSPENDING").version_id == theirs
     assert "NOVA_STOPPED_ROTATION" in role.stages()
 
@@ -197,7 +202,7 @@ def test_a_kept_version_that_is_gone_from_aws_stops_it(role_in, is_another_left)
         token = load_version_keys().new_id(SECRET, replaced="x", text=other)
         role.sm.put_aside(SECRET, other, stage="AWSPENDING", token=token)
 
-    assert_ended(go_on(role.client_id), RotationOutcome.STOPPED, told.ROTATION_NOTHING_LOGS_IN)
+    assert_ended(go_on(role.client_id), RotationOutcome.STOPPED, ROTATION_NOTHING_LOGS_IN)
     assert_unchanged(role)
     assert role.logs_in("example-a")
 
@@ -218,7 +223,7 @@ def test_a_secret_that_somebody_writes_each_time_is_left_for_a_minute(role_in, m
         patch.setattr(SecretsManager, "move_stage", write_before)
         waiting = role.rotate()
     assert waiting.outcome == ""
-    assert waiting.message == told.ROTATION_SECRET_KEEPS_CHANGING(name=SECRET)
+    assert waiting.message == ROTATION_SECRET_KEEPS_CHANGING(name=SECRET)
     assert len(labels) > 1
     assert role.logs_in(in_pending(role))
 

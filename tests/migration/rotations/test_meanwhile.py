@@ -6,13 +6,18 @@ from types import SimpleNamespace
 import psycopg
 import pytest
 
-from migration import rotation_sentences as told
 from migration.core.aws_writes import start_aws_writes, stop_aws_writes
 from migration.core.outgoing import LoginFailedError, LoginOutcome
 from migration.logins import rotations
 from migration.logins.models import RotationOutcome
 from migration.logins.models import RotationStep as Step
-from migration.logins.rotations import go_on_with_rotation, write_changed_values
+from migration.logins.pending import ROTATION_LEFT_PENDING
+from migration.logins.role_passwords import ROTATION_NOT_LOGGED_IN
+from migration.logins.rotations import (
+    ROTATION_WRITTEN_MEANWHILE,
+    go_on_with_rotation,
+    write_changed_values,
+)
 from migration.models import Rotation
 from migration.secrets.layouts import follow_new_slugs
 from nova_credentials.phases import Phase
@@ -54,7 +59,7 @@ def test_a_server_that_refuses_for_another_reason_than_the_password_is_waited_fo
 
     waiting = go_on_with_rotation(client_id=role.client_id, open_login=refuse)
 
-    assert (waiting.outcome, waiting.message.key) == ("", told.ROTATION_NOT_LOGGED_IN.key)
+    assert (waiting.outcome, waiting.message.key) == ("", ROTATION_NOT_LOGGED_IN.key)
     assert role.logs_in(in_pending(role))
     assert_rotated(go_on(role.client_id))
     assert "AWSPENDING" not in role.stages()
@@ -107,7 +112,7 @@ def test_a_server_that_is_too_busy_for_the_former_password_is_waited_for(role_in
 
     waiting = go_on_with_rotation(client_id=role.client_id, open_login=open_login)
 
-    assert (waiting.outcome, waiting.message.key) == ("", told.ROTATION_NOT_LOGGED_IN.key)
+    assert (waiting.outcome, waiting.message.key) == ("", ROTATION_NOT_LOGGED_IN.key)
     assert_rotated(go_on(role.client_id))
 
 
@@ -129,7 +134,7 @@ def test_a_session_that_is_lost_before_the_former_password_is_put_back_is_waited
 
     waiting = role.rotate(open_login=open_login)
 
-    assert (waiting.outcome, waiting.message.key) == ("", told.ROTATION_NOT_LOGGED_IN.key)
+    assert (waiting.outcome, waiting.message.key) == ("", ROTATION_NOT_LOGGED_IN.key)
     assert role.logs_in(in_pending(role))
     assert_rotated(go_on(role.client_id))
 
@@ -148,7 +153,7 @@ def test_a_password_that_somebody_stores_in_the_last_moment_is_not_overwritten(
     waiting = role.rotate()
 
     assert waiting.outcome == ""
-    assert waiting.message == told.ROTATION_WRITTEN_MEANWHILE()
+    assert waiting.message == ROTATION_WRITTEN_MEANWHILE()
     assert role.in_row() == "by-hand"
     assert role.logs_in(in_pending(role))
     role.change_at_server("by-hand")
@@ -187,7 +192,7 @@ def test_a_password_that_somebody_writes_to_aws_in_the_last_moment_is_not_overwr
         waiting = role.rotate()
 
     assert waiting.outcome == ""
-    assert waiting.message == told.ROTATION_WRITTEN_MEANWHILE()
+    assert waiting.message == ROTATION_WRITTEN_MEANWHILE()
     assert role.in_aws() == "by-hand"
     assert role.logs_in(in_pending(role))
     assert_rotated(go_on(role.client_id))
@@ -214,7 +219,7 @@ def test_a_put_back_that_fails_is_tried_again(role_in, monkeypatch):
                 yield connection
 
         waiting = role.rotate(open_login=open_login)
-    assert (waiting.outcome, waiting.message.key) == ("", told.ROTATION_NOT_LOGGED_IN.key)
+    assert (waiting.outcome, waiting.message.key) == ("", ROTATION_NOT_LOGGED_IN.key)
     assert role.logs_in(in_pending(role))
     assert write_changed_values is rotations.write_changed_values
     assert_rotated(go_on(role.client_id))
@@ -279,7 +284,7 @@ def test_what_an_earlier_rotation_left_of_another_login_is_not_lost(role_in):
         refused = role.rotate(label="reports")
 
         assert refused.outcome == RotationOutcome.REFUSED
-        assert refused.message.key == told.ROTATION_LEFT_PENDING.key
+        assert refused.message.key == ROTATION_LEFT_PENDING.key
         assert role.sm.get_stage(SECRET, "AWSPENDING").version_id == pending.version_id
         assert_rotated(role.rotate())
         assert_rotated(role.rotate(label="reports"))

@@ -6,12 +6,11 @@ import pytest
 from django.db import connection
 
 from credentials.models import DatabaseCredential
-from migration import rotation_sentences as told
 from migration.core.snapshots import read_snapshot
 from migration.logins.attempts import DatabaseLogin
 from migration.logins.models import RotationOutcome
-from migration.logins.role_passwords import make_login
-from migration.logins.rotations import rotate_database
+from migration.logins.role_passwords import ROTATION_LOGIN_ELSEWHERE, make_login
+from migration.logins.rotations import ROTATION_CURRENT_REFUSED, rotate_database
 from migration.models import Rotation
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.phases import Phase
@@ -67,7 +66,7 @@ def test_a_message_names_hosts_in_short(role_in, host):
     document[OTHERS] = [document["database"] | {"host": host, "is_primary": False}]
     role.sm.put_value(SECRET, json.dumps(document))
     rotation = role.rotate()
-    assert rotation.message.key == told.ROTATION_LOGIN_ELSEWHERE.key
+    assert rotation.message.key == ROTATION_LOGIN_ELSEWHERE.key
     assert len(str(rotation.message)) < 1000
 
 
@@ -103,7 +102,7 @@ def test_a_former_version_that_is_no_document_hides_nothing(role_in):
     rotation = role.rotate()
     assert (rotation.outcome, rotation.message) == (
         RotationOutcome.STOPPED,
-        told.ROTATION_CURRENT_REFUSED(),
+        ROTATION_CURRENT_REFUSED(),
     )
 
 

@@ -8,10 +8,13 @@ from django.core.management import CommandError, call_command
 from django.urls import reverse
 
 from credentials.models import AwsCredential
-from migration import rotation_sentences as told
 from migration.core.outgoing import LoginOutcome, LoginResult
 from migration.logins import pages
-from migration.logins.rotations import rotate_database, store_entered_secret
+from migration.logins.rotations import (
+    ROTATION_CURRENT_REFUSED,
+    rotate_database,
+    store_entered_secret,
+)
 from migration.management.commands import rotate_credential
 from migration.models import AuditEvent, Rotation
 from nova_credentials.phases import Phase
@@ -197,7 +200,7 @@ def test_the_command_rotates_a_database_password(role_in, by_socket):
     role.change_at_server("by-hand")
     done, code, told_why = call("idom", "database")
     assert (done["state"], code) == ("stopped", 1)
-    assert str(told.ROTATION_CURRENT_REFUSED()) in told_why
+    assert str(ROTATION_CURRENT_REFUSED()) in told_why
 
 
 def test_the_command_stores_an_aws_key_that_it_reads_from_standard_input(

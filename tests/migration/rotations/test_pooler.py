@@ -6,11 +6,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from migration import rotation_sentences as told
 from migration.core import outgoing
 from migration.core.outgoing import ResolvedAddress
 from migration.logins.models import RotationOutcome
-from migration.logins.role_passwords import open_login
+from migration.logins.role_passwords import ROTATION_PUT_BACK, open_login
 from nova_credentials.phases import Phase
 from tests.factories import update
 from tests.migration.doctor.pgbouncer import pooled
@@ -43,7 +42,7 @@ def test_a_pooler_that_would_not_know_the_new_password_keeps_the_former_one(role
     rotation = role.rotate(open_login=open_login)
     assert (rotation.outcome, rotation.message) == (
         RotationOutcome.REFUSED,
-        told.ROTATION_PUT_BACK(),
+        ROTATION_PUT_BACK(),
     )
     assert role.in_row() == role.in_aws() == "example-a"
     assert role.logs_in("example-a")

@@ -6,8 +6,9 @@ import psycopg
 import pytest
 from django.db import connection
 
-from migration import rotation_sentences as told
 from migration.logins.models import RotationOutcome
+from migration.logins.role_passwords import ROTATION_MAY_NOT_CHANGE_PASSWORD
+from migration.logins.rotations import ROTATION_ROW_REFUSED
 from nova_credentials.phases import Phase
 from tests.migration.rotations.conftest import assert_rotated, open_plainly
 from tests.migration.rotations.killed import go_on
@@ -41,7 +42,7 @@ def test_the_role_gets_its_former_password_back(role_in, accept_again, phase):
 
     rotation = role.rotate()
 
-    assert_ended(rotation, RotationOutcome.REFUSED, told.ROTATION_ROW_REFUSED)
+    assert_ended(rotation, RotationOutcome.REFUSED, ROTATION_ROW_REFUSED)
     assert "23514" in str(rotation.message)
     assert_unchanged(role)
     assert role.logs_in("example-a")
@@ -72,7 +73,7 @@ def test_a_former_password_that_the_server_does_not_take_back_leaves_the_new_one
     waiting = role.rotate(open_login=open_login)
 
     assert waiting.outcome == ""
-    assert waiting.message.key == told.ROTATION_MAY_NOT_CHANGE_PASSWORD.key
+    assert waiting.message.key == ROTATION_MAY_NOT_CHANGE_PASSWORD.key
     assert role.logs_in(in_pending(role))
     accept_again()
     assert_rotated(go_on(role.client_id))

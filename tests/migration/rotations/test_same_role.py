@@ -4,10 +4,13 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from migration import rotation_sentences as told
 from migration.logins.attempts import DatabaseLogin
 from migration.logins.models import RotationOutcome
-from migration.logins.role_passwords import change_password
+from migration.logins.role_passwords import (
+    ROTATION_LOGIN_ELSEWHERE,
+    ROTATION_LOGIN_SHARED,
+    change_password,
+)
 from migration.pushes.known_values import note_written_rows
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_database, update
@@ -42,7 +45,7 @@ def test_another_clients_login_under_another_name_of_the_server_is_not_locked_ou
 
     rotation = role.rotate()
 
-    assert_ended(rotation, RotationOutcome.REFUSED, told.ROTATION_LOGIN_SHARED)
+    assert_ended(rotation, RotationOutcome.REFUSED, ROTATION_LOGIN_SHARED)
     assert "other" in str(rotation.message)
     assert_unchanged(role)
     assert role.logs_in("example-a")
@@ -71,7 +74,7 @@ def test_the_clients_own_login_under_another_name_is_not_locked_out(role_in, pha
 
     rotation = role.rotate()
 
-    assert_ended(rotation, RotationOutcome.REFUSED, told.ROTATION_LOGIN_ELSEWHERE)
+    assert_ended(rotation, RotationOutcome.REFUSED, ROTATION_LOGIN_ELSEWHERE)
     assert "pooler.example.test:6432" in str(rotation.message)
     assert role.logs_in("example-a")
     if phase != Phase.PURGED:
@@ -87,7 +90,7 @@ def test_the_password_that_is_valid_is_looked_for_in_other_logins_too(role_in):
 
     rotation = role.rotate()
 
-    assert_ended(rotation, RotationOutcome.REFUSED, told.ROTATION_LOGIN_SHARED)
+    assert_ended(rotation, RotationOutcome.REFUSED, ROTATION_LOGIN_SHARED)
     assert role.logs_in("example-a")
 
 

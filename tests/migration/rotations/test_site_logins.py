@@ -3,9 +3,13 @@
 import psycopg
 import pytest
 
-from migration import rotation_sentences as told
 from migration.logins.attempts import DatabaseLogin
-from migration.logins.role_passwords import RoleRefusedError, open_login, require_changeable
+from migration.logins.role_passwords import (
+    ROTATION_SERVER_IN_RECOVERY,
+    RoleRefusedError,
+    open_login,
+    require_changeable,
+)
 from nova_credentials.phases import Phase
 from tests.factories import update
 from tests.migration.aws_writes.servers import start_cluster, stop_cluster
@@ -50,4 +54,4 @@ def test_a_standby_is_told_as_what_it_is(servers, standby):
     with pytest.raises(RoleRefusedError) as refused:
         require_changeable(login, open_login)
 
-    assert refused.value.message == told.ROTATION_SERVER_IN_RECOVERY()
+    assert refused.value.message == ROTATION_SERVER_IN_RECOVERY()

@@ -7,7 +7,6 @@ import psycopg
 import pytest
 from django.db import connection
 
-from migration import rotation_sentences as told
 from migration.core.audit import AuditCode
 from migration.core.aws_writes import start_aws_writes, stop_aws_writes
 from migration.core.keys import load_version_keys
@@ -18,7 +17,27 @@ from migration.logins import rotations as database_rotation
 from migration.logins.attempts import DatabaseLogin
 from migration.logins.models import RotationOpenError, RotationOutcome
 from migration.logins.models import RotationStep as Step
-from migration.logins.rotations import NotRotated
+from migration.logins.pending import ROTATION_ELSEWHERE
+from migration.logins.role_passwords import (
+    ROTATION_DESTINATION_CHANGED,
+    ROTATION_LOGIN_SHARED,
+    ROTATION_MAY_NOT_CHANGE_PASSWORD,
+    ROTATION_NO_SUCH_LOGIN,
+    ROTATION_NOT_LOGGED_IN,
+    ROTATION_NOTHING_LOGS_IN,
+    ROTATION_OF_THE_SITES_ROLE,
+    ROTATION_OTHER_USER,
+    ROTATION_PASSWORD_EXPIRES,
+    ROTATION_PASSWORD_NOT_CHANGED,
+    ROTATION_PUT_BACK,
+    ROTATION_SERVER_IN_RECOVERY,
+)
+from migration.logins.rotations import (
+    ROTATION_CLIENT_BUSY,
+    ROTATION_CURRENT_REFUSED,
+    ROTATION_NOT_IN_AWS_YET,
+    NotRotated,
+)
 from migration.models import AuditEvent, Rotation
 from nova_credentials.aws.versions import list_versions
 from nova_credentials.phases import Phase
@@ -74,7 +93,7 @@ def test_a_password_that_was_changed_by_hand_stops_it_before_anything_is_written
     role.change_at_server("by-hand")
     versions = role.sm.describe_secret(SECRET).versions
 
-    assert_ended(role.rotate(), RotationOutcome.STOPPED, told.ROTATION_CURRENT_REFUSED)
+    assert_ended(role.rotate(), RotationOutcome.STOPPED, ROTATION_CURRENT_REFUSED)
     assert_unchanged(role)
     assert role.sm.describe_secret(SECRET).versions == versions
 
@@ -86,7 +105,7 @@ def test_a_password_changed_by_hand_in_the_middle_stops_it(role_in, phase):
     role.change_at_server("by-hand")
 
     rotation = go_on(role.client_id)
-    assert_ended(rotation, RotationOutcome.STOPPED, told.ROTATION_NOTHING_LOGS_IN)
+    assert_ended(rotation, RotationOutcome.STOPPED, ROTATION_NOTHING_LOGS_IN)
     assert_unchanged(role)
     kept = role.sm.get_version(SECRET, rotation.version_id)
     assert kept.to_document()["database"]["password"] not in ("example-a", "by-hand")
@@ -95,12 +114,12 @@ def test_a_password_changed_by_hand_in_the_middle_stops_it(role_in, phase):
 def test_a_password_that_has_expired_is_told(role_in):
     role = role_in(Phase.DUAL_READ)
     role.execute("ALTER ROLE {} VALID UNTIL '2020-01-01'")
-    assert_ended(role.rotate(), RotationOutcome.STOPPED, told.ROTATION_CURRENT_REFUSED)
+    assert_ended(role.rotate(), RotationOutcome.STOPPED, ROTATION_CURRENT_REFUSED)
 
     with psycopg.connect(role.server, autocommit=True) as superuser:
         (soon,) = superuser.execute("SELECT (now() + interval '5 minutes')::text").fetchone()
     role.execute(f"ALTER ROLE {{}} VALID UNTIL '{soon}'")
-    assert_ended(role.rotate(), RotationOutcome.REFUSED, told.ROTATION_PASSWORD_EXPIRES)
+    assert_ended(role.rotate(), RotationOutcome.REFUSED, ROTATION_PASSWORD_EXPIRES)
     assert_unchanged(role)
 
 
@@ -111,7 +130,7 @@ def test_a_server_that_takes_no_writes_is_told_as_what_it_is(role_in, monkeypatc
     standby = role_passwords.ROLE.replace("pg_is_in_recovery()", "true")
     monkeypatch.setattr(role_passwords, "ROLE", standby)
 
-    assert_ended(role.rotate(), RotationOutcome.REFUSED, told.ROTATION_SERVER_IN_RECOVERY)
+    assert_ended(role.rotate(), RotationOutcome.REFUSED, ROTATION_SERVER_IN_RECOVERY)
     assert_unchanged(role)
     assert list_versions(role.sm, SECRET) == versions
 
@@ -127,7 +146,7 @@ def test_a_session_of_another_user_is_left_alone(role_in):
 
     rotation = role.rotate(open_login=open_login)
 
-    assert_ended(rotation, RotationOutcome.REFUSED, told.ROTATION_OTHER_USER)
+    assert_ended(rotation, RotationOutcome.REFUSED, ROTATION_OTHER_USER)
     assert_unchanged(role)
     assert role.logs_in("example-a")
 
@@ -149,10 +168,10 @@ def test_a_read_only_default_and_a_default_role_are_no_hindrance(role_in):
     [
         (
             psycopg.errors.InsufficientPrivilege("secret words"),
-            told.ROTATION_MAY_NOT_CHANGE_PASSWORD,
+            ROTATION_MAY_NOT_CHANGE_PASSWORD,
         ),
-        (psycopg.errors.ReadOnlySqlTransaction("secret words"), told.ROTATION_SERVER_IN_RECOVERY),
-        (psycopg.errors.InvalidParameterValue("secret words"), told.ROTATION_PASSWORD_NOT_CHANGED),
+        (psycopg.errors.ReadOnlySqlTransaction("secret words"), ROTATION_SERVER_IN_RECOVERY),
+        (psycopg.errors.InvalidParameterValue("secret words"), ROTATION_PASSWORD_NOT_CHANGED),
     ],
 )
 def test_a_server_that_refuses_the_change_leaves_nothing_behind(role_in, error, sentence):
@@ -188,9 +207,7 @@ def test_a_new_password_that_does_not_log_in_is_taken_back(role_in):
                 raise LoginFailedError(LoginOutcome.REFUSED, code="28P01")
             yield connection
 
-    assert_ended(
-        role.rotate(open_login=open_login), RotationOutcome.REFUSED, told.ROTATION_PUT_BACK
-    )
+    assert_ended(role.rotate(open_login=open_login), RotationOutcome.REFUSED, ROTATION_PUT_BACK)
     assert_unchanged(role)
     assert role.logs_in("example-a")
 
@@ -198,7 +215,7 @@ def test_a_new_password_that_does_not_log_in_is_taken_back(role_in):
 def test_a_server_that_asks_for_no_password_proves_nothing(role_in):
     role = role_in(Phase.DUAL_READ)
     update("client_database_credentials", role.row, db_user="postgres")
-    assert_ended(role.rotate(), RotationOutcome.REFUSED, told.ROTATION_NOT_LOGGED_IN)
+    assert_ended(role.rotate(), RotationOutcome.REFUSED, ROTATION_NOT_LOGGED_IN)
 
 
 def test_a_role_that_another_client_uses_is_left_alone(role_in):
@@ -211,7 +228,7 @@ def test_a_role_that_another_client_uses_is_left_alone(role_in):
         db_user=there.db_user,
     )
     rotation = role.rotate()
-    assert_ended(rotation, RotationOutcome.REFUSED, told.ROTATION_LOGIN_SHARED)
+    assert_ended(rotation, RotationOutcome.REFUSED, ROTATION_LOGIN_SHARED)
     assert "other" in str(rotation.message)
     assert_unchanged(role)
 
@@ -220,7 +237,7 @@ def test_a_rotation_of_somebody_else_is_left_alone(role_in):
     role = role_in(Phase.AWS)
     role.sm.put_aside(SECRET, '{"database": {}}', stage="AWSPENDING")
 
-    assert_ended(role.rotate(), RotationOutcome.REFUSED, told.ROTATION_ELSEWHERE)
+    assert_ended(role.rotate(), RotationOutcome.REFUSED, ROTATION_ELSEWHERE)
     assert role.logs_in("example-a")
     assert "AWSPENDING" in role.stages()
 
@@ -230,7 +247,7 @@ def test_a_client_that_somebody_works_on_is_not_rotated(role_in, monkeypatch):
     monkeypatch.setattr(rotations, "LOCK_WAIT_SECONDS", 0)
     with held_elsewhere(LeaseKind.CLIENT, role.client_id), pytest.raises(NotRotated) as caught:
         role.rotate()
-    assert caught.value.message.key == told.ROTATION_CLIENT_BUSY.key
+    assert caught.value.message.key == ROTATION_CLIENT_BUSY.key
     assert not Rotation.objects.exists()
 
 
@@ -288,7 +305,7 @@ def test_a_login_that_leads_elsewhere_meanwhile_stops_it(role_in):
     interrupt(role, AFTER_THE_CHANGE)
     update("client_database_credentials", role.row, db_port=1)
 
-    assert_ended(go_on(role.client_id), RotationOutcome.STOPPED, told.ROTATION_DESTINATION_CHANGED)
+    assert_ended(go_on(role.client_id), RotationOutcome.STOPPED, ROTATION_DESTINATION_CHANGED)
     assert "AWSPENDING" not in role.stages()
 
 
@@ -324,14 +341,14 @@ def test_the_role_of_the_site_itself_is_left_alone(role_in, monkeypatch):
     monkeypatch.setattr(role_passwords, "django_connection", SimpleNamespace(settings_dict=own))
     refused = role.rotate()
     assert refused.outcome == RotationOutcome.REFUSED
-    assert refused.message == told.ROTATION_OF_THE_SITES_ROLE(user=role.user)
+    assert refused.message == ROTATION_OF_THE_SITES_ROLE(user=role.user)
     assert role.logs_in(own["PASSWORD"])
 
 
 def test_nothing_is_begun_while_aws_writes_are_stopped(role_in):
     role = role_in(Phase.POSTGRES)
     stop_aws_writes(reason="a test")
-    assert_ended(role.rotate(), RotationOutcome.REFUSED, told.ROTATION_NOT_IN_AWS_YET)
+    assert_ended(role.rotate(), RotationOutcome.REFUSED, ROTATION_NOT_IN_AWS_YET)
     assert role.in_row() == "example-a"
     assert role.logs_in("example-a")
 
@@ -355,7 +372,7 @@ def test_the_logins_of_one_role_get_the_new_password_together(role_in):
 def test_a_login_that_is_not_there_is_told(role_in):
     role = role_in(Phase.DUAL_READ)
     rotation = role.rotate(label="nobody")
-    assert_ended(rotation, RotationOutcome.REFUSED, told.ROTATION_NO_SUCH_LOGIN)
+    assert_ended(rotation, RotationOutcome.REFUSED, ROTATION_NO_SUCH_LOGIN)
 
 
 def test_a_lock_that_is_lost_before_the_rows_are_written_leaves_them_to_the_next_try(
@@ -412,7 +429,7 @@ def test_a_server_that_became_a_standby_meanwhile_is_asked_for_no_change(role_in
 
     rotation = role.rotate(open_login=open_login)
 
-    assert_ended(rotation, RotationOutcome.REFUSED, told.ROTATION_SERVER_IN_RECOVERY)
+    assert_ended(rotation, RotationOutcome.REFUSED, ROTATION_SERVER_IN_RECOVERY)
     assert_unchanged(role)
     assert role.logs_in("example-a")
 

@@ -5,11 +5,11 @@ import json
 import pytest
 from django.core.management import call_command
 
-from migration import sentences, setting_sentences
 from migration.core import aws_store
 from migration.core.aws_writes import stop_aws_writes
 from migration.core.clients import all_clients
 from migration.core.leases import LeaseKind
+from migration.core.sentences import NOT_OURS
 from migration.models import AuditEvent, ClientMigration, Secret
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
@@ -19,7 +19,13 @@ from migration.runs.items import Outcome
 from migration.runs.models import Run
 from migration.secrets import settings as applied_settings
 from migration.secrets.layouts import change_layout
-from migration.secrets.settings import describe_settings
+from migration.secrets.settings import (
+    KEY_READS_NOT,
+    NO_SECRET_TO_SET,
+    SETTINGS_OF_ANOTHER_START,
+    SETTINGS_UNDER_WAY,
+    describe_settings,
+)
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.aws.secret_settings import update_secret
@@ -217,14 +223,14 @@ def test_a_secret_that_is_not_ours_stays(wanted, idom, sm):
     with pytest.raises(ItemFailedError) as refused:
         apply(idom)
 
-    assert sentences.NOT_OURS.key in refused.value.message.codes
+    assert NOT_OURS.key in refused.value.message.codes
     assert sm.describe_secret(NAME).kms_key == ""
 
 
 def test_without_a_secret_or_with_one_that_goes_there_is_nothing_to_do(wanted, idom, sm):
     sm.schedule_deletion(NAME)
 
-    assert apply(idom) == (Outcome.SKIPPED, setting_sentences.NO_SECRET_TO_SET())
+    assert apply(idom) == (Outcome.SKIPPED, NO_SECRET_TO_SET())
     assert apply(make_full_client("acme"))[0] == Outcome.SKIPPED
 
 
@@ -252,7 +258,7 @@ def test_a_key_by_which_the_site_can_not_read_is_told(wanted, idom, sm, aws):
     ):  # the second time nothing is changed any more, and it still can't be read
         with pytest.raises(ItemFailedError) as refused:
             apply(idom)
-        assert refused.value.message.key == setting_sentences.KEY_READS_NOT.key
+        assert refused.value.message.key == KEY_READS_NOT.key
 
     aws.conditions.clear()
     assert apply(idom) == (Outcome.UNCHANGED, None)
@@ -285,7 +291,7 @@ def test_two_at_once_one_waits_and_says_so(wanted, idom, monkeypatch):
     with held_elsewhere(LeaseKind.CLIENT, idom), pytest.raises(ItemFailedError) as refused:
         apply(idom)
 
-    assert refused.value.message.key == setting_sentences.SETTINGS_UNDER_WAY.key
+    assert refused.value.message.key == SETTINGS_UNDER_WAY.key
     assert refused.value.error_class == "unavailable"
 
 
@@ -302,7 +308,7 @@ def test_a_run_waits_while_aws_writes_are_stopped_and_a_worker_with_other_settin
 
     with pytest.raises(ItemFailedError) as refused:
         applied_settings.apply_settings(client_id=idom, wanted={"kms_key": "", "replicas": None})
-    assert refused.value.message.key == setting_sentences.SETTINGS_OF_ANOTHER_START.key
+    assert refused.value.message.key == SETTINGS_OF_ANOTHER_START.key
 
 
 def test_the_command_compares_and_applies(wanted, idom, capsys, sm):

@@ -4,7 +4,6 @@ import pytest
 from django.db import connection
 from django.urls import reverse
 
-from migration import sentences
 from migration.core import aws_store
 from migration.core.audit import AuditCode
 from migration.core.aws_writes import start_aws_writes, stop_aws_writes
@@ -12,7 +11,11 @@ from migration.doctor.site import examine_secret_settings
 from migration.models import AuditEvent, Secret
 from migration.pushes import pushes
 from migration.pushes.pushes import push
-from migration.secrets.settings import schedule_deletion_for_deleted_clients
+from migration.secrets.settings import (
+    KEPT_NOT_OURS,
+    NO_SECRET,
+    schedule_deletion_for_deleted_clients,
+)
 from migration.site.models import read_background_facts
 from migration.tasks import describe_secrets
 from tests.factories import make_client, make_database, make_user
@@ -83,14 +86,14 @@ def test_another_secret_that_somebody_made_under_the_name_stays(sm, gone):
     sm.sm.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
     sm.sm.create_secret(Name=NAME, SecretString="theirs")
 
-    assert schedule(NAME) == [sentences.KEPT_NOT_OURS.key]
+    assert schedule(NAME) == [KEPT_NOT_OURS.key]
 
     assert sm.describe_secret(NAME).deleted_at is None
 
 
 def test_one_that_aws_no_longer_has_is_counted_no_more(sm, gone):
     sm.sm.delete_secret(SecretId=NAME, ForceDeleteWithoutRecovery=True)
-    assert schedule(NAME) == [sentences.NO_SECRET.key]
+    assert schedule(NAME) == [NO_SECRET.key]
     assert counted() == 0
 
 
@@ -136,6 +139,6 @@ def test_a_secret_that_a_push_is_just_making_for_a_client_of_the_same_slug_stays
 
     push(client_ids=[other])
 
-    assert told == [sentences.KEPT_NOT_OURS.key]
+    assert told == [KEPT_NOT_OURS.key]
     assert sm.describe_secret(NAME).deleted_at is None
     assert Secret.objects.get(name=NAME).client_id == other

@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from migration import setting_sentences as told
 from migration.clients.offboarding import bring_back_as_inactive, offboard_client
 from migration.core import aws_store
 from migration.core.clients import all_clients
@@ -21,6 +20,8 @@ from migration.runs.models import Run
 from migration.secrets import settings as applied_settings
 from migration.secrets.layouts import change_layout
 from migration.secrets.settings import (
+    KEY_UNTOLD,
+    REPLICA_LACKS,
     apply_settings,
     describe_settings,
     find_settings_drift,
@@ -85,7 +86,7 @@ def test_an_alias_that_aws_names_by_its_id_is_set_once_and_then_known(
     settings.NOVA_KMS_KEY_ID = "alias/nova"
     secret_settings.update_secret(aws_store.secrets_manager(), NAME, kms_key=KEY)
 
-    assert look_at_secrets(client_id=idom)[0].changes.messages[0].key == told.KEY_UNTOLD.key
+    assert look_at_secrets(client_id=idom)[0].changes.messages[0].key == KEY_UNTOLD.key
     assert states() == ["not_looked_at"]
     assert apply(idom)[0] == Outcome.UPDATED
 
@@ -154,7 +155,7 @@ def test_a_secret_that_is_taken_back_from_its_deletion_is_looked_at_soon(idom, s
     applied_settings.store_due_secret_states(seconds=10)
 
     (message,) = find_settings_drift().clients[0].secrets[0].changes.messages
-    assert message.key == told.REPLICA_LACKS.key
+    assert message.key == REPLICA_LACKS.key
 
 
 def test_a_client_that_comes_back_is_looked_at_soon(idom, settings):

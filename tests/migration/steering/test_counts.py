@@ -10,10 +10,10 @@ from django.core.management import call_command
 from django.urls import reverse
 from django.utils import timezone
 
-from migration import sentences
 from migration.management.progress import describe_progress
+from migration.pushes.pushes import NOT_PUSHED_INACTIVE
 from migration.runs import engine
-from migration.runs.items import Outcome
+from migration.runs.items import RUN_INTERRUPTED, RUN_STOPPED, Outcome
 from migration.runs.models import Run
 from migration.runs.progress import measure_progress, select_runs_for_progress
 from tests.factories import make_client
@@ -42,9 +42,9 @@ def mixed(db):
     close(run, 1, Outcome.REFUSED)
     close(run, 1, Outcome.COMPARED, comparison_status="mismatch")
     close(run, 1, Outcome.SKIPPED)
-    close(run, 3, Outcome.SKIPPED, message=sentences.NOT_PUSHED_INACTIVE())
-    close(run, 1, Outcome.SKIPPED, message=sentences.RUN_INTERRUPTED())
-    close(run, 2, Outcome.SKIPPED, message=sentences.RUN_STOPPED())
+    close(run, 3, Outcome.SKIPPED, message=NOT_PUSHED_INACTIVE())
+    close(run, 1, Outcome.SKIPPED, message=RUN_INTERRUPTED())
+    close(run, 2, Outcome.SKIPPED, message=RUN_STOPPED())
     # The last two items are of the batches 6 and 7.
     with engine.try_lock_batch(run.pk, 7):
         yield run
@@ -163,7 +163,7 @@ def test_a_command_whose_run_somebody_stops_says_what_was_not_begun_and_exits_wi
     if output == "json":
         printed = json.loads(out.getvalue())
         assert (printed["skipped"], printed["not_begun"], printed["failed"]) == (2, 1, 0)
-        assert printed["items"][2]["code"] == sentences.RUN_STOPPED.key
+        assert printed["items"][2]["code"] == RUN_STOPPED.key
     else:
         run = Run.objects.get()
         assert out.getvalue().splitlines()[2:] == [

@@ -4,16 +4,20 @@ import json
 
 import pytest
 
-from migration import sentences, version_sentences
 from migration.core import aws_store
-from migration.core.aws_writes import start_aws_writes, stop_aws_writes
+from migration.core.aws_writes import WRITES_STOPPED, start_aws_writes, stop_aws_writes
 from migration.core.keys import load_version_keys
 from migration.core.leases import LeaseKind
 from migration.core.outgoing import LoginOutcome, LoginResult
 from migration.models import AuditEvent
-from migration.pushes.resolutions import NotResolved
+from migration.pushes.resolutions import TRY_AGAIN_LATER, NotResolved
 from migration.secrets import versions
-from migration.secrets.versions import take_unneeded_pending_off
+from migration.secrets.versions import (
+    PENDING_IS_FOREIGN,
+    PENDING_IS_GONE,
+    PENDING_MAY_BE_NEEDED,
+    take_unneeded_pending_off,
+)
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
 from tests.held_leases import held_elsewhere
@@ -78,7 +82,7 @@ def test_a_version_of_ours_loses_the_stage_once_the_current_login_is_proven(pk, 
     assert str(AuditEvent.objects.filter(code="version").get().message) == str(done)
     tested = str(AuditEvent.objects.get(code="login_test").message)
     assert tested.endswith(f"… of {NAME}: the database login: the login works.")
-    assert refusal(pk, version) == version_sentences.PENDING_IS_GONE.key
+    assert refusal(pk, version) == PENDING_IS_GONE.key
 
 
 def test_a_version_that_differs_in_no_login_needs_no_proof(pk, answer):
@@ -102,7 +106,7 @@ def test_a_stage_that_moves_on_while_the_login_is_tried_is_somebody_elses(pk, mo
 
     monkeypatch.setattr(versions, "try_login", try_login)
 
-    assert refusal(pk, version) == version_sentences.PENDING_IS_GONE.key
+    assert refusal(pk, version) == PENDING_IS_GONE.key
     assert len(moved) == 1
     assert is_pending()
     assert not AuditEvent.objects.filter(code="version").exists()
@@ -113,20 +117,20 @@ def test_the_stage_stays_where_the_current_login_is_not_proven(pk, answer, outco
     answer(outcome)
     version = leave_pending(password="example-perhaps-set")
 
-    assert refusal(pk, version) == version_sentences.PENDING_MAY_BE_NEEDED.key
+    assert refusal(pk, version) == PENDING_MAY_BE_NEEDED.key
     assert is_pending()
 
 
 def test_what_is_somebody_elses_or_under_way_or_gone_stays(pk, answer, monkeypatch):
     answer(LoginOutcome.WORKS)
     theirs = leave_pending(ours=False, password="example-theirs")
-    assert refusal(pk, theirs) == version_sentences.PENDING_IS_FOREIGN.key
+    assert refusal(pk, theirs) == PENDING_IS_FOREIGN.key
     ours = leave_pending(password="example-ours")
-    assert refusal(pk, theirs) == version_sentences.PENDING_IS_GONE.key
+    assert refusal(pk, theirs) == PENDING_IS_GONE.key
     stop_aws_writes(reason="INC-9")
-    assert refusal(pk, ours) == sentences.WRITES_STOPPED.key
+    assert refusal(pk, ours) == WRITES_STOPPED.key
     start_aws_writes()
     monkeypatch.setattr(versions, "LOCK_WAIT_SECONDS", 0.1)
     with held_elsewhere(LeaseKind.CLIENT, pk):
-        assert refusal(pk, ours) == sentences.TRY_AGAIN_LATER.key
+        assert refusal(pk, ours) == TRY_AGAIN_LATER.key
     assert is_pending()

@@ -10,10 +10,9 @@ from django.db import connection
 from django.utils import timezone
 
 from credentials.models import DatabaseCredential, EmailCredential
-from migration import sentences, version_sentences
 from migration.core import aws_store
 from migration.core.audit import AuditCode
-from migration.core.aws_writes import start_aws_writes, stop_aws_writes
+from migration.core.aws_writes import WRITES_STOPPED, start_aws_writes, stop_aws_writes
 from migration.core.keys import make_fingerprint
 from migration.core.leases import LeaseKind
 from migration.core.outgoing import LoginOutcome, LoginResult
@@ -21,9 +20,23 @@ from migration.models import AuditEvent, ClientMigration, Comparison, KnownValue
 from migration.moves.moves import move
 from migration.pushes import pushes
 from migration.pushes.known_values import note_written_rows
-from migration.pushes.resolutions import NotResolved, copy_to_postgres
+from migration.pushes.resolutions import TRY_AGAIN_LATER, NotResolved, copy_to_postgres
 from migration.secrets import versions
-from migration.secrets.versions import UnprovenLoginsError, plan_restore, restore_version
+from migration.secrets.versions import (
+    RESTORES_SOMETHING_ELSE,
+    VERSION_CHANGES_NOTHING,
+    VERSION_DIFFERS_FROM_ROWS,
+    VERSION_GONE,
+    VERSION_IS_CURRENT,
+    VERSION_LOGIN_REFUSED,
+    VERSION_LOGIN_UNPROVEN,
+    VERSION_MIGRATE_FIRST,
+    VERSION_ROWS_ARE_NEWER,
+    VERSION_ROWS_MAY_BE_NEWER,
+    UnprovenLoginsError,
+    plan_restore,
+    restore_version,
+)
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.aws.versions import list_versions
 from nova_credentials.document import Layout
@@ -154,7 +167,7 @@ def test_a_version_of_a_purged_client_is_restored_only_where_the_tables_agree_wi
     restore(pk, former)  # with the host that the tables have
     assert in_aws()["database"]["host"] == "db.example.test"
 
-    assert refusal(pk, theirs) == version_sentences.VERSION_DIFFERS_FROM_ROWS.key
+    assert refusal(pk, theirs) == VERSION_DIFFERS_FROM_ROWS.key
 
 
 @pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS])
@@ -215,7 +228,7 @@ def test_a_secret_that_holds_no_document_any_more_is_mended_by_its_former_versio
 def test_a_login_that_is_refused_keeps_everything_as_it_is(stores, outcomes):
     pk, former = make_changed(Phase.AWS)
     outcomes[FORMER] = LoginOutcome.REFUSED
-    refused = version_sentences.VERSION_LOGIN_REFUSED.key
+    refused = VERSION_LOGIN_REFUSED.key
 
     assert refusal(pk, former) == refused
     outcomes[FORMER] = LoginOutcome.NO_DATABASE
@@ -240,12 +253,12 @@ def test_what_was_accepted_is_what_was_shown(stores, outcomes):
     outcomes[FORMER] = LoginOutcome.UNREACHABLE
     with pytest.raises(UnprovenLoginsError) as shown:
         restore(pk, former)
-    unproven = version_sentences.VERSION_LOGIN_UNPROVEN.key
+    unproven = VERSION_LOGIN_UNPROVEN.key
 
     outcomes[FORMER] = LoginOutcome.TLS_PROBLEM
     assert refusal(pk, former, accepted_digest=shown.value.digest) == unproven
     outcomes[FORMER] = LoginOutcome.REFUSED
-    wrong = version_sentences.VERSION_LOGIN_REFUSED.key
+    wrong = VERSION_LOGIN_REFUSED.key
     assert refusal(pk, former, accepted_digest=shown.value.digest) == wrong
     outcomes[FORMER] = LoginOutcome.UNREACHABLE
     assert refusal(pk, former, accepted_digest="yes") == unproven
@@ -275,32 +288,32 @@ def test_what_would_lose_a_value_or_change_nothing_is_refused_with_its_reason(st
     pk = make_full_client("idom")
     pushes.push(client_ids=[pk])
     older = current()
-    gone = version_sentences.VERSION_GONE.key
-    assert refusal(pk, older) == version_sentences.VERSION_MIGRATE_FIRST.key
+    gone = VERSION_GONE.key
+    assert refusal(pk, older) == VERSION_MIGRATE_FIRST.key
 
     move(client_id=pk, new=Phase.DUAL_WRITE)
-    assert refusal(pk, older) == version_sentences.VERSION_IS_CURRENT.key
+    assert refusal(pk, older) == VERSION_IS_CURRENT.key
     write_password(pk, NEW)
-    assert refusal(pk, older) == version_sentences.VERSION_ROWS_ARE_NEWER.key
+    assert refusal(pk, older) == VERSION_ROWS_ARE_NEWER.key
     pushes.push(client_ids=[pk])
     for unknown in ("0" * 32, "x", "", "' OR 1=1 --"):
         assert refusal(pk, unknown) == gone
     assert refusal(pk, older, name="nova/clients/acme") == gone
-    assert refusal(pk, older, seen="x") == version_sentences.RESTORES_SOMETHING_ELSE.key
+    assert refusal(pk, older, seen="x") == RESTORES_SOMETHING_ELSE.key
     write_password(pk, FORMER)
     pushes.push(client_ids=[pk])
-    assert refusal(pk, older) == version_sentences.VERSION_CHANGES_NOTHING.key
+    assert refusal(pk, older) == VERSION_CHANGES_NOTHING.key
     write_password(pk, NEW)
     pushes.push(client_ids=[pk])
     stop_aws_writes(reason="INC-9", by=None)
-    assert refusal(pk, older) == sentences.WRITES_STOPPED.key
+    assert refusal(pk, older) == WRITES_STOPPED.key
     start_aws_writes(by=None)
     monkeypatch.setattr(versions, "LOCK_WAIT_SECONDS", 0.1)
     with held_elsewhere(LeaseKind.CLIENT, pk):
-        assert refusal(pk, older) == sentences.TRY_AGAIN_LATER.key
+        assert refusal(pk, older) == TRY_AGAIN_LATER.key
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE public.client_database_credentials DISABLE TRIGGER USER")
-    assert refusal(pk, older) == version_sentences.VERSION_ROWS_MAY_BE_NEWER.key
+    assert refusal(pk, older) == VERSION_ROWS_MAY_BE_NEWER.key
 
 
 def meanwhile(monkeypatch, act: Callable[[], object]) -> None:
@@ -321,7 +334,7 @@ def test_of_two_at_once_the_second_is_told_to_look_again(stores, monkeypatch):
 
     with pytest.raises(NotResolved) as refused:
         restore(pk, former, seen=seen)
-    assert refused.value.message.key == version_sentences.VERSION_CHANGES_NOTHING.key
+    assert refused.value.message.key == VERSION_CHANGES_NOTHING.key
     assert Resolution.objects.filter(kind="to_version").count() == 1
 
 
@@ -345,7 +358,7 @@ def test_a_version_that_aws_forgets_meanwhile_changes_nothing(stores, monkeypatc
 
     monkeypatch.setattr(SecretsManager, "get_version", forget)
 
-    assert refusal(pk, former) == version_sentences.VERSION_GONE.key
+    assert refusal(pk, former) == VERSION_GONE.key
     assert len(asked) == 3
 
 

@@ -1,0 +1,100 @@
+"""Holds the sentences that several drawers say."""
+
+from nova_credentials.messages import Sentence
+
+# Releases before 0.3.0 wrote these three, when a mismatch had somebody of its own who was to look at it.
+ASSIGNED = Sentence(
+    "assigned",
+    "Assigned %(n)s fields that differ to %(name)s: %(fields)s.",
+    one="Assigned the field that differs to %(name)s: %(fields)s.",
+    glue=", ",
+)
+UNASSIGNED = Sentence(
+    "unassigned",
+    "Assigned %(n)s fields that differ to nobody: %(fields)s.",
+    one="Assigned the field that differs to nobody: %(fields)s.",
+    glue=", ",
+)
+WHOLE_SECRET = Sentence("whole_secret", "the whole secret")
+# Entries up to release 0.2.0 hold these two.
+CERTIFICATE_MADE = Sentence("certificate_made", "Made a certificate of the cutover at %(at)s.")
+CERTIFICATE_DOWNLOADED = Sentence(
+    "certificate_downloaded", "Downloaded the certificate of the cutover made at %(at)s."
+)
+MINUTES = Sentence("minutes", "%(n)s minutes", one="%(n)s minute")
+HOURS = Sentence("hours", "%(n)s hours", one="%(n)s hour")
+LOGIN_OUTCOMES = {
+    "works": Sentence("login_works", "the login works"),
+    "refused": Sentence("login_was_refused", "the server refuses user or password"),
+    "no_database": Sentence("login_no_database", "the server has no database of this name"),
+    "pooler": Sentence(
+        "login_refused_by_pooler",
+        "the pooler (PgBouncer) there refuses user or password, or can't check them: what it knows of the user may be"
+        " out of date",
+    ),
+    "unreachable": Sentence(
+        "login_unreachable", "no server answers there, or it takes no logins now"
+    ),
+    "no_such_host": Sentence("login_no_such_host", "the host has no address: check its name"),
+    "tls_problem": Sentence(
+        "login_tls_problem", "no connection with TLS and a valid certificate can be made"
+    ),
+    "timed_out": Sentence("login_timed_out", "the server did not answer in time"),
+    "not_allowed": Sentence("login_not_allowed", "logins are not sent to the address of this host"),
+    "unsafe": Sentence(
+        "login_unsafe", "the server asks for no password, or asks for it in clear text"
+    ),
+    "unexpected": Sentence("login_unexpected", "the server's answers are not understood"),
+    "not_testable": Sentence(
+        "login_not_testable", "host, user or secret are missing, or can't be sent"
+    ),
+}
+LOGINS_NOT_REACHED = Sentence("logins_not_reached", "%(results)s.", glue="; ")
+IS_OFFBOARDED = Sentence(
+    "is_offboarded",
+    "%(slug)s was offboarded, or is about to be. Bring it back first: What is left of this client, or"
+    " manage.py offboard_client %(slug)s --back.",
+)
+CLIENT_LEFT_ALONE = Sentence(
+    "left_alone",
+    "Left alone: both stores differ, and the current version of %(name)s (%(version)s) is one that somebody else"
+    " wrote. Look at the mismatch and copy one way, or migrate it again with --overwrite.",
+)
+LEFT_TO_AWS = Sentence(
+    "left_to_aws",
+    "Left alone: both stores differ, and the current version of %(name)s (%(version)s) is one that somebody else"
+    " wrote. In this phase AWS decides: look at the mismatch and copy one way.",
+)
+NO_WORKER = Sentence("no_worker", "No worker is running. Start one with: manage.py qcluster")
+NOVA_WROTE = Sentence("nova_wrote", "NOVA has just written this client's rows; try again.")
+ASK_BY_COMMAND = Sentence(
+    "ask_by_command",
+    "A second person has to approve this move: request it with --by USER --reason TEXT.",
+)
+MAY_NOT_ASK = Sentence("may_not_ask", "%(who)s has no permission to request it.")
+HOST_DIFFERS = Sentence(
+    "host_differs",
+    "This host differs from what all hosts share, so it writes nothing to AWS and takes no tasks: %(facts)s.",
+    glue="; ",
+)
+WRITTEN_SINCE_BACKUP = Sentence(
+    "written_since_backup",
+    "The current version of %(name)s is one that this site wrote and that this database does not know: the tables are"
+    " older than AWS. Compare, then copy one way.",
+)
+# Pushes
+PUSH_TAKES_TOO_LONG = Sentence(
+    "push_takes_too_long", "Another push or move of this client is taking too long."
+)
+NOT_OURS = Sentence(
+    "not_ours",
+    "%(name)s exists already and is not ours: nothing in this database shows that this site wrote it for this client."
+    " Adopt it, or change the client's slug.",
+)
+FOREIGN_VERSION = Sentence(
+    "foreign_version",
+    "The current version of %(name)s is one that somebody else wrote, and in this phase AWS decides."
+    " Compare, then copy one way.",
+)
+RUN_WITHDRAWN = Sentence("run_withdrawn", "The request was withdrawn or refused.")
+CLIENT_NOT_THERE = Sentence("client_not_there", "The client no longer exists.")

@@ -1,1 +1,0 @@
-"""Holds what is not in its drawer yet."""

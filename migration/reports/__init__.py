@@ -1,1 +1,0 @@
-"""Reads numbers and sentences for pages and commands: one report a module, each in a fixed number of queries."""
