@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from django.contrib import messages
-from django.http import HttpResponseRedirect
-from django.urls import path
+from django.contrib.admin.helpers import InlineAdminFormSet
+from django.db import models
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
-from credentials.forms import ClientForm
+from credentials.forms import ClientForm, CredentialForm
 from credentials.inlines import AwsInline, ChangeAwareFields, DatabaseInline, EmailInline
 from credentials.localization import localize
-from credentials.models import Client, save_columns
+from credentials.models import Client, Credential, save_columns
 from credentials.onboarding_views import (
     CheckOnboardingView,
     MailServerFieldsView,
@@ -22,16 +25,6 @@ from credentials.onboarding_views import (
 )
 from credentials.refusals import RefusedByDatabaseError, convert_refusals, insert_rows
 from credentials.secret_names import find_name_warning
-
-if TYPE_CHECKING:
-    from django.contrib.admin.helpers import InlineAdminFormSet
-    from django.db import models
-    from django.http import HttpRequest, HttpResponse
-    from django.urls import URLPattern
-    from django.utils.safestring import SafeString
-
-    from credentials.forms import CredentialForm
-    from credentials.models import Credential
 
 
 class ClientAdmin(ChangeAwareFields, ModelAdmin):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
 
 from credentials import sentences
 from credentials.models import (
     CREDENTIAL_MODELS,
+    Client,
+    Credential,
     list_document_columns,
     save_columns,
     write_changed_values,
@@ -16,17 +18,9 @@ from credentials.pointers import is_purged, list_all_rows, list_purged_extras
 from credentials.refusals import insert_rows
 from credentials.row_matching import match_rows
 from nova_credentials import document as documents
-from nova_credentials.credential_types import map_to_json_keys
-from nova_credentials.messages import MessageError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from credentials.models import Client, Credential
-    from nova_credentials.credential_types import CredentialRow, CredentialType
-    from nova_credentials.document import Document, Extra
-    from nova_credentials.messages import Message
-
+from nova_credentials.credential_types import CredentialRow, CredentialType, map_to_json_keys
+from nova_credentials.document import Document, Extra
+from nova_credentials.messages import Message, MessageError
 
 # Stands for a column's default, which was not read. PostgreSQL can't store it, so every value differs from it.
 NO_VALUE = "\0"

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 
 from credentials.shown_names import escape_invisible
 from credentials.site_schema import SCHEMA
@@ -25,11 +26,6 @@ from nova_credentials.tables import (
     READ_COUNTS,
     READER_PROCESSES,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from django.db.backends.utils import CursorWrapper
 
 
 class GrantedObjectKind(StrEnum):

@@ -5,22 +5,20 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
+from django import forms
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext as _
 
 from credentials.forms import LineEndIgnoringTextField, SecretField
 from credentials.inlines import PORTS
-from credentials.models import CREDENTIAL_MODELS
+from credentials.models import CREDENTIAL_MODELS, Credential
 from credentials.onboarding import MAIL_SERVERS, SECTIONS, clean_addresses
+from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:
-    from django import forms
-
-    from credentials.models import Credential
-    from nova_credentials.credential_types import CredentialType
-
     AnyModel = type[models.Model]
+
 
 CLIENT_COLUMNS = ("name", "description", "is_active")
 # The columns are those of the onboarding page, under the models' names: they are unique over all three types.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from django import forms
 from django.contrib import admin
 from django.db import models
+from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
@@ -19,17 +22,17 @@ from credentials.forms import (
     LineEndIgnoringTextField,
     SecretField,
 )
-from credentials.models import AwsCredential, Credential, DatabaseCredential, EmailCredential
+from credentials.models import (
+    AwsCredential,
+    Client,
+    Credential,
+    DatabaseCredential,
+    EmailCredential,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django import forms
-    from django.http import HttpRequest
-
-    from credentials.models import Client
-
     AnyField = models.Field[Any, Any]
+
 
 PORTS = {"min_value": 1, "max_value": 65535}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from django.db import OperationalError, ProgrammingError, connection, transaction
+from django.db.backends.utils import CursorWrapper
 from psycopg.errors import (
     InsufficientPrivilege,
     LockNotAvailable,
@@ -18,13 +18,8 @@ from psycopg.errors import (
 from credentials import legacy_sentences as sentences
 from credentials.models import quote_name_for_parametrized_sql
 from credentials.shown_names import escape_name
-from nova_credentials.messages import MessageError
+from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.tables import LEGACY_CREDENTIALS, STATEMENT_MARK
-
-if TYPE_CHECKING:
-    from django.db.backends.utils import CursorWrapper
-
-    from nova_credentials.messages import Sentence
 
 # A page waits for it.
 LOCK_TIMEOUT = "2s"

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext
 
 from nova_credentials.messages import Message
 
 if TYPE_CHECKING:
-    from django.utils.safestring import SafeString
-
     from nova_credentials.messages import Value
+
 
 MINUTE = timedelta(minutes=1)
 

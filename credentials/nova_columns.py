@@ -6,6 +6,7 @@ type makes every client's document uncertain: the changes say which, and what to
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -21,6 +22,7 @@ from credentials.models import (
     Client,
     DatabaseCredential,
     EmailCredential,
+    NovaColumn,
     read_columns_and_mappings,
 )
 from credentials.shown_names import escape_name
@@ -28,11 +30,8 @@ from nova_credentials.messages import Message, MessageError, in_a_row
 from nova_credentials.tables import NOVA_TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from credentials.models import NovaColumn
-
     KnownField = models.Field[object, object]
+
 
 # The models by table. NOVA has no table of AWS logins: that one is the site's own, and nobody else adds columns to it.
 MODELS: dict[str, type[models.Model]] = {

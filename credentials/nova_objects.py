@@ -8,6 +8,7 @@ object as it is defined now before a client is cut over or purged.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -15,8 +16,6 @@ from typing import TYPE_CHECKING
 from nova_credentials.tables import COUNT_WRITE, NOVA_TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from django.db.backends.utils import CursorWrapper
 
 

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, cast
 
 from django import forms
 from django.conf import settings
+from django.contrib.admin import ModelAdmin
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
+from django.forms import BoundField
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from credentials.forms import ClientForm, CredentialForm
 from credentials.inlines import CredentialInline
-from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
+from credentials.models import (
+    AwsCredential,
+    Client,
+    Credential,
+    DatabaseCredential,
+    EmailCredential,
+)
 from credentials.onboarding_hints import find_hints
 from credentials.prices import SECRET_A_MONTH
 from credentials.refusals import insert_rows
@@ -25,15 +36,8 @@ from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from decimal import Decimal
-
-    from django.contrib.admin import ModelAdmin
-    from django.forms import BoundField
-    from django.http import HttpRequest
-
     from credentials.inlines import AnyField
-    from credentials.models import Credential
+
 
 # The mail providers that NOVA's tables name, and the hosts and ports of their mailboxes.
 PROVIDERS = [

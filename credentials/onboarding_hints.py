@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.utils.translation import gettext as _
 
+from credentials.forms import CredentialForm
 from nova_credentials.aws.regions import list_regions
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from credentials.forms import CredentialForm
 
 ACCESS_KEY_ID = re.compile(r"A[KS]IA[A-Z0-9]{16}")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from django.contrib import messages
+from django.contrib.admin import ModelAdmin
 from django.db import transaction
-from django.http import HttpResponseRedirect
+from django.forms import BoundField
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -15,19 +17,11 @@ from django.views.generic.base import ContextMixin, TemplateResponseMixin, View
 from unfold.views import UnfoldModelAdminViewMixin
 
 from credentials.localization import localize
+from credentials.models import Client, Credential
 from credentials.onboarding import MAIL_SERVER_FIELDS, OnboardingForms
 from credentials.prices import SECRET_A_MONTH, TEN_THOUSAND_CALLS
 from credentials.refusals import RefusedByDatabaseError, convert_refusals
 from nova_credentials.credential_types import CredentialType
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from django.contrib.admin import ModelAdmin
-    from django.forms import BoundField
-    from django.http import HttpRequest, HttpResponse
-
-    from credentials.models import Client, Credential
 
 TYPING_PAUSE = "input changed delay:300ms"
 

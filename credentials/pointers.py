@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
 
 from credentials import sentences
 from credentials.models import (
+    Client,
     Credential,
     list_mapped_secret_columns,
     write_changed_values,
     write_extra,
 )
+from credentials.models.extras import Columns
 from credentials.refusals import RefusedByDatabaseError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-    from credentials.models import Client
-    from credentials.models.extras import Columns
-    from nova_credentials.credential_types import CredentialType
-    from nova_credentials.messages import Message
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.messages import Message
 
 POINTER = "aws-secretsmanager:"
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.db import Error, connection, transaction
+from django.db.backends.utils import CursorWrapper
 from psycopg import errors
 
 from credentials.models import CountingGap, CountingProof, ProofOutcome
 from nova_credentials.tables import COUNTED_TABLES
-
-if TYPE_CHECKING:
-    from django.db.backends.utils import CursorWrapper
 
 # A row that another transaction holds is skipped, and the chosen row is free again within milliseconds. In this
 # isolation level the transaction sees only the writes that it counted itself.

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from django.db import DatabaseError
+from django.db.models import Model
 
 from credentials import sentences
 from nova_credentials.messages import MessageError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from django.db.models import Model
 
 # Classes of SQLSTATE about the connection, other transactions or the server, not about the written values.
 NO_REFUSAL = ("08", "40", "53", "55", "57", "58", "XX")

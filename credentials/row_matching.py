@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
+from credentials.models import Credential
+from nova_credentials.credential_types import CredentialRow
 
-    from credentials.models import Credential
-    from nova_credentials.credential_types import CredentialRow
-
-    # A row and a login belong together where both have the same key; None matches nothing.
-    Key = Callable[[Credential | CredentialRow], Hashable]
+Key = Callable[[Credential | CredentialRow], Hashable]
 
 
 class RowMatch(NamedTuple):

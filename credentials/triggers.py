@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from django.core.management.base import CommandError
 from django.db import connection, transaction
+from django.db.migrations import Migration
 from django.db.utils import IntegrityError, InternalError, OperationalError, ProgrammingError
 from psycopg.errors import DeadlockDetected, InsufficientPrivilege, LockNotAvailable
 
@@ -39,13 +40,8 @@ from nova_credentials.tables import (
     WRITES_ARE_COUNTED,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+MigrationPlan = Sequence[tuple[Migration, bool]]
 
-    from django.db.migrations import Migration
-
-    # Each schema migration that `migrate` is to run, with whether it runs backwards.
-    MigrationPlan = Sequence[tuple[Migration, bool]]
 
 # While a statement waits for a table's present writers, NOVA's next writers queue behind it: never longer than this.
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '50ms'"

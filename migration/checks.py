@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
-from typing import TYPE_CHECKING
 
 from axes.helpers import get_cool_off
 from csp.constants import NONCE, NONE, SELF
 from django.conf import settings
 from django.contrib.auth.password_validation import get_password_validators
-from django.core.checks import Tags, Warning, register
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
+from django.core.checks import Tags, Warning, register  # noqa: A004  # Django's name
 
 # System checks of the settings, for `manage.py check --deploy`.
 

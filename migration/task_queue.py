@@ -15,7 +15,8 @@ import uuid
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from queue import Empty
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any
 
 from django.apps import apps
 from django.conf import settings
@@ -44,17 +45,13 @@ from migration.core.heartbeat import task_taker
 from migration.core.notices import TASKS_DROPPED, Condition
 from migration.core.workers import QUEUE_ERRORS, connect_to_redis
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
-
 # Hands a host's tasks to its workers so that one which is killed or hangs while it waits keeps none from the others.
 #
 # multiprocessing's own queue has a waiting worker hold its lock, and a killed process never gives that back: the host's
 # other workers would live, and do nothing.
 
 
-class KillSafeQueue(Queue):  # type: ignore[misc]  # django-q has no types
+class KillSafeQueue(Queue):
     """django-q's queue between one host's processes, not its broker; a killed worker leaves it usable."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -6,10 +6,10 @@ Tasks take ids and can run twice.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from math import ceil
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
@@ -29,7 +29,12 @@ from migration.clients import offboarding
 from migration.clients.models import renew_client_counts
 from migration.core import leases
 from migration.core.aws_writes import find_write_refusal
-from migration.core.clients import WRITES_BOTH, all_clients, store_lost_secret_slugs
+from migration.core.clients import (
+    WRITES_BOTH,
+    ClientPhaseQuerySet,
+    all_clients,
+    store_lost_secret_slugs,
+)
 from migration.core.notices import SCHEDULE_CHANGED, Condition
 from migration.core.workers import QUEUE_ERRORS
 from migration.logins import models as rotation_schedules
@@ -48,11 +53,6 @@ from migration.secrets.models import CopySearch
 from migration.site import audit, notices, old_rows
 from migration.site import notices as notice_looks
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from migration.core.clients import ClientPhaseQuerySet
 
 GIVE_UP_ON_A_RUN_AFTER = timedelta(minutes=10)
 # At most this many workers work on one run, so that others are left for other runs.

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
-from nova_admin.environment import require_strong_key, split_at_commas
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from nova_admin.environment import Environment
+from nova_admin.environment import Environment, require_strong_key, split_at_commas
 
 # Whatever isn't named here may hold a secret: of it the audit notes only whether it is set, and whether it changed.
 SHOWN = frozenset(

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from django.contrib import admin
 from django.contrib.auth.models import AnonymousUser
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.translation import get_language_from_request, gettext, override
@@ -23,9 +24,6 @@ from migration.people.roles import GUARDED, describe_permission, label_role, lis
 from nova_admin.database.base import find_why_unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from django.http import HttpRequest
     from django_stubs_ext import StrOrPromise, StrPromise
 
     Links = Sequence[tuple[str, StrPromise]]

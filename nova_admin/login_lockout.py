@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from axes.handlers.database import AxesDatabaseHandler
 from django.conf import settings
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.formats import time_format
 from django.utils.translation import gettext as _
@@ -19,11 +20,6 @@ from migration.people.lockouts import (
 )
 from nova_admin.session_end import render_refusal_page
 from nova_admin.trusted_proxies import parse_address
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from django.http import HttpRequest, HttpResponse
 
 # As the forms of Django and of django-allauth name it.
 ACCOUNT_FIELDS = ("username", "login", "email")

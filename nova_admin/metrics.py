@@ -5,24 +5,18 @@ The numbers are the database's, so each process answers the same, and none has t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
 
 from django.utils import timezone
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 
-from migration.site.metrics import load_site_numbers
+from migration.site.metrics import SiteNumbers, load_site_numbers
 from migration.task_queue import count_queued_tasks
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+Labels = tuple[str, ...]
 
-    from prometheus_client.core import Metric
-
-    from migration.site.metrics import SiteNumbers
-
-    Labels = tuple[str, ...]
 
 __all__ = ["CONTENT_TYPE", "write_metrics"]
 

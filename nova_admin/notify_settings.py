@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import validate_email
 
 from nova_admin.environment import Environment, one_of, split_at_commas
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 URLS, EMAILS, LANGUAGE = "NOVA_NOTIFY_URLS", "NOVA_NOTIFY_EMAILS", "NOVA_NOTIFY_LANGUAGE"
 SCHEME: dict[str, tuple[Callable[[str], object], object]] = {

@@ -7,19 +7,14 @@ answer while the database is away.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import Error
-from django.http import HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from nova_admin.readiness import WELL, readiness_book
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.http import HttpRequest
 
 METHODS = ("GET", "HEAD")
 BEARER = "Bearer "

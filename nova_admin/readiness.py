@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import connection
@@ -24,9 +24,6 @@ from migration.core.shared_facts import find_differences
 from migration.core.workers import Worker
 from migration.task_queue import count_queued_tasks
 from nova_credentials.aws.secrets_manager import SecretsManagerError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # An answer is kept for so long; AWS and the schema are asked more seldom than the rest.
 KEPT_SECONDS = 5.0

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Hashable
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from logging import LogRecord
+from types import FrameType
+from typing import Any
 
+from django.http import HttpRequest
 from django.utils.log import AdminEmailHandler
-from django.utils.safestring import mark_safe
+from django.utils.safestring import SafeString, mark_safe
 from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
 
 from migration.core.correlation import current_correlation, describe_traceback
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
-    from logging import LogRecord
-    from types import FrameType
-
-    from django.http import HttpRequest
-    from django.utils.safestring import SafeString
 
 
 class NoValues(SafeExceptionReporterFilter):

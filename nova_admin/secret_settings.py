@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from django.core.exceptions import ImproperlyConfigured
 
-from nova_admin.environment import parse_region, split_at_commas
+from nova_admin.environment import Environment, parse_region, split_at_commas
 from nova_credentials.aws.kms_keys import KeyName
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from nova_admin.environment import Environment
 
 # An unset variable leaves replicas as they are; this word wants none.
 NO_REGIONS = "none"

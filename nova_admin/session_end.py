@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Self, cast
+from typing import Self, cast
 from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import SESSION_KEY, logout
 from django.contrib.auth.mixins import LoginRequiredMixin
-from django.http import HttpResponse
+from django.contrib.sessions.backends.base import SessionBase
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse, reverse_lazy
 from django.utils import timezone
@@ -21,15 +23,7 @@ from django.utils.translation import gettext as _
 from django.views.generic import TemplateView
 
 from migration.people.password_pages import COUNT
-from nova_admin.session_store import LOGGED_IN_AT
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.contrib.sessions.backends.base import SessionBase
-    from django.http import HttpRequest
-
-    from nova_admin.session_store import SessionStore
+from nova_admin.session_store import LOGGED_IN_AT, SessionStore
 
 # From that long before its end on, a page says when its session ends …
 SAID_BEFORE_END = timedelta(minutes=5)

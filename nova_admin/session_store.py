@@ -6,17 +6,14 @@ When a session ends stands in its row. Only `renew` moves it: a save doesn't, wh
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.contrib.auth.signals import user_logged_in
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.dispatch import receiver
+from django.http import HttpRequest
 from django.utils import timezone
-
-if TYPE_CHECKING:
-    from django.contrib.sessions.base_session import AbstractBaseSession
-    from django.http import HttpRequest
 
 LOGGED_IN_AT = "logged_in_at"
 # A session that is used all the time is written this often and not at every request.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
 from functools import cache
 from itertools import islice
 from types import MappingProxyType
@@ -17,25 +19,23 @@ from psycopg.errors import LockNotAvailable
 
 from credentials import sentences
 from credentials.fields import NaiveUTCDateTimeField
-from credentials.models.credentials import AwsCredential, DatabaseCredential, EmailCredential
-from credentials.models.extras import read_extras_into
+from credentials.models.credentials import (
+    AwsCredential,
+    Credential,
+    DatabaseCredential,
+    EmailCredential,
+)
+from credentials.models.extras import NovaColumn, read_extras_into
 from credentials.models.revisions import ClientWrite
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.document import Document, DocumentError
-from nova_credentials.messages import MessageError
+from nova_credentials.document import Document, DocumentError, Extra
+from nova_credentials.messages import Message, MessageError
 from nova_credentials.tables import CLIENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
-    from datetime import datetime
-
     from django_stubs_ext.db.models.manager import RelatedManager
 
-    from credentials.models.credentials import Credential
-    from credentials.models.extras import NovaColumn
-    from nova_credentials.document import Extra
-    from nova_credentials.messages import Message
 
 ROWS_WAIT_SECONDS = 2.0
 ROWS_POLL_SECONDS = 0.05

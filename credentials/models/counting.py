@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from django.db import models, transaction
 from django.utils import timezone
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 
 class ProofOutcome(StrEnum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,14 +17,12 @@ from credentials.refusals import update_row
 from nova_credentials.credential_types import (
     CredentialType,
 )
+from nova_credentials.document import Extra
+from nova_credentials.messages import Message
 from nova_credentials.tables import CREDENTIALS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
-
     from credentials.models.clients import Client
-    from nova_credentials.document import Extra
-    from nova_credentials.messages import Message
 
 
 def save_columns(row: Client | Credential, columns: Iterable[str]) -> None:

@@ -5,23 +5,24 @@ Names of columns are NOVA's: they reach SQL quoted, and nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.db import connection
 
 from credentials.models.columns import ColumnUse
+from credentials.models.credentials import Credential
 from credentials.shown_names import escape_name
 from nova_credentials.tables import NOVA_TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
     from credentials.models.clients import Client
-    from credentials.models.credentials import Credential
 
-    Columns = tuple["NovaColumn", ...]
-    RowsOfClient = Iterable[Sequence[Credential]]
+Columns = tuple["NovaColumn", ...]
+
+RowsOfClient = Iterable[Sequence[Credential]]
+
 
 # Changes of mappings wait for the transactions that hold the table: a purge must see the mappings that hold when it
 # commits. These two modes exclude each other. No role but the site's may lock it so; an advisory lock any role may.

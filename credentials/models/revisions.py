@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from django.db import connection, models
 from django.db.models.functions import Now
 from django.utils import timezone
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class ClientRevisionQuerySet(models.QuerySet["ClientRevision"]):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Protocol
 
 from django.contrib import admin
-from django.db.models import Count, Prefetch, Q
+from django.db.models import Count, Prefetch, Q, QuerySet
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
@@ -27,26 +30,16 @@ from migration.campaigns.starts import StartCampaignView, may_start_campaign
 from migration.core.pages import ReadOnlyAdmin
 from migration.templatetags.migration_pages import badge, time_ago
 
-if TYPE_CHECKING:
-    from typing import Protocol
 
-    from django.db.models import QuerySet
-    from django.http import HttpRequest
-    from django.http.response import HttpResponseBase
-    from django.utils.safestring import SafeString
+class CountedCampaign(Protocol):
+    """A campaign as the list gets it."""
 
-
-if TYPE_CHECKING:
-
-    class CountedCampaign(Protocol):
-        """A campaign as the list gets it."""
-
-        state: str
-        wave_size: int
-        is_over: bool
-        waves_done: int
-        waves_all: int
-        first_parts: list[Wave]
+    state: str
+    wave_size: int
+    is_over: bool
+    waves_done: int
+    waves_all: int
+    first_parts: list[Wave]
 
 
 # A row of the list names so many groups.

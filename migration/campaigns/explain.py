@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import ceil
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Count, Max, Min, Window
+from django.db.models import Count, Max, Min, QuerySet, Window
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions import Coalesce, Greatest, RowNumber
 from django.utils import formats, timezone
@@ -43,17 +44,8 @@ from migration.moves.evidence import describe_duration, describe_wanted
 from migration.moves.models import FRESH, Blocker
 from migration.runs.items import Outcome, RunItem
 from migration.runs.models import Run
-from nova_credentials.messages import Sentence, in_a_row
+from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
-    from datetime import datetime
-
-    from django.db.models import QuerySet
-
-    from nova_credentials.messages import Message, Sentence
-
 
 # Selects the clients behind the numbers of a campaign's pages, and makes the address of their list.
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
 
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db import connection
@@ -14,22 +17,19 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.localization import localize
-from migration.campaigns.models import CAMPAIGN_STEERED, STOPPED_BY, STOPPED_BY_COMMAND, WaveClient
+from migration.campaigns.models import (
+    CAMPAIGN_STEERED,
+    STOPPED_BY,
+    STOPPED_BY_COMMAND,
+    Campaign,
+    Wave,
+    WaveClient,
+)
 from migration.core.audit import SYSTEM, AuditCode, AuditEvent, first_id_at
 from migration.core.clients import PhaseChange, PhaseChoices, is_move_back
 from migration.runs.items import Outcome
 from migration.runs.models import Run
-from nova_credentials.messages import Sentence
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
-    from typing import Protocol
-    from uuid import UUID
-
-    from migration.campaigns.models import Campaign, Wave
-    from nova_credentials.messages import Message
-
+from nova_credentials.messages import Message, Sentence
 
 # Says whether anything that a campaign's page shows has changed: in one query, as open pages ask every few seconds.
 
@@ -69,25 +69,24 @@ def digest_campaign(campaign_id: int) -> str | None:
 
 # Tells the history of a campaign: who did what with it and why it stopped, from the audit, and what its runs did.
 
-if TYPE_CHECKING:
 
-    class CountedRun(Protocol):
-        """A run as `with_counts` gets it."""
+class CountedRun(Protocol):
+    """A run as `with_counts` gets it."""
 
-        pk: int
-        wave: Wave | None
-        only_where_equal: bool
-        created_at: datetime
-        finished_at: datetime | None
-        total: int
-        succeeded: int
-        refused: int
-        failed: int
-        skipped: int
-        left_out: int
+    pk: int
+    wave: Wave | None
+    only_where_equal: bool
+    created_at: datetime
+    finished_at: datetime | None
+    total: int
+    succeeded: int
+    refused: int
+    failed: int
+    skipped: int
+    left_out: int
 
-        @property
-        def move_shown(self) -> str: ...
+    @property
+    def move_shown(self) -> str: ...
 
 
 # The newest are shown at first, and so many at most.

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+from datetime import datetime
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from django.contrib.auth.models import User
 from django.db import connection, models, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from migration.campaigns.models import GOALS, Campaign, CampaignNotChangedError, Wave, WaveClient
 from migration.core.audit import AuditCode, AuditEvent, require_storable_reason
-from migration.core.clients import all_clients, digest_clients
+from migration.core.clients import ClientPhaseQuerySet, all_clients, digest_clients
 from migration.core.groups import GroupMember
 from migration.moves.models import Blocker, Standing, select_standing
-from migration.runs.items import CAN_BE_RETRIED, RunItem
+from migration.runs.items import CAN_BE_RETRIED, RunItem, RunItemQuerySet
 from migration.runs.models import Run
 from migration.runs.requests import RequestContent, read_request_content
 from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-    from datetime import datetime
-
-    from django.contrib.auth.models import User
-
-    from migration.core.clients import ClientPhaseQuerySet
-    from migration.runs.items import RunItemQuerySet
-
 
 # Owns what becomes of clients that hold a campaign up: it goes on without them, if somebody says so.
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import connection, models, transaction
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Coalesce, Now
@@ -19,32 +22,25 @@ from credentials.localization import localize
 from credentials.models import Client
 from credentials.shown_names import escape_name
 from migration.core.audit import Actor, AuditCode, AuditEvent, acting, current_actor, limit_reason
-from migration.core.clients import PhaseChange, PhaseChoices, all_clients, is_move_back
+from migration.core.clients import (
+    ClientPhaseQuerySet,
+    PhaseChange,
+    PhaseChoices,
+    all_clients,
+    is_move_back,
+)
 from migration.core.comparisons import Comparison
 from migration.core.fields import MessageField
 from migration.core.groups import NAME_LENGTH, ClientGroup, GroupMember, fold_group_name
 from migration.core.notices import Notice, NoticeEvent
 from migration.core.sentences import HOURS, MINUTES
 from migration.core.text import KeptNameField, get_kept_name, require_kept_name
-from migration.moves.models import count_awaited_by_blocker
-from migration.runs.items import CAN_BE_RETRIED, RunItem
-from migration.runs.models import SteeredRun
-from nova_credentials.messages import MessageError, Sentence, in_a_row
+from migration.moves.models import Blocker, count_awaited_by_blocker
+from migration.runs.items import CAN_BE_RETRIED, RunItem, RunItemQuerySet
+from migration.runs.models import Run, RunQuerySet, SteeredRun
+from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 from nova_credentials.sentences import STALE_PHASE
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-    from contextlib import AbstractContextManager
-
-    from django.contrib.auth.models import User
-
-    from migration.core.clients import ClientPhaseQuerySet
-    from migration.moves.models import Blocker
-    from migration.runs.items import RunItemQuerySet
-    from migration.runs.models import Run, RunQuerySet
-    from nova_credentials.messages import Message
-
 
 # Counts what the stop rule of campaigns limits in their waves, and selects the clients that were counted.
 

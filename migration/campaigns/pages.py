@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
+from django.contrib.admin import ModelAdmin
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
-from django.db.models import Q
-from django.http import Http404, HttpResponse, HttpResponseRedirect
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
+from credentials.models import Client
 from migration.campaigns.explain import (
     NAMED_IN_ALL,
+    BlockedNow,
+    CampaignSummary,
     CountedClients,
     WaveState,
+    WaveSummary,
     find_counted_clients,
     find_frequent_reason,
     list_blocked_now,
@@ -58,6 +65,7 @@ from migration.core.clients import (
     VIEW_CAMPAIGNS,
     VIEW_RUNS,
     WRITES_BOTH,
+    ClientPhaseQuerySet,
     all_clients,
     digest_clients,
     digest_selection,
@@ -85,16 +93,7 @@ from migration.templatetags.migration_pages import make_label
 from nova_credentials.phases import Move, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
-    from django.contrib.admin import ModelAdmin
-    from django.db.models import QuerySet
-    from django.http import HttpRequest
-    from django.utils.safestring import SafeString
-
-    from credentials.models import Client
-    from migration.campaigns.explain import BlockedNow, CampaignSummary, ClientIds, WaveSummary
-    from migration.core.clients import ClientPhaseQuerySet
+    from migration.campaigns.explain import ClientIds
     from migration.core.pages import Options
 
 

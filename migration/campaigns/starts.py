@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import time
 from decimal import Decimal
 from functools import partial
 from math import ceil
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypedDict
 from urllib.parse import urlencode
 
 from django import forms
 from django.conf import settings
 from django.conf import settings as site_settings
 from django.contrib import messages
+from django.contrib.admin import ModelAdmin
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
 from django.db.models import Count
-from django.http import HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.translation import gettext, gettext_lazy
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, RADIO_CLASSES, SELECT_CLASSES
 
 from credentials.localization import localize
+from credentials.models import Client
 from migration.campaigns.explain import show_time
 from migration.campaigns.members import list_clients_in_campaigns
 from migration.campaigns.models import GOALS, Campaign, Wave
@@ -38,7 +43,7 @@ from migration.campaigns.steps import (
     start_campaign_with,
 )
 from migration.core.audit import MOST_CHARACTERS, ReasonError
-from migration.core.clients import PhaseChoices, all_clients, digest_clients
+from migration.core.clients import ClientPhaseQuerySet, PhaseChoices, all_clients, digest_clients
 from migration.core.groups import (
     GROUP_NAME_TAKEN,
     NAME_LENGTH,
@@ -63,17 +68,8 @@ from migration.moves.readiness import select_unpushable
 from nova_credentials.phases import Move, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-    from datetime import time
-    from typing import TypedDict
-
-    from django.contrib.admin import ModelAdmin
-    from django.http import HttpRequest, HttpResponse
-    from django.http.response import HttpResponseBase
     from django_stubs_ext import StrOrPromise, StrPromise
 
-    from credentials.models import Client
-    from migration.core.clients import ClientPhaseQuerySet
     from migration.moves.bulk_pages import BulkAction
 
 

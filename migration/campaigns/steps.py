@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, time, timedelta
+from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
 from migration.campaigns.history import CAMPAIGN_APPROVED, CAMPAIGN_STOPPED
 from migration.campaigns.members import read_campaign_request
-from migration.campaigns.models import GOALS, Campaign, Wave, describe_minutes
+from migration.campaigns.models import GOALS, Campaign, Wave, WaveCounts, describe_minutes
 from migration.core.audit import AuditCode, require_storable_reason
-from migration.core.clients import MOVE_PERMISSIONS
+from migration.core.clients import MOVE_PERMISSIONS, ClientPhaseQuerySet
 from migration.core.groups import ClientGroup
 from migration.core.notices import Notice, NoticeEvent
 from migration.core.sentences import ASK_BY_COMMAND, MAY_NOT_ASK, RUN_WITHDRAWN
@@ -29,19 +31,8 @@ from migration.moves.evidence import describe_duration
 from migration.moves.gates import needs_approval
 from migration.runs.engine import skip_free_items_of_stopped_run
 from migration.runs.models import MANY_TRIES, PlannedMoves, Run, StaleRunError
-from nova_credentials.messages import MessageError, Sentence, in_a_row
+from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import MOVES, Move, Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime, time
-
-    from django.contrib.auth.models import User
-
-    from migration.campaigns.models import WaveCounts
-    from migration.core.clients import ClientPhaseQuerySet
-    from nova_credentials.messages import Message
-
 
 # Starts, approves, stops and cancels campaigns, as people say; `campaign_steps` takes them further.
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.contrib import messages
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.http import HttpResponseRedirect
+from django.http import HttpRequest, HttpResponseRedirect
 from django.utils.translation import gettext as _
 from unfold.widgets import TEXTAREA_CLASSES
 
 from credentials.localization import localize
+from credentials.models import Client
 from migration.clients.models import COMMENT_PERMISSION, ClientComment, CommentError, check_comment
 from migration.core.audit import MOST_CHARACTERS, AuditCode
 from migration.core.pages import (
@@ -25,13 +25,6 @@ from migration.core.refused_acts import record_refusal
 from migration.people.roles import TAKE_BACK_COMMENTS
 from migration.secrets.copies import list_escaped_forms, list_searchable_values
 from nova_credentials.messages import Sentence
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
-    from django.http import HttpRequest
-
-    from credentials.models import Client
-
 
 # Leaves comments on clients, but for those that hold a secret value of the client. Reads the database alone.
 

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.utils.translation import gettext as _
 
 from credentials.localization import localize
+from migration.clients.models import SiteCounts
 from migration.core.clients import PhaseChoices
 from migration.core.comparisons import Comparison
 from migration.moves.evidence import describe_wanted
 from migration.moves.models import KEPT_BY_NOTHING, Blocker, Standing, find_standing
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
-
-    from migration.clients.models import SiteCounts
-
 
 # In the address of the client list, where "" would be no filter.
 READY = Standing.READY.value

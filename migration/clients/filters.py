@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
-from django.db.models import Count, Q
+from django.contrib.admin import ModelAdmin
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from credentials.models import Client
 from migration.campaigns.pages import CampaignFilter
 from migration.clients.counts import IN_AWS_ALREADY, READY
 from migration.clients.import_pages import ImportFilter
 from migration.clients.models import late_push_threshold
-from migration.core.clients import Offboarding, OffboardingState, PhaseChoices, all_clients
+from migration.core.clients import (
+    ClientPhaseQuerySet,
+    Offboarding,
+    OffboardingState,
+    PhaseChoices,
+    all_clients,
+)
 from migration.core.comparisons import Comparison
 from migration.core.groups import ClientGroup, ClientOwner, GroupMember
 from migration.core.pages import ClientListFilter, read_number
@@ -27,14 +37,6 @@ from migration.secrets.pages import SettingsFilter
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from django.contrib.admin import ModelAdmin
-    from django.db.models import QuerySet
-    from django.http import HttpRequest
-
-    from credentials.models import Client
-    from migration.core.clients import ClientPhaseQuerySet
     from migration.core.pages import Options
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -10,9 +11,11 @@ from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.forms import IntegerField, ModelForm
-from django.http import HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
@@ -20,10 +23,17 @@ from unfold.decorators import display
 from unfold.widgets import BASE_INPUT_CLASSES, SELECT_CLASSES, UnfoldAdminIntegerFieldWidget
 
 from credentials.localization import localize
+from credentials.models import Client
 from migration.campaigns.pages import describe_campaigns_of_clients, describe_new_member_verdicts
 from migration.campaigns.starts import may_start_campaign
-from migration.core.clients import VIEW_CLIENTS, PhaseChoices, all_clients
-from migration.core.groups import ClientGroup, ClientGroupError, GroupMember, parse_group_name
+from migration.core.clients import VIEW_CLIENTS, ClientPhaseQuerySet, PhaseChoices, all_clients
+from migration.core.groups import (
+    ClientGroup,
+    ClientGroupError,
+    ClientGroupQuerySet,
+    GroupMember,
+    parse_group_name,
+)
 from migration.core.pages import (
     GROUP_PERMISSION,
     NEW_GROUP_PERMISSION,
@@ -37,17 +47,8 @@ from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from django.contrib.admin import ModelAdmin
-    from django.http import HttpRequest, HttpResponse
-    from django.http.response import HttpResponseBase
-    from django.utils.safestring import SafeString
     from django_stubs_ext import StrOrPromise
 
-    from credentials.models import Client
-    from migration.core.clients import ClientPhaseQuerySet
-    from migration.core.groups import ClientGroupQuerySet
     from migration.moves.bulk_pages import BulkAction
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
-from typing import TYPE_CHECKING
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
@@ -20,7 +21,7 @@ from django.utils.translation import ngettext
 from credentials.localization import localize
 from credentials.models import CREDENTIAL_MODELS, Client
 from migration.clients.models import ClientComment
-from migration.core.audit import AuditCode, AuditEvent
+from migration.core.audit import AuditCode, AuditEvent, AuditEventQuerySet
 from migration.core.clients import PhaseChange
 from migration.core.comparisons import Comparison, Resolution
 from migration.logins.models import Reveal, Rotation
@@ -28,19 +29,11 @@ from migration.runs.items import RunItem
 from migration.runs.models import Run
 from migration.runs.requests import MoveRequest
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.messages import Sentence
+from nova_credentials.messages import Message, Sentence
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import datetime
+HasPermission = Callable[[str], bool]
 
-    from migration.core.audit import AuditEventQuerySet
-    from nova_credentials.messages import Message
-
-
-if TYPE_CHECKING:
-    HasPermission = Callable[[str], bool]
-    Source = Callable[[int, int, HasPermission], Iterator["Event"]]
+Source = Callable[[int, int, HasPermission], Iterator["Event"]]
 
 
 SHOWN = 20

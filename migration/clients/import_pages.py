@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from django.contrib import messages
+from django.contrib.admin import ModelAdmin
+from django.contrib.auth.models import User
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.files.uploadedfile import InMemoryUploadedFile
 from django.core.files.uploadhandler import FileUploadHandler, SkipFile
 from django.db.models import Q
-from django.http import HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
@@ -26,12 +29,15 @@ from unfold.widgets import CHECKBOX_CLASSES
 from credentials.import_columns import IMPORT_COLUMNS, SECRET_COLUMNS
 from credentials.legacy import LegacyTableError
 from credentials.localization import localize
+from credentials.models import Client
 from migration.campaigns.pages import describe_new_member_verdicts
 from migration.clients.imports import (
     IMPORT_FILE_TOO_LARGE,
     MOST_BYTES,
     MOST_LINES,
+    ImportPlan,
     ImportRefusedError,
+    ImportResult,
     LineOutcome,
     preview_import,
     store_import,
@@ -50,18 +56,10 @@ from migration.core.text import make_csv_line
 from migration.people.roles import IMPORT_PERMISSIONS, LEGACY_IMPORT_PERMISSIONS
 from migration.pushes.plan_pages import request_plan
 from migration.pushes.saves import CLIENT_ADDED
-from nova_credentials.messages import Sentence
+from nova_credentials.messages import Message, Sentence
 
 if TYPE_CHECKING:
-    from django.contrib.admin import ModelAdmin
-    from django.contrib.auth.models import User
-    from django.http import HttpRequest
-    from django.http.response import HttpResponseBase
-
-    from credentials.models import Client
-    from migration.clients.imports import ImportPlan, ImportResult
     from migration.core.pages import Options
-    from nova_credentials.messages import Message
 
 
 # The filter of the client list to which an import leads.

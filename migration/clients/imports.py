@@ -8,14 +8,16 @@ import io
 import json
 import re
 from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import OperationalError, connection, models, transaction
+from django.db.models import Model
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext_lazy as _
@@ -30,13 +32,14 @@ from credentials.import_columns import (
     list_required,
     read_cell,
 )
-from credentials.models import CREDENTIAL_MODELS, Client, RowsBusyError
+from credentials.models import CREDENTIAL_MODELS, Client, Credential, RowsBusyError
+from credentials.models.clients import RowsByType
 from credentials.onboarding import MAIL_SERVERS
 from credentials.refusals import RefusedByDatabaseError, convert_refusals, insert_rows
 from credentials.secret_names import configured_layout
 from credentials.shown_names import escape_name
 from migration.core.audit import AuditCode, AuditEvent
-from migration.core.clients import all_clients
+from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.groups import (
     ClientGroup,
     ClientGroupError,
@@ -57,21 +60,9 @@ from migration.pushes.saves import (
 )
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.messages import MessageError, Sentence
+from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.phases import Phase
 from nova_credentials.sentences import PHASES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-
-    from django.contrib.auth.models import User
-    from django.db.models import Model
-
-    from credentials.models import Credential
-    from credentials.models.clients import RowsByType
-    from migration.core.clients import ClientPhaseQuerySet
-    from nova_credentials.messages import Message
-
 
 # Reads the bytes of a CSV file into lines of cells by column. Pure: knows no table, and quotes no cell.
 
@@ -285,8 +276,8 @@ def make_line(number: int, names: list[str], cells: list[str]) -> FileLine:
 
 # Finds out what an import would do with each line of its file. Writes nothing, and names no value but slugs.
 
-if TYPE_CHECKING:
-    Cells = dict[str, str]
+
+Cells = dict[str, str]
 
 
 # Of one client. Each login is compared with all of its client's before it, and each group is looked for.

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import OperationalError, transaction
 from django.utils.crypto import salted_hmac
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
-from credentials.legacy import fold_slug, read_legacy_table
-from credentials.models import Client, DatabaseCredential, RowsBusyError, read_rows
+from credentials.legacy import LegacyRow, LegacyTableContent, fold_slug, read_legacy_table
+from credentials.models import Client, Credential, DatabaseCredential, RowsBusyError, read_rows
 from credentials.pointers import POINTER, is_purged
 from credentials.refusals import RefusedByDatabaseError, convert_refusals, insert_rows
 from credentials.secret_names import configured_layout
@@ -26,19 +27,9 @@ from migration.core.sentences import IS_OFFBOARDED
 from migration.pushes.saves import CLIENT_ADDED, CLIENT_SAVED, FIELDS_OF_CLIENT, LOGIN_ADDED
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.messages import MessageError, Sentence
+from nova_credentials.document import Document
+from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-
-    from django.contrib.auth.models import User
-
-    from credentials.legacy import LegacyRow, LegacyTableContent
-    from credentials.models import Credential
-    from nova_credentials.document import Document
-    from nova_credentials.messages import Message
-
 
 CLIENT_FIELDS = ("name", "slug", "is_active")
 

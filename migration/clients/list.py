@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin.options import IS_FACETS_VAR
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import DateTimeField, F
 from django.db.models.functions import Coalesce
-from django.http import Http404, HttpResponse, HttpResponsePermanentRedirect, StreamingHttpResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponsePermanentRedirect,
+    StreamingHttpResponse,
+)
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.http import content_disposition_header
-from django.utils.safestring import mark_safe
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator, get_valid_filename
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -25,15 +33,23 @@ from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from credentials.localization import localize
+from credentials.models import Client
 from credentials.shown_names import escape_name
 from migration.clients.filters import get_site_gate_facts
 from migration.clients.status import has_push_pending
 from migration.core.audit_export import NotCutOverError, export_cutover
 from migration.core.aws_store import client_secret_names
-from migration.core.clients import VIEW_RUNS, PhaseChoices, ReadCount, all_clients
+from migration.core.clients import (
+    VIEW_RUNS,
+    ClientPhaseQuerySet,
+    PhaseChoices,
+    ReadCount,
+    all_clients,
+)
 from migration.core.groups import OWN_PERMISSION, ClientOwner, GroupMember
 from migration.core.pages import (
     RUN_PERMISSION,
+    ClientRow,
     ClientTab,
     ClientView,
     count_choices,
@@ -41,30 +57,18 @@ from migration.core.pages import (
     get_tab_url,
 )
 from migration.core.text import make_csv_line
-from migration.moves.evidence import describe_duration
+from migration.moves.evidence import GateFacts, describe_duration
 from migration.moves.models import Blocker, Standing, find_standing, get_wanted_time, with_blocker
-from migration.moves.readiness import judge_next_steps
+from migration.moves.readiness import NextStep, judge_next_steps
 from migration.people.roles import VIEW_AUDIT
 from migration.runs.items import RunItem
 from migration.templatetags.migration_pages import badge, error_class_label, make_label, time_ago
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from datetime import datetime
-
-    from django.contrib.admin import ModelAdmin
-    from django.contrib.admin.views.main import ChangeList
-    from django.http import HttpRequest
-    from django.utils.safestring import SafeString
     from django_stubs_ext import StrOrPromise
 
-    from credentials.models import Client
-    from migration.core.clients import ClientPhaseQuerySet
-    from migration.core.pages import ClientRow
     from migration.moves.bulk_pages import BulkAction
-    from migration.moves.evidence import GateFacts
-    from migration.moves.readiness import NextStep
 
 
 # Collects what the clients list and its CSV file say of each client, in a fixed number of queries.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -25,10 +25,6 @@ from migration.moves.models import with_blocker
 from migration.runs.failures import SiteFailureCounts, count_failed_clients
 from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from typing import Self
-
 
 # Counts all clients for the dashboard; the counts of a site with very many are kept.
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -24,7 +25,13 @@ from migration.campaigns.models import Campaign, WaveClient
 from migration.clients.history import CLIENT_ACTIVATED, CLIENT_DEACTIVATED
 from migration.core.audit import AuditCode, AuditEvent, require_reason
 from migration.core.audit_export import MOVED_TO_LEAVE
-from migration.core.aws_store import read_aws, secret_names, secret_names_by_type, secrets_manager
+from migration.core.aws_store import (
+    AwsCopy,
+    read_aws,
+    secret_names,
+    secret_names_by_type,
+    secrets_manager,
+)
 from migration.core.aws_writes import find_write_refusal
 from migration.core.clients import ClientMigration, Offboarding, OffboardingState, ReadCount
 from migration.core.groups import ClientGroup
@@ -32,6 +39,7 @@ from migration.core.leases import hold_client_locks, refuse_lost_client_locks
 from migration.core.secrets import OtherSecretsState, Secret
 from migration.core.sentences import IS_OFFBOARDED
 from migration.core.snapshots import (
+    ClientSnapshot,
     read_client_with_rows,
     read_snapshot,
     read_snapshots_for_page,
@@ -45,29 +53,17 @@ from migration.moves.moves import fail_overtaken_requests, move
 from migration.pushes.known_values import note_values_before_purge
 from migration.pushes.pushes import push
 from migration.pushes.rows_from_aws import STORE_ERRORS, hold_rows
-from migration.pushes.secret_writer import load_owners
+from migration.pushes.secret_writer import SecretOwners, load_owners
 from migration.runs.items import PUSHED, RunItem
 from migration.runs.models import Run
 from migration.secrets.models import FoundCopy, SearchedClient
 from migration.secrets.settings import name_removed_replicas, schedule_with_replicas
-from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.aws.answers import SecretDescription
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.comparison import are_equal
 from nova_credentials.document import Layout
-from nova_credentials.messages import MessageError, Sentence, in_a_row
+from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from django.contrib.auth.models import User
-
-    from migration.core.aws_store import AwsCopy
-    from migration.core.snapshots import ClientSnapshot
-    from migration.pushes.secret_writer import SecretOwners
-    from nova_credentials.aws.answers import SecretDescription
-    from nova_credentials.aws.secrets_manager import SecretsManager
-    from nova_credentials.messages import Message
-
 
 # Says what keeps a client from being offboarded now. Asks the database alone.
 
@@ -335,9 +331,10 @@ def _count_legacy(slug: str) -> tuple[int | None, Message | None]:
 
 # Offboards a client, and brings it back. Its values are only in AWS meanwhile, where their deletion is scheduled.
 #
-# Whatever is done is done in this order, so that no value is lost and no reader gets a wrong one: AWS holds the rows'
-# values and was read back, then pointers replace them, then the deletions are scheduled. On the way back the secrets are
-# taken back from their deletion first. Killed anywhere, either can be done again, or the other one instead.
+# Whatever is done is done in this order, so that no value is lost and no reader gets a wrong one: AWS holds the
+# rows' values and was read back, then pointers replace them, then the deletions are scheduled. On the way back the
+# secrets are taken back from their deletion first. Killed anywhere, either can be done again, or the other one
+# instead.
 
 LOCK_WAIT_SECONDS = 5.0
 LINE = tuple(Phase)

@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib import messages
+from django.contrib.admin import ModelAdmin
 from django.contrib.auth.models import User
 from django.contrib.humanize.templatetags.humanize import intcomma
-from django.http import Http404, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from unfold.widgets import SELECT_CLASSES
 
-from migration.core.clients import all_clients
+from credentials.models import Client
+from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.groups import OWN_PERMISSION, ClientOwner, list_possible_owners
 from migration.core.pages import (
     AdminView,
@@ -26,13 +29,8 @@ from migration.core.pages import (
 from migration.pushes.pages import REPORT_ACTS, find_selected, get_report_url
 
 if TYPE_CHECKING:
-    from django.contrib.admin import ModelAdmin
-    from django.http import HttpRequest, HttpResponse
-    from django.http.response import HttpResponseBase
     from django_stubs_ext import StrOrPromise
 
-    from credentials.models import Client
-    from migration.core.clients import ClientPhaseQuerySet
     from migration.moves.bulk_pages import BulkAction
 
 

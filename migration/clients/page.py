@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth.models import User
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.http import HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
+from credentials.models import Client
 from credentials.secret_names import find_name_problem, find_name_warning
 from migration.campaigns.pages import describe_campaigns_of_clients
 from migration.clients.comments import get_comments_context
@@ -46,6 +49,7 @@ from migration.core.comparisons import Comparison
 from migration.core.groups import ClientGroup
 from migration.core.pages import (
     HISTORY_PAGE,
+    ClientRow,
     ClientTab,
     ClientView,
     get_signed_in_user,
@@ -78,23 +82,10 @@ from migration.secrets.pages import LAYOUT_PERMISSION, get_console_url
 from nova_credentials import document as documents
 from nova_credentials.comparison import list_paths
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.document import DocumentError, name_problem
-from nova_credentials.messages import Sentence
+from nova_credentials.document import Document, DocumentError, name_problem
+from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
 from nova_credentials.reader.from_aws import CALLER as READER
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
-
-    from django.contrib.auth.models import User
-    from django.http import HttpRequest, HttpResponse
-
-    from credentials.models import Client
-    from migration.core.pages import ClientRow
-    from nova_credentials.document import Document
-    from nova_credentials.messages import Message
-
 
 # Makes the queries by which CloudTrail tells who read a client's secrets, and lists what the site knows itself.
 #

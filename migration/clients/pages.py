@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin import helpers
-from django.http import HttpResponseRedirect
+from django.contrib.admin.options import InlineModelAdmin
+from django.contrib.admin.views.main import ChangeList
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from unfold.decorators import action
 from unfold.widgets import CHECKBOX_CLASSES
 
 from credentials.admin import ClientAdmin as CredentialsAdmin
+from credentials.forms import ClientForm, CredentialForm, CredentialFormSet
 from credentials.localization import localize
+from credentials.models import Client, Credential
+from credentials.onboarding import OnboardingForms
 from credentials.onboarding_views import OnboardClientView
 from credentials.shown_names import escape_name
 from migration.campaigns.starts import list_campaign_actions
@@ -42,10 +50,11 @@ from migration.clients.page import (
     get_client_context,
 )
 from migration.clients.ready_moves import MoveReadyView
-from migration.core.clients import all_clients, digest_selection
+from migration.core.clients import ClientPhaseQuerySet, all_clients, digest_selection
 from migration.core.pages import (
     RUN_PERMISSION,
     AdminWithOwnViews,
+    ClientRow,
     ClientTab,
     list_visible_logins,
     read_number,
@@ -90,22 +99,6 @@ from migration.secrets.pages import (
     TakePendingOffView,
 )
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from django.contrib.admin.options import InlineModelAdmin
-    from django.contrib.admin.views.main import ChangeList
-    from django.http import HttpRequest, HttpResponse
-    from django.http.response import HttpResponseBase
-    from django.utils.safestring import SafeString
-
-    from credentials.forms import ClientForm, CredentialForm, CredentialFormSet
-    from credentials.models import Client, Credential
-    from credentials.onboarding import OnboardingForms
-    from migration.core.clients import ClientPhaseQuerySet
-    from migration.core.pages import ClientRow
-
 
 # Onboarding with a run: the page that adds a client also offers to migrate it at once.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 
 from django.contrib import messages
 from django.contrib.humanize.templatetags.humanize import intcomma
-from django.http import Http404, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
@@ -14,21 +15,12 @@ from django.utils.translation import ngettext
 
 from credentials.shown_names import escape_name
 from migration.campaigns.members import list_clients_in_campaigns
-from migration.core.clients import MOVE_PERMISSIONS, PhaseChoices, all_clients
+from migration.core.clients import MOVE_PERMISSIONS, ClientPhaseQuerySet, PhaseChoices, all_clients
 from migration.core.pages import RUN_PERMISSION, AdminView, read_number, read_raw_form_text
 from migration.moves.bulk_pages import move_clients, open_bulk_cutover
 from migration.moves.models import KEPT_BY_NOTHING, Blocker, select_with_blocker
 from migration.pushes.plan_pages import NEED_NO_PLAN, plan_or_start_run
 from nova_credentials.phases import Move, Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from django.http import HttpRequest, HttpResponse
-    from django.http.response import HttpResponseBase
-
-    from migration.core.clients import ClientPhaseQuerySet
-
 
 # Into which phase clients move from which, all that are ready at once. A purge is none: it wants each slug typed.
 READY_MOVES = {

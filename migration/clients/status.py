@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from migration.core.aws_store import client_secret_names
-from migration.core.clients import WRITES_BOTH, ClientMigration, ReadCount, ReadsSince, all_clients
+from migration.core.clients import (
+    WRITES_BOTH,
+    ClientMigration,
+    ClientPhaseQuerySet,
+    ReadCount,
+    ReadsSince,
+    all_clients,
+)
 from migration.core.comparisons import Comparison
 from migration.runs.items import RunItem
 from migration.runs.progress import measure_progress, select_runs_for_progress
 from nova_credentials.phases import Phase
 from nova_credentials.tables import is_push_pending
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from migration.core.clients import ClientPhaseQuerySet
-
 
 JsonObject = dict[str, Any]
 # How many clients are described at once.

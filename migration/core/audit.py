@@ -9,6 +9,7 @@ import re
 import secrets
 import sys
 import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache, reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypedDict
+from typing import ClassVar, Self, TypedDict, Unpack
 from uuid import UUID
 
 from django.conf import settings
@@ -29,13 +30,6 @@ from django.utils.translation import gettext_lazy as _
 
 from migration.core.fields import ClampedDateTimeField
 from nova_credentials.messages import Message, MessageError, Sentence
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-    from typing import Self, Unpack
-
-    from nova_credentials.messages import Sentence
-
 
 # Owns the limits of a typed reason: short and storable. It is stored as typed, never cut or translated.
 

@@ -6,17 +6,17 @@ import logging
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.conf import settings
 from django.db import Error, connection, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
 from migration.core.audit import (
     AuditCheckpoint,
     AuditCode,
     AuditEvent,
+    AuditKeys,
     AuditLink,
     audit_keys,
     describe_moment,
@@ -25,17 +25,12 @@ from migration.core.audit import (
 from migration.core.leases import LeaseKind, hold_until_commit
 from nova_credentials.messages import Sentence
 
-if TYPE_CHECKING:
-    from django.db.models import QuerySet
-
-    from migration.core.audit import AuditKeys
-
-
 # Seals entries of the audit into its chain. Writers of entries never wait for it.
 #
-# An entry is signed when it is written; a link gives it its place in the chain about a minute later, and signs when that
-# was. What was removed before it was sealed is not missed, as what is cut off at the end: that shows against a head that
-# was kept elsewhere. So that nobody has long to remove it, entries that stay unsealed are a problem, and late links show.
+# An entry is signed when it is written; a link gives it its place in the chain about a minute later, and signs when
+# that was. What was removed before it was sealed is not missed, as what is cut off at the end: that shows against a
+# head that was kept elsewhere. So that nobody has long to remove it, entries that stay unsealed are a problem, and
+# late links show.
 
 CHAIN = 0  # the key of its lease
 LOCK_POLL_SECONDS = 0.05

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.db.models import OuterRef, Q, Subquery
+from django.contrib.auth.models import User
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 
+from credentials.models import Client
 from credentials.shown_names import escape_invisible
 from migration.core.audit import (
     AuditCheckpoint,
     AuditCode,
     AuditEvent,
+    AuditEventQuerySet,
     AuditLink,
     audit_keys,
     describe_moment,
@@ -27,20 +31,10 @@ from migration.core.text import make_csv_line
 from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from django.contrib.auth.models import User
-    from django.db.models import QuerySet
-
-    from credentials.models import Client
-    from migration.core.audit import AuditEventQuerySet
-
-
 # Writes audit entries as JSON or CSV, all as they are at one moment, and records that they were exported.
 
-if TYPE_CHECKING:
-    Write = Callable[[str], object]
+
+Write = Callable[[str], object]
 
 
 ROWS_AT_ONCE = 2000

@@ -8,37 +8,28 @@ import os
 import threading
 import time
 from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 from django.conf import settings
 from django.db import DatabaseError
 
 from migration.core.aws_writes import READS
-from migration.core.keys import load_version_keys
+from migration.core.keys import VersionIdKeys, load_version_keys
 from migration.core.rate_limiter import PriorityLimiter, rate_limiter
 from migration.core.rates import KeptCounts
 from migration.core.secrets import KnownSecret, PlannedVersion, Secret, find_layout
 from migration.core.shared_facts import UNKNOWN, seen_account
+from migration.core.snapshots import ClientSnapshot
 from nova_credentials import document as documents
-from nova_credentials.aws.attempts import OK, observe_attempts
-from nova_credentials.aws.client_secrets import read_client
-from nova_credentials.aws.secrets_manager import SecretsManager
+from nova_credentials.aws.attempts import OK, Attempt, observe_attempts
+from nova_credentials.aws.client_secrets import ClientSecrets, read_client
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretValue
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.messages import Sentence
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
-
-    from migration.core.keys import VersionIdKeys
-    from migration.core.snapshots import ClientSnapshot
-    from nova_credentials.aws.attempts import Attempt
-    from nova_credentials.aws.client_secrets import ClientSecrets
-    from nova_credentials.aws.secrets_manager import SecretValue
-    from nova_credentials.document import Document
-    from nova_credentials.messages import Message
-
+from nova_credentials.document import Document
+from nova_credentials.messages import Message, Sentence
 
 # Counts this process' calls to AWS by operation and outcome, adds them to those of all processes, and logs them.
 

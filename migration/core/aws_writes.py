@@ -6,11 +6,13 @@ import math
 import os
 import threading
 import time
+from collections.abc import Collection
 from contextlib import suppress
+from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 from migration.core.audit import AuditCode, AuditEvent, require_reason
@@ -40,13 +42,6 @@ from migration.core.write_state import (
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
 from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-    from datetime import datetime
-
-    from django.contrib.auth.models import User
-
 
 # A state that was read longer ago is read again before a write: a stop holds everywhere within a second.
 KNOWN_FOR_SECONDS = 0.7

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import connection, models, transaction
 from django.db.models.functions import Cast
 from django.utils import timezone
@@ -19,15 +21,7 @@ from migration.core.clients import ClientMigration, PhaseChange
 from migration.core.fields import MessageField
 from migration.core.text import KeptNameField, require_kept_name
 from nova_credentials.comparison import Mismatch
-from nova_credentials.messages import Sentence
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-
-    from django.contrib.auth.models import User
-
-    from nova_credentials.messages import Message
-
+from nova_credentials.messages import Message, Sentence
 
 # Owns the record of what people did about mismatches. Never a value.
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import re
 import traceback
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DjangoDatabaseError
 
 from credentials.shown_names import escape_invisible
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 # Carries the name of a request from its page to its tasks and to the calls of AWS that both make, for the log.
 #
@@ -52,9 +48,9 @@ def read_or_make_correlation(text: object) -> str:
 
 # Describes an exception for a log, a mail or a task's result: where it was raised and its kind, and never a value.
 #
-# An exception's text may quote what was typed or read (`int("a password")` does). It is shown where its class is one of
-# ours, whose texts hold no value; one of Django's of the database, whose texts the site's backend replaces; or one about
-# settings and modules, which somebody has to read who starts the site.
+# An exception's text may quote what was typed or read (`int("a password")` does). It is shown where its class is one
+# of ours, whose texts hold no value; one of Django's of the database, whose texts the site's backend replaces; or
+# one about settings and modules, which somebody has to read who starts the site.
 
 OUR_PACKAGES = ("nova_admin", "migration", "credentials", "nova_credentials")
 LEFT_OUT = "(its text is left out: it may hold a value)"

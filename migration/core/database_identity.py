@@ -6,13 +6,16 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import psycopg
 from django.conf import settings
+from django.core.management.base import OutputWrapper
 from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
 
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.secrets import Secret
@@ -23,18 +26,13 @@ from migration.core.shared_facts import (
     list_own_facts,
     note_missing_facts,
 )
-from migration.core.write_state import DatabaseClaim, DatabaseIdentity, read_aws_write_state
+from migration.core.write_state import (
+    DatabaseClaim,
+    DatabaseClaimQuerySet,
+    DatabaseIdentity,
+    read_aws_write_state,
+)
 from nova_credentials.messages import Sentence
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from django.core.management.base import OutputWrapper
-    from django.db.backends.base.base import BaseDatabaseWrapper
-    from django.db.migrations import Migration
-
-    from migration.core.write_state import DatabaseClaimQuerySet
-
 
 logger = logging.getLogger(__name__)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, models, transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -16,17 +18,9 @@ from django.utils.translation import gettext_lazy as _
 from credentials.models import Client
 from credentials.shown_names import escape_name
 from migration.core.audit import AuditCode, AuditEvent
+from migration.core.clients import ClientPhaseQuerySet
 from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from django.db.models import QuerySet
-
-    from migration.core.clients import ClientPhaseQuerySet
-    from nova_credentials.messages import Sentence
-
 
 # Owns client groups: labels such as "wave 1", by which people filter and choose clients. They change nothing else.
 

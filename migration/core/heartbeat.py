@@ -8,7 +8,6 @@ import threading
 import time
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import DatabaseError, connection
@@ -19,11 +18,7 @@ from migration.core.sentences import HOST_DIFFERS
 from migration.core.shared_facts import explain_differences, fetch_all
 from migration.core.workers import KNOWN_MIGRATIONS, Worker
 from nova_credentials.aws.secrets_manager import SecretsManagerError
-from nova_credentials.messages import Sentence
-
-if TYPE_CHECKING:
-    from nova_credentials.messages import Message
-
+from nova_credentials.messages import Message, Sentence
 
 BEAT_SECONDS = 5.0
 # So long an answer of `takes_tasks` is kept: asked before each look into the queue, several times a second.

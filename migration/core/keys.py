@@ -9,20 +9,16 @@ import hmac
 import secrets
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import OutputWrapper
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext as _
 
 from migration.core.secrets import Fingerprint, Secret, VersionKey
 from nova_credentials.messages import Sentence
-
-if TYPE_CHECKING:
-    from django.core.management.base import OutputWrapper
-
 
 KEY_BYTES = 32
 # Half of a version's id is arbitrary, the other half proves that this site made it.

@@ -8,21 +8,17 @@ import secrets
 import threading
 import time
 from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 from weakref import WeakSet
 
+import psycopg
 from django.db import DatabaseError, OperationalError, connection, models
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
-
-    import psycopg
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 # Owns the leases: which session works on a client, a batch, a search or the audit's chain. Knows no operation.
 
@@ -93,16 +89,18 @@ class Lease(models.Model):
 
 # Takes and releases leases: rows of the site's, held by one session at a time, however that session ends.
 #
-# Any role that may connect can take any of PostgreSQL's advisory locks, and keep it. So no lock of a known number decides
-# who works. Each session of the site takes one advisory lock of a random number and writes that number into the leases it
-# takes: a lease is free once its session's lock is gone. PostgreSQL releases that lock when the session ends (the process
-# was killed, the connection broke), and a pooler in session mode when it gives the session to somebody else.
+# Any role that may connect can take any of PostgreSQL's advisory locks, and keep it. So no lock of a known number
+# decides who works. Each session of the site takes one advisory lock of a random number and writes that number into
+# the leases it takes: a lease is free once its session's lock is gone. PostgreSQL releases that lock when the
+# session ends (the process was killed, the connection broke), and a pooler in session mode when it gives the session
+# to somebody else.
 #
-# Who reads the number in `pg_locks` can't take the lock while it is held. Who waits for it gets it under another process
-# id than the one in the lease.
+# Who reads the number in `pg_locks` can't take the lock while it is held. Who waits for it gets it under another
+# process id than the one in the lease.
 #
-# A session can be lost while its holder works: the connection broke and Django opened another, or somebody's DISCARD ALL
-# took its lock. The holder learns it before each write to AWS, before a phase is changed, and at the lease's end.
+# A session can be lost while its holder works: the connection broke and Django opened another, or somebody's DISCARD
+# ALL took its lock. The holder learns it before each write to AWS, before a phase is changed, and at the lease's
+# end.
 
 
 # What PostgreSQL said of the session's lock longer ago is asked anew before a write to AWS.

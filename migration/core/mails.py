@@ -6,21 +6,16 @@ import logging
 import smtplib
 import socket
 from smtplib import SMTPException
-from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.mail import EmailMessage, get_connection
 from django.core.mail.backends.smtp import EmailBackend
 
 from credentials.localization import localize
 from credentials.shown_names import escape_name
 from migration.core.outgoing import Deadline, LoginFailedError
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
-
-    from nova_credentials.messages import Message
-
+from nova_credentials.messages import Message
 
 # Sends a mail by the mail server of the settings, within so many seconds for everything. Knows no notice and no user.
 #

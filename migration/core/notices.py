@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from uuid import uuid4
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import connection, models, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from migration.core.audit import AuditCode
+from migration.core.audit import AuditCode, AuditEvent
 from migration.core.fields import MessageField
-from nova_credentials.messages import Sentence
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
-
-    from django.contrib.auth.models import User
-
-    from migration.core.audit import AuditEvent
-    from nova_credentials.messages import Message, Sentence
-
+from nova_credentials.messages import Message, Sentence
 
 # Owns notices, the outbox of what mails and webhooks tell: what began, is over or was done, and each one's deliveries.
 #

@@ -9,22 +9,18 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from types import TracebackType
+from typing import Self
 
 import certifi
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import TracebackType
-
-    from typing_extensions import Buffer
-
+from typing_extensions import Buffer
 
 # Names what comes of a login that was tried.
 
@@ -206,9 +202,10 @@ def start_tls(plain: socket.socket, host: str) -> ssl.SSLSocket:
 # Who may edit a login chooses its host. So a name is looked up once and all its addresses are judged: a name that has
 # another address a moment later leads nowhere else.
 
-if TYPE_CHECKING:
-    IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-    IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 MOST_TRIED = 4  # of the addresses of one name

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
@@ -12,14 +14,17 @@ from urllib.parse import urlencode
 from django.contrib import admin, messages
 from django.contrib.admin.options import IS_POPUP_VAR
 from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import User
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.db.models import Count, Q
-from django.http import HttpResponseRedirect
+from django.db.models import Count, Model, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
-from django.urls import path, reverse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.generic.base import ContextMixin, TemplateResponseMixin, View
@@ -28,6 +33,7 @@ from unfold.views import UnfoldModelAdminViewMixin
 
 from credentials.localization import localize
 from credentials.models import CREDENTIAL_MODELS, Client
+from credentials.models.clients import RowsByType
 from migration.core.sentences import (
     CLIENT_LEFT_ALONE,
     FOREIGN_VERSION,
@@ -35,24 +41,12 @@ from migration.core.sentences import (
     NOT_OURS,
     WRITTEN_SINCE_BACKUP,
 )
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.document import Document
+from nova_credentials.messages import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-    from datetime import datetime
-
-    from django.contrib.admin import ModelAdmin
-    from django.contrib.admin.views.main import ChangeList
-    from django.db.models import Model, QuerySet
-    from django.http import HttpRequest, HttpResponse
-    from django.http.response import HttpResponseBase
-    from django.urls import URLPattern
-    from django.utils.safestring import SafeString
     from django_stubs_ext import StrOrPromise
-
-    from credentials.models.clients import RowsByType
-    from nova_credentials.credential_types import CredentialType
-    from nova_credentials.document import Document
-    from nova_credentials.messages import Message
 
 
 # The base classes of the site's own pages: permission, methods, the object a page is about, and read-only models.

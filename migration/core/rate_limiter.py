@@ -6,23 +6,17 @@ import math
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from django.db import DatabaseError, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from migration.core.aws_writes import TEST_LOGIN, require_writes_allowed, write_guard
 from migration.core.leases import keep_proofs, list_sessions_of_process
-from migration.core.rates import BLOCK_SECONDS, Rate
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
-    from migration.core.rates import Reservation
-
+from migration.core.rates import BLOCK_SECONDS, Rate, Reservation
 
 # Other calls have quotas that this site never reaches (GetSecretValue and DescribeSecret: 10,000/s).
 KIND_BY_OPERATION = {

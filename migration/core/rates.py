@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from migration.core.leases import PROVEN, make_proof_params
+from migration.core.leases import PROVEN, ProvenSession, make_proof_params
 from migration.core.write_state import WRITE_STATE, AwsWriteState
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
-    from migration.core.leases import ProvenSession
-
 
 # Owns the rates at which all workers together call AWS: one row for each kind of call, where workers reserve calls.
 

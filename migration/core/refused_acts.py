@@ -9,30 +9,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import Unpack
 
+from django.contrib.auth.models import User
 from django.db import Error
 
-from migration.core.audit import Actor, AuditCode, AuditEvent, acting
-from nova_credentials.messages import Sentence
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
-    from typing import Unpack
-
-    from django.contrib.auth.models import User
-
-    from credentials.models import Client, Credential
-    from migration.core.audit import EntryFields
-    from nova_credentials.messages import Message
-
+from credentials.models import Client, Credential
+from migration.core.audit import Actor, AuditCode, AuditEvent, EntryFields, acting
+from nova_credentials.messages import Message, Sentence
 
 # Bounds what refusals write: nobody fills the audit by being refused again and again, logged in or not.
 #
-# The first refusal of each kind in a minute is an entry at once. Later ones of that minute are counted, and their number
-# is an entry once the minute is over. Each process counts by itself: what a killed one had counted is lost.
+# The first refusal of each kind in a minute is an entry at once. Later ones of that minute are counted, and their
+# number is an entry once the minute is over. Each process counts by itself: what a killed one had counted is lost.
 
 SECONDS = 60
 # So many entries a minute for refusals of a person that are not the first of their kind, but of another client, from

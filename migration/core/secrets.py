@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, NamedTuple, Self
 
 from django.conf import settings
 from django.db import connection, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Greatest, Now
 from django.utils import timezone
@@ -18,16 +20,8 @@ from credentials.models import Client
 from credentials.secret_names import configured_layout
 from migration.core.fields import MessageField
 from nova_credentials.document import Layout
+from nova_credentials.phases import Phase
 from nova_credentials.tables import CLIENTS
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-    from datetime import datetime
-
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
-    from nova_credentials.phases import Phase
-
 
 # Owns which secrets a client has: in which layout, and whether those of the other layout are there too.
 

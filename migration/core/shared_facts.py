@@ -11,12 +11,14 @@ import math
 import re
 import threading
 import time
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.db import OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.errors import LockNotAvailable
 
 from migration.core.audit import audit_keys
@@ -24,19 +26,10 @@ from migration.core.keys import list_fingerprint_key_ids, list_secret_key_ids
 from migration.core.sentences import HOST_DIFFERS
 from migration.core.write_state import SOUND_FACTS
 from nova_credentials.aws.secrets_manager import SecretsManagerError
-from nova_credentials.messages import Sentence
+from nova_credentials.messages import Message, Sentence
 from nova_credentials.tables import CLIENTS
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
-
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
-    from nova_credentials.messages import Message
-
-
-if TYPE_CHECKING:
-    OwnFacts = Mapping[str, tuple[str, ...]]
+OwnFacts = Mapping[str, tuple[str, ...]]
 
 
 PREFIX, REGION, ACCOUNT = "NOVA_SECRET_PREFIX", "AWS_REGION", "AWS account"

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import connection, transaction
 
 from credentials.models import Client
-from credentials.nova_columns import convert_schema_errors, judge_columns
+from credentials.nova_columns import NovaSchema, convert_schema_errors, judge_columns
 from credentials.pointers import describe_row_with_pointer
-from migration.core.clients import all_clients
+from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.secrets import OtherSecretsState, find_layout, find_other_secrets_layout
 from migration.core.sentences import IS_OFFBOARDED
 from nova_credentials import document as documents
 from nova_credentials.aws.answers import ErrorClass
-from nova_credentials.document import Document, DocumentError
-from nova_credentials.messages import Sentence
+from nova_credentials.document import Document, DocumentError, Layout
+from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase, StalePhase
 from nova_credentials.tables import is_push_pending
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from credentials.nova_columns import NovaSchema
-    from migration.core.clients import ClientPhaseQuerySet
-    from nova_credentials.document import Layout
-    from nova_credentials.messages import Message
 
 
 @contextmanager

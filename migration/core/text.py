@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.auth.models import User
 from django.db import models
 from django.db.models import Func, TextField, Value
 from django.db.models.functions import Cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from django.contrib.auth.models import User
     from django_stubs_ext import StrOrPromise
 
 

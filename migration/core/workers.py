@@ -6,21 +6,17 @@ from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
+from redis import Redis
 
 from migration.core.fields import MessageField
 from nova_credentials import VERSION
-
-if TYPE_CHECKING:
-    from redis import Redis
-
-    from nova_credentials.messages import Message
-
+from nova_credentials.messages import Message
 
 # Connects to Redis where the workers' queue is in it, and names its client's errors. That client is an extra.
 

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from migration.core.audit import limit_reason
 from migration.core.text import KeptNameField, get_kept_name, require_kept_name
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from django.contrib.auth.models import User
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
 
 # Owns the switch that stops every AWS write: who threw it, when and why, and who let the writes go on.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
 
 from django.db import Error, connection
 from psycopg import Error as PsycopgError
@@ -11,6 +11,7 @@ from psycopg.errors import UndefinedFunction, UndefinedTable
 from migration.doctor.findings import (
     CheckName,
     DoctorOptions,
+    Finding,
     FindingState,
     read_briefly,
     report_unlooked,
@@ -52,14 +53,7 @@ from migration.doctor.site import (
 )
 from nova_credentials.messages import Sentence
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from migration.doctor.findings import Finding
-
-
-if TYPE_CHECKING:
-    Examination = Callable[[DoctorOptions], Iterable[Finding]]
+Examination = Callable[[DoctorOptions], Iterable[Finding]]
 
 
 # Each reads the database in a transaction of its own. A new check is one line here.

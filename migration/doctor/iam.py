@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 
@@ -18,19 +19,12 @@ from migration.core.clients import RECOVERY_DAYS, ClientMigration
 from migration.core.secrets import OtherSecretsState, Secret
 from migration.doctor.findings import FindingState
 from nova_credentials.aws import probes
+from nova_credentials.aws.answers import SecretDescription
 from nova_credentials.aws.kms_keys import KeyName
-from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Layout, secret_names
-from nova_credentials.messages import MessageError, Sentence
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from nova_credentials.aws.answers import SecretDescription
-    from nova_credentials.aws.secrets_manager import SecretsManager
-    from nova_credentials.messages import Message, Sentence
-
+from nova_credentials.messages import Message, MessageError, Sentence
 
 # Owns the table of the permissions that each role needs in AWS, and what for. Asks nobody.
 #
@@ -459,10 +453,11 @@ def _list_key_conditions(keys: Mapping[str, str], facts: PolicyFacts) -> Conditi
 
 # Examines, at the real account, whether the site has each permission that it needs. Changes nothing there.
 #
-# What NOVA's own credentials may do can't be asked with the site's: the policy for them is printed (`iam_policy reader`).
+# What NOVA's own credentials may do can't be asked with the site's: the policy for them is printed (`iam_policy
+# reader`).
 
-if TYPE_CHECKING:
-    Trial = Callable[[SecretsManager, str], None]
+
+Trial = Callable[[SecretsManager, str], None]
 
 
 # A slug that no client has; a secret of this name is left alone all the same.

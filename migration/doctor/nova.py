@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psycopg
 from django.core.management.base import CommandError
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
@@ -27,7 +29,7 @@ from credentials.grants import (
     quote_role,
 )
 from credentials.models import CountingGap, CountingProof, ProofOutcome
-from credentials.nova_columns import ColumnChange, read_nova_columns
+from credentials.nova_columns import ColumnChange, NovaSchema, read_nova_columns
 from credentials.proof import prove_counting
 from credentials.shown_names import escape_name
 from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
@@ -37,6 +39,8 @@ from migration.core.heartbeat import RELEASE_IS_OLDER
 from migration.core.workers import KNOWN_MIGRATIONS
 from migration.doctor.findings import (
     CheckName,
+    DoctorOptions,
+    Finding,
     report_failure,
     report_ok,
     report_ok_with_advice,
@@ -48,19 +52,8 @@ from migration.nova.tables import (
     name_purged_clients_with_values,
     split_unknown_accepted,
 )
-from nova_credentials.messages import Sentence, in_a_row
+from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.tables import CLIENTS, COUNTED_TABLES, NOVA_TABLES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from typing import Any, TypeAlias
-
-    from django.db.backends.utils import CursorWrapper
-
-    from credentials.nova_columns import NovaSchema
-    from migration.doctor.findings import DoctorOptions, Finding
-    from nova_credentials.messages import Message
-
 
 # Examines the columns of NOVA's tables: those that NOVA added or changed, and those that the site needs.
 

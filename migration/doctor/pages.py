@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
@@ -13,8 +15,9 @@ from credentials import prices
 from migration.core.clients import VIEW_CHECKS
 from migration.core.pages import RUN_PERMISSION, AdminView, add_pages, read_raw_form_text
 from migration.doctor.examination import examine_nova
-from migration.doctor.findings import FindingState
+from migration.doctor.findings import Finding, FindingState
 from migration.doctor.iam import (
+    PermissionFinding,
     PolicyError,
     Role,
     examine_account,
@@ -26,23 +29,12 @@ from migration.doctor.iam import (
 from migration.doctor.nova import role_exists
 from migration.site.costs import ADVICE, STEPS, estimate_costs
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import Protocol
-
-    from django.http import HttpRequest, HttpResponse
-
-    from migration.doctor.findings import Finding
-    from migration.doctor.iam import PermissionFinding
-
-
 # The page of the doctor: what `check_nova` prints. To look changes nothing; the button tries everything.
 
-if TYPE_CHECKING:
 
-    class _WithState(Protocol):
-        @property
-        def state(self) -> FindingState: ...
+class _WithState(Protocol):
+    @property
+    def state(self) -> FindingState: ...
 
 
 class CheckNovaView(AdminView):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from django.apps import apps
 from django.conf import settings
@@ -14,6 +14,7 @@ from django.db import Error, connection
 from django.db.models import Count, Max, Min, Q
 from django.utils import timezone
 from psycopg import sql
+from redis import Redis
 
 from credentials.models import Client
 from credentials.shown_names import escape_invisible, escape_name
@@ -36,6 +37,8 @@ from migration.core.workers import Worker, connect_to_redis, list_redis_errors
 from migration.core.write_state import read_aws_write_state
 from migration.doctor.findings import (
     CheckName,
+    DoctorOptions,
+    Finding,
     FindingState,
     read_briefly,
     report_failure,
@@ -43,8 +46,8 @@ from migration.doctor.findings import (
     report_unlooked,
 )
 from migration.moves.gates import IS_NO_COPY, WRITES_NOT_STOPPED
-from migration.nova.models import SEEN_WITHIN, OtherStatement, ReaderProcess
-from migration.nova.readers import UnseenReason, read_other_statements
+from migration.nova.models import SEEN_WITHIN, OtherStatement, OtherStatementCount, ReaderProcess
+from migration.nova.readers import StatementReport, UnseenReason, read_other_statements
 from migration.people.second_factors import list_unreadable_users
 from migration.secrets.models import SearchedClient
 from migration.secrets.settings import find_settings_drift
@@ -59,19 +62,8 @@ from migration.site.notices import (
 from nova_credentials.aws.clock import read_aws_clock
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.aws.versions import list_pending
-from nova_credentials.messages import Sentence
+from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from redis import Redis
-
-    from migration.doctor.findings import DoctorOptions, Finding
-    from migration.nova.models import OtherStatementCount
-    from migration.nova.readers import StatementReport
-    from nova_credentials.messages import Message
-
 
 # Examines whether this host may write to AWS: the database is no duplicate, hosts agree, nobody stopped the writes.
 

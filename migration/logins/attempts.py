@@ -16,11 +16,13 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import partial
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
@@ -28,8 +30,10 @@ import psycopg
 from django.conf import settings
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
+from psycopg.pq.abc import PGconn
 
 from migration.core.outgoing import (
+    ByteLimitedSocket,
     Deadline,
     LoginFailedError,
     LoginOutcome,
@@ -44,19 +48,10 @@ from migration.core.outgoing import (
 from nova_credentials.aws.identity_request import sign_identity_request
 from nova_credentials.credential_types import CredentialType
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from types import TracebackType
-
-    from psycopg.pq.abc import PGconn
-
-    from migration.core.outgoing import ByteLimitedSocket
-
-
 # Stands between libpq and a server, and reads so many bytes from it and no more. Knows nothing of what they say.
 #
-# libpq reads into a buffer that grows as long as the server sends, and holds the interpreter's lock while it does: it is
-# given a port of this machine instead, behind which a thread passes on what a judged address may send.
+# libpq reads into a buffer that grows as long as the server sends, and holds the interpreter's lock while it does:
+# it is given a port of this machine instead, behind which a thread passes on what a judged address may send.
 
 RELAY_HOST = "127.0.0.1"
 _PIECE = 16 * 1024
@@ -363,8 +358,8 @@ def _judge_code(code: str) -> LoginOutcome:
 #
 # User and password travel in base64, so that no character of theirs can end a line and begin a command.
 
-if TYPE_CHECKING:
-    SocketMaker = Callable[[], socket.socket]
+
+SocketMaker = Callable[[], socket.socket]
 
 
 IMAP_PORT, SMTP_PORT = 993, 587
@@ -413,7 +408,7 @@ def log_in_by_smtp(
     _log_in_to_mail(_try_smtp, host, port or SMTP_PORT, user, password, deadline)
 
 
-def _log_in_to_mail(  # noqa: PLR0917 (both callers give all of them)
+def _log_in_to_mail(
     try_login: Callable[[SocketMaker, str, _Start, str, str], None],
     host: str,
     port: int,
@@ -659,8 +654,8 @@ def _clocks_differ(answer: http.client.HTTPResponse) -> bool:
 
 # Tries one login of any type within one deadline. Knows no row, no client.
 
-if TYPE_CHECKING:
-    Values = Mapping[str, str | int | None]  # by the keys of the document
+
+Values = Mapping[str, str | int | None]  # by the keys of the document
 
 
 logger = logging.getLogger(__name__)

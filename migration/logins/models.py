@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
@@ -22,20 +24,12 @@ from migration.core.groups import ClientGroup
 from migration.core.outgoing import PROVEN_WRONG, LoginOutcome
 from migration.core.text import KeptNameField, require_kept_name
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.messages import MessageError, Sentence
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-
-    from django.contrib.auth.models import User
-
-    from nova_credentials.messages import Message
-
+from nova_credentials.messages import Message, MessageError, Sentence
 
 # Owns the results of login tests: which login of a client worked, in which store's values, and when. Never a value.
 
-if TYPE_CHECKING:
-    LoginTestKey = tuple[str, int | None, str]
+
+LoginTestKey = tuple[str, int | None, str]
 
 
 LOGIN_PERMISSION = "migration.test_login"

@@ -6,24 +6,27 @@ import json
 import re
 import time
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from django.contrib import messages
 from django.contrib.auth.signals import user_logged_in
 from django.core.exceptions import PermissionDenied
 from django.dispatch import receiver
-from django.http import Http404, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from unfold.widgets import BASE_INPUT_CLASSES
 
+from credentials.forms import CredentialForm
+from credentials.inlines import CredentialInline
 from credentials.localization import localize
-from credentials.models import CREDENTIAL_MODELS, Client
+from credentials.models import CREDENTIAL_MODELS, Client, Credential
 from credentials.nova_columns import NovaSchemaError
 from credentials.onboarding import OnboardingForms
 from credentials.pointers import is_purged
@@ -34,6 +37,7 @@ from migration.core.outgoing import PROVEN_WRONG, LoginOutcome
 from migration.core.pages import (
     RESOLVE_PERMISSION,
     AdminView,
+    ClientRow,
     ClientTab,
     ClientView,
     get_signed_in_user,
@@ -60,7 +64,7 @@ from migration.logins.models import (
     RotationSchedule,
     today,
 )
-from migration.logins.reveals import NotRevealed, find_credential, reveal
+from migration.logins.reveals import NotRevealed, RevealedValue, find_credential, reveal
 from migration.logins.role_passwords import find_row
 from migration.logins.rotations import (
     ENTERED_COLUMNS,
@@ -83,19 +87,6 @@ from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from django.http import HttpRequest, HttpResponse
-    from django.utils.safestring import SafeString
-
-    from credentials.forms import CredentialForm
-    from credentials.inlines import CredentialInline
-    from credentials.models import Credential
-    from migration.core.pages import ClientRow
-    from migration.logins.reveals import RevealedValue
-
 
 # The login tests of a client: its table on the logins' tab, the buttons that test, and the test of what is typed.
 

@@ -5,8 +5,8 @@ The secret's document is the current one with the new password in it, so that pr
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from migration.core.aws_store import find_known_secrets, record_planned_versions
 from migration.core.keys import carried, load_version_keys
@@ -15,16 +15,15 @@ from migration.logins.attempts import DatabaseLogin
 from migration.pushes.secret_writer import load_owners
 from nova_credentials import document as documents
 from nova_credentials.aws.answers import NOT_CURRENT
-from nova_credentials.aws.secrets_manager import STAGE_IS_ELSEWHERE, SecretsManagerError
+from nova_credentials.aws.secrets_manager import (
+    STAGE_IS_ELSEWHERE,
+    SecretsManager,
+    SecretsManagerError,
+    SecretValue,
+)
 from nova_credentials.credential_types import CredentialType
+from nova_credentials.document import Document
 from nova_credentials.messages import MessageError, Sentence
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from nova_credentials.aws.secrets_manager import SecretsManager, SecretValue
-    from nova_credentials.document import Document
-
 
 PENDING, CURRENT, PREVIOUS = "AWSPENDING", "AWSCURRENT", "AWSPREVIOUS"
 # Of the version with the new password of a rotation that stopped: AWS deletes versions without a stage.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from django.contrib.auth.models import User
 from django.db import transaction
 
 from credentials.copying import RowNotInAwsError, read_purged_secrets
+from credentials.models import Client, Credential
 from credentials.pointers import is_purged
 from migration.core.audit import AuditCode, AuditEvent, require_storable_reason
 from migration.core.aws_store import read_aws, secrets_manager
@@ -20,11 +21,6 @@ from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
-
-    from credentials.models import Client, Credential
 
 
 class NotRevealed(MessageError):  # noqa: N818  # nothing went wrong: it may not be done

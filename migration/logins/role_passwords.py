@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import string
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,7 +13,7 @@ import psycopg
 from django.db import connection as django_connection
 from psycopg import sql
 
-from credentials.models import DatabaseCredential, RowsBusyError
+from credentials.models import Client, Credential, DatabaseCredential, RowsBusyError
 from credentials.nova_columns import NovaSchemaError
 from credentials.pointers import POINTER
 from credentials.refusals import RefusedByDatabaseError
@@ -35,18 +36,9 @@ from migration.logins.pending import (
 from migration.pushes.models import KnownValue
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.document import DocumentError
-from nova_credentials.messages import MessageError, Sentence
+from nova_credentials.document import Document, DocumentError
+from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.shown_names import escape_name
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-
-    from credentials.models import Client, Credential
-    from nova_credentials.document import Document
-    from nova_credentials.messages import Message
-
 
 # Finds the login that NOVA gets when it asks for a type and a label. Reads what was read of the client.
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils import timezone
 
 from credentials.models import (
     Client,
     ClientRevision,
+    Credential,
     DatabaseCredential,
     RowsBusyError,
     save_columns,
@@ -25,11 +29,11 @@ from migration.core.aws_store import read_aws, secret_names_by_type, secrets_man
 from migration.core.aws_writes import require_writes_allowed
 from migration.core.clients import Offboarding
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks, refuse_lost_leases
-from migration.core.outgoing import LoginFailedError
+from migration.core.outgoing import LoginFailedError, LoginResult
 from migration.core.secrets import OtherSecretsState, Secret
 from migration.core.sentences import CLIENT_NOT_THERE, IS_OFFBOARDED, LOGIN_OUTCOMES
 from migration.core.snapshots import read_client_with_rows, read_snapshot, reread_locked_client
-from migration.logins.attempts import try_login
+from migration.logins.attempts import DatabaseLogin, try_login
 from migration.logins.models import (
     Rotation,
     RotationOpenError,
@@ -75,30 +79,17 @@ from migration.pushes.known_values import note_new_password_in_aws, noting_rows
 from migration.pushes.pushes import push
 from migration.pushes.rows_from_aws import hold_rows, record_as_pushed_if_equal
 from migration.pushes.saves import AdminSave, SaveRefusedError
-from migration.runs.engine import works_on
-from migration.runs.items import PUSHED, Outcome
+from migration.runs.engine import ItemsToRetry, works_on
+from migration.runs.items import PUSHED, Outcome, RunItem
 from migration.runs.models import Run
-from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
 from nova_credentials.credential_types import ROW_CLASSES, CredentialType, map_to_json_keys
-from nova_credentials.document import parse_document
-from nova_credentials.messages import MessageError, Sentence, in_a_row
+from nova_credentials.document import Document, parse_document
+from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from datetime import datetime
-
-    from django.contrib.auth.models import User
-
-    from credentials.models import Credential
-    from migration.core.outgoing import LoginResult
-    from migration.logins.attempts import DatabaseLogin
     from migration.logins.role_passwords import OpenLogin
-    from migration.runs.engine import ItemsToRetry
-    from migration.runs.items import RunItem
-    from nova_credentials.aws.secrets_manager import SecretValue
-    from nova_credentials.document import Document
-    from nova_credentials.messages import Message, Sentence
 
 
 # Takes the four steps of a database password's rotation, each of which can be done twice: keep, set, prove, store.

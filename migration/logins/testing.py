@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
-from credentials.models import Client
+from credentials.models import Client, Credential
 from credentials.pointers import is_purged
 from credentials.row_matching import match_rows
 from migration.core.audit import AuditCode, AuditEvent
@@ -23,30 +25,21 @@ from migration.core.sentences import CLIENT_NOT_THERE, LOGIN_OUTCOMES, LOGINS_NO
 from migration.core.snapshots import read_snapshot, repeatable_read_only
 from migration.logins.attempts import LOGIN_SECONDS, try_login
 from migration.logins.models import LoginStore, LoginStores, LoginTest
-from migration.runs.engine import works_on
-from migration.runs.items import TRANSIENT, Outcome
+from migration.runs.engine import ItemsToRetry, works_on
+from migration.runs.items import TRANSIENT, Outcome, RunItem
 from migration.runs.models import Run
 from nova_credentials import document as documents
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
-from nova_credentials.credential_types import ROW_CLASSES, CredentialType, map_to_json_keys
-from nova_credentials.document import DocumentError
-from nova_credentials.messages import Sentence
+from nova_credentials.credential_types import (
+    ROW_CLASSES,
+    CredentialRow,
+    CredentialType,
+    map_to_json_keys,
+)
+from nova_credentials.document import Document, DocumentError
+from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
-    from datetime import datetime
-
-    from django.contrib.auth.models import User
-
-    from credentials.models import Credential
-    from migration.runs.engine import ItemsToRetry
-    from migration.runs.items import RunItem
-    from nova_credentials.credential_types import CredentialRow
-    from nova_credentials.document import Document
-    from nova_credentials.messages import Message
-
 
 # Says which store to copy from, by the logins that both stores' values were tried for. Pure: reads no table.
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import connection
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.migrations.state import ProjectState
 from django.db.utils import OperationalError
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
@@ -19,15 +24,6 @@ from migration.core.write_state import DatabaseClaim
 from migration.doctor.nova import QUIET
 from nova_credentials.phases import Phase
 from nova_credentials.tables import AWS_TABLE, NOVA_TABLES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-    from django.db.migrations import Migration
-    from django.db.migrations.recorder import MigrationRecorder
-    from django.db.migrations.state import ProjectState
-
 
 # Refuses a way back by which a client would lose what its values in AWS are read and restored by.
 #

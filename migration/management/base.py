@@ -6,8 +6,9 @@ import json
 import os
 import sys
 from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import Any, NoReturn, TextIO, cast
 
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
@@ -17,7 +18,7 @@ from credentials.shown_names import escape_invisible, escape_name
 from migration import tasks
 from migration.core.audit import ReasonError, require_storable_reason
 from migration.core.aws_writes import find_write_refusal, get_aws_write_state, write_guard
-from migration.core.clients import all_clients
+from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.groups import ClientGroup
 from migration.doctor.nova import require_own_backends
 from migration.management.progress import (
@@ -34,19 +35,10 @@ from migration.management.progress import (
 )
 from migration.pushes.resolutions import NotResolved
 from migration.runs.models import MANY_TRIES, Run
-from migration.secrets.adoptions import adopt_secrets, list_foreign_secrets
+from migration.secrets.adoptions import ForeignSecrets, adopt_secrets, list_foreign_secrets
 from nova_credentials.aws.secrets_manager import SecretsManagerError
-from nova_credentials.document import DocumentError
+from nova_credentials.document import DocumentError, Layout
 from nova_credentials.messages import Sentence
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from typing import TextIO
-
-    from migration.core.clients import ClientPhaseQuerySet
-    from migration.secrets.adoptions import ForeignSecrets
-    from nova_credentials.document import Layout
-
 
 # The output of the commands. Names in the database are other people's choice: none steers a terminal.
 
@@ -105,8 +97,8 @@ def _encode_json(value: object) -> str:
 
 # The base of the commands over clients: which clients, starting a run and waiting for it, output, exit codes.
 
-if TYPE_CHECKING:
-    Options = Mapping[str, Any]
+
+Options = Mapping[str, Any]
 
 
 # A run is not all well while it has clients of these.

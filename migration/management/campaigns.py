@@ -5,28 +5,26 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError, connection
 
 from credentials.shown_names import escape_name
 from migration import tasks
-from migration.campaigns.explain import explain_waiting, find_unfinished_run, summarize_campaign
+from migration.campaigns.explain import (
+    CampaignSummary,
+    WaveSummary,
+    explain_waiting,
+    find_unfinished_run,
+    summarize_campaign,
+)
 from migration.campaigns.models import Campaign
 from migration.campaigns.steps import advance_campaign
-from migration.management.base import RunCommand
+from migration.management.base import Options, RunCommand
 from migration.runs.engine import is_held_by_writes
 from migration.runs.models import Run
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from django.core.management.base import CommandParser
-
-    from migration.campaigns.explain import CampaignSummary, WaveSummary
-    from migration.management.base import Options
 
 # The largest id that PostgreSQL's bigint holds.
 LARGEST_ID = 2**63 - 1

@@ -7,13 +7,16 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice, starmap
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TextIO, TypeAlias, cast
 
 from django.conf import settings
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, OutputWrapper
 from django.db import DatabaseError, connection
 
 from credentials.shown_names import escape_invisible, escape_name
@@ -22,26 +25,17 @@ from migration.core.comparisons import Comparison
 from migration.logins.models import LoginStores, LoginTest
 from migration.runs import engine
 from migration.runs.engine import held_batches, is_held_by_writes
-from migration.runs.items import LEFT_OUT_KEYS, Outcome
+from migration.runs.items import LEFT_OUT_KEYS, Outcome, RunItemQuerySet
 from migration.runs.models import Run
-from migration.runs.progress import measure_progress, select_runs_for_progress
+from migration.runs.progress import Progress, measure_progress, select_runs_for_progress
 from migration.templatetags.migration_pages import duration
-from nova_credentials.messages import Sentence
+from nova_credentials.messages import Message, Sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from datetime import datetime
-    from types import FrameType
-    from typing import Self, TextIO
-
-    from django.core.management.base import OutputWrapper
     from rich import progress as bars
     from rich.console import Console
 
     from migration.management.base import OneLineOutput
-    from migration.runs.items import RunItemQuerySet
-    from migration.runs.progress import Progress
-    from nova_credentials.messages import Message, Sentence
 
 
 # Shows on standard error how far work is: by rich's bar on a terminal, elsewhere by a line a second.

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Collection
+from typing import ClassVar
 
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.humanize.templatetags.humanize import intcomma
-from django.http import Http404, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from credentials.localization import localize, localize_html
 from credentials.models import Client
-from migration.core.clients import APPROVE_MOVES, MOVE_PERMISSIONS, VIEW_RUNS, PhaseChoices
+from migration.core.clients import (
+    APPROVE_MOVES,
+    MOVE_PERMISSIONS,
+    VIEW_RUNS,
+    ClientPhaseQuerySet,
+    PhaseChoices,
+)
 from migration.core.pages import (
     RUN_PERMISSION,
     AdminView,
@@ -39,6 +47,7 @@ from migration.moves.approvals import (
     start_move_run,
 )
 from migration.moves.checklists import Checklist, make_checklist
+from migration.moves.evidence import Evidence
 from migration.moves.gates import ShutGate, count_missing_kinds, count_overrides, label_evidence
 from migration.moves.pages import make_move_warning, report_move
 from migration.runs.models import MANY_TRIES, Run
@@ -47,16 +56,6 @@ from migration.runs.requests import MoveRequest
 from migration.runs.starts import announce_and_enqueue_run, enqueue_run, get_run_url
 from migration.templatetags.migration_pages import badge, time_ago
 from nova_credentials.phases import MOVES, Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from django.http import HttpRequest
-    from django.utils.safestring import SafeString
-
-    from migration.core.clients import ClientPhaseQuerySet
-    from migration.moves.evidence import Evidence
-
 
 # Requests for cutovers and purges, which wait for a second person: their list, the page of one, approve and cancel.
 

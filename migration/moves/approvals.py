@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 
+from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
 from credentials.models import Client
 from migration.core.audit import AuditCode, require_storable_reason
-from migration.core.clients import MOVE_PERMISSIONS
+from migration.core.clients import MOVE_PERMISSIONS, ClientPhaseQuerySet
 from migration.core.refused_acts import record_refusal
 from migration.core.sentences import ASK_BY_COMMAND, MAY_NOT_ASK, RUN_WITHDRAWN
 from migration.core.snapshots import read_snapshot
+from migration.moves.evidence import Evidence
 from migration.moves.gates import (
     MAY_NOT_OVERRIDE,
     NEED_APPROVAL,
@@ -22,25 +24,14 @@ from migration.moves.gates import (
     needs_approval,
     split_by_override,
 )
-from migration.moves.moves import move
+from migration.moves.moves import MoveResult, move
 from migration.moves.runs import ASKED_FOR_BY
 from migration.people.models import PasswordReset
 from migration.runs.engine import skip_free_items_of_stopped_run
 from migration.runs.models import PlannedMoves, Run, StaleRunError
-from migration.runs.requests import MOVE_REQUESTED, MoveRequest
+from migration.runs.requests import MOVE_REQUESTED, MoveRequest, MoveRequestQuerySet
 from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.phases import IllegalMove, Phase, StalePhase, check_move
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from django.contrib.auth.models import User
-
-    from migration.core.clients import ClientPhaseQuerySet
-    from migration.moves.evidence import Evidence
-    from migration.moves.moves import MoveResult
-    from migration.runs.requests import MoveRequestQuerySet
-
 
 # Requests, approves and cancels moves that need two users. The checks of the gate count at the approval.
 

@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from django.contrib import messages
-from django.contrib.admin import helpers
-from django.http import HttpResponseRedirect
+from django.contrib.admin import ModelAdmin, helpers
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
+from credentials.models import Client
 from migration.core.audit import ReasonError, require_storable_reason
-from migration.core.clients import MOVE_PERMISSIONS, PhaseChoices, all_clients
+from migration.core.clients import MOVE_PERMISSIONS, ClientPhaseQuerySet, PhaseChoices, all_clients
 from migration.core.pages import (
     AdminView,
+    ClientWithPhase,
     describe_notes_of_clients,
     get_signed_in_user,
     get_typed_reason,
     read_number,
 )
-from migration.core.snapshots import read_snapshots
+from migration.core.snapshots import ClientSnapshot, read_snapshots
 from migration.moves.approval_pages import start_move_runs
 from migration.moves.approvals import ApprovalStepRefused
-from migration.moves.checklists import make_checklist
+from migration.moves.checklists import Checklist, make_checklist
 from migration.moves.evidence import EVIDENCE, Evidence, GateFacts
 from migration.moves.gates import (
     OVERRIDE_PERMISSION,
@@ -48,18 +52,7 @@ from migration.moves.pages import (
 from nova_credentials.phases import IllegalMove, Move, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from django.contrib.admin import ModelAdmin
-    from django.http import HttpRequest, HttpResponse
-    from django.http.response import HttpResponseBase
     from django_stubs_ext import StrOrPromise
-
-    from credentials.models import Client
-    from migration.core.clients import ClientPhaseQuerySet
-    from migration.core.pages import ClientWithPhase
-    from migration.core.snapshots import ClientSnapshot
-    from migration.moves.checklists import Checklist
 
 
 if TYPE_CHECKING:

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from typing import NotRequired, TypedDict
 
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from credentials.localization import localize
 from migration.core.pages import RESOLVE_PERMISSION, RUN_PERMISSION, ClientTab, get_tab_url
+from migration.core.snapshots import ClientSnapshot
+from migration.moves.evidence import GateFacts
 from migration.moves.gates import (
     OVERRIDE_PERMISSION,
+    Check,
     CheckFix,
+    KmsAnswers,
+    Override,
     evaluate_gate,
     explain_shut,
     split_by_override,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import NotRequired
-
-    from django.http import HttpRequest
-
-    from migration.core.snapshots import ClientSnapshot
-    from migration.moves.evidence import GateFacts
-    from migration.moves.gates import Check, KmsAnswers, Override
-    from nova_credentials.messages import Message
-    from nova_credentials.phases import Phase
+from nova_credentials.messages import Message
+from nova_credentials.phases import Phase
 
 
 class FixLink(TypedDict):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.utils import timezone
@@ -24,19 +24,12 @@ from migration.moves.models import (
     select_open_items_of_write_runs,
 )
 from migration.nova.models import ReaderProcess
-from migration.nova.tables import read_nova_tables
+from migration.nova.tables import NovaTables, read_nova_tables
 from migration.runs.items import RunItem
 from migration.runs.models import Run
 from migration.secrets.models import SearchedClient
-from nova_credentials.messages import Sentence
+from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from migration.nova.tables import NovaTables
-    from nova_credentials.messages import Message, Sentence
-
 
 # Reads from the database what the gates of some clients need, each thing once for all of them and when first asked.
 

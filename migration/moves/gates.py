@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.utils import timezone
 
 from migration.core.aws_store import secrets_manager
@@ -20,8 +22,10 @@ from migration.core.aws_writes import (
     get_aws_write_state,
     write_guard,
 )
-from migration.core.clients import PhaseChange
+from migration.core.clients import ClientMigration, PhaseChange, ReadCount
 from migration.core.comparisons import Comparison
+from migration.core.snapshots import ClientSnapshot
+from migration.logins.models import LoginTest
 from migration.moves.evidence import (
     EVIDENCE,
     KINDS_BY_KEY,
@@ -32,22 +36,12 @@ from migration.moves.evidence import (
     make_phase_entry,
 )
 from migration.moves.models import FRESH
+from migration.runs.items import RunItem
+from migration.runs.models import Run
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Move, Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
-
-    from django.contrib.auth.models import User
-
-    from migration.core.clients import ClientMigration, ReadCount
-    from migration.core.snapshots import ClientSnapshot
-    from migration.logins.models import LoginTest
-    from migration.runs.items import RunItem
-    from migration.runs.models import Run
-
 
 # Tries out whether the AWS account may do what a client's next phase needs, on the client's own secrets.
 #

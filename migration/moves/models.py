@@ -6,8 +6,8 @@ is for lists and counts over all clients, in one statement. A test compares both
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
@@ -17,20 +17,13 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import CREDENTIAL_MODELS, ClientWrite
-from migration.core.clients import GOOD_READS, WRITES_BOTH, all_clients
+from migration.core.clients import GOOD_READS, WRITES_BOTH, ClientPhaseQuerySet, all_clients
 from migration.core.comparisons import Comparison
 from migration.logins.models import LoginTest
-from migration.runs.items import RunItem
+from migration.runs.items import RunItem, RunItemQuerySet
 from migration.runs.models import Run
 from migration.secrets.models import SearchedClient
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from migration.core.clients import ClientPhaseQuerySet
-    from migration.runs.items import RunItemQuerySet
-
 
 # Twice the usual time between two sweeps, as one may be late.
 FRESH = timedelta(minutes=30)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Subquery
 from django.db.models.functions import Coalesce
@@ -41,6 +42,7 @@ from migration.core.snapshots import (
 from migration.moves.evidence import GateFacts
 from migration.moves.gates import (
     Check,
+    KmsAnswers,
     Override,
     ShutGate,
     needs_approval,
@@ -61,23 +63,14 @@ from migration.pushes.rows_from_aws import (
 )
 from migration.pushes.secret_writer import RefusedBySiteError
 from migration.runs.items import PUSHED
+from migration.runs.models import Run
 from migration.runs.requests import MoveRequest
 from migration.secrets.settings import schedule_secret_deletion
-from nova_credentials.aws.secrets_manager import SecretsManagerError
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.comparison import are_equal
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import Phase, StalePhase, check_move
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-
-    from django.contrib.auth.models import User
-
-    from migration.moves.gates import KmsAnswers
-    from migration.runs.models import Run
-    from nova_credentials.aws.secrets_manager import SecretsManager
-
 
 # Holds one try to move one client: its gate, and the change of the phase with all that is recorded of it.
 

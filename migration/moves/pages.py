@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from django.contrib import messages
 from django.contrib.humanize.templatetags.humanize import naturaltime
-from django.http import Http404, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -30,6 +30,7 @@ from migration.core.comparisons import Comparison
 from migration.core.pages import (
     RESOLVE_PERMISSION,
     RUN_PERMISSION,
+    ClientRow,
     ClientView,
     describe_notes_of_clients,
     find_remedy,
@@ -38,34 +39,24 @@ from migration.core.pages import (
     redirect_back,
     show_refusal,
 )
-from migration.core.snapshots import read_snapshots
+from migration.core.snapshots import ClientSnapshot, read_snapshots
 from migration.moves.approvals import CLIENT_GONE, ApprovalStepRefused, request_move
 from migration.moves.checklists import Checklist, make_checklist
 from migration.moves.evidence import find_end_of_purge_wait
 from migration.moves.gates import (
     NEED_APPROVAL,
     OVERRIDE_PERMISSION,
+    KmsAnswers,
     Override,
     ShutGate,
     needs_approval,
 )
-from migration.moves.moves import measure_cutover, move
+from migration.moves.moves import MoveResult, measure_cutover, move
 from migration.pushes.pushes import push
 from migration.runs.items import PUSHED
 from migration.runs.requests import MoveRequest
 from nova_credentials.messages import MessageError
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from django.http import HttpRequest, HttpResponse
-
-    from migration.core.pages import ClientRow
-    from migration.core.snapshots import ClientSnapshot
-    from migration.moves.gates import KmsAnswers
-    from migration.moves.moves import MoveResult
-
 
 # The moves that a page offers: their buttons and descriptions, and what the user may do with a client.
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
-from django.db.models import BigIntegerField, Case, Count, Q, Sum, TextField, Value, When
+from django.db.models import BigIntegerField, Case, Count, Q, QuerySet, Sum, TextField, Value, When
 from django.db.models.functions import Cast, Coalesce, Length
 from django.db.models.lookups import LessThanOrEqual
 
-from credentials.models import CREDENTIAL_MODELS
-from credentials.nova_columns import NovaSchemaError, read_nova_columns
+from credentials.models import CREDENTIAL_MODELS, Client, Credential
+from credentials.nova_columns import NovaSchema, NovaSchemaError, read_nova_columns
 from credentials.pointers import POINTER
-from migration.core.clients import all_clients
+from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.secrets import has_layout
-from migration.core.snapshots import read_snapshots_for_page
+from migration.core.snapshots import ClientSnapshot, read_snapshots_for_page
 from migration.moves.evidence import WANT_EVIDENCE, GateFacts
 from migration.moves.gates import Check, CheckCode, check_aws_writes, database_checks
 from migration.moves.models import (
@@ -30,21 +31,9 @@ from migration.moves.models import (
 from migration.pushes.pushes import NOT_PUSHED_INACTIVE
 from nova_credentials import document as documents
 from nova_credentials.document import Layout
-from nova_credentials.messages import Sentence
+from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import MOVES, Move, Phase
 from nova_credentials.tables import is_push_pending
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
-
-    from django.db.models import QuerySet
-
-    from credentials.models import Client, Credential
-    from credentials.nova_columns import NovaSchema
-    from migration.core.clients import ClientPhaseQuerySet
-    from migration.core.snapshots import ClientSnapshot
-    from nova_credentials.messages import Message
-
 
 # Judges whether clients may take their next step, from the database alone: AWS is asked at the step itself.
 #

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from django.db import transaction
 
@@ -25,7 +27,7 @@ from migration.core.comparisons import Comparison
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks
 from migration.core.sentences import CLIENT_NOT_THERE, HOST_DIFFERS, NOVA_WROTE
 from migration.core.shared_facts import FACTS, PLACE
-from migration.core.snapshots import read_snapshots
+from migration.core.snapshots import ClientSnapshot, read_snapshots
 from migration.moves.evidence import GateFacts
 from migration.moves.gates import Check, KmsAnswers, Override, ShutGate, needs_approval
 from migration.moves.moves import (
@@ -37,35 +39,24 @@ from migration.moves.moves import (
     READS_AWS,
     TO_BE_DELETED,
     MoveAttempt,
+    MoveResult,
     fail_overtaken_requests,
     move,
 )
 from migration.pushes.comparisons import make_unsaved_comparison, read_secrets
 from migration.pushes.pushes import MOVED_BY_RUN, push
 from migration.pushes.rows_from_aws import hold_rows_if_all_free
-from migration.runs.engine import works_on
-from migration.runs.items import PUSHED, TRANSIENT, Outcome
-from migration.runs.models import Run
+from migration.runs.engine import ItemsToRetry, works_on
+from migration.runs.items import PUSHED, TRANSIENT, Outcome, RunItem
+from migration.runs.models import PlannedMoves, Run
 from migration.secrets.settings import schedule_secret_deletion
+from nova_credentials.aws.answers import Answers
 from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
 from nova_credentials.comparison import are_equal
 from nova_credentials.document import DocumentError
-from nova_credentials.messages import Sentence, in_a_row
+from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
-    from datetime import datetime
-
-    from migration.core.snapshots import ClientSnapshot
-    from migration.moves.moves import MoveResult
-    from migration.runs.engine import ItemsToRetry
-    from migration.runs.items import RunItem
-    from migration.runs.models import PlannedMoves
-    from nova_credentials.aws.answers import Answers
-    from nova_credentials.messages import Message
-
 
 # Owns one batch of a run of moves: who moves in it and why, and which outcome each of its clients has.
 
@@ -224,8 +215,8 @@ def is_temporary(refusal: ShutGate) -> bool:
 # Each client is judged by itself, under its lease, as `moves.move` does it. What is no plain case is left to `move`:
 # copying rows, deleting secrets, purging and restoring, and whatever changed while the batch was at it.
 
-if TYPE_CHECKING:
-    Messages = Mapping[int, Message | None]
+
+Messages = Mapping[int, Message | None]
 
 
 # So many clients' rows are locked at once: NOVA's writers wait for some milliseconds.

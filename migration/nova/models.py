@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from django.db import models
 from django.db.models.functions import Now
@@ -13,10 +14,6 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from migration.core.fields import limit_times
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 
 # The first release whose reader asks PostgreSQL for a client's layout. Every release that notes itself does.
 FIRST_WITH_LAYOUTS = (0, 2)

@@ -4,34 +4,37 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from django.contrib import admin
+from django.contrib.admin import ModelAdmin
 from django.db import Error, connection, transaction
+from django.db.backends.utils import CursorWrapper
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from unfold.decorators import display
 
 from migration.core.pages import ObjectView, ReadOnlyAdmin
-from migration.nova.models import OtherStatement, OtherStatementCount, ReaderProcess
+from migration.nova.models import (
+    OtherStatement,
+    OtherStatementCount,
+    ReaderProcess,
+    ReaderProcessQuerySet,
+    ReaderSummary,
+)
 from migration.templatetags.migration_pages import make_label, time_ago
 from nova_credentials.tables import CREDENTIALS, LEGACY_CREDENTIALS, STATEMENT_MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from datetime import datetime
-
-    from django.contrib.admin import ModelAdmin
-    from django.db.backends.utils import CursorWrapper
-    from django.db.models import QuerySet
-    from django.http import HttpRequest, HttpResponse
-    from django.utils.safestring import SafeString
     from django_stubs_ext import StrOrPromise
-
-    from migration.nova.models import ReaderProcessQuerySet, ReaderSummary
 
 
 # Finds statements of others that read NOVA's credential tables, in pg_stat_statements: NOVA's old helper.

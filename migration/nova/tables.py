@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from django.contrib import messages
+from django.contrib.auth.models import User
 from django.core.exceptions import BadRequest
 from django.db import OperationalError, connection, transaction
-from django.http import HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -24,8 +27,8 @@ from credentials.models import (
     lock_mappings,
     quote_name_for_parametrized_sql,
 )
-from credentials.nova_columns import ColumnChange, read_nova_columns
-from credentials.nova_objects import ROLE_KINDS, ObjectKind, list_foreign_objects
+from credentials.nova_columns import ColumnChange, NovaSchema, read_nova_columns
+from credentials.nova_objects import ROLE_KINDS, NovaObject, ObjectKind, list_foreign_objects
 from credentials.pointers import POINTER
 from credentials.shown_names import escape_name
 from credentials.trigger_sql import COUNT_EACH_CLIENT
@@ -38,21 +41,9 @@ from migration.core.pages import (
     get_typed_reason,
     read_raw_form_text,
 )
-from nova_credentials.messages import MessageError, Sentence, in_a_row
+from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 from nova_credentials.tables import CLIENTS, NOVA_TABLES
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from django.contrib.auth.models import User
-    from django.http import HttpRequest, HttpResponse
-    from django.http.response import HttpResponseBase
-
-    from credentials.nova_columns import NovaSchema
-    from credentials.nova_objects import NovaObject
-    from nova_credentials.messages import Message
-
 
 # Finds purged clients with a value in a column mapped as secret: it was mapped, or written, after the purge.
 #

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_save
+from django.http import HttpRequest
 
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.refused_acts import record_refused_login
 from migration.people.second_factors import USER_CHANGED
 from nova_credentials.messages import Sentence
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from django.db.models import Model
-    from django.http import HttpRequest
-
-    from nova_credentials.messages import Sentence
-
 
 # The column that each login writes; the login itself is an entry.
 LAST_LOGIN = "last_login"

@@ -6,8 +6,9 @@ The database refuses it as well, with a trigger on `auth_user`.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 from django.conf import settings
 from django.contrib.auth.models import Group, Permission, User
@@ -21,10 +22,6 @@ from django.utils.translation import gettext_lazy as _
 from migration.core.audit import process_origin
 from migration.core.text import USERNAME_LENGTH, KeptNameField, require_kept_name
 from nova_credentials.messages import MessageError, Sentence
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 
 # Keeps the rows of users, which records point to: users are deactivated, never deleted.
 #

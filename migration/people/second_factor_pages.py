@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
-from django.http import HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -20,10 +19,6 @@ from migration.people.models import PasswordPlace
 from migration.people.password_pages import NO_PROOF, check_own_password_or_code
 from migration.people.roles import may_administer
 from migration.people.second_factors import NotResetError, find_reset_refusal, reset_second_factor
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest, HttpResponse
-
 
 ALLAUTH_APPS = ("account", "socialaccount", "mfa")
 

@@ -7,9 +7,10 @@ import math
 import secrets
 import time
 from base64 import urlsafe_b64encode
+from collections.abc import Collection
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from allauth.mfa import app_settings
 from allauth.mfa.adapter import DefaultMFAAdapter
@@ -23,7 +24,7 @@ from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
@@ -31,15 +32,7 @@ from credentials.shown_names import escape_name
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.mails import send_mail_to
 from migration.people.models import PasswordReset
-from nova_credentials.messages import MessageError, Sentence
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from django.db.models import QuerySet
-
-    from nova_credentials.messages import Message
-
+from nova_credentials.messages import Message, MessageError, Sentence
 
 # Encrypts what second factors are made of, for allauth, which stores it. The keys are derived from SECRET_KEY.
 

@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.admin import GroupAdmin as BaseGroupAdmin
 from django.contrib.auth.admin import UserAdmin as BaseUserAdmin
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, ManyToManyField, OuterRef, QuerySet
+from django.db.models.fields.related import RelatedField
 from django.forms import ModelForm, ModelMultipleChoiceField
-from django.http import QueryDict
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_post_parameters
@@ -45,11 +48,6 @@ from nova_credentials.messages import Sentence
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldOpts, _FieldsetSpec, _ListDisplayT
-    from django.contrib.admin.views.main import ChangeList
-    from django.db.models import ManyToManyField, QuerySet
-    from django.db.models.fields.related import RelatedField
-    from django.http import HttpRequest, HttpResponse
-    from django.utils.safestring import SafeString
     from django_stubs_ext import StrOrPromise
 
 

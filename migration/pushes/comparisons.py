@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 
 from migration.core.aws_store import find_known_secrets, secrets_manager
 from migration.core.aws_writes import get_aws_write_state
@@ -13,21 +13,18 @@ from migration.core.shared_facts import explain_differences
 from migration.core.snapshots import ClientSnapshot, read_snapshots
 from migration.runs.models import Run
 from nova_credentials import document as documents
-from nova_credentials.aws.client_secrets import join_answers
-from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
+from nova_credentials.aws.answers import Answers
+from nova_credentials.aws.client_secrets import ClientSecrets, join_answers
+from nova_credentials.aws.secrets_manager import (
+    ErrorClass,
+    SecretsManager,
+    SecretsManagerError,
+    SecretValue,
+)
 from nova_credentials.comparison import Mismatch, compare_documents, unreadable_mismatch
 from nova_credentials.document import Document, DocumentError
-from nova_credentials.messages import Sentence
+from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from nova_credentials.aws.answers import Answers
-    from nova_credentials.aws.client_secrets import ClientSecrets
-    from nova_credentials.aws.secrets_manager import SecretsManager
-    from nova_credentials.messages import Message
-
 
 Judgement = tuple[Comparison.Status, str, "Message | None", list[Mismatch]]
 _MATCH: Judgement = Comparison.Status.MATCH, "", None, []

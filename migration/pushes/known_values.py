@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
 from credentials.copying import read_purged_secrets
-from credentials.models import ClientWrite
+from credentials.models import Client, ClientWrite, Credential
 from credentials.nova_columns import NovaSchemaError, convert_schema_errors
 from credentials.pointers import POINTER, is_purged
 from migration.core.aws_store import client_secret_names, find_known_secrets
-from migration.core.clients import all_clients
-from migration.core.keys import fingerprint_key_id, load_version_keys, make_fingerprint
-from migration.core.secrets import Fingerprint, find_layout
+from migration.core.clients import ClientPhaseQuerySet, all_clients
+from migration.core.keys import (
+    VersionIdKeys,
+    fingerprint_key_id,
+    load_version_keys,
+    make_fingerprint,
+)
+from migration.core.secrets import Fingerprint, KnownSecret, find_layout
 from migration.core.snapshots import repeatable_read_only, reread_locked_client
-from migration.pushes.models import KnownValue, NewValueOrigin, PresentValue, SeenClient
+from migration.pushes.models import (
+    CredentialKey,
+    KnownValue,
+    NewValueOrigin,
+    PresentValue,
+    SeenClient,
+)
+from nova_credentials.aws.answers import Answers, SecretValue
 from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError
 from nova_credentials.messages import MessageError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-    from datetime import datetime
-
-    from credentials.models import Client, Credential
-    from migration.core.clients import ClientPhaseQuerySet
-    from migration.core.keys import VersionIdKeys
-    from migration.core.secrets import KnownSecret
-    from migration.pushes.models import CredentialKey
-    from nova_credentials.aws.answers import Answers, SecretValue
-
 
 CLIENTS_AT_ONCE = 500
 # The workers come back for the rest a minute later.

@@ -2,48 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
+from django.contrib.auth.models import AnonymousUser, User
 from django.core.paginator import Page, Paginator
-from django.db.models import Count, Exists, F, Max, OuterRef, Q, Sum
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet, Sum
+from django.http import QueryDict
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, SELECT_CLASSES
 
-from migration.core.clients import ClientMigration, ReadCount
+from migration.core.clients import ClientMigration, ClientMigrationQuerySet, ReadCount
 from migration.core.comparisons import (
     Comparison,
     OpenMismatch,
+    OpenMismatchQuerySet,
     Resolution,
     client_has_newest_status,
 )
 from migration.core.groups import ClientOwner, list_possible_owners
-from migration.core.pages import list_chips
+from migration.core.pages import Chip, list_chips
 from migration.runs.failures import select_failed_push_client_ids
 from migration.templatetags.migration_pages import difference_label
 from nova_credentials.comparison import UNKNOWN_NAME, MismatchKind
 from nova_credentials.phases import Phase
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from django.contrib.auth.models import AnonymousUser, User
-    from django.db.models import QuerySet
-    from django.http import QueryDict
-
-    from migration.core.clients import ClientMigrationQuerySet
-    from migration.core.comparisons import OpenMismatchQuerySet
-    from migration.core.pages import Chip
-
-
 # Counts and filters the rows of the mismatch report.
 
-if TYPE_CHECKING:
-    _Viewer = User | AnonymousUser
-    Condition = Callable[[str, _Viewer], Q | None]
+
+_Viewer = User | AnonymousUser
+
+Condition = Callable[[str, _Viewer], Q | None]
 
 
 # These statuses are listed by client, as no field differs.
@@ -226,8 +219,10 @@ def select_clients_with_status(filters: dict[str, str]) -> ClientMigrationQueryS
 
 if TYPE_CHECKING:
     FieldCount = tuple[str, str, int]
-    Choices = list[tuple[str, str]]
-    Offered = tuple[str, str, list[tuple[str, str, bool]]]
+
+Choices = list[tuple[str, str]]
+
+Offered = tuple[str, str, list[tuple[str, str, bool]]]
 
 
 CLIENTS_A_PAGE = 50

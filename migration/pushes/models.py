@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 from django.db import connection, models, transaction
 from django.utils import timezone
@@ -14,11 +16,6 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration.core.secrets import Fingerprint
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
-    from datetime import datetime
-
 
 # Owns up to which write each client's values were looked at, and the lock of whoever stores what was seen.
 
@@ -334,7 +331,8 @@ def _are_same(present: KnownValue, seen: Fingerprint, *, is_unwritten: bool) -> 
 
 # Owns what is known of credentials' values: since when each exists, and where it stood in clear. Never a value.
 #
-# A value is known by a keyed fingerprint. A former value keeps its row: one that comes back is the one that stood there.
+# A value is known by a keyed fingerprint. A former value keeps its row: one that comes back is the one that stood
+# there.
 
 
 class KnownValueQuerySet(models.QuerySet["KnownValue"]):

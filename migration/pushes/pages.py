@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Collection
 from datetime import date, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -10,8 +11,9 @@ from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
 from django.db.models import Max
-from django.http import Http404, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
@@ -31,6 +33,7 @@ from migration.core.pages import (
     RESOLVE_PERMISSION,
     RUN_PERMISSION,
     AdminView,
+    ClientRow,
     ClientTab,
     ClientView,
     ObjectView,
@@ -48,6 +51,7 @@ from migration.pushes import resolutions
 from migration.pushes.mismatches import get_report_context, read_filters, select_report_rows
 from migration.pushes.resolutions import (
     NotResolved,
+    ResolutionPlan,
     copy_to_postgres,
     find_undo_refusal_in_database,
     plan_copy_to_postgres,
@@ -61,14 +65,7 @@ from migration.templatetags.migration_pages import badge, time_ago
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
-    from django.contrib.auth.models import User
-    from django.http import HttpRequest, HttpResponse
     from django_stubs_ext import StrOrPromise
-
-    from migration.core.pages import ClientRow
-    from migration.pushes.resolutions import ResolutionPlan
 
 
 # Undoes the user's last acknowledgement of mismatches. Which it was is kept in their session, as ids.

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Collection
+from typing import ClassVar
 
 from django.contrib import messages
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.http import HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.functional import cached_property
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from credentials.localization import localize
 from migration import tasks
+from migration.core.clients import ClientPhaseQuerySet
 from migration.core.pages import (
     RESOLVE_PERMISSION,
     RUN_PERMISSION,
@@ -26,18 +29,8 @@ from migration.core.pages import (
 from migration.pushes import plans as run_plans
 from migration.pushes.plans import explain_missing_worker, export_plan_as_json, summarize_plan
 from migration.runs.models import Run
-from migration.runs.plans import PlanClass, PlanDrift, PlanInOtherStateError, RunPlan
+from migration.runs.plans import PlanClass, PlanCounts, PlanDrift, PlanInOtherStateError, RunPlan
 from migration.runs.starts import enqueue_run, get_run_url, start_run
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
-    from django.http import HttpRequest
-    from django.utils.safestring import SafeString
-
-    from migration.core.clients import ClientPhaseQuerySet
-    from migration.runs.plans import PlanCounts
-
 
 # A run over more clients has a plan first.
 NEED_NO_PLAN = 50

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from decimal import Decimal
 from itertools import chain, islice
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
@@ -20,12 +24,12 @@ from credentials.nova_columns import NovaSchemaError
 from credentials.prices import MONTH_MINUTES, SECRET_A_MONTH, SECRETS_A_CALL, TEN_THOUSAND_CALLS
 from migration.core.audit import AuditEvent
 from migration.core.aws_store import secret_names
-from migration.core.clients import all_clients
+from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.rates import Rate
 from migration.core.sentences import NO_WORKER
 from migration.core.workers import Worker
 from migration.pushes.pushes import PushResult, push
-from migration.pushes.secret_writer import DifferingPolicy
+from migration.pushes.secret_writer import DifferingPolicy, ReplacedVersion
 from migration.runs.items import Outcome
 from migration.runs.models import MANY_TRIES, Run
 from migration.runs.plans import (
@@ -39,19 +43,7 @@ from migration.runs.plans import (
 )
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass
-from nova_credentials.messages import Sentence
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
-    from concurrent.futures import Future
-    from datetime import datetime
-
-    from django.contrib.auth.models import User
-
-    from migration.core.clients import ClientPhaseQuerySet
-    from migration.pushes.secret_writer import ReplacedVersion
-    from nova_credentials.messages import Message
-
+from nova_credentials.messages import Message, Sentence
 
 # Makes plans: finds out what a run would do with each client, and looks again before it starts. Writes no secret.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import transaction
@@ -37,28 +37,20 @@ from migration.pushes.secret_writer import (
     PendingWrite,
     PushOptions,
     RefusedBySiteError,
+    ReplacedVersion,
+    SecretWriter,
     prepare_writer,
 )
-from migration.runs.engine import works_on
-from migration.runs.items import PUSHED, TRANSIENT, Outcome
+from migration.runs.engine import ItemsToRetry, works_on
+from migration.runs.items import PUSHED, TRANSIENT, Outcome, RunItem
 from migration.runs.models import Run
 from nova_credentials import document as documents
+from nova_credentials.aws.answers import Answers
 from nova_credentials.aws.context_threads import ContextThreads
-from nova_credentials.aws.secrets_manager import ErrorClass, SecretValue
-from nova_credentials.messages import Sentence, in_a_row
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretValue
+from nova_credentials.document import Document
+from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from migration.pushes.secret_writer import ReplacedVersion, SecretWriter
-    from migration.runs.engine import ItemsToRetry
-    from migration.runs.items import RunItem
-    from nova_credentials.aws.answers import Answers
-    from nova_credentials.aws.secrets_manager import SecretsManager
-    from nova_credentials.document import Document
-    from nova_credentials.messages import Message
-
 
 # Tells what became of a push of one client, with what it overwrote. Knows no network.
 

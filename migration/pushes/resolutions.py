@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import date
 
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils.crypto import salted_hmac
 
@@ -14,6 +16,7 @@ from credentials.models import Client, CountingGap, RowsBusyError
 from credentials.triggers import writes_are_counted
 from migration.core.audit import AuditCode, AuditEvent, require_storable_reason
 from migration.core.aws_store import (
+    AwsCopy,
     list_versions_since_backup,
     make_aws_copy,
     read_aws,
@@ -25,6 +28,7 @@ from migration.core.comparisons import Comparison, OpenMismatch, Resolution
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks
 from migration.core.sentences import NOVA_WROTE
 from migration.core.snapshots import (
+    ClientSnapshot,
     read_client_with_rows,
     read_snapshot,
     reread_locked_client,
@@ -45,25 +49,13 @@ from migration.pushes.rows_from_aws import (
 )
 from migration.pushes.secret_writer import REPLACED_STAGE, PartlyWrittenError, RefusedBySiteError
 from migration.runs.engine import ItemFailedError, ItemsToRetry, process_one_by_one, works_on
-from migration.runs.items import PUSHED, Outcome
+from migration.runs.items import PUSHED, Outcome, RunItem
 from migration.runs.models import Run
 from nova_credentials.aws.client_secrets import ClientSecrets
-from nova_credentials.aws.secrets_manager import ErrorClass
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager
+from nova_credentials.document import Document
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from datetime import date
-
-    from django.contrib.auth.models import User
-
-    from migration.core.aws_store import AwsCopy
-    from migration.core.snapshots import ClientSnapshot
-    from migration.runs.items import RunItem
-    from nova_credentials.aws.secrets_manager import SecretsManager
-    from nova_credentials.document import Document
-
 
 # Resolves mismatches: checks again, copies one store to the other, or acknowledges. Each is recorded with its user.
 #
@@ -638,8 +630,8 @@ def plan_resolutions(kind: str, shown: Mapping[int, int | None]) -> ResolutionPl
         .order_by("client__slug")
     )
     by_client: dict[int, list[OpenMismatch]] = defaultdict(list)
-    for field in OpenMismatch.objects.filter(client_id__in=shown):
-        by_client[field.client_id].append(field)
+    for mismatch in OpenMismatch.objects.filter(client_id__in=shown):
+        by_client[mismatch.client_id].append(mismatch)
     seen = Comparison.objects.in_bulk(_find_older(rows, shown))
     chosen = all_clients().filter(pk__in=shown)
     pending = set(chosen.filter_push_pending().values_list("pk", flat=True))

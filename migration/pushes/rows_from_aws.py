@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from django.db import transaction
 
@@ -13,16 +13,18 @@ from credentials.models import (
     Client,
     ClientRevision,
     CountingGap,
+    Credential,
     RowsBusyError,
     lock_mappings_shared,
 )
 from credentials.pointers import is_purged, list_all_rows, list_purged_extras
 from credentials.refusals import RefusedByDatabaseError, convert_refusals
 from credentials.triggers import writes_are_counted
-from migration.core.aws_store import secrets_manager
+from migration.core.aws_store import AwsCopy, secrets_manager
 from migration.core.clients import ClientMigration
 from migration.core.secrets import OtherSecretsState, Secret
 from migration.core.snapshots import (
+    ClientSnapshot,
     reread_locked_client,
     reread_locked_snapshot,
     reread_locked_snapshots,
@@ -33,15 +35,7 @@ from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.comparison import are_equal
 from nova_credentials.document import DocumentError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from credentials.models import Credential
-    from migration.core.aws_store import AwsCopy
-    from migration.core.snapshots import ClientSnapshot
-    from nova_credentials.messages import Message
-
+from nova_credentials.messages import Message
 
 # The errors of a store that can't be read or written; their texts hold no value.
 STORE_ERRORS = (SecretsManagerError, DocumentError, RowsBusyError, RefusedByDatabaseError)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
 
 from django.db import transaction
 
@@ -12,7 +12,8 @@ from credentials.copying import (
     pick_values_behind_pointers,
     read_purged_secrets,
 )
-from credentials.models import Client
+from credentials.forms import ClientForm, CredentialForm
+from credentials.models import Client, Credential
 from credentials.pointers import make_pointer
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.aws_store import read_aws, secret_names_by_type, secrets_manager
@@ -30,17 +31,10 @@ from migration.pushes.pushes import push, write_document
 from migration.pushes.secret_writer import PartlyWrittenError, RefusedBySiteError
 from migration.runs.items import PUSHED, Outcome
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
-from nova_credentials.document import DocumentError
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.document import DocumentError, Extra
 from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from credentials.forms import ClientForm, CredentialForm
-    from credentials.models import Credential
-    from nova_credentials.credential_types import CredentialType
-    from nova_credentials.document import Extra
 
 
 class SaveRefusedError(MessageError):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 
@@ -19,7 +20,7 @@ from migration.core.aws_store import (
 )
 from migration.core.aws_writes import WritesRefusedError, get_aws_write_state
 from migration.core.keys import VersionIdKeys, load_version_keys
-from migration.core.secrets import Secret
+from migration.core.secrets import KnownSecret, Secret
 from migration.core.sentences import (
     CLIENT_LEFT_ALONE,
     FOREIGN_VERSION,
@@ -28,28 +29,20 @@ from migration.core.sentences import (
     WRITTEN_SINCE_BACKUP,
 )
 from migration.core.shared_facts import ACCOUNT, explain_differences, seen_account
+from migration.core.snapshots import ClientSnapshot
 from migration.runs.items import Outcome
 from nova_credentials import document as documents
+from nova_credentials.aws.answers import Answers, SecretDescription
 from nova_credentials.aws.requests import list_tags
 from nova_credentials.aws.secrets_manager import (
     ErrorClass,
+    SecretsManager,
     SecretsManagerError,
     SecretValue,
     SecretVersion,
 )
-from nova_credentials.messages import MessageError, Sentence, in_a_row
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from datetime import datetime
-
-    from migration.core.secrets import KnownSecret
-    from migration.core.snapshots import ClientSnapshot
-    from nova_credentials.aws.answers import Answers, SecretDescription
-    from nova_credentials.aws.secrets_manager import SecretsManager
-    from nova_credentials.document import Document
-    from nova_credentials.messages import Message
-
+from nova_credentials.document import Document
+from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 
 # Says whose a secret in AWS is: by what this database stored of it, and by the keys that prove versions.
 #

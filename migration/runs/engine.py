@@ -6,12 +6,24 @@ import logging
 import threading
 import time
 import traceback
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TypeAlias
+from datetime import datetime
+from typing import TypeAlias
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db import InterfaceError, OperationalError, connection
-from django.db.models import BooleanField, Count, F, Func, IntegerField, OuterRef, Q, Subquery
+from django.db.models import (
+    BooleanField,
+    Count,
+    F,
+    Func,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+)
 from django.db.models.expressions import RawSQL
 from django.db.models.lookups import In
 from django.utils import timezone
@@ -27,16 +39,7 @@ from migration.runs.items import RUN_INTERRUPTED, RUN_STOPPED, TRANSIENT, Outcom
 from migration.runs.models import Run, StaleRunError
 from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass
-from nova_credentials.messages import MessageError, Sentence
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-    from datetime import datetime
-
-    from django.db.models import QuerySet
-
-    from nova_credentials.messages import Message
-
+from nova_credentials.messages import Message, MessageError, Sentence
 
 # Says what each kind of run does to its clients, and does it to one after the other. Knows no act.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from django.db.models import (
     BigIntegerField,
@@ -15,22 +15,17 @@ from django.db.models import (
     ExpressionWrapper,
     F,
     Q,
+    QuerySet,
     Value,
     When,
 )
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 
 from migration.core.clients import all_clients
 from migration.core.comparisons import Resolution
-from migration.runs.items import Act, RunItem
+from migration.runs.items import Act, RunItem, RunItemQuerySet
 from migration.runs.models import Run
-
-if TYPE_CHECKING:
-    from django.db.models import QuerySet
-    from django.db.models.expressions import Combinable
-
-    from migration.runs.items import RunItemQuerySet
-
 
 # Beside the acts, the key of what the latest migration did not begin.
 LEFT_OUT = "left_out"

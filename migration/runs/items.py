@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from django.db import connection, models
 from django.db.models.expressions import RawSQL
@@ -24,10 +25,6 @@ from migration.core.sentences import RUN_WITHDRAWN
 from migration.logins.models import LoginTest, Rotation
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Sentence
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
-
 
 # Finds the items of runs that are their client's newest outcome of an act, and a failure or a refusal.
 

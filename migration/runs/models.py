@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import models, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -15,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.localization import localize
 from migration.core.audit import Actor, AuditCode, AuditEvent, acting, current_actor, limit_reason
-from migration.core.clients import MOVE_PERMISSIONS, PhaseChoices
+from migration.core.clients import MOVE_PERMISSIONS, ClientPhaseQuerySet, PhaseChoices
 from migration.core.comparisons import Comparison
 from migration.core.notices import Notice, NoticeEvent
 from migration.core.secrets import LayoutChoices
@@ -30,20 +32,13 @@ from migration.runs.items import (
     RunItemQuerySet,
     was_never_begun,
 )
+from migration.runs.plans import RunPlan
 from migration.runs.requests import RequestContent, read_request_content
-from nova_credentials.messages import MessageError, Sentence
+from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.phases import MOVES, Move, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
-
-    from django.contrib.auth.models import User
-
     from migration.campaigns.models import Wave
-    from migration.core.clients import ClientPhaseQuerySet
-    from migration.runs.plans import RunPlan
-    from nova_credentials.messages import Message
 
 
 # Owns what a run of moves is told: which move it makes of each of its clients, and why.
@@ -636,7 +631,7 @@ class Run(SteeredRun):
         campaign_wave: Wave | None = None,
         approved_by: User | None = None,
         approved_by_name: str = "",
-    ) -> Self:
+    ) -> Run:
         """Store a run over the chosen clients, with an item for each. Workers learn of it by `tasks.enqueue`.
 
         A run of `moves` takes the clients in the phase that these begin in, and waits where they need an approval. One

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, cast
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin import ModelAdmin
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
-from django.db.models import BooleanField, ExpressionWrapper, Q
-from django.http import Http404, HttpResponseRedirect, StreamingHttpResponse
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+    StreamingHttpResponse,
+)
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
@@ -47,27 +60,14 @@ from migration.runs.items import (
     was_never_begun,
     was_written_since_refusal,
 )
-from migration.runs.models import Run, StaleRunError, WithdrawnRunError
+from migration.runs.models import Run, RunQuerySet, StaleRunError, WithdrawnRunError
 from migration.runs.progress import Progress, find_progress, select_runs_for_progress
 from migration.runs.starts import enqueue_run, get_run_url, may_go_on, start_run
 from migration.templatetags.migration_pages import make_label, time_ago
 from nova_credentials.aws.secrets_manager import ErrorClass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from datetime import datetime
-    from typing import Protocol
-
-    from django.contrib.admin import ModelAdmin
-    from django.contrib.admin.views.main import ChangeList
-    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
-    from django.db.models import QuerySet
-    from django.http import HttpRequest, HttpResponse
-    from django.http.response import HttpResponseBase
-    from django.utils.safestring import SafeString
     from django_stubs_ext import StrOrPromise, StrPromise
-
-    from migration.runs.models import RunQuerySet
 
 
 # Names what mends a failed item of a run, as links for those who may follow them. Looking again is none of it.
@@ -577,22 +577,21 @@ class OpenFailuresView(AdminView):
 
 # Runs: their list, and the addresses of their pages and buttons.
 
-if TYPE_CHECKING:
 
-    class RunRow(Protocol):
-        """A run with the columns that `with_counts` adds to it."""
+class RunRow(Protocol):
+    """A run with the columns that `with_counts` adds to it."""
 
-        pk: int
-        done: int
-        total: int
-        succeeded: int
-        failed: int
-        skipped: int
-        left_out: int
-        in_work: int
-        refused: int
-        mismatched: int
-        created_at: datetime
+    pk: int
+    done: int
+    total: int
+    succeeded: int
+    failed: int
+    skipped: int
+    left_out: int
+    in_work: int
+    refused: int
+    mismatched: int
+    created_at: datetime
 
 
 class StateFilter(admin.SimpleListFilter):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import models, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -20,13 +22,7 @@ from migration.core.text import KeptNameField, get_kept_name, require_kept_name
 from nova_credentials.messages import Message, MessageError, Sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
-    from uuid import UUID
-
-    from django.contrib.auth.models import User
-
     from migration.runs.models import Run
-    from nova_credentials.messages import Sentence
 
 
 # Owns what a plan says of one client, and the rows that hold it: one for each client of a look. Never a value.

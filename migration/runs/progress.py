@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Count, F, Min, OuterRef, Q, Subquery, TextField
+from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery, TextField
 from django.db.models.functions import Cast, JSONObject
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -26,12 +27,6 @@ from migration.runs.items import CAN_BE_RETRIED, Outcome, RunItem, is_due, was_n
 from migration.runs.models import STALLED_AFTER, Run
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Message, Sentence, in_a_row
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from django.db.models import QuerySet
-
 
 # Long enough for some batches to end in it, short enough to give the present rate.
 LATELY = timedelta(seconds=30)

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import connection, models
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from migration.core.audit import AuditEvent, limit_reason
+from migration.core.audit import AuditCode, AuditEvent, limit_reason
 from migration.core.clients import PhaseChoices
 from migration.core.fields import MessageListField
 from migration.core.notices import Notice
 from migration.core.text import KeptNameField, get_kept_name, require_kept_name
-from nova_credentials.messages import Sentence
+from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import MOVES, Move, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from django.contrib.auth.models import User
-
-    from migration.core.audit import AuditCode
-    from nova_credentials.messages import Message, Sentence, Value
+    from nova_credentials.messages import Value
 
 
 OTHER_REQUEST_SHOWN = Sentence(

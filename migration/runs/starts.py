@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.humanize.templatetags.humanize import intcomma
-from django.http import HttpResponseRedirect
+from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from migration import tasks
+from migration.core.clients import ClientPhaseQuerySet
 from migration.core.pages import RUN_PERMISSION, get_signed_in_user
+from migration.logins.models import LoginStores
 from migration.runs.models import MANY_TRIES, Run
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from django.http import HttpRequest
-
-    from migration.core.clients import ClientPhaseQuerySet
-    from migration.logins.models import LoginStores
 
 
 def start_run(

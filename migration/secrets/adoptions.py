@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
+from django.contrib.auth.models import User
 from django.db import transaction
 
 from migration.core.audit import AuditCode, AuditEvent, require_reason
 from migration.core.aws_store import read_aws, secret_names, secrets_manager
 from migration.core.aws_writes import find_write_refusal
-from migration.core.comparisons import Resolution
+from migration.core.comparisons import Comparison, Resolution
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks
-from migration.core.secrets import Secret
-from migration.core.snapshots import read_snapshots
+from migration.core.secrets import KnownSecret, Secret
+from migration.core.snapshots import ClientSnapshot, read_snapshots
 from migration.pushes.comparisons import make_unsaved_comparison, read_secrets
 from migration.pushes.pushes import push
 from migration.pushes.resolutions import (
@@ -27,23 +28,14 @@ from migration.pushes.resolutions import (
 from migration.pushes.secret_writer import load_owners
 from migration.runs.items import PUSHED
 from nova_credentials.aws.context_threads import ContextThreads
-from nova_credentials.aws.secrets_manager import SecretsManagerError
-from nova_credentials.document import DocumentError
-from nova_credentials.messages import Sentence
+from nova_credentials.aws.secrets_manager import (
+    SecretDescription,
+    SecretsManager,
+    SecretsManagerError,
+)
+from nova_credentials.document import DocumentError, Layout
+from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from django.contrib.auth.models import User
-
-    from migration.core.comparisons import Comparison
-    from migration.core.secrets import KnownSecret
-    from migration.core.snapshots import ClientSnapshot
-    from nova_credentials.aws.secrets_manager import SecretDescription, SecretsManager
-    from nova_credentials.document import Layout
-    from nova_credentials.messages import Message
-
 
 CURRENT = "AWSCURRENT"
 CLIENTS_AT_ONCE, CALLS_AT_ONCE = 100, 10

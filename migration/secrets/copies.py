@@ -8,21 +8,27 @@ import struct
 import time
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote, quote_plus
 
 from ahocorasick_rs import BytesAhoCorasick
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 from psycopg import sql
 from psycopg.errors import LockNotAvailable, UndefinedTable
 
 from credentials.models import (
     CREDENTIAL_MODELS,
+    Client,
     ColumnUse,
     Credential,
     list_mapped_secret_columns,
@@ -45,25 +51,13 @@ from migration.secrets.models import (
     UnsearchedReason,
 )
 from nova_credentials import document as documents
+from nova_credentials.aws.answers import Answers
 from nova_credentials.aws.context_threads import ContextThreads
-from nova_credentials.aws.secrets_manager import SecretsManagerError, SecretValue
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError, SecretValue
 from nova_credentials.credential_types import CredentialType, get_secret_value_key
 from nova_credentials.document import EXTRA_KEY, Layout
 from nova_credentials.phases import Phase
 from nova_credentials.tables import CREDENTIALS, LEGACY_CREDENTIALS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-    from datetime import datetime
-
-    from django.contrib.auth.models import User
-    from django.db.backends.base.base import BaseDatabaseWrapper
-    from django.db.backends.utils import CursorWrapper
-
-    from credentials.models import Client
-    from nova_credentials.aws.answers import Answers
-    from nova_credentials.aws.secrets_manager import SecretsManager
-
 
 # Lists the ways in which other programs write a text into JSON, addresses and code. Pure: knows no database.
 

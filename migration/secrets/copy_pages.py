@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from datetime import datetime
+from typing import ClassVar
 
 from django.contrib import messages
 from django.core.paginator import Page, Paginator
 from django.db.models import Count, Q
-from django.http import HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
@@ -38,14 +41,6 @@ from migration.secrets.models import (
 from migration.secrets.redaction import CODE_TABLES, CREDENTIAL_TABLES, DEFAULT_COLUMNS
 from migration.templatetags.migration_pages import make_label, time_ago
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-    from datetime import datetime
-
-    from django.http import HttpRequest, HttpResponse
-    from django.utils.safestring import SafeString
-
 
 # Writes the commands that redact the copies of some clients, ready to be pasted into a shell. Reads phases only.
 

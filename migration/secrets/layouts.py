@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import transaction
 
 from credentials.models import Client, ClientRevision, RowsBusyError
@@ -18,6 +19,7 @@ from credentials.pointers import repoint_existing_pointers
 from credentials.refusals import RefusedByDatabaseError
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.aws_store import (
+    AwsCopy,
     find_known_secrets,
     list_versions_since_backup,
     read_aws,
@@ -27,12 +29,18 @@ from migration.core.aws_store import (
     secrets_manager,
 )
 from migration.core.aws_writes import find_write_refusal
-from migration.core.clients import ClientMigration, find_name_holder, store_lost_secret_slugs
+from migration.core.clients import (
+    ClientMigration,
+    ClientMigrationQuerySet,
+    find_name_holder,
+    store_lost_secret_slugs,
+)
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks
 from migration.core.secrets import OtherSecretsState, Secret
 from migration.core.sentences import IS_OFFBOARDED
 from migration.core.snapshots import (
     NAME_IS_ANOTHERS,
+    ClientSnapshot,
     read_client_with_rows,
     read_snapshot,
     read_snapshots,
@@ -46,35 +54,27 @@ from migration.pushes.secret_writer import (
     PendingWrite,
     PushOptions,
     RefusedBySiteError,
+    SecretOwners,
     load_owners,
     prepare_writer,
 )
 from migration.runs.engine import ItemFailedError, ItemsToRetry, process_one_by_one, works_on
-from migration.runs.items import Outcome
+from migration.runs.items import Outcome, RunItem
 from migration.runs.models import Run
 from migration.secrets.settings import NO_SECRET, delete_secret_and_report
 from nova_credentials import document as documents
-from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
+from nova_credentials.aws.answers import SecretDescription
+from nova_credentials.aws.secrets_manager import (
+    ErrorClass,
+    SecretsManager,
+    SecretsManagerError,
+    SecretValue,
+)
 from nova_credentials.comparison import are_equal
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError, Layout
-from nova_credentials.messages import Sentence, in_a_row
+from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from django.contrib.auth.models import User
-
-    from migration.core.aws_store import AwsCopy
-    from migration.core.clients import ClientMigrationQuerySet
-    from migration.core.snapshots import ClientSnapshot
-    from migration.pushes.secret_writer import SecretOwners
-    from migration.runs.items import RunItem
-    from nova_credentials.aws.answers import SecretDescription
-    from nova_credentials.aws.secrets_manager import SecretsManager
-    from nova_credentials.messages import Message
-
 
 # Moves the secrets of clients that NOVA renamed, and takes those away that this or a change of layout left.
 #

@@ -5,8 +5,9 @@ Holds places and numbers, never a value.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 from django.conf import settings
 from django.db import models
@@ -16,10 +17,6 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration.core.text import KeptNameField, require_kept_name
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
 
 # A search that has said nothing for this long was killed, or its place in the queue was lost.
 SILENT_AFTER = timedelta(minutes=2)

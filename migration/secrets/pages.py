@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.http import HttpResponseRedirect
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -49,6 +50,7 @@ from migration.runs.starts import start_run
 from migration.secrets.adoptions import adopt_and_overwrite_secrets, find_foreign_secrets
 from migration.secrets.layouts import LayoutRefusedError, change_layout
 from migration.secrets.settings import (
+    SettingsDrift,
     describe_settings,
     find_settings_drift,
     schedule_deletion_for_deleted_clients,
@@ -67,11 +69,7 @@ from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
-    from django.db.models import Q
-    from django.http import HttpRequest, HttpResponse
-
     from migration.core.pages import Options
-    from migration.secrets.settings import SettingsDrift
 
 
 # The page that changes the layout of a client's secrets: which they are now, which they will be, and what goes on.

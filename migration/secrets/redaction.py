@@ -6,10 +6,12 @@ import json
 import re
 import time
 from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from django.db import DatabaseError, connection, transaction
+from django.db.backends.utils import CursorWrapper
 from django.db.models import F
 from psycopg import sql
 
@@ -25,16 +27,8 @@ from migration.secrets.copies import (
     make_value_needles,
 )
 from migration.secrets.models import Redaction
-from nova_credentials.messages import MessageError, Sentence
+from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.tables import COUNT_WRITE, COUNTED_TABLES
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
-
-    from django.db.backends.utils import CursorWrapper
-
-    from nova_credentials.messages import Message, Sentence
-
 
 # Replaces secret values in a text by pointers to where they stand now. Pure: knows no database.
 

@@ -7,12 +7,14 @@ import json
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
@@ -25,34 +27,21 @@ from migration.core.clients import RECOVERY_DAYS, ClientMigration, PhaseChange
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks
 from migration.core.secrets import Secret, name_secret_slug
 from migration.core.sentences import NOT_OURS
-from migration.core.snapshots import read_snapshot, read_snapshots_for_page
+from migration.core.snapshots import ClientSnapshot, read_snapshot, read_snapshots_for_page
 from migration.logins.models import Rotation
-from migration.pushes.secret_writer import load_owners
+from migration.pushes.secret_writer import SecretOwners, load_owners
 from migration.runs.engine import ItemFailedError, ItemsToRetry, process_one_by_one, works_on
-from migration.runs.items import Outcome
+from migration.runs.items import Outcome, RunItem
 from migration.runs.models import Run
 from nova_credentials.aws.answers import Replica, SecretDescription
 from nova_credentials.aws.kms_keys import AWS_KEY, is_same_key
 from nova_credentials.aws.requests import list_tags, make_description
 from nova_credentials.aws.secret_settings import add_replicas, remove_replicas, update_secret
-from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError
+from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError
 from nova_credentials.aws.versions import CURRENT
 from nova_credentials.document import name_problem
-from nova_credentials.messages import Sentence, in_a_row
+from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
-    from datetime import datetime
-
-    from django.contrib.auth.models import User
-
-    from migration.core.snapshots import ClientSnapshot
-    from migration.pushes.secret_writer import SecretOwners
-    from migration.runs.items import RunItem
-    from nova_credentials.aws.secrets_manager import SecretsManager
-    from nova_credentials.messages import Message
-
 
 # Compares tags, description, KMS key and replicas of secrets with the settings. Asks nobody.
 

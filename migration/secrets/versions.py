@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
+from django.contrib.auth.models import User
 from django.utils.crypto import salted_hmac
 
 from credentials.copying import (
@@ -17,7 +18,7 @@ from credentials.copying import (
     pick_values_behind_pointers,
     read_purged_secrets,
 )
-from credentials.models import save_columns
+from credentials.models import Client, save_columns
 from credentials.secret_names import find_name_problem
 from credentials.triggers import writes_are_counted
 from migration.core.audit import AuditCode, AuditEvent, first_id_at, require_storable_reason
@@ -31,6 +32,7 @@ from migration.core.rate_limiter import rate_limiter
 from migration.core.secrets import find_layout, find_other_secrets_layout
 from migration.core.sentences import LOGIN_OUTCOMES, NOVA_WROTE
 from migration.core.snapshots import (
+    ClientSnapshot,
     read_client_with_rows,
     read_snapshot,
     reread_locked_client,
@@ -59,28 +61,18 @@ from migration.pushes.secret_writer import PartlyWrittenError, RefusedBySiteErro
 from migration.runs.items import PUSHED
 from migration.secrets.settings import Changes, compare_secret
 from nova_credentials import document as documents
-from nova_credentials.aws.client_secrets import read_client
+from nova_credentials.aws.client_secrets import ClientSecrets, read_client
 from nova_credentials.aws.context_threads import ContextThreads
-from nova_credentials.aws.secrets_manager import SecretsManagerError
-from nova_credentials.aws.versions import CURRENT, PENDING, list_versions
+from nova_credentials.aws.secrets_manager import (
+    SecretDescription,
+    SecretsManager,
+    SecretsManagerError,
+)
+from nova_credentials.aws.versions import CURRENT, PENDING, ListedVersion, list_versions
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.document import EXTRA_KEY, DocumentError
+from nova_credentials.document import EXTRA_KEY, Document, DocumentError
 from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-    from datetime import datetime
-
-    from django.contrib.auth.models import User
-
-    from credentials.models import Client
-    from migration.core.snapshots import ClientSnapshot
-    from nova_credentials.aws.client_secrets import ClientSecrets
-    from nova_credentials.aws.secrets_manager import SecretDescription, SecretsManager
-    from nova_credentials.aws.versions import ListedVersion
-    from nova_credentials.document import Document
-
 
 # Takes off AWSPENDING that an interrupted write left on a version of ours, once nothing can need that version.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.db.models import Count
@@ -14,6 +15,7 @@ from django.utils.translation import ngettext
 
 from credentials.localization import localize
 from migration.campaigns.models import Campaign
+from migration.clients.counts import ClientCounts, NewestComparisonCounts
 from migration.core.audit_chain import find_unsealed_since
 from migration.core.aws_writes import find_write_refusal
 from migration.core.clients import (
@@ -29,23 +31,16 @@ from migration.core.clients import (
 )
 from migration.core.comparisons import Comparison
 from migration.core.workers import Worker
+from migration.nova.models import ReaderSummary
 from migration.nova.readers import pluralize_failing_readers
+from migration.nova.tables import NovaTables
+from migration.runs.failures import SiteFailureCounts
 from migration.runs.items import Act
 from migration.runs.models import Run
 from migration.runs.requests import MoveRequest
+from migration.site.models import BackgroundFacts
 from migration.site.notices import AUDIT_NOT_SEALED
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import datetime
-
-    from migration.clients.counts import ClientCounts, NewestComparisonCounts
-    from migration.nova.models import ReaderSummary
-    from migration.nova.tables import NovaTables
-    from migration.runs.failures import SiteFailureCounts
-    from migration.site.models import BackgroundFacts
-
 
 # Holds what an alert of the dashboard is: a sentence, a number, the address of a list and actions that help.
 

@@ -6,10 +6,12 @@ import io
 import logging
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from hashlib import file_digest
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, ClassVar
 from urllib.parse import urlencode
@@ -17,14 +19,23 @@ from uuid import UUID
 
 import urllib3
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import OperationalError, ProgrammingError, connection, transaction
-from django.http import FileResponse, HttpResponseBadRequest
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBadRequest, QueryDict
+from django.http.response import HttpResponseBase
 from django.utils.dateparse import parse_date
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import BASE_INPUT_CLASSES, SELECT_CLASSES
 
-from migration.core.audit import AuditCheckpoint, AuditCode, AuditEvent, AuditLink, audit_keys
+from migration.core.audit import (
+    AuditCheckpoint,
+    AuditCode,
+    AuditEvent,
+    AuditKeys,
+    AuditLink,
+    audit_keys,
+)
 from migration.core.audit_chain import (
     LAST_POSITION,
     LATE_AFTER,
@@ -47,16 +58,7 @@ from migration.core.snapshots import repeatable_read_only
 from nova_credentials.messages import MessageError, Sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import date
-    from pathlib import Path
-
-    from django.contrib.auth.models import User
-    from django.http import HttpRequest, HttpResponse, QueryDict
-    from django.http.response import HttpResponseBase
     from django_stubs_ext import StrPromise
-
-    from migration.core.audit import AuditKeys
 
 
 # Keeps the head of the audit's chain outside the database: in the log, and at a webhook.

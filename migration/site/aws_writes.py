@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from django.contrib import messages
 from django.db import connection
-from django.http import HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES
@@ -34,14 +34,7 @@ from migration.core.write_state import (
     WriteStop,
     read_aws_write_state,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from django.http import HttpRequest, HttpResponse
-
-    from nova_credentials.messages import Message
-
+from nova_credentials.messages import Message
 
 # Loads everything that the page about AWS writes shows: the state, both identities, and who changed it when.
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db.models import Case, CharField, F, Model, Q, QuerySet, TextField, Value, When
 from django.db.models.functions import Cast
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -17,7 +18,12 @@ from django.utils.translation import gettext as _
 from migration.campaigns.members import count_by_phase_before_goal
 from migration.campaigns.models import Campaign
 from migration.campaigns.starts import may_start_campaign
-from migration.clients.counts import add_up_counts
+from migration.clients.counts import (
+    BlockerCount,
+    ClientCounts,
+    NewestComparisonCounts,
+    add_up_counts,
+)
 from migration.clients.models import CUTOVER_DAYS, KEPT_FROM_CLIENTS, read_or_count_clients
 from migration.clients.ready_moves import READY_PERMISSIONS, select_ready_outside_campaigns
 from migration.core.clients import (
@@ -33,28 +39,16 @@ from migration.core.comparisons import Comparison, DailyComparisons, Resolution
 from migration.core.pages import RUN_PERMISSION
 from migration.core.write_state import WriteStop
 from migration.moves.models import Standing
-from migration.nova.models import ReaderProcess
+from migration.nova.models import ReaderProcess, ReaderSummary
 from migration.nova.tables import read_nova_tables
 from migration.runs.models import Run
 from migration.runs.pages import make_run_badge
-from migration.runs.progress import measure_progress, select_runs_for_progress
-from migration.site.alerts import AlertData, list_alerts
-from migration.site.health import list_pulses
+from migration.runs.progress import Progress, measure_progress, select_runs_for_progress
+from migration.site.alerts import Alert, AlertData, list_alerts
+from migration.site.health import Pulse, list_pulses
 from migration.site.models import read_background_facts
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from django.http import HttpRequest
-
-    from migration.clients.counts import BlockerCount, ClientCounts, NewestComparisonCounts
-    from migration.nova.models import ReaderSummary
-    from migration.runs.progress import Progress
-    from migration.site.alerts import Alert
-    from migration.site.health import Pulse
-
 
 # Counts comparisons by day and result for a month, as a chart and a table.
 

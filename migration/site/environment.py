@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -13,10 +12,7 @@ from django.utils.translation import gettext as _
 from migration.core.aws_writes import DATABASE_IS_COPY, WRITES_STOPPED, find_write_refusal
 from migration.core.secrets import Secret
 from migration.core.sentences import HOST_DIFFERS
-
-if TYPE_CHECKING:
-    from nova_credentials.messages import Message
-
+from nova_credentials.messages import Message
 
 # Names the environment of this site, for its pages and what it sends.
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.urls import reverse
@@ -14,16 +13,11 @@ from django.utils.translation import ngettext
 
 from migration.core.clients import VIEW_CHECKS, VIEW_COMPARISONS, VIEW_READERS, VIEW_RUNS
 from migration.core.workers import Worker
+from migration.nova.models import ReaderSummary
 from migration.nova.readers import describe_readers, pluralize_failing_readers
 from migration.runs.models import Run
+from migration.site.models import BackgroundFacts
 from migration.site.notices import list_recipient_reports
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from migration.nova.models import ReaderSummary
-    from migration.site.models import BackgroundFacts
-
 
 # Every role has it, and sees by it what the doctor says of notices.
 

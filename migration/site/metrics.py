@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from django.db import connection
 from django.db.models import Min, OuterRef, Subquery
@@ -12,24 +12,16 @@ from django.utils import timezone
 
 from credentials.models import ClientWrite
 from credentials.triggers import writes_are_counted
-from migration.clients.counts import add_up_counts
+from migration.clients.counts import ClientCounts, NewestComparisonCounts, add_up_counts
 from migration.clients.models import read_or_count_clients
 from migration.core.aws_writes import find_write_refusal
 from migration.core.clients import all_clients
 from migration.core.comparisons import OpenMismatch
 from migration.core.rates import KeptCounts
 from migration.core.workers import Worker
-from migration.nova.models import ReaderProcess
+from migration.nova.models import ReaderProcess, ReaderSummary
 from migration.runs.models import Run
-from migration.site.models import read_background_facts
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from migration.clients.counts import ClientCounts, NewestComparisonCounts
-    from migration.nova.models import ReaderSummary
-    from migration.site.models import BackgroundFacts
-
+from migration.site.models import BackgroundFacts, read_background_facts
 
 # Of clients that a run did not come to yet.
 OPEN = "open"

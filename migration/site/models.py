@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from django.conf import settings
 from django.db import connection
@@ -18,10 +18,6 @@ from migration.runs.models import Run
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Message
 from nova_credentials.tables import CLIENTS
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
 
 # What is wrong with AWS itself, and not with one client's secret.
 OF_AWS = (ErrorClass.PERMISSION, ErrorClass.THROTTLED, ErrorClass.UNAVAILABLE)

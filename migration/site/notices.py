@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import socket
 import ssl
 import time
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,16 +17,17 @@ from functools import partial
 from hashlib import sha256
 from smtplib import SMTPException
 from socket import gaierror
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
 from uuid import uuid4
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth.models import User
 from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import Count, Exists, Max, Min, OuterRef, Q
-from django.http import HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.crypto import salted_hmac
@@ -74,19 +77,8 @@ from migration.secrets.models import FoundCopy, SearchedClient
 from migration.site.audit import verify_audit
 from migration.site.environment import name_environment
 from migration.site.models import OF_AWS
-from nova_credentials.messages import Sentence
+from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Collection, Iterable, Iterator
-    from urllib.parse import SplitResult
-
-    from django.contrib.auth.models import User
-    from django.http import HttpRequest, HttpResponse
-
-    from nova_credentials.messages import Message
-
 
 # Posts JSON to a webhook: no redirect is followed, and an answer is read only as far as its head. Knows no notice.
 #

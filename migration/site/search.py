@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db.models import Case, Value, When
 from django.db.models.lookups import Contains
+from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
+from unfold.sites import UnfoldAdminSite
 
 from credentials.shown_names import escape_name
 from migration.campaigns.models import Campaign
@@ -22,16 +25,8 @@ from migration.core.groups import ClientGroup
 from migration.core.pages import list_visible_logins
 from migration.core.text import CaseAndAccentsFolded, fold_text, make_folded_expression
 from migration.runs.models import Run
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-
-    from django.http import HttpRequest
-    from unfold.sites import UnfoldAdminSite
-
-    from nova_credentials.credential_types import CredentialType
-    from nova_credentials.messages import Message
-
+from nova_credentials.credential_types import CredentialType
+from nova_credentials.messages import Message
 
 # Finds what somebody may look for by a few words: clients, runs, campaigns, client groups and the site's pages.
 

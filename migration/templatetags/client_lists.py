@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import template
-from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR
+from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR, ChangeList
 from django.utils.translation import gettext as _
 
 from migration.core.groups import ClientOwner
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from django.contrib.admin.views.main import ChangeList
 
 register = template.Library()
 

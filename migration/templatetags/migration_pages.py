@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from django import template
 from django.contrib.humanize.templatetags.humanize import naturaltime
@@ -12,7 +12,7 @@ from django.db import DatabaseError
 from django.template.loader import render_to_string
 from django.utils import formats, timezone
 from django.utils.html import escape, format_html
-from django.utils.safestring import mark_safe
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -21,25 +21,17 @@ from credentials.shown_names import escape_name
 from migration.campaigns.models import describe_minutes
 from migration.core import aws_writes
 from migration.core.clients import PhaseChoices
-from migration.core.comparisons import Comparison
+from migration.core.comparisons import Comparison, OpenMismatch
 from migration.core.outgoing import LoginOutcome
 from migration.core.sentences import LOGIN_OUTCOMES
+from migration.logins.reveals import RevealedValue
 from migration.runs.items import Outcome
 from migration.runs.plans import RunPlan
 from migration.runs.requests import MoveRequest
 from migration.site.environment import describe_environment
 from nova_credentials.aws.secrets_manager import ErrorClass
-from nova_credentials.comparison import UNKNOWN_NAME, MismatchKind
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from django.utils.safestring import SafeString
-
-    from migration.core.comparisons import OpenMismatch
-    from migration.logins.reveals import RevealedValue
-    from nova_credentials.comparison import Mismatch
-    from nova_credentials.messages import Message
+from nova_credentials.comparison import UNKNOWN_NAME, Mismatch, MismatchKind
+from nova_credentials.messages import Message
 
 # As `audit_actors` names it.
 ORIGIN = re.compile(r"(?:worker|command (?P<command>\S+)) on (?P<host>.+)")

@@ -7,6 +7,8 @@ table, function or operator that another role makes in `public` is ever taken fo
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -16,6 +18,7 @@ from django.db.utils import DEFAULT_DB_ALIAS, DatabaseErrorWrapper
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import override
+from psycopg.rows import TupleRow
 
 from credentials.site_schema import SCHEMA
 from nova_admin.database.editor import ShortLockSchemaEditor
@@ -24,11 +27,8 @@ from nova_admin.database.schema import create_schema_and_carry_over
 from nova_credentials.tables import CREDENTIALS, STATEMENT_MARK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from types import TracebackType
-
     from django_stubs_ext import StrPromise
-    from psycopg.rows import TupleRow
+
 
 # `row_security = off`: a policy that somebody puts on NOVA's tables fails our statement instead of filtering its rows.
 # The leases of a host that vanishes are free once PostgreSQL notices: within a minute, and not after two hours. Over a

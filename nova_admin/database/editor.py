@@ -6,12 +6,10 @@ transaction is undone, and `migrate` begins it again (`migration/management/back
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from types import TracebackType
+from typing import Self
 
 from django.db.backends.postgresql.schema import DatabaseSchemaEditor
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 # For the session, as a schema migration may have several transactions.
 WAIT_BRIEFLY = "SET lock_timeout = '50ms'"

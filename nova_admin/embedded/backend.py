@@ -88,7 +88,7 @@ class StrictBackend(SecretsManagerBackend):
             after.last_changed_date = int(time.time())
             self._save(after.state)
 
-    def update_secret(  # noqa: PLR0917 (moto's signature)
+    def update_secret(
         self,
         secret_id: str,
         secret_string: str | None = None,
@@ -125,7 +125,7 @@ class StrictBackend(SecretsManagerBackend):
             raise ResourceExistsException("This ClientRequestToken belongs to another value.")
         return secret
 
-    def _add_secret(  # noqa: PLR0917 (moto's signature)
+    def _add_secret(
         self,
         secret_id: str,
         secret_string: str | None = None,

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import hmac
 import re
+from collections.abc import Iterable
 from http import HTTPStatus
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 ACCOUNT = "123456789012"
 KEY_ID, SECRET = "DEMO-KEY-ID-", "demo-secret-access-key-"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 
@@ -12,10 +12,8 @@ from migration.core.keys import load_version_keys
 from migration.core.secrets import Secret
 from nova_admin.embedded.identity import KEY_ID, make_secret_access_key
 from nova_credentials.aws import ClientSecretsManager
+from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.document import MAX_BYTES, Layout
-
-if TYPE_CHECKING:
-    from nova_credentials.aws.secrets_manager import SecretsManager
 
 Mail = dict[str, Any]
 GMAIL: Mail = {"email_provider": "gmail"}

@@ -8,18 +8,14 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import psycopg
+from psycopg import Connection
 
 from nova_credentials import reader
 from nova_credentials.shown_names import escape_name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from psycopg import Connection
 
 logger = logging.getLogger(__name__)
 

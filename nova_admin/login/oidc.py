@@ -14,25 +14,21 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import jwt
 from allauth.socialaccount.providers.oauth2.utils import generate_code_challenge
 from django.conf import settings
 from django.core import signing
+from django.http import HttpRequest, HttpResponse
 
 from migration.core.outgoing import Deadline, LoginFailedError
 from migration.people.lockouts import widen_address
 from migration.site.notices import open_connection
 from nova_admin.login import sentences
-from nova_credentials.messages import MessageError
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest, HttpResponse
-
-    from nova_admin.login.settings import OidcProvider
-    from nova_credentials.messages import Message
+from nova_admin.login.settings import OidcProvider
+from nova_credentials.messages import Message, MessageError
 
 # For all that is asked of the provider in one login.
 TIMEOUT_SECONDS = 10.0

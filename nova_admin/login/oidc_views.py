@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.core import signing
-from django.http import Http404, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
@@ -22,6 +21,8 @@ from migration.people.lockouts import LOGIN
 from nova_admin.login import sentences
 from nova_admin.login.adapter import begin_login
 from nova_admin.login.oidc import (
+    BegunLogin,
+    Claims,
     OidcError,
     begin_at_provider,
     keep_begun_logins,
@@ -29,12 +30,7 @@ from nova_admin.login.oidc import (
     read_login,
 )
 from nova_admin.login.people import is_account_of, sync_account
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest, HttpResponse
-
-    from nova_admin.login.oidc import BegunLogin, Claims
-    from nova_admin.login.settings import OidcProvider
+from nova_admin.login.settings import OidcProvider
 
 logger = logging.getLogger(__name__)
 # RFC 8176: the provider asked for more than one factor.

@@ -5,24 +5,19 @@ from __future__ import annotations
 import logging
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unicodedata import combining, normalize
 
 from allauth.socialaccount.models import SocialAccount
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import AnonymousUser, Group, User
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 
 from credentials.shown_names import escape_name
 from nova_admin.login import sentences
-from nova_admin.login.oidc import OidcError
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import AnonymousUser
-
-    from nova_admin.login.oidc import Claims
-    from nova_admin.login.settings import OidcProvider
+from nova_admin.login.oidc import Claims, OidcError
+from nova_admin.login.settings import OidcProvider
 
 logger = logging.getLogger(__name__)
 LONGEST_NAME = 150

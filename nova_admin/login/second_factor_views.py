@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from allauth.account.stages import LoginStageController
 from allauth.mfa.adapter import DefaultMFAAdapter
@@ -13,7 +12,8 @@ from django.contrib import admin
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_login_failed
 from django.contrib.auth.views import RedirectURLMixin
-from django.http import HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.functional import cached_property
@@ -47,13 +47,7 @@ from migration.people.second_factors import (
 from nova_admin.login.adapter import GIVEN, GIVING, SecondFactorStage, note_second_factor
 from nova_admin.login.oidc_views import AGAIN, PROOF, is_proof
 from nova_admin.login_lockout import answer_locked_out, get_address
-from nova_credentials.messages import Sentence
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest
-    from django.http.response import HttpResponseBase
-
-    from nova_credentials.messages import Message
+from nova_credentials.messages import Message, Sentence
 
 # In the form of the set-up: the secret of the new app, encrypted. In the session it would be the same for whoever has
 # that, too.
@@ -119,8 +113,6 @@ class EnterFactorView(FactorPage):
             return response
         note_second_factor(request)
         return HttpResponseRedirect(self.get_success_url())
-
-
 
 
 PROVE_AT_PROVIDER = Sentence(
@@ -264,8 +256,6 @@ def find_user_yet_to_give_code(request: HttpRequest) -> User | None:
     if not isinstance(user, User) or request.session.get(GIVEN) or not has_second_factor(user):
         return None
     return user
-
-
 
 
 # Entering a code

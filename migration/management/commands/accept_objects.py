@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
+from credentials.nova_objects import NovaObject
 from migration.core.audit import ReasonError
 from migration.management.base import FormattedCommand, find_user
 from migration.nova.tables import (
@@ -15,11 +16,6 @@ from migration.nova.tables import (
     list_nova_objects,
     split_unknown_accepted,
 )
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
-
-    from credentials.nova_objects import NovaObject
 
 # So many characters of a digest name one object.
 LEAST_DIGITS = 12

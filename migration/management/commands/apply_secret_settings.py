@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from django.core.management.base import CommandParser
 
 from credentials.shown_names import escape_name
-from migration.management.base import ClientsCommand
+from migration.core.clients import ClientPhaseQuerySet
+from migration.management.base import ClientsCommand, Options
 from migration.runs.models import Run
 from migration.secrets.settings import describe_settings, look_at_secrets
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
-
-    from migration.core.clients import ClientPhaseQuerySet
-    from migration.management.base import Options
 
 
 class Command(ClientsCommand):

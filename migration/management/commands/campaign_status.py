@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from django.core.management.base import CommandParser
 
 from migration.campaigns.explain import summarize_campaign
 from migration.campaigns.models import Campaign
 from migration.management.campaigns import CampaignCommand, find_campaign
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
 
 
 class Command(CampaignCommand):

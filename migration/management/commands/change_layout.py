@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from django.core.management.base import CommandParser
 
 from migration.management.base import ClientsCommand
 from migration.runs.models import Run
 from nova_credentials.document import Layout
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
 
 
 class Command(ClientsCommand):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from django.core.management.base import CommandParser
 
 from migration.doctor.findings import FindingState
 from migration.doctor.iam import examine_account
 from migration.management.base import FormattedCommand
 from migration.management.commands.check_nova import WORDS
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
 
 
 class Command(FormattedCommand):

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from credentials.shown_names import escape_name
 from migration.doctor.examination import examine_nova
-from migration.doctor.findings import FindingState
+from migration.doctor.findings import Finding, FindingState
 from migration.doctor.nova import role_exists
 from migration.management.base import ClientsCommand
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
-
-    from migration.doctor.findings import Finding
 
 WORDS = {
     FindingState.OK: "ok",

@@ -5,8 +5,9 @@ With `--facts`: that all hosts are to have what this one has.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
 from migration import tasks
@@ -16,9 +17,6 @@ from migration.core.aws_writes import ClaimRefused, claim_database, claim_facts,
 from migration.core.database_identity import describe_identity
 from migration.core.write_state import DatabaseClaim, DatabaseIdentity
 from migration.management.base import FormattedCommand, find_user
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
 
 
 class Command(FormattedCommand):

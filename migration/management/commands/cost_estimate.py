@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from django.core.management.base import CommandParser
 
 from migration.management.base import FormattedCommand
 from migration.site.costs import ADVICE, estimate_costs
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
 
 
 class Command(FormattedCommand):

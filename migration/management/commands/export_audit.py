@@ -1,6 +1,6 @@
 """`export_audit`: prints the entries of the audit, and records that it did."""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
@@ -16,10 +16,7 @@ from migration.core.audit_export import (
     export_audit,
     export_cutover,
 )
-from migration.management.base import FormattedCommand, find_user
-
-if TYPE_CHECKING:
-    from migration.management.base import OneLineOutput
+from migration.management.base import FormattedCommand, OneLineOutput, find_user
 
 
 class Command(FormattedCommand):

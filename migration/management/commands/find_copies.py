@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from credentials.shown_names import escape_name
 from migration import tasks
 from migration.management.base import ClientsCommand, find_user
 from migration.secrets.copies import SearchProgress, search_copies, settle_dead_searches
+from migration.secrets.models import CopySearch, FoundCopy, UnsearchedPlace
 from migration.secrets.redaction import (
     DEFAULT_COLUMNS,
     RedactionPlan,
@@ -19,11 +20,6 @@ from migration.secrets.redaction import (
     plan_redaction,
     redact,
 )
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
-
-    from migration.secrets.models import CopySearch, FoundCopy, UnsearchedPlace
 
 MEGABYTE = 1_000_000
 

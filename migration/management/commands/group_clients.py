@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 
 from credentials.shown_names import escape_name
 from migration.core.clients import all_clients
 from migration.core.groups import ClientGroup, ClientGroupError
 from migration.management.base import ClientsCommand, find_client_group, find_user
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
 
 
 class Command(ClientsCommand):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from migration.doctor.iam import (
     PolicyError,
@@ -17,9 +17,6 @@ from migration.doctor.iam import (
 )
 from migration.management.base import FormattedCommand
 from nova_credentials.document import Layout
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
 
 
 class Command(FormattedCommand):

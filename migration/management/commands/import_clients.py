@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from credentials.import_columns import IMPORT_COLUMNS
 from credentials.shown_names import escape_name
 from migration.clients.imports import (
     MOST_BYTES,
+    ImportPlan,
     ImportRefusedError,
     LineOutcome,
+    PlannedLine,
     preview_import,
     store_import,
 )
 from migration.management.base import FormattedCommand, find_user
 from migration.management.progress import show_work
 from migration.people.roles import IMPORT_PERMISSIONS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from django.core.management.base import CommandParser
-
-    from migration.clients.imports import ImportPlan, PlannedLine
 
 
 class Command(FormattedCommand):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from credentials.legacy import LegacyTableError
 from credentials.shown_names import escape_name
 from migration.clients.legacy import (
+    LegacyPlan,
     LegacyRowOutcome,
     NothingImported,
     import_legacy_clients,
@@ -18,11 +19,6 @@ from migration.clients.legacy import (
 from migration.management.base import FormattedCommand, find_user
 from migration.people.roles import LEGACY_IMPORT_PERMISSIONS
 from nova_credentials.tables import LEGACY_CREDENTIALS
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
-
-    from migration.clients.legacy import LegacyPlan
 
 
 class Command(FormattedCommand):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from credentials.models import ColumnUse
 from credentials.shown_names import escape_name
 from migration.management.base import FormattedCommand, find_user
 from migration.nova.tables import MappingRefused, map_column
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
 
 
 class Command(FormattedCommand):

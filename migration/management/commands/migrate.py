@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.management.base import CommandError
 from django.core.management.commands import migrate
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import OperationalError
 
 from credentials.shown_names import escape_invisible
 from migration.doctor.nova import keep_values_out_of_log, require_own_backends
 from migration.management.backward_plans import PatientExecutor, describe_what_stays, met_lock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from django.db.backends.base.base import BaseDatabaseWrapper
 
 # Django's command makes its executor by this name. The plan that it tells to whoever listens stays the first one.
 migrate.MigrationExecutor = PatientExecutor  # type: ignore[attr-defined]  # imported there, not declared

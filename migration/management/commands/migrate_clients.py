@@ -5,23 +5,18 @@ from __future__ import annotations
 import json
 from collections import Counter
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
+
+from django.core.management.base import CommandParser
 
 from credentials.shown_names import escape_name
-from migration.management.base import ClientsCommand
-from migration.management.progress import name_outcome, show_work
-from migration.pushes.plans import describe_client, look_at_batches, summarize_plan
+from migration.core.clients import ClientPhaseQuerySet
+from migration.management.base import ClientsCommand, Options
+from migration.management.progress import Item, name_outcome, show_work
+from migration.pushes.plans import PlanSummary, describe_client, look_at_batches, summarize_plan
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from migration.runs.plans import PlanClass, PlanCounts, RunPlan
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
-
-    from migration.core.clients import ClientPhaseQuerySet
-    from migration.management.base import Options
-    from migration.management.progress import Item
-    from migration.pushes.plans import PlanSummary
 
 # The characters of a plan that is printed: some thousand clients.
 MOST_IN_MEMORY = 1_000_000

@@ -6,18 +6,25 @@ import json
 import sys
 from argparse import ArgumentTypeError
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from heapq import merge
 from itertools import islice
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 from django.db.models.functions import Collate
 
 from credentials.shown_names import escape_name
-from migration.core.clients import MOVE_PERMISSIONS, all_clients
+from migration.core.clients import MOVE_PERMISSIONS, ClientPhaseQuerySet, all_clients
 from migration.core.sentences import ASK_BY_COMMAND, MAY_NOT_ASK
-from migration.management.base import ClientsCommand, find_client_group, find_user, parse_reason
+from migration.management.base import (
+    ClientsCommand,
+    Options,
+    find_client_group,
+    find_user,
+    parse_reason,
+)
 from migration.management.progress import ITEMS_AT_ONCE, show_work
 from migration.moves.approvals import ApprovalStepRefused, request_move, start_move_run
 from migration.moves.evidence import EVIDENCE
@@ -25,17 +32,8 @@ from migration.moves.gates import KmsAnswers, Override, ShutGate, count_override
 from migration.moves.moves import move
 from migration.runs.items import Outcome
 from migration.runs.models import MANY_TRIES, Run
-from nova_credentials.messages import Sentence
+from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from django.core.management.base import CommandParser
-
-    from migration.core.clients import ClientPhaseQuerySet
-    from migration.management.base import Options
-    from nova_credentials.messages import Message
 
 # More are a run, as pages have it too.
 MOST_AT_ONCE = 50

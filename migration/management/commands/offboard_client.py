@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from credentials.models import Client
 from credentials.shown_names import escape_name
 from migration.clients.offboarding import (
+    Leftovers,
     OffboardingError,
     bring_back_as_inactive,
     find_leftovers,
@@ -17,11 +18,6 @@ from migration.clients.offboarding import (
 from migration.core.audit import ReasonError
 from migration.core.clients import Offboarding
 from migration.management.base import FormattedCommand, find_user
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
-
-    from migration.clients.offboarding import Leftovers
 
 
 class Command(FormattedCommand):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import resource
-from typing import TYPE_CHECKING
 
+from django.core.management.base import CommandParser
 from django_q import cluster
+from django_q.brokers import Broker
 from django_q.management.commands.qcluster import Command as ClusterCommand
 
 from migration.core.audit_chain import record_process_start
@@ -14,10 +15,6 @@ from migration.core.rate_limiter import rate_limiter
 from migration.doctor.nova import require_own_backends
 from migration.task_queue import KillSafeQueue
 from migration.tasks import Timetable
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
-    from django_q.brokers import Broker
 
 # django-q's cluster makes its queues by this name.
 cluster.Queue = KillSafeQueue

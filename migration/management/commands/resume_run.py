@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import CommandError
+from django.contrib.auth.models import User
+from django.core.management.base import CommandError, CommandParser
 
 from migration.core.pages import RUN_PERMISSION
 from migration.management.base import RunCommand, find_user, require_writes
@@ -13,10 +14,6 @@ from migration.runs.items import CAN_BE_RETRIED
 from migration.runs.models import Run, StaleRunError, WithdrawnRunError
 from migration.runs.progress import RUN_REQUESTED
 from nova_credentials.messages import Sentence
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
-    from django.core.management.base import CommandParser
 
 # The largest id that PostgreSQL's bigint holds.
 LARGEST_ID = 2**63 - 1

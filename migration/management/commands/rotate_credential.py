@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from getpass import getpass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import CommandError
+from django.contrib.auth.models import User
+from django.core.management.base import CommandError, CommandParser
 
 from credentials.models import Client
 from credentials.shown_names import escape_name
 from migration.core.snapshots import read_client_with_rows
-from migration.logins.models import ROTATE_PERMISSION, RotationOpenError, RotationOutcome
+from migration.logins.models import ROTATE_PERMISSION, Rotation, RotationOpenError, RotationOutcome
 from migration.logins.pages import ROTATED, ROTATION_UNFINISHED
 from migration.logins.role_passwords import describe_missing_login, find_row
 from migration.logins.rotations import (
@@ -22,13 +23,7 @@ from migration.logins.rotations import (
 )
 from migration.management.base import FormattedCommand, find_user
 from nova_credentials.credential_types import CredentialType
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
-    from django.core.management.base import CommandParser
-
-    from migration.logins.models import Rotation
-    from nova_credentials.messages import Message
+from nova_credentials.messages import Message
 
 PROMPTS = {
     "email_password": "New password of the mailbox: ",

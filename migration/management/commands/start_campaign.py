@@ -6,9 +6,9 @@ from argparse import ArgumentTypeError
 from datetime import time
 from decimal import Decimal
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from migration.campaigns.models import GOALS
 from migration.campaigns.steps import LARGEST, CampaignStartRefusedError, start_campaign
@@ -18,9 +18,6 @@ from migration.management.campaigns import CampaignCommand
 from migration.moves.approvals import ApprovalStepRefused
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
 
 
 def read_hours(text: str) -> tuple[time, time]:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import CommandError
+from django.contrib.auth.models import User
+from django.core.management.base import CommandError, CommandParser
 
 from migration.campaigns.members import find_slugs_unmoved_by_steps, go_on_without
-from migration.campaigns.models import CampaignNotChangedError
+from migration.campaigns.models import Campaign, CampaignNotChangedError
 from migration.campaigns.steps import cancel_campaign, stop_campaign
 from migration.core.audit import ReasonError
 from migration.management.base import find_user
 from migration.management.campaigns import CampaignCommand, find_campaign
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
-    from django.core.management.base import CommandParser
-
-    from migration.campaigns.models import Campaign
 
 PERMISSIONS = {
     "stop": ("migration.change_campaign",),

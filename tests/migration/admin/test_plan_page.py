@@ -11,7 +11,7 @@ from migration.models import ClientMigration, RunPlan
 from migration.pushes import plan_pages, plans
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
-from migration.runs import engine, plans
+from migration.runs import engine
 from migration.runs.models import Run
 from migration.runs.plans import PlannedClient
 from nova_credentials.phases import Phase
@@ -218,7 +218,7 @@ def read_from_rows(monkeypatch):
     read = []
     plain = PlannedClient.from_json.__func__
     monkeypatch.setattr(
-        plans.PlannedClient,
+        PlannedClient,
         "from_json",
         classmethod(lambda cls, data: read.append(data["slug"]) or plain(cls, data)),
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentTypeError
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
@@ -13,9 +14,6 @@ from migration.management.base import OneLineCommand
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.conditions_api import NoEmbeddedAwsError, get_conditions, set_conditions
 from nova_admin.embedded.faults import Fault, FaultRule, mixed_rules
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FAULTS = ", ".join(Fault)
 LIMITS = ("seconds", "calls", "operations")

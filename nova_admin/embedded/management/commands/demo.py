@@ -11,8 +11,9 @@ import subprocess
 import sys
 import time
 from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -31,9 +32,6 @@ from migration.runs.items import Outcome
 from migration.runs.models import MANY_TRIES, Run
 from migration.tasks import enqueue
 from nova_admin.embedded import run_while_parent_lives, seeds, small_nova
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 RUN_SECONDS = 300
 START_SECONDS = 30
