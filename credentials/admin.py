@@ -14,8 +14,14 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
-from credentials.forms import ClientForm, CredentialForm
-from credentials.inlines import AwsInline, ChangeAwareFields, DatabaseInline, EmailInline
+from credentials.forms import (
+    AwsInline,
+    ChangeAwareFields,
+    ClientForm,
+    CredentialForm,
+    DatabaseInline,
+    EmailInline,
+)
 from credentials.localization import localize
 from credentials.models import Client, Credential, save_columns
 from credentials.onboarding_views import (

@@ -10,8 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext as _
 
-from credentials.forms import LineEndIgnoringTextField, SecretField
-from credentials.inlines import PORTS
+from credentials.forms import PORTS, LineEndIgnoringTextField, SecretField
 from credentials.models import CREDENTIAL_MODELS, Credential
 from credentials.onboarding import MAIL_SERVERS, SECTIONS, clean_addresses
 from nova_credentials.credential_types import CredentialType

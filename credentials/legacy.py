@@ -1,4 +1,4 @@
-"""Reads the rows of NOVA's legacy table, where there is one. Never writes it. Knows no phase."""
+"""Reads NOVA's first table, which holds one login of each type in a client's row."""
 
 from __future__ import annotations
 
@@ -15,11 +15,38 @@ from psycopg.errors import (
     WrongObjectType,
 )
 
-from credentials import legacy_sentences as sentences
 from credentials.models import quote_name_for_parametrized_sql
 from credentials.shown_names import escape_name
 from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.tables import LEGACY_CREDENTIALS, STATEMENT_MARK
+
+# Holds what can be said of NOVA's legacy table, each sentence with the key under which it is stored.
+
+LEGACY_NO_PLAIN_TABLE = Sentence(
+    "legacy_no_plain_table",
+    "%(table)s is no ordinary table, or has row security: to read it could run somebody else's code. Nothing was read.",
+)
+LEGACY_COLUMNS_LACK = Sentence(
+    "legacy_columns_lack",
+    "%(table)s lacks columns that a login needs: %(columns)s.",
+    glue=", ",
+)
+LEGACY_COLUMNS_SHUT = Sentence(
+    "legacy_columns_shut",
+    "This site may not read these columns of %(table)s: %(columns)s. Run: GRANT SELECT ON %(table)s TO the role of this"
+    " site.",
+    glue=", ",
+)
+LEGACY_COLUMNS_RETYPED = Sentence(
+    "legacy_columns_retyped",
+    "These columns of %(table)s have types that this release doesn't read: %(columns)s.",
+    glue=", ",
+)
+LEGACY_BUSY = Sentence("legacy_busy", "Somebody has locked %(table)s; try again.")
+
+
+# Reads the rows of NOVA's legacy table, where there is one. Never writes it. Knows no phase.
+
 
 # A page waits for it.
 LOCK_TIMEOUT = "2s"
@@ -89,9 +116,9 @@ def read_legacy_table() -> LegacyTableContent:
             return _read(cursor)
     except (OperationalError, ProgrammingError) as error:
         if isinstance(error.__cause__, InsufficientPrivilege):
-            raise _name_columns(sentences.LEGACY_COLUMNS_SHUT, list(TYPES)) from None
+            raise _name_columns(LEGACY_COLUMNS_SHUT, list(TYPES)) from None
         if isinstance(error.__cause__, MEANWHILE):
-            raise LegacyTableError(sentences.LEGACY_BUSY(table=LEGACY_CREDENTIALS)) from None
+            raise LegacyTableError(LEGACY_BUSY(table=LEGACY_CREDENTIALS)) from None
         raise
 
 
@@ -137,7 +164,7 @@ def _read_columns(cursor: CursorWrapper) -> dict[str, tuple[bool, str | None]]:
     if not found:
         return {}
     if not found[0][0]:
-        raise LegacyTableError(sentences.LEGACY_NO_PLAIN_TABLE(table=LEGACY_CREDENTIALS))
+        raise LegacyTableError(LEGACY_NO_PLAIN_TABLE(table=LEGACY_CREDENTIALS))
     columns = {name: (may_read, base) for _plain, name, may_read, base in found if name is not None}
     _require_columns(columns)
     return columns
@@ -147,9 +174,9 @@ def _require_columns(columns: dict[str, tuple[bool, str | None]]) -> None:
     """Raise `LegacyTableError` where a column that is read isn't there, is shut to the site or has another type."""
     read = {name: columns[name] for name in TYPES if name in columns}
     problems = {
-        sentences.LEGACY_COLUMNS_LACK: [n for n in TYPES if n not in (*read, *OPTIONAL)],
-        sentences.LEGACY_COLUMNS_SHUT: [n for n, (may_read, _base) in read.items() if not may_read],
-        sentences.LEGACY_COLUMNS_RETYPED: [
+        LEGACY_COLUMNS_LACK: [n for n in TYPES if n not in (*read, *OPTIONAL)],
+        LEGACY_COLUMNS_SHUT: [n for n, (may_read, _base) in read.items() if not may_read],
+        LEGACY_COLUMNS_RETYPED: [
             n for n, (_may_read, base) in read.items() if base not in TYPES[n]
         ],
     }

@@ -51,7 +51,6 @@ from migration.secrets import settings as applied_settings
 from migration.secrets import settings as stored_looks
 from migration.secrets.models import CopySearch
 from migration.site import audit, notices, old_rows
-from migration.site import notices as notice_looks
 from nova_credentials.phases import Phase
 
 GIVE_UP_ON_A_RUN_AFTER = timedelta(minutes=10)
@@ -263,19 +262,19 @@ def publish_audit_head() -> None:
 def send_notices() -> None:
     """Look for what is to be told, and send what waits. Scheduled every minute."""
     try:
-        notice_looks.look_at_site(by_worker=True)
+        notices.look_at_site(by_worker=True)
     finally:  # a look that fails keeps nothing from being told
         notices.send_notices(seconds=WORK_SECONDS)
 
 
 def look_at_clients() -> None:
     """Look for what is to be told of clients: mismatches, rotations, copies. Scheduled every ten minutes."""
-    notice_looks.look_at_clients()
+    notices.look_at_clients()
 
 
 def look_at_audit() -> None:
     """Verify the audit, so that it is told if it doesn't hold. Scheduled every day."""
-    notice_looks.look_at_audit()
+    notices.look_at_audit()
 
 
 def remove_other_secrets() -> None:

@@ -1,20 +1,29 @@
-"""Reads the environment's variables. An empty one counts as unset; the value of a wrong one is never repeated."""
+"""Reads the environment for the settings: each variable's kind, its default, and what can't be right."""
+
+from __future__ import annotations
 
 import logging
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import environ
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
+from django.utils.translation import gettext_lazy as _
 from psycopg import Error as PsycopgError
 from psycopg.conninfo import conninfo_to_dict
 
 from nova_credentials.aws.endpoint import GENERIC_VARIABLE, VARIABLE, refuse_configured_endpoint
+from nova_credentials.aws.kms_keys import KeyName
+
+# Reads the environment's variables. An empty one counts as unset; the value of a wrong one is never repeated.
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOCAL = BASE_DIR / ".local"
@@ -314,3 +323,492 @@ def require_aws_configuration(*, credentials: bool) -> None:
             "AWS credentials are not set. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or a role boto3"
             " finds), or set DEBUG=1 for development."
         )
+
+
+# Refuses names of the site in production that let others in: what ALLOWED_HOSTS and CSRF_TRUSTED_ORIGINS may hold.
+
+
+def require_hosts_or_domains(hosts: list[str]) -> None:
+    """Raise ImproperlyConfigured where an entry of ALLOWED_HOSTS lets in any name, or can't be one."""
+    if not all(map(is_host_or_domain, hosts)):
+        raise ImproperlyConfigured(
+            "ALLOWED_HOSTS has an entry that lets any name in, or is no host name. Name each host"
+            " (nova.example.com), or a domain with all below it (.example.com), without scheme and port."
+        )
+
+
+def require_https_origins(origins: list[str]) -> None:
+    """Raise ImproperlyConfigured for an entry of CSRF_TRUSTED_ORIGINS that isn't https:// and a host or domain."""
+    for origin in origins:
+        parts = re.fullmatch(r"https://(?:\*(?=\.))?([^:/]+|\[[^\]/]*\])(?::[0-9]{1,5})?", origin)
+        if parts is None or not is_host_or_domain(parts[1]):
+            raise ImproperlyConfigured(
+                "CSRF_TRUSTED_ORIGINS has an entry that isn't https:// and a host"
+                " (https://nova.example.com, https://*.example.com), so others could post forms."
+            )
+
+
+def is_host_or_domain(text: str) -> bool:
+    """Say whether it is a host's name or address, or a dot and a domain of at least two parts."""
+    if re.fullmatch(r"\[[0-9A-Fa-f:.]+\]", text):
+        return True
+    name = text.removeprefix(".")
+    label = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?"
+    return bool(re.fullmatch(rf"{label}(\.{label})*", name)) and (name == text or "." in name)
+
+
+# Reads the settings of what secrets have beside their values: the KMS key, and the regions with replicas.
+
+
+# An unset variable leaves replicas as they are; this word wants none.
+NO_REGIONS = "none"
+
+Replicas = dict[str, str]  # region -> KMS key there
+
+
+def parse_kms_key(value: str) -> str:
+    """Return the key's id, alias or ARN; raises ValueError for what names none."""
+    KeyName.parse(value)
+    return value
+
+
+def parse_replica_regions(value: str) -> Replicas:
+    """Split the value at its commas into REGION or REGION=KEY; raises ValueError."""
+    if value.strip().lower() == NO_REGIONS:
+        return {}
+    replicas: Replicas = {}
+    for part in split_at_commas(value):
+        region, _equals, key = (each.strip() for each in part.partition("="))
+        if parse_region(region) in replicas:
+            raise ValueError("a region is named twice")
+        if region == NO_REGIONS:
+            raise ValueError(f"regions and {NO_REGIONS} at once")
+        replicas[region] = parse_kms_key(key) if key else ""
+    if not replicas:  # of commas alone: nobody wants all replicas removed by these
+        raise ValueError(f"without a region; {NO_REGIONS} wants none")
+    return replicas
+
+
+SECRET_VARIABLES: dict[str, tuple[Callable[[str], object], object]] = {
+    "NOVA_KMS_KEY_ID": (parse_kms_key, ""),
+    "NOVA_REPLICA_REGIONS": (parse_replica_regions, None),
+}
+
+
+def read_secret_settings(env: Environment) -> tuple[str, Replicas | None]:
+    """Return the key ("": left as it is) and the replicas (None: left as they are).
+
+    Raises ImproperlyConfigured where a key isn't in the region that it is for, or a replica would have none.
+    """
+    home, key, replicas = (
+        str(env("AWS_REGION")),
+        str(env("NOVA_KMS_KEY_ID")),
+        env("NOVA_REPLICA_REGIONS"),
+    )
+    _require_region("NOVA_KMS_KEY_ID", key, home)
+    if replicas is None:
+        return key, None
+    if home in replicas:
+        raise ImproperlyConfigured(
+            f"NOVA_REPLICA_REGIONS names {home}, where the secrets are: see AWS_REGION."
+        )
+    for region, named in replicas.items():
+        _require_region("NOVA_REPLICA_REGIONS", named, region)
+        replicas[region] = named or _find_key_there(key, region)
+    return key, replicas
+
+
+def _require_region(variable: str, key: str, region: str) -> None:
+    named = KeyName.parse(key).region
+    if named not in ("", region):
+        raise ImproperlyConfigured(
+            f"{variable} names a KMS key in {named}: a secret in {region} needs one there."
+        )
+
+
+def _find_key_there(key: str, region: str) -> str:
+    """Return the key of a replica for which none is named: AWS's own only where the secret has it, too."""
+    there = KeyName.parse(key).find_name_in_region(region)
+    if not there:
+        raise ImproperlyConfigured(
+            f"NOVA_REPLICA_REGIONS names no key for {region}, and that of NOVA_KMS_KEY_ID is in one region only."
+            f" Name one: {region}=KEY."
+        )
+    return there if key else ""
+
+
+# Reads the settings of notices: to whom they go, and in which language. A webhook's address is a secret.
+
+URLS, EMAILS, LANGUAGE = "NOVA_NOTIFY_URLS", "NOVA_NOTIFY_EMAILS", "NOVA_NOTIFY_LANGUAGE"
+NOTICE_VARIABLES: dict[str, tuple[Callable[[str], object], object]] = {
+    URLS: (split_at_commas, []),
+    EMAILS: (split_at_commas, []),
+    LANGUAGE: (one_of("en", "es"), "en"),
+}
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# A test of the notices tries all of them while somebody waits.
+MOST_RECIPIENTS = 20
+
+
+@dataclass(frozen=True)
+class NotifySettings:
+    """The webhooks and mail addresses that are told, and the language of the sentences."""
+
+    urls: tuple[str, ...] = field(default=(), repr=False)
+    emails: tuple[str, ...] = field(default=(), repr=False)
+    language: str = "en"
+    # In development a webhook may be on this machine, and without TLS.
+    loopback_allowed: bool = False
+
+
+def read_notify_settings(env: Environment, *, debug: bool, mails_are_sent: bool) -> NotifySettings:
+    """Read the settings of notices; raises ImproperlyConfigured, without addresses, for wrong ones."""
+    urls, emails = tuple(dict.fromkeys(env(URLS))), tuple(dict.fromkeys(env(EMAILS)))
+    if not all(is_webhook(url, debug=debug) for url in urls):
+        raise ImproperlyConfigured(
+            f"{URLS} is not a list of https://… separated by commas, without a user and without #."
+            " In a URL, write a comma as %2C."
+        )
+    if not all(map(is_email, emails)):
+        raise ImproperlyConfigured(
+            f"{EMAILS} is not a list of mail addresses, separated by commas."
+        )
+    if max(len(urls), len(emails)) > MOST_RECIPIENTS:
+        raise ImproperlyConfigured(f"{URLS} and {EMAILS} hold up to {MOST_RECIPIENTS} each.")
+    if emails and not mails_are_sent:
+        raise ImproperlyConfigured(
+            f"{EMAILS} is set, but no mail server is: set NOVA_MAIL_URL and NOVA_MAIL_FROM."
+        )
+    return NotifySettings(urls, emails, str(env(LANGUAGE)), loopback_allowed=debug)
+
+
+def is_webhook(url: str, *, debug: bool) -> bool:
+    """Say whether this can be called: https, or in development http on this machine."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not (url.isascii() and url.isprintable() and " " not in url and host) or port == 0:
+        return False
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        return False
+    return parts.scheme == "https" or (debug and parts.scheme == "http" and host in LOOPBACK)
+
+
+def is_email(address: str) -> bool:
+    """Say whether this is a mail address."""
+    try:
+        validate_email(address)
+    except ValidationError:
+        return False
+    return address.isascii()
+
+
+# Reads the settings of the audit, and collects what its entries tell of all settings at a process's start.
+
+
+# Whatever isn't named here may hold a secret: of it the audit notes only whether it is set, and whether it changed.
+SHOWN = frozenset(
+    {
+        *("DEBUG", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "NOVA_TRUSTED_PROXIES"),
+        *("SECURE_SSL_REDIRECT", "SECURE_HSTS_SECONDS", "NOVA_DATABASE_NAMES", "AWS_REGION"),
+        *("AWS_ENDPOINT_URL_SECRETS_MANAGER", "NOVA_SECRET_LAYOUT", "NOVA_SECRET_PREFIX"),
+        *("NOVA_CLEAN_STREAK", "NOVA_DUAL_READ_HOURS", "NOVA_PURGE_AFTER_DAYS", "NOVA_MIN_READS"),
+        *("NOVA_DEMO", "NOVA_REQUIRE_APPROVAL", "NOVA_REQUIRE_SECOND_FACTOR", "NOVA_SWEEP_MINUTES"),
+        *("NOVA_KMS_KEY_ID", "NOVA_REPLICA_REGIONS"),
+        "NOVA_ROTATE_AFTER_REVEAL_DAYS",
+        *("NOVA_ENVIRONMENT", "NOVA_NOTIFY_LANGUAGE"),
+        *("SESSION_COOKIE_AGE", "NOVA_SESSION_LIMIT", "AXES_FAILURE_LIMIT", "AXES_COOLOFF_TIME"),
+        *("NOVA_OIDC_ISSUER", "NOVA_OIDC_GROUPS", "NOVA_OIDC_GROUPS_CLAIM", "NOVA_MAIL_FROM"),
+        *("NOVA_AWS_WRITES_PER_SECOND", "NOVA_AWS_READS_PER_SECOND", "NOVA_WORKERS", "LOG_LEVEL"),
+        *("NOVA_LOG_FORMAT", "NOVA_HOST_NAME"),
+    }
+)
+# Keys and passwords that others than `settings` read; a rotation of each shows.
+HIDDEN_ELSEWHERE = (
+    "SECRET_KEY_FALLBACKS",
+    "NOVA_OIDC_CLIENT_SECRET",
+    "NOVA_MAIL_URL",
+    "AWS_ACCESS_KEY_ID",
+)
+
+
+def parse_webhook(value: str) -> str:
+    """Return the URL, which has to be https; raises ValueError."""
+    try:
+        parts = urlsplit(value)
+        sound = parts.scheme == "https" and parts.hostname and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ValueError("not a URL that begins with https://")
+    return value
+
+
+AUDIT_VARIABLES: dict[str, tuple[Callable[[str], object], object]] = {
+    "NOVA_AUDIT_KEY": (str, ""),
+    "NOVA_AUDIT_OLD_KEYS": (split_at_commas, []),
+    "NOVA_AUDIT_WEBHOOK": (parse_webhook, ""),
+}
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """The keys that sign the audit, where its head is sent, and the variables that this process was started with."""
+
+    # Empty: derived from SECRET_KEY.
+    key: str = field(default="", repr=False)
+    old_keys: tuple[str, ...] = field(default=(), repr=False)
+    webhook: str = field(default="", repr=False)
+    shown: dict[str, str] = field(default_factory=dict)
+    hidden: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+def strip_url_login(value: str) -> str:
+    """Return the setting without user, password, query and fragment, where it is an address or a list of some."""
+    if "://" not in value:
+        return value
+    # Up to the last @: a password may hold any other sign.
+    return re.sub(r"[?#][^,]*", "", re.sub(r"(?<=://).*@", "", value))
+
+
+def read_audit_settings(env: Environment) -> AuditSettings:
+    """Read the settings of the audit; raises ImproperlyConfigured for a key that can be guessed."""
+    key, old_keys = str(env("NOVA_AUDIT_KEY")), tuple(env("NOVA_AUDIT_OLD_KEYS"))
+    if key:
+        require_strong_key("NOVA_AUDIT_KEY", key)
+    if key in old_keys:
+        raise ImproperlyConfigured("NOVA_AUDIT_OLD_KEYS lists the key that NOVA_AUDIT_KEY names.")
+    names = {*env.scheme, *SHOWN, *HIDDEN_ELSEWHERE}
+    given = {name: value for name in sorted(names) if (value := os.environ.get(name, "").strip())}
+    return AuditSettings(
+        key,
+        old_keys,
+        str(env("NOVA_AUDIT_WEBHOOK")),
+        {name: strip_url_login(value) for name, value in given.items() if name in SHOWN},
+        {name: value for name, value in given.items() if name not in SHOWN},
+    )
+
+
+# Knows where the workers' queue is: in PostgreSQL or, where NOVA_REDIS_URL names one, in Redis, which is an extra.
+
+
+# All hosts take from this queue; it is also the salt of django-q's signatures.
+QUEUE = "nova_admin"
+NOT_A_URL = "not the URL of a Redis (redis://…, rediss://… or unix://…)"
+# A worker asks for a task and waits for a second: a shorter time would end each such wait with an error.
+SHORTEST_TIMEOUT = 2
+TOO_SHORT = f"socket_timeout is too short: {SHORTEST_TIMEOUT} seconds or more, as workers wait for a task for a second"
+NO_CLIENT = (
+    "NOVA_REDIS_URL is set, and the package redis is not installed: it is an extra. Install it"
+    " (python -m pip install --require-hashes -r requirements-redis.lock), or leave NOVA_REDIS_URL empty: the queue is"
+    " in PostgreSQL then."
+)
+
+
+def parse_redis_url(value: str) -> str:
+    """Return the URL, which is not asked.
+
+    Raises ValueError for one that Redis' client does not take, ImproperlyConfigured where that is not installed.
+    """
+    if value.partition("://")[0] not in ("redis", "rediss", "unix"):
+        raise ValueError(NOT_A_URL)
+    if find_spec("redis") is None:
+        raise ImproperlyConfigured(NO_CLIENT)
+    import redis  # noqa: PLC0415  # only where it is used
+
+    try:
+        made = redis.from_url(value).connection_pool.make_connection()
+    except (ValueError, TypeError, redis.RedisError):  # a port or a parameter that it doesn't know
+        raise ValueError(NOT_A_URL) from None
+    timeout: float | None = getattr(made, "socket_timeout", None)  # no client declares it
+    if timeout is not None and timeout < SHORTEST_TIMEOUT:
+        raise ValueError(TOO_SHORT)
+    return value
+
+
+def make_queue_settings(redis_url: str, workers: int) -> dict[str, Any]:
+    """Return django-q's settings. Raises ImproperlyConfigured where somebody gave this host a queue of its own."""
+    if os.environ.get("Q_CLUSTER_NAME", QUEUE) not in ("", QUEUE):
+        raise ImproperlyConfigured(
+            "Q_CLUSTER_NAME is set: this host would take from a queue of that name, into which nothing is put. Unset"
+            " it, and name the host in NOVA_HOST_NAME."
+        )
+    # A task takes batches for a minute, and its last ones another (docs/scaling.md). The queue in PostgreSQL delivers a
+    # task again only after `retry`, by when `timeout` has ended the first one; a batch done twice is harmless. Redis
+    # delivers a task once: what its worker had when it was killed, the schedule queues again.
+    return {
+        "name": QUEUE,
+        "broker_class": "migration.task_queue.KnownTasksQueue",
+        **({"redis": redis_url} if redis_url else {"orm": "default"}),
+        "workers": workers,
+        # A host fetches few tasks ahead, so that each begins long before `retry`; the others are left to other hosts.
+        "queue_limit": workers,
+        "bulk": 1,
+        "poll": 0.2,
+        "timeout": 300,
+        "retry": 360,
+        "max_attempts": 5,
+        "ack_failures": False,
+        "save_limit": 1000,
+        "catch_up": False,
+        "label": _("Task queue"),
+    }
+
+
+# Reads the settings of the login: second factor, OpenID Connect, mail, and what allauth is told. Starts nothing.
+
+APPS = ("allauth.account", "allauth.socialaccount", "allauth.mfa")
+MIDDLEWARE = (
+    "allauth.account.middleware.AccountMiddleware",
+    "nova_admin.login.middleware.RequireSecondFactor",
+)
+PREFIX = "NOVA_OIDC_"
+REQUIRED = ("ISSUER", "CLIENT_ID", "CLIENT_SECRET", "GROUPS")
+# What a claim `iss` may hold; the table has so much room.
+LONGEST_ISSUER = 200
+# Guesses are counted by `nova_admin.login` and by the lock-out of the login, not here: allauth's own limits let anybody
+# lock out another.
+ALLAUTH = {
+    "ACCOUNT_ADAPTER": "nova_admin.login.adapter.LoginAdapter",
+    "ACCOUNT_EMAIL_VERIFICATION": "none",
+    "ACCOUNT_RATE_LIMITS": False,
+    "ACCOUNT_LOGIN_TIMEOUT": 600,
+    "MFA_ADAPTER": "migration.people.second_factors.FactorAdapter",
+    "MFA_SUPPORTED_TYPES": ["totp", "recovery_codes"],
+    "MFA_RECOVERY_CODES_SHOW_ONCE": True,
+    "SOCIALACCOUNT_EMAIL_VERIFICATION": "none",
+    "SOCIALACCOUNT_UID_MAX_LENGTH": 255,  # OpenID Connect's own limit of a subject
+}
+
+
+@dataclass(frozen=True)
+class OidcProvider:
+    """The provider of OpenID Connect that the site trusts, and the site's group for each of the provider's."""
+
+    issuer: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    groups: dict[str, str]
+    groups_claim: str = "groups"
+    scopes: str = "openid profile email"
+    # Answers over http could be forged: in development alone.
+    over_http: bool = False
+
+
+def read_oidc_provider(*, debug: bool) -> OidcProvider | None:
+    """Return the provider that NOVA_OIDC_… name, or None; raises ImproperlyConfigured where they are incomplete."""
+    names = (*REQUIRED, "GROUPS_CLAIM", "SCOPES")
+    env = Environment(**{f"{PREFIX}{name}": (str, "") for name in names})
+    given = {name: str(env(f"{PREFIX}{name}")) for name in names}
+    if not any(given[name] for name in REQUIRED):
+        return None
+    for name in REQUIRED:
+        if not given[name]:
+            raise ImproperlyConfigured(
+                f"{PREFIX}{name} is not set, while others of {PREFIX}… are. Set it, or unset them all."
+            )
+    optional = {"groups_claim": given["GROUPS_CLAIM"], "scopes": given["SCOPES"]}
+    provider = OidcProvider(
+        issuer=parse_issuer(given["ISSUER"], debug=debug),
+        client_id=given["CLIENT_ID"],
+        client_secret=given["CLIENT_SECRET"],
+        groups=parse_groups(given["GROUPS"]),
+        over_http=debug,
+        **{name: value for name, value in optional.items() if value},
+    )
+    if "openid" not in provider.scopes.split():
+        raise ImproperlyConfigured(f"{PREFIX}SCOPES lacks openid.")
+    return provider
+
+
+def parse_issuer(value: str, *, debug: bool) -> str:
+    """Return the issuer as its tokens name it; raises ImproperlyConfigured where answers could be forged on the way."""
+    try:
+        parts = urlsplit(value)
+        sound = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    schemes = ("https", "http") if debug else ("https",)
+    extra = sound and (parts.query or parts.fragment or parts.username is not None)
+    if not sound or extra or parts.scheme not in schemes or len(value) > LONGEST_ISSUER:
+        raise ImproperlyConfigured(
+            f"{PREFIX}ISSUER is not https://… of a provider, without ? and #, in up to {LONGEST_ISSUER} characters."
+        )
+    return value
+
+
+def parse_groups(value: str) -> dict[str, str]:
+    """Return the site's group for each group of the provider, given `theirs=Operator, others=Viewer`."""
+    pairs = [pair.rpartition("=") for pair in split_at_commas(value)]
+    groups = {theirs.strip(): ours.strip() for theirs, _equals, ours in pairs}
+    if not groups or len(groups) < len(pairs) or not all(map(all, groups.items())):
+        raise ImproperlyConfigured(
+            f"{PREFIX}GROUPS is not a list of their-group=Role, separated by commas, each of theirs once."
+        )
+    return groups
+
+
+def read_mail_and_fallback_keys(*, debug: bool) -> dict[str, object]:
+    """Return Django's settings of mail and earlier keys, and the way by which allauth finds its own."""
+    return {
+        "ALLAUTH_SETTING_GETTER": "nova_admin.environment.get_allauth_setting",
+        "SECRET_KEY_FALLBACKS": read_earlier_secret_keys(),
+        **read_mail_settings(debug=debug),
+    }
+
+
+def read_requirement(*, debug: bool) -> bool:
+    """Say whether a second factor is required; in development only where it is set."""
+    return bool(
+        Environment(NOVA_REQUIRE_SECOND_FACTOR=(parse_flag, not debug))(
+            "NOVA_REQUIRE_SECOND_FACTOR"
+        )
+    )
+
+
+def read_earlier_secret_keys() -> list[str]:
+    """Return the keys that were SECRET_KEY before; raises ImproperlyConfigured where one can be guessed."""
+    keys = split_at_commas(os.environ.get("SECRET_KEY_FALLBACKS", ""))
+    for key in keys:
+        require_strong_key("SECRET_KEY_FALLBACKS", key)
+    return keys
+
+
+def read_mail_settings(*, debug: bool) -> dict[str, object]:
+    """Return Django's mail settings from NOVA_MAIL_URL; without it, mails are printed (`debug`) or dropped."""
+    env = Environment(NOVA_MAIL_URL=(str, ""), NOVA_MAIL_FROM=(str, ""))
+    url, sender = str(env("NOVA_MAIL_URL")), str(env("NOVA_MAIL_FROM"))
+    if not url:
+        backend = "console" if debug else "dummy"
+        given: dict[str, object] = {
+            "EMAIL_BACKEND": f"django.core.mail.backends.{backend}.EmailBackend"
+        }
+    else:
+        if not re.match(r"smtp(\+tls|\+ssl|s)?://\S+:\d{1,5}/?$", url) or not sender:
+            raise ImproperlyConfigured(
+                "NOVA_MAIL_URL is not smtp+tls://user:password@host:587, or NOVA_MAIL_FROM is not set."
+            )
+        try:
+            given = {
+                key: value
+                for key, value in Environment.email_url_config(url).items()
+                if key.startswith("EMAIL_")
+            }
+        except ValueError:
+            raise ImproperlyConfigured(
+                "NOVA_MAIL_URL is not smtp+tls://user:password@host:587."
+            ) from None
+    sender = sender or "nova-admin@localhost"
+    return {
+        **given,
+        "DEFAULT_FROM_EMAIL": sender,
+        "SERVER_EMAIL": sender,  # of mails about errors
+        "EMAIL_TIMEOUT": 10,
+    }
+
+
+def get_allauth_setting(name: str, default: object) -> object:
+    """Return a setting of allauth's: it asks this function, so that all of them are in one place."""
+    return ALLAUTH.get(name, default)

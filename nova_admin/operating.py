@@ -1,20 +1,375 @@
-"""Answers the machines that watch the site: /healthz, /readyz and, with its token, /metrics.
-
-They come before hosts, https, sessions and languages are looked at: a probe knows the site by any name, and needs an
-answer while the database is away.
-"""
+"""Answers those who watch the site: whether it lives, whether it is ready, and its metrics."""
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
 from http import HTTPStatus
 
 from django.conf import settings
-from django.db import Error
+from django.db import Error, connection
+from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 
-from nova_admin.readiness import WELL, readiness_book
+from migration.core.aws_store import secrets_manager
+from migration.core.aws_writes import get_aws_write_state, learn_facts
+from migration.core.shared_facts import find_differences
+from migration.core.workers import Worker
+from migration.site.metrics import SiteNumbers, load_site_numbers
+from migration.task_queue import count_queued_tasks
+from nova_credentials.aws.secrets_manager import SecretsManagerError
+
+# Finds out whether this site can work: its database, schema, workers, their queue and AWS, each in bounded time.
+#
+# Anybody may ask, so an answer is kept for some seconds, and it says of each part only whether it is well, and by name
+# which settings differ from those of other hosts.
+
+
+# An answer is kept for so long; AWS and the schema are asked more seldom than the rest.
+KEPT_SECONDS = 5.0
+KEPT_SECONDS_OF_SLOW = 30.0
+# So long somebody waits for an answer; what isn't known by then has failed.
+WAIT_SECONDS = 3.0
+
+WELL, FAILED = "ok", "failed"
+
+logger = logging.getLogger(__name__)
+
+
+class HostDiffersError(Exception):
+    """Says that this process differs from what all hosts share; its text names in what, and no value."""
+
+
+class Part(StrEnum):
+    """The parts without which the site can't do its work."""
+
+    DATABASE = "database"
+    SCHEMA = "schema"
+    WORKERS = "workers"
+    QUEUE = "queue"
+    AWS = "aws"
+    SHARED = "shared"
+
+
+def check_database() -> bool:
+    """Return True if the database answers; raises Django's database error where it does not."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        return bool(cursor.fetchone() == (1,))
+
+
+def check_schema() -> bool:
+    """Say whether every schema migration of this release has run."""
+    executor = MigrationExecutor(connection)
+    return not executor.migration_plan(executor.loader.graph.leaf_nodes())
+
+
+def check_workers() -> bool:
+    """Say whether a worker that takes tasks was alive lately."""
+    return Worker.objects.alive().taking_tasks().exists()
+
+
+def check_redis_queue() -> bool:
+    """Say whether Redis can take tasks; True where the queue is in PostgreSQL (see `check_database`)."""
+    return not settings.NOVA_REDIS_URL or count_queued_tasks() is not None
+
+
+def check_aws() -> bool:
+    """Return True if AWS answers this site's role, even that no such secret exists; else raise its error."""
+    try:
+        secrets_manager(interactive=True).describe_secret(
+            f"{settings.NOVA_SECRET_PREFIX}/is-aws-there"
+        )
+    except SecretsManagerError as error:
+        if not error.not_found:
+            raise
+    return True
+
+
+def check_shared_facts() -> bool:
+    """Return True if this process has what all hosts must share; raises HostDiffersError.
+
+    AWS is asked for its account where it isn't known.
+    """
+    with suppress(SecretsManagerError):
+        learn_facts(pause=KEPT_SECONDS_OF_SLOW)
+    if differing := find_differences(get_aws_write_state().facts):
+        raise HostDiffersError(", ".join(differing))
+    return True
+
+
+CHECKS: dict[Part, tuple[Callable[[], bool], float]] = {
+    Part.DATABASE: (check_database, KEPT_SECONDS),
+    Part.WORKERS: (check_workers, KEPT_SECONDS),
+    Part.QUEUE: (check_redis_queue, KEPT_SECONDS),
+    Part.SCHEMA: (check_schema, KEPT_SECONDS_OF_SLOW),
+    Part.SHARED: (check_shared_facts, KEPT_SECONDS),
+    Part.AWS: (check_aws, KEPT_SECONDS_OF_SLOW),
+}
+# Looked at by a thread each, one part after the other: where PostgreSQL hangs, AWS and Redis are still asked.
+GROUPS = ((Part.DATABASE, Part.WORKERS, Part.SCHEMA), (Part.AWS, Part.SHARED), (Part.QUEUE,))
+
+
+@dataclass
+class Knowledge:
+    """Keeps what is told of one part of the site, and until when that counts, on the monotonic clock."""
+
+    told: str = FAILED
+    until: float = field(default=float("-inf"))
+
+
+class ReadinessBook:
+    """Holds what one process knows. Thread-safe: however many ask, one thread of each group looks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known = {part: Knowledge() for part in Part}
+        self._looking: dict[tuple[Part, ...], threading.Thread] = {}
+
+    def read(self) -> dict[Part, str]:
+        """Return of each part what is told of it, in at most WAIT_SECONDS. What isn't known by then has failed."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        for looking in self._look_if_due():
+            looking.join(max(0.0, deadline - time.monotonic()))
+        with self._lock:
+            now = time.monotonic()
+            return {
+                part: known.told if known.until > now else FAILED
+                for part, known in self._known.items()
+            }
+
+    def _look_if_due(self) -> list[threading.Thread]:
+        """Return the threads that look now, begun where something has to be looked at."""
+        with self._lock:
+            for group in GROUPS:
+                now, before = time.monotonic(), self._looking.get(group)
+                due = [part for part in group if self._known[part].until <= now]
+                if due and not (before and before.is_alive()):
+                    # It can be left to itself where a part hangs: it doesn't keep the process from ending.
+                    self._looking[group] = threading.Thread(
+                        target=self._look_at, args=(due,), name="readiness", daemon=True
+                    )
+                    self._looking[group].start()
+            return [thread for thread in self._looking.values() if thread.is_alive()]
+
+    def _look_at(self, parts: list[Part]) -> None:
+        try:
+            for part in parts:
+                check, seconds = CHECKS[part]
+                told = _ask(part, check)
+                with self._lock:
+                    self._known[part] = Knowledge(told, time.monotonic() + seconds)
+        finally:
+            connection.close()
+
+
+def _ask(part: Part, check: Callable[[], bool]) -> str:
+    try:
+        return WELL if check() else FAILED
+    except HostDiffersError as error:
+        return f"{FAILED}: {error}"
+    except Exception as error:  # noqa: BLE001  # whatever it is, the answer is kept: nobody may have it asked again at once
+        logger.warning("Not ready: %s (%s)", part, type(error).__name__)
+        return FAILED
+
+
+readiness_book = ReadinessBook()
+
+
+# Writes the site's numbers in Prometheus' text format. No label holds a client's name: labels have few values.
+#
+# The numbers are the database's, so each process answers the same, and none has to know of the others.
+
+Labels = tuple[str, ...]
+
+
+__all__ = ["CONTENT_TYPE", "write_metrics"]
+
+
+def write_metrics() -> bytes:
+    """Return all metrics as they are now, as text for Prometheus; raises Django's database errors."""
+    registry = CollectorRegistry()
+    registry.register(Collector(load_site_numbers(), count_queued_tasks()))
+    return generate_latest(registry)
+
+
+class Collector:
+    """Describes numbers that were loaded before, so that an error comes before the first line."""
+
+    def __init__(self, numbers: SiteNumbers, queued: int | None) -> None:
+        self._numbers, self._queued = numbers, queued
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield each metric with its help."""
+        yield from self._collect_clients()
+        yield from self._collect_runs()
+        yield from self._collect_reads()
+        yield from self._collect_site()
+
+    def _collect_clients(self) -> Iterator[Metric]:
+        clients, comparisons = self._numbers.clients, self._numbers.comparisons
+        yield make_gauges(
+            "nova_clients",
+            "Clients by phase.",
+            ("phase",),
+            {(str(row.phase),): row.clients for row in clients.phases},
+        )
+        yield make_gauges(
+            "nova_clients_compared",
+            "Clients in phases that write both stores, by the result of their newest comparison.",
+            ("result",),
+            {(str(status),): number for status, number in comparisons.by_status.items()},
+        )
+        yield make_gauge(
+            "nova_mismatches", "Fields that differ now.", self._numbers.open_mismatches
+        )
+        yield make_gauge(
+            "nova_pushes_pending", "Clients whose newest rows are not in AWS.", clients.push_pending
+        )
+        yield make_gauge(
+            "nova_pushes_refused",
+            "Clients whose rows or secret have to be corrected before a push.",
+            clients.push_refused,
+        )
+        yield make_gauge(
+            "nova_pushes_oldest_seconds",
+            "Seconds since the oldest write that waits for its push; 0 without any.",
+            self._numbers.oldest_push_seconds,
+        )
+        yield make_gauges(
+            "nova_clients_failed",
+            "Clients whose newest try failed or was refused, by act.",
+            ("act",),
+            {(act,): number for act, number in self._numbers.failures.items()},
+        )
+        yield make_gauge(
+            "nova_credentials_to_rotate",
+            "Credentials that stood in plain text and were not rotated since.",
+            self._numbers.to_rotate,
+        )
+
+    def _collect_runs(self) -> Iterator[Metric]:
+        runs, work = self._numbers.runs, self._numbers.work
+        yield make_gauges(
+            "nova_runs", "Runs that are not finished.", ("kind", "state"), runs.by_state
+        )
+        yield make_gauges(
+            "nova_run_clients",
+            "Clients in runs that are not finished, by outcome; open: still to do.",
+            ("kind", "outcome"),
+            runs.clients,
+        )
+        yield make_gauge(
+            "nova_runs_idle_seconds",
+            "Seconds since a worker worked on the running run that was left alone for longest.",
+            runs.idle_seconds,
+        )
+        states = [campaign.state for campaign in work.campaigns]
+        yield make_gauges(
+            "nova_campaigns",
+            "Campaigns that are not over, by state.",
+            ("state",),
+            {(state,): states.count(state) for state in states},
+        )
+        yield make_gauges(
+            "nova_rotations",
+            "Clients whose rotation stopped, is not finished, or is overdue.",
+            ("state",),
+            {(state,): number for state, number in work.rotations.items()},
+        )
+
+    def _collect_reads(self) -> Iterator[Metric]:
+        readers = self._numbers.readers
+        yield make_gauge(
+            "nova_readers", "Processes of NOVA that read in the last hour.", readers.seen
+        )
+        yield make_gauge(
+            "nova_readers_failing", "Of these, processes that AWS failed lately.", readers.failing
+        )
+        yield make_gauge(
+            "nova_other_statements",
+            "Statements that others read credential tables with in the last hour.",
+            self._numbers.work.other_statements,
+        )
+        yield make_counters(
+            "nova_reads",
+            "Reads of credentials by NOVA, by what came of comparing both stores.",
+            ("result",),
+            {(result,): number for result, number in self._numbers.reads.items()},
+        )
+
+    def _collect_site(self) -> Iterator[Metric]:
+        numbers = self._numbers
+        yield make_counters(
+            "nova_aws_calls",
+            "Calls of this site to Secrets Manager, retries too, by operation and outcome.",
+            ("operation", "outcome"),
+            numbers.aws_calls,
+        )
+        yield make_gauge(
+            "nova_aws_writes_allowed",
+            "1 if this host may write to AWS; 0 if writes are stopped, or its database is a duplicate, or it differs.",
+            int(numbers.may_write_to_aws),
+        )
+        yield make_gauge(
+            "nova_writes_counted",
+            "1 if every write to NOVA's tables is counted, else 0.",
+            int(numbers.writes_are_counted),
+        )
+        yield make_gauge(
+            "nova_workers", "Worker processes that are alive and take tasks.", numbers.workers
+        )
+        if seen_at := numbers.work.worker_seen_at:
+            yield make_gauge(
+                "nova_worker_seen_seconds",
+                "Seconds since any worker was alive.",
+                max(0.0, (timezone.now() - seen_at).total_seconds()),
+            )
+        if self._queued is not None:
+            yield make_gauge("nova_queue_tasks", "Tasks that wait for a worker.", self._queued)
+
+
+def make_gauge(name: str, description: str, value: float) -> Metric:
+    """Return a metric with this one value, of the kind whose number goes up and down."""
+    return GaugeMetricFamily(name, description, value=value)
+
+
+def make_gauges(
+    name: str, description: str, labels: Labels, values: Mapping[Labels, float]
+) -> Metric:
+    """Return numbers of one kind that go up and down, by their labels."""
+    return _add_values(GaugeMetricFamily(name, description, labels=labels), values)
+
+
+def make_counters(
+    name: str, description: str, labels: Labels, values: Mapping[Labels, float]
+) -> Metric:
+    """Return numbers that only go up, by their labels. Their name gets `_total`."""
+    return _add_values(CounterMetricFamily(name, description, labels=labels), values)
+
+
+def _add_values(
+    family: GaugeMetricFamily | CounterMetricFamily, values: Mapping[Labels, float]
+) -> Metric:
+    for labels, value in sorted(values.items()):
+        family.add_metric(labels, value)
+    return family
+
+
+# Answers the machines that watch the site: /healthz, /readyz and, with its token, /metrics.
+#
+# They come before hosts, https, sessions and languages are looked at: a probe knows the site by any name, and needs an
+# answer while the database is away.
 
 METHODS = ("GET", "HEAD")
 BEARER = "Bearer "
@@ -56,7 +411,6 @@ def answer_readiness() -> HttpResponse:
 
 def answer_metrics() -> HttpResponse:
     """Return the numbers in Prometheus' text format; 503 where the database doesn't give them."""
-    from nova_admin.metrics import CONTENT_TYPE, write_metrics  # noqa: PLC0415  # most sites have no Prometheus
 
     try:
         text = write_metrics()

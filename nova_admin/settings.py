@@ -8,15 +8,7 @@ import socket
 
 from django.core.exceptions import ImproperlyConfigured
 
-from nova_admin import (
-    audit_settings,
-    content_policy,
-    environment,
-    notify_settings,
-    queue_settings,
-    secret_settings,
-    site_names,
-)
+from nova_admin import content_policy, environment
 from nova_admin.environment import (
     decimal_up_to,
     one_of,
@@ -24,9 +16,6 @@ from nova_admin.environment import (
     split_at_commas,
     whole_number_from,
 )
-from nova_admin.login import settings as factor_settings
-from nova_admin.login_settings import *  # noqa: F403  # AXES_…, AUTH…, SESSION_…: it says why each
-from nova_admin.login_settings import LOGIN_VARIABLES
 from nova_admin.logs import FORMATS, make_logging
 from nova_admin.looks import UNFOLD  # noqa: F401  # a setting
 from nova_admin.trusted_proxies import PROTO, TrustedProxies
@@ -38,9 +27,9 @@ env = environment.Environment(
     DEBUG=(parse_flag, False),
     SECRET_KEY=(str, ""),
     NOVA_FINGERPRINT_KEY=(str, ""),
-    **audit_settings.SCHEME,
-    **secret_settings.SCHEME,
-    **notify_settings.SCHEME,
+    **environment.AUDIT_VARIABLES,
+    **environment.SECRET_VARIABLES,
+    **environment.NOTICE_VARIABLES,
     ALLOWED_HOSTS=(split_at_commas, []),
     CSRF_TRUSTED_ORIGINS=(split_at_commas, []),
     NOVA_TRUSTED_PROXIES=(TrustedProxies.parse, TrustedProxies()),
@@ -69,14 +58,21 @@ env = environment.Environment(
     NOVA_SWEEP_MINUTES=(whole_number_from(1), 15),
     NOVA_AWS_WRITES_PER_SECOND=(whole_number_from(1), 48),
     NOVA_AWS_READS_PER_SECOND=(whole_number_from(1), 90),
-    NOVA_REDIS_URL=(queue_settings.parse_redis_url, ""),
+    NOVA_REDIS_URL=(environment.parse_redis_url, ""),
     NOVA_HOST_NAME=(environment.parse_label, ""),
     NOVA_WORKERS=(whole_number_from(1), 2),
     LOG_LEVEL=(environment.parse_log_level, "INFO"),
     NOVA_LOG_FORMAT=(one_of(*FORMATS), "text"),
     NOVA_METRICS_TOKEN=(str, ""),
     NOVA_ERROR_MAILS=(split_at_commas, []),
-    **LOGIN_VARIABLES,
+    # All times are in seconds, but AXES_COOLOFF_TIME is in hours, as in django-axes.
+    # A session ends that long after its last use, polls of open pages not counted …
+    SESSION_COOKIE_AGE=(whole_number_from(60), 30 * 60),
+    # … and that long after the login in any case.
+    NOVA_SESSION_LIMIT=(whole_number_from(60), 8 * 60 * 60),
+    # So many wrong passwords for one user from one address lock out that pair, for that long since the last of them.
+    AXES_FAILURE_LIMIT=(whole_number_from(1), 5),
+    AXES_COOLOFF_TIME=(decimal_up_to(24), 0.25),
 )
 
 DEBUG = env("DEBUG")
@@ -84,14 +80,14 @@ DEBUG = env("DEBUG")
 SECRET_KEY = env.require_secret_key()
 # The key of the short codes in comparisons; where it is empty, it is derived from SECRET_KEY.
 NOVA_FINGERPRINT_KEY = env.get_fingerprint_key()
-NOVA_AUDIT = audit_settings.read_audit_settings(env)
+NOVA_AUDIT = environment.read_audit_settings(env)
 ALLOWED_HOSTS = env.require_value_or_default(
     "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
 )
 CSRF_TRUSTED_ORIGINS = env("CSRF_TRUSTED_ORIGINS")
 if not DEBUG:
-    site_names.require_hosts_or_domains(ALLOWED_HOSTS)
-    site_names.require_https_origins(CSRF_TRUSTED_ORIGINS)
+    environment.require_hosts_or_domains(ALLOWED_HOSTS)
+    environment.require_https_origins(CSRF_TRUSTED_ORIGINS)
 
 # The first middleware takes these headers out of every request whose proxy isn't named.
 NOVA_TRUSTED_PROXIES = env("NOVA_TRUSTED_PROXIES")
@@ -127,7 +123,7 @@ if problem := name_problem("x", prefix=NOVA_SECRET_PREFIX, layout=Layout(NOVA_SE
         f"NOVA_SECRET_PREFIX can't be the prefix of a secret's name: {problem}."
     )
 # The KMS key of the secrets and the regions with replicas, each with its key there. None: left as they are.
-NOVA_KMS_KEY_ID, NOVA_REPLICA_REGIONS = secret_settings.read_secret_settings(env)
+NOVA_KMS_KEY_ID, NOVA_REPLICA_REGIONS = environment.read_secret_settings(env)
 # As NOVA's own processes have them: what they cached, they use for so long, and where AWS is unavailable for longer.
 NOVA_CACHE_SECONDS, NOVA_STALE_SECONDS = env("NOVA_CACHE_SECONDS"), env("NOVA_STALE_SECONDS")
 
@@ -156,12 +152,48 @@ NOVA_HOST_NAME = env("NOVA_HOST_NAME") or socket.gethostname()
 LOG_LEVEL, NOVA_LOG_FORMAT = env("LOG_LEVEL"), env("NOVA_LOG_FORMAT")
 # With it /metrics answers; without one there is no such page.
 NOVA_METRICS_TOKEN = env.get_metrics_token()
+
+# Logins: which passwords are refused, who is locked out, when a session ends. `migration/checks.py` names the weak ones
+# for `check --deploy`.
 SESSION_COOKIE_AGE, NOVA_SESSION_LIMIT = env("SESSION_COOKIE_AGE"), env("NOVA_SESSION_LIMIT")
 AXES_FAILURE_LIMIT, AXES_COOLOFF_TIME = env("AXES_FAILURE_LIMIT"), env("AXES_COOLOFF_TIME")
-NOVA_REQUIRE_SECOND_FACTOR = factor_settings.read_requirement(debug=DEBUG)
-NOVA_OIDC = factor_settings.read_oidc_provider(debug=DEBUG)
-globals().update(factor_settings.read_mail_and_fallback_keys(debug=DEBUG))
-NOVA_NOTIFY = notify_settings.read_notify_settings(
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}", "OPTIONS": options}
+    for name, options in (
+        ("UserAttributeSimilarityValidator", {}),
+        ("MinimumLengthValidator", {"min_length": 12}),
+        ("CommonPasswordValidator", {}),
+        ("NumericPasswordValidator", {}),
+    )
+]
+# The first one refuses whoever is locked out, before any password is checked.
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "nova_admin.login.permissions.PermissionBackend",
+]
+
+# The end of a session is kept with it in the database, so its cookie says nothing of it: it goes with the browser.
+SESSION_ENGINE = "nova_admin.session_store"
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+
+AXES_ENABLED = True
+# By the pair, so that nobody can lock out somebody who is at another address. The handler adds the lock of an address.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_HANDLER = "nova_admin.login_lockout.LoginHandler"
+AXES_CLIENT_IP_CALLABLE = "nova_admin.login_lockout.get_address"
+AXES_USERNAME_CALLABLE = "nova_admin.login_lockout.get_account"
+AXES_LOCKOUT_CALLABLE = "nova_admin.login_lockout.answer_locked_out"
+# Who goes on trying is refused without being counted: it would fill the table, and no lock would ever end.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_RESET_ON_SUCCESS = True
+# The site keeps its own records (`migration.WrongPassword`) and shows them on a page of its own.
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+NOVA_REQUIRE_SECOND_FACTOR = environment.read_requirement(debug=DEBUG)
+NOVA_OIDC = environment.read_oidc_provider(debug=DEBUG)
+globals().update(environment.read_mail_and_fallback_keys(debug=DEBUG))
+NOVA_NOTIFY = environment.read_notify_settings(
     env, debug=DEBUG, mails_are_sent=DEBUG or bool(os.environ.get("NOVA_MAIL_URL", "").strip())
 )
 
@@ -176,7 +208,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "axes",  # before `migration`, which records what it counted
-    *factor_settings.APPS,
+    *environment.APPS,
     "credentials",
     "migration",
     "django_q",  # its command `qcluster` is replaced by that of `migration`
@@ -201,7 +233,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "nova_admin.middleware.note_actor",
     "nova_admin.session_end.RenewOrEndSessions",
-    *factor_settings.MIDDLEWARE,
+    *environment.MIDDLEWARE,
     "nova_admin.middleware.ExplainSchemaErrors",
     "axes.middleware.AxesMiddleware",
 ]
@@ -256,7 +288,7 @@ if not DEBUG:
     # By these names browsers take a cookie from this host by https alone, so no neighbour's page can set one.
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
 
-Q_CLUSTER = queue_settings.make_queue_settings(NOVA_REDIS_URL, NOVA_WORKERS)
+Q_CLUSTER = environment.make_queue_settings(NOVA_REDIS_URL, NOVA_WORKERS)
 
 DEFAULT_EXCEPTION_REPORTER_FILTER = "nova_admin.reporting.NoValues"
 DEFAULT_EXCEPTION_REPORTER = "nova_admin.reporting.ErrorReport"

@@ -11,7 +11,7 @@ from migration.runs import engine
 from migration.runs.models import Run
 from migration.secrets.copies import search_copies
 from migration.site.notices import look_at_clients
-from nova_admin.notify_settings import NotifySettings
+from nova_admin.environment import NotifySettings
 from tests.factories import make_client, update
 from tests.haystack import Haystack, everything_logged
 from tests.migration.notices.conftest import TEAM, send_now

@@ -16,7 +16,6 @@ from migration.core.clients import all_clients
 from migration.models import PhaseChange, Resolution
 from migration.moves.moves import move
 from migration.pushes import resolutions
-from migration.pushes import resolutions as undone_copies
 from nova_credentials.aws import ClientSecretsManager
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_user, sent_form, update
@@ -139,7 +138,7 @@ class Way:
         for step in (
             *(lambda new=new: move(client_id=self.pk, new=new) for new in refused),
             lambda: resolutions.copy_to_postgres(client_id=self.pk),
-            lambda: undone_copies.undo_copy(client_id=self.pk, seen="", reason=""),
+            lambda: resolutions.undo_copy(client_id=self.pk, seen="", reason=""),
         ):
             before = self.phase
             try:

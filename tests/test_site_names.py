@@ -3,7 +3,7 @@
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from nova_admin.site_names import require_hosts_or_domains, require_https_origins
+from nova_admin.environment import require_hosts_or_domains, require_https_origins
 from tests.checkout import manage
 from tests.test_settings import DEVELOPMENT, NAMED, PRODUCTION
 

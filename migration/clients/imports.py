@@ -23,7 +23,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext_lazy as _
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
-from credentials import sentences as credential_sentences
+from credentials import sentences
 from credentials.import_columns import (
     CLIENT_COLUMNS,
     IMPORT_COLUMNS,
@@ -863,7 +863,7 @@ def _write_columns(written: Iterable[tuple[Client | Credential, Collection[str]]
     for (model, columns), rows in together.items():
         done = model._default_manager.bulk_update(rows, columns, batch_size=WRITTEN_AT_ONCE)
         if done < len(rows):
-            raise RefusedByDatabaseError(credential_sentences.ROW_LEFT_OUT())
+            raise RefusedByDatabaseError(sentences.ROW_LEFT_OUT())
 
 
 def _put_into_groups(changed: Iterable[ClientImport], by: User | None) -> list[ClientGroup]:

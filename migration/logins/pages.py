@@ -23,8 +23,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from unfold.widgets import BASE_INPUT_CLASSES
 
-from credentials.forms import CredentialForm
-from credentials.inlines import CredentialInline
+from credentials.forms import CredentialForm, CredentialInline
 from credentials.localization import localize
 from credentials.models import CREDENTIAL_MODELS, Client, Credential
 from credentials.nova_columns import NovaSchemaError

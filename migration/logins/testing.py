@@ -12,9 +12,9 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
+from credentials.copying import match_rows
 from credentials.models import Client, Credential
 from credentials.pointers import is_purged
-from credentials.row_matching import match_rows
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.aws_store import read_aws, secrets_manager
 from migration.core.aws_writes import TEST_LOGIN

@@ -26,8 +26,8 @@ from django.http import HttpRequest, HttpResponse
 from migration.core.outgoing import Deadline, LoginFailedError
 from migration.people.lockouts import widen_address
 from migration.site.notices import open_connection
+from nova_admin.environment import OidcProvider
 from nova_admin.login import sentences
-from nova_admin.login.settings import OidcProvider
 from nova_credentials.messages import Message, MessageError
 
 # For all that is asked of the provider in one login.

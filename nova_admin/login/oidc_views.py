@@ -18,6 +18,7 @@ from django.views.decorators.http import require_GET
 
 from credentials.localization import localize
 from migration.people.lockouts import LOGIN
+from nova_admin.environment import OidcProvider
 from nova_admin.login import sentences
 from nova_admin.login.adapter import begin_login
 from nova_admin.login.oidc import (
@@ -30,7 +31,6 @@ from nova_admin.login.oidc import (
     read_login,
 )
 from nova_admin.login.people import is_account_of, sync_account
-from nova_admin.login.settings import OidcProvider
 
 logger = logging.getLogger(__name__)
 # RFC 8176: the provider asked for more than one factor.

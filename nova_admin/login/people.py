@@ -15,9 +15,9 @@ from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 
 from credentials.shown_names import escape_name
+from nova_admin.environment import OidcProvider
 from nova_admin.login import sentences
 from nova_admin.login.oidc import Claims, OidcError
-from nova_admin.login.settings import OidcProvider
 
 logger = logging.getLogger(__name__)
 LONGEST_NAME = 150

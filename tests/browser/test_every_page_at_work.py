@@ -16,7 +16,7 @@ from migration.runs import engine
 from migration.runs.models import Run
 from migration.secrets.copies import search_copies
 from migration.site.notices import send_test_to_recipients
-from nova_admin.notify_settings import NotifySettings
+from nova_admin.environment import NotifySettings
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.browser.axe import violations

@@ -3,7 +3,7 @@
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group
 
-from nova_admin.login.settings import OidcProvider
+from nova_admin.environment import OidcProvider
 from tests.browser.axe import violations
 from tests.factories import make_user
 from tests.login.codes import Phone, give_factor

@@ -125,7 +125,7 @@ def test_a_site_is_built_runs_as_in_production_and_ends(site, tmp_path):
     # A read-only disk is enough, and every line of the log is JSON, those of the web server too.
     assert list_files(site.folder) == before
     lines = [json.loads(line) for line in site.log.read_text().splitlines()]
-    assert {"gunicorn.error", "nova_admin.readiness"} <= {line["logger"] for line in lines}
+    assert {"gunicorn.error", "nova_admin.operating"} <= {line["logger"] for line in lines}
     assert any("Not ready: aws" in line["message"] for line in lines)
     assert [line for line in lines if line["level"] not in ("INFO", "WARNING")] == []
     lines = [json.loads(line) for line in (tmp_path / "worker.log").read_text().splitlines()]

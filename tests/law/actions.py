@@ -27,7 +27,6 @@ from migration.moves import moves
 from migration.moves.approvals import start_move_run
 from migration.moves.gates import ShutGate
 from migration.pushes import comparisons, pushes, resolutions
-from migration.pushes import resolutions as undone_copies
 from migration.pushes.pushes import SAVED_IN_PART
 from migration.pushes.resolutions import UNDONE_IN_PART, NotResolved
 from migration.pushes.saves import AdminSave, SaveRefusedError
@@ -355,7 +354,7 @@ def copy_to_postgres_and_undo_it(world: World, change: Change) -> None:
     """Somebody copies, sees that it was wrong, and puts the former values back: a save of old values."""
     copy_to_postgres(world, change)
     try:
-        plan = undone_copies.plan_undo(world.pk)
+        plan = resolutions.plan_undo(world.pk)
     except NotResolved:
         return
     former = {
@@ -365,7 +364,7 @@ def copy_to_postgres_and_undo_it(world: World, change: Change) -> None:
     }
     numbers = world.ledger.begin(former)
     try:
-        undone_copies.undo_copy(client_id=world.pk, seen=plan.digest, reason="")
+        resolutions.undo_copy(client_id=world.pk, seen=plan.digest, reason="")
     except NotResolved as error:
         _refuse(world, numbers, error)
         return

@@ -12,7 +12,6 @@ from migration.runs import engine
 from migration.runs.engine import UNEXPECTED_ERROR
 from migration.runs.models import Run
 from migration.secrets import layouts
-from migration.secrets import layouts as other_secrets
 from migration.secrets.layouts import LayoutRefusedError
 from tests.law.actions import Act, Change, _this, require_lock_timeout
 
@@ -51,7 +50,7 @@ def the_old_secrets_go(world: World, _: Change) -> None:
     if len(world.list_named()) > 1:
         world.old_secrets_went = True
     try:
-        other_secrets.remove_other_secrets()
+        layouts.remove_other_secrets()
     except OperationalError as error:
         require_lock_timeout(error)
 

@@ -23,7 +23,6 @@ from migration.core.keys import VersionIdKeys
 from migration.moves import evidence, gates, moves, runs
 from migration.moves.gates import require_open
 from migration.pushes import pushes, resolutions, saves, secret_writer
-from migration.pushes import resolutions as undone_copies
 from migration.pushes.saves import AdminSave
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
@@ -416,7 +415,7 @@ def aws_is_copied_over_writes_that_were_not_counted(patch):
 
 @fault(Phase.AWS, [console_writes, copy_to_postgres_and_undo_it])
 def an_undo_leaves_aws_as_it_was(patch):
-    patch.setattr(undone_copies, "write_document", lambda *_, **__: None)
+    patch.setattr(resolutions, "write_document", lambda *_, **__: None)
 
 
 @fault(

@@ -9,8 +9,8 @@ from django.contrib.auth.models import Group, User
 
 from migration.core import outgoing
 from migration.core.outgoing import LoginOutcome
+from nova_admin.environment import OidcProvider
 from nova_admin.login import oidc
-from nova_admin.login.settings import OidcProvider
 from tests.factories import make_user
 from tests.login.fake_provider import FakeProvider
 

@@ -5,7 +5,7 @@ import os
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from nova_admin.login import settings as login_settings
+from nova_admin import environment as login_settings
 
 SECRET = "example-client-secret"
 COMPLETE = {

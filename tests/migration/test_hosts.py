@@ -14,7 +14,7 @@ from migration.models import AuditEvent, PhaseChange, Rate, Worker
 from migration.runs.items import PUSHED
 from migration.runs.models import Run
 from nova_admin.embedded.management.commands.demo import add_clients_up_to
-from nova_admin.queue_settings import make_queue_settings
+from nova_admin.environment import make_queue_settings
 from nova_credentials.phases import Phase
 from tests.checkout import manage
 from tests.factories import nova_uri, start_run

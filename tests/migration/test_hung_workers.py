@@ -9,7 +9,6 @@ from django.db import connection
 
 from migration import tasks
 from migration.core import leases
-from migration.core import leases as hung_sessions
 from migration.core.leases import LeaseKind
 from migration.runs import engine
 from nova_admin.database.base import DatabaseWrapper
@@ -63,7 +62,7 @@ def test_the_session_of_one_that_hangs_is_ended_and_it_learns_so(hold, monkeypat
     tasks.resume_stalled_runs()
     assert engine.held_batches(5) == {0}
 
-    monkeypatch.setattr(hung_sessions, "HUNG_AFTER", timedelta(0))
+    monkeypatch.setattr(leases, "HUNG_AFTER", timedelta(0))
     tasks.resume_stalled_runs()
 
     assert engine.held_batches(5) == set()
@@ -74,9 +73,9 @@ def test_the_session_of_one_that_hangs_is_ended_and_it_learns_so(hold, monkeypat
 
 def test_a_search_for_copies_that_reads_by_another_connection_is_left_alone(hold, monkeypatch):
     holder = hold(LeaseKind.SEARCH, 7)
-    monkeypatch.setattr(hung_sessions, "HUNG_AFTER", timedelta(0))
+    monkeypatch.setattr(leases, "HUNG_AFTER", timedelta(0))
 
-    assert hung_sessions.end_hung_sessions() == 0
+    assert leases.end_hung_sessions() == 0
 
     holder.go_on.set()
     holder.join()
@@ -84,10 +83,10 @@ def test_a_search_for_copies_that_reads_by_another_connection_is_left_alone(hold
 
 
 def test_sessions_without_leases_are_left_alone(monkeypatch):
-    monkeypatch.setattr(hung_sessions, "HUNG_AFTER", timedelta(0))
+    monkeypatch.setattr(leases, "HUNG_AFTER", timedelta(0))
     with psycopg.connect(nova_uri(), autocommit=True) as idle:
         idle.execute("SELECT 1")
-        assert hung_sessions.end_hung_sessions() == 0
+        assert leases.end_hung_sessions() == 0
         idle.execute("SELECT 1")
 
 

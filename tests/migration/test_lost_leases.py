@@ -10,9 +10,7 @@ from migration.core import aws_store, leases
 from migration.core.clients import all_clients
 from migration.core.leases import LeaseLostError
 from migration.models import ClientMigration, Secret
-from migration.moves import moves
-from migration.moves import moves as move_attempts
-from migration.moves import runs as move_batches
+from migration.moves import moves, runs
 from migration.moves.approvals import start_move_run
 from migration.moves.moves import move
 from migration.pushes import pushes, resolutions
@@ -20,7 +18,6 @@ from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.runs import engine
 from migration.secrets import layouts
-from migration.secrets import layouts as other_secrets
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
@@ -160,10 +157,10 @@ def test_former_secrets_are_not_forgotten(idom, lose_at_check):
     since = timezone.now() - timedelta(hours=1, seconds=61)
     ClientMigration.objects.update(other_secrets_since=since)
     before = layout_of(idom)
-    checks = lose_at_check(other_secrets)
+    checks = lose_at_check(layouts)
 
     with pytest.raises(LeaseLostError):
-        other_secrets.remove_other_secrets()
+        layouts.remove_other_secrets()
 
     assert (layout_of(idom), checks) == (before, [True])
     assert Secret.objects.filter(name=NAME).exists()
@@ -172,7 +169,7 @@ def test_former_secrets_are_not_forgotten(idom, lose_at_check):
 def test_a_phase_is_not_changed_in_the_transaction_that_lost_the_lock(idom, lose_at_check):
     enter_phase(idom, Phase.DUAL_WRITE)
     compare(client_ids=[idom])
-    checks = lose_at_check(move_attempts)
+    checks = lose_at_check(moves)
 
     with pytest.raises(LeaseLostError):
         move(client_id=idom, new=Phase.DUAL_READ)
@@ -184,7 +181,7 @@ def test_a_run_changes_no_phase_in_the_transaction_that_lost_the_locks(idom, los
     enter_phase(idom, Phase.DUAL_WRITE)
     compare(client_ids=[idom])
     run = start_move_run(chosen=all_clients(), old=Phase.DUAL_WRITE, new=Phase.DUAL_READ)
-    checks = lose_at_check(move_batches)
+    checks = lose_at_check(runs)
 
     with pytest.raises(LeaseLostError):
         engine.finish_inline(run)

@@ -23,7 +23,7 @@ from migration.models import Rate, Worker
 from migration.runs.items import PUSHED
 from migration.runs.models import Run
 from nova_admin.embedded.management.commands.demo import add_clients_up_to
-from nova_admin.queue_settings import parse_redis_url
+from nova_admin.environment import parse_redis_url
 from nova_credentials.phases import Phase
 from tests.checkout import ROOT, manage
 from tests.factories import make_full_client, nova_uri

@@ -13,7 +13,7 @@ from migration.doctor.findings import DoctorOptions
 from migration.management.commands import qcluster
 from migration.models import Worker
 from migration.task_queue import KnownTasksQueue
-from nova_admin.readiness import check_workers
+from nova_admin.operating import check_workers
 from nova_credentials import VERSION
 
 pytestmark = pytest.mark.usefixtures("stores")

@@ -15,7 +15,6 @@ from django.db import OperationalError
 
 from migration.core.clients import all_clients
 from migration.management import base, progress
-from migration.management import progress as run_waiting
 from migration.management.base import OneLineOutput, RunCommand
 from migration.management.progress import (
     BATCHES_END_FIRST,
@@ -64,7 +63,7 @@ def make_progress():
     close(run, 2, Outcome.COMPARED, comparison_status="mismatch")
     close(run, 1, Outcome.FAILED, error_class="data")
     close(run, 2, Outcome.FAILED, error_class="permission")
-    return run_waiting.reread_progress(run)
+    return progress.reread_progress(run)
 
 
 def test_a_bar_has_its_facts_beside_it_and_no_line_is_wider_than_the_terminal(db, columns):
@@ -267,7 +266,7 @@ def test_a_thread_that_shows_the_progress_survives_a_database_that_is_away(monke
         looked.set()
         raise OperationalError
 
-    monkeypatch.setattr(run_waiting, "reread_progress", fail_to_measure)
+    monkeypatch.setattr(progress, "reread_progress", fail_to_measure)
     monkeypatch.setattr(progress, "LOOK_SECONDS", 0.01)
     push = pushes.push
     monkeypatch.setattr(pushes, "push", lambda **how: looked.wait(10) and push(**how))

@@ -19,7 +19,7 @@ from migration.models import ClientMigration, Secret, VersionKey
 from migration.moves.moves import move
 from migration.pushes.pushes import push
 from migration.runs.items import Outcome
-from nova_admin.audit_settings import AuditSettings
+from nova_admin.environment import AuditSettings
 from nova_credentials.phases import Phase
 from tests.checkout import ROOT, manage
 from tests.factories import make_full_client, nova_uri

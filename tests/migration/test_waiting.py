@@ -11,7 +11,6 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from migration.management import progress
-from migration.management import progress as run_waiting
 from migration.management.progress import ITEM_NOT_BEGUN, NOT_BEGUN_NO_WORKER
 from migration.models import RunItem, Worker
 from migration.runs import engine
@@ -46,7 +45,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(run_waiting, "time", clock)
+    monkeypatch.setattr(progress, "time", clock)
     monkeypatch.setattr(progress, "time", clock)
     return clock
 
@@ -182,7 +181,7 @@ def test_a_line_a_second_has_counts_rate_failures_and_the_reason(idom, clock):
 
 
 def test_five_seconds_are_five_seconds_of_a_real_clock(idom, monkeypatch):
-    monkeypatch.setattr(run_waiting, "NO_PROGRESS_SECONDS", 5.2)
+    monkeypatch.setattr(progress, "NO_PROGRESS_SECONDS", 5.2)
     errors = io.StringIO()
 
     began = time.monotonic()

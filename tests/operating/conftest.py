@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from nova_admin import operating
-from nova_admin.readiness import ReadinessBook
+from nova_admin.operating import ReadinessBook
 
 TOKEN = secrets.token_urlsafe(64)
 

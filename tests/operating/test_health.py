@@ -8,9 +8,9 @@ from django.db import OperationalError, connection
 
 from migration.core.database_identity import note_facts_after_migrate
 from migration.models import Worker
-from nova_admin import readiness as module
+from nova_admin import operating
 from nova_admin.embedded.faults import Fault
-from nova_admin.readiness import Part
+from nova_admin.operating import Part
 from tests.embedded.conditions.calls import strike
 
 ALL_WELL = dict.fromkeys(("database", "schema", "workers", "queue", "aws", "shared"), "ok")
@@ -21,7 +21,7 @@ def test_they_answer_by_any_name_without_https_session_or_language(
     client, readiness, settings, monkeypatch, address
 ):
     settings.SECURE_SSL_REDIRECT = True
-    monkeypatch.setattr(module, "CHECKS", {part: (lambda: True, 5.0) for part in Part})
+    monkeypatch.setattr(operating, "CHECKS", {part: (lambda: True, 5.0) for part in Part})
 
     answer = client.get(address, headers={"host": "10.0.0.7:8000"})
 
@@ -37,7 +37,7 @@ def test_a_process_that_lives_asks_no_database(client, django_assert_num_queries
 
 
 def test_a_site_is_ready_once_it_has_workers(stores, client, readiness, monkeypatch):
-    monkeypatch.setattr(module, "KEPT_SECONDS", 0.0)
+    monkeypatch.setattr(operating, "KEPT_SECONDS", 0.0)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()) == (503, ALL_WELL | {"workers": "failed"})
 
@@ -86,7 +86,7 @@ def test_a_queue_in_redis_that_is_away_shows(
 ):
     Worker.objects.record_heartbeat("host:1")
     settings.NOVA_REDIS_URL = "redis://redis.example"
-    monkeypatch.setattr(module, "count_queued_tasks", lambda: waiting)
+    monkeypatch.setattr(operating, "count_queued_tasks", lambda: waiting)
 
     assert client.get("/readyz").json() == ALL_WELL | {"queue": told}
 
@@ -104,14 +104,14 @@ def test_a_host_that_differs_from_the_others_names_in_what(stores, client, readi
 
 def test_aws_is_asked_once_however_many_ask_the_site(stores, client, readiness):
     asked = []
-    check, seconds = module.CHECKS[Part.AWS]
+    check, seconds = operating.CHECKS[Part.AWS]
 
     def count() -> bool:
         asked.append(1)
         return check()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(module.CHECKS, Part.AWS, (count, seconds))
+        patch.setitem(operating.CHECKS, Part.AWS, (count, seconds))
         for _ in range(20):
             client.get("/readyz")
 
@@ -123,8 +123,8 @@ def test_what_hangs_is_not_waited_for_and_the_others_are_still_told(client, read
     end = threading.Event()
     checks = {part: (lambda: True, 5.0) for part in Part}
     checks[Part.DATABASE] = (lambda: end.wait(30), 5.0)
-    monkeypatch.setattr(module, "CHECKS", checks)
-    monkeypatch.setattr(module, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(operating, "CHECKS", checks)
+    monkeypatch.setattr(operating, "WAIT_SECONDS", 0.2)
     threads = threading.active_count()
     began = time.monotonic()
 
@@ -144,8 +144,8 @@ def test_an_answer_that_is_old_is_no_answer(client, readiness, monkeypatch):
     well, end = [True], threading.Event()
     checks = {part: (lambda: True, 5.0) for part in Part}
     checks[Part.DATABASE] = (lambda: well.pop() if well else end.wait(30), 0.05)
-    monkeypatch.setattr(module, "CHECKS", checks)
-    monkeypatch.setattr(module, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(operating, "CHECKS", checks)
+    monkeypatch.setattr(operating, "WAIT_SECONDS", 0.2)
     assert client.get("/readyz").json() == ALL_WELL
     time.sleep(0.1)
 
@@ -164,7 +164,7 @@ def test_an_error_is_a_part_that_failed_and_is_not_asked_for_again_at_once(
         raise error("the password of somebody")
 
     checks = {part: (lambda: True, 5.0) for part in Part} | {Part.DATABASE: (fail, 5.0)}
-    monkeypatch.setattr(module, "CHECKS", checks)
+    monkeypatch.setattr(operating, "CHECKS", checks)
 
     for _ in range(3):
         assert client.get("/readyz").json() == ALL_WELL | {"database": "failed"}
@@ -176,7 +176,7 @@ def test_an_error_is_a_part_that_failed_and_is_not_asked_for_again_at_once(
 def test_a_probe_that_is_told_no_is_no_error_of_the_site(client, readiness, monkeypatch, caplog):
     """It comes every few seconds, and somebody would be mailed each time."""
     checks = {part: (lambda: False, 5.0) for part in Part}
-    monkeypatch.setattr(module, "CHECKS", checks)
+    monkeypatch.setattr(operating, "CHECKS", checks)
 
     assert client.get("/readyz").status_code == 503
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []

@@ -166,12 +166,12 @@ def test_a_database_that_is_away_is_no_half_answer(client, settings, monkeypatch
     settings.NOVA_METRICS_TOKEN = TOKEN
     from django.db import OperationalError
 
-    from nova_admin import metrics
+    from nova_admin import operating
 
     def fail():
         raise OperationalError
 
-    monkeypatch.setattr(metrics, "load_site_numbers", fail)
+    monkeypatch.setattr(operating, "load_site_numbers", fail)
 
     answer = client.get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
 

@@ -8,7 +8,7 @@ from migration.core.notices import NoticeEvent
 from migration.logins.models import RotationOutcome
 from migration.models import Condition, Notice, NoticeDelivery, NoticeSwitch, Rotation
 from migration.site.notices import list_configured_recipients, look_at_clients, send_notices
-from nova_admin.notify_settings import NotifySettings
+from nova_admin.environment import NotifySettings
 from tests.factories import make_client, make_comparison
 from tests.migration.admin.pages import DIFFERENT
 from tests.migration.notices.sinks import WebhookSink, opened

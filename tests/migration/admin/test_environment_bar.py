@@ -12,7 +12,6 @@ from django.test.utils import CaptureQueriesContext
 from migration.core.aws_writes import DATABASE_IS_COPY, DATABASE_UNKNOWN, WRITES_STOPPED
 from migration.models import Secret
 from migration.site import environment
-from migration.site import environment as environment_names
 from migration.site.environment import account_cache
 from tests.migration.admin.pages import DASHBOARD, every_page
 
@@ -30,7 +29,7 @@ def elsewhere(monkeypatch) -> Iterator[SimpleNamespace]:
         AWS_ENDPOINT_URL="",
         AWS_REGION="eu-west-1",
     )
-    for module in (environment, environment_names):
+    for module in (environment, environment):
         monkeypatch.setattr(module, "settings", seen)
     monkeypatch.setattr(environment, "find_write_refusal", lambda: None)
     account_cache.forget()

@@ -24,8 +24,7 @@ from migration.pushes.pushes import push
 from migration.pushes.resolutions import acknowledge, check_again
 from migration.runs import engine
 from migration.runs.models import Run
-from nova_admin.audit_settings import SCHEME, read_audit_settings
-from nova_admin.environment import Environment
+from nova_admin.environment import SCHEME, Environment, read_audit_settings
 from nova_credentials.phases import Phase
 from tests.credentials.client_admin.forms import change
 from tests.factories import CHANGE, VIEW, make_comparison, make_full_client, make_user

@@ -20,8 +20,7 @@ from migration.core.leases import LeaseKind
 from migration.models import AuditLink
 from migration.site import audit
 from migration.site.audit import HeadNotSentError, send_head, verify_audit
-from nova_admin.audit_settings import SCHEME, parse_webhook, read_audit_settings
-from nova_admin.environment import Environment
+from nova_admin.environment import SCHEME, Environment, parse_webhook, read_audit_settings
 from tests.factories import nova_uri
 from tests.migration.audit.conftest import write_entries
 

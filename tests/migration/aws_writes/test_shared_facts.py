@@ -28,9 +28,9 @@ from migration.moves.runs import process_move_items
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.resolutions import NotResolved, check_again
-from nova_admin.audit_settings import AuditSettings
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault
+from nova_admin.environment import AuditSettings
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
 from tests.embedded.conditions.calls import strike

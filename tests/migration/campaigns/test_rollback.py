@@ -12,7 +12,7 @@ from migration.core.clients import all_clients
 from migration.core.leases import LeaseKind
 from migration.core.sentences import NOVA_WROTE
 from migration.models import AuditEvent, Campaign, ClientMigration, PhaseChange, RunItem
-from migration.moves import runs as move_runs
+from migration.moves import runs
 from migration.moves.moves import MOVE_UNDER_WAY, move
 from migration.pushes.pushes import MOVED_BY_RUN
 from migration.runs import engine
@@ -235,8 +235,8 @@ def test_it_waits_for_no_stop_of_aws_writes():
 
 def test_rows_that_are_written_after_aws_was_read_are_left_and_tried_again(monkeypatch):
     _campaign, pks, run = begin_rollback(2)
-    writes = once(lambda: write_password(pks[1], "example-novas"), move_runs.hold_rows_if_all_free)
-    monkeypatch.setattr(move_runs, "hold_rows_if_all_free", writes)
+    writes = once(lambda: write_password(pks[1], "example-novas"), runs.hold_rows_if_all_free)
+    monkeypatch.setattr(runs, "hold_rows_if_all_free", writes)
 
     work(run)
 
@@ -257,7 +257,7 @@ def test_rows_that_nova_holds_keep_that_client_and_no_other():
 
 
 def test_a_client_that_somebody_works_on_is_tried_again_and_then_left(monkeypatch):
-    monkeypatch.setattr(move_runs, "LOCK_WAIT_SECONDS", 0)
+    monkeypatch.setattr(runs, "LOCK_WAIT_SECONDS", 0)
     _campaign, pks, run = begin_rollback(2)
     with held_elsewhere(LeaseKind.CLIENT, pks[0]):
         work(run)

@@ -13,7 +13,6 @@ from migration.core.sentences import NOVA_WROTE
 from migration.models import AuditEvent, ClientMigration, Comparison, Resolution
 from migration.moves.moves import move
 from migration.pushes import pushes, resolutions
-from migration.pushes import resolutions as undone_copies
 from migration.pushes.comparisons import compare
 from migration.pushes.resolutions import (
     AWS_WRITTEN_SINCE_COPY,
@@ -227,7 +226,7 @@ def test_a_write_that_was_not_counted_is_not_lost(copied, counting_again, monkey
         cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
         cursor.execute(f"UPDATE {table} SET db_password_encrypted = 'example-unseen'")
     if not noticed:
-        monkeypatch.setattr(undone_copies, "writes_are_counted", lambda: True)
+        monkeypatch.setattr(resolutions, "writes_are_counted", lambda: True)
 
     # Where nobody noticed, the rows are still not what AWS holds.
     expected = "rows_may_be_written_since_copy" if noticed else "aws_written_since_copy"
@@ -329,7 +328,7 @@ def test_what_nova_writes_meanwhile_stays(copied, monkeypatch):
             nova.commit()
 
     monkeypatch.setattr(
-        undone_copies, "find_write_refusal", once(write, undone_copies.find_write_refusal)
+        resolutions, "find_write_refusal", once(write, resolutions.find_write_refusal)
     )
     with pytest.raises(NotResolved) as refusal:
         undo_copy(client_id=copied, seen=seen, reason="INC-2")
@@ -350,7 +349,7 @@ def test_the_second_of_two_people_is_told_and_changes_nothing(copied):
 
 
 def test_a_client_that_somebody_works_on_is_waited_for_and_then_left(copied, monkeypatch):
-    monkeypatch.setattr(undone_copies, "LOCK_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(resolutions, "LOCK_WAIT_SECONDS", 0.0)
     monkeypatch.setattr("migration.core.leases.take_leases", lambda *_: set())
 
     with pytest.raises(NotResolved) as refusal:

@@ -18,7 +18,6 @@ from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.runs.items import Outcome
 from migration.secrets import layouts
-from migration.secrets import layouts as other_secrets
 from migration.secrets.layouts import (
     LAYOUT_CHANGED,
     LAYOUT_DIFFERS,
@@ -208,7 +207,7 @@ def test_a_client_that_somebody_works_on_is_not_waited_for(monkeypatch):
         waits.append((client_ids, wait_seconds))
         yield set()
 
-    monkeypatch.setattr(other_secrets, "hold_client_locks", hold_nothing)
+    monkeypatch.setattr(layouts, "hold_client_locks", hold_nothing)
     remove_other_secrets()
 
     assert waits == [([pk], 0)]

@@ -3,7 +3,7 @@
 import pytest
 from django.db import connection
 
-from credentials import legacy_sentences
+from credentials import legacy
 from credentials.legacy import LegacyTableError, read_legacy_table
 from migration.clients.legacy import LegacyRowOutcome, plan_legacy_import
 from migration.clients.offboarding import bring_back_as_inactive, offboard_client
@@ -174,9 +174,9 @@ def test_columns_may_be_lacking_or_added(nova):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ("DROP COLUMN db_password", legacy_sentences.LEGACY_COLUMNS_LACK),
-        ("ALTER db_port TYPE text", legacy_sentences.LEGACY_COLUMNS_RETYPED),
-        ("ALTER db_host TYPE char(20)", legacy_sentences.LEGACY_COLUMNS_RETYPED),
+        ("DROP COLUMN db_password", legacy.LEGACY_COLUMNS_LACK),
+        ("ALTER db_port TYPE text", legacy.LEGACY_COLUMNS_RETYPED),
+        ("ALTER db_host TYPE char(20)", legacy.LEGACY_COLUMNS_RETYPED),
         ("RENAME TO client_credentials_old", "gone"),
     ],
 )
@@ -204,7 +204,7 @@ def test_a_view_in_its_place_is_not_read(nova, kind):
     finally:
         nova.execute("DROP TABLE public.client_credentials_old CASCADE")
 
-    assert refused.value.message.key == legacy_sentences.LEGACY_NO_PLAIN_TABLE.key
+    assert refused.value.message.key == legacy.LEGACY_NO_PLAIN_TABLE.key
 
 
 def test_a_child_table_s_rows_are_not_taken_for_its_own(nova):
@@ -221,7 +221,7 @@ def test_a_table_that_nova_holds_is_not_waited_for(nova, monkeypatch):
         with pytest.raises(LegacyTableError) as refused:
             read_legacy_table()
 
-    assert refused.value.message.key == legacy_sentences.LEGACY_BUSY.key
+    assert refused.value.message.key == legacy.LEGACY_BUSY.key
 
 
 @pytest.fixture
@@ -239,15 +239,15 @@ def site_role(nova):
 @pytest.mark.parametrize(
     ("statements", "sentence", "named"),
     [
-        ("SELECT", legacy_sentences.LEGACY_COLUMNS_SHUT, "client_slug, db_host"),
+        ("SELECT", legacy.LEGACY_COLUMNS_SHUT, "client_slug, db_host"),
         (
             "GRANT SELECT (client_slug, db_host, db_port, db_name, db_user) ON client_credentials TO legacy_site",
-            legacy_sentences.LEGACY_COLUMNS_SHUT,
+            legacy.LEGACY_COLUMNS_SHUT,
             ": db_password, client_name, is_active. Run: GRANT SELECT",
         ),
         (
             "ALTER TABLE public.client_credentials ENABLE ROW LEVEL SECURITY",
-            legacy_sentences.LEGACY_NO_PLAIN_TABLE,
+            legacy.LEGACY_NO_PLAIN_TABLE,
             "row security",
         ),
     ],

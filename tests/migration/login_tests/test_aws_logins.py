@@ -3,7 +3,7 @@
 import pytest
 
 from migration.core.outgoing import LoginOutcome
-from migration.logins import attempts as aws_logins
+from migration.logins import attempts
 from migration.logins.attempts import try_login
 from nova_credentials.aws.identity_request import sign_identity_request
 from nova_credentials.credential_types import CredentialType
@@ -70,7 +70,7 @@ def test_other_answers(servers, settings, monkeypatch):
 
     refusal = b"<Code>SignatureDoesNotMatch</Code>"
     assert ask(answer_http(403, refusal)) == LoginOutcome.UNEXPECTED  # the clocks differ
-    monkeypatch.setattr(aws_logins, "CLOCK_SECONDS", 10**12)
+    monkeypatch.setattr(attempts, "CLOCK_SECONDS", 10**12)
     assert ask(answer_http(403, refusal)) == LoginOutcome.REFUSED
     assert ask(answer_http(403, refusal), tls=servers.certificates.right) == LoginOutcome.REFUSED
     expired = servers.certificates.expired

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from migration.core.outgoing import LoginOutcome
-from migration.logins import attempts as mail_logins
+from migration.logins import attempts
 from migration.logins.attempts import try_login
 from nova_credentials.credential_types import CredentialType
 from tests.migration.login_tests.servers import (
@@ -66,8 +66,8 @@ def test_a_wrong_certificate_gets_no_password(servers, certificate):
 
 def test_no_password_is_sent_without_tls(servers, monkeypatch):
     imap, smtp = servers.imap(tls=None), servers.smtp(tls=None)
-    for starts in ({}, {imap: (mail_logins._Start.BY_COMMAND,), smtp: ("by_command",)}):
-        monkeypatch.setattr(mail_logins, "_STARTS", starts)
+    for starts in ({}, {imap: (attempts._Start.BY_COMMAND,), smtp: ("by_command",)}):
+        monkeypatch.setattr(attempts, "_STARTS", starts)
         assert outcome(imap=imap) == LoginOutcome.TLS_PROBLEM
         assert outcome(smtp=smtp) == LoginOutcome.TLS_PROBLEM
     assert servers.heard == []

@@ -5,7 +5,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from credentials import sentences as rows
+from credentials import sentences
 from credentials.refusals import RefusedByDatabaseError
 from migration.core import aws_store
 from migration.core.audit import AuditCode
@@ -13,7 +13,7 @@ from migration.core.aws_writes import start_aws_writes, stop_aws_writes
 from migration.core.leases import LeaseKind
 from migration.core.sentences import CLIENT_NOT_THERE
 from migration.models import AuditEvent, MoveRequest, PhaseChange, RunItem
-from migration.moves import runs as move_runs
+from migration.moves import runs
 from migration.moves.gates import PUSH_PENDING
 from migration.moves.moves import (
     AWS_UNREAD,
@@ -90,8 +90,8 @@ def test_a_worker_killed_before_it_had_secrets_deleted_leaves_that_to_the_next(m
 
 def test_rows_that_nova_writes_while_the_batch_compares_are_not_cut_over(monkeypatch):
     pks = make_clients(2, Phase.DUAL_READ)
-    writes = once(lambda: write_password(pks[1], "example-new"), move_runs.compare_moves)
-    monkeypatch.setattr(move_runs, "compare_moves", writes)
+    writes = once(lambda: write_password(pks[1], "example-new"), runs.compare_moves)
+    monkeypatch.setattr(runs, "compare_moves", writes)
 
     run = move_all(Phase.DUAL_READ, Phase.AWS)
 
@@ -112,7 +112,7 @@ def test_rows_that_nova_holds_are_waited_for_alone(monkeypatch):
 
 
 def test_a_client_that_somebody_else_works_on_is_tried_again(monkeypatch):
-    monkeypatch.setattr(move_runs, "LOCK_WAIT_SECONDS", 0)
+    monkeypatch.setattr(runs, "LOCK_WAIT_SECONDS", 0)
     pks = make_clients(2, Phase.DUAL_READ)
     run = start(Phase.DUAL_READ, Phase.DUAL_WRITE, tries=2)
 
@@ -153,8 +153,8 @@ def test_writes_that_are_stopped_in_the_middle_of_a_batch_leave_it_open(
 ):
     make_clients(2, old)
     run = start(old, new)
-    stops = once(lambda: stop_aws_writes(reason="Somebody looks"), getattr(move_runs, step))
-    monkeypatch.setattr(move_runs, step, stops)
+    stops = once(lambda: stop_aws_writes(reason="Somebody looks"), getattr(runs, step))
+    monkeypatch.setattr(runs, step, stops)
 
     engine.work_on_run(run_id=run.pk)
 
@@ -171,7 +171,7 @@ def is_left_due(run: Run) -> bool:
 def test_no_move_is_begun_once_the_time_of_its_batch_is_over(monkeypatch):
     pks = make_clients(2, Phase.AWS)
     run = start(Phase.AWS, Phase.PURGED)
-    monkeypatch.setattr(move_runs, "BATCH_SECONDS", -1)
+    monkeypatch.setattr(runs, "BATCH_SECONDS", -1)
 
     engine.process_batch_if_running(run.pk, 0)
 
@@ -188,7 +188,7 @@ def test_who_is_moved_or_deleted_just_before_its_turn_is_left(monkeypatch):
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM public.clients WHERE id = %s", [pks[1]])
 
-    monkeypatch.setattr(move_runs, "move", once(overtake, move))
+    monkeypatch.setattr(runs, "move", once(overtake, move))
     engine.process_batch_if_running(run.pk, 0)
 
     assert outcomes(run) == {
@@ -203,11 +203,9 @@ def test_whose_rows_postgresql_does_not_let_be_held_together_is_moved_alone(monk
     run = start(Phase.DUAL_READ, Phase.AWS)
 
     def refuse() -> None:
-        raise RefusedByDatabaseError(rows.REFUSED_BY_DATABASE(code="P0001"))
+        raise RefusedByDatabaseError(sentences.REFUSED_BY_DATABASE(code="P0001"))
 
-    monkeypatch.setattr(
-        move_runs, "hold_rows_if_all_free", once(refuse, move_runs.hold_rows_if_all_free)
-    )
+    monkeypatch.setattr(runs, "hold_rows_if_all_free", once(refuse, runs.hold_rows_if_all_free))
     engine.process_batch_if_running(run.pk, 0)
 
     assert (outcomes(run), phase_of(pk)) == ({"client-0": Outcome.MOVED}, Phase.AWS)
@@ -216,7 +214,7 @@ def test_whose_rows_postgresql_does_not_let_be_held_together_is_moved_alone(monk
 def test_a_rollback_waits_neither_for_aws_writes_nor_for_aws(settings, monkeypatch):
     pks = make_clients(2, Phase.AWS)
     # One after the other, each would wait for AWS anew.
-    monkeypatch.setattr(move_runs, "move", None)
+    monkeypatch.setattr(runs, "move", None)
     stop_aws_writes(reason="Somebody looks")
     settings.AWS_ENDPOINT_URL = "http://127.0.0.1:1"
 
@@ -253,7 +251,7 @@ def test_a_paused_run_begins_no_further_move(monkeypatch):
         return moved
 
     with monkeypatch.context() as patch:
-        patch.setattr(move_runs, "move", move_and_pause)
+        patch.setattr(runs, "move", move_and_pause)
         engine.work_on_run(run_id=run.pk)
     assert outcomes(run) == {"client-0": Outcome.MOVED, "client-1": ""}
 

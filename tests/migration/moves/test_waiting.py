@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from django.db import connection, transaction
 
-from credentials import sentences as rows
+from credentials import sentences
 from credentials.models import Client
 from migration.core import aws_store
 from migration.core.sentences import NOVA_WROTE
@@ -91,7 +91,7 @@ def test_a_cutover_waits_for_no_writer_of_novas(idom):
     thread.start()
     written.wait(30)
     try:
-        assert codes(idom, Phase.AWS) == [rows.NOVA_IS_WRITING.key]
+        assert codes(idom, Phase.AWS) == [sentences.NOVA_IS_WRITING.key]
     finally:
         done.set()
         thread.join()

@@ -6,7 +6,7 @@ import pytest
 
 from migration.models import Notice, NoticeDelivery
 from migration.site.notices import send_notices
-from nova_admin.notify_settings import NotifySettings
+from nova_admin.environment import NotifySettings
 from tests.migration.notices.sinks import HOST, MailSink, WebhookSink, opened
 
 TEAM = "team@ops.example"

@@ -164,7 +164,7 @@ def test_the_command_tells_of_gone_workers_at_once_and_they_that_it_is_over(told
 
 @pytest.fixture
 def told_nobody(settings):
-    from nova_admin.notify_settings import NotifySettings
+    from nova_admin.environment import NotifySettings
 
     settings.NOVA_NOTIFY = NotifySettings()
 

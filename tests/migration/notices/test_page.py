@@ -15,7 +15,7 @@ from migration.models import (
     NoticeSwitch,
 )
 from migration.site.notices import hand_out_notices
-from nova_admin.notify_settings import NotifySettings
+from nova_admin.environment import NotifySettings
 from nova_credentials.phases import Phase
 from tests.factories import make_in_role, make_many
 from tests.migration.notices.conftest import TEAM, let_time_pass, send_now

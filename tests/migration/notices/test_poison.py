@@ -7,7 +7,7 @@ from migration.core.notices import DeliveryState, NoticeEvent
 from migration.models import Condition, Notice, NoticeDelivery
 from migration.site import notices
 from migration.site.notices import look_at_clients, read_retry_after
-from nova_admin.notify_settings import NotifySettings
+from nova_admin.environment import NotifySettings
 from tests.factories import make_client, make_comparison
 from tests.migration.admin.pages import DIFFERENT
 from tests.migration.notices.conftest import TEAM, send_now

@@ -13,7 +13,7 @@ from migration.runs import engine
 from migration.runs.models import Run
 from migration.site import notices
 from migration.site.notices import NOTICE_TEST, look_at_clients, send_notices
-from nova_admin.notify_settings import NotifySettings
+from nova_admin.environment import NotifySettings
 from tests.factories import make_full_client, make_user, update
 from tests.migration.notices.conftest import TEAM, let_time_pass, send_now
 from tests.migration.notices.sinks import PATH, WebhookSink, opened

@@ -4,9 +4,8 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from migration.site.notices import read_retry_after
-from nova_admin import notify_settings
-from nova_admin.environment import Environment
-from nova_admin.notify_settings import NotifySettings, read_notify_settings
+from nova_admin import environment
+from nova_admin.environment import Environment, NotifySettings, read_notify_settings
 from tests.checkout import manage
 from tests.test_settings import PRODUCTION
 
@@ -16,7 +15,7 @@ HOOK = "https://hooks.example.com/services/example-secret-path"
 def read(monkeypatch, urls="", emails="", *, debug=False, mails_are_sent=True) -> NotifySettings:
     monkeypatch.setenv("NOVA_NOTIFY_URLS", urls)
     monkeypatch.setenv("NOVA_NOTIFY_EMAILS", emails)
-    env = Environment(**notify_settings.SCHEME)
+    env = Environment(**environment.SCHEME)
     return read_notify_settings(env, debug=debug, mails_are_sent=mails_are_sent)
 
 

@@ -12,7 +12,7 @@ from migration.core.mails import send_mail_to
 from migration.core.notices import DeliveryOutcome
 from migration.models import NoticeDelivery
 from migration.secrets.settings import NO_SECRET
-from nova_admin.notify_settings import NotifySettings
+from nova_admin.environment import NotifySettings
 from tests.factories import make_user
 from tests.migration.login_tests.servers import Certificates
 from tests.migration.notices.conftest import TEAM, send_now

@@ -13,7 +13,6 @@ from migration.core.keys import load_version_keys
 from migration.core.leases import LeaseKind, LeaseLostError
 from migration.core.outgoing import LoginFailedError, LoginOutcome
 from migration.logins import role_passwords, rotations
-from migration.logins import rotations as database_rotation
 from migration.logins.attempts import DatabaseLogin
 from migration.logins.models import RotationOpenError, RotationOutcome
 from migration.logins.models import RotationStep as Step
@@ -379,7 +378,7 @@ def test_a_lock_that_is_lost_before_the_rows_are_written_leaves_them_to_the_next
     role_in, monkeypatch
 ):
     role = role_in(Phase.DUAL_READ)
-    check, checks = database_rotation.refuse_lost_client_locks, []
+    check, checks = rotations.refuse_lost_client_locks, []
 
     def lose_and_check():
         checks.append(1)
@@ -388,7 +387,7 @@ def test_a_lock_that_is_lost_before_the_rows_are_written_leaves_them_to_the_next
         check()
 
     with monkeypatch.context() as patch:
-        patch.setattr(database_rotation, "refuse_lost_client_locks", lose_and_check)
+        patch.setattr(rotations, "refuse_lost_client_locks", lose_and_check)
         with pytest.raises(LeaseLostError):
             role.rotate()
 

@@ -9,7 +9,6 @@ from migration.moves.moves import move
 from migration.pushes.pushes import push
 from migration.runs.items import Outcome
 from migration.secrets import layouts
-from migration.secrets import layouts as other_secrets
 from migration.secrets.settings import apply_settings, describe_settings
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
@@ -80,9 +79,9 @@ def test_the_secrets_of_a_former_layout_go_with_theirs(sm, monkeypatch):
     enter_phase(pk, Phase.AWS)
     layouts.change_layout(client_id=pk, layout=Layout.SERVICE)
     due = ClientMigration.objects.filter(pk=pk)
-    monkeypatch.setattr(other_secrets, "select_with_unneeded_secrets", lambda: due)
+    monkeypatch.setattr(layouts, "select_with_unneeded_secrets", lambda: due)
 
-    other_secrets.remove_other_secrets()
+    layouts.remove_other_secrets()
 
     assert has_gone(sm)
     assert len(sm.describe_secret(f"{NAME}/email").replicas) == 2

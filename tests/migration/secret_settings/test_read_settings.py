@@ -3,8 +3,7 @@
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from nova_admin.environment import Environment, parse_region
-from nova_admin.secret_settings import SCHEME, read_secret_settings
+from nova_admin.environment import SCHEME, Environment, parse_region, read_secret_settings
 
 ID = "1234abcd-12ab-34cd-56ef-1234567890ab"
 ARN = f"arn:aws:kms:us-east-1:123456789012:key/{ID}"
