@@ -35,7 +35,7 @@ def compile_tests(config: pytest.Config) -> None:
 
 def find_modules() -> list[Path]:
     """Return the modules whose assertions pytest rewrites."""
-    plugins = (TESTS / "iam/recorder.py", TESTS / "long_tests.py")
+    plugins = (TESTS / "migration/doctor/iam/recorder.py", TESTS / "long_tests.py")
     return sorted({*TESTS.rglob("test_*.py"), *TESTS.rglob("conftest.py"), *plugins})
 
 

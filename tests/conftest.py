@@ -41,7 +41,7 @@ from tests.migrated import make_migrated_template
 
 __all__ = ["hostile", "traps"]
 
-pytest_plugins = ("tests.iam.recorder", "tests.long_tests")
+pytest_plugins = ("tests.migration.doctor.iam.recorder", "tests.long_tests")
 
 # The audit refuses DELETE to everybody; here a teardown, and nobody else, plays a replica and may empty it. Its own
 # tests put the function back as it is.

@@ -37,7 +37,7 @@ os.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"] = "http://127.0.0.1:1"
 # The embedded AWS has no quota of its own: nothing waits.
 os.environ["NOVA_AWS_WRITES_PER_SECOND"] = os.environ["NOVA_AWS_READS_PER_SECOND"] = "2000"
 # Most tests are about something else than evidence: one comparison in the phase is enough for them. The tests of each
-# line, in tests/migration/evidence, want what production wants.
+# line, in tests/migration/moves/evidence, want what production wants.
 os.environ |= {
     "NOVA_CLEAN_STREAK": "1",
     **dict.fromkeys(("NOVA_DUAL_READ_HOURS", "NOVA_PURGE_AFTER_DAYS", "NOVA_MIN_READS"), "0"),

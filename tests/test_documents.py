@@ -8,7 +8,7 @@ from django.conf import settings
 from migration.templatetags.help_words import WORDS
 from nova_admin.documents import render_document
 from tests.factories import VIEW, make_comparison, make_full_client, make_user
-from tests.migration.admin.pages import DIFFERENT, EXTRA, REPORT, page_of
+from tests.migration.pages import DIFFERENT, EXTRA, REPORT, page_of
 
 DOCUMENTS = sorted(path.name for path in (settings.BASE_DIR / "docs").glob("*.md"))
 LIST = "/admin/docs/"

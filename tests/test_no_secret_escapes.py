@@ -43,7 +43,7 @@ from tests.factories import (
     update,
 )
 from tests.haystack import NEEDLE, Haystack, everything_logged, templates_logged
-from tests.migration.audit.exports import look_at_the_audit
+from tests.migration.site.audit.exports import look_at_the_audit
 
 MARKERS = {
     "db_password_encrypted": "MARKER-ONE-'\"\\ of the database",

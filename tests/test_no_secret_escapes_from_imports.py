@@ -11,7 +11,7 @@ from credentials.models import Client, DatabaseCredential
 from migration.pushes.pushes import push
 from tests.factories import make_full_client
 from tests.haystack import NEEDLE, Haystack, everything_logged, templates_logged
-from tests.migration.imports.files import AWS, EMAIL, make_csv, make_row
+from tests.migration.clients.imports.files import AWS, EMAIL, make_csv, make_row
 from tests.test_no_secret_escapes import (
     MARKERS,
     add_pickles,

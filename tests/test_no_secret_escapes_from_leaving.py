@@ -9,9 +9,9 @@ from migration.clients.legacy import plan_legacy_import
 from migration.clients.offboarding import find_leftovers
 from migration.core.snapshots import read_snapshots
 from nova_credentials.phases import Phase
-from tests.migration.copies.nova_tables import novas_tables
-from tests.migration.legacy.rows import add_row
+from tests.migration.clients.legacy.rows import add_row
 from tests.migration.moves.clients import advance
+from tests.migration.secrets.copies.nova_tables import novas_tables
 from tests.test_no_secret_escapes import (
     Haystack,
     add_pickles,

@@ -14,8 +14,8 @@ from migration.site.notices import look_at_clients
 from nova_admin.environment import NotifySettings
 from tests.factories import make_client, update
 from tests.haystack import Haystack, everything_logged
-from tests.migration.notices.conftest import TEAM, send_now
-from tests.migration.notices.sinks import HOST, MailSink, WebhookSink, opened
+from tests.migration.site.notices.conftest import TEAM, send_now
+from tests.migration.site.notices.sinks import HOST, MailSink, WebhookSink, opened
 from tests.test_no_secret_escapes import MARKERS, add_pickles, add_tables, command, page, seed
 
 

@@ -16,8 +16,8 @@ from migration.secrets.copies import gather_values_and_note_purged, make_needles
 from migration.secrets.redaction import plan_redaction
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_user, update
-from tests.migration.copies.nova_tables import add_execution, add_step, novas_tables
 from tests.migration.moves.clients import advance
+from tests.migration.secrets.copies.nova_tables import add_execution, add_step, novas_tables
 from tests.test_no_secret_escapes import (
     MARKERS,
     Haystack,

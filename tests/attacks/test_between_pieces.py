@@ -12,7 +12,7 @@ from migration.people.lockouts import check_password_or_code
 from migration.people.models import PasswordPlace
 from migration.people.second_factors import FIRST_WAIT, WRONG_AT, reset_second_factor
 from tests.factories import make_user
-from tests.login.codes import Phone, give_factor
+from tests.nova_admin.login.codes import Phone, give_factor
 
 PASSWORD = "example-login-password"
 INDEX, LOGIN, OWN = "/admin/", "/admin/login/", "/admin/second-factor/"

@@ -6,7 +6,7 @@ import pytest
 from django.core.management import call_command
 
 from tests.factories import make_full_client
-from tests.migration.copies.nova_tables import novas_tables
+from tests.migration.secrets.copies.nova_tables import novas_tables
 
 PASSWORD = "example-password-1"
 ESCAPES = "\x1b[2J\nNo copy found\u202e"

@@ -13,8 +13,8 @@ from migration.runs.models import Run
 from tests.browser.keyboard import TELEPHONE, find_hidden, fits, press
 from tests.bulk_data import make_crowd
 from tests.factories import make_client, make_in_role
-from tests.migration.admin.pages import close, make_run
 from tests.migration.campaigns.shown import begin_wave, make_campaign, make_group
+from tests.migration.pages import close, make_run
 
 pytestmark = pytest.mark.browser
 

@@ -24,8 +24,8 @@ from tests.factories import (
 )
 from tests.migration.campaigns.shown import begin_wave, make_campaign, make_group
 from tests.migration.moves.clients import LINE, change_in_aws
-from tests.migration.readers import statistics
-from tests.migration.readers.test_other_statements import HELPER
+from tests.migration.nova.readers import statistics
+from tests.migration.nova.readers.test_other_statements import HELPER
 
 pytestmark = pytest.mark.browser
 

@@ -28,8 +28,8 @@ from tests.factories import (
     make_user,
     start_run,
 )
-from tests.migration.copies.nova_tables import add_execution, novas_tables
 from tests.migration.moves.clients import change_in_aws
+from tests.migration.secrets.copies.nova_tables import add_execution, novas_tables
 
 pytestmark = pytest.mark.browser
 

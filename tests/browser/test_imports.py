@@ -20,7 +20,7 @@ from tests.browser.axe import violations
 from tests.browser.keyboard import TELEPHONE, fits
 from tests.factories import make_full_client
 from tests.haystack import Haystack, everything_logged
-from tests.migration.imports.files import make_csv, make_full_rows, make_row
+from tests.migration.clients.imports.files import make_csv, make_full_rows, make_row
 from tests.test_no_secret_escapes import add_pickles, add_tables
 
 pytestmark = pytest.mark.browser

@@ -6,10 +6,10 @@ from migration.clients.offboarding import bring_back_as_inactive, offboard_clien
 from migration.core import aws_store
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_client, make_database
-from tests.migration.copies.nova_tables import novas_tables
-from tests.migration.legacy.rows import add_row
+from tests.migration.clients.legacy.rows import add_row
+from tests.migration.clients.offboarding.clients import activate, deactivate
 from tests.migration.moves.clients import NAME
-from tests.migration.offboarding.clients import activate, deactivate
+from tests.migration.secrets.copies.nova_tables import novas_tables
 
 pytestmark = pytest.mark.browser
 

@@ -5,7 +5,7 @@ import pytest
 from migration.models import Resolution
 from tests.browser.axe import violations
 from tests.factories import make_client, make_comparison
-from tests.migration.admin.pages import DIFFERENT, EXTRA
+from tests.migration.pages import DIFFERENT, EXTRA
 
 REPORT = "/admin/migration/comparison/report/"
 

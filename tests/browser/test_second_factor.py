@@ -6,7 +6,7 @@ from django.contrib.auth.models import AnonymousUser, Group
 from nova_admin.environment import OidcProvider
 from tests.browser.axe import violations
 from tests.factories import make_user
-from tests.login.codes import Phone, give_factor
+from tests.nova_admin.login.codes import Phone, give_factor
 
 pytestmark = pytest.mark.browser
 

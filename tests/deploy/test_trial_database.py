@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from nova_credentials.reader.routing import Reader
 from tests.checkout import ROOT, manage
-from tests.migration.readers.real_server import do_without, find_programs, running
+from tests.migration.nova.readers.real_server import do_without, find_programs, running
 
 # No AWS and no worker are there, and nobody has searched for copies.
 NOT_HERE = {"clocks", "copies", "stages", "workers"}

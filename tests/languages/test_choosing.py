@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from tests.factories import make_full_client
 from tests.languages.spanish import SPANISH
-from tests.migration.admin.pages import text
+from tests.migration.pages import text
 
 
 def language_of(response) -> str:

@@ -48,10 +48,10 @@ from tests.factories import (
     sent_form,
 )
 from tests.languages.spanish import SPANISH, Shown, english
-from tests.migration.admin.pages import DIFFERENT, text
 from tests.migration.campaigns.shown import begin_wave, make_campaign, make_group
-from tests.migration.imports.files import EMAIL, make_csv, make_row
-from tests.migration.readers import statistics
+from tests.migration.clients.imports.files import EMAIL, make_csv, make_row
+from tests.migration.nova.readers import statistics
+from tests.migration.pages import DIFFERENT, text
 
 NOTES = {
     "dual_read": MOVED_BY_RUN(run=RUNS["migrate"](id="7")),

@@ -10,7 +10,7 @@ from migration.models import MoveRequest, PhaseChange, Resolution, Reveal
 from nova_credentials.messages import Message
 from tests.factories import make_comparison, make_full_client
 from tests.languages.spanish import SPANISH
-from tests.migration.admin.pages import DIFFERENT, text
+from tests.migration.pages import DIFFERENT, text
 
 # Sentences of ours, alone, in a row, and after other words: none of them may be taken for one.
 TYPED = [

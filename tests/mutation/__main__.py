@@ -34,31 +34,35 @@ ENOUGH = 0.97
 FIRST_SECONDS = 15
 
 READER = "tests/nova_credentials/reader"
-LOST_LEASES = "tests/migration/test_lost_leases.py"
+LOST_LEASES = "tests/migration/core/test_lost_leases.py"
 MOVES = (
-    *("tests/migration/test_move_guards.py", "tests/migration/moves"),
-    *("tests/migration/test_approving.py", "tests/migration/evidence"),
-    *("tests/migration/nova_tables", LOST_LEASES),
+    *("tests/migration/moves/test_move_guards.py", "tests/migration/moves"),
+    *("tests/migration/moves/test_approving.py", "tests/migration/moves/evidence"),
+    *("tests/migration/nova/tables", LOST_LEASES),
 )
-MOVE_RUNS = ("tests/migration/move_runs", "tests/migration/campaigns/test_rollback.py")
+MOVE_RUNS = ("tests/migration/moves/runs", "tests/migration/campaigns/test_rollback.py")
 PUSHES = (
-    *("tests/migration/pushes", "tests/migration/test_move_guards.py"),
-    "tests/migration/nova_tables",
-    *("tests/migration/test_version_keys.py", "tests/migration/test_saving.py"),
+    *("tests/migration/pushes", "tests/migration/moves/test_move_guards.py"),
+    "tests/migration/nova/tables",
+    *("tests/migration/core/test_version_keys.py", "tests/migration/pushes/test_saving.py"),
     "tests/test_reprs.py",
     *(
-        "tests/migration/aws_writes/test_half_saves.py",
-        "tests/migration/aws_writes/test_old_backups.py",
+        "tests/migration/core/aws_writes/test_half_saves.py",
+        "tests/migration/core/aws_writes/test_old_backups.py",
     ),
 )
-LAYOUTS = ("tests/migration/layouts", LOST_LEASES)
-ROTATIONS = ("tests/migration/rotations", LOST_LEASES, "tests/test_reprs.py")
-WRITES = ("tests/migration/aws_writes", "tests/migration/test_version_keys.py", LOST_LEASES)
+LAYOUTS = ("tests/migration/secrets/layouts", LOST_LEASES)
+ROTATIONS = ("tests/migration/logins/rotations", LOST_LEASES, "tests/test_reprs.py")
+WRITES = (
+    "tests/migration/core/aws_writes",
+    "tests/migration/core/test_version_keys.py",
+    LOST_LEASES,
+)
 COUNTING = ("tests/credentials/counting", "tests/credentials/triggers")
 # They restore backups, start servers or upgrade whole databases: too slow to be asked of each defect.
 LEFT_OUT = {
-    "tests/migration/aws_writes/test_copies.py",
-    "tests/migration/evidence/test_upgrade.py",
+    "tests/migration/core/aws_writes/test_copies.py",
+    "tests/migration/moves/evidence/test_upgrade.py",
     f"{READER}/test_nova_worker.py",
 }
 # Each module, and the tests that are to find a defect in it.
@@ -77,7 +81,7 @@ TESTS = {
     "nova_credentials/tables.py": (
         "tests/nova_credentials/test_tables.py",
         "tests/credentials/counting",
-        "tests/migration/test_version_keys.py",
+        "tests/migration/core/test_version_keys.py",
     ),
     **dict.fromkeys(
         (
@@ -90,7 +94,7 @@ TESTS = {
     ),
     "migration/moves/evidence.py": MOVES,
     "migration/moves/gates.py": MOVES,
-    "migration/moves/moves.py": (*MOVES, *MOVE_RUNS, "tests/migration/test_deleting.py"),
+    "migration/moves/moves.py": (*MOVES, *MOVE_RUNS, "tests/migration/moves/test_deleting.py"),
     "migration/moves/runs.py": (*MOVE_RUNS, LOST_LEASES),
     "migration/moves/approvals.py": MOVE_RUNS,
     "migration/pushes/rows_from_aws.py": (*MOVES, *MOVE_RUNS),
@@ -101,13 +105,13 @@ TESTS = {
     "migration/logins/rotations.py": ROTATIONS,
     "migration/logins/pending.py": (
         *ROTATIONS,
-        "tests/migration/versions/test_pending_stages.py",
+        "tests/migration/secrets/versions/test_pending_stages.py",
     ),
     "migration/core/aws_store.py": WRITES,
     "migration/core/aws_writes.py": WRITES,
     "migration/core/shared_facts.py": (
-        "tests/migration/aws_writes/test_shared_facts.py",
-        "tests/migration/test_releases.py",
+        "tests/migration/core/aws_writes/test_shared_facts.py",
+        "tests/migration/core/test_releases.py",
     ),
     "credentials/triggers.py": COUNTING,
     "credentials/trigger_sql.py": COUNTING,

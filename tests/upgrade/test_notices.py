@@ -10,8 +10,8 @@ from migration.models import Condition, Notice, NoticeDelivery, NoticeSwitch, Ro
 from migration.site.notices import list_configured_recipients, look_at_clients, send_notices
 from nova_admin.environment import NotifySettings
 from tests.factories import make_client, make_comparison
-from tests.migration.admin.pages import DIFFERENT
-from tests.migration.notices.sinks import WebhookSink, opened
+from tests.migration.pages import DIFFERENT
+from tests.migration.site.notices.sinks import WebhookSink, opened
 
 BEFORE = "0053_read_outcomes"
 ROWS = """

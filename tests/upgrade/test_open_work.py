@@ -16,10 +16,15 @@ from migration.runs.items import Outcome
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user
-from tests.migration.move_runs.moved import outcomes
+from tests.migration.logins.rotations.conftest import login, login_server, role, role_in
+from tests.migration.logins.rotations.killed import (
+    PASSWORD_SET,
+    go_on,
+    rotate_and_kill,
+    rotate_and_list,
+)
 from tests.migration.moves.clients import enter_phase_together, phase_of
-from tests.migration.rotations.conftest import login, login_server, role, role_in
-from tests.migration.rotations.killed import PASSWORD_SET, go_on, rotate_and_kill, rotate_and_list
+from tests.migration.moves.runs.moved import outcomes
 
 __all__ = ["login", "login_server", "role", "role_in"]
 

@@ -12,8 +12,8 @@ from migration.runs import engine
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
-from tests.migration.admin.pages import page_of
 from tests.migration.moves.clients import enter_phase_together
+from tests.migration.pages import page_of
 
 CAMPAIGNS = "/admin/migration/campaign/"
 

@@ -9,9 +9,9 @@ from migration.core.clients import all_clients, digest_clients
 from migration.models import Campaign, ClientGroup
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_full_client, make_user, sent_form
-from tests.migration.admin.pages import CLIENTS, text
 from tests.migration.campaigns.shown import do_next, make_campaign, make_group
 from tests.migration.moves.clients import enter_phase
+from tests.migration.pages import CLIENTS, text
 
 pytestmark = pytest.mark.usefixtures("stores")
 

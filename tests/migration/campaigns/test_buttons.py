@@ -12,8 +12,8 @@ from migration.models import AuditEvent, Campaign
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_user
-from tests.migration.admin.pages import text
 from tests.migration.campaigns.shown import CAMPAIGNS, make_campaign, make_group, page, press
+from tests.migration.pages import text
 
 pytestmark = pytest.mark.usefixtures("stores")
 

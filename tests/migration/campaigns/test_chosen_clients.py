@@ -18,8 +18,8 @@ from migration.core.clients import all_clients
 from migration.models import Campaign, GroupMember
 from migration.runs.models import Run
 from tests.factories import make_client
-from tests.migration.admin.pages import CLIENTS, login, page_of, text
 from tests.migration.campaigns.taken import begin, make_group, members, put, take
+from tests.migration.pages import CLIENTS, login, page_of, text
 from tests.page_forms import pages_left_out
 
 

@@ -12,8 +12,8 @@ from migration.campaigns.members import count_by_phase_before_goal, count_in_cam
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import make_user
-from tests.migration.admin.pages import text
 from tests.migration.campaigns.shown import begin_wave, make_campaign, make_group
+from tests.migration.pages import text
 
 pytestmark = pytest.mark.usefixtures("stores")
 

@@ -18,7 +18,6 @@ from migration.runs.items import Outcome
 from nova_credentials.aws.secrets_manager import SecretsManager
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison, make_many, make_user
-from tests.migration.admin.pages import page_of, text
 from tests.migration.campaigns.shown import begin_wave
 from tests.migration.campaigns.taken import (
     begin,
@@ -38,6 +37,7 @@ from tests.migration.campaigns.taken import (
 )
 from tests.migration.campaigns.test_two_at_once import end, fork
 from tests.migration.moves.clients import change_in_aws, write_password
+from tests.migration.pages import page_of, text
 
 pytestmark = pytest.mark.usefixtures("stores")
 

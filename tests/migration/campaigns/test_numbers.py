@@ -14,10 +14,10 @@ from migration.core.clients import all_clients
 from migration.models import AuditEvent, Campaign, ClientMigration, ReadCount, Worker
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison, make_full_client, make_user
-from tests.migration.admin.pages import CLIENTS, page_of, text
 from tests.migration.campaigns import taken
 from tests.migration.campaigns.shown import begin_wave, do_next, make_campaign, make_group
 from tests.migration.moves.clients import enter_phase
+from tests.migration.pages import CLIENTS, page_of, text
 
 pytestmark = pytest.mark.usefixtures("stores")
 

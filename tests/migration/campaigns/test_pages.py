@@ -20,7 +20,6 @@ from migration.runs.models import Run
 from migration.secrets.settings import NO_SECRET
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_comparison, make_user
-from tests.migration.admin.pages import page_of, text
 from tests.migration.campaigns.shown import (
     CAMPAIGNS,
     begin_wave,
@@ -31,6 +30,7 @@ from tests.migration.campaigns.shown import (
     press,
 )
 from tests.migration.moves.clients import enter_phase
+from tests.migration.pages import page_of, text
 
 pytestmark = pytest.mark.usefixtures("stores")
 

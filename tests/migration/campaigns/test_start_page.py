@@ -15,8 +15,8 @@ from migration.core.clients import all_clients, digest_clients
 from migration.models import AuditEvent, Campaign, ClientGroup, GroupMember
 from nova_credentials.phases import Phase
 from tests.factories import make_many, make_user, sent_form
-from tests.migration.admin.pages import text
 from tests.migration.campaigns.shown import make_campaign, make_group
+from tests.migration.pages import text
 from tests.page_forms import pages_left_out
 
 pytestmark = pytest.mark.usefixtures("stores")

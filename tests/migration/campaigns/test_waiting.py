@@ -18,7 +18,6 @@ from migration.runs.items import Outcome
 from migration.runs.models import Run
 from nova_credentials.phases import Phase
 from tests.factories import count_reads, make_comparison, make_many, make_user
-from tests.migration.admin.pages import page_of, text
 from tests.migration.campaigns.taken import (
     begin,
     codes_of,
@@ -36,6 +35,7 @@ from tests.migration.campaigns.taken import (
     work,
 )
 from tests.migration.moves.clients import write_password
+from tests.migration.pages import page_of, text
 
 pytestmark = pytest.mark.usefixtures("stores")
 

@@ -38,7 +38,7 @@ from tests.migration.moves.clients import (
     refusal_of,
     write_password,
 )
-from tests.migration.versions.known import facts, known
+from tests.migration.secrets.versions.known import facts, known
 
 pytestmark = pytest.mark.usefixtures("stores")
 

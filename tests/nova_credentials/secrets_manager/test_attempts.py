@@ -6,7 +6,7 @@ from botocore.awsrequest import AWSResponse
 from nova_admin.embedded.faults import Fault
 from nova_credentials.aws import SecretsManager, SecretsManagerError
 from nova_credentials.aws.attempts import observe_attempts
-from tests.embedded.conditions.calls import strike
+from tests.nova_admin.embedded.conditions.calls import strike
 from tests.nova_credentials.secrets_manager.managers import MARK
 
 NAME = "nova/clients/idom"

@@ -1,0 +1,316 @@
+"""The pages of client groups: list, forms, filter, the bulk actions and the page of a client."""
+
+import pytest
+from django.contrib.messages import get_messages
+from django.core.management import call_command
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
+
+from migration.core.clients import all_clients
+from migration.models import AuditEvent, ClientGroup, GroupMember
+from tests.factories import VIEW, make_client, make_full_client, make_many
+from tests.migration.pages import CLIENTS, login, page_of, text
+from tests.page_forms import pages_left_out
+
+GROUPS = "/admin/migration/clientgroup/"
+PUT, TAKE = f"{CLIENTS}group/", f"{CLIENTS}ungroup/"
+
+
+def slugs_of(name: str) -> list[str]:
+    group = ClientGroup.objects.get(name=name)
+    return sorted(all_clients().in_group(group.pk).values_list("slug", flat=True))
+
+
+def ids_of(*slugs: str) -> str:
+    return " ".join(str(all_clients().get(slug=slug).pk) for slug in slugs)
+
+
+def said(response) -> str:
+    return " ".join(map(str, get_messages(response.wsgi_request)))
+
+
+def choose(client, action: str, *slugs: str, **more: str):
+    data = {"action": action, "_selected_action": ids_of(*slugs).split()}
+    return client.post(more.pop("url", CLIENTS), data | more)
+
+
+def test_the_list_has_the_clients_of_each_phase_as_links(wave, maria, client):
+    words = client.get(GROUPS).content.decode()
+
+    assert "Wave 1" in words
+    assert f'href="{CLIENTS}?group={wave.pk}&amp;phase=postgres">1</a>' in words
+
+
+def test_the_list_asks_no_more_queries_for_more_groups(wave, maria, client):
+    def count_queries() -> int:
+        client.get(GROUPS)
+        with CaptureQueriesContext(connection) as captured:
+            client.get(GROUPS)
+        return len(captured)
+
+    first = count_queries()
+    make_many(50)
+    for number in range(2, 12):
+        ClientGroup.objects.get_or_add(f"Wave {number}").put_clients(all_clients())
+
+    assert count_queries() == first
+
+
+def test_a_group_is_added_renamed_and_deleted_by_name(wave, maria, client):
+    assert client.post(f"{GROUPS}add/", {"name": " Spain "}).status_code == 302
+    spain = ClientGroup.objects.get(name="Spain")
+    assert (
+        client.post(page_of("migration_clientgroup", spain.pk), {"name": "España"}).status_code
+        == 302
+    )
+    assert "It holds 1 client, which stays as it is." in text(
+        client.get(f"{GROUPS}{wave.pk}/delete/")
+    )
+    assert client.post(f"{GROUPS}{wave.pk}/delete/", {"post": "yes"}).status_code == 302
+
+    assert [*ClientGroup.objects.values_list("name", flat=True)] == ["España"]
+    made = AuditEvent.objects.filter(code="client_group", who="maria").order_by("pk")
+    assert [str(event.message) for event in made] == [
+        "Added the client group Spain.",
+        "Renamed the client group Spain to España.",
+        "Deleted the client group Wave 1 with 1 client.",
+    ]
+    assert all_clients().count() == 2
+
+
+@pytest.mark.parametrize("typed", ["wave 1", "WAVE  1"])
+@pytest.mark.parametrize("page", ["add/", "other"])
+def test_a_name_that_is_taken_is_refused_with_a_word(wave, maria, client, page, typed):
+    other = ClientGroup.objects.get_or_add("Spain")
+    url = GROUPS + page if page == "add/" else page_of("migration_clientgroup", other.pk)
+
+    response = client.post(url, {"name": typed})
+
+    assert "already" in said(response)
+    assert ClientGroup.objects.count() == 2
+
+
+@pytest.mark.parametrize("typed", ["", " ", "a\0b", "a\u202eb", "x" * 101])
+def test_a_name_that_is_none_is_refused_by_the_form(wave, maria, client, typed):
+    with pages_left_out():
+        response = client.post(f"{GROUPS}add/", {"name": typed})
+
+    assert response.context_data["errors"]
+    assert ClientGroup.objects.count() == 1
+
+
+@pytest.mark.parametrize("page", ["change/", "delete/"])
+def test_a_group_that_goes_while_its_page_is_sent_is_said_to_be_gone(
+    wave, maria, client, page, monkeypatch
+):
+    from migration.clients.groups import ClientGroupAdmin
+
+    name = "save_model" if page == "change/" else "delete_model"
+    real = getattr(ClientGroupAdmin, name)
+
+    def act_late(self, *args):
+        ClientGroup.objects.all().delete()
+        real(self, *args)
+
+    monkeypatch.setattr(ClientGroupAdmin, name, act_late)
+    response = client.post(f"{GROUPS}{wave.pk}/{page}", {"name": "Spain", "post": "yes"})
+
+    assert "has been deleted since" in said(response)
+
+
+@pytest.mark.parametrize(
+    ("value", "slugs"),
+    [
+        ("wave", ["idom"]),
+        ("none", ["acme"]),
+        ("x", ["acme", "idom"]),
+        ("999999999999999999", []),
+    ],
+)
+def test_the_clients_are_narrowed_by_group(wave, maria, client, value, slugs):
+    value = str(wave.pk) if value == "wave" else value
+    with pages_left_out():
+        found = client.get(f"{CLIENTS}?group={value}").context_data["cl"].result_list
+
+    assert [row.slug for row in found] == slugs
+
+
+def test_the_page_of_a_client_links_to_its_groups(wave, maria, client):
+    pk = make_full_client("other")
+    wave.put_clients(all_clients().filter(pk=pk))
+
+    words = client.get(page_of("credentials_client", pk)).content.decode()
+
+    assert f'href="{CLIENTS}?group={wave.pk}">Wave 1</a>' in words
+
+
+def test_chosen_clients_are_put_into_a_group_and_taken_out(wave, maria, client):
+    assert "2 clients are selected" in text(choose(client, "put_into_group", "idom", "acme"))
+    put = client.post(PUT, {"confirmed": "1", "clients": ids_of("idom", "acme"), "group": wave.pk})
+    assert said(put) == "1 client was put into Wave 1. 1 client was in it already."
+    assert slugs_of("Wave 1") == ["acme", "idom"]
+
+    assert "Wave 1 (2)" in text(choose(client, "take_out_of_group", "idom", "acme"))
+    taken = client.post(TAKE, {"confirmed": "1", "clients": ids_of("idom"), "group": wave.pk})
+    assert said(taken).endswith("1 client was taken out of Wave 1.")
+    assert slugs_of("Wave 1") == ["acme"]
+
+
+def test_a_new_group_is_made_on_the_way(wave, maria, client):
+    data = {"confirmed": "1", "clients": ids_of("acme"), "group": "", "new_name": " Spain "}
+
+    assert (
+        client.post(PUT, data).url == f"{CLIENTS}?group={ClientGroup.objects.get(name='Spain').pk}"
+    )
+    assert slugs_of("Spain") == ["acme"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "why"),
+    [
+        ({}, "choose a group"),
+        ({"group": "0"}, "choose a group"),
+        ({"group": "wave", "new_name": "Spain"}, "not both"),
+        ({"new_name": "x" * 101}, "up to 100 characters"),
+    ],
+)
+def test_without_one_group_nothing_changes(wave, maria, client, typed, why):
+    typed = {name: str(wave.pk) if value == "wave" else value for name, value in typed.items()}
+    with pages_left_out(), CaptureQueriesContext(connection) as captured:
+        response = client.post(PUT, {"confirmed": "1", "clients": ids_of("acme"), **typed})
+
+    assert response.status_code == 200
+    assert response.context_data["ids"] == ids_of("acme")
+    assert not any(
+        "migration_groupmember" in each["sql"] and "INSERT" in each["sql"] for each in captured
+    )
+    with pages_left_out():
+        assert slugs_of("Wave 1") == ["idom"]
+
+
+def test_why_nothing_changed_is_shown(wave, maria, client):
+    words = text(client.post(PUT, {"confirmed": "1", "clients": ids_of("acme")}))
+
+    assert "choose a group, or type the name of a new one" in words
+
+
+@pytest.mark.parametrize("clients", ["", "x 1.5 -1", "999999999999999999", "9" * 5000])
+def test_clients_that_are_none_lead_back_to_the_list(wave, maria, client, clients):
+    response = client.post(PUT, {"confirmed": "1", "clients": clients, "group": wave.pk})
+
+    assert (response.status_code, response.url) == (302, CLIENTS)
+
+
+def test_a_nul_in_a_field_is_a_bad_request(wave, maria, client):
+    for field in ("clients", "group", "new_name"):
+        data = {"confirmed": "1", "clients": ids_of("acme"), "group": "", field: "\0"}
+        assert client.post(PUT, data).status_code == 400
+
+
+def test_all_two_thousand_of_a_filter_go_into_a_group(wave, maria, client):
+    make_many(2000, phase="dual_read")
+    url, one = f"{CLIENTS}?phase=dual_read", "many-3"
+
+    page = choose(client, "put_into_group", one, url=url, select_across="1")
+    assert page.context_data["number"] == 2000
+    with CaptureQueriesContext(connection) as captured:
+        response = client.post(
+            PUT, {"confirmed": "1", "clients": page.context_data["ids"], "group": wave.pk}
+        )
+
+    assert said(response).startswith("2,000 clients were put into Wave 1.")
+    assert GroupMember.objects.filter(group=wave).count() == 2001
+    assert len(captured) < 25
+
+
+def test_where_the_clients_are_not_put_into_it_there_is_no_new_group(
+    wave, maria, client, monkeypatch
+):
+    def fail(*_events):
+        raise OperationalError("the connection is gone")
+
+    sent = {"confirmed": "1", "clients": ids_of("acme"), "new_name": "Spain"}
+    monkeypatch.setattr(AuditEvent.objects, "insert_already_signed", fail)
+
+    with pytest.raises(OperationalError):
+        client.post(PUT, sent)
+    with pytest.raises(OperationalError):
+        call_command("group_clients", "Spain", "acme")
+
+    assert not ClientGroup.objects.filter(name="Spain").exists()
+
+
+def test_a_viewer_is_offered_no_action_and_no_form(wave, client):
+    login(client, "viewer", *VIEW, "migration.view_clientgroup")
+
+    assert "put_into_group" not in client.get(CLIENTS).content.decode()
+    assert (
+        'name="name"' not in client.get(page_of("migration_clientgroup", wave.pk)).content.decode()
+    )
+    assert client.post(PUT, {"clients": ids_of("acme")}).status_code == 403
+
+
+def test_who_may_make_no_group_makes_none_by_typing_its_name(wave, client):
+    login(client, "helper", *VIEW, "migration.change_clientgroup")
+
+    with pages_left_out():
+        client.post(PUT, {"confirmed": "1", "clients": ids_of("acme"), "new_name": "Spain"})
+
+    assert not ClientGroup.objects.filter(name="Spain").exists()
+
+
+def test_where_none_is_in_a_group_the_page_says_so(wave, maria, client):
+    make_client("more")
+
+    assert "None of them is in a group." in text(
+        choose(client, "take_out_of_group", "acme", "more")
+    )
+
+
+def test_the_first_of_a_selection_go_into_a_group_as_the_list_orders_them(wave, maria, client):
+    make_many(5, phase="dual_read")
+    url, one = f"{CLIENTS}?phase=dual_read&o=-1", "many-3"
+    page = choose(client, "put_into_group", one, url=url, select_across="1")
+    sent = {"confirmed": "1", "clients": page.context_data["ids"], "new_name": "Two"}
+
+    response = client.post(PUT, {**sent, "first": " 2 "})
+
+    assert slugs_of("Two") == ["many-6", "many-7"]
+    assert said(response).endswith("4 clients are in no group.</a>")
+    assert f'href="{CLIENTS}?group=none"' in said(response)
+
+
+@pytest.mark.parametrize("first", ["0", "3", "-1", "one", "9" * 5000])
+def test_a_number_of_first_clients_that_there_are_not_changes_nothing(wave, maria, client, first):
+    typed = {"clients": ids_of("acme", "idom"), "new_name": "Spain", "first": first}
+    words = text(client.post(PUT, {"confirmed": "1", **typed}))
+
+    assert "of the 2 chosen clients you can take the first 1 to 2" in words
+    assert not ClientGroup.objects.filter(name="Spain").exists()
+
+
+def test_who_takes_clients_out_takes_all_that_are_chosen(wave, maria, client):
+    wave.put_clients(all_clients())
+    typed = {"clients": ids_of("acme", "idom"), "group": wave.pk, "first": "1"}
+
+    client.post(TAKE, {"confirmed": "1", **typed})
+
+    assert slugs_of("Wave 1") == []
+
+
+def test_a_new_group_leads_to_the_clients_that_are_in_none(wave, maria, client):
+    response = client.post(f"{GROUPS}add/", {"name": "Spain"})
+
+    assert response.url == f"{CLIENTS}?group=none"
+    assert "select the clients of Spain" in said(response)
+
+
+def test_a_new_group_leads_where_the_button_says(wave, maria, client):
+    assert client.post(f"{GROUPS}add/", {"name": "a", "_addanother": "1"}).url == f"{GROUPS}add/"
+
+
+def test_the_clients_page_says_that_its_buttons_take_all_clients(wave, maria, client):
+    note = "These buttons take all 2 clients, not only those below."
+
+    assert note in text(client.get(f"{CLIENTS}?group=none"))
+    assert note not in text(client.get(CLIENTS))

@@ -1,0 +1,139 @@
+"""Which clients are ready for their next step, and what the list says of the others."""
+
+from uuid import uuid4
+
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from migration.core.aws_writes import stop_aws_writes
+from migration.core.clients import all_clients
+from migration.models import ClientGroup
+from migration.moves.readiness import has_next_phase, is_ready, judge_next_steps
+from migration.runs.models import Run
+from nova_credentials.messages import Message
+from tests.factories import make_full_client
+from tests.migration.clients.list.conftest import put_in_phase
+from tests.migration.pages import CLIENTS, text
+
+
+def judge_all() -> dict[str, list[str]]:
+    """Slug -> the codes of the checks that fail."""
+    found = all_clients().with_phase().with_revision().with_refused_revision()
+    steps = judge_next_steps(list(found))
+    return {c.slug: [check.code for check in steps[c.pk].shut] for c in found if steps[c.pk].new}
+
+
+def slugs_of(condition) -> set[str]:
+    return set(all_clients().filter(condition).values_list("slug", flat=True))
+
+
+def test_a_client_is_ready_where_every_check_of_the_database_passes(clients):
+    judged = judge_all()
+
+    assert {slug for slug, codes in judged.items() if not codes} == clients
+    assert {slug: len(codes) for slug, codes in judged.items() if slug not in clients} == (
+        dict.fromkeys(judged.keys() - clients, 1)
+    )
+
+
+def test_the_same_clients_are_selected_in_sql(clients):
+    assert slugs_of(is_ready()) == clients
+    assert slugs_of(has_next_phase() & ~is_ready()) == judge_all().keys() - clients
+
+
+def test_nobody_is_ready_while_aws_writes_are_stopped(clients):
+    stop_aws_writes(reason="A test")
+
+    assert not slugs_of(is_ready())
+    assert all("writes_stopped" in codes for codes in judge_all().values())
+
+
+def test_the_list_says_who_is_ready_and_what_keeps_the_others(operator, clients):
+    words = text(operator.get(CLIENTS))
+
+    for told in (
+        "Ready for Dual write",
+        "Ready for Dual read",
+        "Ready for AWS (cut over)",
+        "Ready for Purged",
+        "A push is pending",
+        "NOVA's reader: 19 of 20 reads since dual read began.",
+        "None: last phase reached",
+        "30 days",
+    ):
+        assert told in words, told
+
+
+def test_the_list_shows_the_newest_error_and_the_groups(operator, stores):
+    pk = make_full_client("idom")
+    assert "Last error" not in text(operator.get(CLIENTS))
+    run = Run.objects.create(kind=Run.Kind.MIGRATE)
+    run.add_items([(pk, "idom")])
+    why = Message.from_text_without_key("Some longer reason")
+    run.items.update(
+        outcome="failed", error_class="conflict", message=why, finished_at=timezone.now()
+    )
+    ClientGroup.objects.get_or_add("Wave 1").put_clients(all_clients())
+
+    words = text(operator.get(CLIENTS))
+
+    assert "Last error: Conflict: Some longer reason" in words
+    assert "Client groups" in words
+    assert "Wave 1" in words
+
+
+def test_the_queries_do_not_grow_with_the_clients_of_a_phase(operator, wanted):
+    def fill(number: int) -> None:
+        for _ in range(number):
+            slug = uuid4().hex[:12]
+            for phase in ("dual_write", "dual_read", "aws", "purged"):
+                put_in_phase(f"{slug}-{phase}", phase)
+            make_full_client(slug)
+
+    fill(1)
+    first = count_queries(operator)
+    fill(9)
+
+    assert count_queries(operator) == first
+
+
+def count_queries(browser) -> int:
+    browser.get(CLIENTS)
+    with CaptureQueriesContext(connection) as captured:
+        assert browser.get(CLIENTS).status_code == 200
+    return len(captured)
+
+
+def test_an_inactive_client_is_not_ready_for_its_first_push(operator, stores):
+    pk = make_full_client("off")
+    all_clients().filter(pk=pk).update(is_active=False)
+
+    shown = operator.get(CLIENTS)
+
+    assert "Blocked Inactive." in text(shown)
+    assert not operator.get(f"{CLIENTS}?next=ready").context["cl"].result_list
+    assert operator.get(f"{CLIENTS}?next=inactive").context["cl"].result_count == 1
+
+
+def test_who_only_waits_and_who_is_in_aws_is_not_blocked_in_list_filter_and_dashboard(
+    operator, clients, settings
+):
+    expected = {"ready": len(clients)}
+    for client in operator.get(CLIENTS).context["cl"].result_list:
+        if client.standing not in ("ready", "last"):
+            expected[client.standing.value] = expected.get(client.standing.value, 0) + 1
+    words = text(operator.get(CLIENTS))
+
+    for standing, number in expected.items():
+        assert operator.get(f"{CLIENTS}?next={standing}").context["cl"].result_count == number
+    assert expected.keys() == {"ready", "waits", "blocked", "in_aws"}
+    assert "Waits A push is pending" in words
+    assert "In AWS Next: purge. It lacks: " in words
+    for _title, rows in operator.get("/admin/").context["blockers"]:
+        for row in rows:
+            listed = operator.get(f"{CLIENTS}?{row.list_query}").context["cl"]
+            assert listed.result_count == row.clients
+            assert {client.standing for client in listed.result_list} == {row.standing}
+    settings.NOVA_PURGE_AFTER_DAYS = 60
+    assert "In AWS Next: purge, from " in text(operator.get(CLIENTS))

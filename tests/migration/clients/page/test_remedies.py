@@ -1,0 +1,298 @@
+"""What mends a reason stands beside it: adopt, the field, AWS copied over PostgreSQL after a look, and a live page."""
+
+import json
+import re
+
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.messages import get_messages
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from migration.core import aws_store
+from migration.core.sentences import NOT_OURS
+from migration.models import ClientMigration, Resolution, RunItem
+from migration.pushes.comparisons import compare
+from migration.pushes.pushes import push
+from migration.pushes.resolutions import COPIES_SOMETHING_ELSE
+from migration.pushes.secret_writer import REPLACED_STAGE
+from migration.runs.items import Outcome
+from migration.runs.models import Run
+from migration.secrets.adoptions import SECRET_CHANGED_SINCE
+from nova_credentials.phases import Phase
+from tests.factories import CHANGE, VIEW, make_client, make_full_client, make_user
+from tests.migration.clients.page.pages import page
+from tests.migration.moves.clients import (
+    change_in_aws,
+    enter_phase,
+    password,
+    phase_of,
+    write_password,
+)
+from tests.migration.pages import text
+
+CLIENT = "/admin/credentials/client"
+NAME = "nova/clients/idom"
+MOVE, RUN, RESOLVE = (
+    "migration.move_client",
+    "migration.add_run",
+    "migration.resolve_mismatch",
+)
+
+
+@pytest.fixture
+def log_in(client):
+    def log_in(*permissions: str) -> None:
+        client.force_login(make_user("operator", *VIEW, *permissions))
+
+    return log_in
+
+
+def field_of(response, name: str) -> str:
+    return re.search(rf'name="{name}" value="([^"]*)"', response.content.decode())[1]
+
+
+def remedies(response) -> dict[str, str]:
+    """Label and address of each remedy of the next step."""
+    lines = response.context["next_step"]["checks"]
+    return {line["remedy"]["label"]: line["remedy"]["url"] for line in lines if line["remedy"]}
+
+
+# Adopt
+
+
+@pytest.fixture
+def foreign(stores) -> int:
+    """A client whose secret somebody else made."""
+    pk = make_full_client("idom")
+    sm = aws_store.secrets_manager()
+    held = json.dumps({"theirs": "MARKER-ONE", "database": {"password": "MARKER-TWO"}})
+    sm.sm.create_secret(Name=NAME, SecretString=held)
+    return pk
+
+
+def test_a_move_that_meets_a_foreign_secret_leads_to_the_page_that_adopts_it(
+    foreign, client, log_in
+):
+    log_in(MOVE, RUN)
+    sent = {"new": "dual_write", "seen": "postgres"}
+
+    said = client.post(f"{CLIENT}/{foreign}/move/", sent, follow=True).content.decode()
+
+    assert "is not ours" in said
+    assert f'<a class="underline" href="{CLIENT}/{foreign}/adopt/">Adopt the secret…</a>' in said
+    assert "Adopt" in text(client.get(f"{CLIENT}/{foreign}/versions/"))
+
+
+def test_after_a_run_that_met_it_the_gate_says_so_and_offers_to_adopt(foreign, client, log_in):
+    log_in(MOVE, RUN)
+    run = Run.objects.create(kind=Run.Kind.MIGRATE)
+    RunItem.objects.create(
+        run=run,
+        client_id=foreign,
+        slug="idom",
+        batch=0,
+        outcome=Outcome.FAILED,
+        message=NOT_OURS(name=NAME),
+        finished_at=timezone.now(),
+    )
+
+    assert remedies(page(client, foreign)) == {"Adopt the secret…": f"{CLIENT}/{foreign}/adopt/"}
+
+
+def test_what_the_secret_holds_is_shown_by_names_and_codes_and_then_adopted(
+    foreign, client, log_in
+):
+    log_in(MOVE, RUN)
+    shown = client.get(f"{CLIENT}/{foreign}/adopt/")
+    said = text(shown)
+    assert NAME in said
+    assert "database.password" in said
+    assert "only in AWS" in said
+    assert "MARKER" not in shown.content.decode()
+    assert "theirs" not in said  # a name that no document has may be a value itself
+    sent = {"seen": field_of(shown, "seen"), "slug": "idom", "reason": "INC-42"}
+
+    for wrong in ({"slug": "x"}, {"reason": " "}, {"seen": "x"}):
+        answer = client.post(f"{CLIENT}/{foreign}/adopt/", sent | wrong, follow=True)
+        assert "Nothing was adopted" in text(answer)
+    assert not aws_store.secrets_manager().describe_secret(NAME).has_our_tag
+
+    answer = client.post(f"{CLIENT}/{foreign}/adopt/", sent, follow=True)
+
+    assert f"Adopted: {NAME}." in text(answer)
+    assert aws_store.secrets_manager().describe_secret(NAME).has_our_tag
+    resolution = Resolution.objects.get()
+    assert (resolution.kind, resolution.reason) == ("to_aws", "INC-42")
+    client.post(f"{CLIENT}/{foreign}/move/", {"new": "dual_write", "seen": "postgres"})
+    assert phase_of(foreign) == Phase.DUAL_WRITE
+    assert "nothing to adopt" in text(client.get(f"{CLIENT}/{foreign}/adopt/"))
+
+
+def test_what_is_ours_already_is_not_pushed_over_by_an_adoption(stores, client, log_in):
+    """A push over what AWS decides wants another permission, on another page."""
+    pk = make_full_client("idom")
+    push(client_ids=[pk])
+    ClientMigration.objects.update_or_create(client_id=pk, defaults={"phase": Phase.AWS})
+    aws_store.secrets_manager().put_value(NAME, '{"newer": "x"}')
+    log_in(RUN)
+
+    sent = {"seen": "", "slug": "idom", "reason": "INC-42"}
+    answer = client.post(f"{CLIENT}/{pk}/adopt/", sent, follow=True)
+
+    assert "has no secret that somebody else made" in text(answer)
+    assert aws_store.secrets_manager().get_value(NAME).text == '{"newer": "x"}'
+
+
+def test_what_somebody_wrote_since_the_page_was_opened_is_not_written_over(foreign, client, log_in):
+    log_in(RUN)
+    seen = field_of(client.get(f"{CLIENT}/{foreign}/adopt/"), "seen")
+    aws_store.secrets_manager().put_value(NAME, '{"newer": "x"}')
+
+    sent = {"seen": seen, "slug": "idom", "reason": "INC-42"}
+    answer = client.post(f"{CLIENT}/{foreign}/adopt/", sent, follow=True)
+
+    assert str(SECRET_CHANGED_SINCE()) in text(answer)
+    assert "newer" in aws_store.secrets_manager().get_value(NAME).text
+
+
+# The other reasons
+
+
+@pytest.mark.parametrize(
+    ("slug", "make", "label", "part"),
+    [
+        ("b d", make_full_client, "Change the slug", "?tab=logins#id_slug"),
+        ("empty", make_client, "See the logins", "?tab=logins#client_form"),
+    ],
+)
+def test_what_is_wrong_in_the_rows_leads_to_its_field(db, client, log_in, slug, make, label, part):
+    log_in(*CHANGE)
+    pk = make(slug)
+
+    found = remedies(page(client, pk))
+
+    assert found == {label: f"{CLIENT}/{pk}/change/{part}"}
+    html = client.get(found[label].partition("#")[0]).content.decode()
+    assert f'id="{found[label].partition("#")[2]}"' in html
+
+
+# Copying AWS to PostgreSQL
+
+
+@pytest.fixture
+def differing(stores) -> int:
+    pk = make_full_client("idom")
+    enter_phase(pk, Phase.DUAL_READ)
+    change_in_aws(aws_store.secrets_manager(), password="MARKER-THREE")
+    compare(client_ids=[pk])
+    return pk
+
+
+def test_aws_is_copied_after_a_look_and_what_it_replaces_is_kept_there(differing, client, log_in):
+    log_in(RESOLVE)
+    url = f"{CLIENT}/{differing}/copy-to-postgres/"
+    assert f'href="{url}"' in page(client, differing, "comparison").content.decode()
+    shown = client.get(url)
+    said = text(shown)
+    assert "In this phase PostgreSQL is right" in said
+    assert "database.password" in said
+    assert "MARKER" not in shown.content.decode()
+    seen = field_of(shown, "seen")
+
+    assert "give a reason" in text(client.post(url, {"seen": seen}, follow=True))
+    assert password(differing) == "example-password-1"
+    answer = client.post(url, {"seen": seen, "reason": "INC-42"}, follow=True)
+
+    assert answer.redirect_chain[-1][0] == f"{CLIENT}/{differing}/change/?tab=comparison"
+    assert "kept in AWS, as the version NOVA_REPLACED" in text(answer)
+    assert password(differing) == "MARKER-THREE"
+    kept = aws_store.secrets_manager().get_stage(NAME, REPLACED_STAGE)
+    assert json.loads(kept.text)["database"]["password"] == "example-password-1"
+    assert Resolution.objects.get().reason == "INC-42"
+    assert "nothing to copy" in text(client.get(url))
+
+
+def test_what_changed_since_the_page_was_opened_is_not_copied(differing, client, log_in):
+    log_in(RESOLVE)
+    url = f"{CLIENT}/{differing}/copy-to-postgres/"
+    seen = field_of(client.get(url), "seen")
+    change_in_aws(aws_store.secrets_manager(), password="example-later")
+
+    answer = client.post(url, {"seen": seen, "reason": "INC-42"}, follow=True)
+
+    assert str(COPIES_SOMETHING_ELSE()) in text(answer)
+    assert password(differing) == "example-password-1"
+
+
+def test_what_postgresql_alone_has_is_pushed_first(differing, client, log_in):
+    log_in(RESOLVE, RUN)
+    write_password(differing, "example-novas")
+
+    shown = client.get(f"{CLIENT}/{differing}/copy-to-postgres/")
+
+    assert "copying would lose it" in text(shown)
+    assert "Push this client now" in text(shown)
+    assert 'name="seen"' not in shown.content.decode()
+
+
+# Two people at once
+
+
+def test_who_comes_second_is_told_once_who_was_first(stores, client, log_in):
+    idom = make_full_client("idom")
+    log_in("migration.purge_client")
+    ClientMigration.objects.create(client_id=idom, phase=Phase.AWS)
+    ClientMigration.objects.change_phase(
+        [idom], Phase.AWS, Phase.DUAL_READ, by=User.objects.create_user("maria")
+    )
+    sent = {"new": "purged", "seen": "aws", "slug": "idom", "reason": "INC-42"}
+
+    answer = client.post(f"{CLIENT}/{idom}/move/", sent)
+
+    assert answer.url == f"{CLIENT}/{idom}/change/"
+    (said,) = map(str, get_messages(answer.wsgi_request))
+    assert said == "maria moved idom to Dual read now. Nothing was done."
+
+
+# While a run has the client
+
+
+def test_the_page_asks_until_the_run_is_done_with_the_client(root, idom):
+    client = root
+    run = Run.objects.create(kind=Run.Kind.MIGRATE)
+    item = RunItem.objects.create(run=run, client_id=idom, slug="idom", batch=0)
+    poll = f"{CLIENT}/{idom}/live/?tab=overview"
+    html = page(client, idom).content.decode()
+    assert f'hx-get="{poll}" hx-trigger="every 3s"' in html
+    with CaptureQueriesContext(connection) as captured:
+        going_on = client.get(poll)
+    assert len(captured) <= 4
+    assert f"{run} has this client to do" in text(going_on)
+
+    RunItem.objects.filter(pk=item.pk).update(outcome=Outcome.CREATED)
+
+    over = client.get(poll).content.decode()
+    assert 'hx-get="?tab=overview" hx-trigger="load" hx-target="#client-page"' in over
+    whole = page(client, idom).content.decode()
+    assert 'id="client-page"' in whole
+    assert "client-live" not in whole
+    for tab in ("overview", "logins"):
+        url = f"{CLIENT}/{idom}/change/?tab={tab}"
+        part = client.get(url, headers={"HX-Request": "true"}).content.decode()
+        assert 'id="client-page"' in part
+        # A form that is being filled in is left alone.
+        assert ("<html" in part, 'id="client_form"' in part) == (False, False)
+
+
+def test_the_sweep_and_a_run_that_was_stopped_dont_have_it(idom, client, log_in):
+    log_in()
+    for fields in (
+        {"kind": Run.Kind.COMPARE},
+        {"kind": Run.Kind.MIGRATE, "state": Run.State.STOPPED},
+    ):
+        run = Run.objects.create(**fields)
+        RunItem.objects.create(run=run, client_id=idom, slug="idom", batch=0)
+
+    assert page(client, idom).context["open_item"] is None

@@ -1,0 +1,281 @@
+"""Where a client stands, its next step, and how many queries its page asks."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from credentials.models import Client
+from migration.core.pages import ClientTab
+from migration.models import (
+    ClientMigration,
+    MoveRequest,
+    PhaseChange,
+    ReadCount,
+    Resolution,
+    Reveal,
+    RunItem,
+)
+from migration.runs.models import Run
+from nova_credentials.comparison import compare_documents, list_paths
+from nova_credentials.phases import Phase
+from tests.factories import (
+    make_client,
+    make_comparison,
+    make_database,
+    make_full_client,
+    make_reader_process,
+    update,
+)
+from tests.migration.clients.page.pages import page
+from tests.migration.pages import DIFFERENT, text
+
+LINE = list(Phase)
+
+
+# Where it stands
+
+
+@pytest.mark.parametrize("phase", LINE)
+def test_the_stepper_says_in_words_where_the_client_stands(viewer, idom, phase):
+    ClientMigration.objects.create(client_id=idom, phase=phase)
+
+    html = page(viewer, idom).content.decode()
+
+    steps = re.findall(r"(?s)<li class=\"border flex flex-col.*?</li>", html)
+    here = LINE.index(phase)
+    assert len(steps) == 5
+    assert ['aria-current="step"' in step for step in steps] == [n == here for n in range(5)]
+    for number, step in enumerate(steps):
+        said = "Completed" if number < here else "Current" if number == here else "Later"
+        assert said in step
+
+
+@pytest.mark.parametrize(
+    ("phase", "title"),
+    [
+        (Phase.POSTGRES, "Next step: Dual write"),
+        (Phase.DUAL_WRITE, "Next step: Dual read"),
+        (Phase.DUAL_READ, "Next step: AWS (cut over)"),
+        (Phase.AWS, "Next step: Purged"),
+        (Phase.PURGED, "Last phase reached"),
+    ],
+)
+def test_the_next_step_is_named(viewer, idom, phase, title):
+    make_reader_process()
+    ClientMigration.objects.create(client_id=idom, phase=phase)
+
+    assert title in text(page(viewer, idom))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: make_full_client("idom"), "All checks pass."),
+        (lambda: make_client("idom"), "It has no login yet"),
+        (lambda: make_full_client("b d"), "' ' (SPACE)"),
+        (
+            lambda: [pk := make_full_client("twice"), make_database(pk)][0],
+            "2 database rows are primary",
+        ),
+        (
+            lambda: [pk := make_client("a"), make_database(pk, db_password_encrypted="x" * 66_000)][
+                0
+            ],
+            "bytes; Secrets Manager takes up to 65,536.",
+        ),
+    ],
+)
+def test_what_a_first_push_wants_is_told_before_it(viewer, make, words):
+    assert words in text(page(viewer, make()))
+
+
+def test_why_a_push_is_refused_is_told_in_every_phase_that_writes_to_both_stores(viewer, idom):
+    ClientMigration.objects.create(client_id=idom, phase=Phase.DUAL_READ)
+    assert "rows are primary" not in text(page(viewer, idom))
+
+    make_database(idom)
+
+    words = text(page(viewer, idom))
+    assert "2 database rows are primary" in words
+    assert "See the logins" in words
+
+
+def test_the_checklist_names_each_condition_and_how_many_are_not_met(viewer, idom):
+    ClientMigration.objects.create(client_id=idom, phase=Phase.DUAL_READ)
+    ReadCount.objects.create(client_id=idom, last_mismatch_at=timezone.now())
+
+    words = text(page(viewer, idom))
+
+    for condition in (
+        "A push is pending",
+        "It was never compared",
+        "No run is working on this client",
+        "NOVA's reader found a mismatch",
+        "The permissions of the AWS account are tested",
+        "4 checks do not pass yet",
+    ):
+        assert condition in words
+
+
+def test_the_page_does_not_wait_for_aws(viewer, idom, monkeypatch):
+    def asked(*_, **__):
+        raise AssertionError("the page asked AWS")
+
+    monkeypatch.setattr("nova_credentials.aws.secrets_manager._call_aws", asked)
+    ClientMigration.objects.create(client_id=idom, phase=Phase.DUAL_READ)
+
+    pages = {tab: page(viewer, idom, tab).content.decode() for tab in ClientTab}
+
+    html = pages[ClientTab.COMPARISON]
+    assert f'hx-get="/admin/credentials/client/{idom}/versions/"' in html
+    assert f'href="/admin/credentials/client/{idom}/versions/"' in html
+
+
+def test_reads_are_counted_by_the_reader(viewer, idom):
+    ReadCount.objects.create(
+        client_id=idom, reads=1205, matches=1204, mismatches=1, aws_failures=2,
+        last_read_at=timezone.now(), last_mismatch_at=timezone.now() - timedelta(hours=2),
+    )  # fmt: skip
+
+    words = text(page(viewer, idom, "comparison"))
+
+    assert "NOVA's reader: 1,205 reads, last" in words
+    assert "1,204 compared both stores and found them equal." in words
+    assert "1 mismatched, last 2 hours ago" in words
+    assert "AWS failed 2 times" in words
+
+
+@pytest.mark.parametrize("phase", LINE)
+def test_before_dual_read_no_page_says_that_nova_does_not_read_the_client(viewer, idom, phase):
+    ClientMigration.objects.create(client_id=idom, phase=phase)
+
+    words = text(page(viewer, idom, "comparison"))
+
+    is_counted = phase not in (Phase.POSTGRES, Phase.DUAL_WRITE)
+    assert ("NOVA's reader has not read it yet." in words) == is_counted
+    assert ("reads of this client are counted from dual read on." in words) != is_counted
+
+
+def test_the_comparison_is_told_field_by_field(viewer, idom):
+    make_comparison(idom, "mismatch", slug="idom", mismatches=[DIFFERENT])
+
+    response = page(viewer, idom, "comparison")
+
+    document = Client.objects.get(pk=idom).build_document()
+    same = set(list_paths(document)) - {"database.password"}
+    assert set(response.context["same_fields"]) == same
+    assert f"{len(same)} fields are the same" in text(response)
+    assert "0a1b2c3d" in text(response)
+
+
+def test_a_login_that_is_missing_as_a_whole_has_no_field_that_is_the_same(viewer, idom):
+    missing = DIFFERENT | {"path": "email", "kind": "missing"}
+    make_comparison(idom, "mismatch", slug="idom", mismatches=[missing])
+
+    same = page(viewer, idom, "comparison").context["same_fields"]
+
+    assert "database.host" in same
+    assert not [path for path in same if path.startswith("email")]
+
+
+@pytest.mark.parametrize("status", ["unchecked", "missing_in_aws", "missing_in_postgres"])
+def test_nothing_is_called_the_same_that_was_not_looked_at(viewer, idom, status):
+    make_comparison(idom, status, slug="idom")
+
+    shown = page(viewer, idom, "comparison")
+    assert shown.context["same_fields"] == []
+    assert "the same" not in text(shown)
+
+
+def test_the_fields_are_named_as_a_comparison_names_them():
+    document = {
+        "other_databases": [{"host": "a", "port": 1}],
+        "client_name": "x",
+        "database": {"port": 1, "host": None},
+    }
+    other = {
+        "other_databases": [{"host": "b", "port": 2}],
+        "client_name": "y",
+        "database": {"port": 2, "host": ""},
+    }
+
+    named = [mismatch.path for mismatch in compare_documents(document, other, key=b"k")]
+
+    assert list(list_paths(document)) == named
+
+
+# Queries
+
+
+def fill(pk: int, number: int) -> None:
+    """So many of everything that the page tells of, and so many logins."""
+    user = User.objects.first()
+    PhaseChange.objects.bulk_create(
+        PhaseChange(client_id=pk, slug="idom", old="aws", new="dual_read", by=user)
+        for _ in range(number)
+    )
+    runs = Run.objects.bulk_create(Run(kind=Run.Kind.PUSH, by=user) for _ in range(number))
+    RunItem.objects.bulk_create(
+        RunItem(run=run, client_id=pk, slug="idom", batch=0, outcome="updated") for run in runs
+    )
+    for n in range(number):
+        make_comparison(pk, "mismatch", mismatches=[DIFFERENT | {"hint": str(n)}])
+        make_database(pk, label=f"more {n}", is_primary=False)
+        LogEntry.objects.create(
+            user=user, object_id=str(pk), action_flag=2, change_message="[]",
+            content_type=ContentType.objects.get_for_model(Client),
+        )  # fmt: skip
+    Resolution.objects.bulk_create(
+        Resolution(client_id=pk, slug="idom", kind="check", by=user) for _ in range(number)
+    )
+    MoveRequest.objects.bulk_create(
+        MoveRequest(
+            client_id=pk, slug="idom", old="dual_read", new="aws", state="cancelled",
+            reason="x", requested_by=user, decided_by=user, decided_at=timezone.now(),
+        )
+        for _ in range(number)
+    )  # fmt: skip
+    Reveal.objects.bulk_create(
+        Reveal(client_id=pk, slug="idom", kind="database", credential_id=1, field="db_password")
+        for _ in range(number)
+    )
+
+
+@pytest.mark.parametrize("phase", [Phase.POSTGRES, Phase.DUAL_READ, Phase.AWS])
+def test_the_page_asks_as_many_queries_at_fifty_rows_as_at_one(root, idom, phase, monkeypatch):
+    # On a slow machine it would be asked again between two pages.
+    monkeypatch.setattr("migration.core.aws_writes.KNOWN_FOR_SECONDS", 1e6)
+    ClientMigration.objects.create(client_id=idom, phase=phase)
+    ReadCount.objects.create(client_id=idom)
+    fill(idom, 1)
+
+    def queries() -> list[int]:
+        return [count_queries(tab) for tab in ClientTab]
+
+    def count_queries(tab: ClientTab) -> int:
+        page(root, idom, tab)
+        with CaptureQueriesContext(connection) as captured:
+            assert page(root, idom, tab).status_code == 200
+        return len(captured)
+
+    first = queries()
+    fill(idom, 49)
+
+    assert queries() == first
+
+
+def test_a_row_of_a_purged_client_is_no_value_on_the_page(viewer, idom):
+    ClientMigration.objects.create(client_id=idom, phase=Phase.PURGED)
+    row = Client.objects.get(pk=idom).databases.get()
+    update("client_database_credentials", row.pk, db_password_encrypted="MARKER-FIVE")
+    make_comparison(idom, "match")
+
+    for tab in ClientTab:
+        assert "MARKER" not in page(viewer, idom, tab).content.decode()

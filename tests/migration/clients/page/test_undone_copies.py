@@ -1,0 +1,470 @@
+"""A copy of AWS to PostgreSQL is undone: both stores hold the former values, or nothing was changed and it says why."""
+
+import json
+import re
+
+import pytest
+from django.db import connection
+
+from credentials.models import Client, EmailCredential
+from migration.core import aws_store
+from migration.core.aws_writes import WRITES_STOPPED, start_aws_writes, stop_aws_writes
+from migration.core.sentences import NOVA_WROTE
+from migration.models import AuditEvent, ClientMigration, Comparison, Resolution
+from migration.moves.moves import move
+from migration.pushes import pushes, resolutions
+from migration.pushes.comparisons import compare
+from migration.pushes.resolutions import (
+    AWS_WRITTEN_SINCE_COPY,
+    FORMER_VALUES_GONE,
+    NO_COPY_TO_UNDO,
+    PURGED_SINCE_COPY,
+    ROWS_WRITTEN_SINCE_COPY,
+    TRY_AGAIN_LATER,
+    UNDOES_SOMETHING_ELSE,
+    NotResolved,
+    copy_to_postgres,
+    plan_undo,
+    undo_copy,
+)
+from migration.pushes.secret_writer import REPLACED_STAGE
+from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
+from nova_credentials.document import Layout
+from nova_credentials.phases import Phase
+from tests.factories import VIEW, make_full_client, make_user, nova_connected, update
+from tests.migration.campaigns.taken import once
+from tests.migration.clients.page.pages import page
+from tests.migration.moves.clients import (
+    NAME,
+    advance,
+    change_in_aws,
+    enter_phase,
+    is_pending,
+    password,
+    write_password,
+)
+from tests.migration.pages import text
+
+RESOLVE = "migration.resolve_mismatch"
+FORMER, THEIRS = "example-password-1", "MARKER-THREE"
+# As long as a value may be, of quotes and blanks.
+LONG = "' \"" * 1365 + " "
+PHASES = [Phase.POSTGRES, Phase.DUAL_WRITE, Phase.DUAL_READ, Phase.AWS]
+
+
+def in_aws(stage: str = "AWSCURRENT", name: str = NAME) -> dict:
+    return json.loads(aws_store.secrets_manager().get_stage(name, stage).text)
+
+
+def make_copied(phase: Phase, value: str = THEIRS, **changes: object) -> int:
+    """Make a client over which AWS, changed by somebody, was copied."""
+    pk = make_full_client("idom")
+    enter_phase(pk, phase)
+    if phase == Phase.POSTGRES:
+        assert pushes.push(client_ids=[pk])[0].outcome == "created"
+    change_in_aws(aws_store.secrets_manager(), password=value, **changes)
+    compare(client_ids=[pk])
+    copy_to_postgres(client_id=pk, reason="INC-1")
+    assert password(pk) == value
+    return pk
+
+
+def undo(pk: int, **more) -> Resolution:
+    return undo_copy(client_id=pk, seen=plan_undo(pk).digest, reason="INC-2", **more)
+
+
+def why_not(pk: int) -> str:
+    """Why it can't be undone; both stores stay as they are."""
+    before = password(pk), in_aws()
+    with pytest.raises(NotResolved) as refusal:
+        plan_undo(pk)
+    with pytest.raises(NotResolved):
+        undo_copy(client_id=pk, seen="", reason="INC-2")
+    assert (password(pk), in_aws()) == before
+    return refusal.value.message.key
+
+
+@pytest.fixture
+def copied(stores) -> int:
+    return make_copied(Phase.DUAL_READ)
+
+
+@pytest.fixture
+def browser(stores, client):
+    client.force_login(make_user("maria", *VIEW, RESOLVE))
+    return client
+
+
+def address(pk: int) -> str:
+    return f"/admin/credentials/client/{pk}/copy-to-postgres/undo/"
+
+
+def seen_in(response) -> str:
+    return re.search(r'name="seen" value="([^"]*)"', response.content.decode())[1]
+
+
+# What it does
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_both_stores_hold_the_former_values_and_todays_stay_in_aws(stores, phase):
+    pk = make_copied(phase)
+
+    undo(pk)
+
+    assert password(pk) == FORMER
+    assert in_aws()["database"]["password"] == FORMER
+    assert in_aws("AWSPREVIOUS")["database"]["password"] == THEIRS
+    assert not is_pending(pk)
+    newest = Comparison.objects.newest().get(client_id=pk)
+    assert newest.status == Comparison.Status.MATCH
+    assert list(Resolution.objects.values_list("kind", "reason")) == [
+        ("to_former", "INC-2"),
+        ("to_postgres", "INC-1"),
+    ]
+    audited = AuditEvent.objects.filter(slug="idom", code__in=("resolution", "push"))
+    assert "Undid a copy: put the former values back into PostgreSQL." in [
+        str(entry.message) for entry in audited
+    ]
+    assert why_not(pk) == NO_COPY_TO_UNDO().key
+
+
+@pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS])
+def test_a_secret_of_each_service_is_put_back_too(stores, settings, phase):
+    settings.NOVA_SECRET_LAYOUT = Layout.SERVICE
+    pk = make_full_client("idom")
+    enter_phase(pk, phase)
+    sm = aws_store.secrets_manager()
+    stored = json.loads(sm.get_value(f"{NAME}/email").text)
+    stored["email"]["app_password"] = THEIRS
+    sm.put_value(f"{NAME}/email", json.dumps(stored))
+    compare(client_ids=[pk])
+    copy_to_postgres(client_id=pk)
+
+    undo(pk)
+
+    assert EmailCredential.objects.get(client_id=pk).email_password == "example-app-password-2"
+    assert in_aws(name=f"{NAME}/email")["email"]["app_password"] == "example-app-password-2"
+
+
+def test_a_long_value_of_quotes_and_blanks_comes_back_as_it_was(stores):
+    pk = make_full_client("idom")
+    write_password(pk, LONG)
+    enter_phase(pk, Phase.DUAL_WRITE)
+    change_in_aws(aws_store.secrets_manager(), password=THEIRS)
+    compare(client_ids=[pk])
+    copy_to_postgres(client_id=pk)
+
+    undo(pk)
+
+    assert password(pk) == LONG
+    assert in_aws()["database"]["password"] == LONG
+
+
+def test_a_login_that_the_copy_added_stays_and_is_named(stores, browser):
+    pk = make_full_client("idom")
+    enter_phase(pk, Phase.AWS)
+    stored = in_aws()
+    stored["database"]["password"] = THEIRS
+    stored["other_databases"] = [stored["database"] | {"label": "added", "host": "db-9.example"}]
+    aws_store.secrets_manager().put_value(NAME, json.dumps(stored))
+    compare(client_ids=[pk])
+    copy_to_postgres(client_id=pk)
+    assert Client.objects.get(pk=pk).databases.count() == 2
+
+    shown = text(browser.get(address(pk)))
+    assert "The copy added logins. This site deletes none" in shown
+    resolution = undo(pk)
+
+    assert str(resolution.message).startswith(
+        "Added by the copy, and left where they are: database login"
+    )
+    assert Client.objects.get(pk=pk).databases.count() == 2
+    assert in_aws()["database"]["password"] == FORMER
+    assert in_aws()["other_databases"][0]["host"] == "db-9.example"
+
+
+@pytest.mark.parametrize("phase", [Phase.DUAL_READ, Phase.AWS])
+def test_a_login_that_aws_lacks_is_said_and_written_there_too(stores, browser, phase):
+    pk = make_full_client("idom")
+    enter_phase(pk, phase)
+    stored = in_aws()
+    stored["database"]["password"] = THEIRS
+    del stored["email"]
+    aws_store.secrets_manager().put_value(NAME, json.dumps(stored))
+    compare(client_ids=[pk])
+    copy_to_postgres(client_id=pk)
+    assert EmailCredential.objects.filter(client_id=pk).exists()
+
+    assert "What AWS gets besides" in text(browser.get(address(pk)))
+    undo(pk)
+
+    assert password(pk) == FORMER
+    assert in_aws()["database"]["password"] == FORMER
+    assert in_aws()["email"]["app_password"] == "example-app-password-2"
+
+
+# What refuses it
+
+
+def test_what_was_written_since_the_copy_is_not_lost(copied):
+    write_password(copied, THEIRS)  # NOVA wrote the very same value: a write all the same
+
+    assert why_not(copied) == ROWS_WRITTEN_SINCE_COPY().key
+
+
+def test_what_aws_holds_since_the_copy_is_not_lost(copied):
+    change_in_aws(aws_store.secrets_manager(), password="example-later")
+
+    assert why_not(copied) == AWS_WRITTEN_SINCE_COPY().key
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+def test_a_write_that_was_not_counted_is_not_lost(copied, counting_again, monkeypatch, noticed):
+    table = "public.client_database_credentials"
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        cursor.execute(f"UPDATE {table} SET db_password_encrypted = 'example-unseen'")
+    if not noticed:
+        monkeypatch.setattr(resolutions, "writes_are_counted", lambda: True)
+
+    # Where nobody noticed, the rows are still not what AWS holds.
+    expected = "rows_may_be_written_since_copy" if noticed else "aws_written_since_copy"
+    assert why_not(copied) == expected
+
+
+def test_a_version_that_aws_no_longer_keeps_is_not_replaced_by_another(copied):
+    aws_store.secrets_manager().put_aside(NAME, json.dumps(in_aws()), stage=REPLACED_STAGE)
+
+    assert why_not(copied) == FORMER_VALUES_GONE(name="x").key
+
+
+def test_of_two_copies_the_newer_is_undone_and_the_older_never(copied):
+    change_in_aws(aws_store.secrets_manager(), password="example-later")
+    compare(client_ids=[copied])
+    copy_to_postgres(client_id=copied)
+
+    undo(copied)
+
+    assert password(copied) == THEIRS
+    assert why_not(copied) == NO_COPY_TO_UNDO().key
+
+
+def test_a_copy_of_an_earlier_release_is_none_that_can_be_undone(copied):
+    Resolution.objects.update(kept_versions=None, revision=None)
+
+    assert why_not(copied) == NO_COPY_TO_UNDO().key
+
+
+def test_after_a_purge_it_says_plainly_that_it_cannot_be_undone(stores, browser):
+    pk = make_copied(Phase.AWS)
+    advance(pk, Phase.PURGED)
+
+    for shown in (browser.get(address(pk)), page(browser, pk, "comparison")):
+        assert "The copy can't be undone any more: the client was purged since" in text(shown)
+        assert 'name="seen"' not in shown.content.decode()
+    assert why_not(pk) == PURGED_SINCE_COPY().key
+    move(client_id=pk, new=Phase.AWS)
+    assert why_not(pk) == ROWS_WRITTEN_SINCE_COPY().key
+
+
+def test_nothing_is_changed_while_aws_writes_are_stopped(copied):
+    seen = plan_undo(copied).digest
+    stop_aws_writes(reason="Somebody looks")
+
+    with pytest.raises(NotResolved) as refusal:
+        undo_copy(client_id=copied, seen=seen, reason="INC-2")
+
+    assert refusal.value.message.key == WRITES_STOPPED.key
+    assert password(copied) == THEIRS
+    start_aws_writes()
+    undo_copy(client_id=copied, seen=seen, reason="INC-2")
+    assert password(copied) == FORMER
+
+
+@pytest.fixture
+def deny_writes(monkeypatch):
+    def deny(*_: object, **__: object) -> None:
+        raise SecretsManagerError.from_code("AccessDeniedException", "PutSecretValue", NAME)
+
+    return lambda: monkeypatch.setattr(SecretsManager, "put_value", deny)
+
+
+def test_where_aws_decides_the_rows_stay_if_aws_does_not_take_them(stores, deny_writes):
+    pk = make_copied(Phase.AWS)
+    seen = plan_undo(pk).digest
+    deny_writes()
+
+    with pytest.raises(NotResolved):
+        undo_copy(client_id=pk, seen=seen, reason="INC-2")
+
+    assert password(pk) == THEIRS
+    assert [row.kind for row in Resolution.objects.all()] == ["to_postgres"]
+
+
+def test_where_postgresql_decides_it_says_if_aws_does_not_hold_them_yet(copied, deny_writes):
+    seen = plan_undo(copied).digest
+    deny_writes()
+
+    resolution = undo_copy(client_id=copied, seen=seen, reason="INC-2")
+
+    assert "PostgreSQL holds the former values; AWS does not yet." in str(resolution.message)
+    assert Resolution.objects.get(pk=resolution.pk).message == resolution.message
+    assert password(copied) == FORMER
+    assert is_pending(copied)
+
+
+# Two at once
+
+
+def test_what_nova_writes_meanwhile_stays(copied, monkeypatch):
+    seen = plan_undo(copied).digest
+
+    def write() -> None:
+        with nova_connected() as nova:
+            nova.execute(
+                "UPDATE client_database_credentials SET db_password_encrypted = 'example-novas'"
+            )
+            nova.commit()
+
+    monkeypatch.setattr(
+        resolutions, "find_write_refusal", once(write, resolutions.find_write_refusal)
+    )
+    with pytest.raises(NotResolved) as refusal:
+        undo_copy(client_id=copied, seen=seen, reason="INC-2")
+
+    assert refusal.value.message.key == NOVA_WROTE.key
+    assert password(copied) == "example-novas"
+
+
+def test_the_second_of_two_people_is_told_and_changes_nothing(copied):
+    seen = plan_undo(copied).digest
+    undo_copy(client_id=copied, seen=seen, reason="INC-2")
+
+    with pytest.raises(NotResolved) as refusal:
+        undo_copy(client_id=copied, seen=seen, reason="INC-3")
+
+    assert refusal.value.message.key == NO_COPY_TO_UNDO.key
+    assert Resolution.objects.filter(kind="to_former").count() == 1
+
+
+def test_a_client_that_somebody_works_on_is_waited_for_and_then_left(copied, monkeypatch):
+    monkeypatch.setattr(resolutions, "LOCK_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("migration.core.leases.take_leases", lambda *_: set())
+
+    with pytest.raises(NotResolved) as refusal:
+        undo_copy(client_id=copied, seen="x", reason="INC-2")
+
+    assert refusal.value.message.key == TRY_AGAIN_LATER.key
+
+
+# Its page
+
+
+def test_the_page_shows_by_codes_what_changes_and_puts_it_back(copied, browser):
+    tab = page(browser, copied, "comparison").content.decode()
+    assert f'href="{address(copied)}"' in tab
+    assert f'href="{address(copied)}"' in page(browser, copied, "history").content.decode()
+    shown = browser.get(address(copied))
+    assert "AWS then gets the same as a new version" in text(shown)
+    assert "database.password" in text(shown)
+    for secret in (FORMER, THEIRS):
+        assert secret not in shown.content.decode()
+    sent = {"seen": seen_in(shown)}
+
+    for reason in ({}, {"reason": "  "}):
+        refused = browser.post(address(copied), sent | reason, follow=True)
+        assert "Nothing was put back: give a reason or a ticket." in text(refused)
+    too_long = browser.post(address(copied), sent | {"reason": "x" * 501}, follow=True)
+    assert "500" in text(too_long)
+    assert password(copied) == THEIRS
+    done = browser.post(address(copied), sent | {"reason": "INC-2"}, follow=True)
+
+    assert done.redirect_chain[-1][0].endswith(f"/{copied}/change/?tab=comparison")
+    assert "Put the former values back." in text(done)
+    assert password(copied) == FORMER
+    assert Resolution.objects.first().by_name == "maria"
+    history = page(browser, copied, "history").content.decode()
+    assert "Put the former values back by maria: INC-2." in history
+    assert address(copied) not in history
+    assert "maria put the former values of idom back" in text(browser.get("/admin/"))
+
+
+@pytest.mark.parametrize("seen", ["", "x", "' \"" * 1365])
+def test_what_the_user_has_not_seen_is_not_put_back(copied, browser, seen):
+    answer = browser.post(address(copied), {"seen": seen, "reason": "INC-2"}, follow=True)
+
+    assert str(UNDOES_SOMETHING_ELSE()) in text(answer)
+    assert password(copied) == THEIRS
+
+
+def test_a_page_that_is_stale_puts_nothing_back(copied, browser):
+    sent = {"seen": seen_in(browser.get(address(copied))), "reason": "INC-2"}
+    ClientMigration.objects.change_phase([copied], Phase.DUAL_READ, Phase.AWS)
+
+    answer = browser.post(address(copied), sent, follow=True)
+
+    assert str(UNDOES_SOMETHING_ELSE()) in text(answer)
+    assert password(copied) == THEIRS
+
+
+def test_a_nul_is_refused(copied, browser):
+    browser.raise_request_exception = False
+    sent = {"seen": "a\0b", "reason": "INC-2"}
+    assert browser.post(address(copied), sent).status_code == 400
+    assert password(copied) == THEIRS
+
+
+def test_a_viewer_is_offered_nothing_and_gets_nowhere(copied, client):
+    client.force_login(make_user("viewer", *VIEW))
+
+    for tab in ("comparison", "history"):
+        assert address(copied) not in page(client, copied, tab).content.decode()
+    assert client.get(address(copied)).status_code == 403
+    sent = {"seen": plan_undo(copied).digest, "reason": "INC-2"}
+    assert client.post(address(copied), sent).status_code == 403
+    assert password(copied) == THEIRS
+
+
+def test_once_the_rows_were_written_the_tab_says_so_instead_of_the_button(copied, browser):
+    write_password(copied, "example-novas")
+
+    shown = page(browser, copied, "comparison")
+
+    assert "PostgreSQL's rows were written since" in text(shown)
+    assert address(copied) not in shown.content.decode()
+
+
+def test_a_client_without_a_copy_says_so(browser):
+    pk = make_full_client("idom")
+
+    assert "There is no copy of AWS to PostgreSQL" in text(browser.get(address(pk)))
+    assert browser.get(address(pk + 1)).status_code == 404
+
+
+def test_the_record_of_a_copy_is_there_exactly_if_the_copy_is(stores, monkeypatch):
+    """Both are one transaction: who is killed between them has copied nothing."""
+    pk = make_full_client("idom")
+    enter_phase(pk, Phase.DUAL_READ)
+    change_in_aws(aws_store.secrets_manager(), password=THEIRS)
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(resolutions, "record_resolution", die)
+    with pytest.raises(KeyboardInterrupt):
+        copy_to_postgres(client_id=pk)
+
+    assert password(pk) == FORMER
+    assert not Resolution.objects.exists()
+
+
+def test_other_rows_may_be_written_meanwhile(copied):
+    other = make_full_client("other")
+    seen = plan_undo(copied).digest
+    row = Client.objects.get(pk=other).databases.get()
+    update("client_database_credentials", row.pk, db_password_encrypted="example-other")
+
+    undo_copy(client_id=copied, seen=seen, reason="INC-2")
+
+    assert (password(copied), password(other)) == (FORMER, "example-other")

@@ -1,0 +1,34 @@
+"""A database password is rotated: in each phase, killed nowhere."""
+
+import pytest
+
+from migration.core.keys import load_version_keys
+from migration.logins.models import RotationStep
+from migration.models import Comparison, Secret
+from migration.pushes.comparisons import compare
+from nova_credentials.phases import Phase
+from tests.migration.logins.rotations.conftest import SECRET, assert_rotated, readers_logging_in
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_every_store_has_the_new_password_and_no_reader_is_refused(role_in, phase):
+    role = role_in(phase)
+    with readers_logging_in():
+        rotation = role.rotate()
+
+    assert_rotated(rotation)
+    assert rotation.step == RotationStep.STORED
+    new = role.in_aws()
+    assert new != "example-a"
+    assert role.logs_in(new)
+    assert not role.logs_in("example-a")
+    assert role.stages() <= {"AWSCURRENT", "AWSPREVIOUS"}
+    current = role.sm.get_value(SECRET).version_id
+    assert load_version_keys().is_ours(SECRET, current)
+    assert current == rotation.version_id == Secret.objects.get(name=SECRET).version_id
+    if phase == Phase.PURGED:
+        assert role.in_row().startswith("aws-secretsmanager:")
+    else:
+        assert role.in_row() == new
+        (compared,) = compare(client_ids=[role.client_id]).values()
+        assert compared.status == Comparison.Status.MATCH

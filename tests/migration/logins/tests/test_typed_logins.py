@@ -1,0 +1,104 @@
+"""What is typed into a login's form is tested as it is; a stored secret goes to its stored destination alone."""
+
+import pytest
+from django.urls import reverse
+
+from credentials.models import Client
+from credentials.pointers import POINTER
+from migration.core.audit import AuditCode
+from migration.models import AuditEvent, LoginTest
+from tests.factories import make_client, make_database, update
+from tests.migration.logins.tests.servers import HOST, PASSWORD, USER
+from tests.page_forms import open_form
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def row(stores, servers, scram_server):
+    pk = make_client("idom")
+    make_database(
+        pk,
+        db_host=HOST,
+        db_port=servers.database(behind=scram_server),
+        db_name="postgres",
+        db_user=USER,
+        db_password_encrypted=f" {PASSWORD} ",
+    )
+    return Client.objects.get(pk=pk).databases.get()
+
+
+@pytest.fixture
+def browser(client, admin_user):
+    client.force_login(admin_user)
+    return client
+
+
+@pytest.fixture
+def typed(browser, row):
+    page = reverse("admin:credentials_client_change", args=[row.client_id])
+    return open_form(browser, page)
+
+
+def send(browser, row, typed, **changes):
+    address = reverse(
+        "admin:credentials_client_test_typed", args=[row.client_id, "database", row.pk]
+    )
+    return browser.post(
+        address, typed | {f"databases-0-{name}": value for name, value in changes.items()}
+    )
+
+
+def test_an_unchanged_form_is_a_test_of_postgresql(browser, row, typed):
+    answer = send(browser, row, typed).content.decode()
+
+    assert "the login works" in answer
+    assert LoginTest.objects.get().outcome == "works"
+
+
+def test_what_is_typed_is_tested_and_not_kept(browser, row, typed):
+    answer = send(browser, row, typed, db_password="wrong").content.decode()
+    assert "the server refuses user or password" in answer
+    assert "the login works" in send(browser, row, typed, db_name="template1").content.decode()
+
+    assert not LoginTest.objects.exists()
+    row.refresh_from_db()
+    assert row.db_name == "postgres"
+    facts = [event.facts for event in AuditEvent.objects.filter(code=AuditCode.LOGIN_TEST)]
+    assert len(facts) == 2
+    assert "wrong" not in "".join(facts)
+
+
+def test_a_stored_secret_goes_to_its_stored_destination_alone(browser, row, typed, servers):
+    async def listen(reader, writer):
+        servers.heard.append(await reader.read(100))
+
+    elsewhere = servers.serve(listen)
+    for change in ({"db_port": elsewhere}, {"db_host": "other.example"}, {"db_user": "eve"}):
+        answer = send(browser, row, typed, **change).content.decode()
+        assert "enter the password again" in answer
+    assert servers.heard == []
+    answer = send(browser, row, typed, db_port=elsewhere, db_password="typed").content.decode()
+    assert "TLS" in answer
+    assert servers.heard
+
+
+def test_only_who_may_change_the_login_may_test_what_is_typed(
+    browser, row, typed, client, django_user_model
+):
+    from django.contrib.auth.models import Group
+
+    viewer = django_user_model.objects.create_user("viewer", is_staff=True)
+    viewer.groups.add(Group.objects.get(name="Viewer"))
+    client.force_login(viewer)
+    assert send(client, row, typed).status_code == 403
+    assert not LoginTest.objects.exists()
+
+
+def test_a_purged_secret_and_a_row_that_is_not_there(browser, row, typed):
+    pointer = f"{POINTER}nova/clients/idom"
+    update("client_database_credentials", row.pk, db_password_encrypted=pointer)
+    assert "Only AWS has this secret" in send(browser, row, typed).content.decode()
+    del typed["databases-0-id"]
+    assert "lacks this login" in send(browser, row, typed).content.decode()
+    assert not LoginTest.objects.exists()

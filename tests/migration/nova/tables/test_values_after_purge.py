@@ -1,0 +1,137 @@
+"""Purged clients with a value in a column that was mapped as secret only afterwards are named, and can be mended."""
+
+import json
+
+import pytest
+from django.core.management import call_command
+from django.urls import reverse
+
+from credentials.models import ColumnUse
+from migration.clients.offboarding import (
+    OffboardingError,
+    RowContent,
+    find_leftovers,
+    offboard_client,
+)
+from migration.doctor.findings import DoctorOptions
+from migration.doctor.nova import examine_columns
+from migration.nova import tables
+from migration.nova.tables import map_column
+from migration.pushes.pushes import push
+from nova_credentials.phases import Phase
+from tests.factories import make_full_client, make_user, update
+from tests.migration.moves.clients import advance, compare_apart
+from tests.migration.nova.tables.test_extras import CLIENTS, POINTER, in_aws, read, write
+from tests.migration.nova.tables.test_mapping import advance_back
+
+PAGE = reverse("admin:credentials_columnmapping_changelist")
+
+
+@pytest.fixture
+def purged(add_column, idom):
+    """Two purged clients, one with a value in a new column that nobody has mapped; gives that column."""
+    acme = make_full_client("acme")
+    for pk in (idom, acme):
+        advance(pk, Phase.PURGED)
+    column = add_column()
+    write(column, "example-token", idom)
+    return column
+
+
+def text_of(response) -> str:
+    return " ".join(response.content.decode().split())
+
+
+def test_the_mapping_names_them(purged, idom):
+    mapped = map_column(name=purged, use=ColumnUse.SECRET)
+
+    assert mapped.purged_with_values == [(idom, "idom")]
+    assert [message.key for message in mapped.message.parts] == ["mapped", "purged_keep_values"]
+    assert "A purged client still has a value in" in str(mapped.message)
+    assert "idom. Restore it, and purge it again" in str(mapped.message)
+
+
+@pytest.mark.parametrize("use", [ColumnUse.PLAIN, ColumnUse.IGNORE])
+def test_nobody_is_named_where_the_value_may_stay(purged, use):
+    mapped = map_column(name=purged, use=use)
+
+    assert (mapped.purged_with_values, mapped.message.key) == ([], "mapped")
+
+
+def test_the_command_names_each_of_them(purged, capsys):
+    call_command("map_column", purged, "secret", "--format", "json")
+    found = json.loads(capsys.readouterr().out)
+    call_command("map_column", purged, "secret")
+    lines = capsys.readouterr().out.splitlines()
+
+    assert (found["purged_with_values"], found["purged_clients"]) == (1, ["idom"])
+    assert lines[1:] == ["    idom"]
+
+
+def test_the_page_names_them_with_links_for_those_who_may_see_clients(
+    purged, idom, client, monkeypatch
+):
+    map_column(name=purged, use=ColumnUse.SECRET)
+    address = reverse("admin:credentials_client_change", args=[idom])
+
+    for permissions, linked in (((), False), (("credentials.view_client",), True)):
+        client.force_login(
+            make_user(f"user{linked}", "credentials.view_columnmapping", *permissions)
+        )
+        shown = text_of(client.get(PAGE))
+        assert "1 purged client still has a value in it." in shown
+        assert (address in shown, "idom" in shown, "acme" in shown) == (linked, True, False)
+        assert "example-token" not in shown
+    write(purged, "example-token", make_purged("beta"))
+    monkeypatch.setattr(tables, "MOST_CLIENTS", 1)
+    shown = text_of(client.get(PAGE))
+    assert "2 purged clients still have a value in it." in shown
+    assert "and 1 more." in shown
+
+
+def make_purged(slug: str) -> int:
+    pk = make_full_client(slug)
+    advance(pk, Phase.PURGED)
+    return pk
+
+
+def test_the_doctor_names_them(purged):
+    map_column(name=purged, use=ColumnUse.SECRET)
+
+    found = [(str(f.state), f.message.key) for f in examine_columns(DoctorOptions())]
+
+    assert found == [("failed", "purged_keep_values")]
+
+
+@pytest.mark.parametrize("table", [None, CLIENTS])
+def test_restored_pushed_and_purged_again_they_have_a_pointer_and_aws_the_value(
+    add_column, idom, sm, table
+):
+    advance(idom, Phase.PURGED)
+    column = add_column(**{"table": table} if table else {})
+    write(column, "example-token", idom)
+    map_column(name=column, use=ColumnUse.SECRET)
+
+    advance_back(idom)
+    assert read(column, idom)[0] == "example-token"
+    push(client_ids=[idom])
+    compare_apart(idom)
+    advance(idom, Phase.PURGED)
+
+    assert read(column, idom)[0] == POINTER
+    document = in_aws(sm)
+    holder = document if table else document["database"]
+    assert holder["extra"] == {"refresh_token": "example-token"}
+    assert [f.message.key for f in examine_columns(DoctorOptions())] == ["columns_are_known"]
+
+
+def test_a_client_that_is_about_to_leave_is_told_of_them_and_stays(purged, idom):
+    update("clients", idom, is_active=False)
+    assert {row.holds for row in find_leftovers(client_id=idom).rows} == {RowContent.POINTERS}
+    map_column(name=purged, use=ColumnUse.SECRET)
+
+    left = find_leftovers(client_id=idom)
+
+    assert [row.holds for row in left.rows].count(RowContent.VALUES) == 1
+    with pytest.raises(OffboardingError, match="after the purge"):
+        offboard_client(client_id=idom, reason="CHG-7")

@@ -1,0 +1,427 @@
+"""Every address of the site as each role: who gets in, and who is refused."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.db import connection
+from django.urls import URLResolver, get_resolver, reverse
+from django.utils import timezone
+
+from credentials.models import DatabaseCredential
+from migration.campaigns.steps import start_campaign
+from migration.core.clients import all_clients
+from migration.models import (
+    AuditEvent,
+    Campaign,
+    ClientComment,
+    ClientGroup,
+    Comparison,
+    CopySearch,
+    MoveRequest,
+    ReaderProcess,
+    RunPlan,
+)
+from migration.people.roles import ROLES
+from migration.pushes.comparisons import compare
+from migration.runs.models import Run
+from nova_credentials.phases import Phase
+from tests.factories import (
+    all_tables,
+    make_comparison,
+    make_full_client,
+    make_reader_process,
+    make_user,
+)
+from tests.migration.moves.clients import LINE, advance, enter_phase, write_password
+from tests.migration.pages import DIFFERENT
+from tests.nova_credentials.in_phases import bring
+from tests.page_forms import pages_left_out
+
+VIEWER, OPERATOR, APPROVER, ADMINISTRATOR, USER_ADMINISTRATOR = ROLES
+EVERYBODY = {*ROLES}
+OPERATORS = {OPERATOR, ADMINISTRATOR}
+APPROVERS = {APPROVER, ADMINISTRATOR}
+ADMINISTRATORS = {ADMINISTRATOR}
+USER_ADMINISTRATORS = {USER_ADMINISTRATOR}
+NOBODY: set[str] = set()
+
+READ_ONLY = (
+    "migration_campaign",
+    "migration_run",
+    "migration_comparison",
+    "migration_copysearch",
+    "migration_moverequest",
+    "migration_readerprocess",
+)
+CLIENT, LOGIN = "credentials_client", "auth_user"
+TABLES = "credentials_columnmapping"
+AUDIT = "migration_auditevent"
+GROUP = "migration_clientgroup"
+PLAN_PAGES = ("plan_live", "plan_sheet", "plan_file")
+PAGES = {
+    **dict.fromkeys(("index", "search", "password_change", "password_change_done"), EVERYBODY),
+    **dict.fromkeys(("jsi18n", "app_list"), EVERYBODY),
+    **{f"{name}_{page}": EVERYBODY for name in READ_ONLY for page in ("changelist", "change")},
+    **{f"{name}_{page}": NOBODY for name in READ_ONLY for page in ("add", "delete")},
+    **{f"{name}_history": EVERYBODY for name in (*READ_ONLY, CLIENT)},
+    "migration_comparison_report": EVERYBODY,
+    **{
+        f"migration_run_{page}": EVERYBODY
+        for page in ("check_nova", "check_aws", "failures", "secret_settings")
+    },
+    "migration_copysearch_report": EVERYBODY,
+    **{
+        f"{CLIENT}_{page}": EVERYBODY
+        for page in (
+            "changelist",
+            "change",
+            "watch",
+            "live",
+            "versions",
+            "aws_reads",
+            "leaving",
+        )
+    },
+    **{
+        f"{CLIENT}_{page}": OPERATORS
+        for page in ("add", "add_form", "add_mail", "import", "import_template", "legacy")
+    },
+    f"{CLIENT}_delete": NOBODY,
+    **{f"{GROUP}_{page}": EVERYBODY for page in ("changelist", "change", "history")},
+    **{f"{GROUP}_{page}": OPERATORS for page in ("add", "delete")},
+    **{f"migration_run_{page}": EVERYBODY for page in ("live", "items", "aws_writes")},
+    **{f"migration_run_{page}": EVERYBODY for page in ("plan", *PLAN_PAGES)},
+    "migration_run_notices": ADMINISTRATORS,
+    "migration_campaign_live": EVERYBODY,
+    "migration_campaign_go_on_without": OPERATORS,
+    "migration_campaign_start": OPERATORS,
+    **{
+        f"{CLIENT}_{page}": OPERATORS
+        for page in (
+            *("dialog", "adopt", "copy", "undo_copy", "layout", "owner", "ready", "rotate"),
+            "restore_version",
+        )
+    },
+    f"{TABLES}_changelist": EVERYBODY,
+    **{f"{TABLES}_{page}": EVERYBODY for page in ("change", "history")},
+    **{f"{TABLES}_{page}": NOBODY for page in ("add", "delete")},
+    f"{CLIENT}_reveal": ADMINISTRATORS,
+    **{
+        f"auth_{model}_{page}": USER_ADMINISTRATORS
+        for model in ("user", "group")
+        for page in ("changelist", "history", "change")
+    },
+    "auth_user_add": USER_ADMINISTRATORS,
+    # Users are never deleted, and groups are made by superusers.
+    **dict.fromkeys(("auth_user_delete", "auth_group_add", "auth_group_delete"), NOBODY),
+    "auth_user_password_change": USER_ADMINISTRATORS,
+    "migration_wrongpassword_changelist": USER_ADMINISTRATORS,
+    "migration_wrongpassword_add": NOBODY,
+    "auth_user_reset_factor": USER_ADMINISTRATORS,
+    **dict.fromkeys(("second_factor", "second_factor_set_up"), EVERYBODY),
+    **{f"{AUDIT}_{page}": APPROVERS for page in ("changelist", "change", "history")},
+    **{f"{AUDIT}_{page}": NOBODY for page in ("add", "delete")},
+}
+# What is sent changes nothing by itself, where it is taken.
+POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
+    f"{CLIENT}_move": ({"new": "aws", "seen": "dual_read"}, OPERATORS),
+    f"{CLIENT}_resolve": ({"kind": "acknowledge"}, OPERATORS),
+    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("push", "adopt", "copy", "undo_copy")},
+    f"{CLIENT}_layout": ({"layout": "client"}, OPERATORS),
+    f"{CLIENT}_test_logins": ({"store": "aws", "kind": "aws", "login": "0"}, OPERATORS),
+    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("test_typed", "test_new", "add_test")},
+    **{
+        f"{CLIENT}_{page}": ({}, OPERATORS)
+        for page in ("comment", "take_back", "rotate", "set_schedule", "legacy")
+    },
+    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("restore_version", "take_pending_off")},
+    f"{CLIENT}_cutover": ({}, OPERATORS),
+    **{
+        f"{CLIENT}_{page}": ({}, OPERATORS)
+        for page in ("group", "ungroup", "owner", "owners", "ready")
+    },
+    **{f"{GROUP}_{page}": ({}, OPERATORS) for page in ("add", "change", "delete")},
+    f"{CLIENT}_reveal": ({}, ADMINISTRATORS),
+    # A client that was not offboarded does not come back.
+    f"{CLIENT}_leaving": ({"act": "deactivate"}, OPERATORS),
+    **{f"{CLIENT}_{page}": ({}, OPERATORS) for page in ("add", "add_form", "add_check", "import")},
+    f"{CLIENT}_change": ({}, OPERATORS),
+    f"{CLIENT}_changelist": ({}, EVERYBODY),
+    f"{CLIENT}_cutover_file": ({}, EVERYBODY),
+    f"{TABLES}_map": ({"use": "ignore"}, OPERATORS),
+    f"{TABLES}_accept": ({}, ADMINISTRATORS),
+    "migration_run_start_all": ({}, OPERATORS),
+    "migration_run_compare_all": ({}, OPERATORS),
+    "migration_run_plan_order": ({"order": "start"}, OPERATORS),
+    **{
+        f"migration_run_{page}": ({}, OPERATORS)
+        for page in ("check_nova", "check_aws", "secret_settings")
+    },
+    "migration_run_stop_writes": ({}, OPERATORS),
+    "migration_run_start_writes": ({}, OPERATORS),
+    "migration_run_claim": ({}, ADMINISTRATORS),
+    **{f"migration_run_{page}": ({}, ADMINISTRATORS) for page in ("notices", "test_notices")},
+    "migration_run_steer": ({"order": "resume"}, OPERATORS),
+    "migration_run_rate": ({"writes": "0"}, OPERATORS),
+    "migration_run_approve": ({}, APPROVERS),
+    "migration_run_cancel": ({}, APPROVERS),
+    "migration_campaign_start": ({}, OPERATORS),
+    "migration_campaign_steer": ({"order": "go_on"}, OPERATORS),
+    "migration_campaign_go_on_without": ({"clients": "none", "reason": "INC-42"}, OPERATORS),
+    "migration_campaign_cancel": ({}, OPERATORS),
+    "migration_campaign_approve": ({}, APPROVERS),
+    "migration_comparison_check": ({}, OPERATORS),
+    "migration_copysearch_start": ({}, OPERATORS),
+    **{
+        f"migration_comparison_{act}": ({}, OPERATORS)
+        for act in ("to_aws", "to_postgres", "acknowledge", "owners", "undo")
+    },
+    "migration_moverequest_approve": ({}, APPROVERS),
+    "migration_moverequest_cancel": ({}, APPROVERS),
+    **{f"auth_user_{page}": ({}, USER_ADMINISTRATORS) for page in ("add", "change")},
+    **{f"auth_group_{page}": ({}, NOBODY) for page in ("add", "change", "delete")},
+    "auth_user_delete": ({"post": "yes"}, NOBODY),
+    **{f"auth_{model}_changelist": ({}, USER_ADMINISTRATORS) for model in ("user", "group")},
+    "auth_user_password_change": ({}, USER_ADMINISTRATORS),
+    "auth_user_reset_factor": ({}, USER_ADMINISTRATORS),
+    **dict.fromkeys(("second_factor", "second_factor_set_up"), ({}, EVERYBODY)),
+    "password_change": ({}, EVERYBODY),
+    "migration_wrongpassword_changelist": ({}, USER_ADMINISTRATORS),
+    f"{AUDIT}_export": ({"format": "csv"}, APPROVERS),
+}
+# Django's own, for everybody, or for whoever is not logged in.
+OTHERS = {"login", "logout", "set_language", "autocomplete", "view_on_site", "session_end"}
+# Where a page of a former release was; tests/migration/site/audit/test_cutover_exports.py says where it leads.
+OTHERS |= {f"{CLIENT}_certificate"}
+# For whoever may see the console; tests/test_documents.py has their tests.
+OTHERS |= {"documents", "document"}
+# For whoever is about to log in; tests/nova_admin/login has their tests.
+OTHERS |= {"second_factor_enter", "oidc_start", "oidc_callback"}
+
+
+@dataclass
+class Site:
+    """A client in every phase, one of them with a push pending, a run, a request, and a user in each role."""
+
+    clients: dict[Phase, int] = field(default_factory=dict)
+    users: dict[str, User] = field(default_factory=dict)
+
+    def address(self, name: str) -> str:
+        return reverse(f"admin:{name}", args=self.arguments(name))
+
+    def arguments(self, name: str) -> list[object]:
+        # Only of who was cut over there is something to export, which the history offers.
+        was_cut_over = name in (f"{CLIENT}_cutover_file", f"{CLIENT}_history")
+        phase = Phase.AWS if was_cut_over else Phase.DUAL_READ
+        client = self.clients[phase]
+        if name.endswith("_ready"):
+            return ["aws"]
+        if name.endswith("_dialog"):
+            return [client, "aws"]
+        if name.endswith("_reveal"):
+            return [
+                client,
+                "database",
+                DatabaseCredential.objects.get(client=client).pk,
+                "db_password",
+            ]
+        if name.endswith(("_test_typed", "_rotate")):
+            return [client, "database", DatabaseCredential.objects.get(client=client).pk]
+        if name.endswith(("_test_new", "_add_test")):
+            return [client, "database"] if name.endswith("_new") else ["database"]
+        if name == "app_list":
+            return ["migration"]
+        alone = (
+            "changelist",
+            "add",
+            "_form",
+            "_mail",
+            "_map",
+            "_accept",
+            "report",
+            *("_nova", "_aws", "_secret_settings"),
+            "_start",
+            "_all",
+            *("_check", "_to_aws", "_to_postgres", "_acknowledge", "_undo"),
+            "_writes",
+            "_claim",
+            "_export",
+            "cutover",
+            "_import",
+            "_template",
+            "_legacy",
+            "group",
+            "_owners",
+            "_failures",
+            "_notices",
+        )
+        models = {
+            "credentials_client_": lambda: client,
+            "credentials_columnmapping_": lambda: 1,
+            f"{GROUP}_": lambda: ClientGroup.objects.earliest("pk").pk,
+            "migration_campaign_": lambda: Campaign.objects.latest("pk").pk,
+            "migration_auditevent_": lambda: AuditEvent.objects.latest("pk").pk,
+            "migration_run_plan": lambda: RunPlan.objects.latest("pk").pk,
+            "migration_run_": lambda: Run.objects.latest("pk").pk,
+            "migration_comparison_": lambda: Comparison.objects.latest("pk").pk,
+            "migration_copysearch_": lambda: CopySearch.objects.latest("pk").pk,
+            "migration_moverequest_": lambda: MoveRequest.objects.latest("pk").pk,
+            "migration_readerprocess_": lambda: ReaderProcess.objects.get().pk,
+            "auth_user_": lambda: self.users["nobody"].pk,
+            "auth_group_": lambda: Group.objects.get(name="Other").pk,
+        }
+        return next(
+            (
+                [pk()]
+                for start, pk in models.items()
+                if name.startswith(start) and not name.endswith(alone)
+            ),
+            [],
+        )
+
+
+@pytest.fixture
+def site(stores) -> Site:
+    site = Site()
+    for phase in LINE:
+        site.clients[phase] = make_full_client(phase.replace("_", "-"))
+        (advance if phase == Phase.PURGED else enter_phase)(site.clients[phase], phase)
+    compare(client_ids=[site.clients[Phase.DUAL_READ]])
+    make_comparison(
+        site.clients[Phase.DUAL_WRITE],
+        "mismatch",
+        mismatches=[DIFFERENT],
+    )
+    CopySearch.objects.create()
+    wave = ClientGroup.objects.get_or_add("wave 1")
+    wave.put_clients(all_clients().filter(slug="dual-read"))
+    start_campaign(groups=[wave], goal=Phase.DUAL_READ)
+    write_password(site.clients[Phase.DUAL_READ], "example-new")
+    Run.objects.create(kind=Run.Kind.COMPARE).add_items([(1, "gone")])
+    RunPlan.objects.create(state="differs", made_at=timezone.now())
+    make_reader_process()
+    ClientComment.objects.create(
+        client_id=site.clients[Phase.DUAL_READ], slug="dual-read", text="-"
+    )
+    for role in ROLES:
+        site.users[role] = make_user(role.lower())
+        site.users[role].groups.add(Group.objects.get(name=role))
+    site.users["nobody"] = make_user("nobody")
+    Group.objects.create(name="Other")
+    MoveRequest.objects.create(
+        client_id=site.clients[Phase.AWS],
+        slug="aws",
+        old=Phase.AWS,
+        new=Phase.PURGED,
+        reason="INC-42",
+        requested_by=site.users["nobody"],
+    )
+    return site
+
+
+def names_of_the_site(patterns=None) -> set[str]:
+    found: set[str] = set()
+    for pattern in get_resolver().url_patterns if patterns is None else patterns:
+        if isinstance(pattern, URLResolver):
+            found |= names_of_the_site(pattern.url_patterns)
+        elif pattern.name:
+            found.add(pattern.name)
+    return found
+
+
+def test_it_is_known_of_every_address_who_may_use_it():
+    assert names_of_the_site() == {*PAGES, *POSTS, *OTHERS}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_gets_into_its_pages_and_is_refused_elsewhere(site, client, role):
+    client.force_login(site.users[role])
+
+    answers = {name: client.get(site.address(name)).status_code for name in PAGES}
+
+    assert {name for name, status in answers.items() if status == 403} == {
+        name for name, roles in PAGES.items() if role not in roles
+    }
+    assert set(answers.values()) <= {200, 403}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_may_post_what_is_its_own_and_is_refused_the_rest(site, client, role):
+    client.force_login(site.users[role])
+
+    with pages_left_out():
+        answers = {
+            name: client.post(site.address(name), data).status_code
+            for name, (data, _) in POSTS.items()
+        }
+
+    assert {name for name, status in answers.items() if status == 403} == {
+        name for name, (_, roles) in POSTS.items() if role not in roles
+    }
+    assert set(answers.values()) <= {200, 302, 403}
+
+
+def everything_stored() -> dict[str, list[tuple]]:
+    # What is refused is recorded, and that entries were exported, which seals the audit, and calls to AWS are counted;
+    # nothing else.
+    audit = {f"nova_admin.migration_audit{what}" for what in ("event", "link")}
+    passing = {"nova_admin.django_session", "nova_admin.migration_lease", *audit}
+    passing |= {"nova_admin.migration_keptcounts"}
+    with connection.cursor() as cursor:
+        stored = {}
+        for table in sorted(set(all_tables()) - passing):
+            cursor.execute(f"SELECT t::text FROM {table} AS t ORDER BY 1")
+            stored[table] = cursor.fetchall()
+    return stored
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_viewer_changes_nothing_anywhere(site, client, method):
+    client.force_login(site.users[VIEWER])
+    before = everything_stored()
+
+    actions = ["push_selected", "compare_selected", "cut_over", "restore", "delete_selected"]
+    actions += ["put_into_group", "take_out_of_group"]
+    actions += [f"move_to_{phase}" for phase in Phase]
+    chosen = list(site.clients.values())
+    for name in {*PAGES, *POSTS}:
+        data = POSTS[name][0] if name in POSTS else {}
+        getattr(client, method)(site.address(name), data)
+        for action in actions if name.endswith("_changelist") else ():
+            sent = {"action": action, "_selected_action": chosen, "post": "yes"}
+            with pages_left_out():
+                getattr(client, method)(site.address(name), sent)
+
+    assert everything_stored() == before
+
+
+@pytest.mark.parametrize("role", [None, "nobody"])
+def test_without_a_role_there_is_nothing_to_see(site, client, role):
+    if role:
+        client.force_login(site.users[role])
+
+    own = {"password_change", "password_change_done", "second_factor", "second_factor_set_up"}
+    for name in {*PAGES} - own - {"index", "search", "jsi18n"}:
+        response = client.get(site.address(name))
+        refused = 404 if name == "app_list" else 403
+        assert response.status_code == (refused if role else 302), name
+        assert role or response.url.startswith("/admin/login/")
+
+
+@pytest.mark.parametrize("new", Phase)
+@pytest.mark.parametrize("old", Phase)
+def test_an_operator_purges_and_restores_nobody(stores, client, old, new):
+    operator = make_user("operator")
+    operator.groups.add(Group.objects.get(name=OPERATOR))
+    client.force_login(operator)
+    pk = make_full_client("idom")
+    bring(pk, old)
+
+    response = client.post(
+        reverse("admin:credentials_client_move", args=[pk]),
+        {"new": new, "seen": old, "slug": "idom", "reason": "INC-42"},
+    )
+
+    purges = Phase.PURGED in (old, new) and {old, new} == {Phase.AWS, Phase.PURGED}
+    assert response.status_code == (403 if purges else 302)

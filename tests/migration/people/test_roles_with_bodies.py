@@ -1,0 +1,226 @@
+"""Each role against what a browser would really send: nothing is stored that the role may not store, field by field."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, Permission, User
+from django.test import Client as Browser
+
+from migration.core.clients import digest_clients
+from migration.models import (
+    ClientComment,
+    ClientGroup,
+    ClientMigration,
+    Comparison,
+    GroupMember,
+)
+from migration.secrets.pages import _describe_run
+from migration.secrets.settings import find_settings_drift
+from nova_credentials.phases import Phase
+from tests.factories import make_user
+from tests.migration.people.test_roles import (
+    CLIENT,
+    GROUP,
+    POSTS,
+    ROLES,
+    TABLES,
+    USER_ADMINISTRATOR,
+    Site,
+    everything_stored,
+    site,
+)
+from tests.page_forms import open_form, pages_left_out
+
+__all__ = ["site"]
+
+WITHOUT_EFFECT = {
+    *("auth_group_add", "auth_user_delete", "auth_user_reset_factor", f"{CLIENT}_resolve"),
+    *(f"{TABLES}_map", "migration_copysearch_start"),
+    *("migration_run_claim", f"{CLIENT}_import"),
+}
+PASSWORD, NEW = "their-own-secret-1", "given-to-others-3"
+OWN = {"current_password": PASSWORD}
+
+
+def user_form(user: User, **more: object) -> dict[str, object]:
+    fields = {"username": user.username, "first_name": "", "last_name": "", "email": ""}
+    return fields | {"is_active": "on", "is_staff": "on"} | OWN | more
+
+
+@pytest.fixture
+def root(stores) -> Browser:
+    browser = Browser()
+    browser.force_login(make_user("root", is_superuser=True))
+    return browser
+
+
+@pytest.fixture
+def bodies(site: Site, root: Browser) -> dict[str, dict[str, Any]]:
+    """By the name of the address: a body that would change something for whoever may send it."""
+    change = open_form(root, site.address(f"{CLIENT}_change"))
+    nobody, client = site.users["nobody"], str(site.clients[Phase.DUAL_READ])
+    wave = ClientGroup.objects.get().pk
+    passwords = {"password1": NEW, "password2": NEW, "usable_password": "true"}
+    return {
+        f"{CLIENT}_change": change | {"name": "Renamed"},
+        f"{CLIENT}_move": {"new": "dual_write", "seen": "dual_read", "reason": "INC-42"},
+        f"{CLIENT}_push": {},
+        # What confirms an import is one user's own: tests/migration/clients/imports has such.
+        f"{CLIENT}_import": {"order": "import", "plan": "x.y"},
+        f"{CLIENT}_layout": {"layout": "service"},
+        f"{CLIENT}_leaving": {"act": "deactivate"},
+        f"{CLIENT}_resolve": {
+            "kind": "acknowledge",
+            "reason": "INC-42",
+            "until": "2099-01-01",
+            "shown": str(Comparison.objects.latest("pk").pk),
+        },
+        f"{CLIENT}_reveal": {"password": PASSWORD, "reason": "INC-42"},
+        # Its host is no name; that it was tried is stored.
+        f"{CLIENT}_rotate": {"confirmed": "1"},
+        f"{CLIENT}_set_schedule": {"days": "90"},
+        f"{CLIENT}_ungroup": {"confirmed": "1", "clients": client, "group": str(wave)},
+        f"{CLIENT}_owner": {"owner": "root"},
+        f"{CLIENT}_comment": {"text": "Waiting for their DBA."},
+        f"{CLIENT}_test_logins": {"store": "postgres"},
+        f"{CLIENT}_take_back": {"comment": str(ClientComment.objects.get().pk)},
+        f"{CLIENT}_owners": {"clients": client, "owner": "-"},
+        f"{CLIENT}_group": {"confirmed": "1", "clients": client, "new_name": "Spain"},
+        "migration_campaign_steer": {"order": "stop"},
+        # None of its clients holds it up.
+        "migration_campaign_go_on_without": {"clients": digest_clients([]), "reason": "INC-42"},
+        "migration_campaign_cancel": {},
+        # The group is free once the other campaign is cancelled, and until it is deleted.
+        "migration_campaign_start": {
+            **dict.fromkeys(("most_mismatches", "most_failed_reads", "most_refused"), "1"),
+            "goal": "dual_read",
+            "soak_time": "1 h",
+            f"place_{wave}": "1",
+            "step": "start",
+        },
+        f"{GROUP}_add": {"name": "wave 2"},
+        f"{GROUP}_change": {"name": "wave 3"},
+        f"{GROUP}_delete": {"post": "yes"},
+        "migration_comparison_owners": {"all": "1", "owner": "root"},
+        "migration_comparison_acknowledge": {
+            **dict.fromkeys(("all", "confirmed"), "1"),
+            "reason": "INC-42",
+            "until": "2099-01-01",
+        },
+        "migration_comparison_to_aws": {"all": "1", "confirmed": "1", "reason": "INC-42"},
+        # Nothing differs any more.
+        "migration_comparison_to_postgres": {"all": "1", "confirmed": "1", "reason": "INC-42"},
+        f"{TABLES}_map": {"use": "ignore", "column": "clients.x", "seen": ""},
+        "migration_run_stop_writes": {"reason": "INC-42"},
+        "migration_run_claim": {"reason": "INC-42"},
+        "migration_run_notices": {"shown": "run_ended", "mail": "run_ended"},
+        "migration_run_test_notices": {},
+        "migration_run_compare_all": {},
+        "migration_run_secret_settings": {"seen": '{"kms_key": "", "replicas": null}'},
+        "migration_run_steer": {"order": "stop"},
+        "migration_run_rate": {"writes": "7", "reads": "7", "logins": "7"},
+        "migration_copysearch_start": {},
+        "migration_moverequest_cancel": {},
+        "auth_user_add": {"username": "eva", **passwords, **OWN},
+        "auth_user_change": user_form(nobody, first_name="Eva"),
+        "auth_user_password_change": passwords | OWN,
+        "auth_user_reset_factor": {"answer": PASSWORD},
+        "auth_group_change": {"name": "Thieves", **OWN},
+        "auth_group_add": {"name": "Thieves", **OWN},
+        "auth_user_delete": {"post": "yes", **OWN},
+    }
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_of_a_body_that_is_not_for_the_role_nothing_is_stored(site, bodies, client, role):
+    site.users[role].set_password(PASSWORD)
+    site.users[role].save()
+    client.force_login(site.users[role])
+    before = everything_stored()
+
+    refused = {name: body for name, body in bodies.items() if role not in POSTS[name][1]}
+    with pages_left_out():
+        answers = {
+            name: client.post(site.address(name), body).status_code
+            for name, body in refused.items()
+        }
+
+    assert set(answers.values()) <= {403}
+    assert everything_stored() == before
+    assert len(refused) >= 5
+
+
+def test_the_same_bodies_change_something_for_whoever_may_send_them(site, bodies, client):
+    """Or the test before would prove nothing. Those left out are refused to everybody, or have nothing to act on."""
+    client.force_login(make_user("other", is_superuser=True, password=PASSWORD))
+    without_effect = set()
+    with pages_left_out():
+        for name, body in bodies.items():
+            before = everything_stored()
+            client.post(site.address(name), body | what_the_page_shows(name))
+            if everything_stored() == before:
+                without_effect.add(name)
+
+    assert without_effect == WITHOUT_EFFECT
+
+
+def what_the_page_shows(name: str) -> dict[str, str]:
+    """What a page sends along of the clients that it showed, as they are by now."""
+    if name == "migration_run_secret_settings":
+        return {"seen": _describe_run(find_settings_drift())}
+    if name == "migration_campaign_start":
+        group = ClientGroup.objects.earliest("pk")
+        members = GroupMember.objects.filter(group=group).values_list("pk", flat=True)
+        return {"shown": digest_clients(list(members))}
+    return {}
+
+
+def permission_of(name: str) -> str:
+    return str(Permission.objects.get(codename=name).pk)
+
+
+# What a user administrator types into a form that has no such field for them, and what it would do.
+FIELDS: dict[str, Callable[[], tuple[dict[str, Any], Callable[[User], object]]]] = {
+    "superuser": lambda: ({"is_superuser": "on"}, lambda user: user.is_superuser),
+    "single permission": lambda: (
+        {"user_permissions": [permission_of("reveal_credential")]},
+        lambda user: user.user_permissions.exists(),
+    ),
+    "role beyond their own": lambda: (
+        {"groups": [str(Group.objects.get(name="Administrator").pk)]},
+        lambda user: user.groups.exists(),
+    ),
+    "username": lambda: ({"username": "root"}, lambda user: user.username != "nobody"),
+    "password": lambda: ({"password": "x"}, lambda user: user.password == "x"),
+}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_field_that_is_not_for_the_role_is_not_stored(site, client, field):
+    keeper, nobody = site.users[USER_ADMINISTRATOR], site.users["nobody"]
+    keeper.set_password(PASSWORD)
+    keeper.save()
+    client.force_login(keeper)
+    typed, is_stored = FIELDS[field]()
+
+    client.post(site.address("auth_user_change"), user_form(nobody, first_name="Eva", **typed))
+
+    nobody.refresh_from_db()
+    assert not is_stored(nobody)
+
+
+def test_an_operator_overrides_nothing_by_typing_the_field(site, client):
+    client.force_login(site.users["Operator"])
+    before = Phase(site_phase(site))
+
+    client.post(
+        site.address(f"{CLIENT}_move"),
+        {"new": "aws", "seen": "dual_read", "reason": "x", "override": "on", "missing": "x"},
+    )
+
+    assert Phase(site_phase(site)) == before
+
+
+def site_phase(site: Site) -> str:
+    return ClientMigration.objects.get(pk=site.clients[Phase.DUAL_READ]).phase

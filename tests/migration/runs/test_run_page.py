@@ -1,0 +1,155 @@
+"""The page of a run."""
+
+from html import unescape
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from migration.models import Comparison, RunItem
+from migration.pushes.pushes import NOT_PUSHED_INACTIVE
+from migration.runs.items import Outcome
+from migration.runs.models import Run
+from nova_credentials.messages import Message
+from tests.migration.pages import close, make_run, run_page, text
+
+
+def shown_tabs(response) -> dict[str, int]:
+    return {tab["key"]: tab["count"] for tab in response.context["tabs"]}
+
+
+def test_a_run_that_waits_says_how_many_wait(viewer):
+    run = make_run(3)
+
+    response = viewer.get(f"{run_page(run)}?items=waiting")
+
+    assert "0 of 3 (0.0 %)" in text(response)
+    assert "Running" in text(response)
+    assert shown_tabs(response) == {"all": 3, "waiting": 3, "failed": 0}
+
+
+def test_a_run_under_way_says_how_far_it_is_and_what_failed(viewer):
+    run = make_run(4, by=User.objects.get())
+    close(run, 1, Outcome.CREATED, comparison_status="match")
+    close(
+        run,
+        1,
+        Outcome.FAILED,
+        error_class="throttled",
+        message=Message.from_text_without_key("AWS limits the rate."),
+    )
+
+    response = viewer.get(run_page(run))
+
+    words = text(response)
+    assert "2 of 4 (50.0 %)" in words
+    assert "1 failed" in words
+    assert "Throttled by AWS: AWS limits the rate." in words
+    assert "by viewer" in words
+    assert shown_tabs(response) == {"all": 4, "waiting": 2, "failed": 1, "done": 1}
+
+
+def test_a_run_that_stands_still_says_how_to_start_a_worker(viewer):
+    long_ago = timezone.now() - timezone.timedelta(hours=1)
+    run = make_run(1, created_at=long_ago, worked_at=long_ago)
+    fresh = make_run(1)
+
+    assert "manage.py qcluster" in text(viewer.get(run_page(run)))
+    assert "manage.py qcluster" not in text(viewer.get(run_page(fresh)))
+
+
+def test_a_finished_run_says_so_and_every_tab_holds_its_count(viewer):
+    run = make_run(7)
+    close(run, 1, Outcome.CREATED, comparison_status="match")
+    close(run, 1, Outcome.COMPARED, comparison_status="mismatch")
+    close(run, 1, Outcome.COMPARED, comparison_status="missing_in_aws")
+    close(
+        run,
+        2,
+        Outcome.FAILED,
+        error_class="data",
+        message=Message.from_text_without_key("Two rows are primary."),
+    )
+    close(run, 1, Outcome.SKIPPED, message=NOT_PUSHED_INACTIVE())
+    close(run, 1, Outcome.UNCHANGED)
+    assert run.finish_if_done()
+
+    counts = shown_tabs(viewer.get(run_page(run)))
+
+    assert counts == {"all": 7, "failed": 2, "differs": 2, "skipped": 1, "done": 2}
+    for tab, number in counts.items():
+        response = viewer.get(f"{run_page(run)}?items={tab}")
+        assert len(response.context["page"].object_list) == number
+        assert "Finished" in text(response)
+    assert "7 of 7 (100.0 %)" in text(viewer.get(run_page(run)))
+    assert "Running" not in text(viewer.get(run_page(run)))
+    assert "Data: Two rows are primary." in text(viewer.get(f"{run_page(run)}?items=failed"))
+
+
+def test_every_item_is_on_exactly_one_of_the_tabs_but_all(viewer):
+    outcomes = ["", *Outcome]
+    statuses = ["", *Comparison.Status]
+    run = make_run(len(outcomes) * len(statuses))
+    pairs = [(outcome, status) for outcome in outcomes for status in statuses]
+    for item, (outcome, status) in zip(run.items.all(), pairs, strict=True):
+        RunItem.objects.filter(pk=item.pk).update(outcome=outcome, comparison_status=status)
+    seen = []
+    for tab in ("waiting", "failed", "refused", "differs", "skipped", "done"):
+        page = viewer.get(f"{run_page(run)}?items={tab}").context["page"]
+        seen += [item.pk for item in page.paginator.object_list]
+
+    assert set(seen) == set(run.items.values_list("pk", flat=True))
+
+
+def test_a_tab_that_there_is_not_shows_all(viewer):
+    run = make_run(2)
+
+    for tab in ("nonsense", "", "%25", "__class__"):
+        assert viewer.get(f"{run_page(run)}?items={tab}").context["chosen_tab"] == "all"
+
+
+def test_a_long_run_is_shown_in_pages(viewer):
+    run = make_run(120)
+
+    first = viewer.get(run_page(run))
+    last = viewer.get(f"{run_page(run)}?items=waiting&page=3")
+
+    assert "Page 1 of 3" in text(first)
+    assert "?items=all&page=2" in unescape(first.content.decode())
+    assert len(last.context["page"].object_list) == 20
+    for odd in ("999", "abc", "-1", "0"):
+        assert viewer.get(f"{run_page(run)}?page={odd}").status_code == 200
+
+
+def test_a_run_without_items_is_shown_as_finished(viewer):
+    run = Run.objects.create(kind=Run.Kind.PUSH, finished_at=timezone.now())
+
+    words = text(viewer.get(run_page(run)))
+
+    assert "0 of 0 (100.0 %)" in words
+    assert "This run had no clients." in words
+
+
+@pytest.mark.parametrize("model", ["run", "comparison"])
+@pytest.mark.parametrize("key", ["abc", "0", "99999999", "99999999999999999999", "²", "_00"])
+def test_a_page_that_there_is_not_leads_back_with_a_message(viewer, model, key):
+    response = viewer.get(f"/admin/migration/{model}/{key}/change/", follow=True)
+
+    assert response.status_code == 200
+    assert any("exist" in str(message) for message in response.context["messages"])
+
+
+def test_markup_in_a_message_or_a_slug_is_shown_as_text(viewer):
+    run = make_run(1)
+    RunItem.objects.update(
+        slug="<i>slug",
+        outcome=Outcome.FAILED,
+        error_class="data",
+        message=Message.from_text_without_key("<script>alert(1)</script>"),
+    )
+
+    html = viewer.get(run_page(run)).content.decode()
+
+    assert "<script>alert(1)" not in html
+    assert "<i>slug" not in html
+    assert "&lt;script&gt;alert(1)" in html

@@ -1,0 +1,179 @@
+"""The page Audit: filters in its address, pages from entry to entry, exports, both languages, few statements."""
+
+import json
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+from django.contrib.auth.models import Group
+from django.urls import reverse
+from django.utils import timezone
+
+from migration.core.audit import AuditCode
+from migration.core.audit_chain import seal_audit
+from migration.core.groups import CLIENT_GROUP_ADDED
+from migration.models import AuditEvent
+from migration.moves.evidence import NO_COPIES_FOUND
+from migration.people.audit_signals import LOGGED_IN
+from migration.people.lockouts import LET_IN
+from tests.factories import make_user
+from tests.migration.site.audit.conftest import write_entries
+
+URL = "/admin/migration/auditevent/"
+
+
+@pytest.fixture
+def maria(transactional_db, client):
+    user = make_user("maria", "migration.view_auditevent")
+    client.force_login(user)
+    return user
+
+
+def test_the_page_shows_who_did_what_in_a_fixed_number_of_statements(
+    maria, client, django_assert_max_num_queries
+):
+    write_entries(
+        60,
+        reason="INC-<b>42</b>",
+        slug="idom",
+        client_id=7,
+    )
+    before = AuditEvent.objects.count()
+    with django_assert_max_num_queries(8):
+        response = client.get(URL)
+
+    page = response.content.decode()
+    assert page.count("<time ") == 50
+    assert "Started AWS writes again." in page
+    assert "INC-&lt;b&gt;42" in page
+    assert AuditEvent.objects.count() == before  # looking is no act
+
+    older = client.get(URL, {"older": response.context["oldest"]}).context
+    assert [row.pk for row in older["rows"]] == [
+        *AuditEvent.objects.order_by("-pk").values_list("pk", flat=True)[50:100]
+    ]
+    newer = client.get(URL, {"newer": older["rows"][0].pk}).context
+    assert [row.pk for row in newer["rows"]] == [row.pk for row in response.context["rows"]]
+    assert newer["newest"] is None
+
+
+def test_the_page_is_in_spanish_where_its_reader_is(maria, client):
+    response = client.get(URL, headers={"Accept-Language": "es"})
+    assert response.headers["Content-Language"] == "es"
+    assert response.status_code == 200
+
+
+def test_filters_are_in_the_address_and_what_is_none_is_left_out(maria, client):
+    write_entries(2, slug="idom")
+    shown = client.get(URL, {"who": "user 1", "slug": "idom", "code": "writes_started"}).context
+    assert [row.who for row in shown["rows"]] == ["user 1"]
+
+    wrong = {"since": "2026-02-31", "until": "0001-01-01", "older": "x", "newer": "1" * 5000}
+    shown = client.get(URL, wrong).context
+    assert shown["filters"] == {}
+    assert len(shown["rows"]) == AuditEvent.objects.count()
+
+    assert client.get(URL, {"since": "2999-01-01"}).context["rows"] == []
+    assert client.get(URL, {"until": "1999-01-01"}).context["rows"] == []
+
+
+def test_each_filter_in_use_is_named_in_words_and_taken_away_by_a_link(maria, client):
+    page = client.get(URL, {"who": "user 1", "code": "writes_started"})
+
+    (who, what) = page.context["in_use"]["chips"]
+    assert (who.title, who.value, who.remove_url) == ("Who", "user 1", "?code=writes_started")
+    assert (what.title, what.value, what.remove_url) == (
+        "What",
+        "AWS writes started",
+        "?who=user+1",
+    )
+    assert 'href="?who=user+1"' in page.content.decode()
+
+
+@pytest.mark.parametrize("name", ["vera", 've"ra', "v\\n%_é"])
+def test_what_was_done_to_a_user_is_found(maria, client, name):
+    vera = make_user(name)
+    root = make_user("root", is_superuser=True)
+    make_user("veranda")
+    vera.groups.add(Group.objects.get(name="Operator"))
+    let_in = LET_IN(name=name, address="10.0.0.8")
+    AuditEvent.objects.record(AuditCode.LET_IN, let_in, by=root)
+    AuditEvent.objects.record(AuditCode.LOGIN, LOGGED_IN(), by=vera)
+    AuditEvent.objects.record(AuditCode.CLIENT_GROUP, CLIENT_GROUP_ADDED(name=name), by=root)
+
+    rows = client.get(URL, {"about": name}).context["rows"]
+
+    assert [str(row.message) for row in rows] == [
+        str(let_in),
+        f"The user {name} was given: Operator.",
+        f"Added the user {name}.",
+    ]
+    assert len(client.get(URL, {"about": name, "code": "let_in"}).context["rows"]) == 1
+    assert client.get(URL, {"about": name, "who": name}).context["rows"] == []
+    vera.username = "renamed"
+    vera.save()
+    for each in (name, "renamed"):
+        assert client.get(URL, {"about": each}).context["rows"][0].facts.count("renamed")
+
+
+def test_the_page_of_a_user_leads_to_what_the_user_did_and_what_was_done_to_them(maria, client):
+    vera = make_user("vera & co")
+    page = f"/admin/auth/user/{vera.pk}/change/"
+    maria.is_superuser = True
+    maria.save()
+
+    links = client.get(page).content.decode()
+
+    for name in ("who", "about"):
+        assert f'href="{URL}?{name}=vera%20%26%20co"' in links
+    client.force_login(make_user("keeper", "auth.view_user"))
+    assert URL not in client.get(page).content.decode()
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_the_export_has_the_filtered_entries_and_is_an_entry(maria, client, kind):
+    write_entries(2, slug="idom")
+
+    response = client.post(f"{URL}export/?slug=idom", {"format": kind})
+
+    text = b"".join(response.streaming_content).decode()
+    assert len(json.loads(text)) == 2 if kind == "json" else text.count("\r\n") == 3
+    assert response.headers["Content-Disposition"] == f'attachment; filename="audit.{kind}"'
+    assert "no-store" in response.headers["Cache-Control"]
+    newest = AuditEvent.objects.latest("pk")
+    assert (newest.code, newest.who) == ("export", "maria")
+    assert str(newest.message) == f"Exported audit entries as {kind}: slug=idom."
+
+
+def test_an_export_in_no_known_format_is_none(maria, client):
+    before = AuditEvent.objects.count()
+    assert client.post(f"{URL}export/", {"format": "xml"}).status_code == 400
+    assert AuditEvent.objects.count() == before
+
+
+def test_an_entry_has_a_page_and_nobody_changes_it(maria, client):
+    (entry,) = write_entries(1)
+    url = reverse("admin:migration_auditevent_change", args=[entry.pk])
+    assert "None yet" in client.get(url).content.decode()
+    seal_audit()
+
+    page = client.get(url).content.decode()
+
+    assert "As this site signed it" in page
+    maria.is_superuser = True
+    maria.save()
+    assert client.post(url, {"who": "other"}).status_code in (403, 405)
+    assert client.get(f"{URL}add/").status_code == 403
+    assert client.post(f"{URL}{entry.pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+def test_an_age_in_an_entry_is_the_age_that_it_had_when_it_was_written(maria, client, monkeypatch):
+    searched = timezone.now() - timedelta(hours=2)
+    AuditEvent.objects.record(AuditCode.GATE, NO_COPIES_FOUND(ago=searched), by=maria)
+    shown = SimpleNamespace(now=lambda: searched + timedelta(days=3))
+    monkeypatch.setattr("credentials.localization.timezone", shown)
+
+    page = client.get(URL).content.decode()
+
+    assert "2\xa0hours" in page
+    assert "3\xa0days" not in page

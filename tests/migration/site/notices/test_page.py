@@ -1,0 +1,243 @@
+"""The page of the notices: who sets what is told, the test, and that no path of a webhook is on it."""
+
+import pytest
+from django.urls import reverse
+
+from migration.campaigns.steps import start_campaign
+from migration.core.notices import NoticeEvent
+from migration.doctor.examination import examine_nova
+from migration.models import (
+    AuditEvent,
+    ClientGroup,
+    ClientMigration,
+    Notice,
+    NoticeDelivery,
+    NoticeSwitch,
+)
+from migration.site.notices import hand_out_notices
+from nova_admin.environment import NotifySettings
+from nova_credentials.phases import Phase
+from tests.factories import make_in_role, make_many
+from tests.migration.site.notices.conftest import TEAM, let_time_pass, send_now
+from tests.migration.site.notices.sinks import WebhookSink, opened
+from tests.migration.site.notices.test_sending import record
+
+PAGE = reverse("admin:migration_run_notices")
+TEST = reverse("admin:migration_run_test_notices")
+
+
+@pytest.fixture
+def administrator(transactional_db, client):
+    client.force_login(make_in_role("ana", "Administrator"))
+    return client
+
+
+def text_of(page) -> str:
+    return " ".join(page.content.decode().split())
+
+
+@pytest.mark.parametrize("role", ["Viewer", "Operator", "Approver", "User administrator"])
+def test_others_than_administrators_are_refused(transactional_db, client, role):
+    client.force_login(make_in_role("somebody", role))
+    assert [client.get(PAGE).status_code, client.post(TEST).status_code] == [403, 403]
+    assert client.post(PAGE, {"shown": "mismatch"}).status_code == 403
+    assert not Notice.objects.exists()
+
+
+def test_it_says_what_to_set_where_nobody_is_told(administrator):
+    page = text_of(administrator.get(PAGE))
+    assert "set NOVA_NOTIFY_URLS or NOVA_NOTIFY_EMAILS" in page
+    assert TEST not in page
+    assert "There was nothing to tell yet." in page
+
+
+def test_what_is_told_is_set_for_each_event_and_way_and_recorded(administrator):
+    shown = ["mismatch", "run_ended"]
+    administrator.post(PAGE, {"shown": shown, "mail": ["mismatch"], "webhook": ["mismatch"]})
+
+    rule = NoticeSwitch.objects.get()
+    assert (rule.event, rule.by_mail, rule.by_webhook) == (NoticeEvent.RUN_ENDED, False, False)
+    event = AuditEvent.objects.get(code="notices")
+    assert event.who == "ana"
+    assert "run_ended" not in str(event.message)
+    page = text_of(administrator.get(PAGE))
+    assert page.count(" checked>") == 2 * (len(NoticeEvent) - 1) - 2
+
+    again = administrator.post(PAGE, {"shown": shown, "mail": "mismatch", "webhook": "mismatch"})
+    assert again.status_code == 302
+    assert AuditEvent.objects.filter(code="notices").count() == 1
+
+
+@pytest.mark.parametrize("body", [{}, {"shown": "x", "mail": "x"}, {"mail": "mismatch"}])
+def test_a_form_that_shows_no_event_sets_nothing(administrator, body):
+    assert administrator.post(PAGE, body).status_code == 302
+    assert not NoticeSwitch.objects.exists()
+
+
+def test_the_test_goes_to_everybody_at_once_and_shows_what_came_of_it(
+    administrator, told, webhook, mailbox
+):
+    NoticeSwitch.objects.create(event=NoticeEvent.TEST, by_mail=False, by_webhook=False)
+    webhook.answer = 429, {"Retry-After": "60"}
+
+    page = administrator.post(TEST, follow=True)
+
+    assert mailbox.subjects == ["[Production] Test of the notices"]
+    assert "ana sent this notice" in webhook.taken[0]
+    shown = text_of(page)
+    assert "What came of the test" in shown
+    assert "too many requests: it is tried later (status 429)" in shown
+    assert "example-secret-path" not in shown
+    assert TEAM not in shown
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://127.0.0.1:1/example-secret-path", "no connection"),
+        ("https://169.254.169.254/example-secret-path", "the site calls no such address"),
+        ("https://[fd00:ec2::254]/example-secret-path", "the site calls no such address"),
+        ("https://a..b/example-secret-path", "no such host"),
+    ],
+)
+def test_each_problem_is_a_clear_message(administrator, settings, url, words):
+    settings.NOVA_NOTIFY = NotifySettings((url,), loopback_allowed=True)
+
+    page = text_of(administrator.post(TEST, follow=True))
+
+    assert words in page
+    assert "example-secret-path" not in page
+
+
+def test_in_production_no_webhook_is_on_this_machine(administrator, settings, webhook):
+    settings.NOVA_NOTIFY = NotifySettings((webhook.url.replace("127.0.0.1", "localhost"),))
+
+    page = text_of(administrator.post(TEST, follow=True))
+
+    assert "the site calls no such address" in page
+    assert webhook.taken == []
+
+
+def test_a_webhook_that_hangs_is_told_in_time(administrator, settings, monkeypatch):
+    monkeypatch.setattr("migration.site.notices.post_json.__kwdefaults__", {"seconds": 0.3})
+    with opened(WebhookSink()) as hangs:
+        hangs.answer = None
+        settings.NOVA_NOTIFY = NotifySettings((hangs.url,), loopback_allowed=True)
+        page = text_of(administrator.post(TEST, follow=True))
+
+    assert "no whole answer in time" in page
+
+
+def test_the_page_shows_by_host_alone_what_was_sent_and_what_failed(
+    administrator, told, webhook, mailbox
+):
+    record("1")
+    send_now()
+    webhook.answer = 500, {}
+    record("2")
+    send_now()
+
+    page = text_of(administrator.get(PAGE))
+
+    assert "refused (status 500)" in page
+    assert "ops.example" in page
+    assert TEAM not in page
+    assert "example-secret-path" not in page
+    assert page.count("ana sent this notice") == 2
+
+
+def test_its_statements_do_not_grow_with_notices(
+    administrator, told, webhook, django_assert_max_num_queries
+):
+    for number in range(25):
+        record(str(number))
+    send_now()
+    administrator.get(PAGE)
+    with django_assert_max_num_queries(16):
+        administrator.get(PAGE)
+
+
+def found() -> list[tuple[str, str]]:
+    report = [each for each in examine_nova(thorough=False) if each.check == "notices"]
+    return [(each.state.value, str(each.message)) for each in report]
+
+
+def test_the_doctor_says_whom_notices_do_not_reach(transactional_db, settings, webhook, mailbox):
+    settings.NOVA_NOTIFY = NotifySettings()
+    assert found()[0][1].startswith("Notices are set to reach nobody")
+    settings.NOVA_NOTIFY = NotifySettings((webhook.url,), (TEAM,), loopback_allowed=True)
+    text = "Notices are set to reach 2 recipients, and none of them fails."
+    assert found() == [("ok", text)]
+
+    webhook.answer = 302, {"Location": "/"}
+    record()
+    send_now()
+    ((state, message),) = found()
+    assert (state, message.partition(" failed")[0]) == (
+        "failed",
+        "The newest notice to 127.0.0.1 (webhook)",
+    )
+    webhook.answer = 200, {}
+    let_time_pass(minutes=2)
+    send_now()
+    assert found() == [("ok", text)]
+
+    record("2")
+    hand_out_notices()
+    let_time_pass(minutes=11)
+    assert [state for state, _ in found()] == ["failed", "failed"]
+    assert NoticeDelivery.objects.waiting().count() == 2
+
+
+def test_nobody_to_tell_is_a_failure_once_clients_are_read_from_aws_or_a_campaign_moves_them(
+    transactional_db, settings, webhook
+):
+    settings.NOVA_NOTIFY = NotifySettings()
+    make_many(1, phase="dual_write")
+    assert [state for state, _ in found()] == ["ok"]
+    make_many(1, phase="dual_read")
+    assert [state for state, _ in found()] == ["failed"]
+    ClientMigration.objects.update(phase="postgres")
+    campaign = start_campaign(
+        groups=[ClientGroup.objects.get_or_add("Spain")], goal=Phase.DUAL_WRITE
+    )
+    assert [state for state, _ in found()] == ["failed"]
+    campaign.cancel(by=None)
+    assert [state for state, _ in found()] == ["ok"]
+
+
+def test_the_health_line_says_whether_notices_reach_somebody(administrator, settings, webhook):
+    def shown() -> tuple[bool | None, str]:
+        pulses = administrator.get("/admin/").context["pulses"]
+        (pulse,) = [each for each in pulses if each.name == "Notices"]
+        assert administrator.get(pulse.url).status_code == 200
+        return pulse.is_well, pulse.text
+
+    settings.NOVA_NOTIFY = NotifySettings()
+    assert shown() == (False, "reach nobody")
+    settings.NOVA_NOTIFY = NotifySettings((webhook.url,), (TEAM,), loopback_allowed=True)
+    assert shown() == (True, "reach 2 recipients")
+    webhook.answer = 302, {"Location": "/"}
+    settings.NOVA_NOTIFY = NotifySettings((webhook.url,), loopback_allowed=True)
+    record()
+    send_now()
+    assert shown() == (False, "fail to reach 1 recipient")
+
+
+def test_a_campaign_says_where_nobody_hears_of_its_stop(administrator, settings, webhook):
+    campaign = start_campaign(
+        groups=[ClientGroup.objects.get_or_add("Spain")], goal=Phase.DUAL_WRITE
+    )
+    page = reverse("admin:migration_campaign_change", args=[campaign.pk])
+    told = "no notice reaches anybody"
+
+    settings.NOVA_NOTIFY = NotifySettings()
+    assert told in text_of(administrator.get(page))
+    settings.NOVA_NOTIFY = NotifySettings((webhook.url,), loopback_allowed=True)
+    assert told not in text_of(administrator.get(page))
+    rule = NoticeSwitch.objects.create(event=NoticeEvent.WAVE_STOPPED, by_webhook=False)
+    assert told in text_of(administrator.get(page))
+    rule.delete()
+    settings.NOVA_NOTIFY = NotifySettings()
+    campaign.cancel(by=None)
+    assert told not in text_of(administrator.get(page))

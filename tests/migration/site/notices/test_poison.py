@@ -1,0 +1,90 @@
+"""What one webhook, one notice or one look does keeps no other notice from getting there."""
+
+import pytest
+
+from migration import tasks
+from migration.core.notices import DeliveryState, NoticeEvent
+from migration.models import Condition, Notice, NoticeDelivery
+from migration.site import notices
+from migration.site.notices import look_at_clients, read_retry_after
+from nova_admin.environment import NotifySettings
+from tests.factories import make_client, make_comparison
+from tests.migration.pages import DIFFERENT
+from tests.migration.site.notices.conftest import TEAM, send_now
+from tests.migration.site.notices.sinks import WebhookSink, opened
+from tests.migration.site.notices.test_sending import record
+
+DIGITS = "9" * 20
+
+
+@pytest.fixture
+def outbox(transactional_db):
+    """Real transactions."""
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        f"Mon, 01 Jan {DIGITS} 00:00:00 GMT",
+        f"Mon, 01 Jan 2030 00:00:00 +{DIGITS}",
+        f"Mon, {DIGITS} Jan 2030 00:00:00 GMT",
+        "Mon, 01 Jan 0001 00:00:00 +2300",
+        "²",
+        "-1",
+    ],
+)
+def test_no_retry_after_stops_the_site(asked):
+    assert read_retry_after(asked) == 0
+
+
+def test_a_defect_of_one_delivery_keeps_no_other_waiting(
+    outbox, webhook, mailbox, settings, monkeypatch, caplog
+):
+    with opened(WebhookSink()) as other:
+        settings.NOVA_NOTIFY = NotifySettings(
+            (other.url, webhook.url), (TEAM,), loopback_allowed=True
+        )
+        post = notices.post_json
+
+        def fail(*, url, **more):
+            if url == other.url:
+                raise RuntimeError("example-words")
+            return post(url=url, **more)
+
+        monkeypatch.setattr(notices, "post_json", fail)
+        record("1")
+        record("2")
+        send_now()
+
+    assert (len(webhook.taken), len(mailbox.mails)) == (2, 2)
+    failed = NoticeDelivery.objects.get(tries=1, state=DeliveryState.WAITING)
+    assert failed.outcome
+    assert "RuntimeError" in caplog.text
+    assert "example-words" not in caplog.text
+
+
+def test_a_look_that_fails_keeps_no_notice_from_being_sent(
+    outbox, webhook_alone, webhook, monkeypatch
+):
+    def fail(*_, **__):
+        raise RuntimeError
+
+    monkeypatch.setattr("migration.site.notices.find_write_refusal", fail)
+    record()
+
+    with pytest.raises(RuntimeError):
+        tasks.send_notices()
+
+    assert len(webhook.taken) == 1
+
+
+def test_what_others_wrote_among_the_conditions_of_clients_stops_no_look(outbox):
+    make_comparison(make_client("idom"), "mismatch", mismatches=[DIFFERENT])
+    for subject in ("", ":", "x:1", "99999999999999999999:1", "-1", "\u0663:1"):
+        Condition.objects.create(event="mismatch", subject=subject)
+
+    look_at_clients()
+
+    (notice,) = Notice.objects.filter(event=NoticeEvent.MISMATCH)
+    assert str(notice.facts).endswith("Client: idom")
+    assert Condition.objects.filter(event="mismatch").count() == 1

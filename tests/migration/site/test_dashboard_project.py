@@ -1,0 +1,391 @@
+"""The headline of the dashboard: how far the project is, what can go on now, what keeps the rest, what is alive."""
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.urls import reverse
+from django.utils import timezone
+
+from credentials.models import ClientRevision
+from migration import tasks
+from migration.campaigns.models import STOPPED_BY_COMMAND
+from migration.campaigns.steps import start_campaign
+from migration.clients import models as site_counts
+from migration.clients.models import SiteCounts, read_or_count_clients
+from migration.core.clients import all_clients
+from migration.models import (
+    Campaign,
+    ClientGroup,
+    ClientMigration,
+    KeptCounts,
+    PhaseChange,
+    ReaderProcess,
+    Worker,
+)
+from migration.runs.items import Act, Outcome
+from migration.runs.models import Run
+from nova_credentials.phases import Phase
+from tests.factories import (
+    VIEW,
+    make_client,
+    make_comparison,
+    make_full_client,
+    make_many,
+    make_reader_process,
+    make_user,
+)
+from tests.migration.pages import text
+
+HOME = reverse("admin:index")
+LISTING = reverse("admin:credentials_client_changelist")
+
+
+@pytest.fixture
+def root(db, client):
+    Worker.objects.create(name="host:1")
+    client.force_login(User.objects.create_superuser("root"))
+    return client
+
+
+def push_all() -> None:
+    rows = all_clients().with_revision().values_list("pk", "revision")
+    ClientRevision.objects.record_pushed(list(rows))
+
+
+def press_move(browser, page: str):
+    """Press the button of a page that moves what is ready, as the page that is opened now sends it."""
+    return browser.post(page, {"clients": browser.get(page).context_data["ids"]})
+
+
+def ready_page(phase: str) -> str:
+    return reverse("admin:credentials_client_ready", args=[phase])
+
+
+def cut_over(number: int, *, days_ago: int, back: bool = False) -> None:
+    old, new = ("aws", "dual_read") if back else ("dual_read", "aws")
+    at = timezone.now() - timedelta(days=days_ago)
+    PhaseChange.objects.bulk_create(
+        PhaseChange(client_id=1, slug="x", old=old, new=new, changed_at=at) for _ in range(number)
+    )
+
+
+def test_each_client_is_ready_or_kept_by_one_thing_and_every_number_leads_to_as_many(root):
+    make_many(3), make_many(2, status="mismatch"), make_many(1, status="unchecked")
+    push_all()
+    make_many(4)  # waits for its push
+    make_full_client("new"), make_client("off", is_active=False)
+    # The list looks at its rows too, and says that it is blocked.
+    make_full_client("no name of a secret")
+    make_many(2, phase="purged")
+
+    response = root.get(HOME)
+
+    steps = {step["label"]: step for step in response.context["next_steps"]}
+    assert {name: step["number"] for name, step in steps.items()} == {
+        "Dual write": 2,
+        "Dual read": 3,
+    }
+    rows = [row for _title, rows in response.context["blockers"] for row in rows]
+    assert {row.blocker.value: row.clients for row in rows} == {
+        "differs": 2, "unchecked": 1, "inactive": 1, "push_pending": 4,
+    }  # fmt: skip
+    assert response.context["blockers"][0][1][0].blocker == "differs"
+    links = {f"{LISTING}?{row.list_query}": row.clients for row in rows}
+    links |= {step["list_url"]: step["number"] for step in steps.values()}
+    for url, number in links.items():
+        assert url.replace("&", "&amp;") in response.content.decode()
+        assert root.get(url).context["cl"].result_count == number
+    assert sum(links.values()) + 2 == all_clients().count()
+
+
+def test_what_clients_have_too_little_of_is_said_with_how_much_is_wanted(root, settings):
+    settings.NOVA_CLEAN_STREAK, settings.NOVA_PURGE_AFTER_DAYS = 3, 7.0
+    make_many(2, phase="dual_read"), push_all()
+    ClientMigration.objects.update(clean_streak=1)
+    make_many(1, phase="aws"), push_all()
+    ClientMigration.objects.filter(phase="aws").update(clean_streak=3)
+
+    words = text(root.get(HOME))
+
+    assert "Too few matches in a row (needed: 3) 2" in words
+    assert "Not long enough in its phase (needed: 7 days) 1" in words
+
+
+def test_exactly_those_that_are_ready_are_moved_as_a_run(root):
+    make_many(51)
+    push_all()
+    ready = set(all_clients().values_list("pk", flat=True))
+    make_many(2, status="mismatch")
+    page = ready_page("dual_read")
+    assert f'href="{page}"' in root.get(HOME).content.decode()
+    assert "51 clients are ready" in text(root.get(page))
+
+    press_move(root, page)
+
+    run = Run.objects.get()
+    assert (run.move_from, run.move_to) == ("dual_write", "dual_read")
+    assert set(run.items.values_list("client_id", flat=True)) == ready
+
+
+def test_those_before_a_push_get_a_plan_and_those_before_a_cutover_its_page(stores, root, settings):
+    make_many(51, phase="postgres")
+    make_many(51, phase="dual_read")
+    push_all()
+    ClientMigration.objects.filter(phase="dual_read").update(phase_changed_at=timezone.now())
+    settings.NOVA_CLEAN_STREAK = settings.NOVA_MIN_READS = settings.NOVA_DUAL_READ_HOURS = 0
+
+    assert "/plan/" in press_move(root, ready_page("dual_write")).url
+    assert "51 selected clients are in dual read" in text(press_move(root, ready_page("aws")))
+    assert not Run.objects.exists()
+    assert root.get(ready_page("purged")).status_code == 404
+
+
+def test_who_is_in_a_campaign_is_left_to_it_and_the_others_can_be_moved(root):
+    make_many(2)
+    group = ClientGroup.objects.create(name="north")
+    group.put_clients(all_clients())
+    push_all()
+    campaign = start_campaign(groups=[group], goal=Phase.AWS)
+    ready = ready_page("dual_read")
+    assert ready not in root.get(HOME).content.decode()
+    assert "2 more clients are ready, and left to their campaigns" in text(root.get(ready))
+    assert "No other client is ready for this move now." in text(root.get(ready))
+    campaign.stop(by=None)
+    assert ready not in root.get(HOME).content.decode()
+    Campaign.objects.filter(pk=campaign.pk).update(goal=Phase.DUAL_WRITE)
+    assert "2 clients are ready" in text(root.get(ready))
+    Campaign.objects.filter(pk=campaign.pk).update(goal=Phase.AWS)
+
+    make_many(51), push_all()
+    # Others of the campaign, which are not ready: it has more clients of the phase than are ready.
+    known = set(all_clients().values_list("pk", flat=True))
+    make_many(52)
+    group.put_clients(all_clients().exclude(pk__in=known))
+    assert ready in root.get(HOME).content.decode()
+    page = text(root.get(ready))
+    assert "51 clients are ready" in page
+    assert "2 more clients are ready" in page
+    press_move(root, ready)
+
+    in_campaign = set(group.members.values_list("client_id", flat=True))
+    moved = set(Run.objects.get(kind=Run.Kind.MOVE).items.values_list("client_id", flat=True))
+    assert len(moved) == 51
+    assert not moved & in_campaign
+
+
+def test_who_may_not_move_them_is_told_how_many_and_offered_nothing(client, db):
+    make_many(2)
+    push_all()
+    Worker.objects.create(name="host:1")
+    make_comparison(make_client("waits"), "match")
+    Run.objects.create(kind=Run.Kind.MOVE, move_from="dual_read", move_to="aws", state="requested")
+    client.force_login(make_user("vera", *VIEW))
+
+    response = client.get(HOME)
+
+    page = response.content.decode()
+    assert "2 ready for Dual read" in text(response)
+    assert "Move them" not in page
+    assert "Approve or refuse" not in page
+    assert client.get(ready_page("dual_read")).status_code == 403
+    assert client.post(ready_page("dual_read")).status_code == 403
+    for item in response.context["attention"]:
+        for action in item.actions:
+            assert client.get(action.url).status_code == 200
+
+
+def test_the_headline_counts_down_and_forecasts_at_the_pace_that_was(root):
+    make_many(5, phase="aws"), make_many(5, phase="purged"), make_many(20, phase="dual_read")
+    cut_over(6, days_ago=9), cut_over(3, days_ago=5), cut_over(1, days_ago=3)
+    cut_over(1, days_ago=1), cut_over(1, days_ago=1, back=True)
+
+    response = root.get(HOME)
+
+    found = response.context["headline"]
+    assert (found.clients, found.cut_over, found.percent) == (30, 10, 33.3)
+    left = [day.left for day in found.days]
+    assert (left[0], left[-10], left[-6], left[-4], left[-1]) == (30, 24, 21, 20, 20)
+    # Ten in ten days.
+    assert found.ends_on == timezone.localdate() + timedelta(days=20)
+    assert "33.3 % cut over to AWS: 10 of 30 clients" in text(response)
+    assert "About 20 days left" in text(response)
+
+
+@pytest.mark.parametrize("moves", [[(9, 3)], [(5, 3), (5, 2)], [(1, 20), (1, 19), (1, 18)]])
+def test_too_few_days_are_no_pace(root, moves):
+    make_many(1, phase="aws"), make_many(20, phase="dual_read")
+    for number, ago in moves:
+        cut_over(number, days_ago=ago)
+
+    response = root.get(HOME)
+
+    assert response.context["headline"].ends_on is None
+    assert "left, around" not in text(response)
+    assert response.context["headline"].days != []
+
+
+def test_all_that_are_cut_over_are_a_hundred_per_cent_and_none_less_is(root):
+    make_many(1999, phase="aws"), make_many(1, phase="dual_read")
+    assert root.get(HOME).context["headline"].percent == 99.9
+    ClientMigration.objects.update(phase=Phase.AWS)
+
+    response = root.get(HOME)
+
+    assert response.context["headline"].percent == 100
+    assert "Every client is read from AWS." in text(response)
+
+
+def test_the_health_line_says_how_old_its_knowledge_is(root, settings):
+    settings.NOVA_SWEEP_MINUTES = 15
+
+    def pulses() -> dict[str, bool | None]:
+        return {pulse.name: pulse.is_well for pulse in root.get(HOME).context["pulses"]}
+
+    nothing = {"NOVA's processes": False, "Notices": False}
+    assert pulses() == {"Workers": True, "AWS": None, "Sweep": None} | nothing
+    make_many(2)
+    make_many(1, status="unchecked")  # just now, and says nothing of AWS
+    lately, before = timezone.now() - timedelta(minutes=29), timezone.now() - timedelta(minutes=31)
+    run = Run.objects.create(kind=Run.Kind.COMPARE, created_at=lately)
+    ClientMigration.objects.filter(comparison_status="match").update(compared_at=lately)
+    assert pulses() | dict.fromkeys(nothing, True) == dict.fromkeys(pulses(), True)
+    Run.objects.filter(pk=run.pk).update(created_at=before)
+    ClientMigration.objects.filter(comparison_status="match").update(compared_at=before)
+    Worker.objects.update(seen_at=before)
+
+    assert pulses() == dict.fromkeys(pulses(), False)
+    assert "answered 31 minutes ago" in text(root.get(HOME))
+
+
+def test_the_health_line_takes_no_answer_of_before_expired_keys_for_one_of_now(root):
+    make_many(2)  # matched just now
+    client = make_client("idom")
+
+    def judge_aws() -> bool | None:
+        return {each.name: each.is_well for each in root.get(HOME).context["pulses"]}["AWS"]
+
+    assert judge_aws() is True
+    for _ in range(20):
+        make_comparison(client, status="unchecked", error_class="permission")
+    assert judge_aws() is False
+    make_comparison(client, status="match")
+    assert judge_aws() is True
+
+
+def test_the_health_line_says_that_a_process_of_nova_fails_and_not_that_it_reads(root):
+    make_reader_process()
+    assert "1 process of NOVA has read through the package" in text(root.get(HOME))
+
+    ReaderProcess.objects.update(aws_error_at=timezone.now())
+
+    words = text(root.get(HOME))
+    assert "has read through the package" not in words
+    assert "NOVA's processes 1 process of NOVA failed to read AWS in the last 30 minutes" in words
+
+
+def test_very_many_clients_are_counted_by_the_workers_and_the_page_says_when(root, monkeypatch):
+    monkeypatch.setattr(site_counts, "KEPT_FROM_CLIENTS", 3)
+    make_many(2)
+    tasks.count_clients()
+    assert not KeptCounts.objects.filter(pk=KeptCounts.CLIENTS).exists()
+    assert root.get(HOME).context["counted_at"] is None
+    make_many(2)
+    run = Run.objects.create(kind=Run.Kind.COMPARE)
+    run.add_items(all_clients().values_list("pk", "slug"))
+    run.items.update(outcome=Outcome.FAILED, finished_at=timezone.now())
+    counted = SiteCounts.count_now()
+    assert counted.failures.by_act == {Act.COMPARE: 4}
+    tasks.count_clients()
+    make_many(1)
+
+    page = root.get(HOME)
+
+    assert page.context["clients"].total == 4
+    assert re.search("counted (now|.{1,20} ago)", text(page))
+    kept = read_or_count_clients()
+    assert kept.is_kept
+    assert replace(kept, at=counted.at, is_kept=False) == counted
+    # Workers that are late are not waited for, …
+    KeptCounts.objects.update(counted_at=timezone.now() - site_counts.KEPT_FOR)
+    assert root.get(HOME).context["clients"].total == 5
+    tasks.count_clients()
+    assert read_or_count_clients().clients == 5
+    # A worker of the release before counted no failures.
+    KeptCounts.objects.update(counts={"rows": [], "pushes": {}})
+    assert read_or_count_clients().failures.by_act == {Act.COMPARE: 4}
+    tasks.count_clients()
+    # … and of a site that has fewer now nothing is kept.
+    monkeypatch.setattr(site_counts, "KEPT_FROM_CLIENTS", 6)
+    tasks.count_clients()
+    assert not KeptCounts.objects.filter(pk=KeptCounts.CLIENTS).exists()
+
+
+def test_campaigns_are_named_as_long_as_they_are_not_over(root):
+    make_many(3)
+    push_all()
+    assert [step["is_main"] for step in root.get(HOME).context["next_steps"]] == [True]
+    running = Campaign.objects.create(goal="aws", state="running")
+    why = STOPPED_BY_COMMAND()
+    stopped = Campaign.objects.create(goal="aws", state="stopped", stopped_because=why)
+    requested = Campaign.objects.create(goal="aws", state="requested")
+    Campaign.objects.create(goal="aws", state="finished")
+
+    response = root.get(HOME)
+
+    assert re.search(f"Campaign {running.pk} is running ?: it takes its clients", text(response))
+    assert [step["is_main"] for step in response.context["next_steps"]] == [False]
+    told = {
+        item.url: item.sentence
+        for item in response.context["attention"]
+        if "/campaign/" in item.url
+    }
+    assert list(told.values()) == [
+        f"Campaign {stopped.pk} has stopped. Somebody stopped it by command.",
+        f"Campaign {requested.pk} is waiting for approval",
+    ]
+    assert [root.get(url).status_code for url in told] == [200, 200]
+
+
+def test_who_may_see_no_campaign_is_told_of_none(client, db):
+    make_many(3)
+    Campaign.objects.create(goal="aws", state="running")
+    Campaign.objects.create(goal="aws", state="stopped")
+    client.force_login(make_user("narrow", "credentials.view_client"))
+
+    assert "Campaign" not in text(client.get(HOME))
+
+
+def test_what_only_a_purge_waits_for_is_nobodys_task_before_it(root, settings):
+    settings.NOVA_CLEAN_STREAK = settings.NOVA_MIN_READS = settings.NOVA_PURGE_AFTER_DAYS = 0
+    make_many(4, phase="aws"), make_many(1, status="mismatch")
+    push_all()
+
+    response = root.get(HOME)
+
+    titles = {
+        title: [row.blocker.value for row in rows] for title, rows in response.context["blockers"]
+    }
+    assert titles == {
+        "Blocked: need somebody": ["differs"],
+        "In AWS: lack something before their purge": ["copies"],
+    }
+    assert response.context["need_somebody"] == 1
+
+
+def test_one_button_is_the_main_one_and_none_where_a_campaign_moves_these_clients(root):
+    make_many(2, phase="postgres"), make_many(2, phase="dual_write")
+    push_all()
+    main_button = re.compile(r"border border-base-200 bg-primary-600")
+
+    assert len(main_button.findall(root.get(HOME).content.decode())) == 1
+
+    group = ClientGroup.objects.get_or_add("Spain")
+    group.put_clients(all_clients().in_phases(Phase.DUAL_WRITE))
+    start_campaign(groups=[group], goal=Phase.DUAL_READ)
+    response = root.get(HOME)
+    assert "2 clients of this phase are in a running campaign" in text(response)
+    assert text(response).count("in a running campaign") == 1
+    assert not main_button.findall(response.content.decode())

@@ -1,0 +1,279 @@
+"""The lists of clients and of runs, and the page of a client in the admin."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.test import Client as Browser
+from django.utils import timezone
+
+from migration.models import ClientMigration, PhaseChange, ReadCount
+from migration.runs.items import Outcome
+from migration.runs.models import Run
+from nova_credentials.phases import Phase
+from tests.factories import make_client, make_comparison, make_full_client, make_user
+from tests.migration.pages import (
+    CLIENTS,
+    COMPARISONS,
+    DIFFERENT,
+    RUNS,
+    close,
+    every_page,
+    login,
+    make_run,
+    page_of,
+    run_page,
+    text,
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "slugs"),
+    [
+        ("", ["a", "b", "c", "d"]),
+        ("phase=postgres", ["a", "d"]),
+        ("phase=dual_write", ["b"]),
+        ("phase=aws", ["c"]),
+        ("phase=purged", []),
+        ("comparison=match", ["b"]),
+        ("comparison=unchecked", ["c"]),
+        ("comparison=none", ["a", "d"]),
+        ("push=pending", ["b", "c"]),
+        ("active=yes", ["a", "b", "c"]),
+        ("active=no", ["d"]),
+        ("q=B", ["b"]),
+        ("phase=postgres&active=no", ["d"]),
+    ],
+)
+def test_the_clients_are_narrowed_by_where_they_stand(viewer, query, slugs):
+    _a, b, c, _d = (
+        make_client("a"), make_client("b"), make_client("c"), make_client("d", is_active=None),
+    )  # fmt: skip
+    for pk, phase, status in ((b, Phase.DUAL_WRITE, "match"), (c, Phase.AWS, "unchecked")):
+        make_comparison(pk, status)
+        ClientMigration.objects.filter(pk=pk).update(phase=phase)
+
+    found = viewer.get(f"{CLIENTS}?{query}").context["cl"].result_list
+
+    assert [client.slug for client in found] == slugs
+
+
+@pytest.fixture
+def read_clients(stores):
+    """Clients by when NOVA last read them; one of each in a phase in which reads are counted, one before it."""
+    now, day = timezone.now(), timedelta(days=1)
+    times = {
+        "now": now - timedelta(hours=1),
+        "old": now - 2 * day,
+        "wrong-clock": now + 30 * day,
+        "unread": None,
+    }
+    for slug, last in times.items():
+        pk = make_client(slug)
+        ClientMigration.objects.create(client_id=pk, phase=Phase.DUAL_READ)
+        if last:
+            ReadCount.objects.create(client_id=pk, reads=1, last_read_at=last)
+    make_client("in-postgres")
+
+
+@pytest.mark.parametrize(
+    ("value", "slugs"),
+    [
+        ("day", ["now"]),
+        ("not", ["old", "unread", "wrong-clock"]),
+        ("never", ["unread"]),
+        ("else", ["in-postgres", "now", "old", "unread", "wrong-clock"]),
+    ],
+)
+def test_the_clients_are_narrowed_by_when_nova_read_them(viewer, read_clients, value, slugs):
+    found = viewer.get(f"{CLIENTS}?read={value}").context["cl"].result_list
+
+    assert [client.slug for client in found] == slugs
+
+
+def test_the_list_shows_when_nova_last_read_a_client(viewer):
+    pk = make_client("idom")
+    ReadCount.objects.create(
+        client_id=pk, reads=1, last_read_at=timezone.now() - timedelta(hours=3, minutes=1)
+    )
+
+    assert "3 hours ago" in text(viewer.get(CLIENTS)).replace("\xa0", " ")
+
+
+@pytest.mark.parametrize(("phase", "shown"), [(Phase.DUAL_WRITE, ""), (Phase.DUAL_READ, "Never")])
+def test_the_list_says_never_only_where_reads_are_counted(viewer, phase, shown):
+    pk = make_client("idom")
+    ClientMigration.objects.create(client_id=pk, phase=phase)
+
+    changelist = viewer.get(CLIENTS).context["cl"]
+
+    assert changelist.model_admin.read_when(changelist.result_list[0]) == shown
+
+
+def test_a_push_is_pending_where_the_newest_rows_are_not_in_aws(viewer, stores):
+    from migration.pushes.pushes import push
+
+    pk = make_full_client("idom")
+    ClientMigration.objects.create(client_id=pk, phase=Phase.DUAL_WRITE)
+    assert "Push pending" in text(viewer.get(page_of("credentials_client", pk)))
+
+    push(client_ids=[pk])
+
+    assert "Push pending" not in text(viewer.get(page_of("credentials_client", pk)))
+    assert not viewer.get(f"{CLIENTS}?push=pending").context["cl"].result_list
+
+
+def test_the_page_of_a_client_tells_phase_secret_comparison_and_moves(viewer):
+    pk = make_full_client("idom")
+    make_comparison(pk, "mismatch", slug="idom", mismatches=[DIFFERENT])
+    ClientMigration.objects.change_phase(
+        [pk], Phase.POSTGRES, Phase.DUAL_WRITE, by=User.objects.get(), reason="Trial"
+    )
+
+    tabs = ("overview", "comparison", "history")
+    words = "".join(
+        text(viewer.get(f"{page_of('credentials_client', pk)}?tab={tab}")) for tab in tabs
+    )
+
+    for told in (
+        "Dual write",
+        "nova/clients/idom",
+        "database.password",
+        "0a1b2c3d",
+        "by viewer: Trial",
+    ):
+        assert told in words
+    assert PhaseChange.objects.count() == 1
+
+
+def test_the_page_of_a_client_whose_name_no_secret_can_have_says_so(viewer):
+    pk = make_client("bad slug")
+
+    page = f"{page_of('credentials_client', pk)}?tab=comparison"
+    assert "Not a valid name" in text(viewer.get(page))
+
+
+@pytest.mark.parametrize("url", [CLIENTS, COMPARISONS])
+@pytest.mark.parametrize(
+    "asked", ["%", "_", "a\0b", "'", '"', "\\", "(", "x" * 5000, "密码", "a b c"]
+)
+def test_any_search_is_answered(viewer, url, asked):
+    make_full_client("idom")
+
+    assert viewer.get(url, {"q": asked}, follow=True).status_code in (
+        (200, 400) if "\0" in asked else (200,)
+    )
+
+
+@pytest.mark.parametrize("url", [CLIENTS, RUNS, COMPARISONS])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "p=999", "p=-1", "p=abc", "o=bad", "o=99", "o=-1.2.x", "all=", "e=1", "nonsense=1",
+        "phase=nonsense", "comparison=nonsense", "push=nonsense", "active=nonsense",
+        "state=nonsense", "kind__exact=nonsense", "status__exact=nonsense", "id__exact=abc",
+    ],
+)  # fmt: skip
+def test_any_address_of_a_list_is_answered(viewer, url, query):
+    every_page()
+
+    assert viewer.get(f"{url}?{query}", follow=True).status_code == 200
+
+
+@pytest.mark.parametrize("url", [CLIENTS, RUNS, COMPARISONS])
+@pytest.mark.parametrize(
+    "name", ["phase", "comparison", "push", "active", "state", "kind__exact", "status__exact"]
+)
+def test_a_null_byte_in_a_filter_of_a_list_is_no_server_error(viewer, url, name):
+    assert viewer.get(f"{url}?{name}=%00", follow=True).status_code in (200, 400)
+
+
+def test_every_column_of_the_lists_can_be_sorted_by(viewer):
+    every_page()
+
+    for url in (CLIENTS, RUNS, COMPARISONS):
+        for column in range(9):
+            assert viewer.get(f"{url}?o={column}", follow=True).status_code == 200
+            assert viewer.get(f"{url}?o=-{column}", follow=True).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "number"),
+    [
+        ("", 3),
+        ("state=running", 1),
+        ("state=finished", 2),
+        ("state=failed", 1),
+        ("kind__exact=push", 1),
+    ],
+)
+def test_the_runs_are_narrowed_by_state_and_kind(viewer, query, number):
+    make_run(1)
+    failed = make_run(2)
+    close(failed, 2, Outcome.FAILED), failed.finish_if_done()
+    Run.objects.create(kind=Run.Kind.PUSH, state="finished", finished_at=timezone.now())
+
+    assert len(viewer.get(f"{RUNS}?{query}").context["cl"].result_list) == number
+
+
+def test_the_list_of_runs_counts_each_runs_items(viewer):
+    run = make_run(5)
+    close(run, 2, Outcome.FAILED)
+    close(run, 1, Outcome.COMPARED, comparison_status="mismatch")
+
+    words = text(viewer.get(RUNS))
+
+    assert "3 of 5" in words
+    page = viewer.get(RUNS).content.decode()
+    for tab, said in (("failed", "2 failed"), ("differs", "1 differs")):
+        (link,) = re.findall(
+            rf'<a [^>]*href="{run_page(run)}\?items={tab}">(.*?)</a>', page, re.DOTALL
+        )
+        assert said in " ".join(re.sub(r"<[^>]*>", " ", link).split())
+    (shown,) = viewer.get(RUNS).context["cl"].result_list
+    assert (shown.failed, shown.mismatched) == (2, 1)
+
+
+def test_the_users_are_listed_with_their_roles_and_last_login(
+    client, db, django_assert_max_num_queries
+):
+    client.force_login(User.objects.create_superuser("root"))
+    for name, roles in (("ana", ["Operator", "Approver"]), ("eva", [])):
+        user = login(Browser(), name)
+        user.groups.set(Group.objects.filter(name__in=roles))
+
+    with django_assert_max_num_queries(14):
+        words = text(client.get("/admin/auth/user/"))
+
+    assert re.search(r"ana – Approver, Operator (now|(a|\d+) seconds? ago)", words)
+    assert "eva – no role" in words
+    assert "root – superuser" in words
+
+
+@pytest.mark.parametrize(
+    ("approval", "said"),
+    [(True, "Nobody has asked for a cutover or a purge yet."), (False, "Approval is off")],
+)
+def test_an_empty_list_of_requests_says_why(viewer, settings, approval, said):
+    settings.NOVA_REQUIRE_APPROVAL = approval
+    viewer.force_login(make_user("asked", "migration.view_moverequest"))
+
+    assert said in text(viewer.get("/admin/migration/moverequest/"))
+
+
+def test_the_list_of_runs_leaves_out_the_comparisons_of_the_schedule(viewer):
+    somebody = User.objects.create(username="maria")
+    sweep, push = make_run(1, Run.Kind.COMPARE), make_run(1, Run.Kind.PUSH)
+    asked = make_run(1, Run.Kind.COMPARE, by=somebody)
+
+    def listed(query: str) -> set[int]:
+        found = viewer.get(f"{RUNS}{query}").context["cl"].result_list
+        return {run.pk for run in found}
+
+    assert listed("") == {push.pk, asked.pk}
+    for query in ("?sweeps=shown", "?state=running", "?o=1&sweeps=shown"):
+        assert listed(query) == {sweep.pk, push.pk, asked.pk}
+    assert listed("?kind__exact=compare") == {sweep.pk, asked.pk}
+    assert "are left out. Show them too" in text(viewer.get(RUNS))
+    assert "are left out." not in text(viewer.get(f"{RUNS}?sweeps=shown"))

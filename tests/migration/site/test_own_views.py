@@ -1,0 +1,104 @@
+"""Every page and button that the admin adds to Django's own: who is refused, and which methods."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.urls import reverse
+
+from migration.core.pages import AdminView, AdminWithOwnViews
+from tests.factories import make_full_client
+from tests.migration.pages import login, make_run
+
+OWN_VIEWS = [
+    (f"{model._meta.app_label}_{model._meta.model_name}_{name}", route, view)
+    for model, model_admin in admin.site._registry.items()
+    if isinstance(model_admin, AdminWithOwnViews)
+    for route, name, view in model_admin.own_views
+]
+
+
+@pytest.fixture
+def addresses(transactional_db) -> list[tuple[str, set[str]]]:
+    """The address of each view, and the methods that it answers."""
+    return list(list_addresses(client_id=make_full_client("idom"), run_id=make_run(1).pk))
+
+
+def list_addresses(*, client_id: int, run_id: int) -> Iterator[tuple[str, set[str]]]:
+    for name, route, view in OWN_VIEWS:
+        values = {
+            "client_id": client_id,
+            "user_id": 1,
+            "pk": run_id,
+            "new": "aws",
+            "kind": "database",
+            "credential_id": 1,
+            "name": "db_password",
+        }
+        args = {key: value for key, value in values.items() if f":{key}>" in route}
+        yield reverse(f"admin:{name}", kwargs=args), methods_of(view)
+
+
+def methods_of(view: type[AdminView]) -> set[str]:
+    return {name for name in ("get", "post") if hasattr(view, name)}
+
+
+def test_there_are_views_and_each_answers_something():
+    assert len(OWN_VIEWS) == 79
+    assert all(methods_of(view) for _name, _route, view in OWN_VIEWS)
+
+
+def test_staff_without_permissions_are_refused(client, addresses):
+    login(client, "new")
+
+    for url, methods in addresses:
+        for method in methods:
+            response = getattr(client, method)(url, {"new": "aws", "seen": "dual_read"})
+            assert response.status_code == 403, url
+
+
+def test_nobody_gets_further_than_the_login(client, addresses):
+    for url, methods in addresses:
+        for method in methods:
+            response = getattr(client, method)(url)
+            assert response.status_code == 302, url
+            assert response.url.startswith("/admin/login/"), url
+
+
+def test_a_wrong_method_is_not_allowed_whoever_asks(client, addresses):
+    login(client, "new")
+
+    for url, methods in addresses:
+        for method in {"get", "post", "put", "delete", "options"} - methods:
+            assert getattr(client, method)(url).status_code == 405, url
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        *("run_changelist", "run_check_nova", "run_check_aws", "run_aws_writes"),
+        *("run_notices", "comparison_report"),
+    ],
+)
+def test_one_line_of_the_menu_is_lit(client, db, page):
+    permissions = ("migration.view_run", "migration.view_worker", "migration.view_comparison")
+    login(client, "viewer", *permissions, "migration.set_notices")
+
+    shown = client.get(reverse(f"admin:migration_{page}"))
+
+    groups = shown.context["sidebar_navigation"]
+    lit = [str(item["link"]) for group in groups for item in group["items"] if item["active"]]
+    assert lit == [reverse(f"admin:migration_{page}")]
+
+
+@pytest.mark.parametrize("name", ["notices", "check_nova", "check_aws", "aws_writes"])
+def test_a_page_of_the_site_stands_under_its_own_name_and_not_under_runs(client, db, name, stores):
+    client.force_login(User.objects.create_superuser("root"))
+
+    html = client.get(reverse(f"admin:migration_run_{name}")).content.decode()
+
+    path = html[html.index("<h1") : html.index("</h1>")]
+    title = html[html.index("<title>") + 7 : html.index("</title>")].split("|")[0]
+    assert "Runs" not in path
+    assert title.strip() in path

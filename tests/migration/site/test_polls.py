@@ -1,0 +1,46 @@
+"""What an open page asks again and again takes four queries at most, those of the session and the user among them."""
+
+from types import SimpleNamespace
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from migration.campaigns import history
+from migration.campaigns.history import digest_campaign
+from migration.models import Campaign, RunPlan
+from migration.runs.models import Run
+from nova_credentials.phases import Phase
+from tests.migration.people.test_roles import CLIENT, Site, site
+
+__all__ = ["site"]
+
+
+def list_polls(site: Site) -> dict[str, str]:
+    client, campaign = site.clients[Phase.AWS], site.address("migration_campaign_live")
+    Run.objects.create(kind=Run.Kind.PUSH).add_items([(client, "aws")])
+    RunPlan.objects.update(state="making")
+    return {
+        **{page: reverse(f"admin:{CLIENT}_{page}", args=[client]) for page in ("live", "watch")},
+        "campaign": f"{campaign}?seen={digest_campaign(Campaign.objects.get().pk)}",
+        "run": site.address("migration_run_live") + "?items=all",
+        "plan": site.address("migration_run_plan_live"),
+    }
+
+
+@pytest.mark.parametrize("name", ["live", "watch", "run", "plan", "campaign"])
+@pytest.mark.parametrize("role", ["Viewer", "Operator"])
+def test_a_poll_takes_at_most_four_queries(
+    site, client, name, role, monkeypatch, django_assert_max_num_queries
+):
+    client.force_login(site.users[role])
+    # No minute ends between the page and its poll.
+    moment = timezone.now()
+    monkeypatch.setattr(history, "timezone", SimpleNamespace(now=lambda: moment))
+    address = list_polls(site)[name]
+
+    with django_assert_max_num_queries(4):
+        answer = client.get(address)
+
+    # It goes on; a campaign's page is sent nothing where it shows what holds.
+    assert "hx-get" in answer.content.decode() or (name, answer.status_code) == ("campaign", 204)

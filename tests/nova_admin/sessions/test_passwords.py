@@ -1,0 +1,141 @@
+"""Which new passwords are refused, and that the deploy check names each setting of logins that is weak."""
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+
+from migration.checks import check_site_logins
+from migration.models import PasswordReset
+from tests.checkout import manage
+from tests.factories import make_user
+from tests.nova_admin.sessions.conftest import PASSWORD
+from tests.page_forms import pages_left_out
+from tests.test_settings import PRODUCTION
+
+WEAK = {
+    "only numbers": "83726154",
+    "only numbers, and long": "837261548372",
+    "eleven characters": "kT4-zQ9_wB7",
+    "common": "administrator",
+    "the own name": "maria.gonzalez",
+}
+
+
+@pytest.fixture
+def root(db, client) -> User:
+    user = make_user("root", is_superuser=True, password=PASSWORD)
+    client.force_login(user)
+    return user
+
+
+@pytest.mark.parametrize("password", WEAK.values(), ids=WEAK)
+def test_a_weak_password_is_refused_wherever_one_is_set(root, client, password):
+    maria = make_user("maria.gonzalez", password=PASSWORD)
+    new = {"password1": password, "password2": password, "usable_password": "true"}
+    of_maria = f"/admin/auth/user/{maria.pk}/password/"
+    own = {"old_password": PASSWORD, "new_password1": password, "new_password2": password}
+
+    with pages_left_out():
+        reset = client.post(of_maria, new)
+        client.force_login(maria)
+        changed = client.post("/admin/password_change/", own)
+
+    assert (reset.status_code, changed.status_code) == (200, 200), "it was taken"
+    maria.refresh_from_db()
+    assert maria.check_password(PASSWORD)
+
+
+def test_a_new_user_gets_no_weak_password(root, client):
+    with pages_left_out():
+        for password in WEAK.values():
+            new = {"username": "maria.gonzalez", "password1": password, "password2": password}
+            client.post("/admin/auth/user/add/", new | {"usable_password": "true"})
+    assert list(User.objects.all()) == [root]
+
+
+@pytest.mark.django_db
+def test_a_command_makes_no_superuser_with_a_weak_password_of_the_environment(monkeypatch):
+    named = {"username": "maria.gonzalez", "email": "maria@example.test"}
+    for password in WEAK.values():
+        monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", password)
+        with pytest.raises(CommandError, match=r"^DJANGO_SUPERUSER_PASSWORD is weak: "):
+            call_command("createsuperuser", interactive=False, **named)
+    assert not User.objects.exists()
+
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", PASSWORD)
+    call_command("createsuperuser", interactive=False, verbosity=0, **named)
+    assert User.objects.get().check_password(PASSWORD)
+
+
+@pytest.mark.django_db
+def test_a_password_that_a_command_sets_is_noted_with_the_command(monkeypatch, capsys):
+    maria = make_user("maria", password=PASSWORD)
+    monkeypatch.setattr("getpass.getpass", lambda **_: "kT4-zQ9_wB7x")
+
+    call_command("changepassword", "maria")
+
+    assert "Password changed successfully" in capsys.readouterr().out
+    maria.refresh_from_db()
+    assert maria.check_password("kT4-zQ9_wB7x")
+    reset = PasswordReset.objects.get()
+    assert (reset.user, reset.by, reset.what) == (maria, None, "password")
+
+
+def test_a_password_of_twelve_characters_is_taken(root, client):
+    own = {
+        "old_password": PASSWORD,
+        "new_password1": "kT4-zQ9_wB7x",
+        "new_password2": "kT4-zQ9_wB7x",
+    }
+
+    assert client.post("/admin/password_change/", own).status_code == 302
+
+
+def test_the_settings_as_they_are_need_no_word():
+    assert check_site_logins() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("SESSION_ENGINE", "django.contrib.sessions.backends.signed_cookies", "W002"),
+        ("SESSION_COOKIE_AGE", 1801, "W003"),
+        ("NOVA_SESSION_LIMIT", 28_801, "W004"),
+        ("AXES_ENABLED", False, "W005"),
+        ("AUTHENTICATION_BACKENDS", ["django.contrib.auth.backends.ModelBackend"], "W005"),
+        ("MIDDLEWARE", [], "W005"),
+        ("AXES_FAILURE_LIMIT", 11, "W006"),
+        ("AXES_COOLOFF_TIME", 0.08, "W007"),
+        ("AXES_LOCKOUT_PARAMETERS", ["username"], "W008"),
+        ("AXES_LOCKOUT_PARAMETERS", ["ip_address"], "W008"),
+        ("AUTH_PASSWORD_VALIDATORS", [], "W009"),
+    ],
+)
+def test_a_weak_setting_is_named(settings, name, value, code):
+    setattr(settings, name, value)
+
+    assert f"migration.{code}" in {warning.id for warning in check_site_logins()}
+
+
+def test_short_passwords_are_named(settings):
+    validators = [dict(validator) for validator in settings.AUTH_PASSWORD_VALIDATORS]
+    validators[1]["OPTIONS"] = {"min_length": 11}
+    settings.AUTH_PASSWORD_VALIDATORS = validators
+
+    assert [warning.id for warning in check_site_logins()] == ["migration.W010"]
+
+
+def test_the_deploy_check_names_each_weak_variable_in_production():
+    weak = {
+        "SESSION_COOKIE_AGE": "3600",
+        "NOVA_SESSION_LIMIT": "1209600",
+        "AXES_FAILURE_LIMIT": "1000",
+        "AXES_COOLOFF_TIME": "0",
+    }
+
+    result = manage("check", "--deploy", "--fail-level", "WARNING", **PRODUCTION | weak)
+
+    assert result.returncode == 1
+    assert [name for name in weak if f") {name} is " not in result.stderr] == []
+    told = {line for line in result.stderr.splitlines() if "HINT" in line}
+    assert len(told) == len(weak)
