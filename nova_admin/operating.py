@@ -411,7 +411,6 @@ def answer_readiness() -> HttpResponse:
 
 def answer_metrics() -> HttpResponse:
     """Return the numbers in Prometheus' text format; 503 where the database doesn't give them."""
-
     try:
         text = write_metrics()
     except Error:

@@ -6,13 +6,12 @@ from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
-from redis import Redis
 
 from migration.core.fields import MessageField
 from nova_credentials import VERSION
@@ -54,6 +53,9 @@ KNOWN_MIGRATIONS = frozenset(
     for app in ("credentials", "migration")
     for found in iter_modules([str(Path(__file__).parents[2] / app / "migrations")])
 )
+
+if TYPE_CHECKING:  # an extra
+    from redis import Redis
 
 
 def _describe_process() -> dict[str, Any]:

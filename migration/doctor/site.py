@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from django.apps import apps
 from django.conf import settings
@@ -14,7 +15,6 @@ from django.db import Error, connection
 from django.db.models import Count, Max, Min, Q
 from django.utils import timezone
 from psycopg import sql
-from redis import Redis
 
 from credentials.models import Client
 from credentials.shown_names import escape_invisible, escape_name
@@ -117,6 +117,9 @@ REACH_AWS = Sentence(
     "reach_aws",
     "Look at this host's network, its proxy and its AWS settings, then check again.",
 )
+
+if TYPE_CHECKING:  # an extra
+    from redis import Redis
 
 
 def examine_clocks(_asked: DoctorOptions) -> Iterator[Finding]:

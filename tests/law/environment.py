@@ -450,10 +450,10 @@ def a_world(aws, settings, monkeypatch) -> Iterator[World]:
 
     settings.NOVA_CLEAN_STREAK = settings.NOVA_MIN_READS = 1
     for module in (
-        *("pushes", "moves", "move_runs", "resolutions", "undone_copies", "layouts"),
-        *("restored_versions", "offboarding"),
+        *("pushes.pushes", "pushes.resolutions", "moves.moves", "moves.runs", "secrets.layouts"),
+        *("secrets.versions", "clients.offboarding"),
     ):
-        monkeypatch.setattr(f"migration.operations.{module}.LOCK_WAIT_SECONDS", 0)
+        monkeypatch.setattr(f"migration.{module}.LOCK_WAIT_SECONDS", 0)
     monkeypatch.setattr("migration.pushes.pushes.LOCK_WAIT_SECONDS_OF_A_PAGE", 0)
     # No server is there to be asked.
     monkeypatch.setattr("migration.secrets.versions.try_for_failures", lambda *_, **__: [])

@@ -2,7 +2,6 @@
 
 import re
 from datetime import datetime, time
-from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -135,7 +134,7 @@ def test_what_was_shown_is_started_in_the_order_of_the_places(
     assert hidden == sent
 
     now = datetime(2026, 3, 2, hour, tzinfo=timezone.get_default_timezone())
-    monkeypatch.setattr(starts, "timezone", SimpleNamespace(now=lambda: now))
+    monkeypatch.setattr(timezone, "now", lambda: now)
     response = client.post(START, hidden | {"step": "start"})
 
     campaign = Campaign.objects.get()

@@ -50,7 +50,7 @@ def test_public_functions_of_the_module_are_tasks(name):
     [
         *("os.system", "builtins.eval", "migration.tasks", "work_on", "", None, os.system),
         *("migration.tasks.os.system", "migration.tasks._enqueue_work", "migration.tasks.partial"),
-        *("migration.tasks.Run", "migration.tasks.runs.finish_inline", "migration.tasks.get_broker"),
+        *("migration.tasks.Run", "migration.tasks.engine.finish_inline", "migration.tasks.get_broker"),
         *("migration.tasks.work_on.__globals__", "migration..tasks.work_on", " migration.tasks.sweep"),
         tasks.sweep,
     ],

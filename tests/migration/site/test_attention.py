@@ -13,6 +13,7 @@ from migration.core.clients import all_clients
 from migration.core.sentences import CLIENT_NOT_THERE
 from migration.models import ClientMigration, RunItem, Worker
 from migration.moves.moves import move
+from migration.pushes import pushes
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.pushes.resolutions import acknowledge
@@ -248,7 +249,7 @@ def test_a_comparison_that_could_not_be_stored_counts_until_one_is(stores, two, 
         raise NovaSchemaError(CLIENT_NOT_THERE())
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "compare", compare_nothing)
+        patch.setattr(pushes, "compare", compare_nothing)
         run_over(*two, kind=Run.Kind.COMPARE)
     assert failing(Act.COMPARE) == set(two)
 

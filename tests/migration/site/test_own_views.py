@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.contrib.auth.models import User
 from django.urls import reverse
 
-from migration.core.pages import AdminView, AdminWithOwnViews
+from migration.core.pages import PAGES, AdminView, AdminWithOwnViews
 from tests.factories import make_full_client
 from tests.migration.pages import login, make_run
 
@@ -15,7 +15,7 @@ OWN_VIEWS = [
     (f"{model._meta.app_label}_{model._meta.model_name}_{name}", route, view)
     for model, model_admin in admin.site._registry.items()
     if isinstance(model_admin, AdminWithOwnViews)
-    for route, name, view in model_admin.own_views
+    for route, name, view in [*model_admin.own_views, *PAGES[model._meta.model_name]]
 ]
 
 

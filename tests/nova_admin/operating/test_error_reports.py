@@ -68,7 +68,7 @@ def failing_task(monkeypatch) -> None:
         except ValueError as error:
             raise RuntimeError(f"no push with {SECRET}") from error
 
-    monkeypatch.setattr(tasks.runs, "work_on_run", fail)
+    monkeypatch.setattr(tasks.engine, "work_on_run", fail)
 
 
 @pytest.mark.django_db(transaction=True)

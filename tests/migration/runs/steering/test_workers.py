@@ -13,6 +13,7 @@ from migration import tasks
 from migration.core import aws_store, heartbeat
 from migration.core.clients import all_clients
 from migration.models import Worker
+from migration.pushes import pushes
 from migration.runs import engine
 from migration.runs.models import Run
 from tests.factories import make_full_client, start_run
@@ -169,7 +170,7 @@ def test_a_worker_that_finds_only_batches_of_others_does_not_come_back():
 
 def test_clients_whose_turn_did_not_come_are_taken_again_and_none_fails(monkeypatch):
     run = start(4, tries=1)
-    monkeypatch.setattr(engine, "BATCH_SECONDS", 1e-9)
+    monkeypatch.setattr(pushes, "BATCH_SECONDS", 1e-9)
     monkeypatch.setattr(engine, "RETRY_POLL_SECONDS", 0)
     assert engine.work_on_run(run_id=run.pk, seconds=0.3) is True
     assert set(run.items.values_list("outcome", "attempts")) == {("", 0)}

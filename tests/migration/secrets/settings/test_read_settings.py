@@ -16,7 +16,9 @@ def read(monkeypatch):
         monkeypatch.setenv("NOVA_KMS_KEY_ID", key)
         monkeypatch.setenv("NOVA_REPLICA_REGIONS", regions)
         monkeypatch.delenv("AWS_REGION", raising=False)
-        return read_secret_settings(Environment(AWS_REGION=(parse_region, "us-east-1"), **SECRET_VARIABLES))
+        return read_secret_settings(
+            Environment(AWS_REGION=(parse_region, "us-east-1"), **SECRET_VARIABLES)
+        )
 
     return read_with
 
