@@ -72,6 +72,9 @@ messages: $(READY)  ## what is marked, into locale/; says what lacks its Spanish
 commands: $(READY)  ## docs/commands.md, of what each command's --help says
 	DJANGO_SETTINGS_MODULE=nova_admin.settings $(STATIC) $(BIN)/python -m tests.command_document
 
+house: $(READY)  ## docs/house.svg, of the drawers, their modules and the first line of each
+	$(BIN)/python -m tests.house
+
 clean:  ## everything that can be made again; the embedded stores too
 	rm -rf .venv .local .mypy_cache .pytest_cache .ruff_cache .hypothesis staticfiles
 

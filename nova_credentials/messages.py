@@ -1,6 +1,6 @@
 """Owns sentences as data: a key and named values, English when printed. Knows no Django.
 
-A `Sentence` is declared once, in the `sentences.py` of its package. Called with its values it gives a `Message`, which
+A `Sentence` is declared once, in the module that says it. Called with its values it gives a `Message`, which
 is stored, raised or printed; pages show it in their reader's language (`credentials.localization`). No value is secret.
 """
 

@@ -149,3 +149,19 @@ def test_pages_and_buttons_that_documents_name_are_called_so():
     assert len(named) > 150
     assert unknown == set()
     assert stressed <= {name for _file, name in named}
+
+
+def test_files_that_documents_name_are_there():
+    root = settings.BASE_DIR
+    documents = [root / "README.md", root / "CONTRIBUTING.md", *(root / "docs").glob("*.md")]
+    folders = (
+        "credentials|deploy|locale|migration|nova_admin|nova_credentials|static|templates|tests"
+    )
+    named = {
+        (path.name, name.rstrip("./"))
+        for path in documents
+        for name in re.findall(rf"`((?:{folders})/[\w./*-]+)[` ]", path.read_text())
+    }
+
+    assert len(named) > 50
+    assert [each for each in named if not any(root.glob(each[1]))] == []

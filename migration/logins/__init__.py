@@ -1,0 +1,1 @@
+"""Tests clients' logins, rotates their passwords and keys, reveals a secret once."""

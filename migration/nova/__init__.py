@@ -1,0 +1,1 @@
+"""Knows NOVA's tables, what NOVA added to them, and who reads them."""

@@ -1,0 +1,1 @@
+"""Keeps the site's users: roles, second factors, lockouts."""

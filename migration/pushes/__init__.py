@@ -1,0 +1,1 @@
+"""Pushes clients' rows to AWS, compares both stores, and resolves what differs."""

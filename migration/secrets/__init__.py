@@ -1,0 +1,1 @@
+"""Looks after clients' secrets in AWS, their versions, layouts and settings, and finds copies of their values."""
