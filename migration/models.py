@@ -20,7 +20,7 @@ from migration.nova.models import OtherStatement, ReaderProcess
 from migration.people.models import PasswordReset, RoleGrant, WrongPassword
 from migration.pushes.models import KnownValue, NotedClient
 from migration.runs.items import RunItem
-from migration.runs.models import SteeredRun
+from migration.runs.models import Run
 from migration.runs.plans import PlanRow, RunPlan
 from migration.runs.requests import MoveRequest
 from migration.secrets.models import (
@@ -72,11 +72,11 @@ __all__ = [
     "RoleGrant",
     "Rotation",
     "RotationSchedule",
+    "Run",
     "RunItem",
     "RunPlan",
     "SearchedClient",
     "Secret",
-    "SteeredRun",
     "UnsearchedPlace",
     "VersionKey",
     "Wave",

@@ -37,7 +37,7 @@ from migration.core.sentences import HOURS, MINUTES
 from migration.core.text import KeptNameField, get_kept_name, require_kept_name
 from migration.moves.models import Blocker, count_awaited_by_blocker
 from migration.runs.items import CAN_BE_RETRIED, RunItem, RunItemQuerySet
-from migration.runs.models import Run, RunQuerySet, SteeredRun
+from migration.runs.models import Run, RunQuerySet
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 from nova_credentials.sentences import STALE_PHASE
@@ -673,7 +673,7 @@ class Wave(models.Model):
 
     def find_stopped_run(self) -> Run | None:
         """Return the run of a step that was stopped since the wave is watched; None where there is none."""
-        steps = self.runs.filter(only_where_equal=False, state=SteeredRun.State.STOPPED)
+        steps = self.runs.filter(only_where_equal=False, state=Run.State.STOPPED)
         return steps.filter(steered_at__gte=self.watched_since).order_by("pk").first()
 
     def find_end_of_last_soak(self) -> datetime | None:

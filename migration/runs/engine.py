@@ -41,8 +41,15 @@ from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Message, MessageError, Sentence
 
-# Says what each kind of run does to its clients, and does it to one after the other. Knows no act.
+logger = logging.getLogger(__name__)
 
+# While one batch waits for AWS, another is read or stored.
+BATCHES_AT_ONCE = 4
+# The first batch is read alone: beside the others it would write its first secret later, and AWS's quota would wait.
+HEAD_START_SECONDS = 0.05
+RETRY_POLL_SECONDS = 0.5
+# No client is begun later in a batch; the rest of it is claimed again.
+BATCH_SECONDS = 60.0
 
 # Items that failed and may succeed at another try.
 ItemsToRetry = list["RunItem"]
@@ -50,9 +57,6 @@ ItemsToRetry = list["RunItem"]
 Work: TypeAlias = "Callable[[Run, dict[int, RunItem]], ItemsToRetry]"
 # What each kind of run does.
 WORK: dict[str, Work] = {}
-
-# No client is begun later in a batch; the rest of it is claimed again.
-BATCH_SECONDS = 60.0
 
 
 def works_on(*kinds: Run.Kind) -> Callable[[Work], Work]:
@@ -107,8 +111,7 @@ def process_one_by_one(
     ]
 
 
-# Leases the batches of runs to workers: a batch is worked on by one of them, and comes free when that one dies.
-
+# A batch is leased to one worker, and comes free when that one dies.
 
 # The run's number and the batch's number share the 64 bits of one lease's key.
 BATCH_BITS = 24
@@ -196,9 +199,6 @@ def try_lock_batch(run_id: int, batch: int) -> Iterator[bool]:
         yield leased
 
 
-# Skips what a stopped run has not begun.
-
-
 def skip_free_items_of_stopped_run(run: Run, *, why: Message | None = None) -> None:
     """Skip the open items of a stopped run, except in batches that a worker still holds: that worker skips the rest.
 
@@ -230,19 +230,6 @@ def _is_client_of(moves: QuerySet[PhaseChange]) -> Func:
     )
 
 
-# Works on runs, batch by batch. A batch can be done twice, and by two workers at once.
-
-logger = logging.getLogger(__name__)
-
-# While one batch waits for AWS, another is read or stored.
-BATCHES_AT_ONCE = 4
-# The first batch is read alone: beside the others it would write its first secret later, and AWS's quota would wait.
-HEAD_START_SECONDS = 0.05
-RETRY_POLL_SECONDS = 0.5
-# True: the run needs more of a worker's time.
-HasMoreToDo = bool
-
-
 def finish_inline(run: Run, *, interrupted: threading.Event | None = None) -> None:
     """Work on the run in this process until it is finished, or `interrupted` is set and the batches in work are done.
 
@@ -268,11 +255,11 @@ def _stop_interrupted(run: Run) -> None:
 
 def work_on_run(
     *, run_id: int, seconds: float | None = None, interrupted: threading.Event | None = None
-) -> HasMoreToDo:
+) -> bool:
     """Claim and process free batches, some at once, until none is left or `seconds` are over.
 
-    Any number of processes may work on one run. Once `interrupted` is set no batch is begun any more. Raises the first
-    batch's DatabaseError once the others are through.
+    Returns whether the run needs more of a worker's time. Any number of processes may work on one run. Once
+    `interrupted` is set no batch is begun any more. Raises the first batch's DatabaseError once the others are through.
     """
     free = RunItem.objects.filter(run_id=run_id).due_now()
     batches = free.values("batch").distinct().count()
@@ -324,8 +311,8 @@ class RunWorker:
             if is_held_by_writes(self.run) or not self._process_free_batch():
                 break
 
-    def process_retries(self) -> HasMoreToDo:
-        """Wait for items to be retried, and retry them.
+    def process_retries(self) -> bool:
+        """Wait for items to be retried, and retry them; return whether the run needs more of a worker's time.
 
         One process of all does this and holds RETRY_LOCK; the others return at once.
         """
@@ -370,20 +357,16 @@ def process_batch_if_running(run_id: int, batch: int) -> bool:
     if run is None:
         return False
     items = {item.client_id: item for item in run.items.due_now().filter(batch=batch)}
-    if items:
-        with acting(_get_actor(run)):
-            _process_items(run, items)
-        RunItem.objects.record(items.values())
-    return True
-
-
-def _get_actor(run: Run) -> Actor:
-    """Return who acts in the run, for the audit: who started it, and this process."""
 
     def find_name() -> str:
         return run.by.get_username() if run.by else SYSTEM
 
-    return Actor(process_origin(), correlation=f"run {run.pk}", find_name=find_name)
+    if items:
+        # In the audit acts who started the run, from this process.
+        with acting(Actor(process_origin(), correlation=f"run {run.pk}", find_name=find_name)):
+            _process_items(run, items)
+        RunItem.objects.record(items.values())
+    return True
 
 
 UNEXPECTED_ERROR = Sentence(
@@ -394,7 +377,8 @@ UNEXPECTED_ERROR = Sentence(
 def _process_items(run: Run, items: dict[int, RunItem]) -> None:
     """Give each item its outcome, or the time of its next try; raises only where the database is gone."""
     try:
-        _give_outcomes(run, items)
+        for item in WORK[run.kind](run, items):
+            _schedule_retry(run, item)
     except (OperationalError, InterfaceError):
         raise
     except NovaSchemaError as error:
@@ -413,11 +397,6 @@ def _process_items(run: Run, items: dict[int, RunItem]) -> None:
             item.outcome, item.error_class = Outcome.FAILED, ErrorClass.UNAVAILABLE
             item.message = UNEXPECTED_ERROR(code=kind)
             _schedule_retry(run, item)
-
-
-def _give_outcomes(run: Run, items: dict[int, RunItem]) -> None:
-    for item in WORK[run.kind](run, items):
-        _schedule_retry(run, item)
 
 
 def _schedule_retry(run: Run, item: RunItem) -> None:

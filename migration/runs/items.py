@@ -26,64 +26,7 @@ from migration.logins.models import LoginTest, Rotation
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Sentence
 
-# Finds the items of runs that are their client's newest outcome of an act, and a failure or a refusal.
-
-
-# The clients and acts that ever failed. It goes from one to the next, and reads no item of the others.
-EVER_FAILED = """
-WITH RECURSIVE failed AS (
-    (SELECT client_id, act FROM migration_runitem WHERE outcome IN ('failed', 'refused')
-     ORDER BY client_id, act LIMIT 1)
-    UNION ALL
-    SELECT following.* FROM failed, LATERAL (
-        SELECT client_id, act FROM migration_runitem
-        WHERE outcome IN ('failed', 'refused') AND (client_id, act) > (failed.client_id, failed.act)
-        ORDER BY client_id, act LIMIT 1
-    ) AS following
-)
-"""
-# All acts of some clients.
-OF_THESE = """
-WITH failed AS (
-    SELECT client_id, act FROM unnest(%s::int[]) AS these (client_id), unnest(%s::text[]) AS acts (act)
-)
-"""
-# The newest outcome of each of them, where it is a failure or a refusal, however many runs there are.
-NEWEST_FAILED = """
-SELECT newest.id FROM failed, LATERAL (
-    SELECT item.id, item.outcome FROM migration_runitem AS item
-    WHERE item.client_id = failed.client_id AND item.act = failed.act AND item.outcome <> ''
-        AND NOT (item.outcome = 'skipped' AND coalesce(item.message->>'key', '') = ANY(%s))
-    ORDER BY item.finished_at DESC NULLS LAST, item.id DESC LIMIT 1
-) AS newest
-WHERE newest.outcome IN ('failed', 'refused')
-"""
-
-
-def item_is_newest_and_failed(
-    client_ids: Collection[int] | None, *, acts: Collection[str], left_out_keys: Collection[str]
-) -> models.Func:
-    """Return the condition that an item is the newest outcome of its client and act, and a failure or a refusal.
-
-    Of all clients, or of these. What a stop left out says so by one of the keys, and is no outcome. The items are found
-    first and then read one by one: as `IN (…)` PostgreSQL would read the whole table.
-    """
-    looked_at = EVER_FAILED
-    values: list[list[Any]] = []
-    if client_ids is not None:
-        looked_at, values = OF_THESE, [sorted(client_ids), list(acts)]
-    found = RawSQL(f"ARRAY({looked_at}{NEWEST_FAILED})", [*values, list(left_out_keys)])  # noqa: S611  # constants
-    return models.Func(
-        models.F("pk"),
-        found,
-        template="%(expressions)s",
-        arg_joiner=" = ANY",
-        output_field=models.BooleanField(),
-    )
-
-
-# Owns run items: one client in a run, and its outcome.
-
+# Between the tries of an item: each wait is twice the one before.
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=2), timedelta(seconds=60)
 
 
@@ -116,11 +59,7 @@ PUSHED = (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.RESTORED)
 RUN_INTERRUPTED = Sentence("run_interrupted", "The run was interrupted.")
 RUN_STOPPED = Sentence("run_stopped", "The run was stopped.")
 # The messages of items that no worker began, as their run was stopped or interrupted, or its request withdrawn.
-LEFT_OUT_KEYS = (
-    RUN_STOPPED.key,
-    RUN_INTERRUPTED.key,
-    RUN_WITHDRAWN.key,
-)
+LEFT_OUT_KEYS = (RUN_STOPPED.key, RUN_INTERRUPTED.key, RUN_WITHDRAWN.key)
 
 
 class Act(models.TextChoices):
@@ -174,6 +113,57 @@ def was_never_begun(items: str = "", *, keys: Collection[str] = LEFT_OUT_KEYS) -
     nothing = models.Value("", models.TextField())
     key = Coalesce(KeyTextTransform("key", f"{items}message"), nothing)
     return skipped & models.Q(In(key, list(keys)))
+
+
+# The clients and acts that ever failed. It goes from one to the next, and reads no item of the others.
+EVER_FAILED = """
+WITH RECURSIVE failed AS (
+    (SELECT client_id, act FROM migration_runitem WHERE outcome IN ('failed', 'refused')
+     ORDER BY client_id, act LIMIT 1)
+    UNION ALL
+    SELECT following.* FROM failed, LATERAL (
+        SELECT client_id, act FROM migration_runitem
+        WHERE outcome IN ('failed', 'refused') AND (client_id, act) > (failed.client_id, failed.act)
+        ORDER BY client_id, act LIMIT 1
+    ) AS following
+)
+"""
+# All acts of some clients.
+OF_THESE = """
+WITH failed AS (
+    SELECT client_id, act FROM unnest(%s::int[]) AS these (client_id), unnest(%s::text[]) AS acts (act)
+)
+"""
+# The newest outcome of each of them, where it is a failure or a refusal, however many runs there are.
+NEWEST_FAILED = """
+SELECT newest.id FROM failed, LATERAL (
+    SELECT item.id, item.outcome FROM migration_runitem AS item
+    WHERE item.client_id = failed.client_id AND item.act = failed.act AND item.outcome <> ''
+        AND NOT (item.outcome = 'skipped' AND coalesce(item.message->>'key', '') = ANY(%s))
+    ORDER BY item.finished_at DESC NULLS LAST, item.id DESC LIMIT 1
+) AS newest
+WHERE newest.outcome IN ('failed', 'refused')
+"""
+
+
+def is_newest_and_failed(client_ids: Collection[int] | None) -> models.Func:
+    """Return the condition that an item is the newest outcome of its client and act, and a failure or a refusal.
+
+    Of all clients, or of these. What a stop left out is no outcome. The items are found first and then read one by one:
+    as `IN (…)` PostgreSQL would read the whole table.
+    """
+    looked_at = EVER_FAILED
+    values: list[list[Any]] = []
+    if client_ids is not None:
+        looked_at, values = OF_THESE, [sorted(client_ids), Act.values]
+    found = RawSQL(f"ARRAY({looked_at}{NEWEST_FAILED})", [*values, [*LEFT_OUT_KEYS]])  # noqa: S611  # constants
+    return models.Func(
+        models.F("pk"),
+        found,
+        template="%(expressions)s",
+        arg_joiner=" = ANY",
+        output_field=models.BooleanField(),
+    )
 
 
 class RunItemQuerySet(models.QuerySet["RunItem"]):
@@ -251,9 +241,8 @@ class RunItemQuerySet(models.QuerySet["RunItem"]):
                 act=Act.TEST_LOGINS,
             )
         )
-        newest = item_is_newest_and_failed(client_ids, acts=Act.values, left_out_keys=LEFT_OUT_KEYS)
         present = models.Exists(Client.objects.filter(pk=models.OuterRef("client_id")))
-        return self.filter(newest, ~over, present)
+        return self.filter(is_newest_and_failed(client_ids), ~over, present)
 
     def find_errors_needing_attention(self, client_ids: Collection[int]) -> dict[int, RunItem]:
         """Return client id -> the newest of its acts that failed and were not done since, in one query."""

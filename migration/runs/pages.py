@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django import forms
 from django.contrib import admin, messages
@@ -26,15 +24,14 @@ from django.http import (
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, gettext_lazy, ngettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from credentials.localization import localize
-from migration.core.clients import VIEW_CAMPAIGNS, all_clients
+from migration.core.clients import VIEW_CAMPAIGNS, VIEW_CLIENTS, VIEW_TABLES, all_clients
 from migration.core.comparisons import Comparison
 from migration.core.pages import (
     RUN_PERMISSION,
@@ -70,24 +67,8 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise, StrPromise
 
 
-# Names what mends a failed item of a run, as links for those who may follow them. Looking again is none of it.
-
-VIEW_CLIENT = "credentials.view_client"
-CHANGE_CLIENT = "credentials.change_client"
-VIEW_TABLES = "credentials.view_columnmapping"
-# Its failure passes by itself, although its class is one of those that don't.
-PASSES_BY_ITSELF = (
-    *(PUSH_TAKES_TOO_LONG.key, NOVA_WROTE.key),
-    LOGINS_NOT_REACHED.key,
-)
-
-
-@dataclass(frozen=True)
-class Remedy:
-    """A link to where the client can be mended."""
-
-    label: str
-    url: str
+# An item's failure passes by itself, although its class is one of those that don't.
+PASSES_BY_ITSELF = (PUSH_TAKES_TOO_LONG.key, NOVA_WROTE.key, LOGINS_NOT_REACHED.key)
 
 
 def can_succeed(item: RunItem) -> bool:
@@ -105,27 +86,32 @@ def can_succeed(item: RunItem) -> bool:
     return passes or key in PASSES_BY_ITSELF or bool(getattr(item, "is_mended", False))
 
 
-def list_remedies(item: RunItem, user: AbstractBaseUser | AnonymousUser) -> list[Remedy]:
-    """Return the links that help with the item and that this user may follow; none of an item that went well."""
-    return list(_find_remedies(item, user))
+def find_remedies(
+    item: RunItem, user: AbstractBaseUser | AnonymousUser
+) -> Iterator[tuple[str, str]]:
+    """Yield label and address of each link that helps with the item and that this user may follow.
 
-
-def _find_remedies(item: RunItem, user: AbstractBaseUser | AnonymousUser) -> Iterator[Remedy]:
+    An item that went well has none. Looking again is no remedy.
+    """
     may = user.has_perm  # type: ignore[union-attr]  # both have it
     page = reverse("admin:credentials_client_change", args=[item.client_id])
     failed = item.outcome in (Outcome.FAILED, Outcome.REFUSED)
     if failed and item.error_class == ErrorClass.SCHEMA and may(VIEW_TABLES):
         tables = reverse("admin:credentials_columnmapping_changelist")
-        yield Remedy(gettext("See NOVA's tables"), tables)
-    if not may(VIEW_CLIENT):
+        yield gettext("See NOVA's tables"), tables
+    if not may(VIEW_CLIENTS):
         return
     keys = item.message.codes if item.message else []
     if failed and item.act == Act.SECRET_SETTINGS and NOT_OURS.key not in keys:
         page = reverse("admin:migration_run_secret_settings")
-        yield Remedy(gettext("See key and regions"), page)
+        yield gettext("See key and regions"), page
     elif failed and item.error_class == ErrorClass.DATA:
-        label = gettext("Mend its rows") if may(CHANGE_CLIENT) else gettext("See its rows")
-        yield Remedy(label, f"{page}?tab=logins")
+        label = (
+            gettext("Mend its rows")
+            if may("credentials.change_client")
+            else gettext("See its rows")
+        )
+        yield label, f"{page}?tab=logins"
     elif failed and NOT_OURS.key in keys:
         adopt = reverse("admin:credentials_client_adopt", args=[item.client_id])
         may_adopt = may(RUN_PERMISSION)
@@ -134,48 +120,31 @@ def _find_remedies(item: RunItem, user: AbstractBaseUser | AnonymousUser) -> Ite
             if may_adopt
             else gettext("See its checks")
         )
-        yield Remedy(label, adopt if may_adopt else f"{page}?tab=overview")
+        yield label, adopt if may_adopt else f"{page}?tab=overview"
     elif item.outcome == Outcome.REFUSED:
-        yield Remedy(gettext("See what its gate lacks"), f"{page}?tab=overview")
+        yield gettext("See what its gate lacks"), f"{page}?tab=overview"
     elif (failed and item.error_class == ErrorClass.CONFLICT and not can_succeed(item)) or (
         item.comparison_status in Comparison.DIFFERS
     ):
-        yield Remedy(gettext("See what differs"), f"{page}?tab=comparison")
+        yield gettext("See what differs"), f"{page}?tab=comparison"
 
-
-# The items of a run: the tabs that its page sorts them into, and their download as CSV.
 
 ITEMS_A_PAGE = 50
-
 DIFFERS = Q(comparison_status__in=Comparison.DIFFERS)
-# The tabs over a run's items, each with its title and the items in it. Open ones that workers hold are in progress, the
-# others wait: see `get_items_context`.
-TABS: dict[str, tuple[StrPromise, Q]] = {
-    "all": (gettext_lazy("All"), Q(run__isnull=False)),
-    "in_progress": (gettext_lazy("In progress"), Q(outcome="")),
-    "waiting": (gettext_lazy("Waiting"), Q(outcome="")),
-    "not_begun": (gettext_lazy("Not begun"), was_never_begun()),
-    "failed": (gettext_lazy("Failed"), Q(outcome=Outcome.FAILED)),
-    "refused": (gettext_lazy("Refused"), Q(outcome=Outcome.REFUSED)),
-    "differs": (gettext_lazy("Differs"), DIFFERS),
-    "skipped": (gettext_lazy("Skipped"), Q(outcome=Outcome.SKIPPED) & ~was_never_begun()),
-    "done": (
-        gettext_lazy("Done"),
-        ~Q(outcome__in=["", Outcome.SKIPPED, *CAN_BE_RETRIED]) & ~DIFFERS,
-    ),
+SUCCEEDED = ~Q(outcome__in=["", Outcome.SKIPPED, *CAN_BE_RETRIED]) & ~DIFFERS
+# The tabs over a run's items, each with its title, the items in it, and what `Progress` calls their number. Open ones
+# that workers hold are in progress, the others wait: see `_select_items`.
+TABS: dict[str, tuple[StrPromise, Q, str]] = {
+    "all": (_("All"), Q(run__isnull=False), "total"),
+    "in_progress": (_("In progress"), Q(outcome=""), "in_work"),
+    "waiting": (_("Waiting"), Q(outcome=""), "waiting"),
+    "not_begun": (_("Not begun"), was_never_begun(), "items_never_begun"),
+    "failed": (_("Failed"), Q(outcome=Outcome.FAILED), "failed"),
+    "refused": (_("Refused"), Q(outcome=Outcome.REFUSED), "refused"),
+    "differs": (_("Differs"), DIFFERS, "mismatched"),
+    "skipped": (_("Skipped"), Q(outcome=Outcome.SKIPPED) & ~was_never_begun(), "skipped"),
+    "done": (_("Done"), SUCCEEDED, "succeeded"),
 }
-
-
-class CountedPaginator(Paginator):  # type: ignore[type-arg]  # generic only in the stubs
-    """Pages of which the number of items is known already."""
-
-    def __init__(self, items: QuerySet[RunItem], number: int) -> None:
-        super().__init__(items, ITEMS_A_PAGE)
-        self.number = number
-
-    @property
-    def count(self) -> int:
-        return self.number
 
 
 def get_items_context(request: HttpRequest, progress: Progress) -> dict[str, object]:
@@ -183,16 +152,19 @@ def get_items_context(request: HttpRequest, progress: Progress) -> dict[str, obj
 
     Without a tab in the address it is the one that needs somebody: what failed, then what was refused.
     """
-    run, counts = progress.run, count_by_tab(progress)
+    counts: dict[str, int] = {
+        key: getattr(progress, name) for key, (_title, _condition, name) in TABS.items()
+    }
     chosen = request.GET.get("items", "")
     if chosen not in TABS:
         chosen = next((key for key in ("failed", "refused") if counts[key]), "all")
-    pages = CountedPaginator(_select_items(run, chosen), counts[chosen])
+    pages = Paginator(_select_items(progress.run, chosen), ITEMS_A_PAGE)
+    pages.count = counts[chosen]  # else it asks the database
     page = pages.get_page(request.GET.get("page"))
     return {
         "tabs": [
             {"key": key, "label": title, "count": counts[key], "chosen": key == chosen}
-            for key, (title, _condition) in TABS.items()
+            for key, (title, _condition, _name) in TABS.items()
             if counts[key] or key in (chosen, "all", "failed")
         ],
         "chosen_tab": chosen,
@@ -205,7 +177,7 @@ def get_items_context(request: HttpRequest, progress: Progress) -> dict[str, obj
         ],
         "page": page,
         "rows": list_rows(request, page),
-        "may_view_clients": request.user.has_perm("credentials.view_client"),
+        "may_view_clients": request.user.has_perm(VIEW_CLIENTS),
     }
 
 
@@ -214,7 +186,7 @@ def list_rows(request: HttpRequest, items: Iterable[RunItem]) -> list[dict[str, 
     return [
         {
             "item": item,
-            "remedies": list_remedies(item, request.user),
+            "remedies": [*find_remedies(item, request.user)],
             "can_succeed": can_succeed(item),
         }
         for item in items
@@ -236,32 +208,6 @@ def _select_items(run: Run, tab: str) -> QuerySet[Any]:
     return items.order_by("pk") if run.finished_at else items.order_by("-is_held", "pk")
 
 
-def count_by_tab(progress: Progress) -> dict[str, int]:
-    return {
-        "all": progress.total,
-        "in_progress": progress.in_work,
-        "waiting": progress.waiting,
-        "not_begun": progress.items_never_begun,
-        "failed": progress.failed,
-        "refused": progress.refused,
-        "differs": progress.mismatched,
-        "skipped": progress.skipped,
-        "done": progress.succeeded,
-    }
-
-
-def iterate_csv_lines(items: QuerySet[RunItem]) -> Iterator[str]:
-    """Yield a line of headings and a line for each item."""
-    names = ("slug", "outcome", "error_class", "message", "comparison_status", "attempts")
-    yield make_csv_line([*names, "finished_at"])
-    for item in items.iterator(chunk_size=1000):
-        finished = item.finished_at.isoformat() if item.finished_at else ""
-        yield make_csv_line([*(getattr(item, name) for name in names), finished])
-
-
-# The page of one run, the part of it that refreshes itself, its buttons, and those that start a run.
-
-MOST_A_SECOND = 1000
 STATE_LOOKS = {
     Run.State.REQUESTED: ("info", "approval"),
     Run.State.RUNNING: ("info", "progress_activity"),
@@ -269,6 +215,26 @@ STATE_LOOKS = {
     Run.State.STOPPED: ("warning", "stop"),
     Run.State.FINISHED: ("default", "check"),
 }
+
+
+def make_run_badge(run: Run) -> str:
+    """Return the run's state as a label with a colour and an icon."""
+    variant, icon = STATE_LOOKS[Run.State(run.state)]
+    return make_label(run.get_state_display(), variant, icon)
+
+
+def get_progress_context(request: HttpRequest, progress: Progress) -> dict[str, object]:
+    """Return the template context of the part of a run's page that changes while the run goes on."""
+    goes_on = may_go_on(request, progress.run)
+    return {
+        "progress": progress,
+        "run_badge": make_run_badge(progress.run),
+        "may_steer": request.user.has_perm(RUN_PERMISSION),
+        "may_go_on": goes_on,
+        "may_try_again": goes_on and progress.finished and progress.request_was_not_withdrawn,
+        # The main button is the one that can help now: what failed by its data has to be mended first.
+        "retry_helps": progress.refused or progress.failed > progress.failed_until_mended,
+    }
 
 
 # What other features add to a run's page.
@@ -279,7 +245,6 @@ class RunView(ObjectView[Run]):
     """The page of one run."""
 
     template_name = "admin/migration/run.html"
-
     progress: Progress
 
     def find_object(self, key: str) -> Run | None:
@@ -341,39 +306,51 @@ class DownloadItemsView(AdminView):
         )
 
 
-class StartRunView(AdminView):
-    """Starts a run over all clients; each subclass names its kind."""
+def iterate_csv_lines(items: QuerySet[RunItem]) -> Iterator[str]:
+    """Yield a line of headings and a line for each item."""
+    names = ("slug", "outcome", "error_class", "message", "comparison_status", "attempts")
+    yield make_csv_line([*names, "finished_at"])
+    for item in items.iterator(chunk_size=1000):
+        finished = item.finished_at.isoformat() if item.finished_at else ""
+        yield make_csv_line([*(getattr(item, name) for name in names), finished])
+
+
+class CompareAllView(AdminView):
+    """Starts a comparison of all clients."""
 
     permission_required = RUN_PERMISSION
-    run_kind: ClassVar[Run.Kind]
 
     def post(self, request: HttpRequest) -> HttpResponseRedirect:
-        return start_run(request, self.run_kind, all_clients())
+        return start_run(request, Run.Kind.COMPARE, all_clients())
 
 
-class CompareAllView(StartRunView):
-    run_kind = Run.Kind.COMPARE
+def stop_run(run: Run, *, by: User) -> None:
+    """Stop the run and skip the items that no worker has begun."""
+    run.stop(by=by)
+    engine.skip_free_items_of_stopped_run(run)
 
 
-class RunButtonView(AdminView):
-    """A button on the page of one run; 404 if there is no such run."""
+ORDERS: dict[str, Callable[..., None]] = {
+    "pause": Run.pause,
+    "resume": Run.resume,
+    "stop": stop_run,
+    "go_on": Run.reopen_never_begun,
+    "retry": Run.reopen_failed,
+}
+
+
+class SteerRunView(AdminView):
+    """Pauses, resumes, stops, retries or goes on with the run, as the button's `order` says; 400 for another."""
 
     permission_required = RUN_PERMISSION
 
-    @cached_property
-    def run(self) -> Run:
-        return get_object_or_404(Run, pk=self.kwargs["pk"])
-
-
-class SteerRunView(RunButtonView):
-    """Pauses, resumes, stops, retries or goes on with the run, as the button's `order` says; 400 for another."""
-
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
-        run, user = self.run, get_signed_in_user(request)
+        run, user = get_object_or_404(Run, pk=pk), get_signed_in_user(request)
         order, item = request.POST.get("order", ""), request.POST.get("item", "")
         if order not in ORDERS:
             raise BadRequest
-        if order in GOES_ON and not may_go_on(request, run):
+        # Then it goes on with its clients, which needs the permission for what it does to them.
+        if order in ("resume", "go_on", "retry") and not may_go_on(request, run):
             raise PermissionDenied
         try:
             if order == "retry" and item.isdecimal():
@@ -392,11 +369,14 @@ class SteerRunView(RunButtonView):
         return HttpResponseRedirect(get_run_url(run))
 
 
-class SetSharedRatesView(RunButtonView):
+class SetSharedRatesView(AdminView):
     """Sets the rates that all workers share."""
 
+    permission_required = RUN_PERMISSION
+
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
-        run, form = self.run, CallRatesForm({} if "reset" in request.POST else request.POST)
+        run = get_object_or_404(Run, pk=pk)
+        form = CallRatesForm({} if "reset" in request.POST else request.POST)
         if form.is_valid():
             form.save_shared_rates()
             messages.success(request, gettext("The new rate applies to all workers and runs."))
@@ -406,128 +386,75 @@ class SetSharedRatesView(RunButtonView):
         return HttpResponseRedirect(get_run_url(run))
 
 
+MOST_A_SECOND = 1000
+
+
 class CallRatesForm(forms.Form):
     """The form for the rates of AWS calls and login tests a second, of all workers; empty: the settings' rate."""
 
     writes = forms.FloatField(
-        label=gettext_lazy("Writes per second, all runs"),
+        label=_("Writes per second, all runs"),
         min_value=1,
         max_value=MOST_A_SECOND,
         required=False,
     )
     reads = forms.FloatField(
-        label=gettext_lazy("Batch reads per second, all runs"),
+        label=_("Batch reads per second, all runs"),
         min_value=1,
         max_value=MOST_A_SECOND,
         required=False,
     )
     logins = forms.FloatField(
-        label=gettext_lazy("Logins tested per second, all runs"),
+        label=_("Logins tested per second, all runs"),
         min_value=1,
         max_value=MOST_A_SECOND,
         required=False,
     )
 
+    KINDS: ClassVar = {
+        "writes": Rate.Kind.WRITE,
+        "reads": Rate.Kind.READ,
+        "logins": Rate.Kind.LOGIN,
+    }
     is_changed = False  # whether another rate than the settings' holds
 
     @classmethod
     def from_rates(cls, rates: Iterable[Rate]) -> CallRatesForm:
         """Make the form, filled with these rates, and with the settings' where none is stored."""
         now = {rate.kind: rate.per_second for rate in rates}
-        kinds = {
-            "writes": Rate.Kind.WRITE,
-            "reads": Rate.Kind.READ,
-            "logins": Rate.Kind.LOGIN,
-        }
         form = cls(
             initial={
-                name: show_rate_number(rate)
-                for name, kind in kinds.items()
+                name: f"{rate:g}"
+                for name, kind in cls.KINDS.items()
                 # A browser sends no form with a number that is out of bounds, which the settings may hold.
                 if (rate := now.get(kind) or kind.default_rate) <= MOST_A_SECOND
             }
         )
-        for name, kind in kinds.items():
+        for name, kind in cls.KINDS.items():
             form.fields[name].help_text = gettext("%(rate)s in the settings") % {
-                "rate": show_rate_number(kind.default_rate)
+                "rate": f"{kind.default_rate:g}"
             }
             form.fields[name].widget.attrs |= {
                 "class": "border border-base-200 bg-white rounded-default px-3 py-2 w-24"
                 " dark:bg-base-900 dark:border-base-700",
             }
-        form.is_changed = any(now.get(kind) is not None for kind in kinds.values())
+        form.is_changed = any(now.get(kind) is not None for kind in cls.KINDS.values())
         return form
 
     def save_shared_rates(self) -> None:
         """Store the rates that all runs share; None for one that equals the settings', so that it follows them."""
-        writes, reads, logins = (
-            None if typed == kind.default_rate else typed
-            for typed, kind in (
-                (self.cleaned_data["writes"], Rate.Kind.WRITE),
-                (self.cleaned_data["reads"], Rate.Kind.READ),
-                (self.cleaned_data["logins"], Rate.Kind.LOGIN),
-            )
-        )
-        Rate.objects.set_rates(
-            {
-                Rate.Kind.CREATE: writes,
-                Rate.Kind.WRITE: writes,
-                Rate.Kind.READ: reads,
-                Rate.Kind.LOGIN: logins,
-            }
-        )
+        rates: dict[Rate.Kind, float | None] = {}
+        for name, kind in self.KINDS.items():
+            typed = self.cleaned_data[name]
+            rates[kind] = None if typed == kind.default_rate else typed
+        Rate.objects.set_rates({Rate.Kind.CREATE: rates[Rate.Kind.WRITE], **rates})
 
-
-def show_rate_number(rate: float) -> str:
-    """Return the rate without a point where it is whole."""
-    return f"{rate:g}"
-
-
-def stop_run(run: Run, *, by: User) -> None:
-    """Stop the run and skip the items that no worker has begun."""
-    run.stop(by=by)
-    engine.skip_free_items_of_stopped_run(run)
-
-
-ORDERS: dict[str, Callable[..., None]] = {
-    "pause": Run.pause,
-    "resume": Run.resume,
-    "stop": stop_run,
-    "go_on": Run.reopen_never_begun,
-    "retry": Run.reopen_failed,
-}
-
-# After these it goes on with its clients, which needs the permission for what it does to them.
-GOES_ON = ("resume", "go_on", "retry")
-
-
-def make_run_badge(run: Run) -> str:
-    """Return the run's state as a label with a colour and an icon."""
-    variant, icon = STATE_LOOKS[Run.State(run.state)]
-    return make_label(run.get_state_display(), variant, icon)
-
-
-def get_progress_context(request: HttpRequest, progress: Progress) -> dict[str, object]:
-    """Return the template context of the part of a run's page that changes while the run goes on."""
-    goes_on = may_go_on(request, progress.run)
-    return {
-        "progress": progress,
-        "run_badge": make_run_badge(progress.run),
-        "may_steer": request.user.has_perm(RUN_PERMISSION),
-        "may_go_on": goes_on,
-        "may_try_again": goes_on and progress.finished and progress.request_was_not_withdrawn,
-        # The main button is the one that can help now: what failed by its data has to be mended first.
-        "retry_helps": progress.refused or progress.failed > progress.failed_until_mended,
-    }
-
-
-# The page Failures: each client whose newest push, comparison or move failed, and why, whichever run it was.
 
 FAILURES_A_PAGE = 50
 
 
 class OpenFailuresView(AdminView):
-    """Lists what failed and was not done since, by the act that the address names."""
+    """Lists each client's newest push, comparison, move… that failed, by the act that the address names."""
 
     template_name = "admin/migration/failures.html"
 
@@ -570,28 +497,9 @@ class OpenFailuresView(AdminView):
                     gettext("Run"),
                     gettext("Failed"),
                 ],
-                may_view_clients=request.user.has_perm("credentials.view_client"),
+                may_view_clients=request.user.has_perm(VIEW_CLIENTS),
             )
         )
-
-
-# Runs: their list, and the addresses of their pages and buttons.
-
-
-class RunRow(Protocol):
-    """A run with the columns that `with_counts` adds to it."""
-
-    pk: int
-    done: int
-    total: int
-    succeeded: int
-    failed: int
-    skipped: int
-    left_out: int
-    in_work: int
-    refused: int
-    mismatched: int
-    created_at: datetime
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -698,20 +606,44 @@ class RunAdmin(ReadOnlyAdmin):
             run.in_work = in_work.get(run.pk, 0)
         return changelist
 
-    # Whatever came of them, which the column beside it says.
     @display(description=_("progress"))
-    def done_of_total(self, run: RunRow) -> str:
+    def done_of_total(self, run: Run) -> str:
+        """Show how many clients have an outcome, whichever: the column beside it says which."""
         numbers = {"done": intcomma(run.done), "total": intcomma(run.total)}
         return gettext("%(done)s of %(total)s") % numbers
 
     @display(description=_("outcome"), ordering="failed")
-    def outcomes(self, run: RunRow) -> SafeString:
+    def outcomes(self, run: Run) -> SafeString:
         """Show each number of clients that is not 0, as a link to them; what needs somebody as a label."""
         page = reverse("admin:migration_run_change", args=[run.pk])
-        shown = [
-            (f"{page}?items={tab}", make_label(text, *look) if look else text)
-            for tab, text, look in list_outcome_labels(run)
-        ]
+        shown = []
+        for tab, number, text, look in (
+            ("done", run.succeeded, ngettext("%(n)s done", "%(n)s done", run.succeeded), None),
+            (
+                "failed",
+                run.failed,
+                ngettext("%(n)s failed", "%(n)s failed", run.failed),
+                ("danger", "error"),
+            ),
+            (
+                "refused",
+                run.refused,
+                ngettext("%(n)s refused", "%(n)s refused", run.refused),
+                ("warning", "block"),
+            ),
+            (
+                "differs",
+                run.mismatched,
+                ngettext("%(n)s differs", "%(n)s differ", run.mismatched),
+                ("danger", "difference"),
+            ),
+            ("not_begun", run.left_out, gettext("%(n)s not begun"), ("warning", "warning")),
+            ("skipped", run.skipped, ngettext("%(n)s skipped", "%(n)s skipped", run.skipped), None),
+            ("in_progress", run.in_work, gettext("%(n)s in progress"), None),
+        ):
+            if number:
+                label = text % {"n": intcomma(number)}
+                shown.append((f"{page}?items={tab}", make_label(label, *look) if look else label))
         links = format_html_join("", '<a class="text-link underline" href="{}">{}</a>', shown)
         return format_html('<div class="run-outcomes">{}</div>', links)
 
@@ -724,43 +656,5 @@ class RunAdmin(ReadOnlyAdmin):
         return format_html(link, url, run.wave.campaign)
 
     @display(description=_("created"), ordering="created_at")
-    def created_when(self, run: RunRow) -> SafeString | str:
+    def created_when(self, run: Run) -> SafeString | str:
         return time_ago(run.created_at)
-
-
-class OutcomeLabel(NamedTuple):
-    """How many of a run's clients had one outcome, as its row of the list shows it."""
-
-    tab: str  # of the run's page, which names them
-    text: str  # the number in words
-    look: tuple[str, str] | None  # colour and icon of the label; None: a plain text
-
-
-def list_outcome_labels(run: RunRow) -> Iterator[OutcomeLabel]:
-    """Yield a label for each outcome that clients had."""
-    for tab, number, text, look in (
-        ("done", run.succeeded, ngettext("%(n)s done", "%(n)s done", run.succeeded), None),
-        (
-            "failed",
-            run.failed,
-            ngettext("%(n)s failed", "%(n)s failed", run.failed),
-            ("danger", "error"),
-        ),
-        (
-            "refused",
-            run.refused,
-            ngettext("%(n)s refused", "%(n)s refused", run.refused),
-            ("warning", "block"),
-        ),
-        (
-            "differs",
-            run.mismatched,
-            ngettext("%(n)s differs", "%(n)s differ", run.mismatched),
-            ("danger", "difference"),
-        ),
-        ("not_begun", run.left_out, gettext("%(n)s not begun"), ("warning", "warning")),
-        ("skipped", run.skipped, ngettext("%(n)s skipped", "%(n)s skipped", run.skipped), None),
-        ("in_progress", run.in_work, gettext("%(n)s in progress"), None),
-    ):
-        if number:
-            yield OutcomeLabel(tab, text % {"n": intcomma(number)}, look)
