@@ -68,11 +68,15 @@ class SiteFailureCounts:
 
 def count_failed_clients() -> SiteFailureCounts:
     """Count clients that need attention, by act, and those the latest migration did not begin, in one query."""
+    acknowledged = Resolution.objects.acknowledging_newest_comparison().values("client_id")
     failed = RunItem.objects.needing_attention().annotate(
         what=F("act"),
         of=Value(None, BigIntegerField()),
         named=_is_named_as_refused(),
-        status=_newest_status(),
+        status=Case(
+            When(client__in=acknowledged, then=Value("")),
+            default=Coalesce("client__client_migration__comparison_status", Value("")),
+        ),
     )
     latest = Run.objects.filter(kind=Run.Kind.MIGRATE).order_by("-pk").values("pk")[:1]
     rest = (
@@ -112,12 +116,3 @@ def _is_named_as_refused() -> Combinable:
     """Return whether the item is a push that the list of refused pushes names."""
     clients = all_clients().push_refused().order_by().values("pk")
     return ExpressionWrapper(Q(act=Act.PUSH, client__in=clients), BooleanField())
-
-
-def _newest_status() -> Case:
-    """Return the result of the client's newest comparison; "" where there is none, or somebody acknowledged it."""
-    acknowledged = Resolution.objects.acknowledging_newest_comparison().values("client_id")
-    return Case(
-        When(client__in=acknowledged, then=Value("")),
-        default=Coalesce("client__client_migration__comparison_status", Value("")),
-    )

@@ -226,14 +226,19 @@ def make_run_badge(run: Run) -> str:
 def get_progress_context(request: HttpRequest, progress: Progress) -> dict[str, object]:
     """Return the template context of the part of a run's page that changes while the run goes on."""
     goes_on = may_go_on(request, progress.run)
+    was_withdrawn = any(group["withdrawn"] for group in progress.groups)
+    # Trying again meets these again, until somebody mends them.
+    failed_until_mended = sum(
+        progress.failed_by_class.get(each, 0) for each in (ErrorClass.DATA, ErrorClass.CONFLICT)
+    )
     return {
         "progress": progress,
         "run_badge": make_run_badge(progress.run),
         "may_steer": request.user.has_perm(RUN_PERMISSION),
         "may_go_on": goes_on,
-        "may_try_again": goes_on and progress.finished and progress.request_was_not_withdrawn,
-        # The main button is the one that can help now: what failed by its data has to be mended first.
-        "retry_helps": progress.refused or progress.failed > progress.failed_until_mended,
+        "may_try_again": goes_on and progress.finished and not was_withdrawn,
+        # The main button is the one that can help now.
+        "retry_helps": progress.refused or progress.failed > failed_until_mended,
     }
 
 

@@ -1,4 +1,4 @@
-"""Owns plans: what a run would do to each client, looked at before it is started."""
+"""Owns plans: what a run would do to each client, looked at before it is started. Never holds a value."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from migration.runs.models import Run
 
 
-# Owns what a plan says of one client, and the rows that hold it: one for each client of a look. Never a value.
+# Longer than a look at thousands of clients takes at AWS's read quota.
+PLAN_STALLED_AFTER = timedelta(minutes=5)
+PLANS_ARE_KEPT = timedelta(days=30)
+# So many of a plan's clients are in memory at once.
+CLIENTS_AT_ONCE = 500
 
 
 class PlanClass(models.TextChoices):
@@ -65,10 +69,6 @@ class ReplacedSecret:
         """Return when the version was written; None where it is not known."""
         return datetime.fromisoformat(self.written_at) if self.written_at else None
 
-    def to_json(self) -> dict[str, object]:
-        """Return the replaced secret as JSON has it in a plan's row."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class PlannedClient:
@@ -101,7 +101,7 @@ class PlannedClient:
             "message": self.message.to_json() if self.message else None,
             "versions": self.versions,
             "writes": self.writes,
-            "replaced": [each.to_json() for each in self.replaced],
+            "replaced": [asdict(each) for each in self.replaced],
         }
 
     @classmethod
@@ -120,11 +120,6 @@ class PlannedClient:
             writes=data["writes"],
             replaced=tuple(ReplacedSecret(**each) for each in data["replaced"]),
         )
-
-    @property
-    def is_left_as_it_differs(self) -> bool:
-        """Say whether it is left alone as it differs, and a plan that overwrites would write it."""
-        return bool(self.message and self.message.key == CLIENT_LEFT_ALONE.key)
 
     def list_drifts(self, now: PlannedClient) -> list[PlanDrift]:
         """Return in what the client is not as planned now."""
@@ -157,7 +152,7 @@ class PlanCounts:
             self.classes[str(client.plan_class)] += 1
             self.writes.update(client.writes.values())
             self.present += len(client.versions)
-            self.spared += client.is_left_as_it_differs
+            self.spared += bool(client.message and client.message.key == CLIENT_LEFT_ALONE.key)
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as plans store them."""
@@ -239,16 +234,6 @@ class PlanRow(models.Model):
 
     def __str__(self) -> str:
         return f"client {self.client_id} in plan {self.plan_id}"
-
-
-# Owns plans: what a run over many clients would do with each, found out before it starts. Never a value.
-
-
-# Longer than a look at thousands of clients takes at AWS's read quota.
-PLAN_STALLED_AFTER = timedelta(minutes=5)
-PLANS_ARE_KEPT = timedelta(days=30)
-# So many of a plan's clients are in memory at once.
-CLIENTS_AT_ONCE = 500
 
 
 PLAN_IN_OTHER_STATE = Sentence("plan_in_other_state", "Nothing was done: plan %(id)s is %(state)s.")
@@ -373,10 +358,6 @@ class RunPlan(models.Model):
     def rows(self) -> PlanRowQuerySet:
         """Select what its latest look found, a row for each client; none before the first look has ended."""
         return PlanRow.objects.filter(plan=self.pk, look=self.look)  # type: ignore[misc]  # no row has NULL
-
-    def list_clients(self) -> list[PlannedClient]:
-        """Return all clients of the plan at once."""
-        return self.rows.list_clients()
 
     def iterate_clients(self) -> Iterator[PlannedClient]:
         """Yield the clients of the plan, with some of them in memory at a time."""

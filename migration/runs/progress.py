@@ -25,7 +25,6 @@ from migration.core.workers import Worker
 from migration.runs.engine import is_in_work, list_runs_in_work
 from migration.runs.items import CAN_BE_RETRIED, Outcome, RunItem, is_due, was_never_begun
 from migration.runs.models import STALLED_AFTER, Run
-from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Message, Sentence, in_a_row
 
 # Long enough for some batches to end in it, short enough to give the present rate.
@@ -187,11 +186,6 @@ class Progress:
         return sum(group["left_out"] for group in self.groups)
 
     @property
-    def request_was_not_withdrawn(self) -> bool:
-        """Say whether it can go on, or try again: not a run whose request was withdrawn."""
-        return not any(group["withdrawn"] for group in self.groups)
-
-    @property
     def open_or_left_out(self) -> int:
         """Return the number of items that are open or were left out."""
         return self.open + self.items_never_begun
@@ -236,12 +230,6 @@ class Progress:
         return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
 
     @property
-    def failed_until_mended(self) -> int:
-        """Return how many failed by something that somebody has to mend: trying again meets it again."""
-        mendable = (ErrorClass.DATA, ErrorClass.CONFLICT)
-        return sum(n for name, n in self.failed_by_class.items() if name in mendable)
-
-    @property
     def percent(self) -> float:
         return 100 * self.done / self.total if self.total else 100
 
@@ -282,20 +270,14 @@ class Progress:
             return None
         return self.open / self.per_second
 
-    # Annotated by `select_runs_for_progress()`.
     @property
     def worker_seen_at(self) -> datetime | None:
-        return self.run.worker_seen_at  # type: ignore[attr-defined,no-any-return]
+        return self.run.worker_seen_at  # type: ignore[attr-defined,no-any-return]  # annotated
 
     @property
     def worker_is_gone(self) -> bool:
         seen = self.worker_seen_at
         return seen is None or timezone.now() - seen > Worker.GONE_AFTER
-
-    @property
-    def throttled_lately(self) -> bool:
-        at = self.run.throttled_at  # type: ignore[attr-defined]
-        return at is not None and timezone.now() - at < LATELY
 
     @property
     def groups_awaiting_retry(self) -> list[ItemGroup]:
@@ -318,7 +300,12 @@ class Progress:
         idle = self._explain_idle_run()
         if self.run.state == Run.State.STOPPED:
             return in_a_row(RUN_STOPPING(), idle)
-        return idle or self._explain_retries() or self._explain_throttling() or self._explain_rate()
+        if why := idle or self._explain_retries():
+            return why
+        throttled_at = self.run.throttled_at  # type: ignore[attr-defined]  # annotated
+        if throttled_at and timezone.now() - throttled_at < LATELY:
+            return THROTTLED()
+        return self._explain_rate()
 
     def _explain_idle_run(self) -> Message | None:
         gone = self.worker_is_gone and self._is_idle_for(Worker.GONE_AFTER)
@@ -331,6 +318,9 @@ class Progress:
             return NO_WORKER()
         return WORKERS_ARE_BUSY() if in_work else WORKER_GONE()
 
+    def _is_idle_for(self, time: timedelta) -> bool:
+        return timezone.now() - self.run.worked_at > time
+
     def _explain_retries(self) -> Message | None:
         again = self.groups_awaiting_retry
         if not again:
@@ -342,9 +332,6 @@ class Progress:
             return TRIED_AGAIN_WITHOUT_REASON(n=number, wait=round(wait))
         reason = Message.from_json(json.loads(why))
         return TRIED_AGAIN(n=number, wait=round(wait), why=reason)
-
-    def _explain_throttling(self) -> Message | None:
-        return THROTTLED() if self.throttled_lately else None
 
     def _explain_rate(self) -> Message | None:
         if self.elapsed_seconds < MEASURED_AFTER_SECONDS:
@@ -371,6 +358,3 @@ class Progress:
             (self.items_never_begun, _("%(n)s not begun")),
         )
         return [text % {"n": intcomma(number)} for number, text in numbers if number]
-
-    def _is_idle_for(self, time: timedelta) -> bool:
-        return timezone.now() - self.run.worked_at > time

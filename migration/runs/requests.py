@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -21,10 +21,6 @@ from migration.core.notices import Notice
 from migration.core.text import KeptNameField, get_kept_name, require_kept_name
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import MOVES, Move, Phase
-
-if TYPE_CHECKING:
-    from nova_credentials.messages import Value
-
 
 OTHER_REQUEST_SHOWN = Sentence(
     "other_request_shown",
@@ -214,7 +210,7 @@ class MoveRequest(models.Model):
 
     def record_act(self, code: AuditCode, sentence: Sentence, *, by: User | None) -> None:
         """Record in the audit what `by` did with the request, with the words of who requested it."""
-        values: dict[str, Value] = {"old": Phase(self.old).label, "new": Phase(self.new).label}
+        values: dict[str, Message | str] = {"old": Phase(self.old).label, "new": Phase(self.new).label}
         if sentence is not MOVE_REQUESTED:
             values["who"] = str(self.requested_by or "?")
         act = AuditEvent.objects.record(

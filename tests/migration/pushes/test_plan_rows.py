@@ -80,7 +80,7 @@ def test_of_two_workers_that_make_the_same_plan_one_has_made_it():
 
     plan.refresh_from_db()
     assert (plan.state, plan.counts["clients"]) == (RunPlan.State.READY, 2)
-    assert [client.slug for client in plan.list_clients()] == ["a", "b"]
+    assert [client.slug for client in plan.rows.list_clients()] == ["a", "b"]
     assert PlanRow.objects.count() == 2
 
 
@@ -95,12 +95,12 @@ def test_what_a_killed_look_left_is_no_part_of_the_plan():
 
     with pytest.raises(KeyboardInterrupt):
         plan.finish_making(look_until_it_is_killed())
-    assert (PlanRow.objects.count(), plan.list_clients()) == (1, [])
+    assert (PlanRow.objects.count(), plan.rows.list_clients()) == (1, [])
 
     plans.work_on_plan(plan_id=plan.pk)
 
     plan.refresh_from_db()
-    assert [client.slug for client in plan.list_clients()] == ["idom"]
+    assert [client.slug for client in plan.rows.list_clients()] == ["idom"]
     assert PlanRow.objects.count() == 1
 
 

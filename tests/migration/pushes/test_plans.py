@@ -56,7 +56,7 @@ def begin(plan: RunPlan) -> Run | None:
 
 
 def classes(plan: RunPlan) -> dict[str, str]:
-    return {client.slug: client.plan_class for client in plan.list_clients()}
+    return {client.slug: client.plan_class for client in plan.rows.list_clients()}
 
 
 def make_written(slug: str) -> tuple[int, int]:
@@ -106,7 +106,7 @@ def test_a_plan_says_what_the_run_then_does(sm, one_of_each):
         "overwritten": PlanClass.OVERWRITTEN,
         "left-alone": PlanClass.LEFT_ALONE,
     }
-    found = {client.slug: client for client in plan.list_clients()}
+    found = {client.slug: client for client in plan.rows.list_clients()}
     (ours,), (theirs,) = found["updated"].replaced, found["overwritten"].replaced
     assert (ours.by_this_site, theirs.by_this_site, theirs.who) == (True, False, "")
     assert ours.who == AuditEvent.objects.filter(slug="updated").first().who
@@ -119,7 +119,7 @@ def test_a_plan_says_what_the_run_then_does(sm, one_of_each):
 
     assert (run.by.username, run.plan) == ("starter", plan)
     assert {item.slug: item.outcome for item in run.items.all()} == {
-        client.slug: client.outcome for client in plan.list_clients()
+        client.slug: client.outcome for client in plan.rows.list_clients()
     }
 
 
@@ -177,7 +177,7 @@ def test_a_plan_starts_one_run_and_none_once_it_is_discarded():
 
     assert Run.objects.count() == 1
     other.refresh_from_db()
-    assert (other.state, other.list_clients()) == (RunPlan.State.DISCARDED, [])
+    assert (other.state, other.rows.list_clients()) == (RunPlan.State.DISCARDED, [])
 
 
 def test_the_acts_are_in_the_audit():
