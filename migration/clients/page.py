@@ -12,6 +12,7 @@ from django.contrib import messages
 from django.contrib.auth.models import User
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.translation import gettext as _
 from unfold.widgets import BASE_INPUT_CLASSES
@@ -54,7 +55,6 @@ from migration.core.pages import (
     ClientView,
     get_signed_in_user,
     get_typed_reason,
-    list_tabs,
     read_number,
     read_tab,
 )
@@ -323,6 +323,30 @@ class ClientToCheck:
 
     client_id: int
     push_pending: bool
+
+
+# Of the list that a form leads back to.
+LIST_FILTERS = "_changelist_filters"
+
+
+def list_tabs(
+    request: HttpRequest, client_id: int, shown: ClientTab
+) -> Iterator[dict[str, object]]:
+    """Yield the tabs for the page that shows one of them; each keeps the filters of the list."""
+    labels = {
+        ClientTab.OVERVIEW: _("Overview"),
+        ClientTab.LOGINS: _("Logins"),
+        ClientTab.COMPARISON: _("Comparison"),
+        ClientTab.HISTORY: _("History"),
+    }
+    page = reverse("admin:credentials_client_change", args=[client_id])
+    query = request.GET.copy()
+    for name in set(query) - {LIST_FILTERS}:
+        del query[name]
+    for tab, label in labels.items():
+        query["tab"] = tab
+        url = f"{page}?{query.urlencode()}"
+        yield {"name": tab, "label": label, "url": url, "is_shown": tab == shown}
 
 
 def get_client_context(

@@ -1,4 +1,8 @@
-"""Owns the audit: who acts, what happened to whom and why, and each row's signature. Rows are only ever added."""
+"""Owns the audit: who acts, what happened to whom and why, and each row's signature.
+
+An entry is written for every act; links chain the entries, and checkpoints say what was let go. Rows are only ever
+added: the database refuses to change or delete one (`migration.site.audit`).
+"""
 
 from __future__ import annotations
 
@@ -31,8 +35,7 @@ from django.utils.translation import gettext_lazy as _
 from migration.core.fields import ClampedDateTimeField
 from nova_credentials.messages import Message, MessageError, Sentence
 
-# Owns the limits of a typed reason: short and storable. It is stored as typed, never cut or translated.
-
+# Of a typed reason, which is stored as typed: never cut or translated.
 MOST_CHARACTERS = 500
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -77,17 +80,8 @@ def limit_reason(table: str, column: str = "reason") -> models.CheckConstraint:
     )
 
 
-# Knows who acts now, from where, and in which request or run, for the audit. Reads no table.
-
-
 # The name in place of a user's, where nobody is known to have asked for it.
 SYSTEM = "system"
-WORKER_COMMAND = "qcluster"
-
-
-def make_correlation() -> str:
-    """Return a new name by which the entries of one request or process belong together."""
-    return secrets.token_hex(8)
 
 
 @dataclass(frozen=True)
@@ -95,7 +89,8 @@ class Actor:
     """Who acts, and from where: an address, or a command or worker with its host."""
 
     origin: str
-    correlation: str = field(default_factory=make_correlation)
+    # By which the entries of one request, run or process belong together.
+    correlation: str = field(default_factory=lambda: secrets.token_hex(8))
     # Called only if an entry is written: it may ask the database.
     find_name: Callable[[], str] = lambda: SYSTEM
 
@@ -128,12 +123,10 @@ def _process_actor(_pid: int) -> Actor:
     name = Path(sys.argv[0]).name if sys.argv else ""
     command = sys.argv[1] if name == "manage.py" and len(sys.argv) > 1 else ""
     what = f"command {command}" if command else name or "process"
-    if command == WORKER_COMMAND:
+    if command == "qcluster":
         what = "worker"
     return Actor(f"{what} on {settings.NOVA_HOST_NAME}")
 
-
-# Signs audit entries and the links of their chain with keys that are not in the database. Reads no table.
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Ids of entries begin with their milliseconds, so that the newest entries are also the last by their key.
@@ -142,7 +135,10 @@ _VERSION, _VARIANT = 7 << 76, 2 << 62
 
 @dataclass(frozen=True)
 class AuditKeys:
-    """The keys by which entries and links prove to be this site's. The first signs, every one verifies."""
+    """The keys, not in the database, by which entries and links prove to be this site's.
+
+    The first signs, every one verifies.
+    """
 
     keys: tuple[bytes, ...] = field(repr=False)
 
@@ -213,11 +209,6 @@ def describe_moment(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-# Owns the audit: an entry for every act, the links that chain the entries, and the checkpoints of what was let go.
-#
-# Nothing here is ever changed or deleted; the database refuses it (`migration.site.audit`).
-
-
 class AuditCode(models.TextChoices):
     """The kinds of act. Programs and filters go by these, never by a sentence."""
 
@@ -267,14 +258,6 @@ class AuditCode(models.TextChoices):
     TRIM = "trim", _("Old entries let go")
 
 
-# The acts whose sentences can name a user to whom they were done, and the names of these values.
-ON_USERS = (
-    *(AuditCode.USER_CHANGED, AuditCode.LET_IN, AuditCode.OWNER),
-    *(AuditCode.APPROVAL, AuditCode.CANCELLATION),
-)
-USERS_NAMES = ("name", "old", "who")
-
-
 class EntryFields(TypedDict, total=False):
     """Names what an entry may hold. `by`: who acts, where that is not who asked for the page."""
 
@@ -306,10 +289,18 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         """Select what was done to the user: to the account, as owner of a client, on what they requested."""
         written = json.dumps(name)
         names_user = models.Q()
-        for each in USERS_NAMES:
+        # The names that users have in the sentences of these acts.
+        for each in ("name", "old", "who"):
             # As text: what somebody wrote over may be no JSON. Within a value the quotes are escaped.
             names_user |= models.Q(facts__contains=f'"{each}":{written}')
-        return self.filter(names_user, code__in=ON_USERS)
+        acts = (
+            AuditCode.USER_CHANGED,
+            AuditCode.LET_IN,
+            AuditCode.OWNER,
+            AuditCode.APPROVAL,
+            AuditCode.CANCELLATION,
+        )
+        return self.filter(names_user, code__in=acts)
 
     def of_import(self, correlation: str) -> Self:
         """Select the entries of one import."""

@@ -1,4 +1,10 @@
-"""Seals the audit's rows, one after the other, into a chain that shows where one was changed or is missing."""
+"""Seals the audit's rows, one after the other, into a chain that shows where one was changed or is missing.
+
+An entry is signed when it is written; its writer never waits for the chain. A link gives it its place there about a
+minute later, and signs when that was. What was removed before it was sealed is not missed, as what is cut off at the
+end: that shows against a head that was kept elsewhere. So that nobody has long to remove it, entries that stay unsealed
+are a problem, and late links show.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +30,6 @@ from migration.core.audit import (
 )
 from migration.core.leases import LeaseKind, hold_until_commit
 from nova_credentials.messages import Sentence
-
-# Seals entries of the audit into its chain. Writers of entries never wait for it.
-#
-# An entry is signed when it is written; a link gives it its place in the chain about a minute later, and signs when
-# that was. What was removed before it was sealed is not missed, as what is cut off at the end: that shows against a
-# head that was kept elsewhere. So that nobody has long to remove it, entries that stay unsealed are a problem, and
-# late links show.
 
 CHAIN = 0  # the key of its lease
 LOCK_POLL_SECONDS = 0.05
@@ -156,16 +155,14 @@ def _lock_chain(*, wait: bool) -> bool:
     return is_held
 
 
-# Records the settings with which a web server or worker was started: of one that may be secret, only a keyed code.
-
-CODE_LENGTH = 8
-
-
 STARTED = Sentence("started", "Started with %(settings)s.", glue=", ")
 
 
 def record_process_start() -> None:
-    """Record the start and its settings. Where the database can't be asked, the process starts all the same."""
+    """Record that a web server or worker started, and its settings: of one that may be secret, only a keyed code.
+
+    Where the database can't be asked, the process starts all the same.
+    """
     facts = STARTED(settings=tuple(list_audited_settings()))
     try:
         AuditEvent.objects.record(AuditCode.SETTINGS, facts)
@@ -181,7 +178,7 @@ def list_audited_settings() -> list[str]:
     audit, keys = settings.NOVA_AUDIT, audit_keys()
     shown = [f"{name}={value}" for name, value in audit.shown.items()]
     hidden = [
-        f"{name} is set ({keys.sign('setting', name, value)[:CODE_LENGTH]})"
+        f"{name} is set ({keys.sign('setting', name, value)[:8]})"
         for name, value in audit.hidden.items()
     ]
     return sorted(shown + hidden)

@@ -31,11 +31,7 @@ from migration.core.text import make_csv_line
 from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
 
-# Writes audit entries as JSON or CSV, all as they are at one moment, and records that they were exported.
-
-
 Write = Callable[[str], object]
-
 
 ROWS_AT_ONCE = 2000
 COLUMNS = (
@@ -124,7 +120,18 @@ def annotate_links(events: AuditEventQuerySet) -> QuerySet[AuditEvent]:
 
 def write_events(events: Iterable[AuditEvent], kind: ExportFormat, write: Write) -> None:
     """Write entries that have the columns of their link."""
-    (_write_json if kind == ExportFormat.JSON else _write_csv)(events, write)
+    if kind == ExportFormat.JSON:
+        before = "["
+        for event in events:
+            write(f"{before}\n{json.dumps(make_row(event))}")
+            before = ","
+        write("\n]\n" if before == "," else "[]\n")
+        return
+    write(make_csv_line(COLUMNS))
+    for event in events:
+        # JSON has the values as they are.
+        cells = (str(value or "") for value in make_row(event).values())
+        write(make_csv_line(map(escape_invisible, cells)))
 
 
 def make_row(event: AuditEvent) -> dict[str, object]:
@@ -139,25 +146,8 @@ def make_row(event: AuditEvent) -> dict[str, object]:
     }
 
 
-def _write_json(events: Iterable[AuditEvent], write: Write) -> None:
-    before = "["
-    for event in events:
-        write(f"{before}\n{json.dumps(make_row(event))}")
-        before = ","
-    write("\n]\n" if before == "," else "[]\n")
-
-
-def _write_csv(events: Iterable[AuditEvent], write: Write) -> None:
-    write(make_csv_line(COLUMNS))
-    for event in events:
-        # JSON has the values as they are.
-        cells = (str(value or "") for value in make_row(event).values())
-        write(make_csv_line(map(escape_invisible, cells)))
-
-
-# Owns the export of a cutover: the client's audit entries with their links, signed, verified without the database.
-#
-# Also verifies a certificate of a cutover, which releases up to 0.2.0 made in its place, against the audit.
+# The export of a cutover is signed, so that it is verified without the database. A certificate, which releases up to
+# 0.2.0 made in its place, is verified against the audit.
 
 FORMAT = 1
 LONGEST_FILE = 100_000_000  # characters
@@ -238,7 +228,6 @@ def find_cutover(client_id: int) -> PhaseChange | None:
     )
 
 
-# The audit itself
 CUTOVER_EXPORTED = Sentence(
     "cutover_exported", "Exported its audit entries up to the cutover at %(at)s."
 )

@@ -1,4 +1,4 @@
-"""Gives the client of AWS Secrets Manager that counts its calls and keeps within the rates."""
+"""Gives the client of AWS Secrets Manager that counts its calls and keeps within the rates, and reads with it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,6 @@ from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Document
 from nova_credentials.messages import Message, Sentence
 
-# Counts this process' calls to AWS by operation and outcome, adds them to those of all processes, and logs them.
-
-
 # A process that is killed takes no more than the calls of this time with it.
 STORE_EVERY_SECONDS = 5.0
 
@@ -41,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 class CallCounter:
-    """The calls of one process that aren't stored yet. Thread-safe."""
+    """The calls of one process, by operation and outcome, that aren't stored yet. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -101,9 +98,8 @@ def _call_counter(_pid: int) -> CallCounter:
 atexit.register(store_calls)
 
 
-# Tells the versions that this database knows of from those that the site wrote after the backup it was restored from.
-#
-# Its statements run on the limiter's own connection, so threads that write to AWS may call it too.
+# What tells the versions that this database knows of from those that the site wrote after the backup it was restored
+# from. The statements run on the limiter's own connection, so threads that write to AWS may call these too.
 
 
 def record_planned_versions(version_ids: Collection[str]) -> None:
@@ -138,9 +134,6 @@ def find_own_unplanned_versions(
         and since is not None
         and (value.created_at is None or value.created_at > since)
     }
-
-
-# Makes this process' client of Secrets Manager, and reads one client's secrets with it. Writes nothing.
 
 
 class _Limits(TypedDict, total=False):
@@ -235,14 +228,9 @@ def secret_names_by_type(snapshot: ClientSnapshot) -> dict[CredentialType, str]:
     return {t: snapshot.names.get(t) or snapshot.names["client"] for t in CredentialType}
 
 
-def find_known_secrets(names: Collection[str]) -> dict[str, KnownSecret]:
-    """Return name -> secret of those that a push has written or found equal."""
-    return Secret.objects.find(names)
-
-
 def list_versions_since_backup(found: AwsCopy) -> set[str]:
     """Return the ids of the versions that this site wrote after the backup from which the tables were restored."""
-    known = find_known_secrets(found.version_ids)
+    known = Secret.objects.find(found.version_ids)
     return find_own_unplanned_versions(found.source_values, known=known, keys=load_version_keys())
 
 

@@ -45,8 +45,8 @@ from nova_credentials.phases import Phase
 
 # A state that was read longer ago is read again before a write: a stop holds everywhere within a second.
 KNOWN_FOR_SECONDS = 0.7
-# Every other call is taken for a write.
 TEST_LOGIN = "TestLogin"  # no call of AWS's, but one that takes turns like them
+# Every other call is taken for a write.
 READS = frozenset(
     {
         "GetSecretValue",
@@ -58,7 +58,6 @@ READS = frozenset(
     }
 )
 STOPPED, COPY, DIFFERS = "WritesStopped", "DatabaseIsCopy", "HostDiffers"
-# Whether this site may write to AWS
 WRITES_STOPPED = Sentence(
     "writes_stopped",
     "%(who)s stopped all AWS writes %(ago)s ago. What waits is pushed once somebody starts them again.",
@@ -299,7 +298,6 @@ def start_aws_writes(*, by: User | None = None) -> int:
     return ended
 
 
-# The site
 CLAIMED = Sentence(
     "claimed", "Claimed %(place)s as the database that writes to AWS; noted was %(noted)s."
 )

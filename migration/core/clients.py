@@ -1,4 +1,4 @@
-"""Owns each client's phase, layout, counted reads and newest comparison, and the queries over clients."""
+"""Owns each client's phase with its history, counted reads and offboarding, and the queries over clients."""
 
 from __future__ import annotations
 
@@ -49,8 +49,7 @@ if TYPE_CHECKING:
     from migration.runs.models import Run
 
 
-# Names the permissions that several features ask for.
-
+# The permissions that several features ask for.
 VIEW_CLIENTS = "credentials.view_client"
 VIEW_TABLES = "credentials.view_columnmapping"
 VIEW_COMPARISONS = "migration.view_comparison"
@@ -58,13 +57,9 @@ VIEW_RUNS = "migration.view_run"
 VIEW_CAMPAIGNS = "migration.view_campaign"
 VIEW_REQUESTS = "migration.view_moverequest"
 VIEW_READERS = "migration.view_readerprocess"
-START_RUNS = "migration.add_run"
 APPROVE_MOVES = "migration.approve_move"
 SET_NOTICES = "migration.set_notices"
 VIEW_CHECKS = "migration.view_worker"
-
-
-# Owns the phases' labels for people.
 
 
 class PhaseChoices(models.TextChoices):
@@ -88,9 +83,6 @@ MOVE_PERMISSIONS = {
     else "migration.move_client"
     for move in Move
 }
-
-
-# Owns the history of moves: one row for each phase that a client left.
 
 
 class PhaseChangeQuerySet(models.QuerySet["PhaseChange"]):
@@ -146,7 +138,7 @@ def is_move_back() -> models.Q:
 
 
 class PhaseChange(models.Model):
-    """One move of one client."""
+    """One move of one client, which left a phase."""
 
     client = models.ForeignKey(
         Client, models.DO_NOTHING, db_constraint=False, related_name="phase_changes"
@@ -189,8 +181,6 @@ class PhaseChange(models.Model):
     def __str__(self) -> str:
         return f"{self.slug}: {self.old} → {self.new}"
 
-
-# Owns the counts of NOVA's reader, which writes them itself.
 
 COUNTED = ("reads", "matches", "mismatches", "aws_failures", "congested_reads", "stale_reads")
 # A failure at AWS that so many good reads followed says nothing any more.
@@ -275,9 +265,6 @@ class ReadCount(models.Model):
         """Return what was counted since `get_counts` returned `before`."""
         counts = self.get_counts().items()
         return ReadsSince(**{name: max(0, n - before.get(name, 0)) for name, n in counts})
-
-
-# Owns which clients have left, or are about to: from which phase, by whom, and until when their secrets are kept.
 
 
 # For so long AWS keeps a secret whose deletion was scheduled.
@@ -397,12 +384,8 @@ def is_leaving_or_left() -> models.Exists:
     return models.Exists(leaving.filter(client=models.OuterRef("pk")))
 
 
-# Searches clients by what people know of them: slug, name, hosts and users of their logins, names of their secrets.
-#
-# It never looks at a secret value.
-
-
-# The columns of a login that are searched: where it logs in, and as whom.
+# A search goes by what people know of clients: slug, name, names of secrets, and these columns of their logins, where
+# each logs in and as whom. It never looks at a secret value.
 SEARCHED = {
     CredentialType.DATABASE: ("db_host", "db_user"),
     CredentialType.EMAIL: ("imap_host", "smtp_host", "email_user"),
@@ -413,16 +396,8 @@ MOST_WORDS = 8
 ARN = re.compile(r"^arn:[^/]*:secret:(?P<name>.+?)(-[A-Za-z0-9]{6})?$")
 
 
-def list_conditions(text: str, *, logins: Collection[CredentialType]) -> list[Q]:
-    """Return a condition for each word of the text. `logins` are the kinds of logins whose hosts and users count."""
-    return [_holds_word(word, logins) for word in _split(text)]
-
-
-def _split(text: str) -> list[str]:
-    return [word.strip() for word in text.split(maxsplit=MOST_WORDS - 1)]
-
-
-def _holds_word(word: str, logins: Collection[CredentialType]) -> Q:
+def holds_word(word: str, logins: Collection[CredentialType]) -> Q:
+    """Return the condition of the clients in which the word is found."""
     if found := ARN.match(word):
         word = found["name"]
     typed = make_folded_expression(word)
@@ -455,8 +430,6 @@ def _list_secret_names(layout: Layout) -> Iterator[Concat]:
         before, _, after = name.partition("\0")
         yield Concat(Value(before), name_secret_slug(), Value(after))
 
-
-# Owns each client's phase and newest comparison, and the queries over clients by phase.
 
 ENTER_PHASE = f"""
 UPDATE migration_clientmigration AS entering
@@ -549,7 +522,8 @@ class ClientPhaseQuerySet(ClientQuerySet):
 
         And in the hosts and users of these kinds of logins.
         """
-        return self.filter(*list_conditions(text, logins=logins))
+        words = text.split(maxsplit=MOST_WORDS - 1)
+        return self.filter(*(holds_word(word.strip(), logins) for word in words))
 
     def push_pending(self) -> Self:
         """Select the clients that write both stores and whose newest rows are not in AWS yet."""
@@ -625,7 +599,6 @@ class MovingClient(NamedTuple):
     comparison_id: int | None
 
 
-# Moves
 MOVED = Sentence("moved", "Moved from %(old)s to %(new)s.")
 
 

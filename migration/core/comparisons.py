@@ -1,4 +1,4 @@
-"""Owns comparisons of both stores, their mismatches and what was done about these."""
+"""Owns comparisons of both stores, their mismatches and what was done about these: fingerprints, never a value."""
 
 from __future__ import annotations
 
@@ -22,9 +22,6 @@ from migration.core.fields import MessageField
 from migration.core.text import KeptNameField, require_kept_name
 from nova_credentials.comparison import Mismatch
 from nova_credentials.messages import Message, Sentence
-
-# Owns the record of what people did about mismatches. Never a value.
-
 
 ACKNOWLEDGEMENT_WITHDRAWN = Sentence(
     "acknowledgement_withdrawn", "Took back an acknowledgement of mismatches."
@@ -140,9 +137,6 @@ class Resolution(models.Model):
         return f"{self.slug}: {self.get_kind_display()}"
 
 
-# Owns the number of comparisons by day and result, kept when the comparisons are deleted.
-
-
 class DailyComparisonsQuerySet(models.QuerySet["DailyComparisons"]):
     def count_up(self, comparison_ids: Collection[int]) -> None:
         """Add these comparisons to the numbers of their days."""
@@ -176,9 +170,6 @@ class DailyComparisons(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day}: {self.number} × {self.status}"
-
-
-# Owns open mismatches: the fields that differ now. Never a value.
 
 
 def client_has_newest_status(status: str) -> models.Q:
@@ -280,8 +271,6 @@ class OpenMismatch(models.Model):
         return f"{self.slug}: {self.path or 'everything'}"
 
 
-# Owns comparisons of both stores: fingerprints only, never a value.
-
 COMPARISONS_ARE_KEPT = timedelta(days=30)
 
 # A comparison that is no mismatch and comes too soon leaves the streak as it is: neither does one begun in an earlier
@@ -338,27 +327,22 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
     @transaction.atomic(savepoint=False)  # nobody goes on with a transaction in which it failed
     def record_in_turn(self, *batches: list[Comparison], read_back: bool = False) -> None:
         """Store batches as `record` does, one after the other: a client may be in more than one of them."""
-        filled = filter(None, batches)
-        ids = [pk for batch in filled for pk in self._record_batch(batch, read_back=read_back)]
+        ids: list[int] = []
+        for batch in filter(None, batches):
+            new = self._insert_rows(batch)
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    SET_AS_NEWEST,
+                    {
+                        "counts": 0 if read_back else 1,
+                        "ids": new,
+                        "apart": settings.NOVA_SWEEP_MINUTES * 60 / 2,
+                    },
+                )
+            OpenMismatch.objects.open_and_close(new)
+            ids += new
         # Last, and all at once in one order: others wait on the rows of the day until the transaction ends.
         DailyComparisons.objects.count_up(ids)
-
-    def _record_batch(self, rows: list[Comparison], *, read_back: bool) -> list[int]:
-        ids = self._insert_rows(rows)
-        self._set_as_newest(ids, read_back=read_back)
-        OpenMismatch.objects.open_and_close(ids)
-        return ids
-
-    def _set_as_newest(self, ids: list[int], *, read_back: bool) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                SET_AS_NEWEST,
-                {
-                    "counts": 0 if read_back else 1,
-                    "ids": ids,
-                    "apart": settings.NOVA_SWEEP_MINUTES * 60 / 2,
-                },
-            )
 
     def _insert_rows(self, rows: list[Comparison]) -> list[int]:
         """Store the rows in one statement, give each its id, and return the ids."""
@@ -428,7 +412,6 @@ class ComparisonQuerySet(models.QuerySet["Comparison"]):
         old._raw_delete(self.db)  # noqa: SLF001  # one statement, where delete() would fetch every row
 
 
-# Labels
 STATUSES = {
     "match": Sentence("status_match", "Match"),
     "mismatch": Sentence("status_mismatch", "Mismatch"),

@@ -14,12 +14,8 @@ from django.db import Error as DjangoDatabaseError
 
 from credentials.shown_names import escape_invisible
 
-# Carries the name of a request from its page to its tasks and to the calls of AWS that both make, for the log.
-#
-# It is a UUID and never a part of anything else, so a log can show it. Reads no setting and no table.
-
-
-# `UUID` itself also takes braces, prefixes and hyphens anywhere.
+# The name of a request goes from its page to its tasks and to the calls of AWS that both make. It is a UUID and never a
+# part of anything else, so a log can show it. `UUID` itself also takes braces, prefixes and hyphens anywhere.
 _FORM = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 
 _correlation: ContextVar[str] = ContextVar("correlation", default="")
@@ -46,8 +42,6 @@ def read_or_make_correlation(text: object) -> str:
     return str(UUID(found[0]) if found else uuid4())
 
 
-# Describes an exception for a log, a mail or a task's result: where it was raised and its kind, and never a value.
-#
 # An exception's text may quote what was typed or read (`int("a password")` does). It is shown where its class is one
 # of ours, whose texts hold no value; one of Django's of the database, whose texts the site's backend replaces; or
 # one about settings and modules, which somebody has to read who starts the site.
@@ -69,18 +63,15 @@ def describe_error(error: BaseException) -> str:
 
 def describe_traceback(error: BaseException) -> str:
     """Return what Python prints of the exception and of those that led to it, without the texts of others."""
-    return "".join(_list_parts(error))
-
-
-def _list_parts(error: BaseException) -> Iterator[str]:
-    chain = list(_follow_causes(error))
-    for earlier in reversed(chain):
-        yield "Traceback (most recent call last):\n"
+    parts = []
+    for earlier in reversed(list(_follow_causes(error))):
+        parts.append("Traceback (most recent call last):\n")
         # Without a copy of its own, as that holds the text.
-        yield from traceback.format_tb(earlier.__traceback__)
-        yield f"{describe_error(earlier)}\n"
+        parts += traceback.format_tb(earlier.__traceback__)
+        parts.append(f"{describe_error(earlier)}\n")
         if earlier is not error:
-            yield "\nThis led to:\n\n"
+            parts.append("\nThis led to:\n\n")
+    return "".join(parts)
 
 
 def _follow_causes(error: BaseException) -> Iterator[BaseException]:

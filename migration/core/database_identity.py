@@ -218,7 +218,8 @@ def _was_emptied(using: str, plan: Sequence[tuple[Migration, bool]]) -> bool:
 
 def differs_from_noted(reached: DatabaseIdentity, noted: DatabaseIdentity) -> bool:
     """Say whether the reached database is not the noted one, or is reached under a name that nobody listed."""
-    return reached.differs_from(noted, other_places=settings.NOVA_DATABASE_NAMES)
+    known_places = {noted.place, *settings.NOVA_DATABASE_NAMES}
+    return not reached.is_same_database(noted) or reached.place not in known_places
 
 
 def describe_identity(identity: DatabaseIdentity) -> list[str]:

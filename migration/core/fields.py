@@ -1,24 +1,19 @@
-"""Owns columns that tables of several drawers have: messages, choices with a code, times that Python can read."""
+"""Owns columns that tables of several drawers have: messages, and times that Python can always read."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Expression
+from django.db.models.sql.compiler import SQLCompiler
 
 from nova_credentials.messages import Message
 
-# Owns the columns that hold messages, and times that can always be read. No message holds a text that a user typed.
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-    from django.db.backends.base.base import BaseDatabaseWrapper
-    from django.db.models import Expression
-    from django.db.models.sql.compiler import SQLCompiler
-
+if TYPE_CHECKING:  # generic only in the stubs
     TimeField = models.DateTimeField[datetime, datetime]
 else:
     TimeField = models.DateTimeField
@@ -29,7 +24,10 @@ MOST_LEVELS = 60
 
 
 class MessageField(models.JSONField):
-    """A column for one `Message`; NULL where there is none. What is none, somebody else wrote: it is read as empty."""
+    """A column for one `Message`, which never holds a text that a user typed; NULL where there is none.
+
+    What is no message, somebody else wrote: it is read as empty.
+    """
 
     def from_db_value(
         self, value: str | None, expression: Expression, connection: BaseDatabaseWrapper
@@ -85,12 +83,13 @@ class ClampedDateTimeField(TimeField):
         return name, "django.db.models.DateTimeField", args, kwargs
 
 
-# Owns the limits of the times that NOVA's role writes: PostgreSQL stores some that Python can't read.
-
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
 def limit_times(table: str, *columns: str) -> models.CheckConstraint:
-    """Return the constraint that keeps `infinity` and far years out of the columns; NULL is no time."""
+    """Return the constraint that keeps `infinity` and far years out of columns that NOVA's role writes.
+
+    PostgreSQL stores some that Python can't read. NULL is no time.
+    """
     condition = models.Q(*((f"{column}__range", (EARLIEST, LATEST)) for column in columns))
     return models.CheckConstraint(condition=condition, name=f"{table}_times_can_be_read")

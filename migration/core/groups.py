@@ -22,8 +22,6 @@ from migration.core.clients import ClientPhaseQuerySet
 from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.phases import Phase
 
-# Owns client groups: labels such as "wave 1", by which people filter and choose clients. They change nothing else.
-
 NAME_LENGTH = 100
 # Folding the case makes up to three characters of one.
 KEY_LENGTH = 3 * NAME_LENGTH
@@ -50,8 +48,7 @@ def parse_group_name(text: str) -> str:
     if not name:
         raise ClientGroupError(GROUP_NAME_MISSING())
     if len(name) > NAME_LENGTH:
-        refusal = GROUP_NAME_TOO_LONG(most=NAME_LENGTH, n=len(name))
-        raise ClientGroupError(refusal)
+        raise ClientGroupError(GROUP_NAME_TOO_LONG(most=NAME_LENGTH, n=len(name)))
     if not name.isprintable():
         raise ClientGroupError(GROUP_NAME_NOT_SHOWN())
     return name
@@ -127,7 +124,7 @@ GROUP_IS_GONE = Sentence(
 
 
 class ClientGroup(models.Model):
-    """A label on clients. A client may have several."""
+    """A label on clients such as "wave 1", by which people filter and choose them. A client may have several."""
 
     name = models.CharField(_("name"), max_length=NAME_LENGTH)
     # By which names are told apart (`fold_group_name`).
@@ -161,16 +158,14 @@ class ClientGroup(models.Model):
             old = held.name
             if old != self.name:
                 self.save(force_update=True)
-                facts = {"old": old, "name": self.name}
-                self._record(CLIENT_GROUP_RENAMED, by=by, **facts)
+                self._record(CLIENT_GROUP_RENAMED, by=by, old=old, name=self.name)
 
     def delete_group(self, *, by: User | None = None) -> None:
         """Delete the group; its clients stay as they are. Raise `ClientGroupError` if it is gone."""
         with self._hold() as held:
             number = Client.objects.filter(group_members__group=held).count()
-            facts = {"name": held.name, "n": number}
             held.delete()
-            self._record(CLIENT_GROUP_DELETED, by=by, **facts)
+            self._record(CLIENT_GROUP_DELETED, by=by, name=held.name, n=number)
 
     def put_clients(self, chosen: ClientPhaseQuerySet, *, by: User | None = None) -> list[str]:
         """Put the clients into the group, in one transaction; return the slugs of those that were not in it.
@@ -218,8 +213,7 @@ class ClientGroup(models.Model):
             with transaction.atomic():
                 yield
         except IntegrityError:
-            refusal = GROUP_NAME_TAKEN(name=self.name)
-            raise ClientGroupError(refusal) from None
+            raise ClientGroupError(GROUP_NAME_TAKEN(name=self.name)) from None
 
     def _find_members(self, client_ids: Collection[int]) -> set[int]:
         found = GroupMember.objects.filter(group=self, client__in=client_ids)
@@ -270,12 +264,8 @@ class GroupMember(models.Model):
         return f"client {self.client_id} in group {self.group_id}"
 
 
-# Owns who looks after a client: a user of the site, by whom the list is filtered. It gives nobody a right.
-
 OWN_PERMISSION = "migration.set_client_owner"
 
-
-# In the audit
 OWNER_SET = Sentence("owner_set", "%(name)s looks after the client now.")
 OWNER_TAKEN = Sentence("owner_taken", "Nobody looks after the client now.")
 
@@ -325,7 +315,10 @@ class ClientOwnerQuerySet(models.QuerySet["ClientOwner"]):
 
 
 class ClientOwner(models.Model):
-    """The user who looks after one client. The row of a client that NOVA has deleted stays, and is nowhere shown."""
+    """The user who looks after one client: the list is filtered by it, and it gives nobody a right.
+
+    The row of a client that NOVA has deleted stays, and is nowhere shown.
+    """
 
     client = models.OneToOneField(
         Client,

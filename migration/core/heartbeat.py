@@ -27,7 +27,6 @@ KEPT_SECONDS = 3.0
 ASK_AWS_EVERY_SECONDS = 60.0
 # Names in a message: of a release that is far behind there may be many.
 MOST_NAMES = 5
-APPLIED = "SELECT app, name FROM django_migrations WHERE app = ANY(%s)"
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +50,10 @@ def explain_idleness() -> Message | None:
 
     None where it may. That AWS doesn't tell this process' account is no reason: it tells once it answers again.
     """
-    applied = read_applied_migrations()
+    apps = sorted({app for app, _name in KNOWN_MIGRATIONS})
+    asked = "SELECT app, name FROM django_migrations WHERE app = ANY(%s)"
+    rows = rate_limiter().run_statement(lambda own: fetch_all(own, asked, [apps]))
+    applied = frozenset((app, name) for app, name in rows)
     if unknown := applied - KNOWN_MIGRATIONS:
         return RELEASE_IS_OLDER(names=name_migrations(unknown))
     if missing := KNOWN_MIGRATIONS - applied:
@@ -59,13 +61,6 @@ def explain_idleness() -> Message | None:
     with suppress(SecretsManagerError):
         learn_facts(pause=ASK_AWS_EVERY_SECONDS)
     return explain_differences(get_aws_write_state().facts)
-
-
-def read_applied_migrations() -> frozenset[tuple[str, str]]:
-    """Return the schema migrations of this site's apps that have run, as (app, name)."""
-    apps = sorted({app for app, _name in KNOWN_MIGRATIONS})
-    rows = rate_limiter().run_statement(lambda own: fetch_all(own, APPLIED, [apps]))
-    return frozenset((app, name) for app, name in rows)
 
 
 def name_migrations(migrations: frozenset[tuple[str, str]]) -> tuple[str, ...]:

@@ -1,4 +1,18 @@
-"""Owns leases: PostgreSQL's locks that a session holds while it works on a client, a batch or a search."""
+"""Owns leases: which session works on a client, a batch, a search or the audit's chain. Knows no operation.
+
+A lease is a row of the site's, held by one session at a time, however that session ends.
+
+Any role that may connect can take any of PostgreSQL's advisory locks, and keep it. So no lock of a known number decides
+who works. Each session of the site takes one advisory lock of a random number and writes that number into the leases it
+takes: a lease is free once its session's lock is gone. PostgreSQL releases that lock when the session ends (the process
+was killed, the connection broke), and a pooler in session mode when it gives the session to somebody else.
+
+Who reads the number in `pg_locks` can't take the lock while it is held. Who waits for it gets it under another process
+id than the one in the lease.
+
+A session can be lost while its holder works: the connection broke and Django opened another, or somebody's DISCARD ALL
+took its lock. The holder learns it before each write to AWS, before a phase is changed, and at the lease's end.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +27,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import ClassVar, Protocol
+from typing import ClassVar
 from weakref import WeakSet
 
 import psycopg
 from django.db import DatabaseError, OperationalError, connection, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-# Owns the leases: which session works on a client, a batch, a search or the audit's chain. Knows no operation.
-
+logger = logging.getLogger(__name__)
 
 # Whether PostgreSQL has the advisory lock `session`, held by the process `pid`.
 LOCK = """
@@ -40,14 +53,7 @@ array(
 """  # noqa: S608  # constants
 
 
-class ProvenSession(Protocol):
-    """A session by its process id and by the number of its lock."""
-
-    pid: int
-    key: int
-
-
-def make_proof_params(sessions: Collection[ProvenSession]) -> dict[str, list[int]]:
+def make_proof_params(sessions: Collection[LeaseSession]) -> dict[str, list[int]]:
     """Return the parameters with which `PROVEN` asks about the sessions."""
     return {
         "pids": [session.pid for session in sessions],
@@ -85,22 +91,6 @@ class Lease(models.Model):
 
     def __str__(self) -> str:
         return f"lease {self.get_kind_display()} {self.key}"
-
-
-# Takes and releases leases: rows of the site's, held by one session at a time, however that session ends.
-#
-# Any role that may connect can take any of PostgreSQL's advisory locks, and keep it. So no lock of a known number
-# decides who works. Each session of the site takes one advisory lock of a random number and writes that number into
-# the leases it takes: a lease is free once its session's lock is gone. PostgreSQL releases that lock when the
-# session ends (the process was killed, the connection broke), and a pooler in session mode when it gives the session
-# to somebody else.
-#
-# Who reads the number in `pg_locks` can't take the lock while it is held. Who waits for it gets it under another
-# process id than the one in the lease.
-#
-# A session can be lost while its holder works: the connection broke and Django opened another, or somebody's DISCARD
-# ALL took its lock. The holder learns it before each write to AWS, before a phase is changed, and at the lease's
-# end.
 
 
 # What PostgreSQL said of the session's lock longer ago is asked anew before a write to AWS.
@@ -262,13 +252,6 @@ def _forget_session(session: LeaseSession) -> None:
         raise LeaseLostError
 
 
-def _read_proof(own: BaseDatabaseWrapper, *, session: LeaseSession) -> bool:
-    asked = LOCK.format(pid="%s", session="%s::bigint")
-    with own.cursor() as cursor:
-        cursor.execute(f"SELECT {asked}", [session.pid, session.key])
-        return bool(cursor.fetchone()[0])
-
-
 def _read_proofs(own: BaseDatabaseWrapper, *, sessions: Collection[LeaseSession]) -> list[int]:
     """Return the places, from 1, of the sessions whose lock PostgreSQL has."""
     with own.cursor() as cursor:
@@ -277,20 +260,31 @@ def _read_proofs(own: BaseDatabaseWrapper, *, sessions: Collection[LeaseSession]
         return places
 
 
-def refuse_lost_leases(*, now: bool = False) -> None:
+def refuse_lost_leases() -> None:
     """Raise `LeaseLostError` where the leases under which this thread works are lost; without leases there is nothing.
 
-    `now`: ask in the caller's transaction.
+    What PostgreSQL said in the last PROVEN_FOR_SECONDS counts.
+    """
+    session = find_thread_session()
+    if session and session.holds:
+        session.require_lock()
+
+
+def refuse_lost_client_locks() -> None:
+    """Raise `LeaseLostError` as `refuse_lost_leases` does, but ask in the caller's transaction.
+
+    No session can be reset in a transaction: what is true now is true at its commit.
     """
     session = find_thread_session()
     if session is None or not session.holds:
         return
-    if not now:
-        session.require_lock()
-    elif session.connected is not connection.connection or not _read_proof(
-        connection, session=session
-    ):
+    if session.connected is not connection.connection:
         raise LeaseLostError
+    asked = LOCK.format(pid="%s", session="%s::bigint")
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {asked}", [session.pid, session.key])
+        if not cursor.fetchone()[0]:
+            raise LeaseLostError
 
 
 def take_leases(kind: LeaseKind, keys: Collection[int]) -> set[int]:
@@ -409,8 +403,6 @@ def list_held(kind: LeaseKind, first: int, last: int) -> set[int]:
         return {key for (key,) in cursor.fetchall()}
 
 
-# Owns the lease of a client: no two pushes, moves or saves work on one client at once.
-
 LOCK_POLL_SECONDS = 0.1
 
 
@@ -418,9 +410,9 @@ LOCK_POLL_SECONDS = 0.1
 def hold_client_locks(client_ids: Collection[int], *, wait_seconds: float) -> Iterator[set[int]]:
     """Hold the lease of each client that comes free within `wait_seconds`, until the block ends; gives their ids.
 
-    The session holds it, so that it spans several transactions and ends with the process. Never waits inside
-    PostgreSQL, so two batches with clients in common cannot block each other for ever. Raises `LeaseLostError` at the
-    end where the session was lost meanwhile.
+    So no two pushes, moves or saves work on one client at once. The session holds it, so that it spans several
+    transactions and ends with the process. Never waits inside PostgreSQL, so two batches with clients in common cannot
+    block each other for ever. Raises `LeaseLostError` at the end where the session was lost meanwhile.
     """
     wanted, held = set(client_ids), set[int]()
     deadline = time.monotonic() + wait_seconds
@@ -431,19 +423,6 @@ def hold_client_locks(client_ids: Collection[int], *, wait_seconds: float) -> It
                 break
             time.sleep(LOCK_POLL_SECONDS)
         yield held
-
-
-def refuse_lost_client_locks() -> None:
-    """Raise `LeaseLostError` where this session lost the leases it holds. Asks in the caller's transaction.
-
-    No session can be reset in a transaction: what is true now is true at its commit.
-    """
-    refuse_lost_leases(now=True)
-
-
-# Ends the sessions of workers that hang with leases: of a host that is frozen, or a process that was stopped.
-#
-# Such a process holds its connection open, so that no lease of it comes free by itself.
 
 
 # django-q ends a task after five minutes, and a batch asks PostgreSQL every minute. AWS refuses what was signed more
@@ -458,11 +437,12 @@ SELECT count(*) FILTER (WHERE pg_terminate_backend(hung.pid)) FROM (
 ) AS hung
 """  # noqa: S608  # constants
 
-logger = logging.getLogger(__name__)
-
 
 def end_hung_sessions() -> int:
-    """End the sessions of hung workers; return how many. Their next write raises `LeaseLostError`."""
+    """End the sessions of workers that hang with leases; return how many. Their next write raises `LeaseLostError`.
+
+    A frozen host, or a process that was stopped, holds its connection open: no lease of it comes free by itself.
+    """
     with connection.cursor() as cursor:
         cursor.execute(END_HUNG, [[LeaseKind.CLIENT, LeaseKind.BATCH], HUNG_AFTER.total_seconds()])
         number: int = cursor.fetchone()[0]

@@ -1,4 +1,8 @@
-"""Sends mail within a time limit, to addresses that the site's settings name."""
+"""Sends mail by the mail server of the settings, within so many seconds for everything. Knows no notice.
+
+Django's EMAIL_TIMEOUT is for each read: a server that sends a byte every few seconds would never meet it. The look-up
+of the server's name has the time-outs of the system's resolver.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +21,10 @@ from credentials.shown_names import escape_name
 from migration.core.outgoing import Deadline, LoginFailedError
 from nova_credentials.messages import Message
 
-# Sends a mail by the mail server of the settings, within so many seconds for everything. Knows no notice and no user.
-#
-# Django's EMAIL_TIMEOUT is for each read: a server that sends a byte every few seconds would never meet it. The look-up
-# of the server's name has the time-outs of the system's resolver.
+logger = logging.getLogger(__name__)
 
 MAIL_SECONDS = 15.0
+NO_SERVER = "django.core.mail.backends.dummy.EmailBackend"
 
 
 def send_mail_in_time(mail: EmailMessage, *, seconds: float | None = None) -> None:
@@ -87,18 +89,13 @@ class _BoundedBackend(EmailBackend):
         return type(kind.__name__, (kind,), {"deadline": self._deadline})
 
 
-# Sends a user a mail about their own login. Where no mail server is set, or there is no address, nobody is told.
-
-logger = logging.getLogger(__name__)
-NO_SERVER = "django.core.mail.backends.dummy.EmailBackend"
-
-
 def send_mail_to(
     user: User, *, subject: Message, text: Message, address: str | None = None
 ) -> bool:
-    """Send the mail in the language of the page, and return whether the mail server took it.
+    """Send a user a mail about their own login, in the page's language; return whether the mail server took it.
 
-    `address`: the user's earlier one, in place of that of now.
+    Where no mail server is set, or there is no address, nobody is told. `address`: the user's earlier one, in place of
+    that of now.
     """
     address = address or user.email
     if settings.EMAIL_BACKEND == NO_SERVER or not address:

@@ -1,4 +1,8 @@
-"""Owns what people are told of: conditions of the site and of clients, and messages that wait to be delivered."""
+"""Owns what people are told of: conditions of the site and of clients, and notices with their deliveries.
+
+A notice is written in the transaction in which the fact becomes true. Its text is made when it is sent. A delivery
+holds hosts and codes: no address of a webhook, whose path is a secret, and no text of a server.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +23,6 @@ from django.utils.translation import gettext_lazy as _
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.fields import MessageField
 from nova_credentials.messages import Message, Sentence
-
-# Owns notices, the outbox of what mails and webhooks tell: what began, is over or was done, and each one's deliveries.
-#
-# A notice is written in the transaction in which the fact becomes true. Its text is made when it is sent. A delivery
-# holds hosts and codes: no address of a webhook, whose path is a secret, and no text of a server.
 
 KEPT_FOR = timedelta(days=30)
 # Who claims a delivery has this long: longer than any attempt. Of a killed process it is tried again after it.
@@ -101,7 +100,7 @@ def is_told(event: NoticeEvent) -> bool:
     return any(map(switch.is_on, ways))
 
 
-# What somebody did: `what` is the audit's own sentence
+# What somebody did: `what` is the audit's own sentence.
 NOTICE_OF_ACT = Sentence("notice_of_act", "%(who)s: %(what)s")
 NOTICE_OF_ACT_ON_CLIENT = Sentence("notice_of_act_on_client", "%(who)s, client %(slug)s: %(what)s")
 
@@ -138,8 +137,9 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
         also_tell: User | None = None,
     ) -> None:
         """Record that an act of the audit is to be told as this event."""
-        told = event == NoticeEvent.APPROVAL_DECIDED and also_tell is not None
-        recipient = also_tell if told and also_tell.get_username() != act.who else None  # type: ignore[union-attr]  # as above
+        recipient = None
+        if event == NoticeEvent.APPROVAL_DECIDED and also_tell:
+            recipient = also_tell if also_tell.get_username() != act.who else None
         facts = (
             NOTICE_OF_ACT_ON_CLIENT(who=act.who, slug=act.slug, what=act.message)
             if act.slug
@@ -224,10 +224,6 @@ class DeliveryOutcome(models.TextChoices):
     DEFECT = "defect", _("a defect of this site: its log has more")
     NOT_WANTED = "not_wanted", _("the recipient is not set any more")
     TOO_LATE = "too_late", _("older than a day")
-
-
-# Trying again can't help.
-FINAL = (DeliveryOutcome.NOT_WANTED, DeliveryOutcome.TOO_LATE)
 
 
 @dataclass(frozen=True)
@@ -332,9 +328,10 @@ class NoticeDelivery(models.Model):
         next_try_at = now + self._find_pause(attempt)
         last_try_at = self.notice.created_at + GIVEN_UP_AFTER
         state = DeliveryState.WAITING
+        is_final = attempt.outcome in (DeliveryOutcome.NOT_WANTED, DeliveryOutcome.TOO_LATE)
         if attempt.outcome == DeliveryOutcome.SENT:
             state = DeliveryState.SENT
-        elif attempt.outcome in FINAL or next_try_at > last_try_at:
+        elif is_final or next_try_at > last_try_at:
             state = DeliveryState.GIVEN_UP
         # Who claimed it later than this process, which took too long, decides.
         mine = NoticeDelivery.objects.waiting().filter(pk=self.pk, tries=self.tries)
@@ -353,9 +350,6 @@ class NoticeDelivery(models.Model):
             return max(asked, FIRST_PAUSE)
         doublings = min(self.tries - 1, 10)
         return min(FIRST_PAUSE * int(2**doublings), LONGEST_PAUSE)
-
-
-# Owns what holds for a time, such as AWS that does not answer; tells when it begins and when it is over.
 
 
 # What comes and goes within this time is one condition, and is told once.
@@ -482,7 +476,10 @@ IS_OVER = Sentence("is_over", "This is over; it began %(ago)s ago: %(what)s")
 
 
 class Condition(models.Model):
-    """Something that needs attention and holds since `began_at`."""
+    """Something that needs attention and holds since `began_at`, such as AWS that does not answer.
+
+    It is told when it begins and when it is over.
+    """
 
     # A `NoticeEvent`, or the code of a `ClientCondition`.
     event = models.CharField(max_length=32)

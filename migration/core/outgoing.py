@@ -22,8 +22,6 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from typing_extensions import Buffer
 
-# Names what comes of a login that was tried.
-
 
 class LoginOutcome(models.TextChoices):
     """The result of a login that was tried; it never holds a server's words."""
@@ -45,11 +43,6 @@ class LoginOutcome(models.TextChoices):
 
 # The server has looked at these values, and NOVA couldn't use them either.
 PROVEN_WRONG = frozenset({LoginOutcome.REFUSED, LoginOutcome.NO_DATABASE})
-
-
-# Gives the outcome of a login that was tried, and the error that ends one. Knows no server and no row.
-
-__all__ = ["LoginFailedError", "LoginOutcome", "LoginResult"]
 
 
 @dataclass(frozen=True)
@@ -75,9 +68,6 @@ class LoginFailedError(Exception):
         super().__init__(outcome.value)
         self.outcome = outcome
         self.code = code
-
-
-# Owns the one deadline of a login: whatever socket is in use then is shut. Knows no protocol.
 
 
 class Deadline:
@@ -139,9 +129,6 @@ class Deadline:
                 self._watched.shutdown(socket.SHUT_RDWR)
 
 
-# Owns sockets that stop reading after so many bytes, with TLS and without. Knows no protocol above.
-
-
 # A login takes a few lines. `imaplib` would read an answer of any size, and `smtplib` any number of lines.
 MOST_BYTES = 256 * 1024
 
@@ -189,30 +176,21 @@ def start_tls(plain: socket.socket, host: str) -> ssl.SSLSocket:
     """Wrap the connected socket; raises `LoginFailedError` where the certificate isn't valid for this host."""
     try:
         return verifying_tls_context().wrap_socket(plain, server_hostname=host)
-    except (
-        ssl.SSLError,
-        ConnectionError,
-        ValueError,
-    ):  # ValueError: no certificate can hold the name
+    # ValueError: no certificate can hold the name.
+    except (ssl.SSLError, ConnectionError, ValueError):
         raise LoginFailedError(LoginOutcome.TLS_PROBLEM) from None
 
 
-# Decides to which addresses a login may be sent, and connects to none other. Knows no protocol above TCP.
-#
 # Who may edit a login chooses its host. So a name is looked up once and all its addresses are judged: a name that has
 # another address a moment later leads nowhere else.
 
-
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-
 
 MOST_TRIED = 4  # of the addresses of one name
 HIGHEST_PORT = 65_535
 
 # By NOVA_LOGIN_PRIVATE_ADDRESSES. What is neither here nor global is refused always: link-local, multicast, reserved.
-PRIVATE_NETWORKS: tuple[IPNetwork, ...] = tuple(
+PRIVATE_NETWORKS: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = tuple(
     map(
         ipaddress.ip_network,
         (

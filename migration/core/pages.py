@@ -48,14 +48,13 @@ from nova_credentials.messages import Message
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
+    # Of a filter: each value with its label.
+    Options = list[tuple[str, StrOrPromise]]
 
-# The base classes of the site's own pages: permission, methods, the object a page is about, and read-only models.
 
 GROUP_PERMISSION = "migration.change_clientgroup"
 NEW_GROUP_PERMISSION = "migration.add_clientgroup"
 RUN_PERMISSION = "migration.add_run"
-# PostgreSQL's bigint has 19, and Python converts no text of thousands.
-MOST_DIGITS = 19
 RESOLVE_PERMISSION = "migration.resolve_mismatch"
 # Without a model the path above the page is the page's own title, as the menu calls it.
 NO_MODEL_IN_PATH: dict[str, object] = {"opts": None, "model_admin": None}
@@ -252,7 +251,8 @@ class ReadOnlyAdmin(AdminWithOwnViews):
 
 def read_number(text: str) -> int | None:
     """Return a whole number of an address or a form; None where it is none, or larger than any that is stored."""
-    return int(text) if text.isdecimal() and len(text) < MOST_DIGITS else None
+    # PostgreSQL's bigint has 19 digits, and Python converts no text of thousands.
+    return int(text) if text.isdecimal() and len(text) < 19 else None
 
 
 def read_raw_form_text(request: HttpRequest, name: str) -> str:
@@ -283,15 +283,11 @@ def get_typed_reason(request: HttpRequest) -> str:
     return request.POST.get("reason", "").strip()
 
 
-# The tabs of a client's page: which one a request opens, and the address of each.
-
 HISTORY_PAGE = "history"
-HISTORY_VIEW = "credentials_client_history"  # Django's address
-FILTERS = "_changelist_filters"  # of the list that a form leads back to
 
 
 class ClientTab(StrEnum):
-    """A tab of the page; its value is what the address has."""
+    """A tab of a client's page; its value is what the address has."""
 
     OVERVIEW = "overview"
     LOGINS = "logins"
@@ -302,7 +298,7 @@ class ClientTab(StrEnum):
 def read_tab(request: HttpRequest) -> ClientTab:
     """Return the tab that the request opens: a form that was sent has the logins, an unknown name the overview."""
     match = request.resolver_match
-    if match and match.url_name == HISTORY_VIEW:
+    if match and match.url_name == "credentials_client_history":  # Django's address
         return ClientTab.HISTORY
     if request.method == "POST" or IS_POPUP_VAR in request.GET:
         return ClientTab.LOGINS
@@ -317,29 +313,6 @@ def get_tab_url(client_id: int, tab: ClientTab, part: str = "") -> str:
     url = reverse("admin:credentials_client_change", args=[client_id])
     url = url if tab == ClientTab.OVERVIEW else f"{url}?tab={tab}"
     return f"{url}#{part}" if part else url
-
-
-def list_tabs(
-    request: HttpRequest, client_id: int, shown: ClientTab
-) -> Iterator[dict[str, object]]:
-    """Yield the tabs for the page that shows one of them; each keeps the filters of the list."""
-    labels = {
-        ClientTab.OVERVIEW: gettext("Overview"),
-        ClientTab.LOGINS: gettext("Logins"),
-        ClientTab.COMPARISON: gettext("Comparison"),
-        ClientTab.HISTORY: gettext("History"),
-    }
-    page = reverse("admin:credentials_client_change", args=[client_id])
-    query = request.GET.copy()
-    for name in set(query) - {FILTERS}:
-        del query[name]
-    for tab, label in labels.items():
-        query["tab"] = tab
-        url = f"{page}?{query.urlencode()}"
-        yield {"name": tab, "label": label, "url": url, "is_shown": tab == shown}
-
-
-# Answers of a button: back to the page it came from, with why it was refused and the link to what mends it.
 
 
 # What a user resolves on the tab that compares both stores.
@@ -386,9 +359,6 @@ def _make_link(label: str, url: str) -> str:
     return format_html('<a class="underline" href="{}">{}</a>', url, label)
 
 
-# Makes a chip of each filter in an address: what it is called, its value in words, and the address without it.
-
-
 @dataclass(frozen=True)
 class Chip:
     """A filter in use, and the address without it."""
@@ -414,14 +384,8 @@ def list_chips(
     ]
 
 
-# Owns what all filters of the client list have in common: their conditions, and the number behind each choice.
-
-if TYPE_CHECKING:
-    Options = list[tuple[str, StrOrPromise]]
-
-
 class ClientListFilter(admin.SimpleListFilter):
-    """A filter with a list of values. A subclass says in `find_condition` which clients each value is for."""
+    """A filter of the client list. A subclass says in `find_condition` which clients each of its values is for."""
 
     options: ClassVar[Options]
     # Value -> how many clients it would show; None where `count_choices` has not counted.

@@ -66,9 +66,8 @@ class RateLimiter:
 
     def wait(self, operation: str) -> None:
         """Wait for this call's turn. Raises DatabaseError where none can be reserved, and `WritesRefusedError`."""
-        require_writes_allowed(
-            operation, ask=False
-        )  # a stopped push would wait its turn for nothing
+        # A stopped push would wait its turn for nothing.
+        require_writes_allowed(operation, ask=False)
         if kind := KIND_BY_OPERATION.get(operation):
             with self._queues[kind]:
                 with self._lock:

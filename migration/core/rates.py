@@ -1,4 +1,4 @@
-"""Owns the rates at which all processes together call AWS, and what keeps each within them."""
+"""Owns the rates at which all processes together call AWS, where each reserves its calls; and counts of all of them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from migration.core.leases import PROVEN, ProvenSession, make_proof_params
+from migration.core.leases import PROVEN, LeaseSession, make_proof_params
 from migration.core.write_state import WRITE_STATE, AwsWriteState
-
-# Owns the rates at which all workers together call AWS: one row for each kind of call, where workers reserve calls.
-
 
 # A reservation covers this time: long enough for few statements, short enough that a killed process wastes little.
 BLOCK_SECONDS = 0.2
@@ -67,7 +64,7 @@ class RateQuerySet(models.QuerySet["Rate"]):
         kind: Rate.Kind,
         *,
         seconds: float,
-        sessions_to_prove: Collection[ProvenSession] = (),
+        sessions_to_prove: Collection[LeaseSession] = (),
     ) -> Reservation:
         """Reserve the next calls: as many as fit into `seconds`, at least one. Returns at once.
 
@@ -161,9 +158,6 @@ class Rate(models.Model):
 
     def __str__(self) -> str:
         return f"rate of {self.kind} calls"
-
-
-# Keeps counts that are costly or of all processes: of a site with very many clients, and of calls to AWS.
 
 
 class KeptCountsQuerySet(models.QuerySet["KeptCounts"]):

@@ -2,6 +2,8 @@
 
 The first refusal of each kind in a minute is an entry at once. Later ones of that minute are counted, and their number
 is an entry once the minute is over. Each process counts by itself: what a killed one had counted is lost.
+
+The acts are recorded once their own transaction is over, so that the entry stays.
 """
 
 from __future__ import annotations
@@ -20,11 +22,6 @@ from django.db import Error
 from credentials.models import Client, Credential
 from migration.core.audit import Actor, AuditCode, AuditEvent, EntryFields, acting
 from nova_credentials.messages import Message, Sentence
-
-# Bounds what refusals write: nobody fills the audit by being refused again and again, logged in or not.
-#
-# The first refusal of each kind in a minute is an entry at once. Later ones of that minute are counted, and their
-# number is an entry once the minute is over. Each process counts by itself: what a killed one had counted is lost.
 
 SECONDS = 60
 # So many entries a minute for refusals of a person that are not the first of their kind, but of another client, from
@@ -151,11 +148,6 @@ def record_repeats() -> None:
             logger.warning(
                 "%s more refusals are not in the audit (%s)", repeats.number, type(error).__name__
             )
-
-
-# Records acts that were refused. Called once the act's own transaction is over, so that the entry stays.
-#
-# Of what is refused again within a minute only the number is recorded.
 
 
 REVEAL_REFUSED = Sentence("reveal_refused", "Revealing %(field)s of %(row)s was refused: %(why)s")

@@ -1,4 +1,7 @@
-"""Owns the secrets that this site wrote to AWS, and the keys and tokens by which it knows its own versions again."""
+"""Owns which secrets a client has and in which layout, and by what this site knows its own versions in AWS again.
+
+Names, ids and keys of digests are here, never a value.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,6 @@ from migration.core.fields import MessageField
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 from nova_credentials.tables import CLIENTS
-
-# Owns which secrets a client has: in which layout, and whether those of the other layout are there too.
 
 
 class LayoutChoices(models.TextChoices):
@@ -166,9 +167,6 @@ def find_other_secrets_layout(layout: Layout, other_slug: str | None) -> Layout:
     return layout if other_slug else find_other_layout(layout)
 
 
-# Owns the keys that mark the secret versions which this site wrote to AWS.
-
-
 @dataclass(frozen=True)
 class Fingerprint:
     """A value's keyed digest and the id of its key; both are empty where the value is not known."""
@@ -192,12 +190,6 @@ class VersionKey(models.Model):
 
     def __str__(self) -> str:
         return f"version key {self.pk}"
-
-
-# Owns the ids of the versions that this database is about to write to AWS, noted before the first attempt.
-#
-# A version that proves to be ours, and that neither a `Secret` nor a row here names, was written after this database's
-# state: the tables were restored from an older backup.
 
 
 # A push that was killed is done again within minutes, and its version is a `Secret`'s then.
@@ -237,7 +229,11 @@ class PlannedVersionQuerySet(models.QuerySet["PlannedVersion"]):
 
 
 class PlannedVersion(models.Model):
-    """The id of a version that a push or save was about to write; whether AWS has it is not known."""
+    """The id of a version that a push or save was about to write, noted before the first attempt.
+
+    Whether AWS has it is not known. A version that proves to be ours, and that neither a `Secret` nor a row here names,
+    was written after this database's state: the tables were restored from an older backup.
+    """
 
     version_id = models.CharField(max_length=64, primary_key=True)
     planned_at = models.DateTimeField(db_default=Now(), db_index=True)
@@ -249,9 +245,6 @@ class PlannedVersion(models.Model):
 
     def __str__(self) -> str:
         return self.version_id
-
-
-# Owns the names and versions of the secrets that pushes wrote or found equal. Never a value.
 
 
 # Secrets of clients that NOVA has deleted, but those that AWS was to delete, or did not have, when it was last asked.
@@ -384,7 +377,7 @@ class SecretQuerySet(models.QuerySet["Secret"]):
         )
 
     def find(self, names: Collection[str]) -> dict[str, KnownSecret]:
-        """Return name -> secret of those of these names that there are."""
+        """Return name -> secret of those of these names that a push has written or found equal."""
         with connection.cursor() as cursor:
             cursor.execute(
                 # Without the facts, which take longer to read than all the others.

@@ -29,9 +29,6 @@ from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.tables import CLIENTS
 
-OwnFacts = Mapping[str, tuple[str, ...]]
-
-
 PREFIX, REGION, ACCOUNT = "NOVA_SECRET_PREFIX", "AWS_REGION", "AWS account"
 SECRET_KEY, FINGERPRINT_KEY, AUDIT_KEY = "SECRET_KEY", "NOVA_FINGERPRINT_KEY", "NOVA_AUDIT_KEY"
 KEYS = (SECRET_KEY, FINGERPRINT_KEY, AUDIT_KEY)
@@ -112,9 +109,8 @@ class SeenAccount:
             if self.account is not None or began - self._failed_at < pause:
                 return  # another thread has asked meanwhile
             if self._error and self._failed_at > began:
-                raise self._error.for_secret(
-                    ""
-                )  # nor does it help to ask again what another was just not told
+                # Nor does it help to ask again what another was just not told.
+                raise self._error.for_secret("")
             self._ask(noted)
 
     def doubt(self, noted: str, *, missing: Collection[str]) -> None:
@@ -172,7 +168,7 @@ def fetch_all(own: BaseDatabaseWrapper, statement: str, values: list[Any]) -> li
         return list(cursor.fetchall())
 
 
-def list_own_facts() -> OwnFacts:
+def list_own_facts() -> dict[str, tuple[str, ...]]:
     """Return of each fact with which values this process agrees; of the account none while it is not known."""
     audit, account = settings.NOVA_AUDIT, seen_account.account
     keys = _list_own_keys(

@@ -17,15 +17,14 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 
-# Owns the columns that keep a person's name beside the foreign key: the name stays even if the user's row goes.
-
 USERNAME_LENGTH = 150
 
 
 class KeptNameField(models.CharField):  # type: ignore[type-arg]  # generic only in the stubs
     """The name that the user of the foreign key `of` had when the row was stored; empty where there is no user.
 
-    `save` and `bulk_create` fill it, once. `update` does not: it is given `get_kept_name(user)`.
+    It stays even if the user's row goes. `save` and `bulk_create` fill it, once. `update` does not: it is given
+    `get_kept_name(user)`.
     """
 
     def __init__(self, of: str, verbose_name: StrOrPromise | None = None) -> None:
@@ -63,11 +62,9 @@ def require_kept_name(table: str, of: str) -> models.CheckConstraint:
     )
 
 
-# Folds text for searches: lower case, and letters without their accents. The same in SQL and in Python.
-#
+# Text is folded for searches: lower case, and letters without their accents, the same in SQL and in Python.
 # PostgreSQL's `unaccent` is an extension that NOVA's database may lack, and `lower` leaves letters with accents alone
 # in some locales. So the letters are replaced one by one, by `translate`.
-
 
 # Letters that no accent explains.
 OTHERS = {
@@ -134,9 +131,6 @@ def make_folded_expression(text: str) -> CaseAndAccentsFolded:
     return CaseAndAccentsFolded(Cast(Value(text), TextField()))
 
 
-# Writes lines of CSV files that somebody opens in a spreadsheet: no cell is a formula, whatever separates cells.
-
-
 # Where a cell begins, or could begin for who reads the file with another separator, whose quotation marks then protect
 # nothing: what follows must be no sign that begins a formula, as wide in East Asian writing as in ours.
 FORMULA = re.compile(r"(?:^|(?<=[;|\t\n])|(?<=\r)(?!\n))(?=[\s\"]*[=+\-@＝＋－＠])")
@@ -151,7 +145,7 @@ class _EchoFile:
 
 
 def make_csv_line(cells: Iterable[object]) -> str:
-    """Return a line with its end, every cell of it quoted and defused."""
+    """Return a line with its end, for a file that somebody opens in a spreadsheet: every cell is quoted and defused."""
     line: str = csv.writer(_EchoFile(), quoting=csv.QUOTE_ALL).writerow(map(defuse_cell, cells))
     return line
 

@@ -1,4 +1,4 @@
-"""Owns what is known of the workers: which are alive, of which release, and their heartbeat."""
+"""Owns what is known of the workers of all hosts: which are alive, of which release; and the way to their queue."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from migration.core.fields import MessageField
 from nova_credentials import VERSION
 from nova_credentials.messages import Message
 
-# Connects to Redis where the workers' queue is in it, and names its client's errors. That client is an extra.
-
-
 # Seconds to connect to Redis and to wait for its answer, so that a page doesn't hang; workers ask for a task for 1 s.
 REDIS_TIMEOUTS = {"socket_connect_timeout": 2.0, "socket_timeout": 5.0}
 
 
 def connect_to_redis(url: str) -> Redis:
-    """Make a client that gives up after REDIS_TIMEOUTS, unless the URL's own parameters say otherwise."""
+    """Make a client of the workers' queue, where that is in Redis.
+
+    It gives up after REDIS_TIMEOUTS, unless the URL's own parameters say otherwise.
+    """
     from redis import from_url  # noqa: PLC0415  # an extra, which only this needs
 
     return from_url(url, **REDIS_TIMEOUTS)
@@ -42,8 +42,6 @@ def list_redis_errors() -> tuple[type[Exception], ...]:
 
 QUEUE_ERRORS = list_redis_errors()
 
-
-# Owns the heartbeats of the worker processes of all hosts.
 
 FORGOTTEN_AFTER = timedelta(days=1)
 # The schema migrations that this release knows, as (app, name). Read as the process starts: another release may be

@@ -1,9 +1,8 @@
-"""Owns the switch that stops every AWS write: who threw it, when and why, and who let the writes go on."""
+"""Owns what decides about AWS writes: the switch that stops them all, and which database makes them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Self
@@ -19,8 +18,6 @@ from django.utils.translation import gettext_lazy as _
 from migration.core.audit import limit_reason
 from migration.core.text import KeptNameField, get_kept_name, require_kept_name
 
-# Owns the switch that stops every AWS write: who threw it, when and why, and who let the writes go on.
-
 
 class WriteStopQuerySet(models.QuerySet["WriteStop"]):
     def open(self) -> Self:
@@ -34,7 +31,10 @@ class WriteStopQuerySet(models.QuerySet["WriteStop"]):
 
 
 class WriteStop(models.Model):
-    """A time in which this site writes nothing to AWS; it lasts while `started_at` is NULL."""
+    """A time in which this site writes nothing to AWS: who threw the switch and why, and who let the writes go on.
+
+    It lasts while `started_at` is NULL.
+    """
 
     by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+")
     by_name = KeptNameField("by")
@@ -68,9 +68,6 @@ class WriteStop(models.Model):
         return f"stop of {self.stopped_at}"
 
 
-# Owns what this database notes of itself, so that a duplicate of it is recognised: one row for each claim.
-
-
 @dataclass(frozen=True)
 class DatabaseIdentity:
     """The identity of the database that a connection reaches: numbers that its server tells, and its place."""
@@ -83,11 +80,6 @@ class DatabaseIdentity:
         """Say whether this is the noted database, by whatever name it is reached."""
         known = (self.system_identifier, noted.system_identifier)
         return self.database_oid == noted.database_oid and (not all(known) or known[0] == known[1])
-
-    def differs_from(self, noted: DatabaseIdentity, *, other_places: Collection[str] = ()) -> bool:
-        """Say whether this is not the noted database under one of its names (`other_places`: more of them)."""
-        known_places = {noted.place, *other_places}
-        return not self.is_same_database(noted) or self.place not in known_places
 
 
 class DatabaseClaimQuerySet(models.QuerySet["DatabaseClaim"]):
@@ -121,7 +113,10 @@ class DatabaseClaimQuerySet(models.QuerySet["DatabaseClaim"]):
 
 
 class DatabaseClaim(models.Model):
-    """What the database noted of itself: at its first `migrate`, and at each claim since. The newest holds."""
+    """What the database noted of itself, so that a duplicate is recognised: at its first `migrate` and at each claim.
+
+    The newest holds.
+    """
 
     system_identifier = models.CharField(max_length=30, blank=True)
     database_oid = models.BigIntegerField()
@@ -158,16 +153,14 @@ class DatabaseClaim(models.Model):
         return DatabaseIdentity(self.system_identifier, self.database_oid, self.place)
 
 
-# Reads in one statement what decides about AWS writes: the newest claim, what hosts share, the stop that holds.
-
-
 # Of a note that isn't as the site writes it, what is.
 SOUND_FACTS = """
 (SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM jsonb_each(
     CASE WHEN jsonb_typeof(facts) = 'object' THEN facts ELSE '{}' END
 ) WHERE jsonb_typeof(value) = 'array' AND value <> '[]' AND NOT value @? '$[*] ? (@.type() <> "string")')
 """
-# One JSON object, so that it fits into a statement that is made anyway.
+# The newest claim, what hosts share, the stop that holds: one JSON object, so that it fits into a statement that is
+# made anyway.
 WRITE_STATE = f"""
 (SELECT jsonb_build_object(
     'now', clock_timestamp(),

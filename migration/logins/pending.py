@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from migration.core.aws_store import find_known_secrets, record_planned_versions
+from migration.core.aws_store import record_planned_versions
 from migration.core.keys import carried, load_version_keys
 from migration.core.secrets import Secret
 from migration.logins.attempts import DatabaseLogin
@@ -315,7 +315,7 @@ class PendingSecret:
 
     def _is_known(self, value: SecretValue) -> bool:
         """Say whether this site wrote the version, or a push found it equal to the rows."""
-        known = find_known_secrets([self.name]).get(self.name)
+        known = Secret.objects.find([self.name]).get(self.name)
         return load_version_keys().is_ours(self.name, value.version_id) or (
             known is not None and known.version_id == value.version_id
         )

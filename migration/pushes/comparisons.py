@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
-from migration.core.aws_store import find_known_secrets, secrets_manager
+from migration.core.aws_store import secrets_manager
 from migration.core.aws_writes import get_aws_write_state
 from migration.core.comparisons import Comparison
 from migration.core.keys import fingerprint_key
+from migration.core.secrets import Secret
 from migration.core.shared_facts import explain_differences
 from migration.core.snapshots import ClientSnapshot, read_snapshots
 from migration.runs.models import Run
@@ -88,7 +89,7 @@ def _names_to_describe(batch: Collection[ClientSnapshot], found: Answers) -> set
         if snapshot.names[part] in lacking
     }
     in_postgres = {name for name, snapshot in missing.items() if snapshot.phase == Phase.POSTGRES}
-    pushed = find_known_secrets(in_postgres) if in_postgres else {}
+    pushed = Secret.objects.find(in_postgres) if in_postgres else {}
     return (missing.keys() - in_postgres) | pushed.keys()
 
 

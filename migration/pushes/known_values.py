@@ -14,7 +14,7 @@ from credentials.copying import read_purged_secrets
 from credentials.models import Client, ClientWrite, Credential
 from credentials.nova_columns import NovaSchemaError, convert_schema_errors
 from credentials.pointers import POINTER, is_purged
-from migration.core.aws_store import client_secret_names, find_known_secrets
+from migration.core.aws_store import client_secret_names
 from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.keys import (
     VersionIdKeys,
@@ -22,7 +22,7 @@ from migration.core.keys import (
     load_version_keys,
     make_fingerprint,
 )
-from migration.core.secrets import Fingerprint, KnownSecret, find_layout
+from migration.core.secrets import Fingerprint, KnownSecret, Secret, find_layout
 from migration.core.snapshots import repeatable_read_only, reread_locked_client
 from migration.pushes.models import (
     CredentialKey,
@@ -140,7 +140,7 @@ def note_purged_clients(
     """
     purged = [client for client in clients if any(map(is_purged, _list_credentials(client)))]
     names = {client.pk: client_secret_names(client) for client in purged}
-    pushed = find_known_secrets([name for each in names.values() for name in each.values()])
+    pushed = Secret.objects.find([name for each in names.values() for name in each.values()])
     seen, keys = {}, load_version_keys()
     for client in purged:
         of_client = {name: answers[name] for name in names[client.pk].values() if name in answers}
@@ -165,7 +165,7 @@ def see_rows_and_purged_values(
     `secrets` are AWS's values, by column, of each purged row, from these versions. The client is a locked one.
     """
     seen = see_rows(client)
-    pushed = find_known_secrets([version.name for version in versions])
+    pushed = Secret.objects.find([version.name for version in versions])
     seen.in_aws = _see_in_aws(client, secrets, versions, pushed=pushed, keys=load_version_keys())
     return seen
 

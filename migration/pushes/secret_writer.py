@@ -14,7 +14,6 @@ from django.conf import settings
 
 from credentials.shown_names import escape_name
 from migration.core.aws_store import (
-    find_known_secrets,
     find_own_unplanned_versions,
     record_planned_versions,
 )
@@ -127,7 +126,7 @@ class SecretOwners:
 
 def load_owners(names: Collection[str]) -> SecretOwners:
     """Read what this database knows of the secrets of these names."""
-    return SecretOwners(find_known_secrets(names), load_version_keys())
+    return SecretOwners(Secret.objects.find(names), load_version_keys())
 
 
 # Owns clients' documents on their way to AWS, and what became of each so far. Knows no network.

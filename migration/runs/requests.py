@@ -210,7 +210,10 @@ class MoveRequest(models.Model):
 
     def record_act(self, code: AuditCode, sentence: Sentence, *, by: User | None) -> None:
         """Record in the audit what `by` did with the request, with the words of who requested it."""
-        values: dict[str, Message | str] = {"old": Phase(self.old).label, "new": Phase(self.new).label}
+        values: dict[str, Message | str] = {
+            "old": Phase(self.old).label,
+            "new": Phase(self.new).label,
+        }
         if sentence is not MOVE_REQUESTED:
             values["who"] = str(self.requested_by or "?")
         act = AuditEvent.objects.record(

@@ -20,7 +20,6 @@ from credentials.refusals import RefusedByDatabaseError
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.aws_store import (
     AwsCopy,
-    find_known_secrets,
     list_versions_since_backup,
     read_aws,
     record_planned_versions,
@@ -365,7 +364,7 @@ def _require_free(target: ClientSnapshot, sm: SecretsManager) -> None:
         why = NAME_IS_ANOTHERS(name=next(iter(target.names.values())), slug=holder)
         raise LayoutRefusedError(why)
     names = [n for layout in Layout for n in secret_names(target.secret_slug, layout).values()]
-    known = find_known_secrets(names)
+    known = Secret.objects.find(names)
     own = ClientMigration.objects.get(pk=target.client_id)
     for name in names:
         if name in known and known[name].client_id == target.client_id:

@@ -20,7 +20,6 @@ from migration.core.audit_chain import find_unsealed_since
 from migration.core.aws_writes import find_write_refusal
 from migration.core.clients import (
     APPROVE_MOVES,
-    START_RUNS,
     VIEW_CAMPAIGNS,
     VIEW_CLIENTS,
     VIEW_COMPARISONS,
@@ -30,6 +29,7 @@ from migration.core.clients import (
     VIEW_TABLES,
 )
 from migration.core.comparisons import Comparison
+from migration.core.pages import RUN_PERMISSION
 from migration.core.workers import Worker
 from migration.nova.models import ReaderSummary
 from migration.nova.readers import pluralize_failing_readers
@@ -286,7 +286,7 @@ def _alert_mismatches(data: AlertData) -> Iterator[Alert]:
                 count=number,
                 actions=(
                     *_list_fixes(status),
-                    Action(_("Check again"), check, START_RUNS, posts=True),
+                    Action(_("Check again"), check, RUN_PERMISSION, posts=True),
                 ),
             )
 
@@ -341,7 +341,7 @@ def _alert_failures(data: AlertData) -> Iterator[Alert]:
             "clients were left out when the latest migration was stopped",
             counts.left_out,
         )
-        action = Action(_("Go on with the rest"), f"{page}?items=not_begun", START_RUNS)
+        action = Action(_("Go on with the rest"), f"{page}?items=not_begun", RUN_PERMISSION)
         yield Alert(sentence, action.url, VIEW_RUNS, count=counts.left_out, actions=(action,))
 
 

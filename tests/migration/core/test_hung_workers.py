@@ -32,7 +32,7 @@ class Holder(threading.Thread):
                 assert taken
                 self.held.set()
                 self.go_on.wait(30)
-                leases.refuse_lost_leases(now=True)
+                leases.refuse_lost_client_locks()
         except Exception as error:  # noqa: BLE001  # the test looks at it
             self.error = error
         finally:

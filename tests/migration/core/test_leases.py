@@ -17,6 +17,7 @@ from migration.core.leases import (
     LeaseLostError,
     hold_until_commit,
     list_held,
+    refuse_lost_client_locks,
     refuse_lost_leases,
     release_leases,
     take_leases,
@@ -116,11 +117,11 @@ def test_the_holder_learns_it_before_an_act(lose, monkeypatch):
     monkeypatch.setattr(leases, "PROVEN_FOR_SECONDS", 0)
     with learning_of_the_loss(CLIENT, 1):
         refuse_lost_leases()
-        refuse_lost_leases(now=True)
+        refuse_lost_client_locks()
         lose()
-        for now in (False, True):
+        for refuse in (refuse_lost_leases, refuse_lost_client_locks):
             with pytest.raises(LeaseLostError):
-                refuse_lost_leases(now=now)
+                refuse()
 
 
 @LOSSES
@@ -150,7 +151,7 @@ def test_a_session_that_was_lost_while_it_held_nothing_takes_leases_as_ever(lose
     lose()
     with try_lease(CLIENT, 1):
         assert list_held(CLIENT, 1, 1) == {1}
-        refuse_lost_leases(now=True)
+        refuse_lost_client_locks()
 
 
 def test_for_a_while_the_lock_is_believed_without_a_statement(django_assert_num_queries):
