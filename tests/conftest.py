@@ -25,7 +25,7 @@ from migration.core.aws_store import _call_counter, store_calls
 from migration.core.aws_writes import _write_guard, write_guard
 from migration.core.outgoing import LoginOutcome
 from migration.core.rate_limiter import rate_limiter
-from migration.core.refused_acts import limit
+from migration.core.refused_acts import refusal_limit
 from migration.moves import evidence
 from migration.moves.evidence import NO_COPIES_FOUND
 from migration.secrets import copies
@@ -271,7 +271,7 @@ def guard_of_the_test() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def nothing_refused_before() -> None:
     """Each test is a minute of its own: refusals of an earlier test aren't repeated in it."""
-    limit.forget_all()
+    refusal_limit.forget_all()
 
 
 @pytest.fixture(autouse=True)

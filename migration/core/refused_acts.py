@@ -113,7 +113,7 @@ class RefusalLimit:
         self.written, self.different, self.repeats = set(), {}, {}
 
 
-limit = RefusalLimit()
+refusal_limit = RefusalLimit()
 
 
 def record_refusal(
@@ -125,7 +125,7 @@ def record_refusal(
     """
     record_repeats()
     event = AuditEvent.make_signed(code, facts, **named)
-    if limit.admits_entry(event, kind):
+    if refusal_limit.admits_entry(event, kind):
         event.save(force_insert=True)
 
 
@@ -138,7 +138,7 @@ REFUSED_AGAIN = Sentence(
 
 def record_repeats() -> None:
     """Record how many refusals were counted in past minutes; asks no database if there were none."""
-    for repeats in limit.take_finished():
+    for repeats in refusal_limit.take_finished():
         facts = REFUSED_AGAIN(n=repeats.number, at=repeats.began_at)
         try:
             with acting(Actor(repeats.origin)):

@@ -82,7 +82,6 @@ WRITTEN_SINCE_BACKUP = Sentence(
     "The current version of %(name)s is one that this site wrote and that this database does not know: the tables are"
     " older than AWS. Compare, then copy one way.",
 )
-# Pushes
 PUSH_TAKES_TOO_LONG = Sentence(
     "push_takes_too_long", "Another push or move of this client is taking too long."
 )

@@ -11,8 +11,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -151,17 +150,6 @@ class SeenAccount:
 seen_account = SeenAccount()
 
 
-@contextmanager
-def limited_waits(own: BaseDatabaseWrapper) -> Iterator[None]:
-    """Wait for no lock longer than LOCK_TIMEOUT: all of this process' writes to AWS wait for this connection."""
-    with own.cursor() as cursor:
-        cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
-        try:
-            yield
-        finally:
-            cursor.execute("RESET lock_timeout")
-
-
 def fetch_all(own: BaseDatabaseWrapper, statement: str, values: list[Any]) -> list[Any]:
     with own.cursor() as cursor:
         cursor.execute(statement, values)
@@ -242,8 +230,13 @@ def note_missing_facts(own: BaseDatabaseWrapper, noted: Mapping[str, list[str]])
     Says whether there was something to note; there isn't while somebody holds NOVA's table, for which nobody waits.
     """
     try:
-        with limited_waits(own):
-            ((prefix, region, account),) = fetch_all(own, READ_PLACES, [])
+        with own.cursor() as cursor:
+            # All of this process' writes to AWS wait for this connection.
+            cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+            try:
+                ((prefix, region, account),) = fetch_all(own, READ_PLACES, [])
+            finally:
+                cursor.execute("RESET lock_timeout")
     except OperationalError as error:
         if isinstance(error.__cause__, LockNotAvailable):
             return False

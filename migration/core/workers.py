@@ -17,6 +17,9 @@ from migration.core.fields import MessageField
 from nova_credentials import VERSION
 from nova_credentials.messages import Message
 
+if TYPE_CHECKING:  # an extra
+    from redis import Redis
+
 # Seconds to connect to Redis and to wait for its answer, so that a page doesn't hang; workers ask for a task for 1 s.
 REDIS_TIMEOUTS = {"socket_connect_timeout": 2.0, "socket_timeout": 5.0}
 
@@ -42,7 +45,6 @@ def list_redis_errors() -> tuple[type[Exception], ...]:
 
 QUEUE_ERRORS = list_redis_errors()
 
-
 FORGOTTEN_AFTER = timedelta(days=1)
 # The schema migrations that this release knows, as (app, name). Read as the process starts: another release may be
 # installed over its files.
@@ -51,9 +53,6 @@ KNOWN_MIGRATIONS = frozenset(
     for app in ("credentials", "migration")
     for found in iter_modules([str(Path(__file__).parents[2] / app / "migrations")])
 )
-
-if TYPE_CHECKING:  # an extra
-    from redis import Redis
 
 
 def _describe_process() -> dict[str, Any]:

@@ -29,7 +29,7 @@ from django.utils.crypto import salted_hmac
 
 from credentials.shown_names import escape_invisible
 from migration.core.audit import AuditCode, AuditEvent
-from migration.core.refused_acts import limit
+from migration.core.refused_acts import refusal_limit
 from migration.people.models import PasswordPlace, WrongPassword
 from migration.people.second_factors import accept_password_or_code
 from nova_credentials.messages import Sentence
@@ -218,7 +218,7 @@ def record_failed_login(
     shut_out = count >= settings.AXES_FAILURE_LIMIT or address_locked
     # Anybody can make up names without end. The audit has the number of what is left out here. By the record that locks
     # the address somebody can end that lock.
-    if not username and not address_locked and not limit.admits_made_up_name(address):
+    if not username and not address_locked and not refusal_limit.admits_made_up_name(address):
         return
     WrongPassword.objects.create(
         username=username, address=address, place=PasswordPlace.LOGIN, shut_out=shut_out

@@ -52,9 +52,9 @@ RETRY_POLL_SECONDS = 0.5
 BATCH_SECONDS = 60.0
 
 # Items that failed and may succeed at another try.
-ItemsToRetry = list["RunItem"]
+ItemsToRetry = list[RunItem]
 # Gives each item of a batch, by its client's id, an outcome, or leaves it open; a batch may be done twice.
-Work: TypeAlias = "Callable[[Run, dict[int, RunItem]], ItemsToRetry]"
+Work: TypeAlias = Callable[[Run, dict[int, RunItem]], ItemsToRetry]
 # What each kind of run does.
 WORK: dict[str, Work] = {}
 
@@ -67,190 +67,6 @@ def works_on(*kinds: Run.Kind) -> Callable[[Work], Work]:
         return work
 
     return register
-
-
-class ItemFailedError(MessageError):
-    """The client stays as it is, wholly or in part: the message says why."""
-
-    def __init__(self, message: Message, error_class: str = ErrorClass.CONFLICT) -> None:
-        super().__init__(message)
-        self.error_class = error_class
-
-
-def process_one_by_one(
-    run: Run,
-    items: dict[int, RunItem],
-    work: Callable[[int], tuple[Outcome, Message | None]],
-) -> ItemsToRetry:
-    """Give each item the outcome of `work`; leave it open if the run or AWS writes stop, or BATCH_SECONDS are over.
-
-    Returns the items that may succeed at another try.
-
-    `work` is called with the client's id, and may raise `ItemFailedError` and `Client.DoesNotExist`.
-    """
-    until = time.monotonic() + BATCH_SECONDS
-    for pk, item in items.items():
-        if (
-            time.monotonic() > until
-            or not Run.objects.is_running(run.pk)
-            or find_write_refusal() is not None
-        ):
-            item.set_next_try_now()
-            continue
-        try:
-            item.outcome, item.message = work(pk)
-        except ItemFailedError as refusal:
-            item.outcome, item.error_class = Outcome.FAILED, refusal.error_class
-            item.message = refusal.message
-        except Client.DoesNotExist:
-            item.outcome, item.message = Outcome.SKIPPED, CLIENT_NOT_THERE()
-    return [
-        item
-        for item in items.values()
-        if item.outcome == Outcome.FAILED and item.error_class in TRANSIENT
-    ]
-
-
-# A batch is leased to one worker, and comes free when that one dies.
-
-# The run's number and the batch's number share the 64 bits of one lease's key.
-BATCH_BITS = 24
-# The batch number of the lease that the one worker holds that waits for items to be retried.
-RETRY_LOCK = (1 << BATCH_BITS) - 1
-# The largest key of PostgreSQL's bigint.
-LAST_KEY = 2**63 - 1
-# More than all workers together hold at any time, so that a free one is among them.
-CANDIDATE_BATCHES = 64
-# From batch to batch by the index of items, no farther than is asked for: not every item of a long run is looked at.
-NEXT_BATCH = """
-SELECT batch FROM migration_runitem AS item
-WHERE run_id = %(run)s AND outcome = '' AND (next_try_at IS NULL OR next_try_at <= %(now)s) AND batch > {last}
-ORDER BY batch LIMIT 1
-"""
-FREE_BATCHES = f"""
-WITH RECURSIVE candidate (batch) AS (
-    ({NEXT_BATCH.format(last=-1)})
-    UNION ALL SELECT ({NEXT_BATCH.format(last="candidate.batch")}) FROM candidate WHERE batch IS NOT NULL
-)
-SELECT batch FROM candidate WHERE batch IS NOT NULL AND {NOBODY_HOLDS_BATCH} LIMIT %(most)s
-"""  # noqa: S608  # constants
-
-
-def held_batches(run_id: int) -> set[int]:
-    """Return the numbers of the run's batches that workers hold now, on whichever host."""
-    first = run_id << BATCH_BITS
-    return {key - first for key in list_held(LeaseKind.BATCH, first, first | RETRY_LOCK)}
-
-
-def list_runs_in_work() -> set[int]:
-    """Return the ids of the runs of which workers hold batches now, on whichever host."""
-    return {key >> BATCH_BITS for key in list_held(LeaseKind.BATCH, 0, LAST_KEY)}
-
-
-def is_in_work(run_id: int) -> Q:
-    """Return the condition that an item of the run is in a batch that a worker holds now. One look at all leases."""
-    first = run_id << BATCH_BITS
-    query = f"SELECT (key - %s)::int FROM ({HELD_LEASES}) AS held"  # noqa: S608  # constants
-    values = [first, LeaseKind.BATCH, first, first | (RETRY_LOCK - 1)]
-    held = RawSQL(query, values, output_field=IntegerField())  # noqa: S611  # constants
-    return Q(In(F("batch"), held))
-
-
-def count_in_work(runs: Collection[Run]) -> dict[int, int]:
-    """Return the id of each of the runs -> the number of its open items that workers hold now."""
-    pks = [run.pk for run in runs if run.finished_at is None]
-    if not pks:
-        return {}
-    held = list_held(LeaseKind.BATCH, min(pks) << BATCH_BITS, max(pks) << BATCH_BITS | RETRY_LOCK)
-    in_work = Q(pk__in=[])
-    for key in held:
-        run_id, batch = key >> BATCH_BITS, key & RETRY_LOCK
-        if run_id in pks and batch != RETRY_LOCK:
-            in_work |= Q(run=run_id, batch=batch)
-    items = RunItem.objects.open().filter(in_work).order_by().values_list("run")
-    return dict(items.annotate(n=Count("pk")))
-
-
-@contextmanager
-def lock_free_batch(run_id: int) -> Iterator[int | None]:
-    """Lease the first batch with free items that no worker holds, and give its number; None where there is none."""
-    due: dict[str, int | str | datetime] = {
-        "run": run_id,
-        "now": timezone.now(),
-        "kind": LeaseKind.BATCH,
-        "first": run_id << BATCH_BITS,
-        "most": CANDIDATE_BATCHES,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(FREE_BATCHES, due)
-        free = [batch for (batch,) in cursor.fetchall()]
-    for batch in free:
-        with try_lock_batch(run_id, batch) as leased:
-            if leased:
-                yield batch
-                return
-    yield None
-
-
-@contextmanager
-def try_lock_batch(run_id: int, batch: int) -> Iterator[bool]:
-    """Try to lease the batch until the block ends; gives whether it worked. It ends too when the process dies."""
-    with try_lease(LeaseKind.BATCH, run_id << BATCH_BITS | batch, delete_row=True) as leased:
-        yield leased
-
-
-def skip_free_items_of_stopped_run(run: Run, *, why: Message | None = None) -> None:
-    """Skip the open items of a stopped run, except in batches that a worker still holds: that worker skips the rest.
-
-    They say why; without `why` that the run was stopped.
-    """
-    # The state is checked in the same statement, as the run may be retried at any time.
-    stopped = run.items.open().filter(run__state=Run.State.STOPPED)
-    free = stopped.exclude(batch__in=held_batches(run.pk))
-    # A worker that was killed may have moved them, and not noted it.
-    made = PhaseChange.objects.filter(run=run)
-    note = made.filter(client_id=OuterRef("client_id")).values("note")[:1]
-    free.filter(_is_client_of(made)).update(
-        outcome=Outcome.MOVED, message=Subquery(note), finished_at=timezone.now()
-    )
-    free.update(
-        outcome=Outcome.SKIPPED,
-        message=why or RUN_STOPPED(),
-        finished_at=timezone.now(),
-    )
-    run.finish_if_done()
-
-
-def _is_client_of(moves: QuerySet[PhaseChange]) -> Func:
-    """Return the condition that an item's client is in one of the moves, which are read once and not for each item."""
-    ids = ArraySubquery(moves.order_by().values("client_id"))
-    condition = "%(expressions)s)"
-    return Func(
-        F("client_id"), ids, template=condition, arg_joiner=" = ANY(", output_field=BooleanField()
-    )
-
-
-def finish_inline(run: Run, *, interrupted: threading.Event | None = None) -> None:
-    """Work on the run in this process until it is finished, or `interrupted` is set and the batches in work are done.
-
-    A run that is interrupted, so or by an error, is stopped: its open items are left out and say why. While this site
-    may not write to AWS it stays open, and workers go on with it afterwards.
-    """
-    try:
-        work_on_run(run_id=run.pk, interrupted=interrupted)
-    except BaseException:
-        _stop_interrupted(run)
-        raise
-    if interrupted and interrupted.is_set():
-        _stop_interrupted(run)
-    run.refresh_from_db()
-
-
-def _stop_interrupted(run: Run) -> None:
-    """Stop the run if it is not over: left open, its items would wait for workers, which may not be there."""
-    with suppress(StaleRunError):
-        run.stop(by=None)
-    skip_free_items_of_stopped_run(run, why=RUN_INTERRUPTED())
 
 
 def work_on_run(
@@ -403,3 +219,187 @@ def _schedule_retry(run: Run, item: RunItem) -> None:
     if item.attempts + 1 < run.tries:
         item.set_next_try()
         item.comparison_status = ""
+
+
+class ItemFailedError(MessageError):
+    """The client stays as it is, wholly or in part: the message says why."""
+
+    def __init__(self, message: Message, error_class: str = ErrorClass.CONFLICT) -> None:
+        super().__init__(message)
+        self.error_class = error_class
+
+
+def process_one_by_one(
+    run: Run,
+    items: dict[int, RunItem],
+    work: Callable[[int], tuple[Outcome, Message | None]],
+) -> ItemsToRetry:
+    """Give each item the outcome of `work`; leave it open if the run or AWS writes stop, or BATCH_SECONDS are over.
+
+    Returns the items that may succeed at another try.
+
+    `work` is called with the client's id, and may raise `ItemFailedError` and `Client.DoesNotExist`.
+    """
+    until = time.monotonic() + BATCH_SECONDS
+    for pk, item in items.items():
+        if (
+            time.monotonic() > until
+            or not Run.objects.is_running(run.pk)
+            or find_write_refusal() is not None
+        ):
+            item.set_next_try_now()
+            continue
+        try:
+            item.outcome, item.message = work(pk)
+        except ItemFailedError as refusal:
+            item.outcome, item.error_class = Outcome.FAILED, refusal.error_class
+            item.message = refusal.message
+        except Client.DoesNotExist:
+            item.outcome, item.message = Outcome.SKIPPED, CLIENT_NOT_THERE()
+    return [
+        item
+        for item in items.values()
+        if item.outcome == Outcome.FAILED and item.error_class in TRANSIENT
+    ]
+
+
+def finish_inline(run: Run, *, interrupted: threading.Event | None = None) -> None:
+    """Work on the run in this process until it is finished, or `interrupted` is set and the batches in work are done.
+
+    A run that is interrupted, so or by an error, is stopped: its open items are left out and say why. While this site
+    may not write to AWS it stays open, and workers go on with it afterwards.
+    """
+    try:
+        work_on_run(run_id=run.pk, interrupted=interrupted)
+    except BaseException:
+        _stop_interrupted(run)
+        raise
+    if interrupted and interrupted.is_set():
+        _stop_interrupted(run)
+    run.refresh_from_db()
+
+
+def _stop_interrupted(run: Run) -> None:
+    """Stop the run if it is not over: left open, its items would wait for workers, which may not be there."""
+    with suppress(StaleRunError):
+        run.stop(by=None)
+    skip_free_items_of_stopped_run(run, why=RUN_INTERRUPTED())
+
+
+def skip_free_items_of_stopped_run(run: Run, *, why: Message | None = None) -> None:
+    """Skip the open items of a stopped run, except in batches that a worker still holds: that worker skips the rest.
+
+    They say why; without `why` that the run was stopped.
+    """
+    # The state is checked in the same statement, as the run may be retried at any time.
+    stopped = run.items.open().filter(run__state=Run.State.STOPPED)
+    free = stopped.exclude(batch__in=held_batches(run.pk))
+    # A worker that was killed may have moved them, and not noted it.
+    made = PhaseChange.objects.filter(run=run)
+    note = made.filter(client_id=OuterRef("client_id")).values("note")[:1]
+    free.filter(_is_client_of(made)).update(
+        outcome=Outcome.MOVED, message=Subquery(note), finished_at=timezone.now()
+    )
+    free.update(
+        outcome=Outcome.SKIPPED,
+        message=why or RUN_STOPPED(),
+        finished_at=timezone.now(),
+    )
+    run.finish_if_done()
+
+
+def _is_client_of(moves: QuerySet[PhaseChange]) -> Func:
+    """Return the condition that an item's client is in one of the moves, which are read once and not for each item."""
+    ids = ArraySubquery(moves.order_by().values("client_id"))
+    condition = "%(expressions)s)"
+    return Func(
+        F("client_id"), ids, template=condition, arg_joiner=" = ANY(", output_field=BooleanField()
+    )
+
+
+# A batch is leased to one worker, and comes free when that one dies.
+
+# The run's number and the batch's number share the 64 bits of one lease's key.
+BATCH_BITS = 24
+# The batch number of the lease that the one worker holds that waits for items to be retried.
+RETRY_LOCK = (1 << BATCH_BITS) - 1
+# The largest key of PostgreSQL's bigint.
+LAST_KEY = 2**63 - 1
+# More than all workers together hold at any time, so that a free one is among them.
+CANDIDATE_BATCHES = 64
+# From batch to batch by the index of items, no farther than is asked for: not every item of a long run is looked at.
+NEXT_BATCH = """
+SELECT batch FROM migration_runitem AS item
+WHERE run_id = %(run)s AND outcome = '' AND (next_try_at IS NULL OR next_try_at <= %(now)s) AND batch > {last}
+ORDER BY batch LIMIT 1
+"""
+FREE_BATCHES = f"""
+WITH RECURSIVE candidate (batch) AS (
+    ({NEXT_BATCH.format(last=-1)})
+    UNION ALL SELECT ({NEXT_BATCH.format(last="candidate.batch")}) FROM candidate WHERE batch IS NOT NULL
+)
+SELECT batch FROM candidate WHERE batch IS NOT NULL AND {NOBODY_HOLDS_BATCH} LIMIT %(most)s
+"""  # noqa: S608  # constants
+
+
+def held_batches(run_id: int) -> set[int]:
+    """Return the numbers of the run's batches that workers hold now, on whichever host."""
+    first = run_id << BATCH_BITS
+    return {key - first for key in list_held(LeaseKind.BATCH, first, first | RETRY_LOCK)}
+
+
+def list_runs_in_work() -> set[int]:
+    """Return the ids of the runs of which workers hold batches now, on whichever host."""
+    return {key >> BATCH_BITS for key in list_held(LeaseKind.BATCH, 0, LAST_KEY)}
+
+
+def is_in_work(run_id: int) -> Q:
+    """Return the condition that an item of the run is in a batch that a worker holds now. One look at all leases."""
+    first = run_id << BATCH_BITS
+    query = f"SELECT (key - %s)::int FROM ({HELD_LEASES}) AS held"  # noqa: S608  # constants
+    values = [first, LeaseKind.BATCH, first, first | (RETRY_LOCK - 1)]
+    held = RawSQL(query, values, output_field=IntegerField())  # noqa: S611  # constants
+    return Q(In(F("batch"), held))
+
+
+def count_in_work(runs: Collection[Run]) -> dict[int, int]:
+    """Return the id of each of the runs -> the number of its open items that workers hold now."""
+    pks = [run.pk for run in runs if run.finished_at is None]
+    if not pks:
+        return {}
+    held = list_held(LeaseKind.BATCH, min(pks) << BATCH_BITS, max(pks) << BATCH_BITS | RETRY_LOCK)
+    in_work = Q(pk__in=[])
+    for key in held:
+        run_id, batch = key >> BATCH_BITS, key & RETRY_LOCK
+        if run_id in pks and batch != RETRY_LOCK:
+            in_work |= Q(run=run_id, batch=batch)
+    items = RunItem.objects.open().filter(in_work).order_by().values_list("run")
+    return dict(items.annotate(n=Count("pk")))
+
+
+@contextmanager
+def lock_free_batch(run_id: int) -> Iterator[int | None]:
+    """Lease the first batch with free items that no worker holds, and give its number; None where there is none."""
+    due: dict[str, int | str | datetime] = {
+        "run": run_id,
+        "now": timezone.now(),
+        "kind": LeaseKind.BATCH,
+        "first": run_id << BATCH_BITS,
+        "most": CANDIDATE_BATCHES,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(FREE_BATCHES, due)
+        free = [batch for (batch,) in cursor.fetchall()]
+    for batch in free:
+        with try_lock_batch(run_id, batch) as leased:
+            if leased:
+                yield batch
+                return
+    yield None
+
+
+@contextmanager
+def try_lock_batch(run_id: int, batch: int) -> Iterator[bool]:
+    """Try to lease the batch until the block ends; gives whether it worked. It ends too when the process dies."""
+    with try_lease(LeaseKind.BATCH, run_id << BATCH_BITS | batch, delete_row=True) as leased:
+        yield leased

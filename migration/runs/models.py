@@ -202,7 +202,7 @@ RUN_ENDED_BY_STOP = Sentence(
     one="%(run)s was stopped: one client, %(left)s not begun, %(failed)s failed, %(refused)s refused,"
     " %(differ)s differs.",
 )
-RUNS = {
+RUN_NAMES = {
     "migrate": Sentence("run_migrate", "Migration %(id)s"),
     "push": Sentence("run_push", "Push %(id)s"),
     "compare": Sentence("run_compare", "Comparison %(id)s"),
@@ -401,7 +401,7 @@ class Run(models.Model):
     @property
     def name_message(self) -> Message:
         """Return its kind and number as part of a sentence."""
-        return RUNS[self.kind](id=str(self.pk))
+        return RUN_NAMES[self.kind](id=str(self.pk))
 
     @classmethod
     def start(

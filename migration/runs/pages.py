@@ -44,8 +44,7 @@ from migration.core.pages import (
 from migration.core.rates import Rate
 from migration.core.sentences import LOGINS_NOT_REACHED, NOT_OURS, NOVA_WROTE, PUSH_TAKES_TOO_LONG
 from migration.core.text import make_csv_line
-from migration.runs import engine
-from migration.runs.engine import count_in_work
+from migration.runs.engine import count_in_work, is_in_work, skip_free_items_of_stopped_run
 from migration.runs.failures import count_failed_clients, select_current_failures
 from migration.runs.items import (
     CAN_BE_RETRIED,
@@ -197,7 +196,7 @@ def _select_items(run: Run, tab: str) -> QuerySet[Any]:
     """Select the items of the tab, each with whether a worker has it and whether its rows were mended."""
     items: QuerySet[Any] = RunItem.objects.filter(TABS[tab][1], run=run)
     # Of a run that is over there is no lease to look at.
-    held = Q(pk__in=[]) if run.finished_at else is_due() & engine.is_in_work(run.pk)
+    held = Q(pk__in=[]) if run.finished_at else is_due() & is_in_work(run.pk)
     items = items.annotate(
         is_held=ExpressionWrapper(held, BooleanField()), is_mended=was_written_since_refusal()
     )
@@ -332,7 +331,7 @@ class CompareAllView(AdminView):
 def stop_run(run: Run, *, by: User) -> None:
     """Stop the run and skip the items that no worker has begun."""
     run.stop(by=by)
-    engine.skip_free_items_of_stopped_run(run)
+    skip_free_items_of_stopped_run(run)
 
 
 ORDERS: dict[str, Callable[..., None]] = {
