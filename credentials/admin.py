@@ -24,7 +24,7 @@ from credentials.forms import (
 )
 from credentials.localization import localize
 from credentials.models import Client, Credential, save_columns
-from credentials.onboarding_views import (
+from credentials.onboarding import (
     CheckOnboardingView,
     MailServerFieldsView,
     OnboardClientView,

@@ -1,4 +1,4 @@
-"""Copies a document into a client's rows, each to the row that it came from."""
+"""Copies values from a client's document into the rows that they came from, purged ones too. Deletes no row."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from credentials import sentences
 from credentials.models import (
     CREDENTIAL_MODELS,
     Client,
@@ -22,72 +21,14 @@ from credentials.refusals import insert_rows
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialRow, CredentialType, map_to_json_keys
 from nova_credentials.document import Document, Extra
-from nova_credentials.messages import Message, MessageError
-
-# Decides which credential row belongs to which login of a document. Pure: reads and writes no table.
-
-Key = Callable[[Credential | CredentialRow], Hashable]
-
-
-class RowMatch(NamedTuple):
-    """Rows with their logins, logins that have no row, and rows that have no login."""
-
-    pairs: list[tuple[Credential, CredentialRow]]
-    new_logins: list[CredentialRow]
-    unmatched_rows: list[Credential]
-
-
-def match_rows(
-    rows: Sequence[Credential], logins: Sequence[CredentialRow], *, by_destination: bool = False
-) -> RowMatch:
-    """Pair the rows of one type with a document's logins of that type.
-
-    The primary ones belong together, then those with a label that no other has, then the rest in their order.
-    `by_destination` puts first those with a destination that no other has: a secret that is written into a row which
-    keeps its own host belongs to that host, even if NOVA made another row the primary one meanwhile.
-    """
-    keys: list[Key] = [_key_of_primary, _unique_key(_key_of_label, rows, logins), _same_key]
-    if by_destination and rows:
-        keys.insert(0, _unique_key(attrgetter(*rows[0].DESTINATION_FIELDS), rows, logins))
-    match = RowMatch([], list(logins), list(rows))
-    for key in keys:
-        for row in list(match.unmatched_rows):
-            keys_left = [key(login) for login in match.new_logins]
-            if (wanted := key(row)) is not None and wanted in keys_left:
-                match.pairs.append((row, match.new_logins.pop(keys_left.index(wanted))))
-                match.unmatched_rows.remove(row)
-    return match
-
-
-def _key_of_primary(entry: Credential | CredentialRow) -> bool | None:
-    return entry.is_primary or None
-
-
-def _key_of_label(entry: Credential | CredentialRow) -> str | None:
-    return None if entry.is_primary else entry.label
-
-
-def _same_key(entry: Credential | CredentialRow) -> bool:
-    """Return the same key for every row: rows that nothing else paired are then paired in their order."""
-    return True
-
-
-def _unique_key(
-    key: Key,
-    rows: Iterable[Credential | CredentialRow],
-    logins: Iterable[Credential | CredentialRow],
-) -> Key:
-    """Return `key`, but None for every entry whose key another row or another login has too."""
-    counts = [Counter(map(key, entries)) for entries in (rows, logins)]
-    unique = {value for value in counts[0] if counts[0][value] == counts[1][value] == 1}
-    return lambda entry: key(entry) if key(entry) in unique else None
-
-
-# Copies values from a client's document into its rows, and into purged rows to make one. Deletes no row.
-
+from nova_credentials.messages import Message, MessageError, Sentence
 
 # Stands for a column's default, which was not read. PostgreSQL can't store it, so every value differs from it.
 NO_VALUE = "\0"
+
+NO_ROW_IN_AWS = Sentence("no_row_in_aws", "AWS holds no %(row)s of %(slug)s.")
+
+Key = Callable[[Credential | CredentialRow], Hashable]
 
 
 class RowNotInAwsError(MessageError, LookupError):
@@ -130,14 +71,17 @@ def copy_document_into_rows(
     return lacking
 
 
-def list_rows_missing_in_document(client: Client, document: Document) -> list[Message]:
-    """Name the rows that `copy_document_into_rows` would find no login for. Raises `DocumentError`."""
-    read = documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
-    return [
-        row.make_row_name_message()
-        for credential_type, rows in client.credentials_by_type().items()
-        for row in match_rows(rows, read.of_type(credential_type)).unmatched_rows
-    ]
+def _add_row(
+    client: Client, credential_type: CredentialType, login: CredentialRow, extra: Extra
+) -> None:
+    row = CREDENTIAL_MODELS[credential_type]()
+    row.client_id = client.pk
+    for name in map_to_json_keys(type(login)):
+        setattr(row, name, getattr(login, name))
+    insert_rows(type(row), [row])
+    mapped = list_document_columns(client.nova_columns or (), row.NOVA_TABLE)
+    row.extra = dict.fromkeys((column.name for column in mapped), NO_VALUE)
+    write_extra(row, extra)
 
 
 def _pair_extras(
@@ -155,6 +99,16 @@ def _copy_extra(row: Client | Credential, extra: Extra, *, purged_alone: bool) -
     write_extra(row, {name: extra[name] for name in names if name in extra})
 
 
+def list_rows_missing_in_document(client: Client, document: Document) -> list[Message]:
+    """Name the rows that `copy_document_into_rows` would find no login for. Raises `DocumentError`."""
+    read = documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
+    return [
+        row.make_row_name_message()
+        for credential_type, rows in client.credentials_by_type().items()
+        for row in match_rows(rows, read.of_type(credential_type)).unmatched_rows
+    ]
+
+
 def read_purged_secrets(client: Client, document: Document) -> dict[Credential, dict[str, str]]:
     """Return AWS's secret values, by column, for each of the client's rows that has only pointers to them.
 
@@ -169,7 +123,7 @@ def read_purged_secrets(client: Client, document: Document) -> dict[Credential, 
                 found[row] = {name: getattr(login, name) for name in row.SECRET_FIELDS}
         if lacking := [row for row in match.unmatched_rows if is_purged(row)]:
             raise RowNotInAwsError(
-                sentences.NO_ROW_IN_AWS(row=lacking[0].make_row_name_message(), slug=client.slug)
+                NO_ROW_IN_AWS(row=lacking[0].make_row_name_message(), slug=client.slug)
             )
     return found
 
@@ -193,9 +147,7 @@ def pick_values_behind_pointers(
     for row in list_all_rows(client):
         names, theirs = list_purged_extras(row), in_aws.get(row, {})
         if not all(name in theirs for name in names):
-            raise RowNotInAwsError(
-                sentences.NO_ROW_IN_AWS(row=row.make_row_name_message(), slug=client.slug)
-            )
+            raise RowNotInAwsError(NO_ROW_IN_AWS(row=row.make_row_name_message(), slug=client.slug))
         found[row] = {name: theirs[name] for name in names}
     return found
 
@@ -218,14 +170,46 @@ def build_document_with_secrets(
     return client.build_document()
 
 
-def _add_row(
-    client: Client, credential_type: CredentialType, login: CredentialRow, extra: Extra
-) -> None:
-    row = CREDENTIAL_MODELS[credential_type]()
-    row.client_id = client.pk
-    for name in map_to_json_keys(type(login)):
-        setattr(row, name, getattr(login, name))
-    insert_rows(type(row), [row])
-    mapped = list_document_columns(client.nova_columns or (), row.NOVA_TABLE)
-    row.extra = dict.fromkeys((column.name for column in mapped), NO_VALUE)
-    write_extra(row, extra)
+class RowMatch(NamedTuple):
+    """Rows with their logins, logins that have no row, and rows that have no login."""
+
+    pairs: list[tuple[Credential, CredentialRow]]
+    new_logins: list[CredentialRow]
+    unmatched_rows: list[Credential]
+
+
+def match_rows(
+    rows: Sequence[Credential], logins: Sequence[CredentialRow], *, by_destination: bool = False
+) -> RowMatch:
+    """Pair the rows of one type with a document's logins of that type.
+
+    The primary ones belong together, then those with a label that no other has, then the rest in their order.
+    `by_destination` puts first those with a destination that no other has: a secret that is written into a row which
+    keeps its own host belongs to that host, even if NOVA made another row the primary one meanwhile.
+    """
+    keys: list[Key] = [
+        lambda entry: entry.is_primary or None,
+        _unique_key(lambda entry: None if entry.is_primary else entry.label, rows, logins),
+        lambda _entry: True,
+    ]
+    if by_destination and rows:
+        keys.insert(0, _unique_key(attrgetter(*rows[0].DESTINATION_FIELDS), rows, logins))
+    match = RowMatch([], list(logins), list(rows))
+    for key in keys:
+        for row in list(match.unmatched_rows):
+            keys_left = [key(login) for login in match.new_logins]
+            if (wanted := key(row)) is not None and wanted in keys_left:
+                match.pairs.append((row, match.new_logins.pop(keys_left.index(wanted))))
+                match.unmatched_rows.remove(row)
+    return match
+
+
+def _unique_key(
+    key: Key,
+    rows: Iterable[Credential | CredentialRow],
+    logins: Iterable[Credential | CredentialRow],
+) -> Key:
+    """Return `key`, but None for every entry whose key another row or another login has too."""
+    counts = [Counter(map(key, entries)) for entries in (rows, logins)]
+    unique = {value for value in counts[0] if counts[0][value] == counts[1][value] == 1}
+    return lambda entry: key(entry) if key(entry) in unique else None

@@ -1,4 +1,4 @@
-"""Forms of clients and of their credentials, alone and inside a client's."""
+"""Masked forms over the credential tables: no secret leaves the server, and only what was changed is written."""
 
 from __future__ import annotations
 
@@ -35,18 +35,16 @@ from credentials.pointers import POINTER
 from credentials.refusals import insert_rows
 from credentials.secret_names import find_name_problem
 
-# Masked forms over the credential tables: no secret leaves the server, and only what was changed is written.
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.db import models
     from django_stubs_ext import StrOrPromise
 
-    RowForm = forms.ModelForm[models.Model]  # generic only in the stubs
+    # Generic only in the stubs.
+    AnyField = models.Field[Any, Any]
+    RowForm = forms.ModelForm[models.Model]
 else:
     RowForm = forms.ModelForm
 
+PORTS = {"min_value": 1, "max_value": 65535}
 # Always of one length, which says nothing of the secret's.
 MASK = "•" * 12
 
@@ -141,12 +139,10 @@ class ClientForm(ChangedFieldsForm):
     def clean(self) -> None:
         stamp = self.cleaned_data.get("revision", "")
         super().clean()
-        if self.instance.pk:
-            self._lock_rows(self.instance.pk, stamp)
-
-    def _lock_rows(self, client_id: int, stamp: str) -> None:
+        if not self.instance.pk:
+            return
         try:
-            Client.objects.lock_unchanged_rows(client_id, stamp=stamp)
+            Client.objects.lock_unchanged_rows(self.instance.pk, stamp=stamp)
         except RowsBusyError as error:
             text = _("Nothing was saved: %(problem)s")
             raise ValidationError(
@@ -249,15 +245,6 @@ class CredentialFormSet(PaginationInlineFormSet):
     ) -> Credential:
         save_columns(obj, form.changed_data)
         return obj
-
-
-# The logins of a client as inlines of its page: which fields they have, and that secrets are masked in them.
-
-if TYPE_CHECKING:
-    AnyField = models.Field[Any, Any]
-
-
-PORTS = {"min_value": 1, "max_value": 65535}
 
 
 class ChangeAwareFields(BaseModelAdminMixin):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -15,9 +15,7 @@ from credentials.models import CREDENTIAL_MODELS, Credential
 from credentials.onboarding import MAIL_SERVERS, SECTIONS, clean_addresses
 from nova_credentials.credential_types import CredentialType
 
-if TYPE_CHECKING:
-    AnyModel = type[models.Model]
-
+AnyModel = type[models.Model]
 
 CLIENT_COLUMNS = ("name", "description", "is_active")
 # The columns are those of the onboarding page, under the models' names: they are unique over all three types.

@@ -1,4 +1,4 @@
-"""Reads NOVA's first table, which holds one login of each type in a client's row."""
+"""Reads NOVA's first table, where there is one: a client and its database login in each row. Never writes it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from credentials.models import quote_name_for_parametrized_sql
 from credentials.shown_names import escape_name
 from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.tables import LEGACY_CREDENTIALS, STATEMENT_MARK
-
-# Holds what can be said of NOVA's legacy table, each sentence with the key under which it is stored.
 
 LEGACY_NO_PLAIN_TABLE = Sentence(
     "legacy_no_plain_table",
@@ -43,10 +41,6 @@ LEGACY_COLUMNS_RETYPED = Sentence(
     glue=", ",
 )
 LEGACY_BUSY = Sentence("legacy_busy", "Somebody has locked %(table)s; try again.")
-
-
-# Reads the rows of NOVA's legacy table, where there is one. Never writes it. Knows no phase.
-
 
 # A page waits for it.
 LOCK_TIMEOUT = "2s"

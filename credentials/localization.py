@@ -15,8 +15,7 @@ from django.utils.translation import gettext, ngettext
 from nova_credentials.messages import Message
 
 if TYPE_CHECKING:
-    from nova_credentials.messages import Value
-
+    from nova_credentials.messages import Value  # it is there for type checkers alone
 
 MINUTE = timedelta(minutes=1)
 

@@ -16,17 +16,16 @@ from typing import TYPE_CHECKING
 from django.db import DatabaseError, ProgrammingError, models
 from psycopg import errors
 
-from credentials import sentences
-from credentials.fields import NaiveUTCDateTimeField
 from credentials.models import (
     Client,
     DatabaseCredential,
     EmailCredential,
+    NaiveUTCDateTimeField,
     NovaColumn,
     read_columns_and_mappings,
 )
 from credentials.shown_names import escape_name
-from nova_credentials.messages import Message, MessageError, in_a_row
+from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.tables import NOVA_TABLES
 
 if TYPE_CHECKING:
@@ -75,6 +74,57 @@ class ColumnChange(StrEnum):
     NULLABLE = "column_nullable"
 
 
+# What is said of each, and what to do.
+COLUMN_CHANGES: dict[ColumnChange, Sentence] = {
+    ColumnChange.ADDED: Sentence(
+        "column_added",
+        "NOVA added the column %(table)s.%(column)s (%(type)s): say what it holds. On the page NOVA's tables, or:"
+        " manage.py map_column %(table)s.%(column)s secret, plain or ignore.",
+    ),
+    ColumnChange.MISSING: Sentence(
+        "column_missing",
+        "The column %(table)s.%(column)s is gone: this release can't work without it. Give NOVA's table the column back"
+        " under this name.",
+    ),
+    ColumnChange.RENAMED: Sentence(
+        "column_renamed",
+        "The column %(table)s.%(column)s is gone, and %(new)s is new there: it was probably renamed. Give it its old"
+        " name back.",
+    ),
+    ColumnChange.RETYPED: Sentence(
+        "column_retyped",
+        "The column %(table)s.%(column)s has the type %(type)s now, which this release can't read as before. Give it"
+        " its old type back.",
+    ),
+    ColumnChange.TABLE_MISSING: Sentence(
+        "table_missing", "The table %(table)s is gone. Give NOVA's database the table back."
+    ),
+    ColumnChange.MAPPED_MISSING: Sentence(
+        "mapped_column_missing",
+        "The mapped column %(table)s.%(column)s is gone. Give it back, or if nobody needs its values any more:"
+        " manage.py map_column %(table)s.%(column)s ignore.",
+    ),
+    ColumnChange.MAPPED_RETYPED: Sentence(
+        "mapped_column_retyped",
+        "The mapped column %(table)s.%(column)s has the type %(type)s now, and only text can be mapped. Give it its old"
+        " type back, or: manage.py map_column %(table)s.%(column)s ignore.",
+    ),
+    ColumnChange.WIDENED: Sentence(
+        "column_widened",
+        "The column %(table)s.%(column)s is wider now (%(type)s). Nothing has to be done; the site's forms keep the old"
+        " limit.",
+    ),
+    ColumnChange.NARROWED: Sentence(
+        "column_narrowed",
+        "The column %(table)s.%(column)s is narrower now (%(type)s). Nothing has to be done; values that no longer fit"
+        " are refused when they are saved.",
+    ),
+    ColumnChange.NULLABLE: Sentence(
+        "column_nullable",
+        "The column %(table)s.%(column)s may be NULL now. Nothing has to be done; a client with NULL there is not"
+        " pushed.",
+    ),
+}
 # Until one of these is put right, no document can be trusted: nothing is pushed, and comparisons can't check.
 BREAKING = (
     ColumnChange.MISSING,
@@ -195,7 +245,7 @@ def _find_changes(columns: tuple[NovaColumn, ...]) -> Iterator[FoundChange]:
     for table in NOVA_TABLES:
         there = {c.name: c for c in columns if c.table == table and c.type is not None}
         if not there:
-            message = sentences.COLUMN_CHANGES[ColumnChange.TABLE_MISSING](table=table)
+            message = COLUMN_CHANGES[ColumnChange.TABLE_MISSING](table=table)
             yield FoundChange(ColumnChange.TABLE_MISSING, table, "", message)
             continue
         yield from _find_changes_of_known(table, there)
@@ -271,5 +321,5 @@ def _make_change(change: ColumnChange, column: NovaColumn, **more: str) -> Found
 
 
 def _name_change(change: ColumnChange, table: str, name: str, **more: str) -> FoundChange:
-    sentence = sentences.COLUMN_CHANGES[change]
+    sentence = COLUMN_CHANGES[change]
     return FoundChange(change, table, name, sentence(table=table, column=escape_name(name), **more))

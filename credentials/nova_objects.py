@@ -11,12 +11,10 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+
+from django.db.backends.utils import CursorWrapper
 
 from nova_credentials.tables import COUNT_WRITE, NOVA_TABLES
-
-if TYPE_CHECKING:
-    from django.db.backends.utils import CursorWrapper
 
 
 class ObjectKind(StrEnum):

@@ -1,25 +1,34 @@
-"""The steps in which a client is added, and what is said meanwhile."""
+"""Onboarding: the page that makes a client with its first logins, and its answers to what is typed into it.
+
+No secret is in anything that it sends. Knows no phase.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, cast
 
 from django import forms
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
+from django.db import transaction
 from django.forms import BoundField
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, override
+from django.views.generic.base import ContextMixin, TemplateResponseMixin, View
+from unfold.views import UnfoldModelAdminViewMixin
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from credentials.forms import ClientForm, CredentialForm, CredentialInline
+from credentials.localization import localize
 from credentials.models import (
     AwsCredential,
     Client,
@@ -27,8 +36,8 @@ from credentials.models import (
     DatabaseCredential,
     EmailCredential,
 )
-from credentials.prices import SECRET_A_MONTH
-from credentials.refusals import insert_rows
+from credentials.prices import SECRET_A_MONTH, TEN_THOUSAND_CALLS
+from credentials.refusals import RefusedByDatabaseError, convert_refusals, insert_rows
 from credentials.secret_names import configured_layout, find_name_problem, find_name_warning
 from nova_credentials import document as documents
 from nova_credentials.aws.regions import list_regions
@@ -37,65 +46,8 @@ from nova_credentials.credential_types import CredentialType
 if TYPE_CHECKING:
     from credentials.forms import AnyField
 
-
-# Hints beside the fields of the onboarding page: what may be a mistake, and is taken all the same. Never a secret.
-
-ACCESS_KEY_ID = re.compile(r"A[KS]IA[A-Z0-9]{16}")
-
-
-def hint_at_key_id(value: str) -> str:
-    """Return a hint where the value is not shaped like an AWS access key id, else nothing."""
-    if ACCESS_KEY_ID.fullmatch(value):
-        return ""
-    return _("AWS's access key ids are 20 capital letters and digits, and begin with AKIA")
-
-
-def hint_at_region(value: str) -> str:
-    """Return a hint where AWS has no region of this name, else nothing."""
-    if value in list_regions():
-        return ""
-    return _("AWS has no region “%(region)s”, as far as this site knows") % {"region": value}
-
-
-def hint_at_mail_user(value: str) -> str:
-    """Return a hint where the mail user is no mail address, else nothing."""
-    try:
-        validate_email(value)
-    except ValidationError:
-        return _("This is no mail address, which most providers want here")
-    return ""
-
-
-def hint_at_outer_blanks(value: str) -> str:
-    """Return a hint, which quotes nothing, where the secret begins or ends with a blank, else nothing."""
-    if value == value.strip():
-        return ""
-    return _(
-        "It begins or ends with a blank. If that is a mistake, type it again on the client's page"
-    )
-
-
-HINTS: dict[str, Callable[[str], str]] = {
-    "access_key_id": hint_at_key_id,
-    "region": hint_at_region,
-    "email_user": hint_at_mail_user,
-}
-
-
-def find_hints(form: CredentialForm) -> dict[str, str]:
-    """Return the hints at what was typed into the form, by field. Its secrets are hinted at once it is valid."""
-    found = {
-        name: hint(str(value).strip())
-        for name, hint in HINTS.items()
-        if name in form.fields and (value := form[name].value())
-    }
-    if form.is_bound and form.is_valid():
-        found |= {name: hint_at_outer_blanks(value) for name, value in form.typed_secrets().items()}
-    return {name: text for name, text in found.items() if text}
-
-
-# Onboarding: the forms that make a client with its first login of each type at once. Knows no phase.
-
+# Between the last key and the question to the server.
+TYPING_PAUSE = "input changed delay:300ms"
 
 # The mail providers that NOVA's tables name, and the hosts and ports of their mailboxes.
 PROVIDERS = [
@@ -236,18 +188,27 @@ class OnboardingForms:
             Client, NewClientForm, formfield_callback=_make_fields_by(admin, request)
         )
         self.client = cast("NewClientForm", client_form(data))
+        servers = MAIL_SERVERS.get(mail_provider, {})
+        mail_servers: dict[str, str | int | None] = {"email_provider": mail_provider}
+        mail_servers |= {name: servers.get(name) for name in MAIL_SERVER_FIELDS}
         self.logins: dict[CredentialType, NewLoginForm] = {}
         for credential_type, inline_class in SECTIONS.items():
             inline = inline_class(Client, admin.admin_site)
             if inline.has_add_permission(request, None):
-                is_mail = credential_type == CredentialType.EMAIL
-                self.logins[credential_type] = _make_login_form(
-                    inline,
-                    request,
+                form = forms.modelform_factory(
+                    inline.model,
+                    inline.form,
+                    inline.fields,
+                    formfield_callback=_make_fields_by(inline, request),
+                )
+                login = form(
                     data,
                     prefix=credential_type,
-                    initial=_mail_servers(mail_provider) if is_mail else None,
+                    initial=mail_servers if credential_type == CredentialType.EMAIL else None,
+                    empty_permitted=True,
+                    use_required_attribute=False,
                 )
+                self.logins[credential_type] = cast("NewLoginForm", login)
 
     @property
     def all_forms(self) -> list[ClientForm | CredentialForm]:
@@ -306,10 +267,6 @@ class OnboardingForms:
         """Return the slug as it was typed, without the blanks around it."""
         return (self.client["slug"].value() or "").strip()
 
-    @property
-    def slug_warning(self) -> str | None:
-        return find_name_warning(self.slug) if self.slug else None
-
     @cached_property
     def hints(self) -> dict[str, str]:
         """Return the hints beside the inputs, by the inputs' names."""
@@ -318,7 +275,7 @@ class OnboardingForms:
             for form in self.filled_logins.values()
             for name, hint in find_hints(form).items()
         }
-        if warning := self.slug_warning:
+        if self.slug and (warning := find_name_warning(self.slug)):
             found[self.client.add_prefix("slug")] = warning
         return found
 
@@ -338,10 +295,6 @@ class OnboardingForms:
         filled = self.filled_logins
         return [name for part, name in names.items() if part == "client" or part in filled]
 
-    @property
-    def dollars_a_month(self) -> Decimal:
-        return SECRET_A_MONTH * len(self.secret_names)
-
     def _is_too_large(self) -> bool:
         slug = self.client.instance.slug
         rows = {t: [form.instance] for t, form in self.filled_logins.items()}
@@ -352,26 +305,6 @@ class OnboardingForms:
         )
 
 
-def _make_login_form(
-    inline: CredentialInline,
-    request: HttpRequest,
-    data: Mapping[str, str] | None,
-    *,
-    prefix: str,
-    initial: dict[str, str | int | None] | None,
-) -> NewLoginForm:
-    form = forms.modelform_factory(
-        inline.model,
-        inline.form,
-        inline.fields,
-        formfield_callback=_make_fields_by(inline, request),
-    )
-    login = form(
-        data, prefix=prefix, initial=initial, empty_permitted=True, use_required_attribute=False
-    )
-    return cast("NewLoginForm", login)
-
-
 def _make_fields_by(
     admin: ModelAdmin[Client] | CredentialInline, request: HttpRequest
 ) -> Callable[[AnyField], forms.Field | None]:
@@ -379,6 +312,226 @@ def _make_fields_by(
     return partial(admin.formfield_for_dbfield, request=request)
 
 
-def _mail_servers(provider: str) -> dict[str, str | int | None]:
-    servers = MAIL_SERVERS.get(provider, {})
-    return {"email_provider": provider} | {name: servers.get(name) for name in MAIL_SERVER_FIELDS}
+class OnboardingView(UnfoldModelAdminViewMixin, TemplateResponseMixin, ContextMixin, View):
+    """The base of the onboarding views: it checks the permission and makes the forms for this user."""
+
+    model_admin: ModelAdmin[Client]
+    permission_required = "credentials.add_client"
+    title = gettext_lazy("Add a client")
+
+    def make_forms(
+        self, data: Mapping[str, str] | None = None, *, mail_provider: str = "gmail"
+    ) -> OnboardingForms:
+        """Return the forms of the logins that the user may add, filled with `data` where it is given."""
+        forms = OnboardingForms(self.model_admin, self.request, data, mail_provider=mail_provider)
+        _wire_inputs(forms)
+        if data is not None:
+            for form in forms.all_forms:
+                for field in form:
+                    field.hint = forms.hints.get(field.html_name)  # type: ignore[attr-defined]  # for the template
+        return forms
+
+
+class OnboardClientView(OnboardingView):
+    """The page that onboards a client. A subclass may extend `get_context_data` and act in `act_after_commit`."""
+
+    template_name = "admin/credentials/onboard.html"
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return self.show_page(self.make_forms())
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        forms = self.make_forms(request.POST)
+        if forms.logins and forms.is_valid() and (client := self.save_client(forms)):
+            return HttpResponseRedirect(
+                reverse("admin:credentials_client_change", args=[client.pk])
+            )
+        return self.show_page(forms)
+
+    def show_page(self, forms: OnboardingForms) -> HttpResponse:
+        """Show the forms, or lead to Django's own if the user may add a client but no login."""
+        if not forms.logins:
+            return HttpResponseRedirect(reverse("admin:credentials_client_add_form"))
+        titles = {
+            CredentialType.DATABASE: _("Database login"),
+            CredentialType.EMAIL: _("Mail login"),
+            CredentialType.AWS: _("AWS login"),
+        }
+        sections = [
+            {
+                "type": credential_type,
+                "title": capfirst(titles[credential_type]),
+                "form": form,
+                "fields": [field for field in form if field.name not in MAIL_SERVER_FIELDS],
+            }
+            for credential_type, form in forms.logins.items()
+        ]
+        context = self.get_context_data(
+            client=forms.client,
+            sections=sections,
+            mail_server_fields=forms.mail_server_fields,
+            secret_fields=",".join(forms.secret_fields),
+            error_count=sum(len(form.errors) for form in forms.all_forms),
+            refusals=forms.client.non_field_errors(),
+            **_summary_context(forms),
+        )
+        return self.render_to_response(context)
+
+    def save_client(self, forms: OnboardingForms) -> Client | None:
+        """Store the client with its logins and return it; return None, and say why, if the database refuses it."""
+        try:
+            with convert_refusals(), transaction.atomic():
+                client, rows = forms.save_client()
+                with override(None):  # the log is translated when it is read
+                    added = [
+                        {"name": str(row._meta.verbose_name), "object": str(row)} for row in rows
+                    ]
+                log = [{"added": {}}, *({"added": row} for row in added)]
+                self.model_admin.log_addition(self.request, client, log)
+                self.act_before_commit(client, forms)
+        except RefusedByDatabaseError as refusal:
+            problem = localize(refusal.message)
+            forms.add_refusal(_("Nothing was saved: %(problem)s") % {"problem": problem})
+            return None
+        text = _("%(name)s was added, with its %(logins)s.")
+        logins = ", ".join(str(row._meta.verbose_name) for row in rows)
+        messages.success(self.request, text % {"name": client.name, "logins": logins})
+        for hint in forms.describe_hints():
+            messages.warning(self.request, hint)
+        self.act_after_commit(client)
+        return client
+
+    def act_before_commit(self, client: Client, forms: OnboardingForms) -> None:
+        """Do what a subclass does with a new client in the transaction that stores it."""
+
+    def act_after_commit(self, client: Client) -> None:
+        """Do what a subclass does with a new client, once it is committed."""
+
+
+class CheckOnboardingView(OnboardingView):
+    """The answer while somebody types: the errors of the one field, and the secrets' names and cost."""
+
+    template_name = "admin/credentials/onboard_check.html"
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        typed = request.POST.dict()
+        for name in self.make_forms().secret_fields:
+            typed.pop(name, None)
+        forms = self.make_forms(typed)
+        filled = forms.filled_logins
+        for form in forms.logins.values():
+            form.empty_permitted = False  # so that its errors show, though it may still be left out
+        fields = [
+            _check_result(
+                field,
+                required=form is forms.client or form in filled.values(),
+                warning=forms.hints.get(field.html_name),
+            )
+            for form in forms.all_forms
+            for field in form
+            if field.html_name == request.headers.get("HX-Trigger-Name")
+            and field.html_name not in forms.secret_fields
+        ]
+        return self.render_to_response({"checked_fields": fields, **_summary_context(forms)})
+
+
+class MailServerFieldsView(OnboardingView):
+    """The inputs for hosts and ports, filled for the mail provider that was chosen."""
+
+    template_name = "admin/credentials/onboard_fields.html"
+
+    def has_permission(self) -> bool:
+        return bool(super().has_permission() and self.make_forms().mail_server_fields)
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        forms = self.make_forms(mail_provider=request.GET.get("email-email_provider", ""))
+        return self.render_to_response({"fields": forms.mail_server_fields})
+
+
+def _wire_inputs(forms: OnboardingForms) -> None:
+    """Have htmx check every input that is not a secret while it is typed into; describe each by its texts."""
+    for form in forms.all_forms:
+        for field in form:
+            attrs = field.field.widget.attrs
+            texts = ("helptext", "error") if field.help_text else ("error",)
+            attrs["aria-describedby"] = " ".join(f"{field.auto_id}_{text}" for text in texts)
+            if field.name == "email_provider":
+                servers = reverse("admin:credentials_client_add_mail")
+                attrs |= {"hx-get": servers, "hx-trigger": "change", "hx-target": "#mail-hosts"}
+            elif field.html_name not in forms.secret_fields:
+                check = reverse("admin:credentials_client_add_check")
+                attrs |= {"hx-post": check, "hx-trigger": TYPING_PAUSE}
+
+
+def _summary_context(forms: OnboardingForms) -> dict[str, object]:
+    """Return the names of the secrets that there will be, and AWS's prices in dollars."""
+    names = forms.secret_names
+    return {
+        "names": names,
+        "dollars": SECRET_A_MONTH * len(names),
+        "secret_a_month": SECRET_A_MONTH,
+        "ten_thousand_calls": TEN_THOUSAND_CALLS,
+    }
+
+
+def _check_result(field: BoundField, *, required: bool, warning: str | None) -> dict[str, object]:
+    """Return what the page shows beside a field; no error of one that is blank and may be left out."""
+    judged = required or field.data not in (None, "")
+    errors = field.errors if judged else []
+    return {"id": f"{field.auto_id}_error", "errors": errors, "warning": warning}
+
+
+# Hints beside the fields: what may be a mistake, and is taken all the same. They never quote a secret.
+
+ACCESS_KEY_ID = re.compile(r"A[KS]IA[A-Z0-9]{16}")
+
+
+def hint_at_key_id(value: str) -> str:
+    """Return a hint where the value is not shaped like an AWS access key id, else nothing."""
+    if ACCESS_KEY_ID.fullmatch(value):
+        return ""
+    return _("AWS's access key ids are 20 capital letters and digits, and begin with AKIA")
+
+
+def hint_at_region(value: str) -> str:
+    """Return a hint where AWS has no region of this name, else nothing."""
+    if value in list_regions():
+        return ""
+    return _("AWS has no region “%(region)s”, as far as this site knows") % {"region": value}
+
+
+def hint_at_mail_user(value: str) -> str:
+    """Return a hint where the mail user is no mail address, else nothing."""
+    try:
+        validate_email(value)
+    except ValidationError:
+        return _("This is no mail address, which most providers want here")
+    return ""
+
+
+def hint_at_outer_blanks(value: str) -> str:
+    """Return a hint, which quotes nothing, where the secret begins or ends with a blank, else nothing."""
+    if value == value.strip():
+        return ""
+    return _(
+        "It begins or ends with a blank. If that is a mistake, type it again on the client's page"
+    )
+
+
+HINTS: dict[str, Callable[[str], str]] = {
+    "access_key_id": hint_at_key_id,
+    "region": hint_at_region,
+    "email_user": hint_at_mail_user,
+}
+
+
+def find_hints(form: CredentialForm) -> dict[str, str]:
+    """Return the hints at what was typed into the form, by field. Its secrets are hinted at once it is valid."""
+    found = {
+        name: hint(str(value).strip())
+        for name, hint in HINTS.items()
+        if name in form.fields and (value := form[name].value())
+    }
+    if form.is_bound and form.is_valid():
+        found |= {name: hint_at_outer_blanks(value) for name, value in form.typed_secrets().items()}
+    return {name: text for name, text in found.items() if text}

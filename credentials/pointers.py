@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from credentials import sentences
 from credentials.models import (
     Client,
     Credential,
@@ -12,12 +11,20 @@ from credentials.models import (
     write_changed_values,
     write_extra,
 )
-from credentials.models.extras import Columns
+from credentials.models.columns import Columns
 from credentials.refusals import RefusedByDatabaseError
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.messages import Message
+from nova_credentials.messages import Message, Sentence
 
 POINTER = "aws-secretsmanager:"
+
+POINTER_IN_ROW = Sentence(
+    "pointer_in_row", "%(row)s holds a pointer (%(pointer)s…) instead of a secret."
+)
+POINTER_TOO_LONG = Sentence(
+    "pointer_too_long",
+    "%(column)s holds at most %(most)s characters, and the pointer to the secret needs %(n)s: widen the column.",
+)
 
 
 class PointerTooLongError(RefusedByDatabaseError):
@@ -66,7 +73,7 @@ def describe_row_with_pointer(client: Client) -> Message | None:
     """
     for row in list_all_rows(client):
         if list_purged_extras(row) or (isinstance(row, Credential) and is_purged(row)):
-            return sentences.POINTER_IN_ROW(row=row.make_row_name_message(), pointer=POINTER)
+            return POINTER_IN_ROW(row=row.make_row_name_message(), pointer=POINTER)
     return None
 
 
@@ -114,7 +121,7 @@ def _point_extras(
     for column in filled:
         if column.max_length is not None and column.max_length < len(pointer):
             raise PointerTooLongError(
-                sentences.POINTER_TOO_LONG(
+                POINTER_TOO_LONG(
                     column=column.shown_table_and_name, most=column.max_length, n=len(pointer)
                 )
             )

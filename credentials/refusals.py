@@ -10,11 +10,18 @@ from contextlib import contextmanager
 from django.db import DatabaseError
 from django.db.models import Model
 
-from credentials import sentences
-from nova_credentials.messages import MessageError
+from nova_credentials.messages import MessageError, Sentence
 
 # Classes of SQLSTATE about the connection, other transactions or the server, not about the written values.
 NO_REFUSAL = ("08", "40", "53", "55", "57", "58", "XX")
+
+REFUSED_BY_DATABASE = Sentence(
+    "refused_by_database", "NOVA's table refused the change (SQLSTATE %(code)s)."
+)
+ROW_LEFT_OUT = Sentence(
+    "row_left_out",
+    "A trigger of NOVA's tables left a row out without an error. Have it corrected first.",
+)
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +46,7 @@ def convert_refusals() -> Iterator[None]:
     else:
         return
     logger.warning("A write was refused with SQLSTATE %s at\n%s", code, where)
-    raise RefusedByDatabaseError(sentences.REFUSED_BY_DATABASE(code=code))
+    raise RefusedByDatabaseError(REFUSED_BY_DATABASE(code=code))
 
 
 def update_row(row: Model, columns: Collection[str]) -> None:
@@ -49,7 +56,7 @@ def update_row(row: Model, columns: Collection[str]) -> None:
     except DatabaseError as error:
         if error.__cause__ is not None:  # PostgreSQL's; Django's own says that no row was written
             raise
-        raise RefusedByDatabaseError(sentences.ROW_LEFT_OUT()) from None
+        raise RefusedByDatabaseError(ROW_LEFT_OUT()) from None
 
 
 def insert_rows(model: type[Model], rows: Collection[Model]) -> None:
@@ -58,4 +65,4 @@ def insert_rows(model: type[Model], rows: Collection[Model]) -> None:
         model._default_manager.bulk_create(rows)
     except (AssertionError, TypeError):
         # Django's, which then doesn't know whose id is whose: the first of several rows, the other of one.
-        raise RefusedByDatabaseError(sentences.ROW_LEFT_OUT()) from None
+        raise RefusedByDatabaseError(ROW_LEFT_OUT()) from None

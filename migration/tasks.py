@@ -19,10 +19,9 @@ from django_q.brokers import get_broker
 from django_q.models import Schedule
 from django_q.tasks import async_task
 
-from credentials import proof
+from credentials import triggers
 from credentials.models import ClientRevision, ProofOutcome
 from credentials.shown_names import escape_invisible
-from credentials.triggers import ensure_writes_are_counted, writes_are_counted
 from migration.campaigns import steps
 from migration.campaigns.models import Campaign
 from migration.clients import offboarding
@@ -233,13 +232,13 @@ def push_pending() -> None:
 
 def keep_counting() -> None:
     """Install the triggers again where writes to NOVA's tables aren't counted. Scheduled every minute."""
-    for refusal in ensure_writes_are_counted():
+    for refusal in triggers.ensure_writes_are_counted():
         logger.warning("Writes to NOVA's tables are not counted: %s", escape_invisible(refusal.why))
 
 
 def prove_counting() -> None:
     """Prove on each of NOVA's tables that an update is counted, and roll it back. Scheduled every hour."""
-    for table, outcome in proof.prove_counting().items():
+    for table, outcome in triggers.prove_counting().items():
         if outcome == ProofOutcome.FAILED:
             logger.warning("An update of %s, tried and undone, was not counted", table)
 
@@ -303,7 +302,7 @@ def sweep() -> None:
     """Start a run that compares clients whose writes go to both stores. Scheduled every `NOVA_SWEEP_MINUTES`."""
     old_rows.forget_old_rows()
     in_both = all_clients().in_phases(*WRITES_BOTH)
-    if not writes_are_counted():
+    if not triggers.writes_are_counted():
         # NOVA may have written rows uncounted; a push finds out.
         _start_unless_running(Run.Kind.PUSH, in_both)
     _start_unless_running(Run.Kind.COMPARE, in_both)

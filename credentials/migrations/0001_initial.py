@@ -4,7 +4,7 @@ import django.db.models.deletion
 import django.utils.timezone
 from django.db import migrations, models
 
-import credentials.fields
+import credentials.models.credentials
 
 # Not IF NOT EXISTS: that asks for the right to create in `public` even where the table is there.
 WHERE_MISSING = """
@@ -115,13 +115,13 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "created_at",
-                    credentials.fields.NaiveUTCDateTimeField(
+                    credentials.models.credentials.NaiveUTCDateTimeField(
                         default=django.utils.timezone.now, editable=False, verbose_name="created"
                     ),
                 ),
                 (
                     "updated_at",
-                    credentials.fields.NaiveUTCDateTimeField(
+                    credentials.models.credentials.NaiveUTCDateTimeField(
                         default=django.utils.timezone.now, editable=False, verbose_name="updated"
                     ),
                 ),
@@ -160,13 +160,13 @@ class Migration(migrations.Migration):
                 ("is_active", models.BooleanField(default=True, null=True, verbose_name="active")),
                 (
                     "created_at",
-                    credentials.fields.NaiveUTCDateTimeField(
+                    credentials.models.credentials.NaiveUTCDateTimeField(
                         default=django.utils.timezone.now, editable=False, verbose_name="created"
                     ),
                 ),
                 (
                     "updated_at",
-                    credentials.fields.NaiveUTCDateTimeField(
+                    credentials.models.credentials.NaiveUTCDateTimeField(
                         default=django.utils.timezone.now, editable=False, verbose_name="updated"
                     ),
                 ),
@@ -198,13 +198,13 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "created_at",
-                    credentials.fields.NaiveUTCDateTimeField(
+                    credentials.models.credentials.NaiveUTCDateTimeField(
                         default=django.utils.timezone.now, editable=False, verbose_name="created"
                     ),
                 ),
                 (
                     "updated_at",
-                    credentials.fields.NaiveUTCDateTimeField(
+                    credentials.models.credentials.NaiveUTCDateTimeField(
                         default=django.utils.timezone.now, editable=False, verbose_name="updated"
                     ),
                 ),
@@ -245,13 +245,13 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "created_at",
-                    credentials.fields.NaiveUTCDateTimeField(
+                    credentials.models.credentials.NaiveUTCDateTimeField(
                         default=django.utils.timezone.now, editable=False, verbose_name="created"
                     ),
                 ),
                 (
                     "updated_at",
-                    credentials.fields.NaiveUTCDateTimeField(
+                    credentials.models.credentials.NaiveUTCDateTimeField(
                         default=django.utils.timezone.now, editable=False, verbose_name="updated"
                     ),
                 ),

@@ -11,23 +11,10 @@ from credentials.models.clients import (
     RowsChangedError,
     read_rows,
 )
-from credentials.models.columns import AcceptedObject, ColumnMapping, ColumnUse
-from credentials.models.counting import (
-    CountingGap,
-    CountingProof,
-    CountingTriggers,
-    ProofOutcome,
-)
-from credentials.models.credentials import (
-    CREDENTIAL_MODELS,
-    AwsCredential,
-    Credential,
-    DatabaseCredential,
-    EmailCredential,
-    save_columns,
-    write_changed_values,
-)
-from credentials.models.extras import (
+from credentials.models.columns import (
+    AcceptedObject,
+    ColumnMapping,
+    ColumnUse,
     NovaColumn,
     list_document_columns,
     list_mapped_secret_columns,
@@ -38,10 +25,30 @@ from credentials.models.extras import (
     read_extras_into,
     write_extra,
 )
-from credentials.models.revisions import ClientRevision, ClientRevisionQuerySet, ClientWrite
+from credentials.models.counting import (
+    ClientRevision,
+    ClientRevisionQuerySet,
+    ClientWrite,
+    CountingGap,
+    CountingProof,
+    CountingTriggers,
+    ProofOutcome,
+)
+from credentials.models.credentials import (
+    CREDENTIAL_MODELS,
+    ROW_NAMES,
+    AwsCredential,
+    Credential,
+    DatabaseCredential,
+    EmailCredential,
+    NaiveUTCDateTimeField,
+    save_columns,
+    write_changed_values,
+)
 
 __all__ = [
     "CREDENTIAL_MODELS",
+    "ROW_NAMES",
     "AcceptedObject",
     "AwsCredential",
     "Client",
@@ -57,6 +64,7 @@ __all__ = [
     "Credential",
     "DatabaseCredential",
     "EmailCredential",
+    "NaiveUTCDateTimeField",
     "NovaColumn",
     "ProofOutcome",
     "RowsBusyError",

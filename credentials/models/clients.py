@@ -17,20 +17,20 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 from psycopg.errors import LockNotAvailable
 
-from credentials import sentences
-from credentials.fields import NaiveUTCDateTimeField
+from credentials.models.columns import NovaColumn, read_extras_into
+from credentials.models.counting import ClientWrite
 from credentials.models.credentials import (
+    CREDENTIAL_MODELS,
     AwsCredential,
     Credential,
     DatabaseCredential,
     EmailCredential,
+    NaiveUTCDateTimeField,
 )
-from credentials.models.extras import NovaColumn, read_extras_into
-from credentials.models.revisions import ClientWrite
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Document, DocumentError, Extra
-from nova_credentials.messages import Message, MessageError
+from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.tables import CLIENTS
 
 if TYPE_CHECKING:
@@ -48,6 +48,15 @@ LARGEST_ID = 2**31 - 1
 FORM_COLUMNS = ("name", "slug", "description", "is_active")
 DIGEST_LENGTH = 16
 
+NOVA_IS_WRITING = Sentence(
+    "nova_is_writing", "NOVA is writing this client's rows right now; try again."
+)
+SEVERAL_ROWS_PRIMARY = Sentence(
+    "several_rows_primary",
+    "%(slug)s: %(n)s %(kind)s rows are primary (ids %(ids)s); keep one primary.",
+)
+CLIENT_ROW = Sentence("client_row", "client %(id)s")
+
 
 class RowsBusyError(MessageError):
     """NOVA has written the client's rows and not committed yet."""
@@ -58,7 +67,6 @@ class RowsChangedError(Exception):
 
 
 RowsByType = dict[CredentialType, list["Credential"]]
-CREDENTIAL_MODELS = (DatabaseCredential, EmailCredential, AwsCredential)
 
 
 def read_rows(clients: Iterable[Client]) -> None:
@@ -71,8 +79,8 @@ def read_rows(clients: Iterable[Client]) -> None:
 def _select_rows(clients: Mapping[int, Client]) -> dict[int, RowsByType]:
     """Return the rows of clients by client and type, in the order of their ids."""
     found: dict[int, RowsByType] = {pk: {t: [] for t in CredentialType} for pk in clients}
-    for model in CREDENTIAL_MODELS:
-        client_field = model._meta.get_field("client")
+    for model in CREDENTIAL_MODELS.values():
+        client_field = model._meta.get_field("client")  # type: ignore[misc]  # each has its own
         # Raw: a queryset would be put into SQL anew each time, for longer than PostgreSQL takes to answer.
         for row in model._default_manager.raw(_select_statement(model), [list(clients)]):
             client_field.set_cached_value(row, clients[row.client_id])
@@ -158,7 +166,7 @@ class ClientQuerySet(models.QuerySet["Client"]):
         deadline = time.monotonic() + ROWS_WAIT_SECONDS
         while not self.try_to_lock_rows(client_ids):
             if time.monotonic() > deadline:
-                raise RowsBusyError(sentences.NOVA_IS_WRITING())
+                raise RowsBusyError(NOVA_IS_WRITING())
             time.sleep(ROWS_POLL_SECONDS)
 
     def try_to_lock_rows(self, client_ids: Collection[int]) -> bool:
@@ -169,7 +177,8 @@ class ClientQuerySet(models.QuerySet["Client"]):
         lock = {"pk__in": client_ids}
         try:
             with transaction.atomic():
-                for model in (Client, *CREDENTIAL_MODELS):
+                tables: list[type[models.Model]] = [Client, *CREDENTIAL_MODELS.values()]
+                for model in tables:
                     rows = model._default_manager.filter(**lock).select_for_update(nowait=True)
                     list(rows.order_by("pk").values_list("pk"))
                     lock = {"client_id__in": client_ids}
@@ -255,7 +264,7 @@ class Client(models.Model):
             if len(primary) > 1:
                 ids = ", ".join(map(str, primary))
                 raise DocumentError(
-                    sentences.SEVERAL_ROWS_PRIMARY(
+                    SEVERAL_ROWS_PRIMARY(
                         slug=self.slug, n=len(primary), kind=credential_type, ids=ids
                     )
                 )
@@ -283,4 +292,4 @@ class Client(models.Model):
 
     def make_row_name_message(self) -> Message:
         """Name this client's own row by its id, for a sentence in any language."""
-        return sentences.CLIENT_ROW(id=str(self.pk))
+        return CLIENT_ROW(id=str(self.pk))

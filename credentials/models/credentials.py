@@ -3,26 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from credentials import sentences
-from credentials.fields import NaiveUTCDateTimeField
 from credentials.refusals import update_row
-from nova_credentials.credential_types import (
-    CredentialType,
-)
+from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Extra
-from nova_credentials.messages import Message
+from nova_credentials.messages import Message, Sentence
 from nova_credentials.tables import CREDENTIALS
 
 if TYPE_CHECKING:
     from credentials.models.clients import Client
+
+# The name of one credential row, by its type.
+ROW_NAMES = {
+    "database": Sentence("row_database", "database login %(id)s"),
+    "email": Sentence("row_email", "mail login %(id)s"),
+    "aws": Sentence("row_aws", "AWS login %(id)s"),
+}
+
+
+class NaiveUTCDateTimeField(models.DateTimeField):  # type: ignore[type-arg]  # generic only in the stubs
+    """`timestamp without time zone` holding UTC, as NOVA writes it; an aware datetime in Python."""
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:
+        return "timestamp without time zone"
+
+    def from_db_value(self, value: datetime | None, *_: object) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+    def get_db_prep_value(
+        self, value: datetime | None, connection: BaseDatabaseWrapper, prepared: bool = False
+    ) -> datetime | None:
+        prepared_value = value if prepared else self.get_prep_value(value)
+        return (
+            None if prepared_value is None else prepared_value.astimezone(UTC).replace(tzinfo=None)
+        )
 
 
 def save_columns(row: Client | Credential, columns: Iterable[str]) -> None:
@@ -106,7 +129,7 @@ class Credential(models.Model):
 
     def make_row_name_message(self) -> Message:
         """Name this row by its type and id, for a sentence in any language."""
-        return sentences.ROWS[self.TYPE](id=str(self.pk))
+        return ROW_NAMES[self.TYPE](id=str(self.pk))
 
 
 class DatabaseCredential(Credential):

@@ -23,7 +23,6 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext_lazy as _
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
-from credentials import sentences
 from credentials.import_columns import (
     CLIENT_COLUMNS,
     IMPORT_COLUMNS,
@@ -35,7 +34,12 @@ from credentials.import_columns import (
 from credentials.models import CREDENTIAL_MODELS, Client, Credential, RowsBusyError
 from credentials.models.clients import RowsByType
 from credentials.onboarding import MAIL_SERVERS
-from credentials.refusals import RefusedByDatabaseError, convert_refusals, insert_rows
+from credentials.refusals import (
+    ROW_LEFT_OUT,
+    RefusedByDatabaseError,
+    convert_refusals,
+    insert_rows,
+)
 from credentials.secret_names import configured_layout
 from credentials.shown_names import escape_name
 from migration.core.audit import AuditCode, AuditEvent
@@ -863,7 +867,7 @@ def _write_columns(written: Iterable[tuple[Client | Credential, Collection[str]]
     for (model, columns), rows in together.items():
         done = model._default_manager.bulk_update(rows, columns, batch_size=WRITTEN_AT_ONCE)
         if done < len(rows):
-            raise RefusedByDatabaseError(sentences.ROW_LEFT_OUT())
+            raise RefusedByDatabaseError(ROW_LEFT_OUT())
 
 
 def _put_into_groups(changed: Iterable[ClientImport], by: User | None) -> list[ClientGroup]:

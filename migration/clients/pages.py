@@ -22,8 +22,7 @@ from credentials.admin import ClientAdmin as CredentialsAdmin
 from credentials.forms import ClientForm, CredentialForm, CredentialFormSet
 from credentials.localization import localize
 from credentials.models import Client, Credential
-from credentials.onboarding import OnboardingForms
-from credentials.onboarding_views import OnboardClientView
+from credentials.onboarding import OnboardClientView, OnboardingForms
 from credentials.shown_names import escape_name
 from migration.campaigns.starts import list_campaign_actions
 from migration.clients.comments import LeaveCommentView, TakeBackCommentView

@@ -30,10 +30,14 @@ from credentials.grants import (
 )
 from credentials.models import CountingGap, CountingProof, ProofOutcome
 from credentials.nova_columns import ColumnChange, NovaSchema, read_nova_columns
-from credentials.proof import prove_counting
 from credentials.shown_names import escape_name
 from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
-from credentials.triggers import find_is_counted_by_table, functions_are_current, writes_are_counted
+from credentials.triggers import (
+    find_is_counted_by_table,
+    functions_are_current,
+    prove_counting,
+    writes_are_counted,
+)
 from migration.core.clients import all_clients
 from migration.core.heartbeat import RELEASE_IS_OLDER
 from migration.core.workers import KNOWN_MIGRATIONS

@@ -15,8 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from credentials.models import CREDENTIAL_MODELS, Client
-from credentials.sentences import ROWS
+from credentials.models import CREDENTIAL_MODELS, ROW_NAMES, Client
 from migration.core.audit import AuditCode, AuditEvent, limit_reason
 from migration.core.clients import ClientMigration
 from migration.core.fields import MessageField
@@ -216,7 +215,7 @@ class LoginTest(models.Model):
     def login_name_message(self) -> Message:
         """Name the login, and of a mailbox the service, for a sentence in any language."""
         if self.credential_id is not None:
-            name = ROWS[self.kind](id=str(self.credential_id))
+            name = ROW_NAMES[self.kind](id=str(self.credential_id))
         elif self.label:
             name = LABELLED_LOGIN_OF_AWS(kind=self.kind, label=self.label)
         else:

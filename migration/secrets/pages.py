@@ -17,8 +17,8 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
+from credentials.models import ROW_NAMES
 from credentials.prices import SECRET_A_MONTH
-from credentials.sentences import ROWS
 from migration.core.audit import ReasonError
 from migration.core.aws_store import secret_names
 from migration.core.clients import VIEW_RUNS, ClientMigration, all_clients, digest_clients
@@ -398,7 +398,7 @@ def describe_known_values(client_id: int) -> list[dict[str, object]]:
     in_doubt = KnownValue.objects.list_present_maybe_former(client_id, key_id=fingerprint_key_id())
     return [
         {
-            "login": localize(ROWS[CredentialType(value.kind)](id=str(value.credential_id))),
+            "login": localize(ROW_NAMES[CredentialType(value.kind)](id=str(value.credential_id))),
             "since": value.since,
             "places": _describe_places(value),
             "is_to_rotate": value.is_to_rotate,

@@ -9,9 +9,8 @@ from django.utils import timezone
 from django.utils.translation import override
 
 from credentials.localization import localize, localize_html
-from credentials.models import CREDENTIAL_MODELS
-from credentials.nova_columns import ColumnChange
-from credentials.sentences import COLUMN_CHANGES, ROWS
+from credentials.models import CREDENTIAL_MODELS, ROW_NAMES
+from credentials.nova_columns import COLUMN_CHANGES, ColumnChange
 from migration.clients.page import HAS_LOGINS
 from migration.core.clients import PhaseChoices
 from migration.core.comparisons import STATUSES
@@ -45,7 +44,7 @@ from tests.languages.stored_keys import NOT_STORED, list_declared, read_stored
 VALUES = {
     "n": (65_536, "65,536", "65\xa0536"),
     "day": (date(2026, 12, 24), "2026-12-24", "24 de diciembre de 2026"),
-    "rows": ((ROWS["email"](id="3"),), "mail login 3", "acceso a correo 3"),
+    "rows": ((ROW_NAMES["email"](id="3"),), "mail login 3", "acceso a correo 3"),
     "result": (STATUSES["mismatch"](), "Mismatch", "Discrepancia"),
     "run": (RUNS["push"](id="1234"), "Push 1234", "Envío 1234"),
     "error": (NOT_PUSHED_INACTIVE(), "Inactive.", "Inactivo."),
@@ -81,7 +80,7 @@ def test_a_sentence_of_one_and_a_list_are_shown_in_spanish():
         assert localize(MISSING_IN_AWS(names=("a", "b"))) == (
             "AWS no tiene ningún valor con el nombre a o b."
         )
-        assert localize(NO_VALUE_IN_AWS(rows=(ROWS["aws"](id="1"), "b"))) == (
+        assert localize(NO_VALUE_IN_AWS(rows=(ROW_NAMES["aws"](id="1"), "b"))) == (
             "AWS no tiene ningún valor para acceso a AWS 1, b."
         )
 
@@ -123,7 +122,7 @@ LABELS = (
     (STORES, LoginStore.choices),
     (FAILURE_CAUSES, AwsFailure.choices),
     (
-        ROWS,
+        ROW_NAMES,
         [(kind, f"{model._meta.verbose_name} %(id)s") for kind, model in CREDENTIAL_MODELS.items()],
     ),
 )

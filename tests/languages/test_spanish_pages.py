@@ -12,8 +12,7 @@ from django.utils import timezone
 from django.utils.translation import override
 
 from credentials.localization import localize
-from credentials.models import DatabaseCredential
-from credentials.sentences import ROWS
+from credentials.models import ROW_NAMES, DatabaseCredential
 from migration.campaigns.steps import find_broken_rule
 from migration.core.comparisons import STATUSES
 from migration.core.pages import ClientTab
@@ -56,7 +55,7 @@ from tests.migration.pages import DIFFERENT, text
 NOTES = {
     "dual_read": MOVED_BY_RUN(run=RUNS["migrate"](id="7")),
     "aws": ASKED_FOR_BY(who="ana"),
-    "purged": in_a_row(COPIED_TO_POSTGRES(), ONLY_IN_POSTGRES(rows=(ROWS["email"](id="3"),))),
+    "purged": in_a_row(COPIED_TO_POSTGRES(), ONLY_IN_POSTGRES(rows=(ROW_NAMES["email"](id="3"),))),
 }
 
 

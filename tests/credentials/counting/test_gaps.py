@@ -8,12 +8,12 @@ from django.db import connection, transaction
 
 from credentials import triggers
 from credentials.models import Client, ClientWrite, CountingGap, CountingTriggers
-from credentials.proof import prove_counting
 from credentials.trigger_sql import ON_A_SAFE_PATH
 from credentials.triggers import (
     ensure_writes_are_counted,
     find_is_counted_by_table,
     functions_are_current,
+    prove_counting,
     writes_are_counted,
 )
 from migration import tasks

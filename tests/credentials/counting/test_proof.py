@@ -13,8 +13,7 @@ from credentials.models import (
     ProofOutcome,
 )
 from credentials.models.counting import CountingGapQuerySet
-from credentials.proof import prove_counting
-from credentials.triggers import ensure_writes_are_counted, writes_are_counted
+from credentials.triggers import ensure_writes_are_counted, prove_counting, writes_are_counted
 from migration import tasks
 from nova_credentials.tables import COUNTED_TABLES
 from tests.credentials.counting.statements import (

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import CountingProof, ProofOutcome
-from credentials.proof import prove_counting
+from credentials.triggers import prove_counting
 from migration.doctor.examination import WORST_FIRST
 from migration.doctor.findings import CheckName, FindingState
 from migration.models import Worker

@@ -5,8 +5,8 @@ import json
 import pytest
 from django.db import connection
 
-from credentials import sentences
 from credentials.models import Client, DatabaseCredential
+from credentials.pointers import POINTER_IN_ROW
 from migration.core.keys import make_fingerprint
 from migration.core.sentences import NOVA_WROTE
 from migration.models import Comparison
@@ -187,7 +187,7 @@ def test_a_restore_brings_back_no_row_that_nova_deleted(idom):
 def test_what_a_restore_would_take_for_a_pointer_goes_no_further(idom, sm, value):
     """Else a purge could not be undone; and a copy of a purged row would be pushed as if it held a secret."""
     write_password(idom, value)
-    assert codes(idom, Phase.DUAL_WRITE) == [sentences.POINTER_IN_ROW.key]
+    assert codes(idom, Phase.DUAL_WRITE) == [POINTER_IN_ROW.key]
     with pytest.raises(SecretsManagerError, match="ResourceNotFound"):
         sm.get_value(NAME)
 
@@ -195,7 +195,7 @@ def test_what_a_restore_would_take_for_a_pointer_goes_no_further(idom, sm, value
     advance(idom, Phase.AWS)
     write_password(idom, value)
     (pushed,) = push(client_ids=[idom])
-    assert pushed.message.key == sentences.POINTER_IN_ROW.key
+    assert pushed.message.key == POINTER_IN_ROW.key
     assert compare(client_ids=[idom])[idom].status == Comparison.Status.UNCHECKED
     assert CheckCode.PUSH_PENDING in codes(idom, Phase.PURGED)
     assert json.loads(sm.get_value(NAME).text)["database"]["password"] == "example-password-1"

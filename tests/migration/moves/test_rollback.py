@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from credentials import sentences
+from credentials.refusals import REFUSED_BY_DATABASE
 from migration.models import Comparison, PhaseChange, Secret
 from migration.moves.moves import (
     AWS_UNREAD,
@@ -155,6 +155,6 @@ def test_a_rollback_to_values_that_postgresql_refuses_keeps_its_copy_and_says_so
 
     moved = move(client_id=idom, new=Phase.DUAL_READ)
 
-    refused = sentences.REFUSED_BY_DATABASE(code="22001")
+    refused = REFUSED_BY_DATABASE(code="22001")
     assert moved.message == NOT_COPIED(error=refused)
     assert (phase_of(idom), password(idom)) == (Phase.DUAL_READ, "example-password-1")

@@ -6,8 +6,7 @@ import pytest
 from django.db import connection
 
 from credentials.models import CountingProof, DatabaseCredential
-from credentials.proof import prove_counting
-from credentials.triggers import ensure_writes_are_counted
+from credentials.triggers import ensure_writes_are_counted, prove_counting
 from migration.models import PhaseChange
 from migration.moves import moves
 from migration.moves.moves import AWS_UNREAD, KEPT_AS_UNCOUNTED, REPLACED_NOT_KEPT, move

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import pytest
 from django.db import connection, transaction
 
-from credentials import sentences
 from credentials.models import Client
+from credentials.models.clients import NOVA_IS_WRITING
 from migration.core import aws_store
 from migration.core.sentences import NOVA_WROTE
 from migration.models import ClientMigration, PhaseChange
@@ -91,7 +91,7 @@ def test_a_cutover_waits_for_no_writer_of_novas(idom):
     thread.start()
     written.wait(30)
     try:
-        assert codes(idom, Phase.AWS) == [sentences.NOVA_IS_WRITING.key]
+        assert codes(idom, Phase.AWS) == [NOVA_IS_WRITING.key]
     finally:
         done.set()
         thread.join()

@@ -5,8 +5,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from credentials import sentences
-from credentials.refusals import RefusedByDatabaseError
+from credentials.refusals import REFUSED_BY_DATABASE, RefusedByDatabaseError
 from migration.core import aws_store
 from migration.core.audit import AuditCode
 from migration.core.aws_writes import start_aws_writes, stop_aws_writes
@@ -203,7 +202,7 @@ def test_whose_rows_postgresql_does_not_let_be_held_together_is_moved_alone(monk
     run = start(Phase.DUAL_READ, Phase.AWS)
 
     def refuse() -> None:
-        raise RefusedByDatabaseError(sentences.REFUSED_BY_DATABASE(code="P0001"))
+        raise RefusedByDatabaseError(REFUSED_BY_DATABASE(code="P0001"))
 
     monkeypatch.setattr(runs, "hold_rows_if_all_free", once(refuse, runs.hold_rows_if_all_free))
     engine.process_batch_if_running(run.pk, 0)

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from credentials import sentences
 from credentials.models import Client
+from credentials.models.clients import NOVA_IS_WRITING
 from migration.core.sentences import CLIENT_LEFT_ALONE, IS_OFFBOARDED
 from migration.logins.models import ROTATION_UNDER_WAY
 from migration.models import ClientMigration, Offboarding, PlannedVersion, Rotation, Secret
@@ -146,7 +146,7 @@ def test_rows_that_nova_is_writing_keep_their_pointers(monkeypatch):
         write_uncommitted(nova, pk)
         refused = refusal(pk)
 
-    assert refused.message == sentences.NOVA_IS_WRITING()
+    assert refused.message == NOVA_IS_WRITING()
     assert refused.error_class == ErrorClass.UNAVAILABLE  # a run tries it again
 
     assert pointers(pk) == before
