@@ -1,4 +1,7 @@
-"""Reads the environment for the settings: each variable's kind, its default, and what can't be right."""
+"""Reads the environment for the settings: each variable's kind, its default, and what can't be right.
+
+An empty variable counts as unset; the value of a wrong one is never repeated. Starts nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured, ValidationError
@@ -23,18 +26,13 @@ from psycopg.conninfo import conninfo_to_dict
 from nova_credentials.aws.endpoint import GENERIC_VARIABLE, VARIABLE, refuse_configured_endpoint
 from nova_credentials.aws.kms_keys import KeyName
 
-# Reads the environment's variables. An empty one counts as unset; the value of a wrong one is never repeated.
-
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOCAL = BASE_DIR / ".local"
-
 # Each store, and the variable by which `start_stores` tells this process and its children that it is the embedded one.
 EMBEDDED_VARIABLES = {
     "DATABASE_URL": "NOVA_EMBEDDED_DATABASE",
     "AWS_ENDPOINT_URL_SECRETS_MANAGER": "NOVA_EMBEDDED_AWS",
 }
-# What a bar on every page still holds beside the rest, on a phone too.
-LONGEST_LABEL = 40
 # Everybody knows this key, so it is allowed with the embedded stores alone.
 DEVELOPMENT_KEY = "development-only-key-" + "0" * 40
 MAKE_A_KEY = 'python -c "import secrets; print(secrets.token_urlsafe(64))"'
@@ -46,6 +44,10 @@ PUBLIC_KEYS = (
     *("key-of-the-tests", "key-for-this-test"),
 )
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+# What a bar on every page still holds beside the rest, on a phone too.
+LONGEST_LABEL = 40
+# By name, how a variable is read, and its default.
+Variables = dict[str, tuple[Callable[[str], object], object]]
 
 
 @cache
@@ -115,19 +117,12 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
             require_strong_key("SECRET_KEY", self.require_value_or_default("SECRET_KEY"))
         return str(key)
 
-    def get_fingerprint_key(self) -> str:
-        """Return NOVA_FINGERPRINT_KEY, or nothing; raises ImproperlyConfigured where it can be guessed."""
-        key = str(self("NOVA_FINGERPRINT_KEY"))
+    def get_strong_key(self, name: str) -> str:
+        """Return the key, or nothing; raises ImproperlyConfigured where it can be guessed."""
+        key = str(self(name))
         if key:
-            require_strong_key("NOVA_FINGERPRINT_KEY", key)
+            require_strong_key(name, key)
         return key
-
-    def get_metrics_token(self) -> str:
-        """Return NOVA_METRICS_TOKEN, or nothing; raises ImproperlyConfigured where it can be guessed."""
-        token = str(self("NOVA_METRICS_TOKEN"))
-        if token:
-            require_strong_key("NOVA_METRICS_TOKEN", token)
-        return token
 
     def store_is_embedded(self, store: str) -> bool:
         return bool(self(store)) and self(store) == self(EMBEDDED_VARIABLES[store])
@@ -182,6 +177,17 @@ def require_strong_key(name: str, key: str) -> None:
         )
 
 
+def read_earlier_secret_keys() -> list[str]:
+    """Return the keys that were SECRET_KEY before; raises ImproperlyConfigured where one can be guessed."""
+    keys = split_at_commas(os.environ.get("SECRET_KEY_FALLBACKS", ""))
+    for key in keys:
+        require_strong_key("SECRET_KEY_FALLBACKS", key)
+    return keys
+
+
+# How values are read. Each parser returns the value or raises ValueError; its text goes on “NAME is …”.
+
+
 def parse_flag(value: str) -> bool:
     if value.lower() not in TRUE + FALSE:
         raise ValueError("neither 1 nor 0")
@@ -210,9 +216,62 @@ def decimal_up_to(most: int) -> Callable[[str], float]:
     return parse_decimal
 
 
+def one_of(*choices: str) -> Callable[[str], str]:
+    def parse_choice(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"not one of {', '.join(choices)}")
+        return value
+
+    return parse_choice
+
+
 def split_at_commas(value: str) -> list[str]:
     """Split the value at its commas."""
     return list(filter(None, map(str.strip, value.split(","))))
+
+
+def parse_label(value: str) -> str:
+    """Return a short name for people; raises ValueError for one that no bar holds."""
+    if len(value) > LONGEST_LABEL or not value.isprintable():
+        raise ValueError(f"not a name of up to {LONGEST_LABEL} characters")
+    return value.strip()
+
+
+def parse_log_level(value: str) -> str:
+    if value.upper() not in logging.getLevelNamesMapping():
+        raise ValueError("not a log level (DEBUG, INFO, WARNING, ERROR)")
+    return value.upper()
+
+
+def split_url(value: str) -> SplitResult | None:
+    """Return the parts of a URL; None where it is none with a host."""
+    try:
+        parts = urlsplit(value)
+        sound = parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if sound else None
+
+
+def parse_url(value: str) -> str:
+    parts = split_url(value)
+    if parts is None or parts.scheme not in ("http", "https"):
+        raise ValueError("not a URL (https://…)")
+    return value
+
+
+def parse_webhook(value: str) -> str:
+    """Return the URL, which has to be https; raises ValueError."""
+    parts = split_url(value)
+    if parts is None or parts.scheme != "https":
+        raise ValueError("not a URL that begins with https://")
+    return value
+
+
+def parse_region(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]{1,63}", value):
+        raise ValueError("not the name of a region, such as us-east-1")
+    return value
 
 
 def parse_database_places(value: str) -> list[str]:
@@ -224,43 +283,7 @@ def parse_database_places(value: str) -> list[str]:
     return [f"{host.lower()}:{rest}" for host, _colon, rest in parts]
 
 
-def one_of(*choices: str) -> Callable[[str], str]:
-    def parse_choice(value: str) -> str:
-        if value not in choices:
-            raise ValueError(f"not one of {', '.join(choices)}")
-        return value
-
-    return parse_choice
-
-
-def parse_log_level(value: str) -> str:
-    if value.upper() not in logging.getLevelNamesMapping():
-        raise ValueError("not a log level (DEBUG, INFO, WARNING, ERROR)")
-    return value.upper()
-
-
-def parse_label(value: str) -> str:
-    """Return a short name for people; raises ValueError for one that no bar holds."""
-    if len(value) > LONGEST_LABEL or not value.isprintable():
-        raise ValueError(f"not a name of up to {LONGEST_LABEL} characters")
-    return value.strip()
-
-
-def parse_region(value: str) -> str:
-    if not re.fullmatch(r"[a-z0-9-]{1,63}", value):
-        raise ValueError("not the name of a region, such as us-east-1")
-    return value
-
-
-def parse_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        sound = False
-    if not sound:
-        raise ValueError("not a URL (https://…)")
-    return value
+# The two stores.
 
 
 def make_database_settings(uri: str) -> dict[str, object]:
@@ -325,7 +348,7 @@ def require_aws_configuration(*, credentials: bool) -> None:
         )
 
 
-# Refuses names of the site in production that let others in: what ALLOWED_HOSTS and CSRF_TRUSTED_ORIGINS may hold.
+# The site's names in production: what ALLOWED_HOSTS and CSRF_TRUSTED_ORIGINS may hold so that nobody else is let in.
 
 
 def require_hosts_or_domains(hosts: list[str]) -> None:
@@ -357,12 +380,11 @@ def is_host_or_domain(text: str) -> bool:
     return bool(re.fullmatch(rf"{label}(\.{label})*", name)) and (name == text or "." in name)
 
 
-# Reads the settings of what secrets have beside their values: the KMS key, and the regions with replicas.
+# What secrets have beside their values: the KMS key, and the regions with replicas.
 
 
 # An unset variable leaves replicas as they are; this word wants none.
 NO_REGIONS = "none"
-
 Replicas = dict[str, str]  # region -> KMS key there
 
 
@@ -389,7 +411,7 @@ def parse_replica_regions(value: str) -> Replicas:
     return replicas
 
 
-SECRET_VARIABLES: dict[str, tuple[Callable[[str], object], object]] = {
+SECRET_VARIABLES: Variables = {
     "NOVA_KMS_KEY_ID": (parse_kms_key, ""),
     "NOVA_REPLICA_REGIONS": (parse_replica_regions, None),
 }
@@ -400,11 +422,8 @@ def read_secret_settings(env: Environment) -> tuple[str, Replicas | None]:
 
     Raises ImproperlyConfigured where a key isn't in the region that it is for, or a replica would have none.
     """
-    home, key, replicas = (
-        str(env("AWS_REGION")),
-        str(env("NOVA_KMS_KEY_ID")),
-        env("NOVA_REPLICA_REGIONS"),
-    )
+    home, key = str(env("AWS_REGION")), str(env("NOVA_KMS_KEY_ID"))
+    replicas: Replicas | None = env("NOVA_REPLICA_REGIONS")
     _require_region("NOVA_KMS_KEY_ID", key, home)
     if replicas is None:
         return key, None
@@ -414,7 +433,14 @@ def read_secret_settings(env: Environment) -> tuple[str, Replicas | None]:
         )
     for region, named in replicas.items():
         _require_region("NOVA_REPLICA_REGIONS", named, region)
-        replicas[region] = named or _find_key_there(key, region)
+        there = named or KeyName.parse(key).find_name_in_region(region)
+        if not there:
+            raise ImproperlyConfigured(
+                f"NOVA_REPLICA_REGIONS names no key for {region}, and that of NOVA_KMS_KEY_ID is in one region only."
+                f" Name one: {region}=KEY."
+            )
+        # AWS's own key only where the secret has it, too.
+        replicas[region] = there if named or key else ""
     return key, replicas
 
 
@@ -426,185 +452,14 @@ def _require_region(variable: str, key: str, region: str) -> None:
         )
 
 
-def _find_key_there(key: str, region: str) -> str:
-    """Return the key of a replica for which none is named: AWS's own only where the secret has it, too."""
-    there = KeyName.parse(key).find_name_in_region(region)
-    if not there:
-        raise ImproperlyConfigured(
-            f"NOVA_REPLICA_REGIONS names no key for {region}, and that of NOVA_KMS_KEY_ID is in one region only."
-            f" Name one: {region}=KEY."
-        )
-    return there if key else ""
-
-
-# Reads the settings of notices: to whom they go, and in which language. A webhook's address is a secret.
-
-URLS, EMAILS, LANGUAGE = "NOVA_NOTIFY_URLS", "NOVA_NOTIFY_EMAILS", "NOVA_NOTIFY_LANGUAGE"
-NOTICE_VARIABLES: dict[str, tuple[Callable[[str], object], object]] = {
-    URLS: (split_at_commas, []),
-    EMAILS: (split_at_commas, []),
-    LANGUAGE: (one_of("en", "es"), "en"),
-}
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-# A test of the notices tries all of them while somebody waits.
-MOST_RECIPIENTS = 20
-
-
-@dataclass(frozen=True)
-class NotifySettings:
-    """The webhooks and mail addresses that are told, and the language of the sentences."""
-
-    urls: tuple[str, ...] = field(default=(), repr=False)
-    emails: tuple[str, ...] = field(default=(), repr=False)
-    language: str = "en"
-    # In development a webhook may be on this machine, and without TLS.
-    loopback_allowed: bool = False
-
-
-def read_notify_settings(env: Environment, *, debug: bool, mails_are_sent: bool) -> NotifySettings:
-    """Read the settings of notices; raises ImproperlyConfigured, without addresses, for wrong ones."""
-    urls, emails = tuple(dict.fromkeys(env(URLS))), tuple(dict.fromkeys(env(EMAILS)))
-    if not all(is_webhook(url, debug=debug) for url in urls):
-        raise ImproperlyConfigured(
-            f"{URLS} is not a list of https://… separated by commas, without a user and without #."
-            " In a URL, write a comma as %2C."
-        )
-    if not all(map(is_email, emails)):
-        raise ImproperlyConfigured(
-            f"{EMAILS} is not a list of mail addresses, separated by commas."
-        )
-    if max(len(urls), len(emails)) > MOST_RECIPIENTS:
-        raise ImproperlyConfigured(f"{URLS} and {EMAILS} hold up to {MOST_RECIPIENTS} each.")
-    if emails and not mails_are_sent:
-        raise ImproperlyConfigured(
-            f"{EMAILS} is set, but no mail server is: set NOVA_MAIL_URL and NOVA_MAIL_FROM."
-        )
-    return NotifySettings(urls, emails, str(env(LANGUAGE)), loopback_allowed=debug)
-
-
-def is_webhook(url: str, *, debug: bool) -> bool:
-    """Say whether this can be called: https, or in development http on this machine."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return False
-    if not (url.isascii() and url.isprintable() and " " not in url and host) or port == 0:
-        return False
-    if parts.username is not None or parts.password is not None or parts.fragment:
-        return False
-    return parts.scheme == "https" or (debug and parts.scheme == "http" and host in LOOPBACK)
-
-
-def is_email(address: str) -> bool:
-    """Say whether this is a mail address."""
-    try:
-        validate_email(address)
-    except ValidationError:
-        return False
-    return address.isascii()
-
-
-# Reads the settings of the audit, and collects what its entries tell of all settings at a process's start.
-
-
-# Whatever isn't named here may hold a secret: of it the audit notes only whether it is set, and whether it changed.
-SHOWN = frozenset(
-    {
-        *("DEBUG", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "NOVA_TRUSTED_PROXIES"),
-        *("SECURE_SSL_REDIRECT", "SECURE_HSTS_SECONDS", "NOVA_DATABASE_NAMES", "AWS_REGION"),
-        *("AWS_ENDPOINT_URL_SECRETS_MANAGER", "NOVA_SECRET_LAYOUT", "NOVA_SECRET_PREFIX"),
-        *("NOVA_CLEAN_STREAK", "NOVA_DUAL_READ_HOURS", "NOVA_PURGE_AFTER_DAYS", "NOVA_MIN_READS"),
-        *("NOVA_DEMO", "NOVA_REQUIRE_APPROVAL", "NOVA_REQUIRE_SECOND_FACTOR", "NOVA_SWEEP_MINUTES"),
-        *("NOVA_KMS_KEY_ID", "NOVA_REPLICA_REGIONS"),
-        "NOVA_ROTATE_AFTER_REVEAL_DAYS",
-        *("NOVA_ENVIRONMENT", "NOVA_NOTIFY_LANGUAGE"),
-        *("SESSION_COOKIE_AGE", "NOVA_SESSION_LIMIT", "AXES_FAILURE_LIMIT", "AXES_COOLOFF_TIME"),
-        *("NOVA_OIDC_ISSUER", "NOVA_OIDC_GROUPS", "NOVA_OIDC_GROUPS_CLAIM", "NOVA_MAIL_FROM"),
-        *("NOVA_AWS_WRITES_PER_SECOND", "NOVA_AWS_READS_PER_SECOND", "NOVA_WORKERS", "LOG_LEVEL"),
-        *("NOVA_LOG_FORMAT", "NOVA_HOST_NAME"),
-    }
-)
-# Keys and passwords that others than `settings` read; a rotation of each shows.
-HIDDEN_ELSEWHERE = (
-    "SECRET_KEY_FALLBACKS",
-    "NOVA_OIDC_CLIENT_SECRET",
-    "NOVA_MAIL_URL",
-    "AWS_ACCESS_KEY_ID",
-)
-
-
-def parse_webhook(value: str) -> str:
-    """Return the URL, which has to be https; raises ValueError."""
-    try:
-        parts = urlsplit(value)
-        sound = parts.scheme == "https" and parts.hostname and parts.port != 0
-    except ValueError:
-        sound = False
-    if not sound:
-        raise ValueError("not a URL that begins with https://")
-    return value
-
-
-AUDIT_VARIABLES: dict[str, tuple[Callable[[str], object], object]] = {
-    "NOVA_AUDIT_KEY": (str, ""),
-    "NOVA_AUDIT_OLD_KEYS": (split_at_commas, []),
-    "NOVA_AUDIT_WEBHOOK": (parse_webhook, ""),
-}
-
-
-@dataclass(frozen=True)
-class AuditSettings:
-    """The keys that sign the audit, where its head is sent, and the variables that this process was started with."""
-
-    # Empty: derived from SECRET_KEY.
-    key: str = field(default="", repr=False)
-    old_keys: tuple[str, ...] = field(default=(), repr=False)
-    webhook: str = field(default="", repr=False)
-    shown: dict[str, str] = field(default_factory=dict)
-    hidden: dict[str, str] = field(default_factory=dict, repr=False)
-
-
-def strip_url_login(value: str) -> str:
-    """Return the setting without user, password, query and fragment, where it is an address or a list of some."""
-    if "://" not in value:
-        return value
-    # Up to the last @: a password may hold any other sign.
-    return re.sub(r"[?#][^,]*", "", re.sub(r"(?<=://).*@", "", value))
-
-
-def read_audit_settings(env: Environment) -> AuditSettings:
-    """Read the settings of the audit; raises ImproperlyConfigured for a key that can be guessed."""
-    key, old_keys = str(env("NOVA_AUDIT_KEY")), tuple(env("NOVA_AUDIT_OLD_KEYS"))
-    if key:
-        require_strong_key("NOVA_AUDIT_KEY", key)
-    if key in old_keys:
-        raise ImproperlyConfigured("NOVA_AUDIT_OLD_KEYS lists the key that NOVA_AUDIT_KEY names.")
-    names = {*env.scheme, *SHOWN, *HIDDEN_ELSEWHERE}
-    given = {name: value for name in sorted(names) if (value := os.environ.get(name, "").strip())}
-    return AuditSettings(
-        key,
-        old_keys,
-        str(env("NOVA_AUDIT_WEBHOOK")),
-        {name: strip_url_login(value) for name, value in given.items() if name in SHOWN},
-        {name: value for name, value in given.items() if name not in SHOWN},
-    )
-
-
-# Knows where the workers' queue is: in PostgreSQL or, where NOVA_REDIS_URL names one, in Redis, which is an extra.
+# The workers' queue: in PostgreSQL or, where NOVA_REDIS_URL names one, in Redis, which is an extra.
 
 
 # All hosts take from this queue; it is also the salt of django-q's signatures.
 QUEUE = "nova_admin"
-NOT_A_URL = "not the URL of a Redis (redis://…, rediss://… or unix://…)"
 # A worker asks for a task and waits for a second: a shorter time would end each such wait with an error.
 SHORTEST_TIMEOUT = 2
-TOO_SHORT = f"socket_timeout is too short: {SHORTEST_TIMEOUT} seconds or more, as workers wait for a task for a second"
-NO_CLIENT = (
-    "NOVA_REDIS_URL is set, and the package redis is not installed: it is an extra. Install it"
-    " (python -m pip install --require-hashes -r requirements-redis.lock), or leave NOVA_REDIS_URL empty: the queue is"
-    " in PostgreSQL then."
-)
+NOT_A_REDIS_URL = "not the URL of a Redis (redis://…, rediss://… or unix://…)"
 
 
 def parse_redis_url(value: str) -> str:
@@ -613,18 +468,24 @@ def parse_redis_url(value: str) -> str:
     Raises ValueError for one that Redis' client does not take, ImproperlyConfigured where that is not installed.
     """
     if value.partition("://")[0] not in ("redis", "rediss", "unix"):
-        raise ValueError(NOT_A_URL)
+        raise ValueError(NOT_A_REDIS_URL)
     if find_spec("redis") is None:
-        raise ImproperlyConfigured(NO_CLIENT)
+        raise ImproperlyConfigured(
+            "NOVA_REDIS_URL is set, and the package redis is not installed: it is an extra. Install it"
+            " (python -m pip install --require-hashes -r requirements-redis.lock), or leave NOVA_REDIS_URL empty: the"
+            " queue is in PostgreSQL then."
+        )
     import redis  # noqa: PLC0415  # only where it is used
 
     try:
         made = redis.from_url(value).connection_pool.make_connection()
     except (ValueError, TypeError, redis.RedisError):  # a port or a parameter that it doesn't know
-        raise ValueError(NOT_A_URL) from None
+        raise ValueError(NOT_A_REDIS_URL) from None
     timeout: float | None = getattr(made, "socket_timeout", None)  # no client declares it
     if timeout is not None and timeout < SHORTEST_TIMEOUT:
-        raise ValueError(TOO_SHORT)
+        raise ValueError(
+            f"socket_timeout is too short: {SHORTEST_TIMEOUT} seconds or more, as workers wait for a task for a second"
+        )
     return value
 
 
@@ -657,30 +518,13 @@ def make_queue_settings(redis_url: str, workers: int) -> dict[str, Any]:
     }
 
 
-# Reads the settings of the login: second factor, OpenID Connect, mail, and what allauth is told. Starts nothing.
+# The login: the second factor, and OpenID Connect.
 
-APPS = ("allauth.account", "allauth.socialaccount", "allauth.mfa")
-MIDDLEWARE = (
-    "allauth.account.middleware.AccountMiddleware",
-    "nova_admin.login.middleware.RequireSecondFactor",
-)
-PREFIX = "NOVA_OIDC_"
-REQUIRED = ("ISSUER", "CLIENT_ID", "CLIENT_SECRET", "GROUPS")
+
+OIDC_PREFIX = "NOVA_OIDC_"
+OIDC_REQUIRED = ("ISSUER", "CLIENT_ID", "CLIENT_SECRET", "GROUPS")
 # What a claim `iss` may hold; the table has so much room.
 LONGEST_ISSUER = 200
-# Guesses are counted by `nova_admin.login` and by the lock-out of the login, not here: allauth's own limits let anybody
-# lock out another.
-ALLAUTH = {
-    "ACCOUNT_ADAPTER": "nova_admin.login.adapter.LoginAdapter",
-    "ACCOUNT_EMAIL_VERIFICATION": "none",
-    "ACCOUNT_RATE_LIMITS": False,
-    "ACCOUNT_LOGIN_TIMEOUT": 600,
-    "MFA_ADAPTER": "migration.people.second_factors.FactorAdapter",
-    "MFA_SUPPORTED_TYPES": ["totp", "recovery_codes"],
-    "MFA_RECOVERY_CODES_SHOW_ONCE": True,
-    "SOCIALACCOUNT_EMAIL_VERIFICATION": "none",
-    "SOCIALACCOUNT_UID_MAX_LENGTH": 255,  # OpenID Connect's own limit of a subject
-}
 
 
 @dataclass(frozen=True)
@@ -697,17 +541,23 @@ class OidcProvider:
     over_http: bool = False
 
 
+def requires_second_factor(*, debug: bool) -> bool:
+    """Say whether a second factor is required; in development only where it is set."""
+    env = Environment(NOVA_REQUIRE_SECOND_FACTOR=(parse_flag, not debug))
+    return bool(env("NOVA_REQUIRE_SECOND_FACTOR"))
+
+
 def read_oidc_provider(*, debug: bool) -> OidcProvider | None:
     """Return the provider that NOVA_OIDC_… name, or None; raises ImproperlyConfigured where they are incomplete."""
-    names = (*REQUIRED, "GROUPS_CLAIM", "SCOPES")
-    env = Environment(**{f"{PREFIX}{name}": (str, "") for name in names})
-    given = {name: str(env(f"{PREFIX}{name}")) for name in names}
-    if not any(given[name] for name in REQUIRED):
+    names = (*OIDC_REQUIRED, "GROUPS_CLAIM", "SCOPES")
+    env = Environment(**{f"{OIDC_PREFIX}{name}": (str, "") for name in names})
+    given = {name: str(env(f"{OIDC_PREFIX}{name}")) for name in names}
+    if not any(given[name] for name in OIDC_REQUIRED):
         return None
-    for name in REQUIRED:
+    for name in OIDC_REQUIRED:
         if not given[name]:
             raise ImproperlyConfigured(
-                f"{PREFIX}{name} is not set, while others of {PREFIX}… are. Set it, or unset them all."
+                f"{OIDC_PREFIX}{name} is not set, while others of {OIDC_PREFIX}… are. Set it, or unset them all."
             )
     optional = {"groups_claim": given["GROUPS_CLAIM"], "scopes": given["SCOPES"]}
     provider = OidcProvider(
@@ -719,22 +569,25 @@ def read_oidc_provider(*, debug: bool) -> OidcProvider | None:
         **{name: value for name, value in optional.items() if value},
     )
     if "openid" not in provider.scopes.split():
-        raise ImproperlyConfigured(f"{PREFIX}SCOPES lacks openid.")
+        raise ImproperlyConfigured(f"{OIDC_PREFIX}SCOPES lacks openid.")
     return provider
 
 
 def parse_issuer(value: str, *, debug: bool) -> str:
     """Return the issuer as its tokens name it; raises ImproperlyConfigured where answers could be forged on the way."""
-    try:
-        parts = urlsplit(value)
-        sound = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        sound = False
+    parts = split_url(value)
     schemes = ("https", "http") if debug else ("https",)
-    extra = sound and (parts.query or parts.fragment or parts.username is not None)
-    if not sound or extra or parts.scheme not in schemes or len(value) > LONGEST_ISSUER:
+    if (
+        parts is None
+        or parts.scheme not in schemes
+        or parts.query
+        or parts.fragment
+        or parts.username is not None
+        or len(value) > LONGEST_ISSUER
+    ):
         raise ImproperlyConfigured(
-            f"{PREFIX}ISSUER is not https://… of a provider, without ? and #, in up to {LONGEST_ISSUER} characters."
+            f"{OIDC_PREFIX}ISSUER is not https://… of a provider, without ? and #, in up to {LONGEST_ISSUER}"
+            " characters."
         )
     return value
 
@@ -745,35 +598,12 @@ def parse_groups(value: str) -> dict[str, str]:
     groups = {theirs.strip(): ours.strip() for theirs, _equals, ours in pairs}
     if not groups or len(groups) < len(pairs) or not all(map(all, groups.items())):
         raise ImproperlyConfigured(
-            f"{PREFIX}GROUPS is not a list of their-group=Role, separated by commas, each of theirs once."
+            f"{OIDC_PREFIX}GROUPS is not a list of their-group=Role, separated by commas, each of theirs once."
         )
     return groups
 
 
-def read_mail_and_fallback_keys(*, debug: bool) -> dict[str, object]:
-    """Return Django's settings of mail and earlier keys, and the way by which allauth finds its own."""
-    return {
-        "ALLAUTH_SETTING_GETTER": "nova_admin.environment.get_allauth_setting",
-        "SECRET_KEY_FALLBACKS": read_earlier_secret_keys(),
-        **read_mail_settings(debug=debug),
-    }
-
-
-def read_requirement(*, debug: bool) -> bool:
-    """Say whether a second factor is required; in development only where it is set."""
-    return bool(
-        Environment(NOVA_REQUIRE_SECOND_FACTOR=(parse_flag, not debug))(
-            "NOVA_REQUIRE_SECOND_FACTOR"
-        )
-    )
-
-
-def read_earlier_secret_keys() -> list[str]:
-    """Return the keys that were SECRET_KEY before; raises ImproperlyConfigured where one can be guessed."""
-    keys = split_at_commas(os.environ.get("SECRET_KEY_FALLBACKS", ""))
-    for key in keys:
-        require_strong_key("SECRET_KEY_FALLBACKS", key)
-    return keys
+# Mail, and to whom notices go, in which language. A webhook's address is a secret.
 
 
 def read_mail_settings(*, debug: bool) -> dict[str, object]:
@@ -809,6 +639,138 @@ def read_mail_settings(*, debug: bool) -> dict[str, object]:
     }
 
 
-def get_allauth_setting(name: str, default: object) -> object:
-    """Return a setting of allauth's: it asks this function, so that all of them are in one place."""
-    return ALLAUTH.get(name, default)
+NOTIFY_URLS, NOTIFY_EMAILS = "NOVA_NOTIFY_URLS", "NOVA_NOTIFY_EMAILS"
+NOTICE_VARIABLES: Variables = {
+    NOTIFY_URLS: (split_at_commas, []),
+    NOTIFY_EMAILS: (split_at_commas, []),
+    "NOVA_NOTIFY_LANGUAGE": (one_of("en", "es"), "en"),
+}
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# A test of the notices tries all of them while somebody waits.
+MOST_RECIPIENTS = 20
+
+
+@dataclass(frozen=True)
+class NotifySettings:
+    """The webhooks and mail addresses that are told, and the language of the sentences."""
+
+    urls: tuple[str, ...] = field(default=(), repr=False)
+    emails: tuple[str, ...] = field(default=(), repr=False)
+    language: str = "en"
+    # In development a webhook may be on this machine, and without TLS.
+    loopback_allowed: bool = False
+
+
+def read_notify_settings(env: Environment, *, debug: bool, mails_are_sent: bool) -> NotifySettings:
+    """Read the settings of notices; raises ImproperlyConfigured, without addresses, for wrong ones."""
+    urls, emails = tuple(dict.fromkeys(env(NOTIFY_URLS))), tuple(dict.fromkeys(env(NOTIFY_EMAILS)))
+    if not all(is_webhook(url, debug=debug) for url in urls):
+        raise ImproperlyConfigured(
+            f"{NOTIFY_URLS} is not a list of https://… separated by commas, without a user and without #."
+            " In a URL, write a comma as %2C."
+        )
+    if not all(map(is_email, emails)):
+        raise ImproperlyConfigured(
+            f"{NOTIFY_EMAILS} is not a list of mail addresses, separated by commas."
+        )
+    if max(len(urls), len(emails)) > MOST_RECIPIENTS:
+        raise ImproperlyConfigured(
+            f"{NOTIFY_URLS} and {NOTIFY_EMAILS} hold up to {MOST_RECIPIENTS} each."
+        )
+    if emails and not mails_are_sent:
+        raise ImproperlyConfigured(
+            f"{NOTIFY_EMAILS} is set, but no mail server is: set NOVA_MAIL_URL and NOVA_MAIL_FROM."
+        )
+    return NotifySettings(urls, emails, str(env("NOVA_NOTIFY_LANGUAGE")), loopback_allowed=debug)
+
+
+def is_webhook(url: str, *, debug: bool) -> bool:
+    """Say whether this can be called: https, or in development http on this machine."""
+    parts = split_url(url)
+    if parts is None or not (url.isascii() and url.isprintable()) or " " in url:
+        return False
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        return False
+    return parts.scheme == "https" or (
+        debug and parts.scheme == "http" and parts.hostname in LOOPBACK
+    )
+
+
+def is_email(address: str) -> bool:
+    """Say whether this is a mail address."""
+    try:
+        validate_email(address)
+    except ValidationError:
+        return False
+    return address.isascii()
+
+
+# The audit: its keys, and what its entries tell of all settings.
+
+
+# The audit notes these variables at a process's start. Whatever isn't named here may hold a secret: of it the audit
+# notes only whether it is set, and whether it changed.
+SHOWN_IN_AUDIT = frozenset(
+    {
+        *("DEBUG", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "NOVA_TRUSTED_PROXIES"),
+        *("SECURE_SSL_REDIRECT", "SECURE_HSTS_SECONDS", "NOVA_DATABASE_NAMES", "AWS_REGION"),
+        *("AWS_ENDPOINT_URL_SECRETS_MANAGER", "NOVA_SECRET_LAYOUT", "NOVA_SECRET_PREFIX"),
+        *("NOVA_CLEAN_STREAK", "NOVA_DUAL_READ_HOURS", "NOVA_PURGE_AFTER_DAYS", "NOVA_MIN_READS"),
+        *("NOVA_DEMO", "NOVA_REQUIRE_APPROVAL", "NOVA_REQUIRE_SECOND_FACTOR", "NOVA_SWEEP_MINUTES"),
+        *("NOVA_KMS_KEY_ID", "NOVA_REPLICA_REGIONS"),
+        "NOVA_ROTATE_AFTER_REVEAL_DAYS",
+        *("NOVA_ENVIRONMENT", "NOVA_NOTIFY_LANGUAGE"),
+        *("SESSION_COOKIE_AGE", "NOVA_SESSION_LIMIT", "AXES_FAILURE_LIMIT", "AXES_COOLOFF_TIME"),
+        *("NOVA_OIDC_ISSUER", "NOVA_OIDC_GROUPS", "NOVA_OIDC_GROUPS_CLAIM", "NOVA_MAIL_FROM"),
+        *("NOVA_AWS_WRITES_PER_SECOND", "NOVA_AWS_READS_PER_SECOND", "NOVA_WORKERS", "LOG_LEVEL"),
+        *("NOVA_LOG_FORMAT", "NOVA_HOST_NAME"),
+    }
+)
+# Keys and passwords that others than `settings` read; a rotation of each shows.
+HIDDEN_ELSEWHERE = (
+    "SECRET_KEY_FALLBACKS",
+    "NOVA_OIDC_CLIENT_SECRET",
+    "NOVA_MAIL_URL",
+    "AWS_ACCESS_KEY_ID",
+)
+AUDIT_VARIABLES: Variables = {
+    "NOVA_AUDIT_KEY": (str, ""),
+    "NOVA_AUDIT_OLD_KEYS": (split_at_commas, []),
+    "NOVA_AUDIT_WEBHOOK": (parse_webhook, ""),
+}
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """The keys that sign the audit, where its head is sent, and the variables that this process was started with."""
+
+    # Empty: derived from SECRET_KEY.
+    key: str = field(default="", repr=False)
+    old_keys: tuple[str, ...] = field(default=(), repr=False)
+    webhook: str = field(default="", repr=False)
+    shown: dict[str, str] = field(default_factory=dict)
+    hidden: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+def read_audit_settings(env: Environment) -> AuditSettings:
+    """Read the settings of the audit; raises ImproperlyConfigured for a key that can be guessed."""
+    key, old_keys = env.get_strong_key("NOVA_AUDIT_KEY"), tuple(env("NOVA_AUDIT_OLD_KEYS"))
+    if key in old_keys:
+        raise ImproperlyConfigured("NOVA_AUDIT_OLD_KEYS lists the key that NOVA_AUDIT_KEY names.")
+    names = {*env.scheme, *SHOWN_IN_AUDIT, *HIDDEN_ELSEWHERE}
+    given = {name: value for name in sorted(names) if (value := os.environ.get(name, "").strip())}
+    return AuditSettings(
+        key,
+        old_keys,
+        str(env("NOVA_AUDIT_WEBHOOK")),
+        {name: strip_url_login(value) for name, value in given.items() if name in SHOWN_IN_AUDIT},
+        {name: value for name, value in given.items() if name not in SHOWN_IN_AUDIT},
+    )
+
+
+def strip_url_login(value: str) -> str:
+    """Return the setting without user, password, query and fragment, where it is an address or a list of some."""
+    if "://" not in value:
+        return value
+    # Up to the last @: a password may hold any other sign.
+    return re.sub(r"[?#][^,]*", "", re.sub(r"(?<=://).*@", "", value))

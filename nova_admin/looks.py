@@ -1,4 +1,4 @@
-"""The menu, and how Unfold shows the site."""
+"""How Unfold shows the site, and its menu: which links somebody sees, and which one is marked as the present page."""
 
 from collections.abc import Callable
 
@@ -7,8 +7,6 @@ from django.templatetags.static import static
 from django.urls import reverse, reverse_lazy
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-
-# Decides which links of the sidebar a user sees, and which one is marked as the present page.
 
 
 def make_any_permission_test(*permissions: str) -> Callable[[HttpRequest], bool]:
@@ -24,55 +22,6 @@ def is_at_runs(request: HttpRequest) -> bool:
     return request.path.startswith(reverse("admin:migration_run_changelist")) and at not in own
 
 
-CLIENT_GROUPS = {
-    "title": _("Client groups"),
-    "icon": "label",
-    "link": reverse_lazy("admin:migration_clientgroup_changelist"),
-    "permission": make_any_permission_test("migration.view_clientgroup"),
-}
-
-CAMPAIGNS = {
-    "title": _("Campaigns"),
-    "icon": "waves",
-    "link": reverse_lazy("admin:migration_campaign_changelist"),
-    "permission": make_any_permission_test("migration.view_campaign"),
-}
-
-CHECK_AWS = {
-    "title": _("Check AWS"),
-    "icon": "policy",
-    "link": reverse_lazy("admin:migration_run_check_aws"),
-    "permission": make_any_permission_test("migration.view_worker"),
-}
-
-WRONG_PASSWORDS = {
-    "title": _("Wrong passwords"),
-    "icon": "lock_person",
-    "link": reverse_lazy("admin:migration_wrongpassword_changelist"),
-    "permission": make_any_permission_test("auth.view_user"),
-}
-
-DOCUMENTS = {
-    "title": _("Documentation"),
-    "icon": "menu_book",
-    "link": reverse_lazy("documents"),
-}
-
-NOTICES = {
-    "title": _("Notices"),
-    "icon": "notifications",
-    "link": reverse_lazy("admin:migration_run_notices"),
-    "permission": make_any_permission_test("migration.set_notices"),
-}
-
-AUDIT = {
-    "title": _("Audit"),
-    "icon": "history_edu",
-    "link": reverse_lazy("admin:migration_auditevent_changelist"),
-    "permission": make_any_permission_test("migration.view_auditevent"),
-}
-
-
 def list_account_links(request: HttpRequest) -> list[dict[str, str]]:
     """Return the menu below one's own name."""
     own = [{"title": gettext("Second factor"), "link": reverse("admin:second_factor")}]
@@ -82,8 +31,6 @@ def list_account_links(request: HttpRequest) -> list[dict[str, str]]:
         )
     return own
 
-
-# Owns the looks of the pages: what Unfold is told, and the links of its sidebar.
 
 UNFOLD = {
     "SITE_TITLE": "NOVA Admin",
@@ -132,8 +79,18 @@ UNFOLD = {
                         "link": reverse_lazy("admin:credentials_client_changelist"),
                         "permission": make_any_permission_test("credentials.view_client"),
                     },
-                    CLIENT_GROUPS,
-                    CAMPAIGNS,
+                    {
+                        "title": _("Client groups"),
+                        "icon": "label",
+                        "link": reverse_lazy("admin:migration_clientgroup_changelist"),
+                        "permission": make_any_permission_test("migration.view_clientgroup"),
+                    },
+                    {
+                        "title": _("Campaigns"),
+                        "icon": "waves",
+                        "link": reverse_lazy("admin:migration_campaign_changelist"),
+                        "permission": make_any_permission_test("migration.view_campaign"),
+                    },
                     {
                         "title": _("Runs"),
                         "icon": "play_circle",
@@ -173,7 +130,12 @@ UNFOLD = {
                         "link": reverse_lazy("admin:migration_run_check_nova"),
                         "permission": make_any_permission_test("migration.view_worker"),
                     },
-                    CHECK_AWS,
+                    {
+                        "title": _("Check AWS"),
+                        "icon": "policy",
+                        "link": reverse_lazy("admin:migration_run_check_aws"),
+                        "permission": make_any_permission_test("migration.view_worker"),
+                    },
                 ]
             },
             {
@@ -194,8 +156,18 @@ UNFOLD = {
                             "migration.view_run", "migration.add_run"
                         ),
                     },
-                    NOTICES,
-                    AUDIT,
+                    {
+                        "title": _("Notices"),
+                        "icon": "notifications",
+                        "link": reverse_lazy("admin:migration_run_notices"),
+                        "permission": make_any_permission_test("migration.set_notices"),
+                    },
+                    {
+                        "title": _("Audit"),
+                        "icon": "history_edu",
+                        "link": reverse_lazy("admin:migration_auditevent_changelist"),
+                        "permission": make_any_permission_test("migration.view_auditevent"),
+                    },
                     {
                         "title": _("Users"),
                         "icon": "person",
@@ -208,8 +180,17 @@ UNFOLD = {
                         "link": reverse_lazy("admin:auth_group_changelist"),
                         "permission": make_any_permission_test("auth.view_group"),
                     },
-                    WRONG_PASSWORDS,
-                    DOCUMENTS,
+                    {
+                        "title": _("Wrong passwords"),
+                        "icon": "lock_person",
+                        "link": reverse_lazy("admin:migration_wrongpassword_changelist"),
+                        "permission": make_any_permission_test("auth.view_user"),
+                    },
+                    {
+                        "title": _("Documentation"),
+                        "icon": "menu_book",
+                        "link": reverse_lazy("documents"),
+                    },
                 ],
             },
         ],

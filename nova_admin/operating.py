@@ -1,4 +1,8 @@
-"""Answers those who watch the site: whether it lives, whether it is ready, and its metrics."""
+"""Answers the machines that watch the site: whether it lives, whether it is ready and, with its token, its metrics.
+
+Anybody may ask whether it is ready. So an answer is kept for some seconds, and says of each part only whether it is
+well, and by name which settings differ from those of other hosts.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +33,6 @@ from migration.site.metrics import SiteNumbers, load_site_numbers
 from migration.task_queue import count_queued_tasks
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 
-# Finds out whether this site can work: its database, schema, workers, their queue and AWS, each in bounded time.
-#
-# Anybody may ask, so an answer is kept for some seconds, and it says of each part only whether it is well, and by name
-# which settings differ from those of other hosts.
-
-
 # An answer is kept for so long; AWS and the schema are asked more seldom than the rest.
 KEPT_SECONDS = 5.0
 KEPT_SECONDS_OF_SLOW = 30.0
@@ -43,7 +41,67 @@ WAIT_SECONDS = 3.0
 
 WELL, FAILED = "ok", "failed"
 
+METHODS = ("GET", "HEAD")
+BEARER = "Bearer "
+
+Labels = tuple[str, ...]
+
 logger = logging.getLogger(__name__)
+
+
+def answer_machines(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """Answer /healthz, /readyz and /metrics, and hand on every other request.
+
+    They come before hosts, https, sessions and languages are looked at: a probe knows the site by any name, and needs
+    an answer while the database is away.
+    """
+    answers = {
+        "/healthz": lambda: HttpResponse("ok\n", content_type="text/plain"),
+        "/readyz": answer_readiness,
+        "/metrics": answer_metrics,
+    }
+
+    def answer_request(request: HttpRequest) -> HttpResponse:
+        answer = answers.get(request.path_info)
+        # Who has no token is told what is told of every address that isn't there.
+        if answer is None or (answer is answer_metrics and not has_token(request)):
+            return get_response(request)
+        if request.method not in METHODS:
+            allowed = {"Allow": ", ".join(METHODS)}
+            return HttpResponse(status=HTTPStatus.METHOD_NOT_ALLOWED, headers=allowed)
+        response = answer()
+        # Django would log each 503 as an error, and mail it: some probes ask every second.
+        response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001  # as Django marks its own
+        return response
+
+    return answer_request
+
+
+def answer_readiness() -> HttpResponse:
+    """Say of each part whether it is well: 200 where all are, else 503. The log says more."""
+    told = {part.value: answer for part, answer in readiness_book.read().items()}
+    is_ready = set(told.values()) == {WELL}
+    status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
+    return JsonResponse(told, status=status)
+
+
+def answer_metrics() -> HttpResponse:
+    """Return the numbers in Prometheus' text format; 503 where the database doesn't give them."""
+    try:
+        text = write_metrics()
+    except Error:
+        return HttpResponse(status=HTTPStatus.SERVICE_UNAVAILABLE)
+    return HttpResponse(text, content_type=CONTENT_TYPE)
+
+
+def has_token(request: HttpRequest) -> bool:
+    """Say whether the request has the token of the settings. Without one in the settings, none is right."""
+    token, sent = settings.NOVA_METRICS_TOKEN, request.headers.get("Authorization", "")
+    if not token or not sent.startswith(BEARER):
+        return False
+    return hmac.compare_digest(sent.removeprefix(BEARER).encode(), token.encode())
 
 
 class HostDiffersError(Exception):
@@ -186,18 +244,12 @@ def _ask(part: Part, check: Callable[[], bool]) -> str:
 readiness_book = ReadinessBook()
 
 
-# Writes the site's numbers in Prometheus' text format. No label holds a client's name: labels have few values.
-#
-# The numbers are the database's, so each process answers the same, and none has to know of the others.
-
-Labels = tuple[str, ...]
-
-
-__all__ = ["CONTENT_TYPE", "write_metrics"]
-
-
 def write_metrics() -> bytes:
-    """Return all metrics as they are now, as text for Prometheus; raises Django's database errors."""
+    """Return all metrics as they are now, as text for Prometheus; raises Django's database errors.
+
+    The numbers are the database's, so each process answers the same. No label holds a client's name: labels have few
+    values.
+    """
     registry = CollectorRegistry()
     registry.register(Collector(load_site_numbers(), count_queued_tasks()))
     return generate_latest(registry)
@@ -364,63 +416,3 @@ def _add_values(
     for labels, value in sorted(values.items()):
         family.add_metric(labels, value)
     return family
-
-
-# Answers the machines that watch the site: /healthz, /readyz and, with its token, /metrics.
-#
-# They come before hosts, https, sessions and languages are looked at: a probe knows the site by any name, and needs an
-# answer while the database is away.
-
-METHODS = ("GET", "HEAD")
-BEARER = "Bearer "
-
-
-def answer_machines(
-    get_response: Callable[[HttpRequest], HttpResponse],
-) -> Callable[[HttpRequest], HttpResponse]:
-    """Answer these addresses, and hand on every other request."""
-    answers = {
-        "/healthz": lambda: HttpResponse("ok\n", content_type="text/plain"),
-        "/readyz": answer_readiness,
-        "/metrics": answer_metrics,
-    }
-
-    def answer_request(request: HttpRequest) -> HttpResponse:
-        answer = answers.get(request.path_info)
-        # Who has no token is told what is told of every address that isn't there.
-        if answer is None or (answer is answer_metrics and not has_token(request)):
-            return get_response(request)
-        if request.method not in METHODS:
-            allowed = {"Allow": ", ".join(METHODS)}
-            return HttpResponse(status=HTTPStatus.METHOD_NOT_ALLOWED, headers=allowed)
-        response = answer()
-        # Django would log each 503 as an error, and mail it: some probes ask every second.
-        response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001  # as Django marks its own
-        return response
-
-    return answer_request
-
-
-def answer_readiness() -> HttpResponse:
-    """Say of each part whether it is well: 200 where all are, else 503. The log says more."""
-    told = {part.value: answer for part, answer in readiness_book.read().items()}
-    is_ready = set(told.values()) == {WELL}
-    status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
-    return JsonResponse(told, status=status)
-
-
-def answer_metrics() -> HttpResponse:
-    """Return the numbers in Prometheus' text format; 503 where the database doesn't give them."""
-    try:
-        text = write_metrics()
-    except Error:
-        return HttpResponse(status=HTTPStatus.SERVICE_UNAVAILABLE)
-    return HttpResponse(text, content_type=CONTENT_TYPE)
-
-
-def has_token(request: HttpRequest) -> bool:
-    """Say whether the request has the token of the settings. Without one in the settings, none is right."""
-    token, sent = settings.NOVA_METRICS_TOKEN, request.headers.get("Authorization", "")
-    if not token or not sent.startswith(BEARER):
-        return False
-    return hmac.compare_digest(sent.removeprefix(BEARER).encode(), token.encode())

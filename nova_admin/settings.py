@@ -6,9 +6,10 @@ In development (`DEBUG=1`) `manage.py` starts a store that is not named; product
 import os
 import socket
 
+from csp.constants import NONCE, NONE, SELF, UNSAFE_INLINE, Nonce
 from django.core.exceptions import ImproperlyConfigured
 
-from nova_admin import content_policy, environment
+from nova_admin import environment
 from nova_admin.environment import (
     decimal_up_to,
     one_of,
@@ -78,8 +79,9 @@ env = environment.Environment(
 DEBUG = env("DEBUG")
 
 SECRET_KEY = env.require_secret_key()
+SECRET_KEY_FALLBACKS = environment.read_earlier_secret_keys()
 # The key of the short codes in comparisons; where it is empty, it is derived from SECRET_KEY.
-NOVA_FINGERPRINT_KEY = env.get_fingerprint_key()
+NOVA_FINGERPRINT_KEY = env.get_strong_key("NOVA_FINGERPRINT_KEY")
 NOVA_AUDIT = environment.read_audit_settings(env)
 ALLOWED_HOSTS = env.require_value_or_default(
     "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
@@ -151,7 +153,7 @@ NOVA_WORKERS = env("NOVA_WORKERS")
 NOVA_HOST_NAME = env("NOVA_HOST_NAME") or socket.gethostname()
 LOG_LEVEL, NOVA_LOG_FORMAT = env("LOG_LEVEL"), env("NOVA_LOG_FORMAT")
 # With it /metrics answers; without one there is no such page.
-NOVA_METRICS_TOKEN = env.get_metrics_token()
+NOVA_METRICS_TOKEN = env.get_strong_key("NOVA_METRICS_TOKEN")
 
 # Logins: which passwords are refused, who is locked out, when a session ends. `migration/checks.py` names the weak ones
 # for `check --deploy`.
@@ -190,9 +192,20 @@ AXES_RESET_ON_SUCCESS = True
 AXES_DISABLE_ACCESS_LOG = True
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
-NOVA_REQUIRE_SECOND_FACTOR = environment.read_requirement(debug=DEBUG)
+
+# django-allauth, of which only the steps of a login and the second factor are used. Guesses are counted by
+# `nova_admin.login` and by the lock-out above, not here: allauth's own limits let anybody lock out another.
+ACCOUNT_ADAPTER = "nova_admin.login.adapter.LoginAdapter"
+ACCOUNT_EMAIL_VERIFICATION = SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_RATE_LIMITS = False
+ACCOUNT_LOGIN_TIMEOUT = 600
+MFA_ADAPTER = "migration.people.second_factors.FactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+
+NOVA_REQUIRE_SECOND_FACTOR = environment.requires_second_factor(debug=DEBUG)
 NOVA_OIDC = environment.read_oidc_provider(debug=DEBUG)
-globals().update(environment.read_mail_and_fallback_keys(debug=DEBUG))
+globals().update(environment.read_mail_settings(debug=DEBUG))
 NOVA_NOTIFY = environment.read_notify_settings(
     env, debug=DEBUG, mails_are_sent=DEBUG or bool(os.environ.get("NOVA_MAIL_URL", "").strip())
 )
@@ -208,7 +221,9 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "axes",  # before `migration`, which records what it counted
-    *environment.APPS,
+    "allauth.account",
+    "allauth.socialaccount",
+    "allauth.mfa",
     "credentials",
     "migration",
     "django_q",  # its command `qcluster` is replaced by that of `migration`
@@ -233,7 +248,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "nova_admin.middleware.note_actor",
     "nova_admin.session_end.RenewOrEndSessions",
-    *environment.MIDDLEWARE,
+    "allauth.account.middleware.AccountMiddleware",
+    "nova_admin.login.middleware.RequireSecondFactor",
     "nova_admin.middleware.ExplainSchemaErrors",
     "axes.middleware.AxesMiddleware",
 ]
@@ -279,7 +295,28 @@ STORAGES = {
     },
 }
 
-CONTENT_SECURITY_POLICY = content_policy.CONTENT_SECURITY_POLICY
+# What a page may load, run and send to: whoever gets text into a page gets no script to run with it. django-csp sends
+# it with every answer. Each exception has its reason beside it, and docs/production.md lists them.
+CONTENT_SECURITY_POLICY: dict[str, dict[str, list[str | Nonce]]] = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        # Static files alone: no <script> with text in it, no onclick, no text that becomes a script. Unfold's menus are
+        # Alpine's, which makes scripts of attributes; its build for policies (static/vendor/alpinejs-csp) parses them.
+        "script-src": [SELF],
+        # An exception: a <style> with the colours of UNFOLD["COLORS"] stands in each page. It has the answer's nonce.
+        "style-src-elem": [SELF, NONCE],
+        # An exception: bars of progress and some of Unfold's and Django's widgets have sizes in `style`. It styles its
+        # own element alone. Rules of a <style> could tell what is in a field, letter by letter; they need the nonce.
+        "style-src-attr": [UNSAFE_INLINE],
+        "img-src": [SELF],
+        "font-src": [SELF],
+        "connect-src": [SELF],  # what htmx asks for
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    }
+}
+
 if not DEBUG:
     SECURE_SSL_REDIRECT = env("SECURE_SSL_REDIRECT")
     SECURE_HSTS_SECONDS = env("SECURE_HSTS_SECONDS")

@@ -1,4 +1,4 @@
-"""The site's addresses: the admin, the end of a session, the choice of the language, and pages where there is none."""
+"""The site's addresses: the admin with the login, the end of a session, the language, and pages where there is none."""
 
 from django.contrib import admin
 from django.urls import include, path, reverse_lazy
@@ -8,11 +8,19 @@ from django.views.generic import RedirectView
 from migration.site.search import show_search
 from nova_admin.documents import DocumentListView, DocumentView
 from nova_admin.error_pages import refuse_view_on_site
-from nova_admin.login.urls import urlpatterns as login_patterns
+from nova_admin.login import oidc_views, views
 from nova_admin.session_end import SessionEndView
 
 admin_patterns, app_name, namespace = admin.site.urls
 
+login = [
+    path("login/", views.log_in, name="login"),
+    path("login/oidc/", oidc_views.start_oidc, name="oidc_start"),
+    path("login/oidc/callback/", oidc_views.finish_oidc, name="oidc_callback"),
+    path("second-factor/", views.RecoveryCodesView.as_view(), name="second_factor"),
+    path("second-factor/enter/", views.EnterFactorView.as_view(), name="second_factor_enter"),
+    path("second-factor/set-up/", views.SetUpFactorView.as_view(), name="second_factor_set_up"),
+]
 # Before Unfold's own at the same address.
 search = path("search/", admin.site.admin_view(show_search), name="search")
 # Before Django's, which leads to an object's page on a public site. Nothing here has one, and a key that is none of its
@@ -21,8 +29,8 @@ view_on_site = path(
     "r/<path:of_object>", admin.site.admin_view(refuse_view_on_site), name="view_on_site"
 )
 
-# Pages that went, and where their work is done now.
-moved = [
+urlpatterns = [
+    # A page that went, and where its work is done now.
     path(
         "admin/migration/run/cost/",
         RedirectView.as_view(
@@ -30,15 +38,11 @@ moved = [
             permanent=True,
         ),
     ),
-]
-
-urlpatterns = [
-    *moved,
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/session/", SessionEndView.as_view(), name="session_end"),
     path("admin/docs/", admin.site.admin_view(DocumentListView.as_view()), name="documents"),
     path("admin/docs/<str:name>", admin.site.admin_view(DocumentView.as_view()), name="document"),
-    path("admin/", ([*login_patterns, search, view_on_site, *admin_patterns], app_name, namespace)),
+    path("admin/", ([*login, search, view_on_site, *admin_patterns], app_name, namespace)),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]
 

@@ -7,7 +7,7 @@ from django.db import connection
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.types import array
 
-from nova_admin.database.lists import FastListDumper
+from nova_admin.database.base import FastListDumper
 
 ELEMENTS = [
     "", " ", "null", "NULL", "{}", ",", "\\", "\\\\", '"', '""', '\\"', '"\\', "a\nb\tc", "é€\U0001f600",

@@ -149,7 +149,7 @@ def describe_what_stays() -> tuple[str, list[str]]:
     return told, statements
 
 
-# Begins a schema migration again that met a lock, as none waits long for one (`nova_admin/database/editor.py`).
+# Begins a schema migration again that met a lock, as none waits long for one (`nova_admin/database/base.py`).
 #
 # Each is recorded in its own transaction: Django records some after it, and whoever ends `migrate` in between has one
 # that is done and can't be done again.

@@ -9,20 +9,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
+from django.core.exceptions import EmptyResultSet
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.backends.postgresql import base, features, operations
+from django.db.backends.postgresql.schema import DatabaseSchemaEditor
+from django.db.models.fields.json import KeyTransformIn
 from django.db.models.lookups import In
+from django.db.models.sql.compiler import SQLCompiler
 from django.db.utils import DEFAULT_DB_ALIAS, DatabaseErrorWrapper
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import override
 from psycopg.rows import TupleRow
+from psycopg.types import array
 
 from credentials.site_schema import SCHEMA
-from nova_admin.database.editor import ShortLockSchemaEditor
-from nova_admin.database.lists import FastListDumper, write_list_as_one_parameter
 from nova_admin.database.schema import create_schema_and_carry_over
 from nova_credentials.tables import CREDENTIALS, STATEMENT_MARK
 
@@ -46,6 +51,10 @@ KEEPALIVES = {
     "tcp_user_timeout": 60_000,
 }
 
+# Of schema migrations; for the session, as one may have several transactions.
+WAIT_BRIEFLY = "SET lock_timeout = '50ms'"
+WAIT_AS_BEFORE = "RESET lock_timeout"
+
 # PostgreSQL's own limit for one statement.
 MOST_PARAMETERS = 65_535
 
@@ -57,9 +66,12 @@ LOST = _("it was stopped, or the connection was lost")
 _CREDENTIAL_TABLES = tuple(name.partition(".")[2] for name in CREDENTIALS.values())
 _FIRST_WORD = re.compile(r"[\s(]*(?:SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
 
-
-# Django's way for a backend to have a lookup written as it wants.
-In.as_postgresql = write_list_as_one_parameter  # type: ignore[attr-defined]
+_INTEGER_RANGES = {
+    name: limits
+    for name, limits in BaseDatabaseOperations.integer_field_ranges.items()
+    if name.endswith(("IntegerField", "AutoField"))
+}
+_INTEGER_TYPES = {2**15 - 1: "smallint", 2**31 - 1: "integer", 2**63 - 1: "bigint"}
 
 
 class DatabaseFeatures(features.DatabaseFeatures):
@@ -70,6 +82,33 @@ class DatabaseOperations(operations.DatabaseOperations):
     def bulk_batch_size(self, fields: Sequence[object], objs: Sequence[object]) -> int:
         """Return how many rows of so many fields one statement has parameters for."""
         return MOST_PARAMETERS // max(len(fields), 1)
+
+
+class ShortLockSchemaEditor(DatabaseSchemaEditor):
+    """Changes the site's tables so that NOVA never waits long: none of its statements waits long for a lock.
+
+    While it waits for a table's present users, NOVA's next statements queue behind it. Where the time is over, the
+    transaction is undone, and `migrate` begins it again (`migration/management/backward_plans.py`).
+    """
+
+    def __enter__(self) -> Self:
+        if not self.collect_sql:
+            self.execute(WAIT_BRIEFLY, None)
+        super().__enter__()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            super().__exit__(exc_type, exc_value, traceback)
+        finally:
+            # In a transaction around this one that failed, the setting goes with the transaction.
+            if not self.collect_sql and self.connection.is_usable():
+                self.execute(WAIT_AS_BEFORE, None)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -191,3 +230,46 @@ def reduce_error_to_sqlstate(error: psycopg.Error) -> None:
     error.args = (f"{kind} (SQLSTATE {error.sqlstate})" if error.sqlstate else kind,)
     # What psycopg handled before it can hold the same text.
     error.__cause__ = error.__context__ = None
+
+
+class _Escapes:
+    """Puts a backslash before each double quote and backslash."""
+
+    @staticmethod
+    def sub(_replacement: bytes, element: bytes | bytearray | memoryview) -> bytes:
+        return bytes(element).replace(b"\\", rb"\\").replace(b'"', rb"\"")
+
+
+class FastListDumper(array.ListDumper):
+    """Writes lists without psycopg's regular expression for each quote of an element.
+
+    Django's bulk inserts are made of lists; where the elements are JSON, the quotes took half of the insert's time.
+    """
+
+    # The name is psycopg's own: if it ever goes, this takes longer and writes the same.
+    _re_esc = _Escapes  # type: ignore[assignment]
+
+
+def write_list_as_one_parameter(
+    lookup: In[Any], compiler: SQLCompiler, connection: BaseDatabaseWrapper
+) -> tuple[str, list[Any] | tuple[Any, ...]]:
+    """Write `IN (a, b, …)` as `= ANY(list)`: a statement has 65,535 parameters, and a selection more clients."""
+    if not lookup.rhs_is_direct_value() or isinstance(lookup, KeyTransformIn):
+        return lookup.as_sql(compiler, connection)
+    list_sql, values = lookup.process_rhs(compiler, connection)
+    if list_sql != f"({', '.join(['%s'] * len(values))})":  # has expressions
+        return lookup.as_sql(compiler, connection)
+    left, left_params = lookup.process_lhs(compiler, connection)
+    field = lookup.lhs.output_field
+    field = getattr(field, "target_field", field)
+    if (field_range := _INTEGER_RANGES.get(field.get_internal_type())) is None:
+        return f"{left} = ANY(%s)", [*left_params, [*values]]
+    # Of the column's own type: only then does PostgreSQL look each row's number up, and not through all of them.
+    lowest, highest = field_range
+    if not (fitting := [value for value in values if lowest <= int(value) <= highest]):
+        raise EmptyResultSet
+    return f"{left} = ANY(%s::{_INTEGER_TYPES[highest]}[])", [*left_params, fitting]
+
+
+# Django's way for a backend to have a lookup written as it wants.
+In.as_postgresql = write_list_as_one_parameter  # type: ignore[attr-defined]

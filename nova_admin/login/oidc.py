@@ -27,8 +27,7 @@ from migration.core.outgoing import Deadline, LoginFailedError
 from migration.people.lockouts import widen_address
 from migration.site.notices import open_connection
 from nova_admin.environment import OidcProvider
-from nova_admin.login import sentences
-from nova_credentials.messages import Message, MessageError
+from nova_credentials.messages import Message, MessageError, Sentence
 
 # For all that is asked of the provider in one login.
 TIMEOUT_SECONDS = 10.0
@@ -46,14 +45,41 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 # How far the clocks of the provider and the site may be apart.
 LEEWAY_SECONDS = 60
 LONGEST_SUBJECT = 255
+
+NO_ANSWER = Sentence(
+    "no_answer",
+    "The login provider does not answer as it should. Try again; if it stays so, tell your Administrators.",
+)
+TOO_MANY_LOGINS = Sentence(
+    "too_many_logins", "Too many logins came from your address. Wait a minute and try again."
+)
+NO_NEW_LOGIN = Sentence(
+    "no_new_login",
+    "The login provider did not say that you have just logged in there, so it proves nothing. Try again; if it stays"
+    " so, tell your Administrators: the provider has to send auth_time.",
+)
+PROVIDER_REFUSED = Sentence("provider_refused", "The login provider did not log you in.")
+WRONG_TOKEN = Sentence(
+    "wrong_token",
+    "The login provider's answer is not valid for this site (%(why)s), so nobody was logged in. Tell your"
+    " Administrators if it stays so.",
+)
+# Why a token is wrong.
+WRONG_ISSUER = Sentence("wrong_issuer", "another issuer")
+WRONG_AUDIENCE = Sentence("wrong_audience", "for another site")
+EXPIRED = Sentence("expired", "expired, or the clock of this site is wrong")
+WRONG_SIGNATURE = Sentence("wrong_signature", "its signature is wrong")
+WRONG_NONCE = Sentence("wrong_nonce", "an answer to another login")
+MALFORMED = Sentence("malformed", "something is missing in it")
 REASONS = {
-    jwt.InvalidIssuerError: sentences.WRONG_ISSUER(),
-    jwt.InvalidAudienceError: sentences.WRONG_AUDIENCE(),
-    jwt.ExpiredSignatureError: sentences.EXPIRED(),
-    jwt.ImmatureSignatureError: sentences.EXPIRED(),
-    jwt.InvalidSignatureError: sentences.WRONG_SIGNATURE(),
-    jwt.InvalidKeyError: sentences.WRONG_SIGNATURE(),
+    jwt.InvalidIssuerError: WRONG_ISSUER(),
+    jwt.InvalidAudienceError: WRONG_AUDIENCE(),
+    jwt.ExpiredSignatureError: EXPIRED(),
+    jwt.ImmatureSignatureError: EXPIRED(),
+    jwt.InvalidSignatureError: WRONG_SIGNATURE(),
+    jwt.InvalidKeyError: WRONG_SIGNATURE(),
 }
+
 Claims = dict[str, Any]
 
 
@@ -191,12 +217,12 @@ def read_login(
     """Return the claims about who logged in; raises OidcError."""
     code = request.GET.get("code")
     if not code or "error" in request.GET:
-        raise OidcError(sentences.PROVIDER_REFUSED())
+        raise OidcError(PROVIDER_REFUSED())
     # RFC 9207: an answer of another provider than the one that was asked.
     if request.GET.get("iss", provider.issuer) != provider.issuer:
-        raise _make_token_error(sentences.WRONG_ISSUER())
+        raise _make_token_error(WRONG_ISSUER())
     if not answer_limit.admits(widen_address(request.META.get("REMOTE_ADDR", ""))):
-        raise OidcError(sentences.TOO_MANY_LOGINS())
+        raise OidcError(TOO_MANY_LOGINS())
     endpoints = read_endpoints(provider)
     token = _exchange_code(endpoints, provider, code, callback=callback, verifier=begun.verifier)
     claims = verify_token(token, provider, keys_at=endpoints.keys, nonce=begun.nonce)
@@ -209,18 +235,18 @@ def _require_new_login(claims: Claims, *, since: int) -> None:
     """Raise OidcError unless the provider says that the person logged in there after this time."""
     at = claims.get("auth_time")
     if not isinstance(at, int | float) or at < since - LEEWAY_SECONDS:
-        raise OidcError(sentences.NO_NEW_LOGIN())
+        raise OidcError(NO_NEW_LOGIN())
 
 
 def read_endpoints(provider: OidcProvider) -> Endpoints:
     """Return where the provider's endpoints are; raises OidcError where it calls itself otherwise."""
     found = _read_kept(f"{provider.issuer.rstrip('/')}/.well-known/openid-configuration")
     if found.get("issuer") != provider.issuer:
-        raise _make_token_error(sentences.WRONG_ISSUER())
+        raise _make_token_error(WRONG_ISSUER())
     names = ("authorization_endpoint", "token_endpoint", "jwks_uri")
     addresses = [found.get(name) for name in names]
     if not all(_is_safe(address, provider) for address in addresses):
-        raise OidcError(sentences.NO_ANSWER())
+        raise OidcError(NO_ANSWER())
     # Where nothing is said, it is basic (OpenID Connect Discovery, 3).
     methods = found.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
     authorization, token, keys = map(str, addresses)
@@ -232,11 +258,11 @@ def verify_token(token: object, provider: OidcProvider, *, keys_at: str, nonce: 
     claims = _decode_token(str(token), provider, keys_at)
     several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
     if claims.get("azp", None if several else provider.client_id) != provider.client_id:
-        raise _make_token_error(sentences.WRONG_AUDIENCE())
+        raise _make_token_error(WRONG_AUDIENCE())
     if not secrets.compare_digest(str(claims["nonce"]).encode(), nonce.encode()):
-        raise _make_token_error(sentences.WRONG_NONCE())
+        raise _make_token_error(WRONG_NONCE())
     if not 0 < len(claims["sub"]) <= LONGEST_SUBJECT:
-        raise _make_token_error(sentences.MALFORMED())
+        raise _make_token_error(MALFORMED())
     return claims
 
 
@@ -245,7 +271,7 @@ def _decode_token(token: str, provider: OidcProvider, keys_at: str) -> Claims:
     try:
         algorithm = jwt.get_unverified_header(token).get("alg")
         if algorithm not in ALGORITHMS:
-            raise _make_token_error(sentences.WRONG_SIGNATURE())
+            raise _make_token_error(WRONG_SIGNATURE())
         claims: Claims = jwt.decode(
             token,
             key=_find_key(token, keys_at),
@@ -257,7 +283,7 @@ def _decode_token(token: str, provider: OidcProvider, keys_at: str) -> Claims:
         )
     except jwt.PyJWTError as error:
         found = (why for kind, why in REASONS.items() if isinstance(error, kind))
-        raise _make_token_error(next(found, sentences.MALFORMED())) from None
+        raise _make_token_error(next(found, MALFORMED())) from None
     return claims
 
 
@@ -279,7 +305,7 @@ def _exchange_code(
         sent |= {"client_id": provider.client_id, "client_secret": provider.client_secret}
     answer = _ask(endpoints.token, form=sent, headers=headers)
     if answer is None:
-        raise OidcError(sentences.NO_ANSWER())
+        raise OidcError(NO_ANSWER())
     return answer.get("id_token")
 
 
@@ -299,7 +325,7 @@ def _read_kept(address: str, *, oldest: float = KEPT_SECONDS) -> Claims:
     kept = _kept.get(address)
     if kept is None or kept.is_older(oldest):
         if not _asking.acquire(timeout=WAIT_SECONDS):
-            raise OidcError(sentences.NO_ANSWER())
+            raise OidcError(NO_ANSWER())
         try:
             kept = _kept.get(address)
             if kept is None or kept.is_older(oldest):
@@ -307,7 +333,7 @@ def _read_kept(address: str, *, oldest: float = KEPT_SECONDS) -> Claims:
         finally:
             _asking.release()
     if kept.said is None:
-        raise OidcError(sentences.NO_ANSWER())
+        raise OidcError(NO_ANSWER())
     return kept.said
 
 
@@ -344,4 +370,4 @@ def _is_safe(address: object, provider: OidcProvider) -> bool:
 
 
 def _make_token_error(why: Message) -> OidcError:
-    return OidcError(sentences.WRONG_TOKEN(why=why))
+    return OidcError(WRONG_TOKEN(why=why))

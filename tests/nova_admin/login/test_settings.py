@@ -37,7 +37,7 @@ def test_a_second_factor_is_required_in_production_unless_it_says_otherwise(
 ):
     environment(NOVA_REQUIRE_SECOND_FACTOR=value)
 
-    assert login_settings.read_requirement(debug=debug) is required
+    assert login_settings.requires_second_factor(debug=debug) is required
 
 
 def test_without_variables_there_is_no_provider(environment):
