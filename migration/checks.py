@@ -1,8 +1,8 @@
-"""Checks the settings at start: of this app, of what is exposed, of logins."""
+"""The system checks of `manage.py check --deploy`: settings that let a client, a page or a login be less safe."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
 from axes.helpers import get_cool_off
@@ -10,9 +10,6 @@ from csp.constants import NONCE, NONE, SELF
 from django.conf import settings
 from django.contrib.auth.password_validation import get_password_validators
 from django.core.checks import Tags, Warning, register  # noqa: A004  # Django's name
-
-# System checks of the settings, for `manage.py check --deploy`.
-
 
 # Setting: the least that is some evidence, the usual value, and what a lower one lets through.
 EVIDENCE = {
@@ -29,6 +26,32 @@ EVIDENCE = {
     ),
     "NOVA_MIN_READS": (5, 20, "a client is cut over that NOVA has hardly read from both stores"),
 }
+
+# Of what is exposed.
+POLICY_MIDDLEWARE = "csp.middleware.CSPMiddleware"
+# A page that lacks one of these runs scripts of others, sends forms to them or stands in a frame of theirs. Only the
+# first falls back to default-src.
+DIRECTIVES = ("script-src", "form-action", "base-uri", "frame-ancestors")
+OWN_SOURCES = {SELF, NONE, NONCE}
+SHORTEST_HSTS_SECONDS = 182 * 24 * 60 * 60
+# A network of fewer bits holds more than anybody's own proxies.
+FEWEST_BITS_OF_IPV4, FEWEST_BITS_OF_IPV6 = 8, 16
+SMTP_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+
+# Of logins.
+SHORTEST_PASSWORD = 12
+LONGEST_IDLE_SECONDS = 30 * 60
+LONGEST_SESSION_SECONDS = 8 * 60 * 60
+MOST_WRONG_PASSWORDS = 10
+SHORTEST_LOCK_MINUTES = 5
+SESSION_STORE = "nova_admin.session_store"
+VALIDATORS = (
+    "MinimumLengthValidator",
+    "UserAttributeSimilarityValidator",
+    "CommonPasswordValidator",
+    "NumericPasswordValidator",
+)
 
 
 @register(Tags.security, deploy=True)
@@ -102,20 +125,6 @@ def check_unverified_databases(**_: object) -> list[Warning]:
     ]
 
 
-# System checks of what a page lets in and what can be read on the way, for `manage.py check --deploy`.
-
-MIDDLEWARE = "csp.middleware.CSPMiddleware"
-# A page that lacks one of these runs scripts of others, sends forms to them or stands in a frame of theirs. Only the
-# first falls back to default-src.
-DIRECTIVES = ("script-src", "form-action", "base-uri", "frame-ancestors")
-OWN_SOURCES = {SELF, NONE, NONCE}
-SHORTEST_HSTS_SECONDS = 182 * 24 * 60 * 60
-# A network of fewer bits holds more than anybody's own proxies.
-FEWEST_BITS_OF_IPV4, FEWEST_BITS_OF_IPV6 = 8, 16
-SMTP = "django.core.mail.backends.smtp.EmailBackend"
-THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
-
-
 @register(Tags.security, deploy=True)
 def check_exposure(**_: object) -> list[Warning]:
     """Warn of each setting by which others get into a page, are believed, or can read on the way."""
@@ -124,18 +133,15 @@ def check_exposure(**_: object) -> list[Warning]:
 
 def _check_policy() -> Iterator[Warning]:
     policy = getattr(settings, "CONTENT_SECURITY_POLICY", None) or {}
-    open_ones = _list_open_directives(policy.get("DIRECTIVES") or {})
-    if MIDDLEWARE not in settings.MIDDLEWARE:
+    given = policy.get("DIRECTIVES") or {}
+    given = {"script-src": given.get("default-src"), **given}
+    open_ones = [name for name in DIRECTIVES if not _names_own_sources(given.get(name))]
+    if POLICY_MIDDLEWARE not in settings.MIDDLEWARE:
         open_ones = list(DIRECTIVES)
     if open_ones:
         text = f"The Content-Security-Policy lets others in: {', '.join(open_ones)}."
-        hint = f"Leave CONTENT_SECURITY_POLICY as it is, and {MIDDLEWARE} in MIDDLEWARE (docs/production.md)."
+        hint = f"Leave CONTENT_SECURITY_POLICY as it is, and {POLICY_MIDDLEWARE} in MIDDLEWARE (docs/production.md)."
         yield Warning(text, hint=hint, id="migration.W013")
-
-
-def _list_open_directives(directives: Mapping[str, object]) -> list[str]:
-    given = {"script-src": directives.get("default-src"), **directives}
-    return [name for name in DIRECTIVES if not _names_own_sources(given.get(name))]
 
 
 def _names_own_sources(sources: object) -> bool:
@@ -164,28 +170,12 @@ def _check_proxies() -> Iterator[Warning]:
 
 
 def _check_mail() -> Iterator[Warning]:
-    if settings.EMAIL_BACKEND != SMTP or settings.EMAIL_HOST in THIS_MACHINE:
+    if settings.EMAIL_BACKEND != SMTP_BACKEND or settings.EMAIL_HOST in THIS_MACHINE:
         return
     encrypted = settings.EMAIL_USE_TLS or settings.EMAIL_USE_SSL
     if settings.EMAIL_HOST_PASSWORD and not encrypted:
         text = "NOVA_MAIL_URL sends its password in clear: it can be read on the way."
         yield Warning(text, hint="Begin it with smtp+tls:// or smtp+ssl://.", id="migration.W016")
-
-
-# System checks of the settings of logins, for `manage.py check --deploy`.
-
-SHORTEST_PASSWORD = 12
-LONGEST_IDLE_SECONDS = 30 * 60
-LONGEST_SESSION_SECONDS = 8 * 60 * 60
-MOST_WRONG_PASSWORDS = 10
-SHORTEST_LOCK_MINUTES = 5
-STORE = "nova_admin.session_store"
-VALIDATORS = (
-    "MinimumLengthValidator",
-    "UserAttributeSimilarityValidator",
-    "CommonPasswordValidator",
-    "NumericPasswordValidator",
-)
 
 
 @register(Tags.security, deploy=True)
@@ -195,8 +185,8 @@ def check_site_logins(**_: object) -> list[Warning]:
 
 
 def _check_sessions() -> Iterator[Warning]:
-    if settings.SESSION_ENGINE != STORE:
-        text = f"SESSION_ENGINE is not {STORE}: sessions that are used never end."
+    if settings.SESSION_ENGINE != SESSION_STORE:
+        text = f"SESSION_ENGINE is not {SESSION_STORE}: sessions that are used never end."
         yield Warning(text, hint="Leave it unset.", id="migration.W002")
     if settings.SESSION_COOKIE_AGE > LONGEST_IDLE_SECONDS:
         text = f"SESSION_COOKIE_AGE is above {LONGEST_IDLE_SECONDS}: who finds a browser open can use it for that long."

@@ -45,14 +45,45 @@ from migration.core.heartbeat import task_taker
 from migration.core.notices import TASKS_DROPPED, Condition
 from migration.core.workers import QUEUE_ERRORS, connect_to_redis
 
-# Hands a host's tasks to its workers so that one which is killed or hangs while it waits keeps none from the others.
-#
-# multiprocessing's own queue has a waiting worker hold its lock, and a killed process never gives that back: the host's
-# other workers would live, and do nothing.
+if settings.NOVA_REDIS_URL:
+    from django_q.brokers.redis_broker import Redis as Broker
+else:
+    from django_q.brokers.orm import ORM as Broker  # noqa: N811  # a class
+
+# The entry of a task's package; django-q hands on what it doesn't know.
+ENTRY = "correlation"
+# Of a task's name: somebody who may write into the queue chooses it.
+LONGEST_NAME = 200
+REFUSE = f"{tasks.__name__}.{tasks.refuse.__name__}"
+# The classes in our packages besides numbers and texts: they say when it was queued.
+PLAIN = {("datetime", "datetime"), ("datetime", "timedelta"), ("datetime", "timezone")}
+# The entries that a refused package keeps. Others could name a hook or a chain, or ask to be run at once.
+KEPT = ("id", "name", "group", "started")
+LONGEST_TEXT = 10_000  # of an argument or a result
+# A host that may take no tasks looks so often whether it may again.
+IDLE_SECONDS = 0.5
+LONGEST_PACKAGE = 10_000
+# So long what a host can't read waits for another one that can.
+RETURNED_FOR = timedelta(minutes=5)
+LOOK_AT_RETURNED_SECONDS = 5.0
+MOST_LOOKED_AT = 1000
+# Rows of the queue that others made can have any length, and times that Python has not.
+BEARABLE = Q(
+    LessThanOrEqual(
+        Func(F("payload"), function="octet_length", output_field=IntegerField()), LONGEST_PACKAGE
+    ),
+    lock__gt=datetime(2000, 1, 1, tzinfo=UTC),
+)
+
+logger = logging.getLogger(__name__)
 
 
 class KillSafeQueue(Queue):
-    """django-q's queue between one host's processes, not its broker; a killed worker leaves it usable."""
+    """django-q's queue between one host's processes, not its broker; a killed worker leaves it usable.
+
+    multiprocessing's own queue has a waiting worker hold its lock, and a killed process never gives that back: the
+    host's other workers would live, and do nothing.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -87,19 +118,11 @@ class LockAcrossForks:
         fcntl.lockf(self._file, fcntl.LOCK_UN)
 
 
-# Gives a task the name of the request that queued it, and a failed one a result that holds no value.
-
-
-# The entry of a task's package; django-q hands on what it doesn't know.
-ENTRY = "correlation"
-# Of a task's name: somebody who may write into the queue chooses it.
-LONGEST_NAME = 200
-
-logger = logging.getLogger(__name__)
-
-
 class TaskContext:
-    """The one task that this worker process does now. The methods are called by django-q's signals."""
+    """The one task that this worker process does now. The methods are called by django-q's signals.
+
+    The task has the name of the request that queued it, and a failed one a result that holds no value.
+    """
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -139,40 +162,10 @@ def attach_correlation(task: dict[str, object], **_: object) -> None:
 task_context = TaskContext()
 
 
-# Limits the workers to the functions of `migration.tasks`: any other task fails and never runs.
-#
-# django-q imports and calls any function that a package or a schedule names, even `os.system`, and a hook after it.
-
-if settings.NOVA_REDIS_URL:
-    from django_q.brokers.redis_broker import Redis as Broker
-else:
-    from django_q.brokers.orm import ORM as Broker  # noqa: N811  # a class
-
-REFUSE = f"{tasks.__name__}.{tasks.refuse.__name__}"
-# The classes in our packages besides numbers and texts: they say when it was queued.
-PLAIN = {("datetime", "datetime"), ("datetime", "timedelta"), ("datetime", "timezone")}
-# The entries that a refused package keeps. Others could name a hook or a chain, or ask to be run at once.
-KEPT = ("id", "name", "group", "started")
-LONGEST_TEXT = 10_000
-# A host that may take no tasks looks so often whether it may again.
-IDLE_SECONDS = 0.5
-LONGEST_PACKAGE = 10_000
-# So long what a host can't read waits for another one that can.
-RETURNED_FOR = timedelta(minutes=5)
-LOOK_AT_RETURNED_SECONDS = 5.0
-MOST_LOOKED_AT = 1000
-# Rows of the queue that others made can have any length, and times that Python has not.
-BEARABLE = Q(
-    LessThanOrEqual(
-        Func(F("payload"), function="octet_length", output_field=IntegerField()), LONGEST_PACKAGE
-    ),
-    lock__gt=datetime(2000, 1, 1, tzinfo=UTC),
-)
-
-
 class KnownTasksQueue(Broker):
-    """django-q's queue, which replaces packages that name other functions by failing ones.
+    """django-q's queue, which puts a failing task in place of one that is no function of `migration.tasks`.
 
+    django-q imports and calls any function that a package or a schedule names, even `os.system`, and a hook after it.
     A package that this host can't read is returned once, for another host that may have its key, and then dropped: the
     schedule queues anew what there is to do.
     """

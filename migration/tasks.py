@@ -46,8 +46,7 @@ from migration.runs.items import RunItem
 from migration.runs.models import Run
 from migration.runs.plans import RunPlan
 from migration.secrets import copies, layouts
-from migration.secrets import settings as applied_settings
-from migration.secrets import settings as stored_looks
+from migration.secrets import settings as secret_settings
 from migration.secrets.models import CopySearch
 from migration.site import audit, notices, old_rows
 from nova_credentials.phases import Phase
@@ -284,8 +283,8 @@ def remove_other_secrets() -> None:
 
 def describe_secrets() -> None:
     """Look at tags, keys and replicas of secrets, each once a day. Scheduled every ten minutes."""
-    applied_settings.store_due_secret_states(seconds=WORK_SECONDS)
-    stored_looks.compare_looks_with_settings()
+    secret_settings.store_due_secret_states(seconds=WORK_SECONDS)
+    secret_settings.compare_looks_with_settings()
 
 
 def count_clients() -> None:

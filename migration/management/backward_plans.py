@@ -1,4 +1,8 @@
-"""Refuses a backward `migrate` that would take away what is needed, and retries one that waits for locks."""
+"""How `migrate` runs: a way back that would take away what a client needs is refused, and a lock is tried for again.
+
+A way back is judged before anything is changed: a client must not lose what its values in AWS are read and restored by.
+The way back to the first release (docs/upgrading.md) is not refused.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +29,10 @@ from migration.doctor.nova import QUIET
 from nova_credentials.phases import Phase
 from nova_credentials.tables import AWS_TABLE, NOVA_TABLES
 
-# Refuses a way back by which a client would lose what its values in AWS are read and restored by.
-#
-# Asked before anything is changed. The way back to the first release (docs/upgrading.md) is none of these.
+# Tries of a schema migration that met a lock, as none waits long for one (`nova_admin/database/base.py`). Some ten
+# seconds: a transaction that is open for longer has to end before an upgrade.
+TRIES = 20
+PAUSE_SECONDS = 0.5
 
 MOST_NAMES = 20
 # The steps that make the table of what the database noted of itself, and the one of known secrets.
@@ -149,17 +154,6 @@ def describe_what_stays() -> tuple[str, list[str]]:
     return told, statements
 
 
-# Begins a schema migration again that met a lock, as none waits long for one (`nova_admin/database/base.py`).
-#
-# Each is recorded in its own transaction: Django records some after it, and whoever ends `migrate` in between has one
-# that is done and can't be done again.
-
-
-# Some ten seconds: a transaction that is open for longer has to end before an upgrade.
-TRIES = 20
-PAUSE_SECONDS = 0.5
-
-
 class PatientExecutor(MigrationExecutor):
     """Django's executor, but tries a schema migration again that met a lock, for some ten seconds.
 
@@ -199,7 +193,10 @@ class PatientExecutor(MigrationExecutor):
 
 
 class SelfRecordingMigration:
-    """A schema migration that leaves nothing to be done, nor recorded, after its transaction."""
+    """A schema migration that leaves nothing to be done, nor recorded, after its transaction.
+
+    Django records some after it, and whoever ends `migrate` in between has one that is done and can't be done again.
+    """
 
     def __init__(self, migration: Migration, recorder: MigrationRecorder) -> None:
         self._migration, self._recorder = migration, recorder

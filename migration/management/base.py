@@ -1,4 +1,4 @@
-"""Owns what all commands share: selection of clients, output, refusals, waiting for runs."""
+"""The bases of the commands: their output, their users, the clients they are about, and a run that they wait for."""
 
 from __future__ import annotations
 
@@ -40,11 +40,25 @@ from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError, Layout
 from nova_credentials.messages import Sentence
 
-# The output of the commands. Names in the database are other people's choice: none steers a terminal.
+Options = Mapping[str, Any]
+
+# A run is not all well while it has clients of these.
+NOT_WELL = ("failed", "refused", "mismatched", "not_begun")
+# The largest id that PostgreSQL's bigint holds.
+LARGEST_ID = 2**63 - 1
+# Made once: `json.dumps` makes one for each call that has options.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
+
+QUEUE_NOT_REACHED = Sentence(
+    "queue_not_reached", "The task queue cannot be reached: the run starts once it is back."
+)
 
 
 class OneLineOutput(OutputWrapper):
-    """Writes each text as one line (`escape_invisible`), and JSON with its values as they are."""
+    """Writes each text as one line (`escape_invisible`), and JSON with its values as they are.
+
+    Names in the database are other people's choice: none steers a terminal.
+    """
 
     def write(  # type: ignore[override]  # as Django's own does
         self,
@@ -84,25 +98,11 @@ class OneLineOutput(OutputWrapper):
         super().write(text, ending="")
 
 
-# Made once: `json.dumps` makes one for each call that has options.
-_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
-
-
 def _encode_json(value: object) -> str:
     text = _ENCODER.encode(value)
     if text.isprintable():  # as nearly always
         return text
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
-
-
-# The base of the commands over clients: which clients, starting a run and waiting for it, output, exit codes.
-
-
-Options = Mapping[str, Any]
-
-
-# A run is not all well while it has clients of these.
-NOT_WELL = ("failed", "refused", "mismatched", "not_begun")
 
 
 class OneLineParser(CommandParser):
@@ -186,6 +186,9 @@ class FormattedCommand(OneLineCommand):
         except NovaSchemaError as error:
             raise CommandError(str(error), returncode=1) from None
 
+    def add_by(self, parser: CommandParser) -> None:
+        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+
     def add_format(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--format", choices=["text", "json"], default="text", help="json: one object on stdout"
@@ -200,11 +203,6 @@ class FormattedCommand(OneLineCommand):
         cast("OneLineOutput", self.stdout).write_one_json_of_items(items, head)
 
 
-QUEUE_NOT_REACHED = Sentence(
-    "queue_not_reached", "The task queue cannot be reached: the run starts once it is back."
-)
-
-
 class RunCommand(FormattedCommand):
     """A command that waits for a run and reports it."""
 
@@ -212,7 +210,7 @@ class RunCommand(FormattedCommand):
     permission = "migration.add_run"
 
     def add_run_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_by(parser)
         parser.add_argument(
             "--inline", action="store_true", help="in this process, without workers"
         )

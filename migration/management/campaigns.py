@@ -22,12 +22,10 @@ from migration.campaigns.explain import (
 )
 from migration.campaigns.models import Campaign
 from migration.campaigns.steps import advance_campaign
-from migration.management.base import Options, RunCommand
+from migration.management.base import LARGEST_ID, Options, RunCommand
 from migration.runs.engine import is_held_by_writes
 from migration.runs.models import Run
 
-# The largest id that PostgreSQL's bigint holds.
-LARGEST_ID = 2**63 - 1
 POLL_SECONDS = 1.0
 WATCH_SECONDS = 5.0
 
@@ -43,7 +41,7 @@ class CampaignCommand(RunCommand):
             action="store_true",
             help="go on with it in this process, without workers, until it ends or stops",
         )
-        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_by(parser)
         self.add_format(parser)
 
     def work_on_or_enqueue_campaign(self, campaign: Campaign, options: Options) -> None:

@@ -1,4 +1,4 @@
-"""Shows on standard error how far work is, waits for runs and prints what came of them."""
+"""Shows on standard error how far work is, waits for the end of runs, and prints what came of their items."""
 
 from __future__ import annotations
 
@@ -38,10 +38,38 @@ if TYPE_CHECKING:
     from migration.management.base import OneLineOutput
 
 
-# Shows on standard error how far work is: by rich's bar on a terminal, elsewhere by a line a second.
+# One client in a run as commands print it, as data.
+Item: TypeAlias = Mapping[str, Any]
 
 LOOK_SECONDS = 1.0
 BAR_WIDTH = 20
+# A run that is over is reported at once.
+POLL_SECONDS = 0.1
+# A worker that has time begins a run within a second.
+BEGUN_AFTER_SECONDS = 5
+# The batch of a killed worker is delivered again after `retry` and may take up to `timeout`.
+QUEUE: dict[str, int] = settings.Q_CLUSTER
+NO_PROGRESS_SECONDS = QUEUE["retry"] + QUEUE["timeout"]
+INTERRUPTED = 130  # a shell's exit code for Ctrl-C
+
+NOT_BEGUN, PENDING = "not begun", "pending"
+# How many of a run's items are in memory at once.
+ITEMS_AT_ONCE = 500
+# The worse an outcome is, the nearer it is to the prompt.
+SEVERITY: dict[str, int] = {
+    Outcome.SKIPPED: 1,
+    NOT_BEGUN: 2,
+    PENDING: 1,
+    Outcome.REFUSED: 3,
+    **dict.fromkeys(Comparison.DIFFERS, 2),
+    Outcome.FAILED: 3,
+    Comparison.Status.UNCHECKED: 3,
+}
+# The colour of a row. It says nothing that the words don't.
+COLOURS = {
+    **dict.fromkeys(("failed", "unchecked", "refused"), "red"),
+    **dict.fromkeys(("mismatch", "skipped", "not begun"), "yellow"),
+}
 
 
 @dataclass
@@ -74,7 +102,10 @@ class CountedWork:
 
 
 class ProgressDisplay:
-    """Shows work for as long as it is entered. A bar is gone once it is left."""
+    """Shows work for as long as it is entered: by rich's bar on a terminal, elsewhere by a line a second.
+
+    The bar is gone once it is left.
+    """
 
     def __init__(self, output: OutputWrapper) -> None:
         terminal = cast("OneLineOutput", output).terminal
@@ -207,19 +238,6 @@ def describe_progress(progress: Progress | CountedWork) -> str:
     )
     parts += [f"{number:,} {name}" for number, name in others if number]
     return f"{progress.run}: {', '.join(parts)}"
-
-
-# Waits for the end of a run, which workers or this process work on, and shows its progress meanwhile.
-
-
-# A run that is over is reported at once.
-POLL_SECONDS = 0.1
-# A worker that has time begins a run within a second.
-BEGUN_AFTER_SECONDS = 5
-# The batch of a killed worker is delivered again after `retry` and may take up to `timeout`.
-QUEUE: dict[str, int] = settings.Q_CLUSTER
-NO_PROGRESS_SECONDS = QUEUE["retry"] + QUEUE["timeout"]
-INTERRUPTED = 130  # a shell's exit code for Ctrl-C
 
 
 RUN_GOES_ON = Sentence(
@@ -367,31 +385,6 @@ def explain_late_begin(progress: Progress) -> Message | None:
     if begun or progress.run.state != Run.State.RUNNING or is_held_by_writes(progress.run):
         return None
     return NOT_BEGUN_NO_WORKER() if progress.worker_is_gone else ITEM_NOT_BEGUN()
-
-
-# The items of a run as commands print them: as data, and on a terminal as a table.
-
-Item: TypeAlias = "Mapping[str, Any]"
-
-
-NOT_BEGUN, PENDING = "not begun", "pending"
-# How many of a run's items are in memory at once.
-ITEMS_AT_ONCE = 500
-# The worse an outcome is, the nearer it is to the prompt.
-SEVERITY: dict[str, int] = {
-    Outcome.SKIPPED: 1,
-    NOT_BEGUN: 2,
-    PENDING: 1,
-    Outcome.REFUSED: 3,
-    **dict.fromkeys(Comparison.DIFFERS, 2),
-    Outcome.FAILED: 3,
-    Comparison.Status.UNCHECKED: 3,
-}
-# The colour of a row. It says nothing that the words don't.
-COLOURS = {
-    **dict.fromkeys(("failed", "unchecked", "refused"), "red"),
-    **dict.fromkeys(("mismatch", "skipped", "not begun"), "yellow"),
-}
 
 
 class ItemRow(NamedTuple):

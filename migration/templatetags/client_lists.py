@@ -10,8 +10,6 @@ from django import template
 from django.contrib.admin.views.main import PAGE_VAR, SEARCH_VAR, ChangeList
 from django.utils.translation import gettext as _
 
-from migration.core.groups import ClientOwner
-
 register = template.Library()
 
 
@@ -65,13 +63,6 @@ class ShownFilters:
             for choice in each.chosen
         ]
         return [self.search, *used] if self.search else used
-
-
-@register.simple_tag
-def find_client_owner_username(client_id: int) -> str:
-    """Return the name of the user who looks after the client; "" where nobody does."""
-    owner = ClientOwner.objects.filter(pk=client_id).values_list("owner__username", flat=True)
-    return owner.first() or ""
 
 
 @register.simple_tag

@@ -1,4 +1,4 @@
-"""The template filters that show moments, phases, outcomes and differences. The admin's lists call them too."""
+"""The filters and tags that show moments, phases, outcomes, differences and names. The admin's lists call them too."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django import template
+from django.contrib.auth.models import User
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.db import DatabaseError
 from django.template.loader import render_to_string
@@ -22,9 +23,11 @@ from migration.campaigns.models import describe_minutes
 from migration.core import aws_writes
 from migration.core.clients import PhaseChoices
 from migration.core.comparisons import Comparison, OpenMismatch
+from migration.core.groups import ClientOwner
 from migration.core.outgoing import LoginOutcome
 from migration.core.sentences import LOGIN_OUTCOMES
 from migration.logins.reveals import RevealedValue
+from migration.people.roles import logs_in_by_provider
 from migration.runs.items import Outcome
 from migration.runs.plans import RunPlan
 from migration.runs.requests import MoveRequest
@@ -291,3 +294,33 @@ def describe_length_and_blanks(revealed: RevealedValue) -> list[str]:
         (_("line breaks: %(n)d"), value.count("\n")),
     )
     return [number, *(text % {"n": n} for text, n in rest if n)]
+
+
+@register.simple_tag
+def copy_button(text: str) -> SafeString:
+    """Return the button that copies this text, a name or an id beside it, which must be no secret.
+
+    It is hidden where the browser has no scripts or no clipboard.
+    """
+    label = _("Copy %(text)s") % {"text": text}
+    return format_html(
+        '<button type="button" class="copy-button" data-copy="{}" data-copied="{}" aria-label="{}" title="{}" hidden>'
+        '<span class="material-symbols-outlined" aria-hidden="true">content_copy</span></button>',
+        text,
+        _("Copied."),
+        label,
+        label,
+    )
+
+
+@register.simple_tag
+def find_client_owner_username(client_id: int) -> str:
+    """Return the name of the user who looks after the client; "" where nobody does."""
+    owner = ClientOwner.objects.filter(pk=client_id).values_list("owner__username", flat=True)
+    return owner.first() or ""
+
+
+@register.filter
+def has_provider_login(user: User) -> bool:
+    """Say whether the user logs in by OpenID Connect."""
+    return logs_in_by_provider(user)

@@ -30,7 +30,7 @@ class Command(FormattedCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("digests", nargs="*", metavar="DIGEST", help="as it is listed")
         parser.add_argument("--reason", default="", help="stored with the name of the user")
-        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_by(parser)
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:

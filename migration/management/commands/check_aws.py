@@ -7,10 +7,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from migration.doctor.findings import FindingState
 from migration.doctor.iam import examine_account
 from migration.management.base import FormattedCommand
-from migration.management.commands.check_nova import WORDS
+from migration.management.commands.check_nova import WORDS, count_states
 
 
 class Command(FormattedCommand):
@@ -29,11 +28,7 @@ class Command(FormattedCommand):
                 self.stdout.write(told)
                 if finding.remedy:
                     self.stdout.write(f"    {finding.remedy}")
-            numbers = [
-                f"{sum(finding.state == state for finding in findings)} {WORDS[state].lower()}"
-                for state in FindingState
-            ]
-            self.stdout.write(", ".join(numbers))
+            self.stdout.write(count_states([finding.state for finding in findings]))
             self.stdout.write(
                 "NOVA's own credentials can't be asked with the site's: see iam_policy reader."
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -51,8 +52,9 @@ class Command(ClientsCommand):
                 self.stdout.write(f"    {finding.remedy}")
             for statement in finding.statements:
                 self.stdout.write(f"        {statement}")
-        numbers = [
-            f"{sum(finding.state == state for finding in findings)} {WORDS[state].lower()}"
-            for state in FindingState
-        ]
-        self.stdout.write(", ".join(numbers))
+        self.stdout.write(count_states([finding.state for finding in findings]))
+
+
+def count_states(states: Sequence[FindingState]) -> str:
+    """Return how many findings are in each state."""
+    return ", ".join(f"{states.count(state)} {WORDS[state].lower()}" for state in FindingState)

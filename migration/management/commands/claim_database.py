@@ -32,7 +32,7 @@ class Command(FormattedCommand):
             action="store_true",
             help="claim no database: note prefix, region, account and keys as this host has them",
         )
-        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_by(parser)
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:

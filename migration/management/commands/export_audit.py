@@ -33,7 +33,7 @@ class Command(FormattedCommand):
                 "this client's entries up to its newest cutover, in a signed file that verify_audit --export verifies"
             ),
         )
-        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_by(parser)
         parser.add_argument(
             "--format", choices=[*ExportFormat], default="json", help="how it is written (json)"
         )

@@ -40,7 +40,7 @@ class Command(ClientsCommand):
             metavar="T.C",
             help=f"with --redact: these columns instead of {', '.join(DEFAULT_COLUMNS)}",
         )
-        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_by(parser)
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:

@@ -20,7 +20,7 @@ class Command(ClientsCommand):
         parser.add_argument("group", metavar="NAME", help="the group's name")
         self.add_client_arguments(parser)
         parser.add_argument("--remove", action="store_true", help="take them out of the group")
-        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_by(parser)
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:

@@ -38,7 +38,7 @@ class Command(FormattedCommand):
         parser.add_argument(
             "--template", action="store_true", help="print the line that names the columns"
         )
-        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_by(parser)
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:

@@ -29,7 +29,7 @@ class Command(FormattedCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="say what would be taken")
-        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_by(parser)
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:

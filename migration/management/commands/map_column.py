@@ -23,7 +23,7 @@ class Command(FormattedCommand):
             "column", metavar="TABLE.COLUMN", help="as the page NOVA's tables shows it"
         )
         parser.add_argument("use", choices=ColumnUse.values, metavar="secret|plain|ignore")
-        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_by(parser)
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:

@@ -95,7 +95,7 @@ class Command(ClientsCommand):
             metavar="REASON",
             help="move although evidence is missing, for this reason",
         )
-        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_by(parser)
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:

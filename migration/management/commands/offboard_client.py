@@ -39,7 +39,7 @@ class Command(FormattedCommand):
             action="store_true",
             help="although NOVA's reader read the client in the last days",
         )
-        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_by(parser)
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:

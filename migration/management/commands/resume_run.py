@@ -8,16 +8,12 @@ from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
 from migration.core.pages import RUN_PERMISSION
-from migration.management.base import RunCommand, find_user, require_writes
+from migration.management.base import LARGEST_ID, RunCommand, find_user, require_writes
 from migration.runs.engine import skip_free_items_of_stopped_run
 from migration.runs.items import CAN_BE_RETRIED
 from migration.runs.models import Run, StaleRunError, WithdrawnRunError
 from migration.runs.progress import RUN_REQUESTED
 from nova_credentials.messages import Sentence
-
-# The largest id that PostgreSQL's bigint holds.
-LARGEST_ID = 2**63 - 1
-
 
 RUN_HAS_NO_REST = Sentence("run_has_no_rest", "%(run)s is finished: nothing is left to go on with.")
 RUN_FAILED_ARE_LEFT = Sentence(
@@ -46,7 +42,7 @@ class Command(RunCommand):
         parser.add_argument(
             "--inline", action="store_true", help="in this process, without workers"
         )
-        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_by(parser)
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:

@@ -50,7 +50,7 @@ class Command(FormattedCommand):
             action="store_true",
             help="read the new secret from standard input; of an AWS key the id in a line before it",
         )
-        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_by(parser)
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:

@@ -13,7 +13,7 @@ class Command(FormattedCommand):
     help = "Lets AWS writes go on after stop_aws_writes."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_by(parser)
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:

@@ -19,7 +19,7 @@ class Command(FormattedCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--before", required=True, metavar="DAY", help="2026-01-01")
         parser.add_argument("--export", required=True, metavar="FILE", type=Path, help="a new file")
-        parser.add_argument("--by", metavar="USER", help="the user in whose name it is done")
+        self.add_by(parser)
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
