@@ -1,13 +1,19 @@
-"""Adds to moto's Secrets Manager the rules of AWS that moto lacks. Knows no HTTP, no file."""
+"""Adds to moto's Secrets Manager the rules of AWS that moto lacks: of secrets, their versions and calls.
+
+Knows no HTTP and no file.
+"""
 
 import copy
 import json
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from base64 import b64decode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, cast
+from typing import Any, Self, cast
 
+from moto.core.exceptions import JsonRESTError
 from moto.secretsmanager.exceptions import (
     InvalidParameterException,
     InvalidRequestException,
@@ -15,18 +21,175 @@ from moto.secretsmanager.exceptions import (
     ResourceNotFoundException,
     SecretNotFoundException,
     SecretsManagerClientError,
+    ValidationException,
 )
-from moto.secretsmanager.models import FakeSecret, SecretsManagerBackend, _matches
+from moto.secretsmanager.models import (
+    FakeSecret,
+    ReplicaSecret,
+    SecretsManagerBackend,
+    SecretsStore,
+    _matches,
+)
 
-from nova_admin.embedded.parameters import MAX_BATCH, check_key_region, check_tag_count
-from nova_admin.embedded.secret_files import State
-from nova_admin.embedded.strict_secret import SecretIndex, StrictSecret
-from nova_credentials.aws.kms_keys import AWS_KEY, KMS_ARN
+from nova_credentials.aws.kms_keys import AWS_KEY, KMS_ARN, KMS_NAME
 
 MAX_PAGE = 100
+MAX_NAME = 512
+MAX_LABELS = 20
+MAX_VERSIONS = 100
+PRUNE_AFTER_SECONDS = 86_400
+MAX_VALUE_BYTES = 65_536
+MAX_BATCH = 20
+MAX_TAGS = 50
+MAX_TAG_KEY = 128
+MAX_TAG_VALUE = 256
 
+_NAME = re.compile(rf"[A-Za-z0-9/_+=.@-]{{1,{MAX_NAME}}}")
+_REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-[0-9]+")
+_TAG_PUNCTUATION = frozenset("_.:/=+-@")
+_ARN_SUFFIX = re.compile(r"-[A-Za-z0-9]{6}$")
+
+State = dict[str, Any]
+Parameters = dict[str, Any]
 Filters = list[dict[str, Any]]
 Listed = list[dict[str, Any]]
+
+
+class LimitExceededError(JsonRESTError):
+    code = 400
+
+    def __init__(self, message: str) -> None:
+        super().__init__("LimitExceededException", message)
+
+
+class StrictSecret(FakeSecret):
+    """A secret whose staging labels move as in AWS: a label is on one version at most."""
+
+    def __new__(cls, *_: object, **__: object) -> Self:
+        return object.__new__(cls)  # moto would keep every copy alive in a list of instances
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Region -> what DescribeSecret says of the replica there. No replica holds a value here.
+        self.replica_states: dict[str, dict[str, str]] = {}
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        secret = cls.__new__(cls)
+        vars(secret).update({"replica_states": {}} | state)
+        return secret
+
+    @property
+    def state(self) -> State:
+        return vars(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        described = super().to_dict()
+        if self.replica_states:
+            described["ReplicationStatus"] = self.list_replicas()
+            described["PrimaryRegion"] = self.region
+        return described
+
+    def list_replicas(self) -> list[dict[str, str]]:
+        return [self.replica_states[region] for region in sorted(self.replica_states)]
+
+    def to_short_dict(self, *args: Any, **kwargs: Any) -> str:
+        answer = json.loads(super().to_short_dict(*args, **kwargs))
+        if self.replica_states:
+            answer["ReplicationStatus"] = self.list_replicas()
+        return json.dumps(answer)
+
+    def is_past_recovery(self) -> bool:
+        return self.deleted_date is not None and self.deleted_date < time.time()
+
+    def add_version(self, version_id: str, value: dict[str, str], labels: Iterable[str]) -> None:
+        self.versions[version_id] = {
+            "createdate": int(time.time()),
+            "version_id": version_id,
+            "version_stages": [],
+            **value,
+        }
+        for label in labels:
+            self.attach_label(label, version_id)
+        self._prune_versions()
+
+    def version_with(self, label: str) -> str | None:
+        for version_id, version in self.versions.items():
+            if label in version["version_stages"]:
+                return version_id
+        return None
+
+    def attach_label(self, label: str, version_id: str) -> None:
+        """Move the label to this version; the version that loses AWSCURRENT gets AWSPREVIOUS."""
+        before = self.version_with(label)
+        if before == version_id:
+            return
+        if before is not None:
+            self.detach_label(label, before)
+        labels = self.versions[version_id]["version_stages"]
+        labels.append(label)
+        if label == "AWSCURRENT":
+            self.set_default_version_id(version_id)
+            if before is not None:
+                self.attach_label("AWSPREVIOUS", before)
+        if len(labels) > MAX_LABELS:
+            raise LimitExceededError(f"A version can't have more than {MAX_LABELS} labels.")
+
+    def detach_label(self, label: str, version_id: str) -> None:
+        self.versions[version_id]["version_stages"].remove(label)
+
+    def _form_version_ids_to_stages(self) -> dict[str, str]:
+        stages = super()._form_version_ids_to_stages()
+        return {version_id: labels for version_id, labels in stages.items() if labels}
+
+    def _prune_versions(self) -> None:
+        prunable_from = time.time() - PRUNE_AFTER_SECONDS
+        unlabelled = [
+            version_id
+            for version_id, version in self.versions.items()
+            if not version["version_stages"] and version["createdate"] <= prunable_from
+        ]
+        surplus = max(len(self.versions) - MAX_VERSIONS, 0)
+        for version_id in unlabelled[:surplus]:
+            del self.versions[version_id]
+        if len(self.versions) > MAX_VERSIONS:
+            raise LimitExceededError(f"A secret can't have more than {MAX_VERSIONS} versions.")
+
+
+class SecretIndex(SecretsStore):
+    """The index of secrets by name, full ARN or partial ARN."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._names_by_arn: dict[str, str] = {}
+
+    def __setitem__(self, key: str, secret: FakeSecret | ReplicaSecret) -> None:
+        dict.__setitem__(self, secret.name, secret)
+        self._names_by_arn[secret.arn] = secret.name
+
+    def __getitem__(self, key: str) -> FakeSecret | ReplicaSecret:
+        return dict.__getitem__(self, self._find_name(key))
+
+    def __contains__(self, key: str) -> bool:  # type: ignore[override]
+        return dict.__contains__(self, self._find_name(key))
+
+    def get(self, key: str) -> StrictSecret | None:  # type: ignore[override]
+        return cast("StrictSecret | None", dict.get(self, self._find_name(key)))
+
+    def pop(self, key: str) -> FakeSecret | ReplicaSecret | None:  # type: ignore[override]
+        secret = dict.pop(self, self._find_name(key), None)
+        if secret is not None:
+            del self._names_by_arn[secret.arn]
+        return secret
+
+    def _find_name(self, key: str) -> str:
+        if dict.__contains__(self, key):
+            return key
+        if key in self._names_by_arn:
+            return self._names_by_arn[key]
+        if key.startswith("arn:") and not _ARN_SUFFIX.search(key):
+            return key.rpartition(":secret:")[2]
+        return key  # AWS treats an ARN that ends like a full one as a full one
 
 
 class StrictBackend(SecretsManagerBackend):
@@ -317,3 +480,80 @@ class StrictBackend(SecretsManagerBackend):
 def _is_of_prefixes(named: dict[str, Any]) -> bool:
     """Say whether the filter wants names that begin with one of its values; one with `!` wants the others."""
     return named["Key"] == "name" and not any(value.startswith("!") for value in named["Values"])
+
+
+def check_parameters(parameters: Parameters) -> None:
+    """Raise the AWS error for the first parameter that AWS would refuse, before any secret is looked at.
+
+    Where AWS documents no error code, ValidationException means that a value is wrong by itself,
+    InvalidParameterException that values are wrong together. No message repeats a value.
+    """
+    if "Name" in parameters and not _NAME.fullmatch(parameters["Name"]):
+        raise ValidationException(
+            f"Invalid name. Must be 1 to {MAX_NAME} ASCII letters, digits or any of /_+=.@-"
+        )
+    _check_value(parameters.get("SecretString"), parameters.get("SecretBinary"))
+    _check_tags(parameters.get("Tags") or [])
+    if len(parameters.get("VersionStages") or []) > MAX_LABELS:
+        raise ValidationException(f"VersionStages can't hold more than {MAX_LABELS} labels.")
+    if len(parameters.get("SecretIdList") or []) > MAX_BATCH:
+        raise InvalidParameterException(f"SecretIdList can't hold more than {MAX_BATCH} ids.")
+    for key in _list_keys(parameters):
+        # Of well-formed keys the embedded AWS knows all: it has no KMS. `conditions.py` has the faults of keys.
+        if key and not (KMS_ARN.fullmatch(key) or KMS_NAME.fullmatch(key)):
+            raise ValidationException("Invalid KMS key.")
+    regions = [each.get("Region", "") for each in parameters.get("AddReplicaRegions") or []]
+    regions += parameters.get("RemoveReplicaRegions") or []
+    if not all(_REGION.fullmatch(region) for region in regions):
+        raise ValidationException("Invalid region.")
+    if len(set(regions)) < len(regions):
+        raise InvalidParameterException("A region can be given only once.")
+
+
+def check_key_region(key: str | None, region: str) -> None:
+    """Raise the error of a key whose ARN names another region than that of the secret."""
+    named = KMS_ARN.fullmatch(key or "")
+    if named and named["region"] != region:
+        raise InvalidParameterException("The KMS key isn't in the region of the secret.")
+
+
+def _list_keys(parameters: Parameters) -> list[str]:
+    replicas = parameters.get("AddReplicaRegions") or []
+    return [parameters.get("KmsKeyId", ""), *(each.get("KmsKeyId", "") for each in replicas)]
+
+
+def _check_value(text: str | None, binary: str | None) -> None:
+    if text is not None and binary is not None:
+        raise InvalidParameterException(
+            "You can't specify both a binary secret value and a string secret value."
+        )
+    if text is not None:
+        # JSON can hold a lone surrogate, which plain UTF-8 can't.
+        size = len(text.encode("utf-8", "surrogatepass"))
+    elif binary is not None:
+        size = len(b64decode(binary))
+    else:
+        return
+    if not 1 <= size <= MAX_VALUE_BYTES:
+        raise ValidationException(f"The value must have 1 to {MAX_VALUE_BYTES} bytes.")
+
+
+def _check_tags(tags: Sequence[Mapping[str, str]]) -> None:
+    check_tag_count(len(tags))
+    if len({tag["Key"] for tag in tags}) < len(tags):
+        raise InvalidParameterException("A tag key can be given only once.")
+    for tag in tags:
+        key, value = tag["Key"], tag.get("Value", "")
+        if not 1 <= len(key) <= MAX_TAG_KEY or len(value) > MAX_TAG_VALUE:
+            raise ValidationException(
+                f"A tag has a key of 1 to {MAX_TAG_KEY} and a value of up to {MAX_TAG_VALUE} "
+                "characters."
+            )
+        if not all(c.isalnum() or c.isspace() or c in _TAG_PUNCTUATION for c in key + value):
+            raise ValidationException("A tag has only letters, digits, spaces and _.:/=+-@")
+
+
+def check_tag_count(count: int) -> None:
+    # TagResource documents no LimitExceededException.
+    if count > MAX_TAGS:
+        raise InvalidParameterException(f"A secret can't have more than {MAX_TAGS} tags.")

@@ -17,12 +17,32 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from nova_admin.embedded import faults
 from nova_admin.embedded.faults import AwsAnswer, Fault, FaultInjector, FaultRule
-from nova_admin.embedded.quotas import BURST_SECONDS, Clock, Quotas
 
 MAX_ROUND_TRIP_SECONDS = 60.0
 # After one call is refused by chance, connections are refused this long; a rule with `seconds` says its own time.
 REFUSED_SECONDS = 0.1
 _COUNTED = ("calls", "throttled", "failed")
+# Calls a second for one account and region; the operations of a group share theirs.
+PER_SECOND: dict[tuple[str, ...], int] = {
+    ("GetSecretValue", "DescribeSecret"): 10_000,
+    ("BatchGetSecretValue",): 100,
+    ("ListSecrets",): 100,
+    ("CreateSecret",): 50,
+    ("DeleteSecret",): 50,
+    ("RestoreSecret",): 50,
+    ("GetRandomPassword",): 50,
+    (
+        *("PutSecretValue", "UpdateSecret", "UpdateSecretVersionStage"),
+        *("ReplicateSecretToRegions", "RemoveRegionsFromReplication"),
+    ): 50,
+    ("TagResource", "UntagResource"): 50,
+}
+# AWS doesn't document its burst. A bucket of a whole second would let twice the quota through in the first second, and
+# a run look faster than the quota; a much smaller one would throttle a caller that keeps to the quota and is late once.
+# So a bucket holds half a second's calls.
+BURST_SECONDS = 0.5
+
+Clock = Callable[[], float]
 
 
 class ListeningServer(Protocol):
@@ -245,3 +265,42 @@ class _Call:
     def _note_status(self, status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
         self._status = status
         return self._start_response(status, headers, *rest)
+
+
+class Quotas:
+    """A token bucket for each group of operations, full at first; a `scale` of 1 means AWS's quotas."""
+
+    def __init__(
+        self,
+        scale: float,
+        *,
+        burst_seconds: float = BURST_SECONDS,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._buckets: dict[str, _Bucket] = {}
+        for operations, rate in PER_SECOND.items():
+            bucket = _Bucket(rate * scale, burst_seconds, clock)
+            self._buckets |= dict.fromkeys(operations, bucket)
+
+    def take_token(self, operation: str) -> bool:
+        """Take a token and say whether there was one; a refused call costs none, as in AWS."""
+        bucket = self._buckets.get(operation)
+        return bucket is None or bucket.take_token()
+
+
+class _Bucket:
+    def __init__(self, rate: float, burst_seconds: float, clock: Clock) -> None:
+        self._rate = rate
+        self._capacity = max(1.0, rate * burst_seconds)
+        self._clock = clock
+        self._tokens = self._capacity
+        self._filled_at = clock()
+
+    def take_token(self) -> bool:
+        now = self._clock()
+        gained = (now - self._filled_at) * self._rate
+        self._tokens, self._filled_at = min(self._capacity, self._tokens + gained), now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True

@@ -15,9 +15,9 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 from moto import mock_aws
 
-from nova_admin.embedded import strict_secret
+from nova_admin.embedded import backend
 from nova_admin.embedded.aws import AwsServer
-from nova_admin.embedded.secret_files import SecretFiles
+from nova_admin.embedded.service import SecretFiles
 from tests.nova_admin.embedded.conftest import connect, eventually
 from tests.nova_admin.embedded.test_strict_rules import (
     NAME,
@@ -165,7 +165,7 @@ def test_versions_without_a_label_make_room_once_they_are_a_day_old(sm, monkeypa
     create(sm)
     for number in range(2, 101):
         put(sm, f"example-password-{number}", f"{number:032}")
-    monkeypatch.setattr(strict_secret, "PRUNE_AFTER_SECONDS", 0)
+    monkeypatch.setattr(backend, "PRUNE_AFTER_SECONDS", 0)
     put(sm, "example-password-101", f"{101:032}")
     versions = sm.list_secret_version_ids(SecretId=NAME, IncludeDeprecated=True)["Versions"]
     assert len(versions) == 100

@@ -8,8 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from botocore.exceptions import ClientError
 
-from nova_admin.embedded.conditions import Conditions, ConditionsMiddleware
-from nova_admin.embedded.quotas import BURST_SECONDS, PER_SECOND, Quotas
+from nova_admin.embedded.conditions import (
+    BURST_SECONDS,
+    PER_SECOND,
+    Conditions,
+    ConditionsMiddleware,
+    Quotas,
+)
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from tests.nova_admin.embedded.conditions.calls import Clock, fine
 from tests.nova_admin.embedded.test_strict_rules import create
