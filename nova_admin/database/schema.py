@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from django.core.management.base import CommandError
+from django.db.backends.utils import CursorWrapper
 from django.db.utils import OperationalError
 from psycopg.errors import LockNotAvailable, QueryCanceled
 
@@ -14,9 +14,6 @@ from credentials.shown_names import escape_invisible
 from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
 from credentials.trigger_sql import OLD_FUNCTION, make_trigger_function_sql
 from nova_credentials.tables import NOVA_TABLES
-
-if TYPE_CHECKING:
-    from django.db.backends.utils import CursorWrapper
 
 # One try waits 50 ms for each of the site's tables at most, then 50 ms for all of NOVA's together, as NOVA's next
 # statements queue behind it meanwhile.
