@@ -70,8 +70,10 @@ class AwsServer:
         port: int = 0,
     ) -> None:
         # moto takes a third of a second to import, and `start_server` doesn't need it.
-        from nova_admin.embedded.secret_files import SecretFiles  # noqa: PLC0415
-        from nova_admin.embedded.service import SecretsManagerService  # noqa: PLC0415
+        from nova_admin.embedded.service import (  # noqa: PLC0415
+            SecretFiles,
+            SecretsManagerService,
+        )
 
         self.identity = secrets.token_hex(16)
         self._service = SecretsManagerService(SecretFiles(folder / "secrets") if folder else None)
