@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -171,17 +171,11 @@ def make_grants(rights: Iterable[Right], role: str, *, revoke: bool = False) -> 
     objects: dict[tuple[GrantedObjectKind, str], list[str]] = {}
     for (kind, name), of_object in privileges.items():
         objects.setdefault((kind, ", ".join(of_object)), []).append(name)
-    return tuple(
-        _make_statement(kind, granted, names, role, revoke=revoke)
-        for (kind, granted), names in objects.items()
-    )
-
-
-def _make_statement(
-    kind: GrantedObjectKind, privileges: str, names: list[str], role: str, *, revoke: bool
-) -> str:
-    on = f"{privileges} ON {kind} {', '.join(names)}"
-    return f"REVOKE {on} FROM {role};" if revoke else f"GRANT {on} TO {role};"
+    statements = []
+    for (kind, granted), names in objects.items():
+        on = f"{granted} ON {kind} {', '.join(names)}"
+        statements.append(f"REVOKE {on} FROM {role};" if revoke else f"GRANT {on} TO {role};")
+    return tuple(statements)
 
 
 def quote_role(cursor: CursorWrapper, role: str) -> str:
@@ -194,17 +188,16 @@ def print_grants_reader_lacks(*, verbosity: int = 1, **_: object) -> None:
     """Print after `migrate` what to grant to the owner of NOVA's tables, if that is another role and lacks some."""
     if not verbosity:
         return
+    lines = []
     with connection.cursor() as cursor:
-        lines = list(_describe_missing(cursor))
+        for role in list_other_roles_owning_tables(cursor):
+            checked = find_lacking_rights(cursor, role)
+            # While some tables aren't there, `migrate` was run backwards or is not complete.
+            if checked.lacking and not checked.without_object:
+                lines.append(
+                    f"NOVA's reader, connected as {role}, lacks rights. To let it read through the site's tables, run:"
+                )
+                grants = make_grants(checked.lacking, quote_role(cursor, role))
+                lines += [f"    {grant}" for grant in grants]
     if lines:
         sys.stderr.write("".join(f"{escape_invisible(line)}\n" for line in lines))
-
-
-def _describe_missing(cursor: CursorWrapper) -> Iterator[str]:
-    for role in list_other_roles_owning_tables(cursor):
-        checked = find_lacking_rights(cursor, role)
-        # While some tables aren't there, `migrate` was run backwards or is not complete.
-        if checked.lacking and not checked.without_object:
-            yield f"NOVA's reader, connected as {role}, lacks rights. To let it read through the site's tables, run:"
-            quoted = quote_role(cursor, role)
-            yield from (f"    {grant}" for grant in make_grants(checked.lacking, quoted))

@@ -43,7 +43,10 @@ class Command(FormattedCommand):
 
     def handle(self, *args: object, **options: Any) -> None:
         if options["template"]:
-            self._print_template(options)
+            if options["format"] == "json":
+                self.print_json(list(IMPORT_COLUMNS))
+            else:
+                self.stdout.write(",".join(IMPORT_COLUMNS))
             return
         by = find_user(options["by"])
         if by and not by.has_perms(IMPORT_PERMISSIONS):
@@ -74,12 +77,6 @@ class Command(FormattedCommand):
             )
         else:
             self.stdout.write(", ".join(f"{n} clients {name}" for name, n in numbers.items()))
-
-    def _print_template(self, options: dict[str, Any]) -> None:
-        if options["format"] == "json":
-            self.print_json(list(IMPORT_COLUMNS))
-        else:
-            self.stdout.write(",".join(IMPORT_COLUMNS))
 
     def _print_plan(self, plan: ImportPlan, options: dict[str, Any]) -> None:
         """Print what each line would do, and what is wrong with it."""

@@ -124,7 +124,10 @@ class Command(ClientsCommand):
     def _report(
         self, found: Iterable[MoveReport], options: Options, runs: list[Run] | None = None
     ) -> None:
-        """Print what became of each client; exit with 1 if one was not moved."""
+        """Print what became of each client; exit with 1 if one was not moved.
+
+        With `runs` one object is printed, which names the run: a number, a list where there are several, null for none.
+        """
         clients = moved = 0
         # Their numbers are printed first, so the clients wait in a file where they are many.
         with SpooledTemporaryFile(MOST_IN_MEMORY, "w+") as kept:
@@ -132,39 +135,28 @@ class Command(ClientsCommand):
                 clients, moved = clients + 1, moved + result["moved"]
                 kept.write(f"{json.dumps(result)}\n")
             kept.seek(0)
-            self._print_reports(map(json.loads, kept), options, runs, clients, moved)
-        if moved < clients:
-            sys.exit(1)
-
-    def _print_reports(
-        self,
-        results: Iterable[MoveReport],
-        options: Options,
-        runs: list[Run] | None,
-        clients: int,
-        moved: int,
-    ) -> None:
-        """Print what became of each client.
-
-        With `runs` one object is printed, which names the run: a number, a list where there are several, null for none.
-        """
-        if options["format"] == "json":
-            numbers = {"clients": clients, "moved": moved, "refused": clients - moved}
-            if runs is None:
+            results = map(json.loads, kept)
+            if options["format"] == "text":
+                self._print_text(results, clients)
+            elif runs is None:
                 self.print_json_items(results)
             else:
                 pks = [run.pk for run in runs]
                 run = pks[0] if len(pks) == 1 else pks or None
+                numbers = {"clients": clients, "moved": moved, "refused": clients - moved}
                 self.print_json_items(results, {"run": run, **numbers})
-        else:
-            for key, n in self.overridden.items():
-                label = EVIDENCE[key]()
-                self.stdout.write(f"Overridden: {label}, for {n} of {clients} clients.")
-            for result in results:
-                self.stdout.write(
-                    f"{escape_name(result['slug'])}: {result['phase']}"
-                    f"{'' if result['moved'] else ', not moved'}. {' '.join(result['reasons'])}".strip()
-                )
+        if moved < clients:
+            sys.exit(1)
+
+    def _print_text(self, results: Iterable[MoveReport], clients: int) -> None:
+        for key, n in self.overridden.items():
+            label = EVIDENCE[key]()
+            self.stdout.write(f"Overridden: {label}, for {n} of {clients} clients.")
+        for result in results:
+            self.stdout.write(
+                f"{escape_name(result['slug'])}: {result['phase']}"
+                f"{'' if result['moved'] else ', not moved'}. {' '.join(result['reasons'])}".strip()
+            )
 
     def _move_phase(self, old: Phase, options: Options) -> None:
         """Move every client in the phase `old`, as a run."""
