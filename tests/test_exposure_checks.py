@@ -3,7 +3,7 @@
 import pytest
 from csp.constants import NONE, SELF, UNSAFE_INLINE
 
-from migration.checks import MIDDLEWARE, SMTP, check_exposure
+from migration.checks import POLICY_MIDDLEWARE, SMTP_BACKEND, check_exposure
 from nova_admin.trusted_proxies import TrustedProxies
 from tests.checkout import manage
 from tests.test_settings import PRODUCTION
@@ -23,7 +23,7 @@ def test_the_settings_as_they_are_need_no_word():
 
 
 def test_pages_without_a_policy_are_named(settings):
-    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if name != MIDDLEWARE]
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if name != POLICY_MIDDLEWARE]
     assert list_named() == ["migration.W013"]
 
 
@@ -95,7 +95,11 @@ def test_networks_of_proxies_that_hold_half_the_world_are_named(settings, proxie
     ],
 )
 def test_a_mail_server_s_password_that_can_be_read_on_the_way_is_named(settings, changed, named):
-    of_mail = {"EMAIL_BACKEND": SMTP, "EMAIL_HOST": "mail.example", "EMAIL_HOST_PASSWORD": "word"}
+    of_mail = {
+        "EMAIL_BACKEND": SMTP_BACKEND,
+        "EMAIL_HOST": "mail.example",
+        "EMAIL_HOST_PASSWORD": "word",
+    }
     for name, value in (of_mail | changed).items():
         setattr(settings, name, value)
     assert list_named() == ["migration.W016"] * named

@@ -17,7 +17,7 @@ from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.db import IntegrityError, connection
 
-from nova_admin.login import oidc, people
+from nova_admin.login import oidc, oidc_views
 from nova_admin.login.adapter import GIVEN
 from tests.factories import make_user
 from tests.nova_admin.login.codes import give_factor
@@ -549,7 +549,7 @@ def test_a_new_key_of_the_provider_is_looked_for_once_a_minute(
 def log_in_at_once(monkeypatch, provider, *claims) -> list[User]:
     """The accounts of people whose first logins have both found that there is none yet."""
     found, met = threading.Barrier(len(claims)), threading.local()
-    find_groups = people.find_groups
+    find_groups = oidc_views.find_groups
 
     def find_groups_together(*arguments):
         if not hasattr(met, "once"):
@@ -559,11 +559,11 @@ def log_in_at_once(monkeypatch, provider, *claims) -> list[User]:
 
     def log_in(claim) -> User:
         try:
-            return people.sync_account({"groups": ["ops"], **claim}, settings.NOVA_OIDC)
+            return oidc_views.sync_account({"groups": ["ops"], **claim}, settings.NOVA_OIDC)
         finally:
             connection.close()
 
-    monkeypatch.setattr(people, "find_groups", find_groups_together)
+    monkeypatch.setattr(oidc_views, "find_groups", find_groups_together)
     with ThreadPoolExecutor(len(claims)) as pool:
         return list(pool.map(log_in, claims))
 
@@ -593,7 +593,7 @@ def test_who_meets_others_at_every_try_is_asked_to_log_in_again(come_back, monke
     def make_account(*_):
         raise IntegrityError
 
-    monkeypatch.setattr(people, "make_account", make_account)
+    monkeypatch.setattr(oidc_views, "make_account", make_account)
 
     response = come_back()
 
