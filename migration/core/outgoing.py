@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import certifi
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
-from typing_extensions import Buffer
+
+if TYPE_CHECKING:  # not installed with Python 3.13
+    from typing_extensions import Buffer
 
 
 class LoginOutcome(models.TextChoices):
