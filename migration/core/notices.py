@@ -409,6 +409,7 @@ class ClientCondition:
     began: Sentence
 
 
+IS_OVER = Sentence("is_over", "This is over; it began %(ago)s ago: %(what)s")
 OVER_FOR_CLIENTS = Sentence(
     "over_for_clients",
     "This is over for %(n)s clients: %(names)s",
@@ -442,8 +443,12 @@ class ConditionQuerySet(models.QuerySet["Condition"]):
             if is_new:
                 Notice.objects.record(event, each.facts, key=row.key)
         for row in known.values():
-            if now - row.seen_at >= over_after:
-                row.delete_and_notify()
+            if now - row.seen_at < over_after:
+                continue
+            row.delete()
+            if row.facts:
+                facts = IS_OVER(ago=row.began_at, what=row.facts)
+                Notice.objects.record(event, facts, key=f"{row.key}:over", is_over=True)
 
     @transaction.atomic
     def update_and_notify_of_clients(self, condition: ClientCondition) -> None:
@@ -470,9 +475,6 @@ class ConditionQuerySet(models.QuerySet["Condition"]):
         """Return what was noted of this event within SHOWN_FOR, the newest first."""
         since = timezone.now() - SHOWN_FOR
         return list(self.filter(event=event, seen_at__gt=since).order_by("-seen_at"))
-
-
-IS_OVER = Sentence("is_over", "This is over; it began %(ago)s ago: %(what)s")
 
 
 class Condition(models.Model):
@@ -503,11 +505,3 @@ class Condition(models.Model):
     def key(self) -> str:
         """Return the key under which a notice of it is recorded only once."""
         return f"{self.event}:{self.subject}:{self.began_at.isoformat()}"
-
-    def delete_and_notify(self) -> None:
-        """Delete it, and tell that it is over."""
-        self.delete()
-        if self.facts:
-            facts = IS_OVER(ago=self.began_at, what=self.facts)
-            event = NoticeEvent(self.event)
-            Notice.objects.record(event, facts, key=f"{self.key}:over", is_over=True)
