@@ -34,12 +34,16 @@ from migration.core.clients import (
     all_clients,
     store_lost_secret_slugs,
 )
-from migration.core.notices import SCHEDULE_CHANGED, Condition
-from migration.core.workers import QUEUE_ERRORS
+from migration.core.comparisons import Comparison
+from migration.core.notices import SCHEDULE_CHANGED, Condition, Notice
+from migration.core.secrets import PlannedVersion
+from migration.core.workers import QUEUE_ERRORS, Worker
 from migration.logins import models as rotation_schedules
 from migration.logins import rotations
-from migration.logins.models import RotationSchedule
+from migration.logins.models import LoginTest, RotationSchedule
 from migration.nova import readers
+from migration.nova.models import ReaderProcess
+from migration.people import lockouts
 from migration.pushes import known_values, plans
 from migration.runs import engine
 from migration.runs.items import RunItem
@@ -48,7 +52,7 @@ from migration.runs.plans import RunPlan
 from migration.secrets import copies, layouts
 from migration.secrets import settings as secret_settings
 from migration.secrets.models import CopySearch
-from migration.site import audit, notices, old_rows
+from migration.site import audit, notices
 from nova_credentials.phases import Phase
 
 GIVE_UP_ON_A_RUN_AFTER = timedelta(minutes=10)
@@ -299,12 +303,25 @@ def note_values() -> None:
 
 def sweep() -> None:
     """Start a run that compares clients whose writes go to both stores. Scheduled every `NOVA_SWEEP_MINUTES`."""
-    old_rows.forget_old_rows()
+    _forget_old_rows()
     in_both = all_clients().in_phases(*WRITES_BOTH)
     if not triggers.writes_are_counted():
         # NOVA may have written rows uncounted; a push finds out.
         _start_unless_running(Run.Kind.PUSH, in_both)
     _start_unless_running(Run.Kind.COMPARE, in_both)
+
+
+def _forget_old_rows() -> None:
+    """Delete what was kept long enough, of every table that keeps some for a time."""
+    Comparison.objects.forget_old()
+    Run.objects.forget_sweeps()
+    RunPlan.objects.forget_old()
+    Worker.objects.forget_old()
+    ReaderProcess.objects.forget_old()
+    PlannedVersion.objects.forget_old()
+    LoginTest.objects.forget_old()
+    Notice.objects.forget_old()
+    lockouts.forget_old_attempts_and_sessions()
 
 
 def _start_unless_running(kind: Run.Kind, chosen: ClientPhaseQuerySet) -> None:

@@ -1,8 +1,8 @@
-"""Finds what needs somebody's attention, for the dashboard."""
+"""Finds what needs somebody's attention, for the dashboard: each with its number, a list and what helps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -38,11 +38,9 @@ from migration.runs.failures import SiteFailureCounts
 from migration.runs.items import Act
 from migration.runs.models import Run
 from migration.runs.requests import MoveRequest
-from migration.site.models import BackgroundFacts
+from migration.site.health import BackgroundFacts
 from migration.site.notices import AUDIT_NOT_SEALED
 from nova_credentials.phases import Phase
-
-# Holds what an alert of the dashboard is: a sentence, a number, the address of a list and actions that help.
 
 
 @dataclass(frozen=True)
@@ -81,75 +79,126 @@ class AlertData:
     clients_to_rotate: int = 0
 
 
-def get_clients_url() -> str:
-    return reverse("admin:credentials_client_changelist")
+def list_alerts(data: AlertData) -> list[Alert]:
+    """List the alerts, the most pressing first, in one query. A new alert is one more function here."""
+    sources = (
+        _alert_refused_writes,
+        _alert_missing_worker,
+        _alert_unsealed_audit,
+        _alert_nova_tables,
+        _alert_readers,
+        _alert_campaigns,
+        _alert_rotations,
+        _alert_interrupted_offboardings,
+        _alert_mismatches,
+        _alert_failures,
+        _alert_pushes,
+        _alert_requests,
+        _alert_requested_runs,
+        _alert_secret_settings,
+        _alert_secrets_of_deleted_clients,
+        _alert_plain_text_not_rotated,
+    )
+    return [alert for source in sources for alert in source(data)]
 
 
-# Lists the alerts about what is done with single clients: rotations, offboardings, values that stood in plain text.
+def _alert_refused_writes(_data: AlertData) -> Iterator[Alert]:
+    if refusal := find_write_refusal():
+        yield Alert(localize(refusal), reverse("admin:migration_run_aws_writes"), VIEW_RUNS)
 
 
-def alert_rotations(data: AlertData) -> Iterator[Alert]:
+def _alert_missing_worker(data: AlertData) -> Iterator[Alert]:
+    seen = data.work.worker_seen_at
+    if seen is None or timezone.now() - seen > Worker.GONE_AFTER:
+        yield Alert(
+            _("No worker is running: nothing is pushed or compared. Start one:"),
+            reverse("admin:migration_run_changelist") + "?state=running",
+            VIEW_RUNS,
+            since=seen,
+            command="python manage.py qcluster",
+        )
+
+
+def _alert_unsealed_audit(_data: AlertData) -> Iterator[Alert]:
+    if since := find_unsealed_since():
+        url = reverse("admin:migration_run_check_nova")
+        yield Alert(localize(AUDIT_NOT_SEALED(ago=since)), url, VIEW_RUNS)
+
+
+def _alert_nova_tables(data: AlertData) -> Iterator[Alert]:
+    """Alert to what was changed on NOVA's tables: nothing is cut over or purged before somebody looked at it."""
+    url = reverse("admin:credentials_columnmapping_changelist")
+    action = Action(_("See NOVA's tables"), url, VIEW_TABLES)
+    for problem in (data.tables.columns_problem, data.tables.objects_problem):
+        for message in problem.parts if problem else ():
+            yield Alert(localize(message), url, VIEW_TABLES, actions=(action,))
+
+
+def _alert_readers(data: AlertData) -> Iterator[Alert]:
+    """Alert to what is wrong with NOVA's reads, as soon as a client is read from AWS."""
+    url = reverse("admin:migration_readerprocess_changelist")
+    if number := data.readers.failing:
+        failing = f"{url}?seen=failing"
+        action = Action(_("See NOVA's processes"), failing, VIEW_READERS)
+        sentence = pluralize_failing_readers(number)
+        yield Alert(sentence, failing, VIEW_READERS, count=number, actions=(action,))
+    if not any(row.clients for row in data.clients.phases if Phase(row.phase).reads_aws):
+        return
+    if data.readers.last_read_at is None:
+        yield Alert(
+            _("Clients are read from AWS, but NOVA has never read through the package"),
+            url,
+            VIEW_READERS,
+            actions=(Action(_("Let NOVA read through the package"), url, VIEW_READERS),),
+        )
+    if data.work.other_statements:
+        yield Alert(
+            _("Somebody else read the credential tables in the last hour: NOVA's old helper?"),
+            url,
+            VIEW_READERS,
+            actions=(Action(_("See who reads"), url, VIEW_READERS),),
+        )
+
+
+def _alert_campaigns(data: AlertData) -> Iterator[Alert]:
+    """Alert to each campaign that goes no further before somebody has looked at it."""
+    sentences = {
+        Campaign.State.STOPPED: _("%(campaign)s has stopped. %(why)s"),
+        Campaign.State.REQUESTED: _("%(campaign)s is waiting for approval"),
+    }
+    for campaign in data.work.campaigns:
+        if sentence := sentences.get(Campaign.State(campaign.state)):
+            url = reverse("admin:migration_campaign_change", args=[campaign.pk])
+            action = Action(_("See the campaign"), url, VIEW_CAMPAIGNS)
+            text = sentence % {"campaign": campaign, "why": localize(campaign.stopped_because)}
+            yield Alert(text, url, VIEW_CAMPAIGNS, actions=(action,))
+
+
+def _alert_rotations(data: AlertData) -> Iterator[Alert]:
     """Alert to clients whose rotation stopped, waits, or is overdue."""
     for which, number in data.work.rotations.items():
         if number:
-            url = f"{get_clients_url()}?rotation={which}"
-            action = Action(_("See the clients"), url, VIEW_CLIENTS)
-            sentence = _describe_rotations(which, number)
-            yield Alert(sentence, url, VIEW_CLIENTS, count=number, actions=(action,))
+            sentences = {
+                "stopped": ngettext(
+                    "client's rotation stopped: somebody has to look which password is valid",
+                    "clients' rotations stopped: somebody has to look which password is valid",
+                    number,
+                ),
+                "unfinished": ngettext(
+                    "client's rotation is not finished: the workers try it every minute",
+                    "clients' rotations are not finished: the workers try them every minute",
+                    number,
+                ),
+                "overdue": ngettext(
+                    "client's database password is overdue for its rotation",
+                    "clients' database passwords are overdue for their rotation",
+                    number,
+                ),
+            }
+            yield _alert_clients(f"rotation={which}", number, sentences[which])
 
 
-def _describe_rotations(which: str, number: int) -> str:
-    return {
-        "stopped": ngettext(
-            "client's rotation stopped: somebody has to look which password is valid",
-            "clients' rotations stopped: somebody has to look which password is valid",
-            number,
-        ),
-        "unfinished": ngettext(
-            "client's rotation is not finished: the workers try it every minute",
-            "clients' rotations are not finished: the workers try them every minute",
-            number,
-        ),
-        "overdue": ngettext(
-            "client's database password is overdue for its rotation",
-            "clients' database passwords are overdue for their rotation",
-            number,
-        ),
-    }[which]
-
-
-def alert_plain_text_not_rotated(data: AlertData) -> Iterator[Alert]:
-    """Alert to clients with a credential that somebody may have read where it stood in clear."""
-    if number := data.clients_to_rotate:
-        sentence = ngettext(
-            "client has a credential that stood in plain text and was not rotated since",
-            "clients have credentials that stood in plain text and were not rotated since",
-            number,
-        )
-        url = f"{get_clients_url()}?plain_text=rotate"
-        action = Action(_("See the clients"), url, VIEW_CLIENTS)
-        yield Alert(sentence, url, VIEW_CLIENTS, count=number, actions=(action,))
-
-
-def alert_secret_settings(data: AlertData) -> Iterator[Alert]:
-    """Alert to clients with secrets whose tags, description, KMS key or replicas are not as the settings say."""
-    if number := data.work.differing_secrets:
-        sentence = ngettext(
-            "client has secrets whose tags, description, KMS key or replicas are not as the settings say",
-            "clients have secrets whose tags, description, KMS key or replicas are not as the settings say",
-            number,
-        )
-        url = f"{get_clients_url()}?settings=differ"
-        actions = (
-            Action(_("See the clients"), url, VIEW_CLIENTS),
-            Action(
-                _("See key and regions"), reverse("admin:migration_run_secret_settings"), VIEW_RUNS
-            ),
-        )
-        yield Alert(sentence, url, VIEW_CLIENTS, count=number, actions=actions)
-
-
-def alert_interrupted_offboardings(data: AlertData) -> Iterator[Alert]:
+def _alert_interrupted_offboardings(data: AlertData) -> Iterator[Alert]:
     """Alert to clients that left, or came back, in part only."""
     if number := data.work.interrupted_offboardings:
         sentence = ngettext(
@@ -157,29 +206,73 @@ def alert_interrupted_offboardings(data: AlertData) -> Iterator[Alert]:
             "clients were offboarded or brought back in part only: do it again on their pages",
             number,
         )
-        url = f"{get_clients_url()}?active=interrupted"
-        action = Action(_("See the clients"), url, VIEW_CLIENTS)
-        yield Alert(sentence, url, VIEW_CLIENTS, count=number, actions=(action,))
+        yield _alert_clients("active=interrupted", number, sentence)
 
 
-def alert_secrets_of_deleted_clients(data: AlertData) -> Iterator[Alert]:
-    """Alert to secrets that AWS still has of clients that NOVA deleted."""
-    if number := data.work.secrets_of_deleted_clients:
-        sentence = ngettext(
-            "secret in AWS is of a client that NOVA deleted",
-            "secrets in AWS are of clients that NOVA deleted",
-            number,
+def _alert_mismatches(data: AlertData) -> Iterator[Alert]:
+    report = reverse("admin:migration_comparison_report")
+    for status in (*Comparison.DIFFERS, Comparison.Status.UNCHECKED):
+        # Who failed to be pushed is named by the failure, which is the cause.
+        failed = data.failures.by_status.get(status, 0)
+        others = data.comparisons.acknowledged[status] + failed
+        # The failures are counted a moment after the comparisons.
+        if (number := data.comparisons.by_status[status] - others) <= 0:
+            continue
+        sentence = {
+            Comparison.Status.MISMATCH: ngettext(
+                "client differs between PostgreSQL and AWS",
+                "clients differ between PostgreSQL and AWS",
+                number,
+            ),
+            Comparison.Status.MISSING_IN_AWS: ngettext(
+                "client is missing in AWS", "clients are missing in AWS", number
+            ),
+            Comparison.Status.MISSING_IN_POSTGRES: ngettext(
+                "client is missing in PostgreSQL", "clients are missing in PostgreSQL", number
+            ),
+            Comparison.Status.UNCHECKED: ngettext(
+                "client could not be checked", "clients could not be checked", number
+            ),
+        }[status]
+        if others:
+            text = ngettext(
+                " (%(n)s more is acknowledged or failed to be pushed)",
+                " (%(n)s more are acknowledged or failed to be pushed)",
+                others,
+            )
+            sentence += text % {"n": intcomma(others)}
+        query = f"?status={status}&state=open{'&push=well' if failed else ''}"
+        check = reverse("admin:migration_comparison_check") + query
+        actions = [Action(_("Check again"), check, RUN_PERMISSION, posts=True)]
+        if status == Comparison.Status.MISSING_IN_AWS:
+            clients = f"{_get_clients_url()}?comparison={status}"
+            actions.insert(0, Action(_("See the clients"), clients, VIEW_CLIENTS))
+        yield Alert(
+            sentence, report + query, VIEW_COMPARISONS, count=number, actions=tuple(actions)
         )
-        url = f"{reverse('admin:migration_run_secret_settings')}#deleted-clients"
-        action = Action(_("See the secrets"), url, VIEW_RUNS)
+
+
+def _alert_failures(data: AlertData) -> Iterator[Alert]:
+    """Alert to clients that failed when an act was last tried, by act, then to what the latest migration left out."""
+    counts, failures = data.failures, reverse("admin:migration_run_failures")
+    for act, number in counts.by_act.items():
+        url = f"{failures}?act={act}"
+        action = Action(_("See the failures"), url, VIEW_RUNS)
+        sentence = _describe_failed_clients(act, number)
         yield Alert(sentence, url, VIEW_RUNS, count=number, actions=(action,))
+    if counts.run_id:
+        page = reverse("admin:migration_run_change", args=[counts.run_id])
+        sentence = ngettext(
+            "client was left out when the latest migration was stopped",
+            "clients were left out when the latest migration was stopped",
+            counts.left_out,
+        )
+        action = Action(_("Go on with the rest"), f"{page}?items=not_begun", RUN_PERMISSION)
+        yield Alert(sentence, action.url, VIEW_RUNS, count=counts.left_out, actions=(action,))
 
 
-# Says in words what clients failed in.
-
-
-def pluralize_failed_clients(act: Act, number: int) -> str:
-    """Return the words that follow the number of clients that failed in `act`, in the page's language."""
+def _describe_failed_clients(act: Act, number: int) -> str:
+    """Return the words that follow the number of clients that failed in `act`."""
     return {
         Act.PUSH: ngettext(
             "client failed in its newest push or migration",
@@ -229,122 +322,6 @@ def pluralize_failed_clients(act: Act, number: int) -> str:
     }[act]
 
 
-# Lists what needs a user's attention, each with its number, the address of the list and actions that help.
-
-
-def list_alerts(data: AlertData) -> list[Alert]:
-    """List the alerts, the most pressing first, in one query."""
-    return [alert for source in SOURCES for alert in source(data)]
-
-
-def _alert_refused_writes(_data: AlertData) -> Iterator[Alert]:
-    if refusal := find_write_refusal():
-        yield Alert(localize(refusal), reverse("admin:migration_run_aws_writes"), VIEW_RUNS)
-
-
-def _alert_missing_worker(data: AlertData) -> Iterator[Alert]:
-    seen = data.work.worker_seen_at
-    if seen is None or timezone.now() - seen > Worker.GONE_AFTER:
-        yield Alert(
-            _("No worker is running: nothing is pushed or compared. Start one:"),
-            reverse("admin:migration_run_changelist") + "?state=running",
-            VIEW_RUNS,
-            since=seen,
-            command="python manage.py qcluster",
-        )
-
-
-def _alert_unsealed_audit(_data: AlertData) -> Iterator[Alert]:
-    if since := find_unsealed_since():
-        url = reverse("admin:migration_run_check_nova")
-        yield Alert(localize(AUDIT_NOT_SEALED(ago=since)), url, VIEW_RUNS)
-
-
-def _alert_nova_tables(data: AlertData) -> Iterator[Alert]:
-    """Alert to what was changed on NOVA's tables: nothing is cut over or purged before somebody looked at it."""
-    url = reverse("admin:credentials_columnmapping_changelist")
-    action = Action(_("See NOVA's tables"), url, VIEW_TABLES)
-    for problem in (data.tables.columns_problem, data.tables.objects_problem):
-        for message in problem.parts if problem else ():
-            yield Alert(localize(message), url, VIEW_TABLES, actions=(action,))
-
-
-def _alert_mismatches(data: AlertData) -> Iterator[Alert]:
-    report = reverse("admin:migration_comparison_report")
-    for status in (*Comparison.DIFFERS, Comparison.Status.UNCHECKED):
-        acknowledged = data.comparisons.acknowledged[status]
-        # Who failed to be pushed is named by the failure, which is the cause.
-        failed = data.failures.by_status.get(status, 0)
-        # The failures are counted a moment after the comparisons.
-        if (number := data.comparisons.by_status[status] - acknowledged - failed) > 0:
-            query = f"?status={status}&state=open{'&push=well' if failed else ''}"
-            check = reverse("admin:migration_comparison_check") + query
-            yield Alert(
-                _describe_status(status, number) + _describe_others(acknowledged + failed),
-                report + query,
-                VIEW_COMPARISONS,
-                count=number,
-                actions=(
-                    *_list_fixes(status),
-                    Action(_("Check again"), check, RUN_PERMISSION, posts=True),
-                ),
-            )
-
-
-def _describe_others(number: int) -> str:
-    """Say how many clients with the same result are not counted here."""
-    text = ngettext(
-        " (%(n)s more is acknowledged or failed to be pushed)",
-        " (%(n)s more are acknowledged or failed to be pushed)",
-        number,
-    )
-    return text % {"n": intcomma(number)} if number else ""
-
-
-def _list_fixes(status: Comparison.Status) -> Iterator[Action]:
-    """Return the one action that resolves this status, if there is one."""
-    if status == Comparison.Status.MISSING_IN_AWS:
-        yield Action(_("See the clients"), f"{get_clients_url()}?comparison={status}", VIEW_CLIENTS)
-
-
-def _describe_status(status: str, number: int) -> str:
-    return {
-        Comparison.Status.MISMATCH: ngettext(
-            "client differs between PostgreSQL and AWS",
-            "clients differ between PostgreSQL and AWS",
-            number,
-        ),
-        Comparison.Status.MISSING_IN_AWS: ngettext(
-            "client is missing in AWS", "clients are missing in AWS", number
-        ),
-        Comparison.Status.MISSING_IN_POSTGRES: ngettext(
-            "client is missing in PostgreSQL", "clients are missing in PostgreSQL", number
-        ),
-        Comparison.Status.UNCHECKED: ngettext(
-            "client could not be checked", "clients could not be checked", number
-        ),
-    }[Comparison.Status(status)]
-
-
-def _alert_failures(data: AlertData) -> Iterator[Alert]:
-    """Alert to clients that failed when an act was last tried, by act, then to what the latest migration left out."""
-    counts, failures = data.failures, reverse("admin:migration_run_failures")
-    for act, number in counts.by_act.items():
-        url = f"{failures}?act={act}"
-        action = Action(_("See the failures"), url, VIEW_RUNS)
-        sentence = pluralize_failed_clients(act, number)
-        yield Alert(sentence, url, VIEW_RUNS, count=number, actions=(action,))
-    if counts.run_id:
-        page = reverse("admin:migration_run_change", args=[counts.run_id])
-        sentence = ngettext(
-            "client was left out when the latest migration was stopped",
-            "clients were left out when the latest migration was stopped",
-            counts.left_out,
-        )
-        action = Action(_("Go on with the rest"), f"{page}?items=not_begun", RUN_PERMISSION)
-        yield Alert(sentence, action.url, VIEW_RUNS, count=counts.left_out, actions=(action,))
-
-
 def _alert_pushes(data: AlertData) -> Iterator[Alert]:
     if number := data.clients.push_refused:
         sentence = ngettext(
@@ -352,46 +329,35 @@ def _alert_pushes(data: AlertData) -> Iterator[Alert]:
             "clients can't be pushed: correct their data or their secrets",
             number,
         )
-        yield _make_push_alert("refused_again", number, sentence)
+        yield _alert_clients("push=refused_again", number, sentence)
     if number := data.clients.push_late:
         sentence = ngettext(
             "client has been waiting for a push for more than two minutes",
             "clients have been waiting for a push for more than two minutes",
             number,
         )
-        yield _make_push_alert("late", number, sentence)
-
-
-def _make_push_alert(which: str, number: int, sentence: str) -> Alert:
-    url = f"{get_clients_url()}?push={which}"
-    actions = (Action(_("See the clients"), url, VIEW_CLIENTS),)
-    return Alert(sentence, url, VIEW_CLIENTS, count=number, actions=actions)
+        yield _alert_clients("push=late", number, sentence)
 
 
 def _alert_requests(_data: AlertData) -> Iterator[Alert]:
     """Alert to requested moves that fail a check, and to those that a second user has to decide."""
     requests = MoveRequest.objects.open().order_by().values_list("state")
     for state, number in requests.annotate(n=Count("pk")):
-        waits = state == MoveRequest.State.WAITING
-        sentence = (
-            ngettext(
+        url = f"{reverse('admin:migration_moverequest_changelist')}?state__exact={state}"
+        if state == MoveRequest.State.WAITING:
+            sentence = ngettext(
                 "requested move does not pass all checks",
                 "requested moves do not pass all checks",
                 number,
             )
-            if waits
-            else ngettext(
+            action = Action(_("See the checks that fail"), url, VIEW_REQUESTS)
+        else:
+            sentence = ngettext(
                 "requested move is waiting for approval",
                 "requested moves are waiting for approval",
                 number,
             )
-        )
-        url = f"{reverse('admin:migration_moverequest_changelist')}?state__exact={state}"
-        action = (
-            Action(_("See the checks that fail"), url, VIEW_REQUESTS)
-            if waits
-            else Action(_("Approve or refuse"), url, APPROVE_MOVES)
-        )
+            action = Action(_("Approve or refuse"), url, APPROVE_MOVES)
         yield Alert(sentence, url, VIEW_REQUESTS, count=number, actions=(action,))
 
 
@@ -408,50 +374,49 @@ def _alert_requested_runs(data: AlertData) -> Iterator[Alert]:
         yield Alert(sentence, url, VIEW_RUNS, count=number, actions=(action,))
 
 
-def _alert_campaigns(data: AlertData) -> Iterator[Alert]:
-    """Alert to each campaign that goes no further before somebody has looked at it."""
-    sentences = {
-        Campaign.State.STOPPED: _("%(campaign)s has stopped. %(why)s"),
-        Campaign.State.REQUESTED: _("%(campaign)s is waiting for approval"),
-    }
-    for campaign in data.work.campaigns:
-        if sentence := sentences.get(Campaign.State(campaign.state)):
-            url = reverse("admin:migration_campaign_change", args=[campaign.pk])
-            action = Action(_("See the campaign"), url, VIEW_CAMPAIGNS)
-            text = sentence % {"campaign": campaign, "why": localize(campaign.stopped_because)}
-            yield Alert(text, url, VIEW_CAMPAIGNS, actions=(action,))
-
-
-def _alert_readers(data: AlertData) -> Iterator[Alert]:
-    """Alert to what is wrong with NOVA's reads, as soon as a client is read from AWS."""
-    url = reverse("admin:migration_readerprocess_changelist")
-    if number := data.readers.failing:
-        failing = f"{url}?seen=failing"
-        action = Action(_("See NOVA's processes"), failing, VIEW_READERS)
-        sentence = pluralize_failing_readers(number)
-        yield Alert(sentence, failing, VIEW_READERS, count=number, actions=(action,))
-    if not any(row.clients for row in data.clients.phases if Phase(row.phase).reads_aws):
-        return
-    if data.readers.last_read_at is None:
-        yield Alert(
-            _("Clients are read from AWS, but NOVA has never read through the package"),
-            url,
-            VIEW_READERS,
-            actions=(Action(_("Let NOVA read through the package"), url, VIEW_READERS),),
+def _alert_secret_settings(data: AlertData) -> Iterator[Alert]:
+    """Alert to clients with secrets whose tags, description, KMS key or replicas are not as the settings say."""
+    if number := data.work.differing_secrets:
+        sentence = ngettext(
+            "client has secrets whose tags, description, KMS key or replicas are not as the settings say",
+            "clients have secrets whose tags, description, KMS key or replicas are not as the settings say",
+            number,
         )
-    if data.work.other_statements:
-        yield Alert(
-            _("Somebody else read the credential tables in the last hour: NOVA's old helper?"),
-            url,
-            VIEW_READERS,
-            actions=(Action(_("See who reads"), url, VIEW_READERS),),
+        settings = reverse("admin:migration_run_secret_settings")
+        action = Action(_("See key and regions"), settings, VIEW_RUNS)
+        yield _alert_clients("settings=differ", number, sentence, action)
+
+
+def _alert_secrets_of_deleted_clients(data: AlertData) -> Iterator[Alert]:
+    """Alert to secrets that AWS still has of clients that NOVA deleted."""
+    if number := data.work.secrets_of_deleted_clients:
+        sentence = ngettext(
+            "secret in AWS is of a client that NOVA deleted",
+            "secrets in AWS are of clients that NOVA deleted",
+            number,
         )
+        url = f"{reverse('admin:migration_run_secret_settings')}#deleted-clients"
+        action = Action(_("See the secrets"), url, VIEW_RUNS)
+        yield Alert(sentence, url, VIEW_RUNS, count=number, actions=(action,))
 
 
-# The most pressing first. A new alert is one more function here.
-SOURCES: tuple[Callable[[AlertData], Iterator[Alert]], ...] = (
-    _alert_refused_writes, _alert_missing_worker, _alert_unsealed_audit, _alert_nova_tables, _alert_readers,
-    _alert_campaigns,
-    alert_rotations, alert_interrupted_offboardings, _alert_mismatches, _alert_failures, _alert_pushes, _alert_requests,
-    _alert_requested_runs, alert_secret_settings, alert_secrets_of_deleted_clients, alert_plain_text_not_rotated,
-)  # fmt: skip
+def _alert_plain_text_not_rotated(data: AlertData) -> Iterator[Alert]:
+    """Alert to clients with a credential that somebody may have read where it stood in clear."""
+    if number := data.clients_to_rotate:
+        sentence = ngettext(
+            "client has a credential that stood in plain text and was not rotated since",
+            "clients have credentials that stood in plain text and were not rotated since",
+            number,
+        )
+        yield _alert_clients("plain_text=rotate", number, sentence)
+
+
+def _alert_clients(query: str, number: int, sentence: str, *more: Action) -> Alert:
+    """Return the alert to clients that the list of clients shows by this query."""
+    url = f"{_get_clients_url()}?{query}"
+    actions = (Action(_("See the clients"), url, VIEW_CLIENTS), *more)
+    return Alert(sentence, url, VIEW_CLIENTS, count=number, actions=actions)
+
+
+def _get_clients_url() -> str:
+    return reverse("admin:credentials_client_changelist")

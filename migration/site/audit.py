@@ -1,8 +1,7 @@
-"""The audit's pages, its verification against its seals, and trimming."""
+"""The audit beyond its entries: its head kept elsewhere, its protection, verification, trimming, and its pages."""
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 from collections import Counter
@@ -12,8 +11,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from hashlib import file_digest
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING, ClassVar
+from tempfile import SpooledTemporaryFile
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -60,14 +59,13 @@ from nova_credentials.messages import MessageError, Sentence
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
+logger = logging.getLogger(__name__)
 
-# Keeps the head of the audit's chain outside the database: in the log, and at a webhook.
+# The head of the audit's chain, kept outside the database: in the log, and at a webhook
 #
 # Whoever may write to the database can cut off the newest entries with their links; against a kept head that shows.
 
 WEBHOOK_SECONDS = 10.0
-
-logger = logging.getLogger(__name__)
 
 
 class HeadNotSentError(Exception):
@@ -115,7 +113,7 @@ def send_head(head: AuditHead, url: str) -> None:
         raise HeadNotSentError(f"status {answer.status}")
 
 
-# The SQL by which the database refuses to change the audit. Knows no Django.
+# The SQL by which the database refuses to change the audit
 
 SCHEMA = "nova_admin"
 TABLES = tuple(
@@ -163,10 +161,9 @@ def make_trigger_switch_sql(table: str, switch: str) -> str:
     )
 
 
-# Verifies the audit: that every entry is as this site signed it, in its place in the chain, and that none is missing.
+# Verification: that every entry is as this site signed it, in its place in the chain, and that none is missing
 #
-# Reads in the order of the chain and keeps one entry at a time, so the length of the chain doesn't matter.
-
+# It reads in the order of the chain and keeps one entry at a time, so the length of the chain doesn't matter.
 
 # More are counted, and not listed.
 MOST_FAULTS = 100
@@ -193,7 +190,7 @@ class AuditFault(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class AuditFinding:
     """One fault, and where it is: a position in the chain, the id of an entry, or a table."""
 
     fault: AuditFault
@@ -213,7 +210,7 @@ class LateSpan:
 
 
 @dataclass
-class ForeignKey:
+class UnsetKey:
     """A key by its short code that is not set here: nobody can tell here who signed with it, or what it covers."""
 
     code: str
@@ -238,19 +235,19 @@ class Verification:
     # Signed and not yet in the chain: their removal could not be noticed yet.
     unsealed: int = 0
     faults: Counter[AuditFault] = field(default_factory=Counter)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[AuditFinding] = field(default_factory=list)
     # No faults: a worker that was stopped makes its links late too.
     late: int = 0
     late_spans: list[LateSpan] = field(default_factory=list)
-    foreign: dict[str, ForeignKey] = field(default_factory=dict)
+    foreign: dict[str, UnsetKey] = field(default_factory=dict)
 
     def add(self, fault: AuditFault, place: object) -> None:
         self.faults[fault] += 1
         if len(self.findings) < MOST_FAULTS:
-            self.findings.append(Finding(fault, str(place)))
+            self.findings.append(AuditFinding(fault, str(place)))
 
     def add_foreign(self, code: str, position: int = 0) -> None:
-        self.foreign.setdefault(code, ForeignKey(code)).add(position)
+        self.foreign.setdefault(code, UnsetKey(code)).add(position)
 
     def note_sealing(self, position: int, took: timedelta) -> None:
         """Note how long the entry at this position waited for its link."""
@@ -421,7 +418,7 @@ def read_chain(first: int = 1) -> Iterator[tuple[AuditLink, AuditEvent | None]]:
                 yield link, event
 
 
-# Lets go of old audit entries at a signed checkpoint, after they were exported. Run it as the owner of the tables.
+# Trimming: old entries are let go at a signed checkpoint, after they were exported, by the owner of the tables
 
 EVENTS, LINKS, _CHECKPOINTS = TABLES
 # In one transaction, during which nobody else can write an entry.
@@ -440,25 +437,19 @@ class NotTrimmedError(MessageError):
     """Nothing was let go; the message says why."""
 
 
-@dataclass(frozen=True)
-class TrimResult:
-    """How many entries were let go, and the checkpoint from which the audit is verified now."""
-
-    deleted_number: int
-    checkpoint: AuditCheckpoint
-
-
 AUDIT_NOT_SOUND = Sentence(
     "audit_not_sound", "The audit is not sound: %(fault)s. Run verify_audit."
 )
 NO_OLD_ENTRY = Sentence("no_old_entry", "No entry in the chain is that old.")
 
 
-def trim_audit(*, before: datetime, file: Path, by: User | None = None) -> TrimResult:
+def trim_audit(
+    *, before: datetime, file: Path, by: User | None = None
+) -> tuple[int, AuditCheckpoint]:
     """Write every entry up to the first of `before` or later into a new file, make a checkpoint, and delete them.
 
-    Raises `NotTrimmedError`, and OSError for a file that can't be written. A trim that was killed after its checkpoint
-    is finished by the next one.
+    Returns how many were let go, and the checkpoint from which the audit is verified now. A trim that was killed after
+    its checkpoint is finished by the next one. Raises `NotTrimmedError`, and OSError for a file that can't be written.
     """
     seal_audit(from_beginning=True, wait=True)
     found = verify_audit()
@@ -470,7 +461,7 @@ def trim_audit(*, before: datetime, file: Path, by: User | None = None) -> TrimR
         file.unlink()
         raise NotTrimmedError(NO_OLD_ENTRY())
     checkpoint = _make_checkpoint(head, digest, before, by)
-    return TrimResult(_delete_let_go(head.position), checkpoint)
+    return _delete_let_go(head.position), checkpoint
 
 
 def _export_old(found: Verification, before: datetime, file: Path) -> tuple[AuditHead | None, str]:
@@ -526,14 +517,6 @@ def _make_checkpoint(
     return checkpoint
 
 
-def _delete_let_go(position: int) -> int:
-    """Delete the entries up to this position, some at a time; return how many there were."""
-    deleted = 0
-    while number := _delete_some(position):
-        deleted += number
-    return deleted
-
-
 AUDIT_IN_USE = Sentence(
     "audit_in_use", "The audit is in use. Run it again: it goes on where it was."
 )
@@ -542,25 +525,30 @@ AUDIT_NOT_OWNED = Sentence(
 )
 
 
-def _delete_some(position: int) -> int:
-    """Delete some entries with the triggers off, and on again, in one transaction."""
+def _delete_let_go(position: int) -> int:
+    """Delete the entries up to this position, some at a time with the triggers off; return how many there were."""
     tables = (EVENTS, LINKS)
     off = [make_trigger_switch_sql(table, "DISABLE") for table in tables]
     on = [make_trigger_switch_sql(table, "ENABLE ALWAYS") for table in tables]
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("; ".join((LOCK_TIMEOUT, *off)))
-            cursor.execute(DELETE, [position])
-            number = int(cursor.rowcount)
-            cursor.execute("; ".join(on))
-    except OperationalError:
-        raise NotTrimmedError(AUDIT_IN_USE()) from None
-    except ProgrammingError:
-        raise NotTrimmedError(AUDIT_NOT_OWNED()) from None
-    return number
+    deleted = 0
+    while True:
+        try:
+            # Off and on again in one transaction.
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("; ".join((LOCK_TIMEOUT, *off)))
+                cursor.execute(DELETE, [position])
+                number = int(cursor.rowcount)
+                cursor.execute("; ".join(on))
+        except OperationalError:
+            raise NotTrimmedError(AUDIT_IN_USE()) from None
+        except ProgrammingError:
+            raise NotTrimmedError(AUDIT_NOT_OWNED()) from None
+        if not number:
+            return deleted
+        deleted += number
 
 
-# The page Audit: the entries with filters in its address, the page of one entry, and the export.
+# The pages: the entries with filters in the address, one entry, and the export
 
 ROWS_A_PAGE = 50
 # A larger export is written to the disk.
@@ -662,19 +650,6 @@ class AuditEntriesView(AdminView):
         )
 
 
-class SpooledExport:
-    """A file in memory, and on the disk once it is large. The answer that sends it closes it."""
-
-    def __init__(self) -> None:
-        self.file: IO[bytes] = io.BytesIO()
-
-    def write(self, text: str) -> None:
-        if isinstance(self.file, io.BytesIO) and self.file.tell() > IN_MEMORY:
-            in_memory, self.file = self.file, TemporaryFile()  # noqa: SIM115  # the answer closes it
-            self.file.write(in_memory.getvalue())
-        self.file.write(text.encode())
-
-
 class ExportAuditView(AdminView):
     """The entries that the address chooses, as a file. It is written whole, then sent: a slow reader holds nothing."""
 
@@ -682,16 +657,16 @@ class ExportAuditView(AdminView):
         if request.POST.get("format") not in [*ExportFormat]:
             return HttpResponseBadRequest()
         kind = ExportFormat(request.POST["format"])
-        export = SpooledExport()
+        file = SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  # the answer closes it
         export_audit(
             chosen=make_filter(read_filters(request.GET)),
             kind=kind,
-            write=export.write,
+            write=lambda text: file.write(text.encode()),
             by=get_signed_in_user(request),
         )
-        export.file.seek(0)
+        file.seek(0)
         return FileResponse(
-            export.file,
+            file,
             as_attachment=True,
             filename=f"audit.{kind}",
             content_type=CONTENT_TYPES[kind],

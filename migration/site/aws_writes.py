@@ -1,9 +1,6 @@
-"""The page of the switch that stops all writes to AWS."""
+"""The page about AWS writes: whether this site may make them, the switch that stops them, and the claim."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 from django.contrib import messages
 from django.db import connection
@@ -28,79 +25,10 @@ from migration.core.aws_writes import (
 from migration.core.database_identity import differs_from_noted, read_identity
 from migration.core.pages import AdminView, add_pages, get_signed_in_user, get_typed_reason
 from migration.core.shared_facts import FACTS, explain_differences, find_differences, list_own_facts
-from migration.core.write_state import (
-    DatabaseClaim,
-    DatabaseIdentity,
-    WriteStop,
-    read_aws_write_state,
-)
-from nova_credentials.messages import Message
+from migration.core.write_state import DatabaseClaim, WriteStop, read_aws_write_state
 
-# Loads everything that the page about AWS writes shows: the state, both identities, and who changed it when.
-
+# Of the newest stops and claims.
 SHOWN = 20
-
-
-@dataclass(frozen=True)
-class SharedFact:
-    """What all hosts must share of one kind, as it is noted and as it is here; of a key its code. Empty: not known."""
-
-    name: str
-    noted: str
-    here: str
-    differs: bool
-
-
-@dataclass(frozen=True)
-class AwsWrites:
-    """Whether this site may write to AWS, and why not."""
-
-    stop: Message | None
-    stop_reason: str  # as typed
-    copy: Message | None
-    reached: DatabaseIdentity | None
-    noted: DatabaseIdentity | None
-    differs: Message | None
-    facts: list[SharedFact]
-    stops: list[WriteStop]
-    claims: list[DatabaseClaim]
-
-    @property
-    def is_copy(self) -> bool:
-        """Say whether another database, or none, is recorded as AWS's writer; False if this one is unknown."""
-        if self.reached is None:
-            return False
-        return self.noted is None or differs_from_noted(self.reached, self.noted)
-
-
-def load_aws_writes() -> AwsWrites:
-    """Load the state of AWS writes, this and the noted database's identity, and the newest stops and claims."""
-    state = read_aws_write_state(connection)
-    return AwsWrites(
-        stop=describe_who_stopped_writes(state),
-        stop_reason=state.stop.reason if state.stop else "",
-        copy=write_guard().explain_refused_database(state),
-        reached=read_identity(connection),
-        noted=state.noted,
-        differs=explain_differences(state.facts),
-        facts=_list_facts(state.facts),
-        stops=list(WriteStop.objects.all()[:SHOWN]),
-        claims=list(DatabaseClaim.objects.all()[:SHOWN]),
-    )
-
-
-def _list_facts(noted: Mapping[str, list[str]]) -> list[SharedFact]:
-    own, differing = list_own_facts(), find_differences(noted)
-    return [
-        SharedFact(
-            fact, noted.get(fact, [""])[0], own[fact][0] if own[fact] else "", fact in differing
-        )
-        for fact in FACTS
-    ]
-
-
-# The page about AWS writes: whether this site may make them, the switch that stops them, and the claim.
-
 STOP_PERMISSION = "migration.stop_aws_writes"
 CLAIM_PERMISSION = "migration.claim_database"
 
@@ -121,15 +49,37 @@ class AwsWritesView(AdminView):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         may = request.user.has_perm
-        return self.render_to_response(
-            self.get_context_data(
-                writes=load_aws_writes(),
-                aws=describe_aws_account_and_key(),
-                may_stop=may(STOP_PERMISSION),
-                may_claim=may(CLAIM_PERMISSION),
-                input_classes=" ".join(BASE_INPUT_CLASSES),
-            )
+        state = read_aws_write_state(connection)
+        reached = read_identity(connection)
+        own, differing = list_own_facts(), find_differences(state.facts)
+        context = self.get_context_data(
+            stop=describe_who_stopped_writes(state),
+            stop_reason=state.stop.reason if state.stop else "",
+            refusal=write_guard().explain_refused_database(state),
+            reached=reached,
+            noted=state.noted,
+            # Not where it is unknown which database this is.
+            is_copy=reached is not None
+            and (state.noted is None or differs_from_noted(reached, state.noted)),
+            differences=explain_differences(state.facts),
+            # Of a key its code. Empty: not known.
+            facts=[
+                {
+                    "name": fact,
+                    "noted": state.facts.get(fact, [""])[0],
+                    "here": own[fact][0] if own[fact] else "",
+                    "differs": fact in differing,
+                }
+                for fact in FACTS
+            ],
+            stops=WriteStop.objects.all()[:SHOWN],
+            claims=DatabaseClaim.objects.all()[:SHOWN],
+            aws=describe_aws_account_and_key(),
+            may_stop=may(STOP_PERMISSION),
+            may_claim=may(CLAIM_PERMISSION),
+            input_classes=" ".join(BASE_INPUT_CLASSES),
         )
+        return self.render_to_response(context)
 
 
 class StopWritesView(AdminView):

@@ -39,18 +39,168 @@ from migration.core.comparisons import Comparison, DailyComparisons, Resolution
 from migration.core.pages import RUN_PERMISSION
 from migration.core.write_state import WriteStop
 from migration.moves.models import Standing
-from migration.nova.models import ReaderProcess, ReaderSummary
+from migration.nova.models import ReaderProcess
 from migration.nova.tables import read_nova_tables
 from migration.runs.models import Run
 from migration.runs.pages import make_run_badge
 from migration.runs.progress import Progress, measure_progress, select_runs_for_progress
 from migration.site.alerts import Alert, AlertData, list_alerts
-from migration.site.health import Pulse, list_pulses
-from migration.site.models import read_background_facts
+from migration.site.health import Pulse, list_pulses, read_background_facts
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 
-# Counts comparisons by day and result for a month, as a chart and a table.
+
+def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> dict[str, object]:
+    """Return what `templates/admin/index.html` shows, as far as the user may see it.
+
+    Unfold calls it, as DASHBOARD_CALLBACK in the settings says.
+    """
+    may = request.user.has_perm
+    found = load_dashboard()
+    sees_clients = may("credentials.view_client")
+    sees_comparisons = may("migration.view_comparison")
+    return context | {
+        "title": _("Dashboard"),
+        "clients": found.clients if sees_clients else None,
+        "comparisons": found.comparisons if sees_comparisons else None,
+        "history": found.chart if sees_comparisons else None,
+        "progress": found.run if may("migration.view_run") or may(RUN_PERMISSION) else None,
+        "run_badge": make_run_badge(found.run.run) if found.run else "",
+        "attention": [
+            replace(item, actions=tuple(each for each in item.actions if may(each.permission)))
+            for item in found.alerts
+            if may(item.permission)
+        ],
+        "activity": [item for item in found.activity if may(item.permission)],
+        "counted_at": found.counted_at,
+        "headline": found.headline if sees_clients else None,
+        "pulses": [item for item in found.pulses if may(item.permission)],
+        "next_steps": _list_next_steps(request, found) if sees_clients else [],
+        "campaigns": [Campaign(pk=pk) for pk in found.running_campaigns]
+        if may(VIEW_CAMPAIGNS)
+        else [],
+        "may_plan_waves": may_start_campaign(request) and not found.running_campaigns,
+        "need_somebody": sum(
+            row.clients for row in found.clients.blockers if row.standing == Standing.BLOCKED
+        )
+        if sees_clients
+        else 0,
+        "blockers": _split_blockers(found.clients) if sees_clients else [],
+        "may_run": may(RUN_PERMISSION),
+        "may_see_checks": may(VIEW_CHECKS),
+    }
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """Everything that the dashboard shows to a user with all permissions."""
+
+    clients: ClientCounts
+    comparisons: NewestComparisonCounts
+    run: Progress | None
+    alerts: list[Alert]
+    chart: ComparisonChart
+    activity: list[Activity]
+    headline: ProjectNumbers
+    pulses: list[Pulse]
+    # The campaigns that take clients further by themselves.
+    running_campaigns: list[int]
+    # True while any campaign is not over.
+    has_campaigns: bool
+    # When the clients were counted, where that may be a moment ago.
+    counted_at: datetime | None
+
+
+def load_dashboard() -> Dashboard:
+    """Load the dashboard, in sixteen queries.
+
+    One more if others have objects on NOVA's tables, and one if notices are set to reach somebody.
+    """
+    counts = read_or_count_clients()
+    clients, comparisons = add_up_counts(counts)
+    running_first = Case(When(state=Run.State.RUNNING, then=0), default=1)
+    run = select_runs_for_progress().order_by(running_first, "-pk").first()
+    readers = ReaderProcess.objects.summarize()
+    work = read_background_facts()
+    data = AlertData(
+        clients,
+        comparisons,
+        read_nova_tables(),
+        work,
+        readers,
+        counts.failures,
+        counts.clients_to_rotate,
+    )
+    return Dashboard(
+        clients=clients,
+        comparisons=comparisons,
+        run=measure_progress(run) if run else None,
+        alerts=list_alerts(data),
+        chart=load_comparison_chart(),
+        activity=list_activity(),
+        headline=make_project_numbers(clients.total, clients.cut_over, counts.cutovers),
+        pulses=list_pulses(work, answered_at=comparisons.last_answer, readers=readers),
+        running_campaigns=[
+            each.pk for each in work.campaigns if each.state == Campaign.State.RUNNING
+        ],
+        has_campaigns=bool(work.campaigns),
+        counted_at=counts.at if counts.is_kept else None,
+    )
+
+
+def _list_next_steps(request: HttpRequest, found: Dashboard) -> list[dict[str, object]]:
+    """Return each phase with clients that are ready for the next, and the page that moves them if the user may.
+
+    The first step of the most clients is the main one, unless a campaign takes clients further.
+    """
+    page = reverse("admin:credentials_client_changelist")
+    clients, running = found.clients, found.running_campaigns
+    most = max(clients.phases, key=lambda row: row.ready)
+    taken = count_by_phase_before_goal(running) if running else {}
+    steps = []
+    for row in clients.phases:
+        if not row.ready:
+            continue
+        permission = READY_PERMISSIONS.get(Phase(row.next_phase))
+        may_move = permission is not None and request.user.has_perm(permission)
+        # The button moves only clients that are in no campaign. Looking for one takes long where there are very many:
+        # there the page behind the button says it.
+        is_offered = may_move and (
+            not found.has_campaigns
+            or clients.total >= KEPT_FROM_CLIENTS
+            or select_ready_outside_campaigns(Phase(row.phase)).exists()
+        )
+        steps.append(
+            {
+                "number": row.ready,
+                "label": row.next_label,
+                "list_url": f"{page}?{row.ready_query}",
+                "move_url": reverse("admin:credentials_client_ready", args=[row.next_phase])
+                if is_offered
+                else "",
+                "is_main": row is most and not running,
+                # Ready or not: who is ready may be kept a moment later.
+                "taken": taken.get(row.phase, 0),
+            }
+        )
+    return steps
+
+
+def _split_blockers(clients: ClientCounts) -> list[tuple[str, list[BlockerCount]]]:
+    """Return what keeps clients from their next phase: what needs somebody, what passes by itself, then the purge."""
+    titles = {
+        Standing.BLOCKED: _("Blocked: need somebody"),
+        Standing.WAITS: _("Wait, and go on by themselves"),
+        Standing.IN_AWS: _("In AWS: lack something before their purge"),
+    }
+    groups = [
+        (title, [row for row in clients.blockers if row.standing == standing])
+        for standing, title in titles.items()
+    ]
+    return [(title, sorted(rows, key=lambda row: -row.clients)) for title, rows in groups if rows]
+
+
+# The chart: comparisons by day and result for a month
 
 DAYS = 30
 
@@ -64,11 +214,11 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Bar:
-    """One day of a row of bars."""
+    """One day of a chart: its number, and where its bar stands."""
 
     day: date
     number: int
-    height: float  # percent of the highest of its row
+    height: float  # percent of the highest
     x: int
 
 
@@ -123,33 +273,20 @@ def load_comparison_chart() -> ComparisonChart:
         "mismatch": _("Mismatches"),
         "unchecked": _("Could not check"),
     }
-    return ComparisonChart(
-        [
-            _make_series(
-                key,
-                titles[key],
-                {day: sum(counted.get((day, status), 0) for status in statuses) for day in days},
-            )
-            for key, statuses in GROUPS.items()
-        ]
-    )
-
-
-def _make_series(key: str, title: str, numbers: dict[date, int]) -> Series:
-    most = max(numbers.values())
-    return Series(
-        key,
-        title,
-        [
+    series = []
+    for key, statuses in GROUPS.items():
+        numbers = [sum(counted.get((day, status), 0) for status in statuses) for day in days]
+        most = max(numbers)
+        bars = [
             # A bar of a small number stays visible beside one of thousands.
             Bar(day, number, max(100 * number / most, 4) if number else 0, position * 10)
-            for position, (day, number) in enumerate(numbers.items())
-        ],
-    )
+            for position, (day, number) in enumerate(zip(days, numbers, strict=True))
+        ]
+        series.append(Series(key, titles[key], bars))
+    return ComparisonChart(series)
 
 
-# Says how far the project is: how many clients are cut over, how many were left day by day, and about when none is.
-
+# The headline: how many clients are cut over, how many were left day by day, and about when none is
 
 # The pace is that of this time, or since its first cutover …
 PACE_DAYS = 14
@@ -160,22 +297,13 @@ MOST_DAYS_AHEAD = 365
 
 
 @dataclass(frozen=True)
-class DayLeft:
-    """How many clients were still to be cut over at the end of a day."""
-
-    day: date
-    left: int
-    height: float  # percent of the highest
-    x: int
-
-
-@dataclass(frozen=True)
 class ProjectNumbers:
     """The progress of the project's cutovers: clients cut over, their pace, about when the last one is."""
 
     clients: int
     cut_over: int
-    days: list[DayLeft]  # none where nobody was cut over in this time
+    # How many clients were left at the end of each day; none where nobody was cut over in this time.
+    days: list[Bar]
     cut_over_in_pace_days: int
     # About when the last client is cut over, at the pace of the last days; None where these don't tell.
     ends_on: date | None
@@ -207,7 +335,7 @@ def make_project_numbers(clients: int, cut_over: int, moved: dict[date, int]) ->
         clients=clients,
         cut_over=cut_over,
         days=[
-            DayLeft(day, left[day], 100 * left[day] / most, position * 10)
+            Bar(day, left[day], 100 * left[day] / most, position * 10)
             for position, day in enumerate(days)
         ]
         if moved and most > 0
@@ -230,7 +358,7 @@ def _forecast_end(left: int, moved: dict[date, int], today: date) -> date | None
     return today + timedelta(days=ahead) if ahead <= MOST_DAYS_AHEAD else None
 
 
-# Lists what users did lately, as sentences: moves, runs, resolved mismatches, and stops of all AWS writes.
+# Recent activity, as sentences: moves, runs, resolved mismatches, and stops of all AWS writes
 
 SHOWN = 10
 
@@ -300,16 +428,20 @@ def _make_activity(row: _Row) -> Activity:
     what, target = row["what"], row["target"]
     if what == "run":
         url = reverse("admin:migration_run_change", args=[target])
-        return Activity(
-            row["at"], _describe_creation(row, Run(pk=target, kind=row["of_first"])), url, VIEW_RUNS
-        )
+        sentence = _describe_creation(row, Run(pk=target, kind=row["of_first"]))
+        return Activity(row["at"], sentence, url, VIEW_RUNS)
     if what == "campaign":
         url = reverse("admin:migration_campaign_change", args=[target])
         sentence = _with_reason(_describe_creation(row, Campaign(pk=target)), row["of_why"])
         return Activity(row["at"], sentence, url, VIEW_CAMPAIGNS)
     if what in ("stop", "start"):
         url = reverse("admin:migration_run_aws_writes")
-        sentence = _with_reason(_describe_switch(row), row["of_why"])
+        text = (
+            _("%(who)s stopped all AWS writes")
+            if what == "stop"
+            else _("%(who)s started AWS writes again")
+        )
+        sentence = _with_reason(text % {"who": _actor_name(row)}, row["of_why"])
         return Activity(row["at"], sentence, url, VIEW_RUNS)
     url = reverse("admin:credentials_client_change", args=[target])
     sentence, permission = (
@@ -339,13 +471,6 @@ def _describe_move(row: _Row) -> str:
     return _("%(who)s moved %(slug)s from %(old)s to %(new)s") % values
 
 
-def _describe_switch(row: _Row) -> str:
-    values = {"who": _actor_name(row)}
-    if row["what"] == "stop":
-        return _("%(who)s stopped all AWS writes") % values
-    return _("%(who)s started AWS writes again") % values
-
-
 def _describe_resolution(row: _Row) -> str:
     kind = Resolution.Kind
     values = {"who": _actor_name(row), "slug": row["of_slug"]}
@@ -363,163 +488,3 @@ def _with_reason(sentence: str, reason: str) -> str:
     if not reason:
         return sentence
     return _("%(sentence)s, reason: %(reason)s") % {"sentence": sentence, "reason": reason}
-
-
-# Loads everything that the dashboard shows, in a fixed number of queries.
-
-
-@dataclass(frozen=True)
-class Dashboard:
-    """Everything that the dashboard shows to a user with all permissions."""
-
-    clients: ClientCounts
-    comparisons: NewestComparisonCounts
-    run: Progress | None
-    alerts: list[Alert]
-    chart: ComparisonChart
-    activity: list[Activity]
-    readers: ReaderSummary
-    headline: ProjectNumbers
-    pulses: list[Pulse]
-    # The campaigns that take clients further by themselves.
-    running_campaigns: list[int]
-    # True while any campaign is not over.
-    has_campaigns: bool
-    # When the clients were counted, where that may be a moment ago.
-    counted_at: datetime | None
-
-
-def load_dashboard() -> Dashboard:
-    """Load the dashboard, in sixteen queries.
-
-    One more if others have objects on NOVA's tables, and one if notices are set to reach somebody.
-    """
-    counts = read_or_count_clients()
-    clients, comparisons = add_up_counts(counts)
-    run = _find_run_to_show()
-    readers = ReaderProcess.objects.summarize()
-    work = read_background_facts()
-    data = AlertData(
-        clients,
-        comparisons,
-        read_nova_tables(),
-        work,
-        readers,
-        counts.failures,
-        counts.clients_to_rotate,
-    )
-    return Dashboard(
-        clients=clients,
-        comparisons=comparisons,
-        run=measure_progress(run) if run else None,
-        alerts=list_alerts(data),
-        chart=load_comparison_chart(),
-        activity=list_activity(),
-        readers=readers,
-        headline=make_project_numbers(clients.total, clients.cut_over, counts.cutovers),
-        pulses=list_pulses(work, answered_at=comparisons.last_answer, readers=readers),
-        running_campaigns=[
-            each.pk for each in work.campaigns if each.state == Campaign.State.RUNNING
-        ],
-        has_campaigns=bool(work.campaigns),
-        counted_at=counts.at if counts.is_kept else None,
-    )
-
-
-def _find_run_to_show() -> Run | None:
-    running_first = Case(When(state=Run.State.RUNNING, then=0), default=1)
-    run: Run | None = select_runs_for_progress().order_by(running_first, "-pk").first()
-    return run
-
-
-# The first page: what `templates/admin/index.html` shows, as far as the user may see it.
-
-
-def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> dict[str, object]:
-    """Return the context of the first page. Unfold calls it, as DASHBOARD_CALLBACK in the settings says."""
-    may = request.user.has_perm
-    found = load_dashboard()
-    sees_clients = may("credentials.view_client")
-    sees_comparisons = may("migration.view_comparison")
-    return context | {
-        "title": _("Dashboard"),
-        "clients": found.clients if sees_clients else None,
-        "comparisons": found.comparisons if sees_comparisons else None,
-        "history": found.chart if sees_comparisons else None,
-        "progress": found.run if may("migration.view_run") or may(RUN_PERMISSION) else None,
-        "run_badge": make_run_badge(found.run.run) if found.run else "",
-        "attention": [
-            replace(item, actions=tuple(each for each in item.actions if may(each.permission)))
-            for item in found.alerts
-            if may(item.permission)
-        ],
-        "activity": [item for item in found.activity if may(item.permission)],
-        "counted_at": found.counted_at,
-        "headline": found.headline if sees_clients else None,
-        "pulses": [item for item in found.pulses if may(item.permission)],
-        "next_steps": list_next_steps(request, found) if sees_clients else [],
-        "campaigns": [Campaign(pk=pk) for pk in found.running_campaigns]
-        if may(VIEW_CAMPAIGNS)
-        else [],
-        "may_plan_waves": may_start_campaign(request) and not found.running_campaigns,
-        "need_somebody": sum(
-            row.clients for row in found.clients.blockers if row.standing == Standing.BLOCKED
-        )
-        if sees_clients
-        else 0,
-        "blockers": split_blockers(found.clients) if sees_clients else [],
-        "may_run": may(RUN_PERMISSION),
-        "may_see_checks": may(VIEW_CHECKS),
-    }
-
-
-def list_next_steps(request: HttpRequest, found: Dashboard) -> list[dict[str, object]]:
-    """Return each phase with clients that are ready for the next, and the page that moves them if the user may.
-
-    The first step of the most clients is the main one, unless a campaign takes clients further.
-    """
-    page = reverse("admin:credentials_client_changelist")
-    clients, running = found.clients, found.running_campaigns
-    most = max(clients.phases, key=lambda row: row.ready)
-    taken = count_by_phase_before_goal(running) if running else {}
-    steps = []
-    for row in clients.phases:
-        if not row.ready:
-            continue
-        permission = READY_PERMISSIONS.get(Phase(row.next_phase))
-        may_move = permission is not None and request.user.has_perm(permission)
-        # The button moves only clients that are in no campaign. Looking for one takes long where there are very many:
-        # there the page behind the button says it.
-        is_offered = may_move and (
-            not found.has_campaigns
-            or clients.total >= KEPT_FROM_CLIENTS
-            or select_ready_outside_campaigns(Phase(row.phase)).exists()
-        )
-        steps.append(
-            {
-                "number": row.ready,
-                "label": row.next_label,
-                "list_url": f"{page}?{row.ready_query}",
-                "move_url": reverse("admin:credentials_client_ready", args=[row.next_phase])
-                if is_offered
-                else "",
-                "is_main": row is most and not running,
-                # Ready or not: who is ready may be kept a moment later.
-                "taken": taken.get(row.phase, 0),
-            }
-        )
-    return steps
-
-
-def split_blockers(clients: ClientCounts) -> list[tuple[str, list[BlockerCount]]]:
-    """Return what keeps clients from their next phase: what needs somebody, what passes by itself, then the purge."""
-    titles = {
-        Standing.BLOCKED: _("Blocked: need somebody"),
-        Standing.WAITS: _("Wait, and go on by themselves"),
-        Standing.IN_AWS: _("In AWS: lack something before their purge"),
-    }
-    groups = [
-        (title, [row for row in clients.blockers if row.standing == standing])
-        for standing, title in titles.items()
-    ]
-    return [(title, sorted(rows, key=lambda row: -row.clients)) for title, rows in groups if rows]

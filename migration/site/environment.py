@@ -1,7 +1,8 @@
-"""Names the environment of this site, for its pages and what it sends."""
+"""Names the environment of this site, and says where a page is, from what the site already knows."""
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 
@@ -12,9 +13,11 @@ from django.utils.translation import gettext as _
 from migration.core.aws_writes import DATABASE_IS_COPY, WRITES_STOPPED, find_write_refusal
 from migration.core.secrets import Secret
 from migration.core.sentences import HOST_DIFFERS
-from nova_credentials.messages import Message
 
-# Names the environment of this site, for its pages and what it sends.
+# The newest secret is looked for among all: each process asks once in this time.
+ACCOUNT_IS_KNOWN_FOR = 300.0
+ASKED_AGAIN_AFTER = 10.0  # where no push has met a secret yet
+ACCOUNT = re.compile(r"[0-9]{12}")
 
 
 def name_environment() -> tuple[str, bool]:
@@ -24,14 +27,6 @@ def name_environment() -> tuple[str, bool]:
     if settings.NOVA_DEMO:
         return _("Demo"), False
     return (_("Development"), False) if settings.DEBUG else (_("Production"), True)
-
-
-# Says where a page is: which environment, AWS account, region and endpoint, from what this site already knows.
-
-
-# The newest secret is looked for among all: each process asks once in this time.
-ACCOUNT_IS_KNOWN_FOR = 300.0
-ASKED_AGAIN_AFTER = 10.0  # where no push has met a secret yet
 
 
 @dataclass(frozen=True)
@@ -49,35 +44,23 @@ class Environment:
 def describe_environment() -> Environment:
     """Describe this site's environment, with AWS account, region and endpoint, without a call to AWS."""
     name, is_production = name_environment()
-    refusal = _find_refusal()
-    looks = "warning" if refusal else "production" if is_production else "calm"
-    is_embedded = settings.EMBEDDED_STORES
-    return Environment(
-        name=name,
-        looks=looks,
-        refusal=_name_refusal(refusal),
-        account=account_cache.find_account(),
-        region=settings.AWS_REGION,
-        endpoint=_("embedded") if is_embedded else settings.AWS_ENDPOINT_URL,
-    )
-
-
-def _find_refusal() -> Message | None:
     try:
-        return find_write_refusal()
+        refusal = find_write_refusal()
     except DatabaseError:
-        return None  # the page itself says what is wrong with the database
-
-
-def _name_refusal(refusal: Message | None) -> str:
-    if refusal is None:
-        return ""
-    names = {
+        refusal = None  # the page itself says what is wrong with the database
+    refusals = {
         WRITES_STOPPED.key: _("AWS writes are stopped"),
         HOST_DIFFERS.key: _("Differs from the other hosts: writes nothing to AWS"),
         DATABASE_IS_COPY.key: _("Duplicate of the database: writes nothing to AWS"),
     }
-    return names.get(refusal.key, _("Writes nothing to AWS"))
+    return Environment(
+        name=name,
+        looks="warning" if refusal else "production" if is_production else "calm",
+        refusal=refusals.get(refusal.key, _("Writes nothing to AWS")) if refusal else "",
+        account=account_cache.find_account(),
+        region=settings.AWS_REGION,
+        endpoint=_("embedded") if settings.EMBEDDED_STORES else settings.AWS_ENDPOINT_URL,
+    )
 
 
 class AwsAccountCache:
@@ -92,12 +75,9 @@ class AwsAccountCache:
         if now > self._known_until:
             self.forget()
             try:
-                arn = Secret.objects.order_by("-seen_at").values_list("arn", flat=True).first()
+                self._account = read_account_of_newest_secret()
             except DatabaseError:
                 return ""
-            self._account = f"{arn or ''}::::".split(":")[
-                4
-            ]  # arn:aws:secretsmanager:region:account:…
             self._known_until = now + (ACCOUNT_IS_KNOWN_FOR if self._account else ASKED_AGAIN_AFTER)
         return self._account
 
@@ -107,3 +87,10 @@ class AwsAccountCache:
 
 
 account_cache = AwsAccountCache()
+
+
+def read_account_of_newest_secret() -> str:
+    """Return the account of the newest secret that a push met; nothing where there is none."""
+    newest = Secret.objects.order_by("-seen_at").values_list("arn", flat=True).first()
+    account = f"{newest or ''}::::".split(":")[4]  # arn:aws:secretsmanager:region:account:…
+    return account if ACCOUNT.fullmatch(account) else ""

@@ -21,7 +21,7 @@ from migration.core.rates import KeptCounts
 from migration.core.workers import Worker
 from migration.nova.models import ReaderProcess, ReaderSummary
 from migration.runs.models import Run
-from migration.site.models import BackgroundFacts, read_background_facts
+from migration.site.health import BackgroundFacts, read_background_facts
 
 # Of clients that a run did not come to yet.
 OPEN = "open"
@@ -34,9 +34,8 @@ class UnfinishedRuns:
     by_state: dict[tuple[str, ...], int]  # kind and state -> runs
     # Kind and outcome (or OPEN) -> clients of those that run or are paused.
     clients: dict[tuple[str, ...], int]
-    idle_seconds: (
-        float  # since a worker last worked on the running one that was left alone for longest
-    )
+    # Since a worker last worked on the running one that was left alone for longest.
+    idle_seconds: float
 
 
 @dataclass(frozen=True)

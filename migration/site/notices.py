@@ -1,4 +1,4 @@
-"""Tells people by mail or message when something is wrong, and when it is over."""
+"""Tells people by mail or webhook when something is wrong, and when it is over; the page that sets what is told."""
 
 from __future__ import annotations
 
@@ -76,11 +76,13 @@ from migration.nova.models import ReaderProcess
 from migration.secrets.models import FoundCopy, SearchedClient
 from migration.site.audit import verify_audit
 from migration.site.environment import name_environment
-from migration.site.models import OF_AWS
+from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
 
-# Posts JSON to a webhook: no redirect is followed, and an answer is read only as far as its head. Knows no notice.
+logger = logging.getLogger(__name__)
+
+# Posting JSON to a webhook: no redirect is followed, and an answer is read only as far as its head.
 #
 # A webhook's path is a secret. It is in no error and no result: a code says what is wrong.
 
@@ -106,23 +108,20 @@ def post_json(
     parts = urlsplit(url)
     with Deadline(seconds) as deadline:
         try:
-            return _post(parts, json.dumps(body).encode(), deadline, loopback_allowed)
+            data = json.dumps(body).encode()
+            with open_connection(
+                parts, deadline=deadline, loopback_allowed=loopback_allowed
+            ) as connection:
+                path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+                connection.request("POST", path, data, {"Content-Type": "application/json"})
+                # What follows the head is not read.
+                return _judge_answer(connection.getresponse())
         except LoginFailedError as error:
             outcome = _OUTCOMES.get(error.outcome, DeliveryOutcome.NO_ANSWER)
         except (OSError, http.client.HTTPException, ValueError):
             # Shut at the deadline, closed by the other side, or no HTTP.
             outcome = DeliveryOutcome.NO_ANSWER
         return DeliveryAttempt(DeliveryOutcome.TIMED_OUT if deadline.is_over else outcome)
-
-
-def _post(
-    parts: SplitResult, body: bytes, deadline: Deadline, loopback_allowed: bool
-) -> DeliveryAttempt:
-    with open_connection(parts, deadline=deadline, loopback_allowed=loopback_allowed) as connection:
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("POST", path, body, {"Content-Type": "application/json"})
-        # What follows the head is not read.
-        return _judge_answer(connection.getresponse())
 
 
 @contextmanager
@@ -175,42 +174,9 @@ def read_retry_after(text: str) -> int:
     return max(0, int((until - datetime.now(UTC)).total_seconds()))
 
 
-# Sends notices: knows whom they reach, sets what is told, makes the texts, claims each delivery before it is sent.
-#
-# Two workers never send the same delivery at once. One that is killed while it sends leaves a delivery that is sent
-# again: a mail has the same Message-ID then.
+# Whom notices reach
 
 SALT = "migration.notices"
-LONGEST_SUBJECT, LONGEST_TEXT = 150, 3_000
-# The page that says more; the dashboard for what is not here.
-PAGES = {
-    NoticeEvent.MISMATCH: "comparison_report",
-    NoticeEvent.RUN_ENDED: "run_changelist",
-    NoticeEvent.WAVE_STOPPED: "campaign_changelist",
-    NoticeEvent.APPROVAL_WANTED: "moverequest_changelist",
-    NoticeEvent.APPROVAL_DECIDED: "moverequest_changelist",
-    NoticeEvent.AWS_GONE: "run_check_aws",
-    NoticeEvent.WORKERS_GONE: "run_check_nova",
-    NoticeEvent.READERS_GONE: "readerprocess_changelist",
-    NoticeEvent.DUPLICATE: "run_aws_writes",
-    NoticeEvent.COPIES_FOUND: "copysearch_report",
-    NoticeEvent.WRITES_STOPPED: "run_aws_writes",
-    NoticeEvent.SETTINGS_DIFFER: "run_secret_settings",
-    NoticeEvent.AUDIT_BROKEN: "auditevent_changelist",
-    NoticeEvent.TEST: "run_notices",
-}
-# What Slack takes for a mention, a link or a tag; others take a sign "@" alone for a mention.
-_SLACK = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "@\u200b"})
-MAIL_PROBLEMS: tuple[tuple[type[Exception], DeliveryOutcome], ...] = (
-    (TimeoutError, DeliveryOutcome.TIMED_OUT),
-    (gaierror, DeliveryOutcome.NO_SUCH_HOST),
-    (ssl.SSLError, DeliveryOutcome.TLS_PROBLEM),
-    (ConnectionError, DeliveryOutcome.UNREACHABLE),
-)
-# All mails go by one server.
-NO_MAIL_SERVER_THERE = frozenset(outcome for _kinds, outcome in MAIL_PROBLEMS)
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -236,9 +202,6 @@ class RecipientReport:
     # Of what was never tried: the number, and since when the oldest waits.
     untried: int = 0
     untried_since: datetime | None = None
-
-
-# Whom they reach
 
 
 def list_configured_recipients() -> list[Recipient]:
@@ -371,6 +334,27 @@ def _name_events(switches: Collection[NoticeSwitch], way: NoticeWay) -> tuple[Me
 
 # Texts
 
+LONGEST_SUBJECT, LONGEST_TEXT = 150, 3_000
+# The page that says more; the dashboard for what is not here.
+PAGES = {
+    NoticeEvent.MISMATCH: "comparison_report",
+    NoticeEvent.RUN_ENDED: "run_changelist",
+    NoticeEvent.WAVE_STOPPED: "campaign_changelist",
+    NoticeEvent.APPROVAL_WANTED: "moverequest_changelist",
+    NoticeEvent.APPROVAL_DECIDED: "moverequest_changelist",
+    NoticeEvent.AWS_GONE: "run_check_aws",
+    NoticeEvent.WORKERS_GONE: "run_check_nova",
+    NoticeEvent.READERS_GONE: "readerprocess_changelist",
+    NoticeEvent.DUPLICATE: "run_aws_writes",
+    NoticeEvent.COPIES_FOUND: "copysearch_report",
+    NoticeEvent.WRITES_STOPPED: "run_aws_writes",
+    NoticeEvent.SETTINGS_DIFFER: "run_secret_settings",
+    NoticeEvent.AUDIT_BROKEN: "auditevent_changelist",
+    NoticeEvent.TEST: "run_notices",
+}
+# What Slack takes for a mention, a link or a tag; others take a sign "@" alone for a mention.
+_SLACK = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "@\u200b"})
+
 
 @dataclass(frozen=True)
 class NoticeText:
@@ -412,13 +396,19 @@ def make_link(event: str) -> str:
     return site and site + reverse(f"admin:migration_{page}" if page else "admin:index")
 
 
-def make_webhook_body(text: NoticeText) -> dict[str, str]:
-    """Return the JSON that Slack takes, and what is like it; nothing in it mentions anybody."""
-    lines = [f"*{text.subject.translate(_SLACK)}*", text.text.translate(_SLACK), text.link]
-    return {"text": "\n".join(filter(None, lines))}
-
-
 # Sending
+#
+# Each delivery is claimed before it is sent: two workers never send the same one at once. One that is killed while it
+# sends leaves a delivery that is sent again: a mail has the same Message-ID then.
+
+MAIL_PROBLEMS: tuple[tuple[type[Exception], DeliveryOutcome], ...] = (
+    (TimeoutError, DeliveryOutcome.TIMED_OUT),
+    (gaierror, DeliveryOutcome.NO_SUCH_HOST),
+    (ssl.SSLError, DeliveryOutcome.TLS_PROBLEM),
+    (ConnectionError, DeliveryOutcome.UNREACHABLE),
+)
+# All mails go by one server.
+NO_MAIL_SERVER_THERE = frozenset(outcome for _kinds, outcome in MAIL_PROBLEMS)
 
 
 def send_notices(*, seconds: float) -> None:
@@ -490,7 +480,10 @@ def _try_delivery(delivery: NoticeDelivery) -> DeliveryAttempt:
 
 
 def _call_webhook(delivery: NoticeDelivery, address: str) -> DeliveryAttempt:
-    body = make_webhook_body(make_text(delivery.notice))
+    """Post the JSON that Slack takes, and what is like it; nothing in it mentions anybody."""
+    text = make_text(delivery.notice)
+    lines = [f"*{text.subject.translate(_SLACK)}*", text.text.translate(_SLACK), text.link]
+    body = {"text": "\n".join(filter(None, lines))}
     return post_json(url=address, body=body, loopback_allowed=settings.NOVA_NOTIFY.loopback_allowed)
 
 
@@ -498,12 +491,17 @@ def _send_mail(delivery: NoticeDelivery, address: str) -> DeliveryAttempt:
     if settings.EMAIL_BACKEND == NO_SERVER:
         return DeliveryAttempt(DeliveryOutcome.NO_MAIL_SERVER)
     text = make_text(delivery.notice)
+    # The same for each attempt: by it mail programs know the same mail.
+    message_id = sha256(f"{delivery.notice.key}:{delivery.target}".encode()).hexdigest()[:32]
     mail = EmailMessage(
         text.subject,
         "\n\n".join(filter(None, [text.text, text.link, f"-- \n{text.signature}\n"])),
         None,
         [address],
-        headers={"Message-ID": make_message_id(delivery), "Auto-Submitted": "auto-generated"},
+        headers={
+            "Message-ID": f"<{message_id}@nova-admin.invalid>",
+            "Auto-Submitted": "auto-generated",
+        },
     )
     try:
         send_mail_in_time(mail)
@@ -514,13 +512,6 @@ def _send_mail(delivery: NoticeDelivery, address: str) -> DeliveryAttempt:
     return DeliveryAttempt(DeliveryOutcome.SENT)
 
 
-def make_message_id(delivery: NoticeDelivery) -> str:
-    """Return the same Message-ID for each attempt, by which mail programs know the same mail."""
-    name = sha256(f"{delivery.notice.key}:{delivery.target}".encode()).hexdigest()[:32]
-    return f"<{name}@nova-admin.invalid>"
-
-
-# The text of a mail, and its end
 NOTICE_TEST = Sentence(
     "notice_test", "%(who)s sent this notice to see whether notices get here. Nothing has happened."
 )
@@ -541,19 +532,24 @@ def send_test_to_recipients(*, by: User, seconds: float) -> Notice:
     return notice
 
 
-# Declares what holds for a time and is told when it begins and when it is over; finds out whether it holds now.
+# What holds for a time: told when it begins, and when it is over
 #
 # Each look compares what holds now with what held before, so that each is told once.
 
-
+# What is wrong with AWS itself, and not with one client's secret.
+OF_AWS = (ErrorClass.PERMISSION, ErrorClass.THROTTLED, ErrorClass.UNAVAILABLE)
 # The newest comparisons that are looked at, and how old they may be.
 COMPARISONS_LOOKED_AT = 200
 COMPARED_WITHIN = timedelta(hours=1)
 # How long workers are gone before it is told: longer than a restart.
 GONE_AFTER = timedelta(minutes=5)
-READS_AWS = [phase for phase in Phase if phase.reads_aws]
 LAST_LOOK = "last look"
 AT_ONCE = timedelta(0)
+
+
+WORKERS_ARE_GONE = Sentence(
+    "workers_are_gone", "No worker is alive; the last one was seen %(ago)s ago."
+)
 
 
 def look_at_site(*, by_worker: bool) -> None:
@@ -567,28 +563,57 @@ def look_at_site(*, by_worker: bool) -> None:
     # A look that fails ends before anything is stored.
     for event, found in [(event, list(find())) for event, find in finders.items()]:
         Condition.objects.update_and_notify(event, found)
+    gone = []
     if by_worker:
+        # A worker is alive: what another process has told is over at once.
         _note_look()
-    # A worker is alive: what another process has told is over at once.
-    gone = [] if by_worker else list(_find_workers_gone())
+    elif (seen := Worker.objects.last_seen_at()) and timezone.now() - seen > GONE_AFTER:
+        gone.append(FoundCondition("workers", WORKERS_ARE_GONE(ago=seen)))
     Condition.objects.update_and_notify(NoticeEvent.WORKERS_GONE, gone, over_after=AT_ONCE)
+
+
+SECRETS_NOT_AS_SET = Sentence(
+    "secrets_not_as_set",
+    "%(n)s clients have secrets whose tags, description, KMS key or replicas are not as the settings say.",
+    one="%(n)s client has secrets whose tags, description, KMS key or replicas are not as the settings say.",
+)
 
 
 def look_at_clients() -> None:
     """Look every ten minutes at what holds for clients: that is how often it is told at most, whatever a run finds."""
     for condition in CLIENT_CONDITIONS:
         Condition.objects.update_and_notify_of_clients(condition)
-    differing = list(_find_settings_differ())
+    # By the newest look at each secret.
+    number = Client.objects.filter(client_has_settings_drift()).count()
+    differing = [FoundCondition("settings", SECRETS_NOT_AS_SET(n=number))] if number else []
     Condition.objects.update_and_notify(NoticeEvent.SETTINGS_DIFFER, differing, over_after=AT_ONCE)
+
+
+AUDIT_DOES_NOT_HOLD = Sentence(
+    "audit_does_not_hold",
+    "The audit is not as this site wrote it: %(n)s faults. Run verify_audit and keep what it prints.",
+    one="The audit is not as this site wrote it: one fault. Run verify_audit and keep what it prints.",
+)
+AUDIT_KEY_NOT_SET = Sentence(
+    "audit_key_not_set",
+    "The audit can't be verified: entries name keys that are not set on this host (%(keys)s). Run verify_audit.",
+    glue=", ",
+)
 
 
 def look_at_audit() -> None:
     """Verify the whole audit; tell if it doesn't hold."""
-    broken = list(_find_audit_broken())
+    verified, broken = verify_audit(), []
+    if not verified.is_sound:
+        number = verified.faults.total()
+        logger.error("The audit does not hold: %s faults. Run verify_audit", number)
+        facts = AUDIT_DOES_NOT_HOLD(n=number)
+        if verified.foreign and not number:
+            facts = AUDIT_KEY_NOT_SET(keys=tuple(verified.foreign))
+        broken.append(FoundCondition("audit", facts))
     Condition.objects.update_and_notify(NoticeEvent.AUDIT_BROKEN, broken, over_after=AT_ONCE)
 
 
-# What holds for a time
 AWS_ANSWERS_NOT = Sentence(
     "aws_answers_not",
     "AWS has not answered in any of the newest comparisons (%(error)s): nothing can be pushed or compared.",
@@ -624,7 +649,8 @@ def _find_readers_gone() -> Iterator[FoundCondition]:
     if readers.failing:
         yield FoundCondition("failing", READERS_FAIL(n=readers.failing))
     last = readers.last_read_at
-    if last and not readers.seen and all_clients().in_phases(*READS_AWS).exists():
+    reads_aws = [phase for phase in Phase if phase.reads_aws]
+    if last and not readers.seen and all_clients().in_phases(*reads_aws).exists():
         yield FoundCondition("gone", READERS_ARE_GONE(ago=last))
 
 
@@ -648,17 +674,6 @@ def _find_unsealed() -> Iterator[FoundCondition]:
         yield FoundCondition("audit", AUDIT_NOT_SEALED(ago=since))
 
 
-WORKERS_ARE_GONE = Sentence(
-    "workers_are_gone", "No worker is alive; the last one was seen %(ago)s ago."
-)
-
-
-def _find_workers_gone() -> Iterator[FoundCondition]:
-    seen = Worker.objects.last_seen_at()
-    if seen and timezone.now() - seen > GONE_AFTER:
-        yield FoundCondition("workers", WORKERS_ARE_GONE(ago=seen))
-
-
 WORKERS_WERE_GONE = Sentence(
     "workers_were_gone",
     "No worker was running for %(n)s minutes: nothing was pushed or compared. Workers run again.",
@@ -680,43 +695,6 @@ def _note_look() -> None:
         facts = WORKERS_WERE_GONE(n=int((now - before).total_seconds() // 60))
         key = f"{NoticeEvent.WORKERS_GONE}:{before.isoformat()}"
         Notice.objects.record(NoticeEvent.WORKERS_GONE, facts, key=key, is_over=True)
-
-
-SECRETS_NOT_AS_SET = Sentence(
-    "secrets_not_as_set",
-    "%(n)s clients have secrets whose tags, description, KMS key or replicas are not as the settings say.",
-    one="%(n)s client has secrets whose tags, description, KMS key or replicas are not as the settings say.",
-)
-
-
-def _find_settings_differ() -> Iterator[FoundCondition]:
-    """Yield that secrets are not as the settings say, by the newest look at each."""
-    if number := Client.objects.filter(client_has_settings_drift()).count():
-        yield FoundCondition("settings", SECRETS_NOT_AS_SET(n=number))
-
-
-AUDIT_DOES_NOT_HOLD = Sentence(
-    "audit_does_not_hold",
-    "The audit is not as this site wrote it: %(n)s faults. Run verify_audit and keep what it prints.",
-    one="The audit is not as this site wrote it: one fault. Run verify_audit and keep what it prints.",
-)
-AUDIT_KEY_NOT_SET = Sentence(
-    "audit_key_not_set",
-    "The audit can't be verified: entries name keys that are not set on this host (%(keys)s). Run verify_audit.",
-    glue=", ",
-)
-
-
-def _find_audit_broken() -> Iterator[FoundCondition]:
-    verified = verify_audit()
-    if verified.is_sound:
-        return
-    number = verified.faults.total()
-    logger.error("The audit does not hold: %s faults. Run verify_audit", number)
-    facts = AUDIT_DOES_NOT_HOLD(n=number)
-    if verified.foreign and not number:
-        facts = AUDIT_KEY_NOT_SET(keys=tuple(verified.foreign))
-    yield FoundCondition("audit", facts)
 
 
 def _find_mismatches() -> Iterable[str]:
@@ -749,7 +727,6 @@ def _find_copies() -> Iterable[str]:
     return (f"{client_id}:{table}.{column}"[:100] for client_id, table, column in places)
 
 
-# What holds for some clients
 MISMATCHES_OPENED = Sentence(
     "mismatches_opened",
     "%(n)s more fields differ between PostgreSQL and AWS. Clients: %(names)s",
@@ -781,12 +758,7 @@ SEARCH_FOUND_COPIES = Sentence(
     one="A search found a copy of secret values in one more place. Client: %(names)s",
 )
 CLIENT_CONDITIONS = (
-    ClientCondition(
-        "mismatch",
-        NoticeEvent.MISMATCH,
-        _find_mismatches,
-        MISMATCHES_OPENED,
-    ),
+    ClientCondition("mismatch", NoticeEvent.MISMATCH, _find_mismatches, MISMATCHES_OPENED),
     ClientCondition(
         "rotation_stopped",
         NoticeEvent.ROTATION_FAILED,
@@ -800,21 +772,13 @@ CLIENT_CONDITIONS = (
         ROTATIONS_REFUSED,
     ),
     ClientCondition(
-        "rotation_overdue",
-        NoticeEvent.ROTATION_OVERDUE,
-        _find_overdue,
-        ROTATIONS_OVERDUE,
+        "rotation_overdue", NoticeEvent.ROTATION_OVERDUE, _find_overdue, ROTATIONS_OVERDUE
     ),
-    ClientCondition(
-        "copies_found",
-        NoticeEvent.COPIES_FOUND,
-        _find_copies,
-        SEARCH_FOUND_COPIES,
-    ),
+    ClientCondition("copies_found", NoticeEvent.COPIES_FOUND, _find_copies, SEARCH_FOUND_COPIES),
 )
 
 
-# The page of the notices: which events are told on which channel, whom they reach, and a test.
+# The page: which events are told on which channel, whom they reach, and a test
 
 NEWEST_SHOWN = 20
 # Who presses the button waits no longer; the workers try the rest.

@@ -1,4 +1,4 @@
-"""Finds clients, runs, campaigns and pages by what was typed."""
+"""Finds clients, runs, campaigns, client groups and pages by what was typed: in the header, or behind Ctrl+K."""
 
 from __future__ import annotations
 
@@ -28,8 +28,6 @@ from migration.runs.models import Run
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import Message
 
-# Finds what somebody may look for by a few words: clients, runs, campaigns, client groups and the site's pages.
-
 VIEW_RUNS = ("migration.view_run", "migration.add_run")
 VIEW_GROUPS = "migration.view_clientgroup"
 # Of each kind; the list of clients shows all that match.
@@ -37,6 +35,8 @@ MOST_FOUND = 8
 LONGEST_TEXT = 300
 # A kind, or nothing, and a number: "Migration 7", "#7".
 NUMBERED = re.compile(r"(?P<kind>\D*?)\s*#?\s*(?P<number>\d{1,18})")
+# By this the palette behind Ctrl+K asks for the answers alone.
+PART = "extended"
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,22 @@ class SearchResult:
     icon: str
 
 
-@dataclass(frozen=True)
-class Seeker:
-    """The person who searches: what they may do, the logins and the pages of the site that they see."""
+@require_safe
+def show_search(request: HttpRequest) -> TemplateResponse:
+    """Show what is found for `s`, with the rights of the user: as a page, or as the part that the palette asks for.
 
-    may: Callable[[str], bool]
-    logins: Collection[CredentialType]
-    pages: Collection[SearchResult]
+    In place of Unfold's own search, which keeps answers in its cache for five minutes, whatever the user may still see,
+    and finds names of models only.
+    """
+    text = request.GET.get("s", "").strip()
+    context = {"searched": text, "results": search_site(text, request)}
+    if PART in request.GET:
+        return TemplateResponse(request, "unfold/helpers/command_results.html", context)
+    whole = {**admin.site.each_context(request), **context, "title": _("Search")}
+    return TemplateResponse(request, "admin/migration/search.html", whole)
 
 
-def search_site(text: str, seeker: Seeker) -> list[SearchResult]:
+def search_site(text: str, request: HttpRequest) -> list[SearchResult]:
     """Return what the user may see: runs and campaigns by number, clients (one of this very slug first), the rest.
 
     In at most five queries.
@@ -66,39 +72,19 @@ def search_site(text: str, seeker: Seeker) -> list[SearchResult]:
     words = " ".join(text[:LONGEST_TEXT].split())
     if not words or "\0" in words:
         return []
+    may = request.user.has_perm
     places: list[SearchResult] = []
-    if any(map(seeker.may, VIEW_RUNS)):
+    if any(map(may, VIEW_RUNS)):
         places += _find_numbered(words, _find_run)
-    if seeker.may(VIEW_CAMPAIGNS):
+    if may(VIEW_CAMPAIGNS):
         places += _find_numbered(words, _find_campaign)
-    if seeker.may(VIEW_CLIENTS):
-        places += _find_clients(words, seeker.logins)
-    if seeker.may(VIEW_CLIENTS) and seeker.may(VIEW_GROUPS):
+    if may(VIEW_CLIENTS):
+        places += _find_clients(words, list_visible_logins(request))
+    if may(VIEW_CLIENTS) and may(VIEW_GROUPS):
         places += _find_groups(words)
     folded = fold_text(words)
-    return [*places, *(page for page in seeker.pages if folded in fold_text(page.title))]
-
-
-def _find_clients(words: str, logins: Collection[CredentialType]) -> Iterator[SearchResult]:
-    is_named_so = Case(When(slug__iexact=words, then=Value(0)), default=Value(1))
-    found = all_clients().with_phase().search(words, logins=logins)
-    clients = list(found.order_by(is_named_so, "name", "pk")[: MOST_FOUND + 1])
-    for client in clients[:MOST_FOUND]:
-        phase = PhaseChoices(client.phase).label  # type: ignore[attr-defined]  # annotated
-        url = reverse("admin:credentials_client_change", args=[client.pk])
-        yield SearchResult(client.name, f"{client.slug} · {phase}", url, "person")
-    if len(clients) > MOST_FOUND:
-        url = f"{reverse('admin:credentials_client_changelist')}?{urlencode({'q': words})}"
-        yield SearchResult(_("All clients that match"), _("Clients"), url, "groups")
-
-
-def _find_groups(words: str) -> Iterator[SearchResult]:
-    found = ClientGroup.objects.filter(
-        Contains(CaseAndAccentsFolded("name"), make_folded_expression(words))
-    )
-    for group in found[:MOST_FOUND]:
-        url = f"{reverse('admin:credentials_client_changelist')}?group={group.pk}"
-        yield SearchResult(escape_name(group.name), _("Client group"), url, "label")
+    places += (page for page in _list_allowed_pages(request) if folded in fold_text(page.title))
+    return places
 
 
 def _find_numbered(
@@ -133,32 +119,29 @@ def _find_campaign(number: int) -> tuple[SearchResult, Message] | None:
     return place, campaign.name_message
 
 
-# The search in the header of every page, and the palette behind Ctrl+K: both ask this page, in place of Unfold's own.
-#
-# Unfold's keeps answers in its cache for five minutes, whatever the user may still see, and finds names of models only.
+def _find_clients(words: str, logins: Collection[CredentialType]) -> Iterator[SearchResult]:
+    is_named_so = Case(When(slug__iexact=words, then=Value(0)), default=Value(1))
+    found = all_clients().with_phase().search(words, logins=logins)
+    clients = list(found.order_by(is_named_so, "name", "pk")[: MOST_FOUND + 1])
+    for client in clients[:MOST_FOUND]:
+        phase = PhaseChoices(client.phase).label  # type: ignore[attr-defined]  # annotated
+        url = reverse("admin:credentials_client_change", args=[client.pk])
+        yield SearchResult(client.name, f"{client.slug} · {phase}", url, "person")
+    if len(clients) > MOST_FOUND:
+        url = f"{reverse('admin:credentials_client_changelist')}?{urlencode({'q': words})}"
+        yield SearchResult(_("All clients that match"), _("Clients"), url, "groups")
 
 
-# By this the palette asks for the answers alone.
-PART = "extended"
-
-
-@require_safe
-def show_search(request: HttpRequest) -> TemplateResponse:
-    """Show what is found for `s`, with the rights of the user: as a page, or as the part that the palette asks for."""
-    text = request.GET.get("s", "").strip()
-    seeker = Seeker(
-        may=request.user.has_perm,
-        logins=list_visible_logins(request),
-        pages=list_allowed_pages(request),
+def _find_groups(words: str) -> Iterator[SearchResult]:
+    found = ClientGroup.objects.filter(
+        Contains(CaseAndAccentsFolded("name"), make_folded_expression(words))
     )
-    context = {"searched": text, "results": search_site(text, seeker)}
-    if PART in request.GET:
-        return TemplateResponse(request, "unfold/helpers/command_results.html", context)
-    whole = {**admin.site.each_context(request), **context, "title": _("Search")}
-    return TemplateResponse(request, "admin/migration/search.html", whole)
+    for group in found[:MOST_FOUND]:
+        url = f"{reverse('admin:credentials_client_changelist')}?group={group.pk}"
+        yield SearchResult(escape_name(group.name), _("Client group"), url, "label")
 
 
-def list_allowed_pages(request: HttpRequest) -> list[SearchResult]:
+def _list_allowed_pages(request: HttpRequest) -> list[SearchResult]:
     """Return the pages of the sidebar that the user may open, and those of the account."""
     site = cast("UnfoldAdminSite", admin.site)
     items = [

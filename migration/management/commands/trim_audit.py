@@ -25,23 +25,24 @@ class Command(FormattedCommand):
     def handle(self, *args: object, **options: Any) -> None:
         by = find_user(options["by"], permission="migration.view_auditevent")
         try:
-            done = trim_audit(before=parse_moment(options["before"]), file=options["export"], by=by)
+            number, made = trim_audit(
+                before=parse_moment(options["before"]), file=options["export"], by=by
+            )
         except NotTrimmedError as error:
             raise CommandError(str(error), returncode=1) from None
         except OSError as error:
             text = f"{options['export']}: {error.strerror}. Name a file that doesn't exist yet."
             raise CommandError(text, returncode=2) from None
-        made = done.checkpoint
         if options["format"] == "json":
             self.print_json(
                 {
-                    "entries": done.deleted_number,
+                    "entries": number,
                     "position": made.position,
                     "exported_sha256": made.exported,
                 }
             )
         else:
             self.stdout.write(
-                f"{done.deleted_number:,} entries were let go, up to position {made.position}."
+                f"{number:,} entries were let go, up to position {made.position}."
                 f" The file's SHA-256 is {made.exported}: keep both."
             )

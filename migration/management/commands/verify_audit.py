@@ -11,7 +11,7 @@ from migration.core.audit import audit_keys
 from migration.core.audit_chain import AuditHead, seal_audit
 from migration.core.audit_export import LONGEST_FILE, FileVerdict, UnreadableFileError, verify_file
 from migration.management.base import FormattedCommand
-from migration.site.audit import ForeignKey, LateSpan, Verification, verify_audit
+from migration.site.audit import LateSpan, UnsetKey, Verification, verify_audit
 
 
 class Command(FormattedCommand):
@@ -116,7 +116,7 @@ class Command(FormattedCommand):
         self.stdout.write(f"Head: {found.head}")
 
 
-def describe_foreign_key(key: ForeignKey, found: Verification) -> str:
+def describe_foreign_key(key: UnsetKey, found: Verification) -> str:
     """Say which entries name a key that is not set here, and which are: nothing else can be said of them."""
     codes = ", ".join(audit_keys().by_id)
     code = escape_invisible(key.code)

@@ -206,7 +206,7 @@ def test_the_headline_counts_down_and_forecasts_at_the_pace_that_was(root):
 
     found = response.context["headline"]
     assert (found.clients, found.cut_over, found.percent) == (30, 10, 33.3)
-    left = [day.left for day in found.days]
+    left = [day.number for day in found.days]
     assert (left[0], left[-10], left[-6], left[-4], left[-1]) == (30, 24, 21, 20, 20)
     # Ten in ten days.
     assert found.ends_on == timezone.localdate() + timedelta(days=20)

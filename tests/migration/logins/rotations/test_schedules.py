@@ -17,7 +17,7 @@ from migration.models import AuditEvent, ClientGroup, Reveal, Rotation, Rotation
 from migration.runs.engine import finish_inline
 from migration.runs.items import Outcome
 from migration.runs.models import Run
-from migration.site.models import read_background_facts
+from migration.site.health import read_background_facts
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_client, make_database, make_email, make_user
 from tests.migration.logins.rotations.conftest import open_plainly

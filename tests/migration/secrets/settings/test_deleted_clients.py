@@ -16,7 +16,7 @@ from migration.secrets.settings import (
     NO_SECRET,
     schedule_deletion_for_deleted_clients,
 )
-from migration.site.models import read_background_facts
+from migration.site.health import read_background_facts
 from migration.tasks import describe_secrets
 from tests.factories import make_client, make_database, make_user
 

@@ -113,19 +113,19 @@ def test_old_entries_are_let_go_and_the_audit_is_verified_from_there_on(
     file = tmp_path / "old.json"
     middle = AuditEvent.objects.get(pk=AuditLink.objects.get(position=chain.position - 2).event_id)
 
-    done = trim_audit(before=middle.at, file=file)
+    number, checkpoint = trim_audit(before=middle.at, file=file)
 
-    assert done.deleted_number == done.checkpoint.position == chain.position - 3
+    assert number == checkpoint.position == chain.position - 3
     rows = json.loads(file.read_text())
-    assert [row["position"] for row in rows] == list(range(1, done.deleted_number + 1))
-    assert done.checkpoint.exported == sha256(file.read_bytes()).hexdigest()
+    assert [row["position"] for row in rows] == list(range(1, number + 1))
+    assert checkpoint.exported == sha256(file.read_bytes()).hexdigest()
     assert AuditEvent.objects.count() == 4  # the three that stay, and that of the trim
     seal_audit()
     found = verify_audit(kept_head=chain)
-    assert (found.is_sound, found.begins_after, found.sealed) == (True, done.deleted_number, 4)
+    assert (found.is_sound, found.begins_after, found.sealed) == (True, number, 4)
 
-    again = trim_audit(before=TOMORROW, file=tmp_path / "more.json")
-    assert again.checkpoint.position == chain.position + 1
+    _number, again = trim_audit(before=TOMORROW, file=tmp_path / "more.json")
+    assert again.position == chain.position + 1
     assert verify_audit().is_sound
     assert (
         read_head().position == chain.position + 1
