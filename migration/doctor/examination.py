@@ -9,10 +9,10 @@ from psycopg import Error as PsycopgError
 from psycopg.errors import UndefinedFunction, UndefinedTable
 
 from migration.doctor.findings import (
+    WORST_FIRST,
     CheckName,
     DoctorOptions,
     Finding,
-    FindingState,
     read_briefly,
     report_unlooked,
 )
@@ -91,7 +91,6 @@ THOROUGH: Mapping[CheckName, Examination] = {
     CheckName.STAGES: examine_pending_versions,
     CheckName.CLOCKS: examine_clocks,
 }
-WORST_FIRST = (FindingState.FAILED, FindingState.NOT_LOOKED_AT, FindingState.OK)
 
 
 def examine_nova(*, role: str | None = None, thorough: bool = True) -> list[Finding]:
@@ -107,6 +106,10 @@ def examine_nova(*, role: str | None = None, thorough: bool = True) -> list[Find
     return sorted(findings, key=lambda finding: WORST_FIRST.index(finding.state))
 
 
+COULD_NOT_ASK = Sentence("could_not_ask", "PostgreSQL gave no answer to this check (%(code)s).")
+SEE_THE_LOG = Sentence("see_the_log", "PostgreSQL's log says why. Correct it, then check again.")
+
+
 def _examine_subject(check: CheckName, asked: DoctorOptions) -> list[Finding]:
     examine = THOROUGH.get(check) if asked.thorough else None
     try:
@@ -119,19 +122,8 @@ def _examine_subject(check: CheckName, asked: DoctorOptions) -> list[Finding]:
     except Error as error:
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
-        return [_report_error(check, error)]
-
-
-COULD_NOT_ASK = Sentence("could_not_ask", "PostgreSQL gave no answer to this check (%(code)s).")
-SEE_THE_LOG = Sentence("see_the_log", "PostgreSQL's log says why. Correct it, then check again.")
-
-
-def _report_error(check: CheckName, error: Error) -> Finding:
-    cause = error.__cause__
-    code = cause.sqlstate if isinstance(cause, PsycopgError) else None
-    missing = isinstance(cause, UndefinedTable | UndefinedFunction)
-    return report_unlooked(
-        check,
-        COULD_NOT_ASK(code=code or type(error).__name__),
-        MIGRATE_FIRST() if missing else SEE_THE_LOG(),
-    )
+        cause = error.__cause__
+        code = cause.sqlstate if isinstance(cause, PsycopgError) else None
+        message = COULD_NOT_ASK(code=code or type(error).__name__)
+        is_missing = isinstance(cause, UndefinedTable | UndefinedFunction)
+        return [report_unlooked(check, message, MIGRATE_FIRST() if is_missing else SEE_THE_LOG())]

@@ -1,4 +1,4 @@
-"""Owns what the doctor finds: its state, sentence and remedy."""
+"""Owns what a check of the doctor found: its state, what to say of it, and what to do. Asks nobody."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from django.utils.translation import gettext_lazy as _
 
 from nova_credentials.messages import Message
 
-# Owns what a check found: its state, what to say of it, and what to do. Asks nobody.
-
 
 class FindingState(StrEnum):
     """The result of a check. Only OK means that all is well."""
@@ -22,6 +20,9 @@ class FindingState(StrEnum):
     OK = "ok"
     FAILED = "failed"
     NOT_LOOKED_AT = "not_looked_at"
+
+
+WORST_FIRST = (FindingState.FAILED, FindingState.NOT_LOOKED_AT, FindingState.OK)
 
 
 class CheckName(TextChoices):
@@ -101,13 +102,6 @@ def report_ok(check: CheckName, message: Message) -> Finding:
     return Finding(check, FindingState.OK, message)
 
 
-def report_ok_with_advice(
-    check: CheckName, message: Message, remedy: Message, *, statements: tuple[str, ...]
-) -> Finding:
-    """Report that the site works as it is, with what would make it better."""
-    return Finding(check, FindingState.OK, message, remedy, statements)
-
-
 def report_failure(
     check: CheckName,
     message: Message,
@@ -129,15 +123,18 @@ def report_unlooked(
     return Finding(check, FindingState.NOT_LOOKED_AT, message, remedy, statements)
 
 
-# Reads for the doctor that don't wait: a table that somebody has locked must not hold it up.
-
-LIMITS = "SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '1s'"
-
-
 @contextmanager
 def read_briefly() -> Iterator[None]:
-    """Limit each statement of the block to 5 s and its wait for a lock to 1 s; past it, `db.Error`."""
+    """Limit each statement of the block to 5 s and its wait for a lock to 1 s; past it, `db.Error`.
+
+    A table that somebody has locked must not hold the doctor up.
+    """
     with transaction.atomic():
         with connection.cursor() as cursor:
-            cursor.execute(LIMITS)
+            cursor.execute("SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '1s'")
         yield
+
+
+def shorten_list(names: list[str], most: int) -> tuple[str, ...]:
+    """Return the first names, so many at most, and "…" where there are more."""
+    return (*names[:most], *(["…"] if len(names) > most else []))

@@ -1,10 +1,9 @@
-"""Says which rights in AWS each part needs, writes the policies, and examines what the account may do."""
+"""Says which permissions in AWS each role needs, writes their policies, and examines what the account may do."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -17,7 +16,8 @@ from migration.core.aws_store import secrets_manager
 from migration.core.aws_writes import WritesRefusedError
 from migration.core.clients import RECOVERY_DAYS, ClientMigration
 from migration.core.secrets import OtherSecretsState, Secret
-from migration.doctor.findings import FindingState
+from migration.doctor.findings import WORST_FIRST, FindingState
+from migration.site.environment import ACCOUNT, read_account_of_newest_secret
 from nova_credentials.aws import probes
 from nova_credentials.aws.answers import SecretDescription
 from nova_credentials.aws.kms_keys import KeyName
@@ -26,7 +26,7 @@ from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Layout, secret_names
 from nova_credentials.messages import Message, MessageError, Sentence
 
-# Owns the table of the permissions that each role needs in AWS, and what for. Asks nobody.
+# The permissions that each role needs in AWS, and what for
 #
 # A test compares it with every call that the tests make: none may lack here, and none may be here that is never made.
 
@@ -82,7 +82,6 @@ WRITERS = (Role.ADMIN, Role.ROTATION)
 ADMIN = (Role.ADMIN,)
 SM, KMS = "secretsmanager", "kms"
 
-# What each permission is for
 IAM_FOR_READING = Sentence(
     "iam_for_reading", "reading secrets: comparisons, pushes, reveals, NOVA's reader"
 )
@@ -210,14 +209,23 @@ def find_own_keys(replicas: Mapping[str, str] | None) -> dict[str, str]:
     return {region: key for region, key in named if not KeyName.parse(key).is_aws_own}
 
 
-# Makes the least policy of a role as IAM has it, for exactly this account, region, prefix, layouts and KMS key.
-#
-# Asks AWS nothing: the account is that of the newest secret that a push met, unless somebody names it.
+def list_needed() -> list[Permission]:
+    """Return the permissions that the site needs by its settings and its clients' layouts."""
+    replicas = settings.NOVA_REPLICA_REGIONS
+    return list_permissions(Role.ADMIN, find_layouts_in_use(), kms=has_own_key(), replicas=replicas)
 
+
+def has_own_key() -> bool:
+    """Say whether the settings name a KMS key of your own."""
+    return not KeyName.parse(settings.NOVA_KMS_KEY_ID).is_aws_own
+
+
+# The least policy of a role as IAM has it, for exactly this account, region, prefix, layouts and KMS key
+#
+# AWS is asked nothing: the account is that of the newest secret that a push met, unless somebody names it.
 
 # What comes before the account in an ARN depends on the region.
 PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
-ACCOUNT = re.compile(r"[0-9]{12}")
 # AWS appends a hyphen and six characters to each name.
 SUFFIX = "-??????"
 TAGS = {"Project": "NOVA", "ManagedBy": "nova-admin"}
@@ -241,9 +249,8 @@ class PolicyFacts:
     prefix: str
     layouts: frozenset[Layout]
     kms_key: str = ""  # an id, an alias or an ARN; empty: AWS's own key for Secrets Manager
-    replicas: Mapping[str, str] | None = (
-        None  # region -> KMS key there; None: the settings say nothing
-    )
+    # Region -> KMS key there; None: the settings say nothing.
+    replicas: Mapping[str, str] | None = None
 
     @property
     def partition(self) -> str:
@@ -278,11 +285,6 @@ class PolicyFacts:
         name = "*" if key.startswith("alias/") else key
         return f"arn:{self.partition}:kms:{region}:{self.account}:key/{name}"
 
-    @property
-    def keys_without_replicas(self) -> dict[str, str]:
-        """Return region -> own KMS key of the secrets, not of their replicas; {} where AWS's key is used."""
-        return {self.region: self.kms_key} if self.kms_key else {}
-
 
 @dataclass(frozen=True)
 class Statement:
@@ -303,7 +305,6 @@ class Statement:
         return found | ({"Condition": self.conditions} if self.conditions else {})
 
 
-# The policies
 IAM_ACCOUNT_UNKNOWN = Sentence(
     "iam_account_unknown",
     "The AWS account is not known yet: no push has met a secret. Name it by its 12 digits.",
@@ -346,13 +347,6 @@ def find_policy_facts(
     )
 
 
-def read_account_of_newest_secret() -> str:
-    """Return the account of the newest secret that a push met; nothing where there is none."""
-    newest = Secret.objects.order_by("-seen_at").values_list("arn", flat=True).first()
-    account = f"{newest or ''}::::".split(":")[4]  # arn:aws:secretsmanager:region:account:…
-    return account if ACCOUNT.fullmatch(account) else ""
-
-
 def find_layouts_in_use() -> frozenset[Layout]:
     """Return the layout of new clients, and those that clients have or had until lately."""
     stored = ClientMigration.objects.exclude(layout=None).order_by()
@@ -363,6 +357,21 @@ def find_layouts_in_use() -> frozenset[Layout]:
         tuple(Layout) if stored.filter(other_secrets__in=OtherSecretsState.values).exists() else ()
     )
     return frozenset({configured_layout(), *found, *other})
+
+
+KEY_SCOPES = (Scope.KMS_KEY, Scope.REPLICA_KEYS)
+_SIDS = {
+    Scope.ANY: "AskAboutMany",
+    Scope.UNDER_PREFIX: "ReadSecrets",
+    Scope.RESTORABLE: "RestoreSecrets",
+    Scope.WITH_OUR_TAGS: "CreateAndTag",
+    Scope.OURS: "WriteOwnSecrets",
+    Scope.OURS_RECOVERABLE: "DeleteOwnSecrets",
+    Scope.REPLICATED: "Replicate",
+    Scope.OURS_REPLICATED: "RemoveReplicas",
+    Scope.KMS_KEY: "UseKey",
+    Scope.REPLICA_KEYS: "UseKeysOfReplicas",
+}
 
 
 def make_statements(role: Role, facts: PolicyFacts) -> list[Statement]:
@@ -383,21 +392,6 @@ def make_policy(role: Role, facts: PolicyFacts) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [each.to_json() for each in statements]}
 
 
-KEY_SCOPES = (Scope.KMS_KEY, Scope.REPLICA_KEYS)
-_SIDS = {
-    Scope.ANY: "AskAboutMany",
-    Scope.UNDER_PREFIX: "ReadSecrets",
-    Scope.RESTORABLE: "RestoreSecrets",
-    Scope.WITH_OUR_TAGS: "CreateAndTag",
-    Scope.OURS: "WriteOwnSecrets",
-    Scope.OURS_RECOVERABLE: "DeleteOwnSecrets",
-    Scope.REPLICATED: "Replicate",
-    Scope.OURS_REPLICATED: "RemoveReplicas",
-    Scope.KMS_KEY: "UseKey",
-    Scope.REPLICA_KEYS: "UseKeysOfReplicas",
-}
-
-
 def _list_resources(scope: Scope, facts: PolicyFacts) -> list[str]:
     if scope == Scope.ANY:
         return ["*"]
@@ -408,7 +402,10 @@ def _list_resources(scope: Scope, facts: PolicyFacts) -> list[str]:
 
 
 def _find_keys(scope: Scope, facts: PolicyFacts) -> dict[str, str]:
-    return facts.keys_without_replicas if scope == Scope.KMS_KEY else find_own_keys(facts.replicas)
+    """Return region -> own KMS key, of the secrets or of their replicas; {} where AWS's key is used."""
+    if scope == Scope.REPLICA_KEYS:
+        return find_own_keys(facts.replicas)
+    return {facts.region: facts.kms_key} if facts.kms_key else {}
 
 
 def _list_conditions(scope: Scope, facts: PolicyFacts) -> Conditions:
@@ -451,20 +448,58 @@ def _list_key_conditions(keys: Mapping[str, str], facts: PolicyFacts) -> Conditi
     return conditions
 
 
-# Examines, at the real account, whether the site has each permission that it needs. Changes nothing there.
+def write_terraform(name: str, statements: list[Statement]) -> str:
+    """Return a policy document and a policy of this name (letters and digits), as Terraform has them (HCL)."""
+    lines = [f'data "aws_iam_policy_document" "nova_{name}" {{']
+    for statement in statements:
+        lines += [
+            "  statement {",
+            f"    sid       = {_quote(statement.sid)}",
+            '    effect    = "Allow"',
+            f"    actions   = {_quote_list(statement.actions)}",
+            f"    resources = {_quote_list(statement.resources)}",
+        ]
+        for test, values_of in statement.conditions.items():
+            for variable, values in values_of.items():
+                listed = [values] if isinstance(values, str) else values
+                lines += [
+                    "    condition {",
+                    f"      test     = {_quote(test)}",
+                    f"      variable = {_quote(variable)}",
+                    f"      values   = {_quote_list(listed)}",
+                    "    }",
+                ]
+        lines.append("  }")
+    lines += [
+        "}",
+        "",
+        f'resource "aws_iam_policy" "nova_{name}" {{',
+        f'  name   = "nova-{name}"',
+        f"  policy = data.aws_iam_policy_document.nova_{name}.json",
+        "}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _quote_list(texts: list[str]) -> str:
+    return f"[{', '.join(map(_quote, texts))}]"
+
+
+def _quote(text: str) -> str:
+    """Quote a text for HCL, in which ${ and %{ would begin an expression."""
+    return json.dumps(text).replace("${", "$${").replace("%{", "%%{")
+
+
+# The examination, at the real account, of each permission that the site needs. It changes nothing there.
 #
 # What NOVA's own credentials may do can't be asked with the site's: the policy for them is printed (`iam_policy
 # reader`).
 
-
 Trial = Callable[[SecretsManager, str], None]
-
-
 # A slug that no client has; a secret of this name is left alone all the same.
 ABSENT_SLUG = "check_aws"
 # Of the secrets that pushes met, so many are described to find one that is there still.
 MOST_TRIED = 5
-WORST_FIRST = (FindingState.FAILED, FindingState.NOT_LOOKED_AT, FindingState.OK)
 
 # Tried on a name that no secret has.
 ON_ABSENT: dict[str, Trial] = {
@@ -522,6 +557,7 @@ class PermissionFinding:
         }
 
 
+IAM_PERMITTED = Sentence("iam_permitted", "AWS permits it. For: %(why)s.")
 IAM_REFUSED_FOR = Sentence(
     "iam_refused_for", "AWS refuses it on %(name)s (%(code)s). Lacking for: %(why)s."
 )
@@ -558,10 +594,25 @@ IAM_KEY_NOT_PROVEN = Sentence(
     "iam_key_not_proven",
     "AWS asks the key only when a new value is written, and the trial writes none. For: %(why)s.",
 )
+IAM_ATTACH_POLICY = Sentence(
+    "iam_attach_policy",
+    "Give it to the site: python manage.py iam_policy admin prints the whole policy (docs/iam.md).",
+)
 IAM_SEE_CREDENTIALS = Sentence(
     "iam_see_credentials",
     "See whether AWS is reached, and with valid credentials. Then check again.",
 )
+
+
+def examine_account() -> list[PermissionFinding]:
+    """Try every permission that the site needs; return first what AWS refused, then what was not looked at."""
+    examination = _Examination(secrets_manager(interactive=True))
+    layouts = find_layouts_in_use()
+    own_key = bool(examination.present and examination.present.kms_key) or has_own_key()
+    replicas = settings.NOVA_REPLICA_REGIONS
+    needed = list_permissions(Role.ADMIN, layouts, kms=own_key, replicas=replicas)
+    findings = [examination.examine(permission) for permission in needed]
+    return sorted(findings, key=lambda finding: WORST_FIRST.index(finding.state))
 
 
 @dataclass
@@ -660,7 +711,7 @@ class _Examination:
             if not _is_refusal(error):
                 raise
             refused = IAM_READ_BUT_REFUSED(name=name, code=error.code, why=why)
-            return PermissionFinding(permission, FindingState.FAILED, refused, _remedy())
+            return PermissionFinding(permission, FindingState.FAILED, refused, IAM_ATTACH_POLICY())
         return _pass(permission, why)
 
     def _try_on_present(self, permission: Permission, why: Message) -> PermissionFinding:
@@ -689,38 +740,12 @@ class _Examination:
             message = IAM_NO_ANSWER(code=error.code)
             return _leave(permission, message, IAM_SEE_CREDENTIALS())
         refused = IAM_REFUSED_FOR(name=error.name, code=error.code, why=why)
-        return PermissionFinding(permission, FindingState.FAILED, refused, _remedy())
-
-
-def examine_account() -> list[PermissionFinding]:
-    """Try every permission that the site needs; return first what AWS refused, then what was not looked at."""
-    examination = _Examination(secrets_manager(interactive=True))
-    layouts = find_layouts_in_use()
-    own_key = bool(examination.present and examination.present.kms_key) or has_own_key()
-    replicas = settings.NOVA_REPLICA_REGIONS
-    needed = list_permissions(Role.ADMIN, layouts, kms=own_key, replicas=replicas)
-    findings = [examination.examine(permission) for permission in needed]
-    return sorted(findings, key=lambda finding: WORST_FIRST.index(finding.state))
-
-
-def list_needed() -> list[Permission]:
-    """Return the permissions that the site needs by its settings and its clients' layouts."""
-    replicas = settings.NOVA_REPLICA_REGIONS
-    return list_permissions(Role.ADMIN, find_layouts_in_use(), kms=has_own_key(), replicas=replicas)
-
-
-def has_own_key() -> bool:
-    """Say whether the settings name a KMS key of your own."""
-    return not KeyName.parse(settings.NOVA_KMS_KEY_ID).is_aws_own
+        return PermissionFinding(permission, FindingState.FAILED, refused, IAM_ATTACH_POLICY())
 
 
 def _is_refusal(error: SecretsManagerError) -> bool:
     """Say whether AWS knows who asks, and doesn't allow it: no wrong or expired key, and no outage."""
     return "AccessDenied" in error.code or "NotAuthorized" in error.code
-
-
-# What was found
-IAM_PERMITTED = Sentence("iam_permitted", "AWS permits it. For: %(why)s.")
 
 
 def _pass(permission: Permission, why: Message) -> PermissionFinding:
@@ -735,55 +760,3 @@ def _leave(
     is_untold: bool = False,
 ) -> PermissionFinding:
     return PermissionFinding(permission, FindingState.NOT_LOOKED_AT, message, remedy, is_untold)
-
-
-IAM_ATTACH_POLICY = Sentence(
-    "iam_attach_policy",
-    "Give it to the site: python manage.py iam_policy admin prints the whole policy (docs/iam.md).",
-)
-
-
-def _remedy() -> Message:
-    return IAM_ATTACH_POLICY()
-
-
-# Writes a role's policy as Terraform (HCL). Knows no role and no fact: it only writes statements down.
-
-
-def write_terraform(name: str, statements: list[Statement]) -> str:
-    """Return a policy document and a policy of this name (letters and digits)."""
-    return "\n".join(_list_lines(name, statements)) + "\n"
-
-
-def _list_lines(name: str, statements: list[Statement]) -> Iterator[str]:
-    yield f'data "aws_iam_policy_document" "nova_{name}" {{'
-    for statement in statements:
-        yield "  statement {"
-        yield f"    sid       = {_quote(statement.sid)}"
-        yield '    effect    = "Allow"'
-        yield f"    actions   = {_quote_list(statement.actions)}"
-        yield f"    resources = {_quote_list(statement.resources)}"
-        for test, values_of in statement.conditions.items():
-            for variable, values in values_of.items():
-                listed = [values] if isinstance(values, str) else values
-                yield "    condition {"
-                yield f"      test     = {_quote(test)}"
-                yield f"      variable = {_quote(variable)}"
-                yield f"      values   = {_quote_list(listed)}"
-                yield "    }"
-        yield "  }"
-    yield "}"
-    yield ""
-    yield f'resource "aws_iam_policy" "nova_{name}" {{'
-    yield f'  name   = "nova-{name}"'
-    yield f"  policy = data.aws_iam_policy_document.nova_{name}.json"
-    yield "}"
-
-
-def _quote_list(texts: list[str]) -> str:
-    return f"[{', '.join(map(_quote, texts))}]"
-
-
-def _quote(text: str) -> str:
-    """Quote a text for HCL, in which ${ and %{ would begin an expression."""
-    return json.dumps(text).replace("${", "$${").replace("%{", "%%{")

@@ -1,4 +1,7 @@
-"""Examines NOVA's database: tables, columns, objects, rights, counting of writes, the pooler before it."""
+"""Examines the database: NOVA's tables and who has which rights there, the site's schema, the log, the pooler.
+
+A check that finds nothing wrong says so too. Those that read are made in transactions of their own (`examination`).
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,10 @@ import secrets
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import psycopg
 from django.core.management.base import CommandError
@@ -29,7 +31,7 @@ from credentials.grants import (
     quote_role,
 )
 from credentials.models import CountingGap, CountingProof, ProofOutcome
-from credentials.nova_columns import ColumnChange, NovaSchema, read_nova_columns
+from credentials.nova_columns import ColumnChange, read_nova_columns
 from credentials.shown_names import escape_name
 from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
 from credentials.triggers import (
@@ -45,10 +47,11 @@ from migration.doctor.findings import (
     CheckName,
     DoctorOptions,
     Finding,
+    FindingState,
     report_failure,
     report_ok,
-    report_ok_with_advice,
     report_unlooked,
+    shorten_list,
 )
 from migration.nova.tables import (
     list_nova_objects,
@@ -59,16 +62,23 @@ from migration.nova.tables import (
 from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.tables import CLIENTS, COUNTED_TABLES, NOVA_TABLES
 
-# Examines the columns of NOVA's tables: those that NOVA added or changed, and those that the site needs.
-
-
-# NOVA's tables
-COLUMNS_ARE_KNOWN = Sentence(
-    "columns_are_known", "The site knows every column of NOVA's tables, and finds those it needs."
+# Said by several checks
+MIGRATE_FIRST = Sentence(
+    "migrate_first",
+    "Run: python manage.py migrate. It says what to grant, if something is lacking.",
 )
 SEE_NOVA_TABLES = Sentence(
     "see_nova_tables",
     "Ask NOVA's developers what it is for, then decide on the page NOVA's tables (docs/nova-tables.md).",
+)
+TAKE_THE_RIGHT_AWAY = Sentence(
+    "take_the_right_away", "Take the right away, as the owner or as a superuser:"
+)
+
+# Columns of NOVA's tables: those that NOVA added or changed, and those that the site needs
+
+COLUMNS_ARE_KNOWN = Sentence(
+    "columns_are_known", "The site knows every column of NOVA's tables, and finds those it needs."
 )
 PURGE_AGAIN = Sentence(
     "purge_again",
@@ -79,37 +89,26 @@ PURGE_AGAIN = Sentence(
 def examine_columns(_asked: DoctorOptions) -> Iterator[Finding]:
     """Name each change that NOVA made; failures shut gates, stop pushes, or were left by a purge."""
     columns = read_nova_columns()
-    changes, kept = columns.changes, list(_name_values_after_purge(columns))
-    for message in kept:
-        yield report_failure(CheckName.COLUMNS, message, PURGE_AGAIN())
+    changes, is_well = columns.changes, not columns.changes
+    for column in columns.added:
+        # Purged clients that still have a value in a secret column.
+        if message := name_purged_clients_with_values(column, list_purged_with_values(column)):
+            is_well = False
+            yield report_failure(CheckName.COLUMNS, message, PURGE_AGAIN())
     for found in changes:
         if found.is_breaking or found.change == ColumnChange.ADDED:
             yield report_failure(CheckName.COLUMNS, found.message, SEE_NOVA_TABLES())
         else:
             yield report_ok(CheckName.COLUMNS, found.message)
-    if not changes and not kept:
+    if is_well:
         yield report_ok(CheckName.COLUMNS, COLUMNS_ARE_KNOWN())
 
 
-def _name_values_after_purge(columns: NovaSchema) -> Iterator[Message]:
-    """Yield, for each secret column, which purged clients still have a value in it."""
-    for column in columns.added:
-        if message := name_purged_clients_with_values(column, list_purged_with_values(column)):
-            yield message
-
-
-# Examines whether every write to NOVA's tables is counted: by the catalogue, and by updates that are undone.
-
+# Whether every write to NOVA's tables is counted: by the catalogue, and by updates that are undone
 
 # The workers prove it every hour; one that is late by as much is not at work.
 PROOF_IS_OLD_AFTER = timedelta(hours=2)
 
-
-MIGRATE_FIRST = Sentence(
-    "migrate_first",
-    "Run: python manage.py migrate. It says what to grant, if something is lacking.",
-)
-# Counting
 TRIGGERS_COUNT = Sentence(
     "triggers_count", "The triggers are on all four tables, unchanged, and count every write."
 )
@@ -228,8 +227,7 @@ def _report_outcomes(outcomes: Mapping[str, ProofOutcome]) -> Iterator[Finding]:
             yield report_ok(CheckName.COUNTING_PROOF, TABLES_ARE_EMPTY(tables=empty))
 
 
-# Examines whether NOVA's credential tables have an index of their clients, which is advised where these are many.
-
+# Indexes of clients on NOVA's credential tables, which are advised where clients are many
 
 # With fewer, PostgreSQL reads a whole table in a few milliseconds.
 MANY_CLIENTS = 20_000
@@ -241,7 +239,6 @@ WHERE to_regclass(name) IS NOT NULL AND NOT EXISTS (
 )
 ORDER BY n
 """
-
 
 CLIENTS_ARE_INDEXED = Sentence(
     "clients_are_indexed", "Each of NOVA's credential tables has an index of its clients."
@@ -273,22 +270,20 @@ def examine_indexes(_asked: DoctorOptions) -> Iterator[Finding]:
     elif all_clients().count() < MANY_CLIENTS:
         yield report_ok(CheckName.INDEXES, NO_INDEX_IS_NEEDED(tables=tables))
     else:
-        yield report_ok_with_advice(
+        # The site works as it is: it is advice, and no failure.
+        yield Finding(
             CheckName.INDEXES,
+            FindingState.OK,
             CLIENTS_ARE_NOT_INDEXED(tables=tables),
             MAKE_THE_INDEXES(),
-            statements=tuple(
-                f"CREATE INDEX CONCURRENTLY ON {table} (client_id);" for table in tables
-            ),
+            tuple(f"CREATE INDEX CONCURRENTLY ON {table} (client_id);" for table in tables),
         )
 
 
-# Examines what others have put on NOVA's tables that runs their code as whoever uses a table.
-
+# What others have put on NOVA's tables that runs their code as whoever uses a table
 
 # An owner can make thousands of objects; nobody reads so many lines.
 MOST_OBJECTS = 50
-
 
 NO_FOREIGN_OBJECTS = Sentence(
     "no_foreign_objects",
@@ -327,7 +322,7 @@ def examine_objects(_asked: DoctorOptions) -> Iterator[Finding]:
         yield report_ok(CheckName.NOVA_OBJECTS, NO_FOREIGN_OBJECTS())
 
 
-# Examines who owns NOVA's tables, and whether they are there.
+# Who owns NOVA's tables, and whether they are there
 
 OWNERS = """
 SELECT name, pg_get_userbyid(c.relowner)::text
@@ -335,8 +330,6 @@ FROM unnest(%s::text[]) WITH ORDINALITY AS tables (name, n) LEFT JOIN pg_class c
 ORDER BY n
 """
 
-
-# Owners, and the boundary between NOVA and the site
 OWNED_BY = Sentence("owned_by", "%(owner)s owns %(tables)s.", glue=", ")
 TABLE_IS_MISSING = Sentence("table_is_missing", "NOVA's table %(table)s does not exist.")
 
@@ -357,8 +350,7 @@ def examine_owners(_asked: DoctorOptions) -> Iterator[Finding]:
         yield report_ok(CheckName.OWNERS, message)
 
 
-# Examines roles: who may create objects where, and whether a boundary exists between NOVA and the site.
-
+# Who may create objects where
 
 # Superusers may create everywhere and are left out. 'public' as the name of a role means everybody.
 CREATORS = """
@@ -372,42 +364,6 @@ SELECT 'DATABASE ' || quote_ident(d.datname), has_database_privilege('public', d
     WHERE NOT r.rolsuper AND r.rolname !~ '^pg_' AND has_database_privilege(r.oid, d.oid, 'CREATE') ORDER BY 1
 ) FROM pg_database d WHERE d.datname = current_database()
 """
-# Whoever is a member of one of these can read or write every table, or become a superuser by the server's files.
-POWERS = (
-    *("pg_read_all_data", "pg_write_all_data"),
-    *("pg_read_server_files", "pg_write_server_files", "pg_execute_server_program"),
-)
-# The owners of NOVA's tables and the role that was named. Before PostgreSQL 16 a role with CREATEROLE can make itself
-# a member of any role but a superuser.
-NOVA_ROLES = """
-SELECT r.rolname::text, r.oid = current_user::regrole, r.rolsuper, pg_has_role(r.oid, current_user, 'MEMBER'),
-    r.rolcreaterole AND current_setting('server_version_num')::int < 160000,
-    array_to_string(ARRAY(
-        SELECT p.rolname FROM pg_roles p
-        WHERE p.rolname = ANY(%(powers)s) AND pg_has_role(r.oid, p.oid, 'MEMBER') ORDER BY 1
-    ), ', ')
-FROM pg_roles r
-WHERE r.rolname = %(role)s OR r.oid IN (
-    SELECT c.relowner FROM unnest(%(tables)s::text[]) AS name JOIN pg_class c ON c.oid = to_regclass(name)
-)
-ORDER BY 1
-"""
-THE_SITES_ROLE = "SELECT rolname::text, rolsuper FROM pg_roles WHERE oid = current_user::regrole"
-
-
-def role_exists(role: str) -> bool:
-    """Say whether PostgreSQL knows this role."""
-    if "\0" in role:
-        return False
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", [role])
-        return bool(cursor.fetchone()[0])
-
-
-TAKE_THE_RIGHT_AWAY = Sentence(
-    "take_the_right_away", "Take the right away, as the owner or as a superuser:"
-)
-# Who may create where
 EVERYBODY_MAY_CREATE = Sentence(
     "everybody_may_create",
     "Every role may create in %(place)s, and so stand in the way of NOVA's own statements.",
@@ -442,6 +398,30 @@ def examine_create_rights(_asked: DoctorOptions) -> Iterator[Finding]:
             yield report_ok(CheckName.CREATE_RIGHTS, message)
 
 
+# Whether a boundary exists between NOVA and the site
+
+# Whoever is a member of one of these can read or write every table, or become a superuser by the server's files.
+POWERS = (
+    *("pg_read_all_data", "pg_write_all_data"),
+    *("pg_read_server_files", "pg_write_server_files", "pg_execute_server_program"),
+)
+# The owners of NOVA's tables and the role that was named. Before PostgreSQL 16 a role with CREATEROLE can make itself
+# a member of any role but a superuser.
+NOVA_ROLES = """
+SELECT r.rolname::text, r.oid = current_user::regrole, r.rolsuper, pg_has_role(r.oid, current_user, 'MEMBER'),
+    r.rolcreaterole AND current_setting('server_version_num')::int < 160000,
+    array_to_string(ARRAY(
+        SELECT p.rolname FROM pg_roles p
+        WHERE p.rolname = ANY(%(powers)s) AND pg_has_role(r.oid, p.oid, 'MEMBER') ORDER BY 1
+    ), ', ')
+FROM pg_roles r
+WHERE r.rolname = %(role)s OR r.oid IN (
+    SELECT c.relowner FROM unnest(%(tables)s::text[]) AS name JOIN pg_class c ON c.oid = to_regclass(name)
+)
+ORDER BY 1
+"""
+THE_SITES_ROLE = "SELECT rolname::text, rolsuper FROM pg_roles WHERE oid = current_user::regrole"
+
 SAME_ROLE = Sentence(
     "same_role",
     "No boundary exists: NOVA's role %(role)s is the site's own. Whoever has NOVA's database password can change"
@@ -465,36 +445,6 @@ NOVA_HAS_POWERS = Sentence(
     "nova_has_powers",
     "No boundary exists: NOVA's role %(role)s is a member of %(powers)s, and so can reach the site's tables.",
 )
-
-
-@dataclass(frozen=True)
-class NovaRole:
-    """A role by which NOVA may connect, and by what it could do as the site does."""
-
-    name: str
-    is_ours: bool
-    is_superuser: bool
-    is_member: bool
-    makes_members: bool
-    powers: str
-
-    @property
-    def shown_name(self) -> str:
-        return escape_name(self.name)
-
-    def describe_missing_boundary(self, site: str) -> Message | None:
-        """Say why no boundary exists between this role and the site's, as it is shown; None where there is one."""
-        if self.is_ours:
-            return SAME_ROLE(role=self.shown_name)
-        if self.is_superuser:
-            return NOVA_IS_SUPERUSER(role=self.shown_name)
-        if self.is_member:
-            return NOVA_IS_MEMBER(role=self.shown_name, site=site)
-        if self.makes_members:
-            return NOVA_MAKES_MEMBERS(role=self.shown_name, site=site)
-        if self.powers:
-            return NOVA_HAS_POWERS(role=self.shown_name, powers=self.powers)
-        return None
 
 
 NO_NOVA_TABLES = Sentence(
@@ -523,21 +473,40 @@ def examine_boundary(asked: DoctorOptions) -> Iterator[Finding]:
         cursor.execute(
             NOVA_ROLES, {"role": asked.role, "tables": list(NOVA_TABLES), "powers": list(POWERS)}
         )
-        roles = [NovaRole(*row) for row in cursor.fetchall()]
+        roles = cursor.fetchall()
     site = escape_name(own_name)
-    for role in roles:
-        if missing := role.describe_missing_boundary(site):
+    for name, is_ours, is_superuser, is_member, makes_members, powers in roles:
+        role, missing = escape_name(name), None
+        if is_ours:
+            missing = SAME_ROLE(role=role)
+        elif is_superuser:
+            missing = NOVA_IS_SUPERUSER(role=role)
+        elif is_member:
+            missing = NOVA_IS_MEMBER(role=role, site=site)
+        elif makes_members:
+            missing = NOVA_MAKES_MEMBERS(role=role, site=site)
+        elif powers:
+            missing = NOVA_HAS_POWERS(role=role, powers=powers)
+        if missing:
             yield report_failure(CheckName.BOUNDARY, missing, MAKE_A_ROLE())
         else:
-            yield report_ok(CheckName.BOUNDARY, ROLES_ARE_APART(role=role.shown_name, site=site))
+            yield report_ok(CheckName.BOUNDARY, ROLES_ARE_APART(role=role, site=site))
     if site_is_superuser:
         yield report_failure(CheckName.BOUNDARY, SITE_IS_SUPERUSER(role=site), MAKE_A_ROLE())
     if not roles:
         yield report_failure(CheckName.BOUNDARY, NO_NOVA_TABLES(), MIGRATE_FIRST())
 
 
-# Examines rights: the site's on NOVA's tables, and those of the role by which NOVA's reader connects.
+def role_exists(role: str) -> bool:
+    """Say whether PostgreSQL knows this role."""
+    if "\0" in role:
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", [role])
+        return bool(cursor.fetchone()[0])
 
+
+# Rights: the site's on NOVA's tables, and those of the role by which NOVA's reader connects
 
 # Such a role has rights on every table, which no REVOKE on a table takes away; `examine_boundary` tells so.
 HAS_ALL_RIGHTS = """
@@ -545,8 +514,6 @@ SELECT bool_or(pg_has_role(%s::name, r.oid, 'MEMBER')) FROM pg_roles r
 WHERE r.oid = current_user::regrole OR r.rolname IN ('pg_read_all_data', 'pg_write_all_data')
 """
 
-
-# The rights of the site, and of NOVA's reader
 SITE_HAS_RIGHTS = Sentence(
     "site_has_rights", "%(role)s has the rights on NOVA's tables that the site needs."
 )
@@ -660,8 +627,7 @@ def _examine_role(cursor: CursorWrapper, role: str) -> Iterator[Finding]:
         yield report_ok(CheckName.READER_GRANTS, right(role=escape_name(role)))
 
 
-# Examines the site's own schema: whether it exists, whose it is, and whether its tables are this release's.
-
+# The site's own schema: whether it exists, whose it is, and whether its tables are this release's
 
 # Of a schema full of another role's objects.
 MOST_NAMES = 20
@@ -669,11 +635,14 @@ ROLE_AND_RIGHT = (
     "SELECT quote_ident(current_user), has_database_privilege(current_database(), 'CREATE')"
 )
 
-
-# The site's schema
 SCHEMA_IS_OURS = Sentence(
     "schema_is_ours",
     "The schema %(schema)s belongs to the site's role %(role)s, and nobody else may create in it.",
+)
+SCHEMA_IS_MISSING = Sentence("schema_is_missing", "The schema %(schema)s does not exist.")
+MAKE_THE_SCHEMA = Sentence(
+    "make_the_schema",
+    "Somebody who may create in this database has to run this; then run python manage.py migrate:",
 )
 
 
@@ -685,31 +654,20 @@ def examine_site_schema(_asked: DoctorOptions) -> Iterator[Finding]:
         cursor.execute(OWNER_AND_CREATORS, [SCHEMA])
         row = cursor.fetchone()
         if row is None:
-            yield _report_missing_schema(role, may_create=may_create)
+            missing = SCHEMA_IS_MISSING(schema=SCHEMA)
+            make = f"CREATE SCHEMA {SCHEMA} AUTHORIZATION {role};"
+            yield (
+                report_failure(CheckName.SCHEMA, missing, MIGRATE_FIRST())
+                if may_create
+                else report_failure(
+                    CheckName.SCHEMA, missing, MAKE_THE_SCHEMA(), statements=(make,)
+                )
+            )
             return
-        found = list(_list_problems(cursor, role, *row))
+        found = list(_list_schema_problems(cursor, role, *row))
     yield from found or [
         report_ok(CheckName.SCHEMA, SCHEMA_IS_OURS(schema=SCHEMA, role=escape_name(role)))
     ]
-
-
-SCHEMA_IS_MISSING = Sentence("schema_is_missing", "The schema %(schema)s does not exist.")
-MAKE_THE_SCHEMA = Sentence(
-    "make_the_schema",
-    "Somebody who may create in this database has to run this; then run python manage.py migrate:",
-)
-
-
-def _report_missing_schema(role: str, *, may_create: bool) -> Finding:
-    missing = SCHEMA_IS_MISSING(schema=SCHEMA)
-    if may_create:
-        return report_failure(CheckName.SCHEMA, missing, MIGRATE_FIRST())
-    return report_failure(
-        CheckName.SCHEMA,
-        missing,
-        MAKE_THE_SCHEMA(),
-        statements=(f"CREATE SCHEMA {SCHEMA} AUTHORIZATION {role};",),
-    )
 
 
 SCHEMA_IS_FOREIGN = Sentence(
@@ -733,7 +691,7 @@ DROP_OR_HAND_OVER = Sentence(
 )
 
 
-def _list_problems(
+def _list_schema_problems(
     cursor: CursorWrapper, role: str, owner: str, is_ours: bool, creators: str | None
 ) -> Iterator[Finding]:
     if not is_ours:
@@ -755,13 +713,11 @@ def _list_problems(
     if foreign := cursor.fetchone()[0]:
         yield report_failure(
             CheckName.SCHEMA,
-            FOREIGN_OBJECTS(schema=SCHEMA, objects=_shorten_list(escape_name(foreign).split(", "))),
+            FOREIGN_OBJECTS(
+                schema=SCHEMA, objects=shorten_list(escape_name(foreign).split(", "), MOST_NAMES)
+            ),
             DROP_OR_HAND_OVER(),
         )
-
-
-def _shorten_list(names: list[str]) -> tuple[str, ...]:
-    return (*names[:MOST_NAMES], *(["…"] if len(names) > MOST_NAMES else []))
 
 
 UPGRADE_THIS_HOST = Sentence(
@@ -782,7 +738,7 @@ def examine_schema_migrations(_asked: DoctorOptions) -> Iterator[Finding]:
     ours = {app for app, _name in KNOWN_MIGRATIONS}
     applied = {each for each in executor.loader.applied_migrations if each[0] in ours}
     if unknown := applied - KNOWN_MIGRATIONS:
-        names = _shorten_list([f"{app}.{name}" for app, name in sorted(unknown)])
+        names = shorten_list([f"{app}.{name}" for app, name in sorted(unknown)], MOST_NAMES)
         yield report_failure(
             CheckName.SCHEMA_MIGRATIONS,
             RELEASE_IS_OLDER(names=names),
@@ -800,8 +756,7 @@ def examine_schema_migrations(_asked: DoctorOptions) -> Iterator[Finding]:
         yield report_ok(CheckName.SCHEMA_MIGRATIONS, MIGRATED())
 
 
-# Keeps the values that the site's statements carry out of PostgreSQL's log, and examines whether they are.
-
+# The values that the site's statements carry: kept out of PostgreSQL's log
 
 # With these no logged statement has its values beside it, no failing one either, and no error quotes the row that it
 # is about. Those of extensions count where the extension is loaded: a plan can hold values too.
@@ -850,7 +805,6 @@ def keep_values_out_of_log() -> list[str]:
     return left
 
 
-# PostgreSQL's log
 LOG_HOLDS_NO_VALUES = Sentence(
     "log_holds_no_values", "PostgreSQL's log holds no value of the site's statements."
 )
@@ -884,13 +838,11 @@ def examine_statement_log(_asked: DoctorOptions) -> Iterator[Finding]:
     )
 
 
-# Finds a pooler that gives each transaction another backend: the site's locks, which last a session, don't hold there.
+# A pooler that gives each transaction another backend: the site's locks, which last a session, don't hold there
 #
-# Opens connections of its own, past Django: a pooler that has no room must not make anybody wait.
+# Connections of its own are opened, past Django: a pooler that has no room must not make anybody wait.
 
-if TYPE_CHECKING:
-    Session: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
-
+Session: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 
 CONNECTIONS, STATEMENTS = 4, 20
 GIVE_UP_SECONDS = 5.0
@@ -910,7 +862,6 @@ class BackendSharing(StrEnum):
     UNKNOWN = "unknown"  # the connections could not be opened in time
 
 
-# The pooler
 BACKENDS_ARE_OWN = Sentence(
     "backends_are_own",
     "Each of %(n)s connections kept a PostgreSQL process of its own, and a lock its holder, over %(statements)s"
@@ -983,17 +934,14 @@ async def _try_in_time(parameters: Mapping[str, Any]) -> BackendSharing:
     async with AsyncExitStack() as opened:
         try:
             async with asyncio.timeout(GIVE_UP_SECONDS):
-                return await _try_sessions(
-                    [await _open_session(parameters, opened) for _number in range(CONNECTIONS)]
-                )
+                sessions = []
+                for _number in range(CONNECTIONS):
+                    session = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
+                    opened.push_async_callback(session.close)
+                    sessions.append(session)
+                return await _try_sessions(sessions)
         except (psycopg.Error, TimeoutError):
             return BackendSharing.UNKNOWN
-
-
-async def _open_session(parameters: Mapping[str, Any], opened: AsyncExitStack) -> Session:
-    session: Session = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
-    opened.push_async_callback(session.close)
-    return session
 
 
 async def _try_sessions(sessions: list[Session]) -> BackendSharing:

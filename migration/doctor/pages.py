@@ -1,10 +1,9 @@
-"""The pages of check_nova and check_aws."""
+"""The pages of the doctor: what `check_nova` prints, and what `check_aws`, `iam_policy` and `cost_estimate` do."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -24,23 +23,16 @@ from migration.doctor.iam import (
     find_policy_facts,
     list_needed,
     make_policy,
-    read_account_of_newest_secret,
 )
 from migration.doctor.nova import role_exists
 from migration.site.costs import ADVICE, STEPS, estimate_costs
-
-# The page of the doctor: what `check_nova` prints. To look changes nothing; the button tries everything.
-
-
-class _WithState(Protocol):
-    @property
-    def state(self) -> FindingState: ...
+from migration.site.environment import read_account_of_newest_secret
 
 
 class CheckNovaView(AdminView):
     """Shows what the doctor reads in the database; on POST, everything it can find out, for those who may start runs.
 
-    Every role sees the page: it names roles, tables and hosts, and no value.
+    To look changes nothing. Every role sees the page: it names roles, tables and hosts, and no value.
     """
 
     template_name = "admin/migration/check_nova.html"
@@ -69,8 +61,8 @@ class CheckNovaView(AdminView):
             self.get_context_data(
                 findings=findings,
                 role=role,
-                failed=count_findings(findings, FindingState.FAILED),
-                unlooked=count_findings(findings, FindingState.NOT_LOOKED_AT),
+                failed=_count(findings, FindingState.FAILED),
+                unlooked=_count(findings, FindingState.NOT_LOOKED_AT),
                 may_check=self.request.user.has_perm(RUN_PERMISSION),
                 input_classes=" ".join(BASE_INPUT_CLASSES),
                 **context,
@@ -78,29 +70,11 @@ class CheckNovaView(AdminView):
         )
 
 
-def count_findings(findings: Iterable[_WithState], state: FindingState) -> int:
-    return sum(finding.state == state for finding in findings)
-
-
-add_pages(
-    "run",
-    ("check-nova/", "check_nova", CheckNovaView),
-)
-
-
-# The page about AWS: what `check_aws` finds, the policies that `iam_policy` prints, and what it costs a month.
-
-
-class ShownPolicy(NamedTuple):
-    """A role's policy for the page: role, title, and the JSON that IAM takes."""
-
-    role: str
-    title: str
-    text: str
-
-
 class CheckAwsView(AdminView):
-    """Shows the policies; on POST, what AWS permits, for those who may start runs. Every role sees the page."""
+    """Shows the policies and what the secrets cost; on POST, what AWS permits, for those who may start runs.
+
+    Every role sees the page.
+    """
 
     template_name = "admin/migration/check_aws.html"
     is_of_site = True
@@ -120,18 +94,31 @@ class CheckAwsView(AdminView):
 
     def _show(self, findings: Sequence[PermissionFinding]) -> HttpResponse:
         account = self.request.GET.get("account", "").strip() or read_account_of_newest_secret()
-        policies: list[ShownPolicy] = []
-        problem = None
+        titles = {
+            Role.READER: _("NOVA reads"),
+            Role.ADMIN: _("This site"),
+            Role.ROTATION: _("A process that only rotates"),
+        }
+        policies, problem = [], None
         try:
-            policies = list_policies(account)
+            facts = find_policy_facts(account=account)
         except PolicyError as error:
             problem = error.message
+        else:
+            policies = [
+                {
+                    "role": role,
+                    "title": title,
+                    "text": json.dumps(make_policy(role, facts), indent=2),
+                }
+                for role, title in titles.items()
+            ]
         cost = estimate_costs()
         return self.render_to_response(
             self.get_context_data(
                 findings=findings,
-                failed=count_findings(findings, FindingState.FAILED),
-                unlooked=count_findings(findings, FindingState.NOT_LOOKED_AT),
+                failed=_count(findings, FindingState.FAILED),
+                unlooked=_count(findings, FindingState.NOT_LOOKED_AT),
                 account=account,
                 policies=policies,
                 problem=problem,
@@ -146,21 +133,12 @@ class CheckAwsView(AdminView):
         )
 
 
-def list_policies(account: str) -> list[ShownPolicy]:
-    """Return each role's policy, for the newest secret's account if none is named; raises `PolicyError`."""
-    facts = find_policy_facts(account=account)
-    titles = {
-        Role.READER: _("NOVA reads"),
-        Role.ADMIN: _("This site"),
-        Role.ROTATION: _("A process that only rotates"),
-    }
-    return [
-        ShownPolicy(role.value, title, json.dumps(make_policy(role, facts), indent=2))
-        for role, title in titles.items()
-    ]
+def _count(findings: Sequence[Finding] | Sequence[PermissionFinding], state: FindingState) -> int:
+    return sum(finding.state == state for finding in findings)
 
 
 add_pages(
     "run",
+    ("check-nova/", "check_nova", CheckNovaView),
     ("check-aws/", "check_aws", CheckAwsView),
 )

@@ -1,4 +1,7 @@
-"""Examines the site: workers, queue, clocks, keys, notices, AWS writes, readers."""
+"""Examines the site: AWS writes, clocks, copies, keys, notices, the queue, who reads, secrets, workers, the audit.
+
+A check that finds nothing wrong says so too. Those that read are made in transactions of their own (`examination`).
+"""
 
 from __future__ import annotations
 
@@ -44,6 +47,7 @@ from migration.doctor.findings import (
     report_failure,
     report_ok,
     report_unlooked,
+    shorten_list,
 )
 from migration.moves.gates import IS_NO_COPY, WRITES_NOT_STOPPED
 from migration.nova.models import SEEN_WITHIN, OtherStatement, OtherStatementCount, ReaderProcess
@@ -65,16 +69,16 @@ from nova_credentials.aws.versions import list_pending
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
 
-# Examines whether this host may write to AWS: the database is no duplicate, hosts agree, nobody stopped the writes.
+# In one message no more than this many secrets are named.
+MOST_NAMES = 5
 
+# Whether this host may write to AWS: the database is no duplicate, hosts agree, nobody stopped the writes
 
-# Hosts that differ
 CORRECT_THE_SETTINGS = Sentence(
     "correct_the_settings",
     "Correct this host's settings and restart it. Only if all hosts are to have what it has:"
     " python manage.py claim_database --facts --reason TEXT (docs/keys.md, docs/aws-writes.md).",
 )
-# Writes to AWS; what is wrong is told in the words of `migration.sentences`
 SEE_AWS_WRITES = Sentence(
     "see_aws_writes",
     "The page AWS writes shows what this database is, and lets writes go on (docs/aws-writes.md). Never claim staging.",
@@ -102,14 +106,11 @@ def examine_aws_writes_and_account(asked: DoctorOptions) -> Iterator[Finding]:
     yield from examine_aws_writes(asked)
 
 
-# Compares the clocks of PostgreSQL and AWS with this host's: leases, streaks and signatures depend on them.
-
+# The clocks of PostgreSQL and AWS beside this host's: leases, streaks and signatures depend on them
 
 # AWS tells whole seconds, and a call takes some time; a signature is refused from five minutes on.
 TOLERATED = timedelta(seconds=5)
 
-
-# Clocks
 CLOCK_POSTGRES = Sentence("clock_postgres", "PostgreSQL's clock")
 CLOCK_AWS = Sentence("clock_aws", "AWS's clock")
 CLOCK_NOT_ASKED = Sentence("clock_not_asked", "AWS's clock: no answer (%(code)s).")
@@ -212,10 +213,8 @@ def _compare_clocks(whose: Message, ask: Callable[[], datetime]) -> Finding:
     return report_failure(CheckName.CLOCKS, differs(whose=whose, n=seconds), SET_THE_CLOCKS())
 
 
-# Examines what the newest search for copies of each client found elsewhere in NOVA's database.
+# What the newest search for copies of each client found elsewhere in NOVA's database
 
-
-# Copies of secret values
 COPIES_NOT_LOOKED_FOR = Sentence(
     "copies_not_looked_for",
     "Nobody has looked where else the database holds secret values.",
@@ -272,10 +271,8 @@ def examine_copy_searches(_asked: DoctorOptions) -> Iterator[Finding]:
         yield report_ok(CheckName.COPIES, NO_COPIES(n=numbers["all"], ago=numbers["oldest"]))
 
 
-# Examines whether what was made with this site's keys can still be read: second factors, and the ids of versions.
+# Whether what was made with this site's keys can still be read: second factors, and the ids of versions
 
-
-# Keys
 KEYS_READ_ALL = Sentence(
     "keys_read_all", "The keys read every second factor, and prove versions that this site wrote."
 )
@@ -308,8 +305,7 @@ def examine_keys(_asked: DoctorOptions) -> Iterator[Finding]:
     yield from found or [report_ok(CheckName.KEYS, KEYS_READ_ALL())]
 
 
-# Examines whether notices get to whom they are set to reach. Names hosts, and no address of a webhook.
-
+# Whether notices get to whom they are set to reach; hosts are named, and no address of a webhook
 
 # A worker takes what waits within a minute.
 WAITS_TOO_LONG = timedelta(minutes=10)
@@ -372,8 +368,7 @@ def _is_at_work() -> bool:
     return clients.exists() or Campaign.objects.not_over().exists()
 
 
-# Examines the workers' queue: whether Redis, where it is in there, takes tasks and keeps them.
-
+# The workers' queue: whether Redis, where it is in there, takes tasks and keeps them
 
 # A task that waits longer in PostgreSQL was not meant for a worker that takes from Redis.
 LEFT_AFTER = timedelta(minutes=5)
@@ -382,9 +377,7 @@ SLOW_SECONDS = 1.0
 # The first word of an answer of Redis that has no class of its own, such as MISCONF.
 CODE = re.compile(r"[A-Z]{3,20}(?= )")
 
-
 QUEUE_IS_IN_POSTGRES = Sentence("queue_is_in_postgres", "The workers' queue is in PostgreSQL.")
-# Whatever the check
 NOT_ASKED_YET = Sentence(
     "not_asked_yet",
     "Asked only by “Check everything now”, which operators can press, and by python manage.py check_nova.",
@@ -407,7 +400,9 @@ def examine_queue(asked: DoctorOptions) -> Iterator[Finding]:
         yield from examine_queue_without_redis(asked)
         return
     with closing(connect_to_redis(settings.NOVA_REDIS_URL)) as client:
-        place = _describe_place(client)
+        parts = client.connection_pool.connection_kwargs
+        where = parts.get("path") or f"{parts.get('host', 'localhost')}:{parts.get('port', 6379)}"
+        place = f"{where}/{parts.get('db') or 0}"
         try:
             yield from _try_queue(client, place)
         except list_redis_errors() as error:
@@ -476,12 +471,6 @@ def _read_policy(client: Redis) -> str | None:
     except ResponseError:
         return None
     return policy
-
-
-def _describe_place(client: Redis) -> str:
-    parts = client.connection_pool.connection_kwargs
-    where = parts.get("path") or f"{parts.get('host', 'localhost')}:{parts.get('port', 6379)}"
-    return f"{where}/{parts.get('db') or 0}"
 
 
 REDIS_IS_AWAY = Sentence("redis_is_away", "Redis at %(place)s can't be reached (%(code)s).")
@@ -610,10 +599,8 @@ def _find_noted_problems() -> Iterator[Finding]:
         yield report_failure(CheckName.QUEUE, message, GIVE_HOSTS_THE_SAME_KEYS())
 
 
-# Examines whether NOVA reads through the package.
+# Whether NOVA reads through the package
 
-
-# NOVA's reader
 READER_READ = Sentence("reader_read", "NOVA's reader last read a client %(ago)s ago.")
 READER_NEVER_READ = Sentence(
     "reader_never_read", "No process of NOVA has read through the package yet."
@@ -630,33 +617,21 @@ def examine_readers(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that processes of NOVA read through the package, and that AWS fails none of them now."""
     readers = ReaderProcess.objects.summarize()
     if readers.last_read_at is None:
-        yield report_unlooked(
-            CheckName.READERS,
-            READER_NEVER_READ(),
-            LET_NOVA_READ(),
-        )
+        yield report_unlooked(CheckName.READERS, READER_NEVER_READ(), LET_NOVA_READ())
     elif not readers.seen:
-        yield report_failure(
-            CheckName.READERS,
-            READERS_ARE_GONE(ago=readers.last_read_at),
-            LET_NOVA_READ(),
-        )
+        gone = READERS_ARE_GONE(ago=readers.last_read_at)
+        yield report_failure(CheckName.READERS, gone, LET_NOVA_READ())
     else:
         yield report_ok(CheckName.READERS, READER_READ(ago=readers.last_read_at))
     if readers.failing:
-        yield report_failure(
-            CheckName.READERS,
-            READERS_FAIL(n=readers.failing),
-            SEE_THE_READERS(),
-        )
+        fail = READERS_FAIL(n=readers.failing)
+        yield report_failure(CheckName.READERS, fail, SEE_THE_READERS())
 
 
-# Examines whether somebody still reads the credential tables past the package: NOVA's old helper, most likely.
-
+# Whether somebody still reads the credential tables past the package: NOVA's old helper, most likely
 
 # One program can make thousands of statements; nobody reads so many lines.
 MOST_STATEMENTS = 20
-
 
 MORE_OTHER_READS = Sentence(
     "more_other_reads",
@@ -709,7 +684,6 @@ def examine_other_readers(_asked: DoctorOptions) -> Iterator[Finding]:
         yield report_ok(CheckName.OTHER_READERS, NO_OTHER_READS())
 
 
-# Others that read the tables, above all NOVA's old helper
 OTHER_READS = Sentence(
     "other_reads",
     "The role %(role)s reads %(tables)s past the package: the last time %(ago)s ago, %(n)s times in all.",
@@ -789,13 +763,8 @@ def _explain_unseen(report: StatementReport) -> Finding:
     return report_unlooked(check, OTHER_READS_NOT_READABLE())
 
 
-# Examines whether secrets have the tags, description, KMS key and replicas of the settings, as last described.
+# Whether secrets have the tags, description, KMS key and replicas of the settings, as last described
 
-CHECK = CheckName.SECRET_SETTINGS
-MOST_NAMES = 5
-
-
-# check_nova
 SECRETS_AS_SET = Sentence(
     "secrets_as_set",
     "%(n)s secrets have the tags, description, KMS key and replicas of the settings.",
@@ -836,34 +805,30 @@ WORKERS_DESCRIBE = Sentence("workers_describe", "Workers look at each once a day
 
 def examine_secret_settings(_asked: DoctorOptions) -> Iterator[Finding]:
     """Report the clients whose secrets differ, and the secrets that no worker has described yet."""
-    found = find_settings_drift()
+    check, found = CheckName.SECRET_SETTINGS, find_settings_drift()
     differing = sum(client.differs for client in found.clients)
     untold = len(found.clients) - differing
     if differing:
-        yield report_failure(CHECK, SECRETS_NOT_AS_SET(n=differing), APPLY_THE_SETTINGS())
+        yield report_failure(check, SECRETS_NOT_AS_SET(n=differing), APPLY_THE_SETTINGS())
     if untold:
-        yield report_unlooked(CHECK, KEYS_UNTOLD(n=untold), APPLY_ONCE())
+        yield report_unlooked(check, KEYS_UNTOLD(n=untold), APPLY_ONCE())
     if found.overdue:
-        yield report_unlooked(CHECK, SECRETS_NOT_DESCRIBED(n=found.overdue), WORKERS_DESCRIBE())
+        yield report_unlooked(check, SECRETS_NOT_DESCRIBED(n=found.overdue), WORKERS_DESCRIBE())
     deleted = Secret.objects.of_deleted_clients().order_by("name").values_list("name", flat=True)
     if number := deleted.count():
         names = (*deleted[:MOST_NAMES], *["…"] * (number > MOST_NAMES))
         yield report_failure(
-            CHECK, SECRETS_OF_DELETED_CLIENTS(n=number, names=names), DELETE_THEM()
+            check, SECRETS_OF_DELETED_CLIENTS(n=number, names=names), DELETE_THEM()
         )
     if not (found.clients or found.overdue or number):
-        yield report_ok(CHECK, SECRETS_AS_SET(n=found.looked_at))
+        yield report_ok(check, SECRETS_AS_SET(n=found.looked_at))
 
 
-# Examines whether a secret has a version that waits to be current: an interrupted rotation may have left it.
-
+# Whether a secret has a version that waits to be current: an interrupted rotation may have left it
 
 # Of 100 secrets each: the page that shows the findings waits for them.
 MOST_PAGES = 30
-MOST_NAMES = 5
 
-
-# Versions that wait to be current
 NO_VERSION_PENDING = Sentence(
     "no_version_pending",
     "None of %(n)s secrets has a version that waits to be current (AWSPENDING).",
@@ -897,32 +862,26 @@ def examine_pending_versions(_asked: DoctorOptions) -> Iterator[Finding]:
     looked_at, page = 0, ""
     try:
         for _page in range(MOST_PAGES):
-            pending, number, page = list_pending(sm, prefix, page)
-            found, looked_at = found + pending, looked_at + number
+            names, number, page = list_pending(sm, prefix, page)
+            found, looked_at = found + names, looked_at + number
             if not page:
                 break
     except SecretsManagerError as error:
         yield report_unlooked(CheckName.STAGES, STAGES_NOT_ASKED(code=error.code), REACH_AWS())
         return
     if found:
-        names = (*found[:MOST_NAMES], *["…"] * (len(found) > MOST_NAMES))
-        yield report_failure(
-            CheckName.STAGES,
-            VERSIONS_PENDING(n=len(found), names=names),
-            TAKE_PENDING_OFF(),
-        )
+        pending = VERSIONS_PENDING(n=len(found), names=shorten_list(found, MOST_NAMES))
+        yield report_failure(CheckName.STAGES, pending, TAKE_PENDING_OFF())
     else:
         yield report_ok(CheckName.STAGES, NO_VERSION_PENDING(n=looked_at))
     if page:
         yield report_unlooked(CheckName.STAGES, STAGES_IN_PART(n=looked_at))
 
 
-# Examines whether this site's worker processes are alive, and seal the audit.
-
+# Whether this site's worker processes are alive, and seal the audit
 
 # The schedule has tasks for every minute.
 IDLE_AFTER = timedelta(minutes=10)
-
 
 AUDIT_IS_SEALED = Sentence(
     "audit_is_sealed", "The audit's newest entries have their places in its chain."
@@ -943,7 +902,6 @@ def examine_sealing(_asked: DoctorOptions) -> Iterator[Finding]:
         yield report_ok(CheckName.AUDIT, AUDIT_IS_SEALED())
 
 
-# Workers
 WORKERS_ARE_ALIVE = Sentence(
     "workers_are_alive",
     "%(n)s worker processes are alive: %(names)s.",
@@ -969,7 +927,11 @@ def examine_workers(_asked: DoctorOptions) -> Iterator[Finding]:
     """Check that worker processes are alive and do something, and that each is of the schema's release."""
     found = list(Worker.objects.alive().order_by("name"))
     yield from _examine_releases(found)
-    names = tuple(_name_worker(worker) for worker in found if worker.idle_because is None)
+    names = tuple(
+        f"{worker.name} ({worker.release or '?'})"
+        for worker in found
+        if worker.idle_because is None
+    )
     if names:
         alive = Worker.objects.alive().taking_tasks()
         yield report_ok(CheckName.WORKERS, WORKERS_ARE_ALIVE(n=len(names), names=names))
@@ -1020,7 +982,3 @@ def _examine_releases(alive: list[Worker]) -> Iterator[Finding]:
     if before := tuple(worker.name for worker in alive if not worker.release):
         told = WORKERS_ARE_OLD(n=len(before), names=before)
         yield report_failure(CheckName.WORKERS, told, STOP_OLD_WORKERS())
-
-
-def _name_worker(worker: Worker) -> str:
-    return f"{worker.name} ({worker.release or '?'})"

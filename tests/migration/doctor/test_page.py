@@ -10,8 +10,7 @@ from django.utils import timezone
 
 from credentials.models import CountingProof, ProofOutcome
 from credentials.triggers import prove_counting
-from migration.doctor.examination import WORST_FIRST
-from migration.doctor.findings import CheckName, FindingState
+from migration.doctor.findings import WORST_FIRST, CheckName, FindingState
 from migration.models import Worker
 from nova_credentials.tables import COUNTED_TABLES
 from tests.factories import make_full_client, make_many, make_user
