@@ -50,7 +50,7 @@ from migration.doctor.findings import (
     shorten_list,
 )
 from migration.moves.gates import IS_NO_COPY, WRITES_NOT_STOPPED
-from migration.nova.models import SEEN_WITHIN, OtherStatement, OtherStatementCount, ReaderProcess
+from migration.nova.models import SEEN_WITHIN, OtherStatement, ReaderProcess
 from migration.nova.readers import StatementReport, UnseenReason, read_other_statements
 from migration.people.second_factors import list_unreadable_users
 from migration.secrets.models import SearchedClient
@@ -664,10 +664,7 @@ def examine_other_readers(_asked: DoctorOptions) -> Iterator[Finding]:
         yield _explain_unseen(seen)
     if seen.unseen_reason not in (None, UnseenReason.NOT_ALLOWED):
         return
-    known = {(row.role, row.statement_id): row for row in OtherStatement.objects.all()}
-    judged = [
-        _judge(count, known.get((count.role, count.statement_id))) for count in seen.statements
-    ]
+    judged = [_judge(row) for row in OtherStatement.objects.compare_counts(seen.statements)]
     named = [finding for finding in judged if finding]
     yield from named[:MOST_STATEMENTS]
     if len(named) > MOST_STATEMENTS:
@@ -701,19 +698,15 @@ WAIT_AN_HOUR = Sentence(
 )
 
 
-def _judge(count: OtherStatementCount, before: OtherStatement | None) -> Finding | None:
+def _judge(row: OtherStatement) -> Finding | None:
     """Report one statement; None for one that was not called in the last hour."""
     now = timezone.now()
-    role = escape_name(count.role)
-    called_at = before.called_at if before else None
-    if before and before.calls != count.calls:
-        called_at = now
-    if called_at and now - called_at < SEEN_WITHIN:
-        message = OTHER_READS(role=role, tables=count.tables, n=count.calls, ago=called_at)
+    named = {"role": escape_name(row.role), "tables": row.tables, "n": row.calls}
+    if row.called_at and now - row.called_at < SEEN_WITHIN:
+        message = OTHER_READS(ago=row.called_at, **named)
         return report_failure(CheckName.OTHER_READERS, message, REPLACE_THE_HELPER())
-    if before is None or now - before.first_noticed_at < SEEN_WITHIN:
-        message = OTHER_HAS_READ(role=role, tables=count.tables, n=count.calls)
-        return report_unlooked(CheckName.OTHER_READERS, message, WAIT_AN_HOUR())
+    if now - row.first_noticed_at < SEEN_WITHIN:
+        return report_unlooked(CheckName.OTHER_READERS, OTHER_HAS_READ(**named), WAIT_AN_HOUR())
     return None
 
 

@@ -53,12 +53,6 @@ def _was_seen(now: datetime) -> models.Q:
     return models.Q(last_read_at__gt=now - SEEN_WITHIN, last_read_at__lt=now + SEEN_WITHIN)
 
 
-def _parse_version(version: str) -> tuple[int, ...]:
-    """Return the numbers of a release; of what is none, those of a release before all others."""
-    found = re.match(r"(\d{1,9})\.(\d{1,9})", version)
-    return tuple(map(int, found.groups())) if found else (0, 0)
-
-
 class ReaderProcessQuerySet(models.QuerySet["ReaderProcess"]):
     def seen_in_last_hour(self) -> ReaderProcessQuerySet:
         """Select the processes that read within the last hour."""
@@ -103,6 +97,12 @@ class ReaderProcessQuerySet(models.QuerySet["ReaderProcess"]):
         over = self.not_seen_in_last_hour().order_by("-last_read_at", "pk").values("pk")[KEPT:]
         old = self.filter(last_read_at__lt=timezone.now() - FORGOTTEN_AFTER)
         (old | self.filter(pk__in=over)).exclude(pk__in=newest_first[:1]).delete()
+
+
+def _parse_version(version: str) -> tuple[int, ...]:
+    """Return the numbers of a release; of what is none, those of a release before all others."""
+    found = re.match(r"(\d{1,9})\.(\d{1,9})", version)
+    return tuple(map(int, found.groups())) if found else (0, 0)
 
 
 class ReaderProcess(models.Model):
@@ -158,24 +158,33 @@ class OtherStatementCount:
 
 
 class OtherStatementQuerySet(models.QuerySet["OtherStatement"]):
-    def note_counts(self, counts: Iterable[OtherStatementCount]) -> None:
-        """Store the counts; a statement whose number changed since the last time was called in between."""
+    def compare_counts(self, counts: Iterable[OtherStatementCount]) -> list[OtherStatement]:
+        """Return a row for each count, unsaved, with what is known of when the statement was called; in one query."""
         now = timezone.now()
         known = {(row.role, row.statement_id): row for row in self.all()}
-        rows = [
-            OtherStatement(
+        rows = []
+        for count in counts:
+            before = known.get((count.role, count.statement_id))
+            called_at = before.called_at if before else None
+            if before and before.calls != count.calls:
+                # Fewer calls: the statistics were reset, and it was called after that.
+                called_at = now
+            row = OtherStatement(
                 role=count.role,
                 statement_id=count.statement_id,
                 tables=count.tables,
                 calls=count.calls,
-                first_noticed_at=now,
+                first_noticed_at=before.first_noticed_at if before else now,
                 noticed_at=now,
-                called_at=_find_call(known.get((count.role, count.statement_id)), count, now),
+                called_at=called_at,
             )
-            for count in sorted(counts, key=lambda count: (count.role, count.statement_id))
-        ]
+            rows.append(row)
+        return rows
+
+    def note_counts(self, counts: Iterable[OtherStatementCount]) -> None:
+        """Store the counts; a statement whose number changed since the last time was called in between."""
         self.bulk_create(
-            rows,
+            self.compare_counts(sorted(counts, key=lambda count: (count.role, count.statement_id))),
             update_conflicts=True,
             unique_fields=["role", "statement_id"],
             update_fields=["tables", "calls", "called_at", "noticed_at"],
@@ -208,13 +217,3 @@ class OtherStatement(models.Model):
 
     def __str__(self) -> str:
         return f"{self.role}: {self.tables}"
-
-
-def _find_call(
-    before: OtherStatement | None, count: OtherStatementCount, now: datetime
-) -> datetime | None:
-    """Return when the statement is known to have been called last, given its row of the time before."""
-    if before is None or before.calls == count.calls:
-        return before.called_at if before else None
-    # Fewer calls: the statistics were reset, and it was called after that.
-    return now

@@ -1,4 +1,4 @@
-"""Owns what is known of NOVA's processes that read credentials, and of other readers of its tables."""
+"""Says who reads NOVA's credentials: its processes through the package, others past it; and the page of both."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -16,7 +15,6 @@ from django.db import Error, connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -37,9 +35,9 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
 
-# Finds statements of others that read NOVA's credential tables, in pg_stat_statements: NOVA's old helper.
+# Statements of others that read NOVA's credential tables, in pg_stat_statements: NOVA's old helper
 #
-# Knows no phase. The text of a statement is looked at here and goes no further, as it can hold a literal.
+# The text of a statement is looked at here and goes no further, as it can hold a literal.
 
 TABLES = tuple(name.partition(".")[2] for name in (*CREDENTIALS.values(), LEGACY_CREDENTIALS))
 MOST_STATEMENTS = 1_000
@@ -161,7 +159,7 @@ def note_other_statements() -> None:
         OtherStatement.objects.note_counts(statements)
 
 
-# Tells what is seen of NOVA: who reads through the package, and who still reads the tables directly.
+# What pages say of NOVA's processes
 
 
 @dataclass(frozen=True)
@@ -205,50 +203,6 @@ ADOPTION_STEPS = (
 )
 
 
-@dataclass(frozen=True)
-class ReportedStatement:
-    """A statement of somebody else that reads credential tables, and when it was called last, as far as is known."""
-
-    role: str
-    is_own_role: bool
-    tables: str
-    calls: int
-    noticed_at: datetime  # it was called before this
-    called_at: datetime | None  # None: not since then
-
-
-@dataclass(frozen=True)
-class StatementsReport:
-    """The statements of others that read a credential table, and why there may be more."""
-
-    statements: tuple[ReportedStatement, ...]
-    unseen_reason: UnseenReason | None
-    own_role: str
-
-
-def compare_other_statements() -> StatementsReport:
-    """Compare what pg_stat_statements shows now with what was stored before. Changes nothing."""
-    now = timezone.now()
-    found = read_other_statements()
-    known = {(row.role, row.statement_id): row for row in OtherStatement.objects.all()}
-    statements = []
-    for count in found.statements:
-        before = known.get((count.role, count.statement_id))
-        called_at = before.called_at if before else None
-        statements.append(
-            ReportedStatement(
-                role=count.role,
-                is_own_role=count.role == found.own_role,
-                tables=count.tables,
-                calls=count.calls,
-                noticed_at=before.first_noticed_at if before else now,
-                called_at=now if before and before.calls != count.calls else called_at,
-            )
-        )
-    statements.sort(key=lambda row: row.called_at.timestamp() if row.called_at else 0, reverse=True)
-    return StatementsReport(tuple(statements), found.unseen_reason, found.own_role)
-
-
 def describe_readers(readers: ReaderSummary) -> str:
     """Say in one sentence how many processes of NOVA read through the package."""
     if readers.last_read_at is None:
@@ -271,7 +225,7 @@ def pluralize_failing_readers(number: int) -> str:
     )
 
 
-# The page NOVA's processes: those that read through the package, and who still reads the tables directly.
+# The page NOVA's processes: those that read through the package, and who still reads the tables directly
 
 
 class SeenFilter(admin.SimpleListFilter):
@@ -336,7 +290,7 @@ class ReaderProcessAdmin(ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
-        readers = ReaderProcess.objects.summarize()
+        readers, others = ReaderProcess.objects.summarize(), read_other_statements()
         return super().changelist_view(
             request,
             (extra_context or {})
@@ -344,7 +298,12 @@ class ReaderProcessAdmin(ReadOnlyAdmin):
                 "readers": readers,
                 "readers_sentence": describe_readers(readers),
                 "adoption_steps": () if readers.last_read_at else ADOPTION_STEPS,
-                "others": compare_other_statements(),
+                "others": others,
+                "other_statements": sorted(
+                    OtherStatement.objects.compare_counts(others.statements),
+                    key=lambda row: row.called_at.timestamp() if row.called_at else 0,
+                    reverse=True,
+                ),
             },
         )
 

@@ -14,7 +14,6 @@ from migration.nova.models import OtherStatementCount
 from migration.nova.readers import (
     StatementReport,
     UnseenReason,
-    compare_other_statements,
     find_credential_tables_read,
     read_other_statements,
 )
@@ -222,13 +221,13 @@ def test_the_task_finds_out_when_a_statement_was_called_last():
 @pytest.mark.usefixtures("extension")
 def test_a_page_finds_it_too_and_changes_nothing():
     statistics.count(HELPER, queryid=7, calls=12)
-    (shown,) = compare_other_statements().statements
-    assert (shown.role, shown.is_own_role, shown.called_at) == ("postgres", True, None)
+    (shown,) = OtherStatement.objects.compare_counts(read_other_statements().statements)
+    assert (shown.role, shown.called_at) == ("postgres", None)
     assert not OtherStatement.objects.exists()
     tasks.note_other_statements()
     statistics.count(HELPER, queryid=7, calls=1)
 
-    (shown,) = compare_other_statements().statements
+    (shown,) = OtherStatement.objects.compare_counts(read_other_statements().statements)
 
     assert shown.calls == 13
     assert timezone.now() - shown.called_at < timedelta(minutes=1)
