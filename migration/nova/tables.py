@@ -1,4 +1,4 @@
-"""NOVA's own columns and objects: which are known, mapped or accepted, and their page."""
+"""NOVA's own columns and objects: which are known, mapped or accepted, what that means for gates, and their page."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 from nova_credentials.tables import CLIENTS, NOVA_TABLES
 
-# Finds purged clients with a value in a column mapped as secret: it was mapped, or written, after the purge.
+# Purged clients with a value in a column mapped as secret: it was mapped, or written, after the purge
 #
 # AWS alone should hold their values, but nothing is pushed for a purged client. So they are restored and purged again.
 
@@ -75,7 +75,7 @@ def list_purged_with_values(column: NovaColumn) -> list[PurgedClientWithValue]:
         return [PurgedClientWithValue(*row) for row in cursor.fetchall()]
 
 
-# Maps columns that NOVA added, accepts objects on its tables, and makes the checks of both for gates. Knows no AWS.
+# Mapping columns that NOVA added
 
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
 # In one message no more than this many names are listed.
@@ -86,11 +86,6 @@ class MappingRefused(MessageError):  # noqa: N818  # nothing went wrong: it may 
     """The column can't be mapped so; the message says why."""
 
 
-class AcceptanceRefusedError(MessageError):  # the same
-    """The objects can't be accepted; the message says why."""
-
-
-# Mapping columns, accepting objects
 MAPPED = Sentence("mapped", "%(column)s is mapped.")
 MAPPED_AND_PUSHED = Sentence(
     "mapped_and_pushed",
@@ -117,13 +112,6 @@ class MappingResult:
         if self.clients_to_push:
             return MAPPED_AND_PUSHED(**named, n=self.clients_to_push)
         return MAPPED(**named)
-
-
-class NovaTablesVerdict(NamedTuple):
-    """The result of one check of NOVA's tables: whether gates may open, and the text to show."""
-
-    passed: bool
-    text: Message
 
 
 NO_SUCH_TABLE = Sentence(
@@ -264,7 +252,11 @@ def _count_pointers(column: NovaColumn) -> int:
         return int(cursor.fetchone()[0])
 
 
-# Objects
+# Accepting objects on its tables
+
+
+class AcceptanceRefusedError(MessageError):
+    """The objects can't be accepted; the message says why."""
 
 
 def list_nova_objects() -> list[NovaObject]:
@@ -338,10 +330,16 @@ def _accept_object(found: NovaObject, reason: str, by: User | None) -> AcceptedO
     return accepted
 
 
-# For gates, the dashboard and `check_nova`
+# What gates, the dashboard and `check_nova` ask
 
 
-# Conditions of a gate
+class NovaTablesVerdict(NamedTuple):
+    """The result of one check of NOVA's tables: whether gates may open, and the text to show."""
+
+    passed: bool
+    text: Message
+
+
 COLUMNS_UNMAPPED = Sentence(
     "columns_unmapped",
     "NOVA added %(n)s columns that nobody has mapped: %(names)s. Say what they hold on the page NOVA's tables.",
@@ -408,7 +406,7 @@ def read_nova_tables() -> NovaTables:
     return NovaTables(read_nova_columns(), unknown)
 
 
-# The page of NOVA's tables: the columns that NOVA added, mapped here, and objects of others, accepted here.
+# The page: the columns that NOVA added, mapped here, and objects of others, accepted here
 
 MAP_PERMISSION = "credentials.map_column"
 ACCEPT_PERMISSION = "credentials.accept_object"
@@ -434,68 +432,6 @@ KIND_LABELS = {
 }
 
 
-@dataclass(frozen=True)
-class ColumnRow:
-    """One added column as the page shows it."""
-
-    column: NovaColumn
-    mapping: ColumnMapping | None
-    # Purged clients that still have a value in it, though AWS alone should.
-    purged_with_values: list[PurgedClientWithValue]
-
-    @property
-    def name(self) -> str:
-        return self.column.shown_table_and_name
-
-    @property
-    def type(self) -> str:
-        return escape_name(self.column.type or "")
-
-    @property
-    def shown_clients(self) -> list[PurgedClientWithValue]:
-        """Return the first MOST_CLIENTS of the purged clients that still have a value in the column."""
-        return self.purged_with_values[:MOST_CLIENTS]
-
-    @property
-    def more_purged_clients(self) -> int:
-        return len(self.purged_with_values) - len(self.shown_clients)
-
-    @property
-    def use_value(self) -> str:
-        """Return the use that is shown, which the form sends back."""
-        return str(self.column.use or "")
-
-    @property
-    def possible_uses(self) -> list[ColumnUse]:
-        """Return the uses that the column can have."""
-        can_travel = self.column.is_text and self.column.type is not None
-        return list(ColumnUse) if can_travel else [ColumnUse.IGNORE]
-
-
-@dataclass(frozen=True)
-class ObjectRow:
-    """One object as the page shows it."""
-
-    found: NovaObject
-    accepted: AcceptedObject | None = None
-
-    @property
-    def kind(self) -> str:
-        return str(KIND_LABELS[self.found.kind])
-
-    @property
-    def name(self) -> str:
-        return escape_name(self.found.name)
-
-    @property
-    def table(self) -> str:
-        return self.found.table
-
-    @property
-    def owner(self) -> str:
-        return escape_name(self.found.owner)
-
-
 class NovaTablesView(AdminView):
     """The page, for everybody who may view mapped columns. It shows no value and no definition."""
 
@@ -519,9 +455,9 @@ class NovaTablesView(AdminView):
                 if not found.is_breaking and found.change != ColumnChange.ADDED
             ],
             columns=list(_list_columns(columns)),
-            unknown=[ObjectRow(each) for each in unknown],
-            accepted=[ObjectRow(each, records.get(each.digest)) for each in accepted],
-            roles=[ObjectRow(each) for each in objects if each.kind in ROLE_KINDS],
+            unknown=[_show_object(each) for each in unknown],
+            accepted=[_show_object(each, records.get(each.digest)) for each in accepted],
+            roles=[_show_object(each) for each in objects if each.kind in ROLE_KINDS],
             may_view_clients=may("credentials.view_client"),
             may_map=may(MAP_PERMISSION),
             may_accept=may(ACCEPT_PERMISSION),
@@ -531,14 +467,36 @@ class NovaTablesView(AdminView):
         return self.render_to_response(context)
 
 
-def _list_columns(columns: NovaSchema) -> Iterator[ColumnRow]:
+def _list_columns(columns: NovaSchema) -> Iterator[dict[str, object]]:
     mappings = {(m.table, m.column): m for m in ColumnMapping.objects.all()}
     unmapped = columns.unmapped
     for column in columns.added:
         mapping = mappings.get((column.table, column.name))
-        yield ColumnRow(
-            column, None if column in unmapped else mapping, list_purged_with_values(column)
-        )
+        # Purged clients that still have a value in it, though AWS alone should.
+        with_values = list_purged_with_values(column)
+        can_travel = column.is_text and column.type is not None
+        yield {
+            "name": column.shown_table_and_name,
+            "type": escape_name(column.type or ""),
+            "mapping": None if column in unmapped else mapping,
+            "purged_with_values": with_values,
+            "shown_clients": with_values[:MOST_CLIENTS],
+            "more_purged_clients": len(with_values[MOST_CLIENTS:]),
+            # The form sends it back.
+            "use_value": str(column.use or ""),
+            "possible_uses": list(ColumnUse) if can_travel else [ColumnUse.IGNORE],
+        }
+
+
+def _show_object(found: NovaObject, accepted: AcceptedObject | None = None) -> dict[str, object]:
+    return {
+        "kind": KIND_LABELS[found.kind],
+        "name": escape_name(found.name),
+        "table": found.table,
+        "owner": escape_name(found.owner),
+        "digest": found.digest,
+        "accepted": accepted,
+    }
 
 
 class MapColumnView(AdminView):
