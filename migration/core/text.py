@@ -155,3 +155,8 @@ def defuse_cell(value: object) -> str:
     text = "" if value is None else str(value)
     defused = FORMULA.sub("'", text)
     return f"'{defused}" if defused.startswith(BLANK_STARTS) else defused
+
+
+def shorten_list(names: Sequence[str], most: int) -> tuple[str, ...]:
+    """Return the first names, so many at most, and "…" where there are more."""
+    return (*names[:most], *(["…"] if len(names) > most else []))

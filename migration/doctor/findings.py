@@ -133,8 +133,3 @@ def read_briefly() -> Iterator[None]:
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '1s'")
         yield
-
-
-def shorten_list(names: list[str], most: int) -> tuple[str, ...]:
-    """Return the first names, so many at most, and "…" where there are more."""
-    return (*names[:most], *(["…"] if len(names) > most else []))

@@ -42,6 +42,7 @@ from credentials.triggers import (
 )
 from migration.core.clients import all_clients
 from migration.core.heartbeat import RELEASE_IS_OLDER
+from migration.core.text import shorten_list
 from migration.core.workers import KNOWN_MIGRATIONS
 from migration.doctor.findings import (
     CheckName,
@@ -51,7 +52,6 @@ from migration.doctor.findings import (
     report_failure,
     report_ok,
     report_unlooked,
-    shorten_list,
 )
 from migration.nova.tables import (
     list_nova_objects,

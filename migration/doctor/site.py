@@ -36,6 +36,7 @@ from migration.core.keys import VERSIONS_UNPROVED, count_versions_of_lost_key
 from migration.core.notices import SCHEDULE_CHANGED, TASKS_DROPPED, Condition
 from migration.core.secrets import Secret
 from migration.core.shared_facts import explain_differences
+from migration.core.text import shorten_list
 from migration.core.workers import Worker, connect_to_redis, list_redis_errors
 from migration.core.write_state import read_aws_write_state
 from migration.doctor.findings import (
@@ -47,7 +48,6 @@ from migration.doctor.findings import (
     report_failure,
     report_ok,
     report_unlooked,
-    shorten_list,
 )
 from migration.moves.gates import IS_NO_COPY, WRITES_NOT_STOPPED
 from migration.nova.models import SEEN_WITHIN, OtherStatement, ReaderProcess

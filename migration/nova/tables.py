@@ -41,6 +41,7 @@ from migration.core.pages import (
     get_typed_reason,
     read_raw_form_text,
 )
+from migration.core.text import shorten_list
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 from nova_credentials.tables import CLIENTS, NOVA_TABLES
@@ -236,7 +237,7 @@ def name_purged_clients_with_values(
     """Say which purged clients have a value in this column, and what to do; None where there is none."""
     if not clients:
         return None
-    names = _few([escape_name(client.slug) for client in clients])
+    names = shorten_list([escape_name(client.slug) for client in clients], MOST_NAMES)
     return PURGED_KEEP_VALUES(column=column.shown_table_and_name, n=len(clients), names=names)
 
 
@@ -371,13 +372,17 @@ class NovaTables:
         if self.columns.breaking:
             return self.columns.problem
         names = [column.shown_table_and_name for column in self.columns.unmapped]
-        return COLUMNS_UNMAPPED(n=len(names), names=_few(names)) if names else None
+        return (
+            COLUMNS_UNMAPPED(n=len(names), names=shorten_list(names, MOST_NAMES)) if names else None
+        )
 
     @property
     def objects_problem(self) -> Message | None:
         """Say which objects shut the gates, or None."""
         names = [describe_object(each) for each in self.unknown_objects]
-        return OBJECTS_UNKNOWN(n=len(names), names=_few(names)) if names else None
+        return (
+            OBJECTS_UNKNOWN(n=len(names), names=shorten_list(names, MOST_NAMES)) if names else None
+        )
 
     def list_gate_verdicts(self) -> Iterator[NovaTablesVerdict]:
         """Yield verdicts on the columns, then on the objects: that they let gates open, or each reason why not."""
@@ -393,11 +398,6 @@ def describe_object(found: NovaObject) -> str:
     """Return the object's kind, name, table and owner, fit to be shown."""
     name = f" {escape_name(found.name)}" if found.name else ""
     return f"{found.kind}{name} on {found.table} ({escape_name(found.owner)})"
-
-
-def _few(names: list[str]) -> tuple[str, ...]:
-    more = ("…",) if len(names) > MOST_NAMES else ()
-    return (*names[:MOST_NAMES], *more)
 
 
 def read_nova_tables() -> NovaTables:
