@@ -700,13 +700,13 @@ WAIT_AN_HOUR = Sentence(
 
 def _judge(row: OtherStatement) -> Finding | None:
     """Report one statement; None for one that was not called in the last hour."""
-    now = timezone.now()
-    named = {"role": escape_name(row.role), "tables": row.tables, "n": row.calls}
+    now, role = timezone.now(), escape_name(row.role)
     if row.called_at and now - row.called_at < SEEN_WITHIN:
-        message = OTHER_READS(ago=row.called_at, **named)
+        message = OTHER_READS(role=role, tables=row.tables, n=row.calls, ago=row.called_at)
         return report_failure(CheckName.OTHER_READERS, message, REPLACE_THE_HELPER())
     if now - row.first_noticed_at < SEEN_WITHIN:
-        return report_unlooked(CheckName.OTHER_READERS, OTHER_HAS_READ(**named), WAIT_AN_HOUR())
+        message = OTHER_HAS_READ(role=role, tables=row.tables, n=row.calls)
+        return report_unlooked(CheckName.OTHER_READERS, message, WAIT_AN_HOUR())
     return None
 
 

@@ -1,7 +1,8 @@
 """Says who is locked out of the login, from which address and until when, and lets them in again.
 
 django-axes counts: it locks the pair of a user and an address, so that nobody can lock out somebody elsewhere. An
-address from which many users were tried is locked for all of them.
+address from which many users were tried is locked for all of them. Passwords of people who are logged in are counted
+here, in their session.
 """
 
 from __future__ import annotations
@@ -34,11 +35,7 @@ from migration.people.models import PasswordPlace, WrongPassword
 from migration.people.second_factors import accept_password_or_code
 from nova_credentials.messages import Sentence
 
-# Says who is locked out of the login, from which address and until when, and lets them in again.
-#
-# django-axes counts: it locks the pair of a user and an address, so that nobody can lock out somebody elsewhere. An
-# address from which many users were tried is locked for all of them.
-
+logger = logging.getLogger(__name__)
 
 # In the last half of these stands an IPv4 address, which a gateway has put there.
 NAT64 = IPv6Network("64:ff9b::/96")
@@ -88,13 +85,6 @@ def find_username_or_make_code(typed: str) -> str:
 def clear_form_data(instance: AccessAttempt, **_: object) -> None:
     """Empty what django-axes would store of the form: it knows the name of one field that holds a password."""
     instance.get_data = instance.post_data = ""
-
-
-def forget_expired_attempts() -> None:
-    """Delete the counts that lock nobody out any more. The next wrong password would too, but there may be none."""
-    cool_off = get_cool_off()
-    if cool_off is not None:
-        AccessAttempt.objects.filter(attempt_time__lte=timezone.now() - cool_off).delete()
 
 
 def find_lock_end(account: str, address: str) -> datetime | None:
@@ -152,15 +142,12 @@ def let_in_again(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return ended
 
 
-# Checks the password of somebody who is logged in, records every wrong one, and ends a session after too many.
-
+# The password of somebody who is logged in: every wrong one is recorded, and too many end the session
 
 # So many wrong passwords end the session in which they were typed.
 MOST_IN_A_SESSION = 5
 # In a session: a name for its login, which stays while the session's key changes.
 LOGIN = "login"
-
-logger = logging.getLogger(__name__)
 
 
 @receiver(user_logged_in, dispatch_uid="migration.name_login")
@@ -250,7 +237,10 @@ def end_login_locks(chosen: Iterable[WrongPassword], *, by: User) -> int:
 def forget_old_attempts_and_sessions() -> None:
     """Delete old records of wrong passwords, counts that lock nobody out any more, and sessions that have ended."""
     WrongPassword.objects.forget_old()
-    forget_expired_attempts()
+    # The next wrong password would delete the counts too, but there may be none.
+    cool_off = get_cool_off()
+    if cool_off is not None:
+        AccessAttempt.objects.filter(attempt_time__lte=timezone.now() - cool_off).delete()
     Session.objects.filter(expire_date__lt=timezone.now()).delete()
 
 

@@ -1,7 +1,4 @@
-"""Keeps the rows of users, which records point to: users are deactivated, never deleted.
-
-The database refuses it as well, with a trigger on `auth_user`.
-"""
+"""Owns what is kept of users: that their rows stay, what roles were given, who reset whose login, wrong passwords."""
 
 from __future__ import annotations
 
@@ -23,10 +20,6 @@ from migration.core.audit import process_origin
 from migration.core.text import USERNAME_LENGTH, KeptNameField, require_kept_name
 from nova_credentials.messages import MessageError, Sentence
 
-# Keeps the rows of users, which records point to: users are deactivated, never deleted.
-#
-# The database refuses it as well, with a trigger on `auth_user`.
-
 
 class UserDeletionError(MessageError):
     """A user can't be deleted; nothing was."""
@@ -40,11 +33,11 @@ USERS_ARE_KEPT = Sentence(
 
 @receiver(pre_delete, sender=User, dispatch_uid="migration.refuse_user_deletion")
 def refuse_user_deletion(instance: User, **_: object) -> None:
-    """Raise `UserDeletionError`, also where the user would go with something else that is deleted."""
+    """Raise `UserDeletionError`, also where the user would go with something else that is deleted.
+
+    Records point to users, who are deactivated. The database refuses it as well, with a trigger on `auth_user`.
+    """
     raise UserDeletionError(USERS_ARE_KEPT(who=instance.get_username()))
-
-
-# Owns the record of permissions that `migrate` gave to the roles.
 
 
 class RoleGrant(models.Model):
@@ -60,9 +53,6 @@ class RoleGrant(models.Model):
 
     def __str__(self) -> str:
         return f"{self.permission_id} to {self.group_id}"
-
-
-# Owns the record of who changed how somebody else logs in. Never a password.
 
 
 # For so long, who reset a password is taken to be able to act as the user.
@@ -93,7 +83,10 @@ class PasswordResetQuerySet(models.QuerySet["PasswordReset"]):
 
 
 class PasswordReset(models.Model):
-    """One password or second factor that somebody gave to another, or a new account with its first password."""
+    """One password or second factor that somebody gave to another, or a new account with its first password.
+
+    It says who did it, and never a password.
+    """
 
     class What(models.TextChoices):
         ACCOUNT = "account", _("New account")
@@ -136,8 +129,7 @@ def list_people_behind(user_id: int, resets: Iterable[PasswordReset]) -> set[int
     return behind
 
 
-# Owns the record of wrong passwords: whose account, from where, on which page and when. Never what was typed.
-
+# How long wrong passwords are kept.
 KEPT_FOR = timedelta(days=90)
 
 
@@ -158,7 +150,7 @@ class WrongPasswordQuerySet(models.QuerySet["WrongPassword"]):
 
 
 class WrongPassword(models.Model):
-    """A wrong password that somebody typed."""
+    """A wrong password that somebody typed: whose account, from where, on which page and when. Never what was typed."""
 
     # Empty where no user has the name that was typed.
     username = models.CharField(_("user"), max_length=150, blank=True)

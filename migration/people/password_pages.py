@@ -1,4 +1,4 @@
-"""Asks for the user's own password again, on the pages where that is wanted, and counts the wrong ones."""
+"""Asks for the user's own password again where that is wanted, counts the wrong ones, and the page that lists them."""
 
 from __future__ import annotations
 
@@ -35,9 +35,6 @@ from migration.people.lockouts import (
 from migration.people.models import PasswordPlace, WrongPassword
 from migration.templatetags.migration_pages import make_label, time_ago
 from nova_credentials.messages import Sentence
-
-# Asks for the user's own password again, on the pages where that is wanted, and counts the wrong ones.
-
 
 # Of a request that typed the last wrong password that a session may have; the site answers it with a page of its own.
 COUNT = "wrong_passwords_in_session"
@@ -87,14 +84,12 @@ def count_old_passwords(view: Callable[..., HttpResponse]) -> Callable[..., Http
 admin.site.password_change = count_old_passwords(admin.site.password_change)  # type: ignore[method-assign, assignment]
 
 
-# Asks whoever changes users or groups for their own password, in the form of the change. Nothing keeps it.
+# The form that asks whoever changes users or groups for their own password; nothing keeps it
 
 FIELD = "current_password"
 
 AnyForm = TypeVar("AnyForm", bound=forms.BaseForm)
 
-
-# Proving who one is
 NO_PROOF = Sentence(
     "no_proof",
     "That is neither your password nor a code of a second factor that you had before this login.",
@@ -132,7 +127,7 @@ def bind_to_request(form_class: type[AnyForm], request: HttpRequest) -> type[Any
     return type(form_class.__name__, (form_class,), {"request": request})
 
 
-# The page Wrong passwords: who mistyped or guessed where, who is locked out of the login, and the way in again.
+# The page Wrong passwords: who mistyped or guessed where, who is locked out of the login, and the way in again
 
 if TYPE_CHECKING:
 

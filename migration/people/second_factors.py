@@ -1,4 +1,8 @@
-"""Owns second factors: their secrets, encrypted, their use and their loss."""
+"""Owns second factors: their secrets, encrypted, their use and their loss.
+
+Codes of an app (TOTP) and recovery codes, stored by allauth. Who may do more than view needs one
+(`needs_second_factor`); `nova_admin.login` asks for it.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +38,9 @@ from migration.core.mails import send_mail_to
 from migration.people.models import PasswordReset
 from nova_credentials.messages import Message, MessageError, Sentence
 
-# Encrypts what second factors are made of, for allauth, which stores it. The keys are derived from SECRET_KEY.
+logger = logging.getLogger(__name__)
+
+# Encryption of what second factors are made of, with keys derived from SECRET_KEY
 
 SALT = "nova_admin.second_factor"
 
@@ -71,11 +77,7 @@ def _make_ciphers() -> MultiFernet:
     return MultiFernet([Fernet(urlsafe_b64encode(key)) for key in derived])
 
 
-# Sets up, checks and resets second factors: codes of an app (TOTP) and recovery codes, stored by allauth.
-#
-# Who may do more than view needs one (`needs_second_factor`); `nova_admin.login` asks for it.
-
-logger = logging.getLogger(__name__)
+# Set-up, check and reset
 
 # A code counts in its own half minute and in those beside it.
 WITHIN_PERIODS = 1
@@ -96,9 +98,6 @@ WRONG_WITH = "wrong_with"
 # Of a factor, or recovery codes, that somebody made while logged in: the name of that login. Within it they prove
 # nothing, as whoever stole the session could have made them.
 MADE_IN = "made_in"
-
-# True: the user could be told by mail.
-ToldByMail = bool
 
 
 class CodeVerdict(StrEnum):
@@ -225,6 +224,13 @@ def count_recovery_codes(user: User) -> int:
     return app_settings.RECOVERY_CODE_COUNT - int(kept.data["used_mask"]).bit_count()
 
 
+MAIL_GUESSED = Sentence(
+    "mail_guessed",
+    "Somebody who has your password gave several wrong codes of your second factor at NOVA Admin. If it was not you,"
+    " change your password and tell your Administrators now. You are told this once a day at most.",
+)
+
+
 def check_code(*, user: User, code: str, login: str | None = None) -> CodeVerdict:
     """Check a code of the app or a recovery code. Each counts once, for all processes together.
 
@@ -240,19 +246,9 @@ def check_code(*, user: User, code: str, login: str | None = None) -> CodeVerdic
     if guessed:
         logger.warning("several wrong codes of the second factor of %s", escape_name(user.username))
         # The caller may hold a row's lock, and a mail server may be slow.
-        transaction.on_commit(partial(_tell_of_guesses, user))
+        tell = partial(send_mail_to, user, subject=MAIL_SUBJECT(), text=MAIL_GUESSED())
+        transaction.on_commit(tell)
     return answer
-
-
-MAIL_GUESSED = Sentence(
-    "mail_guessed",
-    "Somebody who has your password gave several wrong codes of your second factor at NOVA Admin. If it was not you,"
-    " change your password and tell your Administrators now. You are told this once a day at most.",
-)
-
-
-def _tell_of_guesses(user: User) -> None:
-    send_mail_to(user, subject=MAIL_SUBJECT(), text=MAIL_GUESSED())
 
 
 def accept_password_or_code(*, user: User, answer: str, login: str) -> bool:
@@ -270,7 +266,6 @@ def find_wait(user: User) -> int:
     return math.ceil(_find_wait(user, factor.data)) if factor else 0
 
 
-# Reset
 OWN_FACTOR = Sentence("own_factor", "This is your own second factor: replace it on your own page.")
 FACTOR_OF_SUPERUSER = Sentence(
     "factor_of_superuser", "Only a superuser resets the second factor of a superuser."
@@ -287,7 +282,6 @@ def find_reset_refusal(user: User, by: User | None) -> Message | None:
     return None if has_second_factor(user) else NO_FACTOR(who=user.username)
 
 
-# Mails
 MAIL_RESET = Sentence(
     "mail_reset",
     "%(by)s reset your second factor at NOVA Admin, and you were logged out. At your next login you set up a new one."
@@ -300,8 +294,8 @@ MAIL_RESET_BY_COMMAND = Sentence(
 )
 
 
-def reset_second_factor(user: User, by: User | None) -> ToldByMail:
-    """Remove the user's second factor and end their sessions.
+def reset_second_factor(user: User, by: User | None) -> bool:
+    """Remove the user's second factor and end their sessions; return whether the user could be told by mail.
 
     `by` is None for a command. Raises NotResetError where `find_reset_refusal` has a reason.
     """
@@ -437,7 +431,6 @@ def _find_period(secret: str, digits: str, *, within: int) -> int | None:
     return None
 
 
-# Set-up
 CODE_NOT_RIGHT = Sentence(
     "code_not_right",
     "That code is not right. Type the one that your app shows now; if it is that one, the clock of your phone may be"
@@ -467,10 +460,9 @@ def _keep_digits(code: str) -> str:
     return bare if bare.isascii() and bare.isdecimal() and len(bare) <= 8 else ""
 
 
-# Tells users at their old mail address that it was changed: mails about their login go elsewhere from now on.
+# A mail address that is changed: mails about the login go elsewhere from then on
 
 ADDRESS = "email"
-
 
 MAIL_ADDRESS_CHANGED = Sentence(
     "mail_address_changed",

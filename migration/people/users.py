@@ -1,10 +1,12 @@
-"""The site's users: kept for ever, their pages, their permissions and roles."""
+"""The pages of users and groups: who gives which roles, passwords and rights, and the reset of a second factor."""
 
 from __future__ import annotations
 
 import copy
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
@@ -16,8 +18,8 @@ from django.db import transaction
 from django.db.models import Exists, ManyToManyField, OuterRef, QuerySet
 from django.db.models.fields.related import RelatedField
 from django.forms import ModelForm, ModelMultipleChoiceField
-from django.http import HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
@@ -28,11 +30,18 @@ from django.views.decorators.debug import sensitive_post_parameters
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.localization import localize
-from migration.core.pages import AdminWithOwnViews, get_signed_in_user
-from migration.people.models import PasswordReset
-from migration.people.password_pages import FIELD, ActorPasswordForm, bind_to_request
+from migration.core.pages import AdminView, AdminWithOwnViews, get_signed_in_user
+from migration.people.models import PasswordPlace, PasswordReset
+from migration.people.password_pages import (
+    FIELD,
+    NO_PROOF,
+    ActorPasswordForm,
+    bind_to_request,
+    check_own_password_or_code,
+)
 from migration.people.roles import (
     label_role,
     may_administer,
@@ -40,8 +49,12 @@ from migration.people.roles import (
     select_administered,
     select_givable_groups,
 )
-from migration.people.second_factor_pages import ResetFactorView, unregister_allauth_models
-from migration.people.second_factors import owns_second_factor
+from migration.people.second_factors import (
+    NotResetError,
+    find_reset_refusal,
+    owns_second_factor,
+    reset_second_factor,
+)
 from migration.task_queue import remove_queue_pages
 from migration.templatetags.migration_pages import time_ago
 from nova_credentials.messages import Sentence
@@ -50,15 +63,24 @@ if TYPE_CHECKING:
     from django.contrib.admin.options import _FieldOpts, _FieldsetSpec, _ListDisplayT
     from django_stubs_ext import StrOrPromise
 
-
-if TYPE_CHECKING:
-
     class ListedUser(User):
         """A user with what the list adds to it."""
 
         has_factor: bool
         is_administered: bool
         reset_url: str
+
+
+def unregister_allauth_models() -> None:
+    """Take allauth's models out of the admin: their pages show and change what proves who somebody is."""
+    # Imported so that they have registered them by now, whatever the order of the apps.
+    from allauth.account import admin as _accounts  # noqa: F401, PLC0415
+    from allauth.mfa import admin as _factors  # noqa: F401, PLC0415
+    from allauth.socialaccount import admin as _social  # noqa: F401, PLC0415
+
+    for label in ("account", "socialaccount", "mfa"):
+        found = apps.get_app_config(label).get_models()
+        admin.site.unregister([model for model in found if admin.site.is_registered(model)])
 
 
 admin.site.unregister([User, Group])
@@ -132,6 +154,63 @@ class RoleFilter(admin.RelatedFieldListFilter):
     ) -> list[tuple[str, StrOrPromise]]:
         found = super().field_choices(field, request, model_admin)
         return [(key, label_role(str(name))) for key, name in found]
+
+
+class ResetFactorView(AdminView):
+    """The page that asks who resets a second factor for their own password or a code, and then resets it."""
+
+    template_name = "admin/migration/reset_factor.html"
+    permission_required = "auth.change_user"
+
+    @cached_property
+    def user(self) -> User:
+        return get_object_or_404(User, pk=self.kwargs["user_id"])
+
+    def has_permission(self) -> bool:
+        """Say whether the user may change how this one logs in. Of a superuser's factor the page says why not."""
+        if not super().has_permission():
+            return False
+        by = get_signed_in_user(self.request)
+        return self.user.is_superuser or may_administer(by, self.user)
+
+    @property
+    def title(self) -> str:
+        return gettext("Reset the second factor of %(who)s") % {"who": self.user.username}
+
+    def get(self, request: HttpRequest, **_address: object) -> HttpResponse:
+        return self.show_page()
+
+    def post(self, request: HttpRequest, **_address: object) -> HttpResponse:
+        by = get_signed_in_user(request)
+        if find_reset_refusal(self.user, by):
+            return self.show_page()
+        answer = request.POST.get("answer", "")
+        if not check_own_password_or_code(request, answer, place=PasswordPlace.USERS):
+            return self.show_page(localize(NO_PROOF()))
+        try:
+            told = reset_second_factor(self.user, by)
+        except NotResetError as refusal:
+            return self.show_page(localize(refusal.message))
+        said = gettext("%(who)s has no second factor now, and was logged out.") % {
+            "who": self.user.username
+        }
+        if told:
+            messages.success(request, f"{said} {gettext('A mail tells them.')}")
+        else:
+            messages.warning(
+                request, f"{said} {gettext('No mail could be sent: tell them yourself.')}"
+            )
+        return HttpResponseRedirect(reverse("admin:auth_user_change", args=[self.user.pk]))
+
+    def show_page(self, problem: str = "") -> HttpResponse:
+        refusal = find_reset_refusal(self.user, get_signed_in_user(self.request))
+        context = self.get_context_data(
+            original=self.user,
+            problem=problem,
+            refusal=localize(refusal),
+            input_classes=" ".join(BASE_INPUT_CLASSES),
+        )
+        return self.render_to_response(context)
 
 
 PASSWORD_OF_PROVIDER = Sentence(
@@ -221,10 +300,10 @@ class UserAdmin(BaseUserAdmin, AdminWithOwnViews):  # type: ignore[type-arg]
         if obj:
             found = [*found, (None, {"fields": ("last_reset",)})]
         if not is_superuser(request):
-            found = [(name, leave_out(options, SUPERUSERS_GIVE)) for name, options in found]
+            found = [(name, _leave_out(options, SUPERUSERS_GIVE)) for name, options in found]
         readonly = self.get_readonly_fields(request, obj)
         if obj and ("groups" in readonly or not self.has_change_permission(request, obj)):
-            found = [(name, make_roles_read_only(options)) for name, options in found]
+            found = [(name, _make_roles_read_only(options)) for name, options in found]
         return [*found, PASSWORD_FIELDSET] if self.has_change_permission(request, obj) else found
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
@@ -352,7 +431,7 @@ def is_superuser(request: HttpRequest) -> bool:
     return get_signed_in_user(request).is_superuser
 
 
-def leave_out(options: _FieldOpts, names: tuple[str, ...]) -> _FieldOpts:
+def _leave_out(options: _FieldOpts, names: tuple[str, ...]) -> _FieldOpts:
     """Return a fieldset's options without the fields of these names."""
     left: _FieldOpts = {
         **options,
@@ -361,7 +440,7 @@ def leave_out(options: _FieldOpts, names: tuple[str, ...]) -> _FieldOpts:
     return left
 
 
-def make_roles_read_only(options: _FieldOpts) -> _FieldOpts:
+def _make_roles_read_only(options: _FieldOpts) -> _FieldOpts:
     """Return a fieldset's options with the names of the user's roles in place of a list of groups to choose from."""
     names = ["roles" if name == "groups" else name for name in options["fields"]]
     named: _FieldOpts = {**options, "fields": names}
