@@ -27,7 +27,7 @@ def as_role(stores, client):
 
 
 def policies_on(response) -> dict[str, dict]:
-    return {policy.role: json.loads(policy.text) for policy in response.context["policies"]}
+    return {policy["role"]: json.loads(policy["text"]) for policy in response.context["policies"]}
 
 
 def test_a_viewer_sees_the_policies_and_asks_nothing(as_role, aws):
