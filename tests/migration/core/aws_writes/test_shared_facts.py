@@ -455,10 +455,10 @@ def test_the_page_shows_what_all_hosts_share_and_no_key(pushed, client, settings
 
     page = client.get(reverse("admin:migration_run_aws_writes"))
 
-    facts = {fact.name: fact for fact in page.context["writes"].facts}
-    assert [name for name, fact in facts.items() if fact.differs] == ["NOVA_SECRET_PREFIX"]
-    assert page.context["writes"].differs.key == "host_differs"
-    assert facts["SECRET_KEY"].noted in page.content.decode()
+    facts = {fact["name"]: fact for fact in page.context["facts"]}
+    assert [name for name, fact in facts.items() if fact["differs"]] == ["NOVA_SECRET_PREFIX"]
+    assert page.context["differences"].key == "host_differs"
+    assert facts["SECRET_KEY"]["noted"] in page.content.decode()
     assert settings.SECRET_KEY not in page.content.decode()
 
 
