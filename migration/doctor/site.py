@@ -69,6 +69,9 @@ from nova_credentials.aws.versions import list_pending
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
 
+if TYPE_CHECKING:  # an extra
+    from redis import Redis
+
 # In one message no more than this many secrets are named.
 MOST_NAMES = 5
 
@@ -118,9 +121,6 @@ REACH_AWS = Sentence(
     "reach_aws",
     "Look at this host's network, its proxy and its AWS settings, then check again.",
 )
-
-if TYPE_CHECKING:  # an extra
-    from redis import Redis
 
 
 def examine_clocks(_asked: DoctorOptions) -> Iterator[Finding]:
