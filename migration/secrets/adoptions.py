@@ -33,11 +33,11 @@ from nova_credentials.aws.secrets_manager import (
     SecretsManager,
     SecretsManagerError,
 )
+from nova_credentials.aws.versions import CURRENT
 from nova_credentials.document import DocumentError, Layout
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
 
-CURRENT = "AWSCURRENT"
 CLIENTS_AT_ONCE, CALLS_AT_ONCE = 100, 10
 
 
@@ -183,11 +183,9 @@ def adopt_secrets(
             raise NotResolved(TRY_AGAIN_LATER())
         if why := find_write_refusal():
             raise NotResolved(why)
-        found = list_foreign_secrets([client_id], layout=layout, interactive=True)
-        foreign = next(found, None)
-        if (
-            foreign is None
-        ):  # a push over what is ours already has a page and a permission of its own
+        foreign = next(list_foreign_secrets([client_id], layout=layout, interactive=True), None)
+        # A push over what is ours already has a page and a permission of its own.
+        if foreign is None:
             raise NotResolved(NOTHING_TO_ADOPT())
         if foreign.versions != seen:
             raise NotResolved(SECRET_CHANGED_SINCE())
@@ -200,6 +198,20 @@ def adopt_secrets(
                 raise NotResolved(TRY_AGAIN_LATER())
             _record_adoption(foreign, reason=reason, by=by)
     return foreign
+
+
+SECRET_IN_USE = Sentence(
+    "secret_in_use", "Nothing was adopted: NOVA reads the client %(slug)s by %(name)s."
+)
+
+
+def _require_unused(secret: ForeignSecret) -> None:
+    """Raise `NotResolved` where the secret is one of those of another client of NOVA's."""
+    if (row := secret.row) is None:
+        return
+    other = read_snapshots([row.client_id]).get(row.client_id)
+    if other and secret.name in other.all_names:
+        raise NotResolved(SECRET_IN_USE(slug=other.slug, name=secret.name))
 
 
 SECRETS_ADOPTED = Sentence(
@@ -228,20 +240,6 @@ def _record_adoption(foreign: ForeignSecrets, *, reason: str, by: User | None) -
             slug=foreign.snapshot.slug,
             reason=reason,
         )
-
-
-SECRET_IN_USE = Sentence(
-    "secret_in_use", "Nothing was adopted: NOVA reads the client %(slug)s by %(name)s."
-)
-
-
-def _require_unused(secret: ForeignSecret) -> None:
-    """Raise `NotResolved` where the secret is one of those of another client of NOVA's."""
-    if (row := secret.row) is None:
-        return
-    other = read_snapshots([row.client_id]).get(row.client_id)
-    if other and secret.name in other.all_names:
-        raise NotResolved(SECRET_IN_USE(slug=other.slug, name=secret.name))
 
 
 ADOPTED = Sentence("adopted", "Adopted: %(names)s.", glue=", ")

@@ -1,4 +1,11 @@
-"""Changes whether a client has one secret or one a service, and follows a client that NOVA renames."""
+"""Changes the layout or the name of a client's secrets, in any phase, and no reader finds nothing meanwhile.
+
+A client that NOVA gave another slug is read by its former one until its secrets have moved. The new secrets are
+written and read back while the old ones are read. Then layout or name, secrets and pointers are switched in one
+transaction. The old ones are written too (`secret_writer`) until every reader knows the new ones; then
+`remove_other_secrets` has them deleted, with a recovery window. What a change wrote that was never finished was
+never read: it goes too.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +13,9 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
+from typing import NamedTuple
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -53,7 +61,6 @@ from migration.pushes.secret_writer import (
     PendingWrite,
     PushOptions,
     RefusedBySiteError,
-    SecretOwners,
     load_owners,
     prepare_writer,
 )
@@ -69,157 +76,29 @@ from nova_credentials.aws.secrets_manager import (
     SecretsManagerError,
     SecretValue,
 )
+from nova_credentials.aws.versions import CURRENT, PENDING
 from nova_credentials.comparison import are_equal
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import DocumentError, Layout
 from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import Phase
 
-# Moves the secrets of clients that NOVA renamed, and takes those away that this or a change of layout left.
-#
-# What was left is written too, and stays until every reader knows the new ones; then it goes, with a recovery window.
-# What a change wrote that was never finished was never read.
-
-
+LOCK_WAIT_SECONDS = 5.0
 # Beyond twice the time for which readers serve what they read, from the cache or as AWS is unavailable.
 KEPT_FOR = timedelta(hours=1)
 # At once; the rest is taken away the next time.
 MANY = 200
-CURRENT_STAGE = "AWSCURRENT"
 
 logger = logging.getLogger(__name__)
-
-
-def select_with_unneeded_secrets() -> ClientMigrationQuerySet:
-    """Select the clients whose other secrets nobody can need any more."""
-    cached = timedelta(seconds=2 * (settings.NOVA_CACHE_SECONDS + settings.NOVA_STALE_SECONDS))
-    due = ClientMigration.objects.exclude_deleted_clients().with_old_other_secrets(
-        kept_for=KEPT_FOR + cached, half_written_for=KEPT_FOR
-    )
-    if ReaderProcess.objects.has_readers_without_layouts():
-        due = due.exclude(other_secrets=OtherSecretsState.KEPT)
-    # Those of a client that left are scheduled for deletion with its own.
-    return due.exclude(client__offboarding__isnull=False)
-
-
-def remove_other_secrets() -> None:
-    """Have AWS delete what some due clients have of another layout; one that is held waits for the next time."""
-    if find_write_refusal():
-        return
-    sm = secrets_manager()
-    for client_id in list(select_with_unneeded_secrets().values_list("pk", flat=True)[:MANY]):
-        with hold_client_locks([client_id], wait_seconds=0) as held:
-            snapshot = read_snapshots(held).get(client_id)
-            # It may have been changed back while its turn came.
-            if snapshot and select_with_unneeded_secrets().filter(pk=client_id).exists():
-                try:
-                    _remove_from(snapshot, sm)
-                except (SecretsManagerError, DocumentError) as error:
-                    logger.warning("Old secrets of client %s stay: %s", client_id, error)
-
-
-def follow_new_slugs(*, seconds: float) -> None:
-    """Move the secrets of clients that NOVA gave another slug to its name; what is held, or refused, waits."""
-    store_lost_secret_slugs()
-    if find_write_refusal():
-        return
-    until = time.monotonic() + seconds
-    renamed = ClientMigration.objects.with_moved_slug().values_list("pk", flat=True)
-    for client_id in list(renamed.order_by("pk")):
-        if time.monotonic() > until:
-            return
-        with hold_client_locks([client_id], wait_seconds=0) as held:
-            if held:
-                try:
-                    follow_new_slug(client_id)
-                except (LayoutRefusedError, NovaSchemaError, Client.DoesNotExist) as refusal:
-                    logger.info("Secrets of client %s keep their name: %s", client_id, refusal)
-
-
-OWN_SECRETS_LACK = Sentence(
-    "own_secrets_lack",
-    "Its secrets hold no login of these types, which its rows have: %(kinds)s. Push or restore them first.",
-    glue=", ",
-)
-
-
-def _require_complete(snapshot: ClientSnapshot, found: AwsCopy) -> None:
-    """Raise `DocumentError` where its own secrets lack a type that it has rows of: somebody deleted one for good."""
-    rows = read_client_with_rows(snapshot.client_id).credentials_by_type()
-    document = found.document
-    held = {t for t in CredentialType if document.get(t) or document.get(t.others_key)}
-    if lacking := sorted({t for t in CredentialType if rows[t]} - held):
-        raise DocumentError(OWN_SECRETS_LACK(kinds=tuple(lacking)))
-
-
-OTHER_SECRETS_LEFT = Sentence(
-    "other_secrets_left", "Nobody reads the secrets of its other layout any more: %(result)s"
-)
-KEPT_AS_WRITTEN = Sentence(
-    "kept_as_written", "%(name)s was not changed: somebody else wrote its current version."
-)
-KEPT_OF_ANOTHER = Sentence(
-    "kept_of_another", "%(name)s stays: another client has, or had, the slug that is in its name."
-)
-
-
-def _remove_from(snapshot: ClientSnapshot, sm: SecretsManager) -> None:
-    """Schedule their deletion, then forget them: killed in between, it is done again."""
-    if snapshot.phase.reads_aws:
-        _require_complete(snapshot, read_aws(snapshot, sm=sm))
-    names = list(snapshot.other_names.values())
-    owners = load_owners(names)
-    known, keys = owners.known, owners.keys
-    # A change back takes them over for as long as AWS can restore them, which is longer than plans are kept.
-    record_planned_versions([secret.version_id for secret in known.values() if secret.version_id])
-
-    def find_objection(there: SecretDescription) -> Message | None:
-        if there.name in known and known[there.name].client_id != snapshot.client_id:
-            return KEPT_OF_ANOTHER(name=there.name)
-        current = [pk for pk, stages in there.versions.items() if CURRENT_STAGE in stages]
-        pushed = known[there.name].version_id if there.name in known else ""
-        if all(pk == pushed or keys.is_ours(there.name, pk) for pk in current):
-            return None
-        return KEPT_AS_WRITTEN(name=there.name)
-
-    pk = snapshot.client_id
-    done = in_a_row(
-        *(
-            delete_secret_and_report(sm, name, find_objection, owners=owners, client_id=pk)
-            for name in names
-        )
-    )
-    with transaction.atomic():
-        refuse_lost_client_locks()
-        # The rows stay: while AWS can restore these secrets, a client that gets their slug must not.
-        ClientMigration.objects.forget_other_secrets(snapshot.client_id)
-        AuditEvent.objects.record(
-            AuditCode.DELETION,
-            OTHER_SECRETS_LEFT(result=done or NO_SECRET()),
-            client_id=snapshot.client_id,
-            slug=snapshot.slug,
-        )
-
-
-# Changes the layout or the name of a client's secrets, in any phase, and no reader finds nothing meanwhile.
-#
-# A client that NOVA gave another slug is read by its former one until its secrets have moved. The new secrets are
-# written and read back while the old ones are read. Then layout or name, secrets and pointers are switched in one
-# transaction. The old ones are written too (`secret_writer`), until `other_secrets` takes them away.
-
-LOCK_WAIT_SECONDS = 5.0
-PENDING_STAGE = "AWSPENDING"
 
 
 class LayoutRefusedError(ItemFailedError):
     """The client keeps its layout; what the new secrets hold so far, nobody reads."""
 
 
-@dataclass(frozen=True)
-class LayoutChange:
+class LayoutChange(NamedTuple):
     """What became of a change: its outcome as an item of a run, and what is said of it."""
 
-    slug: str
     outcome: Outcome
     message: Message
 
@@ -264,7 +143,7 @@ def change_layout(
             raise LayoutRefusedError(IS_OFFBOARDED(slug=snapshot.slug))
         if snapshot.layout == layout:
             ClientMigration.objects.store_first_layout(client_id, layout)
-            return LayoutChange(snapshot.slug, Outcome.UNCHANGED, LAYOUT_IS_SO())
+            return LayoutChange(Outcome.UNCHANGED, LAYOUT_IS_SO())
         if snapshot.other_slug:
             why = NAME_IS_MOVING(slug=snapshot.other_slug)
             raise LayoutRefusedError(why)
@@ -281,7 +160,36 @@ def change_layout(
         message = LAYOUT_CHANGED(old=old, new=new)
         if late := _find_late_write(found, sm):
             message = in_a_row(message, late) or message
-        return LayoutChange(snapshot.slug, Outcome.UPDATED, message)
+        return LayoutChange(Outcome.UPDATED, message)
+
+
+@works_on(Run.Kind.LAYOUT)
+def process_layout_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
+    """Change the layout of each item's client under its own lease; return the items to try again."""
+
+    def change(client_id: int) -> LayoutChange:
+        layout = Layout(run.layout)
+        return change_layout(client_id=client_id, layout=layout, by=run.by, interactive=False)
+
+    return process_one_by_one(run, items, change)
+
+
+def follow_new_slugs(*, seconds: float) -> None:
+    """Move the secrets of clients that NOVA gave another slug to its name; what is held, or refused, waits."""
+    store_lost_secret_slugs()
+    if find_write_refusal():
+        return
+    until = time.monotonic() + seconds
+    renamed = ClientMigration.objects.with_moved_slug().values_list("pk", flat=True)
+    for client_id in list(renamed.order_by("pk")):
+        if time.monotonic() > until:
+            return
+        with hold_client_locks([client_id], wait_seconds=0) as held:
+            if held:
+                try:
+                    _follow_new_slug(client_id)
+                except (LayoutRefusedError, NovaSchemaError, Client.DoesNotExist) as refusal:
+                    logger.info("Secrets of client %s keep their name: %s", client_id, refusal)
 
 
 FORMER_SECRETS_STAY_YET = Sentence(
@@ -290,8 +198,8 @@ FORMER_SECRETS_STAY_YET = Sentence(
 )
 
 
-def follow_new_slug(client_id: int) -> LayoutChange | None:
-    """Move the secrets of a client that NOVA gave another slug to that name; None where they have it.
+def _follow_new_slug(client_id: int) -> None:
+    """Move the secrets of a client that NOVA gave another slug to that name.
 
     The client's lease is held. As a change of layout it copies what AWS holds, and can be done again if it was killed.
     Where the new name is, or was, another client's, the secrets keep theirs: NOVA reads them by it for as long as it
@@ -299,7 +207,7 @@ def follow_new_slug(client_id: int) -> LayoutChange | None:
     """
     snapshot = read_snapshot(client_id)
     if snapshot.secret_slug == snapshot.slug or snapshot.is_leaving_or_left:
-        return None
+        return
     if snapshot.other_secrets and snapshot.other_slug != snapshot.slug:
         raise LayoutRefusedError(FORMER_SECRETS_STAY_YET())
     sm, prefix = secrets_manager(), settings.NOVA_SECRET_PREFIX
@@ -310,15 +218,13 @@ def follow_new_slug(client_id: int) -> LayoutChange | None:
         with transaction.atomic():
             refuse_lost_client_locks()
             _store_switch(snapshot, replace(snapshot, secret_slug=snapshot.slug), secrets=None)
-        return LayoutChange(snapshot.slug, Outcome.UNCHANGED, NO_SECRET())
+        return
     target = _make_target(snapshot, found, secret_slug=snapshot.slug)
     _require_free(target, sm)
     _require_copyable(snapshot, found, sm)
     pending = _prepare_secrets(snapshot, target, sm)
     _require_unchanged(found, pending, sm)
     _switch(snapshot, pending)
-    old, new = tuple(found.version_ids), tuple(pending.documents)
-    return LayoutChange(snapshot.slug, Outcome.UPDATED, LAYOUT_CHANGED(old=old, new=new))
 
 
 def _make_target(
@@ -411,7 +317,7 @@ def _change_without_secret(
         ClientMigration.objects.store_first_layout(snapshot.client_id, snapshot.layout)
         _store_switch(snapshot, replace(snapshot, layout=layout), secrets=None, by=by)
     named = LAYOUTS[layout]()
-    return LayoutChange(snapshot.slug, Outcome.UPDATED, LAYOUT_WITHOUT_SECRET(layout=named))
+    return LayoutChange(Outcome.UPDATED, LAYOUT_WITHOUT_SECRET(layout=named))
 
 
 LAYOUT_DIFFERS = Sentence(
@@ -426,13 +332,27 @@ LAYOUT_FOREIGN = Sentence(
 )
 
 
+LAYOUT_ROTATES = Sentence(
+    "layout_rotates", "Its layout stays: a rotation of %(name)s is under way. Try again after it."
+)
+
+
 def _require_copyable(snapshot: ClientSnapshot, found: AwsCopy, sm: SecretsManager) -> None:
     """Refuse where a rotation is under way, or a copy would pass somebody else's secret or version off as ours."""
     if rotation := Rotation.objects.find_unfinished(snapshot.client_id):
         raise LayoutRefusedError(ROTATION_UNDER_WAY(ago=rotation.begun_at))
     owners = load_owners(found.version_ids)
     for name in found.version_ids:
-        _require_own_and_settled(snapshot, name, owners, sm)
+        try:
+            there = sm.describe_secret(name)
+        except SecretsManagerError as error:
+            why = LAYOUT_UNREAD(error=error.message)
+            raise LayoutRefusedError(why, error.error_class) from None
+        if not owners.is_ours(there, snapshot.client_id):
+            raise LayoutRefusedError(owners.explain_refusal(there))
+        stages = there.versions.values()
+        if any(PENDING in each and CURRENT not in each for each in stages):
+            raise LayoutRefusedError(LAYOUT_ROTATES(name=name))
     if snapshot.phase == Phase.POSTGRES or are_equal(snapshot.document, found.document):
         return
     is_purged = snapshot.phase == Phase.PURGED
@@ -441,26 +361,6 @@ def _require_copyable(snapshot: ClientSnapshot, found: AwsCopy, sm: SecretsManag
     for value in found.source_values:
         if value.version_id in newer or owners.is_foreign_version(value):
             raise LayoutRefusedError(sentence(name=value.name))
-
-
-LAYOUT_ROTATES = Sentence(
-    "layout_rotates", "Its layout stays: a rotation of %(name)s is under way. Try again after it."
-)
-
-
-def _require_own_and_settled(
-    snapshot: ClientSnapshot, name: str, owners: SecretOwners, sm: SecretsManager
-) -> None:
-    try:
-        there = sm.describe_secret(name)
-    except SecretsManagerError as error:
-        why = LAYOUT_UNREAD(error=error.message)
-        raise LayoutRefusedError(why, error.error_class) from None
-    if not owners.is_ours(there, snapshot.client_id):
-        raise LayoutRefusedError(owners.explain_refusal(there))
-    stages = there.versions.values()
-    if any(PENDING_STAGE in each and CURRENT_STAGE not in each for each in stages):
-        raise LayoutRefusedError(LAYOUT_ROTATES(name=name))
 
 
 def _prepare_secrets(
@@ -617,20 +517,89 @@ def _store_switch(
     )
 
 
-# Changes the layout of a run's clients, one after the other: each under its own lease, as its page does it.
+def select_with_unneeded_secrets() -> ClientMigrationQuerySet:
+    """Select the clients whose other secrets nobody can need any more."""
+    cached = timedelta(seconds=2 * (settings.NOVA_CACHE_SECONDS + settings.NOVA_STALE_SECONDS))
+    due = ClientMigration.objects.exclude_deleted_clients().with_old_other_secrets(
+        kept_for=KEPT_FOR + cached, half_written_for=KEPT_FOR
+    )
+    if ReaderProcess.objects.has_readers_without_layouts():
+        due = due.exclude(other_secrets=OtherSecretsState.KEPT)
+    # Those of a client that left are scheduled for deletion with its own.
+    return due.exclude(client__offboarding__isnull=False)
 
 
-@works_on(Run.Kind.LAYOUT)
-def process_layout_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
-    """Give each item its outcome, or leave it open; return those that may succeed at another try."""
+def remove_other_secrets() -> None:
+    """Have AWS delete what some due clients have of another layout; one that is held waits for the next time."""
+    if find_write_refusal():
+        return
+    sm = secrets_manager()
+    for client_id in list(select_with_unneeded_secrets().values_list("pk", flat=True)[:MANY]):
+        with hold_client_locks([client_id], wait_seconds=0) as held:
+            snapshot = read_snapshots(held).get(client_id)
+            # It may have been changed back while its turn came.
+            if snapshot and select_with_unneeded_secrets().filter(pk=client_id).exists():
+                try:
+                    _remove_from(snapshot, sm)
+                except (SecretsManagerError, DocumentError) as error:
+                    logger.warning("Old secrets of client %s stay: %s", client_id, error)
 
-    def change(client_id: int) -> tuple[Outcome, Message]:
-        changed = change_layout(
+
+OTHER_SECRETS_LEFT = Sentence(
+    "other_secrets_left", "Nobody reads the secrets of its other layout any more: %(result)s"
+)
+
+KEPT_AS_WRITTEN = Sentence(
+    "kept_as_written", "%(name)s was not changed: somebody else wrote its current version."
+)
+
+KEPT_OF_ANOTHER = Sentence(
+    "kept_of_another", "%(name)s stays: another client has, or had, the slug that is in its name."
+)
+
+OWN_SECRETS_LACK = Sentence(
+    "own_secrets_lack",
+    "Its secrets hold no login of these types, which its rows have: %(kinds)s. Push or restore them first.",
+    glue=", ",
+)
+
+
+def _remove_from(snapshot: ClientSnapshot, sm: SecretsManager) -> None:
+    """Schedule their deletion, then forget them: killed in between, it is done again."""
+    if snapshot.phase.reads_aws:
+        document = read_aws(snapshot, sm=sm).document
+        rows = read_client_with_rows(snapshot.client_id).credentials_by_type()
+        held = {t for t in CredentialType if document.get(t) or document.get(t.others_key)}
+        # Where its own secrets lack a type that it has rows of, somebody deleted one for good.
+        if lacking := sorted({t for t in CredentialType if rows[t]} - held):
+            raise DocumentError(OWN_SECRETS_LACK(kinds=tuple(lacking)))
+    names = list(snapshot.other_names.values())
+    owners = load_owners(names)
+    known, keys = owners.known, owners.keys
+    # A change back takes them over for as long as AWS can restore them, which is longer than plans are kept.
+    record_planned_versions([secret.version_id for secret in known.values() if secret.version_id])
+
+    def find_objection(there: SecretDescription) -> Message | None:
+        if there.name in known and known[there.name].client_id != snapshot.client_id:
+            return KEPT_OF_ANOTHER(name=there.name)
+        current = [pk for pk, stages in there.versions.items() if CURRENT in stages]
+        pushed = known[there.name].version_id if there.name in known else ""
+        if all(pk == pushed or keys.is_ours(there.name, pk) for pk in current):
+            return None
+        return KEPT_AS_WRITTEN(name=there.name)
+
+    client_id = snapshot.client_id
+    reports = [
+        delete_secret_and_report(sm, name, find_objection, owners=owners, client_id=client_id)
+        for name in names
+    ]
+    with transaction.atomic():
+        refuse_lost_client_locks()
+        # The rows stay: while AWS can restore these secrets, a client that gets their slug must not.
+        ClientMigration.objects.forget_other_secrets(client_id)
+        AuditEvent.objects.record(
+            AuditCode.DELETION,
+            OTHER_SECRETS_LEFT(result=in_a_row(*reports) or NO_SECRET()),
             client_id=client_id,
-            layout=Layout(run.layout),
-            by=run.by,
-            interactive=False,
+            slug=snapshot.slug,
         )
-        return changed.outcome, changed.message
-
-    return process_one_by_one(run, items, change)

@@ -1,4 +1,7 @@
-"""Lists the versions of a client's secret, shows their fields, and restores one."""
+"""Owns the versions of a client's secrets in AWS: lists them, restores a former one, takes a forgotten AWSPENDING off.
+
+Holds values in memory alone; what it stores and says names versions, logins and fields.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +41,9 @@ from migration.core.snapshots import (
     reread_locked_client,
     reread_locked_snapshot,
 )
-from migration.logins import pending as pending_secrets
 from migration.logins.attempts import try_login
 from migration.logins.models import ROTATION_UNDER_WAY, Rotation
-from migration.logins.pending import is_made_by_site
+from migration.logins.pending import is_made_by_site, take_pending_off
 from migration.pushes.comparisons import compare, compare_with_document
 from migration.pushes.known_values import (
     note_new_values_in_aws,
@@ -74,86 +76,21 @@ from nova_credentials.document import EXTRA_KEY, Document, DocumentError
 from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import Phase
 
-# Takes off AWSPENDING that an interrupted write left on a version of ours, once nothing can need that version.
-
-
-PENDING_TAKEN_OFF = Sentence(
-    "pending_taken_off", "Took AWSPENDING off version %(version)s of %(name)s."
-)
-PENDING_IS_GONE = Sentence(
-    "pending_is_gone", "Nothing was changed: this version of %(name)s has no AWSPENDING any more."
-)
-
-
-def take_unneeded_pending_off(
-    *, client_id: int, name: str, version_id: str, by: User | None = None
-) -> Message:
-    """Take AWSPENDING off this version; return what was done. Raises `NotResolved` where that could lose a password.
-
-    A rotation that was interrupted may have given the server the pending password already. So the current version's
-    logins are tried first, where the two differ.
-    """
-    with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
-        snapshot, sm = read_snapshot(client_id), secrets_manager(interactive=True)
-        if not held:
-            raise NotResolved(TRY_AGAIN_LATER())
-        if rotation := Rotation.objects.find_unfinished(client_id):
-            raise NotResolved(ROTATION_UNDER_WAY(ago=rotation.begun_at))
-        if why := find_write_refusal():
-            raise NotResolved(why)
-        if name not in snapshot.names.values():
-            raise NotResolved(PENDING_IS_GONE(name=name))
-        try:
-            version = TriedVersion(client_id, snapshot.slug, name, version_id, by)
-            _require_unneeded(sm, version)
-            refuse_lost_client_locks()
-            if not pending_secrets.take_pending_off(sm, name, version_id):
-                raise NotResolved(PENDING_IS_GONE(name=name))
-        except (SecretsManagerError, DocumentError) as error:
-            raise NotResolved(error.message) from None
-        done = PENDING_TAKEN_OFF(name=name, version=shorten(version_id))
-        AuditEvent.objects.record(
-            AuditCode.VERSION, done, by=by, client_id=client_id, slug=snapshot.slug
-        )
-    return done
-
-
-PENDING_IS_FOREIGN = Sentence(
-    "pending_is_foreign",
-    "Nothing was changed: somebody else wrote this version of %(name)s and may be rotating it.",
-)
-PENDING_MAY_BE_NEEDED = Sentence(
-    "pending_may_be_needed",
-    "Nothing was changed: it is not proven that the current version of %(name)s still logs in (%(logins)s), so the"
-    " pending one may hold the password that counts.",
-    glue=", ",
-)
-
-
-def _require_unneeded(sm: SecretsManager, version: TriedVersion) -> None:
-    """Raise `NotResolved` unless AWSPENDING is on this version of ours, and the current one is proven to log in."""
-    name = version.name
-    pending = sm.get_stage(name, PENDING)
-    if pending is None or pending.version_id != version.version_id:
-        raise NotResolved(PENDING_IS_GONE(name=name))
-    if not is_made_by_site(name, version.version_id):
-        raise NotResolved(PENDING_IS_FOREIGN(name=name))
-    current = sm.get_value(name)
-    if current.version_id != version.version_id:
-        # Each login in which the two differ has to work as the current one has it.
-        differing = list(list_new_logins(current.to_document(), pending.to_document()))
-        tried = replace(version, version_id=current.version_id)
-        if failed := try_for_failures(differing, version=tried):
-            told = tuple(text for text, _outcome in failed)
-            raise NotResolved(PENDING_MAY_BE_NEEDED(name=name, logins=told))
-
-
-# Lists the versions of a client's secrets: stages, times, who wrote each. Reads AWS and the audit, never a value.
-
-
 # AWS refuses what is signed by a clock that differs more.
 CLOCKS_DIFFER = timedelta(minutes=5)
+
 MOST_ENTRIES = 1000
+
+# As AWS takes them; what an address has instead is no version.
+VERSION_ID = re.compile(r"[A-Za-z0-9-]{32,64}")
+
+# The errors of stores that can't be read; their texts hold no value.
+READ_ERRORS = (*STORE_ERRORS, RowNotInAwsError)
+
+LOGINS_AT_ONCE = 10
+
+# They change nothing about whether a login works.
+NAMING_KEYS = ("label", "is_primary", "sender_whitelist", EXTRA_KEY)
 
 
 @dataclass(frozen=True)
@@ -208,7 +145,6 @@ def list_secrets(client: Client) -> Iterator[SecretRow]:
         other = find_other_secrets_layout(find_layout(own.layout), own.other_slug)
         names += secret_names(own.other_slug or secret_slug, other).values()
     owners = load_owners(names)
-    known = owners.known
     for name in names:
         try:
             description, listed = sm.describe_secret(name), list_versions(sm, name)
@@ -217,7 +153,7 @@ def list_secrets(client: Client) -> Iterator[SecretRow]:
             continue
         ours = {v.version_id for v in listed if is_made_by_site(name, v.version_id)}
         writers = _find_writers(client.pk, [v for v in listed if v.version_id in ours])
-        pushed = known[name].version_id if name in known else ""
+        pushed = owners.known[name].version_id if name in owners.known else ""
         rows = tuple(
             VersionRow(
                 id=version.version_id,
@@ -256,182 +192,9 @@ def _find_writers(client_id: int, versions: list[ListedVersion]) -> dict[tuple[s
 def _list_written(part: Message) -> list[Message]:
     """Return the versions that a push's entry names; an earlier release named secrets only."""
     secrets = part.values.get("secrets")
-    return (
-        [each for each in secrets if isinstance(each, Message)]
-        if isinstance(secrets, tuple)
-        else []
-    )
-
-
-# Tries the logins of a secret's version before they count again. Stores the audit's entry alone; knows no phase.
-
-LOGINS_AT_ONCE = 10
-# They change nothing about whether a login works.
-NAMING_KEYS = ("label", "is_primary", "sender_whitelist", EXTRA_KEY)
-
-
-KINDS = {
-    "database": Sentence("version_database_login", "the database login"),
-    "email": Sentence("version_mail_login", "the mail login"),
-    "aws": Sentence("version_aws_login", "the AWS login"),
-}
-VERSION_LABELLED_LOGIN = Sentence("version_labelled_login", "%(kind)s “%(label)s”")
-
-
-@dataclass(frozen=True)
-class VersionLogin:
-    """One login of a document: its type, its label (empty where it has none), and its fields."""
-
-    credential_type: CredentialType
-    label: str
-    values: Document = field(repr=False)
-
-    def make_row_name_message(self) -> Message:
-        """Name the login for a sentence."""
-        kind = KINDS[self.credential_type]()
-        if not self.label:
-            return kind
-        return VERSION_LABELLED_LOGIN(kind=kind, label=self.label)
-
-
-@dataclass(frozen=True)
-class TriedVersion:
-    """The version whose logins are tried, and who asked for it: the audit's entry is made of both."""
-
-    client_id: int
-    slug: str
-    name: str
-    version_id: str
-    by: User | None
-
-
-VERSION_LOGIN_UNPROVEN = Sentence(
-    "version_login_unproven",
-    "Nothing was restored yet: whether the logins of this version work could not be found out (%(logins)s).",
-    glue=", ",
-)
-
-
-class UnprovenLoginsError(NotResolved):
-    """Whether these logins work could not be found out: somebody has to decide.
-
-    `digest` is what they accept: these logins with these outcomes, and no others.
-    """
-
-    def __init__(self, failed: Collection[tuple[Message, LoginOutcome]]) -> None:
-        told = tuple(text for text, _outcome in failed)
-        super().__init__(VERSION_LOGIN_UNPROVEN(logins=told))
-        key = repr([str(text) for text in told])
-        hashed = salted_hmac("migration.UnprovenLoginsError", key, algorithm="sha256")
-        self.digest = hashed.hexdigest()[:16]
-
-
-def list_new_logins(document: Document, present: Document | None) -> Iterator[VersionLogin]:
-    """Yield the logins of the document that are not so in the present one, whatever their label and place."""
-    for credential_type in CredentialType:
-        known = [_strip(entry) for entry in _list_entries(present or {}, credential_type)]
-        for entry in _list_entries(document, credential_type):
-            if _strip(entry) not in known:
-                yield VersionLogin(credential_type, str(entry.get("label") or ""), entry)
-
-
-VERSION_LOGIN_REFUSED = Sentence(
-    "version_login_refused",
-    "Nothing was restored: the server refuses a login of this version (%(logins)s), so NOVA could not use it.",
-    glue=", ",
-)
-
-
-def require_working_logins(
-    logins: Collection[VersionLogin], *, version: TriedVersion, accepted_digest: str
-) -> None:
-    """Try the logins; raise `NotResolved` where one can't work, `UnprovenLoginsError` where that isn't known.
-
-    `accepted_digest` is the digest of the error that was shown and accepted: what isn't known may be accepted as it was
-    shown.
-    """
-    failed = try_for_failures(logins, version=version)
-    wrong = tuple(text for text, outcome in failed if outcome in PROVEN_WRONG)
-    if wrong:
-        raise NotResolved(VERSION_LOGIN_REFUSED(logins=wrong))
-    if failed:
-        error = UnprovenLoginsError(failed)
-        if error.digest != accepted_digest:
-            raise error
-
-
-VERSION_LOGINS_TESTED = Sentence(
-    "version_logins_tested",
-    "Tested logins of version %(version)s of %(name)s: %(results)s.",
-    glue="; ",
-)
-
-
-def try_for_failures(
-    logins: Collection[VersionLogin], *, version: TriedVersion
-) -> list[tuple[Message, LoginOutcome]]:
-    """Try the logins, several at once, and record it; return those that didn't let us in, each with its outcome.
-
-    They take turns with all other logins, which come later: a person waits for these.
-    """
-    if not logins:
+    if not isinstance(secrets, tuple):
         return []
-    with ContextThreads(LOGINS_AT_ONCE) as threads:
-        outcomes = list(threads.map(_try, logins))
-    told = [_describe(*each) for each in zip(logins, outcomes, strict=True)]
-    tested = VERSION_LOGINS_TESTED(
-        version=shorten(version.version_id), name=version.name, results=tuple(told)
-    )
-    AuditEvent.objects.record(
-        AuditCode.LOGIN_TEST,
-        tested,
-        by=version.by,
-        client_id=version.client_id,
-        slug=version.slug,
-    )
-    found = zip(told, outcomes, strict=True)
-    return [(text, outcome) for text, outcome in found if outcome != LoginOutcome.WORKS]
-
-
-def shorten(version_id: str) -> str:
-    """Return the beginning of a version's id, by which people tell versions apart."""
-    return f"{version_id[:SHOWN_DIGITS]}…"
-
-
-def _try(login: VersionLogin) -> LoginOutcome:
-    rate_limiter().take_turn_before_others(TEST_LOGIN)
-    return try_login(login.credential_type, login.values).outcome
-
-
-VERSION_TRIED_LOGIN = Sentence("version_tried_login", "%(login)s: %(outcome)s")
-
-
-def _describe(login: VersionLogin, outcome: LoginOutcome) -> Message:
-    told = LOGIN_OUTCOMES[outcome]()
-    return VERSION_TRIED_LOGIN(login=login.make_row_name_message(), outcome=told)
-
-
-def _list_entries(document: Document, credential_type: CredentialType) -> Iterator[Document]:
-    primary = document.get(credential_type)
-    if isinstance(primary, dict):
-        yield primary
-    others = document.get(credential_type.others_key)
-    if isinstance(others, list):
-        yield from (entry for entry in others if isinstance(entry, dict))
-
-
-def _strip(entry: Document) -> Document:
-    """Return what logs in, without what the site calls the login."""
-    return {key: value for key, value in entry.items() if key not in NAMING_KEYS}
-
-
-# Restores a former version of a secret as a new one, in both stores as far as the client's phase has them.
-
-
-# As AWS takes them; what an address has instead is no version.
-VERSION_ID = re.compile(r"[A-Za-z0-9-]{32,64}")
-# The errors of stores that can't be read; their texts hold no value.
-READ_ERRORS = (*STORE_ERRORS, RowNotInAwsError)
+    return [each for each in secrets if isinstance(each, Message)]
 
 
 @dataclass(frozen=True)
@@ -468,6 +231,9 @@ VERSION_RESTORED_IN_PART = Sentence(
     " Compare both stores, then copy one way.",
     glue=", ",
 )
+VERSION_RESTORED_IN_POSTGRES = Sentence(
+    "version_restored_in_postgres", "PostgreSQL has the values; AWS does not yet. %(why)s"
+)
 
 
 def restore_version(
@@ -493,7 +259,7 @@ def restore_version(
     tried = plan_restore(client_id, name=name, version_id=version_id)
     _require_seen(tried, seen)
     version = TriedVersion(client_id, tried.slug, name, version_id, by)
-    require_working_logins(tried.logins, version=version, accepted_digest=accepted_digest)
+    _require_working_logins(tried.logins, version=version, accepted_digest=accepted_digest)
     with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
         if not held:
             raise NotResolved(TRY_AGAIN_LATER())
@@ -514,7 +280,11 @@ def restore_version(
         except (*READ_ERRORS, RefusedBySiteError) as error:
             raise NotResolved(error.message) from None
         if not plan.phase.aws_is_authority:
-            _push_rows(resolution)
+            (result,) = push(client_ids=[client_id], overwrite=True, interactive=True)
+            if result.outcome not in PUSHED:
+                late = VERSION_RESTORED_IN_POSTGRES(why=result.summary_message)
+                resolution.message = in_a_row(resolution.message, late)
+                resolution.save(update_fields=["message"])
     if plan.phase != Phase.PURGED:
         compare(client_ids=[client_id], interactive=True)
     return resolution
@@ -642,10 +412,8 @@ def _require_same_rows(snapshot: ClientSnapshot, client: Client, former: Documen
     AWS would hold it in a version of ours then, and the next save would write the rows' fields over it unasked.
     """
     try:
-        secrets, extras = (
-            read_purged_secrets(client, former),
-            pick_values_behind_pointers(client, former),
-        )
+        secrets = read_purged_secrets(client, former)
+        extras = pick_values_behind_pointers(client, former)
         rows = build_document_with_secrets(client, secrets, extras)
     except READ_ERRORS as error:
         raise NotResolved(error.message) from None
@@ -700,15 +468,227 @@ def _write_aws_alone(plan: VersionPlan, client_id: int) -> None:
     )
 
 
-VERSION_RESTORED_IN_POSTGRES = Sentence(
-    "version_restored_in_postgres", "PostgreSQL has the values; AWS does not yet. %(why)s"
+KINDS = {
+    "database": Sentence("version_database_login", "the database login"),
+    "email": Sentence("version_mail_login", "the mail login"),
+    "aws": Sentence("version_aws_login", "the AWS login"),
+}
+
+VERSION_LABELLED_LOGIN = Sentence("version_labelled_login", "%(kind)s “%(label)s”")
+
+
+@dataclass(frozen=True)
+class VersionLogin:
+    """One login of a document: its type, its label (empty where it has none), and its fields."""
+
+    credential_type: CredentialType
+    label: str
+    values: Document = field(repr=False)
+
+    def make_row_name_message(self) -> Message:
+        """Name the login for a sentence."""
+        kind = KINDS[self.credential_type]()
+        if not self.label:
+            return kind
+        return VERSION_LABELLED_LOGIN(kind=kind, label=self.label)
+
+
+@dataclass(frozen=True)
+class TriedVersion:
+    """The version whose logins are tried, and who asked for it: the audit's entry is made of both."""
+
+    client_id: int
+    slug: str
+    name: str
+    version_id: str
+    by: User | None
+
+
+VERSION_LOGIN_UNPROVEN = Sentence(
+    "version_login_unproven",
+    "Nothing was restored yet: whether the logins of this version work could not be found out (%(logins)s).",
+    glue=", ",
 )
 
 
-def _push_rows(resolution: Resolution) -> None:
-    """Push the rows, and note beside what was done where AWS did not take them."""
-    (result,) = push(client_ids=[resolution.client_id], overwrite=True, interactive=True)
-    if result.outcome not in PUSHED:
-        late = VERSION_RESTORED_IN_POSTGRES(why=result.summary_message)
-        resolution.message = in_a_row(resolution.message, late)
-        resolution.save(update_fields=["message"])
+class UnprovenLoginsError(NotResolved):
+    """Whether these logins work could not be found out: somebody has to decide.
+
+    `digest` is what they accept: these logins with these outcomes, and no others.
+    """
+
+    def __init__(self, failed: Collection[tuple[Message, LoginOutcome]]) -> None:
+        told = tuple(text for text, _outcome in failed)
+        super().__init__(VERSION_LOGIN_UNPROVEN(logins=told))
+        key = repr([str(text) for text in told])
+        hashed = salted_hmac("migration.UnprovenLoginsError", key, algorithm="sha256")
+        self.digest = hashed.hexdigest()[:16]
+
+
+def list_new_logins(document: Document, present: Document | None) -> Iterator[VersionLogin]:
+    """Yield the logins of the document that are not so in the present one, whatever their label and place."""
+    for credential_type in CredentialType:
+        known = [_strip(entry) for entry in _list_entries(present or {}, credential_type)]
+        for entry in _list_entries(document, credential_type):
+            if _strip(entry) not in known:
+                yield VersionLogin(credential_type, str(entry.get("label") or ""), entry)
+
+
+def _list_entries(document: Document, credential_type: CredentialType) -> Iterator[Document]:
+    primary = document.get(credential_type)
+    if isinstance(primary, dict):
+        yield primary
+    others = document.get(credential_type.others_key)
+    if isinstance(others, list):
+        yield from (entry for entry in others if isinstance(entry, dict))
+
+
+def _strip(entry: Document) -> Document:
+    """Return what logs in, without what the site calls the login."""
+    return {key: value for key, value in entry.items() if key not in NAMING_KEYS}
+
+
+VERSION_LOGIN_REFUSED = Sentence(
+    "version_login_refused",
+    "Nothing was restored: the server refuses a login of this version (%(logins)s), so NOVA could not use it.",
+    glue=", ",
+)
+
+
+def _require_working_logins(
+    logins: Collection[VersionLogin], *, version: TriedVersion, accepted_digest: str
+) -> None:
+    """Try the logins; raise `NotResolved` where one can't work, `UnprovenLoginsError` where that isn't known.
+
+    `accepted_digest` is the digest of the error that was shown and accepted: what isn't known may be accepted as it was
+    shown.
+    """
+    failed = try_for_failures(logins, version=version)
+    wrong = tuple(text for text, outcome in failed if outcome in PROVEN_WRONG)
+    if wrong:
+        raise NotResolved(VERSION_LOGIN_REFUSED(logins=wrong))
+    if failed:
+        error = UnprovenLoginsError(failed)
+        if error.digest != accepted_digest:
+            raise error
+
+
+VERSION_LOGINS_TESTED = Sentence(
+    "version_logins_tested",
+    "Tested logins of version %(version)s of %(name)s: %(results)s.",
+    glue="; ",
+)
+
+VERSION_TRIED_LOGIN = Sentence("version_tried_login", "%(login)s: %(outcome)s")
+
+
+def try_for_failures(
+    logins: Collection[VersionLogin], *, version: TriedVersion
+) -> list[tuple[Message, LoginOutcome]]:
+    """Try the logins, several at once, and record it; return those that didn't let us in, each with its outcome.
+
+    They take turns with all other logins, which come later: a person waits for these.
+    """
+    if not logins:
+        return []
+    with ContextThreads(LOGINS_AT_ONCE) as threads:
+        outcomes = list(threads.map(_try, logins))
+    told = [
+        VERSION_TRIED_LOGIN(login=login.make_row_name_message(), outcome=LOGIN_OUTCOMES[outcome]())
+        for login, outcome in zip(logins, outcomes, strict=True)
+    ]
+    tested = VERSION_LOGINS_TESTED(
+        version=shorten(version.version_id), name=version.name, results=tuple(told)
+    )
+    AuditEvent.objects.record(
+        AuditCode.LOGIN_TEST,
+        tested,
+        by=version.by,
+        client_id=version.client_id,
+        slug=version.slug,
+    )
+    tried = zip(told, outcomes, strict=True)
+    return [(text, outcome) for text, outcome in tried if outcome != LoginOutcome.WORKS]
+
+
+def _try(login: VersionLogin) -> LoginOutcome:
+    rate_limiter().take_turn_before_others(TEST_LOGIN)
+    return try_login(login.credential_type, login.values).outcome
+
+
+def shorten(version_id: str) -> str:
+    """Return the beginning of a version's id, by which people tell versions apart."""
+    return f"{version_id[:SHOWN_DIGITS]}…"
+
+
+PENDING_TAKEN_OFF = Sentence(
+    "pending_taken_off", "Took AWSPENDING off version %(version)s of %(name)s."
+)
+
+PENDING_IS_GONE = Sentence(
+    "pending_is_gone", "Nothing was changed: this version of %(name)s has no AWSPENDING any more."
+)
+
+
+def take_unneeded_pending_off(
+    *, client_id: int, name: str, version_id: str, by: User | None = None
+) -> Message:
+    """Take AWSPENDING off this version; return what was done. Raises `NotResolved` where that could lose a password.
+
+    A rotation that was interrupted may have given the server the pending password already. So the current version's
+    logins are tried first, where the two differ.
+    """
+    with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
+        snapshot, sm = read_snapshot(client_id), secrets_manager(interactive=True)
+        if not held:
+            raise NotResolved(TRY_AGAIN_LATER())
+        if rotation := Rotation.objects.find_unfinished(client_id):
+            raise NotResolved(ROTATION_UNDER_WAY(ago=rotation.begun_at))
+        if why := find_write_refusal():
+            raise NotResolved(why)
+        if name not in snapshot.names.values():
+            raise NotResolved(PENDING_IS_GONE(name=name))
+        try:
+            version = TriedVersion(client_id, snapshot.slug, name, version_id, by)
+            _require_unneeded(sm, version)
+            refuse_lost_client_locks()
+            if not take_pending_off(sm, name, version_id):
+                raise NotResolved(PENDING_IS_GONE(name=name))
+        except (SecretsManagerError, DocumentError) as error:
+            raise NotResolved(error.message) from None
+        done = PENDING_TAKEN_OFF(name=name, version=shorten(version_id))
+        AuditEvent.objects.record(
+            AuditCode.VERSION, done, by=by, client_id=client_id, slug=snapshot.slug
+        )
+    return done
+
+
+PENDING_IS_FOREIGN = Sentence(
+    "pending_is_foreign",
+    "Nothing was changed: somebody else wrote this version of %(name)s and may be rotating it.",
+)
+
+PENDING_MAY_BE_NEEDED = Sentence(
+    "pending_may_be_needed",
+    "Nothing was changed: it is not proven that the current version of %(name)s still logs in (%(logins)s), so the"
+    " pending one may hold the password that counts.",
+    glue=", ",
+)
+
+
+def _require_unneeded(sm: SecretsManager, version: TriedVersion) -> None:
+    """Raise `NotResolved` unless AWSPENDING is on this version of ours, and the current one is proven to log in."""
+    name = version.name
+    pending = sm.get_stage(name, PENDING)
+    if pending is None or pending.version_id != version.version_id:
+        raise NotResolved(PENDING_IS_GONE(name=name))
+    if not is_made_by_site(name, version.version_id):
+        raise NotResolved(PENDING_IS_FOREIGN(name=name))
+    current = sm.get_value(name)
+    if current.version_id != version.version_id:
+        # Each login in which the two differ has to work as the current one has it.
+        differing = list(list_new_logins(current.to_document(), pending.to_document()))
+        tried = replace(version, version_id=current.version_id)
+        if failed := try_for_failures(differing, version=tried):
+            told = tuple(text for text, _outcome in failed)
+            raise NotResolved(PENDING_MAY_BE_NEEDED(name=name, logins=told))
