@@ -56,8 +56,8 @@ from migration.pushes.rows_from_aws import STORE_ERRORS, hold_rows
 from migration.pushes.secret_writer import SecretOwners, load_owners
 from migration.runs.items import PUSHED, RunItem
 from migration.runs.models import Run
+from migration.secrets.deletions import name_removed_replicas, schedule_with_replicas
 from migration.secrets.models import FoundCopy, SearchedClient
-from migration.secrets.settings import name_removed_replicas, schedule_with_replicas
 from nova_credentials.aws.answers import SecretDescription
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.comparison import are_equal

@@ -65,7 +65,7 @@ from migration.pushes.secret_writer import RefusedBySiteError
 from migration.runs.items import PUSHED
 from migration.runs.models import Run
 from migration.runs.requests import MoveRequest
-from migration.secrets.settings import schedule_secret_deletion
+from migration.secrets.deletions import schedule_secret_deletion
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.comparison import are_equal
 from nova_credentials.document import DocumentError

@@ -49,7 +49,7 @@ from migration.pushes.rows_from_aws import hold_rows_if_all_free
 from migration.runs.engine import ItemsToRetry, works_on
 from migration.runs.items import PUSHED, TRANSIENT, Outcome, RunItem
 from migration.runs.models import PlannedMoves, Run
-from migration.secrets.settings import schedule_secret_deletion
+from migration.secrets.deletions import schedule_secret_deletion
 from nova_credentials.aws.answers import Answers
 from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue

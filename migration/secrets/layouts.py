@@ -67,7 +67,7 @@ from migration.pushes.secret_writer import (
 from migration.runs.engine import ItemFailedError, ItemsToRetry, process_one_by_one, works_on
 from migration.runs.items import Outcome, RunItem
 from migration.runs.models import Run
-from migration.secrets.settings import NO_SECRET, delete_secret_and_report
+from migration.secrets.deletions import NO_SECRET, delete_secret_and_report
 from nova_credentials import document as documents
 from nova_credentials.aws.answers import SecretDescription
 from nova_credentials.aws.secrets_manager import (

@@ -1,4 +1,4 @@
-"""Owns the searches for copies of secret values in NOVA's database: where they were found, and what was not looked at.
+"""Owns the searches for copies of secret values in NOVA's database: what was found, not looked at, and redacted.
 
 Holds places and numbers, never a value.
 """

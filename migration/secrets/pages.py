@@ -1,9 +1,9 @@
-"""The page that changes the layout of a client's secrets: which they are now, which they will be, and what goes on."""
+"""The pages of a client's secrets: their layout, adoption, versions; and the site's page of their key and regions."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -30,6 +30,7 @@ from migration.core.pages import (
     ClientListFilter,
     ClientTab,
     ClientView,
+    Options,
     add_pages,
     get_signed_in_user,
     get_tab_url,
@@ -48,12 +49,12 @@ from migration.pushes.resolutions import NotResolved
 from migration.runs.models import Run
 from migration.runs.starts import start_run
 from migration.secrets.adoptions import adopt_and_overwrite_secrets, find_foreign_secrets
+from migration.secrets.deletions import schedule_deletion_for_deleted_clients
 from migration.secrets.layouts import LayoutRefusedError, change_layout
 from migration.secrets.settings import (
     SettingsDrift,
     describe_settings,
     find_settings_drift,
-    schedule_deletion_for_deleted_clients,
 )
 from migration.secrets.versions import (
     UnprovenLoginsError,
@@ -68,15 +69,20 @@ from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Layout
 from nova_credentials.phases import Phase
 
-if TYPE_CHECKING:
-    from migration.core.pages import Options
-
-
-# The page that changes the layout of a client's secrets: which they are now, which they will be, and what goes on.
-
-
 # Who may say which store NOVA reads may say in which secrets.
 LAYOUT_PERMISSION = "migration.move_client"
+
+# More versions are on the page of their own.
+SHOWN_IN_TAB = 6
+
+# The page of the settings names so many clients; `apply_secret_settings --check` names all.
+CLIENTS_SHOWN = 100
+
+# So many secrets of deleted clients go at once: the page waits for AWS.
+SECRETS_SHOWN = 20
+
+# To delete them is as an offboarding, after which the secrets go too.
+DELETE_PERMISSION = "migration.purge_client"
 
 
 class ChangeLayoutView(ClientView):
@@ -117,9 +123,6 @@ class ChangeLayoutView(ClientView):
             return HttpResponseRedirect(request.get_full_path())
         messages.success(request, localize(changed.message))
         return HttpResponseRedirect(get_tab_url(client_id, ClientTab.COMPARISON))
-
-
-# The page that adopts secrets of a client which somebody else made: what they hold by field names, and a form.
 
 
 class AdoptView(ClientView):
@@ -164,121 +167,6 @@ class AdoptView(ClientView):
             return here
         messages.success(request, localize(adopted.message))
         return HttpResponseRedirect(reverse("admin:credentials_client_change", args=[client_id]))
-
-
-# The filter of the client list to which the dashboard's number of clients with other keys and regions leads.
-
-
-class SettingsFilter(ClientListFilter):
-    """Filters by whether tags, description, KMS key and replicas of a client's secrets are as the settings say."""
-
-    title = _("key and regions")
-    parameter_name = "settings"
-    options: ClassVar[Options] = [("differ", _("Differ from the settings"))]
-
-    def find_condition(self, value: str) -> Q | None:
-        return client_has_settings_drift() if value == "differ" else None
-
-
-# The page that compares secrets with the settings, shows what a run would do, and starts it.
-
-
-# The page names so many clients; `apply_secret_settings --check` names all.
-CLIENTS_SHOWN = 100
-# So many are deleted at once: the page waits for AWS.
-SECRETS_SHOWN = 20
-# As for an offboarding, after which the secrets go too.
-DELETE_PERMISSION = "migration.purge_client"
-
-
-class SecretSettingsView(AdminView):
-    """Shows, by what AWS last said, which clients' secrets differ; on POST, starts the run over these."""
-
-    template_name = "admin/migration/secret_settings.html"
-    is_of_site = True
-
-    @property
-    def title(self) -> str:
-        return gettext("Key and regions of the secrets")
-
-    def get(self, request: HttpRequest) -> HttpResponse:
-        drift = find_settings_drift()
-        replicas = settings.NOVA_REPLICA_REGIONS
-        return self.render_to_response(
-            self.get_context_data(
-                drift=drift,
-                number=len(drift.client_ids_to_look_at),
-                clients=drift.clients[:CLIENTS_SHOWN],
-                key=settings.NOVA_KMS_KEY_ID,
-                replicas=None
-                if replicas is None
-                else [(region, key or AWS_KEY) for region, key in sorted(replicas.items())],
-                dollars=SECRET_A_MONTH * abs(drift.net_new_replicas),
-                seen=_describe_run(drift),
-                deleted=Secret.objects.of_deleted_clients().order_by("name")[:SECRETS_SHOWN],
-                may_delete=request.user.has_perm(DELETE_PERMISSION),
-                input_classes=" ".join(BASE_INPUT_CLASSES),
-                may_run=request.user.has_perm(RUN_PERMISSION),
-                may_view_clients=request.user.has_perm("credentials.view_client"),
-            )
-        )
-
-    def post(self, request: HttpRequest) -> HttpResponseRedirect:
-        if names := request.POST.getlist("deleted"):
-            return self._delete(request, names)
-        if not request.user.has_perm(RUN_PERMISSION):
-            raise PermissionDenied
-        here = HttpResponseRedirect(request.path)
-        drift = find_settings_drift()
-        if read_raw_form_text(request, "seen") != _describe_run(drift):
-            text = gettext(
-                "Nothing was started: the settings or the clients are others than this page showed."
-            )
-            messages.error(request, text)
-            return here
-        chosen = all_clients().with_ids(drift.client_ids_to_look_at)
-        if not chosen.exists():
-            messages.info(request, gettext("Nothing was started: no secret differs."))
-            return here
-        return start_run(
-            request, Run.Kind.SECRET_SETTINGS, chosen, secret_settings=describe_settings()
-        )
-
-    def _delete(self, request: HttpRequest, names: list[str]) -> HttpResponseRedirect:
-        """Schedule the deletion of the secrets that the page showed."""
-        if not request.user.has_perm(DELETE_PERMISSION):
-            raise PermissionDenied
-        try:
-            done = schedule_deletion_for_deleted_clients(
-                names=names[:SECRETS_SHOWN],
-                reason=get_typed_reason(request),
-                by=get_signed_in_user(request),
-            )
-        except ReasonError as error:
-            messages.error(request, localize(error.message))
-        else:
-            for each in done:
-                messages.info(request, localize(each))
-        return HttpResponseRedirect(request.path)
-
-
-def _describe_run(drift: SettingsDrift) -> str:
-    """Return the settings and the clients as one text, by which a page that shows others is known."""
-    settings_now = json.dumps(describe_settings(), sort_keys=True)
-    return f"{settings_now} {digest_clients(drift.client_ids_to_look_at)}"
-
-
-add_pages(
-    "run",
-    ("secret-settings/", "secret_settings", SecretSettingsView),
-)
-
-
-# A client's versions in AWS, which are read after its page is shown; one is restored, a stage is taken off.
-
-
-# More are on the page of their own.
-SHOWN_IN_TAB = 6
 
 
 class SecretVersionsView(ClientView):
@@ -436,3 +324,97 @@ def get_console_url(name: str) -> str:
         host = "console.amazonaws-us-gov.com"
     query = urlencode({"name": name, "region": region})
     return f"https://{host}/secretsmanager/secret?{query}"
+
+
+class SettingsFilter(ClientListFilter):
+    """Filters by whether tags, description, KMS key and replicas of a client's secrets are as the settings say."""
+
+    title = _("key and regions")
+    parameter_name = "settings"
+    options: ClassVar[Options] = [("differ", _("Differ from the settings"))]
+
+    def find_condition(self, value: str) -> Q | None:
+        return client_has_settings_drift() if value == "differ" else None
+
+
+class SecretSettingsView(AdminView):
+    """Shows, by what AWS last said, which clients' secrets differ; on POST, starts the run over these."""
+
+    template_name = "admin/migration/secret_settings.html"
+    is_of_site = True
+
+    @property
+    def title(self) -> str:
+        return gettext("Key and regions of the secrets")
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        drift = find_settings_drift()
+        replicas = settings.NOVA_REPLICA_REGIONS
+        return self.render_to_response(
+            self.get_context_data(
+                drift=drift,
+                number=len(drift.client_ids_to_look_at),
+                clients=drift.clients[:CLIENTS_SHOWN],
+                key=settings.NOVA_KMS_KEY_ID,
+                replicas=None
+                if replicas is None
+                else [(region, key or AWS_KEY) for region, key in sorted(replicas.items())],
+                dollars=SECRET_A_MONTH * abs(drift.net_new_replicas),
+                seen=_describe_run(drift),
+                deleted=Secret.objects.of_deleted_clients().order_by("name")[:SECRETS_SHOWN],
+                may_delete=request.user.has_perm(DELETE_PERMISSION),
+                input_classes=" ".join(BASE_INPUT_CLASSES),
+                may_run=request.user.has_perm(RUN_PERMISSION),
+                may_view_clients=request.user.has_perm("credentials.view_client"),
+            )
+        )
+
+    def post(self, request: HttpRequest) -> HttpResponseRedirect:
+        if names := request.POST.getlist("deleted"):
+            return self._delete(request, names)
+        if not request.user.has_perm(RUN_PERMISSION):
+            raise PermissionDenied
+        here = HttpResponseRedirect(request.path)
+        drift = find_settings_drift()
+        if read_raw_form_text(request, "seen") != _describe_run(drift):
+            text = gettext(
+                "Nothing was started: the settings or the clients are others than this page showed."
+            )
+            messages.error(request, text)
+            return here
+        chosen = all_clients().with_ids(drift.client_ids_to_look_at)
+        if not chosen.exists():
+            messages.info(request, gettext("Nothing was started: no secret differs."))
+            return here
+        return start_run(
+            request, Run.Kind.SECRET_SETTINGS, chosen, secret_settings=describe_settings()
+        )
+
+    def _delete(self, request: HttpRequest, names: list[str]) -> HttpResponseRedirect:
+        """Schedule the deletion of the secrets that the page showed."""
+        if not request.user.has_perm(DELETE_PERMISSION):
+            raise PermissionDenied
+        try:
+            done = schedule_deletion_for_deleted_clients(
+                names=names[:SECRETS_SHOWN],
+                reason=get_typed_reason(request),
+                by=get_signed_in_user(request),
+            )
+        except ReasonError as error:
+            messages.error(request, localize(error.message))
+        else:
+            for each in done:
+                messages.info(request, localize(each))
+        return HttpResponseRedirect(request.path)
+
+
+def _describe_run(drift: SettingsDrift) -> str:
+    """Return the settings and the clients as one text, by which a page that shows others is known."""
+    settings_now = json.dumps(describe_settings(), sort_keys=True)
+    return f"{settings_now} {digest_clients(drift.client_ids_to_look_at)}"
+
+
+add_pages(
+    "run",
+    ("secret-settings/", "secret_settings", SecretSettingsView),
+)

@@ -1,4 +1,7 @@
-"""Keeps what AWS knows about secrets: key, replicas, description, deletion; applies the site's settings to them."""
+"""Gives secrets the tags, description, KMS key and replicas of the settings. Changes no value and no version.
+
+What AWS last said of each secret is kept in its row, so that pages know what differs and ask AWS nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -20,16 +23,13 @@ from django.utils import timezone
 
 from credentials.models import Client
 from credentials.nova_columns import NovaSchemaError
-from migration.core.audit import AuditCode, AuditEvent, require_reason
+from migration.core.audit import AuditCode, AuditEvent
 from migration.core.aws_store import secrets_manager
-from migration.core.aws_writes import find_write_refusal
-from migration.core.clients import RECOVERY_DAYS, ClientMigration, PhaseChange
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks
 from migration.core.secrets import Secret, name_secret_slug
 from migration.core.sentences import NOT_OURS
 from migration.core.snapshots import ClientSnapshot, read_snapshot, read_snapshots_for_page
-from migration.logins.models import Rotation
-from migration.pushes.secret_writer import SecretOwners, load_owners
+from migration.pushes.secret_writer import load_owners
 from migration.runs.engine import ItemFailedError, ItemsToRetry, process_one_by_one, works_on
 from migration.runs.items import Outcome, RunItem
 from migration.runs.models import Run
@@ -41,9 +41,17 @@ from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, Sec
 from nova_credentials.aws.versions import CURRENT
 from nova_credentials.document import name_problem
 from nova_credentials.messages import Message, Sentence, in_a_row
-from nova_credentials.phases import Phase
 
-# Compares tags, description, KMS key and replicas of secrets with the settings. Asks nobody.
+LOCK_WAIT_SECONDS = 5.0
+COMPARED_AT_ONCE = 1000
+# A worker looks at a new secret within ten minutes, if AWS answers.
+LOOKED_AT_WITHIN = timedelta(hours=2)
+# Each secret is looked at once a day: a call each, and a cent a month for 70 of them.
+LOOKED_AT_EVERY = timedelta(days=1)
+# Of secrets that AWS doesn't describe, before the rest waits for the next time, when these come last.
+MOST_ERRORS = 10
+
+logger = logging.getLogger(__name__)
 
 
 KEY_UNTOLD = Sentence(
@@ -95,36 +103,35 @@ def hash_settings() -> str:
     return hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-# How a secret differs from the settings
 TAGS_DIFFER = Sentence("tags_differ", "Its tags are not those that this site sets.")
 DESCRIPTION_DIFFERS = Sentence(
     "description_differs", "Its description is not the one that this site sets."
 )
 
 
-def find_changes(there: SecretDescription, *, slug: str, key_as: str = "") -> Changes:
+def _find_changes(there: SecretDescription, *, slug: str, key_as: str = "") -> Changes:
     """Compare a secret of ours with the settings. One that is about to be deleted is left as it is.
 
-    `key_as`: the name by which a run set the KMS key that the secret has still (`find_key_name_if_still_set`).
+    `key_as`: the name by which a run set the KMS key that the secret has still (`_recall_key`).
     """
     if there.deleted_at:
         return Changes()
-    tags = any(there.tags.get(key) != value for key, value in list_tags(slug).items())
+    has_other_tags = any(there.tags.get(key) != value for key, value in list_tags(slug).items())
     description = make_description(slug)
-    described = there.description == description
+    is_described = there.description == description
     key_message = _compare_key(there.kms_key, key_as)
     wanted: Mapping[str, str] | None = settings.NOVA_REPLICA_REGIONS
-    replicas = list(_compare_replicas(there.replicas, wanted)) if wanted is not None else []
-    found = [TAGS_DIFFER()] if tags else []
-    found += [] if described else [DESCRIPTION_DIFFERS()]
+    replicas = Changes() if wanted is None else _compare_replicas(there.replicas, wanted)
+    found = [TAGS_DIFFER()] if has_other_tags else []
+    found += [] if is_described else [DESCRIPTION_DIFFERS()]
     found += [key_message] if key_message else []
     return Changes(
-        tags=tags,
-        description="" if described else description,
+        tags=has_other_tags,
+        description="" if is_described else description,
         kms_key=settings.NOVA_KMS_KEY_ID if key_message else "",
-        added={each.region: each.kms_key for each in replicas if wanted and each.region in wanted},
-        removed=tuple(each.region for each in replicas if each.is_removed),
-        messages=(*found, *(each.message for each in replicas)),
+        added=replicas.added,
+        removed=replicas.removed,
+        messages=(*found, *replicas.messages),
     )
 
 
@@ -143,14 +150,6 @@ def _compare_key(now: str, key_as: str) -> Message | None:
     return sentence(now=now or AWS_KEY, wanted=wanted)
 
 
-@dataclass(frozen=True)
-class _ReplicaChange:
-    region: str
-    message: Message
-    kms_key: str = ""
-    is_removed: bool = False
-
-
 REPLICA_LACKS = Sentence("replica_lacks", "It has no replica in %(region)s.")
 REPLICA_KEY_DIFFERS = Sentence(
     "replica_key_differs",
@@ -162,31 +161,29 @@ REPLICA_UNWANTED = Sentence(
 )
 
 
-def _compare_replicas(
-    replicas: tuple[Replica, ...], wanted: Mapping[str, str]
-) -> Iterator[_ReplicaChange]:
+def _compare_replicas(replicas: tuple[Replica, ...], wanted: Mapping[str, str]) -> Changes:
+    """Return the changes of replicas alone. `wanted`: region -> KMS key there."""
     there = {each.region: each for each in replicas}
-    for region in sorted(there.keys() - wanted.keys()):
-        message = REPLICA_UNWANTED(region=region)
-        yield _ReplicaChange(region, message, is_removed=True)
+    removed = sorted(there.keys() - wanted.keys())
+    messages = [REPLICA_UNWANTED(region=region) for region in removed]
+    added = {}
     for region, key in wanted.items():
         now = there.get(region)
         if now is None:
-            yield _ReplicaChange(region, REPLICA_LACKS(region=region), key)
+            messages.append(REPLICA_LACKS(region=region))
         elif key and is_same_key(now.kms_key, key) is False:
-            message = REPLICA_KEY_DIFFERS(region=region, now=now.kms_key or AWS_KEY, wanted=key)
-            yield _ReplicaChange(region, message, key, is_removed=True)
+            removed.append(region)
+            differs = REPLICA_KEY_DIFFERS(region=region, now=now.kms_key or AWS_KEY, wanted=key)
+            messages.append(differs)
         elif now.is_failed:
-            yield _ReplicaChange(region, REPLICA_FAILED(region=region), key)
+            messages.append(REPLICA_FAILED(region=region))
+        else:
+            continue
+        added[region] = key
+    return Changes(added=added, removed=tuple(removed), messages=tuple(messages))
 
 
-def find_key_name_if_still_set(facts: dict[str, Any], there: SecretDescription) -> str:
-    """Return the name by which a run set the KMS key that the secret has still; "" where none did."""
-    kept = facts.get("arn"), facts.get("kms_key")
-    return facts.get("key_as", "") if kept == (there.arn, there.kms_key) else ""
-
-
-def make_stored_facts(there: SecretDescription, *, key_as: str = "") -> dict[str, Any]:
+def _make_stored_facts(there: SecretDescription, *, key_as: str = "") -> dict[str, Any]:
     """Return what is kept of a secret: nothing of it is secret, and AWS's own words are left out."""
     return {
         "arn": there.arn,
@@ -199,7 +196,7 @@ def make_stored_facts(there: SecretDescription, *, key_as: str = "") -> dict[str
     }
 
 
-def find_changes_from_stored_facts(
+def _find_changes_from_stored_facts(
     facts: dict[str, Any], *, name: str, arn: str, slug: str
 ) -> Changes:
     """Compare with the settings what was kept of a secret; one that was gone or about to go has nothing to change.
@@ -220,22 +217,16 @@ def find_changes_from_stored_facts(
     )
     if there.arn != arn:
         return Changes(messages=(NOT_OURS(name=name),))
-    return find_changes(there, slug=slug, key_as=facts.get("key_as", ""))
-
-
-# Keeps what AWS last said of each secret, and finds by it the clients whose secrets differ. Asks AWS nothing.
-
-COMPARED_AT_ONCE = 1000
-# A worker looks at a new secret within ten minutes, if AWS answers.
-LOOKED_AT_WITHIN = timedelta(hours=2)
+    return _find_changes(there, slug=slug, key_as=facts.get("key_as", ""))
 
 
 @dataclass(frozen=True)
-class SecretSettingsDrift:
-    """One secret that is not as the settings of key and regions say."""
+class SecretLook:
+    """One secret as AWS describes it, and what has to be changed of it; or why that is not known."""
 
     name: str
-    changes: Changes
+    changes: Changes = field(default_factory=Changes)
+    problem: Message | None = None
 
 
 @dataclass(frozen=True)
@@ -244,7 +235,7 @@ class ClientSettingsDrift:
 
     client_id: int
     slug: str
-    secrets: list[SecretSettingsDrift] = field(default_factory=list)
+    secrets: list[SecretLook] = field(default_factory=list)
 
     @property
     def differs(self) -> bool:
@@ -303,20 +294,16 @@ class SettingsDrift:
 
 def find_settings_drift() -> SettingsDrift:
     """Compare what is stored of all secrets of present clients with the settings, in one query."""
-    present = Secret.objects.filter(client__in=Client.objects.all()).order_by(
-        "client__slug", "name"
-    )
     clients: dict[int, ClientSettingsDrift] = {}
     unlooked: dict[str, int] = {}
     looked_at, overdue, oldest, since = 0, 0, None, timezone.now() - LOOKED_AT_WITHIN
+    present = Secret.objects.filter(client__in=Client.objects.all())
     present = present.annotate(secret_slug=name_secret_slug("client__"))
-    columns = (
+    rows = present.order_by("client__slug", "name").values_list(
         *("name", "arn", "client_id", "client__slug", "secret_slug"),
         *("facts", "described_at", "seen_at"),
     )
-    for name, arn, client_id, slug, secret_slug, facts, at, seen_at in present.values_list(
-        *columns
-    ).iterator():
+    for name, arn, client_id, slug, secret_slug, facts, at, seen_at in rows.iterator():
         # Those that it had before, under another slug, nobody needs any more.
         if not _is_named_after(secret_slug, name):
             continue
@@ -325,9 +312,9 @@ def find_settings_drift() -> SettingsDrift:
             overdue += seen_at < since
             continue
         looked_at, oldest = looked_at + 1, min(oldest or at, at)
-        if changes := find_changes_from_stored_facts(facts, name=name, arn=arn, slug=secret_slug):
+        if changes := _find_changes_from_stored_facts(facts, name=name, arn=arn, slug=secret_slug):
             client = clients.setdefault(client_id, ClientSettingsDrift(client_id, slug))
-            client.secrets.append(SecretSettingsDrift(name, changes))
+            client.secrets.append(SecretLook(name, changes))
     return SettingsDrift(list(clients.values()), unlooked, looked_at, overdue, oldest)
 
 
@@ -340,7 +327,7 @@ def store_look(name: str, there: SecretDescription | None, *, key_as: str = "") 
     own = Secret.objects.filter(name=name).annotate(secret_slug=name_secret_slug("client__"))
     # None of a client that NOVA has deleted. What no push has met has no row to be stored in.
     arn, slug = own.values_list("arn", "secret_slug").first() or ("", None)
-    facts = make_stored_facts(there, key_as=key_as or _recall_key(there)) if there else {}
+    facts = _make_stored_facts(there, key_as=key_as or _recall_key(there)) if there else {}
     Secret.objects.filter(name=name).update(
         facts=facts,
         described_at=timezone.now(),
@@ -349,12 +336,24 @@ def store_look(name: str, there: SecretDescription | None, *, key_as: str = "") 
     )
 
 
+def compare_secret(there: SecretDescription, *, slug: str) -> Changes:
+    """Return what the settings would change of a secret as AWS describes it now."""
+    return _find_changes(there, slug=slug, key_as=_recall_key(there))
+
+
+def _recall_key(there: SecretDescription) -> str:
+    """Return the name by which a run set the KMS key that the secret has still; "" where none did."""
+    facts = Secret.objects.filter(name=there.name).values_list("facts", flat=True).first() or {}
+    kept = facts.get("arn"), facts.get("kms_key")
+    return facts.get("key_as", "") if kept == (there.arn, there.kms_key) else ""
+
+
 def _is_named_after(slug: str, name: str) -> bool:
     return f"{name}/".startswith(f"{settings.NOVA_SECRET_PREFIX}/{slug}/")
 
 
 def _do_facts_differ(facts: dict[str, Any], *, name: str, arn: str, slug: str) -> bool:
-    changes = find_changes_from_stored_facts(facts, name=name, arn=arn, slug=slug)
+    changes = _find_changes_from_stored_facts(facts, name=name, arn=arn, slug=slug)
     return changes.differs and _is_named_after(slug, name)
 
 
@@ -373,245 +372,67 @@ def compare_looks_with_settings() -> None:
             others.filter(name__in=names).update(differs=differs, compared_with=code)
 
 
-def begin_change(there: SecretDescription, what: Message) -> None:
-    """Keep what is about to be changed of a secret, until the audit has it: a killed process can't tell it."""
-    Secret.objects.filter(name=there.name).update(begun=what, begun_on=make_stored_facts(there))
-
-
-def end_change(name: str) -> None:
-    """Forget the change of this secret that was begun, in the transaction in which the audit has it."""
-    Secret.objects.filter(name=name).update(begun=None, begun_on=None)
-
-
-def find_interrupted_change(there: SecretDescription) -> Message | None:
-    """Return what a process that was killed, or had no answer, has changed of the secret; None where nothing was."""
-    begun = Secret.objects.filter(name=there.name).values_list("begun", "begun_on").first()
-    what, before = begun or (None, None)
-    return None if before == make_stored_facts(there) else what
-
-
-def compare_secret(there: SecretDescription, *, slug: str) -> Changes:
-    """Return what the settings would change of a secret as AWS describes it now."""
-    return find_changes(there, slug=slug, key_as=_recall_key(there))
-
-
-def _recall_key(there: SecretDescription) -> str:
-    facts = Secret.objects.filter(name=there.name).values_list("facts", flat=True).first()
-    return find_key_name_if_still_set(facts or {}, there)
-
-
-# Schedules the deletion of secrets that nobody needs: of a client back in `postgres`, or that NOVA deleted.
-#
-# Always with a recovery window.
-
-LOCK_WAIT_SECONDS = 5.0
-
-
-DELETION_SCHEDULED = Sentence("deletion_scheduled", "Deletion of its secrets: %(result)s")
-NO_SECRET = Sentence("no_secret", "The client has no secret to delete.")
-
-
-def schedule_secret_deletion(snapshot: ClientSnapshot) -> Message:
-    """Schedule the deletion of the client's secrets, store the result with its move, and return it.
-
-    The caller holds the client's lock and has committed the move, which stays whatever happens here.
-    """
-    sm, owners = secrets_manager(interactive=True), load_owners(snapshot.all_names)
-    done = in_a_row(
-        *(_schedule_deletion(snapshot, sm, name, owners) for name in snapshot.all_names)
-    )
-    done = done or NO_SECRET()
-    with transaction.atomic():
-        change = PhaseChange.objects.filter(
-            client_id=snapshot.client_id, new=Phase.POSTGRES
-        ).first()
-        if change:
-            change.note = in_a_row(change.note, done)
-            change.save(update_fields=["note"])
-        AuditEvent.objects.record(
-            AuditCode.DELETION,
-            DELETION_SCHEDULED(result=done),
-            by=change.by if change else None,
-            client_id=snapshot.client_id,
-            slug=snapshot.slug,
-        )
-    return done
-
-
-KEPT_IN_USE = Sentence(
-    "kept_in_use", "%(name)s was kept: its client is there again, or somebody works on it."
-)
-KEPT_AFTER_ERROR = Sentence("kept_after_error", "%(name)s was not changed: %(error)s")
-
-
-def schedule_deletion_for_deleted_clients(
-    *, names: Collection[str], reason: str, by: User | None
-) -> list[Message]:
-    """Schedule the deletion of these secrets of clients that NOVA has deleted; return what became of each.
-
-    Only of the very secret that a push of that client met. Raises `ReasonError`.
-    """
-    require_reason(reason)
-    if refusal := find_write_refusal():
-        return [refusal]
-    done, sm = [], secrets_manager(interactive=True)
-    for secret in Secret.objects.of_deleted_clients().filter(name__in=names).order_by("name"):
-        with hold_client_locks([secret.client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
-            if not held or Client.objects.filter(pk=secret.client_id).exists():
-                done.append(KEPT_IN_USE(name=secret.name))
+def store_due_secret_states(*, seconds: float) -> None:
+    """Store what AWS says of secrets not looked at for a day, oldest first, for at most `seconds`."""
+    until, sm, errors = time.monotonic() + seconds, secrets_manager(), 0
+    for name in Secret.objects.due_for_describing(LOOKED_AT_EVERY):
+        if time.monotonic() > until or errors > MOST_ERRORS:
+            break
+        try:
+            store_look(name, sm.describe_secret(name))
+        except SecretsManagerError as error:
+            if error.not_found:
+                _forget_or_store_gone(name)
                 continue
-            try:
-                what = _delete_leftover(sm, secret)
-            except SecretsManagerError as error:
-                done.append(KEPT_AFTER_ERROR(name=secret.name, error=error.message))
-                continue
-            with transaction.atomic():
-                refuse_lost_client_locks()
-                AuditEvent.objects.record(
-                    AuditCode.DELETION,
-                    DELETION_SCHEDULED(result=what),
-                    by=by,
-                    reason=reason,
-                    client_id=secret.client_id,
-                )
-            done.append(what)
-    return done
+            logger.warning("A secret is looked at later: %s", error)
+            Secret.objects.filter(name=name).update(tried_at=timezone.now())
+            errors += 1
+            if error.error_class in (ErrorClass.UNAVAILABLE, ErrorClass.THROTTLED):
+                break
 
 
-DELETED_ALREADY = Sentence("deleted_already", "The deletion of %(name)s was scheduled already.")
-KEPT_NOT_OURS = Sentence("kept_not_ours", "%(name)s was not changed: it is not ours.")
+def _forget_or_store_gone(name: str) -> None:
+    """Store that AWS has no such secret; forget one that was left to its deletion and is none of its client's own."""
+    left = Secret.objects.filter(name=name, facts__deleted=True).first()
+    if left and name not in read_snapshots_for_page([left.client_id])[left.client_id].all_names:
+        left.delete()
+    else:
+        store_look(name, None)
 
 
-def _delete_leftover(sm: SecretsManager, secret: Secret) -> Message:
-    owners = load_owners([secret.name])
+def look_at_secrets(*, client_id: int) -> list[SecretLook]:
+    """Ask AWS about the client's secrets, store its answers, compare with the settings. Raises `NovaSchemaError`.
 
-    def find_objection(there: SecretDescription) -> Message | None:
-        # A version of ours proves nothing here: a push may just be making it for a client of the same slug.
-        if owners.is_known(there, secret.client_id):
-            return None
-        return KEPT_NOT_OURS(name=there.name)
-
-    done = delete_secret_and_report(
-        sm, secret.name, find_objection, owners=owners, client_id=secret.client_id
-    )
-    if done is None:
-        store_look(secret.name, None)
-    elif done.key == DELETED_ALREADY.key:
-        store_look(secret.name, sm.describe_secret(secret.name))
-    return done or NO_SECRET()
-
-
-SECRETS_KEPT_FOR_ROTATION = Sentence(
-    "secrets_kept_for_rotation",
-    "%(name)s was kept: it holds the new password of a rotation that is not finished.",
-)
-KEPT_MOVED_ON = Sentence(
-    "kept_moved_on", "%(name)s was not changed: the client was moved meanwhile."
-)
-
-
-def _find_use(client_id: int, name: str) -> Message | None:
-    """Say why the secret is needed still, or again; None where it isn't."""
-    if Rotation.objects.find_unfinished(client_id):
-        return SECRETS_KEPT_FOR_ROTATION(name=name)
-    moved_on = ClientMigration.objects.filter(pk=client_id).exclude(phase=Phase.POSTGRES)
-    return KEPT_MOVED_ON(name=name) if moved_on.exists() else None
-
-
-def _schedule_deletion(
-    snapshot: ClientSnapshot, sm: SecretsManager, name: str, owners: SecretOwners
-) -> Message | None:
-    client_id = snapshot.client_id
-    try:
-        return delete_secret_and_report(
-            sm, name, lambda _there: _find_use(client_id, name), owners=owners, client_id=client_id
-        )
-    except SecretsManagerError as error:
-        return KEPT_AFTER_ERROR(name=name, error=error.message)
-
-
-DELETED_ON = Sentence(
-    "deleted_on", "%(name)s is deleted on %(day)s; until then it can be restored."
-)
-
-
-def delete_secret_and_report(
-    sm: SecretsManager,
-    name: str,
-    find_objection: Callable[[SecretDescription], Message | None],
-    *,
-    owners: SecretOwners,
-    client_id: int,
-) -> Message | None:
-    """Schedule the deletion of a secret of the client and say so, or why it is kept; None where there is no secret.
-
-    Raises `SecretsManagerError`.
+    A client that NOVA has deleted has none, nor has one with a slug that no secret can be named after.
     """
-    try:
-        there = sm.describe_secret(name)
-        if there.deleted_at:
-            return DELETED_ALREADY(name=name)
-        if not owners.is_ours(there, client_id):
-            return KEPT_NOT_OURS(name=name)
-        if objection := find_objection(there):
-            return objection
-        at = schedule_with_replicas(sm, there)
-    except SecretsManagerError as error:
-        if (
-            error.not_found
-        ):  # in the layout of one secret per service, a service without rows has none
-            return None
-        raise
-    return in_a_row(DELETED_ON(name=name, day=at.date()), name_removed_replicas(there))
+    snapshot, sm = read_snapshots_for_page([client_id]).get(client_id), secrets_manager()
+    looks: list[SecretLook] = []
+    if snapshot is None or _find_name_problem(snapshot):
+        return looks
+    owners = load_owners(snapshot.all_names)
+    for name in snapshot.all_names:
+        try:
+            there = sm.describe_secret(name)
+        except SecretsManagerError as error:
+            if error.not_found:
+                store_look(name, None)
+            else:
+                looks.append(SecretLook(name, problem=error.message))
+            continue
+        store_look(name, there)
+        if owners.is_ours(there, client_id):
+            looks.append(SecretLook(name, compare_secret(there, slug=snapshot.secret_slug)))
+        else:
+            looks.append(SecretLook(name, problem=owners.explain_refusal(there)))
+    return looks
 
 
-def schedule_with_replicas(sm: SecretsManager, there: SecretDescription) -> datetime:
-    """Remove the secret's replicas, as AWS deletes none that has some, then schedule its deletion and return its time.
-
-    Killed in between, it is done again. Who takes the secret back gets its replicas anew by `apply_settings`.
-    """
-    # By its ARN: another secret may get this name in the meantime.
-    if there.replicas:
-        remove_replicas(sm, there.arn, [each.region for each in there.replicas])
-    at = sm.schedule_deletion(there.arn, days=RECOVERY_DAYS)
-    store_look(there.name, replace(there, deleted_at=at, replicas=()))
-    return at
+def _find_name_problem(snapshot: ClientSnapshot) -> Message | None:
+    """Say why no secret can be named after the slug: one with a slash could name another client's."""
+    prefix = settings.NOVA_SECRET_PREFIX
+    return name_problem(snapshot.secret_slug, prefix=prefix, layout=snapshot.layout)
 
 
-REPLICAS_REMOVED = Sentence(
-    "replicas_removed", "The replicas of %(name)s were removed: %(regions)s.", glue=", "
-)
-
-
-def name_removed_replicas(there: SecretDescription) -> Message | None:
-    """Say which replicas a secret had that is to be deleted; None where it had none."""
-    regions = tuple(each.region for each in there.replicas)
-    return REPLICAS_REMOVED(name=there.name, regions=regions) if regions else None
-
-
-# Gives a client's secrets the tags, description, KMS key and replicas of the settings. Changes no value, no version.
-#
-# Each secret is described, changed where it differs, and described again. Killed anywhere, it can be done again.
-
-
-# Each secret is looked at once a day: a call each, and a cent a month for 70 of them.
-LOOKED_AT_EVERY = timedelta(days=1)
-# Of secrets that AWS doesn't describe, before the rest waits for the next time, when these come last.
-MOST_ERRORS = 10
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class SecretLook:
-    """One secret as AWS describes it now, and what has to be changed of it; or why that is not known."""
-
-    name: str
-    changes: Changes = field(default_factory=Changes)
-    problem: Message | None = None
-
-
-# What became of it
 SETTINGS_UNDER_WAY = Sentence(
     "settings_under_way",
     "A push, a move or another change of this client is under way. Nothing was applied; try again.",
@@ -620,6 +441,11 @@ SETTINGS_OF_ANOTHER_START = Sentence(
     "settings_of_another_start",
     "This process was started with another NOVA_KMS_KEY_ID or NOVA_REPLICA_REGIONS than the run. Restart site and"
     " workers with the same, and start another run.",
+)
+
+
+NO_SECRET_TO_SET = Sentence(
+    "no_secret_to_set", "It has no secret in AWS, or their deletion is scheduled."
 )
 
 
@@ -632,6 +458,7 @@ def apply_settings(
 ) -> tuple[Outcome, Message | None]:
     """Apply the settings to one client's secrets; return the outcome as an item of a run, and what is said of it.
 
+    Each secret is described, changed where it differs, and described again: killed anywhere, it can be done again.
     `wanted`: the settings as they were planned. Raises `ItemFailedError`, `Client.DoesNotExist` and `LeaseLostError`.
     """
     if wanted != describe_settings():
@@ -653,18 +480,6 @@ def apply_settings(
                 applied += _apply_to_secret(snapshot, sm, name, by=by)
             except ItemFailedError as refusal:
                 problems.append(refusal)
-    return _sum_up(applied, problems)
-
-
-NO_SECRET_TO_SET = Sentence(
-    "no_secret_to_set", "It has no secret in AWS, or their deletion is scheduled."
-)
-
-
-def _sum_up(
-    applied: list[tuple[Outcome, Message | None]], problems: list[ItemFailedError]
-) -> tuple[Outcome, Message | None]:
-    """Return the outcome of all secrets of a client; raises `ItemFailedError` where there was a problem."""
     if problems:
         passing = next((p for p in problems if p.error_class != ErrorClass.CONFLICT), problems[0])
         why = in_a_row(*(each.message for each in problems)) or passing.message
@@ -676,8 +491,22 @@ def _sum_up(
     return (Outcome.UPDATED if is_changed else Outcome.UNCHANGED), message
 
 
+@works_on(Run.Kind.SECRET_SETTINGS)
+def process_setting_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
+    """Apply the key and region settings to each item's client; return items that may succeed at another try."""
+    wanted = run.secret_settings or {}
+
+    def apply(client_id: int) -> tuple[Outcome, Message | None]:
+        return apply_settings(client_id=client_id, wanted=wanted, by=run.by, interactive=False)
+
+    return process_one_by_one(run, items, apply)
+
+
 SETTINGS_NOT_APPLIED = Sentence("settings_not_applied", "%(name)s: %(error)s")
 SETTINGS_STILL_DIFFER = Sentence("settings_still_differ", "%(name)s: %(differences)s")
+
+
+SETTINGS_APPLIED = Sentence("settings_applied", "%(name)s: what was otherwise: %(differences)s")
 
 
 def _apply_to_secret(
@@ -687,7 +516,7 @@ def _apply_to_secret(
     try:
         there = sm.describe_secret(name)
         store_look(name, there)
-        if begun := find_interrupted_change(there):
+        if begun := _find_interrupted_change(there):
             _record_change(snapshot, name, begun, by=by)
         if there.deleted_at:
             return
@@ -709,17 +538,16 @@ def _apply_to_secret(
         raise ItemFailedError(message, error_class)
     _require_readable(sm, after)
     if changes:
-        yield Outcome.UPDATED, _name_changes(there, changes)
+        yield Outcome.UPDATED, SETTINGS_APPLIED(name=there.name, differences=changes.messages)
     else:
         yield Outcome.UNCHANGED, None
 
 
-# The audit, and what is said beside a deletion
-SETTINGS_APPLIED = Sentence("settings_applied", "%(name)s: what was otherwise: %(differences)s")
-
-
-def _name_changes(there: SecretDescription, changes: Changes) -> Message:
-    return SETTINGS_APPLIED(name=there.name, differences=changes.messages)
+def _find_interrupted_change(there: SecretDescription) -> Message | None:
+    """Return what a process that was killed, or had no answer, has changed of the secret; None where nothing was."""
+    begun = Secret.objects.filter(name=there.name).values_list("begun", "begun_on").first()
+    what, before = begun or (None, None)
+    return None if before == _make_stored_facts(there) else what
 
 
 def _change(
@@ -735,15 +563,17 @@ def _change(
     The audit has it as soon as AWS has taken the first change, whatever becomes of the others. Of a change of which
     nobody learned whether AWS took it, the next try learns it.
     """
-    begin_change(there, _name_changes(there, changes))
+    what = SETTINGS_APPLIED(name=there.name, differences=changes.messages)
+    # Kept until the audit has it: a killed process can't tell it.
+    Secret.objects.filter(name=there.name).update(begun=what, begun_on=_make_stored_facts(there))
     steps = _apply_changes(snapshot, sm, there, changes)
     try:
         next(steps)
     except SecretsManagerError as error:
         if error.error_class != ErrorClass.UNAVAILABLE:
-            end_change(there.name)  # AWS took nothing
+            _end_change(there.name)  # AWS took nothing
         raise
-    _record_change(snapshot, there.name, _name_changes(there, changes), by=by)
+    _record_change(snapshot, there.name, what, by=by)
     for _step in steps:
         pass
     after = sm.describe_secret(there.arn)
@@ -761,7 +591,12 @@ def _record_change(snapshot: ClientSnapshot, name: str, what: Message, *, by: Us
             client_id=snapshot.client_id,
             slug=snapshot.slug,
         )
-        end_change(name)
+        _end_change(name)
+
+
+def _end_change(name: str) -> None:
+    """Forget the change of this secret that was begun, in the transaction in which the audit has it."""
+    Secret.objects.filter(name=name).update(begun=None, begun_on=None)
 
 
 def _apply_changes(
@@ -802,78 +637,3 @@ def _require_readable(sm: SecretsManager, there: SecretDescription) -> None:
     except SecretsManagerError as error:
         message = KEY_READS_NOT(name=there.name, error=error.message)
         raise ItemFailedError(message, error.error_class) from None
-
-
-def _find_name_problem(snapshot: ClientSnapshot) -> Message | None:
-    """Say why no secret can be named after the slug: one with a slash could name another client's."""
-    prefix = settings.NOVA_SECRET_PREFIX
-    return name_problem(snapshot.secret_slug, prefix=prefix, layout=snapshot.layout)
-
-
-def look_at_secrets(*, client_id: int) -> list[SecretLook]:
-    """Ask AWS about the client's secrets, store its answers, compare with the settings. Raises `NovaSchemaError`.
-
-    A client that NOVA has deleted has none, nor has one with a slug that no secret can be named after.
-    """
-    snapshot, sm = read_snapshots_for_page([client_id]).get(client_id), secrets_manager()
-    looks: list[SecretLook] = []
-    if snapshot is None or _find_name_problem(snapshot):
-        return looks
-    owners = load_owners(snapshot.all_names)
-    for name in snapshot.all_names:
-        try:
-            there = sm.describe_secret(name)
-        except SecretsManagerError as error:
-            if error.not_found:
-                store_look(name, None)
-            else:
-                looks.append(SecretLook(name, problem=error.message))
-            continue
-        store_look(name, there)
-        if owners.is_ours(there, client_id):
-            looks.append(SecretLook(name, compare_secret(there, slug=snapshot.secret_slug)))
-        else:
-            looks.append(SecretLook(name, problem=owners.explain_refusal(there)))
-    return looks
-
-
-def store_due_secret_states(*, seconds: float) -> None:
-    """Store what AWS says of secrets not looked at for a day, oldest first, for at most `seconds`."""
-    until, sm, errors = time.monotonic() + seconds, secrets_manager(), 0
-    for name in Secret.objects.due_for_describing(LOOKED_AT_EVERY):
-        if time.monotonic() > until or errors > MOST_ERRORS:
-            break
-        try:
-            store_look(name, sm.describe_secret(name))
-        except SecretsManagerError as error:
-            if error.not_found:
-                _forget_or_store_gone(name)
-                continue
-            logger.warning("A secret is looked at later: %s", error)
-            Secret.objects.filter(name=name).update(tried_at=timezone.now())
-            errors += 1
-            if error.error_class in (ErrorClass.UNAVAILABLE, ErrorClass.THROTTLED):
-                break
-
-
-def _forget_or_store_gone(name: str) -> None:
-    """Store that AWS has no such secret; forget one that was left to its deletion and is none of its client's own."""
-    left = Secret.objects.filter(name=name, facts__deleted=True).first()
-    if left and name not in read_snapshots_for_page([left.client_id])[left.client_id].all_names:
-        left.delete()
-    else:
-        store_look(name, None)
-
-
-# Applies the settings to the secrets of a run's clients, one client after the other.
-
-
-@works_on(Run.Kind.SECRET_SETTINGS)
-def process_setting_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
-    """Apply the key and region settings to each item's client; return items that may succeed at another try."""
-    wanted = run.secret_settings or {}
-
-    def apply(client_id: int) -> tuple[Outcome, Message | None]:
-        return apply_settings(client_id=client_id, wanted=wanted, by=run.by, interactive=False)
-
-    return process_one_by_one(run, items, apply)

@@ -17,7 +17,7 @@ from migration.core.audit import AuditCode
 from migration.models import AuditEvent, Campaign, PhaseChange, Wave, WaveClient, Worker
 from migration.runs.items import Outcome
 from migration.runs.models import Run
-from migration.secrets.settings import NO_SECRET
+from migration.secrets.deletions import NO_SECRET
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_comparison, make_user
 from tests.migration.campaigns.shown import (

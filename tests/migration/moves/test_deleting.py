@@ -18,7 +18,7 @@ from migration.pushes.pushes import push
 from migration.runs import engine
 from migration.runs.items import Outcome
 from migration.runs.models import Run
-from migration.secrets.settings import (
+from migration.secrets.deletions import (
     DELETED_ALREADY,
     DELETED_ON,
     KEPT_MOVED_ON,

@@ -20,7 +20,7 @@ from migration.pushes.pushes import push
 from migration.pushes.resolutions import NotResolved, copy_to_aws, copy_to_postgres
 from migration.pushes.saves import NOTHING_SAVED, AdminSave, SaveRefusedError
 from migration.runs.items import Outcome
-from migration.secrets.settings import KEPT_AFTER_ERROR
+from migration.secrets.deletions import KEPT_AFTER_ERROR
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_user
 from tests.migration.core.aws_writes.calls import count_writes

@@ -27,7 +27,7 @@ from migration.pushes.pushes import MOVED_BY_RUN, push
 from migration.runs import engine
 from migration.runs.items import Outcome
 from migration.runs.models import Run
-from migration.secrets.settings import DELETED_ON
+from migration.secrets.deletions import DELETED_ON
 from nova_credentials import sentences as shared
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase

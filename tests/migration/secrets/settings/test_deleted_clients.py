@@ -11,7 +11,7 @@ from migration.doctor.site import examine_secret_settings
 from migration.models import AuditEvent, Secret
 from migration.pushes import pushes
 from migration.pushes.pushes import push
-from migration.secrets.settings import (
+from migration.secrets.deletions import (
     KEPT_NOT_OURS,
     NO_SECRET,
     schedule_deletion_for_deleted_clients,

@@ -11,7 +11,7 @@ from migration.core import mails
 from migration.core.mails import send_mail_to
 from migration.core.notices import DeliveryOutcome
 from migration.models import NoticeDelivery
-from migration.secrets.settings import NO_SECRET
+from migration.secrets.deletions import NO_SECRET
 from nova_admin.environment import NotifySettings
 from tests.factories import make_user
 from tests.migration.logins.tests.servers import Certificates
