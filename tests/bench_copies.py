@@ -73,7 +73,6 @@ def measure() -> bool:
         TableReader,
         list_places,
         make_needles,
-        open_own_connection,
     )
     from nova_credentials.phases import Phase
 
@@ -98,8 +97,7 @@ def measure() -> bool:
             if not table.name.startswith("history_"):
                 continue
             scanner = CopiedRowsScanner(needles, table.columns)
-            with open_own_connection() as own:
-                TableReader(own, table, scanner, lambda _part: None).read_table()
+            TableReader(table, scanner, lambda _part: None).read_table()
             size += scanner.bytes_read
             found += sum(scanner.rows_found.values())
         return size, time.perf_counter() - began, found

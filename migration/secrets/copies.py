@@ -1,4 +1,8 @@
-"""Searches NOVA's database for other places that hold a client's secret values."""
+"""Searches NOVA's database for copies of clients' secret values, and stores where they are.
+
+Values are held in memory alone: none is written, logged or shown. The file goes from a search to the values that it
+looks for, the places that it reads, how it reads them, and the forms in which a value may be written.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -20,7 +24,6 @@ from ahocorasick_rs import BytesAhoCorasick
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 from psycopg import sql
@@ -59,74 +62,261 @@ from nova_credentials.document import EXTRA_KEY, Layout
 from nova_credentials.phases import Phase
 from nova_credentials.tables import CREDENTIALS, LEGACY_CREDENTIALS
 
-# Lists the ways in which other programs write a text into JSON, addresses and code. Pure: knows no database.
+TELL_SECONDS = 1.0
+NO_SEARCH = 0  # the lease of storing one; no search has this id
 
 
-# Go and Django's `json_script` write these as \u003c and the like, whatever the encoding; Flask also the apostrophe.
-_HTML = (r"[<>&]", r"[<>&']")
-_HEXADECIMAL = re.compile(r"\\u[0-9a-f]{4}")
-_PERCENT = re.compile(r"%[0-9A-F]{2}")
+@dataclass(frozen=True)
+class SearchProgress:
+    """What a running search has read so far."""
+
+    table: str
+    tables_done: int
+    tables: int
+    part_of_table: float
+    bytes_read: int
+    seconds: float
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Return the bytes read per second since the first table was begun."""
+        return self.bytes_read / self.seconds if self.seconds else 0.0
 
 
-def list_escaped_forms(value: str) -> set[bytes]:
-    """Return the value in UTF-8 as it is, and as JSON, addresses, Python's `repr` and JSON in JSON hold it."""
-    plain = {value, *_list_code_forms(value), *_list_address_forms(value)}
-    in_json = {form for text in plain for form in list_json_forms(text)}
-    twice = {
-        _encode_json(_encode_json(value, inner), outer)
-        for inner in (False, True)
-        for outer in (False, True)
-    }
-    return {form for text in plain | in_json | twice if (form := _encode(text))}
+def search_copies(
+    *,
+    client_ids: Collection[int],
+    by: User | None = None,
+    tell: Callable[[SearchProgress], None] = lambda _progress: None,
+) -> CopySearch:
+    """Search for the values of these clients; return the stored result. `tell` is called about once a second."""
+    search = CopySearch.objects.create(by=by)
+    with hold_search(search.pk):
+        try:
+            return _do_search(search, client_ids, tell)
+        except BaseException:
+            with suppress(DatabaseError):  # then the lock is gone too, and others mark it
+                CopySearch.objects.mark_interrupted(search)
+            raise
 
 
-def list_json_forms(text: str) -> set[str]:
-    """Return every form of the text inside a JSON string: as PostgreSQL, Python, PHP and Go escape it."""
-    ascii_only = _encode_json(text, True)
-    forms = {
-        _encode_json(text, False),
-        ascii_only,
-        _HEXADECIMAL.sub(lambda found: r"\u" + found[0][2:].upper(), ascii_only),
-    }
-    for pattern in _HTML:
-        forms |= {re.sub(pattern, _escape_character, form) for form in forms}
-    return forms | {form.replace("/", r"\/") for form in forms}
+def carry_out_search(*, search_id: int) -> None:
+    """Do an open search from its beginning if no worker is at it; after its last try mark it interrupted."""
+    with hold_search(search_id) as held:
+        search = CopySearch.objects.open().filter(pk=search_id).first() if held else None
+        if search is None:
+            return
+        if search.tries and not search.may_begin_again:
+            CopySearch.objects.mark_interrupted(search)
+            return
+        everyone = all_clients().values_list("pk", flat=True)
+        _do_search(search, list(everyone), lambda _progress: None)
 
 
-def _list_code_forms(value: str) -> set[str]:
-    """Return the value as Python writes it between quotes of either kind."""
-    shown = repr(value)[1:-1]
-    return {shown, shown.replace(r"\'", "'"), re.sub(r"(?<!\\)'", r"\\'", shown)}
+def request_background_search(by: User) -> CopySearch | None:
+    """Store a search for a worker; None where another one is under way, also where two people ask at once.
+
+    One whose process is gone is not begun again: this one takes its place. So does it of one that shows no progress
+    though its lease is held: PostgreSQL learns late of a host that has lost its power.
+    """
+    settle_dead_searches(begin_again=False)
+    with transaction.atomic():
+        alone = hold_until_commit(LeaseKind.SEARCH, NO_SEARCH)
+        if not alone or not all(search.is_silent for search in CopySearch.objects.open()):
+            return None
+        return CopySearch.objects.create(by=by, in_background=True)
 
 
-def _list_address_forms(value: str) -> set[str]:
-    """Return the value as it stands in an address such as postgresql://user:password@host."""
-    as_sent = {
-        quote(value, safe="", errors="surrogatepass"),
-        quote(value, errors="surrogatepass"),
-        quote_plus(value, errors="surrogatepass"),
-    }
-    return as_sent | {_PERCENT.sub(lambda found: found[0].lower(), form) for form in as_sent}
+class DeadSearches(NamedTuple):
+    """The searches that were found without a process."""
+
+    interrupted: list[CopySearch]  # marked now
+    to_begin_again: list[CopySearch]  # or to queue once more, as their place in the queue was lost
 
 
-def _escape_character(found: re.Match[str]) -> str:
-    return f"\\u{ord(found[0]):04x}"
+def settle_dead_searches(*, begin_again: bool = True) -> DeadSearches:
+    """Mark the searches whose process is gone as interrupted, but for those that a worker may begin again.
+
+    Such a search has found out nothing. One that may begin again waits once more, and is returned for the queue;
+    without `begin_again` all are marked.
+    """
+    found = DeadSearches([], [])
+    for seen in CopySearch.objects.open().order_by("pk"):
+        if seen.is_presumably_queued:
+            continue  # not even its lease is tried: the worker that takes it now would leave it alone
+        with hold_search(seen.pk) as held:
+            # Read under the lease: it may have finished meanwhile.
+            search = CopySearch.objects.open().filter(pk=seen.pk).first() if held else None
+            if search is None or search.is_presumably_queued:
+                continue
+            if begin_again and search.may_begin_again:
+                search.started_at, search.seen_at = None, timezone.now()
+                search.save(update_fields=["started_at", "seen_at"])
+                found.to_begin_again.append(search)
+            elif CopySearch.objects.mark_interrupted(search):
+                found.interrupted.append(search)
+    return found
 
 
-def _encode_json(text: str, ascii_only: bool) -> str:
-    return json.dumps(text, ensure_ascii=ascii_only)[1:-1]
+@contextmanager
+def hold_search(search_id: int) -> Iterator[bool]:
+    """Hold the lease of a search until the block ends; gives False where another process holds it.
+
+    The session holds it, so that it ends with the process, however that ends.
+    """
+    with try_lease(LeaseKind.SEARCH, search_id, delete_row=True) as held:
+        yield held
 
 
-def _encode(text: str) -> bytes:
-    """Return the text in UTF-8, empty where UTF-8 can't hold it: PostgreSQL could not hold it either."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return b""
+def _do_search(
+    search: CopySearch, client_ids: Collection[int], tell: Callable[[SearchProgress], None]
+) -> CopySearch:
+    search.started_at = search.seen_at = began = timezone.now()
+    search.clients, search.tries = len(client_ids), search.tries + 1
+    # A try begins with the first table again, whatever the one before had read.
+    search.bytes_read = search.tables_done = search.tables = 0
+    search.save()
+
+    def record_progress(progress: SearchProgress) -> None:
+        CopySearch.objects.filter(pk=search.pk).update(
+            seen_at=timezone.now(),
+            bytes_read=progress.bytes_read,
+            tables_done=progress.tables_done,
+            tables=progress.tables,
+        )
+        tell(progress)
+
+    def note_progress() -> None:
+        CopySearch.objects.filter(pk=search.pk).update(seen_at=timezone.now())
+
+    note_rows(client_ids)
+    clients = gather_values_and_note_purged(client_ids, sm=secrets_manager(), tell=note_progress)
+    done = _Search(make_needles(clients), record_progress)
+    with connection.cursor() as cursor:
+        tables, done.unsearched = list_places(cursor)
+    CopySearch.objects.filter(pk=search.pk).update(tables=len(tables))
+    for number, table in enumerate(tables):
+        done.search_table(table, number, len(tables))
+    search.tables = search.tables_done = len(tables)
+    search.bytes_read = done.bytes_read
+    _store_result(search, began, clients, done)
+    CopySearch.objects.forget_old()
+    return search
 
 
-# Gathers clients' secret values, present and former, from the tables and from AWS. Stores and logs none of them.
+class _Search:
+    """One pass over the tables, with what was found and what was not looked at."""
 
+    def __init__(self, needles: Needles, tell: Callable[[SearchProgress], None]) -> None:
+        self.needles, self.tell = needles, tell
+        self.found: Counter[tuple[int, str, str]] = Counter()  # by client, table, column
+        # Also by table: in NOVA's legacy table, and in any other.
+        self.values_in_legacy: set[str] = set()
+        self.values_in_copies: set[str] = set()
+        self.unsearched: list[UnsearchedPlace] = []
+        self.bytes_read = 0
+        self.began = self.told = time.monotonic()
+
+    def search_table(self, table: Table, number: int, tables: int) -> None:
+        scanner = CopiedRowsScanner(self.needles, table.columns)
+        now = SearchProgress(table.full_name, number, tables, 0.0, 0, 0.0)
+
+        def tell(part: float) -> None:
+            if time.monotonic() - self.told >= TELL_SECONDS:
+                self.told = time.monotonic()
+                read, took = self.bytes_read + scanner.bytes_read, self.told - self.began
+                self.tell(replace(now, part_of_table=part, bytes_read=read, seconds=took))
+
+        tell(0.0)
+        try:
+            TableReader(table, scanner, tell).read_table()
+        except UnsearchedError as error:
+            self.unsearched.append(
+                UnsearchedPlace(place=table.full_name, reason=error.reason, detail=error.detail)
+            )
+        self.bytes_read += scanner.bytes_read
+        for (client_id, column), rows in scanner.rows_found.items():
+            self.found[client_id, table.full_name, column] += rows
+        is_legacy = table.full_name == LEGACY_CREDENTIALS
+        values = self.values_in_legacy if is_legacy else self.values_in_copies
+        values |= scanner.values_found
+
+
+def _store_result(
+    search: CopySearch, began: datetime, clients: list[ClientValues], done: _Search
+) -> None:
+    """Store everything at once: a search that is killed before has found out nothing."""
+    slugs = {client.client_id: client.slug for client in clients}
+    rows_found = Counter[int]()
+    for (client_id, _table, _column), rows in done.found.items():
+        rows_found[client_id] += rows
+    everywhere = len(done.unsearched)
+    own = {client.client_id: _list_unknown_values(client) for client in clients}
+    found_values = list(_list_found_values(clients, done))
+    with transaction.atomic():
+        search.finish()
+        FoundCopy.objects.bulk_create(
+            FoundCopy(
+                search=search,
+                client_id=client_id,
+                slug=slugs[client_id],
+                table=table,
+                column=column,
+                rows=rows,
+            )
+            for (client_id, table, column), rows in done.found.items()
+        )
+        places = [*done.unsearched, *(place for of_client in own.values() for place in of_client)]
+        for place in places:
+            place.search = search
+        UnsearchedPlace.objects.bulk_create(places)
+        SearchedClient.objects.bulk_create(
+            SearchedClient(
+                search=search,
+                client_id=client.client_id,
+                slug=client.slug,
+                searched_at=began,
+                rows_found=rows_found[client.client_id],
+                not_looked_at=everywhere + len(own[client.client_id]),
+            )
+            for client in clients
+        )
+        KnownValue.objects.mark_found_elsewhere(found_values)
+
+
+def _list_found_values(clients: list[ClientValues], done: _Search) -> Iterator[FoundValue]:
+    """Yield the values that were found elsewhere, of each client that has them."""
+    in_all_rows = {value for client in _read_all_rows() for value in client.in_rows}
+    for client in clients:
+        # What its own rows hold is noted of them.
+        in_tables = (client.values - client.in_rows) & in_all_rows
+        for value in client.values & (done.values_in_copies | done.values_in_legacy) | in_tables:
+            yield FoundValue(
+                client.client_id,
+                make_fingerprint(client.client_id, value),
+                in_copy=value in done.values_in_copies,
+                in_legacy=value in done.values_in_legacy,
+                in_tables=value in in_tables,
+            )
+
+
+def _list_unknown_values(client: ClientValues) -> list[UnsearchedPlace]:
+    """List the values of one client that were not looked for."""
+    unknown = [(name, UnsearchedReason.SECRET_UNREAD, code) for name, code in client.unread.items()]
+    unknown += [(source, UnsearchedReason.SHORT_VALUE, "") for source in sorted(client.short)]
+    return [
+        UnsearchedPlace(
+            client_id=client.client_id,
+            slug=client.slug,
+            place=place,
+            reason=reason,
+            detail=detail,
+        )
+        for place, reason, detail in unknown
+    ]
+
+
+# The values: of the rows and of AWS, present and former.
 
 # The keys of a document under which secret values stand, at any depth.
 SECRET_KEYS = {get_secret_value_key(credential_type) for credential_type in CredentialType}
@@ -191,27 +381,23 @@ def gather_values_and_note_purged(
 def find_slugs_by_postgres_value() -> dict[str, str]:
     """Return value -> slug of a client that is read from PostgreSQL and has it in its rows."""
     found: dict[str, str] = {}
-    wanted = list(all_clients().values_list("pk", flat=True))
-    for start in range(0, len(wanted), CLIENTS_AT_ONCE):
-        for _client, client in _read_rows(wanted[start : start + CLIENTS_AT_ONCE]):
-            if not client.phase.aws_is_authority:
-                found |= dict.fromkeys(client.values, client.slug)
-    return found
-
-
-def list_values_in_all_rows() -> set[str]:
-    """Return the secret values of at least SHORTEST_VALUE characters in the rows of all clients."""
-    found: set[str] = set()
-    wanted = list(all_clients().values_list("pk", flat=True))
-    for start in range(0, len(wanted), CLIENTS_AT_ONCE):
-        rows = _read_rows(wanted[start : start + CLIENTS_AT_ONCE])
-        found.update(*(client.in_rows for _client, client in rows))
+    for client in _read_all_rows():
+        if not client.phase.aws_is_authority:
+            found |= dict.fromkeys(client.values, client.slug)
     return found
 
 
 def list_searchable_values(client_id: int) -> set[str]:
     """Return the secret values of at least SHORTEST_VALUE characters in the client's rows."""
     return {value for _client, client in _read_rows([client_id]) for value in client.values}
+
+
+def _read_all_rows() -> Iterator[ClientValues]:
+    """Yield the values in the rows of each client."""
+    wanted = list(all_clients().values_list("pk", flat=True))
+    for start in range(0, len(wanted), CLIENTS_AT_ONCE):
+        for _client, values in _read_rows(wanted[start : start + CLIENTS_AT_ONCE]):
+            yield values
 
 
 def _read_rows(client_ids: list[int]) -> Iterator[tuple[Client, ClientValues]]:
@@ -335,7 +521,7 @@ def _pick_texts(entry: Mapping[str, object], keys: Collection[str]) -> Iterator[
             yield value
 
 
-# Lists the tables and columns of NOVA's database that can hold a copy of a secret value. Reads catalogues only.
+# The places: tables and columns of NOVA's database that can hold a value. Reads catalogues only.
 
 OWN_SCHEMAS = ("nova_admin",)
 MOST_DETAIL = 200
@@ -401,8 +587,7 @@ class Table(NamedTuple):
         return f"{self.schema}.{self.name}"
 
 
-@dataclass(frozen=True)
-class Places:
+class Places(NamedTuple):
     """The tables to search, and the places that can't be."""
 
     tables: list[Table]
@@ -455,7 +640,10 @@ def list_places(cursor: CursorWrapper) -> Places:
     for columns in by_table.values():
         contents = {column: _judge_type(column.type_oid, types) for column in columns}
         unsearched += _list_unsearched(contents)
-        if names := tuple(c.name for c, content in contents.items() if _is_read(c, content)):
+        if _find_reason_of_table(columns[0]):
+            continue
+        searched = [c for c, content in contents.items() if content == Searchability.SEARCHED]
+        if names := tuple(column.name for column in searched if column.may_read):
             tables.append(Table(columns[0].table_oid, columns[0].schema, columns[0].table, names))
     cursor.execute(LARGE_OBJECTS)
     if cursor.fetchone()[0]:
@@ -463,12 +651,8 @@ def list_places(cursor: CursorWrapper) -> Places:
     return Places(tables, unsearched)
 
 
-def _is_read(column: _Column, content: Searchability) -> bool:
-    whole = _find_reason_of_table(column) is None
-    return whole and column.may_read and content == Searchability.SEARCHED
-
-
 def _find_reason_of_table(column: _Column) -> UnsearchedReason | None:
+    """Say why the whole table of the column is not searched; None where it is."""
     if column.is_other_session:
         return UnsearchedReason.OTHER_SESSION
     if column.kind == "f":
@@ -512,7 +696,7 @@ def _judge_type(oid: int, types: dict[int, _Type]) -> Searchability:
     return Searchability.HARMLESS if own_harmless or found.kind == "e" else Searchability.UNSEARCHED
 
 
-# Looks for many secret values at once in the rows that COPY sends in its binary form. Knows no database.
+# The scanner: looks for many values at once in the rows that COPY sends in its binary form. Knows no database.
 
 BLOCK_BYTES = 256 * 1024
 # The binary form of COPY begins with a signature, flags and the length of an extension, and ends with this row.
@@ -636,11 +820,7 @@ class CopiedRowsScanner:
         return starts
 
 
-# Reads the tables of NOVA's database from one snapshot each, in pieces that hold no lock for long. Writes nothing.
-#
-# A piece locks its table against being rebuilt or replaced, makes sure that it still is the table that was listed, and
-# lets it go again: a statement of NOVA's that alters the table waits for one piece only. Nobody's code runs: a view in
-# place of the table would be noticed.
+# The reader: copies the rows of a table to a scanner. Writes nothing.
 
 FIRST_PIECE_PAGES, MOST_PAGES = 64, 1 << 16
 # The size of a piece is doubled or halved to stay between these.
@@ -666,21 +846,15 @@ class UnsearchedError(Exception):
         self.reason, self.detail = reason, detail
 
 
-@contextmanager
-def open_own_connection() -> Iterator[BaseDatabaseWrapper]:
-    """Connect once more, as a snapshot is kept open while the progress is stored."""
-    own = connection.copy()
-    try:
-        yield own
-    finally:
-        own.close()
-
-
 @dataclass
 class TableReader:
-    """Reads one table for one scanner."""
+    """Reads one table from one snapshot for one scanner, in pieces that hold no lock for long.
 
-    own: BaseDatabaseWrapper
+    A piece locks the table against being rebuilt or replaced, makes sure that it still is the table that was listed,
+    and lets it go again: a statement of NOVA's that alters the table waits for one piece only. Nobody's code runs: a
+    view in place of the table would be noticed.
+    """
+
     table: Table
     scanner: CopiedRowsScanner
     tell: Callable[[float], None]  # how much of the table was read, up to 1
@@ -688,7 +862,8 @@ class TableReader:
     def read_table(self) -> None:
         """Read the whole table; raises `UnsearchedError` where that failed."""
         failed: UnsearchedError | None = None
-        with self.own.cursor() as cursor:
+        # A snapshot is kept open while the progress is stored, and a broken connection fails one table only.
+        with closing(connection.copy()) as own, own.cursor() as cursor:
             try:
                 cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
                 cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
@@ -700,7 +875,7 @@ class TableReader:
                     UnsearchedReason.READ_FAILED, getattr(error.__cause__, "sqlstate", None) or ""
                 )
             finally:
-                if self.own.connection and not self.own.connection.closed:
+                if own.connection and not own.connection.closed:
                     cursor.execute("ROLLBACK")
         if failed:  # raised out here: no error of the database stays in the chain
             raise failed
@@ -764,7 +939,7 @@ class TableReader:
             first=sql.Literal(f"({first},0)"),
             end=sql.Literal(f"({end},0)"),
         )
-        with self.own.wrap_database_errors, cursor.cursor.copy(piece) as copy:
+        with cursor.db.wrap_database_errors, cursor.cursor.copy(piece) as copy:
             for message in copy:
                 self.scanner.add_message(message)
 
@@ -773,268 +948,62 @@ class TableReader:
         return sql.Identifier(self.table.schema, self.table.name)
 
 
-# Finds searches for copies whose process is gone: each holds a lease that ends with its process, however that ends.
-#
-# Such a search has found out nothing. A worker begins it again, or it is marked as interrupted. Knows no queue.
+# The forms in which other programs write a text into JSON, addresses and code. Pure: knows no database.
 
-NO_SEARCH = 0  # the lease of storing one; no search has this id
-
-
-class DeadSearches(NamedTuple):
-    """The searches that were found without a process."""
-
-    interrupted: list[CopySearch]  # marked now
-    to_begin_again: list[CopySearch]  # or to queue once more, as their place in the queue was lost
+# Go and Django's `json_script` write these as \u003c and the like, whatever the encoding; Flask also the apostrophe.
+_HTML = (r"[<>&]", r"[<>&']")
+_HEXADECIMAL = re.compile(r"\\u[0-9a-f]{4}")
+_PERCENT = re.compile(r"%[0-9A-F]{2}")
 
 
-@contextmanager
-def hold_search(search_id: int) -> Iterator[bool]:
-    """Hold the lease of a search until the block ends; gives False where another process holds it.
-
-    The session holds it, so that it ends with the process.
-    """
-    with try_lease(LeaseKind.SEARCH, search_id, delete_row=True) as held:
-        yield held
-
-
-def request_background_search(by: User) -> CopySearch | None:
-    """Store a search for a worker; None where another one is under way, also where two people ask at once.
-
-    One whose process is gone is not begun again: this one takes its place. So does it of one that shows no progress
-    though its lease is held: PostgreSQL learns late of a host that has lost its power.
-    """
-    settle_dead_searches(begin_again=False)
-    with transaction.atomic():
-        alone = hold_until_commit(LeaseKind.SEARCH, NO_SEARCH)
-        if not alone or not all(search.is_silent for search in CopySearch.objects.open()):
-            return None
-        return CopySearch.objects.create(by=by, in_background=True)
+def list_escaped_forms(value: str) -> set[bytes]:
+    """Return the value in UTF-8 as it is, and as JSON, addresses, Python's `repr` and JSON in JSON hold it."""
+    plain = {value, *_list_code_forms(value), *_list_address_forms(value)}
+    in_json = {form for text in plain for form in _list_json_forms(text)}
+    twice = {
+        _encode_json(_encode_json(value, inner), outer)
+        for inner in (False, True)
+        for outer in (False, True)
+    }
+    return {form for text in plain | in_json | twice if (form := _encode(text))}
 
 
-def settle_dead_searches(*, begin_again: bool = True) -> DeadSearches:
-    """Mark the searches whose process is gone as interrupted, but for those that a worker may begin again.
-
-    Those wait once more, and are returned for the queue; without `begin_again` all are marked.
-    """
-    found = DeadSearches([], [])
-    for seen in CopySearch.objects.open().order_by("pk"):
-        if seen.is_presumably_queued:
-            continue  # not even its lease is tried: the worker that takes it now would leave it alone
-        with hold_search(seen.pk) as held:
-            # Read under the lease: it may have finished meanwhile.
-            search = CopySearch.objects.open().filter(pk=seen.pk).first() if held else None
-            if search is None or search.is_presumably_queued:
-                continue
-            if begin_again and search.may_begin_again:
-                search.started_at, search.seen_at = None, timezone.now()
-                search.save(update_fields=["started_at", "seen_at"])
-                found.to_begin_again.append(search)
-            elif CopySearch.objects.mark_interrupted(search):
-                found.interrupted.append(search)
-    return found
+def _list_json_forms(text: str) -> set[str]:
+    """Return every form of the text inside a JSON string: as PostgreSQL, Python, PHP and Go escape it."""
+    ascii_only = _encode_json(text, True)
+    forms = {
+        _encode_json(text, False),
+        ascii_only,
+        _HEXADECIMAL.sub(lambda found: r"\u" + found[0][2:].upper(), ascii_only),
+    }
+    for pattern in _HTML:
+        forms |= {re.sub(pattern, lambda found: f"\\u{ord(found[0]):04x}", form) for form in forms}
+    return forms | {form.replace("/", r"\/") for form in forms}
 
 
-# Searches NOVA's database for copies of secret values, and stores where they are. Writes no value anywhere.
-
-TELL_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class SearchProgress:
-    """What a running search has read so far."""
-
-    table: str
-    tables_done: int
-    tables: int
-    part_of_table: float
-    bytes_read: int
-    seconds: float
-
-    @property
-    def bytes_per_second(self) -> float:
-        """Return the bytes read per second since the first table was begun."""
-        return self.bytes_read / self.seconds if self.seconds else 0.0
+def _list_code_forms(value: str) -> set[str]:
+    """Return the value as Python writes it between quotes of either kind."""
+    shown = repr(value)[1:-1]
+    return {shown, shown.replace(r"\'", "'"), re.sub(r"(?<!\\)'", r"\\'", shown)}
 
 
-class _Search:
-    """One pass over the tables, with what was found and what was not looked at."""
-
-    def __init__(self, needles: Needles, tell: Callable[[SearchProgress], None]) -> None:
-        self.needles, self.tell = needles, tell
-        self.found: Counter[tuple[int, str, str]] = Counter()  # by client, table, column
-        # Also by table: in NOVA's legacy table, and in any other.
-        self.values_in_legacy: set[str] = set()
-        self.values_in_copies: set[str] = set()
-        self.unsearched: list[UnsearchedPlace] = []
-        self.bytes_read = 0
-        self.began = self.told = time.monotonic()
-
-    def search_all(self, places: Places) -> None:
-        self.unsearched += places.unsearched
-        for number, table in enumerate(places.tables):
-            self._search_table(table, number, len(places.tables))
-
-    def _search_table(self, table: Table, number: int, tables: int) -> None:
-        scanner = CopiedRowsScanner(self.needles, table.columns)
-        now = SearchProgress(table.full_name, number, tables, 0.0, 0, 0.0)
-
-        def tell(part: float) -> None:
-            if time.monotonic() - self.told >= TELL_SECONDS:
-                self.told = time.monotonic()
-                read, took = self.bytes_read + scanner.bytes_read, self.told - self.began
-                self.tell(replace(now, part_of_table=part, bytes_read=read, seconds=took))
-
-        tell(0.0)
-        try:
-            # A connection for each table: a broken one fails that table only.
-            with open_own_connection() as own:
-                TableReader(own, table, scanner, tell).read_table()
-        except UnsearchedError as error:
-            self.unsearched.append(
-                UnsearchedPlace(place=table.full_name, reason=error.reason, detail=error.detail)
-            )
-        self.bytes_read += scanner.bytes_read
-        for (client_id, column), rows in scanner.rows_found.items():
-            self.found[client_id, table.full_name, column] += rows
-        is_legacy = table.full_name == LEGACY_CREDENTIALS
-        values = self.values_in_legacy if is_legacy else self.values_in_copies
-        values |= scanner.values_found
+def _list_address_forms(value: str) -> set[str]:
+    """Return the value as it stands in an address such as postgresql://user:password@host."""
+    as_sent = {
+        quote(value, safe="", errors="surrogatepass"),
+        quote(value, errors="surrogatepass"),
+        quote_plus(value, errors="surrogatepass"),
+    }
+    return as_sent | {_PERCENT.sub(lambda found: found[0].lower(), form) for form in as_sent}
 
 
-def search_copies(
-    *,
-    client_ids: Collection[int],
-    by: User | None = None,
-    tell: Callable[[SearchProgress], None] = lambda _progress: None,
-) -> CopySearch:
-    """Search for the values of these clients; return the stored result. `tell` is called about once a second."""
-    search = CopySearch.objects.create(by=by)
-    with hold_search(search.pk):
-        try:
-            return _do_search(search, client_ids, tell)
-        except BaseException:
-            with suppress(DatabaseError):  # then the lock is gone too, and others mark it
-                CopySearch.objects.mark_interrupted(search)
-            raise
+def _encode_json(text: str, ascii_only: bool) -> str:
+    return json.dumps(text, ensure_ascii=ascii_only)[1:-1]
 
 
-def carry_out_search(*, search_id: int) -> None:
-    """Do an open search from its beginning if no worker is at it; after its last try mark it interrupted."""
-    with hold_search(search_id) as held:
-        search = CopySearch.objects.open().filter(pk=search_id).first() if held else None
-        if search is None:
-            return
-        if search.tries and not search.may_begin_again:
-            CopySearch.objects.mark_interrupted(search)
-            return
-        everyone = all_clients().values_list("pk", flat=True)
-        _do_search(search, list(everyone), lambda _progress: None)
-
-
-def _do_search(
-    search: CopySearch, client_ids: Collection[int], tell: Callable[[SearchProgress], None]
-) -> CopySearch:
-    search.started_at = search.seen_at = began = timezone.now()
-    search.clients, search.tries = len(client_ids), search.tries + 1
-    # A try begins with the first table again, whatever the one before had read.
-    search.bytes_read = search.tables_done = search.tables = 0
-    search.save()
-
-    def record_progress(progress: SearchProgress) -> None:
-        CopySearch.objects.filter(pk=search.pk).update(
-            seen_at=timezone.now(),
-            bytes_read=progress.bytes_read,
-            tables_done=progress.tables_done,
-            tables=progress.tables,
-        )
-        tell(progress)
-
-    def note_progress() -> None:
-        CopySearch.objects.filter(pk=search.pk).update(seen_at=timezone.now())
-
-    note_rows(client_ids)
-    clients = gather_values_and_note_purged(client_ids, sm=secrets_manager(), tell=note_progress)
-    done = _Search(make_needles(clients), record_progress)
-    with connection.cursor() as cursor:
-        places = list_places(cursor)
-    CopySearch.objects.filter(pk=search.pk).update(tables=len(places.tables))
-    done.search_all(places)
-    search.tables = search.tables_done = len(places.tables)
-    search.bytes_read = done.bytes_read
-    _store_result(search, began, clients, done)
-    CopySearch.objects.forget_old()
-    return search
-
-
-def _store_result(
-    search: CopySearch, began: datetime, clients: list[ClientValues], done: _Search
-) -> None:
-    """Store everything at once: a search that is killed before has found out nothing."""
-    slugs = {client.client_id: client.slug for client in clients}
-    rows_found = Counter[int]()
-    for (client_id, _table, _column), rows in done.found.items():
-        rows_found[client_id] += rows
-    everywhere = len(done.unsearched)
-    own = {client.client_id: _list_unknown_values(client) for client in clients}
-    found_values = list(_list_found_values(clients, done))
-    with transaction.atomic():
-        search.finish()
-        FoundCopy.objects.bulk_create(
-            FoundCopy(
-                search=search,
-                client_id=client_id,
-                slug=slugs[client_id],
-                table=table,
-                column=column,
-                rows=rows,
-            )
-            for (client_id, table, column), rows in done.found.items()
-        )
-        places = [*done.unsearched, *(place for of_client in own.values() for place in of_client)]
-        for place in places:
-            place.search = search
-        UnsearchedPlace.objects.bulk_create(places)
-        SearchedClient.objects.bulk_create(
-            SearchedClient(
-                search=search,
-                client_id=client.client_id,
-                slug=client.slug,
-                searched_at=began,
-                rows_found=rows_found[client.client_id],
-                not_looked_at=everywhere + len(own[client.client_id]),
-            )
-            for client in clients
-        )
-        KnownValue.objects.mark_found_elsewhere(found_values)
-
-
-def _list_found_values(clients: list[ClientValues], done: _Search) -> Iterator[FoundValue]:
-    """Yield the values that were found elsewhere, of each client that has them."""
-    in_all_rows = list_values_in_all_rows()
-    for client in clients:
-        # What its own rows hold is noted of them.
-        in_tables = (client.values - client.in_rows) & in_all_rows
-        for value in client.values & (done.values_in_copies | done.values_in_legacy) | in_tables:
-            yield FoundValue(
-                client.client_id,
-                make_fingerprint(client.client_id, value),
-                in_copy=value in done.values_in_copies,
-                in_legacy=value in done.values_in_legacy,
-                in_tables=value in in_tables,
-            )
-
-
-def _list_unknown_values(client: ClientValues) -> list[UnsearchedPlace]:
-    """List the values of one client that were not looked for."""
-    unknown = [(name, UnsearchedReason.SECRET_UNREAD, code) for name, code in client.unread.items()]
-    unknown += [(source, UnsearchedReason.SHORT_VALUE, "") for source in sorted(client.short)]
-    return [
-        UnsearchedPlace(
-            client_id=client.client_id,
-            slug=client.slug,
-            place=place,
-            reason=reason,
-            detail=detail,
-        )
-        for place, reason, detail in unknown
-    ]
+def _encode(text: str) -> bytes:
+    """Return the text in UTF-8, empty where UTF-8 can't hold it: PostgreSQL could not hold it either."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return b""

@@ -1,4 +1,4 @@
-"""Pages of searches for copies and what they found."""
+"""The pages of searches for copies: each client's newest result, the searches, and the commands that redact."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from django.contrib import messages
-from django.core.paginator import Page, Paginator
+from django.core.paginator import Paginator
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -42,184 +42,18 @@ from migration.secrets.redaction import CODE_TABLES, CREDENTIAL_TABLES, DEFAULT_
 from migration.templatetags.migration_pages import make_label, time_ago
 from nova_credentials.phases import Phase
 
-# Writes the commands that redact the copies of some clients, ready to be pasted into a shell. Reads phases only.
-
-
-# Names without a character that a shell would take for something else.
-PLAIN_SLUG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-PLAIN_COLUMN = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*){2}")
-
-
-@dataclass
-class RedactionCommandLines:
-    """The `find_copies --redact` commands for the clients on a page; "" where there is nothing to replace."""
-
-    # Of executions, where only those that have ended are changed.
-    history: str = ""
-    # Of other tables, where no state says which rows NOVA is done with.
-    others: str = ""
-    # Clients with copies that are still read from PostgreSQL, with their phase.
-    too_early: list[tuple[str, str]] = field(default_factory=list)
-    # Slug and column of what could be replaced but is in no command, for a name that a shell would not take as it is.
-    unwritten: list[tuple[str, str]] = field(default_factory=list)
-
-    @property
-    def say_something(self) -> bool:
-        """Say whether anything of the page can be replaced, now or later."""
-        return bool(self.history or self.others or self.too_early or self.unwritten)
-
-
-def write_redaction_commands(found: Collection[FoundCopy]) -> RedactionCommandLines:
-    """Return the commands that replace what was found, as far as it may be replaced, in one query."""
-    ids = {copy.client_id for copy in found}
-    phases = dict(ClientMigration.objects.filter(pk__in=ids).values_list("pk", "phase"))
-    early, history, others, unwritten = {}, [], [], []
-    for copy in found:
-        phase = Phase(phases.get(copy.client_id, Phase.POSTGRES))
-        if not phase.aws_is_authority:
-            early[copy.slug] = str(PhaseChoices(phase).label)
-        elif copy.table in (*CODE_TABLES, *CREDENTIAL_TABLES):
-            continue
-        elif not _can_be_pasted(copy):
-            unwritten.append((copy.slug, _name_column(copy)))
-        elif _name_column(copy) in DEFAULT_COLUMNS:
-            history.append(copy)
-        else:
-            others.append(copy)
-    return RedactionCommandLines(
-        _write_command(history), _write_command(others), sorted(early.items()), sorted(unwritten)
-    )
-
-
-def _can_be_pasted(copy: FoundCopy) -> bool:
-    """Say whether a shell takes both names as they are: nobody pastes what others wrote."""
-    return bool(PLAIN_SLUG.fullmatch(copy.slug) and PLAIN_COLUMN.fullmatch(_name_column(copy)))
-
-
-def _name_column(copy: FoundCopy) -> str:
-    return f"{copy.table}.{copy.column}"
-
-
-def _write_command(found: Collection[FoundCopy]) -> str:
-    if not found:
-        return ""
-    slugs = sorted({copy.slug for copy in found})
-    columns = sorted({_name_column(copy) for copy in found})
-    return f"python manage.py find_copies {' '.join(slugs)} --redact --column {' '.join(columns)}"
-
-
-# Loads the newest search for copies of each client, one page of clients at a time, in a fixed number of queries.
-
+SEARCH_PERMISSION = "migration.add_copysearch"
 CLIENTS_A_PAGE = 50
 REDACTIONS_SHOWN = 20
-
-
-@dataclass(frozen=True)
-class ClientCopies:
-    """One client in its newest search: the columns with copies, and what was not looked at."""
-
-    client_id: int
-    slug: str
-    searched_at: datetime
-    search_id: int
-    found: list[FoundCopy]
-    # Of this client alone.
-    unknown: list[UnsearchedPlace]
-    # The number of places that were not looked at for any client.
-    unsearched: int
-
-    @property
-    def is_proven_clean(self) -> bool:
-        """Say whether nothing was found and nothing left unlooked at."""
-        return not (self.found or self.unknown or self.unsearched)
-
-
-@dataclass(frozen=True)
-class CopiesReport:
-    """Everything that the page *Copies* shows."""
-
-    page: Page[SearchedClient]
-    clients: list[ClientCopies]
-    with_copies: int
-    clean: int
-    # Nothing was found, but something was not looked at.
-    uncertain: int
-    never_searched: int
-    newest: CopySearch | None
-    redactions: list[Redaction]
-    commands: RedactionCommandLines
-
-
-def load_copies_report(page_number: str | None) -> CopiesReport:
-    """Load one page of the report, in nine queries."""
-    present = SearchedClient.objects.filter(client__in=Client.objects.values("pk"))
-    newest = SearchedClient.objects.filter(pk__in=present.newest_of_each_client().values("pk"))
-    counts = newest.aggregate(
-        all=Count("pk"),
-        with_copies=Count("pk", filter=Q(rows_found__gt=0)),
-        clean=Count("pk", filter=Q(rows_found=0, not_looked_at=0)),
-    )
-    paginator = Paginator(newest.order_by("-rows_found", "-not_looked_at", "slug"), CLIENTS_A_PAGE)
-    paginator.count = counts["all"]
-    page = paginator.get_page(page_number)
-    clients = _load_clients(list(page.object_list))
-    return CopiesReport(
-        page=page,
-        clients=clients,
-        commands=write_redaction_commands([copy for row in clients for copy in row.found]),
-        with_copies=counts["with_copies"],
-        clean=counts["clean"],
-        uncertain=counts["all"] - counts["with_copies"] - counts["clean"],
-        never_searched=Client.objects.count() - counts["all"],
-        newest=CopySearch.objects.first(),
-        redactions=list(Redaction.objects.all()[:REDACTIONS_SHOWN]),
-    )
-
-
-def load_clients_at_risk(
-    search: CopySearch, page_number: str | None
-) -> tuple[Page[SearchedClient], list[ClientCopies]]:
-    """Load one page of the clients of one search that have copies, or values that were not looked for."""
-    at_risk = search.searched_clients.filter(
-        Q(rows_found__gt=0) | Q(client_id__in=search.unsearched_places.values("client_id"))
-    )
-    page = Paginator(at_risk.order_by("slug", "pk"), CLIENTS_A_PAGE).get_page(page_number)
-    return page, _load_clients(list(page.object_list))
-
-
-def _load_clients(rows: list[SearchedClient]) -> list[ClientCopies]:
-    searches, clients = {row.search_id for row in rows}, {row.client_id for row in rows}
-    found: dict[tuple[int, int], list[FoundCopy]] = {}
-    for copy in FoundCopy.objects.filter(search_id__in=searches, client_id__in=clients):
-        found.setdefault((copy.search_id, copy.client_id), []).append(copy)
-    unknown: dict[tuple[int, int | None], list[UnsearchedPlace]] = {}
-    # Of places for every client only the number is shown here, and `not_looked_at` has it.
-    for place in UnsearchedPlace.objects.filter(search_id__in=searches, client_id__in=clients):
-        unknown.setdefault((place.search_id, place.client_id), []).append(place)
-    return [
-        ClientCopies(
-            client_id=row.client_id,
-            slug=row.slug,
-            searched_at=row.searched_at,
-            search_id=row.search_id,
-            found=found.get((row.search_id, row.client_id), []),
-            unknown=(own := unknown.get((row.search_id, row.client_id), [])),
-            unsearched=row.not_looked_at - len(own),
-        )
-        for row in rows
-    ]
-
-
-# Copies of secret values in NOVA's database: the page of each client's newest search, and the searches.
-
-
 # Tone and icon of each state; one that reads shows how far it is.
 STATE_LOOKS = {
     SearchState.FINISHED: ("success", "check"),
     SearchState.INTERRUPTED: ("danger", "error"),
     SearchState.WAITING: ("info", "hourglass"),
 }
-SEARCH_PERMISSION = "migration.add_copysearch"
+# Names without a character that a shell would take for something else.
+PLAIN_SLUG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+PLAIN_COLUMN = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*){2}")
 
 
 class CopiesView(AdminView):
@@ -232,16 +66,34 @@ class CopiesView(AdminView):
         return gettext("Copies")
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        may = request.user.has_perm
-        report = load_copies_report(request.GET.get("page"))
+        """Show one page of clients, in nine queries."""
+        present = SearchedClient.objects.filter(client__in=Client.objects.values("pk"))
+        newest = SearchedClient.objects.filter(pk__in=present.newest_of_each_client().values("pk"))
+        counts = newest.aggregate(
+            all=Count("pk"),
+            with_copies=Count("pk", filter=Q(rows_found__gt=0)),
+            clean=Count("pk", filter=Q(rows_found=0, not_looked_at=0)),
+        )
+        ordered = newest.order_by("-rows_found", "-not_looked_at", "slug")
+        paginator = Paginator(ordered, CLIENTS_A_PAGE)
+        paginator.count = counts["all"]
+        page = paginator.get_page(request.GET.get("page"))
+        clients = _load_clients(list(page.object_list))
+        search = CopySearch.objects.first()
         context = self.get_context_data(
-            report=report,
-            page=report.page,
-            clients=report.clients,
-            search=report.newest,
-            search_badge=make_search_badge(report.newest) if report.newest else "",
-            may_search=may(SEARCH_PERMISSION),
-            may_view_clients=may("credentials.view_client"),
+            page=page,
+            clients=clients,
+            commands=write_redaction_commands([copy for row in clients for copy in row.found]),
+            with_copies=counts["with_copies"],
+            clean=counts["clean"],
+            # Nothing was found, but something was not looked at.
+            uncertain=counts["all"] - counts["with_copies"] - counts["clean"],
+            never_searched=Client.objects.count() - counts["all"],
+            redactions=list(Redaction.objects.all()[:REDACTIONS_SHOWN]),
+            search=search,
+            search_badge=make_search_badge(search) if search else "",
+            may_search=request.user.has_perm(SEARCH_PERMISSION),
+            may_view_clients=request.user.has_perm("credentials.view_client"),
         )
         return self.render_to_response(context)
 
@@ -257,13 +109,18 @@ class CopySearchView(ObjectView[CopySearch]):
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         search = self.original
-        page, clients = load_clients_at_risk(search, self.request.GET.get("page"))
+        # The clients that have copies, or values that were not looked for.
+        at_risk = search.searched_clients.filter(
+            Q(rows_found__gt=0) | Q(client_id__in=search.unsearched_places.values("client_id"))
+        )
+        paginator = Paginator(at_risk.order_by("slug", "pk"), CLIENTS_A_PAGE)
+        page = paginator.get_page(self.request.GET.get("page"))
         return super().get_context_data(
             search=search,
             search_badge=make_search_badge(search),
             most_tries=MOST_SEARCH_TRIES,
             page=page,
-            clients=clients,
+            clients=_load_clients(list(page.object_list)),
             unsearched=list(search.unsearched_places.filter(client=None)),
             may_view_clients=self.request.user.has_perm("credentials.view_client"),
             **kwargs,
@@ -282,22 +139,17 @@ class StartSearchView(AdminView):
         search = request_background_search(get_signed_in_user(request))
         if search is None:
             messages.warning(request, gettext("A search is already running."))
+        elif tasks.enqueue_search(search):
+            text = gettext("The search was started. Reload this page to see its result.")
+            messages.success(request, text)
         else:
-            self.queue_or_delete_search(search)
+            search.delete()
+            text = gettext("Nothing was started: the task queue can't be reached. Try again later.")
+            messages.error(request, text)
         client_id = read_number(request.POST.get("client", ""))
         if client_id is None:
             return HttpResponseRedirect(reverse("admin:migration_copysearch_report"))
         return HttpResponseRedirect(reverse("admin:credentials_client_leaving", args=[client_id]))
-
-    def queue_or_delete_search(self, search: CopySearch) -> None:
-        """Queue the stored search, or delete it where the queue can't be reached; say which to the user."""
-        if tasks.enqueue_search(search):
-            text = gettext("The search was started. Reload this page to see its result.")
-            messages.success(self.request, text)
-        else:
-            search.delete()
-            text = gettext("Nothing was started: the task queue can't be reached. Try again later.")
-            messages.error(self.request, text)
 
 
 class CopySearchAdmin(ReadOnlyAdmin):
@@ -336,3 +188,101 @@ def make_search_badge(search: CopySearch) -> str:
     text = gettext("Reading table %(n)d of %(total)d")
     done = min(search.tables_done + 1, max(search.tables, 1))
     return make_label(text % {"n": done, "total": max(search.tables, 1)}, "info", "search")
+
+
+@dataclass(frozen=True)
+class ClientCopies:
+    """One client in its newest search: the columns with copies, and what was not looked at."""
+
+    client_id: int
+    slug: str
+    searched_at: datetime
+    search_id: int
+    found: list[FoundCopy]
+    # Of this client alone.
+    unknown: list[UnsearchedPlace]
+    # The number of places that were not looked at for any client.
+    unsearched: int
+
+    @property
+    def is_proven_clean(self) -> bool:
+        """Say whether nothing was found and nothing left unlooked at."""
+        return not (self.found or self.unknown or self.unsearched)
+
+
+def _load_clients(rows: list[SearchedClient]) -> list[ClientCopies]:
+    searches, clients = {row.search_id for row in rows}, {row.client_id for row in rows}
+    found: dict[tuple[int, int], list[FoundCopy]] = {}
+    for copy in FoundCopy.objects.filter(search_id__in=searches, client_id__in=clients):
+        found.setdefault((copy.search_id, copy.client_id), []).append(copy)
+    unknown: dict[tuple[int, int | None], list[UnsearchedPlace]] = {}
+    # Of places for every client only the number is shown here, and `not_looked_at` has it.
+    for place in UnsearchedPlace.objects.filter(search_id__in=searches, client_id__in=clients):
+        unknown.setdefault((place.search_id, place.client_id), []).append(place)
+    return [
+        ClientCopies(
+            client_id=row.client_id,
+            slug=row.slug,
+            searched_at=row.searched_at,
+            search_id=row.search_id,
+            found=found.get((row.search_id, row.client_id), []),
+            unknown=(own := unknown.get((row.search_id, row.client_id), [])),
+            unsearched=row.not_looked_at - len(own),
+        )
+        for row in rows
+    ]
+
+
+@dataclass
+class RedactionCommandLines:
+    """The `find_copies --redact` commands for the clients on a page; "" where there is nothing to replace."""
+
+    # Of executions, where only those that have ended are changed.
+    history: str = ""
+    # Of other tables, where no state says which rows NOVA is done with.
+    others: str = ""
+    # Clients with copies that are still read from PostgreSQL, with their phase.
+    too_early: list[tuple[str, str]] = field(default_factory=list)
+    # Slug and column of what could be replaced but is in no command, for a name that a shell would not take as it is.
+    unwritten: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def say_something(self) -> bool:
+        """Say whether anything of the page can be replaced, now or later."""
+        return bool(self.history or self.others or self.too_early or self.unwritten)
+
+
+def write_redaction_commands(found: Collection[FoundCopy]) -> RedactionCommandLines:
+    """Return the commands that replace what was found, as far as it may be replaced, in one query."""
+    ids = {copy.client_id for copy in found}
+    phases = dict(ClientMigration.objects.filter(pk__in=ids).values_list("pk", "phase"))
+    early: dict[str, str] = {}
+    history: list[tuple[str, str]] = []
+    others: list[tuple[str, str]] = []
+    unwritten: list[tuple[str, str]] = []
+    for copy in found:
+        phase = Phase(phases.get(copy.client_id, Phase.POSTGRES))
+        column = f"{copy.table}.{copy.column}"
+        if not phase.aws_is_authority:
+            early[copy.slug] = str(PhaseChoices(phase).label)
+        elif copy.table in (*CODE_TABLES, *CREDENTIAL_TABLES):
+            continue
+        # Nobody pastes what others wrote: a shell has to take both names as they are.
+        elif not (PLAIN_SLUG.fullmatch(copy.slug) and PLAIN_COLUMN.fullmatch(column)):
+            unwritten.append((copy.slug, column))
+        elif column in DEFAULT_COLUMNS:
+            history.append((copy.slug, column))
+        else:
+            others.append((copy.slug, column))
+    return RedactionCommandLines(
+        _write_command(history), _write_command(others), sorted(early.items()), sorted(unwritten)
+    )
+
+
+def _write_command(found: Collection[tuple[str, str]]) -> str:
+    """Write one command for all slugs and columns of what was found; "" for nothing."""
+    if not found:
+        return ""
+    slugs = sorted({slug for slug, _column in found})
+    columns = sorted({column for _slug, column in found})
+    return f"python manage.py find_copies {' '.join(slugs)} --redact --column {' '.join(columns)}"

@@ -548,15 +548,12 @@ def remove_other_secrets() -> None:
 OTHER_SECRETS_LEFT = Sentence(
     "other_secrets_left", "Nobody reads the secrets of its other layout any more: %(result)s"
 )
-
 KEPT_AS_WRITTEN = Sentence(
     "kept_as_written", "%(name)s was not changed: somebody else wrote its current version."
 )
-
 KEPT_OF_ANOTHER = Sentence(
     "kept_of_another", "%(name)s stays: another client has, or had, the slug that is in its name."
 )
-
 OWN_SECRETS_LACK = Sentence(
     "own_secrets_lack",
     "Its secrets hold no login of these types, which its rows have: %(kinds)s. Push or restore them first.",

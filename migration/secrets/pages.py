@@ -71,16 +71,12 @@ from nova_credentials.phases import Phase
 
 # Who may say which store NOVA reads may say in which secrets.
 LAYOUT_PERMISSION = "migration.move_client"
-
 # More versions are on the page of their own.
 SHOWN_IN_TAB = 6
-
 # The page of the settings names so many clients; `apply_secret_settings --check` names all.
 CLIENTS_SHOWN = 100
-
 # So many secrets of deleted clients go at once: the page waits for AWS.
 SECRETS_SHOWN = 20
-
 # To delete them is as an offboarding, after which the secrets go too.
 DELETE_PERMISSION = "migration.purge_client"
 

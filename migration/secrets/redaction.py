@@ -1,4 +1,8 @@
-"""Redacts found copies of purged clients' values, and writes the commands for those that somebody else must do."""
+"""Replaces copies of secret values in NOVA's tables by pointers to the secret in AWS, in small transactions.
+
+A row that NOVA changes or locks meanwhile is left as it is: a row is changed only in the version that was read.
+Values and texts are held in memory alone: none is logged, shown or part of an error.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,7 @@ from migration.core.audit import AuditCode, AuditEvent
 from migration.core.aws_store import secrets_manager
 from migration.secrets.copies import (
     OWN_SCHEMAS,
+    Needles,
     find_slugs_by_postgres_value,
     gather_values_and_note_purged,
     make_value_needles,
@@ -30,319 +35,12 @@ from migration.secrets.models import Redaction
 from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.tables import COUNT_WRITE, COUNTED_TABLES
 
-# Replaces secret values in a text by pointers to where they stand now. Pure: knows no database.
-
-
-# A shorter value could be a part of an ordinary word. In JSON a value is replaced only if it is a whole string.
-SHORTEST_IN_TEXT = 12
-# A JSON string, and the colon after it if it is a key. What can be taken back takes 100 bytes a character.
-_JSON_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"(\s*:)?', re.DOTALL)
-
-
-@dataclass(frozen=True)
-class RedactedText:
-    """A text without the values, and those that were in it."""
-
-    text: str = field(repr=False)
-    values: frozenset[str] = field(repr=False)
-
-
-def redact_json(text: str, replacements: Mapping[str, str]) -> RedactedText:
-    """Replace each JSON string that is one of the values; keys and the rest of the JSON text stay as they are."""
-    found = set[str]()
-
-    def replace_string(match: re.Match[str]) -> str:
-        if match[1]:
-            return match[0]
-        value = _decode_string(match[0])
-        if value is None or value not in replacements:
-            return match[0]
-        found.add(value)
-        return json.dumps(replacements[value])
-
-    redacted = _JSON_STRING.sub(replace_string, text)
-    return RedactedText(redacted, frozenset(found))
-
-
-def redact_plain(text: str, replacements: Mapping[str, str]) -> RedactedText:
-    """Replace the values of SHORTEST_IN_TEXT characters and more wherever they stand, the longest first.
-
-    One that begins or ends within an escape, such as a line break in JSON or code, is left: the text would break.
-    """
-    long = [value for value in replacements if len(value) >= SHORTEST_IN_TEXT and value in text]
-    if not long:
-        return RedactedText(text, frozenset())
-    found = set[str]()
-
-    def replace_value(match: re.Match[str]) -> str:
-        found.add(match[0])
-        return replacements[match[0]]
-
-    pattern = "|".join(map(_make_pattern, sorted(long, key=len, reverse=True)))
-    return RedactedText(re.sub(rf"(?<!\\)(?:{pattern})", replace_value, text), frozenset(found))
-
-
-def _make_pattern(value: str) -> str:
-    return re.escape(value) + (r"(?!\\)" if value.endswith("\\") else "")
-
-
-def _decode_string(token: str) -> str | None:
-    try:
-        value = json.loads(token)
-    except ValueError:
-        return None
-    return value if isinstance(value, str) else None
-
-
-# Decides which columns of NOVA's tables may be redacted, and which of their rows. Reads catalogues only.
-
-DEFAULT_COLUMNS = (
-    "public.executions.result",
-    "public.chain_of_work.input_context",
-    "public.chain_of_work.output_result",
-)
-EXECUTIONS = "public.executions"
-# The column that names the row's execution.
-EXECUTION_COLUMNS = {EXECUTIONS: "id", "public.chain_of_work": "execution_id"}
-CODE_TABLES = ("public.workflows", "public.code_cache")
-# The last one is NOVA's legacy table, from which its old scripts may still log in.
-CREDENTIAL_TABLES = (*COUNTED_TABLES, "public.client_credentials")
-TYPES = ("text", "character varying", "json", "jsonb")
-# An execution that ended less than this long ago may still be looked at by NOVA.
-ENDED = """
-EXISTS (
-    SELECT FROM public.executions e WHERE e.id = t.{column} AND e.status IN ('completed', 'failed')
-        AND e.completed_at < (statement_timestamp() AT TIME ZONE 'UTC') - interval '1 hour'
-)
-"""
-COLUMN = """
-SELECT c.oid::bigint, a.attname::text, format_type(a.atttypid, NULL), c.relkind = 'r' AND a.attgenerated = '',
-    has_table_privilege(c.oid, 'SELECT') AND has_column_privilege(c.oid, a.attnum, 'UPDATE'),
-    EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND a.attnum = ANY(i.indkey)
-        AND (i.indisunique OR i.indisexclusion))
-        OR EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'f'
-            AND a.attnum = ANY(k.conkey)),
-    current_user::text
-FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE c.oid = to_regclass(%s) AND a.attname = %s
-"""
-# A child's rows, a partition's too, are its parents' rows.
-ANCESTORS = """
-WITH RECURSIVE ancestors AS (
-    SELECT inhparent FROM pg_inherits WHERE inhrelid = %s
-    UNION SELECT i.inhparent FROM pg_inherits i JOIN ancestors a ON i.inhrelid = a.inhparent
-)
-SELECT n.nspname::text, c.relname::text
-FROM ancestors a JOIN pg_class c ON c.oid = a.inhparent JOIN pg_namespace n ON n.oid = c.relnamespace
-"""
-# The state is read with PostgreSQL's own operators only: a type of NOVA's could bring a cast that runs its code.
-HAS_STATE = """
-SELECT (SELECT relkind FROM pg_class WHERE oid = to_regclass('public.executions')) = 'r' AND count(*) = 3
-    AND EXISTS (
-        SELECT FROM pg_attribute t WHERE t.attrelid = to_regclass(%s) AND t.attname = %s AND NOT t.attisdropped
-            AND t.atttypid IN ('int4'::regtype, 'int8'::regtype, 'uuid'::regtype, 'text'::regtype, 'varchar'::regtype)
-    )
-FROM pg_attribute a WHERE a.attrelid = to_regclass('public.executions') AND NOT a.attisdropped AND (
-    a.attname = 'id' AND a.atttypid IN ('int4'::regtype, 'int8'::regtype, 'uuid'::regtype, 'text'::regtype,
-        'varchar'::regtype)
-    OR a.attname = 'status' AND a.atttypid IN ('text'::regtype, 'varchar'::regtype)
-    OR a.attname = 'completed_at' AND a.atttypid IN ('timestamp'::regtype, 'timestamptz'::regtype)
-)
-"""
-# Kinds of objects whose code an update would run. Defaults and domains of other columns are not among them.
-RUN_BY_UPDATES = (
-    ObjectKind.TRIGGER,
-    ObjectKind.RULE,
-    ObjectKind.POLICY,
-    ObjectKind.ROW_SECURITY,
-    ObjectKind.GENERATED,
-    ObjectKind.CHECK,
-    ObjectKind.INDEX,
-)
-
-
-class NotRedactableError(MessageError):
-    """The column is not redacted; the message says why."""
-
-
-class ColumnName(NamedTuple):
-    """A column as somebody named it: schema, table and column."""
-
-    schema: str
-    table: str
-    column: str
-
-    @property
-    def full_table(self) -> str:
-        """Return the table with its schema."""
-        return f"{self.schema}.{self.table}"
-
-    @property
-    def text(self) -> str:
-        """Return the column with its table and schema."""
-        return f"{self.full_table}.{self.column}"
-
-    @property
-    def shown(self) -> str:
-        """Return schema, table and column with what can't be seen escaped."""
-        return escape_name(self.text)
-
-
-@dataclass(frozen=True)
-class RedactableColumn:
-    """A column of NOVA's and its type, with results or contexts of executions in which copies can be redacted."""
-
-    name: ColumnName
-    oid: int
-    is_json: bool
-    is_jsonb: bool
-
-    @property
-    def table(self) -> sql.Identifier:
-        """Return the table for a statement."""
-        return sql.Identifier(self.name.schema, self.name.table)
-
-    @property
-    def redactable_rows_condition(self) -> sql.Composable:
-        """Return the SQL condition for redacting a row `t`: its execution has ended; true where it has none."""
-        column = EXECUTION_COLUMNS.get(self.name.full_table)
-        if column is None:
-            return sql.SQL("true")
-        return sql.SQL(ENDED).format(column=sql.Identifier(column))
-
-
-REDACT_NAME_WRONG = Sentence(
-    "redact_name_wrong", "%(column)s: name a column as TABLE.COLUMN or SCHEMA.TABLE.COLUMN."
-)
-
-
-def parse_column(text: str) -> ColumnName:
-    """Read `TABLE.COLUMN` or `SCHEMA.TABLE.COLUMN`; raises `NotRedactableError` for anything else."""
-    parts = text.split(".")
-    if not all(parts) or len(parts) not in (2, 3):
-        raise NotRedactableError(REDACT_NAME_WRONG(column=escape_name(text)))
-    return ColumnName(*parts) if len(parts) == 3 else ColumnName("public", *parts)
-
-
-REDACT_NO_COLUMN = Sentence("redact_no_column", "%(column)s: there is no such column.")
-REDACT_TYPE = Sentence(
-    "redact_type",
-    "%(column)s: only columns of type text, varchar, json and jsonb of ordinary tables are redacted.",
-)
-REDACT_KEY = Sentence("redact_key", "%(column)s: it is part of a key, so it is not redacted.")
-REDACT_NO_RIGHT = Sentence(
-    "redact_no_right",
-    "%(column)s: this site's role may not change it. Run: GRANT SELECT, UPDATE ON %(table)s TO %(role)s;",
-)
-REDACT_NO_STATE = Sentence(
-    "redact_no_state",
-    "%(column)s: the columns status and completed_at of executions are needed to know which ones have ended.",
-)
-
-
-def find_redactable_column(name: ColumnName) -> RedactableColumn:
-    """Return the column; raises `NotRedactableError` where it may not be redacted."""
-    _refuse_by_name(name, name)
-    with connection.cursor() as cursor:
-        cursor.execute(COLUMN, [_quote_table(name), name.column])
-        row = cursor.fetchone()
-        if row is None:
-            raise _refuse(REDACT_NO_COLUMN, name)
-        oid, _column, type_name, is_stored, may_change, is_key, role = row
-        _refuse_child(cursor, oid, name)
-        if type_name not in TYPES or not is_stored:
-            raise _refuse(REDACT_TYPE, name)
-        if is_key:
-            raise _refuse(REDACT_KEY, name)
-        if not may_change:
-            table = _quote_table(name)
-            raise NotRedactableError(
-                REDACT_NO_RIGHT(
-                    column=name.shown, table=escape_invisible(table), role=escape_name(role)
-                )
-            )
-        if column := EXECUTION_COLUMNS.get(name.full_table):
-            cursor.execute(HAS_STATE, [_quote_table(name), column])
-            if not cursor.fetchone()[0]:
-                raise _refuse(REDACT_NO_STATE, name)
-        if objects := find_code_run_by_updates(cursor, name):
-            raise NotRedactableError(objects)
-    return RedactableColumn(name, oid, type_name in ("json", "jsonb"), type_name == "jsonb")
-
-
-REDACT_FOREIGN_CODE = Sentence(
-    "redact_foreign_code",
-    "%(column)s: a change of this table runs the code of %(objects)s with this site's rights, so it is not redacted.",
-    glue=", ",
-)
-
-
-def find_code_run_by_updates(cursor: CursorWrapper, name: ColumnName) -> Message | None:
-    """Say which objects on the table run their owners' code at an update, or None."""
-    # NOVA's trigger would run with this site's rights, and would tell NOVA of a change that is none of its.
-    found = list_foreign_objects_on(cursor, [_quote_table(name)], counting=COUNT_WRITE)
-    objects = tuple(
-        f"{each.kind} {escape_name(each.name)}".strip()
-        for each in found
-        if each.kind in RUN_BY_UPDATES
-    )
-    if not objects:
-        return None
-    return REDACT_FOREIGN_CODE(column=name.shown, objects=objects)
-
-
-REDACT_CODE = Sentence(
-    "redact_code", "%(column)s: this table holds code that is executed, so it is never redacted."
-)
-REDACT_CREDENTIALS = Sentence(
-    "redact_credentials", "%(column)s: this is a table of clients or credentials: never redacted."
-)
-REDACT_OWN = Sentence(
-    "redact_own", "%(column)s: this is no table of NOVA's, so it is never redacted."
-)
-
-
-def _refuse_by_name(name: ColumnName, asked: ColumnName) -> None:
-    """Refuse the column that was asked for, as it is `name` or one of its rows' columns."""
-    if name.full_table in CODE_TABLES:
-        raise _refuse(REDACT_CODE, asked)
-    if name.full_table in CREDENTIAL_TABLES:
-        raise _refuse(REDACT_CREDENTIALS, asked)
-    if name.schema in (*OWN_SCHEMAS, "pg_catalog", "information_schema") or name.schema.startswith(
-        "pg_"
-    ):
-        raise _refuse(REDACT_OWN, asked)
-
-
-def _refuse_child(cursor: CursorWrapper, oid: int, asked: ColumnName) -> None:
-    """Refuse a child of a table that is not redacted, or only by the state of its executions."""
-    cursor.execute(ANCESTORS, [oid])
-    for schema, table in cursor.fetchall():
-        parent = ColumnName(schema, table, asked.column)
-        _refuse_by_name(parent, asked)
-        if parent.full_table in EXECUTION_COLUMNS:
-            raise _refuse(REDACT_NO_STATE, asked)
-
-
-def _refuse(sentence: Sentence, name: ColumnName) -> NotRedactableError:
-    return NotRedactableError(sentence(column=name.shown))
-
-
-def _quote_table(name: ColumnName) -> str:
-    return sql.Identifier(name.schema, name.table).as_string(None)
-
-
-# Replaces copies of secret values in NOVA's history by pointers to the secret in AWS, in small transactions.
-#
-# A row that NOVA changes or locks meanwhile is left as it is: a row is changed only in the version that was read.
-
 REDACTED_BY = "(redacted by nova-admin)"
 FIRST_PIECE_PAGES, MOST_PAGES = 8, 1024
 SHORT_SECONDS, LONG_SECONDS = 0.1, 0.5
 ROWS_AT_ONCE = 20
 LOCK_TRIES, LOCK_PAUSE_SECONDS = 20, 0.25
 LOCK_TIMEOUT, STATEMENT_TIMEOUT = "100ms", "60s"
-
 PAGES = "SELECT pg_relation_size(%s::oid) / current_setting('block_size')::bigint"
 ROWS = """
 SELECT t.ctid::text, t.xmin::text, t.{column}::text FROM ONLY {table} AS t
@@ -355,6 +53,10 @@ UPDATE ONLY {table} AS changed SET {column} = %s::{type} FROM (
         AND {condition} FOR NO KEY UPDATE OF t SKIP LOCKED
 ) AS held WHERE changed.ctid = held.ctid
 """
+
+
+class NotRedactableError(MessageError):
+    """The column is not redacted; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -429,23 +131,10 @@ def redact(plan: RedactionPlan) -> RedactionResult:
 def _work_through(plan: RedactionPlan, *, changes: bool) -> RedactionResult:
     result = RedactionResult()
     if plan.replacements:
-        finder = _ValueFinder(plan)
+        needles = make_value_needles(plan.owners)
         for column in plan.columns:
-            _ColumnRedactor(plan, column, finder, result, changes=changes).work_through_column()
+            _ColumnRedactor(plan, column, needles, result, changes=changes).work_through_column()
     return result
-
-
-class _ValueFinder:
-    """Says at once of most texts that they hold none of the values."""
-
-    def __init__(self, plan: RedactionPlan) -> None:
-        self.replacements = plan.replacements
-        self._needles = make_value_needles(plan.owners)
-
-    def redact_text(self, text: str, *, is_json: bool) -> RedactedText:
-        if next(self._needles.find_forms(text.encode()), None) is None:
-            return RedactedText(text, frozenset())
-        return (redact_json if is_json else redact_plain)(text, self.replacements)
 
 
 REDACTED = Sentence(
@@ -465,12 +154,12 @@ class _ColumnRedactor:
         self,
         plan: RedactionPlan,
         column: RedactableColumn,
-        finder: _ValueFinder,
+        needles: Needles,
         result: RedactionResult,
         *,
         changes: bool,
     ) -> None:
-        self.plan, self.column, self.finder, self.result = plan, column, finder, result
+        self.plan, self.column, self.needles, self.result = plan, column, needles, result
         self.changes = changes
         self.records: dict[int, int] = {}  # client id -> its `Redaction`
 
@@ -514,7 +203,11 @@ class _ColumnRedactor:
         with transaction.atomic(durable=True):
             self._hold_tables()
             for version, transaction_id, text in self._read_rows(first, end):
-                redacted = self.finder.redact_text(text, is_json=self.column.is_json)
+                # Most texts hold none of the values: the needles say so at once.
+                if next(self.needles.find_forms(text.encode()), None) is None:
+                    continue
+                redact_text = redact_json if self.column.is_json else redact_plain
+                redacted = redact_text(text, self.plan.replacements)
                 if not redacted.values:
                     continue
                 if self.changes and not self._replace(version, transaction_id, redacted.text):
@@ -606,3 +299,280 @@ class _ColumnRedactor:
 def _double_percents(part: sql.Composable) -> sql.Composable:
     """Return the part for a statement with parameters: a percent sign in a name is none."""
     return sql.SQL(part.as_string(None).replace("%", "%%"))
+
+
+# Which columns of NOVA's tables may be redacted, and which of their rows. Reads catalogues only.
+
+DEFAULT_COLUMNS = (
+    "public.executions.result",
+    "public.chain_of_work.input_context",
+    "public.chain_of_work.output_result",
+)
+EXECUTIONS = "public.executions"
+# The column that names the row's execution.
+EXECUTION_COLUMNS = {EXECUTIONS: "id", "public.chain_of_work": "execution_id"}
+CODE_TABLES = ("public.workflows", "public.code_cache")
+# The last one is NOVA's legacy table, from which its old scripts may still log in.
+CREDENTIAL_TABLES = (*COUNTED_TABLES, "public.client_credentials")
+TYPES = ("text", "character varying", "json", "jsonb")
+# An execution that ended less than this long ago may still be looked at by NOVA.
+ENDED = """
+EXISTS (
+    SELECT FROM public.executions e WHERE e.id = t.{column} AND e.status IN ('completed', 'failed')
+        AND e.completed_at < (statement_timestamp() AT TIME ZONE 'UTC') - interval '1 hour'
+)
+"""
+COLUMN = """
+SELECT c.oid::bigint, a.attname::text, format_type(a.atttypid, NULL), c.relkind = 'r' AND a.attgenerated = '',
+    has_table_privilege(c.oid, 'SELECT') AND has_column_privilege(c.oid, a.attnum, 'UPDATE'),
+    EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND a.attnum = ANY(i.indkey)
+        AND (i.indisunique OR i.indisexclusion))
+        OR EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'f'
+            AND a.attnum = ANY(k.conkey)),
+    current_user::text
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.oid = to_regclass(%s) AND a.attname = %s
+"""
+# A child's rows, a partition's too, are its parents' rows.
+ANCESTORS = """
+WITH RECURSIVE ancestors AS (
+    SELECT inhparent FROM pg_inherits WHERE inhrelid = %s
+    UNION SELECT i.inhparent FROM pg_inherits i JOIN ancestors a ON i.inhrelid = a.inhparent
+)
+SELECT n.nspname::text, c.relname::text
+FROM ancestors a JOIN pg_class c ON c.oid = a.inhparent JOIN pg_namespace n ON n.oid = c.relnamespace
+"""
+# The state is read with PostgreSQL's own operators only: a type of NOVA's could bring a cast that runs its code.
+HAS_STATE = """
+SELECT (SELECT relkind FROM pg_class WHERE oid = to_regclass('public.executions')) = 'r' AND count(*) = 3
+    AND EXISTS (
+        SELECT FROM pg_attribute t WHERE t.attrelid = to_regclass(%s) AND t.attname = %s AND NOT t.attisdropped
+            AND t.atttypid IN ('int4'::regtype, 'int8'::regtype, 'uuid'::regtype, 'text'::regtype, 'varchar'::regtype)
+    )
+FROM pg_attribute a WHERE a.attrelid = to_regclass('public.executions') AND NOT a.attisdropped AND (
+    a.attname = 'id' AND a.atttypid IN ('int4'::regtype, 'int8'::regtype, 'uuid'::regtype, 'text'::regtype,
+        'varchar'::regtype)
+    OR a.attname = 'status' AND a.atttypid IN ('text'::regtype, 'varchar'::regtype)
+    OR a.attname = 'completed_at' AND a.atttypid IN ('timestamp'::regtype, 'timestamptz'::regtype)
+)
+"""
+# Kinds of objects whose code an update would run. Defaults and domains of other columns are not among them.
+RUN_BY_UPDATES = (
+    ObjectKind.TRIGGER,
+    ObjectKind.RULE,
+    ObjectKind.POLICY,
+    ObjectKind.ROW_SECURITY,
+    ObjectKind.GENERATED,
+    ObjectKind.CHECK,
+    ObjectKind.INDEX,
+)
+
+
+class ColumnName(NamedTuple):
+    """A column as somebody named it: schema, table and column."""
+
+    schema: str
+    table: str
+    column: str
+
+    @property
+    def full_table(self) -> str:
+        """Return the table with its schema."""
+        return f"{self.schema}.{self.table}"
+
+    @property
+    def text(self) -> str:
+        """Return the column with its table and schema."""
+        return f"{self.full_table}.{self.column}"
+
+    @property
+    def shown(self) -> str:
+        """Return schema, table and column with what can't be seen escaped."""
+        return escape_name(self.text)
+
+
+@dataclass(frozen=True)
+class RedactableColumn:
+    """A column of NOVA's and its type, with results or contexts of executions in which copies can be redacted."""
+
+    name: ColumnName
+    oid: int
+    is_json: bool
+    is_jsonb: bool
+
+    @property
+    def table(self) -> sql.Identifier:
+        """Return the table for a statement."""
+        return sql.Identifier(self.name.schema, self.name.table)
+
+    @property
+    def redactable_rows_condition(self) -> sql.Composable:
+        """Return the SQL condition for redacting a row `t`: its execution has ended; true where it has none."""
+        column = EXECUTION_COLUMNS.get(self.name.full_table)
+        if column is None:
+            return sql.SQL("true")
+        return sql.SQL(ENDED).format(column=sql.Identifier(column))
+
+
+REDACT_NAME_WRONG = Sentence(
+    "redact_name_wrong", "%(column)s: name a column as TABLE.COLUMN or SCHEMA.TABLE.COLUMN."
+)
+
+
+def parse_column(text: str) -> ColumnName:
+    """Read `TABLE.COLUMN` or `SCHEMA.TABLE.COLUMN`; raises `NotRedactableError` for anything else."""
+    parts = text.split(".")
+    if not all(parts) or len(parts) not in (2, 3):
+        raise NotRedactableError(REDACT_NAME_WRONG(column=escape_name(text)))
+    return ColumnName(*parts) if len(parts) == 3 else ColumnName("public", *parts)
+
+
+REDACT_NO_COLUMN = Sentence("redact_no_column", "%(column)s: there is no such column.")
+REDACT_TYPE = Sentence(
+    "redact_type",
+    "%(column)s: only columns of type text, varchar, json and jsonb of ordinary tables are redacted.",
+)
+REDACT_KEY = Sentence("redact_key", "%(column)s: it is part of a key, so it is not redacted.")
+REDACT_NO_RIGHT = Sentence(
+    "redact_no_right",
+    "%(column)s: this site's role may not change it. Run: GRANT SELECT, UPDATE ON %(table)s TO %(role)s;",
+)
+REDACT_NO_STATE = Sentence(
+    "redact_no_state",
+    "%(column)s: the columns status and completed_at of executions are needed to know which ones have ended.",
+)
+
+
+REDACT_FOREIGN_CODE = Sentence(
+    "redact_foreign_code",
+    "%(column)s: a change of this table runs the code of %(objects)s with this site's rights, so it is not redacted.",
+    glue=", ",
+)
+
+
+def find_redactable_column(name: ColumnName) -> RedactableColumn:
+    """Return the column; raises `NotRedactableError` where it may not be redacted."""
+    _refuse_by_name(name, name)
+    table = sql.Identifier(name.schema, name.table).as_string(None)
+    with connection.cursor() as cursor:
+        cursor.execute(COLUMN, [table, name.column])
+        row = cursor.fetchone()
+        if row is None:
+            raise _refuse(REDACT_NO_COLUMN, name)
+        oid, _column, type_name, is_stored, may_change, is_key, role = row
+        _refuse_child(cursor, oid, name)
+        if type_name not in TYPES or not is_stored:
+            raise _refuse(REDACT_TYPE, name)
+        if is_key:
+            raise _refuse(REDACT_KEY, name)
+        if not may_change:
+            shown, role = escape_invisible(table), escape_name(role)
+            raise NotRedactableError(REDACT_NO_RIGHT(column=name.shown, table=shown, role=role))
+        if column := EXECUTION_COLUMNS.get(name.full_table):
+            cursor.execute(HAS_STATE, [table, column])
+            if not cursor.fetchone()[0]:
+                raise _refuse(REDACT_NO_STATE, name)
+        # NOVA's trigger would run with this site's rights, and would tell NOVA of a change that is none of its.
+        found = list_foreign_objects_on(cursor, [table], counting=COUNT_WRITE)
+    run = [each for each in found if each.kind in RUN_BY_UPDATES]
+    if objects := tuple(f"{each.kind} {escape_name(each.name)}".strip() for each in run):
+        raise NotRedactableError(REDACT_FOREIGN_CODE(column=name.shown, objects=objects))
+    return RedactableColumn(name, oid, type_name in ("json", "jsonb"), type_name == "jsonb")
+
+
+REDACT_CODE = Sentence(
+    "redact_code", "%(column)s: this table holds code that is executed, so it is never redacted."
+)
+REDACT_CREDENTIALS = Sentence(
+    "redact_credentials", "%(column)s: this is a table of clients or credentials: never redacted."
+)
+REDACT_OWN = Sentence(
+    "redact_own", "%(column)s: this is no table of NOVA's, so it is never redacted."
+)
+
+
+def _refuse_by_name(name: ColumnName, asked: ColumnName) -> None:
+    """Refuse the column that was asked for, as it is `name` or one of its rows' columns."""
+    if name.full_table in CODE_TABLES:
+        raise _refuse(REDACT_CODE, asked)
+    if name.full_table in CREDENTIAL_TABLES:
+        raise _refuse(REDACT_CREDENTIALS, asked)
+    own = (*OWN_SCHEMAS, "pg_catalog", "information_schema")
+    if name.schema in own or name.schema.startswith("pg_"):
+        raise _refuse(REDACT_OWN, asked)
+
+
+def _refuse_child(cursor: CursorWrapper, oid: int, asked: ColumnName) -> None:
+    """Refuse a child of a table that is not redacted, or only by the state of its executions."""
+    cursor.execute(ANCESTORS, [oid])
+    for schema, table in cursor.fetchall():
+        parent = ColumnName(schema, table, asked.column)
+        _refuse_by_name(parent, asked)
+        if parent.full_table in EXECUTION_COLUMNS:
+            raise _refuse(REDACT_NO_STATE, asked)
+
+
+def _refuse(sentence: Sentence, name: ColumnName) -> NotRedactableError:
+    return NotRedactableError(sentence(column=name.shown))
+
+
+# The text of one row: values are replaced by pointers to where they stand now. Pure: knows no database.
+
+# A shorter value could be a part of an ordinary word. In JSON a value is replaced only if it is a whole string.
+SHORTEST_IN_TEXT = 12
+# A JSON string, and the colon after it if it is a key. What can be taken back takes 100 bytes a character.
+_JSON_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"(\s*:)?', re.DOTALL)
+
+
+@dataclass(frozen=True)
+class RedactedText:
+    """A text without the values, and those that were in it."""
+
+    text: str = field(repr=False)
+    values: frozenset[str] = field(repr=False)
+
+
+def redact_json(text: str, replacements: Mapping[str, str]) -> RedactedText:
+    """Replace each JSON string that is one of the values; keys and the rest of the JSON text stay as they are."""
+    found = set[str]()
+
+    def replace_string(match: re.Match[str]) -> str:
+        if match[1]:
+            return match[0]
+        value = _decode_string(match[0])
+        if value is None or value not in replacements:
+            return match[0]
+        found.add(value)
+        return json.dumps(replacements[value])
+
+    redacted = _JSON_STRING.sub(replace_string, text)
+    return RedactedText(redacted, frozenset(found))
+
+
+def redact_plain(text: str, replacements: Mapping[str, str]) -> RedactedText:
+    """Replace the values of SHORTEST_IN_TEXT characters and more wherever they stand, the longest first.
+
+    One that begins or ends within an escape, such as a line break in JSON or code, is left: the text would break.
+    """
+    long = [value for value in replacements if len(value) >= SHORTEST_IN_TEXT and value in text]
+    if not long:
+        return RedactedText(text, frozenset())
+    found = set[str]()
+
+    def replace_value(match: re.Match[str]) -> str:
+        found.add(match[0])
+        return replacements[match[0]]
+
+    pattern = "|".join(
+        re.escape(value) + (r"(?!\\)" if value.endswith("\\") else "")
+        for value in sorted(long, key=len, reverse=True)
+    )
+    return RedactedText(re.sub(rf"(?<!\\)(?:{pattern})", replace_value, text), frozenset(found))
+
+
+def _decode_string(token: str) -> str | None:
+    try:
+        value = json.loads(token)
+    except ValueError:
+        return None
+    return value if isinstance(value, str) else None

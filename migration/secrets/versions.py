@@ -78,18 +78,13 @@ from nova_credentials.phases import Phase
 
 # AWS refuses what is signed by a clock that differs more.
 CLOCKS_DIFFER = timedelta(minutes=5)
-
 MOST_ENTRIES = 1000
-
 # As AWS takes them; what an address has instead is no version.
 VERSION_ID = re.compile(r"[A-Za-z0-9-]{32,64}")
-
 # The errors of stores that can't be read; their texts hold no value.
 READ_ERRORS = (*STORE_ERRORS, RowNotInAwsError)
-
 LOGINS_AT_ONCE = 10
-
-# They change nothing about whether a login works.
+# Fields of a login that change nothing about whether it works.
 NAMING_KEYS = ("label", "is_primary", "sender_whitelist", EXTRA_KEY)
 
 
@@ -473,7 +468,6 @@ KINDS = {
     "email": Sentence("version_mail_login", "the mail login"),
     "aws": Sentence("version_aws_login", "the AWS login"),
 }
-
 VERSION_LABELLED_LOGIN = Sentence("version_labelled_login", "%(kind)s “%(label)s”")
 
 
@@ -578,7 +572,6 @@ VERSION_LOGINS_TESTED = Sentence(
     "Tested logins of version %(version)s of %(name)s: %(results)s.",
     glue="; ",
 )
-
 VERSION_TRIED_LOGIN = Sentence("version_tried_login", "%(login)s: %(outcome)s")
 
 
@@ -624,7 +617,6 @@ def shorten(version_id: str) -> str:
 PENDING_TAKEN_OFF = Sentence(
     "pending_taken_off", "Took AWSPENDING off version %(version)s of %(name)s."
 )
-
 PENDING_IS_GONE = Sentence(
     "pending_is_gone", "Nothing was changed: this version of %(name)s has no AWSPENDING any more."
 )
@@ -667,7 +659,6 @@ PENDING_IS_FOREIGN = Sentence(
     "pending_is_foreign",
     "Nothing was changed: somebody else wrote this version of %(name)s and may be rotating it.",
 )
-
 PENDING_MAY_BE_NEEDED = Sentence(
     "pending_may_be_needed",
     "Nothing was changed: it is not proven that the current version of %(name)s still logs in (%(logins)s), so the"
