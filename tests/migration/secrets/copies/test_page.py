@@ -280,10 +280,12 @@ def test_clients_still_read_from_postgresql_are_named_and_in_no_command(found, b
         ("idom", "public.a.b.c"),
     ],
 )
-def test_no_name_that_a_shell_would_not_take_as_it_is_gets_into_a_command(found, slug, column):
+def test_no_name_that_a_shell_would_not_take_as_it_is_gets_into_a_command(
+    found, browser, slug, column
+):
     found(slug, Phase.AWS, column)
 
-    commands = load_copies_report(None).commands
+    commands = browser.get(REPORT).context_data["commands"]
 
     assert (commands.history, commands.others) == ("", "")
     assert commands.unwritten == [(slug, column)]
