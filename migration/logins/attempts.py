@@ -1,4 +1,7 @@
-"""Tries logins: of a database, a mailbox, an AWS key; each ends with an outcome that holds no value."""
+"""Tries logins: of a database, a mailbox, an AWS key; each ends with an outcome that holds no value.
+
+Knows no row and no client. Servers are reached at judged addresses, within a deadline, and say so many bytes at most.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import psycopg
@@ -48,97 +51,99 @@ from migration.core.outgoing import (
 from nova_credentials.aws.identity_request import sign_identity_request
 from nova_credentials.credential_types import CredentialType
 
-# Stands between libpq and a server, and reads so many bytes from it and no more. Knows nothing of what they say.
-#
-# libpq reads into a buffer that grows as long as the server sends, and holds the interpreter's lock while it does:
-# it is given a port of this machine instead, behind which a thread passes on what a judged address may send.
+logger = logging.getLogger(__name__)
+Values = Mapping[str, str | int | None]  # by the keys of the document
+LOGIN_SECONDS = 15.0
+# What is certain of a mailbox hides what another service could not tell: refused by one service is refused, whatever
+# the other says; then comes what the row's own values are to blame for.
+_BY_CERTAINTY = (
+    *(LoginOutcome.REFUSED, LoginOutcome.NO_DATABASE),
+    *(LoginOutcome.NOT_TESTABLE, LoginOutcome.NO_SUCH_HOST, LoginOutcome.NOT_ALLOWED),
+    *(LoginOutcome.UNSAFE, LoginOutcome.TLS_PROBLEM, LoginOutcome.UNEXPECTED),
+    *(LoginOutcome.POOLER, LoginOutcome.UNREACHABLE, LoginOutcome.TIMED_OUT, LoginOutcome.WORKS),
+)
+PORTS = ("port", "imap_port", "smtp_port")
+TEXTS = (
+    *("host", "name", "user", "password", "imap_host", "smtp_host", "app_password"),
+    *("access_key_id", "secret_access_key", "region"),
+)
 
-RELAY_HOST = "127.0.0.1"
-_PIECE = 16 * 1024
-# A relay's thread ends as soon as its sockets are shut; who closes it waits no longer than this.
-_END_SECONDS = 1.0
 
+def try_login(
+    credential_type: CredentialType, values: Values, *, deadline_seconds: float = LOGIN_SECONDS
+) -> LoginResult:
+    """Log in with these values, named as in the document, and return the outcome. Never raises.
 
-class Relay:
-    """A port of this machine that leads to one server; a context manager. Sockets of `connect` are bounded.
-
-    The first connection is made before anybody connects to the port, as its failure is the login's outcome.
+    A mailbox is tried by IMAP, then by SMTP, wherever it has a host; both must let it in. Each has an equal share of
+    the time left. What one refused is not sent to the other, as servers lock out who is refused too often.
     """
-
-    def __init__(self, connect: Callable[[], ByteLimitedSocket]) -> None:
-        self.is_overrun = False
-        self._connect = connect
-        self._server = connect()
-        self._is_used = False
-        self._listener = socket.create_server((RELAY_HOST, 0), backlog=1)
-        self._thread = threading.Thread(target=self._serve, name="login-relay", daemon=True)
-
-    @property
-    def port(self) -> int:
-        """Return the port that leads to the server."""
-        port: int = self._listener.getsockname()[1]
-        return port
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        for each in (self._listener, self._server):
-            with contextlib.suppress(OSError):  # not connected any more
-                each.shutdown(socket.SHUT_RDWR)
-        self._thread.join(_END_SECONDS)
-        self._listener.close()
-        self._server.close()
-
-    def _serve(self) -> None:
-        """Take one connection after the other: libpq may try a server a second time, without TLS."""
-        with contextlib.suppress(OSError, LoginFailedError):
-            while True:
-                client, _address = self._listener.accept()
-                with client:
-                    if self._is_used:
-                        self._server = self._connect()
-                    self._is_used = True
-                    with contextlib.closing(self._server):
-                        self._pass_on(client)
-
-    def _pass_on(self, client: socket.socket) -> None:
-        piece = memoryview(bytearray(_PIECE))
-        ways: tuple[tuple[socket.socket, socket.socket], ...] = (
-            (client, self._server),
-            (self._server, client),
-        )
-        with selectors.DefaultSelector() as ready, contextlib.suppress(OSError):
-            for source, target in ways:
-                ready.register(source, selectors.EVENT_READ, data=(source, target))
-            while True:
-                for key, _events in ready.select():
-                    source, target = key.data
-                    try:
-                        size = source.recv_into(piece)
-                    except LoginFailedError:
-                        self.is_overrun = True
-                        return
-                    if not size:
-                        return
-                    target.sendall(piece[:size])
+    if not _can_be_sent(values):
+        return LoginResult(LoginOutcome.NOT_TESTABLE)
+    ends_at = time.monotonic() + deadline_seconds
+    services = [""]
+    if credential_type == CredentialType.EMAIL:
+        services = [name for name in ("imap", "smtp") if values.get(f"{name}_host")]
+    results: list[LoginResult] = []
+    for left, service in zip(range(len(services), 0, -1), services, strict=True):
+        share = max(0.0, ends_at - time.monotonic()) / left
+        with Deadline(share) as deadline:
+            outcome = _try(credential_type, service, values, deadline)
+        results.append(LoginResult(outcome, service))
+        if results[-1].outcome == LoginOutcome.REFUSED:
+            break
+    if results and all(result.works for result in results):
+        return LoginResult(LoginOutcome.WORKS)
+    return min(
+        results,
+        key=lambda result: _BY_CERTAINTY.index(result.outcome),
+        default=LoginResult(LoginOutcome.NOT_TESTABLE),
+    )
 
 
-# Logs in to a client's database with psycopg, at a judged address. Knows no row and no client.
-#
-# libpq is driven step by step: a whole `connect` has no deadline below two seconds, and its errors carry no SQLSTATE.
-# It connects to a relay of this process, which bounds what the server may send.
+def _try(
+    credential_type: CredentialType, service: str, values: Values, deadline: Deadline
+) -> LoginOutcome:
+    try:
+        match credential_type:
+            case CredentialType.DATABASE:
+                log_in_to_database(make_database_login(values), deadline=deadline)
+            case CredentialType.EMAIL:
+                _log_in_to_mail(service, values, deadline)
+            case _:
+                _ask_for_identity(values, deadline)
+    except LoginFailedError as error:
+        outcome = error.outcome
+    except OSError:
+        outcome = LoginOutcome.UNREACHABLE
+    except Exception as error:  # noqa: BLE001 (whatever a server's answers make of the libraries that read them)
+        logger.warning("A login test ended with %s", type(error).__name__)
+        outcome = LoginOutcome.UNEXPECTED
+    else:
+        return LoginOutcome.WORKS
+    return LoginOutcome.TIMED_OUT if deadline.is_over else outcome
 
-if TYPE_CHECKING:
-    DatabaseConnection = psycopg.Connection[tuple[Any, ...]]
+
+def _can_be_sent(values: Values) -> bool:
+    """Say whether these are a login's values: in AWS anything may stand, and a NUL would hide what follows it."""
+    texts = (values.get(key) for key in TEXTS)
+    ports = (values.get(key) for key in PORTS)
+    return all(v is None or (isinstance(v, str) and "\0" not in v) for v in texts) and all(
+        v is None or isinstance(v, int) for v in ports
+    )
 
 
+def _text(values: Values, key: str) -> str:
+    return str(values.get(key) or "")
+
+
+def _number(values: Values, key: str) -> int:
+    return int(values.get(key) or 0)
+
+
+# A database, with psycopg. libpq is driven step by step: a whole `connect` has no deadline below two seconds, and its
+# errors carry no SQLSTATE. It connects to a relay of this process, which bounds what the server may send.
+
+DatabaseConnection = psycopg.Connection[tuple[Any, ...]]
 _HAS_REQUIRE_AUTH = pq.version() >= 160_000
 NO_FILE = f"{os.devnull}/none"
 # All that libpq would else take from the environment or from files of this machine's user, as it is without them.
@@ -199,6 +204,17 @@ class DatabaseLogin:
     name: str
     user: str
     password: str = field(repr=False)
+
+
+def make_database_login(values: Values) -> DatabaseLogin:
+    """Return the database login in these values."""
+    return DatabaseLogin(
+        host=_text(values, "host"),
+        port=_number(values, "port"),
+        name=_text(values, "name"),
+        user=_text(values, "user"),
+        password=_text(values, "password"),
+    )
 
 
 @contextlib.contextmanager
@@ -271,7 +287,9 @@ def _log_in(pgconn: PGconn, relay: Relay, deadline: Deadline) -> None:
         answers = os.pread(trace, os.fstat(trace).st_size, 0)
     if relay.is_overrun:
         raise LoginFailedError(LoginOutcome.UNEXPECTED)
-    code = _find_code(answers)
+    # Without TLS there may be two errors: libpq tries with it first. The last one counts.
+    found = _SQLSTATE.findall(answers)
+    code = found[-1].decode() if found else ""
     if _POOLER_REFUSES.search(answers):
         raise LoginFailedError(LoginOutcome.POOLER, code=code)
     raise LoginFailedError(_judge_failure(reached, code, pgconn.error_message), code=code)
@@ -324,19 +342,15 @@ def _poll_until_done(pgconn: PGconn, deadline: Deadline) -> pq.ConnStatus:
     return reached
 
 
-def _find_code(answers: bytes) -> str:
-    """Return the SQLSTATE of the last error in libpq's trace, "" where the server gave none.
-
-    Without TLS there may be two: libpq tries with it first.
-    """
-    found = _SQLSTATE.findall(answers)
-    return found[-1].decode() if found else ""
-
-
 def _judge_failure(reached: pq.ConnStatus, code: str, own_words: bytes) -> LoginOutcome:
-    """Return the outcome by the step that failed and the server's SQLSTATE."""
+    """Return the outcome by the step that failed and the server's SQLSTATE, "" where it gave none."""
+    if code.startswith(_POSTGRES_REFUSALS):
+        return LoginOutcome.REFUSED
+    if code == _NO_SUCH_DATABASE:
+        return LoginOutcome.NO_DATABASE
     if code:
-        return _judge_code(code)
+        passing = code.startswith(_PASSING)
+        return LoginOutcome.UNREACHABLE if passing else LoginOutcome.UNEXPECTED
     if reached == pq.ConnStatus.SSL_STARTUP:
         return LoginOutcome.TLS_PROBLEM
     if _NOT_AS_REQUIRED in own_words:
@@ -346,22 +360,89 @@ def _judge_failure(reached: pq.ConnStatus, code: str, own_words: bytes) -> Login
     return LoginOutcome.UNEXPECTED
 
 
-def _judge_code(code: str) -> LoginOutcome:
-    if code.startswith(_POSTGRES_REFUSALS):
-        return LoginOutcome.REFUSED
-    if code == _NO_SUCH_DATABASE:
-        return LoginOutcome.NO_DATABASE
-    return LoginOutcome.UNREACHABLE if code.startswith(_PASSING) else LoginOutcome.UNEXPECTED
+RELAY_HOST = "127.0.0.1"
+_PIECE = 16 * 1024
+# A relay's thread ends as soon as its sockets are shut; who closes it waits no longer than this.
+_END_SECONDS = 1.0
 
 
-# Logs in to a mailbox by IMAP and SMTP, over TLS alone. Knows no row and no client.
-#
-# User and password travel in base64, so that no character of theirs can end a line and begin a command.
+class Relay:
+    """A port of this machine that leads to one server; a context manager. Sockets of `connect` are bounded.
 
+    libpq reads into a buffer that grows as long as the server sends, and holds the interpreter's lock while it does: it
+    is given this port instead, behind which a thread passes on so many bytes and no more, whatever they say.
+    The first connection is made before anybody connects to the port, as its failure is the login's outcome.
+    """
+
+    def __init__(self, connect: Callable[[], ByteLimitedSocket]) -> None:
+        self.is_overrun = False
+        self._connect = connect
+        self._server = connect()
+        self._is_used = False
+        self._listener = socket.create_server((RELAY_HOST, 0), backlog=1)
+        self._thread = threading.Thread(target=self._serve, name="login-relay", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """Return the port that leads to the server."""
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for each in (self._listener, self._server):
+            with contextlib.suppress(OSError):  # not connected any more
+                each.shutdown(socket.SHUT_RDWR)
+        self._thread.join(_END_SECONDS)
+        self._listener.close()
+        self._server.close()
+
+    def _serve(self) -> None:
+        """Take one connection after the other: libpq may try a server a second time, without TLS."""
+        with contextlib.suppress(OSError, LoginFailedError):
+            while True:
+                client, _address = self._listener.accept()
+                with client:
+                    if self._is_used:
+                        self._server = self._connect()
+                    self._is_used = True
+                    with contextlib.closing(self._server):
+                        self._pass_on(client)
+
+    def _pass_on(self, client: socket.socket) -> None:
+        piece = memoryview(bytearray(_PIECE))
+        ways: tuple[tuple[socket.socket, socket.socket], ...] = (
+            (client, self._server),
+            (self._server, client),
+        )
+        with selectors.DefaultSelector() as ready, contextlib.suppress(OSError):
+            for source, target in ways:
+                ready.register(source, selectors.EVENT_READ, data=(source, target))
+            while True:
+                for key, _events in ready.select():
+                    source, target = key.data
+                    try:
+                        size = source.recv_into(piece)
+                    except LoginFailedError:
+                        self.is_overrun = True
+                        return
+                    if not size:
+                        return
+                    target.sendall(piece[:size])
+
+
+# A mailbox, by IMAP and SMTP, over TLS alone. User and password travel in base64, so that no character of theirs can
+# end a line and begin a command.
 
 SocketMaker = Callable[[], socket.socket]
-
-
 IMAP_PORT, SMTP_PORT = 993, 587
 
 
@@ -394,28 +475,11 @@ _READY, _AUTH_CONTINUES, _AUTH_DONE = 220, 334, 235
 _SMTP_REFUSALS = (534, 535)
 
 
-def log_in_by_imap(
-    *, host: str, port: int | None, user: str, password: str, deadline: Deadline
-) -> None:
-    """Log in to an IMAP server and out again; raises `LoginFailedError`."""
-    _log_in_to_mail(_try_imap, host, port or IMAP_PORT, user, password, deadline)
-
-
-def log_in_by_smtp(
-    *, host: str, port: int | None, user: str, password: str, deadline: Deadline
-) -> None:
-    """Log in to an SMTP server and out again, without a mail; raises `LoginFailedError`."""
-    _log_in_to_mail(_try_smtp, host, port or SMTP_PORT, user, password, deadline)
-
-
-def _log_in_to_mail(
-    try_login: Callable[[SocketMaker, str, _Start, str, str], None],
-    host: str,
-    port: int,
-    user: str,
-    password: str,
-    deadline: Deadline,
-) -> None:
+def _log_in_to_mail(service: str, values: Values, deadline: Deadline) -> None:
+    """Log in to the IMAP or SMTP server and out again, without a mail; raises `LoginFailedError`."""
+    try_server, usual_port = (_try_imap, IMAP_PORT) if service == "imap" else (_try_smtp, SMTP_PORT)
+    host, port = _text(values, f"{service}_host"), _number(values, f"{service}_port") or usual_port
+    user, password = _text(values, "user"), _text(values, "app_password")
     if not user or not password or "\0" in user + password:
         raise LoginFailedError(LoginOutcome.NOT_TESTABLE)
     addresses = resolve_host(host, port, deadline=deadline)
@@ -423,7 +487,7 @@ def _log_in_to_mail(
     starts = _STARTS.get(port, tuple(_Start))
     for start in starts:
         try:
-            try_login(make_socket, host, start, user, password)
+            try_server(make_socket, host, start, user, password)
         except LoginFailedError as error:
             # A wrong certificate is a TLS server's; anything else may be a server that begins without TLS.
             can_go_on = error.outcome == LoginOutcome.TLS_PROBLEM and start != starts[-1]
@@ -586,7 +650,7 @@ def _is_passing(code: int) -> bool:
     return 400 <= code < 500
 
 
-# Asks AWS whose access key it is, with the row's own key alone. Knows no row and no client.
+# An AWS key: AWS is asked whose it is.
 
 MOST_CHARACTERS = 64 * 1024
 # AWS refuses what was signed more than five minutes ago; then it is this machine's clock that is wrong.
@@ -599,17 +663,15 @@ _AWS_REFUSALS = {
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
-def ask_for_identity(
-    *, access_key_id: str, secret_access_key: str, region: str | None, deadline: Deadline
-) -> None:
-    """Call sts:GetCallerIdentity in that region; raises `LoginFailedError`.
+def _ask_for_identity(values: Values, deadline: Deadline) -> None:
+    """Call sts:GetCallerIdentity in the key's region; raises `LoginFailedError`.
 
     Neither the environment nor this machine's role can stand in for the key: the request is signed with it alone.
     """
     request = sign_identity_request(
-        access_key_id=access_key_id,
-        secret_access_key=secret_access_key,
-        region=region or settings.AWS_REGION,
+        access_key_id=_text(values, "access_key_id"),
+        secret_access_key=_text(values, "secret_access_key"),
+        region=_text(values, "region") or settings.AWS_REGION,
         endpoint=settings.AWS_IDENTITY_ENDPOINT,
     )
     if request is None:
@@ -650,136 +712,3 @@ def _clocks_differ(answer: http.client.HTTPResponse) -> bool:
     except (TypeError, ValueError):
         return False
     return abs((told - datetime.now(UTC)).total_seconds()) > CLOCK_SECONDS
-
-
-# Tries one login of any type within one deadline. Knows no row, no client.
-
-
-Values = Mapping[str, str | int | None]  # by the keys of the document
-
-
-logger = logging.getLogger(__name__)
-
-LOGIN_SECONDS = 15.0
-# Refused by one service is refused, whatever the other says; then what the row's own values are to blame for.
-_BY_CERTAINTY = (
-    *(LoginOutcome.REFUSED, LoginOutcome.NO_DATABASE),
-    *(LoginOutcome.NOT_TESTABLE, LoginOutcome.NO_SUCH_HOST, LoginOutcome.NOT_ALLOWED),
-    *(LoginOutcome.UNSAFE, LoginOutcome.TLS_PROBLEM, LoginOutcome.UNEXPECTED),
-    *(LoginOutcome.POOLER, LoginOutcome.UNREACHABLE, LoginOutcome.TIMED_OUT, LoginOutcome.WORKS),
-)
-PORTS = ("port", "imap_port", "smtp_port")
-TEXTS = (
-    *("host", "name", "user", "password", "imap_host", "smtp_host", "app_password"),
-    *("access_key_id", "secret_access_key", "region"),
-)
-
-
-def try_login(
-    credential_type: CredentialType, values: Values, *, deadline_seconds: float = LOGIN_SECONDS
-) -> LoginResult:
-    """Log in with these values, named as in the document, and return the outcome. Never raises.
-
-    A mailbox is tried by IMAP, then by SMTP, wherever it has a host; both must let it in. Each has an equal share of
-    the time left. What one refused is not sent to the other, as servers lock out who is refused too often.
-    """
-    if not _can_be_sent(values):
-        return LoginResult(LoginOutcome.NOT_TESTABLE)
-    ends_at = time.monotonic() + deadline_seconds
-    services = _list_services(credential_type, values)
-    results: list[LoginResult] = []
-    for left, (service, log_in) in zip(range(len(services), 0, -1), services, strict=True):
-        share = max(0.0, ends_at - time.monotonic()) / left
-        with Deadline(share) as deadline:
-            results.append(LoginResult(_try(log_in, deadline), service))
-        if results[-1].outcome == LoginOutcome.REFUSED:
-            break
-    if results and all(result.works for result in results):
-        return LoginResult(LoginOutcome.WORKS)
-    return min(results, key=_rank, default=LoginResult(LoginOutcome.NOT_TESTABLE))
-
-
-def _rank(result: LoginResult) -> int:
-    """Return how little the outcome says of a mailbox: what is certain hides what another service could not tell."""
-    return _BY_CERTAINTY.index(result.outcome)
-
-
-def make_database_login(values: Values) -> DatabaseLogin:
-    """Return the database login in these values."""
-    return DatabaseLogin(
-        host=_text(values, "host"),
-        port=_number(values, "port"),
-        name=_text(values, "name"),
-        user=_text(values, "user"),
-        password=_text(values, "password"),
-    )
-
-
-def _list_services(
-    credential_type: CredentialType, values: Values
-) -> list[tuple[str, Callable[[Deadline], None]]]:
-    """Return the services that this login is for, each with a function that logs in."""
-    match credential_type:
-        case CredentialType.DATABASE:
-            login = make_database_login(values)
-            return [("", lambda deadline: log_in_to_database(login, deadline=deadline))]
-        case CredentialType.EMAIL:
-            return [
-                (service, _mail_login(log_in, service, values))
-                for service, log_in in (("imap", log_in_by_imap), ("smtp", log_in_by_smtp))
-                if values.get(f"{service}_host")
-            ]
-    return [("", lambda deadline: _ask_aws(values, deadline))]
-
-
-def _mail_login(
-    log_in: Callable[..., None], service: str, values: Values
-) -> Callable[[Deadline], None]:
-    return lambda deadline: log_in(
-        host=_text(values, f"{service}_host"),
-        port=_number(values, f"{service}_port") or None,
-        user=_text(values, "user"),
-        password=_text(values, "app_password"),
-        deadline=deadline,
-    )
-
-
-def _ask_aws(values: Values, deadline: Deadline) -> None:
-    ask_for_identity(
-        access_key_id=_text(values, "access_key_id"),
-        secret_access_key=_text(values, "secret_access_key"),
-        region=_text(values, "region") or None,
-        deadline=deadline,
-    )
-
-
-def _can_be_sent(values: Values) -> bool:
-    """Say whether these are a login's values: in AWS anything may stand, and a NUL would hide what follows it."""
-    texts = (values.get(key) for key in TEXTS)
-    ports = (values.get(key) for key in PORTS)
-    return all(v is None or (isinstance(v, str) and "\0" not in v) for v in texts) and all(
-        v is None or isinstance(v, int) for v in ports
-    )
-
-
-def _text(values: Values, key: str) -> str:
-    return str(values.get(key) or "")
-
-
-def _number(values: Values, key: str) -> int:
-    return int(values.get(key) or 0)
-
-
-def _try(log_in: Callable[[Deadline], None], deadline: Deadline) -> LoginOutcome:
-    try:
-        log_in(deadline)
-    except LoginFailedError as error:
-        outcome = error.outcome
-    except OSError:
-        outcome = LoginOutcome.UNREACHABLE
-    except Exception as error:  # noqa: BLE001 (whatever a server's answers make of the libraries that read them)
-        logger.warning("A login test ended with %s", type(error).__name__)
-        outcome = LoginOutcome.UNEXPECTED
-    else:
-        return LoginOutcome.WORKS
-    return LoginOutcome.TIMED_OUT if deadline.is_over else outcome

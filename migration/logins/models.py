@@ -1,4 +1,4 @@
-"""Owns the results of login tests: which login of a client worked, in which store's values, and when. Never a value."""
+"""Owns login tests, rotations with their schedules, and reveals: which login, when, what came of it. Never a value."""
 
 from __future__ import annotations
 
@@ -25,13 +25,9 @@ from migration.core.text import KeptNameField, require_kept_name
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import Message, MessageError, Sentence
 
-# Owns the results of login tests: which login of a client worked, in which store's values, and when. Never a value.
-
-
 LoginTestKey = tuple[str, int | None, str]
-
-
 LOGIN_PERMISSION = "migration.test_login"
+ROTATE_PERMISSION = "migration.rotate_credential"
 TESTS_ARE_KEPT = timedelta(days=90)
 _WRONG = tuple(sorted(outcome.value for outcome in PROVEN_WRONG))
 
@@ -65,35 +61,20 @@ class LoginTestQuerySet(models.QuerySet["LoginTest"]):
         """Select the logins whose newest test proved AWS's values wrong."""
         return self.filter(is_newest=True, store=LoginStore.AWS.value, outcome__in=_WRONG)
 
-    def record(self, tests: Iterable[LoginTest], *, client_id: int, store: LoginStore) -> None:
-        """Store these tests of some of the client's logins in the store.
+    def record(
+        self,
+        tests: Iterable[LoginTest],
+        *,
+        client_id: int,
+        store: LoginStore,
+        all_read_at: datetime | None = None,
+    ) -> None:
+        """Store these tests of the client's logins in the store.
 
         The newest is the one whose values were read last, whoever's test ended first: `tested_at` is that time.
+        With `all_read_at` these are all logins that the client had in the store then: what it did not have any more is
+        forgotten.
         """
-        self._record(tests, client_id, store, forgotten=None)
-
-    def record_as_only_newest(
-        self,
-        tests: Iterable[LoginTest],
-        *,
-        client_id: int,
-        store: LoginStore,
-        read_at: datetime | None = None,
-    ) -> None:
-        """Store these as `record` does, of all logins that the client had in the store at `read_at` (now).
-
-        What it did not have then any more is forgotten.
-        """
-        self._record(tests, client_id, store, forgotten=read_at or timezone.now())
-
-    def _record(
-        self,
-        tests: Iterable[LoginTest],
-        client_id: int,
-        store: LoginStore,
-        *,
-        forgotten: datetime | None,
-    ) -> None:
         # Of logins that only AWS has, several may share a label: the one that fails counts.
         rows = sorted(tests, key=lambda row: (row.works, not row.is_proven_wrong))
         with transaction.atomic():
@@ -113,7 +94,7 @@ class LoginTestQuerySet(models.QuerySet["LoginTest"]):
                 row.pk
                 for row in before
                 if row.key_within_client_and_store in replaced
-                or (forgotten and row.tested_at <= forgotten)
+                or (all_read_at and row.tested_at <= all_read_at)
             ]
             self.filter(pk__in=outdated).update(is_newest=False)
             self.bulk_create(rows)
@@ -223,11 +204,6 @@ class LoginTest(models.Model):
         if not self.service:
             return name
         return LOGIN_WITH_SERVICE(login=name, service=self.service.upper())
-
-
-# Owns rotations: which login gets a new secret, how far that is and what became of it. Never a secret value.
-
-ROTATE_PERMISSION = "migration.rotate_credential"
 
 
 class RotationOpenError(MessageError):
@@ -421,7 +397,7 @@ class Rotation(models.Model):
             )
 
 
-# Owns how often database passwords are rotated: of a client, or of the clients of a group. Days are dates in UTC.
+# Schedules: how often database passwords are rotated, of a client or of the clients of a group. Days are dates in UTC.
 
 MOST_DAYS = 3650
 # The day on which each client's database passwords are to be rotated next: of its own schedule and its groups', the
@@ -475,7 +451,6 @@ def client_rotation_is_overdue() -> models.Q:
     return models.Q(pk__in=RawSQL(query, [today()]))  # noqa: S611  # as above
 
 
-# In the audit
 ROTATION_THIS_CLIENT = Sentence("rotation_this_client", "this client")
 ROTATION_SCHEDULE_SET = Sentence(
     "rotation_schedule_set",
@@ -596,9 +571,6 @@ class RotationSchedule(models.Model):
 
     def __str__(self) -> str:
         return f"every {self.days} days"
-
-
-# Owns the record of reveals: who saw which secret value, when and why. Never the value.
 
 
 class Reveal(models.Model):

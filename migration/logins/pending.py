@@ -21,11 +21,12 @@ from nova_credentials.aws.secrets_manager import (
     SecretsManagerError,
     SecretValue,
 )
+from nova_credentials.aws.versions import CURRENT, PENDING
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Document
 from nova_credentials.messages import MessageError, Sentence
 
-PENDING, CURRENT, PREVIOUS = "AWSPENDING", "AWSCURRENT", "AWSPREVIOUS"
+PREVIOUS = "AWSPREVIOUS"
 # Of the version with the new password of a rotation that stopped: AWS deletes versions without a stage.
 STOPPED = "NOVA_STOPPED_ROTATION"
 # Somebody who edits the secret this often in a row is asked for a minute.
@@ -279,15 +280,10 @@ class PendingSecret:
                 return pending
         raise SecretKeepsChangingError(ROTATION_SECRET_KEEPS_CHANGING(name=self.name))
 
-    def remove_pending_stage(self, version_id: str) -> None:
-        """Take AWSPENDING off this version, if it has it: what an earlier rotation left stays."""
-        take_pending_off(self.sm, self.name, version_id)
-
     def mark_as_stopped(self, version_id: str) -> None:
         """Give the version a stage of its own, as that of a rotation that stopped: it may have the valid password."""
-        if self.sm.get_version(self.name, version_id) is None:
-            return
-        self._put_on(STOPPED, version_id)
+        if self.sm.get_version(self.name, version_id) is not None:
+            self._put_on(STOPPED, version_id)
 
     def _put_on(self, stage: str, version_id: str) -> None:
         former = self.sm.get_stage(self.name, stage)
@@ -298,9 +294,8 @@ class PendingSecret:
     def take_off(self) -> None:
         """Take AWSPENDING off the version that has it, if that is one of ours."""
         labelled = self.sm.get_stage(self.name, PENDING)
-        if labelled is None or not self._is_ours(labelled.version_id):
-            return
-        take_pending_off(self.sm, self.name, labelled.version_id)
+        if labelled and self._is_ours(labelled.version_id):
+            take_pending_off(self.sm, self.name, labelled.version_id)
 
     def record_secret_version_if_ours(self, current: SecretValue) -> None:
         """Store the version as pushed, unless it carries what somebody else wrote."""
@@ -324,6 +319,22 @@ class PendingSecret:
         return is_made_by_site(self.name, version_id)
 
 
+def take_pending_off(sm: SecretsManager, name: str, version_id: str) -> bool:
+    """Take AWSPENDING off this version; False where it doesn't have it any more: it is somebody else's then."""
+    try:
+        sm.move_stage(name, PENDING, away_from=version_id)
+    except SecretsManagerError as error:
+        if error.code == STAGE_IS_ELSEWHERE or error.not_found:
+            return False
+        raise
+    return True
+
+
+def is_made_by_site(name: str, version_id: str) -> bool:
+    """Say whether this site made the version, also one that carries an edit of somebody else."""
+    return load_version_keys().is_made_by_site(name, version_id)
+
+
 def _list_passwords(value: SecretValue | None, login: DatabaseLogin) -> set[str]:
     """Return the passwords that a version has for the login's role; none of one that is no document."""
     found = find_logins(value.to_document(), login) if value and value.is_document else None
@@ -337,19 +348,3 @@ def _replace_password(current: SecretValue, login: DatabaseLogin, password: str)
     for entry in found.entries if found else []:
         entry["password"] = password
     return document
-
-
-def is_made_by_site(name: str, version_id: str) -> bool:
-    """Say whether this site made the version, also one that carries an edit of somebody else."""
-    return load_version_keys().is_made_by_site(name, version_id)
-
-
-def take_pending_off(sm: SecretsManager, name: str, version_id: str) -> bool:
-    """Take AWSPENDING off this version; False where it doesn't have it any more: it is somebody else's then."""
-    try:
-        sm.move_stage(name, PENDING, away_from=version_id)
-    except SecretsManagerError as error:
-        if error.code == STAGE_IS_ELSEWHERE or error.not_found:
-            return False
-        raise
-    return True

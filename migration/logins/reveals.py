@@ -40,13 +40,12 @@ def find_credential(client_id: int, kind: str, credential_id: int) -> tuple[Clie
     """Return the client and its credential; raises `LookupError` where there is none."""
     with repeatable_read_only():
         client = all_clients().filter(pk=client_id).with_phase().first()
-        of_types = client.credentials_by_type().items() if client else ()
-    for row in (
-        row for credential_type, rows in of_types for row in rows if credential_type == kind
-    ):
-        if client and row.pk == credential_id:
-            return client, row
-    raise LookupError(kind, credential_id)
+        by_type = client.credentials_by_type() if client else {}
+    of_kind = [row for each, rows in by_type.items() for row in rows if each == kind]
+    row = next((row for row in of_kind if row.pk == credential_id), None)
+    if client is None or row is None:
+        raise LookupError(kind, credential_id)
+    return client, row
 
 
 REVEALED = Sentence("revealed", "Revealed %(field)s of %(row)s.")

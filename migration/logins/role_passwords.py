@@ -1,4 +1,7 @@
-"""Sets the password of a database's role, and tells which logins of a client use that role."""
+"""Changes the own password of a database's role and proves it by a login; tells which logins of a client use the role.
+
+A password travels to the server as a verifier; no error that leaves this module holds the server's text.
+"""
 
 from __future__ import annotations
 
@@ -7,79 +10,31 @@ import string
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TypeAlias
 
 import psycopg
 from django.db import connection as django_connection
 from psycopg import sql
 
-from credentials.models import Client, Credential, DatabaseCredential, RowsBusyError
-from credentials.nova_columns import NovaSchemaError
+from credentials.models import Client, Credential, DatabaseCredential
 from credentials.pointers import POINTER
-from credentials.refusals import RefusedByDatabaseError
 from migration.core.keys import make_fingerprint
 from migration.core.outgoing import Deadline, LoginFailedError, LoginOutcome
 from migration.core.sentences import LOGIN_OUTCOMES
 from migration.core.snapshots import read_client_with_rows
-from migration.logins.attempts import DatabaseLogin, open_database
-from migration.logins.models import RotationOutcome
+from migration.logins.attempts import DatabaseConnection, DatabaseLogin, open_database
 from migration.logins.pending import (
-    ForeignPendingError,
-    LoginGoneError,
-    PendingOfOtherRoleError,
-    SecretKeepsChangingError,
-    SecretOfOthersError,
     is_same_role,
     make_passwordless_login,
     read_logins,
 )
 from migration.pushes.models import KnownValue
-from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.document import Document, DocumentError
+from nova_credentials.document import Document
 from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.shown_names import escape_name
 
-# Finds the login that NOVA gets when it asks for a type and a label. Reads what was read of the client.
-
-
-def find_row(
-    client: Client, credential_type: CredentialType, label: str | None
-) -> Credential | None:
-    """Return the client's primary row of the type, or the first of the label, as NOVA's reader picks it."""
-    rows = client.credentials_by_type()[credential_type]
-    ordered = sorted(rows, key=lambda row: row.is_primary is not True)
-    for row in ordered:
-        if row.is_primary if label is None else row.label == label:
-            return row
-    return None
-
-
-# Why nothing was begun
-ROTATION_NO_SUCH_LOGIN = Sentence(
-    "rotation_no_such_login", "%(slug)s has no %(kind)s login %(which)s."
-)
-ROTATION_PRIMARY_LOGIN = Sentence("rotation_primary_login", "that is primary")
-ROTATION_LOGIN_LABELLED = Sentence("rotation_login_labelled", "with the label %(label)s")
-
-
-def describe_missing_login(
-    slug: str, credential_type: CredentialType, label: str | None
-) -> Message:
-    """Say that the client has no such login."""
-    which = ROTATION_PRIMARY_LOGIN()
-    if label is not None:
-        which = ROTATION_LOGIN_LABELLED(label=label)
-    return ROTATION_NO_SUCH_LOGIN(slug=slug, kind=credential_type.value, which=which)
-
-
-# Changes a role's own password in a client's database, and proves it by a login. Knows no row and no AWS.
-
-if TYPE_CHECKING:
-    Connection = psycopg.Connection[tuple[Any, ...]]
-    OpenLogin: TypeAlias = Callable[[DatabaseLogin], AbstractContextManager[Connection]]
-
-
+OpenLogin: TypeAlias = Callable[[DatabaseLogin], AbstractContextManager[DatabaseConnection]]
 # About 190 bits; no character that a URI, a shell or a quoting would need to escape.
 PASSWORD_CHARACTERS = string.ascii_letters + string.digits
 PASSWORD_LENGTH = 32
@@ -101,6 +56,10 @@ FROM pg_catalog.pg_roles WHERE rolname = session_user
 NO_RIGHT, READ_ONLY, WRONG_PASSWORD = "42501", "25006", "28P01"
 
 
+class RotationRefusedError(MessageError):
+    """The rotation can't be made; nothing is changed, or everything put back."""
+
+
 class RoleRefusedError(MessageError):
     """The server does not change this role's password; nothing was changed there."""
 
@@ -115,7 +74,7 @@ def make_password() -> str:
 
 
 @contextmanager
-def open_login(login: DatabaseLogin) -> Iterator[Connection]:
+def open_login(login: DatabaseLogin) -> Iterator[DatabaseConnection]:
     """Open a read-only session with this login until the block ends; raises `LoginFailedError`."""
     with (
         Deadline(SESSION_SECONDS) as deadline,
@@ -222,7 +181,7 @@ ROTATION_SERVER_IN_RECOVERY = Sentence(
 )
 
 
-def _require_ready(connection: Connection, login: DatabaseLogin) -> None:
+def _require_ready(connection: DatabaseConnection, login: DatabaseLogin) -> None:
     """Raise `RoleRefusedError` where the change can't be made in this session, or proves nothing."""
     connection.autocommit = True
     with connection.transaction():
@@ -237,7 +196,7 @@ def _require_ready(connection: Connection, login: DatabaseLogin) -> None:
         raise RoleRefusedError(ROTATION_PASSWORD_EXPIRES(user=user, until=until))
 
 
-def _set_password(connection: Connection, user: str, password: str) -> None:
+def _set_password(connection: DatabaseConnection, user: str, password: str) -> None:
     """Change the password; the server and its log get a verifier, never the password."""
     verifier = connection.pgconn.encrypt_password(password.encode(), user.encode(), VERIFIER)
     connection.execute(
@@ -276,77 +235,39 @@ def _refusals(login: DatabaseLogin) -> Iterator[None]:
     raise ValidPasswordUnknownError(_not_logged_in(LoginOutcome.UNREACHABLE))
 
 
-# Owns what ends a rotation for good, and what only hinders it.
-
-
-class RotationRefusedError(MessageError):
-    """The rotation can't be made; nothing is changed, or everything put back."""
-
-
-class ClientNotReadyError(MessageError):
-    """The client's rows can't be read, or AWS does not hold them yet; the next try may find them ready."""
-
-
-class PasswordReplacedMeanwhileError(MessageError):
-    """Somebody gave the login another password while it was rotated; the next try looks at it anew."""
-
-
-class RotationStoppedError(MessageError):
-    """It isn't known which password is valid or where the login leads: a person has to look."""
-
-
-ROTATION_DESTINATION_CHANGED = Sentence(
-    "rotation_destination_changed",
-    "Somebody changed where this login leads meanwhile, so the rotation stopped and stored nothing."
-    " At the former server the password may be the new one, which AWS keeps as version %(version)s.",
-)
-
-
-class LeadsElsewhereError(RotationStoppedError):
-    """The login is gone, or leads to another server; AWS keeps the new password as version `version`."""
-
-    def __init__(self, version: str) -> None:
-        super().__init__(ROTATION_DESTINATION_CHANGED(version=version))
-
-
-ROTATION_NOTHING_LOGS_IN = Sentence(
-    "rotation_nothing_logs_in",
-    "Neither the stored password nor the new one logs in any more: somebody changed it at the server, or it has"
-    " expired (VALID UNTIL). Nothing more was changed. Enter the password that is valid, then rotate again."
-    " AWS keeps the new one as version %(version)s.",
-)
-
-
-class NothingLogsInError(RotationStoppedError):
-    """Neither the new password, which AWS keeps as the version, nor a former one is valid."""
-
-    def __init__(self, version: str) -> None:
-        super().__init__(ROTATION_NOTHING_LOGS_IN(version=version))
-
-
-# What ends a rotation for good, and with which outcome.
-ENDS: dict[type[MessageError], RotationOutcome] = {
-    RotationRefusedError: RotationOutcome.REFUSED,
-    RoleRefusedError: RotationOutcome.REFUSED,
-    ForeignPendingError: RotationOutcome.REFUSED,
-    PendingOfOtherRoleError: RotationOutcome.REFUSED,
-    RotationStoppedError: RotationOutcome.STOPPED,
-    LeadsElsewhereError: RotationOutcome.STOPPED,
-    NothingLogsInError: RotationOutcome.STOPPED,
-}
-# What may pass by itself.
-HINDRANCES = (
-    *(SecretsManagerError, DocumentError, NovaSchemaError, RowsBusyError, RefusedByDatabaseError),
-    *(ValidPasswordUnknownError, LoginGoneError, SecretKeepsChangingError),
-    SecretOfOthersError,
-    *(ClientNotReadyError, PasswordReplacedMeanwhileError),
-)
-
-
-# Finds the rows of the role that a rotation changes, and what else logs in as that role. Writes nothing.
+# The rows of a role, and what else logs in as it. Reads only.
 
 MOST_NAMED = 5  # of the others that have the same login
 MOST_CHARACTERS = 100  # of a host's name
+
+
+def find_row(
+    client: Client, credential_type: CredentialType, label: str | None
+) -> Credential | None:
+    """Return the client's primary row of the type, or the first of the label, as NOVA's reader picks it."""
+    rows = client.credentials_by_type()[credential_type]
+    ordered = sorted(rows, key=lambda row: row.is_primary is not True)
+    for row in ordered:
+        if row.is_primary if label is None else row.label == label:
+            return row
+    return None
+
+
+ROTATION_NO_SUCH_LOGIN = Sentence(
+    "rotation_no_such_login", "%(slug)s has no %(kind)s login %(which)s."
+)
+ROTATION_PRIMARY_LOGIN = Sentence("rotation_primary_login", "that is primary")
+ROTATION_LOGIN_LABELLED = Sentence("rotation_login_labelled", "with the label %(label)s")
+
+
+def describe_missing_login(
+    slug: str, credential_type: CredentialType, label: str | None
+) -> Message:
+    """Say that the client has no such login."""
+    which = ROTATION_PRIMARY_LOGIN()
+    if label is not None:
+        which = ROTATION_LOGIN_LABELLED(label=label)
+    return ROTATION_NO_SUCH_LOGIN(slug=slug, kind=credential_type.value, which=which)
 
 
 def list_rows_of_role(client: Client, login: DatabaseLogin) -> list[DatabaseCredential]:

@@ -1,15 +1,18 @@
-"""Rotates passwords: each step, so that a killed one can go on; runs of many; a secret that somebody types."""
+"""Rotates passwords: of a database step by step, so that a killed rotation goes on; of the rest, what somebody enters.
+
+A new database password is in AWS, as AWSPENDING, before the database gets it, and stays there until the stores have it.
+So a process that is killed loses nothing: the next try finds out what was done and finishes it, or undoes it.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
 
 from django.contrib.auth.models import User
 from django.db import connection, transaction
@@ -24,6 +27,7 @@ from credentials.models import (
     save_columns,
     write_changed_values,
 )
+from credentials.nova_columns import NovaSchemaError
 from credentials.refusals import RefusedByDatabaseError, convert_refusals
 from migration.core.aws_store import read_aws, secret_names_by_type, secrets_manager
 from migration.core.aws_writes import require_writes_allowed
@@ -42,23 +46,23 @@ from migration.logins.models import (
     RotationStep,
 )
 from migration.logins.pending import (
+    ForeignPendingError,
+    LoginGoneError,
     LoginsOfRole,
+    PendingOfOtherRoleError,
     PendingSecret,
+    SecretKeepsChangingError,
+    SecretOfOthersError,
     find_logins,
     find_primary_or_labelled,
     is_same_role,
     make_passwordless_login,
+    take_pending_off,
 )
 from migration.logins.role_passwords import (
-    ENDS,
-    HINDRANCES,
-    ClientNotReadyError,
-    LeadsElsewhereError,
-    NothingLogsInError,
-    PasswordReplacedMeanwhileError,
+    OpenLogin,
     RoleRefusedError,
     RotationRefusedError,
-    RotationStoppedError,
     ValidPasswordUnknownError,
     change_password,
     describe_missing_login,
@@ -84,20 +88,137 @@ from migration.runs.items import PUSHED, Outcome, RunItem
 from migration.runs.models import Run
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManagerError, SecretValue
 from nova_credentials.credential_types import ROW_CLASSES, CredentialType, map_to_json_keys
-from nova_credentials.document import Document, parse_document
+from nova_credentials.document import Document, DocumentError, parse_document
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 
-if TYPE_CHECKING:
-    from migration.logins.role_passwords import OpenLogin
-
-
-# Takes the four steps of a database password's rotation, each of which can be done twice: keep, set, prove, store.
-#
-# The new password is in AWS, as AWSPENDING, before the database gets it, and stays there until the stores have it. So a
-# process that is killed loses nothing: the next try finds out what was done and finishes it, or undoes it.
-
 DATABASE = CredentialType.DATABASE
+LOCK_WAIT_SECONDS = 5.0
+# No client is begun later in a batch; the rest of it is claimed again.
+BATCH_SECONDS = 60.0
+# What is entered anew: an AWS key has another id with another secret.
+ENTERED_COLUMNS: dict[CredentialType, tuple[str, ...]] = {
+    CredentialType.EMAIL: ("email_password",),
+    CredentialType.AWS: ("access_key_id", "secret_access_key"),
+}
+
+logger = logging.getLogger(__name__)
+
+
+class NotRotated(MessageError):  # noqa: N818  # nothing went wrong: it may not be done now
+    """Nothing was begun; the message says why."""
+
+
+ROTATION_CLIENT_BUSY = Sentence(
+    "rotation_client_busy",
+    "A push, a move or a rotation of this client is under way; try again.",
+)
+
+
+def rotate_database(
+    *,
+    client_id: int,
+    label: str | None = None,
+    by: User | None = None,
+    interactive: bool = False,
+    open_login: OpenLogin = open_login,
+) -> Rotation:
+    """Give the client's database login a new password; without a label, the primary one.
+
+    The rotation's outcome and message say what became of it; without an outcome the workers go on with it. One of the
+    same login that was interrupted is gone on with. Raises `NotRotated` and `RotationOpenError` where none was begun,
+    and `Client.DoesNotExist`.
+    """
+    with hold_client_locks([client_id], wait_seconds=LOCK_WAIT_SECONDS) as held:
+        if not held:
+            raise NotRotated(ROTATION_CLIENT_BUSY())
+        client = Client.objects.get(pk=client_id)
+        if Offboarding.objects.leaving_or_left().filter(pk=client_id).exists():
+            raise NotRotated(IS_OFFBOARDED(slug=client.slug))
+        rotation = Rotation.objects.find_unfinished(client_id)
+        wanted = DATABASE.value, label
+        if rotation is None or (rotation.credential_type, rotation.label) != wanted:
+            rotation = Rotation.objects.begin(client, DATABASE, label, by=by)
+        DatabaseRotation(rotation, open_login, interactive).finish_steps()
+    return rotation
+
+
+def go_on_with_rotations(*, seconds: float) -> None:
+    """Finish or undo the rotations whose process was killed or hindered; the others are first the next time."""
+    until = time.monotonic() + seconds
+    for client_id in Rotation.objects.list_unfinished_client_ids():
+        if time.monotonic() >= until:
+            break
+        try:
+            go_on_with_rotation(client_id=client_id)
+        except Exception as error:  # noqa: BLE001 (any defect of ours)
+            # One client must not keep the others waiting. An error's text can hold a value.
+            kind = type(error).__name__
+            logger.error("The rotation of client %s was not gone on with: %s", client_id, kind)  # noqa: TRY400
+            connection.close_if_unusable_or_obsolete()
+
+
+def go_on_with_rotation(
+    *, client_id: int, interactive: bool = False, open_login: OpenLogin = open_login
+) -> Rotation | None:
+    """Finish or undo the client's interrupted rotation; None where there is none, or somebody works on the client."""
+    with hold_client_locks([client_id], wait_seconds=0) as held:
+        rotation = Rotation.objects.find_unfinished(client_id) if held else None
+        if rotation and not Client.objects.filter(pk=client_id).exists():
+            _end_without_client(rotation)
+        elif rotation:
+            DatabaseRotation(rotation, open_login, interactive).finish_steps()
+    return rotation
+
+
+ROTATION_CLIENT_GONE = Sentence(
+    "rotation_client_gone",
+    "NOVA has deleted the client meanwhile. At its server the password may be the new one, which AWS keeps as version"
+    " %(version)s.",
+)
+
+
+def _end_without_client(rotation: Rotation) -> None:
+    """Store that nobody needs the new secret any more; it stays in AWS, under the stage of those that stopped."""
+    secret = PendingSecret(secrets_manager(), rotation.secret_name, rotation.client_id)
+    try:
+        if rotation.secret_name:
+            secret.mark_as_stopped(rotation.version_id)
+            secret.take_off()
+    except SecretsManagerError as error:
+        if not error.is_gone:
+            rotation.note_hindrance(error.message)
+            return
+    rotation.end(RotationOutcome.STOPPED, ROTATION_CLIENT_GONE(version=rotation.version_id))
+
+
+class ClientNotReadyError(MessageError):
+    """The client's rows can't be read, or AWS does not hold them yet; the next try may find them ready."""
+
+
+class PasswordReplacedMeanwhileError(MessageError):
+    """Somebody gave the login another password while it was rotated; the next try looks at it anew."""
+
+
+class RotationStoppedError(MessageError):
+    """It isn't known which password is valid or where the login leads: a person has to look."""
+
+
+# What ends a rotation for good, and with which outcome.
+ENDS: dict[type[MessageError], RotationOutcome] = {
+    RotationRefusedError: RotationOutcome.REFUSED,
+    RoleRefusedError: RotationOutcome.REFUSED,
+    ForeignPendingError: RotationOutcome.REFUSED,
+    PendingOfOtherRoleError: RotationOutcome.REFUSED,
+    RotationStoppedError: RotationOutcome.STOPPED,
+}
+# What may pass by itself.
+HINDRANCES = (
+    *(SecretsManagerError, DocumentError, NovaSchemaError, RowsBusyError, RefusedByDatabaseError),
+    *(ValidPasswordUnknownError, LoginGoneError, SecretKeepsChangingError),
+    SecretOfOthersError,
+    *(ClientNotReadyError, PasswordReplacedMeanwhileError),
+)
 
 
 FORMER_SECRETS_READ = Sentence(
@@ -105,10 +226,6 @@ FORMER_SECRETS_READ = Sentence(
     "Its layout was changed lately, and NOVA may still read its former secrets (%(names)s):"
     " rotate it once they are gone.",
     glue=", ",
-)
-ROTATION_CLIENT_BUSY = Sentence(
-    "rotation_client_busy",
-    "A push, a move or a rotation of this client is under way; try again.",
 )
 ROTATION_NOT_IN_AWS_YET = Sentence(
     "rotation_not_in_aws_yet",
@@ -118,7 +235,6 @@ ROTATION_NOT_PUSHED = Sentence(
     "rotation_not_pushed",
     "NOVA's row has the new password, which already logs in. It is not in AWS yet: %(why)s",
 )
-# What the database's server says
 ROTATION_CURRENT_REFUSED = Sentence(
     "rotation_current_refused",
     "The stored password does not log in: it was changed at the server, or it has expired (VALID UNTIL)."
@@ -132,11 +248,22 @@ ROTATION_ROW_REFUSED = Sentence(
     "rotation_row_refused",
     "NOVA's table refused the new password, so the former one was put back: %(error)s",
 )
+ROTATION_DESTINATION_CHANGED = Sentence(
+    "rotation_destination_changed",
+    "Somebody changed where this login leads meanwhile, so the rotation stopped and stored nothing."
+    " At the former server the password may be the new one, which AWS keeps as version %(version)s.",
+)
+ROTATION_NOTHING_LOGS_IN = Sentence(
+    "rotation_nothing_logs_in",
+    "Neither the stored password nor the new one logs in any more: somebody changed it at the server, or it has"
+    " expired (VALID UNTIL). Nothing more was changed. Enter the password that is valid, then rotate again."
+    " AWS keeps the new one as version %(version)s.",
+)
 
 
 @dataclass
 class DatabaseRotation:
-    """One try of a rotation, under the client's lease."""
+    """One try of a rotation, under the client's lease: four steps, each of which can be done twice."""
 
     rotation: Rotation
     open_login: OpenLogin
@@ -176,13 +303,17 @@ class DatabaseRotation:
         else:
             self.rotation.end(outcome, why)
 
+    def _make_stopped_error(self, sentence: Sentence) -> RotationStoppedError:
+        """Return the error that says so, and as which version AWS keeps the new password."""
+        return RotationStoppedError(sentence(version=self.rotation.version_id))
+
     def _take_pending_off(self) -> None:
         """Take AWSPENDING off what this rotation kept; what an earlier one left stays until the new one is kept."""
         if self.rotation.step != RotationStep.BEGUN:
             self.secret.take_off()
             self._kept_in.take_off()
         elif self.rotation.version_id:
-            self._kept_in.remove_pending_stage(self.rotation.version_id)
+            take_pending_off(self.sm, self.rotation.secret_name, self.rotation.version_id)
 
     @property
     def _kept_in(self) -> PendingSecret:
@@ -279,11 +410,11 @@ class DatabaseRotation:
         """Find the login, whatever its label is now, and the password that was kept for it."""
         kept = self._kept_in.find_new_password(self.rotation.version_id)
         if kept is None:
-            raise NothingLogsInError(self.rotation.version_id)
+            raise self._make_stopped_error(ROTATION_NOTHING_LOGS_IN)
         role = make_passwordless_login(*self.rotation.role)  # type: ignore[misc]  # stored before the step
         there = find_logins(kept.to_document(), role)
         if there is None:
-            raise NothingLogsInError(self.rotation.version_id)
+            raise self._make_stopped_error(ROTATION_NOTHING_LOGS_IN)
         password = there.login.password
         self.found = find_logins(document, role) or self._find_under_other_name(document, password)
         if self._kept_in.name != self.secret.name:
@@ -297,7 +428,7 @@ class DatabaseRotation:
         with suppress(ValidPasswordUnknownError):
             if found and logs_in(replace(found.login, password=password), self.open_login):
                 return found
-        raise LeadsElsewhereError(self.rotation.version_id)
+        raise self._make_stopped_error(ROTATION_DESTINATION_CHANGED)
 
     def _keep_under_new_name(self, password: str) -> None:
         """Keep the new password where NOVA looks for it since the client has another slug; its former place stays."""
@@ -323,7 +454,7 @@ class DatabaseRotation:
             else:
                 return
         if not logs_in(replace(self._login, password=password), self.open_login):
-            raise NothingLogsInError(self.rotation.version_id)
+            raise self._make_stopped_error(ROTATION_NOTHING_LOGS_IN)
 
     # Step 4: store it where NOVA reads
 
@@ -346,7 +477,7 @@ class DatabaseRotation:
                 refuse_lost_client_locks()
                 rows = self._list_rows()
                 if not rows and not self.snapshot.phase.aws_is_authority:
-                    raise LeadsElsewhereError(self.rotation.version_id)
+                    raise self._make_stopped_error(ROTATION_DESTINATION_CHANGED)
                 with noting_rows(self.rotation.client_id):
                     for row in rows:
                         if row.db_password not in (self.rows_before.get(row.pk), password):
@@ -402,111 +533,9 @@ class DatabaseRotation:
         """Raise where the login leads elsewhere now, or got another password since this try looked at it."""
         there = find_logins(current.to_document(), self._login)
         if there is None:
-            raise LeadsElsewhereError(self.rotation.version_id)
+            raise self._make_stopped_error(ROTATION_DESTINATION_CHANGED)
         if there.passwords - self.found.passwords - {password}:
             raise PasswordReplacedMeanwhileError(ROTATION_WRITTEN_MEANWHILE())
-
-
-# Rotates database passwords, and goes on with rotations that were interrupted. One of a client at a time.
-
-LOCK_WAIT_SECONDS = 5.0
-
-logger = logging.getLogger(__name__)
-
-
-class NotRotated(MessageError):  # noqa: N818  # nothing went wrong: it may not be done now
-    """Nothing was begun; the message says why."""
-
-
-def rotate_database(
-    *,
-    client_id: int,
-    label: str | None = None,
-    by: User | None = None,
-    interactive: bool = False,
-    open_login: OpenLogin = open_login,
-) -> Rotation:
-    """Give the client's database login a new password; without a label, the primary one.
-
-    The rotation's outcome and message say what became of it; without an outcome the workers go on with it. One of the
-    same login that was interrupted is gone on with. Raises `NotRotated` and `RotationOpenError` where none was begun,
-    and `Client.DoesNotExist`.
-    """
-    with _hold_client(client_id, wait_seconds=LOCK_WAIT_SECONDS):
-        client = Client.objects.get(pk=client_id)
-        if Offboarding.objects.leaving_or_left().filter(pk=client_id).exists():
-            raise NotRotated(IS_OFFBOARDED(slug=client.slug))
-        rotation = Rotation.objects.find_unfinished(client_id)
-        wanted = DATABASE.value, label
-        if rotation is None or (rotation.credential_type, rotation.label) != wanted:
-            rotation = Rotation.objects.begin(client, DATABASE, label, by=by)
-        DatabaseRotation(rotation, open_login, interactive).finish_steps()
-    return rotation
-
-
-def go_on_with_rotation(
-    *, client_id: int, interactive: bool = False, open_login: OpenLogin = open_login
-) -> Rotation | None:
-    """Finish or undo the client's interrupted rotation; None where there is none, or somebody works on the client."""
-    with hold_client_locks([client_id], wait_seconds=0) as held:
-        rotation = Rotation.objects.find_unfinished(client_id) if held else None
-        if rotation and not Client.objects.filter(pk=client_id).exists():
-            _end_without_client(rotation)
-        elif rotation:
-            DatabaseRotation(rotation, open_login, interactive).finish_steps()
-    return rotation
-
-
-ROTATION_CLIENT_GONE = Sentence(
-    "rotation_client_gone",
-    "NOVA has deleted the client meanwhile. At its server the password may be the new one, which AWS keeps as version"
-    " %(version)s.",
-)
-
-
-def _end_without_client(rotation: Rotation) -> None:
-    """Store that nobody needs the new secret any more; it stays in AWS, under the stage of those that stopped."""
-    secret = PendingSecret(secrets_manager(), rotation.secret_name, rotation.client_id)
-    try:
-        if rotation.secret_name:
-            secret.mark_as_stopped(rotation.version_id)
-            secret.take_off()
-    except SecretsManagerError as error:
-        if not error.is_gone:
-            rotation.note_hindrance(error.message)
-            return
-    gone = ROTATION_CLIENT_GONE(version=rotation.version_id)
-    rotation.end(RotationOutcome.STOPPED, gone)
-
-
-def go_on_with_rotations(*, seconds: float) -> None:
-    """Finish or undo the rotations whose process was killed or hindered; the others are first the next time."""
-    until = time.monotonic() + seconds
-    for client_id in Rotation.objects.list_unfinished_client_ids():
-        if time.monotonic() >= until:
-            break
-        try:
-            go_on_with_rotation(client_id=client_id)
-        except Exception as error:  # noqa: BLE001 (any defect of ours)
-            # One client must not keep the others waiting. An error's text can hold a value.
-            kind = type(error).__name__
-            logger.error("The rotation of client %s was not gone on with: %s", client_id, kind)  # noqa: TRY400
-            connection.close_if_unusable_or_obsolete()
-
-
-@contextmanager
-def _hold_client(client_id: int, *, wait_seconds: float) -> Iterator[None]:
-    with hold_client_locks([client_id], wait_seconds=wait_seconds) as held:
-        if not held:
-            raise NotRotated(ROTATION_CLIENT_BUSY())
-        yield
-
-
-# Rotates the database logins of the clients in a run's batch, one client after the other.
-
-
-# No client is begun later in a batch; the rest of it is claimed again.
-BATCH_SECONDS = 60.0
 
 
 @works_on(Run.Kind.ROTATE)
@@ -539,16 +568,17 @@ def _rotate_client(run: Run, item: RunItem, *, until: float) -> bool:
         return False
     labels = list(_list_labels(item.client_id))
     if not labels:
-        item.outcome, item.message = (
-            Outcome.SKIPPED,
-            ROTATION_NO_DATABASE_LOGIN(),
-        )
+        item.outcome, item.message = Outcome.SKIPPED, ROTATION_NO_DATABASE_LOGIN()
         return False
     problems: list[Message] = []
     may_pass = False
-    since = _find_fresh_since(run, item.client_id)
+    fresh = Rotation.objects.rotated().filter(
+        client_id=item.client_id,
+        credential_type=DATABASE,
+        begun_at__gte=_find_fresh_since(run, item.client_id),
+    )
     for label in labels:
-        if _is_rotated_since(since, item.client_id, label):
+        if fresh.filter(label=label).exists():
             continue
         if time.monotonic() > until:
             item.next_try_at = timezone.now()
@@ -584,15 +614,12 @@ def _list_labels(client_id: int) -> Iterator[str | None]:
     if isinstance(primary, DatabaseCredential):
         seen.append(make_login(primary))
         yield None
-    for row in sorted((row for row in rows if row.label and not row.is_primary), key=_get_label):
+    others = [row for row in rows if row.label and not row.is_primary]
+    for row in sorted(others, key=lambda row: row.label or ""):
         login = make_login(row)
         if not any(is_same_role(login, other) for other in seen):
             seen.append(login)
             yield row.label
-
-
-def _get_label(row: DatabaseCredential) -> str:
-    return row.label or ""
 
 
 def _find_fresh_since(run: Run, client_id: int) -> datetime:
@@ -604,22 +631,7 @@ def _find_fresh_since(run: Run, client_id: int) -> datetime:
     return min(fresh, run.created_at) if fresh else run.created_at
 
 
-def _is_rotated_since(since: datetime, client_id: int, label: str | None) -> bool:
-    rotated = Rotation.objects.rotated().filter(client_id=client_id, begun_at__gte=since)
-    return rotated.filter(credential_type=DATABASE, label=label).exists()
-
-
-# Stores a new secret that somebody entered for a mailbox or an AWS key, once it was proven by a login.
-
-if TYPE_CHECKING:
-    TryLogin = Callable[..., LoginResult]
-
-
-# What is entered anew: an AWS key has another id with another secret.
-ENTERED_COLUMNS: dict[CredentialType, tuple[str, ...]] = {
-    CredentialType.EMAIL: ("email_password",),
-    CredentialType.AWS: ("access_key_id", "secret_access_key"),
-}
+# A new secret that somebody entered for a mailbox or an AWS key is stored once it was proven by a login.
 
 
 ROTATION_NEW_SECRET_REFUSED = Sentence(
@@ -644,7 +656,7 @@ def store_entered_secret(
     entered: Mapping[str, str],
     by: User | None = None,
     warn: Callable[[Message], None] = lambda _message: None,
-    try_login: TryLogin = try_login,
+    try_login: Callable[..., LoginResult] = try_login,
 ) -> Rotation:
     """Log in with what was entered (by column), then save it as the client's form does: AWS first where it decides.
 
@@ -658,7 +670,9 @@ def store_entered_secret(
     if all(getattr(row, name) == value for name, value in entered.items()):
         raise NotRotated(ROTATION_SAME_SECRET())
     tested = {name: getattr(row, name) for name in row.DESTINATION_FIELDS}
-    result = try_login(credential_type, _list_values(row, entered))
+    keys = map_to_json_keys(ROW_CLASSES[row.TYPE])
+    values = {key: entered.get(name, getattr(row, name)) for name, key in keys.items()}
+    result = try_login(credential_type, values)
     if not result.works:
         refused = ROTATION_NEW_SECRET_REFUSED(outcome=LOGIN_OUTCOMES[result.outcome]())
         with transaction.atomic():
@@ -678,14 +692,6 @@ def store_entered_secret(
     known = Secret.objects.find([secret]).get(secret)
     rotation.version_id = known.version_id if known else ""
     return rotation
-
-
-def _list_values(row: Credential, entered: Mapping[str, str]) -> dict[str, str | int | None]:
-    """Return the row's values by the document's keys, with what was entered in them."""
-    return {
-        key: entered.get(name, getattr(row, name))
-        for name, key in map_to_json_keys(ROW_CLASSES[row.TYPE]).items()
-    }
 
 
 def _save(

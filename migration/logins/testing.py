@@ -1,4 +1,7 @@
-"""Tests clients' logins, from either store, one or many, and says what is to be done about a refused one."""
+"""Tests the logins of clients with the values of either store, keeps the results, and says which store to copy from.
+
+The values are read, tried and forgotten: nothing that is returned, stored or logged holds one.
+"""
 
 from __future__ import annotations
 
@@ -41,10 +44,313 @@ from nova_credentials.document import Document, DocumentError
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
 
-# Says which store to copy from, by the logins that both stores' values were tried for. Pure: reads no table.
+LOGINS_AT_ONCE = 16
 
 
-# What to copy, after both stores' values were tried
+# A batch whose logins take longer is left; the rest of it is claimed again.
+BATCH_SECONDS = 60.0
+# Clients whose logins are tried together: so many that a dead host holds few others up.
+CLIENTS_AT_ONCE = 10
+# A client can mend these in its rows; of the others the server has to change, or the network.
+OF_ITS_ROWS = {
+    *(LoginOutcome.REFUSED, LoginOutcome.NO_DATABASE, LoginOutcome.NO_SUCH_HOST),
+    *(LoginOutcome.NOT_ALLOWED, LoginOutcome.NOT_TESTABLE),
+}
+
+
+@dataclass(frozen=True)
+class LoginKey:
+    """One login of a client: its type, and the id of its row or, where only AWS has it, its label."""
+
+    kind: CredentialType
+    credential_id: int | None
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class StoredLogin:
+    """One login as one store has it."""
+
+    key: LoginKey
+    values: dict[str, str | int | None] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class StoreLogins:
+    """The logins of a client as one store had them, and since when they are known to have been so."""
+
+    store: LoginStore
+    logins: list[StoredLogin]
+    read_at: datetime
+
+
+NO_LOGIN_TO_TEST = Sentence("no_login_to_test", "There is no login to test.")
+LOGINS_TESTED = Sentence("logins_tested", "Tested: %(results)s.", glue="; ")
+
+
+def try_client_logins(
+    *,
+    client_id: int,
+    stores: Collection[LoginStore],
+    by: User,
+    only: LoginKey | None = None,
+) -> list[LoginTest]:
+    """Log in with the values of these stores, keep the results and record who asked for them; a person waits.
+
+    Of all the client's logins, or of `only` one. Raises `Client.DoesNotExist`, `NovaSchemaError`,
+    `SecretsManagerError` and `DocumentError`; then nothing was tried.
+    """
+    found = read_stores(client_id, stores, interactive=True)
+    if only:
+        found = [
+            replace(each, logins=[login for login in each.logins if login.key == only])
+            for each in found
+        ]
+    results = try_logins([login for each in found for login in each.logins], waits=False)
+    with transaction.atomic():
+        tests = [
+            test
+            for each in found
+            for test in keep_results(client_id, each, results, by=by, are_all=only is None)
+        ]
+        slug = Client.objects.values_list("slug", flat=True).filter(pk=client_id).first() or ""
+        told = tuple(map(describe_test, tests)) or (NO_LOGIN_TO_TEST(),)
+        AuditEvent.objects.record(
+            AuditCode.LOGIN_TEST,
+            LOGINS_TESTED(results=told),
+            by=by,
+            client_id=client_id,
+            slug=slug,
+        )
+    return tests
+
+
+def read_stores(
+    client_id: int, stores: Collection[LoginStore], *, interactive: bool = False
+) -> list[StoreLogins]:
+    """Read the client's logins from each store; raises as `try_client_logins` does."""
+    found = []
+    for store in stores:
+        read_at = timezone.now()  # a moment before
+        logins = read_logins(client_id, store, interactive=interactive)
+        found.append(StoreLogins(store, logins, read_at))
+    return found
+
+
+def read_logins(
+    client_id: int, store: LoginStore, *, interactive: bool = False
+) -> list[StoredLogin]:
+    """Read the client's logins as the store has them; raises as `try_client_logins` does.
+
+    PostgreSQL's rows whose secret was purged are left out: only AWS has it.
+    """
+    client = _read_client(client_id)
+    if store == LoginStore.POSTGRES:
+        return [
+            StoredLogin(LoginKey(row.TYPE, row.pk), _make_values(row.TYPE, row))
+            for rows in client.credentials_by_type().values()
+            for row in rows
+            if not is_purged(row)
+        ]
+    snapshot = read_snapshot(client_id)
+    try:
+        copy = read_aws(snapshot, sm=secrets_manager(interactive=interactive))
+    except SecretsManagerError as error:
+        if error.not_found and snapshot.phase == Phase.POSTGRES:
+            return []  # none was ever pushed
+        raise
+    return list(_pair_with_rows(client, copy.document))
+
+
+def _read_client(client_id: int) -> Client:
+    with repeatable_read_only():
+        client = all_clients().filter(pk=client_id).first()
+        if client is None:
+            raise Client.DoesNotExist
+        client.rows_read = client.credentials_by_type()
+    return client
+
+
+def _pair_with_rows(client: Client, document: Document) -> Iterable[StoredLogin]:
+    """Yield the document's logins, each with the row that it belongs to."""
+    read = documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
+    for credential_type, rows in client.credentials_by_type().items():
+        match = match_rows(rows, read.of_type(credential_type))
+        for row, login in match.pairs:
+            key = LoginKey(row.TYPE, row.pk)
+            yield StoredLogin(key, _make_values(credential_type, login))
+        for login in match.new_logins:
+            key = LoginKey(credential_type, None, (login.label or "")[:100])
+            yield StoredLogin(key, _make_values(credential_type, login))
+
+
+def _make_values(
+    credential_type: CredentialType, row: Credential | CredentialRow
+) -> dict[str, str | int | None]:
+    """Return the row's values by the keys of the document."""
+    keys = map_to_json_keys(ROW_CLASSES[credential_type])
+    return {key: getattr(row, attribute) for attribute, key in keys.items()}
+
+
+def try_logins(
+    logins: Sequence[StoredLogin], *, waits: bool = True, seconds: float = LOGIN_SECONDS
+) -> dict[int, LoginResult]:
+    """Try these logins at the rate of all workers; return Python's `id()` of each login -> its result.
+
+    With `waits` false it never waits for its turns, as a person waits for it: the workers' logins come later.
+    """
+    limiter = rate_limiter() if waits else PriorityLimiter(rate_limiter())
+
+    def try_one(login: StoredLogin) -> LoginResult:
+        limiter.wait(TEST_LOGIN)
+        return try_login(login.key.kind, login.values, deadline_seconds=seconds)
+
+    with ContextThreads(LOGINS_AT_ONCE) as threads:
+        return {
+            id(login): result
+            for login, result in zip(logins, threads.map(try_one, logins), strict=True)
+        }
+
+
+def keep_results(
+    client_id: int,
+    found: StoreLogins,
+    results: dict[int, LoginResult],
+    *,
+    by: User | None,
+    are_all: bool,
+) -> list[LoginTest]:
+    """Store the results; `are_all`: `found` has all logins of the client in the store, not some."""
+    tests = [
+        LoginTest(
+            client_id=client_id,
+            kind=login.key.kind.value,
+            credential_id=login.key.credential_id,
+            label=login.key.label,
+            store=found.store.value,
+            outcome=results[id(login)].outcome.value,
+            service=results[id(login)].service,
+            tested_at=found.read_at,
+            by=by,
+        )
+        for login in found.logins
+    ]
+    LoginTest.objects.record(
+        tests,
+        client_id=client_id,
+        store=found.store,
+        all_read_at=found.read_at if are_all else None,
+    )
+    return tests
+
+
+STORES = {
+    "postgres": Sentence("login_store_postgres", "PostgreSQL"),
+    "aws": Sentence("login_store_aws", "AWS"),
+}
+LOGIN_RESULT = Sentence("login_result", "%(login)s with the values of %(store)s: %(outcome)s")
+
+
+def describe_test(test: LoginTest) -> Message:
+    """Say which login with which store's values had which outcome."""
+    return LOGIN_RESULT(
+        login=test.login_name_message,
+        store=STORES[test.store](),
+        outcome=LOGIN_OUTCOMES[test.outcome](),
+    )
+
+
+TYPED_LOGIN_TESTED = Sentence(
+    "typed_login_tested", "Tested what was typed for %(login)s: %(outcome)s."
+)
+NEW_LOGIN = Sentence("new_login", "a new %(kind)s login")
+
+
+def try_typed_login(row: Credential, *, client: Client | None, by: User) -> LoginResult:
+    """Log in with the values of a form, which are in the unsaved `row`, and record that, without the values.
+
+    Without `client` it is being added.
+    The caller has seen to it that a stored secret goes to its stored destination alone.
+    """
+    rate_limiter().take_turn_before_others(TEST_LOGIN)
+    result = try_login(row.TYPE, _make_values(row.TYPE, row))
+    login = row.make_row_name_message() if row.pk else NEW_LOGIN(kind=row.TYPE)
+    AuditEvent.objects.record(
+        AuditCode.LOGIN_TEST,
+        TYPED_LOGIN_TESTED(login=login, outcome=LOGIN_OUTCOMES[result.outcome]()),
+        by=by,
+        client_id=client.pk if client else None,
+        slug=client.slug if client else "",
+    )
+    return result
+
+
+AWS_NOT_READ = Sentence("aws_not_read", "AWS could not be read: %(error)s")
+LOGINS_FAILED = Sentence("logins_failed", "%(results)s.", glue="; ")
+
+
+@works_on(Run.Kind.TEST_LOGINS)
+def process_login_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
+    """Test the logins of these clients, a few clients at a time; after BATCH_SECONDS the rest is left for later.
+
+    Returns the items of which AWS could not be read, before any login was tried. A login that was tried is not tried
+    again by itself: servers lock out who is refused too often.
+    """
+    ends_at, left = time.monotonic() + BATCH_SECONDS, list(items)
+    again: ItemsToRetry = []
+    while left:
+        if time.monotonic() > ends_at or not Run.objects.is_running(run.pk):
+            break
+        some, left = left[:CLIENTS_AT_ONCE], left[CLIENTS_AT_ONCE:]
+        again += _test_clients(run, {pk: items[pk] for pk in some})
+    for pk in left:
+        items[pk].set_next_try_now()
+    return again
+
+
+def _test_clients(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
+    """Test the logins of these clients together and give each item its outcome; return those to try again."""
+    again: ItemsToRetry = []
+    stores, found = LoginStores(run.stores).named_stores, {}
+    for pk, item in items.items():
+        try:
+            found[pk] = read_stores(pk, stores)
+        except Client.DoesNotExist:
+            item.outcome, item.message = Outcome.SKIPPED, CLIENT_NOT_THERE()
+        except DocumentError as error:
+            item.outcome, item.error_class = Outcome.FAILED, ErrorClass.DATA
+            item.message = error.message
+        except SecretsManagerError as error:
+            item.outcome, item.error_class = Outcome.FAILED, error.error_class
+            item.message = AWS_NOT_READ(error=error.message)
+            if error.error_class in TRANSIENT:
+                again.append(item)
+    results = try_logins(
+        [login for of_client in found.values() for each in of_client for login in each.logins]
+    )
+    for pk, of_client in found.items():
+        tests = [
+            test
+            for each in of_client
+            for test in keep_results(pk, each, results, by=run.by, are_all=True)
+        ]
+        _give_outcome(items[pk], tests)
+    return again
+
+
+def _give_outcome(item: RunItem, tests: list[LoginTest]) -> None:
+    failed = [test for test in tests if not test.works]
+    if not tests:
+        item.outcome, item.message = Outcome.SKIPPED, NO_LOGIN_TO_TEST()
+    elif failed:
+        mendable = any(test.outcome in OF_ITS_ROWS for test in failed)
+        sentence = LOGINS_FAILED if mendable else LOGINS_NOT_REACHED
+        item.outcome, item.error_class = Outcome.FAILED, ErrorClass.DATA
+        item.message = sentence(results=tuple(map(describe_test, failed)))
+    else:
+        item.outcome = Outcome.TESTED
+
+
 ADVICE = {
     "to_aws": Sentence(
         "advice_to_aws",
@@ -105,338 +411,10 @@ def advise_copy(tests: Iterable[LoginTest]) -> CopyAdvice | None:
         return None
     works, refused = LoginOutcome.WORKS.value, LoginOutcome.REFUSED.value
     to_aws, to_postgres = (works, refused) in pairs, (refused, works) in pairs
+    if to_aws and to_postgres:
+        return CopyAdvice.MIXED
     if to_aws or to_postgres:
-        both = CopyAdvice.MIXED
-        return (
-            both
-            if to_aws and to_postgres
-            else (CopyAdvice.TO_AWS if to_aws else CopyAdvice.TO_POSTGRES)
-        )
+        return CopyAdvice.TO_AWS if to_aws else CopyAdvice.TO_POSTGRES
     if (refused, refused) in pairs:
         return CopyAdvice.NEITHER
     return CopyAdvice.EITHER if pairs == {(works, works)} else CopyAdvice.UNCLEAR
-
-
-# Tests the logins of clients with the values of either store, and keeps the results. Knows no page and no run.
-#
-# The values are read, tried and forgotten: nothing that is returned, stored or logged holds one.
-
-LOGINS_AT_ONCE = 16
-
-
-@dataclass(frozen=True)
-class LoginKey:
-    """One login of a client: its type, and the id of its row or, where only AWS has it, its label."""
-
-    kind: CredentialType
-    credential_id: int | None
-    label: str = ""
-
-
-@dataclass(frozen=True)
-class StoredLogin:
-    """One login as one store has it."""
-
-    key: LoginKey
-    store: LoginStore
-    values: dict[str, str | int | None] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class StoreLogins:
-    """The logins of a client as one store had them, and since when they are known to have been so."""
-
-    store: LoginStore
-    logins: list[StoredLogin]
-    read_at: datetime
-
-
-def try_client_logins(
-    *,
-    client_id: int,
-    stores: Collection[LoginStore],
-    by: User,
-    only: LoginKey | None = None,
-) -> list[LoginTest]:
-    """Log in with the values of these stores, keep the results and record who asked for them; a person waits.
-
-    Of all the client's logins, or of `only` one. Raises `Client.DoesNotExist`, `NovaSchemaError`,
-    `SecretsManagerError` and `DocumentError`; then nothing was tried.
-    """
-    found = read_stores(client_id, stores, interactive=True)
-    if only:
-        found = [
-            replace(each, logins=[login for login in each.logins if login.key == only])
-            for each in found
-        ]
-    results = try_logins([login for each in found for login in each.logins], waits=False)
-    with transaction.atomic():
-        tests = [
-            test
-            for each in found
-            for test in keep_results(client_id, each, results, by=by, are_all=only is None)
-        ]
-        _record_tests(client_id, tests, by=by)
-    return tests
-
-
-def read_stores(
-    client_id: int, stores: Collection[LoginStore], *, interactive: bool = False
-) -> list[StoreLogins]:
-    """Read the client's logins from each store; raises as `try_client_logins` does."""
-    found = []
-    for store in stores:
-        read_at = timezone.now()  # a moment before
-        logins = read_logins(client_id, store, interactive=interactive)
-        found.append(StoreLogins(store, logins, read_at))
-    return found
-
-
-def read_logins(
-    client_id: int, store: LoginStore, *, interactive: bool = False
-) -> list[StoredLogin]:
-    """Read the client's logins as the store has them; raises as `try_client_logins` does.
-
-    PostgreSQL's rows whose secret was purged are left out: only AWS has it.
-    """
-    client = _read_client(client_id)
-    if store == LoginStore.POSTGRES:
-        return [
-            StoredLogin(_key_of(row), store, _make_values(row.TYPE, row))
-            for rows in client.credentials_by_type().values()
-            for row in rows
-            if not is_purged(row)
-        ]
-    snapshot = read_snapshot(client_id)
-    try:
-        copy = read_aws(snapshot, sm=secrets_manager(interactive=interactive))
-    except SecretsManagerError as error:
-        if error.not_found and snapshot.phase == Phase.POSTGRES:
-            return []  # none was ever pushed
-        raise
-    return list(_pair_with_rows(client, copy.document))
-
-
-def _read_client(client_id: int) -> Client:
-    with repeatable_read_only():
-        client = all_clients().filter(pk=client_id).first()
-        if client is None:
-            raise Client.DoesNotExist
-        client.rows_read = client.credentials_by_type()
-    return client
-
-
-def _pair_with_rows(client: Client, document: Document) -> Iterable[StoredLogin]:
-    """Yield the document's logins, each with the row that it belongs to."""
-    read = documents.parse_document(document, client_id=client.pk, client_slug=client.slug)
-    for credential_type, rows in client.credentials_by_type().items():
-        match = match_rows(rows, read.of_type(credential_type))
-        for row, login in match.pairs:
-            values = _make_values(credential_type, login)
-            yield StoredLogin(_key_of(row), LoginStore.AWS, values)
-        for login in match.new_logins:
-            key = LoginKey(credential_type, None, (login.label or "")[:100])
-            yield StoredLogin(key, LoginStore.AWS, _make_values(credential_type, login))
-
-
-def _key_of(row: Credential) -> LoginKey:
-    return LoginKey(row.TYPE, row.pk)
-
-
-def _make_values(
-    credential_type: CredentialType, row: Credential | CredentialRow
-) -> dict[str, str | int | None]:
-    """Return the row's values by the keys of the document."""
-    keys = map_to_json_keys(ROW_CLASSES[credential_type])
-    return {key: getattr(row, attribute) for attribute, key in keys.items()}
-
-
-def try_logins(
-    logins: Sequence[StoredLogin], *, waits: bool = True, seconds: float = LOGIN_SECONDS
-) -> dict[int, LoginResult]:
-    """Try these logins at the rate of all workers; return Python's `id()` of each login -> its result.
-
-    With `waits` false it never waits for its turns, as a person waits for it: the workers' logins come later.
-    """
-    limiter = rate_limiter() if waits else PriorityLimiter(rate_limiter())
-
-    def try_one(login: StoredLogin) -> LoginResult:
-        limiter.wait(TEST_LOGIN)
-        return try_login(login.key.kind, login.values, deadline_seconds=seconds)
-
-    with ContextThreads(LOGINS_AT_ONCE) as threads:
-        return {
-            id(login): result
-            for login, result in zip(logins, threads.map(try_one, logins), strict=True)
-        }
-
-
-def keep_results(
-    client_id: int,
-    found: StoreLogins,
-    results: dict[int, LoginResult],
-    *,
-    by: User | None,
-    are_all: bool,
-) -> list[LoginTest]:
-    """Store the results; `are_all`: `found` has all logins of the client in the store, not some."""
-    tests = [
-        LoginTest(
-            client_id=client_id,
-            kind=login.key.kind.value,
-            credential_id=login.key.credential_id,
-            label=login.key.label,
-            store=found.store.value,
-            outcome=results[id(login)].outcome.value,
-            service=results[id(login)].service,
-            tested_at=found.read_at,
-            by=by,
-        )
-        for login in found.logins
-    ]
-    if are_all:
-        LoginTest.objects.record_as_only_newest(
-            tests, client_id=client_id, store=found.store, read_at=found.read_at
-        )
-    else:
-        LoginTest.objects.record(tests, client_id=client_id, store=found.store)
-    return tests
-
-
-NO_LOGIN_TO_TEST = Sentence("no_login_to_test", "There is no login to test.")
-# The audit
-LOGINS_TESTED = Sentence("logins_tested", "Tested: %(results)s.", glue="; ")
-
-
-def _record_tests(client_id: int, tests: Sequence[LoginTest], *, by: User) -> None:
-    slug = Client.objects.values_list("slug", flat=True).filter(pk=client_id).first() or ""
-    results = tuple(map(describe_test, tests)) or (NO_LOGIN_TO_TEST(),)
-    AuditEvent.objects.record(
-        AuditCode.LOGIN_TEST,
-        LOGINS_TESTED(results=results),
-        by=by,
-        client_id=client_id,
-        slug=slug,
-    )
-
-
-STORES = {
-    "postgres": Sentence("login_store_postgres", "PostgreSQL"),
-    "aws": Sentence("login_store_aws", "AWS"),
-}
-LOGIN_RESULT = Sentence("login_result", "%(login)s with the values of %(store)s: %(outcome)s")
-
-
-def describe_test(test: LoginTest) -> Message:
-    """Say which login with which store's values had which outcome."""
-    return LOGIN_RESULT(
-        login=test.login_name_message,
-        store=STORES[test.store](),
-        outcome=LOGIN_OUTCOMES[test.outcome](),
-    )
-
-
-TYPED_LOGIN_TESTED = Sentence(
-    "typed_login_tested", "Tested what was typed for %(login)s: %(outcome)s."
-)
-NEW_LOGIN = Sentence("new_login", "a new %(kind)s login")
-
-
-def try_typed_login(row: Credential, *, client: Client | None, by: User) -> LoginResult:
-    """Log in with the values of a form, which are in the unsaved `row`, and record that, without the values.
-
-    Without `client` it is being added.
-    The caller has seen to it that a stored secret goes to its stored destination alone.
-    """
-    rate_limiter().take_turn_before_others(TEST_LOGIN)
-    result = try_login(row.TYPE, _make_values(row.TYPE, row))
-    login = row.make_row_name_message() if row.pk else NEW_LOGIN(kind=row.TYPE)
-    AuditEvent.objects.record(
-        AuditCode.LOGIN_TEST,
-        TYPED_LOGIN_TESTED(login=login, outcome=LOGIN_OUTCOMES[result.outcome]()),
-        by=by,
-        client_id=client.pk if client else None,
-        slug=client.slug if client else "",
-    )
-    return result
-
-
-# Tests the logins of a run's clients, and gives each item its outcome. Knows no batch and no page.
-
-
-# A batch whose logins take longer is left; the rest of it is claimed again.
-BATCH_SECONDS = 60.0
-# Clients whose logins are tried together: so many that a dead host holds few others up.
-CLIENTS_AT_ONCE = 10
-# A client can mend these in its rows; of the others the server has to change, or the network.
-OF_ITS_ROWS = {
-    *(LoginOutcome.REFUSED, LoginOutcome.NO_DATABASE, LoginOutcome.NO_SUCH_HOST),
-    *(LoginOutcome.NOT_ALLOWED, LoginOutcome.NOT_TESTABLE),
-}
-
-
-@works_on(Run.Kind.TEST_LOGINS)
-def process_login_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
-    """Test the logins of these clients, a few clients at a time; after BATCH_SECONDS the rest is left for later.
-
-    Returns the items of which AWS could not be read, before any login was tried. A login that was tried is not tried
-    again by itself: servers lock out who is refused too often.
-    """
-    ends_at, left = time.monotonic() + BATCH_SECONDS, list(items)
-    again: ItemsToRetry = []
-    while left:
-        if time.monotonic() > ends_at or not Run.objects.is_running(run.pk):
-            break
-        some, left = left[:CLIENTS_AT_ONCE], left[CLIENTS_AT_ONCE:]
-        again += _test_clients(run, {pk: items[pk] for pk in some})
-    for pk in left:
-        items[pk].set_next_try_now()
-    return again
-
-
-AWS_NOT_READ = Sentence("aws_not_read", "AWS could not be read: %(error)s")
-
-
-def _test_clients(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
-    again: ItemsToRetry = []
-    stores, found = LoginStores(run.stores).named_stores, {}
-    for pk, item in items.items():
-        try:
-            found[pk] = read_stores(pk, stores)
-        except Client.DoesNotExist:
-            item.outcome, item.message = Outcome.SKIPPED, CLIENT_NOT_THERE()
-        except DocumentError as error:
-            item.outcome, item.error_class = Outcome.FAILED, ErrorClass.DATA
-            item.message = error.message
-        except SecretsManagerError as error:
-            item.outcome, item.error_class = Outcome.FAILED, error.error_class
-            item.message = AWS_NOT_READ(error=error.message)
-            if error.error_class in TRANSIENT:
-                again.append(item)
-    results = try_logins(
-        [login for of_client in found.values() for each in of_client for login in each.logins]
-    )
-    for pk, of_client in found.items():
-        tests = [
-            test
-            for each in of_client
-            for test in keep_results(pk, each, results, by=run.by, are_all=True)
-        ]
-        _give_outcome(items[pk], tests)
-    return again
-
-
-LOGINS_FAILED = Sentence("logins_failed", "%(results)s.", glue="; ")
-
-
-def _give_outcome(item: RunItem, tests: list[LoginTest]) -> None:
-    failed = [test for test in tests if not test.works]
-    if not tests:
-        item.outcome, item.message = Outcome.SKIPPED, NO_LOGIN_TO_TEST()
-    elif failed:
-        mendable = any(test.outcome in OF_ITS_ROWS for test in failed)
-        sentence = LOGINS_FAILED if mendable else LOGINS_NOT_REACHED
-        item.outcome, item.error_class = Outcome.FAILED, ErrorClass.DATA
-        item.message = sentence(results=tuple(map(describe_test, failed)))
-    else:
-        item.outcome = Outcome.TESTED

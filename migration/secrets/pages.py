@@ -30,7 +30,6 @@ from migration.core.pages import (
     ClientListFilter,
     ClientTab,
     ClientView,
-    Options,
     add_pages,
     get_signed_in_user,
     get_tab_url,
@@ -327,7 +326,7 @@ class SettingsFilter(ClientListFilter):
 
     title = _("key and regions")
     parameter_name = "settings"
-    options: ClassVar[Options] = [("differ", _("Differ from the settings"))]
+    options: ClassVar = [("differ", _("Differ from the settings"))]
 
     def find_condition(self, value: str) -> Q | None:
         return client_has_settings_drift() if value == "differ" else None

@@ -8,9 +8,10 @@ from django.db import connection
 
 from migration.core.outgoing import LoginFailedError, LoginOutcome
 from migration.logins.models import RotationOutcome
-from migration.logins.role_passwords import ROTATION_NOTHING_LOGS_IN, ROTATION_PUT_BACK
+from migration.logins.role_passwords import ROTATION_PUT_BACK
 from migration.logins.rotations import (
     ROTATION_CLIENT_GONE,
+    ROTATION_NOTHING_LOGS_IN,
     go_on_with_rotation,
     go_on_with_rotations,
 )

@@ -12,7 +12,7 @@ from migration.logins.pending import (
     ROTATION_LOGIN_GONE,
     ROTATION_SECRET_KEEPS_CHANGING,
 )
-from migration.logins.role_passwords import ROTATION_DESTINATION_CHANGED, ROTATION_NOTHING_LOGS_IN
+from migration.logins.rotations import ROTATION_DESTINATION_CHANGED, ROTATION_NOTHING_LOGS_IN
 from migration.models import PlannedVersion, Rotation, Secret
 from migration.pushes.pushes import push
 from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, SecretsManagerError

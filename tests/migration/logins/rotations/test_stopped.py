@@ -18,12 +18,10 @@ from migration.logins.models import RotationOpenError, RotationOutcome
 from migration.logins.models import RotationStep as Step
 from migration.logins.pending import ROTATION_ELSEWHERE
 from migration.logins.role_passwords import (
-    ROTATION_DESTINATION_CHANGED,
     ROTATION_LOGIN_SHARED,
     ROTATION_MAY_NOT_CHANGE_PASSWORD,
     ROTATION_NO_SUCH_LOGIN,
     ROTATION_NOT_LOGGED_IN,
-    ROTATION_NOTHING_LOGS_IN,
     ROTATION_OF_THE_SITES_ROLE,
     ROTATION_OTHER_USER,
     ROTATION_PASSWORD_EXPIRES,
@@ -34,7 +32,9 @@ from migration.logins.role_passwords import (
 from migration.logins.rotations import (
     ROTATION_CLIENT_BUSY,
     ROTATION_CURRENT_REFUSED,
+    ROTATION_DESTINATION_CHANGED,
     ROTATION_NOT_IN_AWS_YET,
+    ROTATION_NOTHING_LOGS_IN,
     NotRotated,
 )
 from migration.models import AuditEvent, Rotation

@@ -5,6 +5,7 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 from django.urls import reverse
+from django.utils import timezone
 
 from credentials.models import Client
 from migration.core.audit import AuditCode
@@ -188,7 +189,7 @@ def test_a_run_tests_every_client_and_writes_nothing(client_pk, ports):
     failed = RunItem.objects.needing_attention()
     assert set(failed.values_list("slug", flat=True)) == {"wrong", "nowhere"}
     row = Client.objects.get(pk=wrong).databases.get().pk
-    LoginTest.objects.record_as_only_newest(
+    LoginTest.objects.record(
         [
             LoginTest(
                 client_id=wrong,
@@ -200,6 +201,7 @@ def test_a_run_tests_every_client_and_writes_nothing(client_pk, ports):
         ],
         client_id=wrong,
         store=LoginStore.POSTGRES,
+        all_read_at=timezone.now(),
     )
     assert set(failed.values_list("slug", flat=True)) == {"nowhere"}
 

@@ -77,12 +77,12 @@ def test_the_gate_follows_the_test_whose_values_were_read_last(pk, are_all):
     now = timezone.now()
     record(pk, LoginStore.AWS, tested_at=now)
     older = make_test(pk, store="aws", outcome="refused", tested_at=now - timedelta(seconds=9))
-    if are_all:
-        LoginTest.objects.record_as_only_newest(
-            [older], client_id=pk, store=LoginStore.AWS, read_at=older.tested_at
-        )
-    else:
-        LoginTest.objects.record([older], client_id=pk, store=LoginStore.AWS)
+    LoginTest.objects.record(
+        [older],
+        client_id=pk,
+        store=LoginStore.AWS,
+        all_read_at=older.tested_at if are_all else None,
+    )
 
     checks = {check.code: check.passed for check in database_checks(read_snapshot(pk), Phase.AWS)}
     assert checks["aws_login_refused"]
@@ -97,8 +97,8 @@ def test_what_the_client_lacks_is_forgotten_unless_it_was_tested_later(pk):
     record(pk, credential_id=2, tested_at=now)
     record(pk, credential_id=3, tested_at=now + timedelta(seconds=9))
 
-    LoginTest.objects.record_as_only_newest(
-        [], client_id=pk, store=LoginStore.POSTGRES, read_at=now + timedelta(seconds=1)
+    LoginTest.objects.record(
+        [], client_id=pk, store=LoginStore.POSTGRES, all_read_at=now + timedelta(seconds=1)
     )
 
     assert [test.credential_id for test in LoginTest.objects.newest([pk])] == [3]
@@ -139,7 +139,9 @@ def test_of_logins_that_share_a_label_the_one_that_fails_counts(pk):
         for outcome in ("works", "timed_out", "refused", "works")
     ]
 
-    LoginTest.objects.record_as_only_newest(tests, client_id=pk, store=LoginStore.POSTGRES)
+    LoginTest.objects.record(
+        tests, client_id=pk, store=LoginStore.POSTGRES, all_read_at=timezone.now()
+    )
 
     (newest,) = LoginTest.objects.newest([pk])
     assert newest.outcome == "refused"
