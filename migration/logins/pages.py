@@ -1,4 +1,4 @@
-"""The login tests of a client: its table on the logins' tab, the buttons that test, and the test of what is typed."""
+"""The pages of a client's logins: their tests, stored or typed; the rotation of one; the reveal of a secret value."""
 
 from __future__ import annotations
 
@@ -87,20 +87,15 @@ from nova_credentials.document import DocumentError
 from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
 
-# The login tests of a client: its table on the logins' tab, the buttons that test, and the test of what is typed.
-
-
-@dataclass(frozen=True)
-class LoginLine:
-    """One login in the table: its place, and its newest test with the values of each store."""
-
-    key: LoginKey
-    place: str
-    tests: list[tuple[LoginStore, LoginTest | None]]
+REVEAL_PERMISSION = "migration.reveal_credential"
+ROTATIONS_SHOWN = 5
 
 
 def get_login_tests_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
-    """Return the table of the client's login tests, and what this user may do in it."""
+    """Return the table of the client's login tests, and what this user may do in it.
+
+    A line is a login with its place, and its newest test with the values of each store.
+    """
     visible = list_visible_logins(request)
     newest = LoginTest.objects.newest([client.pk]).filter(kind__in=visible)
     found = {
@@ -118,7 +113,11 @@ def get_login_tests_context(request: HttpRequest, client: ClientRow) -> dict[str
     return {
         "may_test_logins": request.user.has_perm(LOGIN_PERMISSION),
         "login_lines": [
-            LoginLine(key, place, [(store, found.get((key, store))) for store in LoginStore])
+            {
+                "key": key,
+                "place": place,
+                "tests": [(store, found.get((key, store))) for store in LoginStore],
+            }
             for key, place in places.items()
         ],
     }
@@ -326,11 +325,8 @@ def link_typed_test(request: HttpRequest, row: Credential) -> SafeString | str:
     )
 
 
-# The test of a login that isn't stored yet, with what is typed for it: of a new client, and of a row that is added.
-
-
 class UnstoredLoginTestView(TypedLoginView):
-    """Tests a login that isn't stored yet. No stored secret is near: all of it is typed."""
+    """Tests a login that isn't stored yet, of a new client or in a row that is added. All of it is typed."""
 
     def find_client(self) -> Client | None:
         """Return the client that gets the login; None where it is being added too."""
@@ -432,12 +428,6 @@ def link_new_test(
     )
 
 
-# The page that rotates one login of a client: what will happen, and for a mailbox or an AWS key what is new.
-
-ROTATIONS_SHOWN = 5
-
-
-# What became of one
 ROTATED = Sentence(
     "rotated", "%(login)s has a new secret; it was proven by a login before it was stored."
 )
@@ -448,7 +438,7 @@ ROTATION_UNFINISHED = Sentence(
 
 
 class RotateView(ClientView):
-    """Says what a rotation of this login does, and does it."""
+    """Says what a rotation of this login does, and does it; for a mailbox or an AWS key it asks for what is new."""
 
     template_name = "admin/migration/rotate.html"
     permission_required = ROTATE_PERMISSION
@@ -492,7 +482,9 @@ class RotateView(ClientView):
     def post(self, request: HttpRequest, **_address: object) -> HttpResponse:
         if read_raw_form_text(request, "confirmed") != "1":
             return self.show_page()
-        entered = self.read_entered()
+        # Nothing is asked for a database.
+        columns = ENTERED_COLUMNS.get(self.row.TYPE, ())
+        entered = {name: read_raw_form_text(request, name) for name in columns}
         if not all(entered.values()):
             return self.show_page(
                 [_("Enter the new secret: it is tested by a login, then stored.")]
@@ -509,11 +501,6 @@ class RotateView(ClientView):
         if why and not rotation.is_finished:
             why = ROTATION_UNFINISHED(why=why)
         return self.show_page([localize(why)] if why else [])
-
-    def read_entered(self) -> dict[str, str]:
-        """Return what was typed, by column; nothing is asked for a database."""
-        columns = ENTERED_COLUMNS.get(self.row.TYPE, ())
-        return {name: read_raw_form_text(self.request, name) for name in columns}
 
     def rotate(self, entered: dict[str, str]) -> Rotation:
         by = get_signed_in_user(self.request)
@@ -614,9 +601,8 @@ def link_rotation(request: HttpRequest, row: Credential) -> SafeString | str:
     )
 
 
-# Shows one secret value to one person, on a page that nothing keeps. Asks for the password, and for a reason.
+# Reveals: a secret value is shown to one person, on a page that nothing keeps.
 
-REVEAL_PERMISSION = "migration.reveal_credential"
 # A password that was given longer ago is asked for again.
 FRESH_SECONDS = 5 * 60
 HIDDEN_AFTER_SECONDS = 30
@@ -716,27 +702,23 @@ class RevealView(ClientView):
 
     def confirm_or_list_problems(self) -> list[str]:
         """Return what is wrong in the form. A right password counts for the session, a wrong one is recorded."""
-        request, problems = self.request, []
+        request, field, problems = self.request, self.field, []
         if not is_freshly_authenticated(request):
             password = request.POST.get("password", "")
             if check_own_password_or_code(request, password, place=PasswordPlace.REVEAL):
                 request.session[AUTHENTICATED_AT] = time.time()
             else:
                 problems.append(_("That is not your password."))
-                self.record_wrong_password()
+                record_refused_reveal(
+                    field.client,
+                    field.credential,
+                    field.name,
+                    why=WRONG_PASSWORD(),
+                    by=get_signed_in_user(request),
+                )
         if not get_typed_reason(request):
             problems.append(_("Give a reason or a ticket: it is kept with your name."))
         return problems
-
-    def record_wrong_password(self) -> None:
-        field = self.field
-        record_refused_reveal(
-            field.client,
-            field.credential,
-            field.name,
-            why=WRONG_PASSWORD(),
-            by=get_signed_in_user(self.request),
-        )
 
     def show_page(
         self, problems: list[str] | None = None, *, revealed: RevealedValue | None = None
