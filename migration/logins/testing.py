@@ -45,8 +45,6 @@ from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
 
 LOGINS_AT_ONCE = 16
-
-
 # A batch whose logins take longer is left; the rest of it is claimed again.
 BATCH_SECONDS = 60.0
 # Clients whose logins are tried together: so many that a dead host holds few others up.

@@ -826,7 +826,6 @@ FIRST_PIECE_PAGES, MOST_PAGES = 64, 1 << 16
 # The size of a piece is doubled or halved to stay between these.
 SHORT_SECONDS, LONG_SECONDS = 0.25, 1.0
 LOCK_TRIES, LOCK_TIMEOUT, STATEMENT_TIMEOUT = 5, "1s", "15min"
-
 # All is asked of PostgreSQL's caches, not of the snapshot, and so shows what another session has just committed.
 IDENTITY = """
 SELECT to_regclass(%(name)s)::bigint = %(oid)s, pg_relation_filenode(%(oid)s::oid)::bigint,

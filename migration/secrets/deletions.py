@@ -33,8 +33,6 @@ LOCK_WAIT_SECONDS = 5.0
 
 
 DELETION_SCHEDULED = Sentence("deletion_scheduled", "Deletion of its secrets: %(result)s")
-
-
 NO_SECRET = Sentence("no_secret", "The client has no secret to delete.")
 
 
@@ -67,8 +65,6 @@ SECRETS_KEPT_FOR_ROTATION = Sentence(
     "secrets_kept_for_rotation",
     "%(name)s was kept: it holds the new password of a rotation that is not finished.",
 )
-
-
 KEPT_MOVED_ON = Sentence(
     "kept_moved_on", "%(name)s was not changed: the client was moved meanwhile."
 )
@@ -95,8 +91,6 @@ def _schedule_deletion(
 KEPT_IN_USE = Sentence(
     "kept_in_use", "%(name)s was kept: its client is there again, or somebody works on it."
 )
-
-
 KEPT_AFTER_ERROR = Sentence("kept_after_error", "%(name)s was not changed: %(error)s")
 
 
@@ -135,8 +129,6 @@ def schedule_deletion_for_deleted_clients(
 
 
 DELETED_ALREADY = Sentence("deleted_already", "The deletion of %(name)s was scheduled already.")
-
-
 KEPT_NOT_OURS = Sentence("kept_not_ours", "%(name)s was not changed: it is not ours.")
 
 

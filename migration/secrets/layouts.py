@@ -330,8 +330,6 @@ LAYOUT_FOREIGN = Sentence(
     "Its layout stays: somebody else wrote the current version of %(name)s. Restore the client and look at the mismatch"
     " first.",
 )
-
-
 LAYOUT_ROTATES = Sentence(
     "layout_rotates", "Its layout stays: a rotation of %(name)s is under way. Try again after it."
 )

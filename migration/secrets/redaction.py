@@ -441,8 +441,6 @@ REDACT_NO_STATE = Sentence(
     "redact_no_state",
     "%(column)s: the columns status and completed_at of executions are needed to know which ones have ended.",
 )
-
-
 REDACT_FOREIGN_CODE = Sentence(
     "redact_foreign_code",
     "%(column)s: a change of this table runs the code of %(objects)s with this site's rights, so it is not redacted.",

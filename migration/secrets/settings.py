@@ -442,8 +442,6 @@ SETTINGS_OF_ANOTHER_START = Sentence(
     "This process was started with another NOVA_KMS_KEY_ID or NOVA_REPLICA_REGIONS than the run. Restart site and"
     " workers with the same, and start another run.",
 )
-
-
 NO_SECRET_TO_SET = Sentence(
     "no_secret_to_set", "It has no secret in AWS, or their deletion is scheduled."
 )
@@ -504,8 +502,6 @@ def process_setting_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
 
 SETTINGS_NOT_APPLIED = Sentence("settings_not_applied", "%(name)s: %(error)s")
 SETTINGS_STILL_DIFFER = Sentence("settings_still_differ", "%(name)s: %(differences)s")
-
-
 SETTINGS_APPLIED = Sentence("settings_applied", "%(name)s: what was otherwise: %(differences)s")
 
 
