@@ -7,8 +7,7 @@ import pytest
 from django.utils import timezone
 
 from credentials.models import Client
-from migration.doctor import site as copies
-from migration.doctor import site as readers
+from migration.doctor import site
 from migration.doctor.findings import DoctorOptions, FindingState
 from migration.models import CopySearch, ReaderProcess, SearchedClient
 from tests.factories import make_client
@@ -28,22 +27,22 @@ def make_process(*, minutes_ago: int = 1, failed: bool = False) -> None:
 
 
 def test_a_process_of_novas_that_reads_is_seen():
-    assert told(readers.examine_readers) == [(NOT_LOOKED_AT, "reader_never_read")]
+    assert told(site.examine_readers) == [(NOT_LOOKED_AT, "reader_never_read")]
 
     make_process()
-    assert told(readers.examine_readers) == [(OK, "reader_read")]
+    assert told(site.examine_readers) == [(OK, "reader_read")]
 
 
 def test_processes_that_have_gone_are_a_failure():
     make_process(minutes_ago=90)
 
-    assert told(readers.examine_readers) == [(FAILED, "readers_are_gone")]
+    assert told(site.examine_readers) == [(FAILED, "readers_are_gone")]
 
 
 def test_a_process_that_aws_fails_is_a_failure():
     make_process(), make_process(failed=True)
 
-    assert told(readers.examine_readers) == [(OK, "reader_read"), (FAILED, "readers_fail")]
+    assert told(site.examine_readers) == [(OK, "reader_read"), (FAILED, "readers_fail")]
 
 
 def search(*slugs: str, **numbers: int) -> None:
@@ -56,13 +55,13 @@ def search(*slugs: str, **numbers: int) -> None:
 
 def test_copies_are_ok_once_every_client_was_searched_whole_and_none_was_found():
     make_client("idom"), make_client("acme")
-    assert told(copies.examine_copy_searches) == [(NOT_LOOKED_AT, "copies_not_looked_for")]
+    assert told(site.examine_copy_searches) == [(NOT_LOOKED_AT, "copies_not_looked_for")]
 
     search("idom")
-    assert told(copies.examine_copy_searches) == [(NOT_LOOKED_AT, "copies_sought_in_part")]
+    assert told(site.examine_copy_searches) == [(NOT_LOOKED_AT, "copies_sought_in_part")]
 
     search("idom", "acme")
-    assert told(copies.examine_copy_searches) == [(OK, "no_copies")]
+    assert told(site.examine_copy_searches) == [(OK, "no_copies")]
 
 
 def test_copies_that_were_found_and_places_left_out_are_both_told_of_the_newest_search():
@@ -70,7 +69,7 @@ def test_copies_that_were_found_and_places_left_out_are_both_told_of_the_newest_
     search("idom", "acme", rows_found=3)
     search("idom", not_looked_at=1)
 
-    found = told(copies.examine_copy_searches)
+    found = told(site.examine_copy_searches)
 
     assert found == [(FAILED, "copies_were_found"), (NOT_LOOKED_AT, "copies_sought_in_part")]
 
@@ -83,4 +82,4 @@ def test_a_client_that_is_gone_counts_nowhere(django_assert_num_queries):
     )
 
     with django_assert_num_queries(2):
-        assert told(copies.examine_copy_searches) == [(NOT_LOOKED_AT, "copies_not_looked_for")]
+        assert told(site.examine_copy_searches) == [(NOT_LOOKED_AT, "copies_not_looked_for")]
