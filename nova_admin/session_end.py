@@ -22,7 +22,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.generic import TemplateView
 
-from migration.people.password_pages import COUNT
+from migration.people.password_pages import WRONG_PASSWORDS
 from nova_admin.session_store import LOGGED_IN_AT, SessionStore
 
 # From that long before its end on, a page says when its session ends …
@@ -42,7 +42,7 @@ class RenewOrEndSessions:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """End the session in which too many wrong passwords were typed, and say so in place of the page."""
         response = self.get_response(request)
-        count = getattr(request, COUNT, 0)
+        count = getattr(request, WRONG_PASSWORDS, 0)
         return log_out_after_wrong_passwords(request, count) if count else response
 
     def process_view(

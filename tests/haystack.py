@@ -14,7 +14,7 @@ import psycopg
 from django.db import connection
 from psycopg import sql
 
-from migration.doctor.nova import QUIET
+from migration.doctor.nova import QUIET_LOG
 from nova_admin.logs import JsonFormatter
 
 # Quotes and backslashes are escaped one way or another on the way out: what is looked for survives all of them.
@@ -27,7 +27,7 @@ LOUD = {
     "log_min_duration_statement": "0",
     "log_min_error_statement": "error",
     "log_error_verbosity": "verbose",
-} | {name: value for name, value in QUIET.items() if "." not in name}
+} | {name: value for name, value in QUIET_LOG.items() if "." not in name}
 ENTRY = re.compile(r"^(?=\d{4}-\d\d-\d\d \S+ \S+ \[)", re.MULTILINE)
 
 

@@ -760,7 +760,7 @@ def examine_schema_migrations(_asked: DoctorOptions) -> Iterator[Finding]:
 
 # With these no logged statement has its values beside it, no failing one either, and no error quotes the row that it
 # is about. Those of extensions count where the extension is loaded: a plan can hold values too.
-QUIET = {
+QUIET_LOG = {
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
     "log_error_verbosity": "terse",
@@ -793,10 +793,10 @@ ORDER BY name
 
 
 def keep_values_out_of_log() -> list[str]:
-    """Set QUIET for this role's next sessions in this database as far as it may; return what a superuser has to run."""
+    """Set QUIET_LOG for this role's next sessions in this database where it may; return what a superuser has to run."""
     left = []
     with connection.cursor() as cursor:
-        cursor.execute(NOT_QUIET, [list(QUIET), list(QUIET.values())])
+        cursor.execute(NOT_QUIET, [list(QUIET_LOG), list(QUIET_LOG.values())])
         for _name, _wanted, _value, is_set, may_set, statement in cursor.fetchall():
             if may_set and not is_set:
                 cursor.execute(statement)
@@ -822,7 +822,7 @@ QUIET_THE_LOG = Sentence(
 def examine_statement_log(_asked: DoctorOptions) -> Iterator[Finding]:
     """Name the settings by which PostgreSQL's log can hold the values of the site's statements."""
     with connection.cursor() as cursor:
-        cursor.execute(NOT_QUIET, [list(QUIET), list(QUIET.values())])
+        cursor.execute(NOT_QUIET, [list(QUIET_LOG), list(QUIET_LOG.values())])
         loud = cursor.fetchall()
         cursor.execute(LOGS_NOW)
         logs_now = [setting for (setting,) in cursor.fetchall()]

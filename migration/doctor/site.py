@@ -112,7 +112,7 @@ def examine_aws_writes_and_account(asked: DoctorOptions) -> Iterator[Finding]:
 # The clocks of PostgreSQL and AWS beside this host's: leases, streaks and signatures depend on them
 
 # AWS tells whole seconds, and a call takes some time; a signature is refused from five minutes on.
-TOLERATED = timedelta(seconds=5)
+TOLERATED_DIFFERENCE = timedelta(seconds=5)
 
 CLOCK_POSTGRES = Sentence("clock_postgres", "PostgreSQL's clock")
 CLOCK_AWS = Sentence("clock_aws", "AWS's clock")
@@ -156,7 +156,7 @@ def _compare_workers() -> Iterator[Finding]:
     with read_briefly():
         workers = list(Worker.objects.alive().order_by("name").values_list("name", "clock_ahead"))
     for name, ahead in workers:
-        if ahead is not None and abs(ahead) > TOLERATED:
+        if ahead is not None and abs(ahead) > TOLERATED_DIFFERENCE:
             off.setdefault(name.partition(":")[0], ahead)
     for host, ahead in off.items():
         seconds = round(abs(ahead).total_seconds())
@@ -206,7 +206,7 @@ def _compare_clocks(whose: Message, ask: Callable[[], datetime]) -> Finding:
     # Where between the two it was asked is unknown, so the smallest difference counts.
     behind, ahead = before - theirs, theirs - after
     off = max(behind, ahead, timedelta())
-    if off <= TOLERATED:
+    if off <= TOLERATED_DIFFERENCE:
         return report_ok(CheckName.CLOCKS, CLOCK_AGREES(whose=whose))
     seconds = round(off.total_seconds())
     differs = CLOCK_IS_BEHIND if behind > ahead else CLOCK_IS_AHEAD
@@ -375,7 +375,7 @@ LEFT_AFTER = timedelta(minutes=5)
 # A page that starts a run waits so long for two commands.
 SLOW_SECONDS = 1.0
 # The first word of an answer of Redis that has no class of its own, such as MISCONF.
-CODE = re.compile(r"[A-Z]{3,20}(?= )")
+REDIS_ERROR_WORD = re.compile(r"[A-Z]{3,20}(?= )")
 
 QUEUE_IS_IN_POSTGRES = Sentence("queue_is_in_postgres", "The workers' queue is in PostgreSQL.")
 NOT_ASKED_YET = Sentence(
@@ -530,7 +530,7 @@ def _explain_error(error: Exception, place: str) -> tuple[Message, Message]:
         case exceptions.OutOfMemoryError():
             return REDIS_IS_FULL(place=place), MAKE_ROOM_IN_REDIS()
         case exceptions.ResponseError():
-            word = CODE.match(str(error))
+            word = REDIS_ERROR_WORD.match(str(error))
             refusal = REDIS_REFUSES_TASKS(place=place, code=word[0] if word else code)
             return refusal, SEE_REDIS_LOG()
     return REDIS_IS_AWAY(place=place, code=code), REACH_REDIS()

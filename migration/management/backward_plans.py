@@ -25,7 +25,7 @@ from credentials.shown_names import escape_name
 from credentials.site_schema import SCHEMA
 from migration.core.database_identity import MADE_BY, differs_from_noted, read_identity
 from migration.core.write_state import DatabaseClaim
-from migration.doctor.nova import QUIET
+from migration.doctor.nova import QUIET_LOG
 from nova_credentials.phases import Phase
 from nova_credentials.tables import AWS_TABLE, NOVA_TABLES
 
@@ -139,7 +139,7 @@ def describe_what_stays() -> tuple[str, list[str]]:
     with connection.cursor() as cursor:
         cursor.execute(STAYING, [list(NOVA_TABLES)])
         tables, logins, role, is_apart = cursor.fetchone()
-        cursor.execute(SETTINGS, [list(QUIET)])
+        cursor.execute(SETTINGS, [list(QUIET_LOG)])
         settings_of_role = [statement for (statement,) in cursor.fetchall()]
     statements = [f"DROP SCHEMA {SCHEMA} CASCADE;", *settings_of_role]
     if is_apart:

@@ -23,7 +23,7 @@ SEEN_WITHIN = timedelta(hours=1)
 FAILED_WITHIN = timedelta(minutes=30)
 FORGOTTEN_AFTER = timedelta(days=7)
 # Of processes that no longer read this many are kept: NOVA may start a process for each task.
-KEPT = 1_000
+PROCESSES_KEPT = 1_000
 
 
 class AwsFailure(models.TextChoices):
@@ -89,12 +89,16 @@ class ReaderProcessQuerySet(models.QuerySet["ReaderProcess"]):
         return ReaderSummary(found["seen"], found["failing"], found["last"])
 
     def forget_old(self) -> None:
-        """Delete processes last seen before FORGOTTEN_AFTER, and of those not seen in the last hour all but KEPT.
+        """Delete processes last seen before FORGOTTEN_AFTER; of those not seen in the last hour keep PROCESSES_KEPT.
 
         The newest row stays, whatever its age: it says that NOVA read through the package at some time.
         """
         newest_first = self.order_by("-last_read_at", "pk").values("pk")
-        over = self.not_seen_in_last_hour().order_by("-last_read_at", "pk").values("pk")[KEPT:]
+        over = (
+            self.not_seen_in_last_hour()
+            .order_by("-last_read_at", "pk")
+            .values("pk")[PROCESSES_KEPT:]
+        )
         old = self.filter(last_read_at__lt=timezone.now() - FORGOTTEN_AFTER)
         (old | self.filter(pk__in=over)).exclude(pk__in=newest_first[:1]).delete()
 

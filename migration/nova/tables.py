@@ -50,7 +50,7 @@ from nova_credentials.tables import CLIENTS, NOVA_TABLES
 #
 # AWS alone should hold their values, but nothing is pushed for a purged client. So they are restored and purged again.
 
-FIND = f"""
+FIND_PURGED_WITH_VALUES = f"""
 SELECT c.id, c.slug FROM {CLIENTS} c JOIN migration_clientmigration m ON m.client_id = c.id AND m.phase = 'purged'
 WHERE c.id IN (SELECT t.{{key}} FROM {{table}} t WHERE NOT starts_with(t.{{column}}, %s)) ORDER BY c.slug
 """  # noqa: S608  # constants, and a column that is quoted
@@ -68,7 +68,7 @@ def list_purged_with_values(column: NovaColumn) -> list[PurgedClientWithValue]:
     if column.use != ColumnUse.SECRET or not column.is_text:
         return []
     key = "id" if column.table == CLIENTS else "client_id"
-    statement = FIND.format(
+    statement = FIND_PURGED_WITH_VALUES.format(
         key=key, table=column.table, column=quote_name_for_parametrized_sql(column.name)
     )
     with connection.cursor() as cursor:

@@ -56,7 +56,7 @@ class RoleGrant(models.Model):
 
 
 # For so long, who reset a password is taken to be able to act as the user.
-COUNTS_FOR = timedelta(hours=24)
+RESET_COUNTS_FOR = timedelta(hours=24)
 
 
 class PasswordResetQuerySet(models.QuerySet["PasswordReset"]):
@@ -72,7 +72,7 @@ class PasswordResetQuerySet(models.QuerySet["PasswordReset"]):
 
     def recent(self) -> Self:
         """Select the resets of the last 24 hours, by the database's clock."""
-        return self.filter(reset_at__gt=Now() - COUNTS_FOR)
+        return self.filter(reset_at__gt=Now() - RESET_COUNTS_FOR)
 
     def find_shared_hand(self, one: int, other: int) -> PasswordReset | None:
         """Return a recent reset by which a single person could have acted as both users; None where there is none."""
@@ -130,7 +130,7 @@ def list_people_behind(user_id: int, resets: Iterable[PasswordReset]) -> set[int
 
 
 # How long wrong passwords are kept.
-KEPT_FOR = timedelta(days=90)
+WRONG_PASSWORDS_KEPT_FOR = timedelta(days=90)
 
 
 class PasswordPlace(models.TextChoices):
@@ -145,8 +145,8 @@ class PasswordPlace(models.TextChoices):
 
 class WrongPasswordQuerySet(models.QuerySet["WrongPassword"]):
     def forget_old(self) -> int:
-        """Delete the records older than KEPT_FOR; return how many there were."""
-        return self.filter(typed_at__lt=timezone.now() - KEPT_FOR).delete()[0]
+        """Delete the records older than WRONG_PASSWORDS_KEPT_FOR; return how many there were."""
+        return self.filter(typed_at__lt=timezone.now() - WRONG_PASSWORDS_KEPT_FOR).delete()[0]
 
 
 class WrongPassword(models.Model):

@@ -37,7 +37,7 @@ from migration.templatetags.migration_pages import make_label, time_ago
 from nova_credentials.messages import Sentence
 
 # Of a request that typed the last wrong password that a session may have; the site answers it with a page of its own.
-COUNT = "wrong_passwords_in_session"
+WRONG_PASSWORDS = "wrong_passwords_in_session"
 
 
 def check_own_password_or_code(
@@ -61,7 +61,7 @@ def check_own_password_or_code(
         return True
     count = count_wrong_passwords(session_key)
     if count >= MOST_IN_A_SESSION:
-        setattr(request, COUNT, count)
+        setattr(request, WRONG_PASSWORDS, count)
     return False
 
 
@@ -73,7 +73,7 @@ def count_old_passwords(view: Callable[..., HttpResponse]) -> Callable[..., Http
         if request.method == "POST":
             old = request.POST.get("old_password", "")
             check_own_password_or_code(request, old, place=PasswordPlace.PASSWORD_CHANGE)
-            if hasattr(request, COUNT):
+            if hasattr(request, WRONG_PASSWORDS):
                 # The page looks at the password by itself, and would take it in a session that another guess has ended.
                 return HttpResponseRedirect(reverse("admin:login"))
         return view(request, *args, **kwargs)
@@ -86,7 +86,7 @@ admin.site.password_change = count_old_passwords(admin.site.password_change)  # 
 
 # The form that asks whoever changes users or groups for their own password; nothing keeps it
 
-FIELD = "current_password"
+PASSWORD_FIELD = "current_password"  # noqa: S105  # a name
 
 AnyForm = TypeVar("AnyForm", bound=forms.BaseForm)
 
@@ -111,7 +111,7 @@ class ActorPasswordForm(forms.Form):
 
     def clean_current_password(self) -> str:
         """Check the password, or a code in its place, and keep nothing of it."""
-        given = self.cleaned_data.pop(FIELD)
+        given = self.cleaned_data.pop(PASSWORD_FIELD)
         if not check_own_password_or_code(self.request, given, place=PasswordPlace.USERS):
             raise ValidationError(localize(NO_PROOF()), code="wrong_password")
         return ""
@@ -119,7 +119,7 @@ class ActorPasswordForm(forms.Form):
     @property
     def changed_data(self) -> list[str]:
         """Return what was changed, for the admin's log: the password is part of the question, not of the change."""
-        return [name for name in super().changed_data if name != FIELD]
+        return [name for name in super().changed_data if name != PASSWORD_FIELD]
 
 
 def bind_to_request(form_class: type[AnyForm], request: HttpRequest) -> type[AnyForm]:

@@ -36,8 +36,8 @@ from credentials.localization import localize
 from migration.core.pages import AdminView, AdminWithOwnViews, get_signed_in_user
 from migration.people.models import PasswordPlace, PasswordReset
 from migration.people.password_pages import (
-    FIELD,
     NO_PROOF,
+    PASSWORD_FIELD,
     ActorPasswordForm,
     bind_to_request,
     check_own_password_or_code,
@@ -94,7 +94,7 @@ SUPERUSERS_GIVE = ("is_superuser", "user_permissions")
 OTHERS_GIVE = ("is_active", "is_staff", "groups")
 # A form would send them back without their microseconds, and the audit call that a change.
 TIMES = ("date_joined", "last_login")
-PASSWORD_FIELDSET: tuple[None, _FieldOpts] = (None, {"fields": (FIELD,)})
+PASSWORD_FIELDSET: tuple[None, _FieldOpts] = (None, {"fields": (PASSWORD_FIELD,)})
 hide_posted_values = method_decorator(sensitive_post_parameters(), name="changeform_view")
 
 

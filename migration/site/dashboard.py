@@ -202,10 +202,10 @@ def _split_blockers(clients: ClientCounts) -> list[tuple[str, list[BlockerCount]
 
 # The chart: comparisons by day and result for a month
 
-DAYS = 30
+CHART_DAYS = 30
 
 # The statuses that one row of bars counts together, by its key.
-GROUPS: dict[str, tuple[str, ...]] = {
+CHART_ROWS: dict[str, tuple[str, ...]] = {
     "match": (Comparison.Status.MATCH,),
     "mismatch": Comparison.DIFFERS,
     "unchecked": (Comparison.Status.UNCHECKED,),
@@ -262,7 +262,7 @@ class ComparisonChart:
 def load_comparison_chart() -> ComparisonChart:
     """Load the chart, in one query over at most five rows a day."""
     today = timezone.localdate()
-    days = [today - timedelta(days=ago) for ago in reversed(range(DAYS))]
+    days = [today - timedelta(days=ago) for ago in reversed(range(CHART_DAYS))]
     stored = DailyComparisons.objects.filter(day__gte=days[0])
     counted = {
         (day, status): number
@@ -274,7 +274,7 @@ def load_comparison_chart() -> ComparisonChart:
         "unchecked": _("Could not check"),
     }
     series = []
-    for key, statuses in GROUPS.items():
+    for key, statuses in CHART_ROWS.items():
         numbers = [sum(counted.get((day, status), 0) for status in statuses) for day in days]
         most = max(numbers)
         bars = [
@@ -360,7 +360,7 @@ def _forecast_end(left: int, moved: dict[date, int], today: date) -> date | None
 
 # Recent activity, as sentences: moves, runs, resolved mismatches, and stops of all AWS writes
 
-SHOWN = 10
+ACTIVITIES_SHOWN = 10
 
 # A row of the union: its columns are the same for every table.
 _Row = dict[str, Any]
@@ -400,7 +400,7 @@ def list_activity() -> list[Activity]:
         _select_newest(stops, "stop", "stopped_at", "pk", "", "", "", "reason", "", ""),
         _select_newest(starts, "start", "started_at", "pk", "", "", "", "", "", "", by="started_by"),
     )  # fmt: skip
-    newest = parts[0].union(*parts[1:], all=True).order_by("-at")[:SHOWN]
+    newest = parts[0].union(*parts[1:], all=True).order_by("-at")[:ACTIVITIES_SHOWN]
     return [_make_activity(row) for row in newest]
 
 
@@ -420,7 +420,9 @@ def _select_newest(
         who=F(f"{by}_name"),
         **columns,
     )
-    newest: QuerySet[Model, _Row] = chosen.values("what", "at", "target", "who", *columns)[:SHOWN]
+    newest: QuerySet[Model, _Row] = chosen.values("what", "at", "target", "who", *columns)[
+        :ACTIVITIES_SHOWN
+    ]
     return newest
 
 

@@ -542,7 +542,7 @@ OF_AWS = (ErrorClass.PERMISSION, ErrorClass.THROTTLED, ErrorClass.UNAVAILABLE)
 COMPARISONS_LOOKED_AT = 200
 COMPARED_WITHIN = timedelta(hours=1)
 # How long workers are gone before it is told: longer than a restart.
-GONE_AFTER = timedelta(minutes=5)
+WORKERS_GONE_AFTER = timedelta(minutes=5)
 LAST_LOOK = "last look"
 AT_ONCE = timedelta(0)
 
@@ -567,7 +567,7 @@ def look_at_site(*, by_worker: bool) -> None:
     if by_worker:
         # A worker is alive: what another process has told is over at once.
         _note_look()
-    elif (seen := Worker.objects.last_seen_at()) and timezone.now() - seen > GONE_AFTER:
+    elif (seen := Worker.objects.last_seen_at()) and timezone.now() - seen > WORKERS_GONE_AFTER:
         gone.append(FoundCondition("workers", WORKERS_ARE_GONE(ago=seen)))
     Condition.objects.update_and_notify(NoticeEvent.WORKERS_GONE, gone, over_after=AT_ONCE)
 
@@ -691,7 +691,7 @@ def _note_look() -> None:
     row.seen_at = now
     row.save(update_fields=["seen_at"])
     was_told = Condition.objects.filter(event=NoticeEvent.WORKERS_GONE).exists()
-    if not is_first and not was_told and now - before > GONE_AFTER:
+    if not is_first and not was_told and now - before > WORKERS_GONE_AFTER:
         facts = WORKERS_WERE_GONE(n=int((now - before).total_seconds() // 60))
         key = f"{NoticeEvent.WORKERS_GONE}:{before.isoformat()}"
         Notice.objects.record(NoticeEvent.WORKERS_GONE, facts, key=key, is_over=True)

@@ -20,7 +20,7 @@ from migration.models import (
     WriteStop,
 )
 from migration.moves.approvals import ApprovalStepRefused, approve_request, find_approval_refusal
-from migration.people.models import COUNTS_FOR, UserDeletionError
+from migration.people.models import RESET_COUNTS_FOR, UserDeletionError
 from migration.runs.models import Run
 from migration.site.dashboard import list_activity
 from nova_credentials.phases import Phase
@@ -246,6 +246,6 @@ def test_a_reset_counts_for_a_day(maria):
     PasswordReset.objects.record(user=maria, by=ana, what=PasswordReset.What.FACTOR)
     reset = PasswordReset.objects.get()
 
-    for ago, counts in ((COUNTS_FOR * 0.99, True), (COUNTS_FOR, False)):
+    for ago, counts in ((RESET_COUNTS_FOR * 0.99, True), (RESET_COUNTS_FOR, False)):
         PasswordReset.objects.update(reset_at=reset.reset_at - ago)
         assert (find_approval_refusal(asked, ana) is not None) == counts

@@ -78,7 +78,7 @@ def test_the_newest_is_never_forgotten():
 
 
 def test_of_processes_that_no_longer_read_so_many_are_kept(monkeypatch):
-    monkeypatch.setattr(rows, "KEPT", 3)
+    monkeypatch.setattr(rows, "PROCESSES_KEPT", 3)
     reading = {make_reader_process().pk for _ in range(5)}
     ended = [make_reader_process(last_read_at=ago(hours=hours)).pk for hours in range(2, 8)]
 
