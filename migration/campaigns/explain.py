@@ -1,13 +1,16 @@
-"""Explains a campaign: what it does now, what its clients wait for, who is left."""
+"""Explains a campaign: what it waits for, its waves against their limits, and the clients that it could not move.
+
+Reads the database alone. The number of queries doesn't grow with clients or waves.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import NamedTuple, TypeAlias
 from urllib.parse import urlencode
 
 from django.conf import settings
@@ -47,10 +50,9 @@ from migration.runs.models import Run
 from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import Phase
 
-# Selects the clients behind the numbers of a campaign's pages, and makes the address of their list.
+# The clients behind the numbers of a campaign's pages, and the address of their list.
 
-if TYPE_CHECKING:
-    ClientIds = Iterable[int] | QuerySet[models.Model, int]
+ClientIds: TypeAlias = "Iterable[int] | QuerySet[models.Model, int]"
 
 
 class CountedClients(models.TextChoices):
@@ -80,139 +82,79 @@ def find_counted_clients(word: str, pk: int) -> tuple[str, ClientIds] | None:
     if word not in CountedClients:
         return None
     counted = CountedClients(word)
-    if counted in OF_CAMPAIGN:
-        found = _find_of_campaign(counted, pk)
-    elif counted in OF_WAVE:
-        found = _find_of_wave(counted, pk)
+    if counted in (CountedClients.KEPT_NOW, CountedClients.NOT_MOVED):
+        campaign = Campaign.objects.filter(pk=pk).first()
+        if campaign is None:
+            return None
+        title, ids = str(campaign), _list_of_campaign(counted, campaign)
+    elif counted == CountedClients.LEFT:
+        run = Run.objects.select_related("wave__campaign").filter(pk=pk).first()
+        if run is None or run.wave is None:
+            return None
+        title = f"{run}, {_name_wave(run.wave)}"
+        ids = _list_clients_of(select_unmoved_items([run.wave]).filter(run=run))
     else:
-        found = _find_of_run(pk)
-    return (f"{found[0]}: {counted.label}", found[1]) if found else None
+        wave = Wave.objects.begun().select_related("campaign").filter(pk=pk).first()
+        if wave is None:
+            return None
+        title, ids = _name_wave(wave), _list_of_wave(counted, wave)
+    return f"{title}: {counted.label}", ids
 
 
-def _find_of_campaign(counted: CountedClients, pk: int) -> tuple[str, ClientIds] | None:
-    campaign = Campaign.objects.filter(pk=pk).first()
-    return (str(campaign), OF_CAMPAIGN[counted](campaign)) if campaign else None
+def _list_of_campaign(counted: CountedClients, campaign: Campaign) -> ClientIds:
+    if counted == CountedClients.KEPT_NOW:
+        return select_blocked_now(campaign).order_by().values_list("pk", flat=True)
+    return _list_clients_of(select_items_unmoved_by_steps(campaign))
 
 
-def _find_of_wave(counted: CountedClients, pk: int) -> tuple[str, ClientIds] | None:
-    wave = Wave.objects.begun().select_related("campaign").filter(pk=pk).first()
-    return (_name_wave(wave), OF_WAVE[counted](wave)) if wave else None
+def _list_of_wave(counted: CountedClients, wave: Wave) -> ClientIds:
+    match counted:
+        case CountedClients.TO_MOVE:
+            return wave.list_not_moved_back_by_others().order_by().values_list("pk", flat=True)
+        case CountedClients.DIFFERING:
+            return list_differing(wave.pk)
+        case CountedClients.FAILED_READS:
+            return list_with_failed_reads(wave.pk)
+        case CountedClients.REFUSED:
+            return _list_clients_of(select_refused_or_failed_items([wave.pk]))
+        case CountedClients.LEFT_OUT:
+            return _list_clients_of(WaveClient.objects.filter(wave=wave, left_out_at__isnull=False))
+        case _:
+            return wave.list_clients().order_by().values_list("pk", flat=True)
 
 
-def _find_of_run(pk: int) -> tuple[str, ClientIds] | None:
-    run = Run.objects.select_related("wave__campaign").filter(pk=pk).first()
-    if run is None or run.wave is None:
-        return None
-    return f"{run}, {_name_wave(run.wave)}", _list_left(run, run.wave)
+def _list_clients_of(rows: QuerySet[RunItem] | QuerySet[WaveClient]) -> ClientIds:
+    return rows.order_by().values_list("client_id", flat=True)
 
 
 def _name_wave(wave: Wave) -> str:
     return f"{wave.campaign}, {localize(wave.name_message)}"
 
 
-def _list_left(run: Run, wave: Wave) -> ClientIds:
-    return (
-        select_unmoved_items([wave]).filter(run=run).order_by().values_list("client_id", flat=True)
-    )
+# What a campaign waits for now: an approval, a run, a soak time, clients, an hour of the day, or a worker
 
-
-def _list_not_moved(campaign: Campaign) -> ClientIds:
-    return select_items_unmoved_by_steps(campaign).order_by().values_list("client_id", flat=True)
-
-
-def _list_kept(campaign: Campaign) -> ClientIds:
-    return select_blocked_now(campaign).order_by().values_list("pk", flat=True)
-
-
-def _list_taken(wave: Wave) -> ClientIds:
-    return wave.list_clients().order_by().values_list("pk", flat=True)
-
-
-def _list_to_move(wave: Wave) -> ClientIds:
-    return wave.list_not_moved_back_by_others().order_by().values_list("pk", flat=True)
-
-
-def _list_refused(wave: Wave) -> ClientIds:
-    return select_refused_or_failed_items([wave.pk]).order_by().values_list("client_id", flat=True)
-
-
-def _list_left_out(wave: Wave) -> ClientIds:
-    left_out = WaveClient.objects.filter(wave=wave, left_out_at__isnull=False)
-    return left_out.order_by().values_list("client_id", flat=True)
-
-
-OF_CAMPAIGN: dict[CountedClients, Callable[[Campaign], ClientIds]] = {
-    CountedClients.KEPT_NOW: _list_kept,
-    CountedClients.NOT_MOVED: _list_not_moved,
+# Of clients for which a step waits: how many lack what; the gate wants so much of some things
+KEPT_SENTENCES = {
+    Blocker.IN_A_RUN: Sentence("kept_in_a_run", "%(n)s in a run"),
+    Blocker.PUSH_PENDING: Sentence("kept_push_pending", "%(n)s whose push to AWS is pending"),
+    Blocker.NEVER_COMPARED: Sentence("kept_never_compared", "%(n)s not compared yet"),
+    Blocker.TOO_OLD: Sentence("kept_too_old", "%(n)s whose newest comparison is too old"),
+    Blocker.STREAK: Sentence(
+        "kept_few_matches",
+        "%(n)s with too few matches in a row so far (needed: %(wanted)s)",
+    ),
+    Blocker.TIME: Sentence(
+        "kept_short_time",
+        "%(n)s not long enough in the phase yet (needed: %(wanted)s)",
+    ),
+    Blocker.READS: Sentence(
+        "kept_few_reads", "%(n)s with too few reads by NOVA so far (needed: %(wanted)s)"
+    ),
+    Blocker.READER: Sentence(
+        "kept_by_reader",
+        "%(n)s of which NOVA's reader met a mismatch or a failure in the last %(wanted)s",
+    ),
 }
-OF_WAVE: dict[CountedClients, Callable[[Wave], ClientIds]] = {
-    CountedClients.TAKEN: _list_taken,
-    CountedClients.TO_MOVE: _list_to_move,
-    CountedClients.DIFFERING: lambda wave: list_differing(wave.pk),
-    CountedClients.FAILED_READS: lambda wave: list_with_failed_reads(wave.pk),
-    CountedClients.REFUSED: _list_refused,
-    CountedClients.LEFT_OUT: _list_left_out,
-}
-
-
-# Says what a campaign waits for now: an approval, a run, a soak time, clients, an hour of the day, or a worker.
-
-WAITS_FOR_PAUSED_RUN = Sentence(
-    "waits_for_paused_run", "%(run)s of %(wave)s is paused. Resume it, or stop it."
-)
-WAITS_FOR_REQUESTED_RUN = Sentence(
-    "waits_for_requested_run",
-    "%(run)s of %(wave)s waits for an approval: somebody wants its refused clients tried again.",
-)
-RUN_SENTENCES: dict[str, Sentence] = {
-    Run.State.PAUSED: WAITS_FOR_PAUSED_RUN,
-    Run.State.REQUESTED: WAITS_FOR_REQUESTED_RUN,
-}
-# Why these clients wait: the parts that are named in the two sentences above
-KEPT_IN_A_RUN = Sentence("kept_in_a_run", "%(n)s in a run")
-KEPT_PUSH_PENDING = Sentence(
-    "kept_push_pending",
-    "%(n)s whose push to AWS is pending",
-)
-KEPT_NEVER_COMPARED = Sentence("kept_never_compared", "%(n)s not compared yet")
-KEPT_TOO_OLD = Sentence("kept_too_old", "%(n)s whose newest comparison is too old")
-KEPT_FEW_MATCHES = Sentence(
-    "kept_few_matches",
-    "%(n)s with too few matches in a row so far (needed: %(wanted)s)",
-)
-KEPT_SHORT_TIME = Sentence(
-    "kept_short_time",
-    "%(n)s not long enough in the phase yet (needed: %(wanted)s)",
-)
-KEPT_FEW_READS = Sentence(
-    "kept_few_reads", "%(n)s with too few reads by NOVA so far (needed: %(wanted)s)"
-)
-KEPT_BY_READER = Sentence(
-    "kept_by_reader",
-    "%(n)s of which NOVA's reader met a mismatch or a failure in the last %(wanted)s",
-)
-KEPT_SENTENCES: dict[Blocker, Sentence] = {
-    Blocker.IN_A_RUN: KEPT_IN_A_RUN,
-    Blocker.PUSH_PENDING: KEPT_PUSH_PENDING,
-    Blocker.NEVER_COMPARED: KEPT_NEVER_COMPARED,
-    Blocker.TOO_OLD: KEPT_TOO_OLD,
-    Blocker.STREAK: KEPT_FEW_MATCHES,
-    Blocker.TIME: KEPT_SHORT_TIME,
-    Blocker.READS: KEPT_FEW_READS,
-    Blocker.READER: KEPT_BY_READER,
-}
-# What a comparison brings.
-BY_COMPARISON = (Blocker.NEVER_COMPARED, Blocker.TOO_OLD, Blocker.STREAK)
-
-
-@dataclass(frozen=True)
-class KeptClients:
-    """Clients for which a step waits, in words with their number, and the query of the client list that shows them."""
-
-    message: Message
-    list_query: str
-
-
 SOAKED_AND_WAITS = Sentence(
     "soaked_and_waits",
     "%(wave)s has soaked; it waits for %(n)s clients, until %(until)s at the latest: %(kept)s.",
@@ -225,7 +167,7 @@ BEGUN_AND_WAITS = Sentence(
     one="%(wave)s has begun; it waits for %(n)s client, until %(until)s at the latest: %(kept)s.",
     glue=", ",
 )
-# How long it usually takes until it is there what a step waits for
+# How long it usually takes until what a step waits for is there
 USUAL_COMPARISON = Sentence(
     "usual_comparison",
     "Usually it is a matter of minutes: the workers compare every client each %(n)s minutes.",
@@ -258,13 +200,12 @@ class WaitingStep:
 
     @property
     def message(self) -> Message:
-        soaked, begun = SOAKED_AND_WAITS, BEGUN_AND_WAITS
-        sentence = soaked if self.has_soaked else begun
+        sentence = SOAKED_AND_WAITS if self.has_soaked else BEGUN_AND_WAITS
         return sentence(
             wave=self.wave.name_message,
             n=self.clients,
             until=self.begins_at_latest,
-            kept=tuple(each.message for each in self.kept),
+            kept=tuple(message for message, _query in self.kept),
         )
 
     @property
@@ -278,26 +219,27 @@ class WaitingStep:
         return show_time(self.until)
 
     @property
-    def kept(self) -> list[KeptClients]:
-        """Return these clients by what they lack, the most frequent first."""
-        stand = {"phase": self.phase.value}
-        return [
-            KeptClients(
-                _name_kept(code, number),
-                make_list_query(CountedClients.TO_MOVE, self.wave.pk, **stand, next=code.value),
+    def kept(self) -> list[tuple[Message, str]]:
+        """Say how many clients lack what, the most frequent first, each with the query of the list that shows them."""
+        found = []
+        for code, number in self.numbers.items():
+            by_reader = code == Blocker.READER
+            wanted = describe_duration(FRESH) if by_reader else describe_wanted(code, Phase.AWS)
+            values = {} if wanted is None else {"wanted": wanted}
+            query = make_list_query(
+                CountedClients.TO_MOVE, self.wave.pk, phase=self.phase.value, next=code.value
             )
-            for code, number in self.numbers.items()
-        ]
+            found.append((KEPT_SENTENCES[code](n=number, **values), query))
+        return found
 
     @property
     def usual_durations(self) -> list[Message]:
         """Say how long it usually takes, of each thing that the clients lack."""
         every = settings.NOVA_SWEEP_MINUTES
-        compared, streak = USUAL_COMPARISON, USUAL_STREAK
         told = {
-            Blocker.NEVER_COMPARED: compared(n=every),
-            Blocker.TOO_OLD: compared(n=every),
-            Blocker.STREAK: streak(n=every),
+            Blocker.NEVER_COMPARED: USUAL_COMPARISON(n=every),
+            Blocker.TOO_OLD: USUAL_COMPARISON(n=every),
+            Blocker.STREAK: USUAL_STREAK(n=every),
             Blocker.PUSH_PENDING: USUAL_PUSH(),
             Blocker.IN_A_RUN: USUAL_RUN(),
             Blocker.READS: USUAL_READS(),
@@ -308,7 +250,9 @@ class WaitingStep:
 
     @property
     def lacks_comparison(self) -> bool:
-        return any(code in self.numbers for code in BY_COMPARISON)
+        """Say whether some of the clients lack what a comparison brings."""
+        by_comparison = (Blocker.NEVER_COMPARED, Blocker.TOO_OLD, Blocker.STREAK)
+        return any(code in self.numbers for code in by_comparison)
 
     def to_json(self) -> dict[str, object]:
         """Return the step for the JSON of commands."""
@@ -320,8 +264,7 @@ class WaitingStep:
         }
 
 
-@dataclass(frozen=True)
-class Wait:
+class Wait(NamedTuple):
     """What a campaign waits for: nothing where nothing happens by itself."""
 
     message: Message | None
@@ -335,13 +278,29 @@ def find_unfinished_run(campaign: Campaign) -> Run | None:
 
 
 WAITS_FOR_RUN = Sentence("waits_for_run", "%(run)s of %(wave)s is in work.")
+WAITS_FOR_PAUSED_RUN = Sentence(
+    "waits_for_paused_run", "%(run)s of %(wave)s is paused. Resume it, or stop it."
+)
+WAITS_FOR_REQUESTED_RUN = Sentence(
+    "waits_for_requested_run",
+    "%(run)s of %(wave)s waits for an approval: somebody wants its refused clients tried again.",
+)
+RUN_SENTENCES: dict[str, Sentence] = {
+    Run.State.PAUSED: WAITS_FOR_PAUSED_RUN,
+    Run.State.REQUESTED: WAITS_FOR_REQUESTED_RUN,
+}
 WAITS_FOR_ROLLBACK = Sentence(
     "waits_for_rollback", "The rollback of %(wave)s begins once its moves have ended."
+)
+SOAKS = Sentence("soaks", "%(wave)s soaks until %(until)s.")
+STEP_IS_DUE = Sentence(
+    "step_is_due",
+    "The next step has been due for %(since)s; the workers look each minute whether it may begin.",
 )
 
 
 def explain_waiting(campaign: Campaign, run: Run | None) -> Wait:
-    """Say what the campaign waits for now."""
+    """Say what the campaign waits for now; `run` is `find_unfinished_run` of it."""
     if campaign.state == Campaign.State.REQUESTED:
         return Wait(WAITS_FOR_APPROVAL())
     if campaign.is_over and run is None:
@@ -352,18 +311,9 @@ def explain_waiting(campaign: Campaign, run: Run | None) -> Wait:
     if campaign.state == Campaign.State.STOPPED:
         due = campaign.waves.filter(rollback_is_due=True).first()
         return Wait(WAITS_FOR_ROLLBACK(wave=due.name_message) if due else None)
-    return _explain_next_step(campaign, timezone.now())
 
-
-SOAKS = Sentence("soaks", "%(wave)s soaks until %(until)s.")
-STEP_IS_DUE = Sentence(
-    "step_is_due",
-    "The next step has been due for %(since)s; the workers look each minute whether it may begin.",
-)
-
-
-def _explain_next_step(campaign: Campaign, now: datetime) -> Wait:
-    """Say when a running campaign, none of whose runs is in work, makes its next step."""
+    # It is running, and none of its runs is in work: when does it make its next step?
+    now = timezone.now()
     wave = campaign.waves.begun().filter(finished_at=None).first()
     if wave:
         wave.campaign = campaign
@@ -379,14 +329,10 @@ def _explain_next_step(campaign: Campaign, now: datetime) -> Wait:
     step = wave and _find_waiting_step(wave, now, has_soaked=until is not None)
     if step:
         return Wait(step.message, step)
-    return Wait(STEP_IS_DUE(since=_find_due_time(campaign, wave, now)))
-
-
-def _find_due_time(campaign: Campaign, wave: Wave | None, now: datetime) -> datetime:
-    """Return since when nothing keeps the next step: a soak or wave has ended, or somebody had the campaign go on."""
+    # Nothing keeps it since a soak or a wave has ended, or since somebody had the campaign go on.
     ended = campaign.waves.aggregate(last=Max("finished_at"))["last"]
-    moments = (campaign.changed_at, wave and wave.find_end_of_last_soak(), None if wave else ended)
-    return min(now, max(moment for moment in moments if moment))
+    moments = (campaign.changed_at, until if wave else ended)
+    return Wait(STEP_IS_DUE(since=min(now, max(moment for moment in moments if moment))))
 
 
 def _find_waiting_step(wave: Wave, now: datetime, *, has_soaked: bool) -> WaitingStep | None:
@@ -397,13 +343,6 @@ def _find_waiting_step(wave: Wave, now: datetime, *, has_soaked: bool) -> Waitin
         return None
     most_first = dict(sorted(numbers.items(), key=lambda each: -each[1]))
     return WaitingStep(wave, step[0], most_first, until, has_soaked)
-
-
-def _name_kept(code: Blocker, number: int) -> Message:
-    """Return the number of clients with what they lack, and how much of it the gate wants."""
-    by_reader = code == Blocker.READER
-    wanted = describe_duration(FRESH) if by_reader else describe_wanted(code, Phase.AWS)
-    return KEPT_SENTENCES[code](n=number, **({} if wanted is None else {"wanted": wanted}))
 
 
 WAITS_FOR_HOURS = Sentence(
@@ -428,17 +367,11 @@ def show_time(moment: datetime) -> str:
     return f"{formats.date_format(local, 'DATETIME_FORMAT')} {local.tzname()}"
 
 
-# Names the clients that campaigns could not move: those of each run, the most frequent reason, and those left out.
-
+# The clients that it could not move: those of each run, the most frequent reason, and those left out
 
 # How many clients are named of one run, and how many in all. The run's page names the others.
 NAMED_OF_A_RUN = 10
 NAMED_IN_ALL = 50
-# Of a refusal, its first reason: those of several are in a row.
-_IN_A_ROW = KeyTransform(
-    "message", KeyTransform("0", KeyTransform("sentences", KeyTransform("values", "message")))
-)
-FIRST_REASON = Coalesce(KeyTextTransform("key", _IN_A_ROW), KeyTextTransform("key", "message"))
 
 
 @dataclass(frozen=True)
@@ -521,25 +454,23 @@ def describe_message(message: Message | None) -> dict[str, object]:
 
 def find_frequent_reason(campaign: Campaign) -> MostFrequentReason | None:
     """Return the most frequent reason why the steps of the campaign could not move clients; None where they could."""
-    left, clients = (
-        select_items_unmoved_by_steps(campaign).order_by(),
-        Count("client_id", distinct=True),
-    )
-    rows = left.values(reason=FIRST_REASON).annotate(number=clients, first=Min("pk"))
-    most = rows.order_by("-number", "first").first()
+    # Of a refusal, its first reason: those of several are in a row.
+    sentences = KeyTransform("sentences", KeyTransform("values", "message"))
+    first_key = KeyTextTransform("key", KeyTransform("message", KeyTransform("0", sentences)))
+    left = select_items_unmoved_by_steps(campaign).order_by()
+    clients = Count("client_id", distinct=True)
+    rows = left.values(reason=Coalesce(first_key, KeyTextTransform("key", "message")))
+    most = rows.annotate(number=clients, first=Min("pk")).order_by("-number", "first").first()
     if most is None:
         return None
-    item, of_all = RunItem.objects.get(pk=most["first"]), left.aggregate(all=clients)
-    message = item.message and item.message.parts[0]
-    return MostFrequentReason(campaign, message, item.slug, most["number"], of_all["all"])
-
-
-def list_first_left_out_clients(waves: list[Wave], total: int) -> LeftOutClients:
-    """Return the first left-out clients of these waves; `total` is how many there are, not a limit."""
-    if not total:
-        return LeftOutClients(0, ())
-    left_out = WaveClient.objects.filter(wave__in=waves, left_out_at__isnull=False)
-    return LeftOutClients(total, tuple(left_out.order_by("slug", "pk")[:NAMED_IN_ALL]))
+    item = RunItem.objects.get(pk=most["first"])
+    return MostFrequentReason(
+        campaign,
+        example=item.message and item.message.parts[0],
+        slug=item.slug,
+        clients=most["number"],
+        of_all=left.aggregate(all=clients)["all"],
+    )
 
 
 def list_unmoved_clients(waves: list[Wave]) -> Iterable[ClientsLeftByRun]:
@@ -563,12 +494,10 @@ def list_unmoved_clients(waves: list[Wave]) -> Iterable[ClientsLeftByRun]:
         )
 
 
-# Says what holds now of the clients of a stopped campaign, as far as the database can tell; its reason is of then.
-
+# What keeps clients of a stopped campaign now, as far as the database can tell; the reason of its stop is of then.
 
 # How many clients are named of each reason.
 NAMED = 5
-OF_COMPARISON = (Blocker.DIFFERS, Blocker.UNCHECKED)
 
 
 @dataclass(frozen=True)
@@ -594,7 +523,7 @@ class BlockedNow:
 
     @property
     def not_named(self) -> int:
-        return len(self.clients) - len(self.named)
+        return self.number - len(self.named)
 
     @property
     def wait_note(self) -> str:
@@ -610,7 +539,8 @@ class BlockedNow:
     @property
     def client_page_query(self) -> str:
         """Return the query of a client's page that shows what keeps it: its comparison, where the stores differ."""
-        return "?tab=comparison" if self.blocker in OF_COMPARISON else ""
+        differs = self.blocker in (Blocker.DIFFERS, Blocker.UNCHECKED)
+        return "?tab=comparison" if differs else ""
 
     @property
     def list_query(self) -> str:
@@ -624,26 +554,19 @@ def list_blocked_now(campaign: Campaign) -> list[BlockedNow]:
     found: dict[str, list[tuple[int, str]]] = {}
     for pk, slug, blocker in kept.order_by("slug", "pk").values_list("pk", "slug", "blocker"):
         found.setdefault(blocker, []).append((pk, slug))
-    numbers = [
-        BlockedNow(campaign, Blocker(code), tuple(clients), _find_end(Blocker(code), clients))
-        for code, clients in found.items()
-    ]
+    numbers = []
+    for code, clients in found.items():
+        last = None
+        if code == Blocker.READER:
+            counts = ReadCount.objects.filter(client_id__in=[pk for pk, _slug in clients])
+            newest = Max(Greatest("last_mismatch_at", "last_failure_at"))
+            last = counts.aggregate(last=newest)["last"]
+        passes_at = last + FRESH if last else None
+        numbers.append(BlockedNow(campaign, Blocker(code), tuple(clients), passes_at))
     return sorted(numbers, key=lambda each: -len(each.clients))
 
 
-def _find_end(blocker: Blocker, clients: list[tuple[int, str]]) -> datetime | None:
-    """Return when the reader's last mismatch or failure is FRESH ago; None for other blockers."""
-    if blocker != Blocker.READER:
-        return None
-    counts = ReadCount.objects.filter(client_id__in=[pk for pk, _slug in clients])
-    last = counts.aggregate(last=Max(Greatest("last_mismatch_at", "last_failure_at")))["last"]
-    return last + FRESH if last else None
-
-
-# Sums up campaigns: what each waits for, its waves against their limits, and the clients that were left.
-#
-# The number of queries doesn't grow with clients or waves. Reads the database alone.
-
+# The whole: what it waits for, its waves, and the clients that were left
 
 # So many of the newest runs of a wave are listed: each time that a campaign goes on adds some.
 RUNS_LISTED = 10
@@ -670,9 +593,8 @@ class WaveSummary:
     state: WaveState
     clients: int  # that it takes along; NOVA may have deleted some
     left_out: int  # that the campaign went on without
-    phases: dict[
-        Phase, int
-    ]  # of those that NOVA still has, in the order of the phases, zeros included
+    # Of those that NOVA still has, in the order of the phases, zeros included
+    phases: dict[Phase, int]
     counts: WaveCounts | None
     runs: tuple[Run, ...]  # the newest RUNS_LISTED, the newest last
     soaks_until: datetime | None = None  # where it soaks now
@@ -739,6 +661,7 @@ class CampaignSummary:
     def to_json(self) -> dict[str, object]:
         """Return the campaign for the JSON of commands: messages in English, and their keys; times with their zone."""
         campaign, run = self.campaign, self.unfinished_run
+        begins, ends = campaign.begins_at, campaign.ends_at
         return {
             "campaign": campaign.pk,
             "state": campaign.state,
@@ -753,7 +676,17 @@ class CampaignSummary:
             "refused_most_often": self.frequent_reason and self.frequent_reason.to_json(),
             "waits_for": describe_message(self.waits_for),
             "waits_for_clients": self.waiting and self.waiting.to_json(),
-            "settings": settings_to_json(campaign),
+            "settings": {
+                "wave_size": campaign.wave_size,
+                "soak_minutes": campaign.soak_minutes,
+                "most_mismatches": campaign.most_mismatches,
+                "most_failed_reads": campaign.most_failed_reads,
+                "most_refused": campaign.most_refused,
+                "begins_at": begins.isoformat("minutes") if begins else None,
+                "ends_at": ends.isoformat("minutes") if ends else None,
+                "time_zone": timezone.get_default_timezone_name(),
+                "rolls_back": campaign.rolls_back,
+            },
             "unfinished_run": run.pk if run else None,
             "waves_done": self.waves_done,
             "waves_all": self.waves_all,
@@ -775,6 +708,8 @@ def summarize_campaign(
     wait = explain_waiting(campaign, run)
     summaries = tuple(_summarize_waves(campaign, shown, wait.step))
     left_out = sum(wave.left_out for wave in summaries)
+    rows = WaveClient.objects.filter(wave__in=shown, left_out_at__isnull=False)
+    named = rows.order_by("slug", "pk")[:NAMED_IN_ALL] if left_out else ()
     stopped = campaign.state == Campaign.State.STOPPED
     waves_all = _count_waves(campaign, every_wave)
     return CampaignSummary(
@@ -790,8 +725,71 @@ def summarize_campaign(
         waves=summaries,
         left=tuple(list_unmoved_clients(shown)),
         frequent_reason=find_frequent_reason(campaign) if stopped else None,
-        left_out=list_first_left_out_clients(shown, left_out),
+        left_out=LeftOutClients(left_out, tuple(named)),
     )
+
+
+def _summarize_waves(
+    campaign: Campaign, waves: list[Wave], waiting: WaitingStep | None
+) -> Iterable[WaveSummary]:
+    ids = [wave.pk for wave in waves]
+    members = WaveClient.objects.filter(wave__in=ids).order_by().values_list("wave")
+    numbers = {
+        pk: (number, left_out)
+        for pk, number, left_out in members.annotate(all=Count("pk"), left_out=Count("left_out_at"))
+    }
+    phases: dict[int, dict[Phase, int]] = defaultdict(lambda: dict.fromkeys(Phase, 0))
+    stands_in = Coalesce("client__client_migration__phase", models.Value(Phase.POSTGRES.value))
+    taken = WaveClient.objects.not_left_out().filter(wave__in=ids).order_by()
+    # A client that NOVA has deleted is joined to no row, and has no slug there.
+    counted = taken.values_list("wave", stands_in).annotate(number=Count("client__slug"))
+    for wave_id, phase, number in counted:
+        phases[wave_id][Phase(phase)] += number
+    counts = campaign.waves.filter(pk__in=ids).begun().count_against_rule()
+    runs: dict[int, list[Run]] = defaultdict(list)
+    place = Window(RowNumber(), partition_by="wave", order_by="-pk")
+    newest = Run.objects.filter(wave__in=ids).annotate(place=place).filter(place__lte=RUNS_LISTED)
+    for run in newest.order_by("pk"):
+        runs[run.wave_id or 0].append(run)
+    for wave in waves:
+        state = _find_state(campaign, wave, runs[wave.pk])
+        if state == WaveState.BEGUN and waiting and waiting.wave == wave:
+            state = WaveState.WAITING
+        number, left_out = numbers.get(wave.pk, (0, 0))
+        soaks = state == WaveState.SOAKING
+        yield WaveSummary(
+            wave=wave,
+            state=state,
+            soaks_until=_find_soak_end(campaign, runs[wave.pk]) if soaks else None,
+            clients=number - left_out,
+            left_out=left_out,
+            phases=phases[wave.pk],
+            counts=counts.get(wave.pk),
+            runs=tuple(runs[wave.pk]),
+        )
+
+
+def _find_state(campaign: Campaign, wave: Wave, runs: list[Run]) -> WaveState:
+    """Say where the wave stands, by its newest runs."""
+    if wave.began_at is None:
+        return WaveState.NOT_BEGUN
+    unfinished = [run for run in runs if run.finished_at is None]
+    if wave.rollback_is_due or unfinished:
+        rolls_back = wave.rollback_is_due or any(run.only_where_equal for run in unfinished)
+        return WaveState.ROLLING_BACK if rolls_back else WaveState.IN_WORK
+    since = wave.watched_since or wave.began_at
+    if any(run.only_where_equal and run.created_at >= since for run in runs):
+        return WaveState.ROLLED_BACK
+    if wave.finished_at:
+        return WaveState.FINISHED
+    until = _find_soak_end(campaign, runs)
+    soaks = campaign.state == Campaign.State.RUNNING and until and timezone.now() < until
+    return WaveState.SOAKING if soaks else WaveState.BEGUN
+
+
+def _find_soak_end(campaign: Campaign, runs: list[Run]) -> datetime | None:
+    ends = [run.finished_at for run in runs if run.finished_at]
+    return max(ends) + campaign.soak if ends else None
 
 
 def _count_waves(campaign: Campaign, waves: list[Wave]) -> int:
@@ -838,95 +836,5 @@ def _forecast_seconds_left(campaign: Campaign, waves: list[Wave], waves_all: int
     return left if left > 0 else None
 
 
-def settings_to_json(campaign: Campaign) -> dict[str, object]:
-    """Return what the campaign was started with, for programs."""
-    begins, ends = campaign.begins_at, campaign.ends_at
-    return {
-        "wave_size": campaign.wave_size,
-        "soak_minutes": campaign.soak_minutes,
-        "most_mismatches": campaign.most_mismatches,
-        "most_failed_reads": campaign.most_failed_reads,
-        "most_refused": campaign.most_refused,
-        "begins_at": begins.isoformat("minutes") if begins else None,
-        "ends_at": ends.isoformat("minutes") if ends else None,
-        "time_zone": timezone.get_default_timezone_name(),
-        "rolls_back": campaign.rolls_back,
-    }
-
-
 def _show_moment(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment else None
-
-
-# Its waves
-
-
-def _summarize_waves(
-    campaign: Campaign, waves: list[Wave], waiting: WaitingStep | None
-) -> Iterable[WaveSummary]:
-    ids = [wave.pk for wave in waves]
-    taken = WaveClient.objects.not_left_out().filter(wave__in=ids).order_by()
-    clients, left_out = _count_clients(ids)
-    phases: dict[int, dict[Phase, int]] = defaultdict(lambda: dict.fromkeys(Phase, 0))
-    stands_in = Coalesce("client__client_migration__phase", models.Value(Phase.POSTGRES.value))
-    # A client that NOVA has deleted is joined to no row, and has no slug there.
-    for wave_id, phase, number in taken.values_list("wave", stands_in).annotate(
-        number=Count("client__slug")
-    ):
-        phases[wave_id][Phase(phase)] += number
-    counts = campaign.waves.filter(pk__in=ids).begun().count_against_rule()
-    runs: dict[int, list[Run]] = defaultdict(list)
-    for run in _list_newest_runs(ids):
-        runs[run.wave_id or 0].append(run)
-    for wave in waves:
-        state = _find_state(campaign, wave, runs[wave.pk])
-        if state == WaveState.BEGUN and waiting and waiting.wave == wave:
-            state = WaveState.WAITING
-        yield WaveSummary(
-            wave=wave,
-            state=state,
-            soaks_until=_find_soak_end(campaign, runs[wave.pk])
-            if state == WaveState.SOAKING
-            else None,
-            clients=clients.get(wave.pk, 0),
-            left_out=left_out.get(wave.pk, 0),
-            phases=phases[wave.pk],
-            counts=counts.get(wave.pk),
-            runs=tuple(runs[wave.pk]),
-        )
-
-
-def _count_clients(wave_ids: list[int]) -> tuple[dict[int, int], dict[int, int]]:
-    """Count the clients that each wave takes along, and those that the campaign went on without."""
-    counted = WaveClient.objects.filter(wave__in=wave_ids).order_by().values_list("wave")
-    rows = list(counted.annotate(all=Count("pk"), left_out=Count("left_out_at")))
-    return {pk: number - out for pk, number, out in rows}, {pk: out for pk, _number, out in rows}
-
-
-def _list_newest_runs(wave_ids: list[int]) -> QuerySet[Run]:
-    place = Window(RowNumber(), partition_by="wave", order_by="-pk")
-    numbered = Run.objects.filter(wave__in=wave_ids).annotate(place=place)
-    return numbered.filter(place__lte=RUNS_LISTED).order_by("pk")
-
-
-def _find_state(campaign: Campaign, wave: Wave, runs: list[Run]) -> WaveState:
-    """Say where the wave stands, by its newest runs."""
-    if wave.began_at is None:
-        return WaveState.NOT_BEGUN
-    unfinished = [run for run in runs if run.finished_at is None]
-    if wave.rollback_is_due or unfinished:
-        rolls_back = wave.rollback_is_due or any(run.only_where_equal for run in unfinished)
-        return WaveState.ROLLING_BACK if rolls_back else WaveState.IN_WORK
-    since = wave.watched_since or wave.began_at
-    if any(run.only_where_equal and run.created_at >= since for run in runs):
-        return WaveState.ROLLED_BACK
-    if wave.finished_at:
-        return WaveState.FINISHED
-    until = _find_soak_end(campaign, runs)
-    soaks = campaign.state == Campaign.State.RUNNING and until and timezone.now() < until
-    return WaveState.SOAKING if soaks else WaveState.BEGUN
-
-
-def _find_soak_end(campaign: Campaign, runs: list[Run]) -> datetime | None:
-    ends = [run.finished_at for run in runs if run.finished_at]
-    return max(ends) + campaign.soak if ends else None
