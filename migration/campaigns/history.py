@@ -31,8 +31,7 @@ from migration.runs.items import Outcome
 from migration.runs.models import Run
 from nova_credentials.messages import Message, Sentence
 
-# Says whether anything that a campaign's page shows has changed: in one query, as open pages ask every few seconds.
-
+# Whether anything that a campaign's page shows has changed: in one query, as open pages ask every few seconds
 
 # The digest leaves out reads, workers that fall silent and times: a page shows these anew after so many seconds.
 SHOWN_AFTER_SECONDS = 60
@@ -67,50 +66,33 @@ def digest_campaign(campaign_id: int) -> str | None:
     return row[0] if row else None
 
 
-# Tells the history of a campaign: who did what with it and why it stopped, from the audit, and what its runs did.
-
-
-class CountedRun(Protocol):
-    """A run as `with_counts` gets it."""
-
-    pk: int
-    wave: Wave | None
-    only_where_equal: bool
-    created_at: datetime
-    finished_at: datetime | None
-    total: int
-    succeeded: int
-    refused: int
-    failed: int
-    skipped: int
-    left_out: int
-
-    @property
-    def move_shown(self) -> str: ...
-
+# The history: who did what with it and why it stopped, from the audit, and what its runs did
 
 # The newest are shown at first, and so many at most.
 EVENTS_SHOWN = 30
 MOST_EVENTS = 1000
 CODES = (AuditCode.CAMPAIGN, AuditCode.REQUEST, AuditCode.APPROVAL, AuditCode.REFUSAL)
-# What else happened to it
-WENT_ON_BY = Sentence("went_on_by", "%(who)s had it go on.")
-WENT_ON = Sentence("went_on", "It went on.")
-ASKED_AGAIN_BY = Sentence("asked_again_by", "%(who)s had it go on; it waits for an approval.")
-HAS_FINISHED = Sentence("has_finished", "It finished.")
-WAS_CANCELLED_BY = Sentence("was_cancelled_by", "%(who)s cancelled it.")
-WAS_CANCELLED = Sentence("was_cancelled", "It was cancelled by command.")
 # What a campaign waits for
 WAITS_FOR_APPROVAL = Sentence(
     "waits_for_approval", "Requested: it begins once somebody else has approved it."
 )
+HAS_FINISHED = Sentence("has_finished", "It finished.")
 # Of a new state: what happened, where somebody did it and where nobody is named.
 STATES = {
     "stopped": (STOPPED_BY, STOPPED_BY_COMMAND),
-    "running": (WENT_ON_BY, WENT_ON),
-    "requested": (ASKED_AGAIN_BY, WAITS_FOR_APPROVAL),
+    "running": (
+        Sentence("went_on_by", "%(who)s had it go on."),
+        Sentence("went_on", "It went on."),
+    ),
+    "requested": (
+        Sentence("asked_again_by", "%(who)s had it go on; it waits for an approval."),
+        WAITS_FOR_APPROVAL,
+    ),
     "finished": (HAS_FINISHED, HAS_FINISHED),
-    "cancelled": (WAS_CANCELLED_BY, WAS_CANCELLED),
+    "cancelled": (
+        Sentence("was_cancelled_by", "%(who)s cancelled it."),
+        Sentence("was_cancelled", "It was cancelled by command."),
+    ),
 }
 CAMPAIGN_APPROVED = Sentence("campaign_approved", "Approved %(campaign)s, which %(who)s requested.")
 CAMPAIGN_STOPPED = Sentence("campaign_stopped", "%(campaign)s stopped by itself: %(why)s")
@@ -135,16 +117,11 @@ class CampaignEvent:
     text: str = ""
 
 
-@dataclass(frozen=True)
-class CampaignHistory:
-    """The newest events, the oldest of them first."""
+def list_history(campaign: Campaign, most: int = EVENTS_SHOWN) -> tuple[list[CampaignEvent], bool]:
+    """Return the newest events, the oldest of them first, and whether there are more. Takes four queries.
 
-    events: list[CampaignEvent]
-    has_more: bool
-
-
-def list_history(campaign: Campaign, most: int = EVENTS_SHOWN) -> CampaignHistory:
-    """Return the newest events, in four queries; entries that the audit let go are left out."""
+    Entries that the audit let go are left out.
+    """
     chosen = AuditEvent.objects.filter(
         pk__gte=first_id_at(campaign.created_at),
         code__in=CODES,
@@ -158,29 +135,40 @@ def list_history(campaign: Campaign, most: int = EVENTS_SHOWN) -> CampaignHistor
     # By time alone: of two at once, what the audit has came first.
     told = [*_tell(entries), *of_runs, *_tell_moves_back(campaign, most + 1)]
     events = sorted(told, key=lambda event: event.at)
-    return CampaignHistory(events[-most:], has_more=len(events) > most)
+    return events[-most:], len(events) > most
 
 
-def _tell_moves_back(campaign: Campaign, most: int) -> Iterator[CampaignEvent]:
-    """Yield how many of its clients somebody moved back without it, each person's of one minute together."""
-    taken = WaveClient.objects.filter(wave__campaign=campaign).values("client_id")
-    changes = PhaseChange.objects.filter(
-        is_move_back(),
-        Q(run=None) | Q(run__wave=None),
-        client__in=taken,
-        changed_at__gte=campaign.created_at,
-    )
-    together = changes.order_by().annotate(minute=TruncMinute("changed_at"))
-    rows = together.values_list("minute", "by_name", "old", "new")
-    counted = rows.annotate(n=Count("client", distinct=True), at=Max("changed_at"))
-    for _minute, who, old, new, number, at in counted.order_by("-minute")[:most]:
-        text = ngettext(
-            "%(n)s client was moved back by hand: %(move)s",
-            "%(n)s clients were moved back by hand: %(move)s",
-            number,
-        )
-        move = f"{PhaseChoices(old).label} → {PhaseChoices(new).label}"
-        yield CampaignEvent(at, who=who, text=text % {"n": intcomma(number), "move": move})
+def _tell(entries: list[AuditEvent]) -> Iterator[CampaignEvent]:
+    for place, entry in enumerate(entries):
+        message, who = entry.message, "" if entry.who == SYSTEM else entry.who
+        if message.key == CAMPAIGN_STEERED.key:
+            state = str(message.values.get("state"))
+            beside = entries[max(place - 1, 0) : place + 2]
+            if any(TELL_THE_STATE.get(each.message.key) == state for each in beside):
+                continue
+            if state in STATES:
+                by, by_nobody = STATES[state]
+                message, who = by(who=who) if who else by_nobody(), ""
+        yield CampaignEvent(entry.at, message, who, entry.reason, entry.pk)
+
+
+class CountedRun(Protocol):
+    """A run as `with_counts` gets it."""
+
+    pk: int
+    wave: Wave | None
+    only_where_equal: bool
+    created_at: datetime
+    finished_at: datetime | None
+    total: int
+    succeeded: int
+    refused: int
+    failed: int
+    skipped: int
+    left_out: int
+
+    @property
+    def move_shown(self) -> str: ...
 
 
 def _tell_run(run: CountedRun) -> Iterator[CampaignEvent]:
@@ -205,28 +193,35 @@ def _tell_run(run: CountedRun) -> Iterator[CampaignEvent]:
     yield CampaignEvent(run.created_at, run_id=run.pk, text=begins % {**names, **number})
     if run.finished_at:
         ended = _("%(run)s of %(wave)s ended. %(results)s.")
-        results = ", ".join(f"{label}: {intcomma(n)}" for label, n in _list_results(run) if n)
+        numbers = (
+            (Outcome.MOVED.label, run.succeeded),
+            (Outcome.REFUSED.label, run.refused),
+            (Outcome.FAILED.label, run.failed),
+            (Outcome.SKIPPED.label, run.skipped),
+            (_("Not begun"), run.left_out),
+        )
+        results = ", ".join(f"{label}: {intcomma(n)}" for label, n in numbers if n)
         text = ended % {**names, "results": results or _("It had no client left")}
         yield CampaignEvent(run.finished_at, run_id=run.pk, text=text)
 
 
-def _list_results(run: CountedRun) -> Iterator[tuple[str, int]]:
-    yield str(Outcome.MOVED.label), run.succeeded
-    yield str(Outcome.REFUSED.label), run.refused
-    yield str(Outcome.FAILED.label), run.failed
-    yield str(Outcome.SKIPPED.label), run.skipped
-    yield _("Not begun"), run.left_out
-
-
-def _tell(entries: list[AuditEvent]) -> Iterator[CampaignEvent]:
-    for place, entry in enumerate(entries):
-        message, who = entry.message, "" if entry.who == SYSTEM else entry.who
-        if message.key == CAMPAIGN_STEERED.key:
-            state = str(message.values.get("state"))
-            beside = entries[max(place - 1, 0) : place + 2]
-            if any(TELL_THE_STATE.get(each.message.key) == state for each in beside):
-                continue
-            if state in STATES:
-                by, by_nobody = STATES[state]
-                message, who = by(who=who) if who else by_nobody(), ""
-        yield CampaignEvent(entry.at, message, who, entry.reason, entry.pk)
+def _tell_moves_back(campaign: Campaign, most: int) -> Iterator[CampaignEvent]:
+    """Yield how many of its clients somebody moved back without it, each person's of one minute together."""
+    taken = WaveClient.objects.filter(wave__campaign=campaign).values("client_id")
+    changes = PhaseChange.objects.filter(
+        is_move_back(),
+        Q(run=None) | Q(run__wave=None),
+        client__in=taken,
+        changed_at__gte=campaign.created_at,
+    )
+    together = changes.order_by().annotate(minute=TruncMinute("changed_at"))
+    rows = together.values_list("minute", "by_name", "old", "new")
+    counted = rows.annotate(n=Count("client", distinct=True), at=Max("changed_at"))
+    for _minute, who, old, new, number, at in counted.order_by("-minute")[:most]:
+        text = ngettext(
+            "%(n)s client was moved back by hand: %(move)s",
+            "%(n)s clients were moved back by hand: %(move)s",
+            number,
+        )
+        move = f"{PhaseChoices(old).label} → {PhaseChoices(new).label}"
+        yield CampaignEvent(at, who=who, text=text % {"n": intcomma(number), "move": move})

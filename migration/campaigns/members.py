@@ -23,8 +23,7 @@ from migration.runs.requests import RequestContent, read_request_content
 from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
 
-# Owns what becomes of clients that hold a campaign up: it goes on without them, if somebody says so.
-
+# Clients that hold a campaign up: it goes on without them, if somebody says so
 
 # Passes with the next comparison. What NOVA's reader met keeps a client for half an hour, and its whole wave with it.
 PASSES_SOON = (Blocker.UNCHECKED,)
@@ -94,6 +93,15 @@ OTHERS_ARE_STUCK = Sentence(
     "Nothing was done: other clients hold it up now, %(n)s of them. Look at them again.",
     one="Nothing was done: another client holds it up now. Look at it again.",
 )
+GOES_ON_WITHOUT = Sentence(
+    "goes_on_without",
+    "%(campaign)s goes on without %(n)s clients that held it up.",
+    one="%(campaign)s goes on without %(n)s client that held it up.",
+)
+LEFT_OUT_OF_CAMPAIGN = Sentence(
+    "left_out_of_campaign",
+    "Left out: %(campaign)s was held up by the client, and goes on without it.",
+)
 
 
 def go_on_without(
@@ -122,40 +130,24 @@ def go_on_without(
             raise CampaignNotChangedError(OTHERS_ARE_STUCK(n=len(stuck)))
         taken = WaveClient.objects.not_left_out().filter(wave__campaign=campaign, client__in=stuck)
         taken.update(left_out_at=timezone.now())
-        _record(campaign, stuck, by=by, reason=reason)
+        # An entry for the campaign, and one for each client, so that the audit of a client has its own
+        name = campaign.name_message
+        with campaign.grouping_audit_entries():
+            facts = GOES_ON_WITHOUT(campaign=name, n=len(stuck))
+            AuditEvent.objects.record(AuditCode.CAMPAIGN, facts, by=by, reason=reason)
+            left_out = LEFT_OUT_OF_CAMPAIGN(campaign=name)
+            entries = [
+                AuditEvent.make_signed(
+                    AuditCode.CAMPAIGN, left_out, by=by, client_id=pk, slug=slug, reason=reason
+                )
+                for pk, slug in sorted(stuck.items())
+            ]
+            AuditEvent.objects.insert_already_signed(entries)
         campaign.go_on(by=by, seen=seen)
     return len(stuck)
 
 
-GOES_ON_WITHOUT = Sentence(
-    "goes_on_without",
-    "%(campaign)s goes on without %(n)s clients that held it up.",
-    one="%(campaign)s goes on without %(n)s client that held it up.",
-)
-LEFT_OUT_OF_CAMPAIGN = Sentence(
-    "left_out_of_campaign",
-    "Left out: %(campaign)s was held up by the client, and goes on without it.",
-)
-
-
-def _record(campaign: Campaign, slugs: dict[int, str], *, by: User | None, reason: str) -> None:
-    """Write an entry for the campaign, and one for each client, so that the audit of a client has its own."""
-    facts = GOES_ON_WITHOUT(campaign=campaign.name_message, n=len(slugs))
-    with campaign.grouping_audit_entries():
-        AuditEvent.objects.record(AuditCode.CAMPAIGN, facts, by=by, reason=reason)
-        left_out = LEFT_OUT_OF_CAMPAIGN(campaign=campaign.name_message)
-        AuditEvent.objects.insert_already_signed(
-            [
-                AuditEvent.make_signed(
-                    AuditCode.CAMPAIGN, left_out, by=by, client_id=pk, slug=slugs[pk], reason=reason
-                )
-                for pk in sorted(slugs)
-            ]
-        )
-
-
-# Finds out which clients and groups are in a campaign that is not over: taken by a wave, or waiting for theirs.
-
+# Clients and groups in a campaign that is not over: taken by a wave, or waiting for theirs
 
 # Whether a member of a group waits for its wave, or for a later part of it. Not who came into the group after somebody
 # was asked to approve the campaign, as nobody approves that; one that is stopped has to be approved again.

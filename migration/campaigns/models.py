@@ -6,7 +6,7 @@ from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, NoReturn, Self
+from typing import Any, ClassVar, Self
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -42,11 +42,8 @@ from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 from nova_credentials.sentences import STALE_PHASE
 
-# Counts what the stop rule of campaigns limits in their waves, and selects the clients that were counted.
+# What the stop rule of campaigns limits in their waves, and the clients that were counted
 
-
-# Of an item; empty where it says nothing.
-MESSAGE_KEY = Coalesce(KeyTextTransform("key", "message"), models.Value("", models.TextField()))
 # Each client of these waves that NOVA still has: whether it differs, and its reads that failed since they are watched.
 _COUNTED = """
     SELECT
@@ -76,22 +73,6 @@ class WaveCounts:
     mismatches: int = 0
     failed_reads: int = 0  # reads by NOVA that failed at AWS
     refused: int = 0  # clients whose move was refused or failed
-
-
-def count_for_stop_rule(wave_ids: Collection[int]) -> dict[int, WaveCounts]:
-    """Count what the stop rule limits in each of the waves since it is watched; return the counts by its id."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            SELECT wave_id, count(*) FILTER (WHERE differs), sum(failures)::bigint
-            FROM ({_COUNTED}) AS counted GROUP BY wave_id
-            """,  # noqa: S608  # a constant
-            _name_parameters(wave_ids),
-        )
-        counted = {pk: (mismatches, failed_reads) for pk, mismatches, failed_reads in cursor}
-    items = select_refused_or_failed_items(wave_ids).order_by().values_list("run__wave")
-    refused = dict(items.annotate(number=models.Count("client_id", distinct=True)))
-    return {pk: WaveCounts(*counted.get(pk, (0, 0)), refused.get(pk, 0)) for pk in wave_ids}
 
 
 def list_differing(wave_id: int) -> list[int]:
@@ -131,11 +112,11 @@ def select_refused_or_failed_items(wave_ids: Collection[int]) -> RunItemQuerySet
         finished_at__gte=models.F("run__wave__watched_since"),
     )
     # Somebody moved the client before its turn: that says nothing against it.
-    return items.exclude(models.Q(In(MESSAGE_KEY, [STALE_PHASE.key])))
+    key = Coalesce(KeyTextTransform("key", "message"), models.Value("", models.TextField()))
+    return items.exclude(models.Q(In(key, [STALE_PHASE.key])))
 
 
-# Owns campaigns: client groups taken through the phases one after the other, with the rule by which they stop.
-
+# Campaigns: client groups taken through the phases one after the other, with the rule by which they stop
 
 # The moves of a campaign, in their order. It never purges.
 STEPS = (
@@ -309,11 +290,6 @@ class Campaign(models.Model):
         return timedelta(minutes=self.soak_minutes)
 
     @property
-    def longest_wait_after_soak(self) -> timedelta:
-        """Return how long after the soak a step waits at most for clients that lack what comes by itself."""
-        return max(self.soak, LEAST_LONGEST_WAIT)
-
-    @property
     def is_over(self) -> bool:
         return self.state not in Campaign.NOT_OVER
 
@@ -335,20 +311,24 @@ class Campaign(models.Model):
         opening = datetime.combine(local.date(), self.begins_at, tzinfo=local.tzinfo)
         return opening if opening >= local else opening + timedelta(days=1)
 
-    # What people do with it
-
-    # `seen` is when the campaign was changed last, as far as the user saw: if it was changed since, nothing is done.
+    # What people do with it. `seen` is when the campaign was changed last, as far as the user saw: if it was changed
+    # since, nothing is done.
 
     def approve(self, *, by: User, seen: datetime | None = None) -> None:
         """Let a requested campaign begin in the name of `by`."""
-        approved = {"approved_by": by, "approved_by_name": get_kept_name(by)}
-        approved["approved_at"] = timezone.now()
-        self._change_state(by, self.State.RUNNING, self.State.REQUESTED, seen=seen, **approved)
+        self._change_state(
+            by,
+            self.State.RUNNING,
+            self.State.REQUESTED,
+            seen=seen,
+            approved_by=by,
+            approved_by_name=get_kept_name(by),
+            approved_at=timezone.now(),
+        )
 
     def stop(self, *, by: User | None, seen: datetime | None = None) -> None:
-        """Have it begin nothing more; `operations.campaigns.stop_campaign` stops its run too."""
-        by_command = STOPPED_BY_COMMAND()
-        why = STOPPED_BY(who=by.get_username()) if by else by_command
+        """Have it begin nothing more; `steps.stop_campaign` stops its run too."""
+        why = STOPPED_BY(who=by.get_username()) if by else STOPPED_BY_COMMAND()
         self._change_state(
             by, self.State.STOPPED, self.State.RUNNING, seen=seen, stopped_because=why
         )
@@ -391,7 +371,7 @@ class Campaign(models.Model):
     def cancel(
         self, *, by: User | None, seen: datetime | None = None, only_requested: bool = False
     ) -> None:
-        """End it for good: other campaigns may take its clients; `operations.campaigns.cancel_campaign` stops its run.
+        """End it for good: other campaigns may take its clients; `steps.cancel_campaign` stops its run.
 
         `only_requested`: only while nobody has approved it.
         """
@@ -423,7 +403,8 @@ class Campaign(models.Model):
             if changed := found.update(**fields):
                 self._record_change(by, new, old)
         if not changed:
-            self._raise_stale()
+            self.refresh_from_db(fields=["state"])
+            raise StaleCampaignError(self)
         for name, value in fields.items():
             setattr(self, name, value)
 
@@ -434,10 +415,9 @@ class Campaign(models.Model):
         if new == self.State.REQUESTED:
             Notice.objects.record_act_as(NoticeEvent.APPROVAL_WANTED, act)
         elif old == (self.State.REQUESTED,) and new == self.State.CANCELLED:
-            decided = NoticeEvent.APPROVAL_DECIDED
-            Notice.objects.record_act_as(decided, act, also_tell=self.by)
+            Notice.objects.record_act_as(NoticeEvent.APPROVAL_DECIDED, act, also_tell=self.by)
         # Of a stop by a person nobody was told.
-        by_person = STOPPED_BY.key, STOPPED_BY_COMMAND.key
+        by_person = (STOPPED_BY.key, STOPPED_BY_COMMAND.key)
         why = self.stopped_because if self.state == self.State.STOPPED else None
         if why and why.key not in by_person:
             Notice.objects.record_act_as(NoticeEvent.WAVE_STOPPED, act, is_over=True)
@@ -461,12 +441,8 @@ class Campaign(models.Model):
         actor = current_actor()
         return acting(Actor(actor.origin, f"campaign {self.pk}", actor.find_name))
 
-    def _raise_stale(self) -> NoReturn:
-        self.refresh_from_db(fields=["state"])
-        raise StaleCampaignError(self)
 
-
-# Owns the waves of campaigns: which clients each takes, and what it counts against the stop rule.
+# The waves of campaigns: which clients each takes, and what it counts against the stop rule
 
 
 def is_name_in_any_language(name: str, message: Message) -> bool:
@@ -520,7 +496,19 @@ class WaveQuerySet(models.QuerySet["Wave"]):
 
     def count_against_rule(self) -> dict[int, WaveCounts]:
         """Count what the stop rule limits in each wave since it is watched; return the counts by the wave's id."""
-        return count_for_stop_rule(list(self.values_list("pk", flat=True)))
+        wave_ids = list(self.values_list("pk", flat=True))
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                SELECT wave_id, count(*) FILTER (WHERE differs), sum(failures)::bigint
+                FROM ({_COUNTED}) AS counted GROUP BY wave_id
+                """,  # noqa: S608  # a constant
+                _name_parameters(wave_ids),
+            )
+            counted = {pk: (mismatches, failed_reads) for pk, mismatches, failed_reads in cursor}
+        items = select_refused_or_failed_items(wave_ids).order_by().values_list("run__wave")
+        refused = dict(items.annotate(number=models.Count("client_id", distinct=True)))
+        return {pk: WaveCounts(*counted.get(pk, (0, 0)), refused.get(pk, 0)) for pk in wave_ids}
 
 
 def _note_reads(wave_ids: list[int]) -> None:
@@ -578,11 +566,6 @@ class Wave(models.Model):
 
     def __str__(self) -> str:
         return f"{escape_name(self.group_name)} of campaign {self.campaign_id}"
-
-    @property
-    def is_held_by_lost_group(self) -> bool:
-        """Say whether its group was deleted, and nobody has had the campaign go on without it."""
-        return self.group_id is None and not self.goes_on_without_group
 
     @property
     def name_message(self) -> Message:
@@ -652,18 +635,13 @@ class Wave(models.Model):
         )
         return self.list_clients().exclude(models.Exists(moved_back))
 
-    def list_runs_of_steps(self) -> list[Run]:
-        """Return the runs of its steps since it is watched; those that roll it back are none of them."""
-        since = self.runs.filter(created_at__gte=self.watched_since)
-        return list(since.filter(only_where_equal=False).order_by("pk"))
-
     def find_next_untried_step(self) -> tuple[Phase, Phase] | None:
         """Return the first move that it has not tried since it is watched and that a client of it waits for."""
-        tried = {(run.move_from, run.move_to) for run in self.list_runs_of_steps()}
+        runs = self.runs.filter(created_at__gte=self.watched_since, only_where_equal=False)
+        tried = {(run.move_from, run.move_to) for run in runs}
+        to_move = self.list_not_moved_back_by_others()
         for old, new in self.campaign.steps:
-            if (old, new) not in tried and self.list_not_moved_back_by_others().in_phases(
-                old
-            ).exists():
+            if (old, new) not in tried and to_move.in_phases(old).exists():
                 return old, new
         return None
 
@@ -685,7 +663,7 @@ class Wave(models.Model):
         """Return until when its next step waits at most for what comes by itself."""
         moments = (self.find_end_of_last_soak(), self.watched_since, self.began_at)
         begins = max(moment for moment in moments if moment)
-        return self.campaign.find_opening(begins) + self.campaign.longest_wait_after_soak
+        return self.campaign.find_opening(begins) + max(self.campaign.soak, LEAST_LONGEST_WAIT)
 
     def count_awaited_by_blocker(self, from_phase: Phase) -> dict[Blocker, int]:
         """Count the clients for which its step from this phase waits, by what keeps them."""

@@ -1,4 +1,4 @@
-"""Campaigns: their list, a campaign's page with its waves, and its buttons."""
+"""A campaign's page with its waves and buttons, and what pages of clients and groups say of campaigns."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from migration.campaigns.explain import (
     NAMED_IN_ALL,
     BlockedNow,
     CampaignSummary,
+    ClientIds,
     CountedClients,
     WaveState,
     WaveSummary,
@@ -65,7 +66,6 @@ from migration.core.clients import (
     VIEW_CAMPAIGNS,
     VIEW_RUNS,
     WRITES_BOTH,
-    ClientPhaseQuerySet,
     all_clients,
     digest_clients,
     digest_selection,
@@ -93,17 +93,14 @@ from migration.templatetags.migration_pages import make_label
 from nova_credentials.phases import Move, Phase
 
 if TYPE_CHECKING:
-    from migration.campaigns.explain import ClientIds
     from migration.core.pages import Options
 
 
-# The filter of the client list to which the numbers of campaigns lead. Its address is made by their pages alone.
-
-
 class CampaignFilter(ClientListFilter):
-    """Filters by what a page of a campaign counts, for those who may see campaigns.
+    """Filters the client list by what a page of a campaign counts, for those who may see campaigns.
 
-    A value that means nothing shows nobody: a wave is rolled back by an action for all that the list shows.
+    Its address is made by these pages alone. A value that means nothing shows nobody: a wave is rolled back by an
+    action for all that the list shows.
     """
 
     title = _("campaign")
@@ -132,7 +129,7 @@ class CampaignFilter(ClientListFilter):
         return find_counted_clients(word, pk)
 
 
-# Says on pages of clients and groups which campaigns that are not over take them.
+# What pages of clients and groups say of the campaigns that are not over and take them
 
 
 def describe_campaigns_of_clients(
@@ -156,23 +153,19 @@ def describe_campaigns_of_clients(
         )
         if asked == 1:
             text = gettext("This client is in {campaign}, {what}.")
+        if campaign.state == Campaign.State.RUNNING:
+            what = gettext("which moves its clients by itself, each when its wave begins")
+        elif moves_clients:
+            what = gettext("which is stopped; what it has in work still moves clients")
+        else:
+            state = campaign.get_state_display().lower()
+            what = gettext("which moves nobody now (%(state)s)") % {"state": state}
         shown = _link(campaign) if may_view else str(campaign)
-        what = _describe_movement(campaign, moves_clients=moves_clients)
         notes.append(format_html(text, n=intcomma(found), campaign=shown, what=what))
     return notes
 
 
 NOTES_OF_CLIENTS.append(describe_campaigns_of_clients)
-
-
-def _describe_movement(campaign: Campaign, *, moves_clients: bool) -> str:
-    if campaign.state == Campaign.State.RUNNING:
-        return gettext("which moves its clients by itself, each when its wave begins")
-    if moves_clients:
-        return gettext("which is stopped; what it has in work still moves clients")
-    return gettext("which moves nobody now (%(state)s)") % {
-        "state": campaign.get_state_display().lower()
-    }
 
 
 def describe_new_member_verdicts(
@@ -202,94 +195,11 @@ def describe_new_member_verdicts(
 
 
 def _link(campaign: Campaign) -> SafeString:
-    url = reverse("admin:migration_campaign_change", args=[campaign.pk])
+    url = get_campaign_url(campaign.pk)
     return format_html('<a class="text-link underline" href="{}">{}</a>', url, campaign)
 
 
-# Describes the waves of a campaign for its page: each number with its limit, and the list that it leads to.
-
-WAVE_LOOKS = {
-    WaveState.NOT_BEGUN: ("default", "schedule"),
-    WaveState.IN_WORK: ("info", "progress_activity"),
-    WaveState.SOAKING: ("info", "hourglass"),
-    WaveState.WAITING: ("info", "hourglass"),
-    WaveState.BEGUN: ("default", "play_arrow"),
-    WaveState.ROLLING_BACK: ("warning", "undo"),
-    WaveState.ROLLED_BACK: ("warning", "undo"),
-    WaveState.FINISHED: ("success", "check"),
-}
-# Each number of a wave leads to a list of exactly the clients that it counts.
-COUNTED_LISTS = {
-    "refused": CountedClients.REFUSED,
-    "mismatches": CountedClients.DIFFERING,
-    "failed_reads": CountedClients.FAILED_READS,
-}
-
-
-def get_wave_context(wave: WaveSummary) -> dict[str, object]:
-    """Return what the page shows of one wave; in `counts` each number with its limit and its list's query."""
-    campaign, counts, pk = wave.wave.campaign, wave.counts, wave.wave.pk
-    variant, icon = WAVE_LOOKS[wave.state]
-    stands_still = wave.state == WaveState.BEGUN and campaign.state == Campaign.State.STOPPED
-    was_left = wave.state == WaveState.BEGUN and campaign.is_over
-    # Somebody moved clients of it back, or took them out of their group.
-    lacks_some = wave.state == WaveState.FINISHED and wave.at_goal < wave.clients - wave.deleted
-    label = str(wave.state.label)
-    if stands_still or lacks_some:
-        label = (
-            gettext("Stands still") if stands_still else gettext("Finished, not all at the goal")
-        )
-        variant, icon = "warning", "stop" if stands_still else icon
-    elif was_left:
-        label, icon = gettext("Left where it was"), "cancel"
-    in_aws = wave.phases[Phase.AWS]
-    limits = (
-        ("refused", campaign.most_refused),
-        ("mismatches", campaign.most_mismatches),
-        ("failed_reads", campaign.most_failed_reads),
-    )
-    labels = {
-        "refused": gettext("Refused"),
-        "mismatches": gettext("Mismatches"),
-        "failed_reads": gettext("Failed reads"),
-    }
-    until = wave.soaks_until
-    return {
-        "pk": pk,
-        "name": wave.wave.name_message,
-        "badge": make_label(label, variant, icon),
-        # By the action of the client list, which moves exactly those that its filter shows.
-        "in_aws": 0 if wave.state == WaveState.ROLLING_BACK else in_aws,
-        "in_aws_query": make_list_query(CountedClients.TAKEN, pk, phase=Phase.AWS.value),
-        "began_at": wave.wave.began_at,
-        "finished_at": wave.wave.finished_at,
-        "clients": wave.clients if counts else None,
-        "at_goal": wave.at_goal,
-        "percent": 100 * wave.at_goal / wave.clients if wave.clients else 0,
-        "deleted": wave.deleted,
-        "left_out": wave.left_out,
-        "left_out_query": make_list_query(CountedClients.LEFT_OUT, pk),
-        "phases": [
-            (phase, number, make_list_query(CountedClients.TAKEN, pk, phase=phase.value))
-            for phase, number in wave.phases.items()
-            if number
-        ],
-        "soak_left": (until - timezone.now()).total_seconds() if until else None,
-        "counts": [
-            (
-                labels[name],
-                number := getattr(counts, name),
-                limit,
-                number >= limit,
-                make_list_query(COUNTED_LISTS[name], pk),
-            )
-            for name, limit in (limits if counts else ())
-        ],
-        "runs": wave.runs,
-    }
-
-
-# The page of one campaign, the part of it that refreshes itself, and its buttons.
+# The page of one campaign, and the part of it that refreshes itself
 
 STEER_PERMISSION = "migration.change_campaign"
 MOVE_PERMISSION = MOVE_PERMISSIONS[Move.CUTOVER]
@@ -302,7 +212,16 @@ STATE_LOOKS = {
     Campaign.State.CANCELLED: ("default", "cancel"),
 }
 
-MAY_STOP = (Campaign.State.REQUESTED, Campaign.State.RUNNING)
+
+def get_campaign_url(campaign_id: int) -> str:
+    """Return the address of the campaign's page."""
+    return reverse("admin:migration_campaign_change", args=[campaign_id])
+
+
+def make_campaign_badge(campaign: Campaign) -> str:
+    """Return the campaign's state as a label with a colour and an icon."""
+    variant, icon = STATE_LOOKS[Campaign.State(campaign.state)]
+    return make_label(campaign.get_state_display(), variant, icon)
 
 
 class CampaignView(ObjectView[Campaign]):
@@ -341,6 +260,198 @@ class LiveCampaignView(AdminView):
         return response
 
 
+def get_campaign_context(
+    request: HttpRequest, campaign: Campaign, digest: str | None
+) -> dict[str, object]:
+    """Return what the page of the campaign shows, with one page of its waves; `digest`: of it, read before."""
+    number = read_number(request.GET.get("page", ""))
+    if not number:
+        # With the newest wave that has begun: they begin in their order.
+        number = max(campaign.waves.begun().count() - 1, 0) // WAVES_A_PAGE + 1
+    page = Paginator(campaign.waves.all(), WAVES_A_PAGE).get_page(number)
+    roll_back = read_number(request.GET.get("roll_back", ""))
+    rolled_back = all_clients().filter(
+        wave_clients__wave=roll_back,
+        wave_clients__left_out_at=None,
+        wave_clients__wave__campaign=campaign,
+    )
+    summary = summarize_campaign(campaign, waves=list(page.object_list))
+    kept_now = list_blocked_now(campaign) if campaign.state == Campaign.State.STOPPED else []
+    may_stop_by_itself = campaign.state in (Campaign.State.REQUESTED, Campaign.State.RUNNING)
+    # The progress of the run that is in work, as its own page shows it
+    run = summary.unfinished_run
+    run = run and select_runs_for_progress().filter(pk=run.pk).first()
+    may = request.user.has_perm
+    whole_history, cancels = request.GET.get("history") == "all", "cancel" in request.GET
+    events, has_more = list_history(campaign, MOST_EVENTS if whole_history else EVENTS_SHOWN)
+    return {
+        "digest": digest,
+        "summary": summary,
+        "campaign_badge": make_campaign_badge(campaign),
+        # Of one that is over, the run in work may still end.
+        "goes_on": not campaign.is_over or summary.waits_for is not None,
+        "kept_now": kept_now,
+        "to_correct": any(each.passes_at is None for each in kept_now),
+        "differ_now": any(each.blocker == Blocker.DIFFERS for each in kept_now),
+        "may_view_report": may("migration.view_comparison"),
+        "history": events,
+        "history_has_more": has_more,
+        "whole_history": whole_history,
+        # The wave whose rollback somebody is about to confirm: the page says so in its address, as it renews itself.
+        "roll_back": roll_back,
+        "roll_back_digest": roll_back
+        and digest_selection(rolled_back.with_phase().in_phases(Phase.AWS)),
+        # Likewise, whether somebody is about to cancel it.
+        "cancels": cancels,
+        # Stopping or going on stands out, but not while the page asks to cancel or names what to correct.
+        "steer_variant": "default" if kept_now or cancels else "primary",
+        "drops_rollback": cancels and campaign.waves.filter(rollback_is_due=True).exists(),
+        # The same page of waves, which asks whether to cancel it
+        "cancel_url": f"?cancel=1&page={page.number}{'&history=all' if whole_history else ''}#cancel",
+        **(get_stop_notice_context(request) if may_stop_by_itself else {}),
+        "page": page,
+        "waves": [get_wave_context(wave) for wave in summary.waves],
+        "time_zone": timezone.get_default_timezone_name(),
+        "may_view_runs": may(VIEW_RUNS) or may(RUN_PERMISSION),
+        "may_view_clients": may("credentials.view_client"),
+        "may_view_audit": may(VIEW_AUDIT),
+        "frequent_reason": summary.frequent_reason,
+        **({"progress": measure_progress(run), "run_badge": make_run_badge(run)} if run else {}),
+        **get_buttons_context(request, campaign, summary, kept_now),
+    }
+
+
+def get_buttons_context(
+    request: HttpRequest,
+    campaign: Campaign,
+    summary: CampaignSummary,
+    kept_now: Collection[BlockedNow],
+) -> dict[str, object]:
+    """Return which buttons the campaign's state and the user's permissions allow."""
+    user, state = get_signed_in_user(request), campaign.state
+    may_steer = user.has_perm(STEER_PERMISSION)
+    approves = state == Campaign.State.REQUESTED and user.has_perm(APPROVE_MOVES)
+    why_not = find_second_user_refusal(campaign.by, campaign.by_name, user) if approves else None
+    may_go_on = may_steer and state == Campaign.State.STOPPED and user.has_perm(MOVE_PERMISSION)
+    stuck: set[int] = set()
+    if may_go_on and not summary.unfinished_run:  # while a run is in work it may leave more
+        stuck = {pk for each in kept_now if not each.passes_soon for pk, _slug in each.clients}
+        refused = select_items_unmoved_by_steps(campaign).order_by()
+        stuck |= set(refused.values_list("client_id", flat=True))
+    return {
+        "may_roll_back": user.has_perm(MOVE_PERMISSION)
+        and user.has_perm("credentials.view_client"),
+        "may_compare": may_steer
+        and summary.waiting is not None
+        and summary.waiting.lacks_comparison
+        and user.has_perm(RUN_PERMISSION),
+        "may_stop": may_steer and state == Campaign.State.RUNNING,
+        "may_go_on": may_go_on,
+        "stuck": len(stuck),  # clients that hold it up
+        "may_cancel": not campaign.is_over and may_cancel(request, campaign),
+        "may_approve": approves and why_not is None,
+        "why_not_approved": why_not,
+        **(
+            {
+                "content": read_campaign_request(campaign.pk),
+                "new_members": count_new_members(campaign),
+            }
+            if state == Campaign.State.REQUESTED
+            else {}
+        ),
+    }
+
+
+def get_stop_notice_context(request: HttpRequest) -> dict[str, bool]:
+    """Return whether nobody is told when a campaign stops by itself, and whether the user may change that."""
+    return {
+        "nobody_is_told": not is_told(NoticeEvent.WAVE_STOPPED),
+        "may_set_notices": request.user.has_perm(SET_NOTICES),
+    }
+
+
+WAVE_LOOKS = {
+    WaveState.NOT_BEGUN: ("default", "schedule"),
+    WaveState.IN_WORK: ("info", "progress_activity"),
+    WaveState.SOAKING: ("info", "hourglass"),
+    WaveState.WAITING: ("info", "hourglass"),
+    WaveState.BEGUN: ("default", "play_arrow"),
+    WaveState.ROLLING_BACK: ("warning", "undo"),
+    WaveState.ROLLED_BACK: ("warning", "undo"),
+    WaveState.FINISHED: ("success", "check"),
+}
+
+
+def get_wave_context(wave: WaveSummary) -> dict[str, object]:
+    """Return what the page shows of one wave; in `counts` each number with its limit and its list's query."""
+    campaign, counts, pk = wave.wave.campaign, wave.counts, wave.wave.pk
+    variant, icon = WAVE_LOOKS[wave.state]
+    label = str(wave.state.label)
+    if wave.state == WaveState.BEGUN and campaign.state == Campaign.State.STOPPED:
+        label, variant, icon = gettext("Stands still"), "warning", "stop"
+    elif wave.state == WaveState.FINISHED and wave.at_goal < wave.clients - wave.deleted:
+        # Somebody moved clients of it back, or took them out of their group.
+        label, variant = gettext("Finished, not all at the goal"), "warning"
+    elif wave.state == WaveState.BEGUN and campaign.is_over:
+        label, icon = gettext("Left where it was"), "cancel"
+    numbers: list[tuple[str, int, int, CountedClients]] = []
+    if counts:
+        numbers = [
+            (gettext("Refused"), counts.refused, campaign.most_refused, CountedClients.REFUSED),
+            (
+                gettext("Mismatches"),
+                counts.mismatches,
+                campaign.most_mismatches,
+                CountedClients.DIFFERING,
+            ),
+            (
+                gettext("Failed reads"),
+                counts.failed_reads,
+                campaign.most_failed_reads,
+                CountedClients.FAILED_READS,
+            ),
+        ]
+    until = wave.soaks_until
+    return {
+        "pk": pk,
+        "name": wave.wave.name_message,
+        "badge": make_label(label, variant, icon),
+        # By the action of the client list, which moves exactly those that its filter shows.
+        "in_aws": 0 if wave.state == WaveState.ROLLING_BACK else wave.phases[Phase.AWS],
+        "in_aws_query": make_list_query(CountedClients.TAKEN, pk, phase=Phase.AWS.value),
+        "began_at": wave.wave.began_at,
+        "finished_at": wave.wave.finished_at,
+        "clients": wave.clients if counts else None,
+        "at_goal": wave.at_goal,
+        "percent": 100 * wave.at_goal / wave.clients if wave.clients else 0,
+        "deleted": wave.deleted,
+        "left_out": wave.left_out,
+        "left_out_query": make_list_query(CountedClients.LEFT_OUT, pk),
+        "phases": [
+            (phase, number, make_list_query(CountedClients.TAKEN, pk, phase=phase.value))
+            for phase, number in wave.phases.items()
+            if number
+        ],
+        "soak_left": (until - timezone.now()).total_seconds() if until else None,
+        # Each number leads to a list of exactly the clients that it counts.
+        "counts": [
+            (name, number, limit, number >= limit, make_list_query(counted, pk))
+            for name, number, limit, counted in numbers
+        ],
+        "runs": wave.runs,
+    }
+
+
+def may_cancel(request: HttpRequest, campaign: Campaign) -> bool:
+    """Say whether the user may cancel the campaign: who may steer it, and while it waits who may approve moves."""
+    waits = campaign.state == Campaign.State.REQUESTED
+    approves = waits and request.user.has_perm(APPROVE_MOVES)
+    return approves or request.user.has_perm(STEER_PERMISSION)
+
+
+# Its buttons
+
+
 class CampaignButtonView(AdminView):
     """A button on the page of one campaign; 404 if there is no such campaign."""
 
@@ -376,7 +487,11 @@ class SteerCampaignView(CampaignButtonView):
             case "compare":
                 if not request.user.has_perm(RUN_PERMISSION):
                     raise PermissionDenied
-                return start_run(request, Run.Kind.COMPARE, list_clients_to_compare(self.campaign))
+                # Of its waves that have begun and are not finished, as far as both stores hold the clients
+                waves = self.campaign.waves.begun().filter(finished_at=None)
+                taken = WaveClient.objects.not_left_out().filter(wave__in=waves)
+                clients = all_clients().filter(pk__in=taken.values("client_id"))
+                return start_run(request, Run.Kind.COMPARE, clients.in_phases(*WRITES_BOTH))
             case "stop":
                 done = gettext(
                     "Stopped: nothing more begins. A run in work ends with the batches that have begun."
@@ -390,14 +505,6 @@ class SteerCampaignView(CampaignButtonView):
         raise BadRequest
 
 
-def list_clients_to_compare(campaign: Campaign) -> ClientPhaseQuerySet:
-    """Return the clients of its waves that have begun and are not finished, as far as both stores hold them."""
-    taken = WaveClient.objects.not_left_out().filter(
-        wave__in=campaign.waves.begun().filter(finished_at=None)
-    )
-    return all_clients().filter(pk__in=taken.values("client_id")).in_phases(*WRITES_BOTH)
-
-
 class CancelCampaignView(CampaignButtonView):
     """Ends the campaign for good. Who may approve a requested one may refuse it so."""
 
@@ -407,13 +514,10 @@ class CancelCampaignView(CampaignButtonView):
 
     def post(self, request: HttpRequest, pk: int) -> HttpResponseRedirect:
         only_requested = not request.user.has_perm(STEER_PERMISSION)
-        cancel = partial(cancel_campaign, only_requested=only_requested)
-        return self.change_state(
-            cancel,
-            gettext(
-                "Cancelled: nothing more begins. Its clients stay where they are once what is in work has ended."
-            ),
+        done = gettext(
+            "Cancelled: nothing more begins. Its clients stay where they are once what is in work has ended."
         )
+        return self.change_state(partial(cancel_campaign, only_requested=only_requested), done)
 
 
 class ApproveCampaignView(AdminView):
@@ -449,149 +553,6 @@ def read_seen_change_time(request: HttpRequest) -> datetime | None:
     if seen.tzinfo is None:
         raise BadRequest
     return seen
-
-
-def may_cancel(request: HttpRequest, campaign: Campaign) -> bool:
-    """Say whether the user may cancel the campaign: who may steer it, and while it waits who may approve moves."""
-    waits = campaign.state == Campaign.State.REQUESTED
-    approves = waits and request.user.has_perm(APPROVE_MOVES)
-    return approves or request.user.has_perm(STEER_PERMISSION)
-
-
-def get_campaign_url(campaign_id: int) -> str:
-    """Return the address of the campaign's page."""
-    return reverse("admin:migration_campaign_change", args=[campaign_id])
-
-
-def make_cancel_url(page: int, *, whole_history: bool) -> str:
-    """Return the address of the same page of waves that asks whether to cancel the campaign."""
-    return f"?cancel=1&page={page}{'&history=all' if whole_history else ''}#cancel"
-
-
-def make_campaign_badge(campaign: Campaign) -> str:
-    """Return the campaign's state as a label with a colour and an icon."""
-    variant, icon = STATE_LOOKS[Campaign.State(campaign.state)]
-    return make_label(campaign.get_state_display(), variant, icon)
-
-
-def get_campaign_context(
-    request: HttpRequest, campaign: Campaign, digest: str | None
-) -> dict[str, object]:
-    """Return what the page of the campaign shows, with one page of its waves; `digest`: of it, read before."""
-    page = Paginator(campaign.waves.all(), WAVES_A_PAGE).get_page(
-        read_number(request.GET.get("page", "")) or find_page_in_work(campaign)
-    )
-    roll_back = read_number(request.GET.get("roll_back", ""))
-    rolled_back = all_clients().filter(
-        wave_clients__wave=roll_back,
-        wave_clients__left_out_at=None,
-        wave_clients__wave__campaign=campaign,
-    )
-    summary = summarize_campaign(campaign, waves=list(page.object_list))
-    kept_now = list_blocked_now(campaign) if campaign.state == Campaign.State.STOPPED else []
-    may = request.user.has_perm
-    whole_history, cancels = request.GET.get("history") == "all", "cancel" in request.GET
-    return {
-        "digest": digest,
-        "summary": summary,
-        "campaign_badge": make_campaign_badge(campaign),
-        # Of one that is over, the run in work may still end.
-        "goes_on": not campaign.is_over or summary.waits_for is not None,
-        "kept_now": kept_now,
-        "to_correct": any(each.passes_at is None for each in kept_now),
-        "differ_now": any(each.blocker == Blocker.DIFFERS for each in kept_now),
-        "may_view_report": may("migration.view_comparison"),
-        "history": list_history(campaign, MOST_EVENTS if whole_history else EVENTS_SHOWN),
-        "whole_history": whole_history,
-        # The wave whose rollback somebody is about to confirm: the page says so in its address, as it renews itself.
-        "roll_back": roll_back,
-        "roll_back_digest": roll_back
-        and digest_selection(rolled_back.with_phase().in_phases(Phase.AWS)),
-        # Likewise, whether somebody is about to cancel it.
-        "cancels": cancels,
-        # Stopping or going on stands out, but not while the page asks to cancel or names what to correct.
-        "steer_variant": "default" if kept_now or cancels else "primary",
-        "drops_rollback": cancels and campaign.waves.filter(rollback_is_due=True).exists(),
-        "cancel_url": make_cancel_url(page.number, whole_history=whole_history),
-        **(get_stop_notice_context(request) if campaign.state in MAY_STOP else {}),
-        "page": page,
-        "waves": [get_wave_context(wave) for wave in summary.waves],
-        "time_zone": timezone.get_default_timezone_name(),
-        "may_view_runs": may(VIEW_RUNS) or may(RUN_PERMISSION),
-        "may_view_clients": may("credentials.view_client"),
-        "may_view_audit": may(VIEW_AUDIT),
-        "frequent_reason": summary.frequent_reason,
-        **get_progress_context(summary.unfinished_run),
-        **get_buttons_context(request, campaign, summary, kept_now),
-    }
-
-
-def count_stuck(campaign: Campaign, kept_now: Collection[BlockedNow]) -> int:
-    """Count the clients that hold the campaign up; `kept_now`: who is kept at this stop, read before."""
-    refused = select_items_unmoved_by_steps(campaign).order_by().values_list("client_id", flat=True)
-    stuck = {pk for each in kept_now if not each.passes_soon for pk, _slug in each.clients}
-    return len(stuck | set(refused))
-
-
-def get_stop_notice_context(request: HttpRequest) -> dict[str, bool]:
-    """Return whether nobody is told when a campaign stops by itself, and whether the user may change that."""
-    return {
-        "nobody_is_told": not is_told(NoticeEvent.WAVE_STOPPED),
-        "may_set_notices": request.user.has_perm(SET_NOTICES),
-    }
-
-
-def find_page_in_work(campaign: Campaign) -> int:
-    """Return the page of waves with the newest one that has begun: they begin in their order."""
-    return max(campaign.waves.begun().count() - 1, 0) // WAVES_A_PAGE + 1
-
-
-def get_progress_context(run: Run | None) -> dict[str, object]:
-    """Return the progress of the run that is in work, as its own page shows it."""
-    found = run and select_runs_for_progress().filter(pk=run.pk).first()
-    return (
-        {"progress": measure_progress(found), "run_badge": make_run_badge(found)} if found else {}
-    )
-
-
-def get_buttons_context(
-    request: HttpRequest,
-    campaign: Campaign,
-    summary: CampaignSummary,
-    kept_now: Collection[BlockedNow],
-) -> dict[str, object]:
-    """Return which buttons the campaign's state and the user's permissions allow."""
-    user, state = get_signed_in_user(request), campaign.state
-    may_steer = user.has_perm(STEER_PERMISSION)
-    approves = state == Campaign.State.REQUESTED and user.has_perm(APPROVE_MOVES)
-    why_not = find_second_user_refusal(campaign.by, campaign.by_name, user) if approves else None
-    may_go_on = may_steer and state == Campaign.State.STOPPED and user.has_perm(MOVE_PERMISSION)
-    return {
-        "may_roll_back": user.has_perm(MOVE_PERMISSION)
-        and user.has_perm("credentials.view_client"),
-        "may_compare": may_steer
-        and summary.waiting is not None
-        and summary.waiting.lacks_comparison
-        and user.has_perm(RUN_PERMISSION),
-        "may_stop": may_steer and state == Campaign.State.RUNNING,
-        "may_go_on": may_go_on,
-        # While a run is in work it may leave more.
-        "stuck": count_stuck(campaign, kept_now) if may_go_on and not summary.unfinished_run else 0,
-        "may_cancel": not campaign.is_over and may_cancel(request, campaign),
-        "may_approve": approves and why_not is None,
-        "why_not_approved": why_not,
-        **(
-            {
-                "content": read_campaign_request(campaign.pk),
-                "new_members": count_new_members(campaign),
-            }
-            if state == Campaign.State.REQUESTED
-            else {}
-        ),
-    }
-
-
-# The page on which a stopped campaign goes on without the clients that hold it up.
 
 
 class GoOnWithoutView(CampaignButtonView):

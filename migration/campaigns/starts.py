@@ -15,7 +15,6 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.conf import settings
-from django.conf import settings as site_settings
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -24,7 +23,7 @@ from django.db.models import Count
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.utils import timezone
-from django.utils.translation import gettext, gettext_lazy
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import BASE_INPUT_CLASSES, CHECKBOX_CLASSES, RADIO_CLASSES, SELECT_CLASSES
 
@@ -72,9 +71,7 @@ if TYPE_CHECKING:
 
     from migration.moves.bulk_pages import BulkAction
 
-
-# Chooses the clients of a campaign that begins without a group: those that can go, and of the others why not.
-
+# The clients of a campaign that begins without a group: those that can go, and of the others why not
 
 # How many clients are named of each reason.
 NAMED = 5
@@ -146,27 +143,19 @@ def choose_clients(goal: Phase, *, only: Collection[int] | None = None) -> Chose
         else:
             ids.append(pk)
             by_phase[Phase(phase)] += 1
-    left = [_describe_left(*key, found, busy, only) for key, found in kept.items()]
-    most_first = sorted(left, key=lambda each: -each.number)
-    return ChosenClients(tuple(ids), by_phase, tuple(most_first), in_campaigns, at_goal)
+    left = []
+    for (phase, reason), found in kept.items():
+        # The list knows neither a selection, nor who is in some campaign, nor who is unfit.
+        query = ""
+        if reason and only is None and not busy:
+            query = urlencode({"phase": phase.value, "next": reason.value})
+        label = reason.label if reason else UNFIT
+        left.append(UnchosenClients(phase, label, tuple(found), query))
+    left.sort(key=lambda each: -each.number)
+    return ChosenClients(tuple(ids), by_phase, tuple(left), in_campaigns, at_goal)
 
 
-def _describe_left(
-    phase: Phase,
-    blocker: Blocker | None,
-    clients: list[tuple[int, str]],
-    busy: Collection[int],
-    only: Collection[int] | None,
-) -> UnchosenClients:
-    # The list knows neither a selection nor who is in some campaign.
-    is_listed = only is None and not busy
-    if blocker is None:
-        return UnchosenClients(phase, UNFIT, tuple(clients), "")
-    query = urlencode({"phase": phase.value, "next": blocker.value}) if is_listed else ""
-    return UnchosenClients(phase, blocker.label, tuple(clients), query)
-
-
-# Says which clients of groups a campaign could not move as things stand, before it is started.
+# The clients of groups that a campaign could not move as things stand
 
 
 @dataclass(frozen=True)
@@ -200,8 +189,7 @@ def count_by_group_and_blocker(
     ]
 
 
-# The field for a soak time as people say it: "72 s", "30 min", "24 h". It is kept in whole minutes, rounded up.
-
+# The field for a soak time as people say it: "72 s", "30 min", "24 h"
 
 # Of each unit, by its first letter; its names are those of English and Spanish.
 SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -213,32 +201,16 @@ NUMBER_AND_UNIT = re.compile(
 USUAL_HOURS = 24
 
 
-@dataclass(frozen=True)
-class TypedSoakTime:
-    """A soak time exactly as it was typed, in seconds. What is kept is `minutes`, rounded up."""
-
-    seconds: Decimal
-
-    @property
-    def minutes(self) -> int:
-        """Return the soak time in whole minutes, rounded up."""
-        return ceil(self.seconds / 60)
-
-    @property
-    def is_rounded(self) -> bool:
-        return self.minutes * 60 != self.seconds
-
-
 class SoakTimeField(forms.CharField):
-    """Takes a number and its unit, which 0 needn't have; gives a `TypedSoakTime`."""
+    """Takes a number and its unit, which 0 needn't have; gives exactly so many seconds."""
 
-    def clean(self, value: object) -> TypedSoakTime:
+    def clean(self, value: object) -> Decimal:
         text = super().clean(value)
         found = NUMBER_AND_UNIT.fullmatch("0 s" if text == "0" else text)
         if found is None:
             raise ValidationError(_("Type a number and its unit, as 30 min or 24 h; 0 for none."))
         number, unit = found.groups()
-        return TypedSoakTime(Decimal(number.replace(",", ".")) * SECONDS[unit[0].lower()])
+        return Decimal(number.replace(",", ".")) * SECONDS[unit[0].lower()]
 
 
 def suggest_soak_time() -> str:
@@ -249,39 +221,35 @@ def suggest_soak_time() -> str:
     return f"{ceil(hours * 60)} min"
 
 
-# The form that starts a campaign: its settings, and the groups with the place that was typed beside each.
-
-if TYPE_CHECKING:
-
-    class CampaignSettings(TypedDict):
-        """What `start_campaign` takes beside the groups and the user."""
-
-        goal: Phase
-        wave_size: int
-        soak_minutes: int
-        most_mismatches: int
-        most_failed_reads: int
-        most_refused: int
-        begins_at: time | None
-        ends_at: time | None
-        rolls_back: bool
-        reason: str
-
+# The form: the settings of a campaign, and the groups with the place that was typed beside each
 
 # Fields of these names hold the place of a group, whose id follows.
 PLACE = "place_"
 # A campaign without groups suggests as many waves, where it has so many clients.
 SUGGESTED_WAVES, MANY_CLIENTS = 4, 50
-# The page shows these apart from the settings.
-APART = ("source", "group_name")
+
+
+class CampaignSettings(TypedDict):
+    """What `start_campaign` takes beside the groups and the user."""
+
+    goal: Phase
+    wave_size: int
+    soak_minutes: int
+    most_mismatches: int
+    most_failed_reads: int
+    most_refused: int
+    begins_at: time | None
+    ends_at: time | None
+    rolls_back: bool
+    reason: str
 
 
 class Source(models.TextChoices):
     """Whom a campaign takes: of the first two a group is made on the way."""
 
-    ALL = "all", gettext_lazy("All clients that can go")
-    SELECTED = "selected", gettext_lazy("The clients that you selected in their list")
-    GROUPS = "groups", gettext_lazy("Client groups, in their order")
+    ALL = "all", _("All clients that can go")
+    SELECTED = "selected", _("The clients that you selected in their list")
+    GROUPS = "groups", _("Client groups, in their order")
 
 
 def limit_field(label: StrPromise) -> forms.IntegerField:
@@ -291,20 +259,20 @@ def limit_field(label: StrPromise) -> forms.IntegerField:
 class CampaignForm(forms.Form):
     """Holds the settings of a campaign; its groups (`read_places_by_group_id`), or clients, are read beside it."""
 
-    source = forms.ChoiceField(label=gettext_lazy("Which clients"), choices=Source, required=False)
+    source = forms.ChoiceField(label=_("Which clients"), choices=Source, required=False)
     group_name = forms.CharField(
-        label=gettext_lazy("Name of the group that is made of them"),
+        label=_("Name of the group that is made of them"),
         max_length=NAME_LENGTH,
         required=False,
     )
     goal = forms.ChoiceField(
-        label=gettext_lazy("Goal"),
+        label=_("Goal"),
         choices=[(goal.value, PhaseChoices(goal).label) for goal in GOALS],
         initial=Phase.AWS.value,
     )
     wave_size = forms.IntegerField(
-        label=gettext_lazy("Most clients in a wave"),
-        help_text=gettext_lazy(
+        label=_("Most clients in a wave"),
+        help_text=_(
             "A group of more clients is taken in several waves: with 500 here, one group of 2,000 goes in four even"
             " waves. Empty: each group is one wave."
         ),
@@ -312,35 +280,35 @@ class CampaignForm(forms.Form):
         required=False,
     )
     soak_time = SoakTimeField(
-        label=gettext_lazy("Soak time"),
-        help_text=gettext_lazy(
+        label=_("Soak time"),
+        help_text=_(
             "So long each step of a wave soaks before the next one begins: a number and its unit, as 30 min or 24 h,"
             " or 0 for none. It is rounded up to whole minutes."
         ),
         max_length=40,
     )
-    most_mismatches = limit_field(gettext_lazy("Stops at so many clients that differ"))
-    most_failed_reads = limit_field(gettext_lazy("Stops at so many reads by NOVA that fail at AWS"))
-    most_refused = limit_field(gettext_lazy("Stops at so many clients that are refused"))
+    most_mismatches = limit_field(_("Stops at so many clients that differ"))
+    most_failed_reads = limit_field(_("Stops at so many reads by NOVA that fail at AWS"))
+    most_refused = limit_field(_("Stops at so many clients that are refused"))
     begins_at = forms.TimeField(
-        label=gettext_lazy("Steps begin from"),
+        label=_("Steps begin from"),
         required=False,
         widget=forms.TimeInput(format="%H:%M", attrs={"type": "time"}),
     )
     ends_at = forms.TimeField(
-        label=gettext_lazy("Steps begin until"),
+        label=_("Steps begin until"),
         required=False,
         widget=forms.TimeInput(format="%H:%M", attrs={"type": "time"}),
     )
     rolls_back = forms.BooleanField(
-        label=gettext_lazy("Roll the wave back when the campaign stops by itself"),
-        help_text=gettext_lazy(
+        label=_("Roll the wave back when the campaign stops by itself"),
+        help_text=_(
             "Only clients that are read from AWS, each where AWS can be read and holds what PostgreSQL holds."
         ),
         required=False,
     )
     reason = forms.CharField(
-        label=gettext_lazy("Reason or ticket"), max_length=MOST_CHARACTERS, required=False
+        label=_("Reason or ticket"), max_length=MOST_CHARACTERS, required=False
     )
 
     def __init__(
@@ -391,8 +359,8 @@ class CampaignForm(forms.Form):
 
     @property
     def settings_fields(self) -> list[forms.BoundField]:
-        """Return the fields of its settings."""
-        return [field for field in self if field.name not in APART]
+        """Return the fields of its settings, without those of its clients."""
+        return [field for field in self if field.name not in ("source", "group_name")]
 
     def add_group_name_error(self) -> None:
         """Add an error where no new group can have this name."""
@@ -409,19 +377,13 @@ class CampaignForm(forms.Form):
         """Say whether somebody else has to approve the campaign."""
         return needs_approval(Move.CUTOVER) and self.cleaned_data.get("goal") == Phase.AWS
 
-    @property
-    def rounds_soak_time(self) -> bool:
-        """Say whether the campaign soaks longer than was typed."""
-        found: bool = self.cleaned_data["soak_time"].is_rounded
-        return found
-
     def read_settings(self) -> CampaignSettings:
         """Return what was typed as `start_campaign` takes it."""
         found = self.cleaned_data
         return {
             "goal": Phase(found["goal"]),
             "wave_size": found["wave_size"] or 0,
-            "soak_minutes": found["soak_time"].minutes,
+            "soak_minutes": ceil(found["soak_time"] / 60),
             "most_mismatches": found["most_mismatches"],
             "most_failed_reads": found["most_failed_reads"],
             "most_refused": found["most_refused"],
@@ -463,9 +425,8 @@ def read_places_by_group_id(data: Mapping[str, str]) -> dict[int, str]:
     return {pk: text for pk, text in numbers.items() if pk is not None}
 
 
-# The pages that start a campaign: the form, and what it would do before it is started.
+# The pages: the form, and what the campaign would do before it is started
 
-START_PERMISSION = "migration.add_campaign"
 # Django takes a form of at most a thousand fields.
 GROUPS_SHOWN = 500
 
@@ -511,7 +472,7 @@ class GroupNumbers:
 
 def may_start_campaign(request: HttpRequest) -> bool:
     """Say whether the user may start campaigns, and make their moves."""
-    return all(map(request.user.has_perm, (START_PERMISSION, MOVE_PERMISSION)))
+    return all(map(request.user.has_perm, ("migration.add_campaign", MOVE_PERMISSION)))
 
 
 def may_make_group(request: HttpRequest) -> bool:
@@ -712,7 +673,7 @@ class StartCampaignView(AdminView):
 
         `shown` is a digest of them, which the button sends along.
         """
-        settings = Campaign(**form.read_settings())
+        campaign = Campaign(**form.read_settings())
         sent = {name: self.request.POST.get(name, "") for name in form.fields}
         sent |= {f"{PLACE}{pk}": text for pk, text in places.items()}
         if chosen:
@@ -720,12 +681,13 @@ class StartCampaignView(AdminView):
         sent["shown"] = shown
         if form.chosen_source == Source.SELECTED:
             sent["clients"] = " ".join(map(str, self.read_ids()))
+        is_rounded = form.cleaned_data["soak_time"] != campaign.soak_minutes * 60
         soaks = sum(row.waves * row.most_moves_per_client for row in numbers)
         self.template_name = "admin/migration/campaign_check.html"
         return self.render_to_response(
             self.get_context_data(
-                settings=settings,
-                typed_soak=sent["soak_time"].strip() if form.rounds_soak_time else "",
+                settings=campaign,
+                typed_soak=sent["soak_time"].strip() if is_rounded else "",
                 blocked=blocked,
                 chosen=chosen,
                 rows=numbers,
@@ -733,10 +695,10 @@ class StartCampaignView(AdminView):
                 at_goal=sum(row.at_goal for row in numbers),
                 waves=sum(row.waves for row in numbers),
                 steps=max(row.most_moves_per_client for row in numbers),
-                lasts=localize(describe_duration(soaks * settings.soak)) if settings.soak else "",
+                lasts=localize(describe_duration(soaks * campaign.soak)) if campaign.soak else "",
                 sent=[(name, value) for name, value in sent.items() if value],
                 waits=form.awaits_approval,
-                wants_reads=site_settings.NOVA_MIN_READS if settings.goal == Phase.AWS else 0,
+                wants_reads=settings.NOVA_MIN_READS if campaign.goal == Phase.AWS else 0,
                 time_zone=timezone.get_default_timezone_name(),
                 phases=PhaseChoices.labels,
                 may_view_clients=self.request.user.has_perm("credentials.view_client"),

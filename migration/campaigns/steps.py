@@ -34,8 +34,7 @@ from migration.runs.models import MANY_TRIES, PlannedMoves, Run, StaleRunError
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import MOVES, Move, Phase
 
-# Starts, approves, stops and cancels campaigns, as people say; `campaign_steps` takes them further.
-
+# What people do: start, approve, stop and cancel a campaign
 
 # The largest number of PostgreSQL's integer.
 LARGEST = 2**31 - 1
@@ -70,7 +69,8 @@ def start_campaign(
 ) -> Campaign:
     """Store a campaign that takes the groups to `goal`, in their order. Where its cutover needs an approval, it waits.
 
-    Raises `CampaignStartRefusedError`, `ReasonError`, and `ApprovalStepRefused` for a request without user or reason.
+    Raises `CampaignStartRefusedError`, `ReasonError`, and `ApprovalStepRefused` for a request without a reason, or
+    without a user who may make the moves.
     """
     require_storable_reason(reason)
     campaign = Campaign(
@@ -88,7 +88,10 @@ def start_campaign(
     )
     require_sense(campaign, groups)
     if waits := any(needs_approval(MOVES[step]) for step in campaign.steps):
-        _require_requester(by, reason)
+        if by is None or not reason:
+            raise ApprovalStepRefused(ASK_BY_COMMAND())
+        if not by.has_perm(MOVE_PERMISSIONS[Move.CUTOVER]):
+            raise ApprovalStepRefused(MAY_NOT_ASK(who=str(by)))
         campaign.state = Campaign.State.REQUESTED
     with transaction.atomic():
         _lock_free_groups(groups)
@@ -134,6 +137,13 @@ SOAKS_TOO_SHORT = Sentence(
     "Nothing was started: the gate to AWS wants %(wanted)s in dual read, and the campaign would try it after %(soak)s."
     " Every client would be refused. Make the soak time longer.",
 )
+LIMIT_TOO_LOW = Sentence(
+    "limit_too_low",
+    "Nothing was started: a limit of the stop rule is 1 or more, the size and the soak time 0 or more.",
+)
+LIMIT_TOO_HIGH = Sentence(
+    "limit_too_high", "Nothing was started: %(number)s is more than can be stored."
+)
 HALF_THE_HOURS = Sentence(
     "half_the_hours",
     "Nothing was started: give both ends of the hours of the day, or neither.",
@@ -152,7 +162,12 @@ def require_sense(campaign: Campaign, groups: Sequence[ClientGroup] | None) -> N
         raise CampaignStartRefusedError(NO_GROUPS())
     if twice := [group for group, number in Counter(groups or ()).items() if number > 1]:
         raise CampaignStartRefusedError(GROUP_TWICE(group=str(twice[0])))
-    _require_storable_numbers(campaign)
+    limits = (campaign.most_mismatches, campaign.most_failed_reads, campaign.most_refused)
+    numbers = (*limits, campaign.wave_size, campaign.soak_minutes)
+    if min(limits) < 1 or min(numbers) < 0:
+        raise CampaignStartRefusedError(LIMIT_TOO_LOW())
+    if max(numbers) > LARGEST:
+        raise CampaignStartRefusedError(LIMIT_TOO_HIGH(number=str(max(numbers))))
     if (campaign.begins_at is None) != (campaign.ends_at is None):
         raise CampaignStartRefusedError(HALF_THE_HOURS())
     wanted = float(settings.NOVA_DUAL_READ_HOURS)
@@ -163,32 +178,6 @@ def require_sense(campaign: Campaign, groups: Sequence[ClientGroup] | None) -> N
                 soak=describe_minutes(campaign.soak_minutes),
             )
         )
-
-
-LIMIT_TOO_LOW = Sentence(
-    "limit_too_low",
-    "Nothing was started: a limit of the stop rule is 1 or more, the size and the soak time 0 or more.",
-)
-LIMIT_TOO_HIGH = Sentence(
-    "limit_too_high", "Nothing was started: %(number)s is more than can be stored."
-)
-
-
-def _require_storable_numbers(campaign: Campaign) -> None:
-    limits = (campaign.most_mismatches, campaign.most_failed_reads, campaign.most_refused)
-    numbers = (*limits, campaign.wave_size, campaign.soak_minutes)
-    if min(limits) < 1 or min(numbers) < 0:
-        raise CampaignStartRefusedError(LIMIT_TOO_LOW())
-    if max(numbers) > LARGEST:
-        raise CampaignStartRefusedError(LIMIT_TOO_HIGH(number=str(max(numbers))))
-
-
-def _require_requester(by: User | None, reason: str) -> None:
-    """Raise `ApprovalStepRefused` unless a user who may make the moves asks for them, with a reason."""
-    if by is None or not reason:
-        raise ApprovalStepRefused(ASK_BY_COMMAND())
-    if not by.has_perm(MOVE_PERMISSIONS[Move.CUTOVER]):
-        raise ApprovalStepRefused(MAY_NOT_ASK(who=str(by)))
 
 
 GROUP_NOT_THERE = Sentence(
@@ -267,11 +256,9 @@ def cancel_campaign(
     skip_stopped_items(campaign.pk)
 
 
-# Takes campaigns further, a step at a time: begins waves, starts their runs, stops by the rule, and rolls back.
-#
-# Whatever decides is read anew each time, under the campaign's lock: a process that is killed leaves nothing half done,
-# and two that come at once make one step.
-
+# What workers do: they take a campaign further, a step at a time. They begin waves, start their runs, stop by the rule,
+# and roll back. Whatever decides is read anew each time, under the campaign's lock: a process that is killed leaves
+# nothing half done, and two that come at once make one step.
 
 # A rollback that meets NOVA at a client tries it again within seconds; whoever waits longer does it by hand.
 ROLLBACK_TRIES = 3
@@ -353,7 +340,8 @@ CAMPAIGN_GROUP_IS_GONE = Sentence("campaign_group_is_gone", "The group of %(wave
 
 def _find_hindrance(wave: Wave) -> Message | None:
     """Say what people did by which the campaign stops; it says nothing about the clients, so none is rolled back."""
-    if wave.is_held_by_lost_group and wave.finished_at is None:
+    lost_group = wave.group_id is None and not wave.goes_on_without_group
+    if lost_group and wave.finished_at is None:
         return CAMPAIGN_GROUP_IS_GONE(wave=wave.name_message)
     if run := wave.find_stopped_run():
         return RUN_WAS_STOPPED(run=run.name_message, wave=wave.name_message)
@@ -447,19 +435,14 @@ def _start_due_rollback(campaign: Campaign) -> Run | None:
         wave.rollback_is_due = False
         wave.save(update_fields=["rollback_is_due"])
         if wave.list_clients().in_phases(Phase.AWS).exists():
-            return _start_rollback(wave)
+            return Run.start(
+                kind=Run.Kind.MOVE,
+                chosen=wave.list_clients(),
+                tries=ROLLBACK_TRIES,
+                moves=PlannedMoves(Phase.AWS, Phase.DUAL_READ, only_where_equal=True),
+                campaign_wave=wave,
+            )
     return None
-
-
-def _start_rollback(wave: Wave) -> Run:
-    moves = PlannedMoves(Phase.AWS, Phase.DUAL_READ, only_where_equal=True)
-    return Run.start(
-        kind=Run.Kind.MOVE,
-        chosen=wave.list_clients(),
-        tries=ROLLBACK_TRIES,
-        moves=moves,
-        campaign_wave=wave,
-    )
 
 
 def _start_due_step(wave: Wave, old: Phase, new: Phase, now: datetime) -> Run | None:
