@@ -26,9 +26,6 @@ from migration.people.roles import TAKE_BACK_COMMENTS
 from migration.secrets.copies import list_escaped_forms, list_searchable_values
 from nova_credentials.messages import Sentence
 
-# Leaves comments on clients, but for those that hold a secret value of the client. Reads the database alone.
-
-
 COMMENT_HOLDS_SECRET = Sentence(
     "comment_holds_secret",
     "Nothing was added: the comment holds a secret value of this client. Everybody who sees the client would read it.",
@@ -45,7 +42,9 @@ def leave_comment(client: Client, text: str, *, by: User) -> ClientComment:
     """
     text = text.replace("\r\n", "\n").strip()  # forms send the ends of lines so
     check_comment(text)
-    if _holds_secret(client.pk, text):
+    typed = text.encode()
+    values = (v.replace("\r\n", "\n").strip() for v in list_searchable_values(client.pk))
+    if any(form in typed for value in values for form in list_escaped_forms(value)):
         # Who guesses values this way is seen.
         record_refusal(
             AuditCode.REFUSAL,
@@ -59,21 +58,10 @@ def leave_comment(client: Client, text: str, *, by: User) -> ClientComment:
     return ClientComment.objects.leave(client, text, by=by)
 
 
-def _holds_secret(client_id: int, text: str) -> bool:
-    typed = text.encode()
-    return any(
-        form in typed
-        for value in list_searchable_values(client_id)
-        for form in list_escaped_forms(value.replace("\r\n", "\n").strip())
-    )
-
-
-# Comments on a client: what its page shows of them, and the buttons that leave one and take one back.
-
+# What the client's page shows of them, and the buttons that leave one and take one back
 
 # The others are in the client's history.
 COMMENTS_SHOWN = 10
-PART = "comments"
 
 
 def get_comments_context(request: HttpRequest, client_id: int) -> dict[str, object]:
@@ -130,4 +118,4 @@ class TakeBackCommentView(ClientView):
 
 
 def redirect_to_comments(client_id: int) -> HttpResponseRedirect:
-    return HttpResponseRedirect(get_tab_url(client_id, ClientTab.OVERVIEW, PART))
+    return HttpResponseRedirect(get_tab_url(client_id, ClientTab.OVERVIEW, "comments"))

@@ -1,4 +1,4 @@
-"""Counts clients by phase, next step and blocker, and keeps the counts that are costly."""
+"""Adds up what was counted of all clients: by phase, next step, blocker and newest comparison."""
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ from migration.moves.models import KEPT_BY_NOTHING, Blocker, Standing, find_stan
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 
-# In the address of the client list, where "" would be no filter.
-READY = Standing.READY.value
-# Who is counted as ready here: nothing of the client's own keeps it, whatever holds for all clients at once.
-# And before a reason: of the clients that NOVA reads from AWS and that lack something for their purge alone.
+# In the address of the client list, before a reason: of the clients that NOVA reads from AWS and that lack something
+# for their purge alone.
 IN_AWS_ALREADY = "aws_"
 
 # The numbers of one phase, status and blocker.
@@ -54,7 +52,10 @@ class PhaseCount:
 
     @property
     def ready_query(self) -> str:
-        """Return the query of the client list that shows those that are ready for the next phase."""
+        """Return the query of the client list that shows those that are ready for the next phase.
+
+        Nothing of the client's own keeps them, whatever holds for all clients at once.
+        """
         return f"{self.list_query}&next={KEPT_BY_NOTHING}"
 
 

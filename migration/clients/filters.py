@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
 from migration.campaigns.pages import CampaignFilter
-from migration.clients.counts import IN_AWS_ALREADY, READY
+from migration.clients.counts import IN_AWS_ALREADY
 from migration.clients.import_pages import ImportFilter
 from migration.clients.models import late_push_threshold
 from migration.core.clients import (
@@ -38,10 +38,6 @@ from nova_credentials.phases import Phase
 
 if TYPE_CHECKING:
     from migration.core.pages import Options
-
-
-# In these, NOVA's reader counts its reads of a client.
-PHASES_WITH_READS = [phase for phase in Phase if phase.reads_aws]
 
 
 def get_site_gate_facts(request: HttpRequest) -> SiteFacts:
@@ -80,7 +76,7 @@ class NextStepFilter(ClientListFilter):
             return _is_one_of(select_standing(all_clients(), Standing(value)))
         ready = is_ready(get_site_gate_facts(self.request))
         others = select_standing(all_clients(), Standing.WAITS, Standing.IN_AWS)
-        return ready if value == READY else has_next_phase() & ~ready & ~_is_one_of(others)
+        return ready if value == Standing.READY else has_next_phase() & ~ready & ~_is_one_of(others)
 
     def count_in_own_query(self, clients: QuerySet[Client]) -> Mapping[str, int]:
         numbers = count_standings(clients, get_site_gate_facts(self.request))
@@ -265,7 +261,7 @@ class ReadFilter(ClientListFilter):
         # A time further ahead is of a clock that was wrong: it proves no read.
         lately = Q(read_count__last_read_at__range=(now - day, now + day))
         lately &= Q(read_count__isnull=False)
-        counted = Q(client_migration__phase__in=PHASES_WITH_READS)
+        counted = Q(client_migration__phase__in=[phase for phase in Phase if phase.reads_aws])
         match value:
             case "day":
                 return lately
@@ -315,14 +311,18 @@ class ActiveFilter(ClientListFilter):
 
 
 CLIENT_FILTERS = (
-    *(NextStepFilter, PhaseFilter, OwnerFilter, GroupFilter, ComparisonFilter, PushFilter),
-    *(
-        FailureFilter,
-        RotationFilter,
-        SettingsFilter,
-        ReadFilter,
-        PlainTextToRotateFilter,
-        ActiveFilter,
-    ),
-    *(CampaignFilter, ImportFilter),
+    NextStepFilter,
+    PhaseFilter,
+    OwnerFilter,
+    GroupFilter,
+    ComparisonFilter,
+    PushFilter,
+    FailureFilter,
+    RotationFilter,
+    SettingsFilter,
+    ReadFilter,
+    PlainTextToRotateFilter,
+    ActiveFilter,
+    CampaignFilter,
+    ImportFilter,
 )

@@ -51,8 +51,7 @@ if TYPE_CHECKING:
 
     from migration.moves.bulk_pages import BulkAction
 
-
-# Client groups: their list with the clients in each phase, and the pages that add, rename and delete one.
+# The list of groups with the clients in each phase, and the pages that add, rename and delete one
 
 
 class CountedGroup(Protocol):
@@ -221,8 +220,7 @@ class ClientGroupAdmin(ModelAdmin):
             return HttpResponseRedirect(request.get_full_path())
 
 
-# The bulk actions that put clients into a group and take them out, and the pages that ask for the group.
-
+# The bulk actions that put clients into a group and take them out, and the pages that ask for the group
 
 GROUP_NOT_CHOSEN = Sentence(
     "group_not_chosen", "Nothing was changed: choose a group, or type the name of a new one."

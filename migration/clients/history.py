@@ -21,6 +21,7 @@ from django.utils.translation import ngettext
 from credentials.localization import localize
 from credentials.models import CREDENTIAL_MODELS, Client
 from migration.clients.models import ClientComment
+from migration.clients.offboarding import CLIENT_ACTIVATED, CLIENT_DEACTIVATED
 from migration.core.audit import AuditCode, AuditEvent, AuditEventQuerySet
 from migration.core.clients import PhaseChange
 from migration.core.comparisons import Comparison, Resolution
@@ -29,12 +30,10 @@ from migration.runs.items import RunItem
 from migration.runs.models import Run
 from migration.runs.requests import MoveRequest
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.messages import Message, Sentence
+from nova_credentials.messages import Message
 
 HasPermission = Callable[[str], bool]
-
 Source = Callable[[int, int, HasPermission], Iterator["Event"]]
-
 
 SHOWN = 20
 # A page reads the events of all pages before it, so their number is limited.
@@ -97,20 +96,16 @@ def _list_moves(client_id: int, number: int, _has_permission: HasPermission) -> 
     for change in PhaseChange.objects.filter(client_id=client_id)[:number]:
         phases = {"old": change.get_old_display(), "new": change.get_new_display()}
         what = _("Moved from %(old)s to %(new)s") % phases
-        text = _make_sentence(what, change.by_name, change.reason, _describe_override(change))
+        # That evidence was missing, and why it was overridden; the evidence itself is in messages.
+        more = ""
+        if change.overridden and change.override_reason == change.reason:
+            more = _("Missing evidence was overridden.")
+        elif change.overridden:
+            reason = change.override_reason.removesuffix(".")
+            more = _("Missing evidence was overridden: %(reason)s.") % {"reason": reason}
+        text = _make_sentence(what, change.by_name, change.reason, more)
         messages = (change.note, *change.overridden)
         yield Event(change.changed_at, "trending_flat", text, messages)
-
-
-def _describe_override(change: PhaseChange) -> str:
-    """Say that evidence was missing and why it was overridden; the evidence itself is in messages."""
-    if not change.overridden:
-        return ""
-    if change.override_reason == change.reason:
-        return _("Missing evidence was overridden.")
-    return _("Missing evidence was overridden: %(reason)s.") % {
-        "reason": change.override_reason.removesuffix(".")
-    }
 
 
 def _list_runs(client_id: int, number: int, has_permission: HasPermission) -> Iterator[Event]:
@@ -122,21 +117,17 @@ def _list_runs(client_id: int, number: int, has_permission: HasPermission) -> It
         outcome = item.get_outcome_display() if item.outcome else _("Waiting")
         if item.was_never_begun:
             outcome = _("Not begun")
+        name, wave = str(item.run), item.run.wave
+        if wave:
+            name = _("%(run)s of %(campaign)s") % {"run": item.run, "campaign": wave.campaign}
         url = reverse("admin:migration_run_change", args=[item.run_id])
         yield Event(
             item.finished_at or item.run.created_at,
             "play_circle",
-            _make_sentence(_name_run(item.run), item.run.by_name, outcome),
+            _make_sentence(name, item.run.by_name, outcome),
             (item.message,),
             url if has_permission("migration.view_run") else "",
         )
-
-
-def _name_run(run: Run) -> str:
-    """Name the run, and the campaign that it is a step of."""
-    if run.wave is None:
-        return str(run)
-    return _("%(run)s of %(campaign)s") % {"run": run, "campaign": run.wave.campaign}
 
 
 def _list_comparisons(
@@ -215,7 +206,7 @@ def _describe_edit(entry: LogEntry) -> str:
         parts = json.loads(entry.change_message)
         for act in [act for part in parts for act in part.values()]:
             if "fields" in act:
-                act["fields"] = [_translate_label(label) for label in act["fields"]]
+                act["fields"] = list(map(_translate_label, act["fields"]))
             if (name := act.get("name", "")) and act["object"].startswith(f"{name} "):
                 act["object"] = _(name) + act["object"].removeprefix(name)
         entry.change_message = json.dumps(parts)
@@ -252,10 +243,6 @@ def _list_audited_acts(
     entries = _select_entries(client_id, *AUDITED_ICONS).exclude(correlation__startswith="run ")
     for entry in entries[:number]:
         yield _make_event(entry, AUDITED_ICONS[entry.code])
-
-
-CLIENT_ACTIVATED = Sentence("client_activated", "Activated the client.")
-CLIENT_DEACTIVATED = Sentence("client_deactivated", "Deactivated the client.")
 
 
 def _list_activity(client_id: int, number: int, _has_permission: HasPermission) -> Iterator[Event]:

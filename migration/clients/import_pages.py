@@ -62,11 +62,11 @@ if TYPE_CHECKING:
     from migration.core.pages import Options
 
 
-# The filter of the client list to which an import leads.
-
-
 class ImportFilter(ClientListFilter):
-    """Shows the clients that one import added. An import leads to it; without its name there is no such filter."""
+    """Filters the client list by the import that added the clients.
+
+    An import leads to it; without its name there is no such filter.
+    """
 
     title = _("import")
     parameter_name = "import"
@@ -87,7 +87,7 @@ class ImportFilter(ClientListFilter):
         return Q(pk__in=added.order_by().values("client_id"))
 
 
-# The page that takes over what only NOVA's legacy table holds: names and kinds first, then all of it or nothing.
+# The page that takes over what only NOVA's legacy table holds: names and kinds first, then all of it or nothing
 
 MOST_ROWS = 200
 
@@ -118,12 +118,11 @@ class LegacyImportView(AdminView):
         except LegacyTableError as error:
             return self.render_to_response(context | {"why_not": error.message})
         sections = [
-            (gettext("What is added"), plan.taken[:MOST_ROWS], max(len(plan.taken) - MOST_ROWS, 0)),
-            (
-                gettext("What is left alone"),
-                plan.left_alone[:MOST_ROWS],
-                max(len(plan.left_alone) - MOST_ROWS, 0),
-            ),
+            (title, rows[:MOST_ROWS], max(len(rows) - MOST_ROWS, 0))
+            for title, rows in (
+                (gettext("What is added"), plan.taken),
+                (gettext("What is left alone"), plan.left_alone),
+            )
         ]
         return self.render_to_response(context | {"plan": plan, "sections": sections})
 
@@ -145,13 +144,7 @@ class LegacyImportView(AdminView):
         return HttpResponseRedirect(get_legacy_url())
 
 
-# The page that imports clients from a CSV file: a preview, which stores nothing, then the same file once more.
-
-
-# The page lists so many lines of each kind; the command lists all.
-LINES_SHOWN = {LineOutcome.WRONG: 200, LineOutcome.UNCHANGED: 10}
-OTHERS_SHOWN = 50
-MEGABYTE = 1_000_000
+# The page that imports clients from a CSV file: a preview, which stores nothing, then the same file once more
 
 
 class MemoryUpload(FileUploadHandler):
@@ -179,7 +172,6 @@ class MemoryUpload(FileUploadHandler):
         )
 
 
-# The file as a whole
 IMPORT_NO_FILE = Sentence("import_no_file", "No file was sent: choose a CSV file.")
 
 
@@ -252,8 +244,8 @@ class ImportView(AdminView):
         text = gettext(
             "Imported: %(new)s clients are new, %(changed)s were changed, %(unchanged)s are as they were."
         )
-        numbers = {name: intcomma(getattr(result, name)) for name in ("new", "changed")}
-        numbers["unchanged"] = intcomma(result.unchanged)
+        names = ("new", "changed", "unchanged")
+        numbers = {name: intcomma(getattr(result, name)) for name in names}
         clients = reverse("admin:credentials_client_changelist")
         if result.new:
             clients += "?" + urlencode({ImportFilter.parameter_name: result.correlation})
@@ -277,23 +269,43 @@ class ImportView(AdminView):
     def show_page(
         self, *, plan: ImportPlan | None = None, refusal: Message | None = None
     ) -> HttpResponse:
+        wrong = plan.counts[LineOutcome.WRONG] if plan else 0
+        # It can be confirmed where no line is wrong, and it would change something.
+        token = plan.sign(self.user) if plan and not wrong and plan.new_or_changed_clients else ""
         return self.render_to_response(
             self.get_context_data(
                 refusal=refusal,
                 warning=plan and plan.warning,
                 counts=plan and [(key, key.label, number) for key, number in plan.counts.items()],
                 sections=list_sections(plan) if plan else [],
-                token=plan.sign(self.user) if plan and is_fit(plan) else "",
-                is_wrong=bool(plan and plan.counts[LineOutcome.WRONG]),
+                token=token,
+                is_wrong=bool(wrong),
                 columns=[(name, name in SECRET_COLUMNS) for name in IMPORT_COLUMNS],
                 most_lines=MOST_LINES,
-                most_megabytes=MOST_BYTES // MEGABYTE,
+                most_megabytes=MOST_BYTES // 1_000_000,
                 may_run=self.request.user.has_perm(RUN_PERMISSION),
                 migrates="migrate" in self.request.POST,
                 sent_by_htmx=self.sent_by_htmx,
                 checkbox_classes=" ".join(CHECKBOX_CLASSES),
             )
         )
+
+
+# The page lists so many lines of each kind; the command lists all.
+LINES_SHOWN = {LineOutcome.WRONG: 200, LineOutcome.UNCHANGED: 10}
+OTHERS_SHOWN = 50
+
+
+def list_sections(plan: ImportPlan) -> list[dict[str, object]]:
+    """Return the lines of each kind, each with at most so many of them."""
+    sections: list[dict[str, object]] = []
+    for outcome in LineOutcome:
+        lines = [line for line in plan.lines if line.outcome == outcome]
+        most = LINES_SHOWN.get(outcome, OTHERS_SHOWN)
+        if lines:
+            section = {"key": outcome.value, "title": outcome.label, "lines": lines[:most]}
+            sections.append({**section, "number": len(lines), "shown": most})
+    return sections
 
 
 class ImportTemplateView(AdminView):
@@ -315,20 +327,3 @@ class ImportTemplateView(AdminView):
 def may_import(request: HttpRequest) -> bool:
     """Say whether the user may add and change all that an import writes."""
     return request.user.has_perms(IMPORT_PERMISSIONS)
-
-
-def is_fit(plan: ImportPlan) -> bool:
-    """Say whether the import can be confirmed: no line is wrong, and it would change something."""
-    return not plan.counts[LineOutcome.WRONG] and bool(plan.new_or_changed_clients)
-
-
-def list_sections(plan: ImportPlan) -> list[dict[str, object]]:
-    """Return the lines of each kind, each with at most so many of them."""
-    sections: list[dict[str, object]] = []
-    for outcome in LineOutcome:
-        lines = [line for line in plan.lines if line.outcome == outcome]
-        most = LINES_SHOWN.get(outcome, OTHERS_SHOWN)
-        if lines:
-            section = {"key": outcome.value, "title": outcome.label, "lines": lines[:most]}
-            sections.append({**section, "number": len(lines), "shown": most})
-    return sections

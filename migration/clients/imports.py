@@ -68,7 +68,7 @@ from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.phases import Phase
 from nova_credentials.sentences import PHASES
 
-# Reads the bytes of a CSV file into lines of cells by column. Pure: knows no table, and quotes no cell.
+# The file: its bytes are read into lines of cells by column. Knows no table, and quotes no cell.
 
 MOST_BYTES = 10_000_000
 MOST_LINES = 5_000
@@ -251,7 +251,6 @@ def read_header(header: list[str], columns: Collection[str]) -> list[str]:
     return names
 
 
-# One line
 IMPORT_LINE_TOO_SHORT = Sentence(
     "import_line_too_short",
     "It has %(n)s cells, and the first line names %(most)s columns. A comma may be missing, or a quotation mark.",
@@ -278,12 +277,9 @@ def make_line(number: int, names: list[str], cells: list[str]) -> FileLine:
     return FileLine(number, by_column, problem)
 
 
-# Finds out what an import would do with each line of its file. Writes nothing, and names no value but slugs.
-
+# The plan: what an import would do with each line of its file. Writes nothing, and names no value but slugs.
 
 Cells = dict[str, str]
-
-
 # Of one client. Each login is compared with all of its client's before it, and each group is looked for.
 MOST_LOGINS, MOST_GROUPS = 100, 50
 
@@ -422,16 +418,20 @@ class ClientPlanner:
             planned = PlannedLine(line.number, self.plan.client.slug, self.plan.is_new)
             self.lines.append(planned)
             if len(self.lines) > 1 and is_blank("label", line.cells.get("label", "")):
-                first = str(self.lines[0].number)
-                planned.problems.append(IMPORT_SLUG_TWICE(line=first))
+                number = str(self.lines[0].number)
+                planned.problems.append(IMPORT_SLUG_TWICE(line=number))
                 continue
             self._read_client(planned, line.cells)
             self._read_logins(planned, line.cells)
             if planned.columns and (refusal := self._find_refusal()):
                 planned.problems.append(refusal)
             self._read_groups(planned, line.cells.get("groups", ""))
-        if self.plan.is_new:
-            self._check_new_client(self.lines[0])
+        first = self.lines[0]
+        if self.plan.is_new and not first.problems:
+            if "name" not in self.plan.columns:
+                first.problems.append(IMPORT_NAME_MISSING())
+            elif not any(self.rows.values()):
+                first.problems.append(IMPORT_LOGIN_MISSING())
         return self.lines
 
     def _find_refusal(self) -> Message | None:
@@ -572,15 +572,8 @@ class ClientPlanner:
                 self.plan.groups.append(normalized)
                 planned.columns += [] if "groups" in planned.columns else ["groups"]
 
-    def _check_new_client(self, first: PlannedLine) -> None:
-        if "name" not in self.plan.columns and not first.problems:
-            first.problems.append(IMPORT_NAME_MISSING())
-        if not any(self.rows.values()) and not first.problems:
-            first.problems.append(IMPORT_LOGIN_MISSING())
 
-
-# Previews and stores imports: all lines of a file or none, in one transaction. Nothing of a file outlives the call.
-
+# The import: all lines of a file or none, in one transaction. Nothing of a file outlives the call.
 
 # Clients are stored so many at a time; the transaction is one.
 AT_ONCE = 500
@@ -589,7 +582,6 @@ WRITTEN_AT_ONCE = 100
 # Who inserts a slug or a group that somebody else has inserted waits for their commit, and holds NOVA's rows meanwhile.
 # Shorter than PostgreSQL's deadlock_timeout, after which it may end NOVA's transaction in place of this one.
 LOCK_TIMEOUT = "500ms"
-
 
 IMPORT_OTHER_FILE = Sentence(
     "import_other_file",
@@ -655,7 +647,6 @@ def preview_import(*, data: bytes) -> ImportPlan:
         return _make_plan(found, data)
 
 
-# The import as a whole
 IMPORT_LINES_WRONG = Sentence(
     "import_lines_wrong",
     "Nothing was imported: %(n)s lines are wrong. Correct them in the file.",
@@ -720,12 +711,9 @@ def _sign(by: User, digest: str) -> str:
 
 def _select_clients(found: ImportFile) -> ClientPhaseQuerySet:
     """Select the stored clients whose slug the file has, as it stands there or without the blanks around it."""
-    slugs = {text for line in _list_sound(found) for text in (line.slug, line.cells["slug"])}
+    sound = [line for line in found.lines if not line.problem and line.slug]
+    slugs = {text for line in sound for text in (line.slug, line.cells["slug"])}
     return all_clients().filter(slug__in=slugs)
-
-
-def _list_sound(found: ImportFile) -> Iterator[FileLine]:
-    return (line for line in found.lines if not line.problem and line.slug)
 
 
 IMPORT_SLUG_MISSING = Sentence("import_slug_missing", "The slug is missing.")
@@ -765,18 +753,14 @@ def _make_plan(found: ImportFile, data: bytes) -> ImportPlan:
             _check_new(planner, slugs)
         planners[slug] = planner
     planned.sort(key=lambda line: line.number)
+    outcomes = [(line.number, line.slug, line.outcome.value, line.columns) for line in planned]
     return ImportPlan(
         planned,
         [planner.plan for planner in planners.values()],
         found.warning,
         file_digest=sha256(data).hexdigest(),
-        plan_digest=_digest_plan(planned, sorted(state)),
+        plan_digest=sha256(json.dumps([outcomes, sorted(state)]).encode()).hexdigest(),
     )
-
-
-def _digest_plan(planned: Iterable[PlannedLine], state: object) -> str:
-    lines = [(line.number, line.slug, line.outcome.value, line.columns) for line in planned]
-    return sha256(json.dumps([lines, state]).encode()).hexdigest()
 
 
 def _read_slugs() -> dict[str, str]:
@@ -894,13 +878,18 @@ def _record(changed: Iterable[ClientImport], numbers: dict[str, int], by: User |
     """Record the numbers, and for each client which of its fields were written; return what these entries share."""
     events = [AuditEvent.make_signed(AuditCode.IMPORT, IMPORTED_CLIENTS(**numbers), by=by)]
     for planned in changed:
-        if not (changes := tuple(_describe_changes(planned))):
+        changes = [FIELDS_OF_CLIENT(fields=", ".join(planned.columns))] if planned.columns else []
+        for login in planned.logins:
+            added = LOGIN_ADDED if login.is_new else LOGIN_CHANGED
+            row = login.row.make_row_name_message()
+            changes.append(added(row=row, fields=", ".join(login.columns)))
+        if not changes:
             continue  # its groups have entries of their own
         sentence = CLIENT_ADDED if planned.is_new else CLIENT_SAVED
         events.append(
             AuditEvent.make_signed(
                 AuditCode.IMPORT,
-                sentence(changes=changes),
+                sentence(changes=tuple(changes)),
                 by=by,
                 client_id=planned.client.pk,
                 slug=planned.client.slug,
@@ -908,11 +897,3 @@ def _record(changed: Iterable[ClientImport], numbers: dict[str, int], by: User |
         )
     AuditEvent.objects.insert_already_signed(events)
     return events[0].correlation
-
-
-def _describe_changes(planned: ClientImport) -> Iterator[Message]:
-    if planned.columns:
-        yield FIELDS_OF_CLIENT(fields=", ".join(planned.columns))
-    for login in planned.logins:
-        added = LOGIN_ADDED if login.is_new else LOGIN_CHANGED
-        yield added(row=login.row.make_row_name_message(), fields=", ".join(login.columns))

@@ -27,11 +27,8 @@ from migration.core.sentences import IS_OFFBOARDED
 from migration.pushes.saves import CLIENT_ADDED, CLIENT_SAVED, FIELDS_OF_CLIENT, LOGIN_ADDED
 from nova_credentials import document as documents
 from nova_credentials.credential_types import CredentialType
-from nova_credentials.document import Document
 from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.phases import Phase
-
-CLIENT_FIELDS = ("name", "slug", "is_active")
 
 
 class LegacyRowOutcome(StrEnum):
@@ -49,8 +46,6 @@ class LegacyRowOutcome(StrEnum):
 
 
 TAKEN = (LegacyRowOutcome.NEW_CLIENT, LegacyRowOutcome.NEW_LOGIN)
-# Somebody has to look at the others.
-SETTLED = (*TAKEN, LegacyRowOutcome.SAME)
 
 
 class NothingImported(MessageError):  # noqa: N818  # like the other refusals
@@ -75,10 +70,6 @@ class PlannedRow:
         """Return the id of the client that has this slug, or nearly the same; None where there is none."""
         return self.client.pk if self.client else None
 
-    @property
-    def is_to_be_imported(self) -> bool:
-        return self.kind in TAKEN
-
 
 @dataclass(frozen=True)
 class LegacyPlan:
@@ -91,12 +82,13 @@ class LegacyPlan:
 
     @property
     def taken(self) -> list[PlannedRow]:
-        return [row for row in self.rows if row.is_to_be_imported]
+        return [row for row in self.rows if row.kind in TAKEN]
 
     @property
     def left_alone(self) -> list[PlannedRow]:
         """Return the rows that somebody has to look at."""
-        return [row for row in self.rows if row.kind not in SETTLED]
+        settled = (*TAKEN, LegacyRowOutcome.SAME)
+        return [row for row in self.rows if row.kind not in settled]
 
     @property
     def same(self) -> int:
@@ -113,7 +105,6 @@ def plan_legacy_import() -> LegacyPlan:
     return LegacyPlan(table, rows, digest.hexdigest())
 
 
-# The import
 LEGACY_CHANGED = Sentence(
     "legacy_changed",
     "Nothing was taken: the legacy table or the clients were changed since you looked. Look again.",
@@ -179,7 +170,7 @@ def _store_row(planned: PlannedRow, *, by: User | None) -> None:
     if client is None:
         client = _make_client(row)
         insert_rows(Client, [client])
-        changes.append(FIELDS_OF_CLIENT(fields=", ".join(CLIENT_FIELDS)))
+        changes.append(FIELDS_OF_CLIENT(fields="name, slug, is_active"))
     login = DatabaseCredential(client_id=client.pk, **row.login)
     insert_rows(DatabaseCredential, [login])
     added = LOGIN_ADDED(row=login.make_row_name_message(), fields=", ".join(row.login))
@@ -256,7 +247,11 @@ class _Planner:
             return _compare(row, client, logins)
         if Phase(client.phase).aws_is_authority:  # type: ignore[attr-defined]  # annotated
             return PlannedRow(row, LegacyRowOutcome.AWS_ALONE, LEGACY_AWS_ALONE(), client)
-        if problem := _find_leaving(row, client) or self._find_several(row):
+        if client.is_leaving_or_left:  # type: ignore[attr-defined]  # annotated
+            # It left from `postgres`, as it has no login.
+            message = IS_OFFBOARDED(slug=client.slug)
+            return PlannedRow(row, LegacyRowOutcome.OFFBOARDED, message, client)
+        if problem := self._find_several(row):
             return problem
         if unfit := _find_unfit(row, client=client):
             return PlannedRow(row, LegacyRowOutcome.UNFIT, unfit, client)
@@ -269,14 +264,6 @@ class _Planner:
         return PlannedRow(row, LegacyRowOutcome.SEVERAL, LEGACY_SEVERAL(n=number))
 
 
-def _find_leaving(row: LegacyRow, client: Client) -> PlannedRow | None:
-    """Say that the client left; one without any login did so in `postgres`."""
-    if not client.is_leaving_or_left:  # type: ignore[attr-defined]  # annotated
-        return None
-    message = IS_OFFBOARDED(slug=client.slug)
-    return PlannedRow(row, LegacyRowOutcome.OFFBOARDED, message, client)
-
-
 LEGACY_SAME = Sentence("legacy_same", "The newer tables hold the same values.")
 LEGACY_OTHER_VALUES = Sentence(
     "legacy_other_values",
@@ -287,27 +274,20 @@ LEGACY_OTHER_VALUES = Sentence(
 
 def _compare(row: LegacyRow, client: Client, logins: Iterable[Credential]) -> PlannedRow:
     """Compare with the login that differs least; of equals with the primary one, which NOVA reads."""
-    differences = [_list_differing(row, login) for login in sorted(logins, key=_primary_first)]
+    differences = [
+        [name for name, value in row.login.items() if getattr(login, name) != value]
+        for login in sorted(logins, key=lambda login: not login.is_primary)
+    ]
     fields = min(differences, key=len)
-    of_client = [("name", row.name == client.name), ("is_active", _agree_on_activity(row, client))]
-    fields = [name for name, is_equal in of_client if not is_equal] + fields
+    # Does NOVA read both or neither? NULL is inactive to it.
+    if bool(row.is_active) != bool(client.is_active):
+        fields = ["is_active", *fields]
+    if row.name != client.name:
+        fields = ["name", *fields]
     if not fields:
         return PlannedRow(row, LegacyRowOutcome.SAME, LEGACY_SAME(), client)
     message = LEGACY_OTHER_VALUES(fields=tuple(fields))
     return PlannedRow(row, LegacyRowOutcome.OTHER_VALUES, message, client)
-
-
-def _primary_first(login: Credential) -> bool:
-    return not login.is_primary
-
-
-def _list_differing(row: LegacyRow, login: Credential) -> list[str]:
-    return [name for name, value in row.login.items() if getattr(login, name) != value]
-
-
-def _agree_on_activity(row: LegacyRow, client: Client) -> bool:
-    """Say whether NOVA reads both or neither: NULL is inactive to it."""
-    return bool(row.is_active) == bool(client.is_active)
 
 
 LEGACY_BAD_SLUG = Sentence(
@@ -335,7 +315,10 @@ def _find_unfit(row: LegacyRow, *, client: Client | None) -> Message | None:
         wrong.append("db_password")
     if wrong:
         return LEGACY_BAD_FIELDS(fields=tuple(dict.fromkeys(wrong)))
-    document = _build_document(row, login, client)
+    rows = dict(client.credentials_by_type()) if client else {}
+    rows[CredentialType.DATABASE] = [login]
+    name = client.name if client else row.name or ""
+    document = documents.build_document(name, rows, slug=row.slug or "", several_primary=True)
     if too_large := documents.size_problem(document, row.slug or "", prefix=prefix, layout=layout):
         return LEGACY_TOO_LARGE(problem=too_large)
     return None
@@ -348,10 +331,3 @@ def _list_invalid(made: Client | DatabaseCredential, *, leave_out: set[str]) -> 
     except ValidationError as error:
         return list(error.message_dict)
     return []
-
-
-def _build_document(row: LegacyRow, login: DatabaseCredential, client: Client | None) -> Document:
-    rows = dict(client.credentials_by_type()) if client else {}
-    rows[CredentialType.DATABASE] = [login]
-    name = client.name if client else row.name or ""
-    return documents.build_document(name, rows, slug=row.slug or "", several_primary=True)

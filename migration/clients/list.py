@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from django.contrib.admin.options import IS_FACETS_VAR
 from django.contrib.admin.views.main import ChangeList
@@ -70,9 +69,7 @@ if TYPE_CHECKING:
 
     from migration.moves.bulk_pages import BulkAction
 
-
-# Collects what the clients list and its CSV file say of each client, in a fixed number of queries.
-
+# What the list and its CSV file say of each client, in a fixed number of queries
 
 # So many clients are judged at once for a file.
 CHUNK = 500
@@ -81,14 +78,6 @@ HEADINGS = (
     *("reasons", "push_pending", "comparison", "compared_at", "last_read_at", "owner"),
     *("secrets", "groups", "error_class", "last_error"),
 )
-
-
-@dataclass(frozen=True)
-class ListRights:
-    """Says whether a user may see the groups, and the errors, of the clients in the list."""
-
-    groups: bool
-    errors: bool
 
 
 def annotate_columns(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
@@ -143,7 +132,9 @@ def _judge_standing(step: NextStep, phase: str, blocker: Blocker) -> Standing:
     return Standing.BLOCKED if standing == Standing.READY else standing
 
 
-def iterate_export(chosen: ClientPhaseQuerySet, sight: ListRights) -> Iterator[list[object]]:
+def iterate_export(
+    chosen: ClientPhaseQuerySet, *, shows_groups: bool, shows_errors: bool
+) -> Iterator[list[object]]:
     """Yield the headings and a row for each client, sorted by slug, without any secret value."""
     yield list(HEADINGS)
     ids = list(chosen.order_by("slug").values_list("pk", flat=True))
@@ -152,11 +143,12 @@ def iterate_export(chosen: ClientPhaseQuerySet, sight: ListRights) -> Iterator[l
         clients = list(annotate_columns(some.with_phase().with_revision()).order_by("slug"))
         attach_next_steps(clients)
         for client in clients:
-            yield list(_list_cells(client, sight))
+            cells = _list_cells(client, shows_groups=shows_groups, shows_errors=shows_errors)
+            yield list(cells)
 
 
-def _list_cells(client: Any, sight: ListRights) -> Iterator[object]:
-    step, error = client.next_step, client.last_error if sight.errors else None
+def _list_cells(client: Any, *, shows_groups: bool, shows_errors: bool) -> Iterator[object]:
+    step, error = client.next_step, client.last_error if shows_errors else None
     yield from (client.slug, client.name, "yes" if client.is_active else "no", client.phase)
     yield _format_time(client.in_phase_since)
     yield step.new or ""
@@ -167,7 +159,7 @@ def _list_cells(client: Any, sight: ListRights) -> Iterator[object]:
     yield from (client.newest_status, _format_time(client.newest_compared_at))
     yield from (_format_time(client.last_read_at), client.owner_name)
     yield " ".join(client_secret_names(client).values())
-    yield ", ".join(client.groups_of_client) if sight.groups else ""
+    yield ", ".join(client.groups_of_client) if shows_groups else ""
     yield error.error_class if error else ""
     yield error.message if error else ""
 
@@ -176,27 +168,24 @@ def _format_time(moment: Any) -> str:
     return moment.isoformat() if moment else ""
 
 
-# The columns of the clients list: how each client stands, and what it waits for before its next step.
-
-if TYPE_CHECKING:
-
-    class ListedClient(ClientRow):
-        """A client with what `attach_next_steps` adds to it."""
-
-        in_phase_since: datetime | None
-        next_step: NextStep
-        standing: Standing
-        last_error: RunItem | None
-        groups_of_client: list[str]
-        owner_name: str | None
-        owner_url: str
+# The columns: how each client stands, and what it waits for before its next step
 
 
-VIEW_GROUPS = "migration.view_clientgroup"
+class ListedClient(ClientRow, Protocol):
+    """A client with what `attach_next_steps` adds to it."""
+
+    in_phase_since: datetime | None
+    next_step: NextStep
+    standing: Standing
+    last_error: RunItem | None
+    groups_of_client: list[str]
+    owner_name: str | None
+    owner_url: str
+
+
 # In a cell; the client's page has the whole text.
 MOST_CHARACTERS = 90
 MARKS = re.compile(r"(?<=[-_.])")
-NOTHING = timedelta(0)
 STANDING_LOOKS = {
     Standing.WAITS: ("info", "hourglass"),
     Standing.BLOCKED: ("warning", "block"),
@@ -210,7 +199,7 @@ def may_view_run_results(request: HttpRequest) -> bool:
 
 
 def may_view_groups(request: HttpRequest) -> bool:
-    return request.user.has_perm(VIEW_GROUPS)
+    return request.user.has_perm("migration.view_clientgroup")
 
 
 def wants_choice_counts(request: HttpRequest) -> bool:
@@ -310,7 +299,7 @@ class ClientColumns(ModelAdmin):
         since = client.in_phase_since
         if since is None:
             return ""
-        age = localize(describe_duration(max(timezone.now() - since, NOTHING)))
+        age = localize(describe_duration(max(timezone.now() - since, timedelta(0))))
         exact = formats.date_format(timezone.localtime(since), "DATETIME_FORMAT")
         return format_html(
             '<time class="whitespace-nowrap" datetime="{}" title="{}">{}</time>',
@@ -371,8 +360,10 @@ def _show_step(client: ListedClient) -> SafeString | str:
         text = gettext("Ready for %(phase)s") % {"phase": PhaseChoices(step.new).label}
         return make_label(text, "success", "check")
     label = make_label(str(standing.label), *STANDING_LOOKS[standing])
-    opens = _find_purge_time(client) if standing == Standing.IN_AWS else None
-    if opens:
+    # When it has been in AWS long enough for its purge
+    since = client.in_phase_since
+    opens = since + get_wanted_time(Phase.PURGED) if since else None
+    if standing == Standing.IN_AWS and opens and opens > timezone.now():
         day = formats.date_format(timezone.localtime(opens), "DATE_FORMAT")
         return format_html("{} {}", label, gettext("Next: purge, from %(day)s") % {"day": day})
     first, *others = (localize(check.text) for check in step.shut)
@@ -381,14 +372,6 @@ def _show_step(client: ListedClient) -> SafeString | str:
     if standing == Standing.IN_AWS:
         first = gettext("Next: purge. It lacks: %(what)s") % {"what": first}
     return format_html('{} {} <span title="{}">{}</span>', label, first, " ".join(others), more)
-
-
-def _find_purge_time(client: ListedClient) -> datetime | None:
-    """Return when the client has been in AWS long enough for its purge; None where it has been."""
-    if client.in_phase_since is None:
-        return None
-    opens = client.in_phase_since + get_wanted_time(Phase.PURGED)
-    return opens if opens > timezone.now() else None
 
 
 def _show_error(item: RunItem | None) -> SafeString | str:
@@ -405,8 +388,7 @@ def _show_error(item: RunItem | None) -> SafeString | str:
     )
 
 
-# Downloads: the selected clients as a CSV file, and the audit's entries of one client up to its cutover.
-
+# Downloads: the selected clients as a CSV file, and the audit's entries of one client up to its cutover
 
 # Who may see all that the file tells may export it. Every role has these.
 EXPORT_PERMISSIONS = (
@@ -426,9 +408,13 @@ def download_clients(
     model_admin: ModelAdmin[Client], request: HttpRequest, chosen: ClientPhaseQuerySet
 ) -> StreamingHttpResponse:
     """Send the clients with what the list shows of each, and no secret value."""
-    sight = ListRights(groups=may_view_groups(request), errors=may_view_run_results(request))
+    rows = iterate_export(
+        chosen,
+        shows_groups=may_view_groups(request),
+        shows_errors=may_view_run_results(request),
+    )
     return StreamingHttpResponse(
-        map(make_csv_line, iterate_export(chosen, sight)),
+        map(make_csv_line, rows),
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": 'attachment; filename="clients.csv"'},
     )

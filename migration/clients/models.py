@@ -1,4 +1,4 @@
-"""Counts all clients for the dashboard; the counts of a site with very many are kept."""
+"""Owns comments on clients, and counts all clients for the dashboard; of a site with very many the counts are kept."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ from migration.runs.failures import SiteFailureCounts, count_failed_clients
 from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.phases import Phase
 
-# Counts all clients for the dashboard; the counts of a site with very many are kept.
-
+# The counts of all clients
 
 # With so many clients, counting takes longer than all the rest of the dashboard.
 KEPT_FROM_CLIENTS = 20_000
@@ -35,13 +34,11 @@ KEPT_FROM_CLIENTS = 20_000
 KEPT_FOR = timedelta(minutes=3)
 # Cutovers are counted day by day for so long, today included.
 CUTOVER_DAYS = 30
-# The workers push every minute, so a client that waits for longer is stuck.
-PUSH_IS_LATE_AFTER = timedelta(minutes=2)
 
 
 def late_push_threshold() -> datetime:
-    """Return the time before which a pending write is late."""
-    return timezone.now() - PUSH_IS_LATE_AFTER
+    """Return the time before which a pending write is late: the workers push every minute."""
+    return timezone.now() - timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
@@ -78,10 +75,18 @@ class SiteCounts:
     def count_now(cls) -> Self:
         """Count all clients anew, in five queries, and return the counts; stores nothing."""
         at = timezone.now()
-        rows, pushes, (usage, *of_values) = _count_rows(), _count_pushes(), _count_usage()
-        to_rotate, clients_to_rotate = of_values
-        cutovers, failures = _count_cutovers(), count_failed_clients()
-        return cls(at, rows, pushes, usage, cutovers, to_rotate, clients_to_rotate, failures)
+        rows, pushes = _count_rows(), _count_pushes()
+        usage, to_rotate, clients_to_rotate = _count_usage()
+        return cls(
+            at=at,
+            rows=rows,
+            pushes=pushes,
+            usage=usage,
+            cutovers=_count_cutovers(),
+            to_rotate=to_rotate,
+            clients_to_rotate=clients_to_rotate,
+            failures=count_failed_clients(),
+        )
 
     @property
     def clients(self) -> int:
@@ -212,8 +217,7 @@ def _count_cutovers() -> dict[date, int]:
     return {row["day"]: row["number"] for row in counted}
 
 
-# Owns what people write about a client for their colleagues. Everybody who may see the client reads it.
-
+# What people write about a client for their colleagues. Everybody who may see the client reads it.
 
 # Who looks after clients says so, and what colleagues should know.
 COMMENT_PERMISSION = OWN_PERMISSION

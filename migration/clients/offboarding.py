@@ -1,4 +1,4 @@
-"""Takes a client out: what it leaves behind, in which order it goes, and its page."""
+"""Takes a client out and brings it back: what keeps it, what it leaves behind, in which order it goes, and its page."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ from enum import StrEnum
 from itertools import pairwise
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.models import User
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import connection, transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from unfold.widgets import BASE_INPUT_CLASSES
 
 from credentials.legacy import LegacyTableError, count_legacy_rows
+from credentials.localization import localize
 from credentials.models import Client, ClientRevision, Credential, save_columns
 from credentials.nova_columns import NovaSchemaError
 from credentials.pointers import list_all_rows, list_rows_in_clear, replace_secrets_by_pointers
 from migration.campaigns.members import count_in_campaigns
 from migration.campaigns.models import Campaign, WaveClient
-from migration.clients.history import CLIENT_ACTIVATED, CLIENT_DEACTIVATED
-from migration.core.audit import AuditCode, AuditEvent, require_reason
+from migration.core.audit import AuditCode, AuditEvent, ReasonError, require_reason
 from migration.core.audit_export import MOVED_TO_LEAVE
 from migration.core.aws_store import (
     AwsCopy,
@@ -33,9 +38,16 @@ from migration.core.aws_store import (
     secrets_manager,
 )
 from migration.core.aws_writes import find_write_refusal
-from migration.core.clients import ClientMigration, Offboarding, OffboardingState, ReadCount
+from migration.core.clients import (
+    RECOVERY_DAYS,
+    ClientMigration,
+    Offboarding,
+    OffboardingState,
+    ReadCount,
+)
 from migration.core.groups import ClientGroup
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks
+from migration.core.pages import ClientView, get_signed_in_user, get_typed_reason
 from migration.core.secrets import OtherSecretsState, Secret
 from migration.core.sentences import IS_OFFBOARDED
 from migration.core.snapshots import (
@@ -56,6 +68,7 @@ from migration.pushes.rows_from_aws import STORE_ERRORS, hold_rows
 from migration.pushes.secret_writer import SecretOwners, load_owners
 from migration.runs.items import PUSHED, RunItem
 from migration.runs.models import Run
+from migration.secrets.copy_pages import SEARCH_PERMISSION
 from migration.secrets.deletions import name_removed_replicas, schedule_with_replicas
 from migration.secrets.models import FoundCopy, SearchedClient
 from nova_credentials.aws.answers import SecretDescription
@@ -65,12 +78,10 @@ from nova_credentials.document import Layout
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 
-# Says what keeps a client from being offboarded now. Asks the database alone.
-
+# What keeps a client from being offboarded now. Asks the database alone.
 
 # A client that NOVA read since then may still be needed.
 RECENT_DAYS = 7
-
 
 OFFBOARDING_ACTIVE = Sentence(
     "offboarding_active",
@@ -123,14 +134,6 @@ def _find_users(snapshot: ClientSnapshot, *, acknowledged: bool) -> Iterator[Mes
         yield OFFBOARDING_LAYOUT()
 
 
-def _find_values(snapshot: ClientSnapshot) -> Iterator[Message]:
-    """Yield what keeps the rows from holding pointers alone."""
-    if snapshot.phase == Phase.PURGED:
-        yield from _find_values_after_purge(snapshot)
-    elif needs_purge(snapshot):
-        yield from _find_purge_objections(snapshot)
-
-
 def find_recent_counted_read(client_id: int) -> datetime | None:
     """Return when NOVA's reader last read the client in a phase that reads AWS, if within the last RECENT_DAYS."""
     since = timezone.now() - timedelta(days=RECENT_DAYS)
@@ -151,35 +154,34 @@ OFFBOARDING_ROWS = Sentence(
     " purge it again.",
     glue=", ",
 )
-
-
-def _find_values_after_purge(snapshot: ClientSnapshot) -> Iterator[Message]:
-    plain = list_rows_in_clear(read_client_with_rows(snapshot.client_id))
-    if plain:
-        yield OFFBOARDING_ROWS(rows=tuple(row.make_row_name_message() for row in plain))
-
-
 OFFBOARDING_APPROVAL = Sentence(
     "offboarding_approval",
     "Its rows hold values, and a purge needs somebody else's approval here. Purge the client first, then offboard it.",
 )
 
 
-def _find_purge_objections(snapshot: ClientSnapshot) -> Iterator[Message]:
-    """Yield what a purge can't do without: an approval where one is wanted, a document, writes that are counted."""
-    if settings.NOVA_REQUIRE_APPROVAL:
-        yield OFFBOARDING_APPROVAL()
-    if snapshot.problem:
-        yield snapshot.problem
-    facts = GateFacts([snapshot.client_id])
-    if facts.counting_problem:
-        yield facts.counting_problem
-    yield from (each.text for each in facts.nova_tables.list_gate_verdicts() if not each.passed)
+def _find_values(snapshot: ClientSnapshot) -> Iterator[Message]:
+    """Yield what keeps the rows from holding pointers alone.
+
+    A purge can't do without an approval where one is wanted, a document, and writes that are counted.
+    """
+    if snapshot.phase == Phase.PURGED:
+        plain = list_rows_in_clear(read_client_with_rows(snapshot.client_id))
+        if plain:
+            yield OFFBOARDING_ROWS(rows=tuple(row.make_row_name_message() for row in plain))
+    elif needs_purge(snapshot):
+        if settings.NOVA_REQUIRE_APPROVAL:
+            yield OFFBOARDING_APPROVAL()
+        if snapshot.problem:
+            yield snapshot.problem
+        facts = GateFacts([snapshot.client_id])
+        if facts.counting_problem:
+            yield facts.counting_problem
+        yield from (each.text for each in facts.nova_tables.list_gate_verdicts() if not each.passed)
 
 
-# Finds out what is left of a client, and where: rows, secrets, copies, the legacy table, and who still counts on it.
-#
-# Asks AWS and reads the legacy table; holds no value. What it can't find out it names, and never calls nothing.
+# What is left of a client, and where: rows, secrets, copies, the legacy table, and who still counts on it. Asks AWS and
+# reads the legacy table; holds no value. What it can't find out it names, and never calls nothing.
 
 
 class RowContent(StrEnum):
@@ -262,7 +264,12 @@ def find_leftovers(*, client_id: int) -> Leftovers:
     in_clear = list_rows_in_clear(client)
     # The client itself has secret values only in columns of NOVA's that are mapped.
     rows = [r for r in list_all_rows(client) if isinstance(r, Credential) or r in in_clear]
-    legacy_rows, legacy_problem = _count_legacy(snapshot.slug)
+    legacy_rows: int | None = None
+    legacy_problem: Message | None = None
+    try:
+        legacy_rows = count_legacy_rows(snapshot.slug)
+    except LegacyTableError as error:
+        legacy_problem = error.message
     read = ReadCount.objects.filter(pk=client_id).first()
     return Leftovers(
         slug=snapshot.slug,
@@ -322,19 +329,10 @@ def _find_copies(client_id: int) -> CopiesLeft:
     return CopiesLeft(newest.searched_at, newest.search_id, tuple(found), newest.not_looked_at)
 
 
-def _count_legacy(slug: str) -> tuple[int | None, Message | None]:
-    try:
-        return count_legacy_rows(slug), None
-    except LegacyTableError as error:
-        return None, error.message
-
-
-# Offboards a client, and brings it back. Its values are only in AWS meanwhile, where their deletion is scheduled.
-#
-# Whatever is done is done in this order, so that no value is lost and no reader gets a wrong one: AWS holds the
-# rows' values and was read back, then pointers replace them, then the deletions are scheduled. On the way back the
-# secrets are taken back from their deletion first. Killed anywhere, either can be done again, or the other one
-# instead.
+# The way out, and the way back. Its values are only in AWS meanwhile, where their deletion is scheduled. Whatever is
+# done is done in this order, so that no value is lost and no reader gets a wrong one: AWS holds the rows' values and
+# was read back, then pointers replace them, then the deletions are scheduled. On the way back the secrets are taken
+# back from their deletion first. Killed anywhere, either can be done again, or the other one instead.
 
 LOCK_WAIT_SECONDS = 5.0
 LINE = tuple(Phase)
@@ -466,8 +464,7 @@ def _refuse(snapshot: ClientSnapshot, *reasons: Message) -> OffboardingError:
     return OffboardingError(OFFBOARDING_REFUSED(slug=snapshot.slug, reasons=reasons))
 
 
-# The way out
-
+# Steps of the way out
 
 OFFBOARDING_BEGUN = Sentence(
     "offboarding_begun", "Began to offboard the client. It was in %(phase)s."
@@ -636,8 +633,7 @@ def _schedule_one(sm: SecretsManager, there: SecretDescription, leaving: Offboar
     return schedule_with_replicas(sm, there)
 
 
-# The way back
-
+# Steps of the way back
 
 COMING_BACK = Sentence("coming_back", "Began to bring the client back.")
 VALUES_ARE_GONE = Sentence(
@@ -681,6 +677,10 @@ def _return_to_phase(leaving: Offboarding, *, reason: str, by: User | None) -> N
         move(client_id=client_id, new=LINE[there - 1], by=by, reason=reason, note=note)
 
 
+CLIENT_ACTIVATED = Sentence("client_activated", "Activated the client.")
+CLIENT_DEACTIVATED = Sentence("client_deactivated", "Deactivated the client.")
+
+
 def _store_activity(now: ClientSnapshot, *, active: bool, by: User | None) -> None:
     client = Client.objects.get(pk=now.client_id)
     if bool(client.is_active) == active:
@@ -696,9 +696,8 @@ def _store_activity(now: ClientSnapshot, *, active: bool, by: User | None) -> No
     )
 
 
-# Finishes offboardings whose process was killed or hindered: their rows hold pointers, and secrets may be left.
-#
-# A client that comes back is left to people: they may also offboard it again.
+# What workers do: they finish offboardings whose process was killed or hindered, as their rows hold pointers, and
+# secrets may be left. A client that comes back is left to people: they may also offboard it again.
 
 logger = logging.getLogger(__name__)
 
@@ -737,3 +736,88 @@ def resume_offboarding(*, client_id: int) -> Message | None:
             refused = OFFBOARDING_REFUSED(slug=leaving.slug, reasons=tuple(reasons))
             raise OffboardingError(refused)
         return schedule_offboarding_deletions(leaving, by=leaving.by)
+
+
+# The page of what is left of a client, by which it is deactivated, offboarded and brought back
+
+# Who may say in the form that a client is inactive; and who may take the values out of the rows.
+ACTIVITY_PERMISSION = "credentials.change_client"
+OFFBOARD_PERMISSION = "migration.purge_client"
+LEAVING_PERMISSIONS = (ACTIVITY_PERMISSION, OFFBOARD_PERMISSION)
+NEEDED = {
+    **dict.fromkeys(("deactivate", "activate"), ACTIVITY_PERMISSION),
+    **dict.fromkeys(("offboard", "back"), OFFBOARD_PERMISSION),
+}
+
+
+class LeavingView(ClientView):
+    """Shows what is left where, for everybody who may see the client; does what a button says."""
+
+    template_name = "admin/migration/leaving.html"
+
+    @property
+    def title(self) -> str:
+        return _("What is left of %(client)s") % {"client": self.client.name}
+
+    def get_permission_denied_message(self) -> str:
+        return NEEDED.get(self.request.POST.get("act", ""), OFFBOARD_PERMISSION)
+
+    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        may = request.user.has_perm
+        left = find_leftovers(client_id=self.client.pk)
+        first = left.leaving.first_deletion if left.leaving else None
+        context = self.get_context_data(
+            left=left,
+            first_deletion=first,
+            is_over=first is not None and first <= timezone.now(),
+            recent_days=RECENT_DAYS,
+            recovery_days=RECOVERY_DAYS,
+            may_set_activity=may(ACTIVITY_PERMISSION),
+            may_offboard=may(OFFBOARD_PERMISSION),
+            may_view_copies=may("migration.view_copysearch"),
+            may_search=may(SEARCH_PERMISSION) and left.leaving is None,
+            may_view_campaigns=may("migration.view_campaign"),
+            input_classes=" ".join(BASE_INPUT_CLASSES),
+        )
+        return self.render_to_response(context)
+
+    def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        act = request.POST.get("act", "")
+        if act not in NEEDED:
+            # Whoever may do neither learns nothing of which acts there are.
+            if not any(map(request.user.has_perm, NEEDED.values())):
+                raise PermissionDenied(OFFBOARD_PERMISSION)
+            raise BadRequest("The form names no act")
+        if not request.user.has_perm(NEEDED[act]):
+            raise PermissionDenied(NEEDED[act])
+        try:
+            self._perform(act, get_signed_in_user(request))
+        except (OffboardingError, ReasonError) as refusal:
+            messages.error(request, localize(refusal.message))
+        return HttpResponseRedirect(request.get_full_path())
+
+    def _perform(self, act: str, user: User) -> None:
+        request, client_id = self.request, self.client.pk
+        if act in ("activate", "deactivate"):
+            set_activity(client_id=client_id, active=act == "activate", by=user)
+            done = (
+                _("The client is active: NOVA reads it.")
+                if act == "activate"
+                else _("The client is inactive: NOVA does not read it any more.")
+            )
+            messages.success(request, done)
+            return
+        reason = get_typed_reason(request)
+        if request.POST.get("slug") != self.client.slug or not reason:
+            text = _("Nothing was done: type the slug, %(slug)s, and give a reason or a ticket.")
+            messages.error(request, text % {"slug": self.client.slug})
+            return
+        if act == "back":
+            done = localize(bring_back_as_inactive(client_id=client_id, reason=reason, by=user))
+        else:
+            acknowledged = request.POST.get("acknowledged") == "1"
+            result = offboard_client(
+                client_id=client_id, reason=reason, by=user, acknowledged=acknowledged
+            )
+            done = _("The client is offboarded. %(result)s") % {"result": localize(result)}
+        messages.success(request, done)

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from migration.moves.bulk_pages import BulkAction
 
-
 # Of the select, beside the names of users.
 NOBODY = "-"
 OWNERS = "admin:credentials_client_owners"
@@ -65,7 +64,11 @@ class SetOwnersView(AdminView):
         if not name:
             messages.error(request, _("Nothing was changed: choose who looks after them."))
             return self.show_page(ids)
-        owner = self.get_owner_or_404(name)
+        owner: User | None = None
+        if name != NOBODY:
+            owner = list_possible_owners().filter(username=name).first()
+            if owner is None:
+                raise Http404
         changed = ClientOwner.objects.set_owner(
             all_clients().with_ids(ids), owner, by=get_signed_in_user(request)
         )
@@ -79,15 +82,6 @@ class SetOwnersView(AdminView):
             numbers = map(read_number, read_raw_form_text(self.request, "clients").split())
             chosen = all_clients().with_ids([pk for pk in numbers if pk is not None])
         return sorted(chosen.order_by().values_list("pk", flat=True))
-
-    def get_owner_or_404(self, name: str) -> User | None:
-        """Return the user who was chosen, None for nobody; raise Http404 for one who can own no client."""
-        if name == NOBODY:
-            return None
-        owner = list_possible_owners().filter(username=name).first()
-        if owner is None:
-            raise Http404
-        return owner
 
     def report_change(self, owner: User | None, number: int) -> None:
         if not number:

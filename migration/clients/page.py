@@ -1,24 +1,17 @@
-"""A client's page: its tabs, what AWS holds, and what renews itself."""
+"""A client's page: the header of every tab, the next step with its checks, and who read its secrets."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 
 from django.conf import settings
-from django.contrib import messages
-from django.contrib.auth.models import User
-from django.core.exceptions import BadRequest, PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.translation import gettext as _
-from unfold.widgets import BASE_INPUT_CLASSES
 
-from credentials.localization import localize
-from credentials.models import Client
 from credentials.secret_names import find_name_problem, find_name_warning
 from migration.campaigns.pages import describe_campaigns_of_clients
 from migration.clients.comments import get_comments_context
@@ -27,20 +20,11 @@ from migration.clients.groups import get_members_url
 from migration.clients.history import load_history
 from migration.clients.list import may_export_cutover
 from migration.clients.models import ClientComment
-from migration.clients.offboarding import (
-    RECENT_DAYS,
-    OffboardingError,
-    bring_back_as_inactive,
-    find_leftovers,
-    offboard_client,
-    set_activity,
-)
+from migration.clients.offboarding import LEAVING_PERMISSIONS
 from migration.clients.status import has_push_pending
-from migration.core.audit import ReasonError
 from migration.core.audit_export import find_cutover
 from migration.core.aws_store import CALLER, client_secret_names, secret_names
 from migration.core.clients import (
-    RECOVERY_DAYS,
     ClientMigration,
     Offboarding,
     PhaseChoices,
@@ -53,8 +37,6 @@ from migration.core.pages import (
     ClientRow,
     ClientTab,
     ClientView,
-    get_signed_in_user,
-    get_typed_reason,
     read_number,
     read_tab,
 )
@@ -77,7 +59,6 @@ from migration.nova.readers import ADOPTION_STEPS
 from migration.pushes.pages import get_undo_context
 from migration.runs.items import RunItem
 from migration.runs.models import Run
-from migration.secrets.copy_pages import SEARCH_PERMISSION
 from migration.secrets.pages import LAYOUT_PERMISSION, get_console_url
 from nova_credentials import document as documents
 from nova_credentials.comparison import list_paths
@@ -86,235 +67,6 @@ from nova_credentials.document import Document, DocumentError, name_problem
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
 from nova_credentials.reader.from_aws import CALLER as READER
-
-# Makes the queries by which CloudTrail tells who read a client's secrets, and lists what the site knows itself.
-#
-# Asks AWS nothing: the site has no right to read CloudTrail, and needs none.
-
-MOST_REVEALS = 20
-SUFFIX_LENGTH = len("-a1B2c3")
-# Each of them is on record by itself where many are read in one call.
-READ = "GetSecretValue"
-# The site's calls and NOVA's; whatever else reads is somebody whom this site doesn't know.
-KNOWN_CALLERS = (CALLER, READER)
-
-
-@dataclass(frozen=True)
-class AwsReadQueries:
-    """The CloudTrail queries for reads of one client's secrets, and the reads that the site itself recorded."""
-
-    names: list[str]
-    command: str
-    sql: str
-    reveals: list[Reveal]
-    reads: int
-    last_read_at: datetime | None
-
-
-def load_aws_read_queries(client: Client) -> AwsReadQueries | None:
-    """Return the CloudTrail queries and recorded reads; None if the slug can't be in a secret's name."""
-    own = ClientMigration.objects.filter(pk=client.pk).first() or ClientMigration()
-    secret_slug, prefix = own.secret_slug or client.slug, settings.NOVA_SECRET_PREFIX
-    if name_problem(secret_slug, prefix=prefix, layout=find_layout(own.layout)):
-        return None
-    names = list(secret_names(secret_slug, own.layout).values())
-    known = Secret.objects.filter(client_id=client.pk).order_by("name")
-    arns = dict(known.values_list("name", "arn"))
-    names = sorted({*names, *arns})
-    counted = ReadCount.objects.filter(client_id=client.pk).first()
-    return AwsReadQueries(
-        names=names,
-        command=make_command(names),
-        sql=make_sql(names, list(arns.values())),
-        reveals=list(Reveal.objects.filter(client_id=client.pk)[:MOST_REVEALS]),
-        reads=counted.reads if counted else 0,
-        last_read_at=counted.last_read_at if counted else None,
-    )
-
-
-def make_command(names: list[str]) -> str:
-    """Return the command that asks the history that every account keeps for 90 days."""
-    named = " || ".join(f"contains(CloudTrailEvent, '{name}')" for name in names)
-    wanted = f"Events[?{named}].[EventTime, Username, CloudTrailEvent]"
-    return (
-        f"aws cloudtrail lookup-events --region {settings.AWS_REGION}"
-        f" --lookup-attributes AttributeKey=EventName,AttributeValue={READ}"
-        f" --query {shlex.quote(wanted)} --output json"
-    )
-
-
-def make_sql(names: list[str], arns: list[str]) -> str:
-    """Return the query for CloudTrail Lake: every read by name or ARN, newest first."""
-    # A call may name a secret by its name, its whole ARN, or the ARN without AWS's suffix.
-    asked = sorted({*names, *arns, *(arn[:-SUFFIX_LENGTH] for arn in arns)})
-    listed = ",\n    ".join(f"'{each}'" for each in asked)
-    return (
-        "SELECT eventTime, userIdentity.arn, userAgent, sourceIPAddress, errorCode\n"
-        "FROM EVENT_DATA_STORE_ID\n"
-        "WHERE eventSource = 'secretsmanager.amazonaws.com'\n"
-        f"  AND eventName = '{READ}'\n"
-        f"  AND element_at(requestParameters, 'secretId') IN (\n    {listed})\n"
-        "ORDER BY eventTime DESC"
-    )
-
-
-def make_sql_of_strangers() -> str:
-    """Return the query for the reads of all clients by whoever is neither this site nor NOVA's reader."""
-    known = "\n".join(f"  AND userAgent NOT LIKE '% {caller}%'" for caller in KNOWN_CALLERS)
-    return (
-        "SELECT eventTime, eventName, userIdentity.arn, userAgent, sourceIPAddress,\n"
-        "    element_at(requestParameters, 'secretId') AS secret\n"
-        "FROM EVENT_DATA_STORE_ID\n"
-        "WHERE eventSource = 'secretsmanager.amazonaws.com'\n"
-        f"  AND eventName = '{READ}'\n"
-        f"  AND element_at(requestParameters, 'secretId') LIKE '%{settings.NOVA_SECRET_PREFIX}/%'\n"
-        f"{known}\n"
-        "ORDER BY eventTime DESC"
-    )
-
-
-# The page that says who read a client's secrets: CloudTrail's queries, beside what this site has on record.
-
-
-class AwsReadQueriesView(ClientView):
-    """Shows queries to copy; everybody who sees the client may. Asks AWS nothing."""
-
-    template_name = "admin/migration/aws_reads.html"
-
-    @property
-    def title(self) -> str:
-        return _("Who read the secrets of %(name)s") % {"name": self.client.name}
-
-    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
-        return self.render_to_response(
-            self.get_context_data(
-                client=self.client,
-                found=load_aws_read_queries(self.client),
-                strangers=make_sql_of_strangers(),
-                callers=KNOWN_CALLERS,
-                may_see_audit=request.user.has_perm("migration.view_auditevent"),
-            )
-        )
-
-
-# The line that says which run has a client. An open page asks for it again until the run is done with the client.
-
-
-class LiveClientView(ClientView):
-    """The line for a page that is open; once no run has the client, it has the page show what came of it."""
-
-    template_name = "admin/migration/client_live.html"
-    renews_session = False  # an open page asks by itself
-
-    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
-        context = get_live_context(request, client_id)
-        return self.render_to_response(context | {"is_over": context["open_item"] is None})
-
-
-def get_live_context(request: HttpRequest, client_id: int) -> dict[str, object]:
-    """Return what the live line of the client's page shows.
-
-    `open_item`: the newest that workers have to do with this client, but for the sweep; None where there is none.
-    """
-    items = RunItem.objects.open().filter(client_id=client_id, run__finished_at=None)
-    # The sweep takes every client, four times an hour.
-    others = items.exclude(run__kind=Run.Kind.COMPARE, run__by_name="")
-    others = others.exclude(run__state__in=(Run.State.REQUESTED, Run.State.STOPPED))
-    return {
-        "client_id": client_id,
-        "open_item": others.select_related("run").order_by("-pk").first(),
-        "tab": read_tab(request).value,
-        "may_view_runs": request.user.has_perm("migration.view_run"),
-    }
-
-
-# The page of what is left of a client, by which it is deactivated, offboarded and brought back.
-
-
-# Who may say in the form that a client is inactive; and who may take the values out of the rows.
-ACTIVITY_PERMISSION = "credentials.change_client"
-OFFBOARD_PERMISSION = "migration.purge_client"
-LEAVING_PERMISSIONS = (ACTIVITY_PERMISSION, OFFBOARD_PERMISSION)
-NEEDED = {
-    **dict.fromkeys(("deactivate", "activate"), ACTIVITY_PERMISSION),
-    **dict.fromkeys(("offboard", "back"), OFFBOARD_PERMISSION),
-}
-
-
-class LeavingView(ClientView):
-    """Shows what is left where, for everybody who may see the client; does what a button says."""
-
-    template_name = "admin/migration/leaving.html"
-
-    @property
-    def title(self) -> str:
-        return _("What is left of %(client)s") % {"client": self.client.name}
-
-    def get_permission_denied_message(self) -> str:
-        return NEEDED.get(self.request.POST.get("act", ""), OFFBOARD_PERMISSION)
-
-    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
-        may = request.user.has_perm
-        left = find_leftovers(client_id=self.client.pk)
-        first = left.leaving.first_deletion if left.leaving else None
-        context = self.get_context_data(
-            left=left,
-            first_deletion=first,
-            is_over=first is not None and first <= timezone.now(),
-            recent_days=RECENT_DAYS,
-            recovery_days=RECOVERY_DAYS,
-            may_set_activity=may(ACTIVITY_PERMISSION),
-            may_offboard=may(OFFBOARD_PERMISSION),
-            may_view_copies=may("migration.view_copysearch"),
-            may_search=may(SEARCH_PERMISSION) and left.leaving is None,
-            may_view_campaigns=may("migration.view_campaign"),
-            input_classes=" ".join(BASE_INPUT_CLASSES),
-        )
-        return self.render_to_response(context)
-
-    def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
-        act = request.POST.get("act", "")
-        if act not in NEEDED:
-            # Whoever may do neither learns nothing of which acts there are.
-            if not any(map(request.user.has_perm, NEEDED.values())):
-                raise PermissionDenied(OFFBOARD_PERMISSION)
-            raise BadRequest("The form names no act")
-        if not request.user.has_perm(NEEDED[act]):
-            raise PermissionDenied(NEEDED[act])
-        try:
-            self._perform(act, get_signed_in_user(request))
-        except (OffboardingError, ReasonError) as refusal:
-            messages.error(request, localize(refusal.message))
-        return HttpResponseRedirect(request.get_full_path())
-
-    def _perform(self, act: str, user: User) -> None:
-        request, client_id = self.request, self.client.pk
-        if act in ("activate", "deactivate"):
-            set_activity(client_id=client_id, active=act == "activate", by=user)
-            done = (
-                _("The client is active: NOVA reads it.")
-                if act == "activate"
-                else _("The client is inactive: NOVA does not read it any more.")
-            )
-            messages.success(request, done)
-            return
-        reason = get_typed_reason(request)
-        if request.POST.get("slug") != self.client.slug or not reason:
-            text = _("Nothing was done: type the slug, %(slug)s, and give a reason or a ticket.")
-            messages.error(request, text % {"slug": self.client.slug})
-            return
-        if act == "back":
-            done = localize(bring_back_as_inactive(client_id=client_id, reason=reason, by=user))
-        else:
-            acknowledged = request.POST.get("acknowledged") == "1"
-            result = offboard_client(
-                client_id=client_id, reason=reason, by=user, acknowledged=acknowledged
-            )
-            done = _("The client is offboarded. %(result)s") % {"result": localize(result)}
-        messages.success(request, done)
-
-
-# Collects what a client's page shows: the header of every tab, the next step with its checks, the history.
 
 
 @dataclass(frozen=True)
@@ -355,7 +107,23 @@ def get_client_context(
     """Return the context of the client's page: its header, and what the tab shows except for moves and forms."""
     context = {
         "tabs": list(list_tabs(request, client.pk, tab)),
-        "overview": _make_header(request, client),
+        # What every tab says of the client
+        "overview": {
+            "leaving": Offboarding.objects.filter(pk=client.pk).first(),
+            "may_end": any(map(request.user.has_perm, LEAVING_PERMISSIONS)),
+            "phase": client.phase,
+            "phase_since": client.phase_since,
+            "description": describe_phase(Phase(client.phase)),
+            "comments": ClientComment.objects.filter(client_id=client.pk).count(),
+            "groups": [
+                (group, get_members_url(group.pk))
+                for group in ClientGroup.objects.filter(members__client=client.pk)
+            ],
+            "push_pending": has_push_pending(client),
+            "newest_status": client.newest_status,
+            "newest_compared_at": client.newest_compared_at,
+            "differs": client.newest_status not in (None, Comparison.Status.MATCH),
+        },
         "names_itself": True,
         "campaign_notes": describe_campaigns_of_clients(request, [client.pk]),
         **get_live_context(request, client.pk),
@@ -370,37 +138,29 @@ def get_client_context(
     return context | (add_tab(request, client) if add_tab else {})
 
 
-def _make_header(request: HttpRequest, client: ClientRow) -> dict[str, object]:
-    """Return what every tab says of the client."""
-    return {
-        "leaving": Offboarding.objects.filter(pk=client.pk).first(),
-        "may_end": any(map(request.user.has_perm, LEAVING_PERMISSIONS)),
-        "phase": client.phase,
-        "phase_since": client.phase_since,
-        "description": describe_phase(Phase(client.phase)),
-        "comments": ClientComment.objects.filter(client_id=client.pk).count(),
-        "groups": [
-            (group, get_members_url(group.pk))
-            for group in ClientGroup.objects.filter(members__client=client.pk)
-        ],
-        "push_pending": has_push_pending(client),
-        "newest_status": client.newest_status,
-        "newest_compared_at": client.newest_compared_at,
-        "differs": client.newest_status not in (None, Comparison.Status.MATCH),
-    }
-
-
 def _get_overview_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
     """Return the phases, the next step with its checks, and the comments."""
     is_read = ReaderProcess.objects.was_ever_seen()
     next_step = _describe_next_step(request, client)
     if not is_read and "checks" in next_step:
         next_step["title"] = _("After that: %(phase)s") % {"phase": next_step["phase"]}
+    # The five phases, each with its place before or after the client's own
+    line = list(Phase)
+    here = line.index(Phase(client.phase))
+    steps = [
+        {
+            "number": number + 1,
+            "label": PhaseChoices(step).label,
+            "description": describe_phase(step),
+            "state": "here" if number == here else "done" if number < here else "ahead",
+        }
+        for number, step in enumerate(line)
+    ]
     return {
         "adoption_steps": () if is_read else ADOPTION_STEPS,
         "may_view_readers": request.user.has_perm("migration.view_readerprocess"),
         **get_comments_context(request, client.pk),
-        "steps": list(_list_steps(Phase(client.phase))),
+        "steps": steps,
         "next_step": next_step,
     }
 
@@ -442,19 +202,6 @@ def _get_history_context(request: HttpRequest, client: ClientRow) -> dict[str, o
     }
 
 
-def _list_steps(phase: Phase) -> Iterator[dict[str, object]]:
-    """Yield the five phases, each with its place before or after the client's own."""
-    line = list(Phase)
-    for number, step in enumerate(line):
-        is_done = number < line.index(phase)
-        yield {
-            "number": number + 1,
-            "label": PhaseChoices(step).label,
-            "description": describe_phase(step),
-            "state": "here" if step == phase else "done" if is_done else "ahead",
-        }
-
-
 def _describe_next_step(request: HttpRequest, client: ClientRow) -> dict[str, object]:
     """Return the move to the next phase and those of its checks that need the database alone."""
     phase = Phase(client.phase)
@@ -464,10 +211,7 @@ def _describe_next_step(request: HttpRequest, client: ClientRow) -> dict[str, ob
     pending = has_push_pending(client)
     checks = list(database_checks(ClientToCheck(client.pk, pending), new))
     if phase == Phase.POSTGRES or pending:
-        of_push = [
-            *_check_document(client, *_build_document(client)),
-            *_check_last_push(client.pk),
-        ]
+        of_push = list(_check_push(client))
         # Of a push after the first, only what it will be refused for.
         checks = [each for each in of_push if phase == Phase.POSTGRES or not each.passed] + checks
     possible_at = find_end_of_purge_wait(client.phase_since) if new == Phase.PURGED else None
@@ -502,7 +246,6 @@ def _build_document(client: ClientRow) -> tuple[Document | None, Message | None]
         return None, error.message
 
 
-# What a first push wants
 NAME_NOT_ALLOWED = Sentence(
     "name_not_allowed", "The secret's name is not valid, change the slug: %(why)s."
 )
@@ -511,15 +254,20 @@ HAS_LOGINS = Sentence("has_logins", "It has %(n)s logins.", one="It has %(n)s lo
 NOT_TOO_LARGE = Sentence("not_too_large", "The credentials fit into a secret.")
 
 
-def _check_document(
-    client: ClientRow, document: Document | None, problem: Message | None
-) -> Iterator[Check]:
-    """Yield the checks of a push: name, logins and size of the secret."""
-    slug, prefix, layout = (
-        client.secret_slug,
-        settings.NOVA_SECRET_PREFIX,
-        find_layout(client.layout),
-    )
+def _check_push(client: ClientRow) -> Iterator[Check]:
+    """Yield the checks of a push: name, logins and size of the secret, and what the newest one met."""
+    yield from _check_document(client)
+    # A secret of somebody else: until it is adopted, the next push will meet it too.
+    failed = RunItem.objects.filter(client_id=client.pk).needing_attention().first()
+    if failed and failed.message and NOT_OURS.key in failed.message.codes:
+        yield Check(NOT_OURS.key, False, failed.message, CheckFix.ADOPT)
+
+
+def _check_document(client: ClientRow) -> Iterator[Check]:
+    """Yield the checks of the secret: its name, its logins and its size."""
+    document, problem = _build_document(client)
+    slug, prefix = client.secret_slug, settings.NOVA_SECRET_PREFIX
+    layout = find_layout(client.layout)
     illegal = documents.name_problem(slug, prefix=prefix, layout=layout)
     name = NAME_NOT_ALLOWED(why=illegal) if illegal else NAME_ALLOWED()
     yield Check(CheckCode.NAME_NOT_ALLOWED, not illegal, name, CheckFix.SLUG)
@@ -535,13 +283,6 @@ def _check_document(
     yield Check(CheckCode.TOO_LARGE, not too_large, size, CheckFix.LOGINS)
 
 
-def _check_last_push(client_id: int) -> Iterator[Check]:
-    """Yield that the newest push met a secret of somebody else: until it is adopted, the next one will too."""
-    failed = RunItem.objects.filter(client_id=client_id).needing_attention().first()
-    if failed and failed.message and NOT_OURS.key in failed.message.codes:
-        yield Check(NOT_OURS.key, False, failed.message, CheckFix.ADOPT)
-
-
 def _list_same_fields(newest: Comparison | None, document: Document | None) -> list[str]:
     """Return the fields that the newest comparison found equal; none if it could not compare any."""
     compared = (Comparison.Status.MATCH, Comparison.Status.MISMATCH)
@@ -552,3 +293,125 @@ def _list_same_fields(newest: Comparison | None, document: Document | None) -> l
     return [
         path for path in list_paths(document) if path not in differ and not path.startswith(within)
     ]
+
+
+# The line that says which run has the client. An open page asks for it again until the run is done with the client.
+
+
+class LiveClientView(ClientView):
+    """The line for a page that is open; once no run has the client, it has the page show what came of it."""
+
+    template_name = "admin/migration/client_live.html"
+    renews_session = False  # an open page asks by itself
+
+    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        context = get_live_context(request, client_id)
+        return self.render_to_response(context | {"is_over": context["open_item"] is None})
+
+
+def get_live_context(request: HttpRequest, client_id: int) -> dict[str, object]:
+    """Return what the live line of the client's page shows.
+
+    `open_item`: the newest that workers have to do with this client, but for the sweep; None where there is none.
+    """
+    items = RunItem.objects.open().filter(client_id=client_id, run__finished_at=None)
+    # The sweep takes every client, four times an hour.
+    others = items.exclude(run__kind=Run.Kind.COMPARE, run__by_name="")
+    others = others.exclude(run__state__in=(Run.State.REQUESTED, Run.State.STOPPED))
+    return {
+        "client_id": client_id,
+        "open_item": others.select_related("run").order_by("-pk").first(),
+        "tab": read_tab(request).value,
+        "may_view_runs": request.user.has_perm("migration.view_run"),
+    }
+
+
+# Who read a client's secrets: the queries by which CloudTrail tells, beside what this site has on record. The site has
+# no right to read CloudTrail, and needs none.
+
+MOST_REVEALS = 20
+SUFFIX_LENGTH = len("-a1B2c3")
+# Each of them is on record by itself where many are read in one call.
+READ = "GetSecretValue"
+# The site's calls and NOVA's; whatever else reads is somebody whom this site doesn't know.
+KNOWN_CALLERS = (CALLER, READER)
+
+
+class AwsReadQueriesView(ClientView):
+    """Shows queries to copy, beside what this site has on record; everybody who sees the client may.
+
+    Of a client whose slug can't be in a secret's name there are none. Asks AWS nothing.
+    """
+
+    template_name = "admin/migration/aws_reads.html"
+
+    @property
+    def title(self) -> str:
+        return _("Who read the secrets of %(name)s") % {"name": self.client.name}
+
+    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        own = ClientMigration.objects.filter(pk=client_id).first() or ClientMigration()
+        secret_slug, prefix = own.secret_slug or self.client.slug, settings.NOVA_SECRET_PREFIX
+        found = None
+        if not name_problem(secret_slug, prefix=prefix, layout=find_layout(own.layout)):
+            known = Secret.objects.filter(client_id=client_id).order_by("name")
+            arns = dict(known.values_list("name", "arn"))
+            names = sorted({*secret_names(secret_slug, own.layout).values(), *arns})
+            counted = ReadCount.objects.filter(client_id=client_id).first()
+            found = {
+                "command": make_command(names),
+                "sql": make_sql(names, list(arns.values())),
+                "reveals": list(Reveal.objects.filter(client_id=client_id)[:MOST_REVEALS]),
+                "reads": counted.reads if counted else 0,
+                "last_read_at": counted.last_read_at if counted else None,
+            }
+        return self.render_to_response(
+            self.get_context_data(
+                client=self.client,
+                found=found,
+                strangers=make_sql_of_strangers(),
+                callers=KNOWN_CALLERS,
+                may_see_audit=request.user.has_perm("migration.view_auditevent"),
+            )
+        )
+
+
+def make_command(names: list[str]) -> str:
+    """Return the command that asks the history that every account keeps for 90 days."""
+    named = " || ".join(f"contains(CloudTrailEvent, '{name}')" for name in names)
+    wanted = f"Events[?{named}].[EventTime, Username, CloudTrailEvent]"
+    return (
+        f"aws cloudtrail lookup-events --region {settings.AWS_REGION}"
+        f" --lookup-attributes AttributeKey=EventName,AttributeValue={READ}"
+        f" --query {shlex.quote(wanted)} --output json"
+    )
+
+
+def make_sql(names: list[str], arns: list[str]) -> str:
+    """Return the query for CloudTrail Lake: every read by name or ARN, newest first."""
+    # A call may name a secret by its name, its whole ARN, or the ARN without AWS's suffix.
+    asked = sorted({*names, *arns, *(arn[:-SUFFIX_LENGTH] for arn in arns)})
+    listed = ",\n    ".join(f"'{each}'" for each in asked)
+    return (
+        "SELECT eventTime, userIdentity.arn, userAgent, sourceIPAddress, errorCode\n"
+        "FROM EVENT_DATA_STORE_ID\n"
+        "WHERE eventSource = 'secretsmanager.amazonaws.com'\n"
+        f"  AND eventName = '{READ}'\n"
+        f"  AND element_at(requestParameters, 'secretId') IN (\n    {listed})\n"
+        "ORDER BY eventTime DESC"
+    )
+
+
+def make_sql_of_strangers() -> str:
+    """Return the query for the reads of all clients by whoever is neither this site nor NOVA's reader."""
+    known = "\n".join(f"  AND userAgent NOT LIKE '% {caller}%'" for caller in KNOWN_CALLERS)
+    return (
+        "SELECT eventTime, eventName, userIdentity.arn, userAgent, sourceIPAddress,\n"
+        "    element_at(requestParameters, 'secretId') AS secret\n"
+        "FROM EVENT_DATA_STORE_ID\n"
+        "WHERE eventSource = 'secretsmanager.amazonaws.com'\n"
+        f"  AND eventName = '{READ}'\n"
+        f"  AND element_at(requestParameters, 'secretId') LIKE '%{settings.NOVA_SECRET_PREFIX}/%'\n"
+        f"{known}\n"
+        "ORDER BY eventTime DESC"
+    )

@@ -1,4 +1,4 @@
-"""Clients: their list with its filters and actions, and the addresses of a client's pages."""
+"""Clients: the page that adds one, their list with its search and actions, and the addresses of a client's pages."""
 
 from __future__ import annotations
 
@@ -41,13 +41,9 @@ from migration.clients.list import (
     annotate_columns,
     list_export_actions,
 )
+from migration.clients.offboarding import LeavingView
 from migration.clients.owners import SetOwnersView, SetOwnerView, list_owner_actions
-from migration.clients.page import (
-    AwsReadQueriesView,
-    LeavingView,
-    LiveClientView,
-    get_client_context,
-)
+from migration.clients.page import AwsReadQueriesView, LiveClientView, get_client_context
 from migration.clients.ready_moves import MoveReadyView
 from migration.core.clients import ClientPhaseQuerySet, all_clients, digest_selection
 from migration.core.pages import (
@@ -99,8 +95,6 @@ from migration.secrets.pages import (
 )
 from nova_credentials.phases import Phase
 
-# Onboarding with a run: the page that adds a client also offers to migrate it at once.
-
 
 class OnboardAndMigrateView(OnboardClientView):
     """The onboarding page with a test of each login and a checkbox that starts a run over the new client."""
@@ -127,16 +121,15 @@ class OnboardAndMigrateView(OnboardClientView):
             start_run(self.request, Run.Kind.MIGRATE, all_clients().filter(pk=client.pk))
 
 
-# Clients: their list with phase and newest comparison, its actions, and the page of one client.
-
-
 # To look for a text reads every client and login, and the list has several statements: so few are named in them by id.
 FEW_FOUND = 500
-
-
-# Actions of which nothing comes but a page, or a file.
+# Actions of which nothing comes but a page, or a file
 OPEN_A_PAGE = {
-    *("cut_over", "put_into_group", "take_out_of_group", "set_owner", "start_campaign"),
+    "cut_over",
+    "put_into_group",
+    "take_out_of_group",
+    "set_owner",
+    "start_campaign",
     "download",
 }
 
@@ -267,10 +260,7 @@ class ClientAdmin(ClientColumns, AdminWithOwnViews, CredentialsAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, object] | None = None
     ) -> HttpResponse:
-        more = {
-            "may_run": self.has_run_permission(request),
-            "may_import": may_import(request),
-        }
+        more = {"may_run": self.has_run_permission(request), "may_import": may_import(request)}
         return super().changelist_view(request, (extra_context or {}) | more)
 
     def get_readonly_fields(self, request: HttpRequest, obj: ClientRow | None = None) -> list[str]:

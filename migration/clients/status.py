@@ -36,29 +36,18 @@ def iterate_client_statuses(chosen: ClientPhaseQuerySet) -> Iterator[JsonObject]
 def _describe_clients(ids: list[int], runs: dict[int, JsonObject]) -> Iterator[JsonObject]:
     """Describe these in a fixed number of queries. `runs` are those that were described, to which it adds."""
     found = all_clients().filter(pk__in=ids).with_phase().with_layout().with_revision()
-    in_run = _find_open_runs(ids, runs)
-    newest = {row.client_id: row for row in Comparison.objects.newest().filter(client_id__in=ids)}
-    phases, counts = ClientMigration.objects.in_bulk(ids), ReadCount.objects.in_bulk(ids)
-    for client in found.order_by("slug"):
-        described = _describe_client(client, newest.get(client.pk), in_run.get(client.pk))
-        yield described | _describe_reads(phases.get(client.pk), counts.get(client.pk))
-
-
-def _find_open_runs(client_ids: list[int], runs: dict[int, JsonObject]) -> dict[int, JsonObject]:
-    """Return each client's newest unfinished run and the reason why it waits."""
-    items = RunItem.objects.open().filter(client_id__in=client_ids, run__finished_at=None)
+    # Each client's newest unfinished run, and the reason why that waits
+    items = RunItem.objects.open().filter(client_id__in=ids, run__finished_at=None)
     run_of = dict(items.order_by("run_id").values_list("client_id", "run_id"))
     for run in select_runs_for_progress().filter(pk__in=set(run_of.values()) - runs.keys()):
         reason = str(measure_progress(run).delay_reason or "")
         runs[run.pk] = {"run": run.pk, "state": run.state, "reason": reason}
-    return {pk: runs[run_id] for pk, run_id in run_of.items()}
-
-
-def has_push_pending(client: Any) -> bool:
-    """Say whether the client, annotated with phase and revisions, writes both stores and AWS lacks its newest rows."""
-    pushed = client.pushed_revision
-    behind = is_push_pending(revision=client.revision, pushed_revision=pushed)
-    return Phase(client.phase) in WRITES_BOTH and behind
+    newest = {row.client_id: row for row in Comparison.objects.newest().filter(client_id__in=ids)}
+    phases, counts = ClientMigration.objects.in_bulk(ids), ReadCount.objects.in_bulk(ids)
+    for client in found.order_by("slug"):
+        in_run = runs[run_of[client.pk]] if client.pk in run_of else None
+        described = _describe_client(client, newest.get(client.pk), in_run)
+        yield described | _describe_reads(phases.get(client.pk), counts.get(client.pk))
 
 
 def _describe_client(
@@ -105,3 +94,10 @@ def _describe_reads(
             "last_at": last.isoformat() if last and in_phase else None,
         },
     }
+
+
+def has_push_pending(client: Any) -> bool:
+    """Say whether the client, annotated with phase and revisions, writes both stores and AWS lacks its newest rows."""
+    pushed = client.pushed_revision
+    behind = is_push_pending(revision=client.revision, pushed_revision=pushed)
+    return Phase(client.phase) in WRITES_BOTH and behind

@@ -83,8 +83,8 @@ def test_the_queries_name_the_clients_secrets_and_the_readers_that_are_known(as_
 
     found = as_role("Viewer").get(reads_page(pk)).context["found"]
 
-    assert "contains(CloudTrailEvent, '\"'\"'nova/clients/idom'\"'\"')" in found.command
-    named = re.findall(r"'([^']+)'", found.sql.partition(" IN (")[2])
+    assert "contains(CloudTrailEvent, '\"'\"'nova/clients/idom'\"'\"')" in found["command"]
+    named = re.findall(r"'([^']+)'", found["sql"].partition(" IN (")[2])
     assert named == sorted(["nova/clients/idom", arn, arn[:-7]])
 
 
