@@ -431,22 +431,6 @@ class MostFrequentReason:
         return {"clients": self.clients, "of_all": self.of_all, **describe_message(self.example)}
 
 
-@dataclass(frozen=True)
-class LeftOutClients:
-    """Clients that the campaign went on without."""
-
-    number: int
-    clients: tuple[WaveClient, ...]  # some of them
-
-    @property
-    def not_named(self) -> int:
-        return self.number - len(self.clients)
-
-    def to_json(self) -> dict[str, object]:
-        """Return how many clients were left out, and the slugs of the first of them, for the JSON of commands."""
-        return {"number": self.number, "clients": [client.slug for client in self.clients]}
-
-
 def describe_message(message: Message | None) -> dict[str, object]:
     """Return the message for programs: its text in English, and the keys of its parts."""
     return {"message": str(message or ""), "codes": message.codes if message else []}
@@ -652,7 +636,12 @@ class CampaignSummary:
     waves: tuple[WaveSummary, ...]
     left: tuple[ClientsLeftByRun, ...]  # the newest run first
     frequent_reason: MostFrequentReason | None  # of a stopped one
-    left_out: LeftOutClients
+    left_out: int  # clients that it goes on without
+    left_out_named: tuple[WaveClient, ...]  # the first of them
+
+    @property
+    def left_out_not_named(self) -> int:
+        return self.left_out - len(self.left_out_named)
 
     @property
     def percent_of_waves_done(self) -> float:
@@ -692,7 +681,10 @@ class CampaignSummary:
             "waves_all": self.waves_all,
             "waves": [wave.to_json() for wave in self.waves],
             "left": [left.to_json() for left in self.left],
-            "left_out": self.left_out.to_json(),
+            "left_out": {
+                "number": self.left_out,
+                "clients": [client.slug for client in self.left_out_named],
+            },
         }
 
 
@@ -725,7 +717,8 @@ def summarize_campaign(
         waves=summaries,
         left=tuple(list_unmoved_clients(shown)),
         frequent_reason=find_frequent_reason(campaign) if stopped else None,
-        left_out=LeftOutClients(left_out, tuple(named)),
+        left_out=left_out,
+        left_out_named=tuple(named),
     )
 
 

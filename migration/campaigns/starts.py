@@ -158,34 +158,27 @@ def choose_clients(goal: Phase, *, only: Collection[int] | None = None) -> Chose
 # The clients of groups that a campaign could not move as things stand
 
 
-@dataclass(frozen=True)
-class BlockedClientCount:
-    """The number of a group's clients that a blocker keeps from their next phase until somebody removes it."""
-
-    group: ClientGroup
-    blocker: Blocker
-    number: int
-
-    @property
-    def list_query(self) -> str:
-        """Return the query of the client list that shows them."""
-        return urlencode({"group": self.group.pk, "next": self.blocker.value})
-
-
 def count_by_group_and_blocker(
     groups: Sequence[ClientGroup], before: Iterable[Phase]
-) -> list[BlockedClientCount]:
-    """Count, by group and blocker, clients in the phases `before` that need somebody, in one query."""
+) -> list[tuple[ClientGroup, Blocker, int, str]]:
+    """Count, by group and blocker, clients in the phases `before` that need somebody, in one query.
+
+    Each number has the query of the client list that shows these clients.
+    """
     member, ids = "group_members__group", [group.pk for group in groups]
     clients = with_blocker(all_clients().in_phases(*before).filter(**{f"{member}__in": ids}))
     rows = clients.order_by().values_list(member, "blocker").annotate(number=Count("pk"))
     numbers = {(pk, Blocker(code)): number for pk, code, number in rows}
-    stays = [each for each in Blocker if each not in (Blocker.READY, Blocker.LAST)]
+    need_somebody = [
+        blocker
+        for blocker in Blocker
+        if blocker not in (Blocker.READY, Blocker.LAST) and not blocker.passes_by_itself
+    ]
     return [
-        BlockedClientCount(group, blocker, numbers[group.pk, blocker])
+        (group, blocker, numbers[group.pk, blocker], f"group={group.pk}&next={blocker.value}")
         for group in groups
-        for blocker in stays
-        if not blocker.passes_by_itself and (group.pk, blocker) in numbers
+        for blocker in need_somebody
+        if (group.pk, blocker) in numbers
     ]
 
 
@@ -666,7 +659,7 @@ class StartCampaignView(AdminView):
         numbers: list[GroupNumbers],
         shown: str,
         *,
-        blocked: Collection[BlockedClientCount] = (),
+        blocked: Collection[tuple[ClientGroup, Blocker, int, str]] = (),
         chosen: ChosenClients | None = None,
     ) -> HttpResponse:
         """Show how many clients of each group stand where, and a button that starts the campaign.

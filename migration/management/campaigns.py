@@ -103,9 +103,9 @@ class CampaignCommand(RunCommand):
                 self.stdout.write(f"    {escape_name(item.slug)}: {item.message or item.outcome}")
             if left.not_named:
                 self.stdout.write(f"    and {left.not_named} more")
-        if summary.left_out.number:
-            names = ", ".join(escape_name(client.slug) for client in summary.left_out.clients)
-            more = summary.left_out.not_named
+        if summary.left_out:
+            names = ", ".join(escape_name(client.slug) for client in summary.left_out_named)
+            more = summary.left_out_not_named
             self.stdout.write(f"  Goes on without: {names}{f' and {more} more' if more else ''}")
 
 
