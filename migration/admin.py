@@ -5,8 +5,8 @@ from django.contrib import admin
 from credentials.models import Client, ColumnMapping
 from migration.campaigns.admin import CampaignAdmin
 from migration.campaigns.models import Campaign
+from migration.clients.admin import ClientAdmin
 from migration.clients.groups import ClientGroupAdmin
-from migration.clients.pages import ClientAdmin
 from migration.core.audit import AuditEvent
 from migration.core.comparisons import Comparison
 from migration.core.groups import ClientGroup

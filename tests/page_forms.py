@@ -30,7 +30,7 @@ def forms_alone() -> Iterator[None]:
     """As above, and a client's page doesn't ask for what stands around its form."""
     with pages_left_out(), pytest.MonkeyPatch.context() as patch:
         for part in ("client", "moves"):
-            patch.setattr(f"migration.clients.pages.get_{part}_context", lambda *_: {})
+            patch.setattr(f"migration.clients.admin.get_{part}_context", lambda *_: {})
         yield
 
 

@@ -96,111 +96,6 @@ if TYPE_CHECKING:
     from migration.core.pages import Options
 
 
-class CampaignFilter(ClientListFilter):
-    """Filters the client list by what a page of a campaign counts, for those who may see campaigns.
-
-    Its address is made by these pages alone. A value that means nothing shows nobody: a wave is rolled back by an
-    action for all that the list shows.
-    """
-
-    title = _("campaign")
-    parameter_name = "campaign"
-
-    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Client]) -> Options:
-        """Return the value that the address has: the filter has no choices of its own."""
-        value = self.value()
-        if not value:
-            return []
-        found = self.read_counted(request, value)
-        return [(value, found[0] if found else _("Not known"))]
-
-    def find_condition(self, value: str) -> Q | None:
-        if not value:
-            return None
-        found = self.read_counted(self.request, value)
-        return Q(pk__in=found[1] if found else [])
-
-    def read_counted(self, request: HttpRequest, value: str) -> tuple[str, ClientIds] | None:
-        """Return the words of the value and the ids of its clients; None where it means nothing to the user."""
-        word, _dash, number = value.partition("-")
-        pk = read_number(number)
-        if pk is None or not request.user.has_perm(VIEW_CAMPAIGNS):
-            return None
-        return find_counted_clients(word, pk)
-
-
-# What pages of clients and groups say of the campaigns that are not over and take them
-
-
-def describe_campaigns_of_clients(
-    request: HttpRequest,
-    client_ids: Collection[int] | QuerySet[Any, int],
-    *,
-    number: int | None = None,
-) -> list[SafeString]:
-    """Return a sentence for each campaign that is not over and has some of the clients. Takes one query.
-
-    It links to the campaign where the user may view campaigns. `number`: of the ids, needed where they are a query.
-    """
-    asked = len(client_ids) if number is None else number
-    may_view = request.user.has_perm(VIEW_CAMPAIGNS)
-    notes = []
-    for campaign, found, moves_clients in count_in_campaigns(client_ids):
-        text = ngettext(
-            "{n} of these clients is in {campaign}, {what}.",
-            "{n} of these clients are in {campaign}, {what}.",
-            found,
-        )
-        if asked == 1:
-            text = gettext("This client is in {campaign}, {what}.")
-        if campaign.state == Campaign.State.RUNNING:
-            what = gettext("which moves its clients by itself, each when its wave begins")
-        elif moves_clients:
-            what = gettext("which is stopped; what it has in work still moves clients")
-        else:
-            state = campaign.get_state_display().lower()
-            what = gettext("which moves nobody now (%(state)s)") % {"state": state}
-        shown = _link(campaign) if may_view else str(campaign)
-        notes.append(format_html(text, n=intcomma(found), campaign=shown, what=what))
-    return notes
-
-
-NOTES_OF_CLIENTS.append(describe_campaigns_of_clients)
-
-
-def describe_new_member_verdicts(
-    request: HttpRequest, group_ids: Collection[int]
-) -> list[SafeString]:
-    """Return a sentence for each group in a campaign: whether it takes clients that are put in now."""
-    may_view = request.user.has_perm(VIEW_CAMPAIGNS)
-    texts = {
-        NewMemberVerdict.LATER: gettext(
-            "{campaign} takes the clients of {group} when their wave begins, also those that you put into it now."
-        ),
-        NewMemberVerdict.NOT_APPROVED: gettext(
-            "{campaign} takes {group}, but leaves out who comes into it now: it was requested without them."
-        ),
-        NewMemberVerdict.TOO_LATE: gettext(
-            "{campaign} has begun its wave of {group}, and leaves out who comes into it now."
-        ),
-    }
-    return [
-        format_html(
-            texts[takes],
-            campaign=_link(wave.campaign) if may_view else wave.campaign,
-            group=wave.group,
-        )
-        for wave, takes in list_newest_waves_of_groups(group_ids)
-    ]
-
-
-def _link(campaign: Campaign) -> SafeString:
-    url = get_campaign_url(campaign.pk)
-    return format_html('<a class="text-link underline" href="{}">{}</a>', url, campaign)
-
-
-# The page of one campaign, and the part of it that refreshes itself
-
 STEER_PERMISSION = "migration.change_campaign"
 MOVE_PERMISSION = MOVE_PERMISSIONS[Move.CUTOVER]
 WAVES_A_PAGE = 50
@@ -619,3 +514,106 @@ class GoOnWithoutView(CampaignButtonView):
         )
         messages.success(request, text % {"n": number})
         return HttpResponseRedirect(get_campaign_url(pk))
+
+
+# What pages of clients and groups say of campaigns
+
+
+class CampaignFilter(ClientListFilter):
+    """Filters the client list by what a page of a campaign counts, for those who may see campaigns.
+
+    Its address is made by these pages alone. A value that means nothing shows nobody: a wave is rolled back by an
+    action for all that the list shows.
+    """
+
+    title = _("campaign")
+    parameter_name = "campaign"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Client]) -> Options:
+        """Return the value that the address has: the filter has no choices of its own."""
+        value = self.value()
+        if not value:
+            return []
+        found = self.read_counted(request, value)
+        return [(value, found[0] if found else _("Not known"))]
+
+    def find_condition(self, value: str) -> Q | None:
+        if not value:
+            return None
+        found = self.read_counted(self.request, value)
+        return Q(pk__in=found[1] if found else [])
+
+    def read_counted(self, request: HttpRequest, value: str) -> tuple[str, ClientIds] | None:
+        """Return the words of the value and the ids of its clients; None where it means nothing to the user."""
+        word, _dash, number = value.partition("-")
+        pk = read_number(number)
+        if pk is None or not request.user.has_perm(VIEW_CAMPAIGNS):
+            return None
+        return find_counted_clients(word, pk)
+
+
+def describe_campaigns_of_clients(
+    request: HttpRequest,
+    client_ids: Collection[int] | QuerySet[Any, int],
+    *,
+    number: int | None = None,
+) -> list[SafeString]:
+    """Return a sentence for each campaign that is not over and has some of the clients. Takes one query.
+
+    It links to the campaign where the user may view campaigns. `number`: of the ids, needed where they are a query.
+    """
+    asked = len(client_ids) if number is None else number
+    may_view = request.user.has_perm(VIEW_CAMPAIGNS)
+    notes = []
+    for campaign, found, moves_clients in count_in_campaigns(client_ids):
+        text = ngettext(
+            "{n} of these clients is in {campaign}, {what}.",
+            "{n} of these clients are in {campaign}, {what}.",
+            found,
+        )
+        if asked == 1:
+            text = gettext("This client is in {campaign}, {what}.")
+        if campaign.state == Campaign.State.RUNNING:
+            what = gettext("which moves its clients by itself, each when its wave begins")
+        elif moves_clients:
+            what = gettext("which is stopped; what it has in work still moves clients")
+        else:
+            state = campaign.get_state_display().lower()
+            what = gettext("which moves nobody now (%(state)s)") % {"state": state}
+        shown = _link(campaign) if may_view else str(campaign)
+        notes.append(format_html(text, n=intcomma(found), campaign=shown, what=what))
+    return notes
+
+
+NOTES_OF_CLIENTS.append(describe_campaigns_of_clients)
+
+
+def describe_new_member_verdicts(
+    request: HttpRequest, group_ids: Collection[int]
+) -> list[SafeString]:
+    """Return a sentence for each group in a campaign: whether it takes clients that are put in now."""
+    may_view = request.user.has_perm(VIEW_CAMPAIGNS)
+    texts = {
+        NewMemberVerdict.LATER: gettext(
+            "{campaign} takes the clients of {group} when their wave begins, also those that you put into it now."
+        ),
+        NewMemberVerdict.NOT_APPROVED: gettext(
+            "{campaign} takes {group}, but leaves out who comes into it now: it was requested without them."
+        ),
+        NewMemberVerdict.TOO_LATE: gettext(
+            "{campaign} has begun its wave of {group}, and leaves out who comes into it now."
+        ),
+    }
+    return [
+        format_html(
+            texts[takes],
+            campaign=_link(wave.campaign) if may_view else wave.campaign,
+            group=wave.group,
+        )
+        for wave, takes in list_newest_waves_of_groups(group_ids)
+    ]
+
+
+def _link(campaign: Campaign) -> SafeString:
+    url = get_campaign_url(campaign.pk)
+    return format_html('<a class="text-link underline" href="{}">{}</a>', url, campaign)

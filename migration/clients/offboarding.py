@@ -380,7 +380,6 @@ def schedule_offboarding_deletions(leaving: Offboarding, *, by: User | None) -> 
 
 
 BROUGHT_BACK = Sentence("brought_back", "The client is back in %(phase)s, inactive as before.")
-# The way back
 NOT_OFFBOARDED = Sentence("not_offboarded", "%(slug)s is not offboarded.")
 BACK_REFUSED = Sentence("back_refused", "%(slug)s does not come back: %(reasons)s")
 BACK_NOT_FINISHED = Sentence(
@@ -436,7 +435,6 @@ def set_activity(*, client_id: int, active: bool, by: User | None = None) -> Non
             raise OffboardingError(error.message) from None
 
 
-# Why it stays
 OFFBOARDING_BUSY = Sentence(
     "offboarding_busy", "A push, a move or a save of this client is under way. Try again."
 )

@@ -128,7 +128,7 @@ def test_the_columns_are_read_of_the_clients_of_the_page_alone(viewer):
 def test_a_search_that_finds_few_is_made_once_for_the_whole_page(
     viewer, monkeypatch, few, searches
 ):
-    monkeypatch.setattr("migration.clients.pages.FEW_FOUND", few)
+    monkeypatch.setattr("migration.clients.admin.FEW_FOUND", few)
     make_client("cafe", name="Café"), make_client("idom")
 
     with CaptureQueriesContext(connection) as captured:
