@@ -77,36 +77,12 @@ class ClientToCheck:
     push_pending: bool
 
 
-# Of the list that a form leads back to.
-LIST_FILTERS = "_changelist_filters"
-
-
-def list_tabs(
-    request: HttpRequest, client_id: int, shown: ClientTab
-) -> Iterator[dict[str, object]]:
-    """Yield the tabs for the page that shows one of them; each keeps the filters of the list."""
-    labels = {
-        ClientTab.OVERVIEW: _("Overview"),
-        ClientTab.LOGINS: _("Logins"),
-        ClientTab.COMPARISON: _("Comparison"),
-        ClientTab.HISTORY: _("History"),
-    }
-    page = reverse("admin:credentials_client_change", args=[client_id])
-    query = request.GET.copy()
-    for name in set(query) - {LIST_FILTERS}:
-        del query[name]
-    for tab, label in labels.items():
-        query["tab"] = tab
-        url = f"{page}?{query.urlencode()}"
-        yield {"name": tab, "label": label, "url": url, "is_shown": tab == shown}
-
-
 def get_client_context(
     request: HttpRequest, client: ClientRow, tab: ClientTab
 ) -> dict[str, object]:
     """Return the context of the client's page: its header, and what the tab shows except for moves and forms."""
     context = {
-        "tabs": list(list_tabs(request, client.pk, tab)),
+        "tabs": list(_list_tabs(request, client.pk, tab)),
         # What every tab says of the client
         "overview": {
             "leaving": Offboarding.objects.filter(pk=client.pk).first(),
@@ -136,6 +112,26 @@ def get_client_context(
         ClientTab.HISTORY: _get_history_context,
     }.get(tab)
     return context | (add_tab(request, client) if add_tab else {})
+
+
+def _list_tabs(
+    request: HttpRequest, client_id: int, shown: ClientTab
+) -> Iterator[dict[str, object]]:
+    """Yield the tabs for the page that shows one of them; each keeps the filters of the list."""
+    labels = {
+        ClientTab.OVERVIEW: _("Overview"),
+        ClientTab.LOGINS: _("Logins"),
+        ClientTab.COMPARISON: _("Comparison"),
+        ClientTab.HISTORY: _("History"),
+    }
+    page = reverse("admin:credentials_client_change", args=[client_id])
+    query = request.GET.copy()
+    for name in set(query) - {"_changelist_filters"}:
+        del query[name]
+    for tab, label in labels.items():
+        query["tab"] = tab
+        url = f"{page}?{query.urlencode()}"
+        yield {"name": tab, "label": label, "url": url, "is_shown": tab == shown}
 
 
 def _get_overview_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:
