@@ -55,7 +55,7 @@ class AwsWritesView(AdminView):
         context = self.get_context_data(
             stop=describe_who_stopped_writes(state),
             stop_reason=state.stop.reason if state.stop else "",
-            refusal=write_guard().explain_refused_database(state),
+            database_refusal=write_guard().explain_refused_database(state),
             reached=reached,
             noted=state.noted,
             # Not where it is unknown which database this is.
