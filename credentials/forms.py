@@ -168,15 +168,36 @@ class CredentialForm(ChangedFieldsForm):
         super().__init__(*args, **kwargs)
         for name in self.instance.SECRET_FIELDS:
             self.initial.pop(name, None)
-            if name in self.fields:
-                self._mask_field(name, self.fields[name])
+            field = self.fields.get(name)
+            if field is None:
+                continue
+            field.required = not self.instance.pk
+            if self.instance.pk and getattr(self.instance, name):
+                field.widget.attrs["placeholder"] = MASK
+                field.help_text = _("Stored. Leave it empty to keep it.")
+            # A filled-in form is shown again only if something in it was refused.
+            if self.is_bound and self.data.get(self.add_prefix(name)):
+                field.help_text = _(
+                    "Type it again: the page does not keep secrets that were typed."
+                )
 
     def clean(self) -> None:
         super().clean()
         row = self.instance  # as it is stored, until `_post_clean`
-        if row.pk and (moved := row.list_columns_redirecting_secret(self.changed_data)):
-            for name in set(row.SECRET_FIELDS) - set(self.changed_data):
-                self.add_error(name, self._ask_secret_again(moved, name))
+        moved = row.list_columns_redirecting_secret(self.changed_data) if row.pk else []
+        if not moved:
+            return
+        labels = {column.name: column.verbose_name for column in row._meta.fields}
+        changed = get_text_list([str(labels[name]) for name in moved], gettext("and"))
+        for name in set(row.SECRET_FIELDS) - set(self.changed_data):
+            self.add_error(
+                name,
+                ValidationError(
+                    _("The %(changed)s changed: enter the %(secret)s again."),
+                    code="moved",
+                    params={"changed": changed, "secret": labels[name]},
+                ),
+            )
 
     def typed_secrets(self) -> dict[str, str]:
         """Return the secret values that were typed, by column."""
@@ -185,27 +206,6 @@ class CredentialForm(ChangedFieldsForm):
             for name in self.instance.SECRET_FIELDS
             if name in self.changed_data
         }
-
-    def _ask_secret_again(self, moved: list[str], secret: str) -> ValidationError:
-        labels = {column.name: column.verbose_name for column in self.instance._meta.fields}
-        changed = [str(labels[name]) for name in moved]
-        return ValidationError(
-            _("The %(changed)s changed: enter the %(secret)s again."),
-            code="moved",
-            params={
-                "changed": get_text_list(changed, gettext("and")),
-                "secret": labels[secret],
-            },
-        )
-
-    def _mask_field(self, name: str, field: forms.Field) -> None:
-        field.required = not self.instance.pk
-        if self.instance.pk and getattr(self.instance, name):
-            field.widget.attrs["placeholder"] = MASK
-            field.help_text = _("Stored. Leave it empty to keep it.")
-        # A filled-in form is shown again only if something in it was refused.
-        if self.is_bound and self.data.get(self.add_prefix(name)):
-            field.help_text = _("Type it again: the page does not keep secrets that were typed.")
 
 
 class CredentialFormSet(PaginationInlineFormSet):

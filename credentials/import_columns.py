@@ -44,11 +44,25 @@ def read_cell(model: AnyModel, column: str, text: str) -> object:
     """
     match column:
         case "is_active":
-            return _read_yes_or_no(text)
+            word = text.strip().lower()
+            if word not in YES | NO:
+                raise ValidationError(_("Write yes or no."))
+            return word in YES
         case "email_provider":
-            return _read_provider(text)
+            provider = text.strip().lower()
+            if provider not in MAIL_SERVERS:
+                raise ValidationError(
+                    _("Write one of these: %(providers)s."),
+                    params={"providers": ", ".join(MAIL_SERVERS)},
+                )
+            return provider
         case "sender_whitelist":
-            return _read_addresses(text)
+            try:
+                return clean_addresses(text)
+            except ValidationError:
+                raise ValidationError(
+                    _("One of them is not an address. Separate addresses with commas.")
+                ) from None
     return _make_field(model, column).clean(text)
 
 
@@ -70,28 +84,3 @@ def _make_field(model: AnyModel, column: str) -> forms.Field:
     is_text = isinstance(db_field, models.CharField | models.TextField)
     options: dict[str, Any] = {"form_class": LineEndIgnoringTextField} if is_text else dict(PORTS)
     return cast("forms.Field", db_field.formfield(**options))
-
-
-def _read_yes_or_no(text: str) -> bool:
-    word = text.strip().lower()
-    if word not in YES | NO:
-        raise ValidationError(_("Write yes or no."))
-    return word in YES
-
-
-def _read_provider(text: str) -> str:
-    provider = text.strip().lower()
-    if provider not in MAIL_SERVERS:
-        raise ValidationError(
-            _("Write one of these: %(providers)s."), params={"providers": ", ".join(MAIL_SERVERS)}
-        )
-    return provider
-
-
-def _read_addresses(text: str) -> str | None:
-    try:
-        return clean_addresses(text)
-    except ValidationError:
-        raise ValidationError(
-            _("One of them is not an address. Separate addresses with commas.")
-        ) from None

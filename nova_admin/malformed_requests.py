@@ -43,7 +43,10 @@ class RefuseMalformed:
         """Raise BadRequest for fields that Django's admin can't take; views without a CSRF check are left out."""
         if not getattr(view, "csrf_exempt", False):
             refuse_empty_to_field(request.POST)
-            check_chosen_rows(request.POST.getlist(ACTION_CHECKBOX_NAME))
+            # Django's admin would ask the database for a row of a list whose key is no number.
+            chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
+            if not all(is_number(key, MOST_KEY_DIGITS) for key in chosen):
+                raise BadRequest("The key of a chosen row is no number")
 
 
 def check_request(request: HttpRequest) -> None:
@@ -66,12 +69,6 @@ def refuse_empty_to_field(values: Mapping[str, object]) -> None:
     """Raise BadRequest for an empty name of the field by which Django's admin would look for an object."""
     if values.get(TO_FIELD_VAR) == "":
         raise BadRequest("The name of a field is empty")
-
-
-def check_chosen_rows(keys: Iterable[str]) -> None:
-    """Raise BadRequest for a row of a list whose key is no number, which Django's admin would ask the database for."""
-    if not all(is_number(key, MOST_KEY_DIGITS) for key in keys):
-        raise BadRequest("The key of a chosen row is no number")
 
 
 def is_number(text: str, most_digits: int) -> bool:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
 
@@ -178,20 +177,13 @@ CHECKS: dict[Part, tuple[Callable[[], bool], float]] = {
 GROUPS = ((Part.DATABASE, Part.WORKERS, Part.SCHEMA), (Part.AWS, Part.SHARED), (Part.QUEUE,))
 
 
-@dataclass
-class Knowledge:
-    """Keeps what is told of one part of the site, and until when that counts, on the monotonic clock."""
-
-    told: str = FAILED
-    until: float = field(default=float("-inf"))
-
-
 class ReadinessBook:
     """Holds what one process knows. Thread-safe: however many ask, one thread of each group looks."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known = {part: Knowledge() for part in Part}
+        # What is told of each part, and until when that counts, on the monotonic clock.
+        self._known: dict[Part, tuple[str, float]] = dict.fromkeys(Part, (FAILED, float("-inf")))
         self._looking: dict[tuple[Part, ...], threading.Thread] = {}
 
     def read(self) -> dict[Part, str]:
@@ -202,8 +194,7 @@ class ReadinessBook:
         with self._lock:
             now = time.monotonic()
             return {
-                part: known.told if known.until > now else FAILED
-                for part, known in self._known.items()
+                part: told if until > now else FAILED for part, (told, until) in self._known.items()
             }
 
     def _look_if_due(self) -> list[threading.Thread]:
@@ -211,7 +202,7 @@ class ReadinessBook:
         with self._lock:
             for group in GROUPS:
                 now, before = time.monotonic(), self._looking.get(group)
-                due = [part for part in group if self._known[part].until <= now]
+                due = [part for part in group if self._known[part][1] <= now]
                 if due and not (before and before.is_alive()):
                     # It can be left to itself where a part hangs: it doesn't keep the process from ending.
                     self._looking[group] = threading.Thread(
@@ -226,7 +217,7 @@ class ReadinessBook:
                 check, seconds = CHECKS[part]
                 told = _ask(part, check)
                 with self._lock:
-                    self._known[part] = Knowledge(told, time.monotonic() + seconds)
+                    self._known[part] = told, time.monotonic() + seconds
         finally:
             connection.close()
 

@@ -227,15 +227,11 @@ def read_login(
     token = _exchange_code(endpoints, provider, code, callback=callback, verifier=begun.verifier)
     claims = verify_token(token, provider, keys_at=endpoints.keys, nonce=begun.nonce)
     if begun.proves:
-        _require_new_login(claims, since=begun.begun_at)
+        # The person has to have logged in there since this was begun.
+        at = claims.get("auth_time")
+        if not isinstance(at, int | float) or at < begun.begun_at - LEEWAY_SECONDS:
+            raise OidcError(NO_NEW_LOGIN())
     return claims
-
-
-def _require_new_login(claims: Claims, *, since: int) -> None:
-    """Raise OidcError unless the provider says that the person logged in there after this time."""
-    at = claims.get("auth_time")
-    if not isinstance(at, int | float) or at < since - LEEWAY_SECONDS:
-        raise OidcError(NO_NEW_LOGIN())
 
 
 def read_endpoints(provider: OidcProvider) -> Endpoints:

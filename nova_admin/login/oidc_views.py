@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from contextlib import suppress
-from typing import Any
 from unicodedata import combining, normalize
 
 from allauth.socialaccount.models import SocialAccount
@@ -122,10 +121,10 @@ def answer_login(
         raise OidcError(NOT_BEGUN_HERE())
     claims = read_login(request, provider, begun, callback=make_callback(request))
     if not begun.proves:
-        user = sync_account(claims, provider)
-        return begin_login(
-            request, user, redirect_url=begun.next_url, gives_factor=has_several_factors(claims)
-        )
+        user, methods = sync_account(claims, provider), claims.get("amr")
+        # Whether the provider asked for a second factor itself.
+        gives_factor = isinstance(methods, list) and SEVERAL_FACTORS in methods
+        return begin_login(request, user, redirect_url=begun.next_url, gives_factor=gives_factor)
     is_same = begun.proves == request.session.get(LOGIN)
     if not is_same or not is_account_of(request.user, claims, provider):
         raise OidcError(OTHER_PERSON())
@@ -160,12 +159,6 @@ def require_provider() -> OidcProvider:
 def make_callback(request: HttpRequest) -> str:
     """Return the address to which the provider sends people back."""
     return request.build_absolute_uri(reverse("admin:oidc_callback"))
-
-
-def has_several_factors(claims: Claims) -> bool:
-    """Say whether the provider asked for a second factor itself."""
-    methods = claims.get("amr")
-    return isinstance(methods, list) and SEVERAL_FACTORS in methods
 
 
 def show_refusal(request: HttpRequest, refusal: OidcError) -> HttpResponse:
@@ -231,7 +224,8 @@ def find_or_make_account(claims: Claims, provider: OidcProvider) -> User:
 def find_groups(claims: Claims, provider: OidcProvider) -> list[Group]:
     """Return the site's groups of somebody; raises OidcError where there are none, or one doesn't exist."""
     given = claims.get(provider.groups_claim)
-    theirs = {given} if isinstance(given, str) else set(filter_texts(given))
+    listed = [given] if isinstance(given, str) else given
+    theirs = {each for each in listed if isinstance(each, str)} if isinstance(listed, list) else ()
     names = {ours for group, ours in provider.groups.items() if group in theirs}
     if not names:
         raise OidcError(NO_ROLE())
@@ -240,11 +234,6 @@ def find_groups(claims: Claims, provider: OidcProvider) -> list[Group]:
     if missing:
         raise OidcError(NO_SUCH_GROUP(name=missing[0]))
     return found
-
-
-def filter_texts(given: Any) -> list[str]:
-    """Return the texts of a list; nothing where it is none."""
-    return [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
 
 
 def make_account(claims: Claims, provider: OidcProvider) -> User:
