@@ -146,10 +146,11 @@ def choose_clients(goal: Phase, *, only: Collection[int] | None = None) -> Chose
     left = []
     for (phase, reason), found in kept.items():
         # The list knows neither a selection, nor who is in some campaign, nor who is unfit.
-        query = ""
-        if reason and only is None and not busy:
-            query = urlencode({"phase": phase.value, "next": reason.value})
-        label = reason.label if reason else UNFIT
+        label, query = UNFIT, ""
+        if reason is not None:
+            label = reason.label
+            if only is None and not busy:
+                query = urlencode({"phase": phase.value, "next": reason.value})
         left.append(UnchosenClients(phase, label, tuple(found), query))
     left.sort(key=lambda each: -each.number)
     return ChosenClients(tuple(ids), by_phase, tuple(left), in_campaigns, at_goal)
