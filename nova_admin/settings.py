@@ -181,10 +181,10 @@ SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 AXES_ENABLED = True
 # By the pair, so that nobody can lock out somebody who is at another address. The handler adds the lock of an address.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_HANDLER = "nova_admin.login_lockout.LoginHandler"
-AXES_CLIENT_IP_CALLABLE = "nova_admin.login_lockout.get_address"
-AXES_USERNAME_CALLABLE = "nova_admin.login_lockout.get_account"
-AXES_LOCKOUT_CALLABLE = "nova_admin.login_lockout.answer_locked_out"
+AXES_HANDLER = "nova_admin.login.lockout.LoginHandler"
+AXES_CLIENT_IP_CALLABLE = "nova_admin.login.lockout.get_address"
+AXES_USERNAME_CALLABLE = "nova_admin.login.lockout.get_account"
+AXES_LOCKOUT_CALLABLE = "nova_admin.login.lockout.answer_locked_out"
 # Who goes on trying is refused without being counted: it would fill the table, and no lock would ever end.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_RESET_ON_SUCCESS = True
@@ -205,7 +205,13 @@ MFA_RECOVERY_CODES_SHOW_ONCE = True
 
 NOVA_REQUIRE_SECOND_FACTOR = environment.requires_second_factor(debug=DEBUG)
 NOVA_OIDC = environment.read_oidc_provider(debug=DEBUG)
+
 globals().update(environment.read_mail_settings(debug=DEBUG))
+# Who is mailed what failed, by NOVA_MAIL_URL. The mail holds no value.
+ADMINS = [("", address) for address in env("NOVA_ERROR_MAILS")]
+EMAIL_SUBJECT_PREFIX = (
+    f"[NOVA Admin, {NOVA_ENVIRONMENT or ('development' if DEBUG else 'production')}] "
+)
 NOVA_NOTIFY = environment.read_notify_settings(
     env, debug=DEBUG, mails_are_sent=DEBUG or bool(os.environ.get("NOVA_MAIL_URL", "").strip())
 )
@@ -329,10 +335,5 @@ Q_CLUSTER = environment.make_queue_settings(NOVA_REDIS_URL, NOVA_WORKERS)
 
 DEFAULT_EXCEPTION_REPORTER_FILTER = "nova_admin.reporting.NoValues"
 DEFAULT_EXCEPTION_REPORTER = "nova_admin.reporting.ErrorReport"
-# Who is mailed what failed, by NOVA_MAIL_URL. The mail holds no value.
-ADMINS = [("", address) for address in env("NOVA_ERROR_MAILS")]
-EMAIL_SUBJECT_PREFIX = (
-    f"[NOVA Admin, {NOVA_ENVIRONMENT or ('development' if DEBUG else 'production')}] "
-)
 
 LOGGING = make_logging(NOVA_LOG_FORMAT, LOG_LEVEL, mails_errors=bool(ADMINS))

@@ -53,8 +53,8 @@ from nova_admin.login.adapter import (
     begin_login,
     note_second_factor,
 )
+from nova_admin.login.lockout import answer_locked_out, get_address
 from nova_admin.login.oidc_views import AGAIN, PROOF, is_proof
-from nova_admin.login_lockout import answer_locked_out, get_address
 from nova_credentials.messages import Message, Sentence
 
 # In the form of the set-up: the secret of the new app, encrypted. In the session it would be the same for whoever has
