@@ -451,14 +451,13 @@ def _restore(attempt: MoveAttempt) -> Message:
     with _hold_unchanged_rows(attempt):
         _require_secret_columns(attempt)
         pending = snapshot.push_pending or may_have_uncounted_writes(snapshot.client_id)
-        restored = restore_purged_rows(snapshot.client_id, found, secrets_alone=pending)
-        if restored.rows_without_value:
-            rows = tuple(row.make_row_name_message() for row in restored.rows_without_value)
+        kept, without_value = restore_purged_rows(snapshot.client_id, found, secrets_alone=pending)
+        if without_value:
+            rows = tuple(row.make_row_name_message() for row in without_value)
             raise attempt.make_shut_gate(NO_VALUE_IN_AWS(rows=rows))
         record_as_pushed_if_equal(snapshot.client_id, found)
         attempt.commit()
-    keeps_newer = restored.kept_rows or pending
-    return RESTORED_ALL_BUT_NEWER() if keeps_newer else RESTORED()
+    return RESTORED_ALL_BUT_NEWER() if kept or pending else RESTORED()
 
 
 def _require_secret_columns(attempt: MoveAttempt) -> None:

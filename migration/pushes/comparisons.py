@@ -15,7 +15,7 @@ from migration.core.snapshots import ClientSnapshot, read_snapshots
 from migration.runs.models import Run
 from nova_credentials import document as documents
 from nova_credentials.aws.answers import Answers
-from nova_credentials.aws.client_secrets import ClientSecrets, join_answers
+from nova_credentials.aws.client_secrets import join_answers
 from nova_credentials.aws.secrets_manager import (
     ErrorClass,
     SecretsManager,
@@ -27,7 +27,8 @@ from nova_credentials.document import Document, DocumentError
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
 
-Judgement = tuple[Comparison.Status, str, "Message | None", list[Mismatch]]
+# Status, error class, message and mismatches.
+Judgement = tuple[Comparison.Status, str, Message | None, list[Mismatch]]
 _MATCH: Judgement = Comparison.Status.MATCH, "", None, []
 
 # A write on its way from one store to the other is no mismatch: clients that differ are compared again after this.
@@ -75,11 +76,7 @@ def read_secrets(batch: Collection[ClientSnapshot], *, sm: SecretsManager) -> An
     """Read the clients' secrets, and tell which are scheduled for deletion."""
     names = [name for snapshot in batch if not snapshot.problem for name in snapshot.names.values()]
     found = sm.batch_get(names)
-    return sm.detect_deletions(found, lacking=_names_to_describe(batch, found))
-
-
-def _names_to_describe(batch: Collection[ClientSnapshot], found: Answers) -> set[str]:
-    """Return the names without a value where there should be one: past `postgres`, or where a push wrote it."""
+    # AWS is asked about names without a value where there should be one: past `postgres`, or where a push wrote it.
     lacking = {name for name, answer in found.items() if not isinstance(answer, SecretValue)}
     missing = {
         snapshot.names[part]: snapshot
@@ -90,7 +87,7 @@ def _names_to_describe(batch: Collection[ClientSnapshot], found: Answers) -> set
     }
     in_postgres = {name for name, snapshot in missing.items() if snapshot.phase == Phase.POSTGRES}
     pushed = Secret.objects.find(in_postgres) if in_postgres else {}
-    return (missing.keys() - in_postgres) | pushed.keys()
+    return sm.detect_deletions(found, lacking=(missing.keys() - in_postgres) | pushed.keys())
 
 
 def _is_worth_comparing(snapshot: ClientSnapshot, found: Answers) -> bool:
@@ -136,8 +133,15 @@ def _make_unsaved(snapshot: ClientSnapshot, run: Run | None, judgement: Judgemen
     )
 
 
+MISSING_IN_AWS = Sentence("missing_in_aws", "AWS has no value under %(names)s.", glue=" or ")
+SCHEDULED_FOR_DELETION = Sentence("scheduled_for_deletion", "%(name)s is scheduled for deletion.")
+NO_DOCUMENT = Sentence("no_document", "%(name)s does not hold a valid document.")
+MISSING_IN_POSTGRES = Sentence(
+    "missing_in_postgres", "The tables hold no credential of this client."
+)
+
+
 def _judge_client(snapshot: ClientSnapshot, found: Answers) -> Judgement:
-    """Return the status, error class, message and mismatches."""
     if snapshot.document is None:
         return Comparison.Status.UNCHECKED, snapshot.problem_class, snapshot.problem, []
     try:
@@ -148,7 +152,9 @@ def _judge_client(snapshot: ClientSnapshot, found: Answers) -> Judgement:
     except SecretsManagerError as error:
         return _judge_unread(snapshot, error)
     except DocumentError:
-        return _judge_unreadable(snapshot, secrets)
+        value = next(value for value in secrets.values.values() if not value.is_document)
+        mismatch = unreadable_mismatch(value.text or "", key=fingerprint_key(snapshot.client_id))
+        return Comparison.Status.MISMATCH, "", NO_DOCUMENT(name=value.name), [mismatch]
     return _judge_document(snapshot, snapshot.document, actual)
 
 
@@ -170,10 +176,6 @@ def _list_parts_with_rows(snapshot: ClientSnapshot) -> Collection[str]:
     return documents.parts_to_store(snapshot.document, layout=snapshot.layout)
 
 
-MISSING_IN_AWS = Sentence("missing_in_aws", "AWS has no value under %(names)s.", glue=" or ")
-SCHEDULED_FOR_DELETION = Sentence("scheduled_for_deletion", "%(name)s is scheduled for deletion.")
-
-
 def _judge_unread(snapshot: ClientSnapshot, error: SecretsManagerError) -> Judgement:
     if error.scheduled_for_deletion:
         message = SCHEDULED_FOR_DELETION(name=error.name)
@@ -182,22 +184,6 @@ def _judge_unread(snapshot: ClientSnapshot, error: SecretsManagerError) -> Judge
     else:
         return Comparison.Status.UNCHECKED, error.error_class, error.message, []
     return Comparison.Status.MISSING_IN_AWS, "", message, []
-
-
-# Comparisons
-NO_DOCUMENT = Sentence("no_document", "%(name)s does not hold a valid document.")
-
-
-def _judge_unreadable(snapshot: ClientSnapshot, secrets: ClientSecrets) -> Judgement:
-    """Name the secret that holds no document."""
-    value = next(value for value in secrets.values.values() if not value.is_document)
-    mismatch = unreadable_mismatch(value.text or "", key=fingerprint_key(snapshot.client_id))
-    return Comparison.Status.MISMATCH, "", NO_DOCUMENT(name=value.name), [mismatch]
-
-
-MISSING_IN_POSTGRES = Sentence(
-    "missing_in_postgres", "The tables hold no credential of this client."
-)
 
 
 def _judge_document(snapshot: ClientSnapshot, expected: Document, actual: Document) -> Judgement:

@@ -1,4 +1,4 @@
-"""Owns the fingerprints of values that clients' secrets had, by which a copy of one is found again."""
+"""Notes fingerprints of the values that clients' secrets have and had, by which a copy of one is found again."""
 
 from __future__ import annotations
 
@@ -119,9 +119,9 @@ def select_clients_to_note() -> ClientPhaseQuerySet:
 def see_rows(client: Client) -> SeenClient:
     """Return fingerprints of the values in the client's rows; an empty one for a value that AWS alone holds now."""
     seen = SeenClient(client.pk, client.revision)
-    for row in _list_credentials(client):
-        value = get_secret_or_pointer(row)
-        if value:
+    for row in list_credentials(client):
+        (name,) = row.SECRET_FIELDS
+        if value := getattr(row, name):
             stands = not value.startswith(POINTER)
             fingerprint = make_fingerprint(client.pk, value) if stands else Fingerprint()
             # A client that was purged before this site looked had its values there.
@@ -138,7 +138,7 @@ def note_purged_clients(
 
     `answers` are their secrets as AWS gave them after `read_at`. The clients' rows are read, `layout` is annotated.
     """
-    purged = [client for client in clients if any(map(is_purged, _list_credentials(client)))]
+    purged = [client for client in clients if any(map(is_purged, list_credentials(client)))]
     names = {client.pk: client_secret_names(client) for client in purged}
     pushed = Secret.objects.find([name for each in names.values() for name in each.values()])
     seen, keys = {}, load_version_keys()
@@ -231,12 +231,6 @@ def note_new_password_in_aws(rows: Sequence[Credential], password: str, *, is_ra
         note_new_values_in_aws(rows[0].client_id, dict.fromkeys(keys, password), origin=origin)
 
 
-def get_secret_or_pointer(row: Credential) -> str:
-    """Return the text in the row's secret column: the secret value itself, a pointer, or an empty text."""
-    (name,) = row.SECRET_FIELDS
-    return getattr(row, name) or ""
-
-
-def _list_credentials(client: Client) -> Iterator[Credential]:
-    for rows in client.credentials_by_type().values():
-        yield from rows
+def list_credentials(client: Client) -> list[Credential]:
+    """Return the client's credentials of all types; its rows are read."""
+    return [row for rows in client.credentials_by_type().values() for row in rows]

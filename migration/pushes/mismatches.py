@@ -1,11 +1,11 @@
-"""Comparisons and the report of mismatches: their lists, filters and addresses."""
+"""Collects the report of mismatches: its numbers, its filters and one page of its clients."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.models import AnonymousUser, User
@@ -31,14 +31,19 @@ from migration.templatetags.migration_pages import difference_label
 from nova_credentials.comparison import UNKNOWN_NAME, MismatchKind
 from nova_credentials.phases import Phase
 
-# Counts and filters the rows of the mismatch report.
-
-
 _Viewer = User | AnonymousUser
-
+# Of a filter's value: the rows to select; None where the value has no meaning.
 Condition = Callable[[str, _Viewer], Q | None]
+# Kind of difference, path, number of clients.
+FieldCount = tuple[str, str, int]
+# Value and label.
+Choices = list[tuple[str, str]]
+# A filter's name and label; value, label and whether it is chosen of each of its values.
+Offered = tuple[str, str, list[tuple[str, str, bool]]]
 
-
+CLIENTS_A_PAGE = 50
+FIELDS_SHOWN = 20
+UNCHECKED_SHOWN = 10
 # These statuses are listed by client, as no field differs.
 BY_CLIENT = (Comparison.Status.MATCH, Comparison.Status.UNCHECKED)
 AGES = {
@@ -48,8 +53,8 @@ AGES = {
     "month": timedelta(days=30),
 }
 FILTERS = ("status", "kind", "field", "age", "owner", "state", "push", "q")
-
-
+# The names that filters had in the addresses of an earlier release, which people have kept.
+FORMER_NAMES = {"owner": "assigned"}
 # The value of `field` in the address for a mismatch of the whole secret, whose path is empty.
 WHOLE = "*"
 
@@ -68,12 +73,6 @@ def get_client_numbers_context() -> dict[str, Any]:
         "unchecked_count": counts[Comparison.Status.UNCHECKED],
         "last_compared_at": max((row["last"] for row in rows.values()), default=None),
     }
-
-
-def count_clients_by_kind_and_path() -> list[tuple[str, str, int]]:
-    """Count the clients by kind of difference and path: (kind, path, number)."""
-    found = OpenMismatch.objects.exclude_deleted_clients().order_by().values_list("kind", "path")
-    return list(found.annotate(n=Count("pk")))
 
 
 def filter_mismatches(filters: dict[str, str], *, viewer: _Viewer) -> OpenMismatchQuerySet:
@@ -166,12 +165,6 @@ class MismatchBlock:
         return max(self.fields, key=lambda field: field.last_seen_at)
 
 
-def select_slugs_and_ids(rows: OpenMismatchQuerySet) -> OpenMismatchQuerySet:
-    """Select the clients of these rows as (slug, client id), each once, in the order of the slugs."""
-    found = rows.order_by("slug", "client_id").values_list("slug", "client_id").distinct()
-    return cast("OpenMismatchQuerySet", found)
-
-
 def load_blocks(
     rows: OpenMismatchQuerySet, clients: Iterable[tuple[str, int]]
 ) -> list[MismatchBlock]:
@@ -215,23 +208,6 @@ def select_clients_with_status(filters: dict[str, str]) -> ClientMigrationQueryS
     ).order_by("slug")
 
 
-# Collects the mismatch report's page: its numbers, its filters and one page of its clients.
-
-if TYPE_CHECKING:
-    FieldCount = tuple[str, str, int]
-
-Choices = list[tuple[str, str]]
-
-Offered = tuple[str, str, list[tuple[str, str, bool]]]
-
-
-CLIENTS_A_PAGE = 50
-FIELDS_SHOWN = 20
-UNCHECKED_SHOWN = 10
-# The names that filters had in the addresses of an earlier release, which people have kept.
-FORMER_NAMES = {"owner": "assigned"}
-
-
 def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
     """Return the report's numbers and one page of its clients: nine queries, whatever the number of clients."""
     filters = read_filters(query)
@@ -244,9 +220,12 @@ def get_report_context(query: QueryDict, *, user: User) -> dict[str, object]:
         page = _get_page(clients, query, number=found["clients"])
     else:
         mismatches = filter_mismatches(filters, viewer=user)
-        page = _get_page(select_slugs_and_ids(mismatches), query, number=found["clients"])
+        in_order = mismatches.order_by("slug", "client_id")
+        slugs_and_ids = in_order.values_list("slug", "client_id").distinct()
+        page = _get_page(slugs_and_ids, query, number=found["clients"])
         page.object_list = load_blocks(mismatches, page.object_list)
-    differing = count_clients_by_kind_and_path()
+    present = OpenMismatch.objects.exclude_deleted_clients().order_by()
+    differing: list[FieldCount] = list(present.values_list("kind", "path").annotate(n=Count("pk")))
     people = list(list_possible_owners())
     unchecked = select_clients_with_status({"status": Comparison.Status.UNCHECKED})
     choices = _list_filters(differing, people, filters)
@@ -326,23 +305,20 @@ def _list_filters(
     """Return the filters with a list of values."""
     paths = sorted({where for _kind, where, _number in differing})
     usernames = [(str(user.pk), user.get_username()) for user in people]
+    ages = [
+        ("hour", _("more than an hour ago")),
+        ("day", _("more than a day ago")),
+        ("week", _("more than a week ago")),
+        ("month", _("more than a month ago")),
+    ]
     offered: list[tuple[str, str, Choices]] = [
         ("kind", _("Difference"), [(kind, difference_label(kind)) for kind in MismatchKind]),
         ("field", _("Field"), [_label_path(path) for path in paths]),
-        ("age", _("First seen"), _list_ages()),
+        ("age", _("First seen"), ages),
         ("owner", _("Owner"), [("mine", _("Mine")), ("none", _("Nobody")), *usernames]),
         ("state", _("State"), [("open", _("open")), ("acknowledged", _("acknowledged"))]),
     ]
     return [
         (name, label, [(value, text, filters.get(name) == value) for value, text in values])
         for name, label, values in offered
-    ]
-
-
-def _list_ages() -> Choices:
-    return [
-        ("hour", _("more than an hour ago")),
-        ("day", _("more than a day ago")),
-        ("week", _("more than a week ago")),
-        ("month", _("more than a month ago")),
     ]

@@ -1,4 +1,7 @@
-"""Owns what is stored beside pushes and comparisons."""
+"""Owns what is known of credentials' values: since when each exists, and where it stood in clear. Never a value.
+
+A value is known by a keyed fingerprint. A former value keeps its row: one that comes back is the one that stood there.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,13 @@ from django.utils.translation import gettext_lazy as _
 from credentials.models import Client
 from migration.core.secrets import Fingerprint
 
-# Owns up to which write each client's values were looked at, and the lock of whoever stores what was seen.
-
 
 class NotedClientQuerySet(models.QuerySet["NotedClient"]):
     def lock(self, client_ids: Collection[int]) -> dict[int, int]:
-        """Lock the clients' NotedClients, made where missing, until the transaction ends; return revisions."""
+        """Lock the clients' NotedClients, made where missing, until the transaction ends; return revisions.
+
+        Whoever stores what was seen of a client's values holds this lock.
+        """
         with connection.cursor() as cursor:
             cursor.execute(
                 """
@@ -68,8 +72,7 @@ class NotedClient(models.Model):
         return f"client {self.client_id} up to revision {self.revision}"
 
 
-# Owns what is seen of credentials' values before it is stored: fingerprints and places, never a value.
-
+# What is seen of credentials' values, before it is stored
 
 # A row of a credential table: its type and its id.
 CredentialKey = tuple[str, int]
@@ -124,11 +127,7 @@ class FoundValue:
     in_tables: bool
 
 
-# Works out how what was just seen of clients' values changes the rows that are known of them, and stores it.
-#
-# A value counts as one that never stood in clear only if it differs from each value of its client that did. Digests of
-# two keys can't be compared: where one of another key is among them, an unknown value may be that one.
-
+# How it changes what is known
 
 # The key of a value that no credential was seen to have.
 NO_CREDENTIAL: CredentialKey = ("", 0)
@@ -146,7 +145,11 @@ FROM jsonb_to_recordset(%s::jsonb) AS new ({_TYPES}) WHERE kept.id = new.id
 
 
 class ValueChanges:
-    """All `KnownValue` rows of some clients, whose `NotedClient` is locked, with what changes in them."""
+    """All `KnownValue` rows of some clients, whose `NotedClient` is locked, with what changes in them.
+
+    A value counts as one that never stood in clear only if it differs from each value of its client that did. Digests
+    of two keys can't be compared: where one of another key is among them, an unknown value may be that one.
+    """
 
     def __init__(self, rows: KnownValueQuerySet) -> None:
         self.now = timezone.now()
@@ -173,7 +176,7 @@ class ValueChanges:
         is_unwritten = is_unwritten or seen.is_unwritten
         if present is None or not _are_same(present, seen.fingerprint, is_unwritten=is_unwritten):
             origin = NewValueOrigin.FORMER if _is_older(seen, present) else seen.origin
-            present = self._put(client_id, key, seen.fingerprint, origin)
+            present = self.replace(client_id, key, seen.fingerprint, origin)
         elif present.key_id != seen.fingerprint.key_id:
             present.digest, present.key_id = seen.fingerprint.digest, seen.fingerprint.key_id
             self._note(present)
@@ -190,9 +193,19 @@ class ValueChanges:
 
     def replace(
         self, client_id: int, key: CredentialKey, fingerprint: Fingerprint, origin: NewValueOrigin
-    ) -> None:
-        """Take in a value that was just set in place of another."""
-        self._put(client_id, key, fingerprint, origin)
+    ) -> KnownValue:
+        """Make this the present value of the credential, and return its row: the former one where it came back."""
+        if present := self.find_present(client_id, key):
+            self._end(present)
+        row = self._find_former(client_id, key, fingerprint)
+        if row is None:
+            is_known = bool(self._list_equal(client_id, fingerprint))
+            row = self._add(client_id, key, fingerprint)
+            if not is_known:
+                self._inherit(row, self._list_possible(row, origin))
+        row.replaced_at, row.set_at = None, self.now
+        self._note(row)
+        return row
 
     def note_found_places(self, found: FoundValue) -> None:
         """Take in where a search found a value of the client, also one that no credential had yet: one may get it."""
@@ -254,22 +267,6 @@ class ValueChanges:
         rows = self._list_rows(client_id, key)
         return next((row for row in rows if _are_equal(row, fingerprint)), None)
 
-    def _put(
-        self, client_id: int, key: CredentialKey, fingerprint: Fingerprint, origin: NewValueOrigin
-    ) -> KnownValue:
-        """Make this the present value of the credential, and return its row: the former one where it came back."""
-        if present := self.find_present(client_id, key):
-            self._end(present)
-        row = self._find_former(client_id, key, fingerprint)
-        if row is None:
-            is_known = bool(self._list_equal(client_id, fingerprint))
-            row = self._add(client_id, key, fingerprint)
-            if not is_known:
-                self._inherit(row, self._list_possible(row, origin))
-        row.replaced_at, row.set_at = None, self.now
-        self._note(row)
-        return row
-
     def _list_possible(self, row: KnownValue, origin: NewValueOrigin) -> list[KnownValue]:
         """List the values of the client that a value with a new fingerprint may be all the same."""
         if origin == NewValueOrigin.GENERATED:
@@ -327,12 +324,6 @@ def _is_older(seen: PresentValue, present: KnownValue | None) -> bool:
 def _are_same(present: KnownValue, seen: Fingerprint, *, is_unwritten: bool) -> bool:
     """Say whether the value is surely still the present one."""
     return is_unwritten if present.key_id != seen.key_id else present.digest == seen.digest
-
-
-# Owns what is known of credentials' values: since when each exists, and where it stood in clear. Never a value.
-#
-# A value is known by a keyed fingerprint. A former value keeps its row: one that comes back is the one that stood
-# there.
 
 
 class KnownValueQuerySet(models.QuerySet["KnownValue"]):
@@ -484,13 +475,10 @@ class KnownValue(models.Model):
         return f"a value of {self.kind} {self.credential_id} of client {self.client_id}"
 
     @property
-    def stood_in_plain_text(self) -> bool:
-        return self.stood_in_tables or self.stood_in_copy or self.stood_in_legacy
-
-    @property
     def is_to_rotate(self) -> bool:
         """Say whether a present value stood in clear anywhere in NOVA's database, but not in its tables now."""
-        return self.stood_in_plain_text and not self.stands_in_tables
+        stood = self.stood_in_tables or self.stood_in_copy or self.stood_in_legacy
+        return stood and not self.stands_in_tables
 
 
 TO_ROTATE = models.Q(replaced_at=None, stands_in_tables=False) & (

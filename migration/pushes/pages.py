@@ -1,21 +1,21 @@
-"""Pages that resolve mismatches: for one client or many, with what would be written, and how it is taken back."""
+"""Pages of comparisons and mismatches: the report, and what resolves them, for one client or many."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import date, timedelta
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from functools import partial
+from typing import ClassVar, NamedTuple
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
 from django.db.models import Max
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
@@ -64,22 +64,12 @@ from migration.runs.starts import start_run
 from migration.templatetags.migration_pages import badge, time_ago
 from nova_credentials.phases import Phase
 
-if TYPE_CHECKING:
-    from django_stubs_ext import StrOrPromise
+# Undoing the user's last acknowledgement
 
-
-# Undoes the user's last acknowledgement of mismatches. Which it was is kept in their session, as ids.
-
-
-# A session of an earlier release may hold another act under the former name.
+# Which it was is kept in their session, as ids. A session of an earlier release may hold another act under the former
+# name.
 SESSION_KEY = "acknowledgement_undo"
 OFFERED_FOR = timedelta(hours=1)
-
-
-def store_resolutions_undo(request: HttpRequest, ids: Collection[int]) -> None:
-    """Store in the session which acknowledgements were made, so that the user can undo them."""
-    if ids:
-        request.session[SESSION_KEY] = {"resolutions": list(ids), "at": time.time()}
 
 
 def describe_undoable_act(request: HttpRequest) -> str:
@@ -133,8 +123,7 @@ def redirect_to_report(request: HttpRequest) -> HttpResponseRedirect:
     return HttpResponseRedirect(get_report_url(request))
 
 
-# The page that plans how the mismatches of many clients are resolved, and does it when it is confirmed.
-
+# Many clients: a page with the plan, which is carried out when it is confirmed
 
 # The page names so many clients.
 CLIENTS_SHOWN = 100
@@ -165,15 +154,11 @@ class PlanResolutionsView(AdminView):
     template_name = "admin/migration/mismatch_plan.html"
     permission_required = RESOLVE_PERMISSION
     kind: ClassVar[str]
-    heading: ClassVar[StrOrPromise]
+    heading: ClassVar[str | Promise]
 
     @property
     def title(self) -> str:
         return str(self.heading)
-
-    @cached_property
-    def user(self) -> User:
-        return get_signed_in_user(self.request)
 
     def post(self, request: HttpRequest) -> HttpResponse:
         plan = plan_resolutions(self.kind, find_selected(request))
@@ -226,9 +211,6 @@ class PlanResolutionsView(AdminView):
         )
 
 
-# Resolves the mismatches of many clients: checks them again and copies in a run, acknowledges at once.
-
-
 class CompareClientsAgainView(PlanResolutionsView):
     """Starts a comparison run over the clients."""
 
@@ -259,6 +241,12 @@ class CopyView(PlanResolutionsView):
         page = start_run(self.request, Run.Kind(self.kind), chosen, reason=reason)
         may_view = any(map(self.request.user.has_perm, (VIEW_RUNS, RUN_PERMISSION)))
         return page if may_view else redirect_to_report(self.request)
+
+
+def describe_run_of_copies() -> str:
+    return _(
+        "A run does it in the background. A client that differs in other fields by its turn is left alone."
+    )
 
 
 class CopyToAwsView(CopyView):
@@ -331,7 +319,7 @@ class AcknowledgeMismatchesView(PlanResolutionsView):
             shown={client.client_id: client.comparison_id for client in plan.resolvable_clients},
             until=self.read_last_day(),
             reason=get_typed_reason(self.request),
-            by=self.user,
+            by=get_signed_in_user(self.request),
         )
         if done:
             text = ngettext(
@@ -340,12 +328,13 @@ class AcknowledgeMismatchesView(PlanResolutionsView):
                 len(done),
             )
             messages.success(self.request, text % {"n": len(done)})
+            ids = [row.pk for row in done]
+            self.request.session[SESSION_KEY] = {"resolutions": ids, "at": time.time()}
         if refused:
             text = ngettext(
                 "%(n)d client was refused.", "%(n)d clients were refused.", len(refused)
             )
             messages.error(self.request, text % {"n": len(refused)})
-        store_resolutions_undo(self.request, [row.pk for row in done])
         return redirect_to_report(self.request)
 
     def read_last_day(self) -> date:
@@ -371,13 +360,7 @@ class AcknowledgeMismatchesView(PlanResolutionsView):
         return text % {"n": clients}
 
 
-def describe_run_of_copies() -> str:
-    return _(
-        "A run does it in the background. A client that differs in other fields by its turn is left alone."
-    )
-
-
-# The buttons that resolve a client's mismatch: check again, copy one way or the other, acknowledge.
+# One client
 
 
 class ResolveMismatchView(ClientView):
@@ -386,16 +369,28 @@ class ResolveMismatchView(ClientView):
     permission_required = RESOLVE_PERMISSION
 
     def post(self, request: HttpRequest, client_id: int) -> HttpResponseRedirect:
-        client, kind = self.client, request.POST.get("kind", "")
-        resolve = self.get_operations().get(kind)
-        if resolve is None:
+        kind, reason = request.POST.get("kind", ""), get_typed_reason(request)
+        until = self.read_last_day()
+        operations: dict[str, Callable[..., Resolution]] = {
+            "check": resolutions.check_again,
+            "to_aws": partial(resolutions.copy_to_aws, reason=reason),
+            "to_postgres": partial(resolutions.copy_to_postgres, reason=reason),
+            "acknowledge": partial(
+                resolutions.acknowledge,
+                reason=reason,
+                until=until,
+                shown=read_number(request.POST.get("shown", "")),
+            ),
+        }
+        if kind not in operations:
             raise Http404
-        if kind == "acknowledge" and not self.has_reason_and_day():
+        if kind == "acknowledge" and (not reason or until < timezone.localdate()):
             text = _("Nothing was acknowledged: give a reason and a day, today or later.")
             messages.error(request, text)
             return redirect_back(request, client_id)
         try:
-            resolution = resolve(client_id=client.pk, by=get_signed_in_user(request))
+            by = get_signed_in_user(request)
+            resolution = operations[kind](client_id=self.client.pk, by=by)
         except (NotResolved, ReasonError) as refusal:
             show_refusal(request, client_id, refusal.message)
         else:
@@ -403,35 +398,12 @@ class ResolveMismatchView(ClientView):
             messages.success(request, text.strip())
         return redirect_back(request, client_id)
 
-    def get_operations(self) -> dict[str, Callable[..., Resolution]]:
-        """Return kind -> operation, with the form's reason, last day and comparison bound where it takes them."""
-        reason, shown = get_typed_reason(self.request), self.request.POST.get("shown", "")
-        return {
-            "check": resolutions.check_again,
-            "to_aws": partial(resolutions.copy_to_aws, reason=reason),
-            "to_postgres": partial(resolutions.copy_to_postgres, reason=reason),
-            "acknowledge": partial(
-                resolutions.acknowledge,
-                reason=reason,
-                until=self.read_last_day(),
-                shown=read_number(shown),
-            ),
-        }
-
-    def has_reason_and_day(self) -> bool:
-        """Say whether the form gives a reason and a day that is not over."""
-        is_current = self.read_last_day() >= timezone.localdate()
-        return bool(get_typed_reason(self.request)) and is_current
-
     def read_last_day(self) -> date:
         """Return the day until which the mismatch is acknowledged; `date.min` if the form gives none."""
         try:
             return date.fromisoformat(self.request.POST.get("until", ""))
         except ValueError:
             return date.min
-
-
-# The pages that copy AWS to PostgreSQL, and undo that: which fields change, in which stores, a reason.
 
 
 class CopyToPostgresView(ClientView):
@@ -534,8 +506,7 @@ def get_undo_context(request: HttpRequest, client: ClientRow) -> dict[str, objec
     return {"undoable_copy": copy, "undo_refusal": why}
 
 
-# The page of the mismatch report.
-
+# The report
 
 # By the name of the address, with the icon of the button.
 REPORT_ACTS: dict[str, tuple[type[AdminView], str]] = {
@@ -608,7 +579,7 @@ def is_offered(name: str, status: str) -> bool:
     return status != "unchecked" or name in FOR_CLIENTS
 
 
-# Comparisons: their list, and the page of one.
+# The list of comparisons, and the page of one
 
 
 class ComparisonView(ObjectView[Comparison]):
@@ -618,19 +589,15 @@ class ComparisonView(ObjectView[Comparison]):
 
     def get_context_data(self, **kwargs: object) -> dict[str, object]:
         may = self.request.user.has_perm
+        newest = Comparison.objects.filter(client_id=self.original.client_id).first()
         return super().get_context_data(
             comparison=self.original,
-            newest=self.find_newer(),
+            newest=newest if newest != self.original else None,
             may_view_clients=may("credentials.view_client"),
             may_resolve=may(RESOLVE_PERMISSION),
             **get_versions_and_writers_context(self.original),
             **kwargs,
         )
-
-    def find_newer(self) -> Comparison | None:
-        """Return the client's newest comparison where this is an old one."""
-        found = Comparison.objects.filter(client_id=self.original.client_id).first()
-        return found if found and found.pk != self.original.pk else None
 
 
 class ComparisonAdmin(ReadOnlyAdmin):

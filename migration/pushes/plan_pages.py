@@ -11,7 +11,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, Streami
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.functional import cached_property
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from credentials.localization import localize
@@ -26,8 +25,14 @@ from migration.core.pages import (
     get_signed_in_user,
     read_raw_form_text,
 )
-from migration.pushes import plans as run_plans
-from migration.pushes.plans import explain_missing_worker, export_plan_as_json, summarize_plan
+from migration.pushes.plans import (
+    can_page_wait_for_plan,
+    explain_missing_worker,
+    export_plan_as_json,
+    start_planned_run,
+    summarize_plan,
+    work_on_plan,
+)
 from migration.runs.models import Run
 from migration.runs.plans import PlanClass, PlanCounts, PlanDrift, PlanInOtherStateError, RunPlan
 from migration.runs.starts import enqueue_run, get_run_url, start_run
@@ -37,12 +42,7 @@ NEED_NO_PLAN = 50
 # The page names so many clients of a class; the sheet and the file name all.
 CLIENTS_SHOWN = 100
 # These are named each; of the others the number is enough.
-NAMED = (
-    PlanClass.OVERWRITTEN,
-    PlanClass.LEFT_ALONE,
-    PlanClass.FAILING,
-    PlanClass.UPDATED,
-)
+NAMED = (PlanClass.OVERWRITTEN, PlanClass.LEFT_ALONE, PlanClass.FAILING, PlanClass.UPDATED)
 
 
 def plan_or_start_run(request: HttpRequest, chosen: ClientPhaseQuerySet) -> HttpResponseRedirect:
@@ -64,8 +64,8 @@ def request_plan(
 
 def work_on_or_enqueue_plan(request: HttpRequest, plan: RunPlan) -> Run | None:
     """Make or check a small plan now and return the run that this started; enqueue a large one."""
-    if run_plans.can_page_wait_for_plan(plan):
-        return run_plans.work_on_plan(plan_id=plan.pk, interactive=True)
+    if can_page_wait_for_plan(plan):
+        return work_on_plan(plan_id=plan.pk, interactive=True)
     if not tasks.enqueue_plan(plan):
         text = _("The task queue can't be reached. The plan is made once the queue answers again.")
         messages.warning(request, text)
@@ -113,6 +113,11 @@ class PlanView(BasePlanView):
         counts = self.plan.read_counts()
         summary = summarize_plan(counts)
         has_perm = self.request.user.has_perm
+        # Of campaigns with clients of the plan; none while it can't be started.
+        campaign_notes = []
+        if self.plan.is_open and not self.plan.is_looking:
+            planned = self.plan.rows.values_list("client_id", flat=True)
+            campaign_notes = describe_notes_of_clients(self.request, planned, number=counts.clients)
         return super().get_context_data(
             plan=self.plan,
             summary=summary,
@@ -127,19 +132,12 @@ class PlanView(BasePlanView):
             differing=len(self.plan.differences),
             most_shown=self.most_shown,
             sparing=counts.spared,
-            campaign_notes=self.describe_campaigns(counts),
+            campaign_notes=campaign_notes,
             may_run=has_perm(RUN_PERMISSION),
             may_overwrite=has_perm(RUN_PERMISSION) and has_perm(RESOLVE_PERMISSION),
             may_view_clients=has_perm("credentials.view_client"),
             **kwargs,
         )
-
-    def describe_campaigns(self, counts: PlanCounts) -> list[SafeString]:
-        """Return a sentence for each campaign with clients of the plan; none while it can't be started."""
-        if not self.plan.is_open or self.plan.is_looking:
-            return []
-        planned = self.plan.rows.values_list("client_id", flat=True)
-        return describe_notes_of_clients(self.request, planned, number=counts.clients)
 
 
 class LivePlanView(PlanView):
@@ -204,7 +202,7 @@ def check_and_start_plan(request: HttpRequest, plan: RunPlan) -> HttpResponseRed
             )
             messages.warning(request, text)
             return HttpResponseRedirect(get_plan_url(plan))
-        run: Run | None = run_plans.start_planned_run(plan=plan, by=get_signed_in_user(request))
+        run: Run | None = start_planned_run(plan=plan, by=get_signed_in_user(request))
     else:
         plan.begin_check(by=get_signed_in_user(request))
         run = work_on_or_enqueue_plan(request, plan)

@@ -1,4 +1,4 @@
-"""Plans what a push of many clients would do: reads both stores, stores what it found, and shows it."""
+"""Plans what a run would do with each client, looks again before it starts, and sums it up. Writes no secret."""
 
 from __future__ import annotations
 
@@ -45,18 +45,12 @@ from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Message, Sentence
 
-# Makes plans: finds out what a run would do with each client, and looks again before it starts. Writes no secret.
-
-
 # Ten calls of BatchGetSecretValue, which run at once.
 CLIENTS_AT_ONCE = 200
 # While one batch waits for AWS, others are read and judged: so the look asks as often as the read limit lets it.
 BATCHES_AT_ONCE = 4
 # Fewer clients are looked at while the page waits, more in the background.
 FEW_CLIENTS = 100
-
-# Slug -> who wrote the client's secrets last, and when.
-LastPushes = dict[str, tuple[str, "datetime"]]
 
 CLASSES = {
     Outcome.CREATED: PlanClass.NEW,
@@ -83,18 +77,13 @@ def work_on_plan(*, plan_id: int, interactive: bool = False) -> Run | None:
         if plan.state == RunPlan.State.MAKING:
             plan.finish_making(look_at_batches(plan, interactive=interactive))
         elif plan.state == RunPlan.State.CHECKING:
-            return _check_plan(plan, interactive=interactive)
+            found = look_at_batches(plan, interactive=interactive)
+            if not (differences := list(find_differences(plan, found))):
+                return start_planned_run(plan=plan, by=plan.started_by)
+            plan.end_check_as_differing(differences)
     except PlanInOtherStateError:
         pass  # discarded meanwhile, or done by another worker
     return None
-
-
-def _check_plan(plan: RunPlan, *, interactive: bool) -> Run | None:
-    found = look_at_batches(plan, interactive=interactive)
-    if differences := list(find_differences(plan, found)):
-        plan.end_check_as_differing(differences)
-        return None
-    return start_planned_run(plan=plan, by=plan.started_by)
 
 
 def start_planned_run(*, plan: RunPlan, by: User | None) -> Run:
@@ -169,7 +158,8 @@ def look_at_batches(plan: RunPlan, *, interactive: bool = False) -> Iterator[lis
         if is_down.is_set():  # every further batch would wait for the same time-out
             return list(_list_unseen(batch))
         looked = list(_look_at_batch(plan, batch, interactive=interactive))
-        if _is_aws_down(looked):
+        asked = [client for client in looked if client.plan_class != PlanClass.LEFT_ALONE]
+        if asked and all(c.error_class == ErrorClass.UNAVAILABLE for c in asked):
             is_down.set()
         return looked
 
@@ -230,8 +220,9 @@ def _look_at_batch(
 
 
 def _plan_client(
-    result: PushResult, phase: str, revision: int, pushed: LastPushes
+    result: PushResult, phase: str, revision: int, pushed: dict[str, tuple[str, datetime]]
 ) -> PlannedClient:
+    """Return the client of a plan. `pushed`: slug -> who wrote the client's secrets last, and when."""
     overwrites = any(not version.is_ours for version in result.replaced)
     is_written = result.outcome in (Outcome.UPDATED, Outcome.CREATED, Outcome.RESTORED)
     return PlannedClient(
@@ -266,12 +257,6 @@ def _describe_version(
     )
 
 
-def _is_aws_down(looked: Collection[PlannedClient]) -> bool:
-    """Say whether AWS answered for no client that it was asked about."""
-    asked = [client for client in looked if client.plan_class != PlanClass.LEFT_ALONE]
-    return bool(asked) and all(c.error_class == ErrorClass.UNAVAILABLE for c in asked)
-
-
 NOT_LOOKED_AT = Sentence("not_looked_at", "Not looked at: AWS could not be reached.")
 
 
@@ -290,7 +275,7 @@ def _list_unseen(client_ids: Collection[int]) -> Iterator[PlannedClient]:
         )
 
 
-# Sums up plans: how many clients of each class, calls to AWS, time and dollars a month; and exports them as JSON.
+# What a plan comes to
 
 
 @dataclass(frozen=True)
@@ -311,21 +296,10 @@ class PlanSummary:
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary for the JSON of commands; dollars are text, as they are exact."""
-        return {name: getattr(self, name) for name in SUMMARY_NUMBERS} | {
+        return asdict(self) | {
             "dollars_a_month": str(self.dollars_a_month),
             "new_dollars_a_month": str(self.new_dollars_a_month),
         }
-
-
-SUMMARY_NUMBERS = (
-    "clients",
-    "counts",
-    "batch_reads",
-    "creates",
-    "updates",
-    "seconds",
-    "new_secrets",
-)
 
 
 def summarize_plan(counts: PlanCounts) -> PlanSummary:
@@ -338,24 +312,21 @@ def summarize_plan(counts: PlanCounts) -> PlanSummary:
     asked = counts.clients * len(secret_names("x"))
     reads = ceil(asked / SECRETS_A_CALL) + ceil(written / SECRETS_A_CALL)
     there = counts.present + writes[Outcome.RESTORED]
+    # Each kind of call has its own quota, and they go on at once: the one that takes longest counts.
+    set_rates = dict(Rate.objects.filter(~Q(per_second=None)).values_list("kind", "per_second"))
+    kinds = ((Rate.Kind.READ, reads), (Rate.Kind.CREATE, creates), (Rate.Kind.WRITE, updates))
+    seconds = max(n / (set_rates.get(kind) or kind.default_rate) for kind, n in kinds)
     return PlanSummary(
         clients=counts.clients,
         counts={plan_class.value: counts.classes[plan_class.value] for plan_class in PlanClass},
         batch_reads=reads,
         creates=creates,
         updates=updates,
-        seconds=_estimate_seconds(reads=reads, creates=creates, updates=updates),
+        seconds=round(seconds, 1),
         new_secrets=creates,
         dollars_a_month=_price_secrets(there + creates),
         new_dollars_a_month=_price_secrets(creates),
     )
-
-
-def _estimate_seconds(*, reads: int, creates: int, updates: int) -> float:
-    """Return the seconds of the kind of call that takes longest; the kinds have separate quotas and go on at once."""
-    set_rates = dict(Rate.objects.filter(~Q(per_second=None)).values_list("kind", "per_second"))
-    kinds = ((Rate.Kind.READ, reads), (Rate.Kind.CREATE, creates), (Rate.Kind.WRITE, updates))
-    return round(max(n / (set_rates.get(kind) or kind.default_rate) for kind, n in kinds), 1)
 
 
 def _price_secrets(secrets: int) -> Decimal:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from credentials.models import ClientRevision
 from migration.core.audit import AuditCode, AuditEvent
@@ -52,8 +51,15 @@ from nova_credentials.document import Document
 from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import Phase
 
-# Tells what became of a push of one client, with what it overwrote. Knows no network.
-
+# Long enough for another batch's pushes of the same clients; the schedule comes back for the rest.
+LOCK_WAIT_SECONDS = 30.0
+LOCK_WAIT_SECONDS_OF_A_PAGE = 1.0
+# A batch that waits longer for the rate limiter is left; the rest of it is claimed again.
+BATCH_SECONDS = 60.0
+# Fewer than the connections to AWS that are kept open.
+WRITERS = 10
+# By so many digits of its id the audit, and people, tell a version from the others.
+SHOWN_DIGITS = 8
 
 OUTCOMES = {
     "created": Sentence("outcome_created", "Created"),
@@ -100,96 +106,6 @@ class PushResult:
         return self.message or OUTCOMES[self.outcome]()
 
 
-def make_overwrite_comparison(
-    pending: PendingWrite, writer: SecretWriter, run: Run | None
-) -> Comparison:
-    """Return the comparison with what AWS held before: which fields of somebody else's version were overwritten."""
-    comparison = make_unsaved_comparison(pending.snapshot, writer.before, run=run)
-    comparison.message = name_overwritten(pending)
-    return comparison
-
-
-OVERWROTE = Sentence(
-    "overwrote",
-    "Overwrote %(name)s: version %(version)s by somebody else, kept as previous.",
-)
-WOULD_OVERWRITE = Sentence(
-    "would_overwrite", "Overwrites %(name)s: version %(version)s by somebody else."
-)
-
-
-def name_overwritten(pending: PendingWrite, *, dry_run: bool = False) -> Message | None:
-    """Name the versions of somebody else that were overwritten, or would be; None where there are none."""
-    sentence = WOULD_OVERWRITE if dry_run else OVERWROTE
-    return in_a_row(
-        *(sentence(name=v.name, version=v.version_id) for v in pending.foreign_replaced_versions)
-    )
-
-
-READ_BACK_DIFFERS = Sentence(
-    "read_back_differs", "The secret was read back and differs from what was written."
-)
-
-
-def make_result(
-    pending: PendingWrite,
-    comparison: Comparison | None,
-    writer: SecretWriter,
-    after: Answers | None = None,
-) -> PushResult:
-    """Make the result of one client. `after` is what AWS was then read to hold; None in a rehearsal."""
-    snapshot, error = pending.snapshot, pending.error
-    outcome, error_class, message = Outcome.FAILED, "", None
-    refused = postponed = False
-    if isinstance(error, MismatchNotOverwrittenError):
-        outcome, message = Outcome.SKIPPED, error.message
-    elif error:
-        error_class, message = error.error_class, error.message
-        postponed = isinstance(error, BatchTimeOverError | WritesRefusedError)
-        is_final = isinstance(error, RefusedBySiteError) or error_class == ErrorClass.DATA
-        # Somebody may take a missing secret back, without a write to the rows.
-        refused = is_final and not postponed and not isinstance(error, MissingInAwsError)
-    elif comparison and comparison.status != Comparison.Status.MATCH:
-        error_class = comparison.error_class or ErrorClass.CONFLICT
-        message = comparison.message or READ_BACK_DIFFERS()
-    elif after is not None and not pending.kept_secrets_match(after):
-        error_class, message = ErrorClass.CONFLICT, READ_BACK_DIFFERS()
-    else:
-        outcome = pending.client_outcome
-        message = documents.warn_of_arn_like_name(
-            snapshot.secret_slug, prefix=settings.NOVA_SECRET_PREFIX, layout=snapshot.layout
-        )
-    before = (writer.before[name] for name in snapshot.names.values())
-    return PushResult(
-        snapshot.client_id,
-        snapshot.slug,
-        outcome,
-        error_class,
-        in_a_row(name_overwritten(pending, dry_run=writer.options.dry_run), message),
-        comparison,
-        phase=snapshot.phase,
-        refused=refused,
-        postponed=postponed,
-        replaced=tuple(pending.replaced),
-        outcomes=pending.outcomes,
-        versions={
-            value.name: value.version_id for value in before if isinstance(value, SecretValue)
-        },
-    )
-
-
-# Push: writes clients' documents to AWS from the rows as they are now, under each client's lock.
-
-
-# Long enough for another batch's pushes of the same clients; the schedule comes back for the rest.
-LOCK_WAIT_SECONDS = 30.0
-LOCK_WAIT_SECONDS_OF_A_PAGE = 1.0
-# Fewer than the connections to AWS that are kept open.
-WRITERS = 10
-# By so many digits of its id the audit, and people, tell a version from the others.
-SHOWN_DIGITS = 8
-
-
 def push(
     *,
     client_ids: Collection[int],
@@ -230,49 +146,28 @@ def push(
             until=time.monotonic() + seconds if seconds else math.inf,
         )
         sm = secrets_manager(interactive=interactive)
-        refusals = [
-            _refuse_unpushable(
+        refusals = {
+            pk: _refuse_unpushable(
                 snapshot, include_inactive=include_inactive, include_postgres=include_postgres
             )
-            for snapshot in snapshots.values()
+            for pk, snapshot in snapshots.items()
+        }
+        spared = _list_spared(snapshots, options)
+        writes = [
+            PendingWrite(snapshot, is_spared=pk in spared)
+            for pk, snapshot in snapshots.items()
+            if not refusals[pk]
         ]
-        refused = [refusal for refusal in refusals if refusal]
-        results = _push_snapshots(snapshots, refused, sm, options, run=run)
-    return results + _list_busy(set(client_ids) - held)
-
-
-def _push_snapshots(
-    snapshots: dict[int, ClientSnapshot],
-    refused: list[PushResult],
-    sm: SecretsManager,
-    options: PushOptions,
-    *,
-    run: Run | None,
-) -> list[PushResult]:
-    refused_ids = {result.client_id for result in refused}
-    spared = _list_spared(snapshots, options)
-    writes = [
-        PendingWrite(snapshot, is_spared=pk in spared)
-        for pk, snapshot in snapshots.items()
-        if pk not in refused_ids
+        results = [refusal for refusal in refusals.values() if refusal]
+        results += _write_and_verify(writes, sm, options, run=run)
+        if not dry_run:
+            ClientMigration.objects.record_refused(_list_new_refusals(results, snapshots))
+    busy = all_clients().filter(pk__in=set(client_ids) - held).values_list("pk", "slug")
+    message = PUSH_TAKES_TOO_LONG()
+    return results + [
+        PushResult(pk, slug, Outcome.FAILED, ErrorClass.CONFLICT, message, busy=True)
+        for pk, slug in busy
     ]
-    results = refused + _write_and_verify(writes, sm, options, run=run)
-    if not options.dry_run:
-        ClientMigration.objects.record_refused(_list_refusals(results, snapshots))
-    return results
-
-
-def _list_refusals(
-    results: list[PushResult], snapshots: dict[int, ClientSnapshot]
-) -> list[tuple[int, int | None]]:
-    """Return which revision of each client was refused, as (client id, revision); only where that is not known yet."""
-    refusals = []
-    for result in results:
-        snapshot = snapshots[result.client_id]
-        refused = snapshot.revision if result.refused else None
-        if refused != snapshot.refused_revision:
-            refusals.append((result.client_id, refused))
-    return refusals
 
 
 def _list_spared(snapshots: dict[int, ClientSnapshot], options: PushOptions) -> set[int]:
@@ -291,15 +186,6 @@ def _list_spared(snapshots: dict[int, ClientSnapshot], options: PushOptions) -> 
             if not snapshots[pk].push_pending and not snapshots[pk].phase.aws_is_authority
         ]
     return Comparison.objects.list_differing(in_question) if in_question else set()
-
-
-def _list_busy(client_ids: set[int]) -> list[PushResult]:
-    """Return the results of the clients whose lock did not come free."""
-    message = PUSH_TAKES_TOO_LONG()
-    return [
-        PushResult(pk, slug, Outcome.FAILED, ErrorClass.CONFLICT, message, busy=True)
-        for pk, slug in all_clients().filter(pk__in=client_ids).values_list("pk", "slug")
-    ]
 
 
 NOT_PUSHED_PURGED = Sentence(
@@ -347,63 +233,29 @@ def find_problem(snapshot: ClientSnapshot) -> Message | None:
     return next(filter(None, problems), None)
 
 
-SAVED_IN_PART = Sentence(
-    "saved_in_part",
-    "AWS has a part of it already, in %(names)s, and NOVA reads that; nothing else was saved: %(error)s Save it again.",
-    glue=", ",
-)
-
-
-def write_document(
-    snapshot: ClientSnapshot, *, document: Document, overwrite: bool = False
-) -> None:
-    """Write this document of these rows to AWS for a save that waits for it, in the save's own transaction.
-
-    `overwrite`: also over what somebody else wrote there.
-
-    Raises `SecretsManagerError` or `RefusedBySiteError` where AWS doesn't hold it afterwards, or may not.
-    """
-    snapshot = replace(snapshot, document=document)
-    if problem := find_problem(snapshot):
-        raise RefusedBySiteError(problem)
-    pending = PendingWrite(snapshot)
-    options = PushOptions(overwrite=overwrite)
-    prepare_writer([pending], secrets_manager(interactive=True), options).write_client(pending)
-    _record_writes([pending])
-    if pending.error and (names := pending.list_surely_written_names()):
-        raise PartlyWrittenError(SAVED_IN_PART(names=names, error=pending.error.message))
-    if pending.error:
-        raise pending.error
-    Secret.objects.record(pending.secrets)
-    ClientRevision.objects.record_pushed([(snapshot.client_id, snapshot.revision)])
-    _count_writes_in_aws([pending])
-
-
 def _write_and_verify(
     writes: list[PendingWrite], sm: SecretsManager, options: PushOptions, *, run: Run | None
 ) -> list[PushResult]:
+    """Write what differs, read back what was written, compare, and store all of it."""
     if not writes:
         return []
     writer = prepare_writer(writes, sm, options)
     _write_clients(writes, writer)
     if options.dry_run:
-        return [make_result(pending, None, writer) for pending in writes]
-    written = [name for pending in writes for name in pending.written_names]
+        return [_make_result(pending, None, writer) for pending in writes]
+    written = [name for pending in writes for name in pending.outcomes]
     after = writer.before | sm.batch_get(written)
     results = [
-        make_result(
-            pending,
-            _compare_written(pending, after, run) if _is_comparable(pending) else None,
-            writer,
-            after,
-        )
+        _make_result(pending, _compare_written(pending, after, run), writer, after)
         for pending in writes
     ]
-    overwritten = [
-        make_overwrite_comparison(pending, writer, run)
-        for pending in writes
-        if pending.foreign_replaced_versions
-    ]
+    # With what AWS held before: which fields of somebody else's version were overwritten.
+    overwritten = []
+    for pending in writes:
+        if pending.foreign_replaced_versions:
+            comparison = make_unsaved_comparison(pending.snapshot, writer.before, run=run)
+            comparison.message = _name_overwritten(pending)
+            overwritten.append(comparison)
     _record_results(writes, results, overwritten)
     return results
 
@@ -422,16 +274,83 @@ def _write_clients(writes: list[PendingWrite], writer: SecretWriter) -> None:
         list(pool.map(writer.write_client, waiting))
 
 
-def _compare_written(pending: PendingWrite, after: Answers, run: Run | None) -> Comparison:
-    """Compare what AWS holds now; where nothing was to be written, that was done before."""
-    if pending.held:
+def _compare_written(pending: PendingWrite, after: Answers, run: Run | None) -> Comparison | None:
+    """Compare what AWS holds now; None where an error left that unknown."""
+    if pending.error is not None and not isinstance(
+        pending.error, ForeignVersionError | MismatchNotOverwrittenError | MissingInAwsError
+    ):
+        return None
+    if pending.held:  # nothing was to be written: they were compared before
         return make_unsaved_match(pending.snapshot, run=run)
     return make_unsaved_comparison(pending.snapshot, after, run=run)
 
 
-def _is_comparable(pending: PendingWrite) -> bool:
-    return pending.error is None or isinstance(
-        pending.error, ForeignVersionError | MismatchNotOverwrittenError | MissingInAwsError
+READ_BACK_DIFFERS = Sentence(
+    "read_back_differs", "The secret was read back and differs from what was written."
+)
+
+
+def _make_result(
+    pending: PendingWrite,
+    comparison: Comparison | None,
+    writer: SecretWriter,
+    after: Answers | None = None,
+) -> PushResult:
+    """Make the result of one client. `after` is what AWS was then read to hold; None in a rehearsal."""
+    snapshot, error = pending.snapshot, pending.error
+    outcome, error_class, message = Outcome.FAILED, "", None
+    refused = postponed = False
+    if isinstance(error, MismatchNotOverwrittenError):
+        outcome, message = Outcome.SKIPPED, error.message
+    elif error:
+        error_class, message = error.error_class, error.message
+        postponed = isinstance(error, BatchTimeOverError | WritesRefusedError)
+        is_final = isinstance(error, RefusedBySiteError) or error_class == ErrorClass.DATA
+        # Somebody may take a missing secret back, without a write to the rows.
+        refused = is_final and not postponed and not isinstance(error, MissingInAwsError)
+    elif comparison and comparison.status != Comparison.Status.MATCH:
+        error_class = comparison.error_class or ErrorClass.CONFLICT
+        message = comparison.message or READ_BACK_DIFFERS()
+    elif after is not None and not pending.kept_secrets_match(after):
+        error_class, message = ErrorClass.CONFLICT, READ_BACK_DIFFERS()
+    else:
+        outcome = pending.client_outcome
+        message = documents.warn_of_arn_like_name(
+            snapshot.secret_slug, prefix=settings.NOVA_SECRET_PREFIX, layout=snapshot.layout
+        )
+    before = (writer.before[name] for name in snapshot.names.values())
+    return PushResult(
+        snapshot.client_id,
+        snapshot.slug,
+        outcome,
+        error_class,
+        in_a_row(_name_overwritten(pending, dry_run=writer.options.dry_run), message),
+        comparison,
+        phase=snapshot.phase,
+        refused=refused,
+        postponed=postponed,
+        replaced=tuple(pending.replaced),
+        outcomes=pending.outcomes,
+        versions={
+            value.name: value.version_id for value in before if isinstance(value, SecretValue)
+        },
+    )
+
+
+OVERWROTE = Sentence(
+    "overwrote",
+    "Overwrote %(name)s: version %(version)s by somebody else, kept as previous.",
+)
+WOULD_OVERWRITE = Sentence(
+    "would_overwrite", "Overwrites %(name)s: version %(version)s by somebody else."
+)
+
+
+def _name_overwritten(pending: PendingWrite, *, dry_run: bool = False) -> Message | None:
+    """Name the versions of somebody else that were overwritten, or would be; None where there are none."""
+    sentence = WOULD_OVERWRITE if dry_run else OVERWROTE
+    return in_a_row(
+        *(sentence(name=v.name, version=v.version_id) for v in pending.foreign_replaced_versions)
     )
 
 
@@ -491,7 +410,7 @@ def _record_writes(writes: Collection[PendingWrite]) -> None:
         facts = SECRETS_PUSHED(secrets=versions)
         if pending.error:
             facts = PUSHED_IN_PART(secrets=versions, error=pending.error.message)
-        facts = in_a_row(facts, name_overwritten(pending)) or facts
+        facts = in_a_row(facts, _name_overwritten(pending)) or facts
         snapshot = pending.snapshot
         events.append(
             AuditEvent.make_signed(
@@ -501,11 +420,52 @@ def _record_writes(writes: Collection[PendingWrite]) -> None:
     AuditEvent.objects.insert_already_signed(events)
 
 
-# Pushes or compares the clients of a run's batch, all at once.
+def _list_new_refusals(
+    results: list[PushResult], snapshots: dict[int, ClientSnapshot]
+) -> list[tuple[int, int | None]]:
+    """Return which revision of each client was refused, as (client id, revision); only where that is not known yet."""
+    refusals = []
+    for result in results:
+        snapshot = snapshots[result.client_id]
+        refused = snapshot.revision if result.refused else None
+        if refused != snapshot.refused_revision:
+            refusals.append((result.client_id, refused))
+    return refusals
 
 
-# A batch that waits longer for the rate limiter is left; the rest of it is claimed again.
-BATCH_SECONDS = 60.0
+SAVED_IN_PART = Sentence(
+    "saved_in_part",
+    "AWS has a part of it already, in %(names)s, and NOVA reads that; nothing else was saved: %(error)s Save it again.",
+    glue=", ",
+)
+
+
+def write_document(
+    snapshot: ClientSnapshot, *, document: Document, overwrite: bool = False
+) -> None:
+    """Write this document of these rows to AWS for a save that waits for it, in the save's own transaction.
+
+    `overwrite`: also over what somebody else wrote there.
+
+    Raises `SecretsManagerError` or `RefusedBySiteError` where AWS doesn't hold it afterwards, or may not.
+    """
+    snapshot = replace(snapshot, document=document)
+    if problem := find_problem(snapshot):
+        raise RefusedBySiteError(problem)
+    pending = PendingWrite(snapshot)
+    options = PushOptions(overwrite=overwrite)
+    prepare_writer([pending], secrets_manager(interactive=True), options).write_client(pending)
+    _record_writes([pending])
+    if pending.error and (names := pending.list_surely_written_names()):
+        raise PartlyWrittenError(SAVED_IN_PART(names=names, error=pending.error.message))
+    if pending.error:
+        raise pending.error
+    Secret.objects.record(pending.secrets)
+    ClientRevision.objects.record_pushed([(snapshot.client_id, snapshot.revision)])
+    _count_writes_in_aws([pending])
+
+
+# The items of runs that push or compare
 
 
 MOVED_BY_RUN = Sentence("moved_by_run", "Part of %(run)s.")
@@ -515,25 +475,31 @@ MOVED_BY_RUN = Sentence("moved_by_run", "Part of %(run)s.")
 def push_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
     """Push the client of each item, and return those to be tried again. A migration takes clients to dual write."""
     migrates = run.kind == Run.Kind.MIGRATE
+    # The schedule pushes clients that are known to differ where a write is pending.
+    differing = DifferingPolicy.WRITTEN_IF_PENDING
+    if migrates:
+        differing = DifferingPolicy.WRITTEN if run.overwrite else DifferingPolicy.LEFT_ALONE
     results = push(
         client_ids=list(items),
         run=run,
-        differing=_choose_differing(run),
+        differing=differing,
         # A client that writes both stores is kept equal in them, active or not.
         include_inactive=run.include_inactive or not migrates,
         seconds=BATCH_SECONDS,
         include_postgres=migrates,
     )
-    again = [
-        items[result.client_id]
-        for result in results
-        if _copy_result(items[result.client_id], result)
-    ]
+    again = []
+    for result in results:
+        item = items[result.client_id]
+        item.outcome, item.message = result.outcome, result.message
+        item.error_class = result.error_class
+        item.comparison_status = result.comparison.status if result.comparison else ""
+        if result.postponed:
+            item.set_next_try_now()
+        elif result.outcome == Outcome.FAILED and (result.busy or result.error_class in TRANSIENT):
+            again.append(item)
     for pk in items.keys() - {result.client_id for result in results}:
-        items[pk].outcome, items[pk].message = (
-            Outcome.SKIPPED,
-            CLIENT_NOT_THERE(),
-        )
+        items[pk].outcome, items[pk].message = Outcome.SKIPPED, CLIENT_NOT_THERE()
     if migrates:
         pushed = [
             result.client_id
@@ -549,24 +515,6 @@ def push_items(run: Run, items: dict[int, RunItem]) -> ItemsToRetry:
             run=run,
         )
     return again
-
-
-def _choose_differing(run: Run) -> DifferingPolicy:
-    """Say what becomes of clients that are known to differ: the schedule pushes them where a write is pending."""
-    if run.kind != Run.Kind.MIGRATE:
-        return DifferingPolicy.WRITTEN_IF_PENDING
-    return DifferingPolicy.WRITTEN if run.overwrite else DifferingPolicy.LEFT_ALONE
-
-
-def _copy_result(item: RunItem, result: PushResult) -> bool:
-    """Copy the outcome of a push into the client's item; say whether it may succeed at another try."""
-    item.outcome, item.message = result.outcome, result.message
-    item.error_class = result.error_class
-    item.comparison_status = result.comparison.status if result.comparison else ""
-    if result.postponed:
-        item.outcome, item.next_try_at = "", timezone.now()
-        return False
-    return result.outcome == Outcome.FAILED and (result.busy or result.error_class in TRANSIENT)
 
 
 NOTHING_TO_COMPARE = Sentence("nothing_to_compare", "Nothing to compare in either store.")

@@ -1,4 +1,7 @@
-"""Resolves mismatches: to one store or the other, for one client or many, with what was seen."""
+"""Resolves mismatches: checks again, copies one store to the other or undoes that, acknowledges.
+
+For one client or many, with what the user saw; each resolution is recorded with its user.
+"""
 
 from __future__ import annotations
 
@@ -57,10 +60,6 @@ from nova_credentials.document import Document
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 
-# Resolves mismatches: checks again, copies one store to the other, or acknowledges. Each is recorded with its user.
-#
-# Also works on the items of runs that copy.
-
 LOCK_WAIT_SECONDS = 5.0
 
 
@@ -77,20 +76,6 @@ RESTORE_FIRST = Sentence(
 )
 
 
-def find_refusal_in_database(
-    kind: str, *, phase: Phase, push_pending: bool, writes_counted: bool
-) -> Message | None:
-    """Return why the database alone refuses to resolve a client this way; None where only AWS can still refuse."""
-    if kind not in (Resolution.Kind.TO_AWS, Resolution.Kind.TO_POSTGRES):
-        return None
-    if phase == Phase.PURGED:
-        return RESTORE_FIRST()
-    if kind == Resolution.Kind.TO_AWS or phase.aws_is_authority:
-        return None
-    return _find_loss(push_pending=push_pending, writes_counted=writes_counted)
-
-
-# Resolutions, reveals and saves
 NO_COMPARISON = Sentence("no_comparison", "There is nothing to compare.")
 
 
@@ -348,7 +333,6 @@ def record_resolution(
     return _store_resolutions([row])[0]
 
 
-# Mismatches, runs, copies
 RESOLUTIONS = {
     "check": Sentence("resolution_check", "Compared both stores again."),
     "to_aws": Sentence("resolution_to_aws", "Copied PostgreSQL to AWS."),
@@ -379,12 +363,12 @@ def _store_resolutions(rows: list[Resolution]) -> list[Resolution]:
         return Resolution.objects.bulk_create(rows)
 
 
-# Undoes a copy of AWS to PostgreSQL: the rows get what AWS keeps of them, and AWS's secret gets the same.
+# Undoing a copy of AWS to PostgreSQL: the rows get what AWS keeps of them, and AWS's secret gets the same
 
 
 @dataclass(frozen=True)
 class UndoPlan:
-    """Holds what would change if the client's newest copy were undone now."""
+    """What would change if the client's newest copy were undone now."""
 
     copy: Resolution
     phase: Phase
@@ -572,7 +556,7 @@ def _push_rows(resolution: Resolution) -> None:
         resolution.save(update_fields=["message"])
 
 
-# Plans what resolving the mismatches of many clients would do to each. Reads the database alone.
+# The plan for many clients, from the database alone
 
 
 @dataclass(frozen=True)
@@ -632,7 +616,9 @@ def plan_resolutions(kind: str, shown: Mapping[int, int | None]) -> ResolutionPl
     by_client: dict[int, list[OpenMismatch]] = defaultdict(list)
     for mismatch in OpenMismatch.objects.filter(client_id__in=shown):
         by_client[mismatch.client_id].append(mismatch)
-    seen = Comparison.objects.in_bulk(_find_older(rows, shown))
+    # The shown comparisons that are no longer their client's newest.
+    older = [pk for row in rows if (pk := shown[row.pk]) and pk != row.comparison_id]
+    seen = Comparison.objects.in_bulk(older)
     chosen = all_clients().filter(pk__in=shown)
     pending = set(chosen.filter_push_pending().values_list("pk", flat=True))
     counted = writes_are_counted()
@@ -646,7 +632,7 @@ def plan_resolutions(kind: str, shown: Mapping[int, int | None]) -> ResolutionPl
                 fields=tuple(by_client[row.pk]),
                 refusal=_find_stale(row, shown[row.pk], seen)
                 or _find_nothing(kind, row, by_client[row.pk])
-                or find_refusal_in_database(
+                or _find_refusal_in_database(
                     kind,
                     phase=Phase(row.phase),
                     push_pending=row.pk in pending,
@@ -658,9 +644,17 @@ def plan_resolutions(kind: str, shown: Mapping[int, int | None]) -> ResolutionPl
     )
 
 
-def _find_older(rows: Collection[ClientMigration], shown: Mapping[int, int | None]) -> list[int]:
-    """Return the ids of the shown comparisons that are no longer their client's newest."""
-    return [pk for row in rows if (pk := shown[row.pk]) and pk != row.comparison_id]
+def _find_refusal_in_database(
+    kind: str, *, phase: Phase, push_pending: bool, writes_counted: bool
+) -> Message | None:
+    """Return why the database alone refuses to resolve a client this way; None where only AWS can still refuse."""
+    if kind not in (Resolution.Kind.TO_AWS, Resolution.Kind.TO_POSTGRES):
+        return None
+    if phase == Phase.PURGED:
+        return RESTORE_FIRST()
+    if kind == Resolution.Kind.TO_AWS or phase.aws_is_authority:
+        return None
+    return _find_loss(push_pending=push_pending, writes_counted=writes_counted)
 
 
 def _find_stale(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from django.db import transaction
 
@@ -29,7 +28,7 @@ from migration.core.snapshots import (
     reread_locked_snapshot,
     reread_locked_snapshots,
 )
-from migration.pushes.known_values import noting_rows
+from migration.pushes.known_values import list_credentials, noting_rows
 from migration.pushes.secret_writer import REPLACED_STAGE, RefusedBySiteError, load_owners
 from nova_credentials import document as documents
 from nova_credentials.aws.secrets_manager import SecretsManagerError
@@ -117,32 +116,23 @@ def record_as_pushed_if_equal(client_id: int, found: AwsCopy) -> None:
             ClientRevision.objects.record_pushed([(client_id, now.revision)])
 
 
-@dataclass(frozen=True)
-class UnrestoredRows:
-    """The rows of a purged client into which AWS's values were not copied back."""
-
-    # Written since the purge, so that PostgreSQL has their newest values.
-    kept_rows: list[Credential]
-    # Still purged, in a column at least, as AWS holds no value for them.
-    rows_without_value: list[Credential | Client]
-
-
-def restore_purged_rows(client_id: int, found: AwsCopy, *, secrets_alone: bool) -> UnrestoredRows:
+def restore_purged_rows(
+    client_id: int, found: AwsCopy, *, secrets_alone: bool
+) -> tuple[list[Credential], list[Credential | Client]]:
     """Copy AWS's values into the purged rows, within a transaction that holds them.
 
     `secrets_alone`: only the secret values, as NOVA may have changed the other fields of these rows since the purge.
+
+    Returns the rows that were kept, written since the purge, so that PostgreSQL has their newest values; and the rows
+    that are still purged, in a column at least, as AWS holds no value for them.
     """
     client = reread_locked_client(client_id)
-    kept = [row for row in _list_credentials(client) if not is_purged(row)]
+    kept = [row for row in list_credentials(client) if not is_purged(row)]
     with noting_rows(client_id):
         copy_document_into_rows(
             client, found.document, wanted=is_purged, secrets_alone=secrets_alone
         )
     restored = reread_locked_client(client_id)
-    purged = [row for row in _list_credentials(restored) if is_purged(row)]
+    purged = [row for row in list_credentials(restored) if is_purged(row)]
     lacking = [r for r in list_all_rows(restored) if r not in purged and list_purged_extras(r)]
-    return UnrestoredRows(kept, [*purged, *lacking])
-
-
-def _list_credentials(client: Client) -> list[Credential]:
-    return [row for rows in client.credentials_by_type().values() for row in rows]
+    return kept, [*purged, *lacking]

@@ -47,6 +47,14 @@ SAVE_UNDER_WAY = Sentence(
     "save_under_way",
     "Nothing was saved: a push or a move of this client is under way. Try again.",
 )
+NOTHING_SAVED = Sentence("nothing_saved", "Nothing was saved: %(error)s")
+NOTHING_CONFIRMED = Sentence(
+    "nothing_confirmed",
+    "Nothing was saved: %(error)s If AWS stored it all the same, the next comparison shows a mismatch.",
+)
+SAVED_NOT_PUSHED = Sentence(
+    "saved_not_pushed", "Saved; the push to AWS is pending and will be retried: %(reason)s"
+)
 
 
 class AdminSave:
@@ -142,13 +150,6 @@ class AdminSave:
             )
 
 
-NOTHING_SAVED = Sentence("nothing_saved", "Nothing was saved: %(error)s")
-NOTHING_CONFIRMED = Sentence(
-    "nothing_confirmed",
-    "Nothing was saved: %(error)s If AWS stored it all the same, the next comparison shows a mismatch.",
-)
-
-
 def _say_not_saved(error: MessageError) -> Message:
     if isinstance(error, PartlyWrittenError):
         return error.message
@@ -158,19 +159,19 @@ def _say_not_saved(error: MessageError) -> Message:
     return NOTHING_SAVED(error=error.message)
 
 
-SAVED_NOT_PUSHED = Sentence(
-    "saved_not_pushed", "Saved; the push to AWS is pending and will be retried: %(reason)s"
-)
-
-
 def _push_saved(client_id: int, warn: Callable[[Message], None]) -> None:
     (result,) = push(client_ids=[client_id], include_postgres=False, interactive=True)
     if result.outcome not in (*PUSHED, Outcome.SKIPPED):
         warn(SAVED_NOT_PUSHED(reason=result.summary_message))
 
 
+# What the audit says of a save
+
 CLIENT_ADDED = Sentence("client_added", "Added a client: %(changes)s.", glue="; ")
 CLIENT_SAVED = Sentence("client_saved", "Changed %(changes)s.", glue="; ")
+FIELDS_OF_CLIENT = Sentence("fields_of_client", "client: %(fields)s")
+LOGIN_ADDED = Sentence("login_added", "%(row)s added: %(fields)s")
+LOGIN_CHANGED = Sentence("login_changed", "%(row)s: %(fields)s")
 
 
 def record_save(
@@ -185,12 +186,6 @@ def record_save(
     AuditEvent.objects.record(
         code, sentence(changes=tuple(changes)), client_id=client.pk, slug=client.slug
     )
-
-
-# Clients and their credentials
-FIELDS_OF_CLIENT = Sentence("fields_of_client", "client: %(fields)s")
-LOGIN_ADDED = Sentence("login_added", "%(row)s added: %(fields)s")
-LOGIN_CHANGED = Sentence("login_changed", "%(row)s: %(fields)s")
 
 
 def _describe_row(form: ClientForm | CredentialForm) -> Message:

@@ -1,4 +1,7 @@
-"""Writes a client's rows to AWS: asks whose the secret is, writes what differs, reads it back, stores what was read."""
+"""Writes clients' documents to their secrets: asks whose a secret is, creates, updates, takes back from deletion.
+
+Reading back what was written, and storing it, is for `pushes`.
+"""
 
 from __future__ import annotations
 
@@ -43,14 +46,10 @@ from nova_credentials.aws.secrets_manager import (
 from nova_credentials.document import Document
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 
-# Says whose a secret in AWS is: by what this database stored of it, and by the keys that prove versions.
-#
-# Tags prove nothing: a copy of NOVA's tables has clients of the same slugs, and so would tag its secrets alike.
-
+# Whose a secret is
 
 # Others wrote the tags, so no more than this is shown of each.
 MOST_CHARACTERS = 100
-
 
 # Behind NOT_OURS: whose it is, as far as that is known.
 OWNED_BY_CLIENT = Sentence("owned_by_client", "It is the secret of the client %(slug)s.")
@@ -64,7 +63,11 @@ NOT_TAGGED = Sentence("not_tagged", "No tag says whose it is.")
 
 @dataclass(frozen=True)
 class SecretOwners:
-    """What this database knows of secrets of some names. Touches no database, so that threads may ask it."""
+    """What this database knows of secrets of some names. Touches no database, so that threads may ask it.
+
+    Whose a secret is tell what was stored of it and the keys that prove versions. Tags prove nothing: a copy of NOVA's
+    tables has clients of the same slugs, and so would tag its secrets alike.
+    """
 
     known: Mapping[str, KnownSecret] = field(repr=False)
     keys: VersionIdKeys
@@ -129,8 +132,7 @@ def load_owners(names: Collection[str]) -> SecretOwners:
     return SecretOwners(Secret.objects.find(names), load_version_keys())
 
 
-# Owns clients' documents on their way to AWS, and what became of each so far. Knows no network.
-
+# Documents on their way to AWS
 
 # A client with several secrets has the first of these outcomes that one of its secrets has.
 OUTCOMES_BY_WEIGHT = (Outcome.RESTORED, Outcome.CREATED, Outcome.UPDATED)
@@ -173,15 +175,9 @@ class PendingWrite:
             )
         )
 
-    @property
-    def written_names(self) -> list[str]:
-        """Return the names of the secrets that were written."""
-        return list(self.outcomes)
-
     def list_surely_written_names(self) -> tuple[str, ...]:
         """Return the names of the secrets that AWS surely has taken."""
-        written = self.written_names
-        return tuple(secret.name for secret in self.secrets if secret.name in written)
+        return tuple(secret.name for secret in self.secrets if secret.name in self.outcomes)
 
     def kept_secrets_match(self, answers: Answers) -> bool:
         """Say whether AWS holds the documents of the secrets that are kept beside the client's own."""
@@ -204,8 +200,7 @@ class PendingWrite:
         return next((o for o in OUTCOMES_BY_WEIGHT if o in outcomes), Outcome.UNCHANGED)
 
 
-# Writes clients' documents to their secrets: creates, updates, and takes secrets back from their deletion.
-
+# The writer, and what it may not write
 
 # AWS's code where a secret to be created exists already.
 EXISTS_ALREADY = "ResourceExistsException"
@@ -305,9 +300,8 @@ def doubt_account_if_all_is_gone(before: Answers, owners: SecretOwners) -> None:
     of_clients = {row.client_id: name for name, row in owners.known.items()}
     noted = get_aws_write_state().facts.get(ACCOUNT, [""])[0]
     if of_clients and noted and not settings.EMBEDDED_STORES:
-        with suppress(
-            SecretsManagerError
-        ):  # that AWS doesn't answer says nothing about the account
+        # That AWS doesn't answer says nothing about the account.
+        with suppress(SecretsManagerError):
             seen_account.doubt(noted, missing=of_clients.values())
 
 
