@@ -57,7 +57,7 @@ from migration.runs.starts import announce_and_enqueue_run, enqueue_run, get_run
 from migration.templatetags.migration_pages import badge, time_ago
 from nova_credentials.phases import MOVES, Phase
 
-# Requests for cutovers and purges, which wait for a second person: their list, the page of one, approve and cancel.
+# Requests of one client: their list, the page of one, approve and cancel
 
 
 class MoveRequestView(ObjectView[MoveRequest]):
@@ -70,36 +70,30 @@ class MoveRequestView(ObjectView[MoveRequest]):
         names = Client.objects.filter(pk=move_request.client_id).values_list("name", flat=True)
         name = names.first()
         kind = MOVES[Phase(move_request.old), Phase(move_request.new)]
-        approves = self.may_act() and user.has_perm(APPROVE_MOVES)
+        # Nobody has decided it yet, and the user may.
+        may_act = move_request.is_open and may_cancel(self.request, move_request)
+        approves = may_act and user.has_perm(APPROVE_MOVES)
         why_not = (
             find_approval_refusal(move_request, get_signed_in_user(self.request))
             if approves
             else None
         )
         content = move_request.read_content()
-        checks = self.make_checks() if self.may_act() else Checklist([], [])
+        checks = self.make_checks() if may_act else Checklist([], [])
         return super().get_context_data(**kwargs) | {
             "move_request": move_request,
             "lines": checks.lines,
             "why_shut": checks.why_shut,
-            "is_own": self.is_own(),
+            "is_own": move_request.requested_by_id == user.pk,
             "may_approve": approves and why_not is None,
             "why_not_approved": why_not,
             "content": content,
             "present_slug": content.renamed
             and Client.objects.values_list("slug", flat=True).get(pk=move_request.client_id),
-            "may_cancel": self.may_act(),
+            "may_cancel": may_act,
             "confirmation_text": make_move_warning(kind, name or move_request.slug),
             "may_view_client": name is not None and user.has_perm("credentials.view_client"),
         }
-
-    def is_own(self) -> bool:
-        """Say whether the user made the request."""
-        return self.original.requested_by_id == self.request.user.pk
-
-    def may_act(self) -> bool:
-        """Say whether the user may decide the request, or withdraw it, and nobody has yet."""
-        return self.original.is_open and may_cancel(self.request, self.original)
 
     def make_checks(self) -> Checklist:
         """Return the checks as of now; none if the client left the phase in which the move was requested."""
@@ -218,7 +212,7 @@ def may_cancel(request: HttpRequest, move_request: MoveRequest) -> bool:
     return is_own or request.user.has_perm(APPROVE_MOVES)
 
 
-# Requested runs of moves: the buttons that approve and cancel one; and what the page of any run of moves adds.
+# Runs of moves: their start, the buttons that approve and cancel one, and what the page of any adds
 
 
 def start_move_runs(

@@ -1,4 +1,4 @@
-"""Decides requests for a move, and for runs of moves, by a second person."""
+"""Requests, approves and cancels moves, and runs of moves, that need two users. The gate counts at the approval."""
 
 from __future__ import annotations
 
@@ -33,14 +33,13 @@ from migration.runs.requests import MOVE_REQUESTED, MoveRequest, MoveRequestQuer
 from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.phases import IllegalMove, Phase, StalePhase, check_move
 
-# Requests, approves and cancels moves that need two users. The checks of the gate count at the approval.
-
 
 class ApprovalStepRefused(MessageError):  # noqa: N818  # nothing went wrong: it may not be done
     """The move can't be requested, approved or cancelled; the message says why."""
 
 
-# Requests
+# One client
+
 AT_ONCE = Sentence("at_once", "This move needs no approval: make it directly.")
 ASKED_ALREADY = Sentence(
     "asked_already",
@@ -95,6 +94,9 @@ def request_move(
     return request
 
 
+APPROVAL_REFUSED = Sentence("approval_refused", "The approval was refused: %(why)s")
+
+
 def approve_request(*, request_id: int, by: User, shown: str | None = None) -> MoveResult:
     """Make the requested move in the name of the user who approves it.
 
@@ -106,7 +108,14 @@ def approve_request(*, request_id: int, by: User, shown: str | None = None) -> M
     try:
         return _approve(request, by, shown)
     except ApprovalStepRefused as refusal:
-        _record_refused_approval(request, why=refusal.message, by=by)
+        record_refusal(
+            AuditCode.REFUSAL,
+            APPROVAL_REFUSED(why=refusal.message),
+            kind=("approval", request.pk),
+            by=by,
+            client_id=request.client_id,
+            slug=request.slug,
+        )
         raise
 
 
@@ -221,22 +230,7 @@ def _fail_request(request: MoveRequest, by: User, reason: Message) -> ApprovalSt
     return ApprovalStepRefused(reason)
 
 
-APPROVAL_REFUSED = Sentence("approval_refused", "The approval was refused: %(why)s")
-
-
-def _record_refused_approval(request: MoveRequest, *, why: Message, by: User) -> None:
-    """Record that `by` could not approve the request."""
-    record_refusal(
-        AuditCode.REFUSAL,
-        APPROVAL_REFUSED(why=why),
-        kind=("approval", request.pk),
-        by=by,
-        client_id=request.client_id,
-        slug=request.slug,
-    )
-
-
-# Starts runs of moves. Where these need two users: requests, approves and cancels the run as a whole.
+# A run as a whole
 
 
 def start_move_run(

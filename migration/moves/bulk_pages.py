@@ -6,13 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TypedDict, cast
 
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin, helpers
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from unfold.widgets import BASE_INPUT_CLASSES
@@ -51,15 +52,9 @@ from migration.moves.pages import (
 )
 from nova_credentials.phases import IllegalMove, Move, Phase
 
-if TYPE_CHECKING:
-    from django_stubs_ext import StrOrPromise
-
-
-if TYPE_CHECKING:
-    BulkAction = Callable[
-        [ModelAdmin[Client], HttpRequest, ClientPhaseQuerySet], HttpResponseBase | None
-    ]
-
+BulkAction = Callable[
+    ["ModelAdmin[Client]", HttpRequest, ClientPhaseQuerySet], HttpResponseBase | None
+]
 
 # Each move reads AWS while the person waits. More of them are a run.
 MOST_CLIENTS = 50
@@ -148,7 +143,6 @@ class BulkCutoverView(AdminView):
     def show_many(self, client_ids: list[int]) -> HttpResponse:
         """Show how many clients are to be cut over, and how many of them lack which evidence now."""
         missing = count_missing_kinds(client_ids, Phase.AWS)
-        may_override = self.request.user.has_perm(OVERRIDE_PERMISSION)
         self.template_name = "admin/migration/bulk_cutover_run.html"
         return self.render_to_response(
             self.get_context_data(
@@ -158,7 +152,7 @@ class BulkCutoverView(AdminView):
                 missing=[
                     (kind.value, localize(EVIDENCE[kind]()), n) for kind, n in missing.items()
                 ],
-                may_override=may_override,
+                may_override=self.request.user.has_perm(OVERRIDE_PERMISSION),
                 needs_approval=needs_approval(Move.CUTOVER),
                 input_classes=" ".join(BASE_INPUT_CLASSES),
             )
@@ -193,6 +187,13 @@ class BulkCutoverView(AdminView):
             if client.pk in snapshots
         ]
         unproven = [client for client in shown if client["unproven"]]
+        lists = [client["checks"].checks for client in unproven if client["checks"]]
+        lacking = Counter(
+            check.evidence
+            for checks in lists
+            for check in checks
+            if check.evidence and not check.passed
+        )
         may_override = self.request.user.has_perm(OVERRIDE_PERMISSION)
         return self.render_to_response(
             self.get_context_data(
@@ -200,7 +201,7 @@ class BulkCutoverView(AdminView):
                 campaign_notes=describe_notes_of_clients(self.request, snapshots),
                 open=[client for client in shown if client["open"]],
                 unproven=unproven if may_override else [],
-                missing=count_missing_evidence(unproven),
+                missing=[(localize(EVIDENCE[kind]()), n) for kind, n in lacking.items()],
                 needs_approval=needs_approval(Move.CUTOVER),
                 checkbox=CHECKBOX,
                 input_classes=" ".join(BASE_INPUT_CLASSES),
@@ -215,12 +216,11 @@ class BulkCutoverView(AdminView):
         facts: GateFacts,
     ) -> BulkClient:
         """Return what the page shows of one client, and whether its cutover is `open`, or nothing but `unproven`."""
-        url = reverse("admin:credentials_client_change", args=[client.pk])
         shown: BulkClient = {
             "id": client.pk,
             "name": client.name,
             "slug": client.slug,
-            "url": url,
+            "url": reverse("admin:credentials_client_change", args=[client.pk]),
             "open": False,
             "unproven": False,
             "refusal": "",
@@ -231,23 +231,19 @@ class BulkCutoverView(AdminView):
             if snapshot.phase == Phase.PURGED:
                 refusal = _("It is purged: NOVA reads it from AWS already.")
             return {**shown, "refusal": refusal}
-        back = get_confirm_url(client.pk, Phase.AWS)
         checks = make_checklist(
-            self.request, snapshot, Phase.AWS, back=back, answers=answers, facts=facts
+            self.request,
+            snapshot,
+            Phase.AWS,
+            back=get_confirm_url(client.pk, Phase.AWS),
+            answers=answers,
+            facts=facts,
         )
         shown["open"], shown["unproven"] = not checks.is_shut, checks.may_be_overridden
         return {**shown, "checks": checks, "refusal": localize(checks.why_shut)}
 
 
-def count_missing_evidence(clients: list[BulkClient]) -> list[tuple[str, int]]:
-    """Return each kind of evidence that is missing and for how many of the clients."""
-    shown = [client["checks"] for client in clients if client["checks"]]
-    kinds = (check.evidence for checks in shown for check in checks.checks if not check.passed)
-    counts = Counter(kind for kind in kinds if kind)
-    return [(localize(EVIDENCE[kind]()), n) for kind, n in counts.items()]
-
-
-def list_bulk_moves(request: HttpRequest) -> dict[str, tuple[BulkAction, str, StrOrPromise]]:
+def list_bulk_moves(request: HttpRequest) -> dict[str, tuple[BulkAction, str, str | Promise]]:
     """Return the actions that the user may use, as Django has them. Purging is none: it needs each slug typed."""
     found: dict[str, tuple[BulkAction, str]] = {}
     if request.user.has_perm(MOVE_PERMISSION):

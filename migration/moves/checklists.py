@@ -153,6 +153,9 @@ def _explain_override(request: HttpRequest, checks: list[Check]) -> str:
 
 
 def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> FixLink | None:
+    """Return what makes the check pass; None where the user may not do it."""
+    logins = get_tab_url(client_id, ClientTab.LOGINS)
+    # Only the one that is wanted is made: not every check is `about` something.
     fixes: dict[CheckFix, tuple[str, Callable[[], FixLink]]] = {
         CheckFix.PUSH: (
             RUN_PERMISSION,
@@ -186,8 +189,6 @@ def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> 
                 "url": get_tab_url(client_id, ClientTab.COMPARISON, "reads"),
             },
         ),
-    }
-    fixes |= {
         CheckFix.READERS: (
             "migration.view_readerprocess",
             lambda: _make_fix_link(_("See NOVA's processes"), "migration_readerprocess_changelist"),
@@ -196,9 +197,6 @@ def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> 
             "migration.view_copysearch",
             lambda: _make_fix_link(_("See the copies"), "migration_copysearch_report"),
         ),
-    }
-    logins = get_tab_url(client_id, ClientTab.LOGINS)
-    fixes |= {
         CheckFix.SLUG: (
             "credentials.change_client",
             lambda: {"label": _("Change the slug"), "url": f"{logins}#id_slug"},

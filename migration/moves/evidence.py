@@ -1,4 +1,7 @@
-"""Owns what a gate asks for: the facts of each client, and the evidence that can be overridden."""
+"""What a gate asks for: the facts of each client, and the evidence for a cutover or a purge, which can be overridden.
+
+Reads the database alone. What is evidence has to have happened since the client entered its present phase.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +34,7 @@ from migration.secrets.models import SearchedClient
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
 
-# Reads from the database what the gates of some clients need, each thing once for all of them and when first asked.
-
+# What the gates of some clients need
 
 WRITES_NOT_COUNTED = Sentence(
     "writes_not_counted",
@@ -49,7 +51,10 @@ WERE_UNCOUNTED = Sentence(
 
 
 class GateFacts:
-    """What is known of these clients, for gates that are evaluated now; not to be kept."""
+    """What is known of these clients, for gates that are evaluated now; not to be kept.
+
+    Each thing is read once for all of them, when first asked.
+    """
 
     def __init__(self, client_ids: Collection[int], *, run: Run | None = None) -> None:
         """`run` moves the clients itself: its own items keep no gate shut."""
@@ -130,17 +135,14 @@ class GateFacts:
         return ReaderProcess.objects.seen_in_last_hour().count()
 
 
-# Judges the evidence for a cutover or a purge. Reads the database alone; missing evidence may be overridden.
-#
-# What is evidence has to have happened since the client entered its present phase.
-
+# The evidence
 
 # The moves that want evidence, by the phase they lead to.
 WANT_EVIDENCE = (Phase.AWS, Phase.PURGED)
 
 
 class Evidence(StrEnum):
-    """A kind of evidence; the keys of `evidence_sentences.EVIDENCE`, which names each."""
+    """A kind of evidence; the keys of `EVIDENCE`, which names each."""
 
     STREAK = "streak"
     TIME = "time"
@@ -150,6 +152,14 @@ class Evidence(StrEnum):
     COPIES = "copies"
 
 
+EVIDENCE = {
+    "streak": Sentence("evidence_streak", "matching comparisons"),
+    "time": Sentence("evidence_time", "time in the phase"),
+    "reads": Sentence("evidence_reads", "reads by NOVA"),
+    "processes": Sentence("evidence_processes", "NOVA processes seen"),
+    "failures": Sentence("evidence_failures", "no failure at AWS"),
+    "copies": Sentence("evidence_copies", "search for copies"),
+}
 TIME_IN_PHASE = Sentence("time_in_phase", "In the phase %(phase)s for %(age)s; needed: %(wanted)s.")
 TOO_FEW_READS = Sentence(
     "too_few_reads", "NOVA's reader: %(n)s of %(wanted)s reads since dual read began."
@@ -392,24 +402,12 @@ def _judge_copies(entry: PhaseEntry, facts: GateFacts) -> EvidenceLine:
     if found.proves_no_copies:
         text = NO_COPIES_FOUND(ago=found.searched_at)
         return EvidenceLine(Evidence.COPIES, True, text)
-    when = format_local_time(found.searched_at)
+    # Local, as the sentence is stored.
+    when = timezone.localtime(found.searched_at).strftime("%Y-%m-%d %H:%M")
     text = COPIES_FOUND(n=found.rows_found, places=found.not_looked_at, when=when)
     return EvidenceLine(Evidence.COPIES, False, text)
 
 
-def format_local_time(moment: datetime) -> str:
-    """Return local date and time (`2024-05-01 13:30`), for a sentence that is stored."""
-    return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M")
-
-
-EVIDENCE = {
-    "streak": Sentence("evidence_streak", "matching comparisons"),
-    "time": Sentence("evidence_time", "time in the phase"),
-    "reads": Sentence("evidence_reads", "reads by NOVA"),
-    "processes": Sentence("evidence_processes", "NOVA processes seen"),
-    "failures": Sentence("evidence_failures", "no failure at AWS"),
-    "copies": Sentence("evidence_copies", "search for copies"),
-}
 SWITCHED_OFF = Sentence("switched_off", "Switched off (%(setting)s=0): %(what)s.")
 
 
@@ -425,12 +423,7 @@ DAYS = Sentence("days", "%(n)s days", one="%(n)s day")
 def describe_duration(length: timedelta) -> Message:
     """Return the time in its largest unit of which it has two at least, never rounded up, as part of a sentence."""
     seconds = int(length.total_seconds())
-    units: tuple[tuple[Sentence, int], ...] = (
-        (DAYS, 86_400),
-        (HOURS, 3_600),
-        (MINUTES, 60),
-    )
-    for unit, size in units:
+    for unit, size in ((DAYS, 86_400), (HOURS, 3_600), (MINUTES, 60)):
         if seconds >= 2 * size:
             n = seconds * 10 // size / 10
             return unit(n=int(n) if n == int(n) else n)

@@ -1,4 +1,7 @@
-"""Examines the gate before a move: facts, evidence, what the account may do, and the remedy of each."""
+"""The gate before a move forward: facts, which nobody can override, and evidence, with the remedy of each.
+
+Reads both stores, and tries out what the AWS account may do.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +46,7 @@ from nova_credentials.aws.secrets_manager import ErrorClass, SecretsManager, Sec
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Move, Phase
 
-# Tries out whether the AWS account may do what a client's next phase needs, on the client's own secrets.
-#
-# To test the permission to write, it sends AWS the current version again, which makes no new one.
-
+# What the AWS account may do, tried out on the client's own secrets
 
 # Four batches of a process together make fewer than the connections to AWS that are kept open.
 CALLS_AT_ONCE = 10
@@ -186,15 +186,13 @@ def _try_access(sm: SecretsManager, name: str, *, writes: bool) -> bool:
     return True
 
 
-# Names the checks of a gate, and what makes a failed one pass: pages lead there.
-
+# The checks, and what makes a failed one pass: pages lead there
 
 READER_MET_MISMATCH = Sentence(
     # The 30 minutes are FRESH; a test fails where they differ.
     "reader_met_mismatch",
     "NOVA's reader found a mismatch %(ago)s ago; this passes 30 minutes after the last one.",
 )
-# Conditions of a gate
 PUSH_PENDING = Sentence(
     "push_pending", "A push is pending: the client's newest values are not in AWS yet."
 )
@@ -259,11 +257,6 @@ FIXES: dict[str, CheckFix] = {
     Evidence.COPIES: CheckFix.COPIES,
 }
 
-
-# The gate before a move forward: facts, which nobody can override, and evidence (`operations/evidence.py`).
-#
-# Reads both stores; `operations/account.py` tries out what the AWS account may do.
-
 OVERRIDE_PERMISSION = "migration.override_gate"
 NEED_APPROVAL = (Move.CUTOVER, Move.PURGE)
 
@@ -305,10 +298,6 @@ class Override:
         of_kind = check.may_be_overridden and check.evidence in (self.kinds or Evidence)
         return of_kind and (self.only is None or check.code in self.only)
 
-    @property
-    def is_permitted(self) -> bool:
-        return self.by is None or self.by.has_perm(OVERRIDE_PERMISSION)
-
 
 GATE_IS_SHUT = Sentence("gate_is_shut", "%(slug)s can't move to %(new)s yet: %(reasons)s")
 
@@ -338,13 +327,6 @@ class ShutGate(MessageError):  # noqa: N818  # the word of the design
         return GATE_IS_SHUT(slug=self.slug, new=self.new, reasons=tuple(self.reasons))
 
 
-class OpenGate(NamedTuple):
-    """The checks of a gate that let the move pass."""
-
-    checks: list[Check]  # all, the overridden ones too
-    overridden: list[Check]
-
-
 class FailedChecks(NamedTuple):
     """The failed checks of a gate."""
 
@@ -359,13 +341,16 @@ def require_open(
     override: Override | None = None,
     answers: KmsAnswers | None = None,
     facts: GateFacts | None = None,
-) -> OpenGate:
-    """Raise `ShutGate` with every failed check, if any failed that is not overridden."""
+) -> tuple[list[Check], list[Check]]:
+    """Raise `ShutGate` with every failed check, if any failed that is not overridden.
+
+    Returns all checks, and those of them that are overridden.
+    """
     checks = evaluate_gate(snapshot, new, answers=answers, facts=facts)
     failed = split_by_override([each for each in checks if not each.passed], override)
     if failed.shut:
         raise ShutGate(snapshot.slug, new, failed.shut)
-    return OpenGate(checks, failed.overridden)
+    return checks, failed.overridden
 
 
 MAY_NOT_OVERRIDE = Sentence(
@@ -376,7 +361,7 @@ MAY_NOT_OVERRIDE = Sentence(
 def split_by_override(failed: list[Check], override: Override | None) -> FailedChecks:
     """Divide the failed checks into those that keep the gate shut and those that are overridden."""
     covered = [check for check in failed if override and override.covers(check)]
-    if override and covered and not override.is_permitted:
+    if override and covered and override.by and not override.by.has_perm(OVERRIDE_PERMISSION):
         text = MAY_NOT_OVERRIDE(who=str(override.by))
         return FailedChecks([*failed, Check(text.key, False, text)], [])
     return FailedChecks([check for check in failed if check not in covered], covered)
@@ -480,17 +465,10 @@ IS_NO_COPY = Sentence("is_no_copy", "This database is the one that writes to AWS
 def check_aws_writes() -> Iterator[Check]:
     """Yield the checks that this host may write on this database, and that writes are not stopped, a second ago."""
     state = get_aws_write_state()
+    copy, stopped = write_guard().explain_refusal(state), describe_who_stopped_writes(state)
     for code, refusal, passed in (
-        (
-            CheckCode.DATABASE_IS_COPY,
-            write_guard().explain_refusal(state),
-            IS_NO_COPY(),
-        ),
-        (
-            CheckCode.WRITES_STOPPED,
-            describe_who_stopped_writes(state),
-            WRITES_NOT_STOPPED(),
-        ),
+        (CheckCode.DATABASE_IS_COPY, copy, IS_NO_COPY()),
+        (CheckCode.WRITES_STOPPED, stopped, WRITES_NOT_STOPPED()),
     ):
         found = refusal.key if refusal else code
         yield Check(found, refusal is None, refusal or passed, CheckFix.AWS_WRITES)
@@ -563,7 +541,6 @@ def _check_reads(counts: ReadCount | None) -> Iterator[Check]:
     yield Check(CheckCode.READER_MET_MISMATCH, not mismatch, text, CheckFix.READS)
 
 
-# The gate
 AWS_LOGIN_REFUSED = Sentence(
     "aws_login_refused",
     "A login with AWS's values was refused %(ago)s ago: %(logins)s. Correct it and test it again.",
@@ -597,8 +574,7 @@ def _check_account(snapshot: ClientSnapshot, answers: KmsAnswers | None, *, writ
     return Check(CheckCode.ACCOUNT_NOT_READY, True, ACCOUNT_READY())
 
 
-# Counts, by kind, the evidence that clients lack before a run of moves, and what was overridden in one.
-
+# The evidence that clients lack before a run of moves, and what was overridden in one, by kind
 
 # So many clients' rows are in memory at once.
 CLIENTS_AT_ONCE = 1000
@@ -610,15 +586,12 @@ def count_missing_kinds(client_ids: Collection[int], new: Phase) -> Counter[Evid
     counts: Counter[Evidence] = Counter()
     for start in range(0, len(ids), CLIENTS_AT_ONCE):
         some = ids[start : start + CLIENTS_AT_ONCE]
-        counts.update(_list_missing_kinds(some, new))
+        facts = GateFacts(some)
+        for pk in some:
+            entry = make_phase_entry(pk, facts.client_migrations.get(pk), facts.read_counts.get(pk))
+            lines = list_evidence(entry, new, facts)
+            counts.update(line.kind for line in lines if not line.is_met)
     return counts
-
-
-def _list_missing_kinds(client_ids: Collection[int], new: Phase) -> Iterator[Evidence]:
-    facts = GateFacts(client_ids)
-    for pk in client_ids:
-        entry = make_phase_entry(pk, facts.client_migrations.get(pk), facts.read_counts.get(pk))
-        yield from (line.kind for line in list_evidence(entry, new, facts) if not line.is_met)
 
 
 def count_overrides(run: Run) -> Counter[Evidence]:

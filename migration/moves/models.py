@@ -1,6 +1,6 @@
 """Says of each client what keeps it from its next phase, as far as the database alone can tell. Knows no network.
 
-The gate (`operations/gates.py`) decides, one client at a time: it asks AWS too, and what holds for the whole site. This
+The gate (`gates.py`) decides, one client at a time: it asks AWS too, and what holds for the whole site. This
 is for lists and counts over all clients, in one statement. A test compares both.
 """
 
@@ -123,7 +123,10 @@ def with_blocker(clients: ClientPhaseQuerySet) -> ClientPhaseQuerySet:
         # Before dual read nothing more is asked.
         (Blocker.READY, models.Q(phase=Phase.DUAL_WRITE.value)),
         (Blocker.READER, _has_met_trouble()),
-        (Blocker.LOGIN_REFUSED, _is_login_refused()),
+        (
+            Blocker.LOGIN_REFUSED,
+            models.Q(pk__in=LoginTest.objects.refused_in_aws().order_by().values("client_id")),
+        ),
         *_list_evidence_conditions(),
     ]
     blocker = models.Case(
@@ -233,12 +236,8 @@ def _has_met_trouble() -> models.Q:
     )
 
 
-def _is_login_refused() -> models.Q:
-    return models.Q(pk__in=LoginTest.objects.refused_in_aws().order_by().values("client_id"))
-
-
 def _list_evidence_conditions() -> list[tuple[Blocker, models.Q]]:
-    """Return what `operations/evidence.py` judges, without what is switched off."""
+    """Return what `evidence.py` judges, without what is switched off."""
     now, since = timezone.now(), "client_migration__phase_changed_at"
     before_cutover = models.Q(phase=Phase.DUAL_READ.value)
     found: list[tuple[Blocker, models.Q]] = []

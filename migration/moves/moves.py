@@ -1,17 +1,16 @@
-"""Moves one client to the next phase or back, under its lease, after its gate."""
+"""Moves one client by one step, under its lease. Forward through a gate; back without one, and never to older values.
+
+The phase changes in one transaction. If a move fails before it, the client stays where it was.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Subquery
-from django.db.models.functions import Coalesce
-from django.utils import timezone
 
 from credentials.models import ClientRevision, ColumnUse
 from credentials.nova_columns import NovaSchemaError, read_nova_columns
@@ -26,7 +25,7 @@ from migration.core.aws_store import (
     secrets_manager,
 )
 from migration.core.aws_writes import explain_differences_after_reading
-from migration.core.clients import ClientMigration, PhaseChange, PlannedChange, ReadCount
+from migration.core.clients import ClientMigration, PlannedChange
 from migration.core.comparisons import Comparison
 from migration.core.keys import load_version_keys
 from migration.core.leases import hold_client_locks, refuse_lost_client_locks
@@ -72,8 +71,7 @@ from nova_credentials.document import DocumentError
 from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import Phase, StalePhase, check_move
 
-# Holds one try to move one client: its gate, and the change of the phase with all that is recorded of it.
-
+LOCK_WAIT_SECONDS = 5.0
 
 OVERRIDDEN = Sentence("overridden", "Missing evidence was overridden: %(lines)s")
 
@@ -198,16 +196,6 @@ def fail_overtaken_requests(client_ids: Collection[int], new: Phase, *, by: User
     asked.close_open(MoveRequest.State.FAILED, by=by, reasons=[elsewhere])
 
 
-# Moves one client by one step, under its lock. Forward through a gate; back without one, and never to older values.
-#
-# The phase changes in one transaction. If a move fails before it, the client stays where it was.
-
-__all__ = ["MOVE_HANDLERS", "MoveAttempt", "MoveResult", "move"]
-
-LOCK_WAIT_SECONDS = 5.0
-
-
-# Refusals of a move
 NEEDS_APPROVAL = Sentence(
     "needs_approval", "A second person has to approve this move: request it first."
 )
@@ -294,17 +282,6 @@ def _start_dual_write(attempt: MoveAttempt) -> Message | None:
     return pushed.message
 
 
-# What became of a move
-READS_AWS = Sentence(
-    "reads_aws", "From now NOVA reads it from AWS. PostgreSQL keeps receiving every write."
-)
-
-
-def _cut_over(attempt: MoveAttempt) -> Message:
-    _move_when_equal(attempt)
-    return READS_AWS()
-
-
 def _move_when_equal(attempt: MoveAttempt) -> None:
     """Move if every check passes and both stores are equal at the moment of the move."""
     attempt.require_open_gate()
@@ -324,7 +301,16 @@ def _require_match(attempt: MoveAttempt) -> None:
         raise refusal
 
 
-# The deletion of a client's secrets
+READS_AWS = Sentence(
+    "reads_aws", "From now NOVA reads it from AWS. PostgreSQL keeps receiving every write."
+)
+
+
+def _cut_over(attempt: MoveAttempt) -> Message:
+    _move_when_equal(attempt)
+    return READS_AWS()
+
+
 TO_BE_DELETED = Sentence("to_be_deleted", "Deletion of its secret was requested.")
 
 
@@ -502,59 +488,3 @@ def _recording_refused_move(
             reason=reason,
         )
         raise
-
-
-# Watches a client's reads and comparisons in the minutes after its cutover.
-
-
-# A client's page watches its cutover for this time.
-WATCHED_FOR = timedelta(minutes=10)
-
-
-@dataclass(frozen=True)
-class CutoverWatch:
-    """A client's reads and comparisons since its cutover a few minutes ago."""
-
-    client_id: int
-    since: datetime
-    until: datetime
-    reads: int
-    aws_failures: int
-    last_read_at: datetime | None
-    comparisons: int
-    mismatches: int
-
-    @property
-    def seconds_left(self) -> float:
-        return (self.until - timezone.now()).total_seconds()
-
-
-def measure_cutover(client_id: int) -> CutoverWatch | None:
-    """Return reads and comparisons since the cutover; None if older than WATCHED_FOR or not in AWS now."""
-    lately = timezone.now() - WATCHED_FOR
-    later = Comparison.objects.filter(client_id=client_id, compared_at__gt=OuterRef("changed_at"))
-    numbers = later.order_by().values("client_id").annotate(number=Count("pk")).values("number")
-    in_aws = Exists(ClientMigration.objects.filter(pk=client_id, phase=Phase.AWS))
-    cutover = (
-        PhaseChange.objects.filter(in_aws, client_id=client_id, changed_at__gte=lately)
-        .annotate(
-            compared=Coalesce(Subquery(numbers), 0),
-            differ=Coalesce(Subquery(numbers.filter(status__in=Comparison.DIFFERS)), 0),
-        )
-        .order_by("-pk")
-        .first()
-    )
-    if not cutover or cutover.old != Phase.DUAL_READ:
-        return None
-    seen = ReadCount.objects.filter(pk=client_id).first() or ReadCount()
-    since = seen.count_since(cutover.reads_before)
-    return CutoverWatch(
-        client_id=client_id,
-        since=cutover.changed_at,
-        until=cutover.changed_at + WATCHED_FOR,
-        last_read_at=seen.last_read_at,
-        comparisons=cutover.compared,  # type: ignore[attr-defined]  # annotated
-        mismatches=cutover.differ,  # type: ignore[attr-defined]
-        reads=since.reads,
-        aws_failures=since.aws_failures,
-    )

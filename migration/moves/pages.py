@@ -1,12 +1,14 @@
-"""Pages of one client's moves: the options, the form and its confirmation."""
+"""Pages of one client's moves: what a page offers, the buttons, the confirmation, the numbers after a cutover."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.contrib import messages
 from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.db.models import Count, Exists, OuterRef, Subquery
+from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
@@ -25,6 +27,7 @@ from migration.core.clients import (
     Offboarding,
     PhaseChange,
     PhaseChoices,
+    ReadCount,
 )
 from migration.core.comparisons import Comparison
 from migration.core.pages import (
@@ -51,16 +54,17 @@ from migration.moves.gates import (
     ShutGate,
     needs_approval,
 )
-from migration.moves.moves import MoveResult, measure_cutover, move
+from migration.moves.moves import MoveResult, move
 from migration.pushes.pushes import push
 from migration.runs.items import PUSHED
 from migration.runs.requests import MoveRequest
 from nova_credentials.messages import MessageError
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
 
-# The moves that a page offers: their buttons and descriptions, and what the user may do with a client.
-
-
+# A client's page watches its cutover for this time.
+WATCHED_FOR = timedelta(minutes=10)
+MOVE_PERMISSION = MOVE_PERMISSIONS[Move.FORWARD]
+HAVE_CHECKS = (Move.FORWARD, Move.CUTOVER, Move.PURGE)
 # These need the slug typed and a reason given, on a page of their own.
 NEED_CONFIRMATION = NEED_APPROVAL
 
@@ -192,9 +196,8 @@ def describe_move_effects(kind: Move, new: Phase) -> str:
     }[kind, new]
 
 
-# The buttons that move or push one client: they call an operation and show what it answers.
+# The buttons that move or push one client: they call an operation and show what it answers
 
-MOVE_PERMISSION = MOVE_PERMISSIONS[Move.FORWARD]
 REFUSALS = (
     ShutGate,
     IllegalMove,
@@ -210,11 +213,11 @@ class MoveClientView(ClientView):
 
     @cached_property
     def new(self) -> Phase:
-        return read_phase(self.request, "new")
+        return read_phase(self.request.POST.get("new", ""))
 
     @cached_property
     def seen(self) -> Phase:
-        return read_phase(self.request, "seen")
+        return read_phase(self.request.POST.get("seen", ""))
 
     def has_permission(self) -> bool:
         kind = MOVES.get((self.seen, self.new))
@@ -227,7 +230,9 @@ class MoveClientView(ClientView):
             messages.error(request, problem)
             moved = False
         else:
-            override = None if self.is_early_purge() else read_override(request)
+            # No page offers a purge before its time: so no form overrides it either.
+            is_early_purge = self.new == Phase.PURGED and find_time_of_purge(client_id) is not None
+            override = None if is_early_purge else read_override(request)
             moved = try_to_move_or_request(
                 request, client_id, self.new, self.seen, override=override
             )
@@ -239,13 +244,6 @@ class MoveClientView(ClientView):
         """Say whether the client is no longer in the phase in which the user saw it."""
         found = ClientMigration.objects.filter(pk=self.client_id).first()
         return Phase(found.phase if found else Phase.POSTGRES) != self.seen
-
-    def is_early_purge(self) -> bool:
-        """Say whether the move is a purge before its time, which no page offers: so no form overrides it either."""
-        if self.new != Phase.PURGED:
-            return False
-        found = ClientMigration.objects.filter(pk=self.client_id).first()
-        return find_end_of_purge_wait(found.phase_changed_at if found else None) is not None
 
     def find_confirmation_problem(self) -> str:
         """Return what is missing in the confirmation, or ""."""
@@ -360,17 +358,21 @@ def report_move(request: HttpRequest, moved: MoveResult) -> None:
     messages.success(request, f"{text} {localize(moved.message_with_overridden)}".strip())
 
 
-def read_phase(request: HttpRequest, name: str) -> Phase:
-    """Return the phase in a field of the form; raise Http404 if it is none."""
+def read_phase(text: str) -> Phase:
+    """Return the phase that an address or a form names; raise Http404 if it is none."""
     try:
-        return Phase(request.POST.get(name, ""))
+        return Phase(text)
     except ValueError:
         raise Http404 from None
 
 
-# The page that confirms one move, with its checks and a form, and the numbers that are watched after a cutover.
+def find_time_of_purge(client_id: int) -> datetime | None:
+    """Return from when the client may be purged; None if from now."""
+    found = ClientMigration.objects.filter(pk=client_id).first()
+    return find_end_of_purge_wait(found.phase_changed_at if found else None)
 
-HAVE_CHECKS = (Move.FORWARD, Move.CUTOVER, Move.PURGE)
+
+# The confirmation of one move
 
 
 class ConfirmMoveView(ClientView):
@@ -380,10 +382,7 @@ class ConfirmMoveView(ClientView):
 
     @cached_property
     def new(self) -> Phase:
-        try:
-            return Phase(self.kwargs["new"])
-        except ValueError:
-            raise Http404 from None
+        return read_phase(self.kwargs["new"])
 
     @cached_property
     def snapshot(self) -> ClientSnapshot:
@@ -413,7 +412,8 @@ class ConfirmMoveView(ClientView):
 
     def get_move_context(self, kind: Move) -> dict[str, object]:
         """Return the move, its checks as of now, and an open request for a move of this client."""
-        possible_at = self.find_purge_wait_end() if kind == Move.PURGE else None
+        # Before that time no page offers a purge.
+        possible_at = find_time_of_purge(self.client_id) if kind == Move.PURGE else None
         checks = (
             make_checklist(
                 self.request,
@@ -451,25 +451,6 @@ class ConfirmMoveView(ClientView):
             "input_classes": " ".join(BASE_INPUT_CLASSES),
         }
 
-    def find_purge_wait_end(self) -> datetime | None:
-        """Return from when the client may be purged; None if from now. Before, no page offers it."""
-        client_migration = ClientMigration.objects.filter(pk=self.client_id).first()
-        return find_end_of_purge_wait(
-            client_migration.phase_changed_at if client_migration else None
-        )
-
-
-class CutoverNumbersView(ClientView):
-    """The part of a client's page with the numbers since its cutover: HTML that the open page asks for again."""
-
-    template_name = "admin/migration/client_watch_numbers.html"
-    renews_session = False  # an open page asks by itself
-
-    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
-        return self.render_to_response(
-            {"watch": measure_cutover(client_id), "client_id": client_id}
-        )
-
 
 def make_confirmation_title(kind: Move, name: str) -> str:
     """Return the title of the page that confirms a move of the client `name`."""
@@ -500,3 +481,67 @@ def make_move_warning(kind: Move, name: str) -> str:
         ),
     }
     return texts.get(kind, "") % {"client": name}
+
+
+# The minutes after a cutover
+
+
+class CutoverNumbersView(ClientView):
+    """The part of a client's page with the numbers since its cutover: HTML that the open page asks for again."""
+
+    template_name = "admin/migration/client_watch_numbers.html"
+    renews_session = False  # an open page asks by itself
+
+    def get(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        return self.render_to_response(
+            {"watch": measure_cutover(client_id), "client_id": client_id}
+        )
+
+
+@dataclass(frozen=True)
+class CutoverWatch:
+    """A client's reads and comparisons since its cutover a few minutes ago."""
+
+    client_id: int
+    since: datetime
+    until: datetime
+    reads: int
+    aws_failures: int
+    last_read_at: datetime | None
+    comparisons: int
+    mismatches: int
+
+    @property
+    def seconds_left(self) -> float:
+        return (self.until - timezone.now()).total_seconds()
+
+
+def measure_cutover(client_id: int) -> CutoverWatch | None:
+    """Return reads and comparisons since the cutover; None if older than WATCHED_FOR or not in AWS now."""
+    lately = timezone.now() - WATCHED_FOR
+    later = Comparison.objects.filter(client_id=client_id, compared_at__gt=OuterRef("changed_at"))
+    numbers = later.order_by().values("client_id").annotate(number=Count("pk")).values("number")
+    in_aws = Exists(ClientMigration.objects.filter(pk=client_id, phase=Phase.AWS))
+    cutover = (
+        PhaseChange.objects.filter(in_aws, client_id=client_id, changed_at__gte=lately)
+        .annotate(
+            compared=Coalesce(Subquery(numbers), 0),
+            differ=Coalesce(Subquery(numbers.filter(status__in=Comparison.DIFFERS)), 0),
+        )
+        .order_by("-pk")
+        .first()
+    )
+    if not cutover or cutover.old != Phase.DUAL_READ:
+        return None
+    seen = ReadCount.objects.filter(pk=client_id).first() or ReadCount()
+    since = seen.count_since(cutover.reads_before)
+    return CutoverWatch(
+        client_id=client_id,
+        since=cutover.changed_at,
+        until=cutover.changed_at + WATCHED_FOR,
+        last_read_at=seen.last_read_at,
+        comparisons=cutover.compared,  # type: ignore[attr-defined]  # annotated
+        mismatches=cutover.differ,  # type: ignore[attr-defined]
+        reads=since.reads,
+        aws_failures=since.aws_failures,
+    )

@@ -1,4 +1,8 @@
-"""Says what keeps each client from its next step, in SQL, for lists and counts."""
+"""Judges whether clients may take their next step, from the database alone: AWS is asked at the step itself.
+
+First client by client, with every check that fails; then in SQL, for lists and counts, which leaves one thing to the
+former: what the columns hold that NOVA added and somebody mapped. A test compares both.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +38,6 @@ from nova_credentials.document import Layout
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import MOVES, Move, Phase
 from nova_credentials.tables import is_push_pending
-
-# Judges whether clients may take their next step, from the database alone: AWS is asked at the step itself.
-#
-# `ready_clients.py` selects in SQL those for which nothing is found here; a test compares both.
-
 
 # The phase after each phase.
 NEXT_PHASE = {
@@ -137,9 +136,7 @@ def _find_document_problem(snapshot: ClientSnapshot) -> Message | None:
     )
 
 
-# Selects the clients that are ready for their next step, in SQL: those whose checks all pass in `next_steps.py`.
-#
-# One thing it leaves to that module: what the columns hold that NOVA added and somebody mapped.
+# In SQL: the clients for which nothing is found
 
 PREVIOUS_PHASE = {new: old for old, new in NEXT_PHASE.items()}
 # Matches a slug that can stand in a secret's name (`document.name_problem`), by PostgreSQL's ~.

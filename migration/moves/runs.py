@@ -1,4 +1,8 @@
-"""Moves the clients of a run, many at a time."""
+"""Moves the clients of a run, a batch at a time: what they have in common is read and stored once.
+
+Each client is judged by itself, under its lease, as `moves.move` does it. What is no plain case is left to `move`:
+copying rows, deleting secrets, purging and restoring, and whatever changed while the batch was at it.
+"""
 
 from __future__ import annotations
 
@@ -58,9 +62,12 @@ from nova_credentials.document import DocumentError
 from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.phases import IllegalMove, Phase, StalePhase
 
-# Owns one batch of a run of moves: who moves in it and why, and which outcome each of its clients has.
+Messages = Mapping[int, Message | None]
 
-
+# So many clients' rows are locked at once: NOVA's writers wait for some milliseconds.
+LOCKED_AT_ONCE = 20
+# No move is begun later in a batch; the rest of it is claimed again.
+BATCH_SECONDS = 60.0
 # Refusals that pass by themselves: somebody else was at the client.
 PASSING = {MOVE_UNDER_WAY.key, NOVA_WROTE.key, "nova_is_writing"}
 # The whole run waits while one of these holds, and no client of it is refused.
@@ -95,7 +102,7 @@ ASKED_FOR_BY = Sentence("asked_for_by", "Requested by %(who)s.")
 
 
 class MoveBatch:
-    """The items of one batch, by client, and what their moves share."""
+    """One batch of a run of moves: who moves in it and why, and which outcome each of its clients has."""
 
     def __init__(self, run: Run, moves: PlannedMoves, items: dict[int, RunItem]) -> None:
         self.run, self.moves, self.items = run, moves, items
@@ -154,18 +161,14 @@ class MoveBatch:
         fail_overtaken_requests(moved, self.moves.new, by=self.by)
         return moved
 
-    # The outcomes
-
     def record_move(self, client_id: int, moved: MoveResult) -> None:
+        """Set the outcome MOVED and what is said of the move on the client's item; the run stores it with its batch."""
         item = self.items[client_id]
-        item.outcome, item.error_class, item.message = (
-            Outcome.MOVED,
-            "",
-            moved.message_with_overridden,
-        )
+        item.outcome, item.error_class = Outcome.MOVED, ""
+        item.message = moved.message_with_overridden
 
     def skip(self, client_id: int, why: Message) -> None:
-        """Set the outcome SKIPPED and this message on the client's item; the run stores it with its batch."""
+        """Set the outcome SKIPPED and this message on the client's item."""
         self.items[client_id].outcome, self.items[client_id].message = Outcome.SKIPPED, why
 
     def refuse(self, client_id: int, *reasons: Message, error_class: str = "") -> None:
@@ -179,9 +182,12 @@ class MoveBatch:
         item, keys = self.items[client_id], {reason.key for reason in refusal.reasons}
         item.outcome, item.error_class = Outcome.REFUSED, refusal.error_class
         item.message = in_a_row(*refusal.reasons)
+        may_pass = all(
+            check.error_class in TRANSIENT or check.text.key in PASSING for check in refusal.shut
+        )
         if keys & HOLDING:
             item.set_next_try_now()
-        elif is_temporary(refusal) and item.attempts + 1 < self.run.tries:
+        elif may_pass and item.attempts + 1 < self.run.tries:
             item.set_next_try()
         else:
             self.reasons[client_id] = tuple(refusal.reasons)
@@ -201,28 +207,6 @@ class MoveBatch:
                 for client_id, reasons in self.reasons.items()
             ]
         )
-
-
-def is_temporary(refusal: ShutGate) -> bool:
-    """Say whether every reason may pass by itself, so that the same move can succeed later."""
-    return all(
-        check.error_class in TRANSIENT or check.text.key in PASSING for check in refusal.shut
-    )
-
-
-# Makes the moves of a run, a batch of clients at a time: what they have in common is read and stored once.
-#
-# Each client is judged by itself, under its lease, as `moves.move` does it. What is no plain case is left to `move`:
-# copying rows, deleting secrets, purging and restoring, and whatever changed while the batch was at it.
-
-
-Messages = Mapping[int, Message | None]
-
-
-# So many clients' rows are locked at once: NOVA's writers wait for some milliseconds.
-LOCKED_AT_ONCE = 20
-# No move is begun later in a batch; the rest of it is claimed again.
-BATCH_SECONDS = 60.0
 
 
 @works_on(Run.Kind.MOVE)
@@ -468,7 +452,8 @@ def move_back_before_cutover(batch: MoveBatch, attempts: Sequence[MoveAttempt]) 
 
 def roll_back(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
     """Roll back where the stores are equal, or AWS is down (not by `only_where_equal`); leave or refuse others."""
-    found = read_all_secrets(attempts)
+    names = [name for attempt in attempts for name in attempt.snapshot.names.values()]
+    found = secrets_manager().batch_get(names)
     if refuse_where_host_differs(batch, attempts, in_facts=PLACE):
         return
     if batch.moves.only_where_equal:
@@ -487,12 +472,6 @@ def roll_back(batch: MoveBatch, attempts: Sequence[MoveAttempt]) -> None:
         (plain if is_plain else others).append(attempt)
     commit_moves(batch, plain, messages=told, with_moves=True)
     leave_to_one_by_one(batch, others)
-
-
-def read_all_secrets(attempts: Sequence[MoveAttempt]) -> Answers:
-    """Return what AWS answers under every name of the clients."""
-    names = [name for attempt in attempts for name in attempt.snapshot.names.values()]
-    return secrets_manager().batch_get(names)
 
 
 def is_equal_in_aws(snapshot: ClientSnapshot, found: Answers) -> bool:

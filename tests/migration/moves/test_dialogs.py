@@ -18,7 +18,14 @@ from migration.models import (
     Resolution,
     RunItem,
 )
-from migration.moves.moves import WATCHED_FOR, measure_cutover
+from migration.moves.pages import (
+    WATCHED_FOR,
+    describe_move_effects,
+    label_button,
+    make_confirmation_title,
+    make_move_warning,
+    measure_cutover,
+)
 from migration.pushes.comparisons import compare
 from migration.runs.models import Run
 from nova_credentials.phases import MOVES, Move, Phase
@@ -236,17 +243,11 @@ def test_the_way_back_has_no_checklist_and_nothing_to_type(idom, client, log_in)
 
 
 def test_every_move_has_its_words():
-    from migration.moves import pages as move_confirmation
-    from migration.moves import pages as move_options
-
     for (_old, new), kind in MOVES.items():
-        assert move_options.label_button(kind, new)
-        assert move_options.describe_move_effects(kind, new)
-        assert "IDOM" in move_confirmation.make_confirmation_title(kind, "IDOM")
-    assert all(
-        "IDOM" in move_confirmation.make_move_warning(kind, "IDOM")
-        for kind in (Move.CUTOVER, Move.PURGE)
-    )
+        assert label_button(kind, new)
+        assert describe_move_effects(kind, new)
+        assert "IDOM" in make_confirmation_title(kind, "IDOM")
+    assert all("IDOM" in make_move_warning(kind, "IDOM") for kind in (Move.CUTOVER, Move.PURGE))
 
 
 # After the cutover.
