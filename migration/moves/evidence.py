@@ -69,8 +69,8 @@ class GateFacts:
             vars(self)[name] = getattr(site or self, name)
         for name in ("client_migrations", "read_counts", "inactive_client_ids", "open_write_items"):
             getattr(self, name)
-        self.aws_login_tests  # noqa: B018  # it is kept
-        self.newest_searches  # noqa: B018  # it is kept
+        for name in ("aws_login_tests", "newest_searches"):
+            getattr(self, name)
 
     @cached_property
     def client_migrations(self) -> dict[int, ClientMigration]:
@@ -160,53 +160,6 @@ EVIDENCE = {
     "failures": Sentence("evidence_failures", "no failure at AWS"),
     "copies": Sentence("evidence_copies", "search for copies"),
 }
-TIME_IN_PHASE = Sentence("time_in_phase", "In the phase %(phase)s for %(age)s; needed: %(wanted)s.")
-TOO_FEW_READS = Sentence(
-    "too_few_reads", "NOVA's reader: %(n)s of %(wanted)s reads since dual read began."
-)
-NOT_ANSWERED_BY_AWS = Sentence(
-    "not_answered_by_aws",
-    "NOVA's reader: no read in the last day was answered by AWS since this phase began.",
-)
-INACTIVE_CLIENT = Sentence(
-    "inactive_client",
-    "%(reads)s NOVA reads no inactive client: make it active, or have this line overridden with a reason.",
-)
-NO_READER_PROCESS = Sentence(
-    "no_reader_process",
-    "No NOVA process that reads with this package was seen in the last hour.",
-)
-COPIES_NOT_SEARCHED = Sentence(
-    "copies_not_searched",
-    "Nobody has looked for copies of its secret values in NOVA's database since this phase began.",
-)
-COPIES_FOUND = Sentence(
-    "copies_found",
-    "On %(when)s rows with a copy of its secret values: %(n)s; places that were not looked at: %(places)s.",
-)
-READER_FAILED_AT_AWS = Sentence(
-    # The 30 minutes are FRESH; a test fails where they differ.
-    "reader_failed_at_aws",
-    "NOVA's reader could not read it from AWS %(ago)s ago (%(cause)s); this passes 30 minutes after the last failure,"
-    " or after %(n)s good reads.",
-)
-CLEAN_STREAK = Sentence(
-    "clean_streak",
-    "%(n)s comparisons in a row matched since this phase began; needed: %(wanted)s.",
-    one="%(n)s comparison in a row matched since this phase began; needed: %(wanted)s.",
-)
-# The sentences that say that evidence is missing, by their keys.
-KINDS_BY_KEY = {
-    CLEAN_STREAK.key: Evidence.STREAK,
-    TIME_IN_PHASE.key: Evidence.TIME,
-    TOO_FEW_READS.key: Evidence.READS,
-    NOT_ANSWERED_BY_AWS.key: Evidence.READS,
-    INACTIVE_CLIENT.key: Evidence.READS,
-    NO_READER_PROCESS.key: Evidence.PROCESSES,
-    READER_FAILED_AT_AWS.key: Evidence.FAILURES,
-    COPIES_NOT_SEARCHED.key: Evidence.COPIES,
-    COPIES_FOUND.key: Evidence.COPIES,
-}
 
 
 @dataclass(frozen=True)
@@ -272,6 +225,11 @@ def find_end_of_purge_wait(since: datetime | None) -> datetime | None:
     return possible_at if possible_at > timezone.now() else None
 
 
+CLEAN_STREAK = Sentence(
+    "clean_streak",
+    "%(n)s comparisons in a row matched since this phase began; needed: %(wanted)s.",
+    one="%(n)s comparison in a row matched since this phase began; needed: %(wanted)s.",
+)
 STREAK_APART = Sentence("streak_apart", "%(n)s, at least %(time)s apart")
 
 
@@ -283,6 +241,9 @@ def _judge_streak(entry: PhaseEntry) -> EvidenceLine:
     apart = STREAK_APART(n=wanted, time=describe_duration(half_a_sweep))
     text = CLEAN_STREAK(n=n, wanted=apart if wanted > 1 else wanted)
     return EvidenceLine(Evidence.STREAK, n >= wanted, text)
+
+
+TIME_IN_PHASE = Sentence("time_in_phase", "In the phase %(phase)s for %(age)s; needed: %(wanted)s.")
 
 
 def _judge_time(entry: PhaseEntry, new: Phase) -> EvidenceLine:
@@ -297,6 +258,9 @@ def _judge_time(entry: PhaseEntry, new: Phase) -> EvidenceLine:
     return EvidenceLine(Evidence.TIME, entry.since is not None and age >= wanted, text)
 
 
+TOO_FEW_READS = Sentence(
+    "too_few_reads", "NOVA's reader: %(n)s of %(wanted)s reads since dual read began."
+)
 READS_IN_DUAL_READ = Sentence(
     "reads_in_dual_read",
     "NOVA's reader: %(n)s reads since dual read began found both stores equal.",
@@ -316,6 +280,12 @@ def _judge_reads(entry: PhaseEntry, new: Phase) -> EvidenceLine:
     return EvidenceLine(Evidence.READS, text is not None, text or few)
 
 
+INACTIVE_CLIENT = Sentence(
+    "inactive_client",
+    "%(reads)s NOVA reads no inactive client: make it active, or have this line overridden with a reason.",
+)
+
+
 def _name_inactive(line: EvidenceLine, entry: PhaseEntry, facts: GateFacts) -> EvidenceLine:
     """Say of missing reads that they can't come, where the client is inactive: NOVA's reader refuses it."""
     if line.is_met or entry.client_id not in facts.inactive_client_ids:
@@ -323,6 +293,10 @@ def _name_inactive(line: EvidenceLine, entry: PhaseEntry, facts: GateFacts) -> E
     return replace(line, text=INACTIVE_CLIENT(reads=line.text))
 
 
+NOT_ANSWERED_BY_AWS = Sentence(
+    "not_answered_by_aws",
+    "NOVA's reader: no read in the last day was answered by AWS since this phase began.",
+)
 ANSWERED_BY_AWS = Sentence(
     "answered_by_aws", "NOVA's reader: its last read answered by AWS was %(ago)s ago."
 )
@@ -338,6 +312,10 @@ def _judge_answers(entry: PhaseEntry) -> EvidenceLine:
     return EvidenceLine(Evidence.READS, False, NOT_ANSWERED_BY_AWS())
 
 
+NO_READER_PROCESS = Sentence(
+    "no_reader_process",
+    "No NOVA process that reads with this package was seen in the last hour.",
+)
 READER_PROCESSES = Sentence(
     "reader_processes",
     "%(n)s NOVA processes that read with this package were seen in the last hour.",
@@ -367,6 +345,12 @@ FAILURE_CAUSES = {
 FAILURE_CAUSE_UNKNOWN = Sentence(
     "failure_cause_unknown", "an earlier release of the package doesn't say why"
 )
+READER_FAILED_AT_AWS = Sentence(
+    # The 30 minutes are FRESH; a test fails where they differ.
+    "reader_failed_at_aws",
+    "NOVA's reader could not read it from AWS %(ago)s ago (%(cause)s); this passes 30 minutes after the last failure,"
+    " or after %(n)s good reads.",
+)
 READER_FAILED_NEVER = Sentence(
     "reader_failed_never", "NOVA's reader had no failure at AWS recently."
 )
@@ -388,6 +372,14 @@ def _judge_failures(entry: PhaseEntry) -> Iterator[EvidenceLine]:
     yield EvidenceLine(Evidence.FAILURES, failed_at is None, text)
 
 
+COPIES_NOT_SEARCHED = Sentence(
+    "copies_not_searched",
+    "Nobody has looked for copies of its secret values in NOVA's database since this phase began.",
+)
+COPIES_FOUND = Sentence(
+    "copies_found",
+    "On %(when)s rows with a copy of its secret values: %(n)s; places that were not looked at: %(places)s.",
+)
 NO_COPIES_FOUND = Sentence(
     "no_copies_found",
     "NOVA's database held no copy of its secret values %(ago)s ago, and nothing was left unlooked at.",
@@ -415,6 +407,19 @@ def _switched_off(kind: Evidence, setting: str) -> EvidenceLine:
     text = SWITCHED_OFF(setting=setting, what=EVIDENCE[kind]())
     return EvidenceLine(kind, True, text, is_off=True)
 
+
+# The sentences that say that evidence is missing, by their keys.
+KINDS_BY_KEY = {
+    CLEAN_STREAK.key: Evidence.STREAK,
+    TIME_IN_PHASE.key: Evidence.TIME,
+    TOO_FEW_READS.key: Evidence.READS,
+    NOT_ANSWERED_BY_AWS.key: Evidence.READS,
+    INACTIVE_CLIENT.key: Evidence.READS,
+    NO_READER_PROCESS.key: Evidence.PROCESSES,
+    READER_FAILED_AT_AWS.key: Evidence.FAILURES,
+    COPIES_NOT_SEARCHED.key: Evidence.COPIES,
+    COPIES_FOUND.key: Evidence.COPIES,
+}
 
 SECONDS = Sentence("seconds", "%(n)s seconds", one="%(n)s second")
 DAYS = Sentence("days", "%(n)s days", one="%(n)s day")

@@ -188,22 +188,6 @@ def _try_access(sm: SecretsManager, name: str, *, writes: bool) -> bool:
 
 # The checks, and what makes a failed one pass: pages lead there
 
-READER_MET_MISMATCH = Sentence(
-    # The 30 minutes are FRESH; a test fails where they differ.
-    "reader_met_mismatch",
-    "NOVA's reader found a mismatch %(ago)s ago; this passes 30 minutes after the last one.",
-)
-PUSH_PENDING = Sentence(
-    "push_pending", "A push is pending: the client's newest values are not in AWS yet."
-)
-NEVER_COMPARED = Sentence("never_compared", "It was never compared: compare it first.")
-NEWEST_COMPARISON = Sentence("newest_comparison", "Newest comparison: %(result)s, %(ago)s ago.")
-COMPARISON_TOO_OLD = Sentence(
-    "comparison_too_old", "The newest comparison is older than %(n)s minutes: compare again."
-)
-IN_A_RUN = Sentence("in_a_run", "This client is still waiting in %(run)s.")
-ACCOUNT_NOT_READY = Sentence("account_not_ready", "The AWS account is not ready: %(error)s")
-
 
 class CheckCode(StrEnum):
     """The code of a check, named after what is wrong where it fails."""
@@ -480,6 +464,9 @@ def require_aws_writes_allowed(slug: str, new: Phase) -> None:
         raise ShutGate(slug, new, shut)
 
 
+PUSH_PENDING = Sentence(
+    "push_pending", "A push is pending: the client's newest values are not in AWS yet."
+)
 NO_PUSH_PENDING = Sentence("no_push_pending", "No push is pending.")
 
 
@@ -487,6 +474,13 @@ def _check_pushed(snapshot: Checkable) -> Check:
     if snapshot.push_pending:
         return Check(CheckCode.PUSH_PENDING, False, PUSH_PENDING(), CheckFix.PUSH)
     return Check(CheckCode.PUSH_PENDING, True, NO_PUSH_PENDING())
+
+
+NEVER_COMPARED = Sentence("never_compared", "It was never compared: compare it first.")
+NEWEST_COMPARISON = Sentence("newest_comparison", "Newest comparison: %(result)s, %(ago)s ago.")
+COMPARISON_TOO_OLD = Sentence(
+    "comparison_too_old", "The newest comparison is older than %(n)s minutes: compare again."
+)
 
 
 def _check_compared(client_migration: ClientMigration | None) -> Iterator[Check]:
@@ -508,6 +502,7 @@ def _check_compared(client_migration: ClientMigration | None) -> Iterator[Check]
         yield Check(CheckCode.COMPARISON_TOO_OLD, False, text, CheckFix.COMPARE)
 
 
+IN_A_RUN = Sentence("in_a_run", "This client is still waiting in %(run)s.")
 IN_NO_RUN = Sentence("in_no_run", "No run is working on this client.")
 
 
@@ -527,6 +522,11 @@ def _check_counted(facts: GateFacts) -> Check:
     return Check(CheckCode.WRITES_NOT_COUNTED, True, WRITES_COUNTED())
 
 
+READER_MET_MISMATCH = Sentence(
+    # The 30 minutes are FRESH; a test fails where they differ.
+    "reader_met_mismatch",
+    "NOVA's reader found a mismatch %(ago)s ago; this passes 30 minutes after the last one.",
+)
 READER_MET_NONE = Sentence("reader_met_none", "NOVA's reader found no mismatch recently.")
 
 
@@ -563,6 +563,7 @@ def _check_login_tests(tests: list[LoginTest]) -> Iterator[Check]:
     yield Check(CheckCode.LOGIN_REFUSED, not refused, text, CheckFix.LOGIN_TESTS)
 
 
+ACCOUNT_NOT_READY = Sentence("account_not_ready", "The AWS account is not ready: %(error)s")
 ACCOUNT_READY = Sentence("account_ready", "The AWS account has the permissions for this.")
 
 

@@ -148,7 +148,7 @@ class MoveAttempt:
         return self.make_shut_gate(why, error_class=comparison.error_class)
 
     def commit(self, note: Message | None = None) -> None:
-        """Change the phase, within the caller's transaction; raises `StalePhase` or `LeaseLostError`."""
+        """Change the phase, within the caller's transaction; raises `StalePhase`, `ShutGate` or `LeaseLostError`."""
         refuse_lost_client_locks()
         snapshot = self.snapshot
         moved = ClientMigration.objects.change_phases(
@@ -163,7 +163,13 @@ class MoveAttempt:
         if not moved:
             client_migration = ClientMigration.objects.get(pk=snapshot.client_id)
             raise StalePhase(snapshot.slug, snapshot.phase, Phase(client_migration.phase))
-        self._close_requests()
+        # The approved request is done, others of the client have failed.
+        if self.approves:
+            approved = MoveRequest.objects.filter(pk=self.approves.pk, client_id=snapshot.client_id)
+            if not approved.close_open(MoveRequest.State.DONE, by=self.by):
+                raise self.make_shut_gate(NOTHING_ASKED_FOR())  # it was cancelled meanwhile
+            self.approves.record_act(AuditCode.APPROVAL, APPROVED, by=self.by)
+        fail_overtaken_requests([snapshot.client_id], self.new, by=self.by)
 
     def plan_change(self, note: Message | None = None) -> PlannedChange:
         """Return what is stored with the move: its note followed by `note`, the overridden checks, and the gate."""
@@ -174,16 +180,6 @@ class MoveAttempt:
         """Return the result of the move, once made: client, phases, `message`, overridden checks."""
         snapshot, overridden = self.snapshot, tuple(self.overridden)
         return MoveResult(snapshot.slug, snapshot.phase, self.new, message, overridden)
-
-    def _close_requests(self) -> None:
-        """Close the approved request as done, others of the client as failed; raises if it was cancelled meanwhile."""
-        asked = MoveRequest.objects.filter(client_id=self.snapshot.client_id)
-        if self.approves:
-            approved = asked.filter(pk=self.approves.pk)
-            if not approved.close_open(MoveRequest.State.DONE, by=self.by):
-                raise self.make_shut_gate(NOTHING_ASKED_FOR())
-            self.approves.record_act(AuditCode.APPROVAL, APPROVED, by=self.by)
-        fail_overtaken_requests([self.snapshot.client_id], self.new, by=self.by)
 
 
 MOVED_MEANWHILE = Sentence("moved_meanwhile", "The client was moved to %(phase)s meanwhile.")
