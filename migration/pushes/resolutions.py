@@ -422,7 +422,7 @@ def find_undo_refusal_in_database(
 
 def plan_undo(client_id: int) -> UndoPlan:
     """Return what undoing the client's newest copy would change; store nothing. Raises `NotResolved` if refused."""
-    return _make_plan(read_snapshot(client_id))
+    return _make_undo_plan(read_snapshot(client_id))
 
 
 UNDONE_IN_PART = Sentence(
@@ -448,7 +448,7 @@ def undo_copy(*, client_id: int, seen: str, reason: str, by: User | None = None)
         if not held:
             raise NotResolved(TRY_AGAIN_LATER())
         snapshot = read_snapshot(client_id)
-        plan = _make_plan(snapshot)
+        plan = _make_undo_plan(snapshot)
         if plan.digest != seen:
             raise NotResolved(UNDOES_SOMETHING_ELSE())
         if why := find_write_refusal():
@@ -458,14 +458,14 @@ def undo_copy(*, client_id: int, seen: str, reason: str, by: User | None = None)
                 if not now.has_same_rows_as(snapshot):
                     raise NotResolved(NOVA_WROTE())
                 refuse_lost_client_locks()
-                resolution = _change_rows(plan, reason=reason, by=by)
+                resolution = _put_former_values_back(plan, reason=reason, by=by)
         except PartlyWrittenError as error:
             part = {name: error.message.values[name] for name in ("names", "error")}
             raise NotResolved(UNDONE_IN_PART(**part)) from None
         except (*STORE_ERRORS, RefusedBySiteError) as error:
             raise NotResolved(error.message) from None
         if not plan.phase.aws_is_authority:
-            _push_rows(resolution)
+            _push_former_values(resolution)
     compare(client_ids=[client_id], interactive=True)
     return resolution
 
@@ -479,7 +479,7 @@ AWS_WRITTEN_SINCE_COPY = Sentence(
 )
 
 
-def _make_plan(snapshot: ClientSnapshot) -> UndoPlan:
+def _make_undo_plan(snapshot: ClientSnapshot) -> UndoPlan:
     client_id, sm = snapshot.client_id, secrets_manager(interactive=True)
     copy = Resolution.objects.find_undoable_copy(client_id)
     if copy is None:
@@ -496,7 +496,7 @@ def _make_plan(snapshot: ClientSnapshot) -> UndoPlan:
             and to_aws.list_acknowledgeable() != copy.mismatches
         ):
             raise NotResolved(AWS_WRITTEN_SINCE_COPY())
-        former = _read_former(snapshot, copy, sm=sm)
+        former = _read_former_document(snapshot, copy, sm=sm)
         staying = tuple(list_rows_missing_in_document(read_client_with_rows(client_id), former))
     except STORE_ERRORS as error:
         raise NotResolved(error.message) from None
@@ -510,7 +510,9 @@ FORMER_VALUES_GONE = Sentence(
 )
 
 
-def _read_former(snapshot: ClientSnapshot, copy: Resolution, *, sm: SecretsManager) -> Document:
+def _read_former_document(
+    snapshot: ClientSnapshot, copy: Resolution, *, sm: SecretsManager
+) -> Document:
     """Read what the rows held before the copy; raise `NotResolved` where AWS keeps another version in its place."""
     parts, values = {name: part for part, name in snapshot.names.items()}, {}
     for name, version_id in (copy.kept_versions or {}).items():
@@ -526,7 +528,7 @@ LOGINS_STAY = Sentence(
 )
 
 
-def _change_rows(plan: UndoPlan, *, reason: str, by: User | None) -> Resolution:
+def _put_former_values_back(plan: UndoPlan, *, reason: str, by: User | None) -> Resolution:
     """Write the rows, and AWS where it is the authority, within a transaction that holds the rows."""
     client_id = plan.copy.client_id
     copy_document_into_rows(reread_locked_client(client_id), plan.former)
@@ -547,7 +549,7 @@ FORMER_VALUES_NOT_IN_AWS = Sentence(
 )
 
 
-def _push_rows(resolution: Resolution) -> None:
+def _push_former_values(resolution: Resolution) -> None:
     """Push the rows, and note beside what was done where AWS did not take them."""
     (result,) = push(client_ids=[resolution.client_id], overwrite=True, interactive=True)
     if result.outcome not in PUSHED:
