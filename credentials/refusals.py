@@ -49,16 +49,6 @@ def convert_refusals() -> Iterator[None]:
     raise RefusedByDatabaseError(REFUSED_BY_DATABASE(code=code))
 
 
-def update_row(row: Model, columns: Collection[str]) -> None:
-    """Write these columns of a stored row that is locked; raise RefusedByDatabaseError where a trigger left it out."""
-    try:
-        row.save(update_fields=columns)
-    except DatabaseError as error:
-        if error.__cause__ is not None:  # PostgreSQL's; Django's own says that no row was written
-            raise
-        raise RefusedByDatabaseError(ROW_LEFT_OUT()) from None
-
-
 def insert_rows(model: type[Model], rows: Collection[Model]) -> None:
     """Store new rows; raise RefusedByDatabaseError where a trigger, which returned NULL, left one out."""
     try:

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
-from django.db import models
+from django.db import DatabaseError, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from credentials.refusals import update_row
+from credentials.refusals import ROW_LEFT_OUT, RefusedByDatabaseError
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Extra
 from nova_credentials.messages import Message, Sentence
@@ -54,7 +54,12 @@ def save_columns(row: Client | Credential, columns: Iterable[str]) -> None:
     Raises `RefusedByDatabaseError` where a trigger left the row out.
     """
     row.updated_at = timezone.now()
-    update_row(row, [*columns, "updated_at"])
+    try:
+        row.save(update_fields=[*columns, "updated_at"])
+    except DatabaseError as error:
+        if error.__cause__ is not None:  # PostgreSQL's; Django's own says that no row was written
+            raise
+        raise RefusedByDatabaseError(ROW_LEFT_OUT()) from None
 
 
 def write_changed_values(row: Credential, values: Mapping[str, object]) -> None:

@@ -48,8 +48,7 @@ POLL_SECONDS = 0.1
 # A worker that has time begins a run within a second.
 BEGUN_AFTER_SECONDS = 5
 # The batch of a killed worker is delivered again after `retry` and may take up to `timeout`.
-QUEUE: dict[str, int] = settings.Q_CLUSTER
-NO_PROGRESS_SECONDS = QUEUE["retry"] + QUEUE["timeout"]
+NO_PROGRESS_SECONDS: int = settings.Q_CLUSTER["retry"] + settings.Q_CLUSTER["timeout"]
 INTERRUPTED = 130  # a shell's exit code for Ctrl-C
 
 NOT_BEGUN, PENDING = "not begun", "pending"
