@@ -93,11 +93,18 @@ def enqueue(run: Run) -> bool:
 
 def _enqueue_work(run_id: int) -> bool:
     """Queue one task for the run; False where the queue can't be reached."""
+    return _queue_task(work_on, run_id, name="run", what_waits=f"Run {run_id} waits")
+
+
+def _queue_task(
+    task: Callable[[int], None], pk: int, *, name: str, what_waits: str, **options: object
+) -> bool:
+    """Queue the task; return False, and say in the log what waits, where the queue can't be reached."""
     try:
-        async_task("migration.tasks.work_on", run_id, task_name=f"run {run_id}")
+        async_task(_name(task), pk, task_name=f"{name} {pk}", **options)
     except QUEUE_ERRORS as error:
         reason = type(error).__name__
-        logger.warning("Run %s waits: the task queue can't be reached (%s)", run_id, reason)
+        logger.warning("%s: the task queue can't be reached (%s)", what_waits, reason)
         return False
     return True
 
@@ -130,12 +137,7 @@ def take_campaign_further(campaign: Campaign) -> None:
 
 def enqueue_plan(plan: RunPlan) -> bool:
     """Queue a look at a stored plan; False where the queue can't be reached: `resume_stalled_runs` does it later."""
-    try:
-        async_task("migration.tasks.work_on_plan", plan.pk, task_name=f"plan {plan.pk}")
-    except QUEUE_ERRORS as error:
-        logger.warning("%s waits: the task queue can't be reached (%s)", plan, type(error).__name__)
-        return False
-    return True
+    return _queue_task(work_on_plan, plan.pk, name="plan", what_waits=f"{plan} waits")
 
 
 def work_on_plan(plan_id: int) -> None:
@@ -149,16 +151,10 @@ def enqueue_search(search: CopySearch) -> bool:
 
     Call it once the search is committed.
     """
-    try:
-        # It is one task however long it takes. A worker that gets it a second time leaves it to the first.
-        name = f"search {search.pk}"
-        async_task(
-            "migration.tasks.search_copies", search.pk, task_name=name, timeout=SEARCH_SECONDS
-        )
-    except QUEUE_ERRORS as error:
-        logger.warning("No search: the task queue can't be reached (%s)", type(error).__name__)
-        return False
-    return True
+    # It is one task however long it takes. A worker that gets it a second time leaves it to the first.
+    return _queue_task(
+        search_copies, search.pk, name="search", what_waits="No search", timeout=SEARCH_SECONDS
+    )
 
 
 def search_copies(search_id: int) -> None:
@@ -459,5 +455,5 @@ def _read_clock() -> datetime:
     return now
 
 
-def _name(function: Callable[[], None]) -> str:
+def _name(function: Callable[..., None]) -> str:
     return f"{__name__}.{function.__name__}"
