@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TextIO, cast
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 
+from credentials.models import Client
 from credentials.nova_columns import NovaSchemaError, convert_schema_errors
 from credentials.shown_names import escape_invisible, escape_name
 from migration import tasks
@@ -158,6 +159,13 @@ def find_user(name: str | None, *, permission: str = "") -> User | None:
     if permission and not user.has_perm(permission):
         raise CommandError(f"{escape_name(name)} lacks the permission {permission}", returncode=2)
     return user
+
+
+def find_client(slug: str) -> Client:
+    """Return the client with this slug; exit with 2 if there is none."""
+    if client := Client.objects.filter(slug=slug).first():
+        return client
+    raise CommandError(f"unknown client: {escape_name(slug)}", returncode=2)
 
 
 def find_client_group(name: str) -> ClientGroup:

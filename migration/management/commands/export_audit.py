@@ -7,7 +7,6 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from credentials.models import Client
 from credentials.shown_names import escape_name
 from migration.core.audit_export import (
     AuditFilter,
@@ -16,7 +15,7 @@ from migration.core.audit_export import (
     export_audit,
     export_cutover,
 )
-from migration.management.base import FormattedCommand, OneLineOutput, find_user
+from migration.management.base import FormattedCommand, OneLineOutput, find_client, find_user
 
 
 class Command(FormattedCommand):
@@ -51,11 +50,9 @@ class Command(FormattedCommand):
             write(self._export_cutover(options["cutover"], by))
 
     def _export_cutover(self, slug: str, by: User | None) -> str:
+        client = find_client(slug)
         try:
-            client = Client.objects.get(slug=slug)
             return export_cutover(client=client, by=by, for_auditor=True)
-        except Client.DoesNotExist:
-            raise CommandError(f"unknown client: {escape_name(slug)}", returncode=2) from None
         except NotCutOverError:
             text = f"{escape_name(slug)} was never cut over"
             raise CommandError(text, returncode=2) from None

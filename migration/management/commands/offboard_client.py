@@ -6,7 +6,6 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from credentials.models import Client
 from credentials.shown_names import escape_name
 from migration.clients.offboarding import (
     Leftovers,
@@ -17,7 +16,7 @@ from migration.clients.offboarding import (
 )
 from migration.core.audit import ReasonError
 from migration.core.clients import Offboarding
-from migration.management.base import FormattedCommand, find_user
+from migration.management.base import FormattedCommand, find_client, find_user
 
 
 class Command(FormattedCommand):
@@ -44,9 +43,7 @@ class Command(FormattedCommand):
 
     def handle(self, *args: object, **options: Any) -> None:
         by = find_user(options["by"], permission="migration.purge_client")
-        client = Client.objects.filter(slug=options["slug"]).first()
-        if client is None:
-            raise CommandError(f"unknown client: {escape_name(options['slug'])}", returncode=2)
+        client = find_client(options["slug"])
         message = None
         if not options["dry_run"]:
             message = self._perform(client.pk, options, by)

@@ -10,7 +10,6 @@ from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
 from credentials.models import Client
-from credentials.shown_names import escape_name
 from migration.core.snapshots import read_client_with_rows
 from migration.logins.models import ROTATE_PERMISSION, Rotation, RotationOpenError, RotationOutcome
 from migration.logins.pages import ROTATED, ROTATION_UNFINISHED
@@ -21,7 +20,7 @@ from migration.logins.rotations import (
     rotate_database,
     store_entered_secret,
 )
-from migration.management.base import FormattedCommand, find_user
+from migration.management.base import FormattedCommand, find_client, find_user
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import Message
 
@@ -55,9 +54,7 @@ class Command(FormattedCommand):
 
     def handle(self, *args: object, **options: Any) -> None:
         by = find_user(options["by"], permission=ROTATE_PERMISSION)
-        client = Client.objects.filter(slug=options["slug"]).first()
-        if client is None:
-            raise CommandError(f"unknown client: {escape_name(options['slug'])}", returncode=2)
+        client = find_client(options["slug"])
         credential_type, label = CredentialType(options["type"]), options["label"]
         if find_row(read_client_with_rows(client.pk), credential_type, label) is None:
             missing = describe_missing_login(client.slug, credential_type, label)
