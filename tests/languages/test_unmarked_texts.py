@@ -83,8 +83,6 @@ IN_ENGLISH = (
     "nova_credentials/aws/endpoint.py",
     "nova_credentials/reader",
     "migration/checks.py",
-    "migration/checks.py",
-    "migration/checks.py",
     "migration/management/",
     "migration/core/database_identity.py",
     "nova_admin/",
