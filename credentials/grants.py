@@ -13,9 +13,9 @@ from enum import StrEnum
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
-from credentials.shown_names import escape_invisible
 from credentials.site_schema import SCHEMA
 from credentials.trigger_sql import ASK_COUNTED
+from nova_credentials.shown_names import escape_invisible
 from nova_credentials.tables import (
     AWS_TABLE,
     CLIENT_PHASES,

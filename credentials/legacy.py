@@ -16,8 +16,8 @@ from psycopg.errors import (
 )
 
 from credentials.models import quote_name_for_parametrized_sql
-from credentials.shown_names import escape_name
 from nova_credentials.messages import MessageError, Sentence
+from nova_credentials.shown_names import escape_name
 from nova_credentials.tables import LEGACY_CREDENTIALS, STATEMENT_MARK
 
 LEGACY_NO_PLAIN_TABLE = Sentence(

@@ -24,8 +24,8 @@ from credentials.models import (
     NovaColumn,
     read_columns_and_mappings,
 )
-from credentials.shown_names import escape_name
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
+from nova_credentials.shown_names import escape_name
 from nova_credentials.tables import NOVA_TABLES
 
 if TYPE_CHECKING:

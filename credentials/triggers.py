@@ -25,7 +25,6 @@ from psycopg.errors import (
 )
 
 from credentials.models import CountingGap, CountingProof, CountingTriggers, ProofOutcome
-from credentials.shown_names import escape_invisible
 from credentials.trigger_sql import (
     ASK_COUNTED,
     ASK_COUNTED_BODY,
@@ -36,6 +35,7 @@ from credentials.trigger_sql import (
     make_trigger_function_sql,
     make_triggers_sql,
 )
+from nova_credentials.shown_names import escape_invisible
 from nova_credentials.tables import (
     AWS_TABLE,
     COUNT_WRITE,

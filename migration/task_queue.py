@@ -32,7 +32,6 @@ from django_q.queues import Queue
 from django_q.signing import BadSignature, SignedPackage
 from picklefield import PickledObjectField
 
-from credentials.shown_names import escape_invisible
 from migration import tasks
 from migration.core.correlation import (
     correlating,
@@ -44,6 +43,7 @@ from migration.core.fields import ClampedDateTimeField
 from migration.core.heartbeat import task_taker
 from migration.core.notices import TASKS_DROPPED, Condition
 from migration.core.workers import QUEUE_ERRORS, connect_to_redis
+from nova_credentials.shown_names import escape_invisible
 
 if settings.NOVA_REDIS_URL:
     from django_q.brokers.redis_broker import Redis as Broker

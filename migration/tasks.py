@@ -21,7 +21,6 @@ from django_q.tasks import async_task
 
 from credentials import triggers
 from credentials.models import ClientRevision, ProofOutcome
-from credentials.shown_names import escape_invisible
 from migration.campaigns import steps
 from migration.campaigns.models import Campaign
 from migration.clients import offboarding
@@ -54,6 +53,7 @@ from migration.secrets import settings as secret_settings
 from migration.secrets.models import CopySearch
 from migration.site import audit, notices
 from nova_credentials.phases import Phase
+from nova_credentials.shown_names import escape_invisible
 
 GIVE_UP_ON_A_RUN_AFTER = timedelta(minutes=10)
 # At most this many workers work on one run, so that others are left for other runs.

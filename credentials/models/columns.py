@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models.credentials import Credential
-from credentials.shown_names import escape_name
+from nova_credentials.shown_names import escape_name
 from nova_credentials.tables import NOVA_TABLES
 
 if TYPE_CHECKING:

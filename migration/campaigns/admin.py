@@ -14,7 +14,6 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import display
 
 from credentials.localization import localize_html
-from credentials.shown_names import escape_name
 from migration.campaigns.history import WAITS_FOR_APPROVAL
 from migration.campaigns.models import Campaign, Wave
 from migration.campaigns.pages import (
@@ -29,6 +28,7 @@ from migration.campaigns.pages import (
 from migration.campaigns.starts import StartCampaignView, may_start_campaign
 from migration.core.pages import ReadOnlyAdmin
 from migration.templatetags.migration_pages import badge, time_ago
+from nova_credentials.shown_names import escape_name
 
 
 class CountedCampaign(Protocol):

@@ -20,7 +20,6 @@ from django.utils.translation import override
 
 from credentials.localization import localize
 from credentials.models import Client
-from credentials.shown_names import escape_name
 from migration.core.audit import Actor, AuditCode, AuditEvent, acting, current_actor, limit_reason
 from migration.core.clients import (
     ClientPhaseQuerySet,
@@ -41,6 +40,7 @@ from migration.runs.models import Run, RunQuerySet
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
 from nova_credentials.sentences import STALE_PHASE
+from nova_credentials.shown_names import escape_name
 
 # What the stop rule of campaigns limits in their waves, and the clients that were counted
 

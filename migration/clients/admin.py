@@ -23,7 +23,6 @@ from credentials.forms import ClientForm, CredentialForm, CredentialFormSet
 from credentials.localization import localize
 from credentials.models import Client, Credential
 from credentials.onboarding import OnboardClientView, OnboardingForms
-from credentials.shown_names import escape_name
 from migration.campaigns.starts import list_campaign_actions
 from migration.clients.comments import LeaveCommentView, TakeBackCommentView
 from migration.clients.filters import CLIENT_FILTERS
@@ -94,6 +93,7 @@ from migration.secrets.pages import (
     TakePendingOffView,
 )
 from nova_credentials.phases import Phase
+from nova_credentials.shown_names import escape_name
 
 
 class OnboardAndMigrateView(OnboardClientView):

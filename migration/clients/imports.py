@@ -41,7 +41,6 @@ from credentials.refusals import (
     insert_rows,
 )
 from credentials.secret_names import configured_layout
-from credentials.shown_names import escape_name
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.clients import ClientPhaseQuerySet, all_clients
 from migration.core.groups import (
@@ -67,6 +66,7 @@ from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import Message, MessageError, Sentence
 from nova_credentials.phases import Phase
 from nova_credentials.sentences import PHASES
+from nova_credentials.shown_names import escape_name
 
 # The file: its bytes are read into lines of cells by column. Knows no table, and quotes no cell.
 

@@ -33,7 +33,6 @@ from unfold.decorators import display
 
 from credentials.localization import localize
 from credentials.models import Client
-from credentials.shown_names import escape_name
 from migration.clients.filters import get_site_gate_facts
 from migration.clients.status import has_push_pending
 from migration.core.audit_export import NotCutOverError, export_cutover
@@ -63,6 +62,7 @@ from migration.people.roles import VIEW_AUDIT
 from migration.runs.items import RunItem
 from migration.templatetags.migration_pages import badge, error_class_label, make_label, time_ago
 from nova_credentials.phases import Phase
+from nova_credentials.shown_names import escape_name
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise

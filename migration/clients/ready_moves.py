@@ -13,7 +13,6 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from credentials.shown_names import escape_name
 from migration.campaigns.members import list_clients_in_campaigns
 from migration.core.clients import MOVE_PERMISSIONS, ClientPhaseQuerySet, PhaseChoices, all_clients
 from migration.core.pages import RUN_PERMISSION, AdminView, read_number, read_raw_form_text
@@ -21,6 +20,7 @@ from migration.moves.bulk_pages import move_clients, open_bulk_cutover
 from migration.moves.models import KEPT_BY_NOTHING, Blocker, select_with_blocker
 from migration.pushes.plan_pages import NEED_NO_PLAN, plan_or_start_run
 from nova_credentials.phases import Move, Phase
+from nova_credentials.shown_names import escape_name
 
 # Into which phase clients move from which, all that are ready at once. A purge is none: it wants each slug typed.
 READY_MOVES = {

@@ -13,7 +13,6 @@ from django.contrib.auth.models import User
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from credentials.models import Client
-from credentials.shown_names import escape_invisible
 from migration.core.audit import (
     AuditCheckpoint,
     AuditCode,
@@ -30,6 +29,7 @@ from migration.core.snapshots import repeatable_read_only
 from migration.core.text import make_csv_line
 from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
+from nova_credentials.shown_names import escape_invisible
 
 Write = Callable[[str], object]
 

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DjangoDatabaseError
 
-from credentials.shown_names import escape_invisible
+from nova_credentials.shown_names import escape_invisible
 
 # The name of a request goes from its page to its tasks and to the calls of AWS that both make. It is a UUID and never a
 # part of anything else, so a log can show it. `UUID` itself also takes braces, prefixes and hyphens anywhere.

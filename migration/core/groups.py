@@ -16,11 +16,11 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from credentials.models import Client
-from credentials.shown_names import escape_name
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.clients import ClientPhaseQuerySet
 from nova_credentials.messages import MessageError, Sentence
 from nova_credentials.phases import Phase
+from nova_credentials.shown_names import escape_name
 
 NAME_LENGTH = 100
 # Folding the case makes up to three characters of one.

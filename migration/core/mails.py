@@ -17,9 +17,9 @@ from django.core.mail import EmailMessage, get_connection
 from django.core.mail.backends.smtp import EmailBackend
 
 from credentials.localization import localize
-from credentials.shown_names import escape_name
 from migration.core.outgoing import Deadline, LoginFailedError
 from nova_credentials.messages import Message
+from nova_credentials.shown_names import escape_name
 
 logger = logging.getLogger(__name__)
 

@@ -32,7 +32,6 @@ from credentials.grants import (
 )
 from credentials.models import CountingGap, CountingProof, ProofOutcome
 from credentials.nova_columns import ColumnChange, read_nova_columns
-from credentials.shown_names import escape_name
 from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
 from credentials.triggers import (
     find_is_counted_by_table,
@@ -60,6 +59,7 @@ from migration.nova.tables import (
     split_unknown_accepted,
 )
 from nova_credentials.messages import Message, Sentence, in_a_row
+from nova_credentials.shown_names import escape_name
 from nova_credentials.tables import CLIENTS, COUNTED_TABLES, NOVA_TABLES
 
 # Said by several checks

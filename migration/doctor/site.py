@@ -20,7 +20,6 @@ from django.utils import timezone
 from psycopg import sql
 
 from credentials.models import Client
-from credentials.shown_names import escape_invisible, escape_name
 from credentials.site_schema import SCHEMA
 from migration.campaigns.models import Campaign
 from migration.core.audit_chain import find_unsealed_since
@@ -68,6 +67,7 @@ from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.aws.versions import list_pending
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
+from nova_credentials.shown_names import escape_invisible, escape_name
 
 if TYPE_CHECKING:  # an extra
     from redis import Redis

@@ -21,12 +21,12 @@ from django.db.migrations.state import ProjectState
 from django.db.utils import OperationalError
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
-from credentials.shown_names import escape_name
 from credentials.site_schema import SCHEMA
 from migration.core.database_identity import MADE_BY, differs_from_noted, read_identity
 from migration.core.write_state import DatabaseClaim
 from migration.doctor.nova import QUIET_LOG
 from nova_credentials.phases import Phase
+from nova_credentials.shown_names import escape_name
 from nova_credentials.tables import AWS_TABLE, NOVA_TABLES
 
 # Tries of a schema migration that met a lock, as none waits long for one (`nova_admin/database/base.py`). Some ten

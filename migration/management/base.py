@@ -15,7 +15,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from credentials.models import Client
 from credentials.nova_columns import NovaSchemaError, convert_schema_errors
-from credentials.shown_names import escape_invisible, escape_name
 from migration import tasks
 from migration.core.audit import ReasonError, require_storable_reason
 from migration.core.aws_writes import find_write_refusal, get_aws_write_state, write_guard
@@ -40,6 +39,7 @@ from migration.secrets.adoptions import ForeignSecrets, adopt_secrets, list_fore
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.document import DocumentError, Layout
 from nova_credentials.messages import Sentence
+from nova_credentials.shown_names import escape_invisible, escape_name
 
 Options = Mapping[str, Any]
 

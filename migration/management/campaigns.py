@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError, connection
 
-from credentials.shown_names import escape_name
 from migration import tasks
 from migration.campaigns.explain import (
     CampaignSummary,
@@ -25,6 +24,7 @@ from migration.campaigns.steps import advance_campaign
 from migration.management.base import LARGEST_ID, Options, RunCommand
 from migration.runs.engine import is_held_by_writes
 from migration.runs.models import Run
+from nova_credentials.shown_names import escape_name
 
 POLL_SECONDS = 1.0
 WATCH_SECONDS = 5.0

@@ -19,7 +19,6 @@ from django.conf import settings
 from django.core.management.base import CommandError, OutputWrapper
 from django.db import DatabaseError, connection
 
-from credentials.shown_names import escape_invisible, escape_name
 from migration.core.clients import all_clients
 from migration.core.comparisons import Comparison
 from migration.logins.models import LoginStores, LoginTest
@@ -30,6 +29,7 @@ from migration.runs.models import Run
 from migration.runs.progress import Progress, measure_progress, select_runs_for_progress
 from migration.templatetags.migration_pages import duration
 from nova_credentials.messages import Message, Sentence
+from nova_credentials.shown_names import escape_invisible, escape_name
 
 if TYPE_CHECKING:
     from rich import progress as bars

@@ -30,7 +30,6 @@ from credentials.models import (
 from credentials.nova_columns import ColumnChange, NovaSchema, read_nova_columns
 from credentials.nova_objects import ROLE_KINDS, NovaObject, ObjectKind, list_foreign_objects
 from credentials.pointers import POINTER
-from credentials.shown_names import escape_name
 from credentials.trigger_sql import COUNT_EACH_CLIENT
 from migration.core.audit import AuditCode, AuditEvent, ReasonError, require_storable_reason
 from migration.core.clients import ClientMigration
@@ -44,6 +43,7 @@ from migration.core.pages import (
 from migration.core.text import shorten_list
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
+from nova_credentials.shown_names import escape_name
 from nova_credentials.tables import CLIENTS, NOVA_TABLES
 
 # Purged clients with a value in a column mapped as secret: it was mapped, or written, after the purge

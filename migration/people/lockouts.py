@@ -28,12 +28,12 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from credentials.shown_names import escape_invisible
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.refused_acts import refusal_limit
 from migration.people.models import PasswordPlace, WrongPassword
 from migration.people.second_factors import accept_password_or_code
 from nova_credentials.messages import Sentence
+from nova_credentials.shown_names import escape_invisible
 
 logger = logging.getLogger(__name__)
 

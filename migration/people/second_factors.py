@@ -32,11 +32,11 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from credentials.shown_names import escape_name
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.mails import send_mail_to
 from migration.people.models import PasswordReset
 from nova_credentials.messages import Message, MessageError, Sentence
+from nova_credentials.shown_names import escape_name
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,6 @@ from enum import StrEnum
 
 from django.conf import settings
 
-from credentials.shown_names import escape_name
 from migration.core.aws_store import (
     find_own_unplanned_versions,
     record_planned_versions,
@@ -45,6 +44,7 @@ from nova_credentials.aws.secrets_manager import (
 )
 from nova_credentials.document import Document
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
+from nova_credentials.shown_names import escape_name
 
 # Whose a secret is
 

@@ -21,7 +21,6 @@ from psycopg import sql
 
 from credentials.nova_objects import ObjectKind, list_foreign_objects_on
 from credentials.pointers import make_pointer
-from credentials.shown_names import escape_invisible, escape_name
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.aws_store import secrets_manager
 from migration.secrets.copies import (
@@ -33,6 +32,7 @@ from migration.secrets.copies import (
 )
 from migration.secrets.models import Redaction
 from nova_credentials.messages import Message, MessageError, Sentence
+from nova_credentials.shown_names import escape_invisible, escape_name
 from nova_credentials.tables import COUNT_WRITE, COUNTED_TABLES
 
 REDACTED_BY = "(redacted by nova-admin)"

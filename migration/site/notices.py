@@ -36,7 +36,6 @@ from unfold.widgets import CHECKBOX_CLASSES
 
 from credentials.localization import localize
 from credentials.models import Client
-from credentials.shown_names import escape_invisible
 from migration.core.audit import AuditCode, AuditEvent
 from migration.core.audit_chain import find_unsealed_since
 from migration.core.aws_writes import WRITES_STOPPED, find_write_refusal
@@ -79,6 +78,7 @@ from migration.site.environment import name_environment
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
+from nova_credentials.shown_names import escape_invisible
 
 logger = logging.getLogger(__name__)
 

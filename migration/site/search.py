@@ -18,7 +18,6 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 from unfold.sites import UnfoldAdminSite
 
-from credentials.shown_names import escape_name
 from migration.campaigns.models import Campaign
 from migration.core.clients import VIEW_CAMPAIGNS, VIEW_CLIENTS, PhaseChoices, all_clients
 from migration.core.groups import ClientGroup
@@ -27,6 +26,7 @@ from migration.core.text import CaseAndAccentsFolded, fold_text, make_folded_exp
 from migration.runs.models import Run
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.messages import Message
+from nova_credentials.shown_names import escape_name
 
 VIEW_RUNS = ("migration.view_run", "migration.add_run")
 VIEW_GROUPS = "migration.view_clientgroup"

@@ -18,7 +18,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from credentials.localization import localize, localize_html
-from credentials.shown_names import escape_name
 from migration.campaigns.models import describe_minutes
 from migration.core import aws_writes
 from migration.core.clients import PhaseChoices
@@ -35,6 +34,7 @@ from migration.site.environment import describe_environment
 from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.comparison import UNKNOWN_NAME, Mismatch, MismatchKind
 from nova_credentials.messages import Message
+from nova_credentials.shown_names import escape_name
 
 # As `audit_actors` names it.
 ORIGIN = re.compile(r"(?:worker|command (?P<command>\S+)) on (?P<host>.+)")

@@ -10,9 +10,9 @@ from django.db.utils import OperationalError
 from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from credentials.nova_objects import list_foreign_objects_on
-from credentials.shown_names import escape_invisible
 from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
 from credentials.trigger_sql import OLD_FUNCTION, make_trigger_function_sql
+from nova_credentials.shown_names import escape_invisible
 from nova_credentials.tables import NOVA_TABLES
 
 # One try waits 50 ms for each of the site's tables at most, then 50 ms for all of NOVA's together, as NOVA's next

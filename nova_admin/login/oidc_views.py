@@ -25,7 +25,6 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from credentials.localization import localize
-from credentials.shown_names import escape_name
 from migration.people.lockouts import LOGIN
 from nova_admin.environment import OidcProvider
 from nova_admin.login.adapter import begin_login
@@ -39,6 +38,7 @@ from nova_admin.login.oidc import (
     read_login,
 )
 from nova_credentials.messages import Sentence
+from nova_credentials.shown_names import escape_name
 
 logger = logging.getLogger(__name__)
 # RFC 8176: the provider asked for more than one factor.

@@ -7,11 +7,11 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from credentials.shown_names import escape_name
 from migration.core.clients import ClientPhaseQuerySet
 from migration.management.base import ClientsCommand, Options
 from migration.runs.models import Run
 from migration.secrets.settings import describe_settings, look_at_secrets
+from nova_credentials.shown_names import escape_name
 
 
 class Command(ClientsCommand):

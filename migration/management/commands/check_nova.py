@@ -8,11 +8,11 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from credentials.shown_names import escape_name
 from migration.doctor.examination import examine_nova
 from migration.doctor.findings import Finding, FindingState
 from migration.doctor.nova import role_exists
 from migration.management.base import ClientsCommand
+from nova_credentials.shown_names import escape_name
 
 WORDS = {
     FindingState.OK: "ok",

@@ -4,10 +4,10 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from credentials.shown_names import escape_name
 from migration.clients.status import iterate_client_statuses
 from migration.core.clients import all_clients
 from migration.management.base import ClientsCommand
+from nova_credentials.shown_names import escape_name
 
 
 class Command(ClientsCommand):

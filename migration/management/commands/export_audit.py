@@ -7,7 +7,6 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
-from credentials.shown_names import escape_name
 from migration.core.audit_export import (
     AuditFilter,
     ExportFormat,
@@ -16,6 +15,7 @@ from migration.core.audit_export import (
     export_cutover,
 )
 from migration.management.base import FormattedCommand, OneLineOutput, find_client, find_user
+from nova_credentials.shown_names import escape_name
 
 
 class Command(FormattedCommand):

@@ -7,7 +7,6 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from credentials.shown_names import escape_name
 from migration import tasks
 from migration.management.base import ClientsCommand, find_user
 from migration.secrets.copies import SearchProgress, search_copies, settle_dead_searches
@@ -20,6 +19,7 @@ from migration.secrets.redaction import (
     plan_redaction,
     redact,
 )
+from nova_credentials.shown_names import escape_name
 
 MEGABYTE = 1_000_000
 

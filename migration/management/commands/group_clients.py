@@ -7,10 +7,10 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 
-from credentials.shown_names import escape_name
 from migration.core.clients import all_clients
 from migration.core.groups import ClientGroup, ClientGroupError
 from migration.management.base import ClientsCommand, find_client_group, find_user
+from nova_credentials.shown_names import escape_name
 
 
 class Command(ClientsCommand):

@@ -10,7 +10,6 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from credentials.import_columns import IMPORT_COLUMNS
-from credentials.shown_names import escape_name
 from migration.clients.imports import (
     MOST_BYTES,
     ImportPlan,
@@ -23,6 +22,7 @@ from migration.clients.imports import (
 from migration.management.base import FormattedCommand, find_user
 from migration.management.progress import show_work
 from migration.people.roles import IMPORT_PERMISSIONS
+from nova_credentials.shown_names import escape_name
 
 
 class Command(FormattedCommand):

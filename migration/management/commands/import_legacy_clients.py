@@ -8,7 +8,6 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from credentials.legacy import LegacyTableError
-from credentials.shown_names import escape_name
 from migration.clients.legacy import (
     LegacyPlan,
     LegacyRowOutcome,
@@ -18,6 +17,7 @@ from migration.clients.legacy import (
 )
 from migration.management.base import FormattedCommand, find_user
 from migration.people.roles import LEGACY_IMPORT_PERMISSIONS
+from nova_credentials.shown_names import escape_name
 from nova_credentials.tables import LEGACY_CREDENTIALS
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from credentials.models import ColumnUse
-from credentials.shown_names import escape_name
 from migration.management.base import FormattedCommand, find_user
 from migration.nova.tables import MappingRefused, map_column
+from nova_credentials.shown_names import escape_name
 
 
 class Command(FormattedCommand):

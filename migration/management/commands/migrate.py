@@ -13,9 +13,9 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import OperationalError
 
-from credentials.shown_names import escape_invisible
 from migration.doctor.nova import keep_values_out_of_log, require_own_backends
 from migration.management.backward_plans import PatientExecutor, describe_what_stays, met_lock
+from nova_credentials.shown_names import escape_invisible
 
 # Django's command makes its executor by this name. The plan that it tells to whoever listens stays the first one.
 migrate.MigrationExecutor = PatientExecutor  # type: ignore[attr-defined]  # imported there, not declared

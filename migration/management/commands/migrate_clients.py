@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from django.core.management.base import CommandParser
 
-from credentials.shown_names import escape_name
 from migration.core.clients import ClientPhaseQuerySet
 from migration.management.base import ClientsCommand, Options
 from migration.management.progress import Item, name_outcome, show_work
@@ -17,6 +16,7 @@ from migration.pushes.plans import PlanSummary, describe_client, look_at_batches
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from migration.runs.plans import PlanClass, PlanCounts, RunPlan
+from nova_credentials.shown_names import escape_name
 
 # The characters of a plan that is printed: some thousand clients.
 MOST_IN_MEMORY = 1_000_000

@@ -15,7 +15,6 @@ from typing import Any, TypedDict
 from django.core.management.base import CommandError, CommandParser
 from django.db.models.functions import Collate
 
-from credentials.shown_names import escape_name
 from migration.core.clients import MOVE_PERMISSIONS, ClientPhaseQuerySet, all_clients
 from migration.core.sentences import ASK_BY_COMMAND, MAY_NOT_ASK
 from migration.management.base import (
@@ -34,6 +33,7 @@ from migration.runs.items import Outcome
 from migration.runs.models import MANY_TRIES, Run
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import MOVES, IllegalMove, Move, Phase, StalePhase
+from nova_credentials.shown_names import escape_name
 
 # More are a run, as pages have it too.
 MOST_AT_ONCE = 50

@@ -6,7 +6,6 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from credentials.shown_names import escape_name
 from migration.clients.offboarding import (
     Leftovers,
     OffboardingError,
@@ -17,6 +16,7 @@ from migration.clients.offboarding import (
 from migration.core.audit import ReasonError
 from migration.core.clients import Offboarding
 from migration.management.base import FormattedCommand, find_client, find_user
+from nova_credentials.shown_names import escape_name
 
 
 class Command(FormattedCommand):

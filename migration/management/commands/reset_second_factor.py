@@ -5,9 +5,9 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
-from credentials.shown_names import escape_name
 from migration.management.base import FormattedCommand
 from migration.people.second_factors import NotResetError, reset_second_factor
+from nova_credentials.shown_names import escape_name
 
 
 class Command(FormattedCommand):

@@ -4,9 +4,9 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from credentials.shown_names import escape_name
 from migration.management.base import FormattedCommand
 from migration.site.notices import list_recipient_reports, look_at_site, send_notices
+from nova_credentials.shown_names import escape_name
 
 SEND_SECONDS = 60.0
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from credentials.shown_names import escape_invisible
 from migration.core.audit import audit_keys
 from migration.core.audit_chain import AuditHead, seal_audit
 from migration.core.audit_export import LONGEST_FILE, FileVerdict, UnreadableFileError, verify_file
 from migration.management.base import FormattedCommand
 from migration.site.audit import LateSpan, UnsetKey, Verification, verify_audit
+from nova_credentials.shown_names import escape_invisible
 
 
 class Command(FormattedCommand):

@@ -8,10 +8,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from credentials.shown_names import escape_invisible, escape_name
 from migration import tasks
 from migration.management.base import OneLineOutput
 from nova_credentials.phases import Phase
+from nova_credentials.shown_names import escape_invisible, escape_name
 from tests.factories import make_full_client, update
 from tests.migration.moves.clients import advance
 
