@@ -26,7 +26,7 @@ from migration.pushes.comparisons import MISSING_IN_AWS
 from migration.pushes.pushes import NOT_PUSHED_INACTIVE, OUTCOMES
 from migration.pushes.resolutions import RESOLUTIONS
 from migration.runs.items import Outcome
-from migration.runs.models import RUNS, Run
+from migration.runs.models import RUN_NAMES, Run
 from migration.runs.progress import RATE_REACHED
 from migration.runs.requests import REQUEST_STATES
 from migration.secrets.layouts import LAYOUTS
@@ -46,7 +46,7 @@ VALUES = {
     "day": (date(2026, 12, 24), "2026-12-24", "24 de diciembre de 2026"),
     "rows": ((ROW_NAMES["email"](id="3"),), "mail login 3", "acceso a correo 3"),
     "result": (STATUSES["mismatch"](), "Mismatch", "Discrepancia"),
-    "run": (RUNS["push"](id="1234"), "Push 1234", "Envío 1234"),
+    "run": (RUN_NAMES["push"](id="1234"), "Push 1234", "Envío 1234"),
     "error": (NOT_PUSHED_INACTIVE(), "Inactive.", "Inactivo."),
     # A name, or whatever it is, that sounds like a sentence of ours.
     "name": ("Inactive.", "Inactive.", "Inactive."),
@@ -112,7 +112,7 @@ LABELS = (
     (REQUEST_STATES, MoveRequest.State.choices),
     (shared.PHASES, PhaseChoices.choices),
     (
-        RUNS,
+        RUN_NAMES,
         # Behind “Moves” a number would read as how many.
         [
             (k.value, "Move run %(id)s" if k == Run.Kind.MOVE else f"{k.label} %(id)s")

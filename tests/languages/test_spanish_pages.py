@@ -35,7 +35,7 @@ from migration.pushes.comparisons import MISSING_IN_AWS
 from migration.pushes.pushes import MOVED_BY_RUN, NOT_PUSHED_EMPTY, OUTCOMES
 from migration.pushes.secret_writer import POSTPONED
 from migration.runs.items import Outcome
-from migration.runs.models import RUNS, Run
+from migration.runs.models import RUN_NAMES, Run
 from nova_credentials.aws.answers import ErrorClass, SecretsManagerError
 from nova_credentials.messages import in_a_row
 from nova_credentials.phases import Phase
@@ -53,7 +53,7 @@ from tests.migration.nova.readers import statistics
 from tests.migration.pages import DIFFERENT, text
 
 NOTES = {
-    "dual_read": MOVED_BY_RUN(run=RUNS["migrate"](id="7")),
+    "dual_read": MOVED_BY_RUN(run=RUN_NAMES["migrate"](id="7")),
     "aws": ASKED_FOR_BY(who="ana"),
     "purged": in_a_row(COPIED_TO_POSTGRES(), ONLY_IN_POSTGRES(rows=(ROW_NAMES["email"](id="3"),))),
 }
