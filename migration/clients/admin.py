@@ -59,7 +59,6 @@ from migration.core.refused_acts import record_refused_save
 from migration.logins.models import LOGIN_PERMISSION, ROTATE_PERMISSION, LoginStores
 from migration.logins.pages import (
     EditedLoginTestView,
-    RevealView,
     RotateView,
     SetScheduleView,
     TestLoginOfNewClientView,
@@ -67,10 +66,10 @@ from migration.logins.pages import (
     TestNewLoginView,
     join_links,
     link_new_test,
-    link_reveal,
     link_rotation,
     link_typed_test,
 )
+from migration.logins.reveal_pages import RevealView, link_reveal
 from migration.moves.bulk_pages import BulkCutoverView, list_bulk_moves
 from migration.moves.pages import (
     ConfirmMoveView,

@@ -31,16 +31,12 @@ from migration.core.pages import (
     read_number,
 )
 from migration.core.snapshots import ClientSnapshot, read_snapshots
+from migration.moves.account import KmsAnswers
 from migration.moves.approval_pages import start_move_runs
 from migration.moves.approvals import ApprovalStepRefused
 from migration.moves.checklists import Checklist, make_checklist
 from migration.moves.evidence import EVIDENCE, Evidence, GateFacts
-from migration.moves.gates import (
-    OVERRIDE_PERMISSION,
-    KmsAnswers,
-    count_missing_kinds,
-    needs_approval,
-)
+from migration.moves.gates import OVERRIDE_PERMISSION, count_missing_kinds, needs_approval
 from migration.moves.moves import move
 from migration.moves.pages import (
     MOVE_PERMISSION,

@@ -13,12 +13,12 @@ from django.utils.translation import gettext as _
 from credentials.localization import localize
 from migration.core.pages import RESOLVE_PERMISSION, RUN_PERMISSION, ClientTab, get_tab_url
 from migration.core.snapshots import ClientSnapshot
+from migration.moves.account import KmsAnswers
 from migration.moves.evidence import GateFacts
 from migration.moves.gates import (
     OVERRIDE_PERMISSION,
     Check,
     CheckFix,
-    KmsAnswers,
     Override,
     evaluate_gate,
     explain_shut,

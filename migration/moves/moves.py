@@ -38,10 +38,10 @@ from migration.core.snapshots import (
     reread_locked_client,
     reread_locked_snapshot,
 )
+from migration.moves.account import KmsAnswers
 from migration.moves.evidence import GateFacts
 from migration.moves.gates import (
     Check,
-    KmsAnswers,
     Override,
     ShutGate,
     needs_approval,

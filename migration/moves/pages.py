@@ -43,13 +43,13 @@ from migration.core.pages import (
     show_refusal,
 )
 from migration.core.snapshots import ClientSnapshot, read_snapshots
+from migration.moves.account import KmsAnswers
 from migration.moves.approvals import CLIENT_GONE, ApprovalStepRefused, request_move
 from migration.moves.checklists import Checklist, make_checklist
 from migration.moves.evidence import find_end_of_purge_wait
 from migration.moves.gates import (
     NEED_APPROVAL,
     OVERRIDE_PERMISSION,
-    KmsAnswers,
     Override,
     ShutGate,
     needs_approval,

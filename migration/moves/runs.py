@@ -32,8 +32,9 @@ from migration.core.leases import hold_client_locks, refuse_lost_client_locks
 from migration.core.sentences import CLIENT_NOT_THERE, HOST_DIFFERS, NOVA_WROTE
 from migration.core.shared_facts import FACTS, PLACE
 from migration.core.snapshots import ClientSnapshot, read_snapshots
+from migration.moves.account import KmsAnswers
 from migration.moves.evidence import GateFacts
-from migration.moves.gates import Check, KmsAnswers, Override, ShutGate, needs_approval
+from migration.moves.gates import Check, Override, ShutGate, needs_approval
 from migration.moves.moves import (
     AWS_UNREAD,
     LOCK_WAIT_SECONDS,

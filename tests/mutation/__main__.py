@@ -92,6 +92,7 @@ TESTS = {
         ),
         (READER,),
     ),
+    "migration/moves/account.py": MOVES,
     "migration/moves/evidence.py": MOVES,
     "migration/moves/gates.py": MOVES,
     "migration/moves/moves.py": (*MOVES, *MOVE_RUNS, "tests/migration/moves/test_deleting.py"),

@@ -25,9 +25,10 @@ from migration.management.base import (
     parse_reason,
 )
 from migration.management.progress import ITEMS_AT_ONCE, show_work
+from migration.moves.account import KmsAnswers
 from migration.moves.approvals import ApprovalStepRefused, request_move, start_move_run
 from migration.moves.evidence import EVIDENCE
-from migration.moves.gates import KmsAnswers, Override, ShutGate, count_overrides, needs_approval
+from migration.moves.gates import Override, ShutGate, count_overrides, needs_approval
 from migration.moves.moves import move
 from migration.runs.items import Outcome
 from migration.runs.models import MANY_TRIES, Run

@@ -4,14 +4,14 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from migration.models import ClientMigration
-from migration.moves import gates
+from migration.moves import account
 from tests.factories import make_many
 
 
 def test_the_page_of_a_bulk_cutover_asks_no_more_queries_for_more_clients(
     stores, client, admin_user, monkeypatch, settings
 ):
-    monkeypatch.setattr(gates, "_try_access_once", lambda *_, **__: None)
+    monkeypatch.setattr(account, "_try_access_once", lambda *_, **__: None)
     settings.NOVA_MIN_READS = 20
     client.force_login(admin_user)
     make_many(50, phase="dual_read")

@@ -3,7 +3,7 @@
 import pytest
 
 from migration.core.aws_store import secrets_manager
-from migration.moves.gates import KmsAnswers, find_account_problem
+from migration.moves.account import KmsAnswers, find_account_problem
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client
