@@ -12,7 +12,7 @@ from django.contrib.sessions.models import Session
 from credentials.forms import MASK
 from credentials.models import AwsCredential, Client, DatabaseCredential, EmailCredential
 from migration.core.pages import ClientTab
-from migration.logins import pages as reveals
+from migration.logins import reveal_pages as reveals
 from migration.models import PhaseChange, Resolution, Reveal
 from nova_admin.trusted_proxies import TrustedProxies
 from nova_credentials.phases import Phase

@@ -260,7 +260,7 @@ DIE = "lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)"
     ("step", "scheduled"),
     [
         (f"moves.schedule_secret_deletion = {DIE}", False),
-        (f"settings.PhaseChange.save = {DIE}", True),
+        (f"deletions.PhaseChange.save = {DIE}", True),
         (f"moves.MoveAttempt.commit = {DIE}", False),
     ],
 )
@@ -270,7 +270,7 @@ def test_killed_half_way_nothing_is_lost_and_it_can_be_gone_on_from(
     before = reader.get_primary_credentials("idom")
     uri = nova_uri()
     code = (
-        "import os, signal; from migration.moves import moves; from migration.secrets import settings;"
+        "import os, signal; from migration.moves import moves; from migration.secrets import deletions;"
         f" from nova_credentials.phases import Phase; {step};"
         f" moves.move(client_id={idom}, new=Phase.POSTGRES, schedule_deletion=True)"
     )

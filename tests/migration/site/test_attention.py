@@ -348,7 +348,7 @@ def test_beside_a_reason_stands_what_mends_it_and_a_retry_where_that_can_help(ro
     response = root.get(FAILURES)
 
     mended, retried = response.context["rows"]
-    assert [each.label for each in mended["remedies"]] == ["Mend its rows"]
+    assert [label for label, _url in mended["remedies"]] == ["Mend its rows"]
     assert (mended["can_succeed"], retried["can_succeed"]) == (False, True)
     page = response.content.decode()
     assert f'href="/admin/credentials/client/{pk}/change/?tab=logins">Mend its rows' in page

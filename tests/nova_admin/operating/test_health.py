@@ -42,7 +42,7 @@ def test_a_site_is_ready_once_it_has_workers(stores, client, readiness, monkeypa
     assert (answer.status_code, answer.json()) == (503, ALL_WELL | {"workers": "failed"})
 
     Worker.objects.record_heartbeat("host:1")
-    readiness._known[Part.WORKERS].until = 0
+    readiness._known[Part.WORKERS] = (operating.FAILED, 0)
 
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()) == (200, ALL_WELL)

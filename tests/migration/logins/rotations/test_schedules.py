@@ -31,8 +31,8 @@ def day(monkeypatch):
     """Sets the date."""
 
     def set_day(value) -> None:
-        for module in ("logins", "site"):
-            monkeypatch.setattr(f"migration.{module}.models.today", lambda: value)
+        for module in ("logins.models", "site.health"):
+            monkeypatch.setattr(f"migration.{module}.today", lambda: value)
 
     set_day(TODAY)
     return set_day
