@@ -1,4 +1,4 @@
-"""The pages of a client's logins: their tests, stored or typed; the rotation of one; the reveal of a secret value."""
+"""The pages of a client's logins: their tests, stored or typed, and the rotation of one."""
 
 from __future__ import annotations
 
