@@ -40,6 +40,7 @@ from migration.core.aws_store import (
 from migration.core.aws_writes import find_write_refusal
 from migration.core.clients import (
     RECOVERY_DAYS,
+    SEARCH_PERMISSION,
     ClientMigration,
     Offboarding,
     OffboardingState,
@@ -68,7 +69,6 @@ from migration.pushes.rows_from_aws import STORE_ERRORS, hold_rows
 from migration.pushes.secret_writer import SecretOwners, load_owners
 from migration.runs.items import PUSHED, RunItem
 from migration.runs.models import Run
-from migration.secrets.copy_pages import SEARCH_PERMISSION
 from migration.secrets.deletions import name_removed_replicas, schedule_with_replicas
 from migration.secrets.models import FoundCopy, SearchedClient
 from nova_credentials.aws.answers import SecretDescription

@@ -60,6 +60,7 @@ VIEW_READERS = "migration.view_readerprocess"
 APPROVE_MOVES = "migration.approve_move"
 SET_NOTICES = "migration.set_notices"
 VIEW_CHECKS = "migration.view_worker"
+SEARCH_PERMISSION = "migration.add_copysearch"
 
 
 class PhaseChoices(models.TextChoices):

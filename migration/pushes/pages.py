@@ -369,8 +369,9 @@ class ResolveMismatchView(ClientView):
     permission_required = RESOLVE_PERMISSION
 
     def post(self, request: HttpRequest, client_id: int) -> HttpResponseRedirect:
-        kind, reason = request.POST.get("kind", ""), get_typed_reason(request)
-        until = self.read_last_day()
+        # First: a client that is not there is a 404, whatever was typed.
+        client, kind = self.client, request.POST.get("kind", "")
+        reason, until = get_typed_reason(request), self.read_last_day()
         operations: dict[str, Callable[..., Resolution]] = {
             "check": resolutions.check_again,
             "to_aws": partial(resolutions.copy_to_aws, reason=reason),
@@ -390,7 +391,7 @@ class ResolveMismatchView(ClientView):
             return redirect_back(request, client_id)
         try:
             by = get_signed_in_user(request)
-            resolution = operations[kind](client_id=self.client.pk, by=by)
+            resolution = operations[kind](client_id=client.pk, by=by)
         except (NotResolved, ReasonError) as refusal:
             show_refusal(request, client_id, refusal.message)
         else:

@@ -20,7 +20,7 @@ from unfold.decorators import display
 
 from credentials.models import Client
 from migration import tasks
-from migration.core.clients import ClientMigration, PhaseChoices
+from migration.core.clients import SEARCH_PERMISSION, ClientMigration, PhaseChoices
 from migration.core.pages import (
     AdminView,
     ObjectView,
@@ -42,7 +42,6 @@ from migration.secrets.redaction import CODE_TABLES, CREDENTIAL_TABLES, DEFAULT_
 from migration.templatetags.migration_pages import make_label, time_ago
 from nova_credentials.phases import Phase
 
-SEARCH_PERMISSION = "migration.add_copysearch"
 CLIENTS_A_PAGE = 50
 REDACTIONS_SHOWN = 20
 # Tone and icon of each state; one that reads shows how far it is.
