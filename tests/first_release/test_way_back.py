@@ -80,7 +80,7 @@ pages = [reverse("admin:index")]
 for model in ("credentials_client", "migration_run", "migration_comparison", "migration_moverequest"):
     pages.append(reverse(f"admin:{model}_changelist"))
 from credentials.models import Client as NovaClient
-from migration.runs.models import Run
+from migration.models import Run
 pages += [reverse("admin:credentials_client_change", args=[each.pk]) for each in NovaClient.objects.all()]
 pages += [reverse("admin:migration_run_change", args=[each.pk]) for each in Run.objects.all()]
 print(json.dumps({page: client.get(page).status_code for page in pages}))
