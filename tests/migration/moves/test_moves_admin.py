@@ -202,6 +202,8 @@ def test_what_no_page_sends_is_not_found(idom, log_in, press, what, data):
 
     assert press(idom, what, **data)[0] == 404
     assert press(999_999, "move", new="dual_write", seen="postgres")[0] == 404
+    # Also where what was typed would be refused.
+    assert press(999_999, "resolve", kind="acknowledge", reason="")[0] == 404
 
 
 def test_a_get_moves_nobody(idom, client, log_in):
