@@ -51,6 +51,8 @@ VALUES = {
     # A name, or whatever it is, that sounds like a sentence of ours.
     "name": ("Inactive.", "Inactive.", "Inactive."),
 }
+for path in {path for _, path in list_declared()}:  # some are imported by a command alone
+    import_module(path.removesuffix(".py").replace("/", "."))
 WHOLE = SENTENCES.values()
 
 
@@ -87,8 +89,6 @@ def test_a_sentence_of_one_and_a_list_are_shown_in_spanish():
 
 def test_every_key_is_declared_once():
     """A constant may have a clearer name than its key, which rows hold: `MOVE_REQUESTED` has "requested"."""
-    for path in {path for _, path in list_declared()}:  # some are imported by a command alone
-        import_module(path.removesuffix(".py").replace("/", "."))
     declared = [key for key, _ in list_declared()]
 
     assert [key for key, times in Counter(declared).items() if times > 1] == []
