@@ -284,9 +284,9 @@ class CredentialInline(ChangeAwareFields, StackedInline):
     formset = CredentialFormSet
     extra = 0
     can_delete = False
-    # Returns what stands beside a stored secret, by row and field, for the user of the page.
+    # Returns the links beside a stored secret, by its row and field, for the user of the page.
     link_secret: Callable[[Credential, str], str] | None = None
-    # The same of a row that isn't stored yet, by its form.
+    # Returns the links beside a secret that is only typed yet, by its row's form.
     link_new: Callable[[CredentialForm], str] | None = None
 
     def has_add_permission(self, request: HttpRequest, obj: Client | None) -> bool:

@@ -74,7 +74,7 @@ class ColumnChange(StrEnum):
     NULLABLE = "column_nullable"
 
 
-# What is said of each, and what to do.
+# Says of each change what it is, and what to do about it.
 COLUMN_CHANGES: dict[ColumnChange, Sentence] = {
     ColumnChange.ADDED: Sentence(
         "column_added",

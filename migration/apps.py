@@ -31,7 +31,6 @@ class MigrationConfig(AppConfig):
             pre_execute,
         )
 
-        from migration import checks  # noqa: F401  # registers them
         from migration.core.aws_store import store_calls
         from migration.core.database_identity import note_database, note_reached_database
         from migration.core.heartbeat import start_heartbeat
@@ -87,7 +86,7 @@ class MigrationConfig(AppConfig):
 
 
 def import_all_modules() -> None:
-    """Import each module of the app: it declares sentences that rows may hold, and what runs of its kind do."""
+    """Import each module of the app, so that what it declares is known: sentences of rows, work of runs, checks."""
     package = import_module("migration")
     for module in pkgutil.walk_packages(package.__path__, "migration."):
         if not module.name.startswith(("migration.management", "migration.migrations")):

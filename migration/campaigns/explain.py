@@ -131,7 +131,7 @@ def _name_wave(wave: Wave) -> str:
     return f"{wave.campaign}, {localize(wave.name_message)}"
 
 
-# What a campaign waits for now: an approval, a run, a soak time, clients, an hour of the day, or a worker
+# Explains what a campaign waits for: an approval, a run, a soak time, clients, an hour of the day, or a worker.
 
 # Of clients for which a step waits: how many lack what; the gate wants so much of some things
 KEPT_SENTENCES = {
@@ -265,7 +265,7 @@ class WaitingStep:
 
 
 class Wait(NamedTuple):
-    """What a campaign waits for: nothing where nothing happens by itself."""
+    """Says what a campaign waits for; without a message it waits for nothing that comes by itself."""
 
     message: Message | None
     step: WaitingStep | None = None
@@ -478,7 +478,8 @@ def list_unmoved_clients(waves: list[Wave]) -> Iterable[ClientsLeftByRun]:
         )
 
 
-# What keeps clients of a stopped campaign now, as far as the database can tell; the reason of its stop is of then.
+# Lists what keeps clients of a stopped campaign now, as far as the database can tell. The reason why it stopped may be
+# over by then.
 
 # How many clients are named of each reason.
 NAMED = 5

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -41,6 +40,7 @@ from migration.core.sentences import (
     NOT_OURS,
     WRITTEN_SINCE_BACKUP,
 )
+from migration.templatetags.client_lists import Chip
 from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Document
 from nova_credentials.messages import Message
@@ -357,15 +357,6 @@ def find_remedy(request: HttpRequest, client_id: int, codes: Collection[str]) ->
 
 def _make_link(label: str, url: str) -> str:
     return format_html('<a class="underline" href="{}">{}</a>', url, label)
-
-
-@dataclass(frozen=True)
-class Chip:
-    """A filter in use, and the address without it."""
-
-    title: str
-    value: str
-    remove_url: str
 
 
 def list_chips(

@@ -407,11 +407,41 @@ class ResolveMismatchView(ClientView):
             return date.min
 
 
-class CopyToPostgresView(ClientView):
-    """Shows by codes what copying from AWS would change in PostgreSQL, and copies once a reason is given."""
+class ShownResolutionView(ClientView):
+    """Shows by codes what resolving a client's mismatch would change, and does that once a reason is given."""
+
+    permission_required = RESOLVE_PERMISSION
+    # Does what the page showed, whose digest the form sends as `seen`.
+    resolve: Callable[..., Resolution]
+    reason_is_missing: str | Promise
+
+    def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
+        here = HttpResponseRedirect(request.get_full_path())
+        reason = get_typed_reason(request)
+        if not reason:
+            messages.error(request, str(self.reason_is_missing))
+            return here
+        try:
+            resolution = self.resolve(
+                client_id=self.client.pk,
+                by=get_signed_in_user(request),
+                reason=reason,
+                seen=read_raw_form_text(request, "seen"),
+            )
+        except (NotResolved, ReasonError) as refusal:
+            messages.error(request, localize(refusal.message))
+            return here
+        text = f"{resolution.get_kind_display()}. {localize(resolution.message)}"
+        messages.success(request, text.strip())
+        return HttpResponseRedirect(get_tab_url(client_id, ClientTab.COMPARISON))
+
+
+class CopyToPostgresView(ShownResolutionView):
+    """The page that copies from AWS to PostgreSQL."""
 
     template_name = "admin/migration/copy_to_postgres.html"
-    permission_required = RESOLVE_PERMISSION
+    resolve = staticmethod(copy_to_postgres)
+    reason_is_missing = gettext_lazy("Nothing was copied: give a reason or a ticket.")
 
     @property
     def title(self) -> str:
@@ -432,32 +462,13 @@ class CopyToPostgresView(ClientView):
             context |= {"plan": plan, "why_not": plan.refusal, "comparison": plan.comparison}
         return self.render_to_response(context)
 
-    def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
-        here = HttpResponseRedirect(request.get_full_path())
-        reason = get_typed_reason(request)
-        if not reason:
-            messages.error(request, _("Nothing was copied: give a reason or a ticket."))
-            return here
-        try:
-            resolution = copy_to_postgres(
-                client_id=self.client.pk,
-                by=get_signed_in_user(request),
-                reason=reason,
-                seen=read_raw_form_text(request, "seen"),
-            )
-        except (NotResolved, ReasonError) as refusal:
-            messages.error(request, localize(refusal.message))
-            return here
-        text = f"{resolution.get_kind_display()}. {localize(resolution.message)}"
-        messages.success(request, text.strip())
-        return HttpResponseRedirect(get_tab_url(client_id, ClientTab.COMPARISON))
 
-
-class UndoCopyView(ClientView):
-    """Shows by codes what undoing the newest copy would change, and undoes it once a reason is given."""
+class UndoCopyView(ShownResolutionView):
+    """The page that undoes the client's newest copy."""
 
     template_name = "admin/migration/undo_copy.html"
-    permission_required = RESOLVE_PERMISSION
+    resolve = staticmethod(undo_copy)
+    reason_is_missing = gettext_lazy("Nothing was put back: give a reason or a ticket.")
 
     @property
     def title(self) -> str:
@@ -475,26 +486,6 @@ class UndoCopyView(ClientView):
         except NotResolved as refusal:
             context["why_not"] = refusal.message
         return self.render_to_response(context)
-
-    def post(self, request: HttpRequest, client_id: int) -> HttpResponse:
-        here = HttpResponseRedirect(request.get_full_path())
-        reason = get_typed_reason(request)
-        if not reason:
-            messages.error(request, _("Nothing was put back: give a reason or a ticket."))
-            return here
-        try:
-            undone = undo_copy(
-                client_id=self.client.pk,
-                by=get_signed_in_user(request),
-                reason=reason,
-                seen=read_raw_form_text(request, "seen"),
-            )
-        except (NotResolved, ReasonError) as refusal:
-            messages.error(request, localize(refusal.message))
-            return here
-        text = f"{undone.get_kind_display()}. {localize(undone.message)}"
-        messages.success(request, text.strip())
-        return HttpResponseRedirect(get_tab_url(client_id, ClientTab.COMPARISON))
 
 
 def get_undo_context(request: HttpRequest, client: ClientRow) -> dict[str, object]:

@@ -31,7 +31,7 @@ class ShownFilter:
 
 @dataclass(frozen=True)
 class Chip:
-    """Something that narrows the list, and the address without it."""
+    """A filter or search in use, and the address without it."""
 
     title: str
     value: str
