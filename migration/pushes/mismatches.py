@@ -25,8 +25,9 @@ from migration.core.comparisons import (
     client_has_newest_status,
 )
 from migration.core.groups import ClientOwner, list_possible_owners
-from migration.core.pages import Chip, list_chips
+from migration.core.pages import list_chips
 from migration.runs.failures import select_failed_push_client_ids
+from migration.templatetags.client_lists import Chip
 from migration.templatetags.migration_pages import difference_label
 from nova_credentials.comparison import UNKNOWN_NAME, MismatchKind
 from nova_credentials.phases import Phase
