@@ -11,6 +11,7 @@ from migration.core.comparisons import Comparison, DailyComparisons, OpenMismatc
 from migration.core.groups import ClientGroup, ClientOwner, GroupMember
 from migration.core.leases import Lease
 from migration.core.notices import Condition, Notice, NoticeDelivery, NoticeSwitch
+from migration.core.problems import ProblemRecord
 from migration.core.rates import KeptCounts, Rate
 from migration.core.secrets import PlannedVersion, Secret, VersionKey
 from migration.core.workers import Worker
@@ -63,6 +64,7 @@ __all__ = [
     "PhaseChange",
     "PlanRow",
     "PlannedVersion",
+    "ProblemRecord",
     "Rate",
     "ReadCount",
     "ReaderProcess",

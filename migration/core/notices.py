@@ -50,6 +50,7 @@ class NoticeEvent(models.TextChoices):
     SETTINGS_DIFFER = "settings_differ", _("Key and regions differ from the settings")
     AUDIT_BROKEN = "audit_broken", _("Audit does not hold")
     AUDIT_UNSEALED = "audit_unsealed", _("Audit is not sealed")
+    PROBLEM = "problem", _("Something else is wrong with the site")
     TEST = "test", _("Test of the notices")
 
 

@@ -1,0 +1,442 @@
+"""Owns what can be wrong with the site: the registry of problems, what the newest looks found, and since when.
+
+A problem is declared once, above the function that finds it:
+
+    @problem("no_worker", _("Workers"), Area.WORKERS, unready=True, told_as=NoticeEvent.WORKERS_GONE)
+    def find_missing_worker(look: Look) -> Iterator[Finding]: ...
+
+The health page, the dashboard's first block, `doctor`, metrics, readiness and notices are made of the registry.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.db import Error, connection, models, transaction
+from django.db.models import TextChoices
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from psycopg import Error as PsycopgError
+from psycopg.errors import UndefinedFunction, UndefinedTable
+
+from migration.core.clients import VIEW_CHECKS
+from migration.core.fields import MessageField
+from migration.core.notices import IS_OVER, OVER_AFTER, ClientCondition, Notice, NoticeEvent
+from nova_credentials.messages import Message, Sentence, in_a_row
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+logger = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
+MINUTE = timedelta(minutes=1)
+# A page says that a stored look is old when the workers missed so many.
+LOOKS_MISSED = 3
+
+
+class FindingState(StrEnum):
+    """What a look found. Only OK means that all is well."""
+
+    OK = "ok"
+    FAILED = "failed"
+    NOT_LOOKED_AT = "not_looked_at"
+
+
+WORST_FIRST = (FindingState.FAILED, FindingState.NOT_LOOKED_AT, FindingState.OK)
+
+
+class Severity(TextChoices):
+    """How bad an open problem is, the worst first."""
+
+    CRITICAL = "critical", _("Critical")  # credentials may be lost, or NOVA is without one
+    WARNING = "warning", _("Warning")  # it goes on for now
+    TODO = "todo", _("To do")  # nothing is wrong: it waits for somebody
+
+
+class Area(TextChoices):
+    """The part of the site that a problem is about, in the order of the health page."""
+
+    WORKERS = "workers", _("Workers")
+    AWS = "aws", _("AWS")
+    NOVA = "nova", _("NOVA")
+    COUNTING = "counting", _("Counting writes")
+    DATABASE = "database", _("Database")
+    SECRETS = "secrets", _("Secrets")
+    AUDIT = "audit", _("Audit and keys")
+    NOTICES = "notices", _("Notices")
+    CLIENTS = "clients", _("Clients")
+
+
+class Finder(StrEnum):
+    """Who looks for a problem, by what that takes."""
+
+    # Each page anew: a read of the database, of a millisecond or two, or from what the page has read anyway.
+    PAGE = "page"
+    # The workers every minute, and the health page: reads of the database.
+    WORKER = "worker"
+    # `doctor`, and the workers where the problem says how often: it takes long, or asks AWS, Redis or PostgreSQL anew.
+    DOCTOR = "doctor"
+
+
+@dataclass(frozen=True)
+class Action:
+    """A link, or a button that posts, which helps with a problem."""
+
+    label: str
+    url: str
+    permission: str
+    posts: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a look found: that something is well, is wrong, or could not be looked at."""
+
+    state: FindingState
+    message: Message
+    remedy: Message | None = None
+    statements: tuple[str, ...] = ()  # fit to be pasted, in this order
+    # How many things or clients it is about.
+    count: int = 1
+    since: datetime | None = None
+    # Where these are listed, and what helps with them; a problem that pages look for has no others.
+    url: str = ""
+    actions: tuple[Action, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return self.state == FindingState.OK
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is stored of it; links are made anew."""
+        return {
+            "state": self.state.value,
+            "message": self.message.to_json(),
+            "remedy": self.remedy and self.remedy.to_json(),
+            "statements": list(self.statements),
+            "count": self.count,
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> Finding | None:
+        """Read what `to_json` returned; None of what somebody else wrote."""
+        try:
+            return cls(
+                FindingState(data["state"]),
+                Message.from_json(data["message"]),
+                data["remedy"] and Message.from_json(data["remedy"]),
+                tuple(map(str, data["statements"])),
+                int(data["count"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
+
+
+def report_ok(message: Message) -> Finding:
+    return Finding(FindingState.OK, message)
+
+
+def report_failure(
+    message: Message,
+    remedy: Message | None = None,
+    *,
+    statements: tuple[str, ...] = (),
+    count: int = 1,
+    since: datetime | None = None,
+    url: str = "",
+    actions: tuple[Action, ...] = (),
+) -> Finding:
+    return Finding(FindingState.FAILED, message, remedy, statements, count, since, url, actions)
+
+
+def report_unlooked(
+    message: Message, remedy: Message | None = None, *, statements: tuple[str, ...] = ()
+) -> Finding:
+    """Report that it could not be looked at."""
+    return Finding(FindingState.NOT_LOOKED_AT, message, remedy, statements)
+
+
+class Look:
+    """One look at the site: what is read for one problem is there for the next. Not kept."""
+
+    def __init__(self, *, role: str | None = None) -> None:
+        # The role by which NOVA connects, if it was named.
+        self.role = role
+        self._read: dict[Callable[[], Any], Any] = {}
+
+    def read(self, load: Callable[[], Found]) -> Found:
+        """Return what this function returned first in this look."""
+        if load not in self._read:
+            self._read[load] = load()
+        found: Found = self._read[load]
+        return found
+
+    def give(self, load: Callable[[], Found], found: Found) -> None:
+        """Keep what was read already, in place of what the function would return."""
+        self._read[load] = found
+
+
+Find = Callable[[Look], Iterable[Finding]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that can be wrong with the site, and everything that follows from it."""
+
+    code: str
+    title: StrOrPromise
+    area: Area
+    find: Find = field(repr=False)
+    severity: Severity = Severity.WARNING
+    found_by: Finder = Finder.WORKER
+    # How often workers look for what only `doctor` finds; None: never.
+    every: timedelta | None = MINUTE
+    # /readyz fails: this process can't do its work, and another may.
+    unready: bool = False
+    # Nothing is written to AWS meanwhile. What writes asks anew, before each write.
+    stops_writes: bool = False
+    # No client is moved forward meanwhile. A gate asks anew, under the client's lease.
+    shuts_gates: bool = False
+    # The page where something is done about it, and who may see that something is wrong.
+    page: str = "run_health"
+    button: StrOrPromise = ""
+    permission: str = VIEW_CHECKS
+    # It is so of this process, perhaps of no other: each looks itself, and nothing is stored.
+    of_process: bool = False
+    # Notices tell when it begins and when it is over. None: it is told otherwise, or not at all.
+    told_as: NoticeEvent | None = NoticeEvent.PROBLEM
+    # It is told once it has lasted so long, and over once it was away so long.
+    told_after: timedelta = timedelta()
+    over_after: timedelta = OVER_AFTER
+    # In place of that, clients for which it begins and ends are told by name.
+    told_by_client: tuple[ClientCondition, ...] = ()
+
+    @property
+    def is_of_site(self) -> bool:
+        """Say whether something is wrong with the site itself, and not with some of its clients."""
+        return self.area != Area.CLIENTS
+
+    @property
+    def url(self) -> str:
+        return reverse(f"admin:migration_{self.page}")
+
+    @property
+    def anchor(self) -> str:
+        """Return its anchor in docs/runbooks.md."""
+        return self.code
+
+
+PROBLEMS: dict[str, Problem] = {}
+
+
+def problem(code: str, title: StrOrPromise, area: Area, **how: Any) -> Callable[[Find], Find]:
+    """Declare what the function finds as a problem; `how`: the other fields of `Problem`."""
+
+    def declare(find: Find) -> Find:
+        if code in PROBLEMS:
+            raise ValueError(f"two problems have the code {code}")
+        PROBLEMS[code] = Problem(code, title, area, find, **how)
+        return find
+
+    return declare
+
+
+def sort_problems(problems: Iterable[Problem]) -> list[Problem]:
+    """Return the problems as every surface lists them: the worst first, then by area, as they were declared."""
+    severities, areas = list(Severity), list(Area)
+    return sorted(
+        problems, key=lambda each: (severities.index(each.severity), areas.index(each.area))
+    )
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the newest look for a problem found."""
+
+    problem: Problem
+    findings: tuple[Finding, ...]
+    looked_at: datetime | None  # None: nobody has looked yet
+    # Since when it is wrong, as far as looks tell.
+    began_at: datetime | None = None
+
+    @property
+    def failed(self) -> tuple[Finding, ...]:
+        return tuple(each for each in self.findings if each.state == FindingState.FAILED)
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self.failed)
+
+    @property
+    def count(self) -> int:
+        """Return the number of what is wrong, as every surface has it; 0 where nothing is."""
+        return sum(each.count for each in self.failed)
+
+    @property
+    def state(self) -> FindingState:
+        """Return the worst state of its findings."""
+        states = {each.state for each in self.findings}
+        return next((each for each in WORST_FIRST if each in states), FindingState.NOT_LOOKED_AT)
+
+    @property
+    def message(self) -> Message | None:
+        """Return what is wrong, in a row; None where nothing is."""
+        return in_a_row(*(each.message for each in self.failed))
+
+    @property
+    def is_old(self) -> bool:
+        """Say whether those who look for it have missed some looks."""
+        every = self.problem.every
+        if self.problem.found_by == Finder.PAGE or every is None or self.looked_at is None:
+            return False
+        return timezone.now() - self.looked_at > LOOKS_MISSED * every
+
+
+@contextmanager
+def read_briefly() -> Iterator[None]:
+    """Limit each statement of the block to 5 s and its wait for a lock to 1 s; past it, `db.Error`.
+
+    A table that somebody has locked must not hold a page up.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '1s'")
+        yield
+
+
+MIGRATE_FIRST = Sentence(
+    "migrate_first",
+    "Run: python manage.py migrate. It says what to grant, if something is lacking.",
+)
+COULD_NOT_ASK = Sentence("could_not_ask", "PostgreSQL gave no answer to this check (%(code)s).")
+SEE_THE_LOG = Sentence("see_the_log", "PostgreSQL's log says why. Correct it, then check again.")
+
+
+def look_for(each: Problem, look: Look) -> Result:
+    """Look for one problem now. One that PostgreSQL doesn't answer was not looked at."""
+    try:
+        with read_briefly() if each.found_by == Finder.WORKER else nullcontext():
+            findings = tuple(each.find(look))
+    except Error as error:
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+        cause = error.__cause__
+        code = cause.sqlstate if isinstance(cause, PsycopgError) else None
+        message = COULD_NOT_ASK(code=code or type(error).__name__)
+        is_missing = isinstance(cause, UndefinedTable | UndefinedFunction)
+        findings = (report_unlooked(message, MIGRATE_FIRST() if is_missing else SEE_THE_LOG()),)
+    return Result(each, findings, timezone.now())
+
+
+def list_results(
+    look: Look, *, anew: Collection[Finder] = (Finder.PAGE,), only: Collection[str] = ()
+) -> list[Result]:
+    """Return the newest result of each problem, in the order of `sort_problems`.
+
+    Those of the finders `anew` are looked for now, the others as they were stored: in one query. `only`: these codes.
+    """
+    records = ProblemRecord.objects.in_bulk()
+    results = []
+    for each in sort_problems(PROBLEMS.values()):
+        if only and each.code not in only:
+            continue
+        record = records.get(each.code)
+        if each.found_by in anew:
+            result = look_for(each, look)
+            began_at = record.began_at if record and result.is_open else None
+            began_at = min(
+                (found.since for found in result.failed if found.since), default=began_at
+            )
+            results.append(Result(each, result.findings, result.looked_at, began_at))
+        else:
+            results.append(record.to_result(each) if record else Result(each, (), None))
+    return results
+
+
+class ProblemRecordQuerySet(models.QuerySet["ProblemRecord"]):
+    @transaction.atomic
+    def store(self, result: Result) -> None:
+        """Store what a look found; record a notice of a problem that has begun, or is over."""
+        each, now = result.problem, timezone.now()
+        self.get_or_create(code=each.code)
+        # Two looks at once wait for each other.
+        row = self.select_for_update().get(code=each.code)
+        row.findings = [found.to_json() for found in result.findings]
+        row.looked_at = now
+        if result.is_open:
+            since = min((found.since for found in result.failed if found.since), default=now)
+            row.began_at, row.failed_at = row.began_at or since, now
+            if each.told_as and not row.told and now - row.began_at >= each.told_after:
+                row.told, row.facts = True, result.message
+                Notice.objects.record(each.told_as, result.message, key=row.key)
+        elif (
+            result.state == FindingState.OK
+            and row.began_at
+            and now - row.failed_at >= each.over_after
+        ):
+            if row.told and each.told_as:
+                over = IS_OVER(ago=row.began_at, what=row.facts)
+                Notice.objects.record(each.told_as, over, key=f"{row.key}:over", is_over=True)
+            row.began_at, row.told, row.facts = None, False, None
+        row.save()
+
+
+class ProblemRecord(models.Model):
+    """What the newest look for a problem found, and since when it is wrong."""
+
+    # Of a problem that a later release knows, too.
+    code = models.CharField(max_length=50, primary_key=True)
+    findings = models.JSONField(default=list)
+    looked_at = models.DateTimeField(null=True)
+    # NULL: nothing is wrong.
+    began_at = models.DateTimeField(null=True)
+    failed_at = models.DateTimeField(null=True)
+    # Whether a notice told that it began, and what that said.
+    told = models.BooleanField(default=False, db_default=False)
+    facts = MessageField(null=True)
+
+    objects = ProblemRecordQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.code
+
+    @property
+    def key(self) -> str:
+        """Return the key under which a notice of it is recorded only once."""
+        return f"{self.code}:{self.began_at and self.began_at.isoformat()}"
+
+    def to_result(self, each: Problem) -> Result:
+        """Return what was stored as the result of this problem."""
+        found = self.findings if isinstance(self.findings, list) else []
+        findings = tuple(filter(None, map(Finding.from_json, found)))
+        return Result(each, findings, self.looked_at, self.began_at)
+
+
+def look_at_problems(look: Look | None = None) -> None:
+    """Look for what is due and store it: for workers, each minute. One that fails doesn't keep the others from it."""
+    look, now = look or Look(), timezone.now()
+    looked_at = dict(ProblemRecord.objects.values_list("code", "looked_at"))
+    for each in sort_problems(PROBLEMS.values()):
+        before = looked_at.get(each.code)
+        every = each.every if each.found_by == Finder.DOCTOR else MINUTE
+        # A little early: the schedule's minutes are not all as long.
+        is_due = every is not None and (before is None or now - before >= every * 0.9)
+        if each.of_process or not is_due:
+            continue
+        try:
+            ProblemRecord.objects.store(look_for(each, look))
+        except Exception as error:  # noqa: BLE001 (any defect of ours)
+            # An error's text can hold a value.
+            logger.error("%s was not looked for: %s", each.code, type(error).__name__)  # noqa: TRY400
+            connection.close_if_unusable_or_obsolete()
