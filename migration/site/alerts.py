@@ -38,7 +38,7 @@ from migration.runs.failures import SiteFailureCounts
 from migration.runs.items import Act
 from migration.runs.models import Run
 from migration.runs.requests import MoveRequest
-from migration.site.health import BackgroundFacts
+from migration.site.background import BackgroundFacts
 from migration.site.notices import AUDIT_NOT_SEALED
 from nova_credentials.phases import Phase
 

@@ -45,7 +45,8 @@ from migration.runs.models import Run
 from migration.runs.pages import make_run_badge
 from migration.runs.progress import Progress, measure_progress, select_runs_for_progress
 from migration.site.alerts import Alert, AlertData, list_alerts
-from migration.site.health import Pulse, list_pulses, read_background_facts
+from migration.site.background import read_background_facts
+from migration.site.health import Pulse, list_pulses
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 

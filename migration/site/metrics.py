@@ -21,7 +21,7 @@ from migration.core.rates import KeptCounts
 from migration.core.workers import Worker
 from migration.nova.models import ReaderProcess, ReaderSummary
 from migration.runs.models import Run
-from migration.site.health import BackgroundFacts, read_background_facts
+from migration.site.background import BackgroundFacts, read_background_facts
 
 # Of clients that a run did not come to yet.
 OPEN = "open"

@@ -17,7 +17,7 @@ from migration.models import AuditEvent, ClientGroup, Reveal, Rotation, Rotation
 from migration.runs.engine import finish_inline
 from migration.runs.items import Outcome
 from migration.runs.models import Run
-from migration.site.health import read_background_facts
+from migration.site.background import read_background_facts
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_client, make_database, make_email, make_user
 from tests.migration.logins.rotations.conftest import open_plainly
@@ -31,7 +31,7 @@ def day(monkeypatch):
     """Sets the date."""
 
     def set_day(value) -> None:
-        for module in ("logins.models", "site.health"):
+        for module in ("logins.models", "site.background"):
             monkeypatch.setattr(f"migration.{module}.today", lambda: value)
 
     set_day(TODAY)

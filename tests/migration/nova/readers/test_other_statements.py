@@ -17,7 +17,7 @@ from migration.nova.readers import (
     find_credential_tables_read,
     read_other_statements,
 )
-from migration.site.health import read_background_facts
+from migration.site.background import read_background_facts
 from nova_admin.database.base import mark_statement
 from nova_credentials.reader import from_postgres
 from nova_credentials.tables import STATEMENT_MARK

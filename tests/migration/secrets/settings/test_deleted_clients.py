@@ -16,7 +16,7 @@ from migration.secrets.deletions import (
     NO_SECRET,
     schedule_deletion_for_deleted_clients,
 )
-from migration.site.health import read_background_facts
+from migration.site.background import read_background_facts
 from migration.tasks import describe_secrets
 from tests.factories import make_client, make_database, make_user
 
