@@ -371,15 +371,16 @@ class ProblemRecordQuerySet(models.QuerySet["ProblemRecord"]):
         row = self.select_for_update().get(code=each.code)
         row.findings = [found.to_json() for found in result.findings]
         row.looked_at = now
-        if result.is_open:
+        if message := result.message:
             since = min((found.since for found in result.failed if found.since), default=now)
             row.began_at, row.failed_at = row.began_at or since, now
             if each.told_as and not row.told and now - row.began_at >= each.told_after:
-                row.told, row.facts = True, result.message
-                Notice.objects.record(each.told_as, result.message, key=row.key)
+                row.told, row.facts = True, message
+                Notice.objects.record(each.told_as, message, key=row.key)
         elif (
             result.state == FindingState.OK
             and row.began_at
+            and row.failed_at
             and now - row.failed_at >= each.over_after
         ):
             if row.told and each.told_as:
