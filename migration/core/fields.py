@@ -23,11 +23,8 @@ else:
 MOST_LEVELS = 60
 
 
-class MessageField(models.JSONField):
-    """A column for one `Message`, which never holds a text that a user typed; NULL where there is none.
-
-    What is no message, somebody else wrote: it is read as empty.
-    """
+class OwnJSONField(models.JSONField):
+    """A column for JSON that this site alone writes. What Python can't read, somebody else wrote: it is read as []."""
 
     def from_db_value(
         self, value: str | None, expression: Expression, connection: BaseDatabaseWrapper
@@ -37,6 +34,13 @@ class MessageField(models.JSONField):
             return self._to_python_value(data if _has_levels(data, MOST_LEVELS) else [])
         except (TypeError, ValueError, RecursionError):
             return self._to_python_value([])
+
+    def _to_python_value(self, data: Any) -> Any:
+        return data
+
+
+class MessageField(OwnJSONField):
+    """A column for one `Message`, which never holds a text that a user typed; NULL where there is none."""
 
     def get_prep_value(self, value: object) -> object:
         return super().get_prep_value(self._to_json(value))
@@ -81,6 +85,11 @@ class ClampedDateTimeField(TimeField):
         """Return the field as Django's own, which it is in the database."""
         name, _path, args, kwargs = super().deconstruct()
         return name, "django.db.models.DateTimeField", args, kwargs
+
+
+def clamped_time_or_null() -> models.DateTimeField[datetime | None, datetime | None]:
+    """Return a column for such a time that may be NULL: the field's own type has no None."""
+    return ClampedDateTimeField(null=True)  # type: ignore[misc, return-value]
 
 
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)

@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import Error, connection, models, transaction
-from django.db.models import TextChoices
+from django.db.models import Q, TextChoices
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -27,7 +27,7 @@ from psycopg import Error as PsycopgError
 from psycopg.errors import UndefinedFunction, UndefinedTable
 
 from migration.core.clients import VIEW_CHECKS
-from migration.core.fields import MessageField
+from migration.core.fields import MessageField, OwnJSONField, clamped_time_or_null
 from migration.core.notices import IS_OVER, OVER_AFTER, ClientCondition, Notice, NoticeEvent
 from nova_credentials.messages import Message, Sentence, in_a_row
 
@@ -40,6 +40,9 @@ Found = TypeVar("Found")
 MINUTE = timedelta(minutes=1)
 # A page says that a stored look is old when the workers missed so many.
 LOOKS_MISSED = 3
+# Who takes on a slow look has this long. That of a killed process is taken on again after it.
+CLAIMED_FOR = timedelta(minutes=10)
+MOST_COUNTED = 1_000_000_000
 
 
 class FindingState(StrEnum):
@@ -116,12 +119,11 @@ class Finding:
         return self.state == FindingState.OK
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is stored of it; links are made anew."""
+        """Return what is stored of it: no links, and no statement, as nobody is to paste what another role stored."""
         return {
             "state": self.state.value,
             "message": self.message.to_json(),
             "remedy": self.remedy and self.remedy.to_json(),
-            "statements": list(self.statements),
             "count": self.count,
         }
 
@@ -129,14 +131,12 @@ class Finding:
     def from_json(cls, data: Any) -> Finding | None:
         """Read what `to_json` returned; None of what somebody else wrote."""
         try:
-            return cls(
-                FindingState(data["state"]),
-                Message.from_json(data["message"]),
-                data["remedy"] and Message.from_json(data["remedy"]),
-                tuple(map(str, data["statements"])),
-                int(data["count"]),
-            )
-        except (KeyError, TypeError, ValueError):
+            state, count = FindingState(data["state"]), int(data["count"])
+            message, remedy = Message.from_json(data["message"]), data["remedy"]
+            if not 0 <= count <= MOST_COUNTED:
+                return None
+            return cls(state, message, remedy and Message.from_json(remedy), count=count)
+        except (KeyError, TypeError, ValueError, OverflowError):
             return None
 
 
@@ -225,6 +225,11 @@ class Problem:
         return self.area != Area.CLIENTS
 
     @property
+    def looked_for_every(self) -> timedelta | None:
+        """Return how often workers look for it; None: never."""
+        return self.every if self.found_by == Finder.DOCTOR else MINUTE
+
+    @property
     def url(self) -> str:
         return reverse(f"admin:migration_{self.page}")
 
@@ -294,7 +299,7 @@ class Result:
     @property
     def is_old(self) -> bool:
         """Say whether those who look for it have missed some looks."""
-        every = self.problem.every
+        every = self.problem.looked_for_every
         if self.problem.found_by == Finder.PAGE or every is None or self.looked_at is None:
             return False
         return timezone.now() - self.looked_at > LOOKS_MISSED * every
@@ -343,7 +348,7 @@ def list_results(
 
     Those of the finders `anew` are looked for now, the others as they were stored: in one query. `only`: these codes.
     """
-    records = ProblemRecord.objects.in_bulk()
+    records = ProblemRecord.objects.filter(code__in=PROBLEMS).in_bulk()
     results = []
     for each in sort_problems(PROBLEMS.values()):
         if only and each.code not in only:
@@ -364,30 +369,44 @@ def list_results(
 class ProblemRecordQuerySet(models.QuerySet["ProblemRecord"]):
     @transaction.atomic
     def store(self, result: Result) -> None:
-        """Store what a look found; record a notice of a problem that has begun, or is over."""
+        """Store what a look found; record a notice of a problem that has begun, or is over.
+
+        Nothing is stored of a problem that is only this process' own.
+        """
         each, now = result.problem, timezone.now()
+        if each.of_process:
+            return
         self.get_or_create(code=each.code)
         # Two looks at once wait for each other.
         row = self.select_for_update().get(code=each.code)
+        row.forget_impossible_times(now)
         row.findings = [found.to_json() for found in result.findings]
-        row.looked_at = now
+        row.looked_at, row.claimed_until = now, None
+        event = None if each.told_by_client else each.told_as
         if message := result.message:
             since = min((found.since for found in result.failed if found.since), default=now)
-            row.began_at, row.failed_at = row.began_at or since, now
-            if each.told_as and not row.told and now - row.began_at >= each.told_after:
+            row.began_at, row.failed_at = row.began_at or min(since, now), now
+            if event and not row.told and now - row.began_at >= each.told_after:
                 row.told, row.facts = True, message
-                Notice.objects.record(each.told_as, message, key=row.key)
+                Notice.objects.record(event, message, key=row.key)
         elif (
             result.state == FindingState.OK
             and row.began_at
-            and row.failed_at
-            and now - row.failed_at >= each.over_after
+            and now - (row.failed_at or row.began_at) >= each.over_after
         ):
-            if row.told and each.told_as:
+            if row.told and row.facts and event:
                 over = IS_OVER(ago=row.began_at, what=row.facts)
-                Notice.objects.record(each.told_as, over, key=f"{row.key}:over", is_over=True)
+                Notice.objects.record(event, over, key=f"{row.key}:over", is_over=True)
             row.began_at, row.told, row.facts = None, False, None
         row.save()
+
+    def claim(self, code: str, *, lasts: timedelta = CLAIMED_FOR) -> bool:
+        """Say whether this process may look now: nobody else does so meanwhile, until it has stored what it found."""
+        now = timezone.now()
+        self.bulk_create([ProblemRecord(code=code)], ignore_conflicts=True)
+        # A time that is farther ahead is none of ours.
+        is_free = Q(claimed_until=None) | ~Q(claimed_until__range=(now, now + lasts))
+        return bool(self.filter(is_free, code=code).update(claimed_until=now + lasts))
 
 
 class ProblemRecord(models.Model):
@@ -395,11 +414,13 @@ class ProblemRecord(models.Model):
 
     # Of a problem that a later release knows, too.
     code = models.CharField(max_length=50, primary_key=True)
-    findings = models.JSONField(default=list)
-    looked_at = models.DateTimeField(null=True)
+    findings = OwnJSONField(default=list)
+    looked_at = clamped_time_or_null()
+    # Until then a process looks that takes long.
+    claimed_until = clamped_time_or_null()
     # NULL: nothing is wrong.
-    began_at = models.DateTimeField(null=True)
-    failed_at = models.DateTimeField(null=True)
+    began_at = clamped_time_or_null()
+    failed_at = clamped_time_or_null()
     # Whether a notice told that it began, and what that said.
     told = models.BooleanField(default=False, db_default=False)
     facts = MessageField(null=True)
@@ -417,6 +438,12 @@ class ProblemRecord(models.Model):
         """Return the key under which a notice of it is recorded only once."""
         return f"{self.code}:{self.began_at and self.began_at.isoformat()}"
 
+    def forget_impossible_times(self, now: datetime) -> None:
+        """Correct what somebody else wrote, or a clock that was ahead: it would keep a problem from being told."""
+        self.began_at = self.began_at and min(self.began_at, now)
+        self.failed_at = self.failed_at and min(self.failed_at, now)
+        self.told = self.told and self.began_at is not None
+
     def to_result(self, each: Problem) -> Result:
         """Return what was stored as the result of this problem."""
         found = self.findings if isinstance(self.findings, list) else []
@@ -424,19 +451,28 @@ class ProblemRecord(models.Model):
         return Result(each, findings, self.looked_at, self.began_at)
 
 
-def look_at_problems(look: Look | None = None) -> None:
-    """Look for what is due and store it: for workers, each minute. One that fails doesn't keep the others from it."""
+def look_at_problems(
+    look: Look | None = None, *, only: Callable[[Problem], bool] = lambda _each: True
+) -> None:
+    """Look for what is due and store it: for workers, each minute. One that fails doesn't keep the others from it.
+
+    A slow one is looked for by one process at a time; those that are due most often come first. `only`: such problems.
+    """
     look, now = look or Look(), timezone.now()
     looked_at = dict(ProblemRecord.objects.values_list("code", "looked_at"))
-    for each in sort_problems(PROBLEMS.values()):
-        before = looked_at.get(each.code)
-        every = each.every if each.found_by == Finder.DOCTOR else MINUTE
-        # A little early: the schedule's minutes are not all as long.
-        is_due = every is not None and (before is None or now - before >= every * 0.9)
-        if each.of_process or not is_due:
+    chosen = [each for each in sort_problems(PROBLEMS.values()) if only(each)]
+    for each in sorted(chosen, key=lambda each: each.looked_for_every or timedelta.max):
+        before, every = looked_at.get(each.code), each.looked_for_every
+        if every is None or each.of_process:
+            continue
+        # A little early: the schedule's minutes are not all as long. A time that is yet to come is none of ours.
+        if before and timedelta() <= now - before < every * 0.9:
             continue
         try:
-            ProblemRecord.objects.store(look_for(each, look))
+            lasts = max(CLAIMED_FOR, every / 24)  # what is looked for once a day takes longest
+            is_slow = each.found_by == Finder.DOCTOR
+            if not is_slow or ProblemRecord.objects.claim(each.code, lasts=lasts):
+                ProblemRecord.objects.store(look_for(each, look))
         except Exception as error:  # noqa: BLE001 (any defect of ours)
             # An error's text can hold a value.
             logger.error("%s was not looked for: %s", each.code, type(error).__name__)  # noqa: TRY400

@@ -1,13 +1,30 @@
 """Rows that NOVA's role could have the site write into the site's own tables: pages show them, or nothing of them."""
 
+import json
+
 import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 
 from credentials.models import Client
+from migration.core import problems
 from migration.core.notices import NoticeEvent
-from migration.models import Condition
+from migration.core.problems import (
+    MOST_COUNTED,
+    Area,
+    Finder,
+    FindingState,
+    Look,
+    ProblemRecord,
+    list_results,
+    look_at_problems,
+    problem,
+    report_failure,
+    report_ok,
+)
+from migration.models import Condition, Notice
+from nova_credentials.messages import Message
 from tests.factories import make_full_client
 
 DEEP = '{"key": "in_a_row", "text": "x", "values": {"sentences": {"message": '
@@ -70,3 +87,108 @@ def test_an_edit_that_django_did_not_log_is_shown_and_breaks_no_history(client, 
 
     assert page.status_code == 200
     assert "&lt;class" not in page.content.decode()
+
+
+WELL = {
+    "state": "ok",
+    "message": {"key": "", "values": {}, "text": "x"},
+    "remedy": None,
+    "count": 1,
+}
+
+
+class Example:
+    """The only problem that the site knows; it is there or not."""
+
+    is_there = True
+
+
+@pytest.fixture(params=[Finder.WORKER, Finder.DOCTOR])
+def example(request, monkeypatch, db):
+    monkeypatch.setattr(problems, "PROBLEMS", {})
+    example, message = Example(), Message.from_text_without_key("Example")
+
+    @problem("example", "Example", Area.NOVA, found_by=request.param)
+    def find_example(_look):
+        yield report_failure(message) if example.is_there else report_ok(message)
+
+    return example
+
+
+def plant(**columns: object) -> None:
+    ProblemRecord.objects.create(code="example")
+    with connection.cursor() as cursor:
+        for column, value in columns.items():
+            cursor.execute(f"UPDATE nova_admin.migration_problemrecord SET {column} = %s", [value])
+
+
+@pytest.mark.parametrize(
+    "findings",
+    [
+        *("7", "{}", '"text"', "[7, null, [], {}]", "[[[]]]", nest(1500), f"[{'9' * 5000}]"),
+        '[{"state": "worse", "message": {}, "remedy": null, "count": 1}]',
+        '[{"state": {}, "message": {}, "remedy": [], "count": 1}]',
+        *(
+            f'[{{"state": "failed", "message": {{}}, "remedy": null, "count": {count}}}]'
+            for count in ("1e308", "1e3000", "-1", "null", '"x"', "[]")
+        ),
+    ],
+    ids=lambda findings: findings[:30],
+)
+def test_findings_that_no_look_stored_are_not_shown(example, findings):
+    plant(findings=findings)
+
+    (result,) = list_results(Look())
+
+    assert (result.findings, result.count) == ((), 0)
+    assert result.state == FindingState.NOT_LOOKED_AT
+    look_at_problems()
+    assert list_results(Look())[0].is_open
+
+
+def test_a_statement_that_another_role_stored_is_handed_to_nobody(example):
+    plant(findings=json.dumps([WELL | {"state": "failed", "statements": ["GRANT ALL"]}]))
+
+    (result,) = list_results(Look())
+
+    assert [found.statements for found in result.failed] == [()]
+    assert result.count <= MOST_COUNTED
+
+
+TIMES = ("infinity", "-infinity", "9999-12-31T00:00Z", "0044-03-15 BC")
+
+
+@pytest.mark.parametrize("time", TIMES)
+@pytest.mark.parametrize("column", ["looked_at", "claimed_until", "began_at", "failed_at"])
+def test_no_time_keeps_a_problem_from_being_looked_for_and_told(example, column, time):
+    plant(**{column: time}, told=True)
+
+    list_results(Look())
+    look_at_problems()
+
+    assert ProblemRecord.objects.get().findings
+    was_told = column == "began_at"  # as any row says it that the site itself wrote
+    assert Notice.objects.filter(event=NoticeEvent.PROBLEM).exists() != was_told
+
+
+@pytest.mark.parametrize("time", TIMES)
+@pytest.mark.parametrize("facts", [None, "[]", '{"key": 1, "values": [], "text": {}}', nest(1500)])
+def test_what_was_never_told_is_over_without_harm(example, time, facts):
+    example.is_there = False
+    plant(began_at=time, failed_at=time, told=True, facts=facts)
+
+    for _ in range(2):
+        look_at_problems()
+        ProblemRecord.objects.update(looked_at=None)
+
+    assert all(str(notice.facts) is not None for notice in Notice.objects.all())
+
+
+def test_codes_that_this_release_does_not_know_are_left_alone(example):
+    for code in ("", "other", "x" * 50, "%s", "../x"):
+        ProblemRecord.objects.create(code=code, findings=[WELL | {"state": "failed"}])
+
+    assert [result.problem.code for result in list_results(Look())] == ["example"]
+    look_at_problems()
+
+    assert ProblemRecord.objects.count() == 6

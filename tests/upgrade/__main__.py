@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 LOCAL = ROOT / ".local" / "upgrade"
 MOST_MS = 100
 BASELINE_SECONDS = 10
+# Conditions that did not become problems.
+CONDITIONS_LEFT = """
+SELECT event FROM nova_admin.migration_condition WHERE event IN ('aws_gone', 'readers_gone', 'audit_unsealed')
+"""
 # Of the clients that NOVA writes and that are there all the time.
 COUNTED = """
 SELECT c.id, count(w.id) FROM public.clients c LEFT JOIN {}.credentials_clientwrite w ON w.client_id = c.id
@@ -134,6 +138,8 @@ def measure(
     if (longest := max(result.waits, default=0)) > MOST_MS:
         result.problems.append(f"a statement of NOVA's waited {longest:.0f} ms")
     result.problems += find_uncounted(works, counted, count_writes(uri, to))
+    if to == "nova_admin":
+        result.problems += find_lost_conditions(uri)
     return result
 
 
@@ -154,6 +160,12 @@ def find_uncounted(works: list[Work], before: Counter[int], after: Counter[int])
         made.update(work.writes)
     more = {after[pk] - before[pk] - made[pk] for pk in before}
     return [] if more in ({0}, {1}) else [f"writes were not counted once: {sorted(more)}"]
+
+
+def find_lost_conditions(uri: str) -> list[str]:
+    """Say which conditions that were told before the upgrade are no open problems after it."""
+    with psycopg.connect(uri) as there:
+        return [f"still a condition: {event}" for (event,) in there.execute(CONDITIONS_LEFT)]
 
 
 def print_results(results: list[Result], clients: int) -> None:

@@ -54,6 +54,14 @@ INSERT INTO {site}.migration_runitem
 RESET session_replication_role;
 """
 
+# What the site has told and is not over yet; the first releases told nobody.
+OPEN_CONDITIONS = """
+INSERT INTO nova_admin.migration_condition (event, subject, facts, began_at, seen_at)
+    SELECT event, subject, '{"key": "", "values": {}, "text": "x"}', now() - interval '1 h', now()
+    FROM (VALUES ('aws_gone', 'aws'), ('readers_gone', 'gone'), ('audit_unsealed', 'audit')) AS told (event, subject)
+"""
+CONDITIONS_THERE = "SELECT to_regclass('nova_admin.migration_condition') IS NOT NULL"
+
 
 def load_first(uri: str) -> None:
     load_database(uri)
@@ -92,4 +100,6 @@ def fill(uri: str, site: str, clients: int) -> None:
         for statement in FILL.format(site=site, clients=clients, empty=empty).split(";\n"):
             if statement.strip():
                 there.execute(statement)
+        if there.execute(CONDITIONS_THERE).fetchone() == (True,):
+            there.execute(OPEN_CONDITIONS)
         there.execute("VACUUM ANALYZE")

@@ -1,10 +1,24 @@
 """Notices of 0.2.0 that were on their way reach whom they were for, and what was told already is not told again."""
 
+from datetime import timedelta
+
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.utils import timezone
 
+from migration.core import problems
+from migration.core.aws_writes import NOTHING
 from migration.core.notices import NoticeEvent
+from migration.core.problems import (
+    Area,
+    Finder,
+    ProblemRecord,
+    look_at_problems,
+    problem,
+    report_failure,
+    report_ok,
+)
 from migration.logins.models import RotationOutcome
 from migration.models import Condition, Notice, NoticeDelivery, NoticeSwitch, Rotation
 from migration.site.notices import list_configured_recipients, look_at_clients, send_notices
@@ -84,3 +98,77 @@ def test_the_way_back_keeps_what_is_on_its_way():
         cursor.execute("SELECT * FROM migration_noticerule")
         assert cursor.fetchall() == [("mismatch", False, True)]
     call_command("migrate", verbosity=0)
+
+
+# As the site of 0.2.0 stores what holds: told, or only noted.
+CONDITIONS = """
+INSERT INTO migration_condition (event, subject, facts, began_at, seen_at) VALUES
+    ('aws_gone', 'aws', '{"key": "aws_answers_not", "values": {"error": "throttled"}, "text": "x"}',
+        now() - interval '2 h', now()),
+    ('readers_gone', 'gone', '{"key": "", "values": {}, "text": "gone"}', now() - interval '1 d', now()),
+    ('readers_gone', 'failing', '{"key": "", "values": {}, "text": "failing"}', now(), now()),
+    ('duplicate', 'database_not_noted', '{"key": "database_not_noted", "values": {}, "text": "x"}', now(), now()),
+    ('settings_differ', 'settings', '{"key": "", "values": {}, "text": "settings"}', now(), now()),
+    ('audit_broken', 'audit', '{"key": "", "values": {}, "text": "broken"}', now(), now()),
+    ('audit_unsealed', 'audit', NULL, now(), now()),
+    ('last look', 'last look', NULL, now() - interval '9 d', now() - interval '3 min'),
+    ('mismatch', '7:x', NULL, now(), now()),
+    ('schedule changed', 'others', NULL, now(), now());
+"""
+READ = "SELECT event, subject, facts ->> 'key', began_at, seen_at FROM migration_condition ORDER BY 1, 2"
+WITHOUT_PROBLEMS = "0056_copies_in_runs"
+
+
+def run_sql(statement):
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_open_conditions_become_problems_and_go_back_as_they_were(monkeypatch):
+    call_command("migrate", "migration", WITHOUT_PROBLEMS, verbosity=0)
+    run_sql(CONDITIONS)
+    before = run_sql(READ)
+
+    call_command("migrate", verbosity=0)
+
+    held = Condition.objects.values_list("event", flat=True).order_by("event")
+    assert list(held) == ["mismatch", "schedule changed"]
+    records = {record.code: record for record in ProblemRecord.objects.all()}
+    assert {code for code, record in records.items() if record.told} == {
+        "aws_gone", "readers_gone", "readers_fail", "duplicate", "secrets_differ", "audit_unsound",
+    }  # fmt: skip
+    assert records["audit_unsealed"].began_at
+    no_worker = records["no_worker"]
+    assert (no_worker.began_at, no_worker.told) == (None, False)
+    assert timedelta(minutes=2) < timezone.now() - no_worker.looked_at < timedelta(minutes=9)
+
+    # One that lasts is not told again, and one that was told is over once.
+    is_there = [True]
+    monkeypatch.setattr(problems, "PROBLEMS", {})
+
+    @problem("aws_gone", "x", Area.AWS, found_by=Finder.PAGE, told_as=NoticeEvent.AWS_GONE)
+    def find_example(_look):
+        yield report_failure(NOTHING()) if is_there[0] else report_ok(NOTHING())
+
+    look_at_problems()
+    assert not Notice.objects.exists()
+    call_command("migrate", "migration", WITHOUT_PROBLEMS, verbosity=0)
+    back = run_sql(READ)
+    # What was only noted, and never told, is found anew.
+    assert [row[:4] for row in back if row[0] != "last look"] == [
+        row[:4] for row in before if row[0] not in ("last look", "audit_unsealed")
+    ]
+    assert {row[4] for row in back if row[0] == "last look"} == {
+        row[4] for row in before if row[0] == "last look"
+    }
+
+    call_command("migrate", verbosity=0)
+    is_there[0] = False
+    for _ in range(3):
+        ProblemRecord.objects.update(looked_at=None, failed_at=timezone.now() - timedelta(hours=1))
+        look_at_problems()
+    (over,) = Notice.objects.all()
+    assert (over.event, over.is_over) == (NoticeEvent.AWS_GONE, True)
+    assert str(over.facts).startswith("This is over; it began 2 hours ago: AWS has not answered")
