@@ -205,7 +205,7 @@ class Problem:
     stops_writes: bool = False
     # No client is moved forward meanwhile. A gate asks anew, under the client's lease.
     shuts_gates: bool = False
-    # The page where something is done about it, and who may see that something is wrong.
+    # The page where something is done about it (of `migration`, or with "admin:"), and who may see that it is wrong.
     page: str = "run_health"
     button: StrOrPromise = ""
     permission: str = VIEW_CHECKS
@@ -231,7 +231,7 @@ class Problem:
 
     @property
     def url(self) -> str:
-        return reverse(f"admin:migration_{self.page}")
+        return reverse(self.page if ":" in self.page else f"admin:migration_{self.page}")
 
     @property
     def anchor(self) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.contrib.humanize.templatetags.humanize import intcomma
-from django.db.models import Count
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -339,10 +338,9 @@ def _alert_pushes(data: AlertData) -> Iterator[Alert]:
         yield _alert_clients("push=late", number, sentence)
 
 
-def _alert_requests(_data: AlertData) -> Iterator[Alert]:
+def _alert_requests(data: AlertData) -> Iterator[Alert]:
     """Alert to requested moves that fail a check, and to those that a second user has to decide."""
-    requests = MoveRequest.objects.open().order_by().values_list("state")
-    for state, number in requests.annotate(n=Count("pk")):
+    for state, number in data.work.move_requests.items():
         url = f"{reverse('admin:migration_moverequest_changelist')}?state__exact={state}"
         if state == MoveRequest.State.WAITING:
             sentence = ngettext(

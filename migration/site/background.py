@@ -15,6 +15,7 @@ from migration.core.secrets import DIFFERING_CLIENTS, OF_DELETED_CLIENTS
 from migration.logins.models import make_next_query, today
 from migration.nova.models import SEEN_WITHIN
 from migration.runs.models import Run
+from migration.runs.requests import MoveRequest
 from migration.site.notices import OF_AWS
 from nova_credentials.messages import Message
 from nova_credentials.tables import CLIENTS
@@ -30,6 +31,8 @@ class BackgroundFacts:
     worker_seen_at: datetime | None
     swept_at: datetime | None
     requested_runs: int
+    # The open requests of moves by state, those that fail a check first.
+    move_requests: dict[str, int]
     # Statements of NOVA's old helper that were called lately.
     other_statements: int
     # The campaigns that are not over, by id; only id, state and the reason of a stop are loaded.
@@ -56,6 +59,9 @@ def read_background_facts() -> BackgroundFacts:
                 (SELECT created_at FROM migration_run WHERE kind = %(compare)s AND by_name = ''
                  ORDER BY id DESC LIMIT 1),
                 (SELECT count(*) FROM migration_run WHERE state = %(requested)s),
+                (SELECT coalesce(json_object_agg(state, n ORDER BY state DESC), '{{}}') FROM (
+                    SELECT state, count(*) AS n FROM migration_moverequest WHERE state = ANY(%(open)s) GROUP BY state
+                ) AS requests),
                 (SELECT count(*) FROM migration_otherstatement WHERE called_at > %(called_since)s),
                 (SELECT count(*) FROM migration_rotation AS r WHERE outcome = 'stopped' AND NOT EXISTS (
                     SELECT FROM migration_rotation AS newer WHERE newer.client_id = r.client_id AND newer.id > r.id
@@ -76,6 +82,7 @@ def read_background_facts() -> BackgroundFacts:
                 "today": today(),
                 "compare": Run.Kind.COMPARE,
                 "requested": Run.State.REQUESTED,
+                "open": list(MoveRequest.OPEN),
                 "called_since": timezone.now() - SEEN_WITHIN,
                 "not_over": list(Campaign.NOT_OVER),
                 "offboarded": OffboardingState.OFFBOARDED,
@@ -83,14 +90,24 @@ def read_background_facts() -> BackgroundFacts:
                 "prefix": settings.NOVA_SECRET_PREFIX,
             },
         )
-        seen_at, swept_at, requested, others, *rotations, left, differing, deleted, rows, fails = (
-            cursor.fetchone()
-        )
+        (
+            seen_at,
+            swept_at,
+            runs,
+            moves,
+            others,
+            *rotations,
+            left,
+            differing,
+            deleted,
+            rows,
+            fails,
+        ) = cursor.fetchone()
     campaigns = tuple(
         Campaign(pk=pk, state=state, stopped_because=why and Message.from_json(why))
         for pk, state, why in rows
     )
     numbers = dict(zip(("stopped", "unfinished", "overdue"), rotations, strict=True))
     return BackgroundFacts(
-        seen_at, swept_at, requested, others, campaigns, numbers, left, differing, deleted, fails
+        seen_at, swept_at, runs, moves, others, campaigns, numbers, left, differing, deleted, fails
     )

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import partial
 from hashlib import sha256
 from smtplib import SMTPException
 from socket import gaierror
@@ -40,7 +39,7 @@ from migration.core.audit import AuditCode, AuditEvent
 from migration.core.audit_chain import find_unsealed_since
 from migration.core.aws_writes import WRITES_STOPPED, find_write_refusal
 from migration.core.clients import SET_NOTICES, all_clients
-from migration.core.comparisons import Comparison, OpenMismatch
+from migration.core.comparisons import Comparison
 from migration.core.mails import NO_SERVER, send_mail_in_time
 from migration.core.notices import (
     CHOSEN_EVENTS,
@@ -66,11 +65,10 @@ from migration.core.outgoing import (
     start_tls,
 )
 from migration.core.pages import AdminView, add_pages, get_signed_in_user, read_number
+from migration.core.problems import PROBLEMS
 from migration.core.secrets import client_has_settings_drift
 from migration.core.sentences import HOST_DIFFERS
 from migration.core.workers import Worker
-from migration.logins import models as rotation_schedules
-from migration.logins.models import Rotation, RotationOutcome, RotationSchedule
 from migration.nova.models import ReaderProcess
 from migration.secrets.models import FoundCopy, SearchedClient
 from migration.site.audit import verify_audit
@@ -581,7 +579,8 @@ SECRETS_NOT_AS_SET = Sentence(
 
 def look_at_clients() -> None:
     """Look every ten minutes at what holds for clients: that is how often it is told at most, whatever a run finds."""
-    for condition in CLIENT_CONDITIONS:
+    conditions = [told for each in PROBLEMS.values() for told in each.told_by_client]
+    for condition in (*conditions, COPIES_FOUND):
         Condition.objects.update_and_notify_of_clients(condition)
     # By the newest look at each secret.
     number = Client.objects.filter(client_has_settings_drift()).count()
@@ -697,24 +696,6 @@ def _note_look() -> None:
         Notice.objects.record(NoticeEvent.WORKERS_GONE, facts, key=key, is_over=True)
 
 
-def _find_mismatches() -> Iterable[str]:
-    """Return the fields that differ."""
-    rows = OpenMismatch.objects.order_by().values_list("client_id", "pk")
-    return (f"{client_id}:{pk}" for client_id, pk in rows.iterator())
-
-
-def _find_rotations(outcome: RotationOutcome) -> Iterable[str]:
-    """Return the rotations that ended so, where no later one of the same login has ended."""
-    rows = Rotation.objects.newest_of_login(outcome).values_list("client_id", "pk")
-    return (f"{client_id}:{pk}" for client_id, pk in rows)
-
-
-def _find_overdue() -> Iterable[str]:
-    """Return the days that have passed on which a client's password was to be rotated."""
-    days, today = RotationSchedule.objects.find_next_days(), rotation_schedules.today()
-    return (f"{client_id}:{due}" for client_id, due in days.items() if due < today)
-
-
 def _find_copies() -> Iterable[str]:
     """Return the columns in which the newest search of a client found copies of its secret values."""
     newest = SearchedClient.objects.newest_of_each_client().values("pk")
@@ -727,54 +708,14 @@ def _find_copies() -> Iterable[str]:
     return (f"{client_id}:{table}.{column}"[:100] for client_id, table, column in places)
 
 
-MISMATCHES_OPENED = Sentence(
-    "mismatches_opened",
-    "%(n)s more fields differ between PostgreSQL and AWS. Clients: %(names)s",
-    glue=", ",
-    one="One more field differs between PostgreSQL and AWS. Client: %(names)s",
-)
-ROTATIONS_STOPPED = Sentence(
-    "rotations_stopped",
-    "%(n)s rotations stopped, and somebody has to look which secret is valid: %(names)s",
-    glue=", ",
-    one="A rotation stopped, and somebody has to look which secret is valid: %(names)s",
-)
-ROTATIONS_REFUSED = Sentence(
-    "rotations_refused",
-    "%(n)s rotations failed, and changed nothing: %(names)s",
-    glue=", ",
-    one="A rotation failed, and changed nothing: %(names)s",
-)
-ROTATIONS_OVERDUE = Sentence(
-    "rotations_overdue",
-    "The database passwords of %(n)s more clients are overdue for their rotation: %(names)s",
-    glue=", ",
-    one="The database password of one more client is overdue for its rotation: %(names)s",
-)
 SEARCH_FOUND_COPIES = Sentence(
     "search_found_copies",
     "A search found copies of secret values in %(n)s more places. Clients: %(names)s",
     glue=", ",
     one="A search found a copy of secret values in one more place. Client: %(names)s",
 )
-CLIENT_CONDITIONS = (
-    ClientCondition("mismatch", NoticeEvent.MISMATCH, _find_mismatches, MISMATCHES_OPENED),
-    ClientCondition(
-        "rotation_stopped",
-        NoticeEvent.ROTATION_FAILED,
-        partial(_find_rotations, RotationOutcome.STOPPED),
-        ROTATIONS_STOPPED,
-    ),
-    ClientCondition(
-        "rotation_refused",
-        NoticeEvent.ROTATION_FAILED,
-        partial(_find_rotations, RotationOutcome.REFUSED),
-        ROTATIONS_REFUSED,
-    ),
-    ClientCondition(
-        "rotation_overdue", NoticeEvent.ROTATION_OVERDUE, _find_overdue, ROTATIONS_OVERDUE
-    ),
-    ClientCondition("copies_found", NoticeEvent.COPIES_FOUND, _find_copies, SEARCH_FOUND_COPIES),
+COPIES_FOUND = ClientCondition(
+    "copies_found", NoticeEvent.COPIES_FOUND, _find_copies, SEARCH_FOUND_COPIES
 )
 
 

@@ -1,0 +1,564 @@
+"""Finds what is wrong with clients, or waits for somebody: mismatches, failures, pushes, rotations, approvals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from migration.campaigns.models import Campaign
+from migration.clients.counts import add_up_counts
+from migration.clients.models import read_or_count_clients
+from migration.core.clients import (
+    APPROVE_MOVES,
+    VIEW_CAMPAIGNS,
+    VIEW_CLIENTS,
+    VIEW_COMPARISONS,
+    VIEW_REQUESTS,
+    VIEW_RUNS,
+)
+from migration.core.comparisons import Comparison, OpenMismatch
+from migration.core.notices import ClientCondition, NoticeEvent
+from migration.core.pages import RUN_PERMISSION
+from migration.core.problems import (
+    Action,
+    Area,
+    Finder,
+    Finding,
+    Look,
+    Severity,
+    problem,
+    report_failure,
+    report_ok,
+)
+from migration.logins import models as rotation_schedules
+from migration.logins.models import Rotation, RotationOutcome, RotationSchedule
+from migration.runs.items import Act
+from migration.runs.models import Run
+from migration.runs.requests import MoveRequest
+from migration.site.background import read_background_facts
+from nova_credentials.messages import Sentence, in_a_row
+
+CLIENT_LIST = "admin:credentials_client_changelist"
+ALL_AGREE = Sentence("all_agree", "No client is known to differ between PostgreSQL and AWS.")
+ALL_COULD_BE_CHECKED = Sentence("all_could_be_checked", "Every client that was compared could be checked.")
+SETTLED_OTHERWISE = Sentence(
+    "settled_otherwise",
+    "%(n)s more are acknowledged or failed to be pushed.",
+    one="%(n)s more is acknowledged or failed to be pushed.",
+)
+BY_STATUS = {
+    Comparison.Status.MISMATCH: Sentence(
+        "clients_differ",
+        "%(n)s clients differ between PostgreSQL and AWS.",
+        one="%(n)s client differs between PostgreSQL and AWS.",
+    ),
+    Comparison.Status.MISSING_IN_AWS: Sentence(
+        "clients_missing_in_aws",
+        "%(n)s clients are missing in AWS.",
+        one="%(n)s client is missing in AWS.",
+    ),
+    Comparison.Status.MISSING_IN_POSTGRES: Sentence(
+        "clients_missing_in_postgres",
+        "%(n)s clients are missing in PostgreSQL.",
+        one="%(n)s client is missing in PostgreSQL.",
+    ),
+    Comparison.Status.UNCHECKED: Sentence(
+        "clients_unchecked",
+        "%(n)s clients could not be checked.",
+        one="%(n)s client could not be checked.",
+    ),
+}
+MISMATCHES_OPENED = Sentence(
+    "mismatches_opened",
+    "%(n)s more fields differ between PostgreSQL and AWS. Clients: %(names)s",
+    glue=", ",
+    one="One more field differs between PostgreSQL and AWS. Client: %(names)s",
+)
+
+
+def list_open_mismatches() -> Iterable[str]:
+    """Return the fields that differ."""
+    rows = OpenMismatch.objects.order_by().values_list("client_id", "pk")
+    return (f"{client_id}:{pk}" for client_id, pk in rows.iterator())
+
+
+@problem(
+    "mismatches",
+    gettext_lazy("Clients that differ"),
+    Area.CLIENTS,
+    found_by=Finder.PAGE,
+    page="comparison_report",
+    permission=VIEW_COMPARISONS,
+    told_as=None,
+    told_by_client=(
+        ClientCondition("mismatch", NoticeEvent.MISMATCH, list_open_mismatches, MISMATCHES_OPENED),
+    ),
+)
+def find_mismatches(look: Look) -> Iterator[Finding]:
+    found = [each for status in Comparison.DIFFERS for each in _find_by_status(look, status)]
+    yield from found or [report_ok(ALL_AGREE())]
+
+
+@problem(
+    "unchecked",
+    gettext_lazy("Clients that could not be checked"),
+    Area.CLIENTS,
+    found_by=Finder.PAGE,
+    page="comparison_report",
+    permission=VIEW_COMPARISONS,
+    told_as=None,
+)
+def find_unchecked(look: Look) -> Iterator[Finding]:
+    found = list(_find_by_status(look, Comparison.Status.UNCHECKED))
+    yield from found or [report_ok(ALL_COULD_BE_CHECKED())]
+
+
+def _find_by_status(look: Look, status: Comparison.Status) -> Iterator[Finding]:
+    """Yield how many clients' newest comparisons have this status, nobody acknowledged it, and no push failed."""
+    counts = look.read(read_or_count_clients)
+    _clients, comparisons = add_up_counts(counts)
+    # Who failed to be pushed is named by the failure, which is the cause.
+    failed = counts.failures.by_status.get(status, 0)
+    others = comparisons.acknowledged[status] + failed
+    # The failures are counted a moment after the comparisons.
+    if (number := comparisons.by_status[status] - others) <= 0:
+        return
+    query = f"?status={status}&state=open{'&push=well' if failed else ''}"
+    check = reverse("admin:migration_comparison_check") + query
+    actions = [Action(_("Check again"), check, RUN_PERMISSION, posts=True)]
+    if status == Comparison.Status.MISSING_IN_AWS:
+        clients = f"{reverse(CLIENT_LIST)}?comparison={status}"
+        actions.insert(0, Action(_("See the clients"), clients, VIEW_CLIENTS))
+    message = in_a_row(BY_STATUS[status](n=number), SETTLED_OTHERWISE(n=others) if others else None)
+    yield report_failure(
+        message or BY_STATUS[status](n=number),
+        count=number,
+        url=reverse("admin:migration_comparison_report") + query,
+        actions=tuple(actions),
+    )
+
+
+NOBODY_FAILED = Sentence("nobody_failed", "No client failed when something was last done with it.")
+FAILED_CLIENTS = {
+    Act.PUSH: Sentence(
+        "clients_failed_in_push",
+        "%(n)s clients failed in their newest push or migration.",
+        one="%(n)s client failed in its newest push or migration.",
+    ),
+    Act.COMPARE: Sentence(
+        "clients_failed_in_comparison",
+        "%(n)s clients failed in their newest comparison.",
+        one="%(n)s client failed in its newest comparison.",
+    ),
+    Act.ROTATE: Sentence(
+        "clients_not_rotated",
+        "%(n)s clients were not rotated by their newest run of rotations.",
+        one="%(n)s client was not rotated by its newest run of rotations.",
+    ),
+    Act.MOVE: Sentence(
+        "clients_not_moved",
+        "%(n)s clients were not moved by their newest run of moves.",
+        one="%(n)s client was not moved by its newest run of moves.",
+    ),
+    Act.LAYOUT: Sentence(
+        "clients_kept_layout",
+        "%(n)s clients kept their layout in their newest change of layout.",
+        one="%(n)s client kept its layout in its newest change of layout.",
+    ),
+    Act.SECRET_SETTINGS: Sentence(
+        "clients_left_otherwise",
+        "%(n)s clients have secrets that their newest run of key and regions left otherwise.",
+        one="%(n)s client has secrets that its newest run of key and regions left otherwise.",
+    ),
+    Act.TO_AWS: Sentence(
+        "clients_not_copied_to_aws",
+        "%(n)s clients were not copied to AWS by their newest run of copies.",
+        one="%(n)s client was not copied to AWS by its newest run of copies.",
+    ),
+    Act.TO_POSTGRES: Sentence(
+        "clients_not_copied_to_postgres",
+        "%(n)s clients were not copied to PostgreSQL by their newest run of copies.",
+        one="%(n)s client was not copied to PostgreSQL by its newest run of copies.",
+    ),
+    Act.TEST_LOGINS: Sentence(
+        "clients_logins_failed",
+        "%(n)s clients have a login that failed in its newest test.",
+        one="%(n)s client has a login that failed in its newest test.",
+    ),
+}
+
+
+@problem(
+    "failures",
+    gettext_lazy("Failures"),
+    Area.CLIENTS,
+    found_by=Finder.PAGE,
+    page="run_failures",
+    permission=VIEW_RUNS,
+    told_as=None,
+)
+def find_failures(look: Look) -> Iterator[Finding]:
+    """Yield the clients that failed when an act was last tried, by act."""
+    by_act = look.read(read_or_count_clients).failures.by_act
+    for act, number in by_act.items():
+        url = f"{reverse('admin:migration_run_failures')}?act={act}"
+        action = Action(_("See the failures"), url, VIEW_RUNS)
+        message = FAILED_CLIENTS[act](n=number)
+        yield report_failure(message, count=number, url=url, actions=(action,))
+    if not by_act:
+        yield report_ok(NOBODY_FAILED())
+
+
+NOBODY_LEFT_OUT = Sentence("nobody_left_out", "The latest migration left no client out.")
+CLIENTS_LEFT_OUT = Sentence(
+    "clients_left_out",
+    "%(n)s clients were left out when the latest migration was stopped.",
+    one="%(n)s client was left out when the latest migration was stopped.",
+)
+
+
+@problem(
+    "left_out",
+    gettext_lazy("Clients that a migration left out"),
+    Area.CLIENTS,
+    found_by=Finder.PAGE,
+    page="run_changelist",
+    permission=VIEW_RUNS,
+    told_as=None,
+)
+def find_left_out(look: Look) -> Iterator[Finding]:
+    failures = look.read(read_or_count_clients).failures
+    if not failures.run_id:
+        yield report_ok(NOBODY_LEFT_OUT())
+        return
+    page = reverse("admin:migration_run_change", args=[failures.run_id])
+    action = Action(_("Go on with the rest"), f"{page}?items=not_begun", RUN_PERMISSION)
+    message = CLIENTS_LEFT_OUT(n=failures.left_out)
+    yield report_failure(message, count=failures.left_out, url=action.url, actions=(action,))
+
+
+NOBODY_REFUSED = Sentence("nobody_refused", "Every client can be pushed.")
+PUSHES_REFUSED = Sentence(
+    "pushes_refused",
+    "%(n)s clients can't be pushed: correct their data or their secrets.",
+    one="%(n)s client can't be pushed: correct its data or its secret.",
+)
+NOBODY_LATE = Sentence("nobody_late", "No push is late.")
+PUSHES_LATE = Sentence(
+    "pushes_late",
+    "%(n)s clients have been waiting for a push for more than two minutes.",
+    one="%(n)s client has been waiting for a push for more than two minutes.",
+)
+
+
+@problem(
+    "push_refused",
+    gettext_lazy("Clients that can't be pushed"),
+    Area.CLIENTS,
+    found_by=Finder.PAGE,
+    page=CLIENT_LIST,
+    permission=VIEW_CLIENTS,
+    told_as=None,
+)
+def find_refused_pushes(look: Look) -> Iterator[Finding]:
+    number = look.read(read_or_count_clients).pushes["push_refused"]
+    yield _report_clients(number, PUSHES_REFUSED, "push=refused_again") or report_ok(
+        NOBODY_REFUSED()
+    )
+
+
+@problem(
+    "push_late",
+    gettext_lazy("Late pushes"),
+    Area.CLIENTS,
+    found_by=Finder.PAGE,
+    page=CLIENT_LIST,
+    permission=VIEW_CLIENTS,
+    told_as=None,
+)
+def find_late_pushes(look: Look) -> Iterator[Finding]:
+    number = look.read(read_or_count_clients).pushes["push_late"]
+    yield _report_clients(number, PUSHES_LATE, "push=late") or report_ok(NOBODY_LATE())
+
+
+def _report_clients(number: int, sentence: Sentence, query: str) -> Finding | None:
+    """Report the clients that their list shows by this query; None where there are none."""
+    if not number:
+        return None
+    url = f"{reverse(CLIENT_LIST)}?{query}"
+    action = Action(_("See the clients"), url, VIEW_CLIENTS)
+    return report_failure(sentence(n=number), count=number, url=url, actions=(action,))
+
+
+NO_ROTATION_STOPPED = Sentence("no_rotation_stopped", "No rotation stopped half-way.")
+CLIENTS_ROTATIONS_STOPPED = Sentence(
+    "clients_rotations_stopped",
+    "%(n)s clients' rotations stopped: somebody has to look which password is valid.",
+    one="%(n)s client's rotation stopped: somebody has to look which password is valid.",
+)
+ROTATIONS_STOPPED = Sentence(
+    "rotations_stopped",
+    "%(n)s rotations stopped, and somebody has to look which secret is valid: %(names)s",
+    glue=", ",
+    one="A rotation stopped, and somebody has to look which secret is valid: %(names)s",
+)
+ROTATIONS_IN_TIME = Sentence(
+    "rotations_in_time", "No rotation is overdue, or begun and not finished."
+)
+ROTATIONS_UNFINISHED = Sentence(
+    "rotations_unfinished",
+    "%(n)s clients' rotations are not finished: the workers try them every minute.",
+    one="%(n)s client's rotation is not finished: the workers try it every minute.",
+)
+CLIENTS_ROTATIONS_OVERDUE = Sentence(
+    "clients_rotations_overdue",
+    "%(n)s clients' database passwords are overdue for their rotation.",
+    one="%(n)s client's database password is overdue for its rotation.",
+)
+ROTATIONS_REFUSED = Sentence(
+    "rotations_refused",
+    "%(n)s rotations failed, and changed nothing: %(names)s",
+    glue=", ",
+    one="A rotation failed, and changed nothing: %(names)s",
+)
+ROTATIONS_OVERDUE = Sentence(
+    "rotations_overdue",
+    "The database passwords of %(n)s more clients are overdue for their rotation: %(names)s",
+    glue=", ",
+    one="The database password of one more client is overdue for its rotation: %(names)s",
+)
+
+
+def list_rotations(outcome: RotationOutcome) -> Iterable[str]:
+    """Return the rotations that ended so, where no later one of the same login has ended."""
+    rows = Rotation.objects.newest_of_login(outcome).values_list("client_id", "pk")
+    return (f"{client_id}:{pk}" for client_id, pk in rows)
+
+
+def list_overdue_rotations() -> Iterable[str]:
+    """Return the days that have passed on which a client's password was to be rotated."""
+    days, today = RotationSchedule.objects.find_next_days(), rotation_schedules.today()
+    return (f"{client_id}:{due}" for client_id, due in days.items() if due < today)
+
+
+@problem(
+    "rotations_stopped",
+    gettext_lazy("Rotations that stopped"),
+    Area.CLIENTS,
+    severity=Severity.CRITICAL,
+    found_by=Finder.PAGE,
+    page=CLIENT_LIST,
+    permission=VIEW_CLIENTS,
+    told_as=None,
+    told_by_client=(
+        ClientCondition(
+            "rotation_stopped",
+            NoticeEvent.ROTATION_FAILED,
+            partial(list_rotations, RotationOutcome.STOPPED),
+            ROTATIONS_STOPPED,
+        ),
+    ),
+)
+def find_stopped_rotations(look: Look) -> Iterator[Finding]:
+    number = look.read(read_background_facts).rotations["stopped"]
+    found = _report_clients(number, CLIENTS_ROTATIONS_STOPPED, "rotation=stopped")
+    yield found or report_ok(NO_ROTATION_STOPPED())
+
+
+@problem(
+    "rotations",
+    gettext_lazy("Rotations that are late"),
+    Area.CLIENTS,
+    found_by=Finder.PAGE,
+    page=CLIENT_LIST,
+    permission=VIEW_CLIENTS,
+    told_as=None,
+    told_by_client=(
+        ClientCondition(
+            "rotation_refused",
+            NoticeEvent.ROTATION_FAILED,
+            partial(list_rotations, RotationOutcome.REFUSED),
+            ROTATIONS_REFUSED,
+        ),
+        ClientCondition(
+            "rotation_overdue",
+            NoticeEvent.ROTATION_OVERDUE,
+            list_overdue_rotations,
+            ROTATIONS_OVERDUE,
+        ),
+    ),
+)
+def find_late_rotations(look: Look) -> Iterator[Finding]:
+    numbers = look.read(read_background_facts).rotations
+    sentences = {"unfinished": ROTATIONS_UNFINISHED, "overdue": CLIENTS_ROTATIONS_OVERDUE}
+    found = [
+        _report_clients(numbers[which], sentence, f"rotation={which}")
+        for which, sentence in sentences.items()
+    ]
+    yield from [each for each in found if each] or [report_ok(ROTATIONS_IN_TIME())]
+
+
+NOTHING_TO_ROTATE = Sentence("nothing_to_rotate", "Whatever stood in plain text was rotated since.")
+CLIENTS_TO_ROTATE = Sentence(
+    "clients_to_rotate",
+    "%(n)s clients have credentials that stood in plain text and were not rotated since.",
+    one="%(n)s client has a credential that stood in plain text and was not rotated since.",
+)
+
+
+@problem(
+    "to_rotate",
+    gettext_lazy("Credentials that stood in plain text"),
+    Area.CLIENTS,
+    found_by=Finder.PAGE,
+    page=CLIENT_LIST,
+    permission=VIEW_CLIENTS,
+    told_as=None,
+)
+def find_clients_to_rotate(look: Look) -> Iterator[Finding]:
+    """Yield the clients with a credential that somebody may have read where it stood in clear."""
+    number = look.read(read_or_count_clients).clients_to_rotate
+    found = _report_clients(number, CLIENTS_TO_ROTATE, "plain_text=rotate")
+    yield found or report_ok(NOTHING_TO_ROTATE())
+
+
+NO_OFFBOARDING_INTERRUPTED = Sentence(
+    "no_offboarding_interrupted", "Every client that left, or came back, did so as a whole."
+)
+OFFBOARDINGS_INTERRUPTED = Sentence(
+    "offboardings_interrupted",
+    "%(n)s clients were offboarded or brought back in part only: do it again on their pages.",
+    one="%(n)s client was offboarded or brought back in part only: do it again on its page.",
+)
+
+
+@problem(
+    "offboarding_interrupted",
+    gettext_lazy("Offboardings that were interrupted"),
+    Area.CLIENTS,
+    found_by=Finder.PAGE,
+    page=CLIENT_LIST,
+    permission=VIEW_CLIENTS,
+    told_as=None,
+)
+def find_interrupted_offboardings(look: Look) -> Iterator[Finding]:
+    number = look.read(read_background_facts).interrupted_offboardings
+    found = _report_clients(number, OFFBOARDINGS_INTERRUPTED, "active=interrupted")
+    yield found or report_ok(NO_OFFBOARDING_INTERRUPTED())
+
+
+NO_CAMPAIGN_STOPPED = Sentence("no_campaign_stopped", "No campaign has stopped.")
+CAMPAIGN_HAS_STOPPED = Sentence("campaign_has_stopped", "Campaign %(number)s has stopped.")
+NO_CAMPAIGN_REQUESTED = Sentence("no_campaign_requested", "No campaign is waiting for approval.")
+CAMPAIGN_WAITS = Sentence("campaign_waits", "Campaign %(number)s is waiting for approval.")
+
+
+@problem(
+    "campaign_stopped",
+    gettext_lazy("Campaigns that stopped"),
+    Area.CLIENTS,
+    found_by=Finder.PAGE,
+    page="campaign_changelist",
+    permission=VIEW_CAMPAIGNS,
+    told_as=None,
+)
+def find_stopped_campaigns(look: Look) -> Iterator[Finding]:
+    found = list(_find_campaigns(look, Campaign.State.STOPPED, CAMPAIGN_HAS_STOPPED))
+    yield from found or [report_ok(NO_CAMPAIGN_STOPPED())]
+
+
+@problem(
+    "requested_campaigns",
+    gettext_lazy("Campaigns that wait for approval"),
+    Area.CLIENTS,
+    severity=Severity.TODO,
+    found_by=Finder.PAGE,
+    page="campaign_changelist",
+    permission=VIEW_CAMPAIGNS,
+    told_as=None,
+)
+def find_requested_campaigns(look: Look) -> Iterator[Finding]:
+    found = list(_find_campaigns(look, Campaign.State.REQUESTED, CAMPAIGN_WAITS))
+    yield from found or [report_ok(NO_CAMPAIGN_REQUESTED())]
+
+
+def _find_campaigns(look: Look, state: Campaign.State, sentence: Sentence) -> Iterator[Finding]:
+    """Yield each campaign in this state, with the reason of its stop."""
+    for campaign in look.read(read_background_facts).campaigns:
+        if campaign.state == state:
+            url = reverse("admin:migration_campaign_change", args=[campaign.pk])
+            action = Action(_("See the campaign"), url, VIEW_CAMPAIGNS)
+            message = sentence(number=str(campaign.pk))
+            why = in_a_row(message, campaign.stopped_because) or message
+            yield report_failure(why, url=url, actions=(action,))
+
+
+NOTHING_REQUESTED = Sentence("nothing_requested", "No requested move is open.")
+REQUESTS_FAIL_A_CHECK = Sentence(
+    "requests_fail_a_check",
+    "%(n)s requested moves do not pass all checks.",
+    one="%(n)s requested move does not pass all checks.",
+)
+REQUESTS_WAIT = Sentence(
+    "requests_wait",
+    "%(n)s requested moves are waiting for approval.",
+    one="%(n)s requested move is waiting for approval.",
+)
+
+
+@problem(
+    "requests",
+    gettext_lazy("Requested moves"),
+    Area.CLIENTS,
+    severity=Severity.TODO,
+    found_by=Finder.PAGE,
+    page="moverequest_changelist",
+    permission=VIEW_REQUESTS,
+    told_as=None,
+)
+def find_requests(look: Look) -> Iterator[Finding]:
+    """Yield the requested moves that fail a check, and those that a second user has to decide."""
+    states = look.read(read_background_facts).move_requests
+    for state, number in states.items():
+        url = f"{reverse('admin:migration_moverequest_changelist')}?state__exact={state}"
+        if state == MoveRequest.State.WAITING:
+            message = REQUESTS_FAIL_A_CHECK(n=number)
+            action = Action(_("See the checks that fail"), url, VIEW_REQUESTS)
+        else:
+            message = REQUESTS_WAIT(n=number)
+            action = Action(_("Approve or refuse"), url, APPROVE_MOVES)
+        yield report_failure(message, count=number, url=url, actions=(action,))
+    if not states:
+        yield report_ok(NOTHING_REQUESTED())
+
+
+NO_RUN_REQUESTED = Sentence("no_run_requested", "No run of moves is waiting for approval.")
+RUNS_REQUESTED = Sentence(
+    "runs_requested",
+    "%(n)s requested runs of moves are waiting for approval.",
+    one="%(n)s requested run of moves is waiting for approval.",
+)
+
+
+@problem(
+    "requested_runs",
+    gettext_lazy("Runs that wait for approval"),
+    Area.CLIENTS,
+    severity=Severity.TODO,
+    found_by=Finder.PAGE,
+    page="run_changelist",
+    permission=VIEW_RUNS,
+    told_as=None,
+)
+def find_requested_runs(look: Look) -> Iterator[Finding]:
+    number = look.read(read_background_facts).requested_runs
+    if not number:
+        yield report_ok(NO_RUN_REQUESTED())
+        return
+    url = f"{reverse('admin:migration_run_changelist')}?state={Run.State.REQUESTED}"
+    action = Action(_("Approve or refuse"), url, APPROVE_MOVES)
+    yield report_failure(RUNS_REQUESTED(n=number), count=number, url=url, actions=(action,))
