@@ -44,7 +44,9 @@ from nova_credentials.messages import Sentence, in_a_row
 
 CLIENT_LIST = "admin:credentials_client_changelist"
 ALL_AGREE = Sentence("all_agree", "No client is known to differ between PostgreSQL and AWS.")
-ALL_COULD_BE_CHECKED = Sentence("all_could_be_checked", "Every client that was compared could be checked.")
+ALL_COULD_BE_CHECKED = Sentence(
+    "all_could_be_checked", "Every client that was compared could be checked."
+)
 SETTLED_OTHERWISE = Sentence(
     "settled_otherwise",
     "%(n)s more are acknowledged or failed to be pushed.",

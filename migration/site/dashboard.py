@@ -113,7 +113,7 @@ class Dashboard:
 
 
 def load_dashboard() -> Dashboard:
-    """Load the dashboard, in sixteen queries.
+    """Load the dashboard, in fifteen queries.
 
     One more if others have objects on NOVA's tables, and one if notices are set to reach somebody.
     """
