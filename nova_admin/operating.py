@@ -30,6 +30,7 @@ from migration.core.shared_facts import find_differences
 from migration.core.workers import Worker
 from migration.site.metrics import SiteNumbers, load_site_numbers
 from migration.task_queue import count_queued_tasks
+from nova_admin.traffic import answer_counter, describe_answers
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 
 # An answer is kept for so long; AWS and the schema are asked more seldom than the rest.
@@ -241,6 +242,7 @@ def write_metrics() -> bytes:
     The numbers are the database's, so each process answers the same. No label holds a client's name: labels have few
     values.
     """
+    answer_counter().store()  # what other processes counted, they store within seconds
     registry = CollectorRegistry()
     registry.register(Collector(load_site_numbers(), count_queued_tasks()))
     return generate_latest(registry)
@@ -353,6 +355,7 @@ class Collector:
 
     def _collect_site(self) -> Iterator[Metric]:
         numbers = self._numbers
+        yield from describe_answers(numbers.http)
         yield make_counters(
             "nova_aws_calls",
             "Calls of this site to Secrets Manager, retries too, by operation and outcome.",

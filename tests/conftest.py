@@ -21,8 +21,9 @@ from hypothesis import settings as hypothesis_settings
 from credentials.triggers import ensure_writes_are_counted
 from migration.core import leases, outgoing
 from migration.core.audit_chain import seal_audit
-from migration.core.aws_store import _call_counter, store_calls
+from migration.core.aws_store import store_calls
 from migration.core.aws_writes import _write_guard, write_guard
+from migration.core.counters import forget_counters
 from migration.core.outgoing import LoginOutcome
 from migration.core.rate_limiter import rate_limiter
 from migration.core.refused_acts import refusal_limit
@@ -263,9 +264,10 @@ def english() -> Iterator[None]:
 def guard_of_the_test() -> Iterator[None]:
     """Each test is a process that has just begun: it may have worked on another database than the last one."""
     _write_guard.cache_clear()
-    _call_counter.cache_clear()
+    forget_counters()
     yield
     _write_guard.cache_clear()
+    forget_counters()
 
 
 @pytest.fixture(autouse=True)

@@ -6,17 +6,15 @@ import atexit
 import logging
 import os
 import threading
-import time
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypedDict
 
 from django.conf import settings
-from django.db import DatabaseError
 
 from migration.core.aws_writes import READS
+from migration.core.counters import ProcessCounter, get_counter
 from migration.core.keys import VersionIdKeys, load_version_keys
 from migration.core.rate_limiter import PriorityLimiter, rate_limiter
 from migration.core.rates import KeptCounts
@@ -31,46 +29,15 @@ from nova_credentials.credential_types import CredentialType
 from nova_credentials.document import Document
 from nova_credentials.messages import Message, Sentence
 
-# A process that is killed takes no more than the calls of this time with it.
-STORE_EVERY_SECONDS = 5.0
-
 logger = logging.getLogger(__name__)
-
-
-class CallCounter:
-    """The calls of one process, by operation and outcome, that aren't stored yet. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counts: Counter[str] = Counter()
-        self._store_at = time.monotonic() + STORE_EVERY_SECONDS
-
-    def count(self, operation: str, outcome: str) -> None:
-        """Count one attempt, and store what was counted if that was not done for STORE_EVERY_SECONDS."""
-        with self._lock:
-            self._counts[f"{operation} {outcome}"] += 1
-            due = time.monotonic() >= self._store_at
-        if due:
-            self.store()
-
-    def store(self) -> None:
-        """Add what was counted to the counts of all processes; keep it for the next time if the database fails."""
-        with self._lock:
-            counts, self._counts = self._counts, Counter()
-            self._store_at = time.monotonic() + STORE_EVERY_SECONDS
-        if not counts:
-            return
-        try:
-            rate_limiter().run_statement(lambda own: KeptCounts.objects.add_aws_calls(own, counts))
-        except DatabaseError as error:
-            with self._lock:
-                self._counts += counts
-            logger.warning("Calls to AWS are not counted yet: %s", type(error).__name__)
 
 
 def note_attempt(attempt: Attempt) -> None:
     """Count the attempt and log it: reads that went well at DEBUG, as there are so many."""
-    call_counter().count(attempt.operation, attempt.outcome)
+    calls = call_counter()
+    calls.count({f"{attempt.operation} {attempt.outcome}": 1})
+    if calls.is_due:
+        calls.store()
     if attempt.outcome != OK:
         told = "AWS: %s failed (%s: %s), request %s"
         facts = (attempt.operation, attempt.outcome, attempt.code, attempt.request_id or "unknown")
@@ -85,14 +52,9 @@ def store_calls(**_: object) -> None:
     call_counter().store()
 
 
-def call_counter() -> CallCounter:
-    """Return this process' counter."""
-    return _call_counter(os.getpid())  # what a fork's parent counted, the parent stores
-
-
-@lru_cache(maxsize=1)
-def _call_counter(_pid: int) -> CallCounter:
-    return CallCounter()
+def call_counter() -> ProcessCounter:
+    """Return this process' counter of calls to AWS, by "<operation> <outcome>"."""
+    return get_counter(KeptCounts.AWS_CALLS)
 
 
 atexit.register(store_calls)

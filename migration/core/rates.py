@@ -161,8 +161,10 @@ class Rate(models.Model):
 
 
 class KeptCountsQuerySet(models.QuerySet["KeptCounts"]):
-    def add_aws_calls(self, connection: BaseDatabaseWrapper, counts: Mapping[str, int]) -> None:
-        """Add to "<operation> <outcome>" -> calls to AWS, on a connection that is in no transaction of a caller."""
+    def add_counts(
+        self, connection: BaseDatabaseWrapper, kind: int, counts: Mapping[str, int]
+    ) -> None:
+        """Add to the numbers by name, on a connection that is in no transaction of a caller."""
         with connection.cursor() as cursor:
             cursor.execute(
                 """
@@ -177,20 +179,30 @@ class KeptCountsQuerySet(models.QuerySet["KeptCounts"]):
                     ) AS summed
                 )
                 """,
-                [KeptCounts.AWS_CALLS, json.dumps(counts)],
+                [kind, json.dumps(counts)],
             )
 
-    def read_aws_calls(self) -> dict[str, int]:
-        """Return "<operation> <outcome>" -> calls to AWS, of all processes since the site was first run."""
-        kept = self.filter(pk=KeptCounts.AWS_CALLS).first()
-        return kept.counts if kept else {}
+    def read_counts(self, *kinds: int) -> list[dict[str, int]]:
+        """Return of each kind what all processes counted, by name, since the site was first run. One query."""
+        kept = self.in_bulk(kinds)
+        found = [kept[kind].counts if kind in kept else {} for kind in kinds]
+        # What is no number, somebody else wrote.
+        return [
+            {name: number for name, number in counts.items() if isinstance(number, int)}
+            if isinstance(counts, dict)
+            else {}
+            for counts in found
+        ]
 
 
 class KeptCounts(models.Model):
-    """Counts that are kept, in one row for each: all clients of a site with very many, and the calls to AWS."""
+    """Counts that are kept, in a row each: clients of a site with very many, calls to AWS, answers to HTTP."""
 
     CLIENTS: ClassVar = 1
+    # By "<operation> <outcome>".
     AWS_CALLS: ClassVar = 2
+    # See `nova_admin.traffic`.
+    HTTP: ClassVar = 3
 
     # When the clients were counted; when calls were last added.
     counted_at = models.DateTimeField()

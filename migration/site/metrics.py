@@ -53,6 +53,7 @@ class SiteNumbers:
     workers: int
     work: BackgroundFacts
     aws_calls: dict[tuple[str, ...], int]  # operation and outcome -> calls
+    http: dict[str, int]  # as `nova_admin.traffic` counts
     may_write_to_aws: bool
     writes_are_counted: bool
     to_rotate: int
@@ -62,6 +63,7 @@ def load_site_numbers() -> SiteNumbers:
     """Load them as they are now; of very many clients the workers' newest counts are taken (`SiteCounts`)."""
     counts = read_or_count_clients()
     clients, comparisons = add_up_counts(counts)
+    aws_calls, http = KeptCounts.objects.read_counts(KeptCounts.AWS_CALLS, KeptCounts.HTTP)
     return SiteNumbers(
         clients=clients,
         comparisons=comparisons,
@@ -75,9 +77,10 @@ def load_site_numbers() -> SiteNumbers:
         work=read_background_facts(),
         aws_calls={
             (operation, outcome): number
-            for name, number in KeptCounts.objects.read_aws_calls().items()
-            for operation, outcome in [name.split(" ")]
+            for name, number in aws_calls.items()
+            for operation, _space, outcome in [name.partition(" ")]
         },
+        http=http,
         may_write_to_aws=find_write_refusal() is None,
         writes_are_counted=writes_are_counted(),
         to_rotate=counts.to_rotate,

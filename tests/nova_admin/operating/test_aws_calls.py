@@ -7,23 +7,30 @@ import pytest
 from django.db import OperationalError, connection
 
 from migration.clients.models import read_or_count_clients, renew_client_counts
-from migration.core import aws_store
-from migration.core.aws_store import CallCounter, call_counter
+from migration.core import counters
+from migration.core.aws_store import call_counter, note_attempt
+from migration.core.counters import ProcessCounter
 from migration.core.rate_limiter import rate_limiter
 from migration.models import KeptCounts
+from nova_credentials.aws.attempts import Attempt
 
 pytestmark = pytest.mark.usefixtures("stores")
 
 
+def read_calls() -> dict[str, int]:
+    (calls,) = KeptCounts.objects.read_counts(KeptCounts.AWS_CALLS)
+    return calls
+
+
 def test_counts_of_many_processes_add_up():
     for number in range(1, 4):
-        counter = CallCounter()
+        counter = ProcessCounter(KeptCounts.AWS_CALLS)
         for _ in range(number):
-            counter.count("PutSecretValue", "ok")
-        counter.count("PutSecretValue", f"other{number}")
+            counter.count({"PutSecretValue ok": 1})
+        counter.count({f"PutSecretValue other{number}": 1})
         counter.store()
 
-    assert KeptCounts.objects.read_aws_calls() == {
+    assert read_calls() == {
         "PutSecretValue ok": 6,
         "PutSecretValue other1": 1,
         "PutSecretValue other2": 1,
@@ -32,20 +39,20 @@ def test_counts_of_many_processes_add_up():
 
 
 def test_a_process_that_works_on_stores_its_counts_meanwhile(monkeypatch):
-    monkeypatch.setattr(aws_store, "STORE_EVERY_SECONDS", 0.05)
-    counter = CallCounter()
-    counter.count("GetSecretValue", "ok")
-    assert KeptCounts.objects.read_aws_calls() == {}
+    monkeypatch.setattr(counters, "STORE_EVERY_SECONDS", 0.05)
+    read = Attempt("GetSecretValue", "ok", "", "")
+    note_attempt(read)
+    assert read_calls() == {}
     time.sleep(0.1)
 
-    counter.count("GetSecretValue", "ok")
+    note_attempt(read)
 
-    assert KeptCounts.objects.read_aws_calls() == {"GetSecretValue ok": 2}
+    assert read_calls() == {"GetSecretValue ok": 2}
 
 
 def test_what_the_database_did_not_take_is_stored_the_next_time(monkeypatch):
-    counter = CallCounter()
-    counter.count("GetSecretValue", "ok")
+    counter = ProcessCounter(KeptCounts.AWS_CALLS)
+    counter.count({"GetSecretValue ok": 1})
 
     def fail(_statement):
         raise OperationalError
@@ -53,24 +60,24 @@ def test_what_the_database_did_not_take_is_stored_the_next_time(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(rate_limiter(), "run_statement", fail)
         counter.store()
-    assert KeptCounts.objects.read_aws_calls() == {}
+    assert read_calls() == {}
     counter.store()
     counter.store()
 
-    assert KeptCounts.objects.read_aws_calls() == {"GetSecretValue ok": 1}
+    assert read_calls() == {"GetSecretValue ok": 1}
 
 
 def test_a_page_stores_what_its_calls_counted_in_no_transaction_of_its_own(client):
-    call_counter().count("GetSecretValue", "ok")
+    call_counter().count({"GetSecretValue ok": 1})
 
     client.get("/healthz")
 
-    assert KeptCounts.objects.read_aws_calls() == {"GetSecretValue ok": 1}
+    assert read_calls() == {"GetSecretValue ok": 1}
 
 
 def test_a_fork_counts_for_itself():
     """What its parent counted, the parent stores: otherwise it would be there twice."""
-    call_counter().count("GetSecretValue", "ok")
+    call_counter().count({"GetSecretValue ok": 1})
     context = multiprocessing.get_context("fork")
     found = context.Queue()
     child = context.Process(target=lambda: found.put(dict(call_counter()._counts)))
@@ -81,8 +88,8 @@ def test_a_fork_counts_for_itself():
 
 
 def test_the_counts_of_clients_are_left_alone():
-    KeptCounts.objects.add_aws_calls(connection, {"GetSecretValue ok": 1})
+    KeptCounts.objects.add_counts(connection, KeptCounts.AWS_CALLS, {"GetSecretValue ok": 1})
     renew_client_counts()
 
-    assert KeptCounts.objects.read_aws_calls() == {"GetSecretValue ok": 1}
+    assert read_calls() == {"GetSecretValue ok": 1}
     assert not read_or_count_clients().is_kept

@@ -147,8 +147,8 @@ def test_a_stop_of_writes_shows(stores, scrape):
 
 
 def test_calls_to_aws_are_counted_by_operation_and_outcome_over_all_processes(stores, scrape):
-    KeptCounts.objects.add_aws_calls(
-        connection, {"CreateSecret ok": 5, "GetSecretValue throttled": 1}
+    KeptCounts.objects.add_counts(
+        connection, KeptCounts.AWS_CALLS, {"CreateSecret ok": 5, "GetSecretValue throttled": 1}
     )
     make_many(1)
     update("client_database_credentials", DatabaseCredential.objects.get().pk, db_port=1)
