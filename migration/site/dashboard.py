@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from math import ceil
@@ -15,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from credentials.localization import localize
 from migration.campaigns.members import count_by_phase_before_goal
 from migration.campaigns.models import Campaign
 from migration.campaigns.starts import may_start_campaign
@@ -37,6 +39,15 @@ from migration.core.clients import (
 )
 from migration.core.comparisons import Comparison, DailyComparisons, Resolution
 from migration.core.pages import RUN_PERMISSION
+from migration.core.problems import (
+    Action,
+    Finding,
+    FindingState,
+    Look,
+    Result,
+    Severity,
+    list_results,
+)
 from migration.core.write_state import WriteStop
 from migration.moves.models import Standing
 from migration.nova.models import ReaderProcess
@@ -58,6 +69,7 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
     """
     may = request.user.has_perm
     found = load_dashboard()
+    lines: list[AttentionLine | Alert] = [*list_attention(found.results), *found.alerts]
     sees_clients = may("credentials.view_client")
     sees_comparisons = may("migration.view_comparison")
     return context | {
@@ -69,9 +81,15 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
         "run_badge": make_run_badge(found.run.run) if found.run else "",
         "attention": [
             replace(item, actions=tuple(each for each in item.actions if may(each.permission)))
-            for item in found.alerts
+            for item in lines
             if may(item.permission)
         ],
+        "unanswered": sum(
+            each.problem.looked_for_every is not None
+            and each.state == FindingState.NOT_LOOKED_AT
+            and may(each.problem.permission)
+            for each in found.results
+        ),
         "activity": [item for item in found.activity if may(item.permission)],
         "counted_at": found.counted_at,
         "headline": found.headline if sees_clients else None,
@@ -99,6 +117,7 @@ class Dashboard:
     clients: ClientCounts
     comparisons: NewestComparisonCounts
     run: Progress | None
+    results: list[Result]
     alerts: list[Alert]
     chart: ComparisonChart
     activity: list[Activity]
@@ -113,16 +132,18 @@ class Dashboard:
 
 
 def load_dashboard() -> Dashboard:
-    """Load the dashboard, in fifteen queries.
+    """Load the dashboard, in sixteen queries.
 
     One more if others have objects on NOVA's tables, and one if notices are set to reach somebody.
     """
-    counts = read_or_count_clients()
+    # What the page reads anyway is read once, also for problems.
+    look = Look()
+    counts = look.read(read_or_count_clients)
     clients, comparisons = add_up_counts(counts)
     running_first = Case(When(state=Run.State.RUNNING, then=0), default=1)
     run = select_runs_for_progress().order_by(running_first, "-pk").first()
     readers = ReaderProcess.objects.summarize()
-    work = read_background_facts()
+    work = look.read(read_background_facts)
     data = AlertData(
         clients,
         comparisons,
@@ -136,6 +157,7 @@ def load_dashboard() -> Dashboard:
         clients=clients,
         comparisons=comparisons,
         run=measure_progress(run) if run else None,
+        results=list_results(look),
         alerts=list_alerts(data),
         chart=load_comparison_chart(),
         activity=list_activity(),
@@ -146,6 +168,61 @@ def load_dashboard() -> Dashboard:
         ],
         has_campaigns=bool(work.campaigns),
         counted_at=counts.at if counts.is_kept else None,
+    )
+
+
+@dataclass(frozen=True)
+class AttentionLine:
+    """One thing that is wrong, or that waits for somebody, with what helps."""
+
+    code: str
+    severity: Severity
+    # What it is about; "" where the sentence says that too.
+    title: str
+    sentence: str
+    count: int
+    url: str
+    permission: str
+    actions: tuple[Action, ...]
+    # What to type, of what can't wait.
+    statements: tuple[str, ...] = ()
+    since: datetime | None = None
+    # Of a stored look that should have been renewed since.
+    looked_at: datetime | None = None
+
+
+def list_attention(results: Iterable[Result]) -> list[AttentionLine]:
+    """Return the lines of open problems: one for each finding with a list or a button of its own, one for the rest."""
+    lines = []
+    for result in results:
+        rest = [each for each in result.failed if not (each.url or each.actions)]
+        lines += [_make_line(result, each) for each in result.failed if each not in rest]
+        if rest:
+            lines.append(_make_line(result, *rest))
+    return lines
+
+
+def _make_line(result: Result, first: Finding, *others: Finding) -> AttentionLine:
+    each = result.problem
+    sentence = localize(first.message)
+    if others:
+        sentence += " " + _("(and %(n)s more)") % {"n": len(others)}
+    # Its place on the health page says what to do.
+    url = first.url or (f"{each.url}#{each.code}" if each.page == "run_health" else each.url)
+    button = Action(str(each.button or _("What to do")), url, each.permission)
+    tells_time = any(isinstance(value, datetime) for value in first.message.values.values())
+    return AttentionLine(
+        each.code,
+        each.severity,
+        str(each.title) if each.is_of_site else "",
+        sentence,
+        sum(found.count for found in (first, *others)),
+        url,
+        each.permission,
+        first.actions or (button,),
+        first.statements if each.severity == Severity.CRITICAL else (),
+        result.began_at if each.is_of_site and not tells_time else None,
+        result.looked_at if result.is_old else None,
     )
 
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from credentials.nova_columns import NovaSchemaError
 from migration.core.clients import all_clients
+from migration.core.problems import Finding, Look, list_results
 from migration.core.sentences import CLIENT_NOT_THERE
 from migration.models import ClientMigration, RunItem, Worker
 from migration.moves.moves import move
@@ -20,7 +21,6 @@ from migration.pushes.resolutions import acknowledge
 from migration.runs import engine
 from migration.runs.items import Act, Outcome
 from migration.runs.models import Run
-from migration.site.dashboard import load_dashboard
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.phases import Phase
@@ -78,15 +78,20 @@ def store_outcome(pk: int, outcome: str, kind: Run.Kind, **fields) -> RunItem:
 
 
 def failing(act: Act = Act.PUSH) -> set[int]:
-    """The clients that the list Failures names; the dashboard counts as many, and the list of clients shows them."""
+    """The clients that the list Failures names; the problem counts as many, and the list of clients shows them."""
     found = set(
         RunItem.objects.needing_attention().filter(act=act).values_list("client_id", flat=True)
     )
     (number,) = [
-        alert.count for alert in load_dashboard().alerts if alert.url == f"{FAILURES}?act={act}"
+        each.count for each in wrong("failures") if each.url == f"{FAILURES}?act={act}"
     ] or [0]
     assert number == len(found)
     return found
+
+
+def wrong(*codes: str) -> list[Finding]:
+    """What pages find wrong of these problems."""
+    return [each for result in list_results(Look(), only=codes) for each in result.failed]
 
 
 @pytest.fixture
@@ -262,7 +267,7 @@ def test_a_comparison_that_was_stored_is_named_by_its_result_alone(stores, two):
     fail(stores, *two, kind=Run.Kind.COMPARE)
 
     assert failing(Act.COMPARE) == set()
-    assert [alert.count for alert in load_dashboard().alerts if "checked" in alert.sentence] == [2]
+    assert [each.count for each in wrong("unchecked")] == [2]
 
 
 def test_a_push_that_is_named_as_refused_is_named_once(stores, two, root):
@@ -271,9 +276,9 @@ def test_a_push_that_is_named_as_refused_is_named_once(stores, two, root):
     run = run_over(*two, kind=Run.Kind.PUSH)
     assert run.items.get(client=two[0]).error_class == "data"
 
-    sentences_shown = [item.sentence for item in root.get(HOME).context["attention"]]
+    shown = root.get(HOME).context["attention"]
 
-    assert sentences_shown == ["client can't be pushed: correct its data or its secret"]
+    assert [(item.code, item.count) for item in shown] == [("push_refused", 1)]
 
 
 def test_a_client_whose_push_failed_is_named_by_that_and_not_by_its_comparison_too(root):
@@ -284,15 +289,13 @@ def test_a_client_whose_push_failed_is_named_by_that_and_not_by_its_comparison_t
     store_outcome(failed, Outcome.FAILED, Run.Kind.PUSH)
     store_outcome(differs, Outcome.FAILED, Run.Kind.PUSH)
 
-    alerts = {alert.sentence: alert for alert in load_dashboard().alerts}
+    found = wrong("mismatches", "unchecked", "failures")
 
-    assert [(text, alert.count) for text, alert in alerts.items()] == [
-        ("client could not be checked (1 more is acknowledged or failed to be pushed)", 1),
-        ("clients failed in their newest push or migration", 2),
+    assert [(each.message.codes, each.count) for each in found] == [
+        (["clients_unchecked", "settled_otherwise"], 1),
+        (["clients_failed_in_push"], 2),
     ]
-    listed = root.get(
-        alerts["client could not be checked (1 more is acknowledged or failed to be pushed)"].url
-    )
+    listed = root.get(found[0].url)
     assert [row.client_id for row in listed.context["page"]] == [unchecked]
     assert "Newest push" in [chip.title for chip in listed.context["in_use"]["chips"]]
     # The rest of the form's filters keep it.
@@ -310,12 +313,11 @@ def test_an_acknowledged_difference_is_left_out_once(root):
     acknowledge(client_id=pk, until=timezone.localdate(), reason="known", by=User.objects.get())
     store_outcome(pk, Outcome.FAILED, Run.Kind.PUSH)
 
-    assert [(alert.sentence, alert.count) for alert in load_dashboard().alerts if alert.count] == [
-        (
-            "client differs between PostgreSQL and AWS (1 more is acknowledged or failed to be pushed)",
-            1,
-        ),
-        ("client failed in its newest push or migration", 1),
+    found = wrong("mismatches", "unchecked", "failures")
+
+    assert [(each.message.codes, each.count) for each in found] == [
+        (["clients_differ", "settled_otherwise"], 1),
+        (["clients_failed_in_push"], 1),
     ]
 
 

@@ -337,16 +337,15 @@ def test_campaigns_are_named_as_long_as_they_are_not_over(root):
 
     assert re.search(f"Campaign {running.pk} is running ?: it takes its clients", text(response))
     assert [step["is_main"] for step in response.context["next_steps"]] == [False]
-    told = {
-        item.url: item.sentence
-        for item in response.context["attention"]
-        if "/campaign/" in item.url
-    }
-    assert list(told.values()) == [
-        f"Campaign {stopped.pk} has stopped. Somebody stopped it by command.",
-        f"Campaign {requested.pk} is waiting for approval",
+    told = [item for item in response.context["attention"] if "/campaign/" in item.url]
+    assert [(item.code, item.sentence) for item in told] == [
+        (
+            "campaign_stopped",
+            f"Campaign {stopped.pk} has stopped. Somebody stopped it by command.",
+        ),
+        ("requested_campaigns", f"Campaign {requested.pk} is waiting for approval."),
     ]
-    assert [root.get(url).status_code for url in told] == [200, 200]
+    assert [root.get(item.url).status_code for item in told] == [200, 200]
 
 
 def test_who_may_see_no_campaign_is_told_of_none(client, db):

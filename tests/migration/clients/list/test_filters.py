@@ -8,8 +8,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from migration.core.clients import all_clients
+from migration.core.problems import Look, list_results
 from migration.models import ClientGroup, ClientMigration
-from migration.site.dashboard import load_dashboard
 from nova_credentials.phases import Phase
 from tests.factories import VIEW, make_client, make_many
 from tests.migration.pages import CLIENTS, RUNS, login, make_run, text
@@ -209,5 +209,7 @@ def test_a_refused_push_is_counted_alike_by_each_filter_whatever_the_phase(viewe
         response = viewer.get(f"{CLIENTS}?{query}")
         assert {row.slug for row in response.context["cl"].result_list} == slugs
     assert "Push: Refused, of clients that write both stores" in chips_of(response)
-    (alert,) = [each for each in load_dashboard().alerts if "can't be pushed" in each.sentence]
-    assert (alert.count, alert.url) == (1, f"{CLIENTS}?push=refused_again")
+    (found,) = list_results(Look(), only=["push_refused"])
+    assert [(each.count, each.url) for each in found.failed] == [
+        (1, f"{CLIENTS}?push=refused_again")
+    ]
