@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from http import HTTPStatus
+from platform import python_version
 
 from django.conf import settings
 from django.db import Error, connection
@@ -31,6 +32,7 @@ from migration.core.workers import Worker
 from migration.site.metrics import SiteNumbers, load_site_numbers
 from migration.task_queue import count_queued_tasks
 from nova_admin.traffic import answer_counter, describe_answers
+from nova_credentials import VERSION
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 
 # An answer is kept for so long; AWS and the schema are asked more seldom than the rest.
@@ -355,6 +357,18 @@ class Collector:
 
     def _collect_site(self) -> Iterator[Metric]:
         numbers = self._numbers
+        yield make_gauges(
+            "nova_build_info",
+            "1, with the release and the Python of the process that answers.",
+            ("version", "python"),
+            {(VERSION, python_version()): 1},
+        )
+        yield make_gauges(
+            "nova_problems",
+            "What is wrong by the newest look, by the problem's code; 0 where nothing is.",
+            ("code",),
+            {(code,): number for code, number in numbers.problems.items()},
+        )
         yield from describe_answers(numbers.http)
         yield make_counters(
             "nova_aws_calls",

@@ -17,6 +17,7 @@ from migration.clients.models import read_or_count_clients
 from migration.core.aws_writes import find_write_refusal
 from migration.core.clients import all_clients
 from migration.core.comparisons import OpenMismatch
+from migration.core.problems import FindingState, Look, list_results
 from migration.core.rates import KeptCounts
 from migration.core.workers import Worker
 from migration.nova.models import ReaderProcess, ReaderSummary
@@ -57,11 +58,15 @@ class SiteNumbers:
     may_write_to_aws: bool
     writes_are_counted: bool
     to_rotate: int
+    problems: dict[
+        str, int
+    ]  # code -> how much is wrong; without those that nobody could look for yet
 
 
 def load_site_numbers() -> SiteNumbers:
     """Load them as they are now; of very many clients the workers' newest counts are taken (`SiteCounts`)."""
-    counts = read_or_count_clients()
+    look = Look()
+    counts = look.read(read_or_count_clients)
     clients, comparisons = add_up_counts(counts)
     aws_calls, http = KeptCounts.objects.read_counts(KeptCounts.AWS_CALLS, KeptCounts.HTTP)
     return SiteNumbers(
@@ -74,7 +79,7 @@ def load_site_numbers() -> SiteNumbers:
         readers=ReaderProcess.objects.summarize(),
         reads=_count_reads(),
         workers=Worker.objects.alive().taking_tasks().count(),
-        work=read_background_facts(),
+        work=look.read(read_background_facts),
         aws_calls={
             (operation, outcome): number
             for name, number in aws_calls.items()
@@ -84,6 +89,11 @@ def load_site_numbers() -> SiteNumbers:
         may_write_to_aws=find_write_refusal() is None,
         writes_are_counted=writes_are_counted(),
         to_rotate=counts.to_rotate,
+        problems={
+            each.problem.code: each.count
+            for each in list_results(look)
+            if each.state != FindingState.NOT_LOOKED_AT
+        },
     )
 
 

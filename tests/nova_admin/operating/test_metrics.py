@@ -1,6 +1,7 @@
 """What Prometheus is told: by a token alone, in a fixed number of queries, and never a client's name."""
 
 from datetime import timedelta
+from platform import python_version
 
 import pytest
 from django.core.management import call_command
@@ -12,8 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from credentials.models import ClientRevision, DatabaseCredential
 from migration.core.aws_store import call_counter
 from migration.core.clients import all_clients
+from migration.core.problems import PROBLEMS, Finder, ProblemRecord, Result, report_ok
 from migration.models import ClientMigration, KeptCounts, Worker
 from migration.runs.models import Run
+from migration.site.client_problems import ALL_AGREE
+from nova_credentials import VERSION
 from tests.bulk_data import make_crowd
 from tests.factories import (
     make_client,
@@ -25,7 +29,7 @@ from tests.factories import (
 )
 from tests.nova_admin.operating.conftest import TOKEN
 
-QUERIES = 17
+QUERIES = 18
 
 
 def read(text: str) -> dict[str, dict[tuple[str, ...], float]]:
@@ -72,7 +76,7 @@ def test_any_number_of_clients_costs_as_many_queries_and_has_as_many_lines(store
         text = scrape()
 
     assert len(captured) == QUERIES
-    assert len(text.splitlines()) < 110
+    assert len(text.splitlines()) < 110 + len(PROBLEMS)
 
 
 def test_no_client_is_named(stores, scrape):
@@ -138,6 +142,23 @@ def test_the_age_of_a_push_is_that_of_the_oldest_write_that_can_be_pushed(stores
     assert found["nova_pushes_oldest_seconds"][()] == pytest.approx(60, abs=30)
     call_command("push_pending", inline=True)
     assert read(scrape())["nova_pushes_oldest_seconds"][()] == 0
+
+
+def test_problems_are_counted_by_code_and_what_nobody_has_looked_for_has_no_sample(stores, scrape):
+    make_many(3, status="unchecked")
+    found = read(scrape())["nova_problems"]
+
+    assert (found[("unchecked",)], found[("mismatches",)]) == (3, 0)
+    stored = {(code,) for code, each in PROBLEMS.items() if each.found_by != Finder.PAGE}
+    assert not stored & found.keys()
+    for code in stored:
+        ProblemRecord.objects.store(Result(PROBLEMS[code[0]], (report_ok(ALL_AGREE()),), None))
+    found = read(scrape())["nova_problems"]
+    assert {found[code] for code in stored} <= {0}
+
+
+def test_the_release_is_told(stores, scrape):
+    assert read(scrape())["nova_build_info"] == {(python_version(), VERSION): 1}
 
 
 def test_a_stop_of_writes_shows(stores, scrape):
