@@ -1,0 +1,106 @@
+"""What each surface tells of one problem: how many, and in which words. Also as a process of its own prints it."""
+
+import json
+import re
+import secrets
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from io import StringIO
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+from django.test.utils import setup_test_environment
+from django.urls import reverse
+
+from migration.core.problems import PROBLEMS, Finder, Look, list_results, look_at_problems
+from migration.models import Notice
+
+METRIC = re.compile(r'^nova_problems\{.*?\bcode="(\w+)".*?\} ([0-9.]+)$', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a surface tells of a problem; `words` is everything that it says of it."""
+
+    count: int = 0
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Surfaces:
+    """What is found of a problem, and what each surface tells of it."""
+
+    sentences: list[str] = field(default_factory=list)
+    count: int = 0
+    dashboard: Told = Told()
+    health: Told = Told()
+    doctor: Told = Told()
+    metrics: int = 0
+    notices: list[str] = field(default_factory=list)
+
+
+def look(code: str) -> None:
+    """Look as the workers do each minute, or as an operator does where workers never look."""
+    each = PROBLEMS[code]
+    if each.is_of_site and each.looked_for_every is None:
+        ask_doctor(code)
+    else:
+        look_at_problems(only=lambda other: other.code == code)
+
+
+def read_surfaces(code: str, browser: Client) -> Surfaces:
+    """Ask each surface for this problem."""
+    each = PROBLEMS[code]
+    (result,) = list_results(Look(), anew=(Finder.PAGE, Finder.WORKER), only=[code])
+    return Surfaces(
+        sentences=[str(found.message) for found in result.failed],
+        count=result.count,
+        dashboard=read_dashboard(code, browser),
+        health=read_health(code, browser) if each.is_of_site else Told(),
+        doctor=ask_doctor(code) if each.is_of_site else Told(),
+        metrics=read_metrics(browser).get(code, 0),
+        notices=[str(notice.facts) for notice in Notice.objects.filter(key__startswith=f"{code}:")],
+    )
+
+
+def read_dashboard(code: str, browser: Client) -> Told:
+    lines = browser.get(reverse("admin:index")).context["attention"]
+    told = [line for line in lines if line.code == code]
+    return Told(sum(line.count for line in told), " ".join(line.sentence for line in told))
+
+
+def read_health(code: str, browser: Client) -> Told:
+    results = browser.get(reverse("admin:migration_run_health")).context["results"]
+    (told,) = [each for each in results if each.problem.code == code]
+    return Told(told.count, str(told.message or ""))
+
+
+def ask_doctor(code: str) -> Told:
+    printed = StringIO()
+    with suppress(SystemExit):  # something is not ok
+        call_command("doctor", "--only", code, "--format", "json", stdout=printed)
+    lines = [line for line in json.loads(printed.getvalue()) if line["state"] == "failed"]
+    assert {line["check"] for line in lines} <= {code}
+    return Told(len(lines), " ".join(line["message"] for line in lines))
+
+
+def read_metrics(browser: Client) -> dict[str, int]:
+    """The problems that /metrics counts, by code."""
+    settings.NOVA_METRICS_TOKEN = settings.NOVA_METRICS_TOKEN or secrets.token_urlsafe(64)
+    bearer = {"authorization": f"Bearer {settings.NOVA_METRICS_TOKEN}"}
+    text = browser.get("/metrics", headers=bearer).content.decode()
+    return {code: int(float(number)) for code, number in METRIC.findall(text)}
+
+
+def print_surfaces(code: str) -> None:
+    """Look, and print what each surface of this process tells of it, as JSON."""
+    setup_test_environment()
+    root, _ = User.objects.get_or_create(
+        username="root", defaults={"is_staff": True, "is_superuser": True}
+    )
+    browser = Client()
+    browser.force_login(root)
+    look(code)
+    print(json.dumps(asdict(read_surfaces(code, browser))))  # noqa: T201
