@@ -16,7 +16,7 @@ def make_any_permission_test(*permissions: str) -> Callable[[HttpRequest], bool]
 
 def is_at_runs(request: HttpRequest) -> bool:
     """Say whether the page is one of the runs. The pages of the site below the same address have links of their own."""
-    pages = ("check_nova", "check_aws", "aws_writes", "notices")
+    pages = ("health", "check_aws", "aws_writes", "notices")
     own = [f"migration_run_{page}" for page in pages]
     at = request.resolver_match.url_name if request.resolver_match else None
     return request.path.startswith(reverse("admin:migration_run_changelist")) and at not in own
@@ -125,9 +125,9 @@ UNFOLD = {
                         "permission": make_any_permission_test("migration.view_moverequest"),
                     },
                     {
-                        "title": _("Check NOVA"),
+                        "title": _("Health"),
                         "icon": "monitor_heart",
-                        "link": reverse_lazy("admin:migration_run_check_nova"),
+                        "link": reverse_lazy("admin:migration_run_health"),
                         "permission": make_any_permission_test("migration.view_worker"),
                     },
                     {

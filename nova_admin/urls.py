@@ -38,6 +38,10 @@ urlpatterns = [
             permanent=True,
         ),
     ),
+    path(
+        "admin/migration/run/check-nova/",
+        RedirectView.as_view(pattern_name="admin:migration_run_health", permanent=True),
+    ),
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/session/", SessionEndView.as_view(), name="session_end"),
     path("admin/docs/", admin.site.admin_view(DocumentListView.as_view()), name="documents"),

@@ -33,6 +33,7 @@ SUBJECTS = {
     },
     "Logins": {"test_logins": "logins", "rotate_credential": "rotation"},
     "NOVA's database": {
+        "doctor": "check_nova",
         "check_nova": "check_nova",
         "find_copies": "copies",
         "map_column": "nova-tables",

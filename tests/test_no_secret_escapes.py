@@ -122,7 +122,7 @@ def every_admin_page() -> Iterator[str]:
                 yield reverse(f"{name}_{page_name}", args=[row.pk])
     for user in User.objects.all():
         yield reverse("admin:auth_user_password_change", args=[user.pk])
-    yield reverse("admin:migration_run_check_nova")
+    yield reverse("admin:migration_run_health")
     for run in Run.objects.order_by("-pk")[:5]:
         yield from (
             reverse("admin:migration_run_change", args=[run.pk]) + f"?items={tab}" for tab in TABS
@@ -370,8 +370,8 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
         ("compare_clients", "--all", "--inline", "--format", "json"),
         ("client_status",),
         ("client_status", "--format", "json"),
-        ("check_nova",),
-        ("check_nova", "--format", "json"),
+        ("doctor",),
+        ("doctor", "--format", "json"),
     ):
         command(haystack, *arguments)
     for name, of in (
@@ -384,7 +384,7 @@ def drive(haystack: Haystack, browser, sm, settings) -> None:
     for act in ("to_aws", "to_postgres", "acknowledge"):
         plan = reverse(f"admin:migration_comparison_{act}")
         assert "idom" in page(haystack, browser, plan, {"all": "1"})
-    assert "OK" in page(haystack, browser, reverse("admin:migration_run_check_nova"), {})
+    assert "OK" in page(haystack, browser, reverse("admin:migration_run_health"), {})
     sm.sm.put_secret_value(SecretId="nova/clients/idom", SecretString="MARKER-FOUR no document")
     command(haystack, "compare_clients", "idom", "--inline", "--format", "json")
     with templates_logged():
@@ -452,7 +452,7 @@ def test_no_secret_is_anywhere_but_in_the_tables_and_in_aws(traps, browser, sett
         "table migration_reveal",
         *("table django_q_ormq", "table django_q_task", "table django_admin_log"),
         *("queue", "task results", "output of migrate_clients", "output of push_pending"),
-        "output of check_nova",
+        "output of doctor",
     }
     assert expected <= places
     assert any(place.startswith("log botocore") for place in places)

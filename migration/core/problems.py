@@ -167,15 +167,24 @@ def report_unlooked(
 class Look:
     """One look at the site: what is read for one problem is there for the next. Not kept."""
 
-    def __init__(self, *, role: str | None = None) -> None:
+    def __init__(self, *, role: str | None = None, briefly: bool = False) -> None:
         # The role by which NOVA connects, if it was named.
         self.role = role
+        # No table that somebody has locked holds it up; that takes a transaction a problem.
+        self.briefly = briefly
         self._read: dict[Callable[[], Any], Any] = {}
+        self._failed: dict[Callable[[], Any], Error] = {}
 
     def read(self, load: Callable[[], Found]) -> Found:
-        """Return what this function returned first in this look."""
+        """Return what this function returned first in this look; raises again what PostgreSQL said to it."""
+        if error := self._failed.get(load):
+            raise error
         if load not in self._read:
-            self._read[load] = load()
+            try:
+                self._read[load] = load()
+            except Error as error:
+                self._failed[load] = error
+                raise
         found: Found = self._read[load]
         return found
 
@@ -208,6 +217,8 @@ class Problem:
     # The page where something is done about it (of `migration`, or with "admin:"), and who may see that it is wrong.
     page: str = "run_health"
     button: StrOrPromise = ""
+    # Who may open that page, unless everybody may who sees the problem.
+    page_permission: str = ""
     permission: str = VIEW_CHECKS
     # It is so of this process, perhaps of no other: each looks itself, and nothing is stored.
     of_process: bool = False
@@ -328,7 +339,8 @@ SEE_THE_LOG = Sentence("see_the_log", "PostgreSQL's log says why. Correct it, th
 def look_for(each: Problem, look: Look) -> Result:
     """Look for one problem now. One that PostgreSQL doesn't answer was not looked at."""
     try:
-        with read_briefly() if each.found_by == Finder.WORKER else nullcontext():
+        is_brief = each.found_by == Finder.WORKER or (each.found_by == Finder.PAGE and look.briefly)
+        with read_briefly() if is_brief else nullcontext():
             findings = tuple(each.find(look))
     except Error as error:
         if not connection.in_atomic_block:
@@ -458,7 +470,7 @@ def look_at_problems(
 
     A slow one is looked for by one process at a time; those that are due most often come first. `only`: such problems.
     """
-    look, now = look or Look(), timezone.now()
+    look, now = look or Look(briefly=True), timezone.now()
     looked_at = dict(ProblemRecord.objects.values_list("code", "looked_at"))
     chosen = [each for each in sort_problems(PROBLEMS.values()) if only(each)]
     for each in sorted(chosen, key=lambda each: each.looked_for_every or timedelta.max):

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext_lazy as _
 
 from credentials.secret_names import configured_layout
 from migration.core.aws_store import secrets_manager
 from migration.core.aws_writes import WritesRefusedError
 from migration.core.clients import RECOVERY_DAYS, ClientMigration
+from migration.core.problems import (
+    WORST_FIRST,
+    Area,
+    Finder,
+    Finding,
+    FindingState,
+    Look,
+    problem,
+    report_failure,
+    report_ok,
+    report_unlooked,
+)
 from migration.core.secrets import OtherSecretsState, Secret
-from migration.doctor.findings import WORST_FIRST, FindingState
 from migration.site.environment import ACCOUNT, read_account_of_newest_secret
 from nova_credentials.aws import probes
 from nova_credentials.aws.answers import SecretDescription
@@ -613,6 +625,36 @@ def examine_account() -> list[PermissionFinding]:
     needed = list_permissions(Role.ADMIN, layouts, kms=own_key, replicas=replicas)
     findings = [examination.examine(permission) for permission in needed]
     return sorted(findings, key=lambda finding: WORST_FIRST.index(finding.state))
+
+
+ACTION_REFUSED = Sentence("action_refused", "%(action)s: %(what)s")
+AWS_PERMITS_ALL = Sentence(
+    "aws_permits_all",
+    "AWS permits what the site needs, as far as a harmless trial can tell: %(n)s permissions.",
+    one="AWS permits what the site needs, as far as a harmless trial can tell: %(n)s permission.",
+)
+
+
+@problem(
+    "aws_permissions",
+    _("Permissions in AWS"),
+    Area.AWS,
+    found_by=Finder.DOCTOR,
+    every=None,
+    page="run_check_aws",
+    button=_("Check AWS"),
+)
+def find_lacking_permissions(_look: Look) -> Iterator[Finding]:
+    """Name what AWS doesn't permit the site, and what could not be tried."""
+    found = examine_account()
+    wrong = [each for each in found if not each.ok and not each.is_untold]
+    for each in wrong:
+        message = ACTION_REFUSED(action=each.permission.action, what=each.message)
+        is_refused = each.state == FindingState.FAILED
+        report = report_failure if is_refused else report_unlooked
+        yield report(message, each.remedy)
+    if not wrong:
+        yield report_ok(AWS_PERMITS_ALL(n=sum(each.ok for each in found)))
 
 
 @dataclass

@@ -1,7 +1,4 @@
-"""Examines the database: NOVA's tables and who has which rights there, the site's schema, the log, the pooler.
-
-A check that finds nothing wrong says so too. Those that read are made in transactions of their own (`examination`).
-"""
+"""The problems of the database: uncounted writes, who has which rights, the site's schema, the log, the pooler."""
 
 from __future__ import annotations
 
@@ -10,7 +7,8 @@ import secrets
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
 from typing import Any, TypeAlias
@@ -21,6 +19,7 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from credentials.grants import (
     find_lacking_rights,
@@ -31,7 +30,6 @@ from credentials.grants import (
     quote_role,
 )
 from credentials.models import CountingGap, CountingProof, ProofOutcome
-from credentials.nova_columns import ColumnChange, read_nova_columns
 from credentials.site_schema import FOREIGN_IN_SCHEMA, OWNER_AND_CREATORS, SCHEMA
 from credentials.triggers import (
     find_is_counted_by_table,
@@ -40,69 +38,28 @@ from credentials.triggers import (
     writes_are_counted,
 )
 from migration.core.clients import all_clients
-from migration.core.heartbeat import RELEASE_IS_OLDER
-from migration.core.text import shorten_list
-from migration.core.workers import KNOWN_MIGRATIONS
-from migration.doctor.findings import (
-    CheckName,
-    DoctorOptions,
+from migration.core.problems import (
+    MIGRATE_FIRST,
+    Area,
+    Finder,
     Finding,
     FindingState,
+    Look,
+    Severity,
+    problem,
     report_failure,
     report_ok,
     report_unlooked,
 )
-from migration.nova.tables import (
-    list_nova_objects,
-    list_purged_with_values,
-    name_purged_clients_with_values,
-    split_unknown_accepted,
-)
+from migration.core.text import shorten_list
 from nova_credentials.messages import Message, Sentence, in_a_row
 from nova_credentials.shown_names import escape_name
 from nova_credentials.tables import CLIENTS, COUNTED_TABLES, NOVA_TABLES
 
-# Said by several checks
-MIGRATE_FIRST = Sentence(
-    "migrate_first",
-    "Run: python manage.py migrate. It says what to grant, if something is lacking.",
-)
-SEE_NOVA_TABLES = Sentence(
-    "see_nova_tables",
-    "Ask NOVA's developers what it is for, then decide on the page NOVA's tables (docs/nova-tables.md).",
-)
+# Said of several problems
 TAKE_THE_RIGHT_AWAY = Sentence(
     "take_the_right_away", "Take the right away, as the owner or as a superuser:"
 )
-
-# Columns of NOVA's tables: those that NOVA added or changed, and those that the site needs
-
-COLUMNS_ARE_KNOWN = Sentence(
-    "columns_are_known", "The site knows every column of NOVA's tables, and finds those it needs."
-)
-PURGE_AGAIN = Sentence(
-    "purge_again",
-    "The page NOVA's tables names them all; docs/nova-tables.md says how to restore and purge them.",
-)
-
-
-def examine_columns(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Name each change that NOVA made; failures shut gates, stop pushes, or were left by a purge."""
-    columns = read_nova_columns()
-    changes, is_well = columns.changes, not columns.changes
-    for column in columns.added:
-        # Purged clients that still have a value in a secret column.
-        if message := name_purged_clients_with_values(column, list_purged_with_values(column)):
-            is_well = False
-            yield report_failure(CheckName.COLUMNS, message, PURGE_AGAIN())
-    for found in changes:
-        if found.is_breaking or found.change == ColumnChange.ADDED:
-            yield report_failure(CheckName.COLUMNS, found.message, SEE_NOVA_TABLES())
-        else:
-            yield report_ok(CheckName.COLUMNS, found.message)
-    if is_well:
-        yield report_ok(CheckName.COLUMNS, COLUMNS_ARE_KNOWN())
-
 
 # Whether every write to NOVA's tables is counted: by the catalogue, and by updates that are undone
 
@@ -131,31 +88,31 @@ WORKERS_MEND_IT = Sentence(
 )
 
 
-def examine_triggers(_asked: DoctorOptions) -> Iterator[Finding]:
+@problem(
+    "writes_uncounted",
+    _("Triggers that count writes"),
+    Area.COUNTING,
+    severity=Severity.CRITICAL,
+    shuts_gates=True,
+)
+def find_uncounted_writes(_look: Look) -> Iterator[Finding]:
     """Check that the triggers are on the very tables and call this release's function, and that no gap is open."""
     uncounted = tuple(table for table, counted in find_is_counted_by_table().items() if not counted)
     if uncounted:
         yield report_failure(
-            CheckName.TRIGGERS,
             TRIGGERS_ARE_MISSING(tables=uncounted),
             MIGRATE_FIRST(),
         )
     elif not functions_are_current():
-        yield report_failure(CheckName.TRIGGERS, FUNCTION_IS_ANOTHER(), MIGRATE_FIRST())
+        yield report_failure(FUNCTION_IS_ANOTHER(), MIGRATE_FIRST())
     elif not writes_are_counted():
         gap = CountingGap.objects.open().order_by("found_at").first()
         yield report_failure(
-            CheckName.TRIGGERS,
             GAP_IS_OPEN(ago=gap.found_at) if gap else TRIGGERS_WERE_CHANGED(),
             WORKERS_MEND_IT(),
         )
     else:
-        yield report_ok(CheckName.TRIGGERS, TRIGGERS_COUNT())
-
-
-def examine_tried_updates(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Try an update on each table and undo it, and report which were counted; begin a gap if one was not."""
-    yield from _report_outcomes(prove_counting())
+        yield report_ok(TRIGGERS_COUNT())
 
 
 NEVER_PROVED = Sentence(
@@ -164,22 +121,48 @@ NEVER_PROVED = Sentence(
 PROOF_IS_OLD = Sentence("proof_is_old", "The newest proof is %(ago)s old.")
 PROVE_IT = Sentence(
     "prove_it",
-    "Press “Check everything now”, or run python manage.py check_nova; workers do it every hour.",
+    "Press “Check again”, or run python manage.py doctor; workers do it every hour.",
 )
 
 
-def examine_stored_proof(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Report the newest proof of the workers, as a page that only shows must try nothing."""
+@dataclass(frozen=True)
+class CountingProofs:
+    """What came of the newest update of each table that was tried and undone."""
+
+    outcomes: Mapping[str, ProofOutcome]
+    tried_at: datetime | None
+
+
+def read_stored_proofs() -> CountingProofs:
+    """Return the newest proofs of the workers, as who only looks must try nothing."""
     proofs = list(CountingProof.objects.all())
-    tried_at = min((proof.tried_at for proof in proofs), default=None)
-    if tried_at is None or len(proofs) < len(COUNTED_TABLES):
-        yield report_unlooked(CheckName.COUNTING_PROOF, NEVER_PROVED(), PROVE_IT())
+    return CountingProofs(
+        {proof.table: ProofOutcome(proof.outcome) for proof in proofs},
+        min((proof.tried_at for proof in proofs), default=None),
+    )
+
+
+def try_updates() -> CountingProofs:
+    """Try an update on each table and undo it; begin a gap if one was not counted."""
+    return CountingProofs(prove_counting(), timezone.now())
+
+
+@problem(
+    "counting_unproved",
+    _("Proof that writes are counted"),
+    Area.COUNTING,
+    severity=Severity.CRITICAL,
+    shuts_gates=True,
+)
+def find_unproved_counting(look: Look) -> Iterator[Finding]:
+    """Report the newest proof: that of the workers, unless the look has tried it."""
+    proofs = look.read(read_stored_proofs)
+    if proofs.tried_at is None or len(proofs.outcomes) < len(COUNTED_TABLES):
+        yield report_unlooked(NEVER_PROVED(), PROVE_IT())
         return
-    outcomes = {proof.table: ProofOutcome(proof.outcome) for proof in proofs}
-    found = list(_report_outcomes(outcomes))
-    if timezone.now() - tried_at > PROOF_IS_OLD_AFTER and all(each.ok for each in found):
-        message = PROOF_IS_OLD(ago=tried_at)
-        found = [report_unlooked(CheckName.COUNTING_PROOF, message, PROVE_IT())]
+    found = list(_report_outcomes(proofs.outcomes))
+    if timezone.now() - proofs.tried_at > PROOF_IS_OLD_AFTER and all(each.ok for each in found):
+        found = [report_unlooked(PROOF_IS_OLD(ago=proofs.tried_at), PROVE_IT())]
     yield from found
 
 
@@ -211,20 +194,19 @@ def _report_outcomes(outcomes: Mapping[str, ProofOutcome]) -> Iterator[Finding]:
     }
     if failed := by_outcome[ProofOutcome.FAILED]:
         yield report_failure(
-            CheckName.COUNTING_PROOF,
             UPDATE_WAS_NOT_COUNTED(tables=failed),
             LOOK_FOR_THE_CAUSE(),
         )
     if busy := by_outcome[ProofOutcome.BUSY]:
-        yield report_unlooked(CheckName.COUNTING_PROOF, TABLES_ARE_BUSY(tables=busy), TRY_AGAIN())
+        yield report_unlooked(TABLES_ARE_BUSY(tables=busy), TRY_AGAIN())
     if not failed and not busy:
         holds, empty = by_outcome[ProofOutcome.HOLDS], by_outcome[ProofOutcome.EMPTY]
         if holds:
             message = UPDATES_ARE_COUNTED(tables=holds)
-            yield report_ok(CheckName.COUNTING_PROOF, message)
+            yield report_ok(message)
         if empty:
             # Nothing can be updated there, so nothing goes uncounted; the triggers are looked at above.
-            yield report_ok(CheckName.COUNTING_PROOF, TABLES_ARE_EMPTY(tables=empty))
+            yield report_ok(TABLES_ARE_EMPTY(tables=empty))
 
 
 # Indexes of clients on NOVA's credential tables, which are advised where clients are many
@@ -260,66 +242,28 @@ MAKE_THE_INDEXES = Sentence(
 )
 
 
-def examine_indexes(_asked: DoctorOptions) -> Iterator[Finding]:
+@problem(
+    "indexes_missing",
+    _("Indexes of NOVA's tables"),
+    Area.DATABASE,
+)
+def find_missing_indexes(_look: Look) -> Iterator[Finding]:
     """Advise the indexes that are missing, with what makes them: only the tables' owner can."""
     with connection.cursor() as cursor:
         cursor.execute(WITHOUT_INDEX, [[table for table in NOVA_TABLES if table != CLIENTS]])
         tables = tuple(name for (name,) in cursor.fetchall())
     if not tables:
-        yield report_ok(CheckName.INDEXES, CLIENTS_ARE_INDEXED())
+        yield report_ok(CLIENTS_ARE_INDEXED())
     elif all_clients().count() < MANY_CLIENTS:
-        yield report_ok(CheckName.INDEXES, NO_INDEX_IS_NEEDED(tables=tables))
+        yield report_ok(NO_INDEX_IS_NEEDED(tables=tables))
     else:
         # The site works as it is: it is advice, and no failure.
         yield Finding(
-            CheckName.INDEXES,
             FindingState.OK,
             CLIENTS_ARE_NOT_INDEXED(tables=tables),
             MAKE_THE_INDEXES(),
             tuple(f"CREATE INDEX CONCURRENTLY ON {table} (client_id);" for table in tables),
         )
-
-
-# What others have put on NOVA's tables that runs their code as whoever uses a table
-
-# An owner can make thousands of objects; nobody reads so many lines.
-MOST_OBJECTS = 50
-
-NO_FOREIGN_OBJECTS = Sentence(
-    "no_foreign_objects",
-    "No trigger, rule, policy, domain, default or the like of others is on NOVA's tables.",
-)
-FOREIGN_OBJECT = Sentence(
-    "foreign_object",
-    "%(table)s has an object that runs code of %(owner)s as whoever uses the table: %(kind)s %(name)s.",
-)
-OBJECTS_WERE_ACCEPTED = Sentence(
-    "objects_were_accepted",
-    "%(n)s objects of others were accepted as they are now.",
-    one="%(n)s object of others was accepted as it is now.",
-)
-MORE_OBJECTS = Sentence("more_objects", "And %(n)s objects more.", one="And %(n)s object more.")
-
-
-def examine_objects(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Report each object on NOVA's tables that runs its owner's code, until somebody accepts it as it is now."""
-    unknown, accepted = split_unknown_accepted(list_nova_objects())
-    for each in unknown[:MOST_OBJECTS]:
-        message = FOREIGN_OBJECT(
-            kind=each.kind.value,
-            name=escape_name(each.name) or "–",
-            table=escape_name(each.table),
-            owner=escape_name(each.owner),
-        )
-        yield report_failure(CheckName.NOVA_OBJECTS, message, SEE_NOVA_TABLES())
-    if len(unknown) > MOST_OBJECTS:
-        message = MORE_OBJECTS(n=len(unknown) - MOST_OBJECTS)
-        yield report_failure(CheckName.NOVA_OBJECTS, message, SEE_NOVA_TABLES())
-    if accepted:
-        message = OBJECTS_WERE_ACCEPTED(n=len(accepted))
-        yield report_ok(CheckName.NOVA_OBJECTS, message)
-    if not unknown and not accepted:
-        yield report_ok(CheckName.NOVA_OBJECTS, NO_FOREIGN_OBJECTS())
 
 
 # Who owns NOVA's tables, and whether they are there
@@ -334,7 +278,12 @@ OWNED_BY = Sentence("owned_by", "%(owner)s owns %(tables)s.", glue=", ")
 TABLE_IS_MISSING = Sentence("table_is_missing", "NOVA's table %(table)s does not exist.")
 
 
-def examine_owners(_asked: DoctorOptions) -> Iterator[Finding]:
+@problem(
+    "tables_missing",
+    _("Owners of NOVA's tables"),
+    Area.DATABASE,
+)
+def find_missing_tables(_look: Look) -> Iterator[Finding]:
     """Name the owner of each of NOVA's tables, and the tables that are missing."""
     with connection.cursor() as cursor:
         cursor.execute(OWNERS, [list(NOVA_TABLES)])
@@ -342,12 +291,12 @@ def examine_owners(_asked: DoctorOptions) -> Iterator[Finding]:
     tables_by_owner: dict[str, list[str]] = {}
     for table, owner in owners:
         if owner is None:
-            yield report_failure(CheckName.OWNERS, TABLE_IS_MISSING(table=table), MIGRATE_FIRST())
+            yield report_failure(TABLE_IS_MISSING(table=table), MIGRATE_FIRST())
         else:
             tables_by_owner.setdefault(owner, []).append(table)
     for owner, tables in tables_by_owner.items():
         message = OWNED_BY(tables=tuple(tables), owner=escape_name(owner))
-        yield report_ok(CheckName.OWNERS, message)
+        yield report_ok(message)
 
 
 # Who may create objects where
@@ -376,15 +325,19 @@ SOME_MAY_CREATE = Sentence(
 NOBODY_MAY_CREATE = Sentence("nobody_may_create", "In %(place)s nobody but superusers may create.")
 
 
-def examine_create_rights(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Name who may create objects in `public`, and schemas in the database (see also `examine_site_schema`)."""
+@problem(
+    "others_may_create",
+    _("Who may create objects"),
+    Area.DATABASE,
+)
+def find_creators(_look: Look) -> Iterator[Finding]:
+    """Name who may create objects in `public`, and schemas in the database (see also `find_open_schema`)."""
     with connection.cursor() as cursor:
         cursor.execute(CREATORS)
         places = cursor.fetchall()
     for place, everybody, roles in places:
         if everybody:
             yield report_failure(
-                CheckName.CREATE_RIGHTS,
                 EVERYBODY_MAY_CREATE(place=escape_name(place)),
                 TAKE_THE_RIGHT_AWAY(),
                 statements=(f"REVOKE CREATE ON {place} FROM PUBLIC;",),
@@ -395,7 +348,7 @@ def examine_create_rights(_asked: DoctorOptions) -> Iterator[Finding]:
                 if roles
                 else NOBODY_MAY_CREATE(place=escape_name(place))
             )
-            yield report_ok(CheckName.CREATE_RIGHTS, message)
+            yield report_ok(message)
 
 
 # Whether a boundary exists between NOVA and the site
@@ -465,13 +418,18 @@ MAKE_A_ROLE = Sentence(
 )
 
 
-def examine_boundary(asked: DoctorOptions) -> Iterator[Finding]:
+@problem(
+    "roles_not_apart",
+    _("NOVA's role and the site's"),
+    Area.DATABASE,
+)
+def find_roles_not_apart(look: Look) -> Iterator[Finding]:
     """Check that no role of NOVA's can do whatever the site can."""
     with connection.cursor() as cursor:
         cursor.execute(THE_SITES_ROLE)
         own_name, site_is_superuser = cursor.fetchone()
         cursor.execute(
-            NOVA_ROLES, {"role": asked.role, "tables": list(NOVA_TABLES), "powers": list(POWERS)}
+            NOVA_ROLES, {"role": look.role, "tables": list(NOVA_TABLES), "powers": list(POWERS)}
         )
         roles = cursor.fetchall()
     site = escape_name(own_name)
@@ -488,13 +446,13 @@ def examine_boundary(asked: DoctorOptions) -> Iterator[Finding]:
         elif powers:
             missing = NOVA_HAS_POWERS(role=role, powers=powers)
         if missing:
-            yield report_failure(CheckName.BOUNDARY, missing, MAKE_A_ROLE())
+            yield report_failure(missing, MAKE_A_ROLE())
         else:
-            yield report_ok(CheckName.BOUNDARY, ROLES_ARE_APART(role=role, site=site))
+            yield report_ok(ROLES_ARE_APART(role=role, site=site))
     if site_is_superuser:
-        yield report_failure(CheckName.BOUNDARY, SITE_IS_SUPERUSER(role=site), MAKE_A_ROLE())
+        yield report_failure(SITE_IS_SUPERUSER(role=site), MAKE_A_ROLE())
     if not roles:
-        yield report_failure(CheckName.BOUNDARY, NO_NOVA_TABLES(), MIGRATE_FIRST())
+        yield report_failure(NO_NOVA_TABLES(), MIGRATE_FIRST())
 
 
 def role_exists(role: str) -> bool:
@@ -508,7 +466,7 @@ def role_exists(role: str) -> bool:
 
 # Rights: the site's on NOVA's tables, and those of the role by which NOVA's reader connects
 
-# Such a role has rights on every table, which no REVOKE on a table takes away; `examine_boundary` tells so.
+# Such a role has rights on every table, which no REVOKE on a table takes away; `find_roles_not_apart` tells so.
 HAS_ALL_RIGHTS = """
 SELECT bool_or(pg_has_role(%s::name, r.oid, 'MEMBER')) FROM pg_roles r
 WHERE r.oid = current_user::regrole OR r.rolname IN ('pg_read_all_data', 'pg_write_all_data')
@@ -528,21 +486,25 @@ GRANT_AS_OWNER = Sentence(
 )
 
 
-def examine_site_grants(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Check that the site's role lacks no right on NOVA's tables; `examine_owners` tells of missing tables."""
+@problem(
+    "site_lacks_rights",
+    _("Rights of the site"),
+    Area.DATABASE,
+)
+def find_lacking_site_rights(_look: Look) -> Iterator[Finding]:
+    """Check that the site's role lacks no right on NOVA's tables; `find_missing_tables` tells of missing tables."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_user::text, quote_ident(current_user)")
         role, quoted = cursor.fetchone()
         lacking = find_lacking_rights(cursor, role, list_needed_site_rights(cursor)).lacking
     if lacking:
         yield report_failure(
-            CheckName.SITE_GRANTS,
             SITE_LACKS_RIGHTS(role=escape_name(role), n=len(lacking)),
             GRANT_AS_OWNER(),
             statements=make_grants(lacking, quoted),
         )
     else:
-        yield report_ok(CheckName.SITE_GRANTS, SITE_HAS_RIGHTS(role=escape_name(role)))
+        yield report_ok(SITE_HAS_RIGHTS(role=escape_name(role)))
 
 
 NO_OTHER_ROLE = Sentence(
@@ -552,18 +514,23 @@ NO_OTHER_ROLE = Sentence(
 )
 NAME_THE_ROLE = Sentence(
     "name_the_role",
-    "If NOVA connects as another role, name it: python manage.py check_nova --role ROLE.",
+    "If NOVA connects as another role, name it: python manage.py doctor --role ROLE.",
 )
 
 
-def examine_reader_grants(asked: DoctorOptions) -> Iterator[Finding]:
+@problem(
+    "reader_lacks_rights",
+    _("Rights of NOVA's reader"),
+    Area.NOVA,
+)
+def find_wrong_reader_rights(look: Look) -> Iterator[Finding]:
     """Compare the rights of the named role, or of the owners of NOVA's tables, with those that the reader needs."""
     with connection.cursor() as cursor:
-        roles = [asked.role] if asked.role else list_other_roles_owning_tables(cursor)
+        roles = [look.role] if look.role else list_other_roles_owning_tables(cursor)
         found = [finding for role in roles for finding in _examine_role(cursor, role)]
     yield from found
     if not roles:
-        yield report_unlooked(CheckName.READER_GRANTS, NO_OTHER_ROLE(), NAME_THE_ROLE())
+        yield report_unlooked(NO_OTHER_ROLE(), NAME_THE_ROLE())
 
 
 RIGHTS_ARE_RIGHT = Sentence(
@@ -597,14 +564,12 @@ def _examine_role(cursor: CursorWrapper, role: str) -> Iterator[Finding]:
     checked, quoted = find_lacking_rights(cursor, role), quote_role(cursor, role)
     if checked.lacking:
         yield report_failure(
-            CheckName.READER_GRANTS,
             RIGHTS_ARE_LACKING(role=escape_name(role), n=len(checked.lacking)),
             GRANT_THEM(),
             statements=make_grants(checked.lacking, quoted),
         )
     if checked.without_object:
         yield report_unlooked(
-            CheckName.READER_GRANTS,
             NOTHING_TO_GRANT_ON(
                 objects=tuple(
                     dict.fromkeys(escape_name(right.name) for right in checked.without_object)
@@ -617,14 +582,13 @@ def _examine_role(cursor: CursorWrapper, role: str) -> Iterator[Finding]:
     others = [] if has_all else list_unneeded_reader_rights(cursor, role)
     if others:
         yield report_failure(
-            CheckName.READER_GRANTS,
             RIGHTS_TOO_MANY(role=escape_name(role), n=len(others)),
             REVOKE_THEM(),
             statements=make_grants(others, f"{quoted}, PUBLIC", revoke=True),
         )
     if not (checked.lacking or checked.without_object or others):
         right = RIGHTS_OF_EVERYTHING if has_all else RIGHTS_ARE_RIGHT
-        yield report_ok(CheckName.READER_GRANTS, right(role=escape_name(role)))
+        yield report_ok(right(role=escape_name(role)))
 
 
 # The site's own schema: whether it exists, whose it is, and whether its tables are this release's
@@ -646,7 +610,12 @@ MAKE_THE_SCHEMA = Sentence(
 )
 
 
-def examine_site_schema(_asked: DoctorOptions) -> Iterator[Finding]:
+@problem(
+    "schema_open",
+    _("The site's schema"),
+    Area.DATABASE,
+)
+def find_open_schema(_look: Look) -> Iterator[Finding]:
     """Check that the schema exists, belongs to the site's role, and is nobody else's to create in."""
     with connection.cursor() as cursor:
         cursor.execute(ROLE_AND_RIGHT)
@@ -657,17 +626,13 @@ def examine_site_schema(_asked: DoctorOptions) -> Iterator[Finding]:
             missing = SCHEMA_IS_MISSING(schema=SCHEMA)
             make = f"CREATE SCHEMA {SCHEMA} AUTHORIZATION {role};"
             yield (
-                report_failure(CheckName.SCHEMA, missing, MIGRATE_FIRST())
+                report_failure(missing, MIGRATE_FIRST())
                 if may_create
-                else report_failure(
-                    CheckName.SCHEMA, missing, MAKE_THE_SCHEMA(), statements=(make,)
-                )
+                else report_failure(missing, MAKE_THE_SCHEMA(), statements=(make,))
             )
             return
         found = list(_list_schema_problems(cursor, role, *row))
-    yield from found or [
-        report_ok(CheckName.SCHEMA, SCHEMA_IS_OURS(schema=SCHEMA, role=escape_name(role)))
-    ]
+    yield from found or [report_ok(SCHEMA_IS_OURS(schema=SCHEMA, role=escape_name(role)))]
 
 
 SCHEMA_IS_FOREIGN = Sentence(
@@ -696,7 +661,6 @@ def _list_schema_problems(
 ) -> Iterator[Finding]:
     if not is_ours:
         yield report_failure(
-            CheckName.SCHEMA,
             SCHEMA_IS_FOREIGN(schema=SCHEMA, owner=escape_name(owner), role=escape_name(role)),
             CONNECT_AS_OWNER(owner=escape_name(owner)),
             statements=(f"ALTER SCHEMA {SCHEMA} OWNER TO {role};",),
@@ -704,7 +668,6 @@ def _list_schema_problems(
         return  # everything in it is the other role's
     if creators:
         yield report_failure(
-            CheckName.SCHEMA,
             OTHERS_MAY_CREATE(schema=SCHEMA, roles=escape_name(creators)),
             TAKE_THE_RIGHT_AWAY(),
             statements=(f"REVOKE CREATE ON SCHEMA {SCHEMA} FROM {creators};",),
@@ -712,7 +675,6 @@ def _list_schema_problems(
     cursor.execute(FOREIGN_IN_SCHEMA, [SCHEMA])
     if foreign := cursor.fetchone()[0]:
         yield report_failure(
-            CheckName.SCHEMA,
             FOREIGN_OBJECTS(
                 schema=SCHEMA, objects=shorten_list(escape_name(foreign).split(", "), MOST_NAMES)
             ),
@@ -720,10 +682,6 @@ def _list_schema_problems(
         )
 
 
-UPGRADE_THIS_HOST = Sentence(
-    "upgrade_this_host",
-    "Install the release that ran migrate on this host too, and restart it (docs/upgrading.md).",
-)
 NOT_MIGRATED = Sentence(
     "not_migrated",
     "%(n)s schema migrations of this release have not run.",
@@ -732,28 +690,19 @@ NOT_MIGRATED = Sentence(
 MIGRATED = Sentence("migrated", "Every schema migration of this release has run.")
 
 
-def examine_schema_migrations(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Check that `migrate` of this release has run, and of no newer one."""
+@problem(
+    "schema_behind",
+    _("The site's tables"),
+    Area.DATABASE,
+    unready=True,
+)
+def find_schema_behind(_look: Look) -> Iterator[Finding]:
+    """Check that `migrate` of this release has run. `find_release_skew` tells of a newer one."""
     executor = MigrationExecutor(connection)
-    ours = {app for app, _name in KNOWN_MIGRATIONS}
-    applied = {each for each in executor.loader.applied_migrations if each[0] in ours}
-    if unknown := applied - KNOWN_MIGRATIONS:
-        names = shorten_list([f"{app}.{name}" for app, name in sorted(unknown)], MOST_NAMES)
-        yield report_failure(
-            CheckName.SCHEMA_MIGRATIONS,
-            RELEASE_IS_OLDER(names=names),
-            UPGRADE_THIS_HOST(),
-        )
-        return
-    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    if plan:
-        yield report_failure(
-            CheckName.SCHEMA_MIGRATIONS,
-            NOT_MIGRATED(n=len(plan)),
-            MIGRATE_FIRST(),
-        )
+    if plan := executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        yield report_failure(NOT_MIGRATED(n=len(plan)), MIGRATE_FIRST())
     else:
-        yield report_ok(CheckName.SCHEMA_MIGRATIONS, MIGRATED())
+        yield report_ok(MIGRATED())
 
 
 # The values that the site's statements carry: kept out of PostgreSQL's log
@@ -819,7 +768,12 @@ QUIET_THE_LOG = Sentence(
 )
 
 
-def examine_statement_log(_asked: DoctorOptions) -> Iterator[Finding]:
+@problem(
+    "values_in_log",
+    _("Values in PostgreSQL's log"),
+    Area.DATABASE,
+)
+def find_values_in_log(_look: Look) -> Iterator[Finding]:
     """Name the settings by which PostgreSQL's log can hold the values of the site's statements."""
     with connection.cursor() as cursor:
         cursor.execute(NOT_QUIET, [list(QUIET_LOG), list(QUIET_LOG.values())])
@@ -827,11 +781,10 @@ def examine_statement_log(_asked: DoctorOptions) -> Iterator[Finding]:
         cursor.execute(LOGS_NOW)
         logs_now = [setting for (setting,) in cursor.fetchall()]
     if not loud:
-        yield report_ok(CheckName.STATEMENT_LOG, LOG_HOLDS_NO_VALUES())
+        yield report_ok(LOG_HOLDS_NO_VALUES())
         return
     settings = (*(f"{name} = {value}" for name, _wanted, value, *_rest in loud), *logs_now)
     yield report_failure(
-        CheckName.STATEMENT_LOG,
         LOG_MAY_HOLD_VALUES(settings=tuple(map(escape_name, settings))),
         QUIET_THE_LOG(),
         statements=tuple(f"{statement};" for *_rest, is_set, _may, statement in loud if not is_set),
@@ -884,18 +837,22 @@ MAKE_ROOM = Sentence(
 )
 
 
-def examine_pooler(_asked: DoctorOptions) -> Iterator[Finding]:
+@problem(
+    "pooler",
+    _("Pooler in front of PostgreSQL"),
+    Area.DATABASE,
+    found_by=Finder.DOCTOR,
+    every=None,
+)
+def find_shared_backends(_look: Look) -> Iterator[Finding]:
     """Check that each connection has a backend of its own for as long as it lasts."""
     match find_backend_sharing(connection.get_connection_params()):
         case BackendSharing.OWN_BACKENDS:
-            yield report_ok(
-                CheckName.POOLER, BACKENDS_ARE_OWN(n=CONNECTIONS, statements=STATEMENTS)
-            )
+            yield report_ok(BACKENDS_ARE_OWN(n=CONNECTIONS, statements=STATEMENTS))
         case BackendSharing.SHARED_BACKENDS:
-            yield report_failure(CheckName.POOLER, BACKENDS_ARE_SHARED(), CONNECT_DIRECTLY())
+            yield report_failure(BACKENDS_ARE_SHARED(), CONNECT_DIRECTLY())
         case BackendSharing.UNKNOWN:
             yield report_unlooked(
-                CheckName.POOLER,
                 NO_FURTHER_CONNECTIONS(n=CONNECTIONS),
                 MAKE_ROOM(),
             )

@@ -1,4 +1,4 @@
-"""The pages of the doctor: what `check_nova` prints, and what `check_aws`, `iam_policy` and `cost_estimate` do."""
+"""The pages of the doctor: the site's health, and what `check_aws`, `iam_policy` and `cost_estimate` do."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials import prices
 from migration.core.clients import VIEW_CHECKS
 from migration.core.pages import RUN_PERMISSION, AdminView, add_pages, read_raw_form_text
-from migration.doctor.examination import examine_nova
-from migration.doctor.findings import Finding, FindingState
+from migration.core.problems import Finder, FindingState, Look, Result, list_results
 from migration.doctor.iam import (
     PermissionFinding,
     PolicyError,
@@ -24,45 +23,50 @@ from migration.doctor.iam import (
     list_needed,
     make_policy,
 )
+from migration.doctor.looks import list_lines, list_site_problems, look_at_site
 from migration.doctor.nova import role_exists
 from migration.site.costs import ADVICE, STEPS, estimate_costs
 from migration.site.environment import read_account_of_newest_secret
 
 
-class CheckNovaView(AdminView):
-    """Shows what the doctor reads in the database; on POST, everything it can find out, for those who may start runs.
+class HealthView(AdminView):
+    """Shows what is wrong with the site, then what is well; on POST, after everything was looked for anew.
 
-    To look changes nothing. Every role sees the page: it names roles, tables and hosts, and no value.
+    To look changes nothing of NOVA's. Every role sees the page: it names roles, tables and hosts, and no value.
     """
 
-    template_name = "admin/migration/check_nova.html"
+    template_name = "admin/migration/health.html"
     is_of_site = True
     permission_required = VIEW_CHECKS
 
     @property
     def title(self) -> str:
-        return _("Check NOVA")
+        return _("Health")
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return self._show_findings(examine_nova(thorough=False))
+        return self._show(self._look())
 
     def post(self, request: HttpRequest) -> HttpResponse:
         if not request.user.has_perm(RUN_PERMISSION):
             raise PermissionDenied
         role = read_raw_form_text(request, "role").strip()
         if role and not role_exists(role):
-            return self._show_findings(examine_nova(thorough=False), role=role, unknown=True)
-        return self._show_findings(examine_nova(role=role or None), role=role, thorough=True)
+            return self._show(self._look(), role=role, unknown=True)
+        return self._show(look_at_site(list_site_problems(), role=role or None), role=role)
 
-    def _show_findings(
-        self, findings: list[Finding], *, role: str = "", **context: object
+    def _look(self) -> list[Result]:
+        """Look for what the database tells; take the rest as it was stored."""
+        codes = [each.code for each in list_site_problems()]
+        return list_results(Look(briefly=True), anew=(Finder.PAGE, Finder.WORKER), only=codes)
+
+    def _show(
+        self, results: Sequence[Result], *, role: str = "", **context: object
     ) -> HttpResponse:
         return self.render_to_response(
             self.get_context_data(
-                findings=findings,
+                results=results,
+                lines=list(list_lines(results)),
                 role=role,
-                failed=_count(findings, FindingState.FAILED),
-                unlooked=_count(findings, FindingState.NOT_LOOKED_AT),
                 may_check=self.request.user.has_perm(RUN_PERMISSION),
                 input_classes=" ".join(BASE_INPUT_CLASSES),
                 **context,
@@ -133,12 +137,12 @@ class CheckAwsView(AdminView):
         )
 
 
-def _count(findings: Sequence[Finding] | Sequence[PermissionFinding], state: FindingState) -> int:
+def _count(findings: Sequence[PermissionFinding], state: FindingState) -> int:
     return sum(finding.state == state for finding in findings)
 
 
 add_pages(
     "run",
-    ("check-nova/", "check_nova", CheckNovaView),
+    ("health/", "health", HealthView),
     ("check-aws/", "check_aws", CheckAwsView),
 )

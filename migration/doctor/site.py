@@ -1,73 +1,70 @@
-"""Examines the site: AWS writes, clocks, copies, keys, notices, the queue, who reads, secrets, workers, the audit.
-
-A check that finds nothing wrong says so too. Those that read are made in transactions of their own (`examination`).
-"""
+"""The problems of the site: workers, queue, AWS, clocks, secrets, keys, notices."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.apps import apps
 from django.conf import settings
 from django.db import Error, connection
-from django.db.models import Count, Max, Min, Q
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Max, Min
+from django.urls import reverse
 from django.utils import timezone
-from psycopg import sql
+from django.utils.translation import gettext_lazy as _
 
-from credentials.models import Client
 from credentials.site_schema import SCHEMA
-from migration.campaigns.models import Campaign
-from migration.core.audit_chain import find_unsealed_since
 from migration.core.aws_store import secret_names, secrets_manager
 from migration.core.aws_writes import (
     FACTS_AGREE,
     describe_who_stopped_writes,
-    learn_facts,
+    get_aws_write_state,
     write_guard,
 )
-from migration.core.clients import ClientMigration
+from migration.core.clients import SET_NOTICES, VIEW_RUNS, WRITES_BOTH, all_clients
+from migration.core.comparisons import AWS_ANSWERS_NOT
+from migration.core.heartbeat import RELEASE_IS_OLDER, name_migrations
 from migration.core.keys import VERSIONS_UNPROVED, count_versions_of_lost_key
-from migration.core.notices import SCHEDULE_CHANGED, TASKS_DROPPED, Condition
-from migration.core.secrets import Secret
-from migration.core.shared_facts import explain_differences
-from migration.core.text import shorten_list
-from migration.core.workers import Worker, connect_to_redis, list_redis_errors
-from migration.core.write_state import read_aws_write_state
-from migration.doctor.findings import (
-    CheckName,
-    DoctorOptions,
+from migration.core.notices import SCHEDULE_CHANGED, TASKS_DROPPED, Condition, NoticeEvent
+from migration.core.problems import (
+    Area,
+    Finder,
     Finding,
-    FindingState,
+    Look,
+    Severity,
+    problem,
     read_briefly,
     report_failure,
     report_ok,
     report_unlooked,
 )
-from migration.moves.gates import IS_NO_COPY, WRITES_NOT_STOPPED
-from migration.nova.models import SEEN_WITHIN, OtherStatement, ReaderProcess
-from migration.nova.readers import StatementReport, UnseenReason, read_other_statements
-from migration.people.second_factors import list_unreadable_users
-from migration.secrets.models import SearchedClient
-from migration.secrets.settings import find_settings_drift
-from migration.site.notices import (
-    AUDIT_NOT_SEALED,
-    READERS_ARE_GONE,
-    READERS_FAIL,
-    SECRETS_NOT_AS_SET,
+from migration.core.secrets import Secret
+from migration.core.shared_facts import explain_differences
+from migration.core.text import shorten_list
+from migration.core.workers import (
+    KNOWN_MIGRATIONS,
     WORKERS_ARE_GONE,
-    list_recipient_reports,
+    Worker,
+    connect_to_redis,
+    list_redis_errors,
 )
+from migration.moves.gates import IS_NO_COPY, WRITES_NOT_STOPPED
+from migration.nova.readers import is_any_client_read_from_aws
+from migration.people.second_factors import list_unreadable_users
+from migration.secrets.settings import SECRETS_NOT_AS_SET, find_settings_drift
+from migration.site.background import read_background_facts
+from migration.site.notices import list_configured_recipients, list_recipient_reports
 from nova_credentials.aws.clock import read_aws_clock
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 from nova_credentials.aws.versions import list_pending
 from nova_credentials.messages import Message, Sentence
-from nova_credentials.phases import Phase
-from nova_credentials.shown_names import escape_invisible, escape_name
+from nova_credentials.shown_names import escape_invisible
 
 if TYPE_CHECKING:  # an extra
     from redis import Redis
@@ -75,297 +72,194 @@ if TYPE_CHECKING:  # an extra
 # In one message no more than this many secrets are named.
 MOST_NAMES = 5
 
-# Whether this host may write to AWS: the database is no duplicate, hosts agree, nobody stopped the writes
+# Workers: none is alive, they do nothing, are of another release, or begin no sweep
 
-CORRECT_THE_SETTINGS = Sentence(
-    "correct_the_settings",
-    "Correct this host's settings and restart it. Only if all hosts are to have what it has:"
-    " python manage.py claim_database --facts --reason TEXT (docs/keys.md, docs/aws-writes.md).",
+# The schedule has tasks for every minute.
+IDLE_AFTER = timedelta(minutes=10)
+
+WORKERS_ARE_ALIVE = Sentence(
+    "workers_are_alive",
+    "%(n)s worker processes are alive: %(names)s.",
+    glue=", ",
+    one="%(n)s worker process is alive: %(names)s.",
 )
-SEE_AWS_WRITES = Sentence(
-    "see_aws_writes",
-    "The page AWS writes shows what this database is, and lets writes go on (docs/aws-writes.md). Never claim staging.",
+WORKERS_DO_NOTHING = Sentence(
+    "workers_do_nothing", "The workers are alive, and have ended no task for %(ago)s."
 )
-
-
-def examine_aws_writes(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Check that the database and what hosts share are as noted, and that nobody stopped AWS writes; reads anew."""
-    state = read_aws_write_state(connection)
-    for problem, fine, remedy in (
-        (write_guard().explain_refused_database(state), IS_NO_COPY(), SEE_AWS_WRITES()),
-        (explain_differences(state.facts), FACTS_AGREE(), CORRECT_THE_SETTINGS()),
-        (describe_who_stopped_writes(state), WRITES_NOT_STOPPED(), SEE_AWS_WRITES()),
-    ):
-        if problem:
-            yield report_failure(CheckName.AWS_WRITES, problem, remedy)
-        else:
-            yield report_ok(CheckName.AWS_WRITES, fine)
-
-
-def examine_aws_writes_and_account(asked: DoctorOptions) -> Iterator[Finding]:
-    """Check the same once AWS has told which account this process reaches, if it does."""
-    with suppress(SecretsManagerError):
-        learn_facts()
-    yield from examine_aws_writes(asked)
-
-
-# The clocks of PostgreSQL and AWS beside this host's: leases, streaks and signatures depend on them
-
-# AWS tells whole seconds, and a call takes some time; a signature is refused from five minutes on.
-TOLERATED_DIFFERENCE = timedelta(seconds=5)
-
-CLOCK_POSTGRES = Sentence("clock_postgres", "PostgreSQL's clock")
-CLOCK_AWS = Sentence("clock_aws", "AWS's clock")
-CLOCK_NOT_ASKED = Sentence("clock_not_asked", "AWS's clock: no answer (%(code)s).")
-REACH_AWS = Sentence(
-    "reach_aws",
-    "Look at this host's network, its proxy and its AWS settings, then check again.",
+START_WORKERS_ANEW = Sentence(
+    "start_workers_anew",
+    "Look whether all of them are on long searches or runs, and at the task queue. Otherwise start them anew: what they"
+    " had begun is done again.",
 )
+NO_WORKER_IS_ALIVE = Sentence("no_worker_is_alive", "No worker that takes tasks is alive.")
+NO_WORKER_EVER = Sentence("no_worker_ever", "No worker was ever seen.")
+START_A_WORKER = Sentence("start_a_worker", "Without one nothing is pushed or compared. Start one:")
+WORKER_IS_ALIVE = Sentence("worker_is_alive", "A worker was seen %(ago)s ago.")
 
 
-def examine_clocks(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Compare both stores' clocks with this host's."""
-    yield _compare_clocks(CLOCK_POSTGRES(), ask_postgres)
-    yield from _compare_workers()
-    name = _choose_secret()
-    try:
-        yield _compare_clocks(CLOCK_AWS(), lambda: ask_aws(name))
-    except SecretsManagerError as error:
-        yield report_unlooked(CheckName.CLOCKS, CLOCK_NOT_ASKED(code=error.code), REACH_AWS())
-
-
-HOST_CLOCK_AHEAD = Sentence(
-    "host_clock_ahead",
-    "The clock of the workers' host %(host)s is %(n)s seconds ahead of PostgreSQL's.",
-    one="The clock of the workers' host %(host)s is %(n)s second ahead of PostgreSQL's.",
+@problem(
+    "no_worker",
+    _("Workers"),
+    Area.WORKERS,
+    severity=Severity.CRITICAL,
+    found_by=Finder.PAGE,
+    unready=True,
+    told_as=NoticeEvent.WORKERS_GONE,
+    told_after=timedelta(minutes=5),
+    over_after=timedelta(),
+    page="run_changelist",
+    button=_("See the runs"),
+    page_permission=VIEW_RUNS,
 )
-HOST_CLOCK_BEHIND = Sentence(
-    "host_clock_behind",
-    "The clock of the workers' host %(host)s is %(n)s seconds behind PostgreSQL's.",
-    one="The clock of the workers' host %(host)s is %(n)s second behind PostgreSQL's.",
-)
-SET_THE_CLOCKS = Sentence(
-    "set_the_clocks",
-    "Let the hosts take their time from NTP. AWS refuses what is signed five minutes early or late.",
-)
-
-
-def _compare_workers() -> Iterator[Finding]:
-    """Name the hosts with workers whose clocks are off: they hold runs, streaks and times in a phase against theirs."""
-    off: dict[str, timedelta] = {}
-    with read_briefly():
-        workers = list(Worker.objects.alive().order_by("name").values_list("name", "clock_ahead"))
-    for name, ahead in workers:
-        if ahead is not None and abs(ahead) > TOLERATED_DIFFERENCE:
-            off.setdefault(name.partition(":")[0], ahead)
-    for host, ahead in off.items():
-        seconds = round(abs(ahead).total_seconds())
-        differs = HOST_CLOCK_AHEAD if ahead > timedelta() else HOST_CLOCK_BEHIND
-        message = differs(host=host, n=seconds)
-        yield report_failure(CheckName.CLOCKS, message, SET_THE_CLOCKS())
-
-
-def ask_postgres() -> datetime:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        now: datetime = cursor.fetchone()[0]
-    return now
-
-
-def ask_aws(name: str) -> datetime:
-    return read_aws_clock(secrets_manager(interactive=True), name)
-
-
-def _choose_secret() -> str:
-    """Return the name of a secret that is known, or one as a client's, which the site's policy allows to ask for."""
-    try:
-        with read_briefly():
-            known = Secret.objects.order_by("name").values_list("name", flat=True).first()
-    except Error:
-        known = None
-    return known or next(iter(secret_names("check_nova").values()))
-
-
-CLOCK_AGREES = Sentence("clock_agrees", "%(whose)s agrees with this host's.")
-CLOCK_IS_AHEAD = Sentence(
-    "clock_is_ahead",
-    "%(whose)s is %(n)s seconds ahead of this host's.",
-    one="%(whose)s is %(n)s second ahead of this host's.",
-)
-CLOCK_IS_BEHIND = Sentence(
-    "clock_is_behind",
-    "%(whose)s is %(n)s seconds behind this host's.",
-    one="%(whose)s is %(n)s second behind this host's.",
-)
-
-
-def _compare_clocks(whose: Message, ask: Callable[[], datetime]) -> Finding:
-    before = datetime.now(UTC)
-    theirs = ask().astimezone(UTC)
-    after = datetime.now(UTC)
-    # Where between the two it was asked is unknown, so the smallest difference counts.
-    behind, ahead = before - theirs, theirs - after
-    off = max(behind, ahead, timedelta())
-    if off <= TOLERATED_DIFFERENCE:
-        return report_ok(CheckName.CLOCKS, CLOCK_AGREES(whose=whose))
-    seconds = round(off.total_seconds())
-    differs = CLOCK_IS_BEHIND if behind > ahead else CLOCK_IS_AHEAD
-    return report_failure(CheckName.CLOCKS, differs(whose=whose, n=seconds), SET_THE_CLOCKS())
-
-
-# What the newest search for copies of each client found elsewhere in NOVA's database
-
-COPIES_NOT_LOOKED_FOR = Sentence(
-    "copies_not_looked_for",
-    "Nobody has looked where else the database holds secret values.",
-)
-LOOK_FOR_COPIES = Sentence(
-    "look_for_copies",
-    "Search for them on the page Copies, or run: python manage.py find_copies --all.",
-)
-COPIES_WERE_FOUND = Sentence(
-    "copies_were_found",
-    "Secret values of %(n)s clients stand elsewhere in the database too (searched %(ago)s ago or later).",
-    one="Secret values of %(n)s client stand elsewhere in the database too (searched %(ago)s ago).",
-)
-LIST_THE_COPIES = Sentence(
-    "list_the_copies",
-    "python manage.py find_copies --all lists table, column and rows, never a value. A purge leaves them there.",
-)
-COPIES_SOUGHT_IN_PART = Sentence(
-    "copies_sought_in_part",
-    "For %(n)s clients the database was not searched whole.",
-    one="For %(n)s client the database was not searched whole.",
-)
-NO_COPIES = Sentence(
-    "no_copies",
-    "No copies of the secret values of %(n)s clients were found (searched %(ago)s ago or later).",
-    one="No copies of the secret values of %(n)s client were found (searched %(ago)s ago).",
-)
-
-
-def examine_copy_searches(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Report the newest search of each client: copies that were found, and what was left unlooked at."""
-    clients = Client.objects.count()
-    newest = SearchedClient.objects.newest_of_each_client().values("pk")
-    searched = SearchedClient.objects.filter(pk__in=newest, client__in=Client.objects.all())
-    numbers = searched.aggregate(
-        all=Count("pk"),
-        with_copies=Count("pk", filter=Q(rows_found__gt=0)),
-        in_part=Count("pk", filter=Q(not_looked_at__gt=0)),
-        oldest=Min("searched_at"),
-    )
-    if not numbers["all"]:
-        yield report_unlooked(CheckName.COPIES, COPIES_NOT_LOOKED_FOR(), LOOK_FOR_COPIES())
+def find_missing_worker(look: Look) -> Iterator[Finding]:
+    """Find that no worker that takes tasks is alive; without one, too."""
+    seen = look.read(read_background_facts).worker_seen_at
+    if seen and timezone.now() - seen <= Worker.GONE_AFTER:
+        yield report_ok(WORKER_IS_ALIVE(ago=seen))
         return
-    if with_copies := numbers["with_copies"]:
-        yield report_failure(
-            CheckName.COPIES,
-            COPIES_WERE_FOUND(n=with_copies, ago=numbers["oldest"]),
-            LIST_THE_COPIES(),
-        )
-    if left := clients - numbers["all"] + numbers["in_part"]:
-        message = COPIES_SOUGHT_IN_PART(n=left)
-        yield report_unlooked(CheckName.COPIES, message, LOOK_FOR_COPIES())
-    if not (with_copies or left):
-        yield report_ok(CheckName.COPIES, NO_COPIES(n=numbers["all"], ago=numbers["oldest"]))
+    yield report_failure(
+        WORKERS_ARE_GONE(ago=seen) if seen else NO_WORKER_EVER(),
+        START_A_WORKER(),
+        statements=("python manage.py qcluster",),
+        since=seen,
+    )
 
 
-# Whether what was made with this site's keys can still be read: second factors, and the ids of versions
-
-KEYS_READ_ALL = Sentence(
-    "keys_read_all", "The keys read every second factor, and prove versions that this site wrote."
+@problem(
+    "workers_idle",
+    _("Tasks of the workers"),
+    Area.WORKERS,
+    page="run_changelist",
+    button=_("See the runs"),
+    page_permission=VIEW_RUNS,
 )
-FACTORS_UNREADABLE = Sentence(
-    "factors_unreadable",
-    "The second factors of %(n)s users can't be read: they were encrypted with a SECRET_KEY that is not set here.",
-    one="The second factor of %(n)s user can't be read: it was encrypted with a SECRET_KEY that is not set here.",
+def find_idle_workers(_look: Look) -> Iterator[Finding]:
+    """Find that the workers are alive and have ended no task for long."""
+    alive = Worker.objects.alive().taking_tasks()
+    names = tuple(f"{worker.name} ({worker.release or '?'})" for worker in alive.order_by("name"))
+    if not names:
+        yield report_unlooked(NO_WORKER_IS_ALIVE(), START_A_WORKER())
+        return
+    began = alive.aggregate(at=Min("started_at"))["at"]
+    ended = apps.get_model("django_q", "Task").objects.aggregate(at=Max("stopped"))["at"]
+    last = max(began, ended) if ended else began
+    if timezone.now() - last > IDLE_AFTER:
+        yield report_failure(WORKERS_DO_NOTHING(ago=last), START_WORKERS_ANEW(), since=last)
+    else:
+        yield report_ok(WORKERS_ARE_ALIVE(n=len(names), names=names))
+
+
+WORKERS_TAKE_NO_TASKS = Sentence(
+    "workers_take_no_tasks",
+    "%(n)s worker processes are alive and take no tasks (%(names)s). %(why)s",
+    glue=", ",
+    one="%(n)s worker process is alive and takes no tasks (%(names)s). %(why)s",
 )
-BRING_SECRET_KEY_BACK = Sentence(
-    "bring_secret_key_back",
-    "Put the former key into SECRET_KEY_FALLBACKS on every host. If it is lost, reset each: python manage.py"
-    " reset_second_factor (docs/keys.md).",
+CORRECT_OR_UPGRADE = Sentence(
+    "correct_or_upgrade",
+    "Give that host the settings of the others, or the release of the database's schema, and restart its workers.",
 )
-BRING_VERSION_KEY_BACK = Sentence(
-    "bring_version_key_back",
-    "Restore the table migration_versionkey from a backup. Without one, compare each client and copy one way"
-    " (docs/keys.md).",
+WORKERS_ARE_OLD = Sentence(
+    "workers_are_old",
+    "%(n)s worker processes run a release of before 0.2.0, and work on beside a schema that they don't know:"
+    " %(names)s.",
+    glue=", ",
+    one="%(n)s worker process runs a release of before 0.2.0, and works on beside a schema that it doesn't know:"
+    " %(names)s.",
+)
+STOP_OLD_WORKERS = Sentence(
+    "stop_old_workers",
+    "Stop them, and start those of the release that ran migrate (docs/upgrading.md).",
+)
+UPGRADE_THIS_HOST = Sentence(
+    "upgrade_this_host",
+    "Install the release that ran migrate on this host too, and restart it (docs/upgrading.md).",
+)
+RELEASES_AGREE = Sentence(
+    "releases_agree", "No worker is kept from its tasks by its release or its settings."
 )
 
 
-def examine_keys(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Check that every second factor can be decrypted, and that the key of the first release's versions is there."""
+@problem(
+    "release_skew",
+    _("Releases of the workers"),
+    Area.WORKERS,
+)
+def find_release_skew(_look: Look) -> Iterator[Finding]:
+    """Find workers that take no tasks, by reason, those of a release that doesn't ask, and that this one is older."""
+    alive = list(Worker.objects.alive().order_by("name"))
     found = []
-    if users := list_unreadable_users():
-        told = FACTORS_UNREADABLE(n=len(users))
-        found.append(report_failure(CheckName.KEYS, told, BRING_SECRET_KEY_BACK()))
-    if unproved := count_versions_of_lost_key():
-        told = VERSIONS_UNPROVED(n=unproved)
-        found.append(report_failure(CheckName.KEYS, told, BRING_VERSION_KEY_BACK()))
-    yield from found or [report_ok(CheckName.KEYS, KEYS_READ_ALL())]
+    idle = [(worker.name, worker.idle_because) for worker in alive if worker.idle_because]
+    for why in dict.fromkeys(str(why) for _name, why in idle):
+        names = tuple(name for name, each in idle if str(each) == why)
+        because = next(each for _name, each in idle if str(each) == why)
+        message = WORKERS_TAKE_NO_TASKS(n=len(names), names=names, why=because)
+        found.append(report_failure(message, CORRECT_OR_UPGRADE(), count=len(names)))
+    if before := tuple(worker.name for worker in alive if not worker.release):
+        message = WORKERS_ARE_OLD(n=len(before), names=before)
+        found.append(report_failure(message, STOP_OLD_WORKERS(), count=len(before)))
+    applied = frozenset(MigrationRecorder(connection).applied_migrations())
+    ours = {app for app, _name in KNOWN_MIGRATIONS}
+    if unknown := frozenset(each for each in applied if each[0] in ours) - KNOWN_MIGRATIONS:
+        message = RELEASE_IS_OLDER(names=name_migrations(unknown))
+        found.append(report_failure(message, UPGRADE_THIS_HOST()))
+    yield from found or [report_ok(RELEASES_AGREE())]
 
 
-# Whether notices get to whom they are set to reach; hosts are named, and no address of a webhook
-
-# A worker takes what waits within a minute.
-WAITS_TOO_LONG = timedelta(minutes=10)
-
-NOTICES_REACH = Sentence(
-    "notices_reach",
-    "Notices are set to reach %(n)s recipients, and none of them fails.",
-    one="Notices are set to reach one recipient, and it does not fail.",
+SWEEP_BEGAN = Sentence("sweep_began", "The newest comparison of all clients began %(ago)s ago.")
+NO_SWEEP_YET = Sentence(
+    "no_sweep_yet", "No client has been in both stores for long enough to be compared."
 )
-NOTICES_REACH_NOBODY = Sentence(
-    "notices_reach_nobody",
-    "Notices are set to reach nobody (NOVA_NOTIFY_URLS, NOVA_NOTIFY_EMAILS).",
+SWEEP_IS_OVERDUE = Sentence(
+    "sweep_is_overdue",
+    "The newest comparison of all clients began %(ago)s ago, and one is due every %(n)s minutes.",
+    one="The newest comparison of all clients began %(ago)s ago, and one is due every minute.",
 )
-SET_WHOM_NOTICES_REACH = Sentence(
-    "set_whom_notices_reach",
-    "Set one of them, and start the site and its workers anew: otherwise nobody hears when a campaign stops, when both"
-    " stores differ, or when AWS does not answer. docs/notices.md has more.",
+SWEEP_NEVER_BEGAN = Sentence(
+    "sweep_never_began",
+    "No comparison of all clients has begun yet, and one is due every %(n)s minutes.",
+    one="No comparison of all clients has begun yet, and one is due every minute.",
 )
-NOTICES_FAIL = Sentence(
-    "notices_fail", "The newest notice to %(host)s (%(way)s) failed: %(problem)s."
-)
-NOTICES_WAIT = Sentence(
-    "notices_wait",
-    "%(n)s notices to %(host)s (%(way)s) have been waiting, the oldest for %(ago)s.",
-    one="A notice to %(host)s (%(way)s) has been waiting for %(ago)s.",
-)
-SEE_THE_NOTICES = Sentence(
-    "see_the_notices",
-    "The page “Notices” has a test. docs/notices.md says what each problem means; a worker has to run.",
+SEE_WHY_NO_SWEEP = Sentence(
+    "see_why_no_sweep",
+    "The workers begin it. See whether they run, and whether an older comparison is still under way. To begin one now:",
 )
 
 
-def examine_notice_deliveries(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Check that notices reach everybody, as their newest attempts went. Sends none."""
-    reports, failures = list_recipient_reports(), 0
-    for each in reports:
-        names = {"host": each.recipient.host, "way": each.recipient.way.value}
-        since = each.untried_since
-        if each.problem:
-            message = NOTICES_FAIL(problem=each.problem, **names)
-        elif since and timezone.now() - since > WAITS_TOO_LONG:
-            message = NOTICES_WAIT(n=each.untried, ago=since, **names)
-        else:
-            continue
-        failures += 1
-        yield report_failure(CheckName.NOTICES, message, SEE_THE_NOTICES())
-    if not reports and _is_at_work():
-        told = NOTICES_REACH_NOBODY(), SET_WHOM_NOTICES_REACH()
-        yield report_failure(CheckName.NOTICES, *told)
-    elif not reports:
-        yield report_ok(CheckName.NOTICES, NOTICES_REACH_NOBODY())
-    elif not failures:
-        yield report_ok(CheckName.NOTICES, NOTICES_REACH(n=len(reports)))
-
-
-def _is_at_work() -> bool:
-    """Say whether somebody should be told: NOVA reads a client from AWS, or a campaign moves clients by itself."""
-    reads_aws = [phase.value for phase in Phase if phase.reads_aws]
-    clients = ClientMigration.objects.exclude_deleted_clients().filter(phase__in=reads_aws)
-    return clients.exists() or Campaign.objects.not_over().exists()
+@problem(
+    "sweep_overdue",
+    _("Regular comparison of all clients"),
+    Area.WORKERS,
+    found_by=Finder.PAGE,
+    told_after=timedelta(minutes=5),
+    page="run_changelist",
+    button=_("See the runs"),
+    page_permission=VIEW_RUNS,
+)
+def find_overdue_sweep(look: Look) -> Iterator[Finding]:
+    """Find that the schedule compared nothing for two intervals, though clients were in both stores all the time."""
+    began, late = (
+        look.read(read_background_facts).swept_at,
+        2 * timedelta(minutes=settings.NOVA_SWEEP_MINUTES),
+    )
+    if began and timezone.now() - began <= late:
+        yield report_ok(SWEEP_BEGAN(ago=began))
+        return
+    due_since = timezone.now() - late
+    if (
+        not all_clients()
+        .in_phases(*WRITES_BOTH)
+        .filter(client_migration__phase_changed_at__lt=due_since)
+        .exists()
+    ):
+        yield report_ok(SWEEP_BEGAN(ago=began) if began else NO_SWEEP_YET())
+        return
+    n = settings.NOVA_SWEEP_MINUTES
+    yield report_failure(
+        SWEEP_IS_OVERDUE(ago=began, n=n) if began else SWEEP_NEVER_BEGAN(n=n),
+        SEE_WHY_NO_SWEEP(),
+        statements=("python manage.py compare_clients --all",),
+    )
 
 
 # The workers' queue: whether Redis, where it is in there, takes tasks and keeps them
@@ -378,88 +272,42 @@ SLOW_SECONDS = 1.0
 REDIS_ERROR_WORD = re.compile(r"[A-Z]{3,20}(?= )")
 
 QUEUE_IS_IN_POSTGRES = Sentence("queue_is_in_postgres", "The workers' queue is in PostgreSQL.")
-NOT_ASKED_YET = Sentence(
-    "not_asked_yet",
-    "Asked only by “Check everything now”, which operators can press, and by python manage.py check_nova.",
+REDIS_TAKES = Sentence(
+    "redis_takes",
+    "Redis at %(place)s takes tasks. %(n)s wait for a worker.",
+    one="Redis at %(place)s takes tasks. One waits for a worker.",
 )
 
 
-def examine_queue_without_redis(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Check that no tasks are where nobody takes them, and say where the queue is. Asks no Redis."""
-    if settings.NOVA_REDIS_URL:
-        yield report_unlooked(CheckName.QUEUE, NOT_ASKED_YET())
-    else:
-        yield report_ok(CheckName.QUEUE, QUEUE_IS_IN_POSTGRES())
-    yield from _find_left_tasks()
-    yield from _find_noted_problems()
+@dataclass(frozen=True)
+class QueueTrial:
+    """What Redis did when it was given a task of nobody's."""
+
+    place: str
+    seconds: float = 0.0
+    waiting: int = 0
+    policy: str | None = None  # None: it isn't told
+    error: Exception | None = None
 
 
-def examine_queue(asked: DoctorOptions) -> Iterator[Finding]:
-    """Have Redis take a task and give it back, as the queue does; ask what it does when it is full."""
+def try_queue() -> QueueTrial | None:
+    """Have Redis take a task and give it back, as the queue does; None where the queue is in PostgreSQL."""
     if not settings.NOVA_REDIS_URL:
-        yield from examine_queue_without_redis(asked)
-        return
+        return None
+    queue = f"django_q:{settings.Q_CLUSTER['name']}"
     with closing(connect_to_redis(settings.NOVA_REDIS_URL)) as client:
         parts = client.connection_pool.connection_kwargs
         where = parts.get("path") or f"{parts.get('host', 'localhost')}:{parts.get('port', 6379)}"
         place = f"{where}/{parts.get('db') or 0}"
+        began = time.monotonic()
         try:
-            yield from _try_queue(client, place)
+            # Not into the queue itself, where a worker would take it.
+            client.rpush(f"{queue}:check", "check")
+            client.blpop([f"{queue}:check"], 1)
+            seconds = time.monotonic() - began
+            return QueueTrial(place, seconds, client.llen(f"{queue}:q"), _read_policy(client))
         except list_redis_errors() as error:
-            yield report_failure(CheckName.QUEUE, *_explain_error(error, place))
-    yield from _find_left_tasks()
-    yield from _find_noted_problems()
-
-
-REDIS_TAKES_TASKS = Sentence(
-    "redis_takes_tasks",
-    "Redis at %(place)s takes tasks and keeps them. %(n)s wait for a worker.",
-    one="Redis at %(place)s takes tasks and keeps them. One waits for a worker.",
-)
-REDIS_EVICTS = Sentence(
-    "redis_evicts",
-    "Redis at %(place)s throws keys away when it is full (maxmemory-policy %(policy)s): all waiting tasks at once.",
-)
-KEEP_KEYS_IN_REDIS = Sentence(
-    "keep_keys_in_redis",
-    "Set maxmemory-policy noeviction, or take a Redis that is no cache. docs/scaling.md has more.",
-)
-REDIS_POLICY_UNKNOWN = Sentence(
-    "redis_policy_unknown",
-    "Redis at %(place)s does not say whether it throws keys away when it is full (maxmemory-policy).",
-)
-ASK_FOR_POLICY = Sentence(
-    "ask_for_policy", "Ask whoever runs it: it has to be noeviction. Or allow the user INFO."
-)
-REDIS_IS_SLOW = Sentence(
-    "redis_is_slow",
-    "Redis at %(place)s took %(seconds)s s for two commands. Pages that start a run wait for it.",
-)
-LOOK_FOR_SLOWNESS = Sentence(
-    "look_for_slowness", "Look at the network in between, and at Redis' SLOWLOG."
-)
-
-
-def _try_queue(client: Redis, place: str) -> Iterator[Finding]:
-    queue = f"django_q:{settings.Q_CLUSTER['name']}"
-    began = time.monotonic()
-    # Not into the queue itself, where a worker would take it.
-    client.rpush(f"{queue}:check", "check")
-    client.blpop([f"{queue}:check"], 1)
-    seconds = time.monotonic() - began
-    waiting = client.llen(f"{queue}:q")
-    if seconds > SLOW_SECONDS:
-        slow = REDIS_IS_SLOW(place=place, seconds=round(seconds, 1))
-        yield report_failure(CheckName.QUEUE, slow, LOOK_FOR_SLOWNESS())
-    policy = _read_policy(client)
-    if policy is None:
-        unknown = REDIS_POLICY_UNKNOWN(place=place)
-        yield report_unlooked(CheckName.QUEUE, unknown, ASK_FOR_POLICY())
-    elif policy.startswith("allkeys"):  # others throw away only what has a time to live
-        evicts = REDIS_EVICTS(place=place, policy=policy)
-        yield report_failure(CheckName.QUEUE, evicts, KEEP_KEYS_IN_REDIS())
-    elif seconds <= SLOW_SECONDS:
-        yield report_ok(CheckName.QUEUE, REDIS_TAKES_TASKS(place=place, n=waiting))
+            return QueueTrial(place, error=error)
 
 
 def _read_policy(client: Redis) -> str | None:
@@ -471,6 +319,24 @@ def _read_policy(client: Redis) -> str | None:
     except ResponseError:
         return None
     return policy
+
+
+@problem(
+    "queue_away",
+    _("Task queue"),
+    Area.WORKERS,
+    found_by=Finder.DOCTOR,
+    unready=True,
+)
+def find_missing_queue(look: Look) -> Iterator[Finding]:
+    """Find that Redis takes no tasks, where the queue is in there."""
+    tried = look.read(try_queue)
+    if tried is None:
+        yield report_ok(QUEUE_IS_IN_POSTGRES())
+    elif tried.error:
+        yield report_failure(*_explain_error(tried.error, tried.place))
+    else:
+        yield report_ok(REDIS_TAKES(place=tried.place, n=tried.waiting))
 
 
 REDIS_IS_AWAY = Sentence("redis_is_away", "Redis at %(place)s can't be reached (%(code)s).")
@@ -536,6 +402,62 @@ def _explain_error(error: Exception, place: str) -> tuple[Message, Message]:
     return REDIS_IS_AWAY(place=place, code=code), REACH_REDIS()
 
 
+REDIS_TAKES_TASKS = Sentence(
+    "redis_takes_tasks",
+    "Redis at %(place)s takes tasks and keeps them. %(n)s wait for a worker.",
+    one="Redis at %(place)s takes tasks and keeps them. One waits for a worker.",
+)
+REDIS_EVICTS = Sentence(
+    "redis_evicts",
+    "Redis at %(place)s throws keys away when it is full (maxmemory-policy %(policy)s): all waiting tasks at once.",
+)
+KEEP_KEYS_IN_REDIS = Sentence(
+    "keep_keys_in_redis",
+    "Set maxmemory-policy noeviction, or take a Redis that is no cache. docs/scaling.md has more.",
+)
+REDIS_POLICY_UNKNOWN = Sentence(
+    "redis_policy_unknown",
+    "Redis at %(place)s does not say whether it throws keys away when it is full (maxmemory-policy).",
+)
+ASK_FOR_POLICY = Sentence(
+    "ask_for_policy", "Ask whoever runs it: it has to be noeviction. Or allow the user INFO."
+)
+REDIS_IS_SLOW = Sentence(
+    "redis_is_slow",
+    "Redis at %(place)s took %(seconds)s s for two commands. Pages that start a run wait for it.",
+)
+LOOK_FOR_SLOWNESS = Sentence(
+    "look_for_slowness", "Look at the network in between, and at Redis' SLOWLOG."
+)
+
+
+@problem(
+    "queue_at_risk",
+    _("Tasks in Redis"),
+    Area.WORKERS,
+    found_by=Finder.DOCTOR,
+)
+def find_queue_at_risk(look: Look) -> Iterator[Finding]:
+    """Find that Redis is slow, or throws tasks away when it is full."""
+    tried = look.read(try_queue)
+    if tried is None:
+        yield report_ok(QUEUE_IS_IN_POSTGRES())
+        return
+    if tried.error:
+        yield report_unlooked(*_explain_error(tried.error, tried.place))
+        return
+    place = tried.place
+    if tried.seconds > SLOW_SECONDS:
+        slow = REDIS_IS_SLOW(place=place, seconds=round(tried.seconds, 1))
+        yield report_failure(slow, LOOK_FOR_SLOWNESS())
+    if tried.policy is None:
+        yield report_unlooked(REDIS_POLICY_UNKNOWN(place=place), ASK_FOR_POLICY())
+    elif tried.policy.startswith("allkeys"):  # others throw away only what has a time to live
+        yield report_failure(REDIS_EVICTS(place=place, policy=tried.policy), KEEP_KEYS_IN_REDIS())
+    elif tried.seconds <= SLOW_SECONDS:
+        yield report_ok(REDIS_TAKES_TASKS(place=place, n=tried.waiting))
+
+
 TASKS_LEFT_IN_POSTGRES = Sentence(
     "tasks_left_in_postgres",
     "%(n)s tasks are in PostgreSQL's queue, from which no worker with NOVA_REDIS_URL takes any.",
@@ -546,21 +468,55 @@ SET_THE_SAME_QUEUE = Sentence(
     "Give the site and all hosts the same NOVA_REDIS_URL. Runs and searches whose tasks these were are queued again"
     " within two minutes, so the tasks can be removed:",
 )
+NO_TASK_LEFT = Sentence("no_task_left", "No task was left where no worker takes it.")
 
 
-def _find_left_tasks() -> Iterator[Finding]:
-    if not settings.NOVA_REDIS_URL:
-        return
+@problem(
+    "tasks_left",
+    _("Tasks that nobody takes"),
+    Area.WORKERS,
+)
+def find_left_tasks(_look: Look) -> Iterator[Finding]:
+    """Find tasks in PostgreSQL although the queue is in Redis."""
     tasks = apps.get_model("django_q", "OrmQ")
-    with read_briefly():
-        left = tasks.objects.filter(lock__lt=timezone.now() - LEFT_AFTER).count()
-    if left:
-        yield report_failure(
-            CheckName.QUEUE,
-            TASKS_LEFT_IN_POSTGRES(n=left),
-            SET_THE_SAME_QUEUE(),
-            statements=(f"DELETE FROM {SCHEMA}.{tasks._meta.db_table};",),  # noqa: S608  # constants
-        )
+    late = tasks.objects.filter(lock__lt=timezone.now() - LEFT_AFTER)
+    left = late.count() if settings.NOVA_REDIS_URL else 0
+    if not left:
+        yield report_ok(NO_TASK_LEFT())
+        return
+    yield report_failure(
+        TASKS_LEFT_IN_POSTGRES(n=left),
+        SET_THE_SAME_QUEUE(),
+        statements=(f"DELETE FROM {SCHEMA}.{tasks._meta.db_table};",),  # noqa: S608  # constants
+        count=left,
+    )
+
+
+TASKS_WERE_DROPPED = Sentence(
+    "tasks_were_dropped",
+    "Tasks in the queue that no host could read were dropped, last %(ago)s ago. The schedule queues again what there is"
+    " to do.",
+)
+GIVE_HOSTS_THE_SAME_KEYS = Sentence(
+    "give_hosts_the_same_keys",
+    "Give site and workers the same SECRET_KEY, and the former one as SECRET_KEY_FALLBACKS (docs/keys.md). If no key"
+    " was changed, look for who else writes into the queue.",
+)
+NO_TASK_DROPPED = Sentence("no_task_dropped", "No task was dropped in the last day.")
+
+
+@problem(
+    "tasks_dropped",
+    _("Dropped tasks"),
+    Area.WORKERS,
+)
+def find_dropped_tasks(_look: Look) -> Iterator[Finding]:
+    """Find that the workers dropped tasks within a day."""
+    if dropped := Condition.objects.noted_lately(TASKS_DROPPED):
+        at = dropped[0].seen_at
+        yield report_failure(TASKS_WERE_DROPPED(ago=at), GIVE_HOSTS_THE_SAME_KEYS(), since=at)
+    else:
+        yield report_ok(NO_TASK_DROPPED())
 
 
 SCHEDULE_WAS_CHANGED = Sentence(
@@ -573,210 +529,305 @@ FIND_WHO_CHANGED_IT = Sentence(
     "Look for who writes the site's tables: above all a trigger or rule on NOVA's tables (see the check of objects of"
     " others). Hosts with different releases or settings do so too: give all the same, and run migrate.",
 )
-TASKS_WERE_DROPPED = Sentence(
-    "tasks_were_dropped",
-    "Tasks in the queue that no host could read were dropped, last %(ago)s ago. The schedule queues again what there is"
-    " to do.",
-)
-GIVE_HOSTS_THE_SAME_KEYS = Sentence(
-    "give_hosts_the_same_keys",
-    "Give site and workers the same SECRET_KEY, and the former one as SECRET_KEY_FALLBACKS (docs/keys.md). If no key"
-    " was changed, look for who else writes into the queue.",
+SCHEDULE_IS_OURS = Sentence(
+    "schedule_is_ours", "Nobody else changed the workers' schedule in the last day."
 )
 
 
-def _find_noted_problems() -> Iterator[Finding]:
-    """Tell what the workers put back or dropped within a day."""
-    with read_briefly():
-        changed = Condition.objects.noted_lately(SCHEDULE_CHANGED)
-        dropped = Condition.objects.noted_lately(TASKS_DROPPED)
-    if changed:
-        names = tuple(escape_invisible(row.subject) for row in changed)
-        message = SCHEDULE_WAS_CHANGED(names=names, ago=changed[0].seen_at)
-        yield report_failure(CheckName.QUEUE, message, FIND_WHO_CHANGED_IT())
-    if dropped:
-        message = TASKS_WERE_DROPPED(ago=dropped[0].seen_at)
-        yield report_failure(CheckName.QUEUE, message, GIVE_HOSTS_THE_SAME_KEYS())
-
-
-# Whether NOVA reads through the package
-
-READER_READ = Sentence("reader_read", "NOVA's reader last read a client %(ago)s ago.")
-READER_NEVER_READ = Sentence(
-    "reader_never_read", "No process of NOVA has read through the package yet."
+@problem(
+    "schedule_changed",
+    _("Schedule of the workers"),
+    Area.WORKERS,
 )
-LET_NOVA_READ = Sentence("let_nova_read", "Let NOVA read through the package: docs/reader.md.")
-SEE_THE_READERS = Sentence(
-    "see_the_readers",
-    "The page “NOVA's processes” shows them with the class of the error. docs/reader.md has the IAM policy that NOVA"
-    " needs.",
-)
-
-
-def examine_readers(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Check that processes of NOVA read through the package, and that AWS fails none of them now."""
-    readers = ReaderProcess.objects.summarize()
-    if readers.last_read_at is None:
-        yield report_unlooked(CheckName.READERS, READER_NEVER_READ(), LET_NOVA_READ())
-    elif not readers.seen:
-        gone = READERS_ARE_GONE(ago=readers.last_read_at)
-        yield report_failure(CheckName.READERS, gone, LET_NOVA_READ())
+def find_changed_schedule(_look: Look) -> Iterator[Finding]:
+    """Find that others changed the schedule within a day."""
+    if changed := Condition.objects.noted_lately(SCHEDULE_CHANGED):
+        names, at = tuple(escape_invisible(row.subject) for row in changed), changed[0].seen_at
+        message = SCHEDULE_WAS_CHANGED(names=names, ago=at)
+        yield report_failure(message, FIND_WHO_CHANGED_IT(), since=at)
     else:
-        yield report_ok(CheckName.READERS, READER_READ(ago=readers.last_read_at))
-    if readers.failing:
-        fail = READERS_FAIL(n=readers.failing)
-        yield report_failure(CheckName.READERS, fail, SEE_THE_READERS())
+        yield report_ok(SCHEDULE_IS_OURS())
 
 
-# Whether somebody still reads the credential tables past the package: NOVA's old helper, most likely
+# Whether this host may write to AWS: the database is no duplicate, hosts agree, nobody stopped the writes
 
-# One program can make thousands of statements; nobody reads so many lines.
-MOST_STATEMENTS = 20
-
-MORE_OTHER_READS = Sentence(
-    "more_other_reads",
-    "And %(n)s more statements read credential tables past the package.",
-    one="And one more statement reads a credential table past the package.",
+CORRECT_THE_SETTINGS = Sentence(
+    "correct_the_settings",
+    "Correct this host's settings and restart it. Only if all hosts are to have what it has:"
+    " python manage.py claim_database --facts --reason TEXT (docs/keys.md, docs/aws-writes.md).",
 )
-REPLACE_THE_HELPER = Sentence(
-    "replace_the_helper",
-    "Most likely NOVA's old helper: after a purge it gets a pointer in place of the password. Find the program on the"
-    " page “NOVA's processes”, and let it read through the package (docs/reader.md).",
-)
-OTHERS_HAVE_STOPPED = Sentence(
-    "others_have_stopped",
-    "%(n)s statements have read credential tables past the package, none of them in the last hour.",
-    one="One statement has read credential tables past the package, but not in the last hour.",
-)
-NO_OTHER_READS = Sentence(
-    "no_other_reads",
-    "pg_stat_statements shows no read of the credential tables past the package and this site.",
+SEE_AWS_WRITES = Sentence(
+    "see_aws_writes",
+    "The page AWS writes shows what this database is, and lets writes go on (docs/aws-writes.md). Never claim staging.",
 )
 
 
-def examine_other_readers(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Name each statement of others that reads a credential table, and say what can't be known of them.
-
-    One that was not called for an hour, as far as the workers know, is no failure: PostgreSQL counts it for ever.
-    """
-    seen = read_other_statements()
-    if seen.unseen_reason:
-        yield _explain_unseen(seen)
-    if seen.unseen_reason not in (None, UnseenReason.NOT_ALLOWED):
-        return
-    judged = [_judge(row) for row in OtherStatement.objects.compare_counts(seen.statements)]
-    named = [finding for finding in judged if finding]
-    yield from named[:MOST_STATEMENTS]
-    if len(named) > MOST_STATEMENTS:
-        left = named[MOST_STATEMENTS:]
-        message = MORE_OTHER_READS(n=len(left))
-        is_failed = any(finding.state == FindingState.FAILED for finding in left)
-        report = report_failure if is_failed else report_unlooked
-        yield report(CheckName.OTHER_READERS, message, REPLACE_THE_HELPER())
-    if named:
-        return
-    if judged:
-        yield report_ok(CheckName.OTHER_READERS, OTHERS_HAVE_STOPPED(n=len(judged)))
-    elif not seen.unseen_reason:
-        yield report_ok(CheckName.OTHER_READERS, NO_OTHER_READS())
-
-
-OTHER_READS = Sentence(
-    "other_reads",
-    "The role %(role)s reads %(tables)s past the package: the last time %(ago)s ago, %(n)s times in all.",
-    one="The role %(role)s reads %(tables)s past the package: the last time %(ago)s ago, once in all.",
+@problem(
+    "duplicate",
+    _("Duplicate of the database"),
+    Area.AWS,
+    severity=Severity.CRITICAL,
+    found_by=Finder.PAGE,
+    stops_writes=True,
+    shuts_gates=True,
+    told_as=NoticeEvent.DUPLICATE,
+    page="run_aws_writes",
+    button=_("See AWS writes"),
+    page_permission=VIEW_RUNS,
 )
-OTHER_HAS_READ = Sentence(
-    "other_has_read",
-    "The role %(role)s has read %(tables)s past the package, %(n)s times in all. When it did last is known an hour"
-    " after it was first noticed.",
-    one="The role %(role)s has read %(tables)s past the package, once in all. When it did is known an hour after it"
-    " was first noticed.",
+def find_duplicate(_look: Look) -> Iterator[Finding]:
+    """Find that this database is a duplicate, or can't be known to be none."""
+    if why := write_guard().explain_refused_database(get_aws_write_state()):
+        yield report_failure(why, SEE_AWS_WRITES())
+    else:
+        yield report_ok(IS_NO_COPY())
+
+
+@problem(
+    "host_differs",
+    _("What all hosts share"),
+    Area.AWS,
+    severity=Severity.CRITICAL,
+    found_by=Finder.PAGE,
+    unready=True,
+    stops_writes=True,
+    shuts_gates=True,
+    of_process=True,
+    told_as=None,
+    page="run_aws_writes",
+    button=_("See AWS writes"),
+    page_permission=VIEW_RUNS,
 )
-WAIT_AN_HOUR = Sentence(
-    "wait_an_hour", "Check again in an hour, with workers running: they look every five minutes."
+def find_host_that_differs(_look: Look) -> Iterator[Finding]:
+    """Find that this process differs from what all hosts share, as far as it knows."""
+    if why := explain_differences(get_aws_write_state().facts):
+        yield report_failure(why, CORRECT_THE_SETTINGS())
+    else:
+        yield report_ok(FACTS_AGREE())
+
+
+@problem(
+    "writes_stopped",
+    _("AWS writes"),
+    Area.AWS,
+    found_by=Finder.PAGE,
+    stops_writes=True,
+    shuts_gates=True,
+    told_as=None,
+    page="run_aws_writes",
+    button=_("See AWS writes"),
+    page_permission=VIEW_RUNS,
+)
+def find_stopped_writes(_look: Look) -> Iterator[Finding]:
+    """Find that somebody stopped all AWS writes."""
+    state = get_aws_write_state()
+    if why := describe_who_stopped_writes(state):
+        since = state.stop.stopped_at if state.stop else None
+        yield report_failure(why, SEE_AWS_WRITES(), since=since)
+    else:
+        yield report_ok(WRITES_NOT_STOPPED())
+
+
+# Whether AWS answers: the comparisons of late, and this host now
+
+AWS_ANSWERS = Sentence("aws_answers", "AWS has answered the newest comparisons, if there were any.")
+AWS_IS_THERE = Sentence("aws_is_there", "AWS answers %(host)s.")
+AWS_IS_AWAY = Sentence("aws_is_away", "AWS gives %(host)s no usable answer (%(code)s).")
+REACH_AWS = Sentence(
+    "reach_aws",
+    "Look at this host's network, its proxy and its AWS settings, then check again.",
+)
+SEE_CHECK_AWS = Sentence(
+    "see_check_aws",
+    "The page Check AWS, or python manage.py check_aws, says what AWS refuses. If AWS itself is away, wait.",
 )
 
 
-def _judge(row: OtherStatement) -> Finding | None:
-    """Report one statement; None for one that was not called in the last hour."""
-    now, role = timezone.now(), escape_name(row.role)
-    if row.called_at and now - row.called_at < SEEN_WITHIN:
-        message = OTHER_READS(role=role, tables=row.tables, n=row.calls, ago=row.called_at)
-        return report_failure(CheckName.OTHER_READERS, message, REPLACE_THE_HELPER())
-    if now - row.first_noticed_at < SEEN_WITHIN:
-        message = OTHER_HAS_READ(role=role, tables=row.tables, n=row.calls)
-        return report_unlooked(CheckName.OTHER_READERS, message, WAIT_AN_HOUR())
-    return None
-
-
-OTHER_READS_NOT_COUNTED = Sentence(
-    "other_reads_not_counted",
-    "PostgreSQL keeps no statistics of statements here, so nobody can say whether NOVA's old helper still reads.",
+@problem(
+    "aws_gone",
+    _("Answers of AWS"),
+    Area.AWS,
+    severity=Severity.CRITICAL,
+    found_by=Finder.PAGE,
+    told_as=NoticeEvent.AWS_GONE,
+    page="run_check_aws",
+    button=_("Check AWS"),
 )
-INSTALL_STATISTICS = Sentence(
-    "install_statistics",
-    "Put pg_stat_statements into shared_preload_libraries, start PostgreSQL anew and run, as a superuser:",
-)
-CREATE_STATISTICS = Sentence(
-    "create_statistics",
-    "PostgreSQL counts statements already. Run in this database, as a superuser:",
-)
-OTHER_READS_NOT_READABLE = Sentence(
-    "other_reads_not_readable",
-    "pg_stat_statements is installed, but this site can't read it: its role lacks the right, or the library is not in"
-    " shared_preload_libraries.",
-)
-OTHER_READS_HIDDEN = Sentence(
-    "other_reads_hidden", "PostgreSQL hides the statements of other roles from this site."
-)
-GRANT_STATISTICS = Sentence("grant_statistics", "Run, as somebody who may:")
+def find_missing_answers(look: Look) -> Iterator[Finding]:
+    """Find that AWS answered none of the newest comparisons of the last hour."""
+    if error := look.read(read_background_facts).aws_error:
+        yield report_failure(AWS_ANSWERS_NOT(error=error), SEE_CHECK_AWS())
+    else:
+        yield report_ok(AWS_ANSWERS())
 
 
-def _explain_unseen(report: StatementReport) -> Finding:
-    check = CheckName.OTHER_READERS
-    match report.unseen_reason:
-        case UnseenReason.NOT_INSTALLED | UnseenReason.NOT_CREATED as reason:
-            is_loaded = reason == UnseenReason.NOT_CREATED
-            remedy = CREATE_STATISTICS if is_loaded else INSTALL_STATISTICS
-            return report_unlooked(
-                check,
-                OTHER_READS_NOT_COUNTED(),
-                remedy(),
-                statements=("CREATE EXTENSION pg_stat_statements;",),
-            )
-        case UnseenReason.NOT_ALLOWED:
-            role = sql.Identifier(report.own_role).as_string(None)
-            return report_unlooked(
-                check,
-                OTHER_READS_HIDDEN(),
-                GRANT_STATISTICS(),
-                statements=(f"GRANT pg_read_all_stats TO {role};",),
-            )
-    return report_unlooked(check, OTHER_READS_NOT_READABLE())
-
-
-# Whether secrets have the tags, description, KMS key and replicas of the settings, as last described
-
-SECRETS_AS_SET = Sentence(
-    "secrets_as_set",
-    "%(n)s secrets have the tags, description, KMS key and replicas of the settings.",
-    one="%(n)s secret has the tags, description, KMS key and replicas of the settings.",
+@problem(
+    "aws_away",
+    _("Way to AWS"),
+    Area.AWS,
+    found_by=Finder.DOCTOR,
+    unready=True,
+    page="run_check_aws",
+    button=_("Check AWS"),
 )
+def find_missing_aws(_look: Look) -> Iterator[Finding]:
+    """Ask AWS for a secret that nobody has: that it says so is an answer."""
+    host = settings.NOVA_HOST_NAME
+    try:
+        secrets_manager(interactive=True).describe_secret(
+            f"{settings.NOVA_SECRET_PREFIX}/is-aws-there"
+        )
+    except SecretsManagerError as error:
+        if not error.not_found:
+            yield report_failure(AWS_IS_AWAY(host=host, code=error.code), REACH_AWS())
+            return
+    yield report_ok(AWS_IS_THERE(host=host))
+
+
+# The clocks of PostgreSQL and AWS beside this host's: leases, streaks and signatures depend on them
+
+# AWS tells whole seconds, and a call takes some time; a signature is refused from five minutes on.
+TOLERATED_DIFFERENCE = timedelta(seconds=5)
+
+CLOCK_POSTGRES = Sentence("clock_postgres", "PostgreSQL's clock")
+CLOCK_AWS = Sentence("clock_aws", "AWS's clock")
+CLOCK_NOT_ASKED = Sentence("clock_not_asked", "AWS's clock: no answer (%(code)s).")
+
+
+@problem(
+    "clocks",
+    _("Clocks"),
+    Area.AWS,
+    found_by=Finder.DOCTOR,
+    every=timedelta(hours=1),
+)
+def find_wrong_clocks(_look: Look) -> Iterator[Finding]:
+    """Compare both stores' clocks with this host's."""
+    yield _compare_clocks(CLOCK_POSTGRES(), ask_postgres)
+    yield from _compare_workers()
+    name = _choose_secret()
+    try:
+        yield _compare_clocks(CLOCK_AWS(), lambda: ask_aws(name))
+    except SecretsManagerError as error:
+        yield report_unlooked(CLOCK_NOT_ASKED(code=error.code), REACH_AWS())
+
+
+HOST_CLOCK_AHEAD = Sentence(
+    "host_clock_ahead",
+    "The clock of the workers' host %(host)s is %(n)s seconds ahead of PostgreSQL's.",
+    one="The clock of the workers' host %(host)s is %(n)s second ahead of PostgreSQL's.",
+)
+HOST_CLOCK_BEHIND = Sentence(
+    "host_clock_behind",
+    "The clock of the workers' host %(host)s is %(n)s seconds behind PostgreSQL's.",
+    one="The clock of the workers' host %(host)s is %(n)s second behind PostgreSQL's.",
+)
+SET_THE_CLOCKS = Sentence(
+    "set_the_clocks",
+    "Let the hosts take their time from NTP. AWS refuses what is signed five minutes early or late.",
+)
+
+
+def _compare_workers() -> Iterator[Finding]:
+    """Name the hosts with workers whose clocks are off: they hold runs, streaks and times in a phase against theirs."""
+    off: dict[str, timedelta] = {}
+    with read_briefly():
+        workers = list(Worker.objects.alive().order_by("name").values_list("name", "clock_ahead"))
+    for name, ahead in workers:
+        if ahead is not None and abs(ahead) > TOLERATED_DIFFERENCE:
+            off.setdefault(name.partition(":")[0], ahead)
+    for host, ahead in off.items():
+        seconds = round(abs(ahead).total_seconds())
+        differs = HOST_CLOCK_AHEAD if ahead > timedelta() else HOST_CLOCK_BEHIND
+        message = differs(host=host, n=seconds)
+        yield report_failure(message, SET_THE_CLOCKS())
+
+
+def ask_postgres() -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+    return now
+
+
+def ask_aws(name: str) -> datetime:
+    return read_aws_clock(secrets_manager(interactive=True), name)
+
+
+def _choose_secret() -> str:
+    """Return the name of a secret that is known, or one as a client's, which the site's policy allows to ask for."""
+    try:
+        with read_briefly():
+            known = Secret.objects.order_by("name").values_list("name", flat=True).first()
+    except Error:
+        known = None
+    return known or next(iter(secret_names("check_nova").values()))
+
+
+CLOCK_AGREES = Sentence("clock_agrees", "%(whose)s agrees with this host's.")
+CLOCK_IS_AHEAD = Sentence(
+    "clock_is_ahead",
+    "%(whose)s is %(n)s seconds ahead of this host's.",
+    one="%(whose)s is %(n)s second ahead of this host's.",
+)
+CLOCK_IS_BEHIND = Sentence(
+    "clock_is_behind",
+    "%(whose)s is %(n)s seconds behind this host's.",
+    one="%(whose)s is %(n)s second behind this host's.",
+)
+
+
+def _compare_clocks(whose: Message, ask: Callable[[], datetime]) -> Finding:
+    before = datetime.now(UTC)
+    theirs = ask().astimezone(UTC)
+    after = datetime.now(UTC)
+    # Where between the two it was asked is unknown, so the smallest difference counts.
+    behind, ahead = before - theirs, theirs - after
+    off = max(behind, ahead, timedelta())
+    if off <= TOLERATED_DIFFERENCE:
+        return report_ok(CLOCK_AGREES(whose=whose))
+    seconds = round(off.total_seconds())
+    differs = CLOCK_IS_BEHIND if behind > ahead else CLOCK_IS_AHEAD
+    return report_failure(differs(whose=whose, n=seconds), SET_THE_CLOCKS())
+
+
+# Whether secrets have the tags, description, KMS key and replicas of the settings, and whose they are
+
 APPLY_THE_SETTINGS = Sentence(
     "apply_the_settings",
-    "See “Key and regions of the secrets”, or apply_secret_settings --all --check.",
+    "See “Key and regions of the secrets”. What would be done, on the command line:",
 )
-SECRETS_OF_DELETED_CLIENTS = Sentence(
-    "secrets_of_deleted_clients",
-    "AWS still has %(n)s secrets of clients that NOVA deleted: %(names)s.",
-    one="AWS still has %(n)s secret of a client that NOVA deleted: %(names)s.",
-    glue=", ",
+NO_SECRET_DIFFERS = Sentence(
+    "no_secret_differs",
+    "No secret is known to have other tags, description, KMS key or replicas than the settings say.",
 )
-DELETE_THEM = Sentence(
-    "delete_them",
-    "Who may purge clients schedules their deletion on the page “Key and regions of the secrets”.",
+
+
+@problem(
+    "secrets_differ",
+    _("Key and regions of the secrets"),
+    Area.SECRETS,
+    found_by=Finder.PAGE,
+    told_as=NoticeEvent.SETTINGS_DIFFER,
+    over_after=timedelta(),
+    page="run_secret_settings",
+    button=_("See key and regions"),
+    page_permission=VIEW_RUNS,
 )
+def find_differing_secrets(look: Look) -> Iterator[Finding]:
+    """Find the clients whose secrets differ from the settings, by the newest look at each secret."""
+    if number := look.read(read_background_facts).differing_secrets:
+        yield report_failure(
+            SECRETS_NOT_AS_SET(n=number),
+            APPLY_THE_SETTINGS(),
+            statements=("python manage.py apply_secret_settings --all --check",),
+            count=number,
+            url=f"{reverse('admin:credentials_client_changelist')}?settings=differ",
+        )
+    else:
+        yield report_ok(NO_SECRET_DIFFERS())
+
+
 KEYS_UNTOLD = Sentence(
     "keys_untold",
     "Of the secrets of %(n)s clients it can't be told whether they have the KMS key of the settings: AWS and the"
@@ -788,6 +839,11 @@ APPLY_ONCE = Sentence(
     "apply_once",
     "A run sets the key as the settings name it, once: then it is known. Or name the key by its ARN.",
 )
+SECRETS_LOOKED_AT = Sentence(
+    "secrets_looked_at",
+    "%(n)s secrets were looked at, and can be compared with the settings.",
+    one="%(n)s secret was looked at, and can be compared with the settings.",
+)
 SECRETS_NOT_DESCRIBED = Sentence(
     "secrets_not_described",
     "%(n)s secrets were not looked at yet.",
@@ -796,25 +852,67 @@ SECRETS_NOT_DESCRIBED = Sentence(
 WORKERS_DESCRIBE = Sentence("workers_describe", "Workers look at each once a day, if AWS answers.")
 
 
-def examine_secret_settings(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Report the clients whose secrets differ, and the secrets that no worker has described yet."""
-    check, found = CheckName.SECRET_SETTINGS, find_settings_drift()
-    differing = sum(client.differs for client in found.clients)
-    untold = len(found.clients) - differing
-    if differing:
-        yield report_failure(check, SECRETS_NOT_AS_SET(n=differing), APPLY_THE_SETTINGS())
+@problem(
+    "secrets_unlooked",
+    _("Looks at the secrets"),
+    Area.SECRETS,
+    found_by=Finder.DOCTOR,
+    every=timedelta(days=1),
+    page="run_secret_settings",
+    button=_("See key and regions"),
+    page_permission=VIEW_RUNS,
+)
+def find_unlooked_secrets(_look: Look) -> Iterator[Finding]:
+    """Report the secrets that no worker has described yet, and those of which it can't be told whether they differ."""
+    with read_briefly():
+        found = find_settings_drift()
+    untold = sum(not client.differs for client in found.clients)
     if untold:
-        yield report_unlooked(check, KEYS_UNTOLD(n=untold), APPLY_ONCE())
+        yield report_unlooked(KEYS_UNTOLD(n=untold), APPLY_ONCE())
     if found.overdue:
-        yield report_unlooked(check, SECRETS_NOT_DESCRIBED(n=found.overdue), WORKERS_DESCRIBE())
+        yield report_unlooked(SECRETS_NOT_DESCRIBED(n=found.overdue), WORKERS_DESCRIBE())
+    if not untold and not found.overdue:
+        yield report_ok(SECRETS_LOOKED_AT(n=found.looked_at))
+
+
+SECRETS_OF_DELETED_CLIENTS = Sentence(
+    "secrets_of_deleted_clients",
+    "AWS still has %(n)s secrets of clients that NOVA deleted: %(names)s.",
+    one="AWS still has %(n)s secret of a client that NOVA deleted: %(names)s.",
+    glue=", ",
+)
+DELETE_THEM = Sentence(
+    "delete_them",
+    "Who may purge clients schedules their deletion on the page “Key and regions of the secrets”.",
+)
+NO_SECRET_ORPHANED = Sentence(
+    "no_secret_orphaned", "AWS has no secret of a client that NOVA deleted."
+)
+
+
+@problem(
+    "orphaned_secrets",
+    _("Secrets of deleted clients"),
+    Area.SECRETS,
+    found_by=Finder.PAGE,
+    page="run_secret_settings",
+    button=_("See key and regions"),
+    page_permission=VIEW_RUNS,
+)
+def find_orphaned_secrets(look: Look) -> Iterator[Finding]:
+    """Find the secrets that AWS still has of clients which NOVA deleted."""
+    number = look.read(read_background_facts).secrets_of_deleted_clients
+    if not number:
+        yield report_ok(NO_SECRET_ORPHANED())
+        return
     deleted = Secret.objects.of_deleted_clients().order_by("name").values_list("name", flat=True)
-    if number := deleted.count():
-        names = (*deleted[:MOST_NAMES], *["…"] * (number > MOST_NAMES))
-        yield report_failure(
-            check, SECRETS_OF_DELETED_CLIENTS(n=number, names=names), DELETE_THEM()
-        )
-    if not (found.clients or found.overdue or number):
-        yield report_ok(check, SECRETS_AS_SET(n=found.looked_at))
+    names = (*deleted[:MOST_NAMES], *["…"] * (number > MOST_NAMES))
+    yield report_failure(
+        SECRETS_OF_DELETED_CLIENTS(n=number, names=names),
+        DELETE_THEM(),
+        count=number,
+        url=f"{reverse('admin:migration_run_secret_settings')}#deleted-clients",
+    )
 
 
 # Whether a secret has a version that waits to be current: an interrupted rotation may have left it
@@ -848,7 +946,14 @@ STAGES_IN_PART = Sentence(
 )
 
 
-def examine_pending_versions(_asked: DoctorOptions) -> Iterator[Finding]:
+@problem(
+    "pending_versions",
+    _("Versions that wait to be current"),
+    Area.SECRETS,
+    found_by=Finder.DOCTOR,
+    every=timedelta(days=1),
+)
+def find_pending_versions(_look: Look) -> Iterator[Finding]:
     """Check that no secret has a pending version left; asks AWS for up to MOST_PAGES pages of secrets."""
     sm, prefix = secrets_manager(interactive=True), f"{settings.NOVA_SECRET_PREFIX}/"
     found: list[str] = []
@@ -860,118 +965,145 @@ def examine_pending_versions(_asked: DoctorOptions) -> Iterator[Finding]:
             if not page:
                 break
     except SecretsManagerError as error:
-        yield report_unlooked(CheckName.STAGES, STAGES_NOT_ASKED(code=error.code), REACH_AWS())
+        yield report_unlooked(STAGES_NOT_ASKED(code=error.code), REACH_AWS())
         return
     if found:
         pending = VERSIONS_PENDING(n=len(found), names=shorten_list(found, MOST_NAMES))
-        yield report_failure(CheckName.STAGES, pending, TAKE_PENDING_OFF())
+        yield report_failure(pending, TAKE_PENDING_OFF(), count=len(found))
     else:
-        yield report_ok(CheckName.STAGES, NO_VERSION_PENDING(n=looked_at))
+        yield report_ok(NO_VERSION_PENDING(n=looked_at))
     if page:
-        yield report_unlooked(CheckName.STAGES, STAGES_IN_PART(n=looked_at))
+        yield report_unlooked(STAGES_IN_PART(n=looked_at))
 
 
-# Whether this site's worker processes are alive, and seal the audit
+# Whether what was made with this site's keys can still be read: second factors, and the ids of versions
 
-# The schedule has tasks for every minute.
-IDLE_AFTER = timedelta(minutes=10)
-
-AUDIT_IS_SEALED = Sentence(
-    "audit_is_sealed", "The audit's newest entries have their places in its chain."
+KEYS_READ_ALL = Sentence(
+    "keys_read_all", "The keys read every second factor, and prove versions that this site wrote."
 )
-SEAL_THE_AUDIT = Sentence(
-    "seal_the_audit",
-    "Run verify_audit: it seals what waits. See that workers run; if they do, ask who holds locks in the database, and"
-    " why: SELECT * FROM pg_stat_activity.",
+FACTORS_UNREADABLE = Sentence(
+    "factors_unreadable",
+    "The second factors of %(n)s users can't be read: they were encrypted with a SECRET_KEY that is not set here.",
+    one="The second factor of %(n)s user can't be read: it was encrypted with a SECRET_KEY that is not set here.",
+)
+BRING_SECRET_KEY_BACK = Sentence(
+    "bring_secret_key_back",
+    "Put the former key into SECRET_KEY_FALLBACKS on every host. If it is lost, reset each: python manage.py"
+    " reset_second_factor (docs/keys.md).",
+)
+BRING_VERSION_KEY_BACK = Sentence(
+    "bring_version_key_back",
+    "Restore the table migration_versionkey from a backup. Without one, compare each client and copy one way"
+    " (docs/keys.md).",
 )
 
 
-def examine_sealing(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Check that the audit's newest entries were put into its chain: until then their removal is not noticed."""
-    if since := find_unsealed_since():
-        message = AUDIT_NOT_SEALED(ago=since)
-        yield report_failure(CheckName.AUDIT, message, SEAL_THE_AUDIT())
+@problem(
+    "keys_lost",
+    _("What the keys can read"),
+    Area.AUDIT,
+)
+def find_lost_keys(_look: Look) -> Iterator[Finding]:
+    """Check that every second factor can be decrypted, and that the key of the first release's versions is there."""
+    found = []
+    if users := list_unreadable_users():
+        told = FACTORS_UNREADABLE(n=len(users))
+        found.append(report_failure(told, BRING_SECRET_KEY_BACK()))
+    if unproved := count_versions_of_lost_key():
+        told = VERSIONS_UNPROVED(n=unproved)
+        found.append(report_failure(told, BRING_VERSION_KEY_BACK()))
+    yield from found or [report_ok(KEYS_READ_ALL())]
+
+
+# Whether notices get to whom they are set to reach; hosts are named, and no address of a webhook
+
+# A worker takes what waits within a minute.
+WAITS_TOO_LONG = timedelta(minutes=10)
+
+NOTICES_REACH_NOBODY = Sentence(
+    "notices_reach_nobody",
+    "Notices are set to reach nobody (NOVA_NOTIFY_URLS, NOVA_NOTIFY_EMAILS).",
+)
+SET_WHOM_NOTICES_REACH = Sentence(
+    "set_whom_notices_reach",
+    "Set one of them, and start the site and its workers anew: otherwise nobody hears when a campaign stops, when both"
+    " stores differ, or when AWS does not answer. docs/notices.md has more.",
+)
+NOBODY_NEED_BE_TOLD = Sentence(
+    "nobody_need_be_told",
+    "Notices are set to reach nobody. Nobody has to be told yet: NOVA reads no client from AWS, and no campaign runs.",
+)
+NOTICES_HAVE_RECIPIENTS = Sentence(
+    "notices_have_recipients",
+    "Notices are set to reach %(n)s recipients.",
+    one="Notices are set to reach one recipient.",
+)
+
+
+@problem(
+    "notices_reach_nobody",
+    _("Recipients of notices"),
+    Area.NOTICES,
+    found_by=Finder.PAGE,
+    page="run_notices",
+    button=_("See the notices"),
+    page_permission=SET_NOTICES,
+    told_as=None,
+)
+def find_missing_recipients(look: Look) -> Iterator[Finding]:
+    """Find that notices reach nobody although NOVA reads a client from AWS, or a campaign moves clients by itself."""
+    has_campaigns = bool(look.read(read_background_facts).campaigns)
+    if recipients := list_configured_recipients():
+        yield report_ok(NOTICES_HAVE_RECIPIENTS(n=len(recipients)))
+    elif has_campaigns or look.read(is_any_client_read_from_aws):
+        yield report_failure(NOTICES_REACH_NOBODY(), SET_WHOM_NOTICES_REACH())
     else:
-        yield report_ok(CheckName.AUDIT, AUDIT_IS_SEALED())
+        yield report_ok(NOBODY_NEED_BE_TOLD())
 
 
-WORKERS_ARE_ALIVE = Sentence(
-    "workers_are_alive",
-    "%(n)s worker processes are alive: %(names)s.",
-    glue=", ",
-    one="%(n)s worker process is alive: %(names)s.",
+NOTICES_FAIL = Sentence(
+    "notices_fail", "The newest notice to %(host)s (%(way)s) failed: %(problem)s."
 )
-WORKERS_DO_NOTHING = Sentence(
-    "workers_do_nothing", "The workers are alive, and have ended no task for %(ago)s."
+NOTICES_WAIT = Sentence(
+    "notices_wait",
+    "%(n)s notices to %(host)s (%(way)s) have been waiting, the oldest for %(ago)s.",
+    one="A notice to %(host)s (%(way)s) has been waiting for %(ago)s.",
 )
-START_WORKERS_ANEW = Sentence(
-    "start_workers_anew",
-    "Look whether all of them are on long searches or runs, and at the task queue. Otherwise start them anew: what they"
-    " had begun is done again.",
+NO_NOTICE_FAILS = Sentence("no_notice_fails", "No notice waits or fails.")
+SEE_THE_NOTICES = Sentence(
+    "see_the_notices",
+    "The page “Notices” has a test. docs/notices.md says what each problem means; a worker has to run.",
 )
-NO_WORKER_EVER = Sentence("no_worker_ever", "No worker was ever seen.")
-START_A_WORKER = Sentence(
-    "start_a_worker",
-    "Start one: python manage.py qcluster. Without it nothing is pushed or compared.",
-)
-
-
-def examine_workers(_asked: DoctorOptions) -> Iterator[Finding]:
-    """Check that worker processes are alive and do something, and that each is of the schema's release."""
-    found = list(Worker.objects.alive().order_by("name"))
-    yield from _examine_releases(found)
-    names = tuple(
-        f"{worker.name} ({worker.release or '?'})"
-        for worker in found
-        if worker.idle_because is None
-    )
-    if names:
-        alive = Worker.objects.alive().taking_tasks()
-        yield report_ok(CheckName.WORKERS, WORKERS_ARE_ALIVE(n=len(names), names=names))
-        began = alive.aggregate(at=Min("started_at"))["at"]
-        ended = apps.get_model("django_q", "Task").objects.aggregate(at=Max("stopped"))["at"]
-        last = max(began, ended) if ended else began
-        if timezone.now() - last > IDLE_AFTER:
-            idle = WORKERS_DO_NOTHING(ago=last)
-            yield report_failure(CheckName.WORKERS, idle, START_WORKERS_ANEW())
-        return
-    last = Worker.objects.last_seen_at()
-    message = WORKERS_ARE_GONE(ago=last) if last else NO_WORKER_EVER()
-    yield report_failure(CheckName.WORKERS, message, START_A_WORKER())
-
-
-WORKERS_TAKE_NO_TASKS = Sentence(
-    "workers_take_no_tasks",
-    "%(n)s worker processes are alive and take no tasks (%(names)s). %(why)s",
-    glue=", ",
-    one="%(n)s worker process is alive and takes no tasks (%(names)s). %(why)s",
-)
-CORRECT_OR_UPGRADE = Sentence(
-    "correct_or_upgrade",
-    "Give that host the settings of the others, or the release of the database's schema, and restart its workers.",
-)
-WORKERS_ARE_OLD = Sentence(
-    "workers_are_old",
-    "%(n)s worker processes run a release of before 0.2.0, and work on beside a schema that they don't know:"
-    " %(names)s.",
-    glue=", ",
-    one="%(n)s worker process runs a release of before 0.2.0, and works on beside a schema that it doesn't know:"
-    " %(names)s.",
-)
-STOP_OLD_WORKERS = Sentence(
-    "stop_old_workers",
-    "Stop them, and start those of the release that ran migrate (docs/upgrading.md).",
+NOTICES_REACH = Sentence(
+    "notices_reach",
+    "Notices are set to reach %(n)s recipients, and none of them fails.",
+    one="Notices are set to reach one recipient, and it does not fail.",
 )
 
 
-def _examine_releases(alive: list[Worker]) -> Iterator[Finding]:
-    """Report the workers that take no tasks, by reason, and those of a release that doesn't ask whether it may."""
-    idle = [(worker.name, worker.idle_because) for worker in alive if worker.idle_because]
-    for why in dict.fromkeys(str(why) for _name, why in idle):
-        names = tuple(name for name, each in idle if str(each) == why)
-        message = next(each for _name, each in idle if str(each) == why)
-        told = WORKERS_TAKE_NO_TASKS(n=len(names), names=names, why=message)
-        yield report_failure(CheckName.WORKERS, told, CORRECT_OR_UPGRADE())
-    if before := tuple(worker.name for worker in alive if not worker.release):
-        told = WORKERS_ARE_OLD(n=len(before), names=before)
-        yield report_failure(CheckName.WORKERS, told, STOP_OLD_WORKERS())
+@problem(
+    "notices_fail",
+    _("Notices"),
+    Area.NOTICES,
+    found_by=Finder.PAGE,
+    page="run_notices",
+    button=_("See the notices"),
+    page_permission=SET_NOTICES,
+    told_as=None,
+)
+def find_failing_notices(look: Look) -> Iterator[Finding]:
+    """Find the recipients whom the newest attempts did not reach. Sends none."""
+    reports, is_well = look.read(list_recipient_reports), True
+    for each in reports:
+        names = {"host": each.recipient.host, "way": each.recipient.way.value}
+        since = each.untried_since
+        if each.problem:
+            message = NOTICES_FAIL(problem=each.problem, **names)
+        elif since and timezone.now() - since > WAITS_TOO_LONG:
+            message = NOTICES_WAIT(n=each.untried, ago=since, **names)
+        else:
+            continue
+        is_well = False
+        yield report_failure(message, SEE_THE_NOTICES())
+    if is_well:
+        yield report_ok(NOTICES_REACH(n=len(reports)) if reports else NO_NOTICE_FAILS())

@@ -222,7 +222,7 @@ def _find_fix(request: HttpRequest, client_id: int, check: Check, back: str) -> 
         ),
         CheckFix.CHECK_NOVA: (
             "migration.view_worker",
-            lambda: _make_fix_link(_("See check_nova"), "migration_run_check_nova"),
+            lambda: _make_fix_link(_("See Health"), "migration_run_health"),
         ),
     }
     if check.fix == CheckFix.NONE:

@@ -15,13 +15,31 @@ from django.db import Error, connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
+from psycopg import sql
 from unfold.decorators import display
 
+from migration.core.clients import VIEW_READERS, all_clients
+from migration.core.notices import NoticeEvent
 from migration.core.pages import ObjectView, ReadOnlyAdmin
+from migration.core.problems import (
+    Area,
+    Finder,
+    Finding,
+    FindingState,
+    Look,
+    Severity,
+    problem,
+    report_failure,
+    report_ok,
+    report_unlooked,
+)
 from migration.nova.models import (
+    SEEN_WITHIN,
     OtherStatement,
     OtherStatementCount,
     ReaderProcess,
@@ -29,6 +47,9 @@ from migration.nova.models import (
     ReaderSummary,
 )
 from migration.templatetags.migration_pages import make_label, time_ago
+from nova_credentials.messages import Sentence
+from nova_credentials.phases import Phase
+from nova_credentials.shown_names import escape_name
 from nova_credentials.tables import CREDENTIALS, LEGACY_CREDENTIALS, STATEMENT_MARK
 
 if TYPE_CHECKING:
@@ -223,6 +244,222 @@ def pluralize_failing_readers(number: int) -> str:
         "processes of NOVA failed to read AWS in the last 30 minutes",
         number,
     )
+
+
+# Problems: no process of NOVA reads through the package, or AWS fails one
+
+READER_READ = Sentence("reader_read", "NOVA's reader last read a client %(ago)s ago.")
+READER_NEVER_READ = Sentence(
+    "reader_never_read", "No process of NOVA has read through the package yet."
+)
+READER_HAS_TO_READ = Sentence(
+    "reader_has_to_read",
+    "Clients are read from AWS, but no process of NOVA has ever read through the package.",
+)
+READERS_ARE_GONE = Sentence(
+    "readers_are_gone",
+    "No process of NOVA read through the package in the last hour; the last one did %(ago)s ago.",
+)
+LET_NOVA_READ = Sentence("let_nova_read", "Let NOVA read through the package: docs/reader.md.")
+READERS_FAIL = Sentence(
+    "readers_fail",
+    "AWS failed for %(n)s processes of NOVA in the last 30 minutes.",
+    one="AWS failed for %(n)s process of NOVA in the last 30 minutes.",
+)
+NO_READER_FAILS = Sentence(
+    "no_reader_fails", "AWS has failed for no process of NOVA in the last 30 minutes."
+)
+SEE_THE_READERS = Sentence(
+    "see_the_readers",
+    "The page “NOVA's processes” shows them with the class of the error. docs/reader.md has the IAM policy that NOVA"
+    " needs.",
+)
+
+
+def summarize_readers() -> ReaderSummary:
+    """Count the processes of NOVA for `Look.read`; in one query."""
+    return ReaderProcess.objects.summarize()
+
+
+def is_any_client_read_from_aws() -> bool:
+    return all_clients().in_phases(*(phase for phase in Phase if phase.reads_aws)).exists()
+
+
+@problem(
+    "readers_gone",
+    gettext_lazy("NOVA's reader"),
+    Area.NOVA,
+    found_by=Finder.PAGE,
+    told_as=NoticeEvent.READERS_GONE,
+    page="readerprocess_changelist",
+    button=gettext_lazy("Let NOVA read through the package"),
+    page_permission=VIEW_READERS,
+)
+def find_gone_readers(look: Look) -> Iterator[Finding]:
+    """Find that no process of NOVA reads through the package, although clients are read from AWS."""
+    readers = look.read(summarize_readers)
+    last = readers.last_read_at
+    if last and readers.seen:
+        yield report_ok(READER_READ(ago=last))
+    elif look.read(is_any_client_read_from_aws):
+        message = READERS_ARE_GONE(ago=last) if last else READER_HAS_TO_READ()
+        yield report_failure(message, LET_NOVA_READ(), since=last)
+    else:
+        message = READERS_ARE_GONE(ago=last) if last else READER_NEVER_READ()
+        yield report_unlooked(message, LET_NOVA_READ())
+
+
+@problem(
+    "readers_fail",
+    gettext_lazy("NOVA's reads of AWS"),
+    Area.NOVA,
+    severity=Severity.CRITICAL,
+    found_by=Finder.PAGE,
+    told_as=NoticeEvent.READERS_GONE,
+    page="readerprocess_changelist",
+    button=gettext_lazy("See NOVA's processes"),
+    page_permission=VIEW_READERS,
+)
+def find_failing_readers(look: Look) -> Iterator[Finding]:
+    """Find the processes of NOVA that AWS fails now."""
+    if number := look.read(summarize_readers).failing:
+        url = f"{reverse('admin:migration_readerprocess_changelist')}?seen=failing"
+        yield report_failure(READERS_FAIL(n=number), SEE_THE_READERS(), count=number, url=url)
+    else:
+        yield report_ok(NO_READER_FAILS())
+
+
+# Whether somebody still reads the credential tables past the package: NOVA's old helper, most likely
+
+# One program can make thousands of statements; nobody reads so many lines.
+MOST_NAMED = 20
+
+MORE_OTHER_READS = Sentence(
+    "more_other_reads",
+    "And %(n)s more statements read credential tables past the package.",
+    one="And one more statement reads a credential table past the package.",
+)
+REPLACE_THE_HELPER = Sentence(
+    "replace_the_helper",
+    "Most likely NOVA's old helper: after a purge it gets a pointer in place of the password. Find the program on the"
+    " page “NOVA's processes”, and let it read through the package (docs/reader.md).",
+)
+OTHERS_HAVE_STOPPED = Sentence(
+    "others_have_stopped",
+    "%(n)s statements have read credential tables past the package, none of them in the last hour.",
+    one="One statement has read credential tables past the package, but not in the last hour.",
+)
+NO_OTHER_READS = Sentence(
+    "no_other_reads",
+    "pg_stat_statements shows no read of the credential tables past the package and this site.",
+)
+
+
+@problem(
+    "reads_past_package",
+    gettext_lazy("Reads past the package"),
+    Area.NOVA,
+    page="readerprocess_changelist",
+    button=gettext_lazy("See who reads"),
+    page_permission=VIEW_READERS,
+)
+def find_reads_past_package(_look: Look) -> Iterator[Finding]:
+    """Name each statement of others that reads a credential table, and say what can't be known of them.
+
+    One that was not called for an hour, as far as the workers know, is no failure: PostgreSQL counts it for ever.
+    """
+    seen = read_other_statements()
+    if seen.unseen_reason:
+        yield _explain_unseen(seen)
+    if seen.unseen_reason not in (None, UnseenReason.NOT_ALLOWED):
+        return
+    judged = [_judge(row) for row in OtherStatement.objects.compare_counts(seen.statements)]
+    named = [finding for finding in judged if finding]
+    yield from named[:MOST_NAMED]
+    if len(named) > MOST_NAMED:
+        left = named[MOST_NAMED:]
+        message = MORE_OTHER_READS(n=len(left))
+        is_failed = any(finding.state == FindingState.FAILED for finding in left)
+        report = report_failure if is_failed else report_unlooked
+        yield report(message, REPLACE_THE_HELPER())
+    if named:
+        return
+    if judged:
+        yield report_ok(OTHERS_HAVE_STOPPED(n=len(judged)))
+    elif not seen.unseen_reason:
+        yield report_ok(NO_OTHER_READS())
+
+
+OTHER_READS = Sentence(
+    "other_reads",
+    "The role %(role)s reads %(tables)s past the package: the last time %(ago)s ago, %(n)s times in all.",
+    one="The role %(role)s reads %(tables)s past the package: the last time %(ago)s ago, once in all.",
+)
+OTHER_HAS_READ = Sentence(
+    "other_has_read",
+    "The role %(role)s has read %(tables)s past the package, %(n)s times in all. When it did last is known an hour"
+    " after it was first noticed.",
+    one="The role %(role)s has read %(tables)s past the package, once in all. When it did is known an hour after it"
+    " was first noticed.",
+)
+WAIT_AN_HOUR = Sentence(
+    "wait_an_hour", "Check again in an hour, with workers running: they look every five minutes."
+)
+
+
+def _judge(row: OtherStatement) -> Finding | None:
+    """Report one statement; None for one that was not called in the last hour."""
+    now, role = timezone.now(), escape_name(row.role)
+    if row.called_at and now - row.called_at < SEEN_WITHIN:
+        message = OTHER_READS(role=role, tables=row.tables, n=row.calls, ago=row.called_at)
+        return report_failure(message, REPLACE_THE_HELPER())
+    if now - row.first_noticed_at < SEEN_WITHIN:
+        message = OTHER_HAS_READ(role=role, tables=row.tables, n=row.calls)
+        return report_unlooked(message, WAIT_AN_HOUR())
+    return None
+
+
+OTHER_READS_NOT_COUNTED = Sentence(
+    "other_reads_not_counted",
+    "PostgreSQL keeps no statistics of statements here, so nobody can say whether NOVA's old helper still reads.",
+)
+INSTALL_STATISTICS = Sentence(
+    "install_statistics",
+    "Put pg_stat_statements into shared_preload_libraries, start PostgreSQL anew and run, as a superuser:",
+)
+CREATE_STATISTICS = Sentence(
+    "create_statistics",
+    "PostgreSQL counts statements already. Run in this database, as a superuser:",
+)
+OTHER_READS_NOT_READABLE = Sentence(
+    "other_reads_not_readable",
+    "pg_stat_statements is installed, but this site can't read it: its role lacks the right, or the library is not in"
+    " shared_preload_libraries.",
+)
+OTHER_READS_HIDDEN = Sentence(
+    "other_reads_hidden", "PostgreSQL hides the statements of other roles from this site."
+)
+GRANT_STATISTICS = Sentence("grant_statistics", "Run, as somebody who may:")
+
+
+def _explain_unseen(report: StatementReport) -> Finding:
+    match report.unseen_reason:
+        case UnseenReason.NOT_INSTALLED | UnseenReason.NOT_CREATED as reason:
+            is_loaded = reason == UnseenReason.NOT_CREATED
+            remedy = CREATE_STATISTICS if is_loaded else INSTALL_STATISTICS
+            return report_unlooked(
+                OTHER_READS_NOT_COUNTED(),
+                remedy(),
+                statements=("CREATE EXTENSION pg_stat_statements;",),
+            )
+        case UnseenReason.NOT_ALLOWED:
+            role = sql.Identifier(report.own_role).as_string(None)
+            return report_unlooked(
+                OTHER_READS_HIDDEN(),
+                GRANT_STATISTICS(),
+                statements=(f"GRANT pg_read_all_stats TO {role};",),
+            )
+    return report_unlooked(OTHER_READS_NOT_READABLE())
 
 
 # The page NOVA's processes: those that read through the package, and who still reads the tables directly

@@ -32,7 +32,7 @@ from credentials.nova_objects import ROLE_KINDS, NovaObject, ObjectKind, list_fo
 from credentials.pointers import POINTER
 from credentials.trigger_sql import COUNT_EACH_CLIENT
 from migration.core.audit import AuditCode, AuditEvent, ReasonError, require_storable_reason
-from migration.core.clients import ClientMigration
+from migration.core.clients import VIEW_TABLES, ClientMigration
 from migration.core.pages import (
     AdminView,
     ReadOnlyAdmin,
@@ -40,6 +40,7 @@ from migration.core.pages import (
     get_typed_reason,
     read_raw_form_text,
 )
+from migration.core.problems import Area, Finder, Finding, Look, problem, report_failure, report_ok
 from migration.core.text import shorten_list
 from nova_credentials.messages import Message, MessageError, Sentence, in_a_row
 from nova_credentials.phases import Phase
@@ -331,7 +332,7 @@ def _accept_object(found: NovaObject, reason: str, by: User | None) -> AcceptedO
     return accepted
 
 
-# What gates, the dashboard and `check_nova` ask
+# What gates ask, and the problems that are made of it
 
 
 class NovaTablesVerdict(NamedTuple):
@@ -386,12 +387,12 @@ class NovaTables:
 
     def list_gate_verdicts(self) -> Iterator[NovaTablesVerdict]:
         """Yield verdicts on the columns, then on the objects: that they let gates open, or each reason why not."""
-        for problem, passed in (
+        for wrong, passed in (
             (self.columns_problem, COLUMNS_MAPPED()),
             (self.objects_problem, OBJECTS_ACCEPTED()),
         ):
-            for text in problem.parts if problem else (passed,):
-                yield NovaTablesVerdict(problem is None, text)
+            for text in wrong.parts if wrong else (passed,):
+                yield NovaTablesVerdict(wrong is None, text)
 
 
 def describe_object(found: NovaObject) -> str:
@@ -404,6 +405,83 @@ def read_nova_tables() -> NovaTables:
     """Read what NOVA's tables are like, in at most three queries."""
     unknown, _accepted = split_unknown_accepted(list_nova_objects())
     return NovaTables(read_nova_columns(), unknown)
+
+
+SEE_NOVA_TABLES = Sentence(
+    "see_nova_tables",
+    "Ask NOVA's developers what it is for, then decide on the page NOVA's tables (docs/nova-tables.md).",
+)
+COLUMNS_ARE_KNOWN = Sentence(
+    "columns_are_known", "The site knows every column of NOVA's tables, and finds those it needs."
+)
+PURGE_AGAIN = Sentence(
+    "purge_again",
+    "The page NOVA's tables names them all; docs/nova-tables.md says how to restore and purge them.",
+)
+NONE_PURGED_WITH_VALUES = Sentence(
+    "none_purged_with_values", "No purged client has a value left in a column that NOVA added."
+)
+
+
+@problem(
+    "columns_unknown",
+    gettext_lazy("Columns of NOVA's tables"),
+    Area.NOVA,
+    found_by=Finder.PAGE,
+    shuts_gates=True,
+    page="admin:credentials_columnmapping_changelist",
+    button=gettext_lazy("See NOVA's tables"),
+    page_permission=VIEW_TABLES,
+)
+def find_unknown_columns(look: Look) -> Iterator[Finding]:
+    """Name the changes that NOVA made to its columns. Those that shut gates are failures."""
+    columns = look.read(read_nova_tables).columns
+    for found in columns.changes:
+        if found.is_breaking or found.change == ColumnChange.ADDED:
+            yield report_failure(found.message, SEE_NOVA_TABLES())
+        else:
+            yield report_ok(found.message)
+    if not columns.changes:
+        yield report_ok(COLUMNS_ARE_KNOWN())
+
+
+@problem(
+    "objects_unknown",
+    gettext_lazy("Objects of others on NOVA's tables"),
+    Area.NOVA,
+    found_by=Finder.PAGE,
+    shuts_gates=True,
+    page="admin:credentials_columnmapping_changelist",
+    button=gettext_lazy("See NOVA's tables"),
+    page_permission=VIEW_TABLES,
+)
+def find_unknown_objects(look: Look) -> Iterator[Finding]:
+    """Name what others put on NOVA's tables and runs their code as whoever uses a table, until it is accepted."""
+    tables = look.read(read_nova_tables)
+    if message := tables.objects_problem:
+        yield report_failure(message, SEE_NOVA_TABLES(), count=len(tables.unknown_objects))
+    else:
+        yield report_ok(OBJECTS_ACCEPTED())
+
+
+@problem(
+    "purged_with_values",
+    gettext_lazy("Purged clients with values"),
+    Area.NOVA,
+    page="admin:credentials_columnmapping_changelist",
+    button=gettext_lazy("See NOVA's tables"),
+    page_permission=VIEW_TABLES,
+)
+def find_purged_with_values(_look: Look) -> Iterator[Finding]:
+    """Name the purged clients that still have a value in a column which was mapped as a secret afterwards."""
+    is_well = True
+    for column in read_nova_columns().added:
+        clients = list_purged_with_values(column)
+        if message := name_purged_clients_with_values(column, clients):
+            is_well = False
+            yield report_failure(message, PURGE_AGAIN(), count=len(clients))
+    if is_well:
+        yield report_ok(NONE_PURGED_WITH_VALUES())
 
 
 # The page: the columns that NOVA added, mapped here, and objects of others, accepted here

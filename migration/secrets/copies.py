@@ -25,7 +25,9 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, transaction
 from django.db.backends.utils import CursorWrapper
+from django.db.models import Count, Exists, Min, OuterRef, Q
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 from psycopg import sql
 from psycopg.errors import LockNotAvailable, UndefinedTable
 
@@ -39,9 +41,19 @@ from credentials.models import (
 )
 from credentials.pointers import POINTER, list_all_rows
 from migration.core.aws_store import client_secret_names, secrets_manager
-from migration.core.clients import all_clients
+from migration.core.clients import VIEW_COPIES, all_clients
 from migration.core.keys import make_fingerprint
 from migration.core.leases import LeaseKind, hold_until_commit, try_lease
+from migration.core.notices import ClientCondition, NoticeEvent
+from migration.core.problems import (
+    Area,
+    Finding,
+    Look,
+    problem,
+    report_failure,
+    report_ok,
+    report_unlooked,
+)
 from migration.core.secrets import Secret
 from migration.pushes.known_values import note_purged_clients, note_rows
 from migration.pushes.models import FoundValue, KnownValue
@@ -59,6 +71,7 @@ from nova_credentials.aws.context_threads import ContextThreads
 from nova_credentials.aws.secrets_manager import SecretsManager, SecretsManagerError, SecretValue
 from nova_credentials.credential_types import CredentialType, get_secret_value_key
 from nova_credentials.document import EXTRA_KEY, Layout
+from nova_credentials.messages import Sentence
 from nova_credentials.phases import Phase
 from nova_credentials.tables import CREDENTIALS, LEGACY_CREDENTIALS
 
@@ -1006,3 +1019,96 @@ def _encode(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         return b""
+
+
+# The problem: what the newest search of each client found
+
+COPIES_NOT_LOOKED_FOR = Sentence(
+    "copies_not_looked_for",
+    "Nobody has looked where else the database holds secret values.",
+)
+LOOK_FOR_COPIES = Sentence(
+    "look_for_copies",
+    "Search for them on the page Copies, or run: python manage.py find_copies --all.",
+)
+COPIES_WERE_FOUND = Sentence(
+    "copies_were_found",
+    "Secret values of %(n)s clients stand elsewhere in the database too (searched %(ago)s ago or later).",
+    one="Secret values of %(n)s client stand elsewhere in the database too (searched %(ago)s ago).",
+)
+LIST_THE_COPIES = Sentence(
+    "list_the_copies",
+    "The page Copies lists table, column and rows, never a value. A purge leaves them there. On the command line:",
+)
+COPIES_SOUGHT_IN_PART = Sentence(
+    "copies_sought_in_part",
+    "For %(n)s clients the database was not searched whole.",
+    one="For %(n)s client the database was not searched whole.",
+)
+NO_COPIES = Sentence(
+    "no_copies",
+    "No copies of the secret values of %(n)s clients were found (searched %(ago)s ago or later).",
+    one="No copies of the secret values of %(n)s client were found (searched %(ago)s ago).",
+)
+
+
+SEARCH_FOUND_COPIES = Sentence(
+    "search_found_copies",
+    "A search found copies of secret values in %(n)s more places. Clients: %(names)s",
+    glue=", ",
+    one="A search found a copy of secret values in one more place. Client: %(names)s",
+)
+
+
+def _list_places_of_copies() -> Iterable[str]:
+    """Return the columns in which the newest search of a client found copies of its secret values."""
+    newest = SearchedClient.objects.newest_of_each_client().values("pk")
+    with_copies = SearchedClient.objects.filter(pk__in=newest, rows_found__gt=0)
+    of_newest = Exists(
+        with_copies.filter(search=OuterRef("search"), client_id=OuterRef("client_id"))
+    )
+    rows = FoundCopy.objects.filter(of_newest).order_by()
+    places = rows.values_list("client_id", "table", "column")
+    return (f"{client_id}:{table}.{column}"[:100] for client_id, table, column in places)
+
+
+COPIES_FOUND = ClientCondition(
+    "copies_found", NoticeEvent.COPIES_FOUND, _list_places_of_copies, SEARCH_FOUND_COPIES
+)
+
+
+@problem(
+    "copies_found",
+    _("Copies of secret values"),
+    Area.SECRETS,
+    told_by_client=(COPIES_FOUND,),
+    page="copysearch_report",
+    button=_("See the copies"),
+    page_permission=VIEW_COPIES,
+)
+def find_copies(_look: Look) -> Iterator[Finding]:
+    """Report the newest search of each client: copies that were found, and what was left unlooked at."""
+    clients = Client.objects.count()
+    newest = SearchedClient.objects.newest_of_each_client().values("pk")
+    searched = SearchedClient.objects.filter(pk__in=newest, client__in=Client.objects.all())
+    numbers = searched.aggregate(
+        all=Count("pk"),
+        with_copies=Count("pk", filter=Q(rows_found__gt=0)),
+        in_part=Count("pk", filter=Q(not_looked_at__gt=0)),
+        oldest=Min("searched_at"),
+    )
+    if not numbers["all"]:
+        yield report_unlooked(COPIES_NOT_LOOKED_FOR(), LOOK_FOR_COPIES())
+        return
+    if with_copies := numbers["with_copies"]:
+        yield report_failure(
+            COPIES_WERE_FOUND(n=with_copies, ago=numbers["oldest"]),
+            LIST_THE_COPIES(),
+            statements=("python manage.py find_copies --all",),
+            count=with_copies,
+        )
+    if left := clients - numbers["all"] + numbers["in_part"]:
+        message = COPIES_SOUGHT_IN_PART(n=left)
+        yield report_unlooked(message, LOOK_FOR_COPIES())
+    if not (with_copies or left):
+        yield report_ok(NO_COPIES(n=numbers["all"], ago=numbers["oldest"]))

@@ -27,8 +27,8 @@ from migration.nova.models import ReaderSummary
 from migration.nova.readers import pluralize_failing_readers
 from migration.nova.tables import NovaTables
 from migration.runs.failures import SiteFailureCounts
+from migration.site.audit import AUDIT_NOT_SEALED
 from migration.site.background import BackgroundFacts
-from migration.site.notices import AUDIT_NOT_SEALED
 from nova_credentials.phases import Phase
 
 
@@ -92,7 +92,7 @@ def _alert_missing_worker(data: AlertData) -> Iterator[Alert]:
 
 def _alert_unsealed_audit(_data: AlertData) -> Iterator[Alert]:
     if since := find_unsealed_since():
-        url = reverse("admin:migration_run_check_nova")
+        url = reverse("admin:migration_run_health")
         yield Alert(localize(AUDIT_NOT_SEALED(ago=since)), url, VIEW_RUNS)
 
 

@@ -40,18 +40,31 @@ from migration.core.audit_chain import (
     LAST_POSITION,
     LATE_AFTER,
     AuditHead,
+    find_unsealed_since,
     link_parts,
     read_head,
     seal_audit,
     select_unsealed,
 )
 from migration.core.audit_export import AuditFilter, ExportFormat, export_audit, write_events
+from migration.core.clients import VIEW_AUDIT
+from migration.core.notices import NoticeEvent
 from migration.core.pages import (
     AdminView,
     ObjectView,
     ReadOnlyAdmin,
     get_signed_in_user,
     list_chips,
+)
+from migration.core.problems import (
+    Area,
+    Finder,
+    Finding,
+    Look,
+    Severity,
+    problem,
+    report_failure,
+    report_ok,
 )
 from migration.core.refused_acts import record_repeats
 from migration.core.snapshots import repeatable_read_only
@@ -547,6 +560,92 @@ def _delete_let_go(position: int) -> int:
         if not number:
             return deleted
         deleted += number
+
+
+# Problems: the audit isn't sealed, or isn't as this site wrote it
+
+AUDIT_NOT_SEALED = Sentence(
+    "audit_not_sealed",
+    "The audit has not been sealed for %(ago)s: entries that somebody removes now are not missed.",
+)
+AUDIT_IS_SEALED = Sentence(
+    "audit_is_sealed", "The audit's newest entries have their places in its chain."
+)
+SEAL_THE_AUDIT = Sentence(
+    "seal_the_audit",
+    "Run verify_audit: it seals what waits. See that workers run; if they do, ask who holds locks in the database, and"
+    " why: SELECT * FROM pg_stat_activity.",
+)
+
+
+@problem(
+    "audit_unsealed",
+    gettext_lazy("Sealing of the audit"),
+    Area.AUDIT,
+    found_by=Finder.PAGE,
+    told_as=NoticeEvent.AUDIT_UNSEALED,
+    page="auditevent_changelist",
+    button=gettext_lazy("See the audit"),
+    page_permission=VIEW_AUDIT,
+)
+def find_unsealed(_look: Look) -> Iterator[Finding]:
+    """Find that the audit's newest entries got no place in its chain: until then their removal is not noticed."""
+    if since := find_unsealed_since():
+        yield report_failure(AUDIT_NOT_SEALED(ago=since), SEAL_THE_AUDIT(), since=since)
+    else:
+        yield report_ok(AUDIT_IS_SEALED())
+
+
+AUDIT_DOES_NOT_HOLD = Sentence(
+    "audit_does_not_hold",
+    "The audit is not as this site wrote it: %(n)s faults. Run verify_audit and keep what it prints.",
+    one="The audit is not as this site wrote it: one fault. Run verify_audit and keep what it prints.",
+)
+AUDIT_KEY_NOT_SET = Sentence(
+    "audit_key_not_set",
+    "The audit can't be verified: entries name keys that are not set on this host (%(keys)s). Run verify_audit.",
+    glue=", ",
+)
+AUDIT_HOLDS = Sentence(
+    "audit_holds",
+    "The audit is as this site wrote it: %(n)s entries.",
+    one="The audit is as this site wrote it: %(n)s entry.",
+)
+SEE_WHAT_IS_UNSOUND = Sentence(
+    "see_what_is_unsound", "It names each entry. docs/audit.md says what that means:"
+)
+
+
+@problem(
+    "audit_unsound",
+    gettext_lazy("Audit"),
+    Area.AUDIT,
+    severity=Severity.CRITICAL,
+    found_by=Finder.DOCTOR,
+    every=timedelta(days=1),
+    told_as=NoticeEvent.AUDIT_BROKEN,
+    over_after=timedelta(),
+    page="auditevent_changelist",
+    button=gettext_lazy("See the audit"),
+    page_permission=VIEW_AUDIT,
+)
+def find_unsound_audit(_look: Look) -> Iterator[Finding]:
+    """Verify the whole audit: seconds, where it has many entries."""
+    verified = verify_audit()
+    if verified.is_sound:
+        yield report_ok(AUDIT_HOLDS(n=verified.sealed + verified.unsealed))
+        return
+    number = verified.faults.total()
+    message = AUDIT_DOES_NOT_HOLD(n=number)
+    if verified.foreign and not number:
+        message = AUDIT_KEY_NOT_SET(keys=tuple(verified.foreign))
+    logger.error("The audit does not hold: %s faults. Run verify_audit", number)
+    yield report_failure(
+        message,
+        SEE_WHAT_IS_UNSOUND(),
+        statements=("python manage.py verify_audit",),
+        count=number or len(verified.foreign),
+    )
 
 
 # The pages: the entries with filters in the address, one entry, and the export

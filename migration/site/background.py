@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import connection
@@ -11,17 +11,18 @@ from django.utils import timezone
 
 from migration.campaigns.models import Campaign
 from migration.core.clients import OffboardingState
+from migration.core.comparisons import OF_AWS, Comparison
 from migration.core.secrets import DIFFERING_CLIENTS, OF_DELETED_CLIENTS
 from migration.logins.models import make_next_query, today
 from migration.nova.models import SEEN_WITHIN
 from migration.runs.models import Run
 from migration.runs.requests import MoveRequest
-from migration.site.notices import OF_AWS
 from nova_credentials.messages import Message
 from nova_credentials.tables import CLIENTS
 
-# AWS is asked for so many in one call.
-FEW_COMPARISONS = 20
+# The newest comparisons that are looked at, and how old they may be.
+NEWEST_COMPARISONS = 200
+COMPARED_WITHIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class BackgroundFacts:
     differing_secrets: int
     # The secrets that AWS still has of clients that NOVA deleted.
     secrets_of_deleted_clients: int
-    # AWS refused or failed each of the newest comparisons that it was asked for.
-    aws_fails: bool
+    # How AWS refused or failed one of the comparisons of the last hour, if it answered none of them.
+    aws_error: str | None
 
 
 def read_background_facts() -> BackgroundFacts:
@@ -74,9 +75,10 @@ def read_background_facts() -> BackgroundFacts:
                 (SELECT count(*) FROM ({OF_DELETED_CLIENTS}) AS left_over),
                 (SELECT coalesce(json_agg(json_build_array(id, state, stopped_because) ORDER BY id), '[]')
                  FROM migration_campaign WHERE state = ANY(%(not_over)s)),
-                coalesce((SELECT bool_and(error_class = ANY(%(of_aws)s)) FROM (
-                    SELECT error_class FROM migration_comparison ORDER BY id DESC LIMIT {FEW_COMPARISONS}
-                ) AS newest), false)
+                (SELECT (array_agg(error_class) FILTER (WHERE error_class = ANY(%(of_aws)s)))[1] FROM (
+                    SELECT error_class, status, compared_at FROM migration_comparison
+                    ORDER BY id DESC LIMIT {NEWEST_COMPARISONS}
+                 ) AS newest WHERE compared_at > %(compared_since)s HAVING bool_and(status = %(unchecked)s))
             """,  # noqa: S608  # constants
             {
                 "today": today(),
@@ -87,6 +89,8 @@ def read_background_facts() -> BackgroundFacts:
                 "not_over": list(Campaign.NOT_OVER),
                 "offboarded": OffboardingState.OFFBOARDED,
                 "of_aws": list(OF_AWS),
+                "compared_since": timezone.now() - COMPARED_WITHIN,
+                "unchecked": Comparison.Status.UNCHECKED,
                 "prefix": settings.NOVA_SECRET_PREFIX,
             },
         )
@@ -101,7 +105,7 @@ def read_background_facts() -> BackgroundFacts:
             differing,
             deleted,
             rows,
-            fails,
+            aws_error,
         ) = cursor.fetchone()
     campaigns = tuple(
         Campaign(pk=pk, state=state, stopped_because=why and Message.from_json(why))
@@ -109,5 +113,15 @@ def read_background_facts() -> BackgroundFacts:
     )
     numbers = dict(zip(("stopped", "unfinished", "overdue"), rotations, strict=True))
     return BackgroundFacts(
-        seen_at, swept_at, runs, moves, others, campaigns, numbers, left, differing, deleted, fails
+        seen_at,
+        swept_at,
+        runs,
+        moves,
+        others,
+        campaigns,
+        numbers,
+        left,
+        differing,
+        deleted,
+        aws_error,
     )

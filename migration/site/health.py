@@ -41,9 +41,9 @@ def list_pulses(
     late = timedelta(minutes=2 * settings.NOVA_SWEEP_MINUTES)
     runs = reverse("admin:migration_run_changelist")
     if answered_at is None:
-        aws = _("has not answered") if work.aws_fails else _("not asked yet")
+        aws = _("has not answered") if work.aws_error else _("not asked yet")
     else:
-        aws = _("does not answer; it last did") if work.aws_fails else _("answered")
+        aws = _("does not answer; it last did") if work.aws_error else _("answered")
     return [
         Pulse(
             _("Workers"),
@@ -55,7 +55,7 @@ def list_pulses(
         ),
         Pulse(
             _("AWS"),
-            False if work.aws_fails else _is_recent(answered_at, late),
+            False if work.aws_error else _is_recent(answered_at, late),
             aws,
             reverse("admin:migration_comparison_report"),
             VIEW_COMPARISONS,
@@ -92,7 +92,7 @@ def _judge_notices() -> Pulse:
         text = ngettext("fail to reach %(n)s recipient", "fail to reach %(n)s recipients", failing)
     else:
         text = ngettext("reach %(n)s recipient", "reach %(n)s recipients", recipients)
-    page = reverse("admin:migration_run_check_nova")
+    page = reverse("admin:migration_run_health")
     is_well = bool(recipients) and not failing
     shown = text % {"n": failing or recipients}
     # Every role may view the checks, and sees by them what the doctor says of notices.

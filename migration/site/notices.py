@@ -8,7 +8,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ from django.contrib import messages
 from django.contrib.auth.models import User
 from django.core.mail import EmailMessage
 from django.db import transaction
-from django.db.models import Count, Exists, Max, Min, OuterRef, Q
+from django.db.models import Count, Max, Min, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone, translation
@@ -39,11 +39,10 @@ from migration.core.audit import AuditCode, AuditEvent
 from migration.core.audit_chain import find_unsealed_since
 from migration.core.aws_writes import WRITES_STOPPED, find_write_refusal
 from migration.core.clients import SET_NOTICES, all_clients
-from migration.core.comparisons import Comparison
+from migration.core.comparisons import AWS_ANSWERS_NOT, OF_AWS, Comparison
 from migration.core.mails import NO_SERVER, send_mail_in_time
 from migration.core.notices import (
     CHOSEN_EVENTS,
-    ClientCondition,
     Condition,
     DeliveryAttempt,
     DeliveryOutcome,
@@ -68,12 +67,17 @@ from migration.core.pages import AdminView, add_pages, get_signed_in_user, read_
 from migration.core.problems import PROBLEMS
 from migration.core.secrets import client_has_settings_drift
 from migration.core.sentences import HOST_DIFFERS
-from migration.core.workers import Worker
+from migration.core.workers import WORKERS_ARE_GONE, Worker
 from migration.nova.models import ReaderProcess
-from migration.secrets.models import FoundCopy, SearchedClient
-from migration.site.audit import verify_audit
+from migration.nova.readers import READERS_ARE_GONE, READERS_FAIL
+from migration.secrets.settings import SECRETS_NOT_AS_SET
+from migration.site.audit import (
+    AUDIT_DOES_NOT_HOLD,
+    AUDIT_KEY_NOT_SET,
+    AUDIT_NOT_SEALED,
+    verify_audit,
+)
 from migration.site.environment import name_environment
-from nova_credentials.aws.secrets_manager import ErrorClass
 from nova_credentials.messages import Message, Sentence
 from nova_credentials.phases import Phase
 from nova_credentials.shown_names import escape_invisible
@@ -341,7 +345,7 @@ PAGES = {
     NoticeEvent.APPROVAL_WANTED: "moverequest_changelist",
     NoticeEvent.APPROVAL_DECIDED: "moverequest_changelist",
     NoticeEvent.AWS_GONE: "run_check_aws",
-    NoticeEvent.WORKERS_GONE: "run_check_nova",
+    NoticeEvent.WORKERS_GONE: "run_health",
     NoticeEvent.READERS_GONE: "readerprocess_changelist",
     NoticeEvent.DUPLICATE: "run_aws_writes",
     NoticeEvent.COPIES_FOUND: "copysearch_report",
@@ -534,8 +538,6 @@ def send_test_to_recipients(*, by: User, seconds: float) -> Notice:
 #
 # Each look compares what holds now with what held before, so that each is told once.
 
-# What is wrong with AWS itself, and not with one client's secret.
-OF_AWS = (ErrorClass.PERMISSION, ErrorClass.THROTTLED, ErrorClass.UNAVAILABLE)
 # The newest comparisons that are looked at, and how old they may be.
 COMPARISONS_LOOKED_AT = 200
 COMPARED_WITHIN = timedelta(hours=1)
@@ -543,11 +545,6 @@ COMPARED_WITHIN = timedelta(hours=1)
 WORKERS_GONE_AFTER = timedelta(minutes=5)
 LAST_LOOK = "last look"
 AT_ONCE = timedelta(0)
-
-
-WORKERS_ARE_GONE = Sentence(
-    "workers_are_gone", "No worker is alive; the last one was seen %(ago)s ago."
-)
 
 
 def look_at_site(*, by_worker: bool) -> None:
@@ -570,34 +567,15 @@ def look_at_site(*, by_worker: bool) -> None:
     Condition.objects.update_and_notify(NoticeEvent.WORKERS_GONE, gone, over_after=AT_ONCE)
 
 
-SECRETS_NOT_AS_SET = Sentence(
-    "secrets_not_as_set",
-    "%(n)s clients have secrets whose tags, description, KMS key or replicas are not as the settings say.",
-    one="%(n)s client has secrets whose tags, description, KMS key or replicas are not as the settings say.",
-)
-
-
 def look_at_clients() -> None:
     """Look every ten minutes at what holds for clients: that is how often it is told at most, whatever a run finds."""
     conditions = [told for each in PROBLEMS.values() for told in each.told_by_client]
-    for condition in (*conditions, COPIES_FOUND):
+    for condition in conditions:
         Condition.objects.update_and_notify_of_clients(condition)
     # By the newest look at each secret.
     number = Client.objects.filter(client_has_settings_drift()).count()
     differing = [FoundCondition("settings", SECRETS_NOT_AS_SET(n=number))] if number else []
     Condition.objects.update_and_notify(NoticeEvent.SETTINGS_DIFFER, differing, over_after=AT_ONCE)
-
-
-AUDIT_DOES_NOT_HOLD = Sentence(
-    "audit_does_not_hold",
-    "The audit is not as this site wrote it: %(n)s faults. Run verify_audit and keep what it prints.",
-    one="The audit is not as this site wrote it: one fault. Run verify_audit and keep what it prints.",
-)
-AUDIT_KEY_NOT_SET = Sentence(
-    "audit_key_not_set",
-    "The audit can't be verified: entries name keys that are not set on this host (%(keys)s). Run verify_audit.",
-    glue=", ",
-)
 
 
 def look_at_audit() -> None:
@@ -613,12 +591,6 @@ def look_at_audit() -> None:
     Condition.objects.update_and_notify(NoticeEvent.AUDIT_BROKEN, broken, over_after=AT_ONCE)
 
 
-AWS_ANSWERS_NOT = Sentence(
-    "aws_answers_not",
-    "AWS has not answered in any of the newest comparisons (%(error)s): nothing can be pushed or compared.",
-)
-
-
 def _find_aws_gone() -> Iterator[FoundCondition]:
     """Yield that AWS gave none of the newest comparisons an answer, and one of them failed for a reason of AWS's."""
     newest = Comparison.objects.order_by("-pk").values_list("compared_at", "status", "error_class")[
@@ -629,17 +601,6 @@ def _find_aws_gone() -> Iterator[FoundCondition]:
     errors = [error for _status, error in lately if error in OF_AWS]
     if errors and all(status == Comparison.Status.UNCHECKED for status, _error in lately):
         yield FoundCondition("aws", AWS_ANSWERS_NOT(error=errors[0]))
-
-
-READERS_ARE_GONE = Sentence(
-    "readers_are_gone",
-    "No process of NOVA read through the package in the last hour; the last one did %(ago)s ago.",
-)
-READERS_FAIL = Sentence(
-    "readers_fail",
-    "AWS failed for %(n)s processes of NOVA in the last 30 minutes.",
-    one="AWS failed for %(n)s process of NOVA in the last 30 minutes.",
-)
 
 
 def _find_readers_gone() -> Iterator[FoundCondition]:
@@ -659,12 +620,6 @@ def _find_duplicate() -> Iterator[FoundCondition]:
     # That a host differs is so of one host only: the others would tell at once that it is over.
     if why and why.key not in (WRITES_STOPPED.key, HOST_DIFFERS.key):
         yield FoundCondition(why.key, why)
-
-
-AUDIT_NOT_SEALED = Sentence(
-    "audit_not_sealed",
-    "The audit has not been sealed for %(ago)s: entries that somebody removes now are not missed.",
-)
 
 
 def _find_unsealed() -> Iterator[FoundCondition]:
@@ -694,29 +649,6 @@ def _note_look() -> None:
         facts = WORKERS_WERE_GONE(n=int((now - before).total_seconds() // 60))
         key = f"{NoticeEvent.WORKERS_GONE}:{before.isoformat()}"
         Notice.objects.record(NoticeEvent.WORKERS_GONE, facts, key=key, is_over=True)
-
-
-def _find_copies() -> Iterable[str]:
-    """Return the columns in which the newest search of a client found copies of its secret values."""
-    newest = SearchedClient.objects.newest_of_each_client().values("pk")
-    with_copies = SearchedClient.objects.filter(pk__in=newest, rows_found__gt=0)
-    of_newest = Exists(
-        with_copies.filter(search=OuterRef("search"), client_id=OuterRef("client_id"))
-    )
-    rows = FoundCopy.objects.filter(of_newest).order_by()
-    places = rows.values_list("client_id", "table", "column")
-    return (f"{client_id}:{table}.{column}"[:100] for client_id, table, column in places)
-
-
-SEARCH_FOUND_COPIES = Sentence(
-    "search_found_copies",
-    "A search found copies of secret values in %(n)s more places. Clients: %(names)s",
-    glue=", ",
-    one="A search found a copy of secret values in one more place. Client: %(names)s",
-)
-COPIES_FOUND = ClientCondition(
-    "copies_found", NoticeEvent.COPIES_FOUND, _find_copies, SEARCH_FOUND_COPIES
-)
 
 
 # The page: which events are told on which channel, whom they reach, and a test

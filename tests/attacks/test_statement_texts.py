@@ -19,7 +19,7 @@ from tests.attacks.hostile_site import connected_to
 from tests.checkout import manage
 from tests.factories import make_client, make_database
 from tests.haystack import NEEDLE, Haystack, statements_logged
-from tests.migration.doctor.conftest import check_nova
+from tests.migration.doctor.conftest import run_doctor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,10 +126,10 @@ def test_migrate_says_what_keeps_values_out_of_the_log_and_does_it_where_it_may(
     name = psycopg.conninfo.conninfo_to_dict(site.uri)["dbname"]
     loud = {"log_error_verbosity": "verbose", "log_parameter_max_length_on_error": "-1"}
     site.run(*(f"ALTER DATABASE {name} SET {setting} = {to}" for setting, to in loud.items()))
-    found = check_nova(site)
-    assert found.codes("statement_log") == ["log_may_hold_values"]
+    found = run_doctor(site)
+    assert found.codes("values_in_log") == ["log_may_hold_values"]
     printed = re.findall(r"ALTER ROLE .*;", migrate())
-    assert printed == found.statements("statement_log")
+    assert printed == found.statements("values_in_log")
     assert len(printed) == 3
 
     site.run("GRANT SET ON PARAMETER log_error_verbosity TO " + site.site)
@@ -138,7 +138,7 @@ def test_migrate_says_what_keeps_values_out_of_the_log_and_does_it_where_it_may(
     site.run(*printed)
 
     assert "ALTER ROLE" not in migrate()
-    assert check_nova(site).states("statement_log") == ["ok"]
+    assert run_doctor(site).states("values_in_log") == ["ok"]
 
 
 def test_a_superusers_migrate_leaves_nothing_to_be_run(site):
@@ -148,7 +148,7 @@ def test_a_superusers_migrate_leaves_nothing_to_be_run(site):
     assert manage("migrate", "--no-color", DATABASE_URL=site.of(own)).returncode == 0
     site.run(f"ALTER ROLE {own} NOSUPERUSER")
 
-    assert check_nova(site).states("statement_log") == ["ok"]
+    assert run_doctor(site).states("values_in_log") == ["ok"]
 
 
 def test_a_selection_may_be_of_more_clients_than_a_statement_has_parameters(site):

@@ -14,7 +14,7 @@ from tests.checkout import ROOT, manage
 from tests.migration.nova.readers.real_server import do_without, find_programs, running
 
 # No AWS and no worker are there, and nobody has searched for copies.
-NOT_HERE = {"clocks", "copies", "stages", "workers"}
+NOT_HERE = {"copies_found", "no_worker", "pending_versions", "workers_idle"}
 COLUMNS = """
 SELECT table_name, column_name, data_type, character_maximum_length, is_nullable, column_default
 FROM information_schema.columns WHERE table_schema = 'public' AND table_name LIKE 'client%'
@@ -75,9 +75,9 @@ def test_in_a_trial_check_nova_asks_for_the_readers_rights_and_then_for_nothing(
         return {each["check"]: each["statements"] for each in told if not each["ok"]}
 
     asked = examine()
-    assert asked.keys() == {"reader_grants", "readers"} | NOT_HERE
+    assert asked.keys() == {"reader_lacks_rights", "readers_gone"} | NOT_HERE
     with psycopg.connect(site, autocommit=True) as there:
-        for statement in asked["reader_grants"]:
+        for statement in asked["reader_lacks_rights"]:
             there.execute(statement)
     with psycopg.connect(nova, autocommit=True) as there:
         there.execute("INSERT INTO clients (id, name, slug) VALUES (1, 'Idom', 'idom')")

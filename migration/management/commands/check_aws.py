@@ -9,7 +9,7 @@ from django.core.management.base import CommandParser
 
 from migration.doctor.iam import examine_account
 from migration.management.base import FormattedCommand
-from migration.management.commands.check_nova import WORDS, count_states
+from migration.management.commands.doctor import WORDS, count_states
 
 
 class Command(FormattedCommand):

@@ -7,9 +7,8 @@ from django_q.models import OrmQ
 
 from migration import tasks
 from migration.core import heartbeat
-from migration.doctor import nova
+from migration.core.problems import Look
 from migration.doctor import site as workers
-from migration.doctor.findings import DoctorOptions
 from migration.management.commands import qcluster
 from migration.models import Worker
 from migration.task_queue import KnownTasksQueue
@@ -57,8 +56,9 @@ def taker(monkeypatch):
     return made
 
 
-def list_codes(examination) -> list[str]:
-    return [code for each in examination(DoctorOptions()) for code in each.message.codes]
+def list_codes(*finders) -> list[str]:
+    look = Look()
+    return [code for find in finders for each in find(look) for code in each.message.codes]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_process_of_another_release_than_the_schema_takes_no_task(request, ske
     assert heartbeat.explain_idleness().key == code
     assert list(queue.dequeue()) == []
     assert list(OrmQ.objects.values_list("pk", "lock")) == before
-    assert code in list_codes(nova.examine_schema_migrations) or code == "release_is_newer"
+    assert code in list_codes(workers.find_release_skew) or code == "release_is_newer"
 
 
 def test_it_takes_tasks_again_once_it_may(taker, newer_schema):
@@ -105,8 +105,10 @@ def test_a_worker_that_takes_no_tasks_is_named_and_counts_as_none(newer_schema):
     """One of a release 450 commits older was listed as alive."""
     Worker.objects.record_heartbeat("north:1", idle_because=heartbeat.explain_idleness())
 
-    assert list_codes(workers.examine_workers) == ["workers_take_no_tasks", "no_worker_ever"]
-    assert "9999_of_a_later_release" in str(next(workers.examine_workers(DoctorOptions())).message)
+    assert list_codes(workers.find_missing_worker) == ["no_worker_ever"]
+    skew = list(workers.find_release_skew(Look()))
+    assert [each.message.key for each in skew] == ["workers_take_no_tasks", "release_is_older"]
+    assert "9999_of_a_later_release" in str(skew[0].message)
     assert not check_workers()
     assert Worker.objects.last_seen_at() is None
 
@@ -120,7 +122,8 @@ def test_a_worker_of_a_release_that_notes_none_is_named():
     Worker.objects.create(name="north:1", seen_at=timezone.now())
     Worker.objects.record_heartbeat("south:1")
 
-    (old, *others) = workers.examine_workers(DoctorOptions())
+    (old,) = workers.find_release_skew(Look())
+    others = list(workers.find_idle_workers(Look()))
 
     assert old.message.codes == ["workers_are_old"]
     assert "north:1" in str(old.message)

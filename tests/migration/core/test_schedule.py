@@ -10,8 +10,8 @@ from django_q.signing import SignedPackage
 
 from migration import tasks
 from migration.core.notices import SCHEDULE_CHANGED
+from migration.core.problems import Look
 from migration.doctor import site as queue
-from migration.doctor.findings import DoctorOptions
 from migration.models import Condition
 
 SWEEP = "Compare both stores"
@@ -62,7 +62,7 @@ def list_queued() -> list[str]:
 def list_codes() -> list[str]:
     return [
         code
-        for finding in queue.examine_queue_without_redis(DoctorOptions())
+        for finding in queue.find_changed_schedule(Look())
         if not finding.ok
         for code in finding.message.codes
     ]

@@ -12,8 +12,8 @@ from django_q.models import OrmQ
 from django_q.signing import PickleSerializer, SignedPackage
 
 from migration import task_queue, tasks
+from migration.core.problems import Look
 from migration.doctor import site as queue
-from migration.doctor.findings import DoctorOptions
 from migration.runs.models import Run
 from migration.task_queue import KnownTasksQueue, count_queued_tasks
 from tests.checkout import manage
@@ -57,7 +57,7 @@ def take(host: KnownTasksQueue) -> list[dict[str, object]]:
 
 
 def list_codes() -> list[str]:
-    found = queue.examine_queue_without_redis(DoctorOptions())
+    found = queue.find_dropped_tasks(Look())
     return [code for finding in found if not finding.ok for code in finding.message.codes]
 
 

@@ -6,8 +6,8 @@ import pytest
 from django.utils import timezone
 from django_q.models import Task
 
+from migration.core.problems import Look
 from migration.doctor import site as doctor
-from migration.doctor.findings import DoctorOptions
 from migration.doctor.site import _compare_workers
 from migration.models import Worker
 
@@ -53,11 +53,7 @@ def test_a_host_whose_clock_is_off_is_alive_and_named(monkeypatch, hours, code):
 
 
 def find_codes() -> list[str]:
-    return [
-        code
-        for finding in doctor.examine_workers(DoctorOptions())
-        for code in finding.message.codes
-    ]
+    return [code for finding in doctor.find_idle_workers(Look()) for code in finding.message.codes]
 
 
 def end_task(minutes: int) -> None:

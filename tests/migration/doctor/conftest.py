@@ -1,4 +1,4 @@
-"""A database with NOVA's role and the site's, `migrate` run on it, and `check_nova` as a process of its own."""
+"""A database with NOVA's role and the site's, `migrate` run on it, and `doctor` as a process of its own."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from tests.migrated import migrate
 
 @dataclass
 class Report:
-    """What `check_nova --format json` printed, by check."""
+    """What `doctor --format json` printed, by problem."""
 
     code: int
     findings: list[dict]
@@ -31,11 +31,15 @@ class Report:
         return [line for finding in self.of(check) for line in finding["statements"]]
 
 
-def check_nova(hostile: Hostile, *arguments: str, role: str = "", **environment: str) -> Report:
+def run_doctor(
+    hostile: Hostile,
+    *arguments: str,
+    role: str = "",
+    command: str = "check_nova",
+    **environment: str,
+) -> Report:
     uri = hostile.of(role or hostile.site)
-    done = manage(
-        "check_nova", "--format", "json", *arguments, **{"DATABASE_URL": uri} | environment
-    )
+    done = manage(command, "--format", "json", *arguments, **{"DATABASE_URL": uri} | environment)
     assert done.stderr == ""
     return Report(done.returncode, json.loads(done.stdout))
 
@@ -63,4 +67,4 @@ def migrate_with_a_client(hostile: Hostile) -> None:
 
 @pytest.fixture
 def check(migrated) -> Callable[..., Report]:
-    return lambda *arguments, **options: check_nova(migrated, *arguments, **options)
+    return lambda *arguments, **options: run_doctor(migrated, *arguments, **options)

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from migration.core.aws_store import secrets_manager
+from migration.core.problems import FindingState, Look
 from migration.doctor import site as clocks
-from migration.doctor.findings import DoctorOptions, FindingState
 from nova_credentials.aws.clock import read_aws_clock
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 
@@ -19,7 +19,7 @@ def examined(stores, monkeypatch):
         if clock:
             moment = datetime.now(UTC) + timedelta(**off)
             monkeypatch.setattr(clocks, clock, lambda *_: moment)
-        return list(clocks.examine_clocks(DoctorOptions()))
+        return list(clocks.find_wrong_clocks(Look()))
 
     return examined
 

@@ -1,10 +1,10 @@
-"""What `check_nova` says of a database in order, and of one in which something is broken: it always answers."""
+"""What `doctor` says of a database in order, and of one in which something is broken: it always answers."""
 
 import psycopg
 import pytest
 
 from tests.checkout import manage
-from tests.migration.doctor.conftest import check_nova
+from tests.migration.doctor.conftest import run_doctor
 
 NEW_TABLES = """
 CREATE TABLE public.clients_new (LIKE public.clients INCLUDING ALL);
@@ -19,24 +19,24 @@ def test_of_a_database_in_order_every_check_of_it_is_ok(check):
     found = check()
 
     for name in (
-        "schema",
-        "schema_migrations",
-        "create_rights",
-        "owners",
-        "boundary",
-        "triggers",
-        "site_grants",
+        "schema_open",
+        "schema_behind",
+        "others_may_create",
+        "tables_missing",
+        "roles_not_apart",
+        "writes_uncounted",
+        "site_lacks_rights",
     ):
         assert set(found.states(name)) == {"ok"}, name
-    for name in ("counting_proof", "columns", "nova_objects", "pooler"):
+    for name in ("counting_unproved", "columns_unknown", "objects_unknown", "pooler"):
         assert set(found.states(name)) == {"ok"}, name
-    assert "updates_are_counted" in found.codes("counting_proof")
+    assert "updates_are_counted" in found.codes("counting_unproved")
 
 
 def test_every_finding_has_the_same_keys_and_one_that_is_not_ok_says_what_to_do(check):
     found = check()
 
-    keys = {"check", "ok", "state", "message", "remedy", "codes", "statements"}
+    keys = {"check", "ok", "state", "message", "remedy", "codes", "statements", "severity"}
     assert {frozenset(finding) for finding in found.findings} == {frozenset(keys)}
     assert found.code == 1
     for finding in found.findings:
@@ -48,40 +48,40 @@ def test_every_finding_has_the_same_keys_and_one_that_is_not_ok_says_what_to_do(
 def test_what_nobody_looked_at_is_never_ok(check):
     found = check()
 
-    assert found.codes("copies") == ["copies_not_looked_for"]
-    assert found.codes("readers") == ["reader_never_read"]
-    assert found.states("copies") == found.states("readers") == ["not_looked_at"]
+    assert found.codes("copies_found") == ["copies_not_looked_for"]
+    assert found.codes("readers_gone") == ["reader_never_read"]
+    assert found.states("copies_found") == found.states("readers_gone") == ["not_looked_at"]
 
 
 def test_before_the_first_migrate_it_says_to_run_it_and_ends_without_an_error(hostile):
-    found = check_nova(hostile)
+    found = run_doctor(hostile)
 
     assert found.code == 1
-    assert found.states("schema") == ["ok"]
-    assert found.codes("schema_migrations") == ["not_migrated"]
-    assert found.codes("triggers") == ["triggers_are_missing"]
-    assert found.states("counting_proof") == found.states("workers") == ["not_looked_at"]
-    assert "migrate" in found.of("workers")[0]["remedy"]
+    assert found.states("schema_open") == ["ok"]
+    assert found.codes("schema_behind") == ["not_migrated"]
+    assert found.codes("writes_uncounted") == ["triggers_are_missing"]
+    assert found.states("counting_unproved") == found.states("workers_idle") == ["not_looked_at"]
+    assert "migrate" in found.of("workers_idle")[0]["remedy"]
 
 
 def test_without_a_schema_it_prints_the_line_that_makes_one(hostile):
     hostile.run("DROP SCHEMA nova_admin")
 
-    found = check_nova(hostile)
+    found = run_doctor(hostile)
 
-    assert found.codes("schema") == ["schema_is_missing"]
-    (statement,) = found.statements("schema")
+    assert found.codes("schema_open") == ["schema_is_missing"]
+    (statement,) = found.statements("schema_open")
     hostile.run(statement)
-    assert check_nova(hostile).states("schema") == ["ok"]
+    assert run_doctor(hostile).states("schema_open") == ["ok"]
 
 
 def test_a_schema_of_novas_role_is_named_with_its_owner(hostile):
     hostile.run(f"ALTER SCHEMA nova_admin OWNER TO {hostile.nova}")
 
-    found = check_nova(hostile)
+    found = run_doctor(hostile)
 
-    assert found.codes("schema") == ["schema_is_foreign"]
-    assert hostile.nova in found.of("schema")[0]["message"]
+    assert found.codes("schema_open") == ["schema_is_foreign"]
+    assert hostile.nova in found.of("schema_open")[0]["message"]
 
 
 def test_whoever_else_may_create_in_the_schema_is_named_with_what_to_run(migrated, check):
@@ -89,9 +89,9 @@ def test_whoever_else_may_create_in_the_schema_is_named_with_what_to_run(migrate
 
     found = check()
 
-    assert found.codes("schema") == ["others_may_create"]
-    migrated.run(*found.statements("schema"), role=migrated.site)
-    assert check().states("schema") == ["ok"]
+    assert found.codes("schema_open") == ["others_may_create"]
+    migrated.run(*found.statements("schema_open"), role=migrated.site)
+    assert check().states("schema_open") == ["ok"]
 
 
 def test_objects_of_another_role_in_the_schema_are_named(migrated, check):
@@ -104,8 +104,8 @@ def test_objects_of_another_role_in_the_schema_are_named(migrated, check):
     finally:
         migrated.run("DROP TABLE nova_admin.bait")
 
-    assert found.codes("schema") == ["foreign_objects"]
-    assert f"bait ({migrated.nova})" in found.of("schema")[0]["message"]
+    assert found.codes("schema_open") == ["foreign_objects"]
+    assert f"bait ({migrated.nova})" in found.of("schema_open")[0]["message"]
 
 
 def test_a_missing_trigger_is_told_and_the_proof_fails_on_its_table(migrated, check):
@@ -113,14 +113,14 @@ def test_a_missing_trigger_is_told_and_the_proof_fails_on_its_table(migrated, ch
 
     found = check()
 
-    assert found.codes("triggers") == ["triggers_are_missing"]
-    assert "public.clients." in found.of("triggers")[0]["message"]
-    assert found.codes("counting_proof") == ["update_was_not_counted"]
+    assert found.codes("writes_uncounted") == ["triggers_are_missing"]
+    assert "public.clients." in found.of("writes_uncounted")[0]["message"]
+    assert found.codes("counting_unproved") == ["update_was_not_counted"]
     # As every hour: a failed proof begins a gap.
     gaps = "SELECT count(*) FROM nova_admin.credentials_countinggap WHERE ended_at IS NULL"
     assert migrated.ask(gaps) == [(1,)]
     mend(migrated)
-    assert check().codes("triggers") == ["triggers_count"]
+    assert check().codes("writes_uncounted") == ["triggers_count"]
 
 
 def mend(hostile) -> None:
@@ -136,12 +136,12 @@ def test_a_trigger_that_swallows_updates_is_found_by_the_proof_alone(migrated, c
     found = check()
 
     migrated.run("DROP RULE swallow ON public.clients", role=migrated.nova)
-    assert found.codes("counting_proof") == ["update_was_not_counted"]
-    assert found.codes("nova_objects") == ["foreign_object"]
-    message = found.of("nova_objects")[0]["message"]
+    assert found.codes("counting_unproved") == ["update_was_not_counted"]
+    assert found.codes("objects_unknown") == ["objects_unknown"]
+    message = found.of("objects_unknown")[0]["message"]
     assert "rule swallow" in message
     assert migrated.nova in message
-    assert check().codes("counting_proof")[0] == "updates_are_counted"
+    assert check().codes("counting_unproved")[0] == "updates_are_counted"
     mend(migrated)
 
 
@@ -155,7 +155,7 @@ def test_another_body_of_the_triggers_function_is_told(migrated, check):
     found = check()
 
     mend(migrated)
-    assert found.codes("triggers") == ["function_is_another"]
+    assert found.codes("writes_uncounted") == ["function_is_another"]
 
 
 def test_an_open_gap_is_told(migrated, check):
@@ -164,7 +164,7 @@ def test_an_open_gap_is_told(migrated, check):
     found = check()
 
     migrated.run("DELETE FROM nova_admin.credentials_countinggap")
-    assert found.codes("triggers") == ["gap_is_open"]
+    assert found.codes("writes_uncounted") == ["gap_is_open"]
 
 
 def test_a_table_that_nova_made_anew_is_not_counted(migrated, check):
@@ -175,7 +175,7 @@ def test_a_table_that_nova_made_anew_is_not_counted(migrated, check):
         migrated.run(UNDO, role=migrated.nova)
         mend(migrated)
 
-    assert found.codes("triggers") == ["triggers_are_missing"]
+    assert found.codes("writes_uncounted") == ["triggers_are_missing"]
 
 
 def test_a_column_that_nova_added_or_renamed_is_named(migrated, check):
@@ -194,8 +194,8 @@ def test_a_column_that_nova_added_or_renamed_is_named(migrated, check):
             role=migrated.nova,
         )
 
-    assert set(found.codes("columns")) == {"column_added", "column_missing"}
-    told = " ".join(finding["message"] for finding in found.of("columns"))
+    assert set(found.codes("columns_unknown")) == {"column_added", "column_missing"}
+    told = " ".join(finding["message"] for finding in found.of("columns_unknown"))
     assert "oauth_refresh_token" in told
     assert "tag" in told
 
@@ -203,13 +203,15 @@ def test_a_column_that_nova_added_or_renamed_is_named(migrated, check):
 def test_a_table_of_novas_that_is_gone_is_named_and_the_rest_is_checked(hostile):
     hostile.run("DROP TABLE public.client_email_credentials")
 
-    found = check_nova(hostile)
+    found = run_doctor(hostile)
 
-    assert "table_is_missing" in found.codes("owners")
-    assert found.states("columns") == ["not_looked_at"]  # before `migrate` nothing can be mapped
+    assert "table_is_missing" in found.codes("tables_missing")
+    assert found.states("columns_unknown") == [
+        "not_looked_at"
+    ]  # before `migrate` nothing can be mapped
 
 
-def test_thousands_of_objects_are_a_few_lines(migrated, check):
+def test_thousands_of_objects_are_one_line(migrated, check):
     rules = "; ".join(
         f"CREATE RULE r{n} AS ON DELETE TO public.clients DO ALSO NOTHING" for n in range(60)
     )
@@ -218,8 +220,8 @@ def test_thousands_of_objects_are_a_few_lines(migrated, check):
     found = check()
 
     migrated.run("; ".join(f"DROP RULE r{n} ON public.clients" for n in range(60)))
-    assert len(found.of("nova_objects")) == 51
-    assert found.codes("nova_objects")[-1] == "more_objects"
+    assert found.codes("objects_unknown") == ["objects_unknown"]
+    assert "60 objects" in found.of("objects_unknown")[0]["message"]
 
 
 def test_a_table_that_somebody_has_locked_is_told_and_keeps_nobody_waiting(migrated, check):
@@ -227,22 +229,23 @@ def test_a_table_that_somebody_has_locked_is_told_and_keeps_nobody_waiting(migra
         holder.execute("LOCK TABLE nova_admin.migration_worker, public.clients")
         found = check()
 
-    assert found.states("workers") == ["not_looked_at"]
-    assert "55P03" in found.of("workers")[0]["message"]
-    assert "tables_are_busy" in found.codes("counting_proof")
-    assert found.states("triggers") == ["ok"]
+    assert found.states("workers_idle") == ["not_looked_at"]
+    assert "55P03" in found.of("workers_idle")[0]["message"]
+    assert found.states("no_worker") == ["not_looked_at"]
+    assert "tables_are_busy" in found.codes("counting_unproved")
+    assert found.states("writes_uncounted") == ["ok"]
 
 
 def test_a_role_without_any_right_is_answered_all_the_same(migrated):
-    found = check_nova(migrated, role=migrated.reader)
+    found = run_doctor(migrated, role=migrated.reader)
 
     assert found.code == 1
-    assert found.states("schema") == ["failed"]
-    assert set(found.states("workers")) == {"not_looked_at"}
+    assert found.states("schema_open") == ["failed"]
+    assert set(found.states("workers_idle")) == {"not_looked_at"}
 
 
 def test_where_postgresql_is_away_it_is_one_line_and_exit_2():
-    done = manage("check_nova", DATABASE_URL="postgresql://nobody@127.0.0.1:1/x")
+    done = manage("doctor", DATABASE_URL="postgresql://nobody@127.0.0.1:1/x")
 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "The database does not answer" in done.stderr
@@ -250,10 +253,35 @@ def test_where_postgresql_is_away_it_is_one_line_and_exit_2():
 
 @pytest.mark.parametrize("role", ["unknown", "", "a\tb"])
 def test_a_role_that_does_not_exist_is_one_line_and_exit_2(migrated, role):
-    done = manage("check_nova", "--role", role, DATABASE_URL=migrated.of(migrated.site))
+    done = manage("doctor", "--role", role, DATABASE_URL=migrated.of(migrated.site))
 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "PostgreSQL has no role" in done.stderr
+
+
+@pytest.mark.parametrize(("command", "code"), [("doctor", "nonsense"), ("check_nova", "clocks")])
+def test_a_problem_that_it_does_not_know_is_one_line_and_exit_2(migrated, command, code):
+    done = manage(command, "--only", code, DATABASE_URL=migrated.of(migrated.site))
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert code in done.stderr
+
+
+def test_it_looks_for_the_named_problems_alone_and_exits_with_0_where_they_are_ok(migrated, check):
+    found = check("--only", "schema_behind", "roles_not_apart")
+
+    assert [each["check"] for each in found.findings] == ["schema_behind", "roles_not_apart"]
+    assert found.code == 0
+
+
+def test_what_it_found_is_stored_unless_a_role_is_named(migrated, check):
+    records = "SELECT code FROM nova_admin.migration_problemrecord WHERE code = 'roles_not_apart'"
+    migrated.run("DELETE FROM nova_admin.migration_problemrecord")
+
+    check("--only", "roles_not_apart", "--role", migrated.reader)
+    assert migrated.ask(records) == []
+    check("--only", "roles_not_apart")
+    assert migrated.ask(records) == [("roles_not_apart",)]
 
 
 def test_as_text_each_statement_is_a_line_of_its_own(migrated):
@@ -262,7 +290,7 @@ def test_as_text_each_statement_is_a_line_of_its_own(migrated):
     lines = done.stdout.splitlines()
     grant = f"        GRANT USAGE ON SCHEMA nova_admin TO {migrated.nova};"
     assert grant in lines
-    assert any(line.startswith("FAILED: reader_grants: ") for line in lines)
+    assert any(line.startswith("FAILED: reader_lacks_rights: ") for line in lines)
     assert "not looked at" in lines[-1]
 
 

@@ -6,8 +6,8 @@ import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.utils import encrypt
 
-from migration.doctor.findings import DoctorOptions
-from migration.doctor.site import examine_keys
+from migration.core.problems import Look
+from migration.doctor.site import find_lost_keys
 from migration.models import VersionKey
 from migration.pushes.pushes import push
 from tests.factories import make_full_client, make_user
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("stores")
 
 
 def find_codes() -> list[str]:
-    return [code for finding in examine_keys(DoctorOptions()) for code in finding.message.codes]
+    return [code for finding in find_lost_keys(Look()) for code in finding.message.codes]
 
 
 def test_second_factors_of_a_lost_key_are_counted_and_those_of_a_fallback_are_not(settings):

@@ -66,10 +66,10 @@ def test_no_lock_is_left_behind_even_by_backends_that_live_on(migrated, tmp_path
             time.sleep(0.1)
 
 
-def test_check_nova_refuses_it_and_migrate_changes_nothing_behind_it(hostile, tmp_path):
+def test_the_doctor_tells_it_and_migrate_changes_nothing_behind_it(hostile, tmp_path):
     with pooled(hostile.of(hostile.site), tmp_path, mode="transaction") as uri:
         migrated = manage("migrate", "--no-color", DATABASE_URL=as_url(uri))
-        checked = manage("check_nova", DATABASE_URL=as_url(uri))
+        checked = manage("doctor", "--only", "pooler", DATABASE_URL=as_url(uri))
 
     assert (migrated.returncode, migrated.stderr.count("\n")) == (2, 1)
     assert "pool in session mode" in migrated.stderr

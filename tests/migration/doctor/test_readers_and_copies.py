@@ -7,17 +7,18 @@ import pytest
 from django.utils import timezone
 
 from credentials.models import Client
-from migration.doctor import site
-from migration.doctor.findings import DoctorOptions, FindingState
+from migration.core.problems import FindingState, Look
 from migration.models import CopySearch, ReaderProcess, SearchedClient
-from tests.factories import make_client
+from migration.nova.readers import find_failing_readers, find_gone_readers
+from migration.secrets.copies import find_copies
+from tests.factories import make_client, make_many
 
 pytestmark = pytest.mark.django_db
 OK, FAILED, NOT_LOOKED_AT = FindingState
 
 
 def told(examine) -> list[tuple[FindingState, str]]:
-    return [(each.state, each.message.key) for each in examine(DoctorOptions())]
+    return [(each.state, each.message.key) for each in examine(Look())]
 
 
 def make_process(*, minutes_ago: int = 1, failed: bool = False) -> None:
@@ -27,22 +28,28 @@ def make_process(*, minutes_ago: int = 1, failed: bool = False) -> None:
 
 
 def test_a_process_of_novas_that_reads_is_seen():
-    assert told(site.examine_readers) == [(NOT_LOOKED_AT, "reader_never_read")]
+    assert told(find_gone_readers) == [(NOT_LOOKED_AT, "reader_never_read")]
 
     make_process()
-    assert told(site.examine_readers) == [(OK, "reader_read")]
+    assert told(find_gone_readers) == [(OK, "reader_read")]
 
 
 def test_processes_that_have_gone_are_a_failure():
     make_process(minutes_ago=90)
+    assert told(find_gone_readers) == [(NOT_LOOKED_AT, "readers_are_gone")]
 
-    assert told(site.examine_readers) == [(FAILED, "readers_are_gone")]
+    make_many(1, phase="dual_read")
+
+    assert told(find_gone_readers) == [(FAILED, "readers_are_gone")]
+    ReaderProcess.objects.all().delete()
+    assert told(find_gone_readers) == [(FAILED, "reader_has_to_read")]
 
 
 def test_a_process_that_aws_fails_is_a_failure():
     make_process(), make_process(failed=True)
 
-    assert told(site.examine_readers) == [(OK, "reader_read"), (FAILED, "readers_fail")]
+    assert told(find_gone_readers) == [(OK, "reader_read")]
+    assert told(find_failing_readers) == [(FAILED, "readers_fail")]
 
 
 def search(*slugs: str, **numbers: int) -> None:
@@ -55,13 +62,13 @@ def search(*slugs: str, **numbers: int) -> None:
 
 def test_copies_are_ok_once_every_client_was_searched_whole_and_none_was_found():
     make_client("idom"), make_client("acme")
-    assert told(site.examine_copy_searches) == [(NOT_LOOKED_AT, "copies_not_looked_for")]
+    assert told(find_copies) == [(NOT_LOOKED_AT, "copies_not_looked_for")]
 
     search("idom")
-    assert told(site.examine_copy_searches) == [(NOT_LOOKED_AT, "copies_sought_in_part")]
+    assert told(find_copies) == [(NOT_LOOKED_AT, "copies_sought_in_part")]
 
     search("idom", "acme")
-    assert told(site.examine_copy_searches) == [(OK, "no_copies")]
+    assert told(find_copies) == [(OK, "no_copies")]
 
 
 def test_copies_that_were_found_and_places_left_out_are_both_told_of_the_newest_search():
@@ -69,7 +76,7 @@ def test_copies_that_were_found_and_places_left_out_are_both_told_of_the_newest_
     search("idom", "acme", rows_found=3)
     search("idom", not_looked_at=1)
 
-    found = told(site.examine_copy_searches)
+    found = told(find_copies)
 
     assert found == [(FAILED, "copies_were_found"), (NOT_LOOKED_AT, "copies_sought_in_part")]
 
@@ -82,4 +89,4 @@ def test_a_client_that_is_gone_counts_nowhere(django_assert_num_queries):
     )
 
     with django_assert_num_queries(2):
-        assert told(site.examine_copy_searches) == [(NOT_LOOKED_AT, "copies_not_looked_for")]
+        assert told(find_copies) == [(NOT_LOOKED_AT, "copies_not_looked_for")]

@@ -9,21 +9,21 @@ import pytest
 from credentials.grants import READER_RIGHTS, GrantedObjectKind, Right
 from credentials.nova_objects import ObjectKind, list_foreign_objects
 from tests.checkout import ROOT, manage
-from tests.migration.doctor.conftest import check_nova
+from tests.migration.doctor.conftest import run_doctor
 
 TABLES = "public.clients, public.client_database_credentials, public.client_email_credentials"
 
 
 def test_two_plain_roles_are_apart(check):
-    assert check().codes("boundary") == ["roles_are_apart"]
+    assert check().codes("roles_not_apart") == ["roles_are_apart"]
 
 
 def test_where_nova_and_the_site_share_one_role_it_says_that_no_boundary_exists(migrated):
-    found = check_nova(migrated, "--role", migrated.site)
+    found = run_doctor(migrated, "--role", migrated.site)
 
-    assert found.codes("boundary") == ["same_role", "roles_are_apart"]
-    assert found.of("boundary")[0]["message"].startswith("No boundary exists")
-    assert "docs/check_nova.md" in found.of("boundary")[0]["remedy"]
+    assert found.codes("roles_not_apart") == ["same_role", "roles_are_apart"]
+    assert found.of("roles_not_apart")[0]["message"].startswith("No boundary exists")
+    assert "docs/check_nova.md" in found.of("roles_not_apart")[0]["remedy"]
 
 
 BOUNDARIES = {
@@ -55,11 +55,11 @@ def test_a_role_of_novas_that_can_do_what_the_site_can_is_told(migrated, check, 
     finally:
         migrated.run(revoke.format(**roles))
 
-    assert found.codes("boundary") == [code]
+    assert found.codes("roles_not_apart") == [code]
     # Rights that come from there can't be taken away table by table, so no REVOKE is printed.
-    assert not any("REVOKE" in line for line in found.statements("reader_grants"))
+    assert not any("REVOKE" in line for line in found.statements("reader_lacks_rights"))
     if what == "a superuser":
-        assert found.codes("reader_grants") == ["rights_of_everything"]
+        assert found.codes("reader_lacks_rights") == ["rights_of_everything"]
     assert found.code == 1
 
 
@@ -70,7 +70,7 @@ def test_a_site_that_is_a_superuser_is_told(migrated, check):
     finally:
         migrated.run(f"ALTER ROLE {migrated.site} NOSUPERUSER")
 
-    assert found.codes("boundary") == ["site_is_superuser", "roles_are_apart"]
+    assert found.codes("roles_not_apart") == ["site_is_superuser", "roles_are_apart"]
 
 
 SAME = {
@@ -93,7 +93,7 @@ SAME = {
 def test_the_doctor_and_the_list_of_objects_agree_on_roles(hostile, statements):
     hostile.run(*(line.format(nova=hostile.nova, site=hostile.site) for line in statements))
 
-    codes = check_nova(hostile).codes("boundary")
+    codes = run_doctor(hostile).codes("roles_not_apart")
 
     with psycopg.connect(hostile.of(hostile.site)) as connection:
         connection.execute("SET search_path = nova_admin, pg_temp")
@@ -107,13 +107,13 @@ def test_a_schema_in_which_everybody_may_create_is_told_with_what_to_run(migrate
 
     found = check()
 
-    assert "everybody_may_create" in found.codes("create_rights")
-    migrated.run(*found.statements("create_rights"))
-    assert set(check().states("create_rights")) == {"ok"}
+    assert "everybody_may_create" in found.codes("others_may_create")
+    migrated.run(*found.statements("others_may_create"))
+    assert set(check().states("others_may_create")) == {"ok"}
 
 
 def test_who_may_create_is_named(migrated, check):
-    (public, database) = check().of("create_rights")
+    (public, database) = check().of("others_may_create")
 
     assert migrated.nova in public["message"]
     assert migrated.nova in database["message"]
@@ -125,23 +125,25 @@ def test_the_grants_that_are_printed_let_the_reader_read_and_count(hostile):
     done = manage("migrate", "--no-color", DATABASE_URL=hostile.of(hostile.site))
     printed = re.findall(r"^    (GRANT .*;)$", done.stderr, re.MULTILINE)
 
-    found = check_nova(hostile)
+    found = run_doctor(hostile)
 
-    assert printed == found.statements("reader_grants") != []
+    assert printed == found.statements("reader_lacks_rights") != []
     hostile.run(*printed, role=hostile.site)
-    assert check_nova(hostile).codes("reader_grants") == ["rights_are_right"]
+    assert run_doctor(hostile).codes("reader_lacks_rights") == ["rights_are_right"]
     again = manage("migrate", "--no-color", DATABASE_URL=hostile.of(hostile.site))
     assert "GRANT" not in again.stderr
 
 
 def test_the_printed_grants_are_those_that_a_read_needs(migrated):
     role = migrated.reader
-    hostile_statements = check_nova(migrated, "--role", role).statements("reader_grants")
+    hostile_statements = run_doctor(migrated, "--role", role).statements("reader_lacks_rights")
     migrated.run(*hostile_statements)
     try:
         assert reads(migrated, role) == "IDOM"
         # Each of them is needed: without any one, the reader or its counting fails.
-        assert check_nova(migrated, "--role", role).codes("reader_grants") == ["rights_are_right"]
+        assert run_doctor(migrated, "--role", role).codes("reader_lacks_rights") == [
+            "rights_are_right"
+        ]
     finally:
         migrated.run(f"DROP OWNED BY {role}")
 
@@ -169,11 +171,11 @@ def test_a_name_of_a_role_that_needs_quotes_is_quoted(migrated):
     quoted = '"' + name.replace('"', '""') + '"'
     migrated.run(f"CREATE ROLE {quoted}")
     try:
-        statements = check_nova(migrated, "--role", name).statements("reader_grants")
+        statements = run_doctor(migrated, "--role", name).statements("reader_lacks_rights")
         assert all(line.endswith(f" TO {quoted};") for line in statements)
         migrated.run(*statements)
-        found = check_nova(migrated, "--role", name)
-        assert found.codes("reader_grants") == ["rights_are_right"]
+        found = run_doctor(migrated, "--role", name)
+        assert found.codes("reader_lacks_rights") == ["rights_are_right"]
     finally:
         migrated.run(f"DROP OWNED BY {quoted}; DROP ROLE {quoted}")
 
@@ -185,15 +187,19 @@ def test_rights_beyond_the_readers_are_told_with_what_takes_them_away(migrated):
         "GRANT SELECT ON nova_admin.auth_user TO PUBLIC",
     )
     try:
-        found = check_nova(migrated, "--role", role)
-        taken = [line for line in found.statements("reader_grants") if line.startswith("REVOKE")]
-        assert "rights_too_many" in found.codes("reader_grants")
+        found = run_doctor(migrated, "--role", role)
+        taken = [
+            line for line in found.statements("reader_lacks_rights") if line.startswith("REVOKE")
+        ]
+        assert "rights_too_many" in found.codes("reader_lacks_rights")
         assert any("auth_user" in line for line in taken)
         assert any(
             line.startswith("REVOKE UPDATE ON TABLE nova_admin.migration_cl") for line in taken
         )
         migrated.run(*taken)
-        assert "rights_too_many" not in check_nova(migrated, "--role", role).codes("reader_grants")
+        assert "rights_too_many" not in run_doctor(migrated, "--role", role).codes(
+            "reader_lacks_rights"
+        )
     finally:
         migrated.run(f"DROP OWNED BY {role}")
 
@@ -205,45 +211,45 @@ def test_rights_that_the_site_lacks_are_told_with_what_grants_them(hostile):
         role=hostile.nova,
     )
 
-    found = check_nova(hostile)
+    found = run_doctor(hostile)
 
-    assert found.codes("site_grants") == ["site_lacks_rights"]
-    assert found.statements("site_grants") == [
+    assert found.codes("site_lacks_rights") == ["site_lacks_rights"]
+    assert found.statements("site_lacks_rights") == [
         f"GRANT SELECT, TRIGGER ON TABLE public.clients TO {hostile.site};",
         f"GRANT USAGE ON SEQUENCE public.clients_id_seq TO {hostile.site};",
     ]
-    hostile.run(*found.statements("site_grants"), role=hostile.nova)
-    assert check_nova(hostile).states("site_grants") == ["ok"]
+    hostile.run(*found.statements("site_lacks_rights"), role=hostile.nova)
+    assert run_doctor(hostile).states("site_lacks_rights") == ["ok"]
 
 
 def test_where_the_tables_are_the_sites_own_it_asks_for_novas_role(hostile):
     hostile.run(*(f"ALTER TABLE {table} OWNER TO {hostile.site}" for table in TABLES.split(", ")))
 
-    found = check_nova(hostile)
+    found = run_doctor(hostile)
 
-    assert found.codes("reader_grants") == ["no_other_role"]
-    assert found.states("reader_grants") == ["not_looked_at"]
+    assert found.codes("reader_lacks_rights") == ["no_other_role"]
+    assert found.states("reader_lacks_rights") == ["not_looked_at"]
 
 
 def test_a_table_that_nova_may_lack_is_granted_on_where_it_is_there(migrated):
-    listed = check_nova(migrated, "--role", migrated.reader).statements("reader_grants")
+    listed = run_doctor(migrated, "--role", migrated.reader).statements("reader_lacks_rights")
     assert "public.client_database_schemas" in listed[0]
 
     migrated.run("ALTER TABLE public.client_database_schemas RENAME TO kept")
     try:
-        found = check_nova(migrated, "--role", migrated.reader)
+        found = run_doctor(migrated, "--role", migrated.reader)
     finally:
         migrated.run("ALTER TABLE public.kept RENAME TO client_database_schemas")
 
-    assert found.states("reader_grants") == ["failed"]
-    assert "client_database_schemas" not in found.statements("reader_grants")[0]
+    assert found.states("reader_lacks_rights") == ["failed"]
+    assert "client_database_schemas" not in found.statements("reader_lacks_rights")[0]
 
 
 def test_before_migrate_there_is_nothing_to_grant_on(hostile):
-    found = check_nova(hostile)
+    found = run_doctor(hostile)
 
-    assert "nothing_to_grant_on" in found.codes("reader_grants")
-    assert "not_looked_at" in found.states("reader_grants")
+    assert "nothing_to_grant_on" in found.codes("reader_lacks_rights")
+    assert "not_looked_at" in found.states("reader_lacks_rights")
 
 
 def test_the_documentation_lists_the_same_rights():

@@ -3,8 +3,8 @@
 import pytest
 
 from migration.core import aws_store
+from migration.core.problems import FindingState, Look
 from migration.doctor import site as stages
-from migration.doctor.findings import DoctorOptions, FindingState
 from nova_credentials.aws.secrets_manager import SecretsManager
 
 
@@ -17,8 +17,7 @@ def make_secret(sm: SecretsManager, slug: str, *, pending: bool = False) -> None
 
 def examine() -> list[tuple[FindingState, str]]:
     return [
-        (finding.state, str(finding.message))
-        for finding in stages.examine_pending_versions(DoctorOptions())
+        (finding.state, str(finding.message)) for finding in stages.find_pending_versions(Look())
     ]
 
 

@@ -70,7 +70,7 @@ def assert_harmless(text: str) -> None:
         ("client_status", NASTY + "2"),
         ("client_status", "--nothing", NASTY),
         ("map_column", f"clients.{NASTY}", "secret"),
-        ("check_nova", "--role", NASTY),
+        ("doctor", "--role", NASTY),
         ("iam_policy", "reader", "--account", NASTY),
         ("iam_policy", NASTY),
         ("cost_estimate", NASTY),
@@ -124,8 +124,8 @@ def test_tables_columns_roles_and_objects_are_shown_so_too(nasty, run):
     try:
         for arguments in (
             ("accept_objects",),
-            ("check_nova",),
-            ("check_nova", "--role", NASTY),
+            ("doctor",),
+            ("doctor", "--role", NASTY),
             ("find_copies", "--all"),
             ("find_copies", "--all", "--redact", "--column", f"{NASTY}.{NASTY}"),
             ("map_column", f"clients.{escape_name(NASTY)}", "secret"),

@@ -109,7 +109,7 @@ OPERATORS_BUTTONS = {
     *(
         f"migration_run_{what}"
         for what in (
-            *("start_all", "compare_all", "steer", "rate", "check_nova", "stop_writes"),
+            *("start_all", "compare_all", "steer", "rate", "health", "stop_writes"),
             *("check_aws", "plan_order", "secret_settings"),
         )
     ),

@@ -68,7 +68,7 @@ PAGES = {
     "migration_comparison_report": EVERYBODY,
     **{
         f"migration_run_{page}": EVERYBODY
-        for page in ("check_nova", "check_aws", "failures", "secret_settings")
+        for page in ("health", "check_aws", "failures", "secret_settings")
     },
     "migration_copysearch_report": EVERYBODY,
     **{
@@ -156,7 +156,7 @@ POSTS: dict[str, tuple[dict[str, str], set[str]]] = {
     "migration_run_plan_order": ({"order": "start"}, OPERATORS),
     **{
         f"migration_run_{page}": ({}, OPERATORS)
-        for page in ("check_nova", "check_aws", "secret_settings")
+        for page in ("health", "check_aws", "secret_settings")
     },
     "migration_run_stop_writes": ({}, OPERATORS),
     "migration_run_start_writes": ({}, OPERATORS),

@@ -77,7 +77,7 @@ def test_a_wrong_method_is_not_allowed_whoever_asks(client, addresses):
 @pytest.mark.parametrize(
     "page",
     [
-        *("run_changelist", "run_check_nova", "run_check_aws", "run_aws_writes"),
+        *("run_changelist", "run_health", "run_check_aws", "run_aws_writes"),
         *("run_notices", "comparison_report"),
     ],
 )
@@ -92,7 +92,7 @@ def test_one_line_of_the_menu_is_lit(client, db, page):
     assert lit == [reverse(f"admin:migration_{page}")]
 
 
-@pytest.mark.parametrize("name", ["notices", "check_nova", "check_aws", "aws_writes"])
+@pytest.mark.parametrize("name", ["notices", "health", "check_aws", "aws_writes"])
 def test_a_page_of_the_site_stands_under_its_own_name_and_not_under_runs(client, db, name, stores):
     client.force_login(User.objects.create_superuser("root"))
 

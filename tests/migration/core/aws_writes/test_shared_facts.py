@@ -18,8 +18,7 @@ from migration.core.clients import all_clients
 from migration.core.database_identity import note_facts_after_migrate
 from migration.core.heartbeat import TaskTaker
 from migration.core.shared_facts import find_differences, list_own_facts, seen_account
-from migration.doctor.findings import DoctorOptions
-from migration.doctor.site import examine_aws_writes_and_account
+from migration.doctor.looks import list_site_problems, look_at_site
 from migration.models import AuditEvent, Comparison, DatabaseClaim, Secret
 from migration.moves.approvals import start_move_run
 from migration.moves.gates import ShutGate
@@ -94,7 +93,8 @@ def list_secrets() -> set[str]:
 
 
 def find_codes() -> list[str]:
-    found = examine_aws_writes_and_account(DoctorOptions())
+    problems = [each for each in list_site_problems() if each.stops_writes]
+    found = [finding for result in look_at_site(problems) for finding in result.findings]
     return [code for finding in found if not finding.ok for code in finding.message.codes]
 
 

@@ -1,4 +1,4 @@
-"""What `check_nova` says of NOVA's processes."""
+"""What `doctor` says of NOVA's processes."""
 
 from datetime import timedelta
 
@@ -6,11 +6,15 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from migration.doctor.findings import DoctorOptions
-from migration.doctor.site import examine_other_readers, examine_readers
+from migration.core.problems import Look
 from migration.models import OtherStatement
 from migration.nova import readers
-from migration.nova.readers import note_other_statements
+from migration.nova.readers import (
+    find_failing_readers,
+    find_gone_readers,
+    find_reads_past_package,
+    note_other_statements,
+)
 from tests.factories import make_reader_process
 from tests.migration.nova.readers import statistics
 from tests.migration.nova.readers.test_other_statements import HELPER
@@ -19,18 +23,21 @@ pytestmark = pytest.mark.django_db
 
 
 def found() -> list[tuple[str, str]]:
+    look = Look()
     return [
-        (str(finding.state), finding.message.key) for finding in examine_readers(DoctorOptions())
+        (str(finding.state), finding.message.key)
+        for find in (find_gone_readers, find_failing_readers)
+        for finding in find(look)
     ]
 
 
 def test_a_process_that_was_never_seen_is_not_ok():
-    assert found() == [("not_looked_at", "reader_never_read")]
+    assert found() == [("not_looked_at", "reader_never_read"), ("ok", "no_reader_fails")]
 
 
 def test_a_process_that_read_in_the_last_hour_is_ok():
     make_reader_process(last_read_at=timezone.now() - timedelta(minutes=59))
-    assert found() == [("ok", "reader_read")]
+    assert found() == [("ok", "reader_read"), ("ok", "no_reader_fails")]
 
 
 def test_a_process_that_aws_fails_is_a_failure():
@@ -48,7 +55,7 @@ def counted(db):
 
 
 def others() -> list[tuple[str, str]]:
-    return [(str(each.state), each.message.key) for each in examine_other_readers(DoctorOptions())]
+    return [(str(each.state), each.message.key) for each in find_reads_past_package(Look())]
 
 
 def age(**minutes: int) -> None:
@@ -58,7 +65,7 @@ def age(**minutes: int) -> None:
 
 
 def test_without_the_extension_nobody_knows_who_reads_past_the_package():
-    (found,) = examine_other_readers(DoctorOptions())
+    (found,) = find_reads_past_package(Look())
 
     assert (found.state, found.message.key) == ("not_looked_at", "other_reads_not_counted")
     assert found.statements == ("CREATE EXTENSION pg_stat_statements;",)
@@ -67,7 +74,7 @@ def test_without_the_extension_nobody_knows_who_reads_past_the_package():
 def test_where_postgresql_counts_already_only_the_extension_is_asked_for(monkeypatch):
     monkeypatch.setattr(readers, "FIND_LIBRARY", "SELECT")
 
-    (found,) = examine_other_readers(DoctorOptions())
+    (found,) = find_reads_past_package(Look())
 
     assert found.remedy.key == "create_statistics"
     assert found.statements == ("CREATE EXTENSION pg_stat_statements;",)
@@ -84,7 +91,7 @@ def test_a_statement_of_the_old_helper_is_named_and_failed_once_it_is_seen_to_be
     note_other_statements()
     assert others() == [("not_looked_at", "other_has_read")]
     OtherStatement.objects.update(calls=6)
-    (found,) = examine_other_readers(DoctorOptions())
+    (found,) = find_reads_past_package(Look())
 
     assert (found.state, found.message.key) == ("failed", "other_reads")
     told = str(found.message)
@@ -118,7 +125,7 @@ def test_many_statements_are_cut_short(counted):
 def test_statements_that_are_hidden_are_not_looked_at_whatever_else_is_seen(counted):
     statistics.count("<insufficient privilege>", queryid=None)
 
-    (found,) = examine_other_readers(DoctorOptions())
+    (found,) = find_reads_past_package(Look())
 
     assert (found.state, found.message.key) == ("not_looked_at", "other_reads_hidden")
     assert found.statements[0].startswith('GRANT pg_read_all_stats TO "')
@@ -129,7 +136,7 @@ def test_a_role_with_a_name_that_steers_terminals_is_shown_without_its_tricks(co
         cursor.execute('CREATE ROLE "no\x1b[2Jva\u202e"')
     statistics.count(HELPER, role="no\x1b[2Jva\u202e")
 
-    (found,) = examine_other_readers(DoctorOptions())
+    (found,) = find_reads_past_package(Look())
 
     assert r"no\x1b[2Jva\u202e" in str(found.message)
     assert str(found.message).isprintable()

@@ -13,10 +13,9 @@ from migration.clients.offboarding import (
     find_leftovers,
     offboard_client,
 )
-from migration.doctor.findings import DoctorOptions
-from migration.doctor.nova import examine_columns
+from migration.core.problems import Look
 from migration.nova import tables
-from migration.nova.tables import map_column
+from migration.nova.tables import find_purged_with_values, map_column
 from migration.pushes.pushes import push
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user, update
@@ -98,7 +97,7 @@ def make_purged(slug: str) -> int:
 def test_the_doctor_names_them(purged):
     map_column(name=purged, use=ColumnUse.SECRET)
 
-    found = [(str(f.state), f.message.key) for f in examine_columns(DoctorOptions())]
+    found = [(str(f.state), f.message.key) for f in find_purged_with_values(Look())]
 
     assert found == [("failed", "purged_keep_values")]
 
@@ -122,7 +121,7 @@ def test_restored_pushed_and_purged_again_they_have_a_pointer_and_aws_the_value(
     document = in_aws(sm)
     holder = document if table else document["database"]
     assert holder["extra"] == {"refresh_token": "example-token"}
-    assert [f.message.key for f in examine_columns(DoctorOptions())] == ["columns_are_known"]
+    assert [f.message.key for f in find_purged_with_values(Look())] == ["none_purged_with_values"]
 
 
 def test_a_client_that_is_about_to_leave_is_told_of_them_and_stays(purged, idom):

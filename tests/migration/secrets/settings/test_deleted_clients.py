@@ -7,7 +7,8 @@ from django.urls import reverse
 from migration.core import aws_store
 from migration.core.audit import AuditCode
 from migration.core.aws_writes import start_aws_writes, stop_aws_writes
-from migration.doctor.site import examine_secret_settings
+from migration.core.problems import Look
+from migration.doctor.site import find_orphaned_secrets
 from migration.models import AuditEvent, Secret
 from migration.pushes import pushes
 from migration.pushes.pushes import push
@@ -56,7 +57,7 @@ def schedule(*names: str) -> list[str]:
 def test_it_is_counted_and_listed_until_its_deletion_is_scheduled(client, sm, gone):
     client.force_login(make_user("boss", "migration.view_run", "migration.purge_client"))
     assert counted() == 1
-    assert any("clients/gone" in str(f.message) for f in examine_secret_settings(None))
+    assert any("clients/gone" in str(f.message) for f in find_orphaned_secrets(Look()))
     shown = client.get(PAGE)
     assert [secret.name for secret in shown.context["deleted"]] == [NAME]
 

@@ -12,7 +12,6 @@ from migration import tasks
 from migration.core import aws_store
 from migration.core.clients import all_clients
 from migration.core.notices import NoticeEvent
-from migration.doctor.site import examine_secret_settings
 from migration.models import AuditEvent, RunItem, Secret
 from migration.pushes.comparisons import compare
 from migration.runs import engine
@@ -26,6 +25,7 @@ from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_in_role
 from tests.migration.moves.clients import NAME, enter_phase_together
+from tests.migration.secrets.settings.findings import find_states
 from tests.migration.site.notices.test_events import told
 
 pytestmark = pytest.mark.usefixtures("stores")
@@ -107,7 +107,7 @@ def test_what_differs_is_told_once_and_that_it_is_over(clients, settings):
     tasks.look_at_clients()
 
     assert told(NoticeEvent.SETTINGS_DIFFER)[1].startswith("This is over")
-    assert [each.state.value for each in examine_secret_settings(None)] == ["ok"]
+    assert find_states() == ["ok"]
 
 
 def test_a_failure_is_over_once_the_settings_are_what_they_were(clients, settings, aws):

@@ -9,7 +9,6 @@ from django.utils import timezone
 from migration.clients.offboarding import bring_back_as_inactive, offboard_client
 from migration.core import aws_store
 from migration.core.clients import all_clients
-from migration.doctor.site import examine_secret_settings
 from migration.models import Secret
 from migration.moves.moves import move
 from migration.pushes.pushes import push
@@ -40,6 +39,7 @@ from tests.factories import make_client, make_full_client
 from tests.migration.clients.offboarding.clients import deactivate
 from tests.migration.moves.clients import NAME, enter_phase
 from tests.migration.pushes.pushed import make_anew
+from tests.migration.secrets.settings.findings import find_states
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -75,7 +75,7 @@ def name_keys(monkeypatch, ids: dict[str, str]) -> None:
 
 
 def states() -> list[str]:
-    return [finding.state.value for finding in examine_secret_settings(None)]
+    return find_states()
 
 
 def test_an_alias_that_aws_names_by_its_id_is_set_once_and_then_known(

@@ -9,7 +9,6 @@ from django.utils import timezone
 
 from migration import tasks
 from migration.core import aws_store
-from migration.doctor.site import examine_secret_settings
 from migration.models import Secret
 from migration.pushes.pushes import push
 from migration.runs.models import Run
@@ -19,6 +18,7 @@ from migration.secrets.settings import find_settings_drift
 from nova_credentials.phases import Phase
 from tests.factories import make_full_client, make_user
 from tests.migration.moves.clients import NAME, enter_phase_together
+from tests.migration.secrets.settings.findings import find_states
 
 pytestmark = pytest.mark.usefixtures("stores")
 
@@ -45,7 +45,7 @@ def seen() -> dict[str, str]:
 
 
 def findings() -> list[str]:
-    return [finding.state.value for finding in examine_secret_settings(None)]
+    return find_states()
 
 
 def test_it_says_what_will_be_made_and_removed_then_a_run_does_it(operator, clients, settings):

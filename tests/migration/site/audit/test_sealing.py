@@ -49,7 +49,7 @@ def unsealed(chain, monkeypatch):
 def test_what_stays_unsealed_for_five_minutes_is_a_problem_that_a_page_finds(unsealed, client):
     client.force_login(User.objects.create_superuser("root"))
     assert "The audit has not been sealed for" in client.get("/admin/").content.decode()
-    page = client.get(reverse("admin:migration_run_check_nova")).content.decode()
+    page = client.get(reverse("admin:migration_run_health")).content.decode()
     assert "The audit has not been sealed for" in page
 
 
