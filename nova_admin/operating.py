@@ -20,7 +20,6 @@ from django.conf import settings
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.utils import timezone
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
@@ -343,11 +342,6 @@ class Collector:
         yield make_gauge(
             "nova_readers_failing", "Of these, processes that AWS failed lately.", readers.failing
         )
-        yield make_gauge(
-            "nova_other_statements",
-            "Statements that others read credential tables with in the last hour.",
-            self._numbers.work.other_statements,
-        )
         yield make_counters(
             "nova_reads",
             "Reads of credentials by NOVA, by what came of comparing both stores.",
@@ -389,12 +383,6 @@ class Collector:
         yield make_gauge(
             "nova_workers", "Worker processes that are alive and take tasks.", numbers.workers
         )
-        if seen_at := numbers.work.worker_seen_at:
-            yield make_gauge(
-                "nova_worker_seen_seconds",
-                "Seconds since any worker was alive.",
-                max(0.0, (timezone.now() - seen_at).total_seconds()),
-            )
         if self._queued is not None:
             yield make_gauge("nova_queue_tasks", "Tasks that wait for a worker.", self._queued)
 

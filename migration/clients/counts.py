@@ -93,6 +93,11 @@ class ClientCounts:
     blockers: list[BlockerCount]
 
     @property
+    def reads_aws(self) -> bool:
+        """Say whether NOVA reads any of them from AWS."""
+        return any(row.clients for row in self.phases if Phase(row.phase).reads_aws)
+
+    @property
     def cut_over(self) -> int:
         """Return how many NOVA reads from AWS."""
         return next(row.reached for row in self.phases if row.phase == Phase.AWS)
@@ -105,8 +110,6 @@ class NewestComparisonCounts:
     by_status: dict[str, int]
     acknowledged: dict[str, int]
     last: datetime | None
-    # Of those that compared something: when AWS was last known to answer.
-    last_answer: datetime | None
 
     @property
     def total(self) -> int:
@@ -196,8 +199,4 @@ def _make_comparison_counts(rows: list[_Row]) -> NewestComparisonCounts:
         by_status={status: add_up(status, "n") for status in Comparison.Status},
         acknowledged={status: add_up(status, "acknowledged") for status in Comparison.Status},
         last=max((row["last"] for row in rows if row["last"]), default=None),
-        last_answer=max(
-            (r["last"] for r in rows if r["last"] and r["status"] != Comparison.Status.UNCHECKED),
-            default=None,
-        ),
     )

@@ -27,10 +27,10 @@ from migration.core.clients import VIEW_READERS, all_clients
 from migration.core.notices import NoticeEvent
 from migration.core.pages import ObjectView, ReadOnlyAdmin
 from migration.core.problems import (
+    WORST_FIRST,
     Area,
     Finder,
     Finding,
-    FindingState,
     Look,
     Severity,
     problem,
@@ -237,15 +237,6 @@ def describe_readers(readers: ReaderSummary) -> str:
     ) % {"n": readers.seen}
 
 
-def pluralize_failing_readers(number: int) -> str:
-    """Return the words that follow the number of NOVA's processes that lately failed to read AWS."""
-    return ngettext(
-        "process of NOVA failed to read AWS in the last 30 minutes",
-        "processes of NOVA failed to read AWS in the last 30 minutes",
-        number,
-    )
-
-
 # Problems: no process of NOVA reads through the package, or AWS fails one
 
 READER_READ = Sentence("reader_read", "NOVA's reader last read a client %(ago)s ago.")
@@ -363,25 +354,29 @@ NO_OTHER_READS = Sentence(
     button=gettext_lazy("See who reads"),
     page_permission=VIEW_READERS,
 )
-def find_reads_past_package(_look: Look) -> Iterator[Finding]:
+def find_reads_past_package(look: Look) -> Iterator[Finding]:
     """Name each statement of others that reads a credential table, and say what can't be known of them.
 
-    One that was not called for an hour, as far as the workers know, is no failure: PostgreSQL counts it for ever.
+    It is a failure once a client is read from AWS. One that was not called for an hour, as far as the workers know, is
+    none: PostgreSQL counts it for ever.
     """
     seen = read_other_statements()
     if seen.unseen_reason:
         yield _explain_unseen(seen)
     if seen.unseen_reason not in (None, UnseenReason.NOT_ALLOWED):
         return
-    judged = [_judge(row) for row in OtherStatement.objects.compare_counts(seen.statements)]
+    matters = look.read(is_any_client_read_from_aws)
+    judged = [
+        _judge(row, matters=matters)
+        for row in OtherStatement.objects.compare_counts(seen.statements)
+    ]
     named = [finding for finding in judged if finding]
     yield from named[:MOST_NAMED]
     if len(named) > MOST_NAMED:
         left = named[MOST_NAMED:]
-        message = MORE_OTHER_READS(n=len(left))
-        is_failed = any(finding.state == FindingState.FAILED for finding in left)
-        report = report_failure if is_failed else report_unlooked
-        yield report(message, REPLACE_THE_HELPER())
+        states = {finding.state for finding in left}
+        worst = next(state for state in WORST_FIRST if state in states)
+        yield Finding(worst, MORE_OTHER_READS(n=len(left)), REPLACE_THE_HELPER())
     if named:
         return
     if judged:
@@ -407,12 +402,12 @@ WAIT_AN_HOUR = Sentence(
 )
 
 
-def _judge(row: OtherStatement) -> Finding | None:
+def _judge(row: OtherStatement, *, matters: bool) -> Finding | None:
     """Report one statement; None for one that was not called in the last hour."""
     now, role = timezone.now(), escape_name(row.role)
     if row.called_at and now - row.called_at < SEEN_WITHIN:
         message = OTHER_READS(role=role, tables=row.tables, n=row.calls, ago=row.called_at)
-        return report_failure(message, REPLACE_THE_HELPER())
+        return report_failure(message, REPLACE_THE_HELPER()) if matters else report_ok(message)
     if now - row.first_noticed_at < SEEN_WITHIN:
         message = OTHER_HAS_READ(role=role, tables=row.tables, n=row.calls)
         return report_unlooked(message, WAIT_AN_HOUR())

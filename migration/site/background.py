@@ -14,7 +14,6 @@ from migration.core.clients import OffboardingState
 from migration.core.comparisons import OF_AWS, Comparison
 from migration.core.secrets import DIFFERING_CLIENTS, OF_DELETED_CLIENTS
 from migration.logins.models import make_next_query, today
-from migration.nova.models import SEEN_WITHIN
 from migration.runs.models import Run
 from migration.runs.requests import MoveRequest
 from nova_credentials.messages import Message
@@ -34,8 +33,6 @@ class BackgroundFacts:
     requested_runs: int
     # The open requests of moves by state, those that fail a check first.
     move_requests: dict[str, int]
-    # Statements of NOVA's old helper that were called lately.
-    other_statements: int
     # The campaigns that are not over, by id; only id, state and the reason of a stop are loaded.
     campaigns: tuple[Campaign, ...]
     # The clients whose rotation stopped, is not finished, or is overdue: as the filter of their list calls them.
@@ -63,7 +60,6 @@ def read_background_facts() -> BackgroundFacts:
                 (SELECT coalesce(json_object_agg(state, n ORDER BY state DESC), '{{}}') FROM (
                     SELECT state, count(*) AS n FROM migration_moverequest WHERE state = ANY(%(open)s) GROUP BY state
                 ) AS requests),
-                (SELECT count(*) FROM migration_otherstatement WHERE called_at > %(called_since)s),
                 (SELECT count(*) FROM migration_rotation AS r WHERE outcome = 'stopped' AND NOT EXISTS (
                     SELECT FROM migration_rotation AS newer WHERE newer.client_id = r.client_id AND newer.id > r.id
                 )),
@@ -85,7 +81,6 @@ def read_background_facts() -> BackgroundFacts:
                 "compare": Run.Kind.COMPARE,
                 "requested": Run.State.REQUESTED,
                 "open": list(MoveRequest.OPEN),
-                "called_since": timezone.now() - SEEN_WITHIN,
                 "not_over": list(Campaign.NOT_OVER),
                 "offboarded": OffboardingState.OFFBOARDED,
                 "of_aws": list(OF_AWS),
@@ -99,7 +94,6 @@ def read_background_facts() -> BackgroundFacts:
             swept_at,
             runs,
             moves,
-            others,
             *rotations,
             left,
             differing,
@@ -117,7 +111,6 @@ def read_background_facts() -> BackgroundFacts:
         swept_at,
         runs,
         moves,
-        others,
         campaigns,
         numbers,
         left,

@@ -50,14 +50,11 @@ from migration.core.problems import (
 )
 from migration.core.write_state import WriteStop
 from migration.moves.models import Standing
-from migration.nova.models import ReaderProcess
-from migration.nova.tables import read_nova_tables
+from migration.nova.readers import is_any_client_read_from_aws
 from migration.runs.models import Run
 from migration.runs.pages import make_run_badge
 from migration.runs.progress import Progress, measure_progress, select_runs_for_progress
-from migration.site.alerts import Alert, AlertData, list_alerts
 from migration.site.background import read_background_facts
-from migration.site.health import Pulse, list_pulses
 from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 
@@ -69,7 +66,6 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
     """
     may = request.user.has_perm
     found = load_dashboard()
-    lines: list[AttentionLine | Alert] = [*list_attention(found.results), *found.alerts]
     sees_clients = may("credentials.view_client")
     sees_comparisons = may("migration.view_comparison")
     return context | {
@@ -80,8 +76,12 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
         "progress": found.run if may("migration.view_run") or may(RUN_PERMISSION) else None,
         "run_badge": make_run_badge(found.run.run) if found.run else "",
         "attention": [
-            replace(item, actions=tuple(each for each in item.actions if may(each.permission)))
-            for item in lines
+            replace(
+                item,
+                url=item.url if may(item.page_permission) else "",
+                actions=tuple(each for each in item.actions if may(each.permission)),
+            )
+            for item in list_attention(found.results)
             if may(item.permission)
         ],
         "unanswered": sum(
@@ -93,7 +93,6 @@ def get_dashboard_context(request: HttpRequest, context: dict[str, object]) -> d
         "activity": [item for item in found.activity if may(item.permission)],
         "counted_at": found.counted_at,
         "headline": found.headline if sees_clients else None,
-        "pulses": [item for item in found.pulses if may(item.permission)],
         "next_steps": _list_next_steps(request, found) if sees_clients else [],
         "campaigns": [Campaign(pk=pk) for pk in found.running_campaigns]
         if may(VIEW_CAMPAIGNS)
@@ -118,11 +117,9 @@ class Dashboard:
     comparisons: NewestComparisonCounts
     run: Progress | None
     results: list[Result]
-    alerts: list[Alert]
     chart: ComparisonChart
     activity: list[Activity]
     headline: ProjectNumbers
-    pulses: list[Pulse]
     # The campaigns that take clients further by themselves.
     running_campaigns: list[int]
     # True while any campaign is not over.
@@ -134,7 +131,8 @@ class Dashboard:
 def load_dashboard() -> Dashboard:
     """Load the dashboard, in sixteen queries.
 
-    One more if others have objects on NOVA's tables, and one if notices are set to reach somebody.
+    One more each where no sweep began lately, where others have objects on NOVA's tables, and where AWS has secrets of
+    deleted clients; one or two more if notices are set to reach somebody.
     """
     # What the page reads anyway is read once, also for problems.
     look = Look()
@@ -142,27 +140,16 @@ def load_dashboard() -> Dashboard:
     clients, comparisons = add_up_counts(counts)
     running_first = Case(When(state=Run.State.RUNNING, then=0), default=1)
     run = select_runs_for_progress().order_by(running_first, "-pk").first()
-    readers = ReaderProcess.objects.summarize()
     work = look.read(read_background_facts)
-    data = AlertData(
-        clients,
-        comparisons,
-        read_nova_tables(),
-        work,
-        readers,
-        counts.failures,
-        counts.clients_to_rotate,
-    )
+    look.give(is_any_client_read_from_aws, clients.reads_aws)
     return Dashboard(
         clients=clients,
         comparisons=comparisons,
         run=measure_progress(run) if run else None,
         results=list_results(look),
-        alerts=list_alerts(data),
         chart=load_comparison_chart(),
         activity=list_activity(),
         headline=make_project_numbers(clients.total, clients.cut_over, counts.cutovers),
-        pulses=list_pulses(work, answered_at=comparisons.last_answer, readers=readers),
         running_campaigns=[
             each.pk for each in work.campaigns if each.state == Campaign.State.RUNNING
         ],
@@ -181,8 +168,10 @@ class AttentionLine:
     title: str
     sentence: str
     count: int
+    # "" for who may not open it.
     url: str
     permission: str
+    page_permission: str
     actions: tuple[Action, ...]
     # What to type, of what can't wait.
     statements: tuple[str, ...] = ()
@@ -208,8 +197,10 @@ def _make_line(result: Result, first: Finding, *others: Finding) -> AttentionLin
     if others:
         sentence += " " + _("(and %(n)s more)") % {"n": len(others)}
     # Its place on the health page says what to do.
-    url = first.url or (f"{each.url}#{each.code}" if each.page == "run_health" else each.url)
-    button = Action(str(each.button or _("What to do")), url, each.permission)
+    page = f"{each.url}#{each.code}" if each.page == "run_health" else each.url
+    url, page_permission = first.url or page, each.page_permission or each.permission
+    target = url if url.startswith(each.url) else page
+    button = Action(str(each.button or _("What to do")), target, page_permission)
     tells_time = any(isinstance(value, datetime) for value in first.message.values.values())
     return AttentionLine(
         each.code,
@@ -219,6 +210,7 @@ def _make_line(result: Result, first: Finding, *others: Finding) -> AttentionLin
         sum(found.count for found in (first, *others)),
         url,
         each.permission,
+        page_permission,
         first.actions or (button,),
         first.statements if each.severity == Severity.CRITICAL else (),
         result.began_at if each.is_of_site and not tells_time else None,

@@ -20,7 +20,8 @@ from migration.core.comparisons import OpenMismatch
 from migration.core.problems import FindingState, Look, list_results
 from migration.core.rates import KeptCounts
 from migration.core.workers import Worker
-from migration.nova.models import ReaderProcess, ReaderSummary
+from migration.nova.models import ReaderSummary
+from migration.nova.readers import is_any_client_read_from_aws, summarize_readers
 from migration.runs.models import Run
 from migration.site.background import BackgroundFacts, read_background_facts
 
@@ -68,6 +69,7 @@ def load_site_numbers() -> SiteNumbers:
     look = Look()
     counts = look.read(read_or_count_clients)
     clients, comparisons = add_up_counts(counts)
+    look.give(is_any_client_read_from_aws, clients.reads_aws)
     aws_calls, http = KeptCounts.objects.read_counts(KeptCounts.AWS_CALLS, KeptCounts.HTTP)
     return SiteNumbers(
         clients=clients,
@@ -76,7 +78,7 @@ def load_site_numbers() -> SiteNumbers:
         oldest_push_seconds=_measure_oldest_push(),
         failures={str(act): number for act, number in counts.failures.by_act.items()},
         runs=_count_runs(),
-        readers=ReaderProcess.objects.summarize(),
+        readers=look.read(summarize_readers),
         reads=_count_reads(),
         workers=Worker.objects.alive().taking_tasks().count(),
         work=look.read(read_background_facts),

@@ -20,9 +20,9 @@ from migration.models import (
     Campaign,
     ClientGroup,
     ClientMigration,
+    Comparison,
     KeptCounts,
     PhaseChange,
-    ReaderProcess,
     Worker,
 )
 from migration.runs.items import Act, Outcome
@@ -34,7 +34,6 @@ from tests.factories import (
     make_comparison,
     make_full_client,
     make_many,
-    make_reader_process,
     make_user,
 )
 from tests.migration.pages import text
@@ -238,52 +237,36 @@ def test_all_that_are_cut_over_are_a_hundred_per_cent_and_none_less_is(root):
     assert "Every client is read from AWS." in text(response)
 
 
-def test_the_health_line_says_how_old_its_knowledge_is(root, settings):
+def test_what_is_known_of_aws_and_of_the_sweep_needs_attention_once_it_is_old(root, settings):
     settings.NOVA_SWEEP_MINUTES = 15
 
-    def pulses() -> dict[str, bool | None]:
-        return {pulse.name: pulse.is_well for pulse in root.get(HOME).context["pulses"]}
+    def attention() -> set[str]:
+        return {item.code for item in root.get(HOME).context["attention"]}
 
-    nothing = {"NOVA's processes": False, "Notices": False}
-    assert pulses() == {"Workers": True, "AWS": None, "Sweep": None} | nothing
     make_many(2)
-    make_many(1, status="unchecked")  # just now, and says nothing of AWS
-    lately, before = timezone.now() - timedelta(minutes=29), timezone.now() - timedelta(minutes=31)
-    run = Run.objects.create(kind=Run.Kind.COMPARE, created_at=lately)
-    ClientMigration.objects.filter(comparison_status="match").update(compared_at=lately)
-    assert pulses() | dict.fromkeys(nothing, True) == dict.fromkeys(pulses(), True)
-    Run.objects.filter(pk=run.pk).update(created_at=before)
-    ClientMigration.objects.filter(comparison_status="match").update(compared_at=before)
-    Worker.objects.update(seen_at=before)
-
-    assert pulses() == dict.fromkeys(pulses(), False)
-    assert "answered 31 minutes ago" in text(root.get(HOME))
+    ClientMigration.objects.update(phase_changed_at=timezone.now() - timedelta(days=1))
+    assert attention() == {"sweep_overdue"}
+    run = Run.objects.create(kind=Run.Kind.COMPARE)
+    Run.objects.filter(pk=run.pk).update(created_at=timezone.now() - timedelta(minutes=29))
+    assert attention() == set()
+    Run.objects.filter(pk=run.pk).update(created_at=timezone.now() - timedelta(minutes=31))
+    assert attention() == {"sweep_overdue"}
 
 
-def test_the_health_line_takes_no_answer_of_before_expired_keys_for_one_of_now(root):
-    make_many(2)  # matched just now
+def test_no_answer_of_before_expired_keys_is_taken_for_one_of_now(root):
+    make_many(2)
+    Comparison.objects.update(compared_at=timezone.now() - timedelta(minutes=61))
     client = make_client("idom")
 
-    def judge_aws() -> bool | None:
-        return {each.name: each.is_well for each in root.get(HOME).context["pulses"]}["AWS"]
+    def is_gone() -> bool:
+        return "aws_gone" in {item.code for item in root.get(HOME).context["attention"]}
 
-    assert judge_aws() is True
+    assert not is_gone()
     for _ in range(20):
         make_comparison(client, status="unchecked", error_class="permission")
-    assert judge_aws() is False
+    assert is_gone()
     make_comparison(client, status="match")
-    assert judge_aws() is True
-
-
-def test_the_health_line_says_that_a_process_of_nova_fails_and_not_that_it_reads(root):
-    make_reader_process()
-    assert "1 process of NOVA has read through the package" in text(root.get(HOME))
-
-    ReaderProcess.objects.update(aws_error_at=timezone.now())
-
-    words = text(root.get(HOME))
-    assert "has read through the package" not in words
-    assert "NOVA's processes 1 process of NOVA failed to read AWS in the last 30 minutes" in words
+    assert not is_gone()
 
 
 def test_very_many_clients_are_counted_by_the_workers_and_the_page_says_when(root, monkeypatch):

@@ -330,7 +330,7 @@ def test_a_run_that_nobody_takes_up_says_how_to_start_a_worker(client):
     response = client.get(HOME)
 
     (item,) = response.context["attention"]
-    assert item.count is None
+    assert item.code == "no_worker"
     assert b"python manage.py qcluster" in response.content
 
 

@@ -29,7 +29,7 @@ from tests.factories import (
 )
 from tests.nova_admin.operating.conftest import TOKEN
 
-QUERIES = 18
+QUERIES = 22
 
 
 def read(text: str) -> dict[str, dict[tuple[str, ...], float]]:
@@ -109,7 +109,6 @@ def test_the_numbers_are_those_of_the_database(stores, scrape):
     assert found["nova_run_clients"][("compare", "open")] == 50
     assert found["nova_runs_idle_seconds"][()] == pytest.approx(300, abs=30)
     assert found["nova_workers"][()] == 1
-    assert found["nova_worker_seen_seconds"][()] < 30
     assert found["nova_queue_tasks"][()] == 1
     assert found["nova_aws_writes_allowed"][()] == 1
     assert found["nova_writes_counted"][()] == 1

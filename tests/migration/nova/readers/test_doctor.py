@@ -7,7 +7,7 @@ from django.db import connection
 from django.utils import timezone
 
 from migration.core.problems import Look
-from migration.models import OtherStatement
+from migration.models import ClientMigration, OtherStatement
 from migration.nova import readers
 from migration.nova.readers import (
     find_failing_readers,
@@ -15,7 +15,7 @@ from migration.nova.readers import (
     find_reads_past_package,
     note_other_statements,
 )
-from tests.factories import make_reader_process
+from tests.factories import make_many, make_reader_process
 from tests.migration.nova.readers import statistics
 from tests.migration.nova.readers.test_other_statements import HELPER
 
@@ -50,8 +50,9 @@ def test_a_process_that_aws_fails_is_a_failure():
 
 @pytest.fixture
 def counted(db):
-    """An extension that counts statements, as far as the site can see (rolled back with the test)."""
+    """An extension that counts statements, as far as the site can see, and a client that is read from AWS."""
     statistics.install()
+    make_many(1, phase="aws")
 
 
 def others() -> list[tuple[str, str]]:
@@ -98,6 +99,15 @@ def test_a_statement_of_the_old_helper_is_named_and_failed_once_it_is_seen_to_be
     assert "postgres reads client_database_credentials past the package" in told
     assert "7 times" in told
     assert "db_host" not in told
+
+
+def test_before_a_client_is_read_from_aws_novas_old_helper_is_no_failure(counted):
+    statistics.count(HELPER)
+    note_other_statements()
+    OtherStatement.objects.update(called_at=timezone.now())
+    ClientMigration.objects.update(phase="dual_write")
+
+    assert others() == [("ok", "other_reads")]
 
 
 def test_a_statement_that_was_not_called_for_an_hour_is_no_failure(counted):

@@ -32,7 +32,7 @@ def ago(**given):
 
 @pytest.fixture
 def viewer(db, client):
-    login(client, "viewer", *VIEW, "migration.view_readerprocess")
+    login(client, "viewer", *VIEW, "migration.view_readerprocess", "migration.view_worker")
     return client
 
 
@@ -202,60 +202,29 @@ def test_hidden_statements_are_told_with_the_grant_that_shows_them(viewer):
 # The dashboard
 
 
-def test_the_dashboard_has_a_line_about_the_readers(viewer):
-    assert NEVER in text(viewer.get(DASHBOARD))
-    make_reader_process(last_read_at=ago(hours=2))
-    assert "No process of NOVA has read through the package in the last hour." in text(
-        viewer.get(DASHBOARD)
-    )
-    make_reader_process()
-    shown = viewer.get(DASHBOARD)
-    assert "1 process of NOVA has read through the package in the last hour." in text(shown)
-    assert f'href="{READERS}"' in shown.content.decode()
-
-
-def alerts(browser) -> list[str]:
-    return [item.sentence for item in browser.get(DASHBOARD).context["attention"]]
+def attention(browser) -> dict[str, object]:
+    return {item.code: item for item in browser.get(DASHBOARD).context["attention"]}
 
 
 @pytest.mark.parametrize("phase", Phase)
-def test_it_needs_attention_once_clients_are_read_from_aws_and_nobody_was_ever_seen(viewer, phase):
+def test_it_needs_attention_once_clients_are_read_from_aws_and_nobody_reads(viewer, phase):
     make_many(1, phase=phase)
-    never = "Clients are read from AWS, but NOVA has never read through the package"
-    assert (never in alerts(viewer)) == phase.reads_aws
+    assert ("readers_gone" in attention(viewer)) == phase.reads_aws
     make_reader_process(last_read_at=ago(days=3))
-    assert never not in alerts(viewer)
+    assert ("readers_gone" in attention(viewer)) == phase.reads_aws
+    make_reader_process()
+    assert "readers_gone" not in attention(viewer)
 
 
 def test_readers_that_aws_fails_need_attention_with_a_list_of_as_many(viewer):
     for minutes in (1, 2, 40):
         make_reader_process(aws_error="permission", aws_error_at=ago(minutes=minutes))
 
-    (item,) = [
-        i for i in viewer.get(DASHBOARD).context["attention"] if "failed to read" in i.sentence
-    ]
+    item = attention(viewer)["readers_fail"]
 
     assert item.count == 2
     assert viewer.get(item.url).context["cl"].result_count == 2
-
-
-@pytest.mark.parametrize(("phase", "matters"), [("dual_write", False), ("aws", True)])
-def test_an_old_helper_needs_attention_once_clients_are_read_from_aws(viewer, phase, matters):
-    make_many(1, phase=phase)
-    make_reader_process()
-    OtherStatement.objects.create(
-        role="nova",
-        statement_id=1,
-        tables="client_database_credentials",
-        calls=4,
-        first_noticed_at=ago(hours=9),
-        noticed_at=ago(minutes=2),
-        called_at=ago(minutes=2),
-    )
-    sentence = "Somebody else read the credential tables in the last hour: NOVA's old helper?"
-    assert (sentence in alerts(viewer)) == matters
-    OtherStatement.objects.update(called_at=ago(minutes=61))
-    assert sentence not in alerts(viewer)
+    assert [viewer.get(each.url).context["cl"].result_count for each in item.actions] == [2]
 
 
 # A client's page

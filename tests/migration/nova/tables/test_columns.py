@@ -5,13 +5,13 @@ import pytest
 from credentials.models import Client, ColumnUse
 from credentials.nova_columns import ColumnChange, read_nova_columns
 from migration.core.clients import all_clients
+from migration.core.problems import Look, list_results
 from migration.models import Comparison
 from migration.nova.tables import map_column
 from migration.pushes.comparisons import compare
 from migration.pushes.pushes import push
 from migration.runs import engine
 from migration.runs.models import Run
-from migration.site.dashboard import load_dashboard
 from nova_credentials.aws.answers import ErrorClass
 from nova_credentials.phases import Phase
 from tests.factories import make_database, make_full_client, update
@@ -173,8 +173,8 @@ def test_an_added_column_shuts_the_gates_until_it_is_mapped(add_column, idom):
     column = add_column()
 
     assert codes(idom, Phase.AWS) == ["columns_unmapped"]
-    alerts = [alert.sentence for alert in load_dashboard().alerts]
-    assert any(column in sentence for sentence in alerts)
+    (found,) = list_results(Look(), only=["columns_unknown"])
+    assert [column in str(each.message) for each in found.failed] == [True]
 
     map_column(name=column, use=ColumnUse.IGNORE)
     advance(idom, Phase.AWS)

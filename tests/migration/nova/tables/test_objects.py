@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 from credentials.models import AcceptedObject
 from credentials.nova_objects import ObjectKind
 from migration.core.audit import ReasonError
+from migration.core.problems import Look, list_results
 from migration.nova.tables import (
     AcceptanceRefusedError,
     accept_objects,
@@ -15,7 +16,7 @@ from migration.nova.tables import (
     read_nova_tables,
     split_unknown_accepted,
 )
-from migration.site.dashboard import load_dashboard
+from nova_credentials.messages import Message
 from nova_credentials.phases import Phase
 from tests.factories import make_user
 from tests.migration.moves.clients import advance, codes, compare_apart
@@ -43,6 +44,11 @@ def unknown() -> list[tuple[str, str, str]]:
     return [(e.kind, e.name, e.table) for e in split_unknown_accepted(list_nova_objects())[0]]
 
 
+def list_unknown() -> list[Message]:
+    (found,) = list_results(Look(), only=["objects_unknown"])
+    return [each.message for each in found.failed]
+
+
 def accept_all(reason: str = "INC-42", **options) -> None:
     digests = [each.digest for each in split_unknown_accepted(list_nova_objects())[0]]
     accept_objects(digests=digests, reason=reason, **options)
@@ -56,12 +62,12 @@ def test_it_shuts_the_gates_until_it_is_accepted(idom, trigger):
     advance(idom, Phase.DUAL_READ)
     compare_apart(idom, 3)
     assert codes(idom, Phase.AWS) == ["objects_unknown"]
-    assert any(trigger in alert.sentence for alert in load_dashboard().alerts)
+    assert [trigger in str(each) for each in list_unknown()] == [True]
 
     accept_all()
 
     advance(idom, Phase.PURGED)
-    assert not any(trigger in alert.sentence for alert in load_dashboard().alerts)
+    assert list_unknown() == []
 
 
 def test_a_purge_asks_again(idom, change):

@@ -12,6 +12,7 @@ from migration import tasks
 from migration.core import aws_store
 from migration.core.clients import all_clients
 from migration.core.notices import NoticeEvent
+from migration.core.problems import Look, list_results
 from migration.models import AuditEvent, RunItem, Secret
 from migration.pushes.comparisons import compare
 from migration.runs import engine
@@ -19,7 +20,6 @@ from migration.runs.engine import ItemFailedError
 from migration.runs.items import Outcome
 from migration.runs.models import Run
 from migration.secrets.settings import apply_settings, describe_settings
-from migration.site.dashboard import load_dashboard
 from nova_admin.embedded.conditions import Conditions
 from nova_admin.embedded.faults import Fault, FaultRule
 from nova_credentials.phases import Phase
@@ -53,7 +53,9 @@ def listed(browser) -> set[str]:
 
 
 def counted() -> list[int]:
-    return [each.count for each in load_dashboard().alerts if "?settings=differ" in each.url]
+    (found,) = list_results(Look(), only=["secrets_differ"])
+    assert all("?settings=differ" in each.url for each in found.failed)
+    return [each.count for each in found.failed]
 
 
 def start() -> Run:

@@ -209,24 +209,6 @@ def test_nobody_to_tell_is_a_failure_once_clients_are_read_from_aws_or_a_campaig
     assert [state for state, _ in found()] == ["ok"]
 
 
-def test_the_health_line_says_whether_notices_reach_somebody(administrator, settings, webhook):
-    def shown() -> tuple[bool | None, str]:
-        pulses = administrator.get("/admin/").context["pulses"]
-        (pulse,) = [each for each in pulses if each.name == "Notices"]
-        assert administrator.get(pulse.url).status_code == 200
-        return pulse.is_well, pulse.text
-
-    settings.NOVA_NOTIFY = NotifySettings()
-    assert shown() == (False, "reach nobody")
-    settings.NOVA_NOTIFY = NotifySettings((webhook.url,), (TEAM,), loopback_allowed=True)
-    assert shown() == (True, "reach 2 recipients")
-    webhook.answer = 302, {"Location": "/"}
-    settings.NOVA_NOTIFY = NotifySettings((webhook.url,), loopback_allowed=True)
-    record()
-    send_now()
-    assert shown() == (False, "fail to reach 1 recipient")
-
-
 def test_a_campaign_says_where_nobody_hears_of_its_stop(administrator, settings, webhook):
     campaign = start_campaign(
         groups=[ClientGroup.objects.get_or_add("Spain")], goal=Phase.DUAL_WRITE
