@@ -35,6 +35,7 @@ from migration.core.clients import (
 )
 from migration.core.comparisons import Comparison
 from migration.core.notices import SCHEDULE_CHANGED, Condition, Notice
+from migration.core.problems import look_at_problems
 from migration.core.secrets import PlannedVersion
 from migration.core.workers import QUEUE_ERRORS, Worker
 from migration.logins import models as rotation_schedules
@@ -258,21 +259,21 @@ def publish_audit_head() -> None:
 
 
 def send_notices() -> None:
-    """Look for what is to be told, and send what waits. Scheduled every minute."""
-    try:
-        notices.look_at_site(by_worker=True)
-    finally:  # a look that fails keeps nothing from being told
-        notices.send_notices(seconds=WORK_SECONDS)
+    """Look for problems of the site, and send what is to be told. Scheduled every minute."""
+    notices.look_and_send(by_worker=True, seconds=WORK_SECONDS)
+
+
+def look_for_slow_problems() -> None:
+    """Look for the problems that AWS or Redis are asked for, or that take long, as often as each says.
+
+    Scheduled every minute. It tells what it finds; `send_notices` sends it.
+    """
+    look_at_problems(only=lambda each: not notices.is_quick(each))
 
 
 def look_at_clients() -> None:
     """Look for what is to be told of clients: mismatches, rotations, copies. Scheduled every ten minutes."""
     notices.look_at_clients()
-
-
-def look_at_audit() -> None:
-    """Verify the audit, so that it is told if it doesn't hold. Scheduled every day."""
-    notices.look_at_audit()
 
 
 def remove_other_secrets() -> None:
@@ -358,8 +359,8 @@ def list_schedules() -> dict[str, tuple[Callable[[], None], timedelta]]:
         "Note the values of written credentials": (note_values, MINUTE),
         "Publish the audit's head": (publish_audit_head, 60 * MINUTE),
         "Send notices": (send_notices, MINUTE),
+        "Look for what takes long": (look_for_slow_problems, MINUTE),
         "Look for what is to be told of clients": (look_at_clients, 10 * MINUTE),
-        "Verify the audit": (look_at_audit, 24 * 60 * MINUTE),
         "Compare both stores": (sweep, settings.NOVA_SWEEP_MINUTES * MINUTE),
     }
 

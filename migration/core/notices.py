@@ -390,14 +390,6 @@ SELECT count(*), (array_agg(slug ORDER BY slug))[:{NAMES_SHOWN + 1}] FROM freed
 
 
 @dataclass(frozen=True)
-class FoundCondition:
-    """A condition of the site that holds now: its subject, and the sentence that tells it."""
-
-    subject: str
-    facts: Message
-
-
-@dataclass(frozen=True)
 class ClientCondition:
     """A condition that holds for some clients. All that begin are told in one sentence with `n` and `names`.
 
@@ -420,37 +412,6 @@ OVER_FOR_CLIENTS = Sentence(
 
 
 class ConditionQuerySet(models.QuerySet["Condition"]):
-    @transaction.atomic
-    def update_and_notify(
-        self,
-        event: NoticeEvent,
-        found: Collection[FoundCondition],
-        *,
-        over_after: timedelta = OVER_AFTER,
-    ) -> None:
-        """Store which conditions of this event hold now; record notices of what began and what is over."""
-        now = timezone.now()
-        # Two looks at once wait for each other.
-        rows = self.select_for_update().filter(event=event).order_by("pk")
-        known = {row.subject: row for row in rows}
-        for each in found:
-            if row := known.pop(each.subject, None):
-                self.filter(pk=row.pk).update(seen_at=now)
-                continue
-            # Another look may have begun it.
-            row, is_new = self.get_or_create(
-                event=event, subject=each.subject, defaults={"facts": each.facts}
-            )
-            if is_new:
-                Notice.objects.record(event, each.facts, key=row.key)
-        for row in known.values():
-            if now - row.seen_at < over_after:
-                continue
-            row.delete()
-            if row.facts:
-                facts = IS_OVER(ago=row.began_at, what=row.facts)
-                Notice.objects.record(event, facts, key=f"{row.key}:over", is_over=True)
-
     @transaction.atomic
     def update_and_notify_of_clients(self, condition: ClientCondition) -> None:
         """Store for which clients it holds now; record a notice of all that began, and one of all that ended."""
@@ -479,12 +440,12 @@ class ConditionQuerySet(models.QuerySet["Condition"]):
 
 
 class Condition(models.Model):
-    """Something that needs attention and holds since `began_at`, such as AWS that does not answer.
+    """Something that holds for a client since `began_at`, and is told when it begins and is over; or what was noted.
 
-    It is told when it begins and when it is over.
+    What is wrong with the site as a whole is a `ProblemRecord`.
     """
 
-    # A `NoticeEvent`, or the code of a `ClientCondition`.
+    # The code of a `ClientCondition`, or what was noted: `SCHEDULE_CHANGED`, `TASKS_DROPPED`.
     event = models.CharField(max_length=32)
     subject = models.CharField(max_length=100)
     facts = MessageField(null=True)
@@ -501,8 +462,3 @@ class Condition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event}:{self.subject}"
-
-    @property
-    def key(self) -> str:
-        """Return the key under which a notice of it is recorded only once."""
-        return f"{self.event}:{self.subject}:{self.began_at.isoformat()}"

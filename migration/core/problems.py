@@ -393,7 +393,9 @@ class ProblemRecordQuerySet(models.QuerySet["ProblemRecord"]):
         row = self.select_for_update().get(code=each.code)
         row.forget_impossible_times(now)
         row.findings = [found.to_json() for found in result.findings]
-        row.looked_at, row.claimed_until = now, None
+        row.looked_at = now
+        if each.found_by == Finder.DOCTOR:
+            row.claimed_until = None
         event = None if each.told_by_client else each.told_as
         if message := result.message:
             since = min((found.since for found in result.failed if found.since), default=now)

@@ -24,7 +24,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.core.mail import EmailMessage
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Count, Max, Min, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -34,12 +34,8 @@ from django.utils.translation import gettext as _
 from unfold.widgets import CHECKBOX_CLASSES
 
 from credentials.localization import localize
-from credentials.models import Client
 from migration.core.audit import AuditCode, AuditEvent
-from migration.core.audit_chain import find_unsealed_since
-from migration.core.aws_writes import WRITES_STOPPED, find_write_refusal
-from migration.core.clients import SET_NOTICES, all_clients
-from migration.core.comparisons import AWS_ANSWERS_NOT, OF_AWS, Comparison
+from migration.core.clients import SET_NOTICES
 from migration.core.mails import NO_SERVER, send_mail_in_time
 from migration.core.notices import (
     CHOSEN_EVENTS,
@@ -47,7 +43,6 @@ from migration.core.notices import (
     DeliveryAttempt,
     DeliveryOutcome,
     DeliveryState,
-    FoundCondition,
     Notice,
     NoticeDelivery,
     NoticeEvent,
@@ -64,22 +59,15 @@ from migration.core.outgoing import (
     start_tls,
 )
 from migration.core.pages import AdminView, add_pages, get_signed_in_user, read_number
-from migration.core.problems import PROBLEMS
-from migration.core.secrets import client_has_settings_drift
-from migration.core.sentences import HOST_DIFFERS
-from migration.core.workers import WORKERS_ARE_GONE, Worker
-from migration.nova.models import ReaderProcess
-from migration.nova.readers import READERS_ARE_GONE, READERS_FAIL
-from migration.secrets.settings import SECRETS_NOT_AS_SET
-from migration.site.audit import (
-    AUDIT_DOES_NOT_HOLD,
-    AUDIT_KEY_NOT_SET,
-    AUDIT_NOT_SEALED,
-    verify_audit,
+from migration.core.problems import (
+    PROBLEMS,
+    Finder,
+    Problem,
+    ProblemRecord,
+    look_at_problems,
 )
 from migration.site.environment import name_environment
 from nova_credentials.messages import Message, Sentence
-from nova_credentials.phases import Phase
 from nova_credentials.shown_names import escape_invisible
 
 logger = logging.getLogger(__name__)
@@ -352,6 +340,8 @@ PAGES = {
     NoticeEvent.WRITES_STOPPED: "run_aws_writes",
     NoticeEvent.SETTINGS_DIFFER: "run_secret_settings",
     NoticeEvent.AUDIT_BROKEN: "auditevent_changelist",
+    NoticeEvent.AUDIT_UNSEALED: "auditevent_changelist",
+    NoticeEvent.PROBLEM: "run_health",
     NoticeEvent.TEST: "run_notices",
 }
 # What Slack takes for a mention, a link or a tag; others take a sign "@" alone for a mention.
@@ -534,121 +524,56 @@ def send_test_to_recipients(*, by: User, seconds: float) -> Notice:
     return notice
 
 
-# What holds for a time: told when it begins, and when it is over
-#
-# Each look compares what holds now with what held before, so that each is told once.
+# Looking for what is to be told: problems of the site each minute, conditions of clients every ten
 
-# The newest comparisons that are looked at, and how old they may be.
-COMPARISONS_LOOKED_AT = 200
-COMPARED_WITHIN = timedelta(hours=1)
-# How long workers are gone before it is told: longer than a restart.
+NO_WORKER = "no_worker"
+# How long nobody has looked before it is told: longer than a restart.
 WORKERS_GONE_AFTER = timedelta(minutes=5)
-LAST_LOOK = "last look"
-AT_ONCE = timedelta(0)
-
-
-def look_at_site(*, by_worker: bool) -> None:
-    """Look each minute at AWS, readers, workers, the database and the audit's chain; `by_worker`: a worker calls it."""
-    finders = {
-        NoticeEvent.AWS_GONE: _find_aws_gone,
-        NoticeEvent.READERS_GONE: _find_readers_gone,
-        NoticeEvent.DUPLICATE: _find_duplicate,
-        NoticeEvent.AUDIT_UNSEALED: _find_unsealed,
-    }
-    # A look that fails ends before anything is stored.
-    for event, found in [(event, list(find())) for event, find in finders.items()]:
-        Condition.objects.update_and_notify(event, found)
-    gone = []
-    if by_worker:
-        # A worker is alive: what another process has told is over at once.
-        _note_look()
-    elif (seen := Worker.objects.last_seen_at()) and timezone.now() - seen > WORKERS_GONE_AFTER:
-        gone.append(FoundCondition("workers", WORKERS_ARE_GONE(ago=seen)))
-    Condition.objects.update_and_notify(NoticeEvent.WORKERS_GONE, gone, over_after=AT_ONCE)
-
-
-def look_at_clients() -> None:
-    """Look every ten minutes at what holds for clients: that is how often it is told at most, whatever a run finds."""
-    conditions = [told for each in PROBLEMS.values() for told in each.told_by_client]
-    for condition in conditions:
-        Condition.objects.update_and_notify_of_clients(condition)
-    # By the newest look at each secret.
-    number = Client.objects.filter(client_has_settings_drift()).count()
-    differing = [FoundCondition("settings", SECRETS_NOT_AS_SET(n=number))] if number else []
-    Condition.objects.update_and_notify(NoticeEvent.SETTINGS_DIFFER, differing, over_after=AT_ONCE)
-
-
-def look_at_audit() -> None:
-    """Verify the whole audit; tell if it doesn't hold."""
-    verified, broken = verify_audit(), []
-    if not verified.is_sound:
-        number = verified.faults.total()
-        logger.error("The audit does not hold: %s faults. Run verify_audit", number)
-        facts = AUDIT_DOES_NOT_HOLD(n=number)
-        if verified.foreign and not number:
-            facts = AUDIT_KEY_NOT_SET(keys=tuple(verified.foreign))
-        broken.append(FoundCondition("audit", facts))
-    Condition.objects.update_and_notify(NoticeEvent.AUDIT_BROKEN, broken, over_after=AT_ONCE)
-
-
-def _find_aws_gone() -> Iterator[FoundCondition]:
-    """Yield that AWS gave none of the newest comparisons an answer, and one of them failed for a reason of AWS's."""
-    newest = Comparison.objects.order_by("-pk").values_list("compared_at", "status", "error_class")[
-        :COMPARISONS_LOOKED_AT
-    ]
-    since = timezone.now() - COMPARED_WITHIN
-    lately = [(status, error) for at, status, error in newest if at > since]
-    errors = [error for _status, error in lately if error in OF_AWS]
-    if errors and all(status == Comparison.Status.UNCHECKED for status, _error in lately):
-        yield FoundCondition("aws", AWS_ANSWERS_NOT(error=errors[0]))
-
-
-def _find_readers_gone() -> Iterator[FoundCondition]:
-    """Yield that NOVA's processes fail at AWS, or that none reads although clients are read from AWS."""
-    readers = ReaderProcess.objects.summarize()
-    if readers.failing:
-        yield FoundCondition("failing", READERS_FAIL(n=readers.failing))
-    last = readers.last_read_at
-    reads_aws = [phase for phase in Phase if phase.reads_aws]
-    if last and not readers.seen and all_clients().in_phases(*reads_aws).exists():
-        yield FoundCondition("gone", READERS_ARE_GONE(ago=last))
-
-
-def _find_duplicate() -> Iterator[FoundCondition]:
-    """Yield that this database is a duplicate, or can't be known to be none."""
-    why = find_write_refusal()
-    # That a host differs is so of one host only: the others would tell at once that it is over.
-    if why and why.key not in (WRITES_STOPPED.key, HOST_DIFFERS.key):
-        yield FoundCondition(why.key, why)
-
-
-def _find_unsealed() -> Iterator[FoundCondition]:
-    """Yield that the audit's chain does not go on. Who keeps the task that seals from it doesn't keep this one."""
-    if since := find_unsealed_since():
-        yield FoundCondition("audit", AUDIT_NOT_SEALED(ago=since))
-
-
 WORKERS_WERE_GONE = Sentence(
     "workers_were_gone",
     "No worker was running for %(n)s minutes: nothing was pushed or compared. Workers run again.",
 )
 
 
-@transaction.atomic
-def _note_look() -> None:
-    """Note that a worker looked; if the look before is long ago, and nobody told that, tell that no worker ran."""
+def is_quick(each: Problem) -> bool:
+    """Say whether a look for this problem keeps no notice waiting."""
+    return each.found_by != Finder.DOCTOR
+
+
+def look_and_send(
+    *, seconds: float, only: Callable[[Problem], bool] = is_quick, by_worker: bool = False
+) -> None:
+    """Look for the problems that are due, then send what waits for so many seconds: workers do it each minute."""
+    try:
+        if by_worker:
+            tell_that_workers_were_gone()
+        look_at_problems(only=only)
+    finally:  # a look that fails keeps nothing from being sent
+        send_notices(seconds=seconds)
+
+
+def tell_that_workers_were_gone() -> None:
+    """Tell, before a worker looks, that none ran: where nobody looked for long, and so nobody told it meanwhile."""
     now = timezone.now()
-    row, is_first = Condition.objects.select_for_update().get_or_create(
-        event=LAST_LOOK, subject=LAST_LOOK
-    )
-    before = row.seen_at
-    row.seen_at = now
-    row.save(update_fields=["seen_at"])
-    was_told = Condition.objects.filter(event=NoticeEvent.WORKERS_GONE).exists()
-    if not is_first and not was_told and now - before > WORKERS_GONE_AFTER:
+    untold = ProblemRecord.objects.filter(code=NO_WORKER, told=False)
+    before = untold.values_list("looked_at", flat=True).first()
+    if before and now - before > WORKERS_GONE_AFTER:
         facts = WORKERS_WERE_GONE(n=int((now - before).total_seconds() // 60))
+        # Of two workers that look at once, one tells it.
         key = f"{NoticeEvent.WORKERS_GONE}:{before.isoformat()}"
         Notice.objects.record(NoticeEvent.WORKERS_GONE, facts, key=key, is_over=True)
+
+
+def look_at_clients() -> None:
+    """Look every ten minutes at what holds for clients: that is how often it is told at most, whatever a run finds."""
+    for each in PROBLEMS.values():
+        for condition in each.told_by_client:
+            try:
+                Condition.objects.update_and_notify_of_clients(condition)
+            except Exception as error:  # noqa: BLE001  # it keeps the others from being told no more than a problem does
+                # An error's text can hold a value.
+                logger.error("%s was not looked for: %s", condition.code, type(error).__name__)  # noqa: TRY400
+                connection.close_if_unusable_or_obsolete()
 
 
 # The page: which events are told on which channel, whom they reach, and a test

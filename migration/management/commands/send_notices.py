@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from migration.management.base import FormattedCommand
-from migration.site.notices import list_recipient_reports, look_at_site, send_notices
+from migration.site.notices import list_recipient_reports, look_and_send
 from nova_credentials.shown_names import escape_name
 
 SEND_SECONDS = 60.0
@@ -21,11 +21,7 @@ class Command(FormattedCommand):
         self.add_format(parser)
 
     def handle(self, *args: object, **options: Any) -> None:
-        try:
-            look_at_site(by_worker=False)
-        finally:
-            # A look that fails keeps nothing from being told.
-            send_notices(seconds=SEND_SECONDS)
+        look_and_send(seconds=SEND_SECONDS)
         reports = list_recipient_reports()
         if options["format"] == "json":
             self.print_json(

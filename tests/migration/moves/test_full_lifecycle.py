@@ -164,7 +164,7 @@ def test_the_sweep_compares_those_that_write_both_and_lets_streaks_grow(idom):
         "migration.tasks.start_due_rotations": 60,
         "migration.tasks.send_notices": 1,
         "migration.tasks.look_at_clients": 10,
-        "migration.tasks.look_at_audit": 24 * 60,
+        "migration.tasks.look_for_slow_problems": 1,
     }
 
 

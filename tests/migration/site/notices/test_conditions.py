@@ -1,43 +1,51 @@
 """What holds for a time is told once when it begins, and once when it is over."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.models import F
 from django.utils import timezone
 
 from migration import tasks
-from migration.core.audit import AuditCode
-from migration.core.aws_writes import DATABASE_IS_COPY, NOTHING, WRITES_STOPPED
-from migration.core.notices import NoticeEvent
+from migration.core.aws_writes import start_aws_writes, stop_aws_writes, write_guard
+from migration.core.database_identity import note_facts_after_migrate
+from migration.core.notices import TASKS_DROPPED, NoticeEvent
+from migration.core.problems import Look, ProblemRecord, list_results
 from migration.models import (
-    AuditEvent,
     ClientMigration,
     Condition,
+    DatabaseClaim,
     Notice,
     ReaderProcess,
     RotationSchedule,
     Worker,
 )
-from migration.site import notices
-from migration.site.notices import look_at_clients, look_at_site
+from migration.site import audit
+from migration.site.notices import look_and_send, look_at_clients
 from nova_credentials.phases import Phase
 from tests.factories import make_client, make_comparison, make_reader_process, make_user
+from tests.migration.site.notices.conftest import send_now
 from tests.migration.site.notices.test_events import told
 
 pytestmark = pytest.mark.django_db
 
 
 def look(times=1, *, by_worker=True):
+    """Look as the workers do each minute, or as another host's `send_notices` does."""
     for _ in range(times):
-        look_at_site(by_worker=by_worker)
+        ProblemRecord.objects.update(looked_at=F("looked_at") - timedelta(minutes=1))
+        if by_worker:
+            Worker.objects.record_heartbeat("host:1")
+        look_and_send(by_worker=by_worker, seconds=0)
 
 
 def let_time_pass(**span):
     """What was seen was seen so long ago."""
-    for row in Condition.objects.all():
-        Condition.objects.filter(pk=row.pk).update(seen_at=row.seen_at - timedelta(**span))
+    past = timedelta(**span)
+    ProblemRecord.objects.update(looked_at=F("looked_at") - past, failed_at=F("failed_at") - past)
 
 
 @pytest.mark.parametrize("error", ["unavailable", "permission", "throttled"])
@@ -97,9 +105,6 @@ def test_other_comparisons_do_not_say_that_aws_is_gone(comparison):
 
 def test_readers_that_fail_or_are_gone_are_told():
     ClientMigration.objects.create(client_id=make_client("idom"), phase=Phase.AWS)
-    look()
-    assert told(NoticeEvent.READERS_GONE) == []  # there never was one: no news
-
     make_reader_process(aws_error="permission", aws_error_at=timezone.now())
     look(2)
     ReaderProcess.objects.update(last_read_at=timezone.now() - timedelta(hours=2))
@@ -117,29 +122,78 @@ def test_without_clients_that_are_read_from_aws_nobody_misses_a_reader():
     assert told(NoticeEvent.READERS_GONE) == []
 
 
-def test_a_duplicate_of_the_database_is_told(monkeypatch):
-
-    why = DATABASE_IS_COPY(this="here/x", noted="there/x")
-    monkeypatch.setattr(notices, "find_write_refusal", lambda: why)
-    look(2)
-    assert told(NoticeEvent.DUPLICATE) == [str(why)]
-
-
-def test_stopped_writes_are_no_duplicate(monkeypatch):
-
-    why = WRITES_STOPPED(who="ana", ago=timezone.now())
-    monkeypatch.setattr(notices, "find_write_refusal", lambda: why)
+def test_a_duplicate_of_the_database_is_told_and_stopped_writes_are_none(stores):
+    stop_aws_writes(reason="x")
     look()
     assert told(NoticeEvent.DUPLICATE) == []
+    start_aws_writes()
+    noted = DatabaseClaim.objects.newest()
+    claim = DatabaseClaim.objects.create(
+        system_identifier=noted.system_identifier,
+        database_oid=noted.database_oid,
+        place="there/x",
+    )
+    write_guard().forget_state()
+    connection.close()  # a new one is asked which database it reaches
+    look(2)
+    (text,) = told(NoticeEvent.DUPLICATE)
+    assert "noted itself as there/x" in text
+
+    claim.delete()
+    write_guard().forget_state()
+    look()
+    let_time_pass(minutes=11)
+    look()
+
+    assert len(told(NoticeEvent.DUPLICATE)) == 2
+
+
+def test_another_problem_of_the_site_is_told_by_its_sentence_with_the_page_that_lists_it(
+    webhook_alone, transactional_db, webhook, settings
+):
+    settings.ALLOWED_HOSTS = ["nova.example.com"]
+    Condition.objects.note(TASKS_DROPPED, TASKS_DROPPED)
+    look(2)
+
+    send_now()
+    (text,) = (text for text in webhook.taken if "that no host could read" in text)
+    assert text.startswith("*[Production] Something else is wrong with the site*")
+    assert text.endswith("https://nova.example.com/admin/migration/run/health/")
+
+
+def test_what_only_this_process_has_is_neither_stored_nor_told(stores, settings):
+    note_facts_after_migrate("default")
+    settings.NOVA_SECRET_PREFIX = "nova/clients/b"
+
+    look(2)
+
+    (result,) = list_results(Look(), only=("host_differs",))
+    assert result.is_open
+    assert not ProblemRecord.objects.filter(code="host_differs").exists()
+    assert "NOVA_SECRET_PREFIX" not in "".join(str(each.facts) for each in Notice.objects.all())
+
+
+def test_two_workers_at_once_tell_a_problem_once(transactional_db):
+    make_comparison(make_client("idom"), "unchecked", error_class="unavailable")
+    Worker.objects.record_heartbeat("host:1")
+
+    def work(_number):
+        look_and_send(by_worker=True, seconds=0)
+        connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+
+    assert len(told(NoticeEvent.AWS_GONE)) == 1
 
 
 def test_workers_that_were_gone_tell_it_when_they_are_back():
     look(2)
-    let_time_pass(minutes=4)
+    let_time_pass(minutes=3)
     look()
     assert told(NoticeEvent.WORKERS_GONE) == []
 
-    let_time_pass(minutes=42)
+    let_time_pass(minutes=41)
     look(3)
 
     assert told(NoticeEvent.WORKERS_GONE) == [
@@ -149,12 +203,12 @@ def test_workers_that_were_gone_tell_it_when_they_are_back():
 
 def test_the_command_tells_of_gone_workers_at_once_and_they_that_it_is_over(told_nobody, capsys):
     look()
-    Worker.objects.create(name="host:1", seen_at=timezone.now() - timedelta(minutes=7))
+    Worker.objects.update(seen_at=timezone.now() - timedelta(minutes=7))
     for _ in range(2):
+        ProblemRecord.objects.update(looked_at=None)
         call_command("send_notices")
     assert "Notices are set to reach nobody." in capsys.readouterr().out
     let_time_pass(minutes=7)
-    Worker.objects.update(seen_at=timezone.now())
     look(2)
 
     gone, over = told(NoticeEvent.WORKERS_GONE)
@@ -175,13 +229,13 @@ def test_the_command_says_what_does_not_get_there(transactional_db, webhook_alon
     assert '"problem": ""' in capsys.readouterr().out
 
     webhook.answer = 500, {}
-    Condition.objects.all().delete()
+    ProblemRecord.objects.all().delete()
     with pytest.raises(CommandError) as error:
         call_command("send_notices")
 
     assert error.value.returncode == 1
     out = capsys.readouterr().out
-    assert "Webhook 127.0.0.1: refused (status 500), 1 waiting" in out
+    assert "Webhook 127.0.0.1: refused (status 500), " in out
     assert "secret-path" not in out
 
 
@@ -209,40 +263,50 @@ def test_overdue_rotations_are_told_together_and_each_day_once():
     assert told(NoticeEvent.ROTATION_OVERDUE)[2:] == ["This is over for one client: three"]
 
 
-def test_an_audit_that_does_not_hold_is_told_once_until_it_holds_again(
-    transactional_db, monkeypatch
-):
-    verification = notices.verify_audit()
+def look_slowly():
+    ProblemRecord.objects.update(looked_at=F("looked_at") - timedelta(days=1))
+    tasks.look_for_slow_problems()
+
+
+def test_an_audit_that_does_not_hold_is_told_once_until_it_holds_again(stores, monkeypatch):
+    verification = audit.verify_audit()
     verification.faults.clear()  # these tests may empty the audit's tables
-    monkeypatch.setattr(notices, "verify_audit", lambda: verification)
-    tasks.look_at_audit()
+    monkeypatch.setattr(audit, "verify_audit", lambda: verification)
+    look_slowly()
     assert told(NoticeEvent.AUDIT_BROKEN) == []
 
     verification.add("removed", 7)
     for _ in range(2):
-        tasks.look_at_audit()
+        look_slowly()
 
     text = "The audit is not as this site wrote it: one fault. Run verify_audit and keep what it prints."
     assert told(NoticeEvent.AUDIT_BROKEN) == [text]
     verification.faults.clear()
-    tasks.look_at_audit()
+    look_slowly()
     assert len(told(NoticeEvent.AUDIT_BROKEN)) == 2
 
 
-def test_an_entry_that_was_changed_is_a_fault_that_is_told(transactional_db):
-    AuditEvent.objects.record(AuditCode.EXPORT, NOTHING())
-    with connection.cursor() as cursor:
-        cursor.execute("SET session_replication_role = replica")
-        cursor.execute("UPDATE migration_auditevent SET who = 'nobody'")
-        cursor.execute("SET session_replication_role = origin")
+def test_what_takes_long_is_looked_for_as_often_as_it_says_by_one_worker_and_apart(
+    stores, monkeypatch
+):
+    verified = []
+    verification = audit.verify_audit()
+    monkeypatch.setattr(audit, "verify_audit", lambda: verified.append(1) or verification)
 
-    tasks.look_at_audit()
+    look(2)
+    assert verified == []
+    for _ in range(3):
+        tasks.look_for_slow_problems()
+    assert verified == [1]
 
-    assert len(told(NoticeEvent.AUDIT_BROKEN)) == 1
+    ProblemRecord.objects.filter(code="audit_unsound").update(looked_at=None)
+    assert ProblemRecord.objects.claim("audit_unsound")  # another worker is at it
+    tasks.look_for_slow_problems()
+    assert verified == [1]
 
 
 def test_old_notices_are_forgotten_by_the_sweep(stores):
-    look_at_site(by_worker=True)
+    look()
     look_at_clients()
     make_comparison(make_client("idom"), "mismatch")
     Notice.objects.update(created_at=timezone.now() - timedelta(days=31))

@@ -1,12 +1,15 @@
 """What one webhook, one notice or one look does keeps no other notice from getting there."""
 
+from dataclasses import replace
+
 import pytest
 
 from migration import tasks
-from migration.core.notices import DeliveryState, NoticeEvent
+from migration.core.notices import ClientCondition, DeliveryState, NoticeEvent
+from migration.core.problems import PROBLEMS
 from migration.models import Condition, Notice, NoticeDelivery
 from migration.site import notices
-from migration.site.notices import look_at_clients, read_retry_after
+from migration.site.notices import NOTICE_TEST, look_at_clients, read_retry_after
 from nova_admin.environment import NotifySettings
 from tests.factories import make_client, make_comparison
 from tests.migration.pages import DIFFERENT
@@ -63,19 +66,52 @@ def test_a_defect_of_one_delivery_keeps_no_other_waiting(
     assert "example-words" not in caplog.text
 
 
-def test_a_look_that_fails_keeps_no_notice_from_being_sent(
+def test_a_problem_whose_look_fails_keeps_no_other_from_being_told(
+    outbox, webhook_alone, webhook, monkeypatch, caplog
+):
+    def fail(_look):
+        raise RuntimeError("example-words")
+
+    for code in ("duplicate", "writes_uncounted"):
+        monkeypatch.setitem(PROBLEMS, code, replace(PROBLEMS[code], find=fail))
+    make_comparison(make_client("idom"), "unchecked", error_class="unavailable")
+
+    tasks.send_notices()
+
+    assert "AWS does not answer" in " ".join(webhook.taken)
+    assert "duplicate was not looked for: RuntimeError" in caplog.text
+    assert "example-words" not in caplog.text
+
+
+def test_a_look_that_fails_as_a_whole_keeps_no_notice_from_being_sent(
     outbox, webhook_alone, webhook, monkeypatch
 ):
-    def fail(*_, **__):
+    def fail(**_):
         raise RuntimeError
 
-    monkeypatch.setattr("migration.site.notices.find_write_refusal", fail)
+    monkeypatch.setattr("migration.site.notices.look_at_problems", fail)
     record()
 
     with pytest.raises(RuntimeError):
         tasks.send_notices()
 
     assert len(webhook.taken) == 1
+
+
+def test_a_look_at_clients_that_fails_keeps_no_other_from_being_told(outbox, monkeypatch, caplog):
+    def fail():
+        raise RuntimeError("example-words")
+
+    broken = ClientCondition("example", NoticeEvent.MISMATCH, fail, NOTICE_TEST)
+    first = replace(PROBLEMS["duplicate"], told_by_client=(broken,))
+    monkeypatch.setattr(notices, "PROBLEMS", {"duplicate": first} | PROBLEMS | {"duplicate": first})
+    make_comparison(make_client("idom"), "mismatch", mismatches=[DIFFERENT])
+
+    look_at_clients()
+
+    assert Notice.objects.filter(event=NoticeEvent.MISMATCH).count() == 1
+    assert "example was not looked for: RuntimeError" in caplog.text
+    assert "example-words" not in caplog.text
 
 
 def test_what_others_wrote_among_the_conditions_of_clients_stops_no_look(outbox):
