@@ -13,7 +13,9 @@ application = get_wsgi_application()
 
 from migration.core.audit_chain import record_process_start  # noqa: E402  # Django is set up now
 from migration.doctor.nova import find_pooler_refusal  # noqa: E402  # the same
+from nova_admin.watch import start_watch  # noqa: E402  # the same
 
 if refusal := find_pooler_refusal():
     raise ImproperlyConfigured(str(refusal))
 record_process_start()
+start_watch()
