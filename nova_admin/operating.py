@@ -12,35 +12,35 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from enum import StrEnum
 from http import HTTPStatus
 from platform import python_version
 
 from django.conf import settings
 from django.db import Error, connection
-from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 
-from migration.core.aws_store import secrets_manager
 from migration.core.aws_writes import get_aws_write_state, learn_facts
+from migration.core.problems import PROBLEMS, Finder, FindingState, Look, Problem, look_for
 from migration.core.shared_facts import find_differences
-from migration.core.workers import Worker
 from migration.site.metrics import SiteNumbers, load_site_numbers
 from migration.task_queue import count_queued_tasks
 from nova_admin.traffic import answer_counter, describe_answers
 from nova_credentials import VERSION
 from nova_credentials.aws.secrets_manager import SecretsManagerError
 
-# An answer is kept for so long; AWS and the schema are asked more seldom than the rest.
+# An answer is kept for so long; what takes longer, as AWS, Redis and the schema do, is asked more seldom.
 KEPT_SECONDS = 5.0
 KEPT_SECONDS_OF_SLOW = 30.0
 # So long somebody waits for an answer; what isn't known by then has failed.
 WAIT_SECONDS = 3.0
 
 WELL, FAILED = "ok", "failed"
+NEVER = FAILED, float("-inf")
+# The one part that no problem says.
+DATABASE = "database"
 
 METHODS = ("GET", "HEAD")
 BEARER = "Bearer "
@@ -82,7 +82,7 @@ def answer_machines(
 
 def answer_readiness() -> HttpResponse:
     """Say of each part whether it is well: 200 where all are, else 503. The log says more."""
-    told = {part.value: answer for part, answer in readiness_book.read().items()}
+    told = readiness_book.read()
     is_ready = set(told.values()) == {WELL}
     status = HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE
     return JsonResponse(told, status=status)
@@ -105,21 +105,6 @@ def has_token(request: HttpRequest) -> bool:
     return hmac.compare_digest(sent.removeprefix(BEARER).encode(), token.encode())
 
 
-class HostDiffersError(Exception):
-    """Says that this process differs from what all hosts share; its text names in what, and no value."""
-
-
-class Part(StrEnum):
-    """The parts without which the site can't do its work."""
-
-    DATABASE = "database"
-    SCHEMA = "schema"
-    WORKERS = "workers"
-    QUEUE = "queue"
-    AWS = "aws"
-    SHARED = "shared"
-
-
 def check_database() -> bool:
     """Return True if the database answers; raises Django's database error where it does not."""
     with connection.cursor() as cursor:
@@ -127,56 +112,45 @@ def check_database() -> bool:
         return bool(cursor.fetchone() == (1,))
 
 
-def check_schema() -> bool:
-    """Say whether every schema migration of this release has run."""
-    executor = MigrationExecutor(connection)
-    return not executor.migration_plan(executor.loader.graph.leaf_nodes())
+def list_parts() -> dict[str, Problem | None]:
+    """Return what has to be well, by the name by which it is told: the database, and no problem that is `unready`."""
+    unready = {code: each for code, each in PROBLEMS.items() if each.unready}
+    return {DATABASE: None, **unready}
 
 
-def check_workers() -> bool:
-    """Say whether a worker that takes tasks was alive lately."""
-    return Worker.objects.alive().taking_tasks().exists()
+def group_parts() -> dict[str, list[str]]:
+    """Return the parts that one thread looks at, one after the other.
 
-
-def check_redis_queue() -> bool:
-    """Say whether Redis can take tasks; True where the queue is in PostgreSQL (see `check_database`)."""
-    return not settings.NOVA_REDIS_URL or count_queued_tasks() is not None
-
-
-def check_aws() -> bool:
-    """Return True if AWS answers this site's role, even that no such secret exists; else raise its error."""
-    try:
-        secrets_manager(interactive=True).describe_secret(
-            f"{settings.NOVA_SECRET_PREFIX}/is-aws-there"
-        )
-    except SecretsManagerError as error:
-        if not error.not_found:
-            raise
-    return True
-
-
-def check_shared_facts() -> bool:
-    """Return True if this process has what all hosts must share; raises HostDiffersError.
-
-    AWS is asked for its account where it isn't known.
+    Each that asks somebody else than PostgreSQL has a thread: where PostgreSQL hangs, AWS and Redis are still asked.
     """
-    with suppress(SecretsManagerError):
-        learn_facts(pause=KEPT_SECONDS_OF_SLOW)
-    if differing := find_differences(get_aws_write_state().facts):
-        raise HostDiffersError(", ".join(differing))
-    return True
+    groups: dict[str, list[str]] = {}
+    for part, each in list_parts().items():
+        asks_others = each and (each.of_process or each.found_by == Finder.DOCTOR)
+        groups.setdefault(part if asks_others else DATABASE, []).append(part)
+    return groups
 
 
-CHECKS: dict[Part, tuple[Callable[[], bool], float]] = {
-    Part.DATABASE: (check_database, KEPT_SECONDS),
-    Part.WORKERS: (check_workers, KEPT_SECONDS),
-    Part.QUEUE: (check_redis_queue, KEPT_SECONDS),
-    Part.SCHEMA: (check_schema, KEPT_SECONDS_OF_SLOW),
-    Part.SHARED: (check_shared_facts, KEPT_SECONDS),
-    Part.AWS: (check_aws, KEPT_SECONDS_OF_SLOW),
-}
-# Looked at by a thread each, one part after the other: where PostgreSQL hangs, AWS and Redis are still asked.
-GROUPS = ((Part.DATABASE, Part.WORKERS, Part.SCHEMA), (Part.AWS, Part.SHARED), (Part.QUEUE,))
+def keep_for(part: str) -> float:
+    """Return for how many seconds the answer of a part is kept."""
+    each = list_parts()[part]
+    return KEPT_SECONDS if each is None or each.found_by == Finder.PAGE else KEPT_SECONDS_OF_SLOW
+
+
+def look_at_part(part: str) -> str:
+    """Return what is told of a part, looked at now."""
+    each = list_parts()[part]
+    if each is None:
+        return WELL if check_database() else FAILED
+    if each.of_process:
+        # A process that writes nothing never learns by itself which account it reaches.
+        with suppress(SecretsManagerError):
+            learn_facts(pause=KEPT_SECONDS_OF_SLOW)
+    state = look_for(each, Look()).state
+    if state == FindingState.OK:
+        return WELL
+    logger.warning("Not ready: %s (%s)", part, state)
+    differing = find_differences(get_aws_write_state().facts) if each.of_process else ()
+    return f"{FAILED}: {', '.join(differing)}" if differing else FAILED
 
 
 class ReadinessBook:
@@ -185,50 +159,46 @@ class ReadinessBook:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         # What is told of each part, and until when that counts, on the monotonic clock.
-        self._known: dict[Part, tuple[str, float]] = dict.fromkeys(Part, (FAILED, float("-inf")))
-        self._looking: dict[tuple[Part, ...], threading.Thread] = {}
+        self._known: dict[str, tuple[str, float]] = {}
+        self._looking: dict[str, threading.Thread] = {}
 
-    def read(self) -> dict[Part, str]:
+    def read(self) -> dict[str, str]:
         """Return of each part what is told of it, in at most WAIT_SECONDS. What isn't known by then has failed."""
         deadline = time.monotonic() + WAIT_SECONDS
         for looking in self._look_if_due():
             looking.join(max(0.0, deadline - time.monotonic()))
         with self._lock:
             now = time.monotonic()
-            return {
-                part: told if until > now else FAILED for part, (told, until) in self._known.items()
-            }
+            known = {part: told for part, (told, until) in self._known.items() if until > now}
+            return {part: known.get(part, FAILED) for part in list_parts()}
 
     def _look_if_due(self) -> list[threading.Thread]:
         """Return the threads that look now, begun where something has to be looked at."""
         with self._lock:
-            for group in GROUPS:
-                now, before = time.monotonic(), self._looking.get(group)
-                due = [part for part in group if self._known[part][1] <= now]
+            for name, group in group_parts().items():
+                now, before = time.monotonic(), self._looking.get(name)
+                due = [part for part in group if self._known.get(part, NEVER)[1] <= now]
                 if due and not (before and before.is_alive()):
                     # It can be left to itself where a part hangs: it doesn't keep the process from ending.
-                    self._looking[group] = threading.Thread(
+                    self._looking[name] = threading.Thread(
                         target=self._look_at, args=(due,), name="readiness", daemon=True
                     )
-                    self._looking[group].start()
+                    self._looking[name].start()
             return [thread for thread in self._looking.values() if thread.is_alive()]
 
-    def _look_at(self, parts: list[Part]) -> None:
+    def _look_at(self, parts: list[str]) -> None:
         try:
             for part in parts:
-                check, seconds = CHECKS[part]
-                told = _ask(part, check)
+                told = _ask(part)
                 with self._lock:
-                    self._known[part] = told, time.monotonic() + seconds
+                    self._known[part] = told, time.monotonic() + keep_for(part)
         finally:
             connection.close()
 
 
-def _ask(part: Part, check: Callable[[], bool]) -> str:
+def _ask(part: str) -> str:
     try:
-        return WELL if check() else FAILED
-    except HostDiffersError as error:
-        return f"{FAILED}: {error}"
+        return look_at_part(part)
     except Exception as error:  # noqa: BLE001  # whatever it is, the answer is kept: nobody may have it asked again at once
         logger.warning("Not ready: %s (%s)", part, type(error).__name__)
         return FAILED

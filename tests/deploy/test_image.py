@@ -161,10 +161,10 @@ def test_the_image_runs_confined_is_healthy_and_ends_when_it_is_told(engine, con
     site = containers.start()
     containers.wait_for("/healthz", "ok")
     worker = containers.start("python", "manage.py", "qcluster")
-    containers.wait_for("/readyz", '"workers": "ok"')
+    containers.wait_for("/readyz", '"no_worker": "ok"')
 
     told = json.loads(containers.ask("/readyz")[1])
-    assert (told["database"], told["schema"]) == ("ok", "ok")
+    assert (told["database"], told["schema_behind"]) == ("ok", "ok")
     inside = (*engine, "exec", site)
     assert call(*inside, "id", "-u").stdout.strip() == USER
     assert call(*inside, "python", "deploy/check_health.py").returncode == 0

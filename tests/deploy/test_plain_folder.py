@@ -105,14 +105,14 @@ def test_a_site_is_built_runs_as_in_production_and_ends(site, tmp_path):
         assert status == 503
         assert json.loads(told) == {
             "database": "ok",
-            "schema": "ok",
-            "shared": "ok",
-            "workers": "failed",
-            "queue": "ok",
-            "aws": "failed",
+            "schema_behind": "ok",
+            "host_differs": "ok",
+            "no_worker": "failed",
+            "queue_away": "ok",
+            "aws_away": "failed",
         }
         with running(site.folder, tmp_path / "worker.log", WORKER, site.environment):
-            site.wait_for("/readyz", '"workers": "ok"')
+            site.wait_for("/readyz", '"no_worker": "ok"')
         proxied = {"Host": "example.invalid", "X-Forwarded-Proto": "https"}
         status, page = site.ask("/admin/login/", **proxied)
         assert status == 200

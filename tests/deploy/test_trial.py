@@ -104,7 +104,7 @@ def test_the_trial_works_with_its_embedded_aws(built_site, stores, tmp_path):
         aws = running(built_site, tmp_path / "aws.log", command, environment)
         stack.enter_context(aws)
         stack.enter_context(running(built_site, site.log, SITE, environment))
-        site.wait_for("/readyz", '"aws": "ok"')
+        site.wait_for("/readyz", '"aws_away": "ok"')
         status, page = site.ask("/admin/login/")
         assert status == 200
         assert site.ask("/static/" + page.split('href="/static/')[1].split('"')[0])[0] == 200
