@@ -17,6 +17,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Max, Min
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from credentials.site_schema import SCHEMA
@@ -27,12 +28,13 @@ from migration.core.aws_writes import (
     get_aws_write_state,
     write_guard,
 )
-from migration.core.clients import SET_NOTICES, VIEW_RUNS, WRITES_BOTH, all_clients
+from migration.core.clients import SET_NOTICES, VIEW_CLIENTS, VIEW_RUNS, WRITES_BOTH, all_clients
 from migration.core.comparisons import AWS_ANSWERS_NOT
 from migration.core.heartbeat import RELEASE_IS_OLDER, name_migrations
 from migration.core.keys import VERSIONS_UNPROVED, count_versions_of_lost_key
 from migration.core.notices import SCHEDULE_CHANGED, TASKS_DROPPED, Condition, NoticeEvent
 from migration.core.problems import (
+    Action,
     Area,
     Finder,
     Finding,
@@ -816,13 +818,19 @@ NO_SECRET_DIFFERS = Sentence(
 )
 def find_differing_secrets(look: Look) -> Iterator[Finding]:
     """Find the clients whose secrets differ from the settings, by the newest look at each secret."""
+    clients = f"{reverse('admin:credentials_client_changelist')}?settings=differ"
+    settings_page = reverse("admin:migration_run_secret_settings")
     if number := look.read(read_background_facts).differing_secrets:
         yield report_failure(
             SECRETS_NOT_AS_SET(n=number),
             APPLY_THE_SETTINGS(),
             statements=("python manage.py apply_secret_settings --all --check",),
             count=number,
-            url=f"{reverse('admin:credentials_client_changelist')}?settings=differ",
+            url=clients,
+            actions=(
+                Action(gettext("See the clients"), clients, VIEW_CLIENTS),
+                Action(gettext("See key and regions"), settings_page, VIEW_RUNS),
+            ),
         )
     else:
         yield report_ok(NO_SECRET_DIFFERS())

@@ -10,10 +10,21 @@ from django.urls import reverse
 from django.utils import timezone
 
 from credentials.models import Client, ClientRevision, ClientWrite
-from migration.core.problems import PROBLEMS, Area
+from migration.campaigns.models import Campaign
+from migration.core.clients import VIEW_CHECKS
+from migration.core.problems import (
+    PROBLEMS,
+    Area,
+    Finding,
+    ProblemRecord,
+    Result,
+    Severity,
+    report_failure,
+)
 from migration.models import ClientMigration, Comparison, RunItem, Worker
 from migration.runs.models import Run
 from migration.site import dashboard
+from migration.site.client_problems import PUSHES_LATE
 from nova_credentials.phases import Phase
 from tests.factories import (
     VIEW,
@@ -197,6 +208,45 @@ def test_a_worker_that_is_not_there_needs_attention_with_the_command_that_starts
         ("no_worker", ("python manage.py qcluster",))
     ]
     assert b"python manage.py qcluster" in response.content
+
+
+def store(code: str, *findings: Finding, minutes_ago: int = 0) -> None:
+    """Store what the workers found so long ago."""
+    ProblemRecord.objects.store(Result(PROBLEMS[code], findings, None))
+    looked_at = timezone.now() - timedelta(minutes=minutes_ago)
+    ProblemRecord.objects.filter(code=code).update(looked_at=looked_at)
+
+
+def test_what_the_workers_found_is_one_line_that_says_when_they_have_missed_some_looks(root):
+    found = [report_failure(PUSHES_LATE(n=n), count=n) for n in (2, 3)]
+
+    for minutes, is_old in ((1, False), (9, True)):
+        store("tables_missing", *found, minutes_ago=minutes)
+        (line,) = root.get(HOME).context["attention"]
+
+        assert (line.code, line.count, bool(line.looked_at)) == ("tables_missing", 5, is_old)
+        assert line.sentence.endswith("(and 1 more)")
+        assert [root.get(action.url).status_code for action in line.actions] == [200]
+
+
+def test_the_worst_is_named_first_and_what_waits_for_somebody_last(root):
+    make_many(1, status="mismatch")
+    Campaign.objects.create(goal="aws", state="requested")
+    store("writes_uncounted", report_failure(PUSHES_LATE(n=1)))
+
+    lines = root.get(HOME).context["attention"]
+
+    severities = [line.severity for line in lines]
+    assert severities == sorted(severities, key=list(Severity).index)
+    assert (lines[0].code, lines[-1].code) == ("writes_uncounted", "requested_campaigns")
+
+
+def test_who_may_not_open_the_page_of_a_problem_is_told_without_a_link(db, client):
+    client.force_login(make_user("narrow", VIEW_CHECKS))
+
+    (line,) = client.get(HOME).context["attention"]
+
+    assert (line.code, line.url, line.actions) == ("no_worker", "", ())
 
 
 def test_failures_of_an_earlier_migration_need_attention_after_one_over_others_went_well(root):
