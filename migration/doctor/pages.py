@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -13,7 +13,15 @@ from unfold.widgets import BASE_INPUT_CLASSES
 from credentials import prices
 from migration.core.clients import VIEW_CHECKS
 from migration.core.pages import RUN_PERMISSION, AdminView, add_pages, read_raw_form_text
-from migration.core.problems import Finder, FindingState, Look, Result, list_results
+from migration.core.problems import (
+    Action,
+    Area,
+    Finder,
+    FindingState,
+    Look,
+    Result,
+    list_results,
+)
 from migration.doctor.iam import (
     PermissionFinding,
     PolicyError,
@@ -23,7 +31,7 @@ from migration.doctor.iam import (
     list_needed,
     make_policy,
 )
-from migration.doctor.looks import list_lines, list_site_problems, look_at_site
+from migration.doctor.looks import list_site_problems, look_at_site
 from migration.doctor.nova import role_exists
 from migration.site.costs import ADVICE, STEPS, estimate_costs
 from migration.site.environment import read_account_of_newest_secret
@@ -62,16 +70,50 @@ class HealthView(AdminView):
     def _show(
         self, results: Sequence[Result], *, role: str = "", **context: object
     ) -> HttpResponse:
+        looked_at = [each.looked_at for each in results if each.looked_at]
         return self.render_to_response(
             self.get_context_data(
                 results=results,
-                lines=list(list_lines(results)),
+                open=[(each, self._find_action(each)) for each in results if each.is_open],
+                areas=list(_list_areas(results)),
+                unanswered=sum(_lacks_answer(each) for each in results),
+                # Each was looked at then, or later.
+                checked_at=min(looked_at) if len(looked_at) == len(results) else None,
                 role=role,
                 may_check=self.request.user.has_perm(RUN_PERMISSION),
                 input_classes=" ".join(BASE_INPUT_CLASSES),
                 **context,
             )
         )
+
+    def _find_action(self, result: Result) -> Action | None:
+        """Return the button to the page where something is done about it; None where the user may not open that."""
+        each, may = result.problem, self.request.user.has_perm
+        permission = each.page_permission or each.permission
+        if not each.button or not may(permission):
+            return None
+        url = next((found.url for found in result.failed if found.url), each.url)
+        return Action(str(each.button), url, permission)
+
+
+def _lacks_answer(result: Result) -> bool:
+    return result.state == FindingState.NOT_LOOKED_AT
+
+
+def _list_areas(results: Sequence[Result]) -> Iterator[dict[str, object]]:
+    """Yield the areas with their results, and of each what is not wrong."""
+    for area in Area:
+        found = [each for each in results if each.problem.area == area]
+        if found:
+            yield {
+                "label": area.label,
+                "results": [
+                    (each, [one for one in each.findings if one.state != FindingState.FAILED])
+                    for each in found
+                ],
+                "open": sum(each.is_open for each in found),
+                "unanswered": sum(map(_lacks_answer, found)),
+            }
 
 
 class CheckAwsView(AdminView):

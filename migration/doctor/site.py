@@ -78,6 +78,7 @@ MOST_NAMES = 5
 
 # The schedule has tasks for every minute.
 IDLE_AFTER = timedelta(minutes=10)
+START = "python manage.py qcluster"
 
 WORKERS_ARE_ALIVE = Sentence(
     "workers_are_alive",
@@ -122,7 +123,7 @@ def find_missing_worker(look: Look) -> Iterator[Finding]:
     yield report_failure(
         WORKERS_ARE_GONE(ago=seen) if seen else NO_WORKER_EVER(),
         START_A_WORKER(),
-        statements=("python manage.py qcluster",),
+        statements=(START,),
         since=seen,
     )
 
@@ -140,7 +141,7 @@ def find_idle_workers(_look: Look) -> Iterator[Finding]:
     alive = Worker.objects.alive().taking_tasks()
     names = tuple(f"{worker.name} ({worker.release or '?'})" for worker in alive.order_by("name"))
     if not names:
-        yield report_unlooked(NO_WORKER_IS_ALIVE(), START_A_WORKER())
+        yield report_unlooked(NO_WORKER_IS_ALIVE(), START_A_WORKER(), statements=(START,))
         return
     began = alive.aggregate(at=Min("started_at"))["at"]
     ended = apps.get_model("django_q", "Task").objects.aggregate(at=Max("stopped"))["at"]
