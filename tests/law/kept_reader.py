@@ -23,7 +23,7 @@ for slug in sys.stdin:
             "mail": mail and mail.email_password,
         }
     except Exception as error:
-        answer = {"error": type(error).__name__}
+        answer = {"error": f"{type(error).__name__}: {error}"}
     print(json.dumps(answer), flush=True)
 """
 
@@ -49,7 +49,7 @@ class KeptReader:
         )
 
     def read(self, slug: str) -> dict[str, str | None]:
-        """Each field's text, None where there is no row; or the `error`'s class."""
+        """Each field's text, None where there is no row; or the `error`."""
         self.process.stdin.write(f"{slug}\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())

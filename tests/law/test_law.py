@@ -7,6 +7,7 @@ import pytest
 from nova_credentials.phases import Phase
 from tests.law.actions import (
     Change,
+    a_reader_of_an_earlier_release_reads,
     an_hour_passes,
     back,
     compare,
@@ -340,6 +341,18 @@ LIVES |= {
         ],
     )
     for start in Phase
+}
+LIVES |= {
+    f"a client that left in part, read by an earlier release, in {start}": (
+        start,
+        [
+            Play(the_client_leaves_and_comes_back, MAIL, Interruption(What.LOST, 0)),
+            Play(a_reader_of_an_earlier_release_reads, MAIL, None),
+            Play(the_client_comes_back, MAIL, None),
+            Play(a_reader_of_an_earlier_release_reads, MAIL, None),
+        ],
+    )
+    for start in (Phase.DUAL_WRITE, Phase.AWS, Phase.PURGED)
 }
 
 
