@@ -11,10 +11,12 @@ The health page, the dashboard's first block, `doctor`, metrics, readiness and n
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -40,6 +42,7 @@ Found = TypeVar("Found")
 MINUTE = timedelta(minutes=1)
 # A page says that a stored look is old when the workers missed so many.
 LOOKS_MISSED = 3
+NEVER = datetime.min.replace(tzinfo=UTC)
 # Who takes on a slow look has this long. That of a killed process is taken on again after it.
 CLAIMED_FOR = timedelta(minutes=10)
 MOST_COUNTED = 1_000_000_000
@@ -418,8 +421,8 @@ class ProblemRecordQuerySet(models.QuerySet["ProblemRecord"]):
         """Say whether this process may look now: nobody else does so meanwhile, until it has stored what it found."""
         now = timezone.now()
         self.bulk_create([ProblemRecord(code=code)], ignore_conflicts=True)
-        # A time that is farther ahead is none of ours.
-        is_free = Q(claimed_until=None) | ~Q(claimed_until__range=(now, now + lasts))
+        # A time that is far ahead is none of ours; that of another host, whose clock is ahead, is.
+        is_free = Q(claimed_until=None) | ~Q(claimed_until__range=(now, now + 2 * lasts))
         return bool(self.filter(is_free, code=code).update(claimed_until=now + lasts))
 
 
@@ -466,22 +469,30 @@ class ProblemRecord(models.Model):
 
 
 def look_at_problems(
-    look: Look | None = None, *, only: Callable[[Problem], bool] = lambda _each: True
+    look: Look | None = None,
+    *,
+    only: Callable[[Problem], bool] = lambda _each: True,
+    seconds: float = math.inf,
 ) -> None:
     """Look for what is due and store it: for workers, each minute. One that fails doesn't keep the others from it.
 
-    A slow one is looked for by one process at a time; those that are due most often come first. `only`: such problems.
+    A slow one is looked for by one process at a time. Those that are due most often come first, and of these those that
+    nobody has looked for longest, as no look is begun after so many seconds. `only`: such problems.
     """
-    look, now = look or Look(briefly=True), timezone.now()
+    look, now, began = look or Look(briefly=True), timezone.now(), time.monotonic()
     looked_at = dict(ProblemRecord.objects.values_list("code", "looked_at"))
-    chosen = [each for each in sort_problems(PROBLEMS.values()) if only(each)]
-    for each in sorted(chosen, key=lambda each: each.looked_for_every or timedelta.max):
-        before, every = looked_at.get(each.code), each.looked_for_every
-        if every is None or each.of_process:
+    due = []
+    for each in sort_problems(PROBLEMS.values()):
+        before, every = looked_at.get(each.code) or NEVER, each.looked_for_every
+        if every is None or each.of_process or not only(each):
             continue
-        # A little early: the schedule's minutes are not all as long. A time that is yet to come is none of ours.
-        if before and timedelta() <= now - before < every * 0.9:
-            continue
+        # A little early, as a look takes time. A time that is yet to come is none of ours.
+        if not timedelta() <= now - before < every - MINUTE / 2:
+            due.append((every, before, each))
+    for every, _before, each in sorted(due, key=lambda row: row[:2]):
+        if time.monotonic() - began >= seconds:
+            logger.warning("%s was not looked for yet: others took long", each.code)
+            return
         try:
             lasts = max(CLAIMED_FOR, every / 24)  # what is looked for once a day takes longest
             is_slow = each.found_by == Finder.DOCTOR

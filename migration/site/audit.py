@@ -612,7 +612,7 @@ AUDIT_HOLDS = Sentence(
     one="The audit is as this site wrote it: %(n)s entry.",
 )
 SEE_WHAT_IS_UNSOUND = Sentence(
-    "see_what_is_unsound", "It names each entry. docs/audit.md says what that means:"
+    "see_what_is_unsound", "verify_audit names each entry, and docs/audit.md says what that means."
 )
 
 
@@ -643,7 +643,6 @@ def find_unsound_audit(_look: Look) -> Iterator[Finding]:
     yield report_failure(
         message,
         SEE_WHAT_IS_UNSOUND(),
-        statements=("python manage.py verify_audit",),
         count=number or len(verified.foreign),
     )
 

@@ -527,6 +527,8 @@ def send_test_to_recipients(*, by: User, seconds: float) -> Notice:
 # Looking for what is to be told: problems of the site each minute, conditions of clients every ten
 
 NO_WORKER = "no_worker"
+# No look is begun after so long: notices wait for it. What is left comes first a minute later.
+LOOK_SECONDS = 30.0
 # How long nobody has looked before it is told: longer than a restart.
 WORKERS_GONE_AFTER = timedelta(minutes=5)
 WORKERS_WERE_GONE = Sentence(
@@ -543,11 +545,11 @@ def is_quick(each: Problem) -> bool:
 def look_and_send(
     *, seconds: float, only: Callable[[Problem], bool] = is_quick, by_worker: bool = False
 ) -> None:
-    """Look for the problems that are due, then send what waits for so many seconds: workers do it each minute."""
+    """Look for the problems that are due, then send what waits, for so many seconds: workers do it each minute."""
     try:
         if by_worker:
             tell_that_workers_were_gone()
-        look_at_problems(only=only)
+        look_at_problems(only=only, seconds=LOOK_SECONDS)
     finally:  # a look that fails keeps nothing from being sent
         send_notices(seconds=seconds)
 

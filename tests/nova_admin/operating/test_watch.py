@@ -120,6 +120,15 @@ def test_of_many_processes_one_looks():
     assert look_while_no_worker_looks()
 
 
+def test_a_claim_of_a_host_whose_clock_is_ahead_holds():
+    kill_workers(minutes=9)
+    ProblemRecord.objects.create(
+        code="no_worker", claimed_until=timezone.now() + timedelta(seconds=80)
+    )
+
+    assert not look_while_no_worker_looks()
+
+
 def test_it_looks_for_what_workers_look_for_each_minute_and_leaves_the_rest():
     kill_workers(minutes=9)
 

@@ -1,12 +1,15 @@
 """What one webhook, one notice or one look does keeps no other notice from getting there."""
 
 from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 
 from migration import tasks
+from migration.core import problems
 from migration.core.notices import ClientCondition, DeliveryState, NoticeEvent
-from migration.core.problems import PROBLEMS
+from migration.core.problems import PROBLEMS, report_ok
 from migration.models import Condition, Notice, NoticeDelivery
 from migration.site import notices
 from migration.site.notices import NOTICE_TEST, look_at_clients, read_retry_after
@@ -81,6 +84,32 @@ def test_a_problem_whose_look_fails_keeps_no_other_from_being_told(
     assert "AWS does not answer" in " ".join(webhook.taken)
     assert "duplicate was not looked for: RuntimeError" in caplog.text
     assert "example-words" not in caplog.text
+
+
+def test_a_look_that_takes_long_keeps_no_notice_waiting_and_what_it_left_comes_first_then(
+    outbox, webhook_alone, webhook, monkeypatch
+):
+    looked = []
+    for each in PROBLEMS.values():
+
+        def find(_look, code=each.code):
+            looked.append(code)
+            return [report_ok(NOTICE_TEST(who="ana"))]
+
+        monkeypatch.setitem(PROBLEMS, each.code, replace(each, find=find))
+    many = len(
+        [each for each in PROBLEMS.values() if notices.is_quick(each) and not each.of_process]
+    )
+    monkeypatch.setattr(problems, "time", SimpleNamespace(monotonic=count(0, 10).__next__))
+    record()
+
+    tasks.send_notices()
+    assert len(looked) == 2
+    assert len(webhook.taken) == 1
+    while len(looked) < many:
+        tasks.send_notices()
+
+    assert len({*looked}) == many
 
 
 def test_a_look_that_fails_as_a_whole_keeps_no_notice_from_being_sent(
