@@ -10,6 +10,8 @@ from django.utils import timezone
 
 from credentials.models import CountingProof, ProofOutcome
 from credentials.triggers import prove_counting
+from migration.core.aws_writes import stop_aws_writes
+from migration.doctor.looks import list_site_problems
 from migration.models import ProblemRecord, Worker
 from nova_credentials.tables import COUNTED_TABLES
 from tests.factories import make_full_client, make_many, make_user
@@ -160,3 +162,30 @@ def test_the_command_prints_what_failed_first(as_role, capsys):
     told = [word for word in words if word in ("FAILED", "not looked at", "ok")]
     assert told == sorted(told, key=("FAILED", "not looked at", "ok").index)
     assert {"FAILED", "ok"} <= set(told)
+
+
+def test_what_is_open_comes_first_with_the_button_of_who_may_press_it(as_role):
+    stop_aws_writes(reason="INC-42")
+
+    response = as_role("Viewer").get(PAGE)
+
+    opened = {result.problem.code: action for result, action in response.context["open"]}
+    assert next(iter(opened)) == "no_worker"  # the worst
+    assert opened["writes_stopped"] is not None
+    areas = response.context["areas"]
+    codes = [result.problem.code for area in areas for result, _findings in area["results"]]
+    assert set(codes) == {each.code for each in list_site_problems()}
+    assert "mismatches" not in codes
+
+
+def test_a_long_audit_is_left_to_the_daily_look(as_role, monkeypatch):
+    monkeypatch.setattr("migration.doctor.pages.MOST_VERIFIED", -1)
+
+    found = states(as_role("Operator").post(PAGE))
+
+    assert found["audit_unsound"] == {"not_looked_at"}
+    assert found["audit_unsealed"] == {"ok"}
+
+
+def test_the_former_address_leads_here(as_role):
+    assert as_role("Viewer").get("/admin/migration/run/check-nova/").url == PAGE

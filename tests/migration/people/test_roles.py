@@ -240,7 +240,7 @@ class Site:
             "_map",
             "_accept",
             "report",
-            *("_nova", "_aws", "_secret_settings"),
+            *("_health", "_aws", "_secret_settings"),
             "_start",
             "_all",
             *("_check", "_to_aws", "_to_postgres", "_acknowledge", "_undo"),
